@@ -1,0 +1,65 @@
+"""What can go wrong, as one tree; the exit code of each branch stands at its class.
+
+    NslabError             1  a probe or check failed
+    ├── UsageError         2  wrong usage, or a lab that is not there
+    │   └── LabFileError   2  everything that is wrong with a lab file
+    ├── Refused            3  the kernel said no to a step
+    └── Missing            4  this machine lacks something
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class NslabError(Exception):
+    """One sentence for a person; `code` is the exit status that goes with it."""
+
+    code = 1
+
+
+class UsageError(NslabError):
+    """The command line asks for something that does not exist or cannot be."""
+
+    code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a lab file, at its place (line and column count from 1)."""
+
+    file: str
+    line: int
+    column: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.text}"
+
+
+class LabFileError(UsageError):
+    """A lab file with its problems, all of them, in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("\n".join(map(str, problems)))
+        self.problems = tuple(problems)
+
+
+class Refused(NslabError):
+    """The kernel said no to one step: the command that a person would have typed, and the kernel's words."""
+
+    code = 3
+
+    def __init__(self, line: str, reason: str) -> None:
+        super().__init__(f"{line}: {reason}")
+        self.line, self.reason = line, reason
+
+
+class Missing(NslabError):
+    """This machine lacks something that the lab needs; the text says what and names the ways on."""
+
+    code = 4
