@@ -1,0 +1,81 @@
+"""Who gets which address: the allocators of the two network plugins, as pure functions of what is already taken."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+from nslab.lab.types import Encapsulation, Plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nslab.lab.types import Lab, Node, Pod
+
+CALICO_BLOCK = 26
+"""Prefix length of an address block (Calico's IPPool.blockSize)."""
+
+
+def place(lab: Lab) -> Lab:
+    """The lab with an address for every pod; pods that have one keep it, so inserting a pod renumbers nobody."""
+    chosen: dict[tuple[str, str], IPv4Address] = {}
+    last = dict(lab.last_reserved)
+    for node in lab.nodes:
+        pods = [pod for pod in lab.pods if pod.node == node.name]
+        taken = {fixed for pod in pods if (fixed := pod.requested or pod.assigned)}
+        free = _free(lab, node, last.get(node.name), taken)
+        for pod in pods:
+            if (fixed := pod.requested or pod.assigned) is None:
+                fixed = last[node.name] = next(free)
+            chosen[pod.namespace, pod.name] = fixed
+    placed = tuple(replace(pod, assigned=chosen[pod.namespace, pod.name]) for pod in lab.pods)
+    return replace(lab, pods=placed, last_reserved=tuple(last.items()) if lab.plugin is Plugin.KUBENET else ())
+
+
+def address_of(pod: Pod) -> IPv4Address:
+    """The address of a pod that has been placed."""
+    if pod.assigned is None:
+        raise ValueError(f"pod {pod.name} has not been placed")
+    return pod.assigned
+
+
+def gateway(lab: Lab) -> IPv4Address:
+    """The router of the node network: its first address, by custom."""
+    return next(lab.networks.nodes.hosts())
+
+
+def bridge_address(node: Node) -> IPv4Address:
+    """kubenet's gateway: the first address of the node's pod network."""
+    return node.pod_cidr.network_address + 1
+
+
+def tunnel_address(lab: Lab, node: Node) -> IPv4Address | None:
+    """The address of the node's tunnel device: its block's first, since calico-node asks before any pod does."""
+    return None if lab.encapsulation is Encapsulation.NONE else node.pod_cidr.network_address
+
+
+def blocks(lab: Lab, node: Node) -> list[IPv4Network]:
+    """The blocks that a node has claimed: those in which it uses an address, and its first."""
+    size = max(CALICO_BLOCK, node.pod_cidr.prefixlen)
+    used = [address_of(pod) for pod in lab.pods if pod.node == node.name]
+    claimed = {IPv4Network((address, size), strict=False) for address in (node.pod_cidr.network_address, *used)}
+    return sorted(claimed)
+
+
+def _free(lab: Lab, node: Node, last: IPv4Address | None, taken: set[IPv4Address]) -> Iterator[IPv4Address]:
+    """The addresses that the node's allocator would hand out, in its order."""
+    order = _host_local(node.pod_cidr, last) if lab.plugin is Plugin.KUBENET else iter(node.pod_cidr)
+    reserved = tunnel_address(lab, node)
+    return _without(order, taken if reserved is None else taken | {reserved})
+
+
+def _host_local(network: IPv4Network, last: IPv4Address | None) -> Iterator[IPv4Address]:
+    """host-local's order: on from the last one given, once around; never the network, gateway or broadcast address."""
+    usable = range(int(network.network_address) + 2, int(network.broadcast_address))
+    start = usable.index(int(last)) + 1 if last is not None and int(last) in usable else 0
+    return (IPv4Address(usable[(start + step) % len(usable)]) for step in range(len(usable)))
+
+
+def _without(order: Iterable[IPv4Address], taken: set[IPv4Address]) -> Iterator[IPv4Address]:
+    return (address for address in order if address not in taken)

@@ -1,0 +1,106 @@
+"""Calico: no bridge. Each pod's cable goes straight to the node's router, and blocks of addresses are routed to nodes."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING
+
+from nslab.compiler.addresses import address_of, blocks
+from nslab.compiler.masquerade import nat_outgoing
+from nslab.compiler.overlay import TUNNEL_MTU, overlay
+from nslab.compiler.underlay import DEFAULT
+from nslab.lab.types import Encapsulation
+from nslab.net import names
+from nslab.net.objects import (
+    Address,
+    Blackhole,
+    LinkUp,
+    Neighbour,
+    Netns,
+    Object,
+    Route,
+    Sysctl,
+    Veth,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.lab.types import Lab, Node, Pod
+    from nslab.net.needs import Host
+
+GATEWAY = IPv4Address("169.254.1.1")
+"""Every pod's next hop. Nobody has this address: the node answers for it by proxy ARP."""
+NODE_END_MAC = "ee:ee:ee:ee:ee:ee"
+_CNI, _FELIX = "Calico CNI plugin", "Felix"
+
+
+def calico(lab: Lab, host: Host) -> Iterator[Object]:
+    """The pod network as Calico makes it, node by node."""
+    for node in lab.nodes:
+        yield from router(lab, node, host)
+        for pod in lab.pods:
+            if pod.node == node.name:
+                yield from wired(lab, node, pod)
+                yield from routed(lab, node, pod)
+        yield from overlay(lab, node, host)
+        yield from own_blocks(lab, node)
+        yield from nat_outgoing(lab, node)
+
+
+def router(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
+    """A node forwards packets that are not its own."""
+    ns = names.netns(lab.name, node.name)
+    yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_FELIX)
+    if host.conntrack:
+        yield Sysctl(ns, "net/netfilter/nf_conntrack_acct", "1", "0", by=_FELIX)
+
+
+def wired(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
+    """A pod has one cable, one address of its own alone (/32), and one next hop for everything."""
+    ns, inside = names.netns(lab.name, node.name), pod_netns(lab, pod)
+    cable = names.cali(pod.namespace, pod.name)
+    yield Netns(inside, by="kubelet")
+    yield LinkUp(inside, "lo", by=_CNI)
+    mtu = TUNNEL_MTU[lab.encapsulation]
+    yield Veth(ns, cable, NODE_END_MAC, inside, "eth0", pod_mac(lab, pod), mtu, by=_CNI)
+    yield LinkUp(ns, cable, by=_CNI)
+    yield LinkUp(inside, "eth0", by=_CNI)
+    yield Address(inside, "eth0", IPv4Interface((address_of(pod), 32)), by=_CNI)
+    yield Route(inside, IPv4Network(GATEWAY), "eth0", by=_CNI)
+    yield Route(inside, DEFAULT, "eth0", via=GATEWAY, by=_CNI)
+    settings = f"net/ipv4/conf/{cable}"
+    yield Sysctl(ns, f"{settings}/route_localnet", "1", "0", by=_CNI)
+    # The kernel would wait up to 0.8 s before it answers on another's behalf.
+    yield Sysctl(ns, f"net/ipv4/neigh/{cable}/proxy_delay", "0", "80", by=_CNI)
+    yield Sysctl(ns, f"{settings}/proxy_arp", "1", "0", by=_CNI)
+    yield Sysctl(ns, f"{settings}/forwarding", "1", "1", by=_CNI)
+    yield Sysctl(ns, f"net/ipv6/conf/{cable}/accept_ra", "0", "1", by=_CNI)
+
+
+def routed(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
+    """The node knows the way to each of its pods, and each pod's link-layer address."""
+    ns, cable = names.netns(lab.name, node.name), names.cali(pod.namespace, pod.name)
+    yield Route(ns, IPv4Network(address_of(pod)), cable, by=_FELIX)
+    yield Neighbour(ns, cable, address_of(pod), pod_mac(lab, pod), by=_FELIX)
+
+
+def own_blocks(lab: Lab, node: Node) -> Iterator[Object]:
+    """Packets for an address of this node's blocks that no pod has end here, and do not leave by the default route."""
+    felix_routes = lab.encapsulation in (Encapsulation.VXLAN, Encapsulation.VXLAN_CROSS_SUBNET)
+    by, protocol = (_FELIX, "80") if felix_routes else ("BIRD", "bird")
+    for block in blocks(lab, node):
+        if block.prefixlen < 32:
+            yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)
+
+
+def pod_netns(lab: Lab, pod: Pod) -> str:
+    """The namespace of a pod."""
+    return names.netns(lab.name, names.pod_host(pod.namespace, pod.name))
+
+
+def pod_mac(lab: Lab, pod: Pod) -> str:
+    """The link-layer address of a pod's eth0."""
+    return names.mac(lab.name, pod.namespace, pod.name)
+
+

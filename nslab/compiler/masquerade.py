@@ -1,0 +1,73 @@
+"""natOutgoing: what leaves the pod network takes the node's address, so that answers find the way back."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from typing import TYPE_CHECKING
+
+from nslab.lab.types import Encapsulation
+from nslab.net import names
+from nslab.net.objects import Chain, IpSet, Jump, Object, SetMember
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nslab.lab.types import Lab, Node
+
+_FELIX = "Felix"
+_MASQ_POOLS, _ALL_POOLS, _ALL_HOSTS = "cali40masq-ipam-pools", "cali40all-ipam-pools", "cali40all-hosts-net"
+_TUNNELS = {
+    Encapsulation.IPIP: "tunl0",
+    Encapsulation.IPIP_CROSS_SUBNET: "tunl0",
+    Encapsulation.VXLAN: "vxlan.calico",
+    Encapsulation.VXLAN_CROSS_SUBNET: "vxlan.calico",
+}
+_OWN_SOURCE = "-m addrtype ! --src-type LOCAL --limit-iface-out -m addrtype --src-type LOCAL"
+
+
+def nat_outgoing(lab: Lab, node: Node) -> Iterator[Object]:
+    """From a pool with natOutgoing to outside every pool: masquerade. The pools are sets, so the rule never changes."""
+    ns = names.netns(lab.name, node.name)
+    for name, members in (
+        (_ALL_POOLS, [lab.networks.pods]),
+        (_MASQ_POOLS, [lab.networks.pods]),
+        (_ALL_HOSTS, [other.address for other in lab.nodes]),
+    ):
+        yield IpSet(ns, name, "hash:net", by=_FELIX)
+        yield from (SetMember(ns, name, str(member), by=_FELIX) for member in members)
+    pools = f"-m set --match-set {_MASQ_POOLS} src -m set ! --match-set {_ALL_POOLS} dst"
+    # Traffic of the node itself that a rule turned into the tunnel still has another interface's address: mend it.
+    tunnel = [(f"-o {_TUNNELS[lab.encapsulation]}", f"{_OWN_SOURCE} -j MASQUERADE --random-fully")] * (
+        lab.encapsulation in _TUNNELS
+    )
+    jumps = [("", "-j cali-fip-snat"), ("", "-j cali-nat-outgoing"), *tunnel]
+    for chain, rules in (
+        ("cali-fip-dnat", []),
+        ("cali-fip-snat", []),
+        ("cali-nat-outgoing", [("", f"{pools} -j MASQUERADE --random-fully")]),
+        ("cali-PREROUTING", [("", "-j cali-fip-dnat")]),
+        ("cali-OUTPUT", [("", "-j cali-fip-dnat")]),
+        ("cali-POSTROUTING", jumps),
+    ):
+        yield Chain(ns, "nat", chain, signed(chain, rules), by=_FELIX)
+    for builtin in ("PREROUTING", "OUTPUT", "POSTROUTING"):
+        (rule,) = signed(builtin, [("", f"-j cali-{builtin}")])
+        yield Jump(ns, "nat", builtin, rule, by=_FELIX)
+
+
+def signed(chain: str, rules: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """The rules with Felix's comments, as `iptables-save` writes them: (interface match, the rest) each.
+
+    A comment is `cali:` and 16 characters of a hash over the chain's name and every rule up to this one, so that Felix
+    sees at a glance where somebody changed something. The hash is over Felix's own spelling of the rule
+    (felix/generictables: long options, HASH where the comment will stand).
+    """
+    digest = hashlib.sha224(chain.encode()).digest()
+    lines = []
+    for interface, rest in rules:
+        spelt = f"{interface} {rest}".strip().replace("-o ", "--out-interface ").replace("-j ", "--jump ")
+        digest = hashlib.sha224(digest + f"-A {chain} HASH {spelt}".encode()).digest()
+        comment = base64.urlsafe_b64encode(digest).decode()[:16]
+        lines.append(f'{interface} -m comment --comment "cali:{comment}" {rest}'.strip())
+    return tuple(lines)

@@ -1,0 +1,116 @@
+"""How pods of one node reach those of another: what Calico lays over, or straight into, the node network."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface
+from typing import TYPE_CHECKING
+
+from nslab.compiler.addresses import blocks, tunnel_address
+from nslab.compiler.underlay import UPLINK
+from nslab.lab.types import Encapsulation
+from nslab.net import names
+from nslab.net.objects import (
+    Address,
+    Fdb,
+    Ipip,
+    LinkUp,
+    Neighbour,
+    Object,
+    Route,
+    Sysctl,
+    Tun,
+    TunnelAgent,
+    Vxlan,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.lab.types import Lab, Node
+    from nslab.net.needs import Host
+
+IPIP_DEVICE, VXLAN_DEVICE = "tunl0", "vxlan.calico"
+VNI, VXLAN_PORT = 4096, 4789
+_IPIP_MTU, _VXLAN_MTU = 1500 - 20, 1500 - 50  # an outer IPv4 header; that, UDP, VXLAN and an inner Ethernet header
+
+TUNNEL_MTU = {
+    Encapsulation.IPIP: _IPIP_MTU,
+    Encapsulation.IPIP_CROSS_SUBNET: _IPIP_MTU,
+    Encapsulation.VXLAN: _VXLAN_MTU,
+    Encapsulation.VXLAN_CROSS_SUBNET: _VXLAN_MTU,
+    Encapsulation.NONE: 1500,
+}
+"""The MTU of pods: what fits through the narrowest enabled tunnel."""
+
+_BIRD, _FELIX = "BIRD", "Felix"
+
+
+def overlay(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
+    """The node's tunnel, if there is one, and the way to the blocks of every other node."""
+    match lab.encapsulation:
+        case Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET:
+            yield from ipip_device(lab, node, host)
+        case Encapsulation.VXLAN | Encapsulation.VXLAN_CROSS_SUBNET:
+            yield from vxlan_device(lab, node)
+        case Encapsulation.NONE:
+            pass
+    for other in lab.nodes:
+        if other != node:
+            yield from way_to(lab, node, other)
+
+
+def way_to(lab: Lab, node: Node, other: Node) -> Iterator[Object]:
+    """Another node's blocks lie behind its address; the device decides whether packets are wrapped on the way.
+
+    All nodes share one network, so the CrossSubnet modes, which wrap only between subnets, never wrap here.
+    """
+    ns = names.netns(lab.name, node.name)
+    for block in blocks(lab, other):
+        match lab.encapsulation:
+            case Encapsulation.IPIP:
+                yield Route(ns, block, IPIP_DEVICE, other.address, "bird", onlink=True, by=_BIRD)
+            case Encapsulation.VXLAN:
+                yield Route(ns, block, VXLAN_DEVICE, tunnel_address(lab, other), onlink=True, by=_FELIX)
+            case Encapsulation.VXLAN_CROSS_SUBNET:
+                yield Route(ns, block, UPLINK, other.address, "80", onlink=True, by=_FELIX)
+            case Encapsulation.IPIP_CROSS_SUBNET | Encapsulation.NONE:
+                yield Route(ns, block, UPLINK, other.address, "bird", by=_BIRD)
+    if lab.encapsulation in (Encapsulation.VXLAN, Encapsulation.VXLAN_CROSS_SUBNET):
+        yield from vxlan_peer(lab, ns, other)
+
+
+def ipip_device(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
+    """tunl0: the driver's, or, where the kernel has none, a TUN of that name with a process behind it."""
+    ns = names.netns(lab.name, node.name)
+    if host.ipip:
+        yield Ipip(ns, IPIP_DEVICE, _IPIP_MTU, born=host.ipip_born, by=_FELIX)
+    else:
+        yield Tun(ns, IPIP_DEVICE, _IPIP_MTU, by=_FELIX)
+        # A TUN would get a random IPv6 link-local address; tunl0, which carries IPv4 alone, has none.
+        yield Sysctl(ns, f"net/ipv6/conf/{IPIP_DEVICE}/disable_ipv6", "1", "0", by=_FELIX)
+    yield from addressed(lab, node, IPIP_DEVICE)
+    if not host.ipip:
+        yield TunnelAgent(ns, ns, IPIP_DEVICE, node.address, by=_FELIX)
+
+
+def vxlan_device(lab: Lab, node: Node) -> Iterator[Object]:
+    """vxlan.calico: it learns nothing by itself."""
+    ns, mac = names.netns(lab.name, node.name), names.vtep_mac(node.name)
+    yield Vxlan(ns, VXLAN_DEVICE, mac, VNI, VXLAN_PORT, node.address, UPLINK, _VXLAN_MTU, by=_FELIX)
+    yield from addressed(lab, node, VXLAN_DEVICE)
+
+
+def addressed(lab: Lab, node: Node, device: str) -> Iterator[Object]:
+    """The tunnel's address is what the node itself speaks to remote pods with."""
+    ns, address = names.netns(lab.name, node.name), tunnel_address(lab, node)
+    assert address is not None, "a lab with a tunnel gives each node an address for it"
+    yield LinkUp(ns, device, by=_FELIX)
+    yield Address(ns, device, IPv4Interface((address, 32)), by=_FELIX)
+
+
+def vxlan_peer(lab: Lab, ns: str, other: Node) -> Iterator[Object]:
+    """Told, not learnt: the other end's link-layer address, and the machine behind it."""
+    mac, vtep = names.vtep_mac(other.name), tunnel_address(lab, other)
+    assert vtep is not None, "a lab with a tunnel gives each node an address for it"
+    yield Neighbour(ns, VXLAN_DEVICE, vtep, mac, by=_FELIX)
+    yield Fdb(ns, VXLAN_DEVICE, mac, other.address, by=_FELIX)

@@ -1,0 +1,66 @@
+"""What runs: a pause process a pod, which holds its namespaces, and the containers that join it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.compiler.addresses import address_of
+from nslab.compiler.calico import pod_netns
+from nslab.lab.types import Protocol
+from nslab.net import names
+from nslab.net.objects import Object, Sandbox, Workload
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.lab.types import Container, Lab, Pod
+
+_KUBELET, _RUNTIME = "kubelet", "container runtime"
+
+
+def pods(lab: Lab) -> Iterator[Object]:
+    """The processes of every pod, node by node."""
+    for node in lab.nodes:
+        for pod in lab.pods:
+            if pod.node == node.name:
+                yield sandbox(lab, pod)
+                yield from (workload(lab, pod, container) for container in pod.containers)
+
+
+def sandbox(lab: Lab, pod: Pod) -> Sandbox:
+    """The pod's pause process."""
+    return Sandbox(
+        pod_netns(lab, pod),
+        names.netns(lab.name, pod.node),
+        namespace=pod.namespace,
+        pod=pod.name,
+        uid=pod.uid,
+        hostname=pod.hostname or pod.name,
+        address=address_of(pod),
+        share_pid=pod.share_process_namespace,
+        resolv_conf=resolv_conf(lab, pod),
+        by=_KUBELET,
+    )
+
+
+def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
+    """One container; its first declared TCP port is where it must answer before it counts as ready."""
+    ports = [port.port for port in container.ports if port.protocol is Protocol.TCP]
+    return Workload(
+        pod_netns(lab, pod),
+        names.netns(lab.name, pod.node),
+        container=container.name,
+        argv=(*container.command, *container.args),
+        env=container.env,
+        working_dir=container.working_dir,
+        port=ports[0] if ports else 0,
+        by=_RUNTIME,
+    )
+
+
+def resolv_conf(lab: Lab, pod: Pod) -> str:
+    """What the kubelet writes for dnsPolicy ClusterFirst; without a cluster DNS, no name server is named."""
+    if lab.dns_address is None:
+        return ""
+    domains = f"{pod.namespace}.svc.cluster.local svc.cluster.local cluster.local"
+    return f"search {domains}\nnameserver {lab.dns_address}\noptions ndots:5\n"

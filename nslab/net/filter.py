@@ -1,0 +1,88 @@
+"""Sets, chains and jumps: the commands that a person types, and the text that `ipset restore` and `iptables-restore` take.
+
+A restore is one transaction of the kernel. `--noflush` leaves what it does not name: our chains are named (and so
+emptied) and filled in one go; the built-in chains, which have other owners, only gain and lose single rules.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from nslab.net.objects import Chain, IpSet, Jump, SetMember
+from nslab.net.steps import Add, Remove, Replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nslab.net.steps import Step
+
+Rules: TypeAlias = Chain | Jump
+Sets: TypeAlias = IpSet | SetMember
+
+SET_OPTIONS = "family inet hashsize 1024 maxelem 1048576"
+"""What Felix creates its sets with."""
+
+
+def lines(step: Step, obj: Rules | Sets) -> list[str]:
+    """The commands for one step."""
+    match obj:
+        case IpSet() | SetMember():
+            return [f"ip netns exec {obj.ns} ipset {_set_command(step, obj)}"]
+        case Chain():
+            tool = f"ip netns exec {obj.ns} iptables -t {obj.table}"
+            fill = [f"{tool} -A {obj.name} {rule}" for rule in obj.rules]
+            if isinstance(step, Remove):
+                return [f"{tool} -F {obj.name}", f"{tool} -X {obj.name}"]
+            return [f"{tool} -{'N' if isinstance(step, Add) else 'F'} {obj.name}", *fill]
+        case Jump():
+            return [f"ip netns exec {obj.ns} iptables -t {obj.table} {_jump_command(step, obj)}"]
+
+
+def ipset_restore(steps: Iterable[Step]) -> str:
+    """Input for `ipset restore`, a line a step."""
+    return "".join(f"{_set_command(step, step.obj)}\n" for step in steps if isinstance(step.obj, IpSet | SetMember))
+
+
+def iptables_restore(table: str, steps: Iterable[Step]) -> str:
+    """Input for `iptables-restore --noflush`: one table, all steps.
+
+    Chains are declared first (which empties them) and deleted last, so that the order of the steps does not matter.
+    """
+    steps = list(steps)
+    return "\n".join([f"*{table}", *_declared(steps), *_changed(steps), *_deleted(steps), "COMMIT", ""])
+
+
+def _declared(steps: list[Step]) -> Iterator[str]:
+    yield from (f":{step.obj.name} - [0:0]" for step in steps if isinstance(step.obj, Chain))
+
+
+def _changed(steps: list[Step]) -> Iterator[str]:
+    for step in steps:
+        match step, step.obj:
+            case Add() | Replace(), Chain() as chain:
+                yield from (f"-A {chain.name} {rule}" for rule in chain.rules)
+            case _, Jump() as jump:
+                yield _jump_command(step, jump)
+
+
+def _deleted(steps: list[Step]) -> Iterator[str]:
+    yield from (f"-X {step.obj.name}" for step in steps if isinstance(step, Remove) and isinstance(step.obj, Chain))
+
+
+def _set_command(step: Step, obj: Sets) -> str:
+    match step, obj:
+        case Remove(), IpSet():
+            return f"destroy {obj.name}"
+        case Remove(), SetMember():
+            return f"del {obj.set} {obj.member}"
+        case _, IpSet():
+            return f"create {obj.name} {obj.type} {SET_OPTIONS}"
+        case _, SetMember():
+            return f"add {obj.set} {obj.member}"
+    raise AssertionError(step)
+
+
+def _jump_command(step: Step, obj: Jump) -> str:
+    if isinstance(step, Remove):
+        return f"-D {obj.chain} {obj.rule}"
+    return f"-I {obj.chain} 1 {obj.rule}" if obj.place == "first" else f"-A {obj.chain} {obj.rule}"

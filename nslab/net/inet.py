@@ -1,0 +1,133 @@
+"""Addresses, routes, neighbours and forwarding entries: the command that a person types, and the message that says the same."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, TypeAlias
+
+from nslab.net.objects import Address, Blackhole, Fdb, Neighbour, Route
+from nslab.net.steps import Add, Remove, Replace
+from nslab.net.wire import (
+    CREATE,
+    DELADDR,
+    DELNEIGH,
+    DELROUTE,
+    EXCL,
+    NEWADDR,
+    NEWNEIGH,
+    NEWROUTE,
+    REPLACE,
+    attribute,
+    mac_bytes,
+    message,
+    u32,
+)
+
+if TYPE_CHECKING:
+    from nslab.net.links import Indexes
+    from nslab.net.steps import Step
+
+Inet: TypeAlias = Address | Route | Blackhole | Neighbour | Fdb
+
+PROTOCOLS = {"kernel": 2, "boot": 3, "static": 4, "bird": 12}
+"""Who wrote a route, as ip-route(8) names it; 80 is Felix's and has no name there."""
+
+RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
+RTN_UNICAST, RTN_BLACKHOLE = 1, 6
+RTNH_F_ONLINK = 4
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+NDA_DST, NDA_LLADDR = 1, 2
+NUD_PERMANENT, NUD_NOARP, NTF_SELF = 0x80, 0x40, 0x02
+AF_BRIDGE = 7
+_TABLE_MAIN, _SCOPE_UNIVERSE, _SCOPE_LINK = 254, 0, 253
+
+
+def lines(step: Step, obj: Inet) -> list[str]:
+    """The command for one step."""
+    ip, verb = f"ip -n {obj.ns}", _VERB[type(step)]
+    match obj:
+        case Address():
+            return [f"{ip} addr {'del' if verb == 'del' else 'add'} {obj.address} dev {obj.dev}"]
+        case Route(to=to):
+            via = f" via {obj.via}" if obj.via else ""
+            by = f" proto {obj.protocol}" if obj.protocol != "boot" else ""
+            link = " scope link" if obj.via is None else ""
+            onlink = " onlink" if obj.onlink else ""
+            return [f"{ip} route {verb} {_destination(to)}{via} dev {obj.dev}{by}{link}{onlink}"]
+        case Blackhole():
+            return [f"{ip} route {verb} blackhole {obj.to} proto {obj.protocol}"]
+        case Neighbour():
+            # `replace`, since the kernel may have asked by itself in the meantime.
+            entry = f"{obj.address} dev {obj.dev}"
+            if verb == "del":
+                return [f"{ip} neigh del {entry}"]
+            return [f"{ip} neigh replace {entry} lladdr {obj.mac} nud permanent"]
+        case Fdb():
+            return [f"bridge -n {obj.ns} fdb {verb} {obj.mac} dev {obj.dev} dst {obj.dst} self permanent"]
+
+
+def encode(step: Step, obj: Inet, indexes: Indexes) -> list[tuple[str, bytes]]:
+    """The messages for one step, each with the namespace in which it is said."""
+    flags = _FLAGS[type(step)]
+    gone = isinstance(step, Remove)
+    match obj:
+        case Address():
+            raw = message(DELADDR if gone else NEWADDR, flags, _address(obj, indexes))
+        case Route():
+            raw = message(DELROUTE if gone else NEWROUTE, flags, _route(obj, indexes))
+        case Blackhole():
+            raw = message(DELROUTE if gone else NEWROUTE, flags, _blackhole(obj))
+        case Neighbour():
+            body = _neighbour(socket.AF_INET, indexes.index(obj.ns, obj.dev), 0, obj.address.packed, obj.mac)
+            raw = message(DELNEIGH if gone else NEWNEIGH, 0 if gone else CREATE | REPLACE, body)
+        case Fdb():
+            body = _neighbour(AF_BRIDGE, indexes.index(obj.ns, obj.dev), NTF_SELF, obj.dst.packed, obj.mac)
+            raw = message(DELNEIGH if gone else NEWNEIGH, flags, body)
+    return [(obj.ns, raw)]
+
+
+_VERB: dict[type, str] = {Add: "add", Remove: "del", Replace: "replace"}
+_FLAGS: dict[type, int] = {Add: CREATE | EXCL, Remove: 0, Replace: CREATE | REPLACE}
+
+
+def _destination(to: IPv4Network) -> str:
+    if to.prefixlen == 0:
+        return "default"
+    return str(to.network_address) if to.prefixlen == 32 else str(to)
+
+
+def _address(obj: Address, indexes: Indexes) -> bytes:
+    header = struct.pack("=BBBBI", socket.AF_INET, obj.address.network.prefixlen, 0, 0, indexes.index(obj.ns, obj.dev))
+    packed = obj.address.ip.packed
+    return header + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+
+
+def _route(obj: Route, indexes: Indexes) -> bytes:
+    protocol = PROTOCOLS.get(obj.protocol) or int(obj.protocol)
+    scope = _SCOPE_LINK if obj.via is None else _SCOPE_UNIVERSE
+    flags = RTNH_F_ONLINK if obj.onlink else 0
+    header = struct.pack(
+        "=BBBBBBBBI", socket.AF_INET, obj.to.prefixlen, 0, 0, _TABLE_MAIN, protocol, scope, RTN_UNICAST, flags
+    )
+    via = attribute(RTA_GATEWAY, obj.via.packed) if obj.via else b""
+    return header + _to(obj.to) + u32(RTA_OIF, indexes.index(obj.ns, obj.dev)) + via
+
+
+def _blackhole(obj: Blackhole) -> bytes:
+    protocol = PROTOCOLS.get(obj.protocol) or int(obj.protocol)
+    header = struct.pack(
+        "=BBBBBBBBI", socket.AF_INET, obj.to.prefixlen, 0, 0, _TABLE_MAIN, protocol, _SCOPE_UNIVERSE, RTN_BLACKHOLE, 0
+    )
+    return header + _to(obj.to)
+
+
+def _to(to: IPv4Network) -> bytes:
+    return attribute(RTA_DST, to.network_address.packed) if to.prefixlen else b""
+
+
+def _neighbour(family: int, index: int, flags: int, destination: bytes, mac: str) -> bytes:
+    state = NUD_PERMANENT | (NUD_NOARP if family == AF_BRIDGE else 0)
+    header = struct.pack("=BxxxiHBB", family, index, state, flags, 0)
+    return header + attribute(NDA_DST, destination) + attribute(NDA_LLADDR, mac_bytes(mac))

@@ -1,0 +1,172 @@
+"""Interfaces: for each step the command that a person types and the messages that say the same to the kernel."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, TypeAlias, assert_never
+
+from nslab.net.objects import Bridge, Ipip, LinkUp, Port, Tun, Veth, Vxlan
+from nslab.net.steps import Add, Remove, Replace
+from nslab.net.wire import (
+    CREATE,
+    DELLINK,
+    EXCL,
+    IFF_UP,
+    NEWLINK,
+    SETLINK,
+    attribute,
+    link_header,
+    mac_bytes,
+    message,
+    text,
+    u32,
+)
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from nslab.net.steps import Step
+
+    class Indexes(Protocol):
+        """What only the kernel knows, asked for by name."""
+
+        def index(self, ns: str, name: str) -> int:
+            """The interface's index in its namespace; OSError (ENODEV) if there is none."""
+
+        def fresh(self, ns: str, name: str) -> int:
+            """An index for an interface to be made."""
+
+        def netns(self, ns: str) -> int:
+            """A descriptor of the namespace."""
+
+
+Link: TypeAlias = Veth | Bridge | Vxlan | Ipip | Port | LinkUp
+
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 12, 18, 28
+_INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
+_VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 3, 4, 7, 15
+_BRPORT_MODE, _NESTED, _AF_BRIDGE = 4, 0x8000, 7
+
+
+def lines(step: Step, obj: Link | Tun) -> list[str]:
+    """The commands for one step."""
+    ip = f"ip -n {obj.ns}"
+    match step, obj:
+        case Remove(), Veth() | Bridge() | Vxlan() | Ipip():
+            return [f"{ip} link del {obj.name}"]
+        case Replace(), Veth():
+            return [
+                f"{ip} link set {obj.name} address {obj.mac} mtu {obj.mtu}",
+                f"ip -n {obj.peer_ns} link set {obj.peer} address {obj.peer_mac} mtu {obj.mtu}",
+            ]
+        case Replace(), Bridge() | Vxlan():
+            return [f"{ip} link set {obj.name} address {obj.mac} mtu {obj.mtu}"]
+        case Replace(), Ipip() | Tun():
+            return [f"{ip} link set {obj.name} mtu {obj.mtu}"]
+        case Add(), Veth():
+            peer = f"peer name {obj.peer} netns {obj.peer_ns} address {obj.peer_mac} mtu {obj.mtu}"
+            return [f"{ip} link add {obj.name} address {obj.mac} mtu {obj.mtu} type veth {peer}"]
+        case Add(), Bridge():
+            return [f"{ip} link add {obj.name} address {obj.mac} mtu {obj.mtu} type bridge"]
+        case Add(), Vxlan():
+            tunnel = f"id {obj.vni} local {obj.local} dev {obj.parent} dstport {obj.port} nolearning"
+            return [f"{ip} link add {obj.name} address {obj.mac} mtu {obj.mtu} type vxlan {tunnel}"]
+        case Add(), Ipip():
+            return [f"{ip} link add {obj.name} mtu {obj.mtu} type ipip"]
+        case Add(), Tun():
+            return [f"{ip} tuntap add dev {obj.name} mode tun", f"{ip} link set {obj.name} mtu {obj.mtu}"]
+        case Remove(), Tun():
+            return [f"{ip} tuntap del dev {obj.name} mode tun"]
+        case Add() | Replace(), Port():
+            hairpin = f"bridge -n {obj.ns} link set dev {obj.dev} hairpin {'on' if obj.hairpin else 'off'}"
+            plug = [f"{ip} link set {obj.dev} master {obj.bridge}"]
+            return [*plug, hairpin] if obj.hairpin or isinstance(step, Replace) else plug
+        case Remove(), Port():
+            return [f"{ip} link set {obj.dev} nomaster"]
+        case _, LinkUp():
+            return [f"{ip} link set {obj.dev} {'down' if isinstance(step, Remove) else 'up'}"]
+        case _:
+            raise AssertionError(step)
+
+
+def encode(step: Step, obj: Link, indexes: Indexes) -> list[tuple[str, bytes]]:
+    """The messages for one step, each with the namespace in which it is said."""
+    if isinstance(step, Replace) and isinstance(obj, Veth):
+        # Each end is set from its own side.
+        near = _settings(indexes.index(obj.ns, obj.name), obj.mtu, obj.mac)
+        far = _settings(indexes.index(obj.peer_ns, obj.peer), obj.mtu, obj.peer_mac)
+        return [(obj.ns, near), (obj.peer_ns, far)]
+    return [(obj.ns, raw) for raw in _encode(step, obj, indexes)]
+
+
+def _encode(step: Step, obj: Link, indexes: Indexes) -> list[bytes]:
+    match step, obj:
+        case Remove(), Veth() | Bridge() | Vxlan() | Ipip():
+            return [message(DELLINK, 0, link_header(indexes.index(obj.ns, obj.name)))]
+        case Replace(), Bridge() | Vxlan():
+            return [_settings(indexes.index(obj.ns, obj.name), obj.mtu, obj.mac)]
+        case Replace(), Ipip():
+            return [_settings(indexes.index(obj.ns, obj.name), obj.mtu)]
+        case Add(), Veth() | Bridge() | Vxlan() | Ipip():
+            return [_create(obj, indexes)]
+        case Add() | Replace(), Port():
+            port, bridge = indexes.index(obj.ns, obj.dev), indexes.index(obj.ns, obj.bridge)
+            needless = isinstance(step, Add) and not obj.hairpin
+            return [_plug(port, bridge)] if needless else [_plug(port, bridge), _hairpin(port, obj.hairpin)]
+        case Remove(), Port():
+            return [_plug(indexes.index(obj.ns, obj.dev), 0)]
+        case _, LinkUp():
+            flags = 0 if isinstance(step, Remove) else IFF_UP
+            return [message(SETLINK, 0, link_header(indexes.index(obj.ns, obj.dev), flags, IFF_UP))]
+        case _:
+            raise AssertionError(step)
+
+
+def _create(obj: Veth | Bridge | Vxlan | Ipip, indexes: Indexes) -> bytes:
+    """RTM_NEWLINK with an index of our choosing: what is made is known without looking it up."""
+    own = text(IFLA_IFNAME, obj.name) + u32(IFLA_MTU, obj.mtu)
+    match obj:
+        case Veth():
+            peer = (
+                link_header(indexes.fresh(obj.peer_ns, obj.peer))
+                + text(IFLA_IFNAME, obj.peer)
+                + u32(IFLA_MTU, obj.mtu)
+                + attribute(IFLA_ADDRESS, mac_bytes(obj.peer_mac))
+                + u32(IFLA_NET_NS_FD, indexes.netns(obj.peer_ns))
+            )
+            own += attribute(IFLA_ADDRESS, mac_bytes(obj.mac)) + _info("veth", attribute(_VETH_PEER | _NESTED, peer))
+        case Bridge():
+            own += attribute(IFLA_ADDRESS, mac_bytes(obj.mac)) + _info("bridge")
+        case Vxlan():
+            data = (
+                u32(_VXLAN_ID, obj.vni)
+                + u32(_VXLAN_LINK, indexes.index(obj.ns, obj.parent))
+                + attribute(_VXLAN_LOCAL, obj.local.packed)
+                + attribute(_VXLAN_LEARNING, b"\0")
+                + attribute(_VXLAN_PORT, struct.pack("!H", obj.port))
+            )
+            own += attribute(IFLA_ADDRESS, mac_bytes(obj.mac)) + _info("vxlan", data)
+        case Ipip():
+            own += _info("ipip")
+        case missing:
+            assert_never(missing)
+    return message(NEWLINK, CREATE | EXCL, link_header(indexes.fresh(obj.ns, obj.name)) + own)
+
+
+def _info(kind: str, data: bytes = b"") -> bytes:
+    body = text(_INFO_KIND, kind) + (attribute(_INFO_DATA | _NESTED, data) if data else b"")
+    return attribute(IFLA_LINKINFO | _NESTED, body)
+
+
+def _settings(index: int, mtu: int, mac: str = "") -> bytes:
+    address = attribute(IFLA_ADDRESS, mac_bytes(mac)) if mac else b""
+    return message(SETLINK, 0, link_header(index) + u32(IFLA_MTU, mtu) + address)
+
+
+def _plug(index: int, master: int) -> bytes:
+    return message(SETLINK, 0, link_header(index) + u32(IFLA_MASTER, master))
+
+
+def _hairpin(index: int, on: bool) -> bytes:
+    body = attribute(IFLA_PROTINFO | _NESTED, attribute(_BRPORT_MODE, bytes([on])))
+    return message(SETLINK, 0, link_header(index, family=_AF_BRIDGE) + body)

@@ -1,0 +1,207 @@
+"""The verbs, and what is made of them: a plan is the difference between what is there and what is wanted.
+
+    diff((), want)      everything, on a clean machine
+    diff(have, want)    what heals a lab, or changes it live
+    invert(plan)        takes a plan back
+    transactions(plan)  the same steps in the kernel's units
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
+
+from nslab.net.objects import (
+    Address,
+    Blackhole,
+    Bridge,
+    Chain,
+    Fdb,
+    Ipip,
+    IpSet,
+    Jump,
+    Key,
+    LinkUp,
+    Neighbour,
+    Netns,
+    NodeAgent,
+    Object,
+    Port,
+    Route,
+    Sandbox,
+    SetMember,
+    State,
+    Sysctl,
+    Tun,
+    TunnelAgent,
+    Veth,
+    Vxlan,
+    Workload,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True, slots=True)
+class Add:
+    """Make an object that is not there."""
+
+    obj: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Take an object away."""
+
+    obj: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Change an object in place, or set what always exists."""
+
+    old: Object
+    obj: Object
+
+
+Step: TypeAlias = Add | Remove | Replace
+Plan: TypeAlias = tuple[Step, ...]
+
+Unit: TypeAlias = Literal["netns", "netlink", "tun", "sysctl", "ipset", "iptables", "process"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Steps that the kernel takes as one unit: a batch, a restore, a start. `where` is a namespace (and a table)."""
+
+    unit: Unit
+    where: tuple[str, ...]
+    steps: Plan
+
+
+# The order of removal, read backwards: nothing is removed before what lies on it.
+_RANK = {
+    kind: rank
+    for rank, kinds in enumerate((
+        (Netns,), (Bridge, Veth), (Vxlan, Ipip, Tun), (Port,), (Sysctl,), (LinkUp,), (Address,), (Neighbour, Fdb),
+        (Route, Blackhole), (IpSet,), (SetMember,), (Chain,), (Jump,), (NodeAgent,), (TunnelAgent, Sandbox), (Workload,),
+    ))
+    for kind in kinds
+}  # fmt: skip
+
+
+def diff(have: Iterable[Object], want: State) -> Plan:
+    """The steps from `have` to `want`: removals, what lies on top first, then the rest in the order of telling."""
+    there = {obj.key: obj for obj in have}
+    wanted = {obj.key: obj for obj in want}
+    unwanted = [
+        obj
+        for key, obj in there.items()
+        if (goal := wanted.get(key)) is None or (goal != obj and not _changes_in_place(obj, goal))
+    ]
+    gone = _with_all_on_top({obj.key for obj in unwanted}, there)
+    removals = [obj for obj in unwanted if not any(below in gone for below in obj.lies_on)]
+    removals.sort(key=lambda obj: _RANK[type(obj)], reverse=True)
+    steps: list[Step] = [_undo(obj) for obj in removals]
+    for obj in want:
+        old = None if obj.key in gone else there.get(obj.key)
+        if old is None:
+            steps.append(_do(obj))
+        elif old != obj:
+            steps.append(Replace(old, obj))
+    return tuple(steps)
+
+
+def invert(plan: Plan) -> Plan:
+    """The plan that takes this plan back: read it backwards, swap the verbs."""
+    return tuple(map(_inverse, reversed(plan)))
+
+
+def transactions(plan: Plan) -> tuple[Transaction, ...]:
+    """The plan cut into the kernel's units; the order of the steps stays."""
+    cut: list[tuple[Unit, tuple[str, ...], list[Step]]] = []
+    for step in plan:
+        unit, where = _unit(step.obj)
+        if not cut or cut[-1][:2] != (unit, where):
+            cut.append((unit, where, []))
+        cut[-1][2].append(step)
+    return tuple(Transaction(unit, where, tuple(steps)) for unit, where, steps in cut)
+
+
+def born(obj: Object) -> Object | None:
+    """The object as the kernel made it together with its namespace or interface, if the kernel did."""
+    match obj:
+        case Sysctl(default=default):
+            return replace(obj, value=default)
+        case Ipip(born=True):
+            return obj
+        case _:
+            return None
+
+
+def _do(obj: Object) -> Step:
+    old = born(obj)
+    return Add(obj) if old is None else Replace(old, obj)
+
+
+def _undo(obj: Object) -> Step:
+    old = born(obj)
+    return Remove(obj) if old is None else Replace(obj, old)
+
+
+def _inverse(step: Step) -> Step:
+    match step:
+        case Add(obj):
+            return Remove(obj)
+        case Remove(obj):
+            return Add(obj)
+        case Replace(old, obj):
+            return Replace(obj, old)
+        case missing:
+            assert_never(missing)
+
+
+def _changes_in_place(old: Object, new: Object) -> bool:
+    """Whether the kernel can turn one into the other; if not, it goes and comes anew, with all that lies on it."""
+    match old, new:
+        case Veth(), Veth():
+            return (old.peer_ns, old.peer) == (new.peer_ns, new.peer)
+        case Vxlan(), Vxlan():
+            return replace(old, mac=new.mac, mtu=new.mtu) == new
+        case (Bridge() | Ipip() | Tun() | Port() | Neighbour() | Fdb() | Sysctl() | Chain()), _:
+            return type(old) is type(new)
+        case (Route() | Blackhole()), (Route() | Blackhole()):
+            return True
+    return False
+
+
+def _with_all_on_top(gone: set[Key], there: dict[Key, Object]) -> set[Key]:
+    """The keys that vanish with `gone`: the kernel cascades. Ascending rank sees everything below an object first."""
+    for obj in sorted(there.values(), key=lambda obj: _RANK[type(obj)]):
+        if any(below in gone for below in obj.lies_on):
+            gone.add(obj.key)
+    return gone
+
+
+def _unit(obj: Object) -> tuple[Unit, tuple[str, ...]]:
+    match obj:
+        case Netns():
+            return "netns", ()
+        case Tun():
+            return "tun", (obj.ns,)
+        case Sysctl():
+            return "sysctl", (obj.ns,)
+        case IpSet() | SetMember():
+            return "ipset", (obj.ns,)
+        case Chain() | Jump():
+            return "iptables", (obj.ns, obj.table)
+        case NodeAgent() | TunnelAgent() | Sandbox() | Workload():
+            return "process", (obj.node,)
+        case (
+            Veth() | Bridge() | Vxlan() | Ipip() | Port() | LinkUp() | Address() | Route() | Blackhole() | Neighbour()
+            | Fdb()
+        ):  # fmt: skip
+            return "netlink", (obj.ns,)
+        case missing:
+            assert_never(missing)
