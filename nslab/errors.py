@@ -54,9 +54,11 @@ class Refused(NslabError):
 
     code = 3
 
-    def __init__(self, line: str, reason: str) -> None:
+    def __init__(self, line: str, reason: str, done: Sequence[object] = ()) -> None:
         super().__init__(f"{line}: {reason}")
         self.line, self.reason = line, reason
+        # The steps of the same transaction that were not refused: the kernel goes on after an error inside a batch.
+        self.done = tuple(done)
 
 
 class Missing(NslabError):

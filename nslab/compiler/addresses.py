@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.lab.types import Encapsulation, Plugin
+from nslab.net import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -38,6 +39,16 @@ def address_of(pod: Pod) -> IPv4Address:
     if pod.assigned is None:
         raise ValueError(f"pod {pod.name} has not been placed")
     return pod.assigned
+
+
+def pod_netns(lab: Lab, pod: Pod) -> str:
+    """The namespace of a pod."""
+    return names.netns(lab.name, names.pod_host(pod.namespace, pod.name))
+
+
+def pod_mac(lab: Lab, pod: Pod) -> str:
+    """The link-layer address of a pod's eth0."""
+    return names.mac(lab.name, pod.namespace, pod.name)
 
 
 def gateway(lab: Lab) -> IPv4Address:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import address_of, blocks
+from nslab.compiler.addresses import address_of, blocks, pod_mac, pod_netns
 from nslab.compiler.masquerade import nat_outgoing
 from nslab.compiler.overlay import TUNNEL_MTU, overlay
 from nslab.compiler.underlay import DEFAULT
@@ -92,15 +92,3 @@ def own_blocks(lab: Lab, node: Node) -> Iterator[Object]:
     for block in blocks(lab, node):
         if block.prefixlen < 32:
             yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)
-
-
-def pod_netns(lab: Lab, pod: Pod) -> str:
-    """The namespace of a pod."""
-    return names.netns(lab.name, names.pod_host(pod.namespace, pod.name))
-
-
-def pod_mac(lab: Lab, pod: Pod) -> str:
-    """The link-layer address of a pod's eth0."""
-    return names.mac(lab.name, pod.namespace, pod.name)
-
-

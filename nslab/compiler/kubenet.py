@@ -5,8 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import address_of, bridge_address
-from nslab.compiler.calico import pod_mac, pod_netns
+from nslab.compiler.addresses import address_of, bridge_address, pod_mac, pod_netns
 from nslab.compiler.underlay import DEFAULT, UPLINK
 from nslab.net import names
 from nslab.net.objects import (

@@ -38,10 +38,9 @@ def nat_outgoing(lab: Lab, node: Node) -> Iterator[Object]:
         yield from (SetMember(ns, name, str(member), by=_FELIX) for member in members)
     pools = f"-m set --match-set {_MASQ_POOLS} src -m set ! --match-set {_ALL_POOLS} dst"
     # Traffic of the node itself that a rule turned into the tunnel still has another interface's address: mend it.
-    tunnel = [(f"-o {_TUNNELS[lab.encapsulation]}", f"{_OWN_SOURCE} -j MASQUERADE --random-fully")] * (
-        lab.encapsulation in _TUNNELS
-    )
-    jumps = [("", "-j cali-fip-snat"), ("", "-j cali-nat-outgoing"), *tunnel]
+    tunnel = _TUNNELS.get(lab.encapsulation)
+    mend = [(f"-o {tunnel}", f"{_OWN_SOURCE} -j MASQUERADE --random-fully")] if tunnel else []
+    jumps = [("", "-j cali-fip-snat"), ("", "-j cali-nat-outgoing"), *mend]
     for chain, rules in (
         ("cali-fip-dnat", []),
         ("cali-fip-snat", []),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import address_of
-from nslab.compiler.calico import pod_netns
+from nslab.compiler.addresses import address_of, pod_netns
 from nslab.lab.types import Protocol
 from nslab.net import names
 from nslab.net.objects import Object, Sandbox, Workload

@@ -88,7 +88,8 @@ def script(plan: Plan, title: str, prefix: str) -> str:
 def _process(step: Step, obj: NodeAgent | TunnelAgent | Sandbox | Workload) -> str:
     what = _described(obj)
     if isinstance(step, Remove):
-        return f"kill $({_PID_OF} {obj.ns} {obj.key[2]})  # {what}"
+        # Every process of a lab carries a mark in its environment: its namespace and its role.
+        return f"kill $(grep -lsz '^NSLAB={obj.ns} {obj.key[2]}' /proc/[0-9]*/environ | cut -d/ -f3)  # {what}"
     if not isinstance(step, Add):
         return f"# {what}"
     match obj:
@@ -103,9 +104,6 @@ def _process(step: Step, obj: NodeAgent | TunnelAgent | Sandbox | Workload) -> s
         case Workload():
             pause = f"nsenter --target ${_variable(obj)} --net --uts --ipc"
             return f"{pause} unshare --pid --fork --mount-proc {_argv(obj)} &"
-
-
-_PID_OF = "nslab ps --pid"
 
 
 def _described(obj: Process) -> str:

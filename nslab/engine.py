@@ -1,0 +1,46 @@
+"""Plans are done here, and taken back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from nslab.errors import Refused
+from nslab.net.steps import invert, transactions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nslab.net.steps import Plan, Step, Transaction
+
+
+class Kernel(Protocol):
+    """LinuxKernel and FakeKernel: whatever one refuses, the other refuses."""
+
+    def run(self, transaction: Transaction) -> None:
+        """Do one transaction, or raise Refused with the step, the kernel's words, and what was done all the same."""
+
+
+def apply(kernel: Kernel, plan: Plan, before: Callable[[Transaction], None] = lambda _: None) -> None:
+    """Do a plan; if a transaction is refused, or `before` it something raises, take back what was done and raise on."""
+    done: list[Step] = []
+    try:
+        for transaction in transactions(plan):
+            before(transaction)
+            kernel.run(transaction)
+            done += transaction.steps
+    except BaseException as error:
+        if isinstance(error, Refused):
+            done += error.done  # type: ignore[arg-type]  # errors know nothing of steps
+        take_back(kernel, tuple(done))
+        raise
+
+
+def take_back(kernel: Kernel, done: Plan) -> list[Refused]:
+    """Undo steps, last first. A refusal stops nothing: what is already gone need not be removed."""
+    refusals = []
+    for transaction in transactions(invert(done)):
+        try:
+            kernel.run(transaction)
+        except Refused as refused:
+            refusals.append(refused)
+    return refusals

@@ -1,0 +1,139 @@
+"""The one door to the kernel: transactions in, refusals out."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from nslab.errors import Refused
+from nslab.linux import netlink, restore, tun
+from nslab.net import inet, links, shell
+from nslab.net.filter import ipset_restore, iptables_restore
+from nslab.net.objects import Address, Blackhole, Fdb, LinkUp, Neighbour, Route, Sysctl, Veth
+from nslab.net.steps import Add, Remove
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nslab.linux.netns import Namespaces
+    from nslab.linux.procs import Agents
+    from nslab.net.objects import Key
+    from nslab.net.steps import Step, Transaction
+
+
+class LinuxKernel:
+    """Does transactions, each in its namespace, from one thread (two gain nothing: the kernel's network lock is one)."""
+
+    def __init__(self, spaces: Namespaces, agents: Agents, iptables: str) -> None:
+        self._spaces = spaces
+        self._agents = agents
+        self._iptables = iptables
+        self._indexes = netlink.Indexes(spaces)
+        self._unsettled: list[Key] = []
+
+    def run(self, transaction: Transaction) -> None:
+        """Do one transaction, or raise Refused with the step, the kernel's words, and what was done all the same."""
+        match transaction.unit:
+            case "netns":
+                self._one_by_one(transaction, self._netns)
+            case "netlink":
+                self._netlink(transaction)
+            case "tun":
+                self._one_by_one(transaction, self._tun)
+            case "sysctl":
+                self._spaces.enter(transaction.where[0])
+                self._one_by_one(transaction, _sysctl)
+            case "ipset":
+                self._spaces.enter(transaction.where[0])
+                restore.ipset(ipset_restore(transaction.steps), transaction.steps)
+            case "iptables":
+                ns, table = transaction.where
+                self._spaces.enter(ns)
+                restore.iptables(self._iptables, iptables_restore(table, transaction.steps), transaction.steps)
+            case "process":
+                self._spaces.home()
+                self._agents.run(transaction.steps)
+
+    def settle(self) -> None:
+        """Return when every interface that was set up is ready to carry packets."""
+        for _, ns, dev in self._unsettled:
+            netlink.settle(self._spaces.route_socket(ns), [self._indexes.index(ns, dev)])
+        self._unsettled.clear()
+
+    def _one_by_one(self, transaction: Transaction, do: Callable[[Step], None]) -> None:
+        for place, step in enumerate(transaction.steps):
+            try:
+                do(step)
+            except OSError as error:
+                raise Refused(shell.command(step), error.strerror, transaction.steps[:place]) from error
+
+    def _netns(self, step: Step) -> None:
+        if isinstance(step, Remove):
+            self._indexes.forget(step.obj.ns)
+            self._spaces.remove(step.obj.ns)
+        else:
+            self._spaces.create(step.obj.ns)
+
+    def _tun(self, step: Step) -> None:
+        self._indexes.forget(step.obj.ns)
+        self._spaces.enter(step.obj.ns)
+        tun.run(step)
+
+    def _netlink(self, transaction: Transaction) -> None:
+        """The messages of all steps, in order; a run of them to one namespace is one batch."""
+        refused: list[tuple[Step, OSError]] = []
+        batch: list[tuple[Step, bytes]] = []
+        ns = transaction.where[0]
+        for step in transaction.steps:
+            try:
+                said = _encode(step, self._indexes)
+            except OSError as error:
+                refused.append((step, error))
+                continue
+            for where, raw in said:
+                if where != ns:
+                    refused += self._flush(ns, batch)
+                    ns, batch = where, []
+                batch.append((step, raw))
+        refused += self._flush(ns, batch)
+        self._remember(transaction)
+        if refused:
+            for touched in {step.obj.ns for step in transaction.steps}:
+                self._indexes.forget(touched)
+            step, error = refused[0]
+            said_no = {id(step) for step, _ in refused}
+            done = [step for step in transaction.steps if id(step) not in said_no]
+            raise Refused(shell.command(step), error.strerror, done) from error
+
+    def _flush(self, ns: str, batch: list[tuple[Step, bytes]]) -> list[tuple[Step, OSError]]:
+        refusals = netlink.send(self._spaces.route_socket(ns), [raw for _, raw in batch]) if batch else []
+        return [(batch[refusal.place][0], refusal) for refusal in refusals]
+
+    def _remember(self, transaction: Transaction) -> None:
+        for step in transaction.steps:
+            match step, step.obj:
+                case Remove(), Veth() as veth:
+                    self._indexes.forget(veth.ns)
+                    self._indexes.forget(veth.peer_ns)
+                case Add(), LinkUp(dev=dev) as link:
+                    self._unsettled.append(("LinkUp", link.ns, dev))
+                case Remove(), _:
+                    self._indexes.forget(step.obj.ns)
+
+
+def _encode(step: Step, indexes: netlink.Indexes) -> list[tuple[str, bytes]]:
+    match step.obj:
+        case (Address() | Route() | Blackhole() | Neighbour() | Fdb()) as entry:
+            return inet.encode(step, entry, indexes)
+        case link:
+            return links.encode(step, link, indexes)
+
+
+def _sysctl(step: Step) -> None:
+    """/proc/sys/net shows the settings of the namespace of the thread that opens it."""
+    assert isinstance(step.obj, Sysctl)
+    descriptor = os.open(f"/proc/sys/{step.obj.path}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, step.obj.value.encode())
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,122 @@
+"""Named network namespaces, and this thread's way in and out of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nslab.syscall import CLONE_NEWNET, MS_BIND, mount, setns, umount, unshare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from typing_extensions import Self
+
+RUN = Path("/run/nslab")
+"""Everything that nslab keeps; a folder (a tmpfs) per lab."""
+IP_NETNS = Path("/run/netns")
+"""Where `ip netns` looks for names."""
+_SELF = "/proc/thread-self/ns/net"
+
+
+def folder(lab: str) -> Path:
+    """The lab's own folder."""
+    return RUN / lab
+
+
+def path(ns: str) -> Path:
+    """Where a lab's namespace is bound: in a tmpfs that holds the lab's names, so that one lazy umount takes all."""
+    return folder(ns.split(".")[1]) / "ns" / ns
+
+
+class Namespaces:
+    """Descriptors and sockets of namespaces, opened once; closes them, and returns this thread home, at the end."""
+
+    def __init__(self) -> None:
+        self._home = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
+        self._here = ""
+        self._descriptors: dict[str, int] = {}
+        self._sockets: dict[str, socket.socket] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.home()
+        for sock in self._sockets.values():
+            sock.close()
+        for descriptor in (*self._descriptors.values(), self._home):
+            os.close(descriptor)
+
+    def create(self, ns: str) -> None:
+        """Make a namespace and name it; this thread is in it afterwards. FileExistsError if the name is taken."""
+        name, link = path(ns), IP_NETNS / ns
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDONLY))
+        try:
+            unshare(CLONE_NEWNET)
+            self._here = ns
+            mount(_SELF, str(name), flags=MS_BIND)
+        except OSError:
+            name.unlink()
+            raise
+        if link.is_symlink():  # left by a lab whose folder is gone
+            link.unlink()
+        os.symlink(name, link)
+
+    def remove(self, ns: str) -> None:
+        """Take the name away; the kernel ends the namespace with its last process."""
+        self.forget(ns)
+        for undo in (lambda: umount(str(path(ns))), path(ns).unlink, (IP_NETNS / ns).unlink):
+            with contextlib.suppress(FileNotFoundError):
+                undo()
+
+    def forget(self, ns: str) -> None:
+        """Close what is open on a namespace."""
+        if self._here == ns:
+            self.home()
+        if ns in self._sockets:
+            self._sockets.pop(ns).close()
+        if ns in self._descriptors:
+            os.close(self._descriptors.pop(ns))
+
+    def descriptor(self, ns: str) -> int:
+        """An open descriptor of the namespace, by its name."""
+        if ns not in self._descriptors:
+            self._descriptors[ns] = os.open(path(ns), os.O_RDONLY | os.O_CLOEXEC)
+        return self._descriptors[ns]
+
+    def route_socket(self, ns: str) -> socket.socket:
+        """An rtnetlink socket that speaks to the namespace, wherever this thread is later."""
+        if ns not in self._sockets:
+            self.enter(ns)
+            self._sockets[ns] = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
+        return self._sockets[ns]
+
+    def enter(self, ns: str) -> None:
+        """Move this thread into the namespace."""
+        if self._here != ns:
+            setns(self.descriptor(ns), CLONE_NEWNET)
+            self._here = ns
+
+    def home(self) -> None:
+        """Move this thread back to where it was at the start."""
+        if self._here:
+            setns(self._home, CLONE_NEWNET)
+            self._here = ""
+
+
+def named(lab: str) -> list[str]:
+    """The lab's namespaces, by their names."""
+    try:
+        return sorted(entry for entry in os.listdir(folder(lab) / "ns") if entry.startswith(f"nslab.{lab}."))
+    except FileNotFoundError:
+        return []
+
+
+def labs() -> Iterator[str]:
+    """The labs that have a folder (a lock beside it ends in `.lock`, which no lab's name can)."""
+    with contextlib.suppress(FileNotFoundError):
+        yield from sorted(entry.name for entry in os.scandir(RUN) if entry.is_dir(follow_symlinks=False))
