@@ -89,6 +89,12 @@ class Container:
     working_dir: str = "/"
     ports: tuple[ContainerPort, ...] = ()
 
+    @property
+    def builtin(self) -> bool:
+        """Whether this is the built-in server: `agnhost`, of whatever registry and version, and no command."""
+        image = self.image.rpartition("/")[2].partition("@")[0].partition(":")[0]
+        return not self.command and image == "agnhost"
+
 
 @dataclass(frozen=True, slots=True)
 class Pod:

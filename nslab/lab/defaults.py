@@ -1,0 +1,163 @@
+"""What a lab file need not say.
+
+| left out | becomes |
+|---|---|
+| networks | the course's: nodes 192.168.59.0/24, pods 20.96.0.0/12, services 10.96.0.0/12 |
+| plugin, encapsulation | calico with IPIP; kubenet has none |
+| proxy mode | iptables |
+| a node's address | the first free one of the node network from its 22nd on (the course's node1 is .22) |
+| a client's address | the first free one from its 10th on |
+| a node's podCIDR | the first free /26 (calico) or /24 (kubenet) of the pod network |
+| a pod's node | the one whose podCIDR holds the address that it asks for, else the one with the fewest pods |
+| a pod's hostname, uid | its name; a UUID by hash of lab, namespace and name |
+| agnhost's arguments | netexec |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from itertools import chain
+
+from nslab.lab.draft import LabDraft, PodDraft
+from nslab.lab.types import Encapsulation, Plugin, ProxyMode
+
+NODE_NETWORK = IPv4Network("192.168.59.0/24")
+POD_NETWORK = IPv4Network("20.96.0.0/12")
+SERVICE_NETWORK = IPv4Network("10.96.0.0/12")
+FIRST_NODE, FIRST_CLIENT = 22, 10
+SHARE = {Plugin.CALICO: 26, Plugin.KUBENET: 24}
+"""The length of a node's podCIDR: Calico's block, the controller manager's --node-cidr-mask-size."""
+REQUEST = "cni.projectcalico.org/ipAddrs"
+"""The annotation by which a pod asks Calico for an address: a JSON list."""
+
+
+def complete(draft: LabDraft) -> None:
+    """Fill in what the file left out, as far as there is room for it; what cannot be filled in stays None."""
+    _settings(draft)
+    _machine_addresses(draft)
+    _pod_cidrs(draft)
+    for pod in draft.pods:
+        pod.requested = requested(pod)
+        pod.hostname = pod.hostname or host_name(pod.name)
+        pod.uid = pod.uid or uid(draft.name, pod.namespace, pod.name)
+        pod.containers = tuple(replace(c, args=("netexec",)) if c.builtin and not c.args else c for c in pod.containers)
+    _schedule(draft)
+
+
+def gateway(network: IPv4Network) -> IPv4Address | None:
+    """The first host address of the node network: the way out, held by the switch."""
+    return network[1] if network.num_addresses > 1 else None
+
+
+def kept_back(cidr: IPv4Network, plugin: Plugin, encapsulation: Encapsulation) -> dict[IPv4Address, str]:
+    """The addresses of a node's podCIDR that no pod can have, and what each is."""
+    if plugin is Plugin.CALICO:
+        # calico-node claims its tunnel's address before there are pods; the whole block is usable, first and last too.
+        return {cidr[0]: "the tunnel's address"} if encapsulation is not Encapsulation.NONE else {}
+    addresses = {cidr[0]: "the network's own address", cidr[-1]: "the broadcast address"}
+    return addresses | {cidr[1]: "the address of cbr0"} if cidr.num_addresses > 1 else addresses
+
+
+def requested(pod: PodDraft) -> IPv4Address | None:
+    """The address that a pod asks for, if it asks for one in the right form."""
+    try:
+        match json.loads(pod.annotations.get(REQUEST, "")):
+            case [str(address)]:
+                return IPv4Address(address)
+    except (ValueError, RecursionError):
+        pass
+    return None
+
+
+def host_name(pod: str) -> str:
+    """The kubelet's cut: 63 characters, no '-' at the end."""
+    return pod[:63].rstrip("-.")
+
+
+def uid(lab: str, namespace: str, pod: str) -> str:
+    """A pod's uid; the API server draws one, we derive it."""
+    digest = hashlib.sha256(f"{lab}/{namespace}/{pod}".encode("utf-8", "surrogatepass")).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=5))
+
+
+def _settings(draft: LabDraft) -> None:
+    """Networks, plugin, encapsulation and proxy mode."""
+    draft.node_network = draft.node_network or NODE_NETWORK
+    draft.pod_network = draft.pod_network or POD_NETWORK
+    draft.service_network = draft.service_network or SERVICE_NETWORK
+    draft.plugin = draft.plugin or Plugin.CALICO
+    own = Encapsulation.IPIP if draft.plugin is Plugin.CALICO else Encapsulation.NONE
+    draft.encapsulation = draft.encapsulation or own
+    draft.proxy_mode = draft.proxy_mode or ProxyMode.IPTABLES
+
+
+def _machine_addresses(draft: LabDraft) -> None:
+    """Addresses for nodes and clients without one, nodes first."""
+    assert draft.node_network
+    machines = [*draft.nodes, *draft.clients]
+    taken = {machine.address for machine in machines} | {gateway(draft.node_network)}
+    for group, first in ((draft.nodes, FIRST_NODE), (draft.clients, FIRST_CLIENT)):
+        free = _hosts(draft.node_network, first)
+        for machine in group:
+            if machine.address is None:
+                machine.address = next((address for address in free if address not in taken), None)
+                taken.add(machine.address)
+
+
+def _hosts(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
+    """The addresses of a network from a number on, then those before it; never its first, the gateway, or its last."""
+    last = network.num_addresses - 1
+    return (network[i] for i in chain(range(first, last), range(2, min(first, last))))
+
+
+def _pod_cidrs(draft: LabDraft) -> None:
+    """Shares of the pod network for nodes without one, each the first that overlaps with no other."""
+    assert draft.pod_network and draft.plugin
+    pods = draft.pod_network
+    length = max(SHARE[draft.plugin], pods.prefixlen)
+    size = 1 << 32 - length
+    given = sorted(node.pod_cidr for node in draft.nodes if node.pod_cidr)
+    at, end, passed = int(pods[0]), int(pods[-1]), 0
+    for node in draft.nodes:
+        if node.pod_cidr:
+            continue
+        # Both walk upwards, so the whole is one pass: networks are nested or apart, and sorted.
+        while passed < len(given) and int(given[passed][0]) < at + size:
+            at = max(at, -(-(int(given[passed][-1]) + 1) // size) * size)
+            passed += 1
+        if at + size - 1 <= end:
+            node.pod_cidr = IPv4Network((at, length))
+        at += size
+
+
+def _schedule(draft: LabDraft) -> None:
+    """Nodes for pods without one: where the requested address is, else the fewest pods; of equals the first in the file."""
+    waiting = [pod for pod in draft.pods if not pod.node]
+    if not waiting or not draft.nodes:
+        return
+    for pod in waiting:
+        if address := pod.requested or pod.assigned:
+            holders = (node.name for node in draft.nodes if node.pod_cidr and address in node.pod_cidr)
+            pod.node = next(holders, "")
+    load = Counter(pod.node for pod in draft.pods)
+    queue = [(load[node.name] >= _room(draft, node.pod_cidr), load[node.name], i) for i, node in enumerate(draft.nodes)]
+    heapq.heapify(queue)
+    for pod in waiting:
+        if not pod.node:
+            _, count, index = queue[0]
+            node = draft.nodes[index]
+            pod.node = node.name
+            heapq.heapreplace(queue, (count + 1 >= _room(draft, node.pod_cidr), count + 1, index))
+
+
+def _room(draft: LabDraft, cidr: IPv4Network | None) -> int:
+    """How many pods a podCIDR holds."""
+    assert draft.plugin and draft.encapsulation
+    return cidr.num_addresses - len(kept_back(cidr, draft.plugin, draft.encapsulation)) if cidr else 0

@@ -1,0 +1,105 @@
+"""What a value in a lab file may look like: a few shapes, of which the tables in `fields` are made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string; when it has a pattern, `what` says in words what the pattern asks for."""
+
+    pattern: str = ""
+    what: str = ""
+    longest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One given word (an apiVersion, a kind); it was looked at before the fields are read."""
+
+    word: str
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of an enumeration's words."""
+
+    of: type[StrEnum]
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A whole number between two others."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """true or false."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IPv4 address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """An IPv4 network, ADDRESS/LENGTH."""
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """A list of one shape."""
+
+    of: Shape
+    at_least: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A mapping from names that the user chooses to one shape."""
+
+    of: Shape
+    key: Text = field(default_factory=Text)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A mapping whose fields count as its parent's own: `metadata`, `spec`."""
+
+    fields: tuple[Field, ...]
+    later: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A mapping that becomes one value: `make` is called with the fields that were there."""
+
+    make: Callable[..., Any]
+    fields: tuple[Field, ...]
+    later: frozenset[str] = frozenset()
+
+
+Shape: TypeAlias = Text | Word | Choice | Number | Flag | Address | Network | Many | Table | Part | Record
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of a mapping: its name in the file, and the name under which the value goes into what is made."""
+
+    name: str
+    into: str
+    shape: Shape
+    about: str
+    required: bool = False
+
+
+LABEL = Text("[a-z0-9]([-a-z0-9]*[a-z0-9])?", "lower case letters, digits and '-', no '-' first or last", 63)
+"""A DNS label (RFC 1123): what Kubernetes asks of most names."""

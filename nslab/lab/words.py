@@ -1,0 +1,49 @@
+"""How a sentence about a lab file quotes what the file says, and what it may have meant."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+WIDTH = 60
+"""Longer words are cut: a sentence must fit a line."""
+CANDIDATES = 200
+"""The nearest name is looked for among so many; a comparison costs microseconds, a file may have thousands of names."""
+
+
+def shown(word: str) -> str:
+    """The word as a sentence may print it: files come from strangers, and terminals obey control characters."""
+    short = word if len(word) <= WIDTH else word[: WIDTH - 1] + "…"
+    return short if short and short.isprintable() and not short.isspace() else json.dumps(short)
+
+
+def quoted(word: str) -> str:
+    """The word as one would write it in YAML to have it taken as text."""
+    return json.dumps(word if len(word) <= WIDTH else word[: WIDTH - 1] + "…", ensure_ascii=False)
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """The known name that the word may have been meant to be, or ""."""
+    if len(word) > WIDTH:
+        return ""
+    known = {name.lower(): name for name in islice(names, CANDIDATES)}
+    match = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return known[match[0]] if match else ""
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """The end of a sentence about a name that is not known."""
+    near = nearest(word, names)
+    return f"; did you mean {near}?" if near else ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 pod`, `2 pods`, `5 addresses`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
