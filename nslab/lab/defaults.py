@@ -20,13 +20,16 @@ import heapq
 import json
 import uuid
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
+from typing import TYPE_CHECKING
 
-from nslab.lab.draft import LabDraft, PodDraft
+from nslab.lab.draft import ClientDraft, LabDraft, NodeDraft, PodDraft
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 NODE_NETWORK = IPv4Network("192.168.59.0/24")
 POD_NETWORK = IPv4Network("20.96.0.0/12")
@@ -71,9 +74,10 @@ def requested(pod: PodDraft) -> IPv4Address | None:
         match json.loads(pod.annotations.get(REQUEST, "")):
             case [str(address)]:
                 return IPv4Address(address)
+            case _:
+                return None
     except (ValueError, RecursionError):
-        pass
-    return None
+        return None
 
 
 def host_name(pod: str) -> str:
@@ -101,14 +105,14 @@ def _settings(draft: LabDraft) -> None:
 def _machine_addresses(draft: LabDraft) -> None:
     """Addresses for nodes and clients without one, nodes first."""
     assert draft.node_network
-    machines = [*draft.nodes, *draft.clients]
+    machines: tuple[NodeDraft | ClientDraft, ...] = (*draft.nodes, *draft.clients)
     taken = {machine.address for machine in machines} | {gateway(draft.node_network)}
-    for group, first in ((draft.nodes, FIRST_NODE), (draft.clients, FIRST_CLIENT)):
-        free = _hosts(draft.node_network, first)
-        for machine in group:
-            if machine.address is None:
-                machine.address = next((address for address in free if address not in taken), None)
-                taken.add(machine.address)
+    for_nodes, for_clients = (_hosts(draft.node_network, first) for first in (FIRST_NODE, FIRST_CLIENT))
+    for machine in machines:
+        if machine.address is None:
+            free = for_nodes if isinstance(machine, NodeDraft) else for_clients
+            machine.address = next((address for address in free if address not in taken), None)
+            taken.add(machine.address)
 
 
 def _hosts(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
@@ -119,7 +123,8 @@ def _hosts(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
 
 def _pod_cidrs(draft: LabDraft) -> None:
     """Shares of the pod network for nodes without one, each the first that overlaps with no other."""
-    assert draft.pod_network and draft.plugin
+    assert draft.pod_network
+    assert draft.plugin
     pods = draft.pod_network
     length = max(SHARE[draft.plugin], pods.prefixlen)
     size = 1 << 32 - length
@@ -138,7 +143,7 @@ def _pod_cidrs(draft: LabDraft) -> None:
 
 
 def _schedule(draft: LabDraft) -> None:
-    """Nodes for pods without one: where the requested address is, else the fewest pods; of equals the first in the file."""
+    """Nodes for pods without one: where the requested address is, else the fewest pods, else the first."""
     waiting = [pod for pod in draft.pods if not pod.node]
     if not waiting or not draft.nodes:
         return
@@ -159,5 +164,6 @@ def _schedule(draft: LabDraft) -> None:
 
 def _room(draft: LabDraft, cidr: IPv4Network | None) -> int:
     """How many pods a podCIDR holds."""
-    assert draft.plugin and draft.encapsulation
+    assert draft.plugin
+    assert draft.encapsulation
     return cidr.num_addresses - len(kept_back(cidr, draft.plugin, draft.encapsulation)) if cidr else 0

@@ -1,14 +1,18 @@
 """A lab while it is read: what the file says so far, with None or "" where it says nothing (or nothing readable).
 
-The loader fills a draft, `defaults` completes it, `validate` finds what is wrong with it, and only then it becomes a `Lab`.
+The loader fills a draft, `defaults` completes it, `validate` finds what is wrong with it, and only then it becomes a
+`Lab`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
 
 from nslab.lab.types import Client, Container, Encapsulation, Lab, Networks, Node, Plugin, Pod, ProxyMode
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv4Network
 
 
 @dataclass(slots=True)
@@ -68,8 +72,12 @@ class LabDraft:
 
 def finished(draft: LabDraft) -> Lab:
     """The lab of a draft that is complete and has no problems."""
-    assert draft.node_network and draft.pod_network and draft.service_network
-    assert draft.plugin and draft.encapsulation and draft.proxy_mode
+    assert draft.node_network
+    assert draft.pod_network
+    assert draft.service_network
+    assert draft.plugin
+    assert draft.encapsulation
+    assert draft.proxy_mode
     return Lab(
         name=draft.name,
         networks=Networks(draft.node_network, draft.pod_network, draft.service_network),
@@ -85,7 +93,8 @@ def finished(draft: LabDraft) -> Lab:
 
 
 def _node(node: NodeDraft) -> Node:
-    assert node.address and node.pod_cidr
+    assert node.address
+    assert node.pod_cidr
     return Node(node.name, node.address, node.pod_cidr)
 
 

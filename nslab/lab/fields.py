@@ -25,6 +25,11 @@ DIRECTORY = Text("/.*", "an absolute path")
 UID = Text("[0-9A-Za-z]([-0-9A-Za-z]*[0-9A-Za-z])?", "letters, digits and '-'", 63)
 
 
+def _names(text: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(text.split())
+
+
 def _container(name: str = "", **rest: Any) -> Container:
     """A container, even one without a name: the name's absence was reported."""
     return Container(name, **rest)
@@ -45,7 +50,7 @@ NODE = Record(
     (
         Field("name", "name", LABEL, "The node's name, and its host name.", required=True),
         Field("address", "address", Address(), "On the node network; else the first free one from its 22nd on."),
-        Field("podCIDR", "pod_cidr", Network(), "The node's pods' addresses; else a free /26 (calico) or /24 (kubenet)."),
+        Field("podCIDR", "pod_cidr", Network(), "Its pods' addresses; else a free /26 (calico) or /24 (kubenet)."),
     ),
 )
 CLIENT = Record(
@@ -57,7 +62,7 @@ CLIENT = Record(
 )
 NETWORKS = Part(
     (
-        Field("nodes", "node_network", Network(), "The node network (192.168.59.0/24); its first address is the gateway's."),
+        Field("nodes", "node_network", Network(), "The node network (192.168.59.0/24); its first host is the gateway."),
         Field("pods", "pod_network", Network(), "The pod network (20.96.0.0/12)."),
         Field("services", "service_network", Network(), "The service network (10.96.0.0/12)."),
     )
@@ -65,7 +70,7 @@ NETWORKS = Part(
 CNI = Part(
     (
         Field("plugin", "plugin", Choice(Plugin), "The network plugin (calico)."),
-        Field("encapsulation", "encapsulation", Choice(Encapsulation), "Of packets between nodes (IPIP; kubenet: None)."),
+        Field("encapsulation", "encapsulation", Choice(Encapsulation), "How packets cross the node network (IPIP)."),
     )
 )
 LAB = Record(
@@ -164,12 +169,12 @@ CONTAINER = Record(
             "The ports that it answers on.",
         ),
     ),
-    later=frozenset(
-        (
-            "envFrom imagePullPolicy lifecycle livenessProbe readinessProbe resizePolicy resources restartPolicy"
-            " securityContext startupProbe stdin stdinOnce terminationMessagePath terminationMessagePolicy tty"
-            " volumeDevices volumeMounts"
-        ).split()
+    later=_names(
+        """
+        envFrom imagePullPolicy lifecycle livenessProbe readinessProbe resizePolicy resources
+        restartPolicy securityContext startupProbe stdin stdinOnce terminationMessagePath
+        terminationMessagePolicy tty volumeDevices volumeMounts
+        """
     ),
 )
 POD = Record(
@@ -188,11 +193,11 @@ POD = Record(
                     Field("annotations", "annotations", Table(Text(), QUALIFIED), "Its annotations."),
                     Field("uid", "uid", UID, "Written by nslab: its unique name."),
                 ),
-                later=frozenset(
-                    (
-                        "creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers generateName generation"
-                        " managedFields ownerReferences resourceVersion selfLink"
-                    ).split()
+                later=_names(
+                    """
+                    creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers
+                    generateName generation managedFields ownerReferences resourceVersion selfLink
+                    """
                 ),
             ),
             "What the pod is called.",
@@ -206,18 +211,19 @@ POD = Record(
                     Field("nodeName", "node", LABEL, "The node; else the one with the fewest pods."),
                     Field("hostname", "hostname", LABEL, "The pod's host name (its name)."),
                     Field("containers", "containers", Many(CONTAINER, at_least=1), "Its processes.", required=True),
-                    Field("shareProcessNamespace", "share_process_namespace", Flag(), "One pid namespace for all (false)."),
+                    Field("shareProcessNamespace", "share_process_namespace", Flag(), "One pid namespace for all."),
                     Field("restartPolicy", "restart_policy", Text(), "Always."),
                 ),
-                later=frozenset(
-                    (
-                        "activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy enableServiceLinks"
-                        " ephemeralContainers hostAliases hostIPC hostNetwork hostPID hostUsers hostnameOverride"
-                        " imagePullSecrets initContainers nodeSelector os overhead preemptionPolicy priority"
-                        " priorityClassName readinessGates resourceClaims resources runtimeClassName schedulerName"
-                        " schedulingGates securityContext serviceAccount serviceAccountName setHostnameAsFQDN subdomain"
-                        " terminationGracePeriodSeconds tolerations topologySpreadConstraints volumes"
-                    ).split()
+                later=_names(
+                    """
+                    activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy
+                    enableServiceLinks ephemeralContainers hostAliases hostIPC hostNetwork hostPID
+                    hostUsers hostnameOverride imagePullSecrets initContainers nodeSelector os overhead
+                    preemptionPolicy priority priorityClassName readinessGates resourceClaims resources
+                    runtimeClassName schedulerName schedulingGates securityContext serviceAccount
+                    serviceAccountName setHostnameAsFQDN subdomain terminationGracePeriodSeconds
+                    tolerations topologySpreadConstraints volumes
+                    """
                 ),
             ),
             "What the pod consists of.",
@@ -228,12 +234,12 @@ POD = Record(
             "",
             Part(
                 (Field("podIP", "assigned", Address(), "Written by nslab: the address that the pod has."),),
-                later=frozenset(
-                    (
-                        "conditions containerStatuses ephemeralContainerStatuses hostIP hostIPs initContainerStatuses message"
-                        " nominatedNodeName observedGeneration phase podIPs qosClass reason resize resourceClaimStatuses"
-                        " startTime"
-                    ).split()
+                later=_names(
+                    """
+                    conditions containerStatuses ephemeralContainerStatuses hostIP hostIPs
+                    initContainerStatuses message nominatedNodeName observedGeneration phase podIPs
+                    qosClass reason resize resourceClaimStatuses startTime
+                    """
                 ),
             ),
             "Written by nslab.",
@@ -253,11 +259,11 @@ class Kind:
 KINDS = {"Lab": Kind("nslab/v1", LAB), "Pod": Kind("v1", POD)}
 """The kinds that nslab reads. A new one is an entry here, and a branch of `load._draft`."""
 
-LATER = frozenset(
-    (
-        "ConfigMap CronJob DaemonSet Deployment EndpointSlice Endpoints Ingress Job List Namespace NetworkPolicy Node"
-        " PersistentVolume PersistentVolumeClaim ReplicaSet ReplicationController Secret Service ServiceAccount"
-        " StatefulSet StorageClass"
-    ).split()
+LATER = _names(
+    """
+    ConfigMap CronJob DaemonSet Deployment EndpointSlice Endpoints Ingress Job List Namespace
+    NetworkPolicy Node PersistentVolume PersistentVolumeClaim ReplicaSet ReplicationController Secret
+    Service ServiceAccount StatefulSet StorageClass
+    """
 )
 """Kinds that Kubernetes has and nslab does not (yet)."""

@@ -1,28 +1,31 @@
 """From a file to a `Lab`, or to everything that is wrong with the file.
 
 The YAML is composed, not constructed: its nodes keep their places, and nothing in a file can make a Python object.
-Documents are read one by one and let go, so that a file of ten thousand of them stays light; the places of problems that
-show only in the whole (an address used twice) are looked up in a second walk, which only a wrong file needs.
+Documents are read one by one and let go, so that a file of ten thousand of them stays light; the places of problems
+that show only in the whole (an address used twice) are looked up in a second walk, which only a wrong file needs.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from yaml.nodes import Node
 
 from nslab.errors import LabFileError, Problem
 from nslab.lab.defaults import complete
 from nslab.lab.draft import LabDraft, PodDraft, finished
 from nslab.lab.fields import KINDS, LATER
-from nslab.lab.read import NULL, STR, Reader, TooMuch
-from nslab.lab.types import Encapsulation, Lab, ProxyMode
+from nslab.lab.read import NULL, STR, AliasesError, Reader
 from nslab.lab.validate import Complaint, complaints
 from nslab.lab.words import did_you_mean, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from nslab.lab.read import Node
+    from nslab.lab.types import Encapsulation, Lab, ProxyMode
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a lab file; 10,000 pods are 3 million."""
@@ -53,6 +56,7 @@ def parse(text: str, file: str, encapsulation: Encapsulation | None = None, prox
 
 def _text(path: Path) -> str:
     """The text of a file."""
+    data = b""
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)
@@ -92,13 +96,14 @@ def _draft(text: str, reader: Reader) -> LabDraft:
             elif kind == "Pod":
                 pods.append(reader.read(root, KINDS[kind].record))
                 pods[-1].document = index
-    except TooMuch as bomb:
+    except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
     except LabFileError as error:
         reader.problems += error.problems
     else:
         if not documents:
-            reader.problems.append(Problem(reader.file, 1, 1, "the file is empty; a lab file begins with a Lab document"))
+            text = "the file is empty; a lab file begins with a Lab document"
+            reader.problems.append(Problem(reader.file, 1, 1, text))
     draft = lab or LabDraft()
     draft.pods = pods
     return draft
@@ -132,7 +137,7 @@ def _documents(text: str, file: str) -> Iterator[Node]:
     """The documents of a stream as trees of nodes, each let go before the next."""
     if unprintable := UNPRINTABLE.search(text):
         at = unprintable.start()
-        raise _failed(file, f"the character {ascii(text[at])} cannot be in YAML", _place(text, at))
+        raise _failed(file, f"the character {text[at]!a} cannot be in YAML", _place(text, at))
     _refuse_depth(text, file)
     loader = LOADER(text)
     try:
@@ -157,8 +162,7 @@ def _refuse_depth(text: str, file: str) -> None:
     try:
         for event in yaml.parse(text, Loader=LOADER):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEEPEST:
-                mark = event.start_mark
+            if depth > DEEPEST and (mark := event.start_mark):
                 raise _failed(file, f"nested more than {DEEPEST} levels deep", (mark.line + 1, mark.column + 1))
     except (yaml.YAMLError, ValueError, RecursionError):
         return  # composing meets the same error, after the documents before it
@@ -186,7 +190,7 @@ def _placed(text: str, file: str, found: list[Complaint]) -> Iterator[Problem]:
 
 
 def _places(text: str, file: str, paths: Iterable[tuple[int | str, ...]]) -> Iterator[tuple[Any, tuple[int, int]]]:
-    """Line and column of each path (document, field, field, index …), or of the nearest thing above it that is written."""
+    """Line and column of each path (document, field, field, index …), or of the nearest thing above that is written."""
     by_document: dict[int | str, list[tuple[int | str, ...]]] = {}
     for path in paths:
         by_document.setdefault(path[0], []).append(path)

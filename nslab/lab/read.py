@@ -15,7 +15,11 @@ from nslab.lab.shapes import Address, Choice, Field, Flag, Many, Network, Number
 from nslab.lab.words import did_you_mean, quoted, shown
 
 if TYPE_CHECKING:
-    from yaml.nodes import Node
+    from typing import TypeAlias
+
+    from yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+    Node: TypeAlias = ScalarNode | SequenceNode | MappingNode
 
 YAML = "tag:yaml.org,2002:"
 STR, NULL, BOOL, INT, MAP, SEQ, MERGE = (YAML + t for t in ("str", "null", "bool", "int", "map", "seq", "merge"))
@@ -35,7 +39,7 @@ PROBLEMS_WITH_ADVICE = 200
 """So many problems get a `did you mean`; looking for it is by far the slowest part of a sentence."""
 
 
-class TooMuch(Exception):
+class AliasesError(Exception):
     """Aliases blow the document up beyond what its text can stand for."""
 
     def __init__(self, node: Node) -> None:
@@ -44,7 +48,7 @@ class TooMuch(Exception):
 
 
 class Reader:
-    """One walk through a file; `budget` is the number of values that it may meet, aliases counted as often as they are used."""
+    """One walk through a file. `budget` is how many values it may meet; an alias counts as often as it is used."""
 
     def __init__(self, file: str, budget: int) -> None:
         self.file, self.budget = file, budget
@@ -70,7 +74,7 @@ class Reader:
         """The value of a node, or None with a problem noted."""
         self.budget -= 1
         if self.budget < 0:
-            raise TooMuch(node)
+            raise AliasesError(node)
         match shape:
             case Text():
                 return self._text(node, shape)
@@ -104,7 +108,7 @@ class Reader:
         found: dict[str, tuple[Node, Node]] = {}
         for key, value in node.value:
             self.budget -= 1
-            if key.id != "scalar" or key.tag not in LOOKS and key.tag != STR:
+            if key.id != "scalar" or key.tag not in (STR, *LOOKS):
                 self.say(key, f"{self.here}: a field's name must be plain text")
             elif key.tag == MERGE:
                 self.say(key, f"{self.here}: merge keys (<<) are not supported; write the fields out")
@@ -114,7 +118,7 @@ class Reader:
             else:
                 found[key.value] = (key, value)
         if self.budget < 0:
-            raise TooMuch(node)
+            raise AliasesError(node)
         return found
 
     def _fields(self, node: Node, shape: Record | Part) -> dict[str, Any]:
@@ -140,7 +144,7 @@ class Reader:
         """Put the value of one field where it belongs. Nothing (null) is as good as no field, as in Kubernetes."""
         if node.id == "scalar" and node.tag == NULL:
             if node.value and (field.required or isinstance(field.shape, Choice)):
-                self.say(node, f"{self.here}: {shown(node.value)} means nothing in YAML; write a value, in quotes if need be")
+                self.say(node, f"{self.here}: {shown(node.value)} means nothing in YAML; write a value (in quotes?)")
             elif field.required:
                 self.say(node, f"{self.here} is missing")
             return
@@ -155,7 +159,8 @@ class Reader:
         if node.id != kind:
             self.say(node, f"{self.here} must be {what}, and this is {_what(node)}")
         elif node.tag != tag and not (kind == "scalar" and node.tag in LOOKS):
-            self.say(node, f"{self.here}: the tag {shown(node.tag.replace(YAML, '!!'))} is not allowed; lab files have plain YAML only")
+            tag = shown(node.tag.replace(YAML, "!!"))
+            self.say(node, f"{self.here}: the tag {tag} is not allowed; lab files have plain YAML only")
         else:
             return True
         return False
@@ -255,7 +260,7 @@ class Reader:
         elif not re.fullmatch("[0-9]|[12][0-9]|3[0-2]", length):
             self.say(node, f"{self.here}: {shown(word)} has no length from 0 to 32 behind its /")
         elif (network := IPv4Network(word, strict=False)).network_address != IPv4Address(address):
-            self.say(node, f"{self.here}: {word} is an address in a network; the network is {network}", word, (str(network),))
+            self.say(node, f"{self.here}: {word} is an address in a network, and the network itself is {network}")
         else:
             return network
         return None
@@ -287,4 +292,3 @@ def _what(node: Node) -> str:
     if node.tag == STR:
         return f"the text {quoted(node.value)}"
     return f"{LOOKS.get(node.tag, 'something else')} ({shown(node.value)})" if node.value else "nothing"
-

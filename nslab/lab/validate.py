@@ -97,19 +97,19 @@ def hosts(draft: LabDraft) -> Iterator[Complaint]:
     for what, names in (("node", [n.name for n in draft.nodes]), ("client", [c.name for c in draft.clients])):
         for index, name in enumerate(names):
             path = _spec(draft, f"{what}s", index, "name")
-            yield from _host(draft, path, what, name, seen)
+            yield from _host(path, what, name, seen)
     for pod in draft.pods:
         if pod.namespace == "default":
             path = (pod.document, "metadata", "name")
             if pod.name in RESERVED or pod.name in seen:
-                yield from _host(draft, path, "pod", pod.name, dict(seen))
+                yield from _host(path, "pod", pod.name, dict(seen))
         elif len(f"nslab.{draft.name}.{pod.namespace}_{pod.name}") > LONGEST_NAMESPACE:
             yield _too_long(draft, (pod.document, "metadata", "name"), f"{pod.namespace}_{pod.name}")
         if pod.namespace == "default" and len(f"nslab.{draft.name}.{pod.name}") > LONGEST_NAMESPACE:
             yield _too_long(draft, (pod.document, "metadata", "name"), pod.name)
 
 
-def _host(draft: LabDraft, path: Path, what: str, name: str, seen: dict[str, Path]) -> Iterator[Complaint]:
+def _host(path: Path, what: str, name: str, seen: dict[str, Path]) -> Iterator[Complaint]:
     """One host's name."""
     if not name:
         return
@@ -217,17 +217,16 @@ def containers(draft: LabDraft) -> Iterator[Complaint]:
             if container.builtin and container.args[0] not in SERVER:
                 yield Complaint(
                     (*path, "args", 0),
-                    f"the built-in agnhost knows {listed(SERVER)}, not {shown(container.args[0])}; give a command for another",
+                    f"the built-in agnhost has no {shown(container.args[0])}, only {listed(SERVER)}; give a command",
                     word=container.args[0],
                     known=SERVER,
                 )
             elif not container.image and not container.command:
                 yield Complaint(path, f"{name} has neither image nor command; give image: agnhost, or a command")
             elif not container.builtin and not container.command:
-                yield Complaint(
-                    (*path, "image"),
-                    f"{name}: images are not pulled, and {shown(container.image)} is not the built-in agnhost; give a command",
-                )
+                image = shown(container.image)
+                text = f"{name}: images are not pulled, and {image} is not the built-in agnhost; give a command"
+                yield Complaint((*path, "image"), text)
             elif container.command and not container.command[0]:
                 yield Complaint((*path, "command"), f"{name}: the command's first word is empty")
         yield from _ports(pod)
@@ -246,8 +245,8 @@ def _ports(pod: PodDraft) -> Iterator[Complaint]:
                 if first != path and owner == container.name:
                     yield Complaint(path, f"container {shown(owner)} declares {what} twice", first)
                 elif first != path:
-                    both = f"containers {shown(owner)} and {shown(container.name)}"
-                    yield Complaint(path, f"{both} both declare {what}, and a pod's containers share one network namespace", first)
+                    text = f"containers {shown(owner)} and {shown(container.name)} both declare {what}"
+                    yield Complaint(path, f"{text}, and a pod's containers share one network namespace", first)
             path = (*path[:-1], "name")
             if port.name and names.setdefault(port.name, path) != path:
                 yield Complaint(path, f"two ports of pod {shown(pod.name)} are called {port.name}", names[port.name])
@@ -261,12 +260,14 @@ def placement(draft: LabDraft) -> Iterator[Complaint]:
     known = set(nodes)
     for pod in draft.pods:
         if nodes and pod.node not in known:
-            yield Complaint((pod.document, "spec", "nodeName"), f"there is no node {shown(pod.node)}", word=pod.node, known=nodes)
+            path = (pod.document, "spec", "nodeName")
+            yield Complaint(path, f"there is no node {shown(pod.node)}", word=pod.node, known=nodes)
 
 
 def pod_addresses(draft: LabDraft) -> Iterator[Complaint]:
     """A pod's address is in its node's podCIDR, not kept back for something else, and no other pod's."""
-    assert draft.plugin and draft.encapsulation
+    assert draft.plugin
+    assert draft.encapsulation
     cidrs = {node.name: node.pod_cidr for node in draft.nodes}
     back = {cidr: kept_back(cidr, draft.plugin, draft.encapsulation) for cidr in cidrs.values() if cidr}
     seen: dict[IPv4Address, Path] = {}
@@ -288,15 +289,16 @@ def pod_addresses(draft: LabDraft) -> Iterator[Complaint]:
             text = f"the address {address} of pod {shown(pod.name)} is outside the podCIDR {cidr} of {shown(pod.node)}"
             yield Complaint(path, text)
         elif cidr and address in back[cidr]:
-            text = f"pod {shown(pod.name)} cannot have the address {address}; on {shown(pod.node)} it is {back[cidr][address]}"
-            yield Complaint(path, text)
+            use = f"on {shown(pod.node)} it is {back[cidr][address]}"
+            yield Complaint(path, f"pod {shown(pod.name)} cannot have the address {address}; {use}")
         elif seen.setdefault(address, path) != path:
             yield Complaint(path, f"two pods have the address {address}", seen[address])
 
 
 def room(draft: LabDraft) -> Iterator[Complaint]:
     """A node has no more pods than its podCIDR has addresses for them."""
-    assert draft.plugin and draft.encapsulation
+    assert draft.plugin
+    assert draft.encapsulation
     load = Counter(pod.node for pod in draft.pods)
     for index, node in enumerate(draft.nodes):
         if not node.pod_cidr or not node.name:
@@ -305,7 +307,8 @@ def room(draft: LabDraft) -> Iterator[Complaint]:
         free = node.pod_cidr.num_addresses - len(back)
         if load[node.name] > free:
             but = f" ({len(back)} of its addresses kept back: {', '.join(back.values())})" if back else ""
-            text = f"{shown(node.name)} has {counted(load[node.name], 'pod')}, and its podCIDR {node.pod_cidr} holds {free}{but}"
+            has = f"{shown(node.name)} has {counted(load[node.name], 'pod')}"
+            text = f"{has}, and its podCIDR {node.pod_cidr} holds {free}{but}"
             yield Complaint(_spec(draft, "nodes", index, "podCIDR"), text)
 
 
