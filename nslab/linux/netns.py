@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,9 +28,14 @@ def folder(lab: str) -> Path:
     return RUN / lab
 
 
+def lab_of(ns: str) -> str:
+    """The lab that a namespace's name leads to."""
+    return ns.split(".")[1]
+
+
 def path(ns: str) -> Path:
     """Where a lab's namespace is bound: in a tmpfs that holds the lab's names, so that one lazy umount takes all."""
-    return folder(ns.split(".")[1]) / "ns" / ns
+    return folder(lab_of(ns)) / "ns" / ns
 
 
 class Namespaces:
@@ -40,6 +46,7 @@ class Namespaces:
         self._here = ""
         self._descriptors: dict[str, int] = {}
         self._sockets: dict[str, socket.socket] = {}
+        self._limit = _raise_limit() // 3
 
     def __enter__(self) -> Self:
         return self
@@ -85,6 +92,8 @@ class Namespaces:
     def descriptor(self, ns: str) -> int:
         """An open descriptor of the namespace, by its name."""
         if ns not in self._descriptors:
+            if len(self._descriptors) >= self._limit:
+                self.forget(next(name for name in self._descriptors if name != self._here))
             self._descriptors[ns] = os.open(path(ns), os.O_RDONLY | os.O_CLOEXEC)
         return self._descriptors[ns]
 
@@ -101,11 +110,29 @@ class Namespaces:
             setns(self.descriptor(ns), CLONE_NEWNET)
             self._here = ns
 
+    @contextlib.contextmanager
+    def throwaway(self) -> Iterator[socket.socket]:
+        """A namespace without a name, for this thread and a route socket; gone at the end."""
+        unshare(CLONE_NEWNET)
+        self._here = "?"
+        try:
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0) as sock:
+                yield sock
+        finally:
+            self.home()
+
     def home(self) -> None:
         """Move this thread back to where it was at the start."""
         if self._here:
             setns(self._home, CLONE_NEWNET)
             self._here = ""
+
+
+def _raise_limit() -> int:
+    """As many open files as this process may have: a descriptor and a socket a namespace."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
 def named(lab: str) -> list[str]:

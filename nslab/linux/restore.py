@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from nslab.errors import Missing, Refused
+from nslab.linux.netns import folder, lab_of
 from nslab.net import shell
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def iptables(variant: str, text: str, steps: Sequence[Step]) -> None:
 
 def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
     argv[0] = program(argv[0])
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, env=environment(), check=False)
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, env=environment(lock_of(steps[0].obj.ns)), check=False)
     if done.returncode == 0:
         return
     said = done.stderr.strip().splitlines()
@@ -51,7 +52,7 @@ def _said_by(step: Step) -> str:
 @cache
 def program(name: str) -> str:
     """The path of a program; Missing if there is none."""
-    found = shutil.which(name, path=environment()["PATH"])
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '/usr/bin:/bin')}:{_SBIN}")
     if found is None:
         raise Missing(f"{name} is not installed; on Debian and Ubuntu: apt install {_PACKAGE.get(name, name)}")
     return found
@@ -61,7 +62,12 @@ _SBIN = "/usr/sbin:/sbin"  # an ordinary user's PATH lacks it
 _PACKAGE = {"iptables-restore": "iptables", "iptables-save": "iptables", "nft": "nftables", "ip": "iproute2"}
 
 
-def environment() -> Mapping[str, str]:
-    """The programs' environment: their words in English, and a lock that is not the machine's."""
+def environment(lock: str = "/dev/null") -> Mapping[str, str]:
+    """The programs' environment: their words in English, and a lock file that is not the machine's."""
     path = f"{os.environ.get('PATH', '/usr/bin:/bin')}:{_SBIN}"
-    return {"PATH": path, "LC_ALL": "C", "XTABLES_LOCKFILE": "/run/nslab/xtables.lock"}
+    return {"PATH": path, "LC_ALL": "C", "XTABLES_LOCKFILE": lock}
+
+
+def lock_of(ns: str) -> str:
+    """The lock file of the lab that a namespace belongs to."""
+    return str(folder(lab_of(ns)) / "xtables.lock")

@@ -86,3 +86,30 @@ def _jump_command(step: Step, obj: Jump) -> str:
     if isinstance(step, Remove):
         return f"-D {obj.chain} {obj.rule}"
     return f"-I {obj.chain} 1 {obj.rule}" if obj.place == "first" else f"-A {obj.chain} {obj.rule}"
+
+
+def ipset_found(saved: str) -> list[tuple[str, str, list[str]]]:
+    """Name, type and members of each set in the output of `ipset save`."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    for line in saved.splitlines():
+        match line.split():
+            case ["create", name, kind, *_]:
+                found[name] = (kind, [])
+            case ["add", name, member, *_]:
+                found[name][1].append(member)
+    return [(name, kind, members) for name, (kind, members) in found.items()]
+
+
+def iptables_found(saved: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Table, chain and rules (without `-A CHAIN`) of each chain in the output of `iptables-save`."""
+    found: dict[tuple[str, str], list[str]] = {}
+    table = ""
+    for line in saved.splitlines():
+        match line[:1], line.split(maxsplit=2):
+            case "*", _:
+                table = line[1:]
+            case ":", [chain, *_]:
+                found[table, chain[1:]] = []
+            case "-", ["-A", chain, rule]:
+                found[table, chain].append(rule)
+    return [(table, chain, tuple(rules)) for (table, chain), rules in found.items()]

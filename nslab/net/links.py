@@ -44,7 +44,7 @@ Link: TypeAlias = Veth | Bridge | Vxlan | Ipip | Port | LinkUp
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 12, 18, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
-_VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 3, 4, 7, 15
+VXLAN_ID, VXLAN_LINK, VXLAN_LOCAL, VXLAN_LEARNING, VXLAN_PORT = 1, 3, 4, 7, 15
 _BRPORT_MODE, _NESTED, _AF_BRIDGE = 4, 0x8000, 7
 
 
@@ -139,11 +139,11 @@ def _create(obj: Veth | Bridge | Vxlan | Ipip, indexes: Indexes) -> bytes:
             own += attribute(IFLA_ADDRESS, mac_bytes(obj.mac)) + _info("bridge")
         case Vxlan():
             data = (
-                u32(_VXLAN_ID, obj.vni)
-                + u32(_VXLAN_LINK, indexes.index(obj.ns, obj.parent))
-                + attribute(_VXLAN_LOCAL, obj.local.packed)
-                + attribute(_VXLAN_LEARNING, b"\0")
-                + attribute(_VXLAN_PORT, struct.pack("!H", obj.port))
+                u32(VXLAN_ID, obj.vni)
+                + u32(VXLAN_LINK, indexes.index(obj.ns, obj.parent))
+                + attribute(VXLAN_LOCAL, obj.local.packed)
+                + attribute(VXLAN_LEARNING, b"\0")
+                + attribute(VXLAN_PORT, struct.pack("!H", obj.port))
             )
             own += attribute(IFLA_ADDRESS, mac_bytes(obj.mac)) + _info("vxlan", data)
         case Ipip():

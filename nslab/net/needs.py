@@ -12,12 +12,15 @@ class Host:
     `ipip`: the driver is there. `ipip_born`: it puts a tunl0 into every namespace (the kernel's default).
     `bridge_netfilter`: br_netfilter is there, so bridged packets can pass iptables, and do unless told otherwise.
     `conntrack`: connection tracking has its settings under /proc/sys already.
+    `iptables`: the program whose rules this kernel takes: `iptables` itself wherever possible, so that what a learner
+    lists is what we wrote.
     """
 
     ipip: bool = True
     ipip_born: bool = True
     bridge_netfilter: bool = True
     conntrack: bool = True
+    iptables: str = "iptables"
 
 
 FULL = Host()

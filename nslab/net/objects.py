@@ -300,7 +300,7 @@ class Jump(Noun):
 
 @dataclass(frozen=True, slots=True)
 class Process(Noun):
-    """Something that runs in `ns`; the process of `node` (a namespace too) is its parent and its reaper."""
+    """Something that runs in `ns`; the process of `node` (a namespace too) starts and reaps it, but it outlives that."""
 
     role: ClassVar[str] = ""
     node: str
@@ -327,7 +327,7 @@ class TunnelAgent(Process):
 
     @property
     def lies_on(self) -> tuple[Key, ...]:
-        return (("Device", self.ns, self.dev), ("Process", self.node, "node"))
+        return (("Device", self.ns, self.dev),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,11 +342,6 @@ class Sandbox(Process):
     address: IPv4Address
     share_pid: bool
     resolv_conf: str
-
-    @property
-    def lies_on(self) -> tuple[Key, ...]:
-        return (("Netns", self.ns), ("Process", self.node, "node"))
-
 
 @dataclass(frozen=True, slots=True)
 class Workload(Process):

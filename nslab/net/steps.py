@@ -27,6 +27,7 @@ from nslab.net.objects import (
     NodeAgent,
     Object,
     Port,
+    Process,
     Route,
     Sandbox,
     SetMember,
@@ -95,14 +96,10 @@ def diff(have: Iterable[Object], want: State) -> Plan:
     """The steps from `have` to `want`: removals, what lies on top first, then the rest in the order of telling."""
     there = {obj.key: obj for obj in have}
     wanted = {obj.key: obj for obj in want}
-    unwanted = [
-        obj
-        for key, obj in there.items()
-        if (goal := wanted.get(key)) is None or (goal != obj and not _changes_in_place(obj, goal))
-    ]
-    gone = _with_all_on_top({obj.key for obj in unwanted}, there)
-    removals = [obj for obj in unwanted if not any(below in gone for below in obj.lies_on)]
-    removals.sort(key=lambda obj: _RANK[type(obj)], reverse=True)
+    unwanted = {key for key, obj in there.items() if not _may_stay(obj, wanted.get(key))}
+    gone = _with_all_on_top(unwanted, there)
+    removals = [there[key] for key in gone if not _goes_by_itself(there[key], gone)]
+    removals.sort(key=lambda obj: (-_RANK[type(obj)], obj.key))
     steps: list[Step] = [_undo(obj) for obj in removals]
     for obj in want:
         old = None if obj.key in gone else there.get(obj.key)
@@ -176,12 +173,29 @@ def _changes_in_place(old: Object, new: Object) -> bool:
     return False
 
 
-def _with_all_on_top(gone: set[Key], there: dict[Key, Object]) -> set[Key]:
-    """The keys that vanish with `gone`: the kernel cascades. Ascending rank sees everything below an object first."""
+def _may_stay(old: Object, goal: Object | None) -> bool:
+    return goal is not None and (old == goal or _changes_in_place(old, goal))
+
+
+def _with_all_on_top(unwanted: set[Key], there: dict[Key, Object]) -> set[Key]:
+    """The keys that go with `unwanted`, since the kernel cascades. Ascending rank sees what is below an object first.
+
+    A container whose pause is gone already has nothing to stand on either: it goes, and comes anew.
+    """
+    gone = set(unwanted)
     for obj in sorted(there.values(), key=lambda obj: _RANK[type(obj)]):
-        if any(below in gone for below in obj.lies_on):
+        orphaned = isinstance(obj, Workload) and not all(below in there for below in obj.lies_on)
+        if orphaned or any(below in gone for below in obj.lies_on):
             gone.add(obj.key)
     return gone
+
+
+def _goes_by_itself(obj: Object, gone: set[Key]) -> bool:
+    """Whether the kernel takes it away together with what it lies on.
+
+    Not so a process; and a cable to a removed namespace only after a while, when its name may be needed again.
+    """
+    return not isinstance(obj, Process | Veth) and any(below in gone for below in obj.lies_on)
 
 
 def _unit(obj: Object) -> tuple[Unit, tuple[str, ...]]:

@@ -1,0 +1,293 @@
+"""What is there: the kernel's objects, read back as the nouns that a plan is made of.
+
+Interfaces, chains and settings are looked for by the names that a lab gives; addresses, routes, entries and members
+are taken as found, on the lab's interfaces and in its sets, so that what a stranger added shows as well.
+"""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING, TypeVar
+
+from nslab.linux import netlink, restore
+from nslab.linux.netns import named
+from nslab.net import inet, links, wire
+from nslab.net.filter import ipset_found, iptables_found
+from nslab.net.objects import (
+    Address,
+    Blackhole,
+    Bridge,
+    Chain,
+    Fdb,
+    Ipip,
+    IpSet,
+    Jump,
+    LinkUp,
+    Neighbour,
+    Netns,
+    Object,
+    Port,
+    Route,
+    SetMember,
+    State,
+    Sysctl,
+    Tun,
+    Veth,
+    Vxlan,
+)
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from nslab.linux.netns import Namespaces
+
+    T = TypeVar("T", bound=Object)
+
+_KINDS: dict[type, str] = {Veth: "veth", Bridge: "bridge", Vxlan: "vxlan", Ipip: "ipip", Tun: "tun"}
+_IFLA_LINK, _INFO_KIND, _INFO_DATA, _INFO_SLAVE_DATA = 5, 1, 2, 5
+_RTN_UNICAST, _RTPROT_KERNEL, _TABLE_MAIN = 1, 2, 254
+_BRPORT_MODE = 4
+_PROTOCOL_NAMES = {number: name for name, number in inet.PROTOCOLS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One interface, as far as a lab cares."""
+
+    index: int
+    kind: str
+    up: bool
+    mac: str
+    mtu: int
+    master: int
+    peer: int
+    hairpin: bool
+    data: Mapping[int, bytes]
+
+
+@dataclass(slots=True)
+class Observation:
+    """`have`: what is there of a lab's nouns. `strangers`: rules and interfaces in its namespaces that are not its own."""
+
+    have: list[Object] = field(default_factory=list)
+    strangers: dict[str, list[str]] = field(default_factory=dict)
+
+
+def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observation:
+    """Everything of the lab that the kernel has, but for processes. `known`: what could be there (wanted, and once made)."""
+    seen = Observation()
+    there = named(lab)
+    by_ns: dict[str, list[Object]] = {ns: [] for ns in there}
+    for obj in {obj.key: obj for obj in known}.values():
+        by_ns.get(obj.ns, []).append(obj)
+    found = {ns: interfaces(spaces.route_socket(ns)) for ns in there}
+    for ns in there:
+        seen.have.append(Netns(ns))
+        mine = by_ns[ns]
+        devices = [device for obj in mine if (device := _device(obj, found))]
+        seen.have += devices
+        ours = {*_device_names(known, ns)} & found[ns].keys()
+        seen.have += _link_states(ns, ours, found[ns])
+        seen.have += _inet(spaces.route_socket(ns), ns, ours, found[ns])
+        spaces.enter(ns)
+        seen.have += _sysctls(_only(mine, Sysctl))
+        seen.have += _sets(ns, _only(mine, IpSet))
+        rules, strange = _rules(ns, mine, iptables)
+        seen.have += rules
+        strange += [f"interface {name}" for name in found[ns].keys() - ours - {"lo"} - FALLBACK]
+        if strange:
+            seen.strangers[ns] = strange
+    spaces.home()
+    return seen
+
+
+FALLBACK = {"tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"}
+"""Interfaces that drivers put into every namespace by themselves."""
+
+
+def interfaces(sock: socket.socket) -> dict[str, Found]:
+    """The interfaces of a namespace, by name."""
+    found = {}
+    for body in netlink.dump(sock, wire.GETLINK, wire.link_header()):
+        index, flags = struct.unpack_from("=iI", body, 4)
+        attrs = wire.attributes(body, 16)
+        info = wire.attributes(attrs.get(links.IFLA_LINKINFO, b""))
+        port = wire.attributes(info.get(_INFO_SLAVE_DATA, b""))
+        found[attrs[links.IFLA_IFNAME].rstrip(b"\0").decode()] = Found(
+            index=index,
+            kind=info.get(_INFO_KIND, b"").rstrip(b"\0").decode(),
+            up=bool(flags & wire.IFF_UP),
+            mac=attrs.get(links.IFLA_ADDRESS, b"").hex(":"),
+            mtu=_number(attrs.get(links.IFLA_MTU)),
+            master=_number(attrs.get(links.IFLA_MASTER)),
+            peer=_number(attrs.get(_IFLA_LINK)),
+            hairpin=port.get(_BRPORT_MODE, b"\0") != b"\0",
+            data=wire.attributes(info.get(_INFO_DATA, b"")),
+        )
+    return found
+
+
+def _number(value: bytes | None) -> int:
+    return int.from_bytes(value or b"", "little")  # netlink speaks host order; nslab's hosts are little-endian
+
+
+def _device(obj: Object, found: Mapping[str, Mapping[str, Found]]) -> Object | None:
+    """The interface as it is, if there is one of that name and kind."""
+    if not isinstance(obj, Veth | Bridge | Vxlan | Ipip | Tun):
+        return None
+    near = found[obj.ns].get(obj.name)
+    if near is None or near.kind != _KINDS[type(obj)]:
+        return None
+    match obj:
+        case Veth():
+            far = found.get(obj.peer_ns, {}).get(obj.peer)
+            if far is None or (near.peer, far.peer) != (far.index, near.index):
+                return None
+            mtu = far.mtu if near.mtu == obj.mtu else near.mtu
+            return replace(obj, mac=near.mac, peer_mac=far.mac, mtu=mtu)
+        case Bridge():
+            return replace(obj, mac=near.mac, mtu=near.mtu)
+        case Vxlan():
+            return _vxlan(obj, near, found[obj.ns])
+        case Ipip() | Tun():
+            return replace(obj, mtu=near.mtu)
+
+
+def _vxlan(obj: Vxlan, near: Found, siblings: Mapping[str, Found]) -> Vxlan:
+    parents = {link.index: name for name, link in siblings.items()}
+    return replace(
+        obj,
+        mac=near.mac,
+        mtu=near.mtu,
+        vni=_number(near.data.get(links.VXLAN_ID)),
+        port=int.from_bytes(near.data.get(links.VXLAN_PORT, b""), "big"),
+        local=IPv4Address(near.data.get(links.VXLAN_LOCAL, bytes(4))),
+        parent=parents.get(_number(near.data.get(links.VXLAN_LINK)), ""),
+    )
+
+
+def _device_names(known: State, ns: str) -> Iterator[str]:
+    for obj in known:
+        match obj:
+            case Veth(ns=near, name=name, peer_ns=far, peer=peer):
+                if near == ns:
+                    yield name
+                if far == ns:
+                    yield peer
+            case Bridge(name=name) | Vxlan(name=name) | Ipip(name=name) | Tun(name=name) if obj.ns == ns:
+                yield name
+
+
+def _link_states(ns: str, ours: set[str], found: Mapping[str, Found]) -> Iterator[Object]:
+    names = {link.index: name for name, link in found.items()}
+    for name in (*ours, "lo"):
+        link = found[name]
+        if link.up:
+            yield LinkUp(ns, name)
+        if link.master:
+            yield Port(ns, name, names[link.master], link.hairpin)
+
+
+def _inet(sock: socket.socket, ns: str, ours: set[str], found: Mapping[str, Found]) -> Iterator[Object]:
+    devices = {found[name].index: name for name in ours}
+    yield from _addresses(sock, ns, devices)
+    yield from _routes(sock, ns, devices)
+    yield from _neighbours(sock, ns, devices)
+    if any(found[name].kind == "vxlan" for name in ours):
+        yield from _fdb(sock, ns, devices)
+
+
+def _addresses(sock: socket.socket, ns: str, devices: Mapping[int, str]) -> Iterator[Object]:
+    for body in netlink.dump(sock, wire.GETADDR, struct.pack("=Bxxxi", 2, 0)):
+        length, index = struct.unpack_from("=xBxxI", body)
+        if index in devices:
+            packed = wire.attributes(body, 8)[inet.IFA_LOCAL]
+            yield Address(ns, devices[index], IPv4Interface((packed, length)))
+
+
+def _routes(sock: socket.socket, ns: str, devices: Mapping[int, str]) -> Iterator[Object]:
+    for body in netlink.dump(sock, wire.GETROUTE, struct.pack("=B11x", 2)):
+        length, _, _, table, protocol, _, kind, flags = struct.unpack_from("=xBBBBBBBI", body)
+        if table != _TABLE_MAIN or protocol == _RTPROT_KERNEL:
+            continue
+        attrs = wire.attributes(body, 12)
+        to = IPv4Network((attrs.get(inet.RTA_DST, bytes(4)), length))
+        by = _PROTOCOL_NAMES.get(protocol, str(protocol))
+        device = devices.get(_number(attrs.get(inet.RTA_OIF)))
+        if kind == inet.RTN_BLACKHOLE:
+            yield Blackhole(ns, to, by)
+        elif kind == inet.RTN_UNICAST and device:
+            via = IPv4Address(attrs[inet.RTA_GATEWAY]) if inet.RTA_GATEWAY in attrs else None
+            yield Route(ns, to, device, via, by, bool(flags & inet.RTNH_F_ONLINK))
+
+
+def _neighbours(sock: socket.socket, ns: str, devices: Mapping[int, str]) -> Iterator[Object]:
+    for body in netlink.dump(sock, wire.GETNEIGH, struct.pack("=B11x", 2)):
+        index, state = struct.unpack_from("=xxxxiH", body)
+        attrs = wire.attributes(body, 12)
+        if index in devices and state == inet.NUD_PERMANENT and inet.NDA_LLADDR in attrs:
+            mac = attrs[inet.NDA_LLADDR].hex(":")
+            yield Neighbour(ns, devices[index], IPv4Address(attrs[inet.NDA_DST]), mac)
+
+
+def _fdb(sock: socket.socket, ns: str, devices: Mapping[int, str]) -> Iterator[Object]:
+    for body in netlink.dump(sock, wire.GETNEIGH, struct.pack("=B11x", inet.AF_BRIDGE)):
+        index, _, flags = struct.unpack_from("=xxxxiHB", body)
+        attrs = wire.attributes(body, 12)
+        if index in devices and flags & inet.NTF_SELF and inet.NDA_DST in attrs:
+            yield Fdb(ns, devices[index], attrs[inet.NDA_LLADDR].hex(":"), IPv4Address(attrs[inet.NDA_DST]))
+
+
+def _sysctls(wanted: Sequence[Sysctl]) -> Iterator[Object]:
+    """The settings' present values; this thread is in their namespace. One whose interface is gone is gone, too."""
+    for obj in wanted:
+        try:
+            with open(f"/proc/sys/{obj.path}") as file:
+                yield replace(obj, value=file.read().strip())
+        except OSError:
+            continue
+
+
+def _sets(ns: str, known: Sequence[IpSet]) -> Iterator[Object]:
+    if known:
+        names = {obj.name for obj in known}
+        for name, kind, members in ipset_found(_saved(ns, "ipset", "save")):
+            if name in names:
+                yield IpSet(ns, name, kind)
+                yield from (SetMember(ns, name, member) for member in members)
+
+
+def _rules(ns: str, mine: Sequence[Object], iptables: str) -> tuple[list[Object], list[str]]:
+    """Our chains and jumps as they are, and everybody else's rules."""
+    chains = {obj.key: obj for obj in _only(mine, Chain)}
+    jumps = {obj.key: obj for obj in _only(mine, Jump)}
+    if not chains and not jumps:
+        return [], []
+    have: list[Object] = []
+    strange = []
+    for table, chain, rules in iptables_found(_saved(ns, f"{iptables}-save")):
+        ours = chains.get(("Chain", ns, table, chain))
+        if ours:
+            have.append(replace(ours, rules=rules))
+            continue
+        for rule in dict.fromkeys(rules):
+            jump = jumps.get(("Jump", ns, table, chain, rule))
+            if jump:
+                have.append(jump)
+            else:
+                strange.append(f"iptables -t {table} -A {chain} {rule}")
+    return have, strange
+
+
+def _saved(ns: str, program: str, *arguments: str) -> str:
+    argv = [restore.program(program), *arguments]
+    environment = restore.environment(restore.lock_of(ns))
+    return subprocess.run(argv, capture_output=True, text=True, env=environment, check=True).stdout
+
+
+def _only(objects: Sequence[Object], kind: type[T]) -> list[T]:
+    return [obj for obj in objects if isinstance(obj, kind)]
