@@ -1,0 +1,63 @@
+"""Where a lab is: by the name of one that comes with nslab, or by the path of a file or a folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from nslab.errors import UsageError
+from nslab.lab.words import did_you_mean, shown
+
+FILE = "lab.yaml"
+PACKAGE = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A lab that comes with nslab; `about` is its file's first comment."""
+
+    name: str
+    path: Path
+    about: str
+
+
+def find(name_or_path: str) -> Path:
+    """The file of a lab. A name goes before a path: `./NAME` is the folder."""
+    if name_or_path in names():
+        return folder() / name_or_path / FILE
+    path = Path(name_or_path)
+    try:
+        if path.is_dir():
+            if not (path / FILE).exists():
+                raise UsageError(f"there is no {FILE} in {shown(name_or_path)}")
+            return path / FILE
+        if path.exists():
+            return path
+    except (OSError, ValueError):
+        pass  # too long for a path, or with a character that no path has: then it is none
+    known = names()
+    near = did_you_mean(name_or_path, known) or f"; the labs are {', '.join(known)}"
+    raise UsageError(f"there is no lab {shown(name_or_path)}, and no file or folder of that name{near}")
+
+
+def names() -> list[str]:
+    """The names of the labs that come with nslab."""
+    return sorted(path.parent.name for path in folder().glob(f"*/{FILE}"))
+
+
+def shipped() -> list[Shipped]:
+    """The labs that come with nslab."""
+    return [Shipped(name, path, about(path)) for name in names() for path in [folder() / name / FILE]]
+
+
+def about(path: Path) -> str:
+    """What a lab shows, in its author's words: the comment in its file's first line, if there is one."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        line = file.readline(500)
+    return line.lstrip("#").strip() if line.startswith("#") else ""
+
+
+def folder() -> Path:
+    """Where the labs are: inside the installed package, or beside it in a clone."""
+    inside = PACKAGE / "labs"
+    return inside if inside.is_dir() else PACKAGE.parent / "labs"

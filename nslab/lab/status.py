@@ -1,0 +1,41 @@
+"""What a running lab has given out, carried over into the wish that replaces it: inserting a pod renumbers nobody."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nslab.lab.defaults import kept_back
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+    from nslab.lab.types import Lab, Pod
+
+
+def merge_status(new: Lab, kept: Lab) -> Lab:
+    """The new lab with what the kept one had assigned.
+
+    A pod of the same name on the same node keeps its uid, and its address as long as that can still be: it is in the
+    node's podCIDR, not kept back there, and no pod asks for it. Each node's allocator goes on where it stopped.
+    """
+    before = {(pod.namespace, pod.name, pod.node): pod for pod in kept.pods}
+    spoken_for = {pod.requested or pod.assigned for pod in new.pods} | {pod.uid for pod in new.pods}
+    cidrs = {node.name: node.pod_cidr for node in new.nodes}
+    back = {name: kept_back(cidr, new.plugin, new.encapsulation) for name, cidr in cidrs.items()}
+
+    def merged(pod: Pod) -> Pod:
+        had = before.get((pod.namespace, pod.name, pod.node))
+        if had is None:
+            return pod
+        uid = pod.uid if had.uid in spoken_for else had.uid
+        return replace(pod, uid=uid, assigned=had.assigned if keeps(pod, had.assigned) else pod.assigned)
+
+    def keeps(pod: Pod, had: IPv4Address | None) -> bool:
+        if had is None or had not in cidrs[pod.node] or had in back[pod.node]:
+            return False
+        return had == pod.requested or (not pod.requested and had not in spoken_for)
+
+    known = dict(new.last_reserved)
+    known |= {name: at for name, at in kept.last_reserved if name in cidrs and at in cidrs[name]}
+    return replace(new, pods=tuple(map(merged, new.pods)), last_reserved=tuple(known.items()))
