@@ -1,0 +1,255 @@
+"""Talking to the nodes' processes: `up` asks them to start and end what runs, and whether it became ready."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nslab import syscall
+from nslab.errors import Refused
+from nslab.net import shell
+from nslab.net.names import netns
+from nslab.net.objects import NodeAgent, Sandbox, TunnelAgent, Workload
+from nslab.net.steps import Add, Remove, Replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from typing_extensions import Self
+
+    from nslab.net.steps import Step
+
+MAIN = Path(__file__).parent.parent / "node" / "main.py"
+PATIENCE = 10.0
+"""Seconds that a node's process may take to answer a request."""
+_PAD = "x" * 400  # of arguments, and of environment: processes that only fork write over both (see nslab.node.marks)
+_ENVIRONMENT = "." * 16384
+
+
+class NotReady:
+    """A container that did not become ready: why, and the last that it printed."""
+
+    def __init__(self, node: str, pod: str, container: str, reason: str, output: str) -> None:
+        self.node, self.pod, self.container, self.reason, self.output = node, pod, container, reason, output
+
+    def __str__(self) -> str:
+        said = "".join(f"\n    {line}" for line in self.output.splitlines())
+        return f"{self.pod}/{self.container} on {self.node}: {self.reason}{said}"
+
+
+class Line:
+    """A connection to the process of one node: lines out, lines in, each waited for until a deadline."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self._received = b""
+
+    def send(self, requests: Sequence[dict[str, Any]], deadline: float) -> list[dict[str, Any]]:
+        """Send all, and read what is answered meanwhile, so that neither side waits for the other to read."""
+        data = memoryview(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
+        answers: list[dict[str, Any]] = []
+        while data:
+            events = self._poll(deadline, select.POLLOUT | select.POLLIN)
+            if events & select.POLLOUT:
+                data = data[self.socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
+            if events & select.POLLIN:
+                answers += self._read()
+        return answers
+
+    def receive(self, count: int, deadline: float) -> list[dict[str, Any]]:
+        """So many answers."""
+        answers: list[dict[str, Any]] = []
+        while len(answers) < count:
+            self._poll(deadline, select.POLLIN)
+            answers += self._read()
+        return answers
+
+    def _poll(self, deadline: float, events: int) -> int:
+        poll = select.poll()
+        poll.register(self.socket, events)
+        happened = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        if not happened:
+            raise TimeoutError("the node's process does not answer")
+        return happened[0][1]
+
+    def _read(self) -> list[dict[str, Any]]:
+        block = self.socket.recv(1 << 18, socket.MSG_DONTWAIT)
+        if not block:
+            raise ConnectionResetError("the node's process ended")
+        *lines, self._received = (self._received + block).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+
+class Agents:
+    """The processes of a lab's nodes, reached through sockets in `run`, the lab's folder."""
+
+    def __init__(self, lab: str, run: Path) -> None:
+        self._lab, self._run = lab, run
+        self._lines: dict[str, Line] = {}
+        self._spawner: socket.socket | None = None
+        self._pid = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for line in self._lines.values():
+            line.socket.close()
+        self._lines.clear()
+        if self._spawner:
+            self._spawner.close()  # it ends on that
+            os.waitpid(self._pid, 0)
+            self._spawner = None
+
+    def warm(self) -> None:
+        """Start the process that nodes are forked from, and return at once; it boots meanwhile."""
+        if self._spawner:
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        os.set_inheritable(theirs.fileno(), True)
+        argv = [sys.executable, "-IS", str(MAIN), str(theirs.fileno()), _PAD]
+        # The mark, and room for those of its children.
+        environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
+        self._pid = os.posix_spawn(sys.executable, argv, environment, setsigdef=[signal.SIGPIPE])
+        theirs.close()
+        self._spawner = ours
+
+    def run(self, steps: Sequence[Step]) -> list[int]:
+        """Do steps of one node, many at a time; the numbers of the processes started (0 for ended ones)."""
+        pids: list[int] = []
+        place = 0
+        while place < len(steps):
+            if isinstance(steps[place].obj, NodeAgent):
+                pids += self._node(steps[place], steps[:place])
+                place += 1
+                continue
+            run = [step for step in steps[place:] if not isinstance(step.obj, NodeAgent)]
+            pids += self._pipeline(steps[place].obj.node, steps[place : place + len(run)], steps[:place])  # type: ignore[union-attr]
+            place += len(run)
+        return pids
+
+    def _node(self, step: Step, done: Sequence[Step]) -> list[int]:
+        try:
+            if isinstance(step, Remove):
+                self.stop(step.obj)
+                return [0]
+            self._start(step.obj.ns)
+            return [_checked(self._lines[step.obj.ns].receive(1, time.monotonic() + PATIENCE)[0])]
+        except OSError as error:
+            self._lines.pop(step.obj.ns, None)
+            raise Refused(shell.command(step), _words(error), done) from error
+
+    def _start(self, ns: str) -> None:
+        self.warm()
+        assert self._spawner
+        ours, theirs = socket.socketpair()
+        names = os.open(self._run / "ns", os.O_PATH | os.O_CLOEXEC)
+        # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
+        folder = syscall.open_tree(str(self._run))
+        request = json.dumps({"ns": ns, "run": str(self._run)}).encode()
+        try:
+            socket.send_fds(self._spawner, [request], [names, folder, theirs.fileno()])
+        finally:
+            os.close(names)
+            os.close(folder)
+            theirs.close()
+        self._lines[ns] = Line(ours)
+
+    def _pipeline(self, node: str, steps: Sequence[Step], done: Sequence[Step]) -> list[int]:
+        requests = [(step, request) for step in steps for request in _requests(step)]
+        deadline = time.monotonic() + PATIENCE
+        try:
+            line = self._line(node)
+            answers = line.send([request for _, request in requests], deadline)
+            answers += line.receive(len(requests) - len(answers), deadline)
+        except OSError as error:
+            raise Refused(shell.command(steps[0]), _words(error), done) from error
+        refused = [(step, answer["error"]) for (step, _), answer in zip(requests, answers, strict=True) if "error" in answer]
+        if refused:
+            said_no = {id(step) for step, _ in refused}
+            raise Refused(shell.command(refused[0][0]), refused[0][1], [*done, *(s for s in steps if id(s) not in said_no)])
+        return [answer.get("pid", 0) for answer in answers]
+
+    def _line(self, node: str) -> Line:
+        """The connection to a node's process, which runs already if it was not started here."""
+        if node not in self._lines:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            folder = os.open(self._run / "nodes", os.O_PATH | os.O_CLOEXEC)
+            try:
+                # By descriptor: the path of a socket has 107 bytes at most.
+                connection.connect(f"/proc/self/fd/{folder}/{node.rsplit('.', 1)[1]}.sock")
+            except OSError:
+                connection.close()
+                raise
+            finally:
+                os.close(folder)
+            self._lines[node] = Line(connection)
+        return self._lines[node]
+
+    def wait_ready(self, seconds: float) -> list[NotReady]:
+        """Wait until the containers of all nodes talked to are ready or have failed; those that are not ready."""
+        deadline = time.monotonic() + seconds + PATIENCE
+        for line in self._lines.values():
+            line.send([{"op": "wait", "deadline": seconds}], deadline)
+        found: list[NotReady] = []
+        for node, line in self._lines.items():
+            for entry in line.receive(1, deadline)[0]["not_ready"]:
+                found.append(NotReady(node.rsplit(".", 1)[1], **entry))
+        return found
+
+    def stop(self, agent: NodeAgent) -> None:
+        """End a node's process, and what it still is the parent of. It may be gone already."""
+        deadline = time.monotonic() + PATIENCE
+        try:
+            line = self._line(agent.ns)
+            line.send([{"op": "stop"}], deadline)
+            line.receive(1, deadline)
+        except (FileNotFoundError, ConnectionError):
+            pass
+        finally:
+            found = self._lines.pop(agent.ns, None)
+            if found:
+                found.socket.close()
+
+
+def _requests(step: Step) -> Iterator[dict[str, Any]]:
+    match step:
+        case Add(obj=obj):
+            yield {"op": "add", **_fields(obj)}
+        case Remove(obj=obj):
+            yield {"op": "remove", **_fields(obj)}
+        case Replace(old=old, obj=obj):
+            yield {"op": "remove", **_fields(old)}
+            yield {"op": "add", **_fields(obj)}
+
+
+def _fields(obj: object) -> dict[str, Any]:
+    match obj:
+        case TunnelAgent():
+            return {"what": "TunnelAgent", "ns": obj.ns, "dev": obj.dev, "local": str(obj.local)}
+        case Sandbox():
+            names = ("ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
+            return {"what": "Sandbox", **{name: getattr(obj, name) for name in names}, "address": str(obj.address)}
+        case Workload():
+            names = ("ns", "container", "argv", "env", "working_dir", "port")
+            number = hashlib.sha256(f"{obj.ns}/{obj.container}".encode()).hexdigest()
+            return {"what": "Workload", **{name: getattr(obj, name) for name in names}, "number": number}
+    raise TypeError(f"{obj!r} is no process of a node")
+
+
+def _checked(answer: dict[str, Any]) -> int:
+    if "error" in answer:
+        raise OSError(answer["error"])
+    return int(answer["pid"])
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)

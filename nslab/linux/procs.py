@@ -1,0 +1,1 @@
+from nslab.linux.agents import Agents as Agents

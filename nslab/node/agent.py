@@ -1,0 +1,274 @@
+"""nslab-node: the process of one node. It is the parent of what runs there, answers requests, keeps the logs.
+
+Nothing is lost when it is killed: containers go on, their pipes hold what they print, and the next one adopts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+
+from nslab import syscall
+from nslab.node import adopt, container, rootfs, sandbox, tunnel
+from nslab.node.loop import Loop
+from nslab.node.marks import VARIABLE, Memory, mark
+from nslab.node.mounts import tmpfs
+from nslab.node.peers import Peer, listen
+from nslab.node.place import NET, Place, host_of, remove_tree
+from nslab.node.watch import Watched
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Never
+
+    Answer = dict[str, Any]
+
+
+def run(place: Place, memory: Memory, client: int) -> Never:
+    """Be the nslab-node of `place`. `client` is the socket of who asked for it, its first peer."""
+    try:
+        with contextlib.suppress(SystemExit):
+            _enter(place, memory)
+            agent = Agent(place, memory)
+            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer)
+            agent.adopt()
+            first.send({"ok": True, "pid": os.getpid()})
+            while True:
+                agent.loop.turn()
+    except BaseException as error:
+        _last_words(place, client, error)
+    os._exit(0)
+
+
+def _enter(place: Place, memory: Memory) -> None:
+    netns = place.netns(place.ns)
+    syscall.setns(netns, NET)
+    os.close(netns)
+    os.setsid()
+    memory.show(f"nslab-node {place.node}", {VARIABLE: mark(place.ns, "node")})
+    # Orphans of containers come to us, not to the machine's init.
+    syscall.prctl(syscall.PR_SET_CHILD_SUBREAPER, 1)
+    syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
+    syscall.unshare(syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS)
+    socket.sethostname(place.node)
+    _mounts(place)
+    place.settle()
+
+
+def _mounts(place: Place) -> None:
+    # Its own /run: iptables' lock, and whatever else tools of the node write, are not the machine's.
+    tmpfs("/run")
+    os.mkdir("/run/lock", 0o1777)
+    os.makedirs(place.run)
+    syscall.move_mount(place.run_fd, place.run)
+    # On a machine where /run is shared, so was the mount that this was copied from.
+    syscall.mount("none", place.run, flags=syscall.MS_PRIVATE)
+    for folder in (f"{place.folder}/log/pods", f"{place.folder}/log/containers", f"{place.run}/pods"):
+        os.makedirs(folder, exist_ok=True)
+    # /sys shows the devices of the network namespace from which it was mounted.
+    syscall.mount("sysfs", "/sys", "sysfs", syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC)
+    # As on a node: /var/log/pods and /var/log/containers; on the machine's disk nothing is made.
+    if os.path.isdir("/var/log"):
+        syscall.mount(f"{place.folder}/log", "/var/log", flags=syscall.MS_BIND)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    log = os.open(f"{place.folder}/nslab-node.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.chdir("/")
+
+
+def _last_words(place: Place, client: int, error: BaseException) -> None:
+    import traceback
+
+    traceback.print_exception(error)
+    with contextlib.suppress(OSError):
+        os.write(client, b'{"error": "nslab-node %s: %s"}\n' % (place.node.encode(), ascii(str(error)).encode()[1:-1]))
+
+
+class Agent:
+    """What a node's process knows: pods, containers, tunnels, and who waits for what."""
+
+    def __init__(self, place: Place, memory: Memory) -> None:
+        self.place, self.memory, self.loop = place, memory, Loop()
+        self.sandboxes: dict[str, sandbox.Sandbox] = {}
+        self.containers: dict[tuple[str, str], Watched] = {}
+        self.tunnels: dict[str, int] = {}
+        self.waiting: list[tuple[Peer, float, float]] = []
+        self.template = -1
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self.loop.watch(woken, lambda: self.reap(woken))
+        self.socket = listen(self.loop, place, self.answer)
+
+    def clean(self) -> None:
+        """For a new child: the node's way with signals is not its own."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+
+    def answer(self, peer: Peer, request: Answer) -> Answer | None:
+        """Do what a request says, and say how it went; None when the answer comes later."""
+        match request.pop("op", None), request.pop("what", None):
+            case "add", "Sandbox":
+                return {"ok": True, "pid": self.add_sandbox(**request)}
+            case "add", "Workload":
+                return {"ok": True, "pid": self.add_container(container.Spec(**request))}
+            case "add", "TunnelAgent":
+                return {"ok": True, "pid": self.add_tunnel(**request)}
+            case "remove", "Sandbox":
+                self.remove_sandbox(request["ns"])
+            case "remove", "Workload":
+                self.remove_container(request["ns"], request["container"])
+            case "remove", "TunnelAgent":
+                self.end(self.tunnels.pop(request["ns"], 0))
+            case "wait", None:
+                seconds = float(request["deadline"])
+                self.waiting.append((peer, time.monotonic() + seconds, seconds))
+                self.loop.at(time.monotonic() + seconds, self.settle)
+                self.settle()
+                return None
+            case "stop", None:
+                self.stop(peer)
+            case op, what:
+                return {"error": f"unknown request: {op} {what or ''}"}
+        return {"ok": True}
+
+    def add_sandbox(self, resolv_conf: str, **fields: Any) -> int:
+        """Start a pod's pause process, with the pod's files."""
+        pod = sandbox.Sandbox(**fields)
+        if pod.ns in self.sandboxes:
+            raise FileExistsError(f"the pod of {pod.ns} has a pause process")
+        sandbox.write_files(self.place, pod, resolv_conf)
+        pod.pid = sandbox.start(self.place, self.memory, pod, self.clean)
+        self.sandboxes[pod.ns] = pod
+        return pod.pid
+
+    def remove_sandbox(self, ns: str) -> None:
+        """End a pod: what is left of its containers, its pause process, its files, its logs."""
+        for key in [key for key in self.containers if key[0] == ns]:
+            self.remove_container(*key)
+        pod = self.sandboxes.pop(ns, None)
+        if pod:
+            self.end(pod.pid)
+            remove_tree(f"{self.place.folder}/log/pods/{pod.log_folder}")
+        remove_tree(f"{self.place.run}/pods/{host_of(ns)}")
+
+    def pod_of(self, ns: str) -> sandbox.Sandbox:
+        """The pod in a namespace. What runs on the node or a client itself has none: then one that stands for it."""
+        host = host_of(ns)
+        return self.sandboxes.get(ns) or sandbox.Sandbox(ns, "default", host, "host", host, "127.0.0.1", False)
+
+    def add_container(self, spec: container.Spec) -> int:
+        """Start a container; whether it became ready is for `wait` to tell."""
+        key = (spec.ns, spec.container)
+        if key in self.containers and self.containers[key].alive:
+            raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
+        if spec.ns != self.place.ns and spec.ns not in self.sandboxes:
+            raise FileNotFoundError(f"the pod of {spec.ns} has no pause process")
+        if self.template < 0:
+            self.template = rootfs.template(self.place)
+        if key in self.containers:
+            self.containers.pop(key).forget()
+        pod = self.sandboxes.get(spec.ns)
+        pid, pipes = container.start(self.place, self.memory, spec, pod, self.template, self.clean)
+        self.containers[key] = Watched(self, spec, self.pod_of(spec.ns), pid, pipes)
+        return pid
+
+    def remove_container(self, ns: str, name: str) -> None:
+        """End a container and forget it."""
+        found = self.containers.pop((ns, name), None)
+        if found:
+            self.end(found.pid if found.alive else 0)
+            found.forget()
+
+    def add_tunnel(self, ns: str, dev: str, local: str) -> int:
+        """Start the process behind a TUN device."""
+        self.tunnels[ns] = tunnel.start(self.place, self.memory, ns, dev, local, self.clean)
+        return self.tunnels[ns]
+
+    def end(self, pid: int) -> None:
+        """Kill a process and wait until it is gone; 0 is nobody."""
+        if not pid:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            adopt.wait_exit(descriptor, 2.0)
+            os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+    def reap(self, woken: int) -> None:
+        """Collect children that ended; the last process of a container ending is news for who waits."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(woken, 1 << 12)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    break
+                self.ended(pid, os.waitstatus_to_exitcode(status))
+
+    def ended(self, pid: int, status: int) -> None:
+        """A process is gone: `status` as subprocess has it."""
+        for found in self.containers.values():
+            if found.pid == pid and found.alive:
+                found.ended(status)
+        for pod in list(self.sandboxes.values()):
+            if pod.pid == pid:
+                # As kubelet sees it: without its sandbox there is no pod.
+                for key in [key for key in self.containers if key[0] == pod.ns]:
+                    self.remove_container(*key)
+                del self.sandboxes[pod.ns]
+        self.tunnels = {ns: other for ns, other in self.tunnels.items() if other != pid}
+
+    def settle(self) -> None:
+        """Answer those who wait for containers, if all are ready or failed or the time is up."""
+        pending = any(found.pending for found in self.containers.values())
+        late = [entry for entry in self.waiting if not pending or entry[1] <= time.monotonic()]
+        self.waiting = [entry for entry in self.waiting if entry not in late]
+        for peer, _, seconds in late:
+            failures = [found.failure(seconds) for found in self.containers.values() if not found.ready]
+            peer.send({"ok": True, "not_ready": failures})
+
+    def adopt(self) -> None:
+        """Take over what runs already: an earlier process of this node was killed."""
+        found = adopt.find(self.place)
+        for pod in found.sandboxes:
+            self.sandboxes[pod.ns] = pod
+            self._watch_adopted(pod.pid)
+        for spec, pid in found.containers:
+            self.containers[spec.ns, spec.container] = Watched(self, spec, self.pod_of(spec.ns), pid, adopt.pipes(pid))
+            self._watch_adopted(pid)
+        for ns, pid in found.tunnels:
+            self.tunnels[ns] = pid
+            self._watch_adopted(pid)
+
+    def _watch_adopted(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+
+            def gone() -> None:
+                self.loop.forget(descriptor)
+                os.close(descriptor)
+                self.ended(pid, -256)
+
+            self.loop.watch(descriptor, gone)
+
+    def stop(self, peer: Peer) -> None:
+        """End what runs here, then this process."""
+        for ns in list(self.sandboxes):
+            self.remove_sandbox(ns)
+        for key in list(self.containers):
+            self.remove_container(*key)
+        for pid in self.tunnels.values():
+            self.end(pid)
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self.place.folder}.sock")
+        peer.send({"ok": True})
+        raise SystemExit

@@ -1,0 +1,162 @@
+"""Containers: processes in the namespaces of a pod, with a file system of their own and few rights."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+
+from nslab import syscall
+from nslab.node import agnhost, rootfs
+from nslab.node.marks import VARIABLE, Memory, mark
+from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nslab.node.sandbox import Sandbox
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
+"""What container runtimes leave: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW
+SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP."""
+MASK = sum(1 << number for number in CAPABILITIES)
+
+
+class Spec:
+    """What is to run: fields as of nslab.net.objects.Workload, and the container's number (64 hex digits)."""
+
+    def __init__(
+        self,
+        ns: str,
+        container: str,
+        argv: list[str],
+        env: list[tuple[str, str]],
+        working_dir: str,
+        port: int,
+        number: str,
+    ) -> None:
+        self.ns, self.container, self.argv, self.env = ns, container, argv, env
+        self.working_dir, self.port, self.number = working_dir or "/", port, number
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is the server that we have in us."""
+        return os.path.basename(self.argv[0]) == "agnhost"
+
+    def mark(self, node: str) -> str:
+        """The mark of its process."""
+        return mark(self.ns, f"container/{self.container}", node, self.number, self.port)
+
+
+class Pipes:
+    """What a container says: stdout, stderr, and how its start went."""
+
+    def __init__(self) -> None:
+        self.pairs = tuple(os.pipe() for _ in range(3))
+
+    def keep(self) -> tuple[int, int, int]:
+        """For the parent: close the write ends; the read ends, which never block."""
+        for read, write in self.pairs:
+            os.close(write)
+            os.set_blocking(read, False)
+        out, err, report = (read for read, _ in self.pairs)
+        return out, err, report
+
+    def take(self, template: int) -> tuple[int, int]:
+        """For the child: make them its stdout and stderr, and keep two descriptors: for the report, and `template`."""
+        # Open for reading too (as containerd does with its FIFOs): a pipe whose only reader was the node's process
+        # would break when that is killed; the next one opens /proc/PID/fd/1 and reads on.
+        both = [os.open(f"/proc/self/fd/{write}", os.O_RDWR) for _, write in self.pairs[:2]]
+        wanted = (os.open("/dev/null", os.O_RDONLY), *both, self.pairs[2][1], template)
+        # Out of the way first: any of them may have the number of another's place.
+        high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in wanted]
+        for number, fd in enumerate(high):
+            os.dup2(fd, number, inheritable=number < 3)
+        os.closerange(5, 1 << 20)
+        return 3, 4
+
+
+def start(
+    place: Place, memory: Memory, spec: Spec, sandbox: Sandbox | None, template: int, clean: Callable[[], None]
+) -> tuple[int, tuple[int, int, int]]:
+    """Fork a container; its number, and the read ends of its pipes. The child reports what fails from then on."""
+    pipes = Pipes()
+    netns = place.netns(spec.ns)
+    with place.away(NET, UTS, IPC, PID):
+        syscall.setns(netns, NET)
+        if sandbox:
+            pause = os.pidfd_open(sandbox.pid)
+            syscall.setns(pause, UTS | IPC | (PID if sandbox.share_pid else 0))
+            os.close(pause)
+        if not (sandbox and sandbox.share_pid):
+            syscall.unshare(PID)
+        pid = os.fork()
+        if pid == 0:
+            _child(place, memory, spec, pipes, template, clean)
+    os.close(netns)
+    return pid, pipes.keep()
+
+
+def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, template: int, clean: Callable[[], None]) -> None:
+    status = 128
+    report, template = pipes.take(template)
+    try:
+        hostname = os.uname().nodename
+        declared = dict(spec.env)
+        mine = {VARIABLE: spec.mark(place.node)}
+        env = {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": "/root", **declared, **mine}
+        title = " ".join(spec.argv) if spec.built_in else f"nslab-container {spec.container}"
+        memory.show(title, env)
+        clean()
+        os.setsid()
+        rootfs.enter(template, host_of(spec.ns))
+        os.close(template)
+        os.chdir(spec.working_dir)
+        _drop_rights()
+        if spec.built_in:
+            agnhost.main(spec.argv[1:], report)
+        else:
+            status = _exec(spec.argv, env, report)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    except BaseException as error:
+        _say(report, str(error))
+    finally:
+        os._exit(status)
+
+
+def _exec(argv: list[str], env: dict[str, str], report: int) -> int:
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        os.execvpe(argv[0], argv, env)
+    except FileNotFoundError as error:
+        _say(report, f"exec {argv[0]}: {error.strerror}")
+        return 127
+    except OSError as error:
+        _say(report, f"exec {argv[0]}: {error.strerror}")
+        return 126
+
+
+def _say(report: int, text: str) -> None:
+    os.write(report, text.encode())
+
+
+def _drop_rights() -> None:
+    os.setgroups([])
+    os.umask(0o022)
+    for number in range(64):
+        try:
+            if 1 << number & ~MASK:
+                syscall.prctl(syscall.PR_CAPBSET_DROP, number)
+        except OSError:
+            break  # past the last one that this kernel knows
+    # A machine that is a container itself may lack some of them.
+    syscall.capset(MASK & _permitted())
+    syscall.prctl(syscall.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _permitted() -> int:
+    with open("/proc/self/status", encoding="ascii") as file:
+        return next(int(line.split()[1], 16) for line in file if line.startswith("CapPrm"))

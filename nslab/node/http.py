@@ -1,0 +1,80 @@
+"""As much of HTTP/1.1 as a small server needs: pure, bytes in, requests and bytes out."""
+
+from __future__ import annotations
+
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LONGEST = 1 << 16
+_REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 412: "Precondition Failed", 501: "Not Implemented"}
+
+
+class Request:
+    """One request: method, path, the decoded query, and whether the connection may stay open after it."""
+
+    def __init__(self, method: str, path: str, query: Mapping[str, str], stays: bool) -> None:
+        self.method, self.path, self.query, self.stays = method, path, query, stays
+
+
+class MalformedError(ValueError):
+    """Not HTTP, or more of it than we take."""
+
+
+def take(data: bytearray) -> Request | None:
+    """The first request in `data`, taken out of it; None while it is not whole."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        if len(data) > LONGEST:
+            raise MalformedError("header too long")
+        return None
+    first, *lines = data[:end].decode("latin-1").split("\r\n")
+    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    length = headers.get("content-length", "0")
+    if "transfer-encoding" in headers or not length.isdigit() or int(length) > LONGEST:
+        raise MalformedError("a body that we do not read")
+    if len(data) < end + 4 + int(length):
+        return None
+    del data[: end + 4 + int(length)]
+    try:
+        method, target, version = first.split(" ")
+    except ValueError:
+        raise MalformedError(first) from None
+    if not version.startswith("HTTP/1."):
+        raise MalformedError(first)
+    connection = headers.get("connection", "").lower()
+    stays = connection == "keep-alive" if version == "HTTP/1.0" else connection != "close"
+    path, _, query = target.partition("?")
+    return Request(method, unquote(path), dict(_pairs(query)), stays)
+
+
+def _pairs(query: str) -> list[tuple[str, str]]:
+    pairs = (pair.partition("=") for pair in query.split("&") if pair)
+    return [(unquote(name.replace("+", " ")), unquote(value.replace("+", " "))) for name, _, value in pairs]
+
+
+def unquote(text: str) -> str:
+    """Percent-decode."""
+    first, *rest = text.encode("latin-1").split(b"%")
+    decoded = bytearray(first)
+    for part in rest:
+        try:
+            decoded += bytes.fromhex(part[:2].decode("latin-1")) + part[2:] if len(part) >= 2 else b"%" + part
+        except ValueError:
+            decoded += b"%" + part
+    return decoded.decode("utf-8", "replace")
+
+
+def response(status: int, body: bytes, stays: bool, head: bool = False) -> bytes:
+    """A whole response; to a HEAD request without its body."""
+    date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
+    lines = (
+        f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}",
+        f"Date: {date}",
+        f"Content-Length: {len(body)}",
+        "Content-Type: text/plain; charset=utf-8",
+        "Connection: keep-alive" if stays else "Connection: close",
+    )
+    return "\r\n".join((*lines, "", "")).encode() + (b"" if head else body)

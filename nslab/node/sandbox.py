@@ -1,0 +1,94 @@
+"""The sandbox of a pod: its folder of files, and the pause process, which holds the pod's namespaces and reaps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+from nslab import syscall
+from nslab.node.marks import VARIABLE, Memory, mark
+from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Sandbox:
+    """What a node knows of a pod: fields as of nslab.net.objects.Sandbox, and the number of the pause process."""
+
+    def __init__(
+        self, ns: str, namespace: str, pod: str, uid: str, hostname: str, address: str, share_pid: bool, pid: int = 0
+    ) -> None:
+        self.ns, self.namespace, self.pod, self.uid = ns, namespace, pod, uid
+        self.hostname, self.address, self.share_pid, self.pid = hostname, address, share_pid, pid
+
+    @property
+    def log_folder(self) -> str:
+        """Where the logs of its containers are, as kubelet names it."""
+        return f"{self.namespace}_{self.pod}_{self.uid}"
+
+    def mark(self, node: str) -> str:
+        """The mark of its pause process; `read_mark` reads it back."""
+        share = "shared" if self.share_pid else "own"
+        return mark(self.ns, "pause", node, self.namespace, self.pod, self.uid, self.hostname, self.address, share)
+
+
+def write_files(place: Place, sandbox: Sandbox, resolv_conf: str) -> None:
+    """The files that containers of the pod see in /etc, as kubelet writes them."""
+    folder = f"{place.run}/pods/{host_of(sandbox.ns)}"
+    os.makedirs(folder, exist_ok=True)
+    hosts = (
+        "# Kubernetes-managed hosts file.\n"
+        "127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::0\tip6-localnet\n"
+        "fe00::0\tip6-mcastprefix\n"
+        "fe00::1\tip6-allnodes\n"
+        "fe00::2\tip6-allrouters\n"
+        f"{sandbox.address}\t{sandbox.hostname}\n"
+    )
+    for name, text in (("hosts", hosts), ("hostname", f"{sandbox.hostname}\n"), ("resolv.conf", resolv_conf)):
+        with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+def start(place: Place, memory: Memory, sandbox: Sandbox, clean: Callable[[], None]) -> int:
+    """Fork the pause process of a pod, born in the pod's namespaces; its number."""
+    kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
+    netns = place.netns(sandbox.ns)
+    with place.away(*kinds):
+        syscall.setns(netns, NET)
+        os.close(netns)
+        syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
+        socket.sethostname(sandbox.hostname)
+        pid = os.fork()
+        if pid == 0:
+            memory.show("pause", {VARIABLE: sandbox.mark(place.node)})
+            clean()
+            pause()
+    return pid
+
+
+def pause() -> None:
+    """Hold the namespaces, reap what is orphaned in them, and end on INT or TERM. Never returns."""
+    os.setsid()
+    os.closerange(3, 1 << 20)
+    # Blocked and waited for: without handlers no signal makes Python run, and touch (so own) more memory.
+    wanted = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    while True:
+        number = signal.sigwait(wanted)
+        if number != signal.SIGCHLD:
+            os.write(1, b"Shutting down, got signal: %d\n" % number)
+            os._exit(0)
+        _reap()
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
