@@ -1,0 +1,5 @@
+"""`python -m nslab`."""
+
+from nslab.cli.app import main
+
+main()
