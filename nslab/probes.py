@@ -1,0 +1,271 @@
+"""Who must reach whom, how, and as whom: what `nslab probe` asks, and what the answers are (pure).
+
+The rules are Kubernetes' own: every pod reaches every pod and every node without translation, nodes reach pods, and the
+world outside sees a pod as its node. A machine outside has no way to a pod's address.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Literal
+
+from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
+from nslab.compiler.overlay import TUNNEL_MTU
+from nslab.errors import UsageError
+from nslab.lab.types import Encapsulation, Plugin, Protocol
+from nslab.net import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nslab.lab.types import Container, Lab, Pod
+    from nslab.net.needs import Host
+
+LOOPBACK = IPv4Address("127.0.0.1")
+ETHERNET_MTU = 1500
+ALL_PAIRS = 32 * 31
+"""Up to so many pairs (32 hosts), each is probed; beyond, a sample."""
+
+
+class Kind(StrEnum):
+    """What is sent."""
+
+    ICMP = "icmp"
+    TCP = "tcp"
+    UDP = "udp"
+    MTU = "mtu"
+    """An ICMP echo of `size` bytes that nobody may cut (DF)."""
+
+
+class Expected(StrEnum):
+    """What should come of it."""
+
+    REACH = "reach"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A host of the lab that sends and is sent to. `node` is the node that it is, or is on; "" for a client."""
+
+    name: str
+    role: Literal["pod", "node", "client"]
+    address: IPv4Address
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One question: does a packet from `source` to `address`, which is at `target`, arrive, and its answer come back?
+
+    `port`: where the target's own server must answer; 0: the prober listens there itself. `asks`: that server is
+    agnhost, which says whom it sees. `expected_source`: the address that the target must see.
+    """
+
+    source: str
+    target: str
+    address: IPv4Address
+    kind: Kind
+    port: int = 0
+    size: int = 0
+    asks: bool = False
+    expected: Expected = Expected.REACH
+    expected_source: IPv4Address | None = None
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        """The cell of the matrix."""
+        return self.source, self.target
+
+    def __str__(self) -> str:
+        port = f":{self.port}" if self.port else ""
+        size = f" of {self.size} bytes" if self.size else ""
+        return f"{self.source} -> {self.target} {self.kind}{size} {self.address}{port}"
+
+
+class Outcome(StrEnum):
+    """What became of it."""
+
+    REACHED = "reached"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    TOO_BIG = "too big"
+    TIMED_OUT = "timed out"
+    ABSENT = "not there"
+    """One of the two hosts does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """An answer. `arrived_at`: the host that had the packet, whatever became of the reply. `seen_from`: whom it saw."""
+
+    probe: Probe
+    outcome: Outcome
+    detail: str = ""
+    arrived_at: str = ""
+    seen_from: IPv4Address | None = None
+    ms: float = 0.0
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong, in a few words; "" if all is as it should be."""
+        if self.probe.expected is Expected.FAIL:
+            return "reached" if self.outcome is Outcome.REACHED or self.arrived_at else ""
+        if self.outcome is not Outcome.REACHED:
+            return self.outcome.value
+        if self.arrived_at not in ("", self.probe.target):
+            return f"answered by {self.arrived_at}"
+        if self.seen_from and self.probe.expected_source and self.seen_from != self.probe.expected_source:
+            return f"seen as {self.seen_from}"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is asked, of which hosts, and out of how many pairs that could be."""
+
+    places: tuple[Place, ...]
+    probes: tuple[Probe, ...]
+    pairs: int
+    possible: int
+
+    @property
+    def note(self) -> str:
+        """Says that it is a sample, if it is."""
+        if self.pairs == self.possible:
+            return ""
+        return f"{self.pairs} of {self.possible} pairs, each host to up to two of every kind; --from and --to choose others"
+
+
+def survey(lab: Lab, host: Host, sources: Sequence[str] = (), targets: Sequence[str] = ()) -> Survey:
+    """Every question that the lab (its pods placed) must answer, or those from `sources` to `targets`."""
+    everybody = places(lab)
+    senders, receivers = _named(everybody, sources), _named(everybody, targets)
+    pairs = [(a, b) for a in senders for b in receivers if a != b]
+    chosen = pairs if len(pairs) <= ALL_PAIRS else [(a, b) for a in senders for b in _sample(everybody, a, receivers)]
+    local = [p for p in _pod_local(lab) if _named_in(p.source, sources) and _named_in(p.source, targets)]
+    asked = [probe for a, b in chosen for probe in between(lab, host, a, b)]
+    return Survey(everybody, (*local, *asked), len(chosen), len(pairs))
+
+
+def places(lab: Lab) -> tuple[Place, ...]:
+    """Pods node by node, then nodes, then clients: the order of the matrix."""
+    pods = [
+        Place(names.pod_host(pod.namespace, pod.name), "pod", address_of(pod), node.name)
+        for node in lab.nodes
+        for pod in lab.pods
+        if pod.node == node.name
+    ]
+    nodes = [Place(node.name, "node", node.address, node.name) for node in lab.nodes]
+    return (*pods, *nodes, *(Place(client.name, "client", client.address) for client in lab.clients))
+
+
+def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Probe]:
+    """The questions of one cell."""
+    pair = (source.name, target.name, target.address)
+    server = _server(lab, target)
+    if (source.role, target.role) == ("client", "pod"):
+        # The router between knows no pod network. (That nothing of any size passes needs no question.)
+        for kind in (Kind.ICMP, Kind.TCP, Kind.UDP):
+            yield Probe(*pair, kind, expected=Expected.FAIL)
+        return
+    seen = seen_as(lab, host, source, target)
+    yield Probe(*pair, Kind.ICMP, expected_source=seen)
+    yield Probe(*pair, Kind.TCP, port=server[0], asks=server[1], expected_source=seen)
+    yield Probe(*pair, Kind.UDP, expected_source=seen)
+    mtu = path_mtu(lab, source, target)
+    yield Probe(*pair, Kind.MTU, size=mtu, expected_source=seen)
+    yield Probe(*pair, Kind.MTU, size=mtu + 1, expected=Expected.FAIL)
+
+
+def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address:
+    """The address that `target` sees when `source` speaks."""
+    same_node = source.node == target.node
+    if source.role == "pod" and target.role != "pod" and not same_node:
+        # natOutgoing (kubenet: its masquerade rule). What ends at the pod's own node does not leave it.
+        return next(node.address for node in lab.nodes if node.name == source.node)
+    if source.role == "node" and target.role == "pod":
+        return _node_speaks_from(lab, host, source, same_node)
+    return source.address
+
+
+def path_mtu(lab: Lab, source: Place, target: Place) -> int:
+    """The largest packet that passes whole: a pod's link is as narrow as the tunnel between nodes."""
+    if "pod" not in (source.role, target.role) or lab.plugin is Plugin.KUBENET:
+        return ETHERNET_MTU
+    return TUNNEL_MTU[lab.encapsulation]
+
+
+def _node_speaks_from(lab: Lab, host: Host, source: Place, same_node: bool) -> IPv4Address:
+    """The kernel takes the address of the interface that the route names."""
+    node = next(node for node in lab.nodes if node.name == source.node)
+    tunnel = tunnel_address(lab, node)
+    match lab.plugin, lab.encapsulation:
+        case Plugin.KUBENET, _:
+            return bridge_address(node) if same_node else node.address
+        case _, Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET if same_node and tunnel:
+            # cali… has no address, so the kernel takes the namespace's first, in the order in which interfaces were made;
+            # a tunl0 that was born with the namespace is before eth0.
+            return tunnel if host.ipip and host.ipip_born else node.address
+        case _, Encapsulation.IPIP | Encapsulation.VXLAN if tunnel and not same_node:
+            return tunnel
+    return node.address
+
+
+def _server(lab: Lab, target: Place) -> tuple[int, bool]:
+    """The first TCP port that a pod declares, and whether agnhost is behind it; else 0."""
+    if target.role == "pod":
+        pod = next(pod for pod in lab.pods if names.pod_host(pod.namespace, pod.name) == target.name)
+        return next(_servers(pod), (0, False))
+    return 0, False
+
+
+def _servers(pod: Pod) -> Iterator[tuple[int, bool]]:
+    for container in pod.containers:
+        for declared in container.ports:
+            if declared.protocol is Protocol.TCP:
+                yield declared.port, declared.port == _agnhost_port(container)
+
+
+def _agnhost_port(container: Container) -> int:
+    """Where `agnhost netexec` answers HTTP; 0 for anything else."""
+    words = (*container.command, *container.args)
+    if words[:2] != ("agnhost", "netexec"):
+        return 0
+    text = " ".join(words).replace("--http-port=", "--http-port ").partition("--http-port ")[2]
+    port = text.split()[0] if text else "8080"
+    return int(port) if port.isdigit() else 0
+
+
+def _pod_local(lab: Lab) -> Iterator[Probe]:
+    """The containers of one pod share its loopback and are told apart by their ports alone."""
+    for pod in lab.pods:
+        name = names.pod_host(pod.namespace, pod.name)
+        for port, asks in _servers(pod):
+            yield Probe(name, name, LOOPBACK, Kind.TCP, port=port, asks=asks, expected_source=LOOPBACK)
+
+
+def _sample(everybody: Sequence[Place], source: Place, receivers: Sequence[Place]) -> Iterator[Place]:
+    """Two of every kind (pods here, pods elsewhere, own node, other nodes, clients), other ones for each source."""
+    turn = everybody.index(source)
+    kinds: dict[tuple[str, bool], list[Place]] = {}
+    for place in receivers:
+        if place != source:
+            kinds.setdefault((place.role, place.node == source.node), []).append(place)
+    for group in kinds.values():
+        first, second = turn % len(group), (turn + len(group) // 2) % len(group)
+        yield from (group[at] for at in sorted({first, second}))
+
+
+def _named(everybody: Sequence[Place], wanted: Sequence[str]) -> list[Place]:
+    known = {place.name for place in everybody}
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"no host {name} in this lab; there are {', '.join(sorted(known))}")
+    return [place for place in everybody if _named_in(place.name, wanted)]
+
+
+def _named_in(name: str, wanted: Sequence[str]) -> bool:
+    return not wanted or name in wanted
