@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, Plugin
 from nslab.net import names
 
@@ -19,19 +20,35 @@ CALICO_BLOCK = 26
 
 
 def place(lab: Lab) -> Lab:
-    """The lab with an address for every pod; pods that have one keep it, so inserting a pod renumbers nobody."""
+    """The lab with an address for every pod; pods that have one keep it, so inserting a pod renumbers nobody.
+
+    A pod gets what it requests, else what it had (its status), else the next that its node's allocator gives out.
+    Raises UsageError when a node has no address left.
+    """
     chosen: dict[tuple[str, str], IPv4Address] = {}
     last = dict(lab.last_reserved)
+    requested = {pod.requested for pod in lab.pods}
     for node in lab.nodes:
         pods = [pod for pod in lab.pods if pod.node == node.name]
-        taken = {fixed for pod in pods if (fixed := pod.requested or pod.assigned)}
-        free = _free(lab, node, last.get(node.name), taken)
-        for pod in pods:
-            if (fixed := pod.requested or pod.assigned) is None:
-                fixed = last[node.name] = next(free)
-            chosen[pod.namespace, pod.name] = fixed
+        fixed = {pod: pod.requested or _kept(pod, node, requested) for pod in pods}
+        free = _free(lab, node, last.get(node.name), {address for address in fixed.values() if address})
+        for pod, address in fixed.items():
+            if address is None:
+                address = last[node.name] = _next(free, node)
+            chosen[pod.namespace, pod.name] = address
     placed = tuple(replace(pod, assigned=chosen[pod.namespace, pod.name]) for pod in lab.pods)
     return replace(lab, pods=placed, last_reserved=tuple(last.items()) if lab.plugin is Plugin.KUBENET else ())
+
+
+def _kept(pod: Pod, node: Node, requested: set[IPv4Address | None]) -> IPv4Address | None:
+    """The address that a pod had, unless another asks for it by now, or its node has another range."""
+    return pod.assigned if pod.assigned not in requested and pod.assigned and pod.assigned in node.pod_cidr else None
+
+
+def _next(free: Iterator[IPv4Address], node: Node) -> IPv4Address:
+    for address in free:
+        return address
+    raise UsageError(f"node {node.name} has no address left in {node.pod_cidr} for all of its pods")
 
 
 def address_of(pod: Pod) -> IPv4Address:

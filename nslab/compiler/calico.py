@@ -24,7 +24,7 @@ from nslab.net.objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nslab.lab.types import Lab, Node, Pod
     from nslab.net.needs import Host
@@ -37,14 +37,15 @@ _CNI, _FELIX = "Calico CNI plugin", "Felix"
 
 def calico(lab: Lab, host: Host) -> Iterator[Object]:
     """The pod network as Calico makes it, node by node."""
+    claims = {node.name: blocks(lab, node) for node in lab.nodes}
     for node in lab.nodes:
         yield from router(lab, node, host)
         for pod in lab.pods:
             if pod.node == node.name:
                 yield from wired(lab, node, pod)
                 yield from routed(lab, node, pod)
-        yield from overlay(lab, node, host)
-        yield from own_blocks(lab, node)
+        yield from overlay(lab, node, host, claims)
+        yield from own_blocks(lab, node, claims[node.name])
         yield from nat_outgoing(lab, node)
 
 
@@ -85,10 +86,10 @@ def routed(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
     yield Neighbour(ns, cable, address_of(pod), pod_mac(lab, pod), by=_FELIX)
 
 
-def own_blocks(lab: Lab, node: Node) -> Iterator[Object]:
+def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator[Object]:
     """Packets for an address of this node's blocks that no pod has end here, and do not leave by the default route."""
     felix_routes = lab.encapsulation in (Encapsulation.VXLAN, Encapsulation.VXLAN_CROSS_SUBNET)
     by, protocol = (_FELIX, "80") if felix_routes else ("BIRD", "bird")
-    for block in blocks(lab, node):
+    for block in claimed:
         if block.prefixlen < 32:
             yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import blocks, tunnel_address
+from nslab.compiler.addresses import tunnel_address
 from nslab.compiler.underlay import UPLINK
 from nslab.lab.types import Encapsulation
 from nslab.net import names
@@ -24,7 +24,8 @@ from nslab.net.objects import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
+    from ipaddress import IPv4Network
 
     from nslab.lab.types import Lab, Node
     from nslab.net.needs import Host
@@ -45,7 +46,7 @@ TUNNEL_MTU = {
 _BIRD, _FELIX = "BIRD", "Felix"
 
 
-def overlay(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
+def overlay(lab: Lab, node: Node, host: Host, claims: Mapping[str, Sequence[IPv4Network]]) -> Iterator[Object]:
     """The node's tunnel, if there is one, and the way to the blocks of every other node."""
     match lab.encapsulation:
         case Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET:
@@ -56,16 +57,16 @@ def overlay(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
             pass
     for other in lab.nodes:
         if other != node:
-            yield from way_to(lab, node, other)
+            yield from way_to(lab, node, other, claims[other.name])
 
 
-def way_to(lab: Lab, node: Node, other: Node) -> Iterator[Object]:
+def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) -> Iterator[Object]:
     """Another node's blocks lie behind its address; the device decides whether packets are wrapped on the way.
 
     All nodes share one network, so the CrossSubnet modes, which wrap only between subnets, never wrap here.
     """
     ns = names.netns(lab.name, node.name)
-    for block in blocks(lab, other):
+    for block in claimed:
         match lab.encapsulation:
             case Encapsulation.IPIP:
                 yield Route(ns, block, IPIP_DEVICE, other.address, "bird", onlink=True, by=_BIRD)

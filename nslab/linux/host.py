@@ -32,6 +32,16 @@ def read_host(spaces: Namespaces) -> Host:
         )
 
 
+def likely_host() -> Host:
+    """What can be known of it without root, for a plan that is only printed."""
+    return Host(
+        ipip=driver("ipip"),
+        ipip_born=os.path.exists("/sys/class/net/tunl0"),
+        bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+        conntrack=os.path.exists("/proc/sys/net/netfilter/nf_conntrack_acct"),
+    )
+
+
 def driver(name: str) -> bool:
     """Whether a driver is loaded or built in. (Trying it out could load it, into the whole machine.)"""
     if os.path.exists(f"/sys/module/{name}"):

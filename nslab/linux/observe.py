@@ -85,12 +85,13 @@ def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observ
     for obj in {obj.key: obj for obj in known}.values():
         by_ns.get(obj.ns, []).append(obj)
     found = {ns: interfaces(spaces.route_socket(ns)) for ns in there}
+    devices_of = _device_names(known)
     for ns in there:
         seen.have.append(Netns(ns))
         mine = by_ns[ns]
         devices = [device for obj in mine if (device := _device(obj, found))]
         seen.have += devices
-        ours = {*_device_names(known, ns)} & found[ns].keys()
+        ours = devices_of.get(ns, set()) & found[ns].keys()
         seen.have += _link_states(ns, ours, found[ns])
         seen.have += _inet(spaces.route_socket(ns), ns, ours, found[ns])
         spaces.enter(ns)
@@ -170,16 +171,17 @@ def _vxlan(obj: Vxlan, near: Found, siblings: Mapping[str, Found]) -> Vxlan:
     )
 
 
-def _device_names(known: State, ns: str) -> Iterator[str]:
+def _device_names(known: State) -> dict[str, set[str]]:
+    """The interfaces that a lab makes, by namespace; a cable has two ends."""
+    found: dict[str, set[str]] = {}
     for obj in known:
         match obj:
-            case Veth(ns=near, name=name, peer_ns=far, peer=peer):
-                if near == ns:
-                    yield name
-                if far == ns:
-                    yield peer
-            case Bridge(name=name) | Vxlan(name=name) | Ipip(name=name) | Tun(name=name) if obj.ns == ns:
-                yield name
+            case Veth():
+                found.setdefault(obj.ns, set()).add(obj.name)
+                found.setdefault(obj.peer_ns, set()).add(obj.peer)
+            case Bridge() | Vxlan() | Ipip() | Tun():
+                found.setdefault(obj.ns, set()).add(obj.name)
+    return found
 
 
 def _link_states(ns: str, ours: set[str], found: Mapping[str, Found]) -> Iterator[Object]:

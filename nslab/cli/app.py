@@ -1,0 +1,98 @@
+"""The command line: verbs, help, exit codes. What a verb needs is imported when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+from nslab import __version__
+from nslab.cli import inside, life, look
+from nslab.errors import LabFileError, NslabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_EPILOG = """\
+Exit codes: 0 right; 1 a probe or check failed; 2 wrong usage or lab file; 3 the kernel refused; 4 something is
+missing on this machine. exec's is the command's own.
+"""
+
+app = typer.Typer(
+    name="nslab",
+    help="Kubernetes' network on one Linux machine, out of real namespaces, cables, tunnels, routes and rules.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("labs", look.labs),
+    ("show", look.show),
+    ("doctor", look.doctor),
+    ("up", life.up),
+    ("down", life.down),
+    ("ps", look.ps),
+    ("inspect", look.inspect),
+    ("diff", life.diff),
+    ("plan", life.plan),
+    ("exec", inside.exec_),
+    ("shell", inside.shell),
+    ("logs", inside.logs),
+    ("probe", look.probe),
+    ("schema", look.schema),
+    ("vm", inside.vm),
+    ("completion", look.completion),
+)
+"""Every verb, in the order of --help."""
+
+_PASS_ON = {"allow_interspersed_args": False}  # what follows the host is the command's, dashes and all
+
+for _name, _verb in VERBS:
+    app.command(_name, context_settings=_PASS_ON if _name in ("exec", "vm") else None)(_verb)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"nslab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _nslab(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    """Options of all verbs."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line and exit with its status."""
+    sys.exit(_status(arguments))
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    try:
+        status = app(arguments, prog_name="nslab", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except NslabError as error:
+        said = str(error)
+        click.echo(said if isinstance(error, LabFileError) else f"nslab: {said}", err=True)
+        return error.code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("nslab: interrupted", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not complain about it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return status if isinstance(status, int) else 0

@@ -1,0 +1,122 @@
+"""Inside a lab's machines and pods: exec, shell, logs; and a kernel that has everything: vm."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import click
+import typer
+
+from nslab.cli.complete import hosts
+from nslab.cli.output import need_root
+from nslab.errors import UsageError
+from nslab.net.names import pod_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nslab.lab.types import Pod
+
+Host = Annotated[str, typer.Argument(metavar="LAB/HOST", help="A node, a client, or a pod.", autocompletion=hosts)]
+ContainerOption = Annotated[
+    Optional[str],  # noqa: UP007 - typer reads this at run time
+    typer.Option("--container", "-c", help="A pod's container; the first one unless told."),
+]
+Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="What to run there.")]
+
+
+def exec_(host: Host, command: Command, container: ContainerOption = None) -> int:
+    """Run a command inside a node, a client, or a pod's container; its exit status is the command's own.
+
+    In a container it has the container's namespaces, root and capabilities, no more.
+
+    Example: nslab exec calico-two-node/pod-d -- curl -s http://20.111.156.7:8080/hostname
+    """
+    need_root("exec")
+    lab, name = _split(host)
+    return _enter(lab, name, container, command)
+
+
+def shell(host: Host, container: ContainerOption = None) -> int:
+    """Open a shell inside a node, a client, or a pod's container.
+
+    Example: nslab shell calico-two-node/node1
+    """
+    need_root("shell")
+    lab, name = _split(host)
+    return _enter(lab, name, container, ["bash" if os.path.exists("/bin/bash") else "sh"])
+
+
+def logs(
+    host: Host,
+    container: ContainerOption = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come in.")] = False,
+    tail: Annotated[int, typer.Option("--tail", help="Only so many of the last lines; -1 for all.")] = -1,
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="Each line with its time.")] = False,
+) -> None:
+    """Print what a container wrote to stdout and stderr.
+
+    Example: nslab logs calico-two-node/pod-b -f
+    """
+    from nslab.linux import lifecycle, logs, netns
+
+    lab, name = _split(host)
+    pod = _find(lifecycle.wished(lab).pods, name)
+    if pod is None:
+        raise UsageError(f"{lab} has no pod {name!r}")
+    chosen = _container(pod, container)
+    file = netns.folder(lab) / "nodes" / pod.node / "log" / "pods" / f"{pod.namespace}_{pod.name}_{pod.uid}"
+    for entry in logs.read(file / chosen / "0.log", follow=follow, tail=None if tail < 0 else tail):
+        click.echo(f"{entry.timestamp} {entry.text}" if timestamps else entry.text)
+
+
+def vm(
+    command: Annotated[Optional[list[str]], typer.Argument(metavar="-- COMMAND", help="What to run in it.")] = None,  # noqa: UP007
+    memory: Annotated[str, typer.Option("--memory", help="How much the kernel gets.")] = "1G",
+) -> int:
+    """Boot a second kernel in about two seconds (User-Mode Linux: it has ipip, ip_vs, netem), and run a command in it.
+
+    Its root is this machine's, read-only; the working directory alone is writable. Needs no root.
+
+    Example: nslab vm -- nslab up calico-two-node
+    """
+    from nslab.linux import vm
+
+    return vm.run(command or [], memory=memory)
+
+
+def _enter(lab: str, name: str, container: str | None, command: list[str]) -> int:
+    from nslab.linux import lifecycle, netns, owned, procs
+    from nslab.net.names import netns as name_of
+
+    ns = name_of(lab, name)
+    wished = lifecycle.wished(lab)
+    if ns not in netns.named(lab):
+        known = ", ".join(there.removeprefix(name_of(lab, "")) for there in netns.named(lab))
+        raise UsageError(f"{lab} has no host {name!r}; it has {known}")
+    pod = _find(wished.pods, name)
+    role = f"container/{_container(pod, container)}" if pod else "node"
+    records = [record for record in owned.processes(lab) if (record.ns, record.role) == (ns, role)]
+    if pod and not records:
+        raise UsageError(f"{role.replace('/', ' ')} of {name} does not run; `nslab up {lab}` brings it back")
+    # The switch is a namespace and nothing more.
+    return procs.enter(records[0], command) if records else procs.enter_netns(str(netns.path(ns)), command)
+
+
+def _split(host: str) -> tuple[str, str]:
+    lab, slash, name = host.partition("/")
+    if not (lab and slash and name):
+        raise UsageError(f"say LAB/HOST, as in calico-two-node/pod-b; {host!r} has no host")
+    return lab, name
+
+
+def _find(pods: Iterable[Pod], name: str) -> Pod | None:
+    return next((pod for pod in pods if pod_host(pod.namespace, pod.name) == name), None)
+
+
+def _container(pod: Pod, wanted: str | None) -> str:
+    names = [container.name for container in pod.containers]
+    if wanted and wanted not in names:
+        raise UsageError(f"pod {pod.name} has no container {wanted!r}; it has {', '.join(names)}")
+    return wanted or names[0]

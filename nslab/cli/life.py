@@ -1,0 +1,202 @@
+"""The life of a lab: plan, up, diff, down."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import click
+import typer
+
+from nslab.cli.complete import running_labs, shipped_labs
+from nslab.cli.output import Format, Output, Progress, bullets, colour, document, need_root, note
+from nslab.errors import UsageError
+from nslab.lab.types import Encapsulation, ProxyMode
+
+if TYPE_CHECKING:
+    from nslab.lab.types import Lab
+    from nslab.linux.lifecycle import Difference, Up
+
+LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)]
+RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]
+EncapsulationOption = Annotated[
+    Optional[Encapsulation],  # noqa: UP007 - typer reads this at run time
+    typer.Option("--encapsulation", help="Calico's encapsulation, instead of the file's."),
+]
+ProxyOption = Annotated[
+    Optional[ProxyMode],  # noqa: UP007
+    typer.Option("--proxy-mode", help="The Services' mode, instead of the file's."),
+]
+
+
+def plan(
+    source: LabSource,
+    encapsulation: EncapsulationOption = None,
+    proxy_mode: ProxyOption = None,
+    script: Annotated[bool, typer.Option("--script", help="A bash file that builds the same lab.")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Print every step of a lab as the command a person would type, with the component that does it on a real node.
+
+    Needs no root and touches nothing.
+
+    Example: nslab plan calico-two-node --encapsulation VXLAN
+    """
+    from nslab.compiler import compile_lab
+    from nslab.compiler.addresses import place
+    from nslab.linux.host import likely_host
+    from nslab.net import shell
+    from nslab.net.names import netns
+    from nslab.net.steps import diff
+
+    lab = place(_load(source, encapsulation, proxy_mode))
+    steps = diff((), compile_lab(lab, likely_host()))
+    if script:
+        click.echo(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
+    elif output is not Format.TABLE:
+        document([{"by": step.obj.by, "commands": shell.commands(step)} for step in steps], output)
+    else:
+        by = ""
+        for step in steps:
+            if step.obj.by != by:
+                by = step.obj.by
+                click.echo(colour(f"\n# {by}", "cyan"))
+            click.echo("\n".join(shell.commands(step)))
+
+
+def up(
+    source: LabSource,
+    encapsulation: EncapsulationOption = None,
+    proxy_mode: ProxyOption = None,
+) -> None:
+    """Bring a lab up. On a running one: mend what was changed by hand, and make what differs in the file.
+
+    If the kernel refuses a step, what was done is taken back.
+
+    Example: nslab up calico-two-node
+    """
+    need_root("up")
+    from nslab.linux import lifecycle
+
+    lab = _load(source, encapsulation, proxy_mode)
+    done = lifecycle.up(lab, _busy, Progress())
+    _told(done)
+    if done.not_ready:
+        for container in done.not_ready:
+            note(f"nslab: {container}")
+        raise typer.Exit(1)
+
+
+def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
+    """Show what of a running lab is not as it should be, in the terms of the cluster. `nslab up` mends it.
+
+    Exits with 1 if anything differs. Rules and interfaces of others are shown and left alone.
+
+    Example: nslab diff calico-two-node
+    """
+    need_root("diff")
+    from nslab.linux import lifecycle
+    from nslab.net import shell
+    from nslab.views.changes import changes
+
+    found = lifecycle.difference(name)
+    lines = changes(found.lab, found.plan)
+    if output is not Format.TABLE:
+        commands = [line for step in found.plan for line in shell.commands(step)]
+        document({"differences": lines, "commands": commands, "strangers": found.strangers}, output)
+    else:
+        click.echo("\n".join(lines) if lines else f"{name} is as it should be")
+        for ns, strange in found.strangers.items():
+            click.echo(f"not nslab's, left alone, in {ns}:")
+            bullets(strange, 20, "more")
+    if lines:
+        raise typer.Exit(1)
+
+
+def down(
+    name: Annotated[Optional[str], typer.Argument(metavar="LAB", autocompletion=running_labs)] = None,  # noqa: UP007
+    every: Annotated[bool, typer.Option("--all", help="Every lab on this machine.")] = False,
+) -> None:
+    """Take a lab away: its processes, its namespaces, its folder. A lab that is not there is no error.
+
+    Example: nslab down calico-two-node
+    """
+    need_root("down")
+    from nslab.linux import lifecycle, netns
+
+    if (name is None) == (not every):
+        raise UsageError("say which lab to take down, or --all")
+    for lab in [*netns.labs()] if name is None else [_lab_name(name)]:
+        gone = lifecycle.down(lab, _busy)
+        if gone.namespaces or gone.processes:
+            click.echo(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")
+        else:
+            click.echo(f"{lab} is not there")
+
+
+def _load(source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None) -> Lab:
+    from nslab.lab.find import find
+    from nslab.lab.load import load
+
+    return load(find(source), encapsulation, proxy_mode)
+
+
+def _lab_name(name: str) -> str:
+    """A name that can be a lab's: it becomes part of paths."""
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
+        raise UsageError(f"{name!r} cannot be a lab's name (lower-case letters, digits and dashes)")
+    return name
+
+
+def _busy(holder: str) -> None:
+    note(f"waiting for {holder}")
+
+
+def _told(done: Up) -> None:
+    """In under a screen: what was done, a picture of what there is now, and what to type next."""
+    from nslab.views.changes import changes
+    from nslab.views.tree import count, picture, title
+
+    difference, lab = done.difference, done.difference.lab
+    if done.fresh:
+        click.echo(f"{title(lab)}; up in {done.seconds:.2f} s, {len(difference.plan)} steps")
+    elif difference.plan:
+        click.echo(f"{lab.name}: mended in {done.seconds:.2f} s")
+        bullets(changes(lab, difference.plan), 20, "more differences")
+    else:
+        click.echo(f"{lab.name} is as it should be ({count(lab)})")
+    for line in _notes(difference):
+        note(line)
+    if done.fresh:
+        click.echo(f"\n{picture(lab)}\n\nNext:")
+        for command in _next(lab):
+            click.echo(f"  {command}")
+
+
+def _notes(difference: Difference) -> list[str]:
+    from nslab.net.objects import TunnelAgent
+
+    notes = []
+    if any(isinstance(obj, TunnelAgent) for obj in difference.want):
+        notes.append("this kernel has no ipip driver: a process carries tunl0's packets (the same on the wire, slower)")
+    if difference.host.iptables != "iptables":
+        notes.append(f"this kernel takes no rules of `iptables` here: list them with `{difference.host.iptables}`")
+    return notes
+
+
+def _next(lab: Lab) -> list[str]:
+    """Three commands worth typing now."""
+    commands = [f"nslab probe {lab.name}"]
+    pairs = [
+        (near, far)
+        for far in lab.pods
+        for near in reversed(lab.pods)
+        if near.node != far.node and any(container.ports for container in far.containers)
+    ] or [(pod, pod) for pod in lab.pods if any(container.ports for container in pod.containers)]
+    if pairs:
+        near, far = pairs[0]
+        port = next(port.port for container in far.containers for port in container.ports)
+        curl = shlex.join(["curl", "-s", f"http://{far.assigned}:{port}/hostname"])
+        commands.append(f"nslab exec {lab.name}/{near.name} -- {curl}")
+    return [*commands, f"nslab down {lab.name}" if len(commands) == 2 else f"nslab plan {lab.name}"]

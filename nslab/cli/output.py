@@ -1,0 +1,108 @@
+"""How things are printed: colour where it is wanted, JSON and YAML where they are asked for, progress where it takes long."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from nslab.errors import Missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+class Format(StrEnum):
+    """What a list is printed as."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+Output = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
+"""The option of every verb that lists."""
+
+
+def listing(rows: Sequence[dict[str, Any]], output: Format, empty: str = "") -> None:
+    """Print rows (all with the same keys) in the format that was asked for."""
+    if output is not Format.TABLE:
+        document(list(rows), output)
+    elif not rows:
+        note(empty)
+    else:
+        from nslab.views.table import table
+
+        header = [key.upper() for key in rows[0]]
+        click.echo(table(header, [[_cell(value) for value in row.values()] for row in rows]))
+
+
+def document(value: object, output: Format) -> None:
+    """Print anything as JSON or YAML."""
+    if output is Format.JSON:
+        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    else:
+        import yaml
+
+        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
+
+
+def _cell(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def colour(text: str, name: str) -> str:
+    """The text in a colour, on a terminal whose user did not say NO_COLOR."""
+    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return click.style(text, fg=name) if wanted else text
+
+
+def note(text: str) -> None:
+    """A word aside, for the person and not for the pipe."""
+    if text:
+        click.echo(text, err=True)
+
+
+def bullets(lines: Iterable[str], most: int, more: str) -> None:
+    """Print lines, indented; of a long list the beginning, and how many more there are."""
+    every = list(lines)
+    for line in every[:most]:
+        click.echo(f"  {line}")
+    if len(every) > most:
+        click.echo(f"  … and {len(every) - most} {more}")
+
+
+def need_root(verb: str) -> None:
+    """Say it at once, and the two ways on."""
+    if os.geteuid() != 0:
+        raise Missing(
+            f"`nslab {verb}` works on the kernel's network, which takes root: put sudo before it, "
+            f"or use a kernel of your own: nslab vm -- nslab {verb} …"
+        )
+
+
+class Progress:
+    """A bar on a terminal, for what takes more than a second."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._drawn = 0.0
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Tell how far it is."""
+        now = time.monotonic()
+        if not self._terminal or now - self._started < 1 or (now - self._drawn < 0.1 and done < total):
+            return
+        self._drawn = now
+        filled = 30 * done // max(total, 1)
+        sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done}/{total} steps")
+        if done == total:
+            sys.stderr.write("\r\033[K")
+        sys.stderr.flush()

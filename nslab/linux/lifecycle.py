@@ -1,0 +1,184 @@
+"""The life of a lab: up, difference, down. What is decided is decided elsewhere; here it is read, done and kept."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from nslab import engine
+from nslab.compiler import compile_lab
+from nslab.compiler.addresses import place
+from nslab.errors import UsageError
+from nslab.lab.load import load
+from nslab.lab.status import merge_status
+from nslab.lab.dump import dump
+from nslab.linux import owned
+from nslab.linux.host import read_host
+from nslab.linux.kernel import LinuxKernel
+from nslab.linux.netns import Namespaces, folder
+from nslab.linux.observe import Observation, observe
+from nslab.linux.procs import Agents
+from nslab.net.objects import Process
+from nslab.net.steps import diff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from nslab.lab.types import Lab
+    from nslab.linux.procs import NotReady
+    from nslab.net.needs import Host
+    from nslab.net.objects import State
+    from nslab.net.steps import Plan, Transaction
+
+READY_SECONDS = 10.0
+_STOP = {signal.SIGINT, signal.SIGTERM}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What is wished, what there is of it, and the steps from here to there."""
+
+    lab: Lab
+    host: Host
+    want: State
+    plan: Plan
+    strangers: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """What `up` did. `fresh`: there was nothing of the lab before."""
+
+    difference: Difference
+    fresh: bool
+    seconds: float
+    not_ready: list[NotReady]
+
+
+def wished(name: str) -> Lab:
+    """The lab as it was last brought up; UsageError if there is none of that name."""
+    lab = _kept(folder(name) / "lab.yaml")
+    if lab is None:
+        raise UsageError(f"there is no running lab {name!r}; `nslab ps` lists those that run")
+    return lab
+
+
+def difference(name: str) -> Difference:
+    """What there is of a running lab against what was wished."""
+    lab = wished(name)
+    with Namespaces() as spaces:
+        return _difference(spaces, lab, ())
+
+
+def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], None]) -> Up:
+    """Bring a lab up, or heal it, or change it to what the file now says. Told `progress`: steps done, steps in all."""
+    started = time.monotonic()
+    with owned.locked(lab.name, "up", busy), Namespaces() as spaces, Agents(lab.name, folder(lab.name)) as agents:
+        agents.warm()  # a process starts while we think
+        fresh = not owned.exists(lab.name)
+        files = _Files(folder(lab.name))
+        kept = files.wishes()
+        lab = place(merge_status(lab, kept[0]) if kept else lab)
+        owned.claim(lab.name)
+        try:
+            todo = _difference(spaces, lab, kept)
+            files.begin(lab)
+            kernel = LinuxKernel(spaces, agents, todo.host.iptables)
+            _do(kernel, todo.plan, progress)
+            not_ready = agents.wait_ready(READY_SECONDS)
+            files.done()
+        except BaseException:
+            with _undisturbed():
+                if fresh:
+                    owned.release(lab.name)
+                else:
+                    files.back()
+            raise
+        return Up(todo, fresh, time.monotonic() - started, not_ready)
+
+
+def down(name: str, busy: Callable[[str], None]) -> owned.Gone:
+    """Take a lab away, whatever there is of it."""
+    with owned.locked(name, "down", busy), _undisturbed():
+        return owned.release(name)
+
+
+def _do(kernel: LinuxKernel, plan: Plan, progress: Callable[[int, int], None]) -> None:
+    """A signal ends the work between two transactions, never inside one; what was done is then taken back."""
+    total, done = len(plan), 0
+
+    def before(transaction: Transaction) -> None:
+        nonlocal done
+        progress(done, total)
+        done += len(transaction.steps)
+        if signal.sigpending() & _STOP:
+            raise KeyboardInterrupt
+
+    with _undisturbed():
+        engine.apply(kernel, plan, before)
+        kernel.settle()
+    progress(total, total)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...]) -> Difference:
+    host = read_host(spaces)
+    want = compile_lab(lab, host)
+    known = (*want, *(obj for old in kept for obj in compile_lab(old, host)))
+    seen = observe(spaces, lab.name, known, host.iptables) if owned.exists(lab.name) else Observation()
+    have = (*seen.have, *_running(lab.name, known if not kept else compile_lab(kept[0], host)))
+    return Difference(lab, host, want, diff(have, want), seen.strangers)
+
+
+def _running(name: str, known: State) -> Iterator[Process]:
+    """The processes of a state that run: found by the marks that they bear."""
+    marks = {(record.ns, record.role) for record in owned.processes(name)}
+    for obj in known:
+        if isinstance(obj, Process) and (obj.ns, obj.key[2]) in marks:
+            yield obj
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The wish as it is kept in the lab's folder: while it changes, the one before it, too."""
+
+    folder: Path
+
+    def wishes(self) -> tuple[Lab, ...]:
+        """What was wished, the newest first; two, if a change was cut short."""
+        return tuple(lab for name in ("lab.yaml", "before.yaml") if (lab := _kept(self.folder / name)))
+
+    def begin(self, lab: Lab) -> None:
+        """Keep a new wish beside the old."""
+        new = self.folder / "new.yaml"
+        new.write_text(dump(lab))
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / "lab.yaml").replace(self.folder / "before.yaml")
+        new.replace(self.folder / "lab.yaml")
+
+    def done(self) -> None:
+        """The change is made: the old wish is history."""
+        (self.folder / "before.yaml").unlink(missing_ok=True)
+
+    def back(self) -> None:
+        """The change was taken back."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / "before.yaml").replace(self.folder / "lab.yaml")
+
+
+def _kept(file: Path) -> Lab | None:
+    return load(file) if file.exists() else None
+
+

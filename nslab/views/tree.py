@@ -1,0 +1,89 @@
+"""A lab as a picture of text: what hangs on what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.compiler.addresses import address_of, bridge_address, gateway, tunnel_address
+from nslab.compiler.kubenet import BRIDGE as CBR0
+from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE
+from nslab.compiler.underlay import BRIDGE, UPLINK
+from nslab.lab.types import Encapsulation, Plugin
+from nslab.net import names
+from nslab.views.table import padded, width
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nslab.lab.types import Lab, Node, Pod
+
+MOST_PODS = 8
+"""Pods drawn on one node; the rest is counted."""
+
+
+def picture(lab: Lab) -> str:
+    """The switch, the machines on it, and behind each node its pods with their cables. The pods have addresses."""
+    network = lab.networks.nodes
+    lines = [f"switch {BRIDGE} {gateway(lab)}/{network.prefixlen}"]
+    machines: list[tuple[str, list[str]]] = [
+        (f"{client.name}  {UPLINK} {client.address}   outside the cluster", []) for client in lab.clients
+    ]
+    machines += [(_node(lab, node), _pods(lab, node)) for node in lab.nodes]
+    for place, (line, below) in enumerate(machines):
+        last = place == len(machines) - 1
+        lines.append(f"{'└─' if last else '├─'} {line}")
+        lines += [f"{'  ' if last else '│ '} {child}" for child in below]
+    return "\n".join(lines)
+
+
+def title(lab: Lab) -> str:
+    """The lab in a line: its name, its network, how much of it there is."""
+    kind = lab.plugin.value if lab.plugin is Plugin.KUBENET else f"{lab.plugin.value}, {_encapsulation(lab)}"
+    return f"{lab.name}: {kind}; {count(lab)}"
+
+
+def count(lab: Lab) -> str:
+    """How many machines and pods."""
+    parts = ((len(lab.nodes), "node"), (len(lab.pods), "pod"), (len(lab.clients), "client"))
+    return ", ".join(f"{number} {what}{'s' if number != 1 else ''}" for number, what in parts if number)
+
+
+def _encapsulation(lab: Lab) -> str:
+    return "no encapsulation" if lab.encapsulation is Encapsulation.NONE else lab.encapsulation.value
+
+
+def _node(lab: Lab, node: Node) -> str:
+    line = f"{node.name}  {UPLINK} {node.address}"
+    if lab.plugin is Plugin.KUBENET:
+        return f"{line}   {CBR0} {bridge_address(node)}/{node.pod_cidr.prefixlen}"
+    tunnel = tunnel_address(lab, node)
+    device = VXLAN_DEVICE if lab.encapsulation.value.startswith("VXLAN") else IPIP_DEVICE
+    return f"{line}   {device} {tunnel} mtu {TUNNEL_MTU[lab.encapsulation]}" if tunnel else line
+
+
+def _pods(lab: Lab, node: Node) -> list[str]:
+    pods = [pod for pod in lab.pods if pod.node == node.name]
+    cable = names.kubenet_veth if lab.plugin is Plugin.KUBENET else names.cali
+    rows = [
+        [f"{cable(pod.namespace, pod.name)} ── eth0 {address_of(pod)}", _name(pod), _containers(pod)]
+        for pod in pods[:MOST_PODS]
+    ]
+    lines = _columns(rows)
+    if len(pods) > MOST_PODS:
+        lines.append(f"… and {len(pods) - MOST_PODS} more pods")
+    return [f"{'└─' if place == len(lines) - 1 else '├─'} {line}" for place, line in enumerate(lines)]
+
+
+def _name(pod: Pod) -> str:
+    return pod.name if pod.namespace == "default" else f"{pod.namespace}/{pod.name}"
+
+
+def _containers(pod: Pod) -> str:
+    return ", ".join(
+        ":".join([container.name, *(str(port.port) for port in container.ports)]) for container in pod.containers
+    )
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)] if rows else []
+    return ["  ".join(map(padded, row, widths)).rstrip() for row in rows]
