@@ -36,8 +36,8 @@ def find(name_or_path: str) -> Path:
     except (OSError, ValueError):
         pass  # too long for a path, or with a character that no path has: then it is none
     known = names()
-    near = did_you_mean(name_or_path, known) or f"; the labs are {', '.join(known)}"
-    raise UsageError(f"there is no lab {shown(name_or_path)}, and no file or folder of that name{near}")
+    advice = did_you_mean(name_or_path, known) or "; `nslab labs` lists what there is"
+    raise UsageError(f"there is no lab {shown(name_or_path)}, and no file or folder of that name{advice}")
 
 
 def names() -> list[str]:

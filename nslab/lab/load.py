@@ -17,8 +17,8 @@ from nslab.lab.defaults import complete
 from nslab.lab.draft import LabDraft, PodDraft, finished
 from nslab.lab.fields import KINDS, LATER
 from nslab.lab.read import NULL, STR, AliasesError, Reader
-from nslab.lab.validate import Complaint, complaints
-from nslab.lab.words import did_you_mean, shown
+from nslab.lab.validate import complaints
+from nslab.lab.words import Complaint, did_you_mean, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -48,9 +48,11 @@ def parse(text: str, file: str, encapsulation: Encapsulation | None = None, prox
     draft.encapsulation = encapsulation or draft.encapsulation
     draft.proxy_mode = proxy_mode or draft.proxy_mode
     complete(draft)
-    problems = [*reader.problems, *_placed(text, file, list(complaints(draft)))]
-    if problems:
-        raise LabFileError(sorted(set(problems), key=lambda p: (p.line, p.column, p.text)))
+    unreadable = {(p.line, p.column) for p in reader.problems}
+    # What is wrong with the whole at the place of what could not be read follows from that, and is not worth saying.
+    follow = (p for p in _placed(text, file, list(complaints(draft))) if (p.line, p.column) not in unreadable)
+    if problems := {*reader.problems, *follow}:
+        raise LabFileError(sorted(problems, key=lambda p: (p.line, p.column, p.text)))
     return finished(draft)
 
 
@@ -85,7 +87,7 @@ def _draft(text: str, reader: Reader) -> LabDraft:
             if root.id == "scalar" and root.tag == NULL:
                 continue  # nothing between two ---
             kind, place = _kind(root, reader)
-            if not documents and kind != "Lab":
+            if not documents and kind not in (None, "Lab"):
                 reader.say(place, "the first document of a lab file must be the Lab (apiVersion: nslab/v1, kind: Lab)")
             documents += 1
             if kind == "Lab" and lab is not None:
@@ -123,9 +125,9 @@ def _kind(root: Node, reader: Reader) -> tuple[str | None, Node]:
         return None, place
     if kind in LATER:
         reader.say(place, f"nslab does not support kind {kind} yet; remove the document")
-        return None, place
+        return kind, place
     if kind not in KINDS:
-        reader.say(place, f"unknown kind {shown(kind)}", kind, (*KINDS, *LATER))
+        reader.say(place, f"unknown kind {shown(kind)}", kind, tuple(KINDS))
         return None, place
     version = said.get("apiVersion")
     if version is not None and version.value != KINDS[kind].api_version:
@@ -185,7 +187,7 @@ def _placed(text: str, file: str, found: list[Complaint]) -> Iterator[Problem]:
     places = dict(_places(text, file, wanted)) if wanted else {}
     for complaint in found:
         line, column = places.get(complaint.path, (1, 1))
-        first = f" (first in line {places.get(complaint.first, (1, 1))[0]})" if complaint.first else ""
+        first = f" (see line {places.get(complaint.first, (1, 1))[0]})" if complaint.first else ""
         yield Problem(file, line, column, complaint.text + first + did_you_mean(complaint.word, complaint.known))
 
 

@@ -35,6 +35,8 @@ LOOKS = {
 }
 UNFIT = re.compile("[\0\ud800-\udfff]")
 """Arguments, names and variables are C strings of UTF-8."""
+UNREADABLE = "?"
+"""Stands for text with a problem; no lab comes of it."""
 PROBLEMS_WITH_ADVICE = 200
 """So many problems get a `did you mean`; looking for it is by far the slowest part of a sentence."""
 
@@ -143,8 +145,11 @@ class Reader:
     def _field(self, node: Node, field: Field, made: dict[str, Any]) -> None:
         """Put the value of one field where it belongs. Nothing (null) is as good as no field, as in Kubernetes."""
         if node.id == "scalar" and node.tag == NULL:
-            if node.value and (field.required or isinstance(field.shape, Choice)):
-                self.say(node, f"{self.here}: {shown(node.value)} means nothing in YAML; write a value (in quotes?)")
+            nothing = f"{self.here}: {shown(node.value)} means nothing in YAML"
+            if node.value and isinstance(field.shape, Choice):
+                self.say(node, f"{nothing}; write one of {', '.join(field.shape.of)}, or leave it out")
+            elif node.value and field.required:
+                self.say(node, f"{nothing}; write {quoted(node.value)} if that is meant")
             elif field.required:
                 self.say(node, f"{self.here} is missing")
             return
@@ -158,7 +163,7 @@ class Reader:
         """Whether a node is of a kind; a problem is noted when it is not."""
         if node.id != kind:
             self.say(node, f"{self.here} must be {what}, and this is {_what(node)}")
-        elif node.tag != tag and not (kind == "scalar" and node.tag in LOOKS):
+        elif node.tag != tag and not (kind == "scalar" and node.tag in (STR, *LOOKS)):
             tag = shown(node.tag.replace(YAML, "!!"))
             self.say(node, f"{self.here}: the tag {tag} is not allowed; lab files have plain YAML only")
         else:
@@ -167,7 +172,8 @@ class Reader:
 
     def _many(self, node: Node, of: Shape, at_least: int) -> tuple[Any, ...] | None:
         if not self._is(node, "sequence", SEQ, "a list"):
-            return None
+            # A command that cannot be read is there all the same: nobody should be told that it is missing.
+            return (UNREADABLE,) if isinstance(of, Text) else None
         if len(node.value) < at_least:
             self.say(node, f"{self.here} is empty; it needs at least {at_least}")
         values = []
@@ -175,7 +181,7 @@ class Reader:
             self.path.append(f"[{index}]")
             # What cannot be read keeps its place: problems found later are looked up by index.
             value = self.read(item, of)
-            values.append("" if value is None else value)
+            values.append(UNREADABLE if value is None else value)
             self.path.pop()
         return tuple(values)
 
@@ -213,7 +219,7 @@ class Reader:
             return None
         if node.value in words:
             return of(node.value)
-        self.say(node, f"{self.here}: {shown(node.value)} is not one of {', '.join(words)}", node.value, words)
+        self.say(node, f"{self.here}: unknown value {shown(node.value)}", node.value, words)
         return None
 
     def _number(self, node: Node, low: int, high: int) -> int | None:

@@ -1,17 +1,35 @@
-"""How a sentence about a lab file quotes what the file says, and what it may have meant."""
+"""Sentences about a lab file: where they point, how they quote what it says, what it may have meant."""
 
 from __future__ import annotations
 
 import difflib
 import json
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+Path: TypeAlias = tuple[int | str, ...]
+"""Where in a file: number of the document, then fields and indexes. The thing itself, or the nearest above it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One thing that is wrong; `first` is the other place that it is about, `word` may be a misspelling of `known`."""
+
+    path: Path
+    text: str
+    first: Path = ()
+    word: str = ""
+    known: tuple[str, ...] = ()
+
+
 WIDTH = 60
 """Longer words are cut: a sentence must fit a line."""
+FEW = 8
+"""So many known names can be listed where none is near."""
 CANDIDATES = 200
 """The nearest name is looked for among so many; a comparison costs microseconds, a file may have thousands of names."""
 
@@ -36,10 +54,11 @@ def nearest(word: str, names: Iterable[str]) -> str:
     return known[match[0]] if match else ""
 
 
-def did_you_mean(word: str, names: Iterable[str]) -> str:
+def did_you_mean(word: str, names: Sequence[str]) -> str:
     """The end of a sentence about a name that is not known."""
-    near = nearest(word, names)
-    return f"; did you mean {near}?" if near else ""
+    if near := nearest(word, names):
+        return f"; did you mean {near}?"
+    return f"; known are {listed(tuple(names))}" if word and 0 < len(names) <= FEW else ""
 
 
 def listed(names: Sequence[str]) -> str:
