@@ -11,19 +11,18 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from nslab import syscall
 from nslab.errors import Refused
 from nslab.net import shell
 from nslab.net.names import netns
-from nslab.net.objects import NodeAgent, Sandbox, TunnelAgent, Workload
+from nslab.net.objects import NodeAgent, Process, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import Add, Remove, Replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from typing_extensions import Self
+    from typing import Self
 
     from nslab.net.steps import Step
 
@@ -123,28 +122,36 @@ class Agents:
         self._spawner = ours
 
     def run(self, steps: Sequence[Step]) -> list[int]:
-        """Do steps of one node, many at a time; the numbers of the processes started (0 for ended ones)."""
+        """Do steps, many at a time; the numbers of the processes started (0 for ended ones)."""
         pids: list[int] = []
-        place = 0
-        while place < len(steps):
-            if isinstance(steps[place].obj, NodeAgent):
-                pids += self._node(steps[place], steps[:place])
-                place += 1
-                continue
-            run = [step for step in steps[place:] if not isinstance(step.obj, NodeAgent)]
-            pids += self._pipeline(steps[place].obj.node, steps[place : place + len(run)], steps[:place])  # type: ignore[union-attr]
-            place += len(run)
+        batch: list[Step] = []
+        for step in steps:
+            if isinstance(step.obj, NodeAgent):
+                pids += self._flush(batch, steps)
+                pids.append(self._node(step, step.obj, steps[: len(pids)]))
+            else:
+                if batch and _node_of(batch[0]) != _node_of(step):
+                    pids += self._flush(batch, steps)
+                batch.append(step)
+        return pids + self._flush(batch, steps)
+
+    def _flush(self, batch: list[Step], steps: Sequence[Step]) -> list[int]:
+        if not batch:
+            return []
+        done = steps[: steps.index(batch[0])]
+        pids = self._pipeline(_node_of(batch[0]), batch, done)
+        batch.clear()
         return pids
 
-    def _node(self, step: Step, done: Sequence[Step]) -> list[int]:
+    def _node(self, step: Step, agent: NodeAgent, done: Sequence[Step]) -> int:
         try:
             if isinstance(step, Remove):
-                self.stop(step.obj)
-                return [0]
-            self._start(step.obj.ns)
-            return [_checked(self._lines[step.obj.ns].receive(1, time.monotonic() + PATIENCE)[0])]
+                self.stop(agent)
+                return 0
+            self._start(agent.ns)
+            return _checked(self._lines[agent.ns].receive(1, time.monotonic() + PATIENCE)[0])
         except OSError as error:
-            self._lines.pop(step.obj.ns, None)
+            self._lines.pop(agent.ns, None)
             raise Refused(shell.command(step), _words(error), done) from error
 
     def _start(self, ns: str) -> None:
@@ -172,11 +179,18 @@ class Agents:
             answers += line.receive(len(requests) - len(answers), deadline)
         except OSError as error:
             raise Refused(shell.command(steps[0]), _words(error), done) from error
-        refused = [(step, answer["error"]) for (step, _), answer in zip(requests, answers, strict=True) if "error" in answer]
+        pids: list[int] = []
+        refused: list[tuple[Step, str]] = []
+        for (step, request), answer in zip(requests, answers, strict=True):
+            if "error" in answer:
+                refused.append((step, answer["error"]))
+            elif request["op"] == "add" or isinstance(step, Remove):
+                pids.append(answer.get("pid", 0))
         if refused:
             said_no = {id(step) for step, _ in refused}
-            raise Refused(shell.command(refused[0][0]), refused[0][1], [*done, *(s for s in steps if id(s) not in said_no)])
-        return [answer.get("pid", 0) for answer in answers]
+            step, reason = refused[0]
+            raise Refused(shell.command(step), reason, [*done, *(s for s in steps if id(s) not in said_no)])
+        return pids
 
     def _line(self, node: str) -> Line:
         """The connection to a node's process, which runs already if it was not started here."""
@@ -201,8 +215,8 @@ class Agents:
             line.send([{"op": "wait", "deadline": seconds}], deadline)
         found: list[NotReady] = []
         for node, line in self._lines.items():
-            for entry in line.receive(1, deadline)[0]["not_ready"]:
-                found.append(NotReady(node.rsplit(".", 1)[1], **entry))
+            answer = line.receive(1, deadline)[0]
+            found += [NotReady(node.rsplit(".", 1)[1], **entry) for entry in answer["not_ready"]]
         return found
 
     def stop(self, agent: NodeAgent) -> None:
@@ -236,13 +250,23 @@ def _fields(obj: object) -> dict[str, Any]:
         case TunnelAgent():
             return {"what": "TunnelAgent", "ns": obj.ns, "dev": obj.dev, "local": str(obj.local)}
         case Sandbox():
-            names = ("ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
-            return {"what": "Sandbox", **{name: getattr(obj, name) for name in names}, "address": str(obj.address)}
+            pod = _named(obj, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
+            return {"what": "Sandbox", **pod, "address": str(obj.address)}
         case Workload():
-            names = ("ns", "container", "argv", "env", "working_dir", "port")
+            what = _named(obj, "ns", "container", "argv", "env", "working_dir", "port")
             number = hashlib.sha256(f"{obj.ns}/{obj.container}".encode()).hexdigest()
-            return {"what": "Workload", **{name: getattr(obj, name) for name in names}, "number": number}
-    raise TypeError(f"{obj!r} is no process of a node")
+            return {"what": "Workload", **what, "number": number}
+        case _:
+            raise TypeError(f"{obj!r} is no process of a node")
+
+
+def _named(obj: Process, *names: str) -> dict[str, Any]:
+    return {name: getattr(obj, name) for name in names}
+
+
+def _node_of(step: Step) -> str:
+    assert isinstance(step.obj, Process)
+    return step.obj.node
 
 
 def _checked(answer: dict[str, Any]) -> int:

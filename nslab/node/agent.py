@@ -48,7 +48,7 @@ def _enter(place: Place, memory: Memory) -> None:
     syscall.setns(netns, NET)
     os.close(netns)
     os.setsid()
-    memory.show(f"nslab-node {place.node}", {VARIABLE: mark(place.ns, "node")})
+    memory.show(memory.guise(f"nslab-node {place.node}", {VARIABLE: mark(place.ns, "node")}))
     # Orphans of containers come to us, not to the machine's init.
     syscall.prctl(syscall.PR_SET_CHILD_SUBREAPER, 1)
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
@@ -144,7 +144,7 @@ class Agent:
         if pod.ns in self.sandboxes:
             raise FileExistsError(f"the pod of {pod.ns} has a pause process")
         sandbox.write_files(self.place, pod, resolv_conf)
-        pod.pid = sandbox.start(self.place, self.memory, pod, self.clean)
+        pod.pid = sandbox.start(self.place, self.memory, pod)
         self.sandboxes[pod.ns] = pod
         return pod.pid
 

@@ -108,7 +108,7 @@ def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, template: int
         mine = {VARIABLE: spec.mark(place.node)}
         env = {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": "/root", **declared, **mine}
         title = " ".join(spec.argv) if spec.built_in else f"nslab-container {spec.container}"
-        memory.show(title, env)
+        memory.show(memory.guise(title, env))
         clean()
         os.setsid()
         rootfs.enter(template, host_of(spec.ns))

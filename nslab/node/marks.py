@@ -9,8 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 
-from nslab import syscall
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,25 +27,45 @@ class Memory:
     """The argument and environment memory of this process; children find it at the same place."""
 
     def __init__(self) -> None:
-        self.arguments, arguments_end, self.environment, environment_end = _areas()
-        self.arguments_size = arguments_end - self.arguments
-        self.environment_size = environment_end - self.environment
+        arguments, arguments_end, environment, environment_end = _areas()
+        self._arguments = _window(arguments, arguments_end)
+        self._environment = _window(environment, environment_end)
         # Cleared once, here: children then touch (and so own) only the pages that they write.
-        ctypes.memset(self.environment, 0, self.environment_size)
-        self.used = 0
+        self._environment[:] = bytes(len(self._environment))
+        self._used = 0
 
-    def show(self, title: str, variables: Mapping[str, str]) -> None:
-        """Appear as `title` in ps, and with these variables (the first ones, should they be too many)."""
-        name = ctypes.create_string_buffer(os.fsencode(title.split(" ", 1)[0])[:15])
-        syscall.prctl(syscall.PR_SET_NAME, ctypes.addressof(name))
-        text = os.fsencode(title)[: self.arguments_size - 2].ljust(self.arguments_size - 1, b"\0")
+    def guise(self, title: str, variables: Mapping[str, str]) -> Guise:
+        """How to appear as `title` in ps, and with these variables (the first ones, should they be too many)."""
         # A last byte that is not NUL makes the kernel show the text up to its first NUL, as for setproctitle(3).
-        ctypes.memmove(self.arguments, text + b"\1", self.arguments_size)
+        room = len(self._arguments) - 1
+        text = os.fsencode(title)[: room - 1].ljust(room, b"\0") + b"\1"
         block = b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in variables.items())
-        if len(block) > self.environment_size:
-            block = block[: block.rfind(b"\0", 0, self.environment_size) + 1]
-        ctypes.memmove(self.environment, block.ljust(self.used, b"\0"), max(len(block), self.used))
-        self.used = len(block)
+        if len(block) > len(self._environment):
+            block = block[: block.rfind(b"\0", 0, len(self._environment)) + 1]
+        return Guise(os.fsencode(title.split(" ", 1)[0])[:15], text, block)
+
+    def show(self, guise: Guise) -> None:
+        """Appear so. Costs a child next to no memory: plain copies, nothing of ctypes (which would be half a MB)."""
+        comm = os.open("/proc/self/comm", os.O_WRONLY)
+        os.write(comm, guise.name)
+        os.close(comm)
+        self._arguments[:] = guise.text
+        block = guise.block.ljust(self._used, b"\0")
+        self._environment[: len(block)] = block
+        self._used = len(guise.block)
+
+
+class Guise:
+    """What the kernel is to show of a process: its name, argument memory and environment memory."""
+
+    __slots__ = ("block", "name", "text")
+
+    def __init__(self, name: bytes, text: bytes, block: bytes) -> None:
+        self.name, self.text, self.block = name, text, block
+
+
+def _window(start: int, end: int) -> memoryview:
+    return memoryview((ctypes.c_char * (end - start)).from_address(start)).cast("B")
 
 
 def mark(ns: str, role: str, *more: object) -> str:

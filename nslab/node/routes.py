@@ -22,7 +22,7 @@ class Routes:
         self.events.bind((0, RTMGRP_IPV4_ROUTE))
 
     def gateway(self, to: bytes, device: int) -> str | None:
-        """The next hop for `to` (4 bytes): the gateway of the route through interface `device`; None if there is none."""
+        """The next hop for `to` (4 bytes): the gateway of the route through `device`, if there is one."""
         attributes = struct.pack("=HH4sHHI", 8, RTA_DST, to, 8, RTA_OIF, device)
         body = struct.pack("=8BI", socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0) + attributes
         self._ask.send(struct.pack("=IHHII", 16 + len(body), RTM_GETROUTE, NLM_F_REQUEST, 1, 0) + body)

@@ -10,9 +10,7 @@ from nslab import syscall
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
+AWAITED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
 
 
 class Sandbox:
@@ -50,36 +48,41 @@ def write_files(place: Place, sandbox: Sandbox, resolv_conf: str) -> None:
         f"{sandbox.address}\t{sandbox.hostname}\n"
     )
     for name, text in (("hosts", hosts), ("hostname", f"{sandbox.hostname}\n"), ("resolv.conf", resolv_conf)):
-        with open(f"{folder}/{name}", "w", encoding="utf-8") as file:
-            file.write(text)
+        fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.write(fd, text.encode())
+        os.close(fd)
 
 
-def start(place: Place, memory: Memory, sandbox: Sandbox, clean: Callable[[], None]) -> int:
+def start(place: Place, memory: Memory, sandbox: Sandbox) -> int:
     """Fork the pause process of a pod, born in the pod's namespaces; its number."""
     kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
+    guise = memory.guise("pause", {VARIABLE: sandbox.mark(place.node)})
     netns = place.netns(sandbox.ns)
-    with place.away(*kinds):
-        syscall.setns(netns, NET)
+    # Blocked before the fork: pause waits for signals (see there), and none must find it with the node's handlers.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+    try:
+        with place.away(*kinds):
+            syscall.setns(netns, NET)
+            syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
+            socket.sethostname(sandbox.hostname)
+            pid = os.fork()
+            if pid == 0:
+                memory.show(guise)
+                pause()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(netns)
-        syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
-        socket.sethostname(sandbox.hostname)
-        pid = os.fork()
-        if pid == 0:
-            memory.show("pause", {VARIABLE: sandbox.mark(place.node)})
-            clean()
-            pause()
     return pid
 
 
 def pause() -> None:
-    """Hold the namespaces, reap what is orphaned in them, and end on INT or TERM. Never returns."""
-    os.setsid()
+    """Hold the namespaces, reap what is orphaned in them, and end on INT or TERM. Never returns.
+
+    It does as little as can be: each page that Python touches after the fork is memory of this pod.
+    """
     os.closerange(3, 1 << 20)
-    # Blocked and waited for: without handlers no signal makes Python run, and touch (so own) more memory.
-    wanted = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
     while True:
-        number = signal.sigwait(wanted)
+        number = signal.sigwait(AWAITED)
         if number != signal.SIGCHLD:
             os.write(1, b"Shutting down, got signal: %d\n" % number)
             os._exit(0)

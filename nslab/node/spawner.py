@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -17,10 +18,12 @@ from nslab.node.place import Place
 def serve(descriptor: int) -> None:
     """Fork an nslab-node for each request on the socket, until its other end is closed."""
     syscall.prctl(syscall.PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The collector writes into every object that it visits, so each child would soon own a copy of them all.
+    gc.disable()
     lab = os.environ[VARIABLE].split(" ")[0]
     memory = Memory()
     # Children are born with this mark, so there is no moment in which they are not the lab's.
-    memory.show(f"nslab-spawner {lab}", {VARIABLE: f"{lab} spawner"})
+    memory.show(memory.guise(f"nslab-spawner {lab}", {VARIABLE: f"{lab} spawner"}))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for `up`, which rolls back with our help
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a node
     _shed_mounts()

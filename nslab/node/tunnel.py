@@ -1,8 +1,8 @@
 """The stand-in for the kernel's ipip driver: a process behind a TUN device named as the driver's would be.
 
 A packet that the kernel routes into the device is put into another one of IP protocol 4, addressed to the gateway of
-the route that brought it here; one of protocol 4 that comes for us is taken out. TUN hands over the inner packet alone, not
-the route, so the kernel's table is asked (and a wrong route goes as wrong as with the driver).
+the route that brought it here; one of protocol 4 that comes for us is taken out. TUN hands over the inner packet alone,
+not the route, so the kernel's table is asked (and a wrong route goes as wrong as with the driver).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def start(place: Place, memory: Memory, ns: str, dev: str, local: str, clean: Ca
         ends = open_ends(dev, local)
         pid = os.fork()
         if pid == 0:
-            memory.show(f"nslab-tunnel {dev}", {VARIABLE: mark(ns, "tunnel", place.node)})
+            memory.show(memory.guise(f"nslab-tunnel {dev}", {VARIABLE: mark(ns, "tunnel", place.node)}))
             clean()
             os.setsid()
             try:

@@ -40,7 +40,8 @@ class Watched:
         self._link = f"{folder}/containers/{pod.pod}_{pod.namespace}_{spec.container}-{spec.number}.log"
         with contextlib.suppress(FileExistsError):
             os.symlink(f"../pods/{pod.log_folder}/{spec.container}/0.log", self._link)
-        self._streams = [Stream(fd, name, self.log) for fd, name in zip(pipes[:2], (b"stdout", b"stderr"), strict=True) if fd >= 0]
+        named = zip(pipes[:2], (b"stdout", b"stderr"), strict=True)
+        self._streams = [Stream(fd, name, self.log) for fd, name in named if fd >= 0]
         for stream in self._streams:
             agent.loop.watch(stream.fd, lambda stream=stream: self._read(stream))  # type: ignore[misc]
         self._probe: socket.socket | None = None
