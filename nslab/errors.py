@@ -1,10 +1,10 @@
 """What can go wrong, as one tree; the exit code of each branch stands at its class.
 
-    NslabError             1  a probe or check failed
-    ├── UsageError         2  wrong usage, or a lab that is not there
-    │   └── LabFileError   2  everything that is wrong with a lab file
-    ├── Refused            3  the kernel said no to a step
-    └── Missing            4  this machine lacks something
+NslabError             1  a probe or check failed
+├── UsageError         2  wrong usage, or a lab that is not there
+│   └── LabFileError   2  everything that is wrong with a lab file
+├── Refused            3  the kernel said no to a step
+└── Missing            4  this machine lacks something
 """
 
 from __future__ import annotations
@@ -65,3 +65,8 @@ class Missing(NslabError):
     """This machine lacks something that the lab needs; the text says what and names the ways on."""
 
     code = 4
+
+
+def words(error: OSError) -> str:
+    """The kernel's words for an error."""
+    return error.strerror or str(error)

@@ -29,10 +29,10 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
-VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
+VERBS: tuple[tuple[str, Callable[..., int | None]], ...] = (
     ("labs", look.labs),
     ("show", look.show),
     ("doctor", look.doctor),
@@ -52,10 +52,8 @@ VERBS: tuple[tuple[str, Callable[..., None]], ...] = (
 )
 """Every verb, in the order of --help."""
 
-_PASS_ON = {"allow_interspersed_args": False}  # what follows the host is the command's, dashes and all
-
 for _name, _verb in VERBS:
-    app.command(_name, context_settings=_PASS_ON if _name in ("exec", "vm") else None)(_verb)
+    app.command(_name)(_verb)
 
 
 def _version(asked: bool) -> None:

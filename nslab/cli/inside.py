@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Host = Annotated[str, typer.Argument(metavar="LAB/HOST", help="A node, a client, or a pod.", autocompletion=hosts)]
 ContainerOption = Annotated[
-    Optional[str],  # noqa: UP007 - typer reads this at run time
+    str | None,
     typer.Option("--container", "-c", help="A pod's container; the first one unless told."),
 ]
 Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="What to run there.")]
@@ -72,7 +72,7 @@ def logs(
 
 
 def vm(
-    command: Annotated[Optional[list[str]], typer.Argument(metavar="-- COMMAND", help="What to run in it.")] = None,  # noqa: UP007
+    command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND", help="What to run in it.")] = None,
     memory: Annotated[str, typer.Option("--memory", help="How much the kernel gets.")] = "1G",
 ) -> int:
     """Boot a second kernel in about two seconds (User-Mode Linux: it has ipip, ip_vs, netem), and run a command in it.
@@ -87,7 +87,7 @@ def vm(
 
 
 def _enter(lab: str, name: str, container: str | None, command: list[str]) -> int:
-    from nslab.linux import lifecycle, netns, owned, procs
+    from nslab.linux import lifecycle, netns, owned, procs, restore
     from nslab.net.names import netns as name_of
 
     ns = name_of(lab, name)
@@ -100,8 +100,11 @@ def _enter(lab: str, name: str, container: str | None, command: list[str]) -> in
     records = [record for record in owned.processes(lab) if (record.ns, record.role) == (ns, role)]
     if pod and not records:
         raise UsageError(f"{role.replace('/', ' ')} of {name} does not run; `nslab up {lab}` brings it back")
-    # The switch is a namespace and nothing more.
-    return procs.enter(records[0], command) if records else procs.enter_netns(str(netns.path(ns)), command)
+    if records:
+        return procs.enter(records[0], command)
+    # The switch is a network namespace and nothing more.
+    ip = restore.program("ip")
+    os.execv(ip, [ip, "netns", "exec", ns, *command])
 
 
 def _split(host: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)]
 RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]
 EncapsulationOption = Annotated[
-    Optional[Encapsulation],  # noqa: UP007 - typer reads this at run time
+    Encapsulation | None,
     typer.Option("--encapsulation", help="Calico's encapsulation, instead of the file's."),
 ]
 ProxyOption = Annotated[
-    Optional[ProxyMode],  # noqa: UP007
+    ProxyMode | None,
     typer.Option("--proxy-mode", help="The Services' mode, instead of the file's."),
 ]
 
@@ -115,7 +115,7 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
 
 
 def down(
-    name: Annotated[Optional[str], typer.Argument(metavar="LAB", autocompletion=running_labs)] = None,  # noqa: UP007
+    name: Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)] = None,
     every: Annotated[bool, typer.Option("--all", help="Every lab on this machine.")] = False,
 ) -> None:
     """Take a lab away: its processes, its namespaces, its folder. A lab that is not there is no error.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 import typer
@@ -13,9 +13,9 @@ from nslab.cli.output import Format, Output, document, listing, need_root
 from nslab.errors import UsageError
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.types import Pod
 
-SomeLab = Annotated[Optional[str], typer.Argument(metavar="LAB", autocompletion=running_labs)]  # noqa: UP007
+SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)]
 
 
 def labs(output: Output = Format.TABLE) -> None:
@@ -131,7 +131,7 @@ def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -
 
     Example: nslab completion bash > /etc/bash_completion.d/nslab
     """
-    from typer.completion import get_completion_script
+    from typer._completion_shared import get_completion_script
 
     if shell not in ("bash", "zsh", "fish"):
         raise UsageError(f"no completion for {shell!r}; there is one for bash, zsh and fish")
@@ -139,7 +139,7 @@ def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -
 
 
 def doctor(
-    source: Annotated[Optional[str], typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)] = None,  # noqa: UP007
+    source: Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Try each of the kernel's primitives in a throw-away namespace: what works here, what is missing, how to get it.

@@ -1,4 +1,4 @@
-"""How things are printed: colour where it is wanted, JSON and YAML where they are asked for, progress where it takes long."""
+"""How things are printed: colour where wanted, JSON and YAML where asked for, progress where it takes long."""
 
 from __future__ import annotations
 

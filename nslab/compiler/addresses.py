@@ -33,9 +33,10 @@ def place(lab: Lab) -> Lab:
         fixed = {pod: pod.requested or _kept(pod, node, requested) for pod in pods}
         free = _free(lab, node, last.get(node.name), {address for address in fixed.values() if address})
         for pod, address in fixed.items():
-            if address is None:
-                address = last[node.name] = _next(free, node)
-            chosen[pod.namespace, pod.name] = address
+            if address:
+                chosen[pod.namespace, pod.name] = address
+            else:
+                chosen[pod.namespace, pod.name] = last[node.name] = _next(free, node)
     placed = tuple(replace(pod, assigned=chosen[pod.namespace, pod.name]) for pod in lab.pods)
     return replace(lab, pods=placed, last_reserved=tuple(last.items()) if lab.plugin is Plugin.KUBENET else ())
 

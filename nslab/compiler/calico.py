@@ -1,4 +1,4 @@
-"""Calico: no bridge. Each pod's cable goes straight to the node's router, and blocks of addresses are routed to nodes."""
+"""Calico: no bridge. Each pod's cable goes straight to the node's router; blocks of addresses are routed to nodes."""
 
 from __future__ import annotations
 

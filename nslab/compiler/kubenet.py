@@ -55,12 +55,14 @@ def bridge(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
 
 
 def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
-    """A pod is plugged into the bridge. Hairpin: it may reach itself through a Service (--hairpin-mode=hairpin-veth)."""
+    """A pod is plugged into the bridge; by hairpin it may reach itself through a Service (hairpin-veth mode)."""
     ns, inside = names.netns(lab.name, node.name), pod_netns(lab, pod)
     cable = names.kubenet_veth(pod.namespace, pod.name)
     yield Netns(inside, by="kubelet")
     yield LinkUp(inside, "lo", by=_BY)
-    yield Veth(ns, cable, names.mac(lab.name, pod.namespace, pod.name, "port"), inside, "eth0", pod_mac(lab, pod), by=_BY)
+    yield Veth(
+        ns, cable, names.mac(lab.name, pod.namespace, pod.name, "port"), inside, "eth0", pod_mac(lab, pod), by=_BY
+    )
     yield Port(ns, cable, BRIDGE, hairpin=True, by=_BY)
     yield LinkUp(ns, cable, by=_BY)
     # Duplicate address detection would keep the pod's IPv6 address unusable for a second.

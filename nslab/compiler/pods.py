@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Container, Lab, Pod
 
+BUILT_IN = "agnhost"
 _KUBELET, _RUNTIME = "kubelet", "container runtime"
 
 
@@ -49,7 +50,8 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
         container=container.name,
-        argv=(*container.command, *container.args),
+        # Without a command of its own, the image is the built-in server (validated).
+        argv=(*(container.command or (BUILT_IN,)), *container.args),
         env=container.env,
         working_dir=container.working_dir,
         port=ports[0] if ports else 0,

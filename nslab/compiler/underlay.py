@@ -24,7 +24,8 @@ _BY = "the machines"
 def underlay(lab: Lab, host: Host) -> Iterator[Object]:
     """The node network: a switch that is also its router, the nodes, and the machines outside the cluster."""
     yield from switch(lab, host)
-    for machine in (*lab.nodes, *lab.clients):
+    machines: tuple[Node | Client, ...] = (*lab.nodes, *lab.clients)
+    for machine in machines:
         yield from plugged_in(lab, machine)
         yield NodeAgent(names.netns(lab.name, machine.name), names.netns(lab.name, machine.name), by="kubelet")
 

@@ -58,6 +58,8 @@ def working_iptables() -> str:
         except Missing:
             continue
         environment = restore.environment()
-        if not subprocess.run(argv, input=_NAT, text=True, capture_output=True, env=environment, check=False).returncode:
+        if not subprocess.run(
+            argv, input=_NAT, text=True, capture_output=True, env=environment, check=False
+        ).returncode:
             return variant
     raise Missing("no iptables works on this kernel; on Debian and Ubuntu: apt install iptables, or try `nslab vm`")

@@ -5,24 +5,37 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from nslab.errors import Refused
+from nslab.errors import Refused, words
 from nslab.linux import netlink, restore, tun
 from nslab.net import inet, links, shell
 from nslab.net.filter import ipset_restore, iptables_restore
-from nslab.net.objects import Address, Blackhole, Fdb, LinkUp, Neighbour, Route, Sysctl, Veth
+from nslab.net.objects import (
+    Address,
+    Blackhole,
+    Bridge,
+    Fdb,
+    Ipip,
+    LinkUp,
+    Neighbour,
+    Port,
+    Route,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
 from nslab.net.steps import Add, Remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nslab.linux.agents import Agents
     from nslab.linux.netns import Namespaces
-    from nslab.linux.procs import Agents
     from nslab.net.objects import Key
     from nslab.net.steps import Step, Transaction
 
 
 class LinuxKernel:
-    """Does transactions, each in its namespace, from one thread (two gain nothing: the kernel's network lock is one)."""
+    """Does transactions, each in its namespace, from one thread (two gain nothing: the network lock is one)."""
 
     def __init__(self, spaces: Namespaces, agents: Agents, iptables: str) -> None:
         self._spaces = spaces
@@ -65,7 +78,7 @@ class LinuxKernel:
             try:
                 do(step)
             except OSError as error:
-                raise Refused(shell.command(step), error.strerror, transaction.steps[:place]) from error
+                raise Refused(shell.command(step), words(error), transaction.steps[:place]) from error
 
     def _netns(self, step: Step) -> None:
         if isinstance(step, Remove):
@@ -100,10 +113,10 @@ class LinuxKernel:
         if refused:
             for touched in {step.obj.ns for step in transaction.steps}:
                 self._indexes.forget(touched)
-            step, error = refused[0]
+            first, reason = refused[0]
             said_no = {id(step) for step, _ in refused}
             done = [step for step in transaction.steps if id(step) not in said_no]
-            raise Refused(shell.command(step), error.strerror, done) from error
+            raise Refused(shell.command(first), words(reason), done) from reason
 
     def _flush(self, ns: str, batch: list[tuple[Step, bytes]]) -> list[tuple[Step, OSError]]:
         refusals = netlink.send(self._spaces.route_socket(ns), [raw for _, raw in batch]) if batch else []
@@ -125,8 +138,9 @@ def _encode(step: Step, indexes: netlink.Indexes) -> list[tuple[str, bytes]]:
     match step.obj:
         case (Address() | Route() | Blackhole() | Neighbour() | Fdb()) as entry:
             return inet.encode(step, entry, indexes)
-        case link:
+        case (Veth() | Bridge() | Vxlan() | Ipip() | Port() | LinkUp()) as link:
             return links.encode(step, link, indexes)
+    raise AssertionError(step)
 
 
 def _sysctl(step: Step) -> None:

@@ -12,16 +12,16 @@ from nslab import engine
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
 from nslab.errors import UsageError
+from nslab.lab.dump import dump
 from nslab.lab.load import load
 from nslab.lab.status import merge_status
-from nslab.lab.dump import dump
 from nslab.linux import owned
+from nslab.linux.agents import Agents
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder
 from nslab.linux.observe import Observation, observe
-from nslab.linux.procs import Agents
-from nslab.net.objects import Process
+from nslab.net.objects import NodeAgent, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import diff
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nslab.lab.types import Lab
-    from nslab.linux.procs import NotReady
+    from nslab.linux.agents import NotReady
     from nslab.net.needs import Host
     from nslab.net.objects import State
     from nslab.net.steps import Plan, Transaction
@@ -142,11 +142,11 @@ def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...]) -> Differen
     return Difference(lab, host, want, diff(have, want), seen.strangers)
 
 
-def _running(name: str, known: State) -> Iterator[Process]:
+def _running(name: str, known: State) -> Iterator[NodeAgent | TunnelAgent | Sandbox | Workload]:
     """The processes of a state that run: found by the marks that they bear."""
     marks = {(record.ns, record.role) for record in owned.processes(name)}
     for obj in known:
-        if isinstance(obj, Process) and (obj.ns, obj.key[2]) in marks:
+        if isinstance(obj, NodeAgent | TunnelAgent | Sandbox | Workload) and (obj.ns, obj.key[2]) in marks:
             yield obj
 
 
@@ -180,5 +180,3 @@ class _Files:
 
 def _kept(file: Path) -> Lab | None:
     return load(file) if file.exists() else None
-
-

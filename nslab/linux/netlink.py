@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 import struct
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from nslab.net.wire import (
 )
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Sequence
 
     from nslab.linux.netns import Namespaces
@@ -63,7 +63,9 @@ def _chunks(batch: Sequence[bytes]) -> Iterator[tuple[int, int, list[bytes]]]:
         while end < len(batch) and (size == 0 or size + len(batch[end]) <= _CHUNK):
             size += len(batch[end])
             end += 1
-        chunk = [numbered(raw, place + 1, ACK if place == end - 1 else 0) for place, raw in enumerate(batch[at:end], at)]
+        chunk = [
+            numbered(raw, place + 1, ACK if place == end - 1 else 0) for place, raw in enumerate(batch[at:end], at)
+        ]
         yield at, end - 1, chunk
         at = end
 

@@ -13,8 +13,7 @@ from nslab.syscall import CLONE_NEWNET, MS_BIND, mount, setns, umount, unshare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from typing_extensions import Self
+    from typing import Self
 
 RUN = Path("/run/nslab")
 """Everything that nslab keeps; a folder (a tmpfs) per lab."""

@@ -71,14 +71,14 @@ class Found:
 
 @dataclass(slots=True)
 class Observation:
-    """`have`: what is there of a lab's nouns. `strangers`: rules and interfaces in its namespaces that are not its own."""
+    """`have`: what is there of a lab's nouns. `strangers`: others' rules and interfaces, by namespace."""
 
     have: list[Object] = field(default_factory=list)
     strangers: dict[str, list[str]] = field(default_factory=dict)
 
 
 def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observation:
-    """Everything of the lab that the kernel has, but for processes. `known`: what could be there (wanted, and once made)."""
+    """Everything of the lab that the kernel has, but for processes. `known`: what could be there (wanted or once made)."""
     seen = Observation()
     there = named(lab)
     by_ns: dict[str, list[Object]] = {ns: [] for ns in there}

@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nslab.errors import NslabError, Refused
+from nslab.errors import NslabError, Refused, words
 from nslab.linux import procs
 from nslab.linux.netns import IP_NETNS, RUN, folder, named, path
 from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount, umount
@@ -52,7 +52,7 @@ def _lock(lab: str, busy: Callable[[str], None]) -> int:
         except FileNotFoundError:
             continue  # somebody's last act was to remove the empty folder
         except OSError as error:
-            raise Refused(f"touch {_lock_path(lab)}", error.strerror) from error
+            raise Refused(f"touch {_lock_path(lab)}", words(error)) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -86,7 +86,7 @@ def claim(lab: str) -> None:
                 mount("", str(place), flags=MS_PRIVATE)
     except OSError as error:
         release(lab)
-        raise Refused(f"mount -t tmpfs nslab {here}", error.strerror) from error
+        raise Refused(f"mount -t tmpfs nslab {here}", words(error)) from error
 
 
 def processes(lab: str) -> list[procs.Record]:
@@ -95,21 +95,20 @@ def processes(lab: str) -> list[procs.Record]:
     for ns in named(lab):
         with contextlib.suppress(FileNotFoundError):
             inodes[os.stat(path(ns)).st_ino] = ns
-    return procs.processes(inodes, lab)
+    return procs.processes(inodes, [lab])
 
 
 def release(lab: str) -> Gone:
     """End what runs in the lab, then take its names and its folder away. Finding nothing is no error."""
-    ended = 0
-    while records := processes(lab):
-        ended += len(records)
-        procs.end(records)
-    names = named(lab)
+    names, running = named(lab), processes(lab)
+    left = procs.end(running, again=lambda: processes(lab))
+    if left:
+        raise NslabError(f"process {left[0].pid} ({left[0].name}) of lab {lab} does not end")
     here = folder(lab)
     for place in (here / "ns", here):
         _unmounted(place)
     _unlink_names(lab)
-    return Gone(len(names), ended)
+    return Gone(len(names), len(running))
 
 
 def _unmounted(place: Path) -> None:
@@ -123,7 +122,7 @@ def _unmounted(place: Path) -> None:
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
             raise NslabError(f"{place} holds files that are not nslab's; remove it by hand") from error
-        raise Refused(f"umount -l {place}", error.strerror) from error
+        raise Refused(f"umount -l {place}", words(error)) from error
 
 
 def _empty(place: Path) -> None:

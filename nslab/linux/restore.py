@@ -33,7 +33,9 @@ def iptables(variant: str, text: str, steps: Sequence[Step]) -> None:
 
 def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
     argv[0] = program(argv[0])
-    done = subprocess.run(argv, input=text, capture_output=True, text=True, env=environment(lock_of(steps[0].obj.ns)), check=False)
+    done = subprocess.run(
+        argv, input=text, capture_output=True, text=True, env=environment(lock_of(steps[0].obj.ns)), check=False
+    )
     if done.returncode == 0:
         return
     said = done.stderr.strip().splitlines()

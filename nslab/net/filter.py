@@ -1,4 +1,4 @@
-"""Sets, chains and jumps: the commands that a person types, and the text that `ipset restore` and `iptables-restore` take.
+"""Sets, chains and jumps: the commands that a person types, and what `ipset restore` and `iptables-restore` take.
 
 A restore is one transaction of the kernel. `--noflush` leaves what it does not name: our chains are named (and so
 emptied) and filled in one go; the built-in chains, which have other owners, only gain and lose single rules.

@@ -1,10 +1,9 @@
-"""Addresses, routes, neighbours and forwarding entries: the command that a person types, and the message that says the same."""
+"""Addresses, routes, neighbours, forwarding entries: the command that a person types, the message that says the same."""
 
 from __future__ import annotations
 
 import socket
 import struct
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.net.objects import Address, Blackhole, Fdb, Neighbour, Route
@@ -26,6 +25,8 @@ from nslab.net.wire import (
 )
 
 if TYPE_CHECKING:
+    from ipaddress import IPv4Network
+
     from nslab.net.links import Indexes
     from nslab.net.steps import Step
 

@@ -8,8 +8,10 @@ What only the kernel knows (interface indexes, random addresses) has no place he
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 Key: TypeAlias = tuple[str, ...]
 """Which thing it is: its kind, its namespace, and what the kernel tells its siblings apart by."""
@@ -55,7 +57,7 @@ class Device(Noun):
 
 @dataclass(frozen=True, slots=True)
 class Veth(Device):
-    """Two interfaces joined by a cable: `name` in `ns`, `peer` in `peer_ns`. One object, since neither end exists alone."""
+    """Two interfaces joined by a cable: `name` in `ns`, `peer` in `peer_ns`. One object: neither end exists alone."""
 
     mac: str
     peer_ns: str
@@ -300,7 +302,7 @@ class Jump(Noun):
 
 @dataclass(frozen=True, slots=True)
 class Process(Noun):
-    """Something that runs in `ns`; the process of `node` (a namespace too) starts and reaps it, but it outlives that."""
+    """Something that runs in `ns`; the process of `node` (a namespace too) starts and reaps it; it outlives that."""
 
     role: ClassVar[str] = ""
     node: str
@@ -343,6 +345,7 @@ class Sandbox(Process):
     share_pid: bool
     resolv_conf: str
 
+
 @dataclass(frozen=True, slots=True)
 class Workload(Process):
     """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it answers; 0: none is."""
@@ -363,8 +366,28 @@ class Workload(Process):
 
 
 Object: TypeAlias = (
-    Netns | Veth | Bridge | Vxlan | Ipip | Tun | Port | LinkUp | Address | Route | Blackhole | Neighbour | Fdb | Sysctl
-    | IpSet | SetMember | Chain | Jump | NodeAgent | TunnelAgent | Sandbox | Workload
+    Netns
+    | Veth
+    | Bridge
+    | Vxlan
+    | Ipip
+    | Tun
+    | Port
+    | LinkUp
+    | Address
+    | Route
+    | Blackhole
+    | Neighbour
+    | Fdb
+    | Sysctl
+    | IpSet
+    | SetMember
+    | Chain
+    | Jump
+    | NodeAgent
+    | TunnelAgent
+    | Sandbox
+    | Workload
 )
 """Every noun. A new one makes mypy fail wherever a `match` over this union has not heard of it."""
 

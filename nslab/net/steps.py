@@ -1,9 +1,9 @@
 """The verbs, and what is made of them: a plan is the difference between what is there and what is wanted.
 
-    diff((), want)      everything, on a clean machine
-    diff(have, want)    what heals a lab, or changes it live
-    invert(plan)        takes a plan back
-    transactions(plan)  the same steps in the kernel's units
+diff((), want)      everything, on a clean machine
+diff(have, want)    what heals a lab, or changes it live
+invert(plan)        takes a plan back
+transactions(plan)  the same steps in the kernel's units
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ _RANK = {
     kind: rank
     for rank, kinds in enumerate((
         (Netns,), (Bridge, Veth), (Vxlan, Ipip, Tun), (Port,), (Sysctl,), (LinkUp,), (Address,), (Neighbour, Fdb),
-        (Route, Blackhole), (IpSet,), (SetMember,), (Chain,), (Jump,), (NodeAgent,), (TunnelAgent, Sandbox), (Workload,),
+        (Route, Blackhole), (IpSet,), (SetMember,), (Chain,), (Jump,),
+        (NodeAgent,), (TunnelAgent, Sandbox), (Workload,),
     ))
     for kind in kinds
 }  # fmt: skip
@@ -166,9 +167,9 @@ def _changes_in_place(old: Object, new: Object) -> bool:
             return (old.peer_ns, old.peer) == (new.peer_ns, new.peer)
         case Vxlan(), Vxlan():
             return replace(old, mac=new.mac, mtu=new.mtu) == new
-        case (Bridge() | Ipip() | Tun() | Port() | Neighbour() | Fdb() | Sysctl() | Chain()), _:
+        case ((Bridge() | Ipip() | Tun() | Port() | Neighbour() | Fdb() | Sysctl() | Chain()), _):
             return type(old) is type(new)
-        case (Route() | Blackhole()), (Route() | Blackhole()):
+        case ((Route() | Blackhole()), (Route() | Blackhole())):
             return True
     return False
 

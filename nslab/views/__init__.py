@@ -1,0 +1,1 @@
+"""Pictures and tables of what is wished and what is there: text from values, nothing else."""
