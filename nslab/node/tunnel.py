@@ -87,10 +87,10 @@ class Encapsulator:
         self.routes = Routes()
         self._tun, self._wire = tun, wire
         self._device = socket.if_nametoindex(dev)
-        self._hops: dict[bytes, tuple[str, int] | None] = {}
+        self._hops: dict[bytes, tuple[bytes, tuple[str, int]] | None] = {}
         self._buffer = bytearray(1 << 16)
         source = socket.inet_aton(wire.getsockname()[0])
-        # Version and length, …, protocol, …, source; the kernel fills in total length, identification and checksum.
+        # Version and length, …, protocol, …, source. The kernel fills in total length, identification and checksum.
         self._buffer[:HEADER] = struct.pack("!BBHHHBBH4s4x", 0x45, 0, 0, 0, 0, 0, PROTOCOL, 0, source)
 
     def forget(self) -> None:
@@ -113,9 +113,10 @@ class Encapsulator:
             to = bytes(buffer[36:40])
             if to not in hops:
                 self._learn(to)
-            hop = hops[to]
-            if hop is None:
+            found = hops[to]
+            if found is None:
                 continue
+            buffer[16:20], hop = found
             # As the driver with `ttl inherit nopmtudisc` (tunl0): TTL and DF are the inner packet's, and so is ECN.
             buffer[1] = buffer[21] & 3
             buffer[6] = buffer[26] & 0x40
@@ -130,7 +131,7 @@ class Encapsulator:
             self._hops.clear()
         # Without a gateway the driver would send to the inner destination: into itself, as a rule. It drops those.
         gateway = self.routes.gateway(to, self._device)
-        self._hops[to] = (gateway, 0) if gateway else None
+        self._hops[to] = (socket.inet_aton(gateway), (gateway, 0)) if gateway else None
 
 
 def decapsulate(tun: int, wire: socket.socket) -> None:
