@@ -40,7 +40,9 @@ def main(arguments: Sequence[str], report: int = -1) -> Never:
         case ["netexec", *flags]:
             try:
                 _serve(loop, parse(flags))
-            except (OSError, ValueError) as error:
+            except OSError as error:
+                _fail(error.strerror, report)
+            except ValueError as error:
                 _fail(str(error), report)
         case [] | ["pause"]:
             pass

@@ -121,8 +121,10 @@ def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, template: int
             status = _exec(spec.argv, env, report)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
+    except OSError as error:
+        _say(report, f"{error.filename or ''}: {error.strerror}".removeprefix(": "))
     except BaseException as error:
-        _say(report, str(error))
+        _say(report, f"{type(error).__name__}: {error}")
     finally:
         os._exit(status)
 

@@ -1,0 +1,165 @@
+"""A folder and namespaces as a lab has them, made without the rest of nslab, and all of it gone at the end."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from nslab.linux.procs import Agents, Record, enter, processes
+from nslab.net.objects import NodeAgent, Sandbox, Workload
+from nslab.net.steps import Add
+from nslab.syscall import CLONE_NEWNET, mount, setns, umount
+
+RESOLV_CONF = "nameserver 10.96.0.10\nsearch default.svc.cluster.local\noptions ndots:5\n"
+
+
+def until(true: Callable[[], object], seconds: float = 5.0) -> None:
+    """Return as soon as `true()` is; fail when it is not in time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        os.sched_yield()
+
+
+class Bench:
+    """A lab's folder with namespaces, and objects to ask its nodes for."""
+
+    def __init__(self) -> None:
+        self.lab = f"t-{secrets.token_hex(3)}"
+        self.run = Path("/run/nslab") / self.lab
+        self.agents = Agents(self.lab, self.run)
+        self.hosts: list[str] = []
+        (self.run / "ns").mkdir(parents=True)
+        mount("tmpfs", str(self.run), "tmpfs", 0, "mode=755")
+        for folder in ("ns", "nodes", "pods"):
+            (self.run / folder).mkdir()
+        mount("tmpfs", str(self.run / "ns"), "tmpfs", 0, "mode=755")
+        mount("none", str(self.run / "ns"), flags=1 << 18)
+
+    def ns(self, host: str) -> str:
+        """The namespace's name."""
+        return f"nslab.{self.lab}.{host}"
+
+    def add_ns(self, host: str) -> None:
+        """A named namespace with its loopback interface up."""
+        name = self.ns(host)
+        (self.run / "ns" / name).touch()
+        netns = f"/run/netns/{name}"
+        Path("/run/netns").mkdir(exist_ok=True)
+        os.symlink(self.run / "ns" / name, netns)
+        self.hosts.append(host)
+        sh(f"unshare --net=/run/nslab/{self.lab}/ns/{name} ip link set lo up")
+
+    def node(self, host: str = "node1") -> int:
+        """A node with its process, which has the number that is returned."""
+        if host not in self.hosts:
+            self.add_ns(host)
+        return self.agents.run([Add(NodeAgent(self.ns(host), self.ns(host)))])[0]
+
+    def sandbox(self, pod: str, node: str = "node1", *, share_pid: bool = False, address: str = "127.0.0.1") -> Sandbox:
+        """A pod to be started."""
+        if pod not in self.hosts:
+            self.add_ns(pod)
+        return Sandbox(
+            self.ns(pod), self.ns(node), "default", pod, f"uid-{pod}", pod, IPv4Address(address), share_pid, RESOLV_CONF
+        )
+
+    def workload(self, pod: str, container: str, *argv: str, node: str = "node1", port: int = 0) -> Workload:
+        """A container to be started."""
+        return Workload(self.ns(pod), self.ns(node), container, argv, (("COLOUR", "green"),), "/", port)
+
+    def start(self, *objects: Sandbox | Workload) -> list[int]:
+        """Start these, which must become ready."""
+        pids = self.agents.run([Add(obj) for obj in objects])
+        assert [str(entry) for entry in self.agents.wait_ready(5)] == []
+        return pids
+
+    def inside(self, ns: str, call: Callable[[], object]) -> None:
+        """Do something in a namespace, in this thread."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        there = os.open(self.run / "ns" / self.ns(ns), os.O_RDONLY)
+        try:
+            setns(there, CLONE_NEWNET)
+            call()
+        finally:
+            setns(home, CLONE_NEWNET)
+            os.close(home)
+            os.close(there)
+
+    def records(self) -> list[Record]:
+        """What nslab finds of this lab."""
+        return processes({os.stat(self.run / "ns" / self.ns(host)).st_ino: self.ns(host) for host in self.hosts})
+
+    def record(self, host: str, role: str) -> Record:
+        """The one process of a role."""
+        (found,) = [record for record in self.records() if (record.ns, record.role) == (self.ns(host), role)]
+        return found
+
+    def exec(self, host: str, role: str, *argv: str) -> tuple[int, str]:
+        """Status and output (both streams) of a command run beside a process."""
+        with tempfile.TemporaryFile("w+") as file:
+            kept = os.dup(1), os.dup(2)
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            try:
+                status = enter(self.record(host, role), argv)
+            finally:
+                os.dup2(kept[0], 1)
+                os.dup2(kept[1], 2)
+                os.close(kept[0])
+                os.close(kept[1])
+            file.seek(0)
+            return status, file.read()
+
+    def log(self, pod: str, container: str, node: str = "node1") -> str:
+        """What a container's log file holds."""
+        path = self.run / "nodes" / node / "log" / "pods" / f"default_{pod}_uid-{pod}" / container / "0.log"
+        return path.read_text() if path.exists() else ""
+
+    def processes(self) -> list[int]:
+        """Everything that bears the lab's mark or lives in its namespaces, found in the plainest way."""
+        found = []
+        inodes = {os.stat(self.run / "ns" / self.ns(host)).st_ino for host in self.hosts}
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    ours = f"NSLAB=nslab.{self.lab}." in (entry / "environ").read_bytes().decode("latin-1")
+                    if ours or os.stat(entry / "ns/net").st_ino in inodes:
+                        found.append(int(entry.name))
+                except OSError:  # it ended, or is not ours to look at
+                    pass
+        return found
+
+    def close(self) -> None:
+        """Leave nothing."""
+        self.agents.__exit__()
+        for host in self.hosts:
+            journal = self.run / "nodes" / host / "nslab-node.log"
+            if journal.exists():
+                print(host, journal.read_text())  # pytest shows it beside a failure
+        for pid in self.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        until(lambda: not self.processes())
+        for host in self.hosts:
+            os.unlink(f"/run/netns/{self.ns(host)}")
+        umount(str(self.run / "ns"))
+        umount(str(self.run))
+        shutil.rmtree(self.run)
+
+
+def sh(command: str, *, check: bool = True) -> str:
+    """What a command prints."""
+    done = subprocess.run(command.split(), capture_output=True, text=True, timeout=20)
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout
