@@ -1,10 +1,10 @@
-"""Addresses, routes, neighbours, forwarding entries: the command that a person types, the message that says the same."""
+"""Addresses, routes, neighbours, forwarding entries: the command that a person types, the message that says it."""
 
 from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from nslab.net.objects import Address, Blackhole, Fdb, Neighbour, Route
 from nslab.net.steps import Add, Remove, Replace
@@ -86,6 +86,8 @@ def encode(step: Step, obj: Inet, indexes: Indexes) -> list[tuple[str, bytes]]:
         case Fdb():
             body = _neighbour(AF_BRIDGE, indexes.index(obj.ns, obj.dev), NTF_SELF, obj.dst.packed, obj.mac)
             raw = message(DELNEIGH if gone else NEWNEIGH, flags, body)
+        case missing:
+            assert_never(missing)
     return [(obj.ns, raw)]
 
 

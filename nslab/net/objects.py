@@ -17,6 +17,16 @@ Key: TypeAlias = tuple[str, ...]
 """Which thing it is: its kind, its namespace, and what the kernel tells its siblings apart by."""
 
 
+def addressed(ns: str, dev: str) -> Key:
+    """That an interface has an address, whichever: not a thing, but something that others go with."""
+    return ("Addressed", ns, dev)
+
+
+def mac_of(ns: str, dev: str) -> Key:
+    """That an interface keeps its link-layer address."""
+    return ("Mac", ns, dev)
+
+
 @dataclass(frozen=True, slots=True)
 class Noun:
     """Something in the namespace `ns` (a name as in `ip netns`)."""
@@ -28,6 +38,11 @@ class Noun:
     def key(self) -> Key:
         """Identity: equal for the same thing with other settings."""
         return (type(self).__name__, self.ns)
+
+    @property
+    def gives(self) -> tuple[Key, ...]:
+        """What others can lie on as long as this is there: itself, as a rule."""
+        return (self.key,)
 
     @property
     def lies_on(self) -> tuple[Key, ...]:
@@ -66,6 +81,10 @@ class Veth(Device):
     mtu: int = 1500
 
     @property
+    def gives(self) -> tuple[Key, ...]:
+        return (self.key, ("Device", self.peer_ns, self.peer))
+
+    @property
     def lies_on(self) -> tuple[Key, ...]:
         return (("Netns", self.ns), ("Netns", self.peer_ns))
 
@@ -88,6 +107,10 @@ class Vxlan(Device):
     local: IPv4Address
     parent: str
     mtu: int
+
+    @property
+    def lies_on(self) -> tuple[Key, ...]:
+        return (("Netns", self.ns), ("Device", self.ns, self.parent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +179,10 @@ class Address(OnDevice):
     def key(self) -> Key:
         return ("Address", self.ns, self.dev, str(self.address))
 
+    @property
+    def gives(self) -> tuple[Key, ...]:
+        return (self.key, addressed(self.ns, self.dev))
+
 
 @dataclass(frozen=True, slots=True)
 class Route(Noun):
@@ -177,8 +204,8 @@ class Route(Noun):
 
     @property
     def lies_on(self) -> tuple[Key, ...]:
-        # The kernel drops a route when its device goes down, so it lies on that, too.
-        return (("LinkUp", self.ns, self.dev),)
+        # A route needs no address on its device, but goes when the device goes down or loses its last one.
+        return (("LinkUp", self.ns, self.dev), addressed(self.ns, self.dev))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +233,8 @@ class Neighbour(OnDevice):
 
     @property
     def lies_on(self) -> tuple[Key, ...]:
-        # Neighbours are flushed with a device that goes down.
-        return (("LinkUp", self.ns, self.dev),)
+        # Even permanent ones are flushed when the device goes down, loses its last address, or changes its own MAC.
+        return (("LinkUp", self.ns, self.dev), addressed(self.ns, self.dev), mac_of(self.ns, self.dev))
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,3 +420,14 @@ Object: TypeAlias = (
 
 State: TypeAlias = tuple[Object, ...]
 """Everything that must exist, in the order in which it is told; each object after those that it lies on."""
+
+
+def macs(obj: Object) -> dict[Key, str]:
+    """The link-layer address of each interface that the object is."""
+    match obj:
+        case Veth():
+            return {mac_of(obj.ns, obj.name): obj.mac, mac_of(obj.peer_ns, obj.peer): obj.peer_mac}
+        case Bridge() | Vxlan():
+            return {mac_of(obj.ns, obj.name): obj.mac}
+        case _:
+            return {}

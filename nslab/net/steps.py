@@ -8,6 +8,7 @@ transactions(plan)  the same steps in the kernel's units
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
@@ -38,6 +39,7 @@ from nslab.net.objects import (
     Veth,
     Vxlan,
     Workload,
+    macs,
 )
 
 if TYPE_CHECKING:
@@ -98,17 +100,19 @@ def diff(have: Iterable[Object], want: State) -> Plan:
     there = {obj.key: obj for obj in have}
     wanted = {obj.key: obj for obj in want}
     unwanted = {key for key, obj in there.items() if not _may_stay(obj, wanted.get(key))}
-    gone = _with_all_on_top(unwanted, there)
-    removals = [there[key] for key in gone if not _goes_by_itself(there[key], gone)]
+    gone = _with_all_on_top(unwanted | _shaken(there, wanted), there)
+    removals = [obj for key, obj in there.items() if key in gone and not _goes_by_itself(obj, gone)]
     removals.sort(key=lambda obj: (-_RANK[type(obj)], obj.key))
-    steps: list[Step] = [_undo(obj) for obj in removals]
+    # A rule that stays may name a chain or a set until it is changed itself: they are taken away last.
+    late = [obj for obj in removals if isinstance(obj, Chain | IpSet) and obj.key not in wanted]
+    steps: list[Step] = [_undo(obj) for obj in removals if obj not in late and born(obj) != obj]
     for obj in want:
         old = None if obj.key in gone else there.get(obj.key)
         if old is None:
             steps.append(_do(obj))
         elif old != obj:
             steps.append(Replace(old, obj))
-    return tuple(steps)
+    return (*steps, *map(_undo, late))
 
 
 def invert(plan: Plan) -> Plan:
@@ -175,7 +179,19 @@ def _changes_in_place(old: Object, new: Object) -> bool:
 
 
 def _may_stay(old: Object, goal: Object | None) -> bool:
-    return goal is not None and (old == goal or _changes_in_place(old, goal))
+    if goal is None:
+        return isinstance(old, Ipip) and old.born
+    return old == goal or _changes_in_place(old, goal)
+
+
+def _shaken(there: dict[Key, Object], wanted: dict[Key, Object]) -> set[Key]:
+    """What changes in place will take with them: link-layer addresses that are to be others."""
+    return {
+        end
+        for key, old in there.items()
+        for end, mac in macs(old).items()
+        if (goal := wanted.get(key)) and macs(goal).get(end, mac) != mac
+    }
 
 
 def _with_all_on_top(unwanted: set[Key], there: dict[Key, Object]) -> set[Key]:
@@ -184,10 +200,12 @@ def _with_all_on_top(unwanted: set[Key], there: dict[Key, Object]) -> set[Key]:
     A container whose pause is gone already has nothing to stand on either: it goes, and comes anew.
     """
     gone = set(unwanted)
+    givers = Counter(key for obj in there.values() for key in obj.gives)
     for obj in sorted(there.values(), key=lambda obj: _RANK[type(obj)]):
         orphaned = isinstance(obj, Workload) and not all(below in there for below in obj.lies_on)
-        if orphaned or any(below in gone for below in obj.lies_on):
-            gone.add(obj.key)
+        if orphaned or obj.key in gone or any(below in gone for below in obj.lies_on):
+            givers.subtract(obj.gives)
+            gone |= {key for key in obj.gives if not givers[key]}
     return gone
 
 
