@@ -136,7 +136,7 @@ class Survey:
         """Says that it is a sample, if it is."""
         if self.pairs == self.possible:
             return ""
-        return f"{self.pairs} of {self.possible} pairs, each host to up to two of every kind; --from and --to choose others"
+        return f"{self.pairs} of {self.possible} pairs: each host to two of every kind; --from and --to choose others"
 
 
 def survey(lab: Lab, host: Host, sources: Sequence[str] = (), targets: Sequence[str] = ()) -> Survey:
@@ -206,8 +206,8 @@ def _node_speaks_from(lab: Lab, host: Host, source: Place, same_node: bool) -> I
         case Plugin.KUBENET, _:
             return bridge_address(node) if same_node else node.address
         case _, Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET if same_node and tunnel:
-            # cali… has no address, so the kernel takes the namespace's first, in the order in which interfaces were made;
-            # a tunl0 that was born with the namespace is before eth0.
+            # cali… has no address, so the kernel takes that of the namespace's oldest interface that has one; a tunl0
+            # that was born with the namespace is older than eth0.
             return tunnel if host.ipip and host.ipip_born else node.address
         case _, Encapsulation.IPIP | Encapsulation.VXLAN if tunnel and not same_node:
             return tunnel

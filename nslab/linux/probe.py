@@ -34,6 +34,7 @@ _ECHO_REPLY, _ECHO = 0, 8
 _HEADERS = 20 + 8  # IPv4 and ICMP
 _FROM_ICMP = 2  # sock_extended_err.ee_origin: a router or the other end said it, not this kernel
 _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
+_BURST = 16  # packets that are sent before what came back is read
 _MESSAGE = struct.Struct("=8sI")
 _ANSWER = b"!"
 _CLIENTIP = b"GET /clientip HTTP/1.0\r\n\r\n"
@@ -76,7 +77,7 @@ def ask(
 class _Talk:
     """One probe under way."""
 
-    __slots__ = ("at", "began", "connected", "probe", "read", "result", "seen", "sock")
+    __slots__ = ("at", "began", "connected", "detail", "outcome", "probe", "read", "seen", "sock", "took")
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
@@ -86,7 +87,14 @@ class _Talk:
         self.sock: socket.socket | None = None
         self.connected = False
         self.read = b""
-        self.result: Result | None = None
+        self.outcome: Outcome | None = None
+        self.detail = ""
+        self.took = 0.0
+
+    def result(self) -> Result:
+        """The answer."""
+        assert self.outcome
+        return Result(self.probe, self.outcome, self.detail, self.at, self.seen, round(self.took * 1000, 3))
 
 
 class _Host:
@@ -157,12 +165,14 @@ class _Asking:
         # What must fail goes last: who is asked for link-layer addresses then has answered.
         waiting = deque(sorted(numbered, key=lambda item: item[1].probe.expected is Expected.FAIL))
         while waiting or self._must or self._must_not:
-            while waiting and len(self._must) + len(self._must_not) < self._timing.at_once:
-                self._begin(*waiting.popleft())
-            self._turn(self._until_due())
+            for _ in range(_BURST):
+                if waiting and len(self._must) + len(self._must_not) < self._timing.at_once:
+                    self._begin(*waiting.popleft())
+            self._turn(0 if waiting else self._until_due())
             self._again()
             self._give_up()
-        return [talk.result for talk in self._talks if talk.result]
+        self._turn(0)  # an answer may have been read before the question that it answers
+        return [talk.result() for talk in self._talks]
 
     # Sending
 
@@ -355,16 +365,15 @@ class _Asking:
 
     def _finish(self, number: int, outcome: Outcome, detail: str = "") -> None:
         talk = self._talks[number]
-        if talk.result:
+        if talk.outcome:
             return
         now = time.monotonic()
-        took = now - talk.began
+        talk.outcome, talk.detail, talk.took = outcome, detail, now - talk.began
         if self._must.pop(number, None):
             self._settled = now
             if outcome is Outcome.REACHED:
-                self._slowest = max(self._slowest, took)
+                self._slowest = max(self._slowest, talk.took)
         self._must_not.pop(number, None)
-        talk.result = Result(talk.probe, outcome, detail, talk.at, talk.seen, round(took * 1000, 3))
         if talk.sock:
             self._drop(talk.sock)
             talk.sock = None

@@ -1,0 +1,109 @@
+"""Why a packet did not do what it should: the first thing on its way that is not as the lab wants it (pure)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.net.objects import Address, Blackhole, Route
+from nslab.net.shell import command
+from nslab.net.steps import Remove
+from nslab.path.words import host, trouble
+from nslab.probes import Expected, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from nslab.net.objects import Key
+    from nslab.net.steps import Plan, Step
+    from nslab.path.walk import Need
+    from nslab.probes import Result
+
+
+def explain(
+    result: Result, needs: Sequence[Need], differences: Plan, strangers: Mapping[str, Sequence[str]] | None = None
+) -> str:
+    """One sentence, with the command that mends it. `differences`: what `up` would do (`diff(have, want)`)."""
+    for need in in_doubt(result, needs):
+        for step in differences:
+            if step.obj.key == need.key or _takes_over(step, need):
+                return f"{trouble(step)}: {command(step)}{_more(step, differences)}"
+    for step in differences:
+        if isinstance(step, Remove) and _misplaced(step, result):
+            return f"{trouble(step)}: {command(step)}"
+    return _nothing_of_ours(result, needs, strangers or {})
+
+
+def in_doubt(result: Result, needs: Sequence[Need]) -> list[Need]:
+    """The needs, those first that the answer points at."""
+    expected = result.probe.expected_source
+    if result.seen_from and expected and result.seen_from != expected:
+        return sorted(needs, key=lambda need: not need.translates)
+    if result.arrived_at and result.outcome is not Outcome.REACHED:
+        return sorted(needs, key=lambda need: not need.reply)
+    return list(needs)
+
+
+def _takes_over(step: Step, need: Need) -> bool:
+    """Whether a route or address that is not the lab's catches what `need` looks up."""
+    if not isinstance(step, Remove) or step.obj.ns != need.ns or need.to is None:
+        return False
+    match step.obj:
+        case Route(to=to) | Blackhole(to=to):
+            return need.to in to and (need.key[0] == "Address" or to.prefixlen >= _prefix(need.key))
+        case Address(address=address):
+            return address.ip == need.to
+    return False
+
+
+def _prefix(key: Key) -> int:
+    return int(key[2].rpartition("/")[2]) if key[0] == "Route" else 0
+
+
+def _misplaced(step: Remove, result: Result) -> bool:
+    """Whether what is too many is where the packet began, ended, or has its address."""
+    ends = {result.probe.source, result.probe.target, result.arrived_at}
+    match step.obj:
+        case Address(address=address):
+            return address.ip == result.probe.address
+        case Route(to=to):
+            return host(step.obj.ns) in ends and result.probe.address in to
+    return False
+
+
+def _more(step: Step, differences: Plan) -> str:
+    """What the kernel took away together with it."""
+    gone = {step.obj.key}
+    for other in differences:
+        if any(below in gone for below in other.obj.lies_on):
+            gone.add(other.obj.key)
+    more = len(gone) - 1
+    return f" ({more} more thing{'s' * (more > 1)} went with it; `nslab up` puts all back)" if more else ""
+
+
+def _nothing_of_ours(result: Result, needs: Sequence[Need], strangers: Mapping[str, Sequence[str]]) -> str:
+    way = list(dict.fromkeys(need.ns for need in needs))
+    for ns in way:
+        if rules := strangers.get(ns):
+            return f"nothing of the lab differs on the way, but {host(ns)} has {_listed(rules)}"
+    probe = result.probe
+    if probe.expected is Expected.FAIL:
+        return f"nothing of the lab differs, and yet {probe.target} has what should not reach it"
+    if result.outcome is Outcome.REFUSED and probe.port:
+        return (
+            f"nothing of the lab differs: packets arrive at {probe.target}, where nothing listens on port {probe.port}"
+        )
+    between = f"nothing of the lab differs on the way ({', '.join(map(host, way))})"
+    if result.seen_from and result.outcome is Outcome.REACHED:
+        return f"{between}, but something makes {probe.source} look like {result.seen_from}"
+    if result.arrived_at:
+        return f"{between}; the packet arrived at {result.arrived_at}, so the answer gets lost on its way back"
+    return f"{between}; the packet did not arrive at {probe.target}{_said(result)}"
+
+
+def _said(result: Result) -> str:
+    return f" ({result.detail})" if result.detail else ""
+
+
+def _listed(rules: Iterable[str]) -> str:
+    first, *rest = rules
+    return f"a rule that is not the lab's: {first}" + (f" (and {len(rest)} more)" if rest else "")

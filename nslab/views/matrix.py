@@ -1,0 +1,168 @@
+"""Who reaches whom, as a table for people (pure: results in, lines out; colours are the command line's)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from nslab.probes import Expected, Kind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from nslab.probes import Place, Result, Survey
+
+COLUMNS = 12
+"""Beyond so many hosts, or a terminal too narrow, only what is wrong is listed."""
+OK, BLOCKED, SELF, UNASKED = "ok", "blocked", "-", ""
+_TITLES = {"pod": "pods", "node": "nodes", "client": "clients"}
+
+
+def matrix(survey: Survey, results: Sequence[Result], width: int = 100) -> list[str]:
+    """The table, or what is wrong; then what the words mean, and how many answers were right."""
+    shown = table(survey.places, results)
+    if not shown or max(map(len, shown)) > width:
+        shown = wrong_pairs(results)
+    return [*shown, *legend(results), *([survey.note] if survey.note else []), count(results)]
+
+
+def cells(results: Iterable[Result]) -> dict[tuple[str, str], str]:
+    """The word for each pair: `ok`, `blocked` (as it should be), or `FAIL` and what is wrong with which packets."""
+    pairs: dict[tuple[str, str], list[Result]] = {}
+    for result in results:
+        pairs.setdefault(result.probe.pair, []).append(result)
+    return {pair: cell(of_pair) for pair, of_pair in pairs.items()}
+
+
+def cell(results: Sequence[Result]) -> str:
+    """What to say of one pair: only what is wrong, in as few words as will do."""
+    wrong = [result for result in results if result.wrong]
+    if not wrong:
+        blocked = all(result.probe.expected is Expected.FAIL for result in results)
+        return BLOCKED if blocked else OK
+    by_trouble: dict[str, list[str]] = {}
+    for result in wrong:
+        by_trouble.setdefault(_short(result), []).append(result.probe.kind.value)
+    asked = {result.probe.kind for result in results}
+    parts = [
+        trouble if set(kinds) == asked else f"{','.join(dict.fromkeys(kinds))} {trouble}"
+        for trouble, kinds in by_trouble.items()
+    ]
+    return "FAIL " + "; ".join(parts)
+
+
+def table(places: Sequence[Place], results: Sequence[Result]) -> list[str]:
+    """Rows send, columns receive; pods, nodes and clients in groups. Nothing if there are too many."""
+    said = cells(results)
+    rows = [place for place in places if any(source == place.name for source, _ in said)]
+    columns = [place for place in places if any(target == place.name for _, target in said)]
+    if len(columns) > COLUMNS:
+        return []
+    heads = [_heads(columns), ["", *(column.name for column in columns)]]
+    body = [
+        [row.name, *(said.get((row.name, to.name), SELF if row == to else UNASKED) for to in columns)] for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*heads, *body, strict=True)]
+    # A line of room where one group ends and the next begins.
+    starts = {at + 1 for at, place in enumerate(columns) if at and place.role != columns[at - 1].role}
+    lines = [_line(words, widths, starts) for words in (*heads, *body)]
+    for at in reversed([at for at in range(1, len(rows)) if rows[at].role != rows[at - 1].role]):
+        lines.insert(at + 2, "")
+    return lines
+
+
+def wrong_pairs(results: Sequence[Result]) -> list[str]:
+    """The pairs that are not as they should be, a line each."""
+    said = {pair: word for pair, word in cells(results).items() if word.startswith("FAIL")}
+    length = max((len(source) for source, _ in said), default=0)
+    return [f"{source:<{length}} -> {target}: {word}" for (source, target), word in said.items()]
+
+
+def legend(results: Iterable[Result]) -> Iterator[str]:
+    """What the two good words mean here."""
+    results = list(results)
+    said = set(cells(results).values())
+    if OK in said:
+        kinds = dict.fromkeys(result.probe.kind for result in results)
+        sizes = sorted({r.probe.size for r in results if r.probe.size and r.probe.expected is Expected.REACH})
+        words = [kind.value.upper() for kind in kinds if kind is not Kind.MTU]
+        if sizes:
+            words.append(f"whole packets of {' or '.join(map(str, sizes))} bytes, and none larger,")
+        yield f"{OK}: {', '.join(words)} arrive{'' if sizes else ','} from the right address".replace(",,", ",")
+    if BLOCKED in said:
+        yield f"{BLOCKED}: no way there, as it should be"
+
+
+def count(results: Sequence[Result]) -> str:
+    """How many pairs are right."""
+    said = Counter(word.startswith("FAIL") for word in cells(results).values())
+    total, slowest = said.total(), max((r.ms for r in results if r.outcome is Outcome.REACHED), default=0.0)
+    right = f"all {total} pairs right" if not said[True] else f"{said[True]} of {total} pairs wrong"
+    return f"{right} ({len(results)} probes, slowest answer {slowest:.1f} ms)"
+
+
+def seen(places: Sequence[Place], results: Iterable[Result]) -> list[str]:
+    """As whom pods and nodes were seen: one line each."""
+    roles = {place.name: place for place in places}
+    views: dict[str, dict[tuple[str, str], None]] = {"pod": {}, "node": {}}
+    for result in results:
+        source, target = roles[result.probe.source], roles[result.probe.target]
+        if result.seen_from is None or source.role not in views or source == target:
+            continue
+        views[source.role].setdefault((_whom(source, target), _as(source, places, result)))
+    return [f"{_TITLES[role]} are seen {_grouped(view)}" for role, view in views.items() if view]
+
+
+def _whom(source: Place, target: Place) -> str:
+    near = source.node == target.node
+    match source.role, target.role:
+        case _, "client":
+            return "clients"
+        case "pod", "pod":
+            return "pods of the same node" if near else "pods of other nodes"
+        case _, "pod":
+            return "their own pods" if near else "pods of other nodes"
+        case _:
+            return "their own node" if near else "other nodes"
+
+
+def _as(source: Place, places: Sequence[Place], result: Result) -> str:
+    if result.seen_from == source.address:
+        return "as themselves"
+    owner = next((place for place in places if place.address == result.seen_from), None)
+    if owner and owner.role == "node" and owner.node == source.node:
+        return "as their node"
+    return f"as {result.seen_from}"
+
+
+def _grouped(view: Mapping[tuple[str, str], None]) -> str:
+    by_name: dict[str, list[str]] = {}
+    for whom, name in view:
+        by_name.setdefault(name, []).append(whom)
+    by_whom: dict[tuple[str, ...], list[str]] = {}
+    for name, whom in by_name.items():
+        by_whom.setdefault(tuple(dict.fromkeys(whom)), []).append(name.removeprefix("as "))
+    return "; ".join(f"as {' or '.join(names)} by {_and(whom)}" for whom, names in by_whom.items())
+
+
+def _and(words: Sequence[str]) -> str:
+    pods = [word for word in words if "pods" in word]
+    if len(pods) == 2:
+        words = ["all pods", *(word for word in words if word not in pods)]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _short(result: Result) -> str:
+    return "timeout" if result.outcome is Outcome.TIMED_OUT and result.wrong == "timed out" else result.wrong
+
+
+def _heads(columns: Sequence[Place]) -> list[str]:
+    roles = [column.role for column in columns]
+    return ["", *("" if at and roles[at - 1] == role else _TITLES[role] for at, role in enumerate(roles))]
+
+
+def _line(words: Sequence[str], widths: Sequence[int], starts: set[int]) -> str:
+    return "".join(
+        f"{'  ' if at else ''}{'  ' if at in starts else ''}{word:<{width}}"
+        for at, (word, width) in enumerate(zip(words, widths, strict=True))
+    ).rstrip()
