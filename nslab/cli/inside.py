@@ -100,11 +100,10 @@ def _enter(lab: str, name: str, container: str | None, command: list[str]) -> in
     records = [record for record in owned.processes(lab) if (record.ns, record.role) == (ns, role)]
     if pod and not records:
         raise UsageError(f"{role.replace('/', ' ')} of {name} does not run; `nslab up {lab}` brings it back")
-    if records:
-        return procs.enter(records[0], command)
-    # The switch is a network namespace and nothing more.
-    ip = restore.program("ip")
-    os.execv(ip, [ip, "netns", "exec", ns, *command])
+    if not records:  # the switch is a network namespace and nothing more
+        ip = restore.program("ip")
+        os.execv(ip, [ip, "netns", "exec", ns, *command])
+    return procs.enter(records[0], command)
 
 
 def _split(host: str) -> tuple[str, str]:

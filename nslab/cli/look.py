@@ -10,7 +10,7 @@ import typer
 from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource, RunningLab
 from nslab.cli.output import Format, Output, document, listing, need_root
-from nslab.errors import UsageError
+from nslab.errors import Missing, UsageError
 
 if TYPE_CHECKING:
     from nslab.lab.types import Pod
@@ -149,7 +149,37 @@ def doctor(
     Example: nslab doctor calico-two-node
     """
     need_root("doctor")
-    raise NotImplementedError
+    from nslab.linux import doctor
+
+    wanted = None if source is None else _needed(source)
+    findings = [finding for finding in doctor.examine() if wanted is None or finding.primitive.name in wanted]
+    rows = [
+        {
+            "primitive": finding.primitive.name,
+            "works": "yes" if finding.works else "no",
+            "used for": finding.primitive.use,
+            "what is wrong": finding.word,
+            "way on": finding.advice,
+        }
+        for finding in findings
+    ]
+    listing(rows, output)
+    if wanted is not None and not all(finding.works for finding in findings):
+        raise Missing(f"{source} cannot run here; a kernel that has everything: nslab vm -- nslab up {source}")
+
+
+def _needed(source: str) -> set[str]:
+    """What a lab needs on this machine, with the stand-ins that it would use here."""
+    from nslab.compiler import compile_lab
+    from nslab.compiler.addresses import place
+    from nslab.lab.find import find
+    from nslab.lab.load import load
+    from nslab.linux.host import read_host
+    from nslab.linux.netns import Namespaces
+    from nslab.net.needs import needs
+
+    with Namespaces() as spaces:
+        return needs(compile_lab(place(load(find(source))), read_host(spaces)))
 
 
 def probe(name: RunningLab, output: Output = Format.TABLE) -> None:

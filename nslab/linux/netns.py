@@ -75,9 +75,10 @@ class Namespaces:
     def remove(self, ns: str) -> None:
         """Take the name away; the kernel ends the namespace with its last process."""
         self.forget(ns)
-        for undo in (lambda: umount(str(path(ns))), path(ns).unlink, (IP_NETNS / ns).unlink):
-            with contextlib.suppress(FileNotFoundError):
-                undo()
+        with contextlib.suppress(FileNotFoundError):
+            umount(str(path(ns)))
+        path(ns).unlink(missing_ok=True)
+        (IP_NETNS / ns).unlink(missing_ok=True)
 
     def forget(self, ns: str) -> None:
         """Close what is open on a namespace."""

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nslab.net.objects import Bridge, Chain, Ipip, IpSet, Jump, Netns, Sandbox, Sysctl, Tun, Veth, Vxlan
+
+if TYPE_CHECKING:
+    from nslab.net.objects import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +31,74 @@ class Host:
 
 FULL = Host()
 """A machine with everything: what `plan` assumes where it may not look."""
+
+
+@dataclass(frozen=True, slots=True)
+class Primitive:
+    """One thing that a kernel may lack. `trial` is typed in a throw-away namespace; it works if that works.
+
+    `modules`: what must be loaded (or built in) before it is tried, since trying would load it into the whole machine.
+    `instead`: what nslab does, or you can do, without it.
+    """
+
+    name: str
+    use: str
+    modules: tuple[str, ...]
+    trial: tuple[str, ...]
+    instead: str = "nslab vm"
+
+
+PRIMITIVES = (
+    Primitive("network namespaces", "every host", (), ("ip link set lo up",)),
+    Primitive("mount, uts, ipc and pid namespaces", "pods", (), ("unshare -muipf true",)),
+    Primitive("veth", "every cable", ("veth",), ("ip link add t0 type veth peer name t1",)),
+    Primitive("bridge", "the node network, kubenet", ("bridge",), ("ip link add t2 type bridge",)),
+    Primitive("br_netfilter", "kubenet's Services", ("br_netfilter",), ("test -e /proc/sys/net/bridge",), "left out"),
+    Primitive(
+        "ipip", "Calico's IPIP", ("ipip",), ("ip link add t3 type ipip remote 127.0.0.2",), "a TUN and a process"
+    ),
+    Primitive("tun", "IPIP without its driver", ("tun",), ("ip tuntap add dev t4 mode tun",)),
+    Primitive("vxlan", "Calico's VXLAN", ("vxlan",), ("ip link add t5 type vxlan id 9 dstport 4789 local 127.0.0.1",)),
+    Primitive("dummy", "IPVS's kube-ipvs0", ("dummy",), ("ip link add t6 type dummy",), "another proxy mode"),
+    Primitive("iptables", "masquerading, Services", (), ("iptables -t nat -A POSTROUTING -j MASQUERADE",)),
+    Primitive(
+        "iptables-legacy",
+        "machines of that variant",
+        ("ip_tables", "iptable_nat"),
+        ("iptables-legacy -t nat -A POSTROUTING -j MASQUERADE",),
+        "iptables-nft",
+    ),
+    Primitive("ipset", "Calico's natOutgoing, IPVS", ("ip_set", "ip_set_hash_net"), ("ipset create t hash:net",)),
+    Primitive("conntrack", "every NAT", (), ("conntrack -L",)),
+    Primitive(
+        "nftables nat",
+        "the nftables proxy mode",
+        (),
+        ("nft add table ip t", "nft add chain ip t c { type nat hook postrouting priority 100 ; }"),
+        "another proxy mode",
+    ),
+    Primitive("ip_vs", "the IPVS proxy mode", ("ip_vs",), ("ipvsadm -A -t 127.0.0.1:80 -s rr",), "another proxy mode"),
+    Primitive("netem", "delay and loss", ("sch_netem",), ("tc qdisc add dev lo root netem delay 1ms",), "left out"),
+    Primitive("User-Mode Linux", "nslab vm", (), ("linux.uml --version",), "-"),
+)
+"""Everything that `doctor` tries, in the order in which it tells it."""
+
+
+def needs(state: State) -> set[str]:
+    """The names of the primitives that a state is made of."""
+    return {name for obj in state for name in _NEEDS.get(type(obj), ())} | {"network namespaces"}
+
+
+_NEEDS: dict[type, tuple[str, ...]] = {
+    Netns: (),
+    Sandbox: ("mount, uts, ipc and pid namespaces",),
+    Veth: ("veth",),
+    Bridge: ("bridge",),
+    Vxlan: ("vxlan",),
+    Ipip: ("ipip",),
+    Tun: ("tun",),
+    IpSet: ("ipset",),
+    Chain: ("iptables", "conntrack"),
+    Jump: ("iptables", "conntrack"),
+    Sysctl: (),
+}

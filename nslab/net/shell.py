@@ -41,7 +41,8 @@ _PREAMBLE = """\
 #!/usr/bin/env bash
 # {title}
 # Made by `nslab plan --script`. Run as root; everything lives in namespaces named {prefix}*, and this takes it away:
-#   for ns in $(ip netns list | grep -o '^{prefix}[^ ]*'); do ip netns pids $ns | xargs -r kill -9; ip netns del $ns; done
+#   for ns in $(ip netns list | grep -o "^{prefix}[^ ]*"); do
+#     ip netns pids $ns | xargs -r kill -9; ip netns del $ns; done
 set -euo pipefail
 PYTHON=${{PYTHON:-python3}}  # one that can import nslab: the built-in server and the tunnel process are its modules
 """

@@ -1,0 +1,60 @@
+"""What works on this machine: each primitive is tried, in a namespace that nobody ever sees."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nslab.errors import Missing
+from nslab.linux import restore
+from nslab.linux.host import driver
+from nslab.linux.netns import Namespaces
+from nslab.net.needs import PRIMITIVES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.net.needs import Primitive
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one trial. `word` is what went wrong, `advice` the way on; both empty where it works."""
+
+    primitive: Primitive
+    works: bool
+    word: str = ""
+    advice: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Try every primitive."""
+    with Namespaces() as spaces, spaces.throwaway():
+        yield from map(_tried, PRIMITIVES)
+
+
+def _tried(primitive: Primitive) -> Finding:
+    for module in primitive.modules:
+        if _loadable(module) and not driver(module):
+            return Finding(primitive, False, f"module {module} is not loaded", f"modprobe {module}")
+    for trial in primitive.trial:
+        argv = shlex.split(trial)
+        try:
+            argv[0] = restore.program(argv[0])
+        except Missing as missing:
+            return Finding(primitive, False, *str(missing).split("; ", 1))
+        done = subprocess.run(argv, capture_output=True, text=True, env=restore.environment(), check=False)
+        if done.returncode:
+            said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
+            return Finding(primitive, False, said[-1], primitive.instead)
+    return Finding(primitive, True)
+
+
+def _loadable(module: str) -> bool:
+    """Whether the module lies ready on the disk: then a trial would load it, which is the machine owner's decision."""
+    index = Path(f"/lib/modules/{os.uname().release}/modules.dep")
+    return index.exists() and any(f"/{module}.ko" in line.partition(":")[0] for line in index.open())
