@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, TypeAlias
@@ -36,13 +35,17 @@ CANDIDATES = 200
 
 def shown(word: str) -> str:
     """The word as a sentence may print it: files come from strangers, and terminals obey control characters."""
-    short = word if len(word) <= WIDTH else word[: WIDTH - 1] + "…"
-    return short if short and short.isprintable() and not short.isspace() else json.dumps(short)
+    return _cut(word) if word.isprintable() and word.strip() else quoted(word)
 
 
 def quoted(word: str) -> str:
-    """The word as one would write it in YAML to have it taken as text."""
-    return json.dumps(word if len(word) <= WIDTH else word[: WIDTH - 1] + "…", ensure_ascii=False)
+    """The word in quotes, as one would write it in YAML to have it taken as text."""
+    plain = _cut(word).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{"".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)}"'
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= WIDTH else word[: WIDTH - 1] + "…"
 
 
 def nearest(word: str, names: Iterable[str]) -> str:

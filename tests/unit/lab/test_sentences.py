@@ -181,7 +181,7 @@ def test_a_problem_that_breaks_the_yaml_leaves_those_before_it() -> None:
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
-    assert said(changed('a-lab -> "\\e[31mred"')) == [f'3:18: metadata.name: "\\u001b[31mred" {LABEL}']
+    assert said(changed('a-lab -> "\\e[31mred"')) == [f'3:18: metadata.name: "\\x1b[31mred" {LABEL}']
 
 
 def test_files(tmp_path: Path) -> None:
