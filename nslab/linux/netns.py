@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nslab.net.names import netns
 from nslab.syscall import CLONE_NEWNET, MS_BIND, mount, setns, umount, unshare
 
 if TYPE_CHECKING:
@@ -60,7 +62,9 @@ class Namespaces:
     def create(self, ns: str) -> None:
         """Make a namespace and name it; this thread is in it afterwards. FileExistsError if the name is taken."""
         name, link = path(ns), IP_NETNS / ns
-        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_RDONLY))
+        if _is_namespace(name):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name))
+        os.close(os.open(name, os.O_CREAT | os.O_RDONLY))
         try:
             unshare(CLONE_NEWNET)
             self._here = ns
@@ -75,7 +79,7 @@ class Namespaces:
     def remove(self, ns: str) -> None:
         """Take the name away; the kernel ends the namespace with its last process."""
         self.forget(ns)
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # it is no mount any more
             umount(str(path(ns)))
         path(ns).unlink(missing_ok=True)
         (IP_NETNS / ns).unlink(missing_ok=True)
@@ -137,10 +141,20 @@ def _raise_limit() -> int:
 
 def named(lab: str) -> list[str]:
     """The lab's namespaces, by their names."""
+    here = folder(lab) / "ns"
     try:
-        return sorted(entry for entry in os.listdir(folder(lab) / "ns") if entry.startswith(f"nslab.{lab}."))
+        return sorted(
+            entry for entry in os.listdir(here) if entry.startswith(netns(lab, "")) and _is_namespace(here / entry)
+        )
     except FileNotFoundError:
         return []
+
+
+def _is_namespace(name: Path) -> bool:
+    """Whether a namespace is bound there. (`ip netns del` follows our link, unbinds it, and leaves the empty file.)"""
+    with contextlib.suppress(FileNotFoundError):
+        return name.stat().st_dev != name.parent.stat().st_dev
+    return False
 
 
 def labs() -> Iterator[str]:

@@ -78,7 +78,7 @@ class Observation:
 
 
 def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observation:
-    """Everything of the lab that the kernel has, but for processes. `known`: what could be there (wanted or once made)."""
+    """Everything of the lab that the kernel has, but for processes. `known`: what could be there, wanted or once made."""
     seen = Observation()
     there = named(lab)
     by_ns: dict[str, list[Object]] = {ns: [] for ns in there}
@@ -141,13 +141,15 @@ def _device(obj: Object, found: Mapping[str, Mapping[str, Found]]) -> Object | N
     if not isinstance(obj, Veth | Bridge | Vxlan | Ipip | Tun):
         return None
     near = found[obj.ns].get(obj.name)
-    if near is None or near.kind != _KINDS[type(obj)]:
+    if near is None:
         return None
+    if near.kind != _KINDS[type(obj)]:
+        return _unknown(obj, near)
     match obj:
         case Veth():
             far = found.get(obj.peer_ns, {}).get(obj.peer)
             if far is None or (near.peer, far.peer) != (far.index, near.index):
-                return None
+                return _unknown(obj, near)
             mtu = far.mtu if near.mtu == obj.mtu else near.mtu
             return replace(obj, mac=near.mac, peer_mac=far.mac, mtu=mtu)
         case Bridge():
@@ -156,6 +158,11 @@ def _device(obj: Object, found: Mapping[str, Mapping[str, Found]]) -> Object | N
             return _vxlan(obj, near, found[obj.ns])
         case Ipip() | Tun():
             return replace(obj, mtu=near.mtu)
+
+
+def _unknown(obj: Veth | Bridge | Vxlan | Ipip | Tun, near: Found) -> Veth:
+    """Something else that bears the name: a cable to nowhere will do, since all that can be done is to remove it."""
+    return Veth(obj.ns, obj.name, near.mac, obj.ns, "", "", near.mtu)
 
 
 def _vxlan(obj: Vxlan, near: Found, siblings: Mapping[str, Found]) -> Vxlan:

@@ -37,22 +37,34 @@ from nslab.net.steps import Add, Remove, Replace
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
+    from nslab.net.objects import Key
     from nslab.net.steps import Plan, Step
 
 
 def changes(lab: Lab, plan: Plan) -> list[str]:
     """A line for each step of a healing plan, without those that only follow from another line."""
-    missing = {step.obj.key for step in plan if isinstance(step, Add)}
-    told = [step for step in plan if not (isinstance(step, Add) and any(key in missing for key in step.obj.lies_on))]
+    made = {key for step in plan if isinstance(step, Add) for key in _keys(step.obj)}
+    unmade = {step.obj.key for step in plan if isinstance(step, Remove)}
+    told = [step for step in plan if not _follows(step, made)]
     owners = _Owners(lab)
-    return [f"{owners.host(step.obj.ns)}: {_sentence(step, owners)}" for step in told]
+    return [f"{owners.host(step.obj.ns)}: {_sentence(step, owners, unmade)}" for step in told]
 
 
-def _sentence(step: Step, owners: _Owners) -> str:
+def _keys(obj: Object) -> tuple[Key, ...]:
+    """What others can lie on: of a cable, both ends."""
+    return (obj.key, ("Device", obj.peer_ns, obj.peer)) if isinstance(obj, Veth) else (obj.key,)
+
+
+def _follows(step: Step, made: set[Key]) -> bool:
+    """Whether another line says it already: what it lies on is made, or it is only taken away to be made anew."""
+    return any(key in made for key in step.obj.lies_on) or (isinstance(step, Remove) and step.obj.key in made)
+
+
+def _sentence(step: Step, owners: _Owners, unmade: set[Key]) -> str:
     what = f"{owners.described(step.obj)}{f' ({step.obj.by})' if step.obj.by else ''}"
     match step:
-        case Add():
-            return f"{what} is missing"
+        case Add(obj):
+            return f"{what} is {'something else' if obj.key in unmade else 'missing'}"
         case Remove():
             return f"{what} is not of this lab"
         case Replace(old, new):
@@ -159,4 +171,3 @@ class _Owners:
             if f"/{cable}/" in path:
                 return f"{path.replace('/', '.')} (towards {pod})"
         return path.replace("/", ".")
-
