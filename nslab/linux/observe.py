@@ -78,7 +78,7 @@ class Observation:
 
 
 def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observation:
-    """Everything of the lab that the kernel has, but for processes. `known`: what could be there, wanted or once made."""
+    """What the kernel has of a lab, but for processes. `known`: what could be there, wanted or once made."""
     seen = Observation()
     there = named(lab)
     by_ns: dict[str, list[Object]] = {ns: [] for ns in there}
