@@ -75,6 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _status(arguments: Sequence[str] | None) -> int:
+    if "_NSLAB_COMPLETE" in os.environ:
+        # Typer's own answers to a shell; it registers them only where it also adds its two options to every command.
+        from typer._completion_classes import completion_init
+
+        completion_init()
     try:
         status = app(arguments, prog_name="nslab", standalone_mode=False)
     except click.exceptions.Exit as leave:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
@@ -9,11 +10,13 @@ import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource, RunningLab
-from nslab.cli.output import Format, Output, document, listing, need_root
+from nslab.cli.output import Format, Output, bullets, colour, document, listing, need_root
 from nslab.errors import Missing, UsageError
 
 if TYPE_CHECKING:
     from nslab.lab.types import Pod
+    from nslab.linux.lifecycle import Difference
+    from nslab.probes import Probe, Result, Survey
 
 SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)]
 
@@ -182,6 +185,76 @@ def _needed(source: str) -> set[str]:
         return needs(compile_lab(place(load(find(source))), read_host(spaces)))
 
 
-def probe(name: RunningLab, output: Output = Format.TABLE) -> None:
-    """Who reaches whom, against who should."""
-    raise NotImplementedError
+class Report(StrEnum):
+    """What the result of a probe is printed as."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    JUNIT = "junit"
+
+
+def probe(
+    name: RunningLab,
+    sources: Annotated[list[str] | None, typer.Option("--from", help="Only from this host; repeatable.")] = None,
+    targets: Annotated[list[str] | None, typer.Option("--to", help="Only to this host; repeatable.")] = None,
+    output: Annotated[Report, typer.Option("--output", "-o", help="table, json, yaml or junit.")] = Report.TABLE,
+) -> None:
+    """Prove who reaches whom: every pod, node and client by ICMP, TCP, UDP and with packets as large as fit.
+
+    What must fail is asked as well. A wrong answer is explained by the first hop that is not as it should be.
+    Exits with 1 if anything is wrong.
+
+    Example: nslab probe calico-two-node
+    """
+    need_root("probe")
+    from nslab import probes
+    from nslab.linux import lifecycle, netns
+    from nslab.linux.probe import ask
+    from nslab.views.junit import junit, to_json
+
+    found = lifecycle.difference(name)
+    survey = probes.survey(found.lab, found.host, sources or (), targets or ())
+    with netns.Namespaces() as spaces:
+        results = ask(spaces, name, survey.places, survey.probes)
+    wrong = [result for result in results if result.wrong]
+    explanations = _explained(found, wrong)
+    if output is Report.JUNIT:
+        click.echo(junit(name, results, explanations), nl=False)
+    elif output is not Report.TABLE:
+        document(to_json(results, explanations), Format(output.value))
+    else:
+        _printed(survey, results, explanations)
+    if wrong:
+        raise typer.Exit(1)
+
+
+def _explained(found: Difference, wrong: list[Result]) -> dict[Probe, str]:
+    if not wrong:
+        return {}
+    from nslab.path.explain import explain
+    from nslab.path.topology import topology
+    from nslab.path.walk import depends
+
+    world = topology(found.want)
+    return {
+        result.probe: explain(result, depends(found.lab, result.probe, world), found.plan, found.strangers)
+        for result in wrong
+    }
+
+
+def _printed(survey: Survey, results: list[Result], explanations: dict[Probe, str]) -> None:
+    from shutil import get_terminal_size
+
+    from nslab.views.matrix import matrix, seen
+
+    for line in matrix(survey, results, get_terminal_size((120, 24)).columns):
+        click.echo(colour(line, "red") if "FAIL" in line else line)
+    for line in seen(survey.places, results):
+        click.echo(line)
+    reasons: dict[str, list[str]] = {}
+    for probe, reason in explanations.items():
+        reasons.setdefault(reason, []).append(f"{probe.source} to {probe.target}")
+    for reason, pairs in reasons.items():
+        click.echo(f"\n{reason}")
+        bullets(dict.fromkeys(pairs), 6, "more")

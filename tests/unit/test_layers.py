@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 LINES = (
     ("cli",),
     ("views", "linux", "node", "exercise"),
-    ("compiler", "engine", "probes", "path"),
+    ("path",),
+    ("probes",),
+    ("compiler", "engine"),
     ("lab", "net"),
     ("syscall", "errors"),
 )
