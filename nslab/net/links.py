@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
-from nslab.net.objects import Bridge, Ipip, LinkUp, Port, Tun, Veth, Vxlan
+from nslab.net.objects import Bridge, Ipip, LinkUp, Port, Tun, Veth, Vxlan, mac_of, macs
 from nslab.net.steps import Add, Remove, Replace
 from nslab.net.wire import (
     CREATE,
@@ -23,8 +23,10 @@ from nslab.net.wire import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Protocol
 
+    from nslab.net.objects import Key
     from nslab.net.steps import Step
 
     class Indexes(Protocol):
@@ -54,15 +56,11 @@ def lines(step: Step, obj: Link | Tun) -> list[str]:
     match step, obj:
         case Remove(), Veth() | Bridge() | Vxlan() | Ipip():
             return [f"{ip} link del {obj.name}"]
-        case Replace(), Veth():
+        case Replace(), Veth() | Bridge() | Vxlan() | Ipip() | Tun():
             return [
-                f"{ip} link set {obj.name} address {obj.mac} mtu {obj.mtu}",
-                f"ip -n {obj.peer_ns} link set {obj.peer} address {obj.peer_mac} mtu {obj.mtu}",
+                f"ip -n {ns} link set {name}{f' address {mac}' if mac else ''} mtu {obj.mtu}"
+                for ns, name, mac in _ends(step, obj)
             ]
-        case Replace(), Bridge() | Vxlan():
-            return [f"{ip} link set {obj.name} address {obj.mac} mtu {obj.mtu}"]
-        case Replace(), Ipip() | Tun():
-            return [f"{ip} link set {obj.name} mtu {obj.mtu}"]
         case Add(), Veth():
             peer = f"peer name {obj.peer} netns {obj.peer_ns} address {obj.peer_mac} mtu {obj.mtu}"
             return [f"{ip} link add {obj.name} address {obj.mac} mtu {obj.mtu} type veth {peer}"]
@@ -91,11 +89,8 @@ def lines(step: Step, obj: Link | Tun) -> list[str]:
 
 def encode(step: Step, obj: Link, indexes: Indexes) -> list[tuple[str, bytes]]:
     """The messages for one step, each with the namespace in which it is said."""
-    if isinstance(step, Replace) and isinstance(obj, Veth):
-        # Each end is set from its own side.
-        near = _settings(indexes.index(obj.ns, obj.name), obj.mtu, obj.mac)
-        far = _settings(indexes.index(obj.peer_ns, obj.peer), obj.mtu, obj.peer_mac)
-        return [(obj.ns, near), (obj.peer_ns, far)]
+    if isinstance(step, Replace) and isinstance(obj, Veth | Bridge | Vxlan | Ipip):
+        return [(ns, _settings(indexes.index(ns, name), obj.mtu, mac)) for ns, name, mac in _ends(step, obj)]
     return [(obj.ns, raw) for raw in _encode(step, obj, indexes)]
 
 
@@ -103,10 +98,6 @@ def _encode(step: Step, obj: Link, indexes: Indexes) -> list[bytes]:
     match step, obj:
         case Remove(), Veth() | Bridge() | Vxlan() | Ipip():
             return [message(DELLINK, 0, link_header(indexes.index(obj.ns, obj.name)))]
-        case Replace(), Bridge() | Vxlan():
-            return [_settings(indexes.index(obj.ns, obj.name), obj.mtu, obj.mac)]
-        case Replace(), Ipip():
-            return [_settings(indexes.index(obj.ns, obj.name), obj.mtu)]
         case Add(), Veth() | Bridge() | Vxlan() | Ipip():
             return [_create(obj, indexes)]
         case Add() | Replace(), Port():
@@ -120,6 +111,21 @@ def _encode(step: Step, obj: Link, indexes: Indexes) -> list[bytes]:
             return [message(SETLINK, 0, link_header(indexes.index(obj.ns, obj.dev), flags, IFF_UP))]
         case _:
             raise AssertionError(step)
+
+
+def _ends(step: Replace, obj: Veth | Bridge | Vxlan | Ipip | Tun) -> Iterator[tuple[str, str, str]]:
+    """Namespace, name and new link-layer address of each interface that the object is, each set from its own side.
+
+    An address that stays is not said again: the kernel would forget all neighbours of the interface.
+    """
+    before, after = macs(step.old), macs(obj)
+    yield obj.ns, obj.name, _changed(before, after, mac_of(obj.ns, obj.name))
+    if isinstance(obj, Veth):
+        yield obj.peer_ns, obj.peer, _changed(before, after, mac_of(obj.peer_ns, obj.peer))
+
+
+def _changed(before: dict[Key, str], after: dict[Key, str], end: Key) -> str:
+    return "" if before.get(end) == after.get(end) else after[end]
 
 
 def _create(obj: Veth | Bridge | Vxlan | Ipip, indexes: Indexes) -> bytes:
