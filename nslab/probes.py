@@ -231,10 +231,9 @@ def _servers(pod: Pod) -> Iterator[tuple[int, bool]]:
 
 def _agnhost_port(container: Container) -> int:
     """Where `agnhost netexec` answers HTTP; 0 for anything else."""
-    words = (*container.command, *container.args)
-    if words[:2] != ("agnhost", "netexec"):
+    if not container.builtin or (container.args and container.args[0] != "netexec"):
         return 0
-    text = " ".join(words).replace("--http-port=", "--http-port ").partition("--http-port ")[2]
+    text = " ".join(container.args).replace("--http-port=", "--http-port ").partition("--http-port ")[2]
     port = text.split()[0] if text else "8080"
     return int(port) if port.isdigit() else 0
 

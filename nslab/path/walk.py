@@ -96,8 +96,7 @@ def _way(world: Topology, ns: str, to: IPv4Address, came_in: str = "", leaves_as
             yield from _met(world, ("LinkUp", ns, own.dev), own.key)
             return ns
         if came_in:
-            forwards = ("net/ipv4/ip_forward", f"net/ipv4/conf/{came_in}/forwarding")
-            yield from _met(world, *(("Sysctl", ns, path) for path in forwards))
+            yield from _forwards(world, ns, came_in)
         hop = world.lookup(ns, to)
         if hop is None or isinstance(hop, Blackhole):
             return ""
@@ -111,6 +110,11 @@ def _way(world: Topology, ns: str, to: IPv4Address, came_in: str = "", leaves_as
             return ""
         ns, came_in = crossed
     return ""
+
+
+def _forwards(world: Topology, ns: str, came_in: str) -> Iterator[Need]:
+    """A machine is a router only if told so; ip_forward sets each interface's own switch, too."""
+    yield from _met(world, ("Sysctl", ns, "net/ipv4/ip_forward"), ("Sysctl", ns, f"net/ipv4/conf/{came_in}/forwarding"))
 
 
 def _leaves(world: Topology, ns: str, hop: Route | Address, to: IPv4Address, via: IPv4Address) -> Iterator[Need]:
@@ -163,7 +167,8 @@ def _over_cable(world: Topology, ns: str, dev: str, via: IPv4Address) -> Iterato
         yield from _met(world, entry.key)
     if world.owner(other, via):
         return
-    # Nobody has that address: the node answers for it (proxy ARP), and only for what it could route itself.
+    # Nobody has that address: the node answers for it (proxy ARP), if it forwards, and for what it could route itself.
+    yield from _forwards(world, other, end)
     yield from _met(world, ("Sysctl", other, f"net/ipv4/conf/{end}/proxy_arp"))
     hop = world.lookup(other, via)
     if isinstance(hop, Route | Address):

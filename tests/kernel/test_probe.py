@@ -1,0 +1,310 @@
+"""The prober on the real kernel: whole labs are right, and of a broken one exactly the broken cells are wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nslab.lab.load import load
+from nslab.lab.types import Encapsulation
+from nslab.linux import lifecycle
+from nslab.linux.netns import Namespaces
+from nslab.linux.probe import ask
+from nslab.net.names import cali
+from nslab.path.explain import explain
+from nslab.path.topology import topology
+from nslab.path.walk import depends
+from nslab.probes import Expected, Kind, Outcome, Survey, survey
+from nslab.views.matrix import cells, seen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.lab.types import Lab
+    from nslab.probes import Result
+
+pytestmark = pytest.mark.root
+
+LABS = Path(__file__).parents[2] / "labs"
+POD_A, POD_C = cali("default", "pod-a"), cali("default", "pod-c")
+
+
+class Running:
+    """A lab that is up."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.name = lab.name
+        lifecycle.up(lab, lambda _: None, lambda *_: None)
+
+    def ask(self, sources: tuple[str, ...] = (), targets: tuple[str, ...] = ()) -> tuple[Survey, list[Result]]:
+        with Namespaces() as spaces:
+            now = lifecycle.difference(self.name)
+            asked = survey(now.lab, now.host, sources, targets)
+            return asked, ask(spaces, self.name, asked.places, asked.probes)
+
+    def wrong(self) -> dict[tuple[str, str], str]:
+        """Every cell that is not as it should be, each with the explanation of its first wrong answer."""
+        _, results = self.ask()
+        now = lifecycle.difference(self.name)
+        world = topology(now.want)
+        told: dict[tuple[str, str], str] = {}
+        for result in results:
+            if result.wrong:
+                needs = depends(now.lab, result.probe, world)
+                told.setdefault(result.probe.pair, explain(result, needs, now.plan, now.strangers))
+        words = cells(results)
+        return {pair: f"{words[pair].removeprefix('FAIL ')} | {why}" for pair, why in told.items()}
+
+    def run(self, host: str, command: str) -> None:
+        """A command in the namespace of a host; `@` in it stands for the namespace's name."""
+        ns = f"nslab.{self.name}.{host}"
+        words = [word.replace("@", ns) for word in command.split()]
+        words = words if "@" in command else ["ip", "netns", "exec", ns, *words]
+        subprocess.run(words, check=True, capture_output=True)
+
+
+def lab_of(file: str, encapsulation: Encapsulation | None = None) -> Lab:
+    lab = load(LABS / file / "lab.yaml")
+    name = f"probe{os.getpid()}"
+    return replace(lab, name=name, encapsulation=encapsulation or lab.encapsulation)
+
+
+@pytest.fixture
+def started() -> Iterator[list[Lab]]:
+    """Takes away what a test brings up."""
+    labs: list[Lab] = []
+    yield labs
+    for lab in labs:
+        lifecycle.down(lab.name, lambda _: None)
+
+
+def bring_up(started: list[Lab], lab: Lab) -> Running:
+    started.append(lab)
+    return Running(lab)
+
+
+@pytest.mark.parametrize("encapsulation", list(Encapsulation), ids=str)
+def test_calico_is_right_in_every_encapsulation(started: list[Lab], encapsulation: Encapsulation) -> None:
+    running = bring_up(started, lab_of("calico-two-node", encapsulation))
+    assert running.wrong() == {}
+
+
+def test_kubenet_is_right_and_bridges_speak_as_their_gateway(started: list[Lab]) -> None:
+    running = bring_up(started, lab_of("kubenet-two-node"))
+    asked, results = running.ask()
+    assert [result for result in results if result.wrong] == []
+    assert seen(asked.places, results) == [
+        "pods are seen as themselves by all pods and their own node; as their node by other nodes and clients",
+        "nodes are seen as 20.96.1.1 or 20.96.2.1 by their own pods; as themselves by pods of other nodes, other nodes and "
+        "clients",
+    ]
+
+
+def test_containers_of_one_pod_are_told_apart_by_their_ports(started: list[Lab]) -> None:
+    running = bring_up(started, lab_of("pause-pod"))
+    _, results = running.ask(("pod-1",), ("pod-1",))
+    assert [(str(r.probe), r.outcome, str(r.seen_from)) for r in results] == [
+        ("pod-1 -> pod-1 tcp 127.0.0.1:8000", Outcome.REACHED, "127.0.0.1"),
+        ("pod-1 -> pod-1 tcp 127.0.0.1:8080", Outcome.REACHED, "127.0.0.1"),
+    ]
+
+
+def test_whole_packets_pass_and_one_byte_more_does_not(started: list[Lab]) -> None:
+    running = bring_up(started, lab_of("calico-two-node", Encapsulation.VXLAN))
+    _, results = running.ask(("pod-a",), ("pod-c",))
+    assert [(r.probe.size, r.outcome) for r in results if r.probe.kind is Kind.MTU] == [
+        (1450, Outcome.REACHED),
+        (1451, Outcome.TOO_BIG),
+    ]
+
+
+def test_nothing_is_left_in_the_namespaces(started: list[Lab]) -> None:
+    running = bring_up(started, lab_of("calico-two-node", Encapsulation.VXLAN))
+    running.ask()
+    listed = subprocess.run(
+        ["ip", "netns", "exec", f"nslab.{running.name}.client", "ss", "-Htuwan"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert listed.stdout == ""
+
+
+NODE_1 = {"pod-a", "pod-b", "node1"}
+NODE_2 = {"pod-c", "pod-d", "node2"}
+PODS = {"pod-a", "pod-b", "pod-c", "pod-d"}
+
+
+def between(one: set[str], two: set[str]) -> set[tuple[str, str]]:
+    return {pair for a in one for b in two for pair in ((a, b), (b, a))}
+
+
+@pytest.mark.parametrize(
+    ("encapsulation", "host", "breaks", "cells", "says"),
+    [
+        pytest.param(
+            Encapsulation.VXLAN, "node2", ["ip -n @ route del 20.111.156.0/26"],
+            # Pods of node1 come to node2 itself as node1; node1 comes to node2's pods as its tunnel's address.
+            between(PODS & NODE_1, PODS & NODE_2) | {("node2", "pod-a"), ("node2", "pod-b")}
+            | {("node1", "pod-c"), ("node1", "pod-d")},
+            "node2 has no route to 20.111.156.0/26 (Felix's): ip -n @ route add 20.111.156.0/26 via 20.111.156.0 "
+            "dev vxlan.calico onlink",
+            id="block route missing",
+        ),
+        pytest.param(
+            Encapsulation.NONE, "node2", ["ip -n @ route replace 20.111.156.0/26 via 192.168.59.99 proto bird"],
+            between(PODS & NODE_1, PODS & NODE_2) | {("node2", "pod-a"), ("node2", "pod-b")},
+            "node2's route to 20.111.156.0/26 leads via 192.168.59.99 through eth0 instead of via 192.168.59.22 through "
+            "eth0 (BIRD's): ip -n @ route replace 20.111.156.0/26 via 192.168.59.22 dev eth0 proto bird",
+            id="wrong next hop",
+        ),
+        pytest.param(
+            Encapsulation.VXLAN, "pod-a", ["ip -n @ route del default"],
+            between({"pod-a"}, PODS - {"pod-a"} | {"node1", "node2"}) | {("pod-a", "client")},
+            "pod-a has no default route (the Calico CNI plugin's): ip -n @ route add default via 169.254.1.1 dev eth0",
+            id="pod without default route",
+        ),
+        pytest.param(
+            Encapsulation.VXLAN, "node1", [f"sysctl -w net.ipv4.conf.{POD_A}.proxy_arp=0"],
+            between({"pod-a"}, PODS - {"pod-a"} | {"node1", "node2"}) | {("pod-a", "client")},
+            f"node1 has net.ipv4.conf.{POD_A}.proxy_arp = 0 instead of 1 (the Calico CNI plugin's): ip netns exec @ "
+            f"sysctl -qw net.ipv4.conf.{POD_A}.proxy_arp=1",
+            id="no proxy ARP",
+        ),
+        pytest.param(
+            Encapsulation.VXLAN, "node2", [f"ip -n @ link set {POD_C} down"],
+            between({"pod-c"}, PODS - {"pod-c"} | {"node1", "node2"}) | {("pod-c", "client")},
+            f"node2's {POD_C} is down: ip -n @ link set {POD_C} up",
+            id="cali link down",
+        ),
+        pytest.param(
+            Encapsulation.VXLAN, "node2", ["bridge -n @ fdb del 66:f9:37:c3:7e:94 dev vxlan.calico dst 192.168.59.22"],
+            between(PODS & NODE_1, PODS & NODE_2) | {("node2", "pod-a"), ("node2", "pod-b")}
+            | {("node1", "pod-c"), ("node1", "pod-d")},
+            "node2 has no FDB entry of vxlan.calico for 66:f9:37:c3:7e:94 (behind 192.168.59.22) (Felix's): bridge -n @ fdb "
+            "add 66:f9:37:c3:7e:94 dev vxlan.calico dst 192.168.59.22 self permanent",
+            id="FDB entry missing",
+        ),
+        pytest.param(
+            Encapsulation.VXLAN, "node1", ["sysctl -w net.ipv4.ip_forward=0"],
+            # Proxy ARP is a router's: the node does not even answer its own pods.
+            between({"pod-a"}, {"pod-b"}) | between({"pod-a", "pod-b"}, NODE_2 | {"node1"})
+            | {("pod-a", "client"), ("pod-b", "client")},
+            "node1 has net.ipv4.ip_forward = 0 instead of 1 (Felix's): ip netns exec @ sysctl -qw net.ipv4.ip_forward=1",
+            id="node does not forward",
+        ),
+    ],
+)  # fmt: skip
+def test_one_broken_thing_is_found(
+    started: list[Lab],
+    encapsulation: Encapsulation,
+    host: str,
+    breaks: list[str],
+    cells: set[tuple[str, str]],
+    says: str,
+) -> None:
+    running = bring_up(started, lab_of("calico-two-node", encapsulation))
+    for command in breaks:
+        running.run(host, command)
+    if host == "node1" and "proxy_arp" in breaks[0]:
+        running.run("pod-a", "ip -n @ neigh flush all")
+    found = running.wrong()
+    assert set(found) == cells
+    expected = says.replace("@", f"nslab.{running.name}.{host}")
+    assert {why.partition(" | ")[2].partition(" (")[0] for why in found.values()} == {expected.partition(" (")[0]}
+    assert all(expected in why for why in found.values())
+
+
+@pytest.mark.parametrize(
+    ("encapsulation", "host", "command", "pair", "says"),
+    [
+        pytest.param(
+            Encapsulation.NONE, "node1", "ip -n @ link set eth0 mtu 1400", ("pod-a", "pod-c"),
+            "mtu too big | node1's cable eth0 to switch's node1 has MTU 1400 instead of 1500", id="MTU",
+        ),
+        pytest.param(
+            Encapsulation.IPIP, "node1", "ip -n @ link set tunl0 down", ("pod-c", "pod-a"),
+            "timeout | node1's tunl0 is down: ip -n @ link set tunl0 up", id="tunnel down",
+        ),
+        pytest.param(
+            Encapsulation.IPIP, "node2", "ip -n @ addr add 20.111.156.7/32 dev tunl0", ("pod-c", "pod-b"),
+            "answered by node2 | node2 has a address 20.111.156.7/32 on tunl0 that is not the lab's", id="address used twice",
+        ),
+        pytest.param(
+            Encapsulation.VXLAN, "node2", "ip -n @ route add 20.111.156.7 via 192.168.59.99 dev eth0", ("pod-c", "pod-b"),
+            "node2 has a route to 20.111.156.7/32 via 192.168.59.99 through eth0 that is not the lab's: ip -n @ route del",
+            id="route too many",
+        ),
+        pytest.param(
+            Encapsulation.VXLAN, "pod-a", "ip -n @ link set eth0 down", ("pod-b", "pod-a"),
+            "pod-a's eth0 is down: ip -n @ link set eth0 up", id="pod's link down",
+        ),
+        pytest.param(
+            Encapsulation.VXLAN, "node1", "ip -n @ route del 20.111.156.6", ("node1", "pod-a"),
+            "node1 has no route to 20.111.156.6/32 (Felix's): ip -n @ route add 20.111.156.6 dev", id="only the blackhole",
+        ),
+        pytest.param(
+            Encapsulation.VXLAN, "node2", "ip -n @ link del vxlan.calico", ("pod-a", "pod-c"),
+            "node2 has no tunnel vxlan.calico (Felix's): ip -n @ link add vxlan.calico", id="no tunnel",
+        ),
+        pytest.param(
+            Encapsulation.VXLAN, "node2", "ip netns del @", ("pod-a", "node2"),
+            "not there | there is no node2: ip netns add @", id="node gone",
+        ),
+    ],
+)  # fmt: skip
+def test_a_cell_is_explained(
+    started: list[Lab], encapsulation: Encapsulation, host: str, command: str, pair: tuple[str, str], says: str
+) -> None:
+    running = bring_up(started, lab_of("calico-two-node", encapsulation))
+    running.run(host, command)
+    assert says.replace("@", f"nslab.{running.name}.{host}") in running.wrong()[pair]
+
+
+def test_without_masquerading_pods_have_no_way_back_from_outside(started: list[Lab]) -> None:
+    running = bring_up(started, lab_of("calico-two-node", Encapsulation.NONE))
+    running.run("node1", "iptables -t nat -D POSTROUTING 1")
+    found = running.wrong()
+    assert set(found) == {(pod, other) for pod in ("pod-a", "pod-b") for other in ("client", "node2")}
+    # The other node knows the way to pods, and answers; it is only that it should not see their addresses.
+    assert found["pod-a", "node2"].startswith("seen as 20.111.156.6 | node1 has no rule in POSTROUTING (table nat)")
+    assert all("-j cali-POSTROUTING" in why and "iptables -t nat -I POSTROUTING 1" in why for why in found.values())
+
+
+def test_a_strangers_rule_is_named_when_nothing_of_ours_differs(started: list[Lab]) -> None:
+    running = bring_up(started, lab_of("calico-two-node", Encapsulation.NONE))
+    running.run("node2", "iptables -I FORWARD -p udp -j DROP")
+    found = running.wrong()
+    assert set(found) == between({"pod-c", "pod-d"}, PODS & NODE_1 | {"node1"}) | between({"pod-c"}, {"pod-d"}) | {
+        ("pod-c", "node1"), ("pod-d", "node1"), ("pod-c", "client"), ("pod-d", "client"),
+    }  # fmt: skip
+    assert all(
+        "udp timeout | nothing of the lab differs on the way, but node2 has a rule" in why for why in found.values()
+    )
+
+
+def test_a_client_that_gets_through_is_wrong(started: list[Lab]) -> None:
+    running = bring_up(started, lab_of("calico-two-node", Encapsulation.NONE))
+    running.run("client", "ip -n @ route add 20.111.156.0/26 via 192.168.59.22")
+    found = running.wrong()
+    assert set(found) == {("client", "pod-a"), ("client", "pod-b")}
+    assert all("reached | client has a route to 20.111.156.0/26" in why for why in found.values())
+
+
+def test_a_dead_server_is_refused(started: list[Lab]) -> None:
+    running = bring_up(started, lab_of("calico-two-node", Encapsulation.NONE))
+    # What listens in the pod's namespace, and is not its pause process.
+    pids = subprocess.run(
+        ["ip", "netns", "pids", f"nslab.{running.name}.pod-b"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    for pid in pids:
+        if b"container/app" in Path(f"/proc/{pid}/environ").read_bytes():
+            os.kill(int(pid), 9)
+    _, results = running.ask(("pod-a",), ("pod-b",))
+    (wrong,) = [result for result in results if result.wrong]
+    assert (wrong.probe.kind, wrong.outcome, wrong.probe.expected) == (Kind.TCP, Outcome.REFUSED, Expected.REACH)
