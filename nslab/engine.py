@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from nslab.errors import Refused
+from nslab.errors import NslabError, Refused
 from nslab.net.steps import invert, transactions
 
 if TYPE_CHECKING:
@@ -35,12 +35,12 @@ def apply(kernel: Kernel, plan: Plan, before: Callable[[Transaction], None] = la
         raise
 
 
-def take_back(kernel: Kernel, done: Plan) -> list[Refused]:
+def take_back(kernel: Kernel, done: Plan) -> list[NslabError]:
     """Undo steps, last first. A refusal stops nothing: what is already gone need not be removed."""
-    refusals = []
+    refusals: list[NslabError] = []
     for transaction in transactions(invert(done)):
         try:
             kernel.run(transaction)
-        except Refused as refused:
-            refusals.append(refused)
+        except NslabError as refusal:
+            refusals.append(refusal)
     return refusals

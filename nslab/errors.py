@@ -4,7 +4,8 @@ NslabError             1  a probe or check failed
 ├── UsageError         2  wrong usage, or a lab that is not there
 │   └── LabFileError   2  everything that is wrong with a lab file
 ├── Refused            3  the kernel said no to a step
-└── Missing            4  this machine lacks something
+├── Missing            4  this machine lacks something
+└── Stopped      128 + N  signal N came
 """
 
 from __future__ import annotations
@@ -65,6 +66,14 @@ class Missing(NslabError):
     """This machine lacks something that the lab needs; the text says what and names the ways on."""
 
     code = 4
+
+
+class Stopped(NslabError):
+    """A signal asked for the end; what was done is taken back."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__("interrupted" if number == 2 else "terminated")
+        self.code = 128 + number
 
 
 def words(error: OSError) -> str:

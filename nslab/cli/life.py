@@ -77,11 +77,12 @@ def up(
     Example: nslab up calico-two-node
     """
     need_root("up")
-    from nslab.linux import lifecycle
+    from nslab.linux import lifecycle, stop
 
-    lab = _load(source, encapsulation, proxy_mode)
-    done = lifecycle.up(lab, _busy, Progress())
-    _told(done)
+    with stop.deferred():
+        lab = _load(source, encapsulation, proxy_mode)
+        done = lifecycle.up(lab, _busy, Progress())
+        _told(done)
     if done.not_ready:
         for container in done.not_ready:
             note(f"nslab: {container}")
@@ -123,11 +124,11 @@ def down(
     Example: nslab down calico-two-node
     """
     need_root("down")
-    from nslab.linux import lifecycle, netns
+    from nslab.linux import lifecycle, owned
 
     if (name is None) == (not every):
         raise UsageError("say which lab to take down, or --all")
-    for lab in [*netns.labs()] if name is None else [_lab_name(name)]:
+    for lab in owned.everywhere() if name is None else [_lab_name(name)]:
         gone = lifecycle.down(lab, _busy)
         if gone.namespaces or gone.processes:
             click.echo(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from nslab.errors import UsageError
 from nslab.lab.dump import dump
 from nslab.lab.load import load
 from nslab.lab.status import merge_status
-from nslab.linux import owned
+from nslab.linux import owned, stop
 from nslab.linux.agents import Agents
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
     from nslab.net.steps import Plan, Transaction
 
 READY_SECONDS = 10.0
-_STOP = {signal.SIGINT, signal.SIGTERM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,80 +69,78 @@ def difference(name: str) -> Difference:
     """What there is of a running lab against what was wished."""
     lab = wished(name)
     with Namespaces() as spaces:
-        return _difference(spaces, lab, ())
+        return _difference(spaces, lab, _Files(folder(name)).wishes())
 
 
 def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], None]) -> Up:
     """Bring a lab up, or heal it, or change it to what the file now says. Told `progress`: steps done, steps in all."""
     started = time.monotonic()
-    with owned.locked(lab.name, "up", busy), Namespaces() as spaces, Agents(lab.name, folder(lab.name)) as agents:
-        agents.warm()  # a process starts while we think
+    with (
+        stop.deferred(),
+        owned.locked(lab.name, "up", busy),
+        Namespaces() as spaces,
+        Agents(lab.name, folder(lab.name)) as agents,
+    ):
         fresh = not owned.exists(lab.name)
         files = _Files(folder(lab.name))
-        kept = files.wishes()
-        lab = place(merge_status(lab, kept[0]) if kept else lab)
-        owned.claim(lab.name)
         try:
+            agents.warm()  # a process starts while we think
+            kept = files.wishes()
+            lab = place(merge_status(lab, kept[0]) if kept else lab)
+            owned.claim(lab.name)
             todo = _difference(spaces, lab, kept)
             files.begin(lab)
-            kernel = LinuxKernel(spaces, agents, todo.host.iptables)
-            _do(kernel, todo.plan, progress)
-            not_ready = agents.wait_ready(READY_SECONDS)
+            not_ready = _do(LinuxKernel(spaces, agents, todo.host.iptables), agents, todo.plan, progress)
             files.done()
         except BaseException:
-            with _undisturbed():
-                if fresh:
-                    owned.release(lab.name)
-                else:
-                    files.back()
+            if fresh:
+                owned.release(lab.name)
+            else:
+                files.back()
             raise
         return Up(todo, fresh, time.monotonic() - started, not_ready)
 
 
 def down(name: str, busy: Callable[[str], None]) -> owned.Gone:
     """Take a lab away, whatever there is of it."""
-    with owned.locked(name, "down", busy), _undisturbed():
+    with stop.deferred(), owned.locked(name, "down", busy):
         return owned.release(name)
 
 
-def _do(kernel: LinuxKernel, plan: Plan, progress: Callable[[int, int], None]) -> None:
-    """A signal ends the work between two transactions, never inside one; what was done is then taken back."""
+def _do(kernel: LinuxKernel, agents: Agents, plan: Plan, progress: Callable[[int, int], None]) -> list[NotReady]:
+    """Do a plan and see the containers answer; those that do not. On a refusal or a signal, what was done is undone."""
     total, done = len(plan), 0
 
     def before(transaction: Transaction) -> None:
         nonlocal done
         progress(done, total)
         done += len(transaction.steps)
-        if signal.sigpending() & _STOP:
-            raise KeyboardInterrupt
+        stop.check()
 
-    with _undisturbed():
-        engine.apply(kernel, plan, before)
-        kernel.settle()
-    progress(total, total)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+    engine.apply(kernel, plan, before)
     try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        kernel.settle()
+        progress(total, total)
+        with stop.heeded():
+            return agents.wait_ready(READY_SECONDS)
+    except BaseException:
+        engine.take_back(kernel, plan)
+        raise
 
 
 def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...]) -> Difference:
     host = read_host(spaces)
     want = compile_lab(lab, host)
-    known = (*want, *(obj for old in kept for obj in compile_lab(old, host)))
+    # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
+    known = tuple({obj.key: obj for old in (lab, *kept) for obj in compile_lab(old, host)}.values())
     seen = observe(spaces, lab.name, known, host.iptables) if owned.exists(lab.name) else Observation()
-    have = (*seen.have, *_running(lab.name, known if not kept else compile_lab(kept[0], host)))
+    have = (*seen.have, *_running(lab.name, known))
     return Difference(lab, host, want, diff(have, want), seen.strangers)
 
 
 def _running(name: str, known: State) -> Iterator[NodeAgent | TunnelAgent | Sandbox | Workload]:
     """The processes of a state that run: found by the marks that they bear."""
-    marks = {(record.ns, record.role) for record in owned.processes(name)}
+    marks = {(record.ns, record.role) for record in owned.processes(name) if record.state not in "ZX"}
     for obj in known:
         if isinstance(obj, NodeAgent | TunnelAgent | Sandbox | Workload) and (obj.ns, obj.key[2]) in marks:
             yield obj

@@ -61,7 +61,7 @@ class Namespaces:
 
     def create(self, ns: str) -> None:
         """Make a namespace and name it; this thread is in it afterwards. FileExistsError if the name is taken."""
-        name, link = path(ns), IP_NETNS / ns
+        name = path(ns)
         if _is_namespace(name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name))
         os.close(os.open(name, os.O_CREAT | os.O_RDONLY))
@@ -69,12 +69,11 @@ class Namespaces:
             unshare(CLONE_NEWNET)
             self._here = ns
             mount(_SELF, str(name), flags=MS_BIND)
+            unlink_name(ns)
+            os.symlink(name, IP_NETNS / ns)
         except OSError:
-            name.unlink()
+            self.remove(ns)
             raise
-        if link.is_symlink():  # left by a lab whose folder is gone
-            link.unlink()
-        os.symlink(name, link)
 
     def remove(self, ns: str) -> None:
         """Take the name away; the kernel ends the namespace with its last process."""
@@ -139,15 +138,19 @@ def _raise_limit() -> int:
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
+def unlink_name(ns: str) -> None:
+    """Take a name away from `ip netns`: our link, or what somebody bound there by hand."""
+    link = IP_NETNS / ns
+    if not link.is_symlink():
+        with contextlib.suppress(OSError):
+            umount(str(link))
+    link.unlink(missing_ok=True)
+
+
 def named(lab: str) -> list[str]:
     """The lab's namespaces, by their names."""
     here = folder(lab) / "ns"
-    try:
-        return sorted(
-            entry for entry in os.listdir(here) if entry.startswith(netns(lab, "")) and _is_namespace(here / entry)
-        )
-    except FileNotFoundError:
-        return []
+    return [entry for entry in entries(here) if entry.startswith(netns(lab, "")) and _is_namespace(here / entry)]
 
 
 def _is_namespace(name: Path) -> bool:
@@ -155,6 +158,14 @@ def _is_namespace(name: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
         return name.stat().st_dev != name.parent.stat().st_dev
     return False
+
+
+def entries(place: Path) -> list[str]:
+    """The names in a folder; none if it is not there."""
+    try:
+        return sorted(os.listdir(place))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def labs() -> Iterator[str]:

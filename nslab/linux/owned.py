@@ -9,9 +9,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nslab.errors import NslabError, Refused, words
-from nslab.linux import procs
-from nslab.linux.netns import IP_NETNS, RUN, folder, named, path
+from nslab.errors import NslabError, Refused, UsageError, words
+from nslab.linux import procs, stop
+from nslab.linux.netns import IP_NETNS, RUN, entries, folder, labs, named, path, unlink_name
 from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount, umount
 
 if TYPE_CHECKING:
@@ -32,8 +32,9 @@ def locked(lab: str, verb: str, busy: Callable[[str], None]) -> Iterator[None]:
     """One call at a time changes a lab. `busy` is told who is at it before this one waits."""
     descriptor = _lock(lab, busy)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"nslab {verb} {lab} (process {os.getpid()})".encode(), 0)
+        with contextlib.suppress(OSError):  # no space left: then nobody learns who it is
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"nslab {verb} {lab} (process {os.getpid()})".encode(), 0)
         yield
     finally:
         # Unlinked under the lock: whoever waits for this file finds that it is no longer the one by that name.
@@ -52,12 +53,15 @@ def _lock(lab: str, busy: Callable[[str], None]) -> int:
         except FileNotFoundError:
             continue  # somebody's last act was to remove the empty folder
         except OSError as error:
+            with contextlib.suppress(OSError):
+                os.rmdir(RUN)
             raise Refused(f"touch {_lock_path(lab)}", words(error)) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             busy(os.pread(descriptor, 200, 0).decode() or "another nslab")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with stop.heeded():
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(_lock_path(lab))):
                 return descriptor
@@ -91,24 +95,43 @@ def claim(lab: str) -> None:
 
 def processes(lab: str) -> list[procs.Record]:
     """Everything that runs in the lab's namespaces, or bears its mark."""
-    inodes = {}
-    for ns in named(lab):
+    home = os.stat("/proc/self/ns/net").st_ino
+    found = {}
+    for place in (*map(path, named(lab)), *(IP_NETNS / ns for ns in _listed(lab))):
         with contextlib.suppress(FileNotFoundError):
-            inodes[os.stat(path(ns)).st_ino] = ns
-    return procs.processes(inodes, [lab])
+            found[os.stat(place).st_ino] = place.name
+    # Whatever bears the name: our own namespace is never the lab's.
+    return procs.processes({inode: ns for inode, ns in found.items() if inode != home}, [lab])
+
+
+def everywhere() -> list[str]:
+    """All labs that anything is left of: a folder, a lock, a name, a process."""
+    names = {ns.split(".")[1] for ns in entries(IP_NETNS) if ns.startswith("nslab.") and ns.count(".") == 2}
+    locks = {name.removesuffix(".lock") for name in entries(RUN) if name.endswith(".lock")}
+    return sorted({*labs(), *names, *locks, *procs.marked_labs()})
 
 
 def release(lab: str) -> Gone:
     """End what runs in the lab, then take its names and its folder away. Finding nothing is no error."""
     names, running = named(lab), processes(lab)
+    if any(record.pid == os.getpid() for record in running):
+        raise UsageError(f"this runs inside lab {lab}; leave it first")
     left = procs.end(running, again=lambda: processes(lab))
     if left:
         raise NslabError(f"process {left[0].pid} ({left[0].name}) of lab {lab} does not end")
     here = folder(lab)
     for place in (here / "ns", here):
         _unmounted(place)
-    _unlink_names(lab)
+    for ns in _listed(lab):
+        unlink_name(ns)
+    with contextlib.suppress(OSError):  # it is not empty, or a mount of `ip netns`
+        os.rmdir(IP_NETNS)
     return Gone(len(names), len(running))
+
+
+def _listed(lab: str) -> list[str]:
+    """What `ip netns` lists of a lab."""
+    return [entry for entry in entries(IP_NETNS) if entry.startswith(f"nslab.{lab}.")]
 
 
 def _unmounted(place: Path) -> None:
@@ -131,12 +154,3 @@ def _empty(place: Path) -> None:
         if (place / entry).is_file():
             (place / entry).unlink()
     os.rmdir(place)
-
-
-def _unlink_names(lab: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        for entry in os.listdir(IP_NETNS):
-            if entry.startswith(f"nslab.{lab}.") and (IP_NETNS / entry).is_symlink():
-                (IP_NETNS / entry).unlink()
-    with contextlib.suppress(OSError):  # it is not empty, or a mount of `ip netns`
-        os.rmdir(IP_NETNS)

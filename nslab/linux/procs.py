@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
@@ -63,6 +64,16 @@ def processes(inodes: Mapping[int, str], labs: Collection[str] = ()) -> list[Rec
         for pid, (ns, role) in sorted(places.items())
         for name, state, parent, start in [stats[pid]]
     ]
+
+
+def marked_labs() -> set[str]:
+    """The labs that processes bear the marks of."""
+    found = set()
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                found.add(_mark(entry)[0])
+    return {ns.split(".")[1] for ns in found if ns.count(".") == 2}
 
 
 def _read(path: str) -> bytes:

@@ -1,0 +1,59 @@
+"""Signals that ask `up` to end: they wait until it is where it can take back what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from typing import TYPE_CHECKING, Never
+
+from nslab.errors import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SIGNALS = {signal.SIGINT, signal.SIGTERM}
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[None]:
+    """In here a signal has no effect, but where `check` is called or in `heeded`: there it raises Stopped.
+
+    One that comes after the last of these places came too late, and one on the heels of the first changes nothing.
+    """
+    heard = {number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    before = {number: signal.signal(number, _raise) for number in heard}
+    try:
+        yield
+    finally:
+        _pending()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def check() -> None:
+    """Raise Stopped if a signal came meanwhile."""
+    if number := _pending():
+        raise Stopped(number)
+
+
+@contextlib.contextmanager
+def heeded() -> Iterator[None]:
+    """For a wait within `deferred`: in here a signal raises Stopped at once."""
+    heard = {number for number in _SIGNALS if signal.getsignal(number) is _raise}
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+
+
+def _raise(number: int, _: object) -> Never:
+    raise Stopped(number)
+
+
+def _pending() -> int:
+    """The first signal that waits, 0 if there is none; after this none does."""
+    numbers = [signal.sigwait({number}) for number in signal.sigpending() & _SIGNALS]
+    return numbers[0] if numbers else 0
