@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import click
 import typer
+import typer.core
 
 from nslab import __version__
 from nslab.cli import inside, life, look
@@ -20,6 +21,9 @@ _EPILOG = """\
 Exit codes: 0 right; 1 a probe or check failed; 2 wrong usage or lab file; 3 the kernel refused; 4 something is
 missing on this machine. exec's is the command's own.
 """
+
+# Help is plain text (`rich_markup_mode`), but typer would still load rich, and escape its brackets.
+typer.core.HAS_RICH = False
 
 app = typer.Typer(
     name="nslab",
