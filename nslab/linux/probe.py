@@ -146,8 +146,12 @@ class _Asking:
         wanted = {name for talk in self._talks for name in talk.probe.pair}
         for place in places:
             if place.name in wanted:
-                with suppress(FileNotFoundError):
+                try:
                     self._spaces.enter(netns(self._lab, place.name))
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.EINVAL):  # no such name; a name that nothing is bound to
+                        raise
+                else:
                     self._listen(place.name, _Host(place.address))
 
     def close(self) -> None:

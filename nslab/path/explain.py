@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.net.objects import Address, Blackhole, Route
+from nslab.net.objects import Address, Blackhole, Netns, Route
 from nslab.net.shell import command
 from nslab.net.steps import Remove
 from nslab.path.words import host, trouble
@@ -13,7 +13,6 @@ from nslab.probes import Expected, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from nslab.net.objects import Key
     from nslab.net.steps import Plan, Step
     from nslab.path.walk import Need
     from nslab.probes import Result
@@ -38,25 +37,26 @@ def in_doubt(result: Result, needs: Sequence[Need]) -> list[Need]:
     expected = result.probe.expected_source
     if result.seen_from and expected and result.seen_from != expected:
         return sorted(needs, key=lambda need: not need.translates)
+    if result.outcome is Outcome.ABSENT:
+        return sorted(needs, key=lambda need: not isinstance(need.obj, Netns))
     if result.arrived_at and result.outcome is not Outcome.REACHED:
         return sorted(needs, key=lambda need: not need.reply)
     return list(needs)
 
 
 def _takes_over(step: Step, need: Need) -> bool:
-    """Whether a route or address that is not the lab's catches what `need` looks up."""
+    """Whether a route or address that is not the lab's catches what `need` looks up, and leads elsewhere."""
     if not isinstance(step, Remove) or step.obj.ns != need.ns or need.to is None:
         return False
-    match step.obj:
-        case Route(to=to) | Blackhole(to=to):
-            return need.to in to and (need.key[0] == "Address" or to.prefixlen >= _prefix(need.key))
-        case Address(address=address):
+    match step.obj, need.obj:
+        case Route() as route, Route() as ours:
+            longer = route.to.prefixlen >= ours.to.prefixlen
+            return need.to in route.to and longer and (route.dev, route.via) != (ours.dev, ours.via)
+        case Route(to=to) | Blackhole(to=to), _:
+            return need.to in to
+        case Address(address=address), _:
             return address.ip == need.to
     return False
-
-
-def _prefix(key: Key) -> int:
-    return int(key[2].rpartition("/")[2]) if key[0] == "Route" else 0
 
 
 def _misplaced(step: Remove, result: Result) -> bool:

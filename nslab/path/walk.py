@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.lab.types import Lab
-    from nslab.net.objects import Key
+    from nslab.net.objects import Key, Object
     from nslab.path.topology import End, Topology
     from nslab.probes import Probe
 
@@ -44,16 +44,21 @@ class Need:
     """One object on the way. `to`: what was looked up, if it is a route. `reply`: on the way back."""
 
     where: str
-    key: Key
+    obj: Object
     sentence: str
     to: IPv4Address | None = None
     reply: bool = False
     translates: bool = False
 
     @property
+    def key(self) -> Key:
+        """Which object it is."""
+        return self.obj.key
+
+    @property
     def ns(self) -> str:
         """The namespace that it is in."""
-        return self.key[1]
+        return self.obj.ns
 
 
 def depends(lab: Lab, probe: Probe, world: Topology) -> tuple[Need, ...]:
@@ -129,7 +134,7 @@ def _leaves(world: Topology, ns: str, hop: Route | Address, to: IPv4Address, via
 
 def _interface(world: Topology, ns: str, dev: str) -> Iterator[Need]:
     if device := world.device(ns, dev):
-        yield from _met(world, device.key)
+        yield from _met(world, *device.lies_on, device.key)
     yield from _met(world, ("LinkUp", ns, dev), ("Port", ns, dev))
 
 
@@ -246,4 +251,4 @@ def _met(world: Topology, *keys: Key, to: IPv4Address | None = None, translates:
     """Those of the objects that the lab has."""
     for key in keys:
         if obj := world.objects.get(key):
-            yield Need(host(obj.ns), key, sentence(obj), to, translates=translates)
+            yield Need(host(obj.ns), obj, sentence(obj), to, translates=translates)

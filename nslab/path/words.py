@@ -142,7 +142,8 @@ def trouble(step: Step) -> str:
         case Add(obj):
             return f"{at} has no {thing(obj)}{_whose(obj)}"
         case Remove(obj):
-            return f"{at} has a {thing(obj)}{_wayward(obj)} that is not the lab's"
+            name = thing(obj)
+            return f"{at} has {'an' if name[0] in 'aeiou' else 'a'} {name}{_wayward(obj)} that is not the lab's"
         case Replace(Sysctl() as old, Sysctl() as obj):
             return f"{at} has {setting(obj)} = {old.value} instead of {obj.value}{_whose(obj)}"
         case Replace(Route() as old, Route() as obj):

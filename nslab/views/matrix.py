@@ -83,9 +83,9 @@ def legend(results: Iterable[Result]) -> Iterator[str]:
     results = list(results)
     said = set(cells(results).values())
     if OK in said:
-        kinds = dict.fromkeys(result.probe.kind for result in results)
+        asked = {result.probe.kind for result in results}
         sizes = sorted({r.probe.size for r in results if r.probe.size and r.probe.expected is Expected.REACH})
-        words = [kind.value.upper() for kind in kinds if kind is not Kind.MTU]
+        words = [kind.value.upper() for kind in Kind if kind in asked and kind is not Kind.MTU]
         if sizes:
             words.append(f"whole packets of {' or '.join(map(str, sizes))} bytes, and none larger,")
         yield f"{OK}: {', '.join(words)} arrive{'' if sizes else ','} from the right address".replace(",,", ",")
@@ -139,10 +139,10 @@ def _grouped(view: Mapping[tuple[str, str], None]) -> str:
     by_name: dict[str, list[str]] = {}
     for whom, name in view:
         by_name.setdefault(name, []).append(whom)
-    by_whom: dict[tuple[str, ...], list[str]] = {}
-    for name, whom in by_name.items():
-        by_whom.setdefault(tuple(dict.fromkeys(whom)), []).append(name.removeprefix("as "))
-    return "; ".join(f"as {' or '.join(names)} by {_and(whom)}" for whom, names in by_whom.items())
+    by_viewers: dict[tuple[str, ...], list[str]] = {}
+    for name, viewers in by_name.items():
+        by_viewers.setdefault(tuple(dict.fromkeys(viewers)), []).append(name.removeprefix("as "))
+    return "; ".join(f"as {' or '.join(names)} by {_and(viewers)}" for viewers, names in by_viewers.items())
 
 
 def _and(words: Sequence[str]) -> str:

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from nslab.compiler import compile_lab
+from nslab.compiler.addresses import place
+from nslab.lab.load import load
+from nslab.lab.types import Encapsulation, Lab
+from nslab.net.needs import Host
+from nslab.net.objects import LinkUp, Route, State, Sysctl, Workload
+from nslab.net.steps import diff
+from nslab.path.explain import explain
+from nslab.path.topology import topology
+from nslab.path.walk import Need, depends
+from nslab.probes import Kind, Outcome, Probe, Result, survey
+
+LABS = Path(__file__).parents[3] / "labs"
+HOST = Host(ipip=False, ipip_born=False)
+
+
+def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = None) -> Lab:
+    loaded = load(LABS / name / "lab.yaml")
+    return place(replace(loaded, name="x", encapsulation=encapsulation or loaded.encapsulation))
+
+
+def question(of: Lab, source: str, target: str, kind: Kind = Kind.ICMP) -> Probe:
+    return next(probe for probe in survey(of, HOST, [source], [target]).probes if probe.kind is kind)
+
+
+def way(of: Lab, source: str, target: str, kind: Kind = Kind.ICMP) -> tuple[Need, ...]:
+    return depends(of, question(of, source, target, kind), topology(compile_lab(of, HOST)))
+
+
+def told(needs: tuple[Need, ...], *, reply: bool = False) -> list[str]:
+    return [need.sentence for need in needs if need.reply is reply]
+
+
+def test_every_hop_of_a_pods_way_out() -> None:
+    sentences = told(way(lab(encapsulation=Encapsulation.VXLAN), "pod-c", "pod-b"))
+    in_order = [
+        "pod-c's eth0 is up",
+        "pod-c sends packets for everywhere else via 169.254.1.1 through eth0",
+        "node2 forwards packets that are not its own (net.ipv4.ip_forward = 1)",
+        "node2 has tunnel vxlan.calico (MTU 1450)",
+        "node2 sends packets for 20.111.156.0/26 via 20.111.156.0 through vxlan.calico",
+        "node2 knows that 20.111.156.0 is at 66:f9:37:c3:7e:94",
+        "node2 sends frames for 66:f9:37:c3:7e:94 inside UDP to 192.168.59.22",
+        "switch's br0 is up",
+        "node1 has tunnel vxlan.calico (MTU 1450)",
+        "pod-b has 20.111.156.7 on eth0",
+    ]
+    assert [sentence for sentence in sentences if sentence in in_order] == in_order
+
+
+def test_the_stand_in_for_ipip_needs_a_process_at_both_ends() -> None:
+    processes = [s for s in told(way(lab(), "pod-c", "pod-b")) if "process" in s]
+    assert processes == ["node2 has its process behind tunl0", "node1 has its process behind tunl0"]
+
+
+def test_what_leaves_the_cluster_is_translated_on_its_node_and_back() -> None:
+    needs = way(lab(), "pod-a", "client")
+    assert [need.key[2:] for need in needs if need.translates and need.key[0] == "SetMember"] == [
+        ("cali40masq-ipam-pools", "20.96.0.0/12"),
+        ("cali40all-ipam-pools", "20.96.0.0/12"),
+    ]
+    # The answer is for node1, which sends it on to the pod.
+    assert list(dict.fromkeys(need.where for need in needs if need.reply)) == ["client", "switch", "node1", "pod-a"]
+
+
+def test_pods_of_one_bridge_need_their_ports_and_no_route() -> None:
+    needs = way(lab("kubenet-two-node"), "pod-a", "pod-b")
+    assert {need.key[0] for need in needs} == {"Netns", "Device", "LinkUp", "Port", "Address"}
+
+
+def test_a_way_that_must_not_be_ends_at_the_router() -> None:
+    needs = way(lab(), "client", "pod-a")
+    assert (needs[-1].where, needs[-1].reply) == ("switch", False)
+
+
+def test_a_real_server_needs_its_processes() -> None:
+    needs = way(lab(), "pod-a", "pod-b", Kind.TCP)
+    assert [need.key[2] for need in needs if need.key[0] == "Process" and need.where == "pod-b"] == [
+        "pause", "container/app",
+    ]  # fmt: skip
+
+
+def without(state: State, *kinds: type, ns: str, **attributes: object) -> State:
+    return tuple(
+        obj
+        for obj in state
+        if not (
+            isinstance(obj, kinds) and obj.ns == ns and all(str(getattr(obj, n)) == v for n, v in attributes.items())
+        )
+    )
+
+
+def why(of: Lab, have: State, result: Result, strangers: dict[str, list[str]] | None = None) -> str:
+    want = compile_lab(of, HOST)
+    return explain(result, depends(of, result.probe, topology(want)), diff(have, want), strangers)
+
+
+def test_the_first_missing_thing_is_named_with_what_mends_it() -> None:
+    of = lab()
+    have = without(compile_lab(of, HOST), Route, ns="nslab.x.node2", to="20.111.156.0/26")
+    assert why(of, have, Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)) == (
+        "node2 has no route to 20.111.156.0/26 (BIRD's): ip -n nslab.x.node2 route add 20.111.156.0/26 via "
+        "192.168.59.22 dev tunl0 proto bird onlink"
+    )
+
+
+def test_what_went_with_it_is_counted_not_blamed() -> None:
+    of = lab("kubenet-two-node")
+    have = without(compile_lab(of, HOST), LinkUp, ns="nslab.x.pod-a", dev="eth0")
+    have = without(have, Route, ns="nslab.x.pod-a")
+    assert why(of, have, Result(question(of, "pod-a", "pod-c"), Outcome.UNREACHABLE)) == (
+        "pod-a's eth0 is down: ip -n nslab.x.pod-a link set eth0 up "
+        "(1 more thing went with it; `nslab up` puts all back)"
+    )
+
+
+def test_an_answer_that_got_lost_is_looked_for_on_the_way_back() -> None:
+    of = lab(encapsulation=Encapsulation.NONE)
+    have = without(compile_lab(of, HOST), Route, ns="nslab.x.node1", to="20.109.131.0/26")
+    lost = Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT, arrived_at="pod-b")
+    assert why(of, have, lost).startswith("node1 has no route to 20.109.131.0/26")
+
+
+def test_a_setting_is_told_as_it_is_and_as_it_should_be() -> None:
+    of = lab()
+    have = tuple(
+        replace(obj, value="0") if isinstance(obj, Sysctl) and obj.path == "net/ipv4/ip_forward" else obj
+        for obj in compile_lab(of, HOST)
+    )
+    assert why(of, have, Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)) == (
+        "node2 has net.ipv4.ip_forward = 0 instead of 1 (Felix's): "
+        "ip netns exec nslab.x.node2 sysctl -qw net.ipv4.ip_forward=1"
+    )
+
+
+def test_a_dead_container_is_named() -> None:
+    of = lab()
+    have = without(compile_lab(of, HOST), Workload, ns="nslab.x.pod-b")
+    refused = Result(question(of, "pod-a", "pod-b", Kind.TCP), Outcome.REFUSED)
+    assert why(of, have, refused).startswith("pod-b has no running container app (the container runtime's): ")
+
+
+def test_strangers_are_named_when_nothing_of_ours_differs() -> None:
+    of = lab()
+    result = Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)
+    rules = {"nslab.x.node1": ["-A FORWARD -j DROP", "-A INPUT -j DROP"], "nslab.x.client": ["-A INPUT -j DROP"]}
+    assert why(of, compile_lab(of, HOST), result, rules) == (
+        "nothing of the lab differs on the way, but node1 has a rule that is not the lab's: "
+        "-A FORWARD -j DROP (and 1 more)"
+    )
+
+
+def test_what_is_not_known_is_not_claimed() -> None:
+    of = lab()
+    probe, everything = question(of, "pod-c", "pod-b"), compile_lab(of, HOST)
+    between = "nothing of the lab differs on the way (pod-c, node2, switch, node1, pod-b)"
+    assert why(of, everything, Result(probe, Outcome.TIMED_OUT)) == f"{between}; the packet did not arrive at pod-b"
+    assert why(of, everything, Result(probe, Outcome.TIMED_OUT, arrived_at="pod-b")) == (
+        f"{between}; the packet arrived at pod-b, so the answer gets lost on its way back"
+    )
+    odd = Result(probe, Outcome.REACHED, arrived_at="pod-b", seen_from=IPv4Address("1.2.3.4"))
+    assert why(of, everything, odd) == f"{between}, but something makes pod-c look like 1.2.3.4"

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+
+import pytest
+
+from nslab.compiler.addresses import place
+from nslab.errors import UsageError
+from nslab.lab.load import load
+from nslab.lab.types import Container, Encapsulation, Lab, Pod
+from nslab.net.needs import Host
+from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey
+from nslab.views.junit import junit, to_json
+from nslab.views.matrix import cell, matrix, seen
+
+LABS = Path(__file__).parents[2] / "labs"
+STAND_IN, BORN = Host(ipip=False, ipip_born=False), Host()
+
+
+def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = None) -> Lab:
+    loaded = load(LABS / name / "lab.yaml")
+    return place(replace(loaded, encapsulation=encapsulation or loaded.encapsulation))
+
+
+def asked(of: Lab, source: str, target: str, host: Host = STAND_IN) -> list[str]:
+    return [
+        f"{probe} as {probe.expected_source}" if probe.expected is Expected.REACH else f"{probe} must fail"
+        for probe in survey(of, host, [source], [target]).probes
+    ]
+
+
+def test_a_cell_asks_icmp_tcp_udp_and_what_fits_whole() -> None:
+    assert asked(lab(), "pod-a", "pod-c") == [
+        "pod-a -> pod-c icmp 20.109.131.2 as 20.111.156.6",
+        "pod-a -> pod-c tcp 20.109.131.2:8080 as 20.111.156.6",
+        "pod-a -> pod-c udp 20.109.131.2 as 20.111.156.6",
+        "pod-a -> pod-c mtu of 1480 bytes 20.109.131.2 as 20.111.156.6",
+        "pod-a -> pod-c mtu of 1481 bytes 20.109.131.2 must fail",
+    ]
+
+
+def test_a_client_must_not_reach_a_pod() -> None:
+    assert asked(lab(), "client", "pod-a") == [
+        "client -> pod-a icmp 20.111.156.6 must fail",
+        "client -> pod-a tcp 20.111.156.6 must fail",
+        "client -> pod-a udp 20.111.156.6 must fail",
+    ]
+
+
+def test_containers_of_a_pod_are_told_apart_by_port() -> None:
+    assert asked(lab("pause-pod"), "pod-1", "pod-1") == [
+        "pod-1 -> pod-1 tcp 127.0.0.1:8000 as 127.0.0.1",
+        "pod-1 -> pod-1 tcp 127.0.0.1:8080 as 127.0.0.1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "encapsulation", "source", "target", "host", "address"),
+    [
+        # natOutgoing: outside the pod network a pod is its node; its own node is not outside.
+        ("calico-two-node", None, "pod-a", "client", STAND_IN, "192.168.59.22"),
+        ("calico-two-node", None, "pod-a", "node2", STAND_IN, "192.168.59.22"),
+        ("calico-two-node", None, "pod-a", "node1", STAND_IN, "20.111.156.6"),
+        # A node speaks to the other node's pods from its tunnel, where there is one on the way.
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-c", STAND_IN, "20.111.156.0"),
+        ("calico-two-node", Encapsulation.VXLAN, "node1", "pod-c", STAND_IN, "20.111.156.0"),
+        ("calico-two-node", Encapsulation.VXLAN_CROSS_SUBNET, "node1", "pod-c", STAND_IN, "192.168.59.22"),
+        ("calico-two-node", Encapsulation.NONE, "node1", "pod-c", STAND_IN, "192.168.59.22"),
+        # To its own pods, from its oldest interface: a tunl0 that the driver made is older than eth0.
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", STAND_IN, "192.168.59.22"),
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", BORN, "20.111.156.0"),
+        ("kubenet-two-node", None, "node1", "pod-a", STAND_IN, "20.96.1.1"),
+        ("kubenet-two-node", None, "node1", "pod-c", STAND_IN, "192.168.59.22"),
+        ("kubenet-two-node", None, "pod-a", "client", STAND_IN, "192.168.59.22"),
+    ],
+)
+def test_who_is_seen(
+    name: str, encapsulation: Encapsulation | None, source: str, target: str, host: Host, address: str
+) -> None:
+    probes = survey(lab(name, encapsulation), host, [source], [target]).probes
+    assert {str(probe.expected_source) for probe in probes if probe.expected is Expected.REACH} == {address}
+
+
+def test_a_small_lab_is_asked_everything() -> None:
+    everything = survey(lab(), STAND_IN)
+    assert (everything.pairs, everything.possible, everything.note) == (42, 42, "")
+
+
+def crowd() -> Lab:
+    of = lab()
+    pods = [Pod(f"p{i}", of.nodes[i % 2].name, (Container("c", command=("x",)),)) for i in range(60)]
+    return place(replace(of, pods=tuple(pods)))
+
+
+def test_a_large_lab_is_sampled_and_says_so() -> None:
+    one, two = survey(crowd(), STAND_IN), survey(crowd(), STAND_IN)
+    assert one == two
+    assert one.note == (
+        f"{one.pairs} of {63 * 62} pairs: each host to two of every kind; --from and --to choose others"
+    )
+    targets = [probe.target for probe in one.probes if probe.source == "p0" and probe.kind is Kind.ICMP]
+    # Two pods here, two elsewhere, the own node, the other one, the client; and everybody is somebody's target.
+    assert targets == ["p2", "p30", "p1", "p31", "node1", "node2", "client"]
+    assert {probe.target for probe in one.probes} == {place.name for place in one.places}
+
+
+def test_in_a_large_lab_what_is_chosen_is_asked_whole() -> None:
+    assert survey(crowd(), STAND_IN, ["p0"]).note == ""
+
+
+def test_an_unknown_host_is_named() -> None:
+    with pytest.raises(UsageError, match="no host pod-x in this lab; there are client, node1"):
+        survey(lab(), STAND_IN, ["pod-x"])
+
+
+@pytest.mark.parametrize(
+    ("image", "command", "args", "asks"),
+    [
+        ("agnhost", (), ("netexec", "--http-port=80"), True),
+        ("registry.k8s.io/agnhost:2.53", (), ("netexec", "--http-port", "80"), True),
+        ("agnhost", (), ("netexec",), False),  # it listens on 8080
+        ("agnhost", (), ("pause",), False),
+        ("agnhost", ("nginx",), (), False),
+    ],
+)
+def test_agnhost_is_asked_whom_it_sees(image: str, command: tuple[str, ...], args: tuple[str, ...], asks: bool) -> None:
+    of = lab()
+    (container,) = of.pods[0].containers
+    ports = (replace(container.ports[0], port=80),)
+    pod = replace(of.pods[0], containers=(replace(container, image=image, command=command, args=args, ports=ports),))
+    probes = survey(replace(of, pods=(pod, *of.pods[1:])), STAND_IN, ["client"], ["node1"]).probes
+    assert probes
+    to_pod = survey(replace(of, pods=(pod, *of.pods[1:])), STAND_IN, ["node1"], [pod.name]).probes
+    assert [probe.asks for probe in to_pod if probe.kind is Kind.TCP] == [asks]
+
+
+def answers(of: Lab, wrong: dict[tuple[str, str, Kind], Outcome]) -> list[Result]:
+    """As they should be, but for some."""
+    return [
+        Result(probe, outcome, seen_from=probe.expected_source if outcome is Outcome.REACHED else None, ms=0.2)
+        for probe in survey(of, STAND_IN).probes
+        for good in [Outcome.REACHED if probe.expected is Expected.REACH else Outcome.UNREACHABLE]
+        for outcome in [wrong.get((*probe.pair, probe.kind), good)]
+    ]
+
+
+def test_the_matrix() -> None:
+    of = lab()
+    broken = {("pod-a", "pod-c", kind): Outcome.TIMED_OUT for kind in Kind}
+    broken |= {("node1", "pod-b", Kind.TCP): Outcome.REFUSED, ("client", "pod-d", Kind.UDP): Outcome.REACHED}
+    results = answers(of, broken)
+    assert (
+        "\n".join(matrix(survey(of, STAND_IN), results, 120))
+        == """\
+        pods                                                         nodes           clients
+        pod-a    pod-b             pod-c         pod-d               node1  node2    client
+pod-a   ok       ok                FAIL timeout  ok                  ok     ok       ok
+pod-b   ok       ok                ok            ok                  ok     ok       ok
+pod-c   ok       ok                ok            ok                  ok     ok       ok
+pod-d   ok       ok                ok            ok                  ok     ok       ok
+
+node1   ok       FAIL tcp refused  ok            ok                  -      ok       ok
+node2   ok       ok                ok            ok                  ok     -        ok
+
+client  blocked  blocked           blocked       FAIL udp reached    ok     ok       -
+ok: ICMP, TCP, UDP, whole packets of 1480 or 1500 bytes, and none larger, arrive from the right address
+blocked: no way there, as it should be
+3 of 46 pairs wrong (206 probes, slowest answer 0.2 ms)"""
+    )
+
+
+def test_where_there_is_no_room_only_what_is_wrong_is_listed() -> None:
+    of = lab()
+    results = answers(of, {("pod-a", "pod-c", Kind.MTU): Outcome.TOO_BIG})
+    assert matrix(survey(of, STAND_IN), results, 40)[0] == "pod-a -> pod-c: FAIL mtu too big"
+
+
+def test_a_cell_names_only_what_is_wrong() -> None:
+    probe = Probe("a", "b", IPv4Address("10.0.0.1"), Kind.ICMP, expected_source=IPv4Address("10.0.0.2"))
+    good = Result(probe, Outcome.REACHED, seen_from=IPv4Address("10.0.0.2"))
+    assert cell([good]) == "ok"
+    assert cell([replace(good, seen_from=IPv4Address("10.0.0.9"))]) == "FAIL seen as 10.0.0.9"
+    assert cell([replace(good, arrived_at="c")]) == "FAIL answered by c"
+    assert (
+        cell([good, replace(good, probe=replace(probe, kind=Kind.TCP), outcome=Outcome.REFUSED)]) == "FAIL tcp refused"
+    )
+
+
+def test_as_whom_everybody_is_seen() -> None:
+    of = lab()
+    assert seen(survey(of, STAND_IN).places, answers(of, {})) == [
+        "pods are seen as themselves by all pods and their own node; as their node by other nodes and clients",
+        (
+            "nodes are seen as themselves by their own pods, other nodes and clients; "
+            "as 20.111.156.0 or 20.109.131.0 by pods of other nodes"
+        ),
+    ]
+
+
+def test_junit_tells_the_failure_with_its_explanation() -> None:
+    probe = Probe("a", "b", IPv4Address("10.0.0.1"), Kind.TCP, port=80)
+    results = [Result(probe, Outcome.REFUSED, "Connection refused, says 10.0.0.1", ms=1.0)]
+    assert junit("x", results, {probe: "b has no <server>"}).splitlines()[1:] == [
+        '<testsuites tests="1" failures="1" errors="0" time="0.001">',
+        '  <testsuite name="nslab probe x" tests="1" failures="1" errors="0" time="0.001">',
+        '    <testcase classname="x.a" name="a -&gt; b tcp 10.0.0.1:80" time="0.001000">',
+        '      <failure message="refused: Connection refused, says 10.0.0.1">b has no &lt;server&gt;</failure>',
+        "    </testcase>",
+        "  </testsuite>",
+        "</testsuites>",
+    ]
+
+
+def test_json_leaves_out_what_is_not_known() -> None:
+    probe = Probe("a", "b", IPv4Address("10.0.0.1"), Kind.UDP)
+    assert to_json([Result(probe, Outcome.REACHED, ms=1.5)], {}) == [
+        {
+            "from": "a", "to": "b", "address": "10.0.0.1", "kind": "udp",
+            "expected": "reach", "outcome": "reached", "ok": True, "wrong": None, "ms": 1.5,
+        },
+    ]  # fmt: skip
