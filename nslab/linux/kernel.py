@@ -46,6 +46,12 @@ class LinuxKernel:
 
     def run(self, transaction: Transaction) -> None:
         """Do one transaction, or raise Refused with the step, the kernel's words, and what was done all the same."""
+        try:
+            self._run(transaction)
+        except OSError as error:  # there is no such namespace
+            raise Refused(shell.command(transaction.steps[0]), os.strerror(error.errno or 0)) from error
+
+    def _run(self, transaction: Transaction) -> None:
         match transaction.unit:
             case "netns":
                 self._one_by_one(transaction, self._netns)
