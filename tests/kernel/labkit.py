@@ -1,0 +1,154 @@
+"""Labs for tests: a name of their own, calls of nslab as a person makes them, and what the kernel says is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nslab.compiler.addresses import place
+from nslab.lab.find import find
+from nslab.lab.load import load
+from nslab.lab.types import Encapsulation, Lab
+from nslab.linux import lifecycle
+
+ROOT = Path(__file__).parents[2]
+NSLAB = (sys.executable, "-m", "nslab")
+RUN, IP_NETNS = Path("/run/nslab"), Path("/run/netns")
+
+
+def until(true: Callable[[], object], seconds: float = 10.0) -> None:
+    """Return as soon as `true()` is; fail when it is not in time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        os.sched_yield()
+
+
+def nslab(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """One call of the command line, with what it said."""
+    options = {"capture_output": True, "text": True, "timeout": 60, "cwd": ROOT, **options}
+    return subprocess.run([*NSLAB, *map(str, arguments)], **options)
+
+
+class OwnLab:
+    """A shipped lab under a name that nobody else on this machine uses."""
+
+    def __init__(self, folder: Path, shipped: str = "calico-two-node", name: str = "") -> None:
+        self.name = name or f"t{secrets.token_hex(4)}"
+        self.file = folder / f"{self.name}.yaml"
+        self.write(find(shipped).read_text().replace(f"name: {shipped}", f"name: {self.name}"))
+
+    def write(self, text: str) -> None:
+        """What the lab's file says from now on."""
+        self.file.write_text(text)
+
+    def edit(self, old: str, new: str) -> None:
+        """Change one place of the file."""
+        text = self.file.read_text()
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the file"
+        self.write(text.replace(old, new))
+
+    def lab(self, encapsulation: Encapsulation | None = None) -> Lab:
+        """The lab as the file says it."""
+        return place(load(self.file, encapsulation))
+
+    def up(self, *options: str) -> str:
+        """`nslab up`, which must succeed; what it printed."""
+        done = nslab("up", self.file, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def up_here(self, encapsulation: Encapsulation | None = None) -> lifecycle.Up:
+        """`up` without a process of its own."""
+        done = lifecycle.up(self.lab(encapsulation), lambda _: None, lambda *_: None)
+        assert [str(container) for container in done.not_ready] == []
+        return done
+
+    def down(self) -> str:
+        """`nslab down`, which must succeed; what it printed."""
+        done = nslab("down", self.name)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    def differences(self) -> list[str]:
+        """What `nslab diff` says, a line each."""
+        done = nslab("diff", self.name, "-o", "json")
+        lines = json.loads(done.stdout)["differences"]
+        assert done.returncode == (1 if lines else 0)
+        return list(lines)
+
+    def ns(self, host: str) -> str:
+        """The name of a host's namespace."""
+        return f"nslab.{self.name}.{host}"
+
+    def sh(self, host: str, command: str) -> str:
+        """A command line in a host's network namespace, as a person types it with `ip netns exec`; its output."""
+        argv = ["ip", "netns", "exec", self.ns(host), "sh", "-c", command]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def talks(self, host: str, address: str, port: int = 8080) -> bool:
+        """Whether a pod's server answers a host."""
+        line = f"exec 3<>/dev/tcp/{address}/{port} && printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"
+        argv = ["ip", "netns", "exec", self.ns(host), "timeout", "5", "bash", "-c", line]
+        return subprocess.run(argv, capture_output=True, text=True).returncode == 0
+
+    def pids(self) -> dict[str, int]:
+        """The processes with a role: `HOST ROLE` to process number."""
+        found = {}
+        for pid in processes(self.name):
+            ns, role, *_ = mark(pid).split(" ")
+            inside = any(mark(other).split(" ")[:2] == [ns, role] for other in [_parent(pid)])
+            if role not in ("exec", "spawner") and not inside:
+                found[f"{ns.rpartition('.')[2]} {role}"] = pid
+        return found
+
+    def left(self) -> list[str]:
+        """Everything on this machine that has to do with the lab."""
+        files = [str(path) for path in (RUN / self.name, RUN / f"{self.name}.lock") if os.path.lexists(path)]
+        names = IP_NETNS.glob(f"nslab.{self.name}.*") if IP_NETNS.exists() else ()
+        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if self.name in line.split()[4]]
+        runs = [f"{pid} {mark(pid)}" for pid in processes(self.name)]
+        return [*files, *map(str, names), *mounts, *runs]
+
+
+def mark(pid: int) -> str:
+    """The mark in a process's environment, or nothing."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return next((entry[6:].decode() for entry in environment if entry.startswith(b"NSLAB=")), "")
+
+
+def processes(lab: str) -> list[int]:
+    """What bears the lab's mark or holds one of its namespaces or mounts, found in the plainest way."""
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != os.getpid() and _is_of(pid, lab)]
+
+
+def _is_of(pid: int, lab: str) -> bool:
+    if f"{mark(pid)} ".startswith(f"nslab.{lab}."):
+        return Path(f"/proc/{pid}/stat").exists() and _state(pid) not in "ZX"
+    return False
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0

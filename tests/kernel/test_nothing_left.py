@@ -1,0 +1,259 @@
+"""`up` that is refused or stopped anywhere takes everything back; killed anywhere, `down` does."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nslab.compiler import compile_lab
+from nslab.errors import Refused
+from nslab.linux import agents, kernel, lifecycle, restore
+from nslab.linux.host import read_host
+from nslab.linux.netns import Namespaces
+from nslab.net import wire
+from nslab.net.steps import Add, Plan, Step, diff, transactions
+from tests.kernel.labkit import ROOT, OwnLab, nslab, until
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[OwnLab]:
+    """calico-two-node under a name of its own; at the end nothing of it may be left."""
+    lab = OwnLab(tmp_path)
+    try:
+        yield lab
+    finally:
+        nslab("down", lab.name)
+    assert lab.left() == []
+
+
+def attempt(own: OwnLab) -> None:
+    lifecycle.up(own.lab(), lambda _: None, lambda *_: None)
+
+
+def plan_of(own: OwnLab) -> Plan:
+    with Namespaces() as spaces:
+        return diff((), compile_lab(own.lab(), read_host(spaces)))
+
+
+class Refusals:
+    """Lets the kernel refuse one step: by asking it, in the step's place, for what cannot be."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.victim: Step | None = None
+        self._wrap(patch, kernel.LinuxKernel, "_one_by_one", self._one_by_one)
+        self._wrap(patch, kernel, "_encode", self._encode)
+        self._wrap(patch, restore, "_feed", self._feed)
+        self._wrap(patch, agents, "_requests", self._requests)
+        self._wrap(patch, agents.Agents, "_start", self._start)
+
+    def _wrap(self, patch: pytest.MonkeyPatch, owner: object, name: str, way: Callable[..., Any]) -> None:
+        original = getattr(owner, name)
+        patch.setattr(owner, name, lambda *arguments: way(original, *arguments))
+
+    def _one_by_one(self, original: Any, self_: Any, transaction: Any, do: Callable[[Step], None]) -> None:
+        def done(step: Step) -> None:
+            if step == self.victim:
+                raise OSError(errno.EPERM, "refused by the test")
+            do(step)
+
+        original(self_, transaction, done)
+
+    def _encode(self, original: Any, step: Step, indexes: Any) -> list[tuple[str, bytes]]:
+        said = original(step, indexes)
+        return [(said[0][0], wire.message(wire.DELLINK, 0, wire.link_header(1 << 30)))] if step == self.victim else said
+
+    def _feed(self, original: Any, argv: list[str], text: str, steps: Sequence[Step]) -> None:
+        if self.victim in steps:
+            lines = text.splitlines()
+            # Sets are a line each; of a table, the last line but one is somebody's.
+            lines.insert(steps.index(self.victim) if argv[0] == "ipset" else len(lines) - 1, "nonsense")
+            text = "\n".join(lines) + "\n"
+        original(argv, text, steps)
+
+    def _requests(self, original: Any, step: Step) -> Iterator[dict[str, Any]]:
+        yield from [{"op": "nonsense"}] if step == self.victim else original(step)
+
+    def _start(self, original: Any, self_: Any, ns: str) -> None:
+        if isinstance(self.victim, Add) and self.victim.obj.key == ("Process", ns, "node"):
+            raise OSError(errno.EAGAIN, "refused by the test")
+        original(self_, ns)
+
+
+def test_every_step_refused_in_turn(own: OwnLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    refusals = Refusals(monkeypatch)
+    for place, step in enumerate(plan_of(own)):
+        refusals.victim = step
+        with pytest.raises(Refused) as refused:
+            attempt(own)
+        assert "\n" not in str(refused.value)
+        assert own.left() == [], f"step {place}: {refused.value}"
+    assert "is not there" in own.down()
+
+
+def test_a_refused_change_leaves_the_lab_as_it_was(own: OwnLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    own.up_here()
+    before = own.pids()
+    refusals = Refusals(monkeypatch)
+    old = own.file.read_text()
+    own.edit("  - {name: client, address: 192.168.59.10}", "  - {name: other, address: 192.168.59.11}")
+    own.edit("20.109.131.3", "20.109.131.9")
+    want = compile_lab(own.lab(), lifecycle.difference(own.name).host)
+    changes = [cut.steps[-1] for cut in transactions(diff(lifecycle.difference(own.name).want, want))]
+    for refusals.victim in changes:
+        with pytest.raises(Refused):
+            attempt(own)
+        assert own.differences() == []
+    own.write(old)
+    assert {name: pid for name, pid in own.pids().items() if "pod-d" not in name and "client" not in name} == {
+        name: pid for name, pid in before.items() if "pod-d" not in name and "client" not in name
+    }
+
+
+def test_containers_that_do_not_answer_in_time_stop_nothing(own: OwnLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise Refused("wait for the containers", "refused by the test")
+
+    monkeypatch.setattr(agents.Agents, "wait_ready", broken)
+    with pytest.raises(Refused, match="wait for the containers"):
+        attempt(own)
+    assert own.left() == []
+
+
+# nslab, but a signal comes before transaction N (or, if there is none, when all is done): argv is N, signal, arguments.
+STOPPED_AT = """
+import os, sys
+from nslab.cli.app import main
+from nslab.linux.kernel import LinuxKernel
+place, number = int(sys.argv[1]), int(sys.argv[2])
+run, settle = LinuxKernel.run, LinuxKernel.settle
+def counted(self, transaction):
+    global place
+    place -= 1
+    if place == -1:
+        os.kill(os.getpid(), number)
+    run(self, transaction)
+def settled(self):
+    if place >= 0:
+        os.kill(os.getpid(), number)
+    settle(self)
+LinuxKernel.run, LinuxKernel.settle = counted, settled
+main(sys.argv[3:])
+"""
+
+
+def stopped_at(place: int, number: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-c", STOPPED_AT, str(place), str(number), *map(str, arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=ROOT)
+
+
+def spread(own: OwnLab, count: int) -> list[int]:
+    """So many transactions of an `up`, the first and the one after the last among them."""
+    last = len(transactions(plan_of(own)))
+    return [round(place * last / (count - 1)) for place in range(count)]
+
+
+def test_killed_at_twenty_places(own: OwnLab) -> None:
+    for place in spread(own, 20):
+        assert stopped_at(place, signal.SIGKILL, "up", own.file).returncode == -signal.SIGKILL
+        own.down()
+        assert own.left() == [], f"before transaction {place}"
+
+
+@pytest.mark.parametrize(("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+def test_stopped_at_places_takes_back_by_itself(own: OwnLab, number: int, status: int, word: str) -> None:
+    for place in spread(own, 7):
+        done = stopped_at(place, number, "up", own.file)
+        assert (done.returncode, done.stdout, done.stderr) == (status, "", f"nslab: {word}\n")
+        assert own.left() == [], f"before transaction {place}"
+
+
+def test_killed_at_any_time(own: OwnLab) -> None:
+    for seconds in times(8, seed=1):
+        killed = subprocess.Popen([sys.executable, "-m", "nslab", "up", own.file], cwd=ROOT, stdout=subprocess.DEVNULL)
+        ended_after(killed, seconds, signal.SIGKILL)
+        own.down()
+        assert own.left() == [], f"after {seconds} s"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_at_any_time(own: OwnLab, number: int) -> None:
+    for seconds in times(8, seed=number):
+        stopped = subprocess.Popen(
+            [sys.executable, "-m", "nslab", "up", own.file], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        ended_after(stopped, seconds, number)
+        _, said = stopped.communicate()
+        if stopped.returncode == 0:  # it came too late
+            own.down()
+        else:
+            assert stopped.returncode in (-number, 128 + number)
+            assert said.count("\n") <= 1, said
+        assert own.left() == [], f"after {seconds} s"
+
+
+def times(count: int, seed: int) -> list[float]:
+    chance = random.Random(seed)
+    return [chance.uniform(0.02, 0.6) for _ in range(count)]
+
+
+def ended_after(process: subprocess.Popen[Any], seconds: float, number: int) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+    if number == signal.SIGKILL:
+        process.wait()
+
+
+def test_a_second_signal_changes_nothing(own: OwnLab) -> None:
+    argv = [sys.executable, "-c", STOPPED_AT, "40", str(int(signal.SIGINT)), "up", own.file]
+    stopped = subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while stopped.poll() is None:
+        stopped.send_signal(signal.SIGTERM if own.left() else 0)
+    assert stopped.stderr
+    assert stopped.stderr.read() in ("nslab: interrupted\n", "nslab: terminated\n")
+    assert own.left() == []
+
+
+def test_killed_in_the_middle_of_a_change(own: OwnLab) -> None:
+    old = own.file.read_text()
+    own.edit("20.109.131.3", "20.109.131.9")
+    own.edit("  - {name: client, address: 192.168.59.10}", "  - {name: other, address: 192.168.59.11}")
+    new = own.file.read_text()
+    for place in (0, 3, 8, 14, 20):
+        own.write(old)
+        own.up()
+        own.write(new)
+        assert stopped_at(place, signal.SIGKILL, "up", own.file).returncode == -signal.SIGKILL
+        if place % 2:
+            own.up()
+            assert own.differences() == []
+            assert own.talks("pod-a", "20.109.131.9")
+            assert own.talks("other", "192.168.59.23", 1) is False
+        own.down()
+        assert own.left() == [], f"before transaction {place}"
+
+
+def test_stopped_in_the_middle_of_a_change_goes_back(own: OwnLab) -> None:
+    own.up()
+    before = own.pids()
+    own.edit("  - {name: client, address: 192.168.59.10}\n", "")
+    own.edit("20.109.131.3", "20.109.131.9")
+    for place in (0, 2, 5, 9, 99):
+        assert stopped_at(place, signal.SIGINT, "up", own.file).returncode == 130
+        assert own.differences() == []
+    kept = {name: pid for name, pid in own.pids().items() if "pod-d" not in name and "client" not in name}
+    assert kept.items() <= before.items()
+    assert own.talks("pod-a", "20.109.131.3")
