@@ -151,12 +151,13 @@ class Agents:
             self._start(agent.ns)
             return _checked(self._lines[agent.ns].receive(1, time.monotonic() + PATIENCE)[0])
         except OSError as error:
-            self._lines.pop(agent.ns, None)
+            self._hang_up(agent.ns)
             raise Refused(shell.command(step), _words(error), done) from error
 
     def _start(self, ns: str) -> None:
         self.warm()
         assert self._spawner
+        self._hang_up(ns)  # the line to an earlier process
         ours, theirs = socket.socketpair()
         names = os.open(self._run / "ns", os.O_PATH | os.O_CLOEXEC)
         # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
@@ -229,9 +230,11 @@ class Agents:
         except (FileNotFoundError, ConnectionError):
             pass
         finally:
-            found = self._lines.pop(agent.ns, None)
-            if found:
-                found.socket.close()
+            self._hang_up(agent.ns)
+
+    def _hang_up(self, node: str) -> None:
+        if node in self._lines:
+            self._lines.pop(node).socket.close()
 
 
 def _requests(step: Step) -> Iterator[dict[str, Any]]:

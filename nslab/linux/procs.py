@@ -118,14 +118,17 @@ def _descend(places: dict[int, tuple[str, str]], stats: Mapping[int, tuple[str, 
 def _is_own(
     pid: int, role: str, places: Mapping[int, tuple[str, str]], stats: Mapping[int, tuple[str, str, int, int]]
 ) -> bool:
-    """Whether a role is this process's own: a container's children inherit its mark, and live in its pid namespace."""
+    """Whether a role is this process's own: a container's children inherit its mark, but their parents are in there too."""
     parent = stats[pid][2]
     if not role.startswith("container/"):
         return role != "" and places.get(parent, ("", ""))[1] != role
     try:
-        return os.stat(f"/proc/{pid}/ns/pid").st_ino != os.stat(f"/proc/{parent}/ns/pid").st_ino
+        status = _read(f"/proc/{parent}/status")
     except OSError:
         return True
+    # Its number in each pid namespace from ours inwards: one number, if it is in ours.
+    at = status.find(b"\nNSpid:") + 1
+    return len(status[at : status.find(b"\n", at)].split()) == 2
 
 
 def end(

@@ -58,11 +58,13 @@ def _marks() -> Iterator[tuple[int, list[str]]]:
 
 
 def _is_first(pid: int) -> bool:
-    """Whether it is the container's own process: its descendants inherit the mark, but live in its pid namespace."""
+    """Whether it is the container's own process: descendants inherit the mark, but their parents are in there too."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             parent = int(file.read().rpartition(b")")[2].split()[1])
-        return os.readlink(f"/proc/{pid}/ns/pid") != os.readlink(f"/proc/{parent}/ns/pid")
+        with open(f"/proc/{parent}/status", "rb") as file:
+            # Its number in each pid namespace from ours inwards: one number, if it is in ours.
+            return next(len(line.split()) == 2 for line in file if line.startswith(b"NSpid:"))
     except OSError:
         return False
 

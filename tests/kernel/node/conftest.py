@@ -9,7 +9,7 @@ import pytest
 # Tests are imported by their path (importlib), so what they share must be on the path itself.
 sys.path.insert(0, os.path.dirname(__file__))
 
-from nodebench import Bench  # noqa: E402
+from nodebench import Bench
 
 
 @pytest.fixture

@@ -29,6 +29,14 @@ def until(true: Callable[[], object], seconds: float = 5.0) -> None:
         os.sched_yield()
 
 
+def alive(pid: int) -> bool:
+    """Whether a process runs: a dead one may lie there until the machine's init collects it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 class Bench:
     """A lab's folder with namespaces, and objects to ask its nodes for."""
 

@@ -7,7 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from nodebench import Bench, until
+from nodebench import Bench, alive, until
 
 pytestmark = pytest.mark.root
 
@@ -84,9 +84,9 @@ def test_pause_ends_on_a_signal(bench: Bench, number: signal.Signals) -> None:
     bench.node()
     pause, app = bench.start(bench.sandbox("pod"), bench.workload("pod", "app", "sleep", "1000"))
     os.kill(pause, number)
-    until(lambda: not os.path.exists(f"/proc/{pause}"))
+    until(lambda: not alive(pause))
     # Without its sandbox there is no pod.
-    until(lambda: not os.path.exists(f"/proc/{app}"))
+    until(lambda: not alive(app))
 
 
 def test_a_node_has_its_own_run_and_logs(bench: Bench) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import pytest
-from nodebench import Bench, until
+from nodebench import Bench, alive, until
 
 from nslab.errors import Refused
 from nslab.net.steps import Add, Remove
@@ -80,7 +79,7 @@ def test_removed_and_added_again(pod: Bench) -> None:
     workload = pod.workload("pod", "app", "agnhost", "netexec")
     (first,) = pod.start(workload)
     pod.agents.run([Remove(workload)])
-    assert not os.path.exists(f"/proc/{first}")
+    assert not alive(first)
     (second,) = pod.start(workload)
     assert second != first
 
@@ -88,7 +87,7 @@ def test_removed_and_added_again(pod: Bench) -> None:
 def test_a_pod_goes_with_its_containers_files_and_logs(pod: Bench) -> None:
     (app,) = pod.start(pod.workload("pod", "app", "sleep", "1000"))
     pod.agents.run([Remove(pod.sandbox("pod"))])
-    assert not os.path.exists(f"/proc/{app}")
+    assert not alive(app)
     assert list((pod.run / "pods").iterdir()) == []
     assert list((pod.run / "nodes/node1/log/pods").iterdir()) == []
     assert list((pod.run / "nodes/node1/log/containers").iterdir()) == []

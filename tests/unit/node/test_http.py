@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+
+from nslab.node import http
+
+
+def test_a_request_comes_out_when_it_is_whole() -> None:
+    data = bytearray(b"GET /a%20b?x=1&y=%C3%BC&z HTTP/1.1\r\nHost: h\r\n\r")
+    assert http.take(data) is None
+    data += b"\nGET / HT"
+    request = http.take(data)
+    assert request is not None
+    assert (request.method, request.path, request.stays) == ("GET", "/a b", True)
+    assert request.query == {"x": "1", "y": "ü", "z": ""}
+    assert data == b"GET / HT"
+
+
+@pytest.mark.parametrize(
+    ("head", "stays"),
+    [
+        ("GET / HTTP/1.1", True),
+        ("GET / HTTP/1.1\r\nConnection: close", False),
+        ("GET / HTTP/1.0", False),
+        ("GET / HTTP/1.0\r\nconnection: Keep-Alive", True),
+    ],
+)
+def test_who_may_stay(head: str, stays: bool) -> None:
+    request = http.take(bytearray(f"{head}\r\n\r\n".encode()))
+    assert request is not None
+    assert request.stays == stays
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / FTP/1\r\n\r\n",
+        b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"x" * 70000,
+    ],
+)
+def test_what_is_no_request(data: bytes) -> None:
+    with pytest.raises(http.MalformedError):
+        http.take(bytearray(data))
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"), [("a%2Fb", "a/b"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%ff", "\N{REPLACEMENT CHARACTER}")]
+)
+def test_unquote(text: str, plain: str) -> None:
+    assert http.unquote(text) == plain
+
+
+def test_a_response_to_head_has_no_body_but_its_length() -> None:
+    head, _, body = http.response(200, b"hello", stays=True, head=True).partition(b"\r\n\r\n")
+    assert b"Content-Length: 5" in head
+    assert body == b""
