@@ -40,11 +40,25 @@ if TYPE_CHECKING:
 _PREAMBLE = """\
 #!/usr/bin/env bash
 # {title}
-# Made by `nslab plan --script`. Run as root; everything lives in namespaces named {prefix}*, and this takes it away:
-#   for ns in $(ip netns list | grep -o "^{prefix}[^ ]*"); do
-#     ip netns pids $ns | xargs -r kill -9; ip netns del $ns; done
+# Made by `nslab plan --script`. Run it as root. All of it lives in namespaces named {prefix}*, and goes away by
+#   for ns in $(ip netns list | grep -o '^{pattern}[^ ]*'); do
+#     ip netns pids $ns | xargs -r kill -9; ip netns del $ns
+#   done
 set -euo pipefail
-PYTHON=${{PYTHON:-python3}}  # one that can import nslab: the built-in server and the tunnel process are its modules
+"""
+
+_FUNCTIONS = """
+PYTHON=${PYTHON:-python3}  # one that can import nslab: the built-in server and the tunnel process are its modules
+declare -A pause           # the process that holds a pod's namespaces, by the pod's network namespace
+
+pause() {  # NETNS HOSTNAME [OPTIONS OF unshare]: start it, and return when its namespaces are there and named
+  local ns=$1 host=$2 ready
+  read -r ready < <(
+    exec env NSLAB="$ns pause" ip netns exec "$ns" unshare --uts --ipc "${@:3}" \\
+      sh -c 'hostname "$0" && echo ready && exec sleep infinity </dev/null >/dev/null 2>&1' "$host"
+  )
+  pause[$ns]=$!
+}
 """
 
 
@@ -76,35 +90,59 @@ def command(step: Step) -> str:
 
 def script(plan: Plan, title: str, prefix: str) -> str:
     """A bash script that does the plan. `prefix` begins the names of all its namespaces."""
-    lines = [_PREAMBLE.format(title=title, prefix=prefix)]
+    lines = [_PREAMBLE.format(title=title, prefix=prefix, pattern=prefix.replace(".", "[.]"))]
+    if any(isinstance(step.obj, Process) for step in plan):
+        lines[0] += _FUNCTIONS
+    shared = {step.obj.ns for step in plan if isinstance(step.obj, Sandbox) and step.obj.share_pid}
     by = ""
     for step in plan:
         if step.obj.by != by:
             by = step.obj.by
             lines.append(f"\n# {by}")
-        lines += commands(step)
+        lines += [_scripted(step, line, shared) for line in commands(step)]
     return "\n".join(lines) + "\n"
+
+
+def _scripted(step: Step, line: str, shared: set[str]) -> str:
+    """The command as a script has it: what follows waits for a pause, and nothing keeps the script's output open."""
+    match step:
+        case Add(Sandbox() as pod):
+            return f"pause {pod.ns} {pod.hostname}{_OWN_PIDS if pod.share_pid else ''}"
+        case Add(Workload() as container):
+            if container.ns in shared:
+                pids = f" --pid=/proc/${{pause[{container.ns}]}}/ns/pid_for_children unshare --mount-proc"
+                line = line.replace(f" unshare{_OWN_PIDS}", pids)
+            return line.replace(" &", " </dev/null >/dev/null 2>&1 &")
+        case Add(TunnelAgent()):
+            return line.replace(" &", " </dev/null >/dev/null 2>&1 &")
+        case _:
+            return line
+
+
+_OWN_PIDS = " --pid --fork --mount-proc"
 
 
 def _process(step: Step, obj: NodeAgent | TunnelAgent | Sandbox | Workload) -> str:
     what = _described(obj)
+    # Every process of a lab carries a mark in its environment: its namespace and its role.
+    role = obj.key[2]
+    marked = f"NSLAB={shlex.quote(f'{obj.ns} {role}')}"
     if isinstance(step, Remove):
-        # Every process of a lab carries a mark in its environment: its namespace and its role.
-        return f"kill $(grep -lsz '^NSLAB={obj.ns} {obj.key[2]}' /proc/[0-9]*/environ | cut -d/ -f3)  # {what}"
+        return f"kill -9 $(grep -lszE '^NSLAB={obj.ns} {role}( |$)' /proc/[0-9]*/environ | cut -d/ -f3)  # {what}"
     if not isinstance(step, Add):
         return f"# {what}"
     match obj:
         case NodeAgent():
             return f"# {what}: no command to type; it is the parent of what follows"
         case TunnelAgent():
-            return f"ip netns exec {obj.ns} $PYTHON -m nslab.node.tunnel {obj.dev} {obj.local} &"
+            return f"{marked} ip netns exec {obj.ns} $PYTHON -m nslab.node.tunnel {obj.dev} {obj.local} &"
         case Sandbox():
-            pid = " --pid --fork --mount-proc" if obj.share_pid else ""
-            pause = shlex.quote(f"hostname {obj.hostname} && exec sleep infinity")
-            return f"ip netns exec {obj.ns} unshare --uts --ipc{pid} sh -c {pause} & {_variable(obj)}=$!"
+            hold = f"unshare --uts --ipc{_OWN_PIDS if obj.share_pid else ''} sh -c"
+            sleep = shlex.quote(f"hostname {obj.hostname} && exec sleep infinity")
+            return f"{marked} ip netns exec {obj.ns} {hold} {sleep} & pause[{obj.ns}]=$!"
         case Workload():
-            pause = f"nsenter --target ${_variable(obj)} --net --uts --ipc"
-            return f"{pause} unshare --pid --fork --mount-proc {_argv(obj)} &"
+            join = f"nsenter --target ${{pause[{obj.ns}]}} --net --uts --ipc"
+            return f"{_environment(obj, marked)} {join} unshare{_OWN_PIDS} {_argv(obj)} &"
 
 
 def _described(obj: Process) -> str:
@@ -112,21 +150,26 @@ def _described(obj: Process) -> str:
         case Sandbox():
             return f"pause, the process that holds the namespaces of pod {obj.namespace}/{obj.pod}"
         case Workload():
-            return f"container {obj.container}: {shlex.join(obj.argv)}"
+            return f"container {obj.container}: {' '.join(shlex.join(obj.argv).splitlines())}"
         case TunnelAgent():
             return f"the process behind {obj.dev}, since this kernel has no ipip driver"
         case _:
             return "nslab-node"
 
 
-def _variable(obj: Process) -> str:
-    """The shell variable that holds the process id of a pod's pause."""
-    return "pause_" + "".join(c if c.isalnum() else "_" for c in obj.ns)
+def _environment(obj: Workload, marked: str) -> str:
+    return " ".join([marked, *(f"{name}={_word(value)}" for name, value in obj.env)])
 
 
 def _argv(obj: Workload) -> str:
-    env = "".join(f"{name}={shlex.quote(value)} " for name, value in obj.env)
-    command = ["$PYTHON -m nslab.node.agnhost", *map(shlex.quote, obj.argv[1:])]
-    if obj.argv[0] != "agnhost":
-        command = [shlex.quote(word) for word in obj.argv]
-    return f"env {env}{' '.join(command)}" if env else " ".join(command)
+    words = [_word(word) for word in obj.argv]
+    if obj.argv[0] == "agnhost":
+        words[:1] = ["$PYTHON", "-m", "nslab.node.agnhost"]
+    return " ".join(words)
+
+
+def _word(text: str) -> str:
+    """One word for the shell, on one line."""
+    if "\n" not in text:
+        return shlex.quote(text)
+    return "$'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
