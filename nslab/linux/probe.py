@@ -54,7 +54,7 @@ class Timing:
 
     deadline: float = 1.0
     retry: float = 0.3
-    patience: float = 0.05
+    patience: float = 0.03
     at_once: int = 512
 
 

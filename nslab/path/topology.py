@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from nslab.net.objects import Address, Blackhole, Bridge, Device, Fdb, Neighbour, Port, Process, Route, Veth
+from nslab.net.objects import Address, Blackhole, Bridge, Device, Fdb, Neighbour, Port, Route, Veth
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -26,7 +26,7 @@ class Topology:
     routes: dict[str, list[Route | Blackhole]] = field(default_factory=lambda: defaultdict(list))
     cables: dict[End, tuple[Veth, End]] = field(default_factory=dict)
     plugged: dict[End, list[str]] = field(default_factory=lambda: defaultdict(list))
-    processes: dict[str, list[Process]] = field(default_factory=lambda: defaultdict(list))
+    within: dict[str, list[Object]] = field(default_factory=lambda: defaultdict(list))
 
     def owner(self, ns: str, address: IPv4Address) -> Address | None:
         """The object that makes `address` the namespace's own."""
@@ -58,7 +58,7 @@ class Topology:
 
     def tunnel_of(self, ns: str, kind: type[Device]) -> Device | None:
         """The namespace's tunnel device of a kind."""
-        return next((o for key, o in self.objects.items() if key[:2] == ("Device", ns) and isinstance(o, kind)), None)
+        return next((obj for obj in self.within[ns] if isinstance(obj, kind)), None)
 
     def neighbour(self, ns: str, dev: str, address: IPv4Address) -> Neighbour | None:
         """The ARP entry that somebody wrote."""
@@ -76,6 +76,7 @@ def topology(state: State) -> Topology:
     made = Topology()
     for obj in state:
         made.objects[obj.key] = obj
+        made.within[obj.ns].append(obj)
         match obj:
             case Address():
                 made.addresses[obj.ns].append(obj)
@@ -86,8 +87,6 @@ def topology(state: State) -> Topology:
                 made.cables[near], made.cables[far] = (obj, far), (obj, near)
             case Port():
                 made.plugged[obj.ns, obj.bridge].append(obj.dev)
-            case Process():
-                made.processes[obj.ns].append(obj)
             case _:
                 pass
     return made

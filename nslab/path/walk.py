@@ -16,6 +16,8 @@ from nslab.net.objects import (
     Ipip,
     Jump,
     Route,
+    Sandbox,
+    SetMember,
     Tun,
     Veth,
     Vxlan,
@@ -213,7 +215,7 @@ def _tunnelled(world: Topology, ns: str, kind: type[Vxlan | Ipip | Tun], outer: 
 
 def _translated(world: Topology, ns: str) -> Iterator[Need]:
     """All that decides whether a packet leaves as its node: from the built-in chain down to the sets' members."""
-    rules = [o for o in world.objects.values() if isinstance(o, Jump) and o.ns == ns and o.chain == "POSTROUTING"]
+    rules = [obj for obj in world.within[ns] if isinstance(obj, Jump) and obj.chain == "POSTROUTING"]
     pending: list[Jump | Chain] = list(rules)
     while pending:
         at = pending.pop(0)
@@ -222,7 +224,7 @@ def _translated(world: Topology, ns: str) -> Iterator[Need]:
             chains = (world.objects.get(("Chain", ns, at.table, name)) for name in _TARGET.findall(rule))
             pending += [chain for chain in chains if isinstance(chain, Chain)]
             for name in _MATCH_SET.findall(rule):
-                members = [key for key in world.objects if key[:3] == ("SetMember", ns, name)]
+                members = [obj.key for obj in world.within[ns] if isinstance(obj, SetMember) and obj.set == name]
                 yield from _met(world, ("IpSet", ns, name), *members, translates=True)
 
 
@@ -230,10 +232,10 @@ def _server(probe: Probe, ns: str, world: Topology) -> Iterator[Need]:
     """Who answers: nobody else than the prober, unless a pod's own server is asked."""
     if not probe.port:
         return
-    running = world.processes[ns]
+    running = [obj for obj in world.within[ns] if isinstance(obj, Sandbox | Workload)]
     workloads = [process for process in running if isinstance(process, Workload)]
     serving = [process for process in workloads if process.port == probe.port] or workloads
-    pause = [process for process in running if not isinstance(process, Workload)]
+    pause = [process for process in running if isinstance(process, Sandbox)]
     for process in (*pause, *serving):
         yield from _met(world, ("Process", process.node, "node"), process.key)
 
