@@ -100,9 +100,7 @@ class Agents:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for line in self._lines.values():
-            line.socket.close()
-        self._lines.clear()
+        self._hang_up()
         if self._spawner:
             self._spawner.close()  # it ends on that
             os.waitpid(self._pid, 0)
@@ -117,7 +115,10 @@ class Agents:
         argv = [sys.executable, "-IS", str(MAIN), str(theirs.fileno()), _PAD]
         # The mark, and room for those of its children.
         environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
-        self._pid = os.posix_spawn(sys.executable, argv, environment, setsigdef=[signal.SIGPIPE])
+        # A process group of its own: Ctrl-C is for us, who need its help to roll back. We may be blocking signals.
+        self._pid = os.posix_spawn(
+            sys.executable, argv, environment, setpgroup=0, setsigmask=[], setsigdef=[signal.SIGPIPE]
+        )
         theirs.close()
         self._spawner = ours
 
@@ -151,13 +152,13 @@ class Agents:
             self._start(agent.ns)
             return _checked(self._lines[agent.ns].receive(1, time.monotonic() + PATIENCE)[0])
         except OSError as error:
-            self._hang_up(agent.ns)
+            self._forget(agent.ns)
             raise Refused(shell.command(step), _words(error), done) from error
 
     def _start(self, ns: str) -> None:
         self.warm()
         assert self._spawner
-        self._hang_up(ns)  # the line to an earlier process
+        self._forget(ns)  # the line to an earlier process
         ours, theirs = socket.socketpair()
         names = os.open(self._run / "ns", os.O_PATH | os.O_CLOEXEC)
         # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
@@ -179,6 +180,7 @@ class Agents:
             answers = line.send([request for _, request in requests], deadline)
             answers += line.receive(len(requests) - len(answers), deadline)
         except OSError as error:
+            self._hang_up(node)
             raise Refused(shell.command(steps[0]), _words(error), done) from error
         pids: list[int] = []
         refused: list[tuple[Step, str]] = []
@@ -212,12 +214,18 @@ class Agents:
     def wait_ready(self, seconds: float) -> list[NotReady]:
         """Wait until the containers of all nodes talked to are ready or have failed; those that are not ready."""
         deadline = time.monotonic() + seconds + PATIENCE
-        for line in self._lines.values():
-            line.send([{"op": "wait", "deadline": seconds}], deadline)
         found: list[NotReady] = []
-        for node, line in self._lines.items():
-            answer = line.receive(1, deadline)[0]
-            found += [NotReady(node.rsplit(".", 1)[1], **entry) for entry in answer["not_ready"]]
+        try:
+            for line in self._lines.values():
+                line.send([{"op": "wait", "deadline": seconds}], deadline)
+            for node, line in self._lines.items():
+                answer = line.receive(1, deadline)[0]
+                found += [NotReady(node.rsplit(".", 1)[1], **entry) for entry in answer["not_ready"]]
+        except BaseException as error:
+            self._hang_up()  # or the answer that we no longer wait for would be taken for that to the next request
+            if isinstance(error, OSError):
+                raise Refused("waiting for the containers", _words(error)) from error
+            raise
         return found
 
     def stop(self, agent: NodeAgent) -> None:
@@ -230,9 +238,9 @@ class Agents:
         except (FileNotFoundError, ConnectionError):
             pass
         finally:
-            self._hang_up(agent.ns)
+            self._forget(agent.ns)
 
-    def _hang_up(self, node: str) -> None:
+    def _forget(self, node: str) -> None:
         if node in self._lines:
             self._lines.pop(node).socket.close()
 

@@ -41,7 +41,7 @@ def main(arguments: Sequence[str], report: int = -1) -> Never:
             try:
                 _serve(loop, parse(flags))
             except OSError as error:
-                _fail(error.strerror, report)
+                _fail(error.strerror or str(error), report)
             except ValueError as error:
                 _fail(str(error), report)
         case [] | ["pause"]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nslab.linux.procs import Agents, Record, enter, processes
 from nslab.net.objects import NodeAgent, Sandbox, Workload
 from nslab.net.steps import Add
 from nslab.syscall import CLONE_NEWNET, mount, setns, umount
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RESOLV_CONF = "nameserver 10.96.0.10\nsearch default.svc.cluster.local\noptions ndots:5\n"
 
@@ -33,7 +38,7 @@ def alive(pid: int) -> bool:
     """Whether a process runs: a dead one may lie there until the machine's init collects it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return False
 
 
@@ -152,12 +157,10 @@ class Bench:
         for host in self.hosts:
             journal = self.run / "nodes" / host / "nslab-node.log"
             if journal.exists():
-                print(host, journal.read_text())  # pytest shows it beside a failure
+                sys.stdout.write(f"{host}: {journal.read_text()}\n")  # pytest shows it beside a failure
         for pid in self.processes():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         until(lambda: not self.processes())
         for host in self.hosts:
             os.unlink(f"/run/netns/{self.ns(host)}")

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+from typing import TYPE_CHECKING
 
 import pytest
-from nodebench import Bench
+
+if TYPE_CHECKING:
+    from nodebench import Bench
 
 pytestmark = pytest.mark.root
 
@@ -48,7 +51,7 @@ def get(path: str) -> str:
 
 def test_endpoints_on_one_connection(server: Bench) -> None:
     with connect(server, 8080) as peer:
-        me = "127.0.0.1:%d" % peer.getsockname()[1]
+        me = f"127.0.0.1:{peer.getsockname()[1]}"
         assert ask(peer, get("/hostname")) == ("HTTP/1.1 200 OK", "pod-b")
         assert ask(peer, get("/clientip")) == ("HTTP/1.1 200 OK", me)
         assert ask(peer, get("/echo?msg=Gr%C3%BC%C3%9Fe+%26+more")) == ("HTTP/1.1 200 OK", "Grüße & more")
@@ -82,7 +85,7 @@ def test_requests_in_pieces_and_pipelined(server: Bench) -> None:
 
 def test_answers_ipv6(server: Bench) -> None:
     with connect(server, 8080, host="::1") as peer:
-        assert ask(peer, get("/clientip"))[1] == "[::1]:%d" % peer.getsockname()[1]
+        assert ask(peer, get("/clientip"))[1] == f"[::1]:{peer.getsockname()[1]}"
 
 
 def test_udp(server: Bench) -> None:
@@ -90,7 +93,7 @@ def test_udp(server: Bench) -> None:
         for request, answer in (
             ("hostname\n", "pod-b"),
             ("echo Hello", "hello"),
-            ("clientip", "127.0.0.1:%d" % peer.getsockname()[1]),
+            ("clientip", f"127.0.0.1:{peer.getsockname()[1]}"),
         ):
             peer.send(request.encode())
             assert peer.recv(2048).decode() == answer

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Iterator
+import threading
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
 import pytest
-from nodebench import Bench, sh, until
+from nodebench import Bench, sh
 
 from nslab.net.objects import TunnelAgent
 from nslab.net.steps import Add
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.root
 
@@ -113,29 +117,17 @@ def test_tcp_goes_through(nodes: Bench) -> None:
     nodes.inside("node2", lambda: made.update(server=socket.create_server(("20.96.2.1", 5001))))
     nodes.inside("node1", lambda: made.update(client=socket.create_connection(("20.96.2.1", 5001), 5)))
     peer, _ = made["server"].accept()
+    peer.settimeout(5)
     data = bytes(range(256)) * 4096
-    made["client"].setblocking(False)
-    peer.setblocking(False)
-    sent = received = 0
-    whole = bytearray()
-
-    def carry() -> bool:
-        nonlocal sent, received
-        for act in (lambda: made["client"].send(data[sent : sent + 65536]) if sent < len(data) else 0,):
-            try:
-                sent += act()
-            except BlockingIOError:
-                pass
-        try:
-            whole.extend(peer.recv(1 << 17))
-        except BlockingIOError:
-            pass
-        return len(whole) == len(data)
-
-    until(carry, 10)
-    assert whole == data
-    for made_socket in (*made.values(), peer):
-        made_socket.close()
+    sender = threading.Thread(target=made["client"].sendall, args=(data,))
+    sender.start()
+    received = bytearray()
+    while len(received) < len(data):
+        received += peer.recv(1 << 17)
+    sender.join()
+    assert received == data
+    for end in (*made.values(), peer):
+        end.close()
 
 
 def test_is_found_by_its_mark(nodes: Bench) -> None:

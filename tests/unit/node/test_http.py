@@ -49,7 +49,8 @@ def test_what_is_no_request(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "plain"), [("a%2Fb", "a/b"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%ff", "\N{REPLACEMENT CHARACTER}")]
+    ("text", "plain"),
+    [("a%2Fb", "a/b"), ("%", "%"), ("%4", "%4"), ("%zz", "%zz"), ("%ff", "\N{REPLACEMENT CHARACTER}")],
 )
 def test_unquote(text: str, plain: str) -> None:
     assert http.unquote(text) == plain
