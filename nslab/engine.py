@@ -37,8 +37,13 @@ def apply(kernel: Kernel, plan: Plan, before: Callable[[Transaction], None] = la
 
 def take_back(kernel: Kernel, done: Plan) -> list[NslabError]:
     """Undo steps, last first. A refusal stops nothing: what is already gone need not be removed."""
+    return attempt(kernel, invert(done))
+
+
+def attempt(kernel: Kernel, plan: Plan) -> list[NslabError]:
+    """Do of a plan what can be done; what was refused."""
     refusals: list[NslabError] = []
-    for transaction in transactions(invert(done)):
+    for transaction in transactions(plan):
         try:
             kernel.run(transaction)
         except NslabError as refusal:

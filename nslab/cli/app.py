@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,7 @@ import typer.core
 
 from nslab import __version__
 from nslab.cli import inside, life, look
-from nslab.errors import LabFileError, NslabError
+from nslab.errors import LabFileError, NslabError, Refused, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -75,6 +77,11 @@ def _nslab(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its status."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without box characters shows question marks
     sys.exit(_status(arguments))
 
 
@@ -102,4 +109,7 @@ def _status(arguments: Sequence[str] | None) -> int:
         # Whoever read our output has seen enough; the interpreter must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        click.echo(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}", err=True)
+        return Refused.code
     return status if isinstance(status, int) else 0

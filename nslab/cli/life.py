@@ -79,10 +79,9 @@ def up(
     need_root("up")
     from nslab.linux import lifecycle, stop
 
-    with stop.deferred():
-        lab = _load(source, encapsulation, proxy_mode)
-        done = lifecycle.up(lab, _busy, Progress())
-        _told(done)
+    stop.defer()  # to the end of this process: what is up by then stays up
+    done = lifecycle.up(_load(source, encapsulation, proxy_mode), _busy, Progress())
+    _told(done)
     if done.not_ready:
         for container in done.not_ready:
             note(f"nslab: {container}")

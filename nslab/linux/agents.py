@@ -100,7 +100,7 @@ class Agents:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._hang_up()
+        self._forget()
         if self._spawner:
             self._spawner.close()  # it ends on that
             os.waitpid(self._pid, 0)
@@ -180,7 +180,7 @@ class Agents:
             answers = line.send([request for _, request in requests], deadline)
             answers += line.receive(len(requests) - len(answers), deadline)
         except OSError as error:
-            self._hang_up(node)
+            self._forget(node)
             raise Refused(shell.command(steps[0]), _words(error), done) from error
         pids: list[int] = []
         refused: list[tuple[Step, str]] = []
@@ -222,7 +222,7 @@ class Agents:
                 answer = line.receive(1, deadline)[0]
                 found += [NotReady(node.rsplit(".", 1)[1], **entry) for entry in answer["not_ready"]]
         except BaseException as error:
-            self._hang_up()  # or the answer that we no longer wait for would be taken for that to the next request
+            self._forget()  # or the answer that we no longer wait for would be taken for that to the next request
             if isinstance(error, OSError):
                 raise Refused("waiting for the containers", _words(error)) from error
             raise
@@ -240,9 +240,10 @@ class Agents:
         finally:
             self._forget(agent.ns)
 
-    def _forget(self, node: str) -> None:
-        if node in self._lines:
-            self._lines.pop(node).socket.close()
+    def _forget(self, *nodes: str) -> None:
+        for node in nodes or tuple(self._lines):
+            if node in self._lines:
+                self._lines.pop(node).socket.close()
 
 
 def _requests(step: Step) -> Iterator[dict[str, Any]]:

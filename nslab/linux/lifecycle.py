@@ -82,23 +82,36 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
         Agents(lab.name, folder(lab.name)) as agents,
     ):
         fresh = not owned.exists(lab.name)
-        files = _Files(folder(lab.name))
         try:
             agents.warm()  # a process starts while we think
-            kept = files.wishes()
-            lab = place(merge_status(lab, kept[0]) if kept else lab)
             owned.claim(lab.name)
-            todo = _difference(spaces, lab, kept)
-            files.begin(lab)
-            not_ready = _do(LinuxKernel(spaces, agents, todo.host.iptables), agents, todo.plan, progress)
-            files.done()
+            todo, not_ready = _change(lab, spaces, agents, progress)
         except BaseException:
             if fresh:
                 owned.release(lab.name)
-            else:
-                files.back()
             raise
         return Up(todo, fresh, time.monotonic() - started, not_ready)
+
+
+def _change(
+    lab: Lab, spaces: Namespaces, agents: Agents, progress: Callable[[int, int], None]
+) -> tuple[Difference, list[NotReady]]:
+    """From what is there to what is wished now; or, if that cannot be, back to what was wished before."""
+    files = _Files(folder(lab.name))
+    kept = files.wishes()
+    todo = _difference(spaces, place(merge_status(lab, kept[0]) if kept else lab), kept)
+    kernel = LinuxKernel(spaces, agents, todo.host.iptables)
+    files.begin(todo.lab)
+    try:
+        not_ready = _do(kernel, agents, todo.plan, progress)
+    except BaseException:
+        if kept:
+            # What the kernel took away together with something is no step of the plan, nor of its inverse.
+            engine.attempt(kernel, _difference(spaces, kept[0], (*kept, todo.lab)).plan)
+        files.back()
+        raise
+    files.done()
+    return todo, not_ready
 
 
 def down(name: str, busy: Callable[[str], None]) -> owned.Gone:

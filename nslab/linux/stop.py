@@ -20,9 +20,9 @@ def deferred() -> Iterator[None]:
 
     One that comes after the last of these places came too late, and one on the heels of the first changes nothing.
     """
-    heard = {number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, heard)
-    before = {number: signal.signal(number, _raise) for number in heard}
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    defer()
     try:
         yield
     finally:
@@ -30,6 +30,14 @@ def deferred() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def defer() -> None:
+    """The same for the rest of this process."""
+    heard = {number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+    for number in heard:
+        signal.signal(number, _raise)
 
 
 def check() -> None:

@@ -8,15 +8,18 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nslab.compiler.addresses import place
 from nslab.lab.find import find
 from nslab.lab.load import load
-from nslab.lab.types import Encapsulation, Lab
 from nslab.linux import lifecycle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nslab.lab.types import Encapsulation, Lab
 
 ROOT = Path(__file__).parents[2]
 NSLAB = (sys.executable, "-m", "nslab")
@@ -115,7 +118,9 @@ class OwnLab:
         """Everything on this machine that has to do with the lab."""
         files = [str(path) for path in (RUN / self.name, RUN / f"{self.name}.lock") if os.path.lexists(path)]
         names = IP_NETNS.glob(f"nslab.{self.name}.*") if IP_NETNS.exists() else ()
-        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if self.name in line.split()[4]]
+        mounts = [
+            line for line in Path("/proc/self/mountinfo").read_text().splitlines() if self.name in line.split()[4]
+        ]
         runs = [f"{pid} {mark(pid)}" for pid in processes(self.name)]
         return [*files, *map(str, names), *mounts, *runs]
 
@@ -131,7 +136,9 @@ def mark(pid: int) -> str:
 
 def processes(lab: str) -> list[int]:
     """What bears the lab's mark or holds one of its namespaces or mounts, found in the plainest way."""
-    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != os.getpid() and _is_of(pid, lab)]
+    return [
+        pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != os.getpid() and _is_of(pid, lab)
+    ]
 
 
 def _is_of(pid: int, lab: str) -> bool:

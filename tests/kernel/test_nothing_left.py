@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import errno
-import os
 import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.compiler import compile_lab
+from nslab.compiler import addresses, compile_lab
 from nslab.errors import Refused
+from nslab.lab.status import merge_status
 from nslab.linux import agents, kernel, lifecycle, restore
 from nslab.linux.host import read_host
 from nslab.linux.netns import Namespaces
 from nslab.net import wire
-from nslab.net.steps import Add, Plan, Step, diff, transactions
-from tests.kernel.labkit import ROOT, OwnLab, nslab, until
+from nslab.net.steps import Plan, Step, diff, transactions
+from tests.kernel.labkit import NSLAB, ROOT, OwnLab, nslab
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
 pytestmark = pytest.mark.root
 
@@ -56,7 +57,7 @@ class Refusals:
         self._wrap(patch, kernel, "_encode", self._encode)
         self._wrap(patch, restore, "_feed", self._feed)
         self._wrap(patch, agents, "_requests", self._requests)
-        self._wrap(patch, agents.Agents, "_start", self._start)
+        self._wrap(patch, agents.Agents, "_node", self._node)
 
     def _wrap(self, patch: pytest.MonkeyPatch, owner: object, name: str, way: Callable[..., Any]) -> None:
         original = getattr(owner, name)
@@ -85,10 +86,10 @@ class Refusals:
     def _requests(self, original: Any, step: Step) -> Iterator[dict[str, Any]]:
         yield from [{"op": "nonsense"}] if step == self.victim else original(step)
 
-    def _start(self, original: Any, self_: Any, ns: str) -> None:
-        if isinstance(self.victim, Add) and self.victim.obj.key == ("Process", ns, "node"):
-            raise OSError(errno.EAGAIN, "refused by the test")
-        original(self_, ns)
+    def _node(self, original: Any, self_: Any, step: Step, *arguments: Any) -> int:
+        if step == self.victim:
+            raise Refused("nslab-node", "refused by the test")
+        return int(original(self_, step, *arguments))
 
 
 def test_every_step_refused_in_turn(own: OwnLab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,9 +110,10 @@ def test_a_refused_change_leaves_the_lab_as_it_was(own: OwnLab, monkeypatch: pyt
     old = own.file.read_text()
     own.edit("  - {name: client, address: 192.168.59.10}", "  - {name: other, address: 192.168.59.11}")
     own.edit("20.109.131.3", "20.109.131.9")
-    want = compile_lab(own.lab(), lifecycle.difference(own.name).host)
-    changes = [cut.steps[-1] for cut in transactions(diff(lifecycle.difference(own.name).want, want))]
-    for refusals.victim in changes:
+    now = lifecycle.difference(own.name)
+    want = compile_lab(addresses.place(merge_status(own.lab(), now.lab)), now.host)
+    for cut in transactions(diff(now.want, want)):
+        refusals.victim = cut.steps[-1]
         with pytest.raises(Refused):
             attempt(own)
         assert own.differences() == []
@@ -171,7 +173,9 @@ def test_killed_at_twenty_places(own: OwnLab) -> None:
         assert own.left() == [], f"before transaction {place}"
 
 
-@pytest.mark.parametrize(("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")])
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
 def test_stopped_at_places_takes_back_by_itself(own: OwnLab, number: int, status: int, word: str) -> None:
     for place in spread(own, 7):
         done = stopped_at(place, number, "up", own.file)
@@ -190,9 +194,8 @@ def test_killed_at_any_time(own: OwnLab) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_at_any_time(own: OwnLab, number: int) -> None:
     for seconds in times(8, seed=number):
-        stopped = subprocess.Popen(
-            [sys.executable, "-m", "nslab", "up", own.file], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        argv = [*NSLAB, "up", own.file]
+        stopped = subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         ended_after(stopped, seconds, number)
         _, said = stopped.communicate()
         if stopped.returncode == 0:  # it came too late
@@ -219,11 +222,11 @@ def ended_after(process: subprocess.Popen[Any], seconds: float, number: int) -> 
 
 def test_a_second_signal_changes_nothing(own: OwnLab) -> None:
     argv = [sys.executable, "-c", STOPPED_AT, "40", str(int(signal.SIGINT)), "up", own.file]
-    stopped = subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    while stopped.poll() is None:
-        stopped.send_signal(signal.SIGTERM if own.left() else 0)
-    assert stopped.stderr
-    assert stopped.stderr.read() in ("nslab: interrupted\n", "nslab: terminated\n")
+    with subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as stopped:
+        while stopped.poll() is None:
+            stopped.send_signal(signal.SIGTERM if own.left() else 0)
+        _, said = stopped.communicate()
+    assert said in ("nslab: interrupted\n", "nslab: terminated\n")
     assert own.left() == []
 
 
