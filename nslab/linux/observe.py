@@ -49,7 +49,8 @@ if TYPE_CHECKING:
 
 _KINDS: dict[type, str] = {Veth: "veth", Bridge: "bridge", Vxlan: "vxlan", Ipip: "ipip", Tun: "tun"}
 _IFLA_LINK, _INFO_KIND, _INFO_DATA, _INFO_SLAVE_DATA = 5, 1, 2, 5
-_RTN_UNICAST, _RTPROT_KERNEL, _TABLE_MAIN = 1, 2, 254
+_RTPROT_KERNEL, _TABLE_MAIN = 2, 254
+_RTM_F_CLONED = 0x200  # no route, but what the kernel has learnt of one: the MTU of a path
 _BRPORT_MODE = 4
 _PROTOCOL_NAMES = {number: name for name, number in inet.PROTOCOLS.items()}
 
@@ -221,7 +222,7 @@ def _addresses(sock: socket.socket, ns: str, devices: Mapping[int, str]) -> Iter
 def _routes(sock: socket.socket, ns: str, devices: Mapping[int, str]) -> Iterator[Object]:
     for body in netlink.dump(sock, wire.GETROUTE, struct.pack("=B11x", 2)):
         length, _, _, table, protocol, _, kind, flags = struct.unpack_from("=xBBBBBBBI", body)
-        if table != _TABLE_MAIN or protocol == _RTPROT_KERNEL:
+        if table != _TABLE_MAIN or protocol == _RTPROT_KERNEL or flags & _RTM_F_CLONED:
             continue
         attrs = wire.attributes(body, 12)
         to = IPv4Network((attrs.get(inet.RTA_DST, bytes(4)), length))
