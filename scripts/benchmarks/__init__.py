@@ -1,0 +1,1 @@
+"""What nslab costs, beside the other ways to build the same thing. `scripts/bench TOPIC` runs a topic."""

@@ -1,0 +1,69 @@
+"""Builds a lab as `up` does, but leaves out some of its processes, and says what took how long."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nslab import engine
+from nslab.compiler import compile_lab
+from nslab.compiler.addresses import place
+from nslab.lab.load import load
+from nslab.linux import owned
+from nslab.linux.agents import Agents
+from nslab.linux.host import read_host
+from nslab.linux.kernel import LinuxKernel
+from nslab.linux.netns import Namespaces, folder
+from nslab.net.objects import Process, Workload
+from nslab.net.steps import diff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.net.needs import Host
+    from nslab.net.steps import Plan
+
+WITHOUT: dict[str, type[Process]] = {"processes": Process, "containers": Workload}
+
+
+def plan_of(file: Path, without: type[Process], host: Host) -> Plan:
+    """The steps that make a lab of nothing, but for processes of a kind."""
+    plan = diff((), compile_lab(place(load(file)), host))
+    return tuple(step for step in plan if not isinstance(step.obj, without))
+
+
+def build(file: Path, name: str, without: type[Process]) -> dict[str, float]:
+    """Build it and leave it there. Milliseconds: of planning (reading the file included), and of doing."""
+    spent: dict[str, float] = {}
+    with owned.locked(name, "bench", print), Namespaces() as spaces, Agents(name, folder(name)) as agents:
+        if without is not Process:
+            agents.warm()
+        owned.claim(name)
+        with _timed(spent, "plan"):
+            host = read_host(spaces)
+            plan = plan_of(file, without, host)
+        kernel = LinuxKernel(spaces, agents, host.iptables)
+        with _timed(spent, "apply"):
+            engine.apply(kernel, plan)
+            kernel.settle()
+    return spent
+
+
+@contextmanager
+def _timed(spent: dict[str, float], what: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    spent[what] = (time.perf_counter() - started) * 1000
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--without", choices=WITHOUT, required=True)
+    arguments = parser.parse_args()
+    print(json.dumps(build(arguments.file, arguments.name, WITHOUT[arguments.without])))

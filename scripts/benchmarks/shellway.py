@@ -1,0 +1,165 @@
+"""The same topology as the best shell script that we can write: few processes, each doing all that it can at once.
+
+One `ip -batch` makes the namespaces, and one a namespace what is in them; settings are written by the shell itself;
+sets and rules go in by one restore a node. The program runs it in mount namespaces of its own, prints its milliseconds,
+and, when asked, checks that what it built is the lab.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.build import plan_of
+from nslab import engine
+from nslab.linux import owned
+from nslab.linux.agents import Agents
+from nslab.linux.host import read_host
+from nslab.linux.kernel import LinuxKernel
+from nslab.linux.netns import Namespaces, folder
+from nslab.linux.observe import observe
+from nslab.net import shell
+from nslab.net.filter import ipset_restore, iptables_restore
+from nslab.net.objects import Chain, IpSet, Jump, Netns, NodeAgent, Process, SetMember, Sysctl, TunnelAgent, Workload
+from nslab.net.steps import diff
+from nslab.node.mounts import detach_below
+from nslab.syscall import CLONE_NEWNS, MS_BIND, MS_PRIVATE, MS_REC, mount, unshare
+
+if TYPE_CHECKING:
+    from nslab.net.steps import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """All that a plan has for one namespace, as the programs take it: inputs of `ip -batch`, `ipset restore`, …"""
+
+    ip: str
+    bridge: str
+    settings: str
+    sets: str
+    tables: dict[str, str]
+
+
+def inside(plan: Plan, ns: str) -> Inside:
+    """What is to be fed to whom in one namespace."""
+    mine = [step for step in plan if step.obj.ns == ns]
+    lines = [line for step in mine for line in shell.commands(step)]
+    sets = [step for step in mine if isinstance(step.obj, IpSet | SetMember)]
+    rules = [step for step in mine if isinstance(step.obj, Chain | Jump)]
+    tables = dict.fromkeys(step.obj.table for step in rules if isinstance(step.obj, Chain | Jump))
+    return Inside(
+        ip=_without(f"ip -n {ns} ", lines),
+        bridge=_without(f"bridge -n {ns} ", lines),
+        settings="".join(f"echo {o.value} >/proc/sys/{o.path}\n" for s in mine if isinstance(o := s.obj, Sysctl)),
+        sets=ipset_restore(sets) if sets else "",
+        tables={
+            table: iptables_restore(table, [step for step in rules if getattr(step.obj, "table", "") == table])
+            for table in tables
+        },
+    )
+
+
+def _without(prefix: str, lines: list[str]) -> str:
+    return "".join(f"{line.removeprefix(prefix)}\n" for line in lines if line.startswith(prefix))
+
+
+def restores(part: Inside, ns: str, folder: str, iptables: str) -> tuple[str, dict[str, str]]:
+    """Shell lines to be run in a namespace, for settings, sets and rules; and the files that they read."""
+    files = {f"{ns}.{table}": text for table, text in part.tables.items()}
+    lines = [f"{iptables}-restore --noflush <{folder}/{file}\n" for file in files]
+    if part.sets:
+        files[f"{ns}.sets"] = part.sets
+        lines.insert(0, f"ipset restore <{folder}/{ns}.sets\n")
+    return part.settings + "".join(lines), files
+
+
+def script(plan: Plan, folder: str, iptables: str = "iptables") -> dict[str, str]:
+    """Files by name; `build` is the one to run with sh, which finds the others in `folder`."""
+    files = {"names": "".join(f"netns add {step.obj.ns}\n" for step in plan if isinstance(step.obj, Netns))}
+    first, then = ["set -e", f"ip -batch {folder}/names"], []
+    for ns in dict.fromkeys(step.obj.ns for step in plan):
+        part = inside(plan, ns)
+        for tool, text in (("ip", part.ip), ("bridge", part.bridge)):
+            if text:
+                files[f"{ns}.{tool}"] = text
+                first.append(f"{tool} -n {ns} -batch {folder}/{ns}.{tool}")
+        files[f"{ns}.inside"], more = restores(part, ns, folder, iptables)
+        files |= more
+        if files[f"{ns}.inside"]:
+            # Once all interfaces are there, the nodes need not wait for each other.
+            then.append(f"nsenter --net=/run/netns/{ns} sh -e {folder}/{ns}.inside &")
+    files["build"] = "\n".join([*first, *then, "wait", ""])
+    return files
+
+
+def _alone() -> None:
+    """Nothing that is mounted from now on is seen by anybody else, or survives this process."""
+    unshare(CLONE_NEWNS)
+    mount("none", "/", flags=MS_REC | MS_PRIVATE)
+    detach_below("/run")
+    for place in ("/run/netns", "/run/nslab"):
+        os.makedirs(place, exist_ok=True)
+        mount("none", place, "tmpfs")
+    # The first one costs more: ip makes /run/netns a mount that is shared.
+    subprocess.run(["ip", "netns", "add", "first"], check=True)
+    subprocess.run(["ip", "netns", "del", "first"], check=True)
+
+
+def run(file: Path, name: str, check: bool) -> float:
+    """Build a lab by the script; how many milliseconds it took."""
+    _alone()
+    with Namespaces() as spaces, tempfile.TemporaryDirectory(dir="/run/nslab") as here:
+        host = read_host(spaces)
+        topology = plan_of(file, Process, host)
+        for part, text in script(topology, here, host.iptables).items():
+            (Path(here) / part).write_text(text)
+        # What starts is small and does not copy this process's memory map.
+        started = time.perf_counter()
+        done = subprocess.run(["sh", f"{here}/build"], capture_output=True, text=True, close_fds=False, check=False)
+        spent = time.perf_counter() - started
+        if done.returncode or done.stderr:
+            sys.exit(f"the script failed: {done.stderr}")
+        if check:
+            _check(spaces, file, name, host.iptables)
+    return spent * 1000
+
+
+def _check(spaces: Namespaces, file: Path, name: str, iptables: str) -> None:
+    """Exit with what is wrong, unless the script's namespaces hold the lab, and pods of two nodes reach each other."""
+    host = read_host(spaces)
+    owned.claim(name)
+    for ns in os.listdir("/run/netns"):
+        (folder(name) / "ns" / ns).touch()
+        mount(f"/run/netns/{ns}", str(folder(name) / "ns" / ns), flags=MS_BIND)
+    plan = plan_of(file, Workload, host)
+    wanted = tuple(step.obj for step in plan if not isinstance(step.obj, Process))
+    wrong = diff(observe(spaces, name, wanted, iptables).have, wanted)
+    if wrong:
+        sys.exit("the script built something else:\n" + "\n".join(shell.command(step) for step in wrong))
+    with Agents(name, folder(name)) as agents:
+        tunnels = tuple(step for step in plan if isinstance(step.obj, NodeAgent | TunnelAgent))
+        engine.apply(LinuxKernel(spaces, agents, iptables), tunnels)
+        pods = [step.obj for step in plan if isinstance(step.obj, Process) and hasattr(step.obj, "address")]
+        near, far = pods[0], pods[-1]
+        ping = ["ping", "-c1", "-W2", str(getattr(far, "address"))]  # noqa: B009
+        done = subprocess.run(["nsenter", f"--net=/run/netns/{near.ns}", *ping], capture_output=True, check=False)
+    owned.release(name)
+    if done.returncode:
+        sys.exit(f"in the script's lab, {near.ns} does not reach {far.ns}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("file", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    print(json.dumps({"apply": run(arguments.file, arguments.name, arguments.check)}))

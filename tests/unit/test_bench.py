@@ -1,0 +1,135 @@
+"""The parts of scripts/bench that measure nothing: what it prints, and the shell's way to the same lab."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Tests are imported by their path (importlib), so what they test must be on the path itself.
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+from benchmarks import labs
+from benchmarks.build import plan_of
+from benchmarks.figures import Figure, Group, amount, document, ratio, table
+from benchmarks.machine import memory
+from benchmarks.mininet import wish
+from benchmarks.shellway import inside, script
+
+from nslab.lab.load import load
+from nslab.net.needs import FULL
+from nslab.net.objects import Netns, Process
+from nslab.net.shell import commands
+
+if TYPE_CHECKING:
+    from nslab.net.steps import Plan
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    file = tmp_path / "lab.yaml"
+    file.write_text(labs.small("bench"))
+    return plan_of(file, Process, FULL)
+
+
+def test_a_table_says_median_spread_and_whether_the_target_was_reached() -> None:
+    up = Figure("nslab up", (300.0, 280.0, 1310.0), below=500)
+    down = Figure("nslab down", (90.0,), below=50)
+    other = Figure("mininet", (), note="not installed")
+    assert table("Linux 6", [Group("small", (up, down, other))]).splitlines() == [
+        "Linux 6",
+        "",
+        "                     median    least     most     target",
+        "",
+        "small",
+        "  nslab up           300 ms   280 ms   1.31 s   < 500 ms  reached",
+        "  nslab down        90.0 ms  90.0 ms  90.0 ms  < 50.0 ms  missed",
+        "  mininet     not installed",
+    ]
+
+
+def test_a_ratio_is_taken_pair_by_pair() -> None:
+    ours, theirs = Figure("", (10.0, 20.0, 90.0)), Figure("", (20.0, 40.0, 60.0))
+    found = ratio("ours / theirs", ours, theirs, 1)
+    assert (found.samples, found.median, found.verdict) == ((0.5, 0.5, 1.5), 0.5, "reached")
+
+
+def test_a_ratio_to_what_was_not_measured_has_its_reason() -> None:
+    found = ratio("", Figure("", (1.0,)), Figure("", (), note="not installed"), 1)
+    assert (found.median, found.verdict, found.note) == (None, "", "not installed")
+
+
+def test_amounts_have_the_digits_that_count() -> None:
+    said = [amount(value, unit) for value, unit in ((12.34, "ms"), (999.6, "ms"), (1234, "ms"), (0.256, "x"))]
+    assert said == ["12.3 ms", "1,000 ms", "1.23 s", "0.26 x"]
+    assert amount(6543.2, "Mbit/s") == "6,543 Mbit/s"
+
+
+def test_json_has_every_sample() -> None:
+    found = document("Linux 6", [Group("small", (Figure("up", (1.0, 3.0), below=2),))])
+    assert found["machine"] == "Linux 6"
+    (row,) = found["figures"]
+    assert (row["group"], row["median"], row["samples"], row["verdict"]) == ("small", 2.0, [1.0, 3.0], "reached")
+
+
+def test_memory_is_read_by_name() -> None:
+    assert memory("MemTotal:  1000 kB\nHugePages_Total:   0\nSlab:\t20 kB\n") == {"MemTotal": 1000, "Slab": 20}
+
+
+def test_the_large_lab_is_a_lab(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text(labs.large("bench", nodes=3, pods=7))
+    lab = load(file)
+    assert [len([pod for pod in lab.pods if pod.node == node.name]) for node in lab.nodes] == [3, 2, 2]
+
+
+def test_the_shells_way_is_one_batch_a_namespace(plan: Plan) -> None:
+    files = script(plan, "/tmp/x")
+    build = files["build"].splitlines()
+    assert build[:4] == [
+        "set -e",
+        "ip -batch /tmp/x/names",
+        "ip -n nslab.bench.switch -batch /tmp/x/nslab.bench.switch.ip",
+        "ip -n nslab.bench.node1 -batch /tmp/x/nslab.bench.node1.ip",
+    ]
+    assert build[-2:] == [
+        "nsenter --net=/run/netns/nslab.bench.node2 sh -e /tmp/x/nslab.bench.node2.inside &",
+        "wait",
+    ]
+    assert len([line for line in build if line.startswith("ip ")]) == 1 + 8
+    assert files["names"].count("netns add nslab.bench.") == 8
+
+
+def test_a_nodes_settings_sets_and_rules_are_one_script(plan: Plan) -> None:
+    files = script(plan, "/tmp/x")
+    lines = files["nslab.bench.node1.inside"].splitlines()
+    assert lines[0] == "echo 1 >/proc/sys/net/ipv4/ip_forward"
+    assert lines[-2:] == [
+        "ipset restore </tmp/x/nslab.bench.node1.sets",
+        "iptables-restore --noflush </tmp/x/nslab.bench.node1.nat",
+    ]
+    assert files["nslab.bench.node1.nat"].startswith("*nat\n:cali-fip-dnat")
+
+
+def test_nothing_of_the_plan_is_left_out(plan: Plan) -> None:
+    steps = {ns: inside(plan, ns) for ns in {step.obj.ns for step in plan}}
+    said = sum(
+        len((part.ip + part.bridge + part.settings + part.sets).splitlines())
+        + sum(len([line for line in text.splitlines() if line[0] in ":-"]) for text in part.tables.values())
+        for part in steps.values()
+    )
+    assert said == sum(len(commands(step)) for step in plan if not isinstance(step.obj, Netns))
+
+
+def test_mininet_makes_the_cables_and_the_rest_is_a_script(plan: Plan, tmp_path: Path) -> None:
+    wished = wish(plan, str(tmp_path), "iptables")
+    assert wished["hosts"][:3] == ["switch", "node1", "node2"]
+    assert wished["links"][0][:4] == ["switch", "node1", "node1", "eth0"]
+    assert wished["pods"] == ["pod-a", "pod-b", "pod-c", "pod-d"]
+    assert (tmp_path / "nslab.bench.pod-a.ip").read_text().splitlines()[:2] == [
+        "link set eth0 mtu 1480",
+        "link set lo up",
+    ]
+    assert wished["commands"]["node1"] == f". {tmp_path}/nslab.bench.node1.inside"
