@@ -100,7 +100,7 @@ class Agents:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._forget()
+        self._hang_up()
         if self._spawner:
             self._spawner.close()  # it ends on that
             os.waitpid(self._pid, 0)
@@ -152,13 +152,13 @@ class Agents:
             self._start(agent.ns)
             return _checked(self._lines[agent.ns].receive(1, time.monotonic() + PATIENCE)[0])
         except OSError as error:
-            self._forget(agent.ns)
+            self._hang_up(agent.ns)
             raise Refused(shell.command(step), _words(error), done) from error
 
     def _start(self, ns: str) -> None:
         self.warm()
         assert self._spawner
-        self._forget(ns)  # the line to an earlier process
+        self._hang_up(ns)  # the line to an earlier process
         ours, theirs = socket.socketpair()
         names = os.open(self._run / "ns", os.O_PATH | os.O_CLOEXEC)
         # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
@@ -180,7 +180,7 @@ class Agents:
             answers = line.send([request for _, request in requests], deadline)
             answers += line.receive(len(requests) - len(answers), deadline)
         except OSError as error:
-            self._forget(node)
+            self._hang_up(node)
             raise Refused(shell.command(steps[0]), _words(error), done) from error
         pids: list[int] = []
         refused: list[tuple[Step, str]] = []
@@ -222,7 +222,7 @@ class Agents:
                 answer = line.receive(1, deadline)[0]
                 found += [NotReady(node.rsplit(".", 1)[1], **entry) for entry in answer["not_ready"]]
         except BaseException as error:
-            self._forget()  # or the answer that we no longer wait for would be taken for that to the next request
+            self._hang_up()  # or the answer that we no longer wait for would be taken for that to the next request
             if isinstance(error, OSError):
                 raise Refused("waiting for the containers", _words(error)) from error
             raise
@@ -238,9 +238,10 @@ class Agents:
         except (FileNotFoundError, ConnectionError):
             pass
         finally:
-            self._forget(agent.ns)
+            self._hang_up(agent.ns)
 
-    def _forget(self, *nodes: str) -> None:
+    def _hang_up(self, *nodes: str) -> None:
+        """Close the lines to these nodes, or all."""
         for node in nodes or tuple(self._lines):
             if node in self._lines:
                 self._lines.pop(node).socket.close()
