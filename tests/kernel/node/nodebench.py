@@ -153,11 +153,16 @@ class Bench:
 
     def close(self) -> None:
         """Leave nothing."""
-        self.agents.__exit__()
-        for host in self.hosts:
-            journal = self.run / "nodes" / host / "nslab-node.log"
-            if journal.exists():
-                sys.stdout.write(f"{host}: {journal.read_text()}\n")  # pytest shows it beside a failure
+        try:
+            self.agents.__exit__()
+        finally:
+            for host in self.hosts:
+                journal = self.run / "nodes" / host / "nslab-node.log"
+                if journal.exists():
+                    sys.stdout.write(f"{host}: {journal.read_text()}\n")  # pytest shows it beside a failure
+            self._remove()
+
+    def _remove(self) -> None:
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
