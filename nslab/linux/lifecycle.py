@@ -107,7 +107,7 @@ def _change(
     except BaseException:
         if kept:
             # What the kernel took away together with something is no step of the plan, nor of its inverse.
-            engine.attempt(kernel, _difference(spaces, kept[0], (*kept, todo.lab)).plan)
+            engine.attempt(kernel, _difference(spaces, kept[0], (todo.lab, *kept)).plan)
         files.back()
         raise
     files.done()

@@ -49,7 +49,7 @@ def plan_of(own: OwnLab) -> Plan:
 
 
 class Refusals:
-    """Lets the kernel refuse one step: by asking it, in the step's place, for what cannot be."""
+    """Lets the kernel refuse one step, once: by asking it, in the step's place, for what cannot be."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.victim: Step | None = None
@@ -63,9 +63,15 @@ class Refusals:
         original = getattr(owner, name)
         patch.setattr(owner, name, lambda *arguments: way(original, *arguments))
 
+    def _hits(self, *steps: Step) -> bool:
+        if self.victim not in steps:
+            return False
+        self.victim = None
+        return True
+
     def _one_by_one(self, original: Any, self_: Any, transaction: Any, do: Callable[[Step], None]) -> None:
         def done(step: Step) -> None:
-            if step == self.victim:
+            if self._hits(step):
                 raise OSError(errno.EPERM, "refused by the test")
             do(step)
 
@@ -73,21 +79,22 @@ class Refusals:
 
     def _encode(self, original: Any, step: Step, indexes: Any) -> list[tuple[str, bytes]]:
         said = original(step, indexes)
-        return [(said[0][0], wire.message(wire.DELLINK, 0, wire.link_header(1 << 30)))] if step == self.victim else said
+        return [(said[0][0], wire.message(wire.DELLINK, 0, wire.link_header(1 << 30)))] if self._hits(step) else said
 
     def _feed(self, original: Any, argv: list[str], text: str, steps: Sequence[Step]) -> None:
-        if self.victim in steps:
+        place = steps.index(self.victim) if self.victim in steps else 0
+        if self._hits(*steps):
             lines = text.splitlines()
             # Sets are a line each; of a table, the last line but one is somebody's.
-            lines.insert(steps.index(self.victim) if argv[0] == "ipset" else len(lines) - 1, "nonsense")
+            lines.insert(place if argv[0] == "ipset" else len(lines) - 1, "nonsense")
             text = "\n".join(lines) + "\n"
         original(argv, text, steps)
 
     def _requests(self, original: Any, step: Step) -> Iterator[dict[str, Any]]:
-        yield from [{"op": "nonsense"}] if step == self.victim else original(step)
+        yield from [{"op": "nonsense"}] if self._hits(step) else original(step)
 
     def _node(self, original: Any, self_: Any, step: Step, *arguments: Any) -> int:
-        if step == self.victim:
+        if self._hits(step):
             raise Refused("nslab-node", "refused by the test")
         return int(original(self_, step, *arguments))
 
