@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nslab.net.steps import Step
 
 _LINE = re.compile(r"[Ee]rror (?:occurred at|in) line:? (\d+)|line (\d+) failed")
+_PROGRAM = re.compile(r"^[\w-]+( v[\d.]+)?( \([\w]+\))?: (Error in line \d+: )?")
 
 
 def ipset(text: str, steps: Sequence[Step]) -> None:
@@ -38,13 +39,24 @@ def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
     )
     if done.returncode == 0:
         return
-    said = done.stderr.strip().splitlines()
-    place = _LINE.search(done.stderr)
-    line = text.splitlines()[int(place[1] or place[2]) - 1] if place else ""
+    reason, place = _reason(done.stderr) or f"exit status {done.returncode}", _LINE.search(done.stderr)
+    number = int(place[1] or place[2]) if place else 0
+    if argv[1] == "restore" and number:
+        # ipset stops at the line that it names; iptables-restore takes a table as a whole.
+        raise Refused(shell.command(steps[number - 1]), reason, steps[: number - 1])
+    lines = text.splitlines()
+    line = lines[number - 1] if number else ""
+    if not line.startswith("-"):  # iptables-nft looks for a jump's chain only when it comes to COMMIT
+        named = re.search(r"'(\S+)'", reason)
+        line = next((other for other in lines if named and other.startswith("-") and named[1] in other.split()), "")
     blamed = next((step for step in steps if line and line in _said_by(step)), steps[0])
-    # iptables-restore takes a table as a whole; ipset restore stops at the line that it names.
-    before = steps[: steps.index(blamed)] if argv[1] == "restore" and place else ()
-    raise Refused(line or shell.command(blamed), said[-1] if said else f"exit status {done.returncode}", before)
+    raise Refused(line or shell.command(blamed), reason)
+
+
+def _reason(stderr: str) -> str:
+    """What a restore program has to say, without its name and its advice."""
+    lines = [_PROGRAM.sub("", line).strip() for line in stderr.splitlines()]
+    return next((line for line in lines if line and not line.startswith(("Error occurred", "Try `"))), "")
 
 
 def _said_by(step: Step) -> str:
