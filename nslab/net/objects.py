@@ -234,7 +234,8 @@ class Neighbour(OnDevice):
     @property
     def lies_on(self) -> tuple[Key, ...]:
         # Even permanent ones are flushed when the device goes down, loses its last address, or changes its own MAC.
-        return (("LinkUp", self.ns, self.dev), addressed(self.ns, self.dev), mac_of(self.ns, self.dev))
+        device, up = ("Device", self.ns, self.dev), ("LinkUp", self.ns, self.dev)
+        return (device, up, addressed(self.ns, self.dev), mac_of(self.ns, self.dev))
 
 
 @dataclass(frozen=True, slots=True)
