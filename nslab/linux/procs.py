@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Agents", "NotReady", "Record", "end", "enter", "processes"]
 
-_MARK = b"NSLAB=nslab."
+_MARK = b"\0NSLAB=nslab."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,14 @@ def processes(inodes: Mapping[int, str], labs: Collection[str] = ()) -> list[Rec
         if entry.isdigit():
             try:
                 stats[int(entry)] = _stat(entry)
-                ns = inodes.get(os.stat(f"/proc/{entry}/ns/net").st_ino, "")
-                marked, role = _mark(entry)
+                ns, role = _mark(entry)
+                if ns.rsplit(".", 1)[0] not in prefixes:
+                    # Asked last: it makes the kernel build three more inodes, most of the cost of a look.
+                    ns, role = inodes.get(os.stat(f"/proc/{entry}/ns/net").st_ino, ""), ""
             except OSError:
                 continue  # it ended meanwhile, or is the business of somebody mightier
-            if marked.rsplit(".", 1)[0] not in prefixes:
-                marked, role = "", ""
-            if ns or marked:
-                places[int(entry)] = ns or marked, role
+            if ns:
+                places[int(entry)] = ns, role
     _descend(places, stats)
     return [
         Record(pid, ns, role if _is_own(pid, role, places, stats) else "", start, parent, state, name)
@@ -92,11 +92,11 @@ def _stat(pid: str) -> tuple[str, str, int, int]:
 
 
 def _mark(pid: str) -> tuple[str, str]:
-    environment = _read(f"/proc/{pid}/environ")
+    environment = b"\0" + _read(f"/proc/{pid}/environ")
     at = environment.find(_MARK)
-    if at < 0 or (at and environment[at - 1]):
+    if at < 0:
         return "", ""
-    words = environment[at + 6 : environment.find(b"\0", at)].decode("utf-8", "replace").split(" ")
+    words = environment[at + 7 : environment.find(b"\0", at + 1)].decode("utf-8", "replace").split(" ")
     # What `nslab exec` started has a mark without a role of ours.
     return words[0], words[1] if len(words) > 1 and words[1] != "exec" else ""
 
@@ -118,7 +118,7 @@ def _descend(places: dict[int, tuple[str, str]], stats: Mapping[int, tuple[str, 
 def _is_own(
     pid: int, role: str, places: Mapping[int, tuple[str, str]], stats: Mapping[int, tuple[str, str, int, int]]
 ) -> bool:
-    """Whether a role is this process's own: a container's children inherit its mark, but their parents are in there too."""
+    """Whether a role is this process's own. A container's children inherit its mark; their parents are in there too."""
     parent = stats[pid][2]
     if not role.startswith("container/"):
         return role != "" and places.get(parent, ("", ""))[1] != role

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 
@@ -27,8 +29,10 @@ def detach_below(*roots: str) -> None:
     for point in list(mount_points()):
         below = any(point.startswith(f"{root}/") for root in roots)
         if below and not any(point == other or point.startswith(f"{other}/") for other in gone):
-            syscall.umount(point)
-            gone.append(point)
+            # What lies hidden under a later mount cannot be reached by its path any more; it does no harm there.
+            with contextlib.suppress(OSError):
+                syscall.umount(point)
+                gone.append(point)
 
 
 def tmpfs(target: str, mode: str = "755", flags: int = syscall.MS_NOSUID | syscall.MS_NODEV, size: str = "25%") -> None:
@@ -49,8 +53,16 @@ def read_only_tree(path: str) -> None:
 
 def _remount_read_only(point: str) -> None:
     kept = 0
-    flags = os.statvfs(point).f_flag
+    try:
+        flags = os.statvfs(point).f_flag
+    except (FileNotFoundError, NotADirectoryError):
+        return  # hidden as well
     for there, ours in ((os.ST_NOSUID, syscall.MS_NOSUID), (os.ST_NOEXEC, syscall.MS_NOEXEC)):
         kept |= ours if flags & there else 0
     everything = syscall.MS_REMOUNT | syscall.MS_BIND | syscall.MS_RDONLY | syscall.MS_NODEV | kept
-    syscall.mount("none", point, flags=everything)
+    try:
+        syscall.mount("none", point, flags=everything)
+    except OSError as error:
+        # No mount there: it lies hidden under a later one, where a container does not reach it either.
+        if error.errno != errno.EINVAL:
+            raise

@@ -158,7 +158,7 @@ class Bench:
         finally:
             for host in self.hosts:
                 journal = self.run / "nodes" / host / "nslab-node.log"
-                if journal.exists():
+                if journal.exists() and journal.stat().st_size:
                     sys.stdout.write(f"{host}: {journal.read_text()}\n")  # pytest shows it beside a failure
             self._remove()
 
