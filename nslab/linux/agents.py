@@ -177,6 +177,11 @@ class Agents:
         deadline = time.monotonic() + PATIENCE
         try:
             line = self._line(node)
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            if all(isinstance(step, Remove) for step in steps):
+                return self._bereaved(steps)
+            raise Refused(shell.command(steps[0]), _words(error), done) from error
+        try:
             answers = line.send([request for _, request in requests], deadline)
             answers += line.receive(len(requests) - len(answers), deadline)
         except OSError as error:
@@ -194,6 +199,14 @@ class Agents:
             step, reason = refused[0]
             raise Refused(shell.command(step), reason, [*done, *(s for s in steps if id(s) not in said_no)])
         return pids
+
+    def _bereaved(self, steps: Sequence[Step]) -> list[int]:
+        """End processes whose node's process, which would do it, is dead."""
+        from nslab.linux import owned, procs
+
+        keys = {step.obj.key for step in steps}
+        procs.end([record for record in owned.processes(self._lab) if ("Process", record.ns, record.role) in keys])
+        return [0] * len(steps)
 
     def _line(self, node: str) -> Line:
         """The connection to a node's process, which runs already if it was not started here."""

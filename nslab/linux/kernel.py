@@ -115,6 +115,7 @@ class LinuxKernel:
                     ns, batch = where, []
                 batch.append((step, raw))
         refused += self._flush(ns, batch)
+        refused = [(step, error) for step, error in refused if not _goes_anyway(step)]
         self._remember(transaction)
         if refused:
             for touched in {step.obj.ns for step in transaction.steps}:
@@ -138,6 +139,14 @@ class LinuxKernel:
                     self._unsettled.append(("LinkUp", link.ns, dev))
                 case Remove(), _:
                     self._indexes.forget(step.obj.ns)
+
+
+def _goes_anyway(step: Step) -> bool:
+    """Whether it may be gone before we come: a cable's end whose other end was in a namespace that ended.
+
+    The kernel takes a namespace apart some time after its last user left.
+    """
+    return isinstance(step, Remove) and isinstance(step.obj, Veth) and not step.obj.peer
 
 
 def _encode(step: Step, indexes: netlink.Indexes) -> list[tuple[str, bytes]]:

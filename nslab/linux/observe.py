@@ -90,8 +90,7 @@ def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observ
     for ns in there:
         seen.have.append(Netns(ns))
         mine = by_ns[ns]
-        devices = [device for obj in mine if (device := _device(obj, found))]
-        seen.have += devices
+        seen.have += [device for obj in mine if (device := _device(obj, found))]
         ours = devices_of.get(ns, set()) & found[ns].keys()
         seen.have += _link_states(ns, ours, found[ns])
         seen.have += _inet(spaces.route_socket(ns), ns, ours, found[ns])
@@ -103,6 +102,7 @@ def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observ
         strange += [f"interface {name}" for name in found[ns].keys() - ours - {"lo"} - FALLBACK]
         if strange:
             seen.strangers[ns] = strange
+    seen.have += _strays(seen.have, known, found)
     spaces.home()
     return seen
 
@@ -159,6 +159,16 @@ def _device(obj: Object, found: Mapping[str, Mapping[str, Found]]) -> Object | N
             return _vxlan(obj, near, found[obj.ns])
         case Ipip() | Tun():
             return replace(obj, mtu=near.mtu)
+
+
+def _strays(have: Sequence[Object], known: State, found: Mapping[str, Mapping[str, Found]]) -> Iterator[Object]:
+    """Far ends of cables whose near end is not there any more, or lies in a namespace without a name."""
+    cables = {(obj.peer_ns, obj.peer) for obj in have if isinstance(obj, Veth)}
+    for obj in _only(known, Veth):
+        far = found.get(obj.peer_ns, {}).get(obj.peer)
+        if far and (obj.peer_ns, obj.peer) not in cables:
+            cables.add((obj.peer_ns, obj.peer))
+            yield Veth(obj.peer_ns, obj.peer, far.mac, obj.peer_ns, "", "", far.mtu)
 
 
 def _unknown(obj: Veth | Bridge | Vxlan | Ipip | Tun, near: Found) -> Veth:

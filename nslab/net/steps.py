@@ -198,11 +198,14 @@ def _with_all_on_top(unwanted: set[Key], there: dict[Key, Object]) -> set[Key]:
     """The keys that go with `unwanted`, since the kernel cascades. Ascending rank sees what is below an object first.
 
     A process outlives what it lay on, but is of no use then (a container without its pause): it goes, and comes anew.
+    With the node's process everything that runs on the node is ended.
     """
     gone = set(unwanted)
     givers = Counter(key for obj in there.values() for key in obj.gives)
     for obj in sorted(there.values(), key=lambda obj: _RANK[type(obj)]):
-        orphaned = isinstance(obj, Process) and not all(below in there for below in obj.lies_on)
+        orphaned = isinstance(obj, Process) and (
+            not all(below in there for below in obj.lies_on) or ("Process", obj.node, NodeAgent.role) in gone
+        )
         if orphaned or obj.key in gone or any(below in gone for below in obj.lies_on):
             givers.subtract(obj.gives)
             gone |= {key for key in obj.gives if not givers[key]}

@@ -46,6 +46,10 @@ def start(place: Place, memory: Memory, ns: str, dev: str, local: str, clean: Ca
             memory.show(memory.guise(f"nslab-tunnel {dev}", {VARIABLE: mark(ns, "tunnel", place.node)}))
             clean()
             os.setsid()
+            # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.
+            low, high = sorted((ends[0], ends[1].fileno()))
+            for first, end in ((3, low), (low + 1, high), (high + 1, 1 << 20)):
+                os.closerange(first, end)
             try:
                 serve(dev, *ends)
             except BaseException as error:

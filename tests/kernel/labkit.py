@@ -105,14 +105,13 @@ class OwnLab:
         return subprocess.run(argv, capture_output=True, text=True).returncode == 0
 
     def pids(self) -> dict[str, int]:
-        """The processes with a role: `HOST ROLE` to process number."""
-        found = {}
-        for pid in processes(self.name):
-            ns, role, *_ = mark(pid).split(" ")
-            inside = any(mark(other).split(" ")[:2] == [ns, role] for other in [_parent(pid)])
-            if role not in ("exec", "spawner") and not inside:
-                found[f"{ns.rpartition('.')[2]} {role}"] = pid
-        return found
+        """The processes with a role: `HOST ROLE` to process number. A container's children bear its mark, too."""
+        marks = {pid: " ".join(mark(pid).split(" ")[:2]) for pid in processes(self.name)}
+        return {
+            whose.removeprefix(self.ns("")): pid
+            for pid, whose in marks.items()
+            if whose and marks.get(_parent(pid)) != whose and whose.split(" ")[1] not in ("exec", "spawner")
+        }
 
     def left(self) -> list[str]:
         """Everything on this machine that has to do with the lab."""
