@@ -1,0 +1,1 @@
+"""The only side effects: this machine's kernel, its processes and files."""
