@@ -146,6 +146,8 @@ class FakeKernel:
         number = self._missing(obj, unknown)
         match step:
             case Remove():
+                if not isinstance(obj, Netns | Process) and ("Netns", obj.ns) not in self._there:
+                    return errno.ENOENT
                 return errno.ENODEV if unknown & {obj.key, *_needs(obj)} else self._cannot_go(obj)
             case Replace() if isinstance(obj, Device) and not _born(obj) and self._absent(obj, unknown):
                 return errno.ENODEV

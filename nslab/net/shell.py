@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import TYPE_CHECKING, assert_never
 
@@ -128,7 +129,8 @@ def _process(step: Step, obj: NodeAgent | TunnelAgent | Sandbox | Workload) -> s
     role = obj.key[2]
     marked = f"NSLAB={shlex.quote(f'{obj.ns} {role}')}"
     if isinstance(step, Remove):
-        return f"kill -9 $(grep -lszE '^NSLAB={obj.ns} {role}( |$)' /proc/[0-9]*/environ | cut -d/ -f3)  # {what}"
+        find = f"grep -lszE '^NSLAB={re.escape(f'{obj.ns} {role}')}( |$)' /proc/[0-9]*/environ"
+        return f"{find} | cut -d/ -f3 | xargs -r kill -9 || true  # {what}"
     if not isinstance(step, Add):
         return f"# {what}"
     match obj:

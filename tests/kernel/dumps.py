@@ -9,6 +9,8 @@ import contextlib
 import json
 import re
 import subprocess
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,14 +55,14 @@ NETWORKS = ("IPIP", "IPIPCrossSubnet", "VXLAN", "VXLANCrossSubnet", "None", "kub
 BUILTIN = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 
 
-def state_of(network: str, name: str, processes: bool = False) -> State:
-    """One of NETWORKS, as a lab of that name."""
-    from dataclasses import replace
-
+def state_of(network: str, name: str, processes: bool = False, without: str = "") -> State:
+    """One of NETWORKS, as a lab of that name; one pod may be missing."""
     lab = load(LABS / ("kubenet-two-node" if network == "kubenet" else "calico-two-node") / "lab.yaml")
     if network != "kubenet":
         lab = replace(lab, encapsulation=Encapsulation(network))
-    state = compile_lab(place(replace(lab, name=name)), Host(ipip=False))
+    lab = place(replace(lab, name=name))
+    lab = replace(lab, pods=tuple(pod for pod in lab.pods if pod.name != without))
+    state = compile_lab(lab, Host(ipip=False))
     return state if processes else tuple(obj for obj in state if not isinstance(obj, Process))
 
 
@@ -248,39 +250,70 @@ def _settings(ns: str, paths: list[str]) -> Iterator[tuple[Any, ...]]:
 # --- Everything that the kernel shows ----------------------------------------------------------------------------
 
 FREE = {
-    "ifindex": "the kernel counts interfaces; nslab numbers them itself, `ip` lets the kernel do it",
+    "ifindex": "the kernel counts interfaces; nslab numbers its own, `ip` lets the kernel do it",
     "link_index": "the other end's ifindex",
-    "link_netnsid": "numbers that a namespace gives to others, in order of first use",
-    "stats64": "counts packets",
-    "hello_timer": "runs", "tcn_timer": "runs", "topology_change_timer": "runs", "gc_timer": "runs", "timer": "runs",
-    "valid_life_time": "runs", "preferred_life_time": "runs",
-    "mcast_query_use_ifaddr": "", "multicast_router": "",
-    "bridge_id": "", "root_id": "",
-}  # fmt: skip
+    "link_netnsid": "a number that a namespace gives to another when they first meet",
+    "no": "a bridge's number for a port, in order of plugging in",
+    "id": "the same number again",
+    "designated_port": "and again",
+    "forward_delay_timer": "runs",
+    "hello_timer": "runs",
+    "hold_timer": "runs",
+    "message_age_timer": "runs",
+    "gc_timer": "runs",
+    "tcn_timer": "runs",
+    "topology_change_timer": "runs",
+}
 """Fields that are not compared, each with its reason."""
 
+COUNTER = "net.netfilter.nf_conntrack_count"
+"""Looks like a setting, and counts."""
 
-def everything(lab: str) -> dict[str, Any]:
-    """All that the tools show of a lab's namespaces, without FREE."""
-    return {f"{ns}: {what}": shown for ns in named(lab) for what, shown in _everything(ns)}
+INITVAL = re.compile(r" initval \S+$")
+"""What the kernel salts a set's hashes with."""
 
 
-def _everything(ns: str) -> Iterator[tuple[str, Any]]:
+def everything(lab: str) -> list[str]:
+    """All that the tools show of a lab's namespaces, without FREE: a line each."""
+    return [f"{ns} {what}: {line}" for ns in named(lab) for what, lines in _everything(ns) for line in (*lines, "")]
+
+
+def different(some: list[str], others: list[str]) -> list[str]:
+    """The lines that are in one of the two only."""
+    left, right = Counter(some), Counter(others)
+    return [*(f"- {line}" for line in left - right), *(f"+ {line}" for line in right - left)]
+
+
+def _everything(ns: str) -> Iterator[tuple[str, list[str]]]:
     ip = ("ip", "-n", ns, "-j")
+    for link in listed(*ip, "link"):
+        output(*ip, "link", "show", "dev", link["ifname"])  # the kernel brings a link's state up to date when asked
     yield "links", _sorted(listed(*ip, "-d", "link"))
-    yield "addresses", _sorted(listed(*ip, "addr"))
-    yield "routes", _sorted(listed(*ip, "-d", "route", "show", "table", "all"))
-    yield "routes6", _sorted(listed(*ip, "-6", "-d", "route", "show", "table", "all"))
+    yield "addresses", _sorted(_settled(link) for link in listed(*ip, "addr"))
+    yield "routes", _sorted(listed(*ip, "-4", "-d", "route", "show", "table", "all"))
+    # IPv6's routes follow from its link-local addresses: see _settled.
     yield "rules", _sorted(listed(*ip, "rule"))
-    yield "neighbours", _sorted(listed(*ip, "-d", "neigh"))
-    yield "fdb", _sorted(listed("bridge", "-n", ns, "-j", "-d", "fdb"))
+    yield "neighbours", _sorted(listed(*ip, "-4", "-d", "neigh"))
+    yield "fdb", _sorted(entry for entry in listed("bridge", "-n", ns, "-j", "-d", "fdb") if _lasting(entry))
     inside = ("ip", "netns", "exec", ns)
-    yield "settings", output(*inside, "sysctl", "-a", "--ignore", "--pattern", r"^net\.").splitlines()
+    settings = output(*inside, "sysctl", "-a", "--ignore", "--pattern", r"^net\.").splitlines()
+    yield "settings", [line for line in settings if not line.startswith(COUNTER)]
     yield "iptables", _without_counters(output(*inside, "iptables-save"))
-    yield "sets", sorted(output(*inside, "ipset", "save").splitlines())
+    yield "sets", sorted(INITVAL.sub("", line) for line in output(*inside, "ipset", "save").splitlines())
 
 
-def _sorted(entries: list[dict[str, Any]]) -> list[str]:
+def _settled(link: dict[str, Any]) -> dict[str, Any]:
+    """Without IPv6 link-local addresses: made of the link-layer address, but not before duplicate detection is done."""
+    addresses = [address for address in link["addr_info"] if (address["family"], address["scope"]) != ("inet6", "link")]
+    return {**link, "addr_info": addresses}
+
+
+def _lasting(entry: dict[str, Any]) -> bool:
+    """Not learnt from a passing frame, and not a group that IPv6 joins with a link-local address."""
+    return "permanent" in entry.get("state", "") and not entry["mac"].startswith(("33:33:ff", "33:33:00"))
+
+
+def _sorted(entries: Iterable[dict[str, Any]]) -> list[str]:
     return sorted(json.dumps(_kept(entry), sort_keys=True) for entry in entries)
 
 

@@ -20,7 +20,7 @@ from nslab.net.shell import command
 from nslab.net.steps import Add, Plan, Remove, Step, diff, invert, transactions
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-LAB = "fake-is-true"
+LAB = f"fake{os.getpid()}"
 
 
 def refusal(kernel: object, transaction: object) -> tuple[str, ...]:
@@ -33,7 +33,7 @@ def refusal(kernel: object, transaction: object) -> tuple[str, ...]:
 
 
 def both(plan: Plan) -> None:
-    """Drive both kernels with a plan, and compare after every transaction what they say, and at the end what is there."""
+    """Drive both kernels with a plan; compare what they say to each transaction, and what there is at the end."""
     fake = FakeKernel()
     with real(LAB) as kernel:
         for number, transaction in enumerate(transactions(plan)):
@@ -67,7 +67,7 @@ def test_they_refuse_the_same_and_end_up_the_same(seed: int) -> None:
 
 
 def muddled(chance: random.Random) -> Plan:
-    """A plan with steps left out, said twice, taken back and put elsewhere. Namespaces do not go: they take their time."""
+    """A plan with steps left out, doubled, taken back, put elsewhere. Namespaces stay: their end takes its time."""
     state = state_of(chance.choice(NETWORKS), LAB)
     steps: list[Step] = list(diff((), state))
     for _ in range(chance.randrange(1, 40)):
