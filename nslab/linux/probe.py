@@ -19,20 +19,16 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.linux.probe_sockets import ECHO, IP_RECVERR, HostSockets, echo_request, received, said
 from nslab.net.names import netns
 from nslab.probes import Expected, Kind, Outcome, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from nslab.linux.netns import Namespaces
     from nslab.probes import Place, Probe
 
-_SOL_RAW, _ICMP_FILTER = 255, 1
-_IP_MTU_DISCOVER, _PROBE, _IP_RECVERR, _IP_FREEBIND = 10, 3, 11, 15
-_ECHO_REPLY, _ECHO = 0, 8
-_HEADERS = 20 + 8  # IPv4 and ICMP
-_FROM_ICMP = 2  # sock_extended_err.ee_origin: a router or the other end said it, not this kernel
 _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
 _BURST = 16  # packets that are sent before what came back is read
 _MESSAGE = struct.Struct("=8sI")
@@ -97,32 +93,6 @@ class _Talk:
         return Result(self.probe, self.outcome, self.detail, self.at, self.seen, round(self.took * 1000, 3))
 
 
-class _Host:
-    """The prober's sockets in the namespace of one host; made while this thread is in it."""
-
-    def __init__(self, address: IPv4Address) -> None:
-        self.echo = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMP)
-        self.echo.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", 0xFFFFFFFF ^ (1 << _ECHO_REPLY | 1 << _ECHO)))
-        # Nobody may cut these packets, and nothing is believed that was learnt of paths before.
-        self.echo.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PROBE)
-        self.asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        for sock in (self.echo, self.asker):
-            sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
-        self.answerer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-        self.listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        for sock in (self.answerer, self.listener):
-            # Bound, so that answers come from where the question went; free, since the address may be what is missing.
-            sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
-            sock.bind((str(address), 0))
-        self.listener.listen(1024)
-        self.udp = (str(address), self.answerer.getsockname()[1])
-        self.tcp = (str(address), self.listener.getsockname()[1])
-
-    def sockets(self) -> tuple[socket.socket, ...]:
-        """All four."""
-        return self.echo, self.asker, self.answerer, self.listener
-
-
 class _Asking:
     """All probes of one call, and the loop that drives them."""
 
@@ -131,7 +101,7 @@ class _Asking:
         self._token = os.urandom(8)
         # Not an id of an earlier call: connection tracking would treat its packets as it did then.
         self._id = int.from_bytes(os.urandom(2), "big")
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[str, HostSockets] = {}
         self._accepted: set[socket.socket] = set()
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
@@ -152,7 +122,7 @@ class _Asking:
                     if error.errno not in (errno.ENOENT, errno.EINVAL):  # no such name; a name that nothing is bound to
                         raise
                 else:
-                    self._listen(place.name, _Host(place.address))
+                    self._listen(place.name, HostSockets(place.address))
 
     def close(self) -> None:
         """Close whatever is open."""
@@ -202,7 +172,7 @@ class _Asking:
         if probe.kind is Kind.UDP:
             sock, data, to = host.asker, message, self._hosts[probe.target].udp
         else:
-            sock, data, to = host.echo, self._echo(number, message, probe.size), (str(probe.address), 0)
+            sock, data, to = host.echo, echo_request(self._id, number, message, probe.size), (str(probe.address), 0)
         refused = 0
         for _ in range(3):
             try:
@@ -217,20 +187,11 @@ class _Asking:
                 return
         self._failed(number, refused, "")
 
-    def _echo(self, number: int, message: bytes, size: int) -> bytes:
-        header = struct.pack("!BBHHH", _ECHO, 0, 0, self._id, number & 0xFFFF)
-        body = header + message
-        total = sum(struct.unpack(f"!{len(body) // 2}H", body))
-        while total >> 16:
-            total = (total & 0xFFFF) + (total >> 16)
-        # What fills it up is zeros, which count for nothing.
-        return body[:2] + struct.pack("!H", total ^ 0xFFFF) + body[4:] + bytes(max(0, size - 20 - len(body)))
-
     def _connect(self, number: int, talk: _Talk) -> None:
         probe = talk.probe
         self._spaces.enter(netns(self._lab, probe.source))
         sock = talk.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         to = (str(probe.address), probe.port) if probe.port else self._hosts[probe.target].tcp
         if not probe.port:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -242,7 +203,7 @@ class _Asking:
 
     # Listening
 
-    def _listen(self, name: str, host: _Host) -> None:
+    def _listen(self, name: str, host: HostSockets) -> None:
         self._hosts[name] = host
         self._watch(host.echo, select.EPOLLIN, lambda events: self._on_echo(name, host.echo, events))
         self._watch(host.asker, select.EPOLLIN, lambda events: self._on_answer(host.asker, events))
@@ -261,18 +222,18 @@ class _Asking:
     def _on_echo(self, name: str, sock: socket.socket, events: int) -> None:
         if events & select.EPOLLERR:
             self._errors(sock)
-        for packet, (sender, _) in _received(sock):
+        for packet, (sender, _) in received(sock):
             start = (packet[0] & 15) * 4
             number = self._number(packet[start + 8 :])
             if number is None:
                 continue
-            if packet[start] == _ECHO:
+            if packet[start] == ECHO:
                 self._arrived(number, name, sender)
             elif name == self._talks[number].probe.source:
                 self._finish(number, Outcome.REACHED)
 
     def _on_question(self, name: str, sock: socket.socket) -> None:
-        for data, sender in _received(sock):
+        for data, sender in received(sock):
             number = self._number(data)
             if number is not None:
                 self._arrived(number, name, sender[0])
@@ -282,7 +243,7 @@ class _Asking:
     def _on_answer(self, sock: socket.socket, events: int) -> None:
         if events & select.EPOLLERR:
             self._errors(sock)
-        for data, _ in _received(sock):
+        for data, _ in received(sock):
             number = self._number(data)
             if number is not None and data.endswith(_ANSWER):
                 self._finish(number, Outcome.REACHED)
@@ -310,9 +271,9 @@ class _Asking:
         sock = talk.sock
         assert sock
         if events & (select.EPOLLERR | select.EPOLLHUP) and not talk.connected:
-            said = next(_said(sock), None)
+            heard = next(said(sock), None)
             failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            self._failed(number, failed or (said[1] if said else errno.ECONNREFUSED), said[2] if said else "")
+            self._failed(number, failed or (heard[1] if heard else errno.ECONNREFUSED), heard[2] if heard else "")
         elif not talk.connected:
             talk.connected = True
             self._connected(number, talk, sock)
@@ -344,7 +305,7 @@ class _Asking:
 
     def _errors(self, sock: socket.socket) -> None:
         """What routers and the other ends said of packets that this socket sent."""
-        for data, number, who in _said(sock):
+        for data, number, who in said(sock):
             begins = data.find(self._token)
             talk = None if begins < 0 else self._number(data[begins:])
             if talk is not None:
@@ -416,24 +377,6 @@ class _Asking:
         if self._retries:
             due = min(due, self._retries[0][0])
         return max(0.0, due - time.monotonic())
-
-
-def _received(sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
-    """What waits in a socket. An error there is another packet's, and told by the error queue."""
-    with suppress(OSError):
-        while True:
-            yield sock.recvfrom(1 << 16)
-
-
-def _said(sock: socket.socket) -> Iterator[tuple[bytes, int, str]]:
-    """From the error queue: the beginning of a packet, the errno it met, and the router that said so (IP_RECVERR)."""
-    with suppress(BlockingIOError):
-        while True:
-            data, extras, _, _ = sock.recvmsg(1 << 11, 512, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT)
-            for level, kind, value in extras:
-                if (level, kind) == (socket.IPPROTO_IP, _IP_RECVERR):
-                    number, origin = struct.unpack_from("=IB", value)
-                    yield data, number, str(IPv4Address(value[20:24])) if origin == _FROM_ICMP else ""
 
 
 def _clientip(answer: bytes) -> IPv4Address | None:
