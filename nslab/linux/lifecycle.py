@@ -20,8 +20,8 @@ from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder
 from nslab.linux.observe import Observation, observe
-from nslab.net.objects import NodeAgent, Sandbox, TunnelAgent, Workload
-from nslab.net.steps import diff
+from nslab.net.objects import Netns, NodeAgent, Sandbox, TunnelAgent, Workload
+from nslab.net.steps import Remove, diff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,6 +101,8 @@ def _change(
     kept = files.wishes()
     todo = _difference(spaces, place(merge_status(lab, kept[0]) if kept else lab), kept)
     kernel = LinuxKernel(spaces, agents, todo.host.iptables)
+    names = {step.obj.ns for step in todo.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
+    leaving = {number: ns for number, ns in owned.inodes(lab.name).items() if ns in names}
     files.begin(todo.lab)
     try:
         not_ready = _do(kernel, agents, todo.plan, progress)
@@ -111,6 +113,7 @@ def _change(
         files.back()
         raise
     files.done()
+    owned.vacate(leaving)
     return todo, not_ready
 
 

@@ -15,7 +15,7 @@ from nslab.linux.netns import IP_NETNS, RUN, entries, folder, labs, named, path,
 from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount, umount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 
@@ -95,13 +95,24 @@ def claim(lab: str) -> None:
 
 def processes(lab: str) -> list[procs.Record]:
     """Everything that runs in the lab's namespaces, or bears its mark."""
-    home = os.stat("/proc/self/ns/net").st_ino
+    return procs.processes(inodes(lab), [lab])
+
+
+def inodes(lab: str) -> dict[int, str]:
+    """The lab's namespaces: the kernel's number for each, and its name."""
     found = {}
     for place in (*map(path, named(lab)), *(IP_NETNS / ns for ns in _listed(lab))):
         with contextlib.suppress(FileNotFoundError):
             found[os.stat(place).st_ino] = place.name
-    # Whatever bears the name: our own namespace is never the lab's.
-    return procs.processes({inode: ns for inode, ns in found.items() if inode != home}, [lab])
+    # Whatever name it bears: our own namespace is never the lab's.
+    found.pop(os.stat("/proc/self/ns/net").st_ino, None)
+    return found
+
+
+def vacate(left: Mapping[int, str]) -> None:
+    """End what still runs in namespaces that lost their names: a shell in a pod that is no more."""
+    if left:
+        procs.end([record for record in procs.processes(left) if record.ns in left.values()])
 
 
 def everywhere() -> list[str]:

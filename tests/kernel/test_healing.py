@@ -1,0 +1,283 @@
+"""What was broken by hand is named by `diff` and mended by `up`; what nobody broke runs on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nslab.linux import lifecycle
+from nslab.net.names import cali
+from nslab.syscall import umount
+from tests.kernel.labkit import RUN, OwnLab, nslab, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.root
+
+B = cali("default", "pod-b")
+
+
+def running(folder: Path, encapsulation: str = "IPIP") -> Iterator[OwnLab]:
+    lab = OwnLab(folder)
+    lab.edit("encapsulation: IPIP", f"encapsulation: {encapsulation}")
+    try:
+        lab.up()
+        yield lab
+    finally:
+        nslab("down", lab.name)
+    assert lab.left() == []
+
+
+@pytest.fixture(scope="module")
+def ipip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
+    yield from running(tmp_path_factory.mktemp("ipip"))
+
+
+@pytest.fixture(scope="module")
+def vxlan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
+    folder = tmp_path_factory.mktemp("vxlan")
+    yield from running(folder, "VXLAN")
+
+
+def healed(lab: OwnLab) -> None:
+    lab.up_here()
+    assert lifecycle.difference(lab.name).plan == ()
+    assert lab.talks("pod-b", "20.109.131.3")
+    assert lab.talks("pod-d", "20.111.156.7")
+
+
+NETWORK = {
+    "block route": (
+        ("node1", "ip route del 20.109.131.0/26"),
+        "node1 has no route to 20.109.131.0/26 (BIRD's): the way to the pods of node2",
+    ),
+    "pod route": (
+        ("node1", "ip route del 20.111.156.7"),
+        "node1 has no route to 20.111.156.7/32 (Felix's): the way to pod pod-b",
+    ),
+    "next hop": (
+        ("node1", "ip route replace 20.109.131.0/26 via 192.168.59.10 dev eth0 proto bird"),
+        (
+            "node1's route to 20.109.131.0/26 leads via 192.168.59.10 through eth0 instead of via 192.168.59.23 "
+            "through tunl0 (BIRD's): the way to the pods of node2"
+        ),
+    ),
+    "forwarding": (
+        ("node1", "sysctl -qw net.ipv4.ip_forward=0"),
+        "node1 has net.ipv4.ip_forward = 0 instead of 1 (Felix's)",
+    ),
+    "proxy ARP": (
+        ("node1", f"sysctl -qw net.ipv4.conf.{B}.proxy_arp=0"),
+        f"node1 has net.ipv4.conf.{B}.proxy_arp = 0 instead of 1 (the Calico CNI plugin's): the way to pod pod-b",
+    ),
+    "node end down": (("node1", f"ip link set {B} down"), f"node1's {B} is down"),
+    "pod end down": (("pod-b", "ip link set eth0 down"), "pod-b's eth0 is down"),
+    "cable": (
+        ("node1", f"ip link del {B}"),
+        f"node1 has no cable {B} to pod-b's eth0 (the Calico CNI plugin's)",
+    ),
+    "cable, from the pod": (
+        ("pod-b", "ip link del eth0"),
+        f"node1 has no cable {B} to pod-b's eth0 (the Calico CNI plugin's)",
+    ),
+    "tunnel": (("node1", "ip link del tunl0"), "node1 has no tunnel tunl0 (Felix's)"),
+    "neighbour": (
+        ("node1", f"ip neigh del 20.111.156.7 dev {B}"),
+        f"node1 has no permanent ARP entry for 20.111.156.7 on {B} (Felix's): the way to pod pod-b",
+    ),
+    "built-in chain": (
+        ("node1", "iptables -t nat -F POSTROUTING"),
+        (
+            'node1 has no rule in POSTROUTING (table nat): -m comment --comment "cali:O3lYWMrLQYEMJtB5" '
+            "-j cali-POSTROUTING (Felix's)"
+        ),
+    ),
+    "chain": (
+        ("node1", "iptables -t nat -F cali-nat-outgoing"),
+        "node1's chain cali-nat-outgoing (table nat) is not as it should be (Felix's)",
+    ),
+    "all chains": (
+        ("node1", "iptables -t nat -F; iptables -t nat -X"),
+        "node1 has no chain cali-nat-outgoing (table nat) (Felix's)",
+    ),
+    "member gone": (
+        ("node1", "ipset del cali40all-hosts-net 192.168.59.23"),
+        "node1 has no member 192.168.59.23 in ipset cali40all-hosts-net (Felix's)",
+    ),
+    "member more": (
+        ("node1", "ipset add cali40all-ipam-pools 10.0.0.0/8"),
+        "node1 has a member 10.0.0.0/8 in ipset cali40all-ipam-pools that is not the lab's",
+    ),
+    "sets": (
+        ("node1", "iptables -t nat -F; iptables -t nat -X; ipset destroy"),
+        "node1 has no ipset cali40all-ipam-pools (Felix's)",
+    ),
+    "MTU": (
+        ("node1", f"ip link set {B} mtu 1400"),
+        f"node1's cable {B} to pod-b's eth0 has MTU 1400 instead of 1480 (the Calico CNI plugin's)",
+    ),
+    "MTU in the pod": (
+        ("pod-b", "ip link set eth0 mtu 1400"),
+        f"node1's cable {B} to pod-b's eth0 has MTU 1400 instead of 1480 (the Calico CNI plugin's)",
+    ),
+    "address": (
+        ("pod-b", "ip addr del 20.111.156.7/32 dev eth0"),
+        "pod-b has no address 20.111.156.7/32 on eth0 (the Calico CNI plugin's)",
+    ),
+    "route more": (
+        ("node1", f"ip route add 203.0.113.0/24 dev {B}"),
+        f"node1 has a route to 203.0.113.0/24 through {B} that is not the lab's",
+    ),
+    "plug": (("switch", "ip link set node1 nomaster"), "switch has no plug of node1 in bridge br0"),
+    "bridge": (("switch", "ip link del br0"), "switch has no bridge br0"),
+    "uplink": (("node2", "ip link del eth0"), "switch has no cable node2 to node2's eth0"),
+}
+
+
+@pytest.mark.parametrize("what", NETWORK)
+def test_network_is_mended(ipip: OwnLab, what: str) -> None:
+    (host, command), sentence = NETWORK[what]
+    before = ipip.pids()
+    ipip.sh(host, command)
+    assert sentence in ipip.differences()
+    healed(ipip)
+    # The tunnel's process ends with its device.
+    changed = {whose for whose, pid in ipip.pids().items() if before[whose] != pid}
+    assert changed == ({"node1 tunnel"} if what == "tunnel" else set())
+
+
+@pytest.mark.parametrize(("host", "end"), [("node1", B), ("pod-b", "eth0")])
+def test_a_changed_mac_is_mended(ipip: OwnLab, host: str, end: str) -> None:
+    before = ipip.sh(host, f"cat /sys/class/net/{end}/address")
+    ipip.sh(host, f"ip link set {end} address 02:00:00:00:00:99")
+    assert any(f"cable {B} to pod-b's eth0" in line for line in ipip.differences())
+    healed(ipip)
+    assert ipip.sh(host, f"cat /sys/class/net/{end}/address") == before
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("ip link del vxlan.calico", "node1 has no tunnel vxlan.calico (Felix's)"),
+        (
+            "ip neigh flush dev vxlan.calico nud permanent",
+            "node1 has no permanent ARP entry for 20.109.131.0 on vxlan.calico (Felix's)",
+        ),
+        (
+            "bridge fdb del 66:2d:bf:44:a6:8b dev vxlan.calico dst 192.168.59.23",
+            (
+                "node1 has no FDB entry of vxlan.calico for 66:2d:bf:44:a6:8b (behind 192.168.59.23) (Felix's): "
+                "the way to node2"
+            ),
+        ),
+        ("ip link set vxlan.calico address 66:00:00:00:00:01", "vxlan.calico"),
+    ],
+    ids=["device", "neighbour", "forwarding entry", "MAC"],
+)
+def test_vxlan_is_mended(vxlan: OwnLab, command: str, sentence: str) -> None:
+    vxlan.sh("node1", command)
+    assert any(sentence in line for line in vxlan.differences())
+    healed(vxlan)
+
+
+ALL_OF_POD_B = {"pod-b pause", "pod-b container/app"}
+ALL_OF_NODE_1 = {"node1 node", "node1 tunnel", "pod-a pause", "pod-a container/app", *ALL_OF_POD_B}
+KILLED = {
+    "container": (["pod-b container/app"], {"pod-b container/app"}, "pod-b has no running container app"),
+    "pause": (["pod-b pause"], ALL_OF_POD_B, "pod-b has no pause process of pod pod-b (kubelet's)"),
+    "node": (["node1 node"], {"node1 node"}, "node1 has no nslab-node process"),
+    "tunnel": (["node1 tunnel"], {"node1 tunnel"}, "node1 has no process behind tunl0 (Felix's)"),
+    "client": (["client node"], {"client node"}, "client has no nslab-node process"),
+    "node and pause": (["node1 node", "pod-b pause"], {"node1 node", *ALL_OF_POD_B}, "pod-b has no pause process"),
+}
+
+
+@pytest.mark.parametrize("what", KILLED)
+def test_processes_are_mended(ipip: OwnLab, what: str) -> None:
+    victims, anew, sentence = KILLED[what]
+    before = ipip.pids()
+    for victim in victims:
+        os.kill(before[victim], signal.SIGKILL)
+    until(lambda: not ipip.pids().items() & {victim: before[victim] for victim in victims}.items())
+    assert any(line.startswith(sentence) for line in ipip.differences())
+    healed(ipip)
+    after = ipip.pids()
+    assert before.keys() == after.keys()
+    assert {whose for whose in after if before[whose] != after[whose]} == anew
+
+
+GONE = {
+    "pod": (["pod-b"], ALL_OF_POD_B),
+    "client": (["client"], {"client node"}),
+    "node": (["node1"], ALL_OF_NODE_1),
+    "switch": (["switch"], set()),
+    "many": (["node1", "pod-b", "switch"], ALL_OF_NODE_1),
+}
+
+
+@pytest.mark.parametrize("what", GONE)
+def test_deleted_namespaces_are_mended(ipip: OwnLab, what: str) -> None:
+    hosts, anew = GONE[what]
+    before = ipip.pids()
+    for host in hosts:
+        subprocess.run(["ip", "netns", "del", ipip.ns(host)], check=True)
+    said = ipip.differences()
+    assert [line for line in said if line.startswith("there is no")] == [
+        f"there is no {host}" for host in sorted(hosts, key=["switch", "node1", "client", "pod-b"].index)
+    ]
+    healed(ipip)
+    after = ipip.pids()
+    assert before.keys() == after.keys()
+    assert {whose for whose in after if before[whose] != after[whose]} == anew
+
+
+def test_a_namespace_unmounted_or_replaced_by_hand(ipip: OwnLab) -> None:
+    umount(str(RUN / ipip.name / "ns" / ipip.ns("pod-b")))
+    assert "there is no pod-b" in ipip.differences()
+    healed(ipip)
+    subprocess.run(["ip", "netns", "del", ipip.ns("pod-b")], check=True)
+    subprocess.run(["ip", "netns", "add", ipip.ns("pod-b")], check=True)
+    assert "there is no pod-b" in ipip.differences()
+    healed(ipip)
+
+
+def test_strangers_are_shown_and_left_alone(ipip: OwnLab) -> None:
+    rules = ["-t nat -I POSTROUTING -s 1.2.3.4 -j RETURN", "-A FORWARD -s 5.6.7.8 -j DROP"]
+    for rule in rules:
+        ipip.sh("node1", f"iptables {rule}")
+    ipip.sh("node1", "ip link add stranger type veth peer name strange")
+    ipip.sh("node1", "ip route add 198.51.100.0/24 via 192.168.59.1 table 7")
+    done = nslab("diff", ipip.name)
+    assert (done.returncode, done.stderr) == (0, "")
+    for shown in ("-s 1.2.3.4/32 -j RETURN", "-s 5.6.7.8/32 -j DROP", "interface stranger", "interface strange"):
+        assert shown in done.stdout
+    ipip.sh("node1", f"ip link set {B} down")
+    healed(ipip)
+    for rule in rules:
+        ipip.sh("node1", f"iptables {rule.replace('-I', '-C').replace('-A', '-C')}")
+    assert "stranger" in ipip.sh("node1", "ip -br link")
+    assert "198.51.100.0/24" in ipip.sh("node1", "ip route show table 7")
+    for rule in rules:
+        ipip.sh("node1", f"iptables {rule.replace('-I', '-D').replace('-A', '-D')}")
+    ipip.sh("node1", "ip link del stranger")
+
+
+def test_a_name_taken_by_something_else(ipip: OwnLab) -> None:
+    ipip.sh("node1", f"ip link del {B}; ip link add {B} type bridge; ip link set {B} up")
+    assert any(B in line for line in ipip.differences())
+    healed(ipip)
+
+
+def test_everything_at_once(ipip: OwnLab) -> None:
+    for host, command in (broken for broken, _ in NETWORK.values()):
+        subprocess.run(["ip", "netns", "exec", ipip.ns(host), "sh", "-c", command], capture_output=True)
+    for pid in ipip.pids().values():
+        os.kill(pid, signal.SIGKILL)
+    assert ipip.differences() != []
+    healed(ipip)
