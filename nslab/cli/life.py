@@ -72,7 +72,8 @@ def up(
 ) -> None:
     """Bring a lab up. On a running one: mend what was changed by hand, and make what differs in the file.
 
-    If the kernel refuses a step, what was done is taken back.
+    If the kernel refuses a step, or you interrupt it, what was done is taken back. --encapsulation and --proxy-mode
+    hold for this call: a later `up` without them makes the lab again what its file says.
 
     Example: nslab up calico-two-node
     """
