@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import TYPE_CHECKING, assert_never
 
@@ -129,7 +128,8 @@ def _process(step: Step, obj: NodeAgent | TunnelAgent | Sandbox | Workload) -> s
     role = obj.key[2]
     marked = f"NSLAB={shlex.quote(f'{obj.ns} {role}')}"
     if isinstance(step, Remove):
-        find = f"grep -lszE '^NSLAB={re.escape(f'{obj.ns} {role}')}( |$)' /proc/[0-9]*/environ"
+        mark = f"{obj.ns} {role}".replace(".", "[.]")
+        find = f"grep -lszE '^NSLAB={mark}( |$)' /proc/[0-9]*/environ"
         return f"{find} | cut -d/ -f3 | xargs -r kill -9 || true  # {what}"
     if not isinstance(step, Add):
         return f"# {what}"

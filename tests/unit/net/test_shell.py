@@ -1,0 +1,203 @@
+"""Every noun as a person would type it, there and back."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import get_args
+
+import pytest
+
+from nslab.net.objects import (
+    Address,
+    Blackhole,
+    Bridge,
+    Chain,
+    Fdb,
+    Ipip,
+    IpSet,
+    Jump,
+    LinkUp,
+    Neighbour,
+    Netns,
+    NodeAgent,
+    Object,
+    Port,
+    Route,
+    Sandbox,
+    SetMember,
+    Sysctl,
+    Tun,
+    TunnelAgent,
+    Veth,
+    Vxlan,
+    Workload,
+)
+from nslab.net.shell import command, commands, script
+from nslab.net.steps import Add, Remove, Replace, Step
+
+A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
+HOST, BLOCK = IPv4Address("192.168.59.23"), IPv4Network("20.109.131.0/26")
+CABLE, SWITCH = Veth("n", "cali0", A, "p", "eth0", B, 1480), Bridge("n", "cbr0", A)
+TUNNEL = Vxlan("n", "vxlan.calico", A, 4096, 4789, HOST, "eth0", 1450)
+WAY, RULES = Route("n", BLOCK, "tunl0", HOST, "bird", onlink=True), Chain("n", "nat", "KUBE-MARK", ("-j ACCEPT",))
+PAUSE = Sandbox("p", "n", "default", "pod-b", "1", "pod-b", IPv4Address("20.111.156.7"), False, "")
+APP = Workload("p", "n", "app", ("agnhost", "netexec", "--http-port=8080"), (("WHO", "you & me"),), "/", 8080)
+INSIDE = "nsenter --target ${pause[p]} --net --uts --ipc unshare --pid --fork --mount-proc"
+
+TRANSCRIPT: list[tuple[Step, list[str]]] = [
+    (Add(Netns("n")), ["ip netns add n"]),
+    (Remove(Netns("n")), ["ip netns del n"]),
+    (
+        Add(CABLE),
+        [f"ip -n n link add cali0 address {A} mtu 1480 type veth peer name eth0 netns p address {B} mtu 1480"],
+    ),
+    (Remove(CABLE), ["ip -n n link del cali0"]),
+    (
+        Replace(CABLE, replace(CABLE, mtu=1500, peer_mac=A)),
+        ["ip -n n link set cali0 mtu 1500", f"ip -n p link set eth0 address {A} mtu 1500"],
+    ),
+    (Add(SWITCH), [f"ip -n n link add cbr0 address {A} mtu 1500 type bridge"]),
+    (Replace(SWITCH, replace(SWITCH, mac=B)), [f"ip -n n link set cbr0 address {B} mtu 1500"]),
+    (
+        Add(TUNNEL),
+        [
+            (f"ip -n n link add vxlan.calico address {A} mtu 1450 "
+            f"type vxlan id 4096 local {HOST} dev eth0 dstport 4789 nolearning")
+        ],
+    ),
+    (Add(Ipip("n", "ipip0", 1480)), ["ip -n n link add ipip0 mtu 1480 type ipip"]),
+    (Replace(Ipip("n", "tunl0", 1480), Ipip("n", "tunl0", 1430)), ["ip -n n link set tunl0 mtu 1430"]),
+    (Add(Tun("n", "tunl0", 1480)), ["ip -n n tuntap add dev tunl0 mode tun", "ip -n n link set tunl0 mtu 1480"]),
+    (Remove(Tun("n", "tunl0", 1480)), ["ip -n n tuntap del dev tunl0 mode tun"]),
+    (Add(Port("n", "v", "cbr0")), ["ip -n n link set v master cbr0"]),
+    (
+        Add(Port("n", "v", "cbr0", hairpin=True)),
+        ["ip -n n link set v master cbr0", "bridge -n n link set dev v hairpin on"],
+    ),
+    (Remove(Port("n", "v", "cbr0")), ["ip -n n link set v nomaster"]),
+    (Add(LinkUp("n", "eth0")), ["ip -n n link set eth0 up"]),
+    (Remove(LinkUp("n", "eth0")), ["ip -n n link set eth0 down"]),
+    (Add(Address("n", "eth0", IPv4Interface("20.96.1.2/24"))), ["ip -n n addr add 20.96.1.2/24 dev eth0"]),
+    (Remove(Address("n", "eth0", IPv4Interface("20.96.1.2/24"))), ["ip -n n addr del 20.96.1.2/24 dev eth0"]),
+    (Add(WAY), ["ip -n n route add 20.109.131.0/26 via 192.168.59.23 dev tunl0 proto bird onlink"]),
+    (Remove(WAY), ["ip -n n route del 20.109.131.0/26 via 192.168.59.23 dev tunl0 proto bird onlink"]),
+    (
+        Replace(WAY, replace(WAY, dev="eth0", protocol="80")),
+        ["ip -n n route replace 20.109.131.0/26 via 192.168.59.23 dev eth0 proto 80 onlink"],
+    ),
+    (Add(Route("p", IPv4Network("169.254.1.1/32"), "eth0")), ["ip -n p route add 169.254.1.1 dev eth0 scope link"]),
+    (
+        Add(Route("p", IPv4Network("0.0.0.0/0"), "eth0", IPv4Address("169.254.1.1"))),
+        ["ip -n p route add default via 169.254.1.1 dev eth0"],
+    ),
+    (Add(Blackhole("n", BLOCK, "bird")), ["ip -n n route add blackhole 20.109.131.0/26 proto bird"]),
+    (
+        Add(Neighbour("n", "cali0", HOST, A)),
+        [f"ip -n n neigh replace 192.168.59.23 dev cali0 lladdr {A} nud permanent"],
+    ),
+    (Remove(Neighbour("n", "cali0", HOST, A)), ["ip -n n neigh del 192.168.59.23 dev cali0"]),
+    (
+        Add(Fdb("n", "vxlan.calico", B, HOST)),
+        [f"bridge -n n fdb add {B} dev vxlan.calico dst 192.168.59.23 self permanent"],
+    ),
+    (
+        Replace(Sysctl("n", "net/ipv4/ip_forward", "0", "0"), Sysctl("n", "net/ipv4/ip_forward", "1", "0")),
+        ["ip netns exec n sysctl -qw net.ipv4.ip_forward=1"],
+    ),
+    (
+        Add(Sysctl("n", "net/ipv4/conf/vxlan.calico/rp_filter", "0", "1")),
+        ["ip netns exec n sysctl -qw net/ipv4/conf/vxlan.calico/rp_filter=0"],
+    ),
+    (
+        Add(IpSet("n", "pools", "hash:net")),
+        ["ip netns exec n ipset create pools hash:net family inet hashsize 1024 maxelem 1048576"],
+    ),
+    (Add(SetMember("n", "pools", "20.96.0.0/12")), ["ip netns exec n ipset add pools 20.96.0.0/12"]),
+    (Remove(SetMember("n", "pools", "20.96.0.0/12")), ["ip netns exec n ipset del pools 20.96.0.0/12"]),
+    (Remove(IpSet("n", "pools", "hash:net")), ["ip netns exec n ipset destroy pools"]),
+    (
+        Add(RULES),
+        ["ip netns exec n iptables -t nat -N KUBE-MARK", "ip netns exec n iptables -t nat -A KUBE-MARK -j ACCEPT"],
+    ),
+    (
+        Replace(RULES, replace(RULES, rules=("-j DROP",))),
+        ["ip netns exec n iptables -t nat -F KUBE-MARK", "ip netns exec n iptables -t nat -A KUBE-MARK -j DROP"],
+    ),
+    (
+        Remove(RULES),
+        ["ip netns exec n iptables -t nat -F KUBE-MARK", "ip netns exec n iptables -t nat -X KUBE-MARK"],
+    ),
+    (Add(Jump("n", "nat", "OUTPUT", "-j KUBE")), ["ip netns exec n iptables -t nat -I OUTPUT 1 -j KUBE"]),
+    (Add(Jump("n", "nat", "OUTPUT", "-j KUBE", "last")), ["ip netns exec n iptables -t nat -A OUTPUT -j KUBE"]),
+    (Remove(Jump("n", "nat", "OUTPUT", "-j KUBE")), ["ip netns exec n iptables -t nat -D OUTPUT -j KUBE"]),
+    (Add(NodeAgent("n", "n")), ["# nslab-node: no command to type; it is the parent of what follows"]),
+    (
+        Add(TunnelAgent("n", "n", "tunl0", HOST)),
+        ["NSLAB='n tunnel' ip netns exec n $PYTHON -m nslab.node.tunnel tunl0 192.168.59.23 &"],
+    ),
+    (
+        Add(PAUSE),
+        [
+            ("NSLAB='p pause' ip netns exec p unshare --uts --ipc sh -c 'hostname pod-b && exec sleep infinity' & "
+            "pause[p]=$!")
+        ],
+    ),
+    (
+        Add(APP),
+        [
+            (f"NSLAB='p container/app' WHO='you & me' {INSIDE} "
+            "$PYTHON -m nslab.node.agnhost netexec --http-port=8080 &")
+        ],
+    ),
+    (
+        Remove(PAUSE),
+        [
+            ("grep -lszE '^NSLAB=p pause( |$)' /proc/[0-9]*/environ | cut -d/ -f3 | xargs -r kill -9 || true  "
+            "# pause, the process that holds the namespaces of pod default/pod-b")
+        ],
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("step", "typed"), TRANSCRIPT, ids=[typed[0][:60] for _, typed in TRANSCRIPT])
+def test_what_a_person_would_type(step: Step, typed: list[str]) -> None:
+    assert commands(step) == typed
+    assert command(step) == "; ".join(typed)
+
+
+def test_every_noun_is_in_the_transcript() -> None:
+    assert {type(step.obj) for step, _ in TRANSCRIPT} == set(get_args(Object))
+
+
+def test_no_word_of_a_container_is_read_by_the_shell() -> None:
+    argv = ("sh", "-c", "echo 'a'\necho $HOME `id` \\ end")
+    step = Add(Workload("p", "n", "app", argv, (), "/", 0))
+    assert "\n" not in command(step)
+    words = command(step).removeprefix(f"NSLAB='p container/app' {INSIDE} ").removesuffix(" &")
+    said = subprocess.run(["bash", "-c", f"printf '%s\\0' {words}"], capture_output=True, text=True, check=True)
+    assert tuple(said.stdout.split("\0")[:-1]) == argv
+
+
+def test_a_script_is_bash_and_says_who_does_what() -> None:
+    plan = tuple(step for step, _ in TRANSCRIPT)
+    text = script((Add(Netns("nslab.a.n", by="the machines")), *plan), "The lab a.", "nslab.a.")
+    subprocess.run(["bash", "-n"], input=text, text=True, check=True)
+    assert text.startswith("#!/usr/bin/env bash\n# The lab a.\n")
+    assert "\n# the machines\nip netns add nslab.a.n\n" in text
+    assert "\npause p pod-b\n" in text
+
+
+def test_a_script_takes_its_own_lab_away_and_no_other() -> None:
+    text = script((), "", "nslab.a.")
+    (pattern,) = (line.split("'")[1] for line in text.splitlines() if "grep" in line)
+    names = "nslab.a.n1 (id: 1)\nnslab.a-2.n1\nnslabxa.n1\nnslab.a.n2\n"
+    found = subprocess.run(["grep", "-o", pattern], input=names, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["nslab.a.n1", "nslab.a.n2"]
+
+
+def test_containers_of_a_pod_that_shares_its_processes_see_each_other() -> None:
+    text = script((Add(replace(PAUSE, share_pid=True)), Add(APP)), "", "nslab.a.")
+    assert "\npause p pod-b --pid --fork --mount-proc\n" in text
+    assert "--ipc --pid=/proc/${pause[p]}/ns/pid_for_children unshare --mount-proc $PYTHON" in text
