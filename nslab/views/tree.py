@@ -17,18 +17,28 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab, Node, Pod
 
-MOST_PODS = 8
-"""Pods drawn on one node; the rest is counted."""
+ROOM = 30
+"""Lines that a picture may take: less than a screen. Of what does not fit, some is drawn and the rest counted."""
 
 
 def picture(lab: Lab) -> str:
     """The switch, the machines on it, and behind each node its pods with their cables. The pods have addresses."""
+    for pods, nodes in ((64, len(lab.nodes)), (8, len(lab.nodes)), (4, 8), (2, 8)):
+        drawn = _picture(lab, pods, nodes)
+        if drawn.count("\n") < ROOM:
+            break
+    return drawn
+
+
+def _picture(lab: Lab, most_pods: int, most_nodes: int) -> str:
     network = lab.networks.nodes
     lines = [f"switch {BRIDGE} {gateway(lab)}/{network.prefixlen}"]
     machines: list[tuple[str, list[str]]] = [
         (f"{client.name}  {UPLINK} {client.address}   outside the cluster", []) for client in lab.clients
     ]
-    machines += [(_node(lab, node), _pods(lab, node)) for node in lab.nodes]
+    machines += [(_node(lab, node), _pods(lab, node, most_pods)) for node in lab.nodes[:most_nodes]]
+    if len(lab.nodes) > most_nodes:
+        machines.append((f"… and {len(lab.nodes) - most_nodes} more nodes", []))
     for place, (line, below) in enumerate(machines):
         last = place == len(machines) - 1
         lines.append(f"{'└─' if last else '├─'} {line}")
@@ -61,16 +71,16 @@ def _node(lab: Lab, node: Node) -> str:
     return f"{line}   {device} {tunnel} mtu {TUNNEL_MTU[lab.encapsulation]}" if tunnel else line
 
 
-def _pods(lab: Lab, node: Node) -> list[str]:
+def _pods(lab: Lab, node: Node, most: int) -> list[str]:
     pods = [pod for pod in lab.pods if pod.node == node.name]
     cable = names.kubenet_veth if lab.plugin is Plugin.KUBENET else names.cali
     rows = [
         [f"{cable(pod.namespace, pod.name)} ── eth0 {address_of(pod)}", _name(pod), _containers(pod)]
-        for pod in pods[:MOST_PODS]
+        for pod in pods[:most]
     ]
     lines = _columns(rows)
-    if len(pods) > MOST_PODS:
-        lines.append(f"… and {len(pods) - MOST_PODS} more pods")
+    if len(pods) > most:
+        lines.append(f"… and {len(pods) - most} more pods")
     return [f"{'└─' if place == len(lines) - 1 else '├─'} {line}" for place, line in enumerate(lines)]
 
 

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nslab.compiler.addresses import place
+from nslab.lab.find import find
+from nslab.lab.load import load, parse
+from nslab.views.tree import ROOM, picture, title
+
+if TYPE_CHECKING:
+    from nslab.lab.types import Lab
+
+BIG = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: big}
+spec:
+  cni: {plugin: calico, encapsulation: VXLAN}
+  proxy: {mode: none}
+  nodes: [NODES]
+"""
+POD = """\
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pod-%d}
+spec: {containers: [{name: app, image: agnhost}]}
+"""
+
+
+def big(nodes: int, pods: int) -> Lab:
+    names = ", ".join(f"{{name: n{number}}}" for number in range(nodes))
+    return place(parse(BIG.replace("NODES", names) + "".join(POD % number for number in range(pods)), "big.yaml"))
+
+
+def test_the_picture_of_two_nodes() -> None:
+    lab = place(load(find("kubenet-two-node")))
+    assert picture(lab).splitlines() == [
+        "switch br0 192.168.59.1/24",
+        "├─ client  eth0 192.168.59.10   outside the cluster",
+        "├─ node1  eth0 192.168.59.22   cbr0 20.96.1.1/24",
+        "│  ├─ vetha5717384 ── eth0 20.96.1.2  pod-a  app:8080",
+        "│  └─ veth4da4b63a ── eth0 20.96.1.3  pod-b  app:8080",
+        "└─ node2  eth0 192.168.59.23   cbr0 20.96.2.1/24",
+        "   ├─ veth1ce4d73d ── eth0 20.96.2.2  pod-c  app:8080",
+        "   └─ veth6c76c0a5 ── eth0 20.96.2.3  pod-d  app:8080",
+    ]
+    assert title(lab) == "kubenet-two-node: kubenet; 2 nodes, 4 pods, 1 client"
+
+
+def test_a_lab_without_pods_is_drawn() -> None:
+    lab = replace(place(load(find("pause-pod"))), pods=())
+    assert picture(lab).splitlines() == ["switch br0 192.168.59.1/24", "└─ node1  eth0 192.168.59.22"]
+
+
+@pytest.mark.parametrize(("nodes", "pods"), [(1, 60), (2, 100), (20, 1000), (40, 0)])
+def test_a_large_lab_fits_a_screen(nodes: int, pods: int) -> None:
+    drawn = picture(big(nodes, pods))
+    assert drawn.count("\n") <= ROOM + 5
+    assert " more " in drawn
