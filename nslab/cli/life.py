@@ -128,7 +128,10 @@ def down(
 
     if (name is None) == (not every):
         raise UsageError("say which lab to take down, or --all")
-    for lab in owned.everywhere() if name is None else [_lab_name(name)]:
+    labs = owned.everywhere() if name is None else [_lab_name(name)]
+    if not labs:
+        click.echo("no lab is up")
+    for lab in labs:
         gone = lifecycle.down(lab, _busy)
         if gone.namespaces or gone.processes:
             click.echo(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")

@@ -87,6 +87,7 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
             owned.claim(lab.name)
             todo, not_ready = _change(lab, spaces, agents, progress)
         except BaseException:
+            spaces.home()
             if fresh:
                 owned.release(lab.name)
             raise
@@ -113,6 +114,7 @@ def _change(
         files.back()
         raise
     files.done()
+    spaces.home()
     owned.vacate(leaving)
     return todo, not_ready
 

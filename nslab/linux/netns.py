@@ -70,7 +70,7 @@ class Namespaces:
             self._here = ns
             mount(_SELF, str(name), flags=MS_BIND)
             unlink_name(ns)
-            os.symlink(name, IP_NETNS / ns)
+            link_name(ns)
         except OSError:
             self.remove(ns)
             raise
@@ -136,6 +136,12 @@ def _raise_limit() -> int:
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+def link_name(ns: str) -> None:
+    """Let `ip netns` know a namespace by its name, if it does not."""
+    with contextlib.suppress(FileExistsError):
+        os.symlink(path(ns), IP_NETNS / ns)
 
 
 def unlink_name(ns: str) -> None:

@@ -7,16 +7,19 @@ import errno
 import fcntl
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab.errors import NslabError, Refused, UsageError, words
 from nslab.linux import procs, stop
-from nslab.linux.netns import IP_NETNS, RUN, entries, folder, labs, named, path, unlink_name
+from nslab.linux.netns import IP_NETNS, RUN, entries, folder, labs, link_name, named, path, unlink_name
 from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount, umount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
+
+
+OUR_NETNS = Path("/proc/self/ns/net")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +91,11 @@ def claim(lab: str) -> None:
                 mount("nslab", str(place), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
                 # Private: what is mounted inside must not be copied into every service's mount namespace.
                 mount("", str(place), flags=MS_PRIVATE)
+        for ns in named(lab):
+            link_name(ns)
     except OSError as error:
-        release(lab)
+        if not named(lab):
+            release(lab)
         raise Refused(f"mount -t tmpfs nslab {here}", words(error)) from error
 
 
@@ -99,14 +105,19 @@ def processes(lab: str) -> list[procs.Record]:
 
 
 def inodes(lab: str) -> dict[int, str]:
-    """The lab's namespaces: the kernel's number for each, and its name."""
-    found = {}
-    for place in (*map(path, named(lab)), *(IP_NETNS / ns for ns in _listed(lab))):
-        with contextlib.suppress(FileNotFoundError):
-            found[os.stat(place).st_ino] = place.name
-    # Whatever name it bears: our own namespace is never the lab's.
-    found.pop(os.stat("/proc/self/ns/net").st_ino, None)
+    """The lab's namespaces, but for our own: the kernel's number for each, and its name."""
+    places = (*map(path, named(lab)), *(IP_NETNS / ns for ns in _listed(lab)))
+    found = {number: place.name for place in places if (number := _inode(place))}
+    # Whatever name somebody gave it, the machine's own namespace is never the lab's.
+    found.pop(_inode(OUR_NETNS), None)
     return found
+
+
+def _inode(place: Path) -> int:
+    try:
+        return os.stat(place).st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def vacate(left: Mapping[int, str]) -> None:
@@ -125,7 +136,7 @@ def everywhere() -> list[str]:
 def release(lab: str) -> Gone:
     """End what runs in the lab, then take its names and its folder away. Finding nothing is no error."""
     names, running = named(lab), processes(lab)
-    if any(record.pid == os.getpid() for record in running):
+    if any(_inode(path(ns)) == _inode(OUR_NETNS) for ns in names):
         raise UsageError(f"this runs inside lab {lab}; leave it first")
     left = procs.end(running, again=lambda: processes(lab))
     if left:

@@ -110,16 +110,15 @@ class OwnLab:
         return {
             whose.removeprefix(self.ns("")): pid
             for pid, whose in marks.items()
-            if whose and marks.get(_parent(pid)) != whose and whose.split(" ")[1] not in ("exec", "spawner")
+            if whose and marks.get(parent(pid)) != whose and whose.split(" ")[1] not in ("exec", "spawner")
         }
 
     def left(self) -> list[str]:
         """Everything on this machine that has to do with the lab."""
         files = [str(path) for path in (RUN / self.name, RUN / f"{self.name}.lock") if os.path.lexists(path)]
         names = IP_NETNS.glob(f"nslab.{self.name}.*") if IP_NETNS.exists() else ()
-        mounts = [
-            line for line in Path("/proc/self/mountinfo").read_text().splitlines() if self.name in line.split()[4]
-        ]
+        points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        mounts = [point for point in points if f"{point}/".startswith(f"{RUN / self.name}/") or self.ns("") in point]
         runs = [f"{pid} {mark(pid)}" for pid in processes(self.name)]
         return [*files, *map(str, names), *mounts, *runs]
 
@@ -153,7 +152,8 @@ def _state(pid: int) -> str:
         return "X"
 
 
-def _parent(pid: int) -> int:
+def parent(pid: int) -> int:
+    """The number of a process's parent; 0 if there is no such process."""
     try:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
