@@ -1,0 +1,60 @@
+"""The whole plan of every shipped lab, as kept in tests/golden.
+
+After a change that is meant: NSLAB_GOLDEN=write scripts/test tests/unit/compiler/test_golden.py, and read the diff.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+
+from nslab.compiler import compile_lab
+from nslab.compiler.addresses import place
+from nslab.lab.load import load
+from nslab.lab.types import Encapsulation, Lab, Plugin
+from nslab.net.needs import Host
+from nslab.net.shell import commands
+from nslab.net.steps import diff
+
+ROOT = Path(__file__).parents[3]
+LABS = sorted(path.parent.name for path in (ROOT / "labs").glob("*/lab.yaml"))
+
+
+def variants() -> dict[str, tuple[Lab, Host]]:
+    """Each lab as it is shipped; the one with an overlay in every encapsulation, and without the ipip driver."""
+    found: dict[str, tuple[Lab, Host]] = {}
+    for name in LABS:
+        lab = place(load(ROOT / "labs" / name / "lab.yaml"))
+        found[name] = lab, Host()
+        if lab.plugin is Plugin.CALICO and len(lab.nodes) > 1:
+            for encapsulation in Encapsulation:
+                found[f"{name}-{encapsulation}"] = replace(lab, encapsulation=encapsulation), Host()
+            found[f"{name}-stand-in"] = lab, Host(ipip=False)
+            del found[f"{name}-{lab.encapsulation}"]
+    return found
+
+
+def told(lab: Lab, host: Host) -> str:
+    """The plan's commands, each part headed by who does it."""
+    steps = diff((), compile_lab(lab, host))
+    parts = groupby(steps, key=lambda step: step.obj.by)
+    return "\n".join(
+        f"# {by}\n" + "".join(f"{line}\n" for step in part for line in commands(step)) for by, part in parts
+    )
+
+
+@pytest.mark.parametrize("name", variants())
+def test_the_plan_is_the_one_we_know(name: str) -> None:
+    file = ROOT / "tests" / "golden" / f"{name}.txt"
+    text = told(*variants()[name])
+    if os.environ.get("NSLAB_GOLDEN") == "write":
+        file.write_text(text)
+    assert text == file.read_text()
+
+
+def test_no_plan_is_kept_that_no_lab_has() -> None:
+    assert {file.stem for file in (ROOT / "tests" / "golden").glob("*.txt")} == set(variants())
