@@ -17,11 +17,14 @@ DEFAULT = Route("a", IPv4Network("0.0.0.0/0"), "x", IPv4Address("10.0.0.9"))
 WORLD: tuple[Object, ...] = (Netns("a"), Netns("b"), CABLE)
 
 
+def run(kernel: FakeKernel, *steps: Step) -> None:
+    for unit in transactions(steps):
+        kernel.run(unit)
+
+
 def refusal(have: tuple[Object, ...], *steps: Step) -> str:
-    kernel = FakeKernel(have)
     with pytest.raises(Refused) as refused:
-        for unit in transactions(steps):
-            kernel.run(unit)
+        run(FakeKernel(have), *steps)
     return refused.value.reason
 
 
@@ -62,8 +65,7 @@ def test_a_batch_goes_on_after_a_refusal() -> None:
     kernel = FakeKernel(WORLD)
     steps = (Add(DEFAULT), Add(UP), Add(ADDRESS))
     with pytest.raises(Refused) as refused:
-        for unit in transactions(steps):
-            kernel.run(unit)
+        run(kernel, *steps)
     assert refused.value.line == "ip -n a route add default via 10.0.0.9 dev x"
     assert refused.value.done == steps[1:]
     assert kernel.state() == (*WORLD, UP, ADDRESS)
@@ -72,16 +74,14 @@ def test_a_batch_goes_on_after_a_refusal() -> None:
 def test_a_table_is_taken_whole_or_not_at_all() -> None:
     kernel = FakeKernel(WORLD)
     with pytest.raises(Refused) as refused:
-        for unit in transactions((Add(Chain("a", "nat", "C", ())), Add(Chain("a", "nat", "D", ("-j E",))))):
-            kernel.run(unit)
+        run(kernel, Add(Chain("a", "nat", "C", ())), Add(Chain("a", "nat", "D", ("-j E",))))
     assert (refused.value.done, kernel.state()) == ((), WORLD)
 
 
 def test_a_cable_takes_both_ends_with_it() -> None:
     far = LinkUp("b", "y"), Address("b", "y", IPv4Interface("10.0.0.9/24"))
     kernel = FakeKernel((*WORLD, UP, ADDRESS, DEFAULT, *far))
-    for unit in transactions((Remove(CABLE),)):
-        kernel.run(unit)
+    run(kernel, Remove(CABLE))
     assert kernel.state() == (Netns("a"), Netns("b"))
 
 
@@ -89,8 +89,7 @@ def test_forwarding_is_switched_for_all_interfaces_at_once() -> None:
     one = Sysctl("a", "net/ipv4/conf/x/forwarding", "1", "1")
     on, off = (Sysctl("a", "net/ipv4/ip_forward", value, "0") for value in "10")
     kernel = FakeKernel((*WORLD, one, on))
-    for unit in transactions((Replace(on, off),)):
-        kernel.run(unit)
+    run(kernel, Replace(on, off))
     assert [obj.value for obj in kernel.state() if isinstance(obj, Sysctl)] == ["0", "0"]
 
 
