@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from contextlib import suppress
 from ipaddress import IPv4Network
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pytest
 
 LABS = [path.read_text() for path in sorted((Path(__file__).parents[3] / "labs").glob("*/lab.yaml"))]
+PARSED = [list(yaml.safe_load_all(text)) for text in LABS]
 LABEL = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 quick = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -95,11 +97,16 @@ WORDS = st.sampled_from(
     ]
 )
 SCALARS = WORDS | st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
-TREES = st.recursive(
-    SCALARS,
-    lambda below: st.lists(below, max_size=4) | st.dictionaries(WORDS | SCALARS, below, max_size=4),
-    max_leaves=12,
-)
+
+
+def trees(below: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """A scalar, or a list or mapping of what is below."""
+    return SCALARS | st.lists(below, max_size=4) | st.lists(st.tuples(SCALARS, below), max_size=4).map(dict)
+
+
+# Three levels and not st.recursive, whose time per example grows with their number.
+SMALL_TREES = trees(SCALARS)
+TREES = trees(trees(SMALL_TREES))
 
 
 def outcome(text: str) -> Lab | LabFileError:
@@ -197,14 +204,14 @@ def mutated(tree: Any, path: tuple[Any, ...], how: str, value: Any) -> Any:
 @st.composite
 def broken_labs(draw: st.DrawFn) -> str:
     """A good lab with a few things in it changed."""
-    documents = list(yaml.safe_load_all(draw(st.sampled_from(LABS))))
+    documents = copy.deepcopy(draw(st.sampled_from(PARSED)))
     for _ in range(draw(st.integers(1, 3))):
         paths = places(documents)[1:]
         if not paths:
             break
         path = draw(st.sampled_from(paths))
         how = draw(st.sampled_from(["delete", "double", "rename", "replace", "replace", "swap"]))
-        value = draw(WORDS | TREES)
+        value = draw(WORDS | SMALL_TREES)
         if how == "swap":
             how, other = "replace", draw(st.sampled_from(paths))
             value = documents
