@@ -118,7 +118,7 @@ class LinuxKernel:
         refused = [(step, error) for step, error in refused if not _goes_anyway(step)]
         self._remember(transaction)
         if refused:
-            for touched in {step.obj.ns for step in transaction.steps}:
+            for touched in {ns for step in transaction.steps for ns in _namespaces(step)}:
                 self._indexes.forget(touched)
             first, reason = refused[0]
             said_no = {id(step) for step, _ in refused}
@@ -132,13 +132,11 @@ class LinuxKernel:
     def _remember(self, transaction: Transaction) -> None:
         for step in transaction.steps:
             match step, step.obj:
-                case Remove(), Veth() as veth:
-                    self._indexes.forget(veth.ns)
-                    self._indexes.forget(veth.peer_ns)
                 case Add(), LinkUp(dev=dev) as link:
                     self._unsettled.append(("LinkUp", link.ns, dev))
                 case Remove(), _:
-                    self._indexes.forget(step.obj.ns)
+                    for ns in _namespaces(step):
+                        self._indexes.forget(ns)
 
 
 def _goes_anyway(step: Step) -> bool:
@@ -147,6 +145,11 @@ def _goes_anyway(step: Step) -> bool:
     The kernel takes a namespace apart some time after its last user left.
     """
     return isinstance(step, Remove) and isinstance(step.obj, Veth) and not step.obj.peer
+
+
+def _namespaces(step: Step) -> tuple[str, ...]:
+    """Where a step makes or takes interfaces: a cable has two ends."""
+    return (step.obj.ns, step.obj.peer_ns) if isinstance(step.obj, Veth) else (step.obj.ns,)
 
 
 def _encode(step: Step, indexes: netlink.Indexes) -> list[tuple[str, bytes]]:

@@ -23,11 +23,9 @@ ROOM = 30
 
 def picture(lab: Lab) -> str:
     """The switch, the machines on it, and behind each node its pods with their cables. The pods have addresses."""
-    for pods, nodes in ((64, len(lab.nodes)), (8, len(lab.nodes)), (4, 8), (2, 8)):
-        drawn = _picture(lab, pods, nodes)
-        if drawn.count("\n") < ROOM:
-            break
-    return drawn
+    sizes = ((64, len(lab.nodes)), (8, len(lab.nodes)), (4, 8), (2, 8))
+    drawn = [_picture(lab, pods, nodes) for pods, nodes in sizes]
+    return next((text for text in drawn if text.count("\n") < ROOM), drawn[-1])
 
 
 def _picture(lab: Lab, most_pods: int, most_nodes: int) -> str:
