@@ -1,7 +1,7 @@
 """Writes what containers print into log files, line by line in CRI's format, as the container runtime of a node does.
 
-    2026-11-22T05:34:25.123456789Z stdout F a whole line
-    2026-11-22T05:34:25.123456790Z stderr P a piece of 16 KiB of a line that goes on
+2026-11-22T05:34:25.123456789Z stdout F a whole line
+2026-11-22T05:34:25.123456790Z stderr P a piece of 16 KiB of a line that goes on
 """
 
 from __future__ import annotations
