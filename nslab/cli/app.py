@@ -79,10 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its status."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without box characters shows question marks
     sys.exit(_status(arguments))
+
+
+def _open_standard_streams() -> None:
+    """A caller may have closed them; the next files opened would be taken for them, by our children, too."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
 
 
 def _status(arguments: Sequence[str] | None) -> int:
@@ -105,10 +114,10 @@ def _status(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("nslab: interrupted", err=True)
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; the interpreter must not complain about it at exit.
+    except (BrokenPipeError, SystemExit):
+        # Whoever read our output has seen enough (for click that is an exit); nor must the interpreter complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return 128 + signal.SIGPIPE
     except OSError as error:
         click.echo(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}", err=True)
         return Refused.code

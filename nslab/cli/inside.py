@@ -59,6 +59,7 @@ def logs(
 
     Example: nslab logs calico-two-node/pod-b -f
     """
+    need_root("logs")
     from nslab.linux import lifecycle, logs, netns
 
     lab, name = _split(host)

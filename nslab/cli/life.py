@@ -148,8 +148,8 @@ def _load(source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMod
 
 def _lab_name(name: str) -> str:
     """A name that can be a lab's: it becomes part of paths."""
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", name):
-        raise UsageError(f"{name!r} cannot be a lab's name (lower-case letters, digits and dashes)")
+    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
+        raise UsageError(f"{name[:60]!r} cannot be a lab's name (lower-case letters, digits and dashes)")
     return name
 
 

@@ -18,7 +18,7 @@ from nslab.linux import owned, stop
 from nslab.linux.agents import Agents
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
-from nslab.linux.netns import Namespaces, folder
+from nslab.linux.netns import Namespaces, folder, labs
 from nslab.linux.observe import Observation, observe
 from nslab.net.objects import Netns, NodeAgent, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import Remove, diff
@@ -59,9 +59,9 @@ class Up:
 
 def wished(name: str) -> Lab:
     """The lab as it was last brought up; UsageError if there is none of that name."""
-    lab = _kept(folder(name) / "lab.yaml")
+    lab = _kept(folder(name) / "lab.yaml") if name in labs() else None
     if lab is None:
-        raise UsageError(f"there is no running lab {name!r}; `nslab ps` lists those that run")
+        raise UsageError(f"there is no running lab {name[:60]!r}; `nslab ps` lists those that run")
     return lab
 
 

@@ -25,6 +25,9 @@ ROOT = Path(__file__).parents[2]
 NSLAB = (sys.executable, "-m", "nslab")
 RUN, IP_NETNS = Path("/run/nslab"), Path("/run/netns")
 
+IN_A_WORLD_OF_ITS_OWN = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-ec")
+"""Before a script that may do anything to /run, and to all labs that it sees."""
+
 
 def until(true: Callable[[], object], seconds: float = 10.0) -> None:
     """Return as soon as `true()` is; fail when it is not in time."""

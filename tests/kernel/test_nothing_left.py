@@ -25,18 +25,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from tests.kernel.conftest import Fingerprint
+
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[OwnLab]:
+def own(tmp_path: Path, fingerprint: Callable[[], Fingerprint]) -> Iterator[OwnLab]:
     """calico-two-node under a name of its own; at the end nothing of it may be left."""
-    lab = OwnLab(tmp_path)
+    lab, before = OwnLab(tmp_path), fingerprint()
     try:
         yield lab
     finally:
         nslab("down", lab.name)
     assert lab.left() == []
+    assert fingerprint().since(before) == []
 
 
 def attempt(own: OwnLab) -> None:

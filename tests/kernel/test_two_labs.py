@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.syscall import umount
-from tests.kernel.labkit import IP_NETNS, NSLAB, ROOT, RUN, OwnLab, nslab, parent, processes, until
+from tests.kernel.labkit import (
+    IN_A_WORLD_OF_ITS_OWN,
+    IP_NETNS,
+    NSLAB,
+    ROOT,
+    RUN,
+    OwnLab,
+    nslab,
+    parent,
+    processes,
+    until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -237,9 +248,6 @@ def test_the_node_does_not_take_its_own_lab_down(own: OwnLab) -> None:
     )
     assert (done.returncode, done.stderr) == (2, f"nslab: this runs inside lab {own.name}; leave it first\n")
     assert own.differences() == []
-
-
-IN_A_WORLD_OF_ITS_OWN = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-ec"]
 
 
 def test_down_all(own: OwnLab, other: OwnLab) -> None:

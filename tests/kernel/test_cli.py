@@ -1,0 +1,262 @@
+"""The command line as a person or a script meets it: exit codes, sentences, formats, odd environments."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from nslab.cli.app import VERBS
+from tests.kernel.labkit import NSLAB, ROOT, OwnLab, nslab, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
+    """calico-two-node, up."""
+    lab = OwnLab(tmp_path_factory.mktemp("cli"))
+    try:
+        lab.up()
+        yield lab
+    finally:
+        nslab("down", lab.name)
+    assert lab.left() == []
+
+
+def says(status: int, sentence: str, *arguments: object, **options: Any) -> None:
+    """A call that fails does so with this one sentence, and nothing else."""
+    done = nslab(*arguments, **options)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", f"nslab: {sentence}\n")
+
+
+def test_every_verb_has_help_with_an_example() -> None:
+    for verb, _ in VERBS:
+        done = nslab(verb, "--help")
+        assert done.returncode == 0
+        assert re.search(rf"Example: nslab {verb}\b", done.stdout), verb
+        assert not re.search(r"\x1b", done.stdout)
+
+
+def test_the_program_and_the_module_agree() -> None:
+    program = shutil.which("nslab", path=str(Path(sys.executable).parent))
+    assert program
+    for arguments in (["--help"], ["--version"], ["labs"], ["plan", "pause-pod"], ["nonsense"], []):
+        module = nslab(*arguments)
+        script = subprocess.run([program, *arguments], capture_output=True, text=True)
+        assert (script.returncode, script.stdout, script.stderr) == (module.returncode, module.stdout, module.stderr)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["nonsense"], ["up"], ["up", "--nonsense", "x"], ["up", "nonsense"], ["down"], ["exec", "x"],
+     ["labs", "-o", "xml"], ["up", "pause-pod", "--encapsulation", "nonsense"], ["completion", "tcsh"],
+     ["exec", "nolab", "--", "true"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_wrong_usage_is_2(arguments: list[str]) -> None:
+    done = nslab(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert done.stderr
+
+
+def test_a_wrong_lab_file_is_2(tmp_path: Path) -> None:
+    file = tmp_path / "lab.yaml"
+    file.write_text("kind: Lab\nspec: {nodez: []}\n")
+    done = nslab("up", file)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert all(line.startswith(f"{file}:") for line in done.stderr.splitlines())
+
+
+def test_what_is_not_there_is_one_sentence(own: OwnLab) -> None:
+    hosts = "client, node1, node2, pod-a, pod-b, pod-c, pod-d, switch"
+    nobody = "there is no running lab 'nosuch'; `nslab ps` lists those that run"
+    for verb in ("diff", "ps", "inspect", "probe"):
+        says(2, nobody, verb, "nosuch")
+    says(2, nobody, "exec", "nosuch/pod-a", "--", "true")
+    says(2, nobody, "shell", "nosuch/pod-a")
+    says(2, nobody, "logs", "nosuch/pod-a")
+    says(2, f"{own.name} has no host 'nosuch'; it has {hosts}", "exec", f"{own.name}/nosuch", "--", "true")
+    says(2, f"{own.name} has no pod 'node1'", "logs", f"{own.name}/node1")
+    says(2, f"{own.name} has no host 'nosuch'", "inspect", f"{own.name}/nosuch")
+    says(2, "pod pod-a has no container 'x'; it has app", "exec", f"{own.name}/pod-a", "-c", "x", "--", "true")
+    says(2, "pod pod-a has no container 'x'; it has app", "logs", f"{own.name}/pod-a", "-c", "x")
+    for name in ("../../etc", "a.b", "A", "", "x" * 300, "."):
+        for verb in ("diff", "ps", "inspect", "down"):
+            done = nslab(verb, name)
+            assert (done.returncode, done.stdout) == (2, ""), (verb, name, done)
+            assert done.stderr.count("\n") == 1, (verb, name, done.stderr)
+
+
+def test_down_of_what_never_was_is_friendly() -> None:
+    done = nslab("down", "nosuch")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "nosuch is not there\n", "")
+
+
+def test_execs_status_is_the_commands_own(own: OwnLab) -> None:
+    for command, status in (("exit 7", 7), ("true", 0), ("kill -9 $$", 137), ("kill -TERM $$", 143)):
+        assert nslab("exec", f"{own.name}/pod-a", "--", "sh", "-c", command).returncode == status
+    done = nslab("exec", f"{own.name}/node1", "--", "nosuch-command")
+    assert (done.returncode, done.stderr) == (127, "nslab: nosuch-command: No such file or directory\n")
+    assert nslab("exec", f"{own.name}/pod-a", "--", "/etc/passwd").returncode == 126
+    done = nslab("exec", f"{own.name}/pod-a", "--", "hostname")
+    assert (done.returncode, done.stdout) == (0, "pod-a\n")
+    assert nslab("exec", f"{own.name}/switch", "--", "sh", "-c", "exit 3").returncode == 3
+    done = nslab("exec", f"{own.name}/client", "--", "cat", input="through\n")
+    assert done.stdout == "through\n"
+
+
+def test_lists_as_json_and_yaml(own: OwnLab) -> None:
+    for arguments, keys in (
+        (["labs"], {"name", "up", "shows"}),
+        (["ps"], {"lab", "holds", "processes"}),
+        (["ps", own.name], {"namespace", "name", "containers", "status", "ip", "node", "pause"}),
+        (["inspect", own.name], {"host", "interface", "addresses", "routes"}),
+        (["plan", "calico-two-node"], {"by", "commands"}),
+        (["probe", own.name], set()),
+    ):
+        as_json, as_yaml = nslab(*arguments, "-o", "json"), nslab(*arguments, "-o", "yaml")
+        assert (as_json.returncode, as_json.stderr) == (0, "")
+        rows = json.loads(as_json.stdout)
+        assert rows
+        assert keys <= (rows[0].keys() if keys else set())
+        assert type(yaml.safe_load(as_yaml.stdout)) is type(rows)
+    assert json.loads(nslab("diff", own.name, "-o", "json").stdout) == {
+        "differences": [], "commands": [], "strangers": {},
+    }  # fmt: skip
+    assert json.loads(nslab("schema").stdout)["type"] == "object"
+
+
+def test_ps_tells_what_does_not_run(own: OwnLab) -> None:
+    pods = json.loads(nslab("ps", own.name, "-o", "json").stdout)
+    assert {(pod["name"], pod["containers"], pod["status"], pod["ip"]) for pod in pods} >= {
+        ("pod-b", "1/1", "Running", "20.111.156.7"), ("pod-d", "1/1", "Running", "20.109.131.3"),
+    }  # fmt: skip
+    os.kill(own.pids()["pod-b container/app"], 9)
+    until(lambda: "pod-b container/app" not in own.pids())
+    pods = {pod["name"]: pod for pod in json.loads(nslab("ps", own.name, "-o", "json").stdout)}
+    assert (pods["pod-b"]["containers"], pods["pod-b"]["status"]) == ("0/1", "NotRunning")
+    says(
+        2, f"container app of pod-b does not run; `nslab up {own.name}` brings it back",
+        "exec", f"{own.name}/pod-b", "--", "true",
+    )  # fmt: skip
+    own.up()
+
+
+def test_logs_of_a_container(own: OwnLab) -> None:
+    done = nslab("logs", f"{own.name}/pod-a")
+    assert (done.returncode, done.stderr) == (0, "")
+    own.sh("pod-a", "echo >/dev/null")
+    assert nslab("logs", f"{own.name}/pod-a", "--tail", "1").stdout.count("\n") <= 1
+
+
+def test_a_reader_that_has_seen_enough() -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m nslab plan calico-two-node | head -1; echo ${{PIPESTATUS[0]}}"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[-1] in ("0", "141")
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HOME": "/nonexistent"}, {"HOME": "/proc"}, {"HOME": ""}, {"TERM": "nonsense"}, {"TERM": ""},
+        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"LANG": "xx_YY.nonsense"},
+        {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"NO_COLOR": "1"},
+        {"COLUMNS": "1"}, {"TMPDIR": "/nonexistent"},
+        {"PATH": "/usr/bin:/bin"},
+    ],
+    ids=lambda environment: " ".join(f"{name}={value}" for name, value in environment.items()),
+)  # fmt: skip
+def test_odd_environments(own: OwnLab, environment: dict[str, str]) -> None:
+    for arguments in (["up", own.file], ["ps", own.name], ["show", "calico-two-node"], ["diff", own.name], ["labs"]):
+        done = nslab(*arguments, env={**os.environ, **environment})
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_an_empty_environment(own: OwnLab) -> None:
+    for arguments in (["up", own.file], ["ps"], ["exec", f"{own.name}/pod-a", "--", "ip", "link"]):
+        done = nslab(*arguments, env={})
+        assert done.returncode == 0, done.stderr
+
+
+def test_no_stdin_stdout_or_stderr(own: OwnLab) -> None:
+    for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+        line = f"{sys.executable} -m nslab up {own.file} {closed}"
+        assert subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True).returncode == 0, closed
+    assert own.differences() == []
+
+
+def test_colour_only_on_a_terminal_that_wants_it() -> None:
+    def on_a_terminal(**environment: str) -> str:
+        argv = ["script", "-qec", f"{sys.executable} -m nslab plan pause-pod", "/dev/null"]
+        env = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | environment
+        return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, env=env, stdin=subprocess.DEVNULL).stdout
+
+    assert "\x1b[" in on_a_terminal(TERM="xterm")
+    assert "\x1b[" not in on_a_terminal(TERM="xterm", NO_COLOR="1")
+    assert "\x1b[" not in nslab("plan", "pause-pod").stdout
+
+
+def as_nobody(*arguments: object) -> subprocess.CompletedProcess[str]:
+    argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--", *NSLAB, *map(str, arguments)]
+    environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "HOME": "/nonexistent"}
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["up", "pause-pod"], ["down", "x"], ["down", "--all"], ["ps"], ["ps", "x"], ["diff", "x"], ["inspect", "x"],
+     ["exec", "x/y", "--", "true"], ["shell", "x/y"], ["logs", "x/y"], ["probe", "x"],
+     ["doctor"], ["doctor", "pause-pod"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_needs_root_says_so(arguments: list[str]) -> None:
+    done = as_nobody(*arguments)
+    assert (done.returncode, done.stdout) == (4, ""), done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "sudo" in done.stderr
+    assert "nslab vm" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["labs"], ["labs", "-o", "json"], ["show", "calico-two-node"], ["plan", "calico-two-node"],
+     ["plan", "--script", "kubenet-two-node"], ["schema"], ["completion", "bash"], ["--help"], ["--version"],
+     ["up", "--help"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_needs_no_root(arguments: list[str]) -> None:
+    done = as_nobody(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_up_tells_which_container_is_not_ready_and_what_it_said(tmp_path: Path) -> None:
+    lab = OwnLab(tmp_path)
+    image = "image: registry.k8s.io/e2e-test-images/agnhost:2.53, args: [netexec, --http-port=8080]"
+    lab.write(lab.file.read_text().replace(image, "command: [sh, -c, echo out of order; exit 5]", 1))
+    try:
+        done = nslab("up", lab.file)
+        assert done.returncode == 1
+        assert "pod-a/app on node1" in done.stderr
+        assert "out of order" in done.stderr
+        assert lab.talks("pod-b", "20.109.131.3")
+    finally:
+        lab.down()
+    assert lab.left() == []
