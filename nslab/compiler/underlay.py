@@ -27,6 +27,7 @@ def underlay(lab: Lab, host: Host) -> Iterator[Object]:
     machines: tuple[Node | Client, ...] = (*lab.nodes, *lab.clients)
     for machine in machines:
         yield from plugged_in(lab, machine)
+    for machine in machines:
         yield NodeAgent(names.netns(lab.name, machine.name), names.netns(lab.name, machine.name), by="kubelet")
 
 

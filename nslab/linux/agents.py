@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import select
@@ -123,37 +124,83 @@ class Agents:
         self._spawner = ours
 
     def run(self, steps: Sequence[Step]) -> list[int]:
-        """Do steps, many at a time; the numbers of the processes started (0 for ended ones)."""
-        pids: list[int] = []
-        batch: list[Step] = []
-        for step in steps:
-            if isinstance(step.obj, NodeAgent):
-                pids += self._flush(batch, steps)
-                pids.append(self._node(step, step.obj, steps[: len(pids)]))
-            else:
-                if batch and _node_of(batch[0]) != _node_of(step):
-                    pids += self._flush(batch, steps)
-                batch.append(step)
-        return pids + self._flush(batch, steps)
+        """Do steps; the numbers of the processes started (0 for ended ones).
 
-    def _flush(self, batch: list[Step], steps: Sequence[Step]) -> list[int]:
-        if not batch:
-            return []
-        done = steps[: steps.index(batch[0])]
-        pids = self._pipeline(_node_of(batch[0]), batch, done)
-        batch.clear()
+        A node does what is its own in the order of the steps, but nodes do not wait for each other.
+        """
+        pids: list[int] = []
+        for nodes, some in itertools.groupby(steps, lambda step: isinstance(step.obj, NodeAgent)):
+            batch = list(some)
+            outcomes = self._nodes(batch) if nodes else self._at_nodes(batch)
+            refused = [(step, said) for step, said in zip(batch, outcomes, strict=True) if isinstance(said, str)]
+            if refused:
+                said_no = {id(step) for step, _ in refused}
+                done = [*steps[: len(pids)], *(step for step in batch if id(step) not in said_no)]
+                raise Refused(shell.command(refused[0][0]), refused[0][1], done)
+            pids += [pid for pid in outcomes if isinstance(pid, int)]
         return pids
 
-    def _node(self, step: Step, agent: NodeAgent, done: Sequence[Step]) -> int:
+    def _nodes(self, batch: Sequence[Step]) -> list[int | str]:
+        """Start and end nodes' processes: for each a number, or why not."""
+        outcomes: dict[int, int | str] = {}
+        for step in batch:
+            assert isinstance(step.obj, NodeAgent)
+            outcomes[id(step)] = self._node(step, step.obj)
+        for step in batch:
+            if not isinstance(step, Remove) and outcomes[id(step)] == 0:
+                (answer,) = self._hear(step.obj.ns, [], 1)
+                outcomes[id(step)] = answer.get("error") or int(answer["pid"])
+        return [outcomes[id(step)] for step in batch]
+
+    def _node(self, step: Step, agent: NodeAgent) -> int | str:
+        """End a node's process, or begin to start one; its number is the first that it says."""
         try:
             if isinstance(step, Remove):
                 self.stop(agent)
-                return 0
-            self._start(agent.ns)
-            return _checked(self._lines[agent.ns].receive(1, time.monotonic() + PATIENCE)[0])
+            else:
+                self._start(agent.ns)
         except OSError as error:
             self._hang_up(agent.ns)
-            raise Refused(shell.command(step), _words(error), done) from error
+            return _words(error)
+        return 0
+
+    def _at_nodes(self, batch: Sequence[Step]) -> list[int | str]:
+        """Have the nodes' processes start and end others: for each a number, or why not."""
+        asked: dict[str, list[tuple[Step, dict[str, Any]]]] = {}
+        for step in batch:
+            asked.setdefault(_node_of(step), []).extend((step, request) for request in _requests(step))
+        early = {node: self._tell(node, mine) for node, mine in asked.items()}
+        outcomes: dict[int, int | str] = {}
+        for node, mine in asked.items():
+            for (step, _), answer in zip(mine, self._hear(node, early[node], len(mine)), strict=True):
+                # A Replace is two requests: one refusal is enough.
+                if not isinstance(outcomes.get(id(step)), str):
+                    outcomes[id(step)] = answer.get("error") or int(answer.get("pid", 0))
+        return [outcomes[id(step)] for step in batch]
+
+    def _tell(self, node: str, asked: Sequence[tuple[Step, dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Send a node its requests; what it answers meanwhile."""
+        try:
+            return self._line(node).send([request for _, request in asked], time.monotonic() + PATIENCE)
+        except OSError as error:
+            dead = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+            if dead and all(isinstance(step, Remove) for step, _ in asked):
+                return self._bereaved([step for step, _ in asked])
+            return self._silent(node, error, len(asked))
+
+    def _hear(self, node: str, early: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+        """So many answers of a node, with the early ones."""
+        try:
+            while len(early) < count:
+                early += self._lines[node].receive(1, time.monotonic() + PATIENCE)
+        except OSError as error:
+            return self._silent(node, error, count)
+        return early
+
+    def _silent(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
+        """A node that cannot be talked to has refused everything."""
+        self._hang_up(node)
+        return [{"error": _words(error)}] * count
 
     def _start(self, ns: str) -> None:
         self.warm()
@@ -172,41 +219,13 @@ class Agents:
             theirs.close()
         self._lines[ns] = Line(ours)
 
-    def _pipeline(self, node: str, steps: Sequence[Step], done: Sequence[Step]) -> list[int]:
-        requests = [(step, request) for step in steps for request in _requests(step)]
-        deadline = time.monotonic() + PATIENCE
-        try:
-            line = self._line(node)
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            if all(isinstance(step, Remove) for step in steps):
-                return self._bereaved(steps)
-            raise Refused(shell.command(steps[0]), _words(error), done) from error
-        try:
-            answers = line.send([request for _, request in requests], deadline)
-            answers += line.receive(len(requests) - len(answers), deadline)
-        except OSError as error:
-            self._hang_up(node)
-            raise Refused(shell.command(steps[0]), _words(error), done) from error
-        pids: list[int] = []
-        refused: list[tuple[Step, str]] = []
-        for (step, request), answer in zip(requests, answers, strict=True):
-            if "error" in answer:
-                refused.append((step, answer["error"]))
-            elif request["op"] == "add" or isinstance(step, Remove):
-                pids.append(answer.get("pid", 0))
-        if refused:
-            said_no = {id(step) for step, _ in refused}
-            step, reason = refused[0]
-            raise Refused(shell.command(step), reason, [*done, *(s for s in steps if id(s) not in said_no)])
-        return pids
-
-    def _bereaved(self, steps: Sequence[Step]) -> list[int]:
-        """End processes whose node's process, which would do it, is dead."""
+    def _bereaved(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
+        """End processes whose node's process, which would do it, is dead; and answer in its place."""
         from nslab.linux import owned, procs
 
         keys = {step.obj.key for step in steps}
         procs.end([record for record in owned.processes(self._lab) if ("Process", record.ns, record.role) in keys])
-        return [0] * len(steps)
+        return [{"ok": True}] * len(steps)
 
     def _line(self, node: str) -> Line:
         """The connection to a node's process, which runs already if it was not started here."""
@@ -293,12 +312,6 @@ def _named(obj: Process, *names: str) -> dict[str, Any]:
 def _node_of(step: Step) -> str:
     assert isinstance(step.obj, Process)
     return step.obj.node
-
-
-def _checked(answer: dict[str, Any]) -> int:
-    if "error" in answer:
-        raise OSError(answer["error"])
-    return int(answer["pid"])
 
 
 def _words(error: OSError) -> str:

@@ -74,6 +74,10 @@ Plan: TypeAlias = tuple[Step, ...]
 Unit: TypeAlias = Literal["netns", "netlink", "tun", "sysctl", "ipset", "iptables", "process"]
 
 
+MOST_STARTS = 256
+"""Steps in a transaction that starts processes: a signal waits for its end, and the progress bar moves by it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """Steps that the kernel takes as one unit: a batch, a restore, a start. `where` is a namespace (and a table)."""
@@ -106,8 +110,8 @@ def diff(have: Iterable[Object], want: State) -> Plan:
     # A rule that stays may name a chain or a set until it is changed itself: they are taken away last.
     late = [obj for obj in removals if isinstance(obj, Chain | IpSet) and obj.key not in wanted]
     steps: list[Step] = [_undo(obj) for obj in removals if obj not in late and born(obj) != obj]
-    for obj in want:
-        old = None if obj.key in gone else there.get(obj.key)
+    for key, obj in wanted.items():
+        old = None if key in gone else there.get(key)
         if old is None:
             steps.append(_do(obj))
         elif old != obj:
@@ -125,7 +129,7 @@ def transactions(plan: Plan) -> tuple[Transaction, ...]:
     cut: list[tuple[Unit, tuple[str, ...], list[Step]]] = []
     for step in plan:
         unit, where = _unit(step.obj)
-        if not cut or cut[-1][:2] != (unit, where):
+        if not cut or cut[-1][:2] != (unit, where) or (unit == "process" and len(cut[-1][2]) == MOST_STARTS):
             cut.append((unit, where, []))
         cut[-1][2].append(step)
     return tuple(Transaction(unit, where, tuple(steps)) for unit, where, steps in cut)
@@ -233,7 +237,7 @@ def _unit(obj: Object) -> tuple[Unit, tuple[str, ...]]:
         case Chain() | Jump():
             return "iptables", (obj.ns, obj.table)
         case NodeAgent() | TunnelAgent() | Sandbox() | Workload():
-            return "process", (obj.node,)
+            return "process", ()
         case (
             Veth() | Bridge() | Vxlan() | Ipip() | Port() | LinkUp() | Address() | Route() | Blackhole() | Neighbour()
             | Fdb()

@@ -96,10 +96,8 @@ class Refusals:
     def _requests(self, original: Any, step: Step) -> Iterator[dict[str, Any]]:
         yield from [{"op": "nonsense"}] if self._hits(step) else original(step)
 
-    def _node(self, original: Any, self_: Any, step: Step, *arguments: Any) -> int:
-        if self._hits(step):
-            raise Refused("nslab-node", "refused by the test")
-        return int(original(self_, step, *arguments))
+    def _node(self, original: Any, self_: Any, step: Step, *arguments: Any) -> Any:
+        return "refused by the test" if self._hits(step) else original(self_, step, *arguments)
 
 
 def test_every_step_refused_in_turn(own: OwnLab, monkeypatch: pytest.MonkeyPatch) -> None:
