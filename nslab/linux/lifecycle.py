@@ -18,8 +18,8 @@ from nslab.linux import owned, stop
 from nslab.linux.agents import Agents
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
-from nslab.linux.netns import Namespaces, folder, labs
-from nslab.linux.observe import Observation, observe
+from nslab.linux.netns import Namespaces, folder, labs, named
+from nslab.linux.observe import observe
 from nslab.net.objects import Netns, NodeAgent, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import Remove, diff
 
@@ -149,9 +149,14 @@ def _do(kernel: LinuxKernel, agents: Agents, plan: Plan, progress: Callable[[int
 def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...]) -> Difference:
     host = read_host(spaces)
     want = compile_lab(lab, host)
+    if not named(lab.name):
+        # Names come first: what no name leads to is not there, so it need not be looked for.
+        return Difference(lab, host, want, diff((), want))
     # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
-    known = tuple({obj.key: obj for old in (lab, *kept) for obj in compile_lab(old, host)}.values())
-    seen = observe(spaces, lab.name, known, host.iptables) if owned.exists(lab.name) else Observation()
+    known = tuple(
+        {obj.key: obj for state in (want, *(compile_lab(old, host) for old in kept)) for obj in state}.values()
+    )
+    seen = observe(spaces, lab.name, known, host.iptables)
     have = (*seen.have, *_running(lab.name, known))
     return Difference(lab, host, want, diff(have, want), seen.strangers)
 
