@@ -20,8 +20,13 @@ class Kernel(Protocol):
         """Do one transaction, or raise Refused with the step, the kernel's words, and what was done all the same."""
 
 
-def apply(kernel: Kernel, plan: Plan, before: Callable[[Transaction], None] = lambda _: None) -> None:
-    """Do a plan; if a transaction is refused, or `before` it something raises, take back what was done and raise on."""
+def apply(
+    kernel: Kernel, plan: Plan, before: Callable[[Transaction], None] = lambda _: None, *, undo: bool = True
+) -> None:
+    """Do a plan; if a transaction is refused, or `before` it something raises, take back what was done and raise on.
+
+    Without `undo` nothing is taken back: for a caller that will take away everything at once.
+    """
     done: list[Step] = []
     try:
         for transaction in transactions(plan):
@@ -31,7 +36,8 @@ def apply(kernel: Kernel, plan: Plan, before: Callable[[Transaction], None] = la
     except BaseException as error:
         if isinstance(error, Refused):
             done += error.done  # type: ignore[arg-type]  # errors know nothing of steps
-        take_back(kernel, tuple(done))
+        if undo:
+            take_back(kernel, tuple(done))
         raise
 
 

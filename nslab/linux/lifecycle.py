@@ -85,7 +85,7 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
         try:
             agents.warm()  # a process starts while we think
             owned.claim(lab.name)
-            todo, not_ready = _change(lab, spaces, agents, progress)
+            todo, not_ready = _change(lab, spaces, agents, progress, fresh)
         except BaseException:
             spaces.home()
             if fresh:
@@ -95,9 +95,12 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
 
 
 def _change(
-    lab: Lab, spaces: Namespaces, agents: Agents, progress: Callable[[int, int], None]
+    lab: Lab, spaces: Namespaces, agents: Agents, progress: Callable[[int, int], None], fresh: bool
 ) -> tuple[Difference, list[NotReady]]:
-    """From what is there to what is wished now; or, if that cannot be, back to what was wished before."""
+    """From what is there to what is wished now; or, if that cannot be, back to what was wished before.
+
+    Of a `fresh` lab nothing is taken back here: all of it goes at once, which takes half as long.
+    """
     files = _Files(folder(lab.name))
     kept = files.wishes()
     todo = _difference(spaces, place(merge_status(lab, kept[0]) if kept else lab), kept)
@@ -106,7 +109,7 @@ def _change(
     leaving = {number: ns for number, ns in owned.inodes(lab.name).items() if ns in names}
     files.begin(todo.lab)
     try:
-        not_ready = _do(kernel, agents, todo.plan, progress)
+        not_ready = _do(kernel, agents, todo.plan, progress, undo=not fresh)
     except BaseException:
         if kept:
             # What the kernel took away together with something is no step of the plan, nor of its inverse.
@@ -125,8 +128,10 @@ def down(name: str, busy: Callable[[str], None]) -> owned.Gone:
         return owned.release(name)
 
 
-def _do(kernel: LinuxKernel, agents: Agents, plan: Plan, progress: Callable[[int, int], None]) -> list[NotReady]:
-    """Do a plan and see the containers answer; those that do not. On a refusal or a signal, what was done is undone."""
+def _do(
+    kernel: LinuxKernel, agents: Agents, plan: Plan, progress: Callable[[int, int], None], *, undo: bool
+) -> list[NotReady]:
+    """Do a plan and see the containers answer; those that do not. A refusal or a signal ends it."""
     total, done = len(plan), 0
 
     def before(transaction: Transaction) -> None:
@@ -135,14 +140,15 @@ def _do(kernel: LinuxKernel, agents: Agents, plan: Plan, progress: Callable[[int
         done += len(transaction.steps)
         stop.check()
 
-    engine.apply(kernel, plan, before)
+    engine.apply(kernel, plan, before, undo=undo)
     try:
         kernel.settle()
         progress(total, total)
         with stop.heeded():
             return agents.wait_ready(READY_SECONDS)
     except BaseException:
-        engine.take_back(kernel, plan)
+        if undo:
+            engine.take_back(kernel, plan)
         raise
 
 
