@@ -43,7 +43,7 @@ class Group:
     figures: tuple[Figure, ...]
 
 
-def ratio(name: str, ours: Figure, theirs: Figure, below: float) -> Figure:
+def ratio(name: str, ours: Figure, theirs: Figure, below: float | None = None) -> Figure:
     """Ours over theirs, pair by pair: what slows this machine down for a while slows down both of a pair."""
     pairs = zip(ours.samples, theirs.samples, strict=False)
     return Figure(name, tuple(one / other for one, other in pairs), "x", below, theirs.note)

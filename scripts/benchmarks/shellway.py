@@ -30,7 +30,6 @@ from nslab.net import shell
 from nslab.net.filter import ipset_restore, iptables_restore
 from nslab.net.objects import Chain, IpSet, Jump, Netns, NodeAgent, Process, SetMember, Sysctl, TunnelAgent, Workload
 from nslab.net.steps import diff
-from nslab.node.mounts import detach_below
 from nslab.syscall import CLONE_NEWNS, MS_BIND, MS_PRIVATE, MS_REC, mount, unshare
 
 if TYPE_CHECKING:
@@ -104,10 +103,9 @@ def _alone() -> None:
     """Nothing that is mounted from now on is seen by anybody else, or survives this process."""
     unshare(CLONE_NEWNS)
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
-    detach_below("/run")
-    for place in ("/run/netns", "/run/nslab"):
-        os.makedirs(place, exist_ok=True)
-        mount("none", place, "tmpfs")
+    # The whole of /run: whoever removes a folder takes along what is mounted on it, in whichever mount namespace.
+    mount("none", "/run", "tmpfs")
+    os.makedirs("/run/nslab")
     # The first one costs more: ip makes /run/netns a mount that is shared.
     subprocess.run(["ip", "netns", "add", "first"], check=True)
     subprocess.run(["ip", "netns", "del", "first"], check=True)

@@ -112,7 +112,7 @@ def _small(folder: Path, lab: str, rounds: int, say: Callable[[str], None]) -> l
                 row("mininet, a Python HTTP server in each pod", "mininet answering"),
                 row("mininet, nothing in the pods", "mininet whole"),
                 ratio("nslab up / mininet with servers", up, other, 0.5),
-                ratio("nslab up / mininet without", up, row("", "mininet whole"), 0.5),
+                ratio("nslab up, pods answering / mininet, nothing in the pods", up, row("", "mininet whole")),
             ),
         ),
         Group(
@@ -122,7 +122,7 @@ def _small(folder: Path, lab: str, rounds: int, say: Callable[[str], None]) -> l
                 row("ip -batch, a call a namespace", "script"),
                 row("mininet, nodes, links, a script a node", "mininet build"),
                 ratio("nslab / ip -batch", built, shell, 1),
-                ratio("nslab / mininet", built, row("", "mininet build"), 1),
+                ratio("nslab / mininet", built, row("", "mininet build")),
                 row("nslab: taking it away", "release"),
             ),
         ),
