@@ -83,8 +83,8 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
     ):
         fresh = not owned.exists(lab.name)
         try:
-            agents.warm()  # a process starts while we think
             owned.claim(lab.name)
+            agents.warm()  # a process starts while we think
             todo, not_ready = _change(lab, spaces, agents, progress, fresh)
         except BaseException:
             spaces.home()

@@ -83,6 +83,8 @@ def exists(lab: str) -> bool:
 def claim(lab: str) -> None:
     """Make the lab's folder: a tmpfs, and another one in it for the names of its namespaces."""
     here = folder(lab)
+    if exists(lab) and not named(lab):
+        procs.end(processes(lab))  # somebody unmounted the names by hand; nothing leads to these any more
     try:
         os.makedirs(IP_NETNS, exist_ok=True)
         for place in (here, here / "ns"):

@@ -31,7 +31,7 @@ def find(place: Place) -> Found:
     lab = place.ns.rsplit(".", 1)[0] + "."
     for pid, words in _marks():
         match words:
-            case [ns, _, node, *_] if node != place.node or not ns.startswith(lab):
+            case [ns, _, node, *_] if node != place.node or not ns.startswith(lab) or not _is_in(place, pid, ns):
                 pass
             case [ns, "pause", _, namespace, pod, uid, hostname, address, share]:
                 found.sandboxes.append(Sandbox(ns, namespace, pod, uid, hostname, address, share == "shared", pid))
@@ -43,6 +43,14 @@ def find(place: Place) -> Found:
             case _:
                 pass
     return found
+
+
+def _is_in(place: Place, pid: int, ns: str) -> bool:
+    """Whether it is in the namespace of that name. Somebody may have deleted that one by hand, and we made another."""
+    try:
+        return os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat(ns, dir_fd=place.ns_dir).st_ino
+    except OSError:
+        return False
 
 
 def _marks() -> Iterator[tuple[int, list[str]]]:
