@@ -49,24 +49,24 @@ def run(command: Sequence[str], *, memory: str = "1G", cwd: str | None = None) -
     """
     kernel = _kernel()
     interactive = os.isatty(0) and os.isatty(1)
-    with _ended_by_exception(), tempfile.TemporaryDirectory(prefix="nslab-vm-") as meeting:
-        task = vm_guest.Task(
-            command=tuple(command) or (os.environ.get("SHELL", "/bin/sh"),),
-            cwd=os.path.realpath(cwd or "."),
-            environment={**os.environ, INSIDE: "1"},
-            visible=(str(Path(vm_guest.__file__).parents[2]), sys.prefix),
-            modules=f"{MODULES}/{_release(kernel)}",
-            window=(*shutil.get_terminal_size(),) if interactive else None,
-        )
-        Path(meeting, vm_guest.TASK).write_text(json.dumps(asdict(task)))
-        try:
+    try:
+        with _ended_by_exception(), tempfile.TemporaryDirectory(prefix="nslab-vm-") as meeting:
+            task = vm_guest.Task(
+                command=tuple(command) or (os.environ.get("SHELL", "/bin/sh"),),
+                cwd=os.path.realpath(cwd or "."),
+                environment={**os.environ, INSIDE: "1"},
+                visible=(str(Path(vm_guest.__file__).parents[2]), sys.prefix),
+                modules=f"{MODULES}/{_release(kernel)}",
+                window=(*shutil.get_terminal_size(),) if interactive else None,
+            )
+            Path(meeting, vm_guest.TASK).write_text(json.dumps(asdict(task)))
             with _raw_terminal(interactive), _booted(kernel, meeting, memory) as guest:
                 _carry(guest, interactive)
-        except KeyboardInterrupt:
-            return 128 + signal.SIGINT
-        except BrokenPipeError:
-            return 128 + signal.SIGPIPE
-        return _status(Path(meeting))
+            return _status(Path(meeting))
+    except _Told as told:
+        return 128 + told.number
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
 
 
 def _kernel() -> str:
@@ -81,14 +81,22 @@ def _release(kernel: str) -> str:
     return subprocess.run([kernel, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
 
 
+class _Told(BaseException):
+    """A signal told this process to end; an exception, so that everything is put back on the way out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 @contextmanager
 def _ended_by_exception() -> Iterator[None]:
-    """Being told to end is an exception too, so that everything is put back on the way out."""
-
     def end(number: int, _: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        raise _Told(number)
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    # What is ignored stays so: the shell ignores ^C for what it runs in the background.
+    before = {n: signal.signal(n, end) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
     try:
         yield
     finally:

@@ -98,6 +98,9 @@ def root(task: Task, meeting: str) -> None:
     covered = f"{task.cwd}/".startswith(tuple(f"{path}/" for path in OWN))
     if not covered and task.cwd != "/":
         hostfs(task.cwd)
+    # What an init system adds to devtmpfs.
+    for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
+        Path("/dev", name).symlink_to(f"/proc/self/fd{target}")
     Path("/dev/shm").mkdir()
     for path in OWN:
         if Path(path).is_dir() and not Path(path).is_symlink():
