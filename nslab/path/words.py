@@ -146,6 +146,8 @@ def trouble(step: Step) -> str:
             return f"{at} has {'an' if name[0] in 'aeiou' else 'a'} {name}{_wayward(obj)} that is not the lab's"
         case Replace(Sysctl() as old, Sysctl() as obj):
             return f"{at} has {setting(obj)} = {old.value} instead of {obj.value}{_whose(obj)}"
+        case Replace(Route() as old, Route() as obj) if _through(old) == _through(obj):
+            return f"{at}'s {thing(obj)} is {_written(old)} instead of {_written(obj)}{_whose(obj)}"
         case Replace(Route() as old, Route() as obj):
             return f"{at}'s {thing(obj)} leads {_through(old)} instead of {_through(obj)}{_whose(obj)}"
         case Replace(Veth() | Bridge() | Ipip() | Tun() | Vxlan() as old, obj) if (
@@ -177,3 +179,7 @@ def _everything(obj: Route) -> str:
 
 def _through(obj: Route) -> str:
     return f"via {obj.via} through {obj.dev}" if obj.via else f"through {obj.dev}"
+
+
+def _written(obj: Route) -> str:
+    return f"proto {obj.protocol}{' onlink' if obj.onlink else ''}"

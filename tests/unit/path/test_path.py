@@ -14,6 +14,7 @@ from nslab.net.steps import diff
 from nslab.path.explain import explain
 from nslab.path.topology import topology
 from nslab.path.walk import Need, depends
+from nslab.path.words import trouble
 from nslab.probes import Kind, Outcome, Probe, Result, survey
 
 LABS = Path(__file__).parents[3] / "labs"
@@ -136,6 +137,17 @@ def test_a_setting_is_told_as_it_is_and_as_it_should_be() -> None:
     assert why(of, have, Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)) == (
         "node2 has net.ipv4.ip_forward = 0 instead of 1 (Felix's): "
         "ip netns exec nslab.x.node2 sysctl -qw net.ipv4.ip_forward=1"
+    )
+
+
+def test_a_route_of_another_writer_is_told_by_who_wrote_it() -> None:
+    of = lab(encapsulation=Encapsulation.NONE)
+    have = tuple(
+        replace(obj, protocol="static", onlink=True) if isinstance(obj, Route) and obj.protocol == "bird" else obj
+        for obj in compile_lab(of, HOST)
+    )
+    assert trouble(diff(have, compile_lab(of, HOST))[0]) == (
+        "node1's route to 20.109.131.0/26 is proto static onlink instead of proto bird (BIRD's)"
     )
 
 
