@@ -91,6 +91,7 @@ def _become(pidfd: int, likeness: Likeness, argv: list[str], env: dict[str, str]
     try:
         syscall.setns(pidfd, _OTHERS)
         os.chdir(working_dir)
+        os.closerange(3, 1 << 20)  # a caller's open folder would be a way out of the container
         likeness.take()
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)

@@ -38,6 +38,16 @@ def test_is_in_all_namespaces_of_the_container(pod: Bench) -> None:
         assert os.readlink(f"/proc/self/ns/{kind}") not in said[1]
 
 
+def test_nothing_that_the_caller_has_open_gets_in(pod: Bench) -> None:
+    folder = os.open("/", os.O_RDONLY)
+    os.set_inheritable(folder, True)
+    try:
+        status, said = pod.exec("pod", "container/app", "ls", f"/proc/self/fd/{folder}/etc")
+    finally:
+        os.close(folder)
+    assert (status, "No such file" in said) == (2, True)
+
+
 def test_a_node_keeps_its_rights(pod: Bench) -> None:
     assert pod.exec("node1", "node", "ip", "link", "add", "dummy7", "type", "bridge")[0] == 0
     assert "dummy7" in pod.exec("node1", "node", "ls", "/sys/class/net")[1]
