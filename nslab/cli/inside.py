@@ -108,10 +108,12 @@ def _enter(lab: str, name: str, container: str | None, command: list[str]) -> in
 
 
 def _split(host: str) -> tuple[str, str]:
+    """Lab and host; a pod may also be NAMESPACE/POD, as pictures write it."""
     lab, slash, name = host.partition("/")
     if not (lab and slash and name):
         raise UsageError(f"say LAB/HOST, as in calico-two-node/pod-b; {host!r} has no host")
-    return lab, name
+    namespace, slash, pod = name.partition("/")
+    return lab, pod_host(namespace, pod) if slash else name
 
 
 def _find(pods: Iterable[Pod], name: str) -> Pod | None:

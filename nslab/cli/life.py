@@ -13,6 +13,7 @@ from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.output import Format, Output, Progress, bullets, colour, document, need_root, note
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, ProxyMode
+from nslab.net.names import pod_host
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
@@ -202,5 +203,7 @@ def _next(lab: Lab) -> list[str]:
         near, far = pairs[0]
         port = next(port.port for container in far.containers for port in container.ports)
         curl = shlex.join(["curl", "-s", f"http://{far.assigned}:{port}/hostname"])
-        commands.append(f"nslab exec {lab.name}/{near.name} -- {curl}")
-    return [*commands, f"nslab down {lab.name}" if len(commands) == 2 else f"nslab plan {lab.name}"]
+        commands.append(f"nslab exec {lab.name}/{pod_host(near.namespace, near.name)} -- {curl}")
+    else:
+        commands.append(f"nslab inspect {lab.name}")
+    return [*commands, f"nslab down {lab.name}"]

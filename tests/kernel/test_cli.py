@@ -260,3 +260,31 @@ def test_up_tells_which_container_is_not_ready_and_what_it_said(tmp_path: Path) 
     finally:
         lab.down()
     assert lab.left() == []
+
+
+def test_what_up_says_to_type_next_works_for_a_lab_without_ports_too(tmp_path: Path) -> None:
+    lab = OwnLab(tmp_path, "pause-pod")
+    lab.write(re.sub(r"\n *ports: .*", "", lab.file.read_text()))
+    try:
+        *_, first, second, third = lab.up().splitlines()
+        for line in (first, second, third):
+            done = nslab(*line.split()[1:])
+            assert (done.returncode, done.stderr) == (0, ""), line
+    finally:
+        lab.down()
+    assert lab.left() == []
+
+
+def test_a_pod_of_another_namespace_is_found_by_the_name_that_pictures_give_it(tmp_path: Path) -> None:
+    lab = OwnLab(tmp_path, "pause-pod")
+    lab.edit("{name: pod-1,", "{name: pod-1, namespace: kube-system,")
+    try:
+        picture = lab.up()
+        assert "kube-system/pod-1" in picture
+        assert f"nslab exec {lab.name}/kube-system_pod-1 -- " in picture
+        for name in ("kube-system/pod-1", "kube-system_pod-1"):
+            assert nslab("exec", f"{lab.name}/{name}", "--", "hostname").stdout == "pod-1\n"
+            assert nslab("logs", f"{lab.name}/{name}").stdout
+    finally:
+        lab.down()
+    assert lab.left() == []
