@@ -94,7 +94,8 @@ def _build(wished: dict[str, Any]) -> None:
         nodes[pod].cmd(_ANSWERS)
     print(json.dumps({"answering": True}), flush=True)
     pod, address = wished["ping"]
-    if " 0% packet loss" not in nodes[pod].cmd(f"ping -c1 -W2 {address}"):
+    # The first packets may get lost: mininet does not wait for its links to come up.
+    if " 0 received" in nodes[pod].cmd(f"ping -c5 -i0.5 -W1 {address}"):
         sys.exit(f"mininet: {pod} does not reach {address}")
 
 
