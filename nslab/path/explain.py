@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import TYPE_CHECKING
 
 from nslab.net.objects import Address, Blackhole, Netns, Route
@@ -91,6 +93,11 @@ def _nothing_of_ours(result: Result, needs: Sequence[Need], strangers: Mapping[s
     if result.outcome is Outcome.REFUSED and probe.port:
         return (
             f"nothing of the lab differs: packets arrive at {probe.target}, where nothing listens on port {probe.port}"
+        )
+    if result.detail == os.strerror(errno.ENOBUFS):
+        return (
+            "this machine's neighbour table is full, which all labs share: probe fewer pairs at a time (--from, --to), "
+            "or allow it more: sysctl -w net.ipv4.neigh.default.gc_thresh3=16384"
         )
     between = f"nothing of the lab differs on the way ({', '.join(map(host, way))})"
     if result.seen_from and result.outcome is Outcome.REACHED:

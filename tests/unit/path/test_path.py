@@ -158,6 +158,12 @@ def test_a_dead_container_is_named() -> None:
     assert why(of, have, refused).startswith("pod-b has no running container app (the container runtime's): ")
 
 
+def test_a_full_neighbour_table_is_named() -> None:
+    of = lab()
+    full = Result(question(of, "pod-a", "pod-c"), Outcome.UNREACHABLE, detail="No buffer space available")
+    assert why(of, compile_lab(of, HOST), full).startswith("this machine's neighbour table is full")
+
+
 def test_strangers_are_named_when_nothing_of_ours_differs() -> None:
     of = lab()
     result = Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)
