@@ -48,8 +48,8 @@ def test_the_pods_files_are_there(tmp_path: Path, change: str) -> None:
     (tmp_path / "script").write_text(script)
     setting = (
         f"mount -t tmpfs none /run && cp -a /etc {tmp_path}/etc && cd {tmp_path}/etc && {change} && "
-        f"mount --bind {tmp_path}/etc /etc && ls -la > {tmp_path}/before && {sys.executable} {tmp_path}/script && "
-        f"ls -la > {tmp_path}/after"
+        f"mount --bind {tmp_path}/etc /etc && ls -lA > {tmp_path}/before && {sys.executable} {tmp_path}/script && "
+        f"ls -lA > {tmp_path}/after"
     )
     done = subprocess.run(["unshare", "--mount", "sh", "-c", setting], capture_output=True, text=True)
     assert done.stderr == ""

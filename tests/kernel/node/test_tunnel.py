@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import threading
@@ -100,7 +101,9 @@ def test_nobody_complains_of_an_unknown_protocol(nodes: Bench, wire: socket.sock
 def test_mtu(nodes: Bench) -> None:
     assert ping(nodes, 1452, "-Mdo").returncode == 0
     refused = ping(nodes, 1453, "-Mdo")
-    assert "mtu=1480" in refused.stderr + refused.stdout
+    assert refused.returncode != 0
+    # ping names the MTU or not, depending on its version.
+    assert re.search("mtu=1480|Message too long", refused.stderr + refused.stdout)
     assert ping(nodes, 4000).returncode == 0  # in fragments
 
 
