@@ -10,7 +10,7 @@ import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource, RunningLab
-from nslab.cli.output import Format, Output, bullets, colour, document, listing, need_root
+from nslab.cli.output import Format, Output, Progress, bullets, colour, document, listing, need_root
 from nslab.errors import Missing, UsageError
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def probe(
     found = lifecycle.difference(name)
     survey = probes.survey(found.lab, found.host, sources or (), targets or ())
     with netns.Namespaces() as spaces:
-        results = ask(spaces, name, survey.places, survey.probes)
+        results = ask(spaces, name, survey.places, survey.probes, progress=Progress("probes"))
     wrong = [result for result in results if result.wrong]
     explanations = _explained(found, wrong)
     if output is Report.JUNIT:
@@ -237,10 +237,12 @@ def _explained(found: Difference, wrong: list[Result]) -> dict[Probe, str]:
     from nslab.path.walk import depends
 
     world = topology(found.want)
-    return {
-        result.probe: explain(result, depends(found.lab, result.probe, world), found.plan, found.strangers)
-        for result in wrong
-    }
+    cells: dict[tuple[str, str], str] = {}
+    for result in wrong:
+        if result.probe.pair not in cells:
+            way = depends(found.lab, result.probe, world)
+            cells[result.probe.pair] = explain(result, way, found.plan, found.strangers)
+    return {result.probe: cells[result.probe.pair] for result in wrong}
 
 
 def _printed(survey: Survey, results: list[Result], explanations: dict[Probe, str]) -> None:

@@ -90,7 +90,8 @@ def need_root(verb: str) -> None:
 class Progress:
     """A bar on a terminal, for what takes more than a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "steps") -> None:
+        self._what = what
         self._started = time.monotonic()
         self._drawn = 0.0
         self._terminal = sys.stderr.isatty()
@@ -102,7 +103,7 @@ class Progress:
             return
         self._drawn = now
         filled = 30 * done // max(total, 1)
-        sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done}/{total} steps")
+        sys.stderr.write(f"\r[{'#' * filled}{'.' * (30 - filled)}] {done}/{total} {self._what}")
         if done == total:
             sys.stderr.write("\r\033[K")
         sys.stderr.flush()

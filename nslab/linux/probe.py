@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.linux.neighbours import forget
+from nslab.linux.netns import named
 from nslab.linux.probe_sockets import ECHO, IP_RECVERR, HostSockets, echo_request, received, said
-from nslab.net.names import netns
+from nslab.net.names import SWITCH, netns
 from nslab.probes import Expected, Kind, Outcome, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nslab.linux.netns import Namespaces
     from nslab.probes import Place, Probe
@@ -34,6 +36,8 @@ _BURST = 16  # packets that are sent before what came back is read
 _MESSAGE = struct.Struct("=8sI")
 _ANSWER = b"!"
 _CLIENTIP = b"GET /clientip HTTP/1.0\r\n\r\n"
+_WAVE = 128  # pairs; each needs up to six neighbours, there and back
+_AT_ONCE = 1000  # probes that need no waves: of a lab of some dozen hosts
 _OUTCOMES = {
     errno.ECONNREFUSED: Outcome.REFUSED,
     errno.EMSGSIZE: Outcome.TOO_BIG,
@@ -58,16 +62,46 @@ DEFAULT = Timing()
 
 
 def ask(
-    spaces: Namespaces, lab: str, places: Iterable[Place], probes: Sequence[Probe], timing: Timing = DEFAULT
+    spaces: Namespaces,
+    lab: str,
+    places: Iterable[Place],
+    probes: Sequence[Probe],
+    timing: Timing = DEFAULT,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Result]:
-    """The answers, in the order of the questions."""
-    asking = _Asking(spaces, lab, timing, [_Talk(probe) for probe in probes])
-    try:
-        asking.open(places)
-        return asking.results()
-    finally:
-        asking.close()
-        spaces.home()
+    """The answers, in the order of the questions.
+
+    Many questions are asked in waves. After each, what was learnt of neighbours is let go: the kernel's table of them
+    is one for the whole machine, and small.
+    """
+    everybody, waves = [*places], [*_waves(probes)]
+    results: list[Result] = []
+    for wave in waves:
+        asking = _Asking(spaces, lab, timing, [_Talk(probe) for probe in wave])
+        try:
+            asking.open(everybody)
+            results += asking.results()
+        finally:
+            asking.close()
+            spaces.home()
+        progress(len(results), len(probes))
+        if len(waves) > 1:
+            hosts = {name for probe in wave for name in probe.pair} | {p.name for p in everybody if p.role == "node"}
+            there = {*named(lab)} & {netns(lab, name) for name in (*hosts, SWITCH)}
+            forget(spaces, sorted(there))
+            spaces.home()
+    return results
+
+
+def _waves(probes: Sequence[Probe]) -> Iterator[Sequence[Probe]]:
+    """Slices of the probes of so many pairs that the neighbours which they need fit the kernel's table."""
+    begin, pairs = 0, set[tuple[str, str]]()
+    for place, probe in enumerate(probes):
+        if probe.pair not in pairs and len(pairs) == _WAVE and len(probes) > _AT_ONCE:
+            yield probes[begin:place]
+            begin, pairs = place, set()
+        pairs.add(probe.pair)
+    yield probes[begin:]
 
 
 class _Talk:

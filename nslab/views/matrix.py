@@ -142,7 +142,12 @@ def _grouped(view: Mapping[tuple[str, str], None]) -> str:
     by_viewers: dict[tuple[str, ...], list[str]] = {}
     for name, viewers in by_name.items():
         by_viewers.setdefault(tuple(dict.fromkeys(viewers)), []).append(name.removeprefix("as "))
-    return "; ".join(f"as {' or '.join(names)} by {_and(viewers)}" for viewers, names in by_viewers.items())
+    return "; ".join(f"as {_or(names)} by {_and(viewers)}" for viewers, names in by_viewers.items())
+
+
+def _or(names: Sequence[str]) -> str:
+    """Of many names a few: on thirty nodes each has its own."""
+    return " or ".join(names if len(names) <= 4 else [*names[:2], f"{len(names) - 2} more"])
 
 
 def _and(words: Sequence[str]) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -312,3 +314,26 @@ def test_a_dead_server_is_refused(started: list[Lab]) -> None:
     _, results = running.ask(("pod-a",), ("pod-b",))
     (wrong,) = [result for result in results if result.wrong]
     assert (wrong.probe.kind, wrong.outcome, wrong.probe.expected) == (Kind.TCP, Outcome.REFUSED, Expected.REACH)
+
+
+def test_a_lab_with_more_neighbours_than_the_kernel_has_room_for(tmp_path: Path) -> None:
+    """One table of 1,024 serves all namespaces: asked all at once, half of this lab would not be reached."""
+    name = f"t{secrets.token_hex(4)}"
+    nodes = "".join(f"  - {{name: n{number}}}\n" for number in range(10))
+    pods = "".join(
+        f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}}}\n"
+        "spec: {containers: [{name: app, image: agnhost}]}\n"
+        for number in range(250)
+    )
+    file = tmp_path / "big.yaml"
+    file.write_text(
+        f"apiVersion: nslab/v1\nkind: Lab\nmetadata: {{name: {name}}}\n"
+        f"spec:\n  cni: {{plugin: kubenet}}\n  proxy: {{mode: none}}\n  nodes:\n{nodes}{pods}"
+    )
+    nslab = [sys.executable, "-m", "nslab"]
+    try:
+        subprocess.run([*nslab, "up", file], check=True, capture_output=True)
+        said = subprocess.run([*nslab, "probe", name], check=False, capture_output=True, text=True)
+        assert said.returncode == 0, said.stdout
+    finally:
+        subprocess.run([*nslab, "down", name], check=True, capture_output=True)
