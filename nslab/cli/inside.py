@@ -9,7 +9,7 @@ import click
 import typer
 
 from nslab.cli.complete import hosts
-from nslab.cli.output import need_root
+from nslab.cli.output import need_root, note
 from nslab.errors import UsageError
 from nslab.net.names import pod_host
 
@@ -76,7 +76,7 @@ def vm(
     command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND", help="What to run in it.")] = None,
     memory: Annotated[str, typer.Option("--memory", help="How much the kernel gets.")] = "1G",
 ) -> int:
-    """Boot a second kernel in about two seconds (User-Mode Linux: it has ipip, ip_vs, netem), and run a command in it.
+    """Boot a second kernel in a few seconds (User-Mode Linux: it has ipip, ip_vs, netem), and run a command in it.
 
     Its root is this machine's, read-only; the working directory alone is writable. Needs no root.
 
@@ -124,4 +124,6 @@ def _container(pod: Pod, wanted: str | None) -> str:
     names = [container.name for container in pod.containers]
     if wanted and wanted not in names:
         raise UsageError(f"pod {pod.name} has no container {wanted!r}; it has {', '.join(names)}")
+    if not wanted and len(names) > 1:
+        note(f"Defaulted container {names[0]!r} out of: {', '.join(names)}")  # as kubectl says it
     return wanted or names[0]

@@ -12,11 +12,13 @@ from nslab.net.objects import Chain, IpSet, Jump, Object, SetMember
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from ipaddress import IPv4Address, IPv4Network
 
     from nslab.lab.types import Lab, Node
 
 _FELIX = "Felix"
-_MASQ_POOLS, _ALL_POOLS, _ALL_HOSTS = "cali40masq-ipam-pools", "cali40all-ipam-pools", "cali40all-hosts-net"
+_MASQ_POOLS, _ALL_POOLS = "cali40masq-ipam-pools", "cali40all-ipam-pools"
+_ALL_HOSTS, _ALL_VXLAN = "cali40all-hosts-net", "cali40all-vxlan-net"
 _TUNNELS = {
     Encapsulation.IPIP: "tunl0",
     Encapsulation.IPIP_CROSS_SUBNET: "tunl0",
@@ -29,11 +31,12 @@ _OWN_SOURCE = "-m addrtype ! --src-type LOCAL --limit-iface-out -m addrtype --sr
 def nat_outgoing(lab: Lab, node: Node) -> Iterator[Object]:
     """From a pool with natOutgoing to outside every pool: masquerade. The pools are sets, so the rule never changes."""
     ns = names.netns(lab.name, node.name)
-    for name, members in (
-        (_ALL_POOLS, [lab.networks.pods]),
-        (_MASQ_POOLS, [lab.networks.pods]),
-        (_ALL_HOSTS, [other.address for other in lab.nodes]),
-    ):
+    sets: dict[str, Sequence[IPv4Network | IPv4Address]] = {
+        _ALL_POOLS: [lab.networks.pods],
+        _MASQ_POOLS: [lab.networks.pods],
+        **_tunnel_peers(lab, node),
+    }
+    for name, members in sets.items():
         yield IpSet(ns, name, "hash:net", by=_FELIX)
         yield from (SetMember(ns, name, str(member), by=_FELIX) for member in members)
     pools = f"-m set --match-set {_MASQ_POOLS} src -m set ! --match-set {_ALL_POOLS} dst"
@@ -53,6 +56,17 @@ def nat_outgoing(lab: Lab, node: Node) -> Iterator[Object]:
     for builtin in ("PREROUTING", "OUTPUT", "POSTROUTING"):
         (rule,) = signed(builtin, [("", f"-j cali-{builtin}")])
         yield Jump(ns, "nat", builtin, rule, by=_FELIX)
+
+
+def _tunnel_peers(lab: Lab, node: Node) -> dict[str, list[IPv4Address]]:
+    """Whom encapsulated packets may come from: a set that Felix keeps for each kind of tunnel that is on."""
+    match _TUNNELS.get(lab.encapsulation):
+        case "tunl0":
+            return {_ALL_HOSTS: [other.address for other in lab.nodes]}
+        case "vxlan.calico":
+            return {_ALL_VXLAN: [other.address for other in lab.nodes if other != node]}
+        case _:
+            return {}
 
 
 def signed(chain: str, rules: Sequence[tuple[str, str]]) -> tuple[str, ...]:
