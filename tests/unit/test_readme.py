@@ -12,7 +12,8 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 
 
 def test_each_verb_is_documented() -> None:
-    rows = re.findall(r"^\| `nslab (\w+)", README, re.MULTILINE)
+    section = README.partition("\n## Commands\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `nslab (\w+)", section, re.MULTILINE)
     assert rows == [verb for verb, _ in VERBS]
 
 
