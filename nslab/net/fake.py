@@ -70,7 +70,9 @@ class FakeKernel:
     def __init__(self, have: Iterable[Object] = ()) -> None:
         self._there: dict[Key, Object] = {}
         self._jumps: list[Jump] = []  # a rule can be there twice, and has a place
+        self._had_address: set[str] = set()
         for obj in have:
+            self._learn(obj)
             if isinstance(obj, Jump):
                 self._jumps.append(obj)
             else:
@@ -199,6 +201,7 @@ class FakeKernel:
             case _:
                 before = self._there.get(obj.key)
                 self._there[obj.key] = obj
+                self._learn(obj)
                 if before:
                     self._cascade({end for end, mac in macs(before).items() if macs(obj).get(end) != mac})
         if isinstance(obj, Sysctl) and obj.path == _IP_FORWARD:
@@ -223,13 +226,20 @@ class FakeKernel:
             if isinstance(obj, Sysctl) and obj.ns == forward.ns and obj.path.endswith("/forwarding"):
                 self._there[key] = replace(obj, value=forward.value)
 
+    def _learn(self, obj: Object) -> None:
+        if isinstance(obj, Address) or (isinstance(obj, LinkUp) and obj.dev == "lo"):  # 127.0.0.1 comes with lo
+            self._had_address.add(obj.ns)
+
     def _keys(self) -> set[Key]:
         return {key for obj in self._there.values() for key in obj.gives}
 
     def _reaches(self, route: Route) -> bool:
         """Whether the gateway is on the wire of its interface: in an address's network, or behind a link route."""
-        if route.via is None or route.onlink:
+        if route.via is None:
             return True
+        if route.onlink:
+            # Before its first address a namespace has no table `local`, and Linux takes every gateway for a broadcast.
+            return route.ns in self._had_address
         for obj in self._there.values():
             match obj:
                 case Address(ns=ns, dev=dev, address=own) if (ns, dev) == (route.ns, route.dev):
