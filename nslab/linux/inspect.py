@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from pyroute2 import IPRoute
 
 from nslab.linux.netns import Namespaces, named
+from nslab.net.inet import PROTOCOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PROTOCOLS = {2: "kernel", 3: "boot", 4: "static", 12: "bird"}
+_PROTOCOLS = {number: name for name, number in PROTOCOLS.items()}
 _KINDS = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 
 

@@ -30,7 +30,7 @@ class Host:
 
 
 FULL = Host()
-"""A machine with everything: what `plan` assumes where it may not look."""
+"""A machine with everything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from nslab.net.objects import Netns, Process
 from nslab.net.shell import command
 from nslab.net.steps import Add, Plan, Remove, Step, diff, invert, transactions
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 LAB = f"fake{os.getpid()}"
 
 

@@ -27,7 +27,6 @@ from nslab.net.steps import diff, invert
 if TYPE_CHECKING:
     from nslab.net.steps import Plan
 
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 LAB = f"plans{os.getpid()}"
 CHANGES = [(a, b) for by in (1, 3) for a, b in zip(NETWORKS, NETWORKS[by:] + NETWORKS[:by], strict=True)]
 
