@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
@@ -81,6 +81,28 @@ class ContainerPort:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A probe of the kubelet's. `port` is a number, or the name of a declared one. Times in seconds."""
+
+    kind: Literal["httpGet", "tcpSocket"]
+    port: int | str
+    path: str = "/"
+    initial_delay: int = 0
+    period: int = 10
+    timeout: int = 1
+    successes: int = 1
+    failures: int = 3
+
+
+class RestartPolicy(StrEnum):
+    """When the kubelet starts a container again that ended."""
+
+    ALWAYS = "Always"
+    ON_FAILURE = "OnFailure"
+    NEVER = "Never"
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """One process of a pod. `command` is what runs; image `agnhost` without a command is the built-in server."""
 
@@ -91,6 +113,8 @@ class Container:
     env: tuple[tuple[str, str], ...] = ()
     working_dir: str = "/"
     ports: tuple[ContainerPort, ...] = ()
+    readiness: HealthCheck | None = None
+    liveness: HealthCheck | None = None
 
     @property
     def builtin(self) -> bool:
@@ -101,7 +125,10 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod, already on a node. `requested` is the address it asks for, `assigned` the one it has (its status)."""
+    """One pod, already on a node. `requested` is the address it asks for, `assigned` the one it has (its status).
+
+    `owner`: the Deployment that it is a replica of. `ready` is status, too: all its containers are.
+    """
 
     name: str
     node: str
@@ -114,6 +141,99 @@ class Pod:
     uid: str = ""
     requested: IPv4Address | None = None
     assigned: IPv4Address | None = None
+    restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    owner: str = ""
+    ready: bool = True
+
+
+class ServiceType(StrEnum):
+    """How a Service is reached."""
+
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+    EXTERNAL_NAME = "ExternalName"
+
+
+class TrafficPolicy(StrEnum):
+    """Which endpoints traffic may go to: all, or those of the node where it came in."""
+
+    CLUSTER = "Cluster"
+    LOCAL = "Local"
+
+
+@dataclass(frozen=True, slots=True)
+class ServicePort:
+    """One port of a Service. `target`: the endpoints' port, by number or by the name that their containers gave it."""
+
+    port: int
+    target: int | str
+    name: str = ""
+    protocol: Protocol = Protocol.TCP
+    node_port: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One Service, complete: what the API server would have given out is given out.
+
+    `cluster_ip` is None for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0: none.
+    """
+
+    name: str
+    ports: tuple[ServicePort, ...] = ()
+    namespace: str = "default"
+    labels: tuple[tuple[str, str], ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+    type: ServiceType = ServiceType.CLUSTER_IP
+    cluster_ip: IPv4Address | None = None
+    selector: tuple[tuple[str, str], ...] = ()
+    external_ips: tuple[IPv4Address, ...] = ()
+    load_balancer_ips: tuple[IPv4Address, ...] = ()
+    source_ranges: tuple[IPv4Network, ...] = ()
+    affinity: int = 0
+    external_policy: TrafficPolicy = TrafficPolicy.CLUSTER
+    internal_policy: TrafficPolicy = TrafficPolicy.CLUSTER
+    health_check_node_port: int = 0
+    external_name: str = ""
+    publish_not_ready: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SliceEndpoint:
+    """One endpoint of an EndpointSlice document. `pod`: NAMESPACE/NAME, if it says so (targetRef)."""
+
+    address: IPv4Address
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    node: str = ""
+    hostname: str = ""
+    zones: tuple[str, ...] = ()
+    pod: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointSlice:
+    """Endpoints that were written by hand, for the Service that its label kubernetes.io/service-name names."""
+
+    name: str
+    service: str
+    namespace: str = "default"
+    endpoints: tuple[SliceEndpoint, ...] = ()
+    ports: tuple[tuple[str, int, Protocol], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """So many replicas of one pod. They are among the lab's pods, with this one's NAMESPACE/NAME as their owner."""
+
+    name: str
+    replicas: int
+    selector: tuple[tuple[str, str], ...]
+    template: Pod
+    namespace: str = "default"
+    labels: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,3 +251,7 @@ class Lab:
     pods: tuple[Pod, ...]
     # kubenet's allocator goes on where it stopped: the last address that each node gave out.
     last_reserved: tuple[tuple[str, IPv4Address], ...] = ()
+    services: tuple[Service, ...] = ()
+    slices: tuple[EndpointSlice, ...] = ()
+    deployments: tuple[Deployment, ...] = ()
+    scheduler: str = "rr"

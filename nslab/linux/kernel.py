@@ -9,10 +9,13 @@ from nslab.errors import Refused, words
 from nslab.linux import netlink, restore, tun
 from nslab.net import inet, links, shell
 from nslab.net.filter import ipset_restore, iptables_restore
+from nslab.net.ipvs import ipvsadm_restore
+from nslab.net.nft import nft_restore
 from nslab.net.objects import (
     Address,
     Blackhole,
     Bridge,
+    Dummy,
     Fdb,
     Ipip,
     LinkUp,
@@ -69,6 +72,12 @@ class LinuxKernel:
                 ns, table = transaction.where
                 self._spaces.enter(ns)
                 restore.iptables(self._iptables, iptables_restore(table, transaction.steps), transaction.steps)
+            case "ipvs":
+                self._spaces.enter(transaction.where[0])
+                restore.ipvsadm(ipvsadm_restore(transaction.steps), transaction.steps)
+            case "nft":
+                self._spaces.enter(transaction.where[0])
+                restore.nft(nft_restore(transaction.steps), transaction.steps)
             case "process":
                 self._spaces.home()
                 self._agents.run(transaction.steps)
@@ -156,7 +165,7 @@ def _encode(step: Step, indexes: netlink.Indexes) -> list[tuple[str, bytes]]:
     match step.obj:
         case (Address() | Route() | Blackhole() | Neighbour() | Fdb()) as entry:
             return inet.encode(step, entry, indexes)
-        case (Veth() | Bridge() | Vxlan() | Ipip() | Port() | LinkUp()) as link:
+        case (Veth() | Bridge() | Vxlan() | Ipip() | Port() | LinkUp() | Dummy()) as link:
             return links.encode(step, link, indexes)
     raise AssertionError(step)
 

@@ -32,6 +32,16 @@ def iptables(variant: str, text: str, steps: Sequence[Step]) -> None:
     _feed([f"{variant}-restore", "--noflush", "--wait"], text, steps)
 
 
+def ipvsadm(text: str, steps: Sequence[Step]) -> None:
+    """Feed `ipvsadm -R` in this thread's namespace."""
+    _feed(["ipvsadm", "-R"], text, steps)
+
+
+def nft(text: str, steps: Sequence[Step]) -> None:
+    """Feed `nft -f -` in this thread's namespace: one transaction, all or nothing."""
+    _feed(["nft", "-f", "-"], text, steps)
+
+
 def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
     argv[0] = program(argv[0])
     done = subprocess.run(

@@ -87,9 +87,9 @@ class FakeKernel:
         match transaction.unit:
             case "netlink":
                 self._goes_on(transaction.steps)
-            case "iptables":
+            case "iptables" | "nft":
                 self._all_or_nothing(transaction.steps)
-            case "netns" | "tun" | "sysctl" | "ipset" | "process":
+            case "netns" | "tun" | "sysctl" | "ipset" | "ipvs" | "process":
                 self._stops(transaction.steps)
 
     def _goes_on(self, steps: Plan) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
-from nslab.net.objects import Bridge, Ipip, LinkUp, Port, Tun, Veth, Vxlan, mac_of, macs
+from nslab.net.objects import Bridge, Dummy, Ipip, LinkUp, Port, Tun, Veth, Vxlan, mac_of, macs
 from nslab.net.steps import Add, Remove, Replace
 from nslab.net.wire import (
     CREATE,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
             """A descriptor of the namespace."""
 
 
-Link: TypeAlias = Veth | Bridge | Vxlan | Ipip | Port | LinkUp
+Link: TypeAlias = Veth | Bridge | Vxlan | Ipip | Port | LinkUp | Dummy
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 12, 18, 28
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
@@ -54,7 +54,7 @@ def lines(step: Step, obj: Link | Tun) -> list[str]:
     """The commands for one step."""
     ip = f"ip -n {obj.ns}"
     match step, obj:
-        case Remove(), Veth() | Bridge() | Vxlan() | Ipip():
+        case Remove(), Veth() | Bridge() | Vxlan() | Ipip() | Dummy():
             return [f"{ip} link del {obj.name}"]
         case Replace(), Veth() | Bridge() | Vxlan() | Ipip() | Tun():
             return [
@@ -71,6 +71,8 @@ def lines(step: Step, obj: Link | Tun) -> list[str]:
             return [f"{ip} link add {obj.name} address {obj.mac} mtu {obj.mtu} type vxlan {tunnel}"]
         case Add(), Ipip():
             return [f"{ip} link add {obj.name} mtu {obj.mtu} type ipip"]
+        case Add(), Dummy():
+            return [f"{ip} link add {obj.name} type dummy"]
         case Add(), Tun():
             return [f"{ip} tuntap add dev {obj.name} mode tun", f"{ip} link set {obj.name} mtu {obj.mtu}"]
         case Remove(), Tun():
@@ -96,9 +98,9 @@ def encode(step: Step, obj: Link, indexes: Indexes) -> list[tuple[str, bytes]]:
 
 def _encode(step: Step, obj: Link, indexes: Indexes) -> list[bytes]:
     match step, obj:
-        case Remove(), Veth() | Bridge() | Vxlan() | Ipip():
+        case Remove(), Veth() | Bridge() | Vxlan() | Ipip() | Dummy():
             return [message(DELLINK, 0, link_header(indexes.index(obj.ns, obj.name)))]
-        case Add(), Veth() | Bridge() | Vxlan() | Ipip():
+        case Add(), Veth() | Bridge() | Vxlan() | Ipip() | Dummy():
             return [_create(obj, indexes)]
         case Add() | Replace(), Port():
             port, bridge = indexes.index(obj.ns, obj.dev), indexes.index(obj.ns, obj.bridge)
@@ -128,9 +130,11 @@ def _changed(before: dict[Key, str], after: dict[Key, str], end: Key) -> str:
     return "" if before.get(end) == after.get(end) else after[end]
 
 
-def _create(obj: Veth | Bridge | Vxlan | Ipip, indexes: Indexes) -> bytes:
+def _create(obj: Veth | Bridge | Vxlan | Ipip | Dummy, indexes: Indexes) -> bytes:
     """RTM_NEWLINK with an index of our choosing: what is made is known without looking it up."""
-    own = text(IFLA_IFNAME, obj.name) + u32(IFLA_MTU, obj.mtu)
+    own = text(IFLA_IFNAME, obj.name)
+    if not isinstance(obj, Dummy):
+        own += u32(IFLA_MTU, obj.mtu)
     match obj:
         case Veth():
             peer = (
@@ -154,6 +158,8 @@ def _create(obj: Veth | Bridge | Vxlan | Ipip, indexes: Indexes) -> bytes:
             own += attribute(IFLA_ADDRESS, mac_bytes(obj.mac)) + _info("vxlan", data)
         case Ipip():
             own += _info("ipip")
+        case Dummy():
+            own += _info("dummy")
         case missing:
             assert_never(missing)
     return message(NEWLINK, CREATE | EXCL, link_header(indexes.fresh(obj.ns, obj.name)) + own)

@@ -10,44 +10,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
+from nslab.net.balance import (
+    Control,
+    Dummy,
+    KubeProxy,
+    NftChain,
+    NftElement,
+    NftSet,
+    NftTable,
+    RealServer,
+    VirtualServer,
+)
+from nslab.net.noun import Device, Key, Noun, OnDevice, Process, addressed, mac_of
+
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
-Key: TypeAlias = tuple[str, ...]
-"""Which thing it is: its kind, its namespace, and what the kernel tells its siblings apart by."""
-
-
-def addressed(ns: str, dev: str) -> Key:
-    """That an interface has an address, whichever: not a thing, but something that others go with."""
-    return ("Addressed", ns, dev)
-
-
-def mac_of(ns: str, dev: str) -> Key:
-    """That an interface keeps its link-layer address."""
-    return ("Mac", ns, dev)
-
-
-@dataclass(frozen=True, slots=True)
-class Noun:
-    """Something in the namespace `ns` (a name as in `ip netns`)."""
-
-    ns: str
-    by: str = field(default="", compare=False, kw_only=True)
-
-    @property
-    def key(self) -> Key:
-        """Identity: equal for the same thing with other settings."""
-        return (type(self).__name__, self.ns)
-
-    @property
-    def gives(self) -> tuple[Key, ...]:
-        """What others can lie on as long as this is there: itself, as a rule."""
-        return (self.key,)
-
-    @property
-    def lies_on(self) -> tuple[Key, ...]:
-        """What this cannot exist without; the kernel takes it away together with any of them."""
-        return (("Netns", self.ns),)
+__all__ = [
+    "Address", "Blackhole", "Bridge", "Chain", "Control", "Device", "Dummy", "Fdb", "IpSet", "Ipip", "Jump", "Key",
+    "KubeProxy", "LinkUp", "Neighbour", "Netns", "NftChain", "NftElement", "NftSet", "NftTable", "NodeAgent", "Noun",
+    "Object", "OnDevice", "Port", "Process", "RealServer", "Route", "Sandbox", "SetMember", "State", "Sysctl", "Table",
+    "Tun", "TunnelAgent", "Veth", "VirtualServer", "Vxlan", "Workload", "addressed", "mac_of", "macs",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +41,6 @@ class Netns(Noun):
     @property
     def lies_on(self) -> tuple[Key, ...]:
         return ()
-
-
-@dataclass(frozen=True, slots=True)
-class Device(Noun):
-    """An interface, by name."""
-
-    name: str
-
-    @property
-    def key(self) -> Key:
-        return ("Device", self.ns, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,17 +99,6 @@ class Tun(Device):
     """The stand-in for a driver that the kernel lacks: packets routed here are read and written by a process."""
 
     mtu: int
-
-
-@dataclass(frozen=True, slots=True)
-class OnDevice(Noun):
-    """Something that lies on an interface and goes with it."""
-
-    dev: str
-
-    @property
-    def lies_on(self) -> tuple[Key, ...]:
-        return (("Device", self.ns, self.dev),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,18 +291,6 @@ class Jump(Noun):
 
 
 @dataclass(frozen=True, slots=True)
-class Process(Noun):
-    """Something that runs in `ns`; the process of `node` (a namespace too) starts and reaps it; it outlives that."""
-
-    role: ClassVar[str] = ""
-    node: str
-
-    @property
-    def key(self) -> Key:
-        return ("Process", self.ns, self.role)
-
-
-@dataclass(frozen=True, slots=True)
 class NodeAgent(Process):
     """nslab-node: parent of what runs on a node, writer of its logs. It is its own node (`node == ns`)."""
 
@@ -416,6 +366,15 @@ Object: TypeAlias = (
     | TunnelAgent
     | Sandbox
     | Workload
+    | Dummy
+    | VirtualServer
+    | RealServer
+    | NftTable
+    | NftSet
+    | NftChain
+    | NftElement
+    | Control
+    | KubeProxy
 )
 """Every noun. A new one makes mypy fail wherever a `match` over this union has not heard of it."""
 

@@ -6,22 +6,30 @@ import shlex
 from typing import TYPE_CHECKING, assert_never
 
 from nslab.net import filter as rules
-from nslab.net import inet, links
+from nslab.net import inet, ipvs, links, nft
 from nslab.net.objects import (
     Address,
     Blackhole,
     Bridge,
     Chain,
+    Control,
+    Dummy,
     Fdb,
     Ipip,
     IpSet,
     Jump,
+    KubeProxy,
     LinkUp,
     Neighbour,
     Netns,
+    NftChain,
+    NftElement,
+    NftSet,
+    NftTable,
     NodeAgent,
     Port,
     Process,
+    RealServer,
     Route,
     Sandbox,
     SetMember,
@@ -29,6 +37,7 @@ from nslab.net.objects import (
     Tun,
     TunnelAgent,
     Veth,
+    VirtualServer,
     Vxlan,
     Workload,
 )
@@ -67,7 +76,7 @@ def commands(step: Step) -> list[str]:
     match step.obj:
         case Netns(ns=ns):
             return [f"ip netns {'del' if isinstance(step, Remove) else 'add'} {ns}"]
-        case (Veth() | Bridge() | Vxlan() | Ipip() | Tun() | Port() | LinkUp()) as link:
+        case (Veth() | Bridge() | Vxlan() | Ipip() | Tun() | Port() | LinkUp() | Dummy()) as link:
             return links.lines(step, link)
         case (Address() | Route() | Blackhole() | Neighbour() | Fdb()) as entry:
             return inet.lines(step, entry)
@@ -77,7 +86,11 @@ def commands(step: Step) -> list[str]:
             return [f"ip netns exec {setting.ns} sysctl -qw {path}={setting.value}"]
         case (IpSet() | SetMember() | Chain() | Jump()) as rule:
             return rules.lines(step, rule)
-        case (NodeAgent() | TunnelAgent() | Sandbox() | Workload()) as process:
+        case (VirtualServer() | RealServer()) as server:
+            return ipvs.lines(step, server)
+        case (NftTable() | NftSet() | NftChain() | NftElement()) as thing:
+            return nft.lines(step, thing)
+        case (NodeAgent() | Control() | TunnelAgent() | KubeProxy() | Sandbox() | Workload()) as process:
             return [_process(step, process)]
         case missing:
             assert_never(missing)
@@ -122,7 +135,7 @@ def _scripted(step: Step, line: str, shared: set[str]) -> str:
 _OWN_PIDS = " --pid --fork --mount-proc"
 
 
-def _process(step: Step, obj: NodeAgent | TunnelAgent | Sandbox | Workload) -> str:
+def _process(step: Step, obj: NodeAgent | Control | TunnelAgent | KubeProxy | Sandbox | Workload) -> str:
     what = _described(obj)
     # Every process of a lab carries a mark in its environment: its namespace and its role.
     role = obj.key[2]
@@ -134,6 +147,8 @@ def _process(step: Step, obj: NodeAgent | TunnelAgent | Sandbox | Workload) -> s
     if not isinstance(step, Add):
         return f"# {what}"
     match obj:
+        case Control() | KubeProxy():
+            return f"# {what}: no command to type; what it wrote stays without it"
         case NodeAgent():
             return f"# {what}: no command to type; it is the parent of what follows"
         case TunnelAgent():
@@ -155,6 +170,10 @@ def _described(obj: Process) -> str:
             return f"container {obj.container}: {' '.join(shlex.join(obj.argv).splitlines())}"
         case TunnelAgent():
             return f"the process behind {obj.dev}, since this kernel has no ipip driver"
+        case Control():
+            return "the lab's API server and endpoints controller"
+        case KubeProxy():
+            return "kube-proxy"
         case _:
             return "nslab-node"
 

@@ -17,18 +17,26 @@ from nslab.net.objects import (
     Blackhole,
     Bridge,
     Chain,
+    Control,
+    Dummy,
     Fdb,
     Ipip,
     IpSet,
     Jump,
     Key,
+    KubeProxy,
     LinkUp,
     Neighbour,
     Netns,
+    NftChain,
+    NftElement,
+    NftSet,
+    NftTable,
     NodeAgent,
     Object,
     Port,
     Process,
+    RealServer,
     Route,
     Sandbox,
     SetMember,
@@ -37,6 +45,7 @@ from nslab.net.objects import (
     Tun,
     TunnelAgent,
     Veth,
+    VirtualServer,
     Vxlan,
     Workload,
     macs,
@@ -71,7 +80,7 @@ class Replace:
 Step: TypeAlias = Add | Remove | Replace
 Plan: TypeAlias = tuple[Step, ...]
 
-Unit: TypeAlias = Literal["netns", "netlink", "tun", "sysctl", "ipset", "iptables", "process"]
+Unit: TypeAlias = Literal["netns", "netlink", "tun", "sysctl", "ipset", "iptables", "ipvs", "nft", "process"]
 
 
 MOST_STARTS = 256
@@ -91,9 +100,10 @@ class Transaction:
 _RANK = {
     kind: rank
     for rank, kinds in enumerate((
-        (Netns,), (Bridge, Veth), (Vxlan, Ipip, Tun), (Port,), (Sysctl,), (LinkUp,), (Address,), (Neighbour, Fdb),
-        (Route, Blackhole), (IpSet,), (SetMember,), (Chain,), (Jump,),
-        (NodeAgent,), (TunnelAgent, Sandbox), (Workload,),
+        (Netns,), (Bridge, Veth, Dummy), (Vxlan, Ipip, Tun), (Port,), (Sysctl,), (LinkUp,), (Address,),
+        (Neighbour, Fdb), (Route, Blackhole), (IpSet,), (SetMember,), (Chain,), (Jump,),
+        (VirtualServer,), (RealServer,), (NftTable,), (NftSet,), (NftChain,), (NftElement,),
+        (Control, NodeAgent), (TunnelAgent, KubeProxy, Sandbox), (Workload,),
     ))
     for kind in kinds
 }  # fmt: skip
@@ -175,7 +185,23 @@ def _changes_in_place(old: Object, new: Object) -> bool:
             return (old.peer_ns, old.peer) == (new.peer_ns, new.peer)
         case Vxlan(), Vxlan():
             return replace(old, mac=new.mac, mtu=new.mtu) == new
-        case ((Bridge() | Ipip() | Tun() | Port() | Neighbour() | Fdb() | Sysctl() | Chain()), _):
+        case (
+            (
+                Bridge()
+                | Ipip()
+                | Tun()
+                | Port()
+                | Neighbour()
+                | Fdb()
+                | Sysctl()
+                | Chain()
+                | VirtualServer()
+                | RealServer()
+                | NftChain()
+                | NftElement()
+            ),
+            _,
+        ):
             return type(old) is type(new)
         case ((Route() | Blackhole()), (Route() | Blackhole())):
             return True
@@ -236,11 +262,15 @@ def _unit(obj: Object) -> tuple[Unit, tuple[str, ...]]:
             return "ipset", (obj.ns,)
         case Chain() | Jump():
             return "iptables", (obj.ns, obj.table)
-        case NodeAgent() | TunnelAgent() | Sandbox() | Workload():
+        case VirtualServer() | RealServer():
+            return "ipvs", (obj.ns,)
+        case NftTable() | NftSet() | NftChain() | NftElement():
+            return "nft", (obj.ns,)
+        case NodeAgent() | Control() | TunnelAgent() | KubeProxy() | Sandbox() | Workload():
             return "process", ()
         case (
             Veth() | Bridge() | Vxlan() | Ipip() | Port() | LinkUp() | Address() | Route() | Blackhole() | Neighbour()
-            | Fdb()
+            | Fdb() | Dummy()
         ):  # fmt: skip
             return "netlink", (obj.ns,)
         case missing:

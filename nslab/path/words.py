@@ -9,15 +9,23 @@ from nslab.net.objects import (
     Blackhole,
     Bridge,
     Chain,
+    Control,
+    Dummy,
     Fdb,
     Ipip,
     IpSet,
     Jump,
+    KubeProxy,
     LinkUp,
     Neighbour,
     Netns,
+    NftChain,
+    NftElement,
+    NftSet,
+    NftTable,
     NodeAgent,
     Port,
+    RealServer,
     Route,
     Sandbox,
     SetMember,
@@ -25,6 +33,7 @@ from nslab.net.objects import (
     Tun,
     TunnelAgent,
     Veth,
+    VirtualServer,
     Vxlan,
     Workload,
 )
@@ -90,6 +99,24 @@ def thing(obj: Object) -> str:
             return f"pause process of pod {obj.pod}"
         case Workload():
             return f"running container {obj.container}"
+        case Dummy():
+            return f"dummy interface {obj.name}"
+        case VirtualServer():
+            return f"IPVS virtual server {obj.service}/{obj.protocol}"
+        case RealServer():
+            return f"IPVS real server {obj.server} of {obj.service}/{obj.protocol}"
+        case NftTable():
+            return f"nftables table ip {obj.name}"
+        case NftSet():
+            return f"nftables {'map' if obj.map else 'set'} {obj.name}"
+        case NftChain():
+            return f"nftables chain {obj.name}"
+        case NftElement():
+            return f"element {obj.element} in nftables {obj.set}"
+        case Control():
+            return "lab's API server (control process)"
+        case KubeProxy():
+            return "kube-proxy process"
         case missing:
             assert_never(missing)
 
@@ -125,7 +152,11 @@ def sentence(obj: Object) -> str:
             return f"{at} has {thing(obj)}"
         case Chain() | Jump():
             return f"{at} translates by its {thing(obj)}"
-        case NodeAgent() | TunnelAgent() | Sandbox() | Workload():
+        case NftTable() | NftSet() | NftChain() | NftElement() | VirtualServer() | RealServer():
+            return f"{at} balances by its {thing(obj)}"
+        case Dummy():
+            return f"{at} has {thing(obj)}"
+        case NodeAgent() | Control() | TunnelAgent() | KubeProxy() | Sandbox() | Workload():
             return f"{at} has its {thing(obj)}"
         case missing:
             assert_never(missing)

@@ -19,7 +19,7 @@ LINES = (
     ("path",),
     ("probes",),
     ("compiler", "engine"),
-    ("lab", "net"),
+    ("lab", "net", "proxy"),
     ("syscall", "errors"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}

@@ -1,0 +1,125 @@
+"""What kube-proxy is told: Services with their endpoints, and the node that it works for.
+
+Addresses are text: nothing is calculated with them, and 10,000 Services are read in no time. This module and all of
+`nslab.proxy` import the standard library only: the node's kube-proxy process runs without anything else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One address behind a port of a Service. `pod` is NAMESPACE/NAME where it is a pod of the lab, else ""."""
+
+    ip: str
+    port: int
+    node: str = ""
+    ready: bool = True
+    serving: bool = True
+    terminating: bool = False
+    pod: str = ""
+    hostname: str = ""
+    zones: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port of a Service, with what stands behind it. `protocol` is TCP, UDP or SCTP."""
+
+    name: str
+    port: int
+    protocol: str = "TCP"
+    node_port: int = 0
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A Service, as kube-proxy (and kube-dns) sees it.
+
+    `cluster_ip` is "" for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0 for none.
+    `external_local`, `internal_local`: the traffic policy is Local.
+    """
+
+    namespace: str
+    name: str
+    cluster_ip: str = ""
+    ports: tuple[Port, ...] = ()
+    type: str = "ClusterIP"
+    external_ips: tuple[str, ...] = ()
+    load_balancer_ips: tuple[str, ...] = ()
+    source_ranges: tuple[str, ...] = ()
+    affinity: int = 0
+    external_local: bool = False
+    internal_local: bool = False
+    health_check_node_port: int = 0
+    external_name: str = ""
+    publish_not_ready: bool = False
+
+    @property
+    def key(self) -> str:
+        """NAMESPACE/NAME."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """The node that a kube-proxy works for, and its settings (kube-proxy's flags of the same names).
+
+    `cluster_cidr`: the pod network; "" means that local traffic cannot be told from other (no detector).
+    `iptables`: the variant of this machine. `zone`: the node's topology zone. `large`: more than 1,000 endpoints in
+    all, so comments are left out of endpoints' rules. `random_fully`: iptables is 1.6.2 or newer.
+    `liberal`: nf_conntrack_tcp_be_liberal is set, so nothing INVALID is dropped.
+    """
+
+    node: str
+    addresses: tuple[str, ...]
+    mode: str = "iptables"
+    cluster_cidr: str = ""
+    service_cidr: str = ""
+    iptables: str = "iptables"
+    scheduler: str = "rr"
+    masquerade_all: bool = False
+    localhost_node_ports: bool = True
+    node_port_addresses: tuple[str, ...] = ()
+    zone: str = ""
+    large: bool = False
+    random_fully: bool = True
+    liberal: bool = False
+    strict_arp: bool = False
+
+
+def to_json(obj: Service | Proxy) -> dict[str, Any]:
+    """As JSON has it, without what is at its default: what control and kube-proxy tell each other."""
+    return _said(obj)
+
+
+def service_from_json(said: dict[str, Any]) -> Service:
+    """The Service of `to_json`."""
+    ports = tuple(
+        Port(**{**port, "endpoints": tuple(Endpoint(**_tuples(end)) for end in port.get("endpoints", ()))})
+        for port in said.get("ports", ())
+    )
+    return Service(**{**_tuples(said), "ports": ports})
+
+
+def proxy_from_json(said: dict[str, Any]) -> Proxy:
+    """The settings of `to_json`."""
+    return Proxy(**_tuples(said))
+
+
+def _said(obj: Any) -> dict[str, Any]:
+    return {field.name: _plain(value) for field in fields(obj) if (value := getattr(obj, field.name)) != field.default}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return _said(value) if isinstance(value, Endpoint | Port) else value
+
+
+def _tuples(said: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
