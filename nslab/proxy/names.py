@@ -1,0 +1,41 @@
+"""The names that kube-proxy gives to chains: a prefix, and the beginning of base32 of a SHA-256.
+
+iptables has 28 letters for a chain's name, so the name of a Service's port is hashed; the comments say whose it is.
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nslab.proxy.model import Port, Service
+
+
+def base32(text: str, length: int) -> str:
+    """The first letters of RFC 4648 base32 (A-Z, 2-7) of SHA-256."""
+    # Eight letters hold five bytes: only those that are shown are encoded.
+    return b32encode(sha256(text.encode()).digest()[: -(-length // 8) * 5]).decode()[:length]
+
+
+def port_name(service: Service, port: Port) -> str:
+    """NAMESPACE/NAME:PORT, or without `:PORT` if the port has no name: what comments say and hashes are made of."""
+    whole = f"{service.namespace}/{service.name}"
+    return f"{whole}:{port.name}" if port.name else whole
+
+
+def port_hash(name: str, protocol: str) -> str:
+    """The 16 letters after KUBE-SVC-, -SVL-, -EXT- and -FW-, from a `port_name`; `protocol` in small letters."""
+    return base32(name + protocol, 16)
+
+
+def endpoint_hash(name: str, protocol: str, address: str) -> str:
+    """The 16 letters after KUBE-SEP-, for an endpoint at `address` (IP:PORT)."""
+    return base32(name + protocol + address, 16)
+
+
+def nft_name(name: str) -> str:
+    """What stands after `service-`, `endpoint-` … in nftables: 8 letters of hash, and the name itself, 240 in all."""
+    whole = f"{base32(name, 8)}-{name}"
+    return whole if len(whole) <= 240 else f"{whole[:237]}..."
