@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.compiler.calico import calico
 from nslab.compiler.kubenet import kubenet
 from nslab.compiler.pods import pods
+from nslab.compiler.services import services
 from nslab.compiler.underlay import underlay
 from nslab.lab.types import Plugin
 
@@ -23,4 +24,4 @@ def compile_lab(lab: Lab, host: Host) -> State:
     it lies on, so the order is also one in which the kernel takes them.
     """
     network = {Plugin.CALICO: calico, Plugin.KUBENET: kubenet}[lab.plugin]
-    return (*underlay(lab, host), *network(lab, host), *pods(lab))
+    return (*underlay(lab, host), *network(lab, host), *services(lab, host), *pods(lab))

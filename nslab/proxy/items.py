@@ -14,7 +14,7 @@ process makes restore files out of the ones that changed.
 | address, DEVICE, IP/32 | () |
 | virtual, PROTOCOL (lower case), IP:PORT | (scheduler, seconds of persistence or "", flags or "") |
 | real, PROTOCOL, IP:PORT of the virtual server, IP:PORT | (weight,) |
-| nft-table, NAME | (comment,) |
+| nft-table, ip, NAME | (comment,) |
 | nft-set, NAME | (what stands in braces when it is declared: type, flags, timeout, comment;) |
 | nft-map, NAME | the same |
 | nft-chain, NAME | (hook and priority or "", rule, rule, …) |

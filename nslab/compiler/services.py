@@ -1,0 +1,218 @@
+"""The service network: which endpoints a Service has, and what each node's kernel must have so that it is reached."""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv4Interface
+from typing import TYPE_CHECKING
+
+from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
+from nslab.lab.types import Plugin, ProxyMode, ServiceType, TrafficPolicy
+from nslab.net import names
+from nslab.net.objects import (
+    Address,
+    Chain,
+    Control,
+    Dummy,
+    IpSet,
+    Jump,
+    KubeProxy,
+    LinkUp,
+    Netns,
+    NftChain,
+    NftElement,
+    NftSet,
+    NftTable,
+    Object,
+    RealServer,
+    SetMember,
+    Sysctl,
+    VirtualServer,
+)
+from nslab.proxy import model
+from nslab.proxy.items import whole
+from nslab.proxy.modes import mode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nslab.lab.types import EndpointSlice, Lab, Node, Pod, Service, ServicePort
+    from nslab.net.needs import Host
+    from nslab.proxy.items import Items
+
+LARGE = 1000
+"""With more endpoints than this, kube-proxy leaves comments out of their rules."""
+_BY = "kube-proxy"
+
+
+def services(lab: Lab, host: Host) -> Iterator[Object]:
+    """The lab's API server, each node's kube-proxy, and what that writes."""
+    resolved = resolve(lab)
+    if watched(lab):
+        control = names.netns(lab.name, names.CONTROL)
+        yield Netns(control, by="API server")
+        yield LinkUp(control, "lo", by="API server")
+        yield Control(control, control, by="API server")
+    if lab.proxy_mode is ProxyMode.NONE:
+        return
+    for node in lab.nodes:
+        ns = names.netns(lab.name, node.name)
+        proxy = proxy_of(lab, node, host, resolved)
+        yield from objects(ns, whole(mode(proxy.mode), resolved, proxy))
+        yield KubeProxy(ns, ns, json.dumps(model.to_json(proxy), sort_keys=True), by=_BY)
+
+
+def watched(lab: Lab) -> bool:
+    """Whether there is anything for an API server to tell: Services, or kube-proxies that wait for some."""
+    return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE
+
+
+def resolve(lab: Lab) -> tuple[model.Service, ...]:
+    """The endpoints controller: every Service with what stands behind its ports, in the order of their names."""
+    pods: dict[str, list[Pod]] = {}
+    for pod in lab.pods:
+        pods.setdefault(pod.namespace, []).append(pod)
+    slices: dict[tuple[str, str], list[EndpointSlice]] = {}
+    for one in lab.slices:
+        slices.setdefault((one.namespace, one.service), []).append(one)
+    told = (
+        _service(service, pods.get(service.namespace, ()), slices.get((service.namespace, service.name), ()))
+        for service in lab.services
+    )
+    return tuple(sorted(told, key=lambda service: service.key))
+
+
+def _service(service: Service, pods: Iterable[Pod], slices: Iterable[EndpointSlice]) -> model.Service:
+    chosen = [pod for pod in pods if service.selector and {*service.selector} <= {*pod.labels}]
+    external = service.type in (ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER) or bool(service.external_ips)
+    return model.Service(
+        namespace=service.namespace,
+        name=service.name,
+        cluster_ip=str(service.cluster_ip or ""),
+        ports=tuple(_port(service, port, chosen, slices) for port in service.ports),
+        type=str(service.type),
+        external_ips=tuple(map(str, service.external_ips)),
+        load_balancer_ips=tuple(map(str, service.load_balancer_ips)),
+        source_ranges=tuple(map(str, service.source_ranges)),
+        affinity=service.affinity,
+        external_local=external and service.external_policy is TrafficPolicy.LOCAL,
+        internal_local=service.internal_policy is TrafficPolicy.LOCAL,
+        health_check_node_port=service.health_check_node_port,
+        external_name=service.external_name,
+        publish_not_ready=service.publish_not_ready,
+    )
+
+
+def _port(service: Service, port: ServicePort, pods: Iterable[Pod], slices: Iterable[EndpointSlice]) -> model.Port:
+    """One port with its endpoints, in the order of their names, as kube-proxy keeps them."""
+    behind = [*_from_pods(service, port, pods), *_from_slices(service, port, slices)]
+    found = {(end.ip, end.port): end for end in behind}
+    ordered = sorted(found.values(), key=lambda end: f"{end.ip}:{end.port}")
+    return model.Port(port.name, port.port, str(port.protocol), port.node_port, tuple(ordered))
+
+
+def _from_pods(service: Service, port: ServicePort, pods: Iterable[Pod]) -> Iterator[model.Endpoint]:
+    for pod in pods:
+        if number := target_port(pod, port):
+            ready = pod.ready or service.publish_not_ready
+            yield model.Endpoint(
+                str(address_of(pod)), number, pod.node, ready, ready, pod=f"{pod.namespace}/{pod.name}"
+            )
+
+
+def target_port(pod: Pod, port: ServicePort) -> int:
+    """Where a pod answers for a port of a Service; 0 if no container of it has a port of that name."""
+    if isinstance(port.target, int):
+        return port.target
+    declared = (declared for container in pod.containers for declared in container.ports)
+    return next((d.port for d in declared if (d.name, d.protocol) == (port.target, port.protocol)), 0)
+
+
+def _from_slices(service: Service, port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterator[model.Endpoint]:
+    for one in slices:
+        for name, number, protocol in one.ports:
+            if (name, protocol) == (port.name, port.protocol):
+                for end in one.endpoints:
+                    ready = end.ready or service.publish_not_ready
+                    yield model.Endpoint(
+                        str(end.address), number, end.node, ready, end.serving, end.terminating, end.pod, end.hostname,
+                        end.zones,
+                    )  # fmt: skip
+
+
+def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]) -> model.Proxy:
+    """What a node's kube-proxy is started with."""
+    ends = sum(len(port.endpoints) for service in resolved for port in service.ports)
+    return model.Proxy(
+        node=node.name,
+        addresses=tuple(map(str, node_addresses(lab, node))),
+        mode=str(lab.proxy_mode),
+        cluster_cidr=str(lab.networks.pods),
+        service_cidr=str(lab.networks.services),
+        iptables=host.iptables,
+        scheduler=lab.scheduler,
+        large=ends > LARGE,
+    )
+
+
+def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
+    """The addresses that a node has itself, its own on the node network first."""
+    yield node.address
+    if lab.plugin is Plugin.KUBENET:
+        yield bridge_address(node)
+    elif tunnel := tunnel_address(lab, node):
+        yield tunnel
+
+
+def objects(ns: str, items: Items) -> Iterator[Object]:
+    """The kernel's objects for what a proxy mode wants, each after those that it lies on."""
+    for kind in _ORDER:
+        for item, body in items.items():
+            if item[0] == kind:
+                yield _object(ns, item, body)
+
+
+_ORDER = (
+    "sysctl", "dummy", "address", "ipset", "member", "chain", "jump", "virtual", "real",
+    "nft-table", "nft-set", "nft-map", "nft-chain", "nft-element",
+)  # fmt: skip
+
+
+def _object(ns: str, item: tuple[str, ...], body: tuple[str, ...]) -> Object:
+    match item, body:
+        case ("sysctl", path, default), (value,):
+            return Sysctl(ns, path, value, default, by=_BY)
+        case ("dummy", name), _:
+            return Dummy(ns, name, by=_BY)
+        case ("address", dev, address), _:
+            return Address(ns, dev, IPv4Interface(address), by=_BY)
+        case ("ipset", name), (kind, *_):
+            return IpSet(ns, name, kind, by=_BY)
+        case ("member", name, entry), _:
+            return SetMember(ns, name, entry, by=_BY)
+        case ("chain", "raw" | "mangle" | "nat" | "filter" as table, name), rules:
+            return Chain(ns, table, name, rules, by=_BY)
+        case ("jump", "raw" | "mangle" | "nat" | "filter" as table, chain, rule, "first" | "last" as place), _:
+            return Jump(ns, table, chain, rule, place, by=_BY)
+        case ("virtual", protocol, service), (scheduler, seconds, flags):
+            return VirtualServer(ns, protocol, service, scheduler, int(seconds or 0), flags, by=_BY)
+        case ("real", protocol, service, server), (weight,):
+            return RealServer(ns, protocol, service, server, int(weight), by=_BY)
+        case _:
+            return _nft(ns, item, body)
+
+
+def _nft(ns: str, item: tuple[str, ...], body: tuple[str, ...]) -> Object:
+    match item, body:
+        case ("nft-table", *_, table), (comment,):
+            return NftTable(ns, table, comment, by=_BY)
+        case ("nft-set" | "nft-map" as kind, name), (spec,):
+            return NftSet(ns, _TABLE, name, spec, kind == "nft-map", by=_BY)
+        case ("nft-chain", name), (hook, *rules):
+            return NftChain(ns, _TABLE, name, hook, tuple(rules), by=_BY)
+        case ("nft-element", name, key), (comment, verdict):
+            return NftElement(ns, _TABLE, name, key, verdict, comment, by=_BY)
+    raise AssertionError(item)
+
+
+_TABLE = "kube-proxy"
