@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.compiler.calico import calico
 from nslab.compiler.kubenet import kubenet
 from nslab.compiler.pods import pods
-from nslab.compiler.services import services
+from nslab.compiler.services import api_server, services
 from nslab.compiler.underlay import underlay
 from nslab.lab.types import Plugin
 
@@ -17,11 +17,17 @@ if TYPE_CHECKING:
     from nslab.net.objects import State
 
 
-def compile_lab(lab: Lab, host: Host) -> State:
+def compile_lab(lab: Lab, host: Host, *, rules: bool = True) -> State:
     """Everything that must exist in the kernel, in the order in which we tell it.
 
     The lab's pods have addresses already (see `nslab.compiler.addresses.place`). Each object comes after those that
     it lies on, so the order is also one in which the kernel takes them.
     """
     network = {Plugin.CALICO: calico, Plugin.KUBENET: kubenet}[lab.plugin]
-    return (*underlay(lab, host), *network(lab, host), *services(lab, host), *pods(lab))
+    return (
+        *api_server(lab),
+        *underlay(lab, host),
+        *network(lab, host),
+        *services(lab, host, rules=rules),
+        *pods(lab),
+    )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
+from nslab.compiler.underlay import UPLINK
 from nslab.lab.types import Plugin, ProxyMode, ServiceType, TrafficPolicy
 from nslab.net import names
 from nslab.net.objects import (
@@ -25,6 +26,7 @@ from nslab.net.objects import (
     NftTable,
     Object,
     RealServer,
+    Route,
     SetMember,
     Sysctl,
     VirtualServer,
@@ -42,24 +44,52 @@ if TYPE_CHECKING:
 
 LARGE = 1000
 """With more endpoints than this, kube-proxy leaves comments out of their rules."""
-_BY = "kube-proxy"
+_API, _BY = "API server", "kube-proxy"
 
 
-def services(lab: Lab, host: Host) -> Iterator[Object]:
-    """The lab's API server, each node's kube-proxy, and what that writes."""
-    resolved = resolve(lab)
+def api_server(lab: Lab) -> Iterator[Object]:
+    """The process that Services are applied to, and that tells the nodes of them; it has a namespace of its own."""
     if watched(lab):
-        control = names.netns(lab.name, names.CONTROL)
-        yield Netns(control, by="API server")
-        yield LinkUp(control, "lo", by="API server")
-        yield Control(control, control, by="API server")
+        ns = names.netns(lab.name, names.CONTROL)
+        yield Netns(ns, by=_API)
+        yield LinkUp(ns, "lo", by=_API)
+        yield Control(ns, ns, by=_API)
+
+
+def services(lab: Lab, host: Host, *, rules: bool) -> Iterator[Object]:
+    """The way to Services from outside, each node's kube-proxy, and (with `rules`) what that writes."""
+    resolved = resolve(lab)
+    yield from announced(lab, resolved)
     if lab.proxy_mode is ProxyMode.NONE:
         return
     for node in lab.nodes:
         ns = names.netns(lab.name, node.name)
         proxy = proxy_of(lab, node, host, resolved)
-        yield from objects(ns, whole(mode(proxy.mode), resolved, proxy))
+        if rules:
+            yield from objects(ns, whole(mode(proxy.mode), resolved, proxy))
         yield KubeProxy(ns, ns, json.dumps(model.to_json(proxy), sort_keys=True), by=_BY)
+
+
+def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[Object]:
+    """Clients send what is for a load balancer's address, or an external one, to a node.
+
+    No node has such an address: on a real network a load balancer, MetalLB or an administrator's route does this.
+    """
+    ways = {
+        ip: next((node for node in lab.nodes if node.name in _with_endpoints(service)), lab.nodes[0])
+        for service in resolved
+        for ip in (*service.load_balancer_ips, *service.external_ips)
+        if IPv4Address(ip) not in {node.address for node in lab.nodes}
+    }
+    for client in lab.clients:
+        ns = names.netns(lab.name, client.name)
+        for ip, node in ways.items():
+            yield Route(ns, IPv4Network(ip), UPLINK, via=node.address, protocol="static", by="load balancer")
+
+
+def _with_endpoints(service: model.Service) -> set[str]:
+    """The nodes on which it has ready endpoints: those that pass a load balancer's health check."""
+    return {end.node for port in service.ports for end in port.endpoints if end.ready}
 
 
 def watched(lab: Lab) -> bool:
