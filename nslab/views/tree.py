@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of, bridge_address, gateway, tunnel_address
 from nslab.compiler.kubenet import BRIDGE as CBR0
 from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE
+from nslab.compiler.services import resolve
 from nslab.compiler.underlay import BRIDGE, UPLINK
 from nslab.lab.types import Encapsulation, Plugin
 from nslab.net import names
@@ -16,15 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nslab.lab.types import Lab, Node, Pod
+    from nslab.proxy.model import Port, Service
 
 ROOM = 30
 """Lines that a picture may take: less than a screen. Of what does not fit, some is drawn and the rest counted."""
 
 
 def picture(lab: Lab) -> str:
-    """The switch, the machines on it, and behind each node its pods with their cables. The pods have addresses."""
-    sizes = ((64, len(lab.nodes)), (8, len(lab.nodes)), (4, 8), (2, 8))
-    drawn = [_picture(lab, pods, nodes) for pods, nodes in sizes]
+    """The switch, the machines on it, behind each node its pods with their cables, and the Services.
+
+    The pods have addresses.
+    """
+    sizes = ((64, len(lab.nodes), 64), (8, len(lab.nodes), 8), (4, 8, 6), (2, 8, 3))
+    drawn = ["\n".join((_picture(lab, pods, nodes), *_services(lab, most))) for pods, nodes, most in sizes]
     return next((text for text in drawn if text.count("\n") < ROOM), drawn[-1])
 
 
@@ -52,7 +57,12 @@ def title(lab: Lab) -> str:
 
 def count(lab: Lab) -> str:
     """How many machines and pods."""
-    parts = ((len(lab.nodes), "node"), (len(lab.pods), "pod"), (len(lab.clients), "client"))
+    parts = (
+        (len(lab.nodes), "node"),
+        (len(lab.pods), "pod"),
+        (len(lab.services), "Service"),
+        (len(lab.clients), "client"),
+    )
     return ", ".join(f"{number} {what}{'s' if number != 1 else ''}" for number, what in parts if number)
 
 
@@ -82,8 +92,43 @@ def _pods(lab: Lab, node: Node, most: int) -> list[str]:
     return [f"{'└─' if place == len(lines) - 1 else '├─'} {line}" for place, line in enumerate(lines)]
 
 
-def _name(pod: Pod) -> str:
-    return pod.name if pod.namespace == "default" else f"{pod.namespace}/{pod.name}"
+def _services(lab: Lab, most: int) -> list[str]:
+    """A line for each port of a Service: its name, where it is reached, and who answers."""
+    resolved = resolve(lab)
+    if not resolved:
+        return []
+    who = {f"{pod.namespace}/{pod.name}": _name(pod) for pod in lab.pods}
+    rows = [
+        [_name(service), _reached(service, port), f"-> {_behind(port, who)}"]
+        for service in resolved
+        for port in service.ports or (None,)
+    ]
+    more = [f"  … and {len(rows) - most} more"] if len(rows) > most else []
+    return ["", f"Services ({lab.proxy_mode.value} mode)", *(f"  {line}" for line in _columns(rows[:most])), *more]
+
+
+def _reached(service: Service, port: Port | None) -> str:
+    """Address and port, and the node port behind a slash; the name alone of what has no address."""
+    if port is None:
+        return service.external_name
+    number = f":{port.port}{'' if port.protocol == 'TCP' else f'/{port.protocol}'}"
+    node_port = f", node port {port.node_port}" if port.node_port else ""
+    outside = "".join(f", {ip}" for ip in (*service.load_balancer_ips, *service.external_ips))
+    return f"{service.cluster_ip or 'headless'}{number}{node_port}{outside}"
+
+
+def _behind(port: Port | None, who: dict[str, str]) -> str:
+    if port is None:
+        return "a name elsewhere"
+    names = [who.get(end.pod, f"{end.ip}:{end.port}") for end in port.endpoints]
+    return ", ".join([*names[:_SHOWN], *([f"… {len(names) - _SHOWN} more"] if len(names) > _SHOWN else [])]) or "nobody"
+
+
+_SHOWN = 4
+
+
+def _name(obj: Pod | Service) -> str:
+    return obj.name if obj.namespace == "default" else f"{obj.namespace}/{obj.name}"
 
 
 def _containers(pod: Pod) -> str:
