@@ -25,24 +25,27 @@ class Choice(NamedTuple):
 def choose(service: Service, port: Port, proxy: Proxy) -> Choice:
     """The endpoints of one port, as seen from the proxy's node.
 
-    Ready ones; if no ready ones exist, those that still serve while they terminate. Hints of zones count only if every
-    ready endpoint has one, the node is in a zone, and some endpoint is meant for that zone.
+    Ready ones; if no ready ones exist, those that still serve while they terminate: separately for Cluster and Local.
+    Hints of zones count for Cluster only, and only if every ready endpoint has one, the node is in a zone, and some
+    endpoint is meant for that zone.
     """
-    uses_cluster = not service.internal_local or (_external(service, port) and not service.external_local)
-    uses_local = service.internal_local or (_external(service, port) and service.external_local)
     ready = [end for end in port.endpoints if end.ready]
-    fallback = [end for end in port.endpoints if end.serving and end.terminating]
-    cluster = (_in_zone(ready, proxy.zone) or fallback) if uses_cluster else []
+    fallback = [end for end in port.endpoints if end.serving and end.terminating and not end.ready]
+    external = externally_accessible(service, port)
+    # With policy Local outside, pods and the node itself still reach every endpoint by the external addresses.
+    cluster = tuple(_in_zone(ready, proxy.zone) or fallback) if external or not service.internal_local else ()
+    if not (service.internal_local or (external and service.external_local)):
+        return Choice(cluster, (), cluster, bool(cluster))
     here = [end for end in ready if end.node == proxy.node] or [end for end in fallback if end.node == proxy.node]
-    local = here if uses_local else []
-    seen = dict.fromkeys((*cluster, *local))
-    return Choice(tuple(cluster), tuple(local), tuple(seen), bool(ready or fallback))
+    return Choice(cluster, tuple(here), tuple(dict.fromkeys((*cluster, *here))), bool(ready or fallback))
 
 
-def _external(service: Service, port: Port) -> bool:
+def externally_accessible(service: Service, port: Port) -> bool:
+    """Whether it has a node port or an address other than the cluster IP."""
     return bool(port.node_port or service.external_ips or service.load_balancer_ips)
 
 
 def _in_zone(ready: Sequence[Endpoint], zone: str) -> Sequence[Endpoint]:
-    meant = [end for end in ready if zone in end.zones]
-    return meant if zone and meant and all(end.zones for end in ready) else ready
+    if not zone or not all(end.zones for end in ready):
+        return ready
+    return [end for end in ready if zone in end.zones] or ready

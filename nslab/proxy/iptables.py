@@ -1,0 +1,282 @@
+"""iptables mode, as kube-proxy 1.33 and later write it.
+
+KUBE-SERVICES finds the Service by its address; KUBE-SVC- (policy Cluster) or KUBE-SVL- (policy Local) picks an endpoint
+by chance; KUBE-SEP- does the DNAT. What comes from outside goes through KUBE-EXT-, perhaps after KUBE-FW-. Rules are in
+the words of `iptables-save`, so that what the kernel says can be compared with them as text.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+from nslab.proxy.choose import choose, externally_accessible
+from nslab.proxy.items import Part
+from nslab.proxy.names import endpoint_hash, port_hash, port_name
+from nslab.proxy.restore import iptables_commands, sysctl_commands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from nslab.proxy.choose import Choice
+    from nslab.proxy.items import Command, Item, Items
+    from nslab.proxy.model import Endpoint, Port, Proxy, Service
+
+SERVICES: Item = ("chain", "nat", "KUBE-SERVICES")
+NODE_PORTS: Item = ("chain", "nat", "KUBE-NODEPORTS")
+FILTER_SERVICES: Item = ("chain", "filter", "KUBE-SERVICES")
+EXTERNAL: Item = ("chain", "filter", "KUBE-EXTERNAL-SERVICES")
+HEALTH_CHECKS: Item = ("chain", "filter", "KUBE-NODEPORTS")
+FIREWALL: Item = ("chain", "filter", "KUBE-PROXY-FIREWALL")
+_SHARED = (HEALTH_CHECKS, FILTER_SERVICES, EXTERNAL, FIREWALL, SERVICES, NODE_PORTS)
+
+MARK_MASQ = (("chain", "nat", "KUBE-MARK-MASQ"), ("-j MARK --set-xmark 0x4000/0x4000",))
+"""Bit 14 says: this packet gets the node's address."""
+LOCALNET = (
+    '! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" '
+    "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
+)
+ROUTE_LOCALNET: Item = ("sysctl", "net/ipv4/conf/all/route_localnet", "0")
+
+_NEW = "-m conntrack --ctstate NEW "
+_TO_FIREWALL = f'{_NEW}-m comment --comment "kubernetes load balancer firewall" -j KUBE-PROXY-FIREWALL'
+_TO_HEALTH_CHECKS = '-m comment --comment "kubernetes health check service ports" -j KUBE-NODEPORTS'
+_TO_EXTERNAL = f'{_NEW}-m comment --comment "kubernetes externally-visible service portals" -j KUBE-EXTERNAL-SERVICES'
+_TO_FORWARD = '-m comment --comment "kubernetes forwarding rules" -j KUBE-FORWARD'
+_TO_SERVICES = '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'
+_TO_POSTROUTING = '-m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING'
+_JUMPS = {
+    ("filter", "INPUT"): ("-j KUBE-FIREWALL", _TO_FIREWALL, _TO_HEALTH_CHECKS, _TO_EXTERNAL),
+    ("filter", "FORWARD"): (_TO_FIREWALL, _TO_FORWARD, _NEW + _TO_SERVICES, _TO_EXTERNAL),
+    ("filter", "OUTPUT"): ("-j KUBE-FIREWALL", _TO_FIREWALL, _NEW + _TO_SERVICES),
+    ("nat", "PREROUTING"): (_TO_SERVICES,),
+    ("nat", "OUTPUT"): (_TO_SERVICES,),
+    ("nat", "POSTROUTING"): (_TO_POSTROUTING,),
+}
+"""From top to bottom."""
+
+
+def part(service: Service, proxy: Proxy) -> Part:
+    """The chains of one Service, and its lines in the chains that all share. A headless one has none."""
+    own: Items = {}
+    lines: dict[Item, list[str]] = {}
+    for port in service.ports if service.cluster_ip else ():
+        one = _Rules(service, port, proxy)
+        for item, rule in one.shared():
+            lines.setdefault(item, []).append(rule)
+        if one.choice.somewhere:
+            own.update((("chain", "nat", name), rules) for name, rules in one.chains())
+    return Part(own, {item: tuple(rules) for item, rules in lines.items()})
+
+
+def frame(parts: Iterable[Part], proxy: Proxy) -> Items:
+    """The chains with fixed names, and the jumps to them from the built-in chains."""
+    shared: dict[Item, list[str]] = {item: [] for item in _SHARED}
+    for one in parts:
+        for item, rules in one.lines.items():
+            shared[item] += rules
+    shared[SERVICES] += _to_node_ports(proxy)
+    items: Items = {("chain", table, "KUBE-PROXY-CANARY"): () for table in ("mangle", "nat", "filter")}
+    items |= {item: tuple(rules) for item, rules in shared.items()}
+    items["chain", "filter", "KUBE-FIREWALL"] = (LOCALNET,) if _on_localhost(proxy) else ()
+    items["chain", "filter", "KUBE-FORWARD"] = tuple(forward(proxy))
+    items["chain", "nat", "KUBE-POSTROUTING"] = tuple(postrouting(proxy))
+    items |= [MARK_MASQ]
+    # Each is put before those that are there.
+    items |= {("jump", *where, rule, "first"): () for where, rules in _JUMPS.items() for rule in reversed(rules)}
+    if _on_localhost(proxy):
+        items[ROUTE_LOCALNET] = ("1",)
+    return items
+
+
+def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
+    """One restore of all tables, and the setting if it changed."""
+    return (*sysctl_commands(old, new), *iptables_commands(old, new, proxy.iptables))
+
+
+def forward(proxy: Proxy) -> Iterator[str]:
+    """KUBE-FORWARD: what was balanced may pass, whatever the policy of FORWARD."""
+    if not proxy.liberal:
+        # An answer outside TCP's window is not translated back: the client would reset a connection that it never made.
+        yield "-m conntrack --ctstate INVALID -j DROP"
+    yield '-m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT'
+    established = "-m conntrack --ctstate RELATED,ESTABLISHED"
+    yield f'-m comment --comment "kubernetes forwarding conntrack rule" {established} -j ACCEPT'
+
+
+def postrouting(proxy: Proxy) -> Iterator[str]:
+    """KUBE-POSTROUTING: masquerade what is marked, and take the mark off: the packet may come by again."""
+    yield "-m mark ! --mark 0x4000/0x4000 -j RETURN"
+    yield "-j MARK --set-xmark 0x4000/0x0"
+    masquerade = '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE'
+    yield f"{masquerade} --random-fully" if proxy.random_fully else masquerade
+
+
+class _Rules:
+    """The rules of one port of one Service."""
+
+    def __init__(self, service: Service, port: Port, proxy: Proxy) -> None:
+        self.service, self.port, self.proxy = service, port, proxy
+        self.choice: Choice = choose(service, port, proxy)
+        self.name, self.protocol = port_name(service, port), port.protocol.lower()
+        self.hash = port_hash(self.name, self.protocol)
+        self.inside_here = self.choice.somewhere and bool(self.choice.local or not service.internal_local)
+        self.outside_here = self.choice.somewhere and bool(self.choice.local or not service.external_local)
+        ranged = any(":" not in source for source in service.source_ranges)
+        self.guarded = ranged and bool(service.load_balancer_ips) and self.choice.somewhere
+
+    def shared(self) -> Iterator[tuple[Item, str]]:
+        """Lines in the chains that catch packets by their destination."""
+        name, service, somewhere = self.name, self.service, self.choice.somewhere
+        verdict = self._verdict()
+        if self.inside_here:
+            yield SERVICES, f"{self._to(service.cluster_ip, f'{name} cluster IP')} -j {self._inside()}"
+        else:
+            yield FILTER_SERVICES, f"{self._to(service.cluster_ip, verdict[0])} -j {verdict[1]}"
+        for ip in service.external_ips:
+            if somewhere:
+                yield SERVICES, f"{self._to(ip, f'{name} external IP')} -j KUBE-EXT-{self.hash}"
+            if not self.outside_here:
+                yield EXTERNAL, f"{self._to(ip, verdict[0])} -j {verdict[1]}"
+        chain = f"KUBE-FW-{self.hash}" if self.guarded else f"KUBE-EXT-{self.hash}"
+        for ip in service.load_balancer_ips:
+            if somewhere:
+                yield SERVICES, f"{self._to(ip, f'{name} loadbalancer IP')} -j {chain}"
+            if self.guarded:
+                yield FIREWALL, f"{self._to(ip, f'{name} traffic not accepted by {chain}')} -j DROP"
+        if not self.outside_here:
+            for ip in service.load_balancer_ips:
+                yield EXTERNAL, f"{self._to(ip, verdict[0])} -j {verdict[1]}"
+        yield from self._node_ports(verdict)
+
+    def _node_ports(self, verdict: tuple[str, str]) -> Iterator[tuple[Item, str]]:
+        protocol, number = self.protocol, self.port.node_port
+        if number and self.choice.somewhere:
+            # A node port passes by the load balancer's source ranges.
+            match = f'-p {protocol} -m comment --comment "{self.name}" -m {protocol} --dport {number}'
+            yield NODE_PORTS, f"{match} -j KUBE-EXT-{self.hash}"
+        if number and not self.outside_here:
+            match = f'-p {protocol} -m comment --comment "{verdict[0]}" -m addrtype --dst-type LOCAL -m {protocol}'
+            yield EXTERNAL, f"{match} --dport {number} -j {verdict[1]}"
+        if number := self.service.health_check_node_port:
+            match = f'-p tcp -m comment --comment "{self.name} health check node port" -m tcp --dport {number}'
+            yield HEALTH_CHECKS, f"{match} -j ACCEPT"
+
+    def _verdict(self) -> tuple[str, str]:
+        """Comment and target for a packet that no endpoint is there for."""
+        if self.choice.somewhere:
+            # Another node has some: silence makes the client try again, perhaps there.
+            return f"{self.name} has no local endpoints", "DROP"
+        return f"{self.name} has no endpoints", "REJECT --reject-with icmp-port-unreachable"
+
+    def chains(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """The Service's own chains in nat: name and rules."""
+        addresses = [f"{end.ip}:{end.port}" for end in self.choice.reachable]
+        seps = [f"KUBE-SEP-{endpoint_hash(self.name, self.protocol, address)}" for address in addresses]
+        found = dict(zip(self.choice.reachable, zip(addresses, seps, strict=True), strict=True))
+        if externally_accessible(self.service, self.port):
+            yield f"KUBE-EXT-{self.hash}", tuple(self._external())
+        if self.guarded:
+            yield f"KUBE-FW-{self.hash}", tuple(self._firewall())
+        for prefix, ends in (("KUBE-SVC", self.choice.cluster), ("KUBE-SVL", self.choice.local)):
+            if ends:
+                yield (name := f"{prefix}-{self.hash}"), tuple(self._balanced(name, [found[end] for end in ends]))
+        for end, (address, sep) in found.items():
+            yield sep, self._endpoint(end, address, sep)
+
+    def _balanced(self, chain: str, ends: Sequence[tuple[str, str]]) -> Iterator[str]:
+        """Masquerade what comes from outside the pod network; then an endpoint: the one of before, or by chance."""
+        if chain == self._inside() and self.inside_here:
+            source = "" if self.proxy.masquerade_all else _not_from(self.proxy.cluster_cidr)
+            if source is not None:
+                yield f"{source}{self._to(self.service.cluster_ip, f'{self.name} cluster IP')} -j KUBE-MARK-MASQ"
+        comments = ["" if self.proxy.large else f'-m comment --comment "{self.name} -> {end}" ' for end, _ in ends]
+        if self.service.affinity:
+            for comment, (_, sep) in zip(comments, ends, strict=True):
+                recent = f"-m recent --rcheck --seconds {self.service.affinity} --reap --name {sep}"
+                yield f"{comment}{recent} --mask 255.255.255.255 --rsource -j {sep}"
+        for left, comment, (_, sep) in zip(range(len(ends), 0, -1), comments, ends, strict=True):
+            yield f"{comment}{_chance(left)}-j {sep}"
+
+    def _endpoint(self, end: Endpoint, address: str, sep: str) -> tuple[str, str]:
+        """Masquerade the endpoint's own packets, or it would see itself as the sender; then translate."""
+        comment = "" if self.proxy.large else f'-m comment --comment "{self.name}" '
+        recent = f"-m recent --set --name {sep} --mask 255.255.255.255 --rsource " if self.service.affinity else ""
+        return (
+            f"-s {end.ip}/32 {comment}-j KUBE-MARK-MASQ",
+            f"-p {self.protocol} {comment}{recent}-m {self.protocol} -j DNAT --to-destination {address}",
+        )
+
+    def _external(self) -> Iterator[str]:
+        """For traffic to node ports and external addresses."""
+        cluster, whose = f"KUBE-SVC-{self.hash}", f"for {self.name} external destinations"
+        if not self.service.external_local:
+            # The endpoint may be on another node, and its answer has to come back through this one.
+            yield f'-m comment --comment "masquerade traffic {whose}" -j KUBE-MARK-MASQ'
+            yield f"-j {cluster}"
+            return
+        if self.proxy.cluster_cidr:
+            source = _from(self.proxy.cluster_cidr)
+            yield f'{source}-m comment --comment "pod traffic {whose}" -j {cluster}'
+        local = "-m addrtype --src-type LOCAL"
+        yield f'-m comment --comment "masquerade LOCAL traffic {whose}" {local} -j KUBE-MARK-MASQ'
+        yield f'-m comment --comment "route LOCAL traffic {whose}" {local} -j {cluster}'
+        if self.choice.local:
+            yield f"-j KUBE-SVL-{self.hash}"
+
+    def _firewall(self) -> Iterator[str]:
+        """For a load balancer's address with source ranges; what no rule takes is dropped in filter."""
+        comment = f'-m comment --comment "{self.name} loadbalancer IP" -j KUBE-EXT-{self.hash}'
+        ranges = [IPv4Network(source, strict=False) for source in self.service.source_ranges if ":" not in source]
+        for source in ranges:
+            yield f"{_from(str(source))}{comment}"
+        if any(IPv4Address(self.proxy.addresses[0]) in source for source in ranges):
+            # Where the node has the address itself, its own packets come from it.
+            for ip in self.service.load_balancer_ips:
+                yield f"-s {ip}/32 {comment}"
+        yield f'-m comment --comment "other traffic to {self.name} will be dropped by KUBE-PROXY-FIREWALL"'
+
+    def _inside(self) -> str:
+        return f"KUBE-SV{'L' if self.service.internal_local else 'C'}-{self.hash}"
+
+    def _to(self, ip: str, comment: str) -> str:
+        protocol = self.protocol
+        return f'-d {ip}/32 -p {protocol} -m comment --comment "{comment}" -m {protocol} --dport {self.port.port}'
+
+
+def _to_node_ports(proxy: Proxy) -> Iterator[str]:
+    note = "kubernetes service nodeports; NOTE: this must be the last rule in this chain"
+    end = f'-m comment --comment "{note}" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS'
+    ranges = [IPv4Network(one, strict=False) for one in proxy.node_port_addresses]
+    if not ranges or any(one.prefixlen == 0 for one in ranges):
+        yield end if proxy.localhost_node_ports else f"! -d 127.0.0.0/8 {end}"
+        return
+    for ip in (*(["127.0.0.1"] if _on_localhost(proxy) else ()), *proxy.addresses):
+        if any(IPv4Address(ip) in one for one in ranges):
+            yield f'-d {ip}/32 -m comment --comment "{note}" -j KUBE-NODEPORTS'
+
+
+def _on_localhost(proxy: Proxy) -> bool:
+    """Whether node ports are reached at 127.0.0.1, which the kernel does not route unless it is told to."""
+    ranges = [IPv4Network(one, strict=False) for one in proxy.node_port_addresses]
+    loopback = IPv4Network("127.0.0.0/8")
+    return proxy.localhost_node_ports and (not ranges or any(one.overlaps(loopback) for one in ranges))
+
+
+def _from(network: str) -> str:
+    # The kernel keeps no source that every packet has.
+    return "" if network.endswith("/0") else f"-s {network} "
+
+
+def _not_from(network: str) -> str | None:
+    return f"! -s {network} " if network and not network.endswith("/0") else None
+
+
+@cache
+def _chance(left: int) -> str:
+    """One of so many that are left, as the kernel reads it back: it counts in parts of 2^31."""
+    if left == 1:
+        return ""
+    parts = round(0x80000000 * float(f"{1 / left:.10f}"))
+    return f"-m statistic --mode random --probability {parts / 0x80000000:.11f} "
