@@ -1,0 +1,164 @@
+"""The endpoints controller, and the objects of the service network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+from nslab.compiler.services import announced, api_server, objects, proxy_of, resolve, services
+from nslab.lab.types import (
+    Client,
+    Container,
+    ContainerPort,
+    Encapsulation,
+    EndpointSlice,
+    Lab,
+    Networks,
+    Node,
+    Plugin,
+    Pod,
+    Protocol,
+    ProxyMode,
+    Service,
+    ServicePort,
+    ServiceType,
+    SliceEndpoint,
+    TrafficPolicy,
+)
+from nslab.net.needs import FULL
+from nslab.net.objects import Chain, Control, KubeProxy, Route
+from nslab.proxy import model
+
+WEB = (("app", "web"),)
+
+
+def pod(name: str, address: str, node: str = "node1", *, ready: bool = True, port: int = 8080) -> Pod:
+    ports = (ContainerPort(port, name="http"), ContainerPort(port + 1, Protocol.UDP, "echo"))
+    container = Container("app", "agnhost", ports=ports)
+    return Pod(name, node, (container,), labels=WEB, assigned=IPv4Address(address), ready=ready)
+
+
+LAB = Lab(
+    name="lab",
+    networks=Networks(*map(IPv4Network, ("192.168.59.0/24", "20.96.0.0/12", "10.96.0.0/12"))),
+    plugin=Plugin.CALICO,
+    encapsulation=Encapsulation.IPIP,
+    proxy_mode=ProxyMode.IPTABLES,
+    dns_address=None,
+    nodes=(
+        Node("node1", IPv4Address("192.168.59.22"), IPv4Network("20.111.156.0/26")),
+        Node("node2", IPv4Address("192.168.59.23"), IPv4Network("20.109.131.0/26")),
+    ),
+    clients=(Client("client", IPv4Address("192.168.59.10")),),
+    pods=(pod("b", "20.111.156.7"), pod("a", "20.109.131.3", "node2")),
+)
+SERVICE = Service("web", (ServicePort(80, 8080),), cluster_ip=IPv4Address("10.103.9.116"), selector=WEB)
+
+
+def ends(lab: Lab) -> list[str]:
+    (service,) = resolve(lab)
+    return [f"{end.ip}:{end.port}" for port in service.ports for end in port.endpoints if end.ready]
+
+
+def with_service(**changes: object) -> Lab:
+    return replace(LAB, services=(replace(SERVICE, **changes),))  # type: ignore[arg-type]
+
+
+def test_endpoints_are_the_pods_that_a_selector_matches_in_the_order_of_their_names() -> None:
+    (service,) = resolve(with_service())
+    assert [(end.ip, end.node, end.pod) for end in service.ports[0].endpoints] == [
+        ("20.109.131.3", "node2", "default/a"),
+        ("20.111.156.7", "node1", "default/b"),
+    ]
+
+
+def test_without_a_selector_no_pod_is_behind_it() -> None:
+    assert ends(with_service(selector=())) == []
+    assert ends(with_service(selector=(("app", "db"),))) == []
+    assert ends(with_service(namespace="other")) == []
+
+
+def test_a_named_port_is_each_pods_own() -> None:
+    lab = with_service(ports=(ServicePort(80, "http"),))
+    lab = replace(lab, pods=(pod("a", "20.111.156.7"), pod("b", "20.111.156.8", port=9000)))
+    assert ends(lab) == ["20.111.156.7:8080", "20.111.156.8:9000"]
+    assert ends(with_service(ports=(ServicePort(80, "echo"),))) == []  # that name is a UDP port's
+    assert ends(with_service(ports=(ServicePort(80, "echo", protocol=Protocol.UDP),)))[0].endswith(":8081")
+
+
+def test_a_pod_that_is_not_ready_is_known_but_not_ready() -> None:
+    lab = replace(with_service(), pods=(pod("a", "20.111.156.7", ready=False), pod("b", "20.111.156.8")))
+    assert ends(lab) == ["20.111.156.8:8080"]
+    assert len(resolve(lab)[0].ports[0].endpoints) == 2
+    unready = replace(lab, services=(replace(SERVICE, publish_not_ready=True),))
+    assert ends(unready) == ["20.111.156.7:8080", "20.111.156.8:8080"]
+
+
+def test_endpoints_by_hand_belong_to_the_port_of_their_name() -> None:
+    end = SliceEndpoint(IPv4Address("192.0.2.7"), terminating=True, ready=False, node="node2")
+    by_hand = EndpointSlice("web-1", "web", endpoints=(end,), ports=(("", 5432, Protocol.TCP),))
+    lab = replace(with_service(selector=()), slices=(by_hand,))
+    (found,) = resolve(lab)[0].ports[0].endpoints
+    assert found == model.Endpoint("192.0.2.7", 5432, "node2", ready=False, serving=True, terminating=True)
+    assert ends(replace(lab, slices=(replace(by_hand, ports=(("other", 5432, Protocol.TCP),)),))) == []
+
+
+def test_a_policy_for_traffic_from_outside_counts_only_where_there_is_any() -> None:
+    local = TrafficPolicy.LOCAL
+    assert not resolve(with_service(external_policy=local))[0].external_local
+    assert resolve(with_service(external_policy=local, type=ServiceType.NODE_PORT))[0].external_local
+
+
+def test_an_api_server_is_there_when_there_is_something_to_tell() -> None:
+    assert [type(obj) for obj in api_server(LAB)][-1] is Control
+    assert not [*api_server(replace(LAB, proxy_mode=ProxyMode.NONE))]
+    assert [*api_server(replace(with_service(), proxy_mode=ProxyMode.NONE))]
+
+
+def test_each_node_has_a_kube_proxy_and_in_mode_none_nobody_has() -> None:
+    told = [*services(with_service(), FULL, rules=False)]
+    assert [obj.ns for obj in told if isinstance(obj, KubeProxy)] == ["nslab.lab.node1", "nslab.lab.node2"]
+    assert not any(isinstance(obj, Chain) for obj in told)
+    assert any(isinstance(obj, Chain) for obj in services(with_service(), FULL, rules=True))
+    assert not [*services(replace(with_service(), proxy_mode=ProxyMode.NONE), FULL, rules=True)]
+
+
+def test_a_kube_proxy_knows_its_nodes_addresses_and_when_to_be_brief() -> None:
+    proxy = proxy_of(LAB, LAB.nodes[0], FULL, ())
+    assert proxy.addresses == ("192.168.59.22", "20.111.156.0")  # tunl0's, too
+    assert (proxy.cluster_cidr, proxy.large) == ("20.96.0.0/12", False)
+    many = model.Service("a", "b", ports=(model.Port("", 80, endpoints=(model.Endpoint("192.0.2.1", 1),) * 1001),))
+    assert proxy_of(LAB, LAB.nodes[0], FULL, [many]).large
+
+
+def test_clients_send_what_is_for_a_load_balancer_to_a_node_that_answers() -> None:
+    lab = with_service(
+        type=ServiceType.LOAD_BALANCER,
+        load_balancer_ips=(IPv4Address("192.168.59.240"),),
+        external_ips=(IPv4Address("192.168.59.23"),),  # a node's own address needs no way
+    )
+    lab = replace(lab, pods=(pod("a", "20.109.131.3", "node2"),))
+    (way,) = announced(lab, resolve(lab))
+    assert isinstance(way, Route)
+    assert (way.ns, str(way.to), str(way.via)) == ("nslab.lab.client", "192.168.59.240/32", "192.168.59.23")
+    (way,) = announced(replace(lab, pods=()), resolve(replace(lab, pods=())))
+    assert isinstance(way, Route)
+    assert str(way.via) == "192.168.59.22"
+
+
+def test_objects_come_after_those_that_they_lie_on() -> None:
+    items = {
+        ("real", "tcp", "10.96.0.1:80", "20.0.0.1:80"): ("1",),
+        ("virtual", "tcp", "10.96.0.1:80"): ("rr", "", ""),
+        ("nft-element", "service-ips", "10.96.0.1 . tcp . 80"): ("", "goto x"),
+        ("nft-map", "service-ips"): ("type ipv4_addr : verdict ;",),
+        ("nft-table", "ip", "kube-proxy"): ("rules for kube-proxy",),
+        ("address", "kube-ipvs0", "10.96.0.1/32"): (),
+        ("dummy", "kube-ipvs0"): (),
+    }
+    made = [*objects("ns", items)]
+    seen = {("Netns", "ns")}
+    for obj in made:
+        assert set(obj.lies_on) <= seen
+        seen |= {*obj.gives}
+    assert len(made) == len(items)
