@@ -182,6 +182,8 @@ def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]
         iptables=host.iptables,
         scheduler=lab.scheduler,
         large=ends > LARGE,
+        # Pods' links have no address on a Calico node, and to REDIRECT means to the address of the link.
+        bind=str(node.address) if lab.plugin is Plugin.CALICO else "",
     )
 
 

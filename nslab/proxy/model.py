@@ -72,7 +72,8 @@ class Proxy:
     `cluster_cidr`: the pod network; "" means that local traffic cannot be told from other (no detector).
     `iptables`: the variant of this machine. `zone`: the node's topology zone. `large`: more than 1,000 endpoints in
     all, so comments are left out of endpoints' rules. `random_fully`: iptables is 1.6.2 or newer.
-    `liberal`: nf_conntrack_tcp_be_liberal is set, so nothing INVALID is dropped.
+    `liberal`: nf_conntrack_tcp_be_liberal is set, so nothing INVALID is dropped. `bind`: the address on which
+    userspace mode's proxy listens; "" for all.
     """
 
     node: str
@@ -90,6 +91,7 @@ class Proxy:
     random_fully: bool = True
     liberal: bool = False
     strict_arp: bool = False
+    bind: str = ""
 
 
 def to_json(obj: Service | Proxy) -> dict[str, Any]:

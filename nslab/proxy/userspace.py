@@ -1,0 +1,140 @@
+"""userspace mode, as kube-proxy had it until 1.25 (this is 1.23): rules lead to a port of this node's proxy process.
+
+What a client meets is the proxy (nslab.node.balancer), which listens on one port of the node for each port of a
+Service and makes a connection of its own to an endpoint. So the rules say nothing of endpoints, and a server sees the
+node's address, whoever asks.
+
+kube-proxy lets the kernel draw those ports. Here they are derived, so that `plan`, `up` and the process agree: a hash
+of the name, and the next free one where two names meet. Who is in whose way is seen by `frame` alone, which knows all
+Services; what `part` writes has `PROXY_PORT` where the number will stand.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from nslab.proxy.items import Part
+from nslab.proxy.names import port_name
+from nslab.proxy.restore import iptables_commands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nslab.proxy.items import Command, Items
+    from nslab.proxy.model import Port, Proxy, Service
+
+FIRST, LAST = 20000, 29999
+"""Proxy ports: below the node ports (30000-32767) and the ports that the kernel gives out itself (32768-60999)."""
+PROXY_PORT = "PROXYPORT"
+
+_CHAINS = {
+    "KUBE-NODEPORT-NON-LOCAL": "filter",
+    "KUBE-PORTALS-CONTAINER": "nat",
+    "KUBE-NODEPORT-CONTAINER": "nat",
+    "KUBE-PORTALS-HOST": "nat",
+    "KUBE-NODEPORT-HOST": "nat",
+}
+_PORTALS = '-m comment --comment "handle ClusterIPs; NOTE: this must be before the NodePort rules"'
+_NODE_PORTS = (
+    "-m addrtype --dst-type LOCAL "
+    '-m comment --comment "handle service NodePorts; NOTE: this must be the last rule in the chain"'
+)
+_NON_LOCAL = '-m comment --comment "Ensure that non-local NodePort traffic can flow"'
+_JUMPS = (
+    ("filter", "INPUT", f"{_NON_LOCAL} -j KUBE-NODEPORT-NON-LOCAL", "first"),
+    ("nat", "PREROUTING", f"{_PORTALS} -j KUBE-PORTALS-CONTAINER", "first"),
+    ("nat", "OUTPUT", f"{_PORTALS} -j KUBE-PORTALS-HOST", "first"),
+    ("nat", "PREROUTING", f"{_NODE_PORTS} -j KUBE-NODEPORT-CONTAINER", "last"),
+    ("nat", "OUTPUT", f"{_NODE_PORTS} -j KUBE-NODEPORT-HOST", "last"),
+)
+
+
+def part(service: Service, proxy: Proxy) -> Part:
+    """The rules of one Service, all of them lines of shared chains; each line begins with its chain's name."""
+    lines: Items = {
+        ("proxy-port", port_name(service, port), port.protocol.lower()): tuple(_rules(service, port, proxy))
+        for port in proxied(service)
+    }
+    return Part({}, lines)
+
+
+def frame(parts: Iterable[Part], proxy: Proxy) -> Items:  # noqa: ARG001 - every mode's has it
+    """The jumps, and the five chains with the rules of all Services."""
+    lines = {item: body for part in parts for item, body in part.lines.items()}
+    ports = proxy_ports((name, protocol) for _, name, protocol in lines)
+    rules: dict[str, list[str]] = {chain: [] for chain in _CHAINS}
+    for (_, name, protocol), body in lines.items():
+        for line in body:
+            chain, _, rule = line.partition(" ")
+            rules[chain].append(rule.replace(PROXY_PORT, str(ports[name, protocol])))
+    items: Items = {("chain", _CHAINS[chain], chain): tuple(body) for chain, body in rules.items()}
+    return items | {("jump", *jump): () for jump in _JUMPS}
+
+
+def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
+    """One iptables-restore: the shared chains that changed, each with all of its rules."""
+    return iptables_commands(old, new, proxy.iptables)
+
+
+def proxied(service: Service) -> Iterator[Port]:
+    """The ports that the proxy process serves: it knows neither SCTP nor Services without an address."""
+    if service.cluster_ip:
+        yield from (port for port in service.ports if port.protocol != "SCTP")
+
+
+def proxy_port(name: str, protocol: str) -> int:
+    """Where the proxy listens for a Service's port, unless somebody before it has that port already."""
+    digest = sha256(f"{name}/{protocol}".encode()).digest()
+    return FIRST + int.from_bytes(digest[:4], "big") % (LAST - FIRST + 1)
+
+
+def proxy_ports(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
+    """A port for every (`port_name`, protocol in small letters): in the order of the names, each takes the next free.
+
+    TCP and UDP do not stand in each other's way. That a new Service may push another one on by a port cuts no
+    connection: a listener closes, and what it accepted lives on.
+    """
+    taken: dict[tuple[str, int], tuple[str, str]] = {}
+    for name, protocol in sorted(names):
+        port = proxy_port(name, protocol)
+        for _ in range(FIRST, LAST + 1):
+            if (protocol, port) not in taken:
+                taken[protocol, port] = (name, protocol)
+                break
+            port = port + 1 if port < LAST else FIRST
+        else:
+            raise OverflowError(f"userspace mode has room for {LAST - FIRST + 1} ports of Services, and no more")
+    return {whose: port for (_, port), whose in taken.items()}
+
+
+def _rules(service: Service, port: Port, proxy: Proxy) -> Iterator[str]:
+    protocol = port.protocol.lower()
+    said = f'-p {protocol} -m comment --comment "{port_name(service, port)}" -m {protocol} --dport'
+    # Pods' packets come in by PREROUTING, the node's own start in OUTPUT, where REDIRECT would mean 127.0.0.1.
+    inside, host = _to_proxy(proxy), f"-j DNAT --to-destination {proxy.addresses[0]}:{PROXY_PORT}"
+    for address in (service.cluster_ip, *service.external_ips, *service.load_balancer_ips):
+        at = f"-d {address}/32 {said} {port.port}"
+        if address not in service.external_ips:
+            yield f"KUBE-PORTALS-CONTAINER {at} {inside}"
+            yield f"KUBE-PORTALS-HOST {at} {host}"
+        else:
+            yield f"KUBE-PORTALS-CONTAINER {at} -m physdev ! --physdev-is-in {inside}"
+            yield f"KUBE-PORTALS-CONTAINER {at} -m addrtype --dst-type LOCAL {inside}"
+            yield f"KUBE-PORTALS-HOST {at} -m addrtype --dst-type LOCAL {host}"
+    if port.node_port:
+        yield f"KUBE-NODEPORT-CONTAINER {said} {port.node_port} {inside}"
+        yield f"KUBE-NODEPORT-HOST {said} {port.node_port} {host}"
+        # INPUT sees the packet after its translation, so it is the proxy's port that is let in.
+        yield f"KUBE-NODEPORT-NON-LOCAL {said} {PROXY_PORT} -m state --state NEW -j ACCEPT"
+
+
+def _to_proxy(proxy: Proxy) -> str:
+    """REDIRECT means the first address of the interface where the packet came in.
+
+    Calico's `cali…` have none, and the kernel drops what it should redirect there: such a node's kube-proxy listens
+    on the node's address alone (`--bind-address`), and the rule names that.
+    """
+    if proxy.bind:
+        return f"-j DNAT --to-destination {proxy.bind}:{PROXY_PORT}"
+    return f"-j REDIRECT --to-ports {PROXY_PORT}"
