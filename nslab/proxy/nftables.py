@@ -1,0 +1,328 @@
+"""nftables mode: one table with maps from addresses and ports to chains, as kube-proxy 1.34 and later writes it.
+
+Chains come after those that they go to, so that the items can also be typed one by one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.proxy.choose import choose
+from nslab.proxy.items import Command, Part
+from nslab.proxy.names import nft_name, port_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from nslab.proxy.choose import Choice
+    from nslab.proxy.items import Body, Item, Items
+    from nslab.proxy.model import Endpoint, Port, Proxy, Service
+
+TABLE = "kube-proxy"
+_IN = f"ip {TABLE}"
+_MARK = "0x4000"
+_ADDRESS_KEY = "type ipv4_addr . inet_proto . inet_service : verdict ;"
+_PORT_KEY = "type inet_proto . inet_service : verdict ;"
+
+
+def part(service: Service, proxy: Proxy) -> Part:
+    """One Service: per port its chains, and the ways into them. Nothing for a headless one."""
+    own: Items = {}
+    if service.cluster_ip:
+        for port in service.ports:
+            own.update(_OnePort(service, port, proxy).items())
+    return Part(own)
+
+
+def frame(parts: Iterable[Part], proxy: Proxy) -> Items:  # noqa: ARG001  # nobody has lines in shared chains
+    """The table, its maps, and the chains through which every packet goes."""
+    every = proxy.node_port_addresses and any(cidr.endswith("/0") for cidr in proxy.node_port_addresses)
+    to_node = "fib daddr type local ip daddr != 127.0.0.0/8" if every else "ip daddr @nodeport-ips"
+    items: Items = {("nft-table", TABLE): ("rules for kube-proxy",), **_sets()}
+    if every:
+        del items["nft-set", "nodeport-ips"]
+    items.update((("nft-chain", name), body) for name, body in _helpers(proxy.service_cidr, to_node))
+    items.update((("nft-chain", name), body) for name, body in _HOOKED.items())
+    if not every:
+        items.update((("nft-element", "nodeport-ips", ip), ("", "")) for ip in _node_port_ips(proxy))
+    return items
+
+
+def _sets() -> Items:
+    said = {
+        ("nft-set", "cluster-ips"): ("type ipv4_addr ;", "Active ClusterIPs"),
+        ("nft-set", "nodeport-ips"): ("type ipv4_addr ;", "IPs that accept NodePort traffic"),
+        ("nft-map", "firewall-ips"): (_ADDRESS_KEY, "destinations that are subject to LoadBalancerSourceRanges"),
+        ("nft-map", "no-endpoint-nodeports"): (
+            _PORT_KEY,
+            "vmap to drop or reject packets to service nodeports with no endpoints",
+        ),
+        ("nft-map", "no-endpoint-services"): (
+            _ADDRESS_KEY,
+            "vmap to drop or reject packets to services with no endpoints",
+        ),
+        ("nft-map", "service-ips"): (_ADDRESS_KEY, "ClusterIP, ExternalIP and LoadBalancer IP traffic"),
+        ("nft-map", "service-nodeports"): (_PORT_KEY, "NodePort traffic"),
+    }
+    return {item: (f'{kind} comment "{comment}" ;',) for item, (kind, comment) in said.items()}
+
+
+def _helpers(service_cidr: str, to_node: str) -> Iterator[tuple[str, Body]]:
+    unallocated = f'ip daddr {{ {service_cidr} }} drop comment "Drop traffic to unallocated ClusterIPs"'
+    yield "reject-chain", ('comment "helper for @no-endpoint-services / @no-endpoint-nodeports" ;', "reject")
+    yield "mark-for-masquerade", ("", f"mark set mark or {_MARK}")
+    yield (
+        "masquerading",
+        ("", f"mark and {_MARK} == 0 return", f"mark set mark xor {_MARK}", "masquerade fully-random"),
+    )
+    yield (
+        "cluster-ips-check",
+        (
+            "",
+            'ip daddr @cluster-ips reject comment "Reject traffic to invalid ports of ClusterIPs"',
+            *((unallocated,) if service_cidr else ()),
+        ),
+    )
+    yield "firewall-check", ("", "ip daddr . meta l4proto . th dport vmap @firewall-ips")
+    yield "nodeport-endpoints-check", ("", f"{to_node} meta l4proto . th dport vmap @no-endpoint-nodeports")
+    yield "service-endpoints-check", ("", "ip daddr . meta l4proto . th dport vmap @no-endpoint-services")
+    yield (
+        "services",
+        (
+            "",
+            "ip daddr . meta l4proto . th dport vmap @service-ips",
+            f"{to_node} meta l4proto . th dport vmap @service-nodeports",
+        ),
+    )
+
+
+def _hook(kind: str, hook: str, priority: int, *rules: str) -> Body:
+    return (f"type {kind} hook {hook} priority {priority} ;", *rules)
+
+
+# -110 is just before destinations are translated: source ranges are checked on the address that the client wrote.
+_HOOKED: dict[str, Body] = {
+    "filter-prerouting-pre-dnat": _hook("filter", "prerouting", -110, "ct state new jump firewall-check"),
+    "filter-output-pre-dnat": _hook("filter", "output", -110, "ct state new jump firewall-check"),
+    "filter-forward": _hook(
+        "filter",
+        "forward",
+        0,
+        "ct state new jump service-endpoints-check",
+        "ct state new jump cluster-ips-check",
+    ),
+    "filter-input": _hook(
+        "filter",
+        "input",
+        0,
+        "ct state new jump nodeport-endpoints-check",
+        "ct state new jump service-endpoints-check",
+    ),
+    "filter-output": _hook(
+        "filter",
+        "output",
+        0,
+        "ct state new jump service-endpoints-check",
+        "ct state new jump cluster-ips-check",
+    ),
+    "nat-output": _hook("nat", "output", -100, "jump services"),
+    "nat-postrouting": _hook("nat", "postrouting", 100, "jump masquerading"),
+    "nat-prerouting": _hook("nat", "prerouting", -100, "jump services"),
+}
+
+
+def _node_port_ips(proxy: Proxy) -> Sequence[str]:
+    """Where node ports answer: the node's first address, unless --nodeport-addresses says which."""
+    if proxy.node_port_addresses in ((), ("primary",)):
+        return proxy.addresses[:1]
+    return [ip for ip in proxy.addresses if _within(ip, proxy.node_port_addresses)]
+
+
+def _within(ip: str, networks: Iterable[str]) -> bool:
+    from ipaddress import IPv4Address, IPv4Network
+
+    return any(IPv4Address(ip) in IPv4Network(network) for network in networks)
+
+
+class _OnePort:
+    """One port of a Service, and the names of its chains."""
+
+    def __init__(self, service: Service, port: Port, proxy: Proxy) -> None:
+        self._service, self._port, self._proxy = service, port, proxy
+        self._protocol = port.protocol.lower()
+        self._whole = f"{service.namespace}/{service.name}/{self._protocol}/{port.name}"
+        self._base = nft_name(self._whole)
+        self._choice: Choice = choose(service, port, proxy)
+        cluster, local = f"service-{self._base}", f"local-{self._base}"
+        self._internal = local if service.internal_local else cluster
+        self._external = local if service.external_local else cluster
+
+    def items(self) -> Iterator[tuple[Item, Body]]:
+        """Sets, chains and elements; chains after those that they go to."""
+        for end in self._choice.reachable:
+            yield from self._endpoint(end)
+        for name, ends in (
+            (f"service-{self._base}", self._choice.cluster),
+            (f"local-{self._base}", self._choice.local),
+        ):
+            if ends:
+                yield ("nft-chain", name), ("", *self._from_outside(name), *self._balance(ends))
+        if self._from_afar and self._choice.somewhere:
+            yield ("nft-chain", f"external-{self._base}"), ("", *self._external_rules())
+        if self._firewalled:
+            yield ("nft-chain", f"firewall-{self._base}"), ("", self._source_ranges())
+        yield from self._cluster_ip()
+        yield from self._addresses()
+        yield from self._node_port()
+
+    @property
+    def _from_afar(self) -> bool:
+        service = self._service
+        return bool(self._port.node_port or service.external_ips or service.load_balancer_ips)
+
+    @property
+    def _firewalled(self) -> bool:
+        return bool(self._service.load_balancer_ips and self._service.source_ranges)
+
+    def _end(self, end: Endpoint) -> str:
+        return nft_name(f"{self._whole}__{end.ip}/{end.port}")
+
+    def _endpoint(self, end: Endpoint) -> Iterator[tuple[Item, Body]]:
+        base, affinity = self._end(end), self._service.affinity
+        if affinity:
+            spec = f"type ipv4_addr ; flags dynamic,timeout ; timeout {affinity}s ;"
+            yield ("nft-set", f"affinity-{base}"), (spec,)
+        yield (
+            ("nft-chain", f"endpoint-{base}"),
+            (
+                "",
+                # A pod that meets itself through its Service must not see its own address as the source.
+                f"ip saddr {end.ip} jump mark-for-masquerade",
+                *((f"update @affinity-{base} {{ ip saddr }}",) if affinity else ()),
+                f"meta l4proto {self._protocol} dnat to {end.ip}:{end.port}",
+            ),
+        )
+
+    def _from_outside(self, chain: str) -> Iterator[str]:
+        """What does not come from a pod may have come over any node: the answer must come back the same way."""
+        if chain == self._internal:
+            to = f"ip daddr {self._service.cluster_ip}"
+            if self._proxy.masquerade_all:
+                yield f"{to} jump mark-for-masquerade"
+            elif self._proxy.cluster_cidr:
+                yield f"{to} ip saddr != {self._proxy.cluster_cidr} jump mark-for-masquerade"
+
+    def _balance(self, ends: Sequence[Endpoint]) -> Iterator[str]:
+        names = [self._end(end) for end in ends]
+        if self._service.affinity:
+            yield from (f"ip saddr @affinity-{name} goto endpoint-{name}" for name in names)
+        choices = " , ".join(f"{place} : goto endpoint-{name}" for place, name in enumerate(names))
+        yield f"numgen random mod {len(names)} vmap {{ {choices} }}"
+
+    def _external_rules(self) -> Iterator[str]:
+        if not self._service.external_local:
+            yield "jump mark-for-masquerade"
+            yield f"goto {self._external}"
+            return
+        cluster = f"service-{self._base}"
+        if self._proxy.cluster_cidr:
+            yield f'ip saddr {self._proxy.cluster_cidr} goto {cluster} comment "short-circuit pod traffic"'
+        yield 'fib saddr type local jump mark-for-masquerade comment "masquerade local traffic"'
+        yield f'fib saddr type local goto {cluster} comment "short-circuit local traffic"'
+        if self._choice.local:
+            yield f"goto {self._external}"
+
+    def _source_ranges(self) -> str:
+        sources = [*self._service.source_ranges]
+        if _within(self._proxy.addresses[0], sources):
+            # Where the load balancer's address is also the node's own, the node speaks with it as its source.
+            sources += self._service.load_balancer_ips
+        return f"ip saddr != {{ {' , '.join(sources)} }} drop"
+
+    def _verdict(self, local: bool) -> str:
+        """What happens to a packet that no endpoint can have; "" if one can."""
+        if not self._choice.somewhere:
+            return "goto reject-chain"
+        return "drop" if local and not self._choice.local else ""
+
+    def _cluster_ip(self) -> Iterator[tuple[Item, Body]]:
+        ip, verdict = self._service.cluster_ip, self._verdict(self._service.internal_local)
+        yield ("nft-element", "cluster-ips", ip), ("", "")
+        if verdict:
+            yield self._nobody("no-endpoint-services", self._at(ip), verdict)
+        else:
+            yield ("nft-element", "service-ips", self._at(ip)), ("", f"goto {self._internal}")
+
+    def _addresses(self) -> Iterator[tuple[Item, Body]]:
+        verdict = self._verdict(self._service.external_local)
+        for ip in (*self._service.external_ips, *self._service.load_balancer_ips):
+            if self._choice.somewhere:
+                yield ("nft-element", "service-ips", self._at(ip)), ("", f"goto external-{self._base}")
+            if verdict:
+                yield self._nobody("no-endpoint-services", self._at(ip), verdict)
+        if self._firewalled:
+            for ip in self._service.load_balancer_ips:
+                yield ("nft-element", "firewall-ips", self._at(ip)), ("", f"goto firewall-{self._base}")
+
+    def _node_port(self) -> Iterator[tuple[Item, Body]]:
+        if self._port.node_port:
+            key, verdict = f"{self._protocol} . {self._port.node_port}", self._verdict(self._service.external_local)
+            if self._choice.somewhere:
+                yield ("nft-element", "service-nodeports", key), ("", f"goto external-{self._base}")
+            if verdict:
+                yield self._nobody("no-endpoint-nodeports", key, verdict)
+
+    def _at(self, ip: str) -> str:
+        return f"{ip} . {self._protocol} . {self._port.port}"
+
+    def _nobody(self, name: str, key: str, verdict: str) -> tuple[Item, Body]:
+        return ("nft-element", name, key), (port_name(self._service, self._port), verdict)
+
+
+def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:  # noqa: ARG001  # nft is nft
+    """One transaction of `nft -f`, whatever differs; nothing, if nothing does."""
+    text = "".join(f"{line}\n" for line in _lines(old, new))
+    return (Command(("nft", "-f", "-"), text),) if text else ()
+
+
+def _lines(old: Items, new: Items) -> Iterator[str]:
+    """What goes away from top to bottom, then what comes from bottom to top: the order in which the kernel takes it.
+
+    No packet sees anything in between. On a first sync (nothing is old) a table that is there already keeps its sets,
+    so that clients stay with their endpoints; chains that nobody goes to any more stay behind, empty.
+    """
+    first = ("nft-table", TABLE) in new and ("nft-table", TABLE) not in old
+    if ("nft-table", TABLE) in old and ("nft-table", TABLE) not in new:
+        yield from (f"add table {_IN}", f"delete table {_IN}")  # so that it does not matter if somebody was faster
+        return
+    gone = [(item, body) for item, body in old.items() if new.get(item) != body]
+    come = [(item, body) for item, body in new.items() if old.get(item) != body]
+    yield from (f"flush chain {_IN} {item[1]}" for item, _ in gone if item[0] == "nft-chain")
+    for item, _ in gone:
+        match item:
+            case ("nft-element", name, key):
+                yield f"delete element {_IN} {name} {{ {key} }}"
+    late = [item for item, _ in gone if item not in new]
+    yield from (f"delete chain {_IN} {item[1]}" for item in late if item[0] == "nft-chain")
+    yield from (f"delete {item[0][4:]} {_IN} {item[1]}" for item in late if item[0] in ("nft-set", "nft-map"))
+    for item, (comment, *_) in come:
+        if item[0] == "nft-table":
+            yield f'add table {_IN} {{ comment "{comment}" ; }}'
+    if first:
+        yield f"flush table {_IN}"
+    for item, (spec, *_) in come:
+        if item[0] in ("nft-set", "nft-map"):
+            yield f"add {item[0][4:]} {_IN} {item[1]} {{ {spec} }}"
+            if first and "dynamic" not in spec:
+                yield f"flush {item[0][4:]} {_IN} {item[1]}"
+    for item, (hook, *_) in come:
+        if item[0] == "nft-chain" and item not in old:
+            yield f"add chain {_IN} {item[1]}" + (f" {{ {hook} }}" if hook else "")
+    for item, (_, *rules) in come:
+        if item[0] == "nft-chain":
+            yield from (f"add rule {_IN} {item[1]} {rule}" for rule in rules)
+    for item, body in come:
+        match item, body:
+            case ("nft-element", name, key), (comment, verdict):
+                said = f' comment "{comment}"' if comment else ""
+                yield f"add element {_IN} {name} {{ {key}{said}{f' : {verdict}' if verdict else ''} }}"
