@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, assert_never
 
 from nslab.net.objects import (
@@ -88,7 +89,7 @@ def thing(obj: Object) -> str:
         case SetMember():
             return f"member {obj.member} in ipset {obj.set}"
         case Chain():
-            return f"chain {obj.name} (table {obj.table})"
+            return f"chain {obj.name} (table {obj.table}){_service(obj)}"
         case Jump():
             return f"rule in {obj.chain} (table {obj.table}): {obj.rule}"
         case NodeAgent():
@@ -185,10 +186,36 @@ def trouble(step: Step) -> str:
             isinstance(obj, Veth | Bridge | Ipip | Tun | Vxlan) and old.mtu != obj.mtu
         ):
             return f"{at}'s {thing(obj)} has MTU {old.mtu} instead of {obj.mtu}{_whose(obj)}"
+        case Replace(Chain(rules=before), Chain(rules=rules) as obj) if {*before} != {*rules}:
+            return f"{at}'s {thing(obj)} {_compared(before, rules)}{_whose(obj)}"
         case Replace(_, obj):
             return f"{at}'s {thing(obj)} is not as it should be{_whose(obj)}"
         case missing:
             assert_never(missing)
+
+
+def _service(obj: Chain) -> str:
+    """The Service that a chain of kube-proxy's is for: its rules' comments begin with NAMESPACE/NAME[:PORT]."""
+    if not _OF_ONE.match(obj.name):
+        return ""
+    named = (_NAMED.search(rule) for rule in obj.rules)
+    return next((f" of Service {found[1]}" for found in named if found), "")
+
+
+_OF_ONE = re.compile("KUBE-(SVC|SVL|EXT|FW|SEP)-")
+_NAMED = re.compile(r'--comment "(?:[^"]* )?([a-z0-9.-]+/[a-z0-9.-]+(?::[a-z0-9-]+)?)')
+
+
+def _compared(before: tuple[str, ...], rules: tuple[str, ...]) -> str:
+    """What a chain lacks and what it has too much, by the first rule of each."""
+    missing = [rule for rule in rules if rule not in before]
+    strange = [rule for rule in before if rule not in rules]
+    parts = [
+        f"{verb} {len(found)} rule{'s' * (len(found) != 1)}: {found[0]}{' …' * (len(found) > 1)}"
+        for verb, found in (("lacks", missing), ("has too much", strange))
+        if found
+    ]
+    return ", and ".join(parts)
 
 
 def setting(obj: Sysctl) -> str:
