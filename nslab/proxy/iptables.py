@@ -172,17 +172,19 @@ class _Rules:
 
     def chains(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         """The Service's own chains in nat: name and rules."""
-        addresses = [f"{end.ip}:{end.port}" for end in self.choice.reachable]
-        seps = [f"KUBE-SEP-{endpoint_hash(self.name, self.protocol, address)}" for address in addresses]
-        found = dict(zip(self.choice.reachable, zip(addresses, seps, strict=True), strict=True))
+        found: dict[int, tuple[str, str]] = {}  # by identity: comparing endpoints takes longer than naming them
+        for end in self.choice.reachable:
+            address = f"{end.ip}:{end.port}"
+            found[id(end)] = (address, f"KUBE-SEP-{endpoint_hash(self.name, self.protocol, address)}")
         if externally_accessible(self.service, self.port):
             yield f"KUBE-EXT-{self.hash}", tuple(self._external())
         if self.guarded:
             yield f"KUBE-FW-{self.hash}", tuple(self._firewall())
         for prefix, ends in (("KUBE-SVC", self.choice.cluster), ("KUBE-SVL", self.choice.local)):
             if ends:
-                yield (name := f"{prefix}-{self.hash}"), tuple(self._balanced(name, [found[end] for end in ends]))
-        for end, (address, sep) in found.items():
+                yield (name := f"{prefix}-{self.hash}"), tuple(self._balanced(name, [found[id(end)] for end in ends]))
+        for end in self.choice.reachable:
+            address, sep = found[id(end)]
             yield sep, self._endpoint(end, address, sep)
 
     def _balanced(self, chain: str, ends: Sequence[tuple[str, str]]) -> Iterator[str]:
