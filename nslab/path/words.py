@@ -208,14 +208,18 @@ _NAMED = re.compile(r'--comment "(?:[^"]* )?([a-z0-9.-]+/[a-z0-9.-]+(?::[a-z0-9-
 
 def _compared(before: tuple[str, ...], rules: tuple[str, ...]) -> str:
     """What a chain lacks and what it has too much, by the first rule of each."""
-    missing = [rule for rule in rules if rule not in before]
-    strange = [rule for rule in before if rule not in rules]
-    parts = [
-        f"{verb} {len(found)} rule{'s' * (len(found) != 1)}: {found[0]}{' …' * (len(found) > 1)}"
-        for verb, found in (("lacks", missing), ("has too much", strange))
-        if found
-    ]
+    had, wanted = {*before}, {*rules}
+    missing = _counted([rule for rule in rules if rule not in had])
+    strange = _counted([rule for rule in before if rule not in wanted])
+    parts = [f"lacks {missing}"] * bool(missing) + [f"was given {strange}"] * bool(strange)
     return ", and ".join(parts)
+
+
+def _counted(rules: list[str]) -> str:
+    """So many rules, with the first."""
+    if not rules:
+        return ""
+    return f"{len(rules)} rules, the first being {rules[0]}" if len(rules) > 1 else f"the rule {rules[0]}"
 
 
 def setting(obj: Sysctl) -> str:
