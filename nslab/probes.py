@@ -231,7 +231,7 @@ def _servers(pod: Pod) -> Iterator[tuple[int, bool]]:
 
 def _agnhost_port(container: Container) -> int:
     """Where `agnhost netexec` answers HTTP; 0 for anything else."""
-    if not container.builtin or (container.args and container.args[0] != "netexec"):
+    if container.builtin != "agnhost" or (container.args and container.args[0] != "netexec"):
         return 0
     text = " ".join(container.args).replace("--http-port=", "--http-port ").partition("--http-port ")[2]
     port = text.split()[0] if text else "8080"

@@ -31,6 +31,8 @@ from nslab.lab.types import Encapsulation, Plugin, ProxyMode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nslab.lab.types import Container
+
 NODE_NETWORK = IPv4Network("192.168.59.0/24")
 POD_NETWORK = IPv4Network("20.96.0.0/12")
 SERVICE_NETWORK = IPv4Network("10.96.0.0/12")
@@ -50,8 +52,12 @@ def complete(draft: LabDraft) -> None:
         pod.requested = requested(pod)
         pod.hostname = pod.hostname or host_name(pod.name)
         pod.uid = pod.uid or uid(draft.name, pod.namespace, pod.name)
-        pod.containers = tuple(replace(c, args=("netexec",)) if c.builtin and not c.args else c for c in pod.containers)
+        pod.containers = tuple(map(_with_arguments, pod.containers))
     _schedule(draft)
+
+
+def _with_arguments(container: Container) -> Container:
+    return replace(container, args=("netexec",)) if container.builtin == "agnhost" and not container.args else container
 
 
 def gateway(network: IPv4Network) -> IPv4Address | None:

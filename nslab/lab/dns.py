@@ -41,12 +41,9 @@ PORTS = (
 
 def containers() -> tuple[Container, ...]:
     """The containers of the pod."""
-    kubedns = (
-        ContainerPort(PORT, Protocol.UDP, "dns-local"),
-        ContainerPort(PORT, Protocol.TCP, "dns-tcp-local"),
-    )
+    # kubedns declares none: it answers on the loopback only, where no probe of the node comes.
     dnsmasq = (ContainerPort(53, Protocol.UDP, "dns"), ContainerPort(53, Protocol.TCP, "dns-tcp"))
     return (
-        Container("kubedns", IMAGE, args=(f"--dns-port={PORT}",), ports=kubedns),
+        Container("kubedns", IMAGE, args=(f"--dns-port={PORT}",)),
         Container("dnsmasq", command=DNSMASQ, ports=dnsmasq),
     )

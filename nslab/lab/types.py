@@ -102,9 +102,13 @@ class RestartPolicy(StrEnum):
     NEVER = "Never"
 
 
+BUILT_IN = {"agnhost": "agnhost", "k8s-dns-kube-dns": "kubedns"}
+"""The program that stands for an image."""
+
+
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One process of a pod. `command` is what runs; image `agnhost` without a command is the built-in server."""
+    """One process of a pod. `command` is what runs; some images without a command are programs of ours (`builtin`)."""
 
     name: str
     image: str = ""
@@ -117,10 +121,10 @@ class Container:
     liveness: HealthCheck | None = None
 
     @property
-    def builtin(self) -> bool:
-        """Whether this is the built-in server: `agnhost`, of whatever registry and version, and no command."""
+    def builtin(self) -> str:
+        """The built-in program that this is, by its image of whatever registry and version; "" if it has a command."""
         image = self.image.rpartition("/")[2].partition("@")[0].partition(":")[0]
-        return not self.command and image == "agnhost"
+        return "" if self.command else BUILT_IN.get(image, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,8 +184,8 @@ def _environment(obj: Workload, marked: str) -> str:
 
 def _argv(obj: Workload) -> str:
     words = [_word(word) for word in obj.argv]
-    if obj.argv[0] == "agnhost":
-        words[:1] = ["$PYTHON", "-m", "nslab.node.agnhost"]
+    if obj.argv[0] in ("agnhost", "kubedns"):
+        words[:1] = ["$PYTHON", "-m", f"nslab.node.{obj.argv[0]}"]
     return " ".join(words)
 
 

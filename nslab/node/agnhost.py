@@ -41,13 +41,13 @@ def main(arguments: Sequence[str], report: int = -1) -> Never:
             try:
                 _serve(loop, parse(flags))
             except OSError as error:
-                _fail(error.strerror or str(error), report)
+                fail(error.strerror or str(error), report)
             except ValueError as error:
-                _fail(str(error), report)
+                fail(str(error), report)
         case [] | ["pause"]:
             pass
         case others:
-            _fail(f"agnhost {' '.join(others)}: only netexec and pause are built in", report)
+            fail(f"agnhost {' '.join(others)}: only netexec and pause are built in", report)
     if report >= 0:
         os.write(report, b"ready\n")
         os.close(report)
@@ -55,8 +55,9 @@ def main(arguments: Sequence[str], report: int = -1) -> Never:
         loop.turn()
 
 
-def _fail(text: str, report: int) -> Never:
-    _log(text)
+def fail(text: str, report: int) -> Never:
+    """End before it began: say why in the log, and to who waits for `ready`."""
+    log(text)
     if report >= 0:
         os.write(report, text.encode())
     os._exit(1)
@@ -85,16 +86,16 @@ def parse(flags: Sequence[str]) -> dict[str, int]:
 def _serve(loop: Loop, flags: dict[str, int]) -> None:
     if flags["http-port"] > 0:
         listener = _bind(socket.SOCK_STREAM, flags["http-port"], "http-port")
-        _accept(loop, listener, lambda peer: HttpPeer(loop, peer))
-        _log(f"Started HTTP server on port {flags['http-port']}")
+        accept(loop, listener, lambda peer: HttpPeer(loop, peer))
+        log(f"Started HTTP server on port {flags['http-port']}")
     if flags["udp-port"] > 0:
         udp = _bind(socket.SOCK_DGRAM, flags["udp-port"], "udp-port")
         loop.watch(udp.fileno(), lambda: _answer_udp(udp))
-        _log(f"Started UDP server on port  {flags['udp-port']}")
+        log(f"Started UDP server on port  {flags['udp-port']}")
     if flags["tcp-echo-port"] > 0:
         listener = _bind(socket.SOCK_STREAM, flags["tcp-echo-port"], "tcp-echo-port")
-        _accept(loop, listener, lambda peer: EchoPeer(loop, peer))
-        _log(f"Started TCP echo server on port {flags['tcp-echo-port']}")
+        accept(loop, listener, lambda peer: EchoPeer(loop, peer))
+        log(f"Started TCP echo server on port {flags['tcp-echo-port']}")
 
 
 def _bind(kind: int, port: int, flag: str) -> socket.socket:
@@ -115,8 +116,10 @@ def _bind(kind: int, port: int, flag: str) -> socket.socket:
     return server
 
 
-def _accept(loop: Loop, listener: socket.socket, serve: Callable[[socket.socket], object]) -> None:
-    def accept() -> None:
+def accept(loop: Loop, listener: socket.socket, serve: Callable[[socket.socket], object]) -> None:
+    """Call `serve` with each new connection."""
+
+    def come() -> None:
         with contextlib.suppress(OSError):
             while True:
                 peer, _ = listener.accept()
@@ -124,7 +127,7 @@ def _accept(loop: Loop, listener: socket.socket, serve: Callable[[socket.socket]
                 peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 serve(peer)
 
-    loop.watch(listener.fileno(), accept)
+    loop.watch(listener.fileno(), come)
 
 
 def _address(name: tuple[str, int]) -> str:
@@ -151,11 +154,12 @@ def _udp_answer(text: str, client: str) -> str | None:
         case "clientip", "", "":
             return client
         case _:
-            _log(f"Unknown UDP command received from {client}: {text}")
+            log(f"Unknown UDP command received from {client}: {text}")
             return None
 
 
-def _log(text: str) -> None:
+def log(text: str) -> None:
+    """A line of the container's log."""
     # Like Go's log package: to stderr, with the time in front.
     with contextlib.suppress(OSError):
         os.write(2, f"{time.strftime('%Y/%m/%d %H:%M:%S', time.gmtime())} {text}\n".encode())
@@ -234,7 +238,7 @@ class HttpPeer(TcpPeer):
 
     def answer(self, request: http.Request) -> tuple[int, str]:
         """Status and body."""
-        _log(f"GET {request.path}")
+        log(f"GET {request.path}")
         match request.path:
             case "/hostname" | "/hostName":
                 return 200, os.uname().nodename

@@ -7,7 +7,7 @@ import os
 import signal
 
 from nslab import syscall
-from nslab.node import agnhost, rootfs
+from nslab.node import agnhost, kubedns, rootfs
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
 
@@ -42,8 +42,8 @@ class Spec:
 
     @property
     def built_in(self) -> bool:
-        """Whether it is the server that we have in us."""
-        return os.path.basename(self.argv[0]) == "agnhost"
+        """Whether it is a program that we have in us."""
+        return os.path.basename(self.argv[0]) in ("agnhost", "kubedns")
 
     def mark(self, node: str) -> str:
         """The mark of its process."""
@@ -111,11 +111,15 @@ def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, template: int
         memory.show(memory.guise(title, env))
         clean()
         os.setsid()
+        # Opened here: a container's file system has nothing of the lab's folder.
+        records = kubedns.folder(place.run) if spec.argv[0] == "kubedns" else -1
         rootfs.enter(template, host_of(spec.ns))
         os.close(template)
         os.chdir(spec.working_dir)
         _drop_rights()
-        if spec.built_in:
+        if records >= 0:
+            kubedns.main(spec.argv[1:], report, records)
+        elif spec.built_in:
             agnhost.main(spec.argv[1:], report)
         else:
             status = _exec(spec.argv, env, report)

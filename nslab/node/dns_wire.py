@@ -1,0 +1,198 @@
+"""DNS messages (RFC 1035, and EDNS of RFC 6891): pure, bytes in, questions and bytes out.
+
+A name is a tuple of its labels, lower case, without the root: ("svc", "cluster", "local").
+"""
+
+from __future__ import annotations
+
+import struct
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TypeAlias
+
+    Name: TypeAlias = tuple[str, ...]
+
+A, CNAME, SOA, PTR, TXT, AAAA, SRV, OPT, ANY = 1, 5, 6, 12, 16, 28, 33, 41, 255
+IN = 1
+TRANSFERS = frozenset({251, 252})  # IXFR, AXFR
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED, BADVERS = 0, 1, 2, 3, 4, 5, 16
+
+_HEADER = struct.Struct("!6H")
+_RECORD = struct.Struct("!HHIH")
+_RESPONSE, _AUTHORITATIVE, _TRUNCATED, _DESIRED, _AVAILABLE = 1 << 15, 1 << 10, 1 << 9, 1 << 8, 1 << 7
+_OPCODE = 0x7800
+_POINTER = 0xC0
+SMALL, LARGE, LONGEST = 512, 4096, 65535
+"""The most that a UDP answer may have without EDNS, that we send with it, and that TCP has room for."""
+
+
+class MalformedError(ValueError):
+    """Not a question that can be answered."""
+
+
+class Question:
+    """What is asked: `wire` is the question section as it came, so that the answer repeats its capital letters.
+
+    `size`: what the asker takes over UDP. `edns`: the version of EDNS, -1 without it.
+    """
+
+    def __init__(self, number: int, flags: int, name: Name, kind: int, group: int, wire: bytes) -> None:
+        self.number, self.flags, self.name, self.kind, self.group, self.wire = number, flags, name, kind, group, wire
+        self.size, self.edns = SMALL, -1
+
+    @property
+    def opcode(self) -> int:
+        """0 for an ordinary query."""
+        return (self.flags & _OPCODE) >> 11
+
+
+class Record:
+    """One resource record of class IN. `data` holds no compressed names."""
+
+    __slots__ = ("data", "kind", "name", "ttl")
+
+    def __init__(self, name: Name, kind: int, ttl: int, data: bytes) -> None:
+        self.name, self.kind, self.ttl, self.data = name, kind, ttl, data
+
+
+class Answer:
+    """A response code, and the records of the three sections."""
+
+    def __init__(
+        self, code: int, records: Iterable[Record] = (), authority: Iterable[Record] = (), more: Iterable[Record] = ()
+    ) -> None:
+        self.code, self.records, self.authority, self.more = code, list(records), list(authority), list(more)
+
+
+def header(data: bytes) -> tuple[int, int]:
+    """Number and flags of a query. What is too short for that, or is a response itself, must not be answered."""
+    if len(data) < _HEADER.size:
+        raise MalformedError("shorter than a header")
+    number, flags, *_ = _HEADER.unpack_from(data)
+    if flags & _RESPONSE:
+        raise MalformedError("a response")
+    return number, flags
+
+
+def question(data: bytes) -> Question:
+    """The question in a message whose header is good."""
+    number, flags, count, *rest = _HEADER.unpack_from(data)
+    if count != 1:
+        raise MalformedError(f"{count} questions")
+    name, end = _name(data, _HEADER.size)
+    if end + 4 > len(data):
+        raise MalformedError("the question is cut off")
+    kind, group = struct.unpack_from("!2H", data, end)
+    found = Question(number, flags, name, kind, group, data[_HEADER.size : end + 4])
+    end += 4
+    for _ in range(sum(rest)):
+        end = _extra(data, end, found)
+    return found
+
+
+def _name(data: bytes, at: int) -> tuple[Name, int]:
+    found: list[str] = []
+    start = at
+    while True:
+        if at >= len(data):
+            raise MalformedError("the name is cut off")
+        size = data[at]
+        at += 1
+        if size == 0:
+            return tuple(found), at
+        if size > 63 or at + size - start > 254:
+            raise MalformedError("no name")  # nothing stands before a question's name that it could point at
+        found.append(data[at : at + size].decode("latin-1").lower())
+        at += size
+
+
+def _extra(data: bytes, at: int, found: Question) -> int:
+    """Read over a record, and learn from it if it is EDNS'."""
+    root = data[at : at + 1] == b"\0"
+    while at < len(data) and 0 < data[at] < 64:
+        at += 1 + data[at]
+    at += 2 if data[at : at + 1] >= b"\xc0" else 1
+    if at + _RECORD.size > len(data):
+        raise MalformedError("a record is cut off")
+    kind, size, ttl, length = _RECORD.unpack_from(data, at)
+    end: int = at + _RECORD.size + length
+    if end > len(data):
+        raise MalformedError("a record is cut off")
+    if kind == OPT:
+        if not root or found.edns >= 0:
+            raise MalformedError("EDNS twice, or of a name")
+        found.size, found.edns = max(SMALL, min(size, LARGE)), ttl >> 16 & 0xFF
+    return end
+
+
+def labels(text: str) -> Name:
+    """The name that a text with dots is."""
+    return tuple(text.lower().rstrip(".").split(".")) if text.rstrip(".") else ()
+
+
+def wire(name: Name) -> bytes:
+    """A name as it stands in a record's data. Longer ones than DNS has room for are an error."""
+    parts = [label.encode("latin-1", "replace") for label in name]
+    if not all(0 < len(part) < 64 for part in parts) or sum(map(len, parts)) + len(parts) > 254:
+        raise MalformedError(f"no name: {'.'.join(name)}")
+    return b"".join(bytes((len(part),)) + part for part in parts) + b"\0"
+
+
+def refusal(number: int, flags: int, code: int) -> bytes:
+    """A response without a question: the one that came could not be read."""
+    kept = flags & (_OPCODE | _DESIRED)
+    return _HEADER.pack(number, _RESPONSE | _AVAILABLE | kept | code, 0, 0, 0, 0)
+
+
+def response(asked: Question, answer: Answer, limit: int) -> bytes:
+    """The message that answers, of `limit` bytes at most: records that do not fit are left out, and it says so."""
+    message = bytearray(_HEADER.size) + asked.wire
+    written = {asked.name[index:]: at for index, at in enumerate(_starts(asked.name))}
+    # Left for EDNS, which comes last and must be there.
+    room = limit - (11 if asked.edns >= 0 else 0)
+    whole = True
+    counts = []
+    for number, section in enumerate((answer.records, answer.authority, answer.more)):
+        done = 0
+        for record in section if whole else ():
+            block = _record(record, written, len(message))
+            if len(message) + len(block) > room:
+                whole = whole and number == 2  # additional records are a kindness
+                break
+            message += block
+            done += 1
+        counts.append(done)
+    if asked.edns >= 0:
+        # The upper eight bits of a response code that has more than four stand where a record has its TTL.
+        message += b"\0" + _RECORD.pack(OPT, LARGE, answer.code >> 4 << 24, 0)
+        counts[2] += 1
+    # RA although nothing is asked of anybody: dnsmasq warns of a server that does not offer it.
+    flags = _RESPONSE | _AUTHORITATIVE | _AVAILABLE | asked.flags & (_OPCODE | _DESIRED)
+    flags |= answer.code & 15 | (0 if whole else _TRUNCATED)
+    _HEADER.pack_into(message, 0, asked.number, flags, 1, *counts)
+    return bytes(message)
+
+
+def _starts(name: Name) -> Iterable[int]:
+    at = _HEADER.size
+    for label in name:
+        yield at
+        at += 1 + len(label)
+
+
+def _record(record: Record, written: dict[Name, int], at: int) -> bytes:
+    """A record, its name compressed: from the first tail on that stands earlier in the message, a pointer there."""
+    head = bytearray()
+    for index, label in enumerate(record.name):
+        if record.name[index:] in written:
+            head += struct.pack("!H", _POINTER << 8 | written[record.name[index:]])
+            break
+        if at + len(head) < 1 << 14:
+            written[record.name[index:]] = at + len(head)
+        part = label.encode("latin-1", "replace")
+        head += bytes((len(part),)) + part
+    else:
+        head += b"\0"
+    return bytes(head) + _RECORD.pack(record.kind, IN, record.ttl, len(record.data)) + record.data
