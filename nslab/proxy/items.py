@@ -61,7 +61,7 @@ class Mode(Protocol):
     def frame(self, parts: Iterable[Part], proxy: Proxy) -> Items:
         """What does not belong to one Service: fixed chains, shared chains with everybody's lines, sets, jumps.
 
-        Called when some part's lines changed, or (ipvs) when a set became empty or ceased to be.
+        Of the parts it reads the lines only: it is called anew when some part's lines changed.
         """
 
     def commands(self, old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
@@ -75,3 +75,11 @@ def whole(mode: Mode, services: Iterable[Service], proxy: Proxy) -> Items:
     for part in parts:
         items.update(part.own)
     return items
+
+
+def differences(have: Items, want: Items) -> tuple[Items, Items]:
+    """What turns `have` into `want`, as `commands` takes it."""
+    return (
+        {item: body for item, body in have.items() if want.get(item) != body},
+        {item: body for item, body in want.items() if have.get(item) != body},
+    )

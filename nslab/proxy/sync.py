@@ -1,0 +1,120 @@
+"""What differs when some Services changed: in time that depends on what changed, and not on what there is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nslab.proxy.items import Part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nslab.proxy.items import Body, Item, Items, Mode
+    from nslab.proxy.model import Proxy, Service
+
+LARGE = 1000
+"""With more endpoints than this, kube-proxy leaves comments out of their rules."""
+_NOTHING = Part({})
+
+
+def endpoints(service: Service) -> int:
+    """How many endpoints kube-proxy counts: of each port, ready or not; none of a Service without an address."""
+    return sum(len(port.endpoints) for port in service.ports) if service.cluster_ip else 0
+
+
+def is_large(services: Iterable[Service]) -> bool:
+    """Whether there are so many endpoints that comments would take too much room."""
+    return sum(map(endpoints, services)) > LARGE
+
+
+class Sync:
+    """All Services of one node, and what a mode makes of them. At first there is nothing, not even the mode's frame."""
+
+    def __init__(self, mode: Mode, proxy: Proxy) -> None:
+        """`proxy.large` does not matter: endpoints are counted here."""
+        self._mode = mode
+        self.proxy = replace(proxy, large=False)
+        self._services: dict[str, Service] = {}
+        self._endpoints = 0
+        self._parts: dict[str, Part] = {}
+        self._frame: Items = {}
+        self._owners: dict[Item, tuple[str, ...]] = {}
+        self._begun = False
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        """The Services by key."""
+        return self._services
+
+    def items(self) -> Items:
+        """Everything that the mode wants now, as `whole()` has it."""
+        items = dict(self._frame)
+        for key in sorted(self._parts):
+            items.update(self._parts[key].own)
+        return items
+
+    def change(self, changed: Mapping[str, Service | None]) -> tuple[Items, Items]:
+        """Take in Services that changed, by key (None: it is gone); the items that differ, as before and as now.
+
+        The first time, the frame comes too, even without any Service.
+        """
+        parts, resized = self._parted(changed)
+        shared = resized or not self._begun
+        before: dict[Item, Body | None] = {}
+        for key, part in parts.items():
+            was = self._parts.get(key, _NOTHING)
+            shared = shared or was.lines != part.lines
+            for item in (*was.own, *part.own):
+                if item not in before and was.own.get(item) != part.own.get(item):
+                    before[item] = self._body(item)
+        for key, part in parts.items():
+            self._put(key, part)
+        before = {**(self._reframed(before) if shared else {}), **before}
+        self._begun = True
+        now = {item: self._body(item) for item in before}
+        return (
+            {item: body for item, body in before.items() if body is not None and body != now[item]},
+            {item: body for item, body in now.items() if body is not None and body != before[item]},
+        )
+
+    def _parted(self, changed: Mapping[str, Service | None]) -> tuple[dict[str, Part], bool]:
+        """The new parts of what changed, or of all Services if a threshold was crossed; whether it was."""
+        changed = {key: service for key, service in changed.items() if service != self._services.get(key)}
+        for key, service in changed.items():
+            was = self._services.pop(key, None)
+            self._endpoints += (endpoints(service) if service else 0) - (endpoints(was) if was else 0)
+            if service:
+                self._services[key] = service
+        resized = self.proxy.large != (self._endpoints > LARGE)
+        if resized:
+            self.proxy = replace(self.proxy, large=not self.proxy.large)
+            changed = {**changed, **self._services}
+        part, proxy = self._mode.part, self.proxy
+        return {key: part(service, proxy) if service else _NOTHING for key, service in changed.items()}, resized
+
+    def _put(self, key: str, part: Part) -> None:
+        was = self._parts.pop(key, _NOTHING)
+        for item in was.own.keys() - part.own.keys():
+            if left := tuple(owner for owner in self._owners[item] if owner != key):
+                self._owners[item] = left
+            else:
+                del self._owners[item]
+        mine = (key,)
+        for item in part.own.keys() - was.own.keys():
+            self._owners[item] = tuple(sorted((*self._owners[item], key))) if item in self._owners else mine
+        if part is not _NOTHING:
+            self._parts[key] = part
+
+    def _reframed(self, before: Mapping[Item, Body | None]) -> dict[Item, Body | None]:
+        """Renew what all share; what of it differs, as it was."""
+        was, new = self._frame, self._mode.frame([self._parts[key] for key in sorted(self._parts)], self.proxy)
+        differ = [item for item in {**new, **was} if was.get(item) != new.get(item)]
+        found = {item: before[item] if item in before else self._body(item) for item in differ}
+        self._frame = new
+        return found
+
+    def _body(self, item: Item) -> Body | None:
+        """An item as it is now. Where several Services own it, the last one's word counts, as in `whole()`."""
+        owners = self._owners.get(item)
+        return self._parts[owners[-1]].own[item] if owners else self._frame.get(item)
