@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TABLES = ("filter", "nat", "mangle", "raw")
 """In the order of the text: filter before nat, as kube-proxy writes them."""
+_KUBELETS = ("KUBE-KUBELET-CANARY", "KUBE-IPTABLES-HINT")
 
 
 def iptables_commands(old: Items, new: Items, variant: str) -> tuple[Command, ...]:
@@ -52,6 +53,46 @@ def iptables_text(old: Items, new: Items) -> str:
         lines += [f"-X {name}" for name in stale]
         lines.append("COMMIT")
     return "\n".join([*lines, ""]) if lines else ""
+
+
+def saved_text(items: Items) -> str:
+    """All chains and jumps in the words of `iptables-save`: jumps from top to bottom, as they stand in their chains."""
+    chains, jumps = _chains(items.items()), _of("jump", items)
+    ordered = [
+        *(jump for jump in reversed(jumps) if jump[4] == "first"),
+        *(jump for jump in jumps if jump[4] == "last"),
+    ]
+    lines: list[str] = []
+    for table in TABLES:
+        if table in chains:
+            lines += [f"*{table}", *(f":{name} - [0:0]" for name, _ in chains[table])]
+            lines += [f"-A {chain} {rule}" for _, where, chain, rule, _ in ordered if where == table]
+            lines += [f"-A {name} {rule}" for name, rules in chains[table] for rule in rules]
+            lines.append("COMMIT")
+    return "\n".join([*lines, ""])
+
+
+def saved_items(saved: str, wanted: Items) -> Items:
+    """The chains named KUBE-, and the jumps to them, in the output of `iptables-save`: what a kube-proxy finds there.
+
+    Not what kubelet keeps. Whether a jump was put first or last cannot be seen: it is taken as in `wanted`.
+    """
+    chains: dict[Item, list[str]] = {}
+    jumps: list[Item] = []
+    table = ""
+    for line in saved.splitlines():
+        match line[:1], line.split(maxsplit=2):
+            case "*", _:
+                table = line[1:]
+            case ":", [name, *_] if name.startswith(":KUBE-") and name[1:] not in _KUBELETS:
+                chains["chain", table, name[1:]] = []
+            case "-", ["-A", name, rule]:
+                if (item := ("chain", table, name)) in chains:
+                    chains[item].append(rule)
+                elif rule.rpartition("-j ")[2].startswith("KUBE-") and not name.startswith("KUBE-"):
+                    last: Item = ("jump", table, name, rule, "last")
+                    jumps.append(last if last in wanted else (*last[:4], "first"))
+    return {item: tuple(rules) for item, rules in chains.items()} | dict.fromkeys(reversed(jumps), ())
 
 
 def _chains(items: Iterable[tuple[Item, Body]]) -> dict[str, list[tuple[str, Body]]]:

@@ -1,0 +1,52 @@
+"""What a mode would write on a node, for people to read and to apply: no root, no kernel.
+
+A section for each program, under a comment that names it; what it reads stands below:
+
+| section | is read by |
+|---|---|
+| `# sysctl -qw PATH=VALUE …` | nobody: it is the command |
+| `# iptables-restore --noflush` | that; chains are declared and filled, and jumps from built-in chains appended |
+| `# nft -f -` | that |
+| `# ipset restore` | `ipset -exist restore` |
+| `# kube-ipvs0` | `ip -batch -` |
+| `# ipvsadm -R` | that |
+
+In iptables, nftables and userspace mode the whole text can be read as it is: the first line is a comment there, too.
+kube-proxy puts its jumps before those of others (`-I CHAIN 1`); in this text they follow them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nslab.proxy.items import whole
+from nslab.proxy.modes import mode
+from nslab.proxy.restore import saved_text
+from nslab.proxy.sync import is_large
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nslab.proxy.items import Command, Items
+    from nslab.proxy.model import Proxy, Service
+
+_TITLES = {"nft": "nft -f -", "ipset": "ipset restore", "ip": "kube-ipvs0", "ipvsadm": "ipvsadm -R"}
+
+
+def render(services: Iterable[Service], proxy: Proxy) -> str:
+    """Everything that the proxy's mode makes of these Services."""
+    services = sorted(services, key=lambda service: service.key)
+    proxy = replace(proxy, large=is_large(services))
+    module = mode(proxy.mode)
+    items = whole(module, services, proxy)
+    return "\n".join(_section(command, items) for command in module.commands({}, items, proxy))
+
+
+def _section(command: Command, items: Items) -> str:
+    program = command.argv[0]
+    if program.endswith("-restore"):
+        return f"# iptables-restore --noflush\n{saved_text(items)}"
+    if not command.text:
+        return f"# {' '.join(command.argv)}\n"
+    return f"# {_TITLES.get(program) or ' '.join(command.argv)}\n{command.text}"
