@@ -18,7 +18,7 @@ from nslab import syscall
 from nslab.errors import Refused
 from nslab.net import shell
 from nslab.net.names import netns
-from nslab.net.objects import NodeAgent, Process, Sandbox, TunnelAgent, Workload
+from nslab.net.objects import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import Add, Remove, Replace
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ class NotReady:
 
 
 class Line:
-    """A connection to the process of one node: lines out, lines in, each waited for until a deadline."""
+    """A connection to a process of a lab: lines out, lines in, each waited for until a deadline."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.socket = connection
-        self._received = b""
+    def __init__(self, connection: socket.socket, whose: str = "the node's") -> None:
+        self.socket, self._whose = connection, whose
+        self._received = bytearray()
 
     def send(self, requests: Sequence[dict[str, Any]], deadline: float) -> list[dict[str, Any]]:
         """Send all, and read what is answered meanwhile, so that neither side waits for the other to read."""
@@ -77,15 +77,33 @@ class Line:
         poll.register(self.socket, events)
         happened = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
         if not happened:
-            raise TimeoutError("the node's process does not answer")
+            raise TimeoutError(f"{self._whose} process does not answer")
         return happened[0][1]
 
     def _read(self) -> list[dict[str, Any]]:
         block = self.socket.recv(1 << 18, socket.MSG_DONTWAIT)
         if not block:
-            raise ConnectionResetError("the node's process ended")
-        *lines, self._received = (self._received + block).split(b"\n")
+            raise ConnectionResetError(f"{self._whose} process ended")
+        self._received += block
+        if b"\n" not in block:
+            return []  # a line may have megabytes: it is looked at once
+        *lines, self._received = self._received.split(b"\n")
         return [json.loads(line) for line in lines]
+
+
+def connect(path: Path) -> socket.socket:
+    """A connection to who listens at a path, however long that is."""
+    folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # By descriptor: the path of a socket has 107 bytes at most.
+        connection.connect(f"/proc/self/fd/{folder}/{path.name}")
+    except OSError:
+        connection.close()
+        raise
+    finally:
+        os.close(folder)
+    return connection
 
 
 class Agents:
@@ -129,9 +147,9 @@ class Agents:
         A node does what is its own in the order of the steps, but nodes do not wait for each other.
         """
         pids: list[int] = []
-        for nodes, some in itertools.groupby(steps, lambda step: isinstance(step.obj, NodeAgent)):
+        for ours, some in itertools.groupby(steps, lambda step: isinstance(step.obj, NodeAgent | Control)):
             batch = list(some)
-            outcomes = self._nodes(batch) if nodes else self._at_nodes(batch)
+            outcomes = self._ours(batch) if ours else self._at_nodes(batch)
             refused = [(step, said) for step, said in zip(batch, outcomes, strict=True) if isinstance(said, str)]
             if refused:
                 said_no = {id(step) for step, _ in refused}
@@ -140,25 +158,27 @@ class Agents:
             pids += [pid for pid in outcomes if isinstance(pid, int)]
         return pids
 
-    def _nodes(self, batch: Sequence[Step]) -> list[int | str]:
-        """Start and end nodes' processes: for each a number, or why not."""
+    def _ours(self, batch: Sequence[Step]) -> list[int | str]:
+        """Start and end nodes' processes, and control: for each a number, or why not."""
         outcomes: dict[int, int | str] = {}
         for step in batch:
-            assert isinstance(step.obj, NodeAgent)
-            outcomes[id(step)] = self._node(step, step.obj)
+            assert isinstance(step.obj, NodeAgent | Control)
+            outcomes[id(step)] = self._begin(step, step.obj)
         for step in batch:
             if not isinstance(step, Remove) and outcomes[id(step)] == 0:
                 (answer,) = self._hear(step.obj.ns, [], 1)
                 outcomes[id(step)] = answer.get("error") or int(answer["pid"])
+                if isinstance(step.obj, Control):
+                    self._hang_up(step.obj.ns)  # nodes are asked to wait; it is not
         return [outcomes[id(step)] for step in batch]
 
-    def _node(self, step: Step, agent: NodeAgent) -> int | str:
-        """End a node's process, or begin to start one; its number is the first that it says."""
+    def _begin(self, step: Step, agent: NodeAgent | Control) -> int | str:
+        """End a process, or begin to start one; its number is the first that it says."""
         try:
             if isinstance(step, Remove):
                 self.stop(agent)
             else:
-                self._start(agent.ns)
+                self._start(agent)
         except OSError as error:
             self._hang_up(agent.ns)
             return _words(error)
@@ -202,15 +222,16 @@ class Agents:
         self._hang_up(node)
         return [{"error": _words(error)}] * count
 
-    def _start(self, ns: str) -> None:
+    def _start(self, agent: NodeAgent | Control) -> None:
         self.warm()
         assert self._spawner
+        ns = agent.ns
         self._hang_up(ns)  # the line to an earlier process
         ours, theirs = socket.socketpair()
         names = os.open(self._run / "ns", os.O_PATH | os.O_CLOEXEC)
         # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
         folder = syscall.open_tree(str(self._run))
-        request = json.dumps({"ns": ns, "run": str(self._run)}).encode()
+        request = json.dumps({"what": agent.role, "ns": ns, "run": str(self._run)}).encode()
         try:
             socket.send_fds(self._spawner, [request], [names, folder, theirs.fileno()])
         finally:
@@ -230,17 +251,7 @@ class Agents:
     def _line(self, node: str) -> Line:
         """The connection to a node's process, which runs already if it was not started here."""
         if node not in self._lines:
-            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            folder = os.open(self._run / "nodes", os.O_PATH | os.O_CLOEXEC)
-            try:
-                # By descriptor: the path of a socket has 107 bytes at most.
-                connection.connect(f"/proc/self/fd/{folder}/{node.rsplit('.', 1)[1]}.sock")
-            except OSError:
-                connection.close()
-                raise
-            finally:
-                os.close(folder)
-            self._lines[node] = Line(connection)
+            self._lines[node] = Line(connect(self._run / "nodes" / f"{node.rsplit('.', 1)[1]}.sock"))
         return self._lines[node]
 
     def wait_ready(self, seconds: float) -> list[NotReady]:
@@ -260,10 +271,12 @@ class Agents:
             raise
         return found
 
-    def stop(self, agent: NodeAgent) -> None:
-        """End a node's process, and what it still is the parent of. It may be gone already."""
+    def stop(self, agent: NodeAgent | Control) -> None:
+        """End a node's process, and what it still is the parent of; or control. It may be gone already."""
         deadline = time.monotonic() + PATIENCE
         try:
+            if isinstance(agent, Control):
+                self._lines[agent.ns] = Line(connect(self._run / "control.sock"))
             line = self._line(agent.ns)
             line.send([{"op": "stop"}], deadline)
             line.receive(1, deadline)
@@ -294,13 +307,16 @@ def _fields(obj: object) -> dict[str, Any]:
     match obj:
         case TunnelAgent():
             return {"what": "TunnelAgent", "ns": obj.ns, "dev": obj.dev, "local": str(obj.local)}
+        case KubeProxy():
+            return {"what": "KubeProxy", "ns": obj.ns, "settings": json.loads(obj.settings)}
         case Sandbox():
             pod = _named(obj, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
             return {"what": "Sandbox", **pod, "address": str(obj.address)}
         case Workload():
             what = _named(obj, "ns", "container", "argv", "env", "working_dir", "port")
+            kubelet = _named(obj, "restart", "backoff", "readiness", "liveness")
             number = hashlib.sha256(f"{obj.ns}/{obj.container}".encode()).hexdigest()
-            return {"what": "Workload", **what, "number": number}
+            return {"what": "Workload", **what, **kubelet, "number": number}
         case _:
             raise TypeError(f"{obj!r} is no process of a node")
 

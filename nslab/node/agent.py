@@ -15,7 +15,7 @@ from nslab import syscall
 from nslab.node import adopt, container, rootfs, sandbox, tunnel
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
-from nslab.node.mounts import tmpfs
+from nslab.node.mounts import own_run
 from nslab.node.peers import Peer, listen
 from nslab.node.place import NET, Place, host_of, remove_tree
 from nslab.node.watch import Watched
@@ -59,13 +59,7 @@ def _enter(place: Place, memory: Memory) -> None:
 
 
 def _mounts(place: Place) -> None:
-    # Its own /run: iptables' lock, and whatever else tools of the node write, are not the machine's.
-    tmpfs("/run")
-    os.mkdir("/run/lock", 0o1777)
-    os.makedirs(place.run)
-    syscall.move_mount(place.run_fd, place.run)
-    # On a machine where /run is shared, so was the mount that this was copied from.
-    syscall.mount("none", place.run, flags=syscall.MS_PRIVATE)
+    own_run(place)
     for folder in (f"{place.folder}/log/pods", f"{place.folder}/log/containers", f"{place.run}/pods"):
         os.makedirs(folder, exist_ok=True)
     # /sys shows the devices of the network namespace from which it was mounted.

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import heapq
 import select
 import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
+
+    class Watches(Protocol):
+        """A loop: this one, or asyncio's behind the same three words (nslab.node.kubeproxy)."""
+
+        def watch(self, fd: int, call: Callable[[], None], events: int = ...) -> None:
+            """Have `call` called whenever `fd` is ready."""
+
+        def forget(self, fd: int) -> None:
+            """No more calls for `fd`."""
+
+        def at(self, moment: float, call: Callable[[], None]) -> None:
+            """Have `call` called once, at a moment of the monotonic clock."""
+
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
 
@@ -18,7 +33,8 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._calls: dict[int, Callable[[], None]] = {}
-        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = 0  # of the last timer: what is due first was asked for first
 
     def watch(self, fd: int, call: Callable[[], None], events: int = READ) -> None:
         """Have `call` called whenever `fd` is readable (or what `events` say), hung up or broken."""
@@ -35,19 +51,17 @@ class Loop:
 
     def at(self, moment: float, call: Callable[[], None]) -> None:
         """Have `call` called once, at a moment of the monotonic clock."""
-        self._timers.append((moment, call))
+        self._number += 1
+        heapq.heappush(self._timers, (moment, self._number, call))
 
     def turn(self) -> None:
         """Wait for the next thing, and see to all that is due."""
-        first = min((moment for moment, _ in self._timers), default=None)
-        timeout = None if first is None else max(0.0, first - time.monotonic())
+        timeout = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
         for fd, _ in self._epoll.poll(timeout):
             call = self._calls.get(fd)  # an earlier call of this round may have forgotten it
             if call:
                 call()
-        if self._timers:
-            now = time.monotonic()
-            due = [timer for timer in self._timers if timer[0] <= now]
-            self._timers = [timer for timer in self._timers if timer[0] > now]
-            for _, call in due:
-                call()
+        now, last = time.monotonic(), self._number
+        # What these ask for in turn has its turn in the next round.
+        while self._timers and self._timers[0][0] <= now and self._timers[0][1] <= last:
+            heapq.heappop(self._timers)[2]()

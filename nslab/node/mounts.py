@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nslab.node.place import Place
+
 
 def mount_points() -> Iterator[str]:
     """Where something is mounted, each mount after the one that it lies on."""
@@ -38,6 +40,17 @@ def detach_below(*roots: str) -> None:
 def tmpfs(target: str, mode: str = "755", flags: int = syscall.MS_NOSUID | syscall.MS_NODEV, size: str = "25%") -> None:
     """A fresh file system in memory at `target`."""
     syscall.mount("tmpfs", target, "tmpfs", flags, f"mode={mode},size={size}")
+
+
+def own_run(place: Place) -> None:
+    """A /run of our own, with nothing in it but the lab's folder."""
+    # iptables' lock, and whatever else tools write there, are not the machine's.
+    tmpfs("/run")
+    os.mkdir("/run/lock", 0o1777)
+    os.makedirs(place.run)
+    syscall.move_mount(place.run_fd, place.run)
+    # On a machine where /run is shared, so was the mount that this was copied from.
+    syscall.mount("none", place.run, flags=syscall.MS_PRIVATE)
 
 
 def read_only_tree(path: str) -> None:

@@ -1,4 +1,4 @@
-"""The socket of a node's process: one JSON object a line, each answered by one line, in order."""
+"""Sockets with lines on them: one JSON object a line; who serves answers each by one line, in order."""
 
 from __future__ import annotations
 
@@ -7,23 +7,41 @@ import json
 import os
 import socket
 
+from nslab.node.loop import READ, WRITE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
-    from nslab.node.loop import Loop
+    from nslab.node.loop import Watches
     from nslab.node.place import Place
 
     Handler = Callable[["Peer", dict[str, Any]], dict[str, Any] | None]
 
 
-class Peer:
-    """Somebody who asks. Requests may come many at a time; while one awaits its answer the next ones wait."""
+def _nobody() -> None:
+    pass
 
-    def __init__(self, loop: Loop, connection: socket.socket, handler: Handler) -> None:
-        self._loop, self._socket, self._handler = loop, connection, handler
-        self._lines: list[bytes] = [b""]
+
+class Peer:
+    """Somebody at the other end. Requests may come many at a time; while one awaits its answer the next ones wait.
+
+    The handler's answer is sent; nothing is sent for an empty one; None when `send` will say it later. While somebody
+    does not read what we have to say, what else they ask for waits.
+    """
+
+    def __init__(
+        self,
+        loop: Watches,
+        connection: socket.socket,
+        handler: Handler,
+        closed: Callable[[], None] = _nobody,
+    ) -> None:
+        self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
+        self._lines: list[bytes] = []
+        self._begun = bytearray()
+        self._unsent: list[memoryview] = []
         self._busy = False
         loop.watch(connection.fileno(), self._receive)
 
@@ -38,12 +56,14 @@ class Peer:
             self.close()
             return
         first, *more = block.split(b"\n")
-        self._lines[-1] += first
-        self._lines += more
-        self._go_on()
+        self._begun += first
+        if more:
+            self._lines += (bytes(self._begun), *more[:-1])
+            self._begun = bytearray(more[-1])
+            self._go_on()
 
     def _go_on(self) -> None:
-        while len(self._lines) > 1 and not self._busy:
+        while self._lines and not self._busy and not self._unsent:
             self._busy = True
             try:
                 answer = self._handler(self, json.loads(self._lines.pop(0)))
@@ -51,41 +71,88 @@ class Peer:
                 answer = {"error": str(error)}
             if answer:
                 self.send(answer, go_on=False)
+            elif answer is not None:
+                self._busy = False
 
     def send(self, answer: dict[str, Any], go_on: bool = True) -> None:
-        """Answer; somebody who does not read is left alone."""
+        """Answer, or say something unasked."""
+        self.send_line(json.dumps(answer).encode() + b"\n", go_on)
+
+    def send_line(self, line: bytes, go_on: bool = True) -> None:
+        """The same, of a line that is written already."""
         self._busy = False
-        data = json.dumps(answer).encode() + b"\n"
+        self._unsent.append(memoryview(line))
+        self._flush()
+        if go_on:
+            self._go_on()
+
+    def _flush(self) -> None:
         try:
-            if self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) != len(data):
-                self.close()
+            while self._unsent:
+                sent = self._socket.send(self._unsent[0], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                self._unsent[0] = self._unsent[0][sent:]
+                if not self._unsent[0]:
+                    self._unsent.pop(0)
+        except BlockingIOError:
+            self._loop.watch(self._socket.fileno(), self._unblocked, WRITE)
         except OSError:
             self.close()
-        if go_on:
+
+    def _unblocked(self) -> None:
+        self._flush()
+        if not self._unsent:
+            self._loop.watch(self._socket.fileno(), self._receive, READ)
             self._go_on()
 
     def close(self) -> None:
         """Hang up."""
+        self._unsent.clear()
+        self._lines.clear()
         if self._socket.fileno() >= 0:
             self._loop.forget(self._socket.fileno())
             self._socket.close()
+            self._closed()
 
 
-def listen(loop: Loop, place: Place, handler: Handler) -> socket.socket:
-    """Serve at RUN/nodes/NODE.sock; a socket of an earlier process is replaced."""
+def listen(loop: Watches, place: Place, handler: Handler) -> socket.socket:
+    """Serve at RUN/nodes/NODE.sock."""
+    return serve(loop, f"{place.folder}.sock", lambda connection: Peer(loop, connection, handler))
+
+
+def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:
+    """Listen at a path, and have `call` called with each connection; a socket of an earlier process is replaced."""
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{place.folder}.sock")
-    # A socket's path has 107 bytes at most; names of labs and nodes may take more.
-    folder = os.open(os.path.dirname(place.folder), os.O_PATH)
-    door.bind(f"/proc/self/fd/{folder}/{place.node}.sock")
-    os.close(folder)
-    door.listen(64)
+        os.unlink(path)
+    with _short(path) as address:
+        door.bind(address)
+    door.listen(1024)  # a large lab has many nodes, and all of them come at once
 
     def accept() -> None:
         with contextlib.suppress(BlockingIOError):
-            connection, _ = door.accept()
-            Peer(loop, connection, handler)
+            call(door.accept()[0])
 
     loop.watch(door.fileno(), accept)
     return door
+
+
+def dial(path: str) -> socket.socket:
+    """A connection to who listens at a path."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _short(path) as address:
+            connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def _short(path: str) -> Iterator[str]:
+    # A socket's path has 107 bytes at most; names of labs and nodes may take more.
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+    finally:
+        os.close(folder)

@@ -1,4 +1,4 @@
-"""The spawner: a small process that `up` starts early and asks for nodes. It ends with `up`; the nodes stay."""
+"""The spawner: a small process that `up` starts early and asks for others. It ends with `up`; the others stay."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import signal
 import socket
 
 from nslab import syscall
-from nslab.node import agent
+from nslab.node import agent, control
 from nslab.node.marks import VARIABLE, Memory
 from nslab.node.mounts import detach_below
 from nslab.node.place import Place
 
 
 def serve(descriptor: int) -> None:
-    """Fork an nslab-node for each request on the socket, until its other end is closed."""
+    """Fork an nslab-node or nslab-control for each request on the socket, until its other end is closed."""
     syscall.prctl(syscall.PR_SET_PDEATHSIG, signal.SIGKILL)
     # The collector writes into every object that it visits, so each child would soon own a copy of them all.
     gc.disable()
@@ -32,7 +32,9 @@ def serve(descriptor: int) -> None:
         text, (ns_dir, run, client), _, _ = _receive(up)
         if os.fork() == 0:
             up.close()
-            agent.run(Place(**json.loads(text), ns_dir=ns_dir, run_fd=run), memory, client)
+            request = json.loads(text)
+            be = {"node": agent.run, "control": control.run}[request.pop("what")]
+            be(Place(**request, ns_dir=ns_dir, run_fd=run), memory, client)
         for fd in (ns_dir, run, client):
             os.close(fd)
 

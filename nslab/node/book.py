@@ -1,0 +1,96 @@
+"""What control knows (pure): the Services as they were put, which pods are ready, and what follows for endpoints.
+
+Services are kept as JSON text: they come as JSON, go out as JSON, and 10,000 of them are but a few MB of text.
+"""
+
+from __future__ import annotations
+
+import json
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    Said = dict[str, Any]
+
+
+class Book:
+    """Services by key, as put (`given`) and as told (`told`: with pods' readiness); pods' statuses by node."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, str] = {}
+        self.told: dict[str, str] = {}
+        self._pods: dict[str, dict[str, Said]] = {}
+        self._behind: dict[str, set[str]] = {}  # pod to the Services that it stands behind
+
+    def pods(self) -> dict[str, Said]:
+        """The statuses of all pods that a node has told of."""
+        return {pod: status for pods in self._pods.values() for pod, status in pods.items()}
+
+    def put(self, services: Iterable[Said], removed: Iterable[str], whole: bool) -> set[str]:
+        """Take Services over, all of them or some; the keys of those that are told differently now."""
+        pods, before = self.pods(), {}
+        came = {f"{service['namespace']}/{service['name']}": service for service in services}
+        for key in {*removed, *came} | (self.given.keys() if whole else set()):
+            before[key] = self.told.pop(key, "")
+            self._forget(key)
+        for key, service in came.items():
+            for pod in _pods_of(service):
+                self._behind.setdefault(pod, set()).add(key)
+            self.given[key] = text = json.dumps(service)
+            shown = masked(service, pods)
+            self.told[key] = text if shown is service else json.dumps(shown)
+        return {key for key, text in before.items() if text != self.told.get(key, "")}
+
+    def status(self, node: str, pods: dict[str, Said]) -> set[str]:
+        """A node tells how all its pods are; the keys of Services that are told differently now."""
+        before = self._pods.get(node, {})
+        self._pods[node] = pods
+        differ = {pod for pod in before.keys() | pods.keys() if ready(before.get(pod)) != ready(pods.get(pod))}
+        changed = set()
+        for key in {key for pod in differ for key in self._behind.get(pod, ())}:
+            shown = json.dumps(masked(json.loads(self.given[key]), self.pods()))
+            if shown != self.told[key]:
+                self.told[key] = shown
+                changed.add(key)
+        return changed
+
+    def _forget(self, key: str) -> None:
+        if key in self.given:
+            for pod in _pods_of(json.loads(self.given.pop(key))):
+                self._behind[pod].discard(key)
+
+
+def ready(status: Said | None) -> bool | None:
+    """Whether a pod of this status is ready; None if nothing is known of it."""
+    return None if status is None else bool(status.get("ready"))
+
+
+def masked(service: Said, pods: Mapping[str, Said]) -> Said:
+    """A Service whose endpoints are as ready as their pods are; the very same one, if nothing changes."""
+    if service.get("publish_not_ready") or not any(pod in pods for pod in _pods_of(service)):
+        return service
+    return {**service, "ports": [_port(port, pods) for port in service["ports"]]}
+
+
+def _port(port: Said, pods: Mapping[str, Said]) -> Said:
+    return {**port, "endpoints": [_endpoint(end, pods) for end in port["endpoints"]]} if "endpoints" in port else port
+
+
+def _endpoint(end: Said, pods: Mapping[str, Said]) -> Said:
+    known = ready(pods.get(end.get("pod", "")))
+    if known is None:
+        return end
+    said = {name: value for name, value in end.items() if name not in ("ready", "serving")}
+    # One that terminates is not ready, but serves as long as its pod answers.
+    if not known or end.get("terminating"):
+        said["ready"] = False
+    if not known:
+        said["serving"] = False
+    return said
+
+
+def _pods_of(service: Said) -> set[str]:
+    ends = (end for port in service.get("ports", ()) for end in port.get("endpoints", ()))
+    return {end["pod"] for end in ends if end.get("pod")}

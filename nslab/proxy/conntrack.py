@@ -1,0 +1,82 @@
+"""Flows of UDP that the kernel would go on sending to where nobody is any more (pure).
+
+A rule of nat is asked for the first packet of a flow alone; TCP begins anew when an endpoint is gone, but a UDP client
+that asks again and again keeps its flow, and with it the old translation. So, as kube-proxy does since 1.32: after a
+sync, flows to a Service whose answers would not come from one of its endpoints are forgotten.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from nslab.proxy.choose import choose
+from nslab.proxy.items import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nslab.proxy.model import Port, Proxy, Service
+
+LIST = Command(("conntrack", "-L", "-p", "udp"), "")
+"""What `stale` wants to read."""
+Place = tuple[str, str]
+"""IP and port; a node port has no IP."""
+
+
+class Flow(NamedTuple):
+    """Where the client sends, and where answers are expected from."""
+
+    to: Place
+    answers: Place
+
+
+def concerned(services: Iterable[Service]) -> bool:
+    """Whether there may be such flows at all."""
+    return any(port.protocol == "UDP" for service in services if service.cluster_ip for port in service.ports)
+
+
+def stale(listed: str, before: Iterable[Service], after: Iterable[Service], proxy: Proxy) -> tuple[Command, ...]:
+    """What makes the kernel forget flows of Services that changed, by the output of LIST."""
+    behind: dict[Place, set[Place]] = {place: set() for place, _ in _fronts(before, proxy)}
+    for place, ends in _fronts(after, proxy):
+        behind.setdefault(place, set()).update(ends)
+    found = dict.fromkeys(_flows(listed))
+    return tuple(_forget(flow) for flow in found if _is_stale(flow, behind, proxy))
+
+
+def _fronts(services: Iterable[Service], proxy: Proxy) -> Iterator[tuple[Place, set[Place]]]:
+    """Where clients reach a port, and the endpoints behind it."""
+    for service in services:
+        for port in service.ports if service.cluster_ip else ():
+            if port.protocol == "UDP":
+                ends = _ends(service, port, proxy)
+                for ip in (service.cluster_ip, *service.external_ips, *service.load_balancer_ips):
+                    yield (ip, str(port.port)), ends
+                if port.node_port:
+                    yield ("", str(port.node_port)), ends
+
+
+def _ends(service: Service, port: Port, proxy: Proxy) -> set[Place]:
+    return {(end.ip, str(end.port)) for end in choose(service, port, proxy).reachable}
+
+
+def _is_stale(flow: Flow, behind: dict[Place, set[Place]], proxy: Proxy) -> bool:
+    ip, port = flow.to
+    own = ip in proxy.addresses or ip.startswith("127.")
+    ends = behind.get(flow.to, behind.get(("", port)) if own else None)
+    return ends is not None and flow.answers not in ends
+
+
+def _flows(listed: str) -> Iterator[Flow]:
+    for line in listed.splitlines():
+        # Twice src, dst, sport and dport: of the packets that came, and of their answers.
+        words = [word.partition("=")[::2] for word in line.split() if "=" in word]
+        there, back = dict(words[:4]), dict(words[4:8])
+        if {"dst", "dport"} <= there.keys() and {"src", "sport"} <= back.keys():
+            yield Flow((there["dst"], there["dport"]), (back["src"], back["sport"]))
+
+
+def _forget(flow: Flow) -> Command:
+    to = ("--orig-dst", flow.to[0], "--orig-port-dst", flow.to[1])
+    answers = ("--reply-src", flow.answers[0], "--reply-port-src", flow.answers[1])
+    return Command(("conntrack", "-D", "-p", "udp", *to, *answers), "")
