@@ -44,6 +44,7 @@ class Records:
         services: list[Service] = said["services"]
         self._services = {(one["namespace"], one["name"]): one for one in services}
         self._namespaces = {one["namespace"] for one in services}
+        self._hosts = {key: _hosts(one) for key, one in self._services.items() if _headless(one)}
         self._pointers: dict[Name, list[Name]] = {}
         for one in services:
             for address, name in self._addresses(one):
@@ -54,9 +55,13 @@ class Records:
     def _addresses(self, service: Service) -> Iterator[tuple[str, Name]]:
         name = self._name_of(service)
         if _headless(service):
-            yield from ((ip, (host, *name)) for host, ips in _hosts(service).items() for ip in ips)
+            yield from ((ip, (host, *name)) for host, ips in self._below(service).items() for ip in ips)
         elif service.get("cluster_ip"):
             yield service["cluster_ip"], name
+
+    def _below(self, service: Service) -> dict[str, list[str]]:
+        """The addresses of a headless Service by their names below it; nothing for any other."""
+        return self._hosts.get((service["namespace"], service["name"]), {})
 
     def _name_of(self, service: Service) -> Name:
         return (service["name"], service["namespace"], "svc", *self.domain)
@@ -118,19 +123,22 @@ class Records:
             case ():
                 if service.get("type") == "ExternalName":
                     return {CNAME: [wire(labels(service["external_name"]))]}
-                return {A: [_packed(ip) for ip in _ips(service)]}
+                below = (ip for ips in self._below(service).values() for ip in ips)
+                # Two hostnames may have one address.
+                ips = dict.fromkeys(below) if _headless(service) else (service["cluster_ip"],)
+                return {A: [_packed(ip) for ip in ips]}
             case (port, protocol) if port.startswith("_"):
                 return self._ports(service, port[1:], protocol)
             case (protocol,) if protocol in _protocols(service):
                 return {}
-            case (host,) if _headless(service) and host in _hosts(service):
-                return {A: [_packed(ip) for ip in _hosts(service)[host]]}
+            case (host,) if host in self._below(service):
+                return {A: [_packed(ip) for ip in self._below(service)[host]]}
         return None
 
     def _ports(self, service: Service, wanted: str, protocol: str) -> Data | None:
         """Where a named port is: at the Service, or at each endpoint of a headless one."""
         for port in service.get("ports", ()):
-            if port.get("name") == wanted and f"_{_protocol(port)}" == protocol:
+            if wanted and port.get("name") == wanted and f"_{_protocol(port)}" == protocol:
                 name = self._name_of(service)
                 places = {(name, port["port"])}
                 if _headless(service):
@@ -173,12 +181,6 @@ def _hosts(service: Service) -> dict[str, list[str]]:
         for end in _ready(service, port):
             found.setdefault(_host(end), {})[end["ip"]] = None
     return {host: list(ips) for host, ips in found.items()}
-
-
-def _ips(service: Service) -> list[str]:
-    if not _headless(service):
-        return [service["cluster_ip"]]
-    return list(dict.fromkeys(ip for ips in _hosts(service).values() for ip in ips))
 
 
 def _protocol(port: dict[str, Any]) -> str:
