@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nslab.proxy.choose import choose
 from nslab.proxy.items import Command, Part
 from nslab.proxy.names import nft_name, port_name
+from nslab.proxy.nft import nft_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 TABLE = "kube-proxy"
-_IN = f"ip {TABLE}"
 _MARK = "0x4000"
 _ADDRESS_KEY = "type ipv4_addr . inet_proto . inet_service : verdict ;"
 _PORT_KEY = "type inet_proto . inet_service : verdict ;"
@@ -281,48 +281,5 @@ class _OnePort:
 
 def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:  # noqa: ARG001  # nft is nft
     """One transaction of `nft -f`, whatever differs; nothing, if nothing does."""
-    text = "".join(f"{line}\n" for line in _lines(old, new))
+    text = nft_text(TABLE, old, new, _sets())
     return (Command(("nft", "-f", "-"), text),) if text else ()
-
-
-def _lines(old: Items, new: Items) -> Iterator[str]:
-    """What goes away from top to bottom, then what comes from bottom to top: the order in which the kernel takes it.
-
-    No packet sees anything in between. On a first sync (nothing is old) a table that is there already keeps its sets,
-    so that clients stay with their endpoints; chains that nobody goes to any more stay behind, empty.
-    """
-    first = ("nft-table", TABLE) in new and ("nft-table", TABLE) not in old
-    if ("nft-table", TABLE) in old and ("nft-table", TABLE) not in new:
-        yield from (f"add table {_IN}", f"delete table {_IN}")  # so that it does not matter if somebody was faster
-        return
-    gone = [(item, body) for item, body in old.items() if new.get(item) != body]
-    come = [(item, body) for item, body in new.items() if old.get(item) != body]
-    yield from (f"flush chain {_IN} {item[1]}" for item, _ in gone if item[0] == "nft-chain")
-    for item, _ in gone:
-        match item:
-            case ("nft-element", name, key):
-                yield f"delete element {_IN} {name} {{ {key} }}"
-    late = [item for item, _ in gone if item not in new]
-    yield from (f"delete chain {_IN} {item[1]}" for item in late if item[0] == "nft-chain")
-    yield from (f"delete {item[0][4:]} {_IN} {item[1]}" for item in late if item[0] in ("nft-set", "nft-map"))
-    for item, (comment, *_) in come:
-        if item[0] == "nft-table":
-            yield f'add table {_IN} {{ comment "{comment}" ; }}'
-    if first:
-        yield f"flush table {_IN}"
-    for item, (spec, *_) in come:
-        if item[0] in ("nft-set", "nft-map"):
-            yield f"add {item[0][4:]} {_IN} {item[1]} {{ {spec} }}"
-            if first and "dynamic" not in spec:
-                yield f"flush {item[0][4:]} {_IN} {item[1]}"
-    for item, (hook, *_) in come:
-        if item[0] == "nft-chain" and item not in old:
-            yield f"add chain {_IN} {item[1]}" + (f" {{ {hook} }}" if hook else "")
-    for item, (_, *rules) in come:
-        if item[0] == "nft-chain":
-            yield from (f"add rule {_IN} {item[1]} {rule}" for rule in rules)
-    for item, body in come:
-        match item, body:
-            case ("nft-element", name, key), (comment, verdict):
-                said = f' comment "{comment}"' if comment else ""
-                yield f"add element {_IN} {name} {{ {key}{said}{f' : {verdict}' if verdict else ''} }}"
