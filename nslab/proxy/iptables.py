@@ -159,7 +159,8 @@ class _Rules:
         if number and not self.outside_here:
             match = f'-p {protocol} -m comment --comment "{verdict[0]}" -m addrtype --dst-type LOCAL -m {protocol}'
             yield EXTERNAL, f"{match} --dport {number} -j {verdict[1]}"
-        if number := self.service.health_check_node_port:
+        if (number := self.service.health_check_node_port) and self.service.external_local:
+            # With policy Cluster every node is as good as another, and nobody asks.
             match = f'-p tcp -m comment --comment "{self.name} health check node port" -m tcp --dport {number}'
             yield HEALTH_CHECKS, f"{match} -j ACCEPT"
 
