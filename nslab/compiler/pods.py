@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of, pod_netns
 from nslab.lab.types import Protocol
 from nslab.net import names
-from nslab.net.objects import Object, Sandbox, Workload
+from nslab.net.objects import Check, Object, Sandbox, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.types import Container, Lab, Pod
+    from nslab.lab.types import Container, HealthCheck, Lab, Pod
 
-BUILT_IN = "agnhost"
 _KUBELET, _RUNTIME = "kubelet", "container runtime"
 
 
@@ -44,19 +43,37 @@ def sandbox(lab: Lab, pod: Pod) -> Sandbox:
 
 
 def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
-    """One container; its first declared TCP port is where it must answer before it counts as ready."""
+    """One container; its first declared TCP port is where it must answer before it counts as ready.
+
+    With a readiness probe, that decides; of a container that declares no port, its port is awaited all the same.
+    """
+    readiness, liveness = check(container, container.readiness), check(container, container.liveness)
     ports = [port.port for port in container.ports if port.protocol is Protocol.TCP]
+    ports += [asked.port for asked in (readiness, liveness) if asked]
     return Workload(
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
         container=container.name,
-        # Without a command of its own, the image is the built-in server (validated).
-        argv=(*(container.command or (BUILT_IN,)), *container.args),
+        # Without a command of its own, the image is a built-in program (validated).
+        argv=(*(container.command or (container.builtin,)), *container.args),
         env=container.env,
         working_dir=container.working_dir,
         port=ports[0] if ports else 0,
+        restart=pod.restart_policy.value,
+        readiness=readiness,
+        liveness=liveness,
         by=_RUNTIME,
     )
+
+
+def check(container: Container, asked: HealthCheck | None) -> Check | None:
+    """A probe with its port by number: the kubelet looks a name up in the container's own ports."""
+    if asked is None:
+        return None
+    named = {port.name: port.port for port in container.ports if port.name}
+    port = asked.port if isinstance(asked.port, int) else named[asked.port]
+    delays = asked.initial_delay, asked.period, asked.timeout
+    return Check(asked.kind, port, asked.path, *delays, asked.successes, asked.failures)
 
 
 def resolv_conf(lab: Lab, pod: Pod) -> str:

@@ -20,6 +20,7 @@ from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder, labs, named
 from nslab.linux.observe import observe
+from nslab.linux.status import kept
 from nslab.net.objects import Netns, NodeAgent, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import Remove, diff
 
@@ -168,8 +169,8 @@ def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...]) -> Differen
 
 
 def _running(name: str, known: State) -> Iterator[NodeAgent | TunnelAgent | Sandbox | Workload]:
-    """The processes of a state that run: found by the marks that they bear."""
-    marks = {(record.ns, record.role) for record in owned.processes(name) if record.state not in "ZX"}
+    """The processes of a state that run, found by the marks that they bear, or that their nodes see to all the same."""
+    marks = {(record.ns, record.role) for record in owned.processes(name) if record.state not in "ZX"} | kept(name)
     for obj in known:
         if isinstance(obj, NodeAgent | TunnelAgent | Sandbox | Workload) and (obj.ns, obj.key[2]) in marks:
             yield obj

@@ -8,7 +8,7 @@ What only the kernel knows (interface indexes, random addresses) has no place he
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
 from nslab.net.balance import (
     Control,
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 __all__ = [
-    "Address", "Blackhole", "Bridge", "Chain", "Control", "Device", "Dummy", "Fdb", "IpSet", "Ipip", "Jump", "Key",
-    "KubeProxy", "LinkUp", "Neighbour", "Netns", "NftChain", "NftElement", "NftSet", "NftTable", "NodeAgent", "Noun",
-    "Object", "OnDevice", "Port", "Process", "RealServer", "Route", "Sandbox", "SetMember", "State", "Sysctl", "Table",
-    "Tun", "TunnelAgent", "Veth", "VirtualServer", "Vxlan", "Workload", "addressed", "mac_of", "macs",
+    "Address", "Blackhole", "Bridge", "Chain", "Check", "Control", "Device", "Dummy", "Fdb", "IpSet", "Ipip", "Jump",
+    "Key", "KubeProxy", "LinkUp", "Neighbour", "Netns", "NftChain", "NftElement", "NftSet", "NftTable", "NodeAgent",
+    "Noun", "Object", "OnDevice", "Port", "Process", "RealServer", "Route", "Sandbox", "SetMember", "State", "Sysctl",
+    "Table", "Tun", "TunnelAgent", "Veth", "VirtualServer", "Vxlan", "Workload", "addressed", "mac_of", "macs",
 ]  # fmt: skip
 
 
@@ -234,10 +234,11 @@ class Sysctl(Noun):
 
 @dataclass(frozen=True, slots=True)
 class IpSet(Noun):
-    """A named set of addresses or networks."""
+    """A named set of addresses or networks. `options`: what follows the type when it is made; Felix's, unless told."""
 
     name: str
     type: str
+    options: str = "family inet hashsize 1024 maxelem 1048576"
 
     @property
     def key(self) -> Key:
@@ -324,15 +325,35 @@ class Sandbox(Process):
     resolv_conf: str
 
 
+class Check(NamedTuple):
+    """What the kubelet asks a container from time to time (in seconds), and how many answers turn its mind."""
+
+    kind: Literal["httpGet", "tcpSocket"]
+    port: int
+    path: str = "/"
+    initial_delay: int = 0
+    period: int = 10
+    timeout: int = 1
+    successes: int = 1
+    failures: int = 3
+
+
 @dataclass(frozen=True, slots=True)
 class Workload(Process):
-    """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it answers; 0: none is."""
+    """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it answers; 0: none is.
+
+    `backoff`: the seconds between its second end and its third start, from which the kubelet's waits grow.
+    """
 
     container: str
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     working_dir: str
     port: int
+    restart: Literal["Always", "OnFailure", "Never"] = "Always"
+    readiness: Check | None = None
+    liveness: Check | None = None
+    backoff: float = 10.0
 
     @property
     def key(self) -> Key:

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 class Found:
-    """What runs of a node: pods with their pause, containers and tunnels with their process numbers."""
+    """What runs of a node: pods with their pause, containers (which run of theirs it is) and tunnels, with numbers."""
 
     def __init__(self) -> None:
         self.sandboxes: list[Sandbox] = []
-        self.containers: list[tuple[Spec, int]] = []
+        self.containers: list[tuple[Spec, int, int]] = []
         self.tunnels: list[tuple[str, int]] = []
+        self.proxy = 0
 
 
 def find(place: Place) -> Found:
@@ -35,11 +36,14 @@ def find(place: Place) -> Found:
                 pass
             case [ns, "pause", _, namespace, pod, uid, hostname, address, share]:
                 found.sandboxes.append(Sandbox(ns, namespace, pod, uid, hostname, address, share == "shared", pid))
-            case [ns, role, _, number, port] if role.startswith("container/") and _is_first(pid):
+            case [ns, role, _, number, port, attempt] if role.startswith("container/") and _is_first(pid):
+                # As much as there is to know of one that is in no journal: enough to see to it, not to start it again.
                 spec = Spec(ns, role.removeprefix("container/"), [""], [], "/", int(port), number)
-                found.containers.append((spec, pid))
+                found.containers.append((spec, int(attempt), pid))
             case [ns, "tunnel", _]:
                 found.tunnels.append((ns, pid))
+            case [ns, "kube-proxy", _] if ns == place.ns:
+                found.proxy = pid
             case _:
                 pass
     return found

@@ -12,17 +12,22 @@ import socket
 import time
 
 from nslab import syscall
-from nslab.node import adopt, container, rootfs, sandbox, tunnel
+from nslab.node import adopt, container, kubeproxy, rootfs, sandbox, tunnel
+from nslab.node.journal import Journal
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.mounts import own_run
 from nslab.node.peers import Peer, listen
 from nslab.node.place import NET, Place, host_of, remove_tree
-from nslab.node.watch import Watched
+from nslab.node.restart import Life
+from nslab.node.status import Teller, pod_status, read
+from nslab.node.watch import UNKNOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Never
+
+    from nslab.node.status import Pods
 
     Answer = dict[str, Any]
 
@@ -89,10 +94,14 @@ class Agent:
     def __init__(self, place: Place, memory: Memory) -> None:
         self.place, self.memory, self.loop = place, memory, Loop()
         self.sandboxes: dict[str, sandbox.Sandbox] = {}
-        self.containers: dict[tuple[str, str], Watched] = {}
+        self.containers: dict[tuple[str, str], Life] = {}
+        self.lost: dict[str, sandbox.Sandbox] = {}  # pods whose pause process was killed
         self.tunnels: dict[str, int] = {}
+        self.proxy = 0  # the number of kube-proxy's process
         self.waiting: list[tuple[Peer, float, float]] = []
         self.template = -1
+        self.journal = Journal(f"{place.folder}.journal")
+        self.teller = Teller(self.loop, place, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -111,7 +120,7 @@ class Agent:
             case "add", "Sandbox":
                 return {"ok": True, "pid": self.add_sandbox(**request)}
             case "add", "Workload":
-                return {"ok": True, "pid": self.add_container(container.Spec(**request))}
+                return {"ok": True, "pid": self.add_container(request)}
             case "add", "TunnelAgent":
                 return {"ok": True, "pid": self.add_tunnel(**request)}
             case "remove", "Sandbox":
@@ -120,6 +129,10 @@ class Agent:
                 self.remove_container(request["ns"], request["container"])
             case "remove", "TunnelAgent":
                 self.end(self.tunnels.pop(request["ns"], 0))
+            case "add", "KubeProxy":
+                return {"ok": True, "pid": self.add_proxy(request["settings"])}
+            case "remove", "KubeProxy":
+                self.proxy = kubeproxy.end(self.proxy)
             case "wait", None:
                 seconds = float(request["deadline"])
                 self.waiting.append((peer, time.monotonic() + seconds, seconds))
@@ -140,12 +153,16 @@ class Agent:
         sandbox.write_files(self.place, pod, resolv_conf)
         pod.pid = sandbox.start(self.place, self.memory, pod)
         self.sandboxes[pod.ns] = pod
+        self.lost.pop(pod.ns, None)
+        self.teller.changed()
         return pod.pid
 
     def remove_sandbox(self, ns: str) -> None:
         """End a pod: what is left of its containers, its pause process, its files, its logs."""
         for key in [key for key in self.containers if key[0] == ns]:
             self.remove_container(*key)
+        self.lost.pop(ns, None)
+        self.teller.changed()
         pod = self.sandboxes.pop(ns, None)
         if pod:
             self.end(pod.pid)
@@ -157,33 +174,51 @@ class Agent:
         host = host_of(ns)
         return self.sandboxes.get(ns) or sandbox.Sandbox(ns, "default", host, "host", host, "127.0.0.1", False)
 
-    def add_container(self, spec: container.Spec) -> int:
-        """Start a container; whether it became ready is for `wait` to tell."""
+    def add_container(self, request: Answer) -> int:
+        """Start a container, and see to it from then on; whether it became ready is for `wait` to tell."""
+        spec = container.Spec(**request)
         key = (spec.ns, spec.container)
         if key in self.containers and self.containers[key].alive:
+            if self.containers[key].spec.equals(spec):
+                return self.containers[key].pid  # adopted, and started again before we were asked to
             raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
         if spec.ns != self.place.ns and spec.ns not in self.sandboxes:
             raise FileNotFoundError(f"the pod of {spec.ns} has no pause process")
+        if key in self.containers:
+            self.remove_container(*key)
+        life = Life(self, spec, self.pod_of(spec.ns))
+        pid = life.start()
+        self.containers[key] = life
+        self.journal.add(request)
+        self.changed()
+        return pid
+
+    def launch(self, spec: container.Spec, attempt: int) -> tuple[int, tuple[int, int, int]]:
+        """Fork a container's process, so many runs after its first."""
         if self.template < 0:
             self.template = rootfs.template(self.place)
-        if key in self.containers:
-            self.containers.pop(key).forget()
         pod = self.sandboxes.get(spec.ns)
-        pid, pipes = container.start(self.place, self.memory, spec, pod, self.template, self.clean)
-        self.containers[key] = Watched(self, spec, self.pod_of(spec.ns), pid, pipes)
-        return pid
+        return container.start(self.place, self.memory, spec, attempt, pod, self.template, self.clean)
 
     def remove_container(self, ns: str, name: str) -> None:
         """End a container and forget it."""
         found = self.containers.pop((ns, name), None)
         if found:
-            self.end(found.pid if found.alive else 0)
+            self.journal.remove(ns, name)
+            self.end(found.pid)
             found.forget()
+            self.teller.changed()
 
     def add_tunnel(self, ns: str, dev: str, local: str) -> int:
         """Start the process behind a TUN device."""
         self.tunnels[ns] = tunnel.start(self.place, self.memory, ns, dev, local, self.clean)
         return self.tunnels[ns]
+
+    def add_proxy(self, settings: Answer) -> int:
+        """Start the node's kube-proxy; one at a time."""
+        kubeproxy.end(self.proxy)
+        self.proxy = kubeproxy.start(self.place, self.memory, settings, self.clean)
+        return self.proxy
 
     def end(self, pid: int) -> None:
         """Kill a process and wait until it is gone; 0 is nobody."""
@@ -211,37 +246,72 @@ class Agent:
     def ended(self, pid: int, status: int) -> None:
         """A process is gone: `status` as subprocess has it."""
         for found in self.containers.values():
-            if found.pid == pid and found.alive:
+            if found.pid == pid:
                 found.ended(status)
         for pod in list(self.sandboxes.values()):
             if pod.pid == pid:
                 # As kubelet sees it: without its sandbox there is no pod.
                 for key in [key for key in self.containers if key[0] == pod.ns]:
                     self.remove_container(*key)
-                del self.sandboxes[pod.ns]
+                self.lost[pod.ns] = self.sandboxes.pop(pod.ns)
+                self.teller.changed()
         self.tunnels = {ns: other for ns, other in self.tunnels.items() if other != pid}
+        self.proxy = 0 if self.proxy == pid else self.proxy
+
+    def changed(self) -> None:
+        """A container is not as it was: news for who waits, for the status file and for control."""
+        self.teller.changed()
+        self.settle()
+
+    def pods(self) -> Pods:
+        """How the pods are, by NAMESPACE/NAME."""
+        lives: dict[str, list[Life]] = {ns: [] for ns in (*self.sandboxes, *self.lost)}
+        for (ns, _), life in self.containers.items():
+            lives.setdefault(ns, []).append(life)
+        named = {ns: self.lost.get(ns) or self.pod_of(ns) for ns in lives}
+        return {f"{named[ns].namespace}/{named[ns].pod}": pod_status(mine) for ns, mine in lives.items()}
 
     def settle(self) -> None:
-        """Answer those who wait for containers, if all are ready or failed or the time is up."""
-        pending = any(found.pending for found in self.containers.values())
-        late = [entry for entry in self.waiting if not pending or entry[1] <= time.monotonic()]
+        """Answer those who wait for containers, if all serve, are done or have failed, or the time is up."""
+        if not self.waiting:
+            return
+        settled = all(found.settled for found in self.containers.values())
+        late = [entry for entry in self.waiting if settled or entry[1] <= time.monotonic()]
         self.waiting = [entry for entry in self.waiting if entry not in late]
         for peer, _, seconds in late:
-            failures = [found.failure(seconds) for found in self.containers.values() if not found.ready]
-            peer.send({"ok": True, "not_ready": failures})
+            failures = [found.failure(seconds) for found in self.containers.values()]
+            peer.send({"ok": True, "not_ready": [failure for failure in failures if failure]})
 
     def adopt(self) -> None:
         """Take over what runs already: an earlier process of this node was killed."""
-        found = adopt.find(self.place)
+        found, before, asked = adopt.find(self.place), read(self.place), self.journal.read()
         for pod in found.sandboxes:
             self.sandboxes[pod.ns] = pod
             self._watch_adopted(pod.pid)
-        for spec, pid in found.containers:
-            self.containers[spec.ns, spec.container] = Watched(self, spec, self.pod_of(spec.ns), pid, adopt.pipes(pid))
+        for spec, attempt, pid in found.containers:
+            request = asked.pop((spec.ns, spec.container), None)
+            life = self._life(container.Spec(**request) if request else spec, before)
+            life.adopt(attempt, pid, adopt.pipes(pid))
             self._watch_adopted(pid)
+        for (ns, name), request in asked.items():
+            if ns == self.place.ns or ns in self.sandboxes:
+                self._life(container.Spec(**request), before).resume()
+            else:
+                self.journal.remove(ns, name)
+        if before or found.sandboxes:
+            self.teller.changed()
         for ns, pid in found.tunnels:
             self.tunnels[ns] = pid
             self._watch_adopted(pid)
+        if found.proxy:
+            self.proxy = found.proxy
+            self._watch_adopted(found.proxy)
+
+    def _life(self, spec: container.Spec, before: Pods) -> Life:
+        pod = self.pod_of(spec.ns)
+        past = before.get(f"{pod.namespace}/{pod.pod}", {}).get("containers", {}).get(spec.container)
+        life = self.containers[spec.ns, spec.container] = Life(self, spec, pod, past)
+        return life
 
     def _watch_adopted(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -250,7 +320,7 @@ class Agent:
             def gone() -> None:
                 self.loop.forget(descriptor)
                 os.close(descriptor)
-                self.ended(pid, -256)
+                self.ended(pid, UNKNOWN)
 
             self.loop.watch(descriptor, gone)
 
@@ -260,9 +330,13 @@ class Agent:
             self.remove_sandbox(ns)
         for key in list(self.containers):
             self.remove_container(*key)
+        kubeproxy.end(self.proxy)
         for pid in self.tunnels.values():
             self.end(pid)
         with contextlib.suppress(OSError):
             os.unlink(f"{self.place.folder}.sock")
+        for kept in ("journal", "status.json"):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self.place.folder}.{kept}")
         peer.send({"ok": True})
         raise SystemExit

@@ -14,6 +14,7 @@ from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from nslab.node.sandbox import Sandbox
 
@@ -25,7 +26,15 @@ MASK = sum(1 << number for number in CAPABILITIES)
 
 
 class Spec:
-    """What is to run: fields as of nslab.net.objects.Workload, and the container's number (64 hex digits)."""
+    """What is to run: fields as of nslab.net.objects.Workload, and the container's number (64 hex digits).
+
+    `readiness` and `liveness`: the fields of a nslab.node.health.Check.
+    """
+
+    __slots__ = (
+        "argv", "backoff", "container", "env", "liveness", "ns", "number", "port", "readiness", "restart",
+        "working_dir",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -36,18 +45,28 @@ class Spec:
         working_dir: str,
         port: int,
         number: str,
+        restart: str = "Never",
+        readiness: list[Any] | None = None,
+        liveness: list[Any] | None = None,
+        backoff: float = 10.0,
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
+        self.restart, self.backoff = restart, backoff
+        self.readiness, self.liveness = readiness, liveness
+
+    def equals(self, other: Spec) -> bool:
+        """Whether the same is to run."""
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
     @property
     def built_in(self) -> bool:
         """Whether it is a program that we have in us."""
         return os.path.basename(self.argv[0]) in ("agnhost", "kubedns")
 
-    def mark(self, node: str) -> str:
-        """The mark of its process."""
-        return mark(self.ns, f"container/{self.container}", node, self.number, self.port)
+    def mark(self, node: str, attempt: int) -> str:
+        """The mark of its process, so many runs after its first."""
+        return mark(self.ns, f"container/{self.container}", node, self.number, self.port, attempt)
 
 
 class Pipes:
@@ -79,7 +98,13 @@ class Pipes:
 
 
 def start(
-    place: Place, memory: Memory, spec: Spec, sandbox: Sandbox | None, template: int, clean: Callable[[], None]
+    place: Place,
+    memory: Memory,
+    spec: Spec,
+    attempt: int,
+    sandbox: Sandbox | None,
+    template: int,
+    clean: Callable[[], None],
 ) -> tuple[int, tuple[int, int, int]]:
     """Fork a container; its number, and the read ends of its pipes. The child reports what fails from then on."""
     pipes = Pipes()
@@ -94,18 +119,20 @@ def start(
             syscall.unshare(PID)
         pid = os.fork()
         if pid == 0:
-            _child(place, memory, spec, pipes, template, clean)
+            _child(place, memory, spec, spec.mark(place.node, attempt), pipes, template, clean)
     os.close(netns)
     return pid, pipes.keep()
 
 
-def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, template: int, clean: Callable[[], None]) -> None:
+def _child(
+    place: Place, memory: Memory, spec: Spec, marked: str, pipes: Pipes, template: int, clean: Callable[[], None]
+) -> None:
     status = 128
     report, template = pipes.take(template)
     try:
         hostname = os.uname().nodename
         declared = dict(spec.env)
-        mine = {VARIABLE: spec.mark(place.node)}
+        mine = {VARIABLE: marked}
         env = {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": "/root", **declared, **mine}
         title = " ".join(spec.argv) if spec.built_in else f"nslab-container {spec.container}"
         memory.show(memory.guise(title, env))

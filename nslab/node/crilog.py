@@ -15,8 +15,16 @@ ROTATE_AT = 10 * 1024 * 1024  # kubelet's containerLogMaxSize
 TAIL = 2048
 
 
+def log_file(folder: str, attempt: int) -> LogFile:
+    """The file of one run of a container, so many after its first. The one before is kept, too."""
+    for old in (f"{folder}/{attempt - 2}.log", f"{folder}/{attempt - 2}.log.1"):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(old)
+    return LogFile(f"{folder}/{attempt}.log")
+
+
 class LogFile:
-    """The file of one container; its two streams write into it."""
+    """The file of one run of a container; its two streams write into it."""
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -38,7 +38,7 @@ def read_pods(run: str) -> dict[str, dict[str, Any]]:
     found = {}
     for name in os.listdir(f"{run}/nodes"):
         if name.endswith(".status.json") and (said := _read(f"{run}/nodes/{name}")):
-            found[name.removesuffix(".status.json")] = said
+            found[name.removesuffix(".status.json")] = said["pods"]
     return found
 
 

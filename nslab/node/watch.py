@@ -1,4 +1,4 @@
-"""A container as its node sees it: alive or not, ready or why not, what it printed."""
+"""One run of a container as its node sees it: begun, answering or why not, what it printed."""
 
 from __future__ import annotations
 
@@ -10,58 +10,73 @@ import socket
 import time
 
 from nslab import syscall
-from nslab.node.crilog import LogFile, Stream
+from nslab.node.crilog import Stream, log_file
 from nslab.node.loop import WRITE
 from nslab.node.place import NET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
-    from nslab.node.agent import Agent
     from nslab.node.container import Spec
+    from nslab.node.loop import Loop
+    from nslab.node.place import Place
     from nslab.node.sandbox import Sandbox
 
-AGAIN = 0.02  # seconds between two tries at a port
+SOONEST, LATEST = 0.02, 1.0
+"""Seconds between two tries at a port, at first and in the end."""
+SETTLED = 0.1
+"""Seconds that what has no port must run to count as started: a command that fails at once has failed by then."""
 UNKNOWN = -256
 """The exit status of a process whose parent was an earlier nslab-node: init had it."""
 
 
-class Watched:
-    """One started container. `pipes`: read ends of stdout, stderr and the report (-1: there is none)."""
+class Attempt:
+    """One run. `pipes`: read ends of stdout, stderr and the report (-1: there is none); `number` 0 is the first.
 
-    def __init__(self, agent: Agent, spec: Spec, pod: Sandbox, pid: int, pipes: tuple[int, int, int]) -> None:
-        self.agent, self.spec, self.pod, self.pid = agent, spec, pod, pid
-        self.alive, self.ready, self.reason = True, False, ""
-        self._report = b""
-        folder = f"{agent.place.folder}/log"
-        self.log = LogFile(f"{folder}/pods/{pod.log_folder}/{spec.container}/0.log")
-        # Relative, so that it leads there from the machine and from within the node.
+    `runs` once it was begun, `answers` once its port does. Told `news` when any of it changes.
+    """
+
+    __slots__ = (
+        "_link", "_loop", "_news", "_place", "_pod", "_probe", "_report", "_report_fd", "_spec", "_streams", "_wait",
+        "alive", "answers", "complaint", "log", "pid", "runs",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Loop,
+        place: Place,
+        spec: Spec,
+        pod: Sandbox,
+        number: int,
+        pid: int,
+        pipes: tuple[int, int, int],
+        news: Callable[[], None],
+    ) -> None:
+        self._loop, self._place, self._spec, self._pod, self._news = loop, place, spec, pod, news
+        self.pid, self.alive, self.runs, self.answers, self.complaint = pid, True, False, False, ""
+        folder = f"{place.folder}/log"
+        path = f"pods/{pod.log_folder}/{spec.container}"
+        self.log = log_file(f"{folder}/{path}", number)
         self._link = f"{folder}/containers/{pod.pod}_{pod.namespace}_{spec.container}-{spec.number}.log"
-        with contextlib.suppress(FileExistsError):
-            os.symlink(f"../pods/{pod.log_folder}/{spec.container}/0.log", self._link)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._link)
+        # Relative, so that it leads there from the machine and from within the node.
+        os.symlink(f"../{path}/{number}.log", self._link)
         named = zip(pipes[:2], (b"stdout", b"stderr"), strict=True)
         self._streams = [Stream(fd, name, self.log) for fd, name in named if fd >= 0]
         for stream in self._streams:
-            agent.loop.watch(stream.fd, lambda stream=stream: self._read(stream))  # type: ignore[misc]
+            loop.watch(stream.fd, lambda stream=stream: self._read(stream))  # type: ignore[misc]
         self._probe: socket.socket | None = None
-        self._report_fd = pipes[2]
+        self._report, self._report_fd, self._wait = b"", pipes[2], SOONEST
+
+    def begin(self) -> None:
+        """Listen to how its start goes; what was adopted has started."""
         if self._report_fd >= 0:
-            agent.loop.watch(self._report_fd, self._hear)
+            self._loop.watch(self._report_fd, self._hear)
         else:
-            self._started()
-
-    @property
-    def pending(self) -> bool:
-        """Whether it may still become ready."""
-        return self.alive and not self.ready and not self.reason
-
-    def failure(self, seconds: float) -> dict[str, Any]:
-        """Why it is not ready after so many seconds."""
-        waited = f"port {self.spec.port} did not answer" if self._report_fd < 0 else "did not start"
-        output = self.log.tail.decode("utf-8", "replace")
-        reason = self.reason or f"{waited} in {seconds:g} s"
-        return {"pod": self.pod.pod, "container": self.spec.container, "reason": reason, "output": output}
+            self.runs, self.answers = True, not self._spec.port
+            self._try_port()
 
     def _read(self, stream: Stream) -> None:
         if not stream.read():
@@ -69,11 +84,11 @@ class Watched:
             self._drop(stream.fd)
 
     def _drop(self, fd: int) -> None:
-        self.agent.loop.forget(fd)
+        self._loop.forget(fd)
         os.close(fd)
 
     def _hear(self) -> None:
-        # The built-in server says `ready`. The pipe of a command is closed by exec: silence is success.
+        # A built-in server says `ready`. The pipe of a command is closed by exec: silence is success.
         try:
             block = os.read(self._report_fd, 4096)
         except BlockingIOError:
@@ -84,33 +99,33 @@ class Watched:
         self._drop(self._report_fd)
         self._report_fd = -1
         if self._report == b"ready\n":
-            self._settle(True)
+            self.runs = self.answers = True
         elif self._report:
-            self._settle(False, self._report.decode("utf-8", "replace"))
-        elif not self.spec.built_in:
-            self._started()
+            self.complaint = self._report.decode("utf-8", "replace")
+        elif not self._spec.built_in:
+            self.runs = True
+            if self._spec.port:
+                self._try_port()
+            else:
+                self._loop.at(time.monotonic() + SETTLED, self._stayed)
+        self._news()
 
-    def _started(self) -> None:
-        if self.spec.port:
-            self._try_port()
-        else:
-            self._settle(True)
-
-    def _settle(self, ready: bool, reason: str = "") -> None:
-        self.ready, self.reason = ready, self.reason or reason
-        self.agent.settle()
+    def _stayed(self) -> None:
+        if self.alive:
+            self.answers = True
+            self._news()
 
     def _try_port(self) -> None:
-        if not self.pending:
+        if not self.alive or self.answers:
             return
-        with self.agent.place.away(NET):
-            netns = self.agent.place.netns(self.spec.ns)
+        with self._place.away(NET):
+            netns = self._place.netns(self._spec.ns)
             syscall.setns(netns, NET)
             os.close(netns)
             # A socket stays in the namespace that it was made in.
             self._probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        if self._probe.connect_ex((self.pod.address, self.spec.port)) in (0, errno.EINPROGRESS):
-            self.agent.loop.watch(self._probe.fileno(), self._port_tried, WRITE)
+        if self._probe.connect_ex((self._pod.address, self._spec.port)) in (0, errno.EINPROGRESS):
+            self._loop.watch(self._probe.fileno(), self._port_tried, WRITE)
         else:
             self._port_tried()
 
@@ -120,13 +135,15 @@ class Watched:
         answered = self._probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0 and _connected(self._probe)
         self._end_probe()
         if answered:
-            self._settle(True)
+            self.answers = True
+            self._news()
         else:
-            self.agent.loop.at(time.monotonic() + AGAIN, self._try_port)
+            self._loop.at(time.monotonic() + self._wait, self._try_port)
+            self._wait = min(self._wait * 1.1, LATEST)
 
     def _end_probe(self) -> None:
         if self._probe:
-            self.agent.loop.forget(self._probe.fileno())
+            self._loop.forget(self._probe.fileno())
             self._probe.close()
             self._probe = None
 
@@ -137,10 +154,11 @@ class Watched:
             stream.read()
         if self._report_fd >= 0:
             self._hear()
-        self._settle(False, _words(status))
+        self._end_probe()
+        self.complaint = self.complaint or _words(status)
 
     def forget(self) -> None:
-        """Close everything; the log stays until its pod goes."""
+        """Close everything; the log stays."""
         self.alive = False
         for stream in self._streams:
             stream.read()
@@ -166,4 +184,7 @@ def _connected(probe: socket.socket) -> bool:
 def _words(status: int) -> str:
     if status == UNKNOWN:
         return "ended"
-    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exited with {status}"
+    if status >= 0:
+        return f"exited with {status}"
+    known = -status in signal.valid_signals() and -status < signal.SIGRTMIN
+    return f"killed by {signal.Signals(-status).name if known else f'signal {-status}'}"

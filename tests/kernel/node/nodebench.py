@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -13,7 +14,7 @@ import tempfile
 import time
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nslab.linux.procs import Agents, Record, enter, processes
 from nslab.net.objects import NodeAgent, Sandbox, Workload
@@ -85,9 +86,11 @@ class Bench:
             self.ns(pod), self.ns(node), "default", pod, f"uid-{pod}", pod, IPv4Address(address), share_pid, RESOLV_CONF
         )
 
-    def workload(self, pod: str, container: str, *argv: str, node: str = "node1", port: int = 0) -> Workload:
+    def workload(
+        self, pod: str, container: str, *argv: str, node: str = "node1", port: int = 0, **kubelet: Any
+    ) -> Workload:
         """A container to be started."""
-        return Workload(self.ns(pod), self.ns(node), container, argv, (("COLOUR", "green"),), "/", port)
+        return Workload(self.ns(pod), self.ns(node), container, argv, (("COLOUR", "green"),), "/", port, **kubelet)
 
     def start(self, *objects: Sandbox | Workload) -> list[int]:
         """Start these, which must become ready."""
@@ -132,10 +135,30 @@ class Bench:
             file.seek(0)
             return status, file.read()
 
-    def log(self, pod: str, container: str, node: str = "node1") -> str:
+    def logs(self, pod: str, container: str, node: str = "node1") -> Path:
+        """Where the logs of a container are."""
+        return self.run / "nodes" / node / "log" / "pods" / f"default_{pod}_uid-{pod}" / container
+
+    def log(self, pod: str, container: str, node: str = "node1", attempt: int = 0) -> str:
         """What a container's log file holds."""
-        path = self.run / "nodes" / node / "log" / "pods" / f"default_{pod}_uid-{pod}" / container / "0.log"
+        path = self.logs(pod, container, node) / f"{attempt}.log"
         return path.read_text() if path.exists() else ""
+
+    def status(self, pod: str, node: str = "node1") -> dict[str, Any]:
+        """What the node's process wrote down of a pod."""
+        path = self.run / "nodes" / f"{node}.status.json"
+        pods: dict[str, Any] = json.loads(path.read_text())["pods"] if path.exists() else {}
+        return dict(pods.get(f"default/{pod}", {}))
+
+    def wire(self, pod: str, address: str, node: str = "node1") -> None:
+        """A cable from the node to the pod, which has an address."""
+        sh(f"ip link add v-{pod} netns {self.ns(node)} type veth peer name eth0 netns {self.ns(pod)}")
+        sh(f"ip -n {self.ns(pod)} address add {address}/32 dev eth0")
+        sh(f"ip -n {self.ns(pod)} link set eth0 up")
+        sh(f"ip -n {self.ns(pod)} route add default dev eth0")
+        sh(f"ip -n {self.ns(node)} address add 169.254.1.1/32 dev v-{pod}")
+        sh(f"ip -n {self.ns(node)} link set v-{pod} up")
+        sh(f"ip -n {self.ns(node)} route add {address}/32 dev v-{pod}")
 
     def processes(self) -> list[int]:
         """Everything that bears the lab's mark or lives in its namespaces, found in the plainest way."""

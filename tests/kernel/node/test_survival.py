@@ -57,7 +57,7 @@ def test_a_killed_node_is_started_again_and_nothing_is_lost(bench: Bench) -> Non
 
 def test_what_an_adopted_container_dies_of_is_unknown_but_that_it_died_is_not(bench: Bench) -> None:
     node = bench.node()
-    _, app = bench.start(bench.sandbox("pod"), bench.workload("pod", "app", "sleep", "1000"))
+    _, app = bench.start(bench.sandbox("pod"), bench.workload("pod", "app", "sleep", "1000", restart="Never"))
     os.kill(node, signal.SIGKILL)
     bench.node()
     os.kill(app, signal.SIGKILL)
@@ -110,7 +110,7 @@ def test_everything_is_found_and_ended_without_the_nodes_help(bench: Bench) -> N
 def test_a_process_that_forks_on_is_ended(bench: Bench) -> None:
     bench.node()
     storm = "import os\nfor _ in range(300):\n  if os.fork() == 0: continue\n  os._exit(0)\nimport time; time.sleep(99)"
-    bench.start(bench.sandbox("pod"), bench.workload("pod", "app", "python3", "-c", storm))
+    bench.start(bench.sandbox("pod"), bench.workload("pod", "app", "python3", "-c", storm, restart="Never"))
     assert end(bench.records(), bench.records) == []
     assert bench.processes() == []
 

@@ -1,0 +1,38 @@
+"""How a lab's pods are, as the processes of its nodes wrote it down."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from nslab.linux.netns import folder
+from nslab.net.names import netns, pod_host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def read_status(lab: str) -> dict[str, dict[str, Any]]:
+    """The pods of all nodes, by NAMESPACE/NAME: ready, phase, and what there is to say of each container."""
+    pods: dict[str, dict[str, Any]] = {}
+    for file in sorted((folder(lab) / "nodes").glob("*.status.json")):
+        pods |= _pods(file)
+    return pods
+
+
+def kept(lab: str) -> set[tuple[str, str]]:
+    """What nodes see to although it does not run, as (namespace, role): containers that wait or are over."""
+    return {
+        (netns(lab, pod_host(*name.split("/"))), f"container/{container}")
+        for name, pod in read_status(lab).items()
+        for container, entry in pod["containers"].items()
+        if entry["state"] != "running"
+    }
+
+
+def _pods(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        pods: dict[str, dict[str, Any]] = json.loads(file.read_text())["pods"]
+    except (FileNotFoundError, ValueError):
+        return {}
+    return pods

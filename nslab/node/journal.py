@@ -1,0 +1,81 @@
+"""What a node was asked to run: kept, so that its next process can start again what ends or waits.
+
+One request a line, as it came; a later line about a container takes the place of an earlier one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    Request = dict[str, Any]
+    Key = tuple[str, str]
+
+MOST = 64
+"""Lines that may be out of date before those that hold are written anew; and as many more as hold."""
+
+
+class Journal:
+    """The file, and how many of its lines hold."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lines, self._hold = 0, 0
+
+    def read(self) -> dict[Key, Request]:
+        """What is to run, by namespace and container."""
+        found: dict[Key, Request] = {}
+        with contextlib.suppress(OSError), open(self._path, encoding="utf-8") as file:
+            for line in file:
+                self._lines += 1
+                with contextlib.suppress(ValueError, KeyError):  # a line that was cut short
+                    said = json.loads(line)
+                    key = said["ns"], said["container"]
+                    if said.pop("op") == "add":
+                        found[key] = said
+                    else:
+                        found.pop(key, None)
+        self._hold = len(found)
+        return found
+
+    def add(self, request: Request) -> None:
+        """A container is to run."""
+        self._hold += 1
+        self._append({"op": "add", **request})
+
+    def remove(self, ns: str, container: str) -> None:
+        """A container is not to run any more."""
+        self._hold -= 1
+        self._append({"op": "remove", "ns": ns, "container": container})
+        if self._lines > MOST + 2 * self._hold:
+            self._renew()
+
+    def _renew(self) -> None:
+        self._lines = 0
+        requests = self.read()
+        new = f"{self._path}.new"
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(new)
+        with contextlib.suppress(OSError):
+            self._write(new, "".join(json.dumps({"op": "add", **request}) + "\n" for request in requests.values()))
+            os.rename(new, self._path)
+            self._lines = len(requests)
+
+    def _append(self, said: Request) -> None:
+        self._lines += 1
+        # A full file system costs the memory of it, never the node.
+        with contextlib.suppress(OSError):
+            self._write(self._path, json.dumps(said) + "\n")
+
+    def _write(self, path: str, text: str) -> None:
+        # What containers have in their environment is nobody else's business.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
