@@ -218,8 +218,8 @@ def _object(ns: str, item: tuple[str, ...], body: tuple[str, ...]) -> Object:
             return Dummy(ns, name, by=_BY)
         case ("address", dev, address), _:
             return Address(ns, dev, IPv4Interface(address), by=_BY)
-        case ("ipset", name), (kind, *_):
-            return IpSet(ns, name, kind, by=_BY)
+        case ("ipset", name), (kind, options):
+            return IpSet(ns, name, kind, options, by=_BY)
         case ("member", name, entry), _:
             return SetMember(ns, name, entry, by=_BY)
         case ("chain", "raw" | "mangle" | "nat" | "filter" as table, name), rules:

@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nslab.linux import netlink, restore
 from nslab.linux.netns import named
+from nslab.linux.observe_nft import nft_things
 from nslab.net import inet, links, wire
 from nslab.net.filter import ipset_found, iptables_found
+from nslab.net.ipvs import ipvs_found
 from nslab.net.objects import (
     Address,
     Blackhole,
     Bridge,
     Chain,
+    Dummy,
     Fdb,
     Ipip,
     IpSet,
@@ -30,12 +33,14 @@ from nslab.net.objects import (
     Netns,
     Object,
     Port,
+    RealServer,
     Route,
     SetMember,
     State,
     Sysctl,
     Tun,
     Veth,
+    VirtualServer,
     Vxlan,
 )
 
@@ -47,7 +52,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T", bound=Object)
 
-_KINDS: dict[type, str] = {Veth: "veth", Bridge: "bridge", Vxlan: "vxlan", Ipip: "ipip", Tun: "tun"}
+_KINDS: dict[type, str] = {Veth: "veth", Bridge: "bridge", Vxlan: "vxlan", Ipip: "ipip", Tun: "tun", Dummy: "dummy"}
 _IFLA_LINK, _INFO_KIND, _INFO_DATA, _INFO_SLAVE_DATA = 5, 1, 2, 5
 _RTPROT_KERNEL, _TABLE_MAIN = 2, 254
 _RTM_F_CLONED = 0x200  # no route, but what the kernel has learnt of one: the MTU of a path
@@ -97,8 +102,12 @@ def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observ
         spaces.enter(ns)
         seen.have += _sysctls(_only(mine, Sysctl))
         seen.have += _sets(ns, _only(mine, IpSet))
+        seen.have += _servers(ns, mine)
         rules, strange = _rules(ns, mine, iptables)
         seen.have += rules
+        things, others = nft_things(spaces, ns, mine)
+        seen.have += things
+        strange += others
         strange += [f"interface {name}" for name in found[ns].keys() - ours - {"lo"} - FALLBACK]
         if strange:
             seen.strangers[ns] = strange
@@ -139,7 +148,7 @@ def _number(value: bytes | None) -> int:
 
 def _device(obj: Object, found: Mapping[str, Mapping[str, Found]]) -> Object | None:
     """The interface as it is, if there is one of that name and kind."""
-    if not isinstance(obj, Veth | Bridge | Vxlan | Ipip | Tun):
+    if not isinstance(obj, Veth | Bridge | Vxlan | Ipip | Tun | Dummy):
         return None
     near = found[obj.ns].get(obj.name)
     if near is None:
@@ -159,6 +168,8 @@ def _device(obj: Object, found: Mapping[str, Mapping[str, Found]]) -> Object | N
             return _vxlan(obj, near, found[obj.ns])
         case Ipip() | Tun():
             return replace(obj, mtu=near.mtu)
+        case Dummy():
+            return obj
 
 
 def _strays(have: Sequence[Object], known: State, found: Mapping[str, Mapping[str, Found]]) -> Iterator[Object]:
@@ -171,7 +182,7 @@ def _strays(have: Sequence[Object], known: State, found: Mapping[str, Mapping[st
             yield Veth(obj.peer_ns, obj.peer, far.mac, obj.peer_ns, "", "", far.mtu)
 
 
-def _unknown(obj: Veth | Bridge | Vxlan | Ipip | Tun, near: Found) -> Veth:
+def _unknown(obj: Veth | Bridge | Vxlan | Ipip | Tun | Dummy, near: Found) -> Veth:
     """Something else that bears the name: a cable to nowhere will do, since all that can be done is to remove it."""
     return Veth(obj.ns, obj.name, near.mac, obj.ns, "", "", near.mtu)
 
@@ -197,7 +208,7 @@ def _device_names(known: State) -> dict[str, set[str]]:
             case Veth():
                 found.setdefault(obj.ns, set()).add(obj.name)
                 found.setdefault(obj.peer_ns, set()).add(obj.peer)
-            case Bridge() | Vxlan() | Ipip() | Tun():
+            case Bridge() | Vxlan() | Ipip() | Tun() | Dummy():
                 found.setdefault(obj.ns, set()).add(obj.name)
     return found
 
@@ -275,10 +286,20 @@ def _sysctls(wanted: Sequence[Sysctl]) -> Iterator[Object]:
 def _sets(ns: str, known: Sequence[IpSet]) -> Iterator[Object]:
     if known:
         names = {obj.name for obj in known}
-        for name, kind, members in ipset_found(_saved(ns, "ipset", "save")):
+        for name, kind, options, members in ipset_found(_saved(ns, "ipset", "save")):
             if name in names:
-                yield IpSet(ns, name, kind)
+                yield IpSet(ns, name, kind, options)
                 yield from (SetMember(ns, name, member) for member in members)
+
+
+def _servers(ns: str, mine: Sequence[Object]) -> Iterator[Object]:
+    """Virtual and real servers; without any that could be there, ipvsadm is not run: it loads IPVS's module."""
+    known = {obj.key for obj in mine if isinstance(obj, VirtualServer | RealServer)}
+    if known:
+        for server in ipvs_found(ns, _saved(ns, "ipvsadm", "-Sn")):
+            # A server with weight 0 that nobody wants is on its way out: kube-proxy waits for its connections to end.
+            if not isinstance(server, RealServer) or server.weight or server.key in known:
+                yield server
 
 
 def _rules(ns: str, mine: Sequence[Object], iptables: str) -> tuple[list[Object], list[str]]:

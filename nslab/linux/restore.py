@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from nslab.errors import Missing, Refused
 from nslab.linux.netns import folder, lab_of
 from nslab.net import shell
+from nslab.net.ipvs import ipvs_found, refusals
+from nslab.net.steps import Remove
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from nslab.net.steps import Step
 
 _LINE = re.compile(r"[Ee]rror (?:occurred at|in) line:? (\d+)|line (\d+) failed")
+_NFT = re.compile(r"^\S+?:(\d+):[\d-]+: Error: (?:Could not process rule: )?(.*)", re.MULTILINE)
 _PROGRAM = re.compile(r"^[\w-]+( v[\d.]+)?( \([\w]+\))?: (Error in line \d+: )?")
 
 
@@ -33,13 +36,41 @@ def iptables(variant: str, text: str, steps: Sequence[Step]) -> None:
 
 
 def ipvsadm(text: str, steps: Sequence[Step]) -> None:
-    """Feed `ipvsadm -R` in this thread's namespace."""
-    _feed(["ipvsadm", "-R"], text, steps)
+    """Feed `ipvsadm -R` in this thread's namespace. It goes on after a refusal, and ends as if there had been none."""
+    ns = steps[0].obj.ns
+    before = tuple(ipvs_found(ns, _ipvsadm("-Sn").stdout))
+    said = _ipvsadm("-R", text=text).stderr.splitlines()
+    if not said:
+        return
+    expected, _ = refusals(before, steps)
+    if [*expected.values()] == said:
+        refused = set(expected)
+    else:  # something else, as a scheduler that is not there: what was done is what can be seen
+        now = {obj.key: obj for obj in ipvs_found(ns, _ipvsadm("-Sn").stdout)}
+        refused = {
+            place
+            for place, step in enumerate(steps)
+            if now.get(step.obj.key) != (None if isinstance(step, Remove) else step.obj)
+        }
+    first = min(refused, default=0)
+    done = [step for place, step in enumerate(steps) if place not in refused]
+    raise Refused(shell.command(steps[first]), expected.get(first, said[0]), done)
+
+
+def _ipvsadm(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    argv = [program("ipvsadm"), *arguments]
+    return subprocess.run(argv, input=text, capture_output=True, text=True, env=environment(), check=False)
 
 
 def nft(text: str, steps: Sequence[Step]) -> None:
     """Feed `nft -f -` in this thread's namespace: one transaction, all or nothing."""
-    _feed(["nft", "-f", "-"], text, steps)
+    argv = [program("nft"), "-f", "-"]
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, env=environment(), check=False)
+    if done.returncode == 0:
+        return
+    found = _NFT.search(done.stderr)
+    line = text.splitlines()[int(found[1]) - 1] if found else ""
+    raise Refused(f"nft {line}" if line else shell.command(steps[0]), found[2] if found else done.stderr.strip())
 
 
 def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:

@@ -13,13 +13,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nslab.errors import Refused
-from nslab.net import shell
+from nslab.net import ipvs, nft, shell
+from nslab.net.fake_nft import obey
 from nslab.net.objects import (
     Address,
     Blackhole,
     Bridge,
     Chain,
     Device,
+    Dummy,
     Fdb,
     Ipip,
     IpSet,
@@ -29,11 +31,13 @@ from nslab.net.objects import (
     Netns,
     Port,
     Process,
+    RealServer,
     Route,
     SetMember,
     Sysctl,
     Tun,
     Veth,
+    VirtualServer,
     Vxlan,
     macs,
 )
@@ -47,12 +51,12 @@ if TYPE_CHECKING:
 
 # Where a second one of the same name is refused, and with which error. (The rest is a setting: said twice, said once.)
 _ONCE: dict[type, int] = {
-    **dict.fromkeys((Netns, Veth, Bridge, Vxlan, Ipip), errno.EEXIST),
+    **dict.fromkeys((Netns, Veth, Bridge, Vxlan, Ipip, Dummy), errno.EEXIST),
     **dict.fromkeys((Address, Route, Blackhole, Fdb, IpSet, SetMember), errno.EEXIST),
 }
 # Where taking away what is not there is refused. (A namespace, a TUN and a chain may be gone already.)
 _ABSENT: dict[type, int] = {
-    **dict.fromkeys((Veth, Bridge, Vxlan, Ipip), errno.ENODEV),
+    **dict.fromkeys((Veth, Bridge, Vxlan, Ipip, Dummy), errno.ENODEV),
     **dict.fromkeys((Neighbour, Fdb, IpSet, SetMember), errno.ENOENT),
     **dict.fromkeys((Route, Blackhole), errno.ESRCH),
     Address: errno.EADDRNOTAVAIL,
@@ -87,9 +91,13 @@ class FakeKernel:
         match transaction.unit:
             case "netlink":
                 self._goes_on(transaction.steps)
-            case "iptables" | "nft":
+            case "iptables":
                 self._all_or_nothing(transaction.steps)
-            case "netns" | "tun" | "sysctl" | "ipset" | "ipvs" | "process":
+            case "nft":
+                self._nft(transaction.steps)
+            case "ipvs":
+                self._ipvs(transaction.steps)
+            case "netns" | "tun" | "sysctl" | "ipset" | "process":
                 self._stops(transaction.steps)
 
     def _goes_on(self, steps: Plan) -> None:
@@ -110,6 +118,21 @@ class FakeKernel:
             first = min(refused)
             done = [step for place, step in enumerate(steps) if place not in refused]
             raise _refused(steps[first], refused[first], done)
+
+    def _ipvs(self, steps: Plan) -> None:
+        """`ipvsadm -R` goes on, too; a real server needs its virtual one, and goes with it."""
+        ns = steps[0].obj.ns
+        if ("Netns", ns) not in self._there:
+            raise _refused(steps[0], errno.ENOENT, ())
+        before = [obj for obj in self._there.values() if isinstance(obj, VirtualServer | RealServer) and obj.ns == ns]
+        refused, after = ipvs.refusals(before, steps)
+        for obj in before:
+            del self._there[obj.key]
+        self._there.update((obj.key, obj) for obj in after)
+        if refused:
+            first = min(refused)
+            done = [step for place, step in enumerate(steps) if place not in refused]
+            raise Refused(shell.command(steps[first]), refused[first], done)
 
     def _stops(self, steps: Plan) -> None:
         """One by one, or a restore of sets: it ends where it is refused."""
@@ -141,6 +164,14 @@ class FakeKernel:
                 self._there, self._jumps = there, jumps
                 raise _refused(step, number, ())
             self._do(step)
+
+    def _nft(self, steps: Plan) -> None:
+        """One transaction of nft: all or nothing."""
+        there = dict(self._there)
+        for order in nft.orders(steps):
+            if number := obey(order, there):
+                raise _refused(order.step, number, ())
+        self._there = there
 
     def _obstacle(self, step: Step, unknown: set[Key]) -> int:
         """The error that Linux answers with, or 0. Interfaces that are `unknown` are as good as missing."""

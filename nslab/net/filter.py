@@ -12,15 +12,12 @@ from nslab.net.objects import Chain, IpSet, Jump, SetMember
 from nslab.net.steps import Add, Remove, Replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.net.steps import Step
 
 Rules: TypeAlias = Chain | Jump
 Sets: TypeAlias = IpSet | SetMember
-
-SET_OPTIONS = "family inet hashsize 1024 maxelem 1048576"
-"""What Felix creates its sets with."""
 
 
 def lines(step: Step, obj: Rules | Sets) -> list[str]:
@@ -30,7 +27,8 @@ def lines(step: Step, obj: Rules | Sets) -> list[str]:
             return [f"ip netns exec {obj.ns} ipset {_set_command(step, obj)}"]
         case Chain():
             tool = f"ip netns exec {obj.ns} iptables -t {obj.table}"
-            fill = [f"{tool} -A {obj.name} {rule}" for rule in obj.rules]
+            # iptables-save puts a backslash before a single quote, which a shell would take for part of the text.
+            fill = [f"{tool} -A {obj.name} {rule}".replace("\\'", "'") for rule in obj.rules]
             if isinstance(step, Remove):
                 return [f"{tool} -F {obj.name}", f"{tool} -X {obj.name}"]
             return [f"{tool} -{'N' if isinstance(step, Add) else 'F'} {obj.name}", *fill]
@@ -76,7 +74,7 @@ def _set_command(step: Step, obj: Sets) -> str:
         case Remove(), SetMember():
             return f"del {obj.set} {obj.member}"
         case _, IpSet():
-            return f"create {obj.name} {obj.type} {SET_OPTIONS}"
+            return f"create {obj.name} {obj.type} {obj.options}"
         case _, SetMember():
             return f"add {obj.set} {obj.member}"
     raise AssertionError(step)
@@ -88,16 +86,25 @@ def _jump_command(step: Step, obj: Jump) -> str:
     return f"-I {obj.chain} 1 {obj.rule}" if obj.place == "first" else f"-A {obj.chain} {obj.rule}"
 
 
-def ipset_found(saved: str) -> list[tuple[str, str, list[str]]]:
-    """Name, type and members of each set in the output of `ipset save`."""
-    found: dict[str, tuple[str, list[str]]] = {}
+def ipset_found(saved: str) -> list[tuple[str, str, str, list[str]]]:
+    """Name, type, options and members of each set in the output of `ipset save`."""
+    found: dict[str, tuple[str, str, list[str]]] = {}
     for line in saved.splitlines():
         match line.split():
-            case ["create", name, kind, *_]:
-                found[name] = (kind, [])
+            case ["create", name, kind, *options]:
+                found[name] = (kind, _created_with(options), [])
             case ["add", name, member, *_]:
-                found[name][1].append(member)
-    return [(name, kind, members) for name, (kind, members) in found.items()]
+                found[name][2].append(member)
+    return [(name, *body) for name, body in found.items()]
+
+
+def _created_with(options: Sequence[str]) -> str:
+    """The options that a person gives, out of all that the kernel tells: it salts its hashes, and they grow."""
+    match options:
+        case ["family", family, "hashsize", _, "maxelem", most, *_]:
+            return f"family {family} hashsize 1024 maxelem {most}"
+        case _:
+            return " ".join(options)
 
 
 def iptables_found(saved: str) -> list[tuple[str, str, tuple[str, ...]]]:

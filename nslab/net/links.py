@@ -71,7 +71,7 @@ def lines(step: Step, obj: Link | Tun) -> list[str]:
             return [f"{ip} link add {obj.name} address {obj.mac} mtu {obj.mtu} type vxlan {tunnel}"]
         case Add(), Ipip():
             return [f"{ip} link add {obj.name} mtu {obj.mtu} type ipip"]
-        case Add(), Dummy():
+        case Add() | Replace(), Dummy():  # it has no settings
             return [f"{ip} link add {obj.name} type dummy"]
         case Add(), Tun():
             return [f"{ip} tuntap add dev {obj.name} mode tun", f"{ip} link set {obj.name} mtu {obj.mtu}"]

@@ -5,7 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nslab.net.objects import Bridge, Chain, Ipip, IpSet, Jump, Netns, Sandbox, Sysctl, Tun, Veth, Vxlan
+from nslab.net.objects import (
+    Bridge,
+    Chain,
+    Dummy,
+    Ipip,
+    IpSet,
+    Jump,
+    Netns,
+    NftTable,
+    Sandbox,
+    Sysctl,
+    Tun,
+    Veth,
+    VirtualServer,
+    Vxlan,
+)
 
 if TYPE_CHECKING:
     from nslab.net.objects import State
@@ -100,5 +115,8 @@ _NEEDS: dict[type, tuple[str, ...]] = {
     IpSet: ("ipset",),
     Chain: ("iptables", "conntrack"),
     Jump: ("iptables", "conntrack"),
+    Dummy: ("dummy",),
+    VirtualServer: ("ip_vs",),
+    NftTable: ("nftables nat", "conntrack"),
     Sysctl: (),
 }

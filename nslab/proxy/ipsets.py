@@ -30,6 +30,11 @@ class Set(NamedTuple):
     type: str
     about: str
 
+    @property
+    def options(self) -> str:
+        """What follows the type when the set is made."""
+        return _BITMAP_OPTIONS if self.type == "bitmap:port" else _HASH_OPTIONS
+
 
 SETS = {
     LOOP_BACK: Set("hash:ip,port,ip", "Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose"),
@@ -65,9 +70,7 @@ SETS = {
 }
 """All of them, in the order in which they are made; they are there even if they are empty."""
 
-OPTIONS = {"bitmap:port": "range 0-65535"}
-"""What a set is created with, by its type; the others with HASH_OPTIONS."""
-HASH_OPTIONS = "family inet hashsize 1024 maxelem 65536"
+_BITMAP_OPTIONS, _HASH_OPTIONS = "range 0-65535", "family inet hashsize 1024 maxelem 65536"
 
 JUMPS = (
     ("nat", "OUTPUT", '-m comment --comment "kubernetes service portals" -j KUBE-SERVICES'),
@@ -95,7 +98,7 @@ def made(items: Items) -> Iterator[str]:
     """For `ipset restore`: sets that come, and then their members."""
     for item, body in items.items():
         if item[0] == "ipset":
-            yield f"create {item[1]} {body[0]} {OPTIONS.get(body[0], HASH_OPTIONS)}"
+            yield f"create {item[1]} {' '.join(body)}"
     yield from (f"add {item[1]} {item[2]}" for item in items if item[0] == "member")
 
 

@@ -59,7 +59,7 @@ def frame(parts: Iterable[Part], proxy: Proxy) -> Items:
         drops |= dict.fromkeys(one.lines.get(OUT_FILTER, ()))
     items: Items = {("sysctl", path, default): (value,) for path, value, default in _settings(proxy)}
     items["dummy", DEVICE] = ()
-    items |= {("ipset", name): (one.type,) for name, one in ipsets.SETS.items()}
+    items |= {("ipset", name): (one.type, one.options) for name, one in ipsets.SETS.items()}
     for (table, chain), rules in {**ipsets.nat_rules(filled, proxy), **ipsets.filter_rules(filled)}.items():
         items["chain", table, chain] = rules
     items[OUT_FILTER] = tuple(drops)

@@ -8,7 +8,7 @@ process makes restore files out of the ones that changed.
 | chain, TABLE, NAME | the rules, as iptables-save writes them, without `-A NAME` |
 | jump, TABLE, BUILT-IN CHAIN, RULE, first or last | () |
 | sysctl, PATH (with slashes), DEFAULT | (value,) |
-| ipset, NAME | (type,) |
+| ipset, NAME | (type, the options that follow it) |
 | member, SET, ENTRY | () |
 | dummy, NAME | () |
 | address, DEVICE, IP/32 | () |

@@ -14,6 +14,7 @@ from nslab.net.objects import (
     Blackhole,
     Bridge,
     Chain,
+    Dummy,
     Fdb,
     Ipip,
     IpSet,
@@ -24,6 +25,7 @@ from nslab.net.objects import (
     NodeAgent,
     Object,
     Port,
+    RealServer,
     Route,
     Sandbox,
     SetMember,
@@ -31,6 +33,7 @@ from nslab.net.objects import (
     Tun,
     TunnelAgent,
     Veth,
+    VirtualServer,
     Vxlan,
     Workload,
 )
@@ -44,6 +47,8 @@ TUNNEL = Vxlan("n", "vxlan.calico", A, 4096, 4789, HOST, "eth0", 1450)
 WAY, RULES = Route("n", BLOCK, "tunl0", HOST, "bird", onlink=True), Chain("n", "nat", "KUBE-MARK", ("-j ACCEPT",))
 PAUSE = Sandbox("p", "n", "default", "pod-b", "1", "pod-b", IPv4Address("20.111.156.7"), False, "")
 APP = Workload("p", "n", "app", ("agnhost", "netexec", "--http-port=8080"), (("WHO", "you & me"),), "/", 8080)
+BALANCER = VirtualServer("n", "tcp", "10.96.0.10:53", "rr")
+SERVER = RealServer("n", "udp", "10.96.0.10:53", "20.111.156.7:5353")
 INSIDE = "nsenter --target ${pause[p]} --net --uts --ipc unshare --pid --fork --mount-proc"
 
 TRANSCRIPT: list[tuple[Step, list[str]]] = [
@@ -132,6 +137,24 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (Add(Jump("n", "nat", "OUTPUT", "-j KUBE")), ["ip netns exec n iptables -t nat -I OUTPUT 1 -j KUBE"]),
     (Add(Jump("n", "nat", "OUTPUT", "-j KUBE", "last")), ["ip netns exec n iptables -t nat -A OUTPUT -j KUBE"]),
     (Remove(Jump("n", "nat", "OUTPUT", "-j KUBE")), ["ip netns exec n iptables -t nat -D OUTPUT -j KUBE"]),
+    (Add(Dummy("n", "kube-ipvs0")), ["ip -n n link add kube-ipvs0 type dummy"]),
+    (Remove(Dummy("n", "kube-ipvs0")), ["ip -n n link del kube-ipvs0"]),
+    (Add(BALANCER), ["ip netns exec n ipvsadm -A -t 10.96.0.10:53 -s rr"]),
+    (
+        Replace(BALANCER, replace(BALANCER, scheduler="mh", persistence=10800, flags="mh-port")),
+        ["ip netns exec n ipvsadm -E -t 10.96.0.10:53 -s mh -p 10800 -b mh-port"],
+    ),
+    (Remove(BALANCER), ["ip netns exec n ipvsadm -D -t 10.96.0.10:53"]),
+    (Add(SERVER), ["ip netns exec n ipvsadm -a -u 10.96.0.10:53 -r 20.111.156.7:5353 -m -w 1"]),
+    (
+        Replace(SERVER, replace(SERVER, weight=0)),
+        ["ip netns exec n ipvsadm -e -u 10.96.0.10:53 -r 20.111.156.7:5353 -m -w 0"],
+    ),
+    (Remove(SERVER), ["ip netns exec n ipvsadm -d -u 10.96.0.10:53 -r 20.111.156.7:5353"]),
+    (
+        Add(replace(SERVER, protocol="sctp")),
+        ["ip netns exec n ipvsadm -a --sctp-service 10.96.0.10:53 -r 20.111.156.7:5353 -m -w 1"],
+    ),
     (Add(NodeAgent("n", "n")), ["# nslab-node: no command to type; it is the parent of what follows"]),
     (
         Add(TunnelAgent("n", "n", "tunl0", HOST)),

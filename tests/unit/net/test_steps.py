@@ -15,6 +15,7 @@ from nslab.net.objects import (
     Blackhole,
     Bridge,
     Chain,
+    Dummy,
     Fdb,
     Ipip,
     IpSet,
@@ -25,6 +26,7 @@ from nslab.net.objects import (
     NodeAgent,
     Object,
     Port,
+    RealServer,
     Route,
     Sandbox,
     SetMember,
@@ -33,6 +35,7 @@ from nslab.net.objects import (
     Tun,
     TunnelAgent,
     Veth,
+    VirtualServer,
     Vxlan,
     Workload,
 )
@@ -229,6 +232,8 @@ RULES = st.one_of(
     CHAINS.map(lambda name: f"-j {name}"),
     st.sampled_from(["-j ACCEPT", "-m set --match-set S src -j DROP", "-m set --match-set T dst -j RETURN"]),
 )
+PROTOCOLS, WEIGHTS = st.sampled_from(["tcp", "udp"]), st.sampled_from([0, 1])
+SERVICES = st.sampled_from(["10.96.0.1:80", "10.96.0.2:80"])
 PAUSE = Sandbox("pod", "node", "default", "pod-b", "1", "pod-b", IPv4Address("20.111.156.7"), False, "")
 APP = Workload("pod", "node", "app", ("agnhost",), (), "/", 8080)
 
@@ -256,6 +261,9 @@ LAYERS: tuple[tuple[int, st.SearchStrategy[Object]], ...] = (
     (4, st.builds(SetMember, SPACES, st.sampled_from(["S", "T"]), BLOCKS)),
     (6, st.builds(Chain, SPACES, st.just("nat"), CHAINS, st.lists(RULES, max_size=2).map(tuple))),
     (5, st.builds(Jump, SPACES, st.just("nat"), st.just("OUTPUT"), RULES, st.sampled_from(["first", "last"]))),
+    (2, st.builds(Dummy, SPACES, st.just("d"))),
+    (4, st.builds(VirtualServer, SPACES, PROTOCOLS, SERVICES, st.sampled_from(["rr", "sh"]), st.sampled_from([0, 60]))),
+    (6, st.builds(RealServer, SPACES, PROTOCOLS, SERVICES, st.sampled_from(["10.0.1.1:80", "10.0.2.2:80"]), WEIGHTS)),
     (2, SPACES.map(lambda ns: NodeAgent(ns, ns))),
     (2, st.builds(TunnelAgent, SPACES, SPACES, st.just("tunl0"), HOSTS)),
     (2, st.builds(pauses, SPACES, SPACES, st.sampled_from(["pod-b", "pod-d"]))),
