@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     Said = dict[str, Any]
 
+RANGE = 1 << 20
+"""Generations that one process counts."""
 HOLD_PATIENCE, PUT_PATIENCE = 2.0, 5.0
 """Seconds that kube-proxies may take to finish what they do before a hold, and to follow a put."""
 
@@ -110,8 +112,10 @@ class Control:
             self.book.status(node, pods)
         kept = records.read_state(self._run)
         if kept:
-            self.generation = kept["generation"] + 1
+            # A range of its own: what a kube-proxy acknowledges to the process before must not be taken for ours.
+            self.generation = (kept["generation"] // RANGE + 1) * RANGE
             self.book.put(kept["services"], (), whole=True)
+            records.write_state(self._run, self.generation, self.book.given.values())
             records.write_records(self._run, self.book.told.values())
 
     def accept(self, connection: socket.socket) -> Peer:

@@ -1,0 +1,87 @@
+"""kube-proxy: the process of one node that watches control and keeps the node's rules as the Services are.
+
+What it does stands in nslab.node.proxier: a process that only starts it need not know how. The rules outlive it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+
+from nslab.node.adopt import wait_exit
+from nslab.node.loop import Loop
+from nslab.node.marks import VARIABLE, Memory, mark
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from nslab.node.place import Place
+
+GRACE = 5.0
+"""Seconds that it may take to finish what it writes when it is to end."""
+
+
+def start(place: Place, memory: Memory, settings: dict[str, Any], clean: Callable[[], None]) -> int:
+    """Fork a node's kube-proxy; its number."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            memory.show(memory.guise("kube-proxy", {VARIABLE: mark(place.ns, "kube-proxy", place.node)}))
+            clean()
+            os.setsid()
+            # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.
+            os.closerange(3, 1 << 20)
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            serve(place.run, settings)
+        except SystemExit:
+            status = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        os._exit(status)
+    return pid
+
+
+def end(pid: int) -> int:
+    """End a kube-proxy, and what it has running; it may finish what it writes. 0 is nobody, and what is left: 0."""
+    if not pid:
+        return 0
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(pid)
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if not wait_exit(descriptor, GRACE):
+            os.killpg(pid, signal.SIGKILL)  # it has a session of its own
+            wait_exit(descriptor, GRACE)
+        os.close(descriptor)
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+    return 0
+
+
+def serve(run: str, settings: dict[str, Any]) -> None:
+    """Be the kube-proxy with these settings."""
+    # What we were forked from is not collected; what comes now is.
+    gc.freeze()
+    gc.enable()
+    from nslab.node.proxier import Proxier
+    from nslab.proxy.model import proxy_from_json
+
+    proxy = proxy_from_json(settings)
+    if proxy.mode == "userspace":
+        from nslab.node.asyncloop import AsyncLoop
+
+        asyncio = AsyncLoop()
+        with Proxier(asyncio, run, proxy, asyncio):
+            asyncio.run()
+    else:
+        loop = Loop()
+        with Proxier(loop, run, proxy):
+            while True:
+                loop.turn()

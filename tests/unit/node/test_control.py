@@ -1,0 +1,262 @@
+"""What control knows, and whom it tells what: over real sockets, with a loop that is turned by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nslab.node.book import Book, masked
+from nslab.node.control import Control
+from nslab.node.loop import Loop
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Said = dict[str, Any]
+
+
+def service(name: str, *pods: str, **more: object) -> Said:
+    """A Service with one port, and these pods behind it."""
+    ends = [{"ip": f"20.96.0.{number}", "port": 80, "pod": pod} for number, pod in enumerate(pods, 2)]
+    return {"namespace": "default", "name": name, "ports": [{"name": "", "port": 80, "endpoints": ends}], **more}
+
+
+def are_ready(said: Said) -> list[bool]:
+    return [end.get("ready", True) for end in said["ports"][0]["endpoints"]]
+
+
+READY, UNREADY = {"ready": True}, {"ready": False}
+
+
+def test_endpoints_are_as_ready_as_their_pods() -> None:
+    web = service("web", "default/a", "default/b", "default/unknown")
+    shown = masked(web, {"default/a": UNREADY, "default/b": READY})
+    assert are_ready(shown) == [False, True, True]
+    assert [end.get("serving", True) for end in shown["ports"][0]["endpoints"]] == [False, True, True]
+    assert are_ready(web) == [True, True, True]
+
+
+def test_a_pod_that_has_become_ready_is_ready_whatever_was_put() -> None:
+    web = service("web", "default/a")
+    web["ports"][0]["endpoints"][0] |= {"ready": False, "serving": False}
+    assert masked(web, {"default/a": READY}) == service("web", "default/a")
+
+
+def test_what_publishes_those_that_are_not_ready_is_left_alone() -> None:
+    web = service("web", "default/a", publish_not_ready=True)
+    assert masked(web, {"default/a": UNREADY}) is web
+
+
+def test_one_that_terminates_serves_but_is_not_ready() -> None:
+    web = service("web", "default/a")
+    web["ports"][0]["endpoints"][0]["terminating"] = True
+    (end,) = masked(web, {"default/a": READY})["ports"][0]["endpoints"]
+    assert (end["ready"], end.get("serving", True)) == (False, True)
+
+
+def test_only_services_of_pods_that_changed_are_told() -> None:
+    book = Book()
+    assert book.put([service("a", "default/a"), service("b", "default/b"), service("c")], (), whole=True) == {
+        "default/a",
+        "default/b",
+        "default/c",
+    }
+    assert book.status("node1", {"default/a": READY, "default/b": READY}) == set()
+    assert book.status("node1", {"default/a": {"ready": True, "restarts": 1}, "default/b": UNREADY}) == {"default/b"}
+    assert book.put([service("b", "default/b"), service("c", "default/a")], (), whole=False) == {"default/c"}
+    assert book.put([service("c", "default/a")], (), whole=True) == {"default/a", "default/b"}
+    assert book.status("node1", {"default/a": UNREADY}) == {"default/c"}
+    assert book.put((), ["default/c", "default/nobody"], whole=False) == {"default/c"}
+    assert book.told == {}
+
+
+class Caller:
+    """Somebody at control's socket."""
+
+    def __init__(self, control: Control) -> None:
+        self.control = control
+        self.socket, self._theirs = socket.socketpair()
+        self.socket.setblocking(False)
+        control.accept(self._theirs)
+        self._received = b""
+
+    def say(self, **said: object) -> None:
+        self.socket.sendall(json.dumps(said).encode() + b"\n")
+        self.control.loop.turn()
+
+    def heard(self) -> list[Said]:
+        """What was said to us since we last asked."""
+        with contextlib.suppress(BlockingIOError):
+            while block := self.socket.recv(1 << 16):
+                self._received += block
+        *lines, self._received = self._received.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def asks(self, **said: object) -> Said:
+        self.say(**said)
+        (answer,) = self.heard()
+        return answer
+
+    def synced(self, generation: int) -> None:
+        self.say(op="synced", generation=generation, seconds=0.1, error="")
+
+    def leave(self) -> None:
+        self.socket.close()
+        while self._theirs.fileno() >= 0:
+            self.control.loop.turn()
+
+
+class Desk:
+    """A control process, as far as one can have it in this one, and who calls it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        (folder / "nodes").mkdir()
+        self._callers: list[Caller] = []
+        self.control = Control(Loop(), str(folder))
+
+    def caller(self) -> Caller:
+        self._callers.append(Caller(self.control))
+        return self._callers[-1]
+
+    def again(self) -> None:
+        """The process was killed, and another one takes its place."""
+        self.close()
+        self.control = Control(Loop(), str(self._folder))
+
+    def close(self) -> None:
+        while self._callers:
+            self._callers.pop().leave()
+        self.control.socket.close()
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path)
+    yield made
+    made.close()
+
+
+def keys(told: Said) -> list[str]:
+    return [one["name"] for one in told["services"]]
+
+
+def test_a_watcher_is_told_everything_once_there_is_something(desk: Desk) -> None:
+    proxy, user = desk.caller(), desk.caller()
+    proxy.say(op="watch", node="node1")
+    assert proxy.heard() == []  # or it would take away what `up` has written
+    user.say(op="put", services=[service("a")], whole=True)
+    (told,) = proxy.heard()
+    assert (told["whole"], keys(told)) == (True, ["a"])
+    assert user.heard() == []  # it is answered when the rules are in
+    proxy.synced(told["generation"])
+    assert user.heard() == [{"ok": True, "late": [], "generation": told["generation"]}]
+
+
+def test_then_only_what_changed_and_all_that_came_meanwhile_in_one(desk: Desk) -> None:
+    proxy, user = desk.caller(), desk.caller()
+    user.asks(op="put", services=[service("a"), service("b"), service("c")], whole=True)
+    proxy.say(op="watch", node="node1")
+    (first,) = proxy.heard()
+    user.say(op="put", services=[service("b", "default/x")], expect=[])
+    user.say(op="put", removed=["default/c"], expect=[])
+    assert proxy.heard() == []  # it is at work
+    proxy.synced(first["generation"])
+    (told,) = proxy.heard()
+    assert (keys(told), told["removed"], "whole" in told) == (["b"], ["default/c"], False)
+
+
+def test_a_put_that_changes_nothing_tells_nobody(desk: Desk) -> None:
+    proxy, user = desk.caller(), desk.caller()
+    user.asks(op="put", services=[service("a")], whole=True)
+    proxy.say(op="watch", node="node1")
+    (first,) = proxy.heard()
+    proxy.synced(first["generation"])
+    assert user.asks(op="put", services=[service("a")], whole=True)["late"] == []
+    assert proxy.heard() == []
+
+
+def test_while_somebody_holds_nothing_is_told(desk: Desk) -> None:
+    proxy, user, kubelet = desk.caller(), desk.caller(), desk.caller()
+    user.asks(op="put", services=[service("a", "default/x")], whole=True)
+    proxy.say(op="watch", node="node1")
+    proxy.synced(proxy.heard()[0]["generation"])
+    assert user.asks(op="hold") == {"ok": True, "pods": {}}
+    assert kubelet.asks(op="status", node="node1", pods={"default/x": UNREADY}) == {"ok": True}
+    assert proxy.heard() == []
+    user.leave()
+    (told,) = proxy.heard()
+    assert are_ready(told["services"][0]) == [False]
+
+
+def test_a_hold_waits_for_those_at_work(desk: Desk) -> None:
+    proxy, user = desk.caller(), desk.caller()
+    user.asks(op="put", services=[service("a")], whole=True)
+    proxy.say(op="watch", node="node1")
+    user.say(op="hold")
+    assert user.heard() == []
+    proxy.synced(proxy.heard()[0]["generation"])
+    assert user.heard() == [{"ok": True, "pods": {}}]
+    assert user.asks(op="release") == {"ok": True}
+
+
+def test_who_put_is_told_of_nodes_that_are_late(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nslab.node.control.PUT_PATIENCE", 0.01)
+    quick, slow, user = desk.caller(), desk.caller(), desk.caller()
+    quick.say(op="watch", node="node1")
+    slow.say(op="watch", node="node2")
+    user.say(op="put", services=[service("a")], whole=True, expect=["node1", "node2", "node3"])
+    quick.synced(quick.heard()[0]["generation"])
+    while not (answers := user.heard()):
+        desk.control.loop.turn()
+    assert answers[0]["late"] == ["node2", "node3"]
+
+
+def test_a_watcher_that_is_killed_is_not_waited_for(desk: Desk) -> None:
+    proxy, user = desk.caller(), desk.caller()
+    proxy.say(op="watch", node="node1")
+    user.say(op="put", services=[service("a")], whole=True)
+    proxy.leave()
+    assert user.heard()[0]["late"] == []
+
+
+def test_the_next_process_goes_on_with_what_was_put_and_with_what_nodes_wrote(desk: Desk, tmp_path: Path) -> None:
+    user, kubelet = desk.caller(), desk.caller()
+    user.asks(op="put", services=[service("a", "default/x"), service("b")], whole=True)
+    kubelet.asks(op="status", node="node1", pods={"default/x": UNREADY})
+    (tmp_path / "nodes/node1.status.json").write_text(json.dumps({"pods": {"default/x": UNREADY}}))
+    before = desk.caller().asks(op="get")
+    desk.again()
+    after = desk.caller().asks(op="get")
+    assert after["services"] == before["services"]
+    assert are_ready(after["services"][0]) == [False]
+    assert after["pods"] == {"default/x": UNREADY}
+    assert after["generation"] > before["generation"]
+
+
+def test_kube_dns_reads_what_is_told(desk: Desk, tmp_path: Path) -> None:
+    user, kubelet = desk.caller(), desk.caller()
+    user.asks(op="put", services=[service("a", "default/x")], whole=True)
+    kubelet.asks(op="status", node="node1", pods={"default/x": UNREADY})
+    desk.control.loop.turn()
+    told = desk.caller().asks(op="get")["services"]
+    assert json.loads((tmp_path / "dns/records.json").read_text()) == {"domain": "cluster.local", "services": told}
+
+
+def test_ten_thousand_services_pass_through_a_socket_that_holds_less(desk: Desk) -> None:
+    proxy, kubelet = desk.caller(), desk.caller()
+    desk.control.book.put([service(f"s{number}", "default/x") for number in range(10000)], (), whole=True)
+    desk.control.generation = 1
+    proxy.say(op="watch", node="node1")
+    # Before it has read all of it, somebody else is served.
+    assert kubelet.asks(op="status", node="node1", pods={}) == {"ok": True}
+    while not (told := proxy.heard()):
+        desk.control.loop.turn()
+    assert len(told[0]["services"]) == 10000
+    proxy.synced(1)
+    assert [watcher.works for watcher in desk.control.watchers.values()] == [False]
