@@ -28,6 +28,7 @@ def read_host(spaces: Namespaces) -> Host:
             ipip_born=born,
             bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),
             conntrack=os.path.exists("/proc/sys/net/netfilter/nf_conntrack_acct"),
+            ip_vs=driver("ip_vs") and driver("dummy"),
             iptables=iptables,
         )
 
@@ -39,6 +40,7 @@ def likely_host() -> Host:
         ipip_born=os.path.exists("/sys/class/net/tunl0"),
         bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),
         conntrack=os.path.exists("/proc/sys/net/netfilter/nf_conntrack_acct"),
+        ip_vs=driver("ip_vs") and driver("dummy"),
     )
 
 

@@ -41,13 +41,13 @@ OWN = ("/run", "/tmp", "/var/tmp", "/var/log", "/dev/shm")
 
 MODULES = (
     *("ipip", "vxlan", "veth", "bridge", "br_netfilter", "dummy", "tun", "ipv6"),
-    *("ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_sh", "xt_ipvs"),
+    *("ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_lc", "ip_vs_sh", "ip_vs_mh", "xt_ipvs"),
     *("sch_netem", "sch_tbf", "sch_ingress", "cls_u32"),
     *("ip_tables", "iptable_filter", "iptable_nat", "iptable_mangle", "iptable_raw"),
     *("ip_set", "ip_set_hash_ip", "ip_set_hash_net", "ip_set_hash_ipport", "ip_set_hash_ipportip"),
     *("ip_set_hash_ipportnet", "ip_set_bitmap_port", "ip_set_list_set"),
     *("xt_set", "xt_comment", "xt_mark", "xt_conntrack", "xt_addrtype", "xt_statistic", "xt_recent", "xt_nat"),
-    *("xt_MASQUERADE", "xt_REDIRECT", "xt_tcpudp", "xt_multiport", "ipt_REJECT", "xt_LOG", "xt_NFLOG"),
+    *("xt_MASQUERADE", "xt_REDIRECT", "xt_tcpudp", "xt_multiport", "xt_physdev", "ipt_REJECT", "xt_LOG", "xt_NFLOG"),
     *("nf_conntrack", "nf_conntrack_netlink", "nf_log_syslog", "nfnetlink_log"),
     *("nf_tables", "nft_compat", "nft_ct", "nft_masq", "nft_redir", "nft_reject", "nft_limit", "nft_log", "nft_numgen"),
     *("af_packet_diag", "tcp_diag", "udp_diag", "unix_diag"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nslab.errors import Missing
 from nslab.net.objects import (
     Bridge,
     Chain,
@@ -33,6 +34,7 @@ class Host:
     `ipip`: the driver is there. `ipip_born`: it puts a tunl0 into every namespace (the kernel's default).
     `bridge_netfilter`: br_netfilter is there, so bridged packets can pass iptables, and do unless told otherwise.
     `conntrack`: connection tracking has its settings under /proc/sys already.
+    `ip_vs`: the drivers of IPVS and of dummy interfaces are there.
     `iptables`: the program whose rules this kernel takes: `iptables` itself wherever possible, so that what a learner
     lists is what we wrote.
     """
@@ -41,11 +43,22 @@ class Host:
     ipip_born: bool = True
     bridge_netfilter: bool = True
     conntrack: bool = True
+    ip_vs: bool = True
     iptables: str = "iptables"
 
 
 FULL = Host()
 """A machine with everything."""
+
+
+def demand(mode: str, host: Host) -> None:
+    """Raise Missing, with the ways on, if a proxy mode cannot be had here: IPVS has no stand-in."""
+    if mode == "ipvs" and not host.ip_vs:
+        raise Missing(
+            "proxy mode ipvs needs the drivers ip_vs and dummy, and this kernel has not loaded both; "
+            "load them (modprobe -a ip_vs dummy), choose another mode (--proxy-mode iptables), "
+            "or run the lab under a kernel that has them (nslab vm)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from nslab.errors import Refused
+from nslab.errors import Missing, Refused
 from nslab.net.fake import FakeKernel
 from nslab.net.filter import ipset_found, ipset_restore
 from nslab.net.ipvs import ipvs_found, ipvsadm_restore, refusals
-from nslab.net.needs import needs
+from nslab.net.needs import Host, demand, needs
 from nslab.net.objects import Dummy, IpSet, Netns, Object, RealServer, SetMember, VirtualServer
 from nslab.net.steps import Add, Remove, Replace, Step, diff, transactions
 
@@ -111,3 +111,12 @@ def test_sets_are_made_and_read_back_with_their_options() -> None:
         "add KUBE-NODE-PORT-TCP 31080",
         "create cali40masq-ipam-pools hash:net family inet hashsize 1024 maxelem 1048576",
     ]
+
+
+def test_ipvs_has_no_stand_in() -> None:
+    with pytest.raises(Missing) as missing:
+        demand("ipvs", Host(ip_vs=False))
+    for way in ("modprobe -a ip_vs dummy", "--proxy-mode iptables", "nslab vm"):
+        assert way in str(missing.value)
+    demand("ipvs", Host())
+    demand("iptables", Host(ip_vs=False))
