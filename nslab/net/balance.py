@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from nslab.net.noun import Device, Key, Noun, Process
+
+_TIMEOUT = re.compile(r"\btimeout [0-9]\w* ;")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,10 @@ class NftSet(InTable):
     @property
     def key(self) -> Key:
         return ("NftSet", self.ns, self.table, self.name)
+
+    def alike(self, other: NftSet) -> bool:
+        """Whether they differ in their time-out at most: the one thing that the kernel changes in place."""
+        return (self.map, _TIMEOUT.sub("", self.spec)) == (other.map, _TIMEOUT.sub("", other.spec))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
+from nslab.net.balance import InTable
 from nslab.net.objects import (
     Address,
     Blackhole,
@@ -113,20 +114,24 @@ def diff(have: Iterable[Object], want: State) -> Plan:
     """The steps from `have` to `want`: removals, what lies on top first, then the rest in the order of telling."""
     there = {obj.key: obj for obj in have}
     wanted = {obj.key: obj for obj in want}
-    unwanted = {key for key, obj in there.items() if not _may_stay(obj, wanted.get(key))}
+    unwanted = {_base(obj, wanted) for key, obj in there.items() if not _may_stay(obj, wanted.get(key))}
     gone = _with_all_on_top(unwanted | _shaken(there, wanted), there)
     removals = [obj for key, obj in there.items() if key in gone and not _goes_by_itself(obj, gone)]
     removals.sort(key=lambda obj: (-_RANK[type(obj)], obj.key))
     # A rule that stays may name a chain or a set until it is changed itself: they are taken away last.
-    late = [obj for obj in removals if isinstance(obj, Chain | IpSet) and obj.key not in wanted]
-    steps: list[Step] = [_undo(obj) for obj in removals if obj not in late and born(obj) != obj]
+    late = {
+        obj.key: obj
+        for obj in removals
+        if isinstance(obj, Chain | IpSet | NftChain | NftSet | NftTable) and obj.key not in wanted
+    }
+    steps: list[Step] = [_undo(obj) for obj in removals if obj.key not in late and born(obj) != obj]
     for key, obj in wanted.items():
         old = None if key in gone else there.get(key)
         if old is None:
             steps.append(_do(obj))
         elif old != obj:
             steps.append(Replace(old, obj))
-    return (*steps, *map(_undo, late))
+    return (*steps, *map(_undo, late.values()))
 
 
 def invert(plan: Plan) -> Plan:
@@ -197,7 +202,6 @@ def _changes_in_place(old: Object, new: Object) -> bool:
                 | Chain()
                 | VirtualServer()
                 | RealServer()
-                | NftChain()
                 | NftElement()
             ),
             _,
@@ -205,6 +209,10 @@ def _changes_in_place(old: Object, new: Object) -> bool:
             return type(old) is type(new)
         case ((Route() | Blackhole()), (Route() | Blackhole())):
             return True
+        case NftSet(), NftSet():
+            return old.alike(new)
+        case NftChain(), NftChain():
+            return old.hook == new.hook
     return False
 
 
@@ -212,6 +220,13 @@ def _may_stay(old: Object, goal: Object | None) -> bool:
     if goal is None:
         return isinstance(old, Ipip) and old.born
     return old == goal or _changes_in_place(old, goal)
+
+
+def _base(obj: Object, wanted: dict[Key, Object]) -> Key:
+    """What must go so that the object can: rules name a set or chain that is to be another, so their table."""
+    if isinstance(obj, NftSet | NftChain) and obj.key in wanted:
+        return ("NftTable", obj.ns, obj.table)
+    return obj.key
 
 
 def _shaken(there: dict[Key, Object], wanted: dict[Key, Object]) -> set[Key]:
@@ -246,7 +261,10 @@ def _goes_by_itself(obj: Object, gone: set[Key]) -> bool:
     """Whether the kernel takes it away together with what it lies on.
 
     Not so a process; and a cable to a removed namespace only after a while, when its name may be needed again.
+    What is in a table of nftables is named all the same, so that the plan can be taken back.
     """
+    if isinstance(obj, InTable):
+        return ("Netns", obj.ns) in gone
     return not isinstance(obj, Process | Veth) and any(below in gone for below in obj.lies_on)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.proxy.choose import choose
+from nslab.proxy.choose import choose, externally_accessible
 from nslab.proxy.items import Command, Part
 from nslab.proxy.names import nft_name, port_name
 from nslab.proxy.nft import nft_text
@@ -167,18 +167,13 @@ class _OnePort:
         ):
             if ends:
                 yield ("nft-chain", name), ("", *self._from_outside(name), *self._balance(ends))
-        if self._from_afar and self._choice.somewhere:
+        if self._choice.somewhere and externally_accessible(self._service, self._port):
             yield ("nft-chain", f"external-{self._base}"), ("", *self._external_rules())
         if self._firewalled:
             yield ("nft-chain", f"firewall-{self._base}"), ("", self._source_ranges())
         yield from self._cluster_ip()
         yield from self._addresses()
         yield from self._node_port()
-
-    @property
-    def _from_afar(self) -> bool:
-        service = self._service
-        return bool(self._port.node_port or service.external_ips or service.load_balancer_ips)
 
     @property
     def _firewalled(self) -> bool:

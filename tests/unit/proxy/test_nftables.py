@@ -183,12 +183,12 @@ def test_one_endpoint_for_another() -> None:
 
 def test_the_last_endpoint_goes() -> None:
     lines = change(WEB, with_ends(WEB))
+    nobody = 'comment "default/web:http" : goto reject-chain }'
     assert [line for line in lines if " element " in line] == [
         "delete element ip kube-proxy service-ips { 172.30.0.1 . tcp . 80 }",
         "delete element ip kube-proxy service-nodeports { tcp . 30080 }",
-        "add element ip kube-proxy no-endpoint-services "
-        '{ 172.30.0.1 . tcp . 80 comment "default/web:http" : goto reject-chain }',
-        'add element ip kube-proxy no-endpoint-nodeports { tcp . 30080 comment "default/web:http" : goto reject-chain }',
+        f"add element ip kube-proxy no-endpoint-services {{ 172.30.0.1 . tcp . 80 {nobody}",
+        f"add element ip kube-proxy no-endpoint-nodeports {{ tcp . 30080 {nobody}",
     ]
     # nft is told of the sets that are named, since the listing at the end keeps it from reading all.
     declared = [line.split()[4] for line in lines if line.split()[1] in ("set", "map") and line.startswith("add")]
