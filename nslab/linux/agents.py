@@ -175,9 +175,9 @@ class Agents:
     def _begin(self, step: Step, agent: NodeAgent | Control) -> int | str:
         """End a process, or begin to start one; its number is the first that it says."""
         try:
-            if isinstance(step, Remove):
+            if not isinstance(step, Add):
                 self.stop(agent)
-            else:
+            if not isinstance(step, Remove):
                 self._start(agent)
         except OSError as error:
             self._hang_up(agent.ns)
@@ -246,6 +246,11 @@ class Agents:
 
         keys = {step.obj.key for step in steps}
         procs.end([record for record in owned.processes(self._lab) if ("Process", record.ns, record.role) in keys])
+        for step in steps:
+            if isinstance(step.obj, Workload):
+                # Or the node's next process would take it for one that ended by itself, and start it again.
+                with open(self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal", "a") as journal:
+                    journal.write(json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
         return [{"ok": True}] * len(steps)
 
     def _line(self, node: str) -> Line:

@@ -14,13 +14,12 @@ from nslab.errors import UsageError
 from nslab.lab.dump import dump
 from nslab.lab.load import load
 from nslab.lab.status import merge_status
-from nslab.linux import owned, stop
+from nslab.linux import owned, status, stop
 from nslab.linux.agents import Agents
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder, labs, named
 from nslab.linux.observe import observe
-from nslab.linux.status import kept
 from nslab.net.objects import Netns, NodeAgent, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import Remove, diff
 
@@ -169,8 +168,9 @@ def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...]) -> Differen
 
 
 def _running(name: str, known: State) -> Iterator[NodeAgent | TunnelAgent | Sandbox | Workload]:
-    """The processes of a state that run, found by the marks that they bear, or that their nodes see to all the same."""
-    marks = {(record.ns, record.role) for record in owned.processes(name) if record.state not in "ZX"} | kept(name)
+    """The processes of a state that run, found by the marks that they bear; and those that their nodes see to."""
+    marks = {(record.ns, record.role) for record in owned.processes(name) if record.state not in "ZX"}
+    marks |= status.kept(name)
     for obj in known:
         if isinstance(obj, NodeAgent | TunnelAgent | Sandbox | Workload) and (obj.ns, obj.key[2]) in marks:
             yield obj

@@ -278,13 +278,15 @@ class Agent:
         settled = all(found.settled for found in self.containers.values())
         late = [entry for entry in self.waiting if settled or entry[1] <= time.monotonic()]
         self.waiting = [entry for entry in self.waiting if entry not in late]
+        if late:
+            self.teller.flush()  # who waited may look there next
         for peer, _, seconds in late:
             failures = [found.failure(seconds) for found in self.containers.values()]
             peer.send({"ok": True, "not_ready": [failure for failure in failures if failure]})
 
     def adopt(self) -> None:
         """Take over what runs already: an earlier process of this node was killed."""
-        found, before, asked = adopt.find(self.place), read(self.place), self.journal.read()
+        found, before, asked = adopt.find(self.place), read(self.place), self.journal.recall()
         for pod in found.sandboxes:
             self.sandboxes[pod.ns] = pod
             self._watch_adopted(pod.pid)

@@ -27,20 +27,24 @@ class Journal:
         self._path = path
         self._lines, self._hold = 0, 0
 
-    def read(self) -> dict[Key, Request]:
-        """What is to run, by namespace and container."""
+    def recall(self) -> dict[Key, Request]:
+        """What is to run, by namespace and container, as an earlier process of the node was asked."""
+        found = self._read()
+        if os.path.exists(self._path):
+            self._renew(found)  # the last line may have been cut short
+        return found
+
+    def _read(self) -> dict[Key, Request]:
         found: dict[Key, Request] = {}
         with contextlib.suppress(OSError), open(self._path, encoding="utf-8") as file:
             for line in file:
-                self._lines += 1
-                with contextlib.suppress(ValueError, KeyError):  # a line that was cut short
+                with contextlib.suppress(ValueError, KeyError):
                     said = json.loads(line)
                     key = said["ns"], said["container"]
                     if said.pop("op") == "add":
                         found[key] = said
                     else:
                         found.pop(key, None)
-        self._hold = len(found)
         return found
 
     def add(self, request: Request) -> None:
@@ -53,18 +57,16 @@ class Journal:
         self._hold -= 1
         self._append({"op": "remove", "ns": ns, "container": container})
         if self._lines > MOST + 2 * self._hold:
-            self._renew()
+            self._renew(self._read())
 
-    def _renew(self) -> None:
-        self._lines = 0
-        requests = self.read()
+    def _renew(self, requests: dict[Key, Request]) -> None:
+        self._lines = self._hold = len(requests)
         new = f"{self._path}.new"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new)
         with contextlib.suppress(OSError):
             self._write(new, "".join(json.dumps({"op": "add", **request}) + "\n" for request in requests.values()))
             os.rename(new, self._path)
-            self._lines = len(requests)
 
     def _append(self, said: Request) -> None:
         self._lines += 1

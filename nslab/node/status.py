@@ -63,7 +63,12 @@ class Teller:
         """Something is different: told at the end of this turn of the loop, or when we have rested."""
         if not self._asked:
             self._asked = True
-            self._loop.at(self._next, self._tell)
+            self._loop.at(self._next, self.flush)
+
+    def flush(self) -> None:
+        """What was told is what is."""
+        if self._asked:
+            self._tell()
 
     def _tell(self) -> None:
         began = time.monotonic()

@@ -1,0 +1,192 @@
+"""The kubelet's probes, from the node's network: readiness comes and goes, what is not well is started again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from nodebench import Bench, alive, until
+
+from nslab.net.objects import Check
+from nslab.net.steps import Add
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.root
+
+ADDRESS = "20.111.156.7"
+SERVER = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        said = open('/tmp/answer').read().strip() if os.path.exists('/tmp/answer') else '200'
+        print(self.path, self.headers['User-Agent'], self.client_address[0], flush=True)
+        self.send_response(int(said)); self.send_header('Content-Length', '2'); self.end_headers()
+        self.wfile.write(b'ok')
+http.server.HTTPServer(('', 8080), Handler).serve_forever()
+"""
+"""Answers with the status that stands in a file."""
+
+
+class Control:
+    """What stands in for the lab's control process: the socket, and what was said to it last."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench, self.pods, self.lines = bench, {}, 0
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(bench.run / "control.sock"))
+        self._listener.listen()
+        self._listener.setblocking(False)
+        self._peers: list[socket.socket] = []
+        self._said = b""
+        self.pods: dict[str, Any]
+
+    def ready(self) -> bool | None:
+        """Whether the pod is ready, by the last that was said."""
+        with contextlib.suppress(BlockingIOError):
+            self._peers.append(self._listener.accept()[0])
+        for peer in self._peers:
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                self._said += peer.recv(1 << 16, socket.MSG_DONTWAIT)
+        *lines, self._said = self._said.split(b"\n")
+        for line in lines:
+            said = json.loads(line)
+            assert (said["op"], said["node"]) == ("status", "node1")
+            self.pods = said["pods"]
+            with contextlib.suppress(ConnectionError):
+                self._peers[-1].sendall(b'{"ok": true}\n')
+        pod = self.pods.get("default/pod")
+        return None if pod is None else pod["ready"]
+
+    def close(self) -> None:
+        """Hang up, and be gone."""
+        for end in (*self._peers, self._listener):
+            end.close()
+        os.unlink(self._bench.run / "control.sock")
+
+
+@pytest.fixture
+def pod(bench: Bench) -> Bench:
+    """A pod behind a cable, which the node has a route to."""
+    bench.node()
+    sandbox = bench.sandbox("pod", address=ADDRESS)
+    bench.wire("pod", ADDRESS)
+    bench.start(sandbox)
+    return bench
+
+
+@pytest.fixture
+def control(pod: Bench) -> Iterator[Control]:
+    made = Control(pod)
+    yield made
+    made.close()
+
+
+def asked(kind: str = "httpGet", port: int = 8080, **fields: Any) -> Check:
+    """A probe that is quick about it."""
+    return Check(kind, port, **{"path": "/healthz", "period": 0.05, "failures": 2, **fields})  # type: ignore[arg-type]
+
+
+def say(pod: Bench, status: int) -> None:
+    """What the server answers from now on."""
+    assert pod.exec("pod", "container/app", "sh", "-c", f"echo {status} > /tmp/answer") == (0, "")
+
+
+def app(pod: Bench) -> dict[str, Any]:
+    """What is written down of the container."""
+    return dict(pod.status("pod")["containers"]["app"])
+
+
+def test_readiness_comes_and_goes(pod: Bench, control: Control) -> None:
+    pod.start(pod.workload("pod", "app", "python3", "-c", SERVER, port=8080, readiness=asked()))
+    until(lambda: pod.status("pod")["ready"] and control.ready())
+    for _ in range(3):
+        say(pod, 503)
+        until(lambda: not pod.status("pod")["ready"] and control.ready() is False)
+        assert app(pod)["message"] == "Readiness probe failed: HTTP probe failed with statuscode: 503"
+        assert (app(pod)["state"], app(pod)["restarts"], app(pod)["ready"]) == ("running", 0, False)
+        say(pod, 302)
+        until(lambda: pod.status("pod")["ready"] and control.ready())
+    assert "message" not in app(pod)
+    # Asked from the node, whose address is that of its end of the cable.
+    until(lambda: "/healthz kube-probe/" in pod.log("pod", "app"))
+    assert pod.log("pod", "app").splitlines()[0].endswith(" 169.254.1.1")
+
+
+def test_a_pod_is_as_ready_as_all_its_containers(pod: Bench) -> None:
+    pod.agents.run([
+        Add(pod.workload("pod", "app", "python3", "-c", SERVER, port=8080, readiness=asked())),
+        Add(pod.workload("pod", "late", "sleep", "1000", readiness=asked("tcpSocket", 9, initial_delay=0.01))),
+    ])  # fmt: skip
+    (failure,) = pod.agents.wait_ready(2)
+    assert (failure.container, failure.reason) == (
+        "late", f"Readiness probe failed: dial tcp {ADDRESS}:9: connect: connection refused",
+    )  # fmt: skip
+    containers = pod.status("pod")["containers"]
+    assert {name: entry["ready"] for name, entry in containers.items()} == {"app": True, "late": False}
+    assert (pod.status("pod")["ready"], pod.status("pod")["phase"]) == (False, "Running")
+
+
+def test_without_a_probe_what_runs_is_ready(pod: Bench, control: Control) -> None:
+    pod.start(pod.workload("pod", "app", "sleep", "1000"))
+    until(lambda: pod.status("pod")["ready"] and control.ready())
+
+
+def test_who_does_not_answer_in_time_fails(pod: Bench) -> None:
+    mute = "import socket, time; s = socket.create_server(('', 8080)); time.sleep(1000)"
+    check = asked(timeout=0.02, period=0.1)
+    pod.agents.run([Add(pod.workload("pod", "app", "python3", "-c", mute, port=8080, readiness=check))])
+    (failure,) = pod.agents.wait_ready(2)
+    assert failure.reason == (f'Readiness probe failed: Get "http://{ADDRESS}:8080/healthz": context deadline exceeded')
+
+
+def test_what_is_not_alive_is_killed_and_started_again(pod: Bench) -> None:
+    pod.start(pod.workload("pod", "app", "python3", "-c", SERVER, port=8080, liveness=asked()))
+    first = pod.record("pod", "container/app").pid
+    say(pod, 500)
+    until(lambda: not alive(first))
+    # /tmp is the container's own: the new one is well.
+    until(lambda: app(pod)["restarts"] == 1 and app(pod)["ready"])
+    assert app(pod)["exit_code"] in (137, 143)
+    journal = pod.run / "nodes/node1/nslab-node.log"
+    assert journal.read_text().splitlines() == [
+        "default/pod: Liveness probe failed: HTTP probe failed with statuscode: 500",
+        "default/pod: Container app failed liveness probe, will be restarted",
+    ]
+    until(lambda: "/healthz" in pod.log("pod", "app", attempt=1))
+
+
+def test_tcp_liveness(pod: Bench) -> None:
+    once = "import socket, time; s = socket.create_server(('', 8080)); time.sleep(.5); s.close(); time.sleep(1000)"
+    check = asked("tcpSocket")
+    pod.start(pod.workload("pod", "app", "python3", "-c", once, port=8080, liveness=check, backoff=200.0))
+    until(lambda: app(pod)["restarts"] == 1 and app(pod)["reason"] == "CrashLoopBackOff", 10)
+
+
+def test_readiness_goes_on_after_the_nodes_process_was_killed(bench: Bench) -> None:
+    node = bench.node()
+    sandbox = bench.sandbox("pod", address=ADDRESS)
+    bench.wire("pod", ADDRESS)
+    bench.start(sandbox, bench.workload("pod", "app", "python3", "-c", SERVER, port=8080, readiness=asked()))
+    control = Control(bench)
+    until(control.ready)
+    os.kill(node, signal.SIGKILL)
+    until(lambda: not alive(node))
+    assert bench.status("pod")["ready"] is True
+    bench.node()
+    assert bench.status("pod")["ready"] is True  # and never was not, to anybody who looks
+    say(bench, 500)
+    until(lambda: not bench.status("pod")["ready"] and control.ready() is False)
+    say(bench, 200)
+    until(lambda: bench.status("pod")["ready"] and control.ready())
+    # Control may be killed as well: who comes in its place is told all at once.
+    control.close()
+    control = Control(bench)
+    until(control.ready)
+    control.close()
