@@ -14,7 +14,7 @@ from nslab.node.leaving import AGAIN, LIST, Leaving
 from nslab.node.line import ControlLine
 from nslab.node.programs import Programs
 from nslab.proxy import conntrack
-from nslab.proxy.found import found, looks
+from nslab.proxy.found import found, leftovers, looks
 from nslab.proxy.model import service_from_json
 from nslab.proxy.modes import mode
 from nslab.proxy.sync import Sync
@@ -102,15 +102,11 @@ class Proxier:
         if self._balancer:
             yield changed  # listeners first: a rule that led to none would refuse
         old, new = self._sync.change(changed)
-        failure = ""
-        if full:
-            new = self._sync.items()
-            ran = yield looks(new, self._proxy)
-            failure = _failure(ran)
-            old = found([(one.command, one.output) for one in ran], new)
-            self._leaving = Leaving() if self._leaving else None
-        if not failure:
-            failure = _failure((yield self._commands(old, new)))
+        failure = "" if full else _failure((yield self._commands(old, new)))
+        if failure:
+            _say(f"{failure}; now all is written anew")
+        if full or failure:
+            failure = yield from self._write_all()
         if failure:
             self._fail(failure)
         else:
@@ -123,6 +119,18 @@ class Proxier:
         self._line.send({"op": "synced", "generation": generation, "seconds": seconds, "error": failure})
         if not failure:
             yield from self._let_go()
+
+    def _write_all(self) -> Generator[Sequence[Command], list[Ran], str]:
+        """Everything, over whatever is there; what is wrong with it."""
+        new = self._sync.items()
+        ran = yield looks(new, self._proxy)
+        if failure := _failure(ran):
+            return failure
+        seen = [(one.command, one.output) for one in ran]
+        self._leaving = Leaving() if self._leaving else None
+        if failure := _failure((yield self._commands(found(seen, new), new))):
+            return failure
+        return _failure((yield self._mode.commands(leftovers(seen, new), {}, self._sync.proxy)))
 
     def _take(self) -> tuple[list[Service], Changed]:
         """Begin with what was told: Services that differ, as they were and as they are."""

@@ -32,6 +32,8 @@ def looks(wanted: Items, proxy: Proxy) -> tuple[Command, ...]:
             ("virtual", ("ipvsadm", "-Sn")),
             ("dummy", ("ip", "-o", "link", "show")),
             ("dummy", ("ip", "-o", "-4", "address", "show")),
+            ("nft-table", ("nft", "-t", "list", "chains", "ip")),
+            ("nft-table", ("nft", "-t", "list", "sets", "ip")),
         )
         if kind in kinds or (kind == "virtual" and proxy.mode == "ipvs")
     )
@@ -50,9 +52,28 @@ def found(outputs: Sequence[tuple[Command, str]], wanted: Items) -> Items:
                 items |= {item: () for item in _devices(text) if item in wanted}
             case ("ip", *_):
                 items |= {item: () for item in _addresses(text) if ("dummy", item[1]) in wanted}
+            case ("nft", *_):
+                pass
             case _:
                 items |= dict.fromkeys(_rules(text, wanted), ())
     return items
+
+
+def leftovers(outputs: Sequence[tuple[Command, str]], wanted: Items) -> Items:
+    """What of nftables is there and not wanted, and can go once everything is written: nothing leads to it then."""
+    texts = [text for command, text in outputs if command.argv[0] == "nft"]
+    return {item: ("",) for text in texts for item in _in_tables(text, wanted) if item not in wanted}
+
+
+def _in_tables(text: str, wanted: Items) -> Iterator[Item]:
+    """Chains and sets in tables of ours, which hold nothing of anybody else."""
+    ours = False
+    for line in text.splitlines():
+        match line.split():
+            case ["table", _, name, "{"]:
+                ours = ("nft-table", name) in wanted
+            case [("chain" | "set") as kind, name, "{"] if ours:
+                yield (f"nft-{kind}", name)
 
 
 def _rules(text: str, wanted: Items) -> Iterator[Item]:

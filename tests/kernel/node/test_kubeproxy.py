@@ -1,0 +1,334 @@
+"""A node's kube-proxy: rules follow what control tells, outlive whoever is killed, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from nodebench import Bench, alive, sh, until
+
+from nslab.linux.control import Control
+from nslab.net import objects
+from nslab.net.objects import KubeProxy
+from nslab.net.steps import Add, Remove
+from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+pytestmark = pytest.mark.root
+
+A, B = Endpoint("20.96.0.2", 8080, "node1", pod="default/a"), Endpoint("20.96.0.3", 8080, "node2", pod="default/b")
+WEB = Service("default", "web", "10.96.0.1", (Port("", 80, node_port=30080, endpoints=(A, B)),), "NodePort")
+OTHER = Service("default", "other", "10.96.0.2", (Port("", 80, endpoints=(B,)),))
+
+
+class Lab:
+    """Control and kube-proxies, and what nodes' kernels say."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench, self.run = bench, bench.agents.run
+        bench.add_ns("control")
+        self.control = objects.Control(bench.ns("control"), bench.ns("control"))
+        self.pids = {"control": self.run([Add(self.control)])[0]}
+        self.nouns: dict[str, KubeProxy] = {}
+
+    def start(self, node: str = "node1", **settings: Any) -> None:
+        """A node with its kube-proxy."""
+        if node not in self.bench.hosts:
+            self.bench.node(node)
+        ns = self.bench.ns(node)
+        proxy = Proxy(node, ("192.168.59.22",), cluster_cidr="20.96.0.0/12", **settings)
+        self.nouns[node] = KubeProxy(ns, ns, json.dumps(to_json(proxy)))
+        self.pids[node] = self.run([Add(self.nouns[node])])[0]
+
+    def put(self, *services: Service, removed: Iterable[str] = (), whole: bool = True) -> None:
+        """Put Services; every kube-proxy must follow."""
+        with Control(self.bench.lab) as line:
+            assert line.put(services, removed, whole=whole, expect=[*self.nouns]) == ()
+            assert [report["error"] for report in line.get()["proxies"].values()] == [""] * len(self.nouns)
+
+    def kill(self, who: str) -> None:
+        os.kill(self.pids[who], signal.SIGKILL)
+        until(lambda: not alive(self.pids[who]))
+
+    def sh(self, command: str, node: str = "node1") -> str:
+        return sh(f"ip netns exec {self.bench.ns(node)} {command}")
+
+    def rules(self, node: str = "node1") -> list[str]:
+        """What iptables-save says, without what is never the same."""
+        lines = self.sh("iptables-save", node).splitlines()
+        return sorted(line.split(" [")[0] for line in lines if line[0] != "#")
+
+    def leads_to(self, *pods: str, node: str = "node1") -> bool:
+        """Whether rules lead to these addresses and no others."""
+        found = {line.rpartition(" ")[2].split(":")[0] for line in self.rules(node) if "--to-destination" in line}
+        return found == {*pods}
+
+    def reports(self, node: str, **pods: bool) -> None:
+        """What the kubelet of a node says."""
+        with Control(self.bench.lab) as line:
+            known = {f"default/{name}": {"ready": ready} for name, ready in pods.items()}
+            line._ask({"op": "status", "node": node, "pods": known})
+
+
+@pytest.fixture
+def lab(bench: Bench) -> Lab:
+    return Lab(bench)
+
+
+def test_is_found_by_its_mark(lab: Lab) -> None:
+    lab.start()
+    record = lab.bench.record("node1", "kube-proxy")
+    assert (record.pid, record.name) == (lab.pids["node1"], "kube-proxy")
+
+
+def test_nothing_is_touched_before_control_knows_anything(lab: Lab) -> None:
+    lab.start()
+    with Control(lab.bench.lab) as line:
+        until(lambda: "node1" in line.get()["proxies"])
+        before = lab.rules()
+        line.hold()
+        assert lab.rules() == before == []
+
+
+def test_rules_follow_services(lab: Lab) -> None:
+    lab.start("node1")
+    lab.start("node2")
+    lab.put(WEB)
+    assert lab.leads_to("20.96.0.2", "20.96.0.3")
+    lab.put(replace(WEB, ports=(Port("", 80, endpoints=(A,)),)), OTHER)
+    assert lab.leads_to("20.96.0.2", "20.96.0.3", node="node2")
+    lab.put(removed=["default/other"], whole=False)
+    assert lab.leads_to("20.96.0.2")
+    assert lab.leads_to("20.96.0.2", node="node2")
+
+
+def test_rules_follow_readiness_on_every_node(lab: Lab) -> None:
+    lab.start("node1")
+    lab.start("node2")
+    lab.put(WEB)
+    lab.reports("node1", a=True)
+    lab.reports("node2", b=False)
+    for node in ("node1", "node2"):
+        until(lambda node=node: lab.leads_to("20.96.0.2", node=node))  # type: ignore[misc]
+    lab.reports("node2", b=True)
+    until(lambda: lab.leads_to("20.96.0.2", "20.96.0.3"))
+
+
+def test_a_first_sync_takes_away_what_is_stale_and_leaves_strangers_alone(lab: Lab) -> None:
+    lab.start()
+    lab.put(WEB, OTHER)
+    lab.kill("node1")
+    lab.sh("iptables -t nat -N KUBE-SVC-OF-A-STRANGER")
+    lab.sh("iptables -I FORWARD -s 1.2.3.4 -j ACCEPT")
+    with Control(lab.bench.lab) as line:
+        line.put([WEB], expect=[])
+    assert lab.leads_to("20.96.0.2", "20.96.0.3")
+    lab.start()
+    lab.put(WEB)
+    rules = lab.rules()
+    assert [line for line in rules if "default/other" in line] == []
+    assert ":KUBE-SVC-OF-A-STRANGER -" in rules
+    assert "-A FORWARD -s 1.2.3.4/32 -j ACCEPT" in rules
+    # Chains of `other` are gone, and no jump stands there twice.
+    assert len([line for line in rules if line.startswith(":KUBE-S") and "STRANGER" not in line]) == 5
+    assert len(rules) == len(set(rules)) + _commits(rules)
+
+
+def _commits(rules: list[str]) -> int:
+    """Lines that stand there once for each table, but for the first."""
+    again = [line for line in rules if not line.startswith("-A") and rules.count(line) > 1]
+    return len(again) - len(set(again))
+
+
+def test_a_killed_kube_proxy_leaves_its_rules_and_the_next_goes_on(lab: Lab) -> None:
+    lab.start()
+    lab.put(WEB)
+    before = lab.rules()
+    lab.kill("node1")
+    with Control(lab.bench.lab) as line:
+        line.put([WEB, OTHER], expect=[])
+    assert lab.rules() == before
+    lab.start()
+    lab.put(WEB, OTHER)
+    assert any("default/other" in line for line in lab.rules())
+    lab.put(WEB)
+    assert lab.rules() == before
+
+
+def test_it_goes_on_with_a_new_control_process(lab: Lab) -> None:
+    lab.start()
+    lab.put(WEB)
+    before = lab.rules()
+    lab.kill("control")
+    assert lab.rules() == before
+    lab.pids["control"] = lab.run([Add(lab.control)])[0]
+    lab.put(WEB, OTHER)
+    assert alive(lab.pids["node1"])
+    assert any("default/other" in line for line in lab.rules())
+
+
+def test_it_outlives_its_nodes_process_which_adopts_it(lab: Lab) -> None:
+    node = lab.bench.node("node1")
+    lab.start()
+    lab.put(WEB)
+    os.kill(node, signal.SIGKILL)
+    until(lambda: not alive(node))
+    lab.put(WEB, OTHER)
+    lab.bench.node("node1")
+    assert lab.bench.record("node1", "kube-proxy").pid == lab.pids["node1"]
+    lab.run([Remove(lab.nouns["node1"])])
+    assert not alive(lab.pids["node1"])
+    assert any("default/other" in line for line in lab.rules())  # it leaves its rules, as the real one does
+
+
+def test_what_the_kernel_refuses_is_told_and_tried_again(lab: Lab) -> None:
+    lab.start(iptables="iptables-of-another-world")
+    with Control(lab.bench.lab) as line:
+        assert line.put([WEB], expect=["node1"]) == ()
+        said = line.get()["proxies"]["node1"]["error"]
+    assert said == "iptables-of-another-world-save: iptables-of-another-world-save is not installed"
+    log = lab.bench.run / "nodes/node1/nslab-node.log"
+    until(lambda: log.read_text().count(said) > 1)
+
+
+def test_what_somebody_broke_is_written_anew_when_a_change_meets_it(lab: Lab) -> None:
+    lab.start()
+    lab.put(WEB, OTHER)
+    rules = lab.rules()
+    lab.put(OTHER)
+    lab.sh("iptables -t nat -F")
+    lab.sh("iptables -t nat -X")  # among others KUBE-MARK-MASQ, to which the next rules lead
+    lab.put(WEB, OTHER)
+    assert lab.rules() == rules
+    log = (lab.bench.run / "nodes/node1/nslab-node.log").read_text()
+    assert "now all is written anew" in log
+
+
+def served(lab: Lab, port: int) -> tuple[int, str, dict[str, Any]]:
+    """What the health check port of node1 says: status, weight, body."""
+    made: list[tuple[int, str, dict[str, Any]]] = []
+
+    def ask() -> None:
+        try:
+            answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5)
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            weight = answer.headers["X-Load-Balancing-Endpoint-Weight"]
+            made.append((answer.status, weight, json.load(answer)))
+
+    lab.bench.inside("node1", ask)
+    return made[0]
+
+
+def test_load_balancers_are_told_whether_there_are_endpoints_here(lab: Lab) -> None:
+    lab.start()
+    local = replace(WEB, type="LoadBalancer", external_local=True, health_check_node_port=32000)
+    lab.put(local)
+    body = {"service": {"namespace": "default", "name": "web"}, "serviceProxyHealthy": True}
+    assert served(lab, 32000) == (200, "1", {**body, "localEndpoints": 1})
+    lab.put(replace(local, ports=(Port("", 80, endpoints=(B,)),)))
+    assert served(lab, 32000) == (503, "0", {**body, "localEndpoints": 0})
+    lab.put(WEB)
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        served(lab, 32000)
+
+
+def flows(lab: Lab) -> list[str]:
+    """UDP flows of node1: where a client sends to, and who is to answer."""
+    listed = lab.sh("conntrack -L -p udp").splitlines()
+    words = [dict(word.split("=") for word in line.split()[3:] if "=" in word) for line in listed]
+    there = [line.split("dst=")[1].split()[0] for line in listed]
+    return sorted({f"{to} {one['src']}" for to, one in zip(there, words, strict=True)})
+
+
+def test_flows_of_udp_to_endpoints_that_are_gone_are_forgotten(lab: Lab) -> None:
+    lab.start()
+    ends = (Endpoint("192.168.59.100", 53, "node2"), Endpoint("192.168.59.101", 53, "node2"))
+    dns = Service("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP", endpoints=ends[:1]),))
+    lab.sh("ip link add eth0 type veth peer name far")
+    lab.sh("ip addr add 192.168.59.22/24 dev eth0")
+    lab.sh("ip link set eth0 up")
+    lab.sh("ip link set far up")
+    lab.sh("ip route add 10.96.0.0/12 dev eth0")
+    for end in ends:  # or the kernel would wait for somebody to answer ARP, and keep the flow unconfirmed
+        lab.sh(f"ip neigh add {end.ip} lladdr 02:00:00:00:00:01 dev eth0")
+    lab.put(dns)
+
+    def ask() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"who?", ("10.96.0.10", 53))
+            client.sendto(b"who?", ("192.168.59.100", 53))
+
+    lab.bench.inside("node1", ask)
+    direct = "192.168.59.100 192.168.59.100"
+    assert flows(lab) == ["10.96.0.10 192.168.59.100", direct]
+    lab.put(replace(dns, ports=(replace(dns.ports[0], endpoints=ends),)))
+    assert flows(lab) == ["10.96.0.10 192.168.59.100", direct]
+    lab.put(replace(dns, ports=(replace(dns.ports[0], endpoints=ends[1:]),)))
+    assert flows(lab) == [direct]
+    lab.bench.inside("node1", ask)
+    assert flows(lab) == ["10.96.0.10 192.168.59.101", direct]
+    # One that was killed finds out when it starts again.
+    lab.kill("node1")
+    with Control(lab.bench.lab) as line:
+        line.put([replace(dns, ports=(replace(dns.ports[0], endpoints=ends[:1]),))], expect=[])
+    assert flows(lab) == ["10.96.0.10 192.168.59.101", direct]
+    lab.start()
+    until(lambda: flows(lab) == [direct])
+
+
+def test_ends_when_asked_and_leaves_its_rules(lab: Lab) -> None:
+    lab.start()
+    lab.put(WEB)
+    before = lab.rules()
+    os.kill(lab.pids["node1"], signal.SIGTERM)
+    until(lambda: not alive(lab.pids["node1"]))
+    assert lab.rules() == before
+
+
+@pytest.mark.parametrize("mode", ["nftables", "userspace"])
+def test_other_modes(lab: Lab, mode: str) -> None:
+    lab.start(mode=mode)
+    listing: dict[str, Callable[[], str]] = {
+        "nftables": lambda: lab.sh("nft list ruleset"),
+        "userspace": lambda: lab.sh("iptables-save") + lab.sh("ss -lntH"),
+    }
+    lab.put(WEB)
+    first = listing[mode]()
+    lab.put(WEB, OTHER)
+    assert "default/other" in listing[mode]()
+    lab.kill("node1")
+    lab.start(mode=mode)
+    lab.put(WEB)
+    again = listing[mode]()
+    assert "default/other" not in again
+    assert again.count("default/web") == first.count("default/web") > 0
+
+
+def test_in_userspace_mode_it_carries_the_traffic(lab: Lab) -> None:
+    lab.start(mode="userspace")
+    lab.sh("ip addr add 192.168.59.22/32 dev lo")
+    made: dict[str, socket.socket] = {}
+    lab.bench.inside("node1", lambda: made.update(server=socket.create_server(("192.168.59.22", 9000))))
+    end = Endpoint("192.168.59.22", 9000, "node1")
+    lab.sh("ip route add 10.96.0.0/12 dev lo")
+    lab.put(Service("default", "web", "10.96.0.1", (Port("", 80, endpoints=(end,)),)))
+    lab.bench.inside("node1", lambda: made.update(client=socket.create_connection(("10.96.0.1", 80), 5)))
+    made["server"].settimeout(5)
+    peer, address = made["server"].accept()
+    assert address != made["client"].getsockname()  # two connections
+    made["client"].sendall(b"hello")
+    peer.settimeout(5)
+    assert peer.recv(5) == b"hello"
+    for sock in (*made.values(), peer):
+        sock.close()
