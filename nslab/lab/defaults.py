@@ -11,6 +11,9 @@
 | a pod's node | the one whose podCIDR holds the address that it asks for, else the one with the fewest pods |
 | a pod's hostname, uid | its name; a UUID by hash of lab, namespace and name |
 | agnhost's arguments | netexec |
+| kube-dns | added, where the lab names the name server's address (`addons`) |
+| a Deployment's pods | so many replicas, behind the other pods (`replicas`) |
+| what Services are given | see `allocate` |
 """
 
 from __future__ import annotations
@@ -25,8 +28,10 @@ from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from nslab.lab.addons import add_dns
 from nslab.lab.draft import ClientDraft, LabDraft, NodeDraft, PodDraft
-from nslab.lab.types import Encapsulation, Plugin, ProxyMode
+from nslab.lab.replicas import expand
+from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +53,8 @@ def complete(draft: LabDraft) -> None:
     _settings(draft)
     _machine_addresses(draft)
     _pod_cidrs(draft)
+    add_dns(draft)
+    expand(draft)
     for pod in draft.pods:
         pod.requested = requested(pod)
         pod.hostname = pod.hostname or host_name(pod.name)
@@ -106,6 +113,7 @@ def _settings(draft: LabDraft) -> None:
     own = Encapsulation.IPIP if draft.plugin is Plugin.CALICO else Encapsulation.NONE
     draft.encapsulation = draft.encapsulation or own
     draft.proxy_mode = draft.proxy_mode or ProxyMode.IPTABLES
+    draft.scheduler = draft.scheduler or Scheduler.RR
 
 
 def _machine_addresses(draft: LabDraft) -> None:

@@ -6,44 +6,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from nslab.lab.draft import ClientDraft, LabDraft, NodeDraft, PodDraft
-from nslab.lab.shapes import LABEL, Address, Choice, Field, Flag, Many, Network, Number, Part, Record, Table, Text, Word
-from nslab.lab.types import Container, ContainerPort, Encapsulation, Plugin, Protocol, ProxyMode
-
-POD_NAME = Text(LABEL.pattern, LABEL.what, 253)
-PORT_NAME = Text("[a-z0-9-]*[a-z][a-z0-9-]*", "lower case letters (one at least), digits and '-'", 15)
-QUALIFIED = Text(
-    "([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
-    "[PREFIX/]NAME of letters, digits, '-', '_' and '.'",
-    317,
-)
-LABEL_VALUE = Text("([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", "letters, digits, '-', '_' and '.'", 63)
-VARIABLE = Text("[^=]+", "not empty and without '='")
-DIRECTORY = Text("/.*", "an absolute path")
-UID = Text("[0-9A-Za-z]([-0-9A-Za-z]*[0-9A-Za-z])?", "letters, digits and '-'", 63)
-
-
-def _names(text: str) -> frozenset[str]:
-    """The words of a text."""
-    return frozenset(text.split())
-
-
-def _container(name: str = "", **rest: Any) -> Container:
-    """A container, even one without a name: the name's absence was reported."""
-    return Container(name, **rest)
-
-
-def _port(port: int = 0, **rest: Any) -> ContainerPort:
-    """A port, even one without its number: the number's absence was reported."""
-    return ContainerPort(port, **rest)
-
-
-def _variable(name: str = "", value: str = "") -> tuple[str, str]:
-    """One environment variable."""
-    return name, value
-
+from nslab.lab.draft import ClientDraft, LabDraft, NodeDraft
+from nslab.lab.fields_pods import DEPLOYMENT, POD
+from nslab.lab.fields_services import SERVICE, SLICE
+from nslab.lab.patterns import names
+from nslab.lab.shapes import LABEL, Address, Choice, Field, Many, Network, Part, Record, Table, Text, Word
+from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 NODE = Record(
     NodeDraft,
@@ -95,7 +64,12 @@ LAB = Record(
                     Field(
                         "proxy",
                         "",
-                        Part((Field("mode", "proxy_mode", Choice(ProxyMode), "kube-proxy's mode (iptables)."),)),
+                        Part(
+                            (
+                                Field("mode", "proxy_mode", Choice(ProxyMode), "kube-proxy's mode (iptables)."),
+                                Field("scheduler", "scheduler", Choice(Scheduler), "How IPVS chooses (rr)."),
+                            )
+                        ),
                         "How Services are carried.",
                     ),
                     Field(
@@ -122,125 +96,8 @@ LAB = Record(
                         Table(Address()),
                         "Written by nslab: the last pod address that each node gave out.",
                     ),
+                    Field("addons", "addons", Many(Text()), "Written by nslab: what it added, and will not add again."),
                 )
-            ),
-            "Written by nslab.",
-        ),
-    ),
-)
-
-CONTAINER = Record(
-    _container,
-    (
-        Field("name", "name", LABEL, "The container's name.", required=True),
-        Field("image", "image", Text(), "agnhost is built in; other images are not pulled, and need a command."),
-        Field("command", "command", Many(Text()), "What runs: a program of this machine."),
-        Field("args", "args", Many(Text()), "Its arguments (agnhost: netexec)."),
-        Field(
-            "env",
-            "env",
-            Many(
-                Record(
-                    _variable,
-                    (
-                        Field("name", "name", VARIABLE, "The variable's name.", required=True),
-                        Field("value", "value", Text(), "Its value (empty)."),
-                    ),
-                    later=frozenset(("valueFrom",)),
-                )
-            ),
-            "Environment variables.",
-        ),
-        Field("workingDir", "working_dir", DIRECTORY, "Where it runs (/)."),
-        Field(
-            "ports",
-            "ports",
-            Many(
-                Record(
-                    _port,
-                    (
-                        Field("containerPort", "port", Number(1, 65535), "Where the server answers.", required=True),
-                        Field("protocol", "protocol", Choice(Protocol), "TCP, UDP or SCTP (TCP)."),
-                        Field("name", "name", PORT_NAME, "A name for Services to use."),
-                    ),
-                    later=frozenset(("hostPort", "hostIP")),
-                )
-            ),
-            "The ports that it answers on.",
-        ),
-    ),
-    later=_names(
-        """
-        envFrom imagePullPolicy lifecycle livenessProbe readinessProbe resizePolicy resources
-        restartPolicy securityContext startupProbe stdin stdinOnce terminationMessagePath
-        terminationMessagePolicy tty volumeDevices volumeMounts
-        """
-    ),
-)
-POD = Record(
-    PodDraft,
-    (
-        Field("apiVersion", "", Word("v1"), "Always v1.", required=True),
-        Field("kind", "", Word("Pod"), "Always Pod.", required=True),
-        Field(
-            "metadata",
-            "",
-            Part(
-                (
-                    Field("name", "name", POD_NAME, "The pod's name.", required=True),
-                    Field("namespace", "namespace", LABEL, "Its namespace (default)."),
-                    Field("labels", "labels", Table(LABEL_VALUE, QUALIFIED), "Its labels."),
-                    Field("annotations", "annotations", Table(Text(), QUALIFIED), "Its annotations."),
-                    Field("uid", "uid", UID, "Written by nslab: its unique name."),
-                ),
-                later=_names(
-                    """
-                    creationTimestamp deletionGracePeriodSeconds deletionTimestamp finalizers
-                    generateName generation managedFields ownerReferences resourceVersion selfLink
-                    """
-                ),
-            ),
-            "What the pod is called.",
-            required=True,
-        ),
-        Field(
-            "spec",
-            "",
-            Part(
-                (
-                    Field("nodeName", "node", LABEL, "The node; else the one with the fewest pods."),
-                    Field("hostname", "hostname", LABEL, "The pod's host name (its name)."),
-                    Field("containers", "containers", Many(CONTAINER, at_least=1), "Its processes.", required=True),
-                    Field("shareProcessNamespace", "share_process_namespace", Flag(), "One pid namespace for all."),
-                    Field("restartPolicy", "restart_policy", Text(), "Always."),
-                ),
-                later=_names(
-                    """
-                    activeDeadlineSeconds affinity automountServiceAccountToken dnsConfig dnsPolicy
-                    enableServiceLinks ephemeralContainers hostAliases hostIPC hostNetwork hostPID
-                    hostUsers hostnameOverride imagePullSecrets initContainers nodeSelector os overhead
-                    preemptionPolicy priority priorityClassName readinessGates resourceClaims resources
-                    runtimeClassName schedulerName schedulingGates securityContext serviceAccount
-                    serviceAccountName setHostnameAsFQDN subdomain terminationGracePeriodSeconds
-                    tolerations topologySpreadConstraints volumes
-                    """
-                ),
-            ),
-            "What the pod consists of.",
-            required=True,
-        ),
-        Field(
-            "status",
-            "",
-            Part(
-                (Field("podIP", "assigned", Address(), "Written by nslab: the address that the pod has."),),
-                later=_names(
-                    """
-                    conditions containerStatuses ephemeralContainerStatuses hostIP hostIPs
-                    initContainerStatuses message nominatedNodeName observedGeneration phase podIPs
-                    qosClass reason resize resourceClaimStatuses startTime
-                    """
-                ),
             ),
             "Written by nslab.",
         ),
@@ -256,14 +113,19 @@ class Kind:
     record: Record
 
 
-KINDS = {"Lab": Kind("nslab/v1", LAB), "Pod": Kind("v1", POD)}
-"""The kinds that nslab reads. A new one is an entry here, and a branch of `load._draft`."""
+KINDS = {
+    "Lab": Kind("nslab/v1", LAB),
+    "Pod": Kind("v1", POD),
+    "Service": Kind("v1", SERVICE),
+    "EndpointSlice": Kind("discovery.k8s.io/v1", SLICE),
+    "Deployment": Kind("apps/v1", DEPLOYMENT),
+}
+"""The kinds that nslab reads. A new one is an entry here, and one in `stream.read`."""
 
-LATER = _names(
+LATER = names(
     """
-    ConfigMap CronJob DaemonSet Deployment EndpointSlice Endpoints Ingress Job List Namespace
-    NetworkPolicy Node PersistentVolume PersistentVolumeClaim ReplicaSet ReplicationController Secret
-    Service ServiceAccount StatefulSet StorageClass
+    ConfigMap CronJob DaemonSet Endpoints Ingress Job List Namespace NetworkPolicy Node PersistentVolume
+    PersistentVolumeClaim ReplicaSet ReplicationController Secret ServiceAccount StatefulSet StorageClass
     """
 )
 """Kinds that Kubernetes has and nslab does not (yet)."""

@@ -11,7 +11,23 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any, assert_never
 
 from nslab.errors import Problem
-from nslab.lab.shapes import Address, Choice, Field, Flag, Many, Network, Number, Part, Record, Shape, Table, Text, Word
+from nslab.lab.shapes import (
+    Address,
+    Anything,
+    Choice,
+    Field,
+    Flag,
+    Many,
+    Network,
+    Number,
+    NumberOrName,
+    Part,
+    Record,
+    Shape,
+    Table,
+    Text,
+    Word,
+)
 from nslab.lab.words import did_you_mean, quoted, shown
 
 if TYPE_CHECKING:
@@ -100,6 +116,11 @@ class Reader:
                 return word
             case Part():
                 return self._fields(node, shape)
+            case NumberOrName(number, name):
+                is_text = node.id == "scalar" and node.tag == STR
+                return self._text(node, name) if is_text else self._number(node, number.low, number.high)
+            case Anything():
+                return None
             case missing:
                 assert_never(missing)
 

@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, assert_never
 
 from nslab.lab.fields import LAB
-from nslab.lab.shapes import Address, Choice, Flag, Many, Network, Number, Part, Record, Table, Text, Word
+from nslab.lab.shapes import (
+    Address,
+    Anything,
+    Choice,
+    Flag,
+    Many,
+    Network,
+    Number,
+    NumberOrName,
+    Part,
+    Record,
+    Table,
+    Text,
+    Word,
+)
 
 if TYPE_CHECKING:
     from nslab.lab.shapes import Shape
@@ -36,6 +50,10 @@ def _of(shape: Shape) -> dict[str, Any]:
             return {"enum": [str(word) for word in of]}
         case Number(low, high):
             return {"type": "integer", "minimum": low, "maximum": high}
+        case NumberOrName(number, name):
+            return {"anyOf": [_of(number), _of(name)]}
+        case Anything():
+            return {}
         case Flag():
             return {"type": "boolean"}
         case Address():

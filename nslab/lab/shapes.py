@@ -42,6 +42,19 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberOrName:
+    """A whole number, or a name: a port, as Services and probes may give it."""
+
+    number: Number
+    name: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """What Kubernetes has and what makes no difference here."""
+
+
+@dataclass(frozen=True, slots=True)
 class Flag:
     """true or false."""
 
@@ -89,7 +102,9 @@ class Record:
     later: frozenset[str] = frozenset()
 
 
-Shape: TypeAlias = Text | Word | Choice | Number | Flag | Address | Network | Many | Table | Part | Record
+Shape: TypeAlias = (
+    Text | Word | Choice | Number | NumberOrName | Anything | Flag | Address | Network | Many | Table | Part | Record
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
@@ -35,6 +35,16 @@ class ProxyMode(StrEnum):
     NFTABLES = "nftables"
     USERSPACE = "userspace"
     NONE = "none"
+
+
+class Scheduler(StrEnum):
+    """How IPVS chooses a real server: in turn, in turn by weight, the fewest connections, by hash."""
+
+    RR = "rr"
+    WRR = "wrr"
+    LC = "lc"
+    SH = "sh"
+    MH = "mh"
 
 
 class Protocol(StrEnum):
@@ -182,6 +192,7 @@ class Service:
     """One Service, complete: what the API server would have given out is given out.
 
     `cluster_ip` is None for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0: none.
+    `given_out`: what of it nobody asked for (clusterIP, ports[0].nodePort, …); that may change to make room.
     """
 
     name: str
@@ -201,6 +212,7 @@ class Service:
     health_check_node_port: int = 0
     external_name: str = ""
     publish_not_ready: bool = False
+    given_out: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

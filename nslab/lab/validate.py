@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeAlias
 
-from nslab.lab import validate_pods
+from nslab.lab import validate_objects, validate_pods
 from nslab.lab.defaults import gateway
 from nslab.lab.draft import LabDraft
-from nslab.lab.types import Encapsulation, Plugin, ProxyMode
+from nslab.lab.types import Encapsulation, Plugin
 from nslab.lab.words import Complaint, Path, shown
 
-RUNNING_MODES = frozenset((ProxyMode.NONE,))
-"""The proxy modes that this release runs."""
 RESERVED = ("switch", "control")
 """Hosts of the lab's own (`nslab.net.names.RESERVED`; a test holds the two equal)."""
 LONGEST_NAMESPACE = 255
@@ -55,16 +53,11 @@ def networks(draft: LabDraft) -> Iterator[Complaint]:
 
 
 def settings(draft: LabDraft) -> Iterator[Complaint]:
-    """Settings that exclude each other, or that this release does not run."""
+    """Settings that exclude each other."""
     if draft.plugin is Plugin.KUBENET and draft.encapsulation is not Encapsulation.NONE:
         yield Complaint(
             _spec(draft, "cni", "encapsulation"),
             f"kubenet has no encapsulation, and this asks for {draft.encapsulation}; remove it, or take plugin: calico",
-        )
-    if draft.proxy_mode not in RUNNING_MODES:
-        yield Complaint(
-            _spec(draft, "proxy", "mode"),
-            f"proxy mode {draft.proxy_mode} comes with the next release; write proxy: {{mode: none}}",
         )
     services = draft.service_network
     if draft.dns_address and services and draft.dns_address not in services:
@@ -72,6 +65,10 @@ def settings(draft: LabDraft) -> Iterator[Complaint]:
             _spec(draft, "dns", "address"),
             f"the name server's address {draft.dns_address} is outside the service network {services}",
         )
+    elif draft.dns_address and services and draft.dns_address in (services[0], services[-1]):
+        what = "the network's own" if draft.dns_address == services[0] else "the broadcast"
+        text = f"the name server cannot have the address {draft.dns_address}; it is {what} address"
+        yield Complaint(_spec(draft, "dns", "address"), text)
 
 
 def hosts(draft: LabDraft) -> Iterator[Complaint]:
@@ -82,14 +79,14 @@ def hosts(draft: LabDraft) -> Iterator[Complaint]:
             path = _spec(draft, f"{what}s", index, "name")
             yield from _host(path, what, name, seen)
     for pod in draft.pods:
+        path = (*pod.place, "metadata", "name")
         if pod.namespace == "default":
-            path = (pod.document, "metadata", "name")
             if pod.name in RESERVED or pod.name in seen:
                 yield from _host(path, "pod", pod.name, seen)
         elif len(f"nslab.{draft.name}.{pod.namespace}_{pod.name}") > LONGEST_NAMESPACE:
-            yield _too_long(draft, (pod.document, "metadata", "name"), f"{pod.namespace}_{pod.name}")
+            yield _too_long(draft, path, f"{pod.namespace}_{pod.name}")
         if pod.namespace == "default" and len(f"nslab.{draft.name}.{pod.name}") > LONGEST_NAMESPACE:
-            yield _too_long(draft, (pod.document, "metadata", "name"), pod.name)
+            yield _too_long(draft, path, pod.name)
 
 
 def _host(path: Path, what: str, name: str, seen: dict[str, Path]) -> Iterator[Complaint]:
@@ -185,7 +182,15 @@ def _spec(draft: LabDraft, *path: int | str) -> Path:
 
 
 Check: TypeAlias = Callable[[LabDraft], Iterator[Complaint]]
-CHECKS_WITHOUT_LAB: tuple[Check, ...] = (validate_pods.pods, validate_pods.containers)
+CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
+    validate_pods.pods,
+    validate_pods.containers,
+    validate_objects.services,
+    validate_objects.slices,
+    validate_objects.deployments,
+    validate_objects.admitted,
+    validate_objects.probes,
+)
 CHECKS: tuple[Check, ...] = (
     *CHECKS_WITHOUT_LAB,
     networks,
@@ -197,4 +202,5 @@ CHECKS: tuple[Check, ...] = (
     validate_pods.addresses,
     validate_pods.room,
     last_reserved,
+    validate_objects.allocation,
 )

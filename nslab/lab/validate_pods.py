@@ -24,28 +24,24 @@ def pods(draft: LabDraft) -> Iterator[Complaint]:
     names: dict[tuple[str, str], Path] = {}
     uids: dict[str, Path] = {}
     for pod in draft.pods:
-        path: Path = (pod.document, "metadata", "name")
+        path: Path = (*pod.place, "metadata", "name")
         if pod.name and names.setdefault((pod.namespace, pod.name), path) != path:
             text = f"pod {shown(pod.name)} of namespace {shown(pod.namespace)} is there twice"
             yield Complaint(path, text, names[pod.namespace, pod.name])
         elif pod.name and uids.setdefault(pod.uid, path) != path:
-            yield Complaint((pod.document, "metadata", "uid"), f"two pods have the uid {pod.uid}", uids[pod.uid])
-        if pod.restart_policy != "Always":
-            yield Complaint(
-                (pod.document, "spec", "restartPolicy"),
-                f"restartPolicy: nslab supports Always only, and this is {shown(pod.restart_policy)}",
-            )
+            yield Complaint((*pod.place, "metadata", "uid"), f"two pods have the uid {pod.uid}", uids[pod.uid])
 
 
 def containers(draft: LabDraft) -> Iterator[Complaint]:
-    """What a pod's containers are, and what they share."""
-    for pod in draft.pods:
+    """What a pod's containers are, and what they share. Of replicas it is said once."""
+    single = [(f"pod {shown(pod.name)}", pod) for pod in draft.pods if not pod.inside]
+    for who, pod in (*single, *((f"Deployment {shown(one.name)}", one.template) for one in draft.deployments)):
         seen: dict[str, Path] = {}
         for index, container in enumerate(pod.containers):
-            path = (pod.document, "spec", "containers", index)
+            path = (*pod.place, "spec", "containers", index)
             name = shown(container.name) if container.name else "this container"
             if container.name and seen.setdefault(container.name, (*path, "name")) != (*path, "name"):
-                text = f"two containers of pod {shown(pod.name)} are called {name}"
+                text = f"two containers of {who} are called {name}"
                 yield Complaint((*path, "name"), text, seen[container.name])
             if container.builtin == "agnhost" and container.args[0] not in SERVER:
                 yield Complaint(
@@ -60,16 +56,16 @@ def containers(draft: LabDraft) -> Iterator[Complaint]:
                 yield Complaint((*path, "image"), text)
             elif container.command and not container.command[0]:
                 yield Complaint((*path, "command"), f"{name}: the command's first word is empty")
-        yield from _ports(pod)
+        yield from _ports(who, pod)
 
 
-def _ports(pod: PodDraft) -> Iterator[Complaint]:
+def _ports(who: str, pod: PodDraft) -> Iterator[Complaint]:
     """The ports of one pod: its containers share one network namespace, so a port has one owner."""
     ports: dict[tuple[int, str], tuple[Path, str]] = {}
     names: dict[str, Path] = {}
     for index, container in enumerate(pod.containers):
         for place, port in enumerate(container.ports):
-            path: Path = (pod.document, "spec", "containers", index, "ports", place, "containerPort")
+            path: Path = (*pod.place, "spec", "containers", index, "ports", place, "containerPort")
             if port.port:
                 first, owner = ports.setdefault((port.port, port.protocol), (path, container.name))
                 what = f"port {port.port}/{port.protocol}"
@@ -80,7 +76,7 @@ def _ports(pod: PodDraft) -> Iterator[Complaint]:
                     yield Complaint(path, f"{text}, and a pod's containers share one network namespace", first)
             path = (*path[:-1], "name")
             if port.name and names.setdefault(port.name, path) != path:
-                yield Complaint(path, f"two ports of pod {shown(pod.name)} are called {port.name}", names[port.name])
+                yield Complaint(path, f"two ports of {who} are called {port.name}", names[port.name])
 
 
 def placement(draft: LabDraft) -> Iterator[Complaint]:
@@ -91,7 +87,7 @@ def placement(draft: LabDraft) -> Iterator[Complaint]:
     known = set(nodes)
     for pod in draft.pods:
         if nodes and pod.node not in known:
-            path = (pod.document, "spec", "nodeName")
+            path = (*pod.place, "spec", "nodeName")
             yield Complaint(path, f"there is no node {shown(pod.node)}", word=pod.node, known=nodes)
 
 
@@ -103,7 +99,7 @@ def addresses(draft: LabDraft) -> Iterator[Complaint]:
     back = {cidr: kept_back(cidr, draft.plugin, draft.encapsulation) for cidr in cidrs.values() if cidr}
     seen: dict[IPv4Address, Path] = {}
     for pod in draft.pods:
-        path: Path = (pod.document, "metadata", "annotations", REQUEST)
+        path: Path = (*pod.place, "metadata", "annotations", REQUEST)
         if REQUEST in pod.annotations and draft.plugin is Plugin.KUBENET:
             yield Complaint(path, f"kubenet gives out addresses in turn and does not read {REQUEST}; remove it")
         elif REQUEST in pod.annotations and not pod.requested:

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nslab.errors import LabFileError
-from nslab.lab import load
+from nslab.lab import documents, load
 from nslab.lab.defaults import gateway, kept_back
 from nslab.lab.dump import dump
 from nslab.lab.fields import KINDS
@@ -306,7 +306,7 @@ def test_networks_of_any_size(
 def test_without_the_c_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyYAML may have been built without libyaml: slower, and all the same."""
     fast = [outcome(text) for text in LABS]
-    monkeypatch.setattr(load, "LOADER", yaml.SafeLoader)
+    monkeypatch.setattr(documents, "LOADER", yaml.SafeLoader)
     assert [outcome(text) for text in LABS] == fast
     for text in ("[" * 900, "- " * 400 + "x", 'a: "\\ud800"', 'a: "\\U0011FFFF"', "&a [*a]", "*a", "\t", "a: b: c"):
         assert isinstance(outcome(text), LabFileError)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.errors import LabFileError
-from nslab.lab import load, validate
+from nslab.lab import documents, load, validate
 from nslab.lab.types import Encapsulation
 from nslab.net import names
 
@@ -191,7 +191,7 @@ def test_files(tmp_path: Path) -> None:
         return str(caught.value).removeprefix(f"{path}:")
 
     (tmp_path / "latin1").write_bytes(b"# caf\xc3\xa9\n# caf\xe9\n")
-    (tmp_path / "large").write_bytes(b"#" * (load.LARGEST + 1))
+    (tmp_path / "large").write_bytes(b"#" * (documents.LARGEST + 1))
     (tmp_path / "bom").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
     assert of(tmp_path / "absent") == "1:1: there is no such file"
     assert of(tmp_path) == "1:1: the file cannot be read: Is a directory"

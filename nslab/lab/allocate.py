@@ -1,0 +1,186 @@
+"""What the API server and a load balancer give out: cluster IPs, node ports, a load balancer's address.
+
+| what | from where | which |
+|---|---|---|
+| cluster IP | the service network above its lowest addresses, which people write | by hash of lab, namespace, name |
+| node port, healthCheckNodePort | 30086 to 32767 for the same reason, then from 30000 on | by hash, of the port too |
+| load balancer's address | the last sixteenth of the node network: .240 to .254 of a /24 | the first free one |
+
+Each is the first free one from there on. A hash and not a counter: who writes one more Service renumbers no other. What
+a running lab had given out stays, as long as nobody asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from ipaddress import IPv4Address, IPv4Network
+
+    from nslab.lab.draft import ServiceDraft
+    from nslab.lab.types import Lab, Service
+
+LOWEST, HIGHEST = 30000, 32767
+LEFT_TO_PEOPLE = 86
+"""So many node ports from the lowest on are given out last, as in Kubernetes (16 to 128, by the size of the range)."""
+CLUSTER_IP, HEALTH, INGRESS = "clusterIP", "healthCheckNodePort", "ingress"
+
+
+def open_fields(draft: ServiceDraft) -> frozenset[str]:
+    """What a Service needs and does not say."""
+    found = set()
+    if draft.type != "ExternalName" and not draft.asked:
+        found.add(CLUSTER_IP)
+    if draft.type == "NodePort" or (draft.type == "LoadBalancer" and draft.allocate is not False):
+        found |= {_node_port(index) for index, port in enumerate(draft.ports) if not port.node_port}
+    if draft.needs_health_check and not draft.health_check_node_port:
+        found.add(HEALTH)
+    if draft.type == "LoadBalancer" and not draft.ingress:
+        found.add(INGRESS)
+    return frozenset(found)
+
+
+def give_out(lab: Lab, before: Iterable[Service] = ()) -> Lab:
+    """The lab with everything given out that its Services leave open; what a Service had `before` first."""
+    if not any(service.given_out for service in lab.services):
+        return lab
+    had = {(one.namespace, one.name): one for one in before}
+    pools = _Pools(lab)
+    kept = [pools.kept(service, had.get((service.namespace, service.name))) for service in lab.services]
+    services = tuple(pools.filled(service) if service.given_out else service for service in kept)
+    return replace(lab, services=services)
+
+
+class _Pools:
+    """What is taken, and what is free next."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        asked = [_asked(service) for service in lab.services]
+        network = lab.networks.services
+        self.addresses = {network[0], network[-1], lab.dns_address} | {one.cluster_ip for one in asked}
+        self.ports = {number for one in asked for number in _numbers(one)}
+        nodes = lab.networks.nodes
+        self.ingress = {nodes[0], nodes[1], nodes[-1]}
+        self.ingress |= {node.address for node in lab.nodes} | {client.address for client in lab.clients}
+        self.ingress |= {ip for one in asked for ip in one.load_balancer_ips}
+
+    def kept(self, service: Service, had: Service | None) -> Service:
+        """A Service that asks for nothing but what it asks for, with what it had, where that is free."""
+        if not service.given_out:
+            return service
+        blank = _asked(service)
+        if had is None:
+            return blank
+        made = blank
+        address = had.cluster_ip
+        if CLUSTER_IP in blank.given_out and address in self.lab.networks.services and address not in self.addresses:
+            made = replace(made, cluster_ip=address)
+            self.addresses.add(address)
+        if INGRESS in blank.given_out and had.load_balancer_ips and not self.ingress & {*had.load_balancer_ips}:
+            made = replace(made, load_balancer_ips=had.load_balancer_ips)
+            self.ingress |= {*had.load_balancer_ips}
+        if HEALTH in blank.given_out and self._free(had.health_check_node_port):
+            made = replace(made, health_check_node_port=had.health_check_node_port)
+        numbers = {(port.port, port.protocol): port.node_port for port in had.ports}
+        mine = {n for n in numbers.values() if self._free(n)}
+        ports = tuple(
+            replace(port, node_port=number) if _node_port(index) in blank.given_out and number in mine else port
+            for index, port in enumerate(made.ports)
+            for number in [numbers.get((port.port, port.protocol), 0)]
+        )
+        made = replace(made, ports=ports)
+        self.ports |= _numbers(made)
+        return made
+
+    def filled(self, service: Service) -> Service:
+        """A Service with everything that it still lacks."""
+        key = f"{self.lab.name}/{service.namespace}/{service.name}"
+        missing = service.given_out
+        if CLUSTER_IP in missing and not service.cluster_ip:
+            network = self.lab.networks.services
+            spared = _spared(network)
+            first = spared + _hash(key) % (network.num_addresses - spared)
+            address = next((a for a in _round(network, first) if a not in self.addresses), None)
+            self.addresses.add(address)
+            service = replace(service, cluster_ip=address)
+        if INGRESS in missing and not service.load_balancer_ips:
+            nodes = self.lab.networks.nodes
+            free = (nodes[i] for i in range(_ingress_start(nodes), nodes.num_addresses))
+            # Where none is left, the load balancer stays without: kubectl shows <pending>.
+            service = replace(service, load_balancer_ips=tuple(a for a in free if a not in self.ingress)[:1])
+            self.ingress |= {*service.load_balancer_ips}
+        if HEALTH in missing and not service.health_check_node_port:
+            service = replace(service, health_check_node_port=self._port(f"{key}/health"))
+        ports = list(service.ports)
+        for index, port in enumerate(ports):
+            if _node_port(index) in missing and not port.node_port:
+                # TCP and UDP of one number get one node port, as in Kubernetes.
+                twin = next((p.node_port for p in ports if p.port == port.port and p.node_port), 0)
+                ports[index] = replace(port, node_port=twin or self._port(f"{key}/{port.port}"))
+        return replace(service, ports=tuple(ports)) if tuple(ports) != service.ports else service
+
+    def _free(self, number: int) -> bool:
+        return LOWEST <= number <= HIGHEST and number not in self.ports
+
+    def _port(self, key: str) -> int:
+        """The first free node port from a hash on, or 0."""
+        start, size = LOWEST + LEFT_TO_PEOPLE, HIGHEST - LOWEST - LEFT_TO_PEOPLE + 1
+        first = _hash(key) % size
+        tried = chain(range(start + first, HIGHEST + 1), range(start, start + first), range(LOWEST, start))
+        number = next((n for n in tried if n not in self.ports), 0)
+        self.ports.add(number)
+        return number
+
+
+def _asked(service: Service) -> Service:
+    """A Service without what nobody asked for."""
+    if not service.given_out:
+        return service
+    out = service.given_out
+    return replace(
+        service,
+        cluster_ip=None if CLUSTER_IP in out else service.cluster_ip,
+        load_balancer_ips=() if INGRESS in out else service.load_balancer_ips,
+        health_check_node_port=0 if HEALTH in out else service.health_check_node_port,
+        ports=tuple(
+            replace(port, node_port=0) if _node_port(index) in out else port for index, port in enumerate(service.ports)
+        ),
+    )
+
+
+def _numbers(service: Service) -> set[int]:
+    """The node ports that a Service has."""
+    return {service.health_check_node_port, *(port.node_port for port in service.ports)} - {0}
+
+
+def _node_port(index: int) -> str:
+    return f"ports[{index}].nodePort"
+
+
+def _spared(network: IPv4Network) -> int:
+    """How many of the lowest addresses are given out last (Kubernetes: a sixteenth, from 16 to 256)."""
+    size = network.num_addresses
+    return min(max(16, size // 16), 256) if size > 32 else 0
+
+
+def _round(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
+    """The addresses of a network from a number on, then those before it, the lowest of all last."""
+    spared = _spared(network)
+    yield from (network[i] for i in range(first, network.num_addresses))
+    yield from (network[i] for i in range(spared, first))
+    yield from (network[i] for i in range(spared))
+
+
+def _ingress_start(network: IPv4Network) -> int:
+    """Where the load balancers' addresses begin: the last sixteenth, the last eight addresses, or the last half."""
+    size = network.num_addresses
+    return size - max(size // 16, min(size // 2, 8))
+
+
+def _hash(key: str) -> int:
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8], "big")
