@@ -1,4 +1,7 @@
-"""iptables mode in a real kernel: what is written is read back word for word, and goes without a trace."""
+"""iptables mode in a real kernel: what is written is read back word for word, and goes without a trace.
+
+Here with iptables-nft; tests/vm/test_proxy_legacy.py has the same tests with iptables-legacy.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "proxy"))
 from cases import CASES, TEST_NODE, WORKER, case, needs_real, overall
 from proxybench import Bench, bench
 
+from nslab.linux import vm
 from nslab.proxy import iptables
 from nslab.proxy.items import Items, whole
 from nslab.proxy.model import Endpoint, Port, Service
@@ -30,7 +34,8 @@ if TYPE_CHECKING:
 
     from nslab.proxy.model import Proxy
 
-NFT = replace(WORKER, iptables="iptables-nft")
+VARIANT = "iptables-legacy" if vm.INSIDE in os.environ else "iptables-nft"
+NODE = replace(WORKER, iptables=VARIANT)
 ROUTE_LOCALNET = "/proc/sys/net/ipv4/conf/all/route_localnet"
 LOCALNET = iptables.ROUTE_LOCALNET
 EVERYTHING = Service(
@@ -68,7 +73,7 @@ def node(tmp_path: Path) -> Iterator[Bench]:
 
 
 def saved(node: Bench) -> str:
-    return re.sub(r" \[\d+:\d+\]$|^#.*\n", "", node.run("iptables-nft-save"), flags=re.MULTILINE)
+    return re.sub(r" \[\d+:\d+\]$|^#.*\n", "", node.run(f"{VARIANT}-save"), flags=re.MULTILINE)
 
 
 def there_and_back(node: Bench, services: list[Service], proxy: Proxy) -> None:
@@ -114,20 +119,20 @@ def expected(items: Items) -> dict[tuple[str, str], list[str]]:
 @needs_real
 @pytest.mark.parametrize("name", CASES)
 def test_each_case_is_read_back_as_it_was_written(node: Bench, name: str) -> None:
-    there_and_back(node, case(name), NFT)
+    there_and_back(node, case(name), NODE)
 
 
 @needs_real
 def test_the_overall_services_are_read_back_as_they_were_written(node: Bench) -> None:
-    there_and_back(node, overall(), replace(TEST_NODE, iptables="iptables-nft"))
+    there_and_back(node, overall(), replace(TEST_NODE, iptables=VARIANT))
 
 
 @pytest.mark.parametrize(
     "proxy",
     [
-        NFT,
-        replace(NFT, large=True, masquerade_all=True, liberal=True),
-        replace(NFT, node="worker-node2", cluster_cidr="", node_port_addresses=("127.0.0.0/8", "192.168.0.0/16")),
+        NODE,
+        replace(NODE, large=True, masquerade_all=True, liberal=True),
+        replace(NODE, node="worker-node2", cluster_cidr="", node_port_addresses=("127.0.0.0/8", "192.168.0.0/16")),
     ],
 )
 def test_every_kind_of_rule_is_read_back_as_it_was_written(node: Bench, proxy: Proxy) -> None:
@@ -135,7 +140,7 @@ def test_every_kind_of_rule_is_read_back_as_it_was_written(node: Bench, proxy: P
 
 
 def test_localhost_node_ports_off(node: Bench) -> None:
-    proxy = replace(NFT, localhost_node_ports=False)
+    proxy = replace(NODE, localhost_node_ports=False)
     items = whole(iptables, [EVERYTHING], proxy)
     node.do(iptables.commands({}, items, proxy))
     assert by_chain(saved(node)) == expected(items)
@@ -144,8 +149,8 @@ def test_localhost_node_ports_off(node: Bench) -> None:
 
 def test_changes_leave_what_everything_at_once_would(node: Bench) -> None:
     """And rules of others stay where they are."""
-    node.run("iptables-nft", "-t", "filter", "-A", "FORWARD", "-s", "192.0.2.9/32", "-j", "ACCEPT")
-    sync = Sync(iptables, NFT)
+    node.run(VARIANT, "-t", "filter", "-A", "FORWARD", "-s", "192.0.2.9/32", "-j", "ACCEPT")
+    sync = Sync(iptables, NODE)
     less = replace(EVERYTHING, ports=tuple(replace(port, endpoints=port.endpoints[2:5]) for port in EVERYTHING.ports))
     changes: list[dict[str, Service | None]] = [
         {},
@@ -163,12 +168,12 @@ def test_changes_leave_what_everything_at_once_would(node: Bench) -> None:
 
 
 def test_a_proxy_that_begins_anew_finds_what_it_wrote(node: Bench) -> None:
-    items = whole(iptables, [EVERYTHING, BARE], NFT)
-    node.do(iptables.commands({}, items, NFT))
-    found = saved_items(node.run("iptables-nft-save"), items)
+    items = whole(iptables, [EVERYTHING, BARE], NODE)
+    node.do(iptables.commands({}, items, NODE))
+    found = saved_items(node.run(f"{VARIANT}-save"), items)
     assert found == {item: body for item, body in items.items() if item != LOCALNET}
 
 
 def test_rendered_text_is_what_iptables_restore_takes(node: Bench) -> None:
-    node.run("iptables-nft-restore", "--noflush", text=render([EVERYTHING, BARE], WORKER))
+    node.run(f"{VARIANT}-restore", "--noflush", text=render([EVERYTHING, BARE], WORKER))
     assert by_chain(saved(node)) == expected(whole(iptables, [EVERYTHING, BARE], WORKER))
