@@ -54,21 +54,32 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come in.")] = False,
     tail: Annotated[int, typer.Option("--tail", help="Only so many of the last lines; -1 for all.")] = -1,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="Each line with its time.")] = False,
+    previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the run before, that ended.")] = False,
 ) -> None:
-    """Print what a container wrote to stdout and stderr.
+    """Print what a container wrote to stdout and stderr, since it was last started.
 
     Example: nslab logs calico-two-node/pod-b -f
     """
     need_root("logs")
-    from nslab.linux import lifecycle, logs, netns
+    from nslab.linux import lifecycle, logs, netns, status
 
     lab, name = _split(host)
     pod = _find(lifecycle.wished(lab).pods, name)
     if pod is None:
         raise UsageError(f"{lab} has no pod {name!r}")
     chosen = _container(pod, container)
-    file = netns.folder(lab) / "nodes" / pod.node / "log" / "pods" / f"{pod.namespace}_{pod.name}_{pod.uid}"
-    for entry in logs.read(file / chosen / "0.log", follow=follow, tail=None if tail < 0 else tail):
+    folder = netns.folder(lab) / "nodes" / pod.node / "log" / "pods" / f"{pod.namespace}_{pod.name}_{pod.uid}"
+    files = logs.attempts(folder / chosen)
+    if previous and status.runs(lab, pod.namespace, pod.name, chosen):
+        files = files[1:]  # of one that waits to be started again, the run before is the last one
+    if not files:
+        which = "previous terminated container" if previous else "container"
+        raise UsageError(f"{which} {chosen!r} in pod {pod.name!r} not found")
+
+    def newest() -> bool:
+        return logs.attempts(folder / chosen)[:1] == files[:1]
+
+    for entry in logs.read(files[0], follow=follow, tail=None if tail < 0 else tail, going=newest):
         click.echo(f"{entry.timestamp} {entry.text}" if timestamps else entry.text)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,15 +52,18 @@ def show(source: LabSource, encapsulation: EncapsulationOption = None) -> None:
 
 
 def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
-    """List the labs that are up, or the pods of one.
+    """List the labs that are up, or the pods of one as kubectl shows them.
 
     Example: nslab ps calico-two-node
     """
     need_root("ps")
+    from nslab.views.pods import columns
+
     if name is None:
         listing(_labs_up(), output, "no lab is up; `nslab labs` lists those that come with nslab")
     else:
-        listing(_pods(name), output, f"{name} has no pods")
+        rows = _pods(name)
+        listing(columns(rows) if output is Format.TABLE else rows, output, f"{name} has no pods")
 
 
 def _labs_up() -> list[dict[str, Any]]:
@@ -76,24 +81,22 @@ def _labs_up() -> list[dict[str, Any]]:
 
 
 def _pods(name: str) -> list[dict[str, Any]]:
-    from nslab.linux import lifecycle, owned
+    from nslab.linux import lifecycle, owned, status
     from nslab.net.names import netns, pod_host
+    from nslab.views.pods import pod_row
 
     lab = lifecycle.wished(name)
-    runs = {(record.ns, record.role): record.pid for record in owned.processes(name)}
+    runs = {(record.ns, record.role): record for record in owned.processes(name)}
+    said = status.read_status(name)
+    ticks, now = os.sysconf("SC_CLK_TCK"), time.time()
 
     def row(pod: Pod) -> dict[str, Any]:
         ns = netns(lab.name, pod_host(pod.namespace, pod.name))
-        up = [container for container in pod.containers if (ns, f"container/{container.name}") in runs]
-        return {
-            "namespace": pod.namespace,
-            "name": pod.name,
-            "containers": f"{len(up)}/{len(pod.containers)}",
-            "status": "Running" if len(up) == len(pod.containers) and (ns, "pause") in runs else "NotRunning",
-            "ip": str(pod.assigned),
-            "node": pod.node,
-            "pause": runs.get((ns, "pause"), "-"),
-        }
+        up = [container.name for container in pod.containers if (ns, f"container/{container.name}") in runs]
+        pause = runs.get((ns, "pause"))
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - pause.start / ticks if pause else 0.0
+        seen = said.get(f"{pod.namespace}/{pod.name}", {})
+        return pod_row(pod, seen, up, pause=pause is not None, age=age, now=now)
 
     return [row(pod) for pod in lab.pods]
 

@@ -51,6 +51,12 @@ def read(
         file.close()
 
 
+def attempts(folder: Path) -> list[Path]:
+    """The logs that a container has, the newest first: one for each of its last runs, by their numbers."""
+    there = [file for file in folder.glob("*.log") if file.stem.isdigit()] if folder.is_dir() else []
+    return sorted(there, key=lambda file: int(file.stem), reverse=True)
+
+
 class _File:
     """A growing file, which may be replaced by a new one (rotated)."""
 

@@ -30,6 +30,12 @@ def kept(lab: str) -> set[tuple[str, str]]:
     }
 
 
+def runs(lab: str, namespace: str, pod: str, container: str) -> bool:
+    """Whether a container runs, as far as its node knows."""
+    containers = read_status(lab).get(f"{namespace}/{pod}", {}).get("containers", {})
+    return bool(containers.get(container, {}).get("state", "running") == "running")
+
+
 def _pods(file: Path) -> dict[str, dict[str, Any]]:
     try:
         pods: dict[str, dict[str, Any]] = json.loads(file.read_text())["pods"]

@@ -13,6 +13,7 @@ import time
 
 from nslab import syscall
 from nslab.node import adopt, container, kubeproxy, rootfs, sandbox, tunnel
+from nslab.node.crilog import next_attempt
 from nslab.node.journal import Journal
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
@@ -186,7 +187,9 @@ class Agent:
             raise FileNotFoundError(f"the pod of {spec.ns} has no pause process")
         if key in self.containers:
             self.remove_container(*key)
-        life = Life(self, spec, self.pod_of(spec.ns))
+        pod = self.pod_of(spec.ns)
+        attempts = next_attempt(f"{self.place.folder}/log/pods/{pod.log_folder}/{spec.container}")
+        life = Life(self, spec, pod, {"restarts": attempts})
         pid = life.start()
         self.containers[key] = life
         self.journal.add(request)

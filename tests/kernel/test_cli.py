@@ -122,7 +122,7 @@ def test_lists_as_json_and_yaml(own: OwnLab) -> None:
     for arguments, keys in (
         (["labs"], {"name", "up", "shows"}),
         (["ps"], {"lab", "holds", "processes"}),
-        (["ps", own.name], {"namespace", "name", "containers", "status", "ip", "node", "pause"}),
+        (["ps", own.name], {"namespace", "name", "ready", "status", "restarts", "age", "ip", "node"}),
         (["inspect", own.name], {"host", "interface", "addresses", "routes"}),
         (["plan", "calico-two-node"], {"by", "commands"}),
         (["probe", own.name], set()),
@@ -139,23 +139,33 @@ def test_lists_as_json_and_yaml(own: OwnLab) -> None:
     assert json.loads(nslab("schema").stdout)["type"] == "object"
 
 
-def test_ps_tells_what_does_not_run(own: OwnLab) -> None:
-    pods = json.loads(nslab("ps", own.name, "-o", "json").stdout)
-    assert {(pod["name"], pod["containers"], pod["status"], pod["ip"]) for pod in pods} >= {
-        ("pod-b", "1/1", "Running", "20.111.156.7"), ("pod-d", "1/1", "Running", "20.109.131.3"),
-    }  # fmt: skip
-    os.kill(own.pids()["pod-b container/app"], 9)
-    until(lambda: "pod-b container/app" not in own.pids())
-    pods = {pod["name"]: pod for pod in json.loads(nslab("ps", own.name, "-o", "json").stdout)}
-    assert (pods["pod-b"]["containers"], pods["pod-b"]["status"]) == ("0/1", "NotRunning")
+def test_ps_tells_what_kubectl_would(own: OwnLab) -> None:
+    def pods() -> dict[str, tuple[str, ...]]:
+        rows = json.loads(nslab("ps", own.name, "-o", "json").stdout)
+        return {row["name"]: (row["ready"], row["status"], row["restarts"].split(" ")[0], row["ip"]) for row in rows}
+
+    assert pods()["pod-b"] == ("1/1", "Running", "0", "20.111.156.7")
+    assert pods()["pod-d"] == ("1/1", "Running", "0", "20.109.131.3")
+    for ends in (1, 2):  # after the first, it is started again at once
+        os.kill(own.pids()["pod-b container/app"], 9)
+        until(lambda ends=ends: pods()["pod-b"][1:3] == (("Running", "1") if ends == 1 else ("CrashLoopBackOff", "1")))  # type: ignore[misc]
+    header, *lines = nslab("ps", own.name).stdout.splitlines()
+    assert header.split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
+    (line,) = [line for line in lines if line.startswith("pod-b ")]
+    assert re.fullmatch(r"pod-b +0/1 +CrashLoopBackOff +1 \(\d+s ago\) +\d+s +20.111.156.7 +node1", line)
     says(
         2, f"container app of pod-b does not run; `nslab up {own.name}` brings it back",
         "exec", f"{own.name}/pod-b", "--", "true",
     )  # fmt: skip
+    assert nslab("logs", f"{own.name}/pod-b", "-p").stdout  # kubectl's: of one that waits, the last that ended
+    os.kill(own.pids()["pod-b pause"], 9)
+    until(lambda: pods()["pod-b"][:2] == ("0/1", "NotRunning"))
     own.up()
+    assert pods()["pod-b"][:3] == ("1/1", "Running", "2")
 
 
 def test_logs_of_a_container(own: OwnLab) -> None:
+    says(2, "previous terminated container 'app' in pod 'pod-a' not found", "logs", f"{own.name}/pod-a", "-p")
     done = nslab("logs", f"{own.name}/pod-a")
     assert (done.returncode, done.stderr) == (0, "")
     own.sh("pod-a", "echo >/dev/null")

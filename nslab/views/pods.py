@@ -1,0 +1,88 @@
+"""Pods in a list, as `kubectl get pods -o wide` shows them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nslab.lab.types import Pod
+
+    Status = Mapping[str, Any]
+
+
+def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, age: float, now: float) -> dict[str, Any]:
+    """One pod. `status` is what its node says, `running` the containers whose processes are there.
+
+    A node whose own process is dead says nothing new; what is not there does not run, whatever was said last.
+    """
+    said = status.get("containers", {})
+    there = set(running)
+    entries = [_seen(said.get(container.name), container.name in there) for container in pod.containers]
+    ready = [entry for entry in entries if pause and entry["ready"]]
+    return {
+        "namespace": pod.namespace,
+        "name": pod.name,
+        "ready": f"{len(ready)}/{len(entries)}",
+        "status": condition(entries, status.get("phase", "Pending")) if pause else "NotRunning",
+        "restarts": restarts(entries, now),
+        "age": duration(age) if pause else "<none>",
+        "ip": str(pod.assigned),
+        "node": pod.node,
+    }
+
+
+def columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a table: without the namespace, if it is the same for all and says nothing."""
+    if {row["namespace"] for row in rows} <= {"default"}:
+        return [{key: value for key, value in row.items() if key != "namespace"} for row in rows]
+    return rows
+
+
+def condition(entries: Iterable[Status], phase: str) -> str:
+    """The word in the column STATUS: of the first container that has one, why it does not run; else the phase."""
+    every = list(entries)
+    word = phase
+    for entry in reversed(every):
+        word = entry["reason"] or word
+    # One that has done its work is no reason to call the others completed, but the pod is not ready any more.
+    return "NotReady" if word == "Completed" and any(entry["ready"] for entry in every) else word
+
+
+def restarts(entries: Iterable[Status], now: float) -> str:
+    """How often its containers were started again, and when one last ended, if one was."""
+    every = list(entries)
+    count = sum(entry["restarts"] for entry in every)
+    last = max((entry.get("finished", 0.0) for entry in every if entry["restarts"]), default=0.0)
+    return f"{count} ({duration(now - last)} ago)" if count and last else str(count)
+
+
+def duration(seconds: float) -> str:
+    """A length of time as kubectl writes it: the longer it is, the less it matters exactly."""
+    whole = max(0, int(seconds))
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if whole < 120:
+        return f"{whole}s"
+    if minutes < 10:
+        return _two(minutes, "m", whole % 60, "s")
+    if minutes < 180:
+        return f"{minutes}m"
+    if hours < 8:
+        return _two(hours, "h", minutes % 60, "m")
+    if hours < 48:
+        return f"{hours}h"
+    return _two(days, "d", hours % 24, "h") if days < 8 else f"{days}d"
+
+
+def _two(most: int, unit: str, rest: int, smaller: str) -> str:
+    return f"{most}{unit}{rest}{smaller}" if rest else f"{most}{unit}"
+
+
+def _seen(said: Status | None, there: bool) -> Status:
+    if said is None:
+        reason = "" if there else "ContainerCreating"
+        return {"ready": False, "restarts": 0, "state": "running" if there else "waiting", "reason": reason}
+    if said["state"] == "running" and not there:
+        return {**said, "ready": False, "state": "terminated", "reason": "NotRunning"}
+    return said

@@ -1,0 +1,80 @@
+"""What `nslab ps LAB` shows, in kubectl's words."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from nslab.lab.types import Container, Pod
+from nslab.views.pods import columns, duration, pod_row
+
+
+def entry(state: str = "running", reason: str = "", restarts: int = 0, *, ready: bool | None = None) -> dict[str, Any]:
+    """What a node says of a container."""
+    is_ready = state == "running" if ready is None else ready
+    return {"ready": is_ready, "restarts": restarts, "state": state, "reason": reason, "finished": 970.0}
+
+
+def row(phase: str, *entries: dict[str, Any], pause: bool = True, runs: str = "abc", age: float = 42.0) -> str:
+    """READY, STATUS and RESTARTS of a pod with containers a, b, c."""
+    names = "abc"[: len(entries)]
+    pod = Pod("web", "node1", tuple(Container(name) for name in names), assigned=IPv4Address("20.96.0.7"))
+    status = {"phase": phase, "containers": dict(zip(names, entries, strict=True))}
+    seen = pod_row(pod, status, list(runs), pause=pause, age=age, now=1000.0)
+    return f"{seen['ready']} {seen['status']} {seen['restarts']}"
+
+
+CRASH = entry("waiting", "CrashLoopBackOff", 4)
+DONE = entry("terminated", "Completed")
+
+
+@pytest.mark.parametrize(
+    ("shown", "phase", "entries"),
+    [
+        ("1/1 Running 0", "Running", [entry()]),
+        ("0/1 Running 0", "Running", [entry(ready=False)]),
+        ("1/2 Running 0", "Running", [entry(), entry(ready=False)]),
+        ("0/1 CrashLoopBackOff 4 (30s ago)", "Running", [CRASH]),
+        ("1/2 CrashLoopBackOff 4 (30s ago)", "Running", [entry(), CRASH]),
+        ("0/1 Completed 0", "Succeeded", [DONE]),
+        ("1/2 NotReady 0", "Running", [DONE, entry()]),
+        ("0/1 Error 0", "Failed", [entry("terminated", "Error")]),
+        ("0/2 Error 4 (30s ago)", "Running", [entry("terminated", "Error"), CRASH]),
+        ("2/2 Running 3 (30s ago)", "Running", [entry(restarts=1), entry(restarts=2)]),
+        ("0/1 ContainerCreating 0", "Pending", [entry("waiting", "ContainerCreating")]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_pod(shown: str, phase: str, entries: list[dict[str, Any]]) -> None:
+    assert row(phase, *entries) == shown
+
+
+def test_what_is_not_there_does_not_run_whatever_was_said() -> None:
+    assert row("Running", entry(), pause=False) == "0/1 NotRunning 0"
+    assert row("Running", entry(), entry(), runs="a") == "1/2 NotRunning 0"
+
+
+def test_a_node_that_said_nothing_yet() -> None:
+    pod = Pod("web", "node1", (Container("a"),), assigned=IPv4Address("20.96.0.7"))
+    seen = pod_row(pod, {}, [], pause=True, age=1.0, now=0.0)
+    assert (seen["ready"], seen["status"]) == ("0/1", "ContainerCreating")
+
+
+def test_the_namespace_is_shown_when_it_says_something() -> None:
+    default, system = {"namespace": "default", "name": "a"}, {"namespace": "kube-system", "name": "b"}
+    assert columns([default]) == [{"name": "a"}]
+    assert columns([default, system]) == [default, system]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"), (-3, "0s"), (119.9, "119s"), (120, "2m"), (125, "2m5s"), (599, "9m59s"), (600, "10m"),
+        (10799, "179m"), (10800, "3h"), (11000, "3h3m"), (28800, "8h"), (172799, "47h"), (172800, "2d"),
+        (180000, "2d2h"), (691200, "8d"), (8640000, "100d"),
+    ],
+)  # fmt: skip
+def test_lengths_of_time(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
