@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import EndpointSlice, Lab, Node, Pod, Service, ServicePort
     from nslab.net.needs import Host
-    from nslab.proxy.items import Items
+    from nslab.proxy.items import Item, Items
 
 LARGE = 1000
 """With more endpoints than this, kube-proxy leaves comments out of their rules."""
@@ -197,15 +197,25 @@ def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
 
 
 def objects(ns: str, items: Items) -> Iterator[Object]:
-    """The kernel's objects for what a proxy mode wants, each after those that it lies on."""
-    for kind in _ORDER:
-        for item, body in items.items():
-            if item[0] == kind:
-                yield _object(ns, item, body)
+    """The kernel's objects for what a proxy mode wants, each after those that it lies on.
+
+    A table of iptables is told in one go, its chains before the jumps to them: rules name chains told later, which one
+    restore of the table allows.
+    """
+    yield from (_object(ns, item, body) for item, body in sorted(items.items(), key=lambda entry: _place(entry[0])))
+
+
+def _place(item: Item) -> tuple[int, str, int]:
+    match item:
+        case ("chain" | "jump" as kind, table, *_):
+            return _ORDER.index("chain"), table, ("chain", "jump").index(kind)
+        case (kind, *_):
+            return _ORDER.index(kind), "", 0
+    raise AssertionError(item)
 
 
 _ORDER = (
-    "sysctl", "dummy", "address", "ipset", "member", "chain", "jump", "virtual", "real",
+    "sysctl", "dummy", "address", "ipset", "member", "chain", "virtual", "real",
     "nft-table", "nft-set", "nft-map", "nft-chain", "nft-element",
 )  # fmt: skip
 

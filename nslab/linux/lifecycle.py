@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 from nslab import engine
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
-from nslab.errors import UsageError
+from nslab.compiler.services import resolve, watched
+from nslab.errors import NslabError, UsageError
 from nslab.lab.dump import dump
 from nslab.lab.load import load
 from nslab.lab.status import merge_status
+from nslab.lab.types import ProxyMode
 from nslab.linux import owned, status, stop
 from nslab.linux.agents import Agents
+from nslab.linux.control import Control as Line
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder, labs, named
 from nslab.linux.observe import observe
-from nslab.net.objects import Netns, NodeAgent, Sandbox, TunnelAgent, Workload
+from nslab.net.needs import demand
+from nslab.net.objects import Control, KubeProxy, Netns, NodeAgent, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import Remove, diff
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from nslab.lab.types import Lab
@@ -45,6 +49,16 @@ class Difference:
     want: State
     plan: Plan
     strangers: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a change of a running lab did: what became of each object, and which kube-proxies were late to follow."""
+
+    lines: tuple[str, ...]
+    difference: Difference
+    not_ready: list[NotReady]
+    late: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +83,7 @@ def difference(name: str) -> Difference:
     """What there is of a running lab against what was wished."""
     lab = wished(name)
     with Namespaces() as spaces:
-        return _difference(spaces, lab, _Files(folder(name)).wishes())
+        return _difference(spaces, _as_seen(lab), _Files(folder(name)).wishes())
 
 
 def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], None]) -> Up:
@@ -85,7 +99,7 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
         try:
             owned.claim(lab.name)
             agents.warm()  # a process starts while we think
-            todo, not_ready = _change(lab, spaces, agents, progress, fresh)
+            todo, not_ready, _ = _change(lab, spaces, agents, progress, fresh=fresh, rules=True)
         except BaseException:
             spaces.home()
             if fresh:
@@ -94,32 +108,93 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
         return Up(todo, fresh, time.monotonic() - started, not_ready)
 
 
+def change(
+    name: str,
+    verb: str,
+    decide: Callable[[Lab], tuple[Lab, Sequence[str]]],
+    busy: Callable[[str], None],
+    progress: Callable[[int, int], None],
+) -> Changed:
+    """Change what is wished of a running lab. The nodes' kube-proxies write the rules, told by the lab's control."""
+    with (
+        stop.deferred(),
+        owned.locked(name, verb, busy),
+        Namespaces() as spaces,
+        Agents(name, folder(name)) as agents,
+    ):
+        lab, lines = decide(wished(name))
+        todo, not_ready, late = _change(lab, spaces, agents, progress, fresh=False, rules=False)
+        return Changed(tuple(lines), todo, not_ready, late)
+
+
 def _change(
-    lab: Lab, spaces: Namespaces, agents: Agents, progress: Callable[[int, int], None], fresh: bool
-) -> tuple[Difference, list[NotReady]]:
+    lab: Lab,
+    spaces: Namespaces,
+    agents: Agents,
+    progress: Callable[[int, int], None],
+    *,
+    fresh: bool,
+    rules: bool,
+) -> tuple[Difference, list[NotReady], tuple[str, ...]]:
     """From what is there to what is wished now; or, if that cannot be, back to what was wished before.
 
-    Of a `fresh` lab nothing is taken back here: all of it goes at once, which takes half as long.
+    Of a `fresh` lab nothing is taken back here: all of it goes at once, which takes half as long. With `rules`, what
+    kube-proxies write is written here, while they hold still; without, they are told.
     """
     files = _Files(folder(lab.name))
     kept = files.wishes()
-    todo = _difference(spaces, place(merge_status(lab, kept[0]) if kept else lab), kept)
-    kernel = LinuxKernel(spaces, agents, todo.host.iptables)
-    names = {step.obj.ns for step in todo.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
-    leaving = {number: ns for number, ns in owned.inodes(lab.name).items() if ns in names}
-    files.begin(todo.lab)
-    try:
-        not_ready = _do(kernel, agents, todo.plan, progress, undo=not fresh)
-    except BaseException:
-        if kept:
-            # What the kernel took away together with something is no step of the plan, nor of its inverse.
-            engine.attempt(kernel, _difference(spaces, kept[0], (todo.lab, *kept)).plan)
-        files.back()
-        raise
-    files.done()
-    spaces.home()
-    owned.vacate(leaving)
-    return todo, not_ready
+    with Line(lab.name) as line:
+        if rules:
+            line.hold()
+        new = place(merge_status(lab, kept[0]) if kept else lab)
+        todo = _difference(spaces, _as_seen(new), kept, rules=rules)
+        demand(str(lab.proxy_mode), todo.host)
+        kernel = LinuxKernel(spaces, agents, todo.host.iptables)
+        names = {step.obj.ns for step in todo.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
+        leaving = {number: ns for number, ns in owned.inodes(lab.name).items() if ns in names}
+        files.begin(todo.lab)
+        try:
+            if kept and not rules:
+                line.put(resolve(_without_newcomers(todo.lab, kept[0])))  # pods that go are sent nothing any more
+            not_ready = _do(kernel, agents, todo.plan, progress, undo=not fresh)
+            late = line.put(resolve(todo.lab), expect=_must_follow(todo, fresh)) if watched(todo.lab) else ()
+        except BaseException:
+            if kept:
+                # What the kernel took away together with something is no step of the plan, nor of its inverse.
+                engine.attempt(kernel, _difference(spaces, kept[0], (todo.lab, *kept), rules=rules).plan)
+                with contextlib.suppress(NslabError):
+                    line.put(resolve(kept[0]))
+            files.back()
+            raise
+        files.done()
+        spaces.home()
+        owned.vacate(leaving)
+        return todo, not_ready, late
+
+
+def _as_seen(lab: Lab) -> Lab:
+    """The lab with what its nodes found of the pods' readiness; a pod that nobody has seen yet counts as ready."""
+    seen = status.read_status(lab.name)
+    ready = {name: bool(pod["ready"]) for name, pod in seen.items()}
+    return replace(
+        lab, pods=tuple(replace(pod, ready=ready.get(f"{pod.namespace}/{pod.name}", True)) for pod in lab.pods)
+    )
+
+
+def _without_newcomers(lab: Lab, before: Lab) -> Lab:
+    """The lab with those pods alone that were there before, at the same address."""
+    there = {(pod.namespace, pod.name, pod.assigned) for pod in before.pods}
+    return replace(lab, pods=tuple(pod for pod in lab.pods if (pod.namespace, pod.name, pod.assigned) in there))
+
+
+def _must_follow(todo: Difference, fresh: bool) -> list[str]:
+    """The nodes whose kube-proxies must have followed before all is said and done.
+
+    What they would write at first is written already; but in userspace mode they carry the traffic themselves.
+    """
+    if fresh and todo.lab.proxy_mode is not ProxyMode.USERSPACE:
+        return []
+    return [node.name for node in todo.lab.nodes] if todo.lab.proxy_mode is not ProxyMode.NONE else []
 
 
 def down(name: str, busy: Callable[[str], None]) -> owned.Gone:
@@ -152,28 +227,34 @@ def _do(
         raise
 
 
-def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...]) -> Difference:
+def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...], *, rules: bool = True) -> Difference:
     host = read_host(spaces)
-    want = compile_lab(lab, host)
+    want = compile_lab(lab, host, rules=rules)
     if not named(lab.name):
         # Names come first: what no name leads to is not there, so it need not be looked for.
         return Difference(lab, host, want, diff((), want))
     # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
     known = tuple(
-        {obj.key: obj for state in (want, *(compile_lab(old, host) for old in kept)) for obj in state}.values()
+        {
+            obj.key: obj for state in (want, *(compile_lab(old, host, rules=rules) for old in kept)) for obj in state
+        }.values()
     )
     seen = observe(spaces, lab.name, known, host.iptables)
     have = (*seen.have, *_running(lab.name, known))
     return Difference(lab, host, want, diff(have, want), seen.strangers)
 
 
-def _running(name: str, known: State) -> Iterator[NodeAgent | TunnelAgent | Sandbox | Workload]:
+def _running(name: str, known: State) -> Iterator[_Running]:
     """The processes of a state that run, found by the marks that they bear; and those that their nodes see to."""
     marks = {(record.ns, record.role) for record in owned.processes(name) if record.state not in "ZX"}
     marks |= status.kept(name)
     for obj in known:
-        if isinstance(obj, NodeAgent | TunnelAgent | Sandbox | Workload) and (obj.ns, obj.key[2]) in marks:
+        if isinstance(obj, _RUNNING) and (obj.ns, obj.key[2]) in marks:
             yield obj
+
+
+_Running: TypeAlias = NodeAgent | Control | TunnelAgent | KubeProxy | Sandbox | Workload
+_RUNNING = (NodeAgent, Control, TunnelAgent, KubeProxy, Sandbox, Workload)
 
 
 @dataclass(frozen=True, slots=True)

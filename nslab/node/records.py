@@ -36,6 +36,7 @@ def read_state(run: str) -> dict[str, Any] | None:
 def read_pods(run: str) -> dict[str, dict[str, Any]]:
     """What the nodes last wrote down of their pods: node to pods with their statuses."""
     found = {}
+    os.makedirs(f"{run}/nodes", exist_ok=True)  # of a new lab, control is the first to start
     for name in os.listdir(f"{run}/nodes"):
         if name.endswith(".status.json") and (said := _read(f"{run}/nodes/{name}")):
             found[name.removesuffix(".status.json")] = said["pods"]
