@@ -55,12 +55,17 @@ def complete(draft: LabDraft) -> None:
     _pod_cidrs(draft)
     add_dns(draft)
     expand(draft)
+    finish_pods(draft)
+    _schedule(draft)
+
+
+def finish_pods(draft: LabDraft) -> None:
+    """What a pod is, wherever it is going to be."""
     for pod in draft.pods:
         pod.requested = requested(pod)
         pod.hostname = pod.hostname or host_name(pod.name)
         pod.uid = pod.uid or uid(draft.name, pod.namespace, pod.name)
         pod.containers = tuple(map(_with_arguments, pod.containers))
-    _schedule(draft)
 
 
 def _with_arguments(container: Container) -> Container:

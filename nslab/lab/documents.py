@@ -27,7 +27,27 @@ LARGEST = 16 * 1024 * 1024
 """Bytes of a lab file; 10,000 pods are 3 million, 10,000 Services with their EndpointSlices 6 million."""
 DEEPEST = 100
 """Levels of nesting; a Pod has about ten. The C parser recurses for each and has no limit of its own."""
-LOADER: type[Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Loader(_BASE):  # type: ignore[misc]
+    """The safe loader, with a memory: what a plain scalar looks like is asked for each, and most are there often."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.looks: dict[tuple[str, tuple[bool, bool]], str] = {}
+
+    def resolve(self, kind: Any, value: str, implicit: Any) -> str:
+        """The tag of a node that has none."""
+        if kind is not yaml.ScalarNode:
+            return str(super().resolve(kind, value, implicit))
+        tag = self.looks.get((value, implicit))
+        if tag is None:
+            tag = self.looks[value, implicit] = super().resolve(kind, value, implicit)
+        return tag
+
+
+LOADER: type[Any] = Loader
 # What YAML allows in a stream.
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

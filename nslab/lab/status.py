@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nslab.lab.allocate import give_out
 from nslab.lab.defaults import kept_back
 
 if TYPE_CHECKING:
@@ -17,8 +19,10 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
     """The new lab with what the kept one had assigned.
 
     A pod of the same name on the same node keeps its uid, and its address as long as that can still be: it is in the
-    node's podCIDR, not kept back there, and no pod asks for it. Each node's allocator goes on where it stopped.
+    node's podCIDR, not kept back there, and no pod asks for it. A replica keeps its node, if there is room. Each node's
+    allocator goes on where it stopped. What Services were given stays theirs, unless another asks for it by name.
     """
+    new = _replicas_stay(new, kept)
     before = {(pod.namespace, pod.name, pod.node): pod for pod in kept.pods}
     spoken_for = {pod.requested or pod.assigned for pod in new.pods} | {pod.uid for pod in new.pods}
     cidrs = {node.name: node.pod_cidr for node in new.nodes}
@@ -29,7 +33,8 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
         if had is None:
             return pod
         uid = pod.uid if had.uid in spoken_for else had.uid
-        return replace(pod, uid=uid, assigned=had.assigned if keeps(pod, had.assigned) else pod.assigned)
+        assigned = had.assigned if keeps(pod, had.assigned) else pod.assigned
+        return replace(pod, uid=uid, assigned=assigned, ready=had.ready)
 
     def keeps(pod: Pod, had: IPv4Address | None) -> bool:
         if had is None or had not in cidrs[pod.node] or had in back[pod.node]:
@@ -38,4 +43,21 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
 
     known = dict(new.last_reserved)
     known |= {name: at for name, at in kept.last_reserved if name in cidrs and at in cidrs[name]}
-    return replace(new, pods=tuple(map(merged, new.pods)), last_reserved=tuple(known.items()))
+    new = replace(new, pods=tuple(map(merged, new.pods)), last_reserved=tuple(known.items()))
+    return give_out(new, kept.services)
+
+
+def _replicas_stay(new: Lab, kept: Lab) -> Lab:
+    """The new lab, whose replicas without a node of their choice are on the nodes that they were on."""
+    free = {f"{one.namespace}/{one.name}" for one in new.deployments if not one.template.node}
+    nodes = {node.name: node for node in new.nodes}
+    were = {(pod.namespace, pod.name): pod.node for pod in kept.pods if pod.owner in free and pod.node in nodes}
+    moved = tuple(
+        replace(pod, node=were.get((pod.namespace, pod.name), pod.node)) if pod.owner in free else pod
+        for pod in new.pods
+    )
+    for name, count in Counter(pod.node for pod in moved).items():
+        cidr = nodes[name].pod_cidr
+        if count > cidr.num_addresses - len(kept_back(cidr, new.plugin, new.encapsulation)):
+            return new
+    return replace(new, pods=moved)
