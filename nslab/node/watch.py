@@ -89,13 +89,13 @@ class Attempt:
 
     def _hear(self) -> None:
         # A built-in server says `ready`. The pipe of a command is closed by exec: silence is success.
-        try:
-            block = os.read(self._report_fd, 4096)
-        except BlockingIOError:
-            return
-        self._report += block
-        if block and not self._report.endswith(b"ready\n"):
-            return
+        block = b" "
+        while block and not self._report.endswith(b"ready\n"):
+            try:
+                block = os.read(self._report_fd, 4096)
+            except BlockingIOError:
+                return
+            self._report += block
         self._drop(self._report_fd)
         self._report_fd = -1
         if self._report == b"ready\n":
