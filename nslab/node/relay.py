@@ -32,7 +32,8 @@ class Side(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Read nothing before there is somebody to give it to."""
         self.transport = cast("asyncio.Transport", transport)
-        self.transport.pause_reading()
+        # Not now but soon: some versions of asyncio begin to read right after this call, paused or not.
+        asyncio.get_running_loop().call_soon(self.transport.pause_reading)
         sock = cast("socket.socket", transport.get_extra_info("socket"))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._made(self)
