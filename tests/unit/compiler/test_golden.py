@@ -15,7 +15,7 @@ import pytest
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
 from nslab.lab.load import load
-from nslab.lab.types import Encapsulation, Lab, Plugin
+from nslab.lab.types import Encapsulation, Lab
 from nslab.net.needs import Host
 from nslab.net.shell import commands
 from nslab.net.steps import diff
@@ -26,15 +26,12 @@ LABS = sorted(path.parent.name for path in (ROOT / "labs").glob("*/lab.yaml"))
 
 def variants() -> dict[str, tuple[Lab, Host]]:
     """Each lab as it is shipped; the one with an overlay in every encapsulation, and without the ipip driver."""
-    found: dict[str, tuple[Lab, Host]] = {}
-    for name in LABS:
-        lab = place(load(ROOT / "labs" / name / "lab.yaml"))
-        found[name] = lab, Host()
-        if lab.plugin is Plugin.CALICO and len(lab.nodes) > 1:
-            for encapsulation in Encapsulation:
-                found[f"{name}-{encapsulation}"] = replace(lab, encapsulation=encapsulation), Host()
-            found[f"{name}-stand-in"] = lab, Host(ipip=False)
-            del found[f"{name}-{lab.encapsulation}"]
+    found = {name: (place(load(ROOT / "labs" / name / "lab.yaml")), Host()) for name in LABS}
+    overlay, _ = found["calico-two-node"]
+    for encapsulation in Encapsulation:
+        if encapsulation is not overlay.encapsulation:
+            found[f"calico-two-node-{encapsulation}"] = replace(overlay, encapsulation=encapsulation), Host()
+    found["calico-two-node-stand-in"] = overlay, Host(ipip=False)
     return found
 
 

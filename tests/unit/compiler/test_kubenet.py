@@ -56,7 +56,7 @@ def test_one_route_a_node_to_the_pods_of_the_other() -> None:
 def test_what_leaves_the_cluster_has_the_nodes_address() -> None:
     comment = '-m comment --comment "kubenet: SNAT for outbound traffic from cluster"'
     rule = f"! -d 20.96.0.0/12 {comment} -m addrtype ! --dst-type LOCAL -j MASQUERADE"
-    assert lines("node1", "^iptables") == [f"iptables -t nat -A POSTROUTING {rule}"]
+    assert lines("node1", "^iptables .*kubenet") == [f"iptables -t nat -A POSTROUTING {rule}"]
 
 
 def test_bridged_packets_pass_iptables_where_the_kernel_can() -> None:

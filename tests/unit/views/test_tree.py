@@ -42,13 +42,19 @@ def test_the_picture_of_two_nodes() -> None:
         "switch br0 192.168.59.1/24",
         "├─ client  eth0 192.168.59.10   outside the cluster",
         "├─ node1  eth0 192.168.59.22   cbr0 20.96.1.1/24",
-        "│  ├─ vetha5717384 ── eth0 20.96.1.2  pod-a  app:8080",
-        "│  └─ veth4da4b63a ── eth0 20.96.1.3  pod-b  app:8080",
+        "│  ├─ vetha5717384 ── eth0 20.96.1.2  pod-a                 app:8080",
+        "│  ├─ veth4da4b63a ── eth0 20.96.1.3  pod-b                 app:8080",
+        "│  └─ veth2f404e6a ── eth0 20.96.1.4  kube-system/kube-dns  kubedns, dnsmasq:53",
         "└─ node2  eth0 192.168.59.23   cbr0 20.96.2.1/24",
         "   ├─ veth1ce4d73d ── eth0 20.96.2.2  pod-c  app:8080",
         "   └─ veth6c76c0a5 ── eth0 20.96.2.3  pod-d  app:8080",
+        "",
+        "Services (iptables mode)",
+        "  svc-b                 10.103.9.116:8080, node port 31080  -> pod-b",
+        "  kube-system/kube-dns  10.96.0.10:53/UDP                   -> kube-system/kube-dns",
+        "  kube-system/kube-dns  10.96.0.10:53                       -> kube-system/kube-dns",
     ]
-    assert title(lab) == "kubenet-two-node: kubenet; 2 nodes, 4 pods, 1 client"
+    assert title(lab) == "kubenet-two-node: kubenet; 2 nodes, 5 pods, 2 Services, 1 client"
 
 
 def test_a_lab_without_pods_is_drawn() -> None:
