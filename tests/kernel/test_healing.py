@@ -189,13 +189,25 @@ def test_vxlan_is_mended(vxlan: OwnLab, command: str, sentence: str) -> None:
 ALL_OF_POD_B = {"pod-b pause", "pod-b container/app"}
 ALL_OF_NODE_1 = {"node1 node", "node1 tunnel", "pod-a pause", "pod-a container/app", *ALL_OF_POD_B}
 KILLED = {
-    "container": (["pod-b container/app"], {"pod-b container/app"}, "pod-b has no running container app"),
+    "node and container": (
+        ["node1 node", "pod-b container/app"],
+        {"node1 node", "pod-b container/app"},
+        "pod-b has no running container app",
+    ),
     "pause": (["pod-b pause"], ALL_OF_POD_B, "pod-b has no pause process of pod pod-b (kubelet's)"),
     "node": (["node1 node"], {"node1 node"}, "node1 has no nslab-node process"),
     "tunnel": (["node1 tunnel"], {"node1 tunnel"}, "node1 has no process behind tunl0 (Felix's)"),
     "client": (["client node"], {"client node"}, "client has no nslab-node process"),
     "node and pause": (["node1 node", "pod-b pause"], {"node1 node", *ALL_OF_POD_B}, "pod-b has no pause process"),
 }
+
+
+def test_a_container_is_mended_by_its_node_alone(ipip: OwnLab) -> None:
+    before = ipip.pids()
+    os.kill(before["pod-b container/app"], signal.SIGKILL)
+    until(lambda: ipip.pids().keys() == before.keys() and ipip.pids() != before)
+    until(lambda: ipip.talks("node1", "20.111.156.7"))
+    assert ipip.differences() == []
 
 
 @pytest.mark.parametrize("what", KILLED)
