@@ -13,7 +13,7 @@ import typer
 import typer.core
 
 from nslab import __version__
-from nslab.cli import inside, life, look
+from nslab.cli import inside, life, look, objects
 from nslab.errors import LabFileError, NslabError, Refused, words
 
 if TYPE_CHECKING:
@@ -48,6 +48,11 @@ VERBS: tuple[tuple[str, Callable[..., int | None]], ...] = (
     ("inspect", look.inspect),
     ("diff", life.diff),
     ("plan", life.plan),
+    ("apply", objects.apply),
+    ("delete", objects.delete),
+    ("scale", objects.scale),
+    ("set", objects.set_),
+    ("render", objects.render),
     ("exec", inside.exec_),
     ("shell", inside.shell),
     ("logs", inside.logs),

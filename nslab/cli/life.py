@@ -16,6 +16,7 @@ from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.net.names import pod_host
 
 if TYPE_CHECKING:
+    from nslab.errors import Problem
     from nslab.lab.types import Lab
     from nslab.linux.lifecycle import Difference, Up
 
@@ -82,7 +83,10 @@ def up(
     from nslab.linux import lifecycle, stop
 
     stop.defer()  # to the end of this process: what is up by then stays up
-    done = lifecycle.up(_load(source, encapsulation, proxy_mode), _busy, Progress())
+    lab, warnings = _loaded(source, encapsulation, proxy_mode)
+    for warning in warnings:
+        note(f"{warning}")
+    done = lifecycle.up(lab, busy, Progress())
     _told(done)
     if done.not_ready:
         for container in done.not_ready:
@@ -133,7 +137,7 @@ def down(
     if not labs:
         click.echo("no lab is up")
     for lab in labs:
-        gone = lifecycle.down(lab, _busy)
+        gone = lifecycle.down(lab, busy)
         if gone.namespaces or gone.processes:
             click.echo(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")
         else:
@@ -141,10 +145,17 @@ def down(
 
 
 def _load(source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None) -> Lab:
-    from nslab.lab.find import find
-    from nslab.lab.load import load
+    return _loaded(source, encapsulation, proxy_mode)[0]
 
-    return load(find(source), encapsulation, proxy_mode)
+
+def _loaded(
+    source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None
+) -> tuple[Lab, tuple[Problem, ...]]:
+    """A lab, and what in its file is probably not meant."""
+    from nslab.lab.find import find
+    from nslab.lab.load import load_with_warnings
+
+    return load_with_warnings(find(source), encapsulation, proxy_mode)
 
 
 def _lab_name(name: str) -> str:
@@ -154,7 +165,8 @@ def _lab_name(name: str) -> str:
     return name
 
 
-def _busy(holder: str) -> None:
+def busy(holder: str) -> None:
+    """Say for whom this call waits."""
     note(f"waiting for {holder}")
 
 

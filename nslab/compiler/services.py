@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
 from nslab.compiler.underlay import UPLINK
@@ -97,17 +97,34 @@ def watched(lab: Lab) -> bool:
     return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE
 
 
-def resolve(lab: Lab) -> tuple[model.Service, ...]:
+class Objects(Protocol):
+    """A lab, or a manifest: whatever has Services, pods and EndpointSlices."""
+
+    @property
+    def services(self) -> tuple[Service, ...]:
+        """The Services, complete."""
+
+    @property
+    def pods(self) -> tuple[Pod, ...]:
+        """The pods; those without an address are nobody's endpoints."""
+
+    @property
+    def slices(self) -> tuple[EndpointSlice, ...]:
+        """Endpoints by hand."""
+
+
+def resolve(objects: Objects) -> tuple[model.Service, ...]:
     """The endpoints controller: every Service with what stands behind its ports, in the order of their names."""
     pods: dict[str, list[Pod]] = {}
-    for pod in lab.pods:
-        pods.setdefault(pod.namespace, []).append(pod)
+    for pod in objects.pods:
+        if pod.assigned:
+            pods.setdefault(pod.namespace, []).append(pod)
     slices: dict[tuple[str, str], list[EndpointSlice]] = {}
-    for one in lab.slices:
+    for one in objects.slices:
         slices.setdefault((one.namespace, one.service), []).append(one)
     told = (
         _service(service, pods.get(service.namespace, ()), slices.get((service.namespace, service.name), ()))
-        for service in lab.services
+        for service in objects.services
     )
     return tuple(sorted(told, key=lambda service: service.key))
 

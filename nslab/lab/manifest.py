@@ -29,12 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The objects of a stream. The replicas of Deployments are among the pods; pods may lack node and address."""
+    """The objects of a stream. The replicas of Deployments are among the pods; pods may lack node and address.
+
+    `is_lab`: there is a Lab document, too, so the stream can be loaded as one.
+    """
 
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
     pods: tuple[Pod, ...] = ()
     deployments: tuple[Deployment, ...] = ()
+    is_lab: bool = False
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -54,6 +58,7 @@ def parse_manifest(text: str, file: str) -> Manifest:
         slices=tuple(map(endpoint_slice, draft.slices)),
         pods=tuple(map(pod, draft.pods)),
         deployments=tuple(map(deployment, draft.deployments)),
+        is_lab=draft.document is not None,
     )
 
 
