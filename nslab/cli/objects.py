@@ -202,7 +202,9 @@ def _changed(lab: Lab, settings: dict[str, str]) -> Lab:
 
     encapsulation = Encapsulation(settings.get("encapsulation", lab.encapsulation))
     mode = ProxyMode(settings.get("proxy-mode", lab.proxy_mode))
-    lab = replace(lab, scheduler=settings.get("scheduler", lab.scheduler))
+    # What pods were given stays where it can; that is for `up` to say.
+    pods = tuple(replace(pod, assigned=None) for pod in lab.pods)
+    lab = replace(lab, scheduler=settings.get("scheduler", lab.scheduler), pods=pods)
     return parse(dump(lab), lab.name, encapsulation, mode)
 
 

@@ -148,7 +148,6 @@ def _change(
             line.hold()
         new = place(merge_status(lab, kept[0]) if kept else lab)
         todo = _difference(spaces, _as_seen(new), kept, rules=rules)
-        demand(str(lab.proxy_mode), todo.host)
         kernel = LinuxKernel(spaces, agents, todo.host.iptables)
         names = {step.obj.ns for step in todo.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
         leaving = {number: ns for number, ns in owned.inodes(lab.name).items() if ns in names}
@@ -229,6 +228,7 @@ def _do(
 
 def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...], *, rules: bool = True) -> Difference:
     host = read_host(spaces)
+    demand(str(lab.proxy_mode), host)
     want = compile_lab(lab, host, rules=rules)
     if not named(lab.name):
         # Names come first: what no name leads to is not there, so it need not be looked for.

@@ -23,25 +23,30 @@ from nslab.net.steps import Add, Remove
 from nslab.path.words import host, thing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from nslab.net.objects import Object
     from nslab.net.steps import Plan, Step
 
-_NAMED = 4
+_NAMED = 3
 """So many of a kind are named one by one; of more, how many there are and the first."""
 
 
-def delta(plan: Plan) -> Iterator[str]:
-    """A line for each host, verb and kind of thing: `node1  + nat: 9 chains (KUBE-SERVICES, KUBE-NODEPORTS, …)`."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
+def delta(plan: Plan) -> list[str]:
+    """A line for each verb and kind of thing, under the hosts that it happened on.
+
+    What goes together with something that is named is not named itself.
+    """
+    gone = {step.obj.key for step in plan if isinstance(step, Remove)}
+    by_host: dict[str, dict[tuple[str, str], list[str]]] = {}
     for step in plan:
-        kind, name = _told(step.obj)
-        groups.setdefault((host(step.obj.ns), _verb(step), kind), []).append(name)
-    order = sorted(groups, key=lambda key: (key[0], "-~+".index(key[1])))
-    width = max((len(where) for where, _, _ in groups), default=0)
-    for where, verb, kind in order:
-        yield f"{where.ljust(width)}  {verb} {_listed(kind, groups[where, verb, kind])}"
+        if not (isinstance(step, Remove) and any(below in gone for below in step.obj.lies_on)):
+            kind, name = _told(step.obj)
+            by_host.setdefault(host(step.obj.ns), {}).setdefault((_verb(step), kind), []).append(name)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for where, groups in by_host.items():
+        order = sorted(groups.items(), key=lambda group: "-~+".index(group[0][0]))
+        lines = tuple(f"  {verb} {_listed(kind, names)}" for (verb, kind), names in order)
+        alike.setdefault(lines, []).append(where)
+    return [line for lines, hosts in alike.items() for line in (f"{', '.join(hosts)}:", *lines)]
 
 
 def _verb(step: Step) -> str:
@@ -64,7 +69,7 @@ def _told(obj: Object) -> tuple[str, str]:
         case IpSet():
             return "ipsets", obj.name
         case SetMember():
-            return f"members of ipset {obj.set}", obj.member
+            return "members of ipsets", f"{obj.set} {obj.member}"
         case VirtualServer():
             return "IPVS virtual servers", f"{obj.protocol} {obj.service}"
         case RealServer():
@@ -76,7 +81,7 @@ def _told(obj: Object) -> tuple[str, str]:
         case NftChain():
             return "nftables chains", obj.name
         case NftElement():
-            return f"elements of {obj.set}", obj.element
+            return "elements of nftables sets and maps", f"{obj.set} {obj.element}"
         case Sysctl():
             return "settings", f"{obj.path.replace('/', '.')}={obj.value}"
         case Control() | KubeProxy():
@@ -92,5 +97,4 @@ def _target(rule: str) -> str:
 def _listed(kind: str, names: list[str]) -> str:
     if not kind or len(names) == 1:
         return f"{kind}: {', '.join(names)}" if kind else ", ".join(names)
-    shown = ", ".join(names[:_NAMED])
-    return f"{len(names)} {kind}: {shown}{', …' if len(names) > _NAMED else ''}"
+    return f"{len(names)} {kind}: {', '.join(names[:_NAMED])}{', …' if len(names) > _NAMED else ''}"

@@ -133,7 +133,8 @@ def _name(obj: Pod | Service) -> str:
 
 def _containers(pod: Pod) -> str:
     return ", ".join(
-        ":".join([container.name, *dict.fromkeys(str(port.port) for port in container.ports)]) for container in pod.containers
+        ":".join([container.name, *dict.fromkeys(str(port.port) for port in container.ports)])
+        for container in pod.containers
     )
 
 
