@@ -1,4 +1,4 @@
-"""Who must reach whom, how, and as whom: what `nslab probe` asks, and what the answers are (pure).
+"""Hosts to hosts: every pair's questions, and the addresses that each must see.
 
 The rules are Kubernetes' own: every pod reaches every pod and every node without translation, nodes reach pods, and the
 world outside sees a pod as its node. A machine outside has no way to a pod's address.
@@ -95,6 +95,8 @@ class Outcome(StrEnum):
     TIMED_OUT = "timed out"
     ABSENT = "not there"
     """One of the two hosts does not exist."""
+    ENDED = "ended"
+    """A connection was made, and ended without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,15 +228,15 @@ def _servers(pod: Pod) -> Iterator[tuple[int, bool]]:
     for container in pod.containers:
         for declared in container.ports:
             if declared.protocol is Protocol.TCP:
-                yield declared.port, declared.port == _agnhost_port(container)
+                yield declared.port, declared.port == agnhost_port(container)
 
 
-def _agnhost_port(container: Container) -> int:
-    """Where `agnhost netexec` answers HTTP; 0 for anything else."""
+def agnhost_port(container: Container, flag: str = "http-port", default: int = 8080) -> int:
+    """Where `agnhost netexec` answers HTTP (or what another flag says); 0 for anything else."""
     if container.builtin != "agnhost" or (container.args and container.args[0] != "netexec"):
         return 0
-    text = " ".join(container.args).replace("--http-port=", "--http-port ").partition("--http-port ")[2]
-    port = text.split()[0] if text else "8080"
+    text = " ".join(container.args).replace(f"--{flag}=", f"--{flag} ").partition(f"--{flag} ")[2]
+    port = text.split()[0] if text else str(default)
     return int(port) if port.isdigit() else 0
 
 

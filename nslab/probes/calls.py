@@ -1,0 +1,144 @@
+"""Questions to Services: who asks, by which way, and who must answer whom (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from nslab.probes.pairs import Outcome
+from nslab.probes.spread import Spread, uneven
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+
+class Way(StrEnum):
+    """By what a Service is addressed."""
+
+    CLUSTER_IP = "cluster IP"
+    NAME = "name"
+    NODE_PORT = "node port"
+    LOAD_BALANCER = "load balancer IP"
+    EXTERNAL_IP = "external IP"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An endpoint that may answer: the pod, how it calls itself, whom it must see, and whether it is near the asker."""
+
+    pod: str
+    hostname: str
+    sees: IPv4Address
+    near: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """So many connections from `source` to one port of a Service, and what must come of them.
+
+    `node`: the one whose rules decide. `name`: what DNS is asked first (and must answer `addresses`). `asks`: all
+    endpoints are agnhost, which says who it is and whom it sees. `answers`: who may, if `outcome` is REACHED.
+    """
+
+    source: str
+    service: str
+    port_name: str
+    protocol: str
+    way: Way
+    node: str
+    addresses: tuple[IPv4Address, ...]
+    port: int
+    outcome: Outcome = Outcome.REACHED
+    answers: tuple[Answer, ...] = ()
+    asks: bool = True
+    name: str = ""
+    times: int = 1
+    spread: Spread = Spread.ANY
+
+    @property
+    def column(self) -> str:
+        """The column of the table that the call belongs to."""
+        namespace, _, name = self.service.partition("/")
+        short = name if namespace == "default" else f"{name}.{namespace}"
+        port = f"{short}:{self.port_name}" if self.port_name else short
+        match self.way:
+            case Way.CLUSTER_IP:
+                return port
+            case Way.NAME:
+                return f"{port} by name"
+            case Way.NODE_PORT:
+                return f"{port} at {self.node}:{self.port}"
+        return f"{port} at {self.addresses[0]}"
+
+    def __str__(self) -> str:
+        to = self.name or (self.addresses[0] if self.addresses else "?")
+        many = f", {self.times} times" if self.times > 1 else ""
+        return f"{self.source} -> {self.service} by {self.way}, {self.protocol.lower()} {to}:{self.port}{many}"
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """What became of one connection: who answered, and whom he saw."""
+
+    outcome: Outcome
+    hostname: str = ""
+    seen_from: IPv4Address | None = None
+    detail: str = ""
+    ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """What became of a call. `unresolved`: what DNS said instead of an address; then nothing was tried."""
+
+    call: Call
+    tries: tuple[Try, ...]
+    unresolved: str = ""
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong, in a few words; "" if all is as it should be."""
+        if self.unresolved:
+            return self.unresolved
+        if self.call.outcome is not Outcome.REACHED:
+            other = next((one for one in self.tries if one.outcome is not self.call.outcome), None)
+            return f"{_said(other)}, not {self.call.outcome}" if other else ""
+        return self._lost() or self._stranger() or self._unfair()
+
+    @property
+    def answered(self) -> tuple[str, ...]:
+        """The host names of those who answered, in the order of the connections."""
+        return tuple(one.hostname for one in self.tries if one.hostname)
+
+    @property
+    def silent(self) -> tuple[Answer, ...]:
+        """Of a call that was not always answered: the endpoints that never were heard; all, if each was once."""
+        if all(one.outcome is Outcome.REACHED for one in self.tries) and not self.unresolved:
+            return ()
+        return tuple(a for a in self.call.answers if a.hostname not in self.answered) or self.call.answers
+
+    def _lost(self) -> str:
+        lost = [one for one in self.tries if one.outcome is not Outcome.REACHED]
+        if not lost:
+            return ""
+        return _said(lost[0]) if len(lost) == len(self.tries) else f"{len(lost)} of {len(self.tries)} {_said(lost[0])}"
+
+    def _stranger(self) -> str:
+        if not self.call.asks:
+            return ""
+        for one in self.tries:
+            sees = {answer.sees for answer in self.call.answers if answer.hostname == one.hostname}
+            if not sees:
+                return f"answered by {one.hostname or 'nobody'}"
+            if one.seen_from and one.seen_from not in sees:
+                return f"seen as {one.seen_from}"
+        return ""
+
+    def _unfair(self) -> str:
+        names = [answer.hostname for answer in self.call.answers]
+        return uneven(self.call.spread, self.answered, names) if self.call.asks else ""
+
+
+def _said(one: Try) -> str:
+    return f"reached {one.hostname}".strip() if one.outcome is Outcome.REACHED else one.outcome.value

@@ -1,0 +1,242 @@
+"""What is asked of Services, and who must answer: each mode's rules, told without any rule (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING
+
+from nslab.compiler.services import announced, proxy_of, resolve
+from nslab.lab.types import ProxyMode
+from nslab.net import names
+from nslab.net.objects import Route
+from nslab.probes.calls import Answer, Call, Way
+from nslab.probes.pairs import Outcome, Place, agnhost_port, places, seen_as
+from nslab.probes.spread import Spread, spread_of
+from nslab.proxy.choose import choose
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from nslab.lab.types import Lab, Pod
+    from nslab.net.needs import Host
+    from nslab.proxy.model import Endpoint, Port, Proxy, Service
+
+TIMES, SPREAD_TIMES = 4, 200
+ALL_CALLS = 400
+"""Up to so many askers times ports, each asks for each; beyond, a sample."""
+SPREAD_NODES = 3
+DOMAIN = "cluster.local"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSurvey:
+    """What is asked, and out of how many pairs of asker and port. The spread is asked for last, and by itself."""
+
+    places: tuple[Place, ...]
+    calls: tuple[Call, ...]
+    spread: tuple[Call, ...]
+    asked: int
+    possible: int
+
+    @property
+    def note(self) -> str:
+        """Says that it is a sample, if it is."""
+        if self.asked == self.possible:
+            return ""
+        return f"{self.asked} of {self.possible} pairs of hosts and Services: each host asks two; --from chooses others"
+
+
+def survey_services(lab: Lab, host: Host, sources: Sequence[str] = ()) -> ServiceSurvey:
+    """Every question to the lab's Services (its pods placed), or those that `sources` ask."""
+    asking = _Asking(lab, host)
+    ports = [(service, port) for service in asking.services for port in service.ports if _speaks(service, port)]
+    if lab.proxy_mode is ProxyMode.NONE:
+        ports = []
+    askers = [place for place in asking.places.values() if not sources or place.name in sources]
+    pairs = [(asker, service, port) for asker in askers for service, port in ports]
+    chosen = pairs if len(pairs) <= ALL_CALLS else [*_sample(askers, ports)]
+    calls = tuple(call for asker, service, port in chosen for call in asking.calls(asker, service, port))
+    spread = tuple(asking.spreads(askers, ports[: ALL_CALLS // 20]))
+    return ServiceSurvey((*asking.places.values(),), calls, spread, len(chosen), len(pairs))
+
+
+def _speaks(service: Service, port: Port) -> bool:
+    """Whether there is something to ask: the prober speaks no SCTP, and names outside are not the lab's."""
+    return port.protocol != "SCTP" and not service.external_name
+
+
+def _sample(askers: Sequence[Place], ports: Sequence[tuple[Service, Port]]) -> Iterator[tuple[Place, Service, Port]]:
+    for turn, asker in enumerate(askers):
+        for at in sorted({turn % len(ports), (turn + len(ports) // 2) % len(ports)}):
+            yield asker, *ports[at]
+
+
+class _Asking:
+    """A lab, looked at from a prober's side."""
+
+    def __init__(self, lab: Lab, host: Host) -> None:
+        self.lab, self.host = lab, host
+        self.services = resolve(lab)
+        self.places = {place.name: place for place in places(lab)}
+        self._pods = {f"{pod.namespace}/{pod.name}": pod for pod in lab.pods}
+        self._proxies = {node.name: proxy_of(lab, node, host, self.services) for node in lab.nodes}
+        by_address = {node.address: node.name for node in lab.nodes}
+        self._ways = by_address | {
+            obj.to.network_address: by_address[obj.via]
+            for obj in announced(lab, self.services)
+            if isinstance(obj, Route) and obj.via in by_address
+        }
+
+    def calls(self, asker: Place, service: Service, port: Port) -> Iterator[Call]:
+        """What one host asks of one port: pods and nodes by the ClusterIP, clients from outside."""
+        match asker.role:
+            case "pod":
+                if service.cluster_ip:
+                    yield self._call(asker, service, port, Way.CLUSTER_IP, asker.node, (service.cluster_ip,))
+                if self.lab.dns_address:
+                    yield from self._named(asker, service, port)
+            case "node" if service.cluster_ip:
+                yield self._call(asker, service, port, Way.CLUSTER_IP, asker.node, (service.cluster_ip,))
+            case "client":
+                yield from self._from_outside(asker, service, port)
+
+    def spreads(self, askers: Sequence[Place], ports: Sequence[tuple[Service, Port]]) -> Iterator[Call]:
+        """Many connections from one host of each node, to see how they are spread."""
+        for node in self.lab.nodes[:SPREAD_NODES]:
+            asker = next((place for place in askers if place.node == node.name), None)
+            for service, port in ports if asker else ():
+                assert asker
+                if service.cluster_ip:
+                    rule = spread_of(self.lab.proxy_mode, self.lab.scheduler, service)
+                    call = self._call(
+                        asker, service, port, Way.CLUSTER_IP, node.name, (service.cluster_ip,), SPREAD_TIMES, rule
+                    )
+                    if len(call.answers) > 1 and call.asks and rule is not Spread.ANY:
+                        yield call
+
+    def _from_outside(self, asker: Place, service: Service, port: Port) -> Iterator[Call]:
+        if port.node_port:
+            for node in self.lab.nodes:
+                yield self._call(asker, service, port, Way.NODE_PORT, node.name, (str(node.address),))
+        for way, addresses in (
+            (Way.LOAD_BALANCER, service.load_balancer_ips),
+            (Way.EXTERNAL_IP, service.external_ips),
+        ):
+            for address in addresses:
+                if at := self._ways.get(IPv4Address(address)):
+                    yield self._call(asker, service, port, way, at, (address,))
+
+    def _named(self, asker: Place, service: Service, port: Port) -> Iterator[Call]:
+        if service.cluster_ip:
+            yield self._call(asker, service, port, Way.NAME, asker.node, (service.cluster_ip,), 1)
+        elif ends := [end for end in port.endpoints if end.ready]:
+            # A headless Service's name is its endpoints' names: no proxy takes part.
+            answers = self._answers(asker, ends, lambda pod: seen_as(self.lab, self.host, asker, pod))
+            yield Call(
+                asker.name, service.key, port.name, port.protocol, Way.NAME, asker.node,
+                tuple(IPv4Address(end.ip) for end in ends), ends[0].port, answers=answers,
+                asks=self._agnhost(port, ends), name=_name(service),
+            )  # fmt: skip
+
+    def _call(
+        self,
+        asker: Place,
+        service: Service,
+        port: Port,
+        way: Way,
+        node: str,
+        addresses: tuple[str, ...],
+        times: int = TIMES,
+        spread: Spread | None = None,
+    ) -> Call:
+        """One call by an address that rules of `node` translate."""
+        proxy = self._proxies[node]
+        outcome, ends = reached(self.lab.proxy_mode, service, port, proxy, asker, way)
+        near = self.places[node]
+
+        def sees(pod: Place) -> IPv4Address:
+            if keeps_source(self.lab.proxy_mode, service, asker, pod, way):
+                return asker.address
+            return seen_as(self.lab, self.host, near, pod)
+
+        answers = self._answers(asker, ends, sees)
+        sticky = Spread.STICKY if spread_of(self.lab.proxy_mode, self.lab.scheduler, service) is Spread.STICKY else None
+        return Call(
+            asker.name,
+            service.key,
+            port.name,
+            port.protocol,
+            way,
+            node,
+            tuple(map(IPv4Address, addresses)),
+            port.node_port if way is Way.NODE_PORT else port.port,
+            outcome,
+            answers,
+            self._agnhost(port, ends),
+            _name(service) if way is Way.NAME else "",
+            times if len(ends) > 1 else 1,
+            spread or sticky or Spread.ANY,
+        )
+
+    def _answers(
+        self, asker: Place, ends: Sequence[Endpoint], sees: Callable[[Place], IPv4Address]
+    ) -> tuple[Answer, ...]:
+        pods = [self._pods[end.pod] for end in ends if end.pod in self._pods]
+        found = [(pod, self.places[names.pod_host(pod.namespace, pod.name)]) for pod in pods]
+        return tuple(
+            Answer(place.name, pod.hostname or pod.name, sees(place), place.node == asker.node) for pod, place in found
+        )
+
+    def _agnhost(self, port: Port, ends: Sequence[Endpoint]) -> bool:
+        """Whether every endpoint says who it is."""
+        pods = [(self._pods.get(end.pod), end.port) for end in ends]
+        return all(pod and number in _agnhost_ports(pod, port.protocol) for pod, number in pods)
+
+
+def reached(
+    mode: ProxyMode, service: Service, port: Port, proxy: Proxy, asker: Place, way: Way
+) -> tuple[Outcome, tuple[Endpoint, ...]]:
+    """What becomes of a connection that `proxy`'s node translates, and the endpoints that it may come to."""
+    chosen, inside = choose(service, port, proxy), way in (Way.CLUSTER_IP, Way.NAME)
+    if mode is ProxyMode.USERSPACE:
+        # The proxy process knows no policy; it takes the connection before it looks for somebody to give it to.
+        ready = tuple(end for end in port.endpoints if end.ready)
+        silent = Outcome.ENDED if port.protocol == "TCP" else Outcome.TIMED_OUT
+        return (Outcome.REACHED, ready) if ready else (silent, ())
+    if way is Way.LOAD_BALANCER and not _admitted(service, asker):
+        return Outcome.TIMED_OUT, ()
+    local = service.internal_local if inside else service.external_local
+    ends = chosen.local if local else chosen.cluster
+    if not ends and local and mode is ProxyMode.IPVS:
+        ends = chosen.cluster  # Local is given up; a client outside gets its answers from where it did not ask
+        if ends and not inside:
+            return Outcome.TIMED_OUT, ()
+    if ends:
+        return Outcome.REACHED, ends
+    return (Outcome.TIMED_OUT if local and chosen.somewhere else Outcome.REFUSED), ()
+
+
+def keeps_source(mode: ProxyMode, service: Service, asker: Place, pod: Place, way: Way) -> bool:
+    """Whether the server sees the asker itself, and not the node that translated."""
+    if mode is ProxyMode.USERSPACE:
+        return False
+    if way in (Way.CLUSTER_IP, Way.NAME):
+        # What a pod sends to itself by way of a Service must not look like it: it would answer itself past the node.
+        return asker.role == "pod" and asker.name != pod.name
+    return service.external_local
+
+
+def _admitted(service: Service, asker: Place) -> bool:
+    """Whether the load balancer's source ranges (none: everybody) hold the asker."""
+    ranges = [IPv4Network(net, strict=False) for net in service.source_ranges]
+    return not ranges or any(asker.address in net for net in ranges)
+
+
+def _agnhost_ports(pod: Pod, protocol: str) -> set[int]:
+    flag, default = ("http-port", 8080) if protocol == "TCP" else ("udp-port", 8081)
+    return {agnhost_port(container, flag, default) for container in pod.containers} - {0}
+
+
+def _name(service: Service) -> str:
+    return f"{service.name}.{service.namespace}.svc.{DOMAIN}"

@@ -1,0 +1,76 @@
+"""How answers are spread over endpoints, and whether that is the way of the mode (pure)."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from nslab.lab.types import ProxyMode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nslab.proxy.model import Service
+
+UNLIKELY = 1e-6
+"""Chance alone gives a spread as uneven as that once in a million probes: then it is not chance."""
+
+
+class Spread(StrEnum):
+    """Whose turn it is."""
+
+    CHANCE = "by chance"
+    TURNS = "in turns"
+    STICKY = "one for each client"
+    ANY = "as it comes"
+
+
+def spread_of(mode: ProxyMode, scheduler: str, service: Service) -> Spread:
+    """The rule of a mode: iptables and nftables throw dice, ipvs has its scheduler, userspace goes round."""
+    if service.affinity:
+        return Spread.STICKY
+    match mode, scheduler:
+        case ((ProxyMode.IPTABLES | ProxyMode.NFTABLES), _):
+            return Spread.CHANCE
+        case (ProxyMode.USERSPACE, _) | (ProxyMode.IPVS, "rr" | "wrr"):
+            return Spread.TURNS
+        case ProxyMode.IPVS, "sh":
+            return Spread.STICKY
+    return Spread.ANY
+
+
+def uneven(rule: Spread, names: Sequence[str], possible: Sequence[str]) -> str:
+    """What is wrong with these answers, of endpoints that each should have its share; "" if nothing."""
+    counts = {**dict.fromkeys(possible, 0), **Counter(names)}
+    said = ", ".join(f"{name} {count}" for name, count in counts.items())
+    match rule:
+        case Spread.STICKY if len(set(names)) > 1:
+            return f"not always the same endpoint ({said})"
+        case Spread.TURNS if max(counts.values()) - min(counts.values()) > 1:
+            return f"not in turns ({said})"
+        case Spread.CHANCE if len(counts) > 1 and likelihood([*counts.values()]) < UNLIKELY:
+            return f"uneven ({said})"
+    return ""
+
+
+def likelihood(counts: Sequence[int]) -> float:
+    """How likely it is that fair dice give counts as uneven as these (Pearson's chi-squared test)."""
+    fair = sum(counts) / len(counts)
+    statistic = sum((count - fair) ** 2 / fair for count in counts) if fair else 0.0
+    return tail(statistic, len(counts) - 1)
+
+
+def tail(statistic: float, freedom: int) -> float:
+    """The chance that chi-squared with so many degrees of freedom is at least `statistic`."""
+    half = statistic / 2
+    if freedom % 2 == 0:
+        return sum(math.exp(-half + _power(half, place)) for place in range(freedom // 2))
+    parts = (math.exp(-half + _power(half, place + 0.5)) for place in range(freedom // 2))
+    return math.erfc(math.sqrt(half)) + sum(parts)
+
+
+def _power(half: float, exponent: float) -> float:
+    """The logarithm of half ** exponent / gamma(exponent + 1)."""
+    return (exponent * math.log(half) if half else (0.0 if not exponent else -math.inf)) - math.lgamma(exponent + 1)
