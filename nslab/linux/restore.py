@@ -42,10 +42,10 @@ def ipvsadm(text: str, steps: Sequence[Step]) -> None:
     said = _ipvsadm("-R", text=text).stderr.splitlines()
     if not said:
         return
-    expected, _ = refusals(before, steps)
-    if [*expected.values()] == said:
-        refused = set(expected)
-    else:  # something else, as a scheduler that is not there: what was done is what can be seen
+    guesses = (refusals(before, steps, addressed=addressed)[0] for addressed in (True, False))
+    expected = next((guess for guess in guesses if [*guess.values()] == said), {})
+    refused = set(expected)
+    if not expected:  # something else, as a scheduler that is not there: what was done is what can be seen
         now = {obj.key: obj for obj in ipvs_found(ns, _ipvsadm("-Sn").stdout)}
         refused = {
             place

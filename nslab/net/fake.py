@@ -125,7 +125,7 @@ class FakeKernel:
         if ("Netns", ns) not in self._there:
             raise _refused(steps[0], errno.ENOENT, ())
         before = [obj for obj in self._there.values() if isinstance(obj, VirtualServer | RealServer) and obj.ns == ns]
-        refused, after = ipvs.refusals(before, steps)
+        refused, after = ipvs.refusals(before, steps, addressed=ns in self._had_address)
         for obj in before:
             del self._there[obj.key]
         self._there.update((obj.key, obj) for obj in after)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Servers: TypeAlias = VirtualServer | RealServer
 
 _OPTIONS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
+_NOT_UNICAST = "Invalid operation.  Possibly wrong module version, address not unicast, ..."
 _PROTOCOLS = {option: protocol for protocol, option in _OPTIONS.items()}
 
 
@@ -65,14 +66,23 @@ def _after(option: str, words: Sequence[str]) -> str:
     return dict(zip(words, [*words[1:], ""], strict=True)).get(option, "")
 
 
-def refusals(there: Iterable[Servers], steps: Sequence[Step]) -> tuple[dict[int, str], tuple[Servers, ...]]:
-    """The steps that the kernel refuses if it has `there`, by place, in ipvsadm's words; and what it has afterwards."""
+def refusals(
+    there: Iterable[Servers], steps: Sequence[Step], *, addressed: bool = True
+) -> tuple[dict[int, str], tuple[Servers, ...]]:
+    """The steps that the kernel refuses if it has `there`, by place, in ipvsadm's words; and what it has afterwards.
+
+    `addressed`: the namespace has or had an address. Before the first one it has no table `local`, and Linux takes
+    every real server for a broadcast.
+    """
     now: dict[Key, Servers] = {obj.key: obj for obj in there}
     refused: dict[int, str] = {}
     for place, step in enumerate(steps):
         obj = step.obj
         assert isinstance(obj, VirtualServer | RealServer)
-        if reason := _reason(step, obj, now):
+        reason = _reason(step, obj, now)
+        if not reason and isinstance(obj, RealServer) and isinstance(step, Add) and not addressed:
+            reason = _NOT_UNICAST
+        if reason:
             refused[place] = reason
         elif isinstance(step, Remove):
             now = {key: other for key, other in now.items() if obj.key not in (key, *other.lies_on)}

@@ -111,10 +111,10 @@ def ended(items: Iterable[Item]) -> Iterator[str]:
 
 
 def nat_rules(filled: Collection[str], proxy: Proxy) -> Rules:
-    """Who is masqueraded; only for sets that have members."""
+    """Who is masqueraded; only for sets that have members. A chain comes before those that jump to it."""
     random = " --random-fully" if proxy.random_fully else ""
     return {
-        ("nat", "KUBE-SERVICES"): tuple(_services(filled, proxy)),
+        ("nat", "KUBE-MARK-MASQ"): ("-j MARK --set-xmark 0x4000/0x4000",),
         ("nat", "KUBE-POSTROUTING"): (
             *(f"{_about(name)} dst,dst,src -j MASQUERADE" for name in (LOOP_BACK,) if name in filled),
             f"-m mark ! --mark 0x4000/0x4000 {_RETURN}",
@@ -127,7 +127,7 @@ def nat_rules(filled: Collection[str], proxy: Proxy) -> Rules:
             *(f"{_about(name)} dst,dst {_RETURN}" for name in (LOAD_BALANCER_LOCAL,) if name in filled),
             _MARK,
         ),
-        ("nat", "KUBE-MARK-MASQ"): ("-j MARK --set-xmark 0x4000/0x4000",),
+        ("nat", "KUBE-SERVICES"): tuple(_services(filled, proxy)),
     }
 
 
@@ -171,12 +171,12 @@ def filter_rules(filled: Collection[str]) -> Rules:
             f'-m comment --comment "kubernetes forwarding conntrack rule" {_REPLIES}',
         ),
         ("filter", "KUBE-NODE-PORT"): (f"{_about(HEALTH_CHECK)} dst {_ACCEPT}",),
-        ("filter", "KUBE-PROXY-FIREWALL"): tuple(
-            f"{_about(name)} dst,dst -j KUBE-SOURCE-RANGES-FIREWALL" for name in (LOAD_BALANCER_FW,) if name in filled
-        ),
         ("filter", "KUBE-SOURCE-RANGES-FIREWALL"): (
             *(f"{_about(name)} dst,dst,src {_RETURN}" for name in ranges if name in filled),
             "-j DROP",
+        ),
+        ("filter", "KUBE-PROXY-FIREWALL"): tuple(
+            f"{_about(name)} dst,dst -j KUBE-SOURCE-RANGES-FIREWALL" for name in (LOAD_BALANCER_FW,) if name in filled
         ),
         # The node's own ports must not be reached by way of a Service's address, which the node has on kube-ipvs0.
         ("filter", "KUBE-IPVS-FILTER"): (

@@ -11,13 +11,14 @@ from nslab.net.fake import FakeKernel
 from nslab.net.filter import ipset_found, ipset_restore
 from nslab.net.ipvs import ipvs_found, ipvsadm_restore, refusals
 from nslab.net.needs import Host, demand, needs
-from nslab.net.objects import Dummy, IpSet, Netns, Object, RealServer, SetMember, VirtualServer
+from nslab.net.objects import Dummy, IpSet, LinkUp, Netns, Object, RealServer, SetMember, VirtualServer
 from nslab.net.steps import Add, Remove, Replace, Step, diff, transactions
 
 WEB = VirtualServer("n", "tcp", "10.96.0.1:80", "rr")
 ONE, TWO = (RealServer("n", "tcp", "10.96.0.1:80", f"20.111.156.{last}:8080") for last in (7, 8))
 DNS = VirtualServer("n", "udp", "10.96.0.10:53", "mh", 10800, "mh-port")
 SIGNAL = VirtualServer("n", "sctp", "10.96.0.9:132", "lc")
+UP = LinkUp("n", "lo")  # 127.0.0.1 comes with it, and a table of local addresses
 ALL = (WEB, ONE, replace(TWO, weight=0), DNS, SIGNAL)
 
 
@@ -53,22 +54,28 @@ REFUSED: list[tuple[tuple[Object, ...], Step, str]] = [
 
 @pytest.mark.parametrize(("have", "step", "reason"), REFUSED)
 def test_the_fake_refuses_in_the_words_of_ipvsadm(have: tuple[Object, ...], step: Step, reason: str) -> None:
-    kernel = FakeKernel((Netns("n"), *have))
+    kernel = FakeKernel((Netns("n"), UP, *have))
     with pytest.raises(Refused) as refused:
         kernel.run(*transactions((step,)))
     assert refused.value.reason == reason
-    assert kernel.state() == (Netns("n"), *have)
+    assert kernel.state() == (Netns("n"), UP, *have)
 
 
 def test_it_goes_on_after_a_refusal() -> None:
-    kernel = FakeKernel((Netns("n"), WEB))
+    kernel = FakeKernel((Netns("n"), UP, WEB))
     steps = (Add(WEB), Add(ONE), Add(ONE), Remove(WEB), Add(TWO), Add(DNS))
     with pytest.raises(Refused) as refused:
         kernel.run(*transactions(steps))
     assert refused.value.line == "ip netns exec n ipvsadm -A -t 10.96.0.1:80 -s rr"
     assert refused.value.done == (steps[1], steps[3], steps[5])
-    assert kernel.state() == (Netns("n"), DNS)
+    assert kernel.state() == (Netns("n"), UP, DNS)
     assert list(refusals((WEB,), steps)[0]) == [0, 2, 4]
+
+
+def test_before_its_first_address_a_namespace_takes_no_real_server() -> None:
+    kernel = FakeKernel((Netns("n"), WEB))
+    with pytest.raises(Refused, match="address not unicast"):
+        kernel.run(*transactions((Add(ONE),)))
 
 
 def test_without_its_namespace_nothing_is_done() -> None:
