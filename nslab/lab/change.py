@@ -83,7 +83,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
         refuse(text, reader, ())
     else:
         keys = _named(what, namespace)
-    where = f"error when deleting {quoted(str(what))}: " if isinstance(what, Path) else ""
+    where = f'error when deleting "{what}": ' if isinstance(what, Path) else ""
     if missing := [_not_found(key, where) for key in keys if _find(lab, key) is None]:
         raise UsageError("\n".join(missing))
     owners = {f"{space}/{name}" for kind, space, name in keys if kind == "deployments"}

@@ -43,7 +43,7 @@ def containers(draft: LabDraft) -> Iterator[Complaint]:
             if container.name and seen.setdefault(container.name, (*path, "name")) != (*path, "name"):
                 text = f"two containers of {who} are called {name}"
                 yield Complaint((*path, "name"), text, seen[container.name])
-            if container.builtin == "agnhost" and container.args[0] not in SERVER:
+            if container.builtin == "agnhost" and container.args and container.args[0] not in SERVER:
                 yield Complaint(
                     (*path, "args", 0),
                     f"the built-in agnhost has no {shown(container.args[0])}, only {listed(SERVER)}; give a command",

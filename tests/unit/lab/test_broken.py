@@ -18,6 +18,7 @@ from nslab.lab import documents, load
 from nslab.lab.defaults import gateway, kept_back
 from nslab.lab.dump import dump
 from nslab.lab.fields import KINDS
+from nslab.lab.finish import drafted, finished
 from nslab.lab.load import parse
 from nslab.lab.status import merge_status
 from nslab.lab.types import Client, Lab, Node
@@ -92,11 +93,14 @@ WORDS = st.sampled_from(
         ],
         *["on", "no", "null", "~", "<<", "=", "1:30", "010", "0x1F", "1e3", ".inf", "2026-01-01", ".nan"],
         *("", " ", "a" * 300, "é", "\u2028", "\x85", "\U0001f600", "\x1b[31m", "-", "a.b", "%s", "{}", "$(id)"),
+        *["Service", "EndpointSlice", "Deployment", "NodePort", "LoadBalancer", "ExternalName", "ClusterIP"],
+        *["10.96.0.10", "10.96.0.0", "http", "UDP", "ClientIP", "Local", "spec.ports", "selector", "app", "web"],
         '["20.111.156.7"]',
         "[" * 2000,
     ]
 )
-SCALARS = WORDS | st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
+NUMBERS = st.sampled_from([0, -1, 80, 30000, 31080, 32768, 65536, 2**31])
+SCALARS = WORDS | NUMBERS | st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
 
 
 def trees(below: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -136,6 +140,7 @@ def check(text: str) -> None:
         assert_valid(lab)
         assert parse(dump(lab), "kept") == lab
         assert merge_status(lab, lab) == lab
+        assert finished(drafted(lab)) == lab
 
 
 def assert_valid(lab: Lab) -> None:
@@ -163,6 +168,7 @@ def assert_valid(lab: Lab) -> None:
         assert len(mine) <= node.pod_cidr.num_addresses - len(back)
         for address in (pod.requested or pod.assigned for pod in mine):
             assert address is None or (address in node.pod_cidr and address not in back)
+    assert_services(lab)
     for pod in lab.pods:
         assert pod.node in cidrs
         assert pod.containers
@@ -172,6 +178,27 @@ def assert_valid(lab: Lab) -> None:
         ports = [(port.port, port.protocol) for container in pod.containers for port in container.ports]
         assert len(set(ports)) == len(ports)
         assert all(0 < port < 65536 for port, _ in ports)
+
+
+def assert_services(lab: Lab) -> None:
+    """What every proxy mode builds on."""
+    network = lab.networks.services
+    addresses = [service.cluster_ip for service in lab.services if service.cluster_ip]
+    assert len(set(addresses)) == len(addresses)
+    assert all(address in network and address not in (network[0], network[-1]) for address in addresses)
+    taken: dict[int, str] = {}
+    for service in lab.services:
+        key = f"{service.namespace}/{service.name}"
+        ports = [(port.port, port.protocol) for port in service.ports]
+        assert len(set(ports)) == len(ports)
+        assert all(0 < port.port < 65536 and port.target for port in service.ports)
+        numbers = {port.node_port for port in service.ports} | {service.health_check_node_port}
+        for number in numbers - {0}:
+            assert 30000 <= number <= 32767
+            assert taken.setdefault(number, key) == key
+    owners = {f"{one.namespace}/{one.name}": one.replicas for one in lab.deployments}
+    for owner, replicas in owners.items():
+        assert sum(pod.owner == owner for pod in lab.pods) == replicas
 
 
 def places(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
