@@ -38,11 +38,12 @@ _ANSWER = b"!"
 _CLIENTIP = b"GET /clientip HTTP/1.0\r\n\r\n"
 _WAVE = 128  # pairs; each needs up to six neighbours, there and back
 _AT_ONCE = 1000  # probes that need no waves: of a lab of some dozen hosts
-_OUTCOMES = {
+OUTCOMES = {
     errno.ECONNREFUSED: Outcome.REFUSED,
     errno.EMSGSIZE: Outcome.TOO_BIG,
     errno.ETIMEDOUT: Outcome.TIMED_OUT,
 }
+"""What an errno means; any other: UNREACHABLE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +361,7 @@ class _Asking:
 
     def _failed(self, number: int, code: int, who: str) -> None:
         says = f", says {who}" if who else ""
-        self._finish(number, _OUTCOMES.get(code, Outcome.UNREACHABLE), f"{os.strerror(code)}{says}")
+        self._finish(number, OUTCOMES.get(code, Outcome.UNREACHABLE), f"{os.strerror(code)}{says}")
 
     def _finish(self, number: int, outcome: Outcome, detail: str = "") -> None:
         talk = self._talks[number]

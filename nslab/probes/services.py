@@ -56,7 +56,9 @@ def survey_services(lab: Lab, host: Host, sources: Sequence[str] = ()) -> Servic
     askers = [place for place in asking.places.values() if not sources or place.name in sources]
     pairs = [(asker, service, port) for asker in askers for service, port in ports]
     chosen = pairs if len(pairs) <= ALL_CALLS else [*_sample(askers, ports)]
-    calls = tuple(call for asker, service, port in chosen for call in asking.calls(asker, service, port))
+    calls = tuple(
+        call for asker, service, port in chosen for call in asking.calls(asker, service, port) if _tells(call)
+    )
     spread = tuple(asking.spreads(askers, ports[: ALL_CALLS // 20]))
     return ServiceSurvey((*asking.places.values(),), calls, spread, len(chosen), len(pairs))
 
@@ -64,6 +66,11 @@ def survey_services(lab: Lab, host: Host, sources: Sequence[str] = ()) -> Servic
 def _speaks(service: Service, port: Port) -> bool:
     """Whether there is something to ask: the prober speaks no SCTP, and names outside are not the lab's."""
     return port.protocol != "SCTP" and not service.external_name
+
+
+def _tells(call: Call) -> bool:
+    """Whether something can be learnt: over UDP, only from who answers. (That DNS does, every name shows.)"""
+    return call.asks or call.protocol == "TCP"
 
 
 def _sample(askers: Sequence[Place], ports: Sequence[tuple[Service, Port]]) -> Iterator[tuple[Place, Service, Port]]:
