@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from nslab.proxy.iptables import MARK_MASQ, postrouting
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
@@ -112,15 +114,11 @@ def ended(items: Iterable[Item]) -> Iterator[str]:
 
 def nat_rules(filled: Collection[str], proxy: Proxy) -> Rules:
     """Who is masqueraded; only for sets that have members. A chain comes before those that jump to it."""
-    random = " --random-fully" if proxy.random_fully else ""
     return {
-        ("nat", "KUBE-MARK-MASQ"): ("-j MARK --set-xmark 0x4000/0x4000",),
+        ("nat", "KUBE-MARK-MASQ"): MARK_MASQ[1],
         ("nat", "KUBE-POSTROUTING"): (
             *(f"{_about(name)} dst,dst,src -j MASQUERADE" for name in (LOOP_BACK,) if name in filled),
-            f"-m mark ! --mark 0x4000/0x4000 {_RETURN}",
-            # A packet may come by again, inside a tunnel say: it is not to be masqueraded twice.
-            "-j MARK --set-xmark 0x4000/0x0",
-            f'-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE{random}',
+            *postrouting(proxy),
         ),
         ("nat", "KUBE-NODE-PORT"): tuple(_node_ports(filled)),
         ("nat", "KUBE-LOAD-BALANCER"): (

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from nslab.proxy import ipvs
 from nslab.proxy.ipsets import SETS
@@ -16,10 +13,9 @@ from nslab.proxy.ipvsadm import expired, ipvsadm_lines, retire
 from nslab.proxy.items import Items, whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.sync import Sync
+from tests.unit.proxy.cases import CASES, REAL, WORKER, case, needs_real
 
-REAL = Path(__file__).parents[4] / "shared" / "kube-proxy"
-CASES = sorted(path.stem for path in (REAL / "cases").glob("*.yaml"))
-NODE = Proxy("worker-node1", ("192.168.59.21",), "ipvs", cluster_cidr="20.96.0.0/12")
+NODE = replace(WORKER, mode="ipvs")
 HERE, THERE = Endpoint("20.111.156.7", 8080, "worker-node1"), Endpoint("20.109.131.3", 8080, "worker-node2")
 WEB = Service("default", "web", "10.96.0.1", (Port("http", 80, "TCP", 0, (HERE, THERE)),))
 
@@ -31,55 +27,11 @@ SINCE_1_20 = {"KUBE-HEALTH-CHECK-NODE-PORT", "KUBE-IPVS-IPS"}
 """Sets that 1.20 did not have: 1.21 let health checks in by a set, 1.26 keeps strangers off the node's own ports."""
 
 
-def services(manifest: Path) -> list[Service]:
-    docs = [*yaml.safe_load_all(manifest.read_text())]
-    slices = [doc for doc in docs if doc["kind"] == "EndpointSlice"]
-    found = [_service(doc, slices) for doc in docs if doc["kind"] == "Service"]
-    assert found
-    return found
-
-
-def _service(doc: dict[str, Any], slices: list[dict[str, Any]]) -> Service:
-    spec, meta = doc["spec"], doc["metadata"]
-    mine = [one for one in slices if one["metadata"]["labels"]["kubernetes.io/service-name"] == meta["name"]]
-    affinity = spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds", 10800)
-    ports = tuple(
-        Port(port.get("name", ""), port["port"], port["protocol"], port.get("nodePort", 0), _endpoints(port, mine))
-        for port in spec["ports"]
-    )
-    return Service(
-        meta["namespace"],
-        meta["name"],
-        spec["clusterIP"].replace("None", ""),
-        ports,
-        external_ips=tuple(spec.get("externalIPs", ())),
-        load_balancer_ips=tuple(one["ip"] for one in doc.get("status", {}).get("loadBalancer", {}).get("ingress", ())),
-        source_ranges=tuple(spec.get("loadBalancerSourceRanges", ())),
-        affinity=affinity if spec.get("sessionAffinity") == "ClientIP" else 0,
-        external_local=spec.get("externalTrafficPolicy") == "Local",
-        health_check_node_port=spec.get("healthCheckNodePort", 0),
-    )
-
-
-def _endpoints(port: dict[str, Any], slices: list[dict[str, Any]]) -> tuple[Endpoint, ...]:
-    return tuple(
-        Endpoint(end["addresses"][0], there["port"], end["nodeName"], end["conditions"]["ready"])
-        for one in slices
-        for there in one["ports"]
-        if there.get("name", "") == port.get("name", "")
-        for end in one["endpoints"]
-    )
-
-
 def rules(items: Items, chain: str, table: str = "nat") -> tuple[str, ...]:
     return items["chain", table, chain]
 
 
 # --- The real kube-proxy -----------------------------------------------------------------------------------------
-
-real = pytest.mark.skipif(
-    not CASES, reason="the real kube-proxy's rules (shared/kube-proxy) are not beside the repository"
-)
 
 
 def written(case: str, file: str) -> list[str]:
@@ -87,38 +39,37 @@ def written(case: str, file: str) -> list[str]:
     return [line for line in lines if line]
 
 
-def test_there_are_eighteen_cases_where_there_are_any() -> None:
-    if not CASES:
-        pytest.skip("the real kube-proxy's rules (shared/kube-proxy) are not beside the repository")
+@needs_real
+def test_there_are_eighteen_cases() -> None:
     assert len(CASES) == 18
 
 
-@real
-@pytest.mark.parametrize("case", CASES or ["none"])
-def test_virtual_and_real_servers(case: str) -> None:
-    items = whole(ipvs, services(REAL / "cases" / f"{case}.yaml"), NODE)
-    # Until 1.26 node ports answered on 127.0.0.1 too; nothing can be reached by it through IPVS.
-    theirs = [line for line in written(case, "ipvsadm-S") if " 127.0.0.1:" not in line]
+@needs_real
+@pytest.mark.parametrize("name", CASES)
+def test_virtual_and_real_servers(name: str) -> None:
+    items = whole(ipvs, case(name), NODE)
+    # 1.20 made virtual servers on 127.0.0.1 for node ports, too; now only addresses that others can reach have them.
+    theirs = [line for line in written(name, "ipvsadm-S") if " 127.0.0.1:" not in line]
     assert sorted(ipvsadm_lines({}, items)) == sorted(theirs)
 
 
-@real
-@pytest.mark.parametrize("case", CASES or ["none"])
-def test_addresses_of_kube_ipvs0(case: str) -> None:
-    items = whole(ipvs, services(REAL / "cases" / f"{case}.yaml"), NODE)
+@needs_real
+@pytest.mark.parametrize("name", CASES)
+def test_addresses_of_kube_ipvs0(name: str) -> None:
+    items = whole(ipvs, case(name), NODE)
     addresses = [item[2] for item in items if item[:2] == ("address", "kube-ipvs0")]
-    assert sorted(addresses) == sorted(written(case, "kube-ipvs0"))
+    assert sorted(addresses) == sorted(written(name, "kube-ipvs0"))
 
 
-@real
-@pytest.mark.parametrize("case", CASES or ["none"])
-def test_sets_and_their_members(case: str) -> None:
-    items = whole(ipvs, services(REAL / "cases" / f"{case}.yaml"), NODE)
+@needs_real
+@pytest.mark.parametrize("name", CASES)
+def test_sets_and_their_members(name: str) -> None:
+    items = whole(ipvs, case(name), NODE)
     made = {(item[1], body[0]) for item, body in items.items() if item[0] == "ipset" and item[1] not in SINCE_1_20}
     added = {item[1:] for item in items if item[0] == "member" and item[1] not in SINCE_1_20}
-    saved = [line.split() for line in written(case, "ipset-save")]
+    saved = [line.split() for line in written(name, "ipset-save")]
     assert made == {(words[1], words[2]) for words in saved if words[0] == "create"}
-    assert added - NOT_YET.get(case, set()) == {(words[1], words[2]) for words in saved if words[0] == "add"}
+    assert added - NOT_YET.get(name, set()) == {(words[1], words[2]) for words in saved if words[0] == "add"}
     own = {item[2] for item in items if item[:2] == ("member", "KUBE-IPVS-IPS")}
     assert {f"{ip}/32" for ip in own} == {item[2] for item in items if item[0] == "address"}
 
@@ -127,14 +78,14 @@ SAME_CHAINS = ("KUBE-MARK-MASQ", "KUBE-NODE-PORT", "KUBE-POSTROUTING")
 """Of table nat, those that have not changed since."""
 
 
-@real
-@pytest.mark.parametrize("case", CASES or ["none"])
-def test_rules_of_the_table_nat(case: str) -> None:
-    items = whole(ipvs, services(REAL / "cases" / f"{case}.yaml"), NODE)
-    nat = "\n".join(written(case, "iptables-save")).partition("*nat")[2].partition("COMMIT")[0]
+@needs_real
+@pytest.mark.parametrize("name", CASES)
+def test_rules_of_the_table_nat(name: str) -> None:
+    items = whole(ipvs, case(name), NODE)
+    nat = "\n".join(written(name, "iptables-save")).partition("*nat")[2].partition("COMMIT")[0]
     ours = (*SAME_CHAINS, "KUBE-SERVICES")
     theirs = {chain: tuple(re.findall(rf"^-A {chain} (.*)$", nat, re.MULTILINE)) for chain in ours}
-    if case in CUT_SHORT:
+    if name in CUT_SHORT:
         assert not any(theirs.values())
         return
     assert {chain: rules(items, chain) for chain in SAME_CHAINS} == {chain: theirs[chain] for chain in SAME_CHAINS}
