@@ -243,7 +243,6 @@ def test_kube_dns_reads_what_is_told(desk: Desk, tmp_path: Path) -> None:
     user, kubelet = desk.caller(), desk.caller()
     user.asks(op="put", services=[service("a", "default/x")], whole=True)
     kubelet.asks(op="status", node="node1", pods={"default/x": UNREADY})
-    desk.control.loop.turn()
     told = desk.caller().asks(op="get")["services"]
     assert json.loads((tmp_path / "dns/records.json").read_text()) == {"domain": "cluster.local", "services": told}
 

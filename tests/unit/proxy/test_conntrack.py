@@ -1,0 +1,64 @@
+"""Which flows of UDP are forgotten, by what `conntrack -L` says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nslab.proxy.conntrack import concerned, stale
+from nslab.proxy.model import Endpoint, Port, Proxy, Service
+
+PROXY = Proxy("node1", ("192.168.59.22",))
+A, B = Endpoint("20.96.0.2", 53), Endpoint("20.96.0.3", 53)
+DNS = Service("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP", 30053, (A, B)),))
+ONLY_B = replace(DNS, ports=(replace(DNS.ports[0], endpoints=(B,)),))
+NONE = replace(DNS, ports=(replace(DNS.ports[0], endpoints=()),))
+
+
+def flow(to: str, port: int, answers: str, answers_port: int = 53, client: str = "20.96.0.9") -> str:
+    there = f"src={client} dst={to} sport=4000 dport={port}"
+    return f"udp      17 29 {there} src={answers} dst={client} sport={answers_port} dport=4000 [ASSURED] mark=0 use=1\n"
+
+
+def forgotten(listed: str, before: tuple[Service, ...], after: tuple[Service, ...]) -> list[str]:
+    return [" ".join(command.argv[4:]) for command in stale(listed, before, after, PROXY)]
+
+
+def test_of_an_endpoint_that_is_gone() -> None:
+    listed = flow("10.96.0.10", 53, "20.96.0.2") + flow("10.96.0.10", 53, "20.96.0.3")
+    assert forgotten(listed, (DNS,), (ONLY_B,)) == [
+        "--orig-dst 10.96.0.10 --orig-port-dst 53 --reply-src 20.96.0.2 --reply-port-src 53"
+    ]
+    assert forgotten(listed, (ONLY_B,), (DNS,)) == []
+
+
+def test_of_a_service_that_has_none_and_then_some() -> None:
+    untranslated = flow("10.96.0.10", 53, "10.96.0.10").replace("[ASSURED]", "[UNREPLIED]")
+    assert forgotten(untranslated, (NONE,), (DNS,)) == [
+        "--orig-dst 10.96.0.10 --orig-port-dst 53 --reply-src 10.96.0.10 --reply-port-src 53"
+    ]
+
+
+def test_of_a_service_that_is_gone() -> None:
+    assert len(forgotten(flow("10.96.0.10", 53, "20.96.0.2"), (DNS,), ())) == 1
+
+
+def test_a_command_forgets_the_flows_of_all_clients() -> None:
+    listed = "".join(flow("10.96.0.10", 53, "20.96.0.2", client=f"20.96.0.{number}") for number in range(9, 99))
+    assert len(forgotten(listed, (DNS,), (ONLY_B,))) == 1
+
+
+def test_of_node_ports_at_the_nodes_own_addresses_alone() -> None:
+    listed = flow("192.168.59.22", 30053, "20.96.0.2") + flow("192.168.59.23", 30053, "20.96.0.2")
+    assert forgotten(listed, (DNS,), (ONLY_B,)) == [
+        "--orig-dst 192.168.59.22 --orig-port-dst 30053 --reply-src 20.96.0.2 --reply-port-src 53"
+    ]
+
+
+def test_others_flows_are_left_alone() -> None:
+    listed = flow("8.8.8.8", 53, "8.8.8.8") + flow("10.96.0.10", 54, "20.96.0.2") + "conntrack v1.4.7: 2 flow entries\n"
+    assert forgotten(listed, (DNS,), (NONE,)) == []
+
+
+def test_what_has_no_udp_is_not_even_looked_for() -> None:
+    tcp = replace(DNS, ports=(Port("dns-tcp", 53, "TCP"),))
+    assert [concerned([tcp]), concerned([DNS]), concerned([tcp, replace(DNS, cluster_ip="")])] == [False, True, False]
