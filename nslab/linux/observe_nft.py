@@ -6,7 +6,9 @@ namespace that nobody sees, and listed there by the same program: what is listed
 
 from __future__ import annotations
 
+import re
 import subprocess
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from nslab.errors import Refused
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T", bound=Object)
 
+_TIMEOUT = re.compile(r"\btimeout \S+ ;")
 _OF_IPTABLES = {f"table {family} {name}" for family in ("ip", "ip6") for name in ("raw", "mangle", "nat", "filter")}
 """Where iptables-nft keeps its rules."""
 
@@ -73,9 +76,18 @@ def _chain(table: NftTable, block: Block, like: Block | None, wish: NftChain | N
 
 
 def _set(table: NftTable, block: Block, like: Block | None, wish: NftSet | None) -> NftSet:
-    if like and wish and block.head == like.head:
-        return wish
+    if like and wish and _lasting(block) == _lasting(like):
+        # The time-out can be changed in place, so it is told apart.
+        timeout = next((line for line in block.head if line.startswith("timeout ")), "")
+        return (
+            wish if not timeout or timeout in like.head else replace(wish, spec=_TIMEOUT.sub(f"{timeout} ;", wish.spec))
+        )
     return NftSet(table.ns, table.name, block.name, "".join(f"{line} ; " for line in block.head), block.kind == "map")
+
+
+def _lasting(block: Block) -> list[str]:
+    """What a set is declared with. The kernel gives a set a size when a rule comes that adds to it."""
+    return [line for line in block.head if line and not line.startswith(("size ", "timeout "))]
 
 
 def _nft(*arguments: str, text: str = "") -> str:
