@@ -13,7 +13,7 @@ import time
 
 from nslab import syscall
 from nslab.node import adopt, container, kubeproxy, rootfs, sandbox, tunnel
-from nslab.node.crilog import next_attempt
+from nslab.node.crilog import attempts
 from nslab.node.journal import Journal
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
@@ -97,11 +97,12 @@ class Agent:
         self.sandboxes: dict[str, sandbox.Sandbox] = {}
         self.containers: dict[tuple[str, str], Life] = {}
         self.lost: dict[str, sandbox.Sandbox] = {}  # pods whose pause process was killed
+        self.attempts: dict[str, int] = {}  # runs that containers had before they were asked for anew, by their logs
         self.tunnels: dict[str, int] = {}
         self.proxy = 0  # the number of kube-proxy's process
         self.waiting: list[tuple[Peer, float, float]] = []
         self.template = -1
-        self.journal = Journal(f"{place.folder}.journal")
+        self.journal = Journal(self.loop, f"{place.folder}.journal")
         self.teller = Teller(self.loop, place, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -162,12 +163,14 @@ class Agent:
         """End a pod: what is left of its containers, its pause process, its files, its logs."""
         for key in [key for key in self.containers if key[0] == ns]:
             self.remove_container(*key)
-        self.lost.pop(ns, None)
         self.teller.changed()
         pod = self.sandboxes.pop(ns, None)
         if pod:
             self.end(pod.pid)
+        if pod := pod or self.lost.pop(ns, None):
             remove_tree(f"{self.place.folder}/log/pods/{pod.log_folder}")
+            logs = f"{pod.log_folder}/"
+            self.attempts = {path: count for path, count in self.attempts.items() if not path.startswith(logs)}
         remove_tree(f"{self.place.run}/pods/{host_of(ns)}")
 
     def pod_of(self, ns: str) -> sandbox.Sandbox:
@@ -188,12 +191,12 @@ class Agent:
         if key in self.containers:
             self.remove_container(*key)
         pod = self.pod_of(spec.ns)
-        attempts = next_attempt(f"{self.place.folder}/log/pods/{pod.log_folder}/{spec.container}")
-        life = Life(self, spec, pod, {"restarts": attempts})
+        life = Life(self, spec, pod)
+        life.restarts = self.attempts.get(f"{pod.log_folder}/{spec.container}", 0)
         pid = life.start()
         self.containers[key] = life
         self.journal.add(request)
-        self.changed()
+        self.teller.changed()
         return pid
 
     def launch(self, spec: container.Spec, attempt: int) -> tuple[int, tuple[int, int, int]]:
@@ -210,6 +213,7 @@ class Agent:
             self.journal.remove(ns, name)
             self.end(found.pid)
             found.forget()
+            self.attempts[f"{found.pod.log_folder}/{name}"] = found.restarts + 1
             self.teller.changed()
 
     def add_tunnel(self, ns: str, dev: str, local: str) -> int:
@@ -290,6 +294,7 @@ class Agent:
     def adopt(self) -> None:
         """Take over what runs already: an earlier process of this node was killed."""
         found, before, asked = adopt.find(self.place), read(self.place), self.journal.recall()
+        self.attempts = attempts(f"{self.place.folder}/log/pods")
         for pod in found.sandboxes:
             self.sandboxes[pod.ns] = pod
             self._watch_adopted(pod.pid)

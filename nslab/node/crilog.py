@@ -15,19 +15,22 @@ ROTATE_AT = 10 * 1024 * 1024  # kubelet's containerLogMaxSize
 TAIL = 2048
 
 
-def next_attempt(folder: str) -> int:
-    """How many runs of a container there were, by the logs that lie there: as the kubelet counts what it forgot."""
-    with contextlib.suppress(FileNotFoundError):
-        names = (name.removesuffix(".log") for name in os.listdir(folder))
-        return max((int(name) + 1 for name in names if name.isdigit()), default=0)
-    return 0
+def attempts(folder: str) -> dict[str, int]:
+    """How many runs each container (POD/NAME) had, by the logs that lie there: as the kubelet counts what it forgot."""
+    found = {}
+    for pod in os.listdir(folder):
+        for container in os.listdir(f"{folder}/{pod}"):
+            names = (name.removesuffix(".log") for name in os.listdir(f"{folder}/{pod}/{container}"))
+            found[f"{pod}/{container}"] = max((int(name) + 1 for name in names if name.isdigit()), default=0)
+    return found
 
 
 def log_file(folder: str, attempt: int) -> LogFile:
     """The file of one run of a container, so many after its first. The one before is kept, too."""
-    for old in (f"{folder}/{attempt - 2}.log", f"{folder}/{attempt - 2}.log.1"):
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(old)
+    if attempt >= 2:
+        for old in (f"{folder}/{attempt - 2}.log", f"{folder}/{attempt - 2}.log.1"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(old)
     return LogFile(f"{folder}/{attempt}.log")
 
 

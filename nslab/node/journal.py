@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from nslab.node.loop import Loop
+
     Request = dict[str, Any]
     Key = tuple[str, str]
 
@@ -21,11 +23,13 @@ MOST = 64
 
 
 class Journal:
-    """The file, and how many of its lines hold."""
+    """The file, and how many of its lines hold. What is added or removed is written in this turn of the loop."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, loop: Loop, path: str) -> None:
+        self._loop, self._path = loop, path
         self._lines, self._hold = 0, 0
+        # Not at once: what is done between two forks is memory of each child that is born (see nslab.node.sandbox).
+        self._unwritten: list[Request] = []
 
     def recall(self) -> dict[Key, Request]:
         """What is to run, by namespace and container, as an earlier process of the node was asked."""
@@ -56,8 +60,6 @@ class Journal:
         """A container is not to run any more."""
         self._hold -= 1
         self._append({"op": "remove", "ns": ns, "container": container})
-        if self._lines > MOST + 2 * self._hold:
-            self._renew(self._read())
 
     def _renew(self, requests: dict[Key, Request]) -> None:
         self._lines = self._hold = len(requests)
@@ -69,10 +71,19 @@ class Journal:
             os.rename(new, self._path)
 
     def _append(self, said: Request) -> None:
-        self._lines += 1
+        if not self._unwritten:
+            self._loop.at(0, self._flush)
+        self._unwritten.append(said)
+
+    def _flush(self) -> None:
+        text = "".join(json.dumps(said) + "\n" for said in self._unwritten)
+        self._lines += len(self._unwritten)
+        self._unwritten = []
         # A full file system costs the memory of it, never the node.
         with contextlib.suppress(OSError):
-            self._write(self._path, json.dumps(said) + "\n")
+            self._write(self._path, text)
+        if self._lines > MOST + 2 * self._hold:
+            self._renew(self._read())
 
     def _write(self, path: str, text: str) -> None:
         # What containers have in their environment is nobody else's business.

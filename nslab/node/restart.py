@@ -174,7 +174,8 @@ class Life:
         agent = self._agent
         self.attempt = Attempt(agent.loop, agent.place, self.spec, self.pod, self.restarts, pid, pipes, self._changed)
         self.attempt.begin()
-        self._changed()
+        if self.attempt.runs:
+            self._changed()
 
     def _changed(self) -> None:
         attempt = self.attempt
@@ -209,6 +210,7 @@ class Life:
         self._delay = longer(self._delay, self.spec.backoff)
         try:
             self.start()
+            self._agent.changed()
         except OSError as error:
             self.message = error.strerror or str(error)
             self._again(self._delay)

@@ -59,7 +59,7 @@ class Attempt:
         path = f"pods/{pod.log_folder}/{spec.container}"
         self.log = log_file(f"{folder}/{path}", number)
         self._link = f"{folder}/containers/{pod.pod}_{pod.namespace}_{spec.container}-{spec.number}.log"
-        with contextlib.suppress(FileNotFoundError):
+        if os.path.lexists(self._link):
             os.unlink(self._link)
         # Relative, so that it leads there from the machine and from within the node.
         os.symlink(f"../{path}/{number}.log", self._link)
