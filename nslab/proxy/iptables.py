@@ -172,15 +172,15 @@ class _Rules:
         return f"{self.name} has no endpoints", "REJECT --reject-with icmp-port-unreachable"
 
     def chains(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The Service's own chains in nat: name and rules."""
+        """The Service's own chains in nat, each before those that it jumps to: name and rules."""
         found: dict[int, tuple[str, str]] = {}  # by identity: comparing endpoints takes longer than naming them
         for end in self.choice.reachable:
             address = f"{end.ip}:{end.port}"
             found[id(end)] = (address, f"KUBE-SEP-{endpoint_hash(self.name, self.protocol, address)}")
-        if externally_accessible(self.service, self.port):
-            yield f"KUBE-EXT-{self.hash}", tuple(self._external())
         if self.guarded:
             yield f"KUBE-FW-{self.hash}", tuple(self._firewall())
+        if externally_accessible(self.service, self.port):
+            yield f"KUBE-EXT-{self.hash}", tuple(self._external())
         for prefix, ends in (("KUBE-SVC", self.choice.cluster), ("KUBE-SVL", self.choice.local)):
             if ends:
                 yield (name := f"{prefix}-{self.hash}"), tuple(self._balanced(name, [found[id(end)] for end in ends]))

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,10 @@ from proxybench import Bench, bench
 
 from nslab.linux import vm
 from nslab.proxy import iptables
-from nslab.proxy.items import Items, whole
+from nslab.proxy.items import Items, differences, whole
 from nslab.proxy.model import Endpoint, Port, Service
 from nslab.proxy.render import render
-from nslab.proxy.restore import saved_items
+from nslab.proxy.restore import iptables_text, saved_items
 from nslab.proxy.sync import Sync
 
 if TYPE_CHECKING:
@@ -165,6 +166,17 @@ def test_changes_leave_what_everything_at_once_would(node: Bench) -> None:
         wanted = expected(sync.items())
         wanted["filter", "FORWARD"].append("-s 192.0.2.9/32 -j ACCEPT")
         assert by_chain(saved(node)) == wanted
+
+
+@pytest.mark.parametrize("block", [1, 4])
+def test_many_transactions_leave_what_one_would(node: Bench, block: int) -> None:
+    items = whole(iptables, [EVERYTHING, BARE], NODE)
+    less = whole(iptables, [replace(EVERYTHING, load_balancer_ips=(), ports=EVERYTHING.ports[:2])], NODE)
+    for have, want in pairwise([{}, items, less, items, {}]):
+        text = iptables_text(*differences(have, want), block)
+        assert text.count("*nat") > 1
+        node.run(f"{VARIANT}-restore", "--noflush", text=text)
+        assert by_chain(saved(node)) == expected(want)
 
 
 def test_a_proxy_that_begins_anew_finds_what_it_wrote(node: Bench) -> None:
