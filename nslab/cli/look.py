@@ -18,7 +18,7 @@ from nslab.errors import Missing, UsageError
 if TYPE_CHECKING:
     from nslab.lab.types import Pod
     from nslab.linux.lifecycle import Difference
-    from nslab.probes import Probe, Result, Survey
+    from nslab.probes import Call, CallResult, Probe, Result, ServiceSurvey, Survey
 
 SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)]
 
@@ -205,6 +205,7 @@ def probe(
 ) -> None:
     """Prove who reaches whom: every pod, node and client by ICMP, TCP, UDP and with packets as large as fit.
 
+    And every Service, by its address, its name and from outside (without --to): who answers, and whom that one sees.
     What must fail is asked as well. A wrong answer is explained by the first hop that is not as it should be.
     Exits with 1 if anything is wrong.
 
@@ -214,21 +215,29 @@ def probe(
     from nslab import probes
     from nslab.linux import lifecycle, netns
     from nslab.linux.probe import ask
-    from nslab.views.junit import junit, to_json
+    from nslab.linux.probe_services import ask_services
+    from nslab.views.junit import calls_to_json, junit, to_json
 
     found = lifecycle.difference(name)
     survey = probes.survey(found.lab, found.host, sources or (), targets or ())
+    services = None if targets else probes.survey_services(found.lab, found.host, sources or ())
+    calls: list[CallResult] = []
     with netns.Namespaces() as spaces:
         results = ask(spaces, name, survey.places, survey.probes, progress=Progress("probes"))
-    wrong = [result for result in results if result.wrong]
+        if services:
+            calls = ask_services(spaces, name, services, found.lab.dns_address, progress=Progress("Services"))
+    wrong, failed = [result for result in results if result.wrong], [result for result in calls if result.wrong]
     explanations = _explained(found, wrong)
+    reasons = _reasons(found, explanations, failed)
     if output is Report.JUNIT:
-        click.echo(junit(name, results, explanations), nl=False)
+        click.echo(junit(name, results, explanations, calls, reasons), nl=False)
     elif output is not Report.TABLE:
-        document(to_json(results, explanations), Format(output.value))
+        document([*to_json(results, explanations), *calls_to_json(calls, reasons)], Format(output.value))
     else:
         _printed(survey, results, explanations)
-    if wrong:
+        if services and calls:
+            _printed_services(services, results, calls, reasons)
+    if wrong or failed:
         raise typer.Exit(1)
 
 
@@ -248,6 +257,15 @@ def _explained(found: Difference, wrong: list[Result]) -> dict[Probe, str]:
     return {result.probe: cells[result.probe.pair] for result in wrong}
 
 
+def _reasons(found: Difference, explained: dict[Probe, str], failed: list[CallResult]) -> dict[Call, str]:
+    if not failed:
+        return {}
+    from nslab.path.explain_services import explain_call
+
+    pairs = {probe.pair: reason for probe, reason in explained.items()}
+    return {result.call: explain_call(result, found.lab.name, found.plan, pairs) for result in failed}
+
+
 def _printed(survey: Survey, results: list[Result], explanations: dict[Probe, str]) -> None:
     from shutil import get_terminal_size
 
@@ -257,9 +275,27 @@ def _printed(survey: Survey, results: list[Result], explanations: dict[Probe, st
         click.echo(colour(line, "red") if "FAIL" in line else line)
     for line in seen(survey.places, results):
         click.echo(line)
+    _because({f"{probe.source} to {probe.target}": reason for probe, reason in explanations.items()})
+
+
+def _printed_services(
+    survey: ServiceSurvey, results: list[Result], calls: list[CallResult], reasons: dict[Call, str]
+) -> None:
+    from shutil import get_terminal_size
+
+    from nslab.views.service_matrix import four_cells, service_matrix
+
+    lines = service_matrix(survey, calls, get_terminal_size((120, 24)).columns)
+    for line in (*lines, *four_cells(survey.places, results, calls)):
+        click.echo(colour(line, "red") if "FAIL" in line else line)
+    _because({f"{call.source} to {call.column}": reason for call, reason in reasons.items()})
+
+
+def _because(explanations: dict[str, str]) -> None:
+    """Each reason once, with those whom it concerns."""
     reasons: dict[str, list[str]] = {}
-    for probe, reason in explanations.items():
-        reasons.setdefault(reason, []).append(f"{probe.source} to {probe.target}")
+    for whom, reason in explanations.items():
+        reasons.setdefault(reason, []).append(whom)
     for reason, pairs in reasons.items():
         click.echo(f"\n{reason}")
         bullets(dict.fromkeys(pairs), 6, "more")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from nslab.probes.services import ServiceSurvey
 
 _AT_ONCE = 64
+_REFUSALS = 3
+"""A kernel says no by ICMP, of which one host gets six at once and then one a second (icmp_ratelimit)."""
 # Both on one connection: who answers, and whom he sees. The answer to the second ends it.
 _REQUESTS = b"GET /hostname HTTP/1.1\r\nHost: probe\r\n\r\nGET /clientip HTTP/1.0\r\n\r\n"
 _WORDS = (b"hostname", b"clientip")
@@ -86,10 +88,11 @@ def _result(call: Call, tries: Iterable[_Try], lookup: _Lookup | None) -> CallRe
 
 
 class _Attempt:
-    """One socket's conversation. `must`: something has to come of it; silence is awaited for less long."""
+    """One conversation. `must`: something has to come of it (`refused`: a no); silence is awaited for less long."""
 
     kind = socket.SOCK_STREAM
     must = True
+    refused = False
 
     def __init__(self, source: str, to: tuple[str, int]) -> None:
         self.source, self.to = source, to
@@ -142,7 +145,7 @@ class _Try(_Attempt):
     def __init__(self, call: Call, address: IPv4Address) -> None:
         super().__init__(call.source, (str(address), call.port))
         self.kind = socket.SOCK_STREAM if call.protocol == "TCP" else socket.SOCK_DGRAM
-        self.must = call.outcome is not Outcome.TIMED_OUT
+        self.must, self.refused = call.outcome is not Outcome.TIMED_OUT, call.outcome is Outcome.REFUSED
         self._asks = call.asks
         self._read = b""
         self._name, self._seen = "", ""
@@ -264,12 +267,14 @@ class _Asking:
             if waited >= self._limit(attempt):
                 self._finish(attempt, Outcome.TIMED_OUT, "connected, but no answer" if _hung(attempt) else "")
             elif now >= attempt.again and attempt.asked:
-                attempt.again = math.inf
+                attempt.again = now + self._timing.deadline
                 with suppress(OSError):  # what was said of the first one is heard in its turn
                     attempt.ask()
 
     def _limit(self, attempt: _Attempt) -> float:
-        return self._timing.deadline if attempt.must else max(self._timing.patience, 2 * self._slowest)
+        if not attempt.must:
+            return max(self._timing.patience, 2 * self._slowest)
+        return self._timing.deadline * (_REFUSALS if attempt.refused else 1)
 
     def _pause(self) -> float:
         """Seconds until something must be done even if nothing comes."""

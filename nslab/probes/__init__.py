@@ -1,5 +1,6 @@
 """Who must reach whom, how, and as whom: what `nslab probe` asks, and what the answers are (pure)."""
 
+from nslab.probes.calls import Answer, Call, CallResult, Try, Way
 from nslab.probes.pairs import (
     LOOPBACK,
     Expected,
@@ -14,8 +15,12 @@ from nslab.probes.pairs import (
     seen_as,
     survey,
 )
+from nslab.probes.services import ServiceSurvey, survey_services
+from nslab.probes.spread import Spread, likelihood
+from nslab.probes.verdict import Square, squares, verdict
 
 __all__ = [
-    "LOOPBACK", "Expected", "Kind", "Outcome", "Place", "Probe", "Result", "Survey", "agnhost_port", "places",
-    "seen_as", "survey",
+    "LOOPBACK", "Answer", "Call", "CallResult", "Expected", "Kind", "Outcome", "Place", "Probe", "Result",
+    "ServiceSurvey", "Spread", "Square", "Survey", "Try", "Way", "agnhost_port", "likelihood", "places", "seen_as",
+    "squares", "survey", "survey_services", "verdict",
 ]  # fmt: skip

@@ -39,6 +39,7 @@ class Call:
 
     `node`: the one whose rules decide. `name`: what DNS is asked first (and must answer `addresses`). `asks`: all
     endpoints are agnhost, which says who it is and whom it sees. `answers`: who may, if `outcome` is REACHED.
+    `policy`: Cluster or Local, of what comes from outside.
     """
 
     source: str
@@ -55,6 +56,7 @@ class Call:
     name: str = ""
     times: int = 1
     spread: Spread = Spread.ANY
+    policy: str = ""
 
     @property
     def column(self) -> str:
@@ -110,6 +112,11 @@ class CallResult:
     def answered(self) -> tuple[str, ...]:
         """The host names of those who answered, in the order of the connections."""
         return tuple(one.hostname for one in self.tries if one.hostname)
+
+    @property
+    def ms(self) -> float:
+        """What the slowest connection took."""
+        return max((one.ms for one in self.tries), default=0.0)
 
     @property
     def silent(self) -> tuple[Answer, ...]:

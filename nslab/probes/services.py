@@ -109,12 +109,15 @@ class _Asking:
                 yield from self._from_outside(asker, service, port)
 
     def spreads(self, askers: Sequence[Place], ports: Sequence[tuple[Service, Port]]) -> Iterator[Call]:
-        """Many connections from one host of each node, to see how they are spread."""
+        """Many connections from one host of each node, to see how they are spread.
+
+        Over UDP a client's port may come again so soon that it counts as the same conversation.
+        """
         for node in self.lab.nodes[:SPREAD_NODES]:
             asker = next((place for place in askers if place.node == node.name), None)
             for service, port in ports if asker else ():
                 assert asker
-                if service.cluster_ip:
+                if service.cluster_ip and port.protocol == "TCP":
                     rule = spread_of(self.lab.proxy_mode, self.lab.scheduler, service)
                     call = self._call(
                         asker, service, port, Way.CLUSTER_IP, node.name, (service.cluster_ip,), SPREAD_TIMES, rule
@@ -184,6 +187,7 @@ class _Asking:
             _name(service) if way is Way.NAME else "",
             times if len(ends) > 1 else 1,
             spread or sticky or Spread.ANY,
+            "" if way in (Way.CLUSTER_IP, Way.NAME) else "Local" if service.external_local else "Cluster",
         )
 
     def _answers(

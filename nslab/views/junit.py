@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nslab.probes import Probe, Result
+    from nslab.probes import Call, CallResult, Probe, Result
 
 
-def junit(lab: str, results: Sequence[Result], explanations: Mapping[Probe, str]) -> str:
-    """A test case for each probe; one that is wrong fails with its explanation."""
-    wrong = sum(bool(result.wrong) for result in results)
-    took = sum(result.ms for result in results) / 1000
-    totals = {"tests": str(len(results)), "failures": str(wrong), "errors": "0", "time": f"{took:.3f}"}
+def junit(
+    lab: str,
+    results: Sequence[Result],
+    explanations: Mapping[Probe, str],
+    calls: Sequence[CallResult] = (),
+    reasons: Mapping[Call, str] = MappingProxyType({}),
+) -> str:
+    """A test case for each probe and each call to a Service; one that is wrong fails with its explanation."""
+    wrong = sum(bool(result.wrong) for result in results) + sum(bool(result.wrong) for result in calls)
+    took = (sum(result.ms for result in results) + sum(result.ms for result in calls)) / 1000
+    total = len(results) + len(calls)
+    totals = {"tests": str(total), "failures": str(wrong), "errors": "0", "time": f"{took:.3f}"}
     suites = ET.Element("testsuites", totals)
     suite = ET.SubElement(suites, "testsuite", {"name": f"nslab probe {lab}", **totals})
     for result in results:
@@ -26,6 +35,13 @@ def junit(lab: str, results: Sequence[Result], explanations: Mapping[Probe, str]
         if result.wrong:
             message = f"{result.wrong}: {result.detail}" if result.detail else result.wrong
             ET.SubElement(element, "failure", {"message": message}).text = explanations.get(probe, message)
+    for asked in calls:
+        call = asked.call
+        must = "" if call.outcome == "reached" else f" must be {call.outcome}"
+        case = {"classname": f"{lab}.{call.source}", "name": f"{call}{must}", "time": f"{asked.ms / 1000:.6f}"}
+        element = ET.SubElement(suite, "testcase", case)
+        if asked.wrong:
+            ET.SubElement(element, "failure", {"message": asked.wrong}).text = reasons.get(call, asked.wrong)
     ET.indent(suites)
     return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -33,6 +49,25 @@ def junit(lab: str, results: Sequence[Result], explanations: Mapping[Probe, str]
 def to_json(results: Sequence[Result], explanations: Mapping[Probe, str]) -> list[dict[str, Any]]:
     """The results as plain values."""
     return [_values(result, explanations) for result in results]
+
+
+def calls_to_json(calls: Sequence[CallResult], reasons: Mapping[Call, str]) -> list[dict[str, Any]]:
+    """Calls to Services as plain values."""
+    return [_call(result, reasons) for result in calls]
+
+
+def _call(result: CallResult, reasons: Mapping[Call, str]) -> dict[str, Any]:
+    call = result.call
+    seen = sorted({str(one.seen_from) for one in result.tries if one.seen_from})
+    said = {
+        "from": call.source, "service": call.service, "port_name": call.port_name, "way": call.way.value,
+        "name": call.name, "addresses": [str(address) for address in call.addresses], "port": call.port,
+        "protocol": call.protocol, "times": call.times, "expected": call.outcome.value,
+        "outcomes": dict(Counter(one.outcome.value for one in result.tries)), "ok": not result.wrong,
+        "wrong": result.wrong or None, "answered": dict(Counter(result.answered)), "seen_from": seen, "ms": result.ms,
+        "explanation": reasons.get(call, ""),
+    }  # fmt: skip
+    return {name: value for name, value in said.items() if name == "wrong" or value not in ("", [], {})}
 
 
 def _values(result: Result, explanations: Mapping[Probe, str]) -> dict[str, Any]:

@@ -1,0 +1,91 @@
+"""Whose trouble it is: the same or another node, a pod's address or a Service's; four cells tell (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
+
+from nslab.probes.calls import Way
+from nslab.probes.pairs import Expected, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from nslab.probes.calls import CallResult
+    from nslab.probes.pairs import Place, Result
+
+NEAR, FAR, POD, SERVICE = "same node", "other node", "pod address", "service address"
+Cell: TypeAlias = tuple[str, str]
+"""Where the server is, and by what it was addressed."""
+
+
+@dataclass(slots=True)
+class Square:
+    """Four cells of one kind of client (`pod` or `node`): in each, what was asked, and what failed."""
+
+    role: str
+    asked: dict[Cell, int] = field(default_factory=dict)
+    failed: dict[Cell, int] = field(default_factory=dict)
+
+    def count(self, where: str, what: str, *, right: bool) -> None:
+        """One more question."""
+        self.asked[where, what] = self.asked.get((where, what), 0) + 1
+        self.failed[where, what] = self.failed.get((where, what), 0) + (not right)
+
+
+def squares(places: Sequence[Place], results: Iterable[Result], calls: Iterable[CallResult]) -> tuple[Square, Square]:
+    """Pods' and nodes' four cells. Only arrival counts here: whom a server sees is another question."""
+    by_name = {place.name: place for place in places}
+    found = {"pod": Square("pod"), "node": Square("node")}
+    for result in results:
+        source, target = by_name[result.probe.source], by_name[result.probe.target]
+        if (
+            source.role in found
+            and target.role == "pod"
+            and source != target
+            and result.probe.expected is Expected.REACH
+        ):
+            near = NEAR if source.node == target.node else FAR
+            found[source.role].count(near, POD, right=result.outcome is Outcome.REACHED)
+    for called in calls:
+        square = found.get(by_name[called.call.source].role)
+        if not square or called.call.way is not Way.CLUSTER_IP or called.call.outcome is not Outcome.REACHED:
+            continue
+        for answer in called.call.answers:
+            # Who was never heard is the one that does not answer; an endpoint that was not drawn says nothing.
+            if answer in called.silent or answer.hostname in called.answered:
+                square.count(NEAR if answer.near else FAR, SERVICE, right=answer not in called.silent)
+    return found["pod"], found["node"]
+
+
+def verdict(square: Square) -> str:
+    """A sentence: whose trouble it is; "" if there is none."""
+    pods = [where for where in (NEAR, FAR) if square.failed.get((where, POD))]
+    services = [where for where in (NEAR, FAR) if square.failed.get((where, SERVICE))]
+    if not pods and not services:
+        return ""
+    who = f"for {square.role}s"
+    if not pods:
+        return f"{who}, every pod's address answers and a Service's does not: look at kube-proxy ({_where(services)})"
+    if set(services) <= set(pods):
+        same = ", and so do the Services behind them" if services else ""
+        return (
+            f"{who}, pods' own addresses fail ({_where(pods)}){same}: look at the pod network (CNI), not at kube-proxy"
+        )
+    return (
+        f"{who}, pods' own addresses fail ({_where(pods)}), but Services fail where those answer, too "
+        f"({_where(services)}): look at the pod network (CNI) first, then at kube-proxy"
+    )
+
+
+def names_fail(calls: Sequence[CallResult]) -> str:
+    """A sentence, if Services answer by address and their names do not."""
+    named = [result for result in calls if result.call.way is Way.NAME]
+    addressed = [result for result in calls if result.call.way is Way.CLUSTER_IP]
+    if any(result.unresolved for result in named) and not any(result.wrong for result in addressed):
+        return "Services answer by address and not by name: look at kube-dns"
+    return ""
+
+
+def _where(rows: Sequence[str]) -> str:
+    return " and ".join(rows)

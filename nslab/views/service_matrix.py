@@ -1,0 +1,133 @@
+"""Who reaches which Service, as tables for people (pure: results in, lines out)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from nslab.probes import Call, CallResult, Outcome, Spread, Square, Way, likelihood, squares, verdict
+from nslab.probes.verdict import FAR, NEAR, POD, SERVICE, names_fail
+from nslab.views.table import table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from nslab.probes import Place, Result, ServiceSurvey
+
+COLUMNS = 12
+"""Beyond so many ways to Services, or a terminal too narrow, only what is wrong is listed."""
+INSIDE = (Way.CLUSTER_IP, Way.NAME)
+_WORDS = {Outcome.REACHED: "ok", Outcome.TIMED_OUT: "silent"}
+_LEGEND = {
+    "ok": "answered by its endpoints, which see whom they should",
+    "refused": "nobody is behind it, and who asks is told so at once",
+    "silent": "no answer at all, as it should be (policy Local and no local endpoint, or a source that is not let in)",
+    "ended": "nobody is behind it: the proxy takes the connection and ends it",
+}
+
+
+def service_matrix(survey: ServiceSurvey, results: Sequence[CallResult], width: int = 100) -> list[str]:
+    """From inside, from outside; what the words mean; how answers were spread; as whom askers were seen."""
+    if not results:
+        return []
+    asked = [result for result in results if result.call in {*survey.calls}]
+    shown: list[str] = []
+    for title, ways in (("Services, from inside", INSIDE), ("Services, from outside", (*Way,)[2:])):
+        chosen = [result for result in asked if result.call.way in ways]
+        if chosen:
+            shown += ["", title, *_table(chosen, width)]
+    said = {word(result) for result in asked}
+    legend = [f"{name}: {meaning}" for name, meaning in _LEGEND.items() if name in said]
+    spread = [_spread(result) for result in results if result.call in {*survey.spread}]
+    return [
+        *shown,
+        *legend,
+        *spread,
+        *seen(survey.places, asked),
+        *([survey.note] if survey.note else []),
+        _count(results),
+    ]
+
+
+def word(result: CallResult) -> str:
+    """The word of a cell."""
+    outcome = result.call.outcome
+    return f"FAIL {result.wrong}" if result.wrong else _WORDS.get(outcome, outcome.value)
+
+
+def four_cells(places: Sequence[Place], results: Sequence[Result], calls: Sequence[CallResult]) -> list[str]:
+    """The two tables that tell the pod network's trouble from kube-proxy's, and what they say."""
+    lines: list[str] = []
+    for square in squares(places, results, calls):
+        if square.asked:
+            rows = [[where, _cell(square, where, POD), _cell(square, where, SERVICE)] for where in (NEAR, FAR)]
+            lines += ["", *table([f"{square.role}s to", POD, SERVICE], rows).splitlines()]
+            if said := verdict(square):
+                lines.append(said)
+    said = names_fail(calls)
+    return [*lines, said] if said else lines
+
+
+def seen(places: Sequence[Place], results: Sequence[CallResult]) -> Iterator[str]:
+    """As whom those who ask Services are seen, a line for each way."""
+    by_name = {place.name: place for place in places}
+    views: dict[str, dict[str, None]] = {}
+    for result in results:
+        call, asker = result.call, by_name[result.call.source]
+        own = {answer.hostname for answer in call.answers if answer.pod == asker.name}
+        for one in result.tries:
+            if one.seen_from and call.asks:
+                whom = f"{asker.role}s that ask by {call.way}{f' (policy {call.policy})' if call.policy else ''}"
+                whom = f"{asker.role}s that meet themselves by {call.way}" if one.hostname in own else whom
+                views.setdefault(whom, {})[_as(by_name, result.call, asker, str(one.seen_from))] = None
+    for whom, names in views.items():
+        some = [*names] if len(names) <= 4 else [*[*names][:3], f"{len(names) - 3} more"]
+        yield f"{whom} are seen as {', '.join(some)}"
+
+
+def _as(by_name: Mapping[str, Place], call: Call, asker: Place, address: str) -> str:
+    if address == str(asker.address):
+        return "themselves"
+    own = call.node in by_name and str(by_name[call.node].address) == address
+    return call.node if own else f"{address} (of {call.node})"
+
+
+def _table(results: Sequence[CallResult], width: int) -> list[str]:
+    heads = list(dict.fromkeys(result.call.column for result in results))
+    rows: dict[str, dict[str, str]] = {}
+    for result in results:
+        rows.setdefault(result.call.source, {})[result.call.column] = word(result)
+    body = [[source, *(row.get(head, "") for head in heads)] for source, row in rows.items()]
+    lines = table(["", *heads], body).splitlines()
+    if len(heads) <= COLUMNS and max(map(len, lines)) <= width:
+        return lines
+    # Turned on its side, it is as long as there are Services, and mostly narrow enough.
+    sides = [[head, *(row.get(head, "") for row in rows.values())] for head in heads]
+    turned = table(["", *rows], sides).splitlines()
+    if len(rows) <= COLUMNS and max(map(len, turned)) <= width:
+        return turned
+    wrong = [f"{result.call}: FAIL {result.wrong}" for result in results if result.wrong]
+    return wrong or [f"all {len(results)} as they should be"]
+
+
+def _spread(result: CallResult) -> str:
+    call, counts = result.call, Counter(result.answered)
+    numbers = [counts[answer.hostname] for answer in call.answers]
+    said = ", ".join(f"{answer.hostname} {counts[answer.hostname]}" for answer in call.answers)
+    chance = f" (p = {likelihood(numbers):.2f})" if call.spread is Spread.CHANCE and any(numbers) else ""
+    wrong = f": FAIL {result.wrong}" if result.wrong else ""
+    return f"{call.column} from {call.source}, {call.spread}: {said}{chance}{wrong}"
+
+
+def _cell(square: Square, where: str, what: str) -> str:
+    asked, failed = square.asked.get((where, what), 0), square.failed.get((where, what), 0)
+    if not asked:
+        return "-"
+    return f"FAIL {failed} of {asked}" if failed else "ok"
+
+
+def _count(results: Sequence[CallResult]) -> str:
+    wrong = sum(bool(result.wrong) for result in results)
+    tries = sum(len(result.tries) for result in results)
+    right = f"{wrong} of {len(results)} calls wrong" if wrong else f"all {len(results)} calls right"
+    return f"{right} ({tries} connections, slowest {max((result.ms for result in results), default=0.0):.1f} ms)"
