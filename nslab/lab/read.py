@@ -145,7 +145,7 @@ class Reader:
         return found
 
     def _fields(self, node: Node, shape: Record | Part) -> dict[str, Any]:
-        known = {field.name: field for field in shape.fields}
+        known = shape.known
         made: dict[str, Any] = {}
         if (pairs := self.pairs(node)) is None:
             return made
@@ -230,7 +230,7 @@ class Reader:
             return None
         elif shape.longest and len(word) > shape.longest:
             self.say(node, f"{self.here}: {shown(word)} has {len(word)} characters, and {shape.longest} is the limit")
-        elif shape.pattern and not re.fullmatch(shape.pattern, word):
+        elif shape.pattern and not shape.fits(word):
             dots = "; dots are not allowed" if shape.what.endswith("first or last") and "." in word else ""
             self.say(node, f"{self.here}: {shown(word)} must be {shape.what}{dots}")
         return word

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,6 +18,10 @@ class Text:
     pattern: str = ""
     what: str = ""
     longest: int = 0
+    fits: Callable[[str], object] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fits", re.compile(self.pattern or "(?s:.*)").fullmatch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +96,10 @@ class Part:
 
     fields: tuple[Field, ...]
     later: frozenset[str] = frozenset()
+    known: dict[str, Field] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known", {each.name: each for each in self.fields})
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,10 @@ class Record:
     make: Callable[..., Any]
     fields: tuple[Field, ...]
     later: frozenset[str] = frozenset()
+    known: dict[str, Field] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "known", {each.name: each for each in self.fields})
 
 
 Shape: TypeAlias = (
