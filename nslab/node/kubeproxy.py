@@ -70,10 +70,14 @@ def serve(run: str, settings: dict[str, Any]) -> None:
     # What we were forked from is not collected; what comes now is.
     gc.freeze()
     gc.enable()
+    from dataclasses import replace
+
     from nslab.node.proxier import Proxier
+    from nslab.node.variant import exact
     from nslab.proxy.model import proxy_from_json
 
     proxy = proxy_from_json(settings)
+    proxy = replace(proxy, iptables=exact(proxy.iptables))
     if proxy.mode == "userspace":
         from nslab.node.asyncloop import AsyncLoop
 

@@ -75,11 +75,3 @@ def whole(mode: Mode, services: Iterable[Service], proxy: Proxy) -> Items:
     for part in parts:
         items.update(part.own)
     return items
-
-
-def differences(have: Items, want: Items) -> tuple[Items, Items]:
-    """What turns `have` into `want`, as `commands` takes it."""
-    return (
-        {item: body for item, body in have.items() if want.get(item) != body},
-        {item: body for item, body in want.items() if have.get(item) != body},
-    )

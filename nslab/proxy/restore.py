@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab.proxy.items import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.proxy.items import Body, Item, Items
 
@@ -22,7 +22,6 @@ TABLES = ("filter", "nat", "mangle", "raw")
 BLOCK = 300
 """Chains in one transaction of iptables-nft. It keeps the names that are spoken of in a sorted list, and walks that for
 every line: 30,000 chains in one transaction take it two minutes, in a hundred transactions three seconds."""
-_KUBELETS = ("KUBE-KUBELET-CANARY", "KUBE-IPTABLES-HINT")
 
 
 def iptables_commands(old: Items, new: Items, variant: str) -> tuple[Command, ...]:
@@ -43,38 +42,39 @@ def iptables_text(old: Items, new: Items, block: int = 0) -> str:
     """What `iptables-restore --noflush` reads to turn `old` into `new`.
 
     With `block`, a table with more chains than that is written in several transactions: a chain after those that it
-    jumps to, and deleted before them. So each packet meets a Service as it was or as it is to be.
+    jumps to. So each packet meets a Service as it was or as it is to be.
     """
     changed, gone = _chains(new.items()), _chains((item, body) for item, body in old.items() if item not in new)
     jumps = _jumps(old, new)
     lines: list[str] = []
     for table in TABLES:
-        mine, stale = changed.get(table, []), gone.get(table, [])
-        if not block or len(mine) + len(stale) <= block:
-            if mine or stale or table in jumps:
-                lines += _transaction(table, mine, jumps.get(table, ()), stale)
-            continue
-        mine, stale = _leaves_first(mine), _leaves_first(stale)[::-1]
-        for start in range(0, len(mine), block):
-            lines += _transaction(table, mine[start : start + block])
-        if table in jumps:
-            lines += _transaction(table, (), jumps[table])
-        for start in range(0, len(stale), block):
-            lines += _transaction(table, (), (), stale[start : start + block])
+        mine, stale = changed.get(table, []), [name for name, _ in gone.get(table, ())]
+        if block and len(mine) + len(stale) > block:
+            mine = _leaves_first(mine)
+            for start in range(0, len(mine), block):
+                lines += _transaction(table, mine[start : start + block])
+            lines += _transaction(table, jumps=jumps.get(table, ()))
+            # All are emptied before the first is deleted: they may jump to one another.
+            for start in range(0, len(stale), block):
+                lines += _transaction(table, [(name, ()) for name in stale[start : start + block]])
+            for start in range(0, len(stale), block):
+                lines += _transaction(table, deleted=stale[start : start + block])
+        elif mine or stale or table in jumps:
+            lines += _transaction(table, [*mine, *((name, ()) for name in stale)], jumps.get(table, ()), stale)
     return "\n".join([*lines, ""]) if lines else ""
 
 
-def _transaction(table: str, mine: _Chains, jumps: Iterable[str] = (), stale: _Chains = ()) -> list[str]:
-    lines = [f"*{table}"]
-    lines += [f":{name} - [0:0]" for name, _ in mine]
-    lines += [f":{name} - [0:0]" for name, _ in stale]
-    for name, rules in mine:
-        lines += [f"-A {name} {rule}" for rule in rules]
-    lines += jumps
-    # A chain can be deleted when nothing jumps to it: all that did was emptied or filled anew above.
-    lines += [f"-X {name}" for name, _ in stale]
-    lines.append("COMMIT")
-    return lines
+def _transaction(
+    table: str, chains: _Chains = (), jumps: Iterable[str] = (), deleted: Iterable[str] = ()
+) -> Iterator[str]:
+    """Chains with their rules, or emptied; jumps; and chains that nothing jumps to any more."""
+    yield f"*{table}"
+    yield from [f":{name} - [0:0]" for name, _ in chains]
+    for name, rules in chains:
+        yield from [f"-A {name} {rule}" for rule in rules]
+    yield from jumps
+    yield from [f"-X {name}" for name in deleted]
+    yield "COMMIT"
 
 
 def _leaves_first(chains: _Chains) -> list[tuple[str, Body]]:
@@ -99,29 +99,6 @@ def saved_text(items: Items) -> str:
             lines += [f"-A {name} {rule}" for name, rules in chains[table] for rule in rules]
             lines.append("COMMIT")
     return "\n".join([*lines, ""])
-
-
-def saved_items(saved: str, wanted: Items) -> Items:
-    """The chains named KUBE-, and the jumps to them, in the output of `iptables-save`: what a kube-proxy finds there.
-
-    Not what kubelet keeps. Whether a jump was put first or last cannot be seen: it is taken as in `wanted`.
-    """
-    chains: dict[Item, list[str]] = {}
-    jumps: list[Item] = []
-    table = ""
-    for line in saved.splitlines():
-        match line[:1], line.split(maxsplit=2):
-            case "*", _:
-                table = line[1:]
-            case ":", [name, *_] if name.startswith(":KUBE-") and name[1:] not in _KUBELETS:
-                chains["chain", table, name[1:]] = []
-            case "-", ["-A", name, rule]:
-                if (item := ("chain", table, name)) in chains:
-                    chains[item].append(rule)
-                elif rule.rpartition("-j ")[2].startswith("KUBE-") and not name.startswith("KUBE-"):
-                    last: Item = ("jump", table, name, rule, "last")
-                    jumps.append(last if last in wanted else (*last[:4], "first"))
-    return {item: tuple(rules) for item, rules in chains.items()} | dict.fromkeys(reversed(jumps), ())
 
 
 def _chains(items: Iterable[tuple[Item, Body]]) -> dict[str, list[tuple[str, Body]]]:

@@ -19,15 +19,15 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "proxy"))
 
-from cases import CASES, TEST_NODE, WORKER, case, needs_real, overall
+from cases import CASES, TEST_NODE, WORKER, case, differences, needs_real, overall
 from proxybench import Bench, bench
 
 from nslab.linux import vm
 from nslab.proxy import iptables
-from nslab.proxy.items import Items, differences, whole
+from nslab.proxy.items import Items, whole
 from nslab.proxy.model import Endpoint, Port, Service
 from nslab.proxy.render import render
-from nslab.proxy.restore import iptables_text, saved_items
+from nslab.proxy.restore import iptables_text
 from nslab.proxy.sync import Sync
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 VARIANT = "iptables-legacy" if vm.INSIDE in os.environ else "iptables-nft"
 NODE = replace(WORKER, iptables=VARIANT)
 ROUTE_LOCALNET = "/proc/sys/net/ipv4/conf/all/route_localnet"
-LOCALNET = iptables.ROUTE_LOCALNET
 EVERYTHING = Service(
     "default",
     "all",
@@ -177,13 +176,6 @@ def test_many_transactions_leave_what_one_would(node: Bench, block: int) -> None
         assert text.count("*nat") > 1
         node.run(f"{VARIANT}-restore", "--noflush", text=text)
         assert by_chain(saved(node)) == expected(want)
-
-
-def test_a_proxy_that_begins_anew_finds_what_it_wrote(node: Bench) -> None:
-    items = whole(iptables, [EVERYTHING, BARE], NODE)
-    node.do(iptables.commands({}, items, NODE))
-    found = saved_items(node.run(f"{VARIANT}-save"), items)
-    assert found == {item: body for item, body in items.items() if item != LOCALNET}
 
 
 def test_rendered_text_is_what_iptables_restore_takes(node: Bench) -> None:

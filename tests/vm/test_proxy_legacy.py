@@ -10,7 +10,6 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "kernel"))
 
 from test_proxy_iptables import (
     node,
-    test_a_proxy_that_begins_anew_finds_what_it_wrote,
     test_changes_leave_what_everything_at_once_would,
     test_every_kind_of_rule_is_read_back_as_it_was_written,
     test_rendered_text_is_what_iptables_restore_takes,
@@ -19,7 +18,6 @@ from test_proxy_iptables import (
 
 __all__ = [
     "node",
-    "test_a_proxy_that_begins_anew_finds_what_it_wrote",
     "test_changes_leave_what_everything_at_once_would",
     "test_every_kind_of_rule_is_read_back_as_it_was_written",
     "test_rendered_text_is_what_iptables_restore_takes",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
+
+if TYPE_CHECKING:
+    from nslab.proxy.items import Items
 
 REAL = Path(__file__).parents[4] / "shared" / "kube-proxy"
 CASES = sorted(path.stem for path in (REAL / "cases").glob("*.yaml")) or ["(none)"]
@@ -81,3 +84,11 @@ def _conditions(end: dict[str, Any]) -> dict[str, bool]:
     said = end.get("conditions", {})
     ready = said.get("ready", True)
     return {"ready": ready, "serving": said.get("serving", ready), "terminating": said.get("terminating", False)}
+
+
+def differences(have: Items, want: Items) -> tuple[Items, Items]:
+    """What turns `have` into `want`, as `commands` takes it."""
+    return (
+        {item: body for item, body in have.items() if want.get(item) != body},
+        {item: body for item, body in want.items() if have.get(item) != body},
+    )

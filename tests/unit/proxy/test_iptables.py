@@ -21,7 +21,6 @@ from nslab.proxy.items import Items, whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.names import endpoint_hash, port_hash
 from nslab.proxy.render import render
-from nslab.proxy.restore import saved_items
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -330,16 +329,6 @@ def test_one_endpoint_less_is_a_restore_of_what_changed() -> None:
         "COMMIT",
     ]
     assert iptables.commands({}, {}, NODE) == ()
-
-
-def test_what_iptables_save_says_is_read_as_items() -> None:
-    wanted = items(WEB)
-    saved = render([WEB], NODE).replace(
-        "COMMIT", ":KUBE-KUBELET-CANARY - [0:0]\n:cali-X - [0:0]\n-A INPUT -j cali-X\nCOMMIT"
-    )
-    found = saved_items(saved, wanted)
-    assert found == {item: body for item, body in wanted.items() if item[0] != "sysctl"}
-    assert _order(found) == _order(wanted)
 
 
 def _order(found: Items) -> dict[tuple[str, str], list[str]]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nslab.proxy import iptables
-from nslab.proxy.items import Items, Part, differences, whole
+from nslab.proxy.items import Items, Part, whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.modes import MODES, mode
 from nslab.proxy.sync import LARGE, Sync, is_large
@@ -151,10 +151,3 @@ def test_one_endpoint_more_costs_one_service() -> None:
     assert (len(old), len(new)) == (1, 2)
     sync.change({one.key: None})
     assert (counting.parts, counting.frames) == (["default/web-007"], 2)
-
-
-def test_differences_are_what_commands_take() -> None:
-    have, want = whole(iptables, [WEB], NODE), whole(iptables, [replace(WEB, affinity=60)], NODE)
-    old, new = differences(have, want)
-    assert {item[2].rpartition("-")[0] for item in old} == {"KUBE-SVC", "KUBE-SEP"}
-    assert apply(have, old, new) == want

@@ -1,0 +1,16 @@
+"""Which kind of iptables it is: what is written at a stroke with one, the other takes in portions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from nslab.node.programs import PATH
+
+
+def exact(variant: str) -> str:
+    """`iptables-nft` or `iptables-legacy` for what is called `iptables`, by where the name leads to."""
+    leads = os.path.realpath(shutil.which(f"{variant}-restore", path=PATH) or "")
+    kind = next((kind for kind in ("nft", "legacy") if f"-{kind}" in os.path.basename(leads)), "")
+    full = f"iptables-{kind}"
+    return full if kind and shutil.which(f"{full}-restore", path=PATH) else variant
