@@ -27,6 +27,8 @@ SOONEST, LATEST = 0.02, 1.0
 """Seconds between two tries at a port, at first and in the end."""
 SETTLED = 0.1
 """Seconds that what has no port must run to count as started: a command that fails at once has failed by then."""
+LOOKS = 10
+"""How often it is looked whether it has; what is busy all the time has then started as well."""
 UNKNOWN = -256
 """The exit status of a process whose parent was an earlier nslab-node: init had it."""
 
@@ -107,13 +109,21 @@ class Attempt:
             if self._spec.port:
                 self._try_port()
             else:
-                self._loop.at(time.monotonic() + SETTLED, self._stayed)
+                self._settle(LOOKS)
         self._news()
 
-    def _stayed(self) -> None:
-        if self.alive:
-            self.answers = True
-            self._news()
+    def _settle(self, looks: int) -> None:
+        self._loop.at(time.monotonic() + SETTLED, lambda: self._stayed(looks - 1))
+
+    def _stayed(self, looks: int) -> None:
+        if not self.alive:
+            return
+        # On a busy machine it may not have had its turn yet: what waits for something has begun its work.
+        if looks and not _waits(self.pid):
+            self._settle(looks)
+            return
+        self.answers = True
+        self._news()
 
     def _try_port(self) -> None:
         if not self.alive or self.answers:
@@ -179,6 +189,14 @@ def _connected(probe: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+def _waits(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"S"
+    except OSError:
+        return False
 
 
 def _words(status: int) -> str:

@@ -46,7 +46,7 @@ def test_two_containers_share_the_loopback_and_differ_by_port(bench: Bench) -> N
     for container, port in (("one", 8080), ("two", 8000)):
         status, said = bench.exec("pod", f"container/{container}", "curl", "-sS", f"http://127.0.0.1:{port}/hostname")
         assert (status, said) == (0, "pod")
-    assert " /hostname" in bench.log("pod", "one")
+    until(lambda: " /hostname" in bench.log("pod", "one"))
 
 
 def test_shares_ipc_and_hostname_but_not_processes(bench: Bench) -> None:

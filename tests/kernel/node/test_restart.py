@@ -114,6 +114,11 @@ def test_what_ends_at_once_is_not_taken_for_started(pod: Bench, status: int) -> 
         pod.agents.run([Remove(workload)])
 
 
+def test_what_is_busy_all_the_time_has_started_too(pod: Bench) -> None:
+    pod.start(pod.workload("pod", "app", "sh", "-c", "while :; do :; done"))
+    until(lambda: pod.status("pod")["ready"])
+
+
 def test_a_command_that_is_not_there_is_tried_again(pod: Bench) -> None:
     pod.agents.run([Add(pod.workload("pod", "app", "no-such-command", backoff=NEVER))])
     assert [entry.reason for entry in pod.agents.wait_ready(5)] == [
