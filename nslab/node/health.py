@@ -84,12 +84,12 @@ def complaint(answer: bytes) -> str:
 class Prober:
     """Asks one thing of one container, again and again. Told `news`: what was wrong with each answer, or nothing."""
 
-    __slots__ = ("_answer", "_check", "_loop", "_news", "_number", "_place", "_socket", "_stopped")
+    __slots__ = ("_again", "_answer", "_check", "_loop", "_news", "_number", "_place", "_socket", "_stopped")
 
     def __init__(self, loop: Loop, address: str, check: Check, news: Callable[[Check, str], None]) -> None:
         self._loop, self._place, self._check, self._news = loop, address, check, news
         self._socket: socket.socket | None = None
-        self._answer, self._number, self._stopped = b"", 0, False
+        self._answer, self._number, self._stopped, self._again = b"", 0, False, 0.0
 
     def begin(self, patience: float) -> None:
         """Ask for the first time after the initial delay; without one, in so many seconds, or when `hasten` says so."""
@@ -113,8 +113,8 @@ class Prober:
         if self._stopped:
             return
         now = time.monotonic()
-        self._loop.at(now + self._check.period, self._ask)
-        self._hang_up()  # on who has not answered in a whole period
+        # One at a time: who takes longer to answer than a period is asked again when the time for this is over.
+        self._again = now + self._check.period
         self._number += 1
         number = self._number
         # Made here, in the node's network namespace: as on a node, the way to the pod is tried as well.
@@ -174,6 +174,7 @@ class Prober:
 
     def _end(self, wrong: str) -> None:
         self._hang_up()
+        self._loop.at(max(self._again, time.monotonic()), self._ask)
         self._news(self._check, wrong)
 
     def _hang_up(self) -> None:

@@ -1,0 +1,105 @@
+"""As much of an API server as a real kube-proxy asks for: Services, EndpointSlices and one Node, listed once.
+
+`python api_server.py PORT NODE ADDRESS < OBJECTS.json`: objects as `resolve` tells them (nslab.proxy.model's JSON).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+def service(told: dict[str, Any]) -> dict[str, Any]:
+    """A Service document."""
+    ports = [
+        {"name": p["name"], "port": p["port"], "protocol": p.get("protocol", "TCP"), "nodePort": p.get("node_port", 0)}
+        for p in told.get("ports", ())
+    ]
+    spec = {"clusterIP": told.get("cluster_ip") or "None", "type": told.get("type", "ClusterIP"), "ports": ports}
+    return {"metadata": _metadata(told["namespace"], told["name"]), "spec": spec}
+
+
+def slices(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """An EndpointSlice for each port of a Service."""
+    return [
+        {
+            "metadata": {
+                **_metadata(told["namespace"], f"{told['name']}-{number}"),
+                "labels": {"kubernetes.io/service-name": told["name"]},
+            },
+            "addressType": "IPv4",
+            "endpoints": [
+                {
+                    "addresses": [end["ip"]],
+                    "conditions": {"ready": end.get("ready", True)},
+                    "topology": {"kubernetes.io/hostname": end.get("node", "")},
+                }
+                for end in port.get("endpoints", ())
+            ],
+            "ports": [{"name": port["name"], "port": end["port"], "protocol": port.get("protocol", "TCP")}],
+        }
+        for number, port in enumerate(told.get("ports", ()))
+        for end in port.get("endpoints", ())[:1]
+    ]
+
+
+def _metadata(namespace: str, name: str) -> dict[str, Any]:
+    return {"namespace": namespace, "name": name, "resourceVersion": "1", "uid": f"{namespace}-{name}"}
+
+
+def serve(port: int, node: str, address: str, told: list[dict[str, Any]]) -> None:
+    """Answer on the loopback until somebody ends this process."""
+    lists = {
+        "/api/v1/services": ("ServiceList", "v1", [service(one) for one in told]),
+        "/apis/discovery.k8s.io/v1beta1/endpointslices": (
+            "EndpointSliceList",
+            "discovery.k8s.io/v1beta1",
+            [slice_ for one in told for slice_ in slices(one)],
+        ),
+    }
+    status = {"addresses": [{"type": "InternalIP", "address": address}]}
+    nodes = {"kind": "Node", "apiVersion": "v1", "metadata": {"name": node}, "status": status}
+    forever = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        """One request."""
+
+        def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
+            if path == f"/api/v1/nodes/{node}":
+                self._say(nodes)
+            elif "watch=true" in query:
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.end_headers()
+                forever.wait()  # nothing ever changes
+            elif path in lists:
+                kind, version, items = lists[path]
+                self._say({"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": items})
+            else:
+                self.send_error(404)
+
+        def do_POST(self) -> None:
+            self.send_error(404)
+
+        def _say(self, what: dict[str, Any]) -> None:
+            text = json.dumps(what).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    print("ready", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), sys.argv[2], sys.argv[3], json.load(sys.stdin))
