@@ -1,0 +1,89 @@
+"""nslab steps aside: in mode `none`, a real kube-proxy inside a node does the whole work, and nothing of ours minds.
+
+NSLAB_KUBE_PROXY names the program. What was tried is 1.20, as built from Debian's source package `kubernetes`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nslab.compiler.services import resolve
+from nslab.proxy.model import to_json
+from tests.kernel.labkit import OwnLab, nslab, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PROXY = os.environ.get("NSLAB_KUBE_PROXY", "")
+API = Path(__file__).with_name("api_server.py")
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not PROXY, reason="NSLAB_KUBE_PROXY does not name a real kube-proxy"),
+]
+FLAGS = (
+    "--master=http://127.0.0.1:8001", "--kube-api-content-type=application/json", "--cluster-cidr=20.96.0.0/12",
+    # Settings of the whole machine are not a node's to change.
+    "--conntrack-max-per-core=0", "--conntrack-min=0", "--conntrack-tcp-timeout-established=0",
+    "--conntrack-tcp-timeout-close-wait=0",
+)  # fmt: skip
+
+
+@contextmanager
+def running(own: OwnLab, node: str, address: str, log: Path) -> Iterator[None]:
+    """An API server and a real kube-proxy in a node; both end with this."""
+    told = json.dumps([to_json(service) for service in resolve(own.lab())])
+    inside = ["ip", "netns", "exec", own.ns(node)]
+    with log.open("w") as file:
+        api = subprocess.Popen(
+            [*inside, sys.executable, API, "8001", node, address],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert api.stdin
+        assert api.stdout
+        api.stdin.write(told)
+        api.stdin.close()
+        assert api.stdout.readline() == "ready\n"
+        # Its own /run: the machine's lock of iptables is not a node's.
+        mounts = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$0" "$@"']
+        proxy = subprocess.Popen(
+            [*inside, *mounts, PROXY, "--proxy-mode=iptables", f"--hostname-override={node}", *FLAGS],
+            stdout=file, stderr=file,
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            for process in (proxy, api):
+                process.kill()
+                process.wait()
+            api.stdout.close()
+
+
+def test_a_real_kube_proxy_serves_a_node(tmp_path: Path) -> None:
+    own = OwnLab(tmp_path, "calico-two-node")
+    own.edit("proxy: {mode: iptables}", "proxy: {mode: none}")
+    try:
+        own.up()
+        assert own.sh("node2", "iptables-save | grep -c KUBE- || true") == "0"
+        assert not own.talks("pod-d", "10.103.9.116")
+        with running(own, "node2", "192.168.59.23", tmp_path / "log"):
+            until(lambda: "KUBE-SEP-" in own.sh("node2", "iptables-save -t nat"), 30)
+            until(lambda: own.talks("pod-d", "10.103.9.116"))
+            assert own.talks("client", "192.168.59.23", 31080)
+            assert own.talks("node2", "10.103.9.116")
+            # What is not ours is shown and left alone.
+            assert own.differences() == []
+            assert "is as it should be" in own.up()
+            assert own.talks("pod-d", "10.103.9.116")
+        # What it wrote stays when it ends, as on a node.
+        assert own.talks("pod-d", "10.103.9.116")
+    finally:
+        nslab("down", own.name)
+    assert own.left() == []
