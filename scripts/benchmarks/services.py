@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import labs
 from benchmarks.figures import Figure, Group, ratio
+from benchmarks.machine import tidied
 from benchmarks.services_manifest import manifest
 from benchmarks.stage import NODE, SERVER, Stage, cluster_ip, moved, services
 from nslab.lab.load import load
@@ -127,6 +128,7 @@ def _sync(ways: Sequence[Way], rounds: int, say: Callable[[str], None], full: bo
                     # The text of the one is what the other writes; who is first takes turns.
                     commands = _generated(way.proxy, wanted)[1]
                     for ours in (number % 2, 1 - number % 2):
+                        tidied()
                         with spaces.throwaway():
                             started = time.perf_counter()
                             _run(_generated(way.proxy, wanted)[1] if ours else commands)
@@ -159,6 +161,7 @@ def _live(lab: str, ways: Sequence[Way], rounds: int, say: Callable[[str], None]
             samples: Samples = defaultdict(list)
             for number in range(way.rounds(size, rounds, full)):
                 say(f"one endpoint among {size:,} Services, {way.name}, round {number + 1}")
+                tidied()
                 with Stage(lab, way.proxy) as stage:
                     started = time.perf_counter()
                     samples["own"].append(stage.put(wanted) * 1000)

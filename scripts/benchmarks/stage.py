@@ -112,17 +112,16 @@ class Stage:
 
     def put(self, wanted: list[Service]) -> float:
         """Put these, and no others; the seconds that kube-proxy says it took, once it has followed."""
-        self.control.put(wanted)
+        late = self.control.put(wanted, expect=["node"])
         deadline = time.monotonic() + 300
-        while True:
-            known = self.control.get()
-            report = known["proxies"].get("node") or {}
-            if report.get("error"):
-                sys.exit(f"kube-proxy: {report['error']}")
-            if report.get("generation", -1) >= known["generation"]:
-                return float(report["seconds"])
+        while late:  # control's patience ends before nft has written thousands of Services
             if time.monotonic() > deadline:
                 sys.exit("kube-proxy does not follow")
+            late = self.control.put((), whole=False, expect=["node"])
+        report = self.control.get()["proxies"]["node"]
+        if report["error"]:
+            sys.exit(f"kube-proxy: {report['error']}")
+        return float(report["seconds"])
 
     def change(self, service: Service) -> float:
         """Put one Service anew; milliseconds until kube-proxy has followed."""
