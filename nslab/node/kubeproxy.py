@@ -27,12 +27,14 @@ GRACE = 5.0
 
 
 def start(place: Place, memory: Memory, settings: dict[str, Any], clean: Callable[[], None]) -> int:
-    """Fork a node's kube-proxy; its number."""
+    """Fork a node's kube-proxy; its number, when it can be found by its mark."""
+    shown, show = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             memory.show(memory.guise("kube-proxy", {VARIABLE: mark(place.ns, "kube-proxy", place.node)}))
+            os.close(show)
             clean()
             os.setsid()
             # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.
@@ -46,6 +48,9 @@ def start(place: Place, memory: Memory, settings: dict[str, Any], clean: Callabl
 
             traceback.print_exc()
         os._exit(status)
+    os.close(show)
+    os.read(shown, 1)  # returns when the child has closed its end, or is gone
+    os.close(shown)
     return pid
 
 
