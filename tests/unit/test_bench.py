@@ -17,6 +17,7 @@ from benchmarks.figures import Figure, Group, amount, document, ratio, table
 from benchmarks.machine import memory
 from benchmarks.mininet import wish
 from benchmarks.shellway import inside, script
+from benchmarks.stage import SERVER, cluster_ip, moved, services
 
 from nslab.lab.load import load
 from nslab.net.needs import FULL
@@ -88,9 +89,10 @@ def test_the_large_lab_is_a_lab(tmp_path: Path) -> None:
 def test_the_shells_way_is_one_batch_a_namespace(plan: Plan) -> None:
     files = script(plan, "/tmp/x")
     build = files["build"].splitlines()
-    assert build[:4] == [
+    assert build[:5] == [
         "set -e",
         "ip -batch /tmp/x/names",
+        "ip -n nslab.bench.control -batch /tmp/x/nslab.bench.control.ip",
         "ip -n nslab.bench.switch -batch /tmp/x/nslab.bench.switch.ip",
         "ip -n nslab.bench.node1 -batch /tmp/x/nslab.bench.node1.ip",
     ]
@@ -98,17 +100,17 @@ def test_the_shells_way_is_one_batch_a_namespace(plan: Plan) -> None:
         "nsenter --net=/run/netns/nslab.bench.node2 sh -e /tmp/x/nslab.bench.node2.inside &",
         "wait",
     ]
-    assert len([line for line in build if line.startswith("ip ")]) == 1 + 8
-    assert files["names"].count("netns add nslab.bench.") == 8
+    assert len([line for line in build if line.startswith("ip ")]) == 1 + 10
+    assert files["names"].count("netns add nslab.bench.") == 10
 
 
 def test_a_nodes_settings_sets_and_rules_are_one_script(plan: Plan) -> None:
     files = script(plan, "/tmp/x")
     lines = files["nslab.bench.node1.inside"].splitlines()
     assert lines[0] == "echo 1 >/proc/sys/net/ipv4/ip_forward"
-    assert lines[-2:] == [
+    assert lines[-4:] == [
         "ipset restore </tmp/x/nslab.bench.node1.sets",
-        "iptables-restore --noflush </tmp/x/nslab.bench.node1.nat",
+        *(f"iptables-restore --noflush </tmp/x/nslab.bench.node1.{table}" for table in ("nat", "filter", "mangle")),
     ]
     assert files["nslab.bench.node1.nat"].startswith("*nat\n:cali-fip-dnat")
 
@@ -125,7 +127,7 @@ def test_nothing_of_the_plan_is_left_out(plan: Plan) -> None:
 
 def test_mininet_makes_the_cables_and_the_rest_is_a_script(plan: Plan, tmp_path: Path) -> None:
     wished = wish(plan, str(tmp_path), "iptables")
-    assert wished["hosts"][:3] == ["switch", "node1", "node2"]
+    assert wished["hosts"][:4] == ["control", "switch", "node1", "node2"]
     assert wished["links"][0][:4] == ["switch", "node1", "node1", "eth0"]
     assert wished["pods"] == ["pod-a", "pod-b", "pod-c", "pod-d"]
     assert (tmp_path / "nslab.bench.pod-a.ip").read_text().splitlines()[:2] == [
@@ -133,3 +135,21 @@ def test_mininet_makes_the_cables_and_the_rest_is_a_script(plan: Plan, tmp_path:
         "link set lo up",
     ]
     assert wished["commands"]["node1"] == f". {tmp_path}/nslab.bench.node1.inside"
+
+
+def test_the_services_that_are_measured() -> None:
+    found = services(1000)
+    addresses = {end.ip for service in found for port in service.ports for end in port.endpoints}
+    assert (len({service.cluster_ip for service in found}), len(addresses)) == (1000, 2000)
+    assert [end.ip for end in found[-1].ports[0].endpoints] == [*SERVER]
+    assert found[-1].cluster_ip == cluster_ip(999)
+    assert sorted(found, key=lambda service: service.key) == found  # so the last one's rules are the last
+
+
+def test_a_change_is_one_endpoint() -> None:
+    old = services(10)[5]
+    new, newer = moved(old, 0), moved(old, 1)
+    assert len({old, new, newer}) == 3
+    for service in (new, newer):
+        (port,), (was,) = service.ports, old.ports
+        assert [one == other for one, other in zip(port.endpoints, was.endpoints, strict=True)] == [True, False]

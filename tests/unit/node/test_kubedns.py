@@ -18,6 +18,9 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from dnstalk import Told, query, read
 
+from nslab.lab import dns as dns_pod
+from nslab.node import records as written
+from nslab.node.dns_records import DOMAIN
 from nslab.node.kubedns import Book, parse, respond
 from nslab.proxy.model import Endpoint, Port, Service, to_json
 
@@ -347,3 +350,10 @@ def test_flags() -> None:
     for wrong in ("--dns-port", "--dns-port=x", "--dns-port=0", "--dns-port=65536", "--port=1"):
         with pytest.raises(ValueError, match="port"):
             parse([wrong])
+
+
+def test_the_lab_and_the_node_agree() -> None:
+    kubedns, dnsmasq = dns_pod.containers()
+    assert (kubedns.builtin, parse(kubedns.args)) == ("kubedns", dns_pod.PORT)
+    assert f"--server=127.0.0.1#{dns_pod.PORT}" in dnsmasq.command
+    assert dns_pod.DOMAIN == DOMAIN == written.DOMAIN
