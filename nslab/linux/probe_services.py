@@ -1,7 +1,8 @@
 """Asks Services what `nslab.probes.services` wants to know: connections out of every namespace, from one thread.
 
-First names are looked up, each by the pod that uses it; then all is asked that must be answered; then, by themselves,
-the many connections that show how answers are spread (others would take turns of theirs); last, what must be silence.
+First names are looked up, each by the pod that uses it; then all is asked that must be refused, then what must be
+answered; then, by themselves, the many connections that show how answers are spread (others would take turns of
+theirs); last, what must be silence.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
     from nslab.probes.services import ServiceSurvey
 
 _AT_ONCE = 64
-_REFUSALS = 3
-"""A kernel says no by ICMP, of which one host gets six at once and then one a second (icmp_ratelimit)."""
+_REFUSALS = 5
+"""Deadlines that a refusal has. It comes by ICMP, of which a host gets six at once and then one a second, and none for
+a second after a packet that came back to where it came from (hairpin): the kernel counts that as a redirect."""
 # Both on one connection: who answers, and whom he sees. The answer to the second ends it.
 _REQUESTS = b"GET /hostname HTTP/1.1\r\nHost: probe\r\n\r\nGET /clientip HTTP/1.0\r\n\r\n"
 _WORDS = (b"hostname", b"clientip")
@@ -57,7 +59,8 @@ def ask_services(
         asking.run([*names.values()])
         tries = {call: [_Try(call, to) for to in _targets(call, names)] for call in questions}
         rounds = (
-            [t for call in survey.calls for t in tries[call] if t.must],
+            [t for call in survey.calls for t in tries[call] if t.refused],
+            [t for call in survey.calls for t in tries[call] if t.must and not t.refused],
             [t for call in survey.spread for t in tries[call]],
             [t for call in survey.calls for t in tries[call] if not t.must],
         )

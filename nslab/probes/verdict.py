@@ -26,6 +26,8 @@ class Square:
     role: str
     asked: dict[Cell, int] = field(default_factory=dict)
     failed: dict[Cell, int] = field(default_factory=dict)
+    nodes: dict[str, None] = field(default_factory=dict)
+    """Those whose rules were to lead to Services that failed."""
 
     def count(self, where: str, what: str, *, right: bool) -> None:
         """One more question."""
@@ -55,6 +57,8 @@ def squares(places: Sequence[Place], results: Iterable[Result], calls: Iterable[
             # Who was never heard is the one that does not answer; an endpoint that was not drawn says nothing.
             if answer in called.silent or answer.hostname in called.answered:
                 square.count(NEAR if answer.near else FAR, SERVICE, right=answer not in called.silent)
+        if called.silent:
+            square.nodes[called.call.node] = None
     return found["pod"], found["node"]
 
 
@@ -66,7 +70,9 @@ def verdict(square: Square) -> str:
         return ""
     who = f"for {square.role}s"
     if not pods:
-        return f"{who}, every pod's address answers and a Service's does not: look at kube-proxy ({_where(services)})"
+        return (
+            f"{who}, every pod's address answers and a Service's does not: look at kube-proxy of {_few(square.nodes)}"
+        )
     if set(services) <= set(pods):
         same = ", and so do the Services behind them" if services else ""
         return (
@@ -74,7 +80,7 @@ def verdict(square: Square) -> str:
         )
     return (
         f"{who}, pods' own addresses fail ({_where(pods)}), but Services fail where those answer, too "
-        f"({_where(services)}): look at the pod network (CNI) first, then at kube-proxy"
+        f"({_where(services)}): look at the pod network (CNI) first, then at kube-proxy of {_few(square.nodes)}"
     )
 
 
@@ -89,3 +95,8 @@ def names_fail(calls: Sequence[CallResult]) -> str:
 
 def _where(rows: Sequence[str]) -> str:
     return " and ".join(rows)
+
+
+def _few(nodes: Iterable[str]) -> str:
+    some = [*nodes]
+    return ", ".join(some if len(some) <= 4 else [*some[:3], f"{len(some) - 3} more"])
