@@ -34,6 +34,7 @@ from nslab.net.objects import (
 from nslab.proxy import model
 from nslab.proxy.items import whole
 from nslab.proxy.modes import mode
+from nslab.proxy.sync import is_large
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -42,8 +43,6 @@ if TYPE_CHECKING:
     from nslab.net.needs import Host
     from nslab.proxy.items import Item, Items
 
-LARGE = 1000
-"""With more endpoints than this, kube-proxy leaves comments out of their rules."""
 _API, _BY = "API server", "kube-proxy"
 
 
@@ -189,7 +188,6 @@ def _from_slices(service: Service, port: ServicePort, slices: Iterable[EndpointS
 
 def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]) -> model.Proxy:
     """What a node's kube-proxy is started with."""
-    ends = sum(len(port.endpoints) for service in resolved for port in service.ports)
     return model.Proxy(
         node=node.name,
         addresses=tuple(map(str, node_addresses(lab, node))),
@@ -198,7 +196,7 @@ def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]
         service_cidr=str(lab.networks.services),
         iptables=host.iptables,
         scheduler=lab.scheduler,
-        large=ends > LARGE,
+        large=is_large(resolved),
         # Pods' links have no address on a Calico node, and to REDIRECT means to the address of the link.
         bind=str(node.address) if lab.plugin is Plugin.CALICO else "",
     )

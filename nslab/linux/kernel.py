@@ -71,7 +71,8 @@ class LinuxKernel:
             case "iptables":
                 ns, table = transaction.where
                 self._spaces.enter(ns)
-                restore.iptables(self._iptables, iptables_restore(table, transaction.steps), transaction.steps)
+                text = iptables_restore(table, transaction.steps, restore.block(self._iptables))
+                restore.iptables(self._iptables, text, transaction.steps)
             case "ipvs":
                 self._spaces.enter(transaction.where[0])
                 restore.ipvsadm(ipvsadm_restore(transaction.steps), transaction.steps)

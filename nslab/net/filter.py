@@ -9,12 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.net.objects import Chain, IpSet, Jump, SetMember
-from nslab.net.steps import Add, Remove, Replace
+from nslab.net.steps import Add, Remove
+from nslab.proxy.restore import iptables_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from nslab.net.steps import Step
+    from nslab.proxy.items import Items
 
 Rules: TypeAlias = Chain | Jump
 Sets: TypeAlias = IpSet | SetMember
@@ -41,30 +43,22 @@ def ipset_restore(steps: Iterable[Step]) -> str:
     return "".join(f"{_set_command(step, step.obj)}\n" for step in steps if isinstance(step.obj, IpSet | SetMember))
 
 
-def iptables_restore(table: str, steps: Iterable[Step]) -> str:
+def iptables_restore(table: str, steps: Iterable[Step], block: int = 0) -> str:
     """Input for `iptables-restore --noflush`: one table, all steps.
 
     Chains are declared first (which empties them) and deleted last, so that the order of the steps does not matter.
+    `block`: so many chains in one transaction at the most, see nslab.proxy.restore.
     """
-    steps = list(steps)
-    return "\n".join([f"*{table}", *_declared(steps), *_changed(steps), *_deleted(steps), "COMMIT", ""])
-
-
-def _declared(steps: list[Step]) -> Iterator[str]:
-    yield from (f":{step.obj.name} - [0:0]" for step in steps if isinstance(step.obj, Chain))
-
-
-def _changed(steps: list[Step]) -> Iterator[str]:
+    old: Items = {}
+    new: Items = {}
     for step in steps:
-        match step, step.obj:
-            case Add() | Replace(), Chain() as chain:
-                yield from (f"-A {chain.name} {rule}" for rule in chain.rules)
-            case _, Jump() as jump:
-                yield _jump_command(step, jump)
-
-
-def _deleted(steps: list[Step]) -> Iterator[str]:
-    yield from (f"-X {step.obj.name}" for step in steps if isinstance(step, Remove) and isinstance(step.obj, Chain))
+        match step.obj:
+            case Chain() as chain:
+                (old if isinstance(step, Remove) else new)["chain", table, chain.name] = chain.rules
+            case Jump() as jump:
+                key = ("jump", table, jump.chain, jump.rule, jump.place)
+                (old if isinstance(step, Remove) else new)[key] = ()
+    return iptables_text(old, new, block)
 
 
 def _set_command(step: Step, obj: Sets) -> str:

@@ -19,7 +19,8 @@ LINES = (
     ("path",),
     ("probes",),
     ("compiler", "engine"),
-    ("lab", "net", "proxy"),
+    ("lab", "net"),
+    ("proxy",),
     ("syscall", "errors"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}
