@@ -50,16 +50,18 @@ class Way:
         self.name, self.proxy, self.note = name, proxy, note
 
     def rounds(self, size: int, rounds: int, full: bool) -> int:
-        """How often it is measured: nft takes a time that grows with the square."""
-        if self.note:
+        """How often it is measured."""
+        if self.why_not(size, full):
             return 0
-        if self.proxy.mode == "nftables" and size >= MANY:
-            return min(rounds, SLOW) if full else 0
-        return rounds
+        return min(rounds, SLOW) if self._slow(size) else rounds
 
-    def why_not(self, size: int) -> str:
-        """What stands in place of a figure."""
-        return self.note or ("only with --full" if size >= MANY else "")
+    def why_not(self, size: int, full: bool) -> str:
+        """What stands in place of a figure; nothing if it is measured."""
+        return self.note or ("only with --full" if self._slow(size) and not full else "")
+
+    def _slow(self, size: int) -> bool:
+        # nft takes a time that grows with the square.
+        return self.proxy.mode == "nftables" and size >= MANY
 
 
 def measure(rounds: int, say: Callable[[str], None], full: bool = False) -> list[Group]:
@@ -133,7 +135,7 @@ def _sync(ways: Sequence[Way], rounds: int, say: Callable[[str], None], full: bo
                             started = time.perf_counter()
                             _run(_generated(way.proxy, wanted)[1] if ours else commands)
                             samples["ours" if ours else "theirs"].append(_milliseconds(started))
-                note = way.why_not(size)
+                note = way.why_not(size, full)
                 ours_, theirs = (Figure("", tuple(samples[key]), note=note) for key in ("ours", "theirs"))
                 title = f"{size:,} with {way.name}"
                 below = 1.3 if size == MANY else None
@@ -167,7 +169,7 @@ def _live(lab: str, ways: Sequence[Way], rounds: int, say: Callable[[str], None]
                     samples["own"].append(stage.put(wanted) * 1000)
                     samples["whole"].append(_milliseconds(started))
                     _changes(stage, wanted, samples)
-            title, note = f"{size:,} with {way.name}", way.why_not(size)
+            title, note = f"{size:,} with {way.name}", way.why_not(size, full)
             legacy = way.name == "iptables-legacy"
             own, whole, change, alone = (
                 Figure("", tuple(samples[key]), note=note) for key in ("own", "whole", "change", "alone")
