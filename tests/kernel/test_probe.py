@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.lab.load import load
-from nslab.lab.types import Encapsulation
+from nslab.lab.types import Encapsulation, ProxyMode, RestartPolicy
 from nslab.linux import lifecycle
 from nslab.linux.netns import Namespaces
 from nslab.linux.probe import ask
@@ -72,6 +72,9 @@ class Running:
 
 def lab_of(file: str, encapsulation: Encapsulation | None = None) -> Lab:
     lab = load(LABS / file / "lab.yaml")
+    # Hosts alone: Services have tests of their own, and kube-dns' pod is one more host.
+    pods = tuple(pod for pod in lab.pods if pod.namespace == "default")
+    lab = replace(lab, proxy_mode=ProxyMode.NONE, dns_address=None, services=(), pods=pods)
     name = f"probe{os.getpid()}"
     return replace(lab, name=name, encapsulation=encapsulation or lab.encapsulation)
 
@@ -303,7 +306,9 @@ def test_a_client_that_gets_through_is_wrong(started: list[Lab]) -> None:
 
 
 def test_a_dead_server_is_refused(started: list[Lab]) -> None:
-    running = bring_up(started, lab_of("calico-two-node", Encapsulation.NONE))
+    lab = lab_of("calico-two-node", Encapsulation.NONE)
+    lab = replace(lab, pods=tuple(replace(pod, restart_policy=RestartPolicy.NEVER) for pod in lab.pods))
+    running = bring_up(started, lab)
     # What listens in the pod's namespace, and is not its pause process.
     pids = subprocess.run(
         ["ip", "netns", "pids", f"nslab.{running.name}.pod-b"], capture_output=True, text=True, check=True
