@@ -205,12 +205,12 @@ def _notes(difference: Difference) -> list[str]:
 def _next(lab: Lab) -> list[str]:
     """Three commands worth typing now."""
     commands = [f"nslab probe {lab.name}"]
-    pairs = [
-        (near, far)
-        for far in lab.pods
-        for near in reversed(lab.pods)
-        if near.node != far.node and any(container.ports for container in far.containers)
-    ] or [(pod, pod) for pod in lab.pods if any(container.ports for container in pod.containers)]
+    # kube-dns has a port, too, but speaks no HTTP.
+    own = [pod for pod in lab.pods if pod.namespace != "kube-system"]
+    servers = [pod for pod in own if any(container.ports for container in pod.containers)]
+    pairs = [(near, far) for far in servers for near in reversed(lab.pods) if near.node != far.node] or [
+        (pod, pod) for pod in servers
+    ]
     if pairs:
         near, far = pairs[0]
         port = next(port.port for container in far.containers for port in container.ports)

@@ -103,7 +103,7 @@ def set_(
 def render(
     file: Annotated[Path, typer.Option("--filename", "-f", help="A manifest, or a lab's file; - is standard input.")],
     node: Annotated[str, typer.Option("--node", help="The node whose kube-proxy it is.")],
-    mode: Annotated[ProxyMode, typer.Option("--proxy-mode", help="iptables, ipvs, nftables or userspace.")],
+    mode: Annotated[ProxyMode, typer.Option("--proxy-mode", help="Which one; none writes nothing.")],
     node_ip: Annotated[str | None, typer.Option("--node-ip", help="The node's address.")] = None,
     cluster_cidr: Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")] = None,
     service_cidr: Annotated[str | None, typer.Option("--service-cidr", help="The service network.")] = None,
@@ -132,7 +132,9 @@ def render(
         scheduler=scheduler or proxy.scheduler,
         masquerade_all=masquerade_all,
     )
-    click.echo(text(services, proxy), nl=False)
+    if mode is ProxyMode.USERSPACE and not proxy.addresses:
+        raise UsageError("userspace mode leads to a port of the node: say the node's address (--node-ip)")
+    click.echo("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
 
 
 def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]:

@@ -54,7 +54,7 @@ def run(command: Sequence[str], *, memory: str = "1G", cwd: str | None = None) -
             task = vm_guest.Task(
                 command=tuple(command) or (os.environ.get("SHELL", "/bin/sh"),),
                 cwd=os.path.realpath(cwd or "."),
-                environment={**os.environ, INSIDE: "1"},
+                environment={**os.environ, "PATH": _path(), INSIDE: "1"},
                 visible=(str(Path(vm_guest.__file__).parents[2]), sys.prefix),
                 modules=f"{MODULES}/{_release(kernel)}",
                 window=(*shutil.get_terminal_size(),) if interactive else None,
@@ -67,6 +67,11 @@ def run(command: Sequence[str], *, memory: str = "1G", cwd: str | None = None) -
         return 128 + told.number
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
+
+
+def _path() -> str:
+    """Where the command is looked for: behind all else, where this nslab is. A clone's is on nobody's PATH."""
+    return os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
 
 
 def _kernel() -> str:
