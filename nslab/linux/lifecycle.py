@@ -156,6 +156,8 @@ def _change(
             if kept and not rules:
                 line.put(resolve(_without_newcomers(todo.lab, kept[0])))  # pods that go are sent nothing any more
             not_ready = _do(kernel, agents, todo.plan, progress, undo=not fresh)
+            if any(isinstance(step.obj, Control) for step in todo.plan):
+                line.close()  # who was asked to hold is no more; the new one is dialled anew
             late = line.put(resolve(todo.lab), expect=_must_follow(todo, fresh)) if watched(todo.lab) else ()
         except BaseException:
             if kept:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from nslab.errors import Refused
 from nslab.net import ipvs, nft, shell
 from nslab.net.fake_nft import obey
+from nslab.net.filter import settled
 from nslab.net.objects import (
     Address,
     Blackhole,
@@ -156,10 +157,11 @@ class FakeKernel:
     def _all_or_nothing(self, steps: Plan) -> None:
         """A restore of one table: chains are declared (and so emptied), then rules change, then chains go."""
         there, jumps = dict(self._there), list(self._jumps)
-        for step in steps:
+        told = settled(steps)
+        for step in told:
             if isinstance(step.obj, Chain):
                 self._there[step.obj.key] = replace(step.obj, rules=())
-        for step in sorted(steps, key=lambda step: isinstance(step, Remove) and isinstance(step.obj, Chain)):
+        for step in sorted(told, key=_turn):
             if number := self._obstacle(step, set()):
                 self._there, self._jumps = there, jumps
                 raise _refused(step, number, ())
@@ -298,6 +300,18 @@ class FakeKernel:
 
 def _refused(step: Step, number: int, done: Iterable[Step]) -> Refused:
     return Refused(shell.command(step), os.strerror(number), tuple(done))
+
+
+def _turn(step: Step) -> int:
+    """When a step of a restore has its turn: chains are filled, jumps go and come, chains go."""
+    match step, step.obj:
+        case Remove(), Chain():
+            return 3
+        case _, Chain():
+            return 0
+        case Remove(), _:
+            return 1
+    return 2
 
 
 def _into(step: Step) -> tuple[type, Key]:

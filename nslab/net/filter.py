@@ -15,6 +15,7 @@ from nslab.proxy.restore import iptables_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from nslab.net.objects import Key
     from nslab.net.steps import Step
     from nslab.proxy.items import Items
 
@@ -46,12 +47,12 @@ def ipset_restore(steps: Iterable[Step]) -> str:
 def iptables_restore(table: str, steps: Iterable[Step], block: int = 0) -> str:
     """Input for `iptables-restore --noflush`: one table, all steps.
 
-    Chains are declared first (which empties them) and deleted last, so that the order of the steps does not matter.
+    Chains are declared first (which empties them) and deleted last; what `settled` leaves is in no other order.
     `block`: so many chains in one transaction at the most, see nslab.proxy.restore.
     """
     old: Items = {}
     new: Items = {}
-    for step in steps:
+    for step in settled(steps):
         match step.obj:
             case Chain() as chain:
                 (old if isinstance(step, Remove) else new)["chain", table, chain.name] = chain.rules
@@ -59,6 +60,23 @@ def iptables_restore(table: str, steps: Iterable[Step], block: int = 0) -> str:
                 key = ("jump", table, jump.chain, jump.rule, jump.place)
                 (old if isinstance(step, Remove) else new)[key] = ()
     return iptables_text(old, new, block)
+
+
+def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """What a restore is told of a table's steps: of each chain the last, and of each jump what is not taken back again.
+
+    Text for a restore says where a table is to end, so that a step and its inverse in one transaction are nothing.
+    """
+    first: dict[Key, Step] = {}
+    last: dict[Key, Step] = {}
+    for step in steps:
+        first.setdefault(step.obj.key, step)
+        last[step.obj.key] = step
+    return tuple(
+        step
+        for key, step in last.items()
+        if isinstance(step.obj, Chain) or isinstance(first[key], Remove) == isinstance(step, Remove)
+    )
 
 
 def _set_command(step: Step, obj: Sets) -> str:
