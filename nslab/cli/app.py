@@ -13,7 +13,7 @@ import typer
 import typer.core
 
 from nslab import __version__
-from nslab.cli import inside, life, look, objects
+from nslab.cli import inside, life, look, objects, render
 from nslab.errors import LabFileError, NslabError, Refused, words
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ VERBS: tuple[tuple[str, Callable[..., int | None]], ...] = (
     ("delete", objects.delete),
     ("scale", objects.scale),
     ("set", objects.set_),
-    ("render", objects.render),
+    ("render", render.render),
     ("exec", inside.exec_),
     ("shell", inside.shell),
     ("logs", inside.logs),

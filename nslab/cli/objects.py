@@ -1,4 +1,4 @@
-"""Changing a running lab, as kubectl does a cluster: apply, delete, scale, set; and what kube-proxy would write."""
+"""Changing a running lab, as kubectl does a cluster: apply, delete, scale, set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from nslab.cli.life import RunningLab, busy
 from nslab.cli.output import Format, Output, Progress, document, need_root, note
-from nslab.errors import UsageError
+from nslab.errors import UsageError, words
 from nslab.lab.types import Encapsulation, ProxyMode
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
     from nslab.linux.lifecycle import Changed
-    from nslab.proxy.model import Proxy, Service
 
 FileOption = Annotated[Path | None, typer.Option("--filename", "-f", help="A YAML file; - is standard input.")]
 
@@ -36,7 +35,7 @@ def apply(
     need_root("apply")
     from nslab.lab.change import applied
 
-    source = _read(file) if str(file) == "-" else file
+    source = read_file(file) if str(file) == "-" else file
     _say(_change(name, "apply", lambda lab: applied(lab, source)))
 
 
@@ -100,62 +99,6 @@ def set_(
     _unready(done.not_ready)
 
 
-def render(
-    file: Annotated[Path, typer.Option("--filename", "-f", help="A manifest, or a lab's file; - is standard input.")],
-    node: Annotated[str, typer.Option("--node", help="The node whose kube-proxy it is.")],
-    mode: Annotated[ProxyMode, typer.Option("--proxy-mode", help="Which one; none writes nothing.")],
-    node_ip: Annotated[str | None, typer.Option("--node-ip", help="The node's address.")] = None,
-    cluster_cidr: Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")] = None,
-    service_cidr: Annotated[str | None, typer.Option("--service-cidr", help="The service network.")] = None,
-    scheduler: Annotated[str | None, typer.Option("--scheduler", help="IPVS's: rr, wrr, lc, sh or mh.")] = None,
-    masquerade_all: Annotated[
-        bool, typer.Option("--masquerade-all", help="Masquerade all that a Service gets.")
-    ] = False,
-) -> None:
-    """Print what kube-proxy would write for a manifest's Services on a node. Needs no root, and touches nothing.
-
-    Services and EndpointSlices are enough; with a Lab document, node and networks are known from it.
-
-    Example: nslab render -f labs/services-iptables/lab.yaml --node node1 --proxy-mode nftables
-    """
-    from dataclasses import replace
-
-    from nslab.proxy.render import render as text
-
-    services, proxy = _known(_read(file), str(file), node)
-    proxy = replace(
-        proxy,
-        mode=str(mode),
-        addresses=(node_ip,) if node_ip else proxy.addresses,
-        cluster_cidr=cluster_cidr or proxy.cluster_cidr,
-        service_cidr=service_cidr or proxy.service_cidr,
-        scheduler=scheduler or proxy.scheduler,
-        masquerade_all=masquerade_all,
-    )
-    if mode is ProxyMode.USERSPACE and not proxy.addresses:
-        raise UsageError("userspace mode leads to a port of the node: say the node's address (--node-ip)")
-    click.echo("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
-
-
-def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]:
-    """The Services of a manifest, and what it tells of the node: much, if there is a Lab in it."""
-    from nslab.compiler.addresses import place
-    from nslab.compiler.services import proxy_of, resolve
-    from nslab.lab.load import parse
-    from nslab.lab.manifest import parse_manifest
-    from nslab.net.needs import FULL
-    from nslab.proxy.model import Proxy
-
-    manifest = parse_manifest(text, file)
-    if not manifest.is_lab:
-        return resolve(manifest), Proxy(node, ())
-    lab = place(parse(text, file))
-    for found in lab.nodes:
-        if found.name == node:
-            return resolve(lab), proxy_of(lab, found, FULL, ())
-    raise UsageError(f"{file} has no node {node!r}; there are {', '.join(known.name for known in lab.nodes)}")
-
-
 def _change(name: str, verb: str, decide: Callable[[Lab], tuple[Lab, tuple[str, ...]]]) -> Changed:
     from nslab.linux import lifecycle, stop
 
@@ -177,10 +120,11 @@ def _unready(containers: Sequence[object]) -> None:
         raise typer.Exit(1)
 
 
+SCHEDULERS = ("rr", "wrr", "lc", "sh", "mh")
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "proxy-mode": tuple(map(str, ProxyMode)),
     "encapsulation": tuple(map(str, Encapsulation)),
-    "scheduler": ("rr", "wrr", "lc", "sh", "mh"),
+    "scheduler": SCHEDULERS,
 }
 
 
@@ -210,10 +154,13 @@ def _changed(lab: Lab, settings: dict[str, str]) -> Lab:
     return parse(dump(lab), lab.name, encapsulation, mode)
 
 
-def _read(file: Path) -> str:
+def read_file(file: Path) -> str:
+    """The text of a file, or what is typed for `-`."""
     if str(file) == "-":
         return click.get_text_stream("stdin").read()
     try:
         return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {words(error)}") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"{file} cannot be read: {error}") from error

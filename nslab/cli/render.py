@@ -1,0 +1,95 @@
+"""`nslab render`: what kube-proxy would write."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import click
+import typer
+
+from nslab.cli.objects import SCHEDULERS, read_file
+from nslab.errors import UsageError
+from nslab.lab.types import ProxyMode
+
+if TYPE_CHECKING:
+    from nslab.proxy.model import Proxy, Service
+
+
+def render(
+    file: Annotated[Path, typer.Option("--filename", "-f", help="A manifest, or a lab's file; - is standard input.")],
+    node: Annotated[str, typer.Option("--node", help="The node whose kube-proxy it is.")],
+    mode: Annotated[ProxyMode, typer.Option("--proxy-mode", help="Which one; none writes nothing.")],
+    node_ip: Annotated[str | None, typer.Option("--node-ip", help="The node's address.")] = None,
+    cluster_cidr: Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")] = None,
+    service_cidr: Annotated[str | None, typer.Option("--service-cidr", help="The service network.")] = None,
+    scheduler: Annotated[str | None, typer.Option("--scheduler", help="IPVS's: rr, wrr, lc, sh or mh.")] = None,
+    masquerade_all: Annotated[
+        bool, typer.Option("--masquerade-all", help="Masquerade all that a Service gets.")
+    ] = False,
+) -> None:
+    """Print what kube-proxy would write for a manifest's Services on a node. Needs no root, and touches nothing.
+
+    Services and EndpointSlices are enough; with a Lab document, node and networks are known from it.
+
+    Example: nslab render -f labs/services-iptables/lab.yaml --node node1 --proxy-mode nftables
+    """
+    from nslab.proxy.render import render as text
+
+    services, proxy = _known(read_file(file), str(file), node)
+    proxy = replace(
+        proxy,
+        mode=str(mode),
+        addresses=proxy.addresses if node_ip is None else (_address("--node-ip", node_ip),),
+        cluster_cidr=proxy.cluster_cidr if cluster_cidr is None else _network("--cluster-cidr", cluster_cidr),
+        service_cidr=proxy.service_cidr if service_cidr is None else _network("--service-cidr", service_cidr),
+        scheduler=proxy.scheduler if scheduler is None else _scheduler(scheduler),
+        masquerade_all=masquerade_all,
+    )
+    if mode is ProxyMode.USERSPACE and not proxy.addresses:
+        raise UsageError("userspace mode leads to a port of the node: say the node's address (--node-ip)")
+    click.echo("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
+
+
+def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]:
+    """The Services of a manifest, and what it tells of the node: much, if there is a Lab in it."""
+    from nslab.compiler.addresses import place
+    from nslab.compiler.services import proxy_of, resolve
+    from nslab.lab.load import parse
+    from nslab.lab.manifest import parse_manifest
+    from nslab.net.needs import FULL
+    from nslab.proxy.model import Proxy
+
+    manifest = parse_manifest(text, file)
+    if not manifest.is_lab:
+        return resolve(manifest), Proxy(node, ())
+    lab = place(parse(text, file))
+    for found in lab.nodes:
+        if found.name == node:
+            return resolve(lab), proxy_of(lab, found, FULL, ())
+    raise UsageError(f"{file} has no node {node!r}; there are {', '.join(known.name for known in lab.nodes)}")
+
+
+def _address(flag: str, text: str) -> str:
+    try:
+        return str(IPv4Address(text))
+    except ValueError:
+        raise UsageError(f"{flag}: {text!r} is no IPv4 address, such as 192.168.59.22") from None
+
+
+def _network(flag: str, text: str) -> str:
+    """The network as the kernel keeps it; "" is none."""
+    if not text:
+        return ""
+    try:
+        return str(IPv4Network(text, strict=False))
+    except ValueError:
+        raise UsageError(f"{flag}: {text!r} is no IPv4 network, such as 20.96.0.0/12") from None
+
+
+def _scheduler(text: str) -> str:
+    if text not in SCHEDULERS:
+        raise UsageError(f"--scheduler is one of {', '.join(SCHEDULERS)}, not {text!r}")
+    return text
