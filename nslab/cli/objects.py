@@ -82,7 +82,7 @@ def set_(
 
     What the old setting had left is removed; established connections live on where the kernel can keep them.
 
-    Example: nslab set services-iptables proxy-mode=ipvs
+    Example: nslab set services-iptables proxy-mode=nftables
     """
     need_root("set")
     from nslab.linux import lifecycle, stop

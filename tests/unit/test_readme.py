@@ -1,27 +1,144 @@
-"""The README is held to the command line: each verb stands in its table, each link and lab exists."""
+"""The README is held to the program: each verb, lab, mode, setting and field is in it, each shown file is right."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nslab.cli.app import VERBS
+import click
+import pytest
+import typer.main
+
+from nslab.cli.app import VERBS, app
+from nslab.cli.objects import _SETTINGS
+from nslab.lab.fields import KINDS
 from nslab.lab.find import names
+from nslab.lab.load import parse
+from nslab.lab.manifest import parse_manifest
+from nslab.lab.shapes import Choice, Field, Many, Part, Record, Shape
+from nslab.lab.types import ProxyMode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
+FILES = dict(re.findall(r"^```yaml\n# (\S+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
+COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+
+
+def section(title: str) -> str:
+    """What stands under a heading."""
+    found = README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    assert found, f"there is no section {title}"
+    return found
 
 
 def test_each_verb_is_documented() -> None:
-    section = README.partition("\n## Commands\n")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| `nslab (\w+)", section, re.MULTILINE)
+    rows = re.findall(r"^\| `nslab (\w+)", section("Commands"), re.MULTILINE)
     assert rows == [verb for verb, _ in VERBS]
 
 
 def test_each_lab_is_documented() -> None:
-    rows = re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z0-9-]+)` \|", section("Labs"), re.MULTILINE)
     assert sorted(rows) == names()
 
 
-def test_each_verb_has_an_example_in_its_help() -> None:
+@pytest.mark.parametrize(("verb", "function"), VERBS, ids=lambda value: str(value)[:12])
+def test_each_verb_has_an_example_in_its_help_that_it_understands(verb: str, function: object) -> None:
+    line = re.search(rf"Example: nslab {verb}(.*?)\n *(?:\n|$)", f"{function.__doc__}\n", re.DOTALL)
+    assert line, verb
+    words = line[1].partition(" > ")[0].split()
+    context = COMMANDS[verb].make_context(verb, words, resilient_parsing=False)
+    assert isinstance(context, click.Context)
+
+
+def test_each_example_names_what_there_is() -> None:
     for verb, function in VERBS:
-        assert f"Example: nslab {verb}" in (function.__doc__ or ""), verb
+        example = (function.__doc__ or "").partition("Example: ")[2].partition("\n\n")[0]
+        for word in re.findall(r"\b(?:services|calico|kubenet|pause)-[a-z-]+", example):
+            assert word in names(), verb
+
+
+def test_commands_shown_are_verbs() -> None:
+    shown = re.findall(r"^(?:\$ )?(?:scripts/)?nslab (\S+)", README, re.MULTILINE)
+    assert len(shown) > 30
+    assert set(shown) <= {verb for verb, _ in VERBS}
+
+
+def test_labs_shown_are_there_or_written_in_it() -> None:
+    shown = set(re.findall(r"^(?:\$ )?(?:scripts/)?nslab (?:up|probe|exec|set|diff|ps|logs) ([a-z-]+)", README, re.M))
+    assert shown >= {"calico-two-node", "services-iptables", "external-traffic", "mine"}
+    assert shown - {"odd"} <= {*names(), "mine"}
+
+
+def test_each_mode_and_setting_is_documented() -> None:
+    text = section("Services")
+    assert [mode for mode in ProxyMode if not re.search(rf"(\*\*|`){mode}(\*\*|`)", text)] == []
+    assert [name for name in _SETTINGS if f"`{name}`" not in text] == []
+
+
+def test_each_exit_code_in_help_is_documented() -> None:
+    help_text = " ".join((typer.main.get_command(app).epilog or "").split())
+    shown = " ".join(section("Commands").split())
+    codes = re.findall(r"(\d [^;.]+)[;.]", help_text)
+    assert len(codes) == 5
+    assert [code for code in codes if code not in shown] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_field_that_is_read_is_documented(kind: str) -> None:
+    text = section("A lab of your own")
+    known = {*re.findall(r"`([^`]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))}
+    assert [name for name in fields(KINDS[kind].record) if name not in known] == []
+    assert kind in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_choice_is_documented(kind: str) -> None:
+    text = section("A lab of your own")
+    skipped = {"Protocol", "RestartPolicy"}  # these are Kubernetes' own
+    missing = [value for value in choices(KINDS[kind].record, skipped) if not re.search(rf"\b{value}\b", text)]
+    assert missing == []
+
+
+def test_files_shown_are_right() -> None:
+    assert sorted(FILES) == ["api.yaml", "mine.yaml", "web.yaml"]
+    assert parse(FILES["mine.yaml"], "mine.yaml").name == "mine"
+    for name in ("api.yaml", "web.yaml"):
+        assert parse_manifest(FILES[name], name).services
+
+
+def fields(shape: Shape) -> Iterator[str]:
+    """The names that a file may use, but for what nslab writes itself, or takes and does not look at."""
+    match shape:
+        case Record(fields=found) | Part(fields=found):
+            for one in found:
+                if not unread(one):
+                    yield one.name
+                    yield from fields(one.shape)
+        case Many(of=inner):
+            yield from fields(inner)
+
+
+def unread(field: Field) -> bool:
+    """Whether nothing is made of what stands there."""
+    return (
+        not field.about
+        or field.about.startswith(
+            ("Written by nslab", "Accepted", "Always", "Not looked at", "Not read", "VIP", "What the", "Replicas get")
+        )
+        and not isinstance(field.shape, Part)
+    )
+
+
+def choices(shape: Shape, skipped: set[str]) -> Iterator[str]:
+    """The words that a file chooses from."""
+    match shape:
+        case Choice(of=words) if words.__name__ not in skipped:
+            yield from map(str, words)
+        case Record(fields=found) | Part(fields=found):
+            for one in found:
+                yield from choices(one.shape, skipped)
+        case Many(of=inner):
+            yield from choices(inner, skipped)
