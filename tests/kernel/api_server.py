@@ -1,4 +1,4 @@
-"""As much of an API server as a real kube-proxy asks for: Services, EndpointSlices and one Node, listed once.
+"""As much of an API server as a real kube-proxy asks for: Services, EndpointSlices, Endpoints, one Node; listed once.
 
 `python api_server.py PORT NODE ADDRESS < OBJECTS.json`: objects as `resolve` tells them (nslab.proxy.model's JSON).
 """
@@ -18,8 +18,33 @@ def service(told: dict[str, Any]) -> dict[str, Any]:
         {"name": p["name"], "port": p["port"], "protocol": p.get("protocol", "TCP"), "nodePort": p.get("node_port", 0)}
         for p in told.get("ports", ())
     ]
-    spec = {"clusterIP": told.get("cluster_ip") or "None", "type": told.get("type", "ClusterIP"), "ports": ports}
-    return {"metadata": _metadata(told["namespace"], told["name"]), "spec": spec}
+    spec = {
+        "clusterIP": told.get("cluster_ip") or "None",
+        "type": told.get("type", "ClusterIP"),
+        "ports": ports,
+        "externalIPs": told.get("external_ips", []),
+        "loadBalancerSourceRanges": told.get("source_ranges", []),
+        "externalTrafficPolicy": "Local" if told.get("external_local") else "Cluster",
+        "healthCheckNodePort": told.get("health_check_node_port", 0),
+        "sessionAffinity": "ClientIP" if told.get("affinity") else "None",
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": told.get("affinity", 10800)}},
+    }
+    ingress = [{"ip": ip} for ip in told.get("load_balancer_ips", ())]
+    metadata = _metadata(told["namespace"], told["name"])
+    return {"metadata": metadata, "spec": spec, "status": {"loadBalancer": {"ingress": ingress}}}
+
+
+def endpoints(told: dict[str, Any]) -> dict[str, Any]:
+    """An Endpoints document, which userspace mode reads: a subset for each port."""
+    subsets = [
+        {
+            "addresses": [{"ip": end["ip"]} for end in ready],
+            "ports": [{"name": port["name"], "port": ready[0]["port"], "protocol": port.get("protocol", "TCP")}],
+        }
+        for port in told.get("ports", ())
+        if (ready := [end for end in port.get("endpoints", ()) if end.get("ready", True)])
+    ]
+    return {"metadata": _metadata(told["namespace"], told["name"]), "subsets": subsets}
 
 
 def slices(told: dict[str, Any]) -> list[dict[str, Any]]:
@@ -54,6 +79,7 @@ def serve(port: int, node: str, address: str, told: list[dict[str, Any]]) -> Non
     """Answer on the loopback until somebody ends this process."""
     lists = {
         "/api/v1/services": ("ServiceList", "v1", [service(one) for one in told]),
+        "/api/v1/endpoints": ("EndpointsList", "v1", [endpoints(one) for one in told]),
         "/apis/discovery.k8s.io/v1beta1/endpointslices": (
             "EndpointSliceList",
             "discovery.k8s.io/v1beta1",
