@@ -12,11 +12,13 @@ import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource, RunningLab
-from nslab.cli.output import Format, Output, Progress, bullets, colour, document, listing, need_root
+from nslab.cli.output import Format, Output, Progress, bullets, colour, document, listing, need_root, styled
 from nslab.errors import Missing, UsageError
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Pod
+    from pathlib import Path
+
+    from nslab.lab.types import Lab, Pod
     from nslab.linux.lifecycle import Difference
     from nslab.probes import Call, CallResult, Probe, Result, ServiceSurvey, Survey
 
@@ -36,10 +38,22 @@ def labs(output: Output = Format.TABLE) -> None:
     listing(rows, output)
 
 
-def show(source: LabSource, encapsulation: EncapsulationOption = None) -> None:
-    """Explain one lab: what it shows, and its picture. Touches nothing.
+class Language(StrEnum):
+    """The languages of guides."""
 
-    Example: nslab show calico-two-node
+    ENGLISH = "en"
+    KOREAN = "ko"
+
+
+def show(
+    source: LabSource,
+    encapsulation: EncapsulationOption = None,
+    guide: Annotated[bool, typer.Option("--guide", help="A learner's way through it, step by step.")] = False,
+    lang: Annotated[Language, typer.Option("--lang", help="The guide's language: en or ko.")] = Language.ENGLISH,
+) -> None:
+    """Explain one lab: what it shows, and its picture; or its guide. Touches nothing.
+
+    Example: nslab show calico-two-node --guide | less
     """
     from nslab.compiler.addresses import place
     from nslab.lab.find import about, find
@@ -48,7 +62,28 @@ def show(source: LabSource, encapsulation: EncapsulationOption = None) -> None:
 
     path = find(source)
     lab = place(load(path, encapsulation))
-    click.echo(f"{title(lab)}\n\n{about(path)}\n\n{picture(lab)}\n\nFile: {path}")
+    if guide:
+        _guide(path, lab, lang)
+    else:
+        click.echo(f"{title(lab)}\n\n{about(path)}\n\n{picture(lab)}\n\nFile: {path}")
+
+
+def _guide(path: Path, lab: Lab, language: Language) -> None:
+    """Print a guide: as wide as the terminal, and no wider than one reads with ease."""
+    from shutil import get_terminal_size
+
+    from nslab.lab.find import FILE
+    from nslab.views.guide import guide_file, render
+    from nslab.views.markdown import lines
+
+    file = path.parent / guide_file(language)
+    # A file of another name has no guide: a README beside it would be about something else.
+    if path.name != FILE or not file.exists():
+        raise UsageError(f"{lab.name} has no guide ({file.name} beside its {FILE})")
+    styles: dict[str, dict[str, Any]] = {"heading": {"bold": True}, "command": {"fg": "green"}}
+    text = render(file.read_text(encoding="utf-8"), lab, str(file))
+    for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100)):
+        click.echo(styled(line, **styles.get(kind, {})))
 
 
 def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:

@@ -59,8 +59,13 @@ def _cell(value: object) -> str:
 
 def colour(text: str, name: str) -> str:
     """The text in a colour, on a terminal whose user did not say NO_COLOR."""
-    wanted = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return click.style(text, fg=name) if wanted else text
+    return styled(text, fg=name)
+
+
+def styled(text: str, **style: Any) -> str:
+    """The text in click's styles, on a terminal whose user did not say NO_COLOR."""
+    wanted = style and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return click.style(text, **style) if wanted else text
 
 
 def note(text: str) -> None:

@@ -1,0 +1,160 @@
+"""A lab's guide: Markdown whose holes the placed lab fills, so that text and lab cannot disagree.
+
+Holes are jinja2's; what they may use is what `holes` gives. A hole that nothing fills is an error, never a gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nslab.compiler.addresses import address_of, bridge_address, gateway, pod_mac, tunnel_address
+from nslab.errors import UsageError
+from nslab.net import names
+from nslab.proxy.names import endpoint_hash, nft_name, port_hash
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ipaddress import IPv4Address, IPv4Network
+
+    from nslab.lab.types import Lab, Node, Pod, Service
+
+
+def guide_file(language: str) -> str:
+    """The name of a guide's file, beside the lab's."""
+    return "README.md" if language == "en" else f"README.{language}.md"
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """A pod, as guides speak of it."""
+
+    name: str
+    address: IPv4Address
+    node: str
+    mac: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """A node. `tunnel` is the address of its tunnel device, `bridge` kubenet's."""
+
+    name: str
+    address: IPv4Address
+    pod_cidr: IPv4Network
+    tunnel: IPv4Address | None
+    bridge: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """A Service. `ports` and `node_ports` go by the port's name ("" if it has none)."""
+
+    name: str
+    address: IPv4Address | None
+    ports: Mapping[str, int]
+    node_ports: Mapping[str, int]
+    outside: tuple[IPv4Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabFacts:
+    """The lab. What is in the namespace `default` goes by its name, all else by NAMESPACE/NAME."""
+
+    name: str
+    gateway: IPv4Address
+    dns: IPv4Address | None
+    networks: Mapping[str, IPv4Network]
+    pods: Mapping[str, PodFacts]
+    nodes: Mapping[str, NodeFacts]
+    clients: Mapping[str, IPv4Address]
+    services: Mapping[str, ServiceFacts]
+    replicas: Mapping[str, tuple[PodFacts, ...]]
+
+
+def holes(lab: Lab) -> dict[str, Any]:
+    """All that a guide's holes may use. The pods have addresses."""
+
+    def cali(pod: str) -> str:
+        """The node's end of a pod's cable, with Calico."""
+        return names.cali(*_split(pod))
+
+    def veth(pod: str) -> str:
+        """The node's end of a pod's cable, with kubenet."""
+        return names.kubenet_veth(*_split(pod))
+
+    def ns(host: str) -> str:
+        """The network namespace of a node, a client or a pod."""
+        return names.netns(lab.name, host)
+
+    def chain(port: str, kind: str = "SVC", protocol: str = "tcp") -> str:
+        """kube-proxy's chain of a Service's port (NAMESPACE/NAME:PORT): SVC, SVL, EXT or FW."""
+        return f"KUBE-{kind}-{port_hash(port, protocol)}"
+
+    def endpoint(port: str, address: str, protocol: str = "tcp") -> str:
+        """kube-proxy's chain of one endpoint (IP:PORT) of a Service's port."""
+        return f"KUBE-SEP-{endpoint_hash(port, protocol, address)}"
+
+    functions = (cali, veth, ns, chain, endpoint, nft_name)
+    return {"lab": _facts(lab), **{function.__name__: function for function in functions}}
+
+
+def render(text: str, lab: Lab, file: str = "the guide") -> str:
+    """The guide with its holes filled; UsageError tells which cannot be."""
+    # Imported here: half of what nslab is asked for needs no template.
+    from jinja2 import Environment, StrictUndefined, TemplateError
+
+    # What is rendered is read in a terminal, so nothing is escaped for HTML.
+    environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701
+    try:
+        return environment.from_string(text).render(holes(lab))
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        raise UsageError(f"{file}{f':{line}' if line else ''}: {error.message}") from error
+
+
+def _facts(lab: Lab) -> LabFacts:
+    pods = {_key(pod): _pod(lab, pod) for pod in lab.pods}
+    owners = {pod.owner for pod in lab.pods if pod.owner}
+    replicas = {
+        owner.removeprefix("default/"): tuple(pods[_key(pod)] for pod in lab.pods if pod.owner == owner)
+        for owner in sorted(owners)
+    }
+    return LabFacts(
+        name=lab.name,
+        gateway=gateway(lab),
+        dns=lab.dns_address,
+        networks={"nodes": lab.networks.nodes, "pods": lab.networks.pods, "services": lab.networks.services},
+        pods=pods,
+        nodes={node.name: _node(lab, node) for node in lab.nodes},
+        clients={client.name: client.address for client in lab.clients},
+        services={_key(service): _service(service) for service in lab.services},
+        replicas=replicas,
+    )
+
+
+def _pod(lab: Lab, pod: Pod) -> PodFacts:
+    return PodFacts(pod.name, address_of(pod), pod.node, pod_mac(lab, pod))
+
+
+def _node(lab: Lab, node: Node) -> NodeFacts:
+    return NodeFacts(node.name, node.address, node.pod_cidr, tunnel_address(lab, node), bridge_address(node))
+
+
+def _service(service: Service) -> ServiceFacts:
+    return ServiceFacts(
+        service.name,
+        service.cluster_ip,
+        {port.name: port.port for port in service.ports},
+        {port.name: port.node_port for port in service.ports},
+        (*service.load_balancer_ips, *service.external_ips),
+    )
+
+
+def _key(obj: Pod | Service) -> str:
+    return obj.name if obj.namespace == "default" else f"{obj.namespace}/{obj.name}"
+
+
+def _split(pod: str) -> tuple[str, str]:
+    namespace, slash, name = pod.rpartition("/")
+    return (namespace if slash else "default"), name

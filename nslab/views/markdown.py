@@ -1,0 +1,83 @@
+"""A guide's Markdown as the lines of a terminal: headings, paragraphs, tables, and fences with commands and outputs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from nslab.views.table import padded, width
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
+    """The lines that a terminal shows, each with what it is: heading, command, output or text.
+
+    Paragraphs are broken anew, at the terminal's width; what is in a fence stands as it is, indented.
+    """
+    text = re.sub(r"<!--.*?-->\n?", "", markdown, flags=re.DOTALL).strip() + "\n"
+    for block in re.split(r"(^```.*?^```\n|^(?:\|.*\n)+)", text, flags=re.DOTALL | re.MULTILINE):
+        if block.startswith("```"):
+            yield from _fence(block.splitlines())
+        elif block.startswith("|"):
+            yield from (("text", row) for row in _table(block))
+        else:
+            yield from _prose(block.splitlines(), columns)
+
+
+def _fence(block: list[str]) -> Iterator[tuple[str, str]]:
+    terminal = re.search(r" terminal-(\d+)", block[0])
+    if terminal:
+        yield "output", f"  [{terminal[1]}]"
+    for line in block[1:-1]:
+        yield ("command" if line.startswith(("$ ", "# ", "> ")) else "output"), f"    {line}".rstrip()
+
+
+def _table(text: str) -> Iterator[str]:
+    """Its cells as wide as they look: holes and Hangul have other widths than in the file."""
+    rows = [[_plain(cell.strip()) for cell in line.strip().strip("|").split("|")] for line in text.splitlines()]
+    rows = [row for row in rows if set("".join(row)) - set("-: ")]
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * cells for cells in widths])
+    for row in rows:
+        yield "  ".join(map(padded, row, widths)).rstrip()
+
+
+def _prose(block: list[str], columns: int) -> Iterator[tuple[str, str]]:
+    paragraph: list[str] = []
+    for line in [*block, ""]:
+        if paragraph and _begins(line):
+            yield from (("text", broken) for broken in _broken(" ".join(paragraph), columns))
+            paragraph = []
+        if line.startswith("#"):
+            yield "heading", _plain(line.lstrip("# "))
+        elif line:
+            paragraph.append(line.removeprefix("> ").strip() if paragraph else line)
+        elif block:
+            yield "text", ""
+
+
+def _begins(line: str) -> bool:
+    """Whether a line begins something new: a paragraph ends at it."""
+    return not line or re.match(r"#|\||[-*] |\d+\. |> \*\*|>$", line) is not None
+
+
+def _plain(text: str) -> str:
+    """Without the marks for bold; those for code stay: they tell where a command begins and ends."""
+    return re.sub(r"\*\*(.+?)\*\*", r"\1", re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text))
+
+
+def _broken(text: str, columns: int) -> Iterator[str]:
+    """A paragraph in lines that fit, by words; below its bullet a line is indented as the first is."""
+    found = re.match(r"(> |[-*] |\d+\. |)", text)
+    indent = " " * len(found[0]) if found else ""
+    line = ""
+    for word in _plain(text).split():
+        if line and width(line) + 1 + width(word) > columns:
+            yield line
+            line = indent + word
+        else:
+            line = f"{line} {word}" if line else word
+    if line:
+        yield line
