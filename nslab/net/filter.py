@@ -39,6 +39,31 @@ def lines(step: Step, obj: Rules | Sets) -> list[str]:
             return [f"ip netns exec {obj.ns} iptables -t {obj.table} {_jump_command(step, obj)}"]
 
 
+def typed(steps: Iterable[Step]) -> list[str]:
+    """The commands for steps of one table, in an order in which one works after the other.
+
+    Typed singly, a rule needs the chain that it jumps to, and a chain that goes must be empty and jumped to by none.
+    """
+    declared: list[str] = []
+    filled: list[str] = []
+    jumps: list[str] = []
+    emptied: list[str] = []
+    gone: list[str] = []
+    for step in steps:
+        match step, step.obj:
+            case Remove(), Chain() as chain:
+                flush, delete = lines(step, chain)
+                emptied.append(flush)
+                gone.append(delete)
+            case _, Chain() as chain:
+                first, *rest = lines(step, chain)
+                declared.append(first)
+                filled += rest
+            case _, Jump() as jump:
+                jumps += lines(step, jump)
+    return [*declared, *filled, *jumps, *emptied, *gone]
+
+
 def ipset_restore(steps: Iterable[Step]) -> str:
     """Input for `ipset restore`, a line a step."""
     return "".join(f"{_set_command(step, step.obj)}\n" for step in steps if isinstance(step.obj, IpSet | SetMember))

@@ -69,6 +69,11 @@ def nft_restore(steps: Iterable[Step]) -> str:
     return "".join(f"{line}\n" for order in orders(steps) for line in _said(order))
 
 
+def typed(steps: Iterable[Step]) -> list[str]:
+    """The commands for steps of one namespace, in an order in which one works after the other."""
+    return [_typed(order.thing.ns, words) for order in orders(steps) for words in _words(order)]
+
+
 def lines(step: Step, obj: Things) -> list[str]:
     """The commands for one step."""
     told = [words for order in orders([step]) for words in _words(order)]
@@ -76,7 +81,11 @@ def lines(step: Step, obj: Things) -> list[str]:
         told = [words for words in told if words[0] != "flush"]  # it is new, and so it is empty
     elif isinstance(step, Replace) and isinstance(obj, NftChain):
         told = told[1:]  # once is enough
-    return [f"ip netns exec {obj.ns} nft {' '.join(_quoted(word) for word in words if word)}" for words in told]
+    return [_typed(obj.ns, words) for words in told]
+
+
+def _typed(ns: str, words: Iterable[str]) -> str:
+    return f"ip netns exec {ns} nft {' '.join(_quoted(word) for word in words if word)}"
 
 
 def _said(order: Order) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from itertools import groupby
 from typing import TYPE_CHECKING, assert_never
 
 from nslab.net import filter as rules
@@ -41,7 +42,7 @@ from nslab.net.objects import (
     Vxlan,
     Workload,
 )
-from nslab.net.steps import Add, Remove
+from nslab.net.steps import Add, Remove, transactions
 
 if TYPE_CHECKING:
     from nslab.net.steps import Plan, Step
@@ -107,12 +108,18 @@ def script(plan: Plan, title: str, prefix: str) -> str:
     if any(isinstance(step.obj, Process) for step in plan):
         lines[0] += _FUNCTIONS
     shared = {step.obj.ns for step in plan if isinstance(step.obj, Sandbox) and step.obj.share_pid}
-    by = ""
-    for step in plan:
-        if step.obj.by != by:
-            by = step.obj.by
-            lines.append(f"\n# {by}")
-        lines += [_scripted(step, line, shared) for line in commands(step)]
+    heading = ""
+    for transaction in transactions(plan):
+        for by, some in groupby(transaction.steps, key=lambda step: step.obj.by):
+            lines += [f"\n# {by}"] if by != heading else []
+            heading = by
+            match transaction.unit:
+                case "iptables":
+                    lines += rules.typed(some)
+                case "nft":
+                    lines += nft.typed(some)
+                case _:
+                    lines += [_scripted(step, line, shared) for step in some for line in commands(step)]
     return "\n".join(lines) + "\n"
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
 from nslab.lab.load import load
-from nslab.lab.types import Encapsulation
+from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces
@@ -55,12 +55,12 @@ NETWORKS = ("IPIP", "IPIPCrossSubnet", "VXLAN", "VXLANCrossSubnet", "None", "kub
 BUILTIN = {"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"}
 
 
-def state_of(network: str, name: str, processes: bool = False, without: str = "") -> State:
-    """One of NETWORKS, as a lab of that name; one pod may be missing."""
+def state_of(network: str, name: str, processes: bool = False, without: str = "", mode: str = "iptables") -> State:
+    """One of NETWORKS, as a lab of that name, with a proxy mode; one pod may be missing."""
     lab = load(LABS / ("kubenet-two-node" if network == "kubenet" else "calico-two-node") / "lab.yaml")
     if network != "kubenet":
         lab = replace(lab, encapsulation=Encapsulation(network))
-    lab = place(replace(lab, name=name))
+    lab = place(replace(lab, name=name, proxy_mode=ProxyMode(mode)))
     lab = replace(lab, pods=tuple(pod for pod in lab.pods if pod.name != without))
     state = compile_lab(lab, Host(ipip=False))
     return state if processes else tuple(obj for obj in state if not isinstance(obj, Process))

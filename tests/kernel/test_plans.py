@@ -7,6 +7,7 @@ link-layer addresses are derived from it.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -76,6 +77,28 @@ def test_a_script_makes_what_the_executor_makes(network: str) -> None:
     assert different(scripted(plan), fresh(network)) == []
 
 
+def test_a_script_makes_the_table_of_nftables_and_takes_it_away() -> None:
+    want, without = (state_of("None", LAB, mode=mode) for mode in ("nftables", "none"))
+
+    def table() -> list[str]:
+        said = output("ip", "netns", "exec", f"nslab.{LAB}.node1", "nft", "list", "ruleset", "ip")
+        return re.sub(r"packets \d+ bytes \d+", "", said).splitlines()
+
+    with real(LAB) as kernel:
+        apply(kernel, diff((), without))
+        before = table()
+        apply(kernel, diff(without, want))
+        executed = table()
+    assert any("10.103.9.116" in line for line in executed)
+    try:
+        typed(diff((), want))
+        assert table() == executed
+        typed(diff(want, without))
+        assert table() == before
+    finally:
+        swept()
+
+
 @pytest.mark.parametrize(("before", "after"), CHANGES)
 def test_a_changed_lab_is_as_a_fresh_one(before: str, after: str) -> None:
     have, want = state_of(before, LAB), state_of(after, LAB)
@@ -131,6 +154,7 @@ def test_the_script_starts_the_pods_too() -> None:
         ask = ("curl", "-s", "--retry", "20", "--retry-connrefused", "--retry-delay", "1", "--max-time", "10")
         assert output(*inside, *ask, "http://20.111.156.7:8080/hostname") == "pod-b"
         assert output(*inside, *ask, "http://20.111.156.7:8080/clientip").startswith("20.109.131.3:")
+        assert output(*inside, *ask, "http://10.103.9.116:8080/hostname") == "pod-b"
         # What it started goes again by the lines that a plan prints.
         typed(tuple(step for step in invert(diff((), want)) if isinstance(step.obj, Process)))
         assert [output("ip", "netns", "pids", ns) for ns in named(LAB) if output("ip", "netns", "pids", ns)] == []
