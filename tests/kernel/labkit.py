@@ -25,6 +25,14 @@ ROOT = Path(__file__).parents[2]
 NSLAB = (sys.executable, "-m", "nslab")
 RUN, IP_NETNS = Path("/run/nslab"), Path("/run/netns")
 
+NAMESPACES = 10
+"""Of calico-two-node: two nodes, the client, the switch, five pods (kube-dns is one of them), and control."""
+PROCESSES = 19
+"""A node's process each, also of the client (3); kube-proxy and the tunnel's end per node (4); control; a pause process
+and a server per pod (10), and kube-dns's second container."""
+ENDED = rf"{NAMESPACES} namespaces and ({PROCESSES}|{PROCESSES + 1}|{PROCESSES + 2}) processes ended"
+"""What `down` says of calico-two-node: either kube-proxy may just have a program running."""
+
 IN_A_WORLD_OF_ITS_OWN = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-ec")
 """Before a script that may do anything to /run, and to all labs that it sees."""
 

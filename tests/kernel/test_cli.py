@@ -81,7 +81,7 @@ def test_a_wrong_lab_file_is_2(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_one_sentence(own: OwnLab) -> None:
-    hosts = "client, node1, node2, pod-a, pod-b, pod-c, pod-d, switch"
+    hosts = "client, control, kube-system_kube-dns, node1, node2, pod-a, pod-b, pod-c, pod-d, switch"
     nobody = "there is no running lab 'nosuch'; `nslab ps` lists those that run"
     for verb in ("diff", "ps", "inspect", "probe"):
         says(2, nobody, verb, "nosuch")
@@ -150,9 +150,9 @@ def test_ps_tells_what_kubectl_would(own: OwnLab) -> None:
         os.kill(own.pids()["pod-b container/app"], 9)
         until(lambda ends=ends: pods()["pod-b"][1:3] == (("Running", "1") if ends == 1 else ("CrashLoopBackOff", "1")))  # type: ignore[misc]
     header, *lines = nslab("ps", own.name).stdout.splitlines()
-    assert header.split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
-    (line,) = [line for line in lines if line.startswith("pod-b ")]
-    assert re.fullmatch(r"pod-b +0/1 +CrashLoopBackOff +1 \(\d+s ago\) +\d+s +20.111.156.7 +node1", line)
+    assert header.split() == ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
+    (line,) = [line for line in lines if " pod-b " in line]
+    assert re.fullmatch(r"default +pod-b +0/1 +CrashLoopBackOff +1 \(\d+s ago\) +\d+s +20.111.156.7 +node1", line)
     says(
         2, f"container app of pod-b does not run; `nslab up {own.name}` brings it back",
         "exec", f"{own.name}/pod-b", "--", "true",
@@ -289,12 +289,12 @@ def test_what_up_says_to_type_next_works_for_a_lab_without_ports_too(tmp_path: P
 
 def test_a_pod_of_another_namespace_is_found_by_the_name_that_pictures_give_it(tmp_path: Path) -> None:
     lab = OwnLab(tmp_path, "pause-pod")
-    lab.edit("{name: pod-1,", "{name: pod-1, namespace: kube-system,")
+    lab.edit("{name: pod-1,", "{name: pod-1, namespace: shop,")
     try:
         picture = lab.up()
-        assert "kube-system/pod-1" in picture
-        assert f"nslab exec {lab.name}/kube-system_pod-1 -- " in picture
-        for name in ("kube-system/pod-1", "kube-system_pod-1"):
+        assert "shop/pod-1" in picture
+        assert f"nslab exec {lab.name}/shop_pod-1 -- " in picture
+        for name in ("shop/pod-1", "shop_pod-1"):
             assert nslab("exec", f"{lab.name}/{name}", "--", "hostname").stdout == "pod-1\n"
             assert nslab("logs", f"{lab.name}/{name}").stdout
     finally:

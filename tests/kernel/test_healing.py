@@ -100,11 +100,33 @@ NETWORK = {
     ),
     "chain": (
         ("node1", "iptables -t nat -F cali-nat-outgoing"),
-        "node1's chain cali-nat-outgoing (table nat) is not as it should be (Felix's)",
+        (
+            "node1's chain cali-nat-outgoing (table nat) lacks the rule -m comment --comment \"cali:flqWnvo8yq4ULQLa\" "
+            "-m set --match-set cali40masq-ipam-pools src -m set ! --match-set cali40all-ipam-pools dst "
+            "-j MASQUERADE --random-fully (Felix's)"
+        ),
     ),
     "all chains": (
         ("node1", "iptables -t nat -F; iptables -t nat -X"),
         "node1 has no chain cali-nat-outgoing (table nat) (Felix's)",
+    ),
+    "a Service's chain": (
+        ("node1", "iptables -t nat -F KUBE-NODEPORTS"),
+        (
+            'node1\'s chain KUBE-NODEPORTS (table nat) lacks the rule -p tcp -m comment --comment "default/svc-b" '
+            "-m tcp --dport 31080 -j KUBE-EXT-5SXAMWEMC7JSPKWY (kube-proxy's)"
+        ),
+    ),
+    "the way to the Services": (
+        ("node1", "iptables -t nat -D PREROUTING -m comment --comment 'kubernetes service portals' -j KUBE-SERVICES"),
+        (
+            'node1 has no rule in PREROUTING (table nat): -m comment --comment "kubernetes service portals" '
+            "-j KUBE-SERVICES (kube-proxy's)"
+        ),
+    ),
+    "all chains, filter": (
+        ("node2", "iptables -F; iptables -X"),
+        "node2 has no chain KUBE-EXTERNAL-SERVICES (table filter) (kube-proxy's)",
     ),
     "member gone": (
         ("node1", "ipset del cali40all-hosts-net 192.168.59.23"),
@@ -187,7 +209,10 @@ def test_vxlan_is_mended(vxlan: OwnLab, command: str, sentence: str) -> None:
 
 
 ALL_OF_POD_B = {"pod-b pause", "pod-b container/app"}
-ALL_OF_NODE_1 = {"node1 node", "node1 tunnel", "pod-a pause", "pod-a container/app", *ALL_OF_POD_B}
+ALL_OF_DNS = {f"kube-system_kube-dns {role}" for role in ("pause", "container/kubedns", "container/dnsmasq")}
+ALL_OF_NODE_1 = {
+    "node1 node", "node1 tunnel", "node1 kube-proxy", "pod-a pause", "pod-a container/app", *ALL_OF_POD_B, *ALL_OF_DNS,
+}  # fmt: skip
 KILLED = {
     "node and container": (
         ["node1 node", "pod-b container/app"],
@@ -198,6 +223,8 @@ KILLED = {
     "node": (["node1 node"], {"node1 node"}, "node1 has no nslab-node process"),
     "tunnel": (["node1 tunnel"], {"node1 tunnel"}, "node1 has no process behind tunl0 (Felix's)"),
     "client": (["client node"], {"client node"}, "client has no nslab-node process"),
+    "kube-proxy": (["node1 kube-proxy"], {"node1 kube-proxy"}, "node1 has no kube-proxy"),
+    "control": (["control control"], {"control control"}, "control has no"),
     "node and pause": (["node1 node", "pod-b pause"], {"node1 node", *ALL_OF_POD_B}, "pod-b has no pause process"),
 }
 
@@ -224,9 +251,12 @@ def test_processes_are_mended(ipip: OwnLab, what: str) -> None:
     assert {whose for whose in after if before[whose] != after[whose]} == anew
 
 
+TOLD = ["control", "switch", "node1", "client", "pod-b", "kube-system_kube-dns"]
 GONE = {
     "pod": (["pod-b"], ALL_OF_POD_B),
     "client": (["client"], {"client node"}),
+    "kube-dns": (["kube-system_kube-dns"], ALL_OF_DNS),
+    "control": (["control"], {"control control"}),
     "node": (["node1"], ALL_OF_NODE_1),
     "switch": (["switch"], set()),
     "many": (["node1", "pod-b", "switch"], ALL_OF_NODE_1),
@@ -241,7 +271,7 @@ def test_deleted_namespaces_are_mended(ipip: OwnLab, what: str) -> None:
         subprocess.run(["ip", "netns", "del", ipip.ns(host)], check=True)
     said = ipip.differences()
     assert [line for line in said if line.startswith("there is no")] == [
-        f"there is no {host}" for host in sorted(hosts, key=["switch", "node1", "client", "pod-b"].index)
+        f"there is no {host}" for host in sorted(hosts, key=TOLD.index)
     ]
     healed(ipip)
     after = ipip.pids()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,12 @@ import pytest
 
 from nslab.syscall import umount
 from tests.kernel.labkit import (
+    ENDED,
     IN_A_WORLD_OF_ITS_OWN,
     IP_NETNS,
+    NAMESPACES,
     NSLAB,
+    PROCESSES,
     ROOT,
     RUN,
     OwnLab,
@@ -115,7 +119,7 @@ def test_up_and_down_at_once(own: OwnLab) -> None:
 
 def test_down_twice_and_of_what_never_was(own: OwnLab) -> None:
     own.up()
-    assert own.down() == f"{own.name} is down: 8 namespaces and 13 processes ended\n"
+    assert re.fullmatch(f"{own.name} is down: {ENDED}\n", own.down())
     assert own.left() == []
     assert own.down() == f"{own.name} is not there\n"
 
@@ -244,9 +248,10 @@ def test_up_of_what_was_partly_destroyed(own: OwnLab, destroy: Callable[[OwnLab]
     assert own.differences() == []
     assert own.talks("pod-a", "20.109.131.3")
     names = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
-    assert names.count(f"nslab.{own.name}.") == 8
+    assert names.count(f"nslab.{own.name}.") == NAMESPACES
     # Without a folder it looks like a lab that never was: then what runs is left to `down`.
-    assert len(processes(own.name)) == (13 if destroy is not destroyed_all_but_processes else 26)
+    runs = PROCESSES if destroy is not destroyed_all_but_processes else 2 * PROCESSES
+    until(lambda: len(processes(own.name)) == runs)  # what a kube-proxy is about to run bears its mark for a moment
 
 
 def test_the_node_does_not_take_its_own_lab_down(own: OwnLab) -> None:
@@ -275,7 +280,8 @@ def test_down_all(own: OwnLab, other: OwnLab) -> None:
     done = subprocess.run([*IN_A_WORLD_OF_ITS_OWN, script], cwd=ROOT, capture_output=True, text=True)
     assert done.stderr == ""
     lines = done.stdout.splitlines()
-    assert lines[:2] == ["fourth is not there", f"{own.name} is down: 8 namespaces and 13 processes ended"]
+    assert lines[0] == "fourth is not there"
+    assert re.fullmatch(f"{own.name} is down: {ENDED}", lines[1])
     assert "somebody" in lines
     assert not [line for line in lines[4:] if "nslab." in line]
     assert lines[-1] == "no lab is up"
@@ -294,7 +300,8 @@ def test_a_full_run_does_not_matter(own: OwnLab) -> None:
     done = subprocess.run([*IN_A_WORLD_OF_ITS_OWN, script], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     up, down, *left = done.stdout.splitlines()
-    assert (up, down[:20]) == (f"{own.name} is as it should be", f"{own.name} is down: 8 namespaces"[:20])
+    assert up == f"{own.name} is as it should be"
+    assert re.fullmatch(f"{own.name} is down: {ENDED}", down)
     assert left == ["full"]
 
 
