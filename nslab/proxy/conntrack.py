@@ -69,9 +69,13 @@ def _is_stale(flow: Flow, behind: dict[Place, set[Place]], proxy: Proxy) -> bool
 
 def _flows(listed: str) -> Iterator[Flow]:
     for line in listed.splitlines():
-        # Twice src, dst, sport and dport: of the packets that came, and of their answers.
-        words = [word.partition("=")[::2] for word in line.split() if "=" in word]
-        there, back = dict(words[:4]), dict(words[4:8])
+        # Twice src, dst, sport and dport: of the packets that came, and of their answers. Where the kernel counts
+        # (nf_conntrack_acct, which Calico turns on), packets and bytes stand in between.
+        there: dict[str, str] = {}
+        back: dict[str, str] = {}
+        for name, equals, value in (word.partition("=") for word in line.split()):
+            if equals:
+                (back if name in there else there)[name] = value
         if {"dst", "dport"} <= there.keys() and {"src", "sport"} <= back.keys():
             yield Flow((there["dst"], there["dport"]), (back["src"], back["sport"]))
 

@@ -62,3 +62,13 @@ def test_others_flows_are_left_alone() -> None:
 def test_what_has_no_udp_is_not_even_looked_for() -> None:
     tcp = replace(DNS, ports=(Port("dns-tcp", 53, "TCP"),))
     assert [concerned([tcp]), concerned([DNS]), concerned([tcp, replace(DNS, cluster_ip="")])] == [False, True, False]
+
+
+def test_where_the_kernel_counts_packets() -> None:
+    counted = (
+        "udp      17 29 src=20.96.0.9 dst=10.96.0.10 sport=4000 dport=53 packets=2 bytes=72 "
+        "src=20.96.0.2 dst=20.96.0.9 sport=53 dport=4000 packets=2 bytes=66 [ASSURED] mark=0 use=1\n"
+    )
+    assert forgotten(counted, (DNS,), (ONLY_B,)) == [
+        "--orig-dst 10.96.0.10 --orig-port-dst 53 --reply-src 20.96.0.2 --reply-port-src 53"
+    ]
