@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 LINES = (
-    ("cli",),
+    ("cli", "plugin"),
     ("views", "linux", "node", "exercise"),
     ("path",),
     ("probes",),

@@ -1,0 +1,216 @@
+"""The handle of a lab that is up: its hosts, its wish, and the ways to change it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nslab.compiler.addresses import address_of
+from nslab.errors import NslabError
+from nslab.lab.change import applied, deleted, scaled
+from nslab.lab.dump import dump
+from nslab.lab.load import parse
+from nslab.lab.types import Encapsulation, ProxyMode
+from nslab.linux import lifecycle, status
+from nslab.linux.control import Control
+from nslab.linux.netns import folder
+from nslab.net.names import pod_host
+from nslab.plugin.hosts import Host
+from nslab.views.changes import changes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from nslab.lab.types import Lab, Service
+
+_PAUSE = 0.02  # seconds between two looks at what is waited for
+_T = TypeVar("_T")
+
+
+class RunningLab:
+    """A lab that is up. What tells of an error raises AssertionError with the reasons."""
+
+    def __init__(self, name: str, beside: Path, warnings: Sequence[str] = ()) -> None:
+        self.name, self.warnings = name, tuple(warnings)
+        self.failed = False
+        """A test that had it failed."""
+        self.late: list[str] = []
+        """The containers that did not become ready when it came up."""
+        self._beside = beside
+
+    def __repr__(self) -> str:
+        return f"<lab {self.name}>"
+
+    @property
+    def wish(self) -> Lab:
+        """What should be there: the lab's file, complete, with what was applied since."""
+        return lifecycle.wished(self.name)
+
+    # Hosts
+
+    def pod(self, name: str) -> Host:
+        """A pod, by its name; of another namespace than `default`: NAMESPACE/NAME."""
+        namespace, slash, short = name.partition("/")
+        wanted = pod_host(namespace, short) if slash else name
+        found = self._pods(lambda host: host == wanted)
+        return found[0] if found else self._no("pod", name, [host.name for host in self._pods(lambda _: True)])
+
+    def pods(self, **labels: str) -> list[Host]:
+        """The pods with these labels: `lab.pods(app="web")`; all of them, if none is given."""
+        with_them = {pod_host(pod.namespace, pod.name) for pod in self.wish.pods if labels.items() <= {*pod.labels}}
+        return self._pods(with_them.__contains__)
+
+    def node(self, name: str) -> Host:
+        """A node."""
+        known = {node.name: node.address for node in self.wish.nodes}
+        return Host(self, name, known[name]) if name in known else self._no("node", name, known)
+
+    def client(self, name: str = "client") -> Host:
+        """A machine outside the cluster."""
+        known = {client.name: client.address for client in self.wish.clients}
+        return Host(self, name, known[name]) if name in known else self._no("client", name, known)
+
+    def service(self, name: str, namespace: str = "default") -> Service:
+        """A Service as it is wished, complete: `lab.service("svc-b").cluster_ip`."""
+        known = {service.name: service for service in self.wish.services if service.namespace == namespace}
+        return known[name] if name in known else self._no("service", name, known)
+
+    def _pods(self, wanted: Callable[[str], bool]) -> list[Host]:
+        pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.wish.pods]
+        return [
+            Host(self, host, address_of(pod), tuple(container.name for container in pod.containers), pod.node)
+            for host, pod in pods
+            if wanted(host)
+        ]
+
+    def _no(self, kind: str, name: str, known: Iterable[str]) -> Any:
+        raise LookupError(f"{self.name} has no {kind} {name!r}; it has {', '.join(known) or 'none'}")
+
+    # What is and what should be
+
+    def diff(self) -> list[str]:
+        """What is not as it should be, a line each, as `nslab diff` has it; nothing if all is well."""
+        found = lifecycle.difference(self.name)
+        return changes(found.lab, found.plan)
+
+    def probe(self, source: str | None = None, target: str | None = None) -> list[dict[str, Any]]:
+        """Prove who reaches whom (`nslab probe`), all of it or from a host or to one; the answers, if all are right.
+
+        AssertionError with each wrong answer and its reason.
+        """
+        chosen = [*(("--from", source) if source else ()), *(("--to", target) if target else ())]
+        __tracebackhide__ = True
+        done = nslab("probe", self.name, *chosen, "-o", "json")
+        if done.returncode not in (0, 1) or not done.stdout:
+            raise NslabError(done.stderr.strip())
+        answers: list[dict[str, Any]] = json.loads(done.stdout)
+        if wrong := [answer for answer in answers if not answer["ok"]]:
+            reasons = [f"\n{reason}\n  {', '.join(whom)}" for reason, whom in _by_reason(wrong).items()]
+            raise AssertionError("\n".join([f"{len(wrong)} of {len(answers)} answers are wrong", *reasons]))
+        return answers
+
+    # Changes, as kubectl makes them
+
+    def apply(self, what: str | Path) -> list[str]:
+        """`nslab apply`: YAML, or a file beside the test. What kubectl would say; Services have followed by then."""
+        is_text = isinstance(what, str) and "\n" in what
+        source = what if is_text else self._beside / what
+        return self._change("apply", lambda lab: applied(lab, source))
+
+    def delete(self, *objects: str, namespace: str = "default") -> list[str]:
+        """`nslab delete`: objects, each KIND/NAME."""
+        return self._change("delete", lambda lab: deleted(lab, objects, namespace))
+
+    def scale(self, deployment: str, replicas: int, namespace: str = "default") -> list[str]:
+        """`nslab scale`: another number of a Deployment's replicas."""
+        what = deployment if "/" in deployment else f"deployment/{deployment}"
+        return self._change("scale", lambda lab: scaled(lab, what, replicas, namespace))
+
+    def set(self, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
+        """`nslab set`: another proxy mode, another encapsulation. What changed, a line each."""
+        lab = self.wish
+        # What pods were given stays where it can; that is for `up` to say.
+        text = dump(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
+        mode = ProxyMode(proxy_mode) if proxy_mode else lab.proxy_mode
+        kind = Encapsulation(encapsulation) if encapsulation else lab.encapsulation
+        return self._up(parse(text, self.name, kind, mode))
+
+    def mend(self) -> list[str]:
+        """`nslab up` once more: what was broken is mended. What that was, a line each."""
+        return self._up(self.wish)
+
+    def _up(self, lab: Lab) -> list[str]:
+        done = lifecycle.up(lab, _quiet, _quiet)
+        _complain(done.not_ready)
+        return changes(lab, done.difference.plan)
+
+    def _change(self, verb: str, decide: Callable[[Lab], tuple[Lab, Sequence[str]]]) -> list[str]:
+        done = lifecycle.change(self.name, verb, decide, _quiet, _quiet)
+        late = [f"the kube-proxy of {node} has not followed" for node in done.late]
+        _complain([*done.not_ready, *late])
+        return list(done.lines)
+
+    # Time
+
+    def wait(self, condition: Callable[[], _T] | None = None, timeout: float = 10.0) -> _T | bool:
+        """Wait until `condition()` is true, and return what it returned; without one, until the lab is settled.
+
+        An AssertionError or OSError in it means: not yet. The last one is the cause of the AssertionError that ends it.
+        """
+        __tracebackhide__ = True
+        deadline = time.monotonic() + timeout
+        asked = condition or self.settled
+        while True:
+            last: Exception | None = None
+            try:
+                if value := asked():
+                    return value
+            except (AssertionError, OSError) as error:
+                last = error
+            if time.monotonic() > deadline:
+                what = getattr(asked, "__name__", "condition")
+                raise AssertionError(f"{self.name}: not within {timeout:g} s: {what}") from last
+            time.sleep(_PAUSE)
+
+    def settled(self) -> bool:
+        """Every pod is ready, and every node's kube-proxy has what it was told last."""
+        said, lab = status.read_status(self.name), self.wish
+        if not all(said.get(f"{pod.namespace}/{pod.name}", {}).get("ready") for pod in lab.pods):
+            return False
+        if not (folder(self.name) / "control.sock").exists():
+            return True
+        with Control(self.name) as line:
+            known = line.get()
+        return all(proxy.get("generation") == known["generation"] for proxy in known["proxies"].values())
+
+
+def nslab(*arguments: str, timeout: float = 60.0, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    """One call of the command line: a process of its own, which may enter whatever it likes."""
+    command = [sys.executable, "-m", "nslab", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, input=text, check=False)
+
+
+def _by_reason(wrong: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
+    """Each reason once, with the questions that it spoilt."""
+    reasons: dict[str, list[str]] = {}
+    for answer in wrong:
+        to = answer.get("to") or f"{answer['service']} by {answer['way']}"
+        question = f"{answer['from']} -> {to} ({answer.get('kind') or answer['protocol']}: {answer['wrong']})"
+        reason = answer.get("explanation") or answer.get("detail") or answer["wrong"]
+        reasons.setdefault(reason, []).append(question)
+    return reasons
+
+
+def _complain(reasons: Iterable[object]) -> None:
+    __tracebackhide__ = True
+    if text := "\n".join(map(str, reasons)):
+        raise AssertionError(text)
+
+
+def _quiet(*_: object) -> None:
+    """Whoever waits is a test."""

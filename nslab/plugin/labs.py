@@ -1,0 +1,178 @@
+"""The labs that are up for tests of this process: each under a name of its own, and taken down whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING, Never, TypeVar
+
+import pytest
+
+from nslab.errors import Missing, NslabError, Refused, Stopped
+from nslab.lab.find import find, names
+from nslab.lab.load import load_with_warnings
+from nslab.lab.types import Encapsulation, ProxyMode
+from nslab.linux import lifecycle
+from nslab.plugin.lab import RunningLab
+from nslab.plugin.leaks import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from enum import StrEnum
+    from pathlib import Path
+
+    from nslab.lab.types import Lab
+    from nslab.plugin import Wish
+
+NO_ROOT = (
+    "labs are made of the kernel's network, which takes root: put sudo before pytest, "
+    "or use a kernel of your own: nslab vm -- pytest …"
+)
+_E = TypeVar("_E", bound="StrEnum")
+
+
+class Labs:
+    """The labs of one pytest process. With `keep`, that of a failed test stays when the test is over."""
+
+    def __init__(self, *, keep: bool) -> None:
+        self.live: list[RunningLab] = []
+        self._keep = keep
+        self._handler: object = None
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[Callable[[Wish, Path], RunningLab]]:
+        """Brings labs up, and takes them down at the end; fails if something is left of one."""
+        mine: list[RunningLab] = []
+
+        def up(wish: Wish, beside: Path) -> RunningLab:
+            lab = self._up(wish, beside, mine)
+            _complain(lab.late)
+            return lab
+
+        try:
+            yield up
+        finally:
+            left = [line for lab in reversed(mine) for line in self._over(lab)]
+        _complain(left)
+
+    def down_all(self) -> None:
+        """Take down whatever is still up."""
+        for lab in reversed([*self.live]):
+            self._over(lab)
+
+    def _up(self, wish: Wish, beside: Path, mine: list[RunningLab]) -> RunningLab:
+        if os.geteuid() != 0:
+            pytest.skip(NO_ROOT)
+        try:
+            # A name of a lab that comes with nslab goes before a file, as on the command line.
+            file = find(wish.source if wish.source in names() else str(beside / wish.source))
+            settings = _one_of(Encapsulation, wish.encapsulation), _one_of(ProxyMode, wish.proxy_mode)
+            wanted, warnings = load_with_warnings(file, *settings)
+        except NslabError as error:
+            pytest.fail(str(error), pytrace=False)
+        # Its own name in each process and test: equal addresses do not meet, they are in other namespaces.
+        wanted = replace(wanted, name=f"{wanted.name[:24].rstrip('-')}-{secrets.token_hex(4)}")
+        self._end_in_order()
+        lab = RunningLab(wanted.name, beside, tuple(map(str, warnings)))
+        self.live.append(lab)
+        mine.append(lab)
+        try:
+            lab.late = _brought_up(wanted)
+        except BaseException:
+            mine.remove(lab)
+            self._forget(lab)
+            raise
+        return lab
+
+    def _over(self, lab: RunningLab) -> list[str]:
+        """Take a lab down, unless it is to be kept; what is left of it that should not be."""
+        if lab not in self.live:
+            return []
+        try:
+            if self._keep and lab.failed:
+                return []
+            with Watch(lab.name) as watch, _interrupted():
+                lifecycle.down(lab.name, lambda _: None)
+                return watch.left()
+        except NslabError as error:
+            return [str(error)]
+        finally:
+            self._forget(lab)
+
+    def _forget(self, lab: RunningLab) -> None:
+        self.live.remove(lab)
+        if not self.live and self._handler is not None:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            self._handler = None
+
+    def _end_in_order(self) -> None:
+        """While there are labs, SIGTERM (a CI that cancels) ends pytest as Ctrl-C does: with everything torn down."""
+        here = threading.current_thread() is threading.main_thread()
+        if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self._handler = signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(*_: object) -> Never:
+    pytest.exit("terminated", returncode=143)
+
+
+def _complain(lines: list[str]) -> None:
+    if lines:
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
+def _one_of(kind: type[_E], word: str | None) -> _E | None:
+    """A setting by its word."""
+    if word is not None and word not in [*kind]:
+        known = ", ".join(kind)
+        pytest.fail(f"there is no {kind.__name__} {word!r}; there are {known}", pytrace=False)
+    return None if word is None else kind(word)
+
+
+def _brought_up(wanted: Lab) -> list[str]:
+    """Bring it up, or skip with what this machine lacks; the containers that are not ready, a line each."""
+    try:
+        with _interrupted():
+            done = lifecycle.up(wanted, lambda _: None, lambda *_: None)
+    except Missing as missing:
+        pytest.skip(str(missing))
+    except (Refused, OSError) as error:
+        if lacking := _lacking(wanted):
+            pytest.skip(lacking)
+        pytest.fail(f"{wanted.name} cannot be brought up: {error}", pytrace=False)
+    except NslabError as error:
+        pytest.fail(str(error), pytrace=False)
+    return [str(container) for container in done.not_ready]
+
+
+def _lacking(wanted: Lab) -> str:
+    """What doctor says of a lab that the kernel refused; nothing if all that it needs works here."""
+    from nslab.compiler import compile_lab
+    from nslab.compiler.addresses import place
+    from nslab.linux import doctor
+    from nslab.linux.host import likely_host
+    from nslab.net.needs import needs
+
+    wanted_here = needs(compile_lab(place(wanted), likely_host()))
+    try:
+        for found in doctor.examine():
+            if not found.works and found.primitive.name in wanted_here:
+                return f"nslab doctor: {found.primitive.name}: {found.word}; way on: {found.advice}"
+    except OSError as error:
+        return f"nslab doctor: this kernel gives root no network namespaces: {error.strerror}"
+    return ""
+
+
+@contextlib.contextmanager
+def _interrupted() -> Iterator[None]:
+    """What nslab makes of a signal is what pytest makes of it."""
+    try:
+        yield
+    except Stopped as stopped:
+        if stopped.code == 128 + signal.SIGINT:
+            raise KeyboardInterrupt from stopped
+        pytest.exit("terminated", returncode=stopped.code)
