@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nslab.compiler.addresses import address_of, bridge_address, gateway, pod_mac, tunnel_address
+from nslab.compiler.addresses import address_of, bridge_address, gateway, pod_mac
 from nslab.errors import UsageError
 from nslab.net import names
 from nslab.proxy.names import endpoint_hash, nft_name, port_hash
@@ -37,12 +37,12 @@ class PodFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """A node. `tunnel` is the address of its tunnel device, `bridge` kubenet's."""
+    """A node. `tunnel` is the address that its tunnel device has with any encapsulation, `bridge` kubenet's."""
 
     name: str
     address: IPv4Address
     pod_cidr: IPv4Network
-    tunnel: IPv4Address | None
+    tunnel: IPv4Address
     bridge: IPv4Address
 
 
@@ -95,7 +95,7 @@ def holes(lab: Lab) -> dict[str, Any]:
         """kube-proxy's chain of one endpoint (IP:PORT) of a Service's port."""
         return f"KUBE-SEP-{endpoint_hash(port, protocol, address)}"
 
-    functions = (cali, veth, ns, chain, endpoint, nft_name)
+    functions = (cali, veth, ns, chain, endpoint, nft_name, names.vtep_mac)
     return {"lab": _facts(lab), **{function.__name__: function for function in functions}}
 
 
@@ -126,7 +126,7 @@ def _facts(lab: Lab) -> LabFacts:
         dns=lab.dns_address,
         networks={"nodes": lab.networks.nodes, "pods": lab.networks.pods, "services": lab.networks.services},
         pods=pods,
-        nodes={node.name: _node(lab, node) for node in lab.nodes},
+        nodes={node.name: _node(node) for node in lab.nodes},
         clients={client.name: client.address for client in lab.clients},
         services={_key(service): _service(service) for service in lab.services},
         replicas=replicas,
@@ -137,8 +137,8 @@ def _pod(lab: Lab, pod: Pod) -> PodFacts:
     return PodFacts(pod.name, address_of(pod), pod.node, pod_mac(lab, pod))
 
 
-def _node(lab: Lab, node: Node) -> NodeFacts:
-    return NodeFacts(node.name, node.address, node.pod_cidr, tunnel_address(lab, node), bridge_address(node))
+def _node(node: Node) -> NodeFacts:
+    return NodeFacts(node.name, node.address, node.pod_cidr, node.pod_cidr.network_address, bridge_address(node))
 
 
 def _service(service: Service) -> ServiceFacts:

@@ -46,15 +46,17 @@ def _table(text: str) -> Iterator[str]:
 
 def _prose(block: list[str], columns: int) -> Iterator[tuple[str, str]]:
     paragraph: list[str] = []
-    for line in [*block, ""]:
-        if paragraph and _begins(line):
+    for line in [*block, None]:
+        if paragraph and (line is None or _begins(line)):
             yield from (("text", broken) for broken in _broken(" ".join(paragraph), columns))
             paragraph = []
+        if line is None:
+            return
         if line.startswith("#"):
             yield "heading", _plain(line.lstrip("# "))
         elif line:
             paragraph.append(line.removeprefix("> ").strip() if paragraph else line)
-        elif block:
+        else:
             yield "text", ""
 
 

@@ -1,0 +1,184 @@
+"""Guides as text: their holes, their two languages, what a terminal shows of them, and the rule for outputs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.testing import CliRunner
+
+from nslab.cli.app import app
+from nslab.compiler.addresses import place
+from nslab.errors import UsageError
+from nslab.lab.find import folder, names
+from nslab.lab.load import load
+from nslab.views.guide import render
+from nslab.views.markdown import lines
+from nslab.views.table import width
+from tests.guidebook import commands, matches, wrong
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GUIDES = sorted(folder().glob("*/README*.md"))
+KOREAN = [path for path in GUIDES if path.name == "README.ko.md"]
+HANGUL = re.compile("[가-힣]")
+
+
+def shown(path: Path) -> str:
+    return render(path.read_text(encoding="utf-8"), place(load(path.parent / "lab.yaml")), str(path))
+
+
+def rendered(text: str, lab: str = "services-iptables") -> str:
+    return render(text, place(load(folder() / lab / "lab.yaml")), "README.md")
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_guide_has_no_open_ends(path: Path) -> None:
+    text = shown(path)
+    assert text.count("\n```") % 2 == 0
+    assert [line for line in lines(text, 100) if line[0] == "heading"]
+    for lab in re.findall(r"nslab show (\S+) --guide", text):
+        assert (folder() / lab / path.name).exists(), f"{lab} has no guide yet"
+
+
+@pytest.mark.parametrize("path", KOREAN, ids=lambda path: path.parent.name)
+def test_both_languages_type_the_same_and_see_the_same(path: Path) -> None:
+    english, korean = shown(path.with_name("README.md")), shown(path)
+    assert [(c.text, c.shown, c.terminal) for c in commands(korean)] == [
+        (c.text, c.shown, c.terminal) for c in commands(english)
+    ]
+    assert len(re.findall("^#", korean, re.MULTILINE)) == len(re.findall("^#", english, re.MULTILINE))
+    assert korean.count("> **질문") == english.count("> **Question")
+    assert len(HANGUL.findall(korean)) > 500
+
+
+def test_holes_are_filled_from_the_lab() -> None:
+    text = (
+        "{{ lab.pods['box-1'].address }} {{ cali('box-1') }} {{ chain('default/web:http') }} "
+        "{{ endpoint('default/web:http', '20.111.156.1:8080') }} {{ lab.services.web.node_ports.http }} "
+        "{{ lab.replicas.web | length }} {{ ns('node1') }} {{ lab.clients.client }}"
+    )
+    assert rendered(text) == (
+        "20.111.156.7 cali86b19242db8 KUBE-SVC-CDGGSHYLG3RE2FKL KUBE-SEP-4H3C2RANNW6DBWDP 31080 4 "
+        "nslab.services-iptables.node1 192.168.59.10"
+    )
+
+
+@pytest.mark.parametrize("text", ["{{ lab.pods['no-such'].address }}", "{{ nothing }}", "{% if %}"])
+def test_a_hole_that_nothing_fills_is_an_error(text: str) -> None:
+    with pytest.raises(UsageError, match=r"README\.md"):
+        rendered(text)
+
+
+def test_a_terminal_gets_paragraphs_as_wide_as_it_is() -> None:
+    prose = "# One\n\nA `b` **c**\nd.\n\n- 가나다 라마바 사아자\n\n"
+    text = f"{prose}```console terminal-2\n$ ls\nx  y\n```\n| a | 가 |\n|--|--|\n| ccc | d |\n"
+    assert list(lines(text, 16)) == [
+        ("heading", "One"),
+        ("text", ""),
+        ("text", "A `b` c d."),
+        ("text", ""),
+        ("text", "- 가나다 라마바"),
+        ("text", "  사아자"),
+        ("text", ""),
+        ("output", "  [2]"),
+        ("command", "    $ ls"),
+        ("output", "    x  y"),
+        ("text", "a    가"),
+        ("text", "---  --"),
+        ("text", "ccc  d"),
+    ]
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_no_paragraph_is_wider_than_the_terminal(path: Path) -> None:
+    prose = [line for kind, line in lines(shown(path), 80) if kind == "text" and "  " not in line.strip()]
+    assert [line for line in prose if width(line) > 80 and " " in line.strip("> -*0123456789.")] == []
+
+
+def test_show_prints_a_guide_without_colours_into_a_pipe() -> None:
+    said = CliRunner().invoke(app, ["show", "pause-pod", "--guide", "--lang", "ko"])
+    assert said.exit_code == 0
+    assert said.output.startswith("1. Pause 컨테이너\n")
+    assert "    $ nslab up pause-pod\n" in said.output
+    assert "\033" not in said.output
+    assert "{" not in re.sub(r"{{json[^}]*}}", "", said.output)
+
+
+def test_a_lab_without_a_guide_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text((folder() / "pause-pod" / "lab.yaml").read_text())
+    (tmp_path / "README.md").write_text("# About something else\n")
+    said = CliRunner().invoke(app, ["show", str(file), "--guide"])
+    assert isinstance(said.exception, UsageError)
+    assert "has no guide" in str(said.exception)
+
+
+BOOK = """\
+```console
+$ one
+a <n> b
+…
+# cat <<EOF
+> text
+> EOF
+text
+$ quiet  # exits with 3
+```
+```console terminal-2
+$ tcpdump
+listening
+```
+```console terminal-2
+a packet
+```
+"""
+
+
+def test_a_guide_is_read_as_commands_with_outputs() -> None:
+    assert [(c.text, c.shown, c.terminal, c.line, c.status) for c in commands(BOOK)] == [
+        ("one", ("a <n> b", "…"), 1, 2, 0),
+        ("cat <<EOF\ntext\nEOF", ("text",), 1, 5, 0),
+        ("quiet  # exits with 3", (), 1, 9, 3),
+        ("tcpdump", ("listening",), 2, 12, 0),
+        ("", ("a packet",), 2, 16, 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said", "right"),
+    [
+        ("a", "a", True),
+        ("a", "a  ", True),
+        ("a", "b", False),
+        ("a", "a\na", False),
+        ("a.c", "abc", False),
+        ("…", "x\ny", True),
+        ("…", "", True),
+        ("a … z", "a b c z", True),
+        ("a … z", "a b\nc z", False),
+        ("<n> <port>", "1234567 31080", True),
+        ("<n>", "x", False),
+        ("<mac> at <time>", "ee:ee:ee:ee:ee:ee at 09:45:26.123", True),
+        ("<UP> mtu <n>", "<UP> mtu 1480", True),
+    ],
+)
+def test_the_rule_for_what_is_shown(line: str, said: str, right: bool) -> None:
+    assert matches((line,), said) is right
+
+
+def test_nothing_shown_means_that_nothing_is_said() -> None:
+    assert matches((), "")
+    assert not matches((), "a word")
+
+
+def test_what_is_wrong_points_at_the_line() -> None:
+    assert wrong(("a", "b"), "a\nc") == "shown:\n  a\n! b\nbut it said:\n  a\n  c"
+
+
+def test_every_lab_has_a_guide_in_both_languages() -> None:
+    assert [(path.parent.name, path.name) for path in GUIDES] == [
+        (name, file) for name in names() for file in ("README.ko.md", "README.md")
+    ]
