@@ -101,7 +101,7 @@ NETWORK = {
     "chain": (
         ("node1", "iptables -t nat -F cali-nat-outgoing"),
         (
-            "node1's chain cali-nat-outgoing (table nat) lacks the rule -m comment --comment \"cali:flqWnvo8yq4ULQLa\" "
+            'node1\'s chain cali-nat-outgoing (table nat) lacks the rule -m comment --comment "cali:flqWnvo8yq4ULQLa" '
             "-m set --match-set cali40masq-ipam-pools src -m set ! --match-set cali40all-ipam-pools dst "
             "-j MASQUERADE --random-fully (Felix's)"
         ),
