@@ -42,12 +42,13 @@ class Balancer:
     """The proxy of one node: what it is told of Services, and the sockets that it holds for them.
 
     Used inside one asyncio loop, in the node's network namespace. Problems with single ports (one that somebody else
-    has) are told to `log`; the rest goes on, and each update tries again.
+    has) are told to `log`; the rest goes on, and each update tries again. `ports`: where it listens for what.
     """
 
     def __init__(self, log: Callable[[str], object] = sys.stderr.write) -> None:
         self._log = log
         self._services: dict[str, Service] = {}
+        self.ports: Mapping[tuple[str, str], int] = {}
         self._rotations: dict[tuple[str, str], Rotation] = {}
         self._listeners: dict[tuple[str, str], tuple[Where, asyncio.Server | Sessions]] = {}
         self._held: dict[Where, socket.socket] = {}
@@ -76,7 +77,8 @@ class Balancer:
             if service.key in services:
                 self._rotations.setdefault(name, Rotation()).set(port.endpoints, service.affinity)
         address = proxy.bind or "0.0.0.0"  # noqa: S104 - so that a rule may redirect to any address of the node
-        places = {name: Where(name[1], address, port) for name, port in proxy_ports(wanted).items()}
+        self.ports = proxy_ports(wanted)
+        places = {name: Where(name[1], address, port) for name, port in self.ports.items()}
         await self._listen(places)
         self._hold(
             {Where(name[1], "", port.node_port): name[0] for name, (_, port) in wanted.items() if port.node_port}

@@ -148,11 +148,11 @@ class Proxier:
         return self._mode.commands(old, new, self._sync.proxy)
 
     def _forget_flows(self, before: Sequence[Service], after: Sequence[Service]) -> Doing:
-        # In userspace mode translation leads to ourselves, whatever the endpoints are.
-        if self._balancer is None and conntrack.concerned((*before, *after)):
+        if conntrack.concerned((*before, *after)):
             ran = yield (conntrack.LIST,)
             if not (failure := _failure(ran)):
-                failure = _failure((yield conntrack.stale(ran[0].output, before, after, self._proxy)))
+                ports = self._balancer.ports if self._balancer else None
+                failure = _failure((yield conntrack.stale(ran[0].output, before, after, self._proxy, ports)))
             if failure:
                 _say(failure)
 

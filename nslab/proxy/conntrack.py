@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.proxy.choose import choose
 from nslab.proxy.items import Command
+from nslab.proxy.names import port_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.proxy.model import Port, Proxy, Service
 
 LIST = Command(("conntrack", "-L", "-p", "udp"), "")
 """What `stale` wants to read."""
 Place = tuple[str, str]
-"""IP and port; a node port has no IP."""
+"""IP and port; a node port has no IP, as it is reached at each of the node's."""
 
 
 class Flow(NamedTuple):
@@ -35,25 +36,34 @@ def concerned(services: Iterable[Service]) -> bool:
     return any(port.protocol == "UDP" for service in services if service.cluster_ip for port in service.ports)
 
 
-def stale(listed: str, before: Iterable[Service], after: Iterable[Service], proxy: Proxy) -> tuple[Command, ...]:
-    """What makes the kernel forget flows of Services that changed, by the output of LIST."""
-    behind: dict[Place, set[Place]] = {place: set() for place, _ in _fronts(before, proxy)}
-    for place, ends in _fronts(after, proxy):
-        behind.setdefault(place, set()).update(ends)
+def stale(
+    listed: str,
+    before: Iterable[Service],
+    after: Iterable[Service],
+    proxy: Proxy,
+    ports: Mapping[tuple[str, str], int] | None = None,
+) -> tuple[Command, ...]:
+    """What makes the kernel forget flows of Services that changed, by the output of LIST.
+
+    `ports`: of userspace mode, where it is the proxy process that answers, at a port of its own (`proxy_ports`).
+    """
+    behind: dict[Place, set[Place]] = {place: set() for service in before for place, _ in _fronts(service)}
+    for service in after:
+        for place, port in _fronts(service):
+            ends = _ends(service, port, proxy) if ports is None else {("", str(ports[port_name(service, port), "udp"]))}
+            behind.setdefault(place, set()).update(ends)
     found = dict.fromkeys(_flows(listed))
     return tuple(_forget(flow) for flow in found if _is_stale(flow, behind, proxy))
 
 
-def _fronts(services: Iterable[Service], proxy: Proxy) -> Iterator[tuple[Place, set[Place]]]:
-    """Where clients reach a port, and the endpoints behind it."""
-    for service in services:
-        for port in service.ports if service.cluster_ip else ():
-            if port.protocol == "UDP":
-                ends = _ends(service, port, proxy)
-                for ip in (service.cluster_ip, *service.external_ips, *service.load_balancer_ips):
-                    yield (ip, str(port.port)), ends
-                if port.node_port:
-                    yield ("", str(port.node_port)), ends
+def _fronts(service: Service) -> Iterator[tuple[Place, Port]]:
+    """Where clients reach its ports."""
+    for port in service.ports if service.cluster_ip else ():
+        if port.protocol == "UDP":
+            for ip in (service.cluster_ip, *service.external_ips, *service.load_balancer_ips):
+                yield (ip, str(port.port)), port
+            if port.node_port:
+                yield ("", str(port.node_port)), port
 
 
 def _ends(service: Service, port: Port, proxy: Proxy) -> set[Place]:
@@ -64,7 +74,7 @@ def _is_stale(flow: Flow, behind: dict[Place, set[Place]], proxy: Proxy) -> bool
     ip, port = flow.to
     own = ip in proxy.addresses or ip.startswith("127.")
     ends = behind.get(flow.to, behind.get(("", port)) if own else None)
-    return ends is not None and flow.answers not in ends
+    return ends is not None and not {flow.answers, ("", flow.answers[1])} & ends
 
 
 def _flows(listed: str) -> Iterator[Flow]:

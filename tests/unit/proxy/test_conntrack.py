@@ -72,3 +72,11 @@ def test_where_the_kernel_counts_packets() -> None:
     assert forgotten(counted, (DNS,), (ONLY_B,)) == [
         "--orig-dst 10.96.0.10 --orig-port-dst 53 --reply-src 20.96.0.2 --reply-port-src 53"
     ]
+
+
+def test_in_userspace_mode_it_is_the_proxy_process_that_answers() -> None:
+    """Flows that another mode translated go; those to the process stay, whichever address of the node it has there."""
+    ports = {("kube-system/kube-dns:dns", "udp"): 20053}
+    there, here = flow("10.96.0.10", 53, "20.96.0.2"), flow("10.96.0.10", 53, "20.96.0.1", 20053)
+    commands = stale(there + here, (), (DNS,), PROXY, ports)
+    assert [command.argv[-3] for command in commands] == ["20.96.0.2"]
