@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from nslab.net.filter import iptables_restore, settled
 from nslab.net.objects import (
     Address,
     Blackhole,
@@ -251,3 +252,25 @@ def test_containers_of_a_pod_that_shares_its_processes_see_each_other() -> None:
     text = script((Add(replace(PAUSE, share_pid=True)), Add(APP)), "", "nslab.a.")
     assert "\npause p pod-b --pid --fork --mount-proc\n" in text
     assert "--ipc --pid=/proc/${pause[p]}/ns/pid_for_children unshare --mount-proc $PYTHON" in text
+
+
+def test_a_script_types_chains_before_the_rules_that_jump_to_them() -> None:
+    user, used = Chain("n", "nat", "A", ("-j B",)), Chain("n", "nat", "B", ("-j ACCEPT",))
+    way = Jump("n", "nat", "OUTPUT", "-j A")
+
+    def typed(*steps: Step) -> list[str]:
+        lines = script(steps, "", "nslab.a.").splitlines()
+        return [line.removeprefix("ip netns exec n iptables -t nat ") for line in lines if " -t nat " in line]
+
+    assert typed(Add(user), Add(used), Add(way)) == [
+        "-N A", "-N B", "-A A -j B", "-A B -j ACCEPT", "-I OUTPUT 1 -j A",
+    ]  # fmt: skip
+    assert typed(Remove(way), Remove(used), Remove(user)) == ["-D OUTPUT -j A", "-F B", "-F A", "-X B", "-X A"]
+
+
+def test_what_comes_and_goes_in_one_restore_is_nothing() -> None:
+    chain, way = Chain("n", "nat", "A", ("-j ACCEPT",)), Jump("n", "nat", "OUTPUT", "-j A")
+    assert settled((Add(way), Remove(way))) == ()
+    assert settled((Add(chain), Add(way), Remove(way), Remove(chain))) == (Remove(chain),)
+    assert settled((Remove(chain), Add(chain), Add(way))) == (Add(chain), Add(way))
+    assert iptables_restore("nat", (Add(chain), Remove(chain))).splitlines() == ["*nat", ":A - [0:0]", "-X A", "COMMIT"]
