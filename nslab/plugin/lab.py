@@ -110,7 +110,7 @@ class RunningLab:
             raise NslabError(done.stderr.strip())
         answers: list[dict[str, Any]] = json.loads(done.stdout)
         if wrong := [answer for answer in answers if not answer["ok"]]:
-            reasons = [f"\n{reason}\n  {', '.join(whom)}" for reason, whom in _by_reason(wrong).items()]
+            reasons = [f"\n{reason}\n  {_few(whom)}" for reason, whom in _by_reason(wrong).items()]
             raise AssertionError("\n".join([f"{len(wrong)} of {len(answers)} answers are wrong", *reasons]))
         return answers
 
@@ -189,10 +189,10 @@ class RunningLab:
         return all(proxy.get("generation") == known["generation"] for proxy in known["proxies"].values())
 
 
-def nslab(*arguments: str, timeout: float = 60.0, text: str | None = None) -> subprocess.CompletedProcess[str]:
+def nslab(*arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
     """One call of the command line: a process of its own, which may enter whatever it likes."""
     command = [sys.executable, "-m", "nslab", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, input=text, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 
 def _by_reason(wrong: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
@@ -204,6 +204,10 @@ def _by_reason(wrong: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
         reason = answer.get("explanation") or answer.get("detail") or answer["wrong"]
         reasons.setdefault(reason, []).append(question)
     return reasons
+
+
+def _few(words: list[str]) -> str:
+    return "\n  ".join([*words[:6], *([f"… and {len(words) - 6} more"] if len(words) > 6 else [])])
 
 
 def _complain(reasons: Iterable[object]) -> None:
