@@ -33,10 +33,17 @@ def apply(
     Example: nslab apply services-iptables -f web.yaml
     """
     need_root("apply")
-    from nslab.lab.change import applied
+    from nslab.lab.change import applied_with_warnings
 
     source = read_file(file) if str(file) == "-" else file
-    _say(_change(name, "apply", lambda lab: applied(lab, source)))
+
+    def decide(lab: Lab) -> tuple[Lab, tuple[str, ...]]:
+        made, lines, warnings = applied_with_warnings(lab, source)
+        for warning in warnings:
+            note(f"{warning}")
+        return made, lines
+
+    _say(_change(name, "apply", decide))
 
 
 def delete(

@@ -75,7 +75,7 @@ def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[Object]:
     No node has such an address: on a real network a load balancer, MetalLB or an administrator's route does this.
     """
     ways = {
-        ip: next((node for node in lab.nodes if node.name in _with_endpoints(service)), lab.nodes[0])
+        ip: next((node for node in lab.nodes if node.name in _taken_by(service)), lab.nodes[0])
         for service in resolved
         for ip in (*service.load_balancer_ips, *service.external_ips)
         if IPv4Address(ip) not in {node.address for node in lab.nodes}
@@ -86,9 +86,14 @@ def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[Object]:
             yield Route(ns, IPv4Network(ip), UPLINK, via=node.address, protocol="static", by="load balancer")
 
 
-def _with_endpoints(service: model.Service) -> set[str]:
-    """The nodes on which it has ready endpoints: those that pass a load balancer's health check."""
-    return {end.node for port in service.ports for end in port.endpoints if end.ready}
+def _taken_by(service: model.Service) -> set[str]:
+    """The nodes that a load balancer likes to send to: those with endpoints.
+
+    With the policy Local they must be ready: that is what the health check finds out. With Cluster any node would do,
+    so that clients need not turn when a pod does.
+    """
+    ends = (end for port in service.ports for end in port.endpoints)
+    return {end.node for end in ends if end.ready or not service.external_local}
 
 
 def watched(lab: Lab) -> bool:

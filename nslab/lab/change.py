@@ -10,17 +10,20 @@ from nslab.errors import UsageError
 from nslab.lab.allocate import give_out
 from nslab.lab.api import Fault, complaint, invalid, labels
 from nslab.lab.defaults import complete
-from nslab.lab.documents import text_of
+from nslab.lab.documents import placed, text_of
+from nslab.lab.draft import KEPT
 from nslab.lab.finish import drafted, drafted_service, finished
-from nslab.lab.load import refuse
+from nslab.lab.load import in_order, refuse
 from nslab.lab.status import merge_status
 from nslab.lab.stream import read_stream, reader_of
 from nslab.lab.validate import complaints
+from nslab.lab.warn import warnings
 from nslab.lab.words import Complaint, quoted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from nslab.errors import Problem
     from nslab.lab.draft import LabDraft
     from nslab.lab.types import Lab
 
@@ -60,6 +63,11 @@ def applied(lab: Lab, source: Path | str) -> Changed:
 
     `source` is the path of a file, or the text itself.
     """
+    return applied_with_warnings(lab, source)[:2]
+
+
+def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str, ...], tuple[Problem, ...]]:
+    """The same, and what in the file is probably not meant: a selector without pods, say."""
     text, file = (text_of(source), str(source)) if isinstance(source, Path) else (source, "standard input")
     reader = reader_of(text, file)
     new = read_stream(text, reader, lab_first=False)
@@ -71,8 +79,10 @@ def applied(lab: Lab, source: Path | str) -> Changed:
         setattr(draft, what, _replaced(getattr(draft, what), getattr(new, what)))
     complete(draft)
     refuse(text, reader, [*found, *complaints(draft)])
+    # Of objects that were there before it was said when they came.
+    doubts = placed(text, file, [one for one in warnings(draft) if one.path[0] != KEPT])
     made = merge_status(give_out(finished(draft), lab.services), lab)
-    return made, tuple(_line(key, _find(lab, key), _find(made, key)) for key in keys)
+    return made, tuple(_line(key, _find(lab, key), _find(made, key)) for key in keys), in_order(doubts)
 
 
 def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") -> Changed:

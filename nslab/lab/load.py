@@ -47,7 +47,12 @@ def parse_with_warnings(
     """The lab in a text, and its warnings."""
     draft = _checked(text, file, encapsulation, proxy_mode)
     found = placed(text, file, list(warnings(draft)))
-    return give_out(finished(draft)), tuple(sorted(found, key=lambda p: (p.line, p.column, p.text)))
+    return give_out(finished(draft)), in_order(found)
+
+
+def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Problems as a reader of the file meets them."""
+    return tuple(sorted(problems, key=lambda p: (p.line, p.column, p.text)))
 
 
 def _checked(text: str, file: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None) -> LabDraft:
@@ -67,4 +72,4 @@ def refuse(text: str, reader: Reader, found: Iterable[Complaint]) -> None:
     # What is wrong with the whole at the place of what could not be read follows from that, and is not worth saying.
     follow = (p for p in placed(text, reader.file, list(found)) if (p.line, p.column) not in unreadable)
     if problems := {*reader.problems, *follow}:
-        raise LabFileError(sorted(problems, key=lambda p: (p.line, p.column, p.text)))
+        raise LabFileError(in_order(problems))

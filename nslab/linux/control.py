@@ -43,7 +43,7 @@ class Control:
         """
         try:
             return dict(self._ask({"op": "hold"})["pods"])
-        except _Absent:
+        except Absent:
             return {}
 
     def release(self) -> None:
@@ -89,11 +89,11 @@ class Control:
             try:
                 self._line = Line(connect(folder(self._lab) / "control.sock"), "the lab's control")
             except (FileNotFoundError, ConnectionRefusedError) as error:
-                raise _Absent(self._lab) from error
+                raise Absent(self._lab) from error
         return self._line
 
 
-class _Absent(Refused):
+class Absent(Refused):
     """There is no control process."""
 
     def __init__(self, lab: str) -> None:

@@ -18,6 +18,7 @@ from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
 from nslab.linux import owned, status, stop
 from nslab.linux.agents import Agents
+from nslab.linux.control import Absent
 from nslab.linux.control import Control as Line
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
@@ -154,7 +155,8 @@ def _change(
         files.begin(todo.lab)
         try:
             if kept and not rules:
-                line.put(resolve(_without_newcomers(todo.lab, kept[0])))  # pods that go are sent nothing any more
+                with contextlib.suppress(Absent):  # the plan starts it, and then it is told
+                    line.put(resolve(_without_newcomers(todo.lab, kept[0])))  # pods that go are sent nothing any more
             not_ready = _do(kernel, agents, todo.plan, progress, undo=not fresh)
             if any(isinstance(step.obj, Control) for step in todo.plan):
                 line.close()  # who was asked to hold is no more; the new one is dialled anew

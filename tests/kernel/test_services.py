@@ -198,6 +198,16 @@ def test_whoever_is_killed_traffic_goes_on_and_up_brings_him_back(iptables: OwnL
     line.close()
 
 
+@pytest.mark.parametrize("victim", ["control control", "node1 kube-proxy", "node1 node"])
+def test_a_change_brings_back_whom_it_needs(iptables: OwnLab, victim: str) -> None:
+    os.kill(iptables.pids()[victim], signal.SIGKILL)
+    until(lambda: victim not in iptables.pids())
+    changed(iptables, lambda lab: applied(lab, EXTRA))
+    assert victim in iptables.pids()
+    assert asked(iptables, "box-1", ("10.103.9.200", 80))
+    assert iptables.differences() == []
+
+
 def test_a_pod_that_is_not_ready_is_no_endpoint_and_comes_back(iptables: OwnLab) -> None:
     pod = webs(iptables)[0].partition("/")[2]
     pid = iptables.pids()[f"{pod} container/app"]

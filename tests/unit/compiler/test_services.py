@@ -148,6 +148,18 @@ def test_clients_send_what_is_for_a_load_balancer_to_a_node_that_answers() -> No
     assert str(way.via) == "192.168.59.22"
 
 
+def test_clients_turn_to_another_node_only_where_a_health_check_tells_them_to() -> None:
+    pods = (pod("a", "20.111.156.7", ready=False), pod("b", "20.109.131.3", "node2"))
+    ways = {}
+    for policy in TrafficPolicy:
+        kind, ips = ServiceType.LOAD_BALANCER, (IPv4Address("192.168.59.240"),)
+        lab = replace(with_service(type=kind, load_balancer_ips=ips, external_policy=policy), pods=pods)
+        (way,) = announced(lab, resolve(lab))
+        assert isinstance(way, Route)
+        ways[policy] = str(way.via)
+    assert ways == {TrafficPolicy.CLUSTER: "192.168.59.22", TrafficPolicy.LOCAL: "192.168.59.23"}
+
+
 def test_objects_come_after_those_that_they_lie_on() -> None:
     items = {
         ("real", "tcp", "10.96.0.1:80", "20.0.0.1:80"): ("1",),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.errors import LabFileError, UsageError
-from nslab.lab.change import applied, deleted, scaled
+from nslab.lab.change import applied, applied_with_warnings, deleted, scaled
 from nslab.lab.dump import dump
 from nslab.lab.load import parse
 
@@ -114,6 +114,17 @@ def test_a_file_has_its_problems_at_their_places(tmp_path: Path) -> None:
         f'9:19: The Service "two" is invalid: spec.clusterIPs: Invalid value: ["{ip}"]: {taken}',
         f"9:{40 + len(str(ip))}: unknown field spec.ports[0].prot; did you mean port?",
     ]
+
+
+def test_what_is_applied_and_probably_not_meant() -> None:
+    lab, nowhere = running(), "selector: {app: nix}, ports: [{port: 80}]"
+    made, _, warnings = applied_with_warnings(lab, SERVICE.format("lost", nowhere))
+    what = "the selector of Service lost matches no pod of namespace default: app=nix"
+    assert [str(warning) for warning in warnings] == [f"standard input:4:18: {what}"]
+    nobody = SERVICE.format("named", "selector: {app: web}, ports: [{port: 80, targetPort: http}]")
+    _, _, warnings = applied_with_warnings(made, nobody)  # of Service lost it was said
+    what = "no container of the pods of Service named has a port http (TCP)"
+    assert [str(warning) for warning in warnings] == [f"standard input:4:61: {what}"]
 
 
 def test_what_cannot_be_applied() -> None:
