@@ -102,4 +102,6 @@ def test_a_guide_shows_what_is_seen(shipped: str, learner: Learner, lab_name: Ca
     if missing:
         pytest.skip(missing)
     for command in typed:
-        assert learner.types(command) == "", f"{shipped}, line {command.line}: {command.text}"
+        why = learner.types(command)
+        if why:
+            pytest.fail(f"{shipped}, line {command.line}: {command.text}\n{why}", pytrace=False)
