@@ -6,8 +6,7 @@ pytest loads this module wherever nslab is installed, so it imports nothing of n
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
@@ -28,8 +27,7 @@ _CAPTURE: pytest.StashKey[Capture] = pytest.StashKey()
 _KEPT: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """What a marker says. `source`: the name of a lab that comes with nslab, or a file or folder beside the test."""
 
     source: str = "lab.yaml"
@@ -93,13 +91,12 @@ def module_lab(request: pytest.FixtureRequest) -> RunningLab:
 def _module_labs(request: pytest.FixtureRequest) -> Iterator[Callable[[Wish], RunningLab]]:
     """A module's labs: one for each wish, however many of its tests have it."""
     with _labs(request.config).borrowed() as up:
-        made: dict[tuple[str, str | None, str | None], RunningLab] = {}
+        made: dict[Wish, RunningLab] = {}
 
         def get(wish: Wish) -> RunningLab:
-            key = (wish.source, wish.proxy_mode, wish.encapsulation)
-            if key not in made:
-                made[key] = up(wish, request.path.parent)
-            return made[key]
+            if wish not in made:
+                made[wish] = up(wish, request.path.parent)
+            return made[wish]
 
         yield get
 

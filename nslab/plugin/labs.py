@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Never, TypeVar
 
 import pytest
 
-from nslab.errors import Missing, NslabError, Refused, Stopped
+from nslab.errors import Missing, NslabError, Refused, Stopped, UsageError
 from nslab.lab.find import find, names
 from nslab.lab.load import load_with_warnings
 from nslab.lab.types import Encapsulation, ProxyMode
+from nslab.lab.words import did_you_mean, shown
 from nslab.linux import lifecycle
 from nslab.plugin.lab import RunningLab
 from nslab.plugin.leaks import Watch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from enum import StrEnum
     from pathlib import Path
 
+    from nslab.errors import Problem
     from nslab.lab.types import Lab
     from nslab.plugin import Wish
 
@@ -67,13 +69,7 @@ class Labs:
     def _up(self, wish: Wish, beside: Path, mine: list[RunningLab]) -> RunningLab:
         if os.geteuid() != 0:
             pytest.skip(NO_ROOT)
-        try:
-            # A name of a lab that comes with nslab goes before a file, as on the command line.
-            file = find(wish.source if wish.source in names() else str(beside / wish.source))
-            settings = _one_of(Encapsulation, wish.encapsulation), _one_of(ProxyMode, wish.proxy_mode)
-            wanted, warnings = load_with_warnings(file, *settings)
-        except NslabError as error:
-            pytest.fail(str(error), pytrace=False)
+        wanted, warnings = _wanted(wish, beside)
         # Its own name in each process and test: equal addresses do not meet, they are in other namespaces.
         wanted = replace(wanted, name=f"{wanted.name[:24].rstrip('-')}-{secrets.token_hex(4)}")
         self._end_in_order()
@@ -125,12 +121,34 @@ def _complain(lines: list[str]) -> None:
         pytest.fail("\n".join(lines), pytrace=False)
 
 
+def _wanted(wish: Wish, beside: Path) -> tuple[Lab, tuple[Problem, ...]]:
+    """The lab that a test wants, and what in its file is probably not meant."""
+    try:
+        return load_with_warnings(
+            _file(wish.source, beside),
+            _one_of(Encapsulation, wish.encapsulation),
+            _one_of(ProxyMode, wish.proxy_mode),
+        )
+    except NslabError as error:
+        reason = str(error)
+    pytest.fail(reason, pytrace=False)
+
+
+def _file(source: str, beside: Path) -> Path:
+    """Where a lab is. As on the command line, a name goes before a path; that begins where the test is."""
+    if source in names():
+        return find(source)
+    if (beside / source).exists():
+        return find(str(beside / source))
+    advice = did_you_mean(source, names()) or "; `nslab labs` lists what there is"
+    raise UsageError(f"there is no lab {shown(source)}, and no file or folder of that name beside the test{advice}")
+
+
 def _one_of(kind: type[_E], word: str | None) -> _E | None:
     """A setting by its word."""
-    if word is not None and word not in [*kind]:
-        known = ", ".join(kind)
-        pytest.fail(f"there is no {kind.__name__} {word!r}; there are {known}", pytrace=False)
-    return None if word is None else kind(word)
+    if word is None or word in [*kind]:
+        return None if word is None else kind(word)
+    raise UsageError(f"there is no {kind.__name__} {word!r}; there are {', '.join(kind)}")
 
 
 def _brought_up(wanted: Lab) -> list[str]:
@@ -138,15 +156,16 @@ def _brought_up(wanted: Lab) -> list[str]:
     try:
         with _interrupted():
             done = lifecycle.up(wanted, lambda _: None, lambda *_: None)
+        return [str(container) for container in done.not_ready]
     except Missing as missing:
-        pytest.skip(str(missing))
+        lacking, reason = str(missing), ""
     except (Refused, OSError) as error:
-        if lacking := _lacking(wanted):
-            pytest.skip(lacking)
-        pytest.fail(f"{wanted.name} cannot be brought up: {error}", pytrace=False)
+        lacking, reason = _lacking(wanted), f"{wanted.name} cannot be brought up: {error}"
     except NslabError as error:
-        pytest.fail(str(error), pytrace=False)
-    return [str(container) for container in done.not_ready]
+        lacking, reason = "", str(error)
+    if lacking:
+        pytest.skip(lacking)
+    pytest.fail(reason, pytrace=False)
 
 
 def _lacking(wanted: Lab) -> str:

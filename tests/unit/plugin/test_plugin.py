@@ -1,0 +1,136 @@
+"""The plugin before any lab is up: what it costs, what it offers, how it says no."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nslab.lab.find import names
+from nslab.plugin.evidence import bounded
+from nslab.plugin.lab import RunningLab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytest_plugins = ["pytester"]
+ORDINARY = "import os\nos.geteuid = lambda: 1000\n"
+
+
+def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return pytester.runpytest_subprocess("-p", "nslab", "-p", "no:cacheprovider", "-W", "error", *arguments)
+
+
+def test_loading_it_imports_nothing_of_nslab() -> None:
+    script = "import sys, pytest, nslab.plugin; print([name for name in sys.modules if name.startswith('nslab')])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['nslab', 'nslab.plugin']"
+
+
+def test_tests_without_labs_import_nothing_of_it_either(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import sys
+
+        def test_a(tmp_path):
+            assert [name for name in sys.modules if name.startswith("nslab")] == ["nslab", "nslab.plugin"]
+
+        def test_b():
+            assert not "so"
+    """)
+    result = run(pytester, "--nslab-keep")
+    result.assert_outcomes(passed=1, failed=1)
+    assert "nslab diff" not in result.stdout.str()
+
+
+def test_it_documents_itself(pytester: pytest.Pytester) -> None:
+    run(pytester, "--markers").stdout.fnmatch_lines(["@pytest.mark.lab(source='lab.yaml', *"])
+    said = run(pytester, "--fixtures", "-v").stdout
+    said.fnmatch_lines(["lab -- *", "make_lab -- *", "module_lab [[]module scope[]] -- *"], consecutive=False)
+    run(pytester, "--help").stdout.fnmatch_lines(["*--nslab-keep *", "*--nslab-capture *"])
+
+
+def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(ORDINARY)
+    pytester.makepyfile("""
+        import pytest
+        pytestmark = pytest.mark.lab("calico-two-node")
+
+        def test_a(lab):
+            raise AssertionError
+
+        def test_b(module_lab):
+            raise AssertionError
+    """)
+    result = run(pytester, "-rs")
+    result.assert_outcomes(skipped=2)
+    result.stdout.fnmatch_lines(["SKIPPED *put sudo before pytest, or use a kernel of your own: nslab vm -- pytest*"])
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ('"calico-two-nod"', "*there is no lab *did you mean calico-two-node*"),
+        ('"mine.yaml"', "*mine.yaml:5:3: unknown field spec.cnii; did you mean cni?"),
+        ('"calico-two-node", proxy_mode="ipsv"', "*there is no ProxyMode 'ipsv'; there are iptables, ipvs, *"),
+        ('"calico-two-node", encapsulation="GRE"', "*there is no Encapsulation 'GRE'; there are IPIP, *"),
+        ('"calico-two-node", scope="class"', "*scope is 'function' or 'module', not 'class'"),
+        ('"calico-two-node", mode="ipvs"', "*unexpected keyword argument 'mode'"),
+        ('"calico-two-node", "ipvs"', "*one argument is enough, the others have names"),
+    ],
+)
+def test_a_wrong_marker_is_told(pytester: pytest.Pytester, marker: str, said: str) -> None:
+    pytester.makeconftest("import os\nos.geteuid = lambda: 0\n")  # nothing is brought up
+    text = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: mine}\nspec:\n  cnii: {plugin: calico}\n"
+    (pytester.path / "mine.yaml").write_text(f"{text}  nodes: [{{name: node1}}]\n")
+    pytester.makepyfile(f"import pytest\n\n@pytest.mark.lab({marker})\ndef test_a(lab):\n    pass\n")
+    result = run(pytester)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([said])
+
+
+def test_without_a_marker_the_lab_is_beside_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest("import os\nos.geteuid = lambda: 0\n")
+    pytester.makepyfile("def test_a(lab):\n    pass\n")
+    run(pytester).stdout.fnmatch_lines(
+        ["there is no lab lab.yaml, and no file or folder of that name beside the test*"]
+    )
+
+
+def test_a_capture_wants_its_program(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    if any(os.path.exists(f"{folder}/tcpdump") for folder in ("/usr/sbin", "/sbin")):
+        pytest.skip("tcpdump is found here whatever PATH says")
+    monkeypatch.setenv("PATH", "/nowhere")
+    result = run(pytester, "--nslab-capture")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--nslab-capture needs tcpdump*apt install tcpdump*"])
+
+
+def test_waiting_ends_with_what_it_waited_for(tmp_path: Path) -> None:
+    lab, seen = RunningLab("mine", tmp_path), iter([False, 0, "there"])
+    assert lab.wait(lambda: next(seen)) == "there"
+
+    def never() -> bool:
+        raise ConnectionRefusedError("no")
+
+    with pytest.raises(AssertionError, match=re.escape("mine: not within 0.05 s: never")) as caught:
+        lab.wait(never, timeout=0.05)
+    assert isinstance(caught.value.__cause__, ConnectionRefusedError)
+    with pytest.raises(ZeroDivisionError):
+        lab.wait(lambda: 1 / 0)
+
+
+def test_what_is_long_is_cut() -> None:
+    assert bounded(["a", "b"]) == "a\nb"
+    lines = bounded([str(number) for number in range(1000)]).splitlines()
+    assert (len(lines), lines[-1]) == (201, "… and 800 more lines")
+
+
+def test_every_shipped_lab_has_its_checks() -> None:
+    from nslab.lab.find import folder
+
+    without = [name for name in names() if not (folder() / name / f"test_{name.replace('-', '_')}.py").exists()]
+    assert without == []
