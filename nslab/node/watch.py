@@ -60,7 +60,9 @@ class Attempt:
         folder = f"{place.folder}/log"
         path = f"pods/{pod.log_folder}/{spec.container}"
         self.log = log_file(f"{folder}/{path}", number)
-        self._link = f"{folder}/containers/{pod.pod}_{pod.namespace}_{spec.container}-{spec.number}.log"
+        # A file's name holds 255 bytes; the kubelet, too, cuts what is longer.
+        name = f"{pod.pod}_{pod.namespace}_{spec.container}-{spec.number}"[: 255 - len(".log")]
+        self._link = f"{folder}/containers/{name}.log"
         if os.path.lexists(self._link):
             os.unlink(self._link)
         # Relative, so that it leads there from the machine and from within the node.
