@@ -26,7 +26,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 REPORT = "NSLAB_VM_REPORT"
 """Where the run inside writes, line by line: a kernel that dies says so by what is not there."""
-DEADLINE = 600
+DEADLINE = 900
+"""Seconds for all of them: three times what they take on two quiet cores."""
 
 
 class Seen(NamedTuple):

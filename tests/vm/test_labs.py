@@ -6,9 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from nslab.linux import owned
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +33,12 @@ def nslab(*arguments: str, status: int = 0) -> str:
     done = subprocess.run([sys.executable, "-m", "nslab", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
+
+
+def assert_all_right(lab: str) -> None:
+    said = nslab("probe", lab)
+    assert "all 61 pairs right" in said
+    assert "all 26 calls right" in said, "of Services"
 
 
 def told(*command: str) -> Any:
@@ -56,22 +65,24 @@ def test_tunl0_is_the_driver_s(lab: str) -> None:
         "bird",
         ["onlink"],
     )
-    roles = {row["lab"]: row["processes"] for row in json.loads(nslab("ps", "-o", "json"))}
-    assert roles == {lab: 11}, "three nodes' processes, four pods' pause and server, and nobody behind tunl0"
+    assert Counter(record.role for record in owned.processes(lab) if record.role) == {
+        "node": 3, "kube-proxy": 2, "control": 1, "pause": 5,
+        "container/app": 4, "container/kubedns": 1, "container/dnsmasq": 1,
+    }, "nobody is behind tunl0"  # fmt: skip
 
 
 def test_everybody_is_reached_as_should_be(lab: str) -> None:
-    assert "all 46 pairs right" in nslab("probe", lab)
+    assert_all_right(lab)
 
 
 def test_the_driver_s_tunnel_goes_and_comes_with_the_encapsulation(lab: str) -> None:
     nslab("up", lab, "--encapsulation", "VXLAN")
-    assert "all 46 pairs right" in nslab("probe", lab)
+    assert_all_right(lab)
     (tunnel,) = told("ip", "-n", NODE, "-j", "link", "show", "dev", "tunl0")  # the driver keeps it in each namespace
     assert "UP" not in tunnel["flags"]
     nslab("up", lab, "--encapsulation", "IPIP")
     assert "is as it should be" in nslab("diff", lab)
-    assert "all 46 pairs right" in nslab("probe", lab)
+    assert_all_right(lab)
 
 
 def test_what_was_broken_by_hand_is_mended(lab: str) -> None:
@@ -93,6 +104,7 @@ def test_python_iptables_reads_the_same_rules(lab: str) -> None:
     """A second opinion: libiptc knows nothing of our text."""
     said = nslab("exec", f"{lab}/node1", "--", sys.executable, "-c", RULES).splitlines()
     assert "POSTROUTING - [\"comment ['comment']\"] cali-POSTROUTING" in said
+    assert "PREROUTING - [\"comment ['comment']\"] KUBE-SERVICES" in said
     assert any(line.startswith("cali-nat-outgoing - ") and line.endswith("MASQUERADE") for line in said)
     assert any(line.startswith("cali-POSTROUTING tunl0 ") and line.endswith("MASQUERADE") for line in said)
 
@@ -100,6 +112,6 @@ def test_python_iptables_reads_the_same_rules(lab: str) -> None:
 def test_kubenet_s_bridge_and_rule() -> None:
     nslab("up", "kubenet-two-node")
     try:
-        assert "all 46 pairs right" in nslab("probe", "kubenet-two-node")
+        assert_all_right("kubenet-two-node")
     finally:
         nslab("down", "kubenet-two-node")
