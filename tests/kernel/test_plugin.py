@@ -1,0 +1,385 @@
+"""The pytest plugin with real labs: runs of pytest as a user's, and two of this folder's own tests written with it."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nslab.linux.host import driver
+from tests.kernel.labkit import nslab, processes, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nslab.plugin.lab import RunningLab
+
+pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.root
+
+RUN, IP_NETNS = Path("/run/nslab"), Path("/run/netns")
+NAME = re.compile(r"h13-[0-9a-f]{8}")
+SMALL = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: h13}
+spec:
+  cni: {plugin: calico, encapsulation: None}
+  proxy: {mode: iptables}
+  nodes:
+  - {name: node1, address: 192.168.59.22, podCIDR: 20.111.156.0/26}
+  - {name: node2, address: 192.168.59.23, podCIDR: 20.109.131.0/26}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}}
+spec: {nodeName: node1, containers: [{name: app, image: agnhost, args: [netexec]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: shell}
+spec: {nodeName: node2, containers: [{name: app, command: [sleep, infinity]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.96.1.1, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"""
+COMMAND = (sys.executable, "-m", "pytest", "-p", "nslab", "-p", "no:cacheprovider", "-W", "error")
+
+
+@pytest.fixture
+def user(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A user's folder, with a small lab of his own."""
+    (pytester.path / "lab.yaml").write_text(SMALL)
+    return pytester
+
+
+def run(user: pytest.Pytester, text: str, *arguments: str) -> pytest.RunResult:
+    """A run of pytest; afterwards nothing is left of its labs, but those that it kept."""
+    user.makepyfile(f"import pytest\nhere = pytest.mark.lab('lab.yaml')\n{text}")
+    return user.runpytest_subprocess(*COMMAND[3:], *arguments)
+
+
+def left(name: str) -> list[str]:
+    names = [str(path) for path in IP_NETNS.glob(f"nslab.{name}.*")] if IP_NETNS.exists() else []
+    return [*names, *(str(path) for path in RUN.glob(f"{name}*")), *map(str, processes(name))]
+
+
+def names_in(text: str) -> list[str]:
+    return list(dict.fromkeys(NAME.findall(text)))
+
+
+# --- the repository's own tests, written with it -------------------------------------------------------------------
+
+
+@pytest.mark.lab("services-iptables")
+def test_all_replicas_answer_by_the_service_by_name_and_by_node_port(lab: RunningLab) -> None:
+    """As tests/kernel/test_services.py has it."""
+    names = {pod.name for pod in lab.pods(app="web")}
+    assert len(names) == 4
+    assert {lab.pod("box-1").http("10.103.9.116/hostname").text for _ in range(40)} == names
+    assert lab.client().http("node2:31080/hostname").text in names
+    assert lab.pod("box-2").http("http://web/hostname").text in names
+    with pytest.raises(ConnectionRefusedError):
+        lab.pod("box-1").http("nobody")
+    assert lab.diff() == []
+
+
+def test_two_labs_with_the_same_addresses(make_lab: Callable[..., RunningLab]) -> None:
+    """As tests/kernel/test_two_labs.py has it."""
+    own, other = make_lab("calico-two-node"), make_lab("calico-two-node", encapsulation="VXLAN")
+    for lab in (own, other):
+        assert lab.pod("pod-a").connect("20.109.131.3", 8080)
+        assert lab.diff() == []
+    assert own.node("node1").json("ip", "-j", "route", "show", "20.109.131.0/26")[0]["dev"] == "tunl0"
+    assert other.node("node1").json("ip", "-j", "route", "show", "20.109.131.0/26")[0]["dev"] == "vxlan.calico"
+
+
+# --- handles -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.lab("calico-two-node")
+def test_what_handles_tell(lab: RunningLab) -> None:
+    pod, client, node = lab.pod("pod-d"), lab.client("client"), lab.node("node1")
+    answer = pod.http("http://svc-b.default:8080/echo?msg=hello")
+    assert (answer.status, answer.text) == (200, "hello")
+    assert (str(answer.source), str(answer.to[0]), answer.to[1]) == ("20.109.131.3", "10.103.9.116", 8080)
+    assert pod.http("svc-b:8080/echo?msg=no&code=418").status == 418
+    assert pod.seen_as("svc-b:8080") == pod.address
+    assert pod.ping("svc-b").outcome != "reached"  # a Service is no machine
+    assert pod.ping(node)
+    assert pod.ping("20.111.156.7", size=1480)
+    assert pod.ping("20.111.156.7", size=1481).outcome == "too big"
+    assert pod.connect("20.111.156.7", 8081, udp=True).text == "pod-b"
+    assert pod.connect("20.111.156.7", 9, udp=True).outcome == "refused"
+    assert pod.connect("20.111.156.7", 9).outcome == "refused"
+    assert client.connect("20.111.156.7", 8080).outcome == "unreachable"
+    node.run("ip", "route", "add", "blackhole", "9.9.9.9")
+    node.run("iptables", "-A", "OUTPUT", "-d", "20.111.156.7", "-j", "DROP")
+    assert node.connect("20.111.156.7", 8080, timeout=0.2).outcome == "timed out"
+    assert not node.connect("9.9.9.9", 1)
+    with pytest.raises(TimeoutError) as caught:
+        node.http("20.111.156.7:8080", timeout=0.2)
+    assert caught.value.__notes__ == [f"{node.netns} -> 20.111.156.7:8080 (20.111.156.7:8080)"]
+    for name in ("svc-c", "www.example.org"):
+        with pytest.raises(OSError, match=f"DNS knows no '{name}': NXDOMAIN"):
+            pod.resolve(name)
+    with pytest.raises(OSError, match="client knows no 'svc-b'; it knows node1, node2, client"):
+        client.resolve("svc-b")
+    with pytest.raises(LookupError, match="no pod 'pod-x'; it has pod-a, pod-b"):
+        lab.pod("pod-x")
+
+
+@pytest.mark.lab("calico-two-node")
+def test_what_is_run_is_run_there(lab: RunningLab) -> None:
+    pod = lab.pod("pod-d")
+    assert pod.run("hostname").stdout == "pod-d\n"
+    assert pod.run("cat", text="in and out").stdout == "in and out"
+    assert pod.run("sh", "-c", "echo err >&2; exit 3", check=False).returncode == 3
+    assert pod.run("no-such-command", check=False).returncode == 127
+    assert pod.run("ip", "link", "set", "lo", "down", check=False).returncode != 0, "a container's rights, no more"
+    with pytest.raises(AssertionError, match=r"pod-d: sh -c echo why >&2; exit 3: exit status 3\nwhy"):
+        pod.run("sh", "-c", "echo why >&2; exit 3")
+    with pytest.raises(AssertionError, match=r"sleep 1000: not within 0\.3 s"):
+        pod.run("sleep", "1000", timeout=0.3)
+    assert pod.run("pgrep", "-x", "sleep", check=False).stdout == ""
+    with pytest.raises(AssertionError, match="container other of pod-d does not run"):
+        pod.run("true", container="other")
+    assert lab.node("node1").json("ip", "-j", "route", "show", "default")[0]["dev"] == "eth0"
+
+
+@pytest.mark.lab("services-iptables")
+def test_changes_are_followed(lab: RunningLab, tmp_path: Path) -> None:
+    lab.wait()
+    assert lab.scale("web", 1) == ["deployment.apps/web scaled"]
+    (pod,) = lab.pods(app="web")
+    assert {lab.pod("box-1").http("web/hostname").text for _ in range(10)} == {pod.name}
+    extra = (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: extra}\nspec: {clusterIP: 10.103.9.200, selector: {app: web}"
+    )
+    (tmp_path / "extra.yaml").write_text(f"{extra}, ports: [{{port: 80, targetPort: http}}]}}\n")
+    assert lab.apply(tmp_path / "extra.yaml") == ["service/extra created"]
+    assert lab.wait(lambda: lab.pod("box-1").http("extra/hostname").text) == pod.name
+    assert lab.apply((tmp_path / "extra.yaml").read_text()) == ["service/extra unchanged"]
+    assert str(lab.service("extra").cluster_ip) == "10.103.9.200"
+    assert lab.delete("service/extra") == ['service "extra" deleted']
+    assert lab.set(proxy_mode="nftables") != []
+    assert "table ip kube-proxy" in lab.node("node1").run("nft", "list", "tables").stdout
+    assert lab.diff() == []
+
+
+@pytest.mark.lab("calico-two-node")
+def test_a_probe_that_fails_gives_the_reasons(lab: RunningLab) -> None:
+    lab.node("node2").run("ip", "route", "del", "20.111.156.0/26")
+    assert [line for line in lab.diff() if "20.111.156.0/26" in line] == lab.diff() != []
+    with pytest.raises(AssertionError, match=r"4 of \d+ answers are wrong") as caught:
+        lab.probe("pod-d", "pod-b")
+    assert "node2 has no route to 20.111.156.0/26 (BIRD's)" in str(caught.value)
+    assert "pod-d -> pod-b (icmp: timed out)" in str(caught.value)
+    assert lab.mend() != []
+    assert lab.probe("pod-d", "pod-b")
+
+
+# --- runs of pytest ------------------------------------------------------------------------------------------------
+
+
+def test_each_test_has_a_lab_and_each_lab_a_name(user: pytest.Pytester) -> None:
+    result = run(
+        user,
+        """
+        @here
+        def test_one(lab):
+            print("MINE", lab.name)
+            assert lab.pod("shell").http("10.96.1.1/hostname").text == "web"
+
+        @here
+        def test_two(lab, make_lab):
+            print("MINE", lab.name)
+            assert make_lab("lab.yaml").name != lab.name
+        """.replace("\n        ", "\n"),
+        "-rP",
+    )
+    result.assert_outcomes(passed=2)
+    one, two = names_in(result.stdout.str())
+    assert left(one) + left(two) == []
+
+
+def test_a_module_s_tests_share_a_lab(user: pytest.Pytester) -> None:
+    result = run(
+        user,
+        """
+pytestmark = pytest.mark.lab("lab.yaml", scope="module")
+seen = []
+
+def test_one(lab, module_lab):
+    assert lab is module_lab
+    seen.append(lab.name)
+    print("MINE", lab.name)
+
+def test_two(lab):
+    assert [lab.name] == seen
+
+@pytest.mark.lab("lab.yaml", encapsulation="VXLAN", scope="module")
+def test_other(lab):
+    assert [lab.name] != seen
+
+@here
+def test_own(lab):
+    assert [lab.name] != seen
+""",
+        "-rP",
+    )
+    result.assert_outcomes(passed=4)
+    (name,) = names_in(result.stdout.str())
+    assert left(name) == []
+
+
+BROKEN = """
+@here
+def test_broken(lab):
+    lab.node("node2").run("ip", "route", "del", "20.111.156.0/26")
+    assert lab.pod("shell").ping(lab.pod("web"))
+"""
+
+
+def test_a_failed_test_tells_of_its_lab(user: pytest.Pytester) -> None:
+    result = run(user, BROKEN)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*- nslab diff h13-*",
+            "node2 has no route to 20.111.156.0/26 (BIRD's)*",
+            "*- rules of iptables-save on node1, node2 -*",
+            "[*]nat",
+            "-A KUBE-SERVICES -d 10.96.1.1/32 -p tcp * -j KUBE-SVC-*",
+        ]
+    )
+    assert [line for name in names_in(result.stdout.str()) for line in left(name)] == []
+
+
+def test_the_lab_of_a_failed_test_can_be_kept(user: pytest.Pytester) -> None:
+    result = run(user, f"{BROKEN}\n@here\ndef test_right(lab):\n    print('RIGHT', lab.name)\n", "--nslab-keep", "-rP")
+    result.assert_outcomes(failed=1, passed=1)
+    kept, right = names_in(result.stdout.str())
+    try:
+        result.stdout.fnmatch_lines(
+            ["*= nslab: labs that are kept =*", kept, f"*nslab shell {kept}/node1", f"*nslab down {kept}"]
+        )
+        assert "no route to 20.111.156.0/26" in nslab("diff", kept).stdout
+        assert left(right) == []
+    finally:
+        nslab("down", kept)
+    assert left(kept) == []
+
+
+def test_a_failed_test_s_packets(user: pytest.Pytester) -> None:
+    text = f"{BROKEN}\n@here\ndef test_right(lab):\n    assert lab.pod('shell').ping(lab.pod('web'))\n"
+    result = run(user, text, "--nslab-capture", "--basetemp", str(user.path / "base"))
+    result.assert_outcomes(failed=1, passed=1)
+    # The echo request leaves node2 by its default route, and finds nobody.
+    result.stdout.fnmatch_lines(["*- packets on node1 -*", "*- packets on node2 -*"])
+    files = re.findall(r"^(/\S+\.pcap)$", result.stdout.str(), re.MULTILINE)
+    assert len(files) == 2
+    seen = subprocess.run(["tcpdump", "-nr", files[1], "icmp"], capture_output=True, text=True, check=True)
+    assert "ICMP echo request" in seen.stdout
+    assert "ICMP echo request" in result.stdout.str()
+    assert "ICMP echo reply" not in result.stdout.str()
+    for file in files:
+        Path(file).unlink()
+    Path(files[0]).parent.rmdir()
+
+
+def test_what_a_test_leaves_of_its_lab_fails_it(user: pytest.Pytester) -> None:
+    text = """
+import subprocess
+
+@here
+def test_leaky(lab, tmp_path):
+    (tmp_path / "ns").touch()
+    subprocess.run(["mount", "--bind", f"/run/netns/{lab.node('node1').netns}", tmp_path / "ns"], check=True)
+"""
+    user.makepyfile(f"import pytest\nhere = pytest.mark.lab('lab.yaml')\n{text}")
+    # What it mounts goes with a mount namespace of its own.
+    result = user.run("unshare", "--mount", *COMMAND)
+    result.assert_outcomes(passed=1, errors=1)
+    (name,) = names_in(result.stdout.str())
+    result.stdout.fnmatch_lines([f"nslab: left of lab {name}: namespace nslab.{name}.node1 is mounted at */ns"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_ends_pytest_ends_its_labs(user: pytest.Pytester, number: signal.Signals) -> None:
+    text = "    print('MINE', lab.name, flush=True)\n    lab.wait(lambda: False, timeout=60)\n"
+    user.makepyfile(f"def test_long(lab):\n{text}")
+    with subprocess.Popen([*COMMAND, "-s"], cwd=user.path, text=True, stdout=subprocess.PIPE) as pytest_run:
+        assert pytest_run.stdout
+        (name,) = next(found for line in pytest_run.stdout if (found := names_in(line)))
+        assert left(name) != []
+        pytest_run.send_signal(number)
+        assert pytest_run.wait(20) == (2 if number is signal.SIGINT else 143)
+        pytest_run.stdout.read()
+    assert left(name) == []
+
+
+def test_runs_side_by_side(user: pytest.Pytester) -> None:
+    """As pytest-xdist's workers are: each in a process of its own, each with the same test of the same lab."""
+    text = "    assert lab.pod('shell').http('10.96.1.1/hostname').text == 'web'\n    assert lab.diff() == []\n"
+    user.makepyfile(f"import pytest\n\n@pytest.mark.parametrize('n', range(3))\ndef test_a(lab, n):\n{text}")
+    argv = [*COMMAND, "-q"]
+    runs = [subprocess.Popen(argv, cwd=user.path, text=True, stdout=subprocess.PIPE) for _ in range(2)]
+    said = [one.communicate(timeout=60)[0] for one in runs]
+    assert [one.returncode for one in runs] == [0, 0], said
+
+
+def test_workers_of_xdist(user: pytest.Pytester) -> None:
+    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
+    result = run(user, f"{BROKEN}\ndef test_right(lab):\n    assert not lab.diff()\n", "-n", "2", "--nslab-keep")
+    try:
+        result.assert_outcomes(failed=1, passed=1)
+        (kept,) = names_in(result.stdout.str())
+        result.stdout.fnmatch_lines(["*= nslab: labs that are kept =*", kept, f"*nslab down {kept}"])
+    finally:
+        for name in names_in(result.stdout.str()):
+            nslab("down", name)
+
+
+@pytest.mark.skipif(driver("ip_vs") and driver("dummy"), reason="this kernel has ip_vs")
+def test_what_the_kernel_lacks_skips_with_doctor_s_sentence(user: pytest.Pytester) -> None:
+    text = '@pytest.mark.lab("lab.yaml", proxy_mode="ipvs")\ndef test_a(lab):\n    pass\n'
+    result = run(user, text, "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED *proxy mode ipvs needs the drivers ip_vs and dummy*nslab vm*"])
+
+
+def test_a_lab_without_its_pods_process_still_reports(user: pytest.Pytester) -> None:
+    """The test took the lab down itself: its failure is told all the same, and nothing is left."""
+    text = """
+from nslab.linux import lifecycle
+
+@here
+def test_gone(lab):
+    lifecycle.down(lab.name, print)
+    assert not "there"
+"""
+    result = run(user, text)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*assert not*", "*nslab diff h13-*", "cannot be told: UsageError: there is no running lab*"]
+    )
+
+
+@pytest.mark.parametrize("name", ["calico-two-node", "pause-pod"])
+def test_a_shipped_lab_s_checks(name: str) -> None:
+    """`sudo pytest labs/NAME`, as the README has it."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([*COMMAND, "-q", f"labs/{name}"], cwd=root, capture_output=True, text=True, timeout=120)
+    assert re.search(r"^\d+ passed in", done.stdout, re.MULTILINE), done.stdout + done.stderr
+
+
+def test_nothing_is_up_afterwards() -> None:
+    until(lambda: not [path for path in RUN.glob("h13-*") if path.is_dir()] if RUN.exists() else True)
