@@ -17,7 +17,7 @@ def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
     Paragraphs are broken anew, at the terminal's width; what is in a fence stands as it is, indented.
     """
     text = re.sub(r"<!--.*?-->\n?", "", markdown, flags=re.DOTALL).strip() + "\n"
-    for block in re.split(r"(^```.*?^```\n|^(?:\|.*\n)+)", text, flags=re.DOTALL | re.MULTILINE):
+    for block in re.split(r"(^```[\s\S]*?^```\n|^(?:\|.*\n)+)", text, flags=re.MULTILINE):
         if block.startswith("```"):
             yield from _fence(block.splitlines())
         elif block.startswith("|"):

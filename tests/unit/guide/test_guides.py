@@ -74,7 +74,7 @@ def test_a_hole_that_nothing_fills_is_an_error(text: str) -> None:
 
 def test_a_terminal_gets_paragraphs_as_wide_as_it_is() -> None:
     prose = "# One\n\nA `b` **c**\nd.\n\n- 가나다 라마바 사아자\n\n"
-    text = f"{prose}```console terminal-2\n$ ls\nx  y\n```\n| a | 가 |\n|--|--|\n| ccc | d |\n"
+    text = f"{prose}```console terminal-2\n$ ls\nx  y\n```\n| a | 가 |\n|--|--|\n| ccc | d |\nend\n"
     assert list(lines(text, 16)) == [
         ("heading", "One"),
         ("text", ""),
@@ -89,6 +89,7 @@ def test_a_terminal_gets_paragraphs_as_wide_as_it_is() -> None:
         ("text", "a    가"),
         ("text", "---  --"),
         ("text", "ccc  d"),
+        ("text", "end"),
     ]
 
 
