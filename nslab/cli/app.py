@@ -99,6 +99,15 @@ def _open_standard_streams() -> None:
     sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
 
 
+def _command() -> click.Command:
+    """All verbs; an error about an option does not name the environment variable, for it has none."""
+    command = typer.main.get_command(app)
+    for verb in getattr(command, "commands", {}).values():
+        for option in verb.params:
+            option.show_envvar = False
+    return command
+
+
 def _status(arguments: Sequence[str] | None) -> int:
     if "_NSLAB_COMPLETE" in os.environ:
         # Typer's own answers to a shell; it registers them only where it also adds its two options to every command.
@@ -106,7 +115,7 @@ def _status(arguments: Sequence[str] | None) -> int:
 
         completion_init()
     try:
-        status = app(arguments, prog_name="nslab", standalone_mode=False)
+        status = _command()(arguments, prog_name="nslab", standalone_mode=False)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as wrong:

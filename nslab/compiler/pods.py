@@ -48,8 +48,10 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
     With a readiness probe, that decides; of a container that declares no port, its port is awaited all the same.
     """
     readiness, liveness = check(container, container.readiness), check(container, container.liveness)
+    if liveness and not liveness.port:
+        liveness = None  # the kubelet throws away what it could not ask: not ready it stays, but it is not killed
     ports = [port.port for port in container.ports if port.protocol is Protocol.TCP]
-    ports += [asked.port for asked in (readiness, liveness) if asked]
+    ports += [asked.port for asked in (readiness, liveness) if asked and asked.port]
     return Workload(
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
@@ -67,11 +69,11 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
 
 
 def check(container: Container, asked: HealthCheck | None) -> Check | None:
-    """A probe with its port by number: the kubelet looks a name up in the container's own ports."""
+    """A probe with its port by number: the kubelet looks a name up in the container's own ports; 0: it is not there."""
     if asked is None:
         return None
     named = {port.name: port.port for port in container.ports if port.name}
-    port = asked.port if isinstance(asked.port, int) else named[asked.port]
+    port = asked.port if isinstance(asked.port, int) else named.get(asked.port, 0)
     delays = asked.initial_delay, asked.period, asked.timeout
     return Check(asked.kind, port, asked.path, *delays, asked.successes, asked.failures)
 

@@ -74,6 +74,7 @@ def _probes(draft: LabDraft) -> Iterator[Complaint]:
             names = tuple(port.name for port in container.ports if port.name)
             for name, check in (("readinessProbe", container.readiness), ("livenessProbe", container.liveness)):
                 if check and isinstance(check.port, str) and check.port not in names:
-                    text = f"container {shown(container.name)} has no port {shown(check.port)}, so its {name} fails"
+                    then = "fails" if name == "readinessProbe" else "asks nobody"
+                    text = f"container {shown(container.name)} has no port {shown(check.port)}, so its {name} {then}"
                     path = (*pod.place, "spec", "containers", index, name, check.kind, "port")
                     yield Complaint(path, text, word=check.port, known=names)

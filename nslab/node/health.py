@@ -20,7 +20,7 @@ LONGEST = 10 * 1024
 
 
 class Check:
-    """What to ask: fields as of nslab.net.objects.Check."""
+    """What to ask: fields as of nslab.net.objects.Check. Port 0: a name that no port has; nobody can be asked."""
 
     __slots__ = ("failures", "initial_delay", "kind", "path", "period", "port", "successes", "timeout")
 
@@ -117,6 +117,9 @@ class Prober:
         self._again = now + self._check.period
         self._number += 1
         number = self._number
+        if not self._check.port:
+            self._end("the container has no port of the name that the probe asks for")
+            return
         # Made here, in the node's network namespace: as on a node, the way to the pod is tried as well.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         self._loop.at(now + self._check.timeout, lambda: self._late(number))

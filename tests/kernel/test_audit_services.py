@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 LONGEST = 63
 """Characters of a DNS label."""
+POD = """\
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: {name}}}
+spec: {{containers: [{{name: app, image: agnhost, {probe}: {{periodSeconds: 1, tcpSocket: {{port: nix}}}}}}]}}
+"""
 NAMES = """\
 apiVersion: nslab/v1
 kind: Lab
@@ -65,3 +73,34 @@ def test_names_as_long_as_they_may_be(tmp_path: Path, mode: str) -> None:
     finally:
         nslab("down", own.name)
     assert own.left() == []
+
+
+def test_a_probe_of_a_port_that_no_container_has(tmp_path: Path) -> None:
+    own = OwnLab(tmp_path, "pause-pod")
+    pods = POD.format(name="never", probe="readinessProbe") + POD.format(name="always", probe="livenessProbe")
+    own.write(own.file.read_text() + pods)
+    try:
+        done = nslab("up", own.file)
+        assert done.returncode == 1, done.stderr
+        warned = [line for line in done.stderr.splitlines() if line.startswith(str(own.file))]
+        assert [line.partition(": ")[2] for line in warned] == [
+            "container app has no port nix, so its readinessProbe fails",
+            "container app has no port nix, so its livenessProbe asks nobody",
+        ]
+        assert "never/app" in done.stderr
+        assert "Readiness probe failed: the container has no port of the name that the probe asks for" in done.stderr
+        pods = {
+            pod["name"]: (pod["ready"], pod["restarts"])
+            for pod in json.loads(nslab("ps", own.name, "-o", "json").stdout)
+        }
+        assert (pods["never"], pods["always"]) == (("0/1", "0"), ("1/1", "0"))
+        assert own.differences() == []
+    finally:
+        nslab("down", own.name)
+
+
+@pytest.mark.parametrize("arguments", [["apply", "x"], ["scale", "x", "deployment/web", "--replicas", "-1"]])
+def test_what_is_wrong_with_an_option_is_said_without_noise(arguments: list[str]) -> None:
+    done = nslab(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "env var" not in done.stderr

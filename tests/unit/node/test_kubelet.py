@@ -100,6 +100,9 @@ def test_a_named_port_is_looked_up_in_the_container() -> None:
         "successes": 1, "failures": 2,
     }  # fmt: skip
     assert check(container, None) is None
+    nobody = check(container, HealthCheck("tcpSocket", "nix"))
+    assert nobody is not None
+    assert nobody.port == 0
 
 
 def entry(state: str, reason: str = "", exit_code: int | None = None) -> dict[str, Any]:
