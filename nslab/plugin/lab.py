@@ -21,12 +21,14 @@ from nslab.linux.netns import folder
 from nslab.net.names import pod_host
 from nslab.plugin.hosts import Host
 from nslab.views.changes import changes
+from nslab.views.delta import delta
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from nslab.lab.types import Lab, Service
+    from nslab.linux.lifecycle import Difference
 
 _PAUSE = 0.02  # seconds between two looks at what is waited for
 _T = TypeVar("_T")
@@ -138,16 +140,17 @@ class RunningLab:
         text = dump(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
         mode = ProxyMode(proxy_mode) if proxy_mode else lab.proxy_mode
         kind = Encapsulation(encapsulation) if encapsulation else lab.encapsulation
-        return self._up(parse(text, self.name, kind, mode))
+        return list(delta(self._up(parse(text, self.name, kind, mode)).plan))
 
     def mend(self) -> list[str]:
         """`nslab up` once more: what was broken is mended. What that was, a line each."""
-        return self._up(self.wish)
+        done = self._up(self.wish)
+        return changes(done.lab, done.plan)
 
-    def _up(self, lab: Lab) -> list[str]:
+    def _up(self, lab: Lab) -> Difference:
         done = lifecycle.up(lab, _quiet, _quiet)
         _complain(done.not_ready)
-        return changes(lab, done.difference.plan)
+        return done.difference
 
     def _change(self, verb: str, decide: Callable[[Lab], tuple[Lab, Sequence[str]]]) -> list[str]:
         done = lifecycle.change(self.name, verb, decide, _quiet, _quiet)
