@@ -78,7 +78,8 @@ class _Pools:
             return blank
         made = blank
         address = had.cluster_ip
-        if CLUSTER_IP in blank.given_out and address in self.lab.networks.services and address not in self.addresses:
+        free = address and address in self.lab.networks.services and address not in self.addresses
+        if CLUSTER_IP in blank.given_out and free:
             made = replace(made, cluster_ip=address)
             self.addresses.add(address)
         if INGRESS in blank.given_out and had.load_balancer_ips and not self.ingress & {*had.load_balancer_ips}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address
+from itertools import permutations
 from typing import TYPE_CHECKING
 
 import pytest
@@ -114,6 +115,28 @@ def test_a_file_has_its_problems_at_their_places(tmp_path: Path) -> None:
         f'9:19: The Service "two" is invalid: spec.clusterIPs: Invalid value: ["{ip}"]: {taken}',
         f"9:{40 + len(str(ip))}: unknown field spec.ports[0].prot; did you mean port?",
     ]
+
+
+def test_a_service_becomes_one_of_any_other_type() -> None:
+    lab, ports = running(), "ports: [{port: 80}]"
+    forms = {
+        "ClusterIP": ports,
+        "NodePort": f"type: NodePort, {ports}",
+        "LoadBalancer": f"type: LoadBalancer, {ports}",
+        "Local": f"type: LoadBalancer, externalTrafficPolicy: Local, {ports}",
+        "ExternalName": "type: ExternalName, externalName: example.com",
+    }
+    for old, new in permutations(forms, 2):
+        before, _ = applied(lab, SERVICE.format("turned", forms[old]))
+        made, lines = applied(before, SERVICE.format("turned", forms[new]))
+        assert lines == ("service/turned configured",)
+        (had, one) = (next(s for s in some.services if s.name == "turned") for some in (before, made))
+        assert (one.cluster_ip is None) == (new == "ExternalName"), (old, new)
+        assert "ExternalName" in (old, new) or one.cluster_ip == had.cluster_ip
+        assert all(bool(port.node_port) == (new != "ClusterIP") for port in one.ports)
+        assert bool(one.load_balancer_ips) == (new in ("LoadBalancer", "Local"))
+        assert bool(one.health_check_node_port) == (new == "Local")
+        assert parse(dump(made), "kept").services == made.services
 
 
 def test_what_is_applied_and_probably_not_meant() -> None:
