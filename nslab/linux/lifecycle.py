@@ -251,7 +251,7 @@ def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...], *, rules: b
 def _running(name: str, known: State) -> Iterator[_Running]:
     """The processes of a state that run, found by the marks that they bear; and those that their nodes see to."""
     marks = {(record.ns, record.role) for record in owned.processes(name) if record.state not in "ZX"}
-    marks |= status.kept(name)
+    marks |= status.kept(name, marks)
     for obj in known:
         if isinstance(obj, _RUNNING) and (obj.ns, obj.key[2]) in marks:
             yield obj

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.linux import lifecycle
+from nslab.linux.status import read_status
 from nslab.net.names import cali
 from nslab.syscall import umount
 from tests.kernel.labkit import RUN, OwnLab, nslab, until
@@ -50,6 +51,8 @@ def healed(lab: OwnLab) -> None:
     assert lifecycle.difference(lab.name).plan == ()
     assert lab.talks("pod-b", "20.109.131.3")
     assert lab.talks("pod-d", "20.111.156.7")
+    assert lab.talks("pod-c", "10.103.9.116"), "a Service, whose endpoint is pod-b"
+    assert lab.talks("client", "192.168.59.23", 31080), "its node port"
 
 
 NETWORK = {
@@ -235,6 +238,25 @@ def test_a_container_is_mended_by_its_node_alone(ipip: OwnLab) -> None:
     until(lambda: ipip.pids().keys() == before.keys() and ipip.pids() != before)
     until(lambda: ipip.talks("node1", "20.111.156.7"))
     assert ipip.differences() == []
+
+
+def test_a_container_that_waits_is_mended_when_its_node_is_killed(ipip: OwnLab) -> None:
+    def state() -> str:
+        pod = read_status(ipip.name)["default/pod-b"]
+        return str(pod["containers"]["app"]["state"])
+
+    def waits() -> bool:
+        if pid := ipip.pids().get("pod-b container/app"):
+            os.kill(pid, signal.SIGKILL)
+        return state() == "waiting"
+
+    until(waits)
+    assert ipip.differences() == [], "its node sees to it"
+    os.kill(ipip.pids()["node1 node"], signal.SIGKILL)
+    until(lambda: "node1 node" not in ipip.pids())
+    assert state() == "waiting"
+    assert "pod-b has no running container app" in " ".join(ipip.differences())
+    healed(ipip)
 
 
 @pytest.mark.parametrize("what", KILLED)

@@ -69,11 +69,13 @@ def test_two_labs_with_the_same_addresses(own: OwnLab, other: OwnLab) -> None:
         up.communicate()
     for lab in (own, other):
         assert lab.talks("pod-a", "20.109.131.3")
+        assert lab.talks("client", "192.168.59.23", 31080), "a Service's node port"
         assert lab.differences() == []
     own.down()
     assert own.left() == []
     assert other.differences() == []
     assert other.talks("pod-a", "20.109.131.3")
+    assert other.talks("pod-c", "10.103.9.116"), "a Service"
     own.up()
     other.down()
     assert own.talks("pod-a", "20.109.131.3")
