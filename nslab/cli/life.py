@@ -16,6 +16,8 @@ from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.net.names import pod_host
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from nslab.errors import Problem
     from nslab.lab.types import Lab
     from nslab.linux.lifecycle import Difference, Up
@@ -152,10 +154,22 @@ def _loaded(
     source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None
 ) -> tuple[Lab, tuple[Problem, ...]]:
     """A lab, and what in its file is probably not meant."""
-    from nslab.lab.find import find
     from nslab.lab.load import load_with_warnings
 
-    return load_with_warnings(find(source), encapsulation, proxy_mode)
+    return load_with_warnings(_file(source), encapsulation, proxy_mode)
+
+
+def _file(source: str) -> Path:
+    """The file of a lab. What else has no file of that name, and runs, is mended as it was last wished."""
+    from nslab.lab.find import find
+    from nslab.linux.netns import folder, labs
+
+    try:
+        return find(source)
+    except UsageError:
+        if source in labs() and (kept := folder(source) / "lab.yaml").exists():
+            return kept
+        raise
 
 
 def _lab_name(name: str) -> str:

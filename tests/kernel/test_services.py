@@ -198,6 +198,18 @@ def test_whoever_is_killed_traffic_goes_on_and_up_brings_him_back(iptables: OwnL
     line.close()
 
 
+def test_up_mends_a_lab_by_its_name(iptables: OwnLab) -> None:
+    changed(iptables, lambda lab: applied(lab, EXTRA))
+    os.kill(iptables.pids()["control control"], signal.SIGKILL)
+    until(lambda: "control control" not in iptables.pids())
+    done = nslab("up", iptables.name)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "mended" in done.stdout
+    assert "control control" in iptables.pids()
+    assert asked(iptables, "box-1", ("10.103.9.200", 80))  # what was applied is part of the wish
+    assert iptables.differences() == []
+
+
 @pytest.mark.parametrize("victim", ["control control", "node1 kube-proxy", "node1 node"])
 def test_a_change_brings_back_whom_it_needs(iptables: OwnLab, victim: str) -> None:
     os.kill(iptables.pids()[victim], signal.SIGKILL)
