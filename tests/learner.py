@@ -1,0 +1,102 @@
+"""Somebody who walks through a guide: types its commands in order, in as many terminals as it wants."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from nslab.compiler.addresses import place
+from nslab.lab.find import folder
+from nslab.lab.load import load
+from nslab.views.guide import render
+from tests.guidebook import Command, commands, matches, wrong
+
+ROOT = Path(__file__).parents[1]
+MISSING = 4
+"""How `nslab doctor LAB` ends where the kernel lacks something for the lab."""
+
+
+class Learner:
+    """Types commands in a folder of its own, with this interpreter's nslab."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.others: dict[int, tuple[subprocess.Popen[bytes], Path, tuple[str, ...]]] = {}
+        shim = home / "bin" / "nslab"
+        shim.parent.mkdir()
+        shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m nslab "$@"\n')
+        shim.chmod(0o755)
+        path = f"{shim.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        self.environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "LC_ALL": "C.UTF-8"}
+
+    def walks(self, shipped: str, name: str) -> str:
+        """Walk through a shipped lab's guide, under another name for the lab; what is not as shown, or nothing."""
+        file = self.home / name / "lab.yaml"  # so `nslab up NAME` finds it
+        file.parent.mkdir()
+        file.write_text((folder() / shipped / "lab.yaml").read_text().replace(f"name: {shipped}", f"name: {name}"))
+        guide = folder() / shipped / "README.md"
+        typed = commands(render(guide.read_text(encoding="utf-8"), place(load(file)), str(guide)))
+        assert typed, f"{guide} has no commands"
+        try:
+            for command in typed:
+                why = self.types(command)
+                if why:
+                    return f"{shipped}, line {command.line}: {command.text}\n{why}"
+        finally:
+            for terminal in list(self.others):
+                self.leaves(terminal)
+        return ""
+
+    def lacks(self, shipped: str) -> str:
+        """What doctor says is missing here for a lab; "" if nothing is."""
+        done = self._run(f"nslab doctor {shipped}")
+        return done.stdout if done.returncode == MISSING else ""
+
+    def types(self, command: Command) -> str:
+        """Type one command; what is wrong with what it says, or nothing."""
+        if command.terminal > 1:
+            return self._elsewhere(command)
+        done = self._run(command.text)
+        if done.returncode != command.status:
+            return f"ended with {done.returncode}: {done.stdout}"
+        return wrong(command.shown, done.stdout)
+
+    def leaves(self, terminal: int) -> None:
+        """Press ^C there, and close it."""
+        if terminal in self.others:
+            runs = self.others.pop(terminal)[0]
+            if runs.poll() is None:
+                os.killpg(runs.pid, 15)
+            runs.wait(10)
+
+    def _run(self, line: str) -> subprocess.CompletedProcess[str]:
+        argv = ["bash", "-c", line]
+        return subprocess.run(argv, cwd=self.home, env=self.environment, text=True, stdout=-1, stderr=-2, timeout=180)
+
+    def _elsewhere(self, command: Command) -> str:
+        """In another terminal: wait until it has said what is shown."""
+        if command.text:
+            self.leaves(command.terminal)
+            self.others[command.terminal] = (*self._start(command.text), command.shown)
+        else:
+            runs, said, before = self.others[command.terminal]
+            self.others[command.terminal] = (runs, said, (*before, *command.shown))
+        _, said, shown = self.others[command.terminal]
+        deadline = time.monotonic() + 20
+        while not matches(shown, said.read_text()):
+            if time.monotonic() > deadline:
+                return wrong(shown, said.read_text())
+            os.sched_yield()
+        return ""
+
+    def _start(self, line: str) -> tuple[subprocess.Popen[bytes], Path]:
+        said = Path(tempfile.mkstemp(dir=self.home)[1])
+        with said.open("w") as file:
+            argv = ["bash", "-c", line]
+            return subprocess.Popen(
+                argv, cwd=self.home, env=self.environment, stdout=file, stderr=file, start_new_session=True
+            ), said

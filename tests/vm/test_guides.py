@@ -1,0 +1,22 @@
+"""The guides whose labs want a kernel with ip_vs, walked there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.learner import Learner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize("shipped", ["services-ipvs"])
+def test_a_guide_shows_what_is_seen(shipped: str, tmp_path: Path) -> None:
+    try:
+        assert not (wrong := Learner(tmp_path).walks(shipped, "tguide")), wrong
+    finally:
+        subprocess.run([sys.executable, "-m", "nslab", "down", "tguide"], capture_output=True, check=False)
