@@ -50,7 +50,9 @@ def _tried(primitive: Primitive) -> Finding:
         done = subprocess.run(argv, capture_output=True, text=True, env=restore.environment(), check=False)
         if done.returncode:
             said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
-            return Finding(primitive, False, said[-1], primitive.instead)
+            # nft repeats the line, and points at it, after saying what is wrong.
+            wrong = next((line for line in said if "Error" in line), said[-1])
+            return Finding(primitive, False, wrong, primitive.instead)
     return Finding(primitive, True)
 
 

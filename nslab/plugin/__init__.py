@@ -141,11 +141,14 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
     """Whatever pytest left undone: no lab outlives its session, but those that are kept."""
-    if labs := session.config.stash.get(_LABS, None):
-        labs.down_all()
+    try:
+        return (yield)
+    finally:
+        if labs := session.config.stash.get(_LABS, None):
+            labs.down_all()
 
 
 class _Summary:

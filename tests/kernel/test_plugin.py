@@ -373,11 +373,11 @@ def test_gone(lab):
     )
 
 
-@pytest.mark.parametrize("name", ["calico-two-node", "pause-pod"])
-def test_a_shipped_lab_s_checks(name: str) -> None:
-    """`sudo pytest labs/NAME`, as the README has it."""
+@pytest.mark.parametrize("folder", ["labs/calico-two-node", "labs/pause-pod", "examples/pytest"])
+def test_a_folder_s_checks(folder: str) -> None:
+    """`sudo pytest FOLDER`, as the README has it."""
     root = Path(__file__).parents[2]
-    done = subprocess.run([*COMMAND, "-q", f"labs/{name}"], cwd=root, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([*COMMAND, "-q", folder], cwd=root, capture_output=True, text=True, timeout=120)
     assert re.search(r"^\d+ passed in", done.stdout, re.MULTILINE), done.stdout + done.stderr
 
 
