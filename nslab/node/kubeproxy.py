@@ -78,11 +78,11 @@ def serve(run: str, settings: dict[str, Any]) -> None:
     from dataclasses import replace
 
     from nslab.node.proxier import Proxier
-    from nslab.node.variant import exact
+    from nslab.node.variant import exact, narrows
     from nslab.proxy.model import proxy_from_json
 
     proxy = proxy_from_json(settings)
-    proxy = replace(proxy, iptables=exact(proxy.iptables))
+    proxy = replace(proxy, iptables=exact(proxy.iptables), nft_narrows=proxy.mode == "nftables" and narrows())
     if proxy.mode == "userspace":
         from nslab.node.asyncloop import AsyncLoop
 

@@ -1,4 +1,4 @@
-"""Which kind of iptables it is: what is written at a stroke with one, the other takes in portions."""
+"""Which kind of iptables it is, and which nft: what is written at a stroke with one, the other takes in portions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import shutil
 
 from nslab.node.programs import PATH
+from nslab.proxy.nft import nft_narrows
 
 
 def exact(variant: str) -> str:
@@ -14,3 +15,13 @@ def exact(variant: str) -> str:
     kind = next((kind for kind in ("nft", "legacy") if f"-{kind}" in os.path.basename(leads)), "")
     full = f"iptables-{kind}"
     return full if kind and shutil.which(f"{full}-restore", path=PATH) else variant
+
+
+def narrows() -> bool:
+    """Whether this nft may be told by listings how little it needs to read."""
+    import subprocess  # in nftables mode alone
+
+    program = shutil.which("nft", path=PATH)
+    if program is None:
+        return False
+    return nft_narrows(subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout)

@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 _NAMED = re.compile(r"@(\S+)")
 _SMALL = "firewall-ips"
 """A map that is always there and seldom has many elements."""
+_SHORT = "reject-chain"
+"""A chain that is always there, of one rule."""
 
 
-def nft_text(table: str, old: Items, new: Items, shared: Items) -> str:
+def nft_text(table: str, old: Items, new: Items, shared: Items, *, narrows: bool = False) -> str:
     """What `nft -f` reads to turn `old` into `new`. `shared`: the sets and maps that are there whatever Services are.
 
     On a first sync (`old` has no table) a table that is there already is emptied, but not its sets with a time-out, so
-    that clients stay with their endpoints; chains that nobody goes to any more stay behind, empty.
+    that clients stay with their endpoints; chains that nobody goes to any more stay behind, empty. `narrows`: this nft
+    reads only what all the listings at the end of a text name (`nft_narrows`), so that it need not read every chain.
     """
     item = ("nft-table", table)
     if item in old and item not in new:
@@ -30,7 +33,18 @@ def nft_text(table: str, old: Items, new: Items, shared: Items) -> str:
     lines = [*_lines(f"ip {table}", gone, come, first=item in come)]
     if item not in come:
         lines = _short_cut(f"ip {table}", lines, gone, come, shared)
+        if narrows and lines and lines[-1].startswith("list map"):
+            lines.insert(-1, f"list chain ip {table} {_SHORT}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def nft_narrows(version: str) -> bool:
+    """Whether several listings in a row narrow what nft reads together, by what `nft --version` says.
+
+    1.1.1 and later go by the last one alone, and would read all rules for that of a chain.
+    """
+    said = re.search(r"v(\d+)\.(\d+)\.(\d+)", version)
+    return said is not None and (1, 0, 6) <= tuple(map(int, said.groups())) < (1, 1, 1)
 
 
 def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str]:

@@ -274,7 +274,7 @@ class _OnePort:
         return ("nft-element", name, key), (port_name(self._service, self._port), verdict)
 
 
-def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:  # noqa: ARG001  # nft is nft
+def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
     """One transaction of `nft -f`, whatever differs; nothing, if nothing does."""
-    text = nft_text(TABLE, old, new, _sets())
+    text = nft_text(TABLE, old, new, _sets(), narrows=proxy.nft_narrows)
     return (Command(("nft", "-f", "-"), text),) if text else ()

@@ -17,6 +17,8 @@ from slices import services
 from nslab.proxy import nftables
 from nslab.proxy.items import Items, whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.proxy.names import nft_name
+from nslab.proxy.nft import nft_narrows
 
 REAL = Path(__file__).parents[4] / "shared" / "kube-proxy"
 CASES = sorted((REAL / "cases").glob("*.yaml"))
@@ -167,7 +169,7 @@ def test_one_endpoint_for_another() -> None:
     (old,) = (line.split()[-1] for line in lines if line.startswith("delete chain"))
     (new,) = (line.split()[-1] for line in lines if line.startswith("add chain"))
     service = next(line.split()[-1] for line in lines if line.startswith("flush chain ip kube-proxy service-"))
-    kept = f"endpoint-{nftables.nft_name('default/web/tcp/http__10.180.0.1/8080')}"
+    kept = f"endpoint-{nft_name('default/web/tcp/http__10.180.0.1/8080')}"
     assert lines == [
         f"flush chain ip kube-proxy {old}",
         f"flush chain ip kube-proxy {service}",
@@ -196,6 +198,27 @@ def test_the_last_endpoint_goes() -> None:
     assert lines[-1] == "list map ip kube-proxy firewall-ips"
 
 
+def test_an_nft_that_narrows_what_it_reads_is_told_of_a_chain_as_well() -> None:
+    old, new = (whole(nftables, [service], NODE) for service in (WEB, with_ends(WEB, ENDS[0])))
+    plain = nftables.commands(old, new, NODE)[0].text.splitlines()
+    told = nftables.commands(old, new, replace(NODE, nft_narrows=True))[0].text.splitlines()
+    assert told == [*plain[:-1], "list chain ip kube-proxy reject-chain", plain[-1]]
+
+
+@pytest.mark.parametrize(
+    ("version", "does"),
+    [
+        ("nftables v1.0.5 (Lester Gooch #4)", False),
+        ("nftables v1.0.6 (Lester Gooch #5)", True),
+        ("nftables v1.1.0 (Commodore Bullmoose)", True),
+        ("nftables v1.1.1 (Commodore Bullmoose #2)", False),
+        ("", False),
+    ],
+)
+def test_which_nft_goes_by_all_listings(version: str, does: bool) -> None:
+    assert nft_narrows(version) is does
+
+
 def test_sets_of_affinity_come_before_and_go_after_what_names_them() -> None:
     sticky = replace(WEB, affinity=60)
     lines = change(sticky, with_ends(sticky, ENDS[0], Endpoint("10.180.0.3", 8080)))
@@ -208,7 +231,7 @@ def test_sets_of_affinity_come_before_and_go_after_what_names_them() -> None:
 
 def test_another_time_out_is_said_to_the_set_that_is_there() -> None:
     assert change(replace(WEB, affinity=60), replace(WEB, affinity=90)) == [
-        f"add set ip kube-proxy affinity-{nftables.nft_name(f'default/web/tcp/http__{end.ip}/8080')} "
+        f"add set ip kube-proxy affinity-{nft_name(f'default/web/tcp/http__{end.ip}/8080')} "
         "{ type ipv4_addr ; flags dynamic,timeout ; timeout 90s ; }"
         for end in ENDS
     ] + ["list map ip kube-proxy firewall-ips"]
