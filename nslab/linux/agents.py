@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nslab import syscall
 from nslab.errors import Refused
+from nslab.linux.patience import patient
 from nslab.net import shell
 from nslab.net.names import netns
 from nslab.net.objects import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from nslab.net.steps import Step
 
 MAIN = Path(__file__).parent.parent / "node" / "main.py"
-PATIENCE = 10.0
+PATIENCE = patient(10.0)
 """Seconds that a node's process may take to answer a request."""
 _PAD = "x" * 400  # of arguments, and of environment: processes that only fork write over both (see nslab.node.marks)
 _ENVIRONMENT = "." * 16384

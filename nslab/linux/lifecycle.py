@@ -24,6 +24,7 @@ from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder, labs, named
 from nslab.linux.observe import observe
+from nslab.linux.patience import patient
 from nslab.net.needs import demand
 from nslab.net.objects import Control, KubeProxy, Netns, NodeAgent, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import Remove, diff
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from nslab.net.objects import State
     from nslab.net.steps import Plan, Transaction
 
-READY_SECONDS = 10.0
+READY_SECONDS = patient(10.0)
 
 
 @dataclass(frozen=True, slots=True)

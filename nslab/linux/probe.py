@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from nslab.linux.neighbours import forget
 from nslab.linux.netns import named
+from nslab.linux.patience import patient
 from nslab.linux.probe_sockets import ECHO, IP_RECVERR, HostSockets, echo_request, received, said
 from nslab.net.names import SWITCH, netns
 from nslab.probes import Expected, Kind, Outcome, Result
@@ -53,13 +54,13 @@ class Timing:
     `patience` is for what must fail, after all else is known: nothing tells that a packet will never come.
     """
 
-    deadline: float = 1.0
-    retry: float = 0.3
-    patience: float = 0.03
+    deadline: float
+    retry: float
+    patience: float
     at_once: int = 512
 
 
-DEFAULT = Timing()
+DEFAULT = Timing(patient(1.0), patient(0.3), patient(0.03))
 
 
 def ask(

@@ -1,0 +1,39 @@
+"""NSLAB_PATIENCE multiplies the times after which nslab gives up."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from nslab.errors import UsageError
+from nslab.linux.patience import VARIABLE, patient
+
+SHOW = (
+    "from nslab.linux import agents, lifecycle, probe; print(agents.PATIENCE, lifecycle.READY_SECONDS, probe.DEFAULT)"
+)
+
+
+def times(factor: str) -> str:
+    """The deadlines of a process that was told to be so patient."""
+    return subprocess.run(
+        [sys.executable, "-c", SHOW], env={VARIABLE: factor}, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def test_as_usual_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert patient(0.3) == 0.3
+
+
+def test_one_measure_for_all_deadlines() -> None:
+    assert times("1") == "10.0 10.0 Timing(deadline=1.0, retry=0.3, patience=0.03, at_once=512)\n"
+    assert times("20") == "200.0 200.0 Timing(deadline=20.0, retry=6.0, patience=0.6, at_once=512)\n"
+
+
+@pytest.mark.parametrize("text", ["", "much", "0", "-1", "nan", "inf"])
+def test_what_is_no_measure_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, text)
+    with pytest.raises(UsageError, match=f"{VARIABLE} is '{text}': it wants how many times as long"):
+        patient(1)
