@@ -20,6 +20,7 @@ from nslab.lab.words import did_you_mean, shown
 from nslab.linux import lifecycle
 from nslab.plugin.lab import RunningLab
 from nslab.plugin.leaks import Watch
+from nslab.plugin.owner import Owner, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ class Labs:
         self.live: list[RunningLab] = []
         self._keep = keep
         self._handler: object = None
+        self._owned: dict[str, Owner] = {}
+        self._swept = False
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[Callable[[Wish, Path], RunningLab]]:
@@ -72,15 +75,18 @@ class Labs:
         wanted, warnings = _wanted(wish, beside)
         # Its own name in each process and test: equal addresses do not meet, they are in other namespaces.
         wanted = replace(wanted, name=f"{wanted.name[:24].rstrip('-')}-{secrets.token_hex(4)}")
-        self._end_in_order()
+        self._prepare()
         lab = RunningLab(wanted.name, beside, tuple(map(str, warnings)))
         self.live.append(lab)
         mine.append(lab)
         try:
             lab.late = _brought_up(wanted)
+            self._owned[lab.name] = Owner(lab.name)
         except BaseException:
             mine.remove(lab)
             self._forget(lab)
+            with contextlib.suppress(NslabError):  # a signal may have come when it was just up
+                lifecycle.down(lab.name, lambda _: None)
             raise
         return lab
 
@@ -91,6 +97,7 @@ class Labs:
         try:
             if self._keep and lab.failed:
                 return []
+            self._owned.pop(lab.name).release()
             with Watch(lab.name) as watch, _interrupted():
                 lifecycle.down(lab.name, lambda _: None)
                 return watch.left()
@@ -101,12 +108,17 @@ class Labs:
 
     def _forget(self, lab: RunningLab) -> None:
         self.live.remove(lab)
+        if owner := self._owned.pop(lab.name, None):
+            owner.release()
         if not self.live and self._handler is not None:
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             self._handler = None
 
-    def _end_in_order(self) -> None:
+    def _prepare(self) -> None:
         """While there are labs, SIGTERM (a CI that cancels) ends pytest as Ctrl-C does: with everything torn down."""
+        if not self._swept:
+            self._swept = True
+            sweep()
         here = threading.current_thread() is threading.main_thread()
         if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             self._handler = signal.signal(signal.SIGTERM, _terminated)

@@ -326,6 +326,22 @@ def test_whoever_ends_pytest_ends_its_labs(user: pytest.Pytester, number: signal
     assert left(name) == []
 
 
+def test_what_a_killed_run_left_the_next_one_takes_away(user: pytest.Pytester) -> None:
+    text = "    print('MINE', lab.name, flush=True)\n    lab.wait(lambda: False, timeout=60)\n"
+    user.makepyfile(test_long=f"def test_long(lab):\n{text}", test_short="def test_short(lab):\n    pass\n")
+    argv = [*COMMAND, "-s", "test_long.py"]
+    with subprocess.Popen(argv, cwd=user.path, text=True, stdout=subprocess.PIPE) as killed:
+        assert killed.stdout
+        (name,) = next(found for line in killed.stdout if (found := names_in(line)))
+        user.runpytest_subprocess(*COMMAND[3:], "test_short.py").assert_outcomes(passed=1)
+        assert left(name) != [], "its pytest lives"
+        killed.kill()
+        killed.stdout.read()
+    assert left(name) != []
+    user.runpytest_subprocess(*COMMAND[3:], "test_short.py").assert_outcomes(passed=1)
+    assert left(name) == []
+
+
 def test_runs_side_by_side(user: pytest.Pytester) -> None:
     """As pytest-xdist's workers are: each in a process of its own, each with the same test of the same lab."""
     text = "    assert lab.pod('shell').http('10.96.1.1/hostname').text == 'web'\n    assert lab.diff() == []\n"
