@@ -61,12 +61,12 @@ def plan(
     elif output is not Format.TABLE:
         document([{"by": step.obj.by, "commands": shell.commands(step)} for step in steps], output)
     else:
-        by = ""
-        for step in steps:
-            if step.obj.by != by:
-                by = step.obj.by
+        heading = ""
+        for by, lines in shell.told(steps):
+            if by != heading:
+                heading = by
                 click.echo(colour(f"\n# {by}", "cyan"))
-            click.echo("\n".join(shell.commands(step)))
+            click.echo("\n".join(lines))
 
 
 def up(

@@ -45,6 +45,8 @@ from nslab.net.objects import (
 from nslab.net.steps import Add, Remove, transactions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from nslab.net.steps import Plan, Step
 
 _PREAMBLE = """\
@@ -109,18 +111,27 @@ def script(plan: Plan, title: str, prefix: str) -> str:
         lines[0] += _FUNCTIONS
     shared = {step.obj.ns for step in plan if isinstance(step.obj, Sandbox) and step.obj.share_pid}
     heading = ""
+    for by, typed in told(plan, lambda step: [_scripted(step, line, shared) for line in commands(step)]):
+        lines += [f"\n# {by}"] if by != heading else []
+        lines += typed
+        heading = by
+    return "\n".join(lines) + "\n"
+
+
+def told(plan: Plan, say: Callable[[Step], list[str]] | None = None) -> Iterator[tuple[str, list[str]]]:
+    """The plan's commands in an order in which they can be typed, with who does them on a real node.
+
+    What the kernel takes at once may speak of what comes later; a person declares chains before he jumps to them.
+    """
     for transaction in transactions(plan):
         for by, some in groupby(transaction.steps, key=lambda step: step.obj.by):
-            lines += [f"\n# {by}"] if by != heading else []
-            heading = by
             match transaction.unit:
                 case "iptables":
-                    lines += rules.typed(some)
+                    yield by, rules.typed(some)
                 case "nft":
-                    lines += nft.typed(some)
+                    yield by, nft.typed(some)
                 case _:
-                    lines += [_scripted(step, line, shared) for step in some for line in commands(step)]
-    return "\n".join(lines) + "\n"
+                    yield by, [line for step in some for line in (say or commands)(step)]
 
 
 def _scripted(step: Step, line: str, shared: set[str]) -> str:

@@ -17,7 +17,7 @@ from nslab.compiler.addresses import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.net.needs import Host
-from nslab.net.shell import commands
+from nslab.net.shell import told
 from nslab.net.steps import diff
 
 ROOT = Path(__file__).parents[3]
@@ -35,19 +35,16 @@ def variants() -> dict[str, tuple[Lab, Host]]:
     return found
 
 
-def told(lab: Lab, host: Host) -> str:
+def text_of(lab: Lab, host: Host) -> str:
     """The plan's commands, each part headed by who does it."""
-    steps = diff((), compile_lab(lab, host))
-    parts = groupby(steps, key=lambda step: step.obj.by)
-    return "\n".join(
-        f"# {by}\n" + "".join(f"{line}\n" for step in part for line in commands(step)) for by, part in parts
-    )
+    parts = groupby(told(diff((), compile_lab(lab, host))), key=lambda part: part[0])
+    return "\n".join(f"# {by}\n" + "".join(f"{line}\n" for _, lines in some for line in lines) for by, some in parts)
 
 
 @pytest.mark.parametrize("name", variants())
 def test_the_plan_is_the_one_we_know(name: str) -> None:
     file = ROOT / "tests" / "golden" / f"{name}.txt"
-    text = told(*variants()[name])
+    text = text_of(*variants()[name])
     if os.environ.get("NSLAB_GOLDEN") == "write":
         file.write_text(text)
     assert text == file.read_text()
