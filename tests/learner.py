@@ -52,9 +52,9 @@ class Learner:
         return ""
 
     def lacks(self, shipped: str) -> str:
-        """What doctor says is missing here for a lab; "" if nothing is."""
+        """The sentence in which doctor says that a lab cannot run here; "" if it can."""
         done = self._run(f"nslab doctor {shipped}")
-        return done.stdout if done.returncode == MISSING else ""
+        return done.stdout.splitlines()[-1] if done.returncode == MISSING else ""
 
     def types(self, command: Command) -> str:
         """Type one command; what is wrong with what it says, or nothing."""
