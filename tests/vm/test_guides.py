@@ -1,4 +1,4 @@
-"""The guides whose labs want a kernel with ip_vs, walked there."""
+"""The guides whose labs want a kernel with ip_vs, or look at the ipip driver's own work, walked there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@pytest.mark.parametrize("shipped", ["services-ipvs"])
+@pytest.mark.parametrize("shipped", ["services-ipvs", "calico-two-node"])
 def test_a_guide_shows_what_is_seen(shipped: str, tmp_path: Path) -> None:
     try:
         assert not (wrong := Learner(tmp_path).walks(shipped, "tguide")), wrong
