@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,6 +110,18 @@ def test_show_prints_a_guide_without_colours_into_a_pipe() -> None:
     assert "    $ nslab up pause-pod\n" in said.output
     assert "\033" not in said.output
     assert "{" not in re.sub(r"{{json[^}]*}}", "", said.output)
+
+
+@pytest.mark.parametrize(("no_colour", "coloured"), [("", True), ("1", False)])
+def test_a_terminal_gets_bold_headings_unless_its_user_says_no(no_colour: str, coloured: bool) -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "NO_COLOR": no_colour, "TERM": "xterm"}
+    argv = [sys.executable, "-m", "nslab", "show", "pause-pod", "--guide"]
+    with subprocess.Popen(argv, stdout=theirs, stderr=subprocess.DEVNULL, env=environment, cwd=folder().parent):
+        said = os.read(ours, 4096).decode()
+        os.close(theirs)
+        os.close(ours)  # the rest is not read: whoever writes it may not wait for us
+    assert said.startswith("\033[1m1. Pause containers\033[0m" if coloured else "1. Pause containers\r\n")
 
 
 def test_a_lab_without_a_guide_says_so(tmp_path: Path) -> None:
