@@ -123,7 +123,8 @@ def serve(port: int, node: str, address: str, told: list[dict[str, Any]]) -> Non
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     server.serve_forever()
 
 

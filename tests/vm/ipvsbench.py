@@ -185,7 +185,8 @@ def network() -> Iterator[None]:
             lines += POD.format(node=NODE, pod=pod, ip=ip, dev=dev)
         for line in filter(None, lines.splitlines()):
             subprocess.run(["ip", *line.split()], check=True)
-        sh("sysctl", "-qw", "net/ipv4/ip_forward=1")
+        # A refusal is an ICMP message: as many as are asked for.
+        sh("sysctl", "-qw", "net/ipv4/ip_forward=1", "net/ipv4/icmp_ratelimit=0")
         servers = Servers()
         turn({}, EMPTY)
         yield
