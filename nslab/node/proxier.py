@@ -5,6 +5,7 @@ The first sync writes everything over whatever is there, and so does one after a
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -102,6 +103,8 @@ class Proxier:
         if self._balancer:
             yield changed  # listeners first: a rule that led to none would refuse
         old, new = self._sync.change(changed)
+        if full:
+            gc.freeze()  # it all stays: the collector need not visit it again and again
         failure = "" if full else _failure((yield self._commands(old, new)))
         if failure:
             _say(f"{failure}; now all is written anew")

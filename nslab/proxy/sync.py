@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -59,8 +60,10 @@ class Sync:
 
         The first time, the frame comes too, even without any Service.
         """
+        if not self._begun:
+            return {}, self._first(changed)
         parts, resized = self._parted(changed)
-        shared = resized or not self._begun
+        shared = resized
         before: dict[Item, Body | None] = {}
         for key, part in parts.items():
             was = self._parts.get(key, _NOTHING)
@@ -71,12 +74,27 @@ class Sync:
         for key, part in parts.items():
             self._put(key, part)
         before = {**(self._reframed(before) if shared else {}), **before}
-        self._begun = True
         now = {item: self._body(item) for item in before}
         return (
             {item: body for item, body in before.items() if body is not None and body != now[item]},
             {item: body for item, body in now.items() if body is not None and body != before[item]},
         )
+
+    def _first(self, changed: Mapping[str, Service | None]) -> Items:
+        """Everything, of which nothing was there before."""
+        # So many objects that all stay: the collector would visit them again and again, and find nothing.
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            parts, _ = self._parted(changed)
+            for key, part in parts.items():
+                self._put(key, part)
+            self._frame = self._mode.frame([self._parts[key] for key in sorted(self._parts)], self.proxy)
+            self._begun = True
+            return self.items()
+        finally:
+            if collects:
+                gc.enable()
 
     def _parted(self, changed: Mapping[str, Service | None]) -> tuple[dict[str, Part], bool]:
         """The new parts of what changed, or of all Services if a threshold was crossed; whether it was."""

@@ -5,6 +5,7 @@ What is compared runs in turns in one run. `--full` adds what takes minutes: 10,
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -152,6 +153,7 @@ def _generated(proxy: Proxy, wanted: Sequence[Service]) -> tuple[Sync, tuple[Com
     module = mode(proxy.mode)
     sync = Sync(module, proxy)
     old, new = sync.change({service.key: service for service in wanted})
+    gc.freeze()  # as the process does
     return sync, module.commands(old, new, sync.proxy)
 
 
