@@ -233,6 +233,9 @@ class _Asking:
             return
         sock = attempt.sock = socket.socket(socket.AF_INET, attempt.kind | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        # A port that no other open socket has here. connect() would choose one that is free towards this Service only;
+        # IPVS knows answers by client and endpoint, so the first of two connections from one port hears nothing more.
+        sock.bind(("", 0))
         failed = sock.connect_ex(attempt.to)
         if failed not in (0, errno.EINPROGRESS):
             self._failed(attempt, failed)
