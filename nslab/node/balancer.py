@@ -23,7 +23,7 @@ from nslab.proxy.userspace import proxied, proxy_ports
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from nslab.proxy.model import Proxy, Service
+    from nslab.proxy.model import Port, Proxy, Service
 
 DIAL = (0.25, 0.5, 1.0, 2.0)
 """Seconds that an endpoint has to answer: each try goes to the next one."""
@@ -76,6 +76,7 @@ class Balancer:
         for name, (service, port) in wanted.items():
             if service.key in services:
                 self._rotations.setdefault(name, Rotation()).set(port.endpoints, service.affinity)
+                self._let_go(name, port)
         address = proxy.bind or "0.0.0.0"  # noqa: S104 - so that a rule may redirect to any address of the node
         self.ports = proxy_ports(wanted)
         places = {name: Where(name[1], address, port) for name, port in self.ports.items()}
@@ -83,6 +84,12 @@ class Balancer:
         self._hold(
             {Where(name[1], "", port.node_port): name[0] for name, (_, port) in wanted.items() if port.node_port}
         )
+
+    def _let_go(self, name: tuple[str, str], port: Port) -> None:
+        """Of UDP, which has no connections, a client is not left with an endpoint that is gone."""
+        _, listener = self._listeners.get(name, (None, None))
+        if isinstance(listener, Sessions):
+            listener.keep({(end.ip, end.port) for end in port.endpoints if end.ready})
 
     async def close(self) -> None:
         """Listen no more; end what is under way."""

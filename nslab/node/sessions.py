@@ -9,6 +9,8 @@ import time
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from nslab.proxy.rotation import Rotation
 
 IDLE = 0.25
@@ -34,6 +36,12 @@ class Sessions:
             self._forget(client)
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
+
+    def keep(self, ends: Collection[_Client]) -> None:
+        """End conversations with endpoints that are none any more: the client's next packet goes to another."""
+        for client, backend in [*self._clients.items()]:
+            if backend.getpeername() not in ends:
+                self._forget(client)
 
     def _ask(self) -> None:
         with contextlib.suppress(OSError):
