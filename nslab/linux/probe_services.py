@@ -101,7 +101,7 @@ class _Attempt:
         self.source, self.to = source, to
         self.sock: socket.socket | None = None
         self.began = self.again = self.took = 0.0
-        self.asked = False
+        self.asked = self.second = False
         self.outcome: Outcome | None = None
         self.detail = ""
 
@@ -270,12 +270,22 @@ class _Asking:
         now = time.monotonic()
         for attempt in [*self._open.values()]:
             waited = now - attempt.began
-            if waited >= self._limit(attempt):
+            if waited >= self._limit(attempt) and _hung(attempt) and not attempt.second:
+                self._begin_again(attempt)
+            elif waited >= self._limit(attempt):
                 self._finish(attempt, Outcome.TIMED_OUT, "connected, but no answer" if _hung(attempt) else "")
             elif now >= attempt.again and attempt.asked:
                 attempt.again = now + self._timing.deadline
                 with suppress(OSError):  # what was said of the first one is heard in its turn
                     attempt.ask()
+
+    def _begin_again(self, attempt: _Attempt) -> None:
+        """Once more, from another port: IPVS may remember the first one's answers as another Service's for a while."""
+        assert attempt.sock
+        self._open.pop(attempt.sock.fileno(), None)
+        attempt.sock.close()
+        attempt.asked, attempt.second = False, True
+        self._begin(attempt)
 
     def _limit(self, attempt: _Attempt) -> float:
         if not attempt.must:
