@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from nslab.lab import replicas, validate_services
 from nslab.lab.allocate import HIGHEST, LOWEST, open_fields
 from nslab.lab.api import (
-    PORT_NUMBER,
     SUBDOMAIN,
     Fault,
     complaint,
@@ -20,7 +19,6 @@ from nslab.lab.api import (
     unsupported,
 )
 from nslab.lab.read import address_fault
-from nslab.lab.validate_services import PROTOCOLS
 from nslab.lab.words import Complaint, shown
 
 if TYPE_CHECKING:
@@ -76,10 +74,7 @@ def _slice(one: SliceDraft) -> Iterator[Fault]:
         if port.name in names:
             yield Fault((*path, "name"), duplicate(port.name))
         names.add(port.name)
-        if not 1 <= port.port <= 65535:
-            yield Fault((*path, "port"), invalid(port.port, PORT_NUMBER))
-        if port.protocol not in PROTOCOLS:
-            yield Fault((*path, "protocol"), unsupported(port.protocol, PROTOCOLS))
+        yield from validate_services.number_and_protocol(port.port, port.protocol, path)
 
 
 def deployments(draft: LabDraft) -> Iterator[Complaint]:

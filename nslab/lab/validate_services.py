@@ -109,10 +109,7 @@ def _ports(service: ServiceDraft) -> Iterator[Fault]:
         if port.name and port.name in names:
             yield Fault((*path, "name"), duplicate(port.name))
         names.add(port.name)
-        if not 1 <= port.port <= 65535:
-            yield Fault((*path, "port"), invalid(port.port, PORT_NUMBER))
-        if port.protocol not in PROTOCOLS:
-            yield Fault((*path, "protocol"), unsupported(port.protocol, PROTOCOLS))
+        yield from number_and_protocol(port.port, port.protocol, path)
         yield from _target(port, path)
         if port.node_port and (port.node_port, port.protocol) in node_ports:
             yield Fault((*path, "nodePort"), duplicate(port.node_port))
@@ -126,6 +123,14 @@ def _printed(port: ServicePortDraft) -> dict[str, object]:
     """A port as the API server's Go prints it: of the two that it compares, only what makes them equal."""
     equal = {"Name": "", "Protocol": port.protocol, "AppProtocol": None, "Port": port.port}
     return {**equal, "TargetPort": 0, "NodePort": 0}
+
+
+def number_and_protocol(number: int, protocol: str, path: Path) -> Iterator[Fault]:
+    """What a Service's port and an EndpointSlice's have in common, but for the name."""
+    if not 1 <= number <= 65535:
+        yield Fault((*path, "port"), invalid(number, PORT_NUMBER))
+    if protocol not in PROTOCOLS:
+        yield Fault((*path, "protocol"), unsupported(protocol, PROTOCOLS))
 
 
 def port_name(name: str, path: Path) -> Iterator[Fault]:
