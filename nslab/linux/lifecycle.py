@@ -85,7 +85,7 @@ def difference(name: str) -> Difference:
     """What there is of a running lab against what was wished."""
     lab = wished(name)
     with Namespaces() as spaces:
-        return _difference(spaces, _as_seen(lab), _Files(folder(name)).wishes())
+        return _difference(spaces, _as_seen(lab), (lab, *_Files(folder(name)).before()))
 
 
 def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], None]) -> Up:
@@ -101,7 +101,8 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
         try:
             owned.claim(lab.name)
             agents.warm()  # a process starts while we think
-            todo, not_ready, _ = _change(lab, spaces, agents, progress, fresh=fresh, rules=True)
+            kept = _Files(folder(lab.name)).wishes()
+            todo, not_ready, _ = _change(lab, kept, spaces, agents, progress, fresh=fresh, rules=True)
         except BaseException:
             spaces.home()
             if fresh:
@@ -124,13 +125,16 @@ def change(
         Namespaces() as spaces,
         Agents(name, folder(name)) as agents,
     ):
-        lab, lines = decide(wished(name))
-        todo, not_ready, late = _change(lab, spaces, agents, progress, fresh=False, rules=False)
+        was = wished(name)
+        lab, lines = decide(was)
+        kept = (was, *_Files(folder(name)).before())
+        todo, not_ready, late = _change(lab, kept, spaces, agents, progress, fresh=False, rules=False)
         return Changed(tuple(lines), todo, not_ready, late)
 
 
 def _change(
     lab: Lab,
+    kept: tuple[Lab, ...],
     spaces: Namespaces,
     agents: Agents,
     progress: Callable[[int, int], None],
@@ -138,13 +142,12 @@ def _change(
     fresh: bool,
     rules: bool,
 ) -> tuple[Difference, list[NotReady], tuple[str, ...]]:
-    """From what is there to what is wished now; or, if that cannot be, back to what was wished before.
+    """From what is there to what is wished now; or, if that cannot be, back to what was wished before (`kept`).
 
     Of a `fresh` lab nothing is taken back here: all of it goes at once, which takes half as long. With `rules`, what
     kube-proxies write is written here, while they hold still; without, they are told.
     """
     files = _Files(folder(lab.name))
-    kept = files.wishes()
     with Line(lab.name) as line:
         if rules:
             line.hold()
@@ -239,11 +242,8 @@ def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...], *, rules: b
         # Names come first: what no name leads to is not there, so it need not be looked for.
         return Difference(lab, host, want, diff((), want))
     # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
-    known = tuple(
-        {
-            obj.key: obj for state in (want, *(compile_lab(old, host, rules=rules) for old in kept)) for obj in state
-        }.values()
-    )
+    older = [compile_lab(old, host, rules=rules) for old in kept if old != lab]
+    known = tuple({obj.key: obj for state in (want, *older) for obj in state}.values())
     seen = observe(spaces, lab.name, known, host.iptables)
     have = (*seen.have, *_running(lab.name, known))
     return Difference(lab, host, want, diff(have, want), seen.strangers)
@@ -270,7 +270,13 @@ class _Files:
 
     def wishes(self) -> tuple[Lab, ...]:
         """What was wished, the newest first; two, if a change was cut short."""
-        return tuple(lab for name in ("lab.yaml", "before.yaml") if (lab := _kept(self.folder / name)))
+        newest = _kept(self.folder / "lab.yaml")
+        return (newest, *self.before()) if newest else self.before()
+
+    def before(self) -> tuple[Lab, ...]:
+        """What was wished before a change that was cut short."""
+        old = _kept(self.folder / "before.yaml")
+        return (old,) if old else ()
 
     def begin(self, lab: Lab) -> None:
         """Keep a new wish beside the old."""
