@@ -27,6 +27,7 @@ from nslab.net.objects import (
     Vxlan,
 )
 from nslab.net.steps import Add, Remove
+from nslab.proxy.restore import block
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +72,8 @@ class LinuxKernel:
             case "iptables":
                 ns, table = transaction.where
                 self._spaces.enter(ns)
-                text = iptables_restore(table, transaction.steps, restore.block(self._iptables))
+                program = os.path.realpath(restore.program(f"{self._iptables}-restore"))
+                text = iptables_restore(table, transaction.steps, block(program))
                 restore.iptables(self._iptables, text, transaction.steps)
             case "ipvs":
                 self._spaces.enter(transaction.where[0])

@@ -14,7 +14,6 @@ from nslab.linux.netns import folder, lab_of
 from nslab.net import shell
 from nslab.net.ipvs import ipvs_found, refusals
 from nslab.net.steps import Remove
-from nslab.proxy.restore import BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,12 +33,6 @@ def ipset(text: str, steps: Sequence[Step]) -> None:
 def iptables(variant: str, text: str, steps: Sequence[Step]) -> None:
     """Feed `iptables-restore` in this thread's namespace; `variant` is iptables, iptables-nft or iptables-legacy."""
     _feed([f"{variant}-restore", "--noflush", "--wait"], text, steps)
-
-
-@cache
-def block(variant: str) -> int:
-    """How many chains may go into one transaction of a variant; 0: all."""
-    return BLOCK if "-nft" in os.path.realpath(program(f"{variant}-restore")) else 0
 
 
 def ipvsadm(text: str, steps: Sequence[Step]) -> None:

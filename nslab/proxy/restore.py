@@ -26,8 +26,13 @@ every line: 30,000 chains in one transaction take it two minutes, in a hundred t
 
 def iptables_commands(old: Items, new: Items, variant: str) -> tuple[Command, ...]:
     """One `iptables-restore` for all chains and jumps that differ; nothing, if none does."""
-    text = iptables_text(old, new, BLOCK if variant.endswith("-nft") else 0)
+    text = iptables_text(old, new, block(variant))
     return (Command((f"{variant}-restore", "--noflush", "--wait"), text),) if text else ()
+
+
+def block(program: str) -> int:
+    """How many chains may go into one transaction of an iptables, by its full name or its path; 0: all."""
+    return BLOCK if "-nft" in program else 0
 
 
 def sysctl_commands(old: Items, new: Items) -> tuple[Command, ...]:
