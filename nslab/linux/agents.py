@@ -18,7 +18,7 @@ from nslab import syscall
 from nslab.errors import Refused
 from nslab.linux.patience import patient
 from nslab.net import shell
-from nslab.net.names import netns
+from nslab.net.names import CONTROL, netns
 from nslab.net.objects import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import Add, Remove, Replace
 
@@ -257,7 +257,8 @@ class Agents:
     def _line(self, node: str) -> Line:
         """The connection to a node's process, which runs already if it was not started here."""
         if node not in self._lines:
-            self._lines[node] = Line(connect(self._run / "nodes" / f"{node.rsplit('.', 1)[1]}.sock"))
+            host = node.rsplit(".", 1)[1]
+            self._lines[node] = Line(connect(self._run / ("control.sock" if host == CONTROL else f"nodes/{host}.sock")))
         return self._lines[node]
 
     def wait_ready(self, seconds: float) -> list[NotReady]:
@@ -281,8 +282,6 @@ class Agents:
         """End a node's process, and what it still is the parent of; or control. It may be gone already."""
         deadline = time.monotonic() + PATIENCE
         try:
-            if isinstance(agent, Control):
-                self._lines[agent.ns] = Line(connect(self._run / "control.sock"))
             line = self._line(agent.ns)
             line.send([{"op": "stop"}], deadline)
             line.receive(1, deadline)
