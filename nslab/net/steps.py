@@ -183,6 +183,12 @@ def _inverse(step: Step) -> Step:
             assert_never(missing)
 
 
+_SETTLED_ANEW = (
+    Bridge, Ipip, Tun, Port, Neighbour, Fdb, Sysctl, Chain, VirtualServer, RealServer, NftElement,
+)  # fmt: skip
+"""What can be told everything anew as long as it is there."""
+
+
 def _changes_in_place(old: Object, new: Object) -> bool:
     """Whether the kernel can turn one into the other; if not, it goes and comes anew, with all that lies on it."""
     match old, new:
@@ -190,22 +196,7 @@ def _changes_in_place(old: Object, new: Object) -> bool:
             return (old.peer_ns, old.peer) == (new.peer_ns, new.peer)
         case Vxlan(), Vxlan():
             return replace(old, mac=new.mac, mtu=new.mtu) == new
-        case (
-            (
-                Bridge()
-                | Ipip()
-                | Tun()
-                | Port()
-                | Neighbour()
-                | Fdb()
-                | Sysctl()
-                | Chain()
-                | VirtualServer()
-                | RealServer()
-                | NftElement()
-            ),
-            _,
-        ):
+        case _ if isinstance(old, _SETTLED_ANEW):
             return type(old) is type(new)
         case ((Route() | Blackhole()), (Route() | Blackhole())):
             return True
