@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from nslab.compiler.addresses import place
+from nslab.lab.course import course
 from nslab.lab.find import folder
 from nslab.lab.load import load
-from nslab.views.guide import render
+from nslab.views.guide import Page, render
 from tests.guidebook import Command, commands, matches, wrong
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,8 @@ class Learner:
         file.parent.mkdir()
         file.write_text((folder() / shipped / "lab.yaml").read_text().replace(f"name: {shipped}", f"name: {name}"))
         guide = folder() / shipped / "README.md"
-        typed = commands(render(guide.read_text(encoding="utf-8"), place(load(file)), str(guide)))
+        page = Page(course(), shipped)
+        typed = commands(render(guide.read_text(encoding="utf-8"), place(load(file)), str(guide), page))
         assert typed, f"{guide} has no commands"
         try:
             for command in typed:

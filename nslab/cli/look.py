@@ -26,7 +26,7 @@ SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=run
 
 
 def labs(output: Output = Format.TABLE) -> None:
-    """List the labs that come with nslab.
+    """List the labs that come with nslab, by the numbers of their guides: the course.
 
     Example: nslab labs
     """
@@ -34,7 +34,10 @@ def labs(output: Output = Format.TABLE) -> None:
     from nslab.linux import netns
 
     up = set(netns.labs())
-    rows = [{"name": lab.name, "up": "yes" if lab.name in up else "no", "shows": lab.about} for lab in shipped()]
+    rows = [
+        {"guide": lab.number, "name": lab.name, "up": "yes" if lab.name in up else "no", "shows": lab.about}
+        for lab in shipped()
+    ]
     listing(rows, output)
 
 
@@ -72,8 +75,9 @@ def _guide(path: Path, lab: Lab, language: Language) -> None:
     """Print a guide: as wide as the terminal, and no wider than one reads with ease."""
     from shutil import get_terminal_size
 
+    from nslab.lab.course import course, guide_file
     from nslab.lab.find import FILE
-    from nslab.views.guide import guide_file, render
+    from nslab.views.guide import Page, render
     from nslab.views.markdown import lines
 
     file = path.parent / guide_file(language)
@@ -81,7 +85,8 @@ def _guide(path: Path, lab: Lab, language: Language) -> None:
     if path.name != FILE or not file.exists():
         raise UsageError(f"{lab.name} has no guide ({file.name} beside its {FILE})")
     styles: dict[str, dict[str, Any]] = {"heading": {"bold": True}, "command": {"fg": "green"}}
-    text = render(file.read_text(encoding="utf-8"), lab, str(file))
+    page = Page(course(language), path.resolve().parent.name, language)
+    text = render(file.read_text(encoding="utf-8"), lab, str(file), page)
     for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100)):
         click.echo(styled(line, **styles.get(kind, {})))
 

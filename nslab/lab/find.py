@@ -9,13 +9,15 @@ from nslab.errors import UsageError
 from nslab.lab.words import did_you_mean, shown
 
 FILE = "lab.yaml"
+COURSE = "course.txt"
 PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """A lab that comes with nslab; `about` is its file's first comment."""
+    """A lab that comes with nslab; `number` is its guide's (0: not in the course), `about` its first comment."""
 
+    number: int
     name: str
     path: Path
     about: str
@@ -41,13 +43,28 @@ def find(name_or_path: str) -> Path:
 
 
 def names() -> list[str]:
-    """The names of the labs that come with nslab."""
-    return sorted(path.parent.name for path in folder().glob(f"*/{FILE}"))
+    """The names of the labs that come with nslab: those of the course in its order, then the others."""
+    course = in_course()
+    return [*course, *sorted(_there() - {*course})]
+
+
+def in_course() -> list[str]:
+    """The names of the labs of the course, in its order."""
+    there = _there()
+    # A name alone on its line; what else stands in that file is about it.
+    lines = (folder() / COURSE).read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if line in there]
 
 
 def shipped() -> list[Shipped]:
-    """The labs that come with nslab."""
-    return [Shipped(name, path, about(path)) for name in names() for path in [folder() / name / FILE]]
+    """The labs that come with nslab, as `names` orders them."""
+    numbers = {name: number for number, name in enumerate(in_course(), 1)}
+    files = {name: folder() / name / FILE for name in names()}
+    return [Shipped(numbers.get(name, 0), name, path, about(path)) for name, path in files.items()]
+
+
+def _there() -> set[str]:
+    return {path.parent.name for path in folder().glob(f"*/{FILE}")}
 
 
 def about(path: Path) -> str:

@@ -1,6 +1,7 @@
 """A lab's guide: Markdown whose holes the placed lab fills, so that text and lab cannot disagree.
 
 Holes are jinja2's; what they may use is what `holes` gives. A hole that nothing fills is an error, never a gap.
+A guide does not know its number, nor what comes after it: the course does.
 """
 
 from __future__ import annotations
@@ -17,12 +18,37 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Address, IPv4Network
 
+    from nslab.lab.course import Chapter
     from nslab.lab.types import Lab, Node, Pod, Service
 
 
-def guide_file(language: str) -> str:
-    """The name of a guide's file, beside the lab's."""
-    return "README.md" if language == "en" else f"README.{language}.md"
+NEXT = {
+    "en": "Next: {0.number}. {0.title}, `nslab show {0.lab} --guide`.",
+    "ko": "다음: {0.number}. {0.title}, `nslab show {0.lab} --guide --lang ko`.",
+}
+LAST = {
+    "en": "This was the last guide of the course. `nslab labs` lists them all.",
+    "ko": "마지막 가이드입니다. 전체 목록은 `nslab labs`로 볼 수 있습니다.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a guide stands: the course, the name of the lab that it is about, its language."""
+
+    course: tuple[Chapter, ...] = ()
+    lab: str = ""
+    language: str = "en"
+
+    def number(self, lab: str) -> int:
+        """The number of a lab's guide; 0 of one that is not in the course."""
+        return next((chapter.number for chapter in self.course if chapter.lab == lab), 0)
+
+    def closing(self) -> str:
+        """A guide's last line: what to read next. Empty outside the course."""
+        number = self.number(self.lab)
+        following = self.course[number : number + 1] if number else ()
+        return f"\n{(NEXT if following else LAST)[self.language].format(*following)}\n" if number else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +98,8 @@ class LabFacts:
     replicas: Mapping[str, tuple[PodFacts, ...]]
 
 
-def holes(lab: Lab) -> dict[str, Any]:
-    """All that a guide's holes may use. The pods have addresses."""
+def holes(lab: Lab, page: Page) -> dict[str, Any]:
+    """All that a guide's holes may use; `n` is its own number. The pods have addresses."""
 
     def cali(pod: str) -> str:
         """The node's end of a pod's cable, with Calico."""
@@ -95,19 +121,26 @@ def holes(lab: Lab) -> dict[str, Any]:
         """kube-proxy's chain of one endpoint (IP:PORT) of a Service's port."""
         return f"KUBE-SEP-{endpoint_hash(port, protocol, address)}"
 
-    functions = (cali, veth, ns, chain, endpoint, nft_name, names.vtep_mac)
-    return {"lab": _facts(lab), **{function.__name__: function for function in functions}}
+    def guide(name: str) -> int:
+        """The number of another lab's guide."""
+        if page.course and not page.number(name):
+            raise UsageError(f"the course has no guide for {name}")
+        return page.number(name)
+
+    functions = (cali, veth, ns, chain, endpoint, guide, nft_name, names.vtep_mac)
+    return {"lab": _facts(lab), "n": page.number(page.lab), **{function.__name__: function for function in functions}}
 
 
-def render(text: str, lab: Lab, file: str = "the guide") -> str:
-    """The guide with its holes filled; UsageError tells which cannot be."""
+def render(text: str, lab: Lab, file: str = "the guide", page: Page | None = None) -> str:
+    """The guide with its holes filled and what comes next; UsageError tells which hole cannot be."""
     # Imported here: half of what nslab is asked for needs no template.
     from jinja2 import Environment, StrictUndefined, TemplateError
 
     # What is rendered is read in a terminal, so nothing is escaped for HTML.
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701
+    page = page or Page()
     try:
-        return environment.from_string(text).render(holes(lab))
+        return environment.from_string(text).render(holes(lab, page)) + page.closing()
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         raise UsageError(f"{file}{f':{line}' if line else ''}: {error.message}") from error

@@ -40,8 +40,10 @@ def test_each_verb_is_documented() -> None:
 
 
 def test_each_lab_is_documented() -> None:
-    rows = re.findall(r"^\| `([a-z0-9-]+)` \|", section("Labs"), re.MULTILINE)
-    assert sorted(rows) == names()
+    rows = re.findall(r"^\| (\d+) \| `([a-z0-9-]+)` \|", section("Labs"), re.MULTILINE)
+    assert rows == [(str(number), name) for number, name in enumerate(names(), 1)]
+    for name in names():
+        assert f"[en](labs/{name}/README.md) [ko](labs/{name}/README.ko.md)" in section("Labs")
 
 
 @pytest.mark.parametrize(("verb", "function"), VERBS, ids=lambda value: str(value)[:12])

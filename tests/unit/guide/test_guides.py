@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from nslab.cli.app import app
 from nslab.compiler.addresses import place
 from nslab.errors import UsageError
-from nslab.lab.find import folder, names
+from nslab.lab.course import course, guide_file
+from nslab.lab.find import COURSE, folder, names, shipped
 from nslab.lab.load import load
-from nslab.views.guide import render
+from nslab.views.guide import Page, render
 from nslab.views.markdown import lines
 from nslab.views.table import width
 from tests.guidebook import commands, matches, wrong
@@ -31,7 +32,9 @@ HANGUL = re.compile("[가-힣]")
 
 
 def shown(path: Path) -> str:
-    return render(path.read_text(encoding="utf-8"), place(load(path.parent / "lab.yaml")), str(path))
+    language = "ko" if path in KOREAN else "en"
+    page = Page(course(language), path.parent.name, language)
+    return render(path.read_text(encoding="utf-8"), place(load(path.parent / "lab.yaml")), str(path), page)
 
 
 def rendered(text: str, lab: str = "services-iptables") -> str:
@@ -197,5 +200,37 @@ def test_what_is_wrong_points_at_the_line() -> None:
 
 def test_every_lab_has_a_guide_in_both_languages() -> None:
     assert [(path.parent.name, path.name) for path in GUIDES] == [
-        (name, file) for name in names() for file in ("README.ko.md", "README.md")
+        (name, file) for name in sorted(names()) for file in ("README.ko.md", "README.md")
     ]
+
+
+def test_the_course_is_all_labs_in_the_order_of_one_list() -> None:
+    lines = [line for line in (folder() / COURSE).read_text().splitlines() if not line.startswith("#")]
+    assert [lab.name for lab in shipped()] == lines
+    assert [lab.number for lab in shipped()] == [*range(1, len(lines) + 1)]
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_each_guide_has_its_number_what_comes_before_and_what_comes_next(language: str) -> None:
+    chapters = course(language)
+    for chapter, following in zip(chapters, [*chapters[1:], None], strict=True):
+        text = shown(folder() / chapter.lab / guide_file(language))
+        assert text.splitlines()[0] == f"# {chapter.number}. {chapter.title}"
+        assert chapter.title != chapter.lab
+        headings = [int(number) for number in re.findall(rf"^## {chapter.number}\.(\d+) ", text, re.MULTILINE)]
+        assert headings == [*range(1, len(headings) + 1)]
+        assert text.count("\n## ") == len(headings) + 1, "all but the answers are numbered"
+        wanted = re.search(r"^(?:Wanted before|먼저 볼 것): .*?$\n\n", text, re.MULTILINE | re.DOTALL)
+        assert wanted, chapter.lab
+        assert all(int(number) < chapter.number for number in re.findall(r"(?:guide|가이드) (\d+)", wanted[0]))
+        last = text.splitlines()[-1]
+        assert (f" {following.number}. {following.title}, `nslab show {following.lab} " in last) if following else last
+
+
+def test_a_guide_outside_the_course_has_no_number_and_no_end() -> None:
+    assert rendered("# {{ n }} {{ guide('kube-dns') }}\n") == "# 0 0\n"
+
+
+def test_a_guide_speaks_of_guides_that_there_are() -> None:
+    with pytest.raises(UsageError, match="no guide for no-such"):
+        render("{{ guide('no-such') }}", place(load(folder() / "pause-pod" / "lab.yaml")), "f", Page(course()))

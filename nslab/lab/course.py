@@ -1,0 +1,39 @@
+"""The course: the guides of the labs that come with nslab, in their order.
+
+The order is labs/course.txt's; a guide's number is its lab's place there, and its title the guide's own first heading.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from nslab.lab.find import folder, in_course
+
+TITLE = re.compile(r"^# \{\{ n \}\}\. (.+)$", re.MULTILINE)
+"""A guide's first heading, before its holes are filled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A guide of the course; `title` is without the number."""
+
+    number: int
+    lab: str
+    title: str
+
+
+def guide_file(language: str) -> str:
+    """The name of a guide's file, beside the lab's."""
+    return "README.md" if language == "en" else f"README.{language}.md"
+
+
+def course(language: str = "en") -> tuple[Chapter, ...]:
+    """Every guide of the course, in order."""
+    return tuple(Chapter(number, lab, _title(lab, language)) for number, lab in enumerate(in_course(), 1))
+
+
+def _title(lab: str, language: str) -> str:
+    file = folder() / lab / guide_file(language)
+    found = TITLE.search(file.read_text(encoding="utf-8")) if file.exists() else None
+    return found[1] if found else lab
