@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.proxy.choose import Choice
-    from nslab.proxy.items import Command, Item, Items
+    from nslab.proxy.items import Body, Command, Item, Items
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 SERVICES: Item = ("chain", "nat", "KUBE-SERVICES")
@@ -66,7 +66,7 @@ def part(service: Service, proxy: Proxy) -> Part:
         for item, rule in one.shared():
             lines.setdefault(item, []).append(rule)
         if one.choice.somewhere:
-            own.update((("chain", "nat", name), rules) for name, rules in one.chains())
+            own.update(one.chains())
     return Part(own, {item: tuple(rules) for item, rules in lines.items()})
 
 
@@ -121,17 +121,19 @@ class _Rules:
         self.choice: Choice = choose(service, port, proxy)
         self.name, self.protocol = port_name(service, port), port.protocol.lower()
         self.hash = port_hash(self.name, self.protocol)
+        self.inside = f"KUBE-SV{'L' if service.internal_local else 'C'}-{self.hash}"
+        self.to_cluster_ip = self._to(service.cluster_ip, f"{self.name} cluster IP")
         self.inside_here = self.choice.somewhere and bool(self.choice.local or not service.internal_local)
         self.outside_here = self.choice.somewhere and bool(self.choice.local or not service.external_local)
-        ranged = any(":" not in source for source in service.source_ranges)
-        self.guarded = ranged and bool(service.load_balancer_ips) and self.choice.somewhere
+        self.guarded = bool(service.source_ranges and service.load_balancer_ips) and self.choice.somewhere
+        self.guarded = self.guarded and any(":" not in source for source in service.source_ranges)
 
     def shared(self) -> Iterator[tuple[Item, str]]:
         """Lines in the chains that catch packets by their destination."""
         name, service, somewhere = self.name, self.service, self.choice.somewhere
         verdict = self._verdict()
         if self.inside_here:
-            yield SERVICES, f"{self._to(service.cluster_ip, f'{name} cluster IP')} -j {self._inside()}"
+            yield SERVICES, f"{self.to_cluster_ip} -j {self.inside}"
         else:
             yield FILTER_SERVICES, f"{self._to(service.cluster_ip, verdict[0])} -j {verdict[1]}"
         for ip in service.external_ips:
@@ -171,40 +173,43 @@ class _Rules:
             return f"{self.name} has no local endpoints", "DROP"
         return f"{self.name} has no endpoints", "REJECT --reject-with icmp-port-unreachable"
 
-    def chains(self) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """The Service's own chains in nat, each before those that it jumps to: name and rules."""
+    def chains(self) -> Iterator[tuple[Item, Body]]:
+        """The Service's own chains in nat, each before those that it jumps to."""
         found: dict[int, tuple[str, str]] = {}  # by identity: comparing endpoints takes longer than naming them
         for end in self.choice.reachable:
             address = f"{end.ip}:{end.port}"
-            found[id(end)] = (address, f"KUBE-SEP-{endpoint_hash(self.name, self.protocol, address)}")
+            found[id(end)] = address, f"KUBE-SEP-{endpoint_hash(self.name, self.protocol, address)}"
         if self.guarded:
-            yield f"KUBE-FW-{self.hash}", tuple(self._firewall())
+            yield ("chain", "nat", f"KUBE-FW-{self.hash}"), tuple(self._firewall())
         if externally_accessible(self.service, self.port):
-            yield f"KUBE-EXT-{self.hash}", tuple(self._external())
+            yield ("chain", "nat", f"KUBE-EXT-{self.hash}"), tuple(self._external())
         for prefix, ends in (("KUBE-SVC", self.choice.cluster), ("KUBE-SVL", self.choice.local)):
             if ends:
-                yield (name := f"{prefix}-{self.hash}"), tuple(self._balanced(name, [found[id(end)] for end in ends]))
+                name = f"{prefix}-{self.hash}"
+                yield ("chain", "nat", name), tuple(self._balanced(name, [found[id(end)] for end in ends]))
         for end in self.choice.reachable:
             address, sep = found[id(end)]
-            yield sep, self._endpoint(end, address, sep)
+            yield ("chain", "nat", sep), self._endpoint(end, address, sep)
 
     def _balanced(self, chain: str, ends: Sequence[tuple[str, str]]) -> Iterator[str]:
         """Masquerade what comes from outside the pod network; then an endpoint: the one of before, or by chance."""
-        if chain == self._inside() and self.inside_here:
+        if chain == self.inside and self.inside_here:
             source = "" if self.proxy.masquerade_all else _not_from(self.proxy.cluster_cidr)
             if source is not None:
-                yield f"{source}{self._to(self.service.cluster_ip, f'{self.name} cluster IP')} -j KUBE-MARK-MASQ"
-        comments = ["" if self.proxy.large else f'-m comment --comment "{self.name} -> {end}" ' for end, _ in ends]
+                yield f"{source}{self.to_cluster_ip} -j KUBE-MARK-MASQ"
+        targets = [(self._comment(f"{self.name} -> {address}"), sep) for address, sep in ends]
         if self.service.affinity:
-            for comment, (_, sep) in zip(comments, ends, strict=True):
+            for comment, sep in targets:
                 recent = f"-m recent --rcheck --seconds {self.service.affinity} --reap --name {sep}"
                 yield f"{comment}{recent} --mask 255.255.255.255 --rsource -j {sep}"
-        for left, comment, (_, sep) in zip(range(len(ends), 0, -1), comments, ends, strict=True):
+        left = len(targets)
+        for comment, sep in targets:
             yield f"{comment}{_chance(left)}-j {sep}"
+            left -= 1
 
     def _endpoint(self, end: Endpoint, address: str, sep: str) -> tuple[str, str]:
         """Masquerade the endpoint's own packets, or it would see itself as the sender; then translate."""
-        comment = "" if self.proxy.large else f'-m comment --comment "{self.name}" '
+        comment = self._comment(self.name)
         recent = f"-m recent --set --name {sep} --mask 255.255.255.255 --rsource " if self.service.affinity else ""
         return (
             f"-s {end.ip}/32 {comment}-j KUBE-MARK-MASQ",
@@ -240,8 +245,8 @@ class _Rules:
                 yield f"-s {ip}/32 {comment}"
         yield f'-m comment --comment "other traffic to {self.name} will be dropped by KUBE-PROXY-FIREWALL"'
 
-    def _inside(self) -> str:
-        return f"KUBE-SV{'L' if self.service.internal_local else 'C'}-{self.hash}"
+    def _comment(self, text: str) -> str:
+        return "" if self.proxy.large else f'-m comment --comment "{text}" '
 
     def _to(self, ip: str, comment: str) -> str:
         protocol = self.protocol

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab.proxy.items import Command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from nslab.proxy.items import Body, Item, Items
 
@@ -69,17 +69,16 @@ def iptables_text(old: Items, new: Items, block: int = 0) -> str:
     return "\n".join([*lines, ""]) if lines else ""
 
 
-def _transaction(
-    table: str, chains: _Chains = (), jumps: Iterable[str] = (), deleted: Iterable[str] = ()
-) -> Iterator[str]:
+def _transaction(table: str, chains: _Chains = (), jumps: Iterable[str] = (), deleted: Iterable[str] = ()) -> list[str]:
     """Chains with their rules, or emptied; jumps; and chains that nothing jumps to any more."""
-    yield f"*{table}"
-    yield from [f":{name} - [0:0]" for name, _ in chains]
-    for name, rules in chains:
-        yield from [f"-A {name} {rule}" for rule in rules]
-    yield from jumps
-    yield from [f"-X {name}" for name in deleted]
-    yield "COMMIT"
+    return [
+        f"*{table}",
+        *[f":{name} - [0:0]" for name, _ in chains],
+        *[f"-A {name} {rule}" for name, rules in chains for rule in rules],
+        *jumps,
+        *[f"-X {name}" for name in deleted],
+        "COMMIT",
+    ]
 
 
 def _leaves_first(chains: _Chains) -> list[tuple[str, Body]]:

@@ -113,14 +113,16 @@ class Sync:
 
     def _put(self, key: str, part: Part) -> None:
         was = self._parts.pop(key, _NOTHING)
-        for item in was.own.keys() - part.own.keys():
-            if left := tuple(owner for owner in self._owners[item] if owner != key):
-                self._owners[item] = left
-            else:
-                del self._owners[item]
+        for item in was.own:
+            if item not in part.own:
+                if left := tuple(owner for owner in self._owners[item] if owner != key):
+                    self._owners[item] = left
+                else:
+                    del self._owners[item]
         mine = (key,)
-        for item in part.own.keys() - was.own.keys():
-            self._owners[item] = tuple(sorted((*self._owners[item], key))) if item in self._owners else mine
+        for item in part.own:
+            if item not in was.own:
+                self._owners[item] = tuple(sorted((*self._owners[item], key))) if item in self._owners else mine
         if part is not _NOTHING:
             self._parts[key] = part
 

@@ -131,11 +131,15 @@ def _sync(ways: Sequence[Way], rounds: int, say: Callable[[str], None], full: bo
                     # The text of the one is what the other writes; who is first takes turns.
                     commands = _generated(way.proxy, wanted)[1]
                     for ours in (number % 2, 1 - number % 2):
+                        kept = None  # what was made goes between two measurements: the process keeps it
                         tidied()
                         with spaces.throwaway():
                             started = time.perf_counter()
-                            _run(_generated(way.proxy, wanted)[1] if ours else commands)
+                            if ours:
+                                kept, commands = _generated(way.proxy, wanted)
+                            _run(commands)
                             samples["ours" if ours else "theirs"].append(_milliseconds(started))
+                            del kept
                 note = way.why_not(size, full)
                 ours_, theirs = (Figure("", tuple(samples[key]), note=note) for key in ("ours", "theirs"))
                 title = f"{size:,} with {way.name}"
