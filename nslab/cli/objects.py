@@ -14,7 +14,7 @@ from nslab.errors import UsageError, words
 from nslab.lab.types import Encapsulation, ProxyMode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from nslab.lab.types import Lab
     from nslab.linux.lifecycle import Changed
@@ -92,38 +92,38 @@ def set_(
     Example: nslab set services-iptables proxy-mode=nftables
     """
     need_root("set")
-    from nslab.linux import lifecycle, stop
     from nslab.views.delta import delta
 
-    stop.defer()
-    lab = _changed(lifecycle.wished(name), dict(map(_setting, settings)))
-    done = lifecycle.up(lab, busy, Progress())
+    wanted = dict(map(_setting, settings))
+    done = _change(name, "set", lambda lab: (_changed(lab, wanted), ()), rules=True)
     lines = list(delta(done.difference.plan))
     if output is not Format.TABLE:
         document({"lab": name, "changed": lines}, output)
     else:
         click.echo("\n".join([f"{name}: {', '.join(settings)}; {len(done.difference.plan)} steps", *lines]))
-    _unready(done.not_ready)
+    _warn(done)
 
 
-def _change(name: str, verb: str, decide: Callable[[Lab], tuple[Lab, tuple[str, ...]]]) -> Changed:
+def _change(
+    name: str, verb: str, decide: Callable[[Lab], tuple[Lab, tuple[str, ...]]], *, rules: bool = False
+) -> Changed:
     from nslab.linux import lifecycle, stop
 
     stop.defer()
-    return lifecycle.change(name, verb, decide, busy, Progress())
+    return lifecycle.change(name, verb, decide, busy, Progress(), rules=rules)
 
 
 def _say(done: Changed) -> None:
     click.echo("\n".join(done.lines))
+    _warn(done)
+
+
+def _warn(done: Changed) -> None:
     for node in done.late:
         note(f"nslab: the kube-proxy of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
-    _unready(done.not_ready)
-
-
-def _unready(containers: Sequence[object]) -> None:
-    for container in containers:
+    for container in done.not_ready:
         note(f"nslab: {container}")
-    if containers:
+    if done.not_ready:
         raise typer.Exit(1)
 
 

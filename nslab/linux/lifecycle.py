@@ -117,8 +117,13 @@ def change(
     decide: Callable[[Lab], tuple[Lab, Sequence[str]]],
     busy: Callable[[str], None],
     progress: Callable[[int, int], None],
+    *,
+    rules: bool = False,
 ) -> Changed:
-    """Change what is wished of a running lab. The nodes' kube-proxies write the rules, told by the lab's control."""
+    """Change what is wished of a running lab. The nodes' kube-proxies write the rules, told by the lab's control.
+
+    With `rules`, they are written here, as by `up`.
+    """
     with (
         stop.deferred(),
         owned.locked(name, verb, busy),
@@ -128,7 +133,7 @@ def change(
         was = wished(name)
         lab, lines = decide(was)
         kept = (was, *_Files(folder(name)).before())
-        todo, not_ready, late = _change(lab, kept, spaces, agents, progress, fresh=False, rules=False)
+        todo, not_ready, late = _change(lab, kept, spaces, agents, progress, fresh=False, rules=rules)
         return Changed(tuple(lines), todo, not_ready, late)
 
 

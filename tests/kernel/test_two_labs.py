@@ -109,6 +109,21 @@ def test_who_is_waited_for_is_named_and_waiting_can_be_ended(own: OwnLab) -> Non
     lock.unlink()
 
 
+def test_set_keeps_what_another_call_changed_while_it_waited(own: OwnLab) -> None:
+    own.up()
+    lock, wish = RUN / f"{own.name}.lock", RUN / own.name / "lab.yaml"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with call("set", own.name, "encapsulation=VXLAN") as waiting:
+            assert waiting.stderr
+            assert waiting.stderr.readline().startswith("waiting for ")
+            wish.write_text(wish.read_text().replace("31080", "31081"))
+            fcntl.flock(held, fcntl.LOCK_UN)
+            assert waiting.wait(30) == 0, waiting.stderr.read()
+    assert own.talks("client", "192.168.59.23", 31081)
+    assert "vxlan.calico" in own.sh("node1", "ip route")
+
+
 def test_up_and_down_at_once(own: OwnLab) -> None:
     for _ in range(4):
         calls = [call("up", own.file), call("down", own.name), call("up", own.file), call("down", own.name)]
