@@ -19,7 +19,7 @@ from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.mounts import own_run
 from nslab.node.peers import Peer, listen
-from nslab.node.place import NET, Place, host_of, remove_tree
+from nslab.node.place import Place, host_of, remove_tree
 from nslab.node.restart import Life
 from nslab.node.status import Teller, pod_status, read
 from nslab.node.watch import UNKNOWN
@@ -50,9 +50,7 @@ def run(place: Place, memory: Memory, client: int) -> Never:
 
 
 def _enter(place: Place, memory: Memory) -> None:
-    netns = place.netns(place.ns)
-    syscall.setns(netns, NET)
-    os.close(netns)
+    place.enter(place.ns)
     os.setsid()
     memory.show(memory.guise(f"nslab-node {place.node}", {VARIABLE: mark(place.ns, "node")}))
     # Orphans of containers come to us, not to the machine's init.

@@ -108,9 +108,8 @@ def start(
 ) -> tuple[int, tuple[int, int, int]]:
     """Fork a container; its number, and the read ends of its pipes. The child reports what fails from then on."""
     pipes = Pipes()
-    netns = place.netns(spec.ns)
     with place.away(NET, UTS, IPC, PID):
-        syscall.setns(netns, NET)
+        place.enter(spec.ns)
         if sandbox:
             pause = os.pidfd_open(sandbox.pid)
             syscall.setns(pause, UTS | IPC | (PID if sandbox.share_pid else 0))
@@ -120,7 +119,6 @@ def start(
         pid = os.fork()
         if pid == 0:
             _child(place, memory, spec, spec.mark(place.node, attempt), pipes, template, clean)
-    os.close(netns)
     return pid, pipes.keep()
 
 

@@ -20,12 +20,14 @@ from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.mounts import own_run
 from nslab.node.peers import Peer, serve
-from nslab.node.place import NET, Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Never
+
+    from nslab.node.marks import Memory
+    from nslab.node.place import Place
 
     Said = dict[str, Any]
 
@@ -54,9 +56,7 @@ def run(place: Place, memory: Memory, client: int) -> Never:
 
 
 def _enter(place: Place, memory: Memory) -> None:
-    netns = place.netns(place.ns)
-    syscall.setns(netns, NET)
-    os.close(netns)
+    place.enter(place.ns)
     os.setsid()
     memory.show(memory.guise(f"nslab-control {place.ns.split('.')[1]}", {VARIABLE: mark(place.ns, "control")}))
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)

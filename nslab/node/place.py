@@ -37,9 +37,13 @@ class Place:
         """Remember the present namespaces as those to come back to."""
         self._home = {kind: os.open(f"/proc/self/ns/{file}", os.O_RDONLY) for kind, file in _FILES.items()}
 
-    def netns(self, name: str) -> int:
-        """A descriptor of a named network namespace of the lab."""
-        return os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.ns_dir)
+    def enter(self, name: str) -> None:
+        """Go into a named network namespace of the lab."""
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.ns_dir)
+        try:
+            syscall.setns(descriptor, NET)
+        finally:
+            os.close(descriptor)
 
     @contextlib.contextmanager
     def away(self, *kinds: int) -> Iterator[None]:

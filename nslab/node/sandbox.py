@@ -57,12 +57,11 @@ def start(place: Place, memory: Memory, sandbox: Sandbox) -> int:
     """Fork the pause process of a pod, born in the pod's namespaces; its number."""
     kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
     guise = memory.guise("pause", {VARIABLE: sandbox.mark(place.node)})
-    netns = place.netns(sandbox.ns)
     # Blocked before the fork: pause waits for signals (see there), and none must find it with the node's handlers.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
     try:
         with place.away(*kinds):
-            syscall.setns(netns, NET)
+            place.enter(sandbox.ns)
             syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
             socket.sethostname(sandbox.hostname)
             pid = os.fork()
@@ -71,7 +70,6 @@ def start(place: Place, memory: Memory, sandbox: Sandbox) -> int:
                 pause()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(netns)
     return pid
 
 

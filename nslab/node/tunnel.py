@@ -14,7 +14,6 @@ import socket
 import struct
 import sys
 
-from nslab import syscall
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.place import NET, Place
@@ -35,10 +34,8 @@ HEADER = 20
 
 def start(place: Place, memory: Memory, ns: str, dev: str, local: str, clean: Callable[[], None]) -> int:
     """Fork the process behind `dev` in a node's namespace; its number."""
-    netns = place.netns(ns)
     with place.away(NET):
-        syscall.setns(netns, NET)
-        os.close(netns)
+        place.enter(ns)
         # Opened here, so that what the kernel refuses is answered to who asked.
         ends = open_ends(dev, local)
         pid = os.fork()

@@ -9,7 +9,6 @@ import signal
 import socket
 import time
 
-from nslab import syscall
 from nslab.node.crilog import Stream, log_file
 from nslab.node.loop import WRITE
 from nslab.node.place import NET
@@ -131,9 +130,7 @@ class Attempt:
         if not self.alive or self.answers:
             return
         with self._place.away(NET):
-            netns = self._place.netns(self._spec.ns)
-            syscall.setns(netns, NET)
-            os.close(netns)
+            self._place.enter(self._spec.ns)
             # A socket stays in the namespace that it was made in.
             self._probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         if self._probe.connect_ex((self._pod.address, self._spec.port)) in (0, errno.EINPROGRESS):
