@@ -353,14 +353,29 @@ def test_runs_side_by_side(user: pytest.Pytester) -> None:
 
 
 def test_workers_of_xdist(user: pytest.Pytester) -> None:
-    pytest.importorskip("xdist", reason="pytest-xdist is not installed")
-    result = run(user, f"{BROKEN}\ndef test_right(lab):\n    assert not lab.diff()\n", "-n", "2", "--nslab-keep")
+    """A module's lab is up once in each worker that has tests of it; names never meet; what is kept is told at the end."""
+    text = f"""{BROKEN}
+pytestmark = pytest.mark.lab("lab.yaml", scope="module")
+
+@pytest.mark.parametrize("n", range(4))
+def test_right(lab, n, worker_id):
+    print("MINE", worker_id, lab.name)
+    assert lab.pod("shell").http("10.96.1.1/hostname").text == "web"
+    assert lab.diff() == []
+"""
+    result = run(user, text, "-n", "2", "--dist", "each", "--nslab-keep", "-rP")
+    said = result.stdout.str()
     try:
-        result.assert_outcomes(failed=1, passed=1)
-        (kept,) = names_in(result.stdout.str())
-        result.stdout.fnmatch_lines(["*= nslab: labs that are kept =*", kept, f"*nslab down {kept}"])
+        result.assert_outcomes(failed=2, passed=8)
+        mine = set(re.findall(rf"MINE (gw\d) ({NAME.pattern})", said))
+        assert sorted(worker for worker, _ in mine) == ["gw0", "gw1"]
+        kept = set(names_in(said)) - {name for _, name in mine}
+        assert len(kept) == len({name for _, name in mine}) == 2
+        for name in kept:
+            result.stdout.fnmatch_lines(["*= nslab: labs that are kept =*", name, f"*nslab down {name}"])
+        assert [line for _, name in mine for line in left(name)] == []
     finally:
-        for name in names_in(result.stdout.str()):
+        for name in names_in(said):
             nslab("down", name)
 
 
