@@ -5,30 +5,28 @@ pytest loads this module wherever nslab is installed, so it imports nothing of n
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
-    from nslab.plugin.capture import Capture
     from nslab.plugin.lab import RunningLab
     from nslab.plugin.labs import Labs
 
 FIXTURES = {"lab", "module_lab", "make_lab"}
 MARKER = (
     "lab(source='lab.yaml', *, proxy_mode=None, encapsulation=None, scope='function'): the lab that the fixtures `lab` "
-    "and `module_lab` bring up: one that comes with nslab, or a file beside the test"
+    "and `module_lab` bring up: one that comes with nslab, a file or folder beside the test, or YAML"
 )
 _LABS: pytest.StashKey[Labs] = pytest.StashKey()
-_CAPTURE: pytest.StashKey[Capture] = pytest.StashKey()
 _KEPT: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 
 class Wish(NamedTuple):
-    """What a marker says. `source`: the name of a lab that comes with nslab, or a file or folder beside the test."""
+    """What a marker says. `source`: a lab that comes with nslab, a file or folder beside the test, or YAML."""
 
     source: str = "lab.yaml"
     proxy_mode: str | None = None
@@ -37,23 +35,13 @@ class Wish(NamedTuple):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Two options."""
+    """One option."""
     group = parser.getgroup("nslab", "nslab: labs for tests")
     group.addoption("--nslab-keep", action="store_true", help="keep the lab of a failed test, and say how to enter it")
-    group.addoption(
-        "--nslab-capture", action="store_true", help="capture each test's packets on every node; of a failed one, show"
-    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One marker; and --nslab-capture wants its program."""
-    if config.getoption("--nslab-capture"):
-        from shutil import which
-
-        if not which("tcpdump", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"):
-            raise pytest.UsageError(
-                "--nslab-capture needs tcpdump, which is not installed (Debian: apt install tcpdump)"
-            )
+    """One marker."""
     config.addinivalue_line("markers", MARKER)
     config.stash[_KEPT] = {}
 
@@ -74,8 +62,8 @@ def make_lab(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningLa
     """Brings labs up: `make_lab("calico-two-node", encapsulation="VXLAN")`, as many as wanted, side by side."""
     with _labs(request.config).borrowed() as up:
 
-        def make(source: str, proxy_mode: str | None = None, encapsulation: str | None = None) -> RunningLab:
-            return up(Wish(source, proxy_mode, encapsulation), request.path.parent)
+        def make(source: str | Path, proxy_mode: str | None = None, encapsulation: str | None = None) -> RunningLab:
+            return up(Wish(str(source), proxy_mode, encapsulation), request.path.parent)
 
         yield make
 
@@ -101,27 +89,21 @@ def _module_labs(request: pytest.FixtureRequest) -> Iterator[Callable[[Wish], Ru
         yield get
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """With --nslab-capture: listen while the test talks."""
-    labs = _live(item) if item.config.getoption("--nslab-capture") else []
-    if not labs:
-        return (yield)
-    from nslab.plugin.capture import capturing
-
-    with capturing([lab.name for lab in labs]) as item.stash[_CAPTURE]:
-        return (yield)
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What a failed test shows are its own packets, not those of the tests before it."""
+    for lab in _live(item):
+        lab.packets.start()
 
 
 # The outermost: what other plugins make of a failure (expected, to be run again) is decided by then.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
+    item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test's report gets what there is to know of its labs."""
     report = yield
     labs = _live(item) if report.failed else []
-    capture = item.stash.get(_CAPTURE, None) if call.when == "call" else None
     if labs:
         from nslab.plugin.evidence import how_to_enter, sections
 
@@ -131,13 +113,9 @@ def pytest_runtest_makereport(
             report.sections += sections(lab)
             if keep:
                 report.sections.append((f"nslab: {lab.name} is kept", how_to_enter(lab)))
-        if capture:
-            report.sections += capture.sections()
         if keep:
             # An attribute of the report reaches the terminal's process from a worker's, too (pytest-xdist).
             report.nslab_kept = {lab.name: how_to_enter(lab) for lab in labs}  # type: ignore[attr-defined]
-    if capture:
-        capture.discard()
     return report
 
 

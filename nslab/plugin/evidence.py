@@ -1,4 +1,4 @@
-"""What a failed test's report says of its lab: the difference from its wish, and each node's rules."""
+"""What a failed test's report says of its lab: the difference from its wish, each node's rules, and its packets."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ _OF_IPTABLES = {"filter", "nat", "mangle", "raw", "security"}
 
 def sections(lab: RunningLab) -> list[tuple[str, str]]:
     """Title and text of each. What cannot be learnt of a broken lab is said in the place of it."""
-    try:
-        return [*_difference(lab), *_rules(lab)]
-    except Exception as error:  # the test's own failure must be told, whatever became of its lab
-        return [(f"nslab diff {lab.name}", f"cannot be told: {type(error).__name__}: {error}")]
+    found: list[tuple[str, str]] = []
+    for what, told in (("nslab diff", _difference), ("rules of", _rules), ("packets of", _packets)):
+        try:
+            found += told(lab)
+        except Exception as error:  # the test's own failure must be told, whatever became of its lab
+            found.append((f"{what} {lab.name}", f"cannot be told: {type(error).__name__}: {error}"))
+    return found
 
 
 def bounded(lines: Sequence[str]) -> str:
@@ -65,17 +68,24 @@ def _rules(lab: RunningLab) -> Iterator[tuple[str, str]]:
         yield f"{title} on {', '.join(nodes)}", text
 
 
+def _packets(lab: RunningLab) -> Iterator[tuple[str, str]]:
+    """The files say it all, for Wireshark; here is how they begin."""
+    for node, file in lab.packets.files():
+        text = said("tcpdump", "-n", "-r", str(file)) or ["(tcpdump, which reads it, is not installed)"]
+        yield f"packets on {node}", f"{file}\n{bounded(text)}"
+
+
 def _shown() -> Iterator[tuple[str, list[str]]]:
     """The rules in this thread's namespace, by each program that has any to show."""
     for program in ("iptables-save", "iptables-legacy-save"):
-        if rules := [*_without_the_empty(_said(program))]:
+        if rules := [*_without_the_empty(said(program))]:
             yield f"rules of {program}", rules
             break  # the other one has rules of another kind, of which nslab never uses two
-    for line in _said("nft", "list", "tables"):
+    for line in said("nft", "list", "tables"):
         _, family, table = line.split()
         if table not in _OF_IPTABLES:
-            yield f"nft list table {family} {table}", _said("nft", "list", "table", family, table)
-    if driver("ip_vs") and (balanced := _said("ipvsadm", "-Sn")):
+            yield f"nft list table {family} {table}", said("nft", "list", "table", family, table)
+    if driver("ip_vs") and (balanced := said("ipvsadm", "-Sn")):
         yield "ipvsadm -Sn", balanced
 
 
@@ -92,8 +102,8 @@ def _without_the_empty(saved: list[str]) -> Iterator[str]:
             yield line
 
 
-def _said(*command: str) -> list[str]:
-    """What a program says; nothing if it is not there, or cannot."""
+def said(*command: str) -> list[str]:
+    """What a program says in this thread's namespace, a line each; nothing if it is not there, or cannot."""
     environment = restore.environment(os.devnull)
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -15,11 +15,13 @@ from nslab.lab.change import applied, deleted, scaled
 from nslab.lab.dump import dump
 from nslab.lab.load import parse
 from nslab.lab.types import Encapsulation, ProxyMode
-from nslab.linux import lifecycle, status
+from nslab.linux import lifecycle, owned, status
 from nslab.linux.control import Control
 from nslab.linux.netns import folder
-from nslab.net.names import pod_host
+from nslab.net.names import netns, pod_host
+from nslab.plugin.capture import Capture
 from nslab.plugin.hosts import Host
+from nslab.plugin.wanted import wanted
 from nslab.views.changes import changes
 from nslab.views.delta import delta
 
@@ -43,6 +45,8 @@ class RunningLab:
         """A test that had it failed."""
         self.late: list[str] = []
         """The containers that did not become ready when it came up."""
+        self.packets = Capture(name)
+        """What its nodes hear."""
         self._beside = beside
 
     def __repr__(self) -> str:
@@ -116,6 +120,31 @@ class RunningLab:
             raise AssertionError("\n".join([f"{len(wrong)} of {len(answers)} answers are wrong", *reasons]))
         return answers
 
+    def processes(self) -> dict[str, int]:
+        """What runs of the lab: `HOST ROLE` to process number, as in `node1 kube-proxy` or `pod-b container/app`.
+
+        Roles: node (its kubelet), tunnel, kube-proxy, pause, container/NAME; and `control control`.
+        """
+        ours = netns(self.name, "")
+        return {
+            f"{record.ns.removeprefix(ours)} {record.role}": record.pid
+            for record in owned.processes(self.name)
+            if record.role not in ("", "spawner")
+        }
+
+    def sh(self, host: str, line: str, timeout: float = 30.0) -> str:
+        """A command line of this machine in a host's network (`ip netns exec`), with all rights; what it prints.
+
+        `host`: any of them, the switch, too. AssertionError if its status is not 0.
+        """
+        __tracebackhide__ = True
+        argv = ["ip", "netns", "exec", netns(self.name, host), "sh", "-c", line]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+        if done.returncode:
+            said = f"{done.stdout}{done.stderr}".rstrip()
+            raise AssertionError(f"{host}: {line}: exit status {done.returncode}\n{said}")
+        return done.stdout.strip()
+
     # Changes, as kubectl makes them
 
     def apply(self, what: str | Path) -> list[str]:
@@ -132,6 +161,14 @@ class RunningLab:
         """`nslab scale`: another number of a Deployment's replicas."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
         return self._change("scale", lambda lab: scaled(lab, what, replicas, namespace))
+
+    def up(self, source: str | Path, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
+        """`nslab up FILE` of a file that was edited: the lab becomes what it says. What changed, a line each.
+
+        `source`: as in the marker, or a Path; its name does not matter.
+        """
+        lab, _ = wanted(source, self._beside, proxy_mode, encapsulation)
+        return list(delta(self._up(replace(lab, name=self.name)).plan))
 
     def set(self, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
         """`nslab set`: another proxy mode, another encapsulation. What changed, a line each."""

@@ -8,23 +8,19 @@ import secrets
 import signal
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Never, TypeVar
+from typing import TYPE_CHECKING, Never
 
 import pytest
 
-from nslab.errors import Missing, NslabError, Refused, Stopped, UsageError
-from nslab.lab.find import find, names
-from nslab.lab.load import load_with_warnings
-from nslab.lab.types import Encapsulation, ProxyMode
-from nslab.lab.words import did_you_mean, shown
+from nslab.errors import Missing, NslabError, Refused, Stopped
 from nslab.linux import lifecycle
 from nslab.plugin.lab import RunningLab
 from nslab.plugin.leaks import Watch
 from nslab.plugin.owner import Owner, sweep
+from nslab.plugin.wanted import wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from enum import StrEnum
     from pathlib import Path
 
     from nslab.errors import Problem
@@ -35,7 +31,6 @@ NO_ROOT = (
     "labs are made of the kernel's network, which takes root: put sudo before pytest, "
     "or use a kernel of your own: nslab vm -- pytest …"
 )
-_E = TypeVar("_E", bound="StrEnum")
 
 
 class Labs:
@@ -72,16 +67,15 @@ class Labs:
     def _up(self, wish: Wish, beside: Path, mine: list[RunningLab]) -> RunningLab:
         if os.geteuid() != 0:
             pytest.skip(NO_ROOT)
-        wanted, warnings = _wanted(wish, beside)
-        # Its own name in each process and test: equal addresses do not meet, they are in other namespaces.
-        wanted = replace(wanted, name=f"{wanted.name[:24].rstrip('-')}-{secrets.token_hex(4)}")
+        named, warnings = _named(wish, beside)
         self._prepare()
-        lab = RunningLab(wanted.name, beside, tuple(map(str, warnings)))
+        lab = RunningLab(named.name, beside, tuple(map(str, warnings)))
         self.live.append(lab)
         mine.append(lab)
         try:
-            lab.late = _brought_up(wanted)
+            lab.late = _brought_up(named)
             self._owned[lab.name] = Owner(lab.name)
+            lab.packets.start()
         except BaseException:
             mine.remove(lab)
             self._forget(lab)
@@ -94,6 +88,7 @@ class Labs:
         """Take a lab down, unless it is to be kept; what is left of it that should not be."""
         if lab not in self.live:
             return []
+        lab.packets.close()
         try:
             if self._keep and lab.failed:
                 return []
@@ -108,6 +103,7 @@ class Labs:
 
     def _forget(self, lab: RunningLab) -> None:
         self.live.remove(lab)
+        lab.packets.close()
         if owner := self._owned.pop(lab.name, None):
             owner.release()
         if not self.live and self._handler is not None:
@@ -133,46 +129,27 @@ def _complain(lines: list[str]) -> None:
         pytest.fail("\n".join(lines), pytrace=False)
 
 
-def _wanted(wish: Wish, beside: Path) -> tuple[Lab, tuple[Problem, ...]]:
-    """The lab that a test wants, and what in its file is probably not meant."""
+def _named(wish: Wish, beside: Path) -> tuple[Lab, tuple[Problem, ...]]:
+    """The lab that a test wants, under a name that nobody else has; and what in its file is probably not meant."""
     try:
-        return load_with_warnings(
-            _file(wish.source, beside),
-            _one_of(Encapsulation, wish.encapsulation),
-            _one_of(ProxyMode, wish.proxy_mode),
-        )
+        lab, warnings = wanted(wish.source, beside, wish.proxy_mode, wish.encapsulation)
+        # Its own name in each process and test: equal addresses do not meet, they are in other namespaces.
+        return replace(lab, name=f"{lab.name[:24].rstrip('-')}-{secrets.token_hex(4)}"), warnings
     except NslabError as error:
         reason = str(error)
     pytest.fail(reason, pytrace=False)
 
 
-def _file(source: str, beside: Path) -> Path:
-    """Where a lab is. As on the command line, a name goes before a path; that begins where the test is."""
-    if source in names():
-        return find(source)
-    if (beside / source).exists():
-        return find(str(beside / source))
-    advice = did_you_mean(source, names()) or "; `nslab labs` lists what there is"
-    raise UsageError(f"there is no lab {shown(source)}, and no file or folder of that name beside the test{advice}")
-
-
-def _one_of(kind: type[_E], word: str | None) -> _E | None:
-    """A setting by its word."""
-    if word is None or word in [*kind]:
-        return None if word is None else kind(word)
-    raise UsageError(f"there is no {kind.__name__} {word!r}; there are {', '.join(kind)}")
-
-
-def _brought_up(wanted: Lab) -> list[str]:
+def _brought_up(lab: Lab) -> list[str]:
     """Bring it up, or skip with what this machine lacks; the containers that are not ready, a line each."""
     try:
         with _interrupted():
-            done = lifecycle.up(wanted, lambda _: None, lambda *_: None)
+            done = lifecycle.up(lab, lambda _: None, lambda *_: None)
         return [str(container) for container in done.not_ready]
     except Missing as missing:
         lacking, reason = str(missing), ""
     except (Refused, OSError) as error:
-        lacking, reason = _lacking(wanted), f"{wanted.name} cannot be brought up: {error}"
+        lacking, reason = _lacking(lab), f"{lab.name} cannot be brought up: {error}"
     except NslabError as error:
         lacking, reason = "", str(error)
     if lacking:
@@ -180,7 +157,7 @@ def _brought_up(wanted: Lab) -> list[str]:
     pytest.fail(reason, pytrace=False)
 
 
-def _lacking(wanted: Lab) -> str:
+def _lacking(lab: Lab) -> str:
     """What doctor says of a lab that the kernel refused; nothing if all that it needs works here."""
     from nslab.compiler import compile_lab
     from nslab.compiler.addresses import place
@@ -188,7 +165,7 @@ def _lacking(wanted: Lab) -> str:
     from nslab.linux.host import likely_host
     from nslab.net.needs import needs
 
-    wanted_here = needs(compile_lab(place(wanted), likely_host()))
+    wanted_here = needs(compile_lab(place(lab), likely_host()))
     try:
         for found in doctor.examine():
             if not found.works and found.primitive.name in wanted_here:

@@ -278,21 +278,30 @@ def test_the_lab_of_a_failed_test_can_be_kept(user: pytest.Pytester) -> None:
     assert left(kept) == []
 
 
-def test_a_failed_test_s_packets(user: pytest.Pytester) -> None:
-    text = f"{BROKEN}\n@here\ndef test_right(lab):\n    assert lab.pod('shell').ping(lab.pod('web'))\n"
-    result = run(user, text, "--nslab-capture", "--basetemp", str(user.path / "base"))
+def test_a_failed_test_s_packets(user: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all tests that share a lab the failed one's own, in files that Wireshark reads and as tcpdump reads them."""
+    monkeypatch.setenv("TMPDIR", str(user.path))
+    before = "def test_before(lab):\n    assert lab.pod('shell').connect(lab.pod('web'), 8080)\n"
+    mark = "pytestmark = pytest.mark.lab('lab.yaml', scope='module')\n"
+    result = run(user, f"{mark}{before}{BROKEN.replace('@here', '')}")
     result.assert_outcomes(failed=1, passed=1)
     # The echo request leaves node2 by its default route, and finds nobody.
-    result.stdout.fnmatch_lines(["*- packets on node1 -*", "*- packets on node2 -*"])
-    files = re.findall(r"^(/\S+\.pcap)$", result.stdout.str(), re.MULTILINE)
-    assert len(files) == 2
-    seen = subprocess.run(["tcpdump", "-nr", files[1], "icmp"], capture_output=True, text=True, check=True)
-    assert "ICMP echo request" in seen.stdout
-    assert "ICMP echo request" in result.stdout.str()
-    assert "ICMP echo reply" not in result.stdout.str()
-    for file in files:
-        Path(file).unlink()
-    Path(files[0]).parent.rmdir()
+    result.stdout.fnmatch_lines(
+        [
+            "*- packets on node2 -*",
+            "*/node2.pcap",
+            "*:*:* cali* In  IP 20.109.131.* > 20.111.156.*: ICMP echo request*",
+            "*:*:* eth0  Out IP 20.109.131.* > 20.111.156.*: ICMP echo request*",
+        ]
+    )
+    said = result.stdout.str()
+    assert "ICMP echo reply" not in said
+    (file,) = user.path.glob("h13-*/node2.pcap")
+    assert f"\n{file}\n" in said
+    seen = subprocess.run(["tcpdump", "-nr", file, "icmp"], capture_output=True, text=True, check=True)
+    assert seen.stdout.count("ICMP echo request") >= 2
+    others = subprocess.run(["tcpdump", "-nr", file, "port", "8080"], capture_output=True, text=True, check=True)
+    assert others.stdout == "", "the test's before it"
 
 
 def test_what_a_test_leaves_of_its_lab_fails_it(user: pytest.Pytester) -> None:
@@ -353,7 +362,7 @@ def test_runs_side_by_side(user: pytest.Pytester) -> None:
 
 
 def test_workers_of_xdist(user: pytest.Pytester) -> None:
-    """A module's lab is up once in each worker that has tests of it; names never meet; what is kept is told at the end."""
+    """A module's lab is up once in each worker that has tests of it; names never meet; what is kept is told."""
     text = f"""{BROKEN}
 pytestmark = pytest.mark.lab("lab.yaml", scope="module")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -50,7 +49,7 @@ def test_it_documents_itself(pytester: pytest.Pytester) -> None:
     run(pytester, "--markers").stdout.fnmatch_lines(["@pytest.mark.lab(source='lab.yaml', *"])
     said = run(pytester, "--fixtures", "-v").stdout
     said.fnmatch_lines(["lab -- *", "make_lab -- *", "module_lab [[]module scope[]] -- *"], consecutive=False)
-    run(pytester, "--help").stdout.fnmatch_lines(["*--nslab-keep *", "*--nslab-capture *"])
+    run(pytester, "--help").stdout.fnmatch_lines(["*--nslab-keep *"])
 
 
 def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester) -> None:
@@ -75,6 +74,7 @@ def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester
     [
         ('"calico-two-nod"', "*there is no lab *did you mean calico-two-node*"),
         ('"mine.yaml"', "*mine.yaml:5:3: unknown field spec.cnii; did you mean cni?"),
+        ('"kind: Lab\\nspec: {nodez: []}\\n"', "*the test's lab:2:8: unknown field spec.nodez; did you mean nodes?"),
         ('"calico-two-node", proxy_mode="ipsv"', "*there is no ProxyMode 'ipsv'; there are iptables, ipvs, *"),
         ('"calico-two-node", encapsulation="GRE"', "*there is no Encapsulation 'GRE'; there are IPIP, *"),
         ('"calico-two-node", scope="class"', "*scope is 'function' or 'module', not 'class'"),
@@ -98,15 +98,6 @@ def test_without_a_marker_the_lab_is_beside_the_test(pytester: pytest.Pytester) 
     run(pytester).stdout.fnmatch_lines(
         ["there is no lab lab.yaml, and no file or folder of that name beside the test*"]
     )
-
-
-def test_a_capture_wants_its_program(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    if any(os.path.exists(f"{folder}/tcpdump") for folder in ("/usr/sbin", "/sbin")):
-        pytest.skip("tcpdump is found here whatever PATH says")
-    monkeypatch.setenv("PATH", "/nowhere")
-    result = run(pytester, "--nslab-capture")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--nslab-capture needs tcpdump*apt install tcpdump*"])
 
 
 def test_waiting_ends_with_what_it_waited_for(tmp_path: Path) -> None:
