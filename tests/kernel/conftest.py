@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab import syscall
+from tests.kernel.labkit import left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,6 +59,27 @@ def lab_name() -> Iterator[Callable[[], str]]:
     yield new
     for name in names:
         subprocess.run([sys.executable, "-m", "nslab", "down", name], capture_output=True, check=False)
+
+
+_SEEN: pytest.StashKey[list[str]] = pytest.StashKey()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The plugin fails a test of whose lab something is left; here the same is asked in the plainest way."""
+    request.node.stash[_SEEN] = names = []
+    yield
+    assert [line for name in names for line in left(name)] == []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Iterator[Any]:
+    """Note the labs that tests of this folder have."""
+    made = yield
+    module = request.node.getparent(pytest.Module)
+    if fixturedef.argname in ("lab", "module_lab") and module and _SEEN in module.stash:
+        module.stash[_SEEN].append(made.name)
+    return made
 
 
 class Fingerprint(dict[str, str]):

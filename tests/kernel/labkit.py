@@ -116,22 +116,32 @@ class OwnLab:
         return subprocess.run(argv, capture_output=True, text=True).returncode == 0
 
     def pids(self) -> dict[str, int]:
-        """The processes with a role: `HOST ROLE` to process number. A container's children bear its mark, too."""
-        marks = {pid: " ".join(mark(pid).split(" ")[:2]) for pid in processes(self.name)}
-        return {
-            whose.removeprefix(self.ns("")): pid
-            for pid, whose in marks.items()
-            if whose and marks.get(parent(pid)) != whose and whose.split(" ")[1] not in ("exec", "spawner")
-        }
+        """The processes with a role."""
+        return pids(self.name)
 
     def left(self) -> list[str]:
         """Everything on this machine that has to do with the lab."""
-        files = [str(path) for path in (RUN / self.name, RUN / f"{self.name}.lock") if os.path.lexists(path)]
-        names = IP_NETNS.glob(f"nslab.{self.name}.*") if IP_NETNS.exists() else ()
-        points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-        mounts = [point for point in points if f"{point}/".startswith(f"{RUN / self.name}/") or self.ns("") in point]
-        runs = [f"{pid} {mark(pid)}" for pid in processes(self.name)]
-        return [*files, *map(str, names), *mounts, *runs]
+        return left(self.name)
+
+
+def pids(lab: str) -> dict[str, int]:
+    """A lab's processes with a role: `HOST ROLE` to process number. A container's children bear its mark, too."""
+    marks = {pid: " ".join(mark(pid).split(" ")[:2]) for pid in processes(lab)}
+    return {
+        whose.removeprefix(f"nslab.{lab}."): pid
+        for pid, whose in marks.items()
+        if whose and marks.get(parent(pid)) != whose and whose.split(" ")[1] not in ("exec", "spawner")
+    }
+
+
+def left(lab: str) -> list[str]:
+    """Everything on this machine that has to do with a lab, found in the plainest way."""
+    files = [str(path) for path in (RUN / lab, RUN / f"{lab}.lock") if os.path.lexists(path)]
+    names = IP_NETNS.glob(f"nslab.{lab}.*") if IP_NETNS.exists() else ()
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    mounts = [point for point in points if f"{point}/".startswith(f"{RUN / lab}/") or f"nslab.{lab}." in point]
+    runs = [f"{pid} {mark(pid)}" for pid in processes(lab)]
+    return [*files, *map(str, names), *mounts, *runs]
 
 
 def mark(pid: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,48 +12,25 @@ import pytest
 
 from nslab.linux import lifecycle
 from nslab.linux.status import read_status
-from nslab.net.names import cali
+from nslab.net.names import cali, netns
 from nslab.syscall import umount
-from tests.kernel.labkit import RUN, OwnLab, nslab, until
+from tests.kernel.labkit import RUN, nslab, pids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from nslab.plugin.lab import RunningLab
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 
 B = cali("default", "pod-b")
 
 
-def running(folder: Path, encapsulation: str = "IPIP") -> Iterator[OwnLab]:
-    lab = OwnLab(folder)
-    lab.edit("encapsulation: IPIP", f"encapsulation: {encapsulation}")
-    try:
-        lab.up()
-        yield lab
-    finally:
-        nslab("down", lab.name)
-    assert lab.left() == []
-
-
-@pytest.fixture(scope="module")
-def ipip(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
-    yield from running(tmp_path_factory.mktemp("ipip"))
-
-
-@pytest.fixture(scope="module")
-def vxlan(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
-    folder = tmp_path_factory.mktemp("vxlan")
-    yield from running(folder, "VXLAN")
-
-
-def healed(lab: OwnLab) -> None:
-    lab.up_here()
+def healed(lab: RunningLab) -> None:
+    lab.mend()
     assert lifecycle.difference(lab.name).plan == ()
-    assert lab.talks("pod-b", "20.109.131.3")
-    assert lab.talks("pod-d", "20.111.156.7")
-    assert lab.talks("pod-c", "10.103.9.116"), "a Service, whose endpoint is pod-b"
-    assert lab.talks("client", "192.168.59.23", 31080), "its node port"
+    assert lab.pod("pod-b").http("20.109.131.3:8080/hostname").text == "pod-d"
+    assert lab.pod("pod-d").http("20.111.156.7:8080/hostname").text == "pod-b"
+    assert lab.pod("pod-c").http("10.103.9.116:8080/hostname").text == "pod-b", "a Service"
+    assert lab.client().http("192.168.59.23:31080/hostname").text == "pod-b", "its node port"
 
 
 NETWORK = {
@@ -166,24 +144,24 @@ NETWORK = {
 
 
 @pytest.mark.parametrize("what", NETWORK)
-def test_network_is_mended(ipip: OwnLab, what: str) -> None:
+def test_network_is_mended(lab: RunningLab, what: str) -> None:
     (host, command), sentence = NETWORK[what]
-    before = ipip.pids()
-    ipip.sh(host, command)
-    assert sentence in ipip.differences()
-    healed(ipip)
+    before = lab.processes()
+    lab.sh(host, command)
+    assert sentence in lab.diff()
+    healed(lab)
     # The tunnel's process ends with its device.
-    changed = {whose for whose, pid in ipip.pids().items() if before[whose] != pid}
+    changed = {whose for whose, pid in lab.processes().items() if before[whose] != pid}
     assert changed == ({"node1 tunnel"} if what == "tunnel" else set())
 
 
 @pytest.mark.parametrize(("host", "end"), [("node1", B), ("pod-b", "eth0")])
-def test_a_changed_mac_is_mended(ipip: OwnLab, host: str, end: str) -> None:
-    before = ipip.sh(host, f"cat /sys/class/net/{end}/address")
-    ipip.sh(host, f"ip link set {end} address 02:00:00:00:00:99")
-    assert any(f"cable {B} to pod-b's eth0" in line for line in ipip.differences())
-    healed(ipip)
-    assert ipip.sh(host, f"cat /sys/class/net/{end}/address") == before
+def test_a_changed_mac_is_mended(lab: RunningLab, host: str, end: str) -> None:
+    before = lab.sh(host, f"cat /sys/class/net/{end}/address")
+    lab.sh(host, f"ip link set {end} address 02:00:00:00:00:99")
+    assert any(f"cable {B} to pod-b's eth0" in line for line in lab.diff())
+    healed(lab)
+    assert lab.sh(host, f"cat /sys/class/net/{end}/address") == before
 
 
 @pytest.mark.parametrize(
@@ -205,10 +183,11 @@ def test_a_changed_mac_is_mended(ipip: OwnLab, host: str, end: str) -> None:
     ],
     ids=["device", "neighbour", "forwarding entry", "MAC"],
 )
-def test_vxlan_is_mended(vxlan: OwnLab, command: str, sentence: str) -> None:
-    vxlan.sh("node1", command)
-    assert any(sentence in line for line in vxlan.differences())
-    healed(vxlan)
+@pytest.mark.lab("calico-two-node", encapsulation="VXLAN", scope="module")
+def test_vxlan_is_mended(lab: RunningLab, command: str, sentence: str) -> None:
+    lab.sh("node1", command)
+    assert any(sentence in line for line in lab.diff())
+    healed(lab)
 
 
 ALL_OF_POD_B = {"pod-b pause", "pod-b container/app"}
@@ -232,43 +211,43 @@ KILLED = {
 }
 
 
-def test_a_container_is_mended_by_its_node_alone(ipip: OwnLab) -> None:
-    before = ipip.pids()
+def test_a_container_is_mended_by_its_node_alone(lab: RunningLab) -> None:
+    before = lab.processes()
     os.kill(before["pod-b container/app"], signal.SIGKILL)
-    until(lambda: ipip.pids().keys() == before.keys() and ipip.pids() != before)
-    until(lambda: ipip.talks("node1", "20.111.156.7"))
-    assert ipip.differences() == []
+    lab.wait(lambda: lab.processes().keys() == before.keys() and lab.processes() != before)
+    assert lab.wait(lambda: lab.node("node1").http("20.111.156.7:8080/hostname").text) == "pod-b"
+    assert lab.diff() == []
 
 
-def test_a_container_that_waits_is_mended_when_its_node_is_killed(ipip: OwnLab) -> None:
+def test_a_container_that_waits_is_mended_when_its_node_is_killed(lab: RunningLab) -> None:
     def state() -> str:
-        pod = read_status(ipip.name)["default/pod-b"]
+        pod = read_status(lab.name)["default/pod-b"]
         return str(pod["containers"]["app"]["state"])
 
     def waits() -> bool:
-        if pid := ipip.pids().get("pod-b container/app"):
+        if pid := lab.processes().get("pod-b container/app"):
             os.kill(pid, signal.SIGKILL)
         return state() == "waiting"
 
-    until(waits)
-    assert ipip.differences() == [], "its node sees to it"
-    os.kill(ipip.pids()["node1 node"], signal.SIGKILL)
-    until(lambda: "node1 node" not in ipip.pids())
+    lab.wait(waits)
+    assert lab.diff() == [], "its node sees to it"
+    os.kill(lab.processes()["node1 node"], signal.SIGKILL)
+    lab.wait(lambda: "node1 node" not in lab.processes())
     assert state() == "waiting"
-    assert "pod-b has no running container app" in " ".join(ipip.differences())
-    healed(ipip)
+    assert "pod-b has no running container app" in " ".join(lab.diff())
+    healed(lab)
 
 
 @pytest.mark.parametrize("what", KILLED)
-def test_processes_are_mended(ipip: OwnLab, what: str) -> None:
+def test_processes_are_mended(lab: RunningLab, what: str) -> None:
     victims, anew, sentence = KILLED[what]
-    before = ipip.pids()
+    before = lab.processes()
     for victim in victims:
         os.kill(before[victim], signal.SIGKILL)
-    until(lambda: not ipip.pids().items() & {victim: before[victim] for victim in victims}.items())
-    assert any(line.startswith(sentence) for line in ipip.differences())
-    healed(ipip)
-    after = ipip.pids()
+    lab.wait(lambda: not lab.processes().items() & {victim: before[victim] for victim in victims}.items())
+    assert any(line.startswith(sentence) for line in lab.diff())
+    healed(lab)
+    after = lab.processes()
     assert before.keys() == after.keys()
     assert {whose for whose in after if before[whose] != after[whose]} == anew
 
@@ -286,62 +265,75 @@ GONE = {
 
 
 @pytest.mark.parametrize("what", GONE)
-def test_deleted_namespaces_are_mended(ipip: OwnLab, what: str) -> None:
+def test_deleted_namespaces_are_mended(lab: RunningLab, what: str) -> None:
     hosts, anew = GONE[what]
-    before = ipip.pids()
+    before = lab.processes()
     for host in hosts:
-        subprocess.run(["ip", "netns", "del", ipip.ns(host)], check=True)
-    said = ipip.differences()
+        subprocess.run(["ip", "netns", "del", netns(lab.name, host)], check=True)
+    said = lab.diff()
     assert [line for line in said if line.startswith("there is no")] == [
         f"there is no {host}" for host in sorted(hosts, key=TOLD.index)
     ]
-    healed(ipip)
-    after = ipip.pids()
+    healed(lab)
+    after = lab.processes()
     assert before.keys() == after.keys()
     assert {whose for whose in after if before[whose] != after[whose]} == anew
 
 
-def test_a_namespace_unmounted_or_replaced_by_hand(ipip: OwnLab) -> None:
-    umount(str(RUN / ipip.name / "ns" / ipip.ns("pod-b")))
-    assert "there is no pod-b" in ipip.differences()
-    healed(ipip)
-    subprocess.run(["ip", "netns", "del", ipip.ns("pod-b")], check=True)
-    subprocess.run(["ip", "netns", "add", ipip.ns("pod-b")], check=True)
-    assert "there is no pod-b" in ipip.differences()
-    healed(ipip)
+def test_a_namespace_unmounted_or_replaced_by_hand(lab: RunningLab) -> None:
+    umount(str(RUN / lab.name / "ns" / netns(lab.name, "pod-b")))
+    assert "there is no pod-b" in lab.diff()
+    healed(lab)
+    subprocess.run(["ip", "netns", "del", netns(lab.name, "pod-b")], check=True)
+    subprocess.run(["ip", "netns", "add", netns(lab.name, "pod-b")], check=True)
+    assert "there is no pod-b" in lab.diff()
+    healed(lab)
 
 
-def test_strangers_are_shown_and_left_alone(ipip: OwnLab) -> None:
+def test_strangers_are_shown_and_left_alone(lab: RunningLab) -> None:
     rules = ["-t nat -I POSTROUTING -s 1.2.3.4 -j RETURN", "-A FORWARD -s 5.6.7.8 -j DROP"]
     for rule in rules:
-        ipip.sh("node1", f"iptables {rule}")
-    ipip.sh("node1", "ip link add stranger type veth peer name strange")
-    ipip.sh("node1", "ip route add 198.51.100.0/24 via 192.168.59.1 table 7")
-    done = nslab("diff", ipip.name)
+        lab.sh("node1", f"iptables {rule}")
+    lab.sh("node1", "ip link add stranger type veth peer name strange")
+    lab.sh("node1", "ip route add 198.51.100.0/24 via 192.168.59.1 table 7")
+    done = nslab("diff", lab.name)
     assert (done.returncode, done.stderr) == (0, "")
     for shown in ("-s 1.2.3.4/32 -j RETURN", "-s 5.6.7.8/32 -j DROP", "interface stranger", "interface strange"):
         assert shown in done.stdout
-    ipip.sh("node1", f"ip link set {B} down")
-    healed(ipip)
+    lab.sh("node1", f"ip link set {B} down")
+    healed(lab)
     for rule in rules:
-        ipip.sh("node1", f"iptables {rule.replace('-I', '-C').replace('-A', '-C')}")
-    assert "stranger" in ipip.sh("node1", "ip -br link")
-    assert "198.51.100.0/24" in ipip.sh("node1", "ip route show table 7")
+        lab.sh("node1", f"iptables {rule.replace('-I', '-C').replace('-A', '-C')}")
+    assert "stranger" in lab.sh("node1", "ip -br link")
+    assert "198.51.100.0/24" in lab.sh("node1", "ip route show table 7")
     for rule in rules:
-        ipip.sh("node1", f"iptables {rule.replace('-I', '-D').replace('-A', '-D')}")
-    ipip.sh("node1", "ip link del stranger")
+        lab.sh("node1", f"iptables {rule.replace('-I', '-D').replace('-A', '-D')}")
+    lab.sh("node1", "ip link del stranger")
 
 
-def test_a_name_taken_by_something_else(ipip: OwnLab) -> None:
-    ipip.sh("node1", f"ip link del {B}; ip link add {B} type bridge; ip link set {B} up")
-    assert any(B in line for line in ipip.differences())
-    healed(ipip)
+def test_a_name_taken_by_something_else(lab: RunningLab) -> None:
+    lab.sh("node1", f"ip link del {B}; ip link add {B} type bridge; ip link set {B} up")
+    assert any(B in line for line in lab.diff())
+    healed(lab)
 
 
-def test_everything_at_once(ipip: OwnLab) -> None:
+def test_everything_at_once(lab: RunningLab) -> None:
     for host, command in (broken for broken, _ in NETWORK.values()):
-        subprocess.run(["ip", "netns", "exec", ipip.ns(host), "sh", "-c", command], capture_output=True)
-    for pid in ipip.pids().values():
+        subprocess.run(["ip", "netns", "exec", netns(lab.name, host), "sh", "-c", command], capture_output=True)
+    for pid in lab.processes().values():
         os.kill(pid, signal.SIGKILL)
-    assert ipip.differences() != []
-    healed(ipip)
+    assert lab.diff() != []
+    healed(lab)
+
+
+def test_the_commands_say_the_same(lab: RunningLab) -> None:
+    """`nslab diff`, its status, and who runs, found in the plainest way."""
+    assert pids(lab.name) == lab.processes()
+    for broken in (True, False):
+        if broken:
+            lab.sh("node1", f"ip link set {B} down")
+        else:
+            healed(lab)
+        done = nslab("diff", lab.name, "-o", "json")
+        assert json.loads(done.stdout)["differences"] == lab.diff()
+        assert (done.returncode, lab.diff() != []) == (1 if broken else 0, broken)
