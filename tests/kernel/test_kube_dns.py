@@ -8,75 +8,56 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kernel.labkit import OwnLab, nslab, until
+from tests.kernel.labkit import nslab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from nslab.plugin.lab import RunningLab
 
+pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 SVC, HEADLESS = "svc-b.default.svc.cluster.local", "all.default.svc.cluster.local"
 
 
-class DnsLab(OwnLab):
-    """calico-two-node, and the questions of its pods."""
-
-    def run(self, pod: str, *argv: str) -> tuple[int, str]:
-        """Status and output of a command in a pod."""
-        done = nslab("exec", f"{self.name}/{pod}", "--", *argv)
-        return done.returncode, done.stdout.strip()
-
-    def addresses(self, pod: str, name: str) -> list[str]:
-        """What the libc of a container finds for a name."""
-        return sorted({line.split()[0] for line in self.run(pod, "getent", "ahostsv4", name)[1].splitlines()})
-
-    def apply(self, folder: Path, text: str) -> None:
-        """`nslab apply`, which must succeed."""
-        file = folder / "more.yaml"
-        file.write_text(text)
-        done = nslab("apply", self.name, "-f", file)
-        assert done.returncode == 0, done.stdout + done.stderr
+def run(lab: RunningLab, pod: str, *argv: str) -> tuple[int, str]:
+    """Status and output of a command in a pod."""
+    done = lab.pod(pod).run(*argv, check=False)
+    return done.returncode, done.stdout.strip()
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DnsLab]:
-    made = DnsLab(tmp_path_factory.mktemp("lab"))
-    try:
-        made.up()
-        yield made
-    finally:
-        nslab("down", made.name)
+def addresses(lab: RunningLab, pod: str, name: str) -> list[str]:
+    """What the libc of a container finds for a name."""
+    return sorted({line.split()[0] for line in run(lab, pod, "getent", "ahostsv4", name)[1].splitlines()})
 
 
 @pytest.mark.parametrize("pod", ["pod-a", "pod-b", "pod-c", "pod-d"])
 @pytest.mark.parametrize("name", ["svc-b", "svc-b.default", "svc-b.default.svc", SVC, f"{SVC}."])
-def test_a_service_is_called_by_its_name(lab: DnsLab, pod: str, name: str) -> None:
-    assert lab.run(pod, "curl", "-sS", "--max-time", "5", f"http://{name}:8080/hostname") == (0, "pod-b")
+def test_a_service_is_called_by_its_name(lab: RunningLab, pod: str, name: str) -> None:
+    assert run(lab, pod, "curl", "-sS", "--max-time", "5", f"http://{name}:8080/hostname") == (0, "pod-b")
 
 
-def test_what_does_not_exist_is_known_at_once(lab: DnsLab) -> None:
+def test_what_does_not_exist_is_known_at_once(lab: RunningLab) -> None:
     for name in ("svc-c", "svc-b.other", "www.example.org"):
-        status, _ = lab.run("pod-d", "curl", "-sS", "--max-time", "2", f"http://{name}:8080/hostname")
+        status, _ = run(lab, "pod-d", "curl", "-sS", "--max-time", "2", f"http://{name}:8080/hostname")
         assert status == 6, "curl: could not resolve host"
 
 
-def test_addresses_have_names(lab: DnsLab) -> None:
-    assert lab.run("pod-c", "getent", "hosts", "10.103.9.116") == (0, f"10.103.9.116    {SVC}")
-    assert lab.addresses("pod-c", "1-2-3-4.default.pod.cluster.local") == ["1.2.3.4"]
+def test_addresses_have_names(lab: RunningLab) -> None:
+    assert run(lab, "pod-c", "getent", "hosts", "10.103.9.116") == (0, f"10.103.9.116    {SVC}")
+    assert addresses(lab, "pod-c", "1-2-3-4.default.pod.cluster.local") == ["1.2.3.4"]
 
 
-def test_names_follow_services(lab: DnsLab, tmp_path: Path) -> None:
+def test_names_follow_services(lab: RunningLab) -> None:
     head = "apiVersion: v1\nkind: Service\nmetadata: {name: all}\n"
     ports = "ports: [{name: http, port: 8080}]"
-    assert lab.addresses("pod-d", "all") == []
-    lab.apply(tmp_path, f"{head}spec: {{type: ExternalName, externalName: {SVC}}}\n")
-    assert lab.addresses("pod-d", "all") == ["10.103.9.116"]
-    assert nslab("delete", lab.name, "service/all").returncode == 0
-    assert lab.addresses("pod-d", "all") == []
-    lab.apply(tmp_path, f"{head}spec: {{clusterIP: None, {ports}}}\n" + _SLICE)
-    assert lab.addresses("pod-d", "all") == ["20.109.131.2", "20.109.131.3"]
-    assert lab.addresses("pod-d", "second.all") == ["20.109.131.3"]
-    assert nslab("delete", lab.name, "service/all").returncode == 0
-    assert lab.addresses("pod-d", HEADLESS) == []
+    assert addresses(lab, "pod-d", "all") == []
+    lab.apply(f"{head}spec: {{type: ExternalName, externalName: {SVC}}}\n")
+    assert addresses(lab, "pod-d", "all") == ["10.103.9.116"]
+    assert lab.delete("service/all") == ['service "all" deleted']
+    assert addresses(lab, "pod-d", "all") == []
+    lab.apply(f"{head}spec: {{clusterIP: None, {ports}}}\n" + _SLICE)
+    assert addresses(lab, "pod-d", "all") == ["20.109.131.2", "20.109.131.3"]
+    assert addresses(lab, "pod-d", "second.all") == ["20.109.131.3"]
+    assert lab.delete("service/all") == ['service "all" deleted']
+    assert addresses(lab, "pod-d", HEADLESS) == []
 
 
 _SLICE = """\
@@ -92,9 +73,9 @@ ports: [{name: http, port: 8080, protocol: TCP}]
 """
 
 
-def test_the_log_tells_what_ndots_costs(lab: DnsLab) -> None:
-    lab.run("pod-a", "getent", "ahostsv4", "ndots.example.org")
-    lab.run("pod-a", "getent", "ahostsv4", "absolute.example.org.")
+def test_the_log_tells_what_ndots_costs(lab: RunningLab) -> None:
+    run(lab, "pod-a", "getent", "ahostsv4", "ndots.example.org")
+    run(lab, "pod-a", "getent", "ahostsv4", "absolute.example.org.")
 
     def asked() -> list[str]:
         said = nslab("logs", f"{lab.name}/kube-system_kube-dns", "-c", "dnsmasq").stdout
@@ -102,24 +83,24 @@ def test_the_log_tells_what_ndots_costs(lab: DnsLab) -> None:
         return [words[0] for words in lines if words and "example.org" in words[0] and "www" not in words[0]]
 
     suffixes = ("default.svc.cluster.local", "svc.cluster.local", "cluster.local")
-    until(lambda: "absolute.example.org" in asked())
+    lab.wait(lambda: "absolute.example.org" in asked())
     wanted = [*(f"ndots.example.org.{suffix}" for suffix in suffixes), "ndots.example.org", "absolute.example.org"]
     assert asked() == wanted
 
 
 @pytest.mark.parametrize("role", ["control control", "node1 node", "node2 kube-proxy"])
-def test_names_are_there_whoever_is_killed(lab: DnsLab, role: str) -> None:
-    os.kill(lab.pids()[role], signal.SIGKILL)
-    assert lab.addresses("pod-d", "svc-b") == ["10.103.9.116"]
-    lab.up()
-    assert role in lab.pids()
-    assert lab.addresses("pod-d", "svc-b") == ["10.103.9.116"]
+def test_names_are_there_whoever_is_killed(lab: RunningLab, role: str) -> None:
+    os.kill(lab.processes()[role], signal.SIGKILL)
+    assert addresses(lab, "pod-d", "svc-b") == ["10.103.9.116"]
+    lab.mend()
+    assert role in lab.processes()
+    assert addresses(lab, "pod-d", "svc-b") == ["10.103.9.116"]
 
 
 @pytest.mark.parametrize("container", ["kubedns", "dnsmasq"])
-def test_a_killed_name_server_is_started_again(lab: DnsLab, container: str) -> None:
-    (role,) = [role for role in lab.pids() if role.endswith(f" container/{container}")]
-    old = lab.pids()[role]
+def test_a_killed_name_server_is_started_again(lab: RunningLab, container: str) -> None:
+    (role,) = [role for role in lab.processes() if role.endswith(f" container/{container}")]
+    old = lab.processes()[role]
     os.kill(old, signal.SIGKILL)
-    until(lambda: lab.pids().get(role, old) != old, 15)
-    until(lambda: lab.addresses("pod-d", "svc-b") == ["10.103.9.116"], 15)
+    lab.wait(lambda: lab.processes().get(role, old) != old, 15)
+    lab.wait(lambda: addresses(lab, "pod-d", "svc-b") == ["10.103.9.116"], 15)
