@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.lab.find import find
 from nslab.lab.types import Encapsulation
 from nslab.linux.netns import Namespaces
-from nslab.net.names import cali
-from tests.kernel.labkit import OwnLab, nslab, processes, until
+from nslab.net.names import cali, netns
+from tests.kernel.labkit import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-pytestmark = pytest.mark.root
+    from nslab.plugin.lab import RunningLab
+
+pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
+TEXT = find("calico-two-node").read_text()
 
 POD_E = """
 ---
@@ -33,25 +36,21 @@ spec:
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[OwnLab]:
-    """calico-two-node, up."""
-    lab = OwnLab(tmp_path)
-    try:
-        lab.up()
-        yield lab
-    finally:
-        nslab("down", lab.name)
-    assert lab.left() == []
+def own(lab: RunningLab) -> Iterator[RunningLab]:
+    """calico-two-node, up; whatever a test made of it, its file makes of it what it was."""
+    yield lab
+    lab.up(TEXT)
+    assert lab.diff() == []
 
 
 class Connection:
     """A TCP connection that stays open, from pod-a on node1 to a server in pod-c on node2."""
 
-    def __init__(self, own: OwnLab) -> None:
+    def __init__(self, lab: RunningLab) -> None:
         with Namespaces() as spaces:
-            spaces.enter(own.ns("pod-c"))
+            spaces.enter(lab.pod("pod-c").netns)
             self._listener = socket.create_server(("20.109.131.2", 7777))
-            spaces.enter(own.ns("pod-a"))
+            spaces.enter(lab.pod("pod-a").netns)
             self._near = socket.create_connection(("20.109.131.2", 7777), timeout=5)
             self._far, _ = self._listener.accept()
             self._far.settimeout(5)
@@ -77,7 +76,7 @@ class Connection:
 
 
 @pytest.fixture
-def connection(own: OwnLab) -> Iterator[Connection]:
+def connection(own: RunningLab) -> Iterator[Connection]:
     made = Connection(own)
     try:
         assert made.echoes()
@@ -86,12 +85,21 @@ def connection(own: OwnLab) -> Iterator[Connection]:
         made.close()
 
 
-def pod(own: OwnLab, name: str) -> str:
+def pod(name: str) -> str:
     """A pod's document in the file."""
-    (found,) = [
-        text for text in own.file.read_text().split("\n---\n") if f"name: {name}," in text or f"name: {name}}}" in text
-    ]
+    (found,) = [text for text in TEXT.split("\n---\n") if f"name: {name}," in text or f"name: {name}}}" in text]
     return found
+
+
+def edited(text: str, old: str, new: str) -> str:
+    """The text with one place changed."""
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the file"
+    return text.replace(old, new)
+
+
+def answers(lab: RunningLab, who: str, address: str, port: int = 8080) -> bool:
+    """Whether a pod's server answers a pod."""
+    return lab.pod(who).http(f"{address}:{port}/hostname").status == 200
 
 
 def anew(before: dict[str, int], after: dict[str, int]) -> set[str]:
@@ -99,120 +107,108 @@ def anew(before: dict[str, int], after: dict[str, int]) -> set[str]:
     return {whose for whose, number in after.items() if before.get(whose) != number}
 
 
-def test_a_pod_more(own: OwnLab, connection: Connection) -> None:
-    before = own.pids()
-    first, *pods = own.file.read_text().split("\n---\n")
-    own.write("\n---\n".join([first, POD_E.strip().removeprefix("---\n"), *pods]))  # before all others
-    own.up()
-    after = own.pids()
+def test_a_pod_more(own: RunningLab, connection: Connection) -> None:
+    before = own.processes()
+    first, *pods = TEXT.split("\n---\n")
+    own.up("\n---\n".join([first, POD_E.strip().removeprefix("---\n"), *pods]))  # before all others
+    after = own.processes()
     assert anew(before, after) == {"pod-e pause", "pod-e container/app"}
     assert before.items() <= after.items()
     for name, address in (("pod-a", "20.111.156.6"), ("pod-b", "20.111.156.7"), ("pod-d", "20.109.131.3")):
         assert address in own.sh(name, "ip -br address show eth0")
     address = own.sh("pod-e", "ip -br address show eth0").split()[2].removesuffix("/32")
-    assert own.talks("pod-d", address)
+    assert answers(own, "pod-d", address)
     assert connection.echoes()
-    assert own.differences() == []
+    assert own.diff() == []
 
 
-def test_a_pod_less(own: OwnLab, connection: Connection) -> None:
-    before = own.pids()
-    shell = subprocess.Popen(["ip", "netns", "exec", own.ns("pod-d"), "sleep", "infinity"])
-    text = own.file.read_text()
-    own.write(text.replace(f"\n---\n{pod(own, 'pod-d')}", ""))
-    own.up()
-    after = own.pids()
+def test_a_pod_less(own: RunningLab, connection: Connection) -> None:
+    before = own.processes()
+    shell = subprocess.Popen(["ip", "netns", "exec", netns(own.name, "pod-d"), "sleep", "infinity"])
+    own.up(edited(TEXT, f"\n---\n{pod('pod-d')}", ""))
+    after = own.processes()
     assert anew(before, after) == set()
     assert before.keys() - after.keys() == {"pod-d pause", "pod-d container/app"}
     assert shell.wait(5) == -9, "what runs in a pod that is no more ends with it"
-    assert own.ns("pod-d") not in subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
+    assert netns(own.name, "pod-d") not in subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
     assert cali("default", "pod-d") not in own.sh("node2", "ip link")
     assert "20.109.131.3" not in own.sh("node2", "ip route; ip neigh")
     assert connection.echoes()
-    assert own.differences() == []
-    own.write(text)
-    own.up()
-    assert own.talks("pod-a", "20.109.131.3")
+    assert own.diff() == []
+    own.up(TEXT)
+    assert answers(own, "pod-a", "20.109.131.3")
 
 
-def test_a_pod_on_another_node(own: OwnLab, connection: Connection) -> None:
-    before = own.pids()
-    moved = pod(own, "pod-d").replace("node2", "node1").replace("20.109.131.3", "20.111.156.9")
-    own.write(own.file.read_text().replace(pod(own, "pod-d"), moved))
-    own.up()
-    assert anew(before, own.pids()) == {"pod-d pause", "pod-d container/app"}
+def test_a_pod_on_another_node(own: RunningLab, connection: Connection) -> None:
+    before = own.processes()
+    moved = pod("pod-d").replace("node2", "node1").replace("20.109.131.3", "20.111.156.9")
+    own.up(edited(TEXT, pod("pod-d"), moved))
+    assert anew(before, own.processes()) == {"pod-d pause", "pod-d container/app"}
     assert cali("default", "pod-d") in own.sh("node1", "ip link")
     assert cali("default", "pod-d") not in own.sh("node2", "ip link")
-    assert own.talks("pod-c", "20.111.156.9")
+    assert answers(own, "pod-c", "20.111.156.9")
     assert connection.echoes()
-    assert own.differences() == []
+    assert own.diff() == []
 
 
-def test_a_container_with_other_arguments(own: OwnLab, connection: Connection) -> None:
-    before = own.pids()
-    changed = pod(own, "pod-d").replace("8080", "8090")
-    own.write(own.file.read_text().replace(pod(own, "pod-d"), changed))
-    own.up()
-    assert anew(before, own.pids()) == {"pod-d container/app"}
-    assert own.talks("pod-a", "20.109.131.3", 8090)
-    assert not own.talks("pod-a", "20.109.131.3", 8080)
+def test_a_container_with_other_arguments(own: RunningLab, connection: Connection) -> None:
+    before = own.processes()
+    own.up(edited(TEXT, pod("pod-d"), pod("pod-d").replace("8080", "8090")))
+    assert anew(before, own.processes()) == {"pod-d container/app"}
+    assert answers(own, "pod-a", "20.109.131.3", 8090)
+    assert not own.pod("pod-a").connect("20.109.131.3", 8080)
     assert connection.echoes()
-    assert own.differences() == []
+    assert own.diff() == []
 
 
-def test_a_client_and_a_node_more(own: OwnLab, connection: Connection) -> None:
-    before = own.pids()
-    own.edit("  clients:\n", "  clients:\n  - {name: guest, address: 192.168.59.11}\n")
-    own.edit(
-        "  - {name: node2,", "  - {name: node3, address: 192.168.59.24, podCIDR: 20.110.1.0/26}\n  - {name: node2,"
-    )
-    own.write(own.file.read_text() + POD_E.replace("node1", "node3"))
-    own.up()
-    after = own.pids()
+def test_a_client_and_a_node_more(own: RunningLab, connection: Connection) -> None:
+    before = own.processes()
+    text = edited(TEXT, "  clients:\n", "  clients:\n  - {name: guest, address: 192.168.59.11}\n")
+    third = "  - {name: node3, address: 192.168.59.24, podCIDR: 20.110.1.0/26}\n  - {name: node2,"
+    own.up(edited(text, "  - {name: node2,", third) + POD_E.replace("node1", "node3"))
+    after = own.processes()
     assert anew(before, after) == {
         "guest node", "node3 node", "node3 tunnel", "node3 kube-proxy", "pod-e pause", "pod-e container/app",
     }  # fmt: skip
-    assert own.talks("pod-e", "20.109.131.3")
+    assert answers(own, "pod-e", "20.109.131.3")
     assert "192.168.59.24" in own.sh("node1", "ipset list cali40all-hosts-net")
     assert connection.echoes()
-    assert own.differences() == []
+    assert own.diff() == []
 
 
-def test_a_node_less(own: OwnLab) -> None:
-    text = own.file.read_text()
+def test_a_node_less(own: RunningLab) -> None:
+    text = edited(TEXT, "  - {name: node2, address: 192.168.59.23, podCIDR: 20.109.131.0/26}\n", "")
     for name in ("pod-c", "pod-d"):
-        own.write(own.file.read_text().replace(f"\n---\n{pod(own, name)}".rstrip("\n"), ""))
-    own.edit("  - {name: node2, address: 192.168.59.23, podCIDR: 20.109.131.0/26}\n", "")
-    own.up()
-    assert {whose.split(" ")[0] for whose in own.pids()} == {
+        text = edited(text, f"\n---\n{pod(name)}".rstrip("\n"), "")
+    own.up(text)
+    assert {whose.split(" ")[0] for whose in own.processes()} == {
         "node1", "client", "control", "pod-a", "pod-b", "kube-system_kube-dns",
     }  # fmt: skip
     assert "20.109.131" not in own.sh("node1", "ip route")
-    assert own.differences() == []
-    own.write(text)
-    own.up()
-    assert own.talks("pod-a", "20.109.131.3")
+    assert own.diff() == []
+    own.up(TEXT)
+    assert answers(own, "pod-a", "20.109.131.3")
 
 
 @pytest.mark.parametrize("encapsulation", list(Encapsulation))
-def test_another_encapsulation_and_back(own: OwnLab, connection: Connection, encapsulation: Encapsulation) -> None:
-    before = own.pids()
-    own.up("--encapsulation", encapsulation)
-    assert own.differences() == []
+def test_another_encapsulation_and_back(own: RunningLab, connection: Connection, encapsulation: Encapsulation) -> None:
+    before = own.processes()
+    own.up(TEXT, encapsulation=encapsulation)
+    assert own.diff() == []
     assert connection.echoes()
-    assert own.talks("pod-d", "20.111.156.7")
-    own.up()  # what the file says goes
-    assert own.differences() == []
+    assert answers(own, "pod-d", "20.111.156.7")
+    own.up(TEXT)  # what the file says goes
+    assert own.diff() == []
     assert "proto bird onlink" in own.sh("node1", "ip route show dev tunl0")
     assert connection.echoes()
     # Without tunl0 its address is none that node ports are reached at: kube-proxies are started with the addresses.
     told = {"node1 kube-proxy", "node2 kube-proxy"} if encapsulation is Encapsulation.NONE else set()
-    assert anew(before, own.pids()) <= {"node1 tunnel", "node2 tunnel"} | told
+    assert anew(before, own.processes()) <= {"node1 tunnel", "node2 tunnel"} | told
 
 
-def test_every_change_leaves_no_process_behind(own: OwnLab) -> None:
+def test_every_change_leaves_no_process_behind(own: RunningLab) -> None:
     count = len(processes(own.name))
     for _ in range(3):
-        own.up("--encapsulation", "VXLAN")
-        own.up()
-    until(lambda: len(processes(own.name)) == count)
+        own.up(TEXT, encapsulation="VXLAN")
+        own.up(TEXT)
+    own.wait(lambda: len(processes(own.name)) == count)
