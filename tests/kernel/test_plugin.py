@@ -50,7 +50,9 @@ kind: Service
 metadata: {name: web}
 spec: {clusterIP: 10.96.1.1, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 """
-COMMAND = (sys.executable, "-m", "pytest", "-p", "nslab", "-p", "no:cacheprovider", "-W", "error")
+PLUGINS = ("-p", "nslab", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+"""Hypothesis takes longer to import than a lab to come up."""
+COMMAND = (sys.executable, "-m", "pytest", *PLUGINS, "-W", "error")
 
 
 @pytest.fixture
@@ -281,7 +283,7 @@ def test_the_lab_of_a_failed_test_can_be_kept(user: pytest.Pytester) -> None:
 def test_a_failed_test_s_packets(user: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of all tests that share a lab the failed one's own, in files that Wireshark reads and as tcpdump reads them."""
     monkeypatch.setenv("TMPDIR", str(user.path))
-    before = "def test_before(lab):\n    assert lab.pod('shell').connect(lab.pod('web'), 8080)\n"
+    before = "def test_before(lab):\n    assert lab.pod('shell').connect(lab.pod('web'), 8081, udp=True)\n"
     mark = "pytestmark = pytest.mark.lab('lab.yaml', scope='module')\n"
     result = run(user, f"{mark}{before}{BROKEN.replace('@here', '')}")
     result.assert_outcomes(failed=1, passed=1)
@@ -300,8 +302,8 @@ def test_a_failed_test_s_packets(user: pytest.Pytester, monkeypatch: pytest.Monk
     assert f"\n{file}\n" in said
     seen = subprocess.run(["tcpdump", "-nr", file, "icmp"], capture_output=True, text=True, check=True)
     assert seen.stdout.count("ICMP echo request") >= 2
-    others = subprocess.run(["tcpdump", "-nr", file, "port", "8080"], capture_output=True, text=True, check=True)
-    assert others.stdout == "", "the test's before it"
+    others = subprocess.run(["tcpdump", "-nr", file, "port", "8081"], capture_output=True, text=True, check=True)
+    assert others.stdout == "", "those of the test before it"
 
 
 def test_what_a_test_leaves_of_its_lab_fails_it(user: pytest.Pytester) -> None:

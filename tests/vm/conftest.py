@@ -76,7 +76,7 @@ class Boot:
         # Of this machine's files the working directory alone is writable in there.
         with tempfile.TemporaryDirectory(prefix=".vm-", dir=ROOT) as folder:
             report = Path(folder, "report")
-            pytest_inside = [sys.executable, "-m", "pytest", "-q", *self.tests]
+            pytest_inside = [sys.executable, "-m", "pytest", "-q", "-p", "no:hypothesispytest", *self.tests]
             command = [sys.executable, "-m", "nslab", "vm", "--", *pytest_inside]
             with report.open("w"), Path(folder, "words").open("w+") as words:
                 try:

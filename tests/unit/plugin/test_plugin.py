@@ -21,7 +21,8 @@ ORDINARY = "import os\nos.geteuid = lambda: 1000\n"
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_subprocess("-p", "nslab", "-p", "no:cacheprovider", "-W", "error", *arguments)
+    plugins = ("-p", "nslab", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # which takes long to import
+    return pytester.runpytest_subprocess(*plugins, "-W", "error", *arguments)
 
 
 def test_loading_it_imports_nothing_of_nslab() -> None:
