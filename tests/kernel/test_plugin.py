@@ -247,7 +247,7 @@ BROKEN = """
 @here
 def test_broken(lab):
     lab.node("node2").run("ip", "route", "del", "20.111.156.0/26")
-    assert lab.pod("shell").ping(lab.pod("web"))
+    assert lab.pod("shell").ping(lab.pod("web"), timeout=0.7)
 """
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from nslab.compiler.services import resolve
-from nslab.lab.types import ProxyMode
 from nslab.linux import lifecycle, probe_dns
 from nslab.linux.control import Control
 from nslab.linux.netns import Namespaces
@@ -18,93 +16,92 @@ from nslab.linux.probe_services import ask_services
 from nslab.path.explain_services import explain_call
 from nslab.probes import survey, survey_services, verdict
 from nslab.probes.verdict import squares
-from tests.kernel.labkit import OwnLab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+    from nslab.plugin.lab import RunningLab
     from nslab.probes import CallResult
 
 pytestmark = pytest.mark.root
 
 
-class Probed(OwnLab):
-    """A lab that is up, and asked."""
+def asked(lab: RunningLab) -> list[CallResult]:
+    """Every Service, asked by everybody."""
+    now = lifecycle.difference(lab.name)
+    with Namespaces() as spaces:
+        return ask_services(spaces, lab.name, survey_services(now.lab, now.host), now.lab.dns_address)
 
-    def services(self) -> list[CallResult]:
-        now = lifecycle.difference(self.name)
-        with Namespaces() as spaces:
-            return ask_services(spaces, self.name, survey_services(now.lab, now.host), now.lab.dns_address)
 
-    def wrong(self) -> dict[str, str]:
-        """What is wrong, with the reason, by who asked what."""
-        results = self.services()
-        now = lifecycle.difference(self.name)
-        return {
-            f"{result.call.source} to {result.call.column}": f"{result.wrong} | "
-            f"{explain_call(result, self.name, now.plan, {})}"
-            for result in results
-            if result.wrong
-        }
+def wrong(lab: RunningLab, results: list[CallResult]) -> dict[str, str]:
+    """What is wrong, with the reason, by who asked what."""
+    now = lifecycle.difference(lab.name)
+    return {
+        f"{result.call.source} to {result.call.column}": f"{result.wrong} | "
+        f"{explain_call(result, lab.name, now.plan, {})}"
+        for result in results
+        if result.wrong
+    }
 
-    def verdicts(self) -> list[str]:
-        now, calls = lifecycle.difference(self.name), self.services()
-        hosts = survey(now.lab, now.host)
-        with Namespaces() as spaces:
-            results = ask(spaces, self.name, hosts.places, hosts.probes)
-        return [verdict(square) for square in squares(hosts.places, results, calls)]
+
+def verdicts(lab: RunningLab, calls: list[CallResult]) -> list[str]:
+    """What it comes to, with who reaches whom."""
+    now = lifecycle.difference(lab.name)
+    hosts = survey(now.lab, now.host)
+    with Namespaces() as spaces:
+        results = ask(spaces, lab.name, hosts.places, hosts.probes)
+    return [verdict(square) for square in squares(hosts.places, results, calls)]
 
 
 @pytest.fixture
-def probed(tmp_path: Path, lab_name: Callable[[], str]) -> Callable[..., Probed]:
-    """Brings up a shipped lab, changed as the test wants."""
+def probed(make_lab: Callable[..., RunningLab]) -> Callable[..., RunningLab]:
+    """Brings up a shipped lab, in the mode that the test wants."""
 
-    def bring_up(shipped: str, mode: str = "") -> Probed:
-        own = Probed(tmp_path, shipped, lab_name())
-        lab = own.lab()
-        lab = replace(lab, proxy_mode=ProxyMode(mode)) if mode else lab
-        lifecycle.up(lab, lambda _: None, lambda *_: None)
+    def bring_up(shipped: str, mode: str | None = None) -> RunningLab:
+        lab = make_lab(shipped, proxy_mode=mode)
         with Control(lab.name) as line:
             # What a test breaks must not be mended by a kube-proxy that has only just begun.
-            assert line.put(resolve(lifecycle.wished(lab.name)), expect=[node.name for node in lab.nodes]) == ()
-        return own
+            assert line.put(resolve(lab.wish), expect=[node.name for node in lab.wish.nodes]) == ()
+        return lab
 
     return bring_up
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "userspace"])
-def test_the_services_lab_is_right(probed: Callable[..., Probed], mode: str) -> None:
+def test_the_services_lab_is_right(probed: Callable[..., RunningLab], mode: str) -> None:
     lab = probed(f"services-{mode}")
-    results = lab.services()
+    results = asked(lab)
     assert [f"{result.call}: {result.wrong}" for result in results if result.wrong] == []
     assert {str(result.call.way) for result in results} == {"cluster IP", "name", "node port"}
     assert sum(result.call.times == 200 for result in results) == 4
 
 
 @pytest.mark.parametrize("mode", ["iptables", "nftables", "userspace"])
-def test_policies_and_source_ranges_are_as_the_mode_has_them(probed: Callable[..., Probed], mode: str) -> None:
+def test_policies_and_source_ranges_are_as_the_mode_has_them(probed: Callable[..., RunningLab], mode: str) -> None:
     lab = probed("external-traffic", mode)
-    assert lab.wrong() == {}
+    assert wrong(lab, asked(lab)) == {}
 
 
 @pytest.mark.parametrize("shipped", ["kubenet-two-node", "calico-two-node"])
-def test_the_course_s_labs_are_right(probed: Callable[..., Probed], shipped: str) -> None:
+def test_the_course_s_labs_are_right(probed: Callable[..., RunningLab], shipped: str) -> None:
     lab = probed(shipped)
-    assert lab.wrong() == {}
-    assert lab.verdicts() == ["", ""]
+    calls = asked(lab)
+    assert wrong(lab, calls) == {}
+    assert verdicts(lab, calls) == ["", ""]
 
 
-def test_kubenet_s_userspace_proxy_is_reached_by_redirection(probed: Callable[..., Probed]) -> None:
-    assert probed("kubenet-two-node", "userspace").wrong() == {}
+def test_kubenet_s_userspace_proxy_is_reached_by_redirection(probed: Callable[..., RunningLab]) -> None:
+    lab = probed("kubenet-two-node", "userspace")
+    assert wrong(lab, asked(lab)) == {}
 
 
-def test_an_emptied_chain_is_named_and_kube_proxy_s(probed: Callable[..., Probed]) -> None:
+def test_an_emptied_chain_is_named_and_kube_proxy_s(probed: Callable[..., RunningLab]) -> None:
     lab = probed("external-traffic")
     rules = lab.sh("node1", "iptables -t nat -S KUBE-SERVICES").splitlines()
     (chain,) = {rule.rpartition(" ")[2] for rule in rules if '"default/cluster cluster IP"' in rule}
     lab.sh("node1", f"iptables -t nat -F {chain}")
-    found = lab.wrong()
+    calls = asked(lab)
+    found = wrong(lab, calls)
     assert {*found} == {
         "web-1 to cluster",
         "node1 to cluster",
@@ -112,44 +109,44 @@ def test_an_emptied_chain_is_named_and_kube_proxy_s(probed: Callable[..., Probed
         "stranger to cluster at node1:31080",
     }
     assert all(f"node1's chain {chain}" in why for why in found.values())
-    assert lab.verdicts() == [
+    assert verdicts(lab, calls) == [
         f"for {who}, every pod's address answers and a Service's does not: look at kube-proxy of node1"
         for who in ("pods", "nodes")
     ]
 
 
-def test_a_missing_route_is_the_pod_network_s(probed: Callable[..., Probed]) -> None:
+def test_a_missing_route_is_the_pod_network_s(probed: Callable[..., RunningLab]) -> None:
     lab = probed("external-traffic")
-    subprocess.run(["ip", "-n", lab.ns("node3"), "route", "del", "20.109.131.0/26"], check=True)
-    assert lab.verdicts()[0] == (
+    subprocess.run(["ip", "-n", lab.node("node3").netns, "route", "del", "20.109.131.0/26"], check=True)
+    assert verdicts(lab, asked(lab))[0] == (
         "for pods, pods' own addresses fail (other node), and so do the Services behind them: "
         "look at the pod network (CNI), not at kube-proxy"
     )
 
 
-def test_a_client_seen_as_somebody_else_is_told(probed: Callable[..., Probed]) -> None:
+def test_a_client_seen_as_somebody_else_is_told(probed: Callable[..., RunningLab]) -> None:
     lab = probed("external-traffic")
     lab.sh("node1", "iptables -t nat -I POSTROUTING -s 192.168.59.10 -j MASQUERADE")
-    found = lab.wrong()
+    found = wrong(lab, asked(lab))
     assert {*found} == {"client to local at node1:31081", "client to local at 192.168.59.240"}
     assert all(why.startswith("seen as 192.168.59.22 | ") for why in found.values())
 
 
-def test_a_rule_that_is_not_fair_is_seen(probed: Callable[..., Probed]) -> None:
+def test_a_rule_that_is_not_fair_is_seen(probed: Callable[..., RunningLab]) -> None:
     lab = probed("external-traffic")
     rules = lab.sh("node1", "iptables -t nat -S KUBE-SERVICES").splitlines()
     (chain,) = {rule.rpartition(" ")[2] for rule in rules if '"default/cluster cluster IP"' in rule}
     second = lab.sh("node1", f"iptables -t nat -S {chain}").splitlines()[-1].removeprefix("-A")
     lab.sh("node1", f"iptables -t nat -I {second}")
-    found = lab.wrong()
+    found = wrong(lab, asked(lab))
     assert {*found} == {"web-1 to cluster"}
     assert found["web-1 to cluster"].startswith("uneven (")
 
 
-def test_dns_that_does_not_answer_is_told(probed: Callable[..., Probed]) -> None:
+def test_dns_that_does_not_answer_is_told(probed: Callable[..., RunningLab]) -> None:
     lab = probed("services-iptables")
     lab.sh("kube-system_kube-dns", "iptables -A INPUT -p udp --dport 53 -j DROP")
-    found = lab.wrong()
+    found = wrong(lab, asked(lab))
     assert found
     assert all("by name" in whom and why.startswith("DNS: timed out") for whom, why in found.items())
 
