@@ -3,107 +3,96 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.lab.dump import dump
+from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, ProxyMode, RestartPolicy
 from nslab.linux import lifecycle
 from nslab.linux.netns import Namespaces
 from nslab.linux.probe import ask
-from nslab.net.names import cali
+from nslab.net.names import cali, netns
 from nslab.path.explain import explain
 from nslab.path.topology import topology
 from nslab.path.walk import depends
 from nslab.probes import Expected, Kind, Outcome, Survey, survey
 from nslab.views.matrix import cells, seen
+from tests.kernel.labkit import nslab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
 
-    from nslab.lab.types import Lab
+    from nslab.plugin.lab import RunningLab
     from nslab.probes import Result
 
 pytestmark = pytest.mark.root
 
-LABS = Path(__file__).parents[2] / "labs"
 POD_A, POD_C = cali("default", "pod-a"), cali("default", "pod-c")
 
 
-class Running:
-    """A lab that is up."""
-
-    def __init__(self, lab: Lab) -> None:
-        self.name = lab.name
-        lifecycle.up(lab, lambda _: None, lambda *_: None)
-
-    def ask(self, sources: tuple[str, ...] = (), targets: tuple[str, ...] = ()) -> tuple[Survey, list[Result]]:
-        with Namespaces() as spaces:
-            now = lifecycle.difference(self.name)
-            asked = survey(now.lab, now.host, sources, targets)
-            return asked, ask(spaces, self.name, asked.places, asked.probes)
-
-    def wrong(self) -> dict[tuple[str, str], str]:
-        """Every cell that is not as it should be, each with the explanation of its first wrong answer."""
-        _, results = self.ask()
-        now = lifecycle.difference(self.name)
-        world = topology(now.want)
-        told: dict[tuple[str, str], str] = {}
-        for result in results:
-            if result.wrong:
-                needs = depends(now.lab, result.probe, world)
-                told.setdefault(result.probe.pair, explain(result, needs, now.plan, now.strangers))
-        words = cells(results)
-        return {pair: f"{words[pair].removeprefix('FAIL ')} | {why}" for pair, why in told.items()}
-
-    def run(self, host: str, command: str) -> None:
-        """A command in the namespace of a host; `@` in it stands for the namespace's name."""
-        ns = f"nslab.{self.name}.{host}"
-        words = [word.replace("@", ns) for word in command.split()]
-        words = words if "@" in command else ["ip", "netns", "exec", ns, *words]
-        subprocess.run(words, check=True, capture_output=True)
+def asked(lab: RunningLab, sources: tuple[str, ...] = (), targets: tuple[str, ...] = ()) -> tuple[Survey, list[Result]]:
+    """Who is asked for, and what came of it."""
+    with Namespaces() as spaces:
+        now = lifecycle.difference(lab.name)
+        chosen = survey(now.lab, now.host, sources, targets)
+        return chosen, ask(spaces, lab.name, chosen.places, chosen.probes)
 
 
-def lab_of(file: str, encapsulation: Encapsulation | None = None) -> Lab:
-    lab = load(LABS / file / "lab.yaml")
-    # Hosts alone: Services have tests of their own, and kube-dns' pod is one more host.
-    pods = tuple(pod for pod in lab.pods if pod.namespace == "default")
-    lab = replace(lab, proxy_mode=ProxyMode.NONE, dns_address=None, services=(), pods=pods)
-    name = f"probe{os.getpid()}"
-    return replace(lab, name=name, encapsulation=encapsulation or lab.encapsulation)
+def wrong(lab: RunningLab) -> dict[tuple[str, str], str]:
+    """Every cell that is not as it should be, each with the explanation of its first wrong answer."""
+    _, results = asked(lab)
+    now = lifecycle.difference(lab.name)
+    world = topology(now.want)
+    told: dict[tuple[str, str], str] = {}
+    for result in results:
+        if result.wrong:
+            needs = depends(now.lab, result.probe, world)
+            told.setdefault(result.probe.pair, explain(result, needs, now.plan, now.strangers))
+    words = cells(results)
+    return {pair: f"{words[pair].removeprefix('FAIL ')} | {why}" for pair, why in told.items()}
+
+
+def at(lab: RunningLab, host: str, command: str) -> None:
+    """A command in the network of a host; with `@` in it, which stands for the namespace's name, outside of it."""
+    if "@" in command:
+        subprocess.run(command.replace("@", netns(lab.name, host)).split(), check=True, capture_output=True)
+    else:
+        lab.sh(host, command)
 
 
 @pytest.fixture
-def started() -> Iterator[list[Lab]]:
-    """Takes away what a test brings up."""
-    labs: list[Lab] = []
-    yield labs
-    for lab in labs:
-        lifecycle.down(lab.name, lambda _: None)
+def bring_up(make_lab: Callable[..., RunningLab]) -> Callable[..., RunningLab]:
+    """Brings up hosts alone: Services have tests of their own, and kube-dns' pod is one more host."""
 
+    def up(shipped: str, encapsulation: Encapsulation | None = None, **pods: Any) -> RunningLab:
+        lab = load(find(shipped), encapsulation)
+        alone = tuple(replace(pod, **pods) for pod in lab.pods if pod.namespace == "default")
+        lab = replace(lab, proxy_mode=ProxyMode.NONE, dns_address=None, services=(), pods=alone)
+        made: RunningLab = make_lab(dump(lab))
+        return made
 
-def bring_up(started: list[Lab], lab: Lab) -> Running:
-    started.append(lab)
-    return Running(lab)
+    return up
 
 
 @pytest.mark.parametrize("encapsulation", list(Encapsulation), ids=str)
-def test_calico_is_right_in_every_encapsulation(started: list[Lab], encapsulation: Encapsulation) -> None:
-    running = bring_up(started, lab_of("calico-two-node", encapsulation))
-    assert running.wrong() == {}
+def test_calico_is_right_in_every_encapsulation(
+    bring_up: Callable[..., RunningLab], encapsulation: Encapsulation
+) -> None:
+    running = bring_up("calico-two-node", encapsulation)
+    assert wrong(running) == {}
 
 
-def test_kubenet_is_right_and_bridges_speak_as_their_gateway(started: list[Lab]) -> None:
-    running = bring_up(started, lab_of("kubenet-two-node"))
-    asked, results = running.ask()
+def test_kubenet_is_right_and_bridges_speak_as_their_gateway(bring_up: Callable[..., RunningLab]) -> None:
+    running = bring_up("kubenet-two-node")
+    chosen, results = asked(running)
     assert [result for result in results if result.wrong] == []
-    pods, nodes = seen(asked.places, results)
+    pods, nodes = seen(chosen.places, results)
     assert (
         pods == "pods are seen as themselves by all pods and their own node; as their node by other nodes and clients"
     )
@@ -112,27 +101,27 @@ def test_kubenet_is_right_and_bridges_speak_as_their_gateway(started: list[Lab])
     )
 
 
-def test_containers_of_one_pod_are_told_apart_by_their_ports(started: list[Lab]) -> None:
-    running = bring_up(started, lab_of("pause-pod"))
-    _, results = running.ask(("pod-1",), ("pod-1",))
+def test_containers_of_one_pod_are_told_apart_by_their_ports(bring_up: Callable[..., RunningLab]) -> None:
+    running = bring_up("pause-pod")
+    _, results = asked(running, ("pod-1",), ("pod-1",))
     assert [(str(r.probe), r.outcome, str(r.seen_from)) for r in results] == [
         ("pod-1 -> pod-1 tcp 127.0.0.1:8000", Outcome.REACHED, "127.0.0.1"),
         ("pod-1 -> pod-1 tcp 127.0.0.1:8080", Outcome.REACHED, "127.0.0.1"),
     ]
 
 
-def test_whole_packets_pass_and_one_byte_more_does_not(started: list[Lab]) -> None:
-    running = bring_up(started, lab_of("calico-two-node", Encapsulation.VXLAN))
-    _, results = running.ask(("pod-a",), ("pod-c",))
+def test_whole_packets_pass_and_one_byte_more_does_not(bring_up: Callable[..., RunningLab]) -> None:
+    running = bring_up("calico-two-node", Encapsulation.VXLAN)
+    _, results = asked(running, ("pod-a",), ("pod-c",))
     assert [(r.probe.size, r.outcome) for r in results if r.probe.kind is Kind.MTU] == [
         (1450, Outcome.REACHED),
         (1451, Outcome.TOO_BIG),
     ]
 
 
-def test_nothing_is_left_in_the_namespaces(started: list[Lab]) -> None:
-    running = bring_up(started, lab_of("calico-two-node", Encapsulation.VXLAN))
-    running.ask()
+def test_nothing_is_left_in_the_namespaces(bring_up: Callable[..., RunningLab]) -> None:
+    running = bring_up("calico-two-node", Encapsulation.VXLAN)
+    asked(running)
     listed = subprocess.run(
         ["ip", "netns", "exec", f"nslab.{running.name}.client", "ss", "-Htuwan"],
         capture_output=True,
@@ -209,19 +198,19 @@ def between(one: set[str], two: set[str]) -> set[tuple[str, str]]:
     ],
 )  # fmt: skip
 def test_one_broken_thing_is_found(
-    started: list[Lab],
+    bring_up: Callable[..., RunningLab],
     encapsulation: Encapsulation,
     host: str,
     breaks: list[str],
     cells: set[tuple[str, str]],
     says: str,
 ) -> None:
-    running = bring_up(started, lab_of("calico-two-node", encapsulation))
+    running = bring_up("calico-two-node", encapsulation)
     for command in breaks:
-        running.run(host, command)
+        at(running, host, command)
     if host == "node1" and "proxy_arp" in breaks[0]:
-        running.run("pod-a", "ip -n @ neigh flush all")
-    found = running.wrong()
+        at(running, "pod-a", "ip -n @ neigh flush all")
+    found = wrong(running)
     assert set(found) == cells
     expected = says.replace("@", f"nslab.{running.name}.{host}")
     assert {why.partition(" | ")[2].partition(" (")[0] for why in found.values()} == {expected.partition(" (")[0]}
@@ -268,27 +257,32 @@ def test_one_broken_thing_is_found(
     ],
 )  # fmt: skip
 def test_a_cell_is_explained(
-    started: list[Lab], encapsulation: Encapsulation, host: str, command: str, pair: tuple[str, str], says: str
+    bring_up: Callable[..., RunningLab],
+    encapsulation: Encapsulation,
+    host: str,
+    command: str,
+    pair: tuple[str, str],
+    says: str,
 ) -> None:
-    running = bring_up(started, lab_of("calico-two-node", encapsulation))
-    running.run(host, command)
-    assert says.replace("@", f"nslab.{running.name}.{host}") in running.wrong()[pair]
+    running = bring_up("calico-two-node", encapsulation)
+    at(running, host, command)
+    assert says.replace("@", f"nslab.{running.name}.{host}") in wrong(running)[pair]
 
 
-def test_without_masquerading_pods_have_no_way_back_from_outside(started: list[Lab]) -> None:
-    running = bring_up(started, lab_of("calico-two-node", Encapsulation.NONE))
-    running.run("node1", "iptables -t nat -D POSTROUTING 1")
-    found = running.wrong()
+def test_without_masquerading_pods_have_no_way_back_from_outside(bring_up: Callable[..., RunningLab]) -> None:
+    running = bring_up("calico-two-node", Encapsulation.NONE)
+    at(running, "node1", "iptables -t nat -D POSTROUTING 1")
+    found = wrong(running)
     assert set(found) == {(pod, other) for pod in ("pod-a", "pod-b") for other in ("client", "node2")}
     # The other node knows the way to pods, and answers; it is only that it should not see their addresses.
     assert found["pod-a", "node2"].startswith("seen as 20.111.156.6 | node1 has no rule in POSTROUTING (table nat)")
     assert all("-j cali-POSTROUTING" in why and "iptables -t nat -I POSTROUTING 1" in why for why in found.values())
 
 
-def test_a_strangers_rule_is_named_when_nothing_of_ours_differs(started: list[Lab]) -> None:
-    running = bring_up(started, lab_of("calico-two-node", Encapsulation.NONE))
-    running.run("node2", "iptables -I FORWARD -p udp -j DROP")
-    found = running.wrong()
+def test_a_strangers_rule_is_named_when_nothing_of_ours_differs(bring_up: Callable[..., RunningLab]) -> None:
+    running = bring_up("calico-two-node", Encapsulation.NONE)
+    at(running, "node2", "iptables -I FORWARD -p udp -j DROP")
+    found = wrong(running)
     assert set(found) == between({"pod-c", "pod-d"}, PODS & NODE_1 | {"node1"}) | between({"pod-c"}, {"pod-d"}) | {
         ("pod-c", "node1"), ("pod-d", "node1"), ("pod-c", "client"), ("pod-d", "client"),
     }  # fmt: skip
@@ -297,18 +291,16 @@ def test_a_strangers_rule_is_named_when_nothing_of_ours_differs(started: list[La
     )
 
 
-def test_a_client_that_gets_through_is_wrong(started: list[Lab]) -> None:
-    running = bring_up(started, lab_of("calico-two-node", Encapsulation.NONE))
-    running.run("client", "ip -n @ route add 20.111.156.0/26 via 192.168.59.22")
-    found = running.wrong()
+def test_a_client_that_gets_through_is_wrong(bring_up: Callable[..., RunningLab]) -> None:
+    running = bring_up("calico-two-node", Encapsulation.NONE)
+    at(running, "client", "ip -n @ route add 20.111.156.0/26 via 192.168.59.22")
+    found = wrong(running)
     assert set(found) == {("client", "pod-a"), ("client", "pod-b")}
     assert all("reached | client has a route to 20.111.156.0/26" in why for why in found.values())
 
 
-def test_a_dead_server_is_refused(started: list[Lab]) -> None:
-    lab = lab_of("calico-two-node", Encapsulation.NONE)
-    lab = replace(lab, pods=tuple(replace(pod, restart_policy=RestartPolicy.NEVER) for pod in lab.pods))
-    running = bring_up(started, lab)
+def test_a_dead_server_is_refused(bring_up: Callable[..., RunningLab]) -> None:
+    running = bring_up("calico-two-node", Encapsulation.NONE, restart_policy=RestartPolicy.NEVER)
     # What listens in the pod's namespace, and is not its pause process.
     pids = subprocess.run(
         ["ip", "netns", "pids", f"nslab.{running.name}.pod-b"], capture_output=True, text=True, check=True
@@ -316,29 +308,22 @@ def test_a_dead_server_is_refused(started: list[Lab]) -> None:
     for pid in pids:
         if b"container/app" in Path(f"/proc/{pid}/environ").read_bytes():
             os.kill(int(pid), 9)
-    _, results = running.ask(("pod-a",), ("pod-b",))
+    _, results = asked(running, ("pod-a",), ("pod-b",))
     (wrong,) = [result for result in results if result.wrong]
     assert (wrong.probe.kind, wrong.outcome, wrong.probe.expected) == (Kind.TCP, Outcome.REFUSED, Expected.REACH)
 
 
-def test_a_lab_with_more_neighbours_than_the_kernel_has_room_for(tmp_path: Path) -> None:
+def test_a_lab_with_more_neighbours_than_the_kernel_has_room_for(make_lab: Callable[..., RunningLab]) -> None:
     """One table of 1,024 serves all namespaces: asked all at once, half of this lab would not be reached."""
-    name = f"t{secrets.token_hex(4)}"
     nodes = "".join(f"  - {{name: n{number}}}\n" for number in range(10))
     pods = "".join(
         f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}}}\n"
         "spec: {containers: [{name: app, image: agnhost}]}\n"
         for number in range(250)
     )
-    file = tmp_path / "big.yaml"
-    file.write_text(
-        f"apiVersion: nslab/v1\nkind: Lab\nmetadata: {{name: {name}}}\n"
+    lab = make_lab(
+        "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: big}\n"
         f"spec:\n  cni: {{plugin: kubenet}}\n  proxy: {{mode: none}}\n  nodes:\n{nodes}{pods}"
     )
-    nslab = [sys.executable, "-m", "nslab"]
-    try:
-        subprocess.run([*nslab, "up", file], check=True, capture_output=True)
-        said = subprocess.run([*nslab, "probe", name], check=False, capture_output=True, text=True)
-        assert said.returncode == 0, said.stdout
-    finally:
-        subprocess.run([*nslab, "down", name], check=True, capture_output=True)
+    done = nslab("probe", lab.name)
+    assert done.returncode == 0, done.stdout
