@@ -1,3 +1,1 @@
 """nslab rebuilds Kubernetes' network on one Linux machine out of the kernel's own primitives."""
-
-__version__ = "0.1.0"

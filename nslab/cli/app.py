@@ -12,7 +12,6 @@ import click
 import typer
 import typer.core
 
-from nslab import __version__
 from nslab.cli import inside, life, look, objects, render
 from nslab.errors import LabFileError, NslabError, Refused, words
 
@@ -69,7 +68,9 @@ for _name, _verb in VERBS:
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"nslab {__version__}")
+        from nslab.version import version
+
+        typer.echo(f"nslab {version()}")
         raise typer.Exit
 
 
@@ -99,23 +100,25 @@ def _open_standard_streams() -> None:
     sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
 
 
-def _command() -> click.Command:
+def tree() -> click.Group:
     """All verbs; an error about an option does not name the environment variable, for it has none."""
-    command = typer.main.get_command(app)
-    for verb in getattr(command, "commands", {}).values():
-        for option in verb.params:
-            option.show_envvar = False
+    command = typer.main.get_group(app)
+    for verb in command.commands.values():
+        for parameter in verb.params:
+            if isinstance(parameter, (click.Option, typer.core.TyperArgument)):
+                parameter.show_envvar = False
     return command
 
 
 def _status(arguments: Sequence[str] | None) -> int:
-    if "_NSLAB_COMPLETE" in os.environ:
+    asked_by_a_shell = "_NSLAB_COMPLETE" in os.environ
+    if asked_by_a_shell:
         # Typer's own answers to a shell; it registers them only where it also adds its two options to every command.
         from typer._completion_classes import completion_init
 
         completion_init()
     try:
-        status = _command()(arguments, prog_name="nslab", standalone_mode=False)
+        status = tree()(arguments, prog_name="nslab", standalone_mode=False)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as wrong:
@@ -128,7 +131,9 @@ def _status(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("nslab: interrupted", err=True)
         return 130
-    except (BrokenPipeError, SystemExit):
+    except (BrokenPipeError, SystemExit) as leave:
+        if asked_by_a_shell and isinstance(leave, SystemExit):
+            return int(leave.code or 0)  # by which fish is told whether there is anything to complete
         # Whoever read our output has seen enough (for click that is an exit); nor must the interpreter complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE

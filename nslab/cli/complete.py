@@ -2,6 +2,24 @@
 
 from __future__ import annotations
 
+SHELLS = {
+    "bash": "share/bash-completion/completions/nslab",
+    "zsh": "share/zsh/site-functions/_nslab",
+    "fish": "share/fish/vendor_completions.d/nslab.fish",
+}
+"""The shells, and where below a prefix each finds the script that is the answer of `nslab completion`."""
+
+
+def script(shell: str) -> str:
+    """The text that teaches a shell to ask nslab."""
+    from typer._completion_shared import get_completion_script
+
+    text = get_completion_script(prog_name="nslab", complete_var="_NSLAB_COMPLETE", shell=shell)
+    if shell == "zsh":
+        # From a folder of its function path zsh loads the file at the first question, as the function that answers it.
+        text += '\n\nif [ "$funcstack[1]" = _nslab ]; then _nslab_completion "$@"; fi'
+    return text
+
 
 def shipped_labs(incomplete: str) -> list[str]:
     """Labs that come with nslab."""

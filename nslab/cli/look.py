@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
-from nslab.cli.complete import running_labs, shipped_labs
+from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource, RunningLab
 from nslab.cli.output import Format, Output, Progress, bullets, colour, document, listing, need_root, styled
 from nslab.errors import Missing, UsageError
@@ -177,11 +177,9 @@ def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -
 
     Example: nslab completion bash > /etc/bash_completion.d/nslab
     """
-    from typer._completion_shared import get_completion_script
-
-    if shell not in ("bash", "zsh", "fish"):
+    if shell not in SHELLS:
         raise UsageError(f"no completion for {shell!r}; there is one for bash, zsh and fish")
-    click.echo(get_completion_script(prog_name="nslab", complete_var="_NSLAB_COMPLETE", shell=shell))
+    click.echo(script(shell))
 
 
 def doctor(

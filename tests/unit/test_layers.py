@@ -21,11 +21,11 @@ LINES = (
     ("compiler", "engine"),
     ("lab", "net"),
     ("proxy",),
-    ("syscall", "errors"),
+    ("syscall", "errors", "version"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}
 TOP = ("__init__", "__main__")
-"""The package's own files: the first holds the version, which all may read; the second may call the cli."""
+"""The package's own files: the second may call the cli."""
 
 
 def part_of(path: Path) -> str:

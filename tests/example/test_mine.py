@@ -1,4 +1,4 @@
-"""A lab of your own, tested: sudo pytest examples/pytest"""
+"""A lab of your own, tested: sudo pytest tests/example"""
 
 import pytest
 
