@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from nslab.errors import Missing
 from nslab.linux import netlink, restore
+from nslab.linux.packages import how_to_install
 from nslab.net.needs import Host
 
 if TYPE_CHECKING:
@@ -64,4 +65,4 @@ def working_iptables() -> str:
             argv, input=_NAT, text=True, capture_output=True, env=environment, check=False
         ).returncode:
             return variant
-    raise Missing("no iptables works on this kernel; on Debian and Ubuntu: apt install iptables, or try `nslab vm`")
+    raise Missing(f"no iptables works on this kernel; {how_to_install('iptables')}, or try `nslab vm`")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nslab.errors import Missing, Refused
 from nslab.linux.netns import folder, lab_of
+from nslab.linux.packages import how_to_install
 from nslab.net import shell
 from nslab.net.ipvs import ipvs_found, refusals
 from nslab.net.steps import Remove
@@ -109,12 +110,11 @@ def program(name: str) -> str:
     """The path of a program; Missing if there is none."""
     found = shutil.which(name, path=f"{os.environ.get('PATH', '/usr/bin:/bin')}:{_SBIN}")
     if found is None:
-        raise Missing(f"{name} is not installed; on Debian and Ubuntu: apt install {_PACKAGE.get(name, name)}")
+        raise Missing(f"{name} is not installed; {how_to_install(name)}")
     return found
 
 
 _SBIN = "/usr/sbin:/sbin"  # an ordinary user's PATH lacks it
-_PACKAGE = {"iptables-restore": "iptables", "iptables-save": "iptables", "nft": "nftables", "ip": "iproute2"}
 
 
 def environment(lock: str = "/dev/null") -> Mapping[str, str]:
