@@ -6,6 +6,7 @@ exact, but
     …       as a whole line: any lines, or none; within a line: anything
     <n> <port> <time> <mac>   a number; a port; a time of day; a link-layer address
 and blanks at the end of a line do not count. A command must succeed, unless `# exits with N` stands behind it.
+A fence `console on node1` is typed in a shell of that host of the lab.
 A fence `console terminal-2` is typed in another terminal: its command goes on running, what it says meanwhile is what
 is shown, and a later fence of that terminal that begins without a prompt shows what it said since.
 """
@@ -13,7 +14,7 @@ is shown, and a later fence of that terminal that begins without a prompt shows 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 HOLES = {
     "…": r"[^\n]*",
@@ -26,12 +27,16 @@ HOLES = {
 
 @dataclass(frozen=True)
 class Command:
-    """One command, and the lines that it prints; `text` is "" where another terminal goes on."""
+    """One command, and the lines that it prints; `text` is "" where another terminal goes on.
+
+    `host`: typed in a shell there; "": in one's own.
+    """
 
     text: str
     shown: tuple[str, ...]
     terminal: int
     line: int
+    host: str = ""
 
     @property
     def status(self) -> int:
@@ -43,9 +48,11 @@ class Command:
 def commands(markdown: str) -> list[Command]:
     """Every command of a guide, in order."""
     found: list[Command] = []
-    for fence in re.finditer(r"^```console(?: terminal-(\d))?\n(.*?)^```$", markdown, re.MULTILINE | re.DOTALL):
+    kinds = r"^```console(?: terminal-(\d))?(?: on (\S+))?\n(.*?)^```$"
+    for fence in re.finditer(kinds, markdown, re.MULTILINE | re.DOTALL):
         first = markdown.count("\n", 0, fence.start()) + 2
-        found += _of_fence(fence[2].splitlines(), int(fence[1] or 1), first)
+        typed = _of_fence(fence[3].splitlines(), int(fence[1] or 1), first)
+        found += [replace(command, host=fence[2] or "") for command in typed]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from nslab.compiler.addresses import place
 from nslab.lab.course import course
-from nslab.lab.find import folder
+from nslab.lab.find import check_file, folder
 from nslab.lab.load import load
 from nslab.views.guide import Page, render
 from tests.guidebook import Command, commands, matches, wrong
@@ -26,6 +27,7 @@ class Learner:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.lab = ""
         self.others: dict[int, tuple[subprocess.Popen[bytes], Path, tuple[str, ...]]] = {}
         shim = home / "bin" / "nslab"
         shim.parent.mkdir()
@@ -39,6 +41,9 @@ class Learner:
         file = self.home / name / "lab.yaml"  # so `nslab up NAME` finds it
         file.parent.mkdir()
         file.write_text((folder() / shipped / "lab.yaml").read_text().replace(f"name: {shipped}", f"name: {name}"))
+        if goals := check_file(folder() / shipped / "lab.yaml"):
+            (file.parent / goals.name).write_text(goals.read_text())
+        self.lab = name
         guide = folder() / shipped / "README.md"
         page = Page(course(), shipped)
         typed = commands(render(guide.read_text(encoding="utf-8"), place(load(file)), str(guide), page))
@@ -62,7 +67,7 @@ class Learner:
         """Type one command; what is wrong with what it says, or nothing."""
         if command.terminal > 1:
             return self._elsewhere(command)
-        done = self._run(command.text)
+        done = self._run(self._typed(command))
         if done.returncode != command.status:
             return f"ended with {done.returncode}: {done.stdout}"
         return wrong(command.shown, done.stdout)
@@ -75,6 +80,12 @@ class Learner:
                 os.killpg(runs.pid, 15)
             runs.wait(10)
 
+    def _typed(self, command: Command) -> str:
+        """The command for a shell of one's own: what is typed on a host goes there."""
+        if not command.host:
+            return command.text
+        return shlex.join(["nslab", "exec", f"{self.lab}/{command.host}", "--", "bash", "-c", command.text])
+
     def _run(self, line: str) -> subprocess.CompletedProcess[str]:
         argv = ["bash", "-c", line]
         return subprocess.run(argv, cwd=self.home, env=self.environment, text=True, stdout=-1, stderr=-2, timeout=180)
@@ -83,7 +94,7 @@ class Learner:
         """In another terminal: wait until it has said what is shown."""
         if command.text:
             self.leaves(command.terminal)
-            self.others[command.terminal] = (*self._start(command.text), command.shown)
+            self.others[command.terminal] = (*self._start(self._typed(command)), command.shown)
         else:
             runs, said, before = self.others[command.terminal]
             self.others[command.terminal] = (runs, said, (*before, *command.shown))

@@ -12,7 +12,7 @@ import click
 import typer
 import typer.core
 
-from nslab.cli import inside, life, look, objects, render
+from nslab.cli import check, inside, life, look, objects, render
 from nslab.errors import LabFileError, NslabError, Refused, words
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ VERBS: tuple[tuple[str, Callable[..., int | None]], ...] = (
     ("shell", inside.shell),
     ("logs", inside.logs),
     ("probe", look.probe),
+    ("check", check.check),
     ("schema", look.schema),
     ("vm", inside.vm),
     ("completion", look.completion),

@@ -35,6 +35,14 @@ def running_labs(incomplete: str) -> list[str]:
     return [name for name in labs() if name.startswith(incomplete)]
 
 
+def exercises(incomplete: str) -> list[str]:
+    """Labs that are up and have goals."""
+    from nslab.lab.find import FILE, check_file
+    from nslab.linux.netns import folder
+
+    return [name for name in running_labs(incomplete) if check_file(folder(name) / FILE)]
+
+
 def hosts(incomplete: str) -> list[str]:
     """LAB/HOST of the labs that are up."""
     from nslab.linux.netns import labs, named

@@ -86,9 +86,10 @@ def up(
 
     stop.defer()  # to the end of this process: what is up by then stays up
     lab, warnings = _loaded(source, encapsulation, proxy_mode)
+    goals = _goals(_file(source), lab)
     for warning in warnings:
         note(f"{warning}")
-    done = lifecycle.up(lab, busy, Progress())
+    done = lifecycle.up(lab, busy, Progress(), goals)
     _told(done)
     if done.not_ready:
         for container in done.not_ready:
@@ -170,6 +171,21 @@ def _file(source: str) -> Path:
         if source in labs() and (kept := folder(source) / "lab.yaml").exists():
             return kept
         raise
+
+
+def _goals(file: Path, lab: Lab) -> str:
+    """The text of a lab's check file, found good; "" if it has none."""
+    from nslab.compiler.addresses import place
+    from nslab.exercise.read import read_check
+    from nslab.lab.documents import text_of
+    from nslab.lab.find import check_file
+
+    path = check_file(file)
+    if path is None:
+        return ""
+    text = text_of(path)
+    read_check(text, str(path), place(lab))
+    return text
 
 
 def _lab_name(name: str) -> str:

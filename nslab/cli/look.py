@@ -14,6 +14,7 @@ from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource, RunningLab
 from nslab.cli.output import Format, Output, Progress, bullets, colour, document, listing, need_root, styled
 from nslab.errors import Missing, UsageError
+from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -282,6 +283,9 @@ def probe(
 def _explained(found: Difference, wrong: list[Result]) -> dict[Probe, str]:
     if not wrong:
         return {}
+    if found.lab.plugin is Plugin.NONE and not found.plan:
+        how_far = f"this lab has no network plugin, so the way is yours to make: nslab check {found.lab.name}"
+        return {result.probe: how_far for result in wrong}
     from nslab.path.explain import explain
     from nslab.path.topology import topology
     from nslab.path.walk import depends

@@ -1,4 +1,4 @@
-"""Who gets which address: the allocators of the two network plugins, as pure functions of what is already taken."""
+"""Who gets which address: Calico's allocator and host-local, as pure functions of what is already taken."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def place(lab: Lab) -> Lab:
             else:
                 chosen[pod.namespace, pod.name] = last[node.name] = _next(free, node)
     placed = tuple(replace(pod, assigned=chosen[pod.namespace, pod.name]) for pod in lab.pods)
-    return replace(lab, pods=placed, last_reserved=tuple(last.items()) if lab.plugin is Plugin.KUBENET else ())
+    return replace(lab, pods=placed, last_reserved=() if lab.plugin is Plugin.CALICO else tuple(last.items()))
 
 
 def _kept(pod: Pod, node: Node, requested: set[IPv4Address | None]) -> IPv4Address | None:
@@ -75,7 +75,7 @@ def gateway(lab: Lab) -> IPv4Address:
 
 
 def bridge_address(node: Node) -> IPv4Address:
-    """kubenet's gateway: the first address of the node's pod network."""
+    """The pods' gateway with kubenet, and by custom: the first address of the node's pod network."""
     return node.pod_cidr.network_address + 1
 
 
@@ -94,7 +94,7 @@ def blocks(lab: Lab, node: Node) -> list[IPv4Network]:
 
 def _free(lab: Lab, node: Node, last: IPv4Address | None, taken: set[IPv4Address]) -> Iterator[IPv4Address]:
     """The addresses that the node's allocator would hand out, in its order."""
-    order = _host_local(node.pod_cidr, last) if lab.plugin is Plugin.KUBENET else iter(node.pod_cidr)
+    order = iter(node.pod_cidr) if lab.plugin is Plugin.CALICO else _host_local(node.pod_cidr, last)
     reserved = tunnel_address(lab, node)
     return _without(order, taken if reserved is None else taken | {reserved})
 

@@ -203,7 +203,7 @@ def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]
         scheduler=lab.scheduler,
         large=is_large(resolved),
         # Pods' links have no address on a Calico node, and to REDIRECT means to the address of the link.
-        bind=str(node.address) if lab.plugin is Plugin.CALICO else "",
+        bind="" if lab.plugin is Plugin.KUBENET else str(node.address),
     )
 
 

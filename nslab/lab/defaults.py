@@ -3,11 +3,11 @@
 | left out | becomes |
 |---|---|
 | networks | the course's: nodes 192.168.59.0/24, pods 20.96.0.0/12, services 10.96.0.0/12 |
-| plugin, encapsulation | calico with IPIP; kubenet has none |
+| plugin, encapsulation | calico with IPIP; all others have none |
 | proxy mode | iptables |
 | a node's address | the first free one of the node network from its 22nd on (the course's node1 is .22) |
 | a client's address | the first free one from its 10th on |
-| a node's podCIDR | the first free /26 (calico) or /24 (kubenet) of the pod network |
+| a node's podCIDR | the first free /26 (calico) or /24 (all others) of the pod network |
 | a pod's node | the one whose podCIDR holds the address that it asks for, else the one with the fewest pods |
 | a pod's hostname, uid | its name; a UUID by hash of lab, namespace and name |
 | agnhost's arguments | netexec |
@@ -42,7 +42,7 @@ NODE_NETWORK = IPv4Network("192.168.59.0/24")
 POD_NETWORK = IPv4Network("20.96.0.0/12")
 SERVICE_NETWORK = IPv4Network("10.96.0.0/12")
 FIRST_NODE, FIRST_CLIENT = 22, 10
-SHARE = {Plugin.CALICO: 26, Plugin.KUBENET: 24}
+SHARE = {Plugin.CALICO: 26, Plugin.KUBENET: 24, Plugin.NONE: 24}
 """The length of a node's podCIDR: Calico's block, the controller manager's --node-cidr-mask-size."""
 REQUEST = "cni.projectcalico.org/ipAddrs"
 """The annotation by which a pod asks Calico for an address: a JSON list."""
@@ -83,7 +83,8 @@ def kept_back(cidr: IPv4Network, plugin: Plugin, encapsulation: Encapsulation) -
         # calico-node claims its tunnel's address before there are pods; the whole block is usable, first and last too.
         return {cidr[0]: "the tunnel's address"} if encapsulation is not Encapsulation.NONE else {}
     addresses = {cidr[0]: "the network's own address", cidr[-1]: "the broadcast address"}
-    return addresses | {cidr[1]: "the address of cbr0"} if cidr.num_addresses > 1 else addresses
+    first = "the address of cbr0" if plugin is Plugin.KUBENET else "the pods' gateway, by custom"
+    return addresses | {cidr[1]: first} if cidr.num_addresses > 1 else addresses
 
 
 def requested(pod: PodDraft) -> IPv4Address | None:

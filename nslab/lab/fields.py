@@ -19,7 +19,7 @@ NODE = Record(
     (
         Field("name", "name", LABEL, "The node's name, and its host name.", required=True),
         Field("address", "address", Address(), "On the node network; else the first free one from its 22nd on."),
-        Field("podCIDR", "pod_cidr", Network(), "Its pods' addresses; else a free /26 (calico) or /24 (kubenet)."),
+        Field("podCIDR", "pod_cidr", Network(), "Its pods' addresses; else a free /26 (calico) or /24 (others)."),
     ),
 )
 CLIENT = Record(
@@ -38,7 +38,7 @@ NETWORKS = Part(
 )
 CNI = Part(
     (
-        Field("plugin", "plugin", Choice(Plugin), "The network plugin (calico)."),
+        Field("plugin", "plugin", Choice(Plugin), "The network plugin (calico); none: pods to wire by hand."),
         Field("encapsulation", "encapsulation", Choice(Encapsulation), "How packets cross the node network (IPIP)."),
     )
 )

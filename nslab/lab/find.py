@@ -10,6 +10,7 @@ from nslab.lab.words import did_you_mean, shown
 
 FILE = "lab.yaml"
 COURSE = "course.txt"
+CHECK = "check.yaml"
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -72,6 +73,12 @@ def about(path: Path) -> str:
     with path.open(encoding="utf-8", errors="replace") as file:
         line = file.readline(500)
     return line.lstrip("#").strip() if line.startswith("#") else ""
+
+
+def check_file(lab_file: Path) -> Path | None:
+    """The goals of a lab: `check.yaml` beside its lab.yaml, if it is there. A file of another name has none."""
+    goals = lab_file.parent / CHECK
+    return goals if lab_file.name == FILE and goals.exists() else None
 
 
 def folder() -> Path:

@@ -21,10 +21,11 @@ class Encapsulation(StrEnum):
 
 
 class Plugin(StrEnum):
-    """The network plugin of the cluster."""
+    """The network plugin of the cluster. `none`: pods are left with loopback alone, for somebody to wire by hand."""
 
     CALICO = "calico"
     KUBENET = "kubenet"
+    NONE = "none"
 
 
 class ProxyMode(StrEnum):

@@ -54,10 +54,11 @@ def networks(draft: LabDraft) -> Iterator[Complaint]:
 
 def settings(draft: LabDraft) -> Iterator[Complaint]:
     """Settings that exclude each other."""
-    if draft.plugin is Plugin.KUBENET and draft.encapsulation is not Encapsulation.NONE:
+    if draft.plugin is not Plugin.CALICO and draft.encapsulation is not Encapsulation.NONE:
+        who = "kubenet has" if draft.plugin is Plugin.KUBENET else "without a plugin there is"
         yield Complaint(
             _spec(draft, "cni", "encapsulation"),
-            f"kubenet has no encapsulation, and this asks for {draft.encapsulation}; remove it, or take plugin: calico",
+            f"{who} no encapsulation, and this asks for {draft.encapsulation}; remove it, or take plugin: calico",
         )
     services = draft.service_network
     if draft.dns_address and services and draft.dns_address not in services:

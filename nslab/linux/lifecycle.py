@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab import engine
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
+from nslab.compiler.bare import by_hand
 from nslab.compiler.services import resolve, watched
 from nslab.errors import NslabError, UsageError
 from nslab.lab.dump import dump
+from nslab.lab.find import CHECK
 from nslab.lab.load import load
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
@@ -27,7 +29,8 @@ from nslab.linux.observe import observe
 from nslab.linux.patience import patient
 from nslab.net.needs import demand
 from nslab.net.objects import Control, KubeProxy, Netns, NodeAgent, Sandbox, TunnelAgent, Workload
-from nslab.net.steps import Remove, diff
+from nslab.net.shell import command
+from nslab.net.steps import Add, Remove, diff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,8 +91,11 @@ def difference(name: str) -> Difference:
         return _difference(spaces, _as_seen(lab), (lab, *_Files(folder(name)).before()))
 
 
-def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], None]) -> Up:
-    """Bring a lab up, or heal it, or change it to what the file now says. Told `progress`: steps done, steps in all."""
+def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], None], goals: str = "") -> Up:
+    """Bring a lab up, or heal it, or change it to what the file now says. Told `progress`: steps done, steps in all.
+
+    `goals`: the text of its check file, which is kept with it.
+    """
     started = time.monotonic()
     with (
         stop.deferred(),
@@ -103,6 +109,7 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
             agents.warm()  # a process starts while we think
             kept = _Files(folder(lab.name)).wishes()
             todo, not_ready, _ = _change(lab, kept, spaces, agents, progress, fresh=fresh, rules=True)
+            _Files(folder(lab.name)).keep_goals(goals)
         except BaseException:
             spaces.home()
             if fresh:
@@ -250,8 +257,11 @@ def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...], *, rules: b
     older = [compile_lab(old, host, rules=rules) for old in kept if old != lab]
     known = tuple({obj.key: obj for state in (want, *older) for obj in state}.values())
     seen = observe(spaces, lab.name, known, host.iptables)
-    have = (*seen.have, *_running(lab.name, known))
-    return Difference(lab, host, want, diff(have, want), seen.strangers)
+    ours, his = by_hand(lab, seen.have, known)
+    for obj in his:
+        line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
+        seen.strangers.setdefault(obj.ns, []).append(line)
+    return Difference(lab, host, want, diff((*ours, *_running(lab.name, known)), want), seen.strangers)
 
 
 def _running(name: str, known: State) -> Iterator[_Running]:
@@ -290,6 +300,13 @@ class _Files:
         with contextlib.suppress(FileNotFoundError):
             (self.folder / "lab.yaml").replace(self.folder / "before.yaml")
         new.replace(self.folder / "lab.yaml")
+
+    def keep_goals(self, text: str) -> None:
+        """Keep the goals beside the wish; none: those of an earlier wish are none of this one's."""
+        if text:
+            (self.folder / CHECK).write_text(text, encoding="utf-8")
+        else:
+            (self.folder / CHECK).unlink(missing_ok=True)
 
     def done(self) -> None:
         """The change is made: the old wish is history."""

@@ -152,6 +152,7 @@ class Agent:
             raise FileExistsError(f"the pod of {pod.ns} has a pause process")
         sandbox.write_files(self.place, pod, resolv_conf)
         pod.pid = sandbox.start(self.place, self.memory, pod)
+        sandbox.name_netns(pod)
         self.sandboxes[pod.ns] = pod
         self.lost.pop(pod.ns, None)
         self.teller.changed()
@@ -164,6 +165,7 @@ class Agent:
         self.teller.changed()
         pod = self.sandboxes.pop(ns, None)
         if pod:
+            sandbox.unname_netns(pod)
             self.end(pod.pid)
         if pod := pod or self.lost.pop(ns, None):
             remove_tree(f"{self.place.folder}/log/pods/{pod.log_folder}")
@@ -258,6 +260,7 @@ class Agent:
                 # As kubelet sees it: without its sandbox there is no pod.
                 for key in [key for key in self.containers if key[0] == pod.ns]:
                     self.remove_container(*key)
+                sandbox.unname_netns(pod)
                 self.lost[pod.ns] = self.sandboxes.pop(pod.ns)
                 self.teller.changed()
         self.tunnels = {ns: other for ns, other in self.tunnels.items() if other != pid}
@@ -295,6 +298,7 @@ class Agent:
         self.attempts = attempts(f"{self.place.folder}/log/pods")
         for pod in found.sandboxes:
             self.sandboxes[pod.ns] = pod
+            sandbox.name_netns(pod)
             self._watch_adopted(pod.pid)
         for spec, attempt, pid in found.containers:
             request = asked.pop((spec.ns, spec.container), None)

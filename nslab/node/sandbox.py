@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ from nslab import syscall
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
 
+NAMED = "/run/netns"
 AWAITED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
 
 
@@ -51,6 +53,23 @@ def write_files(place: Place, sandbox: Sandbox, resolv_conf: str) -> None:
         fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.write(fd, text.encode())
         os.close(fd)
+
+
+def name_netns(sandbox: Sandbox) -> None:
+    """Name the pod's network namespace in the node's own /run/netns, where container runtimes keep theirs.
+
+    So `ip netns` and `ip link set … netns NAME` work inside a node as on a real one. It is a link to /proc and no
+    mount: it holds nothing, and ends with the pause process.
+    """
+    os.makedirs(NAMED, exist_ok=True)
+    unname_netns(sandbox)
+    os.symlink(f"/proc/{sandbox.pid}/ns/net", f"{NAMED}/{host_of(sandbox.ns)}")
+
+
+def unname_netns(sandbox: Sandbox) -> None:
+    """Take the name away again."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{NAMED}/{host_of(sandbox.ns)}")
 
 
 def start(place: Place, memory: Memory, sandbox: Sandbox) -> int:

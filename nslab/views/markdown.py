@@ -27,9 +27,9 @@ def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
 
 
 def _fence(block: list[str]) -> Iterator[tuple[str, str]]:
-    terminal = re.search(r" terminal-(\d+)", block[0])
-    if terminal:
-        yield "output", f"  [{terminal[1]}]"
+    where = re.search(r" (?:terminal-(\d+)|on (\S+))", block[0])
+    if where:
+        yield "output", f"  [{where[1] or where[2]}]"
     for line in block[1:-1]:
         yield ("command" if line.startswith(("$ ", "# ", "> ")) else "output"), f"    {line}".rstrip()
 

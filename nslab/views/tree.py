@@ -51,8 +51,16 @@ def _picture(lab: Lab, most_pods: int, most_nodes: int) -> str:
 
 def title(lab: Lab) -> str:
     """The lab in a line: its name, its network, how much of it there is."""
-    kind = lab.plugin.value if lab.plugin is Plugin.KUBENET else f"{lab.plugin.value}, {_encapsulation(lab)}"
-    return f"{lab.name}: {kind}; {count(lab)}"
+    return f"{lab.name}: {_network(lab)}; {count(lab)}"
+
+
+def _network(lab: Lab) -> str:
+    match lab.plugin:
+        case Plugin.CALICO:
+            return f"{lab.plugin.value}, {_encapsulation(lab)}"
+        case Plugin.NONE:
+            return "no network plugin"
+    return lab.plugin.value
 
 
 def count(lab: Lab) -> str:
@@ -81,15 +89,19 @@ def _node(lab: Lab, node: Node) -> str:
 
 def _pods(lab: Lab, node: Node, most: int) -> list[str]:
     pods = [pod for pod in lab.pods if pod.node == node.name]
-    cable = names.kubenet_veth if lab.plugin is Plugin.KUBENET else names.cali
-    rows = [
-        [f"{cable(pod.namespace, pod.name)} ── eth0 {address_of(pod)}", _name(pod), _containers(pod)]
-        for pod in pods[:most]
-    ]
+    rows = [[_cable(lab, pod), _name(pod), _containers(pod)] for pod in pods[:most]]
     lines = _columns(rows)
     if len(pods) > most:
         lines.append(f"… and {len(pods) - most} more pods")
     return [f"{'└─' if place == len(lines) - 1 else '├─'} {line}" for place, line in enumerate(lines)]
+
+
+def _cable(lab: Lab, pod: Pod) -> str:
+    """A pod's cable and its address; without a plugin, the address that it is meant to have."""
+    if lab.plugin is Plugin.NONE:
+        return f"(no cable)  {address_of(pod)}"
+    cable = names.kubenet_veth if lab.plugin is Plugin.KUBENET else names.cali
+    return f"{cable(pod.namespace, pod.name)} ── eth0 {address_of(pod)}"
 
 
 def _services(lab: Lab, most: int) -> list[str]:

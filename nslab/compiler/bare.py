@@ -1,0 +1,51 @@
+"""No network plugin: pods with loopback alone, on nodes that forward nothing. The rest somebody makes by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.compiler.addresses import pod_netns
+from nslab.lab.types import Plugin
+from nslab.net import names
+from nslab.net.objects import Address, Blackhole, Fdb, LinkUp, Neighbour, Netns, Object, Port, Route, Sysctl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nslab.lab.types import Lab
+    from nslab.net.needs import Host
+    from nslab.net.objects import State
+
+
+def bare(lab: Lab, _host: Host) -> Iterator[Object]:
+    """What is there before a plugin is called: the runtime has made the pods' namespaces, and no more."""
+    for node in lab.nodes:
+        # A new namespace inherits the machine's own setting: where Docker runs, it would forward by chance.
+        yield Sysctl(names.netns(lab.name, node.name), "net/ipv4/ip_forward", "0", "0", by="the machines")
+        for pod in lab.pods:
+            if pod.node == node.name:
+                yield Netns(pod_netns(lab, pod), by="kubelet")
+                yield LinkUp(pod_netns(lab, pod), "lo", by="container runtime")
+
+
+def by_hand(lab: Lab, have: Iterable[Object], known: State) -> tuple[list[Object], list[Object]]:
+    """Of what is there: what the lab answers for, and what is its learner's, which nobody mends or takes away.
+
+    His is what no wish ever named (`known`: all that one did), on nodes and in pods. Settings are his from their first
+    value on: they count as the lab wants them.
+    """
+    if lab.plugin is not Plugin.NONE:
+        return [*have], []
+    places = {names.netns(lab.name, node.name) for node in lab.nodes} | {pod_netns(lab, pod) for pod in lab.pods}
+    named = {obj.key: obj for obj in known}
+    ours: list[Object] = []
+    his: list[Object] = []
+    for obj in have:
+        if obj.ns in places and isinstance(obj, _MADE) and obj.key not in named:
+            his.append(obj)
+        else:
+            ours.append(named[obj.key] if obj.ns in places and isinstance(obj, Sysctl) else obj)
+    return ours, his
+
+
+_MADE = Address | Route | Blackhole | Neighbour | Fdb | Port

@@ -1,0 +1,29 @@
+"""What `ip -j` shows in hosts of a lab."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from nslab.linux import restore
+from nslab.linux.netns import named
+from nslab.net.names import netns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Kind = TypeVar("Kind", bound=str)
+
+
+def show(lab: str, wanted: Iterable[tuple[str, Kind]]) -> dict[tuple[str, Kind], list[dict[str, Any]]]:
+    """The entries of each (host, addr | link | neigh | route); none, where the host is not there."""
+    there = {*named(lab)}
+    return {(host, kind): _asked(netns(lab, host), kind) for host, kind in wanted if netns(lab, host) in there}
+
+
+def _asked(ns: str, kind: str) -> list[dict[str, Any]]:
+    argv = [restore.program("ip"), "-j", "-n", ns, kind, "show"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True, env=restore.environment()).stdout
+    rows: list[dict[str, Any]] = json.loads(said or "[]")
+    return rows
