@@ -12,7 +12,7 @@ import typer
 from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.output import Format, Output, Progress, bullets, colour, document, need_root, note
 from nslab.errors import UsageError
-from nslab.lab.types import Encapsulation, ProxyMode
+from nslab.lab.types import Encapsulation, Plugin, ProxyMode
 from nslab.net.names import pod_host
 
 if TYPE_CHECKING:
@@ -82,11 +82,12 @@ def up(
     Example: nslab up calico-two-node
     """
     need_root("up")
+    from nslab.exercise.read import goals_beside
     from nslab.linux import lifecycle, stop
 
     stop.defer()  # to the end of this process: what is up by then stays up
     lab, warnings = _loaded(source, encapsulation, proxy_mode)
-    goals = _goals(_file(source), lab)
+    goals = goals_beside(_file(source), lab)
     for warning in warnings:
         note(f"{warning}")
     done = lifecycle.up(lab, busy, Progress(), goals)
@@ -173,21 +174,6 @@ def _file(source: str) -> Path:
         raise
 
 
-def _goals(file: Path, lab: Lab) -> str:
-    """The text of a lab's check file, found good; "" if it has none."""
-    from nslab.compiler.addresses import place
-    from nslab.exercise.read import read_check
-    from nslab.lab.documents import text_of
-    from nslab.lab.find import check_file
-
-    path = check_file(file)
-    if path is None:
-        return ""
-    text = text_of(path)
-    read_check(text, str(path), place(lab))
-    return text
-
-
 def _lab_name(name: str) -> str:
     """A name that can be a lab's: it becomes part of paths."""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
@@ -234,6 +220,13 @@ def _notes(difference: Difference) -> list[str]:
 
 def _next(lab: Lab) -> list[str]:
     """Three commands worth typing now."""
+    from nslab.lab.find import FILE, check_file
+    from nslab.linux.netns import folder
+
+    goals = check_file(folder(lab.name) / FILE)
+    if goals or lab.plugin is Plugin.NONE:
+        how_far = f"nslab {'check' if goals else 'probe'} {lab.name}"
+        return [how_far, f"nslab shell {lab.name}/{lab.nodes[0].name}", f"nslab down {lab.name}"]
     commands = [f"nslab probe {lab.name}"]
     # kube-dns has a port, too, but speaks no HTTP.
     own = [pod for pod in lab.pods if pod.namespace != "kube-system"]

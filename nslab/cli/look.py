@@ -163,14 +163,23 @@ def inspect(
     listing(rows, output)
 
 
-def schema() -> None:
-    """Print the JSON Schema of the Lab document, for an editor to complete it.
+class Document(StrEnum):
+    """The documents of nslab's own."""
+
+    LAB = "lab"
+    CHECK = "check"
+
+
+def schema(of: Annotated[Document, typer.Argument(metavar="lab|check")] = Document.LAB) -> None:
+    """Print the JSON Schema of the Lab document, or of a check file, for an editor to complete it.
 
     Example: nslab schema > lab.schema.json
     """
-    from nslab.lab.schema import schema
+    from nslab.exercise.fields import CHECK
+    from nslab.lab.schema import schema, schema_of
 
-    document(schema(), Format.JSON)
+    goals = schema_of(CHECK, "nslab Check", "The goals of an exercise: check.yaml beside a lab's lab.yaml.")
+    document(schema() if of is Document.LAB else goals, Format.JSON)
 
 
 def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -> None:

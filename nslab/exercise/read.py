@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
+from nslab.compiler.addresses import place
 from nslab.errors import LabFileError, Problem
 from nslab.exercise.fields import CHECK
 from nslab.exercise.targets import fault
 from nslab.exercise.types import Ask, By, Check, Expect, Fact, Goal
-from nslab.lab.documents import documents
+from nslab.lab.documents import documents, text_of
+from nslab.lab.find import check_file
 from nslab.lab.load import refuse
 from nslab.lab.read import AliasesError
 from nslab.lab.stream import reader_of
@@ -18,11 +20,22 @@ from nslab.probes.pairs import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from nslab.lab import words
     from nslab.lab.types import Lab
-    from nslab.lab.words import Path
 
 _T = TypeVar("_T")
+
+
+def goals_beside(lab_file: Path, lab: Lab) -> str:
+    """The text of the check file that belongs to a lab's file, found good for the lab; "" if there is none."""
+    path = check_file(lab_file)
+    if path is None:
+        return ""
+    text = text_of(path)
+    read_check(text, str(path), place(lab))
+    return text
 
 
 def read_check(text: str, file: str, lab: Lab) -> Check:
@@ -50,17 +63,17 @@ def complaints(check: Check, lab: Lab) -> Iterator[Complaint]:
     names = Counter(goal.name for _, goal in goals)
     hosts = tuple(place.name for place in places(lab))
     for number, goal in goals:
-        path: Path = (0, "spec", "goals", number)
+        path: words.Path = (0, "spec", "goals", number)
         if goal.name and names[goal.name] > 1:
             yield Complaint((*path, "id"), f"there is another goal {shown(goal.name)}")
         if not goal.asks and not goal.facts:
             yield Complaint(path, f"the goal {shown(goal.name)} has neither asks nor facts, so nothing can tell")
-        for place, ask in _read(goal.asks, Ask):
-            yield from _ask((*path, "asks", place), ask, lab, hosts)
-        for place, fact in _read(goal.facts, Fact):
-            yield from _named((*path, "facts", place, "host"), fact.host, hosts)
+        for at, ask in _read(goal.asks, Ask):
+            yield from _ask((*path, "asks", at), ask, lab, hosts)
+        for at, fact in _read(goal.facts, Fact):
+            yield from _named((*path, "facts", at, "host"), fact.host, hosts)
             if not fact.has and not fact.has_not:
-                yield Complaint((*path, "facts", place), "a fact says has or hasNot")
+                yield Complaint((*path, "facts", at), "a fact says has or hasNot")
 
 
 def _read(things: tuple[_T, ...], kind: type[_T]) -> Iterator[tuple[int, _T]]:
@@ -68,7 +81,7 @@ def _read(things: tuple[_T, ...], kind: type[_T]) -> Iterator[tuple[int, _T]]:
     return ((place, thing) for place, thing in enumerate(things) if isinstance(thing, kind))
 
 
-def _ask(path: Path, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterator[Complaint]:
+def _ask(path: words.Path, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterator[Complaint]:
     yield from _named((*path, "from"), ask.source, hosts)
     if ask.target and (wrong := fault(lab, ask.target, ask.by)):
         yield Complaint((*path, "to"), wrong[0], word=wrong[1], known=wrong[2])
@@ -86,7 +99,7 @@ def _ask(path: Path, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterator[Com
         yield Complaint((*path, "times"), "one echo tells as much as many; leave times out")
 
 
-def _named(path: Path, name: str, known: tuple[str, ...]) -> Iterator[Complaint]:
+def _named(path: words.Path, name: str, known: tuple[str, ...]) -> Iterator[Complaint]:
     if name and name not in known:
         what = "pod" if path[-1] == "answers" else "host"
         yield Complaint(path, f"the lab has no {what} {shown(name)}", word=name, known=known)

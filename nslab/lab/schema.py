@@ -30,11 +30,16 @@ ADDRESS = rf"{BYTE}(\.{BYTE}){{3}}"
 
 def schema() -> dict[str, Any]:
     """The schema as `nslab schema` prints it."""
+    return schema_of(LAB, "nslab Lab", "The first document of a lab file; ordinary Kubernetes objects follow it.")
+
+
+def schema_of(document: Record, title: str, about: str) -> dict[str, Any]:
+    """The schema of one kind of document."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "nslab Lab",
-        "description": "The first document of a lab file; ordinary Kubernetes objects follow it.",
-        **_of(LAB),
+        "title": title,
+        "description": about,
+        **_of(document),
     }
 
 

@@ -91,10 +91,10 @@ def difference(name: str) -> Difference:
         return _difference(spaces, _as_seen(lab), (lab, *_Files(folder(name)).before()))
 
 
-def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], None], goals: str = "") -> Up:
+def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], None], goals: str | None = None) -> Up:
     """Bring a lab up, or heal it, or change it to what the file now says. Told `progress`: steps done, steps in all.
 
-    `goals`: the text of its check file, which is kept with it.
+    `goals`: the text of its check file, which is kept with it; "": it has none; None: what is kept stays.
     """
     started = time.monotonic()
     with (
@@ -109,7 +109,8 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
             agents.warm()  # a process starts while we think
             kept = _Files(folder(lab.name)).wishes()
             todo, not_ready, _ = _change(lab, kept, spaces, agents, progress, fresh=fresh, rules=True)
-            _Files(folder(lab.name)).keep_goals(goals)
+            if goals is not None:
+                _Files(folder(lab.name)).keep_goals(goals)
         except BaseException:
             spaces.home()
             if fresh:

@@ -145,6 +145,13 @@ class RunningLab:
             raise AssertionError(f"{host}: {line}: exit status {done.returncode}\n{said}")
         return done.stdout.strip()
 
+    def check(self) -> dict[str, bool]:
+        """Which goals of the lab's check.yaml are reached, by their ids (`nslab check`)."""
+        done = nslab("check", self.name, "-o", "json")
+        if done.returncode not in (0, 1) or not done.stdout:
+            raise NslabError(done.stderr.strip())
+        return {goal["id"]: goal["reached"] for goal in json.loads(done.stdout)["goals"]}
+
     # Changes, as kubectl makes them
 
     def apply(self, what: str | Path) -> list[str]:

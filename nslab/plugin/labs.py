@@ -17,7 +17,7 @@ from nslab.linux import lifecycle
 from nslab.plugin.lab import RunningLab
 from nslab.plugin.leaks import Watch
 from nslab.plugin.owner import Owner, sweep
-from nslab.plugin.wanted import wanted
+from nslab.plugin.wanted import goals, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,13 +67,13 @@ class Labs:
     def _up(self, wish: Wish, beside: Path, mine: list[RunningLab]) -> RunningLab:
         if os.geteuid() != 0:
             pytest.skip(NO_ROOT)
-        named, warnings = _named(wish, beside)
+        named, warnings, check = _named(wish, beside)
         self._prepare()
         lab = RunningLab(named.name, beside, tuple(map(str, warnings)))
         self.live.append(lab)
         mine.append(lab)
         try:
-            lab.late = _brought_up(named)
+            lab.late = _brought_up(named, check)
             self._owned[lab.name] = Owner(lab.name)
             lab.packets.start()
         except BaseException:
@@ -129,22 +129,23 @@ def _complain(lines: list[str]) -> None:
         pytest.fail("\n".join(lines), pytrace=False)
 
 
-def _named(wish: Wish, beside: Path) -> tuple[Lab, tuple[Problem, ...]]:
-    """The lab that a test wants, under a name that nobody else has; and what in its file is probably not meant."""
+def _named(wish: Wish, beside: Path) -> tuple[Lab, tuple[Problem, ...], str]:
+    """The lab that a test wants, under a name of its own; what in its file is probably not meant; its goals."""
     try:
         lab, warnings = wanted(wish.source, beside, wish.proxy_mode, wish.encapsulation)
         # Its own name in each process and test: equal addresses do not meet, they are in other namespaces.
-        return replace(lab, name=f"{lab.name[:24].rstrip('-')}-{secrets.token_hex(4)}"), warnings
+        named = replace(lab, name=f"{lab.name[:24].rstrip('-')}-{secrets.token_hex(4)}")
+        return named, warnings, goals(wish.source, beside, lab)
     except NslabError as error:
         reason = str(error)
     pytest.fail(reason, pytrace=False)
 
 
-def _brought_up(lab: Lab) -> list[str]:
+def _brought_up(lab: Lab, check: str) -> list[str]:
     """Bring it up, or skip with what this machine lacks; the containers that are not ready, a line each."""
     try:
         with _interrupted():
-            done = lifecycle.up(lab, lambda _: None, lambda *_: None)
+            done = lifecycle.up(lab, lambda _: None, lambda *_: None, check)
         return [str(container) for container in done.not_ready]
     except Missing as missing:
         lacking, reason = str(missing), ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from nslab.errors import UsageError
+from nslab.exercise.read import goals_beside
 from nslab.lab.find import find, names
 from nslab.lab.load import load_with_warnings, parse_with_warnings
 from nslab.lab.types import Encapsulation, ProxyMode
@@ -28,9 +29,18 @@ def wanted(
     `source` with a line's end in it is the lab itself, as YAML. The two settings go before what it says.
     """
     settings = _one_of(Encapsulation, encapsulation), _one_of(ProxyMode, proxy_mode)
-    if isinstance(source, str) and "\n" in source:
-        return parse_with_warnings(source, "the test's lab", *settings)
+    if _is_text(source):
+        return parse_with_warnings(str(source), "the test's lab", *settings)
     return load_with_warnings(_file(source, beside), *settings)
+
+
+def goals(source: str | Path, beside: Path, lab: Lab) -> str:
+    """The text of the lab's check file, found good; "" if it has none."""
+    return "" if _is_text(source) else goals_beside(_file(source, beside), lab)
+
+
+def _is_text(source: str | Path) -> bool:
+    return isinstance(source, str) and "\n" in source
 
 
 def _file(source: str | Path, beside: Path) -> Path:

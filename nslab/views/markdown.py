@@ -27,9 +27,9 @@ def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
 
 
 def _fence(block: list[str]) -> Iterator[tuple[str, str]]:
-    where = re.search(r" (?:terminal-(\d+)|on (\S+))", block[0])
+    where = [one[1] or one[2] for one in re.finditer(r" (?:terminal-(\d+)|on (\S+))", block[0])]
     if where:
-        yield "output", f"  [{where[1] or where[2]}]"
+        yield "output", f"  [{', '.join(where)}]"
     for line in block[1:-1]:
         yield ("command" if line.startswith(("$ ", "# ", "> ")) else "output"), f"    {line}".rstrip()
 

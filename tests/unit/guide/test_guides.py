@@ -53,8 +53,8 @@ def test_a_guide_has_no_open_ends(path: Path) -> None:
 @pytest.mark.parametrize("path", KOREAN, ids=lambda path: path.parent.name)
 def test_both_languages_type_the_same_and_see_the_same(path: Path) -> None:
     english, korean = shown(path.with_name("README.md")), shown(path)
-    assert [(c.text, c.shown, c.terminal) for c in commands(korean)] == [
-        (c.text, c.shown, c.terminal) for c in commands(english)
+    assert [(c.text, c.shown, c.terminal, c.host) for c in commands(korean)] == [
+        (c.text, c.shown, c.terminal, c.host) for c in commands(english)
     ]
     assert len(re.findall("^#", korean, re.MULTILINE)) == len(re.findall("^#", english, re.MULTILINE))
     assert korean.count("> **질문") == english.count("> **Question")

@@ -1,0 +1,64 @@
+"""No network plugin: what a lab then consists of, and what of what is found is somebody's own work."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from nslab.compiler import compile_lab
+from nslab.compiler.addresses import place
+from nslab.compiler.bare import by_hand
+from nslab.lab.find import folder
+from nslab.lab.load import load
+from nslab.net.needs import Host
+from nslab.net.objects import Address, Object, Port, Route, Sysctl
+from nslab.net.steps import diff
+
+LAB = place(load(folder() / "by-hand-cni" / "lab.yaml"))
+WANT = compile_lab(LAB, Host())
+NODE, SWITCH = "nslab.by-hand-cni.node1", "nslab.by-hand-cni.switch"
+ROUTE = IPv4Network("20.96.2.0/24"), "eth0", IPv4Address("192.168.59.23")
+
+
+def test_pods_have_loopback_alone() -> None:
+    there = [obj for obj in WANT if obj.ns == "nslab.by-hand-cni.pod-a"]
+    assert [type(obj).__name__ for obj in there] == ["Netns", "LinkUp", "Sandbox", "Workload"]
+    assert not [obj for obj in WANT if isinstance(obj, Address) and obj.address.ip in LAB.networks.pods]
+
+
+def test_nodes_forward_nothing_whatever_the_machine_does() -> None:
+    assert Sysctl(NODE, "net/ipv4/ip_forward", "0", "0") in WANT
+    written = [step.obj.ns for step in diff((), WANT) if isinstance(step.obj, Sysctl) and step.obj.value == "0"]
+    assert NODE in written, "a new namespace may have inherited another value"
+
+
+def test_pods_are_given_addresses_as_by_host_local() -> None:
+    assert [str(pod.assigned) for pod in LAB.pods] == ["20.96.1.2", "20.96.1.3", "20.96.2.2", "20.96.2.3"]
+
+
+def test_what_a_learner_made_is_not_taken_away() -> None:
+    made: list[Object] = [
+        Route(NODE, *ROUTE), Address(NODE, "eth0", IPv4Interface("20.96.1.1/24")), Port(NODE, "eth0", "br0"),
+    ]  # fmt: skip
+    found = [*(obj for obj in WANT if not isinstance(obj, Sysctl)), *made]
+    settings = [obj for obj in WANT if isinstance(obj, Sysctl)]
+    changed = [Sysctl(obj.ns, obj.path, "1", obj.default) for obj in settings]
+    ours, his = by_hand(LAB, [*found, *changed], WANT)
+    assert his == made
+    steps = diff(ours, WANT)
+    assert {step.obj.ns for step in steps} <= {SWITCH}, "of settings, only the switch's are not a learner's"
+
+
+def test_what_the_lab_made_is_mended() -> None:
+    default = next(obj for obj in WANT if isinstance(obj, Route) and obj.ns == NODE)
+    ours, _ = by_hand(LAB, [obj for obj in WANT if obj != default], WANT)
+    assert [step.obj for step in diff(ours, WANT)] == [default]
+    stray = Route(SWITCH, *ROUTE)
+    ours, his = by_hand(LAB, [*WANT, stray], WANT)
+    assert his == []
+    assert [step.obj for step in diff(ours, WANT)] == [stray]
+
+
+def test_with_a_plugin_nothing_is_by_hand() -> None:
+    lab = place(load(folder() / "kubenet-two-node" / "lab.yaml"))
+    stray = Route("nslab.kubenet-two-node.node1", *ROUTE)
+    assert by_hand(lab, [stray], ()) == ([stray], [])
