@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ from nslab.lab.types import ProxyMode
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
 FILES = dict(re.findall(r"^```yaml\n# (\S+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL))
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
@@ -140,3 +142,36 @@ def choices(shape: Shape, skipped: set[str]) -> Iterator[str]:
                 yield from choices(one.shape, skipped)
         case Many(of=inner):
             yield from choices(inner, skipped)
+
+
+def test_the_changelog_is_last_and_has_each_release() -> None:
+    assert re.findall(r"^## (.*)", README, re.MULTILINE)[-3:] == ["Security", "Contributing", "Changelog"]
+    released = re.findall(
+        r"^### (\d+\.\d+\.\d+), (\d{4}-\d\d-\d\d|not yet released)$", section("Changelog"), re.MULTILINE
+    )
+    numbers = [tuple(map(int, version.split("."))) for version, _ in released]
+    assert numbers == sorted(numbers, reverse=True)
+    assert [day for _, day in released[1:] if day == "not yet released"] == []
+    tags = subprocess.run(["git", "-C", ROOT, "tag", "--list", "v*"], capture_output=True, text=True).stdout.split()
+    dated = {version for version, day in released if day != "not yet released"}
+    assert {tag.removeprefix("v") for tag in tags} <= dated
+
+
+def test_folders_that_are_named_are_there() -> None:
+    rows = re.findall(r"^\| (`.*?`) \|", section("Contributing"), re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([a-z/]+)(?:/NAME)?`", row)]
+    assert len(named) > 12
+    assert [name for name in named if not (ROOT / name).is_dir()] == []
+    parts = {path.parent.name for path in (ROOT / "nslab").glob("*/__init__.py")}
+    assert parts <= {name.removeprefix("nslab/") for name in named}
+
+
+def test_what_needs_no_root_is_said_once() -> None:
+    from nslab.cli.manual import DESCRIPTION
+
+    rootless = re.search(r"takes root; (.*) do\s+not", DESCRIPTION, re.DOTALL)
+    assert rootless
+    said = " ".join(section("Security").split()).partition(" need no root")[0]
+    for verb in ("labs", "show", "plan", "render", "schema", "vm"):
+        assert verb in rootless[1]
+        assert f"`{verb}`" in said
