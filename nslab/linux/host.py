@@ -30,6 +30,7 @@ def read_host(spaces: Namespaces) -> Host:
             bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),
             conntrack=os.path.exists("/proc/sys/net/netfilter/nf_conntrack_acct"),
             ip_vs=driver("ip_vs") and driver("dummy"),
+            sctp=driver("sctp"),
             iptables=iptables,
         )
 
@@ -42,6 +43,7 @@ def likely_host() -> Host:
         bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),
         conntrack=os.path.exists("/proc/sys/net/netfilter/nf_conntrack_acct"),
         ip_vs=driver("ip_vs") and driver("dummy"),
+        sctp=driver("sctp"),
     )
 
 

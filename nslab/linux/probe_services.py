@@ -93,7 +93,7 @@ def _result(call: Call, tries: Iterable[_Try], lookup: _Lookup | None) -> CallRe
 class _Attempt:
     """One conversation. `must`: something has to come of it (`refused`: a no); silence is awaited for less long."""
 
-    kind = socket.SOCK_STREAM
+    kind, protocol = socket.SOCK_STREAM, 0
     must = True
     refused = False
 
@@ -147,7 +147,8 @@ class _Try(_Attempt):
 
     def __init__(self, call: Call, address: IPv4Address) -> None:
         super().__init__(call.source, (str(address), call.port))
-        self.kind = socket.SOCK_STREAM if call.protocol == "TCP" else socket.SOCK_DGRAM
+        self.kind = socket.SOCK_DGRAM if call.protocol == "UDP" else socket.SOCK_STREAM
+        self.protocol = socket.IPPROTO_SCTP if call.protocol == "SCTP" else 0
         self.must, self.refused = call.outcome is not Outcome.TIMED_OUT, call.outcome is Outcome.REFUSED
         self._asks = call.asks
         self._read = b""
@@ -155,21 +156,24 @@ class _Try(_Attempt):
 
     def ask(self) -> None:
         assert self.sock
-        if self.kind == socket.SOCK_DGRAM:
-            for word in _WORDS:
-                self.sock.send(word)
-        elif self._asks:
-            self.sock.send(_REQUESTS)
+        if self._asks:
+            for words in _WORDS if self._in_words else (_REQUESTS,):
+                self.sock.send(words)
 
     def hear(self) -> bool:
         assert self.sock
-        if self.kind == socket.SOCK_DGRAM:
-            return self._heard_word(self.sock.recv(4096).decode(errors="replace"))
         block = self.sock.recv(1 << 16)
+        if block and self._in_words:
+            return self._heard_word(block.decode(errors="replace"))
         self._read += block
-        if not block:
+        if not block and self._read:
             self._name, self._seen = _bodies(self._read)
         return not block
+
+    @property
+    def _in_words(self) -> bool:
+        """Whether each message is a word, and each answer a message."""
+        return self.kind == socket.SOCK_DGRAM or self.protocol == socket.IPPROTO_SCTP
 
     @property
     def content(self) -> bool:
@@ -231,7 +235,7 @@ class _Asking:
         except OSError as error:
             self._finish(attempt, Outcome.ABSENT, os.strerror(error.errno or 0))
             return
-        sock = attempt.sock = socket.socket(socket.AF_INET, attempt.kind | socket.SOCK_NONBLOCK)
+        sock = attempt.sock = socket.socket(socket.AF_INET, attempt.kind | socket.SOCK_NONBLOCK, attempt.protocol)
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         # A port that no other open socket has here. connect() would choose one that is free towards this Service only;
         # IPVS knows answers by client and endpoint, so the first of two connections from one port hears nothing more.

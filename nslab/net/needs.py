@@ -34,7 +34,7 @@ class Host:
     `ipip`: the driver is there. `ipip_born`: it puts a tunl0 into every namespace (the kernel's default).
     `bridge_netfilter`: br_netfilter is there, so bridged packets can pass iptables, and do unless told otherwise.
     `conntrack`: connection tracking has its settings under /proc/sys already.
-    `ip_vs`: the drivers of IPVS and of dummy interfaces are there.
+    `ip_vs`: the drivers of IPVS and of dummy interfaces are there. `sctp`: that protocol is.
     `iptables`: the program whose rules this kernel takes: `iptables` itself wherever possible, so that what a learner
     lists is what we wrote.
     """
@@ -44,6 +44,7 @@ class Host:
     bridge_netfilter: bool = True
     conntrack: bool = True
     ip_vs: bool = True
+    sctp: bool = True
     iptables: str = "iptables"
 
 
@@ -106,6 +107,7 @@ PRIMITIVES = (
         "another proxy mode",
     ),
     Primitive("ip_vs", "the IPVS proxy mode", ("ip_vs",), ("ipvsadm -A -t 127.0.0.1:80 -s rr",), "another proxy mode"),
+    Primitive("sctp", "Services of that protocol", ("sctp",), ("test -e /proc/net/sctp",)),
     Primitive("netem", "delay and loss", ("sch_netem",), ("tc qdisc add dev lo root netem delay 1ms",), "left out"),
     Primitive("User-Mode Linux", "nslab vm", (), ("linux.uml --version",), "-"),
 )

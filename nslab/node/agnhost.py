@@ -1,7 +1,7 @@
-"""The built-in image: as much of Kubernetes' agnhost as a lab needs. `agnhost netexec` answers HTTP, UDP and TCP.
+"""The built-in image: as much of Kubernetes' agnhost as a lab needs. `agnhost netexec` answers HTTP, UDP, SCTP and TCP.
 
     /hostname  /clientip  /echo?msg=TEXT&code=N  /healthz  /exit?code=N  /shutdown, anything else: the time
-    over UDP: hostname, echo TEXT, clientip
+    over UDP and SCTP: hostname, echo TEXT, clientip
 
 The real one's /dial, /shell, /upload and /redirect are not here. `--tcp-echo-port` is ours: raw TCP, each byte comes
 back (the real one has no such server).
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Never
 
-FLAGS = {"http-port": 8080, "udp-port": 8081, "tcp-echo-port": 0}
+FLAGS = {"http-port": 8080, "udp-port": 8081, "sctp-port": -1, "tcp-echo-port": 0}
 """The flags of `netexec` and what they are if not given; -1 (for the echo port: 0) means no such server."""
 ABSENT = ("/dial", "/shell", "/upload", "/redirect")
 _HELD = 1 << 18  # bytes that wait for a slow reader before we stop reading from it
@@ -92,19 +92,27 @@ def _serve(loop: Loop, flags: dict[str, int]) -> None:
         udp = _bind(socket.SOCK_DGRAM, flags["udp-port"], "udp-port")
         loop.watch(udp.fileno(), lambda: _answer_udp(udp))
         log(f"Started UDP server on port  {flags['udp-port']}")
+    if flags["sctp-port"] > 0:
+        listener = _bind(socket.SOCK_STREAM, flags["sctp-port"], "sctp-port", socket.IPPROTO_SCTP)
+        accept(loop, listener, lambda peer: SctpPeer(loop, peer))
+        log(f"Started SCTP server on port {flags['sctp-port']}")
     if flags["tcp-echo-port"] > 0:
         listener = _bind(socket.SOCK_STREAM, flags["tcp-echo-port"], "tcp-echo-port")
         accept(loop, listener, lambda peer: EchoPeer(loop, peer))
         log(f"Started TCP echo server on port {flags['tcp-echo-port']}")
 
 
-def _bind(kind: int, port: int, flag: str) -> socket.socket:
+def _bind(kind: int, port: int, flag: str, protocol: int = 0) -> socket.socket:
     try:
-        server = socket.socket(socket.AF_INET6, kind | socket.SOCK_NONBLOCK)
+        server = socket.socket(socket.AF_INET6, kind | socket.SOCK_NONBLOCK, protocol)
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         address = "::"
     except OSError:  # a kernel without IPv6
-        server, address = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK), "0.0.0.0"  # noqa: S104 - in a pod, as the real one
+        address = "0.0.0.0"  # noqa: S104 - in a pod, as the real one
+        try:
+            server = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK, protocol)
+        except OSError as error:  # or without SCTP
+            raise OSError(error.errno, f"--{flag}={port}: {error.strerror}") from None
     try:
         if kind == socket.SOCK_STREAM:
             server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -124,7 +132,8 @@ def accept(loop: Loop, listener: socket.socket, serve: Callable[[socket.socket],
             while True:
                 peer, _ = listener.accept()
                 peer.setblocking(False)
-                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if peer.proto != socket.IPPROTO_SCTP:
+                    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 serve(peer)
 
     loop.watch(listener.fileno(), come)
@@ -139,13 +148,13 @@ def _answer_udp(udp: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while True:
             data, sender = udp.recvfrom(2048)
-            text = data.decode("utf-8", "replace").strip().lower()  # lower, as the real one has it
-            answer = _udp_answer(text, _address(sender))
+            answer = _answer("UDP", data, _address(sender))
             if answer is not None:
                 udp.sendto(answer.encode(), sender)
 
 
-def _udp_answer(text: str, client: str) -> str | None:
+def _answer(protocol: str, data: bytes, client: str) -> str | None:
+    text = data.decode("utf-8", "replace").strip().lower()  # lower, as the real one has it
     match text.partition(" "):
         case "hostname", "", "":
             return os.uname().nodename
@@ -154,7 +163,7 @@ def _udp_answer(text: str, client: str) -> str | None:
         case "clientip", "", "":
             return client
         case _:
-            log(f"Unknown UDP command received from {client}: {text}")
+            log(f"Unknown {protocol} command received from {client}: {text}")
             return None
 
 
@@ -220,6 +229,16 @@ class EchoPeer(TcpPeer):
         """What came is what goes."""
         self.output += self.input
         self.input.clear()
+
+
+class SctpPeer(TcpPeer):
+    """One word, one answer. SCTP keeps messages apart: each read is one."""
+
+    def take(self) -> None:
+        """Answer what came."""
+        if self.input:
+            self.output += (_answer("SCTP", bytes(self.input), _address(self.socket.getpeername())) or "").encode()
+            self.input.clear()
 
 
 class HttpPeer(TcpPeer):

@@ -50,7 +50,7 @@ class ServiceSurvey:
 def survey_services(lab: Lab, host: Host, sources: Sequence[str] = ()) -> ServiceSurvey:
     """Every question to the lab's Services (its pods placed), or those that `sources` ask."""
     asking = _Asking(lab, host)
-    ports = [(service, port) for service in asking.services for port in service.ports if _speaks(service, port)]
+    ports = [(service, port) for service in asking.services for port in service.ports if asking.speaks(service, port)]
     if lab.proxy_mode is ProxyMode.NONE:
         ports = []
     askers = [place for place in asking.places.values() if not sources or place.name in sources]
@@ -63,14 +63,9 @@ def survey_services(lab: Lab, host: Host, sources: Sequence[str] = ()) -> Servic
     return ServiceSurvey((*asking.places.values(),), calls, spread, len(chosen), len(pairs))
 
 
-def _speaks(service: Service, port: Port) -> bool:
-    """Whether there is something to ask: the prober speaks no SCTP, and names outside are not the lab's."""
-    return port.protocol != "SCTP" and not service.external_name
-
-
 def _tells(call: Call) -> bool:
     """Whether something can be learnt: over UDP, only from who answers. (That DNS does, every name shows.)"""
-    return call.asks or call.protocol == "TCP"
+    return call.asks or call.protocol != "UDP"
 
 
 def _sample(askers: Sequence[Place], ports: Sequence[tuple[Service, Port]]) -> Iterator[tuple[Place, Service, Port]]:
@@ -94,6 +89,12 @@ class _Asking:
             for obj in announced(lab, self.services)
             if isinstance(obj, Route) and obj.via in by_address
         }
+
+    def speaks(self, service: Service, port: Port) -> bool:
+        """Whether there is something to ask. Names outside are not the lab's; SCTP not every kernel speaks."""
+        if port.protocol == "SCTP" and not (self.host.sctp and self.lab.proxy_mode is not ProxyMode.USERSPACE):
+            return False
+        return not service.external_name
 
     def calls(self, asker: Place, service: Service, port: Port) -> Iterator[Call]:
         """What one host asks of one port: pods and nodes by the ClusterIP, clients from outside."""
@@ -245,8 +246,11 @@ def _admitted(service: Service, asker: Place) -> bool:
 
 
 def _agnhost_ports(pod: Pod, protocol: str) -> set[int]:
-    flag, default = ("http-port", 8080) if protocol == "TCP" else ("udp-port", 8081)
+    flag, default = _FLAGS[protocol]
     return {agnhost_port(container, flag, default) for container in pod.containers} - {0}
+
+
+_FLAGS = {"TCP": ("http-port", 8080), "UDP": ("udp-port", 8081), "SCTP": ("sctp-port", -1)}
 
 
 def _name(service: Service) -> str:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
 from nodebench import Bench, alive, until
 
 from nslab.errors import Refused
+from nslab.linux.host import driver
 from nslab.net.steps import Add, Remove
 
 pytestmark = pytest.mark.root
+
+
+def could_have(module: str) -> bool:
+    modprobe = shutil.which("modprobe")
+    return driver(module) or bool(modprobe and not subprocess.run([modprobe, "-qn", module], check=False).returncode)
 
 
 @pytest.fixture
@@ -65,6 +73,12 @@ def test_the_same_port_twice(pod: Bench) -> None:
 
 def test_a_flag_that_agnhost_does_not_have(pod: Bench) -> None:
     assert failures(pod, "agnhost", "netexec", "--prot=1")[0][0] == "unknown flag: --prot"
+
+
+@pytest.mark.skipif(could_have("sctp"), reason="this kernel has SCTP, or would load it")
+def test_a_protocol_that_this_kernel_does_not_have(pod: Bench) -> None:
+    words = failures(pod, "agnhost", "netexec", "--sctp-port=8082")[0][0]
+    assert words == "--sctp-port=8082: Protocol not supported"
 
 
 def test_several_at_once(pod: Bench) -> None:

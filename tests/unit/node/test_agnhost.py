@@ -6,7 +6,7 @@ from nslab.node import agnhost
 
 
 def test_flags_as_cobra_takes_them() -> None:
-    assert agnhost.parse([]) == {"http-port": 8080, "udp-port": 8081, "tcp-echo-port": 0}
+    assert agnhost.parse([]) == {"http-port": 8080, "udp-port": 8081, "sctp-port": -1, "tcp-echo-port": 0}
     assert agnhost.parse(["--http-port=80", "--udp-port", "-1"])["http-port"] == 80
     assert agnhost.parse(["--http-port=80", "--udp-port", "-1"])["udp-port"] == -1
 
