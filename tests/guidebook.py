@@ -9,6 +9,7 @@ and blanks at the end of a line do not count. A command must succeed, unless `# 
 A fence `console on node1` is typed in a shell of that host of the lab.
 A fence `console terminal-2` is typed in another terminal: its command goes on running, what it says meanwhile is what
 is shown, and a later fence of that terminal that begins without a prompt shows what it said since.
+A fence `console if MODE` is for kernels that have that proxy mode.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Command:
     """One command, and the lines that it prints; `text` is "" where another terminal goes on.
 
     `host`: typed in a shell there; "": in one's own.
+    `mode`: the proxy mode that it is about, if it is typed only where the kernel has that one.
     """
 
     text: str
@@ -37,6 +39,7 @@ class Command:
     terminal: int
     line: int
     host: str = ""
+    mode: str = ""
 
     @property
     def status(self) -> int:
@@ -48,11 +51,11 @@ class Command:
 def commands(markdown: str) -> list[Command]:
     """Every command of a guide, in order."""
     found: list[Command] = []
-    kinds = r"^```console(?: terminal-(\d))?(?: on (\S+))?\n(.*?)^```$"
+    kinds = r"^```console(?: terminal-(\d))?(?: on (\S+))?(?: if (\w+))?\n(.*?)^```$"
     for fence in re.finditer(kinds, markdown, re.MULTILINE | re.DOTALL):
         first = markdown.count("\n", 0, fence.start()) + 2
-        typed = _of_fence(fence[3].splitlines(), int(fence[1] or 1), first)
-        found += [replace(command, host=fence[2] or "") for command in typed]
+        typed = _of_fence(fence[4].splitlines(), int(fence[1] or 1), first)
+        found += [replace(command, host=fence[2] or "", mode=fence[3] or "") for command in typed]
     return found
 
 

@@ -27,7 +27,7 @@ def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
 
 
 def _fence(block: list[str]) -> Iterator[tuple[str, str]]:
-    where = [one[1] or one[2] for one in re.finditer(r" (?:terminal-(\d+)|on (\S+))", block[0])]
+    where = re.findall(r" (?:terminal-|on |if )(\S+)", block[0])
     if where:
         yield "output", f"  [{', '.join(where)}]"
     for line in block[1:-1]:

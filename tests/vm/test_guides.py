@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SLOW = ["calico-two-node"] if os.environ.get("NSLAB_SLOW") else []
 
 
-@pytest.mark.parametrize("shipped", ["services-ipvs", *SLOW])
+@pytest.mark.parametrize("shipped", ["services-ipvs", "proxy-modes", *SLOW])
 def test_a_guide_shows_what_is_seen(shipped: str, tmp_path: Path) -> None:
     try:
         assert not (wrong := Learner(tmp_path).walks(shipped, "tguide")), wrong

@@ -53,8 +53,8 @@ def test_a_guide_has_no_open_ends(path: Path) -> None:
 @pytest.mark.parametrize("path", KOREAN, ids=lambda path: path.parent.name)
 def test_both_languages_type_the_same_and_see_the_same(path: Path) -> None:
     english, korean = shown(path.with_name("README.md")), shown(path)
-    assert [(c.text, c.shown, c.terminal, c.host) for c in commands(korean)] == [
-        (c.text, c.shown, c.terminal, c.host) for c in commands(english)
+    assert [(c.text, c.shown, c.terminal, c.host, c.mode) for c in commands(korean)] == [
+        (c.text, c.shown, c.terminal, c.host, c.mode) for c in commands(english)
     ]
     assert len(re.findall("^#", korean, re.MULTILINE)) == len(re.findall("^#", english, re.MULTILINE))
     assert korean.count("> **질문") == english.count("> **Question")
@@ -81,7 +81,7 @@ def test_a_hole_that_nothing_fills_is_an_error(text: str) -> None:
 
 def test_a_terminal_gets_paragraphs_as_wide_as_it_is() -> None:
     prose = "# One\n\nA `b` **c**\nd.\n\n- 가나다 라마바 사아자\n\n"
-    text = f"{prose}```console terminal-2\n$ ls\nx  y\n```\n| a | 가 |\n|--|--|\n| ccc | d |\nend\n"
+    text = f"{prose}```console terminal-2 if ipvs\n$ ls\nx  y\n```\n| a | 가 |\n|--|--|\n| ccc | d |\nend\n"
     assert list(lines(text, 16)) == [
         ("heading", "One"),
         ("text", ""),
@@ -90,7 +90,7 @@ def test_a_terminal_gets_paragraphs_as_wide_as_it_is() -> None:
         ("text", "- 가나다 라마바"),
         ("text", "  사아자"),
         ("text", ""),
-        ("output", "  [2]"),
+        ("output", "  [2, ipvs]"),
         ("command", "    $ ls"),
         ("output", "    x  y"),
         ("text", "a    가"),
@@ -154,16 +154,24 @@ listening
 ```console terminal-2
 a packet
 ```
+```console if ipvs
+$ ipvsadm
+```
+```console terminal-3 if nftables
+$ nft monitor
+```
 """
 
 
 def test_a_guide_is_read_as_commands_with_outputs() -> None:
-    assert [(c.text, c.shown, c.terminal, c.line, c.status) for c in commands(BOOK)] == [
-        ("one", ("a <n> b", "…"), 1, 2, 0),
-        ("cat <<EOF\ntext\nEOF", ("text",), 1, 5, 0),
-        ("quiet  # exits with 3", (), 1, 9, 3),
-        ("tcpdump", ("listening",), 2, 12, 0),
-        ("", ("a packet",), 2, 16, 0),
+    assert [(c.text, c.shown, c.terminal, c.line, c.status, c.mode) for c in commands(BOOK)] == [
+        ("one", ("a <n> b", "…"), 1, 2, 0, ""),
+        ("cat <<EOF\ntext\nEOF", ("text",), 1, 5, 0, ""),
+        ("quiet  # exits with 3", (), 1, 9, 3, ""),
+        ("tcpdump", ("listening",), 2, 12, 0, ""),
+        ("", ("a packet",), 2, 16, 0, ""),
+        ("ipvsadm", (), 1, 19, 0, "ipvs"),
+        ("nft monitor", (), 3, 22, 0, "nftables"),
     ]
 
 
