@@ -11,7 +11,7 @@ import typer
 from nslab.cli.life import RunningLab, busy
 from nslab.cli.output import Format, Output, Progress, document, need_root, note
 from nslab.errors import UsageError, words
-from nslab.lab.types import Encapsulation, ProxyMode
+from nslab.lab.settings import setting, with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,8 +94,8 @@ def set_(
     need_root("set")
     from nslab.views.delta import delta
 
-    wanted = dict(map(_setting, settings))
-    done = _change(name, "set", lambda lab: (_changed(lab, wanted), ()), rules=True)
+    wanted = dict(map(setting, settings))
+    done = _change(name, "set", lambda lab: (with_settings(lab, wanted), ()), rules=True)
     lines = list(delta(done.difference.plan))
     if output is not Format.TABLE:
         document({"lab": name, "changed": lines}, output)
@@ -125,40 +125,6 @@ def _warn(done: Changed) -> None:
         note(f"nslab: {container}")
     if done.not_ready:
         raise typer.Exit(1)
-
-
-SCHEDULERS = ("rr", "wrr", "lc", "sh", "mh")
-_SETTINGS: dict[str, tuple[str, ...]] = {
-    "proxy-mode": tuple(map(str, ProxyMode)),
-    "encapsulation": tuple(map(str, Encapsulation)),
-    "scheduler": SCHEDULERS,
-}
-
-
-def _setting(text: str) -> tuple[str, str]:
-    """NAME=VALUE, both known."""
-    name, _, value = text.partition("=")
-    known = _SETTINGS.get(name)
-    if known is None:
-        raise UsageError(f"{text!r} is no setting; there are {', '.join(f'{name}=…' for name in _SETTINGS)}")
-    if value not in known:
-        raise UsageError(f"{name} is one of {', '.join(known)}, not {value!r}")
-    return name, value
-
-
-def _changed(lab: Lab, settings: dict[str, str]) -> Lab:
-    """The lab with other settings; refused, as its file would be, if they do not go together."""
-    from dataclasses import replace
-
-    from nslab.lab.dump import dump
-    from nslab.lab.load import parse
-
-    encapsulation = Encapsulation(settings.get("encapsulation", lab.encapsulation))
-    mode = ProxyMode(settings.get("proxy-mode", lab.proxy_mode))
-    # What pods were given stays where it can; that is for `up` to say.
-    pods = tuple(replace(pod, assigned=None) for pod in lab.pods)
-    lab = replace(lab, scheduler=settings.get("scheduler", lab.scheduler), pods=pods)
-    return parse(dump(lab), lab.name, encapsulation, mode)
 
 
 def read_file(file: Path) -> str:

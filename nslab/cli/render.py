@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
-from nslab.cli.objects import SCHEDULERS, read_file
+from nslab.cli.objects import read_file
 from nslab.errors import UsageError
+from nslab.lab.settings import SCHEDULERS
 from nslab.lab.types import ProxyMode
 
 if TYPE_CHECKING:

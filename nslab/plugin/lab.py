@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nslab.compiler.addresses import address_of
 from nslab.errors import NslabError
 from nslab.lab.change import applied, deleted, scaled
-from nslab.lab.dump import dump
-from nslab.lab.load import parse
-from nslab.lab.types import Encapsulation, ProxyMode
+from nslab.lab.settings import setting, with_settings
 from nslab.linux import lifecycle, owned, status
 from nslab.linux.control import Control
 from nslab.linux.netns import folder
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nslab.lab.types import Lab, Service
-    from nslab.linux.lifecycle import Difference
+    from nslab.linux.lifecycle import Changed, Difference
 
 _PAUSE = 0.02  # seconds between two looks at what is waited for
 _T = TypeVar("_T")
@@ -158,16 +156,16 @@ class RunningLab:
         """`nslab apply`: YAML, or a file beside the test. What kubectl would say; Services have followed by then."""
         is_text = isinstance(what, str) and "\n" in what
         source = what if is_text else self._beside / what
-        return self._change("apply", lambda lab: applied(lab, source))
+        return list(self._changed("apply", lambda lab: applied(lab, source)).lines)
 
     def delete(self, *objects: str, namespace: str = "default") -> list[str]:
         """`nslab delete`: objects, each KIND/NAME."""
-        return self._change("delete", lambda lab: deleted(lab, objects, namespace))
+        return list(self._changed("delete", lambda lab: deleted(lab, objects, namespace)).lines)
 
     def scale(self, deployment: str, replicas: int, namespace: str = "default") -> list[str]:
         """`nslab scale`: another number of a Deployment's replicas."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
-        return self._change("scale", lambda lab: scaled(lab, what, replicas, namespace))
+        return list(self._changed("scale", lambda lab: scaled(lab, what, replicas, namespace)).lines)
 
     def up(self, source: str | Path, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
         """`nslab up FILE` of a file that was edited: the lab becomes what it says. What changed, a line each.
@@ -177,14 +175,12 @@ class RunningLab:
         lab, _ = wanted(source, self._beside, proxy_mode, encapsulation)
         return list(delta(self._up(replace(lab, name=self.name)).plan))
 
-    def set(self, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
-        """`nslab set`: another proxy mode, another encapsulation. What changed, a line each."""
-        lab = self.wish
-        # What pods were given stays where it can; that is for `up` to say.
-        text = dump(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
-        mode = ProxyMode(proxy_mode) if proxy_mode else lab.proxy_mode
-        kind = Encapsulation(encapsulation) if encapsulation else lab.encapsulation
-        return list(delta(self._up(parse(text, self.name, kind, mode)).plan))
+    def set(self, **settings: str) -> list[str]:
+        """`nslab set`: `lab.set(proxy_mode="ipvs", scheduler="lc")`, or `encapsulation`. What changed, a line each."""
+        known = dict(setting(f"{name.replace('_', '-')}={value}") for name, value in settings.items())
+        return list(
+            delta(self._changed("set", lambda lab: (with_settings(lab, known), ()), rules=True).difference.plan)
+        )
 
     def mend(self) -> list[str]:
         """`nslab up` once more: what was broken is mended. What that was, a line each."""
@@ -196,11 +192,13 @@ class RunningLab:
         _complain(done.not_ready)
         return done.difference
 
-    def _change(self, verb: str, decide: Callable[[Lab], tuple[Lab, Sequence[str]]]) -> list[str]:
-        done = lifecycle.change(self.name, verb, decide, _quiet, _quiet)
+    def _changed(
+        self, verb: str, decide: Callable[[Lab], tuple[Lab, Sequence[str]]], *, rules: bool = False
+    ) -> Changed:
+        done = lifecycle.change(self.name, verb, decide, _quiet, _quiet, rules=rules)
         late = [f"the kube-proxy of {node} has not followed" for node in done.late]
         _complain([*done.not_ready, *late])
-        return list(done.lines)
+        return done
 
     # Time
 

@@ -12,11 +12,11 @@ import pytest
 import typer.main
 
 from nslab.cli.app import VERBS, app
-from nslab.cli.objects import _SETTINGS
 from nslab.lab.fields import KINDS
 from nslab.lab.find import names
 from nslab.lab.load import parse
 from nslab.lab.manifest import parse_manifest
+from nslab.lab.settings import SETTINGS
 from nslab.lab.shapes import Choice, Field, Many, Part, Record, Shape
 from nslab.lab.types import ProxyMode
 
@@ -80,7 +80,7 @@ def test_labs_shown_are_there_or_written_in_it() -> None:
 def test_each_mode_and_setting_is_documented() -> None:
     text = section("Services")
     assert [mode for mode in ProxyMode if not re.search(rf"(\*\*|`){mode}(\*\*|`)", text)] == []
-    assert [name for name in _SETTINGS if f"`{name}`" not in text] == []
+    assert [name for name in SETTINGS if f"`{name}`" not in text] == []
 
 
 def test_each_exit_code_in_help_is_documented() -> None:
