@@ -19,6 +19,8 @@ from nslab.views.guide import Page, render
 from tests.guidebook import Command, commands, matches, wrong
 
 ROOT = Path(__file__).parents[1]
+PAUSE = 0.01
+"""Seconds between two looks at what a terminal says."""
 MISSING = 4
 """How `nslab doctor LAB` ends where the kernel lacks something for the lab."""
 WANTED = {"ipvs": {"ip_vs", "dummy"}, "nftables": {"nftables nat"}}
@@ -114,7 +116,7 @@ class Learner:
         while not matches(shown, said.read_text()):
             if time.monotonic() > deadline:
                 return wrong(shown, said.read_text())
-            os.sched_yield()
+            time.sleep(PAUSE)
         return ""
 
     def _start(self, line: str) -> tuple[subprocess.Popen[bytes], Path]:

@@ -20,7 +20,7 @@ from nslab.linux.netns import Namespaces, path
 from nslab.net.names import netns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _BUFFER = 4 << 20
 """Bytes that the kernel keeps of a node's packets, with its own bookkeeping: some thousands of a request's size."""
@@ -41,7 +41,16 @@ class _Node(NamedTuple):
 
     socket: socket.socket
     inode: int
-    packets: list[bytes]
+    records: list[bytes]
+
+
+class _Packet(NamedTuple):
+    """What the kernel says of one: its beginning, its whole length, when, and by which interface it came or went."""
+
+    kept: bytes
+    length: int
+    time: bytes
+    sender: tuple[str, int, int, int, bytes]
 
 
 class Capture:
@@ -66,7 +75,7 @@ class Capture:
             # Emptied, not closed: at the end of a packet socket the kernel waits for all of its processors.
             for _ in _heard(known.socket):
                 continue
-            known.packets.clear()
+            known.records.clear()
         else:
             if known:
                 known.socket.close()
@@ -84,12 +93,15 @@ class Capture:
         folder = Path(tempfile.mkdtemp(prefix=f"{self._lab}-"))
         with Namespaces() as spaces:
             for name, node in self._nodes.items():
+                numbers: dict[str, int] = {}
                 with contextlib.suppress(OSError):
                     spaces.enter(netns(self._lab, name))  # the numbers of interfaces mean nothing elsewhere
-                node.packets.extend(_heard(node.socket))
+                    # Asked for all at once: for a name that is not there any more, the kernel would look for a module.
+                    numbers = {interface: number for number, interface in socket.if_nameindex()}
+                node.records.extend(_record(packet, numbers) for packet in _heard(node.socket))
                 file = folder / f"{name}.pcap"
-                file.write_bytes(_FILE.pack(_MAGIC, 2, 4, 0, 0, _LENGTH, _LINUX_SLL2) + b"".join(node.packets))
-                if node.packets:
+                file.write_bytes(_FILE.pack(_MAGIC, 2, 4, 0, 0, _LENGTH, _LINUX_SLL2) + b"".join(node.records))
+                if node.records:
                     yield name, file
 
 
@@ -102,24 +114,21 @@ def _listening() -> socket.socket:
     return listening
 
 
-def _heard(listening: socket.socket) -> Iterator[bytes]:
-    """The packets that wait in a socket, each as a record of the file."""
+def _heard(listening: socket.socket) -> Iterator[_Packet]:
+    """The packets that wait in a socket."""
     packet, room = bytearray(_LENGTH), socket.CMSG_SPACE(16)
     with contextlib.suppress(BlockingIOError):
         while True:
             # MSG_TRUNC: what is returned is the packet's whole length.
             length, told, _, sender = listening.recvmsg_into([packet], room, socket.MSG_TRUNC)
-            interface, protocol, way, hardware, address = sender
-            if interface == "lo" and way == _OUTGOING:
-                continue  # it comes in again at once
-            seconds, nanoseconds = struct.unpack("qq", told[0][2])
-            head = _SLL2.pack(protocol, 0, _number(interface), hardware, way, len(address), address[:8])
-            kept = bytes(packet[:length])
-            yield _RECORD.pack(seconds, nanoseconds, len(head) + len(kept), len(head) + length) + head + kept
+            interface, _, way, *_ = sender
+            if interface != "lo" or way != _OUTGOING:  # there, it comes in again at once
+                yield _Packet(bytes(packet[:length]), length, told[0][2], sender)
 
 
-def _number(interface: str) -> int:
-    try:
-        return socket.if_nametoindex(interface)
-    except OSError:
-        return 0  # it is gone
+def _record(packet: _Packet, numbers: Mapping[str, int]) -> bytes:
+    """A packet as it stands in the file."""
+    interface, protocol, way, hardware, address = packet.sender
+    head = _SLL2.pack(protocol, 0, numbers.get(interface, 0), hardware, way, len(address), address[:8])
+    seconds, nanoseconds = struct.unpack("qq", packet.time)
+    return _RECORD.pack(seconds, nanoseconds, len(head + packet.kept), len(head) + packet.length) + head + packet.kept

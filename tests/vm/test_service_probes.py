@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from typing import TYPE_CHECKING
 
-LAB = "services-ipvs"
+import pytest
+
+from tests.kernel.labkit import nslab
+
+if TYPE_CHECKING:
+    from nslab.plugin.lab import RunningLab
 
 
-def nslab(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "nslab", *arguments], capture_output=True, text=True, check=False)
+@pytest.mark.lab("services-ipvs")
+def test_everybody_is_served_in_turns(lab: RunningLab) -> None:
+    done = nslab("probe", lab.name)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_everybody_is_served_in_turns() -> None:
-    nslab("up", LAB)
-    try:
-        said = nslab("probe", LAB)
-        assert "all 97 pairs right" in said
-        assert "all 95 calls right" in said
-        # Every client's 200 connections went to the four endpoints in exact turns.
-        assert said.count("in turns: ") == said.count(" 50, ") // 3 == 2
-        assert "is as it should be" in nslab("diff", LAB)
-    finally:
-        nslab("down", LAB)
+    assert "all 97 pairs right" in done.stdout
+    assert "all 95 calls right" in done.stdout
+    # Every client's 200 connections went to the four endpoints in exact turns.
+    assert done.stdout.count("in turns: ") == done.stdout.count(" 50, ") // 3 == 2
+    assert lab.diff() == []
