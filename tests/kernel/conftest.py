@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab import syscall
+from nslab.plugin.lab import RunningLab
 from tests.kernel.labkit import left
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any], request: pytest.Fix
     """Note the labs that tests of this folder have."""
     made = yield
     module = request.node.getparent(pytest.Module)
-    if fixturedef.argname in ("lab", "module_lab") and module and _SEEN in module.stash:
+    if isinstance(made, RunningLab) and module and _SEEN in module.stash:
         module.stash[_SEEN].append(made.name)
     return made
 

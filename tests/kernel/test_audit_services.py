@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.linux.patience import VARIABLE, patient
 from tests.kernel.labkit import OwnLab, nslab
 
 if TYPE_CHECKING:
@@ -80,7 +82,9 @@ def test_a_probe_of_a_port_that_no_container_has(tmp_path: Path) -> None:
     pods = POD.format(name="never", probe="readinessProbe") + POD.format(name="always", probe="livenessProbe")
     own.write(own.file.read_text() + pods)
     try:
-        done = nslab("up", own.file)
+        # What is waited for will not come.
+        hurried = {**os.environ, VARIABLE: str(0.3 * patient(1.0))}
+        done = nslab("up", own.file, env=hurried)
         assert done.returncode == 1, done.stderr
         warned = [line for line in done.stderr.splitlines() if line.startswith(str(own.file))]
         assert [line.partition(": ")[2] for line in warned] == [

@@ -9,7 +9,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +16,8 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "unit", "proxy"))
 
+from cases import REAL, overall, services
 from dumps import real
-from slices import services
 
 from nslab.compiler.services import objects
 from nslab.errors import Refused
@@ -35,8 +34,8 @@ from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
-REAL = Path(__file__).parents[3] / "shared" / "kube-proxy"
 CASES = [*sorted((REAL / "cases").glob("*.yaml")), *sorted((REAL / "current").glob("*.yaml"))]
 NODE = Proxy("n1", ("192.168.0.2",), "nftables", cluster_cidr="10.0.0.0/8", service_cidr="172.30.0.0/16")
 LAB = f"nft{os.getpid()}"
@@ -95,7 +94,7 @@ def fresh(items: Items, proxy: Proxy = NODE) -> list[str]:
 @pytest.mark.skipif(not CASES, reason=f"no cases at {REAL}")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_nft_takes_every_case(case: Path) -> None:
-    ours = services(case)
+    ours = services(case.read_text())
     for proxy in (
         NODE,
         replace(NODE, masquerade_all=True, cluster_cidr=""),
@@ -120,9 +119,7 @@ def test_what_upstream_expects_of_its_own_test_is_listed_as_ours() -> None:
     text = "".join(f"{line}\n" for line in sorted(filter(None, lines), key=lambda line: rank(line.split())))
     with namespace() as pid:
         nft(pid, "-f", "-", text=text)
-        assert listed(nft(pid, "list", "ruleset")) == fresh(
-            whole(nftables, services(REAL / "current" / "overall.yaml"), proxy), proxy
-        )
+        assert listed(nft(pid, "list", "ruleset")) == fresh(whole(nftables, overall(), proxy), proxy)
 
 
 def rank(words: list[str]) -> int:

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,19 +19,12 @@ from nslab.linux.procs import Agents, Record, enter, processes
 from nslab.net.objects import NodeAgent, Sandbox, Workload
 from nslab.net.steps import Add
 from nslab.syscall import CLONE_NEWNET, mount, setns, umount
+from tests.kernel.labkit import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 RESOLV_CONF = "nameserver 10.96.0.10\nsearch default.svc.cluster.local\noptions ndots:5\n"
-
-
-def until(true: Callable[[], object], seconds: float = 5.0) -> None:
-    """Return as soon as `true()` is; fail when it is not in time."""
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        os.sched_yield()
 
 
 def alive(pid: int) -> bool:

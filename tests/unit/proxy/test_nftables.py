@@ -6,13 +6,13 @@ import os
 import re
 import sys
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from slices import services
+from cases import REAL, needs_real, overall, services
 
 from nslab.proxy import nftables
 from nslab.proxy.items import Items, whole
@@ -20,7 +20,9 @@ from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.names import nft_name
 from nslab.proxy.nft import nft_narrows
 
-REAL = Path(__file__).parents[4] / "shared" / "kube-proxy"
+if TYPE_CHECKING:
+    from pathlib import Path
+
 CASES = sorted((REAL / "cases").glob("*.yaml"))
 NODE = Proxy("test-node", ("192.168.0.2",), "nftables", cluster_cidr="10.0.0.0/8", service_cidr="172.30.0.0/16")
 MASTER, WORKER = (
@@ -28,8 +30,6 @@ MASTER, WORKER = (
 )
 ENDS = (Endpoint("10.180.0.1", 8080, "test-node"), Endpoint("10.180.0.2", 8080, "other"))
 WEB = Service("default", "web", "172.30.0.1", (Port("http", 80, "TCP", 30080, ENDS),))
-
-needs_the_real = pytest.mark.skipif(not REAL.exists(), reason=f"what real kube-proxies wrote is not at {REAL}")
 
 
 def written(text: str) -> dict[str, object]:
@@ -70,9 +70,9 @@ def with_ends(service: Service, *ends: Endpoint) -> Service:
     return replace(service, ports=(replace(service.ports[0], endpoints=ends),))
 
 
-@needs_the_real
+@needs_real
 def test_the_rules_are_those_of_upstream() -> None:
-    ours = written(fresh(whole(nftables, services(REAL / "current" / "overall.yaml"), NODE)))
+    ours = written(fresh(whole(nftables, overall(), NODE)))
     assert ours == written((REAL / "current" / "overall.nft").read_text())
 
 
@@ -80,7 +80,7 @@ def test_the_rules_are_those_of_upstream() -> None:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 @pytest.mark.parametrize("proxy", [MASTER, WORKER, replace(WORKER, cluster_cidr=""), replace(WORKER, zone="z")])
 def test_every_chain_and_set_that_is_named_is_there(case: Path, proxy: Proxy) -> None:
-    assert unknown(whole(nftables, services(case), proxy)) == []
+    assert unknown(whole(nftables, services(case.read_text()), proxy)) == []
 
 
 def unknown(items: Items) -> list[str]:
