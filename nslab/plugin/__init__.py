@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
-    from nslab.plugin.lab import RunningLab
     from nslab.plugin.labs import Labs
+    from nslab.plugin.running import RunningLab
 
 FIXTURES = {"lab", "module_lab", "make_lab"}
 MARKER = (

@@ -15,7 +15,7 @@ from nslab.views.changes import changes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.plugin.lab import RunningLab
+    from nslab.plugin.running import RunningLab
 
 _MOST = 200
 """Lines of a section; a report is read by people."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
     from nslab.linux.procs import Record
-    from nslab.plugin.lab import RunningLab
+    from nslab.plugin.running import RunningLab
     from nslab.plugin.talk import Reach, Response
 
 _SEEN = re.compile(r"\[?(?:::ffff:)?([\d.]+)\]?:\d+\s*")

@@ -14,9 +14,9 @@ import pytest
 
 from nslab.errors import Missing, NslabError, Refused, Stopped
 from nslab.linux import lifecycle
-from nslab.plugin.lab import RunningLab
 from nslab.plugin.leaks import Watch
 from nslab.plugin.owner import Owner, sweep
+from nslab.plugin.running import RunningLab
 from nslab.plugin.wanted import goals, wanted
 
 if TYPE_CHECKING:

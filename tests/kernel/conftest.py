@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab import syscall
-from nslab.plugin.lab import RunningLab
+from nslab.plugin.running import RunningLab
 from tests.kernel.labkit import left
 
 if TYPE_CHECKING:

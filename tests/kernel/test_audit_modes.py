@@ -15,7 +15,7 @@ from tests.kernel.labkit import nslab
 from tests.kernel.test_services import Line
 
 if TYPE_CHECKING:
-    from nslab.plugin.lab import RunningLab
+    from nslab.plugin.running import RunningLab
 
 pytestmark = pytest.mark.root
 LAB = "services-iptables"

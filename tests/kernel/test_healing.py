@@ -17,7 +17,7 @@ from nslab.syscall import umount
 from tests.kernel.labkit import RUN, nslab, pids
 
 if TYPE_CHECKING:
-    from nslab.plugin.lab import RunningLab
+    from nslab.plugin.running import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 

@@ -18,7 +18,7 @@ from tests.kernel.labkit import processes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.plugin.lab import RunningLab
+    from nslab.plugin.running import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 TEXT = find("calico-two-node").read_text()

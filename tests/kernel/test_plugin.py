@@ -17,7 +17,7 @@ from tests.kernel.labkit import nslab, processes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.lab import RunningLab
+    from nslab.plugin.running import RunningLab
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.root

@@ -28,7 +28,7 @@ from tests.kernel.labkit import nslab
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.lab import RunningLab
+    from nslab.plugin.running import RunningLab
     from nslab.probes import Result
 
 pytestmark = pytest.mark.root

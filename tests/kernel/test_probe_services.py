@@ -20,7 +20,7 @@ from nslab.probes.verdict import squares
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.lab import RunningLab
+    from nslab.plugin.running import RunningLab
     from nslab.probes import CallResult
 
 pytestmark = pytest.mark.root

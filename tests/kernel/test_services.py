@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from nslab.plugin.lab import RunningLab
+    from nslab.plugin.running import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("services-iptables", scope="module")]
 in_each_mode = pytest.mark.parametrize(

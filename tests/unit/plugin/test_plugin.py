@@ -5,16 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
+import nslab.plugin
 from nslab.lab.find import names
 from nslab.plugin.evidence import bounded
-from nslab.plugin.lab import RunningLab
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from nslab.plugin.running import RunningLab
 
 pytest_plugins = ["pytester"]
 ORDINARY = "import os\nos.geteuid = lambda: 1000\n"
@@ -44,6 +42,14 @@ def test_tests_without_labs_import_nothing_of_it_either(pytester: pytest.Pyteste
     result = run(pytester, "--nslab-keep")
     result.assert_outcomes(passed=1, failed=1)
     assert "nslab diff" not in result.stdout.str()
+
+
+def test_a_conftest_may_name_the_type_of_its_labs(pytester: pytest.Pytester) -> None:
+    """A module of nslab.plugin must not have a fixture's name: once imported, it would take its place."""
+    pytester.makeconftest("from nslab.plugin.running import RunningLab")
+    run(pytester, "--fixtures", "-v").stdout.fnmatch_lines(["lab -- *", "make_lab -- *"])
+    modules = {path.stem for path in Path(nslab.plugin.__file__).parent.glob("*.py")}
+    assert not modules & nslab.plugin.FIXTURES
 
 
 def test_it_documents_itself(pytester: pytest.Pytester) -> None:
