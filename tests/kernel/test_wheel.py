@@ -132,7 +132,7 @@ def world(prefix: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wo
 
 
 @pytest.fixture(scope="module")
-def lab(world: World) -> Iterator[str]:
+def running(world: World) -> Iterator[str]:
     """The lab, up."""
     assert f"{LAB}: calico, IPIP" in world.run(f"nslab up {LAB}")
     yield LAB
@@ -159,11 +159,11 @@ def test_labs_and_their_guides_and_the_schema_are_in_it(world: World) -> None:
     assert json.loads(world.run("nslab schema"))["title"]
 
 
-def test_it_does_the_main_job(world: World, lab: str) -> None:
-    assert "other node  ok           ok" in world.run(f"nslab probe {lab}")
-    assert world.run(f"nslab exec {lab}/pod-d -- curl -s http://svc-b:8080/hostname").strip() == "pod-b"
-    world.run(f"nslab diff {lab}")
-    world.run(f"nslab set {lab} encapsulation=VXLAN && nslab probe {lab} && nslab up {lab}")
+def test_it_does_the_main_job(world: World, running: str) -> None:
+    assert "other node  ok           ok" in world.run(f"nslab probe {running}")
+    assert world.run(f"nslab exec {running}/pod-d -- curl -s http://svc-b:8080/hostname").strip() == "pod-b"
+    world.run(f"nslab diff {running}")
+    world.run(f"nslab set {running} encapsulation=VXLAN && nslab probe {running} && nslab up {running}")
 
 
 def test_what_is_up_goes_down(world: World) -> None:
@@ -189,7 +189,7 @@ def test_the_manual_is_where_man_looks(world: World) -> None:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_a_shell_completes(shell: str, world: World, lab: str) -> None:
+def test_a_shell_completes(shell: str, world: World, running: str) -> None:
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed")
     argv, setup = SETUP[shell]
