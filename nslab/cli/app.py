@@ -12,7 +12,7 @@ import click
 import typer
 import typer.core
 
-from nslab.cli import check, inside, life, look, objects, render
+from nslab.cli import check, inside, life, look, objects, probe, render
 from nslab.errors import LabFileError, NslabError, Refused, words
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ VERBS: tuple[tuple[str, Callable[..., int | None]], ...] = (
     ("exec", inside.exec_),
     ("shell", inside.shell),
     ("logs", inside.logs),
-    ("probe", look.probe),
+    ("probe", probe.probe),
     ("check", check.check),
     ("schema", look.schema),
     ("vm", inside.vm),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +9,7 @@ import click
 import typer
 
 from nslab.cli.complete import exercises
-from nslab.cli.output import Format, Progress, colour, document, need_root
+from nslab.cli.output import Format, Progress, Report, colour, document, need_root
 from nslab.errors import UsageError
 from nslab.exercise.types import Language
 
@@ -20,15 +19,6 @@ if TYPE_CHECKING:
     from nslab.exercise.grade import Graded
     from nslab.exercise.types import Check
     from nslab.lab.types import Lab
-
-
-class Report(StrEnum):
-    """What a verdict is printed as."""
-
-    TABLE = "table"
-    JSON = "json"
-    YAML = "yaml"
-    JUNIT = "junit"
 
 
 def check(

@@ -26,6 +26,15 @@ class Format(StrEnum):
     YAML = "yaml"
 
 
+class Report(StrEnum):
+    """What the result of a probe or a check is printed as."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    JUNIT = "junit"
+
+
 Output = Annotated[Format, typer.Option("--output", "-o", help="table, json or yaml.")]
 """The option of every verb that lists."""
 

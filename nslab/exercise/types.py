@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Language(StrEnum):
-    """The languages of exercises."""
+    """The languages of guides and exercises."""
 
     ENGLISH = "en"
     KOREAN = "ko"
