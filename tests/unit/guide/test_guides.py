@@ -50,6 +50,17 @@ def test_a_guide_has_no_open_ends(path: Path) -> None:
         assert (folder() / lab / path.name).exists(), f"{lab} has no guide yet"
 
 
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_guide_tells_of_its_terminals_and_names_nothing_in_vain(path: Path) -> None:
+    text, source = shown(path), path.read_text(encoding="utf-8")
+    beginning = text.partition("\n## ")[0]
+    marks = re.findall(r"\[(\d)\]", beginning)
+    others = {str(command.terminal) for command in commands(text) if command.terminal > 1}
+    assert (set(marks) == others) or (marks == ["2"] and others > {"2"})
+    named = re.findall(r"^\{% set (\w+)", source, re.MULTILINE)
+    assert [name for name in named if len(re.findall(rf"\b{name}\b", source)) < 2] == []
+
+
 @pytest.mark.parametrize("path", KOREAN, ids=lambda path: path.parent.name)
 def test_both_languages_type_the_same_and_see_the_same(path: Path) -> None:
     english, korean = shown(path.with_name("README.md")), shown(path)
