@@ -38,8 +38,9 @@ def probe(
     from nslab.views.junit import calls_to_json, junit, to_json
 
     found = lifecycle.difference(name)
-    survey = probes.survey(found.lab, found.host, sources or (), targets or ())
-    services = None if targets else probes.survey_services(found.lab, found.host, sources or ())
+    lab = probes.taught(found.lab, found.plan)
+    survey = probes.survey(lab, found.host, sources or (), targets or ())
+    services = None if targets else probes.survey_services(lab, found.host, sources or ())
     calls: list[CallResult] = []
     with netns.Namespaces() as spaces:
         results = ask(spaces, name, survey.places, survey.probes, progress=Progress("probes"))
@@ -54,6 +55,8 @@ def probe(
         document([*to_json(results, explanations), *calls_to_json(calls, reasons)], Format(output.value))
     else:
         _printed(survey, results, explanations)
+        if told := [router.name for router in lab.routers if router not in found.lab.routers]:
+            click.echo(f"{', '.join(told)} knows where pods are by routes made by hand; `nslab up` takes them away")
         if services and calls:
             _printed_services(services, results, calls, reasons)
     if wrong or failed:

@@ -69,11 +69,6 @@ def pod_mac(lab: Lab, pod: Pod) -> str:
     return names.mac(lab.name, pod.namespace, pod.name)
 
 
-def gateway(lab: Lab) -> IPv4Address:
-    """The router of the node network: its first address, by custom."""
-    return next(lab.networks.nodes.hosts())
-
-
 def bridge_address(node: Node) -> IPv4Address:
     """The pods' gateway with kubenet, and by custom: the first address of the node's pod network."""
     return node.pod_cidr.network_address + 1

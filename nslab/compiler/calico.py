@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of, blocks, pod_mac, pod_netns
 from nslab.compiler.masquerade import nat_outgoing
-from nslab.compiler.overlay import TUNNEL_MTU, overlay
+from nslab.compiler.overlay import TUNNEL_MTU, VXLAN_MODES, overlay
 from nslab.compiler.underlay import DEFAULT
-from nslab.lab.types import Encapsulation
 from nslab.net import names
 from nslab.net.objects import (
     Address,
@@ -88,8 +87,7 @@ def routed(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
 
 def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator[Object]:
     """Packets for an address of this node's blocks that no pod has end here, and do not leave by the default route."""
-    felix_routes = lab.encapsulation in (Encapsulation.VXLAN, Encapsulation.VXLAN_CROSS_SUBNET)
-    by, protocol = (_FELIX, "80") if felix_routes else ("BIRD", "bird")
+    by, protocol = (_FELIX, "80") if lab.encapsulation in VXLAN_MODES else ("BIRD", "bird")
     for block in claimed:
         if block.prefixlen < 32:
             yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)

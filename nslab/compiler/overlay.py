@@ -6,6 +6,7 @@ from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import tunnel_address
+from nslab.compiler.subnets import next_hop, wrapped
 from nslab.compiler.underlay import UPLINK
 from nslab.lab.types import Encapsulation
 from nslab.net import names
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 IPIP_DEVICE, VXLAN_DEVICE = "tunl0", "vxlan.calico"
 VNI, VXLAN_PORT = 4096, 4789
+VXLAN_MODES = (Encapsulation.VXLAN, Encapsulation.VXLAN_CROSS_SUBNET)
 _IPIP_MTU, _VXLAN_MTU = 1500 - 20, 1500 - 50  # an outer IPv4 header; that, UDP, VXLAN and an inner Ethernet header
 
 TUNNEL_MTU = {
@@ -61,22 +63,21 @@ def overlay(lab: Lab, node: Node, host: Host, claims: Mapping[str, Sequence[IPv4
 
 
 def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) -> Iterator[Object]:
-    """Another node's blocks lie behind its address; the device decides whether packets are wrapped on the way.
-
-    All nodes share one network, so the CrossSubnet modes, which wrap only between subnets, never wrap here.
-    """
-    ns = names.netns(lab.name, node.name)
+    """Another node's blocks lie behind its address; the device decides whether packets are wrapped on the way."""
+    ns, vxlan = names.netns(lab.name, node.name), lab.encapsulation in VXLAN_MODES
     for block in claimed:
-        match lab.encapsulation:
-            case Encapsulation.IPIP:
-                yield Route(ns, block, IPIP_DEVICE, other.address, "bird", onlink=True, by=_BIRD)
-            case Encapsulation.VXLAN:
+        if wrapped(lab, node, other):
+            if vxlan:
                 yield Route(ns, block, VXLAN_DEVICE, tunnel_address(lab, other), onlink=True, by=_FELIX)
-            case Encapsulation.VXLAN_CROSS_SUBNET:
-                yield Route(ns, block, UPLINK, other.address, "80", onlink=True, by=_FELIX)
-            case Encapsulation.IPIP_CROSS_SUBNET | Encapsulation.NONE:
-                yield Route(ns, block, UPLINK, other.address, "bird", by=_BIRD)
-    if lab.encapsulation in (Encapsulation.VXLAN, Encapsulation.VXLAN_CROSS_SUBNET):
+            else:
+                yield Route(ns, block, IPIP_DEVICE, other.address, "bird", onlink=True, by=_BIRD)
+        elif vxlan:
+            yield Route(ns, block, UPLINK, other.address, "80", onlink=True, by=_FELIX)
+        else:
+            # The next hop that BGP names is the other node; BIRD looks up how that one is reached, and writes this.
+            yield Route(ns, block, UPLINK, next_hop(lab, node.address, other.address), "bird", by=_BIRD)
+    if vxlan:
+        # For every node, also those that need none for now: Felix looks at the routes separately.
         yield from vxlan_peer(lab, ns, other)
 
 

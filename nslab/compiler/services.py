@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, Protocol
 
 from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
-from nslab.compiler.underlay import UPLINK
+from nslab.compiler.subnets import leg_towards, next_hop
+from nslab.compiler.underlay import UPLINK, interface
 from nslab.lab.types import Plugin, ProxyMode, ServiceType, TrafficPolicy
 from nslab.net import names
 from nslab.net.objects import (
@@ -70,20 +71,31 @@ def services(lab: Lab, host: Host, *, rules: bool) -> Iterator[Object]:
 
 
 def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[Object]:
-    """Clients send what is for a load balancer's address, or an external one, to a node.
+    """Clients, and the routers between, send what is for a load balancer's address, or an external one, to a node.
 
     No node has such an address: on a real network a load balancer, MetalLB or an administrator's route does this.
     """
-    ways = {
-        ip: next((node for node in lab.nodes if node.name in _taken_by(service)), lab.nodes[0])
+    for ip, node in ways_in(lab, resolved).items():
+        for router in lab.routers:
+            number, via = leg_towards(lab, router, node.address)
+            yield _way_in(lab, router.name, ip, interface(number), via)
+    for client in lab.clients:
+        for ip, node in ways_in(lab, resolved).items():
+            yield _way_in(lab, client.name, ip, UPLINK, next_hop(lab, client.address, node.address))
+
+
+def _way_in(lab: Lab, host: str, ip: IPv4Address, dev: str, via: IPv4Address) -> Object:
+    return Route(names.netns(lab.name, host), IPv4Network(ip), dev, via=via, protocol="static", by="load balancer")
+
+
+def ways_in(lab: Lab, resolved: Iterable[model.Service]) -> dict[IPv4Address, Node]:
+    """The node that each load balancer's address, and each external one, leads to."""
+    return {
+        IPv4Address(ip): next((node for node in lab.nodes if node.name in _taken_by(service)), lab.nodes[0])
         for service in resolved
         for ip in (*service.load_balancer_ips, *service.external_ips)
         if IPv4Address(ip) not in {node.address for node in lab.nodes}
     }
-    for client in lab.clients:
-        ns = names.netns(lab.name, client.name)
-        for ip, node in ways.items():
-            yield Route(ns, IPv4Network(ip), UPLINK, via=node.address, protocol="static", by="load balancer")
 
 
 def _taken_by(service: model.Service) -> set[str]:

@@ -5,59 +5,112 @@ from __future__ import annotations
 from ipaddress import IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import gateway
+from nslab.compiler.addresses import blocks
+from nslab.compiler.subnets import gateway, leg_towards, next_hop, subnet_of
 from nslab.net import names
 from nslab.net.objects import Address, Bridge, LinkUp, Netns, NodeAgent, Object, Port, Route, Sysctl, Veth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from ipaddress import IPv4Address
 
-    from nslab.lab.types import Client, Lab, Node
+    from nslab.lab.types import Client, Lab, Node, Router
     from nslab.net.needs import Host
 
 DEFAULT = IPv4Network("0.0.0.0/0")
-BRIDGE = "br0"
 UPLINK = "eth0"
 _BY = "the machines"
 
 
 def underlay(lab: Lab, host: Host) -> Iterator[Object]:
-    """The node network: a switch that is also its router, the nodes, and the machines outside the cluster."""
+    """The node network: its switches and routers, the nodes, and the machines outside the cluster."""
     yield from switch(lab, host)
     machines: tuple[Node | Client, ...] = (*lab.nodes, *lab.clients)
     for machine in machines:
         yield from plugged_in(lab, machine)
-    for machine in machines:
-        yield NodeAgent(names.netns(lab.name, machine.name), names.netns(lab.name, machine.name), by="kubelet")
+    for router in lab.routers:
+        yield from joining(lab, router)
+    for name in (*(machine.name for machine in machines), *(router.name for router in lab.routers)):
+        yield NodeAgent(names.netns(lab.name, name), names.netns(lab.name, name), by="kubelet")
+
+
+def bridge(lab: Lab, subnet: IPv4Network) -> str:
+    """The switch of a subnet."""
+    return f"br{lab.networks.nodes.index(subnet)}"
 
 
 def switch(lab: Lab, host: Host) -> Iterator[Object]:
-    """One bridge; its own address is the gateway, a router that knows no pod network: pods are not reachable by it."""
+    """A bridge for each subnet.
+
+    Where there is but one, the bridge's own address is the gateway, a router that knows no pod network: pods are not
+    reachable by it. Between several, routers are machines of their own.
+    """
     ns = names.netns(lab.name, names.SWITCH)
     yield Netns(ns, by=_BY)
     yield LinkUp(ns, "lo", by=_BY)
-    yield Bridge(ns, BRIDGE, names.mac(lab.name, names.SWITCH), by=_BY)
-    yield Address(ns, BRIDGE, IPv4Interface((gateway(lab), lab.networks.nodes.prefixlen)), by=_BY)
-    yield LinkUp(ns, BRIDGE, by=_BY)
-    yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_BY)
+    single = len(lab.networks.nodes) == 1
+    for subnet in lab.networks.nodes:
+        name = bridge(lab, subnet)
+        yield Bridge(ns, name, names.mac(lab.name, names.SWITCH, *([] if single else [name])), by=_BY)
+        if single:
+            yield Address(ns, name, IPv4Interface((gateway(lab), subnet.prefixlen)), by=_BY)
+        yield LinkUp(ns, name, by=_BY)
+    if single:
+        yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_BY)
     if host.bridge_netfilter:
         # A switch looks at frames only. With br_netfilter, bridged packets would pass this namespace's iptables.
         yield Sysctl(ns, "net/bridge/bridge-nf-call-iptables", "0", "1", by=_BY)
 
 
 def plugged_in(lab: Lab, machine: Node | Client) -> Iterator[Object]:
-    """A machine with one cable to the switch, an address and a way out.
+    """A machine with one cable to its subnet's switch, an address and a way out.
 
     The default route matters inside, too: proxy ARP answers a pod only for what the node could route.
     """
-    ns, middle = names.netns(lab.name, machine.name), names.netns(lab.name, names.SWITCH)
-    port = names.ifname(machine.name)
-    near, far = names.mac(lab.name, machine.name, "port"), names.mac(lab.name, machine.name, UPLINK)
+    ns, own = names.netns(lab.name, machine.name), subnet_of(lab, machine.address)
     yield Netns(ns, by=_BY)
     yield LinkUp(ns, "lo", by=_BY)
-    yield Veth(middle, port, near, ns, UPLINK, far, by=_BY)
-    yield Port(middle, port, BRIDGE, by=_BY)
+    yield from cable(lab, machine.name, UPLINK, machine.address)
+    out = gateway(lab, own)
+    yield Route(ns, DEFAULT, UPLINK, via=out, by=_BY)
+    for subnet in lab.networks.nodes:
+        via = next_hop(lab, machine.address, subnet.network_address)
+        if subnet != own and via != out:
+            yield Route(ns, subnet, UPLINK, via=via, by=_BY)
+
+
+def cable(lab: Lab, machine: str, dev: str, address: IPv4Address) -> Iterator[Object]:
+    """One cable from a machine to the switch of the subnet that holds `address`, which the machine has there."""
+    ns, middle = names.netns(lab.name, machine), names.netns(lab.name, names.SWITCH)
+    subnet = subnet_of(lab, address)
+    uplink = dev == UPLINK
+    port = names.ifname(machine if uplink else f"{machine}.{dev}")  # a dot is in no host's name
+    near = names.mac(lab.name, machine, "port", *([] if uplink else [dev]))
+    yield Veth(middle, port, near, ns, dev, names.mac(lab.name, machine, dev), by=_BY)
+    yield Port(middle, port, bridge(lab, subnet), by=_BY)
     yield LinkUp(middle, port, by=_BY)
-    yield LinkUp(ns, UPLINK, by=_BY)
-    yield Address(ns, UPLINK, IPv4Interface((machine.address, lab.networks.nodes.prefixlen)), by=_BY)
-    yield Route(ns, DEFAULT, UPLINK, via=gateway(lab), by=_BY)
+    yield LinkUp(ns, dev, by=_BY)
+    yield Address(ns, dev, IPv4Interface((address, subnet.prefixlen)), by=_BY)
+
+
+def interface(number: int) -> str:
+    """The name of a router's interface, by the place of its address."""
+    return f"eth{number}"
+
+
+def joining(lab: Lab, router: Router) -> Iterator[Object]:
+    """A router with a cable into each of its subnets. It knows no pods, unless the nodes tell it where theirs are."""
+    ns = names.netns(lab.name, router.name)
+    yield Netns(ns, by=_BY)
+    yield LinkUp(ns, "lo", by=_BY)
+    for number, leg in enumerate(router.addresses):
+        yield from cable(lab, router.name, interface(number), leg)
+    yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_BY)
+    for subnet in lab.networks.nodes:
+        number, via = leg_towards(lab, router, subnet.network_address)
+        if via != subnet.network_address:
+            yield Route(ns, subnet, interface(number), via=via, by=_BY)
+    for node in lab.nodes if router.bgp else ():
+        number, via = leg_towards(lab, router, node.address)
+        for block in blocks(lab, node):
+            yield Route(ns, block, interface(number), via=via, protocol="bgp", by="BGP peering")

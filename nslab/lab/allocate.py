@@ -4,7 +4,7 @@
 |---|---|---|
 | cluster IP | the service network above its lowest addresses, which people write | by hash of lab, namespace, name |
 | node port, healthCheckNodePort | 30086 to 32767 for the same reason, then from 30000 on | by hash, of the port too |
-| load balancer's address | the last sixteenth of the node network: .240 to .254 of a /24 | the first free one |
+| load balancer's address | the last sixteenth of the (first) node network: .240 to .254 of a /24 | the first free one |
 
 Each is the first free one from there on. A hash and not a counter: who writes one more Service renumbers no other. What
 a running lab had given out stays, as long as nobody asks for it.
@@ -64,9 +64,10 @@ class _Pools:
         network = lab.networks.services
         self.addresses = {network[0], network[-1], lab.dns_address} | {one.cluster_ip for one in asked}
         self.ports = {number for one in asked for number in _numbers(one)}
-        nodes = lab.networks.nodes
+        nodes = lab.networks.nodes[0]
         self.ingress = {nodes[0], nodes[1], nodes[-1]}
         self.ingress |= {node.address for node in lab.nodes} | {client.address for client in lab.clients}
+        self.ingress |= {address for router in lab.routers for address in router.addresses}
         self.ingress |= {ip for one in asked for ip in one.load_balancer_ips}
 
     def kept(self, service: Service, had: Service | None) -> Service:
@@ -110,7 +111,7 @@ class _Pools:
             self.addresses.add(address)
             service = replace(service, cluster_ip=address)
         if INGRESS in missing and not service.load_balancer_ips:
-            nodes = self.lab.networks.nodes
+            nodes = self.lab.networks.nodes[0]
             free = (nodes[i] for i in range(_ingress_start(nodes), nodes.num_addresses))
             # Where none is left, the load balancer stays without: kubectl shows <pending>.
             service = replace(service, load_balancer_ips=tuple(a for a in free if a not in self.ingress)[:1])

@@ -5,7 +5,7 @@
 | networks | the course's: nodes 192.168.59.0/24, pods 20.96.0.0/12, services 10.96.0.0/12 |
 | plugin, encapsulation | calico with IPIP; all others have none |
 | proxy mode | iptables |
-| a node's address | the first free one of the node network from its 22nd on (the course's node1 is .22) |
+| a node's address | the first free one of the (first) node network from its 22nd on (the course's node1 is .22) |
 | a client's address | the first free one from its 10th on |
 | a node's podCIDR | the first free /26 (calico) or /24 (all others) of the pod network |
 | a pod's node | the one whose podCIDR holds the address that it asks for, else the one with the fewest pods |
@@ -112,7 +112,7 @@ def uid(lab: str, namespace: str, pod: str) -> str:
 
 def _settings(draft: LabDraft) -> None:
     """Networks, plugin, encapsulation and proxy mode."""
-    draft.node_network = draft.node_network or NODE_NETWORK
+    draft.node_networks = draft.node_networks if draft.subnets else (*draft.node_networks, NODE_NETWORK)
     draft.pod_network = draft.pod_network or POD_NETWORK
     draft.service_network = draft.service_network or SERVICE_NETWORK
     draft.plugin = draft.plugin or Plugin.CALICO
@@ -124,10 +124,11 @@ def _settings(draft: LabDraft) -> None:
 
 def _machine_addresses(draft: LabDraft) -> None:
     """Addresses for nodes and clients without one, nodes first."""
-    assert draft.node_network
+    first = next(iter(draft.subnets.values()))
     machines: tuple[NodeDraft | ClientDraft, ...] = (*draft.nodes, *draft.clients)
-    taken = {machine.address for machine in machines} | {gateway(draft.node_network)}
-    for_nodes, for_clients = (_hosts(draft.node_network, first) for first in (FIRST_NODE, FIRST_CLIENT))
+    taken = {machine.address for machine in machines} | {gateway(first)}
+    taken |= {leg for router in draft.routers for leg in router.legs.values()}
+    for_nodes, for_clients = (_hosts(first, number) for number in (FIRST_NODE, FIRST_CLIENT))
     for machine in machines:
         if machine.address is None:
             free = for_nodes if isinstance(machine, NodeDraft) else for_clients

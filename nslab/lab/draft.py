@@ -39,6 +39,20 @@ class ClientDraft:
 
 
 @dataclass(slots=True)
+class RouterDraft:
+    """A router, as far as it is known. An address that cannot be read keeps its place."""
+
+    name: str = ""
+    addresses: tuple[IPv4Address | str, ...] = ()
+    bgp: bool = False
+
+    @property
+    def legs(self) -> dict[int, IPv4Address]:
+        """The addresses that can be read, by their places."""
+        return {index: one for index, one in enumerate(self.addresses) if not isinstance(one, str)}
+
+
+@dataclass(slots=True)
 class PodDraft:
     """A pod, as far as it is known; `document` is its place in the stream, `inside` what of that document it is."""
 
@@ -176,7 +190,7 @@ class LabDraft:
     """A lab, as far as it is known. `document` is None until the stream had a Lab."""
 
     name: str = ""
-    node_network: IPv4Network | None = None
+    node_networks: tuple[IPv4Network | str, ...] = ()
     pod_network: IPv4Network | None = None
     service_network: IPv4Network | None = None
     plugin: Plugin | None = None
@@ -186,6 +200,7 @@ class LabDraft:
     dns_address: IPv4Address | None = None
     nodes: tuple[NodeDraft, ...] = ()
     clients: tuple[ClientDraft, ...] = ()
+    routers: tuple[RouterDraft, ...] = ()
     last_reserved: dict[str, IPv4Address] = field(default_factory=dict)
     addons: tuple[str, ...] = ()
     document: int | None = None
@@ -193,3 +208,8 @@ class LabDraft:
     services: list[ServiceDraft] = field(default_factory=list)
     slices: list[SliceDraft] = field(default_factory=list)
     deployments: list[DeploymentDraft] = field(default_factory=list)
+
+    @property
+    def subnets(self) -> dict[int, IPv4Network]:
+        """The subnets of the node network that can be read, by their places."""
+        return {index: one for index, one in enumerate(self.node_networks) if not isinstance(one, str)}

@@ -54,15 +54,20 @@ def _object(kind: str, metadata: dict[str, Any], spec: dict[str, Any], status: d
 
 def _spec(lab: Lab) -> dict[str, Any]:
     """The Lab document's spec."""
-    nets = lab.networks
+    nets, subnets = lab.networks, [*map(str, lab.networks.nodes)]
     proxy = {"mode": str(lab.proxy_mode), "scheduler": lab.scheduler if lab.scheduler != Scheduler.RR else ""}
     spec = {
-        "networks": {"nodes": str(nets.nodes), "pods": str(nets.pods), "services": str(nets.services)},
+        "networks": {
+            "nodes": subnets[0] if len(subnets) == 1 else subnets,
+            "pods": str(nets.pods),
+            "services": str(nets.services),
+        },
         "cni": {"plugin": str(lab.plugin), "encapsulation": str(lab.encapsulation)},
         "proxy": said(proxy),
         "dns": {"address": str(lab.dns_address)} if lab.dns_address else {},
         "nodes": [{"name": n.name, "address": str(n.address), "podCIDR": str(n.pod_cidr)} for n in lab.nodes],
         "clients": [{"name": c.name, "address": str(c.address)} for c in lab.clients],
+        "routers": [said({"name": r.name, "addresses": [*map(str, r.addresses)], "bgp": r.bgp}) for r in lab.routers],
     }
     return said(spec)
 

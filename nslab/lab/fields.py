@@ -7,11 +7,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nslab.lab.draft import ClientDraft, LabDraft, NodeDraft
+from nslab.lab.draft import ClientDraft, LabDraft, NodeDraft, RouterDraft
 from nslab.lab.fields_pods import DEPLOYMENT, POD
 from nslab.lab.fields_services import SERVICE, SLICE
 from nslab.lab.patterns import names
-from nslab.lab.shapes import LABEL, Address, Choice, Field, Many, Network, Part, Record, Table, Text, Word
+from nslab.lab.shapes import (
+    LABEL,
+    Address,
+    Choice,
+    Field,
+    Flag,
+    Many,
+    Network,
+    OneOrMany,
+    Part,
+    Record,
+    Table,
+    Text,
+    Word,
+)
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 NODE = Record(
@@ -29,9 +43,22 @@ CLIENT = Record(
         Field("address", "address", Address(), "On the node network; else the first free one from its 10th on."),
     ),
 )
+ROUTER = Record(
+    RouterDraft,
+    (
+        Field("name", "name", LABEL, "The router's name, and its host name.", required=True),
+        Field("addresses", "addresses", Many(Address()), "One in each subnet that it joins.", required=True),
+        Field("bgp", "bgp", Flag(), "Whether the nodes tell it where their pods are (false)."),
+    ),
+)
 NETWORKS = Part(
     (
-        Field("nodes", "node_network", Network(), "The node network (192.168.59.0/24); its first host is the gateway."),
+        Field(
+            "nodes",
+            "node_networks",
+            OneOrMany(Network()),
+            "The node network (192.168.59.0/24), whose first host is the gateway; or its subnets, with routers between.",
+        ),
         Field("pods", "pod_network", Network(), "The pod network (20.96.0.0/12)."),
         Field("services", "service_network", Network(), "The service network (10.96.0.0/12)."),
     )
@@ -80,6 +107,7 @@ LAB = Record(
                     ),
                     Field("nodes", "nodes", Many(NODE, at_least=1), "The machines of the cluster.", required=True),
                     Field("clients", "clients", Many(CLIENT), "Machines outside the cluster, on the node network."),
+                    Field("routers", "routers", Many(ROUTER), "Machines between the subnets of the node network."),
                 )
             ),
             "What the lab consists of.",

@@ -13,6 +13,7 @@ from nslab.lab.draft import (
     LabDraft,
     NodeDraft,
     PodDraft,
+    RouterDraft,
     ServiceDraft,
     ServicePortDraft,
     SliceDraft,
@@ -26,6 +27,7 @@ from nslab.lab.types import (
     Node,
     Pod,
     Protocol,
+    Router,
     Scheduler,
     Service,
     ServicePort,
@@ -42,7 +44,7 @@ _TYPES = {str(kind): kind for kind in ServiceType}
 
 def finished(draft: LabDraft) -> Lab:
     """The lab of a draft; its Services still without what is given out."""
-    assert draft.node_network
+    assert draft.subnets
     assert draft.pod_network
     assert draft.service_network
     assert draft.plugin
@@ -50,7 +52,7 @@ def finished(draft: LabDraft) -> Lab:
     assert draft.proxy_mode
     return Lab(
         name=draft.name,
-        networks=Networks(draft.node_network, draft.pod_network, draft.service_network),
+        networks=Networks((*draft.subnets.values(),), draft.pod_network, draft.service_network),
         plugin=draft.plugin,
         encapsulation=draft.encapsulation,
         proxy_mode=draft.proxy_mode,
@@ -63,6 +65,7 @@ def finished(draft: LabDraft) -> Lab:
         slices=tuple(map(endpoint_slice, draft.slices)),
         deployments=tuple(map(deployment, draft.deployments)),
         scheduler=str(draft.scheduler or Scheduler.RR),
+        routers=tuple(Router(one.name, (*one.legs.values(),), one.bgp) for one in draft.routers),
     )
 
 
@@ -170,7 +173,7 @@ def drafted(lab: Lab) -> LabDraft:
     """A draft that a lab could have been made of: what a change to it starts from."""
     return LabDraft(
         name=lab.name,
-        node_network=lab.networks.nodes,
+        node_networks=lab.networks.nodes,
         pod_network=lab.networks.pods,
         service_network=lab.networks.services,
         plugin=lab.plugin,
@@ -180,6 +183,7 @@ def drafted(lab: Lab) -> LabDraft:
         dns_address=lab.dns_address,
         nodes=tuple(NodeDraft(node.name, node.address, node.pod_cidr) for node in lab.nodes),
         clients=tuple(ClientDraft(client.name, client.address) for client in lab.clients),
+        routers=tuple(RouterDraft(one.name, one.addresses, one.bgp) for one in lab.routers),
         last_reserved=dict(lab.last_reserved),
         addons=("kube-dns",),
         document=KEPT,

@@ -21,6 +21,7 @@ from nslab.lab.shapes import (
     Network,
     Number,
     NumberOrName,
+    OneOrMany,
     Part,
     Record,
     Shape,
@@ -119,6 +120,11 @@ class Reader:
             case NumberOrName(number, name):
                 is_text = node.id == "scalar" and node.tag == STR
                 return self._text(node, name) if is_text else self._number(node, number.low, number.high)
+            case OneOrMany(of):
+                if node.id == "sequence":
+                    return self._many(node, of, at_least=1) or (UNREADABLE,)
+                value = self.read(node, of)
+                return (UNREADABLE if value is None else value,)
             case Anything():
                 return None
             case missing:

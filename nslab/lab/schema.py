@@ -14,6 +14,7 @@ from nslab.lab.shapes import (
     Network,
     Number,
     NumberOrName,
+    OneOrMany,
     Part,
     Record,
     Table,
@@ -67,6 +68,8 @@ def _of(shape: Shape) -> dict[str, Any]:
             return {"type": "string", **_pattern(f"{ADDRESS}/([0-9]|[12][0-9]|3[0-2])")}
         case Many(of, at_least):
             return {"type": "array", "items": _of(of), **({"minItems": at_least} if at_least else {})}
+        case OneOrMany(of):
+            return {"anyOf": [_of(of), _of(Many(of, at_least=1))]}
         case Table(of, key):
             return {"type": "object", "propertyNames": _of(key), "additionalProperties": _of(of)}
         case Part(fields) | Record(_, fields):

@@ -83,6 +83,13 @@ class Many:
 
 
 @dataclass(frozen=True, slots=True)
+class OneOrMany:
+    """A list of one shape, or, where there is but one of them, that one by itself."""
+
+    of: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A mapping from names that the user chooses to one shape."""
 
@@ -116,7 +123,20 @@ class Record:
 
 
 Shape: TypeAlias = (
-    Text | Word | Choice | Number | NumberOrName | Anything | Flag | Address | Network | Many | Table | Part | Record
+    Text
+    | Word
+    | Choice
+    | Number
+    | NumberOrName
+    | Anything
+    | Flag
+    | Address
+    | Network
+    | Many
+    | OneOrMany
+    | Table
+    | Part
+    | Record
 )
 
 

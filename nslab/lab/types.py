@@ -58,9 +58,9 @@ class Protocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """The three address ranges of a cluster; they do not overlap."""
+    """The address ranges of a cluster; they do not overlap. `nodes`: one subnet, or several with routers between."""
 
-    nodes: IPv4Network
+    nodes: tuple[IPv4Network, ...]
     pods: IPv4Network
     services: IPv4Network
 
@@ -80,6 +80,18 @@ class Client:
 
     name: str
     address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """One machine between subnets of the node network, with an address in each that it joins.
+
+    `bgp`: the nodes tell it where their pods are; without, it knows the nodes' subnets alone.
+    """
+
+    name: str
+    addresses: tuple[IPv4Address, ...]
+    bgp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,3 +284,4 @@ class Lab:
     slices: tuple[EndpointSlice, ...] = ()
     deployments: tuple[Deployment, ...] = ()
     scheduler: str = "rr"
+    routers: tuple[Router, ...] = ()

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Address, IPv4Network
 from typing import TypeAlias
 
-from nslab.lab import validate_objects, validate_pods
-from nslab.lab.defaults import gateway
+from nslab.lab import validate_objects, validate_pods, validate_subnets
 from nslab.lab.draft import LabDraft
 from nslab.lab.types import Encapsulation, Plugin
 from nslab.lab.words import Complaint, Path, shown
@@ -16,6 +15,8 @@ RESERVED = ("switch", "control")
 """Hosts of the lab's own (`nslab.net.names.RESERVED`; a test holds the two equal)."""
 LONGEST_NAMESPACE = 255
 """Bytes of a file name in /run/netns."""
+SMALLEST = 30
+"""The length of the smallest network that has two hosts."""
 # Ranges that the kernel treats specially wherever they appear, and Calico's next hop among them.
 SPECIAL = {
     IPv4Network("0.0.0.0/8"): "this network",
@@ -32,23 +33,27 @@ def complaints(draft: LabDraft) -> Iterator[Complaint]:
 
 
 def networks(draft: LabDraft) -> Iterator[Complaint]:
-    """The three networks lie apart, and in ranges that can be used."""
+    """The networks lie apart, the subnets of the nodes' too, and in ranges that can be used."""
+    assert draft.pod_network
+    assert draft.service_network
+    nodes = [("nodes", _spec(draft, "networks", "nodes", place), subnet) for place, subnet in draft.subnets.items()]
+    pods = ("pods", _spec(draft, "networks", "pods"), draft.pod_network)
     seen: list[tuple[str, IPv4Network]] = []
-    for name, network, longest in (
-        ("nodes", draft.node_network, 30),
-        ("pods", draft.pod_network, 30),
-        ("services", draft.service_network, 30),
+    for name, path, network in (
+        *nodes,
+        pods,
+        ("services", _spec(draft, "networks", "services"), draft.service_network),
     ):
-        assert network
-        path = _spec(draft, "networks", name)
         for other, range_ in seen:
-            if network.overlaps(range_):
+            if network.overlaps(range_) and name == other:
+                yield Complaint(path, f"the subnets {range_} and {network} of the node network overlap")
+            elif network.overlaps(range_):
                 yield Complaint(path, f"the networks {other} ({range_}) and {name} ({network}) overlap")
         for special, what in SPECIAL.items():
             if network.overlaps(special):
                 yield Complaint(path, f"{name}: {network} overlaps with {special} ({what}); choose another")
-        if network.prefixlen > longest:
-            yield Complaint(path, f"{name}: {network} is too small; /{longest} is the smallest")
+        if network.prefixlen > SMALLEST:
+            yield Complaint(path, f"{name}: {network} is too small; /{SMALLEST} is the smallest")
         seen.append((name, network))
 
 
@@ -60,6 +65,9 @@ def settings(draft: LabDraft) -> Iterator[Complaint]:
             _spec(draft, "cni", "encapsulation"),
             f"{who} no encapsulation, and this asks for {draft.encapsulation}; remove it, or take plugin: calico",
         )
+    if draft.plugin is Plugin.KUBENET and len(draft.subnets) > 1:
+        text = "kubenet's routes lead straight from node to node, so its nodes share one subnet; take plugin: calico"
+        yield Complaint(_spec(draft, "networks", "nodes"), text)
     services = draft.service_network
     if draft.dns_address and services and draft.dns_address not in services:
         yield Complaint(
@@ -75,7 +83,8 @@ def settings(draft: LabDraft) -> Iterator[Complaint]:
 def hosts(draft: LabDraft) -> Iterator[Complaint]:
     """Each host has a name of its own, which makes the name of a namespace."""
     seen: dict[str, Path] = {}
-    for what, names in (("node", [n.name for n in draft.nodes]), ("client", [c.name for c in draft.clients])):
+    groups = (("node", draft.nodes), ("client", draft.clients), ("router", draft.routers))
+    for what, names in ((what, [machine.name for machine in group]) for what, group in groups):
         for index, name in enumerate(names):
             path = _spec(draft, f"{what}s", index, "name")
             yield from _host(path, what, name, seen)
@@ -107,31 +116,6 @@ def _too_long(draft: LabDraft, path: Path, host: str) -> Complaint:
     return Complaint(
         path, f"the namespace's name nslab.LAB.{shown(host)} has {length} bytes, and {LONGEST_NAMESPACE} is the limit"
     )
-
-
-def machine_addresses(draft: LabDraft) -> Iterator[Complaint]:
-    """Nodes and clients have addresses of the node network, each its own."""
-    network = draft.node_network
-    assert network
-    special = {network[0]: "the network's own address", network[-1]: "the broadcast address"}
-    if first := gateway(network):
-        special[first] = "the gateway's"
-    seen: dict[IPv4Address, Path] = {}
-    nodes = [("nodes", i, node.name, node.address) for i, node in enumerate(draft.nodes)]
-    clients = [("clients", i, client.name, client.address) for i, client in enumerate(draft.clients)]
-    for group, index, name, address in (*nodes, *clients):
-        path = _spec(draft, group, index, "address")
-        who = shown(name) if name else "this machine"
-        if address is None:
-            yield Complaint(path, f"the node network {network} has no address left for {who}")
-        elif address not in network:
-            yield Complaint(path, f"the address {address} of {who} is outside the node network {network}")
-        elif address in special:
-            yield Complaint(path, f"{who} cannot have the address {address}; it is {special[address]}")
-        elif address in seen:
-            yield Complaint(path, f"{who} cannot have the address {address}; another machine has it", seen[address])
-        else:
-            seen[address] = path
 
 
 def pod_cidrs(draft: LabDraft) -> Iterator[Complaint]:
@@ -197,7 +181,8 @@ CHECKS: tuple[Check, ...] = (
     networks,
     settings,
     hosts,
-    machine_addresses,
+    validate_subnets.machine_addresses,
+    validate_subnets.routers,
     pod_cidrs,
     validate_pods.placement,
     validate_pods.addresses,

@@ -149,7 +149,8 @@ class _Try(_Attempt):
         super().__init__(call.source, (str(address), call.port))
         self.kind = socket.SOCK_DGRAM if call.protocol == "UDP" else socket.SOCK_STREAM
         self.protocol = socket.IPPROTO_SCTP if call.protocol == "SCTP" else 0
-        self.must, self.refused = call.outcome is not Outcome.TIMED_OUT, call.outcome is Outcome.REFUSED
+        self.must = call.outcome is not Outcome.TIMED_OUT and not call.lost
+        self.refused = call.outcome is Outcome.REFUSED
         self._asks = call.asks
         self._read = b""
         self._name, self._seen = "", ""

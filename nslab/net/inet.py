@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Inet: TypeAlias = Address | Route | Blackhole | Neighbour | Fdb
 
-PROTOCOLS = {"kernel": 2, "boot": 3, "static": 4, "bird": 12}
+PROTOCOLS = {"kernel": 2, "boot": 3, "static": 4, "bird": 12, "bgp": 186}
 """Who wrote a route, as ip-route(8) names it; 80 is Felix's and has no name there."""
 
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15

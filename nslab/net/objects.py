@@ -151,7 +151,7 @@ class Route(Noun):
     """In `ns`, packets for `to` leave through `dev`, by way of `via` if given.
 
     `link`: the destination is on the wire itself (scope link). `onlink`: `via` is, whatever the addresses say.
-    `protocol` says who wrote it: kernel 2, boot 3, static 4, bird 12, Felix 80.
+    `protocol` says who wrote it: kernel 2, boot 3, static 4, bird 12, bgp 186, Felix 80.
     """
 
     to: IPv4Network

@@ -29,7 +29,7 @@ def explain(
             if step.obj.key == need.key or _takes_over(step, need):
                 return f"{trouble(step)}: {command(step)}{_more(step, differences)}"
     for step in differences:
-        if isinstance(step, Remove) and _misplaced(step, result):
+        if isinstance(step, Remove) and _misplaced(step, result, needs):
             return f"{trouble(step)}: {command(step)}"
     return _nothing_of_ours(result, needs, strangers or {})
 
@@ -61,9 +61,11 @@ def _takes_over(step: Step, need: Need) -> bool:
     return False
 
 
-def _misplaced(step: Remove, result: Result) -> bool:
-    """Whether what is too many is where the packet began, ended, or has its address."""
+def _misplaced(step: Remove, result: Result, needs: Sequence[Need]) -> bool:
+    """Whether what is too many is where the packet began, ended, or has its address; or where it should have ended."""
     ends = {result.probe.source, result.probe.target, result.arrived_at}
+    if result.probe.expected is Expected.FAIL:
+        ends |= {need.where for need in needs}
     match step.obj:
         case Address(address=address):
             return address.ip == result.probe.address

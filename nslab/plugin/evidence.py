@@ -44,7 +44,8 @@ def how_to_enter(lab: RunningLab) -> str:
     """The commands for somebody who wants to look around in a lab that is kept."""
     wish = lab.wish
     pods = [pod_host(pod.namespace, pod.name) for pod in wish.pods if pod.namespace == "default"]
-    hosts = [*(node.name for node in wish.nodes), *(client.name for client in wish.clients), *pods]
+    machines = [*(node.name for node in wish.nodes), *(client.name for client in wish.clients)]
+    hosts = [*machines, *(router.name for router in wish.routers), *pods]
     return "\n".join([*(f"  nslab shell {lab.name}/{host}" for host in hosts), f"  nslab down {lab.name}"])
 
 

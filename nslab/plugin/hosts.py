@@ -112,6 +112,7 @@ class Host:
             return Resolver.of(folder(self.lab.name) / "pods" / self.name).ask(self.netns, target)
         wish = self.lab.wish
         machines = {node.name: node.address for node in wish.nodes} | {one.name: one.address for one in wish.clients}
+        machines |= {router.name: router.addresses[0] for router in wish.routers}
         if target not in machines:
             reason = f"{self.name} knows no {target!r}; it knows {', '.join(machines)}, and addresses"
             raise socket.gaierror(socket.EAI_NONAME, reason)

@@ -79,6 +79,11 @@ class RunningLab:
         known = {client.name: client.address for client in self.wish.clients}
         return Host(self, name, known[name]) if name in known else self._no("client", name, known)
 
+    def router(self, name: str = "router") -> Host:
+        """A router between subnets; its address is that of its first interface."""
+        known = {router.name: router.addresses[0] for router in self.wish.routers}
+        return Host(self, name, known[name]) if name in known else self._no("router", name, known)
+
     def service(self, name: str, namespace: str = "default") -> Service:
         """A Service as it is wished, complete: `lab.service("svc-b").cluster_ip`."""
         known = {service.name: service for service in self.wish.services if service.namespace == namespace}

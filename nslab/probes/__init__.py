@@ -17,10 +17,11 @@ from nslab.probes.pairs import (
 )
 from nslab.probes.services import ServiceSurvey, survey_services
 from nslab.probes.spread import Spread, likelihood
+from nslab.probes.taught import taught
 from nslab.probes.verdict import Square, squares, verdict
 
 __all__ = [
     "LOOPBACK", "Answer", "Call", "CallResult", "Expected", "Kind", "Outcome", "Place", "Probe", "Result",
     "ServiceSurvey", "Spread", "Square", "Survey", "Try", "Way", "agnhost_port", "likelihood", "places", "seen_as",
-    "squares", "survey", "survey_services", "verdict",
+    "squares", "survey", "survey_services", "taught", "verdict",
 ]  # fmt: skip

@@ -39,7 +39,8 @@ class Call:
 
     `node`: the one whose rules decide. `name`: what DNS is asked first (and must answer `addresses`). `asks`: all
     endpoints are agnhost, which says who it is and whom it sees. `answers`: who may, if `outcome` is REACHED.
-    `policy`: Cluster or Local, of what comes from outside.
+    `policy`: Cluster or Local, of what comes from outside. `lost`: on the way to some endpoint, or to the DNS, stands a
+    router that knows no pods; what goes there is not answered, and need not be.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Call:
     times: int = 1
     spread: Spread = Spread.ANY
     policy: str = ""
+    lost: bool = False
 
     @property
     def column(self) -> str:
@@ -101,6 +103,8 @@ class CallResult:
     @property
     def wrong(self) -> str:
         """What is wrong, in a few words; "" if all is as it should be."""
+        if self.call.lost:
+            return self._stranger()
         if self.unresolved:
             return self.unresolved
         if self.call.outcome is not Outcome.REACHED:
@@ -121,7 +125,7 @@ class CallResult:
     @property
     def silent(self) -> tuple[Answer, ...]:
         """Of a call that was not always answered: the endpoints that never were heard; all, if each was once."""
-        if all(one.outcome is Outcome.REACHED for one in self.tries) and not self.unresolved:
+        if self.call.lost or (all(one.outcome is Outcome.REACHED for one in self.tries) and not self.unresolved):
             return ()
         return tuple(a for a in self.call.answers if a.hostname not in self.answered) or self.call.answers
 
@@ -135,6 +139,8 @@ class CallResult:
         if not self.call.asks:
             return ""
         for one in self.tries:
+            if self.call.lost and one.outcome is not Outcome.REACHED:
+                continue
             sees = {answer.sees for answer in self.call.answers if answer.hostname == one.hostname}
             if not sees:
                 return f"answered by {one.hostname or 'nobody'}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
 from nslab.compiler.overlay import TUNNEL_MTU
+from nslab.compiler.subnets import enters, meet, wrapped
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, Plugin, Protocol
 from nslab.net import names
@@ -126,12 +127,13 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is asked, of which hosts, and out of how many pairs that could be."""
+    """What is asked, of which hosts, and out of how many pairs that could be. `why`: why hosts have no way to others."""
 
     places: tuple[Place, ...]
     probes: tuple[Probe, ...]
     pairs: int
     possible: int
+    why: str = ""
 
     @property
     def note(self) -> str:
@@ -149,7 +151,17 @@ def survey(lab: Lab, host: Host, sources: Sequence[str] = (), targets: Sequence[
     chosen = pairs if len(pairs) <= ALL_PAIRS else [(a, b) for a in senders for b in _sample(everybody, a, receivers)]
     local = [p for p in _pod_local(lab) if _named_in(p.source, sources) and _named_in(p.source, targets)]
     asked = [probe for a, b in chosen for probe in between(lab, host, a, b)]
-    return Survey(everybody, (*local, *asked), len(chosen), len(pairs))
+    return Survey(everybody, (*local, *asked), len(chosen), len(pairs), _apart(lab))
+
+
+def _apart(lab: Lab) -> str:
+    """Why pods of two subnets do not meet, if so."""
+    if all(meet(lab, one, other) for one in lab.nodes for other in lab.nodes):
+        return ""
+    ignorant = ", ".join(router.name for router in lab.routers if not router.bgp)
+    return (
+        f"between subnets: pods' packets travel bare (encapsulation {lab.encapsulation}), and {ignorant} knows no pods"
+    )
 
 
 def places(lab: Lab) -> tuple[Place, ...]:
@@ -168,8 +180,8 @@ def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Prob
     """The questions of one cell."""
     pair = (source.name, target.name, target.address)
     server = _server(lab, target)
-    if (source.role, target.role) == ("client", "pod"):
-        # The router between knows no pod network. (That nothing of any size passes needs no question.)
+    if target.role == "pod" and not has_way(lab, source, target):
+        # A router between knows no pod network. (That nothing of any size passes needs no question.)
         for kind in (Kind.ICMP, Kind.TCP, Kind.UDP):
             yield Probe(*pair, kind, expected=Expected.FAIL)
         return
@@ -186,6 +198,14 @@ def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Prob
     yield Probe(*pair, Kind.MTU, size=mtu + 1, expected=Expected.FAIL)
 
 
+def has_way(lab: Lab, source: Place, pod: Place) -> bool:
+    """Whether packets for a pod's own address find their way from a host, and the answers back."""
+    nodes = {node.name: node for node in lab.nodes}
+    if source.role == "client":
+        return enters(lab, source.address, nodes[pod.node])
+    return meet(lab, nodes[source.node], nodes[pod.node])
+
+
 def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address:
     """The address that `target` sees when `source` speaks."""
     same_node = source.node == target.node
@@ -193,7 +213,7 @@ def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address:
         # natOutgoing (kubenet: its masquerade rule). What ends at the pod's own node does not leave it.
         return next(node.address for node in lab.nodes if node.name == source.node)
     if source.role == "node" and target.role == "pod":
-        return _node_speaks_from(lab, host, source, same_node)
+        return _node_speaks_from(lab, host, source, target)
     return source.address
 
 
@@ -204,10 +224,13 @@ def path_mtu(lab: Lab, source: Place, target: Place) -> int:
     return TUNNEL_MTU[lab.encapsulation]
 
 
-def _node_speaks_from(lab: Lab, host: Host, source: Place, same_node: bool) -> IPv4Address:
+def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address:
     """The kernel takes the address of the interface that the route names."""
-    node = next(node for node in lab.nodes if node.name == source.node)
+    nodes, same_node = {node.name: node for node in lab.nodes}, source.node == target.node
+    node = nodes[source.node]
     tunnel = tunnel_address(lab, node)
+    if tunnel and not same_node and wrapped(lab, node, nodes[target.node]):
+        return tunnel
     match lab.plugin, lab.encapsulation:
         case Plugin.KUBENET, _:
             return bridge_address(node) if same_node else node.address
@@ -215,8 +238,6 @@ def _node_speaks_from(lab: Lab, host: Host, source: Place, same_node: bool) -> I
             # cali… has no address, so the kernel takes that of the namespace's oldest interface that has one; a tunl0
             # that was born with the namespace is older than eth0.
             return tunnel if host.ipip and host.ipip_born else node.address
-        case _, Encapsulation.IPIP | Encapsulation.VXLAN if tunnel and not same_node:
-            return tunnel
     return node.address
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.compiler.services import announced, proxy_of, resolve
+from nslab.compiler.services import proxy_of, resolve, ways_in
 from nslab.lab.types import ProxyMode
 from nslab.net import names
-from nslab.net.objects import Route
 from nslab.probes.calls import Answer, Call, Way
-from nslab.probes.pairs import Outcome, Place, agnhost_port, places, seen_as
+from nslab.probes.pairs import Outcome, Place, agnhost_port, has_way, places, seen_as
 from nslab.probes.spread import Spread, spread_of
 from nslab.proxy.choose import choose
 
@@ -84,11 +83,7 @@ class _Asking:
         self._pods = {f"{pod.namespace}/{pod.name}": pod for pod in lab.pods}
         self._proxies = {node.name: proxy_of(lab, node, host, self.services) for node in lab.nodes}
         by_address = {node.address: node.name for node in lab.nodes}
-        self._ways = by_address | {
-            obj.to.network_address: by_address[obj.via]
-            for obj in announced(lab, self.services)
-            if isinstance(obj, Route) and obj.via in by_address
-        }
+        self._ways = by_address | {ip: node.name for ip, node in ways_in(lab, self.services).items()}
 
     def speaks(self, service: Service, port: Port) -> bool:
         """Whether there is something to ask. Names outside are not the lab's; SCTP not every kernel speaks."""
@@ -123,7 +118,7 @@ class _Asking:
                     call = self._call(
                         asker, service, port, Way.CLUSTER_IP, node.name, (service.cluster_ip,), SPREAD_TIMES, rule
                     )
-                    if len(call.answers) > 1 and call.asks and rule is not Spread.ANY:
+                    if len(call.answers) > 1 and call.asks and rule is not Spread.ANY and not call.lost:
                         yield call
 
     def _from_outside(self, asker: Place, service: Service, port: Port) -> Iterator[Call]:
@@ -143,11 +138,12 @@ class _Asking:
             yield self._call(asker, service, port, Way.NAME, asker.node, (service.cluster_ip,), 1)
         elif ends := [end for end in port.endpoints if end.ready]:
             # A headless Service's name is its endpoints' names: no proxy takes part.
-            answers = self._answers(asker, ends, lambda pod: seen_as(self.lab, self.host, asker, pod))
+            there = self._with_way(asker, ends)
+            answers = self._answers(asker, there, lambda pod: seen_as(self.lab, self.host, asker, pod))
             yield Call(
                 asker.name, service.key, port.name, port.protocol, Way.NAME, asker.node,
                 tuple(IPv4Address(end.ip) for end in ends), ends[0].port, answers=answers,
-                asks=self._agnhost(port, ends), name=_name(service),
+                asks=self._agnhost(port, ends), name=_name(service), lost=there != ends or self._deaf(asker),
             )  # fmt: skip
 
     def _call(
@@ -165,13 +161,14 @@ class _Asking:
         proxy = self._proxies[node]
         outcome, ends = reached(self.lab.proxy_mode, service, port, proxy, asker, way)
         near = self.places[node]
+        there = self._with_way(near, ends)
 
         def sees(pod: Place) -> IPv4Address:
             if keeps_source(self.lab.proxy_mode, service, asker, pod, way):
                 return asker.address
             return seen_as(self.lab, self.host, near, pod)
 
-        answers = self._answers(asker, ends, sees)
+        answers = self._answers(asker, there, sees)
         sticky = Spread.STICKY if spread_of(self.lab.proxy_mode, self.lab.scheduler, service) is Spread.STICKY else None
         return Call(
             asker.name,
@@ -189,7 +186,25 @@ class _Asking:
             times if len(ends) > 1 else 1,
             spread or sticky or Spread.ANY,
             "" if way in (Way.CLUSTER_IP, Way.NAME) else "Local" if service.external_local else "Cluster",
+            len(there) < len(ends) or (way is Way.NAME and self._deaf(asker)),
         )
+
+    def _with_way(self, sender: Place, ends: Sequence[Endpoint]) -> list[Endpoint]:
+        """The endpoints that packets from a host find: all but pods behind a router that knows none."""
+        pods = {end.ip: self._pods.get(end.pod) for end in ends}
+        hosts = {ip: names.pod_host(pod.namespace, pod.name) for ip, pod in pods.items() if pod}
+        return [end for end in ends if end.ip not in hosts or has_way(self.lab, sender, self.places[hosts[end.ip]])]
+
+    def _deaf(self, pod: Place) -> bool:
+        """Whether a pod has no way to some server of the cluster's DNS, and back."""
+        servers = [
+            end
+            for service in self.services
+            if service.cluster_ip == str(self.lab.dns_address)
+            for port in service.ports
+            for end in port.endpoints
+        ]
+        return len(self._with_way(pod, servers)) < len(servers)
 
     def _answers(
         self, asker: Place, ends: Sequence[Endpoint], sees: Callable[[Place], IPv4Address]

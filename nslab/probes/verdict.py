@@ -86,7 +86,7 @@ def verdict(square: Square) -> str:
 
 def names_fail(calls: Sequence[CallResult]) -> str:
     """A sentence, if Services answer by address and their names do not."""
-    named = [result for result in calls if result.call.way is Way.NAME]
+    named = [result for result in calls if result.call.way is Way.NAME and not result.call.lost]
     addressed = [result for result in calls if result.call.way is Way.CLUSTER_IP]
     if any(result.unresolved for result in named) and not any(result.wrong for result in addressed):
         return "Services answer by address and not by name: look at kube-dns"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from nslab.compiler.addresses import address_of, bridge_address, gateway, pod_mac
+from nslab.compiler.addresses import address_of, bridge_address, pod_mac
+from nslab.compiler.subnets import gateway
 from nslab.errors import UsageError
 from nslab.net import names
 from nslab.proxy.names import endpoint_hash, nft_name, port_hash
@@ -91,6 +92,8 @@ class LabFacts:
     gateway: IPv4Address
     dns: IPv4Address | None
     networks: Mapping[str, IPv4Network]
+    subnets: tuple[IPv4Network, ...]
+    routers: Mapping[str, tuple[IPv4Address, ...]]
     pods: Mapping[str, PodFacts]
     nodes: Mapping[str, NodeFacts]
     clients: Mapping[str, IPv4Address]
@@ -157,7 +160,9 @@ def _facts(lab: Lab) -> LabFacts:
         name=lab.name,
         gateway=gateway(lab),
         dns=lab.dns_address,
-        networks={"nodes": lab.networks.nodes, "pods": lab.networks.pods, "services": lab.networks.services},
+        networks={"nodes": lab.networks.nodes[0], "pods": lab.networks.pods, "services": lab.networks.services},
+        subnets=lab.networks.nodes,
+        routers={router.name: router.addresses for router in lab.routers},
         pods=pods,
         nodes={node.name: _node(node) for node in lab.nodes},
         clients={client.name: client.address for client in lab.clients},

@@ -23,7 +23,7 @@ def matrix(survey: Survey, results: Sequence[Result], width: int = 100) -> list[
     shown = table(survey.places, results)
     if not shown or max(map(len, shown)) > width:
         shown = wrong_pairs(results)
-    return [*shown, *legend(results), *([survey.note] if survey.note else []), count(results)]
+    return [*shown, *legend(results, survey.why), *([survey.note] if survey.note else []), count(results)]
 
 
 def cells(results: Iterable[Result]) -> dict[tuple[str, str], str]:
@@ -78,8 +78,8 @@ def wrong_pairs(results: Sequence[Result]) -> list[str]:
     return [f"{source:<{length}} -> {target}: {word}" for (source, target), word in said.items()]
 
 
-def legend(results: Iterable[Result]) -> Iterator[str]:
-    """What the two good words mean here."""
+def legend(results: Iterable[Result], why: str = "") -> Iterator[str]:
+    """What the two good words mean here, and why some have no way."""
     results = list(results)
     said = set(cells(results).values())
     if OK in said:
@@ -90,7 +90,7 @@ def legend(results: Iterable[Result]) -> Iterator[str]:
             words.append(f"whole packets of {' or '.join(map(str, sizes))} bytes, and none larger,")
         yield f"{OK}: {', '.join(words)} arrive{'' if sizes else ','} from the right address".replace(",,", ",")
     if BLOCKED in said:
-        yield f"{BLOCKED}: no way there, as it should be"
+        yield f"{BLOCKED}: no way there, as it should be{f' ({why})' if why else ''}"
 
 
 def count(results: Sequence[Result]) -> str:

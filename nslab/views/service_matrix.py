@@ -23,6 +23,7 @@ _LEGEND = {
     "refused": "nobody is behind it, and who asks is told so at once",
     "silent": "no answer at all, as it should be (policy Local and no local endpoint, or a source that is not let in)",
     "ended": "nobody is behind it: the proxy takes the connection and ends it",
+    "no way": "what goes to another subnet is dropped by the router, which knows no pods; the rest is answered",
 }
 
 
@@ -52,7 +53,9 @@ def service_matrix(survey: ServiceSurvey, results: Sequence[CallResult], width: 
 def word(result: CallResult) -> str:
     """The word of a cell."""
     outcome = result.call.outcome
-    return f"FAIL {result.wrong}" if result.wrong else _WORDS.get(outcome, outcome.value)
+    if result.wrong:
+        return f"FAIL {result.wrong}"
+    return "no way" if result.call.lost else _WORDS.get(outcome, outcome.value)
 
 
 def four_cells(places: Sequence[Place], results: Sequence[Result], calls: Sequence[CallResult]) -> list[str]:

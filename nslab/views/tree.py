@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import address_of, bridge_address, gateway, tunnel_address
+from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
 from nslab.compiler.kubenet import BRIDGE as CBR0
 from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE
 from nslab.compiler.services import resolve
-from nslab.compiler.underlay import BRIDGE, UPLINK
+from nslab.compiler.subnets import gateway, subnet_of
+from nslab.compiler.underlay import UPLINK, bridge, interface
 from nslab.lab.types import Encapsulation, Plugin
 from nslab.net import names
 from nslab.views.table import padded, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from ipaddress import IPv4Address, IPv4Network
 
-    from nslab.lab.types import Lab, Node, Pod
+    from nslab.lab.types import Lab, Node, Pod, Router
     from nslab.proxy.model import Port, Service
 
 ROOM = 30
@@ -24,7 +26,7 @@ ROOM = 30
 
 
 def picture(lab: Lab) -> str:
-    """The switch, the machines on it, behind each node its pods with their cables, and the Services.
+    """The switches, the machines on each, behind each node its pods with their cables, and the Services.
 
     The pods have addresses.
     """
@@ -34,19 +36,39 @@ def picture(lab: Lab) -> str:
 
 
 def _picture(lab: Lab, most_pods: int, most_nodes: int) -> str:
-    network = lab.networks.nodes
-    lines = [f"switch {BRIDGE} {gateway(lab)}/{network.prefixlen}"]
+    return "\n".join(_switch(lab, subnet, most_pods, most_nodes) for subnet in lab.networks.nodes)
+
+
+def _switch(lab: Lab, subnet: IPv4Network, most_pods: int, most_nodes: int) -> str:
+    """One subnet. Of a single one, the switch has the gateway's address."""
+    address = f"{gateway(lab)}/{subnet.prefixlen}" if len(lab.networks.nodes) == 1 else str(subnet)
+    lines = [f"switch {bridge(lab, subnet)} {address}"]
     machines: list[tuple[str, list[str]]] = [
-        (f"{client.name}  {UPLINK} {client.address}   outside the cluster", []) for client in lab.clients
+        (f"{router.name}  {interface(number)} {leg}   {_beyond(lab, router, leg)}", [])
+        for router in lab.routers
+        for number, leg in enumerate(router.addresses)
+        if leg in subnet
     ]
-    machines += [(_node(lab, node), _pods(lab, node, most_pods)) for node in lab.nodes[:most_nodes]]
-    if len(lab.nodes) > most_nodes:
-        machines.append((f"… and {len(lab.nodes) - most_nodes} more nodes", []))
+    machines += [
+        (f"{client.name}  {UPLINK} {client.address}   outside the cluster", [])
+        for client in lab.clients
+        if client.address in subnet
+    ]
+    nodes = [node for node in lab.nodes if node.address in subnet]
+    machines += [(_node(lab, node), _pods(lab, node, most_pods)) for node in nodes[:most_nodes]]
+    if len(nodes) > most_nodes:
+        machines.append((f"… and {len(nodes) - most_nodes} more nodes", []))
     for place, (line, below) in enumerate(machines):
         last = place == len(machines) - 1
         lines.append(f"{'└─' if last else '├─'} {line}")
         lines += [f"{'  ' if last else '│ '} {child}" for child in below]
     return "\n".join(lines)
+
+
+def _beyond(lab: Lab, router: Router, leg: IPv4Address) -> str:
+    """Where a router leads, seen from one of its legs, and whether it knows pods."""
+    others = ", ".join(str(subnet_of(lab, other)) for other in router.addresses if other != leg)
+    return f"router to {others}{', and to pods by BGP' if router.bgp else ''}"
 
 
 def title(lab: Lab) -> str:
@@ -70,6 +92,7 @@ def count(lab: Lab) -> str:
         (len(lab.pods), "pod"),
         (len(lab.services), "Service"),
         (len(lab.clients), "client"),
+        (len(lab.routers), "router"),
     )
     return ", ".join(f"{number} {what}{'s' if number != 1 else ''}" for number, what in parts if number)
 

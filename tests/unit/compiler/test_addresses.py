@@ -13,7 +13,7 @@ from nslab.lab.types import Encapsulation, Lab, Networks, Node, Plugin, Pod, Pro
 
 CALICO = Lab(
     "lab",
-    Networks(IPv4Network("192.168.59.0/24"), IPv4Network("20.96.0.0/12"), IPv4Network("10.96.0.0/12")),
+    Networks((IPv4Network("192.168.59.0/24"),), IPv4Network("20.96.0.0/12"), IPv4Network("10.96.0.0/12")),
     Plugin.CALICO,
     Encapsulation.IPIP,
     ProxyMode.NONE,

@@ -25,13 +25,14 @@ LABS = sorted(path.parent.name for path in (ROOT / "labs").glob("*/lab.yaml"))
 
 
 def variants() -> dict[str, tuple[Lab, Host]]:
-    """Each lab as it is shipped; the one with an overlay in every encapsulation, and without the ipip driver."""
+    """Each lab as it is shipped; those with an overlay in every encapsulation, and without the ipip driver."""
     found = {name: (place(load(ROOT / "labs" / name / "lab.yaml")), Host()) for name in LABS}
-    overlay, _ = found["calico-two-node"]
-    for encapsulation in Encapsulation:
-        if encapsulation is not overlay.encapsulation:
-            found[f"calico-two-node-{encapsulation}"] = replace(overlay, encapsulation=encapsulation), Host()
-    found["calico-two-node-stand-in"] = overlay, Host(ipip=False)
+    for name in ("calico-two-node", "calico-cross-subnet"):
+        overlay, _ = found[name]
+        for encapsulation in Encapsulation:
+            if encapsulation is not overlay.encapsulation:
+                found[f"{name}-{encapsulation}"] = replace(overlay, encapsulation=encapsulation), Host()
+    found["calico-two-node-stand-in"] = found["calico-two-node"][0], Host(ipip=False)
     return found
 
 

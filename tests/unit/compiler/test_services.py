@@ -40,7 +40,7 @@ def pod(name: str, address: str, node: str = "node1", *, ready: bool = True, por
 
 LAB = Lab(
     name="lab",
-    networks=Networks(*map(IPv4Network, ("192.168.59.0/24", "20.96.0.0/12", "10.96.0.0/12"))),
+    networks=Networks((IPv4Network("192.168.59.0/24"),), *map(IPv4Network, ("20.96.0.0/12", "10.96.0.0/12"))),
     plugin=Plugin.CALICO,
     encapsulation=Encapsulation.IPIP,
     proxy_mode=ProxyMode.IPTABLES,

@@ -145,14 +145,21 @@ def check(text: str) -> None:
 
 def assert_valid(lab: Lab) -> None:
     """What everything behind the loader builds on."""
-    nets = (lab.networks.nodes, lab.networks.pods, lab.networks.services)
+    nets = (*lab.networks.nodes, lab.networks.pods, lab.networks.services)
     assert not any(a.overlaps(b) for a in nets for b in nets if a is not b)
     machines: list[Node | Client] = [*lab.nodes, *lab.clients]
-    addresses = [machine.address for machine in machines] + [gateway(lab.networks.nodes)]
-    hosts = [m.name for m in machines] + ["switch", "control"] + [p.name for p in lab.pods if p.namespace == "default"]
+    addresses = [machine.address for machine in machines]
+    addresses += [leg for router in lab.routers for leg in router.addresses]
+    addresses += [first for first in [gateway(nets[0])] if first and len(lab.networks.nodes) == 1]
+    hosts = (
+        [m.name for m in machines]
+        + ["switch", "control"]
+        + [r.name for r in lab.routers]
+        + [p.name for p in lab.pods if p.namespace == "default"]
+    )
     assert lab.nodes
     assert len(set(addresses)) == len(addresses)
-    assert all(a in lab.networks.nodes for a in addresses if a)
+    assert all(any(a in subnet for subnet in lab.networks.nodes) for a in addresses)
     assert len(set(hosts)) == len(hosts)
     assert all(LABEL.fullmatch(name) for name in (lab.name, *hosts))
     cidrs = {node.name: node.pod_cidr for node in lab.nodes}

@@ -101,7 +101,7 @@ def test_what_a_lab_need_not_say() -> None:
     ]
     assert str(made.clients[0].address) == "192.168.59.10"
     assert (made.plugin, made.encapsulation, made.dns_address) == (Plugin.CALICO, Encapsulation.IPIP, None)
-    assert [str(n) for n in (made.networks.nodes, made.networks.pods, made.networks.services)] == [
+    assert [str(n) for n in (*made.networks.nodes, made.networks.pods, made.networks.services)] == [
         "192.168.59.0/24",
         "20.96.0.0/12",
         "10.96.0.0/12",

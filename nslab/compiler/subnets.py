@@ -1,0 +1,100 @@
+"""Who is in whose subnet, which router leads to the others, and where packets between pods need no other around them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.lab.subnets import distances, holder
+from nslab.lab.types import Encapsulation
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv4Network
+
+    from nslab.lab.types import Lab, Node, Router
+
+
+def subnet_of(lab: Lab, address: IPv4Address) -> IPv4Network:
+    """The subnet of the node network that holds a machine's address."""
+    found = holder(lab.networks.nodes, address)
+    if found is None:
+        raise ValueError(f"{address} is on no subnet of lab {lab.name}")
+    return found
+
+
+def together(lab: Lab, one: IPv4Address, other: IPv4Address) -> bool:
+    """Whether two machines are in one subnet, so that each is the other's very next hop."""
+    return subnet_of(lab, one) == subnet_of(lab, other)
+
+
+def gateway(lab: Lab, subnet: IPv4Network | None = None) -> IPv4Address:
+    """The way out of a subnet (the first): its first router, or the switch, which has the first address by custom."""
+    subnet = subnet or lab.networks.nodes[0]
+    legs = (leg for router in lab.routers for leg in router.addresses if leg in subnet)
+    return next(legs, next(subnet.hosts()))
+
+
+def next_router(lab: Lab, start: IPv4Network, goal: IPv4Network) -> tuple[Router, IPv4Address]:
+    """The first router on a shortest way from one subnet to another, and its address in `start`."""
+    away = distances(lab.networks.nodes, [router.addresses for router in lab.routers], goal)
+    for router in lab.routers:
+        legs = {subnet_of(lab, leg): leg for leg in router.addresses}
+        if start in legs and min(away[subnet] for subnet in legs) < away[start]:
+            return router, legs[start]
+    raise ValueError(f"no router of lab {lab.name} leads from {start} to {goal}")
+
+
+def next_hop(lab: Lab, machine: IPv4Address, to: IPv4Address) -> IPv4Address:
+    """Where a machine sends what is for another one: to itself, if they are neighbours, else to a router."""
+    start, goal = subnet_of(lab, machine), subnet_of(lab, to)
+    return to if start == goal else next_router(lab, start, goal)[1]
+
+
+def leg_towards(lab: Lab, router: Router, to: IPv4Address) -> tuple[int, IPv4Address]:
+    """By which of its interfaces a router sends what is for a machine, and to which next hop there."""
+    goal = subnet_of(lab, to)
+    away = distances(lab.networks.nodes, [other.addresses for other in lab.routers], goal)
+    number, leg = min(enumerate(router.addresses), key=lambda pair: away[subnet_of(lab, pair[1])])
+    return number, next_hop(lab, leg, to)
+
+
+def wrapped(lab: Lab, node: Node, other: Node) -> bool:
+    """Whether packets from pods of one node to those of another travel inside others."""
+    match lab.encapsulation:
+        case Encapsulation.NONE:
+            return False
+        case Encapsulation.IPIP_CROSS_SUBNET | Encapsulation.VXLAN_CROSS_SUBNET:
+            return not together(lab, node.address, other.address)
+        case _:
+            return True
+
+
+def meet(lab: Lab, node: Node, other: Node) -> bool:
+    """Whether packets between pods of two nodes arrive, both ways.
+
+    Bare ones pass a router only if it knows where pods are: a router that does not drops them.
+    """
+    if node == other or wrapped(lab, node, other) or together(lab, node.address, other.address):
+        return True
+    ways = ((node.address, other.address), (other.address, node.address))
+    return all(_carried(lab, subnet_of(lab, start), subnet_of(lab, goal)) for start, goal in ways)
+
+
+def enters(lab: Lab, machine: IPv4Address, node: Node) -> bool:
+    """Whether a machine outside the cluster reaches a node's pods: it sends all to its gateway, which may know them."""
+    out = gateway(lab, subnet_of(lab, machine))
+    first = next((router for router in lab.routers if out in router.addresses), None)
+    if first is None or not first.bgp:
+        return False
+    number, _ = leg_towards(lab, first, node.address)
+    return _carried(lab, subnet_of(lab, first.addresses[number]), subnet_of(lab, node.address))
+
+
+def _carried(lab: Lab, start: IPv4Network, goal: IPv4Network) -> bool:
+    """Whether every router between two subnets knows where pods are."""
+    while start != goal:
+        router, _ = next_router(lab, start, goal)
+        if not router.bgp:
+            return False
+        number, _ = leg_towards(lab, router, goal.network_address)
+        start = subnet_of(lab, router.addresses[number])
+    return True

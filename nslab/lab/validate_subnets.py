@@ -1,0 +1,89 @@
+"""What can be wrong with the machines' addresses, and with the routers between subnets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.lab.defaults import gateway
+from nslab.lab.subnets import distances, holder
+from nslab.lab.words import Complaint, listed, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from ipaddress import IPv4Address, IPv4Network
+
+    from nslab.lab.draft import LabDraft
+    from nslab.lab.words import Path
+
+
+def machine_addresses(draft: LabDraft) -> Iterator[Complaint]:
+    """Machines have addresses of the node network, each its own."""
+    subnets = [*draft.subnets.values()]
+    if len(subnets) < len(draft.node_networks):
+        return  # what is in a subnet that cannot be read, nobody knows
+    special = _special(subnets)
+    seen: dict[IPv4Address, Path] = {}
+    for path, name, address in _addresses(draft):
+        who = shown(name) if name else "this machine"
+        if address is None:
+            yield Complaint(path, f"the node network {subnets[0]} has no address left for {who}")
+        elif not holder(subnets, address):
+            yield Complaint(path, f"the address {address} of {who} is {_outside(subnets)}")
+        elif address in special:
+            yield Complaint(path, f"{who} cannot have the address {address}; it is {special[address]}")
+        elif address in seen:
+            yield Complaint(path, f"{who} cannot have the address {address}; another machine has it", seen[address])
+        else:
+            seen[address] = path
+
+
+def _special(subnets: list[IPv4Network]) -> dict[IPv4Address, str]:
+    """Addresses that no machine can have. Between several subnets routers are gateways, with what addresses they like."""
+    special = {subnet[0]: "the network's own address" for subnet in subnets}
+    special |= {subnet[-1]: "the broadcast address" for subnet in subnets}
+    first = gateway(subnets[0]) if len(subnets) == 1 else None
+    return special | {first: "the gateway's"} if first else special
+
+
+def _addresses(draft: LabDraft) -> Iterator[tuple[Path, str, IPv4Address | None]]:
+    """Every address of a machine: where it is written, and whose it is."""
+    spec: Path = (draft.document or 0, "spec")
+    for index, node in enumerate(draft.nodes):
+        yield (*spec, "nodes", index, "address"), node.name, node.address
+    for index, client in enumerate(draft.clients):
+        yield (*spec, "clients", index, "address"), client.name, client.address
+    for index, router in enumerate(draft.routers):
+        for place, leg in router.legs.items():
+            yield (*spec, "routers", index, "addresses", place), router.name, leg
+
+
+def _outside(subnets: list[IPv4Network]) -> str:
+    if len(subnets) == 1:
+        return f"outside the node network {subnets[0]}"
+    return f"in none of the subnets {listed([*map(str, subnets)])}"
+
+
+def routers(draft: LabDraft) -> Iterator[Complaint]:
+    """A router joins subnets, and each subnet is joined to the others."""
+    spec: Path = (draft.document or 0, "spec")
+    subnets = [*draft.subnets.values()]
+    for index, router in enumerate(draft.routers):
+        path, who = (*spec, "routers", index, "addresses"), shown(router.name) if router.name else "this router"
+        if len(router.addresses) < 2:
+            number = "one address" if router.addresses else "no address"
+            yield Complaint(path, f"{who} has {number}; a router has one in each of two subnets or more")
+        taken: set[IPv4Network] = set()
+        for place, leg in router.legs.items():
+            subnet = holder(subnets, leg)
+            if subnet and subnet in taken:
+                yield Complaint((*path, place), f"{who} has two addresses in {subnet}; one in each subnet is enough")
+            taken |= {subnet} if subnet else set()
+    legs = [[*router.legs.values()] for router in draft.routers]
+    readable = len(subnets) == len(draft.node_networks) and all(len(r.legs) == len(r.addresses) for r in draft.routers)
+    if readable and all(holder(subnets, leg) for each in legs for leg in each):
+        # What cannot be read, or is outside, has been told; what follows from it is not worth telling.
+        reached = distances(subnets, legs, subnets[0])
+        for place, subnet in draft.subnets.items():
+            if subnet not in reached:
+                text = f"no router joins {subnet} to {subnets[0]}; add one with an address in each (spec.routers)"
+                yield Complaint((*spec, "networks", "nodes", place), text)

@@ -1,0 +1,50 @@
+"""What somebody told a router by hand: probes go by what it knows now, for it is no part of the cluster (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nslab.compiler.addresses import blocks
+from nslab.compiler.subnets import leg_towards
+from nslab.compiler.underlay import interface
+from nslab.net.names import netns
+from nslab.net.objects import Route
+from nslab.net.steps import Remove
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nslab.lab.types import Lab, Router
+    from nslab.net.steps import Plan
+
+
+def taught(lab: Lab, differences: Plan) -> Lab:
+    """The lab with its routers as they are: one that has a right route to every node's blocks knows where pods are.
+
+    `differences`: what `up` would do; routes of a person's making are among what it would take away.
+    """
+    by_hand = [step.obj for step in differences if isinstance(step, Remove) and isinstance(step.obj, Route)]
+    return replace(
+        lab,
+        routers=tuple(
+            replace(router, bgp=router.bgp or _knows(lab, router, [route for route in by_hand if route.ns == ns]))
+            for router in lab.routers
+            for ns in [netns(lab.name, router.name)]
+        ),
+    )
+
+
+def _knows(lab: Lab, router: Router, routes: Sequence[Route]) -> bool:
+    for node in lab.nodes:
+        number, via = leg_towards(lab, router, node.address)
+        for block in blocks(lab, node):
+            # Longest prefix wins.
+            found = max((route for route in routes if block.subnet_of(route.to)), key=_length, default=None)
+            if found is None or (found.dev, found.via) != (interface(number), via):
+                return False
+    return True
+
+
+def _length(route: Route) -> int:
+    return route.to.prefixlen

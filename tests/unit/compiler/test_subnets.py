@@ -1,0 +1,152 @@
+"""Subnets and routers: who has which route, where packets are wrapped, and which ones no router would carry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from nslab.compiler import compile_lab
+from nslab.compiler.addresses import place
+from nslab.compiler.subnets import enters, gateway, meet, next_hop, wrapped
+from nslab.lab.find import find
+from nslab.lab.load import load, parse
+from nslab.lab.types import Encapsulation, Lab
+from nslab.net import names
+from nslab.net.needs import Host
+from nslab.net.shell import commands
+from nslab.net.steps import diff
+
+THREE = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: chain}
+spec:
+  networks: {nodes: [10.1.0.0/24, 10.2.0.0/24, 10.3.0.0/24]}
+  cni: {plugin: calico, encapsulation: None}
+  proxy: {mode: none}
+  nodes:
+  - {name: n1, address: 10.1.0.22}
+  - {name: n2, address: 10.2.0.22}
+  - {name: n3, address: 10.3.0.22}
+  routers:
+  - {name: r1, addresses: [10.1.0.1, 10.2.0.1]}
+  - {name: r2, addresses: [10.2.0.2, 10.3.0.1]}
+"""
+
+
+def lab(encapsulation: str = "IPIPCrossSubnet", *, bgp: bool = False) -> Lab:
+    made = place(replace(load(find("calico-cross-subnet")), encapsulation=Encapsulation(encapsulation)))
+    return replace(made, routers=tuple(replace(router, bgp=bgp) for router in made.routers))
+
+
+def lines(of: Lab, machine: str, like: str) -> list[str]:
+    """What is typed for one machine that looks like a pattern, without the namespace."""
+    ns = names.netns(of.name, machine)
+    plan = diff((), compile_lab(of, Host()))
+    said = [line.replace(f" -n {ns}", "") for step in plan if step.obj.ns == ns for line in commands(step)]
+    return [line for line in said if re.search(like, line)]
+
+
+TO_NODE2, TO_NODE3 = "20.109.131.0/26", "20.108.66.64/26"
+WAYS = {
+    "IPIP": (f"{TO_NODE2} via 192.168.59.23 dev tunl0 proto bird onlink",
+             f"{TO_NODE3} via 192.168.60.24 dev tunl0 proto bird onlink"),
+    "IPIPCrossSubnet": (f"{TO_NODE2} via 192.168.59.23 dev eth0 proto bird",
+                        f"{TO_NODE3} via 192.168.60.24 dev tunl0 proto bird onlink"),
+    "VXLAN": (f"{TO_NODE2} via 20.109.131.0 dev vxlan.calico onlink",
+              f"{TO_NODE3} via 20.108.66.64 dev vxlan.calico onlink"),
+    "VXLANCrossSubnet": (f"{TO_NODE2} via 192.168.59.23 dev eth0 proto 80 onlink",
+                         f"{TO_NODE3} via 20.108.66.64 dev vxlan.calico onlink"),
+    "None": (f"{TO_NODE2} via 192.168.59.23 dev eth0 proto bird",
+             f"{TO_NODE3} via 192.168.59.1 dev eth0 proto bird"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encapsulation", WAYS)
+def test_a_tunnel_is_used_where_the_mode_asks_for_it(encapsulation: str) -> None:
+    routes = lines(lab(encapsulation), "node1", "^ip route add 20.*/26")
+    assert routes == [f"ip route add {way}" for way in WAYS[encapsulation]]
+
+
+def test_felix_tells_every_other_node_s_tunnel_end_needed_or_not() -> None:
+    assert lines(lab("VXLANCrossSubnet"), "node1", "fdb") == [
+        f"bridge fdb add {names.vtep_mac('node2')} dev vxlan.calico dst 192.168.59.23 self permanent",
+        f"bridge fdb add {names.vtep_mac('node3')} dev vxlan.calico dst 192.168.60.24 self permanent",
+    ]
+
+
+def test_each_subnet_has_a_switch_without_an_address() -> None:
+    assert [line.split(" address")[0] for line in lines(lab(), "switch", "type bridge|addr add|ip_forward")] == [
+        "ip link add br0",
+        "ip link add br1",
+    ]
+    assert lines(lab(), "switch", "dev node3 master|node3 master") == ["ip link set node3 master br1"]
+
+
+def test_the_router_has_a_leg_in_each_subnet_and_knows_no_pod() -> None:
+    assert lines(lab(), "router", "^ip (addr|route)|sysctl") == [
+        "ip addr add 192.168.59.1/24 dev eth0",
+        "ip addr add 192.168.60.1/24 dev eth1",
+        f"ip netns exec {names.netns('calico-cross-subnet', 'router')} sysctl -qw net.ipv4.ip_forward=1",
+    ]
+
+
+def test_nodes_and_clients_leave_by_the_router_of_their_subnet() -> None:
+    assert lines(lab(), "node1", "route add default") == ["ip route add default via 192.168.59.1 dev eth0"]
+    assert lines(lab(), "client", "route add") == ["ip route add default via 192.168.60.1 dev eth0"]
+
+
+def test_a_router_that_nodes_talk_bgp_with_knows_their_blocks() -> None:
+    assert lines(lab("None", bgp=True), "router", "^ip route") == [
+        "ip route add 20.111.156.0/26 via 192.168.59.22 dev eth0 proto bgp",
+        "ip route add 20.109.131.0/26 via 192.168.59.23 dev eth0 proto bgp",
+        "ip route add 20.108.66.64/26 via 192.168.60.24 dev eth1 proto bgp",
+    ]
+
+
+def test_bare_packets_pass_a_router_only_if_it_knows_pods() -> None:
+    node1, node2, node3 = lab().nodes
+    client = lab().clients[0].address
+    for bgp in (False, True):
+        bare = lab("None", bgp=bgp)
+        assert (meet(bare, node1, node2), meet(bare, node1, node3), meet(bare, node3, node1)) == (True, bgp, bgp)
+        assert [enters(bare, client, node) for node in bare.nodes] == [bgp] * 3
+    assert all(meet(lab(mode), a, b) for mode in WAYS if mode != "None" for a in lab().nodes for b in lab().nodes)
+    assert (wrapped(lab(), node1, node2), wrapped(lab(), node1, node3)) == (False, True)
+
+
+def test_load_balancers_addresses_lead_through_the_router() -> None:
+    text = find("calico-cross-subnet").read_text().replace("type: NodePort", "type: LoadBalancer")
+    made = place(parse(text, "lab.yaml"))
+    assert lines(made, "client", "static") == ["ip route add 192.168.59.240 via 192.168.60.1 dev eth0 proto static"]
+    assert lines(made, "router", "static") == ["ip route add 192.168.59.240 via 192.168.59.22 dev eth0 proto static"]
+
+
+def test_a_chain_of_subnets() -> None:
+    chain = place(parse(THREE, "lab.yaml"))
+    assert lines(chain, "n1", "^ip route add (default|10)") == ["ip route add default via 10.1.0.1 dev eth0"]
+    assert lines(chain, "n2", "^ip route add (default|10)") == [
+        "ip route add default via 10.2.0.1 dev eth0",
+        "ip route add 10.3.0.0/24 via 10.2.0.2 dev eth0",
+    ]
+    assert lines(chain, "r1", "^ip route") == ["ip route add 10.3.0.0/24 via 10.2.0.2 dev eth1"]
+    assert lines(chain, "n2", "bird$") == [
+        "ip route add 20.96.0.0/26 via 10.2.0.1 dev eth0 proto bird",
+        "ip route add 20.96.0.128/26 via 10.2.0.2 dev eth0 proto bird",
+        "ip route add blackhole 20.96.0.64/26 proto bird",
+    ]
+    assert str(next_hop(chain, IPv4Address("10.1.0.22"), IPv4Address("10.3.0.22"))) == "10.1.0.1"
+    assert str(gateway(chain, IPv4Network("10.3.0.0/24"))) == "10.3.0.1"
+
+
+@pytest.mark.parametrize(
+    ("knowing", "met"), [((), []), (("r1",), ["n1 n2"]), (("r1", "r2"), ["n1 n2", "n1 n3", "n2 n3"])]
+)
+def test_every_router_on_the_way_must_know(knowing: tuple[str, ...], met: list[str]) -> None:
+    chain = place(parse(THREE, "lab.yaml"))
+    chain = replace(chain, routers=tuple(replace(router, bgp=router.name in knowing) for router in chain.routers))
+    pairs = [(a, b) for index, a in enumerate(chain.nodes) for b in chain.nodes[index + 1 :]]
+    assert [f"{a.name} {b.name}" for a, b in pairs if meet(chain, a, b)] == met
