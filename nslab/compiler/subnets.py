@@ -1,4 +1,4 @@
-"""Who is in whose subnet, which router leads to the others, and where packets between pods need no other around them."""
+"""Who is in whose subnet, which router leads to the others, and between which nodes pods' packets are wrapped."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ NETWORKS = Part(
             "nodes",
             "node_networks",
             OneOrMany(Network()),
-            "The node network (192.168.59.0/24), whose first host is the gateway; or its subnets, with routers between.",
+            "The node network (192.168.59.0/24), whose first host is the gateway; or several, with routers between.",
         ),
         Field("pods", "pod_network", Network(), "The pod network (20.96.0.0/12)."),
         Field("services", "service_network", Network(), "The service network (10.96.0.0/12)."),

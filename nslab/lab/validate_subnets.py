@@ -38,7 +38,7 @@ def machine_addresses(draft: LabDraft) -> Iterator[Complaint]:
 
 
 def _special(subnets: list[IPv4Network]) -> dict[IPv4Address, str]:
-    """Addresses that no machine can have. Between several subnets routers are gateways, with what addresses they like."""
+    """Addresses that no machine can have. The gateway's is one where the switch has it: in a single subnet."""
     special = {subnet[0]: "the network's own address" for subnet in subnets}
     special |= {subnet[-1]: "the broadcast address" for subnet in subnets}
     first = gateway(subnets[0]) if len(subnets) == 1 else None

@@ -8,6 +8,7 @@ not the route, so the kernel's table is asked (and a wrong route goes as wrong a
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import socket
@@ -18,6 +19,7 @@ from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.place import NET, Place
 from nslab.node.routes import Routes
+from nslab.node.toobig import DF, TooBig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +88,7 @@ class Encapsulator:
 
     def __init__(self, dev: str, tun: int, wire: socket.socket) -> None:
         self.routes = Routes()
+        self._too_big = TooBig()
         self._tun, self._wire = tun, wire
         self._device = socket.if_nametoindex(dev)
         self._hops: dict[bytes, tuple[bytes, tuple[str, int]] | None] = {}
@@ -120,12 +123,15 @@ class Encapsulator:
             buffer[16:20], hop = found
             # As the driver with `ttl inherit nopmtudisc` (tunl0): TTL and DF are the inner packet's, and so is ECN.
             buffer[1] = buffer[21] & 3
-            buffer[6] = buffer[26] & 0x40
+            buffer[6] = buffer[26] & DF
             buffer[8] = buffer[28]
             try:
                 send(view[: HEADER + size], hop)
-            except OSError:
-                continue  # no route to the hop, or the queue is full: packets get lost in networks
+            except OSError as error:
+                # No route to the hop, or the queue is full: packets get lost in networks. Of one that is too large,
+                # the driver tells who sent it.
+                if error.errno == errno.EMSGSIZE and buffer[26] & DF:
+                    self._too_big.answer(bytes(view[HEADER : HEADER + size]), HEADER, hop[0])
 
     def _learn(self, to: bytes) -> None:
         if len(self._hops) > 65536:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
 from nslab.compiler.overlay import TUNNEL_MTU
-from nslab.compiler.subnets import enters, meet, wrapped
+from nslab.compiler.subnets import enters, meet, subnet_of, wrapped
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, Plugin, Protocol
 from nslab.net import names
@@ -127,7 +127,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is asked, of which hosts, and out of how many pairs that could be. `why`: why hosts have no way to others."""
+    """What is asked, of which hosts, and out of how many pairs that could be. `why`: why some reach no others."""
 
     places: tuple[Place, ...]
     probes: tuple[Probe, ...]
@@ -156,11 +156,14 @@ def survey(lab: Lab, host: Host, sources: Sequence[str] = (), targets: Sequence[
 
 def _apart(lab: Lab) -> str:
     """Why pods of two subnets do not meet, if so."""
-    if all(meet(lab, one, other) for one in lab.nodes for other in lab.nodes):
+    one_of_each = {subnet_of(lab, node.address): node for node in lab.nodes}.values()
+    if all(meet(lab, one, other) for one in one_of_each for other in one_of_each):
         return ""
-    ignorant = ", ".join(router.name for router in lab.routers if not router.bgp)
+    ignorant = [router.name for router in lab.routers if not router.bgp]
+    know = "know" if len(ignorant) > 1 else "knows"
     return (
-        f"between subnets: pods' packets travel bare (encapsulation {lab.encapsulation}), and {ignorant} knows no pods"
+        f"between subnets, pods' packets travel bare (encapsulation {lab.encapsulation}), and {', '.join(ignorant)} "
+        f"{know} no pods"
     )
 
 

@@ -52,8 +52,8 @@ def test_a_router_may_know_pods() -> None:
 
 
 def test_one_subnet_is_written_as_one() -> None:
-    one = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: a}\nspec: {networks: {nodes: [10.1.0.0/24]}, nodes: [{name: n}]}"
-    said = dump(parse(one, "lab.yaml"))
+    lab = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: a}\n"
+    said = dump(parse(f"{lab}spec: {{networks: {{nodes: [10.1.0.0/24]}}, nodes: [{{name: n}}]}}", "lab.yaml"))
     assert "nodes: 10.1.0.0/24," in said
     assert "routers" not in said
 
@@ -73,8 +73,8 @@ def test_the_schema_takes_one_or_many() -> None:
 NODE3 = "{name: node3, address: 192.168.60.24}"
 LEGS = "[192.168.59.1, 192.168.60.1]"
 WRONG = [
-    ("60.24}", "61.24}", ["9:28: the address 192.168.61.24 of node3 is in none of the subnets 192.168.59.0/24 and "
-                          "192.168.60.0/24"]),
+    ("60.24}", "61.24}",
+     ["9:28: the address 192.168.61.24 of node3 is in none of the subnets 192.168.59.0/24 and 192.168.60.0/24"]),
     ("60.24}", "60.1}", ["11:46: router cannot have the address 192.168.60.1; another machine has it (see line 9)"]),
     ("60.24}", "60.255}", ["9:28: node3 cannot have the address 192.168.60.255; it is the broadcast address"]),
     ("192.168.60.0/24]", "192.168.59.128/25]",
@@ -97,13 +97,16 @@ WRONG = [
     (LEGS, "[]",
      ["5:39: no router joins 192.168.60.0/24 to 192.168.59.0/24; add one with an address in each (spec.routers)",
       "11:31: router has no address; a router has one in each of two subnets or more"]),
-    ("60.1]", "60.1, 192.168.60.2]", ["11:60: router has two addresses in 192.168.60.0/24; one in each subnet is enough"]),
+    ("60.1]", "60.1, 192.168.60.2]",
+     ["11:60: router has two addresses in 192.168.60.0/24; one in each subnet is enough"]),
     ("60.1]", "60.1x]", ["11:46: spec.routers[0].addresses[1]: 192.168.60.1x is not an IPv4 address"]),
-    ("192.168.60.0/24]", "192.168.60.1/24]",
-     ["5:39: spec.networks.nodes[1]: 192.168.60.1/24 is an address in a network, and the network itself is "
-      "192.168.60.0/24"]),
-    ("{name: router,", "{name: node1,", ["11:12: a router cannot be called node1; another host has that name (see line 8)"]),
-    ("{name: router,", "{name: pod-a,", ["17:18: a pod cannot be called pod-a; another host has that name (see line 11)"]),
+    ("192.168.60.0/24]", "10.9.0.1/24]",
+     ["5:39: spec.networks.nodes[1]: 10.9.0.1/24 is an address in a network, and the network itself is 10.9.0.0/24"
+      ]),
+    ("{name: router,", "{name: node1,",
+     ["11:12: a router cannot be called node1; another host has that name (see line 8)"]),
+    ("{name: router,", "{name: pod-a,",
+     ["17:18: a pod cannot be called pod-a; another host has that name (see line 11)"]),
     ("{name: router,", "{name: switch,",
      ["11:12: a router cannot be called switch; nslab has a host of that name itself"]),
     ("60.1]}", "60.1], bgp: on}", ["11:66: spec.routers[0].bgp must be true or false, and this is a boolean (on)"]),
