@@ -20,7 +20,7 @@ class TooBig:
         self._icmp.setsockopt(SOL_RAW, ICMP_FILTER, struct.pack("=I", 0xFFFFFFFF))  # it hears nothing
 
     def answer(self, inner: bytes, outer: int, towards: str) -> None:
-        """To the sender of `inner`: with `outer` bytes more around it, it is too large for the way `towards` a machine."""
+        """Tell the sender of `inner` what fits: `outer` bytes come around it on the way `towards` a machine."""
         with contextlib.suppress(OSError):
             said = needed(inner, path_mtu(towards) - outer)
             self._icmp.sendto(said, (socket.inet_ntoa(inner[12:16]), 0))
@@ -30,7 +30,7 @@ def path_mtu(towards: str) -> int:
     """The largest packet that the kernel thinks gets to a machine whole."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         asking.connect((towards, 9))
-        return asking.getsockopt(socket.IPPROTO_IP, IP_MTU)
+        return int(asking.getsockopt(socket.IPPROTO_IP, IP_MTU))
 
 
 def needed(packet: bytes, mtu: int) -> bytes:
@@ -42,7 +42,7 @@ def needed(packet: bytes, mtu: int) -> bytes:
 
 def checksum(data: bytes) -> int:
     """The internet checksum (RFC 1071)."""
-    total = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
+    total: int = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
