@@ -9,7 +9,7 @@ import click
 import typer
 
 from nslab.cli.complete import exercises
-from nslab.cli.output import Format, Progress, Report, colour, document, need_root
+from nslab.cli.output import Format, Report, colour, document, need_root
 from nslab.errors import UsageError
 from nslab.exercise.types import Language
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from nslab.exercise.grade import Graded
     from nslab.exercise.types import Check
     from nslab.lab.types import Lab
+    from nslab.probes import Call, CallResult
 
 
 def check(
@@ -69,17 +70,24 @@ def _goals(lab: Lab, file: Path | None) -> Check:
 def _graded(lab: Lab, goals: Check) -> tuple[Graded, ...]:
     from nslab.exercise.ask import questions
     from nslab.exercise.grade import grade, seen
+    from nslab.exercise.rounds import MANY, ask_all
     from nslab.linux.netns import Namespaces
     from nslab.linux.probe import ask
     from nslab.linux.probe_services import ask_services
     from nslab.linux.show import show
+    from nslab.probes import ServiceSurvey, places
 
-    asked = questions(goals, lab)
-    survey = asked.survey(lab)
+    asked, everybody = questions(goals, lab), places(lab)
     with Namespaces() as spaces:
-        echoes = ask(spaces, lab.name, survey.places, [*dict.fromkeys(asked.probes.values())])
-        calls = ask_services(spaces, lab.name, survey, None, progress=Progress("questions"))
-    return grade(goals, lab, seen(asked, echoes, calls, show(lab.name, asked.shows)))
+
+        def connect(calls: Sequence[Call]) -> Sequence[CallResult]:
+            few = tuple(call for call in calls if call.times < MANY)
+            many = tuple(call for call in calls if call.times >= MANY)
+            return ask_services(spaces, lab.name, ServiceSurvey(everybody, few, many, 0, 0), None)
+
+        echoes = ask(spaces, lab.name, everybody, [*dict.fromkeys(asked.probes.values())])
+        tries = ask_all([*asked.calls.values()], connect)
+    return grade(goals, lab, seen(asked, echoes, tries, show(lab.name, asked.shows)))
 
 
 def _printed(graded: Sequence[Graded], language: Language) -> None:

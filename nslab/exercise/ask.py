@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nslab.exercise.targets import target
 from nslab.exercise.types import By, Expect, Show
-from nslab.probes import Call, Expected, Kind, Outcome, Probe, ServiceSurvey, Way, places
+from nslab.probes import Call, Expected, Kind, Outcome, Probe, Way
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from nslab.exercise.types import Ask, Check
     from nslab.lab.types import Lab
 
-MANY = 20
-"""A question that is asked so often is about how answers are spread: it is asked when no other is."""
 _OUTCOME = {Expect.OK: Outcome.REACHED, Expect.REFUSED: Outcome.REFUSED, Expect.BLOCKED: Outcome.TIMED_OUT}
 
 
@@ -27,13 +25,6 @@ class Questions:
     probes: Mapping[Ask, Probe]
     calls: Mapping[Ask, Call]
     shows: tuple[tuple[str, Show], ...]
-
-    def survey(self, lab: Lab) -> ServiceSurvey:
-        """The calls, each once."""
-        unique = dict.fromkeys(self.calls.values())
-        few = tuple(call for call in unique if call.times < MANY)
-        many = tuple(call for call in unique if call.times >= MANY)
-        return ServiceSurvey(places(lab), few, many, len(unique), len(unique))
 
 
 def questions(check: Check, lab: Lab) -> Questions:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nslab.exercise.ask import Questions
     from nslab.exercise.types import Ask, Check, Fact, Goal
     from nslab.lab.types import Lab
-    from nslab.probes import CallResult
+    from nslab.probes import Call
 
 Row = dict[str, Any]
 
@@ -56,13 +56,13 @@ class Seen:
 def seen(
     asked: Questions,
     results: Sequence[Result],
-    calls: Sequence[CallResult],
+    calls: Mapping[Call, tuple[Try, ...]],
     shown: Mapping[tuple[str, Show], Sequence[Row]],
 ) -> Seen:
     """The probers' answers, sorted to the questions of the check."""
-    by_probe, by_call = {one.probe: one for one in results}, {one.call: one for one in calls}
+    by_probe = {one.probe: one for one in results}
     tries: dict[Ask, tuple[Try, ...]] = {ask: (_echo(by_probe[probe]),) for ask, probe in asked.probes.items()}
-    tries |= {ask: by_call[call].tries for ask, call in asked.calls.items()}
+    tries |= {ask: calls[call] for ask, call in asked.calls.items()}
     return Seen(tries, {key: _rows(key[1], rows) for key, rows in shown.items()})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -13,11 +14,17 @@ from nslab.compiler.addresses import place
 from nslab.exercise.ask import questions
 from nslab.exercise.grade import Graded, Seen, done, grade, seen
 from nslab.exercise.report import junit, to_json
+from nslab.exercise.rounds import ask_all
 from nslab.exercise.types import Ask, By, Check, Expect, Fact, Goal, Language, Show, Text
 from nslab.exercise.words import _ENGLISH, _KOREAN, sentence, summary
 from nslab.lab.find import folder
 from nslab.lab.load import load
 from nslab.probes import CallResult, Outcome, Result, Try
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nslab.probes import Call
 
 LAB = place(load(folder() / "services-iptables" / "lab.yaml"))
 PODS = [f"web-{number}" for number in range(2)]
@@ -90,7 +97,7 @@ def test_answers_are_spread_evenly_over_those_that_are_named() -> None:
 def test_a_fact_is_an_entry_that_is_there_or_not(fact: Fact, wrong: str) -> None:
     rows = [{"ifname": "eth0", "addr_info": [{"local": "10.0.0.1", "prefixlen": 32}]}]
     check = Check((Goal("g", facts=(fact,)),))
-    found = seen(questions(check, LAB), [], [], {("n", Show.ADDRESS): rows})
+    found = seen(questions(check, LAB), [], {}, {("n", Show.ADDRESS): rows})
     (graded,) = grade(check, LAB, found)
     assert "".join(sentence(fault, Language.ENGLISH) for fault in graded.faults) == wrong
 
@@ -100,23 +107,65 @@ def test_what_must_not_arrive_and_arrives_is_no_wall_though_the_answer_is_lost()
     check = Check((Goal("g", asks=(ask,)),))
     asked = questions(check, LAB)
     lost = Result(asked.probes[ask], Outcome.TIMED_OUT, arrived_at=BOX)
-    (graded,) = grade(check, LAB, seen(asked, [lost], [], {}))
+    (graded,) = grade(check, LAB, seen(asked, [lost], {}, {}))
     assert not graded.reached
     nothing = replace(lost, arrived_at="")
-    assert grade(check, LAB, seen(asked, [nothing], [], {}))[0].reached
+    assert grade(check, LAB, seen(asked, [nothing], {}, {}))[0].reached
 
 
-def test_a_question_of_several_goals_is_asked_once_and_many_connections_by_themselves() -> None:
-    many = replace(HTTP, times=100)
-    check = Check((Goal("a", asks=(HTTP, many)), Goal("b", asks=(HTTP, replace(HTTP, seen_as="node1")))))
+class Network:
+    """Answers calls as it is told to, and remembers what it was asked, round by round."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = iter("".join(answers))
+        self.rounds: list[list[int]] = []
+
+    def __call__(self, calls: Sequence[Call]) -> list[CallResult]:
+        self.rounds.append([call.times for call in calls])
+        return [CallResult(call, tuple(self.one() for _ in range(call.times))) for call in calls]
+
+    def one(self) -> Try:
+        return SILENT if next(self.answers) == "-" else reached()
+
+
+def test_a_question_of_several_goals_is_asked_once() -> None:
+    check = Check((Goal("a", asks=(HTTP,)), Goal("b", asks=(HTTP, replace(HTTP, seen_as="node1")))))
     asked = questions(check, LAB)
-    survey = asked.survey(LAB)
-    assert [(call.port, call.times, call.addresses) for call in survey.calls] == [(8080, 1, (ADDRESS[BOX],))]
-    assert [call.times for call in survey.spread] == [100]
+    network = Network("+")
+    tries = ask_all([*asked.calls.values()], network)
+    assert network.rounds == [[1]]
     assert asked.shows == (("node1", Show.ADDRESS),)
-    results = [CallResult(call, (reached(),) * call.times) for call in (*survey.calls, *survey.spread)]
     shown = {("node1", Show.ADDRESS): [{"ifname": "eth0", "addr_info": [{"local": "192.168.59.22"}]}]}
-    assert all(one.reached for one in grade(check, LAB, seen(asked, [], results, shown)))
+    assert all(one.reached for one in grade(check, LAB, seen(asked, [], tries, shown)))
+
+
+@pytest.mark.parametrize(
+    ("times", "answers", "rounds", "lost"),
+    [
+        (5, "+++++", [[5]], 0),
+        (5, "+-+-+++", [[5], [2]], 0),
+        (5, "+-+-+-+", [[5], [2]], 1),
+        (100, "--", [[1], [1]], 1),
+        (100, "-+" + "+" * 99, [[1], [1], [99]], 0),
+        (100, "+" + "+" * 90 + "-" * 9 + "+" * 8 + "-", [[1], [99], [9]], 1),
+    ],
+)  # fmt: skip
+def test_many_are_asked_where_one_is_answered_and_what_got_lost_once_more(
+    times: int, answers: str, rounds: list[list[int]], lost: int
+) -> None:
+    call = questions(Check((Goal("a", asks=(replace(HTTP, times=times),)),)), LAB).calls
+    network = Network(answers)
+    (tries,) = ask_all([*call.values()], network).values()
+    assert network.rounds == rounds
+    assert [one.outcome for one in tries].count(Outcome.TIMED_OUT) == lost
+    assert len(tries) == (times if sum(map(sum, rounds)) >= times else 1)
+
+
+def test_what_must_not_be_answered_is_asked_once() -> None:
+    check = Check((Goal("a", asks=(replace(HTTP, expect=Expect.BLOCKED),)),))
+    network = Network("-")
+    ask_all([*questions(check, LAB).calls.values()], network)
+    assert network.rounds == [[1]]
 
 
 def graded(*reached: bool, extra: bool) -> tuple[Graded, ...]:
