@@ -23,6 +23,7 @@ _ENGLISH: Mapping[str, str] = {
     "ask": "{0} asks {1} by {2}",
     "came to": "{2}",
     "some came to": "{0} of {1} times: {2}",
+    "twice came to": "{0} of {1} times, though tried twice: {2}",
     "must ok": "it should be answered",
     "must refused": "it should be refused",
     "must blocked": "no word should come back",
@@ -47,6 +48,7 @@ _KOREAN: Mapping[str, str] = {
     "ask": "{0} → {1} ({2})",
     "came to": "{2}",
     "some came to": "{1}번 중 {0}번: {2}",
+    "twice came to": "{1}번 중 {0}번, 두 번씩 시도해도: {2}",
     "must ok": "응답이 와야 합니다",
     "must refused": "거부되어야 합니다",
     "must blocked": "아무 대답도 없어야 합니다",
@@ -85,7 +87,8 @@ def sentence(fault: Fault, language: Language) -> str:
         return f"{who}: {word(language, fault.kind, *values)}"
     wrong, times, outcome = values
     assert isinstance(outcome, Outcome)
-    key = "came to" if wrong == times else "some came to"
+    some = "twice came to" if about.expect is Expect.OK else "some came to"  # see `rounds`
+    key = "came to" if wrong == times else some
     came = word(language, key, wrong, times, word(language, outcome))
     must = {Expect.OK: "must ok", Expect.REFUSED: "must refused", Expect.BLOCKED: "must blocked"}[about.expect]
     return f"{who}: {came}; {word(language, must)}"

@@ -54,7 +54,7 @@ SILENT, NO, GONE = Try(Outcome.TIMED_OUT), Try(Outcome.REFUSED), Try(Outcome.UNR
     [
         (HTTP, [reached()], ""),
         (HTTP, [SILENT], "timed out; it should be answered"),
-        (HTTP, [reached(), NO, SILENT, SILENT], "3 of 4 times: timed out; it should be answered"),
+        (HTTP, [reached(), NO, SILENT, SILENT], "3 of 4 times, though tried twice: timed out; it should be answered"),
         (HTTP, [reached("stranger")], f"answered by stranger; it should be {BOX}"),
         (replace(HTTP, seen_as="node1"), [reached()], ""),
         (replace(HTTP, seen_as="node1"), [reached(source="10.0.0.1")],
