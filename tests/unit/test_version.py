@@ -128,7 +128,7 @@ def test_order_of_versions_is_that_of_their_commits() -> None:
     assert versions == sorted(versions)
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this tree is no clone")
+@pytest.mark.skipif(of_sources(ROOT) is None, reason="this tree is no clone of which git would tell")
 def test_a_clone_says_what_git_says() -> None:
     argv = [sys.executable, "-m", "nslab", "--version"]
     said = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=True).stdout
