@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -173,14 +175,14 @@ def _words(obj: Object) -> Iterator[tuple[Any, ...]]:
 
 def seen(lab: str, settings: Iterable[Object]) -> set[tuple[Any, ...]]:
     """What is there in plain words. Of the thousand settings, those of `settings` that are still there."""
-    words: set[tuple[Any, ...]] = set()
-    for ns in named(lab):
-        words.add(("netns", ns))
-        words.update(_links(ns))
-        words.update(_inet(ns))
-        words.update(_rules(ns))
-        words.update(_settings(ns, [obj.path for obj in settings if isinstance(obj, Sysctl) and obj.ns == ns]))
-    return words
+    settings = tuple(settings)
+
+    def words(ns: str) -> list[tuple[Any, ...]]:
+        paths = [obj.path for obj in settings if isinstance(obj, Sysctl) and obj.ns == ns]
+        return [("netns", ns), *_links(ns), *_inet(ns), *_rules(ns), *_settings(ns, paths)]
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return {word for found in pool.map(words, named(lab)) for word in found}
 
 
 def _links(ns: str) -> Iterator[tuple[Any, ...]]:
@@ -275,7 +277,14 @@ INITVAL = re.compile(r" initval \S+$")
 
 def everything(lab: str) -> list[str]:
     """All that the tools show of a lab's namespaces, without FREE: a line each."""
-    return [f"{ns} {what}: {line}" for ns in named(lab) for what, lines in _everything(ns) for line in (*lines, "")]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = pool.map(lambda ns: [*_everything(ns)], spaces := named(lab))
+    return [
+        f"{ns} {what}: {line}"
+        for ns, told in zip(spaces, found, strict=True)
+        for what, lines in told
+        for line in (*lines, "")
+    ]
 
 
 def different(some: list[str], others: list[str]) -> list[str]:

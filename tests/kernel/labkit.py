@@ -8,6 +8,7 @@ import secrets
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from nslab.lab.load import load
 from nslab.linux import lifecycle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from nslab.lab.types import Encapsulation, Lab
 
@@ -51,6 +52,12 @@ def nslab(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str
     """One call of the command line, with what it said."""
     options = {"capture_output": True, "text": True, "timeout": 60, "cwd": ROOT, **options}
     return subprocess.run([*NSLAB, *map(str, arguments)], **options)
+
+
+def nslabs(calls: Iterable[Sequence[object]], **options: Any) -> list[subprocess.CompletedProcess[str]]:
+    """Calls that have nothing to do with each other, some at a time; what each said, in their order."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [*pool.map(lambda call: nslab(*call, **options), calls)]
 
 
 class OwnLab:

@@ -15,35 +15,40 @@ import pytest
 import yaml
 
 from nslab.cli.app import VERBS
-from tests.kernel.labkit import NSLAB, ROOT, OwnLab, nslab, until
+from nslab.lab.find import find
+from tests.kernel.labkit import NSLAB, ROOT, OwnLab, nslab, nslabs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Sequence
 
-pytestmark = pytest.mark.root
+    from nslab.plugin.running import RunningLab
+
+pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
-    """calico-two-node, up."""
-    lab = OwnLab(tmp_path_factory.mktemp("cli"))
-    try:
-        lab.up()
-        yield lab
-    finally:
-        nslab("down", lab.name)
-    assert lab.left() == []
+def file(module_lab: RunningLab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lab's file, under the name that it has here."""
+    made = tmp_path_factory.mktemp("cli") / "lab.yaml"
+    text = find("calico-two-node").read_text()
+    made.write_text(text.replace("name: calico-two-node", f"name: {module_lab.name}"))
+    return made
 
 
 def says(status: int, sentence: str, *arguments: object, **options: Any) -> None:
     """A call that fails does so with this one sentence, and nothing else."""
-    done = nslab(*arguments, **options)
-    assert (done.returncode, done.stdout, done.stderr) == (status, "", f"nslab: {sentence}\n")
+    all_say(((status, sentence, arguments),), **options)
+
+
+def all_say(wanted: Iterable[tuple[int, str, Sequence[object]]], **options: Any) -> None:
+    """So do several."""
+    wanted = tuple(wanted)
+    for (status, sentence, _), done in zip(wanted, nslabs([call for *_, call in wanted], **options), strict=True):
+        assert (done.returncode, done.stdout, done.stderr) == (status, "", f"nslab: {sentence}\n")
 
 
 def test_every_verb_has_help_with_an_example() -> None:
-    for verb, _ in VERBS:
-        done = nslab(verb, "--help")
+    for (verb, _), done in zip(VERBS, nslabs((verb, "--help") for verb, _ in VERBS), strict=True):
         assert done.returncode == 0
         assert re.search(rf"Example: nslab {verb}\b", done.stdout), verb
         assert not re.search(r"\x1b", done.stdout)
@@ -80,24 +85,26 @@ def test_a_wrong_lab_file_is_2(tmp_path: Path) -> None:
     assert all(line.startswith(f"{file}:") for line in done.stderr.splitlines())
 
 
-def test_what_is_not_there_is_one_sentence(own: OwnLab) -> None:
+def test_what_is_not_there_is_one_sentence(lab: RunningLab) -> None:
     hosts = "client, control, kube-system_kube-dns, node1, node2, pod-a, pod-b, pod-c, pod-d, switch"
     nobody = "there is no running lab 'nosuch'; `nslab ps` lists those that run"
-    for verb in ("diff", "ps", "inspect", "probe"):
-        says(2, nobody, verb, "nosuch")
-    says(2, nobody, "exec", "nosuch/pod-a", "--", "true")
-    says(2, nobody, "shell", "nosuch/pod-a")
-    says(2, nobody, "logs", "nosuch/pod-a")
-    says(2, f"{own.name} has no host 'nosuch'; it has {hosts}", "exec", f"{own.name}/nosuch", "--", "true")
-    says(2, f"{own.name} has no pod 'node1'", "logs", f"{own.name}/node1")
-    says(2, f"{own.name} has no host 'nosuch'", "inspect", f"{own.name}/nosuch")
-    says(2, "pod pod-a has no container 'x'; it has app", "exec", f"{own.name}/pod-a", "-c", "x", "--", "true")
-    says(2, "pod pod-a has no container 'x'; it has app", "logs", f"{own.name}/pod-a", "-c", "x")
-    for name in ("../../etc", "a.b", "A", "", "x" * 300, "."):
-        for verb in ("diff", "ps", "inspect", "down"):
-            done = nslab(verb, name)
-            assert (done.returncode, done.stdout) == (2, ""), (verb, name, done)
-            assert done.stderr.count("\n") == 1, (verb, name, done.stderr)
+    name = lab.name
+    gone = ("diff", "nosuch"), ("ps", "nosuch"), ("inspect", "nosuch"), ("probe", "nosuch"), ("logs", "nosuch/pod-a")
+    inside = ("exec", "nosuch/pod-a", "--", "true"), ("shell", "nosuch/pod-a")
+    all_say((2, nobody, call) for call in (*gone, *inside))
+    all_say(
+        (
+            (2, f"{name} has no host 'nosuch'; it has {hosts}", ("exec", f"{name}/nosuch", "--", "true")),
+            (2, f"{name} has no pod 'node1'", ("logs", f"{name}/node1")),
+            (2, f"{name} has no host 'nosuch'", ("inspect", f"{name}/nosuch")),
+            (2, "pod pod-a has no container 'x'; it has app", ("exec", f"{name}/pod-a", "-c", "x", "--", "true")),
+            (2, "pod pod-a has no container 'x'; it has app", ("logs", f"{name}/pod-a", "-c", "x")),
+        )
+    )
+    wrong = ("../../etc", "a.b", "A", "", "x" * 300, ".")
+    for done in nslabs((verb, name) for name in wrong for verb in ("diff", "ps", "inspect", "down")):
+        assert (done.returncode, done.stdout) == (2, ""), done
+        assert done.stderr.count("\n") == 1, done
 
 
 def test_down_of_what_never_was_is_friendly() -> None:
@@ -105,71 +112,73 @@ def test_down_of_what_never_was_is_friendly() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "nosuch is not there\n", "")
 
 
-def test_execs_status_is_the_commands_own(own: OwnLab) -> None:
+def test_execs_status_is_the_commands_own(lab: RunningLab) -> None:
     for command, status in (("exit 7", 7), ("true", 0), ("kill -9 $$", 137), ("kill -TERM $$", 143)):
-        assert nslab("exec", f"{own.name}/pod-a", "--", "sh", "-c", command).returncode == status
-    done = nslab("exec", f"{own.name}/node1", "--", "nosuch-command")
+        assert nslab("exec", f"{lab.name}/pod-a", "--", "sh", "-c", command).returncode == status
+    done = nslab("exec", f"{lab.name}/node1", "--", "nosuch-command")
     assert (done.returncode, done.stderr) == (127, "nslab: nosuch-command: No such file or directory\n")
-    assert nslab("exec", f"{own.name}/pod-a", "--", "/etc/passwd").returncode == 126
-    done = nslab("exec", f"{own.name}/pod-a", "--", "hostname")
+    assert nslab("exec", f"{lab.name}/pod-a", "--", "/etc/passwd").returncode == 126
+    done = nslab("exec", f"{lab.name}/pod-a", "--", "hostname")
     assert (done.returncode, done.stdout) == (0, "pod-a\n")
-    assert nslab("exec", f"{own.name}/switch", "--", "sh", "-c", "exit 3").returncode == 3
-    done = nslab("exec", f"{own.name}/client", "--", "cat", input="through\n")
+    assert nslab("exec", f"{lab.name}/switch", "--", "sh", "-c", "exit 3").returncode == 3
+    done = nslab("exec", f"{lab.name}/client", "--", "cat", input="through\n")
     assert done.stdout == "through\n"
 
 
-def test_lists_as_json_and_yaml(own: OwnLab) -> None:
+def test_lists_as_json_and_yaml(lab: RunningLab) -> None:
     for arguments, keys in (
         (["labs"], {"name", "up", "shows"}),
         (["ps"], {"lab", "holds", "processes"}),
-        (["ps", own.name], {"namespace", "name", "ready", "status", "restarts", "age", "ip", "node"}),
-        (["inspect", own.name], {"host", "interface", "addresses", "routes"}),
+        (["ps", lab.name], {"namespace", "name", "ready", "status", "restarts", "age", "ip", "node"}),
+        (["inspect", lab.name], {"host", "interface", "addresses", "routes"}),
         (["plan", "calico-two-node"], {"by", "commands"}),
-        (["probe", own.name], set()),
+        (["probe", lab.name], set()),
     ):
-        as_json, as_yaml = nslab(*arguments, "-o", "json"), nslab(*arguments, "-o", "yaml")
+        as_json, as_yaml = nslabs([(*arguments, "-o", "json"), (*arguments, "-o", "yaml")])
         assert (as_json.returncode, as_json.stderr) == (0, "")
         rows = json.loads(as_json.stdout)
         assert rows
         assert keys <= (rows[0].keys() if keys else set())
         assert type(yaml.safe_load(as_yaml.stdout)) is type(rows)
-    assert json.loads(nslab("diff", own.name, "-o", "json").stdout) == {
+    assert json.loads(nslab("diff", lab.name, "-o", "json").stdout) == {
         "differences": [], "commands": [], "strangers": {},
     }  # fmt: skip
     assert json.loads(nslab("schema").stdout)["type"] == "object"
 
 
-def test_ps_tells_what_kubectl_would(own: OwnLab) -> None:
+def test_ps_tells_what_kubectl_would(lab: RunningLab) -> None:
     def pods() -> dict[str, tuple[str, ...]]:
-        rows = json.loads(nslab("ps", own.name, "-o", "json").stdout)
+        rows = json.loads(nslab("ps", lab.name, "-o", "json").stdout)
         return {row["name"]: (row["ready"], row["status"], row["restarts"].split(" ")[0], row["ip"]) for row in rows}
 
     assert pods()["pod-b"] == ("1/1", "Running", "0", "20.111.156.7")
     assert pods()["pod-d"] == ("1/1", "Running", "0", "20.109.131.3")
     for ends in (1, 2):  # after the first, it is started again at once
-        os.kill(own.pids()["pod-b container/app"], 9)
-        until(lambda ends=ends: pods()["pod-b"][1:3] == (("Running", "1") if ends == 1 else ("CrashLoopBackOff", "1")))  # type: ignore[misc]
-    header, *lines = nslab("ps", own.name).stdout.splitlines()
+        os.kill(lab.processes()["pod-b container/app"], 9)
+        lab.wait(
+            lambda ends=ends: pods()["pod-b"][1:3] == (("Running", "1") if ends == 1 else ("CrashLoopBackOff", "1"))
+        )  # type: ignore[misc]
+    header, *lines = nslab("ps", lab.name).stdout.splitlines()
     assert header.split() == ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
     (line,) = [line for line in lines if " pod-b " in line]
     assert re.fullmatch(r"default +pod-b +0/1 +CrashLoopBackOff +1 \(\d+s ago\) +\d+s +20.111.156.7 +node1", line)
     says(
-        2, f"container app of pod-b does not run; `nslab up {own.name}` brings it back",
-        "exec", f"{own.name}/pod-b", "--", "true",
+        2, f"container app of pod-b does not run; `nslab up {lab.name}` brings it back",
+        "exec", f"{lab.name}/pod-b", "--", "true",
     )  # fmt: skip
-    assert nslab("logs", f"{own.name}/pod-b", "-p").stdout  # kubectl's: of one that waits, the last that ended
-    os.kill(own.pids()["pod-b pause"], 9)
-    until(lambda: pods()["pod-b"][:2] == ("0/1", "NotRunning"))
-    own.up()
+    assert nslab("logs", f"{lab.name}/pod-b", "-p").stdout  # kubectl's: of one that waits, the last that ended
+    os.kill(lab.processes()["pod-b pause"], 9)
+    lab.wait(lambda: pods()["pod-b"][:2] == ("0/1", "NotRunning"))
+    lab.mend()
     assert pods()["pod-b"][:3] == ("1/1", "Running", "2")
 
 
-def test_logs_of_a_container(own: OwnLab) -> None:
-    says(2, "previous terminated container 'app' in pod 'pod-a' not found", "logs", f"{own.name}/pod-a", "-p")
-    done = nslab("logs", f"{own.name}/pod-a")
+def test_logs_of_a_container(lab: RunningLab) -> None:
+    says(2, "previous terminated container 'app' in pod 'pod-a' not found", "logs", f"{lab.name}/pod-a", "-p")
+    done = nslab("logs", f"{lab.name}/pod-a")
     assert (done.returncode, done.stderr) == (0, "")
-    own.sh("pod-a", "echo >/dev/null")
-    assert nslab("logs", f"{own.name}/pod-a", "--tail", "1").stdout.count("\n") <= 1
+    lab.sh("pod-a", "echo >/dev/null")
+    assert nslab("logs", f"{lab.name}/pod-a", "--tail", "1").stdout.count("\n") <= 1
 
 
 def test_a_reader_that_has_seen_enough() -> None:
@@ -192,24 +201,24 @@ def test_a_reader_that_has_seen_enough() -> None:
     ],
     ids=lambda environment: " ".join(f"{name}={value}" for name, value in environment.items()),
 )  # fmt: skip
-def test_odd_environments(own: OwnLab, environment: dict[str, str]) -> None:
-    for arguments in (["up", own.file], ["ps", own.name], ["show", "calico-two-node"], ["diff", own.name], ["labs"]):
-        done = nslab(*arguments, env={**os.environ, **environment})
+def test_odd_environments(lab: RunningLab, file: Path, environment: dict[str, str]) -> None:
+    calls = ("up", file), ("ps", lab.name), ("show", "calico-two-node"), ("diff", lab.name), ("labs",)
+    for done in nslabs(calls, env={**os.environ, **environment}):
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
 
 
-def test_an_empty_environment(own: OwnLab) -> None:
-    for arguments in (["up", own.file], ["ps"], ["exec", f"{own.name}/pod-a", "--", "ip", "link"]):
+def test_an_empty_environment(lab: RunningLab, file: Path) -> None:
+    for arguments in (["up", file], ["ps"], ["exec", f"{lab.name}/pod-a", "--", "ip", "link"]):
         done = nslab(*arguments, env={})
         assert done.returncode == 0, done.stderr
 
 
-def test_no_stdin_stdout_or_stderr(own: OwnLab) -> None:
+def test_no_stdin_stdout_or_stderr(lab: RunningLab, file: Path) -> None:
     for closed in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
-        line = f"{sys.executable} -m nslab up {own.file} {closed}"
+        line = f"{sys.executable} -m nslab up {file} {closed}"
         assert subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True).returncode == 0, closed
-    assert own.differences() == []
+    assert lab.diff() == []
 
 
 def test_colour_only_on_a_terminal_that_wants_it() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.lab.types import Encapsulation
-from tests.kernel.labkit import ENDED, IN_A_WORLD_OF_ITS_OWN, IP_NETNS, ROOT, RUN, OwnLab, nslab
+from tests.kernel.labkit import ENDED, IN_A_WORLD_OF_ITS_OWN, IP_NETNS, ROOT, RUN, OwnLab, nslabs
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,12 +45,10 @@ def test_before_during_and_after(
         during = fingerprint()
         own.up(*(["--encapsulation", encapsulation] if encapsulation else []))
         own.differences()
-        for arguments in (["probe", own.name], ["ps", own.name], ["inspect", own.name]):
-            nslab(*arguments)
-        for host in {whose.split(" ")[0] for whose in own.pids()}:
-            nslab(
-                "exec", f"{own.name}/{host}", "--", "sh", "-c", "mount -t tmpfs none /mnt; ip link; echo > /run/x; true"
-            )
+        script = "mount -t tmpfs none /mnt; ip link; echo > /run/x; true"
+        hosts = {whose.split(" ")[0] for whose in own.pids()}
+        looks = [(verb, own.name) for verb in ("probe", "ps", "inspect")]
+        nslabs([*looks, *(("exec", f"{own.name}/{host}", "--", "sh", "-c", script) for host in hosts)])
         while_used = fingerprint()
     finally:
         own.down()
