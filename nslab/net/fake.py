@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -45,7 +46,7 @@ from nslab.net.objects import (
 from nslab.net.steps import Add, Remove, Replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.net.objects import Key, Object, OnDevice, State
     from nslab.net.steps import Plan, Step, Transaction
@@ -69,11 +70,35 @@ _NAMED = re.compile(r"(?:^|\s)(-[jg]|--match-set) (\S+)")
 _IP_FORWARD = "net/ipv4/ip_forward"
 
 
+class _Things(dict["Key", "Object"]):
+    """What is there, by its key; `given` counts what others can lie on because of it."""
+
+    def __init__(self, have: Mapping[Key, Object] | None = None) -> None:
+        super().__init__(have or {})
+        self.given = Counter(key for obj in self.values() for key in obj.gives)
+
+    def __setitem__(self, key: Key, obj: Object) -> None:
+        if before := self.get(key):
+            self._without(before)
+        super().__setitem__(key, obj)
+        self.given.update(obj.gives)
+
+    def __delitem__(self, key: Key) -> None:
+        self._without(self[key])
+        super().__delitem__(key)
+
+    def _without(self, obj: Object) -> None:
+        for key in obj.gives:
+            self.given[key] -= 1
+            if not self.given[key]:
+                del self.given[key]
+
+
 class FakeKernel:
     """Satisfies `nslab.engine.Kernel`. Begins with `have`."""
 
     def __init__(self, have: Iterable[Object] = ()) -> None:
-        self._there: dict[Key, Object] = {}
+        self._there = _Things()
         self._jumps: list[Jump] = []  # a rule can be there twice, and has a place
         self._had_address: set[str] = set()
         for obj in have:
@@ -129,7 +154,8 @@ class FakeKernel:
         refused, after = ipvs.refusals(before, steps, addressed=ns in self._had_address)
         for obj in before:
             del self._there[obj.key]
-        self._there.update((obj.key, obj) for obj in after)
+        for obj in after:
+            self._there[obj.key] = obj
         if refused:
             first = min(refused)
             done = [step for place, step in enumerate(steps) if place not in refused]
@@ -150,7 +176,8 @@ class FakeKernel:
         for step in reversed(steps):
             if not isinstance(step.obj, SetMember) or _into(step) != _into(steps[-1]):
                 break
-            self._there.pop(step.obj.key, None)
+            if step.obj.key in self._there:
+                del self._there[step.obj.key]
             if step.obj.key in before:
                 self._there[step.obj.key] = before[step.obj.key]
 
@@ -163,7 +190,7 @@ class FakeKernel:
                 self._there[step.obj.key] = replace(step.obj, rules=())
         for step in sorted(told, key=_turn):
             if number := self._obstacle(step, set()):
-                self._there, self._jumps = there, jumps
+                self._there, self._jumps = _Things(there), jumps
                 raise _refused(step, number, ())
             self._do(step)
 
@@ -173,7 +200,7 @@ class FakeKernel:
         for order in nft.orders(steps):
             if number := obey(order, there):
                 raise _refused(order.step, number, ())
-        self._there = there
+        self._there = _Things(there)
 
     def _obstacle(self, step: Step, unknown: set[Key]) -> int:
         """The error that Linux answers with, or 0. Interfaces that are `unknown` are as good as missing."""
@@ -186,7 +213,9 @@ class FakeKernel:
                 return errno.ENODEV if unknown & {obj.key, *_needs(obj)} else self._cannot_go(obj)
             case Replace() if isinstance(obj, Device) and not _born(obj) and self._absent(obj, unknown):
                 return errno.ENODEV
-            case Add() if type(obj) in _ONCE and self._keys() & {key for key in obj.gives if key[0] != "Addressed"}:
+            case Add() if type(obj) in _ONCE and any(
+                key[0] != "Addressed" and key in self._there.given for key in obj.gives
+            ):
                 number = number or _ONCE[type(obj)]
         if not number and isinstance(obj, Route) and not self._reaches(obj):
             return errno.ENETUNREACH
@@ -199,7 +228,7 @@ class FakeKernel:
             case Jump():
                 return 0 if obj in self._jumps else errno.ENOENT
             case Port() | LinkUp():  # off is off, as long as there is an interface
-                return 0 if _interface(obj) in self._keys() else errno.ENODEV
+                return 0 if _interface(obj) in self._there.given else errno.ENODEV
         there = self._there.get(obj.key)
         # A route or an entry is looked for with all that is said of it.
         if type(obj) in _ABSENT and (there is None or (isinstance(obj, Route | Blackhole | Fdb) and there != obj)):
@@ -208,8 +237,8 @@ class FakeKernel:
 
     def _missing(self, obj: Object, unknown: set[Key]) -> int:
         """The error for the first thing that the object needs and that is not there, or 0."""
-        keys = self._keys() - unknown
-        missing = next((key for key in _needs(obj) if key not in keys), None)
+        given = self._there.given
+        missing = next((key for key in _needs(obj) if key in unknown or key not in given), None)
         return _MISSING.get(missing[0], errno.ENOENT) if missing else 0
 
     def _absent(self, obj: Object, unknown: set[Key]) -> bool:
@@ -221,7 +250,8 @@ class FakeKernel:
             case Remove(), Jump():
                 self._jumps.remove(obj)
             case Remove(), _:
-                if self._there.pop(obj.key, None):
+                if obj.key in self._there:
+                    del self._there[obj.key]
                     self._cascade(set(obj.gives))
             case _, Chain():
                 declared = self._there[obj.key]
@@ -242,7 +272,7 @@ class FakeKernel:
 
     def _cascade(self, lost: set[Key]) -> None:
         """What lies on what was lost goes, too; not a process, which only loses its place."""
-        while lost := lost - self._keys():
+        while lost := lost - self._there.given.keys():
             gone = [
                 obj
                 for obj in self._there.values()
@@ -262,9 +292,6 @@ class FakeKernel:
     def _learn(self, obj: Object) -> None:
         if isinstance(obj, Address) or (isinstance(obj, LinkUp) and obj.dev == "lo"):  # 127.0.0.1 comes with lo
             self._had_address.add(obj.ns)
-
-    def _keys(self) -> set[Key]:
-        return {key for obj in self._there.values() for key in obj.gives}
 
     def _reaches(self, route: Route) -> bool:
         """Whether the gateway is on the wire of its interface: in an address's network, or behind a link route."""

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
-sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "unit", "proxy"))
 
-from cases import REAL, overall, services
 from dumps import real
 
 from nslab.compiler.services import objects
@@ -31,6 +29,7 @@ from nslab.net.steps import Add, Plan, Remove, Replace, Step, diff, invert, tran
 from nslab.proxy import nftables
 from nslab.proxy.items import Items, whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from tests.unit.proxy.cases import REAL, overall, services
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -24,17 +24,23 @@ TEST_NODE = Proxy("test-node", ("192.168.0.2",), cluster_cidr="10.0.0.0/8", rand
 
 
 def case(name: str) -> list[Service]:
-    """The Services of a case."""
+    """The Services of a case, in the order of their keys, as kube-proxies go through them now."""
+    return sorted(written(name), key=lambda service: service.key)
+
+
+def written(name: str) -> list[Service]:
+    """The Services of a case, in the order of the file, in which they were made."""
     return services((REAL / "cases" / f"{name}.yaml").read_text())
 
 
 def overall() -> list[Service]:
     """The Services of upstream's overall test."""
-    return services((REAL / "current" / "overall.yaml").read_text())
+    found = services((REAL / "current" / "overall.yaml").read_text())
+    return sorted(found, key=lambda service: service.key)
 
 
 def services(manifest: str) -> list[Service]:
-    """Services and EndpointSlices as kube-proxy knows them, in the order of their keys."""
+    """Services as kube-proxy knows them, with the endpoints of their EndpointSlices, in the manifest's order."""
     docs = [doc for doc in yaml.safe_load_all(manifest) if doc]
     slices: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for doc in docs:
@@ -43,7 +49,7 @@ def services(manifest: str) -> list[Service]:
             slices.setdefault((meta["namespace"], meta["labels"]["kubernetes.io/service-name"]), []).append(doc)
     found = [_service(doc, slices) for doc in docs if doc["kind"] == "Service"]
     assert found
-    return sorted(found, key=lambda service: service.key)
+    return found
 
 
 def _service(doc: dict[str, Any], slices: dict[tuple[str, str], list[dict[str, Any]]]) -> Service:

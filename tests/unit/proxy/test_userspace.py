@@ -3,43 +3,19 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import pytest
-import yaml
 
 from nslab.proxy import userspace
 from nslab.proxy.items import Items, whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.userspace import FIRST, LAST, proxy_port, proxy_ports
+from tests.unit.proxy import cases
+from tests.unit.proxy.cases import CASES, REAL, needs_real
 
-REAL = Path(__file__).parents[4] / "shared" / "kube-proxy"
-CASES = sorted(path.stem for path in (REAL / "cases").glob("*.yaml"))
-WORKER = Proxy("worker-node1", ("192.168.59.21",), "userspace", cluster_cidr="20.96.0.0/12")
+WORKER = replace(cases.WORKER, mode="userspace")
 WEB = Service("default", "web", "10.96.0.1", (Port("http", 80, "TCP", 30080), Port("ask", 80, "UDP")))
-
-
-def services(manifest: Path) -> list[Service]:
-    """The Services of a case, in the order of the file."""
-    found = [_service(doc) for doc in yaml.safe_load_all(manifest.read_text()) if doc["kind"] == "Service"]
-    assert found
-    return found
-
-
-def _service(doc: dict[str, Any]) -> Service:
-    spec, ingress = doc["spec"], doc.get("status", {}).get("loadBalancer", {}).get("ingress", [])
-    ports = tuple(
-        Port(port.get("name", ""), port["port"], port["protocol"], port.get("nodePort", 0)) for port in spec["ports"]
-    )
-    return Service(
-        doc["metadata"]["namespace"],
-        doc["metadata"]["name"],
-        spec["clusterIP"].replace("None", ""),
-        ports,
-        external_ips=tuple(spec.get("externalIPs", ())),
-        load_balancer_ips=tuple(entry["ip"] for entry in ingress),
-    )
 
 
 def saved(items: Items) -> dict[tuple[str, str], list[str]]:
@@ -82,17 +58,16 @@ def numbered(chains: dict[tuple[str, str], list[str]]) -> dict[tuple[str, str], 
     }
 
 
-@pytest.mark.skipif(not CASES, reason="the real kube-proxy's rules (shared/kube-proxy) are not beside the repository")
-@pytest.mark.parametrize("case", CASES or ["none"])
+@needs_real
+@pytest.mark.parametrize("case", CASES)
 def test_the_rules_are_the_real_ones_but_for_port_numbers(case: str) -> None:
-    ours = saved(whole(userspace, services(REAL / "cases" / f"{case}.yaml"), WORKER))
+    ours = saved(whole(userspace, cases.written(case), WORKER))
     real = written((REAL / "v1.20" / "userspace" / case / "iptables-save").read_text())
     assert numbered(ours) == numbered(real)
 
 
+@needs_real
 def test_there_are_eighteen_cases_where_there_are_any() -> None:
-    if not CASES:
-        pytest.skip("the real kube-proxy's rules (shared/kube-proxy) are not beside the repository")
     assert len(CASES) == 18
 
 
