@@ -106,6 +106,9 @@ def joining(lab: Lab, router: Router) -> Iterator[Object]:
     for number, leg in enumerate(router.addresses):
         yield from cable(lab, router.name, interface(number), leg)
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_BY)
+    # Whoever is told of a shorter way (ICMP redirect) keeps to it for minutes, also when the router knows it no more.
+    for dev in ("all", *(interface(number) for number, _ in enumerate(router.addresses))):
+        yield Sysctl(ns, f"net/ipv4/conf/{dev}/send_redirects", "0", "1", by=_BY)
     for subnet in lab.networks.nodes:
         number, via = leg_towards(lab, router, subnet.network_address)
         if via != subnet.network_address:

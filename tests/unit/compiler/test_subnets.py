@@ -86,11 +86,15 @@ def test_each_subnet_has_a_switch_without_an_address() -> None:
     assert lines(lab(), "switch", "dev node3 master|node3 master") == ["ip link set node3 master br1"]
 
 
+INSIDE = f"ip netns exec {names.netns('calico-cross-subnet', 'router')}"
+
+
 def test_the_router_has_a_leg_in_each_subnet_and_knows_no_pod() -> None:
     assert lines(lab(), "router", "^ip (addr|route)|sysctl") == [
         "ip addr add 192.168.59.1/24 dev eth0",
         "ip addr add 192.168.60.1/24 dev eth1",
-        f"ip netns exec {names.netns('calico-cross-subnet', 'router')} sysctl -qw net.ipv4.ip_forward=1",
+        f"{INSIDE} sysctl -qw net.ipv4.ip_forward=1",
+        *(f"{INSIDE} sysctl -qw net.ipv4.conf.{dev}.send_redirects=0" for dev in ("all", "eth0", "eth1")),
     ]
 
 
