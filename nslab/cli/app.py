@@ -12,7 +12,7 @@ import click
 import typer
 import typer.core
 
-from nslab.cli import check, inside, life, look, objects, probe, render
+from nslab.cli import check, cni, inside, life, look, objects, probe, render
 from nslab.errors import LabFileError, NslabError, Refused, words
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ VERBS: tuple[tuple[str, Callable[..., int | None]], ...] = (
     ("delete", objects.delete),
     ("scale", objects.scale),
     ("set", objects.set_),
+    ("cni", cni.cni),
     ("render", render.render),
     ("exec", inside.exec_),
     ("shell", inside.shell),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import click
@@ -49,13 +50,14 @@ def plan(
     """
     from nslab.compiler import compile_lab
     from nslab.compiler.addresses import place
+    from nslab.linux.cni import find_programs
     from nslab.linux.host import likely_host
     from nslab.net import shell
     from nslab.net.names import netns
     from nslab.net.steps import diff
 
     lab = place(_load(source, encapsulation, proxy_mode))
-    steps = diff((), compile_lab(lab, likely_host()))
+    steps = diff((), compile_lab(lab, replace(likely_host(), programs=find_programs(lab))))
     if script:
         click.echo(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
     elif output is not Format.TABLE:
@@ -87,7 +89,7 @@ def up(
 
     stop.defer()  # to the end of this process: what is up by then stays up
     lab, warnings = _loaded(source, encapsulation, proxy_mode)
-    goals = goals_beside(_file(source), lab)
+    goals = goals_beside(file_of(source), lab)
     for warning in warnings:
         note(f"{warning}")
     done = lifecycle.up(lab, busy, Progress(), goals)
@@ -146,6 +148,8 @@ def down(
             click.echo(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")
         else:
             click.echo(f"{lab} is not there")
+        for refusal in gone.refused:
+            note(f"nslab: {refusal}")
 
 
 def _load(source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None) -> Lab:
@@ -158,10 +162,10 @@ def _loaded(
     """A lab, and what in its file is probably not meant."""
     from nslab.lab.load import load_with_warnings
 
-    return load_with_warnings(_file(source), encapsulation, proxy_mode)
+    return load_with_warnings(file_of(source), encapsulation, proxy_mode)
 
 
-def _file(source: str) -> Path:
+def file_of(source: str) -> Path:
     """The file of a lab. What else has no file of that name, and runs, is mended as it was last wished."""
     from nslab.lab.find import find
     from nslab.linux.netns import folder, labs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.compiler.attached import attached
 from nslab.compiler.bare import bare
 from nslab.compiler.calico import calico
 from nslab.compiler.kubenet import kubenet
@@ -24,7 +25,7 @@ def compile_lab(lab: Lab, host: Host, *, rules: bool = True) -> State:
     The lab's pods have addresses already (see `nslab.compiler.addresses.place`). Each object comes after those that
     it lies on, so the order is also one in which the kernel takes them.
     """
-    network = {Plugin.CALICO: calico, Plugin.KUBENET: kubenet, Plugin.NONE: bare}[lab.plugin]
+    network = {Plugin.CALICO: calico, Plugin.KUBENET: kubenet, Plugin.NONE: bare, Plugin.EXEC: attached}[lab.plugin]
     return (
         *api_server(lab),
         *underlay(lab, host),

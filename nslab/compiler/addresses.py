@@ -11,7 +11,7 @@ from nslab.lab.types import Encapsulation, Plugin
 from nslab.net import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.lab.types import Lab, Node, Pod
 
@@ -30,7 +30,7 @@ def place(lab: Lab) -> Lab:
     requested = {pod.requested for pod in lab.pods}
     for node in lab.nodes:
         pods = [pod for pod in lab.pods if pod.node == node.name]
-        fixed = {pod: pod.requested or _kept(pod, node, requested) for pod in pods}
+        fixed = {pod: _fixed(lab, pod, node, requested) for pod in pods}
         free = _free(lab, node, last.get(node.name), {address for address in fixed.values() if address})
         for pod, address in fixed.items():
             if address:
@@ -39,6 +39,13 @@ def place(lab: Lab) -> Lab:
                 chosen[pod.namespace, pod.name] = last[node.name] = _next(free, node)
     placed = tuple(replace(pod, assigned=chosen[pod.namespace, pod.name]) for pod in lab.pods)
     return replace(lab, pods=placed, last_reserved=() if lab.plugin is Plugin.CALICO else tuple(last.items()))
+
+
+def _fixed(lab: Lab, pod: Pod, node: Node, requested: set[IPv4Address | None]) -> IPv4Address | None:
+    """The address that a pod is known to get. CNI plugins give what they will, and read a wish when a pod comes."""
+    if lab.plugin is Plugin.EXEC:
+        return pod.assigned or pod.requested
+    return pod.requested or _kept(pod, node, requested)
 
 
 def _kept(pod: Pod, node: Node, requested: set[IPv4Address | None]) -> IPv4Address | None:
@@ -50,6 +57,20 @@ def _next(free: Iterator[IPv4Address], node: Node) -> IPv4Address:
     for address in free:
         return address
     raise UsageError(f"node {node.name} has no address left in {node.pod_cidr} for all of its pods")
+
+
+def adopted(lab: Lab, given: Mapping[str, IPv4Address]) -> Lab:
+    """The lab with the addresses that CNI plugins gave its pods, by namespace. UsageError if two have the same."""
+    pods = tuple(replace(pod, assigned=given.get(pod_netns(lab, pod), pod.assigned)) for pod in lab.pods)
+    owners: dict[IPv4Address | None, Pod] = {}
+    for pod in pods:
+        other = owners.setdefault(pod.assigned, pod)
+        if other is not pod:
+            raise UsageError(
+                f"the CNI plugins gave {pod.assigned} to {other.name} on {other.node} and to {pod.name} on {pod.node}; "
+                'each node needs a range of its own: write "{{ node.podCIDR }}" where the configuration names one'
+            )
+    return replace(lab, pods=pods)
 
 
 def address_of(pod: Pod) -> IPv4Address:

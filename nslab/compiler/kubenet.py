@@ -39,19 +39,24 @@ def kubenet(lab: Lab, host: Host) -> Iterator[Object]:
             if pod.node == node.name:
                 yield from bridged(lab, node, pod)
         yield from node_routes(lab, node)
-        yield from masquerade(lab, node)
+        yield from masquerade(lab, node, "kubenet: SNAT for outbound traffic from cluster", _BY)
 
 
 def bridge(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
     """cbr0 with the pods' gateway address."""
     ns = names.netns(lab.name, node.name)
+    yield from forwarding(ns, host, _BY)
+    yield Bridge(ns, BRIDGE, names.mac(lab.name, node.name, BRIDGE), by=_BY)
+    yield Address(ns, BRIDGE, IPv4Interface((bridge_address(node), node.pod_cidr.prefixlen)), broadcast=True, by=_BY)
+    yield LinkUp(ns, BRIDGE, by=_BY)
+
+
+def forwarding(ns: str, host: Host, by: str) -> Iterator[Object]:
+    """A node forwards, and what its bridges carry passes iptables (kubeadm asks for both before it begins)."""
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by="kubelet")
     if host.bridge_netfilter:
         # Without it, an answer between two pods of one bridge passes iptables by, and is never translated back.
-        yield Sysctl(ns, "net/bridge/bridge-nf-call-iptables", "1", "1", by=_BY)
-    yield Bridge(ns, BRIDGE, names.mac(lab.name, node.name, BRIDGE), by=_BY)
-    yield Address(ns, BRIDGE, IPv4Interface((bridge_address(node), node.pod_cidr.prefixlen)), by=_BY)
-    yield LinkUp(ns, BRIDGE, by=_BY)
+        yield Sysctl(ns, "net/bridge/bridge-nf-call-iptables", "1", "1", by=by)
 
 
 def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
@@ -68,7 +73,7 @@ def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
     # Duplicate address detection would keep the pod's IPv6 address unusable for a second.
     yield Sysctl(inside, "net/ipv6/conf/default/dad_transmits", "0", "1", by=_BY)
     yield LinkUp(inside, "eth0", by=_BY)
-    yield Address(inside, "eth0", IPv4Interface((address_of(pod), node.pod_cidr.prefixlen)), by=_BY)
+    yield Address(inside, "eth0", IPv4Interface((address_of(pod), node.pod_cidr.prefixlen)), broadcast=True, by=_BY)
     yield Route(inside, DEFAULT, "eth0", via=bridge_address(node), by=_BY)
 
 
@@ -80,8 +85,8 @@ def node_routes(lab: Lab, node: Node) -> Iterator[Object]:
             yield Route(ns, other.pod_cidr, UPLINK, via=other.address, by="cloud routes")
 
 
-def masquerade(lab: Lab, node: Node) -> Iterator[Object]:
+def masquerade(lab: Lab, node: Node, comment: str, by: str) -> Iterator[Object]:
     """What leaves the cluster takes the node's address (--non-masquerade-cidr is the pod network)."""
-    comment = '-m comment --comment "kubenet: SNAT for outbound traffic from cluster"'
+    comment = f'-m comment --comment "{comment}"'
     rule = f"! -d {lab.networks.pods} {comment} -m addrtype ! --dst-type LOCAL -j MASQUERADE"
-    yield Jump(names.netns(lab.name, node.name), "nat", "POSTROUTING", rule, "last", by=_BY)
+    yield Jump(names.netns(lab.name, node.name), "nat", "POSTROUTING", rule, "last", by=by)

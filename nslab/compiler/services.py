@@ -214,7 +214,8 @@ def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]
         iptables=host.iptables,
         scheduler=lab.scheduler,
         large=is_large(resolved),
-        # Pods' links have no address on a Calico node, and to REDIRECT means to the address of the link.
+        # Pods' links have no address on a Calico node (nor need they with CNI plugins), and to REDIRECT means to the
+        # address of the link.
         bind="" if lab.plugin is Plugin.KUBENET else str(node.address),
     )
 

@@ -42,7 +42,7 @@ NODE_NETWORK = IPv4Network("192.168.59.0/24")
 POD_NETWORK = IPv4Network("20.96.0.0/12")
 SERVICE_NETWORK = IPv4Network("10.96.0.0/12")
 FIRST_NODE, FIRST_CLIENT = 22, 10
-SHARE = {Plugin.CALICO: 26, Plugin.KUBENET: 24, Plugin.NONE: 24}
+SHARE = {Plugin.CALICO: 26, Plugin.KUBENET: 24, Plugin.NONE: 24, Plugin.EXEC: 24}
 """The length of a node's podCIDR: Calico's block, the controller manager's --node-cidr-mask-size."""
 REQUEST = "cni.projectcalico.org/ipAddrs"
 """The annotation by which a pod asks Calico for an address: a JSON list."""

@@ -195,6 +195,11 @@ class LabDraft:
     service_network: IPv4Network | None = None
     plugin: Plugin | None = None
     encapsulation: Encapsulation | None = None
+    conf: str = ""
+    config: str = ""
+    cni_path: tuple[str, ...] = ()
+    routes: bool | None = None
+    masquerade: bool | None = None
     proxy_mode: ProxyMode | None = None
     scheduler: Scheduler | None = None
     dns_address: IPv4Address | None = None

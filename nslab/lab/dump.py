@@ -15,7 +15,7 @@ from nslab.lab.types import RestartPolicy, Scheduler
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.types import Container, Deployment, Lab, Pod
+    from nslab.lab.types import Cni, Container, ContainerPort, Deployment, Lab, Pod
 
 
 def dump(lab: Lab) -> str:
@@ -62,7 +62,7 @@ def _spec(lab: Lab) -> dict[str, Any]:
             "pods": str(nets.pods),
             "services": str(nets.services),
         },
-        "cni": {"plugin": str(lab.plugin), "encapsulation": str(lab.encapsulation)},
+        "cni": {"plugin": str(lab.plugin), "encapsulation": str(lab.encapsulation), **_cni(lab.cni)},
         "proxy": said(proxy),
         "dns": {"address": str(lab.dns_address)} if lab.dns_address else {},
         "nodes": [{"name": n.name, "address": str(n.address), "podCIDR": str(n.pod_cidr)} for n in lab.nodes],
@@ -70,6 +70,13 @@ def _spec(lab: Lab) -> dict[str, Any]:
         "routers": [said({"name": r.name, "addresses": [*map(str, r.addresses)], "bgp": r.bgp}) for r in lab.routers],
     }
     return said(spec)
+
+
+def _cni(cni: Cni | None) -> dict[str, Any]:
+    """The plugins' configuration itself: what is kept does not depend on a user's file."""
+    if cni is None:
+        return {}
+    return {"config": cni.config, "path": list(cni.path), "routes": cni.routes, "masquerade": cni.masquerade}
 
 
 def _pod(pod: Pod) -> dict[str, Any]:
@@ -121,6 +128,12 @@ def _deployment(one: Deployment) -> dict[str, Any]:
     return _object("Deployment", metadata, spec, {})
 
 
+def _port(port: ContainerPort) -> dict[str, Any]:
+    """One port of a container."""
+    named = {"containerPort": port.port, "protocol": str(port.protocol), "name": port.name, "hostPort": port.host_port}
+    return said(named)
+
+
 def _container(container: Container) -> dict[str, Any]:
     """One container of a pod."""
     return said(
@@ -131,10 +144,7 @@ def _container(container: Container) -> dict[str, Any]:
             "args": list(container.args),
             "env": [{"name": name, "value": value} for name, value in container.env],
             "workingDir": container.working_dir if container.working_dir != "/" else "",
-            "ports": [
-                said({"containerPort": port.port, "protocol": str(port.protocol), "name": port.name})
-                for port in container.ports
-            ],
+            "ports": [_port(port) for port in container.ports],
             "readinessProbe": dump_objects.health_check(container.readiness),
             "livenessProbe": dump_objects.health_check(container.liveness),
         }

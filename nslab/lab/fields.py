@@ -65,8 +65,18 @@ NETWORKS = Part(
 )
 CNI = Part(
     (
-        Field("plugin", "plugin", Choice(Plugin), "The network plugin (calico); none: pods to wire by hand."),
+        Field(
+            "plugin",
+            "plugin",
+            Choice(Plugin),
+            "The network plugin (calico); none: pods to wire by hand; exec: CNI plugins, by `conf`.",
+        ),
         Field("encapsulation", "encapsulation", Choice(Encapsulation), "How packets cross the node network (IPIP)."),
+        Field("conf", "conf", Text(longest=4096), "exec: the plugins' .conf or .conflist, found from this file."),
+        Field("config", "config", Text(), "exec: the same, written here."),
+        Field("path", "cni_path", Many(Text(longest=4096)), "exec: where plugins are looked for first."),
+        Field("routes", "routes", Flag(), "exec: nodes have routes to each other's podCIDR (true)."),
+        Field("masquerade", "masquerade", Flag(), "exec: what leaves the pod network takes the node's address (true)."),
     )
 )
 LAB = Record(

@@ -155,8 +155,9 @@ CONTAINER = Record(
                         Field("containerPort", "port", Number(1, 65535), "Where the server answers.", required=True),
                         Field("protocol", "protocol", Choice(Protocol), "TCP, UDP or SCTP (TCP)."),
                         Field("name", "name", PORT_NAME, "A name for Services to use."),
+                        Field("hostPort", "host_port", Number(1, 65535), "The node's port that leads there (portmap)."),
                     ),
-                    later=names("hostPort hostIP"),
+                    later=names("hostIP"),
                 )
             ),
             "The ports that it answers on.",

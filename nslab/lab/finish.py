@@ -18,6 +18,7 @@ from nslab.lab.draft import (
     ServicePortDraft,
     SliceDraft,
 )
+from nslab.lab.plugins import cni_of
 from nslab.lab.types import (
     Client,
     Deployment,
@@ -66,6 +67,7 @@ def finished(draft: LabDraft) -> Lab:
         deployments=tuple(map(deployment, draft.deployments)),
         scheduler=str(draft.scheduler or Scheduler.RR),
         routers=tuple(Router(one.name, (*one.legs.values(),), one.bgp) for one in draft.routers),
+        cni=cni_of(draft),
     )
 
 
@@ -171,6 +173,7 @@ def deployment(draft: DeploymentDraft) -> Deployment:
 
 def drafted(lab: Lab) -> LabDraft:
     """A draft that a lab could have been made of: what a change to it starts from."""
+    cni = lab.cni
     return LabDraft(
         name=lab.name,
         node_networks=lab.networks.nodes,
@@ -178,6 +181,10 @@ def drafted(lab: Lab) -> LabDraft:
         service_network=lab.networks.services,
         plugin=lab.plugin,
         encapsulation=lab.encapsulation,
+        config=cni.config if cni else "",
+        cni_path=cni.path if cni else (),
+        routes=cni.routes if cni else None,
+        masquerade=cni.masquerade if cni else None,
         proxy_mode=lab.proxy_mode,
         scheduler=Scheduler(lab.scheduler),
         dns_address=lab.dns_address,

@@ -9,7 +9,9 @@ from nslab.lab.allocate import give_out
 from nslab.lab.defaults import complete
 from nslab.lab.documents import placed, text_of
 from nslab.lab.finish import finished
+from nslab.lab.plugins import fetch
 from nslab.lab.stream import read_stream, reader_of
+from nslab.lab.types import Encapsulation, Plugin
 from nslab.lab.validate import complaints
 from nslab.lab.warn import warnings
 
@@ -20,32 +22,44 @@ if TYPE_CHECKING:
     from nslab.errors import Problem
     from nslab.lab.draft import LabDraft
     from nslab.lab.read import Reader
-    from nslab.lab.types import Encapsulation, Lab, ProxyMode
+    from nslab.lab.types import Cni, Lab, ProxyMode
     from nslab.lab.words import Complaint
 
 
-def load(path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None) -> Lab:
-    """The lab in a file; the two settings go before what the file says (`up --encapsulation --proxy-mode`)."""
-    return parse(text_of(path), str(path), encapsulation, proxy_mode)
+def load(
+    path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None, cni: Cni | None = None
+) -> Lab:
+    """The lab in a file; the settings go before what the file says (`up --encapsulation --proxy-mode`, `cni`)."""
+    return parse(text_of(path), str(path), encapsulation, proxy_mode, cni)
 
 
 def load_with_warnings(
-    path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None
+    path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None, cni: Cni | None = None
 ) -> tuple[Lab, tuple[Problem, ...]]:
     """The lab in a file, and what in it is probably not meant: a selector without pods, say."""
-    return parse_with_warnings(text_of(path), str(path), encapsulation, proxy_mode)
+    return parse_with_warnings(text_of(path), str(path), encapsulation, proxy_mode, cni)
 
 
-def parse(text: str, file: str, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None) -> Lab:
+def parse(
+    text: str,
+    file: str,
+    encapsulation: Encapsulation | None = None,
+    proxy_mode: ProxyMode | None = None,
+    cni: Cni | None = None,
+) -> Lab:
     """The lab in a text. `file` is its name in problems."""
-    return give_out(finished(_checked(text, file, encapsulation, proxy_mode)))
+    return give_out(finished(_checked(text, file, encapsulation, proxy_mode, cni)))
 
 
 def parse_with_warnings(
-    text: str, file: str, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None
+    text: str,
+    file: str,
+    encapsulation: Encapsulation | None = None,
+    proxy_mode: ProxyMode | None = None,
+    cni: Cni | None = None,
 ) -> tuple[Lab, tuple[Problem, ...]]:
     """The lab in a text, and its warnings."""
-    draft = _checked(text, file, encapsulation, proxy_mode)
+    draft = _checked(text, file, encapsulation, proxy_mode, cni)
     found = placed(text, file, list(warnings(draft)))
     return give_out(finished(draft)), in_order(found)
 
@@ -55,14 +69,21 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda p: (p.line, p.column, p.text)))
 
 
-def _checked(text: str, file: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None) -> LabDraft:
+def _checked(
+    text: str, file: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
+) -> LabDraft:
     """The draft of a text, complete and without a problem."""
     reader = reader_of(text, file)
     draft = read_stream(text, reader)
     draft.encapsulation = encapsulation or draft.encapsulation
     draft.proxy_mode = proxy_mode or draft.proxy_mode
+    if cni:
+        draft.plugin, draft.encapsulation, draft.conf = Plugin.EXEC, Encapsulation.NONE, ""
+        draft.config, draft.cni_path = cni.config, cni.path
+        draft.routes, draft.masquerade = cni.routes, cni.masquerade
+    unread = [*fetch(draft, file)]
     complete(draft)
-    refuse(text, reader, complaints(draft))
+    refuse(text, reader, [*unread, *complaints(draft)])
     return draft
 
 

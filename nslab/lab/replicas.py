@@ -57,6 +57,7 @@ def template_hash(template: PodDraft) -> str:
     said = (
         *(sorted(template.labels.items()), sorted(template.annotations.items()), template.containers, template.node),
         *(template.hostname, template.share_process_namespace, str(template.restart_policy)),
+        *(port.host_port for one in template.containers for port in one.ports if port.host_port),
     )
     return _letters(repr(said), 10)
 

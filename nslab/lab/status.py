@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nslab.lab.allocate import give_out
 from nslab.lab.defaults import kept_back
+from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -37,6 +38,8 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
         return replace(pod, uid=uid, assigned=assigned, ready=had.ready)
 
     def keeps(pod: Pod, had: IPv4Address | None) -> bool:
+        if had is not None and new.plugin is Plugin.EXEC and new.cni == kept.cni:
+            return had not in spoken_for or had in (pod.requested, pod.assigned)  # whatever the plugins gave it
         if had is None or had not in cidrs[pod.node] or had in back[pod.node]:
             return False
         return had == pod.requested or (not pod.requested and had not in spoken_for)

@@ -26,6 +26,8 @@ class Plugin(StrEnum):
     CALICO = "calico"
     KUBENET = "kubenet"
     NONE = "none"
+    EXEC = "exec"
+    """Whatever CNI plugins a configuration names."""
 
 
 class ProxyMode(StrEnum):
@@ -96,11 +98,12 @@ class Router:
 
 @dataclass(frozen=True, slots=True)
 class ContainerPort:
-    """A port that a container declares: where its server answers."""
+    """A port that a container declares: where its server answers; 0 or the node's port that leads there."""
 
     port: int
     protocol: Protocol = Protocol.TCP
     name: str = ""
+    host_port: int = field(default=0, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +269,20 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Cni:
+    """CNI plugins by exec: their configuration with its holes (see `plugins`), and where else they are looked for.
+
+    `routes`, `masquerade`: the lab has the routes between nodes, and lets what leaves the pod network take the node's
+    address: on a real cluster a route controller and ip-masq-agent do that, unless the plugins themselves do.
+    """
+
+    config: str
+    path: tuple[str, ...] = ()
+    routes: bool = True
+    masquerade: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Lab:
     """Everything that the user asked for, valid and complete."""
 
@@ -285,3 +302,4 @@ class Lab:
     deployments: tuple[Deployment, ...] = ()
     scheduler: str = "rr"
     routers: tuple[Router, ...] = ()
+    cni: Cni | None = None

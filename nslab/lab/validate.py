@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
-from nslab.lab import validate_objects, validate_pods, validate_subnets
+from nslab.lab import plugins, validate_objects, validate_pods, validate_subnets
 from nslab.lab.draft import LabDraft
 from nslab.lab.types import Encapsulation, Plugin
 from nslab.lab.words import Complaint, Path, shown
@@ -60,7 +60,7 @@ def networks(draft: LabDraft) -> Iterator[Complaint]:
 def settings(draft: LabDraft) -> Iterator[Complaint]:
     """Settings that exclude each other."""
     if draft.plugin is not Plugin.CALICO and draft.encapsulation is not Encapsulation.NONE:
-        who = "kubenet has" if draft.plugin is Plugin.KUBENET else "without a plugin there is"
+        who = "without a plugin there is" if draft.plugin is Plugin.NONE else f"{draft.plugin} has"
         yield Complaint(
             _spec(draft, "cni", "encapsulation"),
             f"{who} no encapsulation, and this asks for {draft.encapsulation}; remove it, or take plugin: calico",
@@ -180,6 +180,7 @@ CHECKS: tuple[Check, ...] = (
     *CHECKS_WITHOUT_LAB,
     networks,
     settings,
+    plugins.plugins,
     hosts,
     validate_subnets.machine_addresses,
     validate_subnets.routers,

@@ -104,6 +104,11 @@ def addresses(draft: LabDraft) -> Iterator[Complaint]:
             yield Complaint(path, f"kubenet gives out addresses in turn and does not read {REQUEST}; remove it")
         elif REQUEST in pod.annotations and not pod.requested:
             yield Complaint(path, f"{REQUEST} must be a JSON list with one IPv4 address, such as '[\"20.111.156.7\"]'")
+        if draft.plugin is Plugin.EXEC and pod.assigned:
+            # The plugins decide: they need not know of podCIDRs, nor of what a pod asks for.
+            if seen.setdefault(pod.assigned, path) != path:
+                yield Complaint(path, f"two pods have the address {pod.assigned}", seen[pod.assigned])
+            continue
         if pod.requested and pod.assigned and pod.requested != pod.assigned:
             text = f"status.podIP is {pod.assigned}, and the pod asks for {pod.requested}; remove one of them"
             yield Complaint((pod.document, "status", "podIP"), text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.lab.plugins import idle_host_ports
 from nslab.lab.words import Complaint, shown
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def warnings(draft: LabDraft) -> Iterator[Complaint]:
             names = tuple(name for namespace, name in known if namespace == one.namespace)
             yield Complaint((*place, "kubernetes.io/service-name"), text, word=one.service, known=names)
     yield from _probes(draft)
+    yield from idle_host_ports(draft)
 
 
 class _Pods:

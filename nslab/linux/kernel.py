@@ -13,6 +13,7 @@ from nslab.net.ipvs import ipvsadm_restore
 from nslab.net.nft import nft_restore
 from nslab.net.objects import (
     Address,
+    Attachment,
     Blackhole,
     Bridge,
     Dummy,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nslab.linux.agents import Agents
+    from nslab.linux.cni import Plugins
     from nslab.linux.netns import Namespaces
     from nslab.net.objects import Key
     from nslab.net.steps import Step, Transaction
@@ -41,8 +43,9 @@ if TYPE_CHECKING:
 class LinuxKernel:
     """Does transactions, each in its namespace, from one thread (two gain nothing: the network lock is one)."""
 
-    def __init__(self, spaces: Namespaces, agents: Agents, iptables: str) -> None:
+    def __init__(self, spaces: Namespaces, agents: Agents, iptables: str, plugins: Plugins | None = None) -> None:
         self._spaces = spaces
+        self._plugins = plugins
         self._agents = agents
         self._iptables = iptables
         self._indexes = netlink.Indexes(spaces)
@@ -81,6 +84,9 @@ class LinuxKernel:
             case "nft":
                 self._spaces.enter(transaction.where[0])
                 restore.nft(nft_restore(transaction.steps), transaction.steps)
+            case "cni":
+                self._spaces.home()
+                self._one_by_one(transaction, self._attach)
             case "process":
                 self._spaces.home()
                 self._agents.run(transaction.steps)
@@ -104,6 +110,13 @@ class LinuxKernel:
             self._spaces.remove(step.obj.ns)
         else:
             self._spaces.create(step.obj.ns)
+
+    def _attach(self, step: Step) -> None:
+        assert isinstance(step.obj, Attachment)
+        assert self._plugins
+        self._plugins.run(step, step.obj)
+        self._indexes.forget(step.obj.ns)
+        self._indexes.forget(step.obj.node)
 
     def _tun(self, step: Step) -> None:
         self._indexes.forget(step.obj.ns)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab import engine
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.addresses import adopted, place
 from nslab.compiler.bare import by_hand
 from nslab.compiler.services import resolve, watched
 from nslab.errors import NslabError, UsageError
@@ -17,9 +18,10 @@ from nslab.lab.dump import dump
 from nslab.lab.find import CHECK
 from nslab.lab.load import load
 from nslab.lab.status import merge_status
-from nslab.lab.types import ProxyMode
+from nslab.lab.types import Plugin, ProxyMode
 from nslab.linux import owned, status, stop
 from nslab.linux.agents import Agents
+from nslab.linux.cni import Plugins, find_programs
 from nslab.linux.control import Absent
 from nslab.linux.control import Control as Line
 from nslab.linux.host import read_host
@@ -28,7 +30,20 @@ from nslab.linux.netns import Namespaces, folder, labs, named
 from nslab.linux.observe import observe
 from nslab.linux.patience import patient
 from nslab.net.needs import demand
-from nslab.net.objects import Control, KubeProxy, Netns, NodeAgent, Sandbox, TunnelAgent, Workload
+from nslab.net.objects import (
+    Address,
+    Attachment,
+    Blackhole,
+    Control,
+    KubeProxy,
+    Neighbour,
+    Netns,
+    NodeAgent,
+    Route,
+    Sandbox,
+    TunnelAgent,
+    Workload,
+)
 from nslab.net.shell import command
 from nslab.net.steps import Add, Remove, diff
 
@@ -39,7 +54,7 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.linux.agents import NotReady
     from nslab.net.needs import Host
-    from nslab.net.objects import State
+    from nslab.net.objects import Object, State
     from nslab.net.steps import Plan, Transaction
 
 READY_SECONDS = patient(10.0)
@@ -114,6 +129,7 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
         except BaseException:
             spaces.home()
             if fresh:
+                Plugins(folder(lab.name), read_host(spaces).iptables).release()
                 owned.release(lab.name)
             raise
         return Up(todo, fresh, time.monotonic() - started, not_ready)
@@ -166,7 +182,8 @@ def _change(
             line.hold()
         new = place(merge_status(lab, kept[0]) if kept else lab)
         todo = _difference(spaces, _as_seen(new), kept, rules=rules)
-        kernel = LinuxKernel(spaces, agents, todo.host.iptables)
+        plugins = Plugins(folder(lab.name), todo.host.iptables)
+        kernel = LinuxKernel(spaces, agents, todo.host.iptables, plugins)
         names = {step.obj.ns for step in todo.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
         leaving = {number: ns for number, ns in owned.inodes(lab.name).items() if ns in names}
         files.begin(todo.lab)
@@ -174,7 +191,15 @@ def _change(
             if kept and not rules:
                 with contextlib.suppress(Absent):  # the plan starts it, and then it is told
                     line.put(resolve(_without_newcomers(todo.lab, kept[0])))  # pods that go are sent nothing any more
-            not_ready = _do(kernel, agents, todo.plan, progress, undo=not fresh)
+            first, todo = _wired(spaces, kernel, plugins, todo, kept, rules=rules, undo=not fresh)
+            files.again(todo.lab)
+            try:
+                not_ready = _do(kernel, agents, todo.plan, progress, undo=not fresh)
+            except BaseException:
+                if not fresh:
+                    engine.take_back(kernel, first)
+                raise
+            todo = replace(todo, plan=(*first, *todo.plan))
             if any(isinstance(step.obj, Control) for step in todo.plan):
                 line.close()  # who was asked to hold is no more; the new one is dialled anew
             late = line.put(resolve(todo.lab), expect=_must_follow(todo, fresh)) if watched(todo.lab) else ()
@@ -190,6 +215,36 @@ def _change(
         spaces.home()
         owned.vacate(leaving)
         return todo, not_ready, late
+
+
+def _wired(
+    spaces: Namespaces,
+    kernel: LinuxKernel,
+    plugins: Plugins,
+    todo: Difference,
+    kept: tuple[Lab, ...],
+    *,
+    rules: bool,
+    undo: bool,
+) -> tuple[Plan, Difference]:
+    """Do a plan as far as CNI plugins wire pods, who have the last word on addresses; and what is to be done then.
+
+    Endpoints, names and probes go by a pod's address: where a plugin gave another, they are planned anew.
+    """
+    wired = [place for place, step in enumerate(todo.plan) if isinstance(step.obj, Attachment)]
+    if not wired:
+        return (), todo
+    first, rest = todo.plan[: wired[-1] + 1], todo.plan[wired[-1] + 1 :]
+    engine.apply(kernel, first, lambda _: stop.check(), undo=undo)
+    try:
+        lab = adopted(todo.lab, {kept.obj.ns: kept.obj.address for kept in plugins.kept()})
+        if lab == todo.lab:
+            return first, replace(todo, plan=rest)
+        return first, _difference(spaces, lab, (todo.lab, *kept), rules=rules)
+    except BaseException:
+        if undo:
+            engine.take_back(kernel, first)
+        raise
 
 
 def _as_seen(lab: Lab) -> Lab:
@@ -220,7 +275,12 @@ def _must_follow(todo: Difference, fresh: bool) -> list[str]:
 def down(name: str, busy: Callable[[str], None]) -> owned.Gone:
     """Take a lab away, whatever there is of it."""
     with stop.deferred(), owned.locked(name, "down", busy):
-        return owned.release(name)
+        plugins = Plugins(folder(name))
+        if plugins.kept():
+            with Namespaces() as spaces:
+                plugins = Plugins(folder(name), read_host(spaces).iptables)
+        refused = plugins.release()
+        return replace(owned.release(name), refused=tuple(refused))
 
 
 def _do(
@@ -248,7 +308,7 @@ def _do(
 
 
 def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...], *, rules: bool = True) -> Difference:
-    host = read_host(spaces)
+    host = replace(read_host(spaces), programs=find_programs(lab))
     demand(str(lab.proxy_mode), host)
     want = compile_lab(lab, host, rules=rules)
     if not named(lab.name):
@@ -257,12 +317,29 @@ def _difference(spaces: Namespaces, lab: Lab, kept: tuple[Lab, ...], *, rules: b
     # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
     older = [compile_lab(old, host, rules=rules) for old in kept if old != lab]
     known = tuple({obj.key: obj for state in (want, *older) for obj in state}.values())
-    seen = observe(spaces, lab.name, known, host.iptables)
+    seen = observe(spaces, lab.name, known, host.iptables, Plugins(folder(lab.name), host.iptables))
     ours, his = by_hand(lab, seen.have, known)
     for obj in his:
         line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
         seen.strangers.setdefault(obj.ns, []).append(line)
-    return Difference(lab, host, want, diff((*ours, *_running(lab.name, known)), want), seen.strangers)
+    have = (*_of_ours(lab, known, ours), *_running(lab.name, known))
+    return Difference(lab, host, want, diff(have, want), _strangers(lab, seen.strangers))
+
+
+def _strangers(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What nobody of the lab made. The chains of the CNI project's plugins begin with CNI-."""
+    if lab.plugin is not Plugin.EXEC:
+        return seen
+    told = {ns: [line for line in lines if not re.search("-[Aj] CNI-", line)] for ns, lines in seen.items()}
+    return {ns: lines for ns, lines in told.items() if lines}
+
+
+def _of_ours(lab: Lab, known: State, have: Sequence[Object]) -> list[Object]:
+    """Of what is there, what nslab sees to. Routes and addresses that it does not know of may be CNI plugins' own."""
+    if lab.plugin is not Plugin.EXEC:
+        return list(have)
+    keys = {obj.key for obj in known}
+    return [obj for obj in have if obj.key in keys or not isinstance(obj, Address | Route | Blackhole | Neighbour)]
 
 
 def _running(name: str, known: State) -> Iterator[_Running]:
@@ -300,6 +377,12 @@ class _Files:
         new.write_text(dump(lab))
         with contextlib.suppress(FileNotFoundError):
             (self.folder / "lab.yaml").replace(self.folder / "before.yaml")
+        new.replace(self.folder / "lab.yaml")
+
+    def again(self, lab: Lab) -> None:
+        """Keep the new wish as it turned out."""
+        new = self.folder / "new.yaml"
+        new.write_text(dump(lab))
         new.replace(self.folder / "lab.yaml")
 
     def keep_goals(self, text: str) -> None:

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Mapping, Sequence
 
+    from nslab.linux.cni import Plugins
     from nslab.linux.netns import Namespaces
 
     T = TypeVar("T", bound=Object)
@@ -83,7 +84,7 @@ class Observation:
     strangers: dict[str, list[str]] = field(default_factory=dict)
 
 
-def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observation:
+def observe(spaces: Namespaces, lab: str, known: State, iptables: str, plugins: Plugins | None = None) -> Observation:
     """What the kernel has of a lab, but for processes. `known`: what could be there, wanted or once made."""
     seen = Observation()
     there = named(lab)
@@ -92,6 +93,7 @@ def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observ
         by_ns.get(obj.ns, []).append(obj)
     found = {ns: interfaces(spaces.route_socket(ns)) for ns in there}
     devices_of = _device_names(known)
+    theirs = plugins.interfaces() if plugins else {}
     for ns in there:
         seen.have.append(Netns(ns))
         mine = by_ns[ns]
@@ -108,11 +110,13 @@ def observe(spaces: Namespaces, lab: str, known: State, iptables: str) -> Observ
         things, others = nft_things(spaces, ns, mine)
         seen.have += things
         strange += others
-        strange += [f"interface {name}" for name in found[ns].keys() - ours - {"lo"} - FALLBACK]
+        strange += [f"interface {name}" for name in found[ns].keys() - ours - theirs.get(ns, set()) - {"lo"} - FALLBACK]
         if strange:
             seen.strangers[ns] = strange
     seen.have += _strays(seen.have, known, found)
     spaces.home()
+    if plugins:
+        seen.have += plugins.look(known, found)
     return seen
 
 
@@ -236,8 +240,9 @@ def _addresses(sock: socket.socket, ns: str, devices: Mapping[int, str]) -> Iter
     for body in netlink.dump(sock, wire.GETADDR, struct.pack("=Bxxxi", 2, 0)):
         length, index = struct.unpack_from("=xBxxI", body)
         if index in devices:
-            packed = wire.attributes(body, 8)[inet.IFA_LOCAL]
-            yield Address(ns, devices[index], IPv4Interface((packed, length)))
+            said = wire.attributes(body, 8)
+            broadcast = inet.IFA_BROADCAST in said
+            yield Address(ns, devices[index], IPv4Interface((said[inet.IFA_LOCAL], length)), broadcast)
 
 
 def _routes(sock: socket.socket, ns: str, devices: Mapping[int, str]) -> Iterator[Object]:

@@ -24,10 +24,11 @@ OUR_NETNS = Path("/proc/self/ns/net")
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """What `down` took away."""
+    """What `down` took away; `refused`: what CNI plugins said against being asked to let go."""
 
     namespaces: int
     processes: int
+    refused: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager

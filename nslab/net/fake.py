@@ -123,7 +123,7 @@ class FakeKernel:
                 self._nft(transaction.steps)
             case "ipvs":
                 self._ipvs(transaction.steps)
-            case "netns" | "tun" | "sysctl" | "ipset" | "process":
+            case "netns" | "tun" | "sysctl" | "ipset" | "cni" | "process":
                 self._stops(transaction.steps)
 
     def _goes_on(self, steps: Plan) -> None:

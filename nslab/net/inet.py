@@ -50,7 +50,9 @@ def lines(step: Step, obj: Inet) -> list[str]:
     ip, verb = f"ip -n {obj.ns}", _VERB[type(step)]
     match obj:
         case Address():
-            return [f"{ip} addr {'del' if verb == 'del' else 'add'} {obj.address} dev {obj.dev}"]
+            if verb == "del":
+                return [f"{ip} addr del {obj.address} dev {obj.dev}"]
+            return [f"{ip} addr add {obj.address}{' brd +' if obj.broadcast else ''} dev {obj.dev}"]
         case Route(to=to):
             via = f" via {obj.via}" if obj.via else ""
             by = f" proto {obj.protocol}" if obj.protocol != "boot" else ""
@@ -104,7 +106,8 @@ def _destination(to: IPv4Network) -> str:
 def _address(obj: Address, indexes: Indexes) -> bytes:
     header = struct.pack("=BBBBI", socket.AF_INET, obj.address.network.prefixlen, 0, 0, indexes.index(obj.ns, obj.dev))
     packed = obj.address.ip.packed
-    return header + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+    everybody = attribute(IFA_BROADCAST, obj.address.network.broadcast_address.packed) if obj.broadcast else b""
+    return header + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed) + everybody
 
 
 def _route(obj: Route, indexes: Indexes) -> bytes:

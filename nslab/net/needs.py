@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nslab.errors import Missing
 from nslab.net.objects import (
+    Attachment,
     Bridge,
     Chain,
     Dummy,
@@ -24,6 +25,7 @@ from nslab.net.objects import (
 )
 
 if TYPE_CHECKING:
+    from nslab.cni.chain import Program
     from nslab.net.objects import State
 
 
@@ -37,6 +39,7 @@ class Host:
     `ip_vs`: the drivers of IPVS and of dummy interfaces are there. `sctp`: that protocol is.
     `iptables`: the program whose rules this kernel takes: `iptables` itself wherever possible, so that what a learner
     lists is what we wrote.
+    `programs`: the CNI plugins that a lab names, as they lie on the disk.
     """
 
     ipip: bool = True
@@ -46,6 +49,7 @@ class Host:
     ip_vs: bool = True
     sctp: bool = True
     iptables: str = "iptables"
+    programs: tuple[tuple[str, Program], ...] = ()
 
 
 FULL = Host()
@@ -109,6 +113,13 @@ PRIMITIVES = (
     Primitive("ip_vs", "the IPVS proxy mode", ("ip_vs",), ("ipvsadm -A -t 127.0.0.1:80 -s rr",), "another proxy mode"),
     Primitive("sctp", "Services of that protocol", ("sctp",), ("test -e /proc/net/sctp",)),
     Primitive("netem", "delay and loss", ("sch_netem",), ("tc qdisc add dev lo root netem delay 1ms",), "left out"),
+    Primitive(
+        "CNI plugins",
+        "cni: {plugin: exec}",
+        (),
+        ("test -d /usr/lib/cni -o -d /usr/libexec/cni -o -d /opt/cni/bin",),
+        "apt install containernetworking-plugins, or plugins of your own (--plugin)",
+    ),
     Primitive("User-Mode Linux", "nslab vm", (), ("linux.uml --version",), "-"),
 )
 """Everything that `doctor` tries, in the order in which it tells it."""
@@ -121,6 +132,7 @@ def needs(state: State) -> set[str]:
 
 _NEEDS: dict[type, tuple[str, ...]] = {
     Netns: (),
+    Attachment: ("veth",),
     Sandbox: ("mount, uts, ipc and pid namespaces",),
     Veth: ("veth",),
     Bridge: ("bridge",),

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
+from nslab.net.attachment import Attachment
 from nslab.net.balance import (
     Control,
     Dummy,
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 __all__ = [
-    "Address", "Blackhole", "Bridge", "Chain", "Check", "Control", "Device", "Dummy", "Fdb", "IpSet", "Ipip", "Jump",
-    "Key", "KubeProxy", "LinkUp", "Neighbour", "Netns", "NftChain", "NftElement", "NftSet", "NftTable", "NodeAgent",
-    "Noun", "Object", "OnDevice", "Port", "Process", "RealServer", "Route", "Sandbox", "SetMember", "State", "Sysctl",
-    "Table", "Tun", "TunnelAgent", "Veth", "VirtualServer", "Vxlan", "Workload", "addressed", "mac_of", "macs",
+    "Address", "Attachment", "Blackhole", "Bridge", "Chain", "Check", "Control", "Device", "Dummy", "Fdb", "IpSet",
+    "Ipip", "Jump", "Key", "KubeProxy", "LinkUp", "Neighbour", "Netns", "NftChain", "NftElement", "NftSet", "NftTable",
+    "NodeAgent", "Noun", "Object", "OnDevice", "Port", "Process", "RealServer", "Route", "Sandbox", "SetMember",
+    "State", "Sysctl", "Table", "Tun", "TunnelAgent", "Veth", "VirtualServer", "Vxlan", "Workload", "addressed",
+    "mac_of", "macs",
 ]  # fmt: skip
 
 
@@ -133,9 +135,10 @@ class LinkUp(OnDevice):
 
 @dataclass(frozen=True, slots=True)
 class Address(OnDevice):
-    """An IPv4 address of an interface."""
+    """An IPv4 address of an interface. With `broadcast`, the last address of its network speaks to all on the wire."""
 
     address: IPv4Interface
+    broadcast: bool = False
 
     @property
     def key(self) -> Key:
@@ -396,6 +399,7 @@ Object: TypeAlias = (
     | NftElement
     | Control
     | KubeProxy
+    | Attachment
 )
 """Every noun. A new one makes mypy fail wherever a `match` over this union has not heard of it."""
 

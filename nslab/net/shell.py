@@ -7,9 +7,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, assert_never
 
 from nslab.net import filter as rules
-from nslab.net import inet, ipvs, links, nft
+from nslab.net import inet, ipvs, links, nft, orders
 from nslab.net.objects import (
     Address,
+    Attachment,
     Blackhole,
     Bridge,
     Chain,
@@ -93,6 +94,8 @@ def commands(step: Step) -> list[str]:
             return ipvs.lines(step, server)
         case (NftTable() | NftSet() | NftChain() | NftElement()) as thing:
             return nft.lines(step, thing)
+        case Attachment() as attachment:
+            return orders.lines(step, attachment)
         case (NodeAgent() | Control() | TunnelAgent() | KubeProxy() | Sandbox() | Workload()) as process:
             return [_process(step, process)]
         case missing:
@@ -109,6 +112,8 @@ def script(plan: Plan, title: str, prefix: str) -> str:
     lines = [_PREAMBLE.format(title=title, prefix=prefix, pattern=prefix.replace(".", "[.]"))]
     if any(isinstance(step.obj, Process) for step in plan):
         lines[0] += _FUNCTIONS
+    if any(isinstance(step.obj, Attachment) for step in plan):
+        lines[0] += orders.FUNCTION
     shared = {step.obj.ns for step in plan if isinstance(step.obj, Sandbox) and step.obj.share_pid}
     heading = ""
     for by, typed in told(plan, lambda step: [_scripted(step, line, shared) for line in commands(step)]):
@@ -144,6 +149,8 @@ def _scripted(step: Step, line: str, shared: set[str]) -> str:
                 pids = f" --pid=/proc/${{pause[{container.ns}]}}/ns/pid_for_children unshare --mount-proc"
                 line = line.replace(f" unshare{_OWN_PIDS}", pids)
             return line.replace(" &", " </dev/null >/dev/null 2>&1 &")
+        case Add(Attachment() as obj) | Remove(Attachment() as obj):
+            return orders.scripted(line, obj)
         case Add(TunnelAgent()):
             return line.replace(" &", " </dev/null >/dev/null 2>&1 &")
         case _:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 from nslab.net.balance import InTable
 from nslab.net.objects import (
     Address,
+    Attachment,
     Blackhole,
     Bridge,
     Chain,
@@ -81,7 +82,7 @@ class Replace:
 Step: TypeAlias = Add | Remove | Replace
 Plan: TypeAlias = tuple[Step, ...]
 
-Unit: TypeAlias = Literal["netns", "netlink", "tun", "sysctl", "ipset", "iptables", "ipvs", "nft", "process"]
+Unit: TypeAlias = Literal["netns", "netlink", "tun", "sysctl", "ipset", "iptables", "ipvs", "nft", "cni", "process"]
 
 
 MOST_STARTS = 256
@@ -104,7 +105,7 @@ _RANK = {
         (Netns,), (Bridge, Veth, Dummy), (Vxlan, Ipip, Tun), (Port,), (Sysctl,), (LinkUp,), (Address,),
         (Neighbour, Fdb), (Route, Blackhole), (IpSet,), (SetMember,), (Chain,), (Jump,),
         (VirtualServer,), (RealServer,), (NftTable,), (NftSet,), (NftChain,), (NftElement,),
-        (Control, NodeAgent), (TunnelAgent, KubeProxy, Sandbox), (Workload,),
+        (Control, NodeAgent), (Attachment,), (TunnelAgent, KubeProxy, Sandbox), (Workload,),
     ))
     for kind in kinds
 }  # fmt: skip
@@ -251,12 +252,13 @@ def _with_all_on_top(unwanted: set[Key], there: dict[Key, Object]) -> set[Key]:
 def _goes_by_itself(obj: Object, gone: set[Key]) -> bool:
     """Whether the kernel takes it away together with what it lies on.
 
-    Not so a process; and a cable to a removed namespace only after a while, when its name may be needed again.
+    Not so a process; nor what CNI plugins keep of an attachment; and a cable to a removed namespace only after a while,
+    when its name may be needed again.
     What is in a table of nftables is named all the same, so that the plan can be taken back.
     """
     if isinstance(obj, InTable):
         return ("Netns", obj.ns) in gone
-    return not isinstance(obj, Process | Veth) and any(below in gone for below in obj.lies_on)
+    return not isinstance(obj, Process | Veth | Attachment) and any(below in gone for below in obj.lies_on)
 
 
 def _unit(obj: Object) -> tuple[Unit, tuple[str, ...]]:
@@ -275,6 +277,8 @@ def _unit(obj: Object) -> tuple[Unit, tuple[str, ...]]:
             return "ipvs", (obj.ns,)
         case NftTable() | NftSet() | NftChain() | NftElement():
             return "nft", (obj.ns,)
+        case Attachment():
+            return "cni", (obj.node, obj.ns)
         case NodeAgent() | Control() | TunnelAgent() | KubeProxy() | Sandbox() | Workload():
             return "process", ()
         case (

@@ -6,7 +6,7 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from nslab.net.objects import Address, Blackhole, Netns, Route
+from nslab.net.objects import Address, Attachment, Blackhole, Netns, Route
 from nslab.net.shell import command
 from nslab.net.steps import Remove
 from nslab.path.words import host, trouble
@@ -28,7 +28,10 @@ def explain(
         for step in differences:
             if step.obj.key == need.key or _takes_over(step, need):
                 return f"{trouble(step)}: {command(step)}{_more(step, differences)}"
+    ends = {result.probe.source, result.probe.target}
     for step in differences:
+        if isinstance(step.obj, Attachment) and host(step.obj.ns) in ends:
+            return f"{trouble(step)}; `nslab up` asks the plugins to make it anew"
         if isinstance(step, Remove) and _misplaced(step, result, needs):
             return f"{trouble(step)}: {command(step)}"
     return _nothing_of_ours(result, needs, strangers or {})

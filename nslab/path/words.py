@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from nslab.net.objects import (
     Address,
+    Attachment,
     Blackhole,
     Bridge,
     Chain,
@@ -92,6 +93,10 @@ def thing(obj: Object) -> str:
             return f"chain {obj.name} (table {obj.table}){_service(obj)}"
         case Jump():
             return f"rule in {obj.chain} (table {obj.table}): {obj.rule}"
+        case Attachment():
+            return (
+                f"{obj.wiring.ifname} by CNI network {obj.wiring.network.name} ({', '.join(obj.wiring.network.types)})"
+            )
         case NodeAgent():
             return "nslab-node process (kubelet's part)"
         case TunnelAgent():
@@ -157,6 +162,8 @@ def sentence(obj: Object) -> str:
             return f"{at} balances by its {thing(obj)}"
         case Dummy():
             return f"{at} has {thing(obj)}"
+        case Attachment():
+            return f"{at} has {obj.address} on {thing(obj)}"
         case NodeAgent() | Control() | TunnelAgent() | KubeProxy() | Sandbox() | Workload():
             return f"{at} has its {thing(obj)}"
         case missing:
@@ -173,6 +180,8 @@ def trouble(step: Step) -> str:
             return f"there is no {at}"
         case Add(obj):
             return f"{at} has no {thing(obj)}{_whose(obj)}"
+        case Remove(Attachment(fault=fault) as obj):
+            return f"{at}'s {thing(obj)}: {fault or 'it is not what is wished'}"
         case Remove(obj):
             name = thing(obj)
             return f"{at} has {'an' if name[0] in 'aeiou' else 'a'} {name}{_wayward(obj)} that is not the lab's"

@@ -25,11 +25,14 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An endpoint that may answer: the pod, how it calls itself, whom it must see, and whether it is near the asker."""
+    """An endpoint that may answer: the pod, how it calls itself, whom it must see, and whether it is near the asker.
+
+    `sees` None: it may see anybody.
+    """
 
     pod: str
     hostname: str
-    sees: IPv4Address
+    sees: IPv4Address | None
     near: bool
 
 
@@ -144,7 +147,7 @@ class CallResult:
             sees = {answer.sees for answer in self.call.answers if answer.hostname == one.hostname}
             if not sees:
                 return f"answered by {one.hostname or 'nobody'}"
-            if one.seen_from and one.seen_from not in sees:
+            if one.seen_from and one.seen_from not in sees and None not in sees:
                 return f"seen as {one.seen_from}"
         return ""
 

@@ -15,6 +15,7 @@ from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
 from nslab.compiler.overlay import TUNNEL_MTU
 from nslab.compiler.subnets import enters, meet, subnet_of, wrapped
 from nslab.errors import UsageError
+from nslab.lab.plugins import network_of
 from nslab.lab.types import Encapsulation, Plugin, Protocol
 from nslab.net import names
 
@@ -209,8 +210,8 @@ def has_way(lab: Lab, source: Place, pod: Place) -> bool:
     return meet(lab, nodes[source.node], nodes[pod.node])
 
 
-def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address:
-    """The address that `target` sees when `source` speaks."""
+def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address | None:
+    """The address that `target` sees when `source` speaks; None: any."""
     same_node = source.node == target.node
     if source.role == "pod" and target.role != "pod" and not same_node:
         # natOutgoing (kubenet: its masquerade rule). What ends at the pod's own node does not leave it.
@@ -222,12 +223,14 @@ def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address:
 
 def path_mtu(lab: Lab, source: Place, target: Place) -> int:
     """The largest packet that passes whole: a pod's link is as narrow as the tunnel between nodes."""
+    if "pod" in (source.role, target.role) and lab.plugin is Plugin.EXEC:
+        return network_of(lab, lab.nodes[0]).mtu or ETHERNET_MTU
     if "pod" not in (source.role, target.role) or lab.plugin is not Plugin.CALICO:
         return ETHERNET_MTU
     return TUNNEL_MTU[lab.encapsulation]
 
 
-def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address:
+def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address | None:
     """The kernel takes the address of the interface that the route names."""
     nodes, same_node = {node.name: node for node in lab.nodes}, source.node == target.node
     node = nodes[source.node]
@@ -235,6 +238,8 @@ def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv
     if tunnel and not same_node and wrapped(lab, node, nodes[target.node]):
         return tunnel
     match lab.plugin, lab.encapsulation:
+        case Plugin.EXEC, _:
+            return None  # what has an address on the way, the plugins alone know
         case Plugin.KUBENET, _:
             return bridge_address(node) if same_node else node.address
         case _, Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET if same_node and tunnel:

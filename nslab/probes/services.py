@@ -163,7 +163,7 @@ class _Asking:
         near = self.places[node]
         there = self._with_way(near, ends)
 
-        def sees(pod: Place) -> IPv4Address:
+        def sees(pod: Place) -> IPv4Address | None:
             if keeps_source(self.lab.proxy_mode, service, asker, pod, way):
                 return asker.address
             return seen_as(self.lab, self.host, near, pod)
@@ -207,7 +207,7 @@ class _Asking:
         return len(self._with_way(pod, servers)) < len(servers)
 
     def _answers(
-        self, asker: Place, ends: Sequence[Endpoint], sees: Callable[[Place], IPv4Address]
+        self, asker: Place, ends: Sequence[Endpoint], sees: Callable[[Place], IPv4Address | None]
     ) -> tuple[Answer, ...]:
         pods = [self._pods[end.pod] for end in ends if end.pod in self._pods]
         found = [(pod, self.places[names.pod_host(pod.namespace, pod.name)]) for pod in pods]

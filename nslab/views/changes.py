@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of
 from nslab.lab.types import Plugin
 from nslab.net import names
-from nslab.net.objects import Fdb, Neighbour, Route, Sysctl, Veth
+from nslab.net.objects import Attachment, Fdb, Neighbour, Route, Sysctl, Veth
 from nslab.net.steps import Add, Remove
 from nslab.path.words import trouble
 
@@ -21,7 +21,8 @@ def changes(lab: Lab, plan: Plan) -> list[str]:
     """A line for each step of a healing plan, without those that only follow from another line."""
     made = {key for step in plan if isinstance(step, Add) for key in _keys(step.obj)}
     whose = _pods_and_nodes(lab)
-    return [_line(step, whose) for step in plan if not _follows(step, made)]
+    remade = {step.obj.key for step in plan if _tells_why(step, made)}
+    return [_line(step, whose) for step in plan if _tells_why(step, made) or not _follows(step, made, remade)]
 
 
 def _keys(obj: Object) -> tuple[Key, ...]:
@@ -29,8 +30,15 @@ def _keys(obj: Object) -> tuple[Key, ...]:
     return (obj.key, ("Device", obj.peer_ns, obj.peer)) if isinstance(obj, Veth) else (obj.key,)
 
 
-def _follows(step: Step, made: set[Key]) -> bool:
+def _tells_why(step: Step, made: set[Key]) -> bool:
+    """Whether it is an attachment that is taken away to be made anew: the plugins said what is wrong with it."""
+    return isinstance(step, Remove) and isinstance(step.obj, Attachment) and step.obj.key in made
+
+
+def _follows(step: Step, made: set[Key], remade: set[Key]) -> bool:
     """Whether another line says it already: what it lies on is made, or it is only taken away to be made anew."""
+    if isinstance(step, Add) and step.obj.key in remade:
+        return True
     return any(key in made for key in step.obj.lies_on) or (isinstance(step, Remove) and step.obj.key in made)
 
 

@@ -10,6 +10,7 @@ from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE
 from nslab.compiler.services import resolve
 from nslab.compiler.subnets import gateway, subnet_of
 from nslab.compiler.underlay import UPLINK, bridge, interface
+from nslab.lab.plugins import network_of
 from nslab.lab.types import Encapsulation, Plugin
 from nslab.net import names
 from nslab.views.table import padded, width
@@ -82,6 +83,9 @@ def _network(lab: Lab) -> str:
             return f"{lab.plugin.value}, {_encapsulation(lab)}"
         case Plugin.NONE:
             return "no network plugin"
+        case Plugin.EXEC:
+            network = network_of(lab, lab.nodes[0])
+            return f"CNI network {network.name} ({', '.join(network.types)})"
     return lab.plugin.value
 
 
@@ -120,9 +124,14 @@ def _pods(lab: Lab, node: Node, most: int) -> list[str]:
 
 
 def _cable(lab: Lab, pod: Pod) -> str:
-    """A pod's cable and its address; without a plugin, the address that it is meant to have."""
+    """A pod's cable and its address; without a plugin, the address that it is meant to have.
+
+    Of what CNI plugins make, the node's end has a name of their own.
+    """
     if lab.plugin is Plugin.NONE:
         return f"(no cable)  {address_of(pod)}"
+    if lab.plugin is Plugin.EXEC:
+        return f"eth0 {address_of(pod)}"
     cable = names.kubenet_veth if lab.plugin is Plugin.KUBENET else names.cali
     return f"{cable(pod.namespace, pod.name)} ── eth0 {address_of(pod)}"
 

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-NEEDS = {"nslab vm --": "User-Mode Linux", "iptables": "iptables", "=nftables": "nftables nat"}
+NEEDS = {
+    "nslab vm --": "User-Mode Linux",
+    "iptables": "iptables",
+    "=nftables": "nftables nat",
+    "kubenet-two-node": "CNI plugins",
+}
 """What a command shown needs beyond what every lab does, as `nslab doctor` calls it."""
 
 pytestmark = pytest.mark.root

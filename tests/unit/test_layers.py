@@ -20,7 +20,7 @@ LINES = (
     ("probes",),
     ("compiler", "engine"),
     ("lab", "net"),
-    ("proxy",),
+    ("proxy", "cni"),
     ("syscall", "errors", "version"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}

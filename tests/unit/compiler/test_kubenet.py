@@ -29,7 +29,7 @@ def lines(machine: str, like: str, host: Host | None = None) -> list[str]:
 def test_a_bridge_with_the_gateways_address() -> None:
     assert lines("node1", "cbr0")[:3] == [
         f"ip link add cbr0 address {names.mac('kubenet-two-node', 'node1', 'cbr0')} mtu 1500 type bridge",
-        "ip addr add 20.96.1.1/24 dev cbr0",
+        "ip addr add 20.96.1.1/24 brd + dev cbr0",
         "ip link set cbr0 up",
     ]
 
@@ -43,7 +43,7 @@ def test_a_pod_is_plugged_into_it_and_may_reach_itself() -> None:
     ]
     assert lines("pod-b", "^ip (addr|route)|sysctl") == [
         "sysctl -qw net.ipv6.conf.default.dad_transmits=0",
-        "ip addr add 20.96.1.3/24 dev eth0",
+        "ip addr add 20.96.1.3/24 brd + dev eth0",
         "ip route add default via 20.96.1.1 dev eth0",
     ]
 

@@ -9,9 +9,12 @@ from typing import get_args
 
 import pytest
 
+from nslab.cni.chain import Program, Wiring
+from nslab.cni.config import read
 from nslab.net.filter import iptables_restore, settled
 from nslab.net.objects import (
     Address,
+    Attachment,
     Blackhole,
     Bridge,
     Chain,
@@ -57,6 +60,11 @@ APP = Workload("p", "n", "app", ("agnhost", "netexec", "--http-port=8080"), (("W
 BALANCER = VirtualServer("n", "tcp", "10.96.0.10:53", "rr")
 SERVER = RealServer("n", "udp", "10.96.0.10:53", "20.111.156.7:5353")
 INSIDE = "nsenter --target ${pause[p]} --net --uts --ipc unshare --pid --fork --mount-proc"
+
+LISTED = read('{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "bridge"}, {"type": "tuning"}]}')
+FOUND = Program("/opt/bridge"), Program("/opt/tuning")
+TOLD = "c0ffee", "/run/netns/p", "eth0", "IgnoreUnknown=1"
+PLUGGED = Attachment("p", "n", Wiring(LISTED, FOUND, *TOLD, ("/opt", "/usr/lib/cni"), asks=True), HOST)
 
 TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (Add(Netns("n")), ["ip netns add n"]),
@@ -200,6 +208,26 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
         [
             (f"NSLAB='p container/app' WHO='you & me' {INSIDE} "
             "$PYTHON -m nslab.node.agnhost netexec --http-port=8080 &")
+        ],
+    ),
+    (
+        Add(PLUGGED),
+        [
+            ("made=$(CNI_COMMAND=ADD CNI_CONTAINERID=c0ffee CNI_NETNS=/run/netns/p CNI_IFNAME=eth0 "
+            "CNI_ARGS='IgnoreUnknown=1;IP=192.168.59.23' CNI_PATH=/opt:/usr/lib/cni ip netns exec n /opt/bridge "
+            """<<< '{"cniVersion": "1.0.0", "name": "pods", "type": "bridge"}')"""),
+            ("made=$(CNI_COMMAND=ADD CNI_CONTAINERID=c0ffee CNI_NETNS=/run/netns/p CNI_IFNAME=eth0 "
+            "CNI_ARGS='IgnoreUnknown=1;IP=192.168.59.23' CNI_PATH=/opt:/usr/lib/cni ip netns exec n /opt/tuning "
+            """<<< '{"cniVersion": "1.0.0", "name": "pods", "type": "tuning"'', "prevResult": '"$made"'}')"""),
+        ],
+    ),
+    (
+        Remove(PLUGGED),
+        [
+            (f"CNI_COMMAND=DEL CNI_CONTAINERID=c0ffee CNI_NETNS=/run/netns/p CNI_IFNAME=eth0 "
+            f"CNI_ARGS='IgnoreUnknown=1;IP=192.168.59.23' CNI_PATH=/opt:/usr/lib/cni ip netns exec n /opt/{plugin} "
+            f"""<<< '{{"cniVersion": "1.0.0", "name": "pods", "type": "{plugin}"}}'""")
+            for plugin in ("tuning", "bridge")
         ],
     ),
     (

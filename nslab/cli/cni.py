@@ -1,0 +1,117 @@
+"""CNI plugins of others: a lab whose pods are wired by them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from nslab.cli.life import LabSource, busy, file_of
+from nslab.cli.output import Format, Output, Progress, document, listing, need_root, note
+from nslab.errors import UsageError
+
+if TYPE_CHECKING:
+    from nslab.lab.types import Cni, Lab
+    from nslab.linux.cni import Kept
+
+
+def cni(
+    source: LabSource,
+    conf: Annotated[Path, typer.Option("--conf", help="The plugins' .conf or .conflist.")],
+    plugin: Annotated[
+        Path | None, typer.Option("--plugin", help="A plugin, or a directory of them, before those of this machine.")
+    ] = None,
+    routes: Annotated[
+        bool,
+        typer.Option("--routes/--no-routes", help="Give nodes routes to each other's podCIDR, or leave it to them."),
+    ] = True,
+    masquerade: Annotated[
+        bool,
+        typer.Option("--masquerade/--no-masquerade", help="Let what leaves the pod network take the node's address."),
+    ] = True,
+    output: Output = Format.TABLE,
+) -> None:
+    """Wire the pods of a lab by CNI plugins: bring it up so, or rewire a running one; and show what they answered.
+
+    The plugins run as root inside the nodes, as a container runtime runs them. The configuration may have holes:
+    {{ node.name }}, {{ node.address }}, {{ node.podCIDR }}, {{ node.gateway }}, {{ lab.pods }}, {{ lab.services }}.
+    A plugin that was built anew is another: call this again, and the pods are wired again.
+
+    Example: nslab cni kubenet-two-node --plugin ./bin/mine --conf mine.conflist
+    """
+    need_root("cni")
+    from nslab.linux import lifecycle, stop
+    from nslab.linux.cni import Plugins
+    from nslab.linux.netns import folder
+    from nslab.views.tree import title
+
+    lab = _wished(source, _setting(conf, plugin, routes=routes, masquerade=masquerade))
+    stop.defer()
+    done = lifecycle.up(lab, busy, Progress())
+    lab = done.difference.lab
+    made = Plugins(folder(lab.name)).kept()
+    rows = [_row(kept) for kept in made]
+    if output is not Format.TABLE:
+        document(rows, output)
+    else:
+        what = f"up in {done.seconds:.2f} s" if done.fresh else f"{len(done.difference.plan)} steps"
+        click.echo(f"{title(lab)}; {what}")
+        listing([{key: value for key, value in row.items() if key != "result"} for row in rows], output)
+    for doubt in dict.fromkeys(kept.doubt for kept in made if kept.doubt):
+        note(f"nslab: CHECK has something against what ADD has just made, and is not heeded in this: {doubt}")
+    for container in done.not_ready:
+        note(f"nslab: {container}")
+    if done.not_ready:
+        raise typer.Exit(1)
+
+
+def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool) -> Cni:
+    """What the lab is to be told of its plugins; UsageError tells all that is wrong with the configuration."""
+    from nslab.lab.plugins import config_text, example
+    from nslab.lab.types import Cni
+
+    try:
+        text = config_text(str(conf))
+    except ValueError as error:
+        raise UsageError(f"{conf} {error}") from None
+    if plugin is not None and not plugin.exists():
+        raise UsageError(f"there is no {plugin}: --plugin wants a CNI plugin, or a directory of them")
+    try:
+        network = example(text)
+    except ValueError as wrong:
+        raise UsageError(f"{conf}: {wrong}") from None
+    if plugin is not None and plugin.is_file() and plugin.name not in network.programs:
+        raise UsageError(f"{conf} names {', '.join(network.programs)}, and --plugin is {plugin.name}")
+    place = plugin and (plugin.parent if plugin.is_file() else plugin).absolute()
+    return Cni(text, (str(place),) if place else (), routes=routes, masquerade=masquerade)
+
+
+def _wished(source: str, setting: Cni) -> Lab:
+    """The running lab of that name, or the one in a file, with these plugins."""
+    from nslab.lab.dump import dump
+    from nslab.lab.load import load, parse
+    from nslab.linux import lifecycle
+    from nslab.linux.netns import labs
+
+    if source not in labs():
+        return load(file_of(source), cni=setting)
+    lab = lifecycle.wished(source)
+    # What pods were given stays where it can; that is for `up` to say.
+    bare = replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods))
+    return parse(dump(bare), source, cni=setting)
+
+
+def _row(kept: Kept) -> dict[str, Any]:
+    made, obj = kept.made, kept.obj
+    return {
+        "pod": obj.ns.rpartition(".")[2],
+        "node": obj.node.rpartition(".")[2],
+        "interface": obj.wiring.ifname,
+        "address": str(made.address or ""),
+        "gateway": str(made.gateway or ""),
+        "plugins": list(obj.wiring.network.types),
+        "result": kept.result,
+    }

@@ -1,0 +1,136 @@
+"""A network configuration: its holes filled for a node, read, and checked (specification, section 1)."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
+"""The versions of the specification that are spoken here."""
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
+_TYPE = re.compile("[^/\0]+")
+# jinja2's spelling of a value, and nothing else of it: a configuration comes from a stranger, and runs no loops.
+_HOLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
+
+
+class WrongConfigError(ValueError):
+    """What is wrong with a configuration: a sentence for each thing."""
+
+    def __init__(self, *faults: str) -> None:
+        super().__init__("; ".join(faults))
+        self.faults = faults
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A configuration list. `plugins`: one JSON object each, as the file has it. `checks`: CHECK may be asked."""
+
+    name: str
+    version: str
+    plugins: tuple[str, ...]
+    checks: bool = True
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The programs of the list, in its order."""
+        return tuple(str(json.loads(plugin)["type"]) for plugin in self.plugins)
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Every program that is named: those of the list, then those that they delegate addresses to."""
+        ipam = (json.loads(plugin).get("ipam") for plugin in self.plugins)
+        named = (str(part["type"]) for part in ipam if isinstance(part, dict) and part.get("type"))
+        return tuple(dict.fromkeys((*self.types, *named)))
+
+    def capable(self, capability: str) -> bool:
+        """Whether a plugin of the list wants to be told of something (portMappings, ips, …)."""
+        return any(json.loads(plugin).get("capabilities", {}).get(capability) is True for plugin in self.plugins)
+
+    @property
+    def mtu(self) -> int:
+        """The MTU that the plugins are told; 0: none."""
+        told = (json.loads(plugin).get("mtu") for plugin in self.plugins)
+        return min((mtu for mtu in told if isinstance(mtu, int) and mtu > 0), default=0)
+
+
+def at_least(version: str, other: str) -> bool:
+    """Whether a version of the specification is another, or later."""
+    return VERSIONS.index(version) >= VERSIONS.index(other)
+
+
+def filled(text: str, values: Mapping[str, str]) -> str:
+    """The text with its holes filled: `{{ node.podCIDR }}` becomes a value. WrongConfigError if one is unknown."""
+    unknown = dict.fromkeys(name for name in _HOLE.findall(text) if name not in values)
+    if unknown:
+        raise WrongConfigError(
+            *(f"unknown hole {{{{ {name[:60]} }}}}; there are {', '.join(values)}" for name in unknown)
+        )
+    return _HOLE.sub(lambda hole: values[hole[1]], text)
+
+
+def read(text: str) -> Network:
+    """The list of a .conflist, or the one plugin of a .conf as a list. WrongConfigError says all that is wrong."""
+    whole = _json(text)
+    listed = whole.get("plugins")
+    alone = "plugins" not in whole and "type" in whole
+    plugins = [whole] if alone else listed if isinstance(listed, list) else []
+    version = whole.get("cniVersion", "0.1.0")  # as libcni has it
+    faults = [*_top(whole, version, alone=alone), *_each(plugins)]
+    if not plugins:
+        faults.append("it has no plugins (a list), and no type (of a single plugin) either")
+    if faults:
+        raise WrongConfigError(*faults)
+    disabled = whole.get("disableCheck") in (True, "true")
+    return Network(
+        name=whole["name"],
+        version=version,
+        plugins=tuple(json.dumps(plugin, ensure_ascii=False) for plugin in plugins),
+        checks=at_least(version, "0.4.0") and not disabled,
+    )
+
+
+def _json(text: str) -> dict[str, Any]:
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise WrongConfigError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except RecursionError:
+        raise WrongConfigError("it is nested too deeply") from None
+    if not isinstance(whole, dict):
+        raise WrongConfigError("it must be one JSON object")
+    return whole
+
+
+def _top(whole: dict[str, Any], version: object, *, alone: bool) -> Iterator[str]:
+    name = whole.get("name")
+    if not name:
+        yield "name is missing"
+    elif not isinstance(name, str) or not _NAME.fullmatch(name):
+        yield "name must begin with a letter or digit, and have letters, digits, '_', '.' and '-' alone"
+    if version not in VERSIONS:
+        yield f"cniVersion {json.dumps(version)[:40]} is unknown; there are {', '.join(VERSIONS)}"
+    if not alone and "plugins" in whole and not isinstance(whole["plugins"], list):
+        yield "plugins must be a list"
+
+
+def _each(plugins: list[Any]) -> Iterator[str]:
+    for place, plugin in enumerate(plugins):
+        if not isinstance(plugin, dict):
+            yield f"plugins[{place}] must be an object"
+            continue
+        ipam = plugin.get("ipam")
+        if not _is_type(plugin.get("type")):
+            yield f"plugins[{place}].type must name a program, without its directory"
+        if isinstance(ipam, dict) and ipam.get("type") and not _is_type(ipam["type"]):
+            yield f"plugins[{place}].ipam.type must name a program, without its directory"
+        if not isinstance(plugin.get("capabilities", {}), dict):
+            yield f"plugins[{place}].capabilities must be an object"
+
+
+def _is_type(word: object) -> bool:
+    return isinstance(word, str) and bool(_TYPE.fullmatch(word)) and word not in (".", "..")
