@@ -43,7 +43,7 @@ def test_the_rules_of_a_kube_proxy_by_hand(lab):
         node1.run("iptables", "-A", chain, *f"-d {NOBODY} -p tcp --dport 80 -j REJECT".split())
     assert reached(lab) == GOALS[:6]
     rules = node1.run("iptables-save").stdout
-    node2.run("sh", "-c", 'printf %s "$1" | iptables-restore', "sh", rules)
+    node2.run("iptables-restore", text=rules)
     assert reached(lab) == GOALS
     assert lab.diff() == []
 

@@ -53,7 +53,8 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
         check = reader.read(found[0], CHECK)
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
-    refuse(text, reader, complaints(check, lab))
+    # What does not fit follows, as a rule, from what could not be read: it is worth saying only when all could be.
+    refuse(text, reader, () if reader.problems else complaints(check, lab))
     return check
 
 
