@@ -110,7 +110,8 @@ def observe(spaces: Namespaces, lab: str, known: State, iptables: str, plugins: 
         things, others = nft_things(spaces, ns, mine)
         seen.have += things
         strange += others
-        strange += [f"interface {name}" for name in found[ns].keys() - ours - theirs.get(ns, set()) - {"lo"} - FALLBACK]
+        known_by_name = ours | theirs.get(ns, set()) | {"lo"} | FALLBACK
+        strange += [f"interface {name}" for name in sorted(found[ns].keys() - known_by_name)]
         if strange:
             seen.strangers[ns] = strange
     seen.have += _strays(seen.have, known, found)

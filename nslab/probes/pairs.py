@@ -189,14 +189,12 @@ def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Prob
         for kind in (Kind.ICMP, Kind.TCP, Kind.UDP):
             yield Probe(*pair, kind, expected=Expected.FAIL)
         return
-    seen: IPv4Address | None = seen_as(lab, host, source, target)
-    if lab.plugin is Plugin.NONE and {source.role, target.role} == {"pod", "node"}:
-        seen = None  # it depends on what somebody built: a bridge has an address, a bare cable has none
+    seen = seen_as(lab, host, source, target)
     yield Probe(*pair, Kind.ICMP, expected_source=seen)
     yield Probe(*pair, Kind.TCP, port=server[0], asks=server[1], expected_source=seen)
     yield Probe(*pair, Kind.UDP, expected_source=seen)
     if lab.plugin is Plugin.NONE and "pod" in (source.role, target.role):
-        return  # and so does how much fits
+        return  # how much fits depends on what somebody built by hand
     mtu = path_mtu(lab, source, target)
     yield Probe(*pair, Kind.MTU, size=mtu, expected_source=seen)
     yield Probe(*pair, Kind.MTU, size=mtu + 1, expected=Expected.FAIL)
@@ -214,6 +212,8 @@ def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address |
     """The address that `target` sees when `source` speaks; None: any."""
     same_node = source.node == target.node
     if source.role == "pod" and target.role != "pod" and not same_node:
+        if lab.plugin is Plugin.NONE and target.role == "node":
+            return None  # whether other nodes count as outside is for somebody to decide
         # natOutgoing (kubenet: its masquerade rule). What ends at the pod's own node does not leave it.
         return next(node.address for node in lab.nodes if node.name == source.node)
     if source.role == "node" and target.role == "pod":
@@ -238,8 +238,8 @@ def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv
     if tunnel and not same_node and wrapped(lab, node, nodes[target.node]):
         return tunnel
     match lab.plugin, lab.encapsulation:
-        case Plugin.EXEC, _:
-            return None  # what has an address on the way, the plugins alone know
+        case ((Plugin.EXEC | Plugin.NONE), _):
+            return None  # what has an address on the way, the plugins alone know, or who built it
         case Plugin.KUBENET, _:
             return bridge_address(node) if same_node else node.address
         case _, Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET if same_node and tunnel:

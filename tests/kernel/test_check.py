@@ -13,7 +13,7 @@ import pytest
 from nslab.lab.find import folder
 from nslab.linux.netns import folder as kept
 from nslab.linux.netns import named
-from tests.kernel.labkit import nslab, until
+from tests.kernel.labkit import left, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -284,5 +284,5 @@ def test_down_takes_what_was_made_by_hand_along(own: tuple[str, Path]) -> None:
     )
     assert nslab("exec", f"{name}/node1", "--", "sh", "-ec", script).returncode == 0
     assert nslab("down", name).returncode == 0
-    assert named(name) == []
+    assert left(name) == []
     assert not os.path.exists("/run/netns/mine")

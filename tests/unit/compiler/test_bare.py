@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
+import pytest
+
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
 from nslab.compiler.bare import by_hand
+from nslab.errors import LabFileError
 from nslab.lab.find import folder
 from nslab.lab.load import load
+from nslab.lab.types import Encapsulation
 from nslab.net.needs import Host
 from nslab.net.objects import Address, Object, Port, Route, Sysctl
 from nslab.net.steps import diff
+from nslab.probes import Expected, Kind, survey
+from nslab.views.tree import picture, title
 
 LAB = place(load(folder() / "by-hand-cni" / "lab.yaml"))
 WANT = compile_lab(LAB, Host())
@@ -56,6 +62,29 @@ def test_what_the_lab_made_is_mended() -> None:
     ours, his = by_hand(LAB, [*WANT, stray], WANT)
     assert his == []
     assert [step.obj for step in diff(ours, WANT)] == [stray]
+
+
+def test_probe_expects_what_holds_however_it_is_built() -> None:
+    asked = survey(LAB, Host()).probes
+    seen = {(probe.source, probe.target): str(probe.expected_source or "") for probe in asked if probe.kind is Kind.TCP}
+    assert seen["pod-a", "pod-c"] == "20.96.1.2", "no translation between pods"
+    assert seen["pod-a", "client"] == "192.168.59.22", "nor without it on the way out"
+    assert (seen["node1", "pod-a"], seen["pod-a", "node2"]) == ("", ""), (
+        "a bridge has an address, a bare cable has none"
+    )
+    blocked = {probe.pair for probe in asked if probe.expected is Expected.FAIL and probe.kind is not Kind.MTU}
+    assert blocked == {("client", pod.name) for pod in LAB.pods}
+    assert not [probe for probe in asked if probe.kind is Kind.MTU and "pod-a" in probe.pair]
+
+
+def test_the_picture_shows_that_there_is_no_cable() -> None:
+    assert title(LAB) == "by-hand-cni: no network plugin; 2 nodes, 4 pods, 1 client"
+    assert "├─ (no cable)  20.96.1.2  pod-a  app:8080" in picture(LAB)
+
+
+def test_without_a_plugin_there_is_no_encapsulation() -> None:
+    with pytest.raises(LabFileError, match=r"without a plugin there is no encapsulation, and this asks for VXLAN"):
+        load(folder() / "by-hand-cni" / "lab.yaml", Encapsulation.VXLAN)
 
 
 def test_with_a_plugin_nothing_is_by_hand() -> None:
