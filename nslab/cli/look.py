@@ -51,7 +51,7 @@ def show(
     Example: nslab show calico-two-node --guide | less
     """
     from nslab.compiler.addresses import place
-    from nslab.lab.find import about, find
+    from nslab.lab.find import about, find, shipped
     from nslab.lab.load import load
     from nslab.views.tree import picture, title
 
@@ -61,6 +61,8 @@ def show(
         _guide(path, lab, lang)
     else:
         click.echo(f"{title(lab)}\n\n{about(path)}\n\n{picture(lab)}\n\nFile: {path}")
+        if number := next((one.number for one in shipped() if one.path == path), 0):
+            click.echo(f"Guide {number} of the course: nslab show {source} --guide (in Korean: --lang ko)")
 
 
 def _guide(path: Path, lab: Lab, language: Language) -> None:

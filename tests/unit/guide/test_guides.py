@@ -126,6 +126,11 @@ def test_show_prints_a_guide_without_colours_into_a_pipe() -> None:
     assert "{" not in re.sub(r"{{json[^}]*}}", "", said.output)
 
 
+def test_show_tells_of_the_guide() -> None:
+    said = CliRunner().invoke(app, ["show", "kubenet-two-node"]).output.splitlines()[-1]
+    assert said == "Guide 2 of the course: nslab show kubenet-two-node --guide (in Korean: --lang ko)"
+
+
 @pytest.mark.parametrize(("no_colour", "coloured"), [("", True), ("1", False)])
 def test_a_terminal_gets_bold_headings_unless_its_user_says_no(no_colour: str, coloured: bool) -> None:
     ours, theirs = pty.openpty()
