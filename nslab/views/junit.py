@@ -65,7 +65,7 @@ def _call(result: CallResult, reasons: Mapping[Call, str]) -> dict[str, Any]:
         "protocol": call.protocol, "times": call.times, "expected": call.outcome.value,
         "outcomes": dict(Counter(one.outcome.value for one in result.tries)), "ok": not result.wrong,
         "wrong": result.wrong or None, "answered": dict(Counter(result.answered)), "seen_from": seen, "ms": result.ms,
-        "explanation": reasons.get(call, ""),
+        "lost": call.lost or "", "explanation": reasons.get(call, ""),
     }  # fmt: skip
     return {name: value for name, value in said.items() if name == "wrong" or value not in ("", [], {})}
 

@@ -23,7 +23,8 @@ _LEGEND = {
     "refused": "nobody is behind it, and who asks is told so at once",
     "silent": "no answer at all, as it should be (policy Local and no local endpoint, or a source that is not let in)",
     "ended": "nobody is behind it: the proxy takes the connection and ends it",
-    "no way": "what goes to another subnet is dropped by the router, which knows no pods; the rest is answered",
+    "no way": "a router drops what goes to its endpoints, or to kube-dns: it knows no pods",
+    "in part": "endpoints of the same subnet answer; a router drops what goes to the others, for it knows no pods",
 }
 
 
@@ -55,7 +56,9 @@ def word(result: CallResult) -> str:
     outcome = result.call.outcome
     if result.wrong:
         return f"FAIL {result.wrong}"
-    return "no way" if result.call.lost else _WORDS.get(outcome, outcome.value)
+    if result.call.lost:
+        return "in part" if result.call.answers and not result.unresolved else "no way"
+    return _WORDS.get(outcome, outcome.value)
 
 
 def four_cells(places: Sequence[Place], results: Sequence[Result], calls: Sequence[CallResult]) -> list[str]:

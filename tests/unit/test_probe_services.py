@@ -218,3 +218,45 @@ def test_what_must_not_be_answered() -> None:
     refused = replace(silent, outcome=Outcome.REFUSED)
     assert CallResult(refused, (Try(Outcome.TIMED_OUT),)).wrong == "timed out, not refused"
     assert CallResult(CALL, (), "DNS: NXDOMAIN").wrong == "DNS: NXDOMAIN"
+
+
+def apart(source: str, way: Way, mode: ProxyMode = ProxyMode.IPTABLES) -> list[Call]:
+    """calico-cross-subnet without encapsulation: its Service and kube-dns are in one subnet, Pod E in the other."""
+    return calls(replace(lab("calico-cross-subnet", mode), encapsulation=Encapsulation.NONE), source, "svc-b", way)
+
+
+@pytest.mark.parametrize(
+    ("source", "way", "lost"),
+    [
+        ("pod-d", Way.CLUSTER_IP, [False]),
+        ("pod-e", Way.CLUSTER_IP, [True]),
+        ("node3", Way.CLUSTER_IP, [True]),
+        ("pod-d", Way.NAME, [False]),
+        ("pod-e", Way.NAME, [True]),
+        ("client", Way.NODE_PORT, [False, False, True]),
+    ],
+)
+def test_what_goes_to_another_subnet_bare_is_lost(source: str, way: Way, lost: list[bool]) -> None:
+    assert [call.lost for call in apart(source, way)] == lost
+    assert not any(call.lost for call in calls(lab("calico-cross-subnet"), source, "svc-b", way))
+
+
+def test_a_lost_call_need_not_be_answered_and_must_not_be_by_whom_it_cannot_reach() -> None:
+    (call,) = apart("pod-e", Way.CLUSTER_IP)
+    assert (call.answers, call.outcome) == ((), Outcome.REACHED)
+    for outcome in (Outcome.TIMED_OUT, Outcome.UNREACHABLE, Outcome.ENDED):
+        assert CallResult(call, (Try(outcome),)).wrong == ""
+        assert CallResult(call, (Try(outcome),)).silent == ()
+    assert CallResult(call, (Try(Outcome.REACHED, "pod-b"),)).wrong == "answered by pod-b"
+    (named,) = apart("pod-e", Way.NAME)
+    assert CallResult(named, (), "DNS: timed out").wrong == ""
+
+
+def test_the_spread_is_not_asked_of_what_gets_lost() -> None:
+    of = lab("calico-cross-subnet")
+    alike = tuple(replace(pod, labels=(("app", "web"),)) if pod.namespace == "default" else pod for pod in of.pods)
+    wrapped = replace(of, pods=alike)
+    bare = replace(wrapped, encapsulation=Encapsulation.NONE)
+    assert [len(survey_services(each, HOST).spread) for each in (wrapped, bare)] == [3, 0]
+    (call,) = calls(bare, "pod-d", "svc-b", Way.CLUSTER_IP)
+    assert ([answer.pod for answer in call.answers], call.lost) == (["pod-d", "pod-b"], True)

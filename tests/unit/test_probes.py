@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,9 @@ from nslab.errors import UsageError
 from nslab.lab.load import load
 from nslab.lab.types import Container, Encapsulation, Lab, Pod
 from nslab.net.needs import Host
-from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey
+from nslab.net.objects import Route
+from nslab.net.steps import Remove
+from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey, taught
 from nslab.views.junit import junit, to_json
 from nslab.views.matrix import cell, matrix, seen
 
@@ -223,3 +225,76 @@ def test_json_leaves_out_what_is_not_known() -> None:
             "expected": "reach", "outcome": "reached", "ok": True, "wrong": None, "ms": 1.5,
         },
     ]  # fmt: skip
+
+
+BETWEEN_SUBNETS = [("pod-b", "pod-d"), ("pod-b", "pod-e"), ("node1", "pod-e"), ("pod-b", "node3"), ("client", "pod-e")]
+
+
+@pytest.mark.parametrize(
+    ("encapsulation", "bgp", "blocked"),
+    [
+        ("IPIPCrossSubnet", False, [("client", "pod-e")]),
+        ("None", False, [("pod-b", "pod-e"), ("node1", "pod-e"), ("client", "pod-e")]),
+        ("None", True, []),
+    ],
+)
+def test_who_meets_whom_across_a_router(encapsulation: str, bgp: bool, blocked: list[tuple[str, str]]) -> None:
+    of = subnets(encapsulation, bgp=bgp)
+    found = [pair for pair in BETWEEN_SUBNETS if asked(of, *pair)[0].endswith("must fail")]
+    assert found == blocked
+    why = survey(of, STAND_IN).why
+    assert bool(why) is (encapsulation == "None" and not bgp)
+
+
+def subnets(encapsulation: str, *, bgp: bool = False) -> Lab:
+    of = lab("calico-cross-subnet", Encapsulation(encapsulation))
+    return replace(of, routers=tuple(replace(router, bgp=bgp) for router in of.routers))
+
+
+@pytest.mark.parametrize(
+    ("encapsulation", "seen_by_neighbour", "seen_by_stranger"),
+    [
+        ("IPIP", "20.111.156.0", "20.111.156.0"),
+        ("IPIPCrossSubnet", "192.168.59.22", "20.111.156.0"),
+        ("VXLANCrossSubnet", "192.168.59.22", "20.111.156.0"),
+    ],
+)
+def test_a_node_speaks_from_its_tunnel_only_to_whom_it_wraps(
+    encapsulation: str, seen_by_neighbour: str, seen_by_stranger: str
+) -> None:
+    of = subnets(encapsulation)
+    assert asked(of, "node1", "pod-d")[0] == f"node1 -> pod-d icmp 20.109.131.3 as {seen_by_neighbour}"
+    assert asked(of, "node1", "pod-e")[0] == f"node1 -> pod-e icmp 20.108.66.68 as {seen_by_stranger}"
+
+
+ROUTER = "nslab.calico-cross-subnet.router"
+BY_HAND = [
+    Route(ROUTER, IPv4Network("20.111.156.0/26"), "eth0", IPv4Address("192.168.59.22")),
+    Route(ROUTER, IPv4Network("20.96.0.0/12"), "eth0", IPv4Address("192.168.59.23")),
+    Route(ROUTER, IPv4Network("20.108.66.64/26"), "eth1", IPv4Address("192.168.60.24")),
+]
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_router_told_by_hand_where_all_pods_are_counts_as_told(number: int) -> None:
+    of = subnets("None")
+    assert taught(of, tuple(map(Remove, BY_HAND[:number]))).routers[0].bgp is (number == 3)
+
+
+def test_a_wrong_route_is_not_knowledge() -> None:
+    wrong = replace(BY_HAND[2], via=IPv4Address("192.168.60.10"))
+    assert not taught(subnets("None"), tuple(map(Remove, (*BY_HAND[:2], wrong)))).routers[0].bgp
+    elsewhere = replace(BY_HAND[2], ns="nslab.calico-cross-subnet.client")
+    assert not taught(subnets("None"), tuple(map(Remove, (*BY_HAND[:2], elsewhere)))).routers[0].bgp
+
+
+def test_the_matrix_says_why_subnets_are_apart() -> None:
+    of = subnets("None")
+    lines = matrix(
+        survey(of, STAND_IN, ["pod-b"], ["pod-e"]),
+        [Result(probe, Outcome.TIMED_OUT) for probe in survey(of, STAND_IN, ["pod-b"], ["pod-e"]).probes],
+    )
+    assert lines[3] == (
+        "blocked: no way there, as it should be (between subnets, pods' packets travel bare (encapsulation None), and "
+        "router knows no pods)"
+    )

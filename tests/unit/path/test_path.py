@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from nslab.compiler import compile_lab
@@ -184,3 +184,26 @@ def test_what_is_not_known_is_not_claimed() -> None:
     )
     odd = Result(probe, Outcome.REACHED, arrived_at="pod-b", seen_from=IPv4Address("1.2.3.4"))
     assert why(of, everything, odd) == f"{between}, but something makes pod-c look like 1.2.3.4"
+
+
+def test_a_tunnel_leads_through_the_router_and_its_answer_back() -> None:
+    needs = way(lab("calico-cross-subnet"), "pod-e", "pod-b")
+    passed = list(dict.fromkeys(need.where for need in needs if not need.reply))
+    assert passed == ["pod-e", "node3", "switch", "router", "node1", "pod-b"]
+    assert "router forwards packets that are not its own (net.ipv4.ip_forward = 1)" in told(needs)
+    assert "node3 sends packets for everywhere else via 192.168.60.1 through eth0" in told(needs)
+    assert "router" in {need.where for need in needs if need.reply}
+
+
+def test_neighbours_need_no_router() -> None:
+    assert "router" not in {need.where for need in way(lab("calico-cross-subnet"), "pod-d", "pod-b")}
+
+
+def test_bare_packets_end_at_the_router_and_what_somebody_told_it_is_blamed() -> None:
+    of = lab("calico-cross-subnet", Encapsulation.NONE)
+    assert way(of, "pod-b", "pod-e")[-1].where == "router"
+    told_it = Route("nslab.x.router", IPv4Network("20.108.66.64/26"), "eth1", IPv4Address("192.168.60.24"))
+    got_there = Result(question(of, "pod-b", "pod-e"), Outcome.REACHED, arrived_at="pod-e")
+    assert why(of, (*compile_lab(of, HOST), told_it), got_there).startswith(
+        "router has a route to 20.108.66.64/26 via 192.168.60.24 through eth1 that is not the lab's"
+    )

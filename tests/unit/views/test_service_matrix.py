@@ -23,7 +23,7 @@ from nslab.probes import (
     survey_services,
 )
 from nslab.views.junit import calls_to_json, junit
-from nslab.views.service_matrix import four_cells, service_matrix
+from nslab.views.service_matrix import four_cells, service_matrix, word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,3 +200,13 @@ def test_junit_and_json_have_the_calls() -> None:
         "protocol": "TCP", "times": 4, "expected": "reached", "outcomes": {"reached": 2, "timed out": 2}, "ok": False,
         "wrong": "2 of 4 timed out", "answered": {"web-2": 2}, "seen_from": ["192.168.59.23"], "ms": 0.3,
     }  # fmt: skip
+
+
+def test_what_gets_lost_on_the_way_is_told_apart() -> None:
+    call = SERVICES.calls[0]
+    nobody, some = replace(call, lost=True, answers=()), replace(call, lost=True)
+    assert word(CallResult(nobody, (Try(Outcome.TIMED_OUT),))) == "no way"
+    assert word(CallResult(some, (Try(Outcome.TIMED_OUT),))) == "in part"
+    assert word(CallResult(some, (), "DNS: timed out")) == "no way"
+    (said,) = calls_to_json([CallResult(some, (Try(Outcome.TIMED_OUT),))], {})
+    assert said["lost"] is True

@@ -67,3 +67,20 @@ def test_a_large_lab_fits_a_screen(nodes: int, pods: int) -> None:
     drawn = picture(big(nodes, pods))
     assert drawn.count("\n") <= ROOM + 5
     assert " more " in drawn
+
+
+def test_the_picture_of_two_subnets() -> None:
+    lab = place(load(find("calico-cross-subnet")))
+    lines = [line for line in picture(lab).partition("\n\n")[0].splitlines() if "cali" not in line]
+    assert lines == [
+        "switch br0 192.168.59.0/24",
+        "├─ router  eth0 192.168.59.1   router to 192.168.60.0/24",
+        "├─ node1  eth0 192.168.59.22   tunl0 20.111.156.0 mtu 1480",
+        "└─ node2  eth0 192.168.59.23   tunl0 20.109.131.0 mtu 1480",
+        "switch br1 192.168.60.0/24",
+        "├─ router  eth1 192.168.60.1   router to 192.168.59.0/24",
+        "├─ client  eth0 192.168.60.10   outside the cluster",
+        "└─ node3  eth0 192.168.60.24   tunl0 20.108.66.64 mtu 1480",
+    ]
+    knowing = replace(lab, routers=tuple(replace(router, bgp=True) for router in lab.routers))
+    assert "router to 192.168.60.0/24, and to pods by BGP" in picture(knowing)
