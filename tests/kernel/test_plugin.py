@@ -1,4 +1,4 @@
-"""The pytest plugin with real labs: runs of pytest as a user's, and two of this folder's own tests written with it."""
+"""The pytest plugin with real labs: what its handles tell, and runs of pytest as a user's."""
 
 from __future__ import annotations
 
@@ -80,12 +80,11 @@ def names_in(text: str) -> list[str]:
     return list(dict.fromkeys(NAME.findall(text)))
 
 
-# --- the repository's own tests, written with it -------------------------------------------------------------------
+# --- handles -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.lab("services-iptables")
 def test_all_replicas_answer_by_the_service_by_name_and_by_node_port(lab: RunningLab) -> None:
-    """As tests/kernel/test_services.py has it."""
     names = {pod.name for pod in lab.pods(app="web")}
     assert len(names) == 4
     assert {lab.pod("box-1").http("10.103.9.116/hostname").text for _ in range(40)} == names
@@ -97,16 +96,12 @@ def test_all_replicas_answer_by_the_service_by_name_and_by_node_port(lab: Runnin
 
 
 def test_two_labs_with_the_same_addresses(make_lab: Callable[..., RunningLab]) -> None:
-    """As tests/kernel/test_two_labs.py has it."""
     own, other = make_lab("calico-two-node"), make_lab("calico-two-node", encapsulation="VXLAN")
     for lab in (own, other):
         assert lab.pod("pod-a").connect("20.109.131.3", 8080)
         assert lab.diff() == []
     assert own.node("node1").json("ip", "-j", "route", "show", "20.109.131.0/26")[0]["dev"] == "tunl0"
     assert other.node("node1").json("ip", "-j", "route", "show", "20.109.131.0/26")[0]["dev"] == "vxlan.calico"
-
-
-# --- handles -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.lab("calico-two-node")

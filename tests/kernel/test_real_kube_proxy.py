@@ -17,10 +17,12 @@ import pytest
 
 from nslab.compiler.services import resolve
 from nslab.proxy.model import to_json
-from tests.kernel.labkit import OwnLab, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from nslab.plugin.hosts import Host
+    from nslab.plugin.running import RunningLab
 
 PROXY = os.environ.get("NSLAB_KUBE_PROXY", "")
 API = Path(__file__).with_name("api_server.py")
@@ -37,13 +39,13 @@ FLAGS = (
 
 
 @contextmanager
-def running(own: OwnLab, node: str, address: str, log: Path) -> Iterator[None]:
+def running(lab: RunningLab, node: Host, log: Path) -> Iterator[None]:
     """An API server and a real kube-proxy in a node; both end with this."""
-    told = json.dumps([to_json(service) for service in resolve(own.lab())])
-    inside = ["ip", "netns", "exec", own.ns(node)]
+    told = json.dumps([to_json(service) for service in resolve(lab.wish)])
+    inside = ["ip", "netns", "exec", node.netns]
     with log.open("w") as file:
         api = subprocess.Popen(
-            [*inside, sys.executable, API, "8001", node, address],
+            [*inside, sys.executable, API, "8001", node.name, str(node.address)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         assert api.stdin
@@ -54,7 +56,7 @@ def running(own: OwnLab, node: str, address: str, log: Path) -> Iterator[None]:
         # Its own /run: the machine's lock of iptables is not a node's.
         mounts = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /run && exec "$0" "$@"']
         proxy = subprocess.Popen(
-            [*inside, *mounts, PROXY, "--proxy-mode=iptables", f"--hostname-override={node}", *FLAGS],
+            [*inside, *mounts, PROXY, "--proxy-mode=iptables", f"--hostname-override={node.name}", *FLAGS],
             stdout=file, stderr=file,
         )  # fmt: skip
         try:
@@ -66,24 +68,26 @@ def running(own: OwnLab, node: str, address: str, log: Path) -> Iterator[None]:
             api.stdout.close()
 
 
-def test_a_real_kube_proxy_serves_a_node(tmp_path: Path) -> None:
-    own = OwnLab(tmp_path, "calico-two-node")
-    own.edit("proxy: {mode: iptables}", "proxy: {mode: none}")
+def is_served(host: Host, url: str) -> bool:
     try:
-        own.up()
-        assert own.sh("node2", "iptables-save | grep -c KUBE- || true") == "0"
-        assert not own.talks("pod-d", "10.103.9.116")
-        with running(own, "node2", "192.168.59.23", tmp_path / "log"):
-            until(lambda: "KUBE-SEP-" in own.sh("node2", "iptables-save -t nat"), 30)
-            until(lambda: own.talks("pod-d", "10.103.9.116"))
-            assert own.talks("client", "192.168.59.23", 31080)
-            assert own.talks("node2", "10.103.9.116")
-            # What is not ours is shown and left alone.
-            assert own.differences() == []
-            assert "is as it should be" in own.up()
-            assert own.talks("pod-d", "10.103.9.116")
-        # What it wrote stays when it ends, as on a node.
-        assert own.talks("pod-d", "10.103.9.116")
-    finally:
-        nslab("down", own.name)
-    assert own.left() == []
+        return host.http(f"{url}/hostname").text == "pod-b"
+    except OSError:
+        return False
+
+
+@pytest.mark.lab("calico-two-node", proxy_mode="none")
+def test_a_real_kube_proxy_serves_a_node(lab: RunningLab, tmp_path: Path) -> None:
+    node, pod, service = lab.node("node2"), lab.pod("pod-d"), "10.103.9.116:8080"
+    assert lab.sh("node2", "iptables-save | grep -c KUBE- || true") == "0"
+    assert not is_served(pod, service)
+    with running(lab, node, tmp_path / "log"):
+        lab.wait(lambda: "KUBE-SEP-" in lab.sh("node2", "iptables-save -t nat"), 30)
+        lab.wait(lambda: is_served(pod, service))
+        assert is_served(lab.client(), "192.168.59.23:31080")
+        assert is_served(node, service)
+        # What is not ours is shown and left alone.
+        assert lab.diff() == []
+        assert lab.mend() == []
+        assert is_served(pod, service)
+    # What it wrote stays when it ends, as on a node.
+    assert is_served(pod, service)
