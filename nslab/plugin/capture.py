@@ -1,4 +1,4 @@
-"""The packets of one test: a packet socket on each node, filled by the kernel, and read only if the test failed.
+"""The packets of one test: a packet socket on each node and router, filled by the kernel, read if the test failed.
 
 No program runs meanwhile, so a test that passes pays next to nothing. What is shown is written as tcpdump writes what
 it captures on all interfaces (`-i any`), for Wireshark.
@@ -61,16 +61,17 @@ class Capture:
         self._nodes: dict[str, _Node] = {}
 
     def start(self) -> None:
-        """Listen on all interfaces of every node that there is now; what was heard before is forgotten."""
+        """Listen on all interfaces of every node and router that there is now; what was heard before is forgotten."""
         with Namespaces() as spaces, contextlib.suppress(NslabError):
-            for node in lifecycle.wished(self._lab).nodes:
+            lab = lifecycle.wished(self._lab)
+            for host in (*(node.name for node in lab.nodes), *(router.name for router in lab.routers)):
                 with contextlib.suppress(OSError):  # what a test has taken away says nothing
-                    self._start(spaces, node.name)
+                    self._start(spaces, host)
 
-    def _start(self, spaces: Namespaces, node: str) -> None:
-        ns = netns(self._lab, node)
+    def _start(self, spaces: Namespaces, host: str) -> None:
+        ns = netns(self._lab, host)
         inode = os.stat(path(ns)).st_ino
-        known = self._nodes.get(node)
+        known = self._nodes.get(host)
         if known and known.inode == inode:
             # Emptied, not closed: at the end of a packet socket the kernel waits for all of its processors.
             for _ in _heard(known.socket):
@@ -80,7 +81,7 @@ class Capture:
             if known:
                 known.socket.close()
             spaces.enter(ns)
-            self._nodes[node] = _Node(_listening(), inode, [])
+            self._nodes[host] = _Node(_listening(), inode, [])
 
     def close(self) -> None:
         """Let go: an open socket keeps a namespace from going."""

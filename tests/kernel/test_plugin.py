@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,6 +135,19 @@ def test_what_handles_tell(lab: RunningLab) -> None:
         client.resolve("svc-b")
     with pytest.raises(LookupError, match="no pod 'pod-x'; it has pod-a, pod-b"):
         lab.pod("pod-x")
+
+
+@pytest.mark.lab("calico-cross-subnet")
+def test_a_router_is_a_host_like_others(lab: RunningLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = lab.router()
+    assert router.run("hostname").stdout == "router\n"
+    assert router.ping(lab.node("node3"))
+    with pytest.raises(LookupError, match="no router 'r2'; it has router"):
+        lab.router("r2")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    heard = dict(lab.packets.files())
+    said = subprocess.run(["tcpdump", "-nr", heard["router"], "icmp"], capture_output=True, text=True, check=True)
+    assert said.stdout.count(f"> {lab.node('node3').address}: ICMP echo request") == 1
 
 
 @pytest.mark.lab("calico-two-node")
