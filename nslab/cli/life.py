@@ -12,13 +12,14 @@ import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.output import Format, Output, Progress, bullets, colour, document, need_root, note
-from nslab.errors import UsageError
+from nslab.errors import Missing, UsageError
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode
 from nslab.net.names import pod_host
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nslab.cni.chain import Program
     from nslab.errors import Problem
     from nslab.lab.types import Lab
     from nslab.linux.lifecycle import Difference, Up
@@ -50,14 +51,13 @@ def plan(
     """
     from nslab.compiler import compile_lab
     from nslab.compiler.addresses import place
-    from nslab.linux.cni import find_programs
     from nslab.linux.host import likely_host
     from nslab.net import shell
     from nslab.net.names import netns
     from nslab.net.steps import diff
 
     lab = place(_load(source, encapsulation, proxy_mode))
-    steps = diff((), compile_lab(lab, replace(likely_host(), programs=find_programs(lab))))
+    steps = diff((), compile_lab(lab, replace(likely_host(), programs=_programs(lab))))
     if script:
         click.echo(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
     elif output is not Format.TABLE:
@@ -69,6 +69,17 @@ def plan(
                 heading = by
                 click.echo(colour(f"\n# {by}", "cyan"))
             click.echo("\n".join(lines))
+
+
+def _programs(lab: Lab) -> tuple[tuple[str, Program], ...]:
+    """The CNI plugins that a lab names; a plan can be read without them."""
+    from nslab.linux.cni import find_programs
+
+    try:
+        return find_programs(lab)
+    except Missing as missing:
+        note(f"nslab: {missing}")
+        return ()
 
 
 def up(

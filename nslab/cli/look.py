@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -221,9 +222,11 @@ def _needed(source: str) -> set[str]:
     from nslab.compiler.addresses import place
     from nslab.lab.find import find
     from nslab.lab.load import load
+    from nslab.linux.cni import find_programs
     from nslab.linux.host import read_host
     from nslab.linux.netns import Namespaces
     from nslab.net.needs import needs
 
+    lab = place(load(find(source)))
     with Namespaces() as spaces:
-        return needs(compile_lab(place(load(find(source))), read_host(spaces)))
+        return needs(compile_lab(lab, replace(read_host(spaces), programs=find_programs(lab))))

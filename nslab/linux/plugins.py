@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Never
 
 from nslab import syscall
 from nslab.cni.result import Answer
-from nslab.linux import owned
+from nslab.linux import owned, stop
 from nslab.linux.netns import lab_of, path
 from nslab.linux.patience import patient
 from nslab.net.objects import NodeAgent
@@ -54,7 +54,7 @@ class Node:
         try:
             os.pwrite(said[0], order.stdin.encode(), 0)
             pid = self._inside(pod, lambda: _become(order.program, env, said))
-            failed, status = _ended(pid)
+            failed, status = _ended(pid, heed=order.command == "ADD")
             texts = [os.pread(descriptor, LARGEST, 0).decode("utf-8", "replace") for descriptor in said[1:]]
             return Answer(status, texts[0], texts[1], failed or texts[2])
         finally:
@@ -176,16 +176,22 @@ def _become(program: str, env: Mapping[str, str], said: tuple[int, ...]) -> Neve
     os._exit(126)
 
 
-def _ended(pid: int) -> tuple[str, int]:
-    """Why a process was not let run to its end, or ""; and its status, as subprocess has it."""
+def _ended(pid: int, *, heed: bool = False) -> tuple[str, int]:
+    """Why a process was not let run to its end, or ""; and its status, as subprocess has it.
+
+    With `heed`, a signal to us ends the wait, and the process; without, it waits: who cleans up is not to be stopped.
+    """
     descriptor = os.pidfd_open(pid)
+    failed, over = f"did not end within {SECONDS:g} s and was killed", False
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        failed = "" if poll.poll(SECONDS * 1000) else f"did not end within {SECONDS:g} s and was killed"
-        if failed:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+        with stop.heeded() if heed else contextlib.nullcontext():
+            over = bool(poll.poll(SECONDS * 1000))
     finally:
         os.close(descriptor)
-    return failed, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if not over:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return "" if over else failed, status

@@ -368,6 +368,19 @@ def test_a_plugin_built_anew_wires_anew(own: OwnLab, tmp_path: Path) -> None:
     assert own.differences() == []
 
 
+def test_an_interrupt_is_heeded_while_a_plugin_hangs(own: OwnLab, tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    plugin(folder, "slow", "test $CNI_COMMAND = DEL || sleep 60\n")
+    (tmp_path / "x.conflist").write_text(conf(json.loads(BRIDGE.read_text())["plugins"][0], {"type": "slow"}))
+    argv = [*NSLAB, "cni", str(own.file), "--conf", str(tmp_path / "x.conflist"), "--plugin", str(folder)]
+    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until((folder / "log").exists, 20)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 130
+    assert own.left() == []
+    assert [line.split()[0] for line in (folder / "log").read_text().splitlines()] == ["ADD", "DEL"]
+
+
 def test_killed_in_the_middle_del_is_still_due(own: OwnLab, tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     plugin(folder, "slow", "test $CNI_COMMAND = DEL || sleep 60\n")
