@@ -10,7 +10,7 @@ GOALS = ["neighbours", "node", "way-out", "second-node", "across", "outside", "c
 def test_bare_nodes_reach_no_goal(lab):
     """Pods have loopback alone, and nodes forward nothing."""
     assert not any(lab.check().values())
-    assert [link["ifname"] for link in lab.pod("pod-a").json("ip", "-j", "link")] == ["lo"]
+    assert [link["ifname"] for link in lab.pod("pod-a").json("ip", "-j", "link", "show", "up")] == ["lo"]
     assert lab.node("node1").run("sysctl", "-n", "net.ipv4.ip_forward").stdout == "0\n"
     assert lab.diff() == []
 
