@@ -84,10 +84,14 @@ def hosts(draft: LabDraft) -> Iterator[Complaint]:
     """Each host has a name of its own, which makes the name of a namespace."""
     seen: dict[str, Path] = {}
     groups = (("node", draft.nodes), ("client", draft.clients), ("router", draft.routers))
+    # A machine's cable has its name at the switch; these are interfaces there, or the kernel's words for all of them.
+    taken = {"lo", "all", "default", *(f"br{number}" for number in range(len(draft.node_networks)))}
     for what, names in ((what, [machine.name for machine in group]) for what, group in groups):
         for index, name in enumerate(names):
             path = _spec(draft, f"{what}s", index, "name")
             yield from _host(path, what, name, seen)
+            if name in taken:
+                yield Complaint(path, f"a {what} cannot be called {name}; no cable of that name fits into the switch")
     for pod in draft.pods:
         path = (*pod.place, "metadata", "name")
         if pod.namespace == "default":
