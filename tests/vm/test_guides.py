@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# With NSLAB_SLOW set, the guides of tunnels with the real ipip driver, too: two minutes more.
-SLOW = ["calico-two-node", "calico-cross-subnet"] if os.environ.get("NSLAB_SLOW") else []
+# With NSLAB_SLOW set, the guides of tunnels with the real ipip driver, too: three minutes more.
+SLOW = ["calico-two-node", "calico-cross-subnet", "node-port"] if os.environ.get("NSLAB_SLOW") else []
 
 
 @pytest.mark.parametrize("shipped", ["services-ipvs", "proxy-modes", *SLOW])
