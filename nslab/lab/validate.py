@@ -65,8 +65,8 @@ def settings(draft: LabDraft) -> Iterator[Complaint]:
             _spec(draft, "cni", "encapsulation"),
             f"{who} no encapsulation, and this asks for {draft.encapsulation}; remove it, or take plugin: calico",
         )
-    if draft.plugin is Plugin.KUBENET and len(draft.subnets) > 1:
-        text = "kubenet's routes lead straight from node to node, so its nodes share one subnet; take plugin: calico"
+    if draft.plugin in (Plugin.KUBENET, Plugin.EXEC) and len(draft.subnets) > 1:
+        text = f"routes of plugin: {draft.plugin} go from node to node, which must share a subnet; take plugin: calico"
         yield Complaint(_spec(draft, "networks", "nodes"), text)
     services = draft.service_network
     if draft.dns_address and services and draft.dns_address not in services:
