@@ -91,7 +91,7 @@ class Capture:
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Each node that heard something, and the file in which it is. This thread is in the node's namespace then."""
-        folder = Path(tempfile.mkdtemp(prefix=f"{self._lab}-"))
+        folder = Path(tempfile.mkdtemp(prefix=f"nslab-{self._lab}-"))
         with Namespaces() as spaces:
             for name, node in self._nodes.items():
                 numbers: dict[str, int] = {}

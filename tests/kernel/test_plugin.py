@@ -57,8 +57,9 @@ COMMAND = (sys.executable, "-m", "pytest", *PLUGINS, "-W", "error")
 
 
 @pytest.fixture
-def user(pytester: pytest.Pytester) -> pytest.Pytester:
-    """A user's folder, with a small lab of his own."""
+def user(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A user's folder, with a small lab of his own; it has the packets of his failed tests, too."""
+    monkeypatch.setenv("TMPDIR", str(pytester.path))
     (pytester.path / "lab.yaml").write_text(SMALL)
     return pytester
 
@@ -289,9 +290,8 @@ def test_the_lab_of_a_failed_test_can_be_kept(user: pytest.Pytester) -> None:
     assert left(kept) == []
 
 
-def test_a_failed_test_s_packets(user: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_test_s_packets(user: pytest.Pytester) -> None:
     """Of all tests that share a lab the failed one's own, in files that Wireshark reads and as tcpdump reads them."""
-    monkeypatch.setenv("TMPDIR", str(user.path))
     before = "def test_before(lab):\n    assert lab.pod('shell').connect(lab.pod('web'), 8081, udp=True)\n"
     mark = "pytestmark = pytest.mark.lab('lab.yaml', scope='module')\n"
     result = run(user, f"{mark}{before}{BROKEN.replace('@here', '')}")
@@ -307,7 +307,7 @@ def test_a_failed_test_s_packets(user: pytest.Pytester, monkeypatch: pytest.Monk
     )
     said = result.stdout.str()
     assert "ICMP echo reply" not in said
-    (file,) = user.path.glob("h13-*/node2.pcap")
+    (file,) = user.path.glob("nslab-h13-*/node2.pcap")
     assert f"\n{file}\n" in said
     seen = subprocess.run(["tcpdump", "-nr", file, "icmp"], capture_output=True, text=True, check=True)
     assert seen.stdout.count("ICMP echo request") >= 2
