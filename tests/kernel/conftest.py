@@ -8,13 +8,13 @@ import re
 import secrets
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nslab import syscall
+from nslab.linux import lifecycle
 from nslab.plugin.running import RunningLab
 from tests.kernel.labkit import left
 
@@ -59,7 +59,7 @@ def lab_name() -> Iterator[Callable[[], str]]:
 
     yield new
     for name in names:
-        subprocess.run([sys.executable, "-m", "nslab", "down", name], capture_output=True, check=False)
+        lifecycle.down(name, lambda _: None)
 
 
 _SEEN: pytest.StashKey[list[str]] = pytest.StashKey()

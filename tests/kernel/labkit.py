@@ -100,6 +100,10 @@ class OwnLab:
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
+    def clear(self) -> None:
+        """Take away what a test may have left of it."""
+        lifecycle.down(self.name, lambda _: None)
+
     def differences(self) -> list[str]:
         """What `nslab diff` says, a line each."""
         done = nslab("diff", self.name, "-o", "json")

@@ -73,7 +73,7 @@ def test_names_as_long_as_they_may_be(tmp_path: Path, mode: str) -> None:
         assert (curl.returncode, curl.stdout[:1]) == (0, "d"), curl.stderr
         assert own.differences() == []
     finally:
-        nslab("down", own.name)
+        own.clear()
     assert own.left() == []
 
 
@@ -100,7 +100,7 @@ def test_a_probe_of_a_port_that_no_container_has(tmp_path: Path) -> None:
         assert (pods["never"], pods["always"]) == (("0/1", "0"), ("1/1", "0"))
         assert own.differences() == []
     finally:
-        nslab("down", own.name)
+        own.clear()
 
 
 @pytest.mark.parametrize("arguments", [["apply", "x"], ["scale", "x", "deployment/web", "--replicas", "-1"]])

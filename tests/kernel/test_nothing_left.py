@@ -19,7 +19,7 @@ from nslab.linux.host import read_host
 from nslab.linux.netns import Namespaces
 from nslab.net import wire
 from nslab.net.steps import Plan, Step, diff, transactions
-from tests.kernel.labkit import NSLAB, ROOT, OwnLab, nslab
+from tests.kernel.labkit import NSLAB, ROOT, OwnLab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ def own(tmp_path: Path, fingerprint: Callable[[], Fingerprint]) -> Iterator[OwnL
     try:
         yield lab
     finally:
-        nslab("down", lab.name)
+        lab.clear()
     assert lab.left() == []
     assert fingerprint().since(before) == []
 

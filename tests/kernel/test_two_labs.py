@@ -23,7 +23,6 @@ from tests.kernel.labkit import (
     ROOT,
     RUN,
     OwnLab,
-    nslab,
     parent,
     processes,
     until,
@@ -41,7 +40,7 @@ def own(tmp_path: Path) -> Iterator[OwnLab]:
     try:
         yield lab
     finally:
-        nslab("down", lab.name)
+        lab.clear()
     assert lab.left() == []
 
 
@@ -52,7 +51,7 @@ def other(tmp_path: Path, own: OwnLab) -> Iterator[OwnLab]:
     try:
         yield lab
     finally:
-        nslab("down", lab.name)
+        lab.clear()
     assert lab.left() == []
 
 
