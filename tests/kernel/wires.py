@@ -80,4 +80,6 @@ def during_a_call(lab: RunningLab, asker: str, *wires: tuple[str, str]) -> list[
     with ExitStack() as stack:
         ends = [stack.enter_context(listening(lab, *wire)) for wire in wires]
         assert lab.pod(asker).http(f"{POD_B}:{PORT}/hostname").text == "pod-b"
+        # Its last packet goes when it is over already: it is not to be heard in the call after this one.
+        lab.wait(lambda: not lab.sh(asker, f"ss -Htan exclude time-wait dst {POD_B}"))
         return [heard(packets) for packets in ends]
