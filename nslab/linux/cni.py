@@ -96,7 +96,11 @@ class Plugins:
 
     def kept(self) -> list[Kept]:
         """What is kept of all attachments."""
-        return [_read(file) for file in sorted((self._run / "cni").glob("*.json"))]
+        found = []
+        for file in sorted((self._run / "cni").glob("*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # somebody wrote there by hand
+                found.append(_read(file))
+        return found
 
     def release(self) -> list[str]:
         """DEL for all that is kept, as far as it goes; what plugins said against it."""
@@ -107,7 +111,7 @@ class Plugins:
                 break
             try:
                 self._delete(kept.obj)
-            except Refused as refusal:
+            except (Refused, OSError) as refusal:
                 said.append(str(refusal))
         return said
 
@@ -119,9 +123,6 @@ class Plugins:
         except PluginError as error:
             self._file(obj).unlink(missing_ok=True)
             raise _refused("ADD", obj, error) from None
-        except OSError:
-            self._file(obj).unlink(missing_ok=True)
-            raise
         made = made_of(result)
         assert made.address
         obj = replace(obj, address=made.address.ip)
@@ -133,7 +134,7 @@ class Plugins:
         if not path(obj.node).exists():
             self._file(obj).unlink(missing_ok=True)  # with the node, everything in it is gone
             return
-        kept = _read(self._file(obj)) if self._file(obj).exists() else None
+        kept = next((kept for kept in self.kept() if kept.obj.key == obj.key), None)
         try:
             self._drive(deleting(obj.wiring, obj.address, kept.result if kept else None), obj)
         except PluginError as error:

@@ -129,8 +129,7 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
         except BaseException:
             spaces.home()
             if fresh:
-                Plugins(folder(lab.name), read_host(spaces).iptables).release()
-                owned.release(lab.name)
+                _released(lab.name)
             raise
         return Up(todo, fresh, time.monotonic() - started, not_ready)
 
@@ -275,12 +274,19 @@ def _must_follow(todo: Difference, fresh: bool) -> list[str]:
 def down(name: str, busy: Callable[[str], None]) -> owned.Gone:
     """Take a lab away, whatever there is of it."""
     with stop.deferred(), owned.locked(name, "down", busy):
-        plugins = Plugins(folder(name))
-        if plugins.kept():
+        return _released(name)
+
+
+def _released(name: str) -> owned.Gone:
+    """Take away all that there is of a lab. Its CNI plugins are told first, and keep nothing by what they say."""
+    refused: list[str] = []
+    if Plugins(folder(name)).kept():
+        try:
             with Namespaces() as spaces:
-                plugins = Plugins(folder(name), read_host(spaces).iptables)
-        refused = plugins.release()
-        return replace(owned.release(name), refused=tuple(refused))
+                refused = Plugins(folder(name), read_host(spaces).iptables).release()
+        except (NslabError, OSError) as error:
+            refused = [str(error)]
+    return replace(owned.release(name), refused=tuple(refused))
 
 
 def _do(

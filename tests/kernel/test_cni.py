@@ -356,6 +356,20 @@ def test_plugins_run_where_a_runtime_runs_them_and_del_is_told_to_all(own: OwnLa
     assert {line.split()[2] for line in calls[10:]} == {line.split()[2] for line in calls[:10]}
 
 
+def test_what_del_says_at_the_end_is_told_and_keeps_nothing(own: OwnLab, tmp_path: Path) -> None:
+    folder = tmp_path / "bin"
+    plugin(folder, "clingy", f'test "$CNI_COMMAND ${{CNI_NETNS##*.}}" = "DEL pod-c" && exit 5\n{PASS}')
+    (tmp_path / "x.conflist").write_text(conf(json.loads(BRIDGE.read_text())["plugins"][0], {"type": "clingy"}))
+    cni(own, tmp_path / "x.conflist", "--plugin", folder)
+    (RUN / own.name / "cni" / "pod-d.json").write_text("{}")
+    done = nslab("down", own.name)
+    assert done.returncode == 0
+    assert done.stderr == (
+        "nslab: CNI DEL of network pods for pod-c on node2: clingy ended with status 5 at DEL and printed no error\n"
+    )
+    assert own.left() == []
+
+
 def test_a_plugin_built_anew_wires_anew(own: OwnLab, tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     plugin(folder, "mine", PASS)
