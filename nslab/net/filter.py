@@ -90,18 +90,22 @@ def iptables_restore(table: str, steps: Iterable[Step], block: int = 0) -> str:
 def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
     """What a restore is told of a table's steps: of each chain the last, and of each jump what is not taken back again.
 
-    Text for a restore says where a table is to end, so that a step and its inverse in one transaction are nothing.
+    Text for a restore says where a table is to end, so that a step and its inverse in one transaction are nothing. A
+    jump that goes and comes at the other end of its chain is two steps.
     """
     first: dict[Key, Step] = {}
     last: dict[Key, Step] = {}
     for step in steps:
         first.setdefault(step.obj.key, step)
         last[step.obj.key] = step
-    return tuple(
-        step
-        for key, step in last.items()
-        if isinstance(step.obj, Chain) or isinstance(first[key], Remove) == isinstance(step, Remove)
-    )
+    told: list[Step] = []
+    for key, step in last.items():
+        begun = first[key]
+        if isinstance(step.obj, Chain) or isinstance(begun, Remove) == isinstance(step, Remove):
+            told.append(step)
+        elif isinstance(begun, Remove) and begun.obj != step.obj:
+            told += begun, step
+    return tuple(told)
 
 
 def _set_command(step: Step, obj: Sets) -> str:

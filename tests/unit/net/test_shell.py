@@ -299,6 +299,9 @@ def test_a_script_types_chains_before_the_rules_that_jump_to_them() -> None:
 def test_what_comes_and_goes_in_one_restore_is_nothing() -> None:
     chain, way = Chain("n", "nat", "A", ("-j ACCEPT",)), Jump("n", "nat", "OUTPUT", "-j A")
     assert settled((Add(way), Remove(way))) == ()
+    assert settled((Remove(way), Add(way))) == ()
+    lower = replace(way, place="last")
+    assert settled((Remove(way), Add(lower))) == (Remove(way), Add(lower)), "the same rule, at the other end"
     assert settled((Add(chain), Add(way), Remove(way), Remove(chain))) == (Remove(chain),)
     assert settled((Remove(chain), Add(chain), Add(way))) == (Add(chain), Add(way))
     assert iptables_restore("nat", (Add(chain), Remove(chain))).splitlines() == ["*nat", ":A - [0:0]", "-X A", "COMMIT"]
