@@ -98,7 +98,7 @@ def _printed(graded: Sequence[Graded], language: Language) -> None:
     wide = max(map(width, words))
     for number, (one, said) in enumerate(zip(graded, words, strict=True), 1):
         extra = f" ({word(language, 'extra')})" if one.goal.extra else ""
-        line = f"{padded(said, wide)}  {number}  {one.goal.title.by(language)}{extra}"
+        line = f"{padded(said, wide)}  {number:>{len(str(len(graded)))}}  {one.goal.title.by(language)}{extra}"
         click.echo(colour(line, "green") if one.reached else line)
     click.echo(f"\n{summary(graded, language)}")
     upcoming = next(((number, one) for number, one in enumerate(graded, 1) if not one.reached), None)
