@@ -1,4 +1,4 @@
-"""Pods wired by real CNI plugins: what they make carries packets, is mended, and goes; a refusal leaves nothing."""
+"""Pods wired by real CNI plugins: what they make carries packets, is mended, and goes."""
 
 from __future__ import annotations
 
@@ -8,91 +8,38 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.errors import Missing, Refused, UsageError
-from nslab.lab.load import load
-from nslab.lab.types import Cni
-from nslab.linux import lifecycle, plugins
+from nslab.compiler import compile_lab
 from nslab.net.needs import FULL
 from nslab.net.shell import script
 from nslab.net.steps import diff
-from tests.kernel.labkit import NSLAB, ROOT, RUN, OwnLab, nslab, until
+from tests.kernel import cnikit
+from tests.kernel.cnikit import (
+    BRIDGE,
+    FOREIGN,
+    LEASES,
+    MARKS,
+    ONE_NODE,
+    PASS,
+    PTP,
+    cni,
+    conf,
+    inside,
+    own_lab,
+    plugin,
+    probed,
+    results,
+)
+from tests.kernel.labkit import ROOT, RUN, OwnLab, nslab, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from tests.kernel.conftest import Fingerprint
-
-DEBIANS = Path("/usr/lib/cni")
-BRIDGE = ROOT / "tests" / "example" / "bridge.conflist"
-PTP = {"type": "ptp", "ipam": {"type": "host-local", "subnet": "{{ node.podCIDR }}", "routes": [{"dst": "0.0.0.0/0"}]}}
-LEASES = "/var/lib/cni/networks/pods"
-
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(
-        not (DEBIANS / "bridge").exists(),
-        reason="no CNI plugins in /usr/lib/cni; on Debian: apt install containernetworking-plugins",
-    ),
-]
-
-
-def conf(*listed: dict[str, Any], **more: Any) -> str:
-    """A configuration list."""
-    return json.dumps({"cniVersion": "1.0.0", "name": "pods", "plugins": listed, **more})
-
-
-def own_lab(folder: Path) -> OwnLab:
-    """kubenet-two-node under a name of its own; pod-a has a port of its node."""
-    lab = OwnLab(folder, "kubenet-two-node")
-    head, _, tail = lab.file.read_text().partition("{containerPort: 8080}")
-    lab.write(f"{head}{{containerPort: 8080, hostPort: 8088}}{tail}")
-    return lab
-
-
-def cni(lab: OwnLab | str, file: Path, *options: object, status: int = 0) -> subprocess.CompletedProcess[str]:
-    source = lab if isinstance(lab, str) else lab.file
-    done = nslab("cni", source, "--conf", file, *options)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done
-
-
-def results(name: str) -> dict[str, dict[str, Any]]:
-    files = (RUN / name / "cni").glob("*.json")
-    return {file.stem: json.loads(file.read_text())["result"] for file in files}
-
-
-def probed(lab: OwnLab) -> None:
-    done = nslab("probe", lab.name)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def inside(lab: OwnLab, host: str, *command: str) -> str:
-    """A command in a host's own namespaces, mounts included."""
-    done = nslab("exec", f"{lab.name}/{host}", "--", *command)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def own(tmp_path: Path, fingerprint: Callable[[], Fingerprint]) -> Iterator[OwnLab]:
-    """A lab that is not up yet; at the end nothing of it may be left."""
-    lab, before, kept = own_lab(tmp_path), fingerprint(), machines_own()
-    try:
-        yield lab
-    finally:
-        nslab("down", lab.name)
-    assert lab.left() == []
-    assert fingerprint().since(before) == []
-    assert machines_own() == kept
-
-
-def machines_own() -> list[str]:
-    """What plugins would leave on this machine, if they ran on it."""
-    return sorted(map(str, [*Path("/var/lib/cni").rglob("*"), *Path("/run").glob("cni/**")]))
+pytestmark = MARKS
+own = cnikit.own
 
 
 @pytest.fixture(scope="module")
@@ -218,34 +165,6 @@ def test_a_running_lab_is_rewired_and_back(own: OwnLab, tmp_path: Path) -> None:
     assert ("cbr0" in links, "cni0" in links) == (True, False)
 
 
-ONE_NODE = """\
-apiVersion: nslab/v1
-kind: Lab
-metadata: {{name: {name}}}
-spec:
-  cni: {{plugin: exec, conf: foreign.conf}}
-  dns: {{address: 10.96.0.10}}
-  nodes: [{nodes}]
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: web, labels: {{app: web}}}}
-spec: {{nodeName: node1, containers: [{{name: app, image: agnhost, ports: [{{containerPort: 8080}}]}}]}}
----
-apiVersion: v1
-kind: Pod
-metadata: {{name: shell}}
-spec: {{containers: [{{name: app, image: agnhost, ports: [{{containerPort: 8080}}]}}]}}
----
-apiVersion: v1
-kind: Service
-metadata: {{name: web}}
-spec: {{selector: {{app: web}}, ports: [{{port: 80, targetPort: 8080}}]}}
-"""
-FOREIGN = {"type": "bridge", "isDefaultGateway": True, "hairpinMode": True,
-           "ipam": {"type": "host-local", "subnet": "10.22.0.0/16"}}  # fmt: skip
-
-
 def test_the_plugins_choice_of_an_address_is_everybodys(own: OwnLab, tmp_path: Path) -> None:
     own.write(ONE_NODE.format(name=own.name, nodes="{name: node1}"))
     (tmp_path / "foreign.conf").write_text(conf(FOREIGN))
@@ -260,82 +179,6 @@ def test_the_plugins_choice_of_an_address_is_everybodys(own: OwnLab, tmp_path: P
     assert asked.stdout.startswith("10.22.0.1:"), f"{shell} asks by name"
     assert own.differences() == []
     assert "is as it should be" in own.up()
-
-
-def test_two_pods_with_one_address_are_refused(own: OwnLab, tmp_path: Path) -> None:
-    own.write(ONE_NODE.format(name=own.name, nodes="{name: node1}, {name: node2}"))
-    (tmp_path / "foreign.conf").write_text(conf(FOREIGN))
-    done = nslab("up", own.file)
-    assert done.returncode == UsageError.code
-    assert 'each node needs a range of its own: write "{{ node.podCIDR }}"' in done.stderr
-    assert own.left() == []
-
-
-def plugin(folder: Path, name: str, body: str) -> None:
-    """A plugin in shell; it tells `log` of each call."""
-    folder.mkdir(exist_ok=True)
-    file = folder / name
-    file.write_text(f'#!/bin/sh\necho "$CNI_COMMAND {name} ${{CNI_NETNS##*/}}" >>{folder}/log\n{body}')
-    file.chmod(0o755)
-
-
-ECHO = "import json,sys; print(json.dumps(json.load(sys.stdin)['prevResult']))"
-PASS = f'test "$CNI_COMMAND" != ADD || python3 -c "{ECHO}"\n'
-ERROR = '{"cniVersion": "1.0.0", "code": 100, "msg": "no nails", "details": "ask the smith"}'
-UNWILLING = {
-    "refuse": (
-        f"test $CNI_COMMAND = DEL && exit\necho '{ERROR}'; exit 1\n",
-        "refuse: error 100: no nails: ask the smith",
-    ),
-    "mute": ("test $CNI_COMMAND = DEL || exit 3\n", "mute ended with status 3 at ADD and printed no error"),
-    "chatty": (
-        "test $CNI_COMMAND = DEL || echo done, thank you; echo and so on >&2\n",
-        "chatty ended well, but printed no JSON: done, thank you\n    and so on",
-    ),
-    "crash": (
-        "test $CNI_COMMAND = DEL || kill -SEGV $$\n",
-        "crash was killed by signal 11 at ADD and printed no error",
-    ),
-    "hang": ("test $CNI_COMMAND = DEL || sleep 60\n", "hang did not end within 1 s and was killed"),
-}
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plugins, "SECONDS", 1.0)
-
-
-def refused(lab: OwnLab, setting: Cni) -> str:
-    with pytest.raises(Refused) as caught:
-        lifecycle.up(load(lab.file, cni=setting), lambda _: None, lambda *_: None)
-    assert caught.value.code == 3
-    return str(caught.value)
-
-
-@pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("name", UNWILLING)
-def test_a_plugin_that_fails_leaves_nothing_and_is_quoted(name: str, own: OwnLab, tmp_path: Path) -> None:
-    body, words = UNWILLING[name]
-    plugin(tmp_path / "bin", name, body)
-    second = json.loads(BRIDGE.read_text())["plugins"][0]
-    text = conf(second, {"type": name})
-    said = refused(own, Cni(text, (str(tmp_path / "bin"),)))
-    assert said == f"CNI ADD of network pods for pod-a on node1: {words}"
-    assert own.left() == []
-    pod = own.ns("pod-a")
-    assert (tmp_path / "bin" / "log").read_text().splitlines() == [f"ADD {name} {pod}", f"DEL {name} {pod}"]
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_running_lab_is_as_it_was_when_plugins_fail(own: OwnLab, tmp_path: Path) -> None:
-    own.edit(", hostPort: 8088", "")
-    cni(own, BRIDGE)
-    plugin(tmp_path / "bin", "late", f'test "$CNI_COMMAND ${{CNI_NETNS##*.}}" = "ADD pod-d" && exit 9\n{PASS}')
-    text = conf(PTP, {"type": "late"})
-    said = refused(own, Cni(text, (str(tmp_path / "bin"),)))
-    assert said.startswith("CNI ADD of network pods for pod-d on node2: late ended with status 9")
-    assert own.differences() == []
-    probed(own)
 
 
 def test_plugins_run_where_a_runtime_runs_them_and_del_is_told_to_all(own: OwnLab, tmp_path: Path) -> None:
@@ -382,59 +225,8 @@ def test_a_plugin_built_anew_wires_anew(own: OwnLab, tmp_path: Path) -> None:
     assert own.differences() == []
 
 
-def test_an_interrupt_is_heeded_while_a_plugin_hangs(own: OwnLab, tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    plugin(folder, "slow", "test $CNI_COMMAND = DEL || sleep 60\n")
-    (tmp_path / "x.conflist").write_text(conf(json.loads(BRIDGE.read_text())["plugins"][0], {"type": "slow"}))
-    argv = [*NSLAB, "cni", str(own.file), "--conf", str(tmp_path / "x.conflist"), "--plugin", str(folder)]
-    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        until((folder / "log").exists, 20)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 130
-    assert own.left() == []
-    assert [line.split()[0] for line in (folder / "log").read_text().splitlines()] == ["ADD", "DEL"]
-
-
-def test_killed_in_the_middle_del_is_still_due(own: OwnLab, tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    plugin(folder, "slow", "test $CNI_COMMAND = DEL || sleep 60\n")
-    (tmp_path / "x.conflist").write_text(conf(json.loads(BRIDGE.read_text())["plugins"][0], {"type": "slow"}))
-    argv = [*NSLAB, "cni", str(own.file), "--conf", str(tmp_path / "x.conflist"), "--plugin", str(folder)]
-    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        until((folder / "log").exists, 20)
-        process.kill()
-    assert own.down() != ""
-    assert own.left() == []
-    assert [line.split()[0] for line in (folder / "log").read_text().splitlines()] == ["ADD", "DEL"]
-
-
-def test_a_plugin_that_is_not_there_is_said_before_anything_is_made(own: OwnLab, tmp_path: Path) -> None:
-    (tmp_path / "x.conf").write_text(conf({"type": "nonesuch", "ipam": {"type": "host-local"}}))
-    done = cni(own, tmp_path / "x.conf", "--plugin", tmp_path, status=Missing.code)
-    assert done.stderr.startswith(
-        f"nslab: no CNI plugin nonesuch in {tmp_path}, /usr/lib/cni, /usr/libexec/cni, /opt/cni/bin; "
-    )
-    assert own.left() == []
-
-
-@pytest.mark.parametrize(
-    ("text", "option", "said"),
-    [
-        ("{", "/usr/lib/cni", "x.conf: line 1, column 2: Expecting property name enclosed in double quotes"),
-        (conf({"type": "bridge"}), "/none", "there is no /none: --plugin wants a CNI plugin, or a directory of them"),
-        (conf({"type": "bridge"}), "/usr/lib/cni/ptp", "x.conf names bridge, and --plugin is ptp"),
-    ],
-)
-def test_wrong_usage_is_one_sentence(text: str, option: str, said: str, own: OwnLab, tmp_path: Path) -> None:
-    (tmp_path / "x.conf").write_text(text)
-    done = cni(own, tmp_path / "x.conf", "--plugin", option, status=2)
-    assert done.stderr.replace(f"{tmp_path}/", "") == f"nslab: {said}\n"
-
-
 def test_the_plan_can_be_typed(own: OwnLab, tmp_path: Path) -> None:
     own.write(own.file.read_text().replace("plugin: kubenet", f"plugin: exec, conf: {BRIDGE}"))
-    from nslab.compiler import compile_lab
-
     plan = diff((), compile_lab(own.lab(), FULL))
     text = script(plan, "A lab of the tests.", own.ns(""))
     environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}

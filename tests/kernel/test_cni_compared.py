@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.kernel.cnikit import MARKS
 from tests.kernel.labkit import OwnLab, nslab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(
-        not Path("/usr/lib/cni/bridge").exists(),
-        reason="no CNI plugins in /usr/lib/cni; on Debian: apt install containernetworking-plugins",
-    ),
-]
+pytestmark = MARKS
 
 # NET_CONFIG_TEMPLATE of the kubelet (pkg/kubelet/dockershim/network/kubenet/kubenet_linux.go, until 1.23).
 TEMPLATE = {
