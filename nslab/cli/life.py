@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from nslab.cni.chain import Program
     from nslab.errors import Problem
     from nslab.lab.types import Lab
-    from nslab.linux.lifecycle import Difference, Up
+    from nslab.linux.difference import Difference
+    from nslab.linux.lifecycle import Up
 
 LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)]
 RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]

@@ -12,7 +12,7 @@ from nslab.cli.output import Format, Progress, Report, bullets, colour, document
 from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
-    from nslab.linux.lifecycle import Difference
+    from nslab.linux.difference import Difference
     from nslab.probes import Call, CallResult, Probe, Result, ServiceSurvey, Survey
 
 

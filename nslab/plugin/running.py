@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nslab.lab.types import Lab, Service
-    from nslab.linux.lifecycle import Changed, Difference
+    from nslab.linux.difference import Difference
+    from nslab.linux.lifecycle import Changed
 
 _PAUSE = 0.02  # seconds between two looks at what is waited for
 _T = TypeVar("_T")

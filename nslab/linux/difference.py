@@ -1,0 +1,112 @@
+"""What there is of a lab against what is wished of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+from nslab.compiler import compile_lab
+from nslab.compiler.bare import by_hand
+from nslab.lab.types import Plugin
+from nslab.linux import owned, status
+from nslab.linux.cni import Plugins, find_programs
+from nslab.linux.host import read_host
+from nslab.linux.netns import folder, named
+from nslab.linux.observe import observe
+from nslab.net.needs import demand
+from nslab.net.objects import (
+    Address,
+    Blackhole,
+    Control,
+    KubeProxy,
+    Neighbour,
+    NodeAgent,
+    Route,
+    Sandbox,
+    TunnelAgent,
+    Workload,
+)
+from nslab.net.shell import command
+from nslab.net.steps import Add, diff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nslab.lab.types import Lab
+    from nslab.linux.netns import Namespaces
+    from nslab.net.needs import Host
+    from nslab.net.objects import Object, State
+    from nslab.net.steps import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What is wished, what there is of it, and the steps from here to there."""
+
+    lab: Lab
+    host: Host
+    want: State
+    plan: Plan
+    strangers: dict[str, list[str]] = field(default_factory=dict)
+
+
+def as_seen(lab: Lab) -> Lab:
+    """The lab with what its nodes found of the pods' readiness; a pod that nobody has seen yet counts as ready."""
+    seen = status.read_status(lab.name)
+    ready = {name: bool(pod["ready"]) for name, pod in seen.items()}
+    return replace(
+        lab, pods=tuple(replace(pod, ready=ready.get(f"{pod.namespace}/{pod.name}", True)) for pod in lab.pods)
+    )
+
+
+def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = True) -> Difference:
+    """What there is against `lab`, its pods placed; `kept`: what was wished before, and may be there still.
+
+    Without `rules`, what kube-proxies write is left out.
+    """
+    host = replace(read_host(spaces), programs=find_programs(lab))
+    demand(str(lab.proxy_mode), host)
+    want = compile_lab(lab, host, rules=rules)
+    if not named(lab.name):
+        # Names come first: what no name leads to is not there, so it need not be looked for.
+        return Difference(lab, host, want, diff((), want))
+    # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
+    older = [compile_lab(old, host, rules=rules) for old in kept if old != lab]
+    known = tuple({obj.key: obj for state in (want, *older) for obj in state}.values())
+    seen = observe(spaces, lab.name, known, host.iptables, Plugins(folder(lab.name), host.iptables))
+    ours, his = by_hand(lab, seen.have, known)
+    for obj in his:
+        line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
+        seen.strangers.setdefault(obj.ns, []).append(line)
+    have = (*_of_ours(lab, known, ours), *_running(lab.name, known))
+    return Difference(lab, host, want, diff(have, want), _strangers(lab, seen.strangers))
+
+
+def _strangers(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What nobody of the lab made. The chains of the CNI project's plugins begin with CNI-."""
+    if lab.plugin is not Plugin.EXEC:
+        return seen
+    told = {ns: [line for line in lines if not re.search("-[Aj] CNI-", line)] for ns, lines in seen.items()}
+    return {ns: lines for ns, lines in told.items() if lines}
+
+
+def _of_ours(lab: Lab, known: State, have: Sequence[Object]) -> list[Object]:
+    """Of what is there, what nslab sees to. Routes and addresses that it does not know of may be CNI plugins' own."""
+    if lab.plugin is not Plugin.EXEC:
+        return list(have)
+    keys = {obj.key for obj in known}
+    return [obj for obj in have if obj.key in keys or not isinstance(obj, Address | Route | Blackhole | Neighbour)]
+
+
+def _running(name: str, known: State) -> Iterator[_Running]:
+    """The processes of a state that run, found by the marks that they bear; and those that their nodes see to."""
+    marks = {(record.ns, record.role) for record in owned.processes(name) if record.state not in "ZX"}
+    marks |= status.kept(name, marks)
+    for obj in known:
+        if isinstance(obj, _RUNNING) and (obj.ns, obj.key[2]) in marks:
+            yield obj
+
+
+_Running: TypeAlias = NodeAgent | Control | TunnelAgent | KubeProxy | Sandbox | Workload
+_RUNNING = (NodeAgent, Control, TunnelAgent, KubeProxy, Sandbox, Workload)

@@ -1,0 +1,76 @@
+"""What was wished of a lab, as it is kept in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nslab.lab.dump import dump
+from nslab.lab.find import CHECK, FILE
+from nslab.lab.load import load
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nslab.lab.types import Lab
+
+_BEFORE, _NEW = "before.yaml", "new.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The wish as it is kept in the lab's folder: while it changes, the one before it, too."""
+
+    folder: Path
+
+    def newest(self) -> Lab | None:
+        """What was wished last."""
+        return _kept(self.folder / FILE)
+
+    def all(self) -> tuple[Lab, ...]:
+        """What was wished, the newest first; two, if a change was cut short."""
+        newest = self.newest()
+        return (newest, *self.before()) if newest else self.before()
+
+    def before(self) -> tuple[Lab, ...]:
+        """What was wished before a change that was cut short."""
+        old = _kept(self.folder / _BEFORE)
+        return (old,) if old else ()
+
+    def begin(self, lab: Lab) -> None:
+        """Keep a new wish beside the old."""
+        new = self._written(lab)
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / FILE).replace(self.folder / _BEFORE)
+        new.replace(self.folder / FILE)
+
+    def again(self, lab: Lab) -> None:
+        """Keep the new wish as it turned out."""
+        self._written(lab).replace(self.folder / FILE)
+
+    def keep_goals(self, text: str) -> None:
+        """Keep the goals beside the wish; none: those of an earlier wish are none of this one's."""
+        if text:
+            (self.folder / CHECK).write_text(text, encoding="utf-8")
+        else:
+            (self.folder / CHECK).unlink(missing_ok=True)
+
+    def done(self) -> None:
+        """The change is made: the old wish is history."""
+        (self.folder / _BEFORE).unlink(missing_ok=True)
+
+    def back(self) -> None:
+        """The change was taken back."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.folder / _BEFORE).replace(self.folder / FILE)
+
+    def _written(self, lab: Lab) -> Path:
+        # A file of its own first: whenever we are killed, a wish is kept whole or not at all.
+        new = self.folder / _NEW
+        new.write_text(dump(lab))
+        return new
+
+
+def _kept(file: Path) -> Lab | None:
+    return load(file) if file.exists() else None
