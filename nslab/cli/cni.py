@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,7 @@ from nslab.cli.output import Format, Output, Progress, document, listing, need_r
 from nslab.errors import UsageError
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Cni, Lab
+    from nslab.lab.types import Cni
     from nslab.linux.cni import Kept
 
 
@@ -43,21 +42,31 @@ def cni(
     Example: nslab cni kubenet-two-node --plugin ./bin/mine --conf mine.conflist
     """
     need_root("cni")
+    from nslab.lab.load import load
+    from nslab.lab.settings import with_plugins
     from nslab.linux import lifecycle, stop
     from nslab.linux.cni import Plugins
-    from nslab.linux.netns import folder
+    from nslab.linux.netns import folder, labs
     from nslab.views.tree import title
 
-    lab = _wished(source, _setting(conf, plugin, routes=routes, masquerade=masquerade))
+    setting = _setting(conf, plugin, routes=routes, masquerade=masquerade)
     stop.defer()
-    done = lifecycle.up(lab, busy, Progress())
+    done: lifecycle.Changed | lifecycle.Up
+    if source in labs():
+        done = lifecycle.change(
+            source, "cni", lambda lab: (with_plugins(lab, setting), ()), busy, Progress(), rules=True
+        )
+    else:
+        done = lifecycle.up(load(file_of(source), cni=setting), busy, Progress())
     lab = done.difference.lab
     made = Plugins(folder(lab.name)).kept()
     rows = [_row(kept) for kept in made]
     if output is not Format.TABLE:
         document(rows, output)
     else:
-        what = f"up in {done.seconds:.2f} s" if done.fresh else f"{len(done.difference.plan)} steps"
+        what = f"{len(done.difference.plan)} steps"
+        if isinstance(done, lifecycle.Up) and done.fresh:
+            what = f"up in {done.seconds:.2f} s"
         click.echo(f"{title(lab)}; {what}")
         listing([{key: value for key, value in row.items() if key != "result"} for row in rows], output)
     for doubt in dict.fromkeys(kept.doubt for kept in made if kept.doubt):
@@ -87,21 +96,6 @@ def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool)
         raise UsageError(f"{conf} names {', '.join(network.programs)}, and --plugin is {plugin.name}")
     place = plugin and (plugin.parent if plugin.is_file() else plugin).absolute()
     return Cni(text, (str(place),) if place else (), routes=routes, masquerade=masquerade)
-
-
-def _wished(source: str, setting: Cni) -> Lab:
-    """The running lab of that name, or the one in a file, with these plugins."""
-    from nslab.lab.dump import dump
-    from nslab.lab.load import load, parse
-    from nslab.linux import lifecycle
-    from nslab.linux.netns import labs
-
-    if source not in labs():
-        return load(file_of(source), cni=setting)
-    lab = lifecycle.wished(source)
-    # What pods were given stays where it can; that is for `up` to say.
-    bare = replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods))
-    return parse(dump(bare), source, cni=setting)
 
 
 def _row(kept: Kept) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The settings of a running lab that `nslab set` changes. Pure: from a lab comes another."""
+"""The settings of a running lab that `nslab set` and `nslab cni` change. Pure: from a lab comes another."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nslab.lab.types import Encapsulation, ProxyMode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nslab.lab.types import Lab
+    from nslab.lab.types import Cni, Lab
 
 SCHEDULERS = ("rr", "wrr", "lc", "sh", "mh")
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -34,12 +34,22 @@ def setting(text: str) -> tuple[str, str]:
 
 def with_settings(lab: Lab, settings: Mapping[str, str]) -> Lab:
     """The lab with other settings; refused, as its file would be, if they do not go together."""
+    encapsulation = Encapsulation(settings.get("encapsulation", lab.encapsulation))
+    mode = ProxyMode(settings.get("proxy-mode", lab.proxy_mode))
+    return _anew(replace(lab, scheduler=settings.get("scheduler", lab.scheduler)), encapsulation, mode)
+
+
+def with_plugins(lab: Lab, cni: Cni) -> Lab:
+    """The lab with its pods wired by these CNI plugins."""
+    return _anew(lab, cni=cni)
+
+
+def _anew(
+    lab: Lab, encapsulation: Encapsulation | None = None, mode: ProxyMode | None = None, cni: Cni | None = None
+) -> Lab:
     from nslab.lab.dump import dump
     from nslab.lab.load import parse
 
-    encapsulation = Encapsulation(settings.get("encapsulation", lab.encapsulation))
-    mode = ProxyMode(settings.get("proxy-mode", lab.proxy_mode))
-    # What pods were given stays where it can; that is for `up` to say.
-    pods = tuple(replace(pod, assigned=None) for pod in lab.pods)
-    lab = replace(lab, scheduler=settings.get("scheduler", lab.scheduler), pods=pods)
-    return parse(dump(lab), lab.name, encapsulation, mode)
+    # What pods were given stays where it can; that is for `place` to say.
+    bare = replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods))
+    return parse(dump(bare), lab.name, encapsulation, mode, cni)
