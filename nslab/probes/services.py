@@ -249,7 +249,7 @@ def keeps_source(mode: ProxyMode, service: Service, asker: Place, pod: Place, wa
     if mode is ProxyMode.USERSPACE:
         return False
     if way in (Way.CLUSTER_IP, Way.NAME):
-        # What a pod sends to itself by way of a Service must not look like it: it would answer itself past the node.
+        # What a pod sends to itself by way of a Service is masqueraded: no kernel takes its own address from a cable.
         return asker.role == "pod" and asker.name != pod.name
     return service.external_local
 

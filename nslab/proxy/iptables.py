@@ -208,7 +208,7 @@ class _Rules:
             left -= 1
 
     def _endpoint(self, end: Endpoint, address: str, sep: str) -> tuple[str, str]:
-        """Masquerade the endpoint's own packets, or it would see itself as the sender; then translate."""
+        """Masquerade the endpoint's own packets, which its kernel would take for forged; then translate."""
         comment = self._comment(self.name)
         recent = f"-m recent --set --name {sep} --mask 255.255.255.255 --rsource " if self.service.affinity else ""
         return (
