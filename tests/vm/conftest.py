@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+UNIT = HERE.parent / "unit"
 REPORT = "NSLAB_VM_REPORT"
 """Where the run inside writes, line by line: a kernel that dies says so by what is not there."""
 DEADLINE = 900
@@ -54,15 +56,26 @@ class StandIn(pytest.Item):
 
 
 class Boot:
-    """The one boot of a run of the tests, made when its first result is asked for."""
+    """The one boot of a run of the tests, made when its first result is asked for, or before."""
 
     def __init__(self, tests: Sequence[str]) -> None:
         self.tests, self._words = tests, ""
-        self._results: dict[str, Seen] | None = None
+        self._results: dict[str, Seen] = {}
+        self._thread: Thread | None = None
+        self._process: subprocess.Popen[str] | None = None
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Tests of tests/unit time nothing and keep one processor busy: the other may boot meanwhile."""
+        if item.path.is_relative_to(UNIT):
+            self._begin()
+
+    def pytest_sessionfinish(self) -> None:
+        """Nobody waits for it any more, however the run ended."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
 
     def results(self) -> dict[str, Seen]:
-        if self._results is None:
-            self._results = self._run()
+        self._begin().join()
         return self._results
 
     def words(self) -> str:
@@ -70,33 +83,42 @@ class Boot:
         words, self._words = self._words, "nslab vm ended before this test did (see the first that is lost)"
         return words
 
-    def _run(self) -> dict[str, Seen]:
+    def _begin(self) -> Thread:
+        if self._thread is None:
+            self._thread = Thread(target=self._run)
+            self._thread.start()
+        return self._thread
+
+    def _run(self) -> None:
         if not any(map(shutil.which, vm.KERNELS)):
-            return dict.fromkeys(self.tests, Seen("skipped", "no User-Mode Linux here (Debian: user-mode-linux)"))
+            lacking = Seen("skipped", "no User-Mode Linux here (Debian: user-mode-linux)")
+            self._results = dict.fromkeys(self.tests, lacking)
+            return
         # Of this machine's files the working directory alone is writable in there.
         with tempfile.TemporaryDirectory(prefix=".vm-", dir=ROOT) as folder:
             report = Path(folder, "report")
             pytest_inside = [sys.executable, "-m", "pytest", "-q", "-p", "no:hypothesispytest", *self.tests]
             command = [sys.executable, "-m", "nslab", "vm", "--", *pytest_inside]
             with report.open("w"), Path(folder, "words").open("w+") as words:
-                try:
-                    subprocess.run(
-                        command,
-                        cwd=ROOT,
-                        env={**os.environ, REPORT: str(report), "PYTHONDONTWRITEBYTECODE": "1"},
-                        stdin=subprocess.DEVNULL,
-                        stdout=words,
-                        stderr=words,
-                        timeout=DEADLINE,
-                        check=False,
-                    )
-                    how = "nslab vm ended before this test did"
-                except subprocess.TimeoutExpired:
-                    how = f"nslab vm did not end within {DEADLINE} s"
+                how = "nslab vm ended before this test did"
+                with subprocess.Popen(
+                    command,
+                    cwd=ROOT,
+                    env={**os.environ, REPORT: str(report), "PYTHONDONTWRITEBYTECODE": "1"},
+                    stdin=subprocess.DEVNULL,
+                    stdout=words,
+                    stderr=words,
+                    text=True,
+                ) as self._process:
+                    try:
+                        self._process.wait(DEADLINE)
+                    except subprocess.TimeoutExpired:
+                        how = f"nslab vm did not end within {DEADLINE} s"
+                        self._process.terminate()
                 words.seek(0)
                 self._words = f"{how}; it said:\n{words.read()}"
             lines = map(json.loads, report.read_text().splitlines())
-            return {line["test"]: Seen(line["outcome"], line["text"]) for line in lines}
+            self._results = {line["test"]: Seen(line["outcome"], line["text"]) for line in lines}
 
 
 @pytest.hookimpl(trylast=True)
@@ -108,10 +130,13 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
     if vm.INSIDE in os.environ:
         return
     boot = Boot([items[place].nodeid for place in ours])
+    if ours:
+        session.config.pluginmanager.register(boot)
     for place in ours:
         item = items[place]
         items[place] = StandIn.from_parent(item.parent, name=item.name, nodeid=item.nodeid)
         items[place].boot = boot
+    items.sort(key=lambda item: isinstance(item, StandIn))  # last: whatever runs here need not wait for the VM
 
 
 @pytest.hookimpl

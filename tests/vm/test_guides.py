@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-# With NSLAB_SLOW set, the guides of tunnels with the real ipip driver, too: three minutes more.
-SLOW = ["calico-two-node", "calico-cross-subnet", "node-port"] if os.environ.get("NSLAB_SLOW") else []
+# With NSLAB_SLOW set, the ipvs steps of the modes compared, and the guides of tunnels with the real ipip driver, too:
+# five minutes more.
+SLOW = ["proxy-modes", "calico-two-node", "calico-cross-subnet", "node-port"] if os.environ.get("NSLAB_SLOW") else []
 
 
-@pytest.mark.parametrize("shipped", ["services-ipvs", "proxy-modes", *SLOW])
+@pytest.mark.parametrize("shipped", ["services-ipvs", *SLOW])
 def test_a_guide_shows_what_is_seen(shipped: str, tmp_path: Path) -> None:
     try:
         assert not (wrong := Learner(tmp_path).walks(shipped, "tguide")), wrong
