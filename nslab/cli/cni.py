@@ -9,7 +9,7 @@ import click
 import typer
 
 from nslab.cli.life import LabSource, busy, file_of
-from nslab.cli.output import Format, Output, Progress, document, listing, need_root, note
+from nslab.cli.output import Format, Output, Progress, document, listing, need_root, note, ready_or_exit
 from nslab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -71,10 +71,7 @@ def cni(
         listing([{key: value for key, value in row.items() if key != "result"} for row in rows], output)
     for doubt in dict.fromkeys(kept.doubt for kept in made if kept.doubt):
         note(f"nslab: CHECK has something against what ADD has just made, and is not heeded in this: {doubt}")
-    for container in done.not_ready:
-        note(f"nslab: {container}")
-    if done.not_ready:
-        raise typer.Exit(1)
+    ready_or_exit(done.not_ready)
 
 
 def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool) -> Cni:

@@ -11,7 +11,7 @@ import click
 import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
-from nslab.cli.output import Format, Output, Progress, bullets, colour, document, need_root, note
+from nslab.cli.output import Format, Output, Progress, bullets, colour, document, need_root, note, ready_or_exit
 from nslab.errors import Missing, UsageError
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode
 from nslab.net.names import pod_host
@@ -106,10 +106,7 @@ def up(
         note(f"{warning}")
     done = lifecycle.up(lab, busy, Progress(), goals)
     _told(done)
-    if done.not_ready:
-        for container in done.not_ready:
-            note(f"nslab: {container}")
-        raise typer.Exit(1)
+    ready_or_exit(done.not_ready)
 
 
 def diff(name: RunningLab, output: Output = Format.TABLE) -> None:

@@ -9,7 +9,7 @@ import click
 import typer
 
 from nslab.cli.life import RunningLab, busy
-from nslab.cli.output import Format, Output, Progress, document, need_root, note
+from nslab.cli.output import Format, Output, Progress, document, need_root, note, ready_or_exit
 from nslab.errors import UsageError, words
 from nslab.lab.settings import setting, with_settings
 
@@ -121,10 +121,7 @@ def _say(done: Changed) -> None:
 def _warn(done: Changed) -> None:
     for node in done.late:
         note(f"nslab: the kube-proxy of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
-    for container in done.not_ready:
-        note(f"nslab: {container}")
-    if done.not_ready:
-        raise typer.Exit(1)
+    ready_or_exit(done.not_ready)
 
 
 def read_file(file: Path) -> str:

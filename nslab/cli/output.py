@@ -83,6 +83,14 @@ def note(text: str) -> None:
         click.echo(text, err=True)
 
 
+def ready_or_exit(not_ready: Sequence[object]) -> None:
+    """Go on if every container is ready; else name those that are not, and end with 1."""
+    for container in not_ready:
+        note(f"nslab: {container}")
+    if not_ready:
+        raise typer.Exit(1)
+
+
 def bullets(lines: Iterable[str], most: int, more: str) -> None:
     """Print lines, indented; of a long list the beginning, and how many more there are."""
     every = list(lines)
