@@ -96,11 +96,7 @@ class Plugins:
 
     def kept(self) -> list[Kept]:
         """What is kept of all attachments."""
-        found = []
-        for file in sorted((self._run / "cni").glob("*.json")):
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # somebody wrote there by hand
-                found.append(_read(file))
-        return found
+        return [kept for file in sorted((self._run / "cni").glob("*.json")) if (kept := _kept(file))]
 
     def release(self) -> list[str]:
         """DEL for all that is kept, as far as it goes; what plugins said against it."""
@@ -134,7 +130,7 @@ class Plugins:
         if not path(obj.node).exists():
             self._file(obj).unlink(missing_ok=True)  # with the node, everything in it is gone
             return
-        kept = next((kept for kept in self.kept() if kept.obj.key == obj.key), None)
+        kept = _kept(self._file(obj))
         try:
             self._drive(deleting(obj.wiring, obj.address, kept.result if kept else None), obj)
         except PluginError as error:
@@ -209,6 +205,14 @@ class Plugins:
 
     def _file(self, obj: Attachment) -> Path:
         return self._run / "cni" / f"{obj.ns.rpartition('.')[2]}.json"
+
+
+def _kept(file: Path) -> Kept | None:
+    """What a file keeps; None if it is not there, or somebody wrote there by hand."""
+    try:
+        return _read(file)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _read(file: Path) -> Kept:
