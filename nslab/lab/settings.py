@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nslab.errors import UsageError
-from nslab.lab.types import Encapsulation, ProxyMode
+from nslab.lab.types import Encapsulation, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nslab.lab.types import Cni, Lab
 
-SCHEDULERS = ("rr", "wrr", "lc", "sh", "mh")
+SCHEDULERS = tuple(map(str, Scheduler))
 SETTINGS: dict[str, tuple[str, ...]] = {
     "proxy-mode": tuple(map(str, ProxyMode)),
     "encapsulation": tuple(map(str, Encapsulation)),
