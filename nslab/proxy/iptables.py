@@ -125,8 +125,8 @@ class _Rules:
         self.to_cluster_ip = self._to(service.cluster_ip, f"{self.name} cluster IP")
         self.inside_here = self.choice.somewhere and bool(self.choice.local or not service.internal_local)
         self.outside_here = self.choice.somewhere and bool(self.choice.local or not service.external_local)
-        self.guarded = bool(service.source_ranges and service.load_balancer_ips) and self.choice.somewhere
-        self.guarded = self.guarded and any(":" not in source for source in service.source_ranges)
+        ranged = any(":" not in source for source in service.source_ranges) if service.source_ranges else False
+        self.guarded = ranged and bool(service.load_balancer_ips) and self.choice.somewhere
 
     def shared(self) -> Iterator[tuple[Item, str]]:
         """Lines in the chains that catch packets by their destination."""
