@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from tests.kernel.cnikit import BRIDGE, FOREIGN, MARKS, ONE_NODE, PASS, PTP, cni
 from tests.kernel.labkit import NSLAB, ROOT, OwnLab, nslab, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = MARKS
@@ -90,30 +92,31 @@ def test_two_pods_with_one_address_are_refused(own: OwnLab, tmp_path: Path) -> N
     assert own.left() == []
 
 
-def test_an_interrupt_is_heeded_while_a_plugin_hangs(own: OwnLab, tmp_path: Path) -> None:
+@contextmanager
+def hanging(own: OwnLab, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`nslab cni` at work, waiting for a plugin that hangs. Whatever ends it, DEL follows ADD, and nothing is left."""
     folder = tmp_path / "bin"
     plugin(folder, "slow", "test $CNI_COMMAND = DEL || sleep 60\n")
     (tmp_path / "x.conflist").write_text(conf(json.loads(BRIDGE.read_text())["plugins"][0], {"type": "slow"}))
     argv = [*NSLAB, "cni", str(own.file), "--conf", str(tmp_path / "x.conflist"), "--plugin", str(folder)]
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         until((folder / "log").exists, 20)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(15) == 130
+        yield process
     assert own.left() == []
     assert [line.split()[0] for line in (folder / "log").read_text().splitlines()] == ["ADD", "DEL"]
+
+
+def test_an_interrupt_is_heeded_while_a_plugin_hangs(own: OwnLab, tmp_path: Path) -> None:
+    with hanging(own, tmp_path) as process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 130
 
 
 def test_killed_in_the_middle_del_is_still_due(own: OwnLab, tmp_path: Path) -> None:
-    folder = tmp_path / "bin"
-    plugin(folder, "slow", "test $CNI_COMMAND = DEL || sleep 60\n")
-    (tmp_path / "x.conflist").write_text(conf(json.loads(BRIDGE.read_text())["plugins"][0], {"type": "slow"}))
-    argv = [*NSLAB, "cni", str(own.file), "--conf", str(tmp_path / "x.conflist"), "--plugin", str(folder)]
-    with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        until((folder / "log").exists, 20)
+    with hanging(own, tmp_path) as process:
         process.kill()
-    assert own.down() != ""
-    assert own.left() == []
-    assert [line.split()[0] for line in (folder / "log").read_text().splitlines()] == ["ADD", "DEL"]
+        process.wait()
+        assert own.down() != ""
 
 
 def test_a_plugin_that_is_not_there_is_said_before_anything_is_made(own: OwnLab, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from nslab.lab.find import find
 from tests.kernel.labkit import nslab
-from tests.kernel.wires import BARE_D, BARE_E, CHAIN, IPIP, NARROW, NODE1, NODE2, NODE3, UDP, during_a_call
+from tests.kernel.wires import BARE_D, BARE_E, CHAIN, IPIP, NODE1, NODE2, NODE3, UDP, during_a_call, narrowed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,18 +122,12 @@ def test_the_router_is_a_host_like_others(shipped: RunningLab) -> None:
 @pytest.mark.lab(CHAIN)
 def test_a_narrow_link_between_two_routers_is_told_back_to_the_pod(lab: RunningLab) -> None:
     """The outer packet bears the inner one's DF: so the router answers the node, and the node the pod."""
-    for host, dev in NARROW:
-        lab.sh(host, f"ip link set {dev} mtu 1400")
-    sender, target = lab.pod("pod-e"), str(lab.pod("pod-a").address)
-
-    def ping(*options: str) -> str:
-        return sender.run("ping", "-c", "1", "-W", "1", *options, target, check=False).stdout
-
+    ping, sender, target = narrowed(lab), lab.pod("pod-e"), lab.pod("pod-a").address
     assert " 1 received" in ping("-M", "dont", "-s", "1400"), "what may be cut is cut, by the router"
     # The first one is the router's to answer, which tells node3; from then on node3 tells who sends too much.
     lab.wait(lambda: "Frag needed and DF set (mtu = 1380)" in ping("-M", "do", "-s", "1400"))
     assert " 1 received" in ping("-M", "do", "-s", "1352")
     assert " 1 received" in ping("-M", "dont", "-s", "1400"), "what may be cut is cut, by node3"
-    (way,) = sender.json("ip", "-j", "route", "get", target)
+    (way,) = sender.json("ip", "-j", "route", "get", str(target))
     assert way["metrics"][0]["mtu"] == 1380
     assert sender.http(f"{target}:8080/hostname").text == "pod-a"

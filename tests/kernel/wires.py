@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab import syscall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from nslab.plugin.running import RunningLab
 
@@ -42,8 +42,20 @@ kind: Pod
 metadata: {name: pod-e}
 spec: {nodeName: node3, containers: [{name: app, image: agnhost, ports: [{containerPort: 8080}]}]}
 """
-"""Three subnets in a row; the ends of the middle one's cables are `NARROW`."""
-NARROW = (("r1", "eth1"), ("r2", "eth0"), ("switch", "r1.eth1"), ("switch", "r2"))
+"""Three subnets in a row; the ends of the middle one's cables are `_NARROW`."""
+_NARROW = (("r1", "eth1"), ("r2", "eth0"), ("switch", "r1.eth1"), ("switch", "r2"))
+
+
+def narrowed(lab: RunningLab) -> Callable[..., str]:
+    """Let no more than 1,400 bytes pass through the middle of `CHAIN`; what pings from one end to the other."""
+    for host, dev in _NARROW:
+        lab.sh(host, f"ip link set {dev} mtu 1400")
+    sender, target = lab.pod("pod-e"), str(lab.pod("pod-a").address)
+
+    def ping(*options: str) -> str:
+        return sender.run("ping", "-c", "1", "-W", "1", *options, target, check=False).stdout
+
+    return ping
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.kernel.wires import BARE_D, CHAIN, IPIP, NARROW, NODE1, NODE2, NODE3, POD_B, during_a_call
+from tests.kernel.wires import BARE_D, CHAIN, IPIP, NODE1, NODE2, NODE3, POD_B, during_a_call, narrowed
 
 if TYPE_CHECKING:
     from nslab.plugin.running import RunningLab
@@ -41,12 +41,6 @@ def test_without_encapsulation_the_router_drops_it(lab: RunningLab) -> None:
 
 @pytest.mark.lab(CHAIN)
 def test_the_driver_tells_the_pod_how_much_fits_as_the_stand_in_does(lab: RunningLab) -> None:
-    for host, dev in NARROW:
-        lab.sh(host, f"ip link set {dev} mtu 1400")
-    sender, target = lab.pod("pod-e"), str(lab.pod("pod-a").address)
-
-    def ping(*options: str) -> str:
-        return sender.run("ping", "-c", "1", "-W", "1", *options, target, check=False).stdout
-
+    ping = narrowed(lab)
     lab.wait(lambda: "Frag needed and DF set (mtu = 1380)" in ping("-M", "do", "-s", "1400"))
     assert " 1 received" in ping("-M", "do", "-s", "1352")
