@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from nslab.plugin.running import RunningLab
 
-LAB = "signal"
 TEXT = """\
 apiVersion: nslab/v1
 kind: Lab
@@ -69,36 +65,19 @@ with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP) as t
 """
 
 
-def nslab(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "nslab", *arguments], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    file: Path = tmp_path_factory.mktemp("signal") / "lab.yaml"
-    file.write_text(TEXT)
-    try:
-        nslab("up", str(file))
-        yield LAB
-    finally:
-        nslab("down", LAB)
+pytestmark = pytest.mark.lab(TEXT, scope="module")
 
 
 @pytest.mark.parametrize("mode", ["iptables", "ipvs"])
-def test_everybody_is_served_over_sctp(lab: str, mode: str) -> None:
-    nslab("set", lab, f"proxy-mode={mode}")
-    said = json.loads(nslab("probe", lab, "-o", "json"))
-    asked = {
-        (one["from"], one["way"]) for one in said if one.get("protocol") == "SCTP" and "reached" in one["outcomes"]
-    }
-    assert {("node1", "cluster IP"), ("client", "node port")} <= asked
-    assert "is as it should be" in nslab("diff", lab)
+def test_everybody_is_served_over_sctp(lab: RunningLab, mode: str) -> None:
+    lab.set(proxy_mode=mode)
+    sctp = [one for one in lab.probe() if one.get("protocol") == "SCTP" and "reached" in one["outcomes"]]
+    assert {("node1", "cluster IP"), ("client", "node port")} <= {(one["from"], one["way"]) for one in sctp}
+    assert lab.diff() == []
 
 
-def test_the_server_says_what_it_hears_and_the_kernel_knows_the_connection(lab: str) -> None:
-    assert nslab("exec", f"{lab}/client", "--", sys.executable, "-c", CLIENT) == "packets of protocol 132\n"
-    known = nslab("exec", f"{lab}/node1", "--", "conntrack", "-L", "-p", "sctp", "--dst", "192.168.59.22")
+def test_the_server_says_what_it_hears_and_the_kernel_knows_the_connection(lab: RunningLab) -> None:
+    assert lab.client().run(sys.executable, "-c", CLIENT).stdout == "packets of protocol 132\n"
+    known = lab.sh("node1", "conntrack -L -p sctp --dst 192.168.59.22")
     assert "dport=31082" in known
     assert "sport=8082" in known, "whose answer is translated back"
