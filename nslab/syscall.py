@@ -62,6 +62,7 @@ def prctl(option: int, *arguments: int) -> int:
 
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
@@ -75,12 +76,18 @@ OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = 0o2000000
 MOVE_MOUNT_F_EMPTY_PATH = 4
 MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_NOSUID = 2
 MOUNT_ATTR_NODEV = 4
+MOUNT_ATTR_NOEXEC = 8
+RESOLVE_NO_SYMLINKS = 4
+RESOLVE_BENEATH = 8
 
 # These numbers are the same on every architecture: system calls since 2019 are numbered together.
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
+_OPENAT2 = 437
 _MOUNT_SETATTR = 442
+_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
 _CAPABILITY_VERSION_3 = 0x20080522
 
 
@@ -88,6 +95,35 @@ def open_tree(path: str, recursive: bool = False) -> int:
     """A copy of the mount at `path` that lies nowhere yet (since 5.2): it can be carried into other namespaces."""
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
     return _check(_libc.syscall(ctypes.c_long(_OPEN_TREE), AT_FDCWD, os.fsencode(path), ctypes.c_uint(flags)), path)
+
+
+def seal(fd: int, attributes: int) -> None:
+    """Set MOUNT_ATTR_… on a mount that `open_tree` gave, and on all below it (since 5.12; ENOSYS before)."""
+    _mount_setattr(fd, "", attributes, AT_RECURSIVE | AT_EMPTY_PATH)
+
+
+def openat2(folder: int, name: str, flags: int, resolve: int) -> int:
+    """Open a name in a folder, resolved as RESOLVE_… say (since 5.6)."""
+    how = (ctypes.c_uint64 * 3)(flags, 0, resolve)
+    size = ctypes.c_size_t(ctypes.sizeof(how))
+    return _check(_libc.syscall(ctypes.c_long(_OPENAT2), folder, os.fsencode(name), how, size), name)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2): make the mount at `new` the root, and hang the old root at `old`."""
+    _check(_libc.syscall(ctypes.c_long(_PIVOT_ROOT), os.fsencode(new), os.fsencode(old)), f"pivot_root {new}")
+
+
+TMPFS, NSFS = 0x01021994, 0x6E736673
+"""Kinds of file systems (statfs(2), f_type)."""
+
+
+def file_system(fd: int) -> int:
+    """The kind of file system that a descriptor is of."""
+    # struct statfs begins with f_type, a long on every architecture that we know; 256 bytes hold all of it.
+    found = (ctypes.c_long * 32)()
+    _check(_libc.fstatfs(fd, found), "fstatfs")
+    return int(found[0])
 
 
 def move_mount(fd: int, target: str) -> None:
@@ -98,10 +134,13 @@ def move_mount(fd: int, target: str) -> None:
 
 def mount_setattr(path: str, attributes: int, recursive: bool = False) -> None:
     """Set MOUNT_ATTR_… on the mount at `path` and perhaps on all below it (since 5.12; ENOSYS before)."""
+    _mount_setattr(AT_FDCWD, path, attributes, AT_RECURSIVE if recursive else 0)
+
+
+def _mount_setattr(fd: int, path: str, attributes: int, flags: int) -> None:
     structure = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)  # set, clear, propagation, user namespace
-    flags = ctypes.c_uint(AT_RECURSIVE if recursive else 0)
     size = ctypes.c_size_t(ctypes.sizeof(structure))
-    numbers = (ctypes.c_long(_MOUNT_SETATTR), AT_FDCWD, os.fsencode(path), flags, structure, size)
+    numbers = (ctypes.c_long(_MOUNT_SETATTR), fd, os.fsencode(path), ctypes.c_uint(flags), structure, size)
     _check(_libc.syscall(*numbers), path)
 
 

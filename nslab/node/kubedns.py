@@ -14,6 +14,7 @@ import socket
 import struct
 import sys
 
+from nslab import syscall
 from nslab.node import dns_wire
 from nslab.node.agnhost import TcpPeer, accept, fail, log
 from nslab.node.dns_records import Records
@@ -30,9 +31,12 @@ PORT = 10053
 
 
 def folder(run: str) -> int:
-    """A descriptor of the folder in which the records of the lab are, or will be."""
+    """A descriptor of the folder in which the records of the lab are, or will be; nothing else is reached from it."""
     os.makedirs(f"{run}/dns", exist_ok=True)
-    return os.open(f"{run}/dns", os.O_PATH | os.O_DIRECTORY)
+    tree = syscall.open_tree(f"{run}/dns")
+    hard = syscall.MOUNT_ATTR_NOSUID | syscall.MOUNT_ATTR_NODEV | syscall.MOUNT_ATTR_NOEXEC
+    syscall.seal(tree, syscall.MOUNT_ATTR_RDONLY | hard)
+    return tree
 
 
 def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never:

@@ -148,6 +148,12 @@ def dial(path: str) -> socket.socket:
     return connection
 
 
+def complain(client: int, text: str) -> None:
+    """Answer who waits at a socket that nothing comes of it."""
+    with contextlib.suppress(OSError):
+        os.write(client, json.dumps({"error": text}).encode() + b"\n")
+
+
 @contextlib.contextmanager
 def _short(path: str) -> Iterator[str]:
     # A socket's path has 107 bytes at most; names of labs and nodes may take more.

@@ -21,6 +21,7 @@ LINES = (
     ("compiler", "engine"),
     ("lab", "net"),
     ("proxy", "cni"),
+    ("trust", "cgroups", "mounts"),
     ("syscall", "errors", "version"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}

@@ -111,7 +111,7 @@ def test_has_the_names_of_the_pod(pod: Bench) -> None:
 def test_has_its_environment_and_devices(pod: Bench) -> None:
     status, said = ask(pod, "tr '\\0' '\\n' < /proc/1/environ")
     assert status == 0
-    assert f"NSLAB={pod.ns('pod-b')} container/app node1" in said
+    assert f"NSLAB={pod.ns('pod-b')} container\n" in said
     assert "COLOUR=green" in said
     assert "HOSTNAME=pod-b" in said
     assert ask(pod, "echo x > /dev/null; head -c 3 /dev/zero | od -An -tx1") == (0, " 00 00 00\n")

@@ -1,4 +1,4 @@
-"""Requests many at a time, each answered by one line, in order; the loop; marks."""
+"""Requests many at a time, each answered by one line, in order; the loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from nslab.linux.agents import _requests
 from nslab.net.objects import Sandbox, Workload
 from nslab.net.steps import Add, Remove, Replace
 from nslab.node.loop import Loop
-from nslab.node.marks import mark, marked
 from nslab.node.peers import Peer
 
 
@@ -73,12 +72,6 @@ def test_who_was_forgotten_in_the_same_round_is_not_called() -> None:
     for pair in pipes:
         for fd in pair:
             os.close(fd)
-
-
-def test_marks() -> None:
-    assert mark("nslab.lab.pod", "pause", "node1", 7) == "nslab.lab.pod pause node1 7"
-    assert marked([b"PATH=/bin", b"NSLAB=nslab.lab.pod pause", b"NSLAB=other"]) == "nslab.lab.pod pause"
-    assert marked([b"XNSLAB=no"]) == ""
 
 
 def test_requests_say_all_that_a_node_needs() -> None:
