@@ -215,8 +215,10 @@ class Births:
     The journal is one file that one process writes; who started it before may have left lines of others' in it.
     """
 
-    def __init__(self, path: str) -> None:
-        self._path = path
+    def __init__(self, path: str, later: Callable[[Callable[[], None]], None] | None = None) -> None:
+        """`later` calls what it is given in a moment: then all are written down who were started meanwhile."""
+        self._path, self._later = path, later
+        self._waiting: list[tuple[int, int, str, str, dict[str, Any], Callable[[int], None] | None]] = []
         self._known: dict[int, str] = {}
         self._lines = 0
 
@@ -241,8 +243,8 @@ class Births:
     ) -> int:
         """Start a child that will `be` somebody; its number. It ends should we be gone before it is written down.
 
-        It is forked within `born`: in namespaces, say, that we leave again before we write. While it waits, `admit` is
-        called with its number.
+        It is forked within `born`: in namespaces, say, that we leave again before we write. Before it goes on, `admit`
+        is called with its number.
         """
         wait, go = os.pipe2(os.O_CLOEXEC)
         with born or contextlib.nullcontext():
@@ -250,14 +252,27 @@ class Births:
             if pid == 0:
                 _await(wait, go, be)
         os.close(wait)
-        try:
-            if admit:
-                admit(pid)
-            self.write(started(pid, ns, role, more or {}))
-            os.write(go, b"+")
-        finally:
-            os.close(go)
+        # Not here, if it can be helped: what is done between two forks is memory of each child.
+        self._waiting.append((pid, go, ns, role, more or {}, admit))
+        if not self._later:
+            self.release()
+        elif len(self._waiting) == 1:
+            self._later(self.release)
         return pid
+
+    def release(self) -> None:
+        """Write down those who wait for it, and let them go on. One that cannot be written down ends."""
+        waiting, self._waiting = self._waiting, []
+        for pid, go, ns, role, more, admit in waiting:
+            try:
+                if admit:
+                    admit(pid)
+                self.write(started(pid, ns, role, more))
+                os.write(go, b"+")
+            except OSError as error:
+                os.write(2, f"{role} of {ns}: {error.strerror}\n".encode())
+            finally:
+                os.close(go)
 
     def write(self, record: Started) -> None:
         """Write down somebody who waits for it."""

@@ -97,7 +97,7 @@ class Agent:
         self.tunnels: dict[str, int] = {}
         self.proxy = 0  # the number of kube-proxy's process
         self.waiting: list[tuple[Peer, float, float]] = []
-        self.births = Births(f"{place.folder}.pids")
+        self.births = Births(f"{place.folder}.pids", lambda call: self.loop.at(0, call))
         self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
         self.journal = Journal(self.loop, f"{place.folder}.journal")
         self.teller = Teller(self.loop, place, self.pods)
