@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 UNIT, VM = "tests/unit", "tests/vm"
 SINGLE = ("tests/kernel/test_guides.py",)
 """Files whose tests have nothing to do with each other, and take long."""
-LONG = ()
-"""Files that take longest: begun last, one of them would be waited for."""
+LONG = tuple(f"tests/kernel/test_{name}.py" for name in ("nothing_left", "plans", "fake_is_true", "cli", "two_labs"))
+"""Files that take a minute and more: begun last, one of them would be waited for."""
 
 
 def workers(asked: Sequence[str], processors: int) -> int:
     """How many workers for what pytest was asked to run (none: in one process, as a person looks at a test or two)."""
-    files = [path for path in asked if ".py" in path and not path.startswith(SINGLE)]
+    files = [path for path in asked if ".py" in path and path not in SINGLE]
     if asked and len(files) == len(asked):
         return 0 if len(files) == 1 else min(len(files), processors)
     if asked and all(path.startswith(UNIT) for path in asked):
@@ -42,4 +42,4 @@ def turn(test: str) -> int:
     whose = share(test)
     if whose == VM:
         return 0
-    return 1 if whose.startswith((*SINGLE, *LONG)) else 3 if whose.startswith(UNIT) else 2
+    return 1 if whose.startswith(LONG) else 2 if whose.startswith(SINGLE) else 4 if whose.startswith(UNIT) else 3

@@ -104,7 +104,8 @@ class Boot:
                 with subprocess.Popen(
                     command,
                     cwd=ROOT,
-                    env={**os.environ, REPORT: str(report), "PYTHONDONTWRITEBYTECODE": "1"},
+                    # Beside the rest of the suite it has less than a processor.
+                    env={"NSLAB_PATIENCE": "3", **os.environ, REPORT: str(report), "PYTHONDONTWRITEBYTECODE": "1"},
                     stdin=subprocess.DEVNULL,
                     stdout=words,
                     stderr=words,
