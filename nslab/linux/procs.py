@@ -135,7 +135,8 @@ def _end_once(records: Iterable[Record], deadline: float) -> list[Record]:
         except OSError:
             continue  # gone
         if _is_same(record):
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it just ended, and was collected
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             waiting[descriptor] = record
             poll.register(descriptor, select.POLLIN)
         else:
