@@ -34,6 +34,21 @@ def _check(result: int, what: str) -> int:
     return result
 
 
+class Ready:
+    """A call of libc's with its arguments laid out before a fork: to make it in the child costs next to no memory.
+
+    An argument is a ctypes object, or a C int. What they point to lives as long as they do.
+    """
+
+    __slots__ = ("_arguments", "_function", "_name")
+
+    def __init__(self, name: str, *arguments: object) -> None:
+        self._function, self._arguments, self._name = getattr(_libc, name), arguments, name
+
+    def __call__(self) -> int:
+        return _check(self._function(*self._arguments), self._name)
+
+
 def setns(fd: int, kind: int = 0) -> None:
     """Move this thread into the namespace that `fd` is open on; `kind` (CLONE_NEW…) is checked if not 0."""
     _check(_libc.setns(fd, kind), "setns")
@@ -61,12 +76,20 @@ def prctl(option: int, *arguments: int) -> int:
     return _check(_libc.prctl(option, *map(ctypes.c_ulong, four)), f"prctl {option}")
 
 
+def ready_prctl(option: int, *arguments: int) -> Ready:
+    """prctl(2), to be made later."""
+    four = (*arguments, 0, 0, 0, 0)[:4]
+    return Ready("prctl", option, *map(ctypes.c_ulong, four))
+
+
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
+PR_SET_SECCOMP = 22
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+SECCOMP_MODE_FILTER = 2
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
