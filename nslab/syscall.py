@@ -9,6 +9,7 @@ import ctypes
 import os
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_ZERO = ctypes.c_ulong(0)
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -78,8 +79,8 @@ def prctl(option: int, *arguments: int) -> int:
 
 def ready_prctl(option: int, *arguments: int) -> Ready:
     """prctl(2), to be made later."""
-    four = (*arguments, 0, 0, 0, 0)[:4]
-    return Ready("prctl", option, *map(ctypes.c_ulong, four))
+    four = (*map(ctypes.c_ulong, arguments), _ZERO, _ZERO, _ZERO, _ZERO)[:4]
+    return Ready("prctl", option, *four)
 
 
 PR_SET_PDEATHSIG = 1
@@ -89,7 +90,11 @@ PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
 SECCOMP_MODE_FILTER = 2
+RLIMIT_CORE = 4
+RLIMIT_NOFILE = 7
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -105,6 +110,9 @@ _OPEN_TREE = 428
 _MOVE_MOUNT = 429
 _MOUNT_SETATTR = 442
 _CAPABILITY_VERSION_3 = 0x20080522
+# An older one is not.
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 
 
 def open_tree(path: str, recursive: bool = False) -> int:
@@ -128,9 +136,47 @@ def mount_setattr(path: str, attributes: int, recursive: bool = False) -> None:
     _check(_libc.syscall(*numbers), path)
 
 
-def capset(mask: int) -> None:
+def ready_capset(mask: int) -> Ready:
     """Make bit mask `mask` this thread's permitted and effective capabilities; inheritable ones: none."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     # Two records of effective, permitted, inheritable: bits 0 to 31, then the rest.
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)), "capset")
+    return Ready("capset", _capability_header(), (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0))
+
+
+def capset(mask: int) -> None:
+    """The same at once."""
+    ready_capset(mask)()
+
+
+def permitted() -> int:
+    """This thread's permitted capabilities, a bit mask."""
+    records = (ctypes.c_uint32 * 6)()
+    _check(_libc.capget(_capability_header(), records), "capget")
+    return records[1] | records[4] << 32
+
+
+def _capability_header() -> ctypes.Array[ctypes.c_uint32]:
+    return (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+
+
+def ready_setrlimit(resource: int, limit: int) -> Ready:
+    """Make `limit` the soft and the hard limit of RLIMIT_… (numbered alike on the architectures that have filters)."""
+    return Ready("setrlimit", resource, (ctypes.c_ulong * 2)(limit, limit))
+
+
+def hard_limit(resource: int) -> int:
+    """How far the soft limit of RLIMIT_… can be raised without rights."""
+    limits = (ctypes.c_ulong * 2)()
+    _check(_libc.getrlimit(resource, limits), "getrlimit")
+    return limits[1]
+
+
+def ready_setgroups(groups: tuple[int, ...]) -> Ready:
+    """setgroups(2), to be made later."""
+    return Ready("setgroups", ctypes.c_size_t(len(groups)), (ctypes.c_uint32 * len(groups))(*groups))
+
+
+def ready_join_session_keyring() -> Ready | None:
+    """Take a new, empty session keyring; None on an architecture whose number for it is not known here."""
+    number = _KEYCTL.get(os.uname().machine)
+    return Ready("syscall", ctypes.c_long(number), _KEYCTL_JOIN_SESSION_KEYRING, None) if number else None

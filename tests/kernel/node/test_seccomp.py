@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
-import json
 import mmap
 import os
 import platform
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from children import attempt, forked, of_child
 
 from nslab import syscall
 from nslab.node import seccomp
@@ -46,28 +45,7 @@ pytestmark = [
 
 def filtered(call: Callable[[], Any]) -> Any:
     """What a call returns in a child that has the filter, and a network namespace of its own."""
-    status, answer = forked(lambda: (isolate(), call())[1])
-    assert status == 0, (status, answer)
-    return json.loads(answer)
-
-
-def forked(call: Callable[[], Any]) -> tuple[int, str]:
-    """How a child ended (its exit status, or minus the signal), and what its call returned, as JSON."""
-    read, write = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            os.write(write, json.dumps(call()).encode())
-            status = 0
-        except BaseException as error:
-            os.write(write, repr(error).encode())
-        finally:
-            os._exit(status)
-    os.close(write)
-    with os.fdopen(read) as file:
-        answer = file.read()
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), answer
+    return of_child(lambda: (isolate(), call())[1])
 
 
 def isolate() -> None:
@@ -80,16 +58,9 @@ def isolate() -> None:
     PREPARED.install()
 
 
-def call(number: int, *arguments: int) -> str:
-    """Make a system call; the name of its error, or ok."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    result = libc.syscall(ctypes.c_long(number), *map(ctypes.c_ulong, (*arguments, 0, 0, 0, 0, 0, 0)[:6]))
-    return errno.errorcode[ctypes.get_errno()] if result == -1 else "ok"
-
-
 def test_refuses_what_containerd_refuses() -> None:
     column = ("x86_64", "aarch64").index(MACHINE)
-    assert filtered(lambda: {name: call(both[column]) for name, both in NUMBERS.items()}) == dict.fromkeys(
+    assert filtered(lambda: {name: attempt(both[column]) for name, both in NUMBERS.items()}) == dict.fromkeys(
         NUMBERS, "EPERM"
     )
 
@@ -100,11 +71,11 @@ def test_gives_no_new_namespaces() -> None:
     unshare = NUMBERS["unshare"][MACHINE == "aarch64"]
 
     def tried() -> list[str]:
-        return [*(call(unshare, kind) for kind in kinds), *(call(CLONE, kind | signal.SIGCHLD) for kind in kinds)]
+        return [*(attempt(unshare, kind) for kind in kinds), *(attempt(CLONE, kind | signal.SIGCHLD) for kind in kinds)]
 
     assert filtered(tried) == ["EPERM"] * 2 * len(kinds)
     # As if it were not there: libc then takes clone, whose flags can be looked at.
-    assert filtered(lambda: call(435)) == "ENOSYS"
+    assert filtered(lambda: attempt(435)) == "ENOSYS"
 
 
 def test_gives_no_sockets_of_virtual_machines_or_ciphers() -> None:
@@ -112,15 +83,15 @@ def test_gives_no_sockets_of_virtual_machines_or_ciphers() -> None:
     given = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK)
 
     def tried() -> list[str]:
-        return [call(SOCKET, family, socket.SOCK_DGRAM) for family in (*refused, *given)]
+        return [attempt(SOCKET, family, socket.SOCK_DGRAM) for family in (*refused, *given)]
 
     assert filtered(tried) == ["EPERM"] * len(refused) + ["ok"] * len(given)
     raw = [socket.AF_PACKET, socket.SOCK_RAW]
-    assert filtered(lambda: call(SOCKET, *raw)) == "ok"
+    assert filtered(lambda: attempt(SOCKET, *raw)) == "ok"
 
 
 def test_what_is_newer_than_the_profile_is_not_there() -> None:
-    assert filtered(lambda: [call(467), call(999), call(1 << 30 | 39)]) == ["ENOSYS"] * 3
+    assert filtered(lambda: [attempt(467), attempt(999), attempt(1 << 30 | 39)]) == ["ENOSYS"] * 3
 
 
 def test_holds_for_what_is_started_and_cannot_be_taken_back() -> None:
