@@ -9,6 +9,7 @@ import ctypes
 import os
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_ZERO = ctypes.c_ulong(0)
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -32,6 +33,21 @@ def _check(result: int, what: str) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), what)
     return result
+
+
+class Ready:
+    """A call of libc's with its arguments laid out before a fork: to make it in the child costs next to no memory.
+
+    An argument is a ctypes object, or a C int. What they point to lives as long as they do.
+    """
+
+    __slots__ = ("_arguments", "_function", "_name")
+
+    def __init__(self, name: str, *arguments: object) -> None:
+        self._function, self._arguments, self._name = getattr(_libc, name), arguments, name
+
+    def __call__(self) -> int:
+        return _check(self._function(*self._arguments), self._name)
 
 
 def setns(fd: int, kind: int = 0) -> None:
@@ -61,13 +77,25 @@ def prctl(option: int, *arguments: int) -> int:
     return _check(_libc.prctl(option, *map(ctypes.c_ulong, four)), f"prctl {option}")
 
 
+def ready_prctl(option: int, *arguments: int) -> Ready:
+    """prctl(2), to be made later."""
+    four = (*map(ctypes.c_ulong, arguments), _ZERO, _ZERO, _ZERO, _ZERO)[:4]
+    return Ready("prctl", option, *four)
+
+
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
+PR_SET_SECCOMP = 22
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+SECCOMP_MODE_FILTER = 2
+RLIMIT_CORE = 4
+RLIMIT_NOFILE = 7
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -89,6 +117,9 @@ _OPENAT2 = 437
 _MOUNT_SETATTR = 442
 _PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
 _CAPABILITY_VERSION_3 = 0x20080522
+# An older one is not.
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 
 
 def open_tree(path: str, recursive: bool = False) -> int:
@@ -144,9 +175,47 @@ def _mount_setattr(fd: int, path: str, attributes: int, flags: int) -> None:
     _check(_libc.syscall(*numbers), path)
 
 
-def capset(mask: int) -> None:
+def ready_capset(mask: int) -> Ready:
     """Make bit mask `mask` this thread's permitted and effective capabilities; inheritable ones: none."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     # Two records of effective, permitted, inheritable: bits 0 to 31, then the rest.
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)), "capset")
+    return Ready("capset", _capability_header(), (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0))
+
+
+def capset(mask: int) -> None:
+    """The same at once."""
+    ready_capset(mask)()
+
+
+def permitted() -> int:
+    """This thread's permitted capabilities, a bit mask."""
+    records = (ctypes.c_uint32 * 6)()
+    _check(_libc.capget(_capability_header(), records), "capget")
+    return records[1] | records[4] << 32
+
+
+def _capability_header() -> ctypes.Array[ctypes.c_uint32]:
+    return (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+
+
+def ready_setrlimit(resource: int, limit: int) -> Ready:
+    """Make `limit` the soft and the hard limit of RLIMIT_… (numbered alike on the architectures that have filters)."""
+    return Ready("setrlimit", resource, (ctypes.c_ulong * 2)(limit, limit))
+
+
+def hard_limit(resource: int) -> int:
+    """How far the soft limit of RLIMIT_… can be raised without rights."""
+    limits = (ctypes.c_ulong * 2)()
+    _check(_libc.getrlimit(resource, limits), "getrlimit")
+    return limits[1]
+
+
+def ready_setgroups(groups: tuple[int, ...]) -> Ready:
+    """setgroups(2), to be made later."""
+    return Ready("setgroups", ctypes.c_size_t(len(groups)), (ctypes.c_uint32 * len(groups))(*groups))
+
+
+def ready_join_session_keyring() -> Ready | None:
+    """Take a new, empty session keyring; None on an architecture whose number for it is not known here."""
+    number = _KEYCTL.get(os.uname().machine)
+    return Ready("syscall", ctypes.c_long(number), _KEYCTL_JOIN_SESSION_KEYRING, None) if number else None

@@ -7,7 +7,7 @@ import os
 import signal
 
 from nslab import syscall
-from nslab.node import agnhost, kubedns
+from nslab.node import agnhost, kubedns, rights
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from nslab.trust import Births
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
-"""What container runtimes leave: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW
-SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP."""
-MASK = sum(1 << number for number in CAPABILITIES)
 
 
 class Spec:
@@ -177,7 +173,7 @@ def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, clean: Callab
         # The container's own: whoever has one of the machine's open may change its mode.
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
         os.chdir(spec.working_dir)
-        _drop_rights()
+        rights.drop()
         if records >= 0:
             kubedns.main(spec.argv[1:], report, records)
         elif spec.built_in:
@@ -208,22 +204,3 @@ def _exec(argv: list[str], env: dict[str, str], report: int) -> int:
 
 def _say(report: int, text: str) -> None:
     os.write(report, text.encode())
-
-
-def _drop_rights() -> None:
-    os.setgroups([])
-    os.umask(0o022)
-    for number in range(64):
-        try:
-            if 1 << number & ~MASK:
-                syscall.prctl(syscall.PR_CAPBSET_DROP, number)
-        except OSError:
-            break  # past the last one that this kernel knows
-    # A machine that is a container itself may lack some of them.
-    syscall.capset(MASK & _permitted())
-    syscall.prctl(syscall.PR_SET_NO_NEW_PRIVS, 1)
-
-
-def _permitted() -> int:
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1], 16) for line in file if line.startswith("CapPrm"))
