@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +14,7 @@ from nslab.cli.output import Format, Output, Progress, bullets, colour, document
 from nslab.errors import Missing, UsageError
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode
 from nslab.net.names import pod_host
+from nslab.quote import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +68,7 @@ def plan(
         for by, lines in shell.told(steps):
             if by != heading:
                 heading = by
-                click.echo(colour(f"\n# {by}", "cyan"))
+                click.echo(colour(f"\n{shell.comment(by)}", "cyan"))
             click.echo("\n".join(lines))
 
 
@@ -238,9 +238,9 @@ def _next(lab: Lab) -> list[str]:
 
     goals = check_file(folder(lab.name) / FILE)
     if goals or lab.plugin is Plugin.NONE:
-        how_far = f"nslab {'check' if goals else 'probe'} {lab.name}"
-        return [how_far, f"nslab shell {lab.name}/{lab.nodes[0].name}", f"nslab down {lab.name}"]
-    commands = [f"nslab probe {lab.name}"]
+        how_far = fill("nslab {} {}", "check" if goals else "probe", lab.name)
+        return [how_far, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
+    commands = [fill("nslab probe {}", lab.name)]
     # kube-dns has a port, too, but speaks no HTTP.
     own = [pod for pod in lab.pods if pod.namespace != "kube-system"]
     servers = [pod for pod in own if any(container.ports for container in pod.containers)]
@@ -250,8 +250,8 @@ def _next(lab: Lab) -> list[str]:
     if pairs:
         near, far = pairs[0]
         port = next(port.port for container in far.containers for port in container.ports)
-        curl = shlex.join(["curl", "-s", f"http://{far.assigned}:{port}/hostname"])
-        commands.append(f"nslab exec {lab.name}/{pod_host(near.namespace, near.name)} -- {curl}")
+        host, url = f"{lab.name}/{pod_host(near.namespace, near.name)}", f"http://{far.assigned}:{port}/hostname"
+        commands.append(fill("nslab exec {} -- curl -s {}", host, url))
     else:
-        commands.append(f"nslab inspect {lab.name}")
-    return [*commands, f"nslab down {lab.name}"]
+        commands.append(fill("nslab inspect {}", lab.name))
+    return [*commands, fill("nslab down {}", lab.name)]

@@ -16,6 +16,7 @@ from nslab.cli.life import EncapsulationOption, LabSource
 from nslab.cli.output import Format, Output, document, listing, need_root, styled
 from nslab.errors import Missing, UsageError
 from nslab.exercise.types import Language
+from nslab.quote import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +64,7 @@ def show(
     else:
         click.echo(f"{title(lab)}\n\n{about(path)}\n\n{picture(lab)}\n\nFile: {path}")
         if number := next((one.number for one in shipped() if one.path == path), 0):
-            click.echo(f"Guide {number} of the course: nslab show {source} --guide (in Korean: --lang ko)")
+            click.echo(f"Guide {number} of the course: {fill('nslab show {} --guide', source)} (in Korean: --lang ko)")
 
 
 def _guide(path: Path, lab: Lab, language: Language) -> None:
@@ -213,7 +214,8 @@ def doctor(
     ]
     listing(rows, output)
     if wanted is not None and not all(finding.works for finding in findings):
-        raise Missing(f"{source} cannot run here; a kernel that has everything: nslab vm -- nslab up {source}")
+        way_on = fill("nslab vm -- nslab up {}", source)
+        raise Missing(f"{source} cannot run here; a kernel that has everything: {way_on}")
 
 
 def _needed(source: str) -> set[str]:

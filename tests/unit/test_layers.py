@@ -21,7 +21,7 @@ LINES = (
     ("compiler", "engine"),
     ("lab", "net"),
     ("proxy", "cni"),
-    ("syscall", "errors", "version"),
+    ("syscall", "errors", "quote", "version"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}
 TOP = ("__init__", "__main__")
