@@ -10,7 +10,7 @@ from nslab.linux import lifecycle, restore
 from nslab.linux.host import driver
 from nslab.linux.netns import Namespaces
 from nslab.net.names import netns, pod_host
-from nslab.quote import fill
+from nslab.quote import fill, visible
 from nslab.views.changes import changes
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def sections(lab: RunningLab) -> list[tuple[str, str]]:
             found += told(lab)
         except Exception as error:  # the test's own failure must be told, whatever became of its lab
             found.append((f"{what} {lab.name}", f"cannot be told: {type(error).__name__}: {error}"))
-    return found
+    return [(visible(title), visible(text)) for title, text in found]
 
 
 def bounded(lines: Sequence[str]) -> str:
