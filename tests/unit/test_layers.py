@@ -22,7 +22,7 @@ LINES = (
     ("lab", "net"),
     ("proxy", "cni"),
     ("trust", "cgroups", "mounts"),
-    ("syscall", "errors", "version"),
+    ("syscall", "errors", "quote", "version"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}
 TOP = ("__init__", "__main__")

@@ -194,7 +194,7 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (Add(NodeAgent("n", "n")), ["# nslab-node: no command to type; it is the parent of what follows"]),
     (
         Add(TunnelAgent("n", "n", "tunl0", HOST)),
-        ["NSLAB='n tunnel' ip netns exec n $PYTHON -m nslab.node.tunnel tunl0 192.168.59.23 &"],
+        ["NSLAB='n tunnel' ip netns exec n $PYTHON -P -m nslab.node.tunnel tunl0 192.168.59.23 &"],
     ),
     (
         Add(PAUSE),
@@ -206,8 +206,8 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (
         Add(APP),
         [
-            (f"NSLAB='p container/app' WHO='you & me' {INSIDE} "
-            "$PYTHON -m nslab.node.agnhost netexec --http-port=8080 &")
+            (f"NSLAB='p container/app' {INSIDE} env 'WHO=you & me' "
+            "$PYTHON -P -m nslab.node.agnhost netexec --http-port=8080 &")
         ],
     ),
     (
@@ -279,7 +279,7 @@ def test_a_script_takes_its_own_lab_away_and_no_other() -> None:
 def test_containers_of_a_pod_that_shares_its_processes_see_each_other() -> None:
     text = script((Add(replace(PAUSE, share_pid=True)), Add(APP)), "", "nslab.a.")
     assert "\npause p pod-b --pid --fork --mount-proc\n" in text
-    assert "--ipc --pid=/proc/${pause[p]}/ns/pid_for_children unshare --mount-proc $PYTHON" in text
+    assert "--ipc --pid=/proc/${pause[p]}/ns/pid_for_children unshare --mount-proc env 'WHO=you & me' $PYTHON" in text
 
 
 def test_a_script_types_chains_before_the_rules_that_jump_to_them() -> None:
