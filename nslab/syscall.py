@@ -26,6 +26,8 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 
+SPLICE_F_NONBLOCK = 2
+
 
 def _check(result: int, what: str) -> int:
     if result < 0:
@@ -55,6 +57,11 @@ def umount(target: str, flags: int = MNT_DETACH) -> None:
     _check(_libc.umount2(os.fsencode(target), flags), target)
 
 
+def tee(source: int, to: int, count: int) -> int:
+    """tee(2), between two pipes, without waiting for either: how many bytes stand in `to` now and in `source` still."""
+    return _check(_libc.tee(source, to, ctypes.c_size_t(count), SPLICE_F_NONBLOCK), "tee")
+
+
 def prctl(option: int, *arguments: int) -> int:
     """prctl(2)."""
     four = (*arguments, 0, 0, 0, 0)[:4]
@@ -62,6 +69,7 @@ def prctl(option: int, *arguments: int) -> int:
 
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24

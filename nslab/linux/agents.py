@@ -224,22 +224,25 @@ class Agents:
         return [{"error": _words(error)}] * count
 
     def _start(self, agent: NodeAgent | Control) -> None:
+        self._hang_up(agent.ns)  # the line to an earlier process
+        self._lines[agent.ns] = Line(self.spawn(agent.role, agent.ns))
+
+    def spawn(self, what: str, ns: str) -> socket.socket:
+        """Have the spawner fork a process of this kind for the node of a namespace; the connection to it."""
         self.warm()
         assert self._spawner
-        ns = agent.ns
-        self._hang_up(ns)  # the line to an earlier process
         ours, theirs = socket.socketpair()
         names = os.open(self._run / "ns", os.O_PATH | os.O_CLOEXEC)
         # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
         folder = syscall.open_tree(str(self._run))
-        request = json.dumps({"what": agent.role, "ns": ns, "run": str(self._run)}).encode()
+        request = json.dumps({"what": what, "ns": ns, "run": str(self._run)}).encode()
         try:
             socket.send_fds(self._spawner, [request], [names, folder, theirs.fileno()])
         finally:
             os.close(names)
             os.close(folder)
             theirs.close()
-        self._lines[ns] = Line(ours)
+        return ours
 
     def _bereaved(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """End processes whose node's process, which would do it, is dead; and answer in its place."""

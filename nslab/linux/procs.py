@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nslab.linux.agents import Agents, NotReady
-from nslab.linux.enter import enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
-__all__ = ["Agents", "NotReady", "Record", "end", "enter", "processes"]
+__all__ = ["Agents", "NotReady", "Record", "end", "processes"]
 
 _MARK = b"\0NSLAB=nslab."
 

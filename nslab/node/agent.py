@@ -13,7 +13,9 @@ import time
 
 from nslab import syscall
 from nslab.node import adopt, container, kubeproxy, rootfs, sandbox, tunnel
+from nslab.node.beside import Target
 from nslab.node.crilog import attempts
+from nslab.node.execs import Execs
 from nslab.node.journal import Journal
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
@@ -68,6 +70,8 @@ def _mounts(place: Place) -> None:
         os.makedirs(folder, exist_ok=True)
     # /sys shows the devices of the network namespace from which it was mounted.
     syscall.mount("sysfs", "/sys", "sysfs", syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC)
+    # Terminals of its own: the machine's are not for a node to open.
+    syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, rootfs.TERMINALS)
     # As on a node: /var/log/pods and /var/log/containers; on the machine's disk nothing is made.
     if os.path.isdir("/var/log"):
         syscall.mount(f"{place.folder}/log", "/var/log", flags=syscall.MS_BIND)
@@ -100,6 +104,8 @@ class Agent:
         self.proxy = 0  # the number of kube-proxy's process
         self.waiting: list[tuple[Peer, float, float]] = []
         self.template = -1
+        self.adopted: dict[int, int] = {}  # a pidfd of each process that an earlier process of this node started
+        self.execs = Execs(self.loop, place, self.clean, self.beside)
         self.journal = Journal(self.loop, f"{place.folder}.journal")
         self.teller = Teller(self.loop, place, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
@@ -133,6 +139,8 @@ class Agent:
                 return {"ok": True, "pid": self.add_proxy(request["settings"])}
             case "remove", "KubeProxy":
                 self.proxy = kubeproxy.end(self.proxy)
+            case "exec", None:
+                return self.execs.begin(peer, request)
             case "wait", None:
                 seconds = float(request["deadline"])
                 self.waiting.append((peer, time.monotonic() + seconds, seconds))
@@ -211,10 +219,22 @@ class Agent:
         found = self.containers.pop((ns, name), None)
         if found:
             self.journal.remove(ns, name)
+            self.execs.end(ns, name)
             self.end(found.pid)
             found.forget()
             self.attempts[f"{found.pod.log_folder}/{name}"] = found.restarts + 1
             self.teller.changed()
+
+    def beside(self, ns: str, name: str) -> Target:
+        """Where a command goes that is to run beside a container, or without a name on the node itself."""
+        if not name and ns == self.place.ns:
+            return Target()
+        life = self.containers.get((ns, name))
+        if not life or not life.pid:
+            raise ProcessLookupError
+        # A child of ours keeps its number until we collect it; of others a descriptor was opened when we found them.
+        adopted = self.adopted.get(life.pid, -1)
+        return Target(os.dup(adopted) if adopted >= 0 else os.pidfd_open(life.pid), life.spec)
 
     def add_tunnel(self, ns: str, dev: str, local: str) -> int:
         """Start the process behind a TUN device."""
@@ -252,6 +272,7 @@ class Agent:
 
     def ended(self, pid: int, status: int) -> None:
         """A process is gone: `status` as subprocess has it."""
+        self.execs.ended(pid, status)
         for found in self.containers.values():
             if found.pid == pid:
                 found.ended(status)
@@ -327,11 +348,11 @@ class Agent:
 
     def _watch_adopted(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(pid)
+            descriptor = self.adopted[pid] = os.pidfd_open(pid)
 
             def gone() -> None:
                 self.loop.forget(descriptor)
-                os.close(descriptor)
+                os.close(self.adopted.pop(pid))
                 self.ended(pid, UNKNOWN)
 
             self.loop.watch(descriptor, gone)

@@ -19,6 +19,8 @@ FILES = ("resolv.conf", "hosts", "hostname")
 """Files of /etc that are the pod's."""
 PODS = "/sys"
 """Where the template keeps the pods' folders: /sys, since each container covers that with its own."""
+TERMINALS = "newinstance,ptmxmode=0666,mode=620"
+"""Of a file system of terminals: its own, and whoever is in it may make them."""
 
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 _LINKS = (
@@ -91,8 +93,7 @@ def enter(template_fd: int, host: str) -> None:
     syscall.mount("proc", "/proc", "proc", hard | syscall.MS_RDONLY)
     syscall.mount("sysfs", "/sys", "sysfs", hard | syscall.MS_RDONLY)
     tmpfs("/dev/shm", "1777", hard)
-    terminals = "newinstance,ptmxmode=0666,mode=620"
-    syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, terminals)
+    syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, TERMINALS)
 
 
 def _cover(path: str, source: str) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 
 from nslab import syscall
-from nslab.node import agent, control
+from nslab.node import agent, control, standin
 from nslab.node.marks import VARIABLE, Memory
 from nslab.node.mounts import detach_below
 from nslab.node.place import Place
@@ -33,7 +33,7 @@ def serve(descriptor: int) -> None:
         if os.fork() == 0:
             up.close()
             request = json.loads(text)
-            be = {"node": agent.run, "control": control.run}[request.pop("what")]
+            be = {"node": agent.run, "control": control.run, "exec": standin.run}[request.pop("what")]
             be(Place(**request, ns_dir=ns_dir, run_fd=run), memory, client)
         for fd in (ns_dir, run, client):
             os.close(fd)
