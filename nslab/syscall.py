@@ -27,6 +27,8 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 
+SPLICE_F_NONBLOCK = 2
+
 
 def _check(result: int, what: str) -> int:
     if result < 0:
@@ -69,6 +71,11 @@ def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str 
 def umount(target: str, flags: int = MNT_DETACH) -> None:
     """umount2(2); lazily unless told otherwise: names go at once, the rest when its last user does."""
     _check(_libc.umount2(os.fsencode(target), flags), target)
+
+
+def tee(source: int, to: int, count: int) -> int:
+    """tee(2), between two pipes, without waiting for either: how many bytes stand in `to` now and in `source` still."""
+    return _check(_libc.tee(source, to, ctypes.c_size_t(count), SPLICE_F_NONBLOCK), "tee")
 
 
 def prctl(option: int, *arguments: int) -> int:

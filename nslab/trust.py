@@ -110,6 +110,15 @@ def verified(record: Started) -> int:
     raise ProcessLookupError(None, f"process {record.pid} is no longer {record.role} of {record.ns}")
 
 
+def alive(path: str) -> list[tuple[Started, int]]:
+    """Who of a journal is alive, with a pidfd of each."""
+    found = []
+    for record in read(path):
+        with contextlib.suppress(OSError):
+            found.append((record, verified(record)))
+    return found
+
+
 def start_of(pid: int) -> int:
     """When a process was started."""
     return int(_fields(pid)[19])
@@ -224,10 +233,7 @@ class Births:
 
     def adopt(self) -> list[tuple[Started, int]]:
         """Who of the journal is alive, with a pidfd of each; the others are forgotten."""
-        found = []
-        for record in read(self._path):
-            with contextlib.suppress(OSError):
-                found.append((record, verified(record)))
+        found = alive(self._path)
         self._known = {record.pid: record.line() for record, _ in found}
         self._renew()
         return found

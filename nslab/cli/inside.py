@@ -98,7 +98,8 @@ def vm(
 
 
 def _enter(lab: str, name: str, container: str | None, command: list[str]) -> int:
-    from nslab.linux import lifecycle, netns, owned, procs, restore
+    from nslab.linux import lifecycle, netns, restore
+    from nslab.linux.exec import Absent, Command, attach
     from nslab.net.names import netns as name_of
 
     ns = name_of(lab, name)
@@ -107,14 +108,15 @@ def _enter(lab: str, name: str, container: str | None, command: list[str]) -> in
         known = ", ".join(there.removeprefix(name_of(lab, "")) for there in netns.named(lab))
         raise UsageError(f"{lab} has no host {name!r}; it has {known}")
     pod = _find(wished.pods, name)
-    role = f"container/{_container(pod, container)}" if pod else "node"
-    records = [record for record in owned.processes(lab) if (record.ns, record.role) == (ns, role)]
-    if pod and not records:
-        raise UsageError(f"{role.replace('/', ' ')} of {name} does not run; `nslab up {lab}` brings it back")
-    if not records:  # the switch is a network namespace and nothing more
-        ip = restore.program("ip")
+    machines = {one.name for some in (wished.nodes, wished.clients, wished.routers) for one in some}
+    if not pod and name not in machines:
+        ip = restore.program("ip")  # the switch is a network namespace and nothing more
         os.execv(ip, [ip, "netns", "exec", ns, *command])
-    return procs.enter(records[0], command)
+    node, inside = (pod.node, _container(pod, container)) if pod else (name, "")
+    try:
+        return attach(netns.folder(lab), Command(lab, name, node, inside, command))
+    except Absent as absent:
+        raise UsageError(f"{absent}; `nslab up {lab}` brings it back") from None
 
 
 def _split(host: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -138,6 +139,13 @@ class Agents:
             self._spawner.close()  # it ends on that
             os.waitpid(self._pid, 0)
             self._spawner = None
+            with contextlib.suppress(FileNotFoundError):
+                self._journal.unlink()
+
+    @property
+    def _journal(self) -> Path:
+        # One for each: not only who holds the lab's lock asks a spawner for something.
+        return self._run / f"spawner-{self._pid}.pids"
 
     def warm(self) -> None:
         """Start the process that nodes are forked from, and return at once; it boots meanwhile."""
@@ -165,10 +173,7 @@ class Agents:
             for descriptor in (interpreter, pods):
                 os.close(descriptor)
             theirs.close()
-        births = Births(str(self._run / "spawner.pids"))
-        for _, pidfd in births.adopt():
-            os.close(pidfd)
-        births.write(started(self._pid, netns(self._lab, ""), "spawner", {}))
+        Births(str(self._journal)).write(started(self._pid, netns(self._lab, ""), "spawner", {}))
         self._spawner = ours
 
     def run(self, steps: Sequence[Step]) -> list[int]:
@@ -253,22 +258,25 @@ class Agents:
         return [{"error": _words(error)}] * count
 
     def _start(self, agent: NodeAgent | Control) -> None:
+        self._hang_up(agent.ns)  # the line to an earlier process
+        self._lines[agent.ns] = Line(self.spawn(agent.role, agent.ns))
+
+    def spawn(self, what: str, ns: str) -> socket.socket:
+        """Have the spawner fork a process of this kind for the node of a namespace; the connection to it."""
         self.warm()
         assert self._spawner
-        ns = agent.ns
-        self._hang_up(ns)  # the line to an earlier process
         ours, theirs = socket.socketpair()
         names = os.open(self._run / "ns", os.O_PATH | os.O_CLOEXEC)
         # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
         folder = syscall.open_tree(str(self._run))
-        request = json.dumps({"what": agent.role, "ns": ns}).encode()
+        request = json.dumps({"what": what, "ns": ns}).encode()
         try:
             socket.send_fds(self._spawner, [request], [names, folder, theirs.fileno()])
         finally:
             os.close(names)
             os.close(folder)
             theirs.close()
-        self._lines[ns] = Line(ours)
+        return ours
 
     def _bereaved(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """End processes whose node's process, which would do it, is dead; and answer in its place."""

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from nslab import trust
 from nslab.linux.agents import Agents, NotReady
-from nslab.linux.enter import enter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from nslab.trust import Started, Table
 
-__all__ = ["Agents", "NotReady", "Record", "end", "enter", "processes"]
+__all__ = ["Agents", "NotReady", "Record", "end", "processes"]
 
 _MARK = b"\0NSLAB="
 

@@ -10,8 +10,10 @@ from nslab.node.sandbox import Sandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nslab.node.place import Place
-    from nslab.trust import Births
+    from nslab.trust import Started
 
 
 class Found:
@@ -28,10 +30,10 @@ class Found:
         self.proxy = 0
 
 
-def find(place: Place, births: Births) -> Found:
-    """Everything in the journal of this node that is alive."""
+def find(place: Place, alive: Iterable[tuple[Started, int]]) -> Found:
+    """What is what of those that are `alive` by the journal of this node (a pidfd of each)."""
     found = Found()
-    for record, pidfd in births.adopt():
+    for record, pidfd in alive:
         if not _is_in(place, record.net, record.ns):
             os.close(pidfd)
             continue

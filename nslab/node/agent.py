@@ -14,7 +14,9 @@ import time
 from nslab import syscall
 from nslab.mounts import own_machine
 from nslab.node import adopt, container, kubeproxy, sandbox, tunnel
+from nslab.node.beside import Target
 from nslab.node.crilog import attempts
+from nslab.node.execs import Execs
 from nslab.node.journal import Journal
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
@@ -99,6 +101,7 @@ class Agent:
         self.waiting: list[tuple[Peer, float, float]] = []
         self.births = Births(f"{place.folder}.pids", lambda call: self.loop.at(0, call))
         self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
+        self.execs = Execs(self.loop, place, self.clean, self.beside)
         self.journal = Journal(self.loop, f"{place.folder}.journal")
         self.teller = Teller(self.loop, place, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
@@ -132,6 +135,8 @@ class Agent:
                 return {"ok": True, "pid": self.add_proxy(request["settings"])}
             case "remove", "KubeProxy":
                 self.end_proxy()
+            case "exec", None:
+                return self.execs.begin(peer, request)
             case "wait", None:
                 seconds = float(request["deadline"])
                 self.waiting.append((peer, time.monotonic() + seconds, seconds))
@@ -213,11 +218,21 @@ class Agent:
         found = self.containers.pop((ns, name), None)
         if found:
             self.journal.remove(ns, name)
+            self.execs.end(ns, name)
             self.end(found.pid)
             found.forget()
             self.place.groups.let_go(found.spec.group)
             self.attempts[f"{found.pod.log_folder}/{name}"] = found.restarts + 1
             self.teller.changed()
+
+    def beside(self, ns: str, name: str) -> Target:
+        """Where a command goes that is to run beside a container, or without a name on the node itself."""
+        if not name and ns == self.place.ns:
+            return Target()
+        life = self.containers.get((ns, name))
+        if not life or not life.pid:
+            raise ProcessLookupError
+        return Target(self.open(life.pid), life.spec)
 
     def add_tunnel(self, ns: str, dev: str, local: str) -> int:
         """Start the process behind a TUN device."""
@@ -272,6 +287,7 @@ class Agent:
     def ended(self, pid: int, status: int) -> None:
         """A process is gone: `status` as subprocess has it."""
         self.births.ended(pid)
+        self.execs.ended(pid, status)
         for found in self.containers.values():
             if found.pid == pid:
                 found.ended(status)
@@ -314,7 +330,7 @@ class Agent:
 
     def adopt(self) -> None:
         """Take over what runs already: an earlier process of this node was killed."""
-        found, before, asked = adopt.find(self.place, self.births), read(self.place), self.journal.recall()
+        found, before, asked = adopt.find(self.place, self.births.adopt()), read(self.place), self.journal.recall()
         self.attempts = attempts(f"{self.place.folder}/log/pods")
         self.held = found.held
         for pid in found.held:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+from functools import lru_cache
 
 from nslab import syscall
-from nslab.node import agnhost, kubedns, rights
+from nslab.node import agnhost, kubedns
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
+from nslab.node.rights import MASK, Rights
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -126,10 +128,10 @@ def start(
 
     `pause`: a pidfd of the pod's pause process, if there is one.
     """
-    pipes = Pipes()
+    pipes, given = Pipes(), rights_of(spec)
 
     def child() -> None:
-        _child(place, memory, spec, pipes, clean)
+        _child(place, memory, spec, pipes, given, clean)
 
     with place.away(NET, UTS, IPC, PID):
         place.enter(spec.ns)
@@ -154,7 +156,16 @@ def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
     return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": "/root", **dict(spec.env), **mine}
 
 
-def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, clean: Callable[[], None]) -> None:
+def rights_of(spec: Spec) -> Rights:
+    """What a process of the container may do, ready to be taken on."""
+    uid, gid, groups, mask, _ = spec.security or (0, 0, (), MASK, False)
+    return _rights(uid, gid, tuple(groups), mask)
+
+
+_rights = lru_cache(Rights)
+
+
+def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, given: Rights, clean: Callable[[], None]) -> None:
     status = 128
     template = place.template
     report, template.descriptor = pipes.take(template.descriptor)
@@ -173,7 +184,7 @@ def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, clean: Callab
         # The container's own: whoever has one of the machine's open may change its mode.
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
         os.chdir(spec.working_dir)
-        rights.drop()
+        given.drop()
         if records >= 0:
             kubedns.main(spec.argv[1:], report, records)
         elif spec.built_in:

@@ -33,12 +33,13 @@ class Journal:
 
     def recall(self) -> dict[Key, Request]:
         """What is to run, by namespace and container, as an earlier process of the node was asked."""
-        found = self._read()
+        found = self.read()
         if os.path.exists(self._path):
             self._renew(found)  # the last line may have been cut short
         return found
 
-    def _read(self) -> dict[Key, Request]:
+    def read(self) -> dict[Key, Request]:
+        """The same, for who only looks."""
         found: dict[Key, Request] = {}
         with contextlib.suppress(OSError), open(self._path, encoding="utf-8") as file:
             for line in file:
@@ -83,7 +84,7 @@ class Journal:
         with contextlib.suppress(OSError):
             self._write(self._path, text)
         if self._lines > MOST + 2 * self._hold:
-            self._renew(self._read())
+            self._renew(self.read())
 
     def _write(self, path: str, text: str) -> None:
         # What containers have in their environment is nobody else's business.

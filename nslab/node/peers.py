@@ -104,6 +104,20 @@ class Peer:
             self._loop.watch(self._socket.fileno(), self._receive, READ)
             self._go_on()
 
+    def hand_over(self, answer: dict[str, Any], descriptors: list[int]) -> None:
+        """Answer at once, with descriptors: while nothing else that was said waits to be read."""
+        line = json.dumps(answer).encode() + b"\n"
+        try:
+            socket.send_fds(self._socket, [line], descriptors, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            self.close()
+
+    def detach(self) -> socket.socket:
+        """The connection, which is somebody else's from here on: for a handler that gives no answer."""
+        self._loop.forget(self._socket.fileno())
+        self._lines.clear()
+        return self._socket
+
     def close(self) -> None:
         """Hang up."""
         self._unsent.clear()

@@ -16,7 +16,7 @@ import socket
 from nslab import syscall
 from nslab.cgroups import Groups
 from nslab.mounts import detach_below
-from nslab.node import agent, control
+from nslab.node import agent, control, standin
 from nslab.node.marks import VARIABLE, Memory
 from nslab.node.peers import complain
 from nslab.node.place import NET, Place
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def serve(descriptor: int, pods: int, run: str) -> None:
-    """Fork an nslab-node or nslab-control for each request on the socket, until its other end is closed.
+    """Fork an nslab-node, nslab-control or stand-in for each request on the socket, until its other end is closed.
 
     `pods`: a copy of the mount of the lab's folder of pods' files; `run`: the lab's folder.
     """
@@ -50,9 +50,8 @@ def serve(descriptor: int, pods: int, run: str) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a node
     groups = Groups(run)
     # By descriptor: the mount of the folder is one of those that we let go of.
-    births = Births(f"/proc/self/fd/{os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}/pids")
-    for _, pidfd in births.adopt():
-        os.close(pidfd)
+    folder = f"/proc/self/fd/{os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
+    births: Births | None = None
     _shed_mounts()
     template = Template(pods)
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
@@ -60,19 +59,37 @@ def serve(descriptor: int, pods: int, run: str) -> None:
     while True:
         text, (ns_dir, run_fd, client), _, _ = _receive(up)
         request = json.loads(text)
-        be = {"node": agent.run, "control": control.run}[request["what"]]
-        place = Place(request["ns"], run, ns_dir, run_fd, template, groups)
+        what, ns = request["what"], request["ns"]
+        place = Place(ns, run, ns_dir, run_fd, template, groups)
 
-        def child(place: Place = place, client: int = client, be: Be = be) -> None:
+        def child(place: Place = place, client: int = client, be: Be = _BE[what]) -> None:
             up.close()
             be(place, memory, client)
 
         try:
-            births.fork(request["ns"], request["what"], child, born=_inside(place, home))
+            if what in _LASTING:
+                births = births or _journal(f"{folder}/pids")
+                births.fork(ns, what, child, born=_inside(place, home))
+            else:
+                with _inside(place, home):
+                    if os.fork() == 0:
+                        child()
         except OSError as error:
-            complain(client, f"nslab-{request['what']}: {error.strerror}")
+            complain(client, f"nslab-{what}: {error.strerror}")
         for fd in (ns_dir, run_fd, client):
             os.close(fd)
+
+
+_BE: dict[str, Be] = {"node": agent.run, "control": control.run, "exec": standin.run}
+_LASTING = ("node", "control")
+"""Who outlives us, and is written down: `up` asks for them, and no two at the same time."""
+
+
+def _journal(path: str) -> Births:
+    births = Births(path)
+    for _, pidfd in births.adopt():
+        os.close(pidfd)
+    return births
 
 
 @contextlib.contextmanager

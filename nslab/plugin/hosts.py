@@ -8,18 +8,16 @@ import socket
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
-from nslab.linux import owned
 from nslab.linux.netns import folder
 from nslab.net.names import netns
 from nslab.plugin import talk
-from nslab.plugin.inside import run_beside
+from nslab.plugin.inside import run_inside
 from nslab.plugin.resolver import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from subprocess import CompletedProcess
 
-    from nslab.linux.procs import Record
     from nslab.plugin.running import RunningLab
     from nslab.plugin.talk import Reach, Response
 
@@ -48,19 +46,11 @@ class Host:
         With `check`, AssertionError if its status is not 0. 127: there is no such command.
         """
         __tracebackhide__ = True
-        done = run_beside(self._process(container), command, text, timeout)
+        done = run_inside(self, container, command, text, timeout)
         if check and done.returncode:
             said = f"exit status {done.returncode}\n{done.stdout}{done.stderr}".rstrip()
             raise AssertionError(f"{self.name}: {' '.join(command)}: {said}")
         return done
-
-    def _process(self, container: str | None) -> Record:
-        """What runs there: a container, or the node's own process."""
-        role = f"container/{container or self.containers[0]}" if self.containers else "node"
-        for record in owned.processes(self.lab.name):
-            if (record.ns, record.role) == (self.netns, role):
-                return record
-        raise AssertionError(f"{role.replace('/', ' ')} of {self.name} does not run")
 
     def json(self, *command: str, **options: Any) -> Any:
         """What a command prints as JSON: `lab.node("node1").json("ip", "-j", "route")`."""

@@ -10,13 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nslab.linux.exec import Command, communicate
 from nslab.linux.owned import written
-from nslab.linux.procs import Agents, Record, enter, processes
+from nslab.linux.procs import Agents, Record, processes
 from nslab.net.objects import NodeAgent, Sandbox, Workload
 from nslab.net.steps import Add
 from nslab.syscall import CLONE_NEWNET, mount, setns, umount
@@ -44,6 +44,7 @@ class Bench:
         self.run = Path("/run/nslab") / self.lab
         self.agents = Agents(self.lab, self.run)
         self.hosts: list[str] = []
+        self.node_of: dict[str, str] = {}
         (self.run / "ns").mkdir(parents=True)
         mount("tmpfs", str(self.run), "tmpfs", 0, "mode=755")
         for folder in ("ns", "nodes", "pods"):
@@ -75,6 +76,7 @@ class Bench:
         """A pod to be started."""
         if pod not in self.hosts:
             self.add_ns(pod)
+        self.node_of[pod] = node
         return Sandbox(
             self.ns(pod), self.ns(node), "default", pod, f"uid-{pod}", pod, IPv4Address(address), share_pid, RESOLV_CONF
         )
@@ -115,19 +117,13 @@ class Bench:
 
     def exec(self, host: str, role: str, *argv: str) -> tuple[int, str]:
         """Status and output (both streams) of a command run beside a process."""
-        with tempfile.TemporaryFile("w+") as file:
-            kept = os.dup(1), os.dup(2)
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            try:
-                status = enter(self.record(host, role), argv)
-            finally:
-                os.dup2(kept[0], 1)
-                os.dup2(kept[1], 2)
-                os.close(kept[0])
-                os.close(kept[1])
-            file.seek(0)
-            return status, file.read()
+        done = communicate(self.run, self.command(host, role, *argv), "", 30.0)
+        return done.returncode, done.stdout + done.stderr
+
+    def command(self, host: str, role: str, *argv: str) -> Command:
+        """What is run beside a process."""
+        container = role.removeprefix("node").removeprefix("container/")
+        return Command(self.lab, host, self.node_of.get(host, host), container, argv)
 
     def logs(self, pod: str, container: str, node: str = "node1") -> Path:
         """Where the logs of a container are."""

@@ -1,0 +1,157 @@
+"""What the process of a command does between its fork and exec: namespaces, a terminal or pipes, rights."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import struct
+
+from nslab import syscall
+from nslab.node.container import PATH, rights_of
+from nslab.node.marks import VARIABLE, mark
+from nslab.node.place import IPC, MNT, NET, PID, UTS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Never
+
+    from nslab.cgroups import Groups
+    from nslab.node.container import Spec
+
+    Request = dict[str, Any]
+
+STARTED = b"started"
+"""What a child reports when it is inside and about to exec; anything else is why not."""
+
+_TCSETS, _TIOCSCTTY, _TIOCSWINSZ, _TIOCSPTLCK, _TIOCGPTPEER = 0x5402, 0x540E, 0x5414, 0x40045431, 0x5441
+_PTMX = os.makedev(5, 2)
+
+
+class Target:
+    """Where a command goes: `pidfd` of a container's process and its spec, or the node itself."""
+
+    def __init__(self, pidfd: int = -1, spec: Spec | None = None) -> None:
+        self._pidfd, self.spec = pidfd, spec
+
+    def enter_pid(self) -> None:
+        """Have our next child born in the target's pid namespace."""
+        if self._pidfd >= 0:
+            syscall.setns(self._pidfd, PID)
+
+    def enter(self) -> None:
+        """Go into all its other namespaces."""
+        if self._pidfd >= 0:
+            syscall.setns(self._pidfd, MNT | NET | UTS | IPC)
+
+    def joining(self, groups: Groups) -> Callable[[], None]:
+        """What puts a process where the container's limits hold for it."""
+        spec = self.spec
+        return (lambda: groups.enter(spec.group)) if spec else (lambda: None)
+
+    def drop_rights(self) -> None:
+        """Keep no more rights than the container has. On the node itself a command has all of them."""
+        if self.spec:
+            rights_of(self.spec).drop()
+
+    def close(self) -> None:
+        """Let go of the process."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+
+
+def become(
+    target: Target,
+    request: Request,
+    pipes: list[int],
+    report: socket.socket,
+    clean: Callable[[], None],
+    join: Callable[[], None],
+) -> Never:
+    """Become the command. `pipes`: its ends of what is not the terminal's."""
+    try:
+        join()
+        _go_in(target, request, pipes, report, clean)
+        status = _exec(target, request)
+    except BaseException as error:
+        status = 126
+        report.send(str(getattr(error, "strerror", None) or error).encode()[:1000])
+    finally:
+        os._exit(status)
+
+
+def _go_in(
+    target: Target, request: Request, pipes: list[int], report: socket.socket, clean: Callable[[], None]
+) -> None:
+    # Before a container sees us: what we have open, and our memory, is not for it to look at.
+    syscall.prctl(syscall.PR_SET_DUMPABLE, 0)
+    clean()
+    _default_signals()
+    os.setsid()
+    target.enter()
+    master, streams = _streams(request, pipes)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    socket.send_fds(report, [STARTED], [master] if master >= 0 else [])
+
+
+def _streams(request: Request, pipes: list[int]) -> tuple[int, list[int]]:
+    """The terminal's master or -1, and what become stdin, stdout and stderr: out of the way of these numbers."""
+    master, mine = -1, pipes
+    if request["tty"]:
+        master, terminal = _terminal(request)
+        mine = [terminal, terminal, *pipes]
+    if not request["stderr"]:
+        mine = [*mine, mine[1]]
+    return master, [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in mine]
+
+
+def _terminal(request: Request) -> tuple[int, int]:
+    """A new pseudo-terminal of the file system that we are in, controlling us: its two sides."""
+    master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    if os.fstat(master).st_rdev != _PTMX:
+        raise OSError(errno.ENOTTY, "/dev/pts/ptmx makes no terminals")
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    # By its master, not by a name that leads who knows where.
+    terminal = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
+    if request["modes"]:
+        fcntl.ioctl(terminal, _TCSETS, bytes.fromhex(request["modes"]))
+    fcntl.ioctl(terminal, _TIOCSWINSZ, struct.pack("4H", request["rows"], request["columns"], 0, 0))
+    fcntl.ioctl(terminal, _TIOCSCTTY, 0)
+    return master, terminal
+
+
+def _exec(target: Target, request: Request) -> int:
+    argv = request["argv"]
+    what, status = request["working_dir"] or (target.spec.working_dir if target.spec else "/"), 126
+    try:
+        os.closerange(3, 1 << 20)
+        os.chdir(what)
+        os.umask(0o022)
+        target.drop_rights()
+        # With the node's process ends what it alone waits for. (Given up with rights, so asked for after them.)
+        syscall.prctl(syscall.PR_SET_PDEATHSIG, signal.SIGKILL)
+        what, status = argv[0], 127
+        os.execvpe(what, argv, _environment(request, target.spec))
+    except OSError as error:
+        os.write(2, f"nslab: {what}: {error.strerror}\n".encode("utf-8", "surrogateescape"))
+        return status if isinstance(error, FileNotFoundError) else 126
+    except ValueError as error:
+        os.write(2, f"nslab: {what}: {error}\n".encode("utf-8", "backslashreplace"))
+        return 126
+
+
+def _environment(request: Request, spec: Spec | None) -> dict[str, str]:
+    """What a container has when it starts, and what the caller tells of its terminal. The mark is the command's own."""
+    declared = dict(spec.env) if spec else {}
+    ours = {"PATH": PATH, "HOSTNAME": os.uname().nodename, "HOME": "/root"}
+    return {**ours, **declared, **request["env"], VARIABLE: mark(request["ns"], "exec")}
+
+
+def _default_signals() -> None:
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -1,0 +1,79 @@
+"""In place of a node's process that was killed: one command beside a container of that node, for `nslab exec`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import traceback
+
+from nslab import syscall
+from nslab.mounts import own_run
+from nslab.node import adopt
+from nslab.node.beside import Target
+from nslab.node.execs import Execs
+from nslab.node.journal import Journal
+from nslab.node.loop import Loop
+from nslab.node.marks import VARIABLE, mark
+from nslab.node.peers import Peer
+from nslab.trust import alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Never
+
+    from nslab.node.container import Spec
+    from nslab.node.marks import Memory
+    from nslab.node.place import Place
+
+
+def run(place: Place, memory: Memory, client: int) -> Never:
+    """Serve the one request that comes by the socket `client`, as the node's process would. The spawner forks this."""
+    try:
+        _enter(place, memory)
+        loop = Loop()
+        execs = Execs(loop, place, _nothing, lambda ns, name: _find(place, loop, ns, name))
+        Peer(loop, socket.socket(fileno=client), execs.begin, _leave)
+        while not execs.pids:
+            loop.turn()
+        (pid,) = execs.pids
+        child = os.pidfd_open(pid)
+        loop.watch(child, lambda: execs.ended(pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+        while execs.pids:
+            loop.turn()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _leave()
+
+
+def _enter(place: Place, memory: Memory) -> None:
+    os.setsid()
+    memory.show(memory.guise(f"nslab-exec {place.node}", {VARIABLE: mark(place.ns, "exec")}))
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
+    syscall.unshare(syscall.CLONE_NEWNS)
+    own_run(place.run, place.run_fd)
+    place.settle()
+
+
+def _find(place: Place, loop: Loop, ns: str, name: str) -> Target:
+    """The container as the node's next process would find it. The node itself is no more."""
+    found = adopt.find(place, alive(f"{place.folder}.pids"))
+    for spec, _, pid in found.containers:
+        if (spec.ns, spec.container) == (ns, name):
+            return Target(os.dup(found.held[pid]), _asked(place, loop, spec))
+    raise ProcessLookupError
+
+
+def _asked(place: Place, loop: Loop, spec: Spec) -> Spec:
+    request = Journal(loop, f"{place.folder}.journal").read().get((spec.ns, spec.container))
+    return type(spec)(**request) if request else spec
+
+
+def _nothing() -> None:
+    pass
+
+
+def _leave() -> Never:
+    os._exit(0)
