@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab.errors import Missing
-from nslab.linux import restore
+from nslab.linux import restore, vm
 from nslab.linux.host import driver
 from nslab.linux.netns import Namespaces
 from nslab.net.needs import PRIMITIVES
@@ -44,6 +44,8 @@ def _tried(primitive: Primitive) -> Finding:
     for trial in primitive.trial:
         argv = shlex.split(trial)
         try:
+            if argv[0] in vm.KERNELS:
+                vm.kernel_here()
             argv[0] = restore.program(argv[0])
         except Missing as missing:
             return Finding(primitive, False, *str(missing).split("; ", 1))
