@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab.errors import Missing
-from nslab.linux import restore
+from nslab.linux import restore, vm
 from nslab.linux.host import driver
 from nslab.linux.netns import Namespaces
 from nslab.net.needs import PRIMITIVES
@@ -64,6 +64,8 @@ def _command(trial: str) -> list[str]:
     program, *arguments = shlex.split(trial)
     if program.endswith(".py"):
         return [sys.executable, "-IS", str(NODE / program), *arguments]
+    if program in vm.KERNELS:
+        vm.kernel_here()
     return [restore.program(program), *arguments]
 
 

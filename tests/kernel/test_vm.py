@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pty
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,16 +17,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.errors import Missing
 from nslab.linux import vm
 from tests.kernel.labkit import ROOT, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-pytestmark = pytest.mark.skipif(not any(map(shutil.which, vm.KERNELS)), reason="no User-Mode Linux here")
-
 NSLAB_VM = (sys.executable, "-m", "nslab", "vm", "--")
 NOBODY = 65534
+
+
+@pytest.fixture(autouse=True)
+def _needs_a_kernel() -> None:
+    try:
+        vm.kernel_here()
+    except Missing as missing:
+        pytest.skip(str(missing))
 
 
 @contextmanager

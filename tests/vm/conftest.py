@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from nslab.errors import Missing
 from nslab.linux import vm
 
 if TYPE_CHECKING:
@@ -90,9 +90,10 @@ class Boot:
         return self._thread
 
     def _run(self) -> None:
-        if not any(map(shutil.which, vm.KERNELS)):
-            lacking = Seen("skipped", "no User-Mode Linux here (Debian: user-mode-linux)")
-            self._results = dict.fromkeys(self.tests, lacking)
+        try:
+            vm.kernel_here()
+        except Missing as missing:
+            self._results = dict.fromkeys(self.tests, Seen("skipped", str(missing)))
             return
         # Of this machine's files the working directory alone is writable in there.
         with tempfile.TemporaryDirectory(prefix=".vm-", dir=ROOT) as folder:
