@@ -34,6 +34,7 @@ from nslab.net.objects import (
     RealServer,
     Route,
     Sandbox,
+    Security,
     SetMember,
     Sysctl,
     Tun,
@@ -184,7 +185,7 @@ def _process(step: Step, obj: NodeAgent | Control | TunnelAgent | KubeProxy | Sa
             return f"{marked} ip netns exec {obj.ns} {hold} {sleep} & pause[{obj.ns}]=$!"
         case Workload():
             join = f"nsenter --target ${{pause[{obj.ns}]}} --net --uts --ipc"
-            return f"{_environment(obj, marked)} {join} unshare{_OWN_PIDS} {_argv(obj)} &"
+            return f"{_environment(obj, marked)} {join} unshare{_OWN_PIDS} {_rights(obj.security)}{_argv(obj)} &"
 
 
 def _described(obj: Process) -> str:
@@ -205,6 +206,16 @@ def _described(obj: Process) -> str:
 
 def _environment(obj: Workload, marked: str) -> str:
     return " ".join([marked, *(f"{name}={_word(value)}" for name, value in obj.env)])
+
+
+def _rights(security: Security) -> str:
+    """How a command line gives up what the container does without."""
+    uid, gid, groups, dropped, _ = security
+    more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    whom = (f"--reuid={uid}", f"--regid={gid}", more) if uid or gid or groups else ()
+    bounds = (f"--bounding-set={','.join(f'-{name.lower()}' for name in dropped)}",) if dropped else ()
+    words = (*whom, *bounds)
+    return f"setpriv {' '.join(words)} " if words else ""
 
 
 def _argv(obj: Workload) -> str:

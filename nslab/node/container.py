@@ -24,12 +24,14 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Spec:
     """What is to run: fields as of nslab.net.objects.Workload, and the container's number (64 hex digits).
 
-    `readiness` and `liveness`: the fields of a nslab.node.health.Check.
+    `readiness` and `liveness`: the fields of a nslab.node.health.Check. `security`: user, group, more groups, default
+    capabilities that it does without, whether its root is read-only. `limits`: bytes of memory and of files,
+    processes; 0: what is usual.
     """
 
     __slots__ = (
-        "argv", "backoff", "container", "env", "liveness", "ns", "number", "port", "readiness", "restart",
-        "working_dir",
+        "argv", "backoff", "container", "env", "limits", "liveness", "ns", "number", "port", "readiness", "restart",
+        "security", "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -45,11 +47,14 @@ class Spec:
         readiness: list[Any] | None = None,
         liveness: list[Any] | None = None,
         backoff: float = 10.0,
+        security: list[Any] | None = None,
+        limits: list[int] | None = None,
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
         self.readiness, self.liveness = readiness, liveness
+        self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:
         """Whether the same is to run."""
@@ -103,7 +108,7 @@ def start(
     clean: Callable[[], None],
 ) -> tuple[int, tuple[int, int, int]]:
     """Fork a container; its number, and the read ends of its pipes. The child reports what fails from then on."""
-    pipes = Pipes()
+    pipes, ready = Pipes(), rights.of(spec.security)
     with place.away(NET, UTS, IPC, PID):
         place.enter(spec.ns)
         if sandbox:
@@ -114,12 +119,19 @@ def start(
             syscall.unshare(PID)
         pid = os.fork()
         if pid == 0:
-            _child(place, memory, spec, spec.mark(place.node, attempt), pipes, template, clean)
+            _child(place, memory, spec, spec.mark(place.node, attempt), pipes, template, clean, ready)
     return pid, pipes.keep()
 
 
 def _child(
-    place: Place, memory: Memory, spec: Spec, marked: str, pipes: Pipes, template: int, clean: Callable[[], None]
+    place: Place,
+    memory: Memory,
+    spec: Spec,
+    marked: str,
+    pipes: Pipes,
+    template: int,
+    clean: Callable[[], None],
+    ready: rights.Rights,
 ) -> None:
     status = 128
     report, template = pipes.take(template)
@@ -127,7 +139,14 @@ def _child(
         hostname = os.uname().nodename
         declared = dict(spec.env)
         mine = {VARIABLE: marked}
-        env = {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": "/root", **declared, **mine}
+        env = {
+            **mine,
+            "PATH": PATH,
+            "HOSTNAME": hostname,
+            "HOME": "/" if spec.security[0] else "/root",
+            **declared,
+            **mine,
+        }
         title = " ".join(spec.argv) if spec.built_in else f"nslab-container {spec.container}"
         memory.show(memory.guise(title, env))
         clean()
@@ -137,7 +156,7 @@ def _child(
         rootfs.enter(template, host_of(spec.ns))
         os.close(template)
         os.chdir(spec.working_dir)
-        rights.drop()
+        ready.drop()
         if records >= 0:
             kubedns.main(spec.argv[1:], report, records)
         elif spec.built_in:
