@@ -355,7 +355,7 @@ def _fields(obj: object) -> dict[str, Any]:
             pod = _named(obj, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
             return {"what": "Sandbox", **pod, "address": str(obj.address)}
         case Workload():
-            what = _named(obj, "ns", "container", "argv", "env", "working_dir", "port")
+            what = _named(obj, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
             kubelet = _named(obj, "restart", "backoff", "readiness", "liveness")
             number = hashlib.sha256(f"{obj.ns}/{obj.container}".encode()).hexdigest()
             return {"what": "Workload", **what, **kubelet, "number": number}

@@ -36,6 +36,7 @@ from nslab.net.objects import (
     RealServer,
     Route,
     Sandbox,
+    Security,
     SetMember,
     Sysctl,
     Tun,
@@ -222,7 +223,17 @@ def _described(obj: Process) -> str:
 def _container(obj: Workload, pids: str) -> str:
     """A container beside its pause process, as far as a shell can make one. `pids`: how it comes to a pid namespace."""
     join = f"nsenter --target ${{pause[{quote(obj.ns)}]}} --net --uts --ipc {pids}"
-    return f"{fill('NSLAB={}', f'{obj.ns} {obj.key[2]}')} {join} {_with_environment(obj)}"
+    return f"{fill('NSLAB={}', f'{obj.ns} {obj.key[2]}')} {join} {_rights(obj.security)}{_with_environment(obj)}"
+
+
+def _rights(security: Security) -> str:
+    """How a command line gives up what the container does without."""
+    uid, gid, groups, dropped, _ = security
+    more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    whom = (f"--reuid={uid}", f"--regid={gid}", more) if uid or gid or groups else ()
+    bounds = (f"--bounding-set={','.join(f'-{name.lower()}' for name in dropped)}",) if dropped else ()
+    words = (*whom, *bounds)
+    return f"setpriv {' '.join(words)} " if words else ""
 
 
 def _with_environment(obj: Workload) -> str:

@@ -10,7 +10,8 @@ import socket
 import struct
 
 from nslab import syscall
-from nslab.node.container import PATH, rights_of
+from nslab.node import rights
+from nslab.node.container import PATH
 from nslab.node.marks import VARIABLE, mark
 from nslab.node.place import IPC, MNT, NET, PID, UTS
 
@@ -36,6 +37,7 @@ class Target:
 
     def __init__(self, pidfd: int = -1, spec: Spec | None = None) -> None:
         self._pidfd, self.spec = pidfd, spec
+        self._rights = rights.of(spec.security) if spec else None
 
     def enter_pid(self) -> None:
         """Have our next child born in the target's pid namespace."""
@@ -54,8 +56,8 @@ class Target:
 
     def drop_rights(self) -> None:
         """Keep no more rights than the container has. On the node itself a command has all of them."""
-        if self.spec:
-            rights_of(self.spec).drop()
+        if self._rights:
+            self._rights.drop()
 
     def close(self) -> None:
         """Let go of the process."""

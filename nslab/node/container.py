@@ -5,19 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-from functools import lru_cache
 
 from nslab import syscall
-from nslab.node import agnhost, kubedns
+from nslab.node import agnhost, kubedns, rights
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
-from nslab.node.rights import MASK, Rights
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from nslab.node.rights import Rights
     from nslab.node.sandbox import Sandbox
     from nslab.trust import Births
 
@@ -27,7 +26,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Spec:
     """What is to run: fields as of nslab.net.objects.Workload, and the container's number (64 hex digits).
 
-    `readiness` and `liveness`: the fields of a nslab.node.health.Check.
+    `readiness` and `liveness`: the fields of a nslab.node.health.Check. `security`: user, group, more groups, default
+    capabilities that it does without, whether its root is read-only. `limits`: bytes of memory and of files,
+    processes; 0: what is usual.
     """
 
     __slots__ = (
@@ -55,7 +56,7 @@ class Spec:
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
         self.readiness, self.liveness = readiness, liveness
-        self.security, self.limits = security, limits
+        self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:
         """Whether the same is to run."""
@@ -69,12 +70,12 @@ class Spec:
     @property
     def storage(self) -> int:
         """Bytes that each of its file systems in memory holds; 0: as usual."""
-        return self.limits[1] if self.limits else 0
+        return self.limits[1]
 
     @property
     def read_only(self) -> bool:
         """Whether it may write nothing of its root."""
-        return bool(self.security and self.security[4])
+        return bool(self.security[4])
 
     @property
     def group(self) -> str:
@@ -128,10 +129,10 @@ def start(
 
     `pause`: a pidfd of the pod's pause process, if there is one.
     """
-    pipes, given = Pipes(), rights_of(spec)
+    pipes, ready = Pipes(), rights.of(spec.security)
 
     def child() -> None:
-        _child(place, memory, spec, pipes, given, clean)
+        _child(place, memory, spec, pipes, ready, clean)
 
     with place.away(NET, UTS, IPC, PID):
         place.enter(spec.ns)
@@ -145,7 +146,7 @@ def start(
 
 
 def _bound(place: Place, spec: Spec, pid: int) -> None:
-    memory, _, pids = spec.limits or (0, 0, 0)
+    memory, _, pids = spec.limits
     place.groups.hold(spec.group, pid, pids, memory)
 
 
@@ -156,16 +157,7 @@ def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
     return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": "/root", **dict(spec.env), **mine}
 
 
-def rights_of(spec: Spec) -> Rights:
-    """What a process of the container may do, ready to be taken on."""
-    uid, gid, groups, mask, _ = spec.security or (0, 0, (), MASK, False)
-    return _rights(uid, gid, tuple(groups), mask)
-
-
-_rights = lru_cache(Rights)
-
-
-def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, given: Rights, clean: Callable[[], None]) -> None:
+def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]) -> None:
     status = 128
     template = place.template
     report, template.descriptor = pipes.take(template.descriptor)
@@ -184,7 +176,7 @@ def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, given: Rights
         # The container's own: whoever has one of the machine's open may change its mode.
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
         os.chdir(spec.working_dir)
-        given.drop()
+        ready.drop()
         if records >= 0:
             kubedns.main(spec.argv[1:], report, records)
         elif spec.built_in:

@@ -9,11 +9,18 @@ from functools import lru_cache
 from nslab import syscall
 from nslab.node import seccomp
 
-CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
-"""What container runtimes leave: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW
-SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP."""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+CAPABILITIES = {
+    "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8,
+    "NET_BIND_SERVICE": 10, "NET_RAW": 13, "SYS_CHROOT": 18, "MKNOD": 27, "AUDIT_WRITE": 29, "SETFCAP": 31,
+}  # fmt: skip
+"""What container runtimes leave."""
 SETPCAP, SYS_RESOURCE = 8, 24
-MASK = sum(1 << number for number in CAPABILITIES)
+MASK = sum(1 << number for number in CAPABILITIES.values())
 NOFILE = 1 << 20
 """Open files, as systemd's unit of containerd allows them (LimitNOFILE=infinity is fs.nr_open, which is this)."""
 FILTER = seccomp.load()
@@ -24,13 +31,20 @@ class Rights:
     """The rights of one container, made ready before its process is forked: to `drop` opens no file, and costs little.
 
     `uid`, `gid`, `groups`: whom it runs as. `mask`: the capabilities that it may have at most, bit by bit; only root
-    has them at once, as with runc. `nofile`: how many files it may have open.
+    has them at once, as with runc. `nofile`: how many files it may have open. `own`: descriptors that become its
+    user's, as runc gives it stdout and stderr, which it may open again by name.
     """
 
     __slots__ = ("_calls", "_keyring")
 
     def __init__(
-        self, uid: int = 0, gid: int = 0, groups: tuple[int, ...] = (), mask: int = MASK, nofile: int = NOFILE
+        self,
+        uid: int = 0,
+        gid: int = 0,
+        groups: tuple[int, ...] = (),
+        mask: int = MASK,
+        nofile: int = NOFILE,
+        own: tuple[int, ...] = (),
     ) -> None:
         permitted = syscall.permitted()
         # A machine that is a container itself may lack some of them.
@@ -40,6 +54,7 @@ class Rights:
             syscall.ready_setrlimit(syscall.RLIMIT_NOFILE, _allowed(nofile, permitted)),
             syscall.ready_setrlimit(syscall.RLIMIT_CORE, 0),
             *_bounding(mask),
+            *(syscall.Ready("fchown", fd, uid, -1) for fd in own if uid),
             syscall.ready_setgroups(groups),
             syscall.Ready("setresgid", gid, gid, gid),
             syscall.Ready("setresuid", uid, uid, uid),
@@ -57,7 +72,7 @@ class Rights:
            keyctl.
         2. Limits: how many files; no core files (the machine's core_pattern may name a program, which runs as root).
         3. Bounding set: no file gives what is not in it. Wants SETPCAP.
-        4. Groups, group, user. Who is not root then loses all capabilities by that.
+        4. What is its user's; groups, group, user. Who is not root then loses all capabilities by that.
         5. Capabilities: permitted and effective ones; none is inheritable or ambient.
         6. The mode of new files. No new privileges, without which the filter could not be installed.
         7. The filter of system calls.
@@ -66,6 +81,13 @@ class Rights:
             _join(self._keyring)
         for call in self._calls:
             call()
+
+
+def of(security: Sequence[Any]) -> Rights:
+    """The rights of a container that nslab.net.objects.Security stands for."""
+    uid, gid, groups, dropped, _ = security
+    mask = MASK - sum(1 << CAPABILITIES[name] for name in dropped)
+    return Rights(uid, gid, tuple(groups), mask, own=(1, 2))
 
 
 def drop(uid: int = 0, gid: int = 0, groups: tuple[int, ...] = (), mask: int = MASK, nofile: int = NOFILE) -> None:
