@@ -154,7 +154,8 @@ def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
     """What a process of the container finds in its environment."""
     mine = {VARIABLE: mark(spec.ns, role)}
     # The mark first: of a long environment only the beginning fits where ps looks.
-    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": "/root", **dict(spec.env), **mine}
+    home = "/" if spec.security[0] else "/root"
+    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **dict(spec.env), **mine}
 
 
 def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]) -> None:
