@@ -18,7 +18,7 @@ from nslab.node.beside import Target
 from nslab.node.crilog import attempts
 from nslab.node.execs import Execs
 from nslab.node.journal import Journal
-from nslab.node.loop import Loop
+from nslab.node.loop import AT_ONCE, Loop
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.peers import Peer, complain, listen
 from nslab.node.place import Place, host_of, remove_tree
@@ -277,12 +277,17 @@ class Agent:
         """Collect children that ended; the last process of a container ending is news for who waits."""
         with contextlib.suppress(BlockingIOError):
             os.read(woken, 1 << 12)
+        self.collect()
+
+    def collect(self) -> None:
+        """Collect some; who starts processes that end at once, on and on, does not keep us."""
         with contextlib.suppress(ChildProcessError):
-            while True:
+            for _ in range(AT_ONCE):
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
-                    break
+                    return
                 self.ended(pid, os.waitstatus_to_exitcode(status))
+            self.loop.at(0, self.collect)
 
     def ended(self, pid: int, status: int) -> None:
         """A process is gone: `status` as subprocess has it."""
