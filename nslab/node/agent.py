@@ -42,7 +42,7 @@ def run(place: Place, memory: Memory, client: int) -> Never:
         with contextlib.suppress(SystemExit):
             _enter(place, memory)
             agent = Agent(place, memory)
-            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer)
+            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, settle=agent.births.release)
             agent.adopt()
             first.send({"ok": True, "pid": os.getpid()})
             while True:
@@ -108,7 +108,7 @@ class Agent:
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self.loop.watch(woken, lambda: self.reap(woken))
-        self.socket = listen(self.loop, place, self.answer)
+        self.socket = listen(self.loop, place, self.answer, self.births.release)
 
     def clean(self) -> None:
         """For a new child: the node's way with signals is not its own."""

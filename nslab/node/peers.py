@@ -33,7 +33,8 @@ class Peer:
     """Somebody at the other end. Requests may come many at a time; while one awaits its answer the next ones wait.
 
     The handler's answer is sent; nothing is sent for an empty one; None when `send` will say it later. While somebody
-    does not read what we have to say, what else they ask for waits.
+    does not read what we have to say, what else they ask for waits. `settle` is called before answers are sent, once
+    for all requests that came together.
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class Peer:
         connection: socket.socket,
         handler: Handler,
         closed: Callable[[], None] = _nobody,
+        settle: Callable[[], None] = _nobody,
     ) -> None:
         self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
+        self._settle = settle
         self._lines: deque[bytes] = deque()
         self._begun = bytearray()
         self._unsent: list[memoryview] = []
@@ -70,24 +73,29 @@ class Peer:
             self.close()
 
     def _go_on(self) -> None:
+        said: list[memoryview] = []
         for _ in range(AT_ONCE):
             if not self._lines or self._busy or self._unsent:
                 break
-            self._take(self._lines.popleft())
+            said += self._take(self._lines.popleft())
         else:
             self._loop.at(0, self._go_on)
+        if said and self._socket.fileno() >= 0:
+            self._settle()
+            self._unsent += said
+            self._flush()
         self._listen()
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: bytes) -> list[memoryview]:
+        """The answer to a request, if there is one already."""
         self._busy = True
         try:
             answer = self._handler(self, json.loads(line))
         except (OSError, ValueError, TypeError, KeyError) as error:
             answer = {"error": str(error)}
-        if answer:
-            self.send(answer, go_on=False)
-        elif answer is not None:
+        if answer is not None:  # else `send` says so, and may have done it by now
             self._busy = False
+        return [memoryview(_line(answer))] if answer else []
 
     def _listen(self) -> None:
         """Read on, unless there is enough to do."""
@@ -100,9 +108,9 @@ class Peer:
         else:
             self._loop.forget(self._socket.fileno())
 
-    def send(self, answer: dict[str, Any], go_on: bool = True) -> None:
+    def send(self, answer: dict[str, Any]) -> None:
         """Answer, or say something unasked."""
-        self.send_line(json.dumps(answer).encode() + b"\n", go_on)
+        self.send_line(_line(answer))
 
     def send_line(self, line: bytes, go_on: bool = True) -> None:
         """The same, of a line that is written already."""
@@ -133,9 +141,8 @@ class Peer:
 
     def hand_over(self, answer: dict[str, Any], descriptors: list[int]) -> None:
         """Answer at once, with descriptors: while nothing else that was said waits to be read."""
-        line = json.dumps(answer).encode() + b"\n"
         try:
-            socket.send_fds(self._socket, [line], descriptors, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            socket.send_fds(self._socket, [_line(answer)], descriptors, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:
             self.close()
 
@@ -155,9 +162,13 @@ class Peer:
             self._closed()
 
 
-def listen(loop: Watches, place: Place, handler: Handler) -> socket.socket:
+def _line(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
+
+
+def listen(loop: Watches, place: Place, handler: Handler, settle: Callable[[], None]) -> socket.socket:
     """Serve at RUN/nodes/NODE.sock."""
-    return serve(loop, f"{place.folder}.sock", lambda connection: Peer(loop, connection, handler))
+    return serve(loop, f"{place.folder}.sock", lambda peer: Peer(loop, peer, handler, settle=settle))
 
 
 def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:
@@ -188,7 +199,7 @@ def dial(path: str) -> socket.socket:
 def complain(client: int, text: str) -> None:
     """Answer who waits at a socket that nothing comes of it."""
     with contextlib.suppress(OSError):
-        os.write(client, json.dumps({"error": text}).encode() + b"\n")
+        os.write(client, _line({"error": text}))
 
 
 @contextlib.contextmanager
