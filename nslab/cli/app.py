@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -128,10 +129,10 @@ def _status(arguments: Sequence[str] | None) -> int:
         return wrong.exit_code
     except NslabError as error:
         said = str(error)
-        click.echo(said if isinstance(error, LabFileError) else f"nslab: {said}", err=True)
+        _say(said if isinstance(error, LabFileError) else f"nslab: {said}")
         return error.code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("nslab: interrupted", err=True)
+        _say("nslab: interrupted")
         return 130
     except (BrokenPipeError, SystemExit) as leave:
         if asked_by_a_shell and isinstance(leave, SystemExit):
@@ -140,6 +141,11 @@ def _status(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        click.echo(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}", err=True)
+        _say(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
         return Refused.code
     return status if isinstance(status, int) else 0
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal hung up, and that is why we end
+        click.echo(text, err=True)
