@@ -9,6 +9,7 @@ import ctypes
 import os
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_ZERO = ctypes.c_ulong(0)
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -34,6 +35,21 @@ def _check(result: int, what: str) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), what)
     return result
+
+
+class Ready:
+    """A call of libc's with its arguments laid out before a fork: to make it in the child costs next to no memory.
+
+    An argument is a ctypes object, or a C int. What they point to lives as long as they do.
+    """
+
+    __slots__ = ("_arguments", "_function", "_name")
+
+    def __init__(self, name: str, *arguments: object) -> None:
+        self._function, self._arguments, self._name = getattr(_libc, name), arguments, name
+
+    def __call__(self) -> int:
+        return _check(self._function(*self._arguments), self._name)
 
 
 def setns(fd: int, kind: int = 0) -> None:
@@ -68,13 +84,25 @@ def prctl(option: int, *arguments: int) -> int:
     return _check(_libc.prctl(option, *map(ctypes.c_ulong, four)), f"prctl {option}")
 
 
+def ready_prctl(option: int, *arguments: int) -> Ready:
+    """prctl(2), to be made later."""
+    four = (*map(ctypes.c_ulong, arguments), _ZERO, _ZERO, _ZERO, _ZERO)[:4]
+    return Ready("prctl", option, *four)
+
+
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_NAME = 15
+PR_SET_SECCOMP = 22
 PR_CAPBSET_READ = 23
 PR_CAPBSET_DROP = 24
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+PR_CAP_AMBIENT_CLEAR_ALL = 4
+SECCOMP_MODE_FILTER = 2
+RLIMIT_CORE = 4
+RLIMIT_NOFILE = 7
 
 AT_FDCWD = -100
 AT_EMPTY_PATH = 0x1000
@@ -83,19 +111,57 @@ OPEN_TREE_CLONE = 1
 OPEN_TREE_CLOEXEC = 0o2000000
 MOVE_MOUNT_F_EMPTY_PATH = 4
 MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_NOSUID = 2
 MOUNT_ATTR_NODEV = 4
+MOUNT_ATTR_NOEXEC = 8
+RESOLVE_NO_SYMLINKS = 4
+RESOLVE_BENEATH = 8
 
 # These numbers are the same on every architecture: system calls since 2019 are numbered together.
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
+_OPENAT2 = 437
 _MOUNT_SETATTR = 442
+_PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
 _CAPABILITY_VERSION_3 = 0x20080522
+# An older one is not.
+_KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
 
 
 def open_tree(path: str, recursive: bool = False) -> int:
     """A copy of the mount at `path` that lies nowhere yet (since 5.2): it can be carried into other namespaces."""
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
     return _check(_libc.syscall(ctypes.c_long(_OPEN_TREE), AT_FDCWD, os.fsencode(path), ctypes.c_uint(flags)), path)
+
+
+def seal(fd: int, attributes: int) -> None:
+    """Set MOUNT_ATTR_… on a mount that `open_tree` gave, and on all below it (since 5.12; ENOSYS before)."""
+    _mount_setattr(fd, "", attributes, AT_RECURSIVE | AT_EMPTY_PATH)
+
+
+def openat2(folder: int, name: str, flags: int, resolve: int) -> int:
+    """Open a name in a folder, resolved as RESOLVE_… say (since 5.6)."""
+    how = (ctypes.c_uint64 * 3)(flags, 0, resolve)
+    size = ctypes.c_size_t(ctypes.sizeof(how))
+    return _check(_libc.syscall(ctypes.c_long(_OPENAT2), folder, os.fsencode(name), how, size), name)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2): make the mount at `new` the root, and hang the old root at `old`."""
+    _check(_libc.syscall(ctypes.c_long(_PIVOT_ROOT), os.fsencode(new), os.fsencode(old)), f"pivot_root {new}")
+
+
+TMPFS, NSFS = 0x01021994, 0x6E736673
+"""Kinds of file systems (statfs(2), f_type)."""
+
+
+def file_system(fd: int) -> int:
+    """The kind of file system that a descriptor is of."""
+    # struct statfs begins with f_type, a long on every architecture that we know; 256 bytes hold all of it.
+    found = (ctypes.c_long * 32)()
+    _check(_libc.fstatfs(fd, found), "fstatfs")
+    return int(found[0])
 
 
 def move_mount(fd: int, target: str) -> None:
@@ -106,16 +172,57 @@ def move_mount(fd: int, target: str) -> None:
 
 def mount_setattr(path: str, attributes: int, recursive: bool = False) -> None:
     """Set MOUNT_ATTR_… on the mount at `path` and perhaps on all below it (since 5.12; ENOSYS before)."""
+    _mount_setattr(AT_FDCWD, path, attributes, AT_RECURSIVE if recursive else 0)
+
+
+def _mount_setattr(fd: int, path: str, attributes: int, flags: int) -> None:
     structure = (ctypes.c_uint64 * 4)(attributes, 0, 0, 0)  # set, clear, propagation, user namespace
-    flags = ctypes.c_uint(AT_RECURSIVE if recursive else 0)
     size = ctypes.c_size_t(ctypes.sizeof(structure))
-    numbers = (ctypes.c_long(_MOUNT_SETATTR), AT_FDCWD, os.fsencode(path), flags, structure, size)
+    numbers = (ctypes.c_long(_MOUNT_SETATTR), fd, os.fsencode(path), ctypes.c_uint(flags), structure, size)
     _check(_libc.syscall(*numbers), path)
 
 
-def capset(mask: int) -> None:
+def ready_capset(mask: int) -> Ready:
     """Make bit mask `mask` this thread's permitted and effective capabilities; inheritable ones: none."""
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     low, high = mask & 0xFFFFFFFF, mask >> 32
     # Two records of effective, permitted, inheritable: bits 0 to 31, then the rest.
-    _check(_libc.capset(header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)), "capset")
+    return Ready("capset", _capability_header(), (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0))
+
+
+def capset(mask: int) -> None:
+    """The same at once."""
+    ready_capset(mask)()
+
+
+def permitted() -> int:
+    """This thread's permitted capabilities, a bit mask."""
+    records = (ctypes.c_uint32 * 6)()
+    _check(_libc.capget(_capability_header(), records), "capget")
+    return records[1] | records[4] << 32
+
+
+def _capability_header() -> ctypes.Array[ctypes.c_uint32]:
+    return (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+
+
+def ready_setrlimit(resource: int, limit: int) -> Ready:
+    """Make `limit` the soft and the hard limit of RLIMIT_… (numbered alike on the architectures that have filters)."""
+    return Ready("setrlimit", resource, (ctypes.c_ulong * 2)(limit, limit))
+
+
+def hard_limit(resource: int) -> int:
+    """How far the soft limit of RLIMIT_… can be raised without rights."""
+    limits = (ctypes.c_ulong * 2)()
+    _check(_libc.getrlimit(resource, limits), "getrlimit")
+    return limits[1]
+
+
+def ready_setgroups(groups: tuple[int, ...]) -> Ready:
+    """setgroups(2), to be made later."""
+    return Ready("setgroups", ctypes.c_size_t(len(groups)), (ctypes.c_uint32 * len(groups))(*groups))
+
+
+def ready_join_session_keyring() -> Ready | None:
+    """Take a new, empty session keyring; None on an architecture whose number for it is not known here."""
+    number = _KEYCTL.get(os.uname().machine)
+    return Ready("syscall", ctypes.c_long(number), _KEYCTL_JOIN_SESSION_KEYRING, None) if number else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import signal
@@ -14,10 +13,12 @@ import typer
 import typer.core
 
 from nslab.cli import check, cni, inside, life, look, objects, probe, render
+from nslab.cli.output import note, say
 from nslab.errors import LabFileError, NslabError, Refused, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import TracebackType
 
 _EPILOG = """\
 Exit codes: 0 right; 1 a probe or check failed; 2 wrong usage or lab file; 3 the kernel refused; 4 something is
@@ -73,7 +74,7 @@ def _version(asked: bool) -> None:
     if asked:
         from nslab.version import version
 
-        typer.echo(f"nslab {version()}")
+        say(f"nslab {version()}")
         raise typer.Exit
 
 
@@ -92,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without box characters shows question marks
+    sys.excepthook = _unforeseen
     sys.exit(_status(arguments))
 
 
@@ -101,6 +103,13 @@ def _open_standard_streams() -> None:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
     sys.stdout, sys.stderr = sys.stdout or os.fdopen(1, "w"), sys.stderr or os.fdopen(2, "w")
+
+
+def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """A fault of nslab's own: what it tells of may be a stranger's words."""
+    from traceback import format_exception
+
+    note("".join(format_exception(kind, error, trace)).rstrip("\n"))
 
 
 def tree() -> click.Group:
@@ -125,14 +134,16 @@ def _status(arguments: Sequence[str] | None) -> int:
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as wrong:
-        wrong.show()
+        shown = io.StringIO()
+        wrong.show(shown)
+        note(shown.getvalue().rstrip("\n"))
         return wrong.exit_code
     except NslabError as error:
         said = str(error)
-        _say(said if isinstance(error, LabFileError) else f"nslab: {said}")
+        note(said if isinstance(error, LabFileError) else f"nslab: {said}")
         return error.code
     except (KeyboardInterrupt, click.Abort):
-        _say("nslab: interrupted")
+        note("nslab: interrupted")
         return 130
     except (BrokenPipeError, SystemExit) as leave:
         if asked_by_a_shell and isinstance(leave, SystemExit):
@@ -141,11 +152,6 @@ def _status(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        _say(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
+        note(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
         return Refused.code
     return status if isinstance(status, int) else 0
-
-
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal hung up, and that is why we end
-        click.echo(text, err=True)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from nslab.cli.complete import exercises
-from nslab.cli.output import Format, Report, colour, document, need_root
+from nslab.cli.output import Format, Report, document, need_root, say
 from nslab.errors import UsageError
 from nslab.exercise.types import Language
 
@@ -42,7 +41,7 @@ def check(
     lab = lifecycle.wished(name)
     graded = _graded(lab, _goals(lab, file))
     if output is Report.JUNIT:
-        click.echo(junit(name, graded, lang), nl=False)
+        say(junit(name, graded, lang), nl=False)
     elif output is not Report.TABLE:
         document(to_json(name, graded, lang), Format(output.value))
     else:
@@ -99,12 +98,12 @@ def _printed(graded: Sequence[Graded], language: Language) -> None:
     for number, (one, said) in enumerate(zip(graded, words, strict=True), 1):
         extra = f" ({word(language, 'extra')})" if one.goal.extra else ""
         line = f"{padded(said, wide)}  {number:>{len(str(len(graded)))}}  {one.goal.title.by(language)}{extra}"
-        click.echo(colour(line, "green") if one.reached else line)
-    click.echo(f"\n{summary(graded, language)}")
+        say(line, fg="green" if one.reached else None)
+    say(f"\n{summary(graded, language)}")
     upcoming = next(((number, one) for number, one in enumerate(graded, 1) if not one.reached), None)
     if upcoming:
         number, one = upcoming
-        click.echo(f"\n{word(language, 'next', number, one.goal.title.by(language))}")
+        say(f"\n{word(language, 'next', number, one.goal.title.by(language))}")
         for fault in one.faults[:3]:
-            click.echo(f"  {sentence(fault, language)}")
-        click.echo(word(language, "hint", one.goal.hint.by(language)))
+            say(f"  {sentence(fault, language)}")
+        say(word(language, "hint", one.goal.hint.by(language)))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from nslab.cli.life import LabSource, busy, file_of
-from nslab.cli.output import Format, Output, Progress, document, listing, need_root, note, ready_or_exit
+from nslab.cli.output import Format, Output, Progress, document, listing, need_root, note, ready_or_exit, say
 from nslab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ def cni(
         what = f"{len(done.difference.plan)} steps"
         if isinstance(done, lifecycle.Up) and done.fresh:
             what = f"up in {done.seconds:.2f} s"
-        click.echo(f"{title(lab)}; {what}")
+        say(f"{title(lab)}; {what}")
         listing([{key: value for key, value in row.items() if key != "result"} for row in rows], output)
     for doubt in dict.fromkeys(kept.doubt for kept in made if kept.doubt):
         note(f"nslab: CHECK has something against what ADD has just made, and is not heeded in this: {doubt}")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from nslab.cli.complete import hosts
-from nslab.cli.output import need_root, note
+from nslab.cli.output import need_root, note, raw
 from nslab.errors import UsageError
 from nslab.net.names import pod_host
 
@@ -80,7 +79,7 @@ def logs(
         return logs.attempts(folder / chosen)[:1] == files[:1]
 
     for entry in logs.read(files[0], follow=follow, tail=None if tail < 0 else tail, going=newest):
-        click.echo(f"{entry.timestamp} {entry.text}" if timestamps else entry.text)
+        raw(f"{entry.timestamp} {entry.text}" if timestamps else entry.text)
 
 
 def vm(

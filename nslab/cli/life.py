@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
-from nslab.cli.output import Format, Output, Progress, bullets, colour, document, need_root, note, ready_or_exit
+from nslab.cli.output import Format, Output, Progress, bullets, document, need_root, note, ready_or_exit, say
 from nslab.errors import Missing, UsageError
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode
 from nslab.net.names import pod_host
+from nslab.quote import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +59,7 @@ def plan(
     lab = place(_load(source, encapsulation, proxy_mode))
     steps = diff((), compile_lab(lab, replace(likely_host(), programs=_programs(lab))))
     if script:
-        click.echo(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
+        say(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
     elif output is not Format.TABLE:
         document([{"by": step.obj.by, "commands": shell.commands(step)} for step in steps], output)
     else:
@@ -68,8 +67,8 @@ def plan(
         for by, lines in shell.told(steps):
             if by != heading:
                 heading = by
-                click.echo(colour(f"\n# {by}", "cyan"))
-            click.echo("\n".join(lines))
+                say(f"\n{shell.comment(by)}", fg="cyan")
+            say("\n".join(lines))
 
 
 def _programs(lab: Lab) -> tuple[tuple[str, Program], ...]:
@@ -127,9 +126,9 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
         commands = [line for step in found.plan for line in shell.commands(step)]
         document({"differences": lines, "commands": commands, "strangers": found.strangers}, output)
     else:
-        click.echo("\n".join(lines) if lines else f"{name} is as it should be")
+        say("\n".join(lines) if lines else f"{name} is as it should be")
         for ns, strange in found.strangers.items():
-            click.echo(f"not nslab's, left alone, in {ns}:")
+            say(f"not nslab's, left alone, in {ns}:")
             bullets(strange, 20, "more")
     if lines:
         raise typer.Exit(1)
@@ -150,13 +149,13 @@ def down(
         raise UsageError("say which lab to take down, or --all")
     labs = owned.everywhere() if name is None else [_lab_name(name)]
     if not labs:
-        click.echo("no lab is up")
+        say("no lab is up")
     for lab in labs:
         gone = lifecycle.down(lab, busy)
         if gone.namespaces or gone.processes:
-            click.echo(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")
+            say(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")
         else:
-            click.echo(f"{lab} is not there")
+            say(f"{lab} is not there")
         for refusal in gone.refused:
             note(f"nslab: {refusal}")
 
@@ -206,18 +205,18 @@ def _told(done: Up) -> None:
 
     difference, lab = done.difference, done.difference.lab
     if done.fresh:
-        click.echo(f"{title(lab)}; up in {done.seconds:.2f} s, {len(difference.plan)} steps")
+        say(f"{title(lab)}; up in {done.seconds:.2f} s, {len(difference.plan)} steps")
     elif difference.plan:
-        click.echo(f"{lab.name}: mended in {done.seconds:.2f} s")
+        say(f"{lab.name}: mended in {done.seconds:.2f} s")
         bullets(changes(lab, difference.plan), 20, "more differences")
     else:
-        click.echo(f"{lab.name} is as it should be ({count(lab)})")
+        say(f"{lab.name} is as it should be ({count(lab)})")
     for line in _notes(difference):
         note(line)
     if done.fresh:
-        click.echo(f"\n{picture(lab)}\n\nNext:")
+        say(f"\n{picture(lab)}\n\nNext:")
         for command in _next(lab):
-            click.echo(f"  {command}")
+            say(f"  {command}")
 
 
 def _notes(difference: Difference) -> list[str]:
@@ -238,9 +237,9 @@ def _next(lab: Lab) -> list[str]:
 
     goals = check_file(folder(lab.name) / FILE)
     if goals or lab.plugin is Plugin.NONE:
-        how_far = f"nslab {'check' if goals else 'probe'} {lab.name}"
-        return [how_far, f"nslab shell {lab.name}/{lab.nodes[0].name}", f"nslab down {lab.name}"]
-    commands = [f"nslab probe {lab.name}"]
+        how_far = fill("nslab {} {}", "check" if goals else "probe", lab.name)
+        return [how_far, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
+    commands = [fill("nslab probe {}", lab.name)]
     # kube-dns has a port, too, but speaks no HTTP.
     own = [pod for pod in lab.pods if pod.namespace != "kube-system"]
     servers = [pod for pod in own if any(container.ports for container in pod.containers)]
@@ -250,8 +249,8 @@ def _next(lab: Lab) -> list[str]:
     if pairs:
         near, far = pairs[0]
         port = next(port.port for container in far.containers for port in container.ports)
-        curl = shlex.join(["curl", "-s", f"http://{far.assigned}:{port}/hostname"])
-        commands.append(f"nslab exec {lab.name}/{pod_host(near.namespace, near.name)} -- {curl}")
+        host, url = f"{lab.name}/{pod_host(near.namespace, near.name)}", f"http://{far.assigned}:{port}/hostname"
+        commands.append(fill("nslab exec {} -- curl -s {}", host, url))
     else:
-        commands.append(f"nslab inspect {lab.name}")
-    return [*commands, f"nslab down {lab.name}"]
+        commands.append(fill("nslab inspect {}", lab.name))
+    return [*commands, fill("nslab down {}", lab.name)]

@@ -8,14 +8,14 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource
-from nslab.cli.output import Format, Output, document, listing, need_root, styled
+from nslab.cli.output import Format, Output, document, listing, need_root, say
 from nslab.errors import Missing, UsageError
 from nslab.exercise.types import Language
+from nslab.quote import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,9 +61,9 @@ def show(
     if guide:
         _guide(path, lab, lang)
     else:
-        click.echo(f"{title(lab)}\n\n{about(path)}\n\n{picture(lab)}\n\nFile: {path}")
+        say(f"{title(lab)}\n\n{about(path)}\n\n{picture(lab)}\n\nFile: {path}")
         if number := next((one.number for one in shipped() if one.path == path), 0):
-            click.echo(f"Guide {number} of the course: nslab show {source} --guide (in Korean: --lang ko)")
+            say(f"Guide {number} of the course: {fill('nslab show {} --guide', source)} (in Korean: --lang ko)")
 
 
 def _guide(path: Path, lab: Lab, language: Language) -> None:
@@ -83,7 +83,7 @@ def _guide(path: Path, lab: Lab, language: Language) -> None:
     page = Page(course(language), path.resolve().parent.name, language)
     text = render(file.read_text(encoding="utf-8"), lab, str(file), page)
     for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100)):
-        click.echo(styled(line, **styles.get(kind, {})))
+        say(line, **styles.get(kind, {}))
 
 
 def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
@@ -183,7 +183,7 @@ def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -
     """
     if shell not in SHELLS:
         raise UsageError(f"no completion for {shell!r}; there is one for bash, zsh and fish")
-    click.echo(script(shell))
+    say(script(shell))
 
 
 def doctor(
@@ -213,7 +213,8 @@ def doctor(
     ]
     listing(rows, output)
     if wanted is not None and not all(finding.works for finding in findings):
-        raise Missing(f"{source} cannot run here; a kernel that has everything: nslab vm -- nslab up {source}")
+        way_on = fill("nslab vm -- nslab up {}", source)
+        raise Missing(f"{source} cannot run here; a kernel that has everything: {way_on}")
 
 
 def _needed(source: str) -> set[str]:

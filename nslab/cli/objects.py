@@ -9,7 +9,7 @@ import click
 import typer
 
 from nslab.cli.life import RunningLab, busy
-from nslab.cli.output import Format, Output, Progress, document, need_root, note, ready_or_exit
+from nslab.cli.output import Format, Output, Progress, document, need_root, note, ready_or_exit, say
 from nslab.errors import UsageError, words
 from nslab.lab.settings import setting, with_settings
 
@@ -100,7 +100,7 @@ def set_(
     if output is not Format.TABLE:
         document({"lab": name, "changed": lines}, output)
     else:
-        click.echo("\n".join([f"{name}: {', '.join(settings)}; {len(done.difference.plan)} steps", *lines]))
+        say("\n".join([f"{name}: {', '.join(settings)}; {len(done.difference.plan)} steps", *lines]))
     _warn(done)
 
 
@@ -114,7 +114,7 @@ def _change(
 
 
 def _say(done: Changed) -> None:
-    click.echo("\n".join(done.lines))
+    say("\n".join(done.lines))
     _warn(done)
 
 

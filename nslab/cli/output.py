@@ -1,4 +1,8 @@
-"""How things are printed: colour where wanted, JSON and YAML where asked for, progress where it takes long."""
+"""How things are printed: colour where wanted, JSON and YAML where asked for, progress where it takes long.
+
+All that a reader is shown goes through `say` or `note`, which let nothing by that a terminal obeys: names, reasons and
+last words may be a stranger's. Only `raw` prints what a program said as it said it, for `logs`.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,10 @@ import click
 import typer
 
 from nslab.errors import Missing
+from nslab.quote import escaped, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 
 class Format(StrEnum):
@@ -49,38 +54,61 @@ def listing(rows: Sequence[dict[str, Any]], output: Format, empty: str = "") -> 
         from nslab.views.table import table
 
         header = [key.upper() for key in rows[0]]
-        click.echo(table(header, [[_cell(value) for value in row.values()] for row in rows]))
+        say(table(header, [[_cell(value) for value in row.values()] for row in rows]))
 
 
 def document(value: object, output: Format) -> None:
     """Print anything as JSON or YAML."""
     if output is Format.JSON:
-        click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+        say(_escaped(json.dumps(value, indent=2, ensure_ascii=False), _in_json))
     else:
-        import yaml
+        say(_escaped(_yaml(value), escaped), nl=False)
 
-        click.echo(yaml.safe_dump(value, sort_keys=False, allow_unicode=True), nl=False)
+
+def _yaml(value: object) -> str:
+    """As YAML, with quotes around each text that a reader would not see all of: in those there are escapes."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = None if visible(value) == value else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, allow_unicode=True)
+
+
+def _escaped(text: str, escape: Callable[[str], str]) -> str:
+    return text if visible(text) == text else "".join(c if visible(c) == c else escape(c) for c in text)
+
+
+def _in_json(char: str) -> str:
+    return json.dumps(char)[1:-1] if ord(char) > 0x7F else f"\\u{ord(char):04x}"
 
 
 def _cell(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return visible(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
-def colour(text: str, name: str) -> str:
-    """The text in a colour, on a terminal whose user did not say NO_COLOR."""
-    return styled(text, fg=name)
+def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Print a text for a reader, in click's styles (fg=None: none) on a terminal whose user did not say NO_COLOR."""
+    shown = visible(text)
+    if any(style.values()) and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        shown = click.style(shown, **style)
+    click.echo(shown, err=err, nl=nl)
 
 
-def styled(text: str, **style: Any) -> str:
-    """The text in click's styles, on a terminal whose user did not say NO_COLOR."""
-    wanted = style and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return click.style(text, **style) if wanted else text
+def raw(text: str) -> None:
+    """Print what a container printed: whoever asks for its log gets that, control characters and all."""
+    click.echo(text, color=True)  # click would take its colours away where no terminal is
 
 
 def note(text: str) -> None:
     """A word aside, for the person and not for the pipe."""
     if text:
-        click.echo(text, err=True)
+        say(text, err=True)
 
 
 def ready_or_exit(not_ready: Sequence[object]) -> None:
@@ -95,9 +123,9 @@ def bullets(lines: Iterable[str], most: int, more: str) -> None:
     """Print lines, indented; of a long list the beginning, and how many more there are."""
     every = list(lines)
     for line in every[:most]:
-        click.echo(f"  {line}")
+        say(f"  {line}")
     if len(every) > most:
-        click.echo(f"  … and {len(every) - most} {more}")
+        say(f"  … and {len(every) - most} {more}")
 
 
 def need_root(verb: str) -> None:

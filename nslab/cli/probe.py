@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from nslab.cli.life import RunningLab
-from nslab.cli.output import Format, Progress, Report, bullets, colour, document, need_root
+from nslab.cli.output import Format, Progress, Report, bullets, document, need_root, say
 from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
@@ -50,13 +49,13 @@ def probe(
     explanations = _explained(found, wrong)
     reasons = _reasons(found, explanations, failed)
     if output is Report.JUNIT:
-        click.echo(junit(name, results, explanations, calls, reasons), nl=False)
+        say(junit(name, results, explanations, calls, reasons), nl=False)
     elif output is not Report.TABLE:
         document([*to_json(results, explanations), *calls_to_json(calls, reasons)], Format(output.value))
     else:
         _printed(survey, results, explanations)
         if told := [router.name for router in lab.routers if router not in found.lab.routers]:
-            click.echo(f"{', '.join(told)} knows where pods are by routes made by hand; `nslab up` takes them away")
+            say(f"{', '.join(told)} knows where pods are by routes made by hand; `nslab up` takes them away")
         if services and calls:
             _printed_services(services, results, calls, reasons)
     if wrong or failed:
@@ -97,9 +96,9 @@ def _printed(survey: Survey, results: list[Result], explanations: dict[Probe, st
     from nslab.views.matrix import matrix, seen
 
     for line in matrix(survey, results, get_terminal_size((120, 24)).columns):
-        click.echo(colour(line, "red") if "FAIL" in line else line)
+        say(line, fg="red" if "FAIL" in line else None)
     for line in seen(survey.places, results):
-        click.echo(line)
+        say(line)
     _because({f"{probe.source} to {probe.target}": reason for probe, reason in explanations.items()})
 
 
@@ -112,7 +111,7 @@ def _printed_services(
 
     lines = service_matrix(survey, calls, get_terminal_size((120, 24)).columns)
     for line in (*lines, *four_cells(survey.places, results, calls)):
-        click.echo(colour(line, "red") if "FAIL" in line else line)
+        say(line, fg="red" if "FAIL" in line else None)
     _because({f"{call.source} to {call.column}": reason for call, reason in reasons.items()})
 
 
@@ -122,5 +121,5 @@ def _because(explanations: dict[str, str]) -> None:
     for whom, reason in explanations.items():
         reasons.setdefault(reason, []).append(whom)
     for reason, pairs in reasons.items():
-        click.echo(f"\n{reason}")
+        say(f"\n{reason}")
         bullets(dict.fromkeys(pairs), 6, "more")

@@ -7,10 +7,10 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
 
 from nslab.cli.objects import read_file
+from nslab.cli.output import say
 from nslab.errors import UsageError
 from nslab.lab.settings import SCHEDULERS
 from nslab.lab.types import ProxyMode
@@ -51,7 +51,7 @@ def render(
     )
     if mode is ProxyMode.USERSPACE and not proxy.addresses:
         raise UsageError("userspace mode leads to a port of the node: say the node's address (--node-ip)")
-    click.echo("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
+    say("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
 
 
 def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of, pod_netns
+from nslab.lab import security
 from nslab.lab.types import Protocol
 from nslab.net import names
-from nslab.net.objects import Check, Object, Sandbox, Workload
+from nslab.net.objects import Check, Limits, Object, Sandbox, Security, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,21 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
         restart=pod.restart_policy.value,
         readiness=readiness,
         liveness=liveness,
+        security=rights(pod, container),
+        limits=Limits(container.limits.memory, container.limits.storage),
         by=_RUNTIME,
+    )
+
+
+def rights(pod: Pod, container: Container) -> Security:
+    """What the securityContexts of a pod and of its container come to."""
+    whom = pod.security, container.security
+    return Security(
+        security.user(*whom),
+        security.group(*whom),
+        security.groups(pod.security),
+        security.dropped(container.security),
+        container.security.read_only,
     )
 
 

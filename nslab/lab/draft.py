@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from nslab.lab.types import RestartPolicy
+from nslab.lab.types import NOTHING_SAID, RestartPolicy
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
-    from nslab.lab.types import Container, Encapsulation, Plugin, ProxyMode, Scheduler
+    from nslab.lab.types import Container, Encapsulation, Plugin, ProxyMode, Scheduler, SecurityContext
     from nslab.lab.words import Path
 
 KEPT = -1
@@ -66,6 +66,7 @@ class PodDraft:
     containers: tuple[Container, ...] = ()
     share_process_namespace: bool = False
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
+    security: SecurityContext = NOTHING_SAID
     requested: IPv4Address | None = None
     assigned: IPv4Address | None = None
     owner: str = ""

@@ -110,6 +110,7 @@ def _pod_spec(pod: Pod) -> dict[str, Any]:
         "hostname": pod.hostname if pod.hostname != host_name(pod.name) else "",
         "shareProcessNamespace": pod.share_process_namespace,
         "restartPolicy": str(pod.restart_policy) if pod.restart_policy is not RestartPolicy.ALWAYS else "",
+        "securityContext": dump_objects.security_context(pod.security),
         "containers": [_container(container) for container in pod.containers],
     }
     return said(spec)
@@ -147,5 +148,7 @@ def _container(container: Container) -> dict[str, Any]:
             "ports": [_port(port) for port in container.ports],
             "readinessProbe": dump_objects.health_check(container.readiness),
             "livenessProbe": dump_objects.health_check(container.liveness),
+            "securityContext": dump_objects.security_context(container.security),
+            "resources": dump_objects.resources(container.limits),
         }
     )

@@ -8,7 +8,7 @@ from nslab.lab.finish import AFFINITY_SECONDS, drafted_service
 from nslab.lab.types import ServiceType, TrafficPolicy
 
 if TYPE_CHECKING:
-    from nslab.lab.types import EndpointSlice, HealthCheck, Service
+    from nslab.lab.types import EndpointSlice, HealthCheck, Resources, SecurityContext, Service
 
 
 def said(fields: dict[str, Any]) -> dict[str, Any]:
@@ -88,6 +88,31 @@ def health_check(check: HealthCheck | None) -> dict[str, Any]:
         "successThreshold": check.successes,
         "failureThreshold": check.failures,
     }
+
+
+def security_context(context: SecurityContext) -> dict[str, Any]:
+    """A securityContext, of a pod or a container."""
+    numbers = {
+        "runAsUser": context.user,
+        "runAsGroup": context.group,
+        "runAsNonRoot": context.non_root,
+        "fsGroup": context.fs_group,
+    }
+    return {
+        **{name: value for name, value in numbers.items() if value is not None},
+        **said(
+            {
+                "supplementalGroups": list(context.groups),
+                "capabilities": said({"add": list(context.add), "drop": list(context.drop)}),
+                "readOnlyRootFilesystem": context.read_only,
+            }
+        ),
+    }
+
+
+def resources(limits: Resources) -> dict[str, Any]:
+    """What a container may use."""
+    return said({"limits": said({"memory": limits.memory, "ephemeral-storage": limits.storage})})
 
 
 def _metadata(

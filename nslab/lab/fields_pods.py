@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from nslab.lab.draft import DeploymentDraft, PodDraft
+from nslab.lab.fields_security import CONTAINER_SECURITY, POD_SECURITY, RESOURCES
 from nslab.lab.patterns import (
     COUNT,
     DIRECTORY,
@@ -164,11 +165,13 @@ CONTAINER = Record(
         ),
         Field("readinessProbe", "readiness", _CHECK, "Only while it succeeds, Services send anything."),
         Field("livenessProbe", "liveness", _CHECK, "Where it fails, the container is started anew."),
+        Field("securityContext", "security", CONTAINER_SECURITY, "Whom it runs as, and what it may do."),
+        Field("resources", "limits", RESOURCES, "What it may use."),
     ),
     later=names(
         """
-        envFrom imagePullPolicy lifecycle resizePolicy resources restartPolicy securityContext startupProbe stdin
-        stdinOnce terminationMessagePath terminationMessagePolicy tty volumeDevices volumeMounts
+        envFrom imagePullPolicy lifecycle resizePolicy restartPolicy startupProbe stdin stdinOnce
+        terminationMessagePath terminationMessagePolicy tty volumeDevices volumeMounts
         """
     ),
 )
@@ -197,6 +200,7 @@ _POD_SPEC = Part(
         Field("containers", "containers", Many(CONTAINER, at_least=1), "Its processes.", required=True),
         Field("shareProcessNamespace", "share_process_namespace", Flag(), "One pid namespace for all."),
         Field("restartPolicy", "restart_policy", Choice(RestartPolicy), "When a container that ended starts again."),
+        Field("securityContext", "security", POD_SECURITY, "Whom its containers run as."),
     ),
     later=names(
         """
@@ -204,7 +208,7 @@ _POD_SPEC = Part(
         enableServiceLinks ephemeralContainers hostAliases hostIPC hostNetwork hostPID
         hostUsers hostnameOverride imagePullSecrets initContainers nodeSelector os overhead
         preemptionPolicy priority priorityClassName readinessGates resourceClaims resources
-        runtimeClassName schedulerName schedulingGates securityContext serviceAccount
+        runtimeClassName schedulerName schedulingGates serviceAccount
         serviceAccountName setHostnameAsFQDN subdomain terminationGracePeriodSeconds
         tolerations topologySpreadConstraints volumes
         """

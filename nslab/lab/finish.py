@@ -99,6 +99,7 @@ def pod(draft: PodDraft) -> Pod:
         restart_policy=draft.restart_policy,
         owner=draft.owner,
         ready=draft.ready,
+        security=draft.security,
     )
 
 
@@ -229,6 +230,7 @@ def drafted_pod(one: Pod) -> PodDraft:
         assigned=one.assigned,
         owner=one.owner,
         ready=one.ready,
+        security=one.security,
         document=KEPT,
     )
 

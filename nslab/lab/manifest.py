@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nslab.lab import validate_objects, validate_pods
+from nslab.lab import validate_objects, validate_pods, validate_security
 from nslab.lab.api import Fault, complaint, required
 from nslab.lab.defaults import finish_pods
 from nslab.lab.documents import text_of
@@ -73,6 +73,7 @@ def cluster_ips(draft: LabDraft) -> Iterator[Complaint]:
 CHECKS = (
     validate_pods.pods,
     validate_pods.containers,
+    validate_security.rights,
     validate_objects.services,
     validate_objects.slices,
     validate_objects.deployments,

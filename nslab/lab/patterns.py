@@ -12,7 +12,7 @@ QUALIFIED = Text(
     317,
 )
 LABEL_VALUE = Text("([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", "letters, digits, '-', '_' and '.'", 63)
-VARIABLE = Text("[^=]+", "not empty and without '='")
+VARIABLE = Text("[ -<>-~]+", "printable ASCII characters other than '='")
 DIRECTORY = Text("/.*", "an absolute path")
 UID = Text("[0-9A-Za-z]([-0-9A-Za-z]*[0-9A-Za-z])?", "letters, digits and '-'", 63)
 INT32 = Number(-(2**31), 2**31 - 1)

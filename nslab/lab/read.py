@@ -11,6 +11,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any, assert_never
 
 from nslab.errors import Problem
+from nslab.lab import quantity
 from nslab.lab.shapes import (
     Address,
     Anything,
@@ -23,6 +24,7 @@ from nslab.lab.shapes import (
     NumberOrName,
     OneOrMany,
     Part,
+    Quantity,
     Record,
     Shape,
     Table,
@@ -39,12 +41,14 @@ if TYPE_CHECKING:
     Node: TypeAlias = ScalarNode | SequenceNode | MappingNode
 
 YAML = "tag:yaml.org,2002:"
-STR, NULL, BOOL, INT, MAP, SEQ, MERGE = (YAML + t for t in ("str", "null", "bool", "int", "map", "seq", "merge"))
+STR, NULL, BOOL, INT, FLOAT, MAP, SEQ, MERGE = (
+    YAML + name for name in ("str", "null", "bool", "int", "float", "map", "seq", "merge")
+)
 # YAML 1.1 gives a type to plain scalars by their looks: `on` and `no` are booleans, 1:30 is ninety, 2026-01-01 a date.
 LOOKS = {
     BOOL: "a boolean",
     INT: "a number",
-    YAML + "float": "a number",
+    FLOAT: "a number",
     YAML + "timestamp": "a date",
     NULL: "nothing",
     MERGE: "a merge key",
@@ -125,6 +129,8 @@ class Reader:
                     return self._many(node, of, at_least=1) or (UNREADABLE,)
                 value = self.read(node, of)
                 return (UNREADABLE if value is None else value,)
+            case Quantity():
+                return self._quantity(node)
             case Anything():
                 return None
             case missing:
@@ -271,6 +277,19 @@ class Reader:
         if node.tag == BOOL and node.value.lower() in ("true", "false"):
             return bool(node.value.lower() == "true")
         self.say(node, f"{self.here} must be true or false, and this is {_what(node)}")
+        return None
+
+    def _quantity(self, node: Node) -> int | None:
+        if not self._is(node, "scalar", STR, "a quantity"):
+            return None
+        word: str = node.value
+        number = quantity.whole(word) if node.tag in (STR, INT, FLOAT) else None
+        if number is None:
+            self.say(node, f"{self.here}: {shown(word)} is no quantity; write 64Mi, 1.5G, 500m or a plain number")
+        elif node.tag == INT and re.match("0[0-9]", word):
+            self.say(node, f"{self.here}: {shown(word)} is not a plain decimal number")
+        else:
+            return number
         return None
 
     def _address(self, node: Node) -> IPv4Address | None:

@@ -7,10 +7,13 @@ from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from nslab.lab.types import NOTHING_SAID, USUAL
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.lab.draft import DeploymentDraft, LabDraft, PodDraft
+    from nslab.lab.types import Resources, SecurityContext
 
 HASH = "pod-template-hash"
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -58,8 +61,14 @@ def template_hash(template: PodDraft) -> str:
         *(sorted(template.labels.items()), sorted(template.annotations.items()), template.containers, template.node),
         *(template.hostname, template.share_process_namespace, str(template.restart_policy)),
         *(port.host_port for one in template.containers for port in one.ports if port.host_port),
+        *(said for said in (template.security, *_rights(template)) if said not in (NOTHING_SAID, USUAL)),
     )
     return _letters(repr(said), 10)
+
+
+def _rights(template: PodDraft) -> Iterator[SecurityContext | Resources]:
+    for one in template.containers:
+        yield from (one.security, one.limits)
 
 
 def _replica(deployment: DeploymentDraft, name: str, there: PodDraft | None) -> PodDraft:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, assert_never
 
+from nslab.lab import quantity
 from nslab.lab.fields import LAB
 from nslab.lab.shapes import (
     Address,
@@ -16,6 +17,7 @@ from nslab.lab.shapes import (
     NumberOrName,
     OneOrMany,
     Part,
+    Quantity,
     Record,
     Table,
     Text,
@@ -58,6 +60,8 @@ def _of(shape: Shape) -> dict[str, Any]:
             return {"type": "integer", "minimum": low, "maximum": high}
         case NumberOrName(number, name):
             return {"anyOf": [_of(number), _of(name)]}
+        case Quantity():
+            return {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", **_pattern(quantity.PATTERN)}]}
         case Anything():
             return {}
         case Flag():

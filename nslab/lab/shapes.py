@@ -55,6 +55,11 @@ class NumberOrName:
 
 
 @dataclass(frozen=True, slots=True)
+class Quantity:
+    """A Kubernetes quantity that is not negative (64Mi, 1.5, 500m), as a whole number."""
+
+
+@dataclass(frozen=True, slots=True)
 class Anything:
     """What Kubernetes has and what makes no difference here."""
 
@@ -128,6 +133,7 @@ Shape: TypeAlias = (
     | Choice
     | Number
     | NumberOrName
+    | Quantity
     | Anything
     | Flag
     | Address

@@ -120,6 +120,39 @@ class HealthCheck:
     failures: int = 3
 
 
+@dataclass(frozen=True, slots=True)
+class SecurityContext:
+    """What a pod or a container says of its rights, as far as it says so (None: it does not).
+
+    `groups`, `fs_group`: a pod's. `add` and `drop` (capabilities, NET_RAW and the like, or ALL), `read_only` and
+    `privileged`: a container's.
+    """
+
+    user: int | None = None
+    group: int | None = None
+    non_root: bool | None = None
+    groups: tuple[int, ...] = ()
+    fs_group: int | None = None
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    read_only: bool = False
+    privileged: bool = False
+
+
+NOTHING_SAID = SecurityContext()
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a container may use at most, in bytes; 0: what is usual."""
+
+    memory: int = 0
+    storage: int = 0
+
+
+USUAL = Resources()
+
+
 class RestartPolicy(StrEnum):
     """When the kubelet starts a container again that ended."""
 
@@ -145,6 +178,8 @@ class Container:
     ports: tuple[ContainerPort, ...] = ()
     readiness: HealthCheck | None = None
     liveness: HealthCheck | None = None
+    security: SecurityContext = field(default=NOTHING_SAID, repr=False)
+    limits: Resources = field(default=USUAL, repr=False)
 
     @property
     def builtin(self) -> str:
@@ -174,6 +209,7 @@ class Pod:
     restart_policy: RestartPolicy = RestartPolicy.ALWAYS
     owner: str = ""
     ready: bool = True
+    security: SecurityContext = NOTHING_SAID
 
 
 class ServiceType(StrEnum):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
-from nslab.lab import plugins, validate_objects, validate_pods, validate_subnets
+from nslab.lab import plugins, validate_objects, validate_pods, validate_security, validate_subnets
 from nslab.lab.draft import LabDraft
 from nslab.lab.types import Encapsulation, Plugin
 from nslab.lab.words import Complaint, Path, shown
@@ -174,6 +174,7 @@ Check: TypeAlias = Callable[[LabDraft], Iterator[Complaint]]
 CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
     validate_pods.pods,
     validate_pods.containers,
+    validate_security.rights,
     validate_objects.services,
     validate_objects.slices,
     validate_objects.deployments,

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.lab.plugins import idle_host_ports
-from nslab.lab.words import Complaint, shown
+from nslab.lab.words import Complaint, counted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.lab.draft import LabDraft, PodDraft, ServiceDraft
     from nslab.lab.words import Path
+
+LEAST_MEMORY = 1 << 20
+"""Bytes that any program takes."""
 
 
 def warnings(draft: LabDraft) -> Iterator[Complaint]:
@@ -33,6 +36,7 @@ def warnings(draft: LabDraft) -> Iterator[Complaint]:
             names = tuple(name for namespace, name in known if namespace == one.namespace)
             yield Complaint((*place, "kubernetes.io/service-name"), text, word=one.service, known=names)
     yield from _probes(draft)
+    yield from _memory(draft)
     yield from idle_host_ports(draft)
 
 
@@ -67,6 +71,18 @@ def _selector(service: ServiceDraft, pods: _Pods, sliced: bool) -> Iterator[Comp
                 there = tuple(sorted(word for word, protocol in ports if protocol == port.protocol))
                 text = f"no container of the pods of Service {name} has a port {shown(port.target)} ({port.protocol})"
                 yield Complaint((*place, "ports", index, "targetPort"), text, word=port.target, known=there)
+
+
+def _memory(draft: LabDraft) -> Iterator[Complaint]:
+    """64m of memory is less than a byte: 64M is meant, or 64Mi."""
+    for pod in (*(pod for pod in draft.pods if not pod.inside), *(one.template for one in draft.deployments)):
+        for index, container in enumerate(pod.containers):
+            if 0 < container.limits.memory < LEAST_MEMORY:
+                text = (
+                    f"container {shown(container.name)} may have {counted(container.limits.memory, 'byte')} of memory"
+                )
+                path = (*pod.place, "spec", "containers", index, "resources", "limits", "memory")
+                yield Complaint(path, f"{text}, in which no program starts; 64Mi is a usual limit")
 
 
 def _probes(draft: LabDraft) -> Iterator[Complaint]:

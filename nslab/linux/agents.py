@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -21,6 +22,7 @@ from nslab.net import shell
 from nslab.net.names import CONTROL, netns
 from nslab.net.objects import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
 from nslab.net.steps import Add, Remove, Replace
+from nslab.trust import Births, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -107,6 +109,18 @@ def connect(path: Path) -> socket.socket:
     return connection
 
 
+def sealed(program: str) -> int:
+    """A copy of the mount of a program's file, which can only be read: who runs it cannot change it for others.
+
+    What is executed from there, and all that it forks, have it as /proc/PID/exe. (A sealed file in memory would not do:
+    its mode can be changed.)
+    """
+    file = syscall.open_tree(os.path.realpath(program))
+    attributes = syscall.MOUNT_ATTR_RDONLY | syscall.MOUNT_ATTR_NOSUID | syscall.MOUNT_ATTR_NODEV
+    syscall.seal(file, attributes)
+    return file
+
+
 class Agents:
     """The processes of a lab's nodes, reached through sockets in `run`, the lab's folder."""
 
@@ -125,21 +139,41 @@ class Agents:
             self._spawner.close()  # it ends on that
             os.waitpid(self._pid, 0)
             self._spawner = None
+            with contextlib.suppress(FileNotFoundError):
+                self._journal.unlink()
+
+    @property
+    def _journal(self) -> Path:
+        # One for each: not only who holds the lab's lock asks a spawner for something.
+        return self._run / f"spawner-{self._pid}.pids"
 
     def warm(self) -> None:
         """Start the process that nodes are forked from, and return at once; it boots meanwhile."""
         if self._spawner:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        os.set_inheritable(theirs.fileno(), True)
-        argv = [sys.executable, "-IS", str(MAIN), str(theirs.fileno()), _PAD]
+        pods = syscall.open_tree(str(self._run / "pods"))
+        for descriptor in (theirs.fileno(), pods):
+            os.set_inheritable(descriptor, True)
+        argv = [sys.executable, "-IS", str(MAIN), str(theirs.fileno()), str(pods), str(self._run), _PAD]
         # The mark, and room for those of its children.
         environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
+        interpreter = sealed(sys.executable)
         # A process group of its own: Ctrl-C is for us, who need its help to roll back. We may be blocking signals.
-        self._pid = os.posix_spawn(
-            sys.executable, argv, environment, setpgroup=0, setsigmask=[], setsigdef=[signal.SIGPIPE]
-        )
-        theirs.close()
+        try:
+            self._pid = os.posix_spawn(
+                f"/proc/self/fd/{interpreter}",
+                argv,
+                environment,
+                setpgroup=0,
+                setsigmask=[],
+                setsigdef=[signal.SIGPIPE],
+            )
+        finally:
+            for descriptor in (interpreter, pods):
+                os.close(descriptor)
+            theirs.close()
+        Births(str(self._journal)).write(started(self._pid, netns(self._lab, ""), "spawner", {}))
         self._spawner = ours
 
     def run(self, steps: Sequence[Step]) -> list[int]:
@@ -235,7 +269,7 @@ class Agents:
         names = os.open(self._run / "ns", os.O_PATH | os.O_CLOEXEC)
         # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
         folder = syscall.open_tree(str(self._run))
-        request = json.dumps({"what": what, "ns": ns, "run": str(self._run)}).encode()
+        request = json.dumps({"what": what, "ns": ns}).encode()
         try:
             socket.send_fds(self._spawner, [request], [names, folder, theirs.fileno()])
         finally:
@@ -248,8 +282,8 @@ class Agents:
         """End processes whose node's process, which would do it, is dead; and answer in its place."""
         from nslab.linux import owned, procs
 
-        keys = {step.obj.key for step in steps}
-        procs.end([record for record in owned.processes(self._lab) if ("Process", record.ns, record.role) in keys])
+        keys = {(step.obj.ns, step.obj.key[2]) for step in steps}
+        procs.end([record for record in owned.processes(self._lab) if (record.ns, record.role) in keys])
         for step in steps:
             if isinstance(step.obj, Workload):
                 # Or the node's next process would take it for one that ended by itself, and start it again.
@@ -321,7 +355,7 @@ def _fields(obj: object) -> dict[str, Any]:
             pod = _named(obj, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
             return {"what": "Sandbox", **pod, "address": str(obj.address)}
         case Workload():
-            what = _named(obj, "ns", "container", "argv", "env", "working_dir", "port")
+            what = _named(obj, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
             kubelet = _named(obj, "restart", "backoff", "readiness", "liveness")
             number = hashlib.sha256(f"{obj.ns}/{obj.container}".encode()).hexdigest()
             return {"what": "Workload", **what, **kubelet, "number": number}

@@ -79,6 +79,10 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = 
     for obj in his:
         line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
         seen.strangers.setdefault(obj.ns, []).append(line)
+    for record in owned.impostors(lab.name):
+        seen.strangers.setdefault(record.ns, []).append(
+            f"process {record.pid} plays a {record.role} that is not the lab's"
+        )
     have = (*_of_ours(lab, known, ours), *_running(lab.name, known))
     return Difference(lab, host, want, diff(have, want), _strangers(lab, seen.strangers))
 
@@ -100,11 +104,11 @@ def _of_ours(lab: Lab, known: State, have: Sequence[Object]) -> list[Object]:
 
 
 def _running(name: str, known: State) -> Iterator[_Running]:
-    """The processes of a state that run, found by the marks that they bear; and those that their nodes see to."""
-    marks = {(record.ns, record.role) for record in owned.processes(name) if record.state not in "ZX"}
-    marks |= status.kept(name, marks)
+    """The processes of a state that run, found in the lab's journal; and those that their nodes see to."""
+    parts = set(owned.running(name))
+    parts |= status.kept(name, parts)
     for obj in known:
-        if isinstance(obj, _RUNNING) and (obj.ns, obj.key[2]) in marks:
+        if isinstance(obj, _RUNNING) and (obj.ns, obj.key[2]) in parts:
             yield obj
 
 

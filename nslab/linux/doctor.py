@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shlex
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab.errors import Missing
-from nslab.linux import restore
+from nslab.linux import restore, vm
 from nslab.linux.host import driver
 from nslab.linux.netns import Namespaces
 from nslab.net.needs import PRIMITIVES
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.net.needs import Primitive
+
+NODE = Path(__file__).parent.parent / "node"
+"""Where trials of our own lie: the processes of a node are what needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,8 @@ def _tried(primitive: Primitive) -> Finding:
         if _loadable(module) and not driver(module):
             return Finding(primitive, False, f"module {module} is not loaded", f"modprobe {module}")
     for trial in primitive.trial:
-        argv = shlex.split(trial)
         try:
-            argv[0] = restore.program(argv[0])
+            argv = _command(trial)
         except Missing as missing:
             return Finding(primitive, False, *str(missing).split("; ", 1))
         done = subprocess.run(argv, capture_output=True, text=True, env=restore.environment(), check=False)
@@ -54,6 +57,16 @@ def _tried(primitive: Primitive) -> Finding:
             wrong = next((line for line in said if "Error" in line), said[-1])
             return Finding(primitive, False, wrong, primitive.instead)
     return Finding(primitive, True)
+
+
+def _command(trial: str) -> list[str]:
+    """What a trial runs: a program of this machine, or a file of ours."""
+    program, *arguments = shlex.split(trial)
+    if program.endswith(".py"):
+        return [sys.executable, "-IS", str(NODE / program), *arguments]
+    if program in vm.KERNELS:
+        vm.kernel_here()
+    return [restore.program(program), *arguments]
 
 
 def _loadable(module: str) -> bool:

@@ -13,7 +13,7 @@ from nslab.compiler.services import resolve, watched
 from nslab.errors import NslabError, UsageError
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
-from nslab.linux import owned, stop
+from nslab.linux import owned, procs, stop
 from nslab.linux.agents import Agents
 from nslab.linux.cni import Plugins
 from nslab.linux.control import Absent
@@ -89,6 +89,8 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
         try:
             owned.claim(lab.name)
             agents.warm()  # a process starts while we think
+            if not fresh:
+                procs.end(owned.impostors(lab.name))
             kept = Wishes(folder(lab.name)).all()
             todo, not_ready, _ = _change(lab, kept, spaces, agents, progress, fresh=fresh, rules=True)
             if goals is not None:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab.net.names import netns
-from nslab.syscall import CLONE_NEWNET, MS_BIND, mount, setns, umount, unshare
+from nslab.syscall import CLONE_NEWNET, MS_BIND, NSFS, file_system, mount, setns, umount, unshare
+from nslab.trust import lab_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -162,7 +163,11 @@ def named(lab: str) -> list[str]:
 def _is_namespace(name: Path) -> bool:
     """Whether a namespace is bound there. (`ip netns del` follows our link, unbinds it, and leaves the empty file.)"""
     with contextlib.suppress(FileNotFoundError):
-        return name.stat().st_dev != name.parent.stat().st_dev
+        descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return file_system(descriptor) == NSFS
+        finally:
+            os.close(descriptor)
     return False
 
 
@@ -176,5 +181,6 @@ def entries(place: Path) -> list[str]:
 
 def labs() -> Iterator[str]:
     """The labs that have a folder (a lock beside it ends in `.lock`, which no lab's name can)."""
-    with contextlib.suppress(FileNotFoundError):
-        yield from sorted(entry.name for entry in os.scandir(RUN) if entry.is_dir(follow_symlinks=False))
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        here = sorted(entry.name for entry in os.scandir(RUN) if entry.is_dir(follow_symlinks=False))
+        yield from filter(lab_name, here)

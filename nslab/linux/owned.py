@@ -1,4 +1,7 @@
-"""What belongs to a lab: its folder, its names, its processes. All of it is found by name, none of it remembered."""
+"""What belongs to a lab: its folder, its names, its processes. All of it is found by name, none of it remembered.
+
+Nothing is unmounted or unlinked but by a descriptor, below a folder that has been verified to be ours.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nslab import cgroups, trust
 from nslab.errors import NslabError, Refused, UsageError, words
 from nslab.linux import procs, stop
 from nslab.linux.netns import IP_NETNS, RUN, entries, folder, labs, link_name, named, path, unlink_name
-from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount, umount
+from nslab.net.names import netns
+from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, TMPFS, file_system, mount, umount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from nslab.trust import Started
 
 
 OUR_NETNS = Path("/proc/self/ns/net")
@@ -53,7 +60,9 @@ def _lock(lab: str, busy: Callable[[str], None]) -> int:
     while True:
         try:
             os.makedirs(RUN, exist_ok=True)
-            descriptor = os.open(_lock_path(lab), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            # In a folder that is root's alone; and nobody else may hold it.
+            os.close(root_folder())
+            descriptor = os.open(_lock_path(lab), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
             continue  # somebody's last act was to remove the empty folder
         except OSError as error:
@@ -91,9 +100,11 @@ def claim(lab: str) -> None:
         for place in (here, here / "ns"):
             os.makedirs(place, exist_ok=True)
             if not os.path.ismount(place):
-                mount("nslab", str(place), "tmpfs", MS_NOSUID | MS_NODEV, "mode=755")
+                mount("nslab", str(place), "tmpfs", MS_NOSUID | MS_NODEV, "mode=700")
                 # Private: what is mounted inside must not be copied into every service's mount namespace.
                 mount("", str(place), flags=MS_PRIVATE)
+        for kept in ("nodes", "pods"):
+            os.makedirs(here / kept, 0o700, exist_ok=True)
         for ns in named(lab):
             link_name(ns)
     except OSError as error:
@@ -103,8 +114,37 @@ def claim(lab: str) -> None:
 
 
 def processes(lab: str) -> list[procs.Record]:
-    """Everything that runs in the lab's namespaces, or bears its mark."""
-    return procs.processes(inodes(lab), [lab])
+    """Everything that runs in the lab's namespaces or groups, is in its journal, or bears its mark and is root's."""
+    grouped = dict.fromkeys(cgroups.pids(str(folder(lab))), netns(lab, ""))
+    return procs.processes(inodes(lab), [lab], written(lab), grouped)
+
+
+def written(lab: str) -> list[Started]:
+    """What the starters of the lab's processes wrote down, of all that they ever started."""
+    here = folder(lab)
+    files = (*here.glob("*pids"), *(here / "nodes").glob("*.pids"))
+    return [record for file in files for record in trust.read(str(file)) if trust.lab_of(record.ns) == lab]
+
+
+def running(lab: str) -> dict[tuple[str, str], Started]:
+    """Who plays which part in a lab, (namespace, role), as its starter wrote it down and as it is still there."""
+    found = {}
+    for record in written(lab):
+        with contextlib.suppress(OSError):
+            os.close(trust.verified(record))
+            found[record.ns, record.role] = record
+    return found
+
+
+def impostors(lab: str) -> list[procs.Record]:
+    """Who in a lab says that it plays a part which nobody gave it."""
+    table = procs.look()
+    known = trust.journaled(written(lab), table)
+    found = trust.members(table, inodes(lab), [lab], known, procs.machine())
+    return [
+        procs.Record(seen.pid, found[seen.pid], seen.mark[1], seen.start, seen.parent, seen.state, seen.name)
+        for seen in trust.impostors(table, found, known)
+    ]
 
 
 def inodes(lab: str) -> dict[int, str]:
@@ -126,14 +166,15 @@ def _inode(place: Path) -> int:
 def vacate(left: Mapping[int, str]) -> None:
     """End what still runs in namespaces that lost their names: a shell in a pod that is no more."""
     if left:
-        procs.end([record for record in procs.processes(left) if record.ns in left.values()])
+        procs.end([record for record in procs.processes(left, (), ()) if record.ns in left.values()])
 
 
 def everywhere() -> list[str]:
     """All labs that anything is left of: a folder, a lock, a name, a process."""
-    names = {ns.split(".")[1] for ns in entries(IP_NETNS) if ns.startswith("nslab.") and ns.count(".") == 2}
-    locks = {name.removesuffix(".lock") for name in entries(RUN) if name.endswith(".lock")}
-    return sorted({*labs(), *names, *locks, *procs.marked_labs()})
+    names = (trust.lab_of(ns) for ns in entries(IP_NETNS) if not ns.endswith("."))
+    locks = (trust.lab_name(name.removesuffix(".lock")) for name in entries(RUN) if name.endswith(".lock"))
+    marked = trust.marked_labs(procs.look(), procs.machine())
+    return sorted({*labs(), *names, *locks, *marked} - {""})
 
 
 def release(lab: str) -> Gone:
@@ -141,12 +182,16 @@ def release(lab: str) -> Gone:
     names, running = named(lab), processes(lab)
     if any(_inode(path(ns)) == _inode(OUR_NETNS) for ns in names):
         raise UsageError(f"this runs inside lab {lab}; leave it first")
+    here = folder(lab)
+    own = cgroups.name(str(here)) if exists(lab) else ""
+    if own and running:
+        cgroups.kill(str(here))
     left = procs.end(running, again=lambda: processes(lab))
     if left:
         raise NslabError(f"process {left[0].pid} ({left[0].name}) of lab {lab} does not end")
-    here = folder(lab)
-    for place in (here / "ns", here):
-        _unmounted(place)
+    for group in {own, *cgroups.left(lab)} - {""}:
+        cgroups.remove(group)
+    _dismantle(lab)
     for ns in _listed(lab):
         unlink_name(ns)
     with contextlib.suppress(OSError):  # it is not empty, or a mount of `ip netns`
@@ -159,23 +204,74 @@ def _listed(lab: str) -> list[str]:
     return [entry for entry in entries(IP_NETNS) if entry.startswith(f"nslab.{lab}.")]
 
 
-def _unmounted(place: Path) -> None:
-    """Lazily, and as often as it is mounted: the names go at once, what holds them open does not matter."""
+def _dismantle(lab: str) -> None:
+    """Unmount the lab's folder lazily, the names in it first, and as often as it is mounted; then remove it.
+
+    The names go at once, what holds them open does not matter.
+    """
     try:
-        while os.path.ismount(place):
-            umount(str(place))
-        _empty(place)
+        run = root_folder()
     except FileNotFoundError:
-        pass
+        return
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            _unmount(run, lab, "ns")
+            _unmount(run, lab)
+            _empty(run, lab)
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
-            raise NslabError(f"{place} holds files that are not nslab's; remove it by hand") from error
-        raise Refused(f"umount -l {place}", words(error)) from error
+            raise NslabError(f"{folder(lab)} holds files that are not nslab's; remove it by hand") from error
+        raise Refused(f"umount -l {folder(lab)}", words(error)) from error
+    finally:
+        os.close(run)
 
 
-def _empty(place: Path) -> None:
+def root_folder() -> int:
+    """A descriptor of the folder of all labs, which root alone can write in; FileNotFoundError if there is none."""
+    parent = os.open(RUN.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        run = trust.beneath(parent, RUN.name)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise NslabError(f"{RUN} is no folder; nslab keeps its labs there: remove it by hand") from error
+        raise
+    finally:
+        os.close(parent)
+    if trust.is_roots(run):
+        return run
+    os.close(run)
+    raise NslabError(f"{RUN} is not root's alone; nslab keeps its labs there: chown root {RUN}, chmod 755 {RUN}")
+
+
+def _unmount(run: int, lab: str, *inner: str) -> None:
+    """Unmount a lab's folder, or one in it, as long as it is a file system of its own: a tmpfs, as `claim` makes it."""
+    while True:
+        here, is_mount = run, False
+        opened = []
+        try:
+            for name in (lab, *inner):
+                below = trust.beneath(here, name)
+                opened.append(below)
+                is_mount = os.fstat(below).st_dev != os.fstat(here).st_dev
+                here = below
+            if not is_mount or file_system(here) != TMPFS:
+                return
+            # By descriptor: whatever is at this path by now, this is what was looked at.
+            umount(f"/proc/self/fd/{here}")
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+
+def _empty(run: int, lab: str) -> None:
     """What an `up` that was killed between mkdir and mount has left on the disk below."""
-    for entry in os.listdir(place):
-        if (place / entry).is_file():
-            (place / entry).unlink()
-    os.rmdir(place)
+    here = trust.beneath(run, lab, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for entry in os.scandir(here):
+            if entry.is_file(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=here)
+            elif entry.name == "ns":
+                os.rmdir(entry.name, dir_fd=here)
+    finally:
+        os.close(here)
+    os.rmdir(lab, dir_fd=run)

@@ -1,4 +1,4 @@
-"""One node as CNI plugins see it: its network, mounts and host name, and a /var/lib that is not the machine's."""
+"""One node as CNI plugins see it: its network, mounts and host name, and folders that are not the machine's."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import shutil
 import signal
 from typing import TYPE_CHECKING, Never
 
-from nslab import syscall
+from nslab import syscall, trust
 from nslab.cni.result import Answer
 from nslab.linux import owned, stop
 from nslab.linux.netns import lab_of, path
 from nslab.linux.patience import patient
+from nslab.mounts import hidden, own_machine, show
 from nslab.net.objects import NodeAgent
 
 if TYPE_CHECKING:
@@ -26,10 +27,7 @@ SECONDS = patient(20.0)
 """What a plugin may take."""
 LARGEST = 1 << 20
 """Bytes that are read of what it prints."""
-STATE = "/var/lib"
-"""Where plugins keep what they must remember (host-local: /var/lib/cni/networks)."""
 NAMES = "/run/netns"
-_FURNISHED = "/run/.own-var-lib"
 _TOOLS = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -43,7 +41,6 @@ class Node:
     def __init__(self, ns: str, run: Path, iptables: str) -> None:
         self._ns, self._run, self._iptables = ns, str(run), iptables
         self._folder = f"{run}/nodes/{ns.rpartition('.')[2]}"
-        self._pid = 0
 
     def execute(self, order: Order, pod: str) -> Answer:
         """Run a plugin for a pod's namespace (which may be gone), and hear it to its end, or the end of patience."""
@@ -53,7 +50,13 @@ class Node:
         said = tuple(os.memfd_create(name) for name in ("stdin", "stdout", "stderr", "trouble"))
         try:
             os.pwrite(said[0], order.stdin.encode(), 0)
-            pid = self._inside(pod, lambda: _become(order.program, env, said))
+            folders = {os.path.dirname(order.program), *order.env.get("CNI_PATH", "").split(":")}
+            trees = hidden(os.path.realpath(folder) for folder in folders if os.path.isabs(folder))
+            try:
+                pid = self._inside(pod, lambda: _become(order.program, env, said, trees))
+            finally:
+                for tree in trees.values():
+                    os.close(tree)
             failed, status = _ended(pid, heed=order.command == "ADD")
             texts = [os.pread(descriptor, LARGEST, 0).decode("utf-8", "replace") for descriptor in said[1:]]
             return Answer(status, texts[0], texts[1], failed or texts[2])
@@ -63,7 +66,7 @@ class Node:
 
     def forget(self, pod: str) -> None:
         """Take the name of a pod's namespace away from the node, or that would keep it alive."""
-        if self._process():
+        if self._is_alive():
             _ended(self._inside("", lambda: _unbind(f"{NAMES}/{pod}")))
 
     def _inside(self, pod: str, then: Callable[[], Never]) -> int:
@@ -71,22 +74,17 @@ class Node:
         opened = [os.open(path(self._ns), os.O_RDONLY | os.O_CLOEXEC)]
         try:
             process = self._process()
-            mounts = f"/proc/{process}/ns/mnt"
-            opened.append(os.open(mounts, os.O_RDONLY | os.O_CLOEXEC) if process else syscall.open_tree(self._run))
-            if process:
-                opened.append(os.open(f"/proc/{process}/ns/uts", os.O_RDONLY | os.O_CLOEXEC))
+            opened.append(syscall.open_tree(self._run) if process is None else process)
             named = os.open(path(pod), os.O_RDONLY | os.O_CLOEXEC) if pod and path(pod).exists() else -1
             opened += [named] if named >= 0 else []
             pid = os.fork()
             if pid == 0:
                 try:
                     syscall.setns(opened[0], syscall.CLONE_NEWNET)
-                    if process:
-                        syscall.setns(opened[1], syscall.CLONE_NEWNS)
-                        syscall.setns(opened[2], syscall.CLONE_NEWUTS)
+                    if process is None:
+                        _own_mounts(self._ns, opened[1], self._run)
                     else:
-                        _own_mounts(opened[1], self._run)
-                    _own_state(f"{self._folder}/var-lib")
+                        syscall.setns(process, syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS)
                     if named >= 0:
                         _bind(named, f"{NAMES}/{pod}")
                     then()
@@ -99,13 +97,15 @@ class Node:
             for descriptor in opened:
                 os.close(descriptor)
 
-    def _process(self) -> int:
-        """The node's process; 0 if it is dead."""
-        if not self._pid or not os.path.exists(f"/proc/{self._pid}"):
-            mine = (record for record in owned.processes(lab_of(self._ns)) if record.ns == self._ns)
-            found = (record.pid for record in mine if record.role == NodeAgent.role and record.state not in "ZX")
-            self._pid = next(found, 0)
-        return self._pid
+    def _process(self) -> int | None:
+        """A pidfd of the node's process; None if it is dead."""
+        node = owned.running(lab_of(self._ns)).get((self._ns, NodeAgent.role))
+        with contextlib.suppress(OSError):
+            return trust.verified(node) if node else None
+        return None
+
+    def _is_alive(self) -> bool:
+        return (self._ns, NodeAgent.role) in owned.running(lab_of(self._ns))
 
     def _path(self) -> str:
         """Where plugins find programs. An iptables whose rules this kernel does not take is none."""
@@ -120,27 +120,11 @@ class Node:
         return f"{folder}:{_SYSTEM_PATH}"
 
 
-def _own_mounts(run: int, where: str) -> None:
-    """What a node's process has, too: a /run with the lab's folder alone."""
+def _own_mounts(ns: str, run: int, where: str) -> None:
+    """What a node's process has, too."""
     syscall.unshare(syscall.CLONE_NEWNS)
     syscall.mount("none", "/", flags=syscall.MS_REC | syscall.MS_PRIVATE)
-    syscall.mount("tmpfs", "/run", "tmpfs", syscall.MS_NOSUID | syscall.MS_NODEV, "mode=755")
-    os.makedirs(where)
-    syscall.move_mount(run, where)
-
-
-def _own_state(folder: str) -> None:
-    """The machine's /var/lib, where what is written goes into the lab's folder."""
-    if os.path.exists(_FURNISHED):
-        return
-    for part in ("upper", "work"):
-        os.makedirs(f"{folder}/{part}", exist_ok=True)
-    try:
-        layers = f"lowerdir={STATE},upperdir={folder}/upper,workdir={folder}/work"
-        syscall.mount("overlay", STATE, "overlay", 0, layers)
-    except OSError:  # this kernel has no overlay, or not over this file system
-        syscall.mount(f"{folder}/upper", STATE, flags=syscall.MS_BIND)
-    os.close(os.open(_FURNISHED, os.O_CREAT | os.O_WRONLY, 0o600))
+    own_machine(ns.rpartition(".")[2], where, run)
 
 
 def _bind(namespace: int, name: str) -> None:
@@ -160,9 +144,16 @@ def _unbind(name: str) -> Never:
     os._exit(0)
 
 
-def _become(program: str, env: Mapping[str, str], said: tuple[int, ...]) -> Never:
-    """Be the plugin. What keeps it from running is written into the last of `said`."""
+def _become(program: str, env: Mapping[str, str], said: tuple[int, ...], trees: Mapping[str, int]) -> Never:
+    """Be the plugin. What keeps it from running is written into the last of `said`.
+
+    `trees`: its folders, where a node sees nothing of the machine's; for it alone they are there, as they are: it is
+    its author who runs it.
+    """
     try:
+        if trees:
+            syscall.unshare(syscall.CLONE_NEWNS)
+            show(trees, 0)
         os.chdir("/")
         os.setsid()
         for number, descriptor in enumerate(said[:3]):

@@ -7,60 +7,24 @@ is known even if its answer gets lost. Echoes are answered by the host's own ker
 
 from __future__ import annotations
 
-import errno
-import os
-import select
-import socket
-import struct
-import time
-from collections import deque
-from contextlib import suppress
-from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.linux.neighbours import forget
 from nslab.linux.netns import named
-from nslab.linux.patience import patient
-from nslab.linux.probe_sockets import ECHO, IP_RECVERR, HostSockets, echo_request, received, said
+from nslab.linux.probe_round import Round
+from nslab.linux.probe_talk import DEFAULT
 from nslab.net.names import SWITCH, netns
-from nslab.probes import Expected, Kind, Outcome, Result
+from nslab.probes import Expected, Kind, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from nslab.linux.netns import Namespaces
-    from nslab.probes import Place, Probe
+    from nslab.linux.probe_talk import Timing
+    from nslab.probes import Place, Probe, Result
 
-_RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
-_BURST = 16  # packets that are sent before what came back is read
-_MESSAGE = struct.Struct("=8sI")
-_ANSWER = b"!"
-_CLIENTIP = b"GET /clientip HTTP/1.0\r\n\r\n"
 _WAVE = 128  # pairs; each needs up to six neighbours, there and back
 _AT_ONCE = 1000  # probes that need no waves: of a lab of some dozen hosts
-OUTCOMES = {
-    errno.ECONNREFUSED: Outcome.REFUSED,
-    errno.EMSGSIZE: Outcome.TOO_BIG,
-    errno.ETIMEDOUT: Outcome.TIMED_OUT,
-}
-"""What an errno means; any other: UNREACHABLE."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds. `retry`: a first packet may be lost while link-layer addresses are asked for.
-
-    `patience` is for what must fail, after all else is known: nothing tells that a packet will never come.
-    """
-
-    deadline: float
-    retry: float
-    patience: float
-    at_once: int = 512
-
-
-DEFAULT = Timing(patient(1.0), patient(0.3), patient(0.03))
 
 
 def ask(
@@ -73,26 +37,65 @@ def ask(
 ) -> list[Result]:
     """The answers, in the order of the questions.
 
-    Many questions are asked in waves. After each, what was learnt of neighbours is let go: the kernel's table of them
-    is one for the whole machine, and small.
+    What is silent once is asked again before it is judged. Many questions are asked in waves. After each, what was
+    learnt of neighbours is let go: the kernel's table of them is one for the whole machine, and small.
     """
-    everybody, waves = [*places], [*_waves(probes)]
+    everybody = [*places]
+    results = _in_waves(spaces, lab, everybody, probes, timing, progress)
+    doubtful = [at for at, result in enumerate(results) if _is_doubtful(result)]
+    again = _in_waves(spaces, lab, everybody, [probes[at] for at in doubtful], timing, progress, alone=True)
+    for at, result in zip(doubtful, again, strict=True):
+        results[at] = result
+    return results
+
+
+def _in_waves(
+    spaces: Namespaces,
+    lab: str,
+    places: Sequence[Place],
+    probes: Sequence[Probe],
+    timing: Timing,
+    progress: Callable[[int, int], None],
+    *,
+    alone: bool = False,
+) -> list[Result]:
     results: list[Result] = []
+    waves = [*_waves(probes)]
     for wave in waves:
-        asking = _Asking(spaces, lab, timing, [_Talk(probe) for probe in wave])
-        try:
-            asking.open(everybody)
-            results += asking.results()
-        finally:
-            asking.close()
-            spaces.home()
+        results += _asked(spaces, lab, places, wave, timing, alone=alone)
         progress(len(results), len(probes))
         if len(waves) > 1:
-            hosts = {name for probe in wave for name in probe.pair} | {p.name for p in everybody if p.role == "node"}
+            hosts = {name for probe in wave for name in probe.pair} | {p.name for p in places if p.role == "node"}
             there = {*named(lab)} & {netns(lab, name) for name in (*hosts, SWITCH)}
             forget(spaces, sorted(there))
             spaces.home()
     return results
+
+
+def _asked(
+    spaces: Namespaces,
+    lab: str,
+    places: Sequence[Place],
+    probes: Sequence[Probe],
+    timing: Timing,
+    *,
+    alone: bool,
+) -> list[Result]:
+    asking = Round(spaces, lab, timing, probes, alone=alone)
+    try:
+        asking.open(places)
+        return asking.results()
+    finally:
+        asking.close()
+        spaces.home()
+
+
+def _is_doubtful(result: Result) -> bool:
+    """Whether an answer might be another one if less was asked at once."""
+    if result.probe.expected is Expected.FAIL:
+        return False
+    turned_away = result.probe.kind is Kind.TCP and result.outcome in (Outcome.REFUSED, Outcome.ENDED)
+    return turned_away or result.outcome is Outcome.TIMED_OUT
 
 
 def _waves(probes: Sequence[Probe]) -> Iterator[Sequence[Probe]]:
@@ -103,321 +106,5 @@ def _waves(probes: Sequence[Probe]) -> Iterator[Sequence[Probe]]:
             yield probes[begin:place]
             begin, pairs = place, set()
         pairs.add(probe.pair)
-    yield probes[begin:]
-
-
-class _Talk:
-    """One probe under way."""
-
-    __slots__ = ("at", "began", "connected", "detail", "outcome", "probe", "read", "seen", "sock", "took")
-
-    def __init__(self, probe: Probe) -> None:
-        self.probe = probe
-        self.began = 0.0
-        self.at = ""
-        self.seen: IPv4Address | None = None
-        self.sock: socket.socket | None = None
-        self.connected = False
-        self.read = b""
-        self.outcome: Outcome | None = None
-        self.detail = ""
-        self.took = 0.0
-
-    def result(self) -> Result:
-        """The answer."""
-        assert self.outcome
-        return Result(self.probe, self.outcome, self.detail, self.at, self.seen, round(self.took * 1000, 3))
-
-
-class _Asking:
-    """All probes of one call, and the loop that drives them."""
-
-    def __init__(self, spaces: Namespaces, lab: str, timing: Timing, talks: list[_Talk]) -> None:
-        self._spaces, self._lab, self._timing, self._talks = spaces, lab, timing, talks
-        self._token = os.urandom(8)
-        # Not an id of an earlier call: connection tracking would treat its packets as it did then.
-        self._id = int.from_bytes(os.urandom(2), "big")
-        self._hosts: dict[str, HostSockets] = {}
-        self._accepted: set[socket.socket] = set()
-        self._epoll = select.epoll()
-        self._handlers: dict[int, Callable[[int], None]] = {}
-        # Both in the order in which they began.
-        self._must: dict[int, _Talk] = {}
-        self._must_not: dict[int, _Talk] = {}
-        self._retries: deque[tuple[float, int]] = deque()
-        self._slowest = self._settled = 0.0
-
-    def open(self, places: Iterable[Place]) -> None:
-        """Sockets in every namespace that takes part and is there."""
-        wanted = {name for talk in self._talks for name in talk.probe.pair}
-        for place in places:
-            if place.name in wanted:
-                try:
-                    self._spaces.enter(netns(self._lab, place.name))
-                except OSError as error:
-                    if error.errno not in (errno.ENOENT, errno.EINVAL):  # no such name; a name that nothing is bound to
-                        raise
-                else:
-                    self._listen(place.name, HostSockets(place.address))
-
-    def close(self) -> None:
-        """Close whatever is open."""
-        for host in self._hosts.values():
-            for sock in host.sockets():
-                sock.close()
-        for sock in (*self._accepted, *(talk.sock for talk in self._talks if talk.sock)):
-            sock.close()
-        self._epoll.close()
-
-    def results(self) -> list[Result]:
-        """Send, listen, send again, give up."""
-        numbered = enumerate(self._talks)
-        # What must fail goes last: who is asked for link-layer addresses then has answered.
-        waiting = deque(sorted(numbered, key=lambda item: item[1].probe.expected is Expected.FAIL))
-        while waiting or self._must or self._must_not:
-            for _ in range(_BURST):
-                if waiting and len(self._must) + len(self._must_not) < self._timing.at_once:
-                    self._begin(*waiting.popleft())
-            self._turn(0 if waiting else self._until_due())
-            self._again()
-            self._give_up()
-        self._turn(0)  # an answer may have been read before the question that it answers
-        return [talk.result() for talk in self._talks]
-
-    # Sending
-
-    def _begin(self, number: int, talk: _Talk) -> None:
-        probe, talk.began = talk.probe, time.monotonic()
-        for name in probe.pair:
-            if name not in self._hosts:
-                self._finish(number, Outcome.ABSENT, f"there is no {netns(self._lab, name)}")
-                return
-        if probe.expected is Expected.FAIL:
-            self._must_not[number] = talk
-        else:
-            self._must[number] = talk
-            self._retries.append((talk.began + self._timing.retry, number))
-        if probe.kind is Kind.TCP:
-            self._connect(number, talk)
-        else:
-            self._send(number, talk)
-
-    def _send(self, number: int, talk: _Talk) -> None:
-        probe, host = talk.probe, self._hosts[talk.probe.source]
-        message = _MESSAGE.pack(self._token, number)
-        if probe.kind is Kind.UDP:
-            sock, data, to = host.asker, message, self._hosts[probe.target].udp
-        else:
-            sock, data, to = host.echo, echo_request(self._id, number, message, probe.size), (str(probe.address), 0)
-        refused = 0
-        for _ in range(3):
-            try:
-                sock.sendto(data, to)
-            except BlockingIOError:
-                return  # no room: lost, like any packet, and sent again
-            except OSError as error:
-                # The socket is everybody's: this may be the fate of an earlier packet.
-                self._errors(sock)
-                refused = error.errno or 0
-            else:
-                return
-        self._failed(number, refused, "")
-
-    def _connect(self, number: int, talk: _Talk) -> None:
-        probe = talk.probe
-        self._spaces.enter(netns(self._lab, probe.source))
-        sock = talk.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
-        to = (str(probe.address), probe.port) if probe.port else self._hosts[probe.target].tcp
-        if not probe.port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-        failed = sock.connect_ex(to)
-        if failed not in (0, errno.EINPROGRESS):
-            self._failed(number, failed, "")
-            return
-        self._watch(sock, select.EPOLLOUT, lambda events: self._progress(number, talk, events))
-
-    # Listening
-
-    def _listen(self, name: str, host: HostSockets) -> None:
-        self._hosts[name] = host
-        self._watch(host.echo, select.EPOLLIN, lambda events: self._on_echo(name, host.echo, events))
-        self._watch(host.asker, select.EPOLLIN, lambda events: self._on_answer(host.asker, events))
-        self._watch(host.answerer, select.EPOLLIN, lambda _: self._on_question(name, host.answerer))
-        self._watch(host.listener, select.EPOLLIN, lambda _: self._on_connection(name, host.listener))
-
-    def _watch(self, sock: socket.socket, events: int, handler: Callable[[int], None]) -> None:
-        self._handlers[sock.fileno()] = handler
-        self._epoll.register(sock.fileno(), events)
-
-    def _turn(self, seconds: float) -> None:
-        for descriptor, events in self._epoll.poll(seconds):
-            if handler := self._handlers.get(descriptor):
-                handler(events)
-
-    def _on_echo(self, name: str, sock: socket.socket, events: int) -> None:
-        if events & select.EPOLLERR:
-            self._errors(sock)
-        for packet, (sender, _) in received(sock):
-            start = (packet[0] & 15) * 4
-            number = self._number(packet[start + 8 :])
-            if number is None:
-                continue
-            if packet[start] == ECHO:
-                self._arrived(number, name, sender)
-            elif name == self._talks[number].probe.source:
-                self._finish(number, Outcome.REACHED)
-
-    def _on_question(self, name: str, sock: socket.socket) -> None:
-        for data, sender in received(sock):
-            number = self._number(data)
-            if number is not None:
-                self._arrived(number, name, sender[0])
-                with suppress(OSError):  # no way back: the asker will find out
-                    sock.sendto(data + _ANSWER, sender)
-
-    def _on_answer(self, sock: socket.socket, events: int) -> None:
-        if events & select.EPOLLERR:
-            self._errors(sock)
-        for data, _ in received(sock):
-            number = self._number(data)
-            if number is not None and data.endswith(_ANSWER):
-                self._finish(number, Outcome.REACHED)
-
-    def _on_connection(self, name: str, listener: socket.socket) -> None:
-        with suppress(OSError):
-            while True:
-                sock, sender = listener.accept()
-                sock.setblocking(False)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-                self._accepted.add(sock)
-                self._watch(sock, select.EPOLLIN, lambda _, sock=sock, sender=sender: self._greeted(name, sock, sender))  # type: ignore[misc]
-
-    def _greeted(self, name: str, sock: socket.socket, sender: tuple[str, int]) -> None:
-        with suppress(OSError):
-            number = self._number(sock.recv(64))
-            if number is not None:
-                self._arrived(number, name, sender[0])
-                self._finish(number, Outcome.REACHED)
-        self._accepted.discard(sock)
-        self._drop(sock)
-
-    def _progress(self, number: int, talk: _Talk, events: int) -> None:
-        """A connection of ours was made, or refused, or brings an answer."""
-        sock = talk.sock
-        assert sock
-        if events & (select.EPOLLERR | select.EPOLLHUP) and not talk.connected:
-            heard = next(said(sock), None)
-            failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            self._failed(number, failed or (heard[1] if heard else errno.ECONNREFUSED), heard[2] if heard else "")
-        elif not talk.connected:
-            talk.connected = True
-            self._connected(number, talk, sock)
-        else:
-            self._answered(number, talk, sock)
-
-    def _connected(self, number: int, talk: _Talk, sock: socket.socket) -> None:
-        if talk.probe.port:
-            talk.at = talk.probe.target
-        if talk.probe.port and not talk.probe.asks:
-            self._finish(number, Outcome.REACHED)
-            return
-        self._epoll.modify(sock.fileno(), select.EPOLLIN)
-        try:
-            sock.send(_CLIENTIP if talk.probe.asks else _MESSAGE.pack(self._token, number))
-        except OSError as error:
-            self._failed(number, error.errno or 0, "")
-
-    def _answered(self, number: int, talk: _Talk, sock: socket.socket) -> None:
-        try:
-            block = sock.recv(1 << 16)
-        except OSError as error:
-            self._failed(number, error.errno or 0, "")
-            return
-        talk.read += block
-        if not block:
-            talk.seen = _clientip(talk.read)
-            self._finish(number, Outcome.REACHED)
-
-    def _errors(self, sock: socket.socket) -> None:
-        """What routers and the other ends said of packets that this socket sent."""
-        for data, number, who in said(sock):
-            begins = data.find(self._token)
-            talk = None if begins < 0 else self._number(data[begins:])
-            if talk is not None:
-                self._failed(talk, number, who)
-        sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-
-    def _number(self, data: bytes) -> int | None:
-        if len(data) < _MESSAGE.size:
-            return None
-        token, number = _MESSAGE.unpack_from(data)
-        return number if token == self._token and number < len(self._talks) else None
-
-    # Ending
-
-    def _arrived(self, number: int, name: str, sender: str) -> None:
-        talk = self._talks[number]
-        talk.at, talk.seen = name, IPv4Address(sender)
-
-    def _failed(self, number: int, code: int, who: str) -> None:
-        says = f", says {who}" if who else ""
-        self._finish(number, OUTCOMES.get(code, Outcome.UNREACHABLE), f"{os.strerror(code)}{says}")
-
-    def _finish(self, number: int, outcome: Outcome, detail: str = "") -> None:
-        talk = self._talks[number]
-        if talk.outcome:
-            return
-        now = time.monotonic()
-        talk.outcome, talk.detail, talk.took = outcome, detail, now - talk.began
-        if self._must.pop(number, None):
-            self._settled = now
-            if outcome is Outcome.REACHED:
-                self._slowest = max(self._slowest, talk.took)
-        self._must_not.pop(number, None)
-        if talk.sock:
-            self._drop(talk.sock)
-            talk.sock = None
-
-    def _drop(self, sock: socket.socket) -> None:
-        self._handlers.pop(sock.fileno(), None)
-        sock.close()
-
-    def _again(self) -> None:
-        now = time.monotonic()
-        while self._retries and self._retries[0][0] <= now:
-            _, number = self._retries.popleft()
-            if number in self._must and self._talks[number].probe.kind is not Kind.TCP:
-                self._send(number, self._talks[number])
-
-    def _give_up(self) -> None:
-        now = time.monotonic()
-        for number, talk in [*self._must.items()]:
-            if talk.began + self._timing.deadline > now:
-                break
-            hung = talk.connected and "the connection was made, but the server says nothing"
-            self._finish(number, Outcome.TIMED_OUT, hung or "")
-        if not self._must and now >= self._patient_until():
-            for number in [*self._must_not]:
-                self._finish(number, Outcome.TIMED_OUT)
-
-    def _patient_until(self) -> float:
-        last = max((talk.began for talk in self._must_not.values()), default=0.0)
-        return max(last, self._settled) + max(self._timing.patience, 2 * self._slowest)
-
-    def _until_due(self) -> float:
-        """Seconds until something must be done even if nothing comes."""
-        if not self._must:
-            return max(0.0, self._patient_until() - time.monotonic()) if self._must_not else 0.0
-        due = next(iter(self._must.values())).began + self._timing.deadline
-        if self._retries:
-            due = min(due, self._retries[0][0])
-        return max(0.0, due - time.monotonic())
-
-
-def _clientip(answer: bytes) -> IPv4Address | None:
-    """The address in `IP:PORT`, the body of an answer to /clientip."""
-    host, _, _ = answer.partition(b"\r\n\r\n")[2].decode(errors="replace").strip().rpartition(":")
-    with suppress(ValueError):
-        return IPv4Address(host.strip("[]").removeprefix("::ffff:"))
-    return None
+    if probes:
+        yield probes[begin:]

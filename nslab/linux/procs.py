@@ -1,4 +1,4 @@
-"""Processes of labs: finding them by namespace, mark and descent, and ending them."""
+"""Processes of labs: looking at all that run, telling who is who, and ending them. nslab.trust says who is believed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nslab import trust
 from nslab.linux.agents import Agents, NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
+    from nslab.trust import Started, Table
+
 __all__ = ["Agents", "NotReady", "Record", "end", "processes"]
 
-_MARK = b"\0NSLAB=nslab."
+_MARK = b"\0NSLAB="
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One process. `role` is as marked (node, tunnel, pause, container/NAME), or nothing: a child, somebody's shell.
+    """One process. `role` is the one that its starter wrote down (node, tunnel, pause, container/NAME), or nothing.
 
     `start` (clock ticks since boot) tells it from a later process of the same number.
     """
@@ -36,43 +39,55 @@ class Record:
     name: str
 
 
-def processes(inodes: Mapping[int, str], labs: Collection[str] = ()) -> list[Record]:
-    """Every process that belongs to these namespaces (inode to name) or to `labs`.
+def processes(
+    inodes: Mapping[int, str],
+    labs: Collection[str],
+    written: Iterable[Started],
+    grouped: Mapping[int, str] | None = None,
+) -> list[Record]:
+    """Every process that belongs to these namespaces (number to name), to `labs`, or stands in their journals.
 
-    It does if it is in one of the namespaces, if its mark names a lab, or if it descends from such a process
-    (which may have gone into namespaces of its own).
+    `grouped`: who is in their control groups.
     """
-    prefixes = {name.rsplit(".", 1)[0] for name in inodes.values()} | {f"nslab.{lab}" for lab in labs}
-    stats: dict[int, tuple[str, str, int, int]] = {}
-    places: dict[int, tuple[str, str]] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                stats[int(entry)] = _stat(entry)
-                ns, role = _mark(entry)
-                if ns.rsplit(".", 1)[0] not in prefixes:
-                    # Asked last: it makes the kernel build three more inodes, most of the cost of a look.
-                    ns, role = inodes.get(os.stat(f"/proc/{entry}/ns/net").st_ino, ""), ""
-            except OSError:
-                continue  # it ended meanwhile, or is the business of somebody mightier
-            if ns:
-                places[int(entry)] = ns, role
-    _descend(places, stats)
+    table = look()
+    known = trust.journaled(written, table)
+    found = trust.members(table, inodes, labs, known, machine(), grouped)
     return [
-        Record(pid, ns, role if _is_own(pid, role, places, stats) else "", start, parent, state, name)
-        for pid, (ns, role) in sorted(places.items())
-        for name, state, parent, start in [stats[pid]]
+        Record(pid, ns, known[pid].role if pid in known else "", seen.start, seen.parent, seen.state, seen.name)
+        for pid, ns in sorted(found.items())
+        for seen in [table[pid]]
     ]
 
 
-def marked_labs() -> set[str]:
-    """The labs that processes bear the marks of."""
-    found = set()
+def machine() -> int:
+    """The number of the network namespace that we are in, and no lab."""
+    return os.stat("/proc/self/ns/net").st_ino
+
+
+def look() -> Table:
+    """All processes that we may look at."""
+    ours = os.stat("/proc/self/ns/user").st_ino
+    found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            with contextlib.suppress(OSError):
-                found.add(_mark(entry)[0])
-    return {ns.split(".")[1] for ns in found if ns.count(".") == 2}
+            with contextlib.suppress(OSError):  # it ended meanwhile, or is the business of somebody mightier
+                found[int(entry)] = _look(entry, ours)
+    return found
+
+
+def _look(pid: str, ours: int) -> trust.Seen:
+    name, state, parent, start = _stat(pid)
+    mark = _mark(pid) if state not in "ZX" else ("", "")
+    net = os.stat(f"/proc/{pid}/ns/net").st_ino if state not in "ZX" else 0
+    root = bool(mark[0]) and _is_root(pid) and os.stat(f"/proc/{pid}/ns/user").st_ino == ours
+    return trust.Seen(int(pid), start, parent, net, state, name, mark, root)
+
+
+def _is_root(pid: str) -> bool:
+    # Not by who owns /proc/PID: that is root, whoever it is, where a process does not let itself be looked into.
+    status = _read(f"/proc/{pid}/status")
+    at = status.find(b"\nUid:")
+    return at >= 0 and status[at + 5 : status.find(b"\n", at + 1)].split()[1] == b"0"
 
 
 def _read(path: str) -> bytes:
@@ -95,39 +110,8 @@ def _mark(pid: str) -> tuple[str, str]:
     at = environment.find(_MARK)
     if at < 0:
         return "", ""
-    words = environment[at + 7 : environment.find(b"\0", at + 1)].decode("utf-8", "replace").split(" ")
-    # What `nslab exec` started has a mark without a role of ours.
-    return words[0], words[1] if len(words) > 1 and words[1] != "exec" else ""
-
-
-def _descend(places: dict[int, tuple[str, str]], stats: Mapping[int, tuple[str, str, int, int]]) -> None:
-    """Add all that descend from these."""
-    children: dict[int, list[int]] = {}
-    for pid, (_, _, parent, _) in stats.items():
-        children.setdefault(parent, []).append(pid)
-    todo = list(places)
-    while todo:
-        parent = todo.pop()
-        for child in children.get(parent, ()):
-            if child not in places:
-                places[child] = places[parent][0], ""
-                todo.append(child)
-
-
-def _is_own(
-    pid: int, role: str, places: Mapping[int, tuple[str, str]], stats: Mapping[int, tuple[str, str, int, int]]
-) -> bool:
-    """Whether a role is this process's own. A container's children inherit its mark; their parents are in there too."""
-    parent = stats[pid][2]
-    if not role.startswith("container/"):
-        return role != "" and places.get(parent, ("", ""))[1] != role
-    try:
-        status = _read(f"/proc/{parent}/status")
-    except OSError:
-        return True
-    # Its number in each pid namespace from ours inwards: one number, if it is in ours.
-    at = status.find(b"\nNSpid:") + 1
-    return len(status[at : status.find(b"\n", at)].split()) == 2
+    ns, _, more = environment[at + 7 : environment.find(b"\0", at + 1)].decode("utf-8", "replace").partition(" ")
+    return ns if trust.lab_of(ns) else "", more.partition(" ")[0]
 
 
 def end(
@@ -158,7 +142,8 @@ def _end_once(records: Iterable[Record], deadline: float) -> list[Record]:
         except OSError:
             continue  # gone
         if _is_same(record):
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it just ended, and was collected
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             waiting[descriptor] = record
             poll.register(descriptor, select.POLLIN)
         else:

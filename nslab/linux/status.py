@@ -24,15 +24,15 @@ def read_status(lab: str) -> dict[str, dict[str, Any]]:
     return pods
 
 
-def kept(lab: str, marks: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+def kept(lab: str, parts: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
     """What nodes see to although it does not run, as (namespace, role): containers that wait or are over.
 
-    `marks` is what runs, in the same form: a node whose process is dead sees to nothing.
+    `parts` is who runs, in the same form: a node whose process is dead sees to nothing.
     """
     return {
         (netns(lab, pod_host(*name.split("/"))), f"container/{container}")
         for file in _files(lab)
-        if (netns(lab, file.name.removesuffix(_SUFFIX)), NodeAgent.role) in marks
+        if (netns(lab, file.name.removesuffix(_SUFFIX)), NodeAgent.role) in parts
         for name, pod in _pods(file).items()
         for container, entry in pod["containers"].items()
         if entry["state"] != "running"

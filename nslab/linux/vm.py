@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import shutil
 import signal
@@ -47,7 +48,7 @@ def run(command: Sequence[str], *, memory: str = "1G", cwd: str | None = None) -
 
     It sees this machine's files, read-only but for the folder `cwd`, which is the current one unless told.
     """
-    kernel = _kernel()
+    kernel = kernel_here()
     interactive = os.isatty(0) and os.isatty(1)
     try:
         with _ended_by_exception(), tempfile.TemporaryDirectory(prefix="nslab-vm-") as meeting:
@@ -74,16 +75,25 @@ def _path() -> str:
     return os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
 
 
-def _kernel() -> str:
-    for name in KERNELS:
-        found = shutil.which(name)
-        if found:
-            return found
-    raise Missing("`nslab vm` boots User-Mode Linux, which is not here; on Debian: apt install user-mode-linux")
+def kernel_here() -> str:
+    """The path of a User-Mode Linux that runs on this machine; Missing if there is none."""
+    found = next(filter(None, map(shutil.which, KERNELS)), None)
+    if found is None:
+        raise Missing("`nslab vm` boots User-Mode Linux, which is not here; on Debian: apt install user-mode-linux")
+    release = _release(found)
+    if lacks_room(release, Path("/proc/cpuinfo").read_text()):
+        raise Missing(f"User-Mode Linux {release} has no room for this processor's AMX registers; 6.13 and later have")
+    return found
 
 
 def _release(kernel: str) -> str:
     return subprocess.run([kernel, "--version"], capture_output=True, text=True, check=True).stdout.split()[-1]
+
+
+def lacks_room(release: str, cpuinfo: str) -> bool:
+    """Whether this release cannot keep a process's registers on this processor."""
+    # Before 6.13 it has 2,696 bytes for them, and ptrace takes all of them or none.
+    return tuple(map(int, re.findall(r"\d+", release)[:2])) < (6, 13) and "amx_tile" in cpuinfo.split()
 
 
 class _Told(BaseException):

@@ -6,11 +6,13 @@ emptied) and filled in one go; the built-in chains, which have other owners, onl
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.net.objects import Chain, IpSet, Jump, SetMember
 from nslab.net.steps import Add, Remove
 from nslab.proxy.restore import iptables_text
+from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,21 +24,38 @@ if TYPE_CHECKING:
 Rules: TypeAlias = Chain | Jump
 Sets: TypeAlias = IpSet | SetMember
 
+_RULE = re.compile(r'"((?:[^"\\]|\\.)*)"|[^\s"]+')
+_ESCAPE = re.compile(r"\\(.)")
+_ACTIVE = frozenset('$`"\\!')
+
 
 def lines(step: Step, obj: Rules | Sets) -> list[str]:
     """The commands for one step."""
     match obj:
         case IpSet() | SetMember():
-            return [f"ip netns exec {obj.ns} ipset {_set_command(step, obj)}"]
+            return [" ".join([fill("ip netns exec {} ipset", obj.ns), *map(quote, _set_command(step, obj).split())])]
         case Chain():
-            tool = f"ip netns exec {obj.ns} iptables -t {obj.table}"
-            # iptables-save puts a backslash before a single quote, which a shell would take for part of the text.
-            fill = [f"{tool} -A {obj.name} {rule}".replace("\\'", "'") for rule in obj.rules]
+            tool, name = fill("ip netns exec {} iptables -t {}", obj.ns, obj.table), quote(obj.name)
             if isinstance(step, Remove):
-                return [f"{tool} -F {obj.name}", f"{tool} -X {obj.name}"]
-            return [f"{tool} -{'N' if isinstance(step, Add) else 'F'} {obj.name}", *fill]
+                return [f"{tool} -F {name}", f"{tool} -X {name}"]
+            filled = [f"{tool} -A {name} {_for_shell(rule)}" for rule in obj.rules]
+            return [f"{tool} -{'N' if isinstance(step, Add) else 'F'} {name}", *filled]
         case Jump():
-            return [f"ip netns exec {obj.ns} iptables -t {obj.table} {_jump_command(step, obj)}"]
+            tool = fill("ip netns exec {} iptables -t {}", obj.ns, obj.table)
+            return [f"{tool} {_for_shell(_jump_command(step, obj))}"]
+
+
+def _for_shell(rule: str) -> str:
+    """A rule as iptables-save writes it, for a shell. What is in quotes there is one word, with backslashes in it."""
+    return " ".join(_word(found[1], found[0]) for found in _RULE.finditer(rule))
+
+
+def _word(quoted: str | None, bare: str) -> str:
+    if quoted is None:
+        return bare if bare == "!" else quote(bare)
+    text = _ESCAPE.sub(r"\1", quoted)
+    # As everybody writes comments, unless there is something in it that a shell acts on between such quotes, too.
+    return f'"{text}"' if text.isprintable() and not _ACTIVE & {*text} else quote(text)
 
 
 def typed(steps: Iterable[Step]) -> list[str]:

@@ -23,6 +23,7 @@ from nslab.net.wire import (
     message,
     u32,
 )
+from nslab.quote import fill
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network
@@ -47,28 +48,30 @@ _TABLE_MAIN, _SCOPE_UNIVERSE, _SCOPE_LINK = 254, 0, 253
 
 def lines(step: Step, obj: Inet) -> list[str]:
     """The command for one step."""
-    ip, verb = f"ip -n {obj.ns}", _VERB[type(step)]
+    verb = _VERB[type(step)]
     match obj:
         case Address():
-            if verb == "del":
-                return [f"{ip} addr del {obj.address} dev {obj.dev}"]
-            return [f"{ip} addr add {obj.address}{' brd +' if obj.broadcast else ''} dev {obj.dev}"]
+            brd = " brd +" if obj.broadcast and verb != "del" else ""
+            what = "del" if verb == "del" else "add"
+            return [f"{fill('ip -n {} addr {} {}', obj.ns, what, obj.address)}{brd} {fill('dev {}', obj.dev)}"]
         case Route(to=to):
-            via = f" via {obj.via}" if obj.via else ""
-            by = f" proto {obj.protocol}" if obj.protocol != "boot" else ""
+            via = fill(" via {}", obj.via) if obj.via else ""
+            by = fill(" proto {}", obj.protocol) if obj.protocol != "boot" else ""
             link = " scope link" if obj.via is None else ""
             onlink = " onlink" if obj.onlink else ""
-            return [f"{ip} route {verb} {_destination(to)}{via} dev {obj.dev}{by}{link}{onlink}"]
+            way = fill("ip -n {} route {} {}", obj.ns, verb, _destination(to))
+            return [f"{way}{via}{fill(' dev {}', obj.dev)}{by}{link}{onlink}"]
         case Blackhole():
-            return [f"{ip} route {verb} blackhole {obj.to} proto {obj.protocol}"]
+            return [fill("ip -n {} route {} blackhole {} proto {}", obj.ns, verb, obj.to, obj.protocol)]
         case Neighbour():
             # `replace`, since the kernel may have asked by itself in the meantime.
-            entry = f"{obj.address} dev {obj.dev}"
             if verb == "del":
-                return [f"{ip} neigh del {entry}"]
-            return [f"{ip} neigh replace {entry} lladdr {obj.mac} nud permanent"]
+                return [fill("ip -n {} neigh del {} dev {}", obj.ns, obj.address, obj.dev)]
+            entry = fill("{} dev {} lladdr {}", obj.address, obj.dev, obj.mac)
+            return [f"{fill('ip -n {}', obj.ns)} neigh replace {entry} nud permanent"]
         case Fdb():
-            return [f"bridge -n {obj.ns} fdb {verb} {obj.mac} dev {obj.dev} dst {obj.dst} self permanent"]
+            entry = fill("{} dev {} dst {}", obj.mac, obj.dev, obj.dst)
+            return [f"{fill('bridge -n {}', obj.ns)} fdb {verb} {entry} self permanent"]
 
 
 def encode(step: Step, obj: Inet, indexes: Indexes) -> list[tuple[str, bytes]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.net.balance import RealServer, VirtualServer
 from nslab.net.steps import Add, Remove
+from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ _PROTOCOLS = {option: protocol for protocol, option in _OPTIONS.items()}
 
 def lines(step: Step, obj: Servers) -> list[str]:
     """The commands for one step."""
-    return [f"ip netns exec {obj.ns} ipvsadm {_line(step, obj)}"]
+    return [" ".join([fill("ip netns exec {} ipvsadm", obj.ns), *map(quote, _line(step, obj).split())])]
 
 
 def ipvsadm_restore(steps: Iterable[Step]) -> str:

@@ -21,6 +21,7 @@ from nslab.net.wire import (
     text,
     u32,
 )
+from nslab.quote import fill
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,41 +53,52 @@ _BRPORT_MODE, _NESTED, _AF_BRIDGE = 4, 0x8000, 7
 
 def lines(step: Step, obj: Link | Tun) -> list[str]:
     """The commands for one step."""
-    ip = f"ip -n {obj.ns}"
     match step, obj:
         case Remove(), Veth() | Bridge() | Vxlan() | Ipip() | Dummy():
-            return [f"{ip} link del {obj.name}"]
+            return [fill("ip -n {} link del {}", obj.ns, obj.name)]
         case Replace(), Veth() | Bridge() | Vxlan() | Ipip() | Tun():
             return [
-                f"ip -n {ns} link set {name}{f' address {mac}' if mac else ''} mtu {obj.mtu}"
+                fill("ip -n {} link set {}", ns, name) + (fill(" address {}", mac) if mac else "") + f" mtu {obj.mtu}"
                 for ns, name, mac in _ends(step, obj)
             ]
-        case Add(), Veth():
-            peer = f"peer name {obj.peer} netns {obj.peer_ns} address {obj.peer_mac} mtu {obj.mtu}"
-            return [f"{ip} link add {obj.name} address {obj.mac} mtu {obj.mtu} type veth {peer}"]
-        case Add(), Bridge():
-            return [f"{ip} link add {obj.name} address {obj.mac} mtu {obj.mtu} type bridge"]
-        case Add(), Vxlan():
-            tunnel = f"id {obj.vni} local {obj.local} dev {obj.parent} dstport {obj.port} nolearning"
-            return [f"{ip} link add {obj.name} address {obj.mac} mtu {obj.mtu} type vxlan {tunnel}"]
-        case Add(), Ipip():
-            return [f"{ip} link add {obj.name} mtu {obj.mtu} type ipip"]
-        case Add() | Replace(), Dummy():  # it has no settings
-            return [f"{ip} link add {obj.name} type dummy"]
+        case Add(), Veth() | Bridge() | Vxlan() | Ipip() | Dummy():
+            return [_added(obj)]
+        case Replace(), Dummy():  # it has no settings
+            return [_added(obj)]
         case Add(), Tun():
-            return [f"{ip} tuntap add dev {obj.name} mode tun", f"{ip} link set {obj.name} mtu {obj.mtu}"]
+            return [
+                fill("ip -n {} tuntap add dev {} mode tun", obj.ns, obj.name),
+                fill("ip -n {} link set {} mtu {}", obj.ns, obj.name, obj.mtu),
+            ]
         case Remove(), Tun():
-            return [f"{ip} tuntap del dev {obj.name} mode tun"]
+            return [fill("ip -n {} tuntap del dev {} mode tun", obj.ns, obj.name)]
         case Add() | Replace(), Port():
-            hairpin = f"bridge -n {obj.ns} link set dev {obj.dev} hairpin {'on' if obj.hairpin else 'off'}"
-            plug = [f"{ip} link set {obj.dev} master {obj.bridge}"]
+            hairpin = fill("bridge -n {} link set dev {} hairpin ", obj.ns, obj.dev) + ("on" if obj.hairpin else "off")
+            plug = [fill("ip -n {} link set {} master {}", obj.ns, obj.dev, obj.bridge)]
             return [*plug, hairpin] if obj.hairpin or isinstance(step, Replace) else plug
         case Remove(), Port():
-            return [f"{ip} link set {obj.dev} nomaster"]
+            return [fill("ip -n {} link set {} nomaster", obj.ns, obj.dev)]
         case _, LinkUp():
-            return [f"{ip} link set {obj.dev} {'down' if isinstance(step, Remove) else 'up'}"]
+            return [fill("ip -n {} link set {} {}", obj.ns, obj.dev, "down" if isinstance(step, Remove) else "up")]
         case _:
             raise AssertionError(step)
+
+
+def _added(obj: Veth | Bridge | Vxlan | Ipip | Dummy) -> str:
+    begin = fill("ip -n {} link add {}", obj.ns, obj.name)
+    match obj:
+        case Veth():
+            peer = fill("peer name {} netns {} address {}", obj.peer, obj.peer_ns, obj.peer_mac)
+            return f"{begin} {fill('address {}', obj.mac)} mtu {obj.mtu} type veth {peer} mtu {obj.mtu}"
+        case Bridge():
+            return f"{begin} {fill('address {}', obj.mac)} mtu {obj.mtu} type bridge"
+        case Vxlan():
+            tunnel = fill("id {} local {} dev {} dstport {}", obj.vni, obj.local, obj.parent, obj.port)
+            return f"{begin} {fill('address {}', obj.mac)} mtu {obj.mtu} type vxlan {tunnel} nolearning"
+        case Ipip():
+            return f"{begin} mtu {obj.mtu} type ipip"
+        case Dummy():
+            return f"{begin} type dummy"
 
 
 def encode(step: Step, obj: Link, indexes: Indexes) -> list[tuple[str, bytes]]:

@@ -70,6 +70,8 @@ def demand(mode: str, host: Host) -> None:
 class Primitive:
     """One thing that a kernel may lack. `trial` is typed in a throw-away namespace; it works if that works.
 
+    A trial that ends in `.py` is a file of ours, in nslab/node.
+
     `modules`: what must be loaded (or built in) before it is tried, since trying would load it into the whole machine.
     `instead`: what nslab does, or you can do, without it.
     """
@@ -84,6 +86,8 @@ class Primitive:
 PRIMITIVES = (
     Primitive("network namespaces", "every host", (), ("ip link set lo up",)),
     Primitive("mount, uts, ipc and pid namespaces", "pods", (), ("unshare -muipf true",)),
+    Primitive("seccomp", "containers", (), ("try_seccomp.py",), "containers run without a filter of system calls"),
+    Primitive("control groups", "containers' limits", (), ("try_limits.py",), "mount cgroup2 with pids and memory"),
     Primitive("veth", "every cable", ("veth",), ("ip link add t0 type veth peer name t1",)),
     Primitive("bridge", "the node network, kubenet", ("bridge",), ("ip link add t2 type bridge",)),
     Primitive("br_netfilter", "kubenet's Services", ("br_netfilter",), ("test -e /proc/sys/net/bridge",), "left out"),

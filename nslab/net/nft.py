@@ -7,11 +7,11 @@ does not matter: all that goes away goes first, from top to bottom, and what com
 from __future__ import annotations
 
 import re
-import shlex
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from nslab.net.balance import NftChain, NftElement, NftSet, NftTable
 from nslab.net.steps import Add, Remove, Replace
+from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Things: TypeAlias = NftTable | NftSet | NftChain | NftElement
 
-_PLAIN = re.compile(r"[\w ./:@=,-]*")
+_PLAIN = re.compile(r"[\w ./:@=,-]*", re.ASCII)
 _COMMENT = re.compile(r' comment "([^"]*)"')
 _KEY = re.compile(r"\S+(?: \. \S+)*")
 _PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}  # as nft shows them on a machine without /etc/protocols
@@ -85,7 +85,7 @@ def lines(step: Step, obj: Things) -> list[str]:
 
 
 def _typed(ns: str, words: Iterable[str]) -> str:
-    return f"ip netns exec {ns} nft {' '.join(_quoted(word) for word in words if word)}"
+    return " ".join([fill("ip netns exec {} nft", ns), *(_quoted(word) for word in words if word)])
 
 
 def _said(order: Order) -> Iterator[str]:
@@ -116,7 +116,7 @@ def _element(thing: NftElement) -> str:
 
 
 def _quoted(words: str) -> str:
-    return words if _PLAIN.fullmatch(words) else shlex.quote(words)
+    return words if _PLAIN.fullmatch(words) else quote(words)
 
 
 class Block(NamedTuple):

@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Address", "Attachment", "Blackhole", "Bridge", "Chain", "Check", "Control", "Device", "Dummy", "Fdb", "IpSet",
-    "Ipip", "Jump", "Key", "KubeProxy", "LinkUp", "Neighbour", "Netns", "NftChain", "NftElement", "NftSet", "NftTable",
-    "NodeAgent", "Noun", "Object", "OnDevice", "Port", "Process", "RealServer", "Route", "Sandbox", "SetMember",
-    "State", "Sysctl", "Table", "Tun", "TunnelAgent", "Veth", "VirtualServer", "Vxlan", "Workload", "addressed",
-    "mac_of", "macs",
+    "Ipip", "Jump", "Key", "KubeProxy", "Limits", "LinkUp", "Neighbour", "Netns", "NftChain", "NftElement", "NftSet",
+    "NftTable", "NodeAgent", "Noun", "Object", "OnDevice", "Port", "Process", "RealServer", "Route", "Sandbox",
+    "Security", "SetMember", "State", "Sysctl", "Table", "Tun", "TunnelAgent", "Veth", "VirtualServer", "Vxlan",
+    "Workload", "addressed", "mac_of", "macs",
 ]  # fmt: skip
 
 
@@ -341,6 +341,31 @@ class Check(NamedTuple):
     failures: int = 3
 
 
+class Security(NamedTuple):
+    """Whom a container runs as; `dropped`: capabilities that it does without, of those that runtimes leave."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    dropped: tuple[str, ...] = ()
+    read_only: bool = False
+
+
+ROOT = Security()
+"""With all that runtimes leave by default."""
+
+
+class Limits(NamedTuple):
+    """What a container may use at most: bytes of memory and of files, and processes; 0: what is usual."""
+
+    memory: int = 0
+    storage: int = 0
+    pids: int = 0
+
+
+USUAL = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Workload(Process):
     """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it answers; 0: none is.
@@ -357,6 +382,8 @@ class Workload(Process):
     readiness: Check | None = None
     liveness: Check | None = None
     backoff: float = 10.0
+    security: Security = ROOT
+    limits: Limits = USUAL
 
     @property
     def key(self) -> Key:

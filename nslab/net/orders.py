@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING
 
 from nslab.cni.chain import order
 from nslab.net.steps import Add, Remove, Replace
+from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
     from nslab.cni.chain import Command
@@ -25,37 +25,35 @@ cni() {  # NETNS PLUGIN: run it in a node's namespace
 """For a script: `ip netns exec` gives a program a mount namespace of its own, but /var/lib in it is the machine's."""
 
 
-def lines(step: Step, obj: Attachment) -> list[str]:
-    """ADD through the list, each plugin told what the one before it made; or DEL, last first; or both."""
+def lines(step: Step, obj: Attachment, way: str = "ip netns exec") -> list[str]:
+    """ADD through the list, each plugin told what the one before it made; or DEL, last first; or both.
+
+    `way`: the command that runs a program on a node; in a script that has `FUNCTION`, `cni`.
+    """
     match step:
         case Add():
-            return _add(obj)
+            return _add(obj, way)
         case Remove():
-            return _delete(obj)
+            return _delete(obj, way)
         case Replace(old=old):
             assert type(old) is type(obj)
-            return [*_delete(old), *_add(obj)]
+            return [*_delete(old, way), *_add(obj, way)]
 
 
-def scripted(line: str, obj: Attachment) -> str:
-    """The line for a script that has `FUNCTION`."""
-    return line.replace(f"ip netns exec {obj.node} ", f"cni {obj.node} ", 1)
-
-
-def _add(obj: Attachment) -> list[str]:
+def _add(obj: Attachment, way: str) -> list[str]:
     places = range(len(obj.wiring.network.types))
-    return [f"made=$({_run(obj, place, 'ADD', chained=place > 0)})" for place in places]
+    return [f"made=$({_run(obj, way, place, 'ADD', chained=place > 0)})" for place in places]
 
 
-def _delete(obj: Attachment) -> list[str]:
-    return [_run(obj, place, "DEL") for place in reversed(range(len(obj.wiring.network.types)))]
+def _delete(obj: Attachment, way: str) -> list[str]:
+    return [_run(obj, way, place, "DEL") for place in reversed(range(len(obj.wiring.network.types)))]
 
 
-def _run(obj: Attachment, place: int, command: Command, *, chained: bool = False) -> str:
+def _run(obj: Attachment, way: str, place: int, command: Command, *, chained: bool = False) -> str:
     told = order(obj.wiring, place, command, obj.address, {} if chained else None)
-    parameters = " ".join(f"{name}={shlex.quote(value)}" for name, value in told.env.items())
+    parameters = " ".join(f"{name}={quote(value)}" for name, value in told.env.items())
     config = json.loads(told.stdin)
-    text = shlex.quote(told.stdin)
+    text = quote(told.stdin)
     if config.pop("prevResult", None) is not None:
-        text = f"{shlex.quote(json.dumps(config, ensure_ascii=False)[:-1])}', \"prevResult\": '\"$made\"'}}'"
-    return f"{parameters} ip netns exec {obj.node} {shlex.quote(told.program)} <<< {text}"
+        text = f"{quote(json.dumps(config, ensure_ascii=False)[:-1])}', \"prevResult\": '\"$made\"'}}'"
+    return f"{parameters} {way} {fill('{} {}', obj.node, told.program)} <<< {text}"

@@ -1,8 +1,10 @@
-"""A plan as a person would type it."""
+"""A plan as a person would type it, into bash.
+
+Names, arguments and environments come from lab files: no word is printed that is not quoted (`nslab.quote`).
+"""
 
 from __future__ import annotations
 
-import shlex
 from itertools import groupby
 from typing import TYPE_CHECKING, assert_never
 
@@ -34,6 +36,7 @@ from nslab.net.objects import (
     RealServer,
     Route,
     Sandbox,
+    Security,
     SetMember,
     Sysctl,
     Tun,
@@ -43,7 +46,8 @@ from nslab.net.objects import (
     Vxlan,
     Workload,
 )
-from nslab.net.steps import Add, Remove, transactions
+from nslab.net.steps import Add, Remove, Replace, transactions
+from nslab.quote import fill, quote, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,7 +57,8 @@ if TYPE_CHECKING:
 _PREAMBLE = """\
 #!/usr/bin/env bash
 # {title}
-# Made by `nslab plan --script`. Run it as root. All of it lives in namespaces named {prefix}*, and goes away by
+# Made by `nslab plan --script`. Run it as root: containers get root's rights, all of them, so read what they run.
+# All of it lives in namespaces named {prefix}*, and goes away by
 #   for ns in $(ip netns list | grep -o '^{pattern}[^ ]*'); do
 #     ip netns pids $ns | xargs -r kill -9; ip netns del $ns
 #   done
@@ -79,7 +84,7 @@ def commands(step: Step) -> list[str]:
     """The commands that do one step (more than one for a chain with its rules)."""
     match step.obj:
         case Netns(ns=ns):
-            return [f"ip netns {'del' if isinstance(step, Remove) else 'add'} {ns}"]
+            return [fill("ip netns {} {}", "del" if isinstance(step, Remove) else "add", ns)]
         case (Veth() | Bridge() | Vxlan() | Ipip() | Tun() | Port() | LinkUp() | Dummy()) as link:
             return links.lines(step, link)
         case (Address() | Route() | Blackhole() | Neighbour() | Fdb()) as entry:
@@ -87,7 +92,7 @@ def commands(step: Step) -> list[str]:
         case Sysctl() as setting:
             # With slashes, sysctl(8) takes a dot for part of a name (vxlan.calico).
             path = setting.path if "." in setting.path else setting.path.replace("/", ".")
-            return [f"ip netns exec {setting.ns} sysctl -qw {path}={setting.value}"]
+            return [fill("ip netns exec {} sysctl -qw {}", setting.ns, f"{path}={setting.value}")]
         case (IpSet() | SetMember() | Chain() | Jump()) as rule:
             return rules.lines(step, rule)
         case (VirtualServer() | RealServer()) as server:
@@ -109,15 +114,15 @@ def command(step: Step) -> str:
 
 def script(plan: Plan, title: str, prefix: str) -> str:
     """A bash script that does the plan. `prefix` begins the names of all its namespaces."""
-    lines = [_PREAMBLE.format(title=title, prefix=prefix, pattern=prefix.replace(".", "[.]"))]
+    lines = [_PREAMBLE.format(title=_one_line(title), prefix=prefix, pattern=prefix.replace(".", "[.]"))]
     if any(isinstance(step.obj, Process) for step in plan):
         lines[0] += _FUNCTIONS
     if any(isinstance(step.obj, Attachment) for step in plan):
         lines[0] += orders.FUNCTION
     shared = {step.obj.ns for step in plan if isinstance(step.obj, Sandbox) and step.obj.share_pid}
     heading = ""
-    for by, typed in told(plan, lambda step: [_scripted(step, line, shared) for line in commands(step)]):
-        lines += [f"\n# {by}"] if by != heading else []
+    for by, typed in told(plan, lambda step: _scripted(step, shared)):
+        lines += [f"\n{comment(by)}"] if by != heading else []
         lines += typed
         heading = by
     return "\n".join(lines) + "\n"
@@ -139,52 +144,64 @@ def told(plan: Plan, say: Callable[[Step], list[str]] | None = None) -> Iterator
                     yield by, [line for step in some for line in (say or commands)(step)]
 
 
-def _scripted(step: Step, line: str, shared: set[str]) -> str:
-    """The command as a script has it: what follows waits for a pause, and nothing keeps the script's output open."""
+def comment(text: str) -> str:
+    """A line that a shell passes over."""
+    return f"# {_one_line(text)}"
+
+
+def _one_line(text: str) -> str:
+    return visible(text).replace("\n", r"\n")
+
+
+def _scripted(step: Step, shared: set[str]) -> list[str]:
+    """The commands as a script has them: what follows waits for a pause, and nothing keeps the script's output open."""
     match step:
         case Add(Sandbox() as pod):
-            return f"pause {pod.ns} {pod.hostname}{_OWN_PIDS if pod.share_pid else ''}"
+            return [fill("pause {} {}", pod.ns, pod.hostname) + (_OWN_PIDS if pod.share_pid else "")]
         case Add(Workload() as container):
-            if container.ns in shared:
-                pids = f" --pid=/proc/${{pause[{container.ns}]}}/ns/pid_for_children unshare --mount-proc"
-                line = line.replace(f" unshare{_OWN_PIDS}", pids)
-            return line.replace(" &", " </dev/null >/dev/null 2>&1 &")
-        case Add(Attachment() as obj) | Remove(Attachment() as obj):
-            return orders.scripted(line, obj)
+            theirs = f"--pid=/proc/${{pause[{quote(container.ns)}]}}/ns/pid_for_children unshare --mount-proc"
+            return [f"{_container(container, theirs if container.ns in shared else _OWN)}{_QUIET}"]
+        case Add(Attachment() as obj) | Remove(Attachment() as obj) | Replace(obj=Attachment() as obj):
+            return orders.lines(step, obj, "cni")
         case Add(TunnelAgent()):
-            return line.replace(" &", " </dev/null >/dev/null 2>&1 &")
+            return [f"{command(step).removesuffix(' &')}{_QUIET}"]
         case _:
-            return line
+            return commands(step)
 
 
 _OWN_PIDS = " --pid --fork --mount-proc"
+_OWN = f"unshare{_OWN_PIDS}"
+_QUIET = " </dev/null >/dev/null 2>&1 &"
 
 
 def _process(step: Step, obj: NodeAgent | Control | TunnelAgent | KubeProxy | Sandbox | Workload) -> str:
-    what = _described(obj)
+    what = _one_line(_described(obj))
     # Every process of a lab carries a mark in its environment: its namespace and its role.
-    role = obj.key[2]
-    marked = f"NSLAB={shlex.quote(f'{obj.ns} {role}')}"
+    mark = f"{obj.ns} {obj.key[2]}"
     if isinstance(step, Remove):
-        mark = f"{obj.ns} {role}".replace(".", "[.]")
-        find = f"grep -lszE '^NSLAB={mark}( |$)' /proc/[0-9]*/environ"
+        pattern = f"^NSLAB={mark.replace('.', '[.]')}( |$)"
+        find = fill("grep -lszE {}", pattern) + " /proc/[0-9]*/environ"
         return f"{find} | cut -d/ -f3 | xargs -r kill -9 || true  # {what}"
     if not isinstance(step, Add):
-        return f"# {what}"
+        return comment(_described(obj))
     match obj:
         case Control() | KubeProxy():
             return f"# {what}: no command to type; what it wrote stays without it"
         case NodeAgent():
             return f"# {what}: no command to type; it is the parent of what follows"
         case TunnelAgent():
-            return f"{marked} ip netns exec {obj.ns} $PYTHON -m nslab.node.tunnel {obj.dev} {obj.local} &"
+            run = fill("NSLAB={} ip netns exec {}", mark, obj.ns)
+            return f"{run} {_PYTHON}.tunnel {fill('{} {}', obj.dev, obj.local)} &"
         case Sandbox():
             hold = f"unshare --uts --ipc{_OWN_PIDS if obj.share_pid else ''} sh -c"
-            sleep = shlex.quote(f"hostname {obj.hostname} && exec sleep infinity")
-            return f"{marked} ip netns exec {obj.ns} {hold} {sleep} & pause[{obj.ns}]=$!"
+            sleep = quote(f"{fill('hostname {}', obj.hostname)} && exec sleep infinity")
+            return f"{fill('NSLAB={} ip netns exec {}', mark, obj.ns)} {hold} {sleep} & pause[{quote(obj.ns)}]=$!"
         case Workload():
-            join = f"nsenter --target ${{pause[{obj.ns}]}} --net --uts --ipc"
-            return f"{_environment(obj, marked)} {join} unshare{_OWN_PIDS} {_argv(obj)} &"
+            return f"{_container(obj, _OWN)} &"
+
+
+_PYTHON = "$PYTHON -P -m nslab.node"
+"""-P: a folder `nslab` where the person happens to be is not ours."""
 
 
 def _described(obj: Process) -> str:
@@ -192,7 +209,7 @@ def _described(obj: Process) -> str:
         case Sandbox():
             return f"pause, the process that holds the namespaces of pod {obj.namespace}/{obj.pod}"
         case Workload():
-            return f"container {obj.container}: {' '.join(shlex.join(obj.argv).splitlines())}"
+            return f"container {obj.container}: {' '.join(map(quote, obj.argv))}"
         case TunnelAgent():
             return f"the process behind {obj.dev}, since this kernel has no ipip driver"
         case Control():
@@ -203,19 +220,37 @@ def _described(obj: Process) -> str:
             return "nslab-node"
 
 
-def _environment(obj: Workload, marked: str) -> str:
-    return " ".join([marked, *(f"{name}={_word(value)}" for name, value in obj.env)])
+def _container(obj: Workload, pids: str) -> str:
+    """A container beside its pause process, as far as a shell can make one. `pids`: how it comes to a pid namespace."""
+    join = f"nsenter --target ${{pause[{quote(obj.ns)}]}} --net --uts --ipc {pids}"
+    return f"{fill('NSLAB={}', f'{obj.ns} {obj.key[2]}')} {join} {_rights(obj.security)}{_with_environment(obj)}"
 
 
-def _argv(obj: Workload) -> str:
-    words = [_word(word) for word in obj.argv]
-    if obj.argv[0] in ("agnhost", "kubedns"):
-        words[:1] = ["$PYTHON", "-m", f"nslab.node.{obj.argv[0]}"]
-    return " ".join(words)
+def _rights(security: Security) -> str:
+    """How a command line gives up what the container does without."""
+    uid, gid, groups, dropped, _ = security
+    more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    whom = (f"--reuid={uid}", f"--regid={gid}", more) if uid or gid or groups else ()
+    bounds = (f"--bounding-set={','.join(f'-{name.lower()}' for name in dropped)}",) if dropped else ()
+    words = (*whom, *bounds)
+    return f"setpriv {' '.join(words)} " if words else ""
 
 
-def _word(text: str) -> str:
-    """One word for the shell, on one line."""
-    if "\n" not in text:
-        return shlex.quote(text)
-    return "$'" + text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"
+def _with_environment(obj: Workload) -> str:
+    """The container's command, its variables before it: they are its own, and not those of the programs that join.
+
+    `env` takes any name; a shell would take but some, and others as commands.
+    """
+    program, *arguments = obj.argv
+    env = [f"{name}={value}" for name, value in obj.env if name != "NSLAB"]  # which is the mark, whatever the file says
+    words = [quote(program)]
+    if program in ("agnhost", "kubedns"):
+        words = [f"{_PYTHON}.{program}"]
+    elif env and "=" in program:
+        words = ["unshare", "--", quote(program)]  # env would take it for one more variable
+    elif not env and program.startswith("-"):
+        words = ["--", quote(program)]
+    if env:
+        options = ["--"] if env[0].startswith("-") else []
+        words = ["env", *options, *map(quote, env), *words]
+    return " ".join([*words, *map(quote, arguments)])

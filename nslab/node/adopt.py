@@ -1,4 +1,4 @@
-"""Finding again what an earlier process of a node started, by its marks."""
+"""Finding again what an earlier process of a node started: what that one wrote down, as far as it is still there."""
 
 from __future__ import annotations
 
@@ -6,77 +6,59 @@ import os
 import select
 
 from nslab.node.container import Spec
-from nslab.node.marks import marked
 from nslab.node.sandbox import Sandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from nslab.node.place import Place
+    from nslab.trust import Started
 
 
 class Found:
-    """What runs of a node: pods with their pause, containers (which run of theirs it is) and tunnels, with numbers."""
+    """What runs of a node: pods with their pause, containers (which run of theirs it is) and tunnels, with numbers.
+
+    `held`: a pidfd of each. Their numbers alone may become others': it is not we who collect them.
+    """
 
     def __init__(self) -> None:
+        self.held: dict[int, int] = {}
         self.sandboxes: list[Sandbox] = []
         self.containers: list[tuple[Spec, int, int]] = []
         self.tunnels: list[tuple[str, int]] = []
         self.proxy = 0
 
 
-def find(place: Place) -> Found:
-    """Everything that bears a mark of this node."""
+def find(place: Place, alive: Iterable[tuple[Started, int]]) -> Found:
+    """What is what of those that are `alive` by the journal of this node (a pidfd of each)."""
     found = Found()
-    lab = place.ns.rsplit(".", 1)[0] + "."
-    for pid, words in _marks():
-        match words:
-            case [ns, _, node, *_] if node != place.node or not ns.startswith(lab) or not _is_in(place, pid, ns):
-                pass
-            case [ns, "pause", _, namespace, pod, uid, hostname, address, share]:
-                found.sandboxes.append(Sandbox(ns, namespace, pod, uid, hostname, address, share == "shared", pid))
-            case [ns, role, _, number, port, attempt] if role.startswith("container/") and _is_first(pid):
-                # As much as there is to know of one that is in no journal: enough to see to it, not to start it again.
-                spec = Spec(ns, role.removeprefix("container/"), [""], [], "/", int(port), number)
-                found.containers.append((spec, int(attempt), pid))
-            case [ns, "tunnel", _]:
-                found.tunnels.append((ns, pid))
-            case [ns, "kube-proxy", _] if ns == place.ns:
-                found.proxy = pid
+    for record, pidfd in alive:
+        if not _is_in(place, record.net, record.ns):
+            os.close(pidfd)
+            continue
+        found.held[record.pid] = pidfd
+        match record.role:
+            case "pause":
+                found.sandboxes.append(Sandbox(ns=record.ns, pid=record.pid, **record.more))
+            case "tunnel":
+                found.tunnels.append((record.ns, record.pid))
+            case "kube-proxy" if record.ns == place.ns:
+                found.proxy = record.pid
+            case role if role.startswith("container/"):
+                # As much as there is to know of one that is in no other journal: enough to see to it, not to start it.
+                port, number = record.more["port"], record.more["number"]
+                spec = Spec(record.ns, role.removeprefix("container/"), [""], [], "/", port, number)
+                found.containers.append((spec, record.more["attempt"], record.pid))
             case _:
                 pass
     return found
 
 
-def _is_in(place: Place, pid: int, ns: str) -> bool:
+def _is_in(place: Place, net: int, ns: str) -> bool:
     """Whether it is in the namespace of that name. Somebody may have deleted that one by hand, and we made another."""
     try:
-        return os.stat(f"/proc/{pid}/ns/net").st_ino == os.stat(ns, dir_fd=place.ns_dir).st_ino
-    except OSError:
-        return False
-
-
-def _marks() -> Iterator[tuple[int, list[str]]]:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/environ", "rb", buffering=0) as file:
-                    text = marked(file.readall().split(b"\0"))
-            except OSError:
-                continue  # it ended meanwhile
-            if text:
-                yield int(entry), text.split(" ")
-
-
-def _is_first(pid: int) -> bool:
-    """Whether it is the container's own process: descendants inherit the mark, but their parents are in there too."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            parent = int(file.read().rpartition(b")")[2].split()[1])
-        with open(f"/proc/{parent}/status", "rb") as file:
-            # Its number in each pid namespace from ours inwards: one number, if it is in ours.
-            return next(len(line.split()) == 2 for line in file if line.startswith(b"NSpid:"))
+        return os.stat(ns, dir_fd=place.ns_dir).st_ino == net
     except OSError:
         return False
 

@@ -12,19 +12,20 @@ import socket
 import time
 
 from nslab import syscall
-from nslab.node import adopt, container, kubeproxy, rootfs, sandbox, tunnel
+from nslab.mounts import own_machine
+from nslab.node import adopt, container, kubeproxy, sandbox, tunnel
 from nslab.node.beside import Target
 from nslab.node.crilog import attempts
 from nslab.node.execs import Execs
 from nslab.node.journal import Journal
-from nslab.node.loop import Loop
+from nslab.node.loop import AT_ONCE, Loop
 from nslab.node.marks import VARIABLE, Memory, mark
-from nslab.node.mounts import own_run
-from nslab.node.peers import Peer, listen
+from nslab.node.peers import Peer, complain, listen
 from nslab.node.place import Place, host_of, remove_tree
 from nslab.node.restart import Life
 from nslab.node.status import Teller, pod_status, read
 from nslab.node.watch import UNKNOWN
+from nslab.trust import Births
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def run(place: Place, memory: Memory, client: int) -> Never:
 
 
 def _enter(place: Place, memory: Memory) -> None:
-    place.enter(place.ns)
+    place.groups.join()
     os.setsid()
     memory.show(memory.guise(f"nslab-node {place.node}", {VARIABLE: mark(place.ns, "node")}))
     # Orphans of containers come to us, not to the machine's init.
@@ -65,18 +66,14 @@ def _enter(place: Place, memory: Memory) -> None:
 
 
 def _mounts(place: Place) -> None:
-    own_run(place)
-    for folder in (f"{place.folder}/log/pods", f"{place.folder}/log/containers", f"{place.run}/pods"):
+    own_machine(place.node, place.run, place.run_fd)
+    for folder in (f"{place.folder}/log/pods", f"{place.folder}/log/containers"):
         os.makedirs(folder, exist_ok=True)
-    # /sys shows the devices of the network namespace from which it was mounted.
-    syscall.mount("sysfs", "/sys", "sysfs", syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC)
-    # Terminals of its own: the machine's are not for a node to open.
-    syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, rootfs.TERMINALS)
     # As on a node: /var/log/pods and /var/log/containers; on the machine's disk nothing is made.
     if os.path.isdir("/var/log"):
         syscall.mount(f"{place.folder}/log", "/var/log", flags=syscall.MS_BIND)
-    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-    log = os.open(f"{place.folder}/nslab-node.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
+    log = os.open(f"{place.folder}/nslab-node.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
@@ -87,8 +84,7 @@ def _last_words(place: Place, client: int, error: BaseException) -> None:
     import traceback
 
     traceback.print_exception(error)
-    with contextlib.suppress(OSError):
-        os.write(client, b'{"error": "nslab-node %s: %s"}\n' % (place.node.encode(), ascii(str(error)).encode()[1:-1]))
+    complain(client, f"nslab-node {place.node}: {error}")
 
 
 class Agent:
@@ -103,8 +99,8 @@ class Agent:
         self.tunnels: dict[str, int] = {}
         self.proxy = 0  # the number of kube-proxy's process
         self.waiting: list[tuple[Peer, float, float]] = []
-        self.template = -1
-        self.adopted: dict[int, int] = {}  # a pidfd of each process that an earlier process of this node started
+        self.births = Births(f"{place.folder}.pids", lambda call: self.loop.at(0, call))
+        self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
         self.execs = Execs(self.loop, place, self.clean, self.beside)
         self.journal = Journal(self.loop, f"{place.folder}.journal")
         self.teller = Teller(self.loop, place, self.pods)
@@ -138,7 +134,7 @@ class Agent:
             case "add", "KubeProxy":
                 return {"ok": True, "pid": self.add_proxy(request["settings"])}
             case "remove", "KubeProxy":
-                self.proxy = kubeproxy.end(self.proxy)
+                self.end_proxy()
             case "exec", None:
                 return self.execs.begin(peer, request)
             case "wait", None:
@@ -159,7 +155,7 @@ class Agent:
         if pod.ns in self.sandboxes:
             raise FileExistsError(f"the pod of {pod.ns} has a pause process")
         sandbox.write_files(self.place, pod, resolv_conf)
-        pod.pid = sandbox.start(self.place, self.memory, pod)
+        pod.pid = sandbox.start(self.place, self.memory, self.births, pod)
         sandbox.name_netns(pod)
         self.sandboxes[pod.ns] = pod
         self.lost.pop(pod.ns, None)
@@ -209,10 +205,13 @@ class Agent:
 
     def launch(self, spec: container.Spec, attempt: int) -> tuple[int, tuple[int, int, int]]:
         """Fork a container's process, so many runs after its first."""
-        if self.template < 0:
-            self.template = rootfs.template(self.place)
         pod = self.sandboxes.get(spec.ns)
-        return container.start(self.place, self.memory, spec, attempt, pod, self.template, self.clean)
+        pause = self.open(pod.pid) if pod else -1
+        try:
+            return container.start(self.place, self.memory, self.births, spec, attempt, pod, pause, self.clean)
+        finally:
+            if pod:
+                os.close(pause)
 
     def remove_container(self, ns: str, name: str) -> None:
         """End a container and forget it."""
@@ -222,6 +221,7 @@ class Agent:
             self.execs.end(ns, name)
             self.end(found.pid)
             found.forget()
+            self.place.groups.let_go(found.spec.group)
             self.attempts[f"{found.pod.log_folder}/{name}"] = found.restarts + 1
             self.teller.changed()
 
@@ -232,46 +232,66 @@ class Agent:
         life = self.containers.get((ns, name))
         if not life or not life.pid:
             raise ProcessLookupError
-        # A child of ours keeps its number until we collect it; of others a descriptor was opened when we found them.
-        adopted = self.adopted.get(life.pid, -1)
-        return Target(os.dup(adopted) if adopted >= 0 else os.pidfd_open(life.pid), life.spec)
+        return Target(self.open(life.pid), life.spec)
 
     def add_tunnel(self, ns: str, dev: str, local: str) -> int:
         """Start the process behind a TUN device."""
-        self.tunnels[ns] = tunnel.start(self.place, self.memory, ns, dev, local, self.clean)
+        self.tunnels[ns] = tunnel.start(self.place, self.memory, self.births, ns, dev, local, self.clean)
         return self.tunnels[ns]
 
     def add_proxy(self, settings: Answer) -> int:
         """Start the node's kube-proxy; one at a time."""
-        kubeproxy.end(self.proxy)
-        self.proxy = kubeproxy.start(self.place, self.memory, settings, self.clean)
+        self.end_proxy()
+        self.proxy = kubeproxy.start(self.place, self.memory, self.births, settings, self.clean)
         return self.proxy
+
+    def end_proxy(self) -> None:
+        """End the node's kube-proxy, if there is one; it may finish what it writes."""
+        if self.proxy:
+            with contextlib.suppress(ProcessLookupError):
+                kubeproxy.end(self.proxy, self.open(self.proxy))
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.proxy, os.WNOHANG)
+        self.proxy = 0
 
     def end(self, pid: int) -> None:
         """Kill a process and wait until it is gone; 0 is nobody."""
         if not pid:
             return
         with contextlib.suppress(ProcessLookupError):
-            descriptor = os.pidfd_open(pid)
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-            adopt.wait_exit(descriptor, 2.0)
-            os.close(descriptor)
+            descriptor = self.open(pid)
+            try:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                adopt.wait_exit(descriptor, 2.0)
+            finally:
+                os.close(descriptor)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
+
+    def open(self, pid: int) -> int:
+        """A new pidfd of a process that we started or adopted, and of no other that has got its number since."""
+        # A child of ours keeps its number until we have collected it.
+        return os.dup(self.held[pid]) if pid in self.held else os.pidfd_open(pid)
 
     def reap(self, woken: int) -> None:
         """Collect children that ended; the last process of a container ending is news for who waits."""
         with contextlib.suppress(BlockingIOError):
             os.read(woken, 1 << 12)
+        self.collect()
+
+    def collect(self) -> None:
+        """Collect some; who starts processes that end at once, on and on, does not keep us."""
         with contextlib.suppress(ChildProcessError):
-            while True:
+            for _ in range(AT_ONCE):
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
-                    break
+                    return
                 self.ended(pid, os.waitstatus_to_exitcode(status))
+            self.loop.at(0, self.collect)
 
     def ended(self, pid: int, status: int) -> None:
         """A process is gone: `status` as subprocess has it."""
+        self.births.ended(pid)
         self.execs.ended(pid, status)
         for found in self.containers.values():
             if found.pid == pid:
@@ -315,17 +335,18 @@ class Agent:
 
     def adopt(self) -> None:
         """Take over what runs already: an earlier process of this node was killed."""
-        found, before, asked = adopt.find(self.place), read(self.place), self.journal.recall()
+        found, before, asked = adopt.find(self.place, self.births.adopt()), read(self.place), self.journal.recall()
         self.attempts = attempts(f"{self.place.folder}/log/pods")
+        self.held = found.held
+        for pid in found.held:
+            self._watch_adopted(pid)
         for pod in found.sandboxes:
             self.sandboxes[pod.ns] = pod
             sandbox.name_netns(pod)
-            self._watch_adopted(pod.pid)
         for spec, attempt, pid in found.containers:
             request = asked.pop((spec.ns, spec.container), None)
             life = self._life(container.Spec(**request) if request else spec, before)
             life.adopt(attempt, pid, adopt.pipes(pid))
-            self._watch_adopted(pid)
         for (ns, name), request in asked.items():
             if ns == self.place.ns or ns in self.sandboxes:
                 self._life(container.Spec(**request), before).resume()
@@ -335,10 +356,7 @@ class Agent:
             self.teller.changed()
         for ns, pid in found.tunnels:
             self.tunnels[ns] = pid
-            self._watch_adopted(pid)
-        if found.proxy:
-            self.proxy = found.proxy
-            self._watch_adopted(found.proxy)
+        self.proxy = found.proxy
 
     def _life(self, spec: container.Spec, before: Pods) -> Life:
         pod = self.pod_of(spec.ns)
@@ -347,15 +365,13 @@ class Agent:
         return life
 
     def _watch_adopted(self, pid: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            descriptor = self.adopted[pid] = os.pidfd_open(pid)
+        def gone() -> None:
+            descriptor = self.held.pop(pid)
+            self.loop.forget(descriptor)
+            self.ended(pid, UNKNOWN)
+            os.close(descriptor)
 
-            def gone() -> None:
-                self.loop.forget(descriptor)
-                os.close(self.adopted.pop(pid))
-                self.ended(pid, UNKNOWN)
-
-            self.loop.watch(descriptor, gone)
+        self.loop.watch(self.held[pid], gone)
 
     def stop(self, peer: Peer) -> None:
         """End what runs here, then this process."""
@@ -364,12 +380,12 @@ class Agent:
         for key in list(self.containers):
             self.remove_container(*key)
         self.execs.end(self.place.ns, "")
-        kubeproxy.end(self.proxy)
+        self.end_proxy()
         for pid in self.tunnels.values():
             self.end(pid)
         with contextlib.suppress(OSError):
             os.unlink(f"{self.place.folder}.sock")
-        for kept in ("journal", "status.json"):
+        for kept in ("journal", "status.json", "pids"):
             with contextlib.suppress(OSError):
                 os.unlink(f"{self.place.folder}.{kept}")
         peer.send({"ok": True})

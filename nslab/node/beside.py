@@ -10,7 +10,8 @@ import socket
 import struct
 
 from nslab import syscall
-from nslab.node.container import PATH, _drop_rights
+from nslab.node import rights
+from nslab.node.container import PATH, environment
 from nslab.node.marks import VARIABLE, mark
 from nslab.node.place import IPC, MNT, NET, PID, UTS
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Never
 
+    from nslab.cgroups import Groups
     from nslab.node.container import Spec
 
     Request = dict[str, Any]
@@ -35,6 +37,7 @@ class Target:
 
     def __init__(self, pidfd: int = -1, spec: Spec | None = None) -> None:
         self._pidfd, self.spec = pidfd, spec
+        self._rights = rights.of(spec.security) if spec else None
 
     def enter_pid(self) -> None:
         """Have our next child born in the target's pid namespace."""
@@ -46,10 +49,17 @@ class Target:
         if self._pidfd >= 0:
             syscall.setns(self._pidfd, MNT | NET | UTS | IPC)
 
+    def joining(self, groups: Groups) -> Callable[[], None]:
+        """What puts a process where the container's limits hold for it."""
+        spec = self.spec
+        return (lambda: groups.enter(spec.group)) if spec else (lambda: None)
+
     def drop_rights(self) -> None:
         """Keep no more rights than the container has. On the node itself a command has all of them."""
-        if self.spec:
-            _drop_rights()
+        if self.spec and self._rights:
+            if uid := self.spec.security[0]:
+                os.fchown(0, uid, -1)  # as its other streams become its user's, who may open them again by name
+            self._rights.drop()
 
     def close(self) -> None:
         """Let go of the process."""
@@ -58,10 +68,16 @@ class Target:
 
 
 def become(
-    target: Target, request: Request, pipes: list[int], report: socket.socket, clean: Callable[[], None]
+    target: Target,
+    request: Request,
+    pipes: list[int],
+    report: socket.socket,
+    clean: Callable[[], None],
+    join: Callable[[], None],
 ) -> Never:
     """Become the command. `pipes`: its ends of what is not the terminal's."""
     try:
+        join()
         _go_in(target, request, pipes, report, clean)
         status = _exec(target, request)
     except BaseException as error:
@@ -134,9 +150,9 @@ def _exec(target: Target, request: Request) -> int:
 
 def _environment(request: Request, spec: Spec | None) -> dict[str, str]:
     """What a container has when it starts, and what the caller tells of its terminal. The mark is the command's own."""
-    declared = dict(spec.env) if spec else {}
-    ours = {"PATH": PATH, "HOSTNAME": os.uname().nodename, "HOME": "/root"}
-    return {**ours, **declared, **request["env"], VARIABLE: mark(request["ns"], "exec")}
+    hostname, own = os.uname().nodename, {VARIABLE: mark(request["ns"], "exec")}
+    ours = environment(spec, hostname, "exec") if spec else {"PATH": PATH, "HOSTNAME": hostname, "HOME": "/root"}
+    return {**ours, **request["env"], **own}
 
 
 def _default_signals() -> None:

@@ -7,7 +7,8 @@ import os
 import signal
 
 from nslab import syscall
-from nslab.node import agnhost, kubedns, rootfs
+from nslab.cgroups import PIDS
+from nslab.node import agnhost, kubedns, rights
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
 
@@ -16,24 +17,24 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from nslab.node.rights import Rights
     from nslab.node.sandbox import Sandbox
+    from nslab.trust import Births
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CAPABILITIES = (0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31)
-"""What container runtimes leave: CHOWN DAC_OVERRIDE FOWNER FSETID KILL SETGID SETUID SETPCAP NET_BIND_SERVICE NET_RAW
-SYS_CHROOT MKNOD AUDIT_WRITE SETFCAP."""
-MASK = sum(1 << number for number in CAPABILITIES)
 
 
 class Spec:
     """What is to run: fields as of nslab.net.objects.Workload, and the container's number (64 hex digits).
 
-    `readiness` and `liveness`: the fields of a nslab.node.health.Check.
+    `readiness` and `liveness`: the fields of a nslab.node.health.Check. `security`: user, group, more groups, default
+    capabilities that it does without, whether its root is read-only. `limits`: bytes of memory and of files,
+    processes; 0: what is usual.
     """
 
     __slots__ = (
-        "argv", "backoff", "container", "env", "liveness", "ns", "number", "port", "readiness", "restart",
-        "working_dir",
+        "argv", "backoff", "container", "env", "limits", "liveness", "ns", "number", "port", "readiness", "restart",
+        "security", "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -49,11 +50,14 @@ class Spec:
         readiness: list[Any] | None = None,
         liveness: list[Any] | None = None,
         backoff: float = 10.0,
+        security: list[Any] | None = None,
+        limits: list[int] | None = None,
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
         self.readiness, self.liveness = readiness, liveness
+        self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:
         """Whether the same is to run."""
@@ -64,9 +68,19 @@ class Spec:
         """Whether it is a program that we have in us."""
         return os.path.basename(self.argv[0]) in ("agnhost", "kubedns")
 
-    def mark(self, node: str, attempt: int) -> str:
-        """The mark of its process, so many runs after its first."""
-        return mark(self.ns, f"container/{self.container}", node, self.number, self.port, attempt)
+    @property
+    def read_only(self) -> bool:
+        """Whether it may write nothing of its root."""
+        return bool(self.security[4])
+
+    @property
+    def group(self) -> str:
+        """The name of its control group within the lab's."""
+        return f"{host_of(self.ns)}.{self.container}"
+
+    def kept(self, attempt: int) -> dict[str, Any]:
+        """What the next process of the node must know of it, so many runs after its first."""
+        return {"number": self.number, "port": self.port, "attempt": attempt, "uid": self.security[0]}
 
 
 class Pipes:
@@ -88,10 +102,10 @@ class Pipes:
         # Open for reading too (as containerd does with its FIFOs): a pipe whose only reader was the node's process
         # would break when that is killed; the next one opens /proc/PID/fd/1 and reads on.
         both = [os.open(f"/proc/self/fd/{write}", os.O_RDWR) for _, write in self.pairs[:2]]
-        wanted = (os.open("/dev/null", os.O_RDONLY), *both, self.pairs[2][1], template)
+        wanted = (*both, self.pairs[2][1], template)
         # Out of the way first: any of them may have the number of another's place.
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in wanted]
-        for number, fd in enumerate(high):
+        for number, fd in enumerate(high, start=1):
             os.dup2(fd, number, inheritable=number < 3)
         os.closerange(5, 1 << 20)
         return 3, 4
@@ -100,54 +114,73 @@ class Pipes:
 def start(
     place: Place,
     memory: Memory,
+    births: Births,
     spec: Spec,
     attempt: int,
     sandbox: Sandbox | None,
-    template: int,
+    pause: int,
     clean: Callable[[], None],
 ) -> tuple[int, tuple[int, int, int]]:
-    """Fork a container; its number, and the read ends of its pipes. The child reports what fails from then on."""
-    pipes = Pipes()
+    """Fork a container; its number, and the read ends of its pipes. The child reports what fails from then on.
+
+    `pause`: a pidfd of the pod's pause process, if there is one.
+    """
+    pipes, ready = Pipes(), rights.of(spec.security)
+
+    def child() -> None:
+        _child(place, memory, spec, pipes, ready, clean)
+
     with place.away(NET, UTS, IPC, PID):
         place.enter(spec.ns)
         if sandbox:
-            pause = os.pidfd_open(sandbox.pid)
             syscall.setns(pause, UTS | IPC | (PID if sandbox.share_pid else 0))
-            os.close(pause)
         if not (sandbox and sandbox.share_pid):
             syscall.unshare(PID)
-        pid = os.fork()
-        if pid == 0:
-            _child(place, memory, spec, spec.mark(place.node, attempt), pipes, template, clean)
+        role = f"container/{spec.container}"
+        pid = births.fork(spec.ns, role, child, spec.kept(attempt), admit=lambda pid: _bound(place, spec, pid))
     return pid, pipes.keep()
 
 
-def _child(
-    place: Place, memory: Memory, spec: Spec, marked: str, pipes: Pipes, template: int, clean: Callable[[], None]
-) -> None:
+def _bound(place: Place, spec: Spec, pid: int) -> None:
+    memory, _, pids = spec.limits
+    place.groups.hold(spec.group, pid, pids, memory)
+
+
+def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
+    """What a process of the container finds in its environment."""
+    mine = {VARIABLE: mark(spec.ns, role)}
+    # The mark first: of a long environment only the beginning fits where ps looks.
+    home = "/" if spec.security[0] else "/root"
+    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **dict(spec.env), **mine}
+
+
+def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]) -> None:
     status = 128
-    report, template = pipes.take(template)
+    template = place.template
+    report, template.descriptor = pipes.take(template.descriptor)
     try:
         hostname = os.uname().nodename
-        declared = dict(spec.env)
-        mine = {VARIABLE: marked}
-        env = {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": "/root", **declared, **mine}
+        role = f"container/{spec.container}"
         title = " ".join(spec.argv) if spec.built_in else f"nslab-container {spec.container}"
-        memory.show(memory.guise(title, env))
+        memory.show(memory.guise(title, environment(spec, hostname, role)))
         clean()
         os.setsid()
-        # Opened here: a container's file system has nothing of the lab's folder.
+        # Opened here: a container's file system has nothing of the lab's folder. A copy of the mount of that folder
+        # alone leads nowhere else.
         records = kubedns.folder(place.run) if spec.argv[0] == "kubedns" else -1
-        rootfs.enter(template, host_of(spec.ns))
-        os.close(template)
+        _, storage, pids = spec.limits
+        template.enter(host_of(spec.ns), storage, spec.read_only, 0 if place.groups.bounds_pids else pids or PIDS)
+        os.close(template.descriptor)
+        # The container's own: whoever has one of the machine's open may change its mode.
+        os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
         os.chdir(spec.working_dir)
-        _drop_rights()
+        ready.drop()
         if records >= 0:
             kubedns.main(spec.argv[1:], report, records)
         elif spec.built_in:
             agnhost.main(spec.argv[1:], report)
         else:
-            status = _exec(spec.argv, env, report)
+            status = _exec(spec.argv, environment(spec, hostname, "container"), report)
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except OSError as error:
@@ -172,22 +205,3 @@ def _exec(argv: list[str], env: dict[str, str], report: int) -> int:
 
 def _say(report: int, text: str) -> None:
     os.write(report, text.encode())
-
-
-def _drop_rights() -> None:
-    os.setgroups([])
-    os.umask(0o022)
-    for number in range(64):
-        try:
-            if 1 << number & ~MASK:
-                syscall.prctl(syscall.PR_CAPBSET_DROP, number)
-        except OSError:
-            break  # past the last one that this kernel knows
-    # A machine that is a container itself may lack some of them.
-    syscall.capset(MASK & _permitted())
-    syscall.prctl(syscall.PR_SET_NO_NEW_PRIVS, 1)
-
-
-def _permitted() -> int:
-    with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1], 16) for line in file if line.startswith("CapPrm"))

@@ -14,12 +14,12 @@ import socket
 import time
 
 from nslab import syscall
+from nslab.mounts import own_run
 from nslab.node import records
 from nslab.node.book import Book
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
-from nslab.node.mounts import own_run
-from nslab.node.peers import Peer, serve
+from nslab.node.peers import Peer, complain, serve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,20 +50,19 @@ def run(place: Place, memory: Memory, client: int) -> Never:
         import traceback
 
         traceback.print_exception(error)
-        with contextlib.suppress(OSError):
-            os.write(client, json.dumps({"error": f"nslab-control: {error}"}).encode() + b"\n")
+        complain(client, f"nslab-control: {error}")
     os._exit(0)
 
 
 def _enter(place: Place, memory: Memory) -> None:
-    place.enter(place.ns)
+    place.groups.join()
     os.setsid()
     memory.show(memory.guise(f"nslab-control {place.ns.split('.')[1]}", {VARIABLE: mark(place.ns, "control")}))
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     syscall.unshare(syscall.CLONE_NEWNS)
-    own_run(place)
-    log = os.open(f"{place.run}/nslab-control.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+    own_run(place.run, place.run_fd)
+    log = os.open(f"{place.run}/nslab-control.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in (1, 2):
         os.dup2(log, number)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)

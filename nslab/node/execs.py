@@ -180,9 +180,10 @@ def start(
             its.append(writing if number else reading)
         with place.away(PID):
             target.enter_pid()
+            join = target.joining(place.groups)
             pid = os.fork()
             if pid == 0:
-                become(target, request, its, theirs, clean)
+                become(target, request, its, theirs, clean, join)
     except BaseException:
         ours.close()
         for end in ends:

@@ -14,11 +14,12 @@ import socket
 import struct
 import sys
 
+from nslab import syscall
 from nslab.node import dns_wire
-from nslab.node.agnhost import TcpPeer, accept, fail, log
+from nslab.node.agnhost import TcpPeer, accept, fail, log, quietly
 from nslab.node.dns_records import Records
 from nslab.node.dns_wire import Answer, MalformedError
-from nslab.node.loop import Loop
+from nslab.node.loop import AT_ONCE, Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,9 +31,12 @@ PORT = 10053
 
 
 def folder(run: str) -> int:
-    """A descriptor of the folder in which the records of the lab are, or will be."""
+    """A descriptor of the folder in which the records of the lab are, or will be; nothing else is reached from it."""
     os.makedirs(f"{run}/dns", exist_ok=True)
-    return os.open(f"{run}/dns", os.O_PATH | os.O_DIRECTORY)
+    tree = syscall.open_tree(f"{run}/dns")
+    hard = syscall.MOUNT_ATTR_NOSUID | syscall.MOUNT_ATTR_NODEV | syscall.MOUNT_ATTR_NOEXEC
+    syscall.seal(tree, syscall.MOUNT_ATTR_RDONLY | hard)
+    return tree
 
 
 def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never:
@@ -49,6 +53,7 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
         fail(str(error), report)
     log(f"Ready to answer on 127.0.0.1:{port}")
     if report >= 0:
+        quietly()
         os.write(report, b"ready\n")
         os.close(report)
     while True:
@@ -143,7 +148,7 @@ def _serve(loop: Loop, book: Book, port: int) -> None:
 
 def _answer_udp(udp: socket.socket, book: Book) -> None:
     with contextlib.suppress(OSError):
-        while True:
+        for _ in range(AT_ONCE):
             data, sender = udp.recvfrom(dns_wire.LONGEST)
             if answer := respond(data, book, 0):
                 udp.sendto(answer, sender)
@@ -151,6 +156,8 @@ def _answer_udp(udp: socket.socket, book: Book) -> None:
 
 class Peer(TcpPeer):
     """Questions on one connection, each with its length before it."""
+
+    block = 1 << 12
 
     def __init__(self, loop: Loop, peer: socket.socket, book: Book) -> None:
         super().__init__(loop, peer)

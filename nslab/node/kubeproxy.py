@@ -5,7 +5,6 @@ What it does stands in nslab.node.proxier: a process that only starts it need no
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
@@ -21,20 +20,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nslab.node.place import Place
+    from nslab.trust import Births
 
 GRACE = 5.0
 """Seconds that it may take to finish what it writes when it is to end."""
 
 
-def start(place: Place, memory: Memory, settings: dict[str, Any], clean: Callable[[], None]) -> int:
-    """Fork a node's kube-proxy; its number, when it can be found by its mark."""
-    shown, show = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        status = 1
+def start(place: Place, memory: Memory, births: Births, settings: dict[str, Any], clean: Callable[[], None]) -> int:
+    """Fork a node's kube-proxy; its number."""
+
+    def child() -> None:
         try:
-            memory.show(memory.guise("kube-proxy", {VARIABLE: mark(place.ns, "kube-proxy", place.node)}))
-            os.close(show)
+            memory.show(memory.guise("kube-proxy", {VARIABLE: mark(place.ns, "kube-proxy")}))
             clean()
             os.setsid()
             # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.
@@ -42,32 +39,25 @@ def start(place: Place, memory: Memory, settings: dict[str, Any], clean: Callabl
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             serve(place.run, settings)
         except SystemExit:
-            status = 0
+            os._exit(0)
         except BaseException:
             import traceback
 
             traceback.print_exc()
-        os._exit(status)
-    os.close(show)
-    os.read(shown, 1)  # returns when the child has closed its end, or is gone
-    os.close(shown)
-    return pid
+            os._exit(1)
+
+    return births.fork(place.ns, "kube-proxy", child, born=memory.named(b"kube-proxy"))
 
 
-def end(pid: int) -> int:
-    """End a kube-proxy, and what it has running; it may finish what it writes. 0 is nobody, and what is left: 0."""
-    if not pid:
-        return 0
-    with contextlib.suppress(ProcessLookupError):
-        descriptor = os.pidfd_open(pid)
-        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
-        if not wait_exit(descriptor, GRACE):
-            os.killpg(pid, signal.SIGKILL)  # it has a session of its own
-            wait_exit(descriptor, GRACE)
-        os.close(descriptor)
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-    return 0
+def end(pid: int, pidfd: int) -> None:
+    """End a kube-proxy, and what it has running; it may finish what it writes."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        if not wait_exit(pidfd, GRACE):
+            os.killpg(pid, signal.SIGKILL)  # it has a session of its own; and lives, so the number is still its
+            wait_exit(pidfd, GRACE)
+    finally:
+        os.close(pidfd)
 
 
 def serve(run: str, settings: dict[str, Any]) -> None:

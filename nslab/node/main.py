@@ -1,4 +1,4 @@
-"""Where `up` starts the spawner: `python -IS main.py DESCRIPTOR` (isolated: the package is put on the path by hand)."""
+"""Where `up` starts the spawner: `python -IS main.py SOCKET PODS RUN` (isolated; we put the package on the path)."""
 
 import os
 import sys
@@ -7,4 +7,4 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     from nslab.node.spawner import serve
 
-    serve(int(sys.argv[1]))
+    serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

@@ -1,4 +1,6 @@
-"""The mark by which a process of a lab is found again: `NSLAB=NETNS ROLE NODE …` in its environment.
+"""The mark of a process of a lab: `NSLAB=NETNS ROLE` in its environment, for who looks with ps, and for `down`.
+
+Anybody can bear one, so it proves nothing (nslab.trust).
 
 A process that exec's gets it as a variable. One that was only forked writes over the memory that the kernel shows as
 /proc/PID/environ and /proc/PID/cmdline: the spawner is started with more of both than it needs.
@@ -6,12 +8,13 @@ A process that exec's gets it as a variable. One that was only forked writes ove
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping
 
 VARIABLE = "NSLAB"
 
@@ -46,9 +49,24 @@ class Memory:
 
     def show(self, guise: Guise) -> None:
         """Appear so. Costs a child next to no memory: plain copies, nothing of ctypes (which would be half a MB)."""
-        comm = os.open("/proc/self/comm", os.O_WRONLY)
-        os.write(comm, guise.name)
-        os.close(comm)
+        _call(guise.name)
+        self.wear(guise)
+
+    @contextlib.contextmanager
+    def named(self, name: bytes) -> Iterator[None]:
+        """Bear another name meanwhile: who is forked then keeps it."""
+        with open("/proc/self/comm", "rb") as comm:
+            before = comm.read().rstrip(b"\n")
+        inside = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(inside, name)
+            yield
+        finally:
+            os.write(inside, before)
+            os.close(inside)
+
+    def wear(self, guise: Guise) -> None:
+        """Appear so but for the name, which stays."""
         self._arguments[:] = guise.text
         block = guise.block.ljust(self._used, b"\0")
         self._environment[: len(block)] = block
@@ -64,15 +82,16 @@ class Guise:
         self.name, self.text, self.block = name, text, block
 
 
+def _call(name: bytes) -> None:
+    comm = os.open("/proc/self/comm", os.O_WRONLY)
+    os.write(comm, name)
+    os.close(comm)
+
+
 def _window(start: int, end: int) -> memoryview:
     return memoryview((ctypes.c_char * (end - start)).from_address(start)).cast("B")
 
 
-def mark(ns: str, role: str, *more: object) -> str:
-    """The value of the mark; `more` is what a new nslab-node must know of the process."""
-    return " ".join((ns, role, *map(str, more)))
-
-
-def marked(entries: Iterable[bytes]) -> str:
-    """The mark among the entries of an environment, or nothing."""
-    return next((os.fsdecode(entry[6:]) for entry in entries if entry.startswith(b"NSLAB=")), "")
+def mark(ns: str, role: str) -> str:
+    """The value of the mark."""
+    return f"{ns} {role}"

@@ -6,8 +6,9 @@ import contextlib
 import json
 import os
 import socket
+from collections import deque
 
-from nslab.node.loop import READ, WRITE
+from nslab.node.loop import AT_ONCE, WRITE, accept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from nslab.node.place import Place
 
     Handler = Callable[["Peer", dict[str, Any]], dict[str, Any] | None]
+
+
+LONGEST = 1 << 28
+"""Bytes of a line: more than any lab's Services have."""
 
 
 def _nobody() -> None:
@@ -39,10 +44,10 @@ class Peer:
         closed: Callable[[], None] = _nobody,
     ) -> None:
         self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
-        self._lines: list[bytes] = []
+        self._lines: deque[bytes] = deque()
         self._begun = bytearray()
         self._unsent: list[memoryview] = []
-        self._busy = False
+        self._busy, self._reads = False, True
         loop.watch(connection.fileno(), self._receive)
 
     def _receive(self) -> None:
@@ -61,18 +66,39 @@ class Peer:
             self._lines += (bytes(self._begun), *more[:-1])
             self._begun = bytearray(more[-1])
             self._go_on()
+        elif len(self._begun) > LONGEST:
+            self.close()
 
     def _go_on(self) -> None:
-        while self._lines and not self._busy and not self._unsent:
-            self._busy = True
-            try:
-                answer = self._handler(self, json.loads(self._lines.pop(0)))
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                answer = {"error": str(error)}
-            if answer:
-                self.send(answer, go_on=False)
-            elif answer is not None:
-                self._busy = False
+        for _ in range(AT_ONCE):
+            if not self._lines or self._busy or self._unsent:
+                break
+            self._take(self._lines.popleft())
+        else:
+            self._loop.at(0, self._go_on)
+        self._listen()
+
+    def _take(self, line: bytes) -> None:
+        self._busy = True
+        try:
+            answer = self._handler(self, json.loads(line))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            answer = {"error": str(error)}
+        if answer:
+            self.send(answer, go_on=False)
+        elif answer is not None:
+            self._busy = False
+
+    def _listen(self) -> None:
+        """Read on, unless there is enough to do."""
+        reads = not self._lines
+        if self._unsent or self._reads == reads or self._socket.fileno() < 0:
+            return
+        self._reads = reads
+        if reads:
+            self._loop.watch(self._socket.fileno(), self._receive)
+        else:
+            self._loop.forget(self._socket.fileno())
 
     def send(self, answer: dict[str, Any], go_on: bool = True) -> None:
         """Answer, or say something unasked."""
@@ -94,6 +120,7 @@ class Peer:
                 if not self._unsent[0]:
                     self._unsent.pop(0)
         except BlockingIOError:
+            self._reads = False
             self._loop.watch(self._socket.fileno(), self._unblocked, WRITE)
         except OSError:
             self.close()
@@ -101,7 +128,7 @@ class Peer:
     def _unblocked(self) -> None:
         self._flush()
         if not self._unsent:
-            self._loop.watch(self._socket.fileno(), self._receive, READ)
+            self._loop.forget(self._socket.fileno())
             self._go_on()
 
     def hand_over(self, answer: dict[str, Any], descriptors: list[int]) -> None:
@@ -142,11 +169,7 @@ def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> 
         door.bind(address)
     door.listen(1024)  # a large lab has many nodes, and all of them come at once
 
-    def accept() -> None:
-        with contextlib.suppress(BlockingIOError):
-            call(door.accept()[0])
-
-    loop.watch(door.fileno(), accept)
+    accept(loop, door, call)
     return door
 
 
@@ -160,6 +183,12 @@ def dial(path: str) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def complain(client: int, text: str) -> None:
+    """Answer who waits at a socket that nothing comes of it."""
+    with contextlib.suppress(OSError):
+        os.write(client, json.dumps({"error": text}).encode() + b"\n")
 
 
 @contextlib.contextmanager

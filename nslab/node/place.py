@@ -11,6 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nslab.cgroups import Groups
+    from nslab.node.rootfs import Template
+
 NET, UTS, IPC, PID, MNT = (
     syscall.CLONE_NEWNET,
     syscall.CLONE_NEWUTS,
@@ -25,10 +28,12 @@ class Place:
     """Where a node lives: its name, its namespace's name, and the lab's folder.
 
     `ns_dir` and `run_fd` are descriptors: of the folder of named namespaces, and of a copy of the mount of `run`.
+    `template` is what containers' file systems are cloned from, `groups` bounds what they take of the machine.
     """
 
-    def __init__(self, ns: str, run: str, ns_dir: int, run_fd: int) -> None:
+    def __init__(self, ns: str, run: str, ns_dir: int, run_fd: int, template: Template, groups: Groups) -> None:
         self.ns, self.run, self.ns_dir, self.run_fd = ns, run, ns_dir, run_fd
+        self.template, self.groups = template, groups
         self.node = host_of(ns)
         self.folder = f"{run}/nodes/{self.node}"
         self._home: dict[int, int] = {}

@@ -244,10 +244,13 @@ class Life:
         self._agent.changed()
 
     def _signal(self, pid: int, number: int) -> None:
-        # A process that we know to be alive keeps its number: nobody but us can collect it, or it was adopted.
         if self.pid == pid:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+                descriptor = self._agent.open(pid)
+                try:
+                    signal.pidfd_send_signal(descriptor, number)
+                finally:
+                    os.close(descriptor)
 
     def _end_probers(self) -> None:
         for prober in self._probers:

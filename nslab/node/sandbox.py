@@ -9,7 +9,14 @@ import socket
 
 from nslab import syscall
 from nslab.node.marks import VARIABLE, Memory, mark
-from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
+from nslab.node.place import IPC, MNT, NET, PID, UTS, Place, host_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from nslab.trust import Births
 
 NAMED = "/run/netns"
 AWAITED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
@@ -29,16 +36,17 @@ class Sandbox:
         """Where the logs of its containers are, as kubelet names it."""
         return f"{self.namespace}_{self.pod}_{self.uid}"
 
-    def mark(self, node: str) -> str:
-        """The mark of its pause process; `read_mark` reads it back."""
-        share = "shared" if self.share_pid else "own"
-        return mark(self.ns, "pause", node, self.namespace, self.pod, self.uid, self.hostname, self.address, share)
+    def kept(self) -> dict[str, Any]:
+        """What the next process of the node must know of it."""
+        names = ("namespace", "pod", "uid", "hostname", "address", "share_pid")
+        return {name: getattr(self, name) for name in names}
 
 
 def write_files(place: Place, sandbox: Sandbox, resolv_conf: str) -> None:
     """The files that containers of the pod see in /etc, as kubelet writes them."""
     folder = f"{place.run}/pods/{host_of(sandbox.ns)}"
     os.makedirs(folder, exist_ok=True)
+    os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
     hosts = (
         "# Kubernetes-managed hosts file.\n"
         "127.0.0.1\tlocalhost\n"
@@ -51,6 +59,7 @@ def write_files(place: Place, sandbox: Sandbox, resolv_conf: str) -> None:
     )
     for name, text in (("hosts", hosts), ("hostname", f"{sandbox.hostname}\n"), ("resolv.conf", resolv_conf)):
         fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.fchmod(fd, 0o644)
         os.write(fd, text.encode())
         os.close(fd)
 
@@ -72,10 +81,18 @@ def unname_netns(sandbox: Sandbox) -> None:
         os.unlink(f"{NAMED}/{host_of(sandbox.ns)}")
 
 
-def start(place: Place, memory: Memory, sandbox: Sandbox) -> int:
-    """Fork the pause process of a pod, born in the pod's namespaces; its number."""
+def start(place: Place, memory: Memory, births: Births, sandbox: Sandbox) -> int:
+    """Fork the pause process of a pod, born in the pod's namespaces, with nothing of the machine's files; its number.
+
+    It keeps all rights, so that no container can look into it, where they share a pid namespace.
+    """
     kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
-    guise = memory.guise("pause", {VARIABLE: sandbox.mark(place.node)})
+    guise = memory.guise("pause", {VARIABLE: mark(sandbox.ns, "pause")})
+
+    def child() -> None:
+        memory.wear(guise)
+        pause()
+
     # Blocked before the fork: pause waits for signals (see there), and none must find it with the node's handlers.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
     try:
@@ -83,13 +100,20 @@ def start(place: Place, memory: Memory, sandbox: Sandbox) -> int:
             place.enter(sandbox.ns)
             syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
             socket.sethostname(sandbox.hostname)
-            pid = os.fork()
-            if pid == 0:
-                memory.show(guise)
-                pause()
+            return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(place, memory))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-    return pid
+
+
+@contextlib.contextmanager
+def _furnished(place: Place, memory: Memory) -> Iterator[None]:
+    """Who is forked in here has the name of a pause process, and a container's tree for a root, with nothing in it.
+
+    All of it before the fork: what a pause process does itself is memory of each pod.
+    """
+    with place.away(MNT), memory.named(b"pause"):
+        place.template.visit()
+        yield
 
 
 def pause() -> None:

@@ -8,14 +8,15 @@ import socket
 import traceback
 
 from nslab import syscall
+from nslab.mounts import own_run
 from nslab.node import adopt
 from nslab.node.beside import Target
 from nslab.node.execs import Execs
 from nslab.node.journal import Journal
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, mark
-from nslab.node.mounts import own_run
 from nslab.node.peers import Peer
+from nslab.trust import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,21 +48,21 @@ def run(place: Place, memory: Memory, client: int) -> Never:
 
 
 def _enter(place: Place, memory: Memory) -> None:
-    place.enter(place.ns)
     os.setsid()
     memory.show(memory.guise(f"nslab-exec {place.node}", {VARIABLE: mark(place.ns, "exec")}))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
     syscall.unshare(syscall.CLONE_NEWNS)
-    own_run(place)
+    own_run(place.run, place.run_fd)
     place.settle()
 
 
 def _find(place: Place, loop: Loop, ns: str, name: str) -> Target:
     """The container as the node's next process would find it. The node itself is no more."""
-    for spec, _, pid in adopt.find(place).containers:
+    found = adopt.find(place, alive(f"{place.folder}.pids"))
+    for spec, _, pid in found.containers:
         if (spec.ns, spec.container) == (ns, name):
-            return Target(os.pidfd_open(pid), _asked(place, loop, spec))
+            return Target(os.dup(found.held[pid]), _asked(place, loop, spec))
     raise ProcessLookupError
 
 

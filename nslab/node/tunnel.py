@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Never
 
+    from nslab.trust import Births
+
 PROTOCOL = 4
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 1, 0x1000
@@ -34,15 +36,17 @@ BUFFERS = 4 << 20
 HEADER = 20
 
 
-def start(place: Place, memory: Memory, ns: str, dev: str, local: str, clean: Callable[[], None]) -> int:
+def start(
+    place: Place, memory: Memory, births: Births, ns: str, dev: str, local: str, clean: Callable[[], None]
+) -> int:
     """Fork the process behind `dev` in a node's namespace; its number."""
     with place.away(NET):
         place.enter(ns)
         # Opened here, so that what the kernel refuses is answered to who asked.
         ends = open_ends(dev, local)
-        pid = os.fork()
-        if pid == 0:
-            memory.show(memory.guise(f"nslab-tunnel {dev}", {VARIABLE: mark(ns, "tunnel", place.node)}))
+
+        def child() -> None:
+            memory.show(memory.guise(f"nslab-tunnel {dev}", {VARIABLE: mark(ns, "tunnel")}))
             clean()
             os.setsid()
             # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.
@@ -54,9 +58,12 @@ def start(place: Place, memory: Memory, ns: str, dev: str, local: str, clean: Ca
             except BaseException as error:
                 os.write(2, f"nslab-tunnel {dev}: {error}\n".encode())
             os._exit(1)
-        os.close(ends[0])
-        ends[1].close()
-    return pid
+
+        try:
+            return births.fork(ns, "tunnel", child)
+        finally:
+            os.close(ends[0])
+            ends[1].close()
 
 
 def open_ends(dev: str, local: str) -> tuple[int, socket.socket]:

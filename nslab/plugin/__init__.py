@@ -99,10 +99,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 # The outermost: what other plugins make of a failure (expected, to be run again) is decided by then.
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test's report gets what there is to know of its labs."""
     report = yield
+    if call.excinfo and FIXTURES & {*getattr(item, "fixturenames", ())}:
+        from nslab.plugin.reports import show_controls
+
+        show_controls(report, call.excinfo)
     labs = _live(item) if report.failed else []
     if labs:
         from nslab.plugin.evidence import how_to_enter, sections

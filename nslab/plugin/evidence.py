@@ -10,6 +10,7 @@ from nslab.linux import lifecycle, restore
 from nslab.linux.host import driver
 from nslab.linux.netns import Namespaces
 from nslab.net.names import netns, pod_host
+from nslab.quote import fill, visible
 from nslab.views.changes import changes
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def sections(lab: RunningLab) -> list[tuple[str, str]]:
             found += told(lab)
         except Exception as error:  # the test's own failure must be told, whatever became of its lab
             found.append((f"{what} {lab.name}", f"cannot be told: {type(error).__name__}: {error}"))
-    return found
+    return [(visible(title), visible(text)) for title, text in found]
 
 
 def bounded(lines: Sequence[str]) -> str:
@@ -46,7 +47,8 @@ def how_to_enter(lab: RunningLab) -> str:
     pods = [pod_host(pod.namespace, pod.name) for pod in wish.pods if pod.namespace == "default"]
     machines = [*(node.name for node in wish.nodes), *(client.name for client in wish.clients)]
     hosts = [*machines, *(router.name for router in wish.routers), *pods]
-    return "\n".join([*(f"  nslab shell {lab.name}/{host}" for host in hosts), f"  nslab down {lab.name}"])
+    ways = (fill("  nslab shell {}", f"{lab.name}/{host}") for host in hosts)
+    return "\n".join([*ways, fill("  nslab down {}", lab.name)])
 
 
 def _difference(lab: RunningLab) -> Iterator[tuple[str, str]]:

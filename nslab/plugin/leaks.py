@@ -52,6 +52,6 @@ class Watch:
                 yield f"{point} is mounted"
 
     def _runs(self) -> Iterator[str]:
-        for record in procs.processes(self._held, [self._lab]):
+        for record in procs.processes(self._held, [self._lab], ()):
             if record.state not in "ZX" and record.pid != os.getpid():
                 yield f"process {record.pid} ({record.name}) of {record.ns}"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from nslab.linux.netns import Namespaces
-from nslab.linux.probe import OUTCOMES
 from nslab.linux.probe_sockets import IP_RECVERR, echo_request, said
+from nslab.linux.probe_talk import OUTCOMES
 from nslab.probes import Outcome
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from nslab.compiler.addresses import place
 from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.linux import lifecycle
+from nslab.linux.patience import patient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,7 +43,7 @@ IN_A_WORLD_OF_ITS_OWN = ("unshare", "--mount", "--pid", "--fork", "--mount-proc"
 
 def until(true: Callable[[], object], seconds: float = 10.0) -> None:
     """Return as soon as `true()` is; fail when it is not in time."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(PAUSE)
@@ -138,12 +139,13 @@ class OwnLab:
 
 
 def pids(lab: str) -> dict[str, int]:
-    """A lab's processes with a role: `HOST ROLE` to process number. A container's children bear its mark, too."""
-    marks = {pid: " ".join(mark(pid).split(" ")[:2]) for pid in processes(lab)}
+    """A lab's processes with a role, as the lab's journals have them: `HOST ROLE` to process number."""
+    journals = [RUN / lab / "pids", *(RUN / lab / "nodes").glob("*.pids")]
+    lines = [json.loads(line) for file in journals if file.exists() for line in file.read_text().splitlines()]
     return {
-        whose.removeprefix(f"nslab.{lab}."): pid
-        for pid, whose in marks.items()
-        if whose and marks.get(parent(pid)) != whose and whose.split(" ")[1] not in ("exec", "spawner")
+        f"{line['ns'].removeprefix(f'nslab.{lab}.')} {line['role']}": line["pid"]
+        for line in lines
+        if _start(line["pid"]) == line["start"] and _state(line["pid"]) not in "ZX"
     }
 
 
@@ -177,6 +179,13 @@ def _is_of(pid: int, lab: str) -> bool:
     if f"{mark(pid)} ".startswith(f"nslab.{lab}."):
         return Path(f"/proc/{pid}/stat").exists() and _state(pid) not in "ZX"
     return False
+
+
+def _start(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    except OSError:
+        return 0
 
 
 def _state(pid: int) -> str:

@@ -139,6 +139,7 @@ def test_with_policy_local_the_client_is_seen_as_itself() -> None:
 @pytest.mark.parametrize(
     ("ns", "to", "port"),
     [(ONE, NOBODY.cluster_ip, 80), (NODE, NOBODY.cluster_ip, 80), (CLIENT, NODE_IP, 30082)],
+    ids=("pod", "node", "client"),
 )
 def test_without_endpoints_it_is_refused_at_once(ns: str, to: str, port: int) -> None:
     assert call(ns, to, port) == ["refused"]

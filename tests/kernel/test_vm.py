@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import pty
-import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+from contextlib import contextmanager
 from fcntl import ioctl
 from pathlib import Path
 from struct import pack
@@ -16,23 +17,37 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.errors import Missing
 from nslab.linux import vm
 from tests.kernel.labkit import ROOT, until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-pytestmark = pytest.mark.skipif(not any(map(shutil.which, vm.KERNELS)), reason="no User-Mode Linux here")
+    from collections.abc import Iterator, Sequence
 
 NSLAB_VM = (sys.executable, "-m", "nslab", "vm", "--")
 NOBODY = 65534
 
 
-def started(command: Sequence[str], folder: Path, **options: Any) -> subprocess.Popen[bytes]:
+@pytest.fixture(autouse=True)
+def _needs_a_kernel() -> None:
+    try:
+        vm.kernel_here()
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@contextmanager
+def started(command: Sequence[str], folder: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """`nslab vm` in `folder`, with its private folder in there too: so whatever stays can be found."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    # A terminal's size is told by the terminal, and not by what pytest found.
+    told = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment = {**told, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    return subprocess.Popen(command, cwd=folder, env=environment, **{**pipes, **options})
+    with subprocess.Popen(command, cwd=folder, env=environment, **{**pipes, **options}) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()  # it takes its kernel along
 
 
 def left(folder: Path) -> list[str]:
@@ -47,39 +62,44 @@ def left(folder: Path) -> list[str]:
     return found
 
 
-def test_streams_status_and_files_for_an_ordinary_user(tmp_path: Path) -> None:
-    # An ordinary user must be able to reach both.
+@pytest.fixture
+def nobodys() -> Iterator[Path]:
+    """A folder of an ordinary user: what pytest makes is for root alone to reach."""
+    with tempfile.TemporaryDirectory(prefix="nslab-test-") as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        yield Path(folder)
+
+
+def test_streams_status_and_files_for_an_ordinary_user(nobodys: Path) -> None:
     if any(not path.stat().st_mode & 0o001 for path in (ROOT, *ROOT.parents)):
         pytest.skip(f"only root can reach {ROOT}")
-    for path in (tmp_path, *list(tmp_path.parents)[:2]):
-        path.chmod(0o755)
-    os.chown(tmp_path, NOBODY, NOBODY)
     given = bytes(range(256)) * 1000
     script = "id -u; test -t 0 || test -t 1 || echo no terminal; touch made; touch /etc/made; cat >&2; exit 7"
-    process = started([*NSLAB_VM, "sh", "-c", script], tmp_path, user=NOBODY, group=NOBODY, extra_groups=())
-    output, error = process.communicate(given, timeout=60)
+    ordinary = {"user": NOBODY, "group": NOBODY, "extra_groups": ()}
+    with started([*NSLAB_VM, "sh", "-c", script], nobodys, **ordinary) as process:
+        output, error = process.communicate(given, timeout=60)
     assert output == b"0\nno terminal\n"
     refused, echoed = error.split(b"\n", 1)
     assert b"Read-only file system" in refused
     assert echoed == given
     assert process.returncode == 7
-    assert (tmp_path / "made").stat().st_uid == NOBODY
-    assert left(tmp_path) == []
+    assert (nobodys / "made").stat().st_uid == NOBODY
+    assert left(nobodys) == []
 
 
 def test_a_terminal_is_a_terminal(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     ioctl(theirs, TIOCSWINSZ, pack("HHHH", 33, 99, 0, 0))
     script = "stty size; trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 1; done"
-    process = started([*NSLAB_VM, "sh", "-c", script], tmp_path, stdin=theirs, stdout=theirs, stderr=theirs)
-    os.close(theirs)
-    seen = b""
-    while not seen.endswith(b"ready\r\n"):
-        seen += os.read(ours, 4096)
-    assert seen == b"33 99\r\nready\r\n"
-    os.write(ours, b"\x03")
-    assert process.wait(60) == 3
-    assert b"interrupted" in os.read(ours, 4096)
+    with started([*NSLAB_VM, "sh", "-c", script], tmp_path, stdin=theirs, stdout=theirs, stderr=theirs) as process:
+        os.close(theirs)
+        seen = b""
+        while not seen.endswith(b"ready\r\n"):
+            seen += os.read(ours, 4096)
+        assert seen == b"33 99\r\nready\r\n"
+        os.write(ours, b"\x03")
+        assert process.wait(60) == 3
+        assert b"interrupted" in os.read(ours, 4096)
     os.close(ours)
     assert left(tmp_path) == []
 
@@ -93,18 +113,18 @@ def test_a_terminal_is_a_terminal(tmp_path: Path) -> None:
     ],
 )
 def test_it_ends_when_told(tmp_path: Path, number: signal.Signals, status: int) -> None:
-    process = started([*NSLAB_VM, "sh", "-c", "echo ready; sleep 1000"], tmp_path)
-    assert process.stdout
-    assert process.stdout.readline() == b"ready\n"
-    process.send_signal(number)
-    process.communicate(timeout=30)
+    with started([*NSLAB_VM, "sh", "-c", "echo ready; sleep 1000"], tmp_path) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(number)
+        process.communicate(timeout=30)
     assert process.returncode == status
     until(lambda: not left(tmp_path))
 
 
 def test_a_kernel_that_does_not_come_up_says_why(tmp_path: Path) -> None:
-    process = started([*NSLAB_VM[:-1], "--memory", "4M", "--", "true"], tmp_path)
-    output, error = process.communicate(timeout=30)
+    with started([*NSLAB_VM[:-1], "--memory", "4M", "--", "true"], tmp_path) as process:
+        output, error = process.communicate(timeout=30)
     assert (process.returncode, output) == (1, b"")
     assert b"physical memory" in error
     assert left(tmp_path) == []

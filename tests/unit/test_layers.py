@@ -21,7 +21,8 @@ LINES = (
     ("compiler", "engine"),
     ("lab", "net"),
     ("proxy", "cni"),
-    ("syscall", "errors", "version"),
+    ("trust", "cgroups", "mounts"),
+    ("syscall", "errors", "quote", "version"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}
 TOP = ("__init__", "__main__")

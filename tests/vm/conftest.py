@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from nslab.errors import Missing
 from nslab.linux import vm
 
 if TYPE_CHECKING:
@@ -58,15 +58,15 @@ class StandIn(pytest.Item):
 class Boot:
     """The one boot of a run of the tests, made when its first result is asked for, or before."""
 
-    def __init__(self, tests: Sequence[str]) -> None:
-        self.tests, self._words = tests, ""
+    def __init__(self, tests: Sequence[str], *, early: bool) -> None:
+        self.tests, self._early, self._words = tests, early, ""
         self._results: dict[str, Seen] = {}
         self._thread: Thread | None = None
         self._process: subprocess.Popen[str] | None = None
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Tests of tests/unit time nothing and keep one processor busy: the other may boot meanwhile."""
-        if item.path.is_relative_to(UNIT):
+        if self._early and item.path.is_relative_to(UNIT):
             self._begin()
 
     def pytest_sessionfinish(self) -> None:
@@ -90,9 +90,10 @@ class Boot:
         return self._thread
 
     def _run(self) -> None:
-        if not any(map(shutil.which, vm.KERNELS)):
-            lacking = Seen("skipped", "no User-Mode Linux here (Debian: user-mode-linux)")
-            self._results = dict.fromkeys(self.tests, lacking)
+        try:
+            vm.kernel_here()
+        except Missing as missing:
+            self._results = dict.fromkeys(self.tests, Seen("skipped", str(missing)))
             return
         # Of this machine's files the working directory alone is writable in there.
         with tempfile.TemporaryDirectory(prefix=".vm-", dir=ROOT) as folder:
@@ -104,7 +105,8 @@ class Boot:
                 with subprocess.Popen(
                     command,
                     cwd=ROOT,
-                    env={**os.environ, REPORT: str(report), "PYTHONDONTWRITEBYTECODE": "1"},
+                    # Beside the rest of the suite it has less than a processor.
+                    env={"NSLAB_PATIENCE": "3", **os.environ, REPORT: str(report), "PYTHONDONTWRITEBYTECODE": "1"},
                     stdin=subprocess.DEVNULL,
                     stdout=words,
                     stderr=words,
@@ -129,14 +131,14 @@ def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.It
         items[place].add_marker("vm")
     if vm.INSIDE in os.environ:
         return
-    boot = Boot([items[place].nodeid for place in ours])
+    # Among workers of pytest-xdist one has all of ours, and nothing before them.
+    boot = Boot([items[place].nodeid for place in ours], early=not hasattr(session.config, "workerinput"))
     if ours:
         session.config.pluginmanager.register(boot)
     for place in ours:
         item = items[place]
         items[place] = StandIn.from_parent(item.parent, name=item.name, nodeid=item.nodeid)
         items[place].boot = boot
-    items.sort(key=lambda item: isinstance(item, StandIn))  # last: whatever runs here need not wait for the VM
 
 
 @pytest.hookimpl

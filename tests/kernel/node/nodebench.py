@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.linux.exec import Command, communicate
+from nslab.linux.owned import written
 from nslab.linux.procs import Agents, Record, processes
 from nslab.net.objects import NodeAgent, Sandbox, Workload
 from nslab.net.steps import Add
@@ -106,7 +107,8 @@ class Bench:
 
     def records(self) -> list[Record]:
         """What nslab finds of this lab."""
-        return processes({os.stat(self.run / "ns" / self.ns(host)).st_ino: self.ns(host) for host in self.hosts})
+        inodes = {os.stat(self.run / "ns" / self.ns(host)).st_ino: self.ns(host) for host in self.hosts}
+        return processes(inodes, [self.lab], written(self.lab))
 
     def record(self, host: str, role: str) -> Record:
         """The one process of a role."""

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from nodebench import RESOLV_CONF, Bench
 
+from nslab.net.objects import Security
+from nslab.node import rights
+
 pytestmark = pytest.mark.root
 
 DEFAULT_CAPABILITIES = "00000000a80425fb"
@@ -57,7 +60,9 @@ def test_cannot_change_the_kernels_settings(pod: Bench) -> None:
 def test_sees_no_process_but_its_own_and_cannot_signal_one(pod: Bench) -> None:
     status, said = ask(pod, "ls /proc | grep -x '[0-9]*' | sort -n | head -1; cat /proc/1/comm")
     assert (status, said) == (0, "1\nsleep\n")
-    assert ask(pod, f"kill -0 {os.getpid()}")[0] != 0
+    # A number that is in use outside, and not in there.
+    number = max(int(name) for name in os.listdir("/proc") if name.isdigit())
+    assert ask(pod, f"kill -0 {number}")[0] != 0
 
 
 def test_cannot_see_the_processes_and_files_of_another_pod(pod: Bench) -> None:
@@ -99,6 +104,35 @@ def test_has_the_runtimes_capabilities_and_can_gain_none(pod: Bench) -> None:
         assert inside[name] == fields[name]
 
 
+def test_runs_as_whom_it_is_told(bench: Bench) -> None:
+    bench.node()
+    whom = Security(1000, 2000, (3000,), ("NET_RAW", "KILL"))
+    app = bench.workload("pod-b", "app", "sh", "-c", "echo said >/dev/stderr && exec sleep 999", security=whom)
+    bench.start(bench.sandbox("pod-b"), app)
+    fields = dict(line.split(":\t", 1) for line in ask(bench, "cat /proc/1/status")[1].splitlines())
+    assert [fields[name].split() for name in ("Uid", "Gid", "Groups")] == [["1000"] * 4, ["2000"] * 4, ["3000"]]
+    assert {fields[name] for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")} == {"0" * 16}
+    assert int(fields["CapBnd"], 16) == int(DEFAULT_CAPABILITIES, 16) & ~(1 << 13) & ~(1 << 5)
+    # So does what `nslab exec` runs.
+    assert ask(bench, "id -u; id -g; id -G; echo ~") == (0, "1000\n2000\n2000 3000\n/\n")
+    assert ask(bench, "echo x > /proc/1/fd/1; kill -0 1") == (0, "")
+
+
+def test_root_without_capabilities_is_held_to_modes(bench: Bench) -> None:
+    bench.node()
+    none = tuple(rights.CAPABILITIES)
+    bench.start(bench.sandbox("pod-b"), bench.workload("pod-b", "app", "sleep", "999", security=Security(dropped=none)))
+    fields = dict(line.split(":\t", 1) for line in ask(bench, "cat /proc/1/status")[1].splitlines())
+    assert {fields[name] for name in ("CapPrm", "CapEff", "CapBnd", "CapInh", "CapAmb")} == {"0" * 16}
+    assert fields["Uid"].split() == ["0"] * 4
+    assert "Operation not permitted" in ask(bench, "touch /tmp/file && chown 5 /tmp/file")[1]
+
+
+def test_has_the_filter_of_system_calls_and_a_keyring_of_its_own(pod: Bench) -> None:
+    said = dict(line.split(":\t", 1) for line in ask(pod, "cat /proc/1/status")[1].splitlines())
+    assert said["Seccomp"] == ("2" if rights.FILTER else "0")
+
+
 def test_has_the_names_of_the_pod(pod: Bench) -> None:
     assert ask(pod, "hostname; cat /etc/hostname") == (0, "pod-b\npod-b\n")
     assert ask(pod, "cat /etc/resolv.conf") == (0, RESOLV_CONF)
@@ -111,7 +145,7 @@ def test_has_the_names_of_the_pod(pod: Bench) -> None:
 def test_has_its_environment_and_devices(pod: Bench) -> None:
     status, said = ask(pod, "tr '\\0' '\\n' < /proc/1/environ")
     assert status == 0
-    assert f"NSLAB={pod.ns('pod-b')} container/app node1" in said
+    assert f"NSLAB={pod.ns('pod-b')} container\n" in said
     assert "COLOUR=green" in said
     assert "HOSTNAME=pod-b" in said
     assert ask(pod, "echo x > /dev/null; head -c 3 /dev/zero | od -An -tx1") == (0, " 00 00 00\n")

@@ -55,23 +55,3 @@ def test_the_pods_files_are_there(tmp_path: Path, change: str) -> None:
     assert done.stderr == ""
     assert done.stdout == RIGHT
     assert (tmp_path / "before").read_text() == (tmp_path / "after").read_text()
-
-
-def test_read_only_without_the_new_system_call(tmp_path: Path) -> None:
-    script = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parents[3])!r})
-from nslab import syscall
-from nslab.node import mounts
-def missing(*_, **__):
-    raise OSError(38, "Function not implemented")
-syscall.mount_setattr = missing
-mounts.read_only_tree("/")
-import os
-# By path: what lies hidden under another mount is nobody's to write to.
-print([point for point in mounts.mount_points() if not os.statvfs(point).f_flag & os.ST_RDONLY])
-"""
-    command = ["unshare", "--mount", sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stderr == ""
-    assert done.stdout == "[]\n"

@@ -111,7 +111,7 @@ def test_without_the_driver_a_process_stands_in() -> None:
         "ip addr add 20.111.156.0/32 dev tunl0",
         (
             f"NSLAB='{names.netns('calico-two-node', 'node1')} tunnel' "
-            "$PYTHON -m nslab.node.tunnel tunl0 192.168.59.22 &"
+            "$PYTHON -P -m nslab.node.tunnel tunl0 192.168.59.22 &"
         ),
     ]
 

@@ -176,18 +176,20 @@ def test_a_kept_address_goes_when_it_cannot_be() -> None:
     assert [pod.assigned for pod in merge_status(other, old).pods] == [None, None]  # who asks for it gets it
 
 
-def test_finding_a_lab(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "lab.yaml").write_text(SMALL)
+def test_finding_a_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "mine" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text(SMALL)
     (tmp_path / "empty").mkdir()
-    assert find.find(str(tmp_path / "mine")) == tmp_path / "mine" / "lab.yaml"
-    assert find.find(str(tmp_path / "mine" / "lab.yaml")) == tmp_path / "mine" / "lab.yaml"
+    assert find.find(str(file.parent)) == file
+    assert find.find(str(file)) == file
     assert find.find("pause-pod").parts[-2:] == ("pause-pod", "lab.yaml")
-    assert find.about(tmp_path / "mine" / "lab.yaml") == ""
+    assert find.about(file) == ""
+    monkeypatch.chdir(tmp_path)  # a long path would be shown in part
     missing = "there is no lab {}, and no file or folder of that name; {}"
     known = f"known are {listed(NAMES)}" if len(NAMES) <= FEW else "`nslab labs` lists what there is"
     for name, sentence in (
-        (str(tmp_path / "empty"), f"there is no lab.yaml in {tmp_path / 'empty'}"),
+        ("./empty", "there is no lab.yaml in ./empty"),
         ("calico-two-nodes", missing.format("calico-two-nodes", "did you mean calico-two-node?")),
         ("zebra", missing.format("zebra", known)),
         ("a\0b", missing.format('"a\\x00b"', known)),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -38,6 +39,7 @@ from nslab.net.objects import (
     RealServer,
     Route,
     Sandbox,
+    Security,
     SetMember,
     Sysctl,
     Tun,
@@ -194,7 +196,7 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (Add(NodeAgent("n", "n")), ["# nslab-node: no command to type; it is the parent of what follows"]),
     (
         Add(TunnelAgent("n", "n", "tunl0", HOST)),
-        ["NSLAB='n tunnel' ip netns exec n $PYTHON -m nslab.node.tunnel tunl0 192.168.59.23 &"],
+        ["NSLAB='n tunnel' ip netns exec n $PYTHON -P -m nslab.node.tunnel tunl0 192.168.59.23 &"],
     ),
     (
         Add(PAUSE),
@@ -206,8 +208,8 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (
         Add(APP),
         [
-            (f"NSLAB='p container/app' WHO='you & me' {INSIDE} "
-            "$PYTHON -m nslab.node.agnhost netexec --http-port=8080 &")
+            (f"NSLAB='p container/app' {INSIDE} env 'WHO=you & me' "
+            "$PYTHON -P -m nslab.node.agnhost netexec --http-port=8080 &")
         ],
     ),
     (
@@ -259,6 +261,29 @@ def test_no_word_of_a_container_is_read_by_the_shell() -> None:
     assert tuple(said.stdout.split("\0")[:-1]) == argv
 
 
+def test_who_a_container_runs_as_is_part_of_its_command() -> None:
+    def line(*security: Any) -> str:
+        step = Add(replace(APP, argv=("sleep", "1"), env=(), security=Security(*security)))
+        return command(step).removeprefix(f"NSLAB='p container/app' {INSIDE} ").removesuffix(" &")
+
+    assert line() == "sleep 1"
+    assert line(0, 0, (), (), True) == "sleep 1"
+    assert line(1000) == "setpriv --reuid=1000 --regid=0 --clear-groups sleep 1"
+    assert line(0, 0, (5, 6)) == "setpriv --reuid=0 --regid=0 --groups=5,6 sleep 1"
+    assert line(0, 0, (), ("NET_RAW", "KILL")) == "setpriv --bounding-set=-net_raw,-kill sleep 1"
+    if os.geteuid() == 0:
+        asked = line(1000, 2000, (3,), ("NET_RAW",)).replace("sleep 1", "cat /proc/self/status")
+        said = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True).stdout
+        fields = dict(each.split(":\t", 1) for each in said.splitlines())
+        assert [fields[name].split()[0] for name in ("Uid", "Gid", "Groups", "CapEff")] == [
+            "1000",
+            "2000",
+            "3",
+            "0" * 16,
+        ]
+        assert int(fields["CapBnd"], 16) >> 13 & 1 == 0
+
+
 def test_a_script_is_bash_and_says_who_does_what() -> None:
     plan = tuple(step for step, _ in TRANSCRIPT)
     text = script((Add(Netns("nslab.a.n", by="the machines")), *plan), "The lab a.", "nslab.a.")
@@ -279,7 +304,7 @@ def test_a_script_takes_its_own_lab_away_and_no_other() -> None:
 def test_containers_of_a_pod_that_shares_its_processes_see_each_other() -> None:
     text = script((Add(replace(PAUSE, share_pid=True)), Add(APP)), "", "nslab.a.")
     assert "\npause p pod-b --pid --fork --mount-proc\n" in text
-    assert "--ipc --pid=/proc/${pause[p]}/ns/pid_for_children unshare --mount-proc $PYTHON" in text
+    assert "--ipc --pid=/proc/${pause[p]}/ns/pid_for_children unshare --mount-proc env 'WHO=you & me' $PYTHON" in text
 
 
 def test_a_script_types_chains_before_the_rules_that_jump_to_them() -> None:

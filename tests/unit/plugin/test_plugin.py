@@ -132,3 +132,26 @@ def test_every_shipped_lab_has_its_checks() -> None:
 
     without = [name for name in names() if not (folder() / name / f"test_{name.replace('-', '_')}.py").exists()]
     assert without == []
+
+
+@pytest.mark.parametrize("module", ["labs", "running"])
+def test_a_report_shows_what_a_terminal_would_obey(pytester: pytest.Pytester, module: str) -> None:
+    pytester.makepyfile(f"""
+        import pytest
+        from nslab.plugin.{module} import _complain
+
+        @pytest.fixture
+        def lab():
+            _complain(["a\\x1b[2Jb\\u202ec\\x9bd"])
+
+        def test_a(lab):
+            pass
+
+        def test_theirs():
+            assert "coloured" == "by pytest"
+    """)
+    said = run(pytester, "--color=yes").stdout.str()
+    assert r"a\x1b[2Jb\u202ec\x9bd" in said
+    assert "\x1b[2J" not in said
+    assert not {"\u202e", "\x9b"} & {*said}
+    assert "\x1b[" in said, "its colours are pytest's"

@@ -1,0 +1,52 @@
+"""What is wrong with the rights that containers ask for: more than nslab gives, or root where root is ruled out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.lab import security
+from nslab.lab.words import Complaint, listed, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.lab.draft import LabDraft, PodDraft
+    from nslab.lab.types import Container
+    from nslab.lab.words import Path
+
+CONTEXT = "securityContext"
+
+
+def rights(draft: LabDraft) -> Iterator[Complaint]:
+    """What containers may not have. Of replicas it is said once."""
+    for pod in (*(pod for pod in draft.pods if not pod.inside), *(one.template for one in draft.deployments)):
+        for index, container in enumerate(pod.containers):
+            who = f"container {shown(container.name)}" if container.name else "this container"
+            path = (*pod.place, "spec", "containers", index, CONTEXT)
+            if container.security.privileged:
+                text = f"{who} cannot be privileged: a lab's containers are kept off the machine; remove it"
+                yield Complaint((*path, "privileged"), text)
+            yield from _capabilities(who, container, (*path, "capabilities"))
+            yield from _root(who, pod, container, path)
+
+
+def _capabilities(who: str, container: Container, path: Path) -> Iterator[Complaint]:
+    """Added are default ones alone; what is dropped is one that there is."""
+    for index, name in enumerate(container.security.add):
+        if name not in security.DEFAULT:
+            text = f"{who} cannot have {shown(name)}; what it may have is {listed(security.DEFAULT)}"
+            yield Complaint((*path, "add", index), text)
+    known = (security.ALL, *security.DEFAULT, *security.OTHERS)
+    for index, name in enumerate(container.security.drop):
+        if name not in known:
+            text = f"{who} drops {shown(name)}, and there is no such capability"
+            yield Complaint((*path, "drop", index), text, word=name, known=known)
+
+
+def _root(who: str, pod: PodDraft, container: Container, path: Path) -> Iterator[Complaint]:
+    """Who must not be root says who else it is: nslab's images have no user of their own."""
+    own = container.security.non_root
+    asked = pod.security.non_root if own is None else own
+    if asked and security.user(pod.security, container.security) == 0:
+        at = path if own is not None else (*pod.place, "spec", CONTEXT)
+        yield Complaint((*at, "runAsNonRoot"), f"{who} must not run as root, and would; say runAsUser: 1000, perhaps")

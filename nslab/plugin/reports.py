@@ -1,0 +1,34 @@
+"""A report as a reader sees all of it: a container's words, and the kernel's, may be in it, and terminals obey some."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nslab.quote import visible
+
+if TYPE_CHECKING:
+    import pytest
+
+_OURS = Path(__file__).parents[1]
+
+
+def show_controls(report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException]) -> None:
+    """Write out the control characters of what nslab raised, in place. What else fails a test has pytest's colours."""
+    if not any(Path(entry.path).is_relative_to(_OURS) for entry in error.traceback):
+        return
+    match report.longrepr:
+        case str(text):
+            report.longrepr = visible(text)
+        case (path, line, str(reason)):
+            report.longrepr = path, line, visible(reason)
+        case told:
+            for trace, crash, _ in getattr(told, "chain", None) or [_alone(told)]:
+                if crash:
+                    crash.message = visible(crash.message)
+                for entry in getattr(trace, "reprentries", ()):
+                    entry.lines = [visible(line) for line in entry.lines]
+
+
+def _alone(told: Any) -> tuple[Any, Any, None]:
+    return getattr(told, "reprtraceback", None), getattr(told, "reprcrash", None), None

@@ -1,0 +1,52 @@
+"""What is printed: words quoted for a shell, texts made visible for a reader.
+
+A word or a text may come from a lab file, a container or the kernel: from strangers. A terminal obeys control
+characters and bidirectional ones, so a reader would see another command than the shell does.
+"""
+
+from __future__ import annotations
+
+from shlex import quote as _single_quoted
+
+_SPACES = "\n\t\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+"""What `isprintable` has against, and a reader sees for what it is."""
+_LETTERS = {"\n": r"\n", "\t": r"\t", "\\": r"\\", "'": r"\'"}
+
+
+def quote(word: str) -> str:
+    """One word for a shell, in printable characters on one line. ValueError for what no program can be told (NUL).
+
+    What is printable is quoted for every POSIX shell; the rest as $'…', for bash, zsh, ksh and busybox (dash has it
+    from 0.5.13 on), byte for byte, so that the shell's locale makes no difference.
+    """
+    if word.isprintable():
+        return _single_quoted(word)
+    if "\0" in word:
+        raise ValueError("no word of a command can hold a NUL")
+    return f"$'{''.join(map(_as_bytes, word))}'"
+
+
+def fill(template: str, *words: object) -> str:
+    """A line for a shell: the template with each `{}` filled by a quoted word."""
+    return template.format(*(quote(str(word)) for word in words))
+
+
+def visible(text: str) -> str:
+    r"""A text for a reader: `\x1b`, `\u202e` and the like stand where a terminal would obey, or show nothing."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in _SPACES else escaped(char) for char in text)
+
+
+def escaped(char: str) -> str:
+    r"""A character by its number; a byte that is not UTF-8 (Python's surrogates for it), as a byte."""
+    number = ord(char)
+    if 0xDC80 <= number <= 0xDCFF:
+        number -= 0xDC00
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def _as_bytes(char: str) -> str:
+    if char in _LETTERS or char.isprintable():
+        return _LETTERS.get(char, char)
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,135 @@
+"""What the command line prints for a reader: nothing that a terminal obeys, whatever a stranger wrote."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nslab.cli import output
+from nslab.cli.output import Format
+
+CLI = Path(__file__).parents[2] / "nslab/cli"
+HIDDEN = "\x1b[2J\x1b[8m\u202egnp.exe\u2066\x9b31m\x7f"
+LAB = """\
+# About it: \u202ehidden
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: shown}
+spec:
+  networks: {nodes: 192.168.59.0/24, pods: 20.96.0.0/12, services: 10.96.0.0/12}
+  cni: {plugin: kubenet}
+  proxy: {mode: none}
+  nodes: [{name: node1}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pod-a}
+spec:
+  nodeName: node1
+  containers:
+  - {name: app, command: [sh, -c, "\\e[2J\\u202e\\x9bhidden"], env: [{name: "A", value: "\\e[8m"}]}
+"""
+
+
+def obeyed(text: str) -> set[str]:
+    """The characters of a text that a terminal obeys, or shows as nothing."""
+    plain = text.replace("\n", "").replace("\t", "")
+    return {char for char in plain if unicodedata.category(char) in ("Cc", "Cf", "Cs", "Zl", "Zp")}
+
+
+def nslab(*arguments: str, cwd: Path | None = None) -> str:
+    """All that a call prints, as a terminal gets it."""
+    argv = [sys.executable, "-P", "-m", "nslab", *arguments]
+    done = subprocess.run(argv, capture_output=True, cwd=cwd)
+    return (done.stdout + done.stderr).decode()
+
+
+def test_nothing_else_prints() -> None:
+    for file in CLI.glob("*.py"):
+        if file.name in ("output.py", "manual.py"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call):
+                called = ast.unparse(node.func)
+                assert called not in ("print", "click.echo", "typer.echo", "click.secho"), f"{file}:{node.lineno}"
+                assert not called.startswith(("sys.stdout.w", "sys.stderr.w")), f"{file}:{node.lineno}"
+
+
+@pytest.mark.parametrize(
+    "call", [["plan"], ["plan", "--script"], ["plan", "-o", "json"], ["plan", "-o", "yaml"], ["show"]]
+)
+def test_a_lab_file_hides_nothing(tmp_path: Path, call: list[str]) -> None:
+    folder = tmp_path / f"a{HIDDEN}"
+    folder.mkdir()
+    (folder / "lab.yaml").write_text(LAB)
+    said = nslab(*call, str(folder / "lab.yaml"))
+    assert "shown" in said
+    assert obeyed(said) == set()
+    assert r"\u202e" in said or r"\xe2\x80\xae" in said.replace("\\\\", "\\")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["plan", f"no{HIDDEN}lab"],
+        [f"no{HIDDEN}verb"],
+        ["plan", "--encapsulation", HIDDEN, "x"],
+        ["plan", f"--no{HIDDEN}", "x"],
+        ["exec", HIDDEN, "--", "true"],
+        ["completion", HIDDEN],
+        ["apply", "x", "-f", HIDDEN],
+        ["render", "-f", f"/no/{HIDDEN}", "--node", "a", "--proxy-mode", "none"],
+        ["cni", HIDDEN, "--conf", HIDDEN],
+        ["show", os.fsdecode(b"\xff\xfe\x9b")],
+    ],
+    ids=lambda call: call[0] if isinstance(call, list) else call,
+)  # fmt: skip
+def test_an_error_hides_nothing(call: list[str]) -> None:
+    said = nslab(*call)
+    assert said
+    assert obeyed(said) == set()
+
+
+def test_a_fault_of_its_own_hides_nothing() -> None:
+    text = (
+        "import sys; from nslab.cli import app\n"
+        "def fault(*_): raise ZeroDivisionError('\\x1b[2J')\n"
+        "app._status = fault; app.main(['labs'])"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert "ZeroDivisionError: \\x1b[2J" in done.stderr
+    assert obeyed(done.stderr) == set()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=("Cs",))),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(VALUES)
+def test_documents_say_the_same_in_printable_characters(value: object) -> None:
+    for form, read in ((Format.JSON, json.loads), (Format.YAML, yaml.safe_load)):
+        with redirect_stdout(io.StringIO()) as said:
+            output.document(value, form)
+        assert read(said.getvalue()) == value
+        assert obeyed(said.getvalue()) == set()
+
+
+def test_a_table_s_columns_are_as_wide_as_they_look(capsys: pytest.CaptureFixture[str]) -> None:
+    output.listing([{"name": "a\x1b[2Jb", "next": "Q"}, {"name": "plain", "next": "R"}], Format.TABLE)
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert [row.index(cell) for row, cell in zip(rows, "QR", strict=True)] == [header.index("NEXT")] * 2

@@ -1,0 +1,45 @@
+"""The suite side by side: how many workers (pytest-xdist's), which tests stay together, and who comes first.
+
+Tests of a file share labs and tell one story, so a worker has them all, in their order. Most of them wait for a kernel,
+not for a processor: more workers than processors cost little. The VM (tests/vm) is one boot, so all its tests are one
+worker's: it boots at once, and this worker waits until all is over in there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+UNIT, VM = "tests/unit", "tests/vm"
+SINGLE = ("tests/kernel/test_guides.py",)
+"""Files whose tests have nothing to do with each other, and take long."""
+LONG = tuple(f"tests/kernel/test_{name}.py" for name in ("nothing_left", "plans", "fake_is_true", "cli", "two_labs"))
+"""Files that take a minute and more: begun last, one of them would be waited for."""
+
+
+def workers(asked: Sequence[str], processors: int) -> int:
+    """How many workers for what pytest was asked to run (none: in one process, as a person looks at a test or two)."""
+    files = [path for path in asked if ".py" in path and path not in SINGLE]
+    if asked and len(files) == len(asked):
+        return 0 if len(files) == 1 else min(len(files), processors)
+    if asked and all(path.startswith(UNIT) for path in asked):
+        return processors
+    return 3 * processors
+
+
+def share(test: str) -> str:
+    """What is one worker's: the folder, the file or the test itself, by a test's id."""
+    file = test.partition("::")[0]
+    if file.startswith(f"{VM}/"):
+        return VM
+    return test if file in SINGLE else file
+
+
+def turn(test: str) -> int:
+    """When a test's share is dealt out: the VM, then what takes long, and last what is short and fills gaps."""
+    whose = share(test)
+    if whose == VM:
+        return 0
+    return 1 if whose.startswith(LONG) else 2 if whose.startswith(SINGLE) else 4 if whose.startswith(UNIT) else 3
