@@ -379,6 +379,7 @@ class Agent:
             self.remove_sandbox(ns)
         for key in list(self.containers):
             self.remove_container(*key)
+        self.execs.end(self.place.ns, "")
         self.end_proxy()
         for pid in self.tunnels.values():
             self.end(pid)
