@@ -26,6 +26,7 @@ from nslab.node.watch import UNKNOWN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any, Never
 
     from nslab.node.status import Pods
@@ -85,6 +86,18 @@ def _last_words(place: Place, client: int, error: BaseException) -> None:
     traceback.print_exception(error)
     with contextlib.suppress(OSError):
         os.write(client, b'{"error": "nslab-node %s: %s"}\n' % (place.node.encode(), ascii(str(error)).encode()[1:-1]))
+
+
+@contextlib.contextmanager
+def _no_twins() -> Iterator[None]:
+    """A child that fails before it is what it was forked for ends: it must not go on as a second node."""
+    parent = os.getpid()
+    try:
+        yield
+    except BaseException:
+        if os.getpid() != parent:
+            os._exit(1)
+        raise
 
 
 class Agent:
@@ -151,7 +164,8 @@ class Agent:
         if pod.ns in self.sandboxes:
             raise FileExistsError(f"the pod of {pod.ns} has a pause process")
         sandbox.write_files(self.place, pod, resolv_conf)
-        pod.pid = sandbox.start(self.place, self.memory, pod)
+        with _no_twins():
+            pod.pid = sandbox.start(self.place, self.memory, pod)
         sandbox.name_netns(pod)
         self.sandboxes[pod.ns] = pod
         self.lost.pop(pod.ns, None)
@@ -204,7 +218,8 @@ class Agent:
         if self.template < 0:
             self.template = rootfs.template(self.place)
         pod = self.sandboxes.get(spec.ns)
-        return container.start(self.place, self.memory, spec, attempt, pod, self.template, self.clean)
+        with _no_twins():
+            return container.start(self.place, self.memory, spec, attempt, pod, self.template, self.clean)
 
     def remove_container(self, ns: str, name: str) -> None:
         """End a container and forget it."""
@@ -218,7 +233,8 @@ class Agent:
 
     def add_tunnel(self, ns: str, dev: str, local: str) -> int:
         """Start the process behind a TUN device."""
-        self.tunnels[ns] = tunnel.start(self.place, self.memory, ns, dev, local, self.clean)
+        with _no_twins():
+            self.tunnels[ns] = tunnel.start(self.place, self.memory, ns, dev, local, self.clean)
         return self.tunnels[ns]
 
     def add_proxy(self, settings: Answer) -> int:
