@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
     Answer = dict[str, Any]
 
+LONGEST = 86400.0
+"""Seconds that somebody may want to wait until containers are ready."""
+
 
 def run(place: Place, memory: Memory, client: int) -> Never:
     """Be the nslab-node of `place`. `client` is the socket of who asked for it, its first peer."""
@@ -148,9 +151,12 @@ class Agent:
                 self.proxy = kubeproxy.end(self.proxy)
             case "wait", None:
                 seconds = float(request["deadline"])
+                if not 0 <= seconds <= LONGEST:
+                    raise ValueError(f"nobody waits {seconds} seconds")
                 self.waiting.append((peer, time.monotonic() + seconds, seconds))
-                self.loop.at(time.monotonic() + seconds, self.settle)
                 self.settle()
+                if self.waiting:
+                    self.loop.at(time.monotonic() + seconds, self.settle)
                 return None
             case "stop", None:
                 self.stop(peer)
@@ -273,9 +279,8 @@ class Agent:
 
     def ended(self, pid: int, status: int) -> None:
         """A process is gone: `status` as subprocess has it."""
-        for found in self.containers.values():
-            if found.pid == pid:
-                found.ended(status)
+        for found in [life for life in self.containers.values() if life.pid == pid]:
+            found.ended(status)
         for pod in list(self.sandboxes.values()):
             if pod.pid == pid:
                 # As kubelet sees it: without its sandbox there is no pod.

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import socket
-from collections import deque
 
 from nslab.node.loop import AT_ONCE, WRITE, accept
 
@@ -44,7 +43,7 @@ class Peer:
         closed: Callable[[], None] = _nobody,
     ) -> None:
         self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
-        self._lines: deque[bytes] = deque()
+        self._lines: list[bytes] = []
         self._begun = bytearray()
         self._unsent: list[memoryview] = []
         self._busy, self._reads = False, True
@@ -73,7 +72,7 @@ class Peer:
         for _ in range(AT_ONCE):
             if not self._lines or self._busy or self._unsent:
                 break
-            self._take(self._lines.popleft())
+            self._take(self._lines.pop(0))
         else:
             self._loop.at(0, self._go_on)
         self._listen()
@@ -82,8 +81,8 @@ class Peer:
         self._busy = True
         try:
             answer = self._handler(self, json.loads(line))
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            answer = {"error": str(error)}
+        except Exception as error:  # whatever is wrong with a request must not be the end of who was asked
+            answer = {"error": text(error)}
         if answer:
             self.send(answer, go_on=False)
         elif answer is not None:
@@ -138,7 +137,16 @@ class Peer:
         if self._socket.fileno() >= 0:
             self._loop.forget(self._socket.fileno())
             self._socket.close()
-            self._closed()
+            # Who hears of it may hold us, and nobody collects cycles here (see nslab.node.spawner).
+            closed, self._closed = self._closed, _nobody
+            closed()
+
+
+def text(error: Exception) -> str:
+    """What went wrong, in a line: the kernel's words with the file that they are about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
+    return str(error) if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
 
 
 def listen(loop: Watches, place: Place, handler: Handler) -> socket.socket:
