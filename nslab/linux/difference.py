@@ -14,6 +14,7 @@ from nslab.linux.cni import Plugins, find_programs
 from nslab.linux.host import read_host
 from nslab.linux.netns import folder, named
 from nslab.linux.observe import observe
+from nslab.linux.stopped import stopped
 from nslab.net.needs import demand
 from nslab.net.objects import (
     Address,
@@ -31,10 +32,11 @@ from nslab.net.shell import command
 from nslab.net.steps import Add, diff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.lab.types import Lab
     from nslab.linux.netns import Namespaces
+    from nslab.linux.procs import Record
     from nslab.net.needs import Host
     from nslab.net.objects import Object, State
     from nslab.net.steps import Plan
@@ -49,6 +51,8 @@ class Difference:
     want: State
     plan: Plan
     strangers: dict[str, list[str]] = field(default_factory=dict)
+    stopped: tuple[tuple[_Running, int], ...] = ()
+    """Processes that are there and stand still, with their numbers."""
 
 
 def as_seen(lab: Lab) -> Lab:
@@ -79,8 +83,11 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = 
     for obj in his:
         line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
         seen.strangers.setdefault(obj.ns, []).append(line)
-    have = (*_of_ours(lab, known, ours), *_running(lab.name, known))
-    return Difference(lab, host, want, diff(have, want), _strangers(lab, seen.strangers))
+    processes = owned.processes(lab.name)
+    have = (*_of_ours(lab, known, ours), *_running(lab.name, processes, known))
+    return Difference(
+        lab, host, want, diff(have, want), _strangers(lab, seen.strangers), standing(want, stopped(processes))
+    )
 
 
 def _strangers(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -99,9 +106,16 @@ def _of_ours(lab: Lab, known: State, have: Sequence[Object]) -> list[Object]:
     return [obj for obj in have if obj.key in keys or not isinstance(obj, Address | Route | Blackhole | Neighbour)]
 
 
-def _running(name: str, known: State) -> Iterator[_Running]:
+def standing(want: State, found: Iterable[Record]) -> tuple[tuple[_Running, int], ...]:
+    """What these processes, which stand still, are in a state."""
+    numbers = {(record.ns, record.role): record.pid for record in found}
+    wanted = (obj for obj in want if isinstance(obj, _RUNNING))
+    return tuple((obj, numbers[obj.ns, obj.key[2]]) for obj in wanted if (obj.ns, obj.key[2]) in numbers)
+
+
+def _running(name: str, processes: Iterable[Record], known: State) -> Iterator[_Running]:
     """The processes of a state that run, found by the marks that they bear; and those that their nodes see to."""
-    marks = {(record.ns, record.role) for record in owned.processes(name) if record.state not in "ZX"}
+    marks = {(record.ns, record.role) for record in processes if record.state not in "ZX"}
     marks |= status.kept(name, marks)
     for obj in known:
         if isinstance(obj, _RUNNING) and (obj.ns, obj.key[2]) in marks:
