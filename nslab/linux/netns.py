@@ -51,7 +51,7 @@ class Namespaces:
         self._here = ""
         self._descriptors: dict[str, int] = {}
         self._sockets: dict[str, socket.socket] = {}
-        self._limit = _raise_limit() // 3
+        self._limit = raise_limit() // 3
 
     def __enter__(self) -> Self:
         return self
@@ -135,7 +135,7 @@ class Namespaces:
             self._here = ""
 
 
-def _raise_limit() -> int:
+def raise_limit() -> int:
     """As many open files as this process may have: a descriptor and a socket a namespace. Nodes inherit it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if 0 <= hard < FILES:
