@@ -93,28 +93,25 @@ def lab(tmp_path: Path) -> Iterator[Small]:
 
 
 def test_who_bears_a_labs_mark_in_the_machines_network_is_not_the_labs(lab: Small) -> None:
+    """Ordinary users, root, who runs a program that is root's, and who is called root in a network of his own."""
     lab.start(pod("one"))
     marks = [f"{lab.ns('one')} container/app", f"{lab.ns('node1')} node", f"{lab.ns('')} spawner", lab.ns("x")]
-    with together([process(mark=mark, user=user) for mark in marks for user in (somebody(), 0)]) as pids:
-        assert f"{lab.name} " in nslab("ps").stdout
-        lab.up()
-        lab.down()
-        assert [pid for pid in pids if not runs(pid)] == []
-
-
-def test_nor_is_who_runs_a_program_that_is_roots(lab: Small) -> None:
-    """His environment is in root's process then."""
-    lab.start(pod("one"))
+    bearers = [process(mark=mark, user=user) for mark in marks for user in (somebody(), 0)]
+    named = ("unshare", "--user", "--net", "--map-root-user")
+    if subprocess.run([*named, "true"], user=somebody(), capture_output=True, cwd="/").returncode == 0:
+        bearers.append(process(*named, *SLEEP, mark=marks[0]))
     folder = Path(tempfile.mkdtemp())
     try:
+        program = shutil.copy("/usr/bin/sleep", folder)
         folder.chmod(0o755)
-        program = folder / "sleep"
-        shutil.copy("/usr/bin/sleep", program)
-        program.chmod(0o4755)
-        with process(str(program), "1000", mark=f"{lab.ns('one')} container/app") as pid:
-            assert _effective(pid) == 0
+        os.chmod(program, 0o4755)
+        with together([*bearers, process(program, "1000", mark=marks[0])]) as pids:
+            assert _effective(pids[-1]) == 0
+            until(lambda: Path(f"/proc/{pids[-2]}/comm").read_text() == "sleep\n")
+            assert f"{lab.name} " in nslab("ps").stdout
+            lab.up()
             lab.down()
-            assert runs(pid)
+            assert [pid for pid in pids if not runs(pid)] == []
     finally:
         shutil.rmtree(folder)
 
@@ -122,18 +119,6 @@ def test_nor_is_who_runs_a_program_that_is_roots(lab: Small) -> None:
 def _effective(pid: int) -> int:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
-
-
-def test_nor_is_root_of_a_user_namespace(lab: Small) -> None:
-    lab.start(pod("one"))
-    # Whoever is called root there is an ordinary user here, in a network namespace of his own.
-    argv = ("unshare", "--user", "--net", "--map-root-user", *SLEEP)
-    if subprocess.run([*argv[:-2], "true"], user=somebody(), capture_output=True, cwd="/").returncode:
-        pytest.skip("this kernel gives ordinary users no user namespaces")
-    with process(*argv, mark=f"{lab.ns('one')} container/app") as pid:
-        until(lambda: Path(f"/proc/{pid}/comm").read_text() == "sleep\n")
-        lab.down()
-        assert runs(pid)
 
 
 @pytest.fixture(scope="module")

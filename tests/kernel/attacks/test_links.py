@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from tests.kernel.attacks.forgekit import (
     tree,
     world,
 )
-from tests.kernel.labkit import IP_NETNS, RUN, nslab, until
+from tests.kernel.labkit import IP_NETNS, NSLAB, ROOT, RUN, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,35 +43,40 @@ def mount(*words: object) -> None:
     subprocess.run(["mount", *map(str, words)], check=True)
 
 
-def verbs(lab: Small) -> tuple[tuple[str, ...], ...]:
-    return (("up", str(lab.file)), ("down", lab.name), ("down", "--all"), ("diff", lab.name), ("ps",))
+WAYS = ("link", "file", "owned", "open", "sticky", "group")
 
 
-def act_run(folder: str, way: str) -> None:
+def act_run(folder: str) -> None:
     """RUN itself is not what it should be."""
-    dear, lab = treasure(Path(folder, "dear")), Small(Path(folder))
+    lab = Small(Path(folder))
+    for way in WAYS:
+        dear = treasure(Path(folder, way))
+        _lay(way, dear, lab.name)
+        before = tree(Path("/run")), tree(dear)
+        calls = (("up", lab.file), ("down", lab.name)), (("down", "--all"), ("diff", lab.name), ("ps",))
+        for call in calls[0] if way != "link" else (*calls[0], *calls[1]):
+            done = nslab(*call)
+            assert done.stderr.count("\n") == 1, (way, call, done)
+            assert done.returncode or call[0] == "ps", (way, call)
+            assert (tree(Path("/run")), tree(dear)) == before, (way, call)
+        subprocess.run(["rm", "-r", RUN], check=True)
+
+
+def _lay(way: str, dear: Path, lab: str) -> None:
     if way == "link":
         RUN.symlink_to(dear)
     elif way == "file":
         RUN.write_text("dear, too\n")
     else:
         treasure(RUN)
-        (RUN / lab.name).mkdir()
-        (RUN / lab.name / "file").write_text("dear, too\n")
+        (RUN / lab).mkdir()
+        (RUN / lab / "file").write_text("dear, too\n")
         os.chown(RUN, somebody() if way == "owned" else 0, 0)
         RUN.chmod({"open": 0o777, "sticky": 0o1777, "group": 0o775}.get(way, 0o755))
-    before = tree(Path("/run")), tree(dear)
-    for call in verbs(lab):
-        done = nslab(*call)
-        assert done.stderr.count("\n") == (1 if done.stderr else 0), (way, call, done.stderr)
-        assert "Traceback" not in done.stderr
-        assert done.returncode or call[0] == "ps", (way, call)
-    assert (tree(Path("/run")), tree(dear)) == before
 
 
-@pytest.mark.parametrize("way", ["link", "file", "owned", "open", "sticky", "group"])
-def test_labs_are_kept_in_a_folder_of_roots_alone(tmp_path: Path, way: str) -> None:
-    world(act_run, tmp_path, way)
+def test_labs_are_kept_in_a_folder_of_roots_alone(tmp_path: Path) -> None:
+    world(act_run, tmp_path)
 
 
 def act_folders(folder: str) -> None:
@@ -95,15 +101,16 @@ def act_folders(folder: str) -> None:
     for name in labs:
         lab = Small(Path(folder))
         lab.write(lab.file.read_text().replace(lab.name, name))
-        for call in (("up", lab.file), ("down", name), ("diff", name)):
+        for call in (
+            (("up", lab.file), ("down", name)) if name in ("linkdisk", "boundnear", "inner") else (("down", name),)
+        ):
             done = nslab(*call)
             assert "Traceback" not in done.stderr, (name, call, done.stderr)
             assert done.stderr.count("\n") <= 1, (name, call, done.stderr)
             assert [tree(place) for place in (dear, near, memory)] == before, (name, call, done.stderr)
-        assert call[0] != "up" or done.returncode
+            assert call[0] != "up" or done.returncode
     nslab("down", "--all")
     assert [tree(place) for place in (dear, near, memory)] == before
-    assert all(dear.parent.is_dir() for dear in (dear, near, memory))
 
 
 def test_down_removes_nothing_of_what_a_labs_folder_leads_to(tmp_path: Path) -> None:
@@ -129,9 +136,6 @@ def act_names() -> None:
     before = tree(Path("/run"))
     done = nslab("down", "--all")
     assert (done.returncode, done.stderr) == (0, ""), done
-    assert tree(Path("/run")) == before
-    assert "Traceback" not in nslab("ps").stderr
-    assert nslab("labs").returncode == 0
     assert tree(Path("/run")) == before
 
 
@@ -230,40 +234,67 @@ def act_from_inside(folder: str) -> None:
     name.touch()
     mount("--bind", "/proc/1/ns/net", name)
     plain = subprocess.Popen(SLEEP)
-    argv = ["unshare", "--net", "python3", "-m", "nslab", "down", lab.name]
-    argv[2] = os.sys.executable  # type: ignore[attr-defined]
-    subprocess.run(argv, capture_output=True, text=True)
+    done = subprocess.run(["unshare", "--net", *NSLAB, "down", lab.name], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
     assert plain.poll() is None
+    assert lab.left() == []
 
 
 def test_the_machines_network_is_no_labs_from_wherever_one_looks(tmp_path: Path) -> None:
     world(act_from_inside, tmp_path)
 
 
-def test_nobody_else_can_hold_a_lock(lab: Small) -> None:
-    lab.up()
-    lock = RUN / f"{lab.name}.lock"
-    # `down` waits where its lock is held by root, so it is there to be looked at.
-    with subprocess.Popen(["flock", lock, *SLEEP]) as holder:
-        until(lock.exists)
-        lock.unlink()
-        holder.kill()
-    holding = subprocess.Popen(
-        [os.sys.executable, "-c", HOLD, lab.name],  # type: ignore[attr-defined]
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert holding.stdout
-    assert holding.stdout.readline() == b"held\n"
-    try:
+FORGED = "1999-01-01T00:00:00.000000000Z stderr F forged"
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    """A lab of somebody whose files are for everybody, and a pod that says what is not so."""
+    lab = Small(tmp_path_factory.mktemp("shared"), pod("loud", "sh", "-c", f"echo plain; echo '{FORGED}'; sleep 1000"))
+    done = nslab("up", lab.file, preexec_fn=lambda: os.umask(0))
+    assert done.returncode == 0, done.stderr
+    yield lab
+    lab.clear()
+    assert lab.left() == []
+
+
+def test_nothing_of_a_lab_is_for_others_whatever_the_umask(shared: Small) -> None:
+    assert stat.S_IMODE(RUN.stat().st_mode) & 0o022 == 0
+    assert stat.S_IMODE((RUN / shared.name).stat().st_mode) == 0o700
+    writable = []
+    for root, folders, files in os.walk(RUN / shared.name):
+        for path in (Path(root, name) for name in (*folders, *files)):
+            mode = path.lstat().st_mode
+            if not stat.S_ISLNK(mode) and mode & 0o022 and path.name != "tmp":
+                writable.append(f"{path} {mode:o}")
+    assert writable == []
+
+
+def denied(*argv: object) -> bool:
+    """Whether an ordinary user may not do that."""
+    user = somebody()
+    words = [*map(str, argv)]
+    done = subprocess.run(words, user=user, group=user, extra_groups=(), capture_output=True, cwd="/")
+    return b"Permission denied" in done.stderr
+
+
+def test_an_ordinary_user_sees_nothing_of_a_lab(shared: Small) -> None:
+    for name in (".", "lab.yaml", "pids", "nodes/node1.pids", "nodes/node1.sock", "ns"):
+        assert denied("ls", f"{RUN}/{shared.name}/{name}")
+    assert denied("ls", f"{IP_NETNS}/{shared.ns('loud')}/.")
+    assert denied("nsenter", f"--net={IP_NETNS}/{shared.ns('loud')}", "true")
+
+
+def test_nobody_else_can_hold_a_lock(shared: Small) -> None:
+    lock = RUN / f"{shared.name}.lock"
+    argv = [sys.executable, "-c", HOLD, shared.name]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as holding:
+        assert holding.stdout
+        assert holding.stdout.readline() == b"held\n"
         assert stat.S_IMODE(lock.stat().st_mode) == 0o600
-        assert stat.S_IMODE(RUN.stat().st_mode) & 0o022 == 0
-        for argv in (["flock", "-n", lock, "true"], ["flock", "-ns", lock, "true"], ["cat", lock]):
-            done = subprocess.run(
-                argv, user=somebody(), group=somebody(), extra_groups=(), capture_output=True, cwd="/"
-            )
-            assert b"Permission denied" in done.stderr
-    finally:
+        assert denied("flock", "-n", lock, "true")
+        assert denied("flock", "-ns", lock, "true")
+        assert denied("cat", lock)
         holding.communicate(b"\n")
 
 
@@ -283,54 +314,24 @@ LAID: dict[str, Callable[[Path, Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("way", LAID)
-def test_a_lock_that_leads_elsewhere_is_not_followed(lab: Small, tmp_path: Path, way: str) -> None:
-    dear, lock = treasure(tmp_path / "dear"), RUN / f"{lab.name}.lock"
-    lab.up()
-    LAID[way](lock, dear)
+def test_a_lock_that_leads_elsewhere_is_not_followed(shared: Small, tmp_path: Path) -> None:
+    dear, lock = treasure(tmp_path / "dear"), RUN / f"{shared.name}.lock"
     before = tree(dear)
-    try:
-        for call in (("up", lab.file), ("down", lab.name)):
-            done = nslab(*call)
-            assert "Traceback" not in done.stderr
-            assert done.returncode == 0 or done.stderr.count("\n") == 1
-        assert tree(dear) == before
-    finally:
-        if lock.is_symlink():
-            lock.unlink()
-        elif lock.is_dir():
-            subprocess.run(["rm", "-r", lock], check=True)
+    for way, lay in LAID.items():
+        lay(lock, dear)
+        try:
+            sentence(nslab("up", shared.file), 3)
+            assert tree(dear) == before, way
+        finally:
+            subprocess.run(["rm", "-rf", lock], check=True)
 
 
-def test_nothing_of_a_lab_is_for_others_whatever_the_umask(lab: Small) -> None:
-    done = nslab("up", lab.file, preexec_fn=lambda: os.umask(0))
-    assert done.returncode == 0, done.stderr
-    assert nslab("exec", f"{lab.name}/one", "--", "true", preexec_fn=lambda: os.umask(0)).returncode == 0
-    assert stat.S_IMODE(RUN.stat().st_mode) & 0o022 == 0
-    assert stat.S_IMODE((RUN / lab.name).stat().st_mode) == 0o700
-    writable = []
-    for root, folders, files in os.walk(RUN / lab.name):
-        for path in (Path(root, name) for name in (*folders, *files)):
-            mode = path.lstat().st_mode
-            inner = "/fs/" in f"{path}/" and path.name in ("tmp", "fs")
-            if not stat.S_ISLNK(mode) and mode & 0o022 and not inner:
-                writable.append(f"{path} {mode:o}")
-    assert writable == []
-
-
-def test_an_ordinary_user_sees_nothing_of_a_lab(lab: Small) -> None:
-    lab.up()
-    names = (
-        f"{RUN}/{lab.name}",
-        f"{RUN}/{lab.name}/lab.yaml",
-        f"{RUN}/{lab.name}/nodes/node1.sock",
-        f"{IP_NETNS}/{lab.ns('one')}",
-    )
-    for name in names:
-        done = subprocess.run(
-            ["ls", f"{name}/."], user=somebody(), group=somebody(), extra_groups=(), capture_output=True, cwd="/"
-        )
-        assert b"Permission denied" in done.stderr, name
+def test_a_line_of_a_log_cannot_be_forged(shared: Small) -> None:
+    """What a container prints is the text of a line of its own, with the time at which it came."""
+    until(lambda: FORGED in nslab("logs", f"{shared.name}/loud").stdout.splitlines())
+    lines = nslab("logs", f"{shared.name}/loud", "--timestamps").stdout.splitlines()
+    assert [line.partition(" ")[2] for line in lines] == ["plain", FORGED]
+    assert [line for line in lines if line < "2020"] == []
 
 
 SECRET = "0123456789 nobody is to read this"
@@ -339,31 +340,30 @@ SECRET = "0123456789 nobody is to read this"
 def test_logs_follow_no_link(lab: Small, tmp_path: Path) -> None:
     """What root of a node lays in its /var/log, root of the machine does not follow."""
     lab.up()
-    secret = tmp_path / "secret"
+    (tmp_path / "app").mkdir()
+    secret = tmp_path / "app" / "0.log"
     secret.write_text(f"2026-01-01T00:00:00.0Z stdout F {SECRET}\n")
-    (tmp_path / "0.log").write_text(secret.read_text())
-    (pods,) = (RUN / lab.name).glob("nodes/node1/log/pods/*")
-    logs = pods / "app"
-    there = sorted(logs.glob("*.log"))
-    assert there
-    for lay in (
-        lambda: (logs / "99.log").symlink_to(secret),
-        lambda: ((logs / "99.log").unlink(), os.mkfifo(logs / "99.log")),
-        lambda: ((logs / "99.log").unlink(), logs.rename(pods / "aside"), logs.symlink_to(tmp_path)),
-        lambda: (
-            logs.unlink(),
-            pods.rename(f"{pods}x"),
-            pods.mkdir(),
-            pods.rmdir(),
-            pods.symlink_to(tmp_path),
-            (tmp_path / "app").mkdir(),
-            (tmp_path / "app" / "0.log").write_text(secret.read_text()),
-        ),
-    ):
-        lay()
-        done = nslab("logs", f"{lab.name}/one", timeout=20)
-        assert SECRET not in done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
+    (folder,) = (RUN / lab.name).glob("nodes/node1/log/pods/*")
+    assert (folder / "app" / "0.log").exists()
+    newest = folder / "app" / "99.log"
+
+    newest.symlink_to(secret)
+    _says_nothing(lab)
+    newest.unlink()
+    os.mkfifo(newest)
+    _says_nothing(lab)
+    (folder / "app").rename(folder / "aside")
+    (folder / "app").symlink_to(secret.parent)
+    _says_nothing(lab)
+    folder.rename(folder.with_name("aside"))
+    folder.symlink_to(tmp_path)
+    _says_nothing(lab)
+
+
+def _says_nothing(lab: Small) -> None:
+    done = nslab("logs", f"{lab.name}/one", timeout=20)
+    assert SECRET not in done.stdout + done.stderr
+    sentence(done)
 
 
 def test_what_a_lab_keeps_is_written_through_no_link(lab: Small, tmp_path: Path) -> None:
@@ -373,7 +373,6 @@ def test_what_a_lab_keeps_is_written_through_no_link(lab: Small, tmp_path: Path)
     before = tree(dear)
     for name in (
         "new.yaml",
-        "before.yaml",
         "check.yaml",
         "control.json.new",
         "nodes/node1.status.json.new",
@@ -388,20 +387,7 @@ def test_what_a_lab_keeps_is_written_through_no_link(lab: Small, tmp_path: Path)
             (run / name).symlink_to(dear / "a")
     extra = tmp_path / "extra.yaml"
     extra.write_text(pod("two"))
-    for call in (("apply", lab.name, "-f", extra), ("up", lab.file), ("delete", lab.name, "pod/one")):
-        assert "Traceback" not in nslab(*call).stderr, call
-    lab.clear()
+    for call in (("apply", lab.name, "-f", extra), ("up", lab.file)):
+        assert nslab(*call).returncode == 0, call
+    lab.down()
     assert tree(dear) == before
-
-
-def test_a_log_line_cannot_be_forged(lab: Small) -> None:
-    """What a container prints is text of its own line, with the time at which it printed it."""
-    forged = "1999-01-01T00:00:00.000000000Z stderr F forged"
-    line = f"echo plain; echo '{forged}'; printf '{forged}\\\\r{forged}\\\\n'; echo end; exec sleep 1000"
-    lab.start(pod("loud", "sh", "-c", line.replace("\\\\", "\\")))
-    until(lambda: "end" in nslab("logs", f"{lab.name}/loud").stdout.splitlines())
-    lines = nslab("logs", f"{lab.name}/loud").stdout.split("\n")
-    assert lines == ["plain", forged, f"{forged}\r{forged}", "end", ""] or lines[:2] == ["plain", forged]
-    stamped = nslab("logs", f"{lab.name}/loud", "--timestamps").stdout.splitlines()
-    assert not [line for line in stamped if line.startswith("1999") and " plain" in line]
-    assert all(line.startswith("20") or line.startswith("1999") for line in stamped)
