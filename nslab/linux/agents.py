@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -114,7 +115,7 @@ class Agents:
         self._lab, self._run = lab, run
         self._lines: dict[str, Line] = {}
         self._spawner: socket.socket | None = None
-        self._pid = 0
+        self._pid, self._said = 0, -1
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +125,8 @@ class Agents:
         if self._spawner:
             self._spawner.close()  # it ends on that
             os.waitpid(self._pid, 0)
-            self._spawner = None
+            os.close(self._said)
+            self._spawner, self._said = None, -1
 
     def warm(self) -> None:
         """Start the process that nodes are forked from, and return at once; it boots meanwhile."""
@@ -135,9 +137,17 @@ class Agents:
         argv = [sys.executable, "-IS", str(MAIN), str(theirs.fileno()), _PAD]
         # The mark, and room for those of its children.
         environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
+        # What goes wrong before there is a log is for us to tell, and not for a terminal.
+        self._said = os.memfd_create("nslab-spawner", os.MFD_CLOEXEC)
         # A process group of its own: Ctrl-C is for us, who need its help to roll back. We may be blocking signals.
         self._pid = os.posix_spawn(
-            sys.executable, argv, environment, setpgroup=0, setsigmask=[], setsigdef=[signal.SIGPIPE]
+            sys.executable,
+            argv,
+            environment,
+            file_actions=[(os.POSIX_SPAWN_DUP2, self._said, 2)],
+            setpgroup=0,
+            setsigmask=[],
+            setsigdef=[signal.SIGPIPE],
         )
         theirs.close()
         self._spawner = ours
@@ -182,7 +192,7 @@ class Agents:
                 self._start(agent)
         except OSError as error:
             self._hang_up(agent.ns)
-            return _words(error)
+            return self._why(error)
         return 0
 
     def _at_nodes(self, batch: Sequence[Step]) -> list[int | str]:
@@ -223,7 +233,12 @@ class Agents:
     def _silent(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
         """A node that cannot be talked to has refused everything."""
         self._hang_up(node)
-        return [{"error": _words(error)}] * count
+        return [{"error": self._why(error)}] * count
+
+    def _why(self, error: OSError) -> str:
+        """What a broken connection says; and what the process at its other end said last, if it is one of ours."""
+        last = _last_line(self._said) if self._said >= 0 and isinstance(error, ConnectionError) else ""
+        return f"{_words(error)}: {last}" if last else _words(error)
 
     def _start(self, agent: NodeAgent | Control) -> None:
         self.warm()
@@ -341,3 +356,10 @@ def _node_of(step: Step) -> str:
 
 def _words(error: OSError) -> str:
     return error.strerror or str(error)
+
+
+def _last_line(file: int) -> str:
+    """The last of what a process that failed has written, without Python's own words for the kind of error."""
+    text = os.pread(file, 1 << 16, max(0, os.fstat(file).st_size - (1 << 16))).decode(errors="replace")
+    lines = [line for line in text.split("\n") if line.strip()] or [""]
+    return re.sub(r"^\w+(Error|Exception): (\[Errno \d+\] )?", "", lines[-1])

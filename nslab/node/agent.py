@@ -15,6 +15,7 @@ from nslab import syscall
 from nslab.node import adopt, container, kubeproxy, rootfs, sandbox, tunnel
 from nslab.node.crilog import attempts
 from nslab.node.journal import Journal
+from nslab.node.lastwords import last_words
 from nslab.node.loop import AT_ONCE, Loop
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.mounts import own_run
@@ -46,10 +47,11 @@ def run(place: Place, memory: Memory, client: int) -> Never:
             first = Peer(agent.loop, socket.socket(fileno=client), agent.answer)
             agent.adopt()
             first.send({"ok": True, "pid": os.getpid()})
+            client = -1  # its number may become another's
             while True:
                 agent.loop.turn()
     except BaseException as error:
-        _last_words(place, client, error)
+        last_words(f"nslab-node {place.node}", error, f"{place.folder}/nslab-node.log", client)
     os._exit(0)
 
 
@@ -81,14 +83,6 @@ def _mounts(place: Place) -> None:
     os.dup2(log, 2)
     os.close(log)
     os.chdir("/")
-
-
-def _last_words(place: Place, client: int, error: BaseException) -> None:
-    import traceback
-
-    traceback.print_exception(error)
-    with contextlib.suppress(OSError):
-        os.write(client, b'{"error": "nslab-node %s: %s"}\n' % (place.node.encode(), ascii(str(error)).encode()[1:-1]))
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import time
 from nslab import syscall
 from nslab.node import records
 from nslab.node.book import Book
+from nslab.node.lastwords import last_words
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.mounts import own_run
@@ -44,14 +45,11 @@ def run(place: Place, memory: Memory, client: int) -> Never:
             _enter(place, memory)
             control = Control(Loop(), place.run)
             control.accept(socket.socket(fileno=client)).send({"ok": True, "pid": os.getpid()})
+            client = -1  # its number may become another's
             while True:
                 control.loop.turn()
     except BaseException as error:
-        import traceback
-
-        traceback.print_exception(error)
-        with contextlib.suppress(OSError):
-            os.write(client, json.dumps({"error": f"nslab-control: {error}"}).encode() + b"\n")
+        last_words("nslab-control", error, f"{place.run}/nslab-control.log", client)
     os._exit(0)
 
 
