@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -13,14 +14,15 @@ import typer
 import typer.core
 
 from nslab.cli import check, cni, inside, life, look, objects, probe, render
-from nslab.errors import LabFileError, NslabError, Refused, words
+from nslab.cli.output import PIPE, let_go, note, telling
+from nslab.errors import LabFileError, NslabError, Refused, Unprinted, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _EPILOG = """\
 Exit codes: 0 right; 1 a probe or check failed; 2 wrong usage or lab file; 3 the kernel refused; 4 something is
-missing on this machine. exec's is the command's own.
+missing on this machine; 5 all is done, but standard output takes no report of it. exec's is the command's own.
 """
 
 # Help is plain text (`rich_markup_mode`), but typer would still load rich, and escape its brackets.
@@ -88,9 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_standard_streams()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without box characters shows question marks
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout = telling(sys.stdout)
+    if isinstance(sys.stderr, io.TextIOWrapper):
+        sys.stderr.reconfigure(errors="replace")  # a terminal without box characters shows question marks
     sys.exit(_status(arguments))
 
 
@@ -121,25 +124,33 @@ def _status(arguments: Sequence[str] | None) -> int:
         completion_init()
     try:
         status = tree()(arguments, prog_name="nslab", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as wrong:
-        wrong.show()
+        with contextlib.suppress(OSError):
+            wrong.show()
         return wrong.exit_code
     except NslabError as error:
+        if isinstance(error, Unprinted):
+            let_go()
         said = str(error)
-        click.echo(said if isinstance(error, LabFileError) else f"nslab: {said}", err=True)
+        note(said if isinstance(error, LabFileError) else f"nslab: {said}")
         return error.code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("nslab: interrupted", err=True)
+        note("nslab: interrupted")
         return 130
     except (BrokenPipeError, SystemExit) as leave:
         if asked_by_a_shell and isinstance(leave, SystemExit):
             return int(leave.code or 0)  # by which fish is told whether there is anything to complete
-        # Whoever read our output has seen enough (for click that is an exit); nor must the interpreter complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        broken = leave if isinstance(leave, BrokenPipeError) else leave.__context__  # for click that is an exit
+        if isinstance(broken, OSError) and broken.filename != PIPE:
+            note(f"nslab: {words(broken)}")
+            return Refused.code
+        # Whoever read our output has seen enough; nor must the interpreter complain.
+        let_go()
         return 128 + signal.SIGPIPE
     except OSError as error:
-        click.echo(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}", err=True)
+        note(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
         return Refused.code
     return status if isinstance(status, int) else 0

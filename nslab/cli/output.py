@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
-from nslab.errors import Missing
+from nslab.errors import Missing, Unprinted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -78,9 +80,46 @@ def styled(text: str, **style: Any) -> str:
 
 
 def note(text: str) -> None:
-    """A word aside, for the person and not for the pipe."""
+    """A word aside, for the person and not for the pipe. Where it cannot be written, nothing fails for it."""
     if text:
-        click.echo(text, err=True)
+        with contextlib.suppress(OSError):
+            click.echo(text, err=True)
+
+
+PIPE = "standard output"
+"""What a broken pipe is about if it is ours, and none of a lab's."""
+
+
+class _StandardOutput(io.FileIO):
+    """The file behind sys.stdout. That it takes nothing is no error of what a verb does."""
+
+    def __init__(self, stream: io.TextIOWrapper) -> None:
+        super().__init__(stream.fileno(), "w", closefd=False)
+        self._stream = stream  # whose end would be that of the descriptor
+
+    def write(self, data: Any, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError as error:
+            error.filename = PIPE
+            raise
+        except OSError as error:
+            raise Unprinted(error) from error
+
+
+def let_go() -> None:
+    """Forget what was printed and cannot be written, or the interpreter would complain at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def telling(stream: io.TextIOWrapper) -> io.TextIOWrapper:
+    """The same stream; but Unprinted says that it cannot be written to."""
+    try:
+        raw = io.BufferedWriter(_StandardOutput(stream))
+    except io.UnsupportedOperation:
+        return stream  # no file: a test's
+    # A terminal without box characters shows question marks.
+    return io.TextIOWrapper(raw, stream.encoding, "replace", line_buffering=stream.line_buffering)
 
 
 def ready_or_exit(not_ready: Sequence[object]) -> None:

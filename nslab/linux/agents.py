@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nslab import syscall
-from nslab.errors import Refused
+from nslab.errors import Refused, about
 from nslab.linux.patience import patient
 from nslab.net import shell
 from nslab.net.names import CONTROL, netns
@@ -267,7 +267,8 @@ class Agents:
         for step in steps:
             if isinstance(step.obj, Workload):
                 # Or the node's next process would take it for one that ended by itself, and start it again.
-                with open(self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal", "a") as journal:
+                path = self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal"
+                with about(path), open(path, "a") as journal:
                     journal.write(json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
         return [{"ok": True}] * len(steps)
 
