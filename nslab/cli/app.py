@@ -13,7 +13,7 @@ import typer
 import typer.core
 
 from nslab.cli import check, cni, inside, life, look, objects, probe, render
-from nslab.cli.output import discard, note, say
+from nslab.cli.output import discard, flush, note, say
 from nslab.errors import LabFileError, Missing, NslabError, Refused, words
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 Exit codes: 0 right; 1 a probe or check failed; 2 wrong usage or lab file; 3 the kernel refused; 4 something is
-missing on this machine. exec's is the command's own.
+missing on this machine; 5 all is done, but standard output takes no report of it. exec's is the command's own.
 """
 
 # Help is plain text (`rich_markup_mode`), but typer would still load rich, and escape its brackets.
@@ -129,6 +129,7 @@ def _status(arguments: Sequence[str] | None) -> int:
         completion_init()
     try:
         status = tree()(arguments, prog_name="nslab", standalone_mode=False)
+        flush()
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as wrong:

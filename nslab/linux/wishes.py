@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nslab.errors import about
 from nslab.lab.dump import dump
 from nslab.lab.find import CHECK, FILE
 from nslab.lab.load import load
@@ -52,7 +53,8 @@ class Wishes:
     def keep_goals(self, text: str) -> None:
         """Keep the goals beside the wish; none: those of an earlier wish are none of this one's."""
         if text:
-            (self.folder / CHECK).write_text(text, encoding="utf-8")
+            with about(self.folder / CHECK):
+                (self.folder / CHECK).write_text(text, encoding="utf-8")
         else:
             (self.folder / CHECK).unlink(missing_ok=True)
 
@@ -68,7 +70,8 @@ class Wishes:
     def _written(self, lab: Lab) -> Path:
         # A file of its own first: whenever we are killed, a wish is kept whole or not at all.
         new = self.folder / _NEW
-        new.write_text(dump(lab))
+        with about(self.folder / FILE):
+            new.write_text(dump(lab))
         return new
 
 

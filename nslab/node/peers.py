@@ -7,6 +7,7 @@ import json
 import os
 import socket
 
+from nslab.node.lastwords import text
 from nslab.node.loop import AT_ONCE, WRITE, accept
 
 TYPE_CHECKING = False
@@ -161,13 +162,6 @@ class Peer:
             # Who hears of it may hold us, and nobody collects cycles here (see nslab.node.spawner).
             closed, self._closed = self._closed, _nobody
             closed()
-
-
-def text(error: Exception) -> str:
-    """What went wrong, in a line: the kernel's words with the file that they are about."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
-    return str(error) if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _line(answer: dict[str, Any]) -> bytes:
