@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -140,10 +141,10 @@ def _status(arguments: Sequence[str] | None) -> int:
         return wrong.exit_code
     except NslabError as error:
         said = str(error)
-        note(said if isinstance(error, LabFileError) else f"nslab: {said}")
+        _complain(said if isinstance(error, LabFileError) else f"nslab: {said}")
         return error.code
     except (KeyboardInterrupt, click.Abort):
-        note("nslab: interrupted")
+        _complain("nslab: interrupted")
         return 130
     except (BrokenPipeError, SystemExit) as leave:
         if asked_by_a_shell and isinstance(leave, SystemExit):
@@ -152,6 +153,11 @@ def _status(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        note(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
+        _complain(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
         return Refused.code
     return status if isinstance(status, int) else 0
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal hung up, and that is why we end
+        note(text)

@@ -309,7 +309,6 @@ def test_nothing_else_of_the_caller_is_inherited(lab: RunningLab) -> None:
     assert (blocked, int(ignored, 16) & 0x7FFFFFFF, mask) == ("SigBlk:\t0000000000000000", 0, "0022")
 
 
-@pytest.mark.xfail(strict=True, reason="D2: the interpreter of a node's process is not sealed yet")
 def test_a_script_whose_interpreter_is_ours_does_not_change_it(lab_name: Callable[[], str], tmp_path: Path) -> None:
     name = lab_name()
     interpreter = tmp_path / "python"
