@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -139,10 +140,10 @@ def _status(arguments: Sequence[str] | None) -> int:
         return wrong.exit_code
     except NslabError as error:
         said = str(error)
-        note(said if isinstance(error, LabFileError) else f"nslab: {said}")
+        _complain(said if isinstance(error, LabFileError) else f"nslab: {said}")
         return error.code
     except (KeyboardInterrupt, click.Abort):
-        note("nslab: interrupted")
+        _complain("nslab: interrupted")
         return 130
     except (BrokenPipeError, SystemExit) as leave:
         if asked_by_a_shell and isinstance(leave, SystemExit):
@@ -154,6 +155,11 @@ def _status(arguments: Sequence[str] | None) -> int:
         note("nslab: there is not enough memory for this; `ulimit -v` says how much a process may have")
         return Missing.code
     except OSError as error:
-        note(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
+        _complain(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
         return Refused.code
     return status if isinstance(status, int) else 0
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal hung up, and that is why we end
+        note(text)

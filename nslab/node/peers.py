@@ -150,7 +150,7 @@ class Peer:
         """The connection, which is somebody else's from here on: for a handler that gives no answer."""
         self._loop.forget(self._socket.fileno())
         self._lines.clear()
-        return self._socket
+        return socket.socket(fileno=self._socket.detach())
 
     def close(self) -> None:
         """Hang up."""
