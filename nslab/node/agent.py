@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     Answer = dict[str, Any]
 
+LONGEST = 86400.0
+"""Seconds that somebody may want to wait until containers are ready."""
+
 
 def run(place: Place, memory: Memory, client: int) -> Never:
     """Be the nslab-node of `place`. `client` is the socket of who asked for it, its first peer."""
@@ -139,9 +142,12 @@ class Agent:
                 return self.execs.begin(peer, request)
             case "wait", None:
                 seconds = float(request["deadline"])
+                if not 0 <= seconds <= LONGEST:
+                    raise ValueError(f"nobody waits {seconds} seconds")
                 self.waiting.append((peer, time.monotonic() + seconds, seconds))
-                self.loop.at(time.monotonic() + seconds, self.settle)
                 self.settle()
+                if self.waiting:
+                    self.loop.at(time.monotonic() + seconds, self.settle)
                 return None
             case "stop", None:
                 self.stop(peer)
@@ -293,9 +299,8 @@ class Agent:
         """A process is gone: `status` as subprocess has it."""
         self.births.ended(pid)
         self.execs.ended(pid, status)
-        for found in self.containers.values():
-            if found.pid == pid:
-                found.ended(status)
+        for found in [life for life in self.containers.values() if life.pid == pid]:
+            found.ended(status)
         for pod in list(self.sandboxes.values()):
             if pod.pid == pid:
                 # As kubelet sees it: without its sandbox there is no pod.
@@ -379,6 +384,7 @@ class Agent:
             self.remove_sandbox(ns)
         for key in list(self.containers):
             self.remove_container(*key)
+        self.execs.end(self.place.ns, "")
         self.end_proxy()
         for pid in self.tunnels.values():
             self.end(pid)

@@ -56,7 +56,9 @@ class Target:
 
     def drop_rights(self) -> None:
         """Keep no more rights than the container has. On the node itself a command has all of them."""
-        if self._rights:
+        if self.spec and self._rights:
+            if uid := self.spec.security[0]:
+                os.fchown(0, uid, -1)  # as its other streams become its user's, who may open them again by name
             self._rights.drop()
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import socket
-from collections import deque
 
 from nslab.node.loop import AT_ONCE, WRITE, accept
 
@@ -47,7 +46,7 @@ class Peer:
     ) -> None:
         self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
         self._settle = settle
-        self._lines: deque[bytes] = deque()
+        self._lines: list[bytes] = []
         self._begun = bytearray()
         self._unsent: list[memoryview] = []
         self._busy, self._reads = False, True
@@ -77,7 +76,7 @@ class Peer:
         for _ in range(AT_ONCE):
             if not self._lines or self._busy or self._unsent:
                 break
-            said += self._take(self._lines.popleft())
+            said += self._take(self._lines.pop(0))
         else:
             self._loop.at(0, self._go_on)
         if said and self._socket.fileno() >= 0:
@@ -91,8 +90,8 @@ class Peer:
         self._busy = True
         try:
             answer = self._handler(self, json.loads(line))
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            answer = {"error": str(error)}
+        except Exception as error:  # whatever is wrong with a request must not be the end of who was asked
+            answer = {"error": text(error)}
         if answer is not None:  # else `send` says so, and may have done it by now
             self._busy = False
         return [memoryview(_line(answer))] if answer else []
@@ -159,7 +158,16 @@ class Peer:
         if self._socket.fileno() >= 0:
             self._loop.forget(self._socket.fileno())
             self._socket.close()
-            self._closed()
+            # Who hears of it may hold us, and nobody collects cycles here (see nslab.node.spawner).
+            closed, self._closed = self._closed, _nobody
+            closed()
+
+
+def text(error: Exception) -> str:
+    """What went wrong, in a line: the kernel's words with the file that they are about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
+    return str(error) if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _line(answer: dict[str, Any]) -> bytes:
