@@ -227,8 +227,7 @@ def change(path: str) -> dict[str, str]:
         fcntl.ioctl(opened, get_flags, flags)
     except OSError:
         set_flags = 0
-    return {
-        **answers,
+    answers |= {
         "chmod by O_PATH": attempt(os.chmod, f"/proc/self/fd/{through}", mode),
         "open by O_PATH": attempt(os.open, f"/proc/self/fd/{through}", os.O_RDWR),
         "fchmod": attempt(os.fchmod, opened, mode),
@@ -238,6 +237,8 @@ def change(path: str) -> dict[str, str]:
         "flags": attempt(fcntl.ioctl, opened, set_flags, flags) if set_flags else "EROFS",
         "open by a descriptor": attempt(os.open, f"/proc/self/fd/{opened}", os.O_RDWR),
     }
+    attempt(os.utime, path, ns=times)
+    return answers
 
 
 def changes(paths: list[str]) -> dict[str, dict[str, str]]:
@@ -294,6 +295,37 @@ def create_everywhere(name: str) -> dict[str, str]:
         points = [line.split()[4] for line in file]
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     return {point: attempt(os.open, f"{point}/{name}", flags) for point in {*points} if os.path.isdir(point)}
+
+
+def create_in(folders: list[str], name: str) -> dict[str, str]:
+    """Make a file in each of some folders."""
+    return {folder: attempt(_write_new, f"{folder}/{name}") for folder in folders if os.path.isdir(folder)}
+
+
+def _write_new(path: str) -> None:
+    with open(path, "x") as file:
+        file.write("an attack\n")
+
+
+def block_devices() -> list[str]:
+    """The block devices in /dev, and of others what leads to the machine's memory or to its log."""
+    found = []
+    for folder, _, files in os.walk("/dev"):
+        for path in (f"{folder}/{name}" for name in files):
+            status = os.lstat(path)
+            memory = stat.S_ISCHR(status.st_mode) and status.st_rdev in (0x101, 0x102, 0x104, 0x10B)
+            if stat.S_ISBLK(status.st_mode) or memory:
+                found.append(path)
+    return found
+
+
+def settings_of_the_kernel(written: dict[str, str]) -> dict[str, str]:
+    """Which files below /proc/sys open for writing; of those of the network, what comes of writing what is there."""
+    answers = {}
+    for path in glob.glob("/proc/sys/**", recursive=True):
+        if os.path.isfile(path) and not path.startswith("/proc/sys/net/"):
+            answers[path] = for_writing(path)
+    return {**answers, **{path: attempt(_write_once, path, value) for path, value in written.items()}}
 
 
 def devices(wanted: dict[str, list[int]], places: list[str]) -> dict[str, list[str]]:
