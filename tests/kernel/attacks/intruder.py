@@ -345,9 +345,10 @@ def as_user(uid: int, call: Callable[[], bytes]) -> str:
     """What a call returns in a child that is an ordinary user."""
 
     def drop() -> bytes:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
+        if os.getuid() == 0:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
         return call()
 
     return in_a_child(drop).decode()
@@ -786,26 +787,19 @@ def open_files(most: int) -> dict[str, object]:
 
 
 def fork_bomb(most: int) -> dict[str, object]:
-    """How many processes there can be at once; `most` at most. They end with this one."""
-    read, write = os.pipe()
-    born, answer = 0, "done"
-    while born < most:
-        try:
-            child = os.fork()
-        except OSError as error:
-            answer = errno.errorcode[error.errno or 0]
-            break
-        if child == 0:
-            os.close(write)
-            os.read(read, 1)
-            os._exit(0)
-        born += 1
-    say(json.dumps({"had": born, "answer": answer}))
+    """How many processes there can be at once; `most` at most. They end when nothing more comes from stdin."""
+    born: list[int] = []
+    answer = "done"
+    while len(born) < most and answer == "done":
+        # It shares its memory until it is another program: here processes are to be what there are too many of.
+        answer = attempt(lambda: born.append(os.posix_spawn("/usr/bin/sleep", ["sleep", "60"], {})))
+    say(json.dumps({"had": len(born), "answer": answer}))
     sys.stdin.read()
-    os.close(write)
-    for _ in range(born):
-        os.wait()
-    return {"had": born, "answer": answer}
+    for child in born:
+        os.kill(child, signal.SIGKILL)
+    for child in born:
+        os.waitpid(child, 0)
+    return {"had": len(born), "answer": answer}
 
 
 def threads(most: int) -> dict[str, object]:
@@ -831,14 +825,19 @@ def threads(most: int) -> dict[str, object]:
 def hog(kind: str, most: int) -> dict[str, object]:
     """How much memory can be had; `most` at most. Who has too much is killed, having told what it had last."""
     held: list[object] = []
-    take = {"anonymous": _anonymous, "file": _in_memory, "segment": _segment, "pipes": _pipe}[kind]
-    got, said = 0, 0
-    while got < most:
-        got += take(held)
-        if got - said >= 16 << 20:
+    take = {"anonymous": _anonymous, "file": _in_memory, "segments": _segment, "pipes": _pipe, "sockets": _sockets}[
+        kind
+    ]
+    got, told, answer = 0, 0, "done"
+    while got < most and answer == "done":
+        try:
+            got += take(held)
+        except OSError as error:
+            answer = errno.errorcode[error.errno or 0]
+        if got - told >= 8 << 20:
             say(got)
-            said = got
-    return {"had": got}
+            told = got
+    return {"had": got, "answer": answer}
 
 
 def _anonymous(held: list[object]) -> int:
@@ -867,10 +866,17 @@ def _segment(held: list[object]) -> int:
 
 def _pipe(held: list[object]) -> int:
     read, write = os.pipe()
-    size = fcntl.fcntl(write, 1031, 1 << 20)
+    attempt(fcntl.fcntl, write, 1031, 1 << 20)
     os.set_blocking(write, False)
     held += [read, write]
-    return os.write(write, bytes(size))
+    return os.write(write, bytes(1 << 20))
+
+
+def _sockets(held: list[object]) -> int:
+    mine, other = socket.socketpair()
+    mine.setblocking(False)
+    held += [mine, other]
+    return mine.send(bytes(200_000))
 
 
 def siblings(most: int) -> dict[str, int]:
@@ -881,3 +887,11 @@ def siblings(most: int) -> dict[str, int]:
             signal.pause()
         born += 1
     return {"born": born, "parent": os.getppid()}
+
+
+def flood(path: str, size: int) -> int:
+    """Write much, line by line, to where a container's output goes."""
+    line = b"x" * 999 + b"\n"
+    with open(path, "wb", buffering=1 << 16) as file:
+        file.writelines(line for _ in range(size // len(line)))
+    return size
