@@ -111,17 +111,24 @@ class Groups:
                 os.rmdir(container, dir_fd=folder)
 
 
-def kill(run: str) -> None:
-    """Kill all that is in a lab's groups. Nothing that forks on gets away: all at once, or frozen first."""
+def kill(run: str) -> bool:
+    """Kill all that is in a lab's groups. Nothing that forks on gets away: all at once, or frozen first.
+
+    Whether there is a group in which that can be done.
+    """
+    done = False
     for folder in _folders_of(run):
         with contextlib.suppress(OSError):
             _put(f"{folder}/cgroup.kill", "1")
+            done = True
         with contextlib.suppress(OSError):
             _freeze(folder)
             for pid in _pids(folder):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             _put(f"{folder}/freezer.state", "THAWED")
+            done = True
+    return done
 
 
 def _freeze(folder: str) -> None:

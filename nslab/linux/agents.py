@@ -299,9 +299,9 @@ class Agents:
         for step in steps:
             if isinstance(step.obj, Workload):
                 # Or the node's next process would take it for one that ended by itself, and start it again.
-                path = self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal"
-                with about(path), open(path, "a") as journal:
-                    journal.write(json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
+                journal = self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal"
+                with about(journal):
+                    _append(journal, json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
         return [{"ok": True}] * len(steps)
 
     def _line(self, node: str) -> Line:
@@ -347,6 +347,12 @@ class Agents:
         for node in nodes or tuple(self._lines):
             if node in self._lines:
                 self._lines.pop(node).socket.close()
+
+
+def _append(file: Path, line: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "a", encoding="utf-8") as opened:
+        opened.write(line)
 
 
 def _requests(step: Step) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,7 @@ from nslab.errors import Missing, Refused, about
 from nslab.lab.plugins import PLUGIN_PATHS, network_of
 from nslab.linux.netns import path
 from nslab.linux.patience import patient
+from nslab.linux.places import write
 from nslab.linux.plugins import Node
 from nslab.linux.restore import program
 from nslab.net.objects import Attachment
@@ -199,10 +200,8 @@ class Plugins:
         }
         file = self._file(obj)
         file.parent.mkdir(exist_ok=True)
-        new = file.with_suffix(".new")
         with about(file):
-            new.write_text(json.dumps(text, indent=1))
-        new.replace(file)
+            write(file, json.dumps(text, indent=1))
 
     def _file(self, obj: Attachment) -> Path:
         return self._run / "cni" / f"{obj.ns.rpartition('.')[2]}.json"

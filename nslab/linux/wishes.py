@@ -10,6 +10,7 @@ from nslab.errors import about
 from nslab.lab.dump import dump
 from nslab.lab.find import CHECK, FILE
 from nslab.lab.load import load
+from nslab.linux.places import write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +55,7 @@ class Wishes:
         """Keep the goals beside the wish; none: those of an earlier wish are none of this one's."""
         if text:
             with about(self.folder / CHECK):
-                (self.folder / CHECK).write_text(text, encoding="utf-8")
+                write(self.folder / CHECK, text)
         else:
             (self.folder / CHECK).unlink(missing_ok=True)
 
@@ -71,7 +72,7 @@ class Wishes:
         # A file of its own first: whenever we are killed, a wish is kept whole or not at all.
         new = self.folder / _NEW
         with about(self.folder / FILE):
-            new.write_text(dump(lab))
+            write(new, dump(lab))
         return new
 
 
