@@ -102,6 +102,7 @@ def _enter(lab: str, name: str, container: str | None, command: list[str]) -> in
     from nslab.linux.exec import Absent, Command, attach
     from nslab.net.names import netns as name_of
 
+    os.umask(0o022)  # as a container's: what is run there is not nslab's own
     ns = name_of(lab, name)
     wished = lifecycle.wished(lab)
     if ns not in netns.named(lab):

@@ -155,6 +155,7 @@ def _become(program: str, env: Mapping[str, str], said: tuple[int, ...], trees: 
             syscall.unshare(syscall.CLONE_NEWNS)
             show(trees, 0)
         os.chdir("/")
+        os.umask(0o022)
         os.setsid()
         for number, descriptor in enumerate(said[:3]):
             os.dup2(descriptor, number)

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import socket
+import sys
+import time
 
 from nslab.node.loop import READ, WRITE
 
@@ -18,6 +20,12 @@ if TYPE_CHECKING:
     from nslab.node.place import Place
 
     Handler = Callable[["Peer", dict[str, Any]], dict[str, Any] | None]
+
+
+LONGEST = 1 << 28
+"""Bytes that may wait of what somebody says, in one line or many: sixteen times the largest lab file."""
+REST = 0.1
+"""Seconds before a door is looked at again for which there is no descriptor."""
 
 
 def _nobody() -> None:
@@ -41,6 +49,7 @@ class Peer:
         self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
         self._lines: list[bytes] = []
         self._begun = bytearray()
+        self._held = 0  # bytes of both
         self._unsent: list[memoryview] = []
         self._busy = False
         loop.watch(connection.fileno(), self._receive)
@@ -52,7 +61,8 @@ class Peer:
             return
         except OSError:
             block = b""
-        if not block:
+        self._held += len(block)
+        if not block or self._held > LONGEST:
             self.close()
             return
         first, *more = block.split(b"\n")
@@ -65,8 +75,10 @@ class Peer:
     def _go_on(self) -> None:
         while self._lines and not self._busy and not self._unsent:
             self._busy = True
+            line = self._lines.pop(0)
+            self._held -= len(line) + 1
             try:
-                answer = self._handler(self, json.loads(self._lines.pop(0)))
+                answer = self._handler(self, json.loads(line))
             except (OSError, ValueError, TypeError, KeyError) as error:
                 answer = {"error": str(error)}
             if answer:
@@ -134,20 +146,47 @@ def listen(loop: Watches, place: Place, handler: Handler) -> socket.socket:
 
 
 def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:
-    """Listen at a path, and have `call` called with each connection; a socket of an earlier process is replaced."""
+    """Listen at a path, and have `call` called with each connection; a socket of an earlier process is replaced.
+
+    It is root's alone: of anybody else's connection nothing is read.
+    """
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    with _short(path) as address:
-        door.bind(address)
+    umask = os.umask(0o177)
+    try:
+        with _short(path) as address:
+            door.bind(address)
+    finally:
+        os.umask(umask)
     door.listen(1024)  # a large lab has many nodes, and all of them come at once
 
     def accept() -> None:
-        with contextlib.suppress(BlockingIOError):
-            call(door.accept()[0])
+        try:
+            connection = door.accept()[0]
+        except BlockingIOError:
+            return
+        except OSError:  # no descriptor is left: the door would be ready, and ready again
+            loop.forget(door.fileno())
+            loop.at(time.monotonic() + REST, watch)
+            return
+        if _uid(connection) == 0:
+            call(connection)
+        else:
+            connection.close()
 
-    loop.watch(door.fileno(), accept)
+    def watch() -> None:
+        if door.fileno() >= 0:
+            loop.watch(door.fileno(), accept)
+
+    watch()
     return door
+
+
+def _uid(connection: socket.socket) -> int:
+    """Whose process connected, by its number in our user namespace; one that is not in there is 65534."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], sys.byteorder)
 
 
 def dial(path: str) -> socket.socket:
