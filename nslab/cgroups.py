@@ -131,6 +131,11 @@ def _freeze(folder: str) -> None:
         _put(f"{folder}/freezer.state", "FROZEN")  # who was just born is asked as well
 
 
+def pids(run: str) -> set[int]:
+    """The numbers of all that is in a lab's groups, as far as they have one in our pid namespace."""
+    return {pid for folder in _folders_of(run) for pid in _pids(folder)}
+
+
 def _pids(folder: str) -> set[int]:
     found: set[int] = set()
     for group, _, _ in os.walk(folder):

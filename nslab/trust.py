@@ -5,8 +5,8 @@
 - *Is this process X?* What its starter wrote into the lab's journal before the process ran anything foreign, held
   against the kernel: number, start time, network namespace, and the number of its pidfd where the kernel gives each
   process one of its own (Linux 6.9). Then the pidfd is used, and not the number.
-- *Must this process end with the lab?* Whoever is in the lab's network namespaces, in its journal, or descends from
-  such; by its mark alone only root's, in our user namespace and not in the machine's network.
+- *Must this process end with the lab?* Whoever is in the lab's network namespaces, control groups or journal, or
+  descends from such; by its mark alone only root's, in our user namespace and not in the machine's network.
 
 Containers run as uid 0 of the same user namespace, in the network namespaces of their pods: mark, owner and descent
 prove nothing of who a process is. Imports little: the processes of a lab are forked from what imports this.
@@ -163,13 +163,20 @@ def journaled(records: Iterable[Started], table: Table) -> dict[int, Started]:
 
 
 def members(
-    table: Table, inodes: Mapping[int, str], labs: Collection[str], known: Mapping[int, Started], machine: int
+    table: Table,
+    inodes: Mapping[int, str],
+    labs: Collection[str],
+    known: Mapping[int, Started],
+    machine: int,
+    grouped: Mapping[int, str] | None = None,
 ) -> dict[int, str]:
     """Who must end with these labs: process number to the name of a namespace, as far as there is one.
 
-    `inodes`: the labs' network namespaces and their names; `machine`: the machine's own, which is never a lab's.
+    `inodes`: the labs' network namespaces and their names; `machine`: the machine's own, which is never a lab's;
+    `grouped`: who is in the labs' control groups.
     """
     found = {pid: record.ns for pid, record in known.items()}
+    found |= {pid: ns for pid, ns in (grouped or {}).items() if pid in table and pid not in found}
     for pid, seen in table.items():
         if seen.net in inodes and seen.net != machine:
             found.setdefault(pid, inodes[seen.net])

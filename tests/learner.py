@@ -15,6 +15,7 @@ from nslab.compiler.addresses import place
 from nslab.lab.course import course
 from nslab.lab.find import check_file, folder
 from nslab.lab.load import load
+from nslab.linux.patience import patient
 from nslab.views.guide import Page, render
 from tests.guidebook import Command, commands, matches, wrong
 
@@ -112,7 +113,7 @@ class Learner:
             runs, said, before = self.others[command.terminal]
             self.others[command.terminal] = (runs, said, (*before, *command.shown))
         _, said, shown = self.others[command.terminal]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + patient(20)
         while not matches(shown, said.read_text()):
             if time.monotonic() > deadline:
                 return wrong(shown, said.read_text())

@@ -94,13 +94,22 @@ def _at_terminal(session: _Session) -> int:
     def resize() -> None:
         terminal.resize(master, like=1)
 
-    keys = Input(os.dup(master), 0, lambda: os.read(0, 1 << 12))
+    keys = Input(os.dup(master), 0, _keys)
     forwarded = {number: session.forward(number) for number in (signal.SIGINT, signal.SIGQUIT)}
     ends = {number: _end(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     with terminal.handled({**forwarded, **ends, signal.SIGWINCH: resize}), terminal.raw(0, resize):
         resize()
         session.relay([keys, Output(master, 1), *(Output(source, 2) for source in errors)])
     return session.status
+
+
+def _keys() -> bytes:
+    typed = b""
+    with contextlib.suppress(OSError):
+        typed = os.read(0, 1 << 12)
+    if not typed:
+        raise Stopped(signal.SIGHUP)  # a raw terminal has no other end than that it hung up
+    return typed
 
 
 def _end(number: signal.Signals) -> Callable[[], Never]:
@@ -181,7 +190,7 @@ class _Session:
 
     def _receive(self) -> list[dict[str, Any]]:
         with contextlib.suppress(ConnectionResetError):
-            block, descriptors, _, _ = socket.recv_fds(self._connection, 1 << 16, _DESCRIPTORS)
+            block, descriptors, _, _ = socket.recv_fds(self._connection, 1 << 16, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
             self.descriptors += descriptors
             if block:
                 *lines, self._said = (self._said + block).split(b"\n")

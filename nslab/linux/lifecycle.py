@@ -13,16 +13,17 @@ from nslab.compiler.services import resolve, watched
 from nslab.errors import NslabError, UsageError
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
-from nslab.linux import owned, stop
+from nslab.linux import owned, procs, stop
 from nslab.linux.agents import Agents
 from nslab.linux.cni import Plugins
 from nslab.linux.control import Absent
 from nslab.linux.control import Control as Line
-from nslab.linux.difference import as_seen, compare
+from nslab.linux.difference import as_seen, compare, standing
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder, labs, private
 from nslab.linux.patience import patient
+from nslab.linux.stopped import resume
 from nslab.linux.wishes import Wishes
 from nslab.net.objects import Attachment, Control, Netns
 from nslab.net.steps import Remove
@@ -90,6 +91,8 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
         try:
             owned.claim(lab.name)
             agents.warm()  # a process starts while we think
+            if not fresh:
+                procs.end(owned.impostors(lab.name))
             kept = Wishes(folder(lab.name)).all()
             todo, not_ready, _ = _change(lab, kept, spaces, agents, progress, fresh=fresh, rules=True)
             if goals is not None:
@@ -145,6 +148,7 @@ def _change(
     kube-proxies write is written here, while they hold still; without, they are told.
     """
     files = Wishes(folder(lab.name))
+    resumed = resume(owned.processes(lab.name)) if kept else []
     with Line(lab.name) as line:
         if rules:
             line.hold()
@@ -168,7 +172,7 @@ def _change(
                 if not fresh:
                     engine.take_back(kernel, first)
                 raise
-            todo = replace(todo, plan=(*first, *todo.plan))
+            todo = replace(todo, plan=(*first, *todo.plan), stopped=standing(todo.want, resumed))
             if any(isinstance(step.obj, Control) for step in todo.plan):
                 line.close()  # who was asked to hold is no more; the new one is dialled anew
             late = line.put(resolve(todo.lab), expect=_must_follow(todo, fresh)) if watched(todo.lab) else ()

@@ -17,6 +17,7 @@ from nslab import cgroups, trust
 from nslab.errors import NslabError, Refused, UsageError, words
 from nslab.linux import procs, stop
 from nslab.linux.netns import IP_NETNS, RUN, entries, folder, labs, link_name, named, path, public_folder, unlink_name
+from nslab.net.names import netns
 from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, TMPFS, file_system, mount, umount
 
 if TYPE_CHECKING:
@@ -113,8 +114,9 @@ def claim(lab: str) -> None:
 
 
 def processes(lab: str) -> list[procs.Record]:
-    """Everything that runs in the lab's namespaces, stands in its journal, or bears its mark and is root's."""
-    return procs.processes(inodes(lab), [lab], written(lab))
+    """Everything that runs in the lab's namespaces or groups, is in its journal, or bears its mark and is root's."""
+    grouped = dict.fromkeys(cgroups.pids(str(folder(lab))), netns(lab, ""))
+    return procs.processes(inodes(lab), [lab], written(lab), grouped)
 
 
 def written(lab: str) -> list[Started]:

@@ -39,11 +39,19 @@ class Record:
     name: str
 
 
-def processes(inodes: Mapping[int, str], labs: Collection[str], written: Iterable[Started]) -> list[Record]:
-    """Every process that belongs to these namespaces (number to name), to `labs`, or stands in their journals."""
+def processes(
+    inodes: Mapping[int, str],
+    labs: Collection[str],
+    written: Iterable[Started],
+    grouped: Mapping[int, str] | None = None,
+) -> list[Record]:
+    """Every process that belongs to these namespaces (number to name), to `labs`, or stands in their journals.
+
+    `grouped`: who is in their control groups.
+    """
     table = look()
     known = trust.journaled(written, table)
-    found = trust.members(table, inodes, labs, known, machine())
+    found = trust.members(table, inodes, labs, known, machine(), grouped)
     return [
         Record(pid, ns, known[pid].role if pid in known else "", seen.start, seen.parent, seen.state, seen.name)
         for pid, ns in sorted(found.items())

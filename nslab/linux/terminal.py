@@ -55,8 +55,9 @@ def raw(terminal: int, again: Callable[[], None]) -> Iterator[None]:
         signal.raise_signal(signal.SIGSTOP)
 
     def go_on() -> None:
-        tty.setraw(terminal, termios.TCSADRAIN)
-        again()
+        with contextlib.suppress(termios.error):  # it hung up, of which we are told with these two signals
+            tty.setraw(terminal, termios.TCSADRAIN)
+            again()
 
     try:
         with handled({signal.SIGTSTP: stop, signal.SIGCONT: go_on}):

@@ -87,6 +87,7 @@ PRIMITIVES = (
     Primitive("network namespaces", "every host", (), ("ip link set lo up",)),
     Primitive("mount, uts, ipc and pid namespaces", "pods", (), ("unshare -muipf true",)),
     Primitive("seccomp", "containers", (), ("try_seccomp.py",), "containers run without a filter of system calls"),
+    Primitive("control groups", "containers' limits", (), ("try_limits.py",), "mount cgroup2 with pids and memory"),
     Primitive("veth", "every cable", ("veth",), ("ip link add t0 type veth peer name t1",)),
     Primitive("bridge", "the node network, kubenet", ("bridge",), ("ip link add t2 type bridge",)),
     Primitive("br_netfilter", "kubenet's Services", ("br_netfilter",), ("test -e /proc/sys/net/bridge",), "left out"),

@@ -18,7 +18,7 @@ from nslab.node.beside import Target
 from nslab.node.crilog import attempts
 from nslab.node.execs import Execs
 from nslab.node.journal import Journal
-from nslab.node.loop import Loop
+from nslab.node.loop import AT_ONCE, Loop
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.peers import Peer, complain, listen
 from nslab.node.place import Place, host_of, remove_tree
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     Answer = dict[str, Any]
 
+LONGEST = 86400.0
+"""Seconds that somebody may want to wait until containers are ready."""
+
 
 def run(place: Place, memory: Memory, client: int) -> Never:
     """Be the nslab-node of `place`. `client` is the socket of who asked for it, its first peer."""
@@ -42,7 +45,7 @@ def run(place: Place, memory: Memory, client: int) -> Never:
         with contextlib.suppress(SystemExit):
             _enter(place, memory)
             agent = Agent(place, memory)
-            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer)
+            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, settle=agent.births.release)
             agent.adopt()
             first.send({"ok": True, "pid": os.getpid()})
             while True:
@@ -108,7 +111,7 @@ class Agent:
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self.loop.watch(woken, lambda: self.reap(woken))
-        self.socket = listen(self.loop, place, self.answer)
+        self.socket = listen(self.loop, place, self.answer, self.births.release)
 
     def clean(self) -> None:
         """For a new child: the node's way with signals is not its own."""
@@ -139,9 +142,12 @@ class Agent:
                 return self.execs.begin(peer, request)
             case "wait", None:
                 seconds = float(request["deadline"])
+                if not 0 <= seconds <= LONGEST:
+                    raise ValueError(f"nobody waits {seconds} seconds")
                 self.waiting.append((peer, time.monotonic() + seconds, seconds))
-                self.loop.at(time.monotonic() + seconds, self.settle)
                 self.settle()
+                if self.waiting:
+                    self.loop.at(time.monotonic() + seconds, self.settle)
                 return None
             case "stop", None:
                 self.stop(peer)
@@ -277,20 +283,24 @@ class Agent:
         """Collect children that ended; the last process of a container ending is news for who waits."""
         with contextlib.suppress(BlockingIOError):
             os.read(woken, 1 << 12)
+        self.collect()
+
+    def collect(self) -> None:
+        """Collect some; who starts processes that end at once, on and on, does not keep us."""
         with contextlib.suppress(ChildProcessError):
-            while True:
+            for _ in range(AT_ONCE):
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
-                    break
+                    return
                 self.ended(pid, os.waitstatus_to_exitcode(status))
+            self.loop.at(0, self.collect)
 
     def ended(self, pid: int, status: int) -> None:
         """A process is gone: `status` as subprocess has it."""
         self.births.ended(pid)
         self.execs.ended(pid, status)
-        for found in self.containers.values():
-            if found.pid == pid:
-                found.ended(status)
+        for found in [life for life in self.containers.values() if life.pid == pid]:
+            found.ended(status)
         for pod in list(self.sandboxes.values()):
             if pod.pid == pid:
                 # As kubelet sees it: without its sandbox there is no pod.
@@ -374,6 +384,7 @@ class Agent:
             self.remove_sandbox(ns)
         for key in list(self.containers):
             self.remove_container(*key)
+        self.execs.end(self.place.ns, "")
         self.end_proxy()
         for pid in self.tunnels.values():
             self.end(pid)

@@ -17,7 +17,8 @@ import sys
 import time
 
 from nslab.node import http
-from nslab.node.loop import READ, WRITE, Loop
+from nslab.node.loop import AT_ONCE, READ, WRITE, Loop
+from nslab.node.loop import accept as accept_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str], report: int = -1) -> Never:
         case others:
             fail(f"agnhost {' '.join(others)}: only netexec and pause are built in", report)
     if report >= 0:
+        quietly()
         os.write(report, b"ready\n")
         os.close(report)
     while True:
@@ -127,16 +129,16 @@ def _bind(kind: int, port: int, flag: str, protocol: int = 0) -> socket.socket:
 def accept(loop: Loop, listener: socket.socket, serve: Callable[[socket.socket], object]) -> None:
     """Call `serve` with each new connection."""
 
-    def come() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                peer, _ = listener.accept()
-                peer.setblocking(False)
-                if peer.proto != socket.IPPROTO_SCTP:
-                    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                serve(peer)
+    def come(peer: socket.socket) -> None:
+        try:
+            peer.setblocking(False)
+            if peer.proto != socket.IPPROTO_SCTP:
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            serve(peer)
+        except OSError:  # it is gone already, or there is no memory for it
+            peer.close()
 
-    loop.watch(listener.fileno(), come)
+    accept_on(loop, listener, come)
 
 
 def _address(name: tuple[str, int]) -> str:
@@ -146,7 +148,7 @@ def _address(name: tuple[str, int]) -> str:
 
 def _answer_udp(udp: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        while True:
+        for _ in range(AT_ONCE):
             data, sender = udp.recvfrom(2048)
             answer = _answer("UDP", data, _address(sender))
             if answer is not None:
@@ -169,13 +171,20 @@ def _answer(protocol: str, data: bytes, client: str) -> str | None:
 
 def log(text: str) -> None:
     """A line of the container's log."""
-    # Like Go's log package: to stderr, with the time in front.
+    # Like Go's log package: to stderr, with the time in front. A line that nobody takes off is lost: see `quietly`.
     with contextlib.suppress(OSError):
         os.write(2, f"{time.strftime('%Y/%m/%d %H:%M:%S', time.gmtime())} {text}\n".encode())
 
 
+def quietly() -> None:
+    """As a container: serve on when the log's pipe is full, because the node's process is stopped or dead."""
+    os.set_blocking(2, False)  # nobody else writes through this open file
+
+
 class TcpPeer:
-    """One connection: what came, what is still to be sent."""
+    """One connection: what came, what is still to be sent. `block`: the most that is read at a time."""
+
+    block = 1 << 16
 
     def __init__(self, loop: Loop, peer: socket.socket) -> None:
         self.loop, self.socket, self.input, self.output = loop, peer, bytearray(), bytearray()
@@ -191,7 +200,7 @@ class TcpPeer:
         try:
             if not self.ended and len(self.output) < _HELD:
                 with contextlib.suppress(BlockingIOError):
-                    block = self.socket.recv(1 << 16)
+                    block = self.socket.recv(self.block)
                     self.ended = not block
                     self.input += block
                     self.take()
@@ -243,6 +252,8 @@ class SctpPeer(TcpPeer):
 
 class HttpPeer(TcpPeer):
     """Requests, one after the other, on one connection."""
+
+    block = 1 << 12  # some hundred requests, if they are short
 
     def take(self) -> None:
         """Answer every whole request."""

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 DIAL = (0.25, 0.5, 1.0, 2.0)
 """Seconds that an endpoint has to answer: each try goes to the next one."""
+SILENT = 0.1
+"""Seconds between two lines about clients that are not served."""
 _BACKLOG = 1024
 
 
@@ -53,6 +55,7 @@ class Balancer:
         self._listeners: dict[tuple[str, str], tuple[Where, asyncio.Server | Sessions]] = {}
         self._held: dict[Where, socket.socket] = {}
         self._dialling: set[asyncio.Task[None]] = set()
+        self._complained = -SILENT
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -154,13 +157,19 @@ class Balancer:
         for place, seconds in enumerate(DIAL):
             end = rotation.next(client, time.monotonic(), again=bool(place))
             if end is None:
-                self._log(f"{name} has no endpoint for {client}\n")
+                self._complain(f"{name} has no endpoint for {client}\n")
                 return None
             with contextlib.suppress(OSError):  # TimeoutError is one of them
                 async with asyncio.timeout(seconds):
                     return (await loop.create_connection(Side, end.ip, end.port))[1]
-        self._log(f"no endpoint of {name} answers {client}\n")
+        self._complain(f"no endpoint of {name} answers {client}\n")
         return None
+
+    def _complain(self, text: str) -> None:
+        """Say so; but clients may come as often as they like."""
+        if (now := time.monotonic()) - self._complained >= SILENT:
+            self._complained = now
+            self._log(text)
 
 
 def _bound(where: Where) -> socket.socket:

@@ -11,7 +11,7 @@ import struct
 
 from nslab import syscall
 from nslab.node import rights
-from nslab.node.container import PATH
+from nslab.node.container import PATH, environment
 from nslab.node.marks import VARIABLE, mark
 from nslab.node.place import IPC, MNT, NET, PID, UTS
 
@@ -56,7 +56,9 @@ class Target:
 
     def drop_rights(self) -> None:
         """Keep no more rights than the container has. On the node itself a command has all of them."""
-        if self._rights:
+        if self.spec and self._rights:
+            if uid := self.spec.security[0]:
+                os.fchown(0, uid, -1)  # as its other streams become its user's, who may open them again by name
             self._rights.drop()
 
     def close(self) -> None:
@@ -148,9 +150,9 @@ def _exec(target: Target, request: Request) -> int:
 
 def _environment(request: Request, spec: Spec | None) -> dict[str, str]:
     """What a container has when it starts, and what the caller tells of its terminal. The mark is the command's own."""
-    declared = dict(spec.env) if spec else {}
-    ours = {"PATH": PATH, "HOSTNAME": os.uname().nodename, "HOME": "/root"}
-    return {**ours, **declared, **request["env"], VARIABLE: mark(request["ns"], "exec")}
+    hostname, own = os.uname().nodename, {VARIABLE: mark(request["ns"], "exec")}
+    ours = environment(spec, hostname, "exec") if spec else {"PATH": PATH, "HOSTNAME": hostname, "HOME": "/root"}
+    return {**ours, **request["env"], **own}
 
 
 def _default_signals() -> None:

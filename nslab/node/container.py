@@ -7,6 +7,7 @@ import os
 import signal
 
 from nslab import syscall
+from nslab.cgroups import PIDS
 from nslab.node import agnhost, kubedns, rights
 from nslab.node.marks import VARIABLE, Memory, mark
 from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
@@ -68,11 +69,6 @@ class Spec:
         return os.path.basename(self.argv[0]) in ("agnhost", "kubedns")
 
     @property
-    def storage(self) -> int:
-        """Bytes that each of its file systems in memory holds; 0: as usual."""
-        return self.limits[1]
-
-    @property
     def read_only(self) -> bool:
         """Whether it may write nothing of its root."""
         return bool(self.security[4])
@@ -84,7 +80,7 @@ class Spec:
 
     def kept(self, attempt: int) -> dict[str, Any]:
         """What the next process of the node must know of it, so many runs after its first."""
-        return {"number": self.number, "port": self.port, "attempt": attempt}
+        return {"number": self.number, "port": self.port, "attempt": attempt, "uid": self.security[0]}
 
 
 class Pipes:
@@ -154,7 +150,8 @@ def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
     """What a process of the container finds in its environment."""
     mine = {VARIABLE: mark(spec.ns, role)}
     # The mark first: of a long environment only the beginning fits where ps looks.
-    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": "/root", **dict(spec.env), **mine}
+    home = "/" if spec.security[0] else "/root"
+    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **dict(spec.env), **mine}
 
 
 def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]) -> None:
@@ -171,7 +168,8 @@ def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights
         # Opened here: a container's file system has nothing of the lab's folder. A copy of the mount of that folder
         # alone leads nowhere else.
         records = kubedns.folder(place.run) if spec.argv[0] == "kubedns" else -1
-        template.enter(host_of(spec.ns), spec.storage, spec.read_only)
+        _, storage, pids = spec.limits
+        template.enter(host_of(spec.ns), storage, spec.read_only, 0 if place.groups.bounds_pids else pids or PIDS)
         os.close(template.descriptor)
         # The container's own: whoever has one of the machine's open may change its mode.
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)

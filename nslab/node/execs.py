@@ -96,7 +96,7 @@ class Session:
 
     def _reported(self) -> None:
         self._loop.forget(self._report.fileno())
-        said, terminal, _, _ = socket.recv_fds(self._report, 1 << 12, 1)
+        said, terminal, _, _ = socket.recv_fds(self._report, 1 << 12, 1, socket.MSG_CMSG_CLOEXEC)
         self._report.close()
         ends = [*terminal, *self._ends]
         if said == STARTED:
@@ -170,19 +170,21 @@ def start(
 ) -> tuple[int, socket.socket, list[int], tuple[str, str]]:
     """Fork a command: its number, where its start is reported, the caller's ends of its pipes, and where it is."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    # Standard input, output and errors; at a terminal the first two are the terminal's.
-    pipes = [os.pipe() for _ in range((0 if request["tty"] else 2) + bool(request["stderr"]))]
-    if not request["tty"]:
-        pipes[0] = pipes[0][::-1]
-    ends, its = [end for end, _ in pipes], [other for _, other in pipes]
+    ends: list[int] = []
+    its: list[int] = []
     try:
+        # Standard input, output and errors; at a terminal the first two are the terminal's.
+        for number in range(2 if request["tty"] else 0, 3 if request["stderr"] else 2):
+            reading, writing = os.pipe()
+            ends.append(reading if number else writing)
+            its.append(writing if number else reading)
         with place.away(PID):
             target.enter_pid()
             join = target.joining(place.groups)
             pid = os.fork()
             if pid == 0:
                 become(target, request, its, theirs, clean, join)
-    except OSError:
+    except BaseException:
         ours.close()
         for end in ends:
             os.close(end)

@@ -8,7 +8,7 @@ import socket
 import sys
 
 from nslab.node import http
-from nslab.node.loop import WRITE
+from nslab.node.loop import WRITE, accept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,12 +46,7 @@ class HealthPorts:
         door = socket.create_server(("0.0.0.0", port), backlog=64)  # noqa: S104 - at every address of the node
         door.setblocking(False)
         self._doors[port] = door
-
-        def accept() -> None:
-            with contextlib.suppress(OSError):
-                _Client(self, self._loop, door.accept()[0], port)
-
-        self._loop.watch(door.fileno(), accept)
+        accept(self._loop, door, lambda connection: _Client(self, self._loop, connection, port))
 
     def answer(self, port: int) -> bytes:
         """What is said at a port."""

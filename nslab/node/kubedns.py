@@ -16,10 +16,10 @@ import sys
 
 from nslab import syscall
 from nslab.node import dns_wire
-from nslab.node.agnhost import TcpPeer, accept, fail, log
+from nslab.node.agnhost import TcpPeer, accept, fail, log, quietly
 from nslab.node.dns_records import Records
 from nslab.node.dns_wire import Answer, MalformedError
-from nslab.node.loop import Loop
+from nslab.node.loop import AT_ONCE, Loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
         fail(str(error), report)
     log(f"Ready to answer on 127.0.0.1:{port}")
     if report >= 0:
+        quietly()
         os.write(report, b"ready\n")
         os.close(report)
     while True:
@@ -147,7 +148,7 @@ def _serve(loop: Loop, book: Book, port: int) -> None:
 
 def _answer_udp(udp: socket.socket, book: Book) -> None:
     with contextlib.suppress(OSError):
-        while True:
+        for _ in range(AT_ONCE):
             data, sender = udp.recvfrom(dns_wire.LONGEST)
             if answer := respond(data, book, 0):
                 udp.sendto(answer, sender)
@@ -155,6 +156,8 @@ def _answer_udp(udp: socket.socket, book: Book) -> None:
 
 class Peer(TcpPeer):
     """Questions on one connection, each with its length before it."""
+
+    block = 1 << 12
 
     def __init__(self, loop: Loop, peer: socket.socket, book: Book) -> None:
         super().__init__(loop, peer)

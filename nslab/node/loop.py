@@ -1,4 +1,7 @@
-"""One thread, one epoll: calls who waits for a descriptor or for a moment."""
+"""One thread, one epoll: calls who waits for a descriptor or for a moment.
+
+Whatever is ready has its turn in each round, so nobody may make a callback go on for long: see AT_ONCE.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from typing import Protocol
 
@@ -25,6 +29,10 @@ if TYPE_CHECKING:
 
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
+AT_ONCE = 64
+"""Packets, requests, connections, children that are seen to at once before all others have their turn."""
+REST = 0.1
+"""Seconds that nobody is let in when there is no descriptor, or no memory, for one more."""
 
 
 class Loop:
@@ -65,3 +73,26 @@ class Loop:
         # What these ask for in turn has its turn in the next round.
         while self._timers and self._timers[0][0] <= now and self._timers[0][1] <= last:
             heapq.heappop(self._timers)[2]()
+
+
+def accept(loop: Watches, door: socket.socket, serve: Callable[[socket.socket], object]) -> None:
+    """Call `serve` with each new connection to a listening socket, until it is forgotten and closed."""
+
+    def come() -> None:
+        for _ in range(AT_ONCE):
+            try:
+                connection, _ = door.accept()
+            except (BlockingIOError, ConnectionError, InterruptedError):
+                return
+            except OSError:
+                # It waits on in the queue, and would call us again at once.
+                loop.forget(door.fileno())
+                loop.at(time.monotonic() + REST, listen)
+                return
+            serve(connection)
+
+    def listen() -> None:
+        if door.fileno() >= 0:
+            loop.watch(door.fileno(), come)
+
+    listen()

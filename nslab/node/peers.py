@@ -7,9 +7,8 @@ import json
 import os
 import socket
 import sys
-import time
 
-from nslab.node.loop import READ, WRITE
+from nslab.node.loop import AT_ONCE, WRITE, accept
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,9 +22,7 @@ if TYPE_CHECKING:
 
 
 LONGEST = 1 << 28
-"""Bytes that may wait of what somebody says, in one line or many: sixteen times the largest lab file."""
-REST = 0.1
-"""Seconds before a door is looked at again for which there is no descriptor."""
+"""Bytes of a line: more than any lab's Services have."""
 
 
 def _nobody() -> None:
@@ -36,7 +33,8 @@ class Peer:
     """Somebody at the other end. Requests may come many at a time; while one awaits its answer the next ones wait.
 
     The handler's answer is sent; nothing is sent for an empty one; None when `send` will say it later. While somebody
-    does not read what we have to say, what else they ask for waits.
+    does not read what we have to say, what else they ask for waits. `settle` is called before answers are sent, once
+    for all requests that came together.
     """
 
     def __init__(
@@ -45,13 +43,14 @@ class Peer:
         connection: socket.socket,
         handler: Handler,
         closed: Callable[[], None] = _nobody,
+        settle: Callable[[], None] = _nobody,
     ) -> None:
         self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
+        self._settle = settle
         self._lines: list[bytes] = []
         self._begun = bytearray()
-        self._held = 0  # bytes of both
         self._unsent: list[memoryview] = []
-        self._busy = False
+        self._busy, self._reads = False, True
         loop.watch(connection.fileno(), self._receive)
 
     def _receive(self) -> None:
@@ -61,8 +60,7 @@ class Peer:
             return
         except OSError:
             block = b""
-        self._held += len(block)
-        if not block or self._held > LONGEST:
+        if not block:
             self.close()
             return
         first, *more = block.split(b"\n")
@@ -71,24 +69,48 @@ class Peer:
             self._lines += (bytes(self._begun), *more[:-1])
             self._begun = bytearray(more[-1])
             self._go_on()
+        elif len(self._begun) > LONGEST:
+            self.close()
 
     def _go_on(self) -> None:
-        while self._lines and not self._busy and not self._unsent:
-            self._busy = True
-            line = self._lines.pop(0)
-            self._held -= len(line) + 1
-            try:
-                answer = self._handler(self, json.loads(line))
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                answer = {"error": str(error)}
-            if answer:
-                self.send(answer, go_on=False)
-            elif answer is not None:
-                self._busy = False
+        said: list[memoryview] = []
+        for _ in range(AT_ONCE):
+            if not self._lines or self._busy or self._unsent:
+                break
+            said += self._take(self._lines.pop(0))
+        else:
+            self._loop.at(0, self._go_on)
+        if said and self._socket.fileno() >= 0:
+            self._settle()
+            self._unsent += said
+            self._flush()
+        self._listen()
 
-    def send(self, answer: dict[str, Any], go_on: bool = True) -> None:
+    def _take(self, line: bytes) -> list[memoryview]:
+        """The answer to a request, if there is one already."""
+        self._busy = True
+        try:
+            answer = self._handler(self, json.loads(line))
+        except Exception as error:  # whatever is wrong with a request must not be the end of who was asked
+            answer = {"error": text(error)}
+        if answer is not None:  # else `send` says so, and may have done it by now
+            self._busy = False
+        return [memoryview(_line(answer))] if answer else []
+
+    def _listen(self) -> None:
+        """Read on, unless there is enough to do."""
+        reads = not self._lines
+        if self._unsent or self._reads == reads or self._socket.fileno() < 0:
+            return
+        self._reads = reads
+        if reads:
+            self._loop.watch(self._socket.fileno(), self._receive)
+        else:
+            self._loop.forget(self._socket.fileno())
+
+    def send(self, answer: dict[str, Any]) -> None:
         """Answer, or say something unasked."""
-        self.send_line(json.dumps(answer).encode() + b"\n", go_on)
+        self.send_line(_line(answer))
 
     def send_line(self, line: bytes, go_on: bool = True) -> None:
         """The same, of a line that is written already."""
@@ -106,6 +128,7 @@ class Peer:
                 if not self._unsent[0]:
                     self._unsent.pop(0)
         except BlockingIOError:
+            self._reads = False
             self._loop.watch(self._socket.fileno(), self._unblocked, WRITE)
         except OSError:
             self.close()
@@ -113,14 +136,13 @@ class Peer:
     def _unblocked(self) -> None:
         self._flush()
         if not self._unsent:
-            self._loop.watch(self._socket.fileno(), self._receive, READ)
+            self._loop.forget(self._socket.fileno())
             self._go_on()
 
     def hand_over(self, answer: dict[str, Any], descriptors: list[int]) -> None:
         """Answer at once, with descriptors: while nothing else that was said waits to be read."""
-        line = json.dumps(answer).encode() + b"\n"
         try:
-            socket.send_fds(self._socket, [line], descriptors, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            socket.send_fds(self._socket, [_line(answer)], descriptors, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:
             self.close()
 
@@ -137,12 +159,25 @@ class Peer:
         if self._socket.fileno() >= 0:
             self._loop.forget(self._socket.fileno())
             self._socket.close()
-            self._closed()
+            # Who hears of it may hold us, and nobody collects cycles here (see nslab.node.spawner).
+            closed, self._closed = self._closed, _nobody
+            closed()
 
 
-def listen(loop: Watches, place: Place, handler: Handler) -> socket.socket:
+def text(error: Exception) -> str:
+    """What went wrong, in a line: the kernel's words with the file that they are about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
+    return str(error) if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
+
+
+def _line(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
+
+
+def listen(loop: Watches, place: Place, handler: Handler, settle: Callable[[], None]) -> socket.socket:
     """Serve at RUN/nodes/NODE.sock."""
-    return serve(loop, f"{place.folder}.sock", lambda connection: Peer(loop, connection, handler))
+    return serve(loop, f"{place.folder}.sock", lambda peer: Peer(loop, peer, handler, settle=settle))
 
 
 def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:
@@ -161,25 +196,13 @@ def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> 
         os.umask(umask)
     door.listen(1024)  # a large lab has many nodes, and all of them come at once
 
-    def accept() -> None:
-        try:
-            connection = door.accept()[0]
-        except BlockingIOError:
-            return
-        except OSError:  # no descriptor is left: the door would be ready, and ready again
-            loop.forget(door.fileno())
-            loop.at(time.monotonic() + REST, watch)
-            return
+    def come(connection: socket.socket) -> None:
         if _uid(connection) == 0:
             call(connection)
         else:
             connection.close()
 
-    def watch() -> None:
-        if door.fileno() >= 0:
-            loop.watch(door.fileno(), accept)
-
-    watch()
+    accept(loop, door, come)
     return door
 
 
@@ -204,7 +227,7 @@ def dial(path: str) -> socket.socket:
 def complain(client: int, text: str) -> None:
     """Answer who waits at a socket that nothing comes of it."""
     with contextlib.suppress(OSError):
-        os.write(client, json.dumps({"error": text}).encode() + b"\n")
+        os.write(client, _line({"error": text}))
 
 
 @contextlib.contextmanager

@@ -60,12 +60,15 @@ class Programs:
             then(done)
             return
         command = left.pop(0)
-        files = [_memory(command.text), _memory(""), _memory("")]
+        files: list[int] = []
         try:
+            files += (_memory(text) for text in (command.text, "", ""))
             self._running = _spawn(command.argv, files)
-        except FileNotFoundError:
+        except OSError as error:  # no such program, or no memory, descriptor or process to be had
             _close(files)
-            then([*done, Ran(command, 127, "", f"{command.argv[0]} is not installed")])
+            missing = isinstance(error, FileNotFoundError)
+            why = f"{command.argv[0]} is not installed" if missing else error.strerror or str(error)
+            then([*done, Ran(command, 127, "", why)])
             return
         descriptor = os.pidfd_open(self._running)
 

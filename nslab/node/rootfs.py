@@ -41,6 +41,9 @@ MASKED = (
 STORAGE = 64 << 20
 """Bytes that each of a container's file systems in memory holds, unless its limits say otherwise."""
 
+LEAST_PIDS = 512
+"""The kernel takes no kernel.pid_max below 301, or eight times the processors."""
+
 _BUILD = "/dev"  # where the template is put together: a folder that every machine has
 _LARGEST = 4 << 20
 _DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
@@ -76,10 +79,11 @@ class Template:
         """Go into the template itself, where nothing can be written: for who only waits."""
         syscall.setns(self.descriptor, MNT)
 
-    def enter(self, host: str, storage: int = 0, read_only: bool = False) -> None:
+    def enter(self, host: str, storage: int = 0, read_only: bool = False, pids: int = 0) -> None:
         """Give this process, already in its network and pid namespaces, the file system of a container of a pod.
 
         `host`: the pod's; `storage`: bytes of each file system in memory; `read_only`: only /dev/shm can be written.
+        `pids`: how many processes its pid namespace may have, if that is to be said here and this kernel can.
         """
         syscall.setns(self.descriptor, MNT)
         syscall.unshare(MNT)
@@ -91,13 +95,29 @@ class Template:
                 # Read-only, for the mount that it is made from is.
                 syscall.mount(f"{PODS}/{host}/{name}", f"/etc/{name}", flags=syscall.MS_BIND)
         # A file system of its own kind each: /proc shows the pid namespace, /sys the network namespace that mounts it.
-        syscall.mount("proc", "/proc", "proc", _HARD | syscall.MS_RDONLY)
+        _proc(pids)
         syscall.mount("sysfs", "/sys", "sysfs", _HARD | syscall.MS_RDONLY)
         for path, is_folder in self._masked:
             syscall.mount(f"/{EMPTY[0]}" if is_folder else "/dev/null", path, flags=syscall.MS_BIND)
         tmpfs("/dev/shm", "1777", _HARD, size)
         terminals = "newinstance,ptmxmode=0666,mode=620,max=1024"
         syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, terminals)
+
+
+def _proc(pids: int) -> None:
+    if pids and namespaces_bound_pids():
+        syscall.mount("proc", "/proc", "proc", _HARD)
+        with open("/proc/sys/kernel/pid_max", "w", encoding="ascii") as file:
+            file.write(str(max(pids, LEAST_PIDS)))
+        syscall.mount_setattr("/proc", syscall.MOUNT_ATTR_RDONLY)
+    else:
+        syscall.mount("proc", "/proc", "proc", _HARD | syscall.MS_RDONLY)
+
+
+def namespaces_bound_pids() -> bool:
+    """Whether each pid namespace has a kernel.pid_max of its own. (Before Linux 6.14 it is the machine's.)"""
+    major, minor, *_ = os.uname().release.split("-")[0].split(".")
+    return (int(major), int(minor)) >= (6, 14)
 
 
 def _build(pods: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 import struct
 
+from nslab.node.loop import AT_ONCE
+
 RTM_GETROUTE = 26
 NLM_F_REQUEST = 1
 NLMSG_ERROR = 2
@@ -36,7 +38,7 @@ class Routes:
 
     def drain(self) -> None:
         """Take the events that are there. More than the socket could hold (ENOBUFS) is an event as well."""
-        while True:
+        for _ in range(AT_ONCE):
             try:
                 self.events.recv(1 << 16)
             except BlockingIOError:

@@ -28,6 +28,8 @@ SETTLED = 0.1
 """Seconds that what has no port must run to count as started: a command that fails at once has failed by then."""
 LOOKS = 10
 """How often it is looked whether it has; what is busy all the time has then started as well."""
+REST = 3
+"""A container that prints without end costs its node one part in so many and one of the time."""
 UNKNOWN = -256
 """The exit status of a process whose parent was an earlier nslab-node: init had it."""
 
@@ -69,7 +71,7 @@ class Attempt:
         named = zip(pipes[:2], (b"stdout", b"stderr"), strict=True)
         self._streams = [Stream(fd, name, self.log) for fd, name in named if fd >= 0]
         for stream in self._streams:
-            loop.watch(stream.fd, lambda stream=stream: self._read(stream))  # type: ignore[misc]
+            self._listen(stream)
         self._probe: socket.socket | None = None
         self._report, self._report_fd, self._wait = b"", pipes[2], SOONEST
 
@@ -82,9 +84,19 @@ class Attempt:
             self._try_port()
 
     def _read(self, stream: Stream) -> None:
+        began = time.monotonic()
         if not stream.read():
             self._streams.remove(stream)
             self._drop(stream.fd)
+        elif stream.full:
+            # It prints faster than is good: the pipe holds it up while others have their turns.
+            self._loop.forget(stream.fd)
+            now = time.monotonic()
+            self._loop.at(now + REST * (now - began), lambda: self._listen(stream))
+
+    def _listen(self, stream: Stream) -> None:
+        if stream in self._streams:
+            self._loop.watch(stream.fd, lambda: self._read(stream))
 
     def _drop(self, fd: int) -> None:
         self._loop.forget(fd)
@@ -159,8 +171,8 @@ class Attempt:
     def ended(self, status: int) -> None:
         """Its process is gone."""
         self.alive = False
-        for stream in list(self._streams):
-            stream.read()
+        for stream in self._streams:
+            stream.drain()
         if self._report_fd >= 0:
             self._hear()
         self._end_probe()
@@ -170,7 +182,7 @@ class Attempt:
         """Close everything; the log stays."""
         self.alive = False
         for stream in self._streams:
-            stream.read()
+            stream.drain()
             self._drop(stream.fd)
         self._streams = []
         if self._report_fd >= 0:

@@ -16,6 +16,7 @@ from nslab.compiler.addresses import place
 from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.linux import lifecycle
+from nslab.linux.patience import patient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,7 +43,7 @@ IN_A_WORLD_OF_ITS_OWN = ("unshare", "--mount", "--pid", "--fork", "--mount-proc"
 
 def until(true: Callable[[], object], seconds: float = 10.0) -> None:
     """Return as soon as `true()` is; fail when it is not in time."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(PAUSE)

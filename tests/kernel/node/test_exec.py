@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import pty
-import select
 import signal
-from contextlib import suppress
-from pathlib import Path
+import subprocess
+from dataclasses import replace
 
 import pytest
 from nodebench import Bench, until
 
-from nslab.linux.procs import enter
+from nslab.linux.exec import Absent, communicate
 
 pytestmark = pytest.mark.root
 
@@ -63,47 +61,68 @@ def test_children_of_the_caller_are_not_in_the_pod(pod: Bench) -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
-def test_a_shell_has_job_control_on_the_callers_terminal(pod: Bench) -> None:
-    record = pod.record("pod", "container/app")
-    child, terminal = pty.fork()
-    if child == 0:
-        status = enter(record, ["bash", "--norc", "-i"])
-        os.write(1, b"<back %d %d>" % (status, os.tcgetpgrp(0) == os.getpgrp()))
-        os._exit(0)
-    said = b""
+def test_what_does_not_run_cannot_be_entered(pod: Bench) -> None:
+    pod.start(pod.workload("pod", "done", "true", restart="Never"))
+    for role, words in (("container/done", "container done of pod"), ("container/none", "container none of pod")):
+        with pytest.raises(Absent, match=f"{words} does not run"):
+            until(lambda role=role: pod.exec("pod", role, "true") == "never")  # type: ignore[misc]
 
-    def wait_for(text: bytes) -> None:
-        nonlocal said
 
-        def there() -> bool:
-            nonlocal said
-            if select.select([terminal], [], [], 0.1)[0]:
-                said += os.read(terminal, 4096)
-            return text in said
+def test_a_command_is_its_nodes_child_and_leads_a_session_of_its_own(pod: Bench) -> None:
+    status, said = pod.exec("pod", "container/app", "cat", "/proc/self/stat")
+    number, parent, group, session = (said.split()[place] for place in (0, 3, 4, 5))
+    assert (status, parent, group, session) == (0, "0", number, number)
 
-        try:
-            until(there)
-        except AssertionError:
-            raise AssertionError(f"no {text!r} in {said!r}") from None
 
-    def sleeps() -> bool:
-        """Whether `sleep` is what the terminal's keys go to; the group before it may just have ended."""
-        with suppress(FileNotFoundError, ProcessLookupError):
-            return Path(f"/proc/{os.tcgetpgrp(terminal)}/comm").read_text() == "sleep\n"
-        return False
+def test_a_command_beside_an_adopted_container(pod: Bench) -> None:
+    """The node's next process did not start it: it goes there by a descriptor that it opened when it found it."""
+    os.kill(pod.record("node1", "node").pid, signal.SIGKILL)
+    until(lambda: not [record for record in pod.records() if record.role == "node"])
+    assert pod.exec("pod", "container/app", "hostname") == (0, "pod\n")  # with nobody's help
+    pod.node()
+    assert pod.exec("pod", "container/app", "hostname") == (0, "pod\n")
+    status, said = pod.exec("pod", "container/app", "sh", "-c", "echo $COLOUR $HOME")
+    assert (status, said) == (0, "green /root\n")
+    os.kill(pod.record("pod", "container/app").pid, signal.SIGKILL)
+    with pytest.raises(Absent):
+        until(lambda: pod.exec("pod", "container/app", "true") == "never")
 
-    try:
-        wait_for(b"# ")
-        os.write(terminal, b"hostname; sleep 500\n")
-        wait_for(b"pod\r\n")
-        until(sleeps)
-        os.write(terminal, b"\x03")  # Ctrl-C ends what runs in the foreground, not the shell
-        os.write(terminal, b"echo $((6*7)) $?\n")
-        wait_for(b"42 130")
-        os.write(terminal, b"exit 7\n")
-        wait_for(b"<back 7 1>")
-        assert b"no job control" not in said
-    finally:
-        os.close(terminal)  # hangs up whoever is still there
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+
+def test_an_environment_and_a_folder_as_the_container_has_them(pod: Bench) -> None:
+    pod.start(replace(pod.workload("pod", "there", "sleep", "1000"), working_dir="/usr"))
+    assert pod.exec("pod", "container/there", "pwd") == (0, "/usr\n")
+    _, said = pod.exec("pod", "container/there", "env")
+    passed_on = ("TERM", "LANG", "LC_ALL", "COLORTERM", "NO_COLOR")
+    assert [line for line in sorted(said.splitlines()) if not line.startswith(passed_on)] == [
+        "COLOUR=green",
+        "HOME=/root",
+        "HOSTNAME=pod",
+        f"NSLAB={pod.ns('pod')} exec",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    ]
+
+
+def test_too_long_is_killed_with_all_of_its_session(pod: Bench) -> None:
+    line = "set -m; trap '' HUP; echo begun; sleep 1027 & sleep 1027"
+    with pytest.raises(subprocess.TimeoutExpired) as late:
+        communicate(pod.run, pod.command("pod", "container/app", "bash", "-c", line), "", 0.5)
+    assert late.value.output == "begun\n"
+    until(lambda: pod.exec("pod", "container/app", "pgrep", "-f", "sleep 1027")[0] == 1)
+
+
+def test_much_in_and_out_at_once(pod: Bench) -> None:
+    text = "".join(f"line {number}\n" for number in range(1_000_000))
+    done = communicate(pod.run, pod.command("pod", "container/app", "tee", "/dev/stderr"), text, 60)
+    assert (done.returncode, done.stdout == text, done.stderr == text) == (0, True, True)
+
+
+def test_no_descriptor_is_left_here(pod: Bench) -> None:
+    pod.exec("pod", "container/app", "true")
+    before = os.listdir("/proc/self/fd")
+    for argv in (["true"], ["no-such-command"], ["sh", "-c", "kill -9 $$"]):
+        pod.exec("pod", "container/app", *argv)
+    with pytest.raises(Absent):
+        pod.exec("pod", "container/none", "true")
+    with pytest.raises(subprocess.TimeoutExpired):
+        communicate(pod.run, pod.command("pod", "container/app", "sleep", "1000"), "", 0.1)
+    assert os.listdir("/proc/self/fd") == before

@@ -28,7 +28,7 @@ def written(path: Path, *blocks: bytes, end: bool = True) -> list[tuple[str, str
     stream = crilog.Stream(read, b"stdout", log)
     for block in blocks:
         os.write(write, block)
-        assert stream.read()
+        stream.drain()
     os.close(write)
     if end:
         assert not stream.read()
@@ -77,6 +77,63 @@ def test_a_log_is_rotated_before_it_is_too_large(path: Path, monkeypatch: pytest
     log.close()
     assert path.stat().st_size <= 200
     assert path.with_name("0.log.1").exists()
+
+
+def test_of_what_waits_a_block_is_read_at_a_time(path: Path) -> None:
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+    log = crilog.LogFile(str(path))
+    stream = crilog.Stream(read, b"stdout", log)
+    os.write(write, (b"x" * 63 + b"\n") * 1000)
+    assert stream.read()
+    assert (stream.full, len(path.read_text().splitlines())) == (True, 256)
+    stream.drain()
+    assert (stream.full, len(path.read_text().splitlines())) == (False, 1000)
+    for fd in (read, write):
+        os.close(fd)
+    log.close()
+
+
+def test_a_container_keeps_two_files_however_often_it_starts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crilog, "ROTATE_AT", 200)
+    kept = []
+    for attempt in range(3):
+        log = crilog.log_file(str(path.parent), attempt)
+        log.write(b"stdout", [(b"F", b"begun")])
+        kept.append(sorted(os.listdir(path.parent)))
+        for _ in range(9):
+            log.write(b"stdout", [(b"F", b"printed")])
+        kept.append(sorted(os.listdir(path.parent)))
+        log.close()
+    assert kept == [["0.log"], ["0.log", "0.log.1"], ["0.log", "1.log"], ["1.log", "1.log.1"], ["1.log", "2.log"],
+                    ["2.log", "2.log.1"]]  # fmt: skip
+    assert all(file.stat().st_size <= 200 for file in path.parent.iterdir())
+
+
+def test_where_logs_take_too_much_of_the_memory_they_are_kept_small(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crilog, "CROWDED_AT", 1000)
+    monkeypatch.setattr(crilog, "MEMORY_SHARE", 1 << 60)
+    log = crilog.LogFile(str(path))
+    for _ in range(200):
+        log.write(b"stdout", [(b"F", b"printed")])
+    log.close()
+    assert sum(file.stat().st_size for file in path.parent.iterdir()) <= 4000
+
+
+def test_a_log_that_cannot_be_made_anew_costs_lines_and_nobody_else_s_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crilog, "ROTATE_AT", 100)
+    log = crilog.LogFile(str(path))
+    log.write(b"stdout", [(b"F", b"x" * 50)])
+    path.with_name("0.log.1").mkdir()  # so that it cannot be rotated
+    log.write(b"stdout", [(b"F", b"y" * 50)])
+    other = os.open(os.devnull, os.O_RDONLY)
+    log.close()
+    os.close(other)
+    assert b"y" not in path.read_bytes()
 
 
 LOG = """\

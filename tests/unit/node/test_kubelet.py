@@ -151,4 +151,4 @@ def test_runs_are_counted_by_their_logs(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     assert crilog.attempts(str(tmp_path)) == {"pod/app": 4, "pod/new": 1, "other/x": 11}
     crilog.log_file(str(tmp_path / "pod/app"), 4).close()
-    assert sorted(file.name for file in (tmp_path / "pod/app").iterdir()) == ["3.log", "3.log.1", "4.log"]
+    assert sorted(file.name for file in (tmp_path / "pod/app").iterdir()) == ["3.log", "4.log"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import resource
 import socket
 import time
 from ipaddress import IPv4Address
@@ -12,7 +14,7 @@ from typing import Any
 from nslab.linux.agents import _requests
 from nslab.net.objects import Sandbox, Workload
 from nslab.net.steps import Add, Remove, Replace
-from nslab.node.loop import Loop
+from nslab.node.loop import AT_ONCE, REST, Loop, accept
 from nslab.node.peers import Peer
 
 
@@ -86,3 +88,75 @@ def test_requests_say_all_that_a_node_needs() -> None:
     (removed,) = _requests(Remove(app))
     assert len(removed["number"]) == 64
     assert json.loads(json.dumps(removed))["env"] == [["A", "b"]]
+
+
+def test_who_asks_for_much_at_once_does_not_keep_the_others_waiting() -> None:
+    loop = Loop()
+    greedy, modest = socket.socketpair(), socket.socketpair()
+    seen: list[str] = []
+
+    def answer(peer: Peer, request: dict[str, Any]) -> dict[str, Any]:
+        seen.append(request["op"])
+        return {"ok": True}
+
+    for _, theirs in (greedy, modest):
+        Peer(loop, theirs, answer)
+    greedy[0].sendall(b'{"op": "much"}\n' * 1000)
+    modest[0].sendall(b'{"op": "one"}\n')
+    while "one" not in seen:
+        loop.turn()
+    assert len(seen) <= 3 * AT_ONCE
+    heard = b""
+    while heard.count(b"\n") < 1000:
+        loop.turn()
+        heard += greedy[0].recv(1 << 20, socket.MSG_DONTWAIT)
+    assert heard == b'{"ok": true}\n' * 1000
+    for ours, theirs in (greedy, modest):
+        ours.close()
+        theirs.close()
+
+
+def test_who_asks_on_without_waiting_for_an_answer_is_read_no_further() -> None:
+    loop = Loop()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    later: list[Peer] = []
+
+    def answer(peer: Peer, request: dict[str, Any]) -> None:
+        later.append(peer)
+
+    Peer(loop, theirs, answer)
+    sent = 0
+    with contextlib.suppress(BlockingIOError):
+        while sent < 64 << 20:
+            sent += ours.send(b'{"op": "wait"}\n' * 1000)
+            loop.at(0, lambda: None)
+            loop.turn()
+    assert sent < 2 << 20
+    for _ in range(3):
+        later[-1].send({"ok": True})
+    assert len(later) == 4
+    ours.close()
+    theirs.close()
+
+
+def test_nobody_is_let_in_for_a_while_when_there_is_no_descriptor_left() -> None:
+    loop = Loop()
+    door = socket.create_server(("127.0.0.1", 0))
+    door.setblocking(False)
+    served: list[socket.socket] = []
+    accept(loop, door, served.append)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    client = socket.create_connection(door.getsockname())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
+    try:
+        loop.turn()
+        began = time.monotonic()
+        loop.turn()  # it waits, although somebody is at the door
+        assert time.monotonic() - began > REST / 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    while not served:
+        loop.turn()
+    for sock in (client, door, *served):
+        sock.close()

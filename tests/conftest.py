@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import LoadScopeScheduling
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """A folder for this run alone: in /tmp anybody may lay a link where a name is known beforehand."""
+    # A shell has what it runs in the background ignore ^C, and programs that tests interrupt would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.option.basetemp is not None:
         return  # told; or a worker, whose folder lies in the one that was made here
     folder = tempfile.mkdtemp(prefix="nslab-test-")
