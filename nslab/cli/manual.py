@@ -30,8 +30,10 @@ ENVIRONMENT = (
     ("SHELL", "What `nslab vm` runs without a command."),
     (
         "PATH",
-        "Where `nslab vm` looks for its command. Programs that nslab runs as root are not looked for there, but in sbin and "
-        "bin of /usr/local, /usr and /, and where NixOS and Guix have theirs.",
+        (
+            "Where `nslab vm` looks for its command. What nslab itself runs as root is not looked for there, but in sbin "
+            "and bin of /usr/local, /usr and /, and where NixOS and Guix have theirs."
+        ),
     ),
 )
 
