@@ -31,8 +31,8 @@ ENVIRONMENT = (
     (
         "PATH",
         (
-            "Where `nslab vm` looks for its command. What nslab itself runs as root is not looked for there, but in sbin "
-            "and bin of /usr/local, /usr and /, and where NixOS and Guix have theirs."
+            "Where `nslab vm` looks for its command. What nslab itself runs as root is not looked for there, but in "
+            "sbin and bin of /usr/local, /usr and /, and where NixOS and Guix have theirs."
         ),
     ),
 )
