@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -190,7 +191,12 @@ def file_of(source: str) -> Path:
     try:
         return find(source)
     except UsageError:
-        if source in labs() and (kept := folder(source) / "lab.yaml").exists():
+        if source not in labs():
+            raise
+        kept = folder(source) / "lab.yaml"
+        if not os.access(folder(source), os.X_OK):
+            raise UsageError(f"{source} runs, and what it is, is root's to read: put sudo before it") from None
+        if kept.exists():
             return kept
         raise
 

@@ -157,7 +157,8 @@ class Agents:
         pods = syscall.open_tree(str(self._run / "pods"))
         for descriptor in (theirs.fileno(), pods):
             os.set_inheritable(descriptor, True)
-        argv = [sys.executable, "-IS", str(MAIN), str(theirs.fileno()), str(pods), str(self._run), _PAD]
+        isolated = "-ISB" if sys.dont_write_bytecode else "-IS"
+        argv = [sys.executable, isolated, str(MAIN), str(theirs.fileno()), str(pods), str(self._run), _PAD]
         # The mark, and room for those of its children.
         environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
         # What goes wrong before there is a log is for us to tell, and not for a terminal.

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 
 from nslab.node.lastwords import text
 from nslab.node.loop import AT_ONCE, WRITE, accept
@@ -174,16 +175,35 @@ def listen(loop: Watches, place: Place, handler: Handler, settle: Callable[[], N
 
 
 def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:
-    """Listen at a path, and have `call` called with each connection; a socket of an earlier process is replaced."""
+    """Listen at a path, and have `call` called with each connection; a socket of an earlier process is replaced.
+
+    It is root's alone: of anybody else's connection nothing is read.
+    """
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    with _short(path) as address:
-        door.bind(address)
+    umask = os.umask(0o177)
+    try:
+        with _short(path) as address:
+            door.bind(address)
+    finally:
+        os.umask(umask)
     door.listen(1024)  # a large lab has many nodes, and all of them come at once
 
-    accept(loop, door, call)
+    def come(connection: socket.socket) -> None:
+        if _uid(connection) == 0:
+            call(connection)
+        else:
+            connection.close()
+
+    accept(loop, door, come)
     return door
+
+
+def _uid(connection: socket.socket) -> int:
+    """Whose process connected, by its number in our user namespace; one that is not in there is 65534."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], sys.byteorder)
 
 
 def dial(path: str) -> socket.socket:
