@@ -1,12 +1,15 @@
-"""`python -m nslab`, and `nslab`."""
+"""`python -m nslab`, and `nslab`. What the caller has set up strangely is put right before the rest is imported."""
 
-import signal
+import _signal  # type: ignore[import-not-found]  # `signal` without the half of the library that it imports
 
-# While modules are imported there is nothing to take back: Ctrl-C ends us without a word.
-if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+# Ctrl-C ends us without a word, as it ends others; but where something is to be taken back, see nslab.linux.stop.
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+# What is ignored or blocked is inherited; whoever ignores SIGCHLD never learns how a child ended.
+_signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+_signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
-from nslab.cli.app import main
+from nslab.cli.app import main  # noqa: E402
 
 if __name__ == "__main__":
     main()

@@ -14,8 +14,8 @@ import typer
 import typer.core
 
 from nslab.cli import check, cni, inside, life, look, objects, probe, render
-from nslab.cli.output import note, say
-from nslab.errors import LabFileError, NslabError, Refused, words
+from nslab.cli.output import discard, note, say
+from nslab.errors import LabFileError, Missing, NslabError, Refused, words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,8 +88,6 @@ def _nslab(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command line and exit with its status."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -150,8 +148,11 @@ def _status(arguments: Sequence[str] | None) -> int:
         if asked_by_a_shell and isinstance(leave, SystemExit):
             return int(leave.code or 0)  # by which fish is told whether there is anything to complete
         # Whoever read our output has seen enough (for click that is an exit); nor must the interpreter complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
         return 128 + signal.SIGPIPE
+    except MemoryError:
+        note("nslab: there is not enough memory for this; `ulimit -v` says how much a process may have")
+        return Missing.code
     except OSError as error:
         _complain(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
         return Refused.code

@@ -118,10 +118,10 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     need_root("diff")
     from nslab.linux import lifecycle
     from nslab.net import shell
-    from nslab.views.changes import changes
+    from nslab.views.changes import changes, standing_still
 
     found = lifecycle.difference(name)
-    lines = changes(found.lab, found.plan)
+    lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)]
     if output is not Format.TABLE:
         commands = [line for step in found.plan for line in shell.commands(step)]
         document({"differences": lines, "commands": commands, "strangers": found.strangers}, output)
@@ -200,15 +200,15 @@ def busy(holder: str) -> None:
 
 def _told(done: Up) -> None:
     """In under a screen: what was done, a picture of what there is now, and what to type next."""
-    from nslab.views.changes import changes
+    from nslab.views.changes import changes, standing_still
     from nslab.views.tree import count, picture, title
 
     difference, lab = done.difference, done.difference.lab
     if done.fresh:
         say(f"{title(lab)}; up in {done.seconds:.2f} s, {len(difference.plan)} steps")
-    elif difference.plan:
+    elif difference.plan or difference.stopped:
         say(f"{lab.name}: mended in {done.seconds:.2f} s")
-        bullets(changes(lab, difference.plan), 20, "more differences")
+        bullets([*standing_still(difference.stopped), *changes(lab, difference.plan)], 20, "more differences")
     else:
         say(f"{lab.name} is as it should be ({count(lab)})")
     for line in _notes(difference):

@@ -12,7 +12,7 @@ import typer
 
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource
-from nslab.cli.output import Format, Output, document, listing, need_root, say
+from nslab.cli.output import Format, Output, document, listing, need_root, note, say
 from nslab.errors import Missing, UsageError
 from nslab.exercise.types import Language
 from nslab.quote import fill
@@ -117,11 +117,17 @@ def _labs_up() -> list[dict[str, Any]]:
 
 def _pods(name: str) -> list[dict[str, Any]]:
     from nslab.linux import lifecycle, owned, status
+    from nslab.linux.stopped import stopped
     from nslab.net.names import netns, pod_host
     from nslab.views.pods import pod_row
 
     lab = lifecycle.wished(name)
-    runs = {(record.ns, record.role): record for record in owned.processes(name)}
+    processes = owned.processes(name)
+    for record in stopped(processes):
+        note(
+            f"{record.ns.rpartition('.')[2]}: {record.name} is stopped (process {record.pid}); what it said last is old"
+        )
+    runs = {(record.ns, record.role): record for record in processes}
     said = status.read_status(name)
     ticks, now = os.sysconf("SC_CLK_TCK"), time.time()
 

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
-from nslab.errors import Missing
+from nslab.errors import Missing, NslabError, words
 from nslab.quote import escaped, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import TextIO
 
 
 class Format(StrEnum):
@@ -97,12 +98,30 @@ def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
     shown = visible(text)
     if any(style.values()) and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         shown = click.style(shown, **style)
-    click.echo(shown, err=err, nl=nl)
+    _print(shown, err=err, nl=nl)
 
 
 def raw(text: str) -> None:
     """Print what a container printed: whoever asks for its log gets that, control characters and all."""
-    click.echo(text, color=True)  # click would take its colours away where no terminal is
+    _print(text, color=True)  # click would take its colours away where no terminal is
+
+
+def _print(text: str, *, err: bool = False, nl: bool = True, color: bool | None = None) -> None:
+    try:
+        click.echo(text, err=err, nl=nl, color=color)
+    except BrokenPipeError:
+        raise  # the reader has seen enough
+    except OSError as error:
+        discard(sys.stderr if err else sys.stdout)
+        if not err:  # else there is nobody to tell
+            raise NslabError(f"standard output: {words(error)}") from error
+
+
+def discard(stream: TextIO) -> None:
+    """Let go of what a stream still holds, and of all that is written to it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def note(text: str) -> None:
@@ -129,12 +148,16 @@ def bullets(lines: Iterable[str], most: int, more: str) -> None:
 
 
 def need_root(verb: str) -> None:
-    """Say it at once, and the two ways on."""
+    """Say it at once, and the two ways on. From here on files are root's alone, and there may be many open."""
     if os.geteuid() != 0:
         raise Missing(
             f"`nslab {verb}` works on the kernel's network, which takes root: put sudo before it, "
             f"or use a kernel of your own: nslab vm -- nslab {verb} …"
         )
+    from nslab.linux.netns import raise_limit
+
+    os.umask(0o077)
+    raise_limit()
 
 
 class Progress:

@@ -34,6 +34,7 @@ def probe(
     from nslab.linux import lifecycle, netns
     from nslab.linux.probe import ask
     from nslab.linux.probe_services import ask_services
+    from nslab.views.changes import standing_still
     from nslab.views.junit import calls_to_json, junit, to_json
 
     found = lifecycle.difference(name)
@@ -58,6 +59,8 @@ def probe(
             say(f"{', '.join(told)} knows where pods are by routes made by hand; `nslab up` takes them away")
         if services and calls:
             _printed_services(services, results, calls, reasons)
+        if found.stopped:
+            say("\n" + "\n".join(standing_still(found.stopped)))
     if wrong or failed:
         raise typer.Exit(1)
 

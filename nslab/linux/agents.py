@@ -250,6 +250,8 @@ class Agents:
                 early += self._lines[node].receive(1, time.monotonic() + PATIENCE)
         except OSError as error:
             return self._silent(node, error, count)
+        if len(early) > count:
+            return self._silent(node, OSError(early[-1].get("error", "its process says more than it was asked")), count)
         return early
 
     def _silent(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
@@ -307,6 +309,8 @@ class Agents:
                 line.send([{"op": "wait", "deadline": seconds}], deadline)
             for node, line in self._lines.items():
                 answer = line.receive(1, deadline)[0]
+                if "error" in answer:
+                    raise OSError(answer["error"])
                 found += [NotReady(node.rsplit(".", 1)[1], **entry) for entry in answer["not_ready"]]
         except BaseException as error:
             self._hang_up()  # or the answer that we no longer wait for would be taken for that to the next request

@@ -14,6 +14,7 @@ from nslab.linux.cni import Plugins, find_programs
 from nslab.linux.host import read_host
 from nslab.linux.netns import folder, named
 from nslab.linux.observe import observe
+from nslab.linux.stopped import stopped
 from nslab.net.needs import demand
 from nslab.net.objects import (
     Address,
@@ -31,10 +32,11 @@ from nslab.net.shell import command
 from nslab.net.steps import Add, diff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.lab.types import Lab
     from nslab.linux.netns import Namespaces
+    from nslab.linux.procs import Record
     from nslab.net.needs import Host
     from nslab.net.objects import Object, State
     from nslab.net.steps import Plan
@@ -49,6 +51,8 @@ class Difference:
     want: State
     plan: Plan
     strangers: dict[str, list[str]] = field(default_factory=dict)
+    stopped: tuple[tuple[_Running, int], ...] = ()
+    """Processes that are there and stand still, with their numbers."""
 
 
 def as_seen(lab: Lab) -> Lab:
@@ -83,8 +87,11 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = 
         seen.strangers.setdefault(record.ns, []).append(
             f"process {record.pid} plays a {record.role} that is not the lab's"
         )
+    processes = owned.processes(lab.name)
     have = (*_of_ours(lab, known, ours), *_running(lab.name, known))
-    return Difference(lab, host, want, diff(have, want), _strangers(lab, seen.strangers))
+    return Difference(
+        lab, host, want, diff(have, want), _strangers(lab, seen.strangers), standing(want, stopped(processes))
+    )
 
 
 def _strangers(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
@@ -101,6 +108,13 @@ def _of_ours(lab: Lab, known: State, have: Sequence[Object]) -> list[Object]:
         return list(have)
     keys = {obj.key for obj in known}
     return [obj for obj in have if obj.key in keys or not isinstance(obj, Address | Route | Blackhole | Neighbour)]
+
+
+def standing(want: State, found: Iterable[Record]) -> tuple[tuple[_Running, int], ...]:
+    """What these processes, which stand still, are in a state."""
+    numbers = {(record.ns, record.role): record.pid for record in found}
+    wanted = (obj for obj in want if isinstance(obj, _RUNNING))
+    return tuple((obj, numbers[obj.ns, obj.key[2]]) for obj in wanted if (obj.ns, obj.key[2]) in numbers)
 
 
 def _running(name: str, known: State) -> Iterator[_Running]:

@@ -18,11 +18,12 @@ from nslab.linux.agents import Agents
 from nslab.linux.cni import Plugins
 from nslab.linux.control import Absent
 from nslab.linux.control import Control as Line
-from nslab.linux.difference import as_seen, compare
+from nslab.linux.difference import as_seen, compare, standing
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder, labs
 from nslab.linux.patience import patient
+from nslab.linux.stopped import resume
 from nslab.linux.wishes import Wishes
 from nslab.net.objects import Attachment, Control, Netns
 from nslab.net.steps import Remove
@@ -145,6 +146,7 @@ def _change(
     kube-proxies write is written here, while they hold still; without, they are told.
     """
     files = Wishes(folder(lab.name))
+    resumed = resume(owned.processes(lab.name)) if kept else []
     with Line(lab.name) as line:
         if rules:
             line.hold()
@@ -168,7 +170,7 @@ def _change(
                 if not fresh:
                     engine.take_back(kernel, first)
                 raise
-            todo = replace(todo, plan=(*first, *todo.plan))
+            todo = replace(todo, plan=(*first, *todo.plan), stopped=standing(todo.want, resumed))
             if any(isinstance(step.obj, Control) for step in todo.plan):
                 line.close()  # who was asked to hold is no more; the new one is dialled anew
             late = line.put(resolve(todo.lab), expect=_must_follow(todo, fresh)) if watched(todo.lab) else ()

@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nslab.errors import Missing
 from nslab.net.names import netns
 from nslab.syscall import CLONE_NEWNET, MS_BIND, NSFS, file_system, mount, setns, umount, unshare
 from nslab.trust import lab_name
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 RUN = Path("/run/nslab")
 """Everything that nslab keeps; a folder (a tmpfs) per lab."""
+FILES = 256
+"""Open files that a process of a lab must be allowed to have: a node of some dozen pods has so many."""
 IP_NETNS = Path("/run/netns")
 """Where `ip netns` looks for names."""
 _SELF = "/proc/thread-self/ns/net"
@@ -48,7 +51,7 @@ class Namespaces:
         self._here = ""
         self._descriptors: dict[str, int] = {}
         self._sockets: dict[str, socket.socket] = {}
-        self._limit = _raise_limit() // 3
+        self._limit = raise_limit() // 3
 
     def __enter__(self) -> Self:
         return self
@@ -132,9 +135,13 @@ class Namespaces:
             self._here = ""
 
 
-def _raise_limit() -> int:
-    """As many open files as this process may have: a descriptor and a socket a namespace."""
+def raise_limit() -> int:
+    """As many open files as this process may have: a descriptor and a socket a namespace. Nodes inherit it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= hard < FILES:
+        raise Missing(
+            f"only {hard} files may be open at a time here, and a lab needs {FILES}: raise the limit (ulimit -Hn)"
+        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
 

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
     Answer = dict[str, Any]
 
+LONGEST = 86400.0
+"""Seconds that somebody may want to wait until containers are ready."""
+
 
 def run(place: Place, memory: Memory, client: int) -> Never:
     """Be the nslab-node of `place`. `client` is the socket of who asked for it, its first peer."""
@@ -42,7 +45,7 @@ def run(place: Place, memory: Memory, client: int) -> Never:
         with contextlib.suppress(SystemExit):
             _enter(place, memory)
             agent = Agent(place, memory)
-            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer)
+            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, settle=agent.births.release)
             agent.adopt()
             first.send({"ok": True, "pid": os.getpid()})
             while True:
@@ -108,7 +111,7 @@ class Agent:
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self.loop.watch(woken, lambda: self.reap(woken))
-        self.socket = listen(self.loop, place, self.answer)
+        self.socket = listen(self.loop, place, self.answer, self.births.release)
 
     def clean(self) -> None:
         """For a new child: the node's way with signals is not its own."""
@@ -139,9 +142,12 @@ class Agent:
                 return self.execs.begin(peer, request)
             case "wait", None:
                 seconds = float(request["deadline"])
+                if not 0 <= seconds <= LONGEST:
+                    raise ValueError(f"nobody waits {seconds} seconds")
                 self.waiting.append((peer, time.monotonic() + seconds, seconds))
-                self.loop.at(time.monotonic() + seconds, self.settle)
                 self.settle()
+                if self.waiting:
+                    self.loop.at(time.monotonic() + seconds, self.settle)
                 return None
             case "stop", None:
                 self.stop(peer)
@@ -293,9 +299,8 @@ class Agent:
         """A process is gone: `status` as subprocess has it."""
         self.births.ended(pid)
         self.execs.ended(pid, status)
-        for found in self.containers.values():
-            if found.pid == pid:
-                found.ended(status)
+        for found in [life for life in self.containers.values() if life.pid == pid]:
+            found.ended(status)
         for pod in list(self.sandboxes.values()):
             if pod.pid == pid:
                 # As kubelet sees it: without its sandbox there is no pod.

@@ -127,9 +127,8 @@ class Control:
         match said.get("op"):
             case "hold":
                 self.holders.add(peer)
-                self._wait_until(deadline := time.monotonic() + HOLD_PATIENCE)
-                self._holding.append((peer, deadline))
-                self.settle()
+                self._holding.append((peer, time.monotonic() + HOLD_PATIENCE))
+                self._settle_by(self._holding[-1][1])
                 return None
             case "release":
                 self.holders.discard(peer)
@@ -173,15 +172,14 @@ class Control:
         """Take Services over; `peer` is answered when the kube-proxies have followed."""
         changed = self.book.put(services, removed, whole)
         self.holders.discard(peer)
-        self._wait_until(deadline := time.monotonic() + PUT_PATIENCE)
         if self.generation == 0:
             self.generation = 1
         self.changed(changed)
         # The kube-proxies are at work already; whoever put it may rely on it when they are answered.
         records.write_state(self._run, self.generation, self.book.given.values())
         self.write()
-        self._puts.append(Put(peer, self.generation, expect, deadline))
-        self.settle()
+        self._puts.append(Put(peer, self.generation, expect, time.monotonic() + PUT_PATIENCE))
+        self._settle_by(self._puts[-1].deadline)
 
     def changed(self, keys: set[str]) -> None:
         """These Services are told differently from now on."""
@@ -241,8 +239,10 @@ class Control:
         expect = {watcher.node for watcher in self.watchers.values()} if put.expect is None else put.expect
         return {*expect} - followed
 
-    def _wait_until(self, deadline: float) -> None:
-        self.loop.at(deadline, self.settle)
+    def _settle_by(self, deadline: float) -> None:
+        self.settle()
+        if self._holding or self._puts:
+            self.loop.at(deadline, self.settle)
 
     def gone(self, peer: Peer) -> None:
         """Somebody hung up: a hold ends, and nobody waits for what they would have said."""

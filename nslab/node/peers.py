@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import socket
-from collections import deque
 
 from nslab.node.loop import AT_ONCE, WRITE, accept
 
@@ -33,7 +32,8 @@ class Peer:
     """Somebody at the other end. Requests may come many at a time; while one awaits its answer the next ones wait.
 
     The handler's answer is sent; nothing is sent for an empty one; None when `send` will say it later. While somebody
-    does not read what we have to say, what else they ask for waits.
+    does not read what we have to say, what else they ask for waits. `settle` is called before answers are sent, once
+    for all requests that came together.
     """
 
     def __init__(
@@ -42,9 +42,11 @@ class Peer:
         connection: socket.socket,
         handler: Handler,
         closed: Callable[[], None] = _nobody,
+        settle: Callable[[], None] = _nobody,
     ) -> None:
         self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
-        self._lines: deque[bytes] = deque()
+        self._settle = settle
+        self._lines: list[bytes] = []
         self._begun = bytearray()
         self._unsent: list[memoryview] = []
         self._busy, self._reads = False, True
@@ -70,24 +72,29 @@ class Peer:
             self.close()
 
     def _go_on(self) -> None:
+        said: list[memoryview] = []
         for _ in range(AT_ONCE):
             if not self._lines or self._busy or self._unsent:
                 break
-            self._take(self._lines.popleft())
+            said += self._take(self._lines.pop(0))
         else:
             self._loop.at(0, self._go_on)
+        if said and self._socket.fileno() >= 0:
+            self._settle()
+            self._unsent += said
+            self._flush()
         self._listen()
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: bytes) -> list[memoryview]:
+        """The answer to a request, if there is one already."""
         self._busy = True
         try:
             answer = self._handler(self, json.loads(line))
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            answer = {"error": str(error)}
-        if answer:
-            self.send(answer, go_on=False)
-        elif answer is not None:
+        except Exception as error:  # whatever is wrong with a request must not be the end of who was asked
+            answer = {"error": text(error)}
+        if answer is not None:  # else `send` says so, and may have done it by now
             self._busy = False
+        return [memoryview(_line(answer))] if answer else []
 
     def _listen(self) -> None:
         """Read on, unless there is enough to do."""
@@ -100,9 +107,9 @@ class Peer:
         else:
             self._loop.forget(self._socket.fileno())
 
-    def send(self, answer: dict[str, Any], go_on: bool = True) -> None:
+    def send(self, answer: dict[str, Any]) -> None:
         """Answer, or say something unasked."""
-        self.send_line(json.dumps(answer).encode() + b"\n", go_on)
+        self.send_line(_line(answer))
 
     def send_line(self, line: bytes, go_on: bool = True) -> None:
         """The same, of a line that is written already."""
@@ -133,9 +140,8 @@ class Peer:
 
     def hand_over(self, answer: dict[str, Any], descriptors: list[int]) -> None:
         """Answer at once, with descriptors: while nothing else that was said waits to be read."""
-        line = json.dumps(answer).encode() + b"\n"
         try:
-            socket.send_fds(self._socket, [line], descriptors, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            socket.send_fds(self._socket, [_line(answer)], descriptors, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         except OSError:
             self.close()
 
@@ -152,12 +158,25 @@ class Peer:
         if self._socket.fileno() >= 0:
             self._loop.forget(self._socket.fileno())
             self._socket.close()
-            self._closed()
+            # Who hears of it may hold us, and nobody collects cycles here (see nslab.node.spawner).
+            closed, self._closed = self._closed, _nobody
+            closed()
 
 
-def listen(loop: Watches, place: Place, handler: Handler) -> socket.socket:
+def text(error: Exception) -> str:
+    """What went wrong, in a line: the kernel's words with the file that they are about."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
+    return str(error) if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
+
+
+def _line(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
+
+
+def listen(loop: Watches, place: Place, handler: Handler, settle: Callable[[], None]) -> socket.socket:
     """Serve at RUN/nodes/NODE.sock."""
-    return serve(loop, f"{place.folder}.sock", lambda connection: Peer(loop, connection, handler))
+    return serve(loop, f"{place.folder}.sock", lambda peer: Peer(loop, peer, handler, settle=settle))
 
 
 def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:
@@ -188,7 +207,7 @@ def dial(path: str) -> socket.socket:
 def complain(client: int, text: str) -> None:
     """Answer who waits at a socket that nothing comes of it."""
     with contextlib.suppress(OSError):
-        os.write(client, json.dumps({"error": text}).encode() + b"\n")
+        os.write(client, _line({"error": text}))
 
 
 @contextlib.contextmanager

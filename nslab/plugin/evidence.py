@@ -11,7 +11,7 @@ from nslab.linux.host import driver
 from nslab.linux.netns import Namespaces
 from nslab.net.names import netns, pod_host
 from nslab.quote import fill, visible
-from nslab.views.changes import changes
+from nslab.views.changes import changes, standing_still
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,7 +53,7 @@ def how_to_enter(lab: RunningLab) -> str:
 
 def _difference(lab: RunningLab) -> Iterator[tuple[str, str]]:
     found = lifecycle.difference(lab.name)
-    lines = changes(found.lab, found.plan) or [f"{lab.name} is as it should be"]
+    lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)] or [f"{lab.name} is as it should be"]
     for ns, strange in found.strangers.items():
         lines += [f"not nslab's, in {ns}:", *(f"  {line}" for line in strange)]
     yield f"nslab diff {lab.name}", bounded([*lines, *(f"from the file: {warning}" for warning in lab.warnings)])

@@ -20,7 +20,7 @@ from nslab.net.names import netns, pod_host
 from nslab.plugin.capture import Capture
 from nslab.plugin.hosts import Host
 from nslab.plugin.wanted import wanted
-from nslab.views.changes import changes
+from nslab.views.changes import changes, standing_still
 from nslab.views.delta import delta
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class RunningLab:
     def diff(self) -> list[str]:
         """What is not as it should be, a line each, as `nslab diff` has it; nothing if all is well."""
         found = lifecycle.difference(self.name)
-        return changes(found.lab, found.plan)
+        return [*changes(found.lab, found.plan), *standing_still(found.stopped)]
 
     def probe(self, source: str | None = None, target: str | None = None) -> list[dict[str, Any]]:
         """Prove who reaches whom (`nslab probe`), all of it or from a host or to one; the answers, if all are right.

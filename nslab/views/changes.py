@@ -9,9 +9,11 @@ from nslab.lab.types import Plugin
 from nslab.net import names
 from nslab.net.objects import Attachment, Fdb, Neighbour, Route, Sysctl, Veth
 from nslab.net.steps import Add, Remove
-from nslab.path.words import trouble
+from nslab.path.words import host, thing, trouble
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nslab.lab.types import Lab
     from nslab.net.objects import Key, Object
     from nslab.net.steps import Plan, Step
@@ -23,6 +25,12 @@ def changes(lab: Lab, plan: Plan) -> list[str]:
     whose = _pods_and_nodes(lab)
     remade = {step.obj.key for step in plan if _tells_why(step, made)}
     return [_line(step, whose) for step in plan if _tells_why(step, made) or not _follows(step, made, remade)]
+
+
+def standing_still(stopped: Iterable[tuple[Object, int]]) -> list[str]:
+    """A line for each process that is there and does nothing, with its number."""
+    named = [(host(obj.ns), thing(obj).removeprefix("running "), pid) for obj, pid in stopped]
+    return [f"{where}: {what} is stopped (process {pid})" for where, what, pid in named]
 
 
 def _keys(obj: Object) -> tuple[Key, ...]:

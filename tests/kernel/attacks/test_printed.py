@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from labkit import OwnLab, nslab
+from tests.kernel.labkit import OwnLab, nslab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="takes root")]
+    from pathlib import Path
 
 HIDING = "printf '\\033[2J\\033[8m\\302\\233\\342\\200\\256last words\\n'; exit 3"
 """ESC, a C1 control, and U+202E RIGHT-TO-LEFT OVERRIDE."""

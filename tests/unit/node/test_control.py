@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import socket
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +18,8 @@ from nslab.node.loop import Loop
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from nslab.node.peers import Peer
 
 Said = dict[str, Any]
 
@@ -259,3 +263,64 @@ def test_ten_thousand_services_pass_through_a_socket_that_holds_less(desk: Desk)
     assert len(told[0]["services"]) == 10000
     proxy.synced(1)
     assert [watcher.works for watcher in desk.control.watchers.values()] == [False]
+
+
+def test_nothing_is_left_of_who_hung_up_although_nobody_collects_cycles(desk: Desk) -> None:
+    left: list[weakref.ref[Peer]] = []
+    gc.disable()
+    try:
+        for said in (
+            {"op": "get"},
+            {"op": "release"},
+            {"op": "status", "node": "node1", "pods": {"default/a": READY}},
+            {"op": "put", "services": [service("web", "default/a")]},
+            {"op": "hold"},
+            {"op": "watch", "node": "node1"},
+            {"op": "nothing"},
+        ):
+            ours, theirs = socket.socketpair()
+            left.append(weakref.ref(desk.control.accept(theirs)))
+            ours.sendall(json.dumps(said).encode() + b"\n")
+            desk.control.loop.turn()
+            ours.close()
+            while theirs.fileno() >= 0:
+                desk.control.loop.turn()
+            del theirs
+        assert [reference() for reference in left] == [None] * len(left)
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[]",
+        b"1",
+        b'"text"',
+        b"null",
+        b"{}",
+        b'{"op": null}',
+        b'{"op": "status"}',
+        b'{"op": "status", "node": [], "pods": 1}',
+        b'{"op": "put", "services": 1}',
+        b'{"op": "put", "services": [1]}',
+        b'{"op": "put", "services": [{}]}',
+        b'{"op": "put", "expect": 1}',
+        b'{"op": "put", "unknown": 1}',
+        b'{"op": "synced", "generation": 1}',
+        b'{"op": "watch"}',
+        b"[" * 100_000,
+        b'{"op": ' + b"9" * 5000 + b"}",
+        b"\xff\xfe",
+        b"",
+    ],
+    ids=lambda line: line[:40].decode("latin-1"),
+)
+def test_whatever_is_said_is_answered_by_one_line_and_control_goes_on(desk: Desk, line: bytes) -> None:
+    caller = desk.caller()
+    caller.socket.sendall(line + b"\n")
+    desk.control.loop.turn()
+    (answer,) = caller.heard()
+    assert "error" in answer
+    assert "\n" not in answer["error"]
+    assert caller.asks(op="get")["ok"]

@@ -1,0 +1,144 @@
+"""Started strangely: signals at any moment of a start, signals ignored or blocked, limits, a full disk to print to."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kernel.labkit import NSLAB, ROOT, OwnLab, nslab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CALLS = (["labs"], ["--help"], ["plan", "services-iptables"], ["show", "calico-two-node"], ["doctor"], ["ps"])
+MOMENTS = 60
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[OwnLab]:
+    made = OwnLab(tmp_path, "kubenet-two-node")
+    yield made
+    made.clear()
+
+
+def interrupted(argv: list[str], seconds: float, **options: int) -> tuple[int, str]:
+    """Status and last words of a program that SIGINT reached so long after its start."""
+    with subprocess.Popen(
+        argv, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
+    ) as process:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+        return process.wait(20), process.stderr.read() if process.stderr else ""
+
+
+@cache
+def length(verb: str) -> float:
+    """Seconds that a call takes by itself."""
+    started = time.monotonic()
+    nslab(*next(call for call in CALLS if call[0] == verb))
+    return time.monotonic() - started
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_never_answered_by_a_traceback() -> None:
+    # As scripts/nslab starts it: Python itself, which would answer by a traceback, does not hear of it yet.
+    chance = random.Random(1)
+    for number in range(MOMENTS):
+        call = CALLS[number % len(CALLS)]
+        argv = ["env", "--block-signal=INT", sys.executable, "-I", "-m", "nslab", *call]
+        status, said = interrupted(argv, chance.uniform(0, length(call[0])))
+        # env, too, has a moment before it blocks the signal, and dies of it.
+        assert status in (0, 1, -signal.SIGINT), said
+        assert "Traceback" not in said
+        assert said.count("\n") <= 1
+
+
+@pytest.mark.slow
+def test_from_its_first_line_on_there_is_none_however_it_is_started() -> None:
+    chance = random.Random(2)
+    for number in range(MOMENTS):
+        call = CALLS[number % len(CALLS)]
+        argv = [f"{os.path.dirname(sys.executable)}/nslab", *call]
+        status, said = interrupted(argv, chance.uniform(0, length(call[0])))
+        assert status in (0, 1, -signal.SIGINT), said
+        # What Python does before it reads a line of ours is its own to answer for.
+        assert "/nslab/cli/" not in said
+
+
+def ignoring(number: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A call by somebody who ignores a signal."""
+    text = (
+        "import os, signal, sys; signal.signal(int(sys.argv[1]), signal.SIG_IGN); os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    argv = [sys.executable, "-c", text, str(number), *NSLAB, *map(str, arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60)
+
+
+@pytest.mark.parametrize("number", [signal.SIGCHLD, signal.SIGPIPE, signal.SIGHUP, signal.SIGALRM, signal.SIGTTOU])
+def test_what_the_caller_ignores_does_not_matter(lab: OwnLab, number: int) -> None:
+    up = ignoring(number, "up", lab.file)
+    assert (up.returncode, up.stderr) == (0, "")
+    said = ignoring(number, "exec", f"{lab.name}/pod-a", "--", "sh", "-c", "yes | head -1; true & wait $!; echo $?")
+    assert (said.returncode, said.stdout) == (0, "y\n0\n")
+    down = ignoring(number, "down", lab.name)
+    assert (down.returncode, down.stderr, lab.left()) == (0, "", [])
+
+
+def test_what_the_caller_blocks_is_heard(lab: OwnLab) -> None:
+    every = {number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, every)
+    try:
+        lab.up()
+        said = nslab("exec", f"{lab.name}/pod-a", "--", "grep", "SigBlk", "/proc/self/status").stdout
+        process = subprocess.Popen([*NSLAB, "logs", f"{lab.name}/pod-a", "-f"], cwd=ROOT, stdout=subprocess.PIPE)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert int(said.split()[1], 16) == 0
+    with process:
+        try:
+            assert process.stdout
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == -signal.SIGINT
+        finally:
+            process.kill()
+
+
+def test_a_low_limit_of_open_files_is_raised(lab: OwnLab) -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, hard))}
+    up = nslab("up", lab.file, **limited)
+    assert (up.returncode, up.stderr) == (0, "")
+    probe = nslab("probe", lab.name, **limited)
+    assert (probe.returncode, probe.stderr) == (0, "")
+
+
+def test_where_there_is_no_room_to_print_the_sentence_says_so(lab: OwnLab) -> None:
+    with open("/dev/full", "w") as full:
+        for call in (["up", lab.file], ["probe", lab.name, "-o", "json"], ["down", lab.name]):
+            argv = [*NSLAB, *map(str, call)]
+            done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60)
+            said = "nslab: standard output: No space left on device\n"
+            assert (done.returncode, done.stderr) == (1, said), "what was to be done is done"
+            assert bool(lab.left()) == (call[0] != "down")
+        mute = subprocess.run([*NSLAB, "no-verb"], stdout=full, stderr=full, cwd=ROOT, timeout=60)
+        assert mute.returncode == 2
+
+
+def test_too_little_memory_is_a_sentence() -> None:
+    text = "from nslab.cli import app\ndef tree(): raise MemoryError\napp.tree = tree; app.main(['labs'])"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+    assert done.stderr.startswith("nslab: there is not enough memory")
