@@ -93,7 +93,8 @@ class Groups:
             return  # of a run before this one
         group = os.open(container, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
         try:
-            _limit(kind, group, pids or PIDS, memory or min(MEMORY, _memory() // 4))
+            most = _memory()
+            _limit(kind, group, pids or PIDS, min(memory, most) or min(MEMORY, most // 4))
         finally:
             os.close(group)
 

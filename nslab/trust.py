@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
     Table: TypeAlias = "Mapping[int, Seen]"
 
+PROGRAMS = (
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    ":/run/current-system/sw/bin:/run/current-system/profile/sbin:/run/current-system/profile/bin"
+)
+"""Where the programs are that run as root, whatever PATH its caller has: as sudo has it; then NixOS's, and Guix's."""
 LAB = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """A lab's name: it becomes part of paths."""
 HOST = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,316}[a-z0-9])?")

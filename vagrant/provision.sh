@@ -74,7 +74,7 @@ modules
 link "$home/scripts/nslab"
 link "$home/.venv/bin/pytest"
 put /usr/local/share/bash-completion/completions/nslab < <("$home/scripts/nslab" completion bash)
-put /usr/local/share/man/man1/nslab.1 < <("$home/.venv/bin/python" -m nslab.cli.manual)
+put /usr/local/share/man/man1/nslab.1 < <("$home/.venv/bin/python" -I -m nslab.cli.manual)
 put /etc/motd.d/nslab < <(greeting)
 
 if [ ${#changed[@]} = 0 ]; then

@@ -101,7 +101,9 @@ def _enter(lab: str, name: str, container: str | None, command: list[str]) -> in
     from nslab.linux import lifecycle, netns, restore
     from nslab.linux.exec import Absent, Command, attach
     from nslab.net.names import netns as name_of
+    from nslab.trust import PROGRAMS
 
+    os.umask(0o022)  # as a container's: what is run there is not nslab's own
     ns = name_of(lab, name)
     wished = lifecycle.wished(lab)
     if ns not in netns.named(lab):
@@ -111,7 +113,7 @@ def _enter(lab: str, name: str, container: str | None, command: list[str]) -> in
     machines = {one.name for some in (wished.nodes, wished.clients, wished.routers) for one in some}
     if not pod and name not in machines:
         ip = restore.program("ip")  # the switch is a network namespace and nothing more
-        os.execv(ip, [ip, "netns", "exec", ns, *command])
+        os.execve(ip, [ip, "netns", "exec", ns, *command], {**os.environ, "PATH": PROGRAMS})
     node, inside = (pod.node, _container(pod, container)) if pod else (name, "")
     try:
         return attach(netns.folder(lab), Command(lab, name, node, inside, command))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.linux.difference import Difference
     from nslab.linux.lifecycle import Up
+    from nslab.linux.owned import Gone
 
 LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)]
 RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]
@@ -150,8 +152,16 @@ def down(
     labs = owned.everywhere() if name is None else [_lab_name(name)]
     if not labs:
         say("no lab is up")
-    for lab in labs:
-        gone = lifecycle.down(lab, busy)
+    downs: dict[str, Gone] = {}
+    try:
+        for lab in labs:
+            downs[lab] = lifecycle.down(lab, busy)
+    finally:
+        _told_down(downs)
+
+
+def _told_down(downs: dict[str, Gone]) -> None:
+    for lab, gone in downs.items():
         if gone.namespaces or gone.processes:
             say(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")
         else:
@@ -181,7 +191,12 @@ def file_of(source: str) -> Path:
     try:
         return find(source)
     except UsageError:
-        if source in labs() and (kept := folder(source) / "lab.yaml").exists():
+        if source not in labs():
+            raise
+        kept = folder(source) / "lab.yaml"
+        if not os.access(folder(source), os.X_OK):
+            raise UsageError(f"{source} runs, and what it is, is root's to read: put sudo before it") from None
+        if kept.exists():
             return kept
         raise
 

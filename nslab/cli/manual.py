@@ -28,6 +28,13 @@ ENVIRONMENT = (
     ("NSLAB_PATIENCE", "How many times as long as usual to wait before giving up, for a slow machine: 10, say."),
     ("NO_COLOR", "If set, nothing is coloured."),
     ("SHELL", "What `nslab vm` runs without a command."),
+    (
+        "PATH",
+        (
+            "Where `nslab vm` looks for its command. What nslab itself runs as root is not looked for there, but in "
+            "sbin and bin of /usr/local, /usr and /, and where NixOS and Guix have theirs."
+        ),
+    ),
 )
 
 FILES = (

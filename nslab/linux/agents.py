@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nslab import syscall
-from nslab.errors import Refused
+from nslab.errors import Refused, about
 from nslab.linux.patience import patient
 from nslab.net import shell
 from nslab.net.names import CONTROL, netns
@@ -128,7 +129,7 @@ class Agents:
         self._lab, self._run = lab, run
         self._lines: dict[str, Line] = {}
         self._spawner: socket.socket | None = None
-        self._pid = 0
+        self._pid, self._said = 0, -1
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +139,8 @@ class Agents:
         if self._spawner:
             self._spawner.close()  # it ends on that
             os.waitpid(self._pid, 0)
-            self._spawner = None
+            os.close(self._said)
+            self._spawner, self._said = None, -1
             with contextlib.suppress(FileNotFoundError):
                 self._journal.unlink()
 
@@ -155,9 +157,12 @@ class Agents:
         pods = syscall.open_tree(str(self._run / "pods"))
         for descriptor in (theirs.fileno(), pods):
             os.set_inheritable(descriptor, True)
-        argv = [sys.executable, "-IS", str(MAIN), str(theirs.fileno()), str(pods), str(self._run), _PAD]
+        isolated = "-ISB" if sys.dont_write_bytecode else "-IS"
+        argv = [sys.executable, isolated, str(MAIN), str(theirs.fileno()), str(pods), str(self._run), _PAD]
         # The mark, and room for those of its children.
         environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
+        # What goes wrong before there is a log is for us to tell, and not for a terminal.
+        self._said = os.memfd_create("nslab-spawner", os.MFD_CLOEXEC)
         interpreter = sealed(sys.executable)
         # A process group of its own: Ctrl-C is for us, who need its help to roll back. We may be blocking signals.
         try:
@@ -165,6 +170,7 @@ class Agents:
                 f"/proc/self/fd/{interpreter}",
                 argv,
                 environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, self._said, 2)],
                 setpgroup=0,
                 setsigmask=[],
                 setsigdef=[signal.SIGPIPE],
@@ -216,7 +222,7 @@ class Agents:
                 self._start(agent)
         except OSError as error:
             self._hang_up(agent.ns)
-            return _words(error)
+            return self._why(error)
         return 0
 
     def _at_nodes(self, batch: Sequence[Step]) -> list[int | str]:
@@ -257,7 +263,12 @@ class Agents:
     def _silent(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
         """A node that cannot be talked to has refused everything."""
         self._hang_up(node)
-        return [{"error": _words(error)}] * count
+        return [{"error": self._why(error)}] * count
+
+    def _why(self, error: OSError) -> str:
+        """What a broken connection says; and what the process at its other end said last, if it is one of ours."""
+        last = _last_line(self._said) if self._said >= 0 and isinstance(error, ConnectionError) else ""
+        return f"{_words(error)}: {last}" if last else _words(error)
 
     def _start(self, agent: NodeAgent | Control) -> None:
         self._hang_up(agent.ns)  # the line to an earlier process
@@ -290,7 +301,8 @@ class Agents:
             if isinstance(step.obj, Workload):
                 # Or the node's next process would take it for one that ended by itself, and start it again.
                 journal = self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal"
-                _append(journal, json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
+                with about(journal):
+                    _append(journal, json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
         return [{"ok": True}] * len(steps)
 
     def _line(self, node: str) -> Line:
@@ -384,3 +396,10 @@ def _node_of(step: Step) -> str:
 
 def _words(error: OSError) -> str:
     return error.strerror or str(error)
+
+
+def _last_line(file: int) -> str:
+    """The last of what a process that failed has written, without Python's own words for the kind of error."""
+    text = os.pread(file, 1 << 16, max(0, os.fstat(file).st_size - (1 << 16))).decode(errors="replace")
+    lines = [line for line in text.split("\n") if line.strip()] or [""]
+    return re.sub(r"^\w+(Error|Exception): (\[Errno \d+\] )?", "", lines[-1])

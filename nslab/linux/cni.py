@@ -18,7 +18,7 @@ from nslab.cni.chain import Program, Wiring, adding, checking, deleting
 from nslab.cni.config import Network
 from nslab.cni.result import Made, PluginError, made_of
 from nslab.compiler.underlay import UPLINK
-from nslab.errors import Missing, Refused
+from nslab.errors import Missing, Refused, about
 from nslab.lab.plugins import PLUGIN_PATHS, network_of
 from nslab.linux.netns import path
 from nslab.linux.patience import patient
@@ -200,7 +200,8 @@ class Plugins:
         }
         file = self._file(obj)
         file.parent.mkdir(exist_ok=True)
-        write(file, json.dumps(text, indent=1))
+        with about(file):
+            write(file, json.dumps(text, indent=1))
 
     def _file(self, obj: Attachment) -> Path:
         return self._run / "cni" / f"{obj.ns.rpartition('.')[2]}.json"

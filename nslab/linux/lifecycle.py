@@ -21,7 +21,7 @@ from nslab.linux.control import Control as Line
 from nslab.linux.difference import as_seen, compare, standing
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
-from nslab.linux.netns import Namespaces, folder, labs
+from nslab.linux.netns import Namespaces, folder, labs, private
 from nslab.linux.patience import patient
 from nslab.linux.stopped import resume
 from nslab.linux.wishes import Wishes
@@ -85,6 +85,7 @@ def up(lab: Lab, busy: Callable[[str], None], progress: Callable[[int, int], Non
     started = time.monotonic()
     with (
         stop.deferred(),
+        private(),
         owned.locked(lab.name, "up", busy),
         Namespaces() as spaces,
         Agents(lab.name, folder(lab.name)) as agents,
@@ -122,6 +123,7 @@ def change(
     """
     with (
         stop.deferred(),
+        private(),
         owned.locked(name, verb, busy),
         Namespaces() as spaces,
         Agents(name, folder(name)) as agents,
@@ -239,7 +241,7 @@ def _must_follow(todo: Difference, fresh: bool) -> list[str]:
 
 def down(name: str, busy: Callable[[str], None]) -> owned.Gone:
     """Take a lab away, whatever there is of it."""
-    with stop.deferred(), owned.locked(name, "down", busy):
+    with stop.deferred(), private(), owned.locked(name, "down", busy):
         return _released(name)
 
 

@@ -213,11 +213,31 @@ def bound() -> list[str]:
 
 
 def entries(place: Path) -> list[str]:
-    """The names in a folder; none if it is not there."""
+    """The names in a folder; none if it is not there, or not for us to look into."""
     try:
         return sorted(os.listdir(place))
-    except (FileNotFoundError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
+
+
+@contextlib.contextmanager
+def private() -> Iterator[None]:
+    """In here nobody else can read what is made, whatever the caller's umask."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def public_folder(place: Path) -> None:
+    """Make a folder, if nothing is there, in which everybody may see the names, and root alone make them."""
+    umask = os.umask(0o022)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.makedirs(place)
+    finally:
+        os.umask(umask)
 
 
 def labs() -> Iterator[str]:

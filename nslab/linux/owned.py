@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING
 from nslab import cgroups, trust
 from nslab.errors import NslabError, Refused, UsageError, words
 from nslab.linux import procs, stop
-from nslab.linux.netns import IP_NETNS, RUN, bound, entries, folder, labs, link_name, listed, named, path, unlink_name
+from nslab.linux.netns import (
+    IP_NETNS,
+    RUN,
+    bound,
+    entries,
+    folder,
+    labs,
+    link_name,
+    listed,
+    named,
+    path,
+    public_folder,
+    unlink_name,
+)
 from nslab.linux.places import SOURCE, check, dismantle, root_folder
 from nslab.net.names import netns
 from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount
@@ -57,7 +70,7 @@ def locked(lab: str, verb: str, busy: Callable[[str], None]) -> Iterator[None]:
 def _lock(lab: str, busy: Callable[[str], None]) -> int:
     while True:
         try:
-            os.makedirs(RUN, 0o755, exist_ok=True)
+            public_folder(RUN)
             # In a folder that is root's alone; and nobody else may hold it.
             os.close(root_folder())
             descriptor = os.open(_lock_path(lab), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -94,7 +107,7 @@ def claim(lab: str) -> None:
     if exists(lab) and not named(lab):
         procs.end(processes(lab))  # somebody unmounted the names by hand; nothing leads to these any more
     try:
-        os.makedirs(IP_NETNS, exist_ok=True)
+        public_folder(IP_NETNS)
         for place in (here, here / "ns"):
             os.makedirs(place, exist_ok=True)
             if not os.path.ismount(place):

@@ -11,6 +11,7 @@ import os
 from nslab.errors import UsageError
 
 VARIABLE = "NSLAB_PATIENCE"
+LEAST, MOST = 0.01, 1000.0
 
 
 def patient(seconds: float) -> float:
@@ -20,6 +21,7 @@ def patient(seconds: float) -> float:
         factor = float(text)
     except ValueError:
         factor = 0
-    if not 0 < factor < 1e6:
-        raise UsageError(f"{VARIABLE} is {text!r}: it wants how many times as long as usual to wait, for instance 10")
+    if not LEAST <= factor <= MOST:
+        how = f"it wants how many times as long as usual to wait, for instance 10 ({LEAST:g} to {MOST:g})"
+        raise UsageError(f"{VARIABLE} is {text[:20]!r}: {how}")
     return seconds * factor

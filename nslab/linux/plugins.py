@@ -16,6 +16,7 @@ from nslab.linux.netns import lab_of, path
 from nslab.linux.patience import patient
 from nslab.mounts import hidden, own_machine, show
 from nslab.net.objects import NodeAgent
+from nslab.trust import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +30,6 @@ LARGEST = 1 << 20
 """Bytes that are read of what it prints."""
 NAMES = "/run/netns"
 _TOOLS = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Node:
@@ -110,14 +110,14 @@ class Node:
     def _path(self) -> str:
         """Where plugins find programs. An iptables whose rules this kernel does not take is none."""
         if self._iptables == "iptables":
-            return _SYSTEM_PATH
+            return PROGRAMS
         folder = f"{self._folder}/bin"
         os.makedirs(folder, exist_ok=True)
-        program = os.path.realpath(shutil.which(self._iptables, path=_SYSTEM_PATH) or self._iptables)
+        program = os.path.realpath(shutil.which(self._iptables, path=PROGRAMS) or self._iptables)
         for name in _TOOLS:
             with contextlib.suppress(FileExistsError):
                 os.symlink(program, f"{folder}/{name}")  # one program, which goes by the name that it is called by
-        return f"{folder}:{_SYSTEM_PATH}"
+        return f"{folder}:{PROGRAMS}"
 
 
 def _own_mounts(ns: str, run: int, where: str) -> None:
@@ -155,6 +155,7 @@ def _become(program: str, env: Mapping[str, str], said: tuple[int, ...], trees: 
             syscall.unshare(syscall.CLONE_NEWNS)
             show(trees, 0)
         os.chdir("/")
+        os.umask(0o022)
         os.setsid()
         for number, descriptor in enumerate(said[:3]):
             os.dup2(descriptor, number)

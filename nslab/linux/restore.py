@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from nslab.linux.packages import how_to_install
 from nslab.net import shell
 from nslab.net.ipvs import ipvs_found, refusals
 from nslab.net.steps import Remove
+from nslab.trust import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,20 +107,16 @@ def _said_by(step: Step) -> str:
 
 @cache
 def program(name: str) -> str:
-    """The path of a program; Missing if there is none."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '/usr/bin:/bin')}:{_SBIN}")
+    """The path of a program; Missing if there is none. Where it is looked for is not for the caller's PATH to say."""
+    found = shutil.which(name, path=PROGRAMS)
     if found is None:
         raise Missing(f"{name} is not installed; {how_to_install(name)}")
     return found
 
 
-_SBIN = "/usr/sbin:/sbin"  # an ordinary user's PATH lacks it
-
-
 def environment(lock: str = "/dev/null") -> Mapping[str, str]:
     """The programs' environment: their words in English, and a lock file that is not the machine's."""
-    path = f"{os.environ.get('PATH', '/usr/bin:/bin')}:{_SBIN}"
-    return {"PATH": path, "LC_ALL": "C", "XTABLES_LOCKFILE": lock}
+    return {"PATH": PROGRAMS, "LC_ALL": "C", "XTABLES_LOCKFILE": lock}
 
 
 def lock_of(ns: str) -> str:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 FLAGS = {"http-port": 8080, "udp-port": 8081, "sctp-port": -1, "tcp-echo-port": 0}
 """The flags of `netexec` and what they are if not given; -1 (for the echo port: 0) means no such server."""
 ABSENT = ("/dial", "/shell", "/upload", "/redirect")
+MOST = 1000
+"""Connections at a time: who holds many open must not take all of this process's memory and descriptors."""
 _HELD = 1 << 18  # bytes that wait for a slow reader before we stop reading from it
 
 
@@ -127,9 +129,12 @@ def _bind(kind: int, port: int, flag: str, protocol: int = 0) -> socket.socket:
 
 
 def accept(loop: Loop, listener: socket.socket, serve: Callable[[socket.socket], object]) -> None:
-    """Call `serve` with each new connection."""
+    """Call `serve` with each new connection; but this process has no more of them than `MOST`."""
 
     def come(peer: socket.socket) -> None:
+        if TcpPeer.open >= MOST:
+            peer.close()
+            return
         try:
             peer.setblocking(False)
             if peer.proto != socket.IPPROTO_SCTP:
@@ -185,11 +190,14 @@ class TcpPeer:
     """One connection: what came, what is still to be sent. `block`: the most that is read at a time."""
 
     block = 1 << 16
+    open = 0
+    """How many there are in this process."""
 
     def __init__(self, loop: Loop, peer: socket.socket) -> None:
         self.loop, self.socket, self.input, self.output = loop, peer, bytearray(), bytearray()
         self.ended = False
         loop.watch(peer.fileno(), self.turn)
+        TcpPeer.open += 1
 
     def take(self) -> None:
         """Make output of input."""
@@ -227,6 +235,7 @@ class TcpPeer:
 
     def close(self) -> None:
         """Hang up."""
+        TcpPeer.open -= self.socket.fileno() >= 0
         self.loop.forget(self.socket.fileno())
         self.socket.close()
 
@@ -275,15 +284,15 @@ class HttpPeer(TcpPeer):
             case "/clientip":
                 return 200, _address(self.socket.getpeername())
             case "/echo":
-                code = request.query.get("code") or "200"
-                if not code.isdigit() or not 100 <= int(code) <= 999:
-                    return 200, f"argument 'code' must be an integer or empty, got {code!r}\n"
-                return int(code), request.query.get("msg", "")
+                said = request.query.get("code") or "200"
+                code = http.number(said, 999)
+                if code is None or code < 100:
+                    return 200, f"argument 'code' must be an integer or empty, got {said!r}\n"
+                return code, request.query.get("msg", "")
             case "/healthz":
                 return 200, ""
             case "/exit" | "/shutdown":
-                code = request.query.get("code", "0")
-                os._exit(int(code) if code.isdigit() and int(code) < 128 else 0)
+                os._exit(http.number(request.query.get("code", "0"), 127) or 0)
             case path if path in ABSENT:
                 return 404, f"{path} is not built in\n"
             case _:

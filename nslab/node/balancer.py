@@ -14,7 +14,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from nslab.node.relay import Side
+from nslab.node.relay import Side, reset
 from nslab.node.sessions import Sessions
 from nslab.proxy.names import port_name
 from nslab.proxy.rotation import Rotation
@@ -29,6 +29,8 @@ DIAL = (0.25, 0.5, 1.0, 2.0)
 """Seconds that an endpoint has to answer: each try goes to the next one."""
 SILENT = 0.1
 """Seconds between two lines about clients that are not served."""
+MOST = 4096
+"""Clients' connections at a time: one with all that either side has yet to read may cost a megabyte."""
 _BACKLOG = 1024
 
 
@@ -55,6 +57,7 @@ class Balancer:
         self._listeners: dict[tuple[str, str], tuple[Where, asyncio.Server | Sessions]] = {}
         self._held: dict[Where, socket.socket] = {}
         self._dialling: set[asyncio.Task[None]] = set()
+        self._open = 0
         self._complained = -SILENT
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -135,11 +138,18 @@ class Balancer:
 
     def _factory(self, name: str, rotation: Rotation) -> Callable[[], Side]:
         def accepted(client: Side) -> None:
+            self._open += 1
+            if self._open > MOST:
+                reset(client.transport)
+                return
             task = asyncio.get_running_loop().create_task(self._serve(name, rotation, client))
             self._dialling.add(task)
             task.add_done_callback(self._dialling.discard)
 
-        return lambda: Side(accepted)
+        def gone() -> None:
+            self._open -= 1
+
+        return lambda: Side(accepted, gone)
 
     async def _serve(self, name: str, rotation: Rotation, client: Side) -> None:
         """Find an endpoint that answers, and let the two talk; without one, hang up."""

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from nslab.proxy.model import Proxy, Service
 
 
+MOST = 256
+"""Load balancers that ask at a time: anybody who reaches the node can hold a connection open."""
+
+
 class HealthPorts:
     """A small HTTP server for each Service that has such a port, at every address of the node."""
 
@@ -26,6 +30,7 @@ class HealthPorts:
         self._doors: dict[int, socket.socket] = {}
         self._services: dict[int, Service] = {}
         self.healthy = True
+        self.clients = 0
 
     def update(self, services: Mapping[str, Service]) -> None:
         """Listen for these Services (all that there are) and no others."""
@@ -46,7 +51,13 @@ class HealthPorts:
         door = socket.create_server(("0.0.0.0", port), backlog=64)  # noqa: S104 - at every address of the node
         door.setblocking(False)
         self._doors[port] = door
-        accept(self._loop, door, lambda connection: _Client(self, self._loop, connection, port))
+        accept(self._loop, door, lambda connection: self._come(connection, port))
+
+    def _come(self, connection: socket.socket, port: int) -> None:
+        if self.clients < MOST:
+            _Client(self, self._loop, connection, port)
+        else:
+            connection.close()
 
     def answer(self, port: int) -> bytes:
         """What is said at a port."""
@@ -62,6 +73,7 @@ class _Client:
         self._data, self._answer = bytearray(), b""
         connection.setblocking(False)
         loop.watch(connection.fileno(), self._read)
+        ports.clients += 1
 
     def _read(self) -> None:
         try:
@@ -85,6 +97,7 @@ class _Client:
         self._close()
 
     def _close(self) -> None:
+        self._ports.clients -= 1
         self._loop.forget(self._socket.fileno())
         self._socket.close()
 

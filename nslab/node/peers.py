@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import socket
+import sys
 
+from nslab.node.lastwords import text
 from nslab.node.loop import AT_ONCE, WRITE, accept
 
 TYPE_CHECKING = False
@@ -149,7 +151,7 @@ class Peer:
         """The connection, which is somebody else's from here on: for a handler that gives no answer."""
         self._loop.forget(self._socket.fileno())
         self._lines.clear()
-        return self._socket
+        return socket.socket(fileno=self._socket.detach())
 
     def close(self) -> None:
         """Hang up."""
@@ -163,13 +165,6 @@ class Peer:
             closed()
 
 
-def text(error: Exception) -> str:
-    """What went wrong, in a line: the kernel's words with the file that they are about."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
-    return str(error) if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
-
-
 def _line(answer: dict[str, Any]) -> bytes:
     return json.dumps(answer).encode() + b"\n"
 
@@ -180,16 +175,35 @@ def listen(loop: Watches, place: Place, handler: Handler, settle: Callable[[], N
 
 
 def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:
-    """Listen at a path, and have `call` called with each connection; a socket of an earlier process is replaced."""
+    """Listen at a path, and have `call` called with each connection; a socket of an earlier process is replaced.
+
+    It is root's alone: of anybody else's connection nothing is read.
+    """
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    with _short(path) as address:
-        door.bind(address)
+    umask = os.umask(0o177)
+    try:
+        with _short(path) as address:
+            door.bind(address)
+    finally:
+        os.umask(umask)
     door.listen(1024)  # a large lab has many nodes, and all of them come at once
 
-    accept(loop, door, call)
+    def come(connection: socket.socket) -> None:
+        if _uid(connection) == 0:
+            call(connection)
+        else:
+            connection.close()
+
+    accept(loop, door, come)
     return door
+
+
+def _uid(connection: socket.socket) -> int:
+    """Whose process connected, by its number in our user namespace; one that is not in there is 65534."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], sys.byteorder)
 
 
 def dial(path: str) -> socket.socket:

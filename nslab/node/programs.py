@@ -7,6 +7,8 @@ import os
 import signal
 from typing import NamedTuple
 
+from nslab.trust import PROGRAMS as PATH
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from nslab.node.loop import Watches
     from nslab.proxy.items import Command
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 
 

@@ -20,7 +20,7 @@ STATE, RECORDS = "control.json", "dns/records.json"
 
 def write_records(run: str, services: Iterable[str]) -> None:
     """What kube-dns answers from: all Services (as JSON texts) with their endpoints as they are now."""
-    os.makedirs(f"{run}/dns", exist_ok=True)
+    os.makedirs(f"{run}/dns", 0o700, exist_ok=True)
     replace(f"{run}/{RECORDS}", f'{{"domain": "{DOMAIN}", "services": {listed(services)}}}')
 
 
@@ -37,7 +37,7 @@ def read_state(run: str) -> dict[str, Any] | None:
 def read_pods(run: str) -> dict[str, dict[str, Any]]:
     """What the nodes last wrote down of their pods: node to pods with their statuses."""
     found = {}
-    os.makedirs(f"{run}/nodes", exist_ok=True)  # of a new lab, control is the first to start
+    os.makedirs(f"{run}/nodes", 0o700, exist_ok=True)  # of a new lab, control is the first to start
     for name in os.listdir(f"{run}/nodes"):
         if name.endswith(".status.json") and (said := _read(f"{run}/nodes/{name}")):
             found[name.removesuffix(".status.json")] = said["pods"]

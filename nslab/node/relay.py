@@ -22,11 +22,11 @@ _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
 class Side(asyncio.BufferedProtocol):
     """One of the two connections. What comes in here is written to `other`."""
 
-    def __init__(self, made: Callable[[Side], None] = lambda _: None) -> None:
+    def __init__(self, made: Callable[[Side], None] = lambda _: None, gone: Callable[[], None] = lambda: None) -> None:
         self.other: Side | None = None
         self.transport: asyncio.Transport
         self.lost = False
-        self._made = made
+        self._made, self._gone = made, gone
         self.ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,6 +65,7 @@ class Side(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Gone, and so is the other: at once and as rudely, if this one broke."""
         self.lost = True
+        self._gone()
         if self.other and not self.other.lost:
             if exc:
                 reset(self.other.transport)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 IDLE = 0.25
 """Seconds without a packet after which a client's socket is closed: its next packet may go to another endpoint."""
+MOST = 4096
+"""Clients of a port at a time: a packet costs its sender little, and a socket us some kilobytes."""
 _BATCH = 64
 _LARGEST = 1 << 16
 _Client: TypeAlias = tuple[str, int]
@@ -55,7 +57,7 @@ class Sessions:
 
     def _meet(self, client: _Client) -> socket.socket | None:
         end = self._rotation.next(client[0], time.monotonic())
-        if end is None:
+        if end is None or len(self._clients) >= MOST:
             return None
         backend = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:

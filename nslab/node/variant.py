@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 
-from nslab.node.programs import PATH
 from nslab.proxy.nft import nft_narrows
+from nslab.trust import PROGRAMS as PATH
 
 
 def exact(variant: str) -> str:

@@ -13,7 +13,7 @@ from nslab.compiler.addresses import address_of
 from nslab.errors import NslabError
 from nslab.lab.change import applied, deleted, scaled
 from nslab.lab.settings import setting, with_settings
-from nslab.linux import lifecycle, owned, status
+from nslab.linux import lifecycle, owned, restore, status
 from nslab.linux.control import Control
 from nslab.linux.netns import folder
 from nslab.net.names import netns, pod_host
@@ -142,7 +142,7 @@ class RunningLab:
         `host`: any of them, the switch, too. AssertionError if its status is not 0.
         """
         __tracebackhide__ = True
-        argv = ["ip", "netns", "exec", netns(self.name, host), "sh", "-c", line]
+        argv = [restore.program("ip"), "netns", "exec", netns(self.name, host), "sh", "-c", line]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
         if done.returncode:
             said = f"{done.stdout}{done.stderr}".rstrip()
@@ -242,7 +242,7 @@ class RunningLab:
 
 def nslab(*arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
     """One call of the command line: a process of its own, which may enter whatever it likes."""
-    command = [sys.executable, "-m", "nslab", *arguments]
+    command = [sys.executable, "-P", "-m", "nslab", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
 

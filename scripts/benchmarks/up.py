@@ -53,7 +53,7 @@ def measure(rounds: int, say: Callable[[str], None]) -> list[Group]:
 def program(*argv: str, expected: Sequence[int] = (0,)) -> tuple[float, str]:
     """Milliseconds of a whole program of this Python's, start to exit, and what it printed."""
     started = time.perf_counter()
-    done = subprocess.run([sys.executable, "-m", *argv], capture_output=True, text=True, cwd=ROOT, check=False)
+    done = subprocess.run([sys.executable, "-P", "-m", *argv], capture_output=True, text=True, cwd=ROOT, check=False)
     spent = (time.perf_counter() - started) * 1000
     if done.returncode not in expected:
         sys.exit(f"{' '.join(argv)} failed:\n{done.stderr}")

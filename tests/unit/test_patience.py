@@ -32,7 +32,7 @@ def test_one_measure_for_all_deadlines() -> None:
     assert times("20") == "200.0 200.0 Timing(deadline=20.0, retry=6.0, patience=0.6, goodbye=2.0, at_once=512)\n"
 
 
-@pytest.mark.parametrize("text", ["", "much", "0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("text", ["", "much", "0", "-1", "nan", "inf", "0.009", "1001", "1e300"])
 def test_what_is_no_measure_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(UsageError, match=f"{VARIABLE} is '{text}': it wants how many times as long"):

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nslab.node import http
 
@@ -39,6 +43,8 @@ def test_who_may_stay(head: str, stays: bool) -> None:
         b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"x" * 70000,
     ],
@@ -60,3 +66,19 @@ def test_a_response_to_head_has_no_body_but_its_length() -> None:
     head, _, body = http.response(200, b"hello", stays=True, head=True).partition(b"\r\n\r\n")
     assert b"Content-Length: 5" in head
     assert body == b""
+
+
+LATIN = st.text(st.characters(max_codepoint=255), max_size=12)
+HEADERS = st.tuples(st.sampled_from(["Content-Length", "Connection", "Transfer-Encoding", "X"]) | LATIN, LATIN)
+
+
+@given(
+    LATIN, st.text("%2fC\xb2 ?&=+\n", max_size=12), st.sampled_from(["HTTP/1.1", "HTTP/1.0"]) | LATIN, st.lists(HEADERS)
+)
+def test_nothing_but_a_refusal_comes_of_what_is_no_request(
+    method: str, target: str, version: str, headers: list[tuple[str, str]]
+) -> None:
+    head = f"{method} {target} {version}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers)
+    data = bytearray(f"{head}\r\n".encode("latin-1"))
+    with contextlib.suppress(http.MalformedError):
+        http.take(data)
