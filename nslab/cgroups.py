@@ -162,12 +162,24 @@ def _pids(folder: str) -> set[int]:
     return found
 
 
-def remove(own: str) -> None:
-    """Take away the groups of that name; those in which anything lives stay."""
-    for root in hierarchies().values():
-        for group, _, _ in os.walk(f"{root}/{own}", topdown=False):
-            with contextlib.suppress(OSError):
-                os.rmdir(group)
+def remove(own: str, seconds: float = 0.0) -> None:
+    """Take away the groups of that name; those in which anything lives stay.
+
+    So do those of the dead that nobody has collected yet: that is waited for, so long at most.
+    """
+    deadline = time.monotonic() + seconds
+    folders = [f"{root}/{own}" for root in hierarchies().values()]
+    while folders := [folder for folder in folders if not _removed(folder)]:
+        if time.monotonic() >= deadline:
+            return
+        time.sleep(0.005)
+
+
+def _removed(folder: str) -> bool:
+    for group, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):
+            os.rmdir(group)
+    return not os.path.exists(folder)
 
 
 def left(lab: str) -> Iterator[str]:

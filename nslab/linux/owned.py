@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from nslab.trust import Started
 
 
+COLLECTED = 0.5
+"""Seconds that the machine's first process may take to collect the dead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gone:
     """What `down` took away; `refused`: what CNI plugins said against being asked to let go."""
@@ -203,7 +207,7 @@ def release(lab: str) -> Gone:
     if left:
         raise NslabError(f"process {left[0].pid} ({left[0].name}) of lab {lab} does not end")
     for group in {own, *cgroups.left(lab)} - {""}:
-        cgroups.remove(group)
+        cgroups.remove(group, COLLECTED if group == own else 0.0)
     dismantle(lab)
     for ns in _listed(lab):
         unlink_name(ns)

@@ -50,6 +50,12 @@ class Small(OwnLab):
         self.write(self.file.read_text() + "".join(pods).replace("NAME", self.name))
         self.up()
 
+    def left(self) -> list[str]:
+        """Its control groups, too."""
+        root = Path("/sys/fs/cgroup")
+        groups = (*root.glob(f"nslab.{self.name}.*"), *root.glob(f"*/nslab.{self.name}.*"))
+        return [*super().left(), *map(str, groups)]
+
 
 def script(*marks: str) -> tuple[str, ...]:
     """A container's command that starts a process for each of these marks, and waits."""

@@ -14,6 +14,7 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nslab import cgroups
 from nslab.linux.exec import Command, communicate
 from nslab.linux.owned import written
 from nslab.linux.procs import Agents, Record, processes
@@ -182,6 +183,7 @@ class Bench:
         until(lambda: not self.processes())
         for host in self.hosts:
             os.unlink(f"/run/netns/{self.ns(host)}")
+        cgroups.remove(cgroups.name(str(self.run)), seconds=2)
         umount(str(self.run / "ns"))
         umount(str(self.run))
         shutil.rmtree(self.run)
