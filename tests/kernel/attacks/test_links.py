@@ -120,6 +120,37 @@ def test_down_removes_nothing_of_what_a_labs_folder_leads_to(tmp_path: Path) -> 
     world(act_folders, tmp_path)
 
 
+SWAP = """
+import contextlib, os, sys
+os.chdir("/run/nslab")
+while True:
+    with contextlib.suppress(OSError):
+        os.makedirs("plain/ns")
+    for name in ("link", "plain"):
+        with contextlib.suppress(OSError):
+            os.rename(name, "swapped")
+            os.rename("swapped", name)
+"""
+
+
+def act_swapped(folder: str) -> None:
+    """A lab's folder is now a folder, now a link to somebody's, while `down` looks at it and acts."""
+    dear = treasure(Path(folder, "dear"))
+    RUN.mkdir(0o755)
+    (RUN / "link").symlink_to(dear)
+    before = tree(dear)
+    with subprocess.Popen([sys.executable, "-c", SWAP], stderr=subprocess.DEVNULL) as swapper:
+        for _ in range(4):
+            assert "Traceback" not in nslab("down", "swapped").stderr
+            assert tree(dear) == before
+        assert swapper.poll() is None
+        swapper.kill()
+
+
+def test_what_is_swapped_meanwhile_is_not_followed(tmp_path: Path) -> None:
+    world(act_swapped, tmp_path)
+
+
 NAMES = ("Foo", "a b", "-x", "x" * 255, "a.b", "..x", "ä", "a\nb", "a_b", "*", "nslab", "x" * 64, "-", "a-", "LAB")
 
 
@@ -321,6 +352,21 @@ def test_whose_lab_it_is_nobody_else_can_say(shared: Small, tmp_path: Path) -> N
         listed = shared.name in abandoned()
         file.rmdir() if file.is_dir() else file.unlink()
         assert not listed
+
+
+def test_a_pod_writes_nowhere_in_a_labs_folder(shared: Small) -> None:
+    """What it sees of it is its own /etc/hosts and the like, and no more than to be read."""
+    number = os.stat(RUN / shared.name).st_dev
+    device = f"{os.major(number)}:{os.minor(number)}"
+    said = nslab("exec", f"{shared.name}/loud", "--", "cat", "/proc/self/mountinfo").stdout
+    mine = [line.split() for line in said.splitlines() if line.split()[2] == device]
+    assert [words for words in mine if "ro" not in words[5].split(",")] == []
+    before = tree(RUN / shared.name / "pods")
+    places = [words[4] for words in mine]
+    assert "/etc/hosts" in places
+    script = "for place; do echo x >> $place; echo x > $place/x; rm -rf $place; mv $place /tmp; chmod 777 $place; done"
+    nslab("exec", f"{shared.name}/loud", "--", "sh", "-c", script, "sh", *places)
+    assert tree(RUN / shared.name / "pods") == before
 
 
 def test_nobody_else_can_hold_a_lock(shared: Small) -> None:
