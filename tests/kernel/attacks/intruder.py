@@ -183,8 +183,8 @@ def astray(markers: list[str]) -> None:
 
 def stop_newcomers(seconds: float) -> int:
     """Stop every process that comes, as soon as it is seen; how many. They go on in the end."""
-    say("waiting")
     old, stopped, deadline = {*pids()}, [], time.monotonic() + seconds
+    say("waiting")
     while time.monotonic() < deadline:
         for pid in (one for one in pids() if one not in old):
             if attempt(os.kill, pid, signal.SIGSTOP) == "done":
@@ -195,15 +195,18 @@ def stop_newcomers(seconds: float) -> int:
     return len(stopped)
 
 
-def flip() -> None:
-    """On a signal, have a terminal of one's own as standard output and the pipe that it is, in turns and for ever."""
+def flip(seconds: float) -> None:
+    """On a signal, have a terminal of one's own as standard output and the pipe that it is, in turns for a while."""
     _, terminal = os.openpty()
     pipe = os.dup(1)
     signal.signal(signal.SIGUSR1, lambda *_: None)
     signal.pause()
-    while True:
-        os.dup2(terminal, 1)
-        os.dup2(pipe, 1)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for _ in range(1000):
+            os.dup2(terminal, 1)
+            os.dup2(pipe, 1)
+    signal.pause()
 
 
 def signal_all(number: int) -> None:
@@ -213,8 +216,8 @@ def signal_all(number: int) -> None:
 
 def watch(markers: list[str], seconds: float) -> dict[str, object]:
     """The same of processes that come while this one looks: how many did, and every handle of theirs that leads out."""
-    say("watching")
     known, old = mounts(), {*pids()}
+    say("watching")
     deadline, seen, ways = time.monotonic() + seconds, set(), set()
     while time.monotonic() < deadline:
         new = [pid for pid in pids() if pid not in old]
