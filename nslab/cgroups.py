@@ -93,7 +93,8 @@ class Groups:
             return  # of a run before this one
         group = os.open(container, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
         try:
-            _limit(kind, group, pids or PIDS, memory or min(MEMORY, _memory() // 4))
+            most = _memory()
+            _limit(kind, group, pids or PIDS, min(memory, most) or min(MEMORY, most // 4))
         finally:
             os.close(group)
 
@@ -110,17 +111,24 @@ class Groups:
                 os.rmdir(container, dir_fd=folder)
 
 
-def kill(run: str) -> None:
-    """Kill all that is in a lab's groups. Nothing that forks on gets away: all at once, or frozen first."""
+def kill(run: str) -> bool:
+    """Kill all that is in a lab's groups. Nothing that forks on gets away: all at once, or frozen first.
+
+    Whether there is a group in which that can be done.
+    """
+    done = False
     for folder in _folders_of(run):
         with contextlib.suppress(OSError):
             _put(f"{folder}/cgroup.kill", "1")
+            done = True
         with contextlib.suppress(OSError):
             _freeze(folder)
             for pid in _pids(folder):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             _put(f"{folder}/freezer.state", "THAWED")
+            done = True
+    return done
 
 
 def _freeze(folder: str) -> None:

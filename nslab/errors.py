@@ -5,16 +5,18 @@ NslabError             1  a probe or check failed
 │   └── LabFileError   2  everything that is wrong with a lab file
 ├── Refused            3  the kernel said no to a step
 ├── Missing            4  this machine lacks something
+├── Unprinted          5  what was to be done is done, but cannot be told
 └── Stopped      128 + N  signal N came
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 
 class NslabError(Exception):
@@ -74,6 +76,25 @@ class Stopped(NslabError):
     def __init__(self, number: int) -> None:
         super().__init__("interrupted" if number == 2 else "terminated")
         self.code = 128 + number
+
+
+class Unprinted(NslabError):
+    """Standard output takes nothing: a full disk, as a rule. What was to be done is done."""
+
+    code = 5
+
+    def __init__(self, cause: OSError) -> None:
+        super().__init__(f"cannot write to standard output: {words(cause)}")
+
+
+@contextlib.contextmanager
+def about(path: object) -> Iterator[None]:
+    """What is refused in here is about a file: write(2) and its kin do not say which."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 def words(error: OSError) -> str:

@@ -81,7 +81,7 @@ def own_machine(node: str, run: str, tree: int) -> None:
     layers = [f"lowerdir=/{name},upperdir={folder}/{name}/upper,workdir={folder}/{name}/work" for name in lowers]
     for name, layer in zip(lowers, layers, strict=True):
         try:
-            syscall.mount("overlay", f"/{name}", "overlay", 0, layer)
+            syscall.mount("overlay", f"/{name}", "overlay", syscall.MS_NODEV, layer)
         except OSError:
             # This kernel has no overlay, or not over this file system: what is written is seen, the machine's is not.
             if name != "etc":

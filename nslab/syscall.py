@@ -26,6 +26,7 @@ MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
 
 SPLICE_F_NONBLOCK = 2
 
@@ -152,8 +153,8 @@ def pivot_root(new: str, old: str) -> None:
     _check(_libc.syscall(ctypes.c_long(_PIVOT_ROOT), os.fsencode(new), os.fsencode(old)), f"pivot_root {new}")
 
 
-TMPFS, NSFS = 0x01021994, 0x6E736673
-"""Kinds of file systems (statfs(2), f_type)."""
+NSFS = 0x6E736673
+"""A kind of file system (statfs(2), f_type)."""
 
 
 def file_system(fd: int) -> int:

@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 
 from nslab import syscall
 
@@ -39,6 +40,19 @@ LAB = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 HOST = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,316}[a-z0-9])?")
 ROLELESS = ("", "exec", "cni", "container")
 """Second words of a mark that claim nothing."""
+FORKING = ("node", "spawner", "kube-proxy")
+"""Who starts others; for a moment these bear the same mark."""
+_KINDS = (
+    ("pid", int),
+    ("start", int),
+    ("inode", int),
+    ("net", int),
+    ("pids", int),
+    ("ns", str),
+    ("role", str),
+    ("more", dict),
+)
+_PID_MAX = 1 << 22
 
 
 def lab_name(text: str) -> str:
@@ -87,18 +101,29 @@ def read(path: str) -> Iterator[Started]:
     """The lines of a journal that are whole; none if there is none."""
     try:
         # Root's own, and no link: nobody else could have put it there, and nobody is to have led us elsewhere.
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return
-    with open(file, "rb") as opened:
+    try:
         status = os.fstat(file)
-        if status.st_uid != 0 or status.st_mode & 0o022:
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != 0 or status.st_mode & 0o022:
             return
-        for line in opened:
-            try:
-                yield Started(**json.loads(line))
-            except (ValueError, TypeError):
-                continue  # its writer was killed in the middle of it
+        with open(file, "rb", closefd=False) as opened:
+            yield from filter(None, map(_record, opened))
+    finally:
+        os.close(file)
+
+
+def _record(line: bytes) -> Started | None:
+    """A line of a journal; None if it is none: its writer was killed in the middle of it, or it is somebody else's."""
+    try:
+        fields = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    fits = isinstance(fields, dict) and {*fields} == {*Started.__slots__}
+    if not fits or any(type(fields[name]) is not kind for name, kind in _KINDS):
+        return None
+    return Started(**fields) if 0 < fields["pid"] <= _PID_MAX and lab_of(fields["ns"]) else None
 
 
 def verified(record: Started) -> int:
@@ -203,13 +228,13 @@ def members(
 def impostors(table: Table, of_lab: Mapping[int, str], known: Mapping[int, Started]) -> list[Seen]:
     """Who of a lab says that it plays a part, and was never given one.
 
-    A new child still bears the mark of its parent, who was given the part.
+    A new child of one who forks still bears the mark of its parent, who was given the part.
     """
     return [
         seen
         for pid in sorted(of_lab)
         if (seen := table.get(pid)) and pid not in known and seen.mark[1] not in ROLELESS and seen.state not in "ZX"
-        if not ((parent := known.get(seen.parent)) and (parent.ns, parent.role) == seen.mark)
+        if not ((parent := known.get(seen.parent)) and (parent.ns, parent.role) == seen.mark and parent.role in FORKING)
     ]
 
 

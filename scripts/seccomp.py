@@ -19,7 +19,7 @@ ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 """As uname(2) calls them, in the table's order, and as seccomp does (AUDIT_ARCH_…)."""
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-NUMBER, ARCHITECTURE, ARGUMENT = 0, 4, 16
+NUMBER, ARCHITECTURE, ARGUMENT, SECOND = 0, 4, 16, 24
 """Where they lie in struct seccomp_data. The low half of an argument comes first on both architectures."""
 ALLOW, REFUSE, UNKNOWN, KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x80000000
 
@@ -120,7 +120,7 @@ def tree(program: Program, cases: list[tuple[int, str]], name: str = "") -> None
 
 
 def check(program: Program, row: Row) -> None:
-    """Allow a call by its first argument."""
+    """Allow a call by its first argument, or its second."""
     program.label(row.name)
     match row.condition:
         case ("without", bits):
@@ -128,6 +128,9 @@ def check(program: Program, row: Row) -> None:
         case ("only", *some):
             program.add(Jump(LOAD, ARGUMENT + 4), Jump(EQUAL, 0, other="refuse"), Jump(LOAD, ARGUMENT))
             tree(program, ranges(some), row.name)
+        case ("but", *some):
+            program.add(Jump(LOAD, SECOND), *(Jump(EQUAL, int(value, 0), "refuse") for value in some))
+            program.add(Jump(RETURN, ALLOW))
         case condition:
             raise ValueError(f"{row.name}: {' '.join(condition)}")
 

@@ -18,6 +18,9 @@ SINGLE = ("tests/kernel/test_guides.py",)
 LONG = tuple(f"tests/kernel/test_{name}.py" for name in ("nothing_left", "plans", "fake_is_true", "cli", "two_labs"))
 """Files that take a minute and more: begun last, one of them would be waited for."""
 
+MOST = 12
+"""More would have nothing to do: as many long files there are."""
+
 
 def workers(asked: Sequence[str], processors: int) -> int:
     """How many workers for what pytest was asked to run (none: in one process, as a person looks at a test or two)."""
@@ -26,7 +29,7 @@ def workers(asked: Sequence[str], processors: int) -> int:
         return 0 if len(files) == 1 else min(len(files), processors)
     if asked and all(path.startswith(UNIT) for path in asked):
         return processors
-    return 3 * processors
+    return min(2 * processors + 2, MOST)
 
 
 def share(test: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -13,7 +14,7 @@ import typer
 import typer.core
 
 from nslab.cli import check, cni, inside, life, look, objects, probe, render
-from nslab.cli.output import discard, note, say
+from nslab.cli.output import discard, flush, note, say
 from nslab.errors import LabFileError, Missing, NslabError, Refused, words
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 Exit codes: 0 right; 1 a probe or check failed; 2 wrong usage or lab file; 3 the kernel refused; 4 something is
-missing on this machine. exec's is the command's own.
+missing on this machine; 5 all is done, but standard output takes no report of it. exec's is the command's own.
 """
 
 # Help is plain text (`rich_markup_mode`), but typer would still load rich, and escape its brackets.
@@ -129,6 +130,7 @@ def _status(arguments: Sequence[str] | None) -> int:
         completion_init()
     try:
         status = tree()(arguments, prog_name="nslab", standalone_mode=False)
+        flush()
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as wrong:
@@ -138,10 +140,10 @@ def _status(arguments: Sequence[str] | None) -> int:
         return wrong.exit_code
     except NslabError as error:
         said = str(error)
-        note(said if isinstance(error, LabFileError) else f"nslab: {said}")
+        _complain(said if isinstance(error, LabFileError) else f"nslab: {said}")
         return error.code
     except (KeyboardInterrupt, click.Abort):
-        note("nslab: interrupted")
+        _complain("nslab: interrupted")
         return 130
     except (BrokenPipeError, SystemExit) as leave:
         if asked_by_a_shell and isinstance(leave, SystemExit):
@@ -153,6 +155,11 @@ def _status(arguments: Sequence[str] | None) -> int:
         note("nslab: there is not enough memory for this; `ulimit -v` says how much a process may have")
         return Missing.code
     except OSError as error:
-        note(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
+        _complain(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
         return Refused.code
     return status if isinstance(status, int) else 0
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal hung up, and that is why we end
+        note(text)

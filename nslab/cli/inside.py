@@ -67,8 +67,8 @@ def logs(
     if pod is None:
         raise UsageError(f"{lab} has no pod {name!r}")
     chosen = _container(pod, container)
-    folder = netns.folder(lab) / "nodes" / pod.node / "log" / "pods" / f"{pod.namespace}_{pod.name}_{pod.uid}"
-    files = logs.attempts(folder / chosen)
+    folder = logs.folder(netns.folder(lab), pod.node, f"{pod.namespace}_{pod.name}_{pod.uid}", chosen)
+    files = logs.attempts(folder)
     if previous and status.runs(lab, pod.namespace, pod.name, chosen):
         files = files[1:]  # of one that waits to be started again, the run before is the last one
     if not files:
@@ -76,7 +76,7 @@ def logs(
         raise UsageError(f"{which} {chosen!r} in pod {pod.name!r} not found")
 
     def newest() -> bool:
-        return logs.attempts(folder / chosen)[:1] == files[:1]
+        return logs.attempts(folder)[:1] == files[:1]
 
     for entry in logs.read(files[0], follow=follow, tail=None if tail < 0 else tail, going=newest):
         raw(f"{entry.timestamp} {entry.text}" if timestamps else entry.text)

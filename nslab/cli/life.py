@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.linux.difference import Difference
     from nslab.linux.lifecycle import Up
+    from nslab.linux.owned import Gone
 
 LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)]
 RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]
@@ -151,8 +152,16 @@ def down(
     labs = owned.everywhere() if name is None else [_lab_name(name)]
     if not labs:
         say("no lab is up")
-    for lab in labs:
-        gone = lifecycle.down(lab, busy)
+    downs: dict[str, Gone] = {}
+    try:
+        for lab in labs:
+            downs[lab] = lifecycle.down(lab, busy)
+    finally:
+        _told_down(downs)
+
+
+def _told_down(downs: dict[str, Gone]) -> None:
+    for lab, gone in downs.items():
         if gone.namespaces or gone.processes:
             say(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")
         else:

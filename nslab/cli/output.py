@@ -6,6 +6,7 @@ last words may be a stranger's. Only `raw` prints what a program said as it said
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -16,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 import typer
 
-from nslab.errors import Missing, NslabError, words
+from nslab.errors import Missing, Unprinted
 from nslab.quote import escaped, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import TextIO
 
 
@@ -107,14 +108,27 @@ def raw(text: str) -> None:
 
 
 def _print(text: str, *, err: bool = False, nl: bool = True, color: bool | None = None) -> None:
-    try:
+    with _printing(err):
         click.echo(text, err=err, nl=nl, color=color)
+
+
+def flush() -> None:
+    """Have all that was printed written."""
+    with _printing(False):
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def _printing(err: bool) -> Iterator[None]:
+    """What is wrong with standard output is one sentence, and no error of what a verb does."""
+    try:
+        yield
     except BrokenPipeError:
         raise  # the reader has seen enough
     except OSError as error:
         discard(sys.stderr if err else sys.stdout)
-        if not err:  # else there is nobody to tell
-            raise NslabError(f"standard output: {words(error)}") from error
+        if not err:
+            raise Unprinted(error) from error
 
 
 def discard(stream: TextIO) -> None:
@@ -125,7 +139,7 @@ def discard(stream: TextIO) -> None:
 
 
 def note(text: str) -> None:
-    """A word aside, for the person and not for the pipe."""
+    """A word aside, for the person and not for the pipe. Where it cannot be written, nothing fails for it."""
     if text:
         say(text, err=True)
 

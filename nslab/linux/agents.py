@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import select
 import signal
 import socket
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nslab import syscall
-from nslab.errors import Refused
+from nslab.errors import Refused, about
 from nslab.linux.patience import patient
 from nslab.net import shell
 from nslab.net.names import CONTROL, netns
@@ -128,7 +129,7 @@ class Agents:
         self._lab, self._run = lab, run
         self._lines: dict[str, Line] = {}
         self._spawner: socket.socket | None = None
-        self._pid = 0
+        self._pid, self._said = 0, -1
 
     def __enter__(self) -> Self:
         return self
@@ -138,7 +139,8 @@ class Agents:
         if self._spawner:
             self._spawner.close()  # it ends on that
             os.waitpid(self._pid, 0)
-            self._spawner = None
+            os.close(self._said)
+            self._spawner, self._said = None, -1
             with contextlib.suppress(FileNotFoundError):
                 self._journal.unlink()
 
@@ -159,6 +161,8 @@ class Agents:
         argv = [sys.executable, isolated, str(MAIN), str(theirs.fileno()), str(pods), str(self._run), _PAD]
         # The mark, and room for those of its children.
         environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
+        # What goes wrong before there is a log is for us to tell, and not for a terminal.
+        self._said = os.memfd_create("nslab-spawner", os.MFD_CLOEXEC)
         interpreter = sealed(sys.executable)
         # A process group of its own: Ctrl-C is for us, who need its help to roll back. We may be blocking signals.
         try:
@@ -166,6 +170,7 @@ class Agents:
                 f"/proc/self/fd/{interpreter}",
                 argv,
                 environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, self._said, 2)],
                 setpgroup=0,
                 setsigmask=[],
                 setsigdef=[signal.SIGPIPE],
@@ -217,7 +222,7 @@ class Agents:
                 self._start(agent)
         except OSError as error:
             self._hang_up(agent.ns)
-            return _words(error)
+            return self._why(error)
         return 0
 
     def _at_nodes(self, batch: Sequence[Step]) -> list[int | str]:
@@ -258,7 +263,12 @@ class Agents:
     def _silent(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
         """A node that cannot be talked to has refused everything."""
         self._hang_up(node)
-        return [{"error": _words(error)}] * count
+        return [{"error": self._why(error)}] * count
+
+    def _why(self, error: OSError) -> str:
+        """What a broken connection says; and what the process at its other end said last, if it is one of ours."""
+        last = _last_line(self._said) if self._said >= 0 and isinstance(error, ConnectionError) else ""
+        return f"{_words(error)}: {last}" if last else _words(error)
 
     def _start(self, agent: NodeAgent | Control) -> None:
         self._hang_up(agent.ns)  # the line to an earlier process
@@ -290,8 +300,9 @@ class Agents:
         for step in steps:
             if isinstance(step.obj, Workload):
                 # Or the node's next process would take it for one that ended by itself, and start it again.
-                with open(self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal", "a") as journal:
-                    journal.write(json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
+                journal = self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal"
+                with about(journal):
+                    _append(journal, json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
         return [{"ok": True}] * len(steps)
 
     def _line(self, node: str) -> Line:
@@ -339,6 +350,12 @@ class Agents:
                 self._lines.pop(node).socket.close()
 
 
+def _append(file: Path, line: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "a", encoding="utf-8") as opened:
+        opened.write(line)
+
+
 def _requests(step: Step) -> Iterator[dict[str, Any]]:
     match step:
         case Add(obj=obj):
@@ -379,3 +396,10 @@ def _node_of(step: Step) -> str:
 
 def _words(error: OSError) -> str:
     return error.strerror or str(error)
+
+
+def _last_line(file: int) -> str:
+    """The last of what a process that failed has written, without Python's own words for the kind of error."""
+    text = os.pread(file, 1 << 16, max(0, os.fstat(file).st_size - (1 << 16))).decode(errors="replace")
+    lines = [line for line in text.split("\n") if line.strip()] or [""]
+    return re.sub(r"^\w+(Error|Exception): (\[Errno \d+\] )?", "", lines[-1])

@@ -18,10 +18,11 @@ from nslab.cni.chain import Program, Wiring, adding, checking, deleting
 from nslab.cni.config import Network
 from nslab.cni.result import Made, PluginError, made_of
 from nslab.compiler.underlay import UPLINK
-from nslab.errors import Missing, Refused
+from nslab.errors import Missing, Refused, about
 from nslab.lab.plugins import PLUGIN_PATHS, network_of
 from nslab.linux.netns import path
 from nslab.linux.patience import patient
+from nslab.linux.places import write
 from nslab.linux.plugins import Node
 from nslab.linux.restore import program
 from nslab.net.objects import Attachment
@@ -199,9 +200,8 @@ class Plugins:
         }
         file = self._file(obj)
         file.parent.mkdir(exist_ok=True)
-        new = file.with_suffix(".new")
-        new.write_text(json.dumps(text, indent=1))
-        new.replace(file)
+        with about(file):
+            write(file, json.dumps(text, indent=1))
 
     def _file(self, obj: Attachment) -> Path:
         return self._run / "cni" / f"{obj.ns.rpartition('.')[2]}.json"

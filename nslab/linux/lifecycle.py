@@ -13,7 +13,7 @@ from nslab.compiler.services import resolve, watched
 from nslab.errors import NslabError, UsageError
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
-from nslab.linux import owned, procs, stop
+from nslab.linux import owned, places, procs, stop
 from nslab.linux.agents import Agents
 from nslab.linux.cni import Plugins
 from nslab.linux.control import Absent
@@ -61,7 +61,10 @@ class Up:
 
 def wished(name: str) -> Lab:
     """The lab as it was last brought up; UsageError if there is none of that name."""
-    lab = Wishes(folder(name)).newest() if name in labs() else None
+    there = name in labs()
+    if there:
+        places.check(name)
+    lab = Wishes(folder(name)).newest() if there else None
     if lab is None:
         raise UsageError(f"there is no running lab {name[:60]!r}; `nslab ps` lists those that run")
     return lab

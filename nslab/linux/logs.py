@@ -5,12 +5,16 @@ from __future__ import annotations
 import ctypes
 import os
 import select
+import stat
 from collections import deque
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from nslab.errors import NslabError, words
+from nslab.trust import beneath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 _IN_MODIFY, _IN_CREATE, _IN_DELETE, _IN_DELETE_SELF = 0x2, 0x100, 0x200, 0x400
 _CHECK_AGAIN = 1.0
@@ -23,6 +27,20 @@ class Entry(NamedTuple):
     timestamp: str
     stream: str
     text: str
+
+
+def folder(run: Path, node: str, pod: str, container: str) -> Path:
+    """Where a container's logs lie, by a descriptor that stays open. Who is root in a node could have laid a link."""
+    place = Path("nodes", node, "log", "pods", pod, container)
+    lab = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return Path(f"/proc/self/fd/{beneath(lab, str(place))}")
+    except FileNotFoundError:
+        return run / place
+    except OSError as error:
+        raise NslabError(f"{run / place}: {words(error)}") from error
+    finally:
+        os.close(lab)
 
 
 def read(
@@ -62,19 +80,19 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self._path, self._rest = path, b""
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = _open(path)
 
     def lines(self) -> Iterator[bytes]:
         """The whole lines that were not given yet."""
         yield from self._there()
         try:
-            renewed = os.stat(self._path).st_ino != os.fstat(self._fd).st_ino
+            renewed = os.lstat(self._path).st_ino != os.fstat(self._fd).st_ino
         except FileNotFoundError:
             return
         if renewed:
             yield from self._there()  # what was written between reading and rotation
             self.close()
-            self._fd, self._rest = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC), b""
+            self._fd, self._rest = _open(self._path), b""
             yield from self._there()
 
     def _there(self) -> Iterator[bytes]:
@@ -84,6 +102,14 @@ class _File:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _open(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise NslabError(f"{path.name} among the logs is no file")
 
 
 class _Joiner:

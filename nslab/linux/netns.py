@@ -12,8 +12,19 @@ from typing import TYPE_CHECKING
 
 from nslab.errors import Missing
 from nslab.net.names import netns
-from nslab.syscall import CLONE_NEWNET, MS_BIND, NSFS, file_system, mount, setns, umount, unshare
-from nslab.trust import lab_name
+from nslab.syscall import (
+    CLONE_NEWNET,
+    MNT_DETACH,
+    MS_BIND,
+    NSFS,
+    UMOUNT_NOFOLLOW,
+    file_system,
+    mount,
+    setns,
+    umount,
+    unshare,
+)
+from nslab.trust import is_roots, lab_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +79,7 @@ class Namespaces:
         name = path(ns)
         if _is_namespace(name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name))
-        os.close(os.open(name, os.O_CREAT | os.O_RDONLY, 0o600))
+        os.close(os.open(name, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         try:
             unshare(CLONE_NEWNET)
             self._here = ns
@@ -83,7 +94,7 @@ class Namespaces:
         """Take the name away; the kernel ends the namespace with its last process."""
         self.forget(ns)
         with contextlib.suppress(OSError):  # it is no mount any more
-            umount(str(path(ns)))
+            umount(str(path(ns)), MNT_DETACH | UMOUNT_NOFOLLOW)
         path(ns).unlink(missing_ok=True)
         (IP_NETNS / ns).unlink(missing_ok=True)
 
@@ -157,7 +168,7 @@ def unlink_name(ns: str) -> None:
     link = IP_NETNS / ns
     if not link.is_symlink():
         with contextlib.suppress(OSError):
-            umount(str(link))
+            umount(str(link), MNT_DETACH | UMOUNT_NOFOLLOW)
     link.unlink(missing_ok=True)
 
 
@@ -176,6 +187,22 @@ def _is_namespace(name: Path) -> bool:
         finally:
             os.close(descriptor)
     return False
+
+
+def listed() -> list[str]:
+    """What `ip netns` lists, if it is root alone who could have put it there."""
+    with contextlib.suppress(OSError):
+        place = os.open(IP_NETNS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return sorted(os.listdir(place)) if is_roots(place) else []
+        finally:
+            os.close(place)
+    return []
+
+
+def bound() -> list[str]:
+    """Of what `ip netns` lists the namespaces that are bound there, and no links."""
+    return [ns for ns in listed() if _is_namespace(IP_NETNS / ns)]
 
 
 def entries(place: Path) -> list[str]:

@@ -1,32 +1,42 @@
 """What belongs to a lab: its folder, its names, its processes. All of it is found by name, none of it remembered.
 
-Nothing is unmounted or unlinked but by a descriptor, below a folder that has been verified to be ours.
+Nothing is touched below a folder that has not been verified to be ours (nslab.linux.places).
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab import cgroups, trust
 from nslab.errors import NslabError, Refused, UsageError, words
 from nslab.linux import procs, stop
-from nslab.linux.netns import IP_NETNS, RUN, entries, folder, labs, link_name, named, path, public_folder, unlink_name
+from nslab.linux.netns import (
+    IP_NETNS,
+    RUN,
+    bound,
+    entries,
+    folder,
+    labs,
+    link_name,
+    listed,
+    named,
+    path,
+    public_folder,
+    unlink_name,
+)
+from nslab.linux.places import SOURCE, check, dismantle, root_folder
 from nslab.net.names import netns
-from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, TMPFS, file_system, mount, umount
+from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
     from nslab.trust import Started
-
-
-OUR_NETNS = Path("/proc/self/ns/net")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,7 @@ def locked(lab: str, verb: str, busy: Callable[[str], None]) -> Iterator[None]:
         with contextlib.suppress(OSError):  # no space left: then nobody learns who it is
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"nslab {verb} {lab} (process {os.getpid()})".encode(), 0)
+        check(lab)
         yield
     finally:
         # Unlinked under the lock: whoever waits for this file finds that it is no longer the one by that name.
@@ -100,7 +111,7 @@ def claim(lab: str) -> None:
         for place in (here, here / "ns"):
             os.makedirs(place, exist_ok=True)
             if not os.path.ismount(place):
-                mount("nslab", str(place), "tmpfs", MS_NOSUID | MS_NODEV, "mode=700")
+                mount(SOURCE, str(place), "tmpfs", MS_NOSUID | MS_NODEV, "mode=700")
                 # Private: what is mounted inside must not be copied into every service's mount namespace.
                 mount("", str(place), flags=MS_PRIVATE)
         for kept in ("nodes", "pods"):
@@ -149,17 +160,19 @@ def impostors(lab: str) -> list[procs.Record]:
 
 def inodes(lab: str) -> dict[int, str]:
     """The lab's namespaces, but for our own: the kernel's number for each, and its name."""
-    places = (*map(path, named(lab)), *(IP_NETNS / ns for ns in _listed(lab)))
+    # Of what `ip netns` lists, only what somebody bound there: our links lead to the first.
+    places = (*map(path, named(lab)), *(IP_NETNS / ns for ns in bound() if ns.startswith(netns(lab, ""))))
     found = {number: place.name for place in places if (number := _inode(place))}
     # Whatever name somebody gave it, the machine's own namespace is never the lab's.
-    found.pop(_inode(OUR_NETNS), None)
+    for machine in procs.machines():
+        found.pop(machine, None)
     return found
 
 
 def _inode(place: Path) -> int:
     try:
         return os.stat(place).st_ino
-    except FileNotFoundError:
+    except OSError:
         return 0
 
 
@@ -171,7 +184,7 @@ def vacate(left: Mapping[int, str]) -> None:
 
 def everywhere() -> list[str]:
     """All labs that anything is left of: a folder, a lock, a name, a process."""
-    names = (trust.lab_of(ns) for ns in entries(IP_NETNS) if not ns.endswith("."))
+    names = (trust.lab_of(ns) for ns in listed() if not ns.endswith("."))
     locks = (trust.lab_name(name.removesuffix(".lock")) for name in entries(RUN) if name.endswith(".lock"))
     marked = trust.marked_labs(procs.look(), procs.machine())
     return sorted({*labs(), *names, *locks, *marked} - {""})
@@ -180,18 +193,18 @@ def everywhere() -> list[str]:
 def release(lab: str) -> Gone:
     """End what runs in the lab, then take its names and its folder away. Finding nothing is no error."""
     names, running = named(lab), processes(lab)
-    if any(_inode(path(ns)) == _inode(OUR_NETNS) for ns in names):
+    if procs.machine() != procs.first() and any(_inode(path(ns)) == procs.machine() for ns in names):
         raise UsageError(f"this runs inside lab {lab}; leave it first")
     here = folder(lab)
     own = cgroups.name(str(here)) if exists(lab) else ""
-    if own and running:
-        cgroups.kill(str(here))
+    if running and not (own and cgroups.kill(str(here))):
+        running = procs.stop(lambda: processes(lab))
     left = procs.end(running, again=lambda: processes(lab))
     if left:
         raise NslabError(f"process {left[0].pid} ({left[0].name}) of lab {lab} does not end")
     for group in {own, *cgroups.left(lab)} - {""}:
         cgroups.remove(group)
-    _dismantle(lab)
+    dismantle(lab)
     for ns in _listed(lab):
         unlink_name(ns)
     with contextlib.suppress(OSError):  # it is not empty, or a mount of `ip netns`
@@ -202,76 +215,3 @@ def release(lab: str) -> Gone:
 def _listed(lab: str) -> list[str]:
     """What `ip netns` lists of a lab."""
     return [entry for entry in entries(IP_NETNS) if entry.startswith(f"nslab.{lab}.")]
-
-
-def _dismantle(lab: str) -> None:
-    """Unmount the lab's folder lazily, the names in it first, and as often as it is mounted; then remove it.
-
-    The names go at once, what holds them open does not matter.
-    """
-    try:
-        run = root_folder()
-    except FileNotFoundError:
-        return
-    try:
-        with contextlib.suppress(FileNotFoundError):
-            _unmount(run, lab, "ns")
-            _unmount(run, lab)
-            _empty(run, lab)
-    except OSError as error:
-        if error.errno == errno.ENOTEMPTY:
-            raise NslabError(f"{folder(lab)} holds files that are not nslab's; remove it by hand") from error
-        raise Refused(f"umount -l {folder(lab)}", words(error)) from error
-    finally:
-        os.close(run)
-
-
-def root_folder() -> int:
-    """A descriptor of the folder of all labs, which root alone can write in; FileNotFoundError if there is none."""
-    parent = os.open(RUN.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        run = trust.beneath(parent, RUN.name)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise NslabError(f"{RUN} is no folder; nslab keeps its labs there: remove it by hand") from error
-        raise
-    finally:
-        os.close(parent)
-    if trust.is_roots(run):
-        return run
-    os.close(run)
-    raise NslabError(f"{RUN} is not root's alone; nslab keeps its labs there: chown root {RUN}, chmod 755 {RUN}")
-
-
-def _unmount(run: int, lab: str, *inner: str) -> None:
-    """Unmount a lab's folder, or one in it, as long as it is a file system of its own: a tmpfs, as `claim` makes it."""
-    while True:
-        here, is_mount = run, False
-        opened = []
-        try:
-            for name in (lab, *inner):
-                below = trust.beneath(here, name)
-                opened.append(below)
-                is_mount = os.fstat(below).st_dev != os.fstat(here).st_dev
-                here = below
-            if not is_mount or file_system(here) != TMPFS:
-                return
-            # By descriptor: whatever is at this path by now, this is what was looked at.
-            umount(f"/proc/self/fd/{here}")
-        finally:
-            for descriptor in opened:
-                os.close(descriptor)
-
-
-def _empty(run: int, lab: str) -> None:
-    """What an `up` that was killed between mkdir and mount has left on the disk below."""
-    here = trust.beneath(run, lab, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for entry in os.scandir(here):
-            if entry.is_file(follow_symlinks=False):
-                os.unlink(entry.name, dir_fd=here)
-            elif entry.name == "ns":
-                os.rmdir(entry.name, dir_fd=here)
-    finally:
-        os.close(here)
-    os.rmdir(lab, dir_fd=run)

@@ -14,7 +14,7 @@ from nslab import trust
 from nslab.linux.agents import Agents, NotReady
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from nslab.trust import Started, Table
 
@@ -64,23 +64,52 @@ def machine() -> int:
     return os.stat("/proc/self/ns/net").st_ino
 
 
+def machines() -> set[int]:
+    """The numbers of network namespaces that are no lab's: ours, and that of the first process."""
+    return {machine(), first()}
+
+
+def first() -> int:
+    """The number of the first process's network namespace; 0 if that is not ours to know."""
+    with contextlib.suppress(OSError):
+        return os.stat("/proc/1/ns/net").st_ino
+    return 0
+
+
 def look() -> Table:
     """All processes that we may look at."""
-    ours = os.stat("/proc/self/ns/user").st_ino
+    ours, outside = os.stat("/proc/self/ns/user").st_ino, machines()
     found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError):  # it ended meanwhile, or is the business of somebody mightier
-                found[int(entry)] = _look(entry, ours)
+                found[int(entry)] = _look(entry, ours, outside)
     return found
 
 
-def _look(pid: str, ours: int) -> trust.Seen:
+def _look(pid: str, ours: int, outside: set[int]) -> trust.Seen:
     name, state, parent, start = _stat(pid)
-    mark = _mark(pid) if state not in "ZX" else ("", "")
-    net = os.stat(f"/proc/{pid}/ns/net").st_ino if state not in "ZX" else 0
-    root = bool(mark[0]) and _is_root(pid) and os.stat(f"/proc/{pid}/ns/user").st_ino == ours
+    where = pid
+    if state in "ZX":
+        where = _thread(pid)
+        if not where:
+            return trust.Seen(int(pid), start, parent, 0, state, name, ("", ""), root=False)
+        state = _stat(where)[1]
+    mark, net = _mark(where), os.stat(f"/proc/{where}/ns/net").st_ino
+    # Whoever is in the machine's network is no lab's, whatever it says.
+    marked = bool(mark[0]) and net not in outside
+    root = marked and _is_root(where) and os.stat(f"/proc/{where}/ns/user").st_ino == ours
     return trust.Seen(int(pid), start, parent, net, state, name, mark, root)
+
+
+def _thread(pid: str) -> str:
+    """Where to look for a thread that goes on although the first one of its process has ended; nothing if none does."""
+    threads = [f"{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task") if thread != pid]
+    for thread in threads:
+        with contextlib.suppress(OSError):
+            if _stat(thread)[1] not in "ZX":
+                return thread
+    return ""
 
 
 def _is_root(pid: str) -> bool:
@@ -112,6 +141,23 @@ def _mark(pid: str) -> tuple[str, str]:
         return "", ""
     ns, _, more = environment[at + 7 : environment.find(b"\0", at + 1)].decode("utf-8", "replace").partition(" ")
     return ns if trust.lab_of(ns) else "", more.partition(" ")[0]
+
+
+def stop(find: Callable[[], list[Record]], seconds: float = 2.0) -> list[Record]:
+    """Have all that `find` finds stand still, until it finds nobody new, or so long; those that it found at last.
+
+    Whoever forks on would be found by descent no more, were his parents killed one by one.
+    """
+    deadline, stopped = time.monotonic() + seconds, set[tuple[int, int]]()
+    while True:
+        found = find()
+        new = [record for record in found if (record.pid, record.start) not in stopped]
+        if not new or time.monotonic() > deadline:
+            return found
+        for record in new:
+            stopped.add((record.pid, record.start))
+            with contextlib.suppress(OSError), _held(record) as descriptor:
+                signal.pidfd_send_signal(descriptor, signal.SIGSTOP)
 
 
 def end(
@@ -156,6 +202,18 @@ def _end_once(records: Iterable[Record], deadline: float) -> list[Record]:
     for descriptor in waiting:
         os.close(descriptor)
     return list(waiting.values())
+
+
+@contextlib.contextmanager
+def _held(record: Record) -> Iterator[int]:
+    """A pidfd of a process; ProcessLookupError if it is another one by now."""
+    descriptor = os.pidfd_open(record.pid)
+    try:
+        if not _is_same(record):
+            raise ProcessLookupError
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _is_same(record: Record) -> bool:

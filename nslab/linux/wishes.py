@@ -6,9 +6,11 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nslab.errors import about
 from nslab.lab.dump import dump
 from nslab.lab.find import CHECK, FILE
 from nslab.lab.load import load
+from nslab.linux.places import write
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +54,8 @@ class Wishes:
     def keep_goals(self, text: str) -> None:
         """Keep the goals beside the wish; none: those of an earlier wish are none of this one's."""
         if text:
-            (self.folder / CHECK).write_text(text, encoding="utf-8")
+            with about(self.folder / CHECK):
+                write(self.folder / CHECK, text)
         else:
             (self.folder / CHECK).unlink(missing_ok=True)
 
@@ -68,7 +71,8 @@ class Wishes:
     def _written(self, lab: Lab) -> Path:
         # A file of its own first: whenever we are killed, a wish is kept whole or not at all.
         new = self.folder / _NEW
-        new.write_text(dump(lab))
+        with about(self.folder / FILE):
+            write(new, dump(lab))
         return new
 
 

@@ -69,13 +69,19 @@ def pipes(pid: int) -> tuple[int, int, int]:
 
 
 def _reopen(pid: int, number: int) -> int:
-    path = f"/proc/{pid}/fd/{number}"
+    # Held first and then looked at: a process may put something else in its place meanwhile, such as a terminal, which
+    # would become ours, and whose other end could end us.
+    held, path = -1, f"/proc/{pid}/fd/{number}"
     try:
-        if os.readlink(path).startswith("pipe:"):
-            return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        held = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        path = f"/proc/self/fd/{held}"
+        is_pipe = os.readlink(path).startswith("pipe:")
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC) if is_pipe else -1
     except OSError:
-        pass
-    return -1
+        return -1
+    finally:
+        if held >= 0:
+            os.close(held)
 
 
 def wait_exit(pidfd: int, seconds: float) -> bool:

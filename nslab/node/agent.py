@@ -18,9 +18,10 @@ from nslab.node.beside import Target
 from nslab.node.crilog import attempts
 from nslab.node.execs import Execs
 from nslab.node.journal import Journal
+from nslab.node.lastwords import last_words
 from nslab.node.loop import AT_ONCE, Loop
 from nslab.node.marks import VARIABLE, Memory, mark
-from nslab.node.peers import Peer, complain, listen
+from nslab.node.peers import Peer, listen
 from nslab.node.place import Place, host_of, remove_tree
 from nslab.node.restart import Life
 from nslab.node.status import Teller, pod_status, read
@@ -48,10 +49,11 @@ def run(place: Place, memory: Memory, client: int) -> Never:
             first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, settle=agent.births.release)
             agent.adopt()
             first.send({"ok": True, "pid": os.getpid()})
+            client = -1  # its number may become another's
             while True:
                 agent.loop.turn()
     except BaseException as error:
-        _last_words(place, client, error)
+        last_words(f"nslab-node {place.node}", error, f"{place.folder}/nslab-node.log", client)
     os._exit(0)
 
 
@@ -81,13 +83,6 @@ def _mounts(place: Place) -> None:
     os.dup2(log, 2)
     os.close(log)
     os.chdir("/")
-
-
-def _last_words(place: Place, client: int, error: BaseException) -> None:
-    import traceback
-
-    traceback.print_exception(error)
-    complain(client, f"nslab-node {place.node}: {error}")
 
 
 class Agent:

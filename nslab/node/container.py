@@ -173,8 +173,9 @@ def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights
         os.close(template.descriptor)
         # The container's own: whoever has one of the machine's open may change its mode.
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
-        os.chdir(spec.working_dir)
         ready.drop()
+        # Not before: /proc leads who may trace other processes to their roots, such as that of one not yet shut in.
+        os.chdir(spec.working_dir)
         if records >= 0:
             kubedns.main(spec.argv[1:], report, records)
         elif spec.built_in:

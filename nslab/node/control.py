@@ -17,9 +17,10 @@ from nslab import syscall
 from nslab.mounts import own_run
 from nslab.node import records
 from nslab.node.book import Book
+from nslab.node.lastwords import last_words
 from nslab.node.loop import Loop
 from nslab.node.marks import VARIABLE, Memory, mark
-from nslab.node.peers import Peer, complain, serve
+from nslab.node.peers import Peer, serve
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,13 +45,11 @@ def run(place: Place, memory: Memory, client: int) -> Never:
             _enter(place, memory)
             control = Control(Loop(), place.run)
             control.accept(socket.socket(fileno=client)).send({"ok": True, "pid": os.getpid()})
+            client = -1  # its number may become another's
             while True:
                 control.loop.turn()
     except BaseException as error:
-        import traceback
-
-        traceback.print_exception(error)
-        complain(client, f"nslab-control: {error}")
+        last_words("nslab-control", error, f"{place.run}/nslab-control.log", client)
     os._exit(0)
 
 

@@ -78,18 +78,21 @@ def header(data: bytes) -> tuple[int, int]:
 
 def question(data: bytes) -> Question:
     """The question in a message whose header is good."""
-    number, flags, count, *rest = _HEADER.unpack_from(data)
+    number, flags, count, *_ = _HEADER.unpack_from(data)
     if count != 1:
         raise MalformedError(f"{count} questions")
     name, end = _name(data, _HEADER.size)
     if end + 4 > len(data):
         raise MalformedError("the question is cut off")
     kind, group = struct.unpack_from("!2H", data, end)
-    found = Question(number, flags, name, kind, group, data[_HEADER.size : end + 4])
-    end += 4
-    for _ in range(sum(rest)):
-        end = _extra(data, end, found)
-    return found
+    return Question(number, flags, name, kind, group, data[_HEADER.size : end + 4])
+
+
+def read_extras(data: bytes, asked: Question) -> None:
+    """Read what stands behind the question of a message, and learn from it if it is EDNS'."""
+    end = _HEADER.size + len(asked.wire)
+    for _ in range(sum(_HEADER.unpack_from(data)[3:])):
+        end = _extra(data, end, asked)
 
 
 def _name(data: bytes, at: int) -> tuple[Name, int]:
@@ -140,10 +143,13 @@ def wire(name: Name) -> bytes:
     return b"".join(bytes((len(part),)) + part for part in parts) + b"\0"
 
 
-def refusal(number: int, flags: int, code: int) -> bytes:
-    """A response without a question: the one that came could not be read."""
+def refusal(number: int, flags: int, code: int, asked: bytes = b"") -> bytes:
+    """A response with nothing but the question, as it came; without that, if it could not be read.
+
+    Forwarders know a response by its question: one without is none to them, and they wait on.
+    """
     kept = flags & (_OPCODE | _DESIRED)
-    return _HEADER.pack(number, _RESPONSE | _AVAILABLE | kept | code, 0, 0, 0, 0)
+    return _HEADER.pack(number, _RESPONSE | _AVAILABLE | kept | code, int(asked != b""), 0, 0, 0) + asked
 
 
 def response(asked: Question, answer: Answer, limit: int) -> bytes:

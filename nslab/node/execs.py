@@ -53,7 +53,7 @@ class Execs:
             finally:
                 target.close()
         except ProcessLookupError:
-            return {"error": f"{_named(request)} does not run", "absent": True}
+            return _absent(request["ns"], request["container"])
         self._sessions[session.pid] = session
         session.serve(peer.detach())
         return None
@@ -102,7 +102,8 @@ class Session:
         if said == STARTED:
             self._peer.hand_over({"ok": True, "pid": self.pid}, ends)
         else:
-            self._peer.send({"error": said.decode() or "it ended before the command was in it"})
+            # Without a word it was killed, with all that was where it went.
+            self._peer.send({"error": said.decode()} if said else _absent(*self.beside))
         for end in ends:
             os.close(end)
 
@@ -160,9 +161,10 @@ def members(session: int) -> list[int]:
     return found
 
 
-def _named(request: Request) -> str:
-    host = host_of(request["ns"])
-    return f"container {request['container']} of {host}" if request["container"] else f"the process of {host}"
+def _absent(ns: str, container: str) -> Request:
+    host = host_of(ns)
+    what = f"container {container} of {host}" if container else f"the process of {host}"
+    return {"error": f"{what} does not run", "absent": True}
 
 
 def start(

@@ -113,6 +113,10 @@ def respond(data: bytes, book: Book, limit: int) -> bytes | None:
         asked = dns_wire.question(data)
     except MalformedError:
         return dns_wire.refusal(number, flags, dns_wire.FORMERR)
+    try:
+        dns_wire.read_extras(data, asked)
+    except MalformedError:
+        return dns_wire.refusal(number, flags, dns_wire.FORMERR, asked.wire)
     return dns_wire.response(asked, _answer(asked, book), limit or asked.size)
 
 

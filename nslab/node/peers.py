@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 
+from nslab.node.lastwords import text
 from nslab.node.loop import AT_ONCE, WRITE, accept
 
 TYPE_CHECKING = False
@@ -150,7 +151,7 @@ class Peer:
         """The connection, which is somebody else's from here on: for a handler that gives no answer."""
         self._loop.forget(self._socket.fileno())
         self._lines.clear()
-        return self._socket
+        return socket.socket(fileno=self._socket.detach())
 
     def close(self) -> None:
         """Hang up."""
@@ -162,13 +163,6 @@ class Peer:
             # Who hears of it may hold us, and nobody collects cycles here (see nslab.node.spawner).
             closed, self._closed = self._closed, _nobody
             closed()
-
-
-def text(error: Exception) -> str:
-    """What went wrong, in a line: the kernel's words with the file that they are about."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
-    return str(error) if isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _line(answer: dict[str, Any]) -> bytes:

@@ -5,6 +5,7 @@ A file is replaced as a whole, so whoever reads it sees the old one or the new o
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 
@@ -49,14 +50,14 @@ def listed(services: Iterable[str]) -> str:
 
 
 def replace(path: str, text: str) -> None:
-    """Write a file at once."""
-    with open(f"{path}.new", "w", encoding="utf-8", opener=_private) as file:
+    """Write a file at once; a link by its name is replaced, not followed."""
+    new = f"{path}.new"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(new)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    os.replace(f"{path}.new", path)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+    os.replace(new, path)
 
 
 def _read(path: str) -> dict[str, Any] | None:

@@ -23,6 +23,8 @@ SETPCAP, SYS_RESOURCE = 8, 24
 MASK = sum(1 << number for number in CAPABILITIES.values())
 NOFILE = 1 << 20
 """Open files, as systemd's unit of containerd allows them (LimitNOFILE=infinity is fs.nr_open, which is this)."""
+NO_CORE = 1
+"""Bytes of a core file: too few for one. With 0 the kernel still starts the program that core_pattern may name."""
 FILTER = seccomp.load()
 """Read when the first process of a lab imports this; those forked from it need no file for it."""
 
@@ -52,7 +54,7 @@ class Rights:
         self._keyring = syscall.ready_join_session_keyring()
         self._calls = (
             syscall.ready_setrlimit(syscall.RLIMIT_NOFILE, _allowed(nofile, permitted)),
-            syscall.ready_setrlimit(syscall.RLIMIT_CORE, 0),
+            syscall.ready_setrlimit(syscall.RLIMIT_CORE, NO_CORE),
             *_bounding(mask),
             *(syscall.Ready("fchown", fd, uid, -1) for fd in own if uid),
             syscall.ready_setgroups(groups),
@@ -70,7 +72,8 @@ class Rights:
 
         1. A session keyring of its own: the one that it has is that of root on the machine, and the filter refuses
            keyctl.
-        2. Limits: how many files; no core files (the machine's core_pattern may name a program, which runs as root).
+        2. Limits: how many files; no core files, and no program of the machine's that takes them, which runs as root
+           (it does for who lowers this limit to 0).
         3. Bounding set: no file gives what is not in it. Wants SETPCAP.
         4. What is its user's; groups, group, user. Who is not root then loses all capabilities by that.
         5. Capabilities: permitted and effective ones; none is inheritable or ambient.

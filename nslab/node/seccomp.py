@@ -2,8 +2,9 @@
 
 The profile is that of containerd's main branch in May 2026 (contrib/seccomp/seccomp_default.go, 1d01a2c43dc4, after
 2.3.0) for the capabilities of a container that asks for none; scripts/seccomp.conf lists it. No keyrings, io_uring,
-bpf, perf events, userfaultfd, mounts, namespaces, AF_VSOCK or AF_ALG. Unlike containerd's it takes calls of this
-machine's own architecture only: a process that makes one of another (i386's on x86-64) is killed.
+bpf, perf events, userfaultfd, mounts, namespaces, AF_VSOCK or AF_ALG. Unlike containerd's it gives no leases of files,
+which are the machine's, and takes calls of this machine's own architecture only: a process that makes one of another
+(i386's on x86-64) is killed.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ class Owner:
     def __init__(self, lab: str) -> None:
         self._place = folder(lab) / _FILE
         new = self._place.with_suffix(".new")
-        self._descriptor = os.open(new, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC)
+        new.unlink(missing_ok=True)
+        self._descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         new.rename(self._place)  # nobody finds it unlocked
 
@@ -39,7 +40,7 @@ def abandoned() -> list[str]:
 
 def _is_free(lab: str) -> bool:
     try:
-        descriptor = os.open(folder(lab) / _FILE, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(folder(lab) / _FILE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False  # nobody's, or of somebody who knows nothing of this
     try:

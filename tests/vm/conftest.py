@@ -29,7 +29,7 @@ UNIT = HERE.parent / "unit"
 REPORT = "NSLAB_VM_REPORT"
 """Where the run inside writes, line by line: a kernel that dies says so by what is not there."""
 DEADLINE = 900
-"""Seconds for all of them: three times what they take on two quiet cores."""
+"""Seconds for all of them: three times what they take on two quiet cores, twice what they take beside the rest."""
 
 
 class Seen(NamedTuple):

@@ -1,83 +1,82 @@
-"""Too few descriptors, for the command line and for a node: one sentence, and all is well afterwards."""
+"""What a container may use of the machine: each of its file systems, its files and its processes are bounded."""
 
 from __future__ import annotations
 
-import os
-import re
-import resource
-import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.kernel.labkit import NSLAB, ROOT, OwnLab, left, mark, nslab, pids, processes, until
+from tests.kernel.attacks import intruder
+from tests.kernel.attacks.attackkit import AGNHOST, MARKS, SLEEP, inside, pod, running, together
+from tests.kernel.labkit import nslab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
-    from nslab.plugin.running import RunningLab
+    from tests.kernel.labkit import OwnLab
 
-POD = """\
-apiVersion: v1
-kind: Pod
-metadata: {name: newcomer-%d}
-spec:
-  nodeName: node1
-  containers:
-  - {name: app, image: registry.k8s.io/e2e-test-images/agnhost:2.53, args: [netexec], ports: [{containerPort: 8080}]}
-"""
+pytestmark = MARKS
+MB = 1 << 20
+STORAGE, FILES, OPEN = 64 * MB, 16 << 10, 1 << 20
+MORE = 100 * MB, 20_000
+"""More than there can be; where all of it is had, the machine is still well."""
 
 
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[OwnLab]:
-    lab = OwnLab(tmp_path)
-    yield lab
-    lab.clear()
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
+    pods = [pod("alone", {"app": SLEEP}), pod("web", {"app": {"image": AGNHOST}})]
+    with running(tmp_path_factory.mktemp("lab"), *pods) as made:
+        yield made
 
 
-def limited(files: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """A call of nslab that may open so many files."""
-    argv = ["prlimit", f"--nofile={files}:{files}", *NSLAB, *map(str, arguments)]
-    return subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60)
+@pytest.fixture(scope="module")
+def answers(lab: OwnLab) -> dict[str, Any]:
+    attacks = {f"bytes {place}": (intruder.fill, place, MORE[0]) for place in intruder.PLACES}
+    attacks |= {f"files {place}": (intruder.fill_with_files, place, MORE[1]) for place in intruder.PLACES}
+    return together(lab, "alone", **attacks, open=(intruder.open_files, OPEN + 1), settings=(intruder.settings,))
 
 
-@pytest.mark.parametrize("files", [20, 40, 58, 64, 128])
-def test_too_few_descriptors_are_one_sentence(own: OwnLab, files: int) -> None:
-    done = limited(files, "up", own.file)
-    sentence = (
-        f"nslab: only {files} files may be open at a time here, and a lab needs 256: raise the limit (ulimit -Hn)"
-    )
-    assert (done.returncode, done.stdout, done.stderr.splitlines()[-1]) == (4, "", sentence)
-    assert "Traceback" not in done.stderr
-    assert left(own.name) == []
+@pytest.mark.parametrize("place", intruder.PLACES)
+def test_files_in_memory_are_bounded(answers: dict[str, Any], place: str) -> None:
+    said = answers[f"bytes {place}"]
+    assert said["answer"] == "ENOSPC"
+    assert 0 < said["had"] <= STORAGE
 
 
-def test_a_low_soft_limit_is_raised(own: OwnLab) -> None:
-    argv = ["prlimit", "--nofile=30:", *NSLAB, "up", str(own.file)]
-    subprocess.run(argv, check=True, capture_output=True, cwd=ROOT)
-    soft, hard = resource.prlimit(pids(own.name)["node1 node"], resource.RLIMIT_NOFILE)
-    assert soft == hard
+@pytest.mark.parametrize("place", intruder.PLACES)
+def test_so_is_their_number(answers: dict[str, Any], place: str) -> None:
+    said = answers[f"files {place}"]
+    assert said["answer"] == "ENOSPC"
+    assert 0 < said["had"] <= FILES
 
 
-def test_down_needs_few(own: OwnLab) -> None:
-    own.up()
-    done = limited(64, "down", own.name)
-    assert (done.returncode, done.stderr, left(own.name)) == (0, "", [])
+def test_open_files_are_bounded(answers: dict[str, Any]) -> None:
+    assert answers["open"]["answer"] == "EMFILE"
+    assert answers["open"]["had"] <= OPEN
 
 
-def test_a_node_without_a_descriptor_left_says_so_and_is_one(make_lab: Callable[..., RunningLab]) -> None:
-    lab = make_lab("calico-two-node")
-    node = pids(lab.name)["node1 node"]
-    before = resource.prlimit(node, resource.RLIMIT_NOFILE)
-    held = len(os.listdir(f"/proc/{node}/fd"))
-    for files in (held, held + 4, held + 8, 58, 60, 62, 64):
-        resource.prlimit(node, resource.RLIMIT_NOFILE, (files, before[1]))
-        done = nslab("apply", lab.name, "-f", "-", input=POD % files)
-        assert "Traceback" not in done.stderr
-        assert done.returncode == 0 or re.search("Too many open files|exited with 1", done.stderr), done.stderr
-        twins = [pid for pid in processes(lab.name) if mark(pid).startswith(f"nslab.{lab.name}.node1 node")]
-        assert twins == [node]
-        resource.prlimit(node, resource.RLIMIT_NOFILE, before)
-        lab.mend()
-    until(lambda: lab.diff() == [])
+def test_nothing_is_left_on_a_disk_by_who_crashes(answers: dict[str, Any]) -> None:
+    """Less than a page is no core file; and 1 is the one limit with which the kernel starts no program for it."""
+    assert answers["settings"]["Max core file size"] == "1 1"
+
+
+@pytest.mark.parametrize("kind", ["pids", "memory"])
+def test_a_container_has_a_group_with_a_limit(lab: OwnLab, answers: dict[str, Any], kind: str) -> None:
+    root = Path("/sys/fs/cgroup")
+    if not (root / kind).exists():
+        pytest.skip(f"this machine has no control groups for {kind}, or those of version 2")
+    (line,) = [line for line in answers["settings"]["groups"].splitlines() if f":{kind}:" in line]
+    group = root / kind / line.rsplit(":", 1)[1].lstrip("/")
+    file = {"pids": "pids.max", "memory": "memory.limit_in_bytes"}[kind]
+    assert 0 < int((group / file).read_text()) <= {"pids": 1024, "memory": 512 * MB}[kind]
+    assert int((group.parent / file).read_text()) < 1 << 62, "the lab as a whole has one, too"
+
+
+def test_what_it_prints_is_bounded(lab: OwnLab) -> None:
+    """More into the pipe of its own output than the two files of 10 MB to which the log of a run is kept."""
+    inside(lab, "alone", intruder.flood, "/proc/1/fd/1", 25 * MB)
+    script = "du -cb /var/log/pods/*/*/* | tail -1 | cut -f1"
+    size = int(nslab("exec", f"{lab.name}/node1", "--", "sh", "-c", script).stdout)
+    assert 0 < size < 23 * MB
+    assert nslab("exec", f"{lab.name}/web", "--", "true").returncode == 0

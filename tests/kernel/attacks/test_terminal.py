@@ -288,6 +288,42 @@ def test_a_containers_environment_comes_from_what_was_asked_for_it(lab: RunningL
     assert theirs == {"HOSTNAME": "liar", "HOME": "/root", "COLOUR": "green", "TERM": "vt100"}
 
 
+@pytest.mark.parametrize("pod", ["alone", "user"])
+@pytest.mark.parametrize("at_terminal", [True, False])
+def test_a_command_may_no_more_than_its_container(lab: RunningLab, pod: str, *, at_terminal: bool) -> None:
+    """Its user, groups, capabilities, filter of system calls, control groups, root and limits are the container's."""
+    kept = "Uid|Gid|Groups|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp|Seccomp_filters"
+    line = f"for pid in 1 $$; do grep -E '^({kept}):' /proc/$pid/status; cat /proc/$pid/cgroup /proc/$pid/limits; done"
+    argv = [*NSLAB, "exec", f"{lab.name}/{pod}", "--", "sh", "-c", f"{line}; touch /new 2>&1; ls -di / /proc/1/root/"]
+    if at_terminal:
+        with Terminal(argv) as terminal:
+            assert terminal.ended() in (0, 2)
+            said = terminal.said.decode().replace("\r", "")
+    else:
+        said = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True).stdout
+    lines = said.splitlines()
+    half = next(number for number, line in enumerate(lines) if number and line.startswith("Uid:"))
+    assert half > 20
+    assert lines[:half] == lines[half : 2 * half]
+    assert "Seccomp:\t2" in lines
+    assert ("Uid:\t1000\t1000\t1000\t1000" in lines) == (pod == "user")
+
+
+@pytest.mark.parametrize("at_terminal", [True, False])
+def test_streams_are_its_users(lab: RunningLab, *, at_terminal: bool) -> None:
+    """Who opens them again by name may: many images log to /dev/stdout."""
+    line = "read one </dev/stdin; echo got $one >/dev/stdout; echo err >/dev/stderr; id -u"
+    argv = [*NSLAB, "exec", f"{lab.name}/user", "--", "sh", "-c", line]
+    if at_terminal:
+        with Terminal(argv) as terminal:
+            terminal.type(b"word\r")
+            terminal.wait_for(b"got word\r\nerr\r\n1000\r\n")
+            assert terminal.ended() == 0
+    else:
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, input="word\n")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "got word\n1000\n", "err\n")
+
+
 def test_nothing_else_of_the_caller_is_inherited(lab: RunningLab) -> None:
     """Ignored and blocked signals, the mask of new files, limits, priority, where he is."""
     # (Signals 32 and 33 are the C library's own, and ignored after a posix_spawn.)
@@ -309,7 +345,6 @@ def test_nothing_else_of_the_caller_is_inherited(lab: RunningLab) -> None:
     assert (blocked, int(ignored, 16) & 0x7FFFFFFF, mask) == ("SigBlk:\t0000000000000000", 0, "0022")
 
 
-@pytest.mark.xfail(strict=True, reason="D2: the interpreter of a node's process is not sealed yet")
 def test_a_script_whose_interpreter_is_ours_does_not_change_it(lab_name: Callable[[], str], tmp_path: Path) -> None:
     name = lab_name()
     interpreter = tmp_path / "python"

@@ -76,6 +76,7 @@ def test_a_command_is_its_nodes_child_and_leads_a_session_of_its_own(pod: Bench)
 
 def test_a_command_beside_an_adopted_container(pod: Bench) -> None:
     """The node's next process did not start it: it goes there by a descriptor that it opened when it found it."""
+    pod.start(pod.workload("pod", "once", "sleep", "1000", restart="Never"))
     os.kill(pod.record("node1", "node").pid, signal.SIGKILL)
     until(lambda: not [record for record in pod.records() if record.role == "node"])
     assert pod.exec("pod", "container/app", "hostname") == (0, "pod\n")  # with nobody's help
@@ -83,9 +84,10 @@ def test_a_command_beside_an_adopted_container(pod: Bench) -> None:
     assert pod.exec("pod", "container/app", "hostname") == (0, "pod\n")
     status, said = pod.exec("pod", "container/app", "sh", "-c", "echo $COLOUR $HOME")
     assert (status, said) == (0, "green /root\n")
-    os.kill(pod.record("pod", "container/app").pid, signal.SIGKILL)
+    assert pod.exec("pod", "container/once", "hostname") == (0, "pod\n")
+    os.kill(pod.record("pod", "container/once").pid, signal.SIGKILL)
     with pytest.raises(Absent):
-        until(lambda: pod.exec("pod", "container/app", "true") == "never")
+        until(lambda: pod.exec("pod", "container/once", "true") == "never")
 
 
 def test_an_environment_and_a_folder_as_the_container_has_them(pod: Bench) -> None:

@@ -313,6 +313,9 @@ def test_what_is_no_question_is_said_to_be_so(dns: Folder) -> None:
         answer = respond(good[:4] + struct.pack("!H", count) + good[6:], dns.book, 0)
         assert answer
         assert read(answer).code == "FORMERR"
+    whole = len(good) - 11  # what comes then is EDNS
+    assert respond(good[: whole - 1], dns.book, 0) == b"\2\1\x81\x81" + bytes(8)
+    assert respond(good[:-1], dns.book, 0) == b"\2\1\x81\x81\0\1" + bytes(6) + good[12:whole]
     pointer = good[:12] + b"\xc0\x0c" + good[-15:]
     answer = respond(pointer, dns.book, 0)
     assert answer

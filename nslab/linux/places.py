@@ -1,0 +1,153 @@
+"""The folder of all labs, and a lab's own in it: whether they are what nslab made, and taking them away.
+
+All of it by descriptor: what is unmounted or removed is what was looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from nslab import trust
+from nslab.errors import NslabError, Refused, words
+from nslab.linux.netns import RUN, folder
+from nslab.syscall import umount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAMES = "ns"
+"""The folder of namespaces' names in a lab's folder."""
+SOURCE = "nslab"
+"""What is mounted at a lab's folder, and at its folder of names: a tmpfs that /proc lists by this."""
+
+
+def root_folder() -> int:
+    """A descriptor of the folder of all labs, which root alone can write in; FileNotFoundError if there is none."""
+    parent = os.open(RUN.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        run = trust.beneath(parent, RUN.name)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise NslabError(f"{RUN} is no folder; nslab keeps its labs there: remove it by hand") from error
+        raise
+    finally:
+        os.close(parent)
+    if trust.is_roots(run):
+        return run
+    os.close(run)
+    raise NslabError(f"{RUN} is not root's alone; nslab keeps its labs there: chown root {RUN}, chmod 755 {RUN}")
+
+
+def check(lab: str) -> None:
+    """NslabError if what is where the lab's folder should be, or the folder of names in it, is not nslab's."""
+    with contextlib.suppress(FileNotFoundError), _root() as run, _opened(run, lab, NAMES):
+        pass
+
+
+def dismantle(lab: str) -> None:
+    """Unmount the lab's folder lazily, the names in it first, and as often as it is mounted; then remove it.
+
+    The names go at once, what holds them open does not matter.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError), _root() as run:
+            _unmount(run, lab, NAMES)
+            _unmount(run, lab)
+            _empty(run, lab)
+    except OSError as error:
+        if error.errno == errno.ENOTEMPTY:
+            raise NslabError(f"{folder(lab)} holds files that are not nslab's; remove it by hand") from error
+        raise Refused(f"umount -l {folder(lab)}", words(error)) from error
+
+
+@contextlib.contextmanager
+def _root() -> Iterator[int]:
+    run = root_folder()
+    try:
+        yield run
+    finally:
+        os.close(run)
+
+
+@contextlib.contextmanager
+def _opened(run: int, *names: str) -> Iterator[tuple[int, bool]]:
+    """A descriptor of a lab's folder, or of one in it, and whether it is a mount; if so, it is one of ours."""
+    place, here, mounted, opened = RUN, run, False, list[int]()
+    try:
+        for name in names:
+            place /= name
+            below = _beneath(here, name, place)
+            opened.append(below)
+            mounted = _mount(below) != _mount(here)
+            if mounted and not _is_ours(_mount(below)):
+                raise NslabError(f"what is mounted at {place} is not nslab's; unmount it by hand")
+            here = below
+        yield here, mounted
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+
+
+def _beneath(here: int, name: str, place: Path) -> int:
+    try:
+        return trust.beneath(here, name)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise NslabError(f"{place} is no folder, and not nslab's; remove it by hand") from error
+        raise
+
+
+def _mount(descriptor: int) -> str:
+    """The number of the mount that a descriptor is on. (By its device a folder bound from the same one has none.)"""
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
+        return next(line.split()[1] for line in file if line.startswith("mnt_id:"))
+
+
+def _is_ours(number: str) -> bool:
+    """Whether a mount is a whole tmpfs as `claim` makes it, and not a folder of somebody's."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            mine, _, _, root, *rest = line.split()
+            if mine == number:
+                kind, source = rest[rest.index("-") + 1 :][:2]
+                return (root, kind, source) == ("/", "tmpfs", SOURCE)
+    return False
+
+
+def _unmount(run: int, *names: str) -> None:
+    """Unmount a lab's folder, or one in it, as long as something is mounted there."""
+    with contextlib.suppress(FileNotFoundError):
+        mounted = True
+        while mounted:
+            with _opened(run, *names) as (here, mounted):
+                if mounted:
+                    umount(f"/proc/self/fd/{here}")
+
+
+def _empty(run: int, lab: str) -> None:
+    """What an `up` that was killed between mkdir and mount has left on the disk below."""
+    with _opened(run, lab) as (here, _):
+        inside = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
+        try:
+            for entry in os.scandir(inside):
+                if entry.is_file(follow_symlinks=False):
+                    os.unlink(entry.name, dir_fd=inside)
+                elif entry.name == NAMES:
+                    os.rmdir(entry.name, dir_fd=inside)
+        finally:
+            os.close(inside)
+    os.rmdir(lab, dir_fd=run)
+
+
+def write(file: Path, text: str) -> None:
+    """Write a file of a lab's folder anew, at once; a link by that name is replaced, not followed."""
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(text)
+    new.replace(file)

@@ -1,0 +1,247 @@
+"""No handle of the machine's gets into a container: what its processes hold leads nowhere but into their own tree."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.kernel.attacks import intruder
+from tests.kernel.attacks.attackkit import (
+    AGNHOST,
+    MARKS,
+    SHARED,
+    SLEEP,
+    answer,
+    inside,
+    interpreter,
+    logs,
+    looks,
+    machines_files,
+    pod,
+    program,
+    running,
+    secret,
+)
+from tests.kernel.labkit import NSLAB, ROOT, nslab, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.kernel.labkit import OwnLab
+
+pytestmark = MARKS
+REFUSED = {"EROFS", "EACCES", "EPERM", "EXDEV", "ENOENT"}
+"""Answers of the kernel to who would change what is not his."""
+BUSY = "ETXTBSY"
+"""Its answer to who would write to a program that runs, whosever it is; it proves nothing."""
+INTERPRETERS = ("/proc/self/exe", "/proc/thread-self/exe", "/proc/1/exe", "/dev/fd/../exe")
+RUN = "import os; os.chmod('/proc/self/exe', os.stat('/proc/self/exe').st_mode & 0o7777); print('changed')"
+LEAKS = range(3, 24)
+"""Descriptors that a container's process may have had when it was still nslab's."""
+
+
+def attack_by(path: str) -> list[str]:
+    """A command that runs the interpreter by a path, to change it."""
+    return [path, *program(intruder.change, path)[1:]]
+
+
+def unchanged(answers: dict[str, str]) -> bool:
+    """Whether nothing could be changed; and not only because a program ran."""
+    kinds = {answer for how, answer in answers.items() if not (answer == BUSY and how.startswith(("open", "append")))}
+    return bool(kinds) and kinds <= REFUSED
+
+
+def refused(printed: str) -> bool:
+    """The same of what an attack printed; one whose interpreter has its library elsewhere printed none."""
+    if not interpreter().is_relative_to("/usr") and not printed:
+        return True
+    return unchanged(answer(printed))
+
+
+def attacks(marker: Path) -> dict[str, dict[str, Any]]:
+    """Containers each of which attacks by what its fields say."""
+    steal = f"cat {'../' * 9}{str(marker)[1:]} {'../' * 9}{str(Path(__file__).resolve())[1:]}"
+    return {
+        "streams": {"command": program(intruder.standard_streams)},
+        "open": {"command": program(intruder.descriptors)},
+        **{f"exe{n}": {"command": attack_by(path)} for n, path in enumerate(INTERPRETERS)},
+        **{f"cwd{n}": {"command": ["sh", "-c", steal], "workingDir": f"/proc/self/fd/{n}"} for n in LEAKS},
+        **{f"run{n}": {"command": [f"/proc/self/fd/{n}", "-c", RUN]} for n in LEAKS},
+    }
+
+
+@pytest.fixture(scope="module")
+def marker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return secret(tmp_path_factory.mktemp("machine"))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, marker: Path) -> Iterator[OwnLab]:
+    pods = [
+        pod("shared", SHARED, shareProcessNamespace=True),
+        pod("raced", SHARED, shareProcessNamespace=True),
+        pod("alone", {"app": SLEEP}),
+        pod("web", {"app": {"image": AGNHOST}}),
+        pod("attacks", attacks(marker), restartPolicy="Never"),
+    ]
+    with running(tmp_path_factory.mktemp("lab"), *pods, ready=False) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def said(lab: OwnLab) -> dict[str, str]:
+    """What each of the attacks printed."""
+    printed: dict[str, str] = {}
+
+    def all_over() -> bool:
+        printed.update(logs(lab))
+        return all(printed.get(f"attacks/{name}", "").endswith("\n") for name in ("streams", "open"))
+
+    until(all_over, 30)
+    return {name.removeprefix("attacks/"): text for name, text in printed.items()}
+
+
+@pytest.fixture
+def untouched() -> Iterator[None]:
+    """This machine's interpreter is in all that can be seen as it was."""
+    before = looks(interpreter())
+    yield
+    assert looks(interpreter()) == before
+
+
+@pytest.mark.parametrize("where", ["shared:app", "shared:web", "shared:names", "alone", "web", "kube-system_kube-dns"])
+def test_no_handle_of_any_process_leads_out(lab: OwnLab, marker: Path, where: str) -> None:
+    host, _, container = where.replace("_", "/").partition(":")
+    place = f"{host}:{container}" if container else host
+    assert inside(lab, place, intruder.walk, machines_files(marker)) == []
+
+
+def test_none_does_while_processes_come(lab: OwnLab, marker: Path) -> None:
+    """A process that becomes a container, or a command in one, holds what is the node's for a moment."""
+    argv = program(intruder.watch, machines_files(marker), 3.0)
+    command = [*NSLAB, "exec", f"{lab.name}/raced", "-c", "app", "--", *argv]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as watching:
+        assert watching.stdout
+        assert watching.stdout.readline() == "watching\n"
+        for container in ("web", "names"):
+            os.kill(lab.pids()[f"raced container/{container}"], signal.SIGKILL)
+        calls = [["exec", f"{lab.name}/raced", "-c", name, "--", "true"] for name in ("app", "web", "names") * 2]
+        threads = [threading.Thread(target=nslab, args=call) for call in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        said = answer(watching.stdout.read())
+    assert said["ways"] == []
+    assert said["seen"] >= 2, "containers that were started anew, and commands"
+
+
+@pytest.mark.parametrize("where", ["web", "shared:web", "alone"])
+@pytest.mark.usefixtures("untouched")
+def test_programs_that_run_cannot_be_changed(lab: OwnLab, where: str) -> None:
+    answers = inside(lab, where, intruder.changes, ["/proc/self/exe", "/proc/1/exe", "/proc/2/exe", "/proc/3/exe"])
+    assert [path for path, ways in answers.items() if not unchanged(ways)] == []
+
+
+@pytest.mark.parametrize("number", range(len(INTERPRETERS)), ids=INTERPRETERS)
+def test_the_interpreter_as_a_command(said: dict[str, str], number: int) -> None:
+    """A container's command is executed by nslab's own process: its program is the machine's interpreter."""
+    assert refused(said.get(f"exe{number}", ""))
+
+
+@pytest.mark.parametrize("name", ["/proc/self/exe", "/proc/1/exe", "/dev/fd/../exe"])
+@pytest.mark.usefixtures("untouched")
+def test_the_interpreter_of_a_script(lab: OwnLab, name: str) -> None:
+    """The kernel looks the name after `#!` up for who executes: the process that `nslab exec` forks."""
+    script = "\n".join([f"#!{name}", *program(intruder.change, name)[2].splitlines()])
+    place = f"/tmp/{name.replace('/', '-')}"
+    wrote = f"cat >{place} && chmod 755 {place}"
+    assert nslab("exec", f"{lab.name}/alone", "--", "sh", "-c", wrote, input=script).returncode == 0
+    assert refused(nslab("exec", f"{lab.name}/alone", "--", place).stdout)
+
+
+@pytest.mark.parametrize("number", LEAKS)
+def test_no_descriptor_is_left_to_run(said: dict[str, str], number: int) -> None:
+    assert "changed" not in said.get(f"run{number}", "")
+
+
+@pytest.mark.parametrize("number", LEAKS)
+def test_no_descriptor_is_left_as_a_working_directory(said: dict[str, str], marker: Path, number: int) -> None:
+    """As with runc's CVE-2024-21626."""
+    printed = said.get(f"cwd{number}", "")
+    assert not any(text in printed for text in (marker.read_text(), "from __future__"))
+
+
+def test_standard_streams_of_a_container_are_its_own(said: dict[str, str]) -> None:
+    """Where 0 was the machine's /dev/null, its mode could be changed for everybody."""
+    streams = answer(said["streams"])
+    assert streams["0"] == ["device", "EROFS", "EROFS", "EROFS"]
+    assert [streams["1"][0], streams["2"][0]] == ["pipe", "pipe"]
+
+
+def test_a_container_starts_with_nothing_else_open(said: dict[str, str]) -> None:
+    assert answer(said["open"]) == ["0 /dev/null", "1 pipe", "2 pipe"]
+
+
+@pytest.mark.parametrize("where", ["alone", "shared:web", "web"])
+def test_nor_does_a_command(lab: OwnLab, where: str) -> None:
+    folder = os.open("/", os.O_RDONLY)
+    try:
+        os.set_inheritable(folder, True)
+        opened = inside(lab, where, intruder.descriptors, pass_fds=[folder])
+    finally:
+        os.close(folder)
+    assert opened == ["0 pipe", "1 pipe", "2 pipe"]
+
+
+def test_files_of_who_asks_are_not_handed_in(lab: OwnLab, tmp_path: Path) -> None:
+    """By /proc/self/fd/0 who reads a file writes it, whatever it was opened for."""
+    given, taken = secret(tmp_path), tmp_path / "out"
+    with open(given) as stdin, open(taken, "w") as stdout:
+        os.fchmod(stdout.fileno(), 0o600)
+        call = [*NSLAB, "exec", f"{lab.name}/alone", "--", *program(intruder.spoil_streams)]
+        assert subprocess.run(call, stdin=stdin, stdout=stdout, cwd=ROOT, timeout=60).returncode == 0
+    assert given.read_text() == "a secret of the machine's\n"
+    assert [oct(file.stat().st_mode) for file in (given, taken)] == ["0o100600"] * 2
+
+
+def test_what_a_command_says_to_itself_is_not_taken_for_what_it_read(lab: OwnLab, tmp_path: Path) -> None:
+    """A file that it was given is put back by what it has not read: never to before where it was."""
+    given = secret(tmp_path)
+    with open(given) as stdin:
+        stdin.seek(5)
+        call = [*NSLAB, "exec", f"{lab.name}/alone", "--", *program(intruder.answer_oneself, "x" * 1000)]
+        done = subprocess.run(call, stdin=stdin, capture_output=True, text=True, cwd=ROOT, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert 5 <= os.lseek(stdin.fileno(), 0, os.SEEK_CUR) <= given.stat().st_size
+
+
+def test_files_by_their_number_are_refused(lab: OwnLab) -> None:
+    """Shocker: a file of a mount that one sees, opened by its number, whatever its path."""
+    answers = inside(lab, "alone", intruder.files_by_number, ["/usr", "/etc/resolv.conf", "/etc/alternatives"])
+    assert {*answers.values()} <= {"EPERM", "EOPNOTSUPP"}
+    assert [said for how, said in answers.items() if how.endswith("root")] == ["EPERM"] * 3
+
+
+def test_what_a_pod_shares_is_not_what_nslab_is(lab: OwnLab) -> None:
+    """pause keeps all rights, and the built-in servers hold what is nslab's: nobody looks into them."""
+    answers = inside(lab, "shared:app", intruder.look_into, ["pause", "agnhost", "kubedns"])
+    assert {*answers} == {"pause", "agnhost", "kubedns"}
+    wrong = {
+        f"{name} {how}": said
+        for name, ways in answers.items()
+        for how, said in ways.items()
+        if said not in ("EPERM", "EACCES", "EROFS", "EINVAL", "ENOTTY") and not harmless(how, said)
+    }
+    assert wrong == {}
+
+
+def harmless(how: str, said: str) -> bool:
+    """What a process shows to everybody: its numbers of descriptors, its memory where it shows none."""
+    return (how == "fd" and all(word.isdigit() for word in said.split())) or (how, said) == ("stat", "")
