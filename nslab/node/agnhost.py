@@ -204,7 +204,7 @@ class TcpPeer:
                     self.ended = not block
                     self.input += block
                     self.take()
-        except OSError:
+        except (OSError, ValueError):  # a client's words are never our end
             self.close()
         else:
             self.send()
@@ -276,14 +276,14 @@ class HttpPeer(TcpPeer):
                 return 200, _address(self.socket.getpeername())
             case "/echo":
                 code = request.query.get("code") or "200"
-                if not code.isdigit() or not 100 <= int(code) <= 999:
+                if not 100 <= http.number(code) <= 999:
                     return 200, f"argument 'code' must be an integer or empty, got {code!r}\n"
-                return int(code), request.query.get("msg", "")
+                return http.number(code), request.query.get("msg", "")
             case "/healthz":
                 return 200, ""
             case "/exit" | "/shutdown":
-                code = request.query.get("code", "0")
-                os._exit(int(code) if code.isdigit() and int(code) < 128 else 0)
+                status = http.number(request.query.get("code", "0"))
+                os._exit(status if 0 <= status < 128 else 0)
             case path if path in ABSENT:
                 return 404, f"{path} is not built in\n"
             case _:
