@@ -83,7 +83,7 @@ def _opened(run: int, *names: str) -> Iterator[tuple[int, bool]]:
             below = _beneath(here, name, place)
             opened.append(below)
             mounted = _mount(below) != _mount(here)
-            if mounted and not _is_ours(_mount(below)):
+            if mounted and not _is_ours(_mount(below), below):
                 raise NslabError(f"what is mounted at {place} is not nslab's; unmount it by hand")
             here = below
         yield here, mounted
@@ -107,15 +107,23 @@ def _mount(descriptor: int) -> str:
         return next(line.split()[1] for line in file if line.startswith("mnt_id:"))
 
 
-def _is_ours(number: str) -> bool:
-    """Whether a mount is a whole tmpfs as `claim` makes it, and not a folder of somebody's."""
+def _is_ours(number: str, top: int) -> bool:
+    """Whether a mount is a whole tmpfs as `claim` makes it, and not a folder of somebody's; or one with nothing in it."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             mine, _, _, root, *rest = line.split()
             if mine == number:
                 kind, source = rest[rest.index("-") + 1 :][:2]
-                return (root, kind, source) == ("/", "tmpfs", SOURCE)
+                return (root, kind) == ("/", "tmpfs") and (source == SOURCE or not _entries(top))
     return False
+
+
+def _entries(folder: int) -> list[str]:
+    inside = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        return os.listdir(inside)
+    finally:
+        os.close(inside)
 
 
 def _unmount(run: int, *names: str) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 
+from nslab.node.http import number
 from nslab.node.loop import WRITE
 
 TYPE_CHECKING = False
@@ -69,16 +70,17 @@ def whole(answer: bytes) -> bool:
     head, end, body = answer.partition(b"\r\n\r\n")
     fields = (line.partition(b":") for line in head.lower().split(b"\r\n")[1:])
     lengths = [value.strip() for name, _, value in fields if name.strip() == b"content-length"]
-    wanted = int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+    wanted = number(lengths[0].decode("latin-1")) if lengths else 0
     return len(answer) >= LONGEST or (bool(end) and len(body) >= wanted)
 
 
 def complaint(answer: bytes) -> str:
     """What is wrong with an HTTP answer; nothing with one from 200 to 399."""
-    words = answer.split(b"\r\n", 1)[0].split(b" ")
-    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+    words = answer.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+    code = number(words[1]) if len(words) > 1 and words[0].startswith("HTTP/") else -1
+    if code < 0:
         return "malformed HTTP response"
-    return "" if 200 <= int(words[1]) < 400 else f"HTTP probe failed with statuscode: {int(words[1])}"
+    return "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
 
 
 class Prober:

@@ -1,12 +1,19 @@
 from __future__ import annotations
 
 import contextlib
+<<<<<<< HEAD
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+=======
+>>>>>>> 9bd02134881925e97f8d672ce5a308c0c20216b9
 
-from nslab.node import http
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nslab.node import health, http
 
 
 def test_a_request_comes_out_when_it_is_whole() -> None:
@@ -43,8 +50,14 @@ def test_who_may_stay(head: str, stays: bool) -> None:
         b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
+<<<<<<< HEAD
         b"POST / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+=======
+        b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n",
+>>>>>>> 9bd02134881925e97f8d672ce5a308c0c20216b9
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"x" * 70000,
     ],
@@ -68,6 +81,7 @@ def test_a_response_to_head_has_no_body_but_its_length() -> None:
     assert body == b""
 
 
+<<<<<<< HEAD
 LATIN = st.text(st.characters(max_codepoint=255), max_size=12)
 HEADERS = st.tuples(st.sampled_from(["Content-Length", "Connection", "Transfer-Encoding", "X"]) | LATIN, LATIN)
 
@@ -82,3 +96,23 @@ def test_nothing_but_a_refusal_comes_of_what_is_no_request(
     data = bytearray(f"{head}\r\n".encode("latin-1"))
     with contextlib.suppress(http.MalformedError):
         http.take(data)
+=======
+PIECES = st.sampled_from(
+    [
+        *(b"GET ", b"/", b" HTTP/1.1", b"HTTP/1.1 ", b"\r\n", b"\r\n\r\n", b":", b"%", b"?", b"=", b"\0"),
+        *(b"Content-Length: ", b"Connection: ", b"Transfer-Encoding: chunked"),
+        *(b"9" * 5000, b"-1", b"\xb2", b"\xd9\xa3", b"0x1", b"1e3"),
+    ]
+)
+
+
+@settings(max_examples=500, deadline=None, database=None)
+@given(st.lists(PIECES | st.binary(max_size=9), max_size=12).map(b"".join))
+def test_whatever_comes_is_a_request_or_none(data: bytes) -> None:
+    left = bytearray(data)
+    with contextlib.suppress(http.MalformedError):
+        while http.take(left):
+            pass
+    health.whole(data)
+    assert isinstance(health.complaint(data), str)
+>>>>>>> 9bd02134881925e97f8d672ce5a308c0c20216b9
