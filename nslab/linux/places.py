@@ -108,7 +108,7 @@ def _mount(descriptor: int) -> str:
 
 
 def _is_ours(number: str, top: int) -> bool:
-    """Whether a mount is a whole tmpfs as `claim` makes it, and not a folder of somebody's; or one with nothing in it."""
+    """Whether a mount is a whole tmpfs as `claim` makes it, and no folder of somebody's; or one with nothing in it."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             mine, _, _, root, *rest = line.split()

@@ -284,7 +284,6 @@ class HttpPeer(TcpPeer):
             case "/clientip":
                 return 200, _address(self.socket.getpeername())
             case "/echo":
-<<<<<<< HEAD
                 said = request.query.get("code") or "200"
                 code = http.number(said, 999)
                 if code is None or code < 100:
@@ -294,17 +293,6 @@ class HttpPeer(TcpPeer):
                 return 200, ""
             case "/exit" | "/shutdown":
                 os._exit(http.number(request.query.get("code", "0"), 127) or 0)
-=======
-                code = request.query.get("code") or "200"
-                if not 100 <= http.number(code) <= 999:
-                    return 200, f"argument 'code' must be an integer or empty, got {code!r}\n"
-                return http.number(code), request.query.get("msg", "")
-            case "/healthz":
-                return 200, ""
-            case "/exit" | "/shutdown":
-                status = http.number(request.query.get("code", "0"))
-                os._exit(status if 0 <= status < 128 else 0)
->>>>>>> 9bd02134881925e97f8d672ce5a308c0c20216b9
             case path if path in ABSENT:
                 return 404, f"{path} is not built in\n"
             case _:

@@ -70,15 +70,15 @@ def whole(answer: bytes) -> bool:
     head, end, body = answer.partition(b"\r\n\r\n")
     fields = (line.partition(b":") for line in head.lower().split(b"\r\n")[1:])
     lengths = [value.strip() for name, _, value in fields if name.strip() == b"content-length"]
-    wanted = number(lengths[0].decode("latin-1")) if lengths else 0
-    return len(answer) >= LONGEST or (bool(end) and len(body) >= wanted)
+    wanted = number(lengths[0].decode("latin-1"), LONGEST) if lengths else 0
+    return len(answer) >= LONGEST or (bool(end) and len(body) >= (wanted or 0))
 
 
 def complaint(answer: bytes) -> str:
     """What is wrong with an HTTP answer; nothing with one from 200 to 399."""
     words = answer.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-    code = number(words[1]) if len(words) > 1 and words[0].startswith("HTTP/") else -1
-    if code < 0:
+    code = number(words[1], 999) if len(words) > 1 and words[0].startswith("HTTP/") else None
+    if code is None:
         return "malformed HTTP response"
     return "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
 

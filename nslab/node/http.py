@@ -32,13 +32,8 @@ def take(data: bytearray) -> Request | None:
         return None
     first, *lines = data[:end].decode("latin-1").split("\r\n")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-<<<<<<< HEAD
     length = number(headers.get("content-length", "0"), LONGEST)
     if "transfer-encoding" in headers or length is None:
-=======
-    length = number(headers.get("content-length", "0"))
-    if "transfer-encoding" in headers or not 0 <= length <= LONGEST:
->>>>>>> 9bd02134881925e97f8d672ce5a308c0c20216b9
         raise MalformedError("a body that we do not read")
     if len(data) < end + 4 + length:
         return None
@@ -55,17 +50,11 @@ def take(data: bytearray) -> Request | None:
     return Request(method, unquote(path), dict(_pairs(query)), stays)
 
 
-<<<<<<< HEAD
 def number(text: str, most: int) -> int | None:
     """A whole number that is not negative and `most` at most, in ASCII digits; None for any other text."""
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         return None
     return int(text) if int(text) <= most else None
-=======
-def number(text: str) -> int:
-    """What some digits say; -1 for anything else. (Python has digits that are none, and numbers of any length.)"""
-    return int(text) if len(text) < 10 and text.isascii() and text.isdigit() else -1
->>>>>>> 9bd02134881925e97f8d672ce5a308c0c20216b9
 
 
 def _pairs(query: str) -> list[tuple[str, str]]:

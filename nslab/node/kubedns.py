@@ -14,12 +14,8 @@ import socket
 import struct
 import sys
 
-<<<<<<< HEAD
 from nslab import syscall
-from nslab.node import dns_wire
-=======
 from nslab.node import dns_wire, http
->>>>>>> 9bd02134881925e97f8d672ce5a308c0c20216b9
 from nslab.node.agnhost import TcpPeer, accept, fail, log, quietly
 from nslab.node.dns_records import Records
 from nslab.node.dns_wire import Answer, MalformedError
@@ -71,9 +67,9 @@ def parse(arguments: Sequence[str]) -> int:
         name, equals, port = word.partition("=")
         if name != "--dns-port" or not equals:
             raise ValueError(f"unknown flag: {word}")
-    if not 0 < http.number(port) < 65536:
+    if not (number := http.number(port, 65535)):
         raise ValueError(f"--dns-port: {port[:60]} is no port")
-    return http.number(port)
+    return number
 
 
 class Book:
