@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nslab.errors import Missing
+from nslab.errors import Missing, NslabError
 from nslab.net.names import netns
 from nslab.syscall import (
     CLONE_NEWNET,
@@ -112,8 +112,15 @@ class Namespaces:
         if ns not in self._descriptors:
             if len(self._descriptors) >= self._limit:
                 self.forget(next(name for name in self._descriptors if name != self._here))
-            self._descriptors[ns] = os.open(path(ns), os.O_RDONLY | os.O_CLOEXEC)
+            self._descriptors[ns] = self._open(ns)
         return self._descriptors[ns]
+
+    def _open(self, ns: str) -> int:
+        descriptor = os.open(path(ns), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if not os.path.samestat(os.fstat(descriptor), os.fstat(self._home)):
+            return descriptor
+        os.close(descriptor)
+        raise NslabError(f"{path(ns)} is the network namespace that this runs in, and no lab's; umount it by hand")
 
     def route_socket(self, ns: str) -> socket.socket:
         """An rtnetlink socket that speaks to the namespace, wherever this thread is later."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Agents", "NotReady", "Record", "end", "processes"]
 
 _MARK = b"\0NSLAB="
+_LONGEST = 100
+"""Of a part that somebody says he plays: it is printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def _mark(pid: str) -> tuple[str, str]:
     if at < 0:
         return "", ""
     ns, _, more = environment[at + 7 : environment.find(b"\0", at + 1)].decode("utf-8", "replace").partition(" ")
-    return ns if trust.lab_of(ns) else "", more.partition(" ")[0]
+    return ns if trust.lab_of(ns) else "", more.partition(" ")[0][:_LONGEST]
 
 
 def stop(find: Callable[[], list[Record]], seconds: float = 2.0) -> list[Record]:

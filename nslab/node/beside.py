@@ -11,6 +11,7 @@ import struct
 
 from nslab import syscall
 from nslab.node import rights
+from nslab.node.adopt import wait_exit
 from nslab.node.container import PATH, environment
 from nslab.node.marks import VARIABLE, mark
 from nslab.node.place import IPC, MNT, NET, PID, UTS
@@ -61,6 +62,10 @@ class Target:
                 os.fchown(0, uid, -1)  # as its other streams become its user's, who may open them again by name
             self._rights.drop()
 
+    def ends(self, seconds: float) -> bool:
+        """Whether the process ends, or has ended, within so many seconds."""
+        return self._pidfd >= 0 and wait_exit(self._pidfd, seconds)
+
     def close(self) -> None:
         """Let go of the process."""
         if self._pidfd >= 0:
@@ -80,6 +85,8 @@ def become(
         join()
         _go_in(target, request, pipes, report, clean)
         status = _exec(target, request)
+    except ProcessLookupError:
+        status = 126  # it ended meanwhile: without a word, as if it had taken us with it
     except BaseException as error:
         status = 126
         report.send(str(getattr(error, "strerror", None) or error).encode()[:1000])

@@ -40,7 +40,7 @@ def abandoned() -> list[str]:
 
 def _is_free(lab: str) -> bool:
     try:
-        descriptor = os.open(folder(lab) / _FILE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(folder(lab) / _FILE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False  # nobody's, or of somebody who knows nothing of this
     try:

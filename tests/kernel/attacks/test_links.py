@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.plugin.owner import Owner, abandoned
 from tests.kernel.attacks.forgekit import (
     SLEEP,
     Small,
@@ -283,6 +284,41 @@ def test_an_ordinary_user_sees_nothing_of_a_lab(shared: Small) -> None:
         assert denied("ls", f"{RUN}/{shared.name}/{name}")
     assert denied("ls", f"{IP_NETNS}/{shared.ns('loud')}/.")
     assert denied("nsenter", f"--net={IP_NETNS}/{shared.ns('loud')}", "true")
+
+
+def act_machine(folder: str) -> None:
+    """Somebody bound the machine's own namespace where a node's should be."""
+    lab = Small(Path(folder), pod("one"))
+    lab.up()
+    name = RUN / lab.name / "ns" / lab.ns("node1")
+    mount("--bind", "/proc/1/ns/net", name)
+    before = subprocess.run(["ip", "-d", "addr"], capture_output=True).stdout
+    for call in (("diff", lab.name), ("up", lab.file)):
+        sentence(nslab(*call))
+    assert subprocess.run(["ip", "-d", "addr"], capture_output=True).stdout == before
+    lab.down()
+    assert lab.left() == []
+
+
+def test_the_machines_network_is_never_a_nodes(tmp_path: Path) -> None:
+    world(act_machine, tmp_path)
+
+
+def test_whose_lab_it_is_nobody_else_can_say(shared: Small, tmp_path: Path) -> None:
+    """The pytest plugin's file; labs whose file nobody holds are taken away."""
+    file = RUN / shared.name / "pytest"
+    (RUN / shared.name / "pytest.new").symlink_to(tmp_path / "new")
+    mine = Owner(shared.name)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert not (tmp_path / "new").exists()
+    assert shared.name not in abandoned()
+    mine.release()
+    (tmp_path / "free").touch()
+    for lay in (lambda: file.symlink_to(tmp_path / "free"), file.mkdir):
+        lay()
+        listed = shared.name in abandoned()
+        file.rmdir() if file.is_dir() else file.unlink()
+        assert not listed
 
 
 def test_nobody_else_can_hold_a_lock(shared: Small) -> None:
