@@ -247,6 +247,8 @@ def down(name: str, busy: Callable[[str], None]) -> owned.Gone:
 
 def _released(name: str) -> owned.Gone:
     """Take away all that there is of a lab. Its CNI plugins are told first, and keep nothing by what they say."""
+    places.uncover(name)
+    places.check(name)
     refused: list[str] = []
     if Plugins(folder(name)).kept():
         try:

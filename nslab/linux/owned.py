@@ -56,7 +56,6 @@ def locked(lab: str, verb: str, busy: Callable[[str], None]) -> Iterator[None]:
         with contextlib.suppress(OSError):  # no space left: then nobody learns who it is
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"nslab {verb} {lab} (process {os.getpid()})".encode(), 0)
-        check(lab)
         yield
     finally:
         # Unlinked under the lock: whoever waits for this file finds that it is no longer the one by that name.
@@ -103,6 +102,7 @@ def exists(lab: str) -> bool:
 
 def claim(lab: str) -> None:
     """Make the lab's folder: a tmpfs, and another one in it for the names of its namespaces."""
+    check(lab)
     here = folder(lab)
     if exists(lab) and not named(lab):
         procs.end(processes(lab))  # somebody unmounted the names by hand; nothing leads to these any more

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from nslab import trust
 from nslab.errors import NslabError, Refused, words
@@ -16,13 +16,16 @@ from nslab.linux.netns import RUN, folder
 from nslab.syscall import umount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 NAMES = "ns"
 """The folder of namespaces' names in a lab's folder."""
 SOURCE = "nslab"
-"""What is mounted at a lab's folder, and at its folder of names: a tmpfs that /proc lists by this."""
+Mount: TypeAlias = tuple[str, str, str]
+"""The folder that a mount shows of its file system, the kind of that, and its source."""
+OURS: Mount = ("/", "tmpfs", SOURCE)
+"""What is mounted at a lab's folder, and at its folder of names."""
 
 
 def root_folder() -> int:
@@ -44,8 +47,18 @@ def root_folder() -> int:
 
 def check(lab: str) -> None:
     """NslabError if what is where the lab's folder should be, or the folder of names in it, is not nslab's."""
-    with contextlib.suppress(FileNotFoundError), _root() as run, _opened(run, lab, NAMES):
-        pass
+    with contextlib.suppress(FileNotFoundError), _root() as run:
+        for names in ((lab,), (lab, NAMES)):
+            with _opened(run, *names) as (_, mount):
+                if mount not in (None, OURS):
+                    raise NslabError(f"what is mounted at {RUN.joinpath(*names)} is not nslab's; unmount it by hand")
+
+
+def uncover(lab: str) -> None:
+    """Unmount the tmpfs that somebody mounted over the lab's folder, or over its names; nothing else."""
+    with contextlib.suppress(FileNotFoundError), _root() as run:
+        for names in ((lab,), (lab, NAMES)):
+            _unmount(run, *names, which=lambda mount: mount != OURS and mount[:2] == OURS[:2])
 
 
 def dismantle(lab: str) -> None:
@@ -55,8 +68,9 @@ def dismantle(lab: str) -> None:
     """
     try:
         with contextlib.suppress(FileNotFoundError), _root() as run:
-            _unmount(run, lab, NAMES)
-            _unmount(run, lab)
+            for names in ((lab, NAMES), (lab,)):
+                _unmount(run, *names, which=lambda mount: mount == OURS)
+            check(lab)
             _empty(run, lab)
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
@@ -74,21 +88,16 @@ def _root() -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _opened(run: int, *names: str) -> Iterator[tuple[int, bool]]:
-    """A descriptor of a lab's folder, or of one in it, and whether it is a mount; if so, it is one of ours."""
-    place, here, mounted, opened = RUN, run, False, list[int]()
+def _opened(run: int, *names: str) -> Iterator[tuple[int, Mount | None]]:
+    """A descriptor of a lab's folder, or of one in it, and what is mounted there, if anything is."""
+    opened = [run]
     try:
         for name in names:
-            place /= name
-            below = _beneath(here, name, place)
-            opened.append(below)
-            mounted = _mount(below) != _mount(here)
-            if mounted and not _is_ours(_mount(below), below):
-                raise NslabError(f"what is mounted at {place} is not nslab's; unmount it by hand")
-            here = below
-        yield here, mounted
+            opened.append(_beneath(opened[-1], name, RUN.joinpath(*names)))
+        above, here = map(_number, opened[-2:])
+        yield opened[-1], None if here == above else _mount(here)
     finally:
-        for descriptor in opened:
+        for descriptor in opened[1:]:
             os.close(descriptor)
 
 
@@ -101,39 +110,30 @@ def _beneath(here: int, name: str, place: Path) -> int:
         raise
 
 
-def _mount(descriptor: int) -> str:
+def _number(descriptor: int) -> str:
     """The number of the mount that a descriptor is on. (By its device a folder bound from the same one has none.)"""
     with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
         return next(line.split()[1] for line in file if line.startswith("mnt_id:"))
 
 
-def _is_ours(number: str, top: int) -> bool:
-    """Whether a mount is a whole tmpfs as `claim` makes it, and no folder of somebody's; or one with nothing in it."""
+def _mount(number: str) -> Mount:
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             mine, _, _, root, *rest = line.split()
             if mine == number:
                 kind, source = rest[rest.index("-") + 1 :][:2]
-                return (root, kind) == ("/", "tmpfs") and (source == SOURCE or not _entries(top))
-    return False
+                return root, kind, source
+    return "", "", ""
 
 
-def _entries(folder: int) -> list[str]:
-    inside = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        return os.listdir(inside)
-    finally:
-        os.close(inside)
-
-
-def _unmount(run: int, *names: str) -> None:
-    """Unmount a lab's folder, or one in it, as long as something is mounted there."""
+def _unmount(run: int, *names: str, which: Callable[[Mount], bool]) -> None:
+    """Unmount a lab's folder, or one in it, as long as something is mounted there of which `which` is true."""
     with contextlib.suppress(FileNotFoundError):
-        mounted = True
-        while mounted:
-            with _opened(run, *names) as (here, mounted):
-                if mounted:
-                    umount(f"/proc/self/fd/{here}")
+        while True:
+            with _opened(run, *names) as (here, mount):
+                if not mount or not which(mount):
+                    return
+                umount(f"/proc/self/fd/{here}")
 
 
 def _empty(run: int, lab: str) -> None:
