@@ -140,9 +140,10 @@ def _exec(target: Target, request: Request) -> int:
     what, status = request["working_dir"] or (target.spec.working_dir if target.spec else "/"), 126
     try:
         os.closerange(3, 1 << 20)
-        os.chdir(what)
         os.umask(0o022)
         target.drop_rights()
+        # Not before: /proc leads who may trace other processes to their roots, such as that of one not yet shut in.
+        os.chdir(what)
         # With the node's process ends what it alone waits for. (Given up with rights, so asked for after them.)
         syscall.prctl(syscall.PR_SET_PDEATHSIG, signal.SIGKILL)
         what, status = argv[0], 127

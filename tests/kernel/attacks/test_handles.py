@@ -252,6 +252,28 @@ def test_files_of_who_asks_are_not_handed_in(lab: OwnLab, tmp_path: Path) -> Non
     assert [oct(file.stat().st_mode) for file in (given, taken)] == ["0o100600"] * 2
 
 
+def test_what_a_command_says_to_itself_is_not_taken_for_what_it_read(lab: OwnLab, tmp_path: Path) -> None:
+    """A file that it was given is put back by what it has not read: never to before where it was."""
+    given = secret(tmp_path)
+    with open(given) as stdin:
+        stdin.seek(5)
+        call = [*NSLAB, "exec", f"{lab.name}/alone", "--", *program(intruder.answer_oneself, "x" * 1000)]
+        done = subprocess.run(call, stdin=stdin, capture_output=True, text=True, cwd=ROOT, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert 5 <= os.lseek(stdin.fileno(), 0, os.SEEK_CUR) <= given.stat().st_size
+
+
+def test_nor_of_a_pipe(lab: OwnLab) -> None:
+    """What it has not read stays in the pipe that it was given, for who reads there next."""
+    read, write = os.pipe()
+    os.write(write, b"for who reads next")
+    os.close(write)
+    call = [*NSLAB, "exec", f"{lab.name}/alone", "--", *program(intruder.answer_oneself, "x" * 1000)]
+    done = subprocess.run(call, stdin=read, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    with open(read, "rb") as left:
+        assert (done.returncode, done.stderr, left.read()) == (0, "", b"for who reads next")
+
+
 @pytest.mark.parametrize("where", WHERE)
 def test_files_by_their_number_are_refused(tried: Callable[[str], dict[str, Any]], where: str) -> None:
     """Shocker: a file of a mount that one sees, opened by its number, whatever its path."""
