@@ -150,6 +150,9 @@ def _status(arguments: Sequence[str] | None) -> int:
         # Whoever read our output has seen enough; nor must the interpreter complain.
         let_go()
         return 128 + signal.SIGPIPE
+    except MemoryError:
+        note("nslab: there is not enough memory for this")
+        return Refused.code
     except OSError as error:
         note(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
         return Refused.code

@@ -51,8 +51,8 @@ class Life:
     """
 
     __slots__ = (
-        "_agent", "_began", "_delay", "_due", "_exit_code", "_finished", "_liveness", "_probers", "_readiness", "_started",
-        "attempt", "message", "pod", "reason", "restarts", "spec", "state",
+        "_agent", "_began", "_delay", "_due", "_exit_code", "_finished", "_liveness", "_probers", "_readiness",
+        "_started", "attempt", "message", "pod", "reason", "restarts", "spec", "state",
     )  # fmt: skip
 
     def __init__(self, agent: Agent, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:

@@ -1,11 +1,13 @@
-"""Too few descriptors, for the command line and for a node: one sentence, and all is well afterwards."""
+"""Too few descriptors, too little memory, for the command line and for a node: a sentence, and all is well again."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import resource
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +16,6 @@ from tests.kernel.labkit import NSLAB, ROOT, OwnLab, left, mark, nslab, pids, pr
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from nslab.plugin.running import RunningLab
 
@@ -81,3 +82,67 @@ def test_a_node_without_a_descriptor_left_says_so_and_is_one(make_lab: Callable[
         resource.prlimit(node, resource.RLIMIT_NOFILE, before)
         lab.mend()
     until(lambda: lab.diff() == [])
+
+
+@pytest.mark.parametrize("mega", [40, 45, 50])
+def test_too_little_memory_is_one_sentence(own: OwnLab, mega: int) -> None:
+    argv = ["prlimit", f"--as={mega * 1_000_000}", *NSLAB, "up", str(own.file)]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    if done.returncode:
+        assert (done.returncode, done.stderr) == (3, "nslab: there is not enough memory for this\n")
+        assert left(own.name) == []
+
+
+@pytest.mark.parametrize("role", ["node1 node", "control control", "node1 kube-proxy"])
+def test_a_component_without_memory_left_is_mended(make_lab: Callable[..., RunningLab], role: str) -> None:
+    lab = make_lab("calico-two-node")
+    pid = pids(lab.name)[role]
+    status = Path(f"/proc/{pid}/status").read_text()
+    size = int(status.partition("VmSize:")[2].split()[0]) * 1024
+    resource.prlimit(pid, resource.RLIMIT_AS, (size, resource.RLIM_INFINITY))
+    done = nslab("apply", lab.name, "-f", "-", input=POD % 1)
+    assert "Traceback" not in done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.startswith("nslab:")]) == (done.returncode != 0)
+    resource.prlimit(pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    lab.mend()
+    assert lab.diff() == []
+    assert pids(lab.name)[role] == pid
+
+
+PROBED = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: probed}
+spec:
+  nodeName: node1
+  containers:
+  - name: app
+    image: registry.k8s.io/e2e-test-images/agnhost:2.53
+    args: [netexec]
+    ports: [{containerPort: 8080}]
+    readinessProbe: {httpGet: {port: 8080}, periodSeconds: 1, failureThreshold: 1}
+"""
+
+
+def test_a_node_that_cannot_ask_is_not_its_pod_s_end(make_lab: Callable[..., RunningLab]) -> None:
+    lab = make_lab("calico-two-node")
+    lab.apply(PROBED)
+    node = pids(lab.name)["node1 node"]
+    before = resource.prlimit(node, resource.RLIMIT_NOFILE)
+    resource.prlimit(node, resource.RLIMIT_NOFILE, (3, before[1]))
+    woken = wakeups(node)
+    until(lambda: wakeups(node) > woken + 3)  # a second each, when it would ask
+    resource.prlimit(node, resource.RLIMIT_NOFILE, before)
+    until(lambda: is_ready(lab, "probed"))
+    assert pids(lab.name)["node1 node"] == node
+
+
+def wakeups(pid: int) -> int:
+    """How often a process has gone to sleep."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("nonvoluntary_ctxt")[0].split()[-1])
+
+
+def is_ready(lab: RunningLab, name: str) -> bool:
+    """Whether `nslab ps` shows a pod as ready."""
+    rows = json.loads(nslab("ps", lab.name, "-o", "json").stdout)
+    return any(row["name"] == name and row["ready"] == "1/1" for row in rows)
