@@ -123,7 +123,12 @@ class Prober:
             self._end("the container has no port of the name that the probe asks for")
             return
         # Made here, in the node's network namespace: as on a node, the way to the pod is tried as well.
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        try:
+            self._socket = socket.socket(socket.AF_INET, kind)
+        except OSError as error:  # no descriptor is left
+            self._end(error.strerror or str(error))
+            return
         self._loop.at(now + self._check.timeout, lambda: self._late(number))
         status = self._socket.connect_ex((self._place, self._check.port))
         if status in (0, errno.EINPROGRESS):
