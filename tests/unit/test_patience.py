@@ -28,8 +28,8 @@ def test_as_usual_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_measure_for_all_deadlines() -> None:
-    assert times("1") == "10.0 10.0 Timing(deadline=1.0, retry=0.3, patience=0.03, at_once=512)\n"
-    assert times("20") == "200.0 200.0 Timing(deadline=20.0, retry=6.0, patience=0.6, at_once=512)\n"
+    assert times("1") == "10.0 10.0 Timing(deadline=1.0, retry=0.3, patience=0.03, goodbye=0.1, at_once=512)\n"
+    assert times("20") == "200.0 200.0 Timing(deadline=20.0, retry=6.0, patience=0.6, goodbye=2.0, at_once=512)\n"
 
 
 @pytest.mark.parametrize("text", ["", "much", "0", "-1", "nan", "inf"])
