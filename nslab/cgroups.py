@@ -127,11 +127,21 @@ def kill(run: str) -> bool:
         with contextlib.suppress(OSError):
             _freeze(folder)
             for pid in _pids(folder):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(OSError):
+                    _kill(pid, os.path.basename(folder))
             _put(f"{folder}/freezer.state", "THAWED")
             done = True
     return done
+
+
+def _kill(pid: int, own: str) -> None:
+    descriptor = os.pidfd_open(pid)
+    try:
+        # Asked after the pidfd was opened: who did not stand still in time may be gone, and its number another's.
+        if f"/{own}/" in _read(f"/proc/{pid}/cgroup"):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    finally:
+        os.close(descriptor)
 
 
 def _freeze(folder: str) -> None:
@@ -196,7 +206,7 @@ def _memory() -> int:
 
 
 def _read(path: str) -> str:
-    with open(path, encoding="ascii") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:
         return file.read()
 
 

@@ -52,6 +52,6 @@ def _files(lab: str) -> list[Path]:
 def _pods(file: Path) -> dict[str, dict[str, Any]]:
     try:
         pods: dict[str, dict[str, Any]] = json.loads(file.read_text())["pods"]
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
     return pods
