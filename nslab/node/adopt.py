@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import stat
 
 from nslab.node.container import Spec
 from nslab.node.sandbox import Sandbox

@@ -89,7 +89,10 @@ def test_too_little_memory_is_one_sentence(own: OwnLab, mega: int) -> None:
     argv = ["prlimit", f"--as={mega * 1_000_000}", *NSLAB, "up", str(own.file)]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60)
     if done.returncode:
-        assert (done.returncode, done.stderr) == (3, "nslab: there is not enough memory for this\n")
+        assert (done.returncode, done.stderr) == (
+            4,
+            "nslab: there is not enough memory for this; `ulimit -v` says how much a process may have\n",
+        )
         assert left(own.name) == []
 
 
