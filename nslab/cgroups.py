@@ -99,9 +99,12 @@ class Groups:
             os.close(group)
 
     def enter(self, container: str) -> None:
-        """Put this process into the group of a container that runs."""
+        """Put this process into the group of a container that runs; OSError if there is one and that cannot be done.
+
+        A neighbour may see to it that it cannot: prlimit takes descriptors away from whoever has the same user.
+        """
         for _, folder in self._bounding():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(FileNotFoundError):
                 _write(folder, f"{container}/cgroup.procs", "0")
 
     def let_go(self, container: str) -> None:

@@ -45,7 +45,8 @@ def own_run(run: str, tree: int) -> None:
     """A /run of our own, with nothing in it but the lab's folder `run`, of which `tree` is a copy of the mount."""
     # iptables' lock, and whatever else tools write there, are not the machine's.
     tmpfs("/run")
-    os.mkdir("/run/lock", 0o1777)
+    os.mkdir("/run/lock")
+    os.chmod("/run/lock", 0o1777)  # noqa: S103 - whoever is in the node, as on every machine
     os.makedirs(run)
     syscall.move_mount(tree, run)
     # On a machine where /run is shared, so was the mount that this was copied from.

@@ -6,8 +6,8 @@ characters and bidirectional ones, so a reader would see another command than th
 
 from __future__ import annotations
 
-from shlex import quote as _single_quoted
-
+_PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./-_")
+"""What no shell reads anything into, as shlex has it (which every start would have to import)."""
 _SPACES = "\n\t\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 """What `isprintable` has against, and a reader sees for what it is."""
 _LETTERS = {"\n": r"\n", "\t": r"\t", "\\": r"\\", "'": r"\'"}
@@ -19,8 +19,10 @@ def quote(word: str) -> str:
     What is printable is quoted for every POSIX shell; the rest as $'…', for bash, zsh, ksh and busybox (dash has it
     from 0.5.13 on), byte for byte, so that the shell's locale makes no difference.
     """
+    if word and _PLAIN.issuperset(word):
+        return word
     if word.isprintable():
-        return _single_quoted(word)
+        return "'" + word.replace("'", "'\"'\"'") + "'"
     if "\0" in word:
         raise ValueError("no word of a command can hold a NUL")
     return f"$'{''.join(map(_as_bytes, word))}'"

@@ -103,7 +103,7 @@ def _stdin(wiring: Wiring, place: int, address: IPv4Address | None, before: dict
     made = configuration(wiring, place, address)
     if before is not None and at_least(wiring.network.version, "0.3.0"):
         made["prevResult"] = before
-    return json.dumps(made, ensure_ascii=False)
+    return json.dumps(made)
 
 
 def adding(wiring: Wiring, address: IPv4Address | None) -> Orders:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 """The versions of the specification that are spoken here."""
-_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]*")
-_TYPE = re.compile("[^/\0]+")
+DEEPEST = 100
+"""Levels of nesting in what is read and handed on as JSON."""
+LARGEST_MTU = 65535
+_NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+_TYPE = re.compile("[^/\0]{1,255}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+LONGEST_NUMBER = 20
 # jinja2's spelling of a value, and nothing else of it: a configuration comes from a stranger, and runs no loops.
 _HOLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
@@ -55,7 +60,7 @@ class Network:
     def mtu(self) -> int:
         """The MTU that the plugins are told; 0: none."""
         told = (json.loads(plugin).get("mtu") for plugin in self.plugins)
-        return min((mtu for mtu in told if isinstance(mtu, int) and mtu > 0), default=0)
+        return min((mtu for mtu in told if type(mtu) is int and 0 < mtu <= LARGEST_MTU), default=0)
 
 
 def at_least(version: str, other: str) -> bool:
@@ -96,17 +101,48 @@ def read(text: str) -> Network:
 
 def _json(text: str) -> dict[str, Any]:
     try:
-        whole = json.loads(text)
+        whole = loaded(text)
         json.dumps(whole, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise WrongConfigError("it has half of a surrogate pair, which no plugin can be told") from None
     except json.JSONDecodeError as error:
         raise WrongConfigError(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except RecursionError:
-        raise WrongConfigError("it is nested too deeply") from None
+    except ValueError as error:
+        raise WrongConfigError(str(error)) from None
     if not isinstance(whole, dict):
         raise WrongConfigError("it must be one JSON object")
     return whole
+
+
+def loaded(text: str) -> Any:
+    """JSON that can be handed on as JSON; ValueError says why not."""
+    try:
+        found = json.loads(text, parse_int=_integer, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if _is_deep(found):
+        raise ValueError("it is nested too deeply")
+    if _SURROGATE.search(json.dumps(found, ensure_ascii=False)):
+        raise ValueError("it has half a character (a surrogate), which is no text")
+    return found
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise ValueError(f"a number in it has {len(digits.lstrip('-'))} digits")
+    return int(digits)
+
+
+def _no_number(word: str) -> Never:
+    raise ValueError(f"{word} is no number in JSON")
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        below = [entry for one in level if isinstance(one, dict) for entry in one.values()]
+        level = below + [entry for one in level if isinstance(one, list) for entry in one]
+    return bool(level)
 
 
 def _top(whole: dict[str, Any], version: object, *, alone: bool) -> Iterator[str]:
@@ -136,4 +172,4 @@ def _each(plugins: list[Any]) -> Iterator[str]:
 
 
 def _is_type(word: object) -> bool:
-    return isinstance(word, str) and bool(_TYPE.fullmatch(word)) and word not in (".", "..")
+    return isinstance(word, str) and bool(_TYPE.fullmatch(word)) and word.isprintable() and word not in (".", "..")

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING, Any, Literal
 
+from nslab.cni.config import loaded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LINES = 12
 """Of what a plugin wrote to stderr, so many lines are shown."""
-_CONTROL = re.compile(r"[^\t\n\x20-\x7e\xa0-\U0010ffff]")
+LONGEST = 1000
+"""Characters of each part of an error that are shown."""
+# Controls, halves of characters, and what makes a terminal show text in another order.
+_CONTROL = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class PluginError(Exception):
@@ -67,14 +72,37 @@ def result_of(plugin: str, command: str, answer: Answer) -> dict[str, Any]:
 
 def made_of(result: dict[str, Any]) -> Made:
     """What a result says, in the form of any version: `ip4` (until 0.2.0) or `ips`. ValueError if it cannot be."""
-    interfaces = tuple(
-        (str(link.get("name", "")), str(link.get("sandbox", ""))) for link in _objects(result, "interfaces")
-    )
+    interfaces = tuple((_text(link, "name"), _text(link, "sandbox")) for link in _objects(result, "interfaces"))
     for entry in _addresses(result):
-        address = IPv4Interface(str(entry["address"]))
-        gateway = entry.get("gateway")
-        return Made(interfaces, address, IPv4Address(gateway) if gateway else None)
+        return Made(interfaces, _interface(entry["address"]), _gateway(entry.get("gateway")))
     return Made(interfaces, None)
+
+
+def _interface(value: object) -> IPv4Interface:
+    try:
+        if isinstance(value, str):
+            return IPv4Interface(value)
+    except ValueError:
+        pass
+    raise ValueError(f"{_value(value)} is no IPv4 address with its prefix length")
+
+
+def _gateway(value: object) -> IPv4Address | None:
+    if not value:
+        return None
+    try:
+        if isinstance(value, str):
+            return IPv4Address(value)
+    except ValueError:
+        pass
+    raise ValueError(f"{_value(value)} is no IPv4 address of a gateway")
+
+
+def _text(link: dict[str, Any], field: str) -> str:
+    value = link.get(field)
+    if not isinstance(value or "", str):
+        raise ValueError(f"the {field} of an interface is {_value(value)}")
+    return value or ""
 
 
 def _addresses(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -88,7 +116,7 @@ def _addresses(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
             raise ValueError("an entry of ips has no address")
         link = entry.get("interface")
         # An address of the node's own end (a bridge's) is not the pod's.
-        outside = isinstance(link, int) and 0 <= link < len(links) and not links[link].get("sandbox")
+        outside = type(link) is int and 0 <= link < len(links) and not links[link].get("sandbox")
         if ":" not in str(entry["address"]) and not outside:
             yield entry
 
@@ -102,8 +130,8 @@ def _objects(result: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 def _object(text: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
+        found = loaded(text)
+    except ValueError:
         return None
     return found if isinstance(found, dict) else None
 
@@ -113,15 +141,20 @@ def _refusal(
 ) -> str:
     """An error in the plugin's own words; if it had none, how it ended."""
     if error and ("code" in error or "msg" in error):
-        details = str(error.get("details") or "")
-        parts = [
-            f"error {error.get('code', '?')}",
-            str(error.get("msg") or "(no msg)"),
-            *([details] if details else []),
-        ]
-        return f"{plugin}: {_clean(': '.join(parts))}"
+        said = (f"error {_word(error.get('code', '?'))}", error.get("msg") or "(no msg)", error.get("details"))
+        return f"{plugin}: {': '.join(_word(part, LONGEST) for part in said if part)}"
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return f"{plugin} {how} at {command} and printed no error"
+
+
+def _word(value: object, longest: int = 60) -> str:
+    """What a plugin said, as it may be shown."""
+    text = _clean(value if isinstance(value, str) else json.dumps(value))
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _value(value: object) -> str:
+    return _word(json.dumps(value, ensure_ascii=False))
 
 
 def _written(stderr: str) -> str:

@@ -118,7 +118,7 @@ class Reader:
             case Flag():
                 return self._flag(node)
             case Word(word):
-                return word
+                return word if self._is(node, "scalar", STR, word) else None
             case Part():
                 return self._fields(node, shape)
             case NumberOrName(number, name):
@@ -187,6 +187,8 @@ class Reader:
                 self.say(node, f"{self.here} is missing")
             return
         value = self.read(node, field.shape)
+        if field.required and value == "" and isinstance(field.shape, Text) and not field.shape.pattern:
+            self.say(node, f"{self.here} is missing")
         if isinstance(field.shape, Part):
             made.update(value)
         elif value is not None and field.into:

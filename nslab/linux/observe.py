@@ -7,7 +7,6 @@ are taken as found, on the lab's interfaces and in its sets, so that what a stra
 from __future__ import annotations
 
 import struct
-import subprocess
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, TypeVar
@@ -330,10 +329,8 @@ def _rules(ns: str, mine: Sequence[Object], iptables: str) -> tuple[list[Object]
     return have, strange
 
 
-def _saved(ns: str, program: str, *arguments: str) -> str:
-    argv = [restore.program(program), *arguments]
-    environment = restore.environment(restore.lock_of(ns))
-    return subprocess.run(argv, capture_output=True, text=True, env=environment, check=True).stdout
+def _saved(ns: str, *argv: str) -> str:
+    return restore.listed(*argv, lock=restore.lock_of(ns))
 
 
 def _only(objects: Sequence[Object], kind: type[T]) -> list[T]:

@@ -115,7 +115,7 @@ def claim(lab: str) -> None:
         for place in (here, here / "ns"):
             os.makedirs(place, exist_ok=True)
             if not os.path.ismount(place):
-                mount(SOURCE, str(place), "tmpfs", MS_NOSUID | MS_NODEV, "mode=700")
+                mount(SOURCE, str(place), "tmpfs", MS_NOSUID | MS_NODEV, "mode=700,size=25%")
                 # Private: what is mounted inside must not be copied into every service's mount namespace.
                 mount("", str(place), flags=MS_PRIVATE)
         for kept in ("nodes", "pods"):

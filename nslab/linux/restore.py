@@ -74,6 +74,15 @@ def nft(text: str, steps: Sequence[Step]) -> None:
     raise Refused(f"nft {line}" if line else shell.command(steps[0]), found[2] if found else done.stderr.strip())
 
 
+def listed(*argv: str, lock: str = "/dev/null") -> str:
+    """What a program that only reads prints; Refused with its own words if it fails."""
+    line = [program(argv[0]), *argv[1:]]
+    done = subprocess.run(line, capture_output=True, text=True, errors="replace", env=environment(lock), check=False)
+    if done.returncode:
+        raise Refused(" ".join(argv), _reason(done.stderr) or f"exit status {done.returncode}")
+    return done.stdout
+
+
 def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
     argv[0] = program(argv[0])
     done = subprocess.run(

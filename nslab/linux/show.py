@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nslab.linux import restore
@@ -23,7 +22,5 @@ def show(lab: str, wanted: Iterable[tuple[str, Kind]]) -> dict[tuple[str, Kind],
 
 
 def _asked(ns: str, kind: str) -> list[dict[str, Any]]:
-    argv = [restore.program("ip"), "-j", "-n", ns, kind, "show"]
-    said = subprocess.run(argv, capture_output=True, text=True, check=True, env=restore.environment()).stdout
-    rows: list[dict[str, Any]] = json.loads(said or "[]")
+    rows: list[dict[str, Any]] = json.loads(restore.listed("ip", "-j", "-n", ns, kind, "show") or "[]")
     return rows

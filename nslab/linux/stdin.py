@@ -42,6 +42,7 @@ class _File(Input):
         super().__init__(target, source, reader(source))
         resize(target, BLOCK)
         self._file, self._unread = source, -1
+        self._start = os.lseek(source, 0, os.SEEK_CUR)
 
     def close(self) -> None:
         if self._target >= 0:
@@ -52,10 +53,12 @@ class _File(Input):
     def finish(self) -> None:
         self.close()
         if self._unread >= 0:
-            left = queued(self._unread) + len(self._rest)
+            # What the command itself wrote there is none of ours.
+            ours = os.lseek(self._file, 0, os.SEEK_CUR) - self._start
+            left = min(queued(self._unread) + len(self._rest), ours)
             os.close(self._unread)
             self._unread = -1
-            if left:
+            if left > 0:
                 os.lseek(self._file, -left, os.SEEK_CUR)
 
 
@@ -96,7 +99,7 @@ class _Peeked(Input):
             self.close()
 
     def _settle(self) -> None:
-        left = queued(self._target)
+        left = min(queued(self._target), self._given)
         self._skip(self._given - left)
         self._exact -= self._given
         self._given = 0
@@ -108,7 +111,7 @@ class _Peeked(Input):
     def close(self) -> None:
         if self._given and self._target >= 0:
             given, self._given = self._given, 0
-            self._skip(given - queued(self._target))
+            self._skip(given - min(queued(self._target), given))
         super().close()
 
     def _peek(self) -> bytes:

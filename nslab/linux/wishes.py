@@ -41,11 +41,15 @@ class Wishes:
         return (old,) if old else ()
 
     def begin(self, lab: Lab) -> None:
-        """Keep a new wish beside the old."""
+        """Keep a new wish beside the old. There is a newest wish at any moment, whatever fails."""
         new = self._written(lab)
+        file, before = self.folder / FILE, self.folder / _BEFORE
+        second = before.with_suffix(".new")
+        second.unlink(missing_ok=True)
         with contextlib.suppress(FileNotFoundError):
-            (self.folder / FILE).replace(self.folder / _BEFORE)
-        new.replace(self.folder / FILE)
+            second.hardlink_to(file)
+            second.replace(before)
+        new.replace(file)
 
     def again(self, lab: Lab) -> None:
         """Keep the new wish as it turned out."""

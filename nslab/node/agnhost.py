@@ -212,7 +212,7 @@ class TcpPeer:
                     self.ended = not block
                     self.input += block
                     self.take()
-        except OSError:
+        except (OSError, ValueError):  # a client's words are never our end
             self.close()
         else:
             self.send()

@@ -11,6 +11,7 @@ import struct
 
 from nslab import syscall
 from nslab.node import rights
+from nslab.node.adopt import wait_exit
 from nslab.node.container import PATH, environment
 from nslab.node.marks import VARIABLE, mark
 from nslab.node.place import IPC, MNT, NET, PID, UTS
@@ -61,6 +62,10 @@ class Target:
                 os.fchown(0, uid, -1)  # as its other streams become its user's, who may open them again by name
             self._rights.drop()
 
+    def ends(self, seconds: float) -> bool:
+        """Whether the process ends, or has ended, within so many seconds."""
+        return self._pidfd >= 0 and wait_exit(self._pidfd, seconds)
+
     def close(self) -> None:
         """Let go of the process."""
         if self._pidfd >= 0:
@@ -80,6 +85,8 @@ def become(
         join()
         _go_in(target, request, pipes, report, clean)
         status = _exec(target, request)
+    except ProcessLookupError:
+        status = 126  # it ended meanwhile: without a word, as if it had taken us with it
     except BaseException as error:
         status = 126
         report.send(str(getattr(error, "strerror", None) or error).encode()[:1000])
@@ -133,9 +140,10 @@ def _exec(target: Target, request: Request) -> int:
     what, status = request["working_dir"] or (target.spec.working_dir if target.spec else "/"), 126
     try:
         os.closerange(3, 1 << 20)
-        os.chdir(what)
         os.umask(0o022)
         target.drop_rights()
+        # Not before: /proc leads who may trace other processes to their roots, such as that of one not yet shut in.
+        os.chdir(what)
         # With the node's process ends what it alone waits for. (Given up with rights, so asked for after them.)
         syscall.prctl(syscall.PR_SET_PDEATHSIG, signal.SIGKILL)
         what, status = argv[0], 127

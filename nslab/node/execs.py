@@ -7,6 +7,7 @@ ends go to who asked, by the connection on which the request came. Where it goes
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -50,6 +51,11 @@ class Execs:
             target = self._find(request["ns"], request["container"])
             try:
                 session = Session(self._loop, *start(self._place, target, request, self._clean))
+            except OSError as error:
+                # What a fork into a pid namespace says whose first process is ending.
+                if error.errno == errno.ENOMEM and target.ends(0.1):
+                    raise ProcessLookupError from error
+                raise
             finally:
                 target.close()
         except ProcessLookupError:

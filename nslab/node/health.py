@@ -7,6 +7,7 @@ import os
 import socket
 import time
 
+from nslab.node.http import number
 from nslab.node.loop import WRITE
 
 TYPE_CHECKING = False
@@ -69,16 +70,17 @@ def whole(answer: bytes) -> bool:
     head, end, body = answer.partition(b"\r\n\r\n")
     fields = (line.partition(b":") for line in head.lower().split(b"\r\n")[1:])
     lengths = [value.strip() for name, _, value in fields if name.strip() == b"content-length"]
-    wanted = int(lengths[0]) if lengths and lengths[0].isdigit() else 0
-    return len(answer) >= LONGEST or (bool(end) and len(body) >= wanted)
+    wanted = number(lengths[0].decode("latin-1"), LONGEST) if lengths else 0
+    return len(answer) >= LONGEST or (bool(end) and len(body) >= (wanted or 0))
 
 
 def complaint(answer: bytes) -> str:
     """What is wrong with an HTTP answer; nothing with one from 200 to 399."""
-    words = answer.split(b"\r\n", 1)[0].split(b" ")
-    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+    words = answer.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+    code = number(words[1], 999) if len(words) > 1 and words[0].startswith("HTTP/") else None
+    if code is None:
         return "malformed HTTP response"
-    return "" if 200 <= int(words[1]) < 400 else f"HTTP probe failed with statuscode: {int(words[1])}"
+    return "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
 
 
 class Prober:
@@ -121,7 +123,12 @@ class Prober:
             self._end("the container has no port of the name that the probe asks for")
             return
         # Made here, in the node's network namespace: as on a node, the way to the pod is tried as well.
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        try:
+            self._socket = socket.socket(socket.AF_INET, kind)
+        except OSError as error:  # no descriptor is left
+            self._end(error.strerror or str(error))
+            return
         self._loop.at(now + self._check.timeout, lambda: self._late(number))
         status = self._socket.connect_ex((self._place, self._check.port))
         if status in (0, errno.EINPROGRESS):

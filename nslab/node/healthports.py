@@ -82,7 +82,7 @@ class _Client:
             request = http.take(self._data)
         except BlockingIOError:
             return
-        except (OSError, http.MalformedError):
+        except (OSError, ValueError):  # a client's words are never our end
             self._close()
             return
         if request:

@@ -15,7 +15,7 @@ import struct
 import sys
 
 from nslab import syscall
-from nslab.node import dns_wire
+from nslab.node import dns_wire, http
 from nslab.node.agnhost import TcpPeer, accept, fail, log, quietly
 from nslab.node.dns_records import Records
 from nslab.node.dns_wire import Answer, MalformedError
@@ -67,9 +67,9 @@ def parse(arguments: Sequence[str]) -> int:
         name, equals, port = word.partition("=")
         if name != "--dns-port" or not equals:
             raise ValueError(f"unknown flag: {word}")
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"--dns-port: {port} is no port")
-    return int(port)
+    if not (number := http.number(port, 65535)):
+        raise ValueError(f"--dns-port: {port[:60]} is no port")
+    return number
 
 
 class Book:

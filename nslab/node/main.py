@@ -7,4 +7,7 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     from nslab.node.spawner import serve
 
-    serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    try:
+        serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    except Exception as error:  # `up` hears that we are gone; it may have taken the lab away itself
+        sys.exit(f"nslab-spawner: {error}")

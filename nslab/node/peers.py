@@ -59,7 +59,7 @@ class Peer:
             block = self._socket.recv(1 << 18, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
-        except OSError:
+        except (OSError, MemoryError):
             block = b""
         if not block:
             self.close()

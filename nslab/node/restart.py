@@ -46,12 +46,13 @@ def exit_code(status: int) -> int:
 class Life:
     """One container: its present run, those before it counted, and what is thought of its health.
 
-    `state`, `reason` and `ready` are what kubectl shows. Times are in seconds since 1970, so that they can be kept.
+    `state`, `reason` and `ready` are what kubectl shows. Times are in seconds since 1970, so that they can be kept; but
+    that clock may be set, so how long it ran is asked of the other one, and no wait is longer than it ever was.
     """
 
     __slots__ = (
-        "_agent", "_delay", "_due", "_exit_code", "_finished", "_liveness", "_probers", "_readiness", "_started",
-        "attempt", "message", "pod", "reason", "restarts", "spec", "state",
+        "_agent", "_began", "_delay", "_due", "_exit_code", "_finished", "_liveness", "_probers", "_readiness",
+        "_started", "attempt", "message", "pod", "reason", "restarts", "spec", "state",
     )  # fmt: skip
 
     def __init__(self, agent: Agent, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:
@@ -67,6 +68,7 @@ class Life:
         self._finished: float = past.get("finished", 0.0)
         self._delay: float = past.get("delay", 0.0)
         self._due = 0.0  # when it is started again; 0: it is not
+        self._began = time.monotonic()
         self._probers: list[Prober] = []
         # One that was ready is, until a probe says otherwise.
         self._readiness, self._liveness = Verdict(bool(past.get("ready"))), Verdict(True)
@@ -128,22 +130,24 @@ class Life:
         self._forget_attempt()
         self.state, self.reason, self.message = "waiting", "ContainerCreating", ""
         self._readiness, self._liveness = Verdict(False), Verdict(True)
-        self._started = round(time.time(), 3)
+        self._started, self._began = round(time.time(), 3), time.monotonic()
         pid, pipes = self._agent.launch(self.spec, self.restarts)
         self._begin(pid, pipes)
         return pid
 
     def adopt(self, attempt: int, pid: int, pipes: tuple[int, int, int]) -> None:
         """Take over a run that an earlier process of this node began."""
+        now = time.time()
         if attempt != self.restarts or not self._started:
-            self._started = round(time.time(), 3)
+            self._started = round(now, 3)
+        self._began = time.monotonic() - max(0.0, now - self._started)
         self.restarts, self.state, self.reason = attempt, "waiting", "ContainerCreating"
         self._begin(pid, pipes)
 
     def resume(self) -> None:
         """Go on with one that does not run: it waited, or was over, or ended while nobody looked."""
         if self.reason == "CrashLoopBackOff":
-            self._again(max(0.0, self._finished + self._delay - time.time()))
+            self._again(min(max(0.0, self._finished + self._delay - time.time()), self._delay))
         elif self.state != "terminated":
             self.ended(UNKNOWN)
 
@@ -156,7 +160,7 @@ class Life:
         self._end_probers()
         self._finished, self._exit_code = round(time.time(), 3), exit_code(status)
         if again(self.spec.restart, self._exit_code):
-            if self._finished - self._started >= FORGIVEN:
+            if time.monotonic() - self._began >= FORGIVEN:
                 self._delay = 0.0
             self._again(self._delay)
             return

@@ -141,10 +141,14 @@ class Attempt:
     def _try_port(self) -> None:
         if not self.alive or self.answers:
             return
-        with self._place.away(NET):
-            self._place.enter(self._spec.ns)
-            # A socket stays in the namespace that it was made in.
-            self._probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            with self._place.away(NET):
+                self._place.enter(self._spec.ns)
+                # A socket stays in the namespace that it was made in.
+                self._probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError:  # no descriptor is left, or the namespace has no name any more
+            self._later()
+            return
         if self._probe.connect_ex((self._pod.address, self._spec.port)) in (0, errno.EINPROGRESS):
             self._loop.watch(self._probe.fileno(), self._port_tried, WRITE)
         else:
@@ -159,8 +163,11 @@ class Attempt:
             self.answers = True
             self._news()
         else:
-            self._loop.at(time.monotonic() + self._wait, self._try_port)
-            self._wait = min(self._wait * 1.1, LATEST)
+            self._later()
+
+    def _later(self) -> None:
+        self._loop.at(time.monotonic() + self._wait, self._try_port)
+        self._wait = min(self._wait * 1.1, LATEST)
 
     def _end_probe(self) -> None:
         if self._probe:

@@ -270,7 +270,8 @@ def agnhost_port(container: Container, flag: str = "http-port", default: int = 8
         return 0
     text = " ".join(container.args).replace(f"--{flag}=", f"--{flag} ").partition(f"--{flag} ")[2]
     port = text.split()[0] if text else str(default)
-    return int(port) if port.isdigit() else 0  # -1: no such server
+    known = port.isascii() and port.isdigit() and len(port) < 6
+    return int(port) if known else 0  # -1: no such server
 
 
 def _pod_local(lab: Lab) -> Iterator[Probe]:

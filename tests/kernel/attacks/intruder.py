@@ -109,12 +109,12 @@ def handles(of: list[int] | None = None) -> Iterator[str]:
                     continue
 
 
-def mounts() -> set[str]:
-    """The numbers of all mounts in the file systems of the processes that can be seen."""
+def mounts(of: list[int] | None = None) -> set[str]:
+    """The numbers of all mounts that some processes have, or all that can be seen."""
     found: set[str] = set()
-    for path in glob.glob("/proc/[0-9]*/mountinfo"):
+    for pid in pids() if of is None else of:
         try:
-            with open(path) as file:
+            with open(f"/proc/{pid}/mountinfo") as file:
                 found |= {line.split()[0] for line in file}
         except OSError:
             continue
@@ -174,10 +174,50 @@ def walk(markers: list[str]) -> list[str]:
     return [way for handle in handles() if (way := way_out(handle, known, markers))]
 
 
+def astray(markers: list[str]) -> None:
+    """Tell where one's own working directory is, unless in a tree of processes that one may look into."""
+    open_to_all = [pid for pid in pids() if attempt(os.stat, f"/proc/{pid}/exe") == "done"]
+    say(json.dumps(way_out("/proc/self/cwd", mounts(open_to_all), markers)))
+    signal.pause()
+
+
+def stop_newcomers(seconds: float) -> int:
+    """Stop every process that comes, as soon as it is seen; how many. They go on in the end."""
+    old, stopped, deadline = {*pids()}, [], time.monotonic() + seconds
+    say("waiting")
+    while time.monotonic() < deadline:
+        for pid in (one for one in pids() if one not in old):
+            if attempt(os.kill, pid, signal.SIGSTOP) == "done":
+                stopped.append(pid)
+                old.add(pid)
+    for pid in stopped:
+        attempt(os.kill, pid, signal.SIGCONT)
+    return len(stopped)
+
+
+def flip(seconds: float) -> None:
+    """On a signal, have a terminal of one's own as standard output and the pipe that it is, in turns for a while."""
+    _, terminal = os.openpty()
+    pipe = os.dup(1)
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    signal.pause()
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for _ in range(1000):
+            os.dup2(terminal, 1)
+            os.dup2(pipe, 1)
+    signal.pause()
+
+
+def signal_all(number: int) -> None:
+    """Send a signal to every other process."""
+    os.kill(-1, number)
+
+
 def watch(markers: list[str], seconds: float) -> dict[str, object]:
     """The same of processes that come while this one looks: how many did, and every handle of theirs that leads out."""
-    say("watching")
     known, old = mounts(), {*pids()}
+    say("watching")
     deadline, seen, ways = time.monotonic() + seconds, set(), set()
     while time.monotonic() < deadline:
         new = [pid for pid in pids() if pid not in old]

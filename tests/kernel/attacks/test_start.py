@@ -130,11 +130,22 @@ def test_where_there_is_no_room_to_print_the_sentence_says_so(lab: OwnLab) -> No
         for call in (["up", lab.file], ["probe", lab.name, "-o", "json"], ["down", lab.name]):
             argv = [*NSLAB, *map(str, call)]
             done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60)
-            said = "nslab: standard output: No space left on device\n"
-            assert (done.returncode, done.stderr) == (1, said), "what was to be done is done"
+            said = "nslab: cannot write to standard output: No space left on device\n"
+            assert (done.returncode, done.stderr) == (5, said), "what was to be done is done"
             assert bool(lab.left()) == (call[0] != "down")
         mute = subprocess.run([*NSLAB, "no-verb"], stdout=full, stderr=full, cwd=ROOT, timeout=60)
         assert mute.returncode == 2
+
+
+@pytest.mark.parametrize("limit", ["-f 0", "-f 1", "-v 20000", "-v 40000", "-d 8000", "-n 12", "-n 40", "-u 1"])
+def test_any_limit_is_fine_or_one_sentence(lab: OwnLab, limit: str) -> None:
+    argv = ["bash", "-c", f'ulimit {limit}; exec "$@"', "bash", *NSLAB, "up", str(lab.file)]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        assert done.stderr.startswith("nslab: ")
+        assert done.stderr.count("\n") == 1
+        assert lab.left() == []
 
 
 def test_too_little_memory_is_a_sentence() -> None:

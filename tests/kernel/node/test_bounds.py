@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from children import of_child
 
 from nslab import cgroups
 from nslab.node.rootfs import namespaces_bound_pids
@@ -45,6 +47,25 @@ def test_processes_are_bounded_and_the_group_goes_with_its_container(bench: Benc
     status, said = bench.exec("pod", "container/app", "python3", "-c", BOMB)
     assert status == 0
     assert cgroups.PIDS // 2 < int(said) <= cgroups.PIDS
+
+
+@grouped
+def test_who_is_kept_from_going_into_a_group_hears_of_it(bench: Bench) -> None:
+    """Who has the same user can take descriptors from a process that is about to become a command (prlimit)."""
+    bench.node()
+    bench.start(bench.sandbox("pod"), bench.workload("pod", "app", "sleep", "1000"))
+
+    def tried(limit: int) -> str:
+        groups = cgroups.Groups(str(bench.run))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        try:
+            groups.enter("pod.app")
+        except OSError as error:
+            return str(error.strerror)
+        return "done"
+
+    assert of_child(lambda: tried(0)) == "Too many open files"
+    assert of_child(lambda: tried(64)) == "done"
 
 
 def test_processes_are_bounded_without_control_groups(tmp_path: Path) -> None:

@@ -221,3 +221,21 @@ def kill(node: int) -> None:
     """SIGKILL to a node's process."""
     os.kill(node, signal.SIGKILL)
     until(lambda: not alive(node))
+
+
+@pytest.mark.parametrize("jump", [-365 * 86400.0, 365 * 86400.0], ids=["back", "forward"])
+def test_a_wait_is_no_longer_because_the_clock_was_set(bench: Bench, jump: float) -> None:
+    node = bench.node()
+    bench.agents.run(
+        [Add(bench.sandbox("pod")), Add(bench.workload("pod", "app", "false", restart="Always", backoff=2.0))]
+    )
+    until(lambda: app(bench)["reason"] == "CrashLoopBackOff")
+    kill(node)
+    # As if the clock had been set since: what was written down is later, or earlier, than it says now.
+    path = bench.run / "nodes/node1.status.json"
+    kept = json.loads(path.read_text())
+    for time in ("started", "finished"):
+        kept["pods"]["default/pod"]["containers"]["app"][time] -= jump
+    path.write_text(json.dumps(kept))
+    bench.node()
+    until(lambda: app(bench)["restarts"] == 2, 5)

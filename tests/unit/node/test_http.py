@@ -3,10 +3,10 @@ from __future__ import annotations
 import contextlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nslab.node import http
+from nslab.node import health, http
 
 
 def test_a_request_comes_out_when_it_is_whole() -> None:
@@ -43,8 +43,9 @@ def test_who_may_stay(head: str, stays: bool) -> None:
         b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 1_0\r\n\r\n",
         b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
         b"x" * 70000,
     ],
@@ -68,17 +69,21 @@ def test_a_response_to_head_has_no_body_but_its_length() -> None:
     assert body == b""
 
 
-LATIN = st.text(st.characters(max_codepoint=255), max_size=12)
-HEADERS = st.tuples(st.sampled_from(["Content-Length", "Connection", "Transfer-Encoding", "X"]) | LATIN, LATIN)
-
-
-@given(
-    LATIN, st.text("%2fC\xb2 ?&=+\n", max_size=12), st.sampled_from(["HTTP/1.1", "HTTP/1.0"]) | LATIN, st.lists(HEADERS)
+PIECES = st.sampled_from(
+    [
+        *(b"GET ", b"/", b" HTTP/1.1", b"HTTP/1.1 ", b"\r\n", b"\r\n\r\n", b":", b"%", b"?", b"=", b"\0"),
+        *(b"Content-Length: ", b"Connection: ", b"Transfer-Encoding: chunked"),
+        *(b"9" * 5000, b"-1", b"\xb2", b"\xd9\xa3", b"0x1", b"1e3"),
+    ]
 )
-def test_nothing_but_a_refusal_comes_of_what_is_no_request(
-    method: str, target: str, version: str, headers: list[tuple[str, str]]
-) -> None:
-    head = f"{method} {target} {version}\r\n" + "".join(f"{name}: {value}\r\n" for name, value in headers)
-    data = bytearray(f"{head}\r\n".encode("latin-1"))
+
+
+@settings(max_examples=500, deadline=None, database=None)
+@given(st.lists(PIECES | st.binary(max_size=9), max_size=12).map(b"".join))
+def test_whatever_comes_is_a_request_or_none(data: bytes) -> None:
+    left = bytearray(data)
     with contextlib.suppress(http.MalformedError):
-        http.take(data)
+        while http.take(left):
+            pass
+    health.whole(data)
+    assert isinstance(health.complaint(data), str)
