@@ -152,7 +152,7 @@ def _change(
     """
     files = Wishes(folder(lab.name))
     resumed = resume(owned.processes(lab.name)) if kept else []
-    with Line(lab.name) as line:
+    with Line(lab.name) as line, contextlib.ExitStack() as held:
         if rules:
             line.hold()
         new = place(merge_status(lab, kept[0]) if kept else lab)
@@ -160,7 +160,7 @@ def _change(
         plugins = Plugins(folder(lab.name), todo.host.iptables)
         kernel = LinuxKernel(spaces, agents, todo.host.iptables, plugins)
         names = {step.obj.ns for step in todo.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
-        leaving = {number: ns for number, ns in owned.inodes(lab.name).items() if ns in names}
+        leaving = held.enter_context(owned.leaving(names))
         files.begin(todo.lab)
         try:
             if kept and not rules:

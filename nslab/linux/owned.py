@@ -33,7 +33,7 @@ from nslab.net.names import netns
 from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from nslab.trust import Started
@@ -180,8 +180,24 @@ def _inode(place: Path) -> int:
         return 0
 
 
+@contextlib.contextmanager
+def leaving(names: Iterable[str]) -> Iterator[dict[int, str]]:
+    """Namespaces that will lose their names: their numbers, which no other namespace gets as long as this lasts."""
+    held: dict[int, str] = {}
+    descriptors = []
+    try:
+        for ns in names:
+            with contextlib.suppress(FileNotFoundError):
+                descriptors.append(os.open(path(ns), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC))
+                held[os.fstat(descriptors[-1]).st_ino] = ns
+        yield held
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
 def vacate(left: Mapping[int, str]) -> None:
-    """End what still runs in namespaces that lost their names: a shell in a pod that is no more."""
+    """End what still runs in namespaces that lost their names (`leaving`): a shell in a pod that is no more."""
     if left:
         procs.end([record for record in procs.processes(left, (), ()) if record.ns in left.values()])
 
