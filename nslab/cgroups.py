@@ -38,8 +38,9 @@ def hierarchies() -> dict[str, str]:
     with contextlib.suppress(OSError):
         on = _read(f"{ROOT}/cgroup.subtree_control").split()
         # Switching them on would change the machine's own groups.
-        return {"unified": ROOT} if {"pids", "memory"} <= {*on} else {}
-    return {kind: f"{ROOT}/{kind}" for kind in CONTROLLERS if os.path.exists(f"{ROOT}/{kind}/cgroup.procs")}
+        return {"unified": ROOT} if {"pids", "memory"} <= {*on} and os.access(ROOT, os.W_OK) else {}
+    found = {kind: f"{ROOT}/{kind}" for kind in CONTROLLERS if os.path.exists(f"{ROOT}/{kind}/cgroup.procs")}
+    return {kind: root for kind, root in found.items() if os.access(root, os.W_OK)}
 
 
 class Groups:
@@ -205,8 +206,12 @@ def _limit(kind: str, group: int, pids: int, memory: int) -> None:
         _write(group, "pids.max", str(pids))
     if kind == "memory":
         _write(group, "memory.limit_in_bytes", str(memory))
+        with contextlib.suppress(OSError):  # a kernel that does not count swap; or a machine that has none
+            _write(group, "memory.memsw.limit_in_bytes", str(memory))
     if kind == "unified":
         _write(group, "memory.max", str(memory))
+        with contextlib.suppress(OSError):
+            _write(group, "memory.swap.max", "0")
 
 
 def _pid_max() -> int:

@@ -15,6 +15,7 @@ prove nothing of who a process is. Imports little: the processes of a lab are fo
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -38,6 +39,8 @@ PROGRAMS = (
 LAB = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """A lab's name: it becomes part of paths."""
 HOST = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,316}[a-z0-9])?")
+TRAVELLING = ("node", "spawner")
+"""Who goes into the namespace of a pod to fork what is to be born there. (Nobody changes his own pid namespace.)"""
 ROLELESS = ("", "exec", "cni", "container")
 """Second words of a mark that claim nothing."""
 FORKING = ("node", "spawner", "kube-proxy")
@@ -132,7 +135,7 @@ def verified(record: Started) -> int:
     try:
         # Asked after the pidfd was opened: from then on the number cannot become another process's unnoticed.
         same = os.fstat(pidfd).st_ino == record.inode and start_of(record.pid) == record.start
-        if same and namespace(record.pid) == record.net:
+        if same and namespace(record.pid, "pid") == record.pids and _stays(record, namespace(record.pid)):
             return pidfd
     except OSError:
         pass
@@ -188,8 +191,13 @@ def journaled(records: Iterable[Started], table: Table) -> dict[int, Started]:
     return {
         record.pid: record
         for record in records
-        if (seen := table.get(record.pid)) and (seen.start, seen.net) == (record.start, record.net)
+        if (seen := table.get(record.pid)) and seen.start == record.start and _stays(record, seen.net)
     }
+
+
+def _stays(record: Started, net: int) -> bool:
+    """Whether a process is in the network namespace that was written down; some are in others for moments."""
+    return net == record.net or record.role in TRAVELLING
 
 
 def members(
@@ -350,7 +358,10 @@ class Births:
         try:
             data = text.encode()
             if os.write(descriptor, data) != len(data):
-                raise OSError(28, os.strerror(28), path)  # ENOSPC: half a line is no line
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # half a line is no line
+        except OSError as error:
+            error.filename = path
+            raise
         finally:
             os.close(descriptor)
 

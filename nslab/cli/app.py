@@ -14,7 +14,7 @@ import typer
 import typer.core
 
 from nslab.cli import check, cni, inside, life, look, objects, probe, render
-from nslab.cli.output import discard, flush, note, say
+from nslab.cli.output import PIPE, discard, flush, note, say
 from nslab.errors import LabFileError, Missing, NslabError, Refused, words
 
 if TYPE_CHECKING:
@@ -148,7 +148,11 @@ def _status(arguments: Sequence[str] | None) -> int:
     except (BrokenPipeError, SystemExit) as leave:
         if asked_by_a_shell and isinstance(leave, SystemExit):
             return int(leave.code or 0)  # by which fish is told whether there is anything to complete
-        # Whoever read our output has seen enough (for click that is an exit); nor must the interpreter complain.
+        broken = leave if isinstance(leave, BrokenPipeError) else leave.__context__  # for click that is an exit
+        if isinstance(broken, OSError) and broken.filename != PIPE:
+            _complain(f"nslab: {words(broken)}")
+            return Refused.code
+        # Whoever read our output has seen enough; nor must the interpreter complain.
         discard(sys.stdout)
         return 128 + signal.SIGPIPE
     except MemoryError:

@@ -99,7 +99,7 @@ def vm(
 
 def _enter(lab: str, name: str, container: str | None, command: list[str]) -> int:
     from nslab.linux import lifecycle, netns, restore
-    from nslab.linux.exec import Absent, Command, attach
+    from nslab.linux.exec import PASSED_ON, Absent, Command, attach
     from nslab.net.names import netns as name_of
     from nslab.trust import PROGRAMS
 
@@ -113,7 +113,8 @@ def _enter(lab: str, name: str, container: str | None, command: list[str]) -> in
     machines = {one.name for some in (wished.nodes, wished.clients, wished.routers) for one in some}
     if not pod and name not in machines:
         ip = restore.program("ip")  # the switch is a network namespace and nothing more
-        os.execve(ip, [ip, "netns", "exec", ns, *command], {**os.environ, "PATH": PROGRAMS})
+        told = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        os.execve(ip, [ip, "netns", "exec", ns, *command], {**told, "PATH": PROGRAMS})
     node, inside = (pod.node, _container(pod, container)) if pod else (name, "")
     try:
         return attach(netns.folder(lab), Command(lab, name, node, inside, command))

@@ -118,12 +118,17 @@ def flush() -> None:
         sys.stdout.flush()
 
 
+PIPE = "standard output"
+"""What a broken pipe is about if it is ours, and none of a lab's."""
+
+
 @contextlib.contextmanager
 def _printing(err: bool) -> Iterator[None]:
     """What is wrong with standard output is one sentence, and no error of what a verb does."""
     try:
         yield
-    except BrokenPipeError:
+    except BrokenPipeError as error:
+        error.filename = PIPE
         raise  # the reader has seen enough
     except OSError as error:
         discard(sys.stderr if err else sys.stdout)

@@ -62,7 +62,7 @@ class Namespaces:
         self._here = ""
         self._descriptors: dict[str, int] = {}
         self._sockets: dict[str, socket.socket] = {}
-        self._limit = raise_limit() // 3
+        self._limit = _enough() // 3
 
     def __enter__(self) -> Self:
         return self
@@ -154,14 +154,19 @@ class Namespaces:
 
 
 def raise_limit() -> int:
-    """As many open files as this process may have: a descriptor and a socket a namespace. Nodes inherit it."""
+    """As many open files as this process may have. Nodes inherit it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if 0 <= hard < FILES:
-        raise Missing(
-            f"only {hard} files may be open at a time here, and a lab needs {FILES}: raise the limit (ulimit -Hn)"
-        )
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
+
+
+def _enough() -> int:
+    """The same, if it is enough for a lab: a descriptor and a socket a namespace."""
+    if (files := raise_limit()) < FILES:
+        raise Missing(
+            f"only {files} files may be open at a time here, and a lab needs {FILES}: raise the limit (ulimit -Hn)"
+        )
+    return files
 
 
 def link_name(ns: str) -> None:

@@ -48,7 +48,8 @@ def find(place: Place, alive: Iterable[tuple[Started, int]]) -> Found:
             case role if role.startswith("container/"):
                 # As much as there is to know of one that is in no other journal: enough to see to it, not to start it.
                 port, number = record.more["port"], record.more["number"]
-                spec = Spec(record.ns, role.removeprefix("container/"), [""], [], "/", port, number)
+                name, security = role.removeprefix("container/"), record.more["security"]
+                spec = Spec(record.ns, name, [""], [], "/", port, number, security=security)
                 found.containers.append((spec, record.more["attempt"], record.pid))
             case _:
                 pass

@@ -80,7 +80,7 @@ class Spec:
 
     def kept(self, attempt: int) -> dict[str, Any]:
         """What the next process of the node must know of it, so many runs after its first."""
-        return {"number": self.number, "port": self.port, "attempt": attempt, "uid": self.security[0]}
+        return {"number": self.number, "port": self.port, "attempt": attempt, "security": self.security}
 
 
 class Pipes:

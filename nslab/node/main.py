@@ -10,4 +10,6 @@ if __name__ == "__main__":
     try:
         serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
     except Exception as error:  # `up` hears that we are gone; it may have taken the lab away itself
-        sys.exit(f"nslab-spawner: {error}")
+        from nslab.node.lastwords import text
+
+        sys.exit(f"nslab-spawner: {text(error)}")

@@ -61,13 +61,24 @@ journals = st.lists(
 @given(tables(), journals)
 def test_nobody_is_anybody_but_by_the_journal(table: dict[int, Seen], journal: list[Started]) -> None:
     known = trust.journaled(journal, table)
-    lines = {(line.pid, line.start, line.net, line.role) for line in journal}
+    lines = {(line.pid, line.start, line.role) for line in journal}
     for pid, record in known.items():
-        assert (pid, table[pid].start, table[pid].net, record.role) in lines
+        assert (pid, table[pid].start, record.role) in lines
+        assert table[pid].net == record.net or record.role in trust.TRAVELLING
     # Whatever the marks say: with others, the same are known.
     for seen in table.values():
         seen.mark = ("nslab.l.alice", "node")
     assert trust.journaled(journal, table) == known
+
+
+@given(st.sampled_from(trust.TRAVELLING), st.sampled_from([MACHINE, ALICE, BOB, 900]))
+def test_a_node_is_one_wherever_it_is_for_the_moment(role: str, net: int) -> None:
+    """It goes into the network namespaces of its pods to fork what is to be born there."""
+    table = {7: Seen(7, 1, 1, net, "S", "nslab-node", ("nslab.l.alice", role), True)}
+    known = trust.journaled([written(7, 1, ALICE, role)], table)
+    assert known.keys() == {7}
+    found = trust.members(table, INODES, ["l"], known, MACHINE)
+    assert trust.impostors(table, found, known) == []
 
 
 @given(tables(), journals)
@@ -156,9 +167,10 @@ def test_a_journal_of_somebody_elses_or_behind_a_link_is_none(tmp_path: Path) ->
 
 
 def test_only_the_process_itself_is_verified() -> None:
-    record = trust.started(os.getpid(), "nslab.l.x", "node", {})
+    record = trust.started(os.getpid(), "nslab.l.x", "pause", {})
     os.close(trust.verified(record))
-    for name, value in (("start", record.start + 1), ("net", record.net + 1), ("pid", os.getppid())):
+    changes = {"start": record.start + 1, "pids": record.pids + 1, "net": record.net + 1, "pid": os.getppid()}
+    for name, value in changes.items():
         forged = Started(**{**json.loads(record.line()), name: value})
         with pytest.raises(ProcessLookupError):
             trust.verified(forged)
