@@ -119,11 +119,13 @@ def _pods(name: str) -> list[dict[str, Any]]:
     from nslab.linux import lifecycle, owned, status
     from nslab.linux.stopped import stopped
     from nslab.net.names import netns, pod_host
+    from nslab.net.objects import Control, NodeAgent
     from nslab.views.pods import pod_row
 
     lab = lifecycle.wished(name)
     processes = owned.processes(name)
-    for record in stopped(processes):
+    # Of a container its node tells what it sees; it is the node's word that may be old.
+    for record in (one for one in stopped(processes) if one.role in (NodeAgent.role, Control.role)):
         note(
             f"{record.ns.rpartition('.')[2]}: {record.name} is stopped (process {record.pid}); what it said last is old"
         )

@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import socket
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ class Namespaces:
         self._descriptors: dict[str, int] = {}
         self._sockets: dict[str, socket.socket] = {}
         self._limit = _enough() // 3
+        _outside()
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +119,7 @@ class Namespaces:
 
     def _open(self, ns: str) -> int:
         descriptor = os.open(path(ns), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        if not os.path.samestat(os.fstat(descriptor), os.fstat(self._home)):
+        if os.fstat(descriptor).st_ino != _outside():
             return descriptor
         os.close(descriptor)
         raise NslabError(f"{path(ns)} is the network namespace that this runs in, and no lab's; umount it by hand")
@@ -151,6 +153,12 @@ class Namespaces:
         if self._here:
             setns(self._home, CLONE_NEWNET)
             self._here = ""
+
+
+@cache
+def _outside() -> int:
+    """The number of the network namespace that this process began in: it may since have gone into a lab's."""
+    return os.stat(_SELF).st_ino
 
 
 def raise_limit() -> int:

@@ -58,7 +58,7 @@ def test_capabilities_are_wanted_or_not() -> None:
         ("{", ("line 1, column 2: Expecting property name enclosed in double quotes",)),
         ("[]", ("it must be one JSON object",)),
         ("[" * 100_000, ("it is nested too deeply",)),
-        (r'{"name": "\ud800"}', ("it has half of a surrogate pair, which no plugin can be told",)),
+        (r'{"name": "\ud800"}', ("it has half a character (a surrogate), which is no text",)),
         ("{}", ("name is missing", "it has no plugins (a list), and no type (of a single plugin) either")),
         (
             listed(name="a b", cniVersion="2.0"),
