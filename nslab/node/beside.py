@@ -12,7 +12,7 @@ import struct
 from nslab import syscall
 from nslab.node import rights
 from nslab.node.adopt import wait_exit
-from nslab.node.container import PATH, environment
+from nslab.node.container import PATH, environment, execute
 from nslab.node.marks import VARIABLE, mark
 from nslab.node.place import IPC, MNT, NET, PID, UTS
 
@@ -147,7 +147,7 @@ def _exec(target: Target, request: Request) -> int:
         # With the node's process ends what it alone waits for. (Given up with rights, so asked for after them.)
         syscall.prctl(syscall.PR_SET_PDEATHSIG, signal.SIGKILL)
         what, status = argv[0], 127
-        os.execvpe(what, argv, _environment(request, target.spec))
+        execute(argv, _environment(request, target.spec))
     except OSError as error:
         os.write(2, f"nslab: {what}: {error.strerror}\n".encode("utf-8", "surrogateescape"))
         return status if isinstance(error, FileNotFoundError) else 126

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -15,7 +16,7 @@ from nslab.node.place import IPC, NET, PID, UTS, Place, host_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Never
 
     from nslab.node.rights import Rights
     from nslab.node.sandbox import Sandbox
@@ -195,13 +196,31 @@ def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights
 def _exec(argv: list[str], env: dict[str, str], report: int) -> int:
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
-        os.execvpe(argv[0], argv, env)
+        execute(argv, env)
     except FileNotFoundError as error:
         _say(report, f"exec {argv[0]}: {error.strerror}")
         return 127
     except OSError as error:
         _say(report, f"exec {argv[0]}: {error.strerror}")
         return 126
+
+
+def execute(argv: list[str], env: dict[str, str]) -> Never:
+    """Become a program, found on the PATH of `env`; OSError why not.
+
+    os.execvpe would import a module for that, and the interpreter's may lie where a container sees nothing.
+    """
+    if "/" in argv[0]:
+        os.execve(argv[0], argv, env)
+    refused: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    for folder in env.get("PATH", PATH).split(":"):
+        try:
+            os.execve(f"{folder or '.'}/{argv[0]}", argv, env)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            refused = error
+    raise refused
 
 
 def _say(report: int, text: str) -> None:
