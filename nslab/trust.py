@@ -197,7 +197,7 @@ def journaled(records: Iterable[Started], table: Table) -> dict[int, Started]:
 
 def _stays(record: Started, net: int) -> bool:
     """Whether a process is in the network namespace that was written down; some are in others for moments."""
-    return net == record.net or record.role in TRAVELLING
+    return net == record.net or (net != 0 and record.role in TRAVELLING)
 
 
 def members(
