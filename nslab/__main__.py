@@ -12,7 +12,10 @@ _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 try:
     from nslab.cli.app import main
-except MemoryError:
+except (MemoryError, OSError) as error:
+    _ENOMEM = 12
+    if isinstance(error, OSError) and error.errno != _ENOMEM:
+        raise
     os.write(2, b"nslab: there is not enough memory to begin; `ulimit -v` says how much a process may have\n")
     os._exit(4)
 

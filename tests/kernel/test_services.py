@@ -212,7 +212,7 @@ def test_a_pod_that_is_not_ready_is_no_endpoint_and_comes_back(own: RunningLab) 
         own.wait(lambda: len(webs(own)) == 3, 20)
         assert pod not in {asked(own, "box-1") for _ in range(20)}
         assert "0/1" in nslab("ps", own.name).stdout
-        assert own.diff() == []
+        assert own.diff() == [f"{pod}: container app is stopped (process {pid})"]
     finally:
         os.kill(pid, signal.SIGCONT)
     own.wait(lambda: len(webs(own)) == 4, 20)
