@@ -77,6 +77,17 @@ class Terminal:
         before, _, self.said = self.said.partition(text)
         return before
 
+    def press(self, key: bytes, text: bytes) -> None:
+        """Press a key until something is seen: the one for whom it is may not be in the foreground yet."""
+        for _ in range(10):
+            self.type(key)
+            try:
+                self.wait_for(text, 1.5)
+            except AssertionError:
+                continue
+            return
+        raise AssertionError(f"no {text!r} in {bytes(self.said)!r}")
+
     def ended(self, seconds: float = 15.0) -> int:
         """The status of the program, which must end."""
 

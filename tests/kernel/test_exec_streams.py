@@ -201,8 +201,7 @@ def test_a_shell_at_a_terminal(pod: str) -> None:
         terminal.wait_for(b"erase = ^?")
         terminal.type(b"echo $TERM; sleep 1000\r")
         terminal.wait_for(b"vt100\r\n")
-        terminal.type(b"\x1a")  # Ctrl-Z
-        terminal.wait_for(b"Stopped")
+        terminal.press(b"\x1a", b"Stopped")  # Ctrl-Z
         terminal.type(b"jobs; fg\r")
         terminal.wait_for(b"sleep 1000\r\n")
         terminal.wait_for(b"sleep 1000\r\n")
