@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from tests.kernel.labkit import ROOT, until
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 
 class Terminal:
@@ -79,8 +79,16 @@ class Terminal:
 
     def press(self, key: bytes, text: bytes) -> None:
         """Press a key until something is seen: the one for whom it is may not be in the foreground yet."""
+        self.repeat(lambda: self.type(key), text)
+
+    def stop(self, text: bytes) -> None:
+        """Stop who is in the foreground, until something is seen."""
+        self.repeat(lambda: os.kill(os.tcgetpgrp(self.master), signal.SIGTSTP), text)
+
+    def repeat(self, do: Callable[[], None], text: bytes) -> None:
+        """Do something until something is seen."""
         for _ in range(10):
-            self.type(key)
+            do()
             try:
                 self.wait_for(text, 1.5)
             except AssertionError:

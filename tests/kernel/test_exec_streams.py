@@ -281,8 +281,7 @@ def test_a_stopped_terminal_is_given_back_and_taken_again(pod: str) -> None:
         terminal.type(f"{' '.join(NSLAB)} exec {pod} -- sh -c 'echo re''ady; read line; echo got $line'\r".encode())
         terminal.wait_for(b"ready\r\n")
         raw = terminal.modes()
-        os.kill(os.tcgetpgrp(terminal.master), signal.SIGTSTP)
-        terminal.wait_for(b"Stopped")
+        terminal.stop(b"Stopped")
         terminal.type(b"echo shell $((6*7))\r")
         terminal.wait_for(b"shell 42\r\n")
         assert terminal.modes() != raw
