@@ -59,8 +59,11 @@ FRESH = ("home", "root", "tmp")
 """A node's own, with nothing in them at first."""
 DEVICES = (
     ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
-    ("net/tun", 10, 200),
 )  # fmt: skip
+"""What every program may expect to find below /dev: none that holds anything of anybody's."""
+TERMINALS = "newinstance,ptmxmode=0666,mode=620,max=1024"
+"""Of a file system of terminals: its own, and whoever is in it may make them."""
+_TUN = ("net/tun", 10, 200)
 IMPORTED = (os.path.dirname(os.path.dirname(os.path.abspath(__file__))), sys.base_prefix)
 """Where modules lie that are imported later: this package's, and those of an interpreter that is nobody's package."""
 _FROZEN = ("sys", "sysrq-trigger", "bus", "fs", "irq")
@@ -115,7 +118,7 @@ def show(trees: Mapping[str, int], attributes: int = syscall.MOUNT_ATTR_RDONLY) 
 
 def _own_devices() -> None:
     """No disk among them. (To make one takes a file system with devices, and this is the only one.)"""
-    there = [device for device in DEVICES if os.path.exists(f"/dev/{device[0]}")]
+    there = [device for device in (*DEVICES, _TUN) if os.path.exists(f"/dev/{device[0]}")]
     tmpfs("/dev", flags=syscall.MS_NOSUID | syscall.MS_NOEXEC, size="64k")
     mask = os.umask(0)
     for folder in ("net", "pts", "shm"):
@@ -128,8 +131,7 @@ def _own_devices() -> None:
     os.umask(mask)
     syscall.mount_setattr("/dev", syscall.MOUNT_ATTR_RDONLY)
     tmpfs("/dev/shm", "1777")
-    terminals = "newinstance,ptmxmode=0666,mode=620,max=1024"
-    syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, terminals)
+    syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, TERMINALS)
 
 
 def _own_proc() -> None:

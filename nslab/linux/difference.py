@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from nslab.compiler import compile_lab
 from nslab.compiler.bare import by_hand
 from nslab.lab.types import Plugin
-from nslab.linux import owned, status
+from nslab.linux import owned, procs, status
 from nslab.linux.cni import Plugins, find_programs
 from nslab.linux.host import read_host
 from nslab.linux.netns import folder, named
@@ -83,11 +83,12 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = 
     for obj in his:
         line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
         seen.strangers.setdefault(obj.ns, []).append(line)
-    for record in owned.impostors(lab.name):
+    table = procs.look()
+    for record in owned.impostors(lab.name, table):
         seen.strangers.setdefault(record.ns, []).append(
             f"process {record.pid} plays a {record.role} that is not the lab's"
         )
-    processes = owned.processes(lab.name)
+    processes = owned.processes(lab.name, table)
     have = (*_of_ours(lab, known, ours), *_running(lab.name, known))
     return Difference(
         lab, host, want, diff(have, want), _strangers(lab, seen.strangers), standing(want, stopped(processes))

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from nslab.trust import Started
+    from nslab.trust import Started, Table
 
 
 COLLECTED = 0.5
@@ -128,10 +128,10 @@ def claim(lab: str) -> None:
         raise Refused(f"mount -t tmpfs nslab {here}", words(error)) from error
 
 
-def processes(lab: str) -> list[procs.Record]:
+def processes(lab: str, table: Table | None = None) -> list[procs.Record]:
     """Everything that runs in the lab's namespaces or groups, is in its journal, or bears its mark and is root's."""
     grouped = dict.fromkeys(cgroups.pids(str(folder(lab))), netns(lab, ""))
-    return procs.processes(inodes(lab), [lab], written(lab), grouped)
+    return procs.processes(inodes(lab), [lab], written(lab), grouped, table)
 
 
 def written(lab: str) -> list[Started]:
@@ -151,9 +151,9 @@ def running(lab: str) -> dict[tuple[str, str], Started]:
     return found
 
 
-def impostors(lab: str) -> list[procs.Record]:
-    """Who in a lab says that it plays a part which nobody gave it."""
-    table = procs.look()
+def impostors(lab: str, table: Table | None = None) -> list[procs.Record]:
+    """Who in a lab says that it plays a part which nobody gave it. `table`: where somebody has just looked."""
+    table = procs.look() if table is None else table
     known = trust.journaled(written(lab), table)
     found = trust.members(table, inodes(lab), [lab], known, procs.machine())
     return [

@@ -46,12 +46,13 @@ def processes(
     labs: Collection[str],
     written: Iterable[Started],
     grouped: Mapping[int, str] | None = None,
+    table: Table | None = None,
 ) -> list[Record]:
     """Every process that belongs to these namespaces (number to name), to `labs`, or stands in their journals.
 
-    `grouped`: who is in their control groups.
+    `grouped`: who is in their control groups. `table`: all processes, where somebody has just looked.
     """
-    table = look()
+    table = look() if table is None else table
     known = trust.journaled(written, table)
     found = trust.members(table, inodes, labs, known, machine(), grouped)
     return [

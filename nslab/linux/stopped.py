@@ -7,6 +7,8 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+from nslab.trust import start_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -28,14 +30,8 @@ def resume(records: Iterable[Record]) -> list[Record]:
             descriptor = os.pidfd_open(record.pid)
             try:
                 # Asked after the pidfd was opened: from then on the number cannot become another process's unnoticed.
-                if _start(record.pid) == record.start:
+                if start_of(record.pid) == record.start:
                     signal.pidfd_send_signal(descriptor, signal.SIGCONT)
             finally:
                 os.close(descriptor)
     return found
-
-
-def _start(pid: int) -> int:
-    """When a process began, in clock ticks since boot."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[19])

@@ -25,5 +25,10 @@ def last_words(who: str, error: BaseException, log: str, client: int) -> None:
         descriptor = os.open(log, LOG, 0o600)
         os.write(descriptor, "".join(traceback.format_exception(error)).encode())
     if client >= 0:
-        with contextlib.suppress(OSError):
-            os.write(client, json.dumps({"error": f"{who}: {text(error)}"}).encode() + b"\n")
+        complain(client, f"{who}: {text(error)}")
+
+
+def complain(client: int, said: str) -> None:
+    """Answer who waits at a socket that nothing comes of it."""
+    with contextlib.suppress(OSError):
+        os.write(client, json.dumps({"error": said}).encode() + b"\n")

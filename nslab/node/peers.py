@@ -218,12 +218,6 @@ def dial(path: str) -> socket.socket:
     return connection
 
 
-def complain(client: int, text: str) -> None:
-    """Answer who waits at a socket that nothing comes of it."""
-    with contextlib.suppress(OSError):
-        os.write(client, _line({"error": text}))
-
-
 @contextlib.contextmanager
 def _short(path: str) -> Iterator[str]:
     # A socket's path has 107 bytes at most; names of labs and nodes may take more.

@@ -10,7 +10,7 @@ import os
 import stat
 
 from nslab import syscall
-from nslab.mounts import tmpfs
+from nslab.mounts import DEVICES, TERMINALS, tmpfs
 from nslab.node.place import MNT
 
 TYPE_CHECKING = False
@@ -46,7 +46,6 @@ LEAST_PIDS = 512
 
 _BUILD = "/dev"  # where the template is put together: a folder that every machine has
 _LARGEST = 4 << 20
-_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
 _LINKS = (
     ("fd", "/proc/self/fd"),
     ("stdin", "/proc/self/fd/0"),
@@ -100,8 +99,7 @@ class Template:
         for path, is_folder in self._masked:
             syscall.mount(f"/{EMPTY[0]}" if is_folder else "/dev/null", path, flags=syscall.MS_BIND)
         tmpfs("/dev/shm", "1777", _HARD, size)
-        terminals = "newinstance,ptmxmode=0666,mode=620,max=1024"
-        syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, terminals)
+        syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, TERMINALS)
 
 
 def _proc(pids: int) -> None:
@@ -224,7 +222,7 @@ def _readable(path: str) -> bytes | None:
 
 
 def _devices() -> None:
-    for name, major, minor in _DEVICES:
+    for name, major, minor in DEVICES:
         os.mknod(f"dev/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
     for name, to in _LINKS:
         os.symlink(to, f"dev/{name}")

@@ -17,8 +17,8 @@ from nslab import syscall
 from nslab.cgroups import Groups
 from nslab.mounts import detach_below
 from nslab.node import agent, control, standin
+from nslab.node.lastwords import complain
 from nslab.node.marks import VARIABLE, Memory
-from nslab.node.peers import complain
 from nslab.node.place import NET, Place
 from nslab.node.rootfs import Template
 from nslab.trust import Births
