@@ -116,14 +116,15 @@ def _number(descriptor: int) -> str:
         return next(line.split()[1] for line in file if line.startswith("mnt_id:"))
 
 
-def _mount(number: str) -> Mount:
+def _mount(number: str) -> Mount | None:
+    """What a mount is; None if it is none any more: another call of `down` was faster."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             mine, _, _, root, *rest = line.split()
             if mine == number:
                 kind, source = rest[rest.index("-") + 1 :][:2]
                 return root, kind, source
-    return "", "", ""
+    return None
 
 
 def _unmount(run: int, *names: str, which: Callable[[Mount], bool]) -> None:
