@@ -129,24 +129,29 @@ def mount_of(descriptor: int) -> str:
 
 def way_out(handle: str, known: set[str], markers: list[str]) -> str:
     """Where a handle leads that is outside of all that `known` mounts show, or from which a marker is read."""
+    mount, way, read = look_through(handle, markers)
+    return way if read or mount not in known else ""
+
+
+def look_through(handle: str, markers: list[str]) -> tuple[str, str, bool]:
+    """The mount that a handle leads to, in words where it does, and whether a marker is read from there."""
+    nothing = ("", "", False)
     try:
         opened = os.open(handle, os.O_PATH)
     except OSError:
-        return ""
+        return nothing
     try:
         link = os.readlink(handle)
         if re.match(r"(pipe|socket|anon_inode|net|mnt|pid|uts|ipc):|/memfd:|anon_inode", link):
-            return ""
-        if mount_of(opened) not in known:
-            return f"{handle} -> {link}, on a mount of nobody's"
+            return nothing
         for marker in markers:
             if secret := climbed(opened, marker):
-                return f"{handle} -> {link}, by which {marker} is read: {secret}"
+                return "", f"{handle} -> {link}, by which {marker} is read: {secret}", True
+        return mount_of(opened), f"{handle} -> {link}, on a mount of nobody's", False
     except OSError:
-        return ""
+        return nothing
     finally:
         os.close(opened)
-    return ""
 
 
 def climbed(start: int, marker: str) -> str:
@@ -218,12 +223,15 @@ def watch(markers: list[str], seconds: float) -> dict[str, object]:
     """The same of processes that come while this one looks: how many did, and every handle of theirs that leads out."""
     known, old = mounts(), {*pids()}
     say("watching")
-    deadline, seen, ways = time.monotonic() + seconds, set(), set()
+    deadline, seen, found = time.monotonic() + seconds, set(), set()
     while time.monotonic() < deadline:
         new = [pid for pid in pids() if pid not in old]
         seen |= {*new}
-        ways |= {way for handle in handles(new) if (way := way_out(handle, known, markers))}
-    return {"seen": len(seen), "ways": sorted(ways)}
+        found |= {look_through(handle, markers) for handle in handles(new)}
+    # Who was started anew meanwhile has mounts of its own by now.
+    known |= mounts()
+    ways = sorted(way for mount, way, read in found if way and (read or mount not in known))
+    return {"seen": len(seen), "ways": ways}
 
 
 def read(paths: list[str]) -> dict[str, str]:

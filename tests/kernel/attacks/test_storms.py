@@ -123,7 +123,7 @@ HIDERS = (
     "exec unshare --net --pid --fork --mount --uts --ipc setsid env -i sleep TOKEN",
     "exec unshare --user --map-root-user --net env -i sleep TOKEN",
     "exec unshare --cgroup --net env -i NSLAB=nslab.other.x sleep TOKEN",
-    "exec chroot / nsenter --net=/proc/1/ns/net env -i sleep TOKEN",
+    "exec chroot / nsenter --net=/proc/TESTER/ns/net env -i sleep TOKEN",
     "kill -STOP $$; sleep TOKEN",
 )
 
@@ -141,7 +141,8 @@ POD_HIDERS = (
 def test_who_hides_ends_with_the_lab(lab: Small, token: str, node: str) -> None:
     for host, hiders in (("node1", HIDERS), ("one", POD_HIDERS), ("shared", POD_HIDERS)):
         lines = "\n".join(f"setsid sh -c '{line}' > /dev/null 2>&1 < /dev/null &" for line in hiders)
-        done = nslab("exec", f"{lab.name}/{host}", "--", "sh", "-c", lines.replace("TOKEN", token))
+        lines = lines.replace("TOKEN", token).replace("TESTER", str(os.getpid()))
+        done = nslab("exec", f"{lab.name}/{host}", "--", "sh", "-c", lines)
         assert done.returncode == 0, done.stderr
     # All but those that stand still before they sleep.
     until(lambda: len(saying(f"sleep\0{token}\0", begins=True)) >= len(HIDERS) + 2 * len(POD_HIDERS) - 3)
