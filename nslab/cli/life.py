@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.output import Format, Output, Progress, bullets, document, need_root, note, ready_or_exit, say
+from nslab.dataclass import replace
 from nslab.errors import Missing, UsageError
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode
 from nslab.net.names import pod_host

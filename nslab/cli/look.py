@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource
 from nslab.cli.output import Format, Output, document, listing, need_root, note, say
+from nslab.dataclass import replace
 from nslab.errors import Missing, UsageError
 from nslab.exercise.types import Language
 from nslab.quote import fill

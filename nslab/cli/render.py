@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from nslab.cli.objects import read_file
 from nslab.cli.output import say
+from nslab.dataclass import replace
 from nslab.errors import UsageError
 from nslab.lab.settings import SCHEDULERS
 from nslab.lab.types import ProxyMode

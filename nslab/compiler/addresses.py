@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import replace
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, Plugin
 from nslab.net import names

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.exercise.targets import target
 from nslab.exercise.types import By, Expect, Show
 from nslab.probes import Call, Expected, Kind, Outcome, Probe, Way

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nslab.dataclass import dataclass
 from nslab.exercise.targets import target
 from nslab.exercise.types import Expect, Show
 from nslab.net.names import pod_host

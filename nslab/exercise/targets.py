@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.exercise.types import By
 from nslab.lab.words import shown
 from nslab.probes.pairs import places

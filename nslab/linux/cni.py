@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import time
-from dataclasses import asdict, dataclass, replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from nslab.cni.chain import Program, Wiring, adding, checking, deleting
 from nslab.cni.config import Network
 from nslab.cni.result import Made, PluginError, made_of
 from nslab.compiler.underlay import UPLINK
+from nslab.dataclass import dataclass, replace
 from nslab.errors import Missing, Refused, about
 from nslab.lab.plugins import PLUGIN_PATHS, network_of
 from nslab.linux.netns import path
@@ -190,6 +190,8 @@ class Plugins:
         return self._nodes[obj.node]
 
     def _keep(self, obj: Attachment, result: dict[str, Any] | None, doubt: str = "") -> None:
+        from dataclasses import asdict
+
         text = {
             "ns": obj.ns,
             "node": obj.node,

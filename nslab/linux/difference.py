@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.compiler import compile_lab
 from nslab.compiler.bare import by_hand
+from nslab.dataclass import dataclass, field, replace
 from nslab.lab.types import Plugin
 from nslab.linux import owned, procs, status
 from nslab.linux.cni import Plugins, find_programs

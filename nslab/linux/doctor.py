@@ -6,10 +6,10 @@ import os
 import shlex
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.errors import Missing
 from nslab.linux import restore, vm
 from nslab.linux.host import driver

@@ -13,9 +13,9 @@ import signal
 import socket
 import subprocess
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Never, Self
 
+from nslab.dataclass import dataclass
 from nslab.errors import NslabError, Stopped
 from nslab.linux import terminal
 from nslab.linux.agents import PATIENCE, Agents, connect

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from nslab import engine
 from nslab.compiler.addresses import adopted, place
 from nslab.compiler.services import resolve, watched
+from nslab.dataclass import dataclass, replace
 from nslab.errors import NslabError, UsageError
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode

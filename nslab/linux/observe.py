@@ -7,10 +7,10 @@ are taken as found, on the lab's interfaces and in its sets, so that what a stra
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, TypeVar
 
+from nslab.dataclass import dataclass, field, replace
 from nslab.linux import netlink, restore
 from nslab.linux.netns import named
 from nslab.linux.observe_nft import nft_things

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import subprocess
-from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
+from nslab.dataclass import replace
 from nslab.errors import Refused
 from nslab.linux import restore
 from nslab.net.nft import element_found, nft_found, nft_restore

@@ -8,10 +8,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nslab import cgroups, trust
+from nslab.dataclass import dataclass
 from nslab.errors import NslabError, Refused, UsageError, words
 from nslab.linux import procs, stop
 from nslab.linux.netns import (

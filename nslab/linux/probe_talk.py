@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import errno
 from contextlib import suppress
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.linux.patience import patient
 from nslab.probes import Kind, Outcome, Result
 

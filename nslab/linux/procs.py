@@ -7,10 +7,10 @@ import os
 import select
 import signal
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nslab import trust
+from nslab.dataclass import dataclass
 from nslab.linux.agents import Agents, NotReady
 
 if TYPE_CHECKING:

@@ -23,10 +23,11 @@ import termios
 import tty
 from base64 import b64encode
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.errors import Missing, NslabError
 from nslab.linux import vm_guest
 
@@ -133,7 +134,7 @@ def _raw_terminal(interactive: bool) -> Iterator[None]:
         termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Guest:
     """A running kernel, and our ends of its consoles."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.errors import about
 from nslab.lab.dump import dump
 from nslab.lab.find import CHECK, FILE

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.net.noun import Key, Noun
 
 if TYPE_CHECKING:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import ClassVar
 
+from nslab.dataclass import dataclass
 from nslab.net.noun import Device, Key, Noun, Process
 
 _TIMEOUT = re.compile(r"\btimeout [0-9]\w* ;")

@@ -10,9 +10,9 @@ import errno
 import os
 import re
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import replace
 from nslab.errors import Refused
 from nslab.net import ipvs, nft, shell
 from nslab.net.fake_nft import obey

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.errors import Missing
 from nslab.net.objects import (
     Attachment,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
+
+from nslab.dataclass import dataclass, field
 
 Key: TypeAlias = tuple[str, ...]
 """Which thing it is: its kind, its namespace, and what the kernel tells its siblings apart by."""

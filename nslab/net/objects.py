@@ -7,9 +7,9 @@ What only the kernel knows (interface indexes, random addresses) has no place he
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
+from nslab.dataclass import dataclass, field
 from nslab.net.attachment import Attachment
 from nslab.net.balance import (
     Control,

@@ -9,9 +9,9 @@ transactions(plan)  the same steps in the kernel's units
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
+from nslab.dataclass import dataclass, replace
 from nslab.net.balance import InTable
 from nslab.net.objects import (
     Address,

@@ -65,8 +65,7 @@ def serve(run: str, settings: dict[str, Any]) -> None:
     # What we were forked from is not collected; what comes now is.
     gc.freeze()
     gc.enable()
-    from dataclasses import replace
-
+    from nslab.dataclass import replace
     from nslab.node.proxier import Proxier
     from nslab.node.variant import exact, narrows
     from nslab.proxy.model import proxy_from_json

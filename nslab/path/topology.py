@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from nslab.dataclass import dataclass, field
 from nslab.net.objects import Address, Blackhole, Bridge, Device, Fdb, Neighbour, Port, Route, Veth
 
 if TYPE_CHECKING:

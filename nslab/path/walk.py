@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.compiler.underlay import UPLINK
+from nslab.dataclass import dataclass, replace
 from nslab.net.names import netns
 from nslab.net.objects import (
     Address,

@@ -7,11 +7,11 @@ import os
 import secrets
 import signal
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Never
 
 import pytest
 
+from nslab.dataclass import replace
 from nslab.errors import Missing, NslabError, Refused, Stopped
 from nslab.linux import lifecycle
 from nslab.plugin.leaks import Watch

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.linux.probe_dns import answer, query
 from nslab.plugin.talk import opened
 

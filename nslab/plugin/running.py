@@ -6,10 +6,10 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nslab.compiler.addresses import address_of
+from nslab.dataclass import replace
 from nslab.errors import NslabError
 from nslab.lab.change import applied, deleted, scaled
 from nslab.lab.settings import setting, with_settings

@@ -8,13 +8,13 @@ import os
 import select
 import socket
 import time
-from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from ipaddress import IPv4Address
 from json import loads
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from nslab.dataclass import dataclass, field
 from nslab.linux.netns import Namespaces
 from nslab.linux.probe_sockets import IP_RECVERR, echo_request, said
 from nslab.linux.probe_talk import OUTCOMES

@@ -6,7 +6,6 @@ world outside sees a pod as its node. A machine outside has no way to a pod's ad
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
 from nslab.compiler.overlay import TUNNEL_MTU
 from nslab.compiler.subnets import enters, meet, subnet_of, wrapped
+from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.lab.plugins import network_of
 from nslab.lab.types import Encapsulation, Plugin, Protocol

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.compiler.services import proxy_of, resolve, ways_in
+from nslab.dataclass import dataclass
 from nslab.lab.types import ProxyMode
 from nslab.net import names
 from nslab.probes.calls import Answer, Call, Way

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import blocks
 from nslab.compiler.subnets import leg_towards
 from nslab.compiler.underlay import interface
+from nslab.dataclass import replace
 from nslab.net.names import netns
 from nslab.net.objects import Route
 from nslab.net.steps import Remove

@@ -6,8 +6,9 @@ Addresses are text: nothing is calculated with them, and 10,000 Services are rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any
+
+from nslab.dataclass import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)

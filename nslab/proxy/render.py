@@ -17,9 +17,9 @@ kube-proxy puts its jumps before those of others (`-I CHAIN 1`); in this text th
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import replace
 from nslab.proxy.items import whole
 from nslab.proxy.modes import mode
 from nslab.proxy.restore import saved_text

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import replace
 from nslab.proxy.items import Part
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ LINES = (
     ("proxy", "cni"),
     ("trust", "cgroups", "mounts"),
     ("syscall", "errors", "quote", "version"),
+    ("dataclass",),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}
 TOP = ("__init__", "__main__")
