@@ -36,9 +36,9 @@ def check(
     need_root("check")
     from nslab.exercise.grade import done
     from nslab.exercise.report import junit, to_json
-    from nslab.linux import lifecycle
+    from nslab.linux import wishes
 
-    lab = lifecycle.wished(name)
+    lab = wishes.wished(name)
     graded = _graded(lab, _goals(lab, file))
     if output is Report.JUNIT:
         say(junit(name, graded, lang), nl=False)

@@ -60,10 +60,10 @@ def logs(
     Example: nslab logs calico-two-node/pod-b -f
     """
     need_root("logs")
-    from nslab.linux import lifecycle, logs, netns, status
+    from nslab.linux import logs, netns, status, wishes
 
     lab, name = _split(host)
-    pod = _find(lifecycle.wished(lab).pods, name)
+    pod = _find(wishes.wished(lab).pods, name)
     if pod is None:
         raise UsageError(f"{lab} has no pod {name!r}")
     chosen = _container(pod, container)
@@ -98,14 +98,14 @@ def vm(
 
 
 def _enter(lab: str, name: str, container: str | None, command: list[str]) -> int:
-    from nslab.linux import lifecycle, netns, restore
+    from nslab.linux import netns, restore, wishes
     from nslab.linux.exec import PASSED_ON, Absent, Command, attach
     from nslab.net.names import netns as name_of
     from nslab.trust import PROGRAMS
 
     os.umask(0o022)  # as a container's: what is run there is not nslab's own
     ns = name_of(lab, name)
-    wished = lifecycle.wished(lab)
+    wished = wishes.wished(lab)
     if ns not in netns.named(lab):
         known = ", ".join(there.removeprefix(name_of(lab, "")) for there in netns.named(lab))
         raise UsageError(f"{lab} has no host {name!r}; it has {known}")

@@ -102,13 +102,13 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
 
 
 def _labs_up() -> list[dict[str, Any]]:
-    from nslab.linux import lifecycle, netns, owned
+    from nslab.linux import netns, owned, wishes
     from nslab.views.tree import count
 
     rows = []
     for lab in netns.labs():
         try:
-            wished = count(lifecycle.wished(lab))
+            wished = count(wishes.wished(lab))
         except UsageError:
             wished = "half-built; `nslab down` takes it away"
         rows.append({"lab": lab, "holds": wished, "processes": len(owned.processes(lab))})
@@ -116,13 +116,13 @@ def _labs_up() -> list[dict[str, Any]]:
 
 
 def _pods(name: str) -> list[dict[str, Any]]:
-    from nslab.linux import lifecycle, owned, status
+    from nslab.linux import owned, status, wishes
     from nslab.linux.stopped import stopped
     from nslab.net.names import netns, pod_host
     from nslab.net.objects import Control, NodeAgent
     from nslab.views.pods import pod_row
 
-    lab = lifecycle.wished(name)
+    lab = wishes.wished(name)
     processes = owned.processes(name)
     # Of a container its node tells what it sees; it is the node's word that may be old.
     for record in (one for one in stopped(processes) if one.role in (NodeAgent.role, Control.role)):
@@ -153,10 +153,10 @@ def inspect(
     Example: nslab inspect calico-two-node/node1
     """
     need_root("inspect")
-    from nslab.linux import inspect, lifecycle
+    from nslab.linux import inspect, wishes
 
     lab, _, name = host.partition("/")
-    lifecycle.wished(lab)
+    wishes.wished(lab)
     rows = inspect.inspect(lab, [name] if name else [])
     if name and not rows:
         raise UsageError(f"{lab} has no host {name!r}")

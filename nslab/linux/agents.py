@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import re
-import select
 import signal
 import socket
 import sys
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nslab import syscall
 from nslab.errors import Refused, about
-from nslab.linux.patience import patient
+from nslab.linux.connection import PATIENCE, Line, connect
 from nslab.net import shell
 from nslab.net.names import CONTROL, netns
 from nslab.net.objects import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from nslab.net.steps import Step
 
 MAIN = Path(__file__).parent.parent / "node" / "main.py"
-PATIENCE = patient(10.0)
-"""Seconds that a node's process may take to answer a request."""
 _PAD = "x" * 400  # of arguments, and of environment: processes that only fork write over both (see nslab.node.marks)
 _ENVIRONMENT = "." * 16384
 
@@ -47,67 +44,6 @@ class NotReady:
     def __str__(self) -> str:
         said = "".join(f"\n    {line}" for line in self.output.splitlines())
         return f"{self.pod}/{self.container} on {self.node}: {self.reason}{said}"
-
-
-class Line:
-    """A connection to a process of a lab: lines out, lines in, each waited for until a deadline."""
-
-    def __init__(self, connection: socket.socket, whose: str = "the node's") -> None:
-        self.socket, self._whose = connection, whose
-        self._received = bytearray()
-
-    def send(self, requests: Sequence[dict[str, Any]], deadline: float) -> list[dict[str, Any]]:
-        """Send all, and read what is answered meanwhile, so that neither side waits for the other to read."""
-        data = memoryview(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
-        answers: list[dict[str, Any]] = []
-        while data:
-            events = self._poll(deadline, select.POLLOUT | select.POLLIN)
-            if events & select.POLLOUT:
-                data = data[self.socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL) :]
-            if events & select.POLLIN:
-                answers += self._read()
-        return answers
-
-    def receive(self, count: int, deadline: float) -> list[dict[str, Any]]:
-        """So many answers."""
-        answers: list[dict[str, Any]] = []
-        while len(answers) < count:
-            self._poll(deadline, select.POLLIN)
-            answers += self._read()
-        return answers
-
-    def _poll(self, deadline: float, events: int) -> int:
-        poll = select.poll()
-        poll.register(self.socket, events)
-        happened = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-        if not happened:
-            raise TimeoutError(f"{self._whose} process does not answer")
-        return happened[0][1]
-
-    def _read(self) -> list[dict[str, Any]]:
-        block = self.socket.recv(1 << 18, socket.MSG_DONTWAIT)
-        if not block:
-            raise ConnectionResetError(f"{self._whose} process ended")
-        self._received += block
-        if b"\n" not in block:
-            return []  # a line may have megabytes: it is looked at once
-        *lines, self._received = self._received.split(b"\n")
-        return [json.loads(line) for line in lines]
-
-
-def connect(path: Path) -> socket.socket:
-    """A connection to who listens at a path, however long that is."""
-    folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        # By descriptor: the path of a socket has 107 bytes at most.
-        connection.connect(f"/proc/self/fd/{folder}/{path.name}")
-    except OSError:
-        connection.close()
-        raise
-    finally:
-        os.close(folder)
-    return connection
 
 
 def sealed(program: str) -> int:

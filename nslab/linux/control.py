@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nslab.errors import Refused, words
-from nslab.linux.agents import PATIENCE, Line, connect
+from nslab.linux.connection import PATIENCE, Line, connect
 from nslab.linux.netns import folder
 from nslab.proxy.model import to_json
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Never, Self
 from nslab.dataclass import dataclass
 from nslab.errors import NslabError, Stopped
 from nslab.linux import terminal
-from nslab.linux.agents import PATIENCE, Agents, connect
+from nslab.linux.connection import PATIENCE, connect
 from nslab.linux.stdin import stdin
 from nslab.linux.streams import Collected, Flow, Input, Output, relay
 from nslab.net.names import netns
@@ -229,5 +229,7 @@ def _reach(run: Path, command: Command) -> socket.socket:
     try:
         return connect(run / "nodes" / f"{command.node}.sock")
     except (FileNotFoundError, ConnectionRefusedError):
+        from nslab.linux.agents import Agents
+
         with Agents(command.lab, run) as agents:
             return agents.spawn("exec", netns(command.lab, command.node))

@@ -10,7 +10,7 @@ from nslab import engine
 from nslab.compiler.addresses import adopted, place
 from nslab.compiler.services import resolve, watched
 from nslab.dataclass import dataclass, replace
-from nslab.errors import NslabError, UsageError
+from nslab.errors import NslabError
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
 from nslab.linux import owned, places, procs, stop
@@ -21,10 +21,10 @@ from nslab.linux.control import Control as Line
 from nslab.linux.difference import as_seen, compare, standing
 from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
-from nslab.linux.netns import Namespaces, folder, labs, private
+from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.patience import patient
 from nslab.linux.stopped import resume
-from nslab.linux.wishes import Wishes
+from nslab.linux.wishes import Wishes, wished
 from nslab.net.objects import Attachment, Control, Netns
 from nslab.net.steps import Remove
 
@@ -57,17 +57,6 @@ class Up:
     fresh: bool
     seconds: float
     not_ready: list[NotReady]
-
-
-def wished(name: str) -> Lab:
-    """The lab as it was last brought up; UsageError if there is none of that name."""
-    there = name in labs()
-    if there:
-        places.check(name)
-    lab = Wishes(folder(name)).newest() if there else None
-    if lab is None:
-        raise UsageError(f"there is no running lab {name[:60]!r}; `nslab ps` lists those that run")
-    return lab
 
 
 def difference(name: str) -> Difference:

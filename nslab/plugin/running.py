@@ -13,7 +13,7 @@ from nslab.dataclass import replace
 from nslab.errors import NslabError
 from nslab.lab.change import applied, deleted, scaled
 from nslab.lab.settings import setting, with_settings
-from nslab.linux import lifecycle, owned, restore, status
+from nslab.linux import lifecycle, owned, restore, status, wishes
 from nslab.linux.control import Control
 from nslab.linux.netns import folder
 from nslab.net.names import netns, pod_host
@@ -54,7 +54,7 @@ class RunningLab:
     @property
     def wish(self) -> Lab:
         """What should be there: the lab's file, complete, with what was applied since."""
-        return lifecycle.wished(self.name)
+        return wishes.wished(self.name)
 
     # Hosts
 

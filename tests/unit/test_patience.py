@@ -11,7 +11,8 @@ from nslab.errors import UsageError
 from nslab.linux.patience import VARIABLE, patient
 
 SHOW = (
-    "from nslab.linux import agents, lifecycle, probe; print(agents.PATIENCE, lifecycle.READY_SECONDS, probe.DEFAULT)"
+    "from nslab.linux.connection import PATIENCE; from nslab.linux import lifecycle, probe;"
+    "print(PATIENCE, lifecycle.READY_SECONDS, probe.DEFAULT)"
 )
 
 

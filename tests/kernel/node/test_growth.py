@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.linux.agents import Line, connect
+from nslab.linux.connection import Line, connect
 from nslab.net.objects import Control
 from nslab.net.steps import Add
 
