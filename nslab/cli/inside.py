@@ -98,10 +98,9 @@ def vm(
 
 
 def _enter(lab: str, name: str, container: str | None, command: list[str]) -> int:
-    from nslab.linux import netns, restore, wishes
-    from nslab.linux.exec import PASSED_ON, Absent, Command, attach
+    from nslab.linux import netns, wishes
+    from nslab.linux.exec import Absent, Command, attach
     from nslab.net.names import netns as name_of
-    from nslab.trust import PROGRAMS
 
     os.umask(0o022)  # as a container's: what is run there is not nslab's own
     ns = name_of(lab, name)
@@ -111,13 +110,11 @@ def _enter(lab: str, name: str, container: str | None, command: list[str]) -> in
         raise UsageError(f"{lab} has no host {name!r}; it has {known}")
     pod = _find(wished.pods, name)
     machines = {one.name for some in (wished.nodes, wished.clients, wished.routers) for one in some}
-    if not pod and name not in machines:
-        ip = restore.program("ip")  # the switch is a network namespace and nothing more
-        told = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        os.execve(ip, [ip, "netns", "exec", ns, *command], {**told, "PATH": PROGRAMS})
     node, inside = (pod.node, _container(pod, container)) if pod else (name, "")
+    # The switch is a network namespace and nothing more.
+    stand_in = "exec" if pod or name in machines else "alone"
     try:
-        return attach(netns.folder(lab), Command(lab, name, node, inside, command))
+        return attach(netns.folder(lab), Command(lab, name, node, inside, command, stand_in))
     except Absent as absent:
         raise UsageError(f"{absent}; `nslab up {lab}` brings it back") from None
 

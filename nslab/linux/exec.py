@@ -37,7 +37,8 @@ _FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 class Command:
     """What is to run, beside which container of which host; without a container on the machine `host` itself.
 
-    `node`: whose process sees to it.
+    `node`: whose process sees to it. `stand_in`: what is started in its place where there is none: `exec` where it was
+    killed, `alone` where a host never has one.
     """
 
     lab: str
@@ -45,6 +46,7 @@ class Command:
     node: str
     container: str
     argv: Sequence[str]
+    stand_in: str = "exec"
 
 
 class Absent(NslabError):
@@ -232,4 +234,4 @@ def _reach(run: Path, command: Command) -> socket.socket:
         from nslab.linux.agents import Agents
 
         with Agents(command.lab, run) as agents:
-            return agents.spawn("exec", netns(command.lab, command.node))
+            return agents.spawn(command.stand_in, netns(command.lab, command.node))

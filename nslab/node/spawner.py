@@ -80,7 +80,7 @@ def serve(descriptor: int, pods: int, run: str) -> None:
             os.close(fd)
 
 
-_BE: dict[str, Be] = {"node": agent.run, "control": control.run, "exec": standin.run}
+_BE: dict[str, Be] = {"node": agent.run, "control": control.run, "exec": standin.run, "alone": standin.alone}
 _LASTING = ("node", "control")
 """Who outlives us, and is written down: `up` asks for them, and no two at the same time."""
 

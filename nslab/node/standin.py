@@ -1,4 +1,5 @@
-"""In place of a node's process that was killed: one command beside a container of that node, for `nslab exec`."""
+"""In place of a process that is not there, for `nslab exec`: one command beside a container whose node's process was
+killed, or in a network namespace that never had any, the switch."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ import socket
 import traceback
 
 from nslab import syscall
-from nslab.mounts import own_run
+from nslab.mounts import own_machine, own_run
 from nslab.node import adopt
 from nslab.node.beside import Target
 from nslab.node.execs import Execs
@@ -20,19 +21,38 @@ from nslab.trust import alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Never
+    from collections.abc import Callable
+    from typing import Never, TypeAlias
 
     from nslab.node.container import Spec
     from nslab.node.marks import Memory
     from nslab.node.place import Place
 
+    Find: TypeAlias = Callable[[Place, Loop, str, str], Target]
+
 
 def run(place: Place, memory: Memory, client: int) -> Never:
     """Serve the one request that comes by the socket `client`, as the node's process would. The spawner forks this."""
+    _serve(place, memory, client, own_run, _find)
+
+
+def alone(place: Place, memory: Memory, client: int) -> Never:
+    """The same in a namespace without a process, as on a machine of its own."""
+
+    def machine(run: str, tree: int) -> None:
+        place.groups.join()
+        syscall.unshare(syscall.CLONE_NEWUTS)
+        socket.sethostname(place.node)
+        own_machine(place.node, run, tree)
+
+    _serve(place, memory, client, machine, lambda *_: Target())
+
+
+def _serve(place: Place, memory: Memory, client: int, mounts: Callable[[str, int], None], find: Find) -> Never:
     try:
-        _enter(place, memory)
+        _enter(place, memory, mounts)
         loop = Loop()
-        execs = Execs(loop, place, _nothing, lambda ns, name: _find(place, loop, ns, name))
+        execs = Execs(loop, place, _nothing, lambda ns, name: find(place, loop, ns, name))
         Peer(loop, socket.socket(fileno=client), execs.begin, _leave)
         while not execs.pids:
             loop.turn()
@@ -47,13 +67,13 @@ def run(place: Place, memory: Memory, client: int) -> Never:
         _leave()
 
 
-def _enter(place: Place, memory: Memory) -> None:
+def _enter(place: Place, memory: Memory, mounts: Callable[[str, int], None]) -> None:
     os.setsid()
     memory.show(memory.guise(f"nslab-exec {place.node}", {VARIABLE: mark(place.ns, "exec")}))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
     syscall.unshare(syscall.CLONE_NEWNS)
-    own_run(place.run, place.run_fd)
+    mounts(place.run, place.run_fd)
     place.settle()
 
 
