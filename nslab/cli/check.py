@@ -10,13 +10,13 @@ import typer
 from nslab.cli.complete import exercises
 from nslab.cli.output import Format, Report, document, need_root, say
 from nslab.errors import UsageError
-from nslab.exercise.types import Language
+from nslab.exercises.types import Language
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nslab.exercise.grade import Graded
-    from nslab.exercise.types import Check
+    from nslab.exercises.grade import Graded
+    from nslab.exercises.types import Check
     from nslab.lab.types import Lab
     from nslab.probes import Call, CallResult
 
@@ -34,8 +34,8 @@ def check(
     Example: nslab check by-hand-cni
     """
     need_root("check")
-    from nslab.exercise.grade import done
-    from nslab.exercise.report import junit, to_json
+    from nslab.exercises.grade import done
+    from nslab.exercises.report import junit, to_json
     from nslab.linux import wishes
 
     lab = wishes.wished(name)
@@ -52,7 +52,7 @@ def check(
 
 def _goals(lab: Lab, file: Path | None) -> Check:
     """The goals in a file, or in the one that is kept with the running lab."""
-    from nslab.exercise.read import read_check
+    from nslab.exercises.read import read_check
     from nslab.lab.documents import text_of
     from nslab.lab.find import FILE, check_file
     from nslab.linux.netns import folder
@@ -67,13 +67,13 @@ def _goals(lab: Lab, file: Path | None) -> Check:
 
 
 def _graded(lab: Lab, goals: Check) -> tuple[Graded, ...]:
-    from nslab.exercise.ask import questions
-    from nslab.exercise.grade import grade, seen
-    from nslab.exercise.rounds import MANY, ask_all
+    from nslab.exercises.ask import questions
+    from nslab.exercises.grade import grade, seen
+    from nslab.exercises.rounds import MANY, ask_all
+    from nslab.linux.netlink.show import show
     from nslab.linux.netns import Namespaces
-    from nslab.linux.probe import ask
-    from nslab.linux.probe_services import ask_services
-    from nslab.linux.show import show
+    from nslab.linux.prober.hosts import ask
+    from nslab.linux.prober.services import ask_services
     from nslab.probes import ServiceSurvey, places
 
     asked, everybody = questions(goals, lab), places(lab)
@@ -90,7 +90,7 @@ def _graded(lab: Lab, goals: Check) -> tuple[Graded, ...]:
 
 
 def _printed(graded: Sequence[Graded], language: Language) -> None:
-    from nslab.exercise.words import sentence, summary, word
+    from nslab.exercises.words import sentence, summary, word
     from nslab.views.table import padded, width
 
     words = [word(language, "yes" if one.reached else "not yet") for one in graded]

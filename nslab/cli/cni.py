@@ -13,7 +13,7 @@ from nslab.errors import UsageError
 
 if TYPE_CHECKING:
     from nslab.lab.types import Cni
-    from nslab.linux.cni import Kept
+    from nslab.linux.cni.plugins import Kept
 
 
 def cni(
@@ -44,7 +44,7 @@ def cni(
     from nslab.lab.load import load
     from nslab.lab.settings import with_plugins
     from nslab.linux import lifecycle, stop
-    from nslab.linux.cni import Plugins
+    from nslab.linux.cni.plugins import Plugins
     from nslab.linux.netns import folder, labs
     from nslab.views.tree import title
 

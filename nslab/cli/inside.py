@@ -10,7 +10,7 @@ import typer
 from nslab.cli.complete import hosts
 from nslab.cli.output import need_root, note, raw
 from nslab.errors import UsageError
-from nslab.net.names import pod_host
+from nslab.objects.names import pod_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,7 +60,8 @@ def logs(
     Example: nslab logs calico-two-node/pod-b -f
     """
     need_root("logs")
-    from nslab.linux import logs, netns, status, wishes
+    from nslab.linux import netns, wishes
+    from nslab.linux.processes import logs, status
 
     lab, name = _split(host)
     pod = _find(wishes.wished(lab).pods, name)
@@ -92,15 +93,15 @@ def vm(
 
     Example: nslab vm -- nslab up calico-two-node
     """
-    from nslab.linux import vm
+    from nslab.linux.vm import boot as vm
 
     return vm.run(command or [], memory=memory)
 
 
 def _enter(lab: str, name: str, container: str | None, command: list[str]) -> int:
     from nslab.linux import netns, wishes
-    from nslab.linux.exec import Absent, Command, attach
-    from nslab.net.names import netns as name_of
+    from nslab.linux.processes.exec import Absent, Command, attach
+    from nslab.objects.names import netns as name_of
 
     os.umask(0o022)  # as a container's: what is run there is not nslab's own
     ns = name_of(lab, name)

@@ -13,7 +13,7 @@ from nslab.cli.output import Format, Output, Progress, bullets, document, need_r
 from nslab.dataclass import replace
 from nslab.errors import Missing, UsageError
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode
-from nslab.net.names import pod_host
+from nslab.objects.names import pod_host
 from nslab.quote import fill
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ def plan(
     """
     from nslab.compiler import compile_lab
     from nslab.compiler.addresses import place
-    from nslab.linux.host import likely_host
-    from nslab.net import shell
-    from nslab.net.names import netns
-    from nslab.net.steps import diff
+    from nslab.linux.observe.host import likely_host
+    from nslab.objects import script as shell
+    from nslab.objects.names import netns
+    from nslab.objects.plan import diff
 
     lab = place(_load(source, encapsulation, proxy_mode))
     steps = diff((), compile_lab(lab, replace(likely_host(), programs=_programs(lab))))
@@ -75,7 +75,7 @@ def plan(
 
 def _programs(lab: Lab) -> tuple[tuple[str, Program], ...]:
     """The CNI plugins that a lab names; a plan can be read without them."""
-    from nslab.linux.cni import find_programs
+    from nslab.linux.cni.plugins import find_programs
 
     try:
         return find_programs(lab)
@@ -97,7 +97,7 @@ def up(
     Example: nslab up calico-two-node
     """
     need_root("up")
-    from nslab.exercise.read import goals_beside
+    from nslab.exercises.read import goals_beside
     from nslab.linux import lifecycle, stop
 
     stop.defer()  # to the end of this process: what is up by then stays up
@@ -119,7 +119,7 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     """
     need_root("diff")
     from nslab.linux import lifecycle
-    from nslab.net import shell
+    from nslab.objects import script as shell
     from nslab.views.changes import changes, standing_still
 
     found = lifecycle.difference(name)
@@ -235,7 +235,7 @@ def _told(done: Up) -> None:
 
 
 def _notes(difference: Difference) -> list[str]:
-    from nslab.net.objects import TunnelAgent
+    from nslab.objects.kinds import TunnelAgent
 
     notes = []
     if any(isinstance(obj, TunnelAgent) for obj in difference.want):

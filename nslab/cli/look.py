@@ -14,7 +14,7 @@ from nslab.cli.life import EncapsulationOption, LabSource
 from nslab.cli.output import Format, Output, document, listing, need_root, note, say
 from nslab.dataclass import replace
 from nslab.errors import Missing, UsageError
-from nslab.exercise.types import Language
+from nslab.exercises.types import Language
 from nslab.quote import fill
 
 if TYPE_CHECKING:
@@ -116,10 +116,11 @@ def _labs_up() -> list[dict[str, Any]]:
 
 
 def _pods(name: str) -> list[dict[str, Any]]:
-    from nslab.linux import owned, status, wishes
-    from nslab.linux.stopped import stopped
-    from nslab.net.names import netns, pod_host
-    from nslab.net.objects import Control, NodeAgent
+    from nslab.linux import owned, wishes
+    from nslab.linux.processes import status
+    from nslab.linux.processes.stopped import stopped
+    from nslab.objects.kinds import Control, NodeAgent
+    from nslab.objects.names import netns, pod_host
     from nslab.views.pods import pod_row
 
     lab = wishes.wished(name)
@@ -153,7 +154,8 @@ def inspect(
     Example: nslab inspect calico-two-node/node1
     """
     need_root("inspect")
-    from nslab.linux import inspect, wishes
+    from nslab.linux import wishes
+    from nslab.linux.netlink import inspect
 
     lab, _, name = host.partition("/")
     wishes.wished(lab)
@@ -177,7 +179,7 @@ def schema(of: Annotated[Document, typer.Argument(metavar="lab|check")] = Docume
 
     Example: nslab schema > lab.schema.json
     """
-    from nslab.exercise.fields import CHECK
+    from nslab.exercises.fields import CHECK
     from nslab.lab.schema import schema, schema_of
 
     goals = schema_of(CHECK, "nslab Check", "The goals of an exercise: check.yaml beside a lab's lab.yaml.")
@@ -205,7 +207,7 @@ def doctor(
     Example: nslab doctor calico-two-node
     """
     need_root("doctor")
-    from nslab.linux import doctor
+    from nslab.linux.observe import doctor
 
     wanted = None if source is None else _needed(source)
     findings = [finding for finding in doctor.examine() if wanted is None or finding.primitive.name in wanted]
@@ -231,10 +233,10 @@ def _needed(source: str) -> set[str]:
     from nslab.compiler.addresses import place
     from nslab.lab.find import find
     from nslab.lab.load import load
-    from nslab.linux.cni import find_programs
-    from nslab.linux.host import read_host
+    from nslab.linux.cni.plugins import find_programs
     from nslab.linux.netns import Namespaces
-    from nslab.net.needs import needs
+    from nslab.linux.observe.host import read_host
+    from nslab.objects.needs import needs
 
     lab = place(load(find(source)))
     with Namespaces() as spaces:

@@ -32,8 +32,8 @@ def probe(
     need_root("probe")
     from nslab import probes
     from nslab.linux import lifecycle, netns
-    from nslab.linux.probe import ask
-    from nslab.linux.probe_services import ask_services
+    from nslab.linux.prober.hosts import ask
+    from nslab.linux.prober.services import ask_services
     from nslab.views.changes import standing_still
     from nslab.views.junit import calls_to_json, junit, to_json
 
@@ -71,9 +71,9 @@ def _explained(found: Difference, wrong: list[Result]) -> dict[Probe, str]:
     if found.lab.plugin is Plugin.NONE and not found.plan:
         how_far = f"this lab has no network plugin, so the way is yours to make: nslab check {found.lab.name}"
         return {result.probe: how_far for result in wrong}
-    from nslab.path.explain import explain
-    from nslab.path.topology import topology
-    from nslab.path.walk import depends
+    from nslab.trace.explain import explain
+    from nslab.trace.topology import topology
+    from nslab.trace.walk import depends
 
     world = topology(found.want)
     cells: dict[tuple[str, str], str] = {}
@@ -87,7 +87,7 @@ def _explained(found: Difference, wrong: list[Result]) -> dict[Probe, str]:
 def _reasons(found: Difference, explained: dict[Probe, str], failed: list[CallResult]) -> dict[Call, str]:
     if not failed:
         return {}
-    from nslab.path.explain_services import explain_call
+    from nslab.trace.explain_services import explain_call
 
     pairs = {probe.pair: reason for probe, reason in explained.items()}
     return {result.call: explain_call(result, found.lab.name, found.plan, pairs) for result in failed}

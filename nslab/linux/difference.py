@@ -9,14 +9,14 @@ from nslab.compiler import compile_lab
 from nslab.compiler.bare import by_hand
 from nslab.dataclass import dataclass, field, replace
 from nslab.lab.types import Plugin
-from nslab.linux import owned, procs, status
-from nslab.linux.cni import Plugins, find_programs
-from nslab.linux.host import read_host
+from nslab.linux import owned
+from nslab.linux.cni.plugins import Plugins, find_programs
 from nslab.linux.netns import folder, named
-from nslab.linux.observe import observe
-from nslab.linux.stopped import stopped
-from nslab.net.needs import demand
-from nslab.net.objects import (
+from nslab.linux.observe.host import read_host
+from nslab.linux.observe.objects import observe
+from nslab.linux.processes import procs, status
+from nslab.linux.processes.stopped import stopped
+from nslab.objects.kinds import (
     Address,
     Blackhole,
     Control,
@@ -28,18 +28,19 @@ from nslab.net.objects import (
     TunnelAgent,
     Workload,
 )
-from nslab.net.shell import command
-from nslab.net.steps import Add, diff
+from nslab.objects.needs import demand
+from nslab.objects.plan import Add, diff
+from nslab.objects.script import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.lab.types import Lab
     from nslab.linux.netns import Namespaces
-    from nslab.linux.procs import Record
-    from nslab.net.needs import Host
-    from nslab.net.objects import Object, State
-    from nslab.net.steps import Plan
+    from nslab.linux.processes.procs import Record
+    from nslab.objects.kinds import Object, State
+    from nslab.objects.needs import Host
+    from nslab.objects.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

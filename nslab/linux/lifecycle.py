@@ -13,28 +13,29 @@ from nslab.dataclass import dataclass, replace
 from nslab.errors import NslabError
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
-from nslab.linux import owned, places, procs, stop
-from nslab.linux.agents import Agents
-from nslab.linux.cni import Plugins
-from nslab.linux.control import Absent
-from nslab.linux.control import Control as Line
+from nslab.linux import owned, places, stop
+from nslab.linux.cni.plugins import Plugins
 from nslab.linux.difference import as_seen, compare, standing
-from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder, private
+from nslab.linux.observe.host import read_host
 from nslab.linux.patience import patient
-from nslab.linux.stopped import resume
+from nslab.linux.processes import procs
+from nslab.linux.processes.agents import Agents
+from nslab.linux.processes.control import Absent
+from nslab.linux.processes.control import Control as Line
+from nslab.linux.processes.stopped import resume
 from nslab.linux.wishes import Wishes, wished
-from nslab.net.objects import Attachment, Control, Netns
-from nslab.net.steps import Remove
+from nslab.objects.kinds import Attachment, Control, Netns
+from nslab.objects.plan import Remove
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nslab.lab.types import Lab
-    from nslab.linux.agents import NotReady
     from nslab.linux.difference import Difference
-    from nslab.net.steps import Plan, Transaction
+    from nslab.linux.processes.agents import NotReady
+    from nslab.objects.plan import Plan, Transaction
 
 READY_SECONDS = patient(10.0)
 

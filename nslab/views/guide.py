@@ -12,7 +12,7 @@ from nslab.compiler.addresses import address_of, bridge_address, pod_mac
 from nslab.compiler.subnets import gateway
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
-from nslab.net import names
+from nslab.objects import names
 from nslab.proxy.names import endpoint_hash, nft_name, port_hash
 
 if TYPE_CHECKING:

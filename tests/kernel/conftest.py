@@ -15,7 +15,7 @@ import pytest
 
 from nslab import syscall
 from nslab.linux import lifecycle
-from nslab.plugin.running import RunningLab
+from nslab.pytest_plugin.running import RunningLab
 from tests.kernel.labkit import left
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import pytest
 from nslab.errors import Missing, Refused, UsageError
 from nslab.lab.load import load
 from nslab.lab.types import Cni
-from nslab.linux import lifecycle, plugins
+from nslab.linux import lifecycle
+from nslab.linux.cni import node as plugins
 from tests.kernel import cnikit
 from tests.kernel.cnikit import BRIDGE, FOREIGN, MARKS, ONE_NODE, PASS, PTP, cni, conf, plugin, probed
 from tests.kernel.labkit import NSLAB, ROOT, OwnLab, nslab, until

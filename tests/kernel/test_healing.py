@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.linux import lifecycle
-from nslab.linux.status import read_status
-from nslab.net.names import cali, netns
+from nslab.linux.processes.status import read_status
+from nslab.objects.names import cali, netns
 from nslab.syscall import umount
 from tests.kernel.labkit import RUN, nslab, pids
 
 if TYPE_CHECKING:
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 

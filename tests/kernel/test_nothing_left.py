@@ -14,11 +14,13 @@ import pytest
 from nslab.compiler import addresses, compile_lab
 from nslab.errors import Refused
 from nslab.lab.status import merge_status
-from nslab.linux import agents, kernel, lifecycle, restore
-from nslab.linux.host import read_host
+from nslab.linux import kernel, lifecycle
 from nslab.linux.netns import Namespaces
-from nslab.net import wire
-from nslab.net.steps import Plan, Step, diff, transactions
+from nslab.linux.observe.host import read_host
+from nslab.linux.processes import agents
+from nslab.linux.rules import restore
+from nslab.objects.plan import Plan, Step, diff, transactions
+from nslab.wire import netlink as wire
 from tests.kernel.labkit import NSLAB, ROOT, OwnLab
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.linux.host import driver
+from nslab.linux.observe.host import driver
 from tests.kernel.labkit import nslab, processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.root

@@ -16,20 +16,20 @@ from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, ProxyMode, RestartPolicy
 from nslab.linux import lifecycle
 from nslab.linux.netns import Namespaces
-from nslab.linux.probe import ask
-from nslab.net.names import cali, netns
-from nslab.path.explain import explain
-from nslab.path.topology import topology
-from nslab.path.walk import depends
+from nslab.linux.prober.hosts import ask
+from nslab.objects.names import cali, netns
 from nslab.probes import Expected, Kind, Outcome, Survey, survey
+from nslab.trace.explain import explain
+from nslab.trace.topology import topology
+from nslab.trace.walk import depends
 from nslab.views.matrix import cells, seen
 from tests.kernel.labkit import nslab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.running import RunningLab
     from nslab.probes import Result
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = pytest.mark.root
 

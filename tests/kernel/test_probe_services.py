@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.compiler.services import resolve
-from nslab.linux import lifecycle, probe_dns
-from nslab.linux.control import Control
+from nslab.linux import lifecycle
 from nslab.linux.netns import Namespaces
-from nslab.linux.probe import ask
-from nslab.linux.probe_services import ask_services
-from nslab.path.explain_services import explain_call
+from nslab.linux.prober import dns as probe_dns
+from nslab.linux.prober.hosts import ask
+from nslab.linux.prober.services import ask_services
+from nslab.linux.processes.control import Control
 from nslab.probes import survey, survey_services, verdict
 from nslab.probes.verdict import squares
+from nslab.trace.explain_services import explain_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.running import RunningLab
     from nslab.probes import CallResult
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = pytest.mark.root
 
