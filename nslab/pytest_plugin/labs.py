@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Never
 
 import pytest
 
+from nslab.app.down import down
+from nslab.app.up import up
 from nslab.dataclass import replace
 from nslab.errors import Missing, NslabError, Refused, Stopped
-from nslab.linux import lifecycle
 from nslab.pytest_plugin.leaks import Watch
 from nslab.pytest_plugin.owner import Owner, sweep
 from nslab.pytest_plugin.running import RunningLab
@@ -80,7 +81,7 @@ class Labs:
             mine.remove(lab)
             self._forget(lab)
             with contextlib.suppress(NslabError):  # a signal may have come when it was just up
-                lifecycle.down(lab.name, lambda _: None)
+                down(lab.name)
             raise
         return lab
 
@@ -94,7 +95,7 @@ class Labs:
                 return []
             self._owned.pop(lab.name).release()
             with Watch(lab.name) as watch, _interrupted():
-                lifecycle.down(lab.name, lambda _: None)
+                down(lab.name)
                 return watch.left()
         except NslabError as error:
             return [str(error)]
@@ -145,7 +146,7 @@ def _brought_up(lab: Lab, check: str) -> list[str]:
     """Bring it up, or skip with what this machine lacks; the containers that are not ready, a line each."""
     try:
         with _interrupted():
-            done = lifecycle.up(lab, lambda _: None, lambda *_: None, check)
+            done = up(lab, goals=check)
         return [str(container) for container in done.not_ready]
     except Missing as missing:
         lacking, reason = str(missing), ""
@@ -160,13 +161,10 @@ def _brought_up(lab: Lab, check: str) -> list[str]:
 
 def _lacking(lab: Lab) -> str:
     """What doctor says of a lab that the kernel refused; nothing if all that it needs works here."""
-    from nslab.compiler import compile_lab
-    from nslab.compiler.addresses import place
+    from nslab.app.plan import likely_needed
     from nslab.linux.observe import doctor
-    from nslab.linux.observe.host import likely_host
-    from nslab.objects.needs import needs
 
-    wanted_here = needs(compile_lab(place(lab), likely_host()))
+    wanted_here = likely_needed(lab)
     try:
         for found in doctor.examine():
             if not found.works and found.primitive.name in wanted_here:

@@ -410,11 +410,11 @@ def test_what_the_kernel_lacks_skips_with_doctor_s_sentence(user: pytest.Pyteste
 def test_a_lab_without_its_pods_process_still_reports(user: pytest.Pytester) -> None:
     """The test took the lab down itself: its failure is told all the same, and nothing is left."""
     text = """
-from nslab.linux import lifecycle
+from nslab.app.down import down
 
 @here
 def test_gone(lab):
-    lifecycle.down(lab.name, print)
+    down(lab.name, print)
     assert not "there"
 """
     result = run(user, text)

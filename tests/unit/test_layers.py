@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 LINES = (
     ("cli", "pytest_plugin"),
+    ("app",),
     ("views", "exercises"),
     ("linux",),
     ("trace",),

@@ -1,4 +1,4 @@
-"""What there is of a lab against what is wished of it."""
+"""Drift: what there is of a lab against what is wanted of it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from nslab.dataclass import dataclass, field, replace
 from nslab.lab.types import Plugin
 from nslab.linux import owned
 from nslab.linux.cni.plugins import Plugins, find_programs
-from nslab.linux.netns import folder, named
+from nslab.linux.netns import Namespaces, folder, named
 from nslab.linux.observe.host import read_host
 from nslab.linux.observe.objects import observe
 from nslab.linux.processes import procs, status
 from nslab.linux.processes.stopped import stopped
+from nslab.linux.wishes import Wishes, wished
 from nslab.objects.kinds import (
     Address,
     Blackhole,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.lab.types import Lab
-    from nslab.linux.netns import Namespaces
     from nslab.linux.processes.procs import Record
     from nslab.objects.kinds import Object, State
     from nslab.objects.needs import Host
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Drift:
     """What is wished, what there is of it, and the steps from here to there."""
 
     lab: Lab
@@ -65,7 +65,14 @@ def as_seen(lab: Lab) -> Lab:
     )
 
 
-def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = True) -> Difference:
+def drift_of(name: str) -> Drift:
+    """What there is of a running lab against what it was last brought up as."""
+    lab = wished(name)
+    with Namespaces() as spaces:
+        return compare(spaces, as_seen(lab), (lab, *Wishes(folder(name)).before()))
+
+
+def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = True) -> Drift:
     """What there is against `lab`, its pods placed; `kept`: what was wished before, and may be there still.
 
     Without `rules`, what kube-proxies write is left out.
@@ -75,7 +82,7 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = 
     want = compile_lab(lab, host, rules=rules)
     if not named(lab.name):
         # Names come first: what no name leads to is not there, so it need not be looked for.
-        return Difference(lab, host, want, diff((), want))
+        return Drift(lab, host, want, diff((), want))
     # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
     older = [compile_lab(old, host, rules=rules) for old in kept if old != lab]
     known = tuple({obj.key: obj for state in (want, *older) for obj in state}.values())
@@ -91,9 +98,7 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = 
         )
     processes = owned.processes(lab.name, table)
     have = (*_of_ours(lab, known, ours), *_running(lab.name, known))
-    return Difference(
-        lab, host, want, diff(have, want), _strangers(lab, seen.strangers), standing(want, stopped(processes))
-    )
+    return Drift(lab, host, want, diff(have, want), _strangers(lab, seen.strangers), standing(want, stopped(processes)))
 
 
 def _strangers(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
