@@ -414,7 +414,7 @@ from nslab.app.down import down
 
 @here
 def test_gone(lab):
-    down(lab.name, print)
+    down(lab.name)
     assert not "there"
 """
     result = run(user, text)
