@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from nslab.components.kubelet.agent import Agent
     from nslab.components.kubelet.container import Spec
+    from nslab.components.kubelet.fdstore import Kept, Pipes
     from nslab.components.kubelet.sandbox import Sandbox
 
 LONGEST = 300.0
@@ -135,7 +136,7 @@ class Life:
         self._begin(pid, pipes)
         return pid
 
-    def adopt(self, attempt: int, pid: int, pipes: tuple[int, int, int]) -> None:
+    def adopt(self, attempt: int, pid: int, pipes: Pipes) -> None:
         """Take over a run that an earlier process of this node began."""
         now = time.time()
         if attempt != self.restarts or not self._started:
@@ -144,8 +145,15 @@ class Life:
         self.restarts, self.state, self.reason = attempt, "waiting", "ContainerCreating"
         self._begin(pid, pipes)
 
-    def resume(self) -> None:
-        """Go on with one that does not run: it waited, or was over, or ended while nobody looked."""
+    def resume(self, last: Kept | None) -> None:
+        """Go on with one that does not run: it waited, or was over, or ended while nobody looked.
+
+        `last`: its last run, and the pipes with what is left of its words.
+        """
+        if last:
+            self.restarts, pipes = last
+            self.attempt = self._attempt(0, pipes)
+            self.attempt.alive, self.attempt.runs = False, True
         if self.reason == "CrashLoopBackOff":
             self._again(min(max(0.0, self._finished + self._delay - time.time()), self._delay))
         elif self.state != "terminated":
@@ -174,9 +182,12 @@ class Life:
         self._end_probers()
         self._forget_attempt()
 
-    def _begin(self, pid: int, pipes: tuple[int, int, int]) -> None:
+    def _attempt(self, pid: int, pipes: Pipes) -> Attempt:
         agent = self._agent
-        self.attempt = Attempt(agent.loop, agent.place, self.spec, self.pod, self.restarts, pid, pipes, self._changed)
+        return Attempt(agent.loop, agent.place, self.spec, self.pod, self.restarts, pid, pipes, self._changed)
+
+    def _begin(self, pid: int, pipes: Pipes) -> None:
+        self.attempt = self._attempt(pid, pipes)
         self.attempt.begin()
         if self.attempt.runs:
             self._changed()
@@ -265,6 +276,7 @@ class Life:
         if self.attempt:
             self.attempt.forget()
             self.attempt = None
+            self._agent.let_go(self.spec)
 
 
 def reason_of(status: int, started: bool) -> str:
