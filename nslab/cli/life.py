@@ -105,14 +105,12 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     """
     need_root("diff")
     from nslab.app.drift import drift_of
-    from nslab.objects import script as shell
-    from nslab.views.changes import changes, standing_still
+    from nslab.views.changes import changes, mending, standing_still
 
     found = drift_of(name)
     lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)]
     if output is not Format.TABLE:
-        commands = [line for step in found.plan for line in shell.commands(step)]
-        document({"differences": lines, "commands": commands, "strangers": found.strangers}, output)
+        document({"differences": lines, "commands": mending(found.plan), "strangers": found.strangers}, output)
     else:
         say("\n".join(lines) if lines else f"{name} is as it should be")
         for ns, strange in found.strangers.items():

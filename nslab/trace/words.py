@@ -58,6 +58,11 @@ def host(ns: str) -> str:
     return ns.rpartition(".")[2]
 
 
+def up(obj: Object) -> str:
+    """The call that makes all as it should be in the lab that it is of."""
+    return f"`nslab up {obj.ns.split('.')[1]}`"
+
+
 def thing(obj: Object) -> str:
     """What it is called, after `has no` and after `'s`."""
     match obj:
@@ -98,11 +103,11 @@ def thing(obj: Object) -> str:
                 f"{obj.wiring.ifname} by CNI network {obj.wiring.network.name} ({', '.join(obj.wiring.network.types)})"
             )
         case NodeAgent():
-            return "nslab-node process (kubelet's part)"
+            return "nslab-node process"
         case TunnelAgent():
             return f"process behind {obj.dev}"
         case Sandbox():
-            return f"pause process of pod {obj.pod}"
+            return "pause process"
         case Workload():
             return f"running container {obj.container}"
         case Dummy():
@@ -120,7 +125,7 @@ def thing(obj: Object) -> str:
         case NftElement():
             return f"element {obj.element} in nftables {obj.set}"
         case Control():
-            return "lab's API server (control process)"
+            return "nslab-control process"
         case KubeProxy():
             return "kube-proxy process"
         case missing:
@@ -237,6 +242,8 @@ def setting(obj: Sysctl) -> str:
 
 
 def _whose(obj: Object) -> str:
+    if isinstance(obj, KubeProxy):
+        return ""  # its name says it
     return _WHOSE.get(obj.by, f" ({obj.by}'s)" if " " not in obj.by else f" (the {obj.by}'s)")
 
 

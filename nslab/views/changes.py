@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of
 from nslab.lab.types import Plugin
 from nslab.objects import names
-from nslab.objects.kinds import Attachment, Fdb, Neighbour, Route, Sysctl, Veth
+from nslab.objects.kinds import Attachment, Fdb, Neighbour, Process, Route, Sysctl, Veth
 from nslab.objects.plan import Add, Remove
-from nslab.trace.words import host, thing, trouble
+from nslab.objects.script import commands
+from nslab.trace.words import host, thing, trouble, up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,6 +26,12 @@ def changes(lab: Lab, plan: Plan) -> list[str]:
     whose = _pods_and_nodes(lab)
     remade = {step.obj.key for step in plan if _tells_why(step, made)}
     return [_line(step, whose) for step in plan if _tells_why(step, made) or not _follows(step, made, remade)]
+
+
+def mending(plan: Plan) -> list[str]:
+    """The commands that a person would type for a healing plan; for its processes, the call of nslab's, at the end."""
+    lines = [line for step in plan if not isinstance(step.obj, Process) for line in commands(step)]
+    return lines + [up(step.obj).strip("`") for step in plan if isinstance(step.obj, Process)][:1]
 
 
 def standing_still(stopped: Iterable[tuple[Object, int]]) -> list[str]:
