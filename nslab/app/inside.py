@@ -25,6 +25,8 @@ def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> 
     if pod := find_pod(wish.pods, host):
         chosen = container_of(pod, container)
         return Command(lab, host, pod.node, chosen, argv), [one.name for one in pod.containers]
+    if container:
+        raise UsageError(f"{host} is no pod and has no container {container!r}")
     machines = {one.name for some in (wish.nodes, wish.clients, wish.routers) for one in some}
     # The switch is a network namespace and nothing more.
     return Command(lab, host, host, "", argv, "exec" if host in machines else "alone"), []

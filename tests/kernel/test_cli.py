@@ -101,6 +101,11 @@ def test_what_is_not_there_is_one_sentence(lab: RunningLab) -> None:
             (2, "pod pod-a has no container 'x'; it has app", ("logs", f"{name}/pod-a", "-c", "x")),
         )
     )
+    machines = "node1", "client", "switch"
+    all_say(
+        (2, f"{machine} is no pod and has no container 'x'", ("exec", f"{name}/{machine}", "-c", "x", "--", "true"))
+        for machine in machines
+    )
     wrong = ("../../etc", "a.b", "A", "", "x" * 300, ".")
     for done in nslabs((verb, name) for name in wrong for verb in ("diff", "ps", "inspect", "down")):
         assert (done.returncode, done.stdout) == (2, ""), done
