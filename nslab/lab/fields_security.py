@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from nslab.lab import security
 from nslab.lab.patterns import COUNT, names
-from nslab.lab.security import plain
 from nslab.lab.shapes import Anything, Field, Flag, Many, Part, Quantity, Record, Text
 from nslab.lab.types import Resources, SecurityContext
 
 
 def _context(add: tuple[str, ...] = (), drop: tuple[str, ...] = (), **said: Any) -> SecurityContext:
     """What a pod or a container says of its rights."""
-    return SecurityContext(**said, add=tuple(map(plain, add)), drop=tuple(map(plain, drop)))
+    return SecurityContext(**said, add=tuple(map(security.plain, add)), drop=tuple(map(security.plain, drop)))
 
 
 def _resources(limits: Resources | None = None) -> Resources:
@@ -21,7 +21,7 @@ def _resources(limits: Resources | None = None) -> Resources:
 
 
 _RUN_AS = (
-    Field("runAsUser", "user", COUNT, "The user's number (0)."),
+    Field("runAsUser", "user", COUNT, "The user's number (0).", otherwise=security.NOBODY),
     Field("runAsGroup", "group", COUNT, "The group's number (0)."),
     Field("runAsNonRoot", "non_root", Flag(), "Whether it must not be root (false)."),
 )

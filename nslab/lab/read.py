@@ -187,6 +187,7 @@ class Reader:
                 self.say(node, f"{self.here} is missing")
             return
         value = self.read(node, field.shape)
+        value = field.otherwise if value is None else value
         if field.required and value == "" and isinstance(field.shape, Text) and not field.shape.pattern:
             self.say(node, f"{self.here} is missing")
         if isinstance(field.shape, Part):

@@ -149,13 +149,17 @@ Shape: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of a mapping: its name in the file, and the name under which the value goes into what is made."""
+    """A field of a mapping: its name in the file, and the name under which the value goes into what is made.
+
+    `otherwise`: what stands for a value that cannot be read, where its default would be a problem of its own.
+    """
 
     name: str
     into: str
     shape: Shape
     about: str
     required: bool = False
+    otherwise: object = None
 
 
 LABEL = Text("[a-z0-9]([-a-z0-9]*[a-z0-9])?", "lower case letters, digits and '-', no '-' first or last", 63)
