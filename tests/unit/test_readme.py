@@ -41,6 +41,21 @@ def test_each_verb_is_documented() -> None:
     assert rows == [verb for verb, _ in VERBS]
 
 
+@pytest.mark.parametrize("verb", ["exec", "shell"])
+def test_all_that_a_command_can_run_in_is_named(verb: str) -> None:
+    """As in the table, whose row of `shell` says that it is the same."""
+    (row,) = re.findall(r"^\| `nslab exec .*? \| .*? inside (.*?) \(`-c`\) \|$", section("Commands"), re.MULTILINE)
+    parts = re.split(", | or ", row)
+    assert {"a router", "the switch"} <= {*parts}
+    help_text = " ".join(str(COMMANDS[verb].help).split())
+    assert re.split(", or |, ", re.findall("inside (.*?)[.;]", help_text)[0]) == parts
+
+
+def test_logs_are_of_pods() -> None:
+    (host, *_) = COMMANDS["logs"].params
+    assert (host.make_metavar(), host.help) == ("LAB/POD", "A pod.")
+
+
 def test_each_lab_is_documented() -> None:
     rows = re.findall(r"^\| (\d+) \| `([a-z0-9-]+)` \|", section("Labs"), re.MULTILINE)
     assert rows == [(str(number), name) for number, name in enumerate(names(), 1)]
