@@ -126,7 +126,7 @@ class SecurityContext:
     """What a pod or a container says of its rights, as far as it says so (None: it does not).
 
     `groups`, `fs_group`: a pod's. `add` and `drop` (capabilities, NET_RAW and the like, or ALL), `read_only` and
-    `privileged`: a container's.
+    `privileged`: a container's. `unheeded`: what it asks for in vain, in a file that was just read.
     """
 
     user: int | None = None
@@ -138,6 +138,7 @@ class SecurityContext:
     drop: tuple[str, ...] = ()
     read_only: bool = False
     privileged: bool = False
+    unheeded: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 NOTHING_SAID = SecurityContext()
@@ -145,10 +146,11 @@ NOTHING_SAID = SecurityContext()
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a container may use at most, in bytes; 0: what is usual."""
+    """What a container may use at most, in bytes; 0: what is usual. `unheeded`: as of a SecurityContext."""
 
     memory: int = 0
     storage: int = 0
+    unheeded: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 USUAL = Resources()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.lab.plugins import idle_host_ports
-from nslab.lab.words import Complaint, counted, shown
+from nslab.lab.words import Complaint, counted, listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +37,7 @@ def warnings(draft: LabDraft) -> Iterator[Complaint]:
             yield Complaint((*place, "kubernetes.io/service-name"), text, word=one.service, known=names)
     yield from _probes(draft)
     yield from _memory(draft)
+    yield from _unheeded(draft)
     yield from idle_host_ports(draft)
 
 
@@ -73,9 +74,28 @@ def _selector(service: ServiceDraft, pods: _Pods, sliced: bool) -> Iterator[Comp
                 yield Complaint((*place, "ports", index, "targetPort"), text, word=port.target, known=there)
 
 
+def _unheeded(draft: LabDraft) -> Iterator[Complaint]:
+    """What is asked for in vain, and would be seen on a real cluster: all of it at once, where the first of it is."""
+    found: dict[str, Path] = {}
+    for pod in _written(draft):
+        for name in pod.security.unheeded:
+            found.setdefault(name, (*pod.place, "spec", "securityContext"))
+        for index, container in enumerate(pod.containers):
+            for field, asked in (("resources", container.limits), ("securityContext", container.security)):
+                for name in asked.unheeded:
+                    found.setdefault(name, (*pod.place, "spec", "containers", index, field))
+    if found:
+        yield Complaint(next(iter(found.values())), f"nslab does not act on {listed([*map(shown, found)])}")
+
+
+def _written(draft: LabDraft) -> tuple[PodDraft, ...]:
+    """The pods and the templates that the file has; replicas are made of these."""
+    return *(pod for pod in draft.pods if not pod.inside), *(one.template for one in draft.deployments)
+
+
 def _memory(draft: LabDraft) -> Iterator[Complaint]:
     """64m of memory is less than a byte: 64M is meant, or 64Mi."""
-    for pod in (*(pod for pod in draft.pods if not pod.inside), *(one.template for one in draft.deployments)):
+    for pod in _written(draft):
         for index, container in enumerate(pod.containers):
             if 0 < container.limits.memory < LEAST_MEMORY:
                 text = (
@@ -87,7 +107,7 @@ def _memory(draft: LabDraft) -> Iterator[Complaint]:
 
 def _probes(draft: LabDraft) -> Iterator[Complaint]:
     """A probe that names a port which its container does not have fails forever."""
-    for pod in (*(pod for pod in draft.pods if not pod.inside), *(one.template for one in draft.deployments)):
+    for pod in _written(draft):
         for index, container in enumerate(pod.containers):
             names = tuple(port.name for port in container.ports if port.name)
             for name, check in (("readinessProbe", container.readiness), ("livenessProbe", container.liveness)):

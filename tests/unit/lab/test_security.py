@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nslab.app.plan import beyond
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
 from nslab.components.kubelet import rights
@@ -23,6 +24,7 @@ from nslab.linux.processes.agents import _requests
 from nslab.objects.kinds import ROOT, USUAL, Limits, Security, Workload
 from nslab.objects.needs import FULL
 from nslab.objects.plan import Add
+from nslab.runtime.cgroups import machine_memory
 
 LAB = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: small}\nspec: {nodes: [{name: a}]}\n"
 
@@ -178,3 +180,49 @@ def test_too_little_memory_is_probably_not_meant() -> None:
     assert str(warning).endswith(f": {said}")
     assert str(warning).startswith("x.yaml:9:")
     assert parse_with_warnings(text.replace("64m", "64Mi"), "x.yaml")[1] == ()
+
+
+def doubts(*pods: str) -> list[str]:
+    """The warnings about a file with these pods' specs: LINE:COLUMN: what."""
+    documents = [
+        f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}}}\nspec: {spec}\n"
+        for number, spec in enumerate(pods)
+    ]
+    return [str(one).removeprefix("x.yaml:") for one in parse_with_warnings("".join([LAB, *documents]), "x.yaml")[1]]
+
+
+def test_what_is_asked_for_in_vain_is_named_once_where_it_first_stands() -> None:
+    context = "{allowPrivilegeEscalation: true, seccompProfile: {type: Unconfined}}"
+    resources = "{limits: {cpu: 500m, memory: 64Mi}, requests: {cpu: 1}}"
+    asking = f"{{containers: [{{name: c, image: agnhost, resources: {resources}, securityContext: {context}}}]}}"
+    said = "limits.cpu, requests, allowPrivilegeEscalation: true and seccompProfile: Unconfined"
+    assert doubts(asking, asking) == [f"9:58: nslab does not act on {said}"]
+
+
+def test_of_a_pods_and_of_replicas() -> None:
+    profile = "{type: Localhost, localhostProfile: x}"
+    own = f"{{securityContext: {{seccompProfile: {profile}}}, containers: [{{name: c, image: agnhost}}]}}"
+    assert doubts(own) == ["9:25: nslab does not act on seccompProfile: Localhost"]
+    template = (
+        "{metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: agnhost, resources: {requests: {cpu: 1}}}]}}"
+    )
+    spec = f"{{replicas: 3, selector: {{matchLabels: {{a: b}}}}, template: {template}}}"
+    text = f"{LAB}---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: d}}\nspec: {spec}\n"
+    assert [one.text for one in parse_with_warnings(text, "x.yaml")[1]] == ["nslab does not act on requests"]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["securityContext: {allowPrivilegeEscalation: false, seccompProfile: {type: RuntimeDefault}}",
+     "securityContext: {seccompProfile: null}", "resources: {limits: {memory: 64Mi}, requests: null}", "resources: {}"],
+)  # fmt: skip
+def test_nothing_is_said_of_what_holds_anyway(said: str) -> None:
+    assert doubts(f"{{containers: [{{name: c, image: agnhost, {said}}}]}}") == []
+
+
+def test_more_memory_than_there_is() -> None:
+    """The machine's is the limit: said of all such containers at once."""
+    (said,) = beyond(lab(", resources: {limits: {memory: 100Ti}}"))
+    there = machine_memory() / 2**30
+    assert said == f"the memory limit of p/c is more than this machine has ({there:.1f}Gi)"
+    assert [*beyond(lab(", resources: {limits: {memory: 64Mi}}"))] == [*beyond(lab(""))] == []
