@@ -32,6 +32,22 @@ def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> 
     return Command(lab, host, host, "", argv, "exec" if host in machines else "alone"), []
 
 
+def absence(wanted: Command, said: str) -> str:
+    """Why what a command should run beside, of which is `said` that it does not run, does not; or what mends that."""
+    from nslab.linux import owned
+    from nslab.linux.processes import status
+    from nslab.objects.kinds import NodeAgent
+    from nslab.views.pods import why_absent
+
+    back = f"{said}; `nslab up {wanted.lab}` brings it back"
+    pod = find_pod(wished(wanted.lab).pods, wanted.host)
+    if not pod or (netns(wanted.lab, wanted.node), NodeAgent.role) not in owned.running(wanted.lab):
+        return back
+    entry = status.entry(wanted.lab, pod.namespace, pod.name, wanted.container)
+    why = why_absent(entry) if entry else ""
+    return f"{said}: {why}" if why else back
+
+
 def find_pod(pods: Iterable[Pod], host: str) -> Pod | None:
     """The pod that a host is, if it is one."""
     return next((pod for pod in pods if pod_host(pod.namespace, pod.name) == host), None)

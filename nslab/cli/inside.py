@@ -88,7 +88,7 @@ def vm(
 
 
 def _enter(lab: str, name: str, container: str | None, argv: list[str]) -> int:
-    from nslab.app.inside import command
+    from nslab.app.inside import absence, command
     from nslab.linux.netns import folder
     from nslab.linux.processes.exec import Absent, attach
 
@@ -98,7 +98,7 @@ def _enter(lab: str, name: str, container: str | None, argv: list[str]) -> int:
     try:
         return attach(folder(lab), wanted)
     except Absent as absent:
-        raise UsageError(f"{absent}; `nslab up {lab}` brings it back") from None
+        raise UsageError(absence(wanted, f"{absent}")) from None
 
 
 def _defaulted(wanted: str | None, containers: list[str]) -> None:

@@ -108,6 +108,15 @@ class Groups:
             with contextlib.suppress(FileNotFoundError):
                 _write(folder, f"{container}/cgroup.procs", "0")
 
+    def oom_kills(self, container: str) -> int:
+        """How often the kernel killed in the group of a container, as it had no more memory; 0 where nobody counts."""
+        for kind, file in (("unified", "memory.events"), ("memory", "memory.oom_control")):
+            with contextlib.suppress(OSError, KeyError):
+                descriptor = os.open(f"{container}/{file}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folders[kind])
+                with open(descriptor, encoding="ascii") as counts:
+                    return int(dict(line.split() for line in counts).get("oom_kill", 0))
+        return 0
+
     def let_go(self, container: str) -> None:
         """A container is no more. What is still dying keeps its group, until the lab goes or it starts again."""
         for _, folder in self._bounding():

@@ -28,6 +28,8 @@ PATIENCE = 1.0
 GRACE = 2.0
 """Seconds from TERM to KILL. The kubelet's are 30, and what ignores TERM, as a shell that is number 1, uses them up."""
 
+OOM_KILLED = "OOMKilled"
+
 
 def again(policy: str, exit_code: int) -> bool:
     """Whether a container that ended is to run again."""
@@ -47,13 +49,14 @@ def exit_code(status: int) -> int:
 class Life:
     """One container: its present run, those before it counted, and what is thought of its health.
 
-    `state`, `reason` and `ready` are what kubectl shows. Times are in seconds since 1970, so that they can be kept; but
-    that clock may be set, so how long it ran is asked of the other one, and no wait is longer than it ever was.
+    `state`, `reason` and `ready` are what kubectl shows; `_last` is how the run before ended. Times are in seconds
+    since 1970, so that they can be kept; but that clock may be set, so how long it ran is asked of the other one, and
+    no wait is longer than it ever was.
     """
 
     __slots__ = (
-        "_agent", "_began", "_delay", "_due", "_exit_code", "_finished", "_liveness", "_probers", "_readiness",
-        "_started", "attempt", "message", "pod", "reason", "restarts", "spec", "state",
+        "_agent", "_began", "_delay", "_due", "_exit_code", "_finished", "_last", "_liveness", "_oom_kills", "_probers",
+        "_readiness", "_started", "attempt", "message", "pod", "reason", "restarts", "spec", "state",
     )  # fmt: skip
 
     def __init__(self, agent: Agent, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:
@@ -68,6 +71,8 @@ class Life:
         self._started: float = past.get("started", 0.0)
         self._finished: float = past.get("finished", 0.0)
         self._delay: float = past.get("delay", 0.0)
+        self._last: dict[str, Any] | None = past.get("last")
+        self._oom_kills = 0
         self._due = 0.0  # when it is started again; 0: it is not
         self._began = time.monotonic()
         self._probers: list[Prober] = []
@@ -124,7 +129,8 @@ class Life:
             "finished": self._finished,
             "delay": self._delay,
         }
-        return {**seen, "message": self.message} if self.message else seen
+        more = {"message": self.message, "last": self._last}
+        return {**seen, **{name: value for name, value in more.items() if value}}
 
     def start(self) -> int:
         """Start it: its number."""
@@ -132,12 +138,15 @@ class Life:
         self.state, self.reason, self.message = "waiting", "ContainerCreating", ""
         self._readiness, self._liveness = Verdict(False), Verdict(True)
         self._started, self._began = round(time.time(), 3), time.monotonic()
+        if self.restarts:
+            self._had_no_memory()  # another run than this
         pid, pipes = self._agent.launch(self.spec, self.restarts)
         self._begin(pid, pipes)
         return pid
 
     def adopt(self, attempt: int, pid: int, pipes: Pipes) -> None:
         """Take over a run that an earlier process of this node began."""
+        self._had_no_memory()
         now = time.time()
         if attempt != self.restarts or not self._started:
             self._started = round(now, 3)
@@ -150,6 +159,7 @@ class Life:
 
         `last`: its last run, and the pipes with what is left of its words.
         """
+        self._had_no_memory()
         if last:
             self.restarts, pipes = last
             self.attempt = self._attempt(0, pipes)
@@ -161,19 +171,27 @@ class Life:
 
     def ended(self, status: int) -> None:
         """Its process is gone: `status` as subprocess has it."""
-        started = True
-        if self.attempt:
-            self.attempt.ended(status)
-            started = self.attempt.runs
+        attempt = self.attempt
+        if attempt:
+            attempt.ended(status)
         self._end_probers()
         self._finished, self._exit_code = round(time.time(), 3), exit_code(status)
+        started = attempt is None or attempt.runs
+        reason = reason_of(status, started, oom=self._had_no_memory())
+        if attempt and reason == OOM_KILLED:
+            attempt.complaint += ", out of memory"
         if again(self.spec.restart, self._exit_code):
+            self._last = {"reason": reason, "exit_code": self._exit_code}
+            self._last |= {"started": self._started, "finished": self._finished}
+            if attempt and not started:
+                self._last["message"] = attempt.complaint
             if time.monotonic() - self._began >= FORGIVEN:
                 self._delay = 0.0
             self._again(self._delay)
             return
-        self.state = "terminated"
-        self.reason = reason_of(status, started)
+        self.state, self.reason = "terminated", reason
+        if attempt and not started:
+            self.message = attempt.complaint
         self._agent.changed()
 
     def forget(self) -> None:
@@ -272,6 +290,11 @@ class Life:
             prober.stop()
         self._probers = []
 
+    def _had_no_memory(self) -> bool:
+        """Whether the kernel killed in its group since this was last asked."""
+        before, self._oom_kills = self._oom_kills, self._agent.place.groups.oom_kills(self.spec.group)
+        return self._oom_kills > before
+
     def _forget_attempt(self) -> None:
         if self.attempt:
             self.attempt.forget()
@@ -279,8 +302,10 @@ class Life:
             self._agent.let_go(self.spec)
 
 
-def reason_of(status: int, started: bool) -> str:
-    """Why a container is over, in the kubelet's word."""
+def reason_of(status: int, started: bool, oom: bool = False) -> str:
+    """Why a container is over, in the kubelet's word. `oom`: the kernel killed in it, as it had no more memory."""
+    if oom and status:
+        return OOM_KILLED
     if status == UNKNOWN:
         return "ContainerStatusUnknown"
     if not started:
