@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nslab import syscall
 from nslab.errors import Refused, about
+from nslab.linux import owned, procs
 from nslab.linux.patience import patient
 from nslab.net import shell
 from nslab.net.names import CONTROL, netns
@@ -293,8 +294,6 @@ class Agents:
 
     def _bereaved(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """End processes whose node's process, which would do it, is dead; and answer in its place."""
-        from nslab.linux import owned, procs
-
         keys = {(step.obj.ns, step.obj.key[2]) for step in steps}
         procs.end([record for record in owned.processes(self._lab) if (record.ns, record.role) in keys])
         for step in steps:

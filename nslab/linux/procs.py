@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nslab import trust
-from nslab.linux.agents import Agents, NotReady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from nslab.trust import Started, Table
-
-__all__ = ["Agents", "NotReady", "Record", "end", "processes"]
 
 _MARK = b"\0NSLAB="
 _LONGEST = 100

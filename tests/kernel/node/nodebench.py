@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab import cgroups
+from nslab.linux.agents import Agents
 from nslab.linux.exec import Command, communicate
 from nslab.linux.owned import written
-from nslab.linux.procs import Agents, Record, processes
+from nslab.linux.procs import Record, processes
 from nslab.net.objects import NodeAgent, Sandbox, Workload
 from nslab.net.steps import Add
 from nslab.syscall import CLONE_NEWNET, mount, setns, umount

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from nodebench import Bench, alive, until
 
-from nslab.linux.procs import Agents, end
+from nslab.linux.agents import Agents
+from nslab.linux.procs import end
 from nslab.net.objects import NodeAgent
 from nslab.net.steps import Add, Remove
 
