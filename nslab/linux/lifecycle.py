@@ -178,7 +178,7 @@ def _change(
             todo = replace(todo, plan=(*first, *todo.plan), stopped=standing(todo.want, resumed))
             if any(isinstance(step.obj, Control) for step in todo.plan):
                 line.close()  # who was asked to hold is no more; the new one is dialled anew
-            late = line.put(resolve(todo.lab), expect=_must_follow(todo, fresh)) if watched(todo.lab) else ()
+            late = _told(line, todo.lab, fresh=fresh, rules=rules) if watched(todo.lab) else ()
         except BaseException:
             if kept:
                 # What the kernel took away together with something is no step of the plan, nor of its inverse.
@@ -229,14 +229,15 @@ def _without_newcomers(lab: Lab, before: Lab) -> Lab:
     return replace(lab, pods=tuple(pod for pod in lab.pods if (pod.namespace, pod.name, pod.assigned) in there))
 
 
-def _must_follow(todo: Difference, fresh: bool) -> list[str]:
-    """The nodes whose kube-proxies must have followed before all is said and done.
+def _told(line: Line, lab: Lab, *, fresh: bool, rules: bool) -> tuple[str, ...]:
+    """Put the lab's Services; the nodes whose kube-proxies did not follow in time.
 
-    What they would write at first is written already; but in userspace mode they carry the traffic themselves.
+    Those of a `fresh` lab take the rules over that were written here, and are not waited for. But in userspace mode
+    they carry the traffic themselves. A later one that starts makes everything anew, as kube-proxies do.
     """
-    if fresh and todo.lab.proxy_mode is not ProxyMode.USERSPACE:
-        return []
-    return [node.name for node in todo.lab.nodes] if todo.lab.proxy_mode is not ProxyMode.NONE else []
+    nodes = [node.name for node in lab.nodes] if lab.proxy_mode is not ProxyMode.NONE else []
+    taken_over = nodes if fresh and lab.proxy_mode is not ProxyMode.USERSPACE else []
+    return line.put(resolve(lab), expect=nodes, written=taken_over if rules else None)
 
 
 def down(name: str, busy: Callable[[str], None]) -> owned.Gone:
