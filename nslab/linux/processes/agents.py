@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nslab import rundir, syscall
 from nslab.errors import Refused, about
+from nslab.linux import owned
+from nslab.linux.processes import procs
 from nslab.linux.processes.connection import PATIENCE, Line, connect
 from nslab.objects import script as shell
 from nslab.objects.kinds import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
@@ -230,8 +232,6 @@ class Agents:
 
     def _bereaved(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """End processes whose node's process, which would do it, is dead; and answer in its place."""
-        from nslab.linux import owned
-        from nslab.linux.processes import procs
 
         keys = {(step.obj.ns, step.obj.key[2]) for step in steps}
         procs.end([record for record in owned.processes(self._lab) if (record.ns, record.role) in keys])
