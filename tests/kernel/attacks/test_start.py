@@ -125,6 +125,13 @@ def test_a_low_limit_of_open_files_is_raised(lab: OwnLab) -> None:
     assert (probe.returncode, probe.stderr) == (0, "")
 
 
+def test_a_limit_that_cannot_be_raised_keeps_nobody_from_starting(lab: OwnLab) -> None:
+    """As under sudo, which allows no cores, on a machine whose root may raise nothing."""
+    poor = ["setpriv", "--bounding-set=-sys_resource", "prlimit", "--core=0:0", *NSLAB, "up", str(lab.file)]
+    up = subprocess.run(poor, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (up.returncode, up.stderr) == (0, "")
+
+
 def test_where_there_is_no_room_to_print_the_sentence_says_so(lab: OwnLab) -> None:
     with open("/dev/full", "w") as full:
         for call in (["up", lab.file], ["probe", lab.name, "-o", "json"], ["down", lab.name]):
