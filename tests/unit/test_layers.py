@@ -14,15 +14,20 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 LINES = (
-    ("cli", "plugin"),
-    ("views", "linux", "node", "exercise"),
-    ("path",),
+    ("cli", "pytest_plugin"),
+    ("app",),
+    ("views", "exercises"),
+    ("linux",),
+    ("trace",),
     ("probes",),
     ("compiler", "engine"),
-    ("lab", "net"),
+    ("components",),
+    ("objects", "lab"),
     ("proxy", "cni"),
-    ("trust", "cgroups", "mounts"),
+    ("ruletext",),
+    ("runtime", "wire"),
     ("syscall", "errors", "quote", "version"),
+    ("dataclass", "rundir"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}
 TOP = ("__init__", "__main__")
