@@ -68,16 +68,15 @@ def show(
 
 def _guide(path: Path, lab: Lab, language: Language) -> None:
     """Print a guide."""
-    from nslab.lab.course import course, guide_file
+    from nslab.lab.course import guide_file
     from nslab.lab.find import FILE
-    from nslab.views.guide import Page, render
+    from nslab.views.guide import read
 
     file = path.parent / guide_file(language)
-    # A file of another name has no guide: a README beside it would be about something else.
+    # A file of another name has no guide: one beside it would be about something else.
     if path.name != FILE or not file.exists():
         raise UsageError(f"{lab.name} has no guide ({file.name} beside its {FILE})")
-    page = Page(course(language), path.resolve().parent.name, language)
-    markdown(render(file.read_text(encoding="utf-8"), lab, str(file), page))
+    markdown(read(file, lab, language))
 
 
 def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:

@@ -27,12 +27,22 @@ def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
             yield from _prose(block.splitlines(), columns)
 
 
+def with_marks(markdown: str) -> str:
+    """Markdown that says above a fence where it is typed; elsewhere than in a terminal its first line is not shown."""
+    return re.sub(r"^```console .+$", lambda fence: f"{_mark(fence[0])}\n\n{fence[0]}", markdown, flags=re.MULTILINE)
+
+
+def _mark(fence: str) -> str:
+    """Where a fence is typed, by its first line: in another terminal, on a host, under a kernel that has a mode."""
+    where = re.findall(r" (?:terminal-|on |if )(\S+)", fence)
+    return f"[{', '.join(where)}]" if where else ""
+
+
 def _fence(block: list[str]) -> Iterator[tuple[str, str]]:
-    where = re.findall(r" (?:terminal-|on |if )(\S+)", block[0])
-    if where:
-        yield "output", f"  [{', '.join(where)}]"
+    if mark := _mark(block[0]):
+        yield "output", f"  {mark}"
     for line in block[1:-1]:
-        yield ("command" if line.startswith(("$ ", "# ", "> ")) else "output"), f"    {line}".rstrip()
+        yield ("command" if line.startswith(("$ ", "> ")) else "output"), f"    {line}".rstrip()
 
 
 def _table(text: str, columns: int) -> Iterator[str]:

@@ -22,7 +22,7 @@ LINES = (
     ("lab", "net"),
     ("proxy", "cni"),
     ("trust", "cgroups", "mounts"),
-    ("syscall", "errors", "quote", "version"),
+    ("syscall", "errors", "quote", "version", "korean"),
     ("dataclass",),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}
