@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import place
-from nslab.exercise.types import Language
+from nslab.exercises.types import Language
 from nslab.lab.course import filled_file, guide_file
 from nslab.lab.find import shipped
 from nslab.lab.load import load

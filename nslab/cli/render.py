@@ -60,7 +60,7 @@ def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]
     from nslab.compiler.services import proxy_of, resolve
     from nslab.lab.load import parse
     from nslab.lab.manifest import parse_manifest
-    from nslab.net.needs import FULL
+    from nslab.objects.needs import FULL
     from nslab.proxy.model import Proxy
 
     manifest = parse_manifest(text, file)

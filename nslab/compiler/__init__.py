@@ -15,8 +15,8 @@ from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
-    from nslab.net.needs import Host
-    from nslab.net.objects import State
+    from nslab.objects.kinds import State
+    from nslab.objects.needs import Host
 
 
 def compile_lab(lab: Lab, host: Host, *, rules: bool = True) -> State:

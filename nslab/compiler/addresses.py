@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nslab.dataclass import replace
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, Plugin
-from nslab.net import names
+from nslab.objects import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -10,15 +10,15 @@ from nslab.cni.chain import Program, Wiring
 from nslab.compiler.addresses import address_of, pod_netns
 from nslab.compiler.kubenet import forwarding, masquerade, node_routes
 from nslab.lab.plugins import PLUGIN_PATHS, network_of, node_config
-from nslab.net import names
-from nslab.net.objects import Attachment, LinkUp, Netns, Object
+from nslab.objects import names
+from nslab.objects.kinds import Attachment, LinkUp, Netns, Object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.cni.config import Network
     from nslab.lab.types import Lab, Node, Pod
-    from nslab.net.needs import Host
+    from nslab.objects.needs import Host
 
 _BY = "container runtime"
 IFNAME = "eth0"

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import pod_netns
 from nslab.lab.types import Plugin
-from nslab.net import names
-from nslab.net.objects import Address, Blackhole, Fdb, LinkUp, Neighbour, Netns, Object, Port, Route, Sysctl
+from nslab.objects import names
+from nslab.objects.kinds import Address, Blackhole, Fdb, LinkUp, Neighbour, Netns, Object, Port, Route, Sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nslab.lab.types import Lab
-    from nslab.net.needs import Host
-    from nslab.net.objects import State
+    from nslab.objects.kinds import State
+    from nslab.objects.needs import Host
 
 
 def bare(lab: Lab, _host: Host) -> Iterator[Object]:

@@ -9,8 +9,8 @@ from nslab.compiler.addresses import address_of, blocks, pod_mac, pod_netns
 from nslab.compiler.masquerade import nat_outgoing
 from nslab.compiler.overlay import TUNNEL_MTU, VXLAN_MODES, overlay
 from nslab.compiler.underlay import DEFAULT
-from nslab.net import names
-from nslab.net.objects import (
+from nslab.objects import names
+from nslab.objects.kinds import (
     Address,
     Blackhole,
     LinkUp,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nslab.lab.types import Lab, Node, Pod
-    from nslab.net.needs import Host
+    from nslab.objects.needs import Host
 
 GATEWAY = IPv4Address("169.254.1.1")
 """Every pod's next hop. Nobody has this address: the node answers for it by proxy ARP."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of, bridge_address, pod_mac, pod_netns
 from nslab.compiler.underlay import DEFAULT, UPLINK
-from nslab.net import names
-from nslab.net.objects import (
+from nslab.objects import names
+from nslab.objects.kinds import (
     Address,
     Bridge,
     Jump,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.lab.types import Lab, Node, Pod
-    from nslab.net.needs import Host
+    from nslab.objects.needs import Host
 
 BRIDGE = "cbr0"
 _BY = "kubenet"

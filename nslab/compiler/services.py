@@ -10,8 +10,8 @@ from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
 from nslab.compiler.subnets import leg_towards, next_hop
 from nslab.compiler.underlay import UPLINK, interface
 from nslab.lab.types import Plugin, ProxyMode, ServiceType, TrafficPolicy
-from nslab.net import names
-from nslab.net.objects import (
+from nslab.objects import names
+from nslab.objects.kinds import (
     Address,
     Chain,
     Control,
@@ -33,7 +33,7 @@ from nslab.net.objects import (
     VirtualServer,
 )
 from nslab.proxy import model
-from nslab.proxy.items import whole
+from nslab.proxy.mode import whole
 from nslab.proxy.modes import mode
 from nslab.proxy.sync import is_large
 
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nslab.lab.types import EndpointSlice, Lab, Node, Pod, Service, ServicePort
-    from nslab.net.needs import Host
-    from nslab.proxy.items import Item, Items
+    from nslab.objects.needs import Host
+    from nslab.ruletext.items import Item, Items
 
 _API, _BY = "API server", "kube-proxy"
 

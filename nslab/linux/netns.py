@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab.errors import Missing, NslabError
-from nslab.net.names import netns
+from nslab.objects.names import netns
+from nslab.runtime.trust import is_roots, lab_name
 from nslab.syscall import (
     CLONE_NEWNET,
     MNT_DETACH,
@@ -25,7 +26,6 @@ from nslab.syscall import (
     umount,
     unshare,
 )
-from nslab.trust import is_roots, lab_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

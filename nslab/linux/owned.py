@@ -10,10 +10,9 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
-from nslab import cgroups, trust
 from nslab.dataclass import dataclass
 from nslab.errors import NslabError, Refused, UsageError, words
-from nslab.linux import procs, stop
+from nslab.linux import stop
 from nslab.linux.netns import (
     IP_NETNS,
     RUN,
@@ -29,14 +28,16 @@ from nslab.linux.netns import (
     unlink_name,
 )
 from nslab.linux.places import SOURCE, check, dismantle, root_folder
-from nslab.net.names import netns
+from nslab.linux.processes import procs
+from nslab.objects.names import netns
+from nslab.runtime import cgroups, trust
 from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from nslab.trust import Started, Table
+    from nslab.runtime.trust import Started, Table
 
 
 COLLECTED = 0.5

@@ -10,9 +10,9 @@ import errno
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
-from nslab import trust
 from nslab.errors import NslabError, Refused, words
 from nslab.linux.netns import RUN, folder
+from nslab.runtime import trust
 from nslab.syscall import umount
 
 if TYPE_CHECKING:

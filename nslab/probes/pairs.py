@@ -17,13 +17,13 @@ from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.lab.plugins import network_of
 from nslab.lab.types import Encapsulation, Plugin, Protocol
-from nslab.net import names
+from nslab.objects import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nslab.lab.types import Container, Lab, Pod
-    from nslab.net.needs import Host
+    from nslab.objects.needs import Host
 
 LOOPBACK = IPv4Address("127.0.0.1")
 ETHERNET_MTU = 1500

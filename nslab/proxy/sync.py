@@ -6,13 +6,14 @@ import gc
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
-from nslab.proxy.items import Part
+from nslab.proxy.mode import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nslab.proxy.items import Body, Item, Items, Mode
+    from nslab.proxy.mode import Mode
     from nslab.proxy.model import Proxy, Service
+    from nslab.ruletext.items import Body, Item, Items
 
 LARGE = 1000
 """With more endpoints than this, kube-proxy leaves comments out of their rules."""

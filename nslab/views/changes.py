@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of
 from nslab.lab.types import Plugin
-from nslab.net import names
-from nslab.net.objects import Attachment, Fdb, Neighbour, Route, Sysctl, Veth
-from nslab.net.steps import Add, Remove
-from nslab.path.words import host, thing, trouble
+from nslab.objects import names
+from nslab.objects.kinds import Attachment, Fdb, Neighbour, Route, Sysctl, Veth
+from nslab.objects.plan import Add, Remove
+from nslab.trace.words import host, thing, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nslab.lab.types import Lab
-    from nslab.net.objects import Key, Object
-    from nslab.net.steps import Plan, Step
+    from nslab.objects.kinds import Key, Object
+    from nslab.objects.plan import Plan, Step
 
 
 def changes(lab: Lab, plan: Plan) -> list[str]:

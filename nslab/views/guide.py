@@ -15,7 +15,7 @@ from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.korean import particle
 from nslab.lab.course import course
-from nslab.net import names
+from nslab.objects import names
 from nslab.proxy.names import endpoint_hash, nft_name, port_hash
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from nslab.compiler.subnets import gateway, subnet_of
 from nslab.compiler.underlay import UPLINK, bridge, interface
 from nslab.lab.plugins import network_of
 from nslab.lab.types import Encapsulation, Plugin
-from nslab.net import names
+from nslab.objects import names
 from nslab.views.table import padded, width
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from nslab.exercise.types import Language
-from nslab.exercise.words import word
+from nslab.exercises.types import Language
+from nslab.exercises.words import word
 from nslab.korean import particle
 
 

@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 LINES = (
-    ("cli", "plugin"),
-    ("views", "linux", "node", "exercise"),
-    ("path",),
+    ("cli", "pytest_plugin"),
+    ("app",),
+    ("views", "exercises"),
+    ("linux",),
+    ("trace",),
     ("probes",),
     ("compiler", "engine"),
-    ("lab", "net"),
+    ("components",),
+    ("objects", "lab"),
     ("proxy", "cni"),
-    ("trust", "cgroups", "mounts"),
+    ("ruletext",),
+    ("runtime", "wire"),
     ("syscall", "errors", "quote", "version", "korean"),
     ("dataclass",),
 )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.cli.complete import SHELLS
-from nslab.exercise.types import Language
+from nslab.exercises.types import Language
 from nslab.lab.course import filled_file, guide_file
 from nslab.lab.find import names
 from nslab.version import UNKNOWN, of_sources
@@ -73,7 +73,7 @@ def test_the_wheel_says_what_it_is(built: Built, wheel: dict[str, bytes]) -> Non
     doors = wheel[f"nslab-{built.version}.dist-info/entry_points.txt"].decode().split("\n\n")
     assert [door.split() for door in doors] == [
         ["[console_scripts]", "nslab", "=", "nslab.__main__:main"],
-        ["[pytest11]", "nslab", "=", "nslab.plugin"],
+        ["[pytest11]", "nslab", "=", "nslab.pytest_plugin"],
     ]
 
 

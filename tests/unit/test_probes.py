@@ -10,9 +10,9 @@ from nslab.compiler.addresses import place
 from nslab.errors import UsageError
 from nslab.lab.load import load
 from nslab.lab.types import Container, Encapsulation, Lab, Pod
-from nslab.net.needs import Host
-from nslab.net.objects import Route
-from nslab.net.steps import Remove
+from nslab.objects.kinds import Route
+from nslab.objects.needs import Host
+from nslab.objects.plan import Remove
 from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey, taught
 from nslab.views.junit import junit, to_json
 from nslab.views.matrix import cell, matrix, seen

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.plugin import running
+from nslab.pytest_plugin import running
 from tests.kernel.labkit import ROOT, OwnLab
 
 if TYPE_CHECKING:

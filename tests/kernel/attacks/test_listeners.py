@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.components.images import agnhost
+from nslab.components.kubeproxy import healthports
 from nslab.linux import wishes
 from nslab.linux.netns import Namespaces
-from nslab.node import agnhost, healthports
 from tests.kernel.labkit import ROOT, OwnLab, until
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import pytest
 from children import of_child
 
 from nslab import syscall
-from nslab.node import rights
-from nslab.node.rights import Rights, drop
+from nslab.components.kubelet import rights
+from nslab.components.kubelet.rights import Rights, drop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,9 +13,9 @@ from nslab.errors import LabFileError
 from nslab.lab.find import folder
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation
-from nslab.net.needs import Host
-from nslab.net.objects import Address, Object, Port, Route, Sysctl
-from nslab.net.steps import diff
+from nslab.objects.kinds import Address, Object, Port, Route, Sysctl
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
 from nslab.probes import Expected, Kind, survey
 from nslab.views.tree import picture, title
 

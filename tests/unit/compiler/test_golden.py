@@ -16,9 +16,9 @@ from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
-from nslab.net.needs import Host
-from nslab.net.shell import told
-from nslab.net.steps import diff
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
+from nslab.objects.script import told
 
 ROOT = Path(__file__).parents[3]
 LABS = sorted(path.parent.name for path in (ROOT / "labs").glob("*/lab.yaml"))

@@ -25,8 +25,8 @@ from nslab.lab.types import (
     SliceEndpoint,
     TrafficPolicy,
 )
-from nslab.net.needs import FULL
-from nslab.net.objects import Chain, Control, KubeProxy, Route
+from nslab.objects.kinds import Chain, Control, KubeProxy, Route
+from nslab.objects.needs import FULL
 from nslab.proxy import model
 
 WEB = (("app", "web"),)

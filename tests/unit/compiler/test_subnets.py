@@ -14,10 +14,10 @@ from nslab.compiler.subnets import enters, gateway, meet, next_hop, wrapped
 from nslab.lab.find import find
 from nslab.lab.load import load, parse
 from nslab.lab.types import Encapsulation, Lab
-from nslab.net import names
-from nslab.net.needs import Host
-from nslab.net.shell import commands
-from nslab.net.steps import diff
+from nslab.objects import names
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
+from nslab.objects.script import commands
 
 THREE = """\
 apiVersion: nslab/v1

@@ -17,8 +17,8 @@ from nslab.lab.load import load, load_with_warnings, parse
 from nslab.lab.plugins import network_of
 from nslab.lab.status import merge_status
 from nslab.lab.types import Cni, Encapsulation, Plugin
-from nslab.net.needs import FULL
-from nslab.net.objects import Attachment, Jump, Route
+from nslab.objects.kinds import Attachment, Jump, Route
+from nslab.objects.needs import FULL
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -22,10 +22,10 @@ from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
 from nslab.errors import LabFileError
 from nslab.lab.load import parse
-from nslab.net.needs import Host
-from nslab.net.objects import Attachment, Chain, IpSet, Jump, Netns, Object, SetMember, Veth, Workload
-from nslab.net.shell import commands, script
-from nslab.net.steps import Add, Remove, Replace, Step, diff
+from nslab.objects.kinds import Attachment, Chain, IpSet, Jump, Netns, Object, SetMember, Veth, Workload
+from nslab.objects.needs import Host
+from nslab.objects.plan import Add, Remove, Replace, Step, diff
+from nslab.objects.script import commands, script
 
 TOOLS = ("ip", "bridge", "sysctl", "iptables", "ipset", "mktemp", "mkdir")
 # Programs by which a container is joined give what follows to the next; the last one writes itself down.

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab.compiler.pods import check
+from nslab.components.kubelet import crilog, restart, status
+from nslab.components.kubelet.health import Check, Verdict, complaint, request, whole
+from nslab.components.kubelet.journal import MOST, Journal
+from nslab.components.kubelet.watch import UNKNOWN
+from nslab.components.runtime.loop import Loop
 from nslab.lab.types import Container, ContainerPort, HealthCheck
-from nslab.node import crilog, restart, status
-from nslab.node.health import Check, Verdict, complaint, request, whole
-from nslab.node.journal import MOST, Journal
-from nslab.node.loop import Loop
-from nslab.node.watch import UNKNOWN
 
 if TYPE_CHECKING:
     from pathlib import Path

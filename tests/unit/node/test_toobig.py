@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import struct
 
-from nslab.node.toobig import checksum, needed
+from nslab.components.ipip.toobig import checksum, needed
 
 PACKET = bytes.fromhex("4500059400004000400100001464424414 6f9c07".replace(" ", "")) + b"\x08\x00" + bytes(1400)
 

@@ -11,7 +11,7 @@ import yaml
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 if TYPE_CHECKING:
-    from nslab.proxy.items import Items
+    from nslab.ruletext.items import Items
 
 REAL = Path(__file__).parents[4] / "shared" / "kube-proxy"
 CASES = sorted(path.stem for path in (REAL / "cases").glob("*.yaml")) or ["(none)"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import place
 from nslab.lab.load import load
-from nslab.net.needs import Host
+from nslab.objects.needs import Host
 from nslab.probes import (
     Call,
     CallResult,
