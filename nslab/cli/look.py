@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
-from dataclasses import replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +11,13 @@ from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource
 from nslab.cli.output import Format, Output, document, listing, need_root, note, say
 from nslab.errors import Missing, UsageError
-from nslab.exercise.types import Language
+from nslab.exercises.types import Language
 from nslab.quote import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.types import Lab
 
 SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)]
 
@@ -51,7 +48,7 @@ def show(
 
     Example: nslab show calico-two-node --guide | less
     """
-    from nslab.compiler.addresses import place
+    from nslab.compiler.placement import place
     from nslab.lab.find import about, find, shipped
     from nslab.lab.load import load
     from nslab.views.tree import picture, title
@@ -92,56 +89,17 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
     Example: nslab ps calico-two-node
     """
     need_root("ps")
+    from nslab.app import ps as use
     from nslab.views.pods import columns
 
     if name is None:
-        listing(_labs_up(), output, "no lab is up; `nslab labs` lists those that come with nslab")
-    else:
-        rows = _pods(name)
-        listing(columns(rows) if output is Format.TABLE else rows, output, f"{name} has no pods")
-
-
-def _labs_up() -> list[dict[str, Any]]:
-    from nslab.linux import lifecycle, netns, owned
-    from nslab.views.tree import count
-
-    rows = []
-    for lab in netns.labs():
-        try:
-            wished = count(lifecycle.wished(lab))
-        except UsageError:
-            wished = "half-built; `nslab down` takes it away"
-        rows.append({"lab": lab, "holds": wished, "processes": len(owned.processes(lab))})
-    return rows
-
-
-def _pods(name: str) -> list[dict[str, Any]]:
-    from nslab.linux import lifecycle, owned, status
-    from nslab.linux.stopped import stopped
-    from nslab.net.names import netns, pod_host
-    from nslab.net.objects import Control, NodeAgent
-    from nslab.views.pods import pod_row
-
-    lab = lifecycle.wished(name)
-    processes = owned.processes(name)
+        listing(use.running(), output, "no lab is up; `nslab labs` lists those that come with nslab")
+        return
+    found = use.pods(name)
     # Of a container its node tells what it sees; it is the node's word that may be old.
-    for record in (one for one in stopped(processes) if one.role in (NodeAgent.role, Control.role)):
-        note(
-            f"{record.ns.rpartition('.')[2]}: {record.name} is stopped (process {record.pid}); what it said last is old"
-        )
-    runs = {(record.ns, record.role): record for record in processes}
-    said = status.read_status(name)
-    ticks, now = os.sysconf("SC_CLK_TCK"), time.time()
-
-    def row(pod: Pod) -> dict[str, Any]:
-        ns = netns(lab.name, pod_host(pod.namespace, pod.name))
-        up = [container.name for container in pod.containers if (ns, f"container/{container.name}") in runs]
-        pause = runs.get((ns, "pause"))
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - pause.start / ticks if pause else 0.0
-        seen = said.get(f"{pod.namespace}/{pod.name}", {})
-        return pod_row(pod, seen, up, pause=pause is not None, age=age, now=now)
-
-    return [row(pod) for pod in lab.pods]
+    for one in found.silent:
+        note(f"{one.ns.rpartition('.')[2]}: {one.name} is stopped (process {one.pid}); what it said last is old")
+    listing(columns(found.rows) if output is Format.TABLE else found.rows, output, f"{name} has no pods")
 
 
 def inspect(
@@ -153,10 +111,11 @@ def inspect(
     Example: nslab inspect calico-two-node/node1
     """
     need_root("inspect")
-    from nslab.linux import inspect, lifecycle
+    from nslab.linux import wishes
+    from nslab.linux.netlink import inspect
 
     lab, _, name = host.partition("/")
-    lifecycle.wished(lab)
+    wishes.wished(lab)
     rows = inspect.inspect(lab, [name] if name else [])
     if name and not rows:
         raise UsageError(f"{lab} has no host {name!r}")
@@ -177,7 +136,7 @@ def schema(of: Annotated[Document, typer.Argument(metavar="lab|check")] = Docume
 
     Example: nslab schema > lab.schema.json
     """
-    from nslab.exercise.fields import CHECK
+    from nslab.exercises.fields import CHECK
     from nslab.lab.schema import schema, schema_of
 
     goals = schema_of(CHECK, "nslab Check", "The goals of an exercise: check.yaml beside a lab's lab.yaml.")
@@ -205,9 +164,12 @@ def doctor(
     Example: nslab doctor calico-two-node
     """
     need_root("doctor")
-    from nslab.linux import doctor
+    from nslab.app.plan import needed
+    from nslab.lab.find import find
+    from nslab.lab.load import load
+    from nslab.linux.observe import doctor
 
-    wanted = None if source is None else _needed(source)
+    wanted = None if source is None else needed(load(find(source)))
     findings = [finding for finding in doctor.examine() if wanted is None or finding.primitive.name in wanted]
     rows = [
         {
@@ -223,19 +185,3 @@ def doctor(
     if wanted is not None and not all(finding.works for finding in findings):
         way_on = fill("nslab vm -- nslab up {}", source)
         raise Missing(f"{source} cannot run here; a kernel that has everything: {way_on}")
-
-
-def _needed(source: str) -> set[str]:
-    """What a lab needs on this machine, with the stand-ins that it would use here."""
-    from nslab.compiler import compile_lab
-    from nslab.compiler.addresses import place
-    from nslab.lab.find import find
-    from nslab.lab.load import load
-    from nslab.linux.cni import find_programs
-    from nslab.linux.host import read_host
-    from nslab.linux.netns import Namespaces
-    from nslab.net.needs import needs
-
-    lab = place(load(find(source)))
-    with Namespaces() as spaces:
-        return needs(compile_lab(lab, replace(read_host(spaces), programs=find_programs(lab))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from nslab.cli.objects import read_file
 from nslab.cli.output import say
+from nslab.dataclass import replace
 from nslab.errors import UsageError
 from nslab.lab.settings import SCHEDULERS
 from nslab.lab.types import ProxyMode
@@ -56,11 +56,11 @@ def render(
 
 def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]:
     """The Services of a manifest, and what it tells of the node: much, if there is a Lab in it."""
-    from nslab.compiler.addresses import place
+    from nslab.compiler.placement import place
     from nslab.compiler.services import proxy_of, resolve
     from nslab.lab.load import parse
     from nslab.lab.manifest import parse_manifest
-    from nslab.net.needs import FULL
+    from nslab.objects.needs import FULL
     from nslab.proxy.model import Proxy
 
     manifest = parse_manifest(text, file)

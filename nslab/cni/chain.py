@@ -7,11 +7,11 @@ programs, or has answers ready.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from nslab.cni.config import Network, at_least
 from nslab.cni.result import Answer, PluginError, made_of, result_of
+from nslab.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Generator

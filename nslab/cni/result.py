@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface
 from typing import TYPE_CHECKING, Any, Literal
 
 from nslab.cni.config import loaded
+from nslab.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

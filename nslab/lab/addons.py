@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import replace
 from nslab.lab import dns
 from nslab.lab.draft import PodDraft, ServiceDraft, ServicePortDraft
 from nslab.lab.types import HealthCheck

@@ -13,9 +13,10 @@ a running lab had given out stays, as long as nobody asks for it.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
+
+from nslab.dataclass import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

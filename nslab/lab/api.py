@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from nslab.dataclass import dataclass
 from nslab.lab.words import Complaint, quoted, shown
 
 if TYPE_CHECKING:

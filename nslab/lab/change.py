@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from nslab.dataclass import replace
 from nslab.errors import UsageError
 from nslab.lab.allocate import give_out
 from nslab.lab.api import Fault, complaint, invalid, labels

@@ -6,8 +6,8 @@ The order is labs/course.txt's; a guide's number is its lab's place there, and i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from nslab.dataclass import dataclass
 from nslab.lab.find import folder, in_course
 
 TITLE = re.compile(r"^# \{\{ n \}\}\. (.+)$", re.MULTILINE)

@@ -23,11 +23,11 @@ import heapq
 import json
 import uuid
 from collections import Counter
-from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import replace
 from nslab.lab.addons import add_dns
 from nslab.lab.draft import ClientDraft, LabDraft, NodeDraft, PodDraft
 from nslab.lab.replicas import expand

@@ -6,9 +6,9 @@ it a `Lab`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass, field
 from nslab.lab.types import NOTHING_SAID, RestartPolicy
 
 if TYPE_CHECKING:

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from nslab.dataclass import dataclass
 from nslab.lab.draft import ClientDraft, LabDraft, NodeDraft, RouterDraft
 from nslab.lab.fields_pods import DEPLOYMENT, POD
 from nslab.lab.fields_services import SERVICE, SLICE

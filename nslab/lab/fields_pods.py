@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+from nslab.dataclass import replace
 from nslab.lab.draft import DeploymentDraft, PodDraft
 from nslab.lab.fields_security import CONTAINER_SECURITY, POD_SECURITY, RESOURCES
 from nslab.lab.patterns import (

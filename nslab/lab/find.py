@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.lab.words import did_you_mean, shown
 

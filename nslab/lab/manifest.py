@@ -6,9 +6,9 @@ what the API server would have given out and what no rule can be made without, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.lab import validate_objects, validate_pods, validate_security
 from nslab.lab.api import Fault, complaint, required
 from nslab.lab.defaults import finish_pods

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import replace
 from nslab.lab.types import NOTHING_SAID, USUAL
 
 if TYPE_CHECKING:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import replace
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, ProxyMode, Scheduler
 

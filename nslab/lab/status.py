@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import replace
 from nslab.lab.allocate import give_out
 from nslab.lab.defaults import kept_back
 from nslab.lab.types import Plugin

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
+
+from nslab.dataclass import dataclass, field
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nslab.errors import about
+from nslab.dataclass import dataclass
+from nslab.errors import UsageError, about
 from nslab.lab.dump import dump
 from nslab.lab.find import CHECK, FILE
 from nslab.lab.load import load
+from nslab.linux import places
+from nslab.linux.netns import folder, labs
 from nslab.linux.places import write
 
 if TYPE_CHECKING:
@@ -82,3 +84,14 @@ class Wishes:
 
 def _kept(file: Path) -> Lab | None:
     return load(file) if file.exists() else None
+
+
+def wished(name: str) -> Lab:
+    """The lab as it was last brought up; UsageError if there is none of that name."""
+    there = name in labs()
+    if there:
+        places.check(name)
+    lab = Wishes(folder(name)).newest() if there else None
+    if lab is None:
+        raise UsageError(f"there is no running lab {name[:60]!r}; `nslab ps` lists those that run")
+    return lab

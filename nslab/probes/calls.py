@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass
 from nslab.probes.pairs import Outcome
 from nslab.probes.spread import Spread, uneven
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+from nslab.dataclass import dataclass, field
 from nslab.probes.calls import Way
 from nslab.probes.pairs import Expected, Outcome
 

@@ -6,8 +6,9 @@ Addresses are text: nothing is calculated with them, and 10,000 Services are rea
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
 from typing import Any
+
+from nslab.dataclass import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Proxy:
     `iptables`: the variant of this machine. `zone`: the node's topology zone. `large`: more than 1,000 endpoints in
     all, so comments are left out of endpoints' rules. `random_fully`: iptables is 1.6.2 or newer.
     `liberal`: nf_conntrack_tcp_be_liberal is set, so nothing INVALID is dropped. `bind`: the address on which
-    userspace mode's proxy listens; "" for all. `nft_narrows`: see nslab.proxy.nft.
+    userspace mode's proxy listens; "" for all. `nft_narrows`: see nslab.ruletext.nft.
     """
 
     node: str

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import gc
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nslab.proxy.items import Part
+from nslab.dataclass import replace
+from nslab.proxy.mode import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nslab.proxy.items import Body, Item, Items, Mode
+    from nslab.proxy.mode import Mode
     from nslab.proxy.model import Proxy, Service
+    from nslab.ruletext.items import Body, Item, Items
 
 LARGE = 1000
 """With more endpoints than this, kube-proxy leaves comments out of their rules."""

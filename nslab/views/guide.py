@@ -6,13 +6,13 @@ A guide does not know its number, nor what comes after it: the course does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nslab.compiler.addresses import address_of, bridge_address, pod_mac
 from nslab.compiler.subnets import gateway
+from nslab.dataclass import dataclass
 from nslab.errors import UsageError
-from nslab.net import names
+from nslab.objects import names
 from nslab.proxy.names import endpoint_hash, nft_name, port_hash
 
 if TYPE_CHECKING:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.linux import lifecycle
-from nslab.linux.control import Control
-from nslab.plugin.labs import Labs
+from nslab.app import transition as lifecycle
+from nslab.linux.processes.control import Control
+from nslab.pytest_plugin.labs import Labs
 from tests.kernel.labkit import OwnLab, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 ROUNDS = range(200 if os.environ.get("NSLAB_SLOW") else 4)
 NODES = ("node1", "node2")

@@ -22,18 +22,19 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "proxy"))
 from cases import CASES, TEST_NODE, WORKER, case, differences, overall
 from proxybench import Bench, bench
 
-from nslab.linux import vm
+from nslab.linux.vm.boot import boot as vm
 from nslab.proxy import iptables
-from nslab.proxy.items import Items, whole
+from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Service
 from nslab.proxy.render import render
-from nslab.proxy.restore import iptables_text
 from nslab.proxy.sync import Sync
+from nslab.ruletext.iptables import iptables_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.proxy.model import Proxy
+    from nslab.ruletext.items import Items
 
 VARIANT = "iptables-legacy" if vm.INSIDE in os.environ else "iptables-nft"
 NODE = replace(WORKER, iptables=VARIANT)

@@ -15,15 +15,20 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 LINES = (
-    ("cli", "plugin"),
-    ("views", "linux", "node", "exercise"),
-    ("path",),
+    ("cli", "pytest_plugin"),
+    ("app",),
+    ("views", "exercises"),
+    ("linux",),
+    ("trace",),
     ("probes",),
     ("compiler", "engine"),
-    ("lab", "net"),
+    ("components",),
+    ("objects", "lab"),
     ("proxy", "cni"),
-    ("trust", "cgroups", "mounts"),
+    ("ruletext",),
+    ("runtime", "wire"),
     ("syscall", "errors", "quote", "version"),
+    ("dataclass", "rundir"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}
 TOP = ("__init__", "__main__")
@@ -76,7 +81,7 @@ def test_imports_go_down(path: Path) -> None:
 
 def test_no_imports_go_in_a_circle() -> None:
     graph = {name: {module_of(found) for _, found in imports(path)} for name, path in MODULES.items()}
-    assert graph["nslab.proxy.sync"] == {"nslab.proxy.items", "nslab.proxy.model"}, "one of them is for types alone"
+    assert graph["nslab.proxy.sync"] >= {"nslab.ruletext.items", "nslab.proxy.model"}, "one of them is for types alone"
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:

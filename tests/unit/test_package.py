@@ -70,7 +70,7 @@ def test_the_wheel_says_what_it_is(built: Built, wheel: dict[str, bytes]) -> Non
     doors = wheel[f"nslab-{built.version}.dist-info/entry_points.txt"].decode().split("\n\n")
     assert [door.split() for door in doors] == [
         ["[console_scripts]", "nslab", "=", "nslab.__main__:main"],
-        ["[pytest11]", "nslab", "=", "nslab.plugin"],
+        ["[pytest11]", "nslab", "=", "nslab.pytest_plugin"],
     ]
 
 

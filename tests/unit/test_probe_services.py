@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab, Protocol, ProxyMode, TrafficPolicy
-from nslab.net.needs import Host
+from nslab.objects.needs import Host
 from nslab.probes import Answer, Call, CallResult, Outcome, Spread, Try, Way, likelihood, survey_services
 from nslab.probes.pairs import Place
 from nslab.probes.spread import tail, uneven

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import UsageError
 from nslab.lab.load import load
 from nslab.lab.types import Cni, Container, Encapsulation, Lab, Plugin, Pod
-from nslab.net.needs import Host
-from nslab.net.objects import Route
-from nslab.net.steps import Remove
+from nslab.objects.kinds import Route
+from nslab.objects.needs import Host
+from nslab.objects.plan import Remove
 from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey, taught
 from nslab.probes.pairs import agnhost_port
 from nslab.views.junit import junit, to_json

@@ -91,6 +91,14 @@ def test_each_exit_code_in_help_is_documented() -> None:
     assert [code for code in codes if code not in shown] == []
 
 
+def test_who_trusts_nslab_vm_too_much_is_warned() -> None:
+    """Root in there mounts this machine's root anew, writable: a file from a stranger is no safer in there."""
+    for text in (section("Security"), section("What needs which kernel"), COMMANDS["vm"].help or ""):
+        assert "is no boundary" in text
+    said = " ".join(section("Security").split())
+    assert "A file from somebody you do not trust belongs into the Vagrant machine." in said
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_field_that_is_read_is_documented(kind: str) -> None:
     text = section("A lab of your own")
@@ -159,7 +167,7 @@ def test_the_changelog_is_last_and_has_each_release() -> None:
 
 def test_folders_that_are_named_are_there() -> None:
     rows = re.findall(r"^\| (`.*?`) \|", section("Contributing"), re.MULTILINE)
-    named = [name for row in rows for name in re.findall(r"`([a-z/]+)(?:/NAME)?`", row)]
+    named = [name for row in rows for name in re.findall(r"`([a-z/_]+)(?:/NAME)?`", row)]
     assert len(named) > 12
     assert [name for name in named if not (ROOT / name).is_dir()] == []
     parts = {path.parent.name for path in (ROOT / "nslab").glob("*/__init__.py")}

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.linux import lifecycle
+from nslab.components.images import agnhost
+from nslab.components.kubeproxy import healthports
+from nslab.linux import wishes
 from nslab.linux.netns import Namespaces
-from nslab.node import agnhost, healthports
 from tests.kernel.labkit import ROOT, OwnLab, until
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def memory(pid: int) -> int:
 
 def server(lab: OwnLab) -> tuple[str, str]:
     """A pod that serves HTTP: its host, its address."""
-    wish = lifecycle.wished(lab.name)
+    wish = wishes.wished(lab.name)
     pod = next(
         pod for pod in wish.pods if any(container.ports for container in pod.containers) and pod.namespace == "default"
     )
@@ -95,7 +96,7 @@ def server(lab: OwnLab) -> tuple[str, str]:
 
 def health(lab: OwnLab) -> tuple[str, str, int]:
     """A node, its address, and a port at which its kube-proxy tells of a Service."""
-    wish = lifecycle.wished(lab.name)
+    wish = wishes.wished(lab.name)
     port = next(service.health_check_node_port for service in wish.services if service.health_check_node_port)
     return wish.nodes[0].name, str(wish.nodes[0].address), port
 
@@ -156,7 +157,8 @@ def test_connections_are_bounded_and_come_back(lab: OwnLab, whom: str) -> None:
 
 USERSPACE = """
 import asyncio, socket
-from nslab.node import balancer, sessions
+from nslab.components.kubeproxy import balancer
+from nslab.components.kubeproxy import sessions
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 balancer.MOST = sessions.MOST = 8

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tests.kernel.labkit import OwnLab
 
 pytestmark = MARKS
-HOSTS = ("node1", "client")
+HOSTS = ("node1", "client", "switch")
 OWN = (
     "/root", "/home", "/etc", "/etc/profile.d", "/etc/cron.d", "/etc/systemd/system", "/var", "/var/log", "/var/lib",
     "/var/tmp", "/var/spool", "/opt", "/srv", "/tmp", "/run", "/dev/shm",
@@ -59,7 +59,7 @@ def marker(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module", params=HOSTS)
 def answers(request: pytest.FixtureRequest, lab: OwnLab, marker: Path) -> Iterator[dict[str, Any]]:
-    """What came of attacks from a node, or from a client."""
+    """What came of attacks from a node, a client, or the switch."""
     root = os.stat("/").st_dev
     nodes = {
         "the disk of /": [stat.S_IFBLK, os.major(root), os.minor(root)],

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from nodebench import Bench, alive, sh, until
 
-from nslab.linux.control import Control
-from nslab.net import objects
-from nslab.net.objects import KubeProxy
-from nslab.net.steps import Add, Remove
+from nslab.linux.processes.control import Control
+from nslab.objects import kinds as objects
+from nslab.objects.kinds import KubeProxy
+from nslab.objects.plan import Add, Remove
 from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
 
 if TYPE_CHECKING:

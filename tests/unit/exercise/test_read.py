@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
-from nslab.exercise.fields import CHECK
-from nslab.exercise.read import goals_beside, read_check
-from nslab.exercise.types import Ask, By, Expect, Fact, Language, Show, Text
+from nslab.exercises.fields import CHECK
+from nslab.exercises.read import goals_beside, read_check
+from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Text
 from nslab.lab.find import folder, shipped
 from nslab.lab.load import load
 from nslab.lab.schema import schema_of

@@ -15,15 +15,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
 from nslab.lab.fields import KINDS
 from nslab.lab.load import parse
 from nslab.lab.shapes import Many, OneOrMany, Part, Record, Table
-from nslab.net import shell
-from nslab.net.needs import Host
-from nslab.net.steps import diff
+from nslab.objects import script as shell
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
 from nslab.probes import survey, survey_services
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import pytest
 from nslab.errors import LabFileError
 from nslab.lab import documents, load, validate
 from nslab.lab.types import Encapsulation
-from nslab.net import names
+from nslab.objects import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import parse
 from nslab.lab.status import merge_status
 

@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nslab.errors import Refused
-from nslab.net.fake import FakeKernel
-from nslab.net.objects import (
+from nslab.objects.fake.kernel import FakeKernel
+from nslab.objects.kinds import (
     Address,
     Blackhole,
     Bridge,
@@ -42,8 +42,8 @@ from nslab.net.objects import (
     Vxlan,
     Workload,
 )
-from nslab.net.shell import command
-from nslab.net.steps import Add, Plan, Remove, Replace, diff, invert, transactions
+from nslab.objects.plan import Add, Plan, Remove, Replace, diff, invert, transactions
+from nslab.objects.script import command
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 CABLE = Veth("node", "cali0", A, "pod", "eth0", B)

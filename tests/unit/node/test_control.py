@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.node.book import Book, masked
-from nslab.node.control import Control
-from nslab.node.loop import Loop
+from nslab.components.apiserver.control import Control
+from nslab.components.controllers.book import Book, masked
+from nslab.components.runtime.loop import Loop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from nslab.node.peers import Peer
+    from nslab.components.runtime.peers import Peer
 
 Said = dict[str, Any]
 
@@ -264,7 +264,7 @@ def test_a_hold_waits_for_those_at_work(desk: Desk) -> None:
 
 
 def test_who_put_is_told_of_nodes_that_are_late(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nslab.node.control.PUT_PATIENCE", 0.5)
+    monkeypatch.setattr("nslab.components.apiserver.control.PUT_PATIENCE", 0.5)
     quick, slow, user = desk.caller(), desk.caller(), desk.caller()
     quick.say(op="watch", node="node1")
     slow.say(op="watch", node="node2")

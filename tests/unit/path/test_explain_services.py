@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address
 
-from nslab.net.objects import Chain, KubeProxy, LinkUp, Netns, Object
-from nslab.net.steps import Add, Plan
-from nslab.path.explain_services import explain_call
+from nslab.objects.kinds import Chain, KubeProxy, LinkUp, Netns, Object
+from nslab.objects.plan import Add, Plan
 from nslab.probes import Answer, Call, CallResult, Outcome, Try, Way
+from nslab.trace.explain_services import explain_call
 
 NODE = "nslab.x.n1"
 A, B = (Answer(name, name, None, near) for name, near in (("a", True), ("b", False)))

@@ -7,18 +7,18 @@ from pathlib import Path
 from nslab.cni.chain import Wiring
 from nslab.cni.config import Network
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
-from nslab.net.names import cali
-from nslab.net.needs import Host
-from nslab.net.objects import Attachment, LinkUp, Route, SetMember, State, Sysctl, Workload
-from nslab.net.steps import diff
-from nslab.path.explain import explain
-from nslab.path.topology import topology
-from nslab.path.walk import Need, depends
-from nslab.path.words import trouble
+from nslab.objects.kinds import Attachment, LinkUp, Route, SetMember, State, Sysctl, Workload
+from nslab.objects.names import cali
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
 from nslab.probes import Kind, Outcome, Probe, Result, survey
+from nslab.trace.explain import explain
+from nslab.trace.topology import topology
+from nslab.trace.walk import Need, depends
+from nslab.trace.words import trouble
 
 LABS = Path(__file__).parents[3] / "labs"
 HOST = Host(ipip=False, ipip_born=False)

@@ -13,7 +13,7 @@ import yaml
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 if TYPE_CHECKING:
-    from nslab.proxy.items import Items
+    from nslab.ruletext.items import Items
 
 REAL = Path(__file__).parents[2] / "data" / "kube-proxy"
 CASES = sorted(path.stem for path in (REAL / "cases").glob("*.yaml"))

@@ -17,13 +17,15 @@ sys.path.insert(0, os.path.dirname(__file__))
 from cases import REAL, TEST_NODE, overall
 
 from nslab.proxy import iptables
-from nslab.proxy.items import Items, whole
+from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.names import endpoint_hash, port_hash
 from nslab.proxy.render import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from nslab.ruletext.items import Items
 
 NODE = Proxy("n1", ("192.0.2.1", "10.0.1.1"), cluster_cidr="10.0.0.0/16")
 HERE, THERE = Endpoint("10.0.1.2", 8080, "n1"), Endpoint("10.0.2.2", 8080, "n2")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nslab.proxy import ipvs
 from nslab.proxy.ipsets import SETS
-from nslab.proxy.ipvsadm import expired, ipvsadm_lines, retire
-from nslab.proxy.items import Items, whole
+from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.sync import Sync
+from nslab.ruletext.ipvsadm import expired, ipvsadm_lines, retire
 from tests.unit.proxy.cases import CASES, REAL, WORKER, case
+
+if TYPE_CHECKING:
+    from nslab.ruletext.items import Items
 
 NODE = replace(WORKER, mode="ipvs")
 HERE, THERE = Endpoint("20.111.156.7", 8080, "worker-node1"), Endpoint("20.109.131.3", 8080, "worker-node2")

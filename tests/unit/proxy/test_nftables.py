@@ -15,13 +15,15 @@ sys.path.insert(0, os.path.dirname(__file__))
 from cases import REAL, overall, services
 
 from nslab.proxy import nftables
-from nslab.proxy.items import Items, whole
+from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.names import nft_name
-from nslab.proxy.nft import nft_narrows
+from nslab.ruletext.nft import nft_narrows
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from nslab.ruletext.items import Items
 
 CASES = sorted((REAL / "cases").glob("*.yaml"))
 NODE = Proxy("test-node", ("192.168.0.2",), "nftables", cluster_cidr="10.0.0.0/8", service_cidr="172.30.0.0/16")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.proxy.restore import BLOCK, block, iptables_text, sysctl_commands
+from nslab.ruletext.iptables import BLOCK, block, iptables_text, sysctl_commands
 
 if TYPE_CHECKING:
-    from nslab.proxy.items import Items
+    from nslab.ruletext.items import Items
 
 SERVICES, SVC, SEP = (("chain", "nat", f"KUBE-{name}") for name in ("SERVICES", "SVC-A", "SEP-A"))
 JUMP = ("jump", "nat", "OUTPUT", "-j KUBE-SERVICES", "first")

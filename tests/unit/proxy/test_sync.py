@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nslab.proxy import iptables
-from nslab.proxy.items import Items, Part, whole
+from nslab.proxy.mode import Part, whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.modes import MODES, mode
 from nslab.proxy.sync import LARGE, Sync, is_large
@@ -18,7 +18,7 @@ from nslab.proxy.sync import LARGE, Sync, is_large
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nslab.proxy.items import Command
+    from nslab.ruletext.items import Command, Items
 
 NODE = Proxy("n1", ("192.0.2.1",), cluster_cidr="10.0.0.0/16", service_cidr="10.96.0.0/16")
 WEB = Service("default", "web", "10.96.0.1", (Port("http", 80, endpoints=(Endpoint("10.0.0.1", 80),)),))

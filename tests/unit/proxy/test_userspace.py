@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nslab.proxy import userspace
-from nslab.proxy.items import Items, whole
+from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.userspace import FIRST, LAST, proxy_port, proxy_ports
 from tests.unit.proxy import cases
 from tests.unit.proxy.cases import CASES, REAL
+
+if TYPE_CHECKING:
+    from nslab.ruletext.items import Items
 
 WORKER = replace(cases.WORKER, mode="userspace")
 WEB = Service("default", "web", "10.96.0.1", (Port("http", 80, "TCP", 30080), Port("ask", 80, "UDP")))

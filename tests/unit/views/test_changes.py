@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from nslab.cni.chain import Wiring
 from nslab.cni.config import Network
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation
-from nslab.net.needs import Host
-from nslab.net.objects import Address, Attachment, Fdb, KubeProxy, Netns, Object, Route, State, Sysctl, Veth
-from nslab.net.steps import diff
+from nslab.objects.kinds import Address, Attachment, Fdb, KubeProxy, Netns, Object, Route, State, Sysctl, Veth
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
 from nslab.views.changes import changes, standing_still
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from nslab.net.objects import Chain, IpSet, Jump, KubeProxy, Netns, Route, SetMember, Sysctl
-from nslab.net.steps import Add, Plan, Remove, Replace
+from nslab.objects.kinds import Chain, IpSet, Jump, KubeProxy, Netns, Route, SetMember, Sysctl
+from nslab.objects.plan import Add, Plan, Remove, Replace
 from nslab.views.delta import delta
 
 N1, N2 = "nslab.x.n1", "nslab.x.n2"

@@ -1,0 +1,179 @@
+"""`dataclass`, `field` and `replace` as in the library's `dataclasses`, for classes that cost little to declare.
+
+Before nslab does anything it declares more than a hundred frozen classes. The library compiles some six functions for
+each, though a command makes objects of few of them; here a function is compiled when it is first called, or never. The
+library's functions take these objects, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__all__ = ["dataclass", "field", "fields", "replace"]
+
+if TYPE_CHECKING:
+    from dataclasses import dataclass, field, fields, replace
+else:
+    _MISSING = object()
+    _FIELDS = "_fields_of_class"
+
+    class _Field:
+        __slots__ = ("compare", "default", "default_factory", "init", "kw_only", "name", "repr", "type")
+
+        def __init__(self, default, default_factory, init, repr, compare, kw_only):  # noqa: A002 - the library's name
+            self.default, self.default_factory = default, default_factory
+            self.init, self.repr, self.compare, self.kw_only = init, repr, compare, kw_only
+
+    def field(
+        *,
+        default=_MISSING,
+        default_factory=_MISSING,
+        init=True,
+        repr=True,  # noqa: A002
+        compare=True,
+        kw_only=False,
+    ):
+        """What there is to know of a field besides its type."""
+        return _Field(default, default_factory, init, repr, compare, kw_only)
+
+    def dataclass(*, slots, frozen=False):
+        """Make a class of its annotated fields, with `__slots__`; a frozen one has a hash."""
+        assert slots, "with a dictionary for each object it would be another class"
+        return lambda cls: _made(cls, frozen)
+
+    def fields(obj):
+        """Name, type, default and so on of each field of an object or a class."""
+        return tuple(getattr(obj, _FIELDS).values())
+
+    def replace(obj, /, **changes):
+        """The same object with other values in some fields."""
+        for name, one in getattr(obj, _FIELDS).items():
+            if one.init and name not in changes:
+                changes[name] = getattr(obj, name)
+        return obj.__class__(**changes)
+
+    def _made(cls, frozen):
+        own = {name: _declared(cls, name, kind) for name, kind in cls.__annotations__.items() if "ClassVar" not in kind}
+        inherited = {}
+        for base in cls.__mro__[-1:0:-1]:
+            inherited |= base.__dict__.get(_FIELDS, {})
+        fields = inherited | own
+        shared = {"__eq__": _first_comparison, "__repr__": _repr, "__hash__": _first_hash if frozen else None}
+        rest = {name: value for name, value in cls.__dict__.items() if name not in {*own, "__dict__", "__weakref__"}}
+        if frozen:
+            shared |= {"__setattr__": _unchangeable, "__delattr__": _unchangeable}
+        if rest.get("__hash__") is None:  # so it is where a class has an __eq__ of its own
+            rest.pop("__hash__", None)
+        members = {
+            "__getstate__": _getstate,
+            "__setstate__": _setstate,
+            **shared,
+            **rest,
+            "__slots__": tuple(name for name in own if name not in inherited),
+            "__match_args__": tuple(name for name, one in fields.items() if one.init and not one.kw_only),
+            "__dataclass_fields__": _LibraryFields(),
+            _FIELDS: fields,
+            "__init__": _first_object,
+        }
+        # Slots can be given to a class only when it is made.
+        made = type(cls)(cls.__name__, cls.__bases__, members)
+        made.__qualname__ = cls.__qualname__
+        return made
+
+    def _declared(cls, name, kind):
+        found = cls.__dict__.get(name, _MISSING)
+        if not isinstance(found, _Field):
+            found = field(default=found)
+        found.name, found.type = name, kind
+        return found
+
+    def _first_comparison(self, other):
+        cls = _declaring(type(self))
+        ours, theirs = (_values(cls, name) for name in ("self", "other"))
+        body = f"return {ours} == {theirs} if other.__class__ is self.__class__ else NotImplemented"
+        cls.__eq__ = _function(cls, "__eq__", "self, other", body, {})
+        return cls.__eq__(self, other)
+
+    def _first_hash(self):
+        cls = _declaring(type(self))
+        cls.__hash__ = _function(cls, "__hash__", "self", f"return hash({_values(cls, 'self')})", {})
+        return hash(self)
+
+    def _values(cls, whose):
+        return f"({''.join(f'{whose}.{name},' for name, one in getattr(cls, _FIELDS).items() if one.compare)})"
+
+    def _repr(self):
+        shown = (f"{name}={getattr(self, name)!r}" for name, one in getattr(self, _FIELDS).items() if one.repr)
+        return f"{self.__class__.__qualname__}({', '.join(shown)})"
+
+    def _unchangeable(_self, name, *_value):
+        from dataclasses import FrozenInstanceError
+
+        raise FrozenInstanceError(f"cannot assign to or delete field {name!r}")
+
+    def _getstate(self):
+        return [getattr(self, name) for name in getattr(self, _FIELDS)]
+
+    def _setstate(self, state):
+        for name, value in zip(getattr(self, _FIELDS), state, strict=True):
+            object.__setattr__(self, name, value)
+
+    def _first_object(self, *args, **kwargs):
+        cls = _declaring(type(self))
+        cls.__init__ = _compiled(cls)
+        cls.__init__(self, *args, **kwargs)
+
+    def _declaring(cls):
+        return next(base for base in cls.__mro__ if _FIELDS in base.__dict__)
+
+    def _compiled(cls):
+        fields = getattr(cls, _FIELDS)
+        known = {f"set_{name}": getattr(cls, name).__set__ for name in fields} | {"MISSING": _MISSING}
+        known |= {f"default_{name}": one.default for name, one in fields.items() if one.default is not _MISSING}
+        known |= {f"make_{name}": one.default_factory for name, one in fields.items()}
+        lines = [line for one in fields.values() for line in _assignment(one)]
+        if hasattr(cls, "__post_init__"):
+            lines.append("self.__post_init__()")
+        arguments = [_argument(one) for one in fields.values() if one.init and not one.kw_only]
+        named = [_argument(one) for one in fields.values() if one.init and one.kw_only]
+        head = ", ".join(["self", *arguments, *(["*", *named] if named else [])])
+        return _function(cls, "__init__", head, "\n ".join([*lines, "pass"]), known)
+
+    def _function(cls, name, head, body, known):
+        exec(f"def {name}({head}):\n {body}", known)  # noqa: S102 - nothing but names from our own source
+        known[name].__qualname__ = f"{cls.__qualname__}.{name}"
+        return known[name]
+
+    def _argument(one):
+        if one.default_factory is not _MISSING:
+            return f"{one.name}=MISSING"
+        return one.name if one.default is _MISSING else f"{one.name}=default_{one.name}"
+
+    def _assignment(one):
+        name = one.name
+        if one.default_factory is not _MISSING:
+            fresh = f"make_{name}() if {name} is MISSING else {name}" if one.init else f"make_{name}()"
+            yield f"set_{name}(self, {fresh})"
+        elif one.init:
+            yield f"set_{name}(self, {name})"
+        elif one.default is not _MISSING:
+            yield f"set_{name}(self, default_{name})"
+
+    class _LibraryFields:
+        """What the library knows of a class of its own, made for who asks."""
+
+        def __get__(self, _obj, cls):
+            import dataclasses
+
+            cls = _declaring(cls)
+            found = dataclasses.make_dataclass(cls.__name__, map(_of_library, getattr(cls, _FIELDS).values()))
+            cls.__dataclass_fields__ = found.__dataclass_fields__
+            return cls.__dataclass_fields__
+
+    def _of_library(one):
+        import dataclasses
+
+        ways = {name: getattr(one, name) for name in ("init", "repr", "compare", "kw_only")}
+        values = {name: getattr(one, name) for name in ("default", "default_factory")}
+        given = {name: value for name, value in values.items() if value is not _MISSING}
+        return one.name, one.type, dataclasses.field(**ways, **given)

@@ -1,0 +1,80 @@
+"""One question to a host under way: what came of it so far, and how long it may take."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import suppress
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from nslab.dataclass import dataclass
+from nslab.linux.patience import patient
+from nslab.probes import Kind, Outcome, Result
+
+if TYPE_CHECKING:
+    import socket
+
+    from nslab.probes import Probe
+
+CLIENTIP = b"GET /clientip HTTP/1.0\r\n\r\n"
+OUTCOMES = {
+    errno.ECONNREFUSED: Outcome.REFUSED,
+    errno.EMSGSIZE: Outcome.TOO_BIG,
+    errno.ETIMEDOUT: Outcome.TIMED_OUT,
+}
+"""What an errno means; any other: UNREACHABLE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. `retry`: a first packet may be lost while link-layer addresses are asked for.
+
+    `patience` is for what must fail, after all else is known: nothing tells that a packet will never come.
+    `goodbye`: who has been served waits so long until the server ends the connection, too.
+    """
+
+    deadline: float
+    retry: float
+    patience: float
+    goodbye: float
+    at_once: int = 512
+
+
+DEFAULT = Timing(patient(1.0), patient(0.3), patient(0.03), patient(0.1))
+
+
+class Talk:
+    """One probe under way."""
+
+    __slots__ = ("at", "began", "connected", "detail", "outcome", "probe", "read", "seen", "server", "sock", "took")
+
+    def __init__(self, probe: Probe, server: tuple[str, int] | None) -> None:
+        self.probe, self.server = probe, server
+        self.began = 0.0
+        self.at = ""
+        self.seen: IPv4Address | None = None
+        self.sock: socket.socket | None = None
+        self.connected = False
+        self.read = b""
+        self.outcome: Outcome | None = None
+        self.detail = ""
+        self.took = 0.0
+
+    def result(self) -> Result:
+        """The answer."""
+        assert self.outcome
+        return Result(self.probe, self.outcome, self.detail, self.at, self.seen, round(self.took * 1000, 3))
+
+
+def server_of(probe: Probe, *, alone: bool) -> tuple[str, int] | None:
+    """Whom a probe takes room from. agnhost has room for all, but what is asked again is asked gently."""
+    bounded = probe.kind is Kind.TCP and probe.port and (alone or not probe.asks)
+    return (probe.target, probe.port) if bounded else None
+
+
+def clientip(answer: bytes) -> IPv4Address | None:
+    """The address in `IP:PORT`, the body of an answer to /clientip."""
+    host, _, _ = answer.partition(b"\r\n\r\n")[2].decode(errors="replace").strip().rpartition(":")
+    with suppress(ValueError):
+        return IPv4Address(host.strip("[]").removeprefix("::ffff:"))
+    return None
