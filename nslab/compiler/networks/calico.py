@@ -92,8 +92,7 @@ def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator
     """Packets for an address of this node's blocks that no pod has end here, and do not leave by the default route."""
     by, protocol = (_FELIX, "80") if lab.encapsulation in VXLAN_MODES else ("BIRD", "bird")
     for block in claimed:
-        if block.prefixlen < 32:
-            yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)
+        yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)
 
 
 def allocation(node: Node, _last: IPv4Address | None) -> Iterator[IPv4Address]:

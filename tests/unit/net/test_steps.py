@@ -23,6 +23,9 @@ from nslab.objects.kinds import (
     LinkUp,
     Neighbour,
     Netns,
+    NftChain,
+    NftSet,
+    NftTable,
     NodeAgent,
     Object,
     Port,
@@ -193,6 +196,15 @@ def test_a_process_is_ended_before_its_namespace_goes() -> None:
     pod = (Netns("node"), NodeAgent("node", "node"), Netns("pod"), PAUSE, APP)
     kinds = [(type(step).__name__, type(step.obj).__name__) for step in diff(pod, pod[:2])]
     assert kinds == [("Remove", "Workload"), ("Remove", "Sandbox"), ("Remove", "Netns")]
+
+
+def test_a_chain_of_nftables_goes_after_the_rule_that_names_it() -> None:
+    table, gone = NftTable("node", "kube-proxy"), NftChain("node", "kube-proxy", "service-A", "", ("drop",))
+    old, new = (NftChain("node", "kube-proxy", "services", "", rules) for rules in (("goto service-A",), ()))
+    spec = "type ipv4_addr ;"
+    stale = NftSet("node", "kube-proxy", "affinity-A", spec)
+    plan = diff((Netns("node"), table, stale, gone, old), (Netns("node"), table, new))
+    assert plan == (Replace(old, new), Remove(gone), Remove(stale))
 
 
 def test_with_the_process_of_a_node_goes_what_runs_on_it_and_comes_anew() -> None:

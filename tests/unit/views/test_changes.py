@@ -12,7 +12,8 @@ from nslab.compiler import compile_lab
 from nslab.compiler.placement import place
 from nslab.lab.find import find
 from nslab.lab.load import load
-from nslab.objects.kinds import Address, Attachment, KubeProxy, Netns, Object, Route, State, Sysctl, Veth
+from nslab.lab.types import Encapsulation
+from nslab.objects.kinds import Address, Attachment, Fdb, KubeProxy, Netns, Object, Route, State, Sysctl, Veth
 from nslab.objects.needs import Host
 from nslab.objects.plan import diff
 from nslab.views.changes import changes, standing_still
@@ -80,6 +81,14 @@ def test_an_address_is_told_by_whom_it_leads_to() -> None:
         f"node1 has no route to {OF.nodes[1].pod_cidr} (BIRD's): the way to the pods of node2"
     ]
     assert said(without(Address, POD_B))[0].startswith("pod-b has no address 20.111.156.7/32 on eth0")
+
+
+def test_where_frames_for_a_tunnel_s_end_go_is_told_by_the_node() -> None:
+    of = replace(OF, encapsulation=Encapsulation.VXLAN)
+    want = compile_lab(of, Host())
+    have = tuple(obj for obj in want if not (isinstance(obj, Fdb) and obj.ns == NODE1))
+    (line,) = said(have, want, of)
+    assert line.endswith(": the way to node2")
 
 
 def test_an_attachment_that_is_made_anew_is_told_once_with_its_fault() -> None:
