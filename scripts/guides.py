@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.exercises.types import Language
 from nslab.lab.course import filled_file, guide_file
 from nslab.lab.find import shipped

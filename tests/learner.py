@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.course import guide_file
 from nslab.lab.find import check_file, folder
 from nslab.lab.load import load

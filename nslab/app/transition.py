@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from nslab import engine
 from nslab.app.drift import as_seen, compare, standing
-from nslab.compiler.addresses import adopted, place
+from nslab.compiler.placement import adopted, place
 from nslab.compiler.services import resolve, watched
+from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
 from nslab.lab.status import merge_status
@@ -63,7 +64,7 @@ class Made:
 class Transition:
     """One change of a lab, under its lock. `kept`: what it was before, the newest first; nothing of a fresh one.
 
-    With `rules`, what kube-proxies write is written here, while they hold still; without, they are told.
+    What kube-proxies write is written here, while they hold still, or by themselves when they are told: `written_by`.
     """
 
     lab: Lab
@@ -72,7 +73,7 @@ class Transition:
     agents: Agents
     progress: Callable[[int, int], None]
     fresh: bool
-    rules: bool
+    written_by: WrittenBy
     files: Wishes = field(init=False)
     line: Line = field(init=False)
     undo: contextlib.ExitStack = field(init=False)
@@ -102,12 +103,12 @@ class Transition:
             return Made(drift, not_ready, late)
 
     def _hold(self) -> None:
-        if self.rules:
+        if self.written_by is WrittenBy.NSLAB:
             self.line.hold()
 
     def _compare(self) -> Drift:
         lab = place(merge_status(self.lab, self.kept[0]) if self.kept else self.lab)
-        drift = compare(self.spaces, as_seen(lab), self.kept, rules=self.rules)
+        drift = compare(self.spaces, as_seen(lab), self.kept, self.written_by)
         self.plugins = Plugins(folder(lab.name), drift.host.iptables)
         self.kernel = LinuxKernel(self.spaces, self.agents, drift.host.iptables, self.plugins)
         return drift
@@ -122,11 +123,11 @@ class Transition:
         """What the kernel took away together with something is no step of a plan, nor of its inverse."""
         before = self.kept[0]
         with contextlib.suppress(NslabError, OSError):  # what made us go back is what is told
-            engine.attempt(self.kernel, compare(self.spaces, before, (lab, *self.kept), rules=self.rules).plan)
+            engine.attempt(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
             self.line.put(resolve(before))
 
     def _withdraw(self, drift: Drift) -> None:
-        if self.kept and not self.rules:
+        if self.kept and self.written_by is WrittenBy.COMPONENTS:
             with contextlib.suppress(Absent):  # the plan starts it, and then it is told
                 self.line.put(resolve(_without_newcomers(drift.lab, self.kept[0])))
 
@@ -143,7 +144,7 @@ class Transition:
         lab = adopted(drift.lab, {kept.obj.ns: kept.obj.address for kept in self.plugins.kept()})
         left = replace(drift, plan=rest)
         if lab != drift.lab:
-            left = compare(self.spaces, lab, (drift.lab, *self.kept), rules=self.rules)
+            left = compare(self.spaces, lab, (drift.lab, *self.kept), self.written_by)
         self.files.again(left.lab)
         return left
 

@@ -48,7 +48,7 @@ def show(
 
     Example: nslab show calico-two-node --guide | less
     """
-    from nslab.compiler.addresses import place
+    from nslab.compiler.placement import place
     from nslab.lab.find import about, find, shipped
     from nslab.lab.load import load
     from nslab.views.tree import picture, title

@@ -27,7 +27,7 @@ LINES = (
     ("ruletext",),
     ("runtime", "wire"),
     ("syscall", "errors", "quote", "version", "korean"),
-    ("dataclass",),
+    ("dataclass", "rundir"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}
 TOP = ("__init__", "__main__")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab, ProxyMode, TrafficPolicy
 from nslab.objects.needs import Host

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import UsageError
 from nslab.lab.load import load
 from nslab.lab.types import Container, Encapsulation, Lab, Pod

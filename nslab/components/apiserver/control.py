@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.components.apiserver import records
 from nslab.components.controllers.book import Book
 from nslab.components.runtime.lastwords import last_words
@@ -49,7 +49,7 @@ def run(place: Place, memory: Memory, client: int) -> Never:
             while True:
                 control.loop.turn()
     except BaseException as error:
-        last_words("nslab-control", error, f"{place.run}/nslab-control.log", client)
+        last_words("nslab-control", error, f"{place.run}/{rundir.CONTROL_LOG}", client)
     os._exit(0)
 
 
@@ -61,7 +61,7 @@ def _enter(place: Place, memory: Memory) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     syscall.unshare(syscall.CLONE_NEWNS)
     own_run(place.run, place.run_fd)
-    log = os.open(f"{place.run}/nslab-control.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = os.open(f"{place.run}/{rundir.CONTROL_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in (1, 2):
         os.dup2(log, number)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
@@ -103,7 +103,7 @@ class Control:
         self._puts: list[Put] = []
         self._unwritten = False
         self._recall()
-        self.socket = serve(loop, f"{run}/control.sock", self.accept)
+        self.socket = serve(loop, f"{run}/{rundir.CONTROL_SOCKET}", self.accept)
 
     def _recall(self) -> None:
         for node, pods in records.read_pods(self._run).items():
@@ -153,7 +153,7 @@ class Control:
                 known = {"generation": self.generation, "services": services, "pods": self.book.pods()}
                 return {"ok": True, **known, "proxies": proxies}
             case "stop":
-                os.unlink(f"{self._run}/control.sock")
+                os.unlink(f"{self._run}/{rundir.CONTROL_SOCKET}")
                 peer.send({"ok": True})
                 raise SystemExit
             case op:

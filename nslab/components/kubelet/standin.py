@@ -8,7 +8,7 @@ import signal
 import socket
 import traceback
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.components.kubelet import adopt
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.execs import Execs
@@ -79,7 +79,7 @@ def _enter(place: Place, memory: Memory, mounts: Callable[[str, int], None]) -> 
 
 def _find(place: Place, loop: Loop, ns: str, name: str) -> Target:
     """The container as the node's next process would find it. The node itself is no more."""
-    found = adopt.find(place, alive(f"{place.folder}.pids"))
+    found = adopt.find(place, alive(f"{place.folder}{rundir.PIDS}"))
     for spec, _, pid in found.containers:
         if (spec.ns, spec.container) == (ns, name):
             return Target(os.dup(found.held[pid]), _asked(place, loop, spec))
@@ -87,7 +87,7 @@ def _find(place: Place, loop: Loop, ns: str, name: str) -> Target:
 
 
 def _asked(place: Place, loop: Loop, spec: Spec) -> Spec:
-    request = Journal(loop, f"{place.folder}.journal").read().get((spec.ns, spec.container))
+    request = Journal(loop, f"{place.folder}{rundir.JOURNAL}").read().get((spec.ns, spec.container))
     return type(spec)(**request) if request else spec
 
 

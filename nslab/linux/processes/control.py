@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from nslab import rundir
 from nslab.errors import Refused, words
 from nslab.linux.netns import folder
 from nslab.linux.processes.connection import PATIENCE, Line, connect
@@ -87,7 +88,7 @@ class Control:
     def _dialled(self) -> Line:
         if self._line is None:
             try:
-                self._line = Line(connect(folder(self._lab) / "control.sock"), "the lab's control")
+                self._line = Line(connect(folder(self._lab) / rundir.CONTROL_SOCKET), "the lab's control")
             except (FileNotFoundError, ConnectionRefusedError) as error:
                 raise Absent(self._lab) from error
         return self._line

@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.compiler.subnets import enters, gateway, meet, next_hop, wrapped
 from nslab.lab.find import find
 from nslab.lab.load import load, parse

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.exercises.ask import questions
 from nslab.exercises.grade import Graded, Seen, done, grade, seen
 from nslab.exercises.report import junit, to_json

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
 from nslab.exercises.fields import CHECK
 from nslab.exercises.read import goals_beside, read_check

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nslab.cli.app import app
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import UsageError
 from nslab.lab.course import course, guide_file
 from nslab.lab.find import COURSE, folder, names, shipped

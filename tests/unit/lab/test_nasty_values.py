@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
 from nslab.lab.fields import KINDS

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from nslab.cni.chain import Program, Wiring, order
 from nslab.cni.config import read
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
 from nslab.lab.load import parse
 from nslab.objects.kinds import Attachment, Chain, IpSet, Jump, Netns, Object, SetMember, Veth, Workload

@@ -5,7 +5,7 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects.kinds import LinkUp, Route, State, Sysctl, Workload

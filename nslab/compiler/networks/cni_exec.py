@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING
 
 from nslab.cni.chain import Program, Wiring
-from nslab.compiler.addresses import address_of, pod_netns
-from nslab.compiler.kubenet import forwarding, masquerade, node_routes
+from nslab.compiler.addresses import address_of, host_local, pod_netns
+from nslab.compiler.networks.kubenet import forwarding, masquerade, node_routes
+from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.lab.plugins import PLUGIN_PATHS, network_of, node_config
 from nslab.objects import names
-from nslab.objects.kinds import Attachment, LinkUp, Netns, Object
+from nslab.objects.kinds import Address, Attachment, Blackhole, LinkUp, Neighbour, Netns, Object, Route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from ipaddress import IPv4Address
 
     from nslab.cni.config import Network
     from nslab.lab.types import Lab, Node, Pod
+    from nslab.objects.kinds import State
     from nslab.objects.needs import Host
 
 _BY = "container runtime"
 IFNAME = "eth0"
+REMEMBERS, KEEPS, BY_HAND = True, True, False
 
 
-def attached(lab: Lab, host: Host) -> Iterator[Object]:
+def objects(lab: Lab, host: Host) -> Iterator[Object]:
     """The pod network as CNI plugins make it, and what of a cluster's network is not theirs to make."""
     assert lab.cni
     for node in lab.nodes:
@@ -91,3 +96,67 @@ def _asks(lab: Lab, node: Node, network: Network) -> bool:
     With a range of their own they would refuse it; then the address is theirs to choose.
     """
     return str(node.pod_cidr) in node_config(lab, node) or network.capable("ips") or network.capable("ipRanges")
+
+
+def allocation(node: Node, last: IPv4Address | None) -> Iterator[IPv4Address]:
+    """What host-local would give; the plugins have the last word."""
+    return host_local(node.pod_cidr, last)
+
+
+def node_addresses(_lab: Lab, _node: Node) -> Iterator[IPv4Address]:
+    """What else a node has, the plugins alone know."""
+    return iter(())
+
+
+def mtu(lab: Lab) -> int:
+    """What the configuration says."""
+    return network_of(lab, lab.nodes[0]).mtu or ETHERNET_MTU
+
+
+def speaks_from(_lab: Lab, _host: Host, _node: Node, *, same_node: bool) -> None:
+    """What has an address on the way, the plugins alone know."""
+
+
+def masquerades(_role: str) -> bool:
+    """By ip-masq-agent's rule, or the plugins' own."""
+    return True
+
+
+def userspace_bind(node: Node) -> str:
+    """Pods' links need have no address with CNI plugins."""
+    return str(node.address)
+
+
+def title(lab: Lab) -> str:
+    """The network's name, and its plugins."""
+    network = network_of(lab, lab.nodes[0])
+    return f"CNI network {network.name} ({', '.join(network.types)})"
+
+
+def node_line(_lab: Lab, _node: Node) -> str:
+    """What is there, the plugins alone know."""
+    return ""
+
+
+def pod_link(_pod: Pod) -> str:
+    """The node's end has a name of the plugins' own."""
+    return ""
+
+
+def pod_line(pod: Pod) -> str:
+    """The pod's end."""
+    return f"{IFNAME} {address_of(pod)}"
+
+
+def sort_out(_lab: Lab, have: Iterable[Object], known: State) -> tuple[list[Object], list[Object]]:
+    """Routes and addresses that no wish knows of may be the plugins' own: nobody sees to them, nor shows them."""
+    keys = {obj.key for obj in known}
+    return [obj for obj in have if obj.key in keys or not isinstance(obj, _THEIRS)], []
+
+
+_THEIRS = Address | Route | Blackhole | Neighbour
+
+
+def is_its_own(line: str) -> bool:
+    """The chains of the CNI project's plugins begin with CNI-."""
+    return bool(re.search("-[Aj] CNI-", line))

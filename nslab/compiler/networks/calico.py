@@ -5,10 +5,12 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import address_of, blocks, pod_mac, pod_netns
+from nslab.compiler.addresses import address_of, blocks, pod_mac, pod_netns, tunnel_address
 from nslab.compiler.masquerade import nat_outgoing
-from nslab.compiler.overlay import TUNNEL_MTU, VXLAN_MODES, overlay
+from nslab.compiler.networks import whole
+from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE, VXLAN_MODES, overlay
 from nslab.compiler.underlay import DEFAULT
+from nslab.lab.types import Encapsulation
 from nslab.objects import names
 from nslab.objects.kinds import (
     Address,
@@ -32,9 +34,10 @@ GATEWAY = IPv4Address("169.254.1.1")
 """Every pod's next hop. Nobody has this address: the node answers for it by proxy ARP."""
 NODE_END_MAC = "ee:ee:ee:ee:ee:ee"
 _CNI, _FELIX = "Calico CNI plugin", "Felix"
+REMEMBERS = KEEPS = BY_HAND = False
 
 
-def calico(lab: Lab, host: Host) -> Iterator[Object]:
+def objects(lab: Lab, host: Host) -> Iterator[Object]:
     """The pod network as Calico makes it, node by node."""
     claims = {node.name: blocks(lab, node) for node in lab.nodes}
     for node in lab.nodes:
@@ -91,3 +94,63 @@ def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator
     for block in claimed:
         if block.prefixlen < 32:
             yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)
+
+
+def allocation(node: Node, _last: IPv4Address | None) -> Iterator[IPv4Address]:
+    """The first that is free, from the beginning of the block."""
+    return iter(node.pod_cidr)
+
+
+def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
+    """The tunnel's."""
+    if tunnel := tunnel_address(lab, node):
+        yield tunnel
+
+
+def mtu(lab: Lab) -> int:
+    """A pod's link is as narrow as the tunnel between nodes."""
+    return TUNNEL_MTU[lab.encapsulation]
+
+
+def speaks_from(lab: Lab, host: Host, node: Node, *, same_node: bool) -> IPv4Address:
+    """cali… has no address, so the kernel takes that of the namespace's oldest interface that has one."""
+    tunnel = tunnel_address(lab, node)
+    ipip = lab.encapsulation in (Encapsulation.IPIP, Encapsulation.IPIP_CROSS_SUBNET)
+    # A tunl0 that was born with the namespace is older than eth0.
+    return tunnel if ipip and same_node and tunnel and host.ipip and host.ipip_born else node.address
+
+
+def masquerades(_role: str) -> bool:
+    """By natOutgoing."""
+    return True
+
+
+def userspace_bind(node: Node) -> str:
+    """Pods' links have no address, and to REDIRECT means to the address of the link."""
+    return str(node.address)
+
+
+def title(lab: Lab) -> str:
+    """Calico and its encapsulation."""
+    kind = "no encapsulation" if lab.encapsulation is Encapsulation.NONE else lab.encapsulation.value
+    return f"{lab.plugin.value}, {kind}"
+
+
+def node_line(lab: Lab, node: Node) -> str:
+    """The tunnel."""
+    tunnel = tunnel_address(lab, node)
+    device = VXLAN_DEVICE if lab.encapsulation in VXLAN_MODES else IPIP_DEVICE
+    return f"{device} {tunnel} mtu {TUNNEL_MTU[lab.encapsulation]}" if tunnel else ""
+
+
+def pod_link(pod: Pod) -> str:
+    """cali… and a hash."""
+    return names.cali(pod.namespace, pod.name)
+
+
+def pod_line(pod: Pod) -> str:
+    """A veth pair."""
+    return f"{pod_link(pod)} ── eth0 {address_of(pod)}"
+
+
+sort_out, is_its_own = whole.sort_out, whole.is_its_own

@@ -5,8 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import address_of, bridge_address, pod_mac, pod_netns
-from nslab.compiler.underlay import DEFAULT, UPLINK
+from nslab.compiler.addresses import address_of, bridge_address, host_local, pod_mac, pod_netns
+from nslab.compiler.networks import whole
+from nslab.compiler.underlay import DEFAULT, ETHERNET_MTU, UPLINK
 from nslab.objects import names
 from nslab.objects.kinds import (
     Address,
@@ -23,15 +24,17 @@ from nslab.objects.kinds import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from ipaddress import IPv4Address
 
     from nslab.lab.types import Lab, Node, Pod
     from nslab.objects.needs import Host
 
 BRIDGE = "cbr0"
 _BY = "kubenet"
+REMEMBERS, KEEPS, BY_HAND = True, False, False
 
 
-def kubenet(lab: Lab, host: Host) -> Iterator[Object]:
+def objects(lab: Lab, host: Host) -> Iterator[Object]:
     """The pod network as the kubelet's own plugin made it (until 1.23), node by node."""
     for node in lab.nodes:
         yield from bridge(lab, node, host)
@@ -90,3 +93,56 @@ def masquerade(lab: Lab, node: Node, comment: str, by: str) -> Iterator[Object]:
     comment = f'-m comment --comment "{comment}"'
     rule = f"! -d {lab.networks.pods} {comment} -m addrtype ! --dst-type LOCAL -j MASQUERADE"
     yield Jump(names.netns(lab.name, node.name), "nat", "POSTROUTING", rule, "last", by=by)
+
+
+def allocation(node: Node, last: IPv4Address | None) -> Iterator[IPv4Address]:
+    """host-local's order."""
+    return host_local(node.pod_cidr, last)
+
+
+def node_addresses(_lab: Lab, node: Node) -> Iterator[IPv4Address]:
+    """The bridge's."""
+    yield bridge_address(node)
+
+
+def mtu(_lab: Lab) -> int:
+    """Nothing is encapsulated."""
+    return ETHERNET_MTU
+
+
+def speaks_from(_lab: Lab, _host: Host, node: Node, *, same_node: bool) -> IPv4Address:
+    """To its own pods from the bridge."""
+    return bridge_address(node) if same_node else node.address
+
+
+def masquerades(_role: str) -> bool:
+    """By its masquerade rule."""
+    return True
+
+
+def userspace_bind(_node: Node) -> str:
+    """The bridge has an address: to REDIRECT leads there."""
+    return ""
+
+
+def title(lab: Lab) -> str:
+    """Its name."""
+    return lab.plugin.value
+
+
+def node_line(_lab: Lab, node: Node) -> str:
+    """The bridge."""
+    return f"{BRIDGE} {bridge_address(node)}/{node.pod_cidr.prefixlen}"
+
+
+def pod_link(pod: Pod) -> str:
+    """veth… and a hash."""
+    return names.kubenet_veth(pod.namespace, pod.name)
+
+
+def pod_line(pod: Pod) -> str:
+    """A veth pair."""
+    return f"{pod_link(pod)} ── eth0 {address_of(pod)}"
+
+
+sort_out, is_its_own = whole.sort_out, whole.is_its_own
