@@ -173,7 +173,13 @@ class Transition:
             self.line.close()  # who was asked to hold is no more; the new one is dialled anew
         if not watched(drift.lab):
             return ()
-        return self.line.put(resolve(drift.lab), expect=_must_follow(drift, self.fresh))
+        mode, nodes = drift.lab.proxy_mode, [node.name for node in drift.lab.nodes]
+        expected = nodes if mode is not ProxyMode.NONE else []
+        # Those of a fresh lab take the rules over that were written here, and are not waited for. But in userspace mode
+        # they carry the traffic themselves. A later one that starts makes everything anew, as kube-proxies do.
+        taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
+        written = taken_over if self.written_by is WrittenBy.NSLAB else None
+        return self.line.put(resolve(drift.lab), expect=expected, written=written)
 
 
 def _leaving(drift: Drift) -> set[str]:
@@ -184,14 +190,3 @@ def _without_newcomers(lab: Lab, before: Lab) -> Lab:
     """The lab with those pods alone that were there before, at the same address."""
     there = {(pod.namespace, pod.name, pod.assigned) for pod in before.pods}
     return replace(lab, pods=tuple(pod for pod in lab.pods if (pod.namespace, pod.name, pod.assigned) in there))
-
-
-def _must_follow(drift: Drift, fresh: bool) -> list[str]:
-    """The nodes whose kube-proxies must have followed before all is said and done.
-
-    What they would write at first is written already; but in userspace mode they carry the traffic themselves.
-    """
-    mode = drift.lab.proxy_mode
-    if mode is ProxyMode.NONE or (fresh and mode is not ProxyMode.USERSPACE):
-        return []
-    return [node.name for node in drift.lab.nodes]

@@ -181,7 +181,11 @@ def _enough() -> int:
 def link_name(ns: str) -> None:
     """Let `ip netns` know a namespace by its name, if it does not."""
     with contextlib.suppress(FileExistsError):
-        os.symlink(path(ns), IP_NETNS / ns)
+        try:
+            os.symlink(path(ns), IP_NETNS / ns)
+        except FileNotFoundError:  # the last name of another lab is gone, and the empty folder with it
+            public_folder(IP_NETNS)
+            os.symlink(path(ns), IP_NETNS / ns)
 
 
 def unlink_name(ns: str) -> None:

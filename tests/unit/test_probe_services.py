@@ -74,6 +74,17 @@ def test_policy_local_keeps_the_client_and_a_node_without_endpoints_is_silent() 
     assert told(calls(of, "client", "local", Way.LOAD_BALANCER)) == ["192.168.59.240:80 web-1 sees 192.168.59.10"]
 
 
+def test_ipvs_gives_local_up_and_the_client_hears_nothing_from_where_it_asked() -> None:
+    of = lab("external-traffic", ProxyMode.IPVS)
+    assert told(calls(of, "client", "local", Way.NODE_PORT)) == [
+        "192.168.59.22:31081 web-1 sees 192.168.59.10",
+        "192.168.59.23:31081 web-2 sees 192.168.59.10",
+        "192.168.59.24:31081 timed out",
+    ]
+    (at_node3,) = calls(of, "client", "local", Way.NODE_PORT)[2:]
+    assert (at_node3.outcome, at_node3.answers) == (Outcome.TIMED_OUT, ())
+
+
 def test_source_ranges_are_the_load_balancer_s_alone() -> None:
     of = lab("external-traffic")
     assert told(calls(of, "stranger", "guarded", Way.LOAD_BALANCER)) == ["192.168.59.241:80 timed out"]

@@ -17,7 +17,6 @@ from nslab.components.kubelet import adopt, container, sandbox
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.crilog import attempts
 from nslab.components.kubelet.execs import Execs
-from nslab.components.kubelet.journal import Journal
 from nslab.components.kubelet.restart import Life
 from nslab.components.kubelet.status import Teller, pod_status, read
 from nslab.components.kubelet.watch import UNKNOWN
@@ -26,6 +25,7 @@ from nslab.components.runtime.lastwords import last_words
 from nslab.components.runtime.loop import AT_ONCE, Loop
 from nslab.components.runtime.peers import Peer, listen
 from nslab.components.runtime.place import Place, host_of, remove_tree
+from nslab.runtime.journal import Journal
 from nslab.runtime.marks import VARIABLE, Memory, mark
 from nslab.runtime.mounts import own_machine
 from nslab.runtime.trust import Births
@@ -102,7 +102,7 @@ class Agent:
         self.births = Births(f"{place.folder}{rundir.PIDS}", lambda call: self.loop.at(0, call))
         self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
         self.execs = Execs(self.loop, place, self.clean, self.beside)
-        self.journal = Journal(self.loop, f"{place.folder}{rundir.JOURNAL}")
+        self.journal = Journal(f"{place.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
         self.teller = Teller(self.loop, place, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nslab import rundir, syscall
 from nslab.errors import Refused, about
+from nslab.linux import owned
+from nslab.linux.processes import procs
 from nslab.linux.processes.connection import PATIENCE, Line, connect
 from nslab.objects import script as shell
 from nslab.objects.kinds import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
 from nslab.objects.names import CONTROL, netns
 from nslab.objects.plan import Add, Remove, Replace
+from nslab.runtime.journal import forget
 from nslab.runtime.trust import Births, started
 
 if TYPE_CHECKING:
@@ -229,8 +232,6 @@ class Agents:
 
     def _bereaved(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """End processes whose node's process, which would do it, is dead; and answer in its place."""
-        from nslab.linux import owned
-        from nslab.linux.processes import procs
 
         keys = {(step.obj.ns, step.obj.key[2]) for step in steps}
         procs.end([record for record in owned.processes(self._lab) if (record.ns, record.role) in keys])
@@ -239,7 +240,7 @@ class Agents:
                 # Or the node's next process would take it for one that ended by itself, and start it again.
                 journal = self._run / rundir.node(step.obj.node.rsplit(".", 1)[1], rundir.JOURNAL)
                 with about(journal):
-                    _append(journal, json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
+                    forget(str(journal), step.obj.ns, step.obj.container)
         return [{"ok": True}] * len(steps)
 
     def _line(self, node: str) -> Line:
@@ -286,12 +287,6 @@ class Agents:
         for node in nodes or tuple(self._lines):
             if node in self._lines:
                 self._lines.pop(node).socket.close()
-
-
-def _append(file: Path, line: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "a", encoding="utf-8") as opened:
-        opened.write(line)
 
 
 def _requests(step: Step) -> Iterator[dict[str, Any]]:

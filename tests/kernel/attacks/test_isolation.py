@@ -77,6 +77,12 @@ def test_the_trap_works(trap: Path) -> None:
     assert "nslab/__main__" in sprung(trap), "Python itself looks there first; nothing can be done before it has"
 
 
+def test_an_installed_one_heeds_the_variables_of_python(trap: Path, tmp_path: Path) -> None:
+    """As README says: before it reads a line of ours, Python has imported what they name."""
+    call(INSTALLED, "labs", cwd=tmp_path, PYTHONPATH=trap)
+    assert sprung(trap) != ""
+
+
 @pytest.mark.parametrize("program", [CLONE, INSTALLED])
 def test_the_current_folder(trap: Path, tmp_path: Path, program: str) -> None:
     lab = OwnLab(tmp_path, "kubenet-two-node")

@@ -195,6 +195,22 @@ def test_a_process_is_ended_before_its_namespace_goes() -> None:
     assert kinds == [("Remove", "Workload"), ("Remove", "Sandbox"), ("Remove", "Netns")]
 
 
+def test_with_the_process_of_a_node_goes_what_runs_on_it_and_comes_anew() -> None:
+    pod = (Netns("node"), NodeAgent("node", "node"), Netns("pod"), PAUSE, APP)
+    others = (Netns("other"), NodeAgent("other", "other"), replace(PAUSE, ns="other", node="other"))
+    steps = diff((*pod, *others), (*pod[:1], *pod[2:], *others))
+    kinds = [(type(step).__name__, type(step.obj).__name__) for step in steps]
+    assert kinds == [
+        ("Remove", "Workload"), ("Remove", "Sandbox"), ("Remove", "NodeAgent"), ("Add", "Sandbox"), ("Add", "Workload"),
+    ]  # fmt: skip
+
+
+def test_a_container_whose_pause_was_killed_comes_anew() -> None:
+    pod = (Netns("node"), NodeAgent("node", "node"), Netns("pod"), PAUSE, APP)
+    kinds = [(type(step).__name__, type(step.obj).__name__) for step in diff((*pod[:3], APP), pod)]
+    assert kinds == [("Remove", "Workload"), ("Add", "Sandbox"), ("Add", "Workload")]
+
+
 def test_the_same_steps_in_the_kernels_units() -> None:
     assert [(unit.unit, unit.where, len(unit.steps)) for unit in transactions(diff((), POD))] == [
         ("netns", (), 2),

@@ -11,9 +11,8 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
-
-    from nslab.components.runtime.loop import Loop
 
     Request = dict[str, Any]
     Key = tuple[str, str]
@@ -23,10 +22,11 @@ MOST = 64
 
 
 class Journal:
-    """The file, and how many of its lines hold. What is added or removed is written in this turn of the loop."""
+    """The file, and how many of its lines hold."""
 
-    def __init__(self, loop: Loop, path: str) -> None:
-        self._loop, self._path = loop, path
+    def __init__(self, path: str, later: Callable[[Callable[[], None]], None] = lambda _: None) -> None:
+        """`later` calls what it is given in a moment: then is written what was added or removed meanwhile."""
+        self._path, self._later = path, later
         self._lines, self._hold = 0, 0
         # Not at once: what is done between two forks is memory of each child that is born (see sandbox.py).
         self._unwritten: list[Request] = []
@@ -60,7 +60,7 @@ class Journal:
     def remove(self, ns: str, container: str) -> None:
         """A container is not to run any more."""
         self._hold -= 1
-        self._append({"op": "remove", "ns": ns, "container": container})
+        self._append(_removal(ns, container))
 
     def _renew(self, requests: dict[Key, Request]) -> None:
         self._lines = self._hold = len(requests)
@@ -68,12 +68,12 @@ class Journal:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(new)
         with contextlib.suppress(OSError):
-            self._write(new, "".join(json.dumps({"op": "add", **request}) + "\n" for request in requests.values()))
+            _write(new, "".join(json.dumps({"op": "add", **request}) + "\n" for request in requests.values()))
             os.rename(new, self._path)
 
     def _append(self, said: Request) -> None:
         if not self._unwritten:
-            self._loop.at(0, self._flush)
+            self._later(self._flush)
         self._unwritten.append(said)
 
     def _flush(self) -> None:
@@ -82,14 +82,24 @@ class Journal:
         self._unwritten = []
         # A full file system costs the memory of it, never the node.
         with contextlib.suppress(OSError):
-            self._write(self._path, text)
+            _write(self._path, text)
         if self._lines > MOST + 2 * self._hold:
             self._renew(self.read())
 
-    def _write(self, path: str, text: str) -> None:
-        # What containers have in their environment is nobody else's business.
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
+
+def forget(path: str, ns: str, container: str) -> None:
+    """Tell a node whose process is dead that a container is not to run any more."""
+    _write(path, json.dumps(_removal(ns, container)) + "\n")
+
+
+def _removal(ns: str, container: str) -> Request:
+    return {"op": "remove", "ns": ns, "container": container}
+
+
+def _write(path: str, text: str) -> None:
+    # What containers have in their environment is nobody else's business.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)

@@ -1,11 +1,13 @@
-"""As much of DNS as a question for the A records of one name needs (RFC 1035), bytes only."""
+"""The other side of DNS: as much as a question for the A records of one name needs (RFC 1035), bytes only."""
 
 from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address
 
-_A, _IN, _RECURSE = 1, 1, 0x0100
+from nslab.wire.dns import IN, A
+
+_RECURSE = 0x0100
 _POINTER = 0xC0
 _CODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 
@@ -13,7 +15,7 @@ _CODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 def query(number: int, name: str) -> bytes:
     """The question."""
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.rstrip(".").split("."))
-    return struct.pack("!HHHHHH", number, _RECURSE, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", _A, _IN)
+    return struct.pack("!HHHHHH", number, _RECURSE, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", A, IN)
 
 
 def answer(packet: bytes, number: int) -> tuple[tuple[IPv4Address, ...], str] | None:
@@ -28,7 +30,7 @@ def answer(packet: bytes, number: int) -> tuple[tuple[IPv4Address, ...], str] | 
         for _ in range(answers):
             at = _skip(packet, at)
             kind, _class, _ttl, length = struct.unpack_from("!HHIH", packet, at)
-            if kind == _A:
+            if kind == A:
                 addresses.append(IPv4Address(packet[at + 10 : at + 14]))
             at += 10 + length
     except (struct.error, IndexError, ValueError):
