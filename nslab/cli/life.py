@@ -57,6 +57,7 @@ def plan(
     from nslab.objects import script as shell
     from nslab.objects.names import netns
     from nslab.objects.plan import diff
+    from nslab.quote import comment
 
     lab = place(_load(source, encapsulation, proxy_mode))
     steps = diff((), compile_lab(lab, replace(likely_host(), programs=_programs(lab))))
@@ -69,7 +70,7 @@ def plan(
         for by, lines in shell.told(steps):
             if by != heading:
                 heading = by
-                say(f"\n{shell.comment(by)}", fg="cyan")
+                say(f"\n{comment(by)}", fg="cyan")
             say("\n".join(lines))
 
 
@@ -235,7 +236,7 @@ def _told(done: Up) -> None:
 
 
 def _notes(difference: Difference) -> list[str]:
-    from nslab.objects.kinds import TunnelAgent
+    from nslab.objects.process import TunnelAgent
 
     notes = []
     if any(isinstance(obj, TunnelAgent) for obj in difference.want):

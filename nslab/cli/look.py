@@ -119,8 +119,8 @@ def _pods(name: str) -> list[dict[str, Any]]:
     from nslab.linux import owned, wishes
     from nslab.linux.processes import status
     from nslab.linux.processes.stopped import stopped
-    from nslab.objects.kinds import Control, NodeAgent
     from nslab.objects.names import netns, pod_host
+    from nslab.objects.process import Control, NodeAgent
     from nslab.views.pods import pod_row
 
     lab = wishes.wished(name)

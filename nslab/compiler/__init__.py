@@ -15,7 +15,7 @@ from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
-    from nslab.objects.kinds import State
+    from nslab.objects.base import State
     from nslab.objects.needs import Host
 
 

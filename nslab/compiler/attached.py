@@ -11,20 +11,23 @@ from nslab.compiler.addresses import address_of, pod_netns
 from nslab.compiler.kubenet import forwarding, masquerade, node_routes
 from nslab.lab.plugins import PLUGIN_PATHS, network_of, node_config
 from nslab.objects import names
-from nslab.objects.kinds import Attachment, LinkUp, Netns, Object
+from nslab.objects.attachment import Attachment
+from nslab.objects.namespaces import Netns
+from nslab.objects.ports import LinkUp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.cni.config import Network
     from nslab.lab.types import Lab, Node, Pod
+    from nslab.objects.base import KernelObject
     from nslab.objects.needs import Host
 
 _BY = "container runtime"
 IFNAME = "eth0"
 
 
-def attached(lab: Lab, host: Host) -> Iterator[Object]:
+def attached(lab: Lab, host: Host) -> Iterator[KernelObject]:
     """The pod network as CNI plugins make it, and what of a cluster's network is not theirs to make."""
     assert lab.cni
     for node in lab.nodes:

@@ -7,17 +7,21 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import pod_netns
 from nslab.lab.types import Plugin
 from nslab.objects import names
-from nslab.objects.kinds import Address, Blackhole, Fdb, LinkUp, Neighbour, Netns, Object, Port, Route, Sysctl
+from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.namespaces import Netns
+from nslab.objects.neighbours import Fdb, Neighbour
+from nslab.objects.ports import LinkUp, Port
+from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nslab.lab.types import Lab
-    from nslab.objects.kinds import State
+    from nslab.objects.base import KernelObject, State
     from nslab.objects.needs import Host
 
 
-def bare(lab: Lab, _host: Host) -> Iterator[Object]:
+def bare(lab: Lab, _host: Host) -> Iterator[KernelObject]:
     """What is there before a plugin is called: the runtime has made the pods' namespaces, and no more."""
     for node in lab.nodes:
         # A new namespace inherits the machine's own setting: where Docker runs, it would forward by chance.
@@ -28,7 +32,7 @@ def bare(lab: Lab, _host: Host) -> Iterator[Object]:
                 yield LinkUp(pod_netns(lab, pod), "lo", by="container runtime")
 
 
-def by_hand(lab: Lab, have: Iterable[Object], known: State) -> tuple[list[Object], list[Object]]:
+def by_hand(lab: Lab, have: Iterable[KernelObject], known: State) -> tuple[list[KernelObject], list[KernelObject]]:
     """Of what is there: what the lab answers for, and what is its learner's, which nobody mends or takes away.
 
     His is what no wish ever named (`known`: all that one did), on nodes and in pods. Settings are his from their first
@@ -38,8 +42,8 @@ def by_hand(lab: Lab, have: Iterable[Object], known: State) -> tuple[list[Object
         return [*have], []
     places = {names.netns(lab.name, node.name) for node in lab.nodes} | {pod_netns(lab, pod) for pod in lab.pods}
     named = {obj.key: obj for obj in known}
-    ours: list[Object] = []
-    his: list[Object] = []
+    ours: list[KernelObject] = []
+    his: list[KernelObject] = []
     for obj in have:
         if obj.ns in places and isinstance(obj, _MADE) and obj.key not in named:
             his.append(obj)

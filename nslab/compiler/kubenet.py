@@ -8,30 +8,25 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of, bridge_address, pod_mac, pod_netns
 from nslab.compiler.underlay import DEFAULT, UPLINK
 from nslab.objects import names
-from nslab.objects.kinds import (
-    Address,
-    Bridge,
-    Jump,
-    LinkUp,
-    Netns,
-    Object,
-    Port,
-    Route,
-    Sysctl,
-    Veth,
-)
+from nslab.objects.inet import Address, Route
+from nslab.objects.iptables import Jump
+from nslab.objects.links import Bridge, Veth
+from nslab.objects.namespaces import Netns
+from nslab.objects.ports import LinkUp, Port
+from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.lab.types import Lab, Node, Pod
+    from nslab.objects.base import KernelObject
     from nslab.objects.needs import Host
 
 BRIDGE = "cbr0"
 _BY = "kubenet"
 
 
-def kubenet(lab: Lab, host: Host) -> Iterator[Object]:
+def kubenet(lab: Lab, host: Host) -> Iterator[KernelObject]:
     """The pod network as the kubelet's own plugin made it (until 1.23), node by node."""
     for node in lab.nodes:
         yield from bridge(lab, node, host)
@@ -42,7 +37,7 @@ def kubenet(lab: Lab, host: Host) -> Iterator[Object]:
         yield from masquerade(lab, node, "kubenet: SNAT for outbound traffic from cluster", _BY)
 
 
-def bridge(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
+def bridge(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
     """cbr0 with the pods' gateway address."""
     ns = names.netns(lab.name, node.name)
     yield from forwarding(ns, host, _BY)
@@ -51,7 +46,7 @@ def bridge(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
     yield LinkUp(ns, BRIDGE, by=_BY)
 
 
-def forwarding(ns: str, host: Host, by: str) -> Iterator[Object]:
+def forwarding(ns: str, host: Host, by: str) -> Iterator[KernelObject]:
     """A node forwards, and what its bridges carry passes iptables (kubeadm asks for both before it begins)."""
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by="kubelet")
     if host.bridge_netfilter:
@@ -59,7 +54,7 @@ def forwarding(ns: str, host: Host, by: str) -> Iterator[Object]:
         yield Sysctl(ns, "net/bridge/bridge-nf-call-iptables", "1", "1", by=by)
 
 
-def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
+def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
     """A pod is plugged into the bridge; by hairpin it may reach itself through a Service (hairpin-veth mode)."""
     ns, inside = names.netns(lab.name, node.name), pod_netns(lab, pod)
     cable = names.kubenet_veth(pod.namespace, pod.name)
@@ -77,7 +72,7 @@ def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
     yield Route(inside, DEFAULT, "eth0", via=bridge_address(node), by=_BY)
 
 
-def node_routes(lab: Lab, node: Node) -> Iterator[Object]:
+def node_routes(lab: Lab, node: Node) -> Iterator[KernelObject]:
     """kubenet itself knows one node only; a cloud's routes (here ours) lead to the pods of the others."""
     for other in lab.nodes:
         if other != node:
@@ -85,7 +80,7 @@ def node_routes(lab: Lab, node: Node) -> Iterator[Object]:
             yield Route(ns, other.pod_cidr, UPLINK, via=other.address, by="cloud routes")
 
 
-def masquerade(lab: Lab, node: Node, comment: str, by: str) -> Iterator[Object]:
+def masquerade(lab: Lab, node: Node, comment: str, by: str) -> Iterator[KernelObject]:
     """What leaves the cluster takes the node's address (--non-masquerade-cidr is the pod network)."""
     comment = f'-m comment --comment "{comment}"'
     rule = f"! -d {lab.networks.pods} {comment} -m addrtype ! --dst-type LOCAL -j MASQUERADE"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from nslab.compiler import compile_lab
 from nslab.compiler.bare import by_hand
@@ -16,20 +16,11 @@ from nslab.linux.observe.host import read_host
 from nslab.linux.observe.objects import observe
 from nslab.linux.processes import procs, status
 from nslab.linux.processes.stopped import stopped
-from nslab.objects.kinds import (
-    Address,
-    Blackhole,
-    Control,
-    KubeProxy,
-    Neighbour,
-    NodeAgent,
-    Route,
-    Sandbox,
-    TunnelAgent,
-    Workload,
-)
+from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.needs import demand
+from nslab.objects.neighbours import Neighbour
 from nslab.objects.plan import Add, diff
+from nslab.objects.process import Process
 from nslab.objects.script import command
 
 if TYPE_CHECKING:
@@ -38,7 +29,7 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.linux.netns import Namespaces
     from nslab.linux.processes.procs import Record
-    from nslab.objects.kinds import Object, State
+    from nslab.objects.base import KernelObject, State
     from nslab.objects.needs import Host
     from nslab.objects.plan import Plan
 
@@ -52,7 +43,7 @@ class Difference:
     want: State
     plan: Plan
     strangers: dict[str, list[str]] = field(default_factory=dict)
-    stopped: tuple[tuple[_Running, int], ...] = ()
+    stopped: tuple[tuple[Process, int], ...] = ()
     """Processes that are there and stand still, with their numbers."""
 
 
@@ -104,7 +95,7 @@ def _strangers(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
     return {ns: lines for ns, lines in told.items() if lines}
 
 
-def _of_ours(lab: Lab, known: State, have: Sequence[Object]) -> list[Object]:
+def _of_ours(lab: Lab, known: State, have: Sequence[KernelObject]) -> list[KernelObject]:
     """Of what is there, what nslab sees to. Routes and addresses that it does not know of may be CNI plugins' own."""
     if lab.plugin is not Plugin.EXEC:
         return list(have)
@@ -112,21 +103,17 @@ def _of_ours(lab: Lab, known: State, have: Sequence[Object]) -> list[Object]:
     return [obj for obj in have if obj.key in keys or not isinstance(obj, Address | Route | Blackhole | Neighbour)]
 
 
-def standing(want: State, found: Iterable[Record]) -> tuple[tuple[_Running, int], ...]:
+def standing(want: State, found: Iterable[Record]) -> tuple[tuple[Process, int], ...]:
     """What these processes, which stand still, are in a state."""
     numbers = {(record.ns, record.role): record.pid for record in found}
-    wanted = (obj for obj in want if isinstance(obj, _RUNNING))
+    wanted = (obj for obj in want if isinstance(obj, Process))
     return tuple((obj, numbers[obj.ns, obj.key[2]]) for obj in wanted if (obj.ns, obj.key[2]) in numbers)
 
 
-def _running(name: str, known: State) -> Iterator[_Running]:
+def _running(name: str, known: State) -> Iterator[Process]:
     """The processes of a state that run, found in the lab's journal; and those that their nodes see to."""
     parts = set(owned.running(name))
     parts |= status.kept(name, parts)
     for obj in known:
-        if isinstance(obj, _RUNNING) and (obj.ns, obj.key[2]) in parts:
+        if isinstance(obj, Process) and (obj.ns, obj.key[2]) in parts:
             yield obj
-
-
-_Running: TypeAlias = NodeAgent | Control | TunnelAgent | KubeProxy | Sandbox | Workload
-_RUNNING = (NodeAgent, Control, TunnelAgent, KubeProxy, Sandbox, Workload)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -19,16 +18,17 @@ from nslab import syscall
 from nslab.errors import Refused, about
 from nslab.linux.processes.connection import PATIENCE, Line, connect
 from nslab.objects import script as shell
-from nslab.objects.kinds import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
+from nslab.objects.container import Workload
 from nslab.objects.names import CONTROL, netns
 from nslab.objects.plan import Add, Remove, Replace
+from nslab.objects.process import Control, NodeAgent, Process, Supervised
 from nslab.runtime.trust import Births, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Self
 
-    from nslab.objects.plan import Step
+    from nslab.objects.base import KernelObject, Step
 
 MAIN = Path(__file__).parents[2] / "components" / "runtime" / "main.py"
 _PAD = "x" * 400  # of arguments, and of environment: processes that only fork write over both (see nslab.runtime.marks)
@@ -239,7 +239,9 @@ class Agents:
                 # Or the node's next process would take it for one that ended by itself, and start it again.
                 journal = self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal"
                 with about(journal):
-                    _append(journal, json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
+                    _append(
+                        journal, json.dumps({"op": "remove", "ns": step.obj.ns, "container": step.obj.container}) + "\n"
+                    )
         return [{"ok": True}] * len(steps)
 
     def _line(self, node: str) -> Line:
@@ -304,26 +306,9 @@ def _requests(step: Step) -> Iterator[dict[str, Any]]:
             yield {"op": "add", **_fields(obj)}
 
 
-def _fields(obj: object) -> dict[str, Any]:
-    match obj:
-        case TunnelAgent():
-            return {"what": "TunnelAgent", "ns": obj.ns, "dev": obj.dev, "local": str(obj.local)}
-        case KubeProxy():
-            return {"what": "KubeProxy", "ns": obj.ns, "settings": json.loads(obj.settings)}
-        case Sandbox():
-            pod = _named(obj, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
-            return {"what": "Sandbox", **pod, "address": str(obj.address)}
-        case Workload():
-            what = _named(obj, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
-            kubelet = _named(obj, "restart", "backoff", "readiness", "liveness")
-            number = hashlib.sha256(f"{obj.ns}/{obj.container}".encode()).hexdigest()
-            return {"what": "Workload", **what, **kubelet, "number": number}
-        case _:
-            raise TypeError(f"{obj!r} is no process of a node")
-
-
-def _named(obj: Process, *names: str) -> dict[str, Any]:
-    return {name: getattr(obj, name) for name in names}
+def _fields(obj: KernelObject) -> dict[str, Any]:
+    assert isinstance(obj, Supervised)
+    return obj.request()
 
 
 def _node_of(step: Step) -> str:

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nslab.linux.netns import folder
-from nslab.objects.kinds import NodeAgent
 from nslab.objects.names import netns, pod_host
+from nslab.objects.process import NodeAgent
 
 if TYPE_CHECKING:
     from collections.abc import Collection

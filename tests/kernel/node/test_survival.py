@@ -10,8 +10,8 @@ import pytest
 from nodebench import Bench, alive, until
 
 from nslab.linux.processes.procs import Agents, end
-from nslab.objects.kinds import NodeAgent
 from nslab.objects.plan import Add, Remove
+from nslab.objects.process import NodeAgent
 
 pytestmark = pytest.mark.root
 

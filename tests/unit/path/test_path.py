@@ -3,19 +3,26 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
-from nslab.objects.kinds import LinkUp, Route, State, Sysctl, Workload
+from nslab.objects.container import Workload
+from nslab.objects.inet import Route
 from nslab.objects.needs import Host
 from nslab.objects.plan import diff
+from nslab.objects.ports import LinkUp
+from nslab.objects.sysctl import Sysctl
 from nslab.probes import Kind, Outcome, Probe, Result, survey
 from nslab.trace.explain import explain
 from nslab.trace.topology import topology
 from nslab.trace.walk import Need, depends
 from nslab.trace.words import trouble
+
+if TYPE_CHECKING:
+    from nslab.objects.base import State
 
 LABS = Path(__file__).parents[3] / "labs"
 HOST = Host(ipip=False, ipip_born=False)
