@@ -130,9 +130,9 @@ def _put(into: Any, way: Way, value: str) -> None:
     """Set a value deep inside; what is not there on the way is made."""
     for here, below in itertools.pairwise(way):
         missing: Any = [] if isinstance(below, int) else {}
-        if isinstance(into, list):
-            into.extend([missing] if len(into) <= int(here) else [])
-        elif not isinstance(into.get(here), dict | list):
+        if isinstance(into, list) and len(into) <= int(here):
+            into.append(missing)
+        elif not isinstance(into[here] if isinstance(into, list) else into.get(here), dict | list):
             into[here] = missing
         into = into[here]
     if isinstance(into, list) and len(into) <= int(way[-1]):
