@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import pod_netns
 from nslab.lab.types import Plugin
 from nslab.objects import names
-from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.namespaces import Netns
-from nslab.objects.neighbours import Fdb, Neighbour
-from nslab.objects.ports import LinkUp, Port
+from nslab.objects.ports import LinkUp
 from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:
@@ -45,11 +43,8 @@ def by_hand(lab: Lab, have: Iterable[KernelObject], known: State) -> tuple[list[
     ours: list[KernelObject] = []
     his: list[KernelObject] = []
     for obj in have:
-        if obj.ns in places and isinstance(obj, _MADE) and obj.key not in named:
+        if obj.ns in places and obj.by_anybody and obj.key not in named:
             his.append(obj)
         else:
             ours.append(named[obj.key] if obj.ns in places and isinstance(obj, Sysctl) else obj)
     return ours, his
-
-
-_MADE = Address | Route | Blackhole | Neighbour | Fdb | Port

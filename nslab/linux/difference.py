@@ -16,9 +16,7 @@ from nslab.linux.observe.host import read_host
 from nslab.linux.observe.objects import observe
 from nslab.linux.processes import procs, status
 from nslab.linux.processes.stopped import stopped
-from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.needs import demand
-from nslab.objects.neighbours import Neighbour
 from nslab.objects.plan import Add, diff
 from nslab.objects.process import Process
 from nslab.objects.script import command
@@ -100,7 +98,7 @@ def _of_ours(lab: Lab, known: State, have: Sequence[KernelObject]) -> list[Kerne
     if lab.plugin is not Plugin.EXEC:
         return list(have)
     keys = {obj.key for obj in known}
-    return [obj for obj in have if obj.key in keys or not isinstance(obj, Address | Route | Blackhole | Neighbour)]
+    return [obj for obj in have if obj.key in keys or not obj.by_anybody]
 
 
 def standing(want: State, found: Iterable[Record]) -> tuple[tuple[Process, int], ...]:

@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias
 
 from nslab.dataclass import dataclass, field
+from nslab.objects.names import host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -108,15 +109,16 @@ class KernelObject:
     """What a kernel must be able to do, by the names of nslab.objects.needs."""
     functions: ClassVar[str] = ""
     """Functions of the shell that its lines in a script call."""
-    exists: ClassVar[int] = 0
+    error_if_there: ClassVar[int] = 0
     """The error that a second one is refused with; 0: it is a setting (said twice, said once)."""
-    absent: ClassVar[int] = 0
+    error_if_absent: ClassVar[int] = 0
     """The error if there is none to take away; 0: it may be gone already."""
     found_whole: ClassVar[bool] = False
     """What is to be taken away is looked for with all that is said of it."""
     repeats: ClassVar[bool] = False
     """It can be there twice, and has a place."""
-
+    by_anybody: ClassVar[bool] = False
+    """CNI plugins and learners make such things too: what no lab has named is not nslab's to take away there."""
     tells_why: ClassVar[bool] = False
     """Taken away in order to be made anew, it says what is wrong with it."""
 
@@ -172,7 +174,7 @@ class KernelObject:
         return False
 
     @property
-    def names(self) -> Iterable[Key]:
+    def refers_to(self) -> Iterable[Key]:
         """Chains and sets that its rules speak of."""
         return ()
 
@@ -219,19 +221,19 @@ class KernelObject:
         """Whether the kernel may take it away before it is told to."""
         return False
 
-    def without(self, key: Key) -> int:
+    def error_without(self, key: Key) -> int:
         """The error if of what it needs this is missing."""
         return errno.ENODEV if key[0] == "Device" else errno.ENOENT
 
-    def refused(self, _there: There) -> int:
+    def error_adding(self, _there: There) -> int:
         """The error for what is wrong with it, although all that it needs is there; or 0."""
         return 0
 
-    def stays(self, there: There) -> int:
+    def error_removing(self, there: There) -> int:
         """The error if it cannot be taken away; or 0."""
         found = there.get(self.key)
-        if self.absent and (found is None or (self.found_whole and found != self)):
-            return self.absent
+        if self.error_if_absent and (found is None or (self.found_whole and found != self)):
+            return self.error_if_absent
         return errno.EBUSY if (found or self).in_use(there) else 0
 
     def in_use(self, _there: There) -> bool:
@@ -247,7 +249,7 @@ class KernelObject:
     @property
     def host(self) -> str:
         """The host that its namespace plays."""
-        return self.ns.rpartition(".")[2]
+        return host(self.ns)
 
     @property
     @abstractmethod

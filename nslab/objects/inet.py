@@ -56,8 +56,9 @@ class Address(OnDevice, Netlink):
     broadcast: bool = False
 
     rank: ClassVar[int] = Layer.ADDRESS
-    exists: ClassVar[int] = errno.EEXIST
-    absent: ClassVar[int] = errno.EADDRNOTAVAIL
+    by_anybody: ClassVar[bool] = True
+    error_if_there: ClassVar[int] = errno.EEXIST
+    error_if_absent: ClassVar[int] = errno.EADDRNOTAVAIL
 
     @property
     def key(self) -> Key:
@@ -103,8 +104,9 @@ class Destination(Netlink):
     protocol: str
 
     rank: ClassVar[int] = Layer.ROUTE
-    exists: ClassVar[int] = errno.EEXIST
-    absent: ClassVar[int] = errno.ESRCH
+    by_anybody: ClassVar[bool] = True
+    error_if_there: ClassVar[int] = errno.EEXIST
+    error_if_absent: ClassVar[int] = errno.ESRCH
     found_whole: ClassVar[bool] = True
 
     @property
@@ -146,10 +148,10 @@ class Route(Destination):
     def needs(self) -> tuple[Key, ...]:
         return (interface_of(self.ns, self.dev), ("LinkUp", self.ns, self.dev))
 
-    def without(self, key: Key) -> int:
-        return errno.ENETDOWN if key[0] == "LinkUp" else KernelObject.without(self, key)
+    def error_without(self, key: Key) -> int:
+        return errno.ENETDOWN if key[0] == "LinkUp" else KernelObject.error_without(self, key)
 
-    def refused(self, there: There) -> int:
+    def error_adding(self, there: There) -> int:
         return 0 if self._reaches(there) else errno.ENETUNREACH
 
     def _reaches(self, there: There) -> bool:

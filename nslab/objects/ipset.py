@@ -22,8 +22,8 @@ class OfSets(KernelObject):
     __slots__ = ()
 
     unit: ClassVar[Unit] = "ipset"
-    exists: ClassVar[int] = errno.EEXIST
-    absent: ClassVar[int] = errno.ENOENT
+    error_if_there: ClassVar[int] = errno.EEXIST
+    error_if_absent: ClassVar[int] = errno.ENOENT
 
     @abstractmethod
     def command(self, step: Step) -> str:
@@ -56,7 +56,7 @@ class IpSet(OfSets):
         return f"create {self.name} {self.type} {self.options}"
 
     def in_use(self, there: There) -> bool:
-        return any(self.key in user.names for user in there.objects())
+        return any(self.key in user.refers_to for user in there.objects())
 
     @property
     def label(self) -> str:

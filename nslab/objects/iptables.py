@@ -68,14 +68,14 @@ class InTable(KernelObject):
         return typed(steps)
 
     @property
-    def names(self) -> Iterator[Key]:
+    def refers_to(self) -> Iterator[Key]:
         for rule in self.body:
             for how, name in _NAMED.findall(rule):
                 if name not in _TARGETS:
                     yield ("IpSet", self.ns, name) if how == "--match-set" else ("Chain", self.ns, self.table, name)
 
-    def refused(self, there: There) -> int:
-        return 0 if all(there.get(key) for key in self.names) else errno.ENOENT
+    def error_adding(self, there: There) -> int:
+        return 0 if all(there.get(key) for key in self.refers_to) else errno.ENOENT
 
     @property
     def sentence(self) -> str:
@@ -118,7 +118,7 @@ class Chain(InTable):
         return 3 if isinstance(step, Remove) else 0
 
     def in_use(self, there: There) -> bool:
-        return bool(self.rules) or any(self.key in user.names for user in there.objects())
+        return bool(self.rules) or any(self.key in user.refers_to for user in there.objects())
 
     @property
     def label(self) -> str:
@@ -165,7 +165,7 @@ class Jump(InTable):
     def item(self) -> tuple[Item, tuple[str, ...]]:
         return ("jump", self.table, self.chain, self.rule, self.place), ()
 
-    def stays(self, there: There) -> int:
+    def error_removing(self, there: There) -> int:
         return 0 if any(obj == self for obj in there.objects()) else errno.ENOENT
 
     @property

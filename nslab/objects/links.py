@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from nslab.dataclass import dataclass, replace
 from nslab.objects.base import KernelObject, Layer, Remove, Replace, mac_of
 from nslab.objects.interfaces import INFO_DATA, INFO_KIND, LINK_ADDRESS, LINK_INFO, LINK_MTU, LINK_NAME, NESTED
+from nslab.objects.names import host
 from nslab.objects.netlink import Netlink
 from nslab.quote import fill
 from nslab.wire.netlink import (
@@ -95,8 +96,8 @@ class Link(Device, Netlink):
 
     __slots__ = ()
 
-    exists: ClassVar[int] = errno.EEXIST
-    absent: ClassVar[int] = errno.ENODEV
+    error_if_there: ClassVar[int] = errno.EEXIST
+    error_if_absent: ClassVar[int] = errno.ENODEV
 
     @abstractmethod
     def described(self) -> str:
@@ -191,12 +192,12 @@ class Veth(Link):
 
     @property
     def label(self) -> str:
-        return f"cable {self.name} to {self.peer_ns.rpartition('.')[2]}'s {self.peer}"
+        return f"cable {self.name} to {host(self.peer_ns)}'s {self.peer}"
 
     @property
     def sentence(self) -> str:
-        far = self.peer_ns.rpartition(".")[2]
-        return f"a cable joins {self.host}'s {self.name} and {far}'s {self.peer} (MTU {self.mtu})"
+        far = f"{host(self.peer_ns)}'s {self.peer}"
+        return f"a cable joins {self.host}'s {self.name} and {far} (MTU {self.mtu})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ class Netns(KernelObject):
 
     rank: ClassVar[int] = Layer.NAMESPACE
     unit: ClassVar[Unit] = "netns"
-    exists: ClassVar[int] = errno.EEXIST
+    error_if_there: ClassVar[int] = errno.EEXIST
 
     @property
     def requires(self) -> tuple[Key, ...]:

@@ -35,7 +35,8 @@ class Neighbour(OnDevice, Netlink):
     mac: str
 
     rank: ClassVar[int] = Layer.NEIGHBOUR
-    absent: ClassVar[int] = errno.ENOENT
+    by_anybody: ClassVar[bool] = True
+    error_if_absent: ClassVar[int] = errno.ENOENT
 
     @property
     def key(self) -> Key:
@@ -87,8 +88,9 @@ class Fdb(OnDevice, Netlink):
     dst: IPv4Address
 
     rank: ClassVar[int] = Layer.NEIGHBOUR
-    exists: ClassVar[int] = errno.EEXIST
-    absent: ClassVar[int] = errno.ENOENT
+    by_anybody: ClassVar[bool] = True
+    error_if_there: ClassVar[int] = errno.EEXIST
+    error_if_absent: ClassVar[int] = errno.ENOENT
     found_whole: ClassVar[bool] = True
 
     @property

@@ -206,7 +206,7 @@ class NftChain(InTable):
         return replace(self, rules=())
 
     @property
-    def names(self) -> Iterator[Key]:
+    def refers_to(self) -> Iterator[Key]:
         for rule in self.rules:
             yield from (("NftChain", self.ns, self.table, name) for name in _GOES_TO.findall(rule))
             yield from (("NftSet", self.ns, self.table, name) for name in _LOOKS_UP.findall(rule))
@@ -253,7 +253,7 @@ class NftElement(InTable):
         return before or self
 
     @property
-    def names(self) -> Iterator[Key]:
+    def refers_to(self) -> Iterator[Key]:
         return (("NftChain", self.ns, self.table, name) for name in _GOES_TO.findall(self.verdict))
 
     @property
@@ -302,12 +302,12 @@ def obey(order: Order, there: dict[Key, KernelObject]) -> int:
     """Do one order in memory; the error that Linux answers with, or 0."""
     verb, thing, _ = order
     before = there.get(thing.key)
-    named = thing.names if verb == thing.completed_by else ()
+    named = thing.refers_to if verb == thing.completed_by else ()
     if any(key not in there for key in (*thing.requires, *named)) or (before is None and verb != "add"):
         return errno.ENOENT
     match verb:
         case "delete":
-            if any(thing.key in user.names for user in there.values() if user is not before):
+            if any(thing.key in user.refers_to for user in there.values() if user is not before):
                 return errno.EBUSY
             for key in _with_all_inside(thing.key, there):
                 del there[key]

@@ -27,7 +27,7 @@ class Switched(OnDevice, Netlink):
 
     __slots__ = ()
 
-    def stays(self, there: There) -> int:
+    def error_removing(self, there: There) -> int:
         return 0 if there.has(interface_of(self.ns, self.dev)) else errno.ENODEV
 
 
@@ -39,6 +39,7 @@ class Port(Switched):
     hairpin: bool = False
 
     rank: ClassVar[int] = Layer.DEVICE + 2
+    by_anybody: ClassVar[bool] = True
 
     @property
     def key(self) -> Key:

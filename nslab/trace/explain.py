@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from nslab.objects.attachment import Attachment
 from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.names import host
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Remove
 from nslab.objects.script import command
 from nslab.probes import Expected, Outcome
-from nslab.trace.words import host, trouble
+from nslab.trace.words import trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -12,10 +12,9 @@ from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.ipset import SetMember
 from nslab.objects.iptables import Chain, Jump
 from nslab.objects.links import Bridge, Veth
-from nslab.objects.names import netns
+from nslab.objects.names import host, netns
 from nslab.objects.tunnels import Ipip, Tun, Vxlan
 from nslab.probes import LOOPBACK, Expected, places
-from nslab.trace.words import host
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator

@@ -10,11 +10,6 @@ if TYPE_CHECKING:
     from nslab.objects.base import Step
 
 
-def host(ns: str) -> str:
-    """The host that a namespace plays."""
-    return ns.rpartition(".")[2]
-
-
 def trouble(step: Step) -> str:
     """What is the matter, told by the step that would mend it."""
     match step:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.objects.names import host
 from nslab.objects.plan import Add, Remove
-from nslab.trace.words import host
 
 if TYPE_CHECKING:
     from nslab.objects.plan import Plan, Step

@@ -190,17 +190,17 @@ class FakeKernel:
             case Remove():
                 if obj.requires and not obj.outlives and ("Netns", obj.ns) not in self._there:
                     return errno.ENOENT
-                return errno.ENODEV if unknown & {obj.key, *obj.needs} else obj.stays(self)
+                return errno.ENODEV if unknown & {obj.key, *obj.needs} else obj.error_removing(self)
             case Replace() if _devices(obj) and obj.initial is None and (obj.key in unknown or not self.get(obj.key)):
                 return errno.ENODEV
-            case Add() if obj.exists and any(map(self.has, filter(is_thing, obj.provides))):
-                return self._missing(obj, unknown) or obj.exists
-        return self._missing(obj, unknown) or obj.refused(self)
+            case Add() if obj.error_if_there and any(map(self.has, filter(is_thing, obj.provides))):
+                return self._missing(obj, unknown) or obj.error_if_there
+        return self._missing(obj, unknown) or obj.error_adding(self)
 
     def _missing(self, obj: KernelObject, unknown: set[Key]) -> int:
         """The error for the first thing that the object needs and that is not there, or 0."""
         missing = next((key for key in obj.needs if key in unknown or not self.has(key)), None)
-        return obj.without(missing) if missing else 0
+        return obj.error_without(missing) if missing else 0
 
     def _do(self, step: Step) -> None:
         obj = step.obj
