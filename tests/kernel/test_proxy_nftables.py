@@ -20,7 +20,7 @@ from dumps import real
 from nslab.compiler.services import objects
 from nslab.errors import Refused
 from nslab.linux.netns import Namespaces
-from nslab.linux.observe.nft import nft_things
+from nslab.linux.observe.nft import tables
 from nslab.objects.fake.kernel import FakeKernel
 from nslab.objects.namespaces import Netns
 from nslab.objects.nft import NftChain, NftSet, NftTable, nft_restore
@@ -291,7 +291,7 @@ def test_some_are_refused() -> None:
 
 def back(known: State) -> tuple[set[KernelObject], list[str]]:
     with Namespaces() as spaces:
-        have, strangers = nft_things(spaces, NS, known)
+        have, strangers = tables(spaces, NS, known)
     return set(have), strangers
 
 
