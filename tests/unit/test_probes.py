@@ -10,7 +10,7 @@ from nslab.compiler.placement import place
 from nslab.errors import UsageError
 from nslab.lab.load import load
 from nslab.lab.types import Cni, Container, Encapsulation, Lab, Plugin, Pod
-from nslab.objects.kinds import Route
+from nslab.objects.inet import Route
 from nslab.objects.needs import Host
 from nslab.objects.plan import Remove
 from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey, taught

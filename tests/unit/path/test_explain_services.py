@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
-from nslab.objects.kinds import Chain, KubeProxy, LinkUp, Netns, Object
+from nslab.objects.iptables import Chain
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Plan
+from nslab.objects.ports import LinkUp
+from nslab.objects.process import KubeProxy
 from nslab.probes import Answer, Call, CallResult, Outcome, Try, Way
 from nslab.trace.explain_services import explain_call
+
+if TYPE_CHECKING:
+    from nslab.objects.base import KernelObject
 
 NODE = "nslab.x.n1"
 A, B = (Answer(name, name, None, near) for name, near in (("a", True), ("b", False)))
@@ -19,7 +26,7 @@ OURS = Chain(NODE, "nat", "KUBE-SVC-WEB", ('-m comment --comment "default/web" -
 PROXY = KubeProxy(NODE, NODE, "{}", by="kube-proxy")
 
 
-def why(*missing: Object, pairs: dict[tuple[str, str], str] | None = None) -> str:
+def why(*missing: KernelObject, pairs: dict[tuple[str, str], str] | None = None) -> str:
     plan: Plan = tuple(map(Add, missing))
     return explain_call(CallResult(CALL, (GOOD, LOST)), "x", plan, pairs or {})
 

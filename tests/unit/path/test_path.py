@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nslab.cni.chain import Wiring
 from nslab.cni.config import Network
@@ -10,15 +11,24 @@ from nslab.compiler import compile_lab
 from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
-from nslab.objects.kinds import Attachment, LinkUp, Route, SetMember, State, Sysctl, Workload
+from nslab.objects.attachment import Attachment
+from nslab.objects.base import State
+from nslab.objects.container import Workload
+from nslab.objects.inet import Route
+from nslab.objects.ipset import SetMember
 from nslab.objects.names import cali
 from nslab.objects.needs import Host
 from nslab.objects.plan import diff
+from nslab.objects.ports import LinkUp
+from nslab.objects.sysctl import Sysctl
 from nslab.probes import Kind, Outcome, Probe, Result, survey
 from nslab.trace.explain import explain
 from nslab.trace.topology import topology
 from nslab.trace.walk import Need, depends
 from nslab.trace.words import trouble
+
+if TYPE_CHECKING:
+    from nslab.objects.base import State
 
 LABS = Path(__file__).parents[3] / "labs"
 HOST = Host(ipip=False, ipip_born=False)

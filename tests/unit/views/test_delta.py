@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from nslab.objects.kinds import Chain, IpSet, Jump, KubeProxy, Netns, Route, SetMember, Sysctl
+from nslab.objects.inet import Route
+from nslab.objects.ipset import IpSet, SetMember
+from nslab.objects.iptables import Chain, Jump
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Plan, Remove, Replace
+from nslab.objects.process import KubeProxy
+from nslab.objects.sysctl import Sysctl
 from nslab.views.delta import delta
 
 N1, N2 = "nslab.x.n1", "nslab.x.n2"
