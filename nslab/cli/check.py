@@ -52,8 +52,8 @@ def check(
 
 def _goals(lab: Lab, file: Path | None) -> Check:
     """The goals in a file, or in the one that is kept with the running lab."""
+    from nslab.api.documents import text_of
     from nslab.exercise.read import read_check
-    from nslab.lab.documents import text_of
     from nslab.lab.find import FILE, check_file
     from nslab.linux.netns import folder
 

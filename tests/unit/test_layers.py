@@ -20,7 +20,7 @@ LINES = (
     ("probes",),
     ("compiler", "engine"),
     ("lab", "net"),
-    ("proxy", "cni"),
+    ("proxy", "cni", "api"),
     ("trust", "cgroups", "mounts"),
     ("syscall", "errors", "quote", "version"),
     ("dataclass",),

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nslab.api.quantity import MOST, whole
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import place
 from nslab.lab import security
 from nslab.lab.dump import dump
 from nslab.lab.load import parse, parse_with_warnings
-from nslab.lab.quantity import MOST, whole
 from nslab.lab.types import Lab, Resources, SecurityContext
 from nslab.linux.agents import _requests
 from nslab.net.needs import FULL

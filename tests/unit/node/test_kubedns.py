@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 from dnstalk import Told, query, read
 
 from nslab.lab import dns as dns_pod
+from nslab.lab.views import container
 from nslab.node import records as written
 from nslab.node.dns_records import DOMAIN
 from nslab.node.kubedns import Book, parse, respond
@@ -356,7 +357,7 @@ def test_flags() -> None:
 
 
 def test_the_lab_and_the_node_agree() -> None:
-    kubedns, dnsmasq = dns_pod.containers()
+    kubedns, dnsmasq = map(container, dns_pod.containers())
     assert (kubedns.builtin, parse(kubedns.args)) == ("kubedns", dns_pod.PORT)
     assert f"--server=127.0.0.1#{dns_pod.PORT}" in dnsmasq.command
     assert dns_pod.DOMAIN == DOMAIN == written.DOMAIN
