@@ -80,7 +80,7 @@ class Text(Shape):
     """A string; when it has a pattern, `$comment` says in words what the pattern asks for."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
-        self.fits = re.compile(schema.get("pattern", "(?s:.*)")).fullmatch
+        self.pattern: str | re.Pattern[str] = schema.get("pattern", "")
         self.words: str = schema.get("$comment", "")
         self.longest: int = schema.get("maxLength", 1 << 30)
         self.needed = "minLength" in schema
@@ -93,10 +93,16 @@ class Text(Shape):
             walk.say(f"{walk.here} is missing")
         elif len(value) > self.longest:
             walk.quote(f"{{}} has {len(value)} characters, and {self.longest} is the limit")
-        elif not self.fits(value):
+        elif self.pattern and not self.fits(value):
             dots = "; dots are not allowed" if self.words.endswith("first or last") and "." in value else ""
             walk.quote(f"{{}} must be {self.words}{dots}")
         return value
+
+    def fits(self, value: str) -> bool:
+        """Whether a word is of the pattern."""
+        if isinstance(self.pattern, str):
+            self.pattern = re.compile(self.pattern)  # when first needed: it takes as long as reading a file
+        return self.pattern.fullmatch(value) is not None
 
     def _wrong(self, value: Any, walk: Walk) -> Any:
         if isinstance(value, dict | list):
@@ -300,7 +306,7 @@ class Table(Shape):
 
 
 class Record(Shape):
-    """A mapping of known fields, which are compiled when one is first met."""
+    """A mapping of known fields, each compiled when it is first met."""
 
     stand_in = dict
 
@@ -314,17 +320,17 @@ class Record(Shape):
         if not isinstance(value, dict):
             walk.must("a mapping")
             return GONE
-        if not self.known:
-            self.known = {name: self.compiled(one) for name, one in self.schema["properties"].items()}
         known, path, changed = self.known, walk.path, {}
         for name, item in value.items():
-            shape = known.get(name)
+            shape = known.get(name) or self._field(name)
             if shape is None and self.open:
                 continue
             if shape is None:
                 path.append(name)
                 text = f"unknown field {walk.here}"
-                walk.found.append(Complaint((*walk.start, *path), text, word=name, known=tuple(known), key=True))
+                walk.found.append(
+                    Complaint((*walk.start, *path), text, word=name, known=tuple(self.schema["properties"]), key=True)
+                )
                 path.pop()
             elif item.__class__ is not shape.plain:
                 path.append(name)
@@ -340,6 +346,12 @@ class Record(Shape):
             if name not in value:
                 walk.say(f"{dotted((*walk.path, name))} is missing")
         return changed_to(value, changed)
+
+    def _field(self, name: str) -> Shape | None:
+        field = self.schema["properties"].get(name)
+        if field is not None:
+            self.known[name] = self.compiled(field)
+        return self.known.get(name)
 
 
 def changed_to(value: dict[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:

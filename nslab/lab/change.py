@@ -15,7 +15,7 @@ from nslab.lab import dump, views
 from nslab.lab import service_document as asks
 from nslab.lab.allocate import give_out
 from nslab.lab.defaults import complete
-from nslab.lab.load import in_order, refuse
+from nslab.lab.load import completed, in_order, refuse
 from nslab.lab.notes import notes
 from nslab.lab.status import merge_status
 from nslab.lab.stream import ACTED_ON, read_stream
@@ -136,9 +136,7 @@ def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Ch
     if key not in there:
         raise UsageError(_not_found(key))
     there[key].spec["replicas"] = replicas
-    complete(found)
-    refuse("", Reader(f"deployment/{name}", ""), complaints(found))
-    return merge_status(views.lab(found), lab), (f"deployment.apps/{name} scaled",)
+    return merge_status(completed(found, f"deployment/{name}"), lab), (f"deployment.apps/{name} scaled",)
 
 
 def _adopt(had: Documents, new: Documents) -> None:

@@ -84,6 +84,13 @@ def _checked(
     return found
 
 
+def completed(found: Documents, what: str) -> Lab:
+    """The lab of documents that come from no file; `what` is its name in problems."""
+    complete(found)
+    refuse("", Reader(what, ""), complaints(found))
+    return give_out(views.lab(found))
+
+
 def set_to(
     lab: LabDocument, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
 ) -> None:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.api.values import Reader
 from nslab.dataclass import replace
 from nslab.errors import UsageError
-from nslab.lab import views
-from nslab.lab.allocate import give_out
-from nslab.lab.defaults import complete
-from nslab.lab.dump import documents
-from nslab.lab.load import refuse, set_to
 from nslab.lab.types import Encapsulation, ProxyMode, Scheduler
-from nslab.lab.validate import complaints
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,9 +47,10 @@ def with_plugins(lab: Lab, cni: Cni) -> Lab:
 def _anew(
     lab: Lab, encapsulation: Encapsulation | None = None, mode: ProxyMode | None = None, cni: Cni | None = None
 ) -> Lab:
+    from nslab.lab.dump import documents
+    from nslab.lab.load import completed, set_to
+
     # What pods were given stays where it can; that is for `place` to say.
     bare = documents(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
     set_to(bare.lab, encapsulation, mode, cni)
-    complete(bare)
-    refuse("", Reader(lab.name, ""), complaints(bare))
-    return give_out(views.lab(bare))
+    return completed(bare, lab.name)
