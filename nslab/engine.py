@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from nslab.errors import NslabError, Refused
-from nslab.net.steps import invert, transactions
+from nslab.objects.plan import invert, transactions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.net.steps import Plan, Step, Transaction
+    from nslab.objects.plan import Plan, Step, Transaction
 
 
 class Kernel(Protocol):

@@ -1,4 +1,4 @@
-"""Make nslab/node/seccomp.*.bpf of scripts/seccomp.conf: the table of system calls as classic BPF, which kernels run.
+"""Make components/kubelet/*.bpf of scripts/seccomp.conf: the table of system calls as classic BPF, which kernels run.
 
 A filter is a tree of comparisons with the call's number: a call costs about seven of them. On kernels since 5.11 it
 costs nothing: they find out once which calls a filter always allows. For that they understand only what is used here:
@@ -147,7 +147,7 @@ def ranges(words: list[str]) -> list[tuple[int, str]]:
 def files() -> dict[Path, bytes]:
     """Every file, and what is to be in it."""
     rows = read(TABLE.read_text())
-    return {ROOT / f"nslab/node/seccomp.{arch}.bpf": assemble(rows, arch) for arch in ARCHITECTURES}
+    return {ROOT / f"nslab/components/kubelet/seccomp.{arch}.bpf": assemble(rows, arch) for arch in ARCHITECTURES}
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from nslab.lab.types import Encapsulation
-from nslab.net import names
-from nslab.net.objects import Chain, IpSet, Jump, Object, SetMember
+from nslab.objects import names
+from nslab.objects.kinds import Chain, IpSet, Jump, Object, SetMember
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

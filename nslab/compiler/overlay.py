@@ -9,8 +9,8 @@ from nslab.compiler.addresses import tunnel_address
 from nslab.compiler.subnets import next_hop, wrapped
 from nslab.compiler.underlay import UPLINK
 from nslab.lab.types import Encapsulation
-from nslab.net import names
-from nslab.net.objects import (
+from nslab.objects import names
+from nslab.objects.kinds import (
     Address,
     Fdb,
     Ipip,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Network
 
     from nslab.lab.types import Lab, Node
-    from nslab.net.needs import Host
+    from nslab.objects.needs import Host
 
 IPIP_DEVICE, VXLAN_DEVICE = "tunl0", "vxlan.calico"
 VNI, VXLAN_PORT = 4096, 4789

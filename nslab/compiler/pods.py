@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of, pod_netns
 from nslab.lab import security
 from nslab.lab.types import Protocol
-from nslab.net import names
-from nslab.net.objects import Check, Limits, Object, Sandbox, Security, Workload
+from nslab.objects import names
+from nslab.objects.kinds import Check, Limits, Object, Sandbox, Security, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

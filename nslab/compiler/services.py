@@ -6,12 +6,14 @@ import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, Protocol
 
-from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
+from nslab.compiler.addresses import address_of
+from nslab.compiler.networks import network
 from nslab.compiler.subnets import leg_towards, next_hop
 from nslab.compiler.underlay import UPLINK, interface
-from nslab.lab.types import Plugin, ProxyMode, ServiceType, TrafficPolicy
-from nslab.net import names
-from nslab.net.objects import (
+from nslab.compiler.written_by import WrittenBy
+from nslab.lab.types import ProxyMode, ServiceType, TrafficPolicy
+from nslab.objects import names
+from nslab.objects.kinds import (
     Address,
     Chain,
     Control,
@@ -33,7 +35,7 @@ from nslab.net.objects import (
     VirtualServer,
 )
 from nslab.proxy import model
-from nslab.proxy.items import whole
+from nslab.proxy.mode import whole
 from nslab.proxy.modes import mode
 from nslab.proxy.sync import is_large
 
@@ -41,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nslab.lab.types import EndpointSlice, Lab, Node, Pod, Service, ServicePort
-    from nslab.net.needs import Host
-    from nslab.proxy.items import Item, Items
+    from nslab.objects.needs import Host
+    from nslab.ruletext.items import Item, Items
 
 _API, _BY = "API server", "kube-proxy"
 
@@ -56,8 +58,8 @@ def api_server(lab: Lab) -> Iterator[Object]:
         yield Control(ns, ns, by=_API)
 
 
-def services(lab: Lab, host: Host, *, rules: bool) -> Iterator[Object]:
-    """The way to Services from outside, each node's kube-proxy, and (with `rules`) what that writes."""
+def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[Object]:
+    """The way to Services from outside, each node's kube-proxy, and (if nslab does that) what that writes."""
     resolved = resolve(lab)
     yield from announced(lab, resolved)
     if lab.proxy_mode is ProxyMode.NONE:
@@ -65,7 +67,7 @@ def services(lab: Lab, host: Host, *, rules: bool) -> Iterator[Object]:
     for node in lab.nodes:
         ns = names.netns(lab.name, node.name)
         proxy = proxy_of(lab, node, host, resolved)
-        if rules:
+        if written_by is WrittenBy.NSLAB:
             yield from objects(ns, whole(mode(proxy.mode), resolved, proxy))
         yield KubeProxy(ns, ns, json.dumps(model.to_json(proxy), sort_keys=True), by=_BY)
 
@@ -214,19 +216,14 @@ def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]
         iptables=host.iptables,
         scheduler=lab.scheduler,
         large=is_large(resolved),
-        # Pods' links have no address on a Calico node (nor need they with CNI plugins), and to REDIRECT means to the
-        # address of the link.
-        bind="" if lab.plugin is Plugin.KUBENET else str(node.address),
+        bind=network(lab).userspace_bind(node),
     )
 
 
 def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
     """The addresses that a node has itself, its own on the node network first."""
     yield node.address
-    if lab.plugin is Plugin.KUBENET:
-        yield bridge_address(node)
-    elif tunnel := tunnel_address(lab, node):
-        yield tunnel
+    yield from network(lab).node_addresses(lab, node)
 
 
 def objects(ns: str, items: Items) -> Iterator[Object]:

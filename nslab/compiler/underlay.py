@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import blocks
 from nslab.compiler.subnets import gateway, leg_towards, next_hop, subnet_of
-from nslab.net import names
-from nslab.net.objects import Address, Bridge, LinkUp, Netns, NodeAgent, Object, Port, Route, Sysctl, Veth
+from nslab.objects import names
+from nslab.objects.kinds import Address, Bridge, LinkUp, Netns, NodeAgent, Object, Port, Route, Sysctl, Veth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address
 
     from nslab.lab.types import Client, Lab, Node, Router
-    from nslab.net.needs import Host
+    from nslab.objects.needs import Host
 
 DEFAULT = IPv4Network("0.0.0.0/0")
 UPLINK = "eth0"
+ETHERNET_MTU = 1500
 _BY = "the machines"
 
 

@@ -1,6 +1,6 @@
 """The cluster's DNS, as kube-dns has it: a Service, and a pod of two containers (here they are only described).
 
-`kubedns` knows the records (nslab.node.kubedns, built in); `dnsmasq`, the real program, stands before it on port 53.
+`kubedns` knows the records (built in: components/images); `dnsmasq`, the real program, stands before it on port 53.
 """
 
 from __future__ import annotations

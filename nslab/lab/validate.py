@@ -12,7 +12,7 @@ from nslab.lab.stream import Documents
 from nslab.lab.types import Encapsulation, Plugin
 
 RESERVED = ("switch", "control")
-"""Hosts of the lab's own (`nslab.net.names.RESERVED`; a test holds the two equal)."""
+"""Hosts of the lab's own (`nslab.objects.names.RESERVED`; a test holds the two equal)."""
 LONGEST_NAMESPACE = 255
 """Bytes of a file name in /run/netns."""
 SMALLEST = 30

@@ -6,12 +6,14 @@ import os
 from typing import TYPE_CHECKING
 
 from nslab.errors import Refused, words
-from nslab.linux import netlink, restore, tun
-from nslab.net import inet, links, shell
-from nslab.net.filter import ipset_restore, iptables_restore
-from nslab.net.ipvs import ipvsadm_restore
-from nslab.net.nft import nft_restore
-from nslab.net.objects import (
+from nslab.linux.netlink import batch as netlink
+from nslab.linux.netlink import tun
+from nslab.linux.rules import restore
+from nslab.objects import inet, links
+from nslab.objects import script as shell
+from nslab.objects.iptables import ipset_restore, iptables_restore
+from nslab.objects.ipvs import ipvsadm_restore
+from nslab.objects.kinds import (
     Address,
     Attachment,
     Blackhole,
@@ -27,17 +29,18 @@ from nslab.net.objects import (
     Veth,
     Vxlan,
 )
-from nslab.net.steps import Add, Remove
-from nslab.proxy.restore import block
+from nslab.objects.nft import nft_restore
+from nslab.objects.plan import Add, Remove
+from nslab.ruletext.iptables import block
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.linux.agents import Agents
-    from nslab.linux.cni import Plugins
+    from nslab.linux.cni.plugins import Plugins
     from nslab.linux.netns import Namespaces
-    from nslab.net.objects import Key
-    from nslab.net.steps import Step, Transaction
+    from nslab.linux.processes.agents import Agents
+    from nslab.objects.kinds import Key
+    from nslab.objects.plan import Step, Transaction
 
 
 class LinuxKernel:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nslab.compiler.services import proxy_of, resolve, ways_in
 from nslab.dataclass import dataclass
 from nslab.lab.types import ProxyMode
-from nslab.net import names
+from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
 from nslab.probes.pairs import Outcome, Place, agnhost_port, has_way, places, seen_as
 from nslab.probes.spread import Spread, spread_of
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from nslab.lab.types import Lab, Pod
-    from nslab.net.needs import Host
+    from nslab.objects.needs import Host
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 TIMES, SPREAD_TIMES = 4, 200

@@ -8,15 +8,15 @@ from nslab.compiler.addresses import blocks
 from nslab.compiler.subnets import leg_towards
 from nslab.compiler.underlay import interface
 from nslab.dataclass import replace
-from nslab.net.names import netns
-from nslab.net.objects import Route
-from nslab.net.steps import Remove
+from nslab.objects.kinds import Route
+from nslab.objects.names import netns
+from nslab.objects.plan import Remove
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nslab.lab.types import Lab, Router
-    from nslab.net.steps import Plan
+    from nslab.objects.plan import Plan
 
 
 def taught(lab: Lab, differences: Plan) -> Lab:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.proxy.choose import choose
-from nslab.proxy.items import Command
 from nslab.proxy.names import port_name
+from nslab.ruletext.items import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

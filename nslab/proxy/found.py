@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nslab.proxy.items import Command
+from nslab.ruletext.items import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.proxy.items import Item, Items
     from nslab.proxy.model import Proxy
+    from nslab.ruletext.items import Item, Items
 
 _HASHED = re.compile(r":(KUBE-(?:SVC|SVL|SEP|EXT|FW|XLB)-[A-Z2-7]{16}) ")
 _PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp"}

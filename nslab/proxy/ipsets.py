@@ -9,8 +9,8 @@ from nslab.proxy.iptables import MARK_MASQ, postrouting
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from nslab.proxy.items import Item, Items
     from nslab.proxy.model import Proxy
+    from nslab.ruletext.items import Item, Items
 
 LOOP_BACK, CLUSTER_IP = "KUBE-LOOP-BACK", "KUBE-CLUSTER-IP"
 EXTERNAL_IP, EXTERNAL_IP_LOCAL = "KUBE-EXTERNAL-IP", "KUBE-EXTERNAL-IP-LOCAL"

@@ -12,16 +12,16 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.proxy.choose import choose, externally_accessible
-from nslab.proxy.items import Part
+from nslab.proxy.mode import Part
 from nslab.proxy.names import endpoint_hash, port_hash, port_name
-from nslab.proxy.restore import iptables_commands, sysctl_commands
+from nslab.ruletext.iptables import iptables_commands, sysctl_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.proxy.choose import Choice
-    from nslab.proxy.items import Body, Command, Item, Items
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
+    from nslab.ruletext.items import Body, Command, Item, Items
 
 SERVICES: Item = ("chain", "nat", "KUBE-SERVICES")
 NODE_PORTS: Item = ("chain", "nat", "KUBE-NODEPORTS")

@@ -5,7 +5,7 @@ the node's own; IPVS catches them on their way in and sends them on to a real se
 to masquerade, whom to let in) is the same for all Services: the rules name sets, and Services are members of these.
 
 A part's `lines` name the sets in which it has members, beside what it adds to shared chains: rules for a set in which
-nobody has a member are not written. How real servers leave is told in nslab.proxy.ipvsadm.
+nobody has a member are not written. How real servers leave is told in nslab.ruletext.ipvsadm.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING
 
 from nslab.proxy import ipsets
 from nslab.proxy.choose import choose
-from nslab.proxy.ipvsadm import ipvsadm_lines
-from nslab.proxy.items import Command, Part
-from nslab.proxy.restore import iptables_commands, sysctl_commands
+from nslab.proxy.mode import Part
+from nslab.ruletext.iptables import iptables_commands, sysctl_commands
+from nslab.ruletext.ipvsadm import ipvsadm_lines
+from nslab.ruletext.items import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.proxy.items import Body, Item, Items
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
+    from nslab.ruletext.items import Body, Item, Items
 
 DEVICE = "kube-ipvs0"
 SOURCE_HASH = "mh-port"

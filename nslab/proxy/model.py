@@ -74,7 +74,7 @@ class Proxy:
     `iptables`: the variant of this machine. `zone`: the node's topology zone. `large`: more than 1,000 endpoints in
     all, so comments are left out of endpoints' rules. `random_fully`: iptables is 1.6.2 or newer.
     `liberal`: nf_conntrack_tcp_be_liberal is set, so nothing INVALID is dropped. `bind`: the address on which
-    userspace mode's proxy listens; "" for all. `nft_narrows`: see nslab.proxy.nft.
+    userspace mode's proxy listens; "" for all. `nft_narrows`: see nslab.ruletext.nft.
     """
 
     node: str

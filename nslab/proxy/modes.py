@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
-    from nslab.proxy.items import Mode
+    from nslab.proxy.mode import Mode
 
 MODES = ("iptables", "ipvs", "nftables", "userspace")
 

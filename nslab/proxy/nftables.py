@@ -8,16 +8,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.proxy.choose import choose, externally_accessible
-from nslab.proxy.items import Command, Part
+from nslab.proxy.mode import Part
 from nslab.proxy.names import nft_name, port_name
-from nslab.proxy.nft import nft_text
+from nslab.ruletext.items import Command
+from nslab.ruletext.nft import nft_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.proxy.choose import Choice
-    from nslab.proxy.items import Body, Item, Items
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
+    from nslab.ruletext.items import Body, Item, Items
 
 TABLE = "kube-proxy"
 _MARK = "0x4000"

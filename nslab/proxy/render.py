@@ -20,16 +20,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
-from nslab.proxy.items import whole
+from nslab.proxy.mode import whole
 from nslab.proxy.modes import mode
-from nslab.proxy.restore import saved_text
 from nslab.proxy.sync import is_large
+from nslab.ruletext.iptables import saved_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nslab.proxy.items import Command, Items
     from nslab.proxy.model import Proxy, Service
+    from nslab.ruletext.items import Command, Items
 
 _TITLES = {"nft": "nft -f -", "ipset": "ipset restore", "ip": "kube-ipvs0", "ipvsadm": "ipvsadm -R"}
 

@@ -6,13 +6,14 @@ import gc
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
-from nslab.proxy.items import Part
+from nslab.proxy.mode import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nslab.proxy.items import Body, Item, Items, Mode
+    from nslab.proxy.mode import Mode
     from nslab.proxy.model import Proxy, Service
+    from nslab.ruletext.items import Body, Item, Items
 
 LARGE = 1000
 """With more endpoints than this, kube-proxy leaves comments out of their rules."""
@@ -67,7 +68,7 @@ class Sync:
         before: dict[Item, Body | None] = {}
         for key, part in parts.items():
             was = self._parts.get(key, _NOTHING)
-            shared = shared or was.lines != part.lines
+            shared = shared or [*was.lines.items()] != [*part.lines.items()]  # rules stand in order
             for item in (*was.own, *part.own):
                 if item not in before and was.own.get(item) != part.own.get(item):
                     before[item] = self._body(item)

@@ -1,6 +1,6 @@
 """userspace mode, as kube-proxy had it until 1.25 (this is 1.23): rules lead to a port of this node's proxy process.
 
-What a client meets is the proxy (nslab.node.balancer), which listens on one port of the node for each port of a
+What a client meets is the proxy (components/kubeproxy), which listens on one port of the node for each port of a
 Service and makes a connection of its own to an endpoint. So the rules say nothing of endpoints, and a server sees the
 node's address, whoever asks.
 
@@ -14,15 +14,15 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from nslab.proxy.items import Part
+from nslab.proxy.mode import Part
 from nslab.proxy.names import port_name
-from nslab.proxy.restore import iptables_commands
+from nslab.ruletext.iptables import iptables_commands
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.proxy.items import Command, Items
     from nslab.proxy.model import Port, Proxy, Service
+    from nslab.ruletext.items import Command, Items
 
 FIRST, LAST = 20000, 29999
 """Proxy ports: below the node ports (30000-32767) and the ports that the kernel gives out itself (32768-60999)."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of
-from nslab.lab.types import Plugin
-from nslab.net import names
-from nslab.net.objects import Attachment, Fdb, Neighbour, Route, Sysctl, Veth
-from nslab.net.steps import Add, Remove
-from nslab.path.words import host, thing, trouble
+from nslab.compiler.networks import network
+from nslab.objects import names
+from nslab.objects.kinds import Attachment, Fdb, Neighbour, Route, Sysctl, Veth
+from nslab.objects.plan import Add, Remove
+from nslab.trace.words import host, thing, trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nslab.lab.types import Lab
-    from nslab.net.objects import Key, Object
-    from nslab.net.steps import Plan, Step
+    from nslab.objects.kinds import Key, Object
+    from nslab.objects.plan import Plan, Step
 
 
 def changes(lab: Lab, plan: Plan) -> list[str]:
@@ -72,10 +72,10 @@ def _handles(obj: Object) -> tuple[str, ...]:
 
 def _pods_and_nodes(lab: Lab) -> dict[str, str]:
     """Who is behind an address, a range or a cable."""
-    cable = names.kubenet_veth if lab.plugin is Plugin.KUBENET else names.cali
+    link = network(lab).pod_link
     found = {str(node.pod_cidr): f"the pods of {node.name}" for node in lab.nodes}
     found |= {f"{node.address}/32": node.name for node in lab.nodes}
     for pod in lab.pods:
         host = f"pod {names.pod_host(pod.namespace, pod.name)}"
-        found |= {f"{address_of(pod)}/32": host, cable(pod.namespace, pod.name): host}
+        found |= {f"{address_of(pod)}/32": host, link(pod): host}
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.net.objects import (
+from nslab.objects.kinds import (
     Chain,
     Control,
     IpSet,
@@ -19,12 +19,12 @@ from nslab.net.objects import (
     Sysctl,
     VirtualServer,
 )
-from nslab.net.steps import Add, Remove
-from nslab.path.words import host, thing
+from nslab.objects.plan import Add, Remove
+from nslab.trace.words import host, thing
 
 if TYPE_CHECKING:
-    from nslab.net.objects import Object
-    from nslab.net.steps import Plan, Step
+    from nslab.objects.kinds import Object
+    from nslab.objects.plan import Plan, Step
 
 _NAMED = 3
 """So many of a kind are named one by one; of more, how many there are and the first."""

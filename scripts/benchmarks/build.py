@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING
 
 from nslab import engine
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.linux import owned
-from nslab.linux.agents import Agents
-from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder
-from nslab.net.objects import Process, Workload
-from nslab.net.steps import diff
+from nslab.linux.observe.host import read_host
+from nslab.linux.processes.agents import Agents
+from nslab.objects.kinds import Process, Workload
+from nslab.objects.plan import diff
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.net.needs import Host
-    from nslab.net.steps import Plan
+    from nslab.objects.needs import Host
+    from nslab.objects.plan import Plan
 
 WITHOUT: dict[str, type[Process]] = {"processes": Process, "containers": Workload}
 

@@ -8,8 +8,8 @@ import subprocess
 import time
 
 from nslab.linux import owned
-from nslab.net.wire import DELLINK, messages
 from nslab.syscall import CLONE_NEWNET, setns, unshare
+from nslab.wire.netlink import DELLINK, messages
 
 _RTMGRP_LINK = 1
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nslab.net.steps import Plan
+    from nslab.objects.plan import Plan
 
 PYTHON = "/usr/bin/python3"
 _ALONE = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -30,7 +30,7 @@ def installed() -> bool:
 def wish(plan: Plan, folder: str, iptables: str) -> dict[str, Any]:
     """Hosts, links and the commands inside each host; writes the files that the commands read."""
     from benchmarks.shellway import inside, restores
-    from nslab.net.objects import Address, Netns, Veth
+    from nslab.objects.kinds import Address, Netns, Veth
 
     short = {step.obj.ns: step.obj.ns.rsplit(".", 1)[1] for step in plan}
     cables = [step.obj for step in plan if isinstance(step.obj, Veth)]

@@ -23,17 +23,18 @@ from benchmarks.machine import tidied
 from benchmarks.services_manifest import manifest
 from benchmarks.stage import NODE, SERVER, Stage, cluster_ip, moved, services
 from nslab.lab.load import load
-from nslab.linux import owned, restore
-from nslab.linux.host import driver, working_iptables
+from nslab.linux import owned
 from nslab.linux.netns import Namespaces
+from nslab.linux.observe.host import driver, working_iptables
+from nslab.linux.rules import restore
 from nslab.proxy.modes import mode
 from nslab.proxy.sync import Sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from nslab.proxy.items import Command
     from nslab.proxy.model import Proxy, Service
+    from nslab.ruletext.items import Command
 
 MANY = 10_000
 SIZES = (100, 1000, MANY)

@@ -21,19 +21,19 @@ from typing import TYPE_CHECKING
 from benchmarks.build import plan_of
 from nslab import engine
 from nslab.linux import owned
-from nslab.linux.agents import Agents
-from nslab.linux.host import read_host
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder
-from nslab.linux.observe import observe
-from nslab.net import shell
-from nslab.net.filter import ipset_restore, iptables_restore
-from nslab.net.objects import Chain, IpSet, Jump, Netns, NodeAgent, Process, SetMember, Sysctl, TunnelAgent, Workload
-from nslab.net.steps import diff
+from nslab.linux.observe.host import read_host
+from nslab.linux.observe.objects import observe
+from nslab.linux.processes.agents import Agents
+from nslab.objects import script as shell
+from nslab.objects.iptables import ipset_restore, iptables_restore
+from nslab.objects.kinds import Chain, IpSet, Jump, Netns, NodeAgent, Process, SetMember, Sysctl, TunnelAgent, Workload
+from nslab.objects.plan import diff
 from nslab.syscall import CLONE_NEWNS, MS_BIND, MS_PRIVATE, MS_REC, mount, unshare
 
 if TYPE_CHECKING:
-    from nslab.net.steps import Plan
+    from nslab.objects.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.linux import owned
-from nslab.linux.agents import Agents
-from nslab.linux.control import Control
 from nslab.linux.netns import Namespaces, folder
-from nslab.net import objects
-from nslab.net.names import netns
-from nslab.net.steps import Add
+from nslab.linux.processes.agents import Agents
+from nslab.linux.processes.control import Control
+from nslab.objects import kinds as objects
+from nslab.objects.names import netns
+from nslab.objects.plan import Add
 from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
 from nslab.syscall import PR_SET_PDEATHSIG, prctl
 

@@ -21,10 +21,10 @@ from benchmarks.build import build, plan_of
 from benchmarks.figures import Figure, Group, ratio
 from benchmarks.machine import available, private, tidied
 from nslab.linux import owned
-from nslab.linux.host import read_host
 from nslab.linux.netns import Namespaces
-from nslab.net.names import netns
-from nslab.net.objects import Process
+from nslab.linux.observe.host import read_host
+from nslab.objects.kinds import Process
+from nslab.objects.names import netns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces
-from nslab.net.needs import Host
-from nslab.net.objects import (
+from nslab.objects.kinds import (
     Address,
     Blackhole,
     Bridge,
@@ -44,12 +43,13 @@ from nslab.net.objects import (
     Veth,
     Vxlan,
 )
+from nslab.objects.needs import Host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.net.objects import Object, State
-    from nslab.net.steps import Step, Transaction
+    from nslab.objects.kinds import Object, State
+    from nslab.objects.plan import Step, Transaction
 
 LABS = Path(__file__).parents[2] / "labs"
 NETWORKS = ("IPIP", "IPIPCrossSubnet", "VXLAN", "VXLANCrossSubnet", "None", "kubenet")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from nslab.proxy.items import Command
+    from nslab.ruletext.items import Command
 
 
 class Bench:

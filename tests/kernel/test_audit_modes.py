@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.linux.netns import Namespaces
-from nslab.net.names import netns
+from nslab.objects.names import netns
 from tests.kernel.labkit import nslab
 from tests.kernel.test_services import Line
 
 if TYPE_CHECKING:
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = pytest.mark.root
 LAB = "services-iptables"

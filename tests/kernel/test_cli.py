@@ -21,7 +21,7 @@ from tests.kernel.labkit import NSLAB, ROOT, OwnLab, nslab, nslabs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 

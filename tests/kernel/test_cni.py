@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.net.needs import FULL
-from nslab.net.shell import script
-from nslab.net.steps import diff
+from nslab.objects.needs import FULL
+from nslab.objects.plan import diff
+from nslab.objects.script import script
 from tests.kernel import cnikit
 from tests.kernel.cnikit import (
     BRIDGE,

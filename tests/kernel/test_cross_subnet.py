@@ -13,7 +13,7 @@ from tests.kernel.wires import BARE_D, BARE_E, CHAIN, IPIP, NODE1, NODE2, NODE3,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
     from tests.kernel.wires import Packet
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("calico-cross-subnet", scope="module")]

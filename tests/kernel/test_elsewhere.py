@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.linux import status
+from nslab.linux.processes import status
 from tests.kernel.labkit import ROOT, OwnLab, until
 
 if TYPE_CHECKING:

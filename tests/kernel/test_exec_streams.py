@@ -19,7 +19,7 @@ from tests.kernel.terminals import Terminal, nslab_at
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("attacks/exec.yaml", scope="module")]
 

@@ -14,10 +14,10 @@ sys.path.insert(0, os.path.dirname(__file__))
 from dumps import NETWORKS, real, seen, state_of, told
 
 from nslab.errors import Refused
-from nslab.net.fake import FakeKernel
-from nslab.net.objects import Netns, Process
-from nslab.net.shell import command
-from nslab.net.steps import Add, Plan, Remove, Step, diff, invert, transactions
+from nslab.objects.fake.kernel import FakeKernel
+from nslab.objects.kinds import Netns, Process
+from nslab.objects.plan import Add, Plan, Remove, Step, diff, invert, transactions
+from nslab.objects.script import command
 
 LAB = f"fake{os.getpid()}"
 

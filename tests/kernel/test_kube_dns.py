@@ -11,7 +11,7 @@ import pytest
 from tests.kernel.labkit import nslab
 
 if TYPE_CHECKING:
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 SVC, HEADLESS = "svc-b.default.svc.cluster.local", "all.default.svc.cluster.local"

@@ -12,13 +12,13 @@ import pytest
 from nslab.lab.find import find
 from nslab.lab.types import Encapsulation
 from nslab.linux.netns import Namespaces
-from nslab.net.names import cali, netns
+from nslab.objects.names import cali, netns
 from tests.kernel.labkit import processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
 TEXT = find("calico-two-node").read_text()

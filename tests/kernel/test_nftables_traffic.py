@@ -18,10 +18,10 @@ from dumps import real
 from labkit import until
 
 from nslab.compiler.services import objects
-from nslab.net.objects import Address, LinkUp, Netns, Object, Route, Sysctl, Veth
-from nslab.net.steps import diff, transactions
+from nslab.objects.kinds import Address, LinkUp, Netns, Object, Route, Sysctl, Veth
+from nslab.objects.plan import diff, transactions
 from nslab.proxy import nftables
-from nslab.proxy.items import whole
+from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 if TYPE_CHECKING:

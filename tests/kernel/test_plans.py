@@ -21,12 +21,12 @@ sys.path.insert(0, os.path.dirname(__file__))
 from dumps import NETWORKS, different, everything, named, output, real, seen, state_of
 
 from nslab.engine import apply
-from nslab.net.objects import Netns, Process, Workload
-from nslab.net.shell import script
-from nslab.net.steps import diff, invert
+from nslab.objects.kinds import Netns, Process, Workload
+from nslab.objects.plan import diff, invert
+from nslab.objects.script import script
 
 if TYPE_CHECKING:
-    from nslab.net.steps import Plan
+    from nslab.objects.plan import Plan
 
 LAB = f"plans{os.getpid()}"
 CHANGES = [(a, b) for by in (1, 3) for a, b in zip(NETWORKS, NETWORKS[by:] + NETWORKS[:by], strict=True)]

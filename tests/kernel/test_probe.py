@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.app.drift import drift_of
 from nslab.lab.dump import dump
 from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, ProxyMode, RestartPolicy
-from nslab.linux import lifecycle
 from nslab.linux.netns import Namespaces
-from nslab.linux.probe import ask
-from nslab.net.names import cali, netns
-from nslab.path.explain import explain
-from nslab.path.topology import topology
-from nslab.path.walk import depends
+from nslab.linux.prober.hosts import ask
+from nslab.objects.names import cali, netns
 from nslab.probes import Expected, Kind, Outcome, Survey, survey
+from nslab.trace.explain import explain
+from nslab.trace.topology import topology
+from nslab.trace.walk import depends
 from nslab.views.matrix import cells, seen
 from tests.kernel.labkit import nslab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.running import RunningLab
     from nslab.probes import Result
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = pytest.mark.root
 
@@ -39,7 +39,7 @@ POD_A, POD_C = cali("default", "pod-a"), cali("default", "pod-c")
 def asked(lab: RunningLab, sources: tuple[str, ...] = (), targets: tuple[str, ...] = ()) -> tuple[Survey, list[Result]]:
     """Who is asked for, and what came of it."""
     with Namespaces() as spaces:
-        now = lifecycle.difference(lab.name)
+        now = drift_of(lab.name)
         chosen = survey(now.lab, now.host, sources, targets)
         return chosen, ask(spaces, lab.name, chosen.places, chosen.probes)
 
@@ -47,7 +47,7 @@ def asked(lab: RunningLab, sources: tuple[str, ...] = (), targets: tuple[str, ..
 def wrong(lab: RunningLab) -> dict[tuple[str, str], str]:
     """Every cell that is not as it should be, each with the explanation of its first wrong answer."""
     _, results = asked(lab)
-    now = lifecycle.difference(lab.name)
+    now = drift_of(lab.name)
     world = topology(now.want)
     told: dict[tuple[str, str], str] = {}
     for result in results:

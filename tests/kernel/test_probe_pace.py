@@ -12,7 +12,7 @@ from tests.kernel.labkit import nslab
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = pytest.mark.root
 

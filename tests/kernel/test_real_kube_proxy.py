@@ -21,8 +21,8 @@ from nslab.proxy.model import to_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.plugin.hosts import Host
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.hosts import Host
+    from nslab.pytest_plugin.running import RunningLab
 
 PROXY = os.environ.get("NSLAB_KUBE_PROXY", "")
 API = Path(__file__).with_name("api_server.py")

@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.linux.control import Control
 from nslab.linux.netns import Namespaces
-from nslab.net.names import netns
+from nslab.linux.processes.control import Control
+from nslab.objects.names import netns
 from tests.kernel.labkit import OwnLab, nslab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("services-iptables", scope="module")]
 in_each_mode = pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab.errors import Missing
-from nslab.linux import vm
+from nslab.linux.vm import boot as vm
 from tests.kernel.labkit import ROOT, until
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from nslab import syscall
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 IPIP, TCP, UDP = 4, 6, 17
 PORT, VXLAN_PORT = 8080, 4789

@@ -20,12 +20,12 @@ from benchmarks.shellway import inside, script
 from benchmarks.stage import SERVER, cluster_ip, moved, services
 
 from nslab.lab.load import load
-from nslab.net.needs import FULL
-from nslab.net.objects import Netns, Process
-from nslab.net.shell import commands
+from nslab.objects.kinds import Netns, Process
+from nslab.objects.needs import FULL
+from nslab.objects.script import commands
 
 if TYPE_CHECKING:
-    from nslab.net.steps import Plan
+    from nslab.objects.plan import Plan
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import pytest
 
 from nslab import engine
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import Refused
 from nslab.lab.load import load
-from nslab.net.fake import FakeKernel
-from nslab.net.needs import Host
-from nslab.net.objects import Netns, Object, State, Sysctl
-from nslab.net.shell import command
-from nslab.net.steps import Plan, Step, Transaction, diff, transactions
+from nslab.objects.fake.kernel import FakeKernel
+from nslab.objects.kinds import Netns, Object, State, Sysctl
+from nslab.objects.needs import Host
+from nslab.objects.plan import Plan, Step, Transaction, diff, transactions
+from nslab.objects.script import command
 
 LABS = Path(__file__).parents[2] / "labs"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nslab.linux import pace
+from nslab.linux.prober import pace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

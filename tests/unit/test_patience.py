@@ -11,8 +11,9 @@ from nslab.errors import UsageError
 from nslab.linux.patience import VARIABLE, patient
 
 SHOW = (
-    "from nslab.linux.connection import PATIENCE; from nslab.linux import lifecycle, probe;"
-    "print(PATIENCE, lifecycle.READY_SECONDS, probe.DEFAULT)"
+    "from nslab.linux.processes.connection import PATIENCE;"
+    "from nslab.app import transition; from nslab.linux.prober import hosts;"
+    "print(PATIENCE, transition.READY_SECONDS, hosts.DEFAULT)"
 )
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab, ProxyMode, TrafficPolicy
-from nslab.net.needs import Host
+from nslab.objects.needs import Host
 from nslab.probes import Answer, Call, CallResult, Outcome, Spread, Try, Way, likelihood, survey_services
 from nslab.probes.spread import tail, uneven
 
@@ -72,6 +72,17 @@ def test_policy_local_keeps_the_client_and_a_node_without_endpoints_is_silent() 
         "192.168.59.24:31081 timed out",
     ]
     assert told(calls(of, "client", "local", Way.LOAD_BALANCER)) == ["192.168.59.240:80 web-1 sees 192.168.59.10"]
+
+
+def test_ipvs_gives_local_up_and_the_client_hears_nothing_from_where_it_asked() -> None:
+    of = lab("external-traffic", ProxyMode.IPVS)
+    assert told(calls(of, "client", "local", Way.NODE_PORT)) == [
+        "192.168.59.22:31081 web-1 sees 192.168.59.10",
+        "192.168.59.23:31081 web-2 sees 192.168.59.10",
+        "192.168.59.24:31081 timed out",
+    ]
+    (at_node3,) = calls(of, "client", "local", Way.NODE_PORT)[2:]
+    assert (at_node3.outcome, at_node3.answers) == (Outcome.TIMED_OUT, ())
 
 
 def test_source_ranges_are_the_load_balancer_s_alone() -> None:

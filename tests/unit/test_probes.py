@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import UsageError
 from nslab.lab.load import load
 from nslab.lab.types import Container, Encapsulation, Lab, Pod
-from nslab.net.needs import Host
-from nslab.net.objects import Route
-from nslab.net.steps import Remove
+from nslab.objects.kinds import Route
+from nslab.objects.needs import Host
+from nslab.objects.plan import Remove
 from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey, taught
 from nslab.views.junit import junit, to_json
 from nslab.views.matrix import cell, matrix, seen
 
 LABS = Path(__file__).parents[2] / "labs"
-STAND_IN, BORN = Host(ipip=False, ipip_born=False), Host()
+STAND_IN, BORN, NOT_BORN = Host(ipip=False, ipip_born=False), Host(), Host(ipip_born=False)
 
 
 def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = None) -> Lab:
@@ -75,6 +75,8 @@ def test_containers_of_a_pod_are_told_apart_by_port() -> None:
         # To its own pods, from its oldest interface: a tunl0 that the driver made is older than eth0.
         ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", STAND_IN, "192.168.59.22"),
         ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", BORN, "20.111.156.0"),
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", NOT_BORN, "192.168.59.22"),
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-c", NOT_BORN, "20.111.156.0"),
         ("kubenet-two-node", None, "node1", "pod-a", STAND_IN, "20.96.1.1"),
         ("kubenet-two-node", None, "node1", "pod-c", STAND_IN, "192.168.59.22"),
         ("kubenet-two-node", None, "pod-a", "client", STAND_IN, "192.168.59.22"),
@@ -279,6 +281,10 @@ BY_HAND = [
 def test_a_router_told_by_hand_where_all_pods_are_counts_as_told(number: int) -> None:
     of = subnets("None")
     assert taught(of, tuple(map(Remove, BY_HAND[:number]))).routers[0].bgp is (number == 3)
+
+
+def test_a_router_that_speaks_bgp_knows_without_being_told() -> None:
+    assert taught(subnets("None", bgp=True), ()).routers[0].bgp
 
 
 def test_a_wrong_route_is_not_knowledge() -> None:

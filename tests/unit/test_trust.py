@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nslab import trust
-from nslab.trust import Births, Seen, Started
+from nslab.runtime import trust
+from nslab.runtime.trust import Births, Seen, Started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

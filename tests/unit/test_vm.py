@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nslab.linux.vm import lacks_room
+from nslab.linux.vm.boot import lacks_room
 
 PLAIN = "processor : 0\nflags\t\t: fpu avx512f pku\n"
 AMX = "processor : 0\nflags\t\t: fpu avx512f pku amx_bf16 amx_tile amx_int8\n"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from nslab.errors import Missing
-from nslab.linux import vm
+from nslab.linux.vm import boot as vm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from nslab import syscall
 from nslab.proxy import ipvs
-from nslab.proxy.items import whole
+from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.proxy.items import Items
+    from nslab.ruletext.items import Items
 
 NODE, POD_A, POD_B, CLIENT = (f"nslab.ipvstest.{host}" for host in ("node1", "pod-a", "pod-b", "client"))
 PROXY = Proxy("node1", ("192.168.59.22",), "ipvs", cluster_cidr="20.96.0.0/12")

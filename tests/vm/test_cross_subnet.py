@@ -9,7 +9,7 @@ import pytest
 from tests.kernel.wires import BARE_D, CHAIN, IPIP, NODE1, NODE2, NODE3, POD_B, during_a_call, narrowed
 
 if TYPE_CHECKING:
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
     from tests.kernel.wires import Packet
 
 pytestmark = pytest.mark.lab("calico-cross-subnet", scope="module")

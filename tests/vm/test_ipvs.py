@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.proxy import ipvs
-from nslab.proxy.ipvsadm import expired, ipvsadm_lines, retire
-from nslab.proxy.items import whole
+from nslab.proxy.mode import whole
 from nslab.proxy.model import Port, Service
+from nslab.ruletext.ipvsadm import expired, ipvsadm_lines, retire
 from tests.vm.ipvsbench import (
     CLIENT,
     EMPTY,

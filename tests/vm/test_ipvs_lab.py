@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 NODE_PORT, CLUSTER_IP = "192.168.59.23:31080", "10.103.9.116:8080"
 

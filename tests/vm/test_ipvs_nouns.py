@@ -12,22 +12,22 @@ import pytest
 from nslab.compiler.services import objects
 from nslab.errors import Refused
 from nslab.linux.netns import Namespaces
-from nslab.linux.observe import observe
-from nslab.net.fake import FakeKernel
-from nslab.net.ipvs import ipvs_found
-from nslab.net.objects import Dummy, IpSet, LinkUp, Netns, RealServer, VirtualServer
-from nslab.net.shell import commands
-from nslab.net.steps import Add, Remove, Replace, diff, invert, transactions
+from nslab.linux.observe.objects import observe
+from nslab.objects.fake.kernel import FakeKernel
+from nslab.objects.ipvs import ipvs_found
+from nslab.objects.kinds import Dummy, IpSet, LinkUp, Netns, RealServer, VirtualServer
+from nslab.objects.plan import Add, Remove, Replace, diff, invert, transactions
+from nslab.objects.script import commands
 from nslab.proxy import ipvs
-from nslab.proxy.items import whole
+from nslab.proxy.mode import whole
 from tests.kernel.dumps import real
 from tests.vm.ipvsbench import PROXY, web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.net.objects import Object, State
-    from nslab.net.steps import Plan, Step
+    from nslab.objects.kinds import Object, State
+    from nslab.objects.plan import Plan, Step
     from tests.kernel.dumps import Real
 
 LAB = "ipvsnouns"

@@ -18,10 +18,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "kernel/node"))
 
 from nodebench import Bench, alive, sh, until
 
-from nslab.linux.control import Control
-from nslab.net import objects
-from nslab.net.objects import KubeProxy
-from nslab.net.steps import Add
+from nslab.linux.processes.control import Control
+from nslab.objects import kinds as objects
+from nslab.objects.kinds import KubeProxy
+from nslab.objects.plan import Add
 from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tests.kernel.labkit import nslab
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = pytest.mark.lab("calico-two-node", scope="module")
 BLOCK = "20.109.131.0/26"

@@ -9,7 +9,7 @@ import pytest
 from tests.kernel.labkit import nslab
 
 if TYPE_CHECKING:
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 
 @pytest.mark.lab("services-ipvs")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.node import adopt
+from nslab.components.kubelet import adopt
 from tests.kernel.attacks import intruder
 from tests.kernel.attacks.attackkit import MARKS, SHARED, SLEEP, inside, pod, program, running
 from tests.kernel.labkit import NSLAB, ROOT, nslab, until

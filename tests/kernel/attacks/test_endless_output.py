@@ -15,7 +15,7 @@ from tests.kernel.labkit import NSLAB, ROOT, nslab, pids, until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 LAB = """\
 apiVersion: nslab/v1

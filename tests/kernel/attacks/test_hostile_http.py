@@ -13,7 +13,7 @@ from tests.kernel.labkit import pids
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 LAB = """\
 apiVersion: nslab/v1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.plugin import running
+from nslab.pytest_plugin import running
 from tests.kernel.labkit import ROOT, OwnLab
 
 if TYPE_CHECKING:
@@ -75,6 +75,12 @@ def sprung(trap: Path) -> str:
 def test_the_trap_works(trap: Path) -> None:
     call(sys.executable, "-m", "nslab", "labs", cwd=trap)
     assert "nslab/__main__" in sprung(trap), "Python itself looks there first; nothing can be done before it has"
+
+
+def test_an_installed_one_heeds_the_variables_of_python(trap: Path, tmp_path: Path) -> None:
+    """As README says: before it reads a line of ours, Python has imported what they name."""
+    call(INSTALLED, "labs", cwd=tmp_path, PYTHONPATH=trap)
+    assert sprung(trap) != ""
 
 
 @pytest.mark.parametrize("program", [CLONE, INSTALLED])

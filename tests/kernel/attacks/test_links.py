@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.plugin.owner import Owner, abandoned
+from nslab.pytest_plugin.owner import Owner, abandoned
 from tests.kernel.attacks.forgekit import (
     SLEEP,
     Small,

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.components.images import agnhost
+from nslab.components.kubeproxy import healthports
 from nslab.linux import wishes
 from nslab.linux.netns import Namespaces
-from nslab.node import agnhost, healthports
 from tests.kernel.labkit import ROOT, OwnLab, until
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ def test_connections_are_bounded_and_come_back(lab: OwnLab, whom: str) -> None:
 
 USERSPACE = """
 import asyncio, socket
-from nslab.node import balancer, sessions
+from nslab.components.kubeproxy import balancer
+from nslab.components.kubeproxy import sessions
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 balancer.MOST = sessions.MOST = 8

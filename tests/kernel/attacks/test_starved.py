@@ -17,7 +17,7 @@ from tests.kernel.labkit import NSLAB, ROOT, OwnLab, left, mark, nslab, pids, pr
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 POD = """\
 apiVersion: v1

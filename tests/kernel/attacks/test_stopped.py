@@ -13,7 +13,7 @@ from tests.kernel.labkit import nslab, pids
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.plugin.running import RunningLab
+    from nslab.pytest_plugin.running import RunningLab
 
 SAID = {
     "node1 node": "node1: nslab-node process (kubelet's part)",

@@ -14,12 +14,13 @@ from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nslab import cgroups
-from nslab.linux.exec import Command, communicate
 from nslab.linux.owned import written
-from nslab.linux.procs import Agents, Record, processes
-from nslab.net.objects import NodeAgent, Sandbox, Workload
-from nslab.net.steps import Add
+from nslab.linux.processes.agents import Agents
+from nslab.linux.processes.exec import Command, communicate
+from nslab.linux.processes.procs import Record, processes
+from nslab.objects.kinds import NodeAgent, Sandbox, Workload
+from nslab.objects.plan import Add
+from nslab.runtime import cgroups
 from nslab.syscall import CLONE_NEWNET, mount, setns, umount
 from tests.kernel.labkit import until
 

@@ -17,13 +17,13 @@ import pytest
 from nodebench import Bench, sh, until
 
 from nslab.proxy import userspace
-from nslab.proxy.items import whole
+from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.proxy.items import Items
+    from nslab.ruletext.items import Items
 
 VIP, NODE, BRIDGE, CLIENT = "10.96.0.1", "192.168.59.22", "20.96.1.1", "192.168.59.10"
 PODS = {"p1": "20.96.1.2", "p2": "20.96.1.3", "p3": "20.96.1.4"}
@@ -38,7 +38,7 @@ WEB = Service("default", "web", VIP, (HTTP, ASK, ECHO), type="NodePort")
 
 DRIVER = """
 import asyncio, json, sys
-from nslab.node.balancer import Balancer
+from nslab.components.kubeproxy.balancer import Balancer
 from nslab.proxy.model import proxy_from_json, service_from_json
 
 async def main():
@@ -78,7 +78,7 @@ class Wired:
             self.ip("node1", f"link set {name} master cbr0 up")
             self.address(name, "eth0", f"{address}/24")
             self.ip(name, f"route add default via {BRIDGE}")
-            server = "-m nslab.node.agnhost netexec --http-port=8080 --udp-port=8081 --tcp-echo-port=8007"
+            server = "-m nslab.components.images.agnhost netexec --http-port=8080 --udp-port=8081 --tcp-echo-port=8007"
             script = f"hostname {name} && exec {sys.executable} {server} 2>/dev/null"
             self.start(name, "unshare", "--uts", "sh", "-c", script)
         self.balancer = self.start("node1", sys.executable, "-c", DRIVER)

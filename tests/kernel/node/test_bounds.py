@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from children import of_child
 
-from nslab import cgroups
-from nslab.node.rootfs import namespaces_bound_pids
+from nslab.components.runtime.rootfs import namespaces_bound_pids
+from nslab.runtime import cgroups
 
 if TYPE_CHECKING:
     from nodebench import Bench

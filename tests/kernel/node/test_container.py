@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from nodebench import RESOLV_CONF, Bench
 
-from nslab.net.objects import Security
-from nslab.node import rights
+from nslab.components.kubelet import rights
+from nslab.objects.kinds import Security
 
 pytestmark = pytest.mark.root
 

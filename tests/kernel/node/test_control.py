@@ -10,9 +10,9 @@ import pytest
 from nodebench import Bench, alive, until
 
 from nslab.errors import Refused
-from nslab.linux.control import Control
-from nslab.net import objects
-from nslab.net.steps import Add, Remove, Replace
+from nslab.linux.processes.control import Control
+from nslab.objects import kinds as objects
+from nslab.objects.plan import Add, Remove, Replace
 from nslab.proxy.model import Endpoint, Port, Service, service_from_json
 
 if TYPE_CHECKING:

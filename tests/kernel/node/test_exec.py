@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from nodebench import Bench, until
 
-from nslab.linux.exec import Absent, communicate
+from nslab.linux.processes.exec import Absent, communicate
 
 pytestmark = pytest.mark.root
 

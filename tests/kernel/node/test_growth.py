@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.linux.connection import Line, connect
-from nslab.net.objects import Control
-from nslab.net.steps import Add
+from nslab.linux.processes.connection import Line, connect
+from nslab.objects.kinds import Control
+from nslab.objects.plan import Add
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from nodebench import Bench, alive, until
 
-from nslab.net.objects import Check
-from nslab.net.steps import Add
+from nslab.objects.kinds import Check
+from nslab.objects.plan import Add
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import threading
 import pytest
 from nodebench import Bench, until
 
-from nslab.linux import logs
+from nslab.linux.processes import logs
 
 pytestmark = pytest.mark.root
 

@@ -10,8 +10,8 @@ import pytest
 from nodebench import Bench, alive, until
 
 from nslab.errors import Refused
-from nslab.linux.host import driver
-from nslab.net.steps import Add, Remove
+from nslab.linux.observe.host import driver
+from nslab.objects.plan import Add, Remove
 
 pytestmark = pytest.mark.root
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from nodebench import Bench, alive, until
 
-from nslab.net.steps import Add, Remove
+from nslab.objects.plan import Add, Remove
 
 if TYPE_CHECKING:
-    from nslab.net.objects import Workload
+    from nslab.objects.kinds import Workload
 
 pytestmark = pytest.mark.root
 

@@ -16,7 +16,7 @@ import pytest
 from children import attempt, forked, of_child
 
 from nslab import syscall
-from nslab.node import seccomp
+from nslab.components.kubelet import seccomp
 
 if TYPE_CHECKING:
     from collections.abc import Callable

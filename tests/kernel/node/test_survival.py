@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 from nodebench import Bench, alive, until
 
-from nslab.linux.procs import Agents, end
-from nslab.net.objects import NodeAgent
-from nslab.net.steps import Add, Remove
+from nslab.linux.processes.agents import Agents
+from nslab.linux.processes.procs import end
+from nslab.objects.kinds import NodeAgent
+from nslab.objects.plan import Add, Remove
 
 pytestmark = pytest.mark.root
 

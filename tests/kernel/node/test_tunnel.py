@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from nodebench import Bench, sh
 
-from nslab.net.objects import TunnelAgent
-from nslab.net.steps import Add
+from nslab.objects.kinds import TunnelAgent
+from nslab.objects.plan import Add
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

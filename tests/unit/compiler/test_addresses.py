@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from nslab.compiler.addresses import blocks, place, tunnel_address
+from nslab.compiler.addresses import blocks, tunnel_address
+from nslab.compiler.placement import place
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, Lab, Networks, Node, Plugin, Pod, ProxyMode
 

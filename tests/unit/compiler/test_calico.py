@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
 from nslab.compiler.masquerade import signed
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
-from nslab.net import names
-from nslab.net.needs import Host
-from nslab.net.shell import command, commands
-from nslab.net.steps import diff
+from nslab.objects import names
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
+from nslab.objects.script import command, commands
 
 FILE = Path(__file__).parents[3] / "labs" / "calico-two-node" / "lab.yaml"
 B, D = "cali2f5353dd8c5", "calid6b219bf875"  # the node's ends of pod-b's and pod-d's cables
@@ -111,7 +111,7 @@ def test_without_the_driver_a_process_stands_in() -> None:
         "ip addr add 20.111.156.0/32 dev tunl0",
         (
             f"NSLAB='{names.netns('calico-two-node', 'node1')} tunnel' "
-            "$PYTHON -P -m nslab.node.tunnel tunl0 192.168.59.22 &"
+            "$PYTHON -P -m nslab.components.ipip.tunnel tunl0 192.168.59.22 &"
         ),
     ]
 

@@ -6,12 +6,12 @@ import re
 from pathlib import Path
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
-from nslab.net import names
-from nslab.net.needs import Host
-from nslab.net.shell import commands
-from nslab.net.steps import diff
+from nslab.objects import names
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
+from nslab.objects.script import commands
 
 FILE = Path(__file__).parents[3] / "labs" / "kubenet-two-node" / "lab.yaml"
 CABLE = names.kubenet_veth("default", "pod-b")

@@ -9,15 +9,15 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.compiler.subnets import enters, gateway, meet, next_hop, wrapped
 from nslab.lab.find import find
 from nslab.lab.load import load, parse
 from nslab.lab.types import Encapsulation, Lab
-from nslab.net import names
-from nslab.net.needs import Host
-from nslab.net.shell import commands
-from nslab.net.steps import diff
+from nslab.objects import names
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
+from nslab.objects.script import commands
 
 THREE = """\
 apiVersion: nslab/v1

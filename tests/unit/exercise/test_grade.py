@@ -10,13 +10,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from nslab.compiler.addresses import place
-from nslab.exercise.ask import questions
-from nslab.exercise.grade import Graded, Seen, done, grade, seen
-from nslab.exercise.report import junit, to_json
-from nslab.exercise.rounds import ask_all
-from nslab.exercise.types import Ask, By, Check, Expect, Fact, Goal, Language, Show, Text
-from nslab.exercise.words import _ENGLISH, _KOREAN, sentence, summary
+from nslab.compiler.placement import place
+from nslab.exercises.ask import questions
+from nslab.exercises.grade import Graded, Seen, done, grade, seen
+from nslab.exercises.report import junit, to_json
+from nslab.exercises.rounds import ask_all
+from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Language, Show, Text
+from nslab.exercises.words import _ENGLISH, _KOREAN, sentence, summary
 from nslab.lab.find import folder
 from nslab.lab.load import load
 from nslab.probes import CallResult, Outcome, Result, Try
@@ -188,7 +188,7 @@ def test_machines_get_the_same() -> None:
     said = json.loads(json.dumps(to_json("lab", some, Language.KOREAN)))
     assert (said["done"], [goal["reached"] for goal in said["goals"]]) == (False, [True, False, False])
     assert said["goals"][1]["wrong"] == [
-        f"client → {BOX}:8080 (http): 시간이 지나도 대답이 없습니다; 응답이 와야 합니다"
+        f"client → {BOX}:8080 (http): 시간이 지나도 응답이 없습니다. 응답이 와야 합니다"
     ]
     suite = ET.fromstring(junit("lab", some, Language.ENGLISH))
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
-from nslab.exercise.read import check_schema, goals_beside, read_check
-from nslab.exercise.types import Ask, By, Expect, Fact, Language, Show, Text
+from nslab.exercises.read import check_schema, goals_beside, read_check
+from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Text
 from nslab.lab.find import folder, shipped
 from nslab.lab.load import load
 

@@ -17,14 +17,14 @@ from hypothesis import strategies as st
 from nslab.api.schema import compiled, shape_of
 from nslab.api.shapes import Many, OneOrMany, Record, Table
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
 from nslab.lab.load import parse
 from nslab.lab.stream import lab_schema
-from nslab.net import shell
-from nslab.net.needs import Host
-from nslab.net.steps import diff
+from nslab.objects import script as shell
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
 from nslab.probes import survey, survey_services
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import adopted, place
+from nslab.compiler.placement import adopted, place
 from nslab.errors import LabFileError, UsageError
 from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
@@ -17,8 +17,8 @@ from nslab.lab.load import load, load_with_warnings, parse
 from nslab.lab.plugins import network_of
 from nslab.lab.status import merge_status
 from nslab.lab.types import Cni, Encapsulation, Plugin
-from nslab.net.needs import FULL
-from nslab.net.objects import Attachment, Jump, Route
+from nslab.objects.kinds import Attachment, Jump, Route
+from nslab.objects.needs import FULL
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from nslab.api.quantity import MOST, whole
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
+from nslab.components.kubelet import rights
+from nslab.components.kubelet.container import Spec
 from nslab.lab import security
 from nslab.lab.dump import dump
 from nslab.lab.load import parse, parse_with_warnings
 from nslab.lab.types import Lab, Resources, SecurityContext
-from nslab.linux.agents import _requests
-from nslab.net.needs import FULL
-from nslab.net.objects import ROOT, USUAL, Limits, Security, Workload
-from nslab.net.steps import Add
-from nslab.node import rights
-from nslab.node.container import Spec
+from nslab.linux.processes.agents import _requests
+from nslab.objects.kinds import ROOT, USUAL, Limits, Security, Workload
+from nslab.objects.needs import FULL
+from nslab.objects.plan import Add
 
 LAB = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: small}\nspec: {nodes: [{name: a}]}\n"
 

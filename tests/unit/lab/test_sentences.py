@@ -12,7 +12,7 @@ from nslab.api import documents
 from nslab.errors import LabFileError
 from nslab.lab import load, validate
 from nslab.lab.types import Encapsulation
-from nslab.net import names
+from nslab.objects import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

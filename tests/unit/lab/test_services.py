@@ -25,7 +25,7 @@ spec:
   nodes: [{name: a, address: 192.168.59.240}, {name: b}]
 """
 WITH_DNS = LAB + "  dns: {address: 10.96.0.10}\n"
-SHARED = Path(__file__).parents[4] / "shared" / "kube-proxy"
+REAL = Path(__file__).parents[2] / "data" / "kube-proxy"
 
 
 def service(name: str, spec: str, more: str = "") -> str:
@@ -248,15 +248,13 @@ def test_a_manifest_needs_no_lab() -> None:
 
 
 def test_what_real_kube_proxies_were_given_loads() -> None:
-    if not SHARED.is_dir():
-        pytest.skip(f"{SHARED} is not there: the manifests that real kube-proxies were given")
-    cases = sorted((SHARED / "cases").glob("*.yaml"))
+    cases = sorted((REAL / "cases").glob("*.yaml"))
     assert len(cases) == 18
     for case in cases:
         made = load_manifest(case)
         assert made.services
         assert all(port.target for one in made.services for port in one.ports)
-    overall = load_manifest(SHARED / "current" / "overall.yaml")
+    overall = load_manifest(REAL / "current" / "overall.yaml")
     assert [one.health_check_node_port for one in overall.services] == [0, 30000, 0, 0, 0, 0]
     assert (len(overall.services), len(overall.slices)) == (6, 5)
 

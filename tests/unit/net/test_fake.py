@@ -7,9 +7,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 import pytest
 
 from nslab.errors import Refused
-from nslab.net.fake import FakeKernel
-from nslab.net.objects import Address, Chain, IpSet, Jump, LinkUp, Netns, Object, Route, SetMember, Sysctl, Veth
-from nslab.net.steps import Add, Remove, Replace, Step, diff, transactions
+from nslab.objects.fake.kernel import FakeKernel
+from nslab.objects.kinds import Address, Chain, IpSet, Jump, LinkUp, Netns, Object, Route, SetMember, Sysctl, Veth
+from nslab.objects.plan import Add, Remove, Replace, Step, diff, transactions
 
 CABLE = Veth("a", "x", "02:00:00:00:00:0a", "b", "y", "02:00:00:00:00:0b")
 UP, ADDRESS = LinkUp("a", "x"), Address("a", "x", IPv4Interface("10.0.0.1/24"))

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 
 from nslab.errors import Missing, Refused
-from nslab.net.fake import FakeKernel
-from nslab.net.filter import ipset_found, ipset_restore
-from nslab.net.ipvs import ipvs_found, ipvsadm_restore, refusals
-from nslab.net.needs import Host, demand, needs
-from nslab.net.objects import Dummy, IpSet, LinkUp, Netns, Object, RealServer, SetMember, VirtualServer
-from nslab.net.steps import Add, Remove, Replace, Step, diff, transactions
+from nslab.objects.fake.kernel import FakeKernel
+from nslab.objects.iptables import ipset_found, ipset_restore
+from nslab.objects.ipvs import ipvs_found, ipvsadm_restore, refusals
+from nslab.objects.kinds import Dummy, IpSet, LinkUp, Netns, Object, RealServer, SetMember, VirtualServer
+from nslab.objects.needs import Host, demand, needs
+from nslab.objects.plan import Add, Remove, Replace, Step, diff, transactions
 
 WEB = VirtualServer("n", "tcp", "10.96.0.1:80", "rr")
 ONE, TWO = (RealServer("n", "tcp", "10.96.0.1:80", f"20.111.156.{last}:8080") for last in (7, 8))

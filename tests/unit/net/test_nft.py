@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from nslab.errors import Refused
-from nslab.net.fake import FakeKernel
-from nslab.net.nft import Block, element_found, nft_found, nft_restore
-from nslab.net.objects import Netns, NftChain, NftElement, NftSet, NftTable, Object
-from nslab.net.shell import commands
-from nslab.net.steps import Add, Plan, Remove, Replace, Step, diff, invert, transactions
+from nslab.objects.fake.kernel import FakeKernel
+from nslab.objects.kinds import Netns, NftChain, NftElement, NftSet, NftTable, Object
+from nslab.objects.nft import Block, element_found, nft_found, nft_restore
+from nslab.objects.plan import Add, Plan, Remove, Replace, Step, diff, invert, transactions
+from nslab.objects.script import commands
 
 NS = "nslab.t.n1"
 TABLE = NftTable(NS, "kube-proxy", "rules for kube-proxy")

@@ -12,8 +12,8 @@ import pytest
 
 from nslab.cni.chain import Program, Wiring
 from nslab.cni.config import read
-from nslab.net.filter import iptables_restore, settled
-from nslab.net.objects import (
+from nslab.objects.iptables import iptables_restore, settled
+from nslab.objects.kinds import (
     Address,
     Attachment,
     Blackhole,
@@ -49,8 +49,8 @@ from nslab.net.objects import (
     Vxlan,
     Workload,
 )
-from nslab.net.shell import command, commands, script
-from nslab.net.steps import Add, Remove, Replace, Step
+from nslab.objects.plan import Add, Remove, Replace, Step
+from nslab.objects.script import command, commands, script
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 HOST, BLOCK = IPv4Address("192.168.59.23"), IPv4Network("20.109.131.0/26")
@@ -196,7 +196,7 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (Add(NodeAgent("n", "n")), ["# nslab-node: no command to type; it is the parent of what follows"]),
     (
         Add(TunnelAgent("n", "n", "tunl0", HOST)),
-        ["NSLAB='n tunnel' ip netns exec n $PYTHON -P -m nslab.node.tunnel tunl0 192.168.59.23 &"],
+        ["NSLAB='n tunnel' ip netns exec n $PYTHON -P -m nslab.components.ipip.tunnel tunl0 192.168.59.23 &"],
     ),
     (
         Add(PAUSE),
@@ -209,7 +209,7 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
         Add(APP),
         [
             (f"NSLAB='p container/app' {INSIDE} env 'WHO=you & me' "
-            "$PYTHON -P -m nslab.node.agnhost netexec --http-port=8080 &")
+            "$PYTHON -P -m nslab.components.images.agnhost netexec --http-port=8080 &")
         ],
     ),
     (

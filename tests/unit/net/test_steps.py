@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nslab.errors import Refused
-from nslab.net.fake import FakeKernel
-from nslab.net.objects import (
+from nslab.objects.fake.kernel import FakeKernel
+from nslab.objects.kinds import (
     Address,
     Blackhole,
     Bridge,
@@ -39,8 +39,8 @@ from nslab.net.objects import (
     Vxlan,
     Workload,
 )
-from nslab.net.shell import command
-from nslab.net.steps import Add, Plan, Remove, Replace, diff, invert, transactions
+from nslab.objects.plan import Add, Plan, Remove, Replace, diff, invert, transactions
+from nslab.objects.script import command
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 CABLE = Veth("node", "cali0", A, "pod", "eth0", B)
@@ -193,6 +193,22 @@ def test_a_process_is_ended_before_its_namespace_goes() -> None:
     pod = (Netns("node"), NodeAgent("node", "node"), Netns("pod"), PAUSE, APP)
     kinds = [(type(step).__name__, type(step.obj).__name__) for step in diff(pod, pod[:2])]
     assert kinds == [("Remove", "Workload"), ("Remove", "Sandbox"), ("Remove", "Netns")]
+
+
+def test_with_the_process_of_a_node_goes_what_runs_on_it_and_comes_anew() -> None:
+    pod = (Netns("node"), NodeAgent("node", "node"), Netns("pod"), PAUSE, APP)
+    others = (Netns("other"), NodeAgent("other", "other"), replace(PAUSE, ns="other", node="other"))
+    steps = diff((*pod, *others), (*pod[:1], *pod[2:], *others))
+    kinds = [(type(step).__name__, type(step.obj).__name__) for step in steps]
+    assert kinds == [
+        ("Remove", "Workload"), ("Remove", "Sandbox"), ("Remove", "NodeAgent"), ("Add", "Sandbox"), ("Add", "Workload"),
+    ]  # fmt: skip
+
+
+def test_a_container_whose_pause_was_killed_comes_anew() -> None:
+    pod = (Netns("node"), NodeAgent("node", "node"), Netns("pod"), PAUSE, APP)
+    kinds = [(type(step).__name__, type(step.obj).__name__) for step in diff((*pod[:3], APP), pod)]
+    assert kinds == [("Remove", "Workload"), ("Add", "Sandbox"), ("Add", "Workload")]
 
 
 def test_the_same_steps_in_the_kernels_units() -> None:

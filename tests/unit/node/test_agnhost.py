@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from nslab.node import agnhost
+from nslab.components.images import agnhost
 
 
 def test_flags_as_cobra_takes_them() -> None:

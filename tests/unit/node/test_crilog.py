@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.linux import logs
-from nslab.node import crilog
+from nslab.components.kubelet import crilog
+from nslab.linux.processes import logs
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nslab.node import health, http
+from nslab.components.kubelet import health
+from nslab.wire import http
 
 
 def test_a_request_comes_out_when_it_is_whole() -> None:

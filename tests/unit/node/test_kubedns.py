@@ -18,11 +18,11 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 from dnstalk import Told, query, read
 
+from nslab.components.apiserver import records as written
+from nslab.components.images.dns_records import DOMAIN
+from nslab.components.images.kubedns import Book, parse, respond
 from nslab.lab import dns as dns_pod
 from nslab.lab.views import container
-from nslab.node import records as written
-from nslab.node.dns_records import DOMAIN
-from nslab.node.kubedns import Book, parse, respond
 from nslab.proxy.model import Endpoint, Port, Service, to_json
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.node.leaving import Leaving
+from nslab.components.kubeproxy.leaving import Leaving
 
 if TYPE_CHECKING:
-    from nslab.proxy.items import Items
+    from nslab.ruletext.items import Items
 
 WEB = ("virtual", "tcp", "10.96.0.1:80")
 A, B = ("real", "tcp", "10.96.0.1:80", "20.96.0.2:80"), ("real", "tcp", "10.96.0.1:80", "20.96.0.3:80")

@@ -11,11 +11,11 @@ import time
 from ipaddress import IPv4Address
 from typing import Any
 
-from nslab.linux.agents import _requests
-from nslab.net.objects import Sandbox, Workload
-from nslab.net.steps import Add, Remove, Replace
-from nslab.node.loop import AT_ONCE, REST, Loop, accept
-from nslab.node.peers import Peer
+from nslab.components.runtime.loop import AT_ONCE, REST, Loop, accept
+from nslab.components.runtime.peers import Peer
+from nslab.linux.processes.agents import _requests
+from nslab.objects.kinds import Sandbox, Workload
+from nslab.objects.plan import Add, Remove, Replace
 
 
 def test_answers_come_in_order_and_nonsense_gets_one_too() -> None:

@@ -239,7 +239,7 @@ def test_kernels_can_tell_beforehand_what_is_always_allowed(arch: str) -> None:
 
 @pytest.mark.skipif(platform.machine() not in ARCHITECTURES, reason="nslab has no filter for this architecture")
 def test_there_is_one_for_this_machine() -> None:
-    from nslab.node import seccomp as shipped
+    from nslab.components.kubelet import seccomp as shipped
 
     assert shipped.load() is not None
     assert shipped.available()

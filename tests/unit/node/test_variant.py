@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.node import variant
+from nslab.components.kubeproxy import variant
 
 if TYPE_CHECKING:
     from pathlib import Path

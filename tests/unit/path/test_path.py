@@ -5,17 +5,18 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
-from nslab.net.needs import Host
-from nslab.net.objects import LinkUp, Route, State, Sysctl, Workload
-from nslab.net.steps import diff
-from nslab.path.explain import explain
-from nslab.path.topology import topology
-from nslab.path.walk import Need, depends
-from nslab.path.words import trouble
+from nslab.objects.kinds import LinkUp, Route, State, Sysctl, Workload
+from nslab.objects.names import cali
+from nslab.objects.needs import Host
+from nslab.objects.plan import diff
 from nslab.probes import Kind, Outcome, Probe, Result, survey
+from nslab.trace.explain import explain
+from nslab.trace.topology import topology
+from nslab.trace.walk import Need, depends
+from nslab.trace.words import trouble
 
 LABS = Path(__file__).parents[3] / "labs"
 HOST = Host(ipip=False, ipip_born=False)
@@ -68,6 +69,34 @@ def test_what_leaves_the_cluster_is_translated_on_its_node_and_back() -> None:
     ]
     # The answer is for node1, which sends it on to the pod.
     assert list(dict.fromkeys(need.where for need in needs if need.reply)) == ["client", "switch", "node1", "pod-a"]
+
+
+def test_the_way_back_goes_on_from_who_translated() -> None:
+    """From there it is a way like any other: through the node, to the pod's own door."""
+    back = told(way(lab(), "pod-a", "client"), reply=True)
+    in_order = [
+        "node1 has 192.168.59.22 on eth0",
+        "node1 forwards packets that are not its own (net.ipv4.ip_forward = 1)",
+        "pod-a has 20.111.156.6 on eth0",
+    ]
+    assert [sentence for sentence in back if sentence in in_order] == in_order
+
+
+def test_a_pod_needs_its_node_to_answer_arp_for_its_gateway() -> None:
+    cable = cali("default", "pod-c")
+    settings = [(need.key, need.reply) for need in way(lab(), "pod-c", "pod-b") if "proxy_arp" in need.sentence]
+    assert settings == [
+        (("Sysctl", "nslab.x.node2", f"net/ipv4/conf/{cable}/proxy_arp"), False),
+        (("Sysctl", "nslab.x.node1", f"net/ipv4/conf/{cali('default', 'pod-b')}/proxy_arp"), True),
+    ]
+    of = lab()
+    have = tuple(
+        replace(obj, value="0") if isinstance(obj, Sysctl) and obj.path.endswith(f"{cable}/proxy_arp") else obj
+        for obj in compile_lab(of, HOST)
+    )
+    assert why(of, have, Result(question(of, "pod-c", "pod-b"), Outcome.UNREACHABLE)).startswith(
+        f"node2 has net.ipv4.conf.{cable}.proxy_arp = 0 instead of 1 (the Calico CNI plugin's): "
+    )
 
 
 def test_pods_of_one_bridge_need_their_ports_and_no_route() -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import nslab.plugin
+import nslab.pytest_plugin
 from nslab.lab.find import names
-from nslab.plugin.evidence import bounded
-from nslab.plugin.running import RunningLab
+from nslab.pytest_plugin.evidence import bounded
+from nslab.pytest_plugin.running import RunningLab
 
 pytest_plugins = ["pytester"]
 ORDINARY = "import os\nos.geteuid = lambda: 1000\n"
@@ -24,9 +24,11 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 
 
 def test_loading_it_imports_nothing_of_nslab() -> None:
-    script = "import sys, pytest, nslab.plugin; print([name for name in sys.modules if name.startswith('nslab')])"
+    script = (
+        "import sys, pytest, nslab.pytest_plugin; print([name for name in sys.modules if name.startswith('nslab')])"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['nslab', 'nslab.plugin']"
+    assert done.stdout.strip() == "['nslab', 'nslab.pytest_plugin']"
 
 
 def test_tests_without_labs_import_nothing_of_it_either(pytester: pytest.Pytester) -> None:
@@ -34,7 +36,7 @@ def test_tests_without_labs_import_nothing_of_it_either(pytester: pytest.Pyteste
         import sys
 
         def test_a(tmp_path):
-            assert [name for name in sys.modules if name.startswith("nslab")] == ["nslab", "nslab.plugin"]
+            assert [name for name in sys.modules if name.startswith("nslab")] == ["nslab", "nslab.pytest_plugin"]
 
         def test_b():
             assert not "so"
@@ -45,11 +47,11 @@ def test_tests_without_labs_import_nothing_of_it_either(pytester: pytest.Pyteste
 
 
 def test_a_conftest_may_name_the_type_of_its_labs(pytester: pytest.Pytester) -> None:
-    """A module of nslab.plugin must not have a fixture's name: once imported, it would take its place."""
-    pytester.makeconftest("from nslab.plugin.running import RunningLab")
+    """A module of nslab.pytest_plugin must not have a fixture's name: once imported, it would take its place."""
+    pytester.makeconftest("from nslab.pytest_plugin.running import RunningLab")
     run(pytester, "--fixtures", "-v").stdout.fnmatch_lines(["lab -- *", "make_lab -- *"])
-    modules = {path.stem for path in Path(nslab.plugin.__file__).parent.glob("*.py")}
-    assert not modules & nslab.plugin.FIXTURES
+    modules = {path.stem for path in Path(nslab.pytest_plugin.__file__).parent.glob("*.py")}
+    assert not modules & nslab.pytest_plugin.FIXTURES
 
 
 def test_it_documents_itself(pytester: pytest.Pytester) -> None:
@@ -138,7 +140,7 @@ def test_every_shipped_lab_has_its_checks() -> None:
 def test_a_report_shows_what_a_terminal_would_obey(pytester: pytest.Pytester, module: str) -> None:
     pytester.makepyfile(f"""
         import pytest
-        from nslab.plugin.{module} import _complain
+        from nslab.pytest_plugin.{module} import _complain
 
         @pytest.fixture
         def lab():

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 
 import pytest
 
-from nslab.plugin.resolver import Resolver
+from nslab.pytest_plugin.resolver import Resolver
 
 HOSTS = (
     "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n20.111.156.7\tpod-b # me\n"

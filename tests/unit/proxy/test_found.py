@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from nslab.proxy import ipvs, nftables
 from nslab.proxy.found import found, leftovers, looks
-from nslab.proxy.items import Command, Items, whole
+from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
+from nslab.ruletext.items import Command, Items
 
 WEB = Service("default", "web", "10.96.0.1", (Port("", 80, endpoints=(Endpoint("20.96.0.2", 8080),)),))
 PROXY = Proxy("node1", ("192.168.59.22",))

@@ -1,0 +1,274 @@
+"""nslab-control: the process of one lab that plays the API server's and the endpoints controller's part.
+
+Whoever changes the lab puts Services here, the nodes' kubelets tell how their pods are, and the kube-proxies watch.
+Nothing is lost when it is killed: what was put is in the lab's folder, and everybody else dials again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import time
+
+from nslab import rundir, syscall
+from nslab.components.apiserver import records
+from nslab.components.controllers.book import Book
+from nslab.components.runtime.lastwords import last_words
+from nslab.components.runtime.loop import Loop
+from nslab.components.runtime.peers import Peer, serve
+from nslab.runtime.marks import VARIABLE, Memory, mark
+from nslab.runtime.mounts import own_run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Never
+
+    from nslab.components.runtime.place import Place
+    from nslab.runtime.marks import Memory
+
+    Said = dict[str, Any]
+
+RANGE = 1 << 20
+"""Generations that one process counts."""
+HOLD_PATIENCE, PUT_PATIENCE = 2.0, 5.0
+"""Seconds that kube-proxies may take to finish what they do before a hold, and to follow a put."""
+
+
+def run(place: Place, memory: Memory, client: int) -> Never:
+    """Be the control process of a lab. `client` is the socket of who asked for it, its first peer."""
+    try:
+        with contextlib.suppress(SystemExit):
+            _enter(place, memory)
+            control = Control(Loop(), place.run)
+            control.accept(socket.socket(fileno=client)).send({"ok": True, "pid": os.getpid()})
+            client = -1  # its number may become another's
+            while True:
+                control.loop.turn()
+    except BaseException as error:
+        last_words("nslab-control", error, f"{place.run}/{rundir.CONTROL_LOG}", client)
+    os._exit(0)
+
+
+def _enter(place: Place, memory: Memory) -> None:
+    place.groups.join()
+    os.setsid()
+    memory.show(memory.guise(f"nslab-control {place.ns.split('.')[1]}", {VARIABLE: mark(place.ns, "control")}))
+    syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    syscall.unshare(syscall.CLONE_NEWNS)
+    own_run(place.run, place.run_fd)
+    log = os.open(f"{place.run}/{rundir.CONTROL_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for number in (1, 2):
+        os.dup2(log, number)
+    os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
+    os.chdir("/")
+
+
+class Watcher:
+    """A kube-proxy's line. `dirty`: what it was not told yet, None for everything."""
+
+    def __init__(self, node: str, peer: Peer) -> None:
+        self.node, self.peer = node, peer
+        self.dirty: set[str] | None = None
+        self.sent = self.acked = -1
+        self.report: Said = {}
+
+    @property
+    def works(self) -> bool:
+        """Whether it has yet to say that the rules are in."""
+        return self.sent > self.acked
+
+
+class Put:
+    """Somebody who waits until the rules have followed: those of the nodes `expect`, or of all that watch."""
+
+    def __init__(self, peer: Peer, generation: int, expect: Iterable[str] | None, deadline: float) -> None:
+        self.peer, self.generation, self.deadline = peer, generation, deadline
+        self.expect = None if expect is None else frozenset(expect)
+
+
+class Control:
+    """Services and who is told of them. `generation` counts the changes; 0: nothing was ever put."""
+
+    def __init__(self, loop: Loop, run: str) -> None:
+        self.loop, self._run, self.book = loop, run, Book()
+        self.generation = 0
+        self.watchers: dict[Peer, Watcher] = {}
+        self.holders: set[Peer] = set()
+        self._holding: list[tuple[Peer, float]] = []
+        self._puts: list[Put] = []
+        self._prewritten: dict[str, str] = {}
+        self._prewritten_at: set[str] = set()
+        self._unwritten = False
+        self._recall()
+        self.socket = serve(loop, f"{run}/{rundir.CONTROL_SOCKET}", self.accept)
+
+    def _recall(self) -> None:
+        for node, pods in records.read_pods(self._run).items():
+            self.book.status(node, pods)
+        kept = records.read_state(self._run)
+        if kept:
+            # A range of its own: what a kube-proxy acknowledges to the process before must not be taken for ours.
+            self.generation = (kept["generation"] // RANGE + 1) * RANGE
+            self.book.put(kept["services"], (), whole=True)
+            records.write_state(self._run, self.generation, self.book.given.values())
+            records.write_records(self._run, self.book.told.values())
+
+    def accept(self, connection: socket.socket) -> Peer:
+        """Serve somebody new."""
+        peer = Peer(self.loop, connection, self.answer, lambda: self.gone(peer))
+        return peer
+
+    def answer(self, peer: Peer, said: Said) -> Said | None:
+        """Do what a request says."""
+        match said.get("op"):
+            case "hold":
+                self.holders.add(peer)
+                self._holding.append((peer, time.monotonic() + HOLD_PATIENCE))
+                self._settle_by(self._holding[-1][1])
+                return None
+            case "release":
+                self.holders.discard(peer)
+                self.push()
+            case "put":
+                self.put(peer, **{name: value for name, value in said.items() if name != "op"})
+                return None
+            case "status":
+                self.changed(self.book.status(said["node"], said["pods"]))
+            case "watch":
+                self.watchers[peer] = Watcher(said["node"], peer)
+                self.push()
+                return None
+            case "synced":
+                watcher = self.watchers[peer]
+                watcher.acked = max(watcher.acked, said["generation"])
+                watcher.report = {name: said[name] for name in ("generation", "seconds", "error")}
+                self._prewritten_at.discard(watcher.node)
+                self.push()
+                return {}
+            case "get":
+                proxies = {watcher.node: watcher.report for watcher in self.watchers.values()}
+                services = [json.loads(text) for text in self.book.told.values()]
+                known = {"generation": self.generation, "services": services, "pods": self.book.pods()}
+                return {"ok": True, **known, "proxies": proxies}
+            case "stop":
+                os.unlink(f"{self._run}/{rundir.CONTROL_SOCKET}")
+                peer.send({"ok": True})
+                raise SystemExit
+            case op:
+                return {"error": f"unknown request: {op}"}
+        return {"ok": True}
+
+    def put(
+        self,
+        peer: Peer,
+        services: Iterable[Said] = (),
+        removed: Iterable[str] = (),
+        whole: bool = False,
+        expect: Iterable[str] | None = None,
+        written: Iterable[str] | None = None,
+    ) -> None:
+        """Take Services over; `peer` is answered when the rules have followed.
+
+        Those of the nodes `written` have, by who put: their kube-proxies, which start, take the rules over as they are.
+        None: this says nothing of the rules, and changes nothing of what was said.
+        """
+        changed = self.book.put(services, removed, whole)
+        if written is not None:
+            self._prewritten, self._prewritten_at = dict(self.book.given), {*written}
+        self.holders.discard(peer)
+        if self.generation == 0:
+            self.generation = 1
+        self.changed(changed)
+        # The kube-proxies are at work already; whoever put it may rely on it when they are answered.
+        records.write_state(self._run, self.generation, self.book.given.values())
+        self.write()
+        self._puts.append(Put(peer, self.generation, expect, time.monotonic() + PUT_PATIENCE))
+        self._settle_by(self._puts[-1].deadline)
+
+    def changed(self, keys: set[str]) -> None:
+        """These Services are told differently from now on."""
+        if keys:
+            self.generation += 1
+            self._unwritten = True
+            for watcher in self.watchers.values():
+                if watcher.dirty is not None:
+                    watcher.dirty |= keys
+        self.push()
+        if self._unwritten:
+            self.loop.at(time.monotonic(), self.write)
+
+    def write(self) -> None:
+        """Let kube-dns know."""
+        if self._unwritten:
+            self._unwritten = False
+            records.write_records(self._run, self.book.told.values())
+
+    def push(self) -> None:
+        """Tell every kube-proxy that is not at work what it does not know. What comes meanwhile is told in one."""
+        lines: dict[tuple[frozenset[str] | None, bool], tuple[bytes, int, set[str]]] = {}
+        for watcher in list(self.watchers.values()):
+            if self.holders or not self.generation or watcher.works or watcher.dirty == set():
+                continue
+            what = None if watcher.dirty is None else frozenset(watcher.dirty)
+            written = what is None and watcher.node in self._prewritten_at
+            if (what, written) not in lines:
+                lines[what, written] = self._take_over() if written else (self._line(what), self.generation, set())
+            line, watcher.sent, dirty = lines[what, written]
+            watcher.dirty = {*dirty}
+            watcher.peer.send_line(line, go_on=False)
+        self.settle()
+
+    def _take_over(self) -> tuple[bytes, int, set[str]]:
+        """What a kube-proxy is told whose rules are there already, as which generation; what it is to be told next."""
+        there, told = self._prewritten, self.book.told
+        dirty = {key for key in there.keys() | told.keys() if there.get(key) != told.get(key)}
+        generation = 0 if dirty else self.generation
+        begin = f'{{"generation": {generation}, "whole": true, "written": true, '
+        return f'{begin}"services": [{", ".join(there.values())}]}}\n'.encode(), generation, dirty
+
+    def _line(self, what: frozenset[str] | None) -> bytes:
+        told, begin = self.book.told, f'{{"generation": {self.generation}, '
+        if what is None:
+            return f'{begin}"whole": true, "services": [{", ".join(told.values())}]}}\n'.encode()
+        services = ", ".join(told[key] for key in sorted(what) if key in told)
+        removed = json.dumps(sorted(what - told.keys()))
+        return f'{begin}"services": [{services}], "removed": {removed}}}\n'.encode()
+
+    def settle(self) -> None:
+        """Answer those who wait, if what they wait for is done or the time is up."""
+        now = time.monotonic()
+        works = any(watcher.works for watcher in self.watchers.values())
+        done = [entry for entry in self._holding if not works or entry[1] <= now]
+        self._holding = [entry for entry in self._holding if entry not in done]
+        late = [(put, self._late(put)) for put in self._puts]
+        self._puts = [put for put, nodes in late if nodes and put.deadline > now]
+        for peer, _ in done:
+            peer.send({"ok": True, "pods": self.book.pods()})
+        for put, nodes in late:
+            if put not in self._puts:
+                put.peer.send({"ok": True, "late": sorted(nodes), "generation": put.generation})
+
+    def _late(self, put: Put) -> set[str]:
+        followed = {watcher.node for watcher in self.watchers.values() if watcher.acked >= put.generation}
+        if self._prewritten_at and self._prewritten == self.book.told:
+            followed |= self._prewritten_at
+        expect = {watcher.node for watcher in self.watchers.values()} if put.expect is None else put.expect
+        return {*expect} - followed
+
+    def _settle_by(self, deadline: float) -> None:
+        self.settle()
+        if self._holding or self._puts:
+            self.loop.at(deadline, self.settle)
+
+    def gone(self, peer: Peer) -> None:
+        """Somebody hung up: a hold ends, and nobody waits for what they would have said."""
+        self.watchers.pop(peer, None)
+        self._holding = [entry for entry in self._holding if entry[0] is not peer]
+        self._puts = [put for put in self._puts if put.peer is not peer]
+        self.holders.discard(peer)
+        self.push()

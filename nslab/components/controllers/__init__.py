@@ -1,0 +1,1 @@
+"""What controllers decide (pure)."""

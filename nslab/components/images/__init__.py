@@ -1,0 +1,1 @@
+"""Programs of ours that containers run: agnhost, kube-dns."""

@@ -1,0 +1,303 @@
+"""The built-in image: as much of Kubernetes' agnhost as a lab needs. `agnhost netexec` answers HTTP, UDP, SCTP and TCP.
+
+    /hostname  /clientip  /echo?msg=TEXT&code=N  /healthz  /exit?code=N  /shutdown, anything else: the time
+    over UDP and SCTP: hostname, echo TEXT, clientip
+
+The real one's /dial, /shell, /upload and /redirect are not here. `--tcp-echo-port` is ours: raw TCP, each byte comes
+back (the real one has no such server).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+
+from nslab.components.runtime.loop import AT_ONCE, READ, WRITE, Loop
+from nslab.components.runtime.loop import accept as accept_on
+from nslab.wire import http
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Never
+
+FLAGS = {"http-port": 8080, "udp-port": 8081, "sctp-port": -1, "tcp-echo-port": 0}
+"""The flags of `netexec` and what they are if not given; -1 (for the echo port: 0) means no such server."""
+ABSENT = ("/dial", "/shell", "/upload", "/redirect")
+MOST = 1000
+"""Connections at a time: who holds many open must not take all of this process's memory and descriptors."""
+_HELD = 1 << 18  # bytes that wait for a slow reader before we stop reading from it
+
+
+def main(arguments: Sequence[str], report: int = -1) -> Never:
+    """Be agnhost with these arguments until a signal comes; say `ready` on the descriptor `report` once it listens."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # As PID 1 of a pid namespace we get only signals that we have a handler for.
+        signal.signal(number, lambda *_: os._exit(0))
+    loop = Loop()
+    match list(arguments):
+        case ["netexec", *flags]:
+            try:
+                _serve(loop, parse(flags))
+            except OSError as error:
+                fail(error.strerror or str(error), report)
+            except ValueError as error:
+                fail(str(error), report)
+        case [] | ["pause"]:
+            pass
+        case others:
+            fail(f"agnhost {' '.join(others)}: only netexec and pause are built in", report)
+    if report >= 0:
+        quietly()
+        os.write(report, b"ready\n")
+        os.close(report)
+    while True:
+        loop.turn()
+
+
+def fail(text: str, report: int) -> Never:
+    """End before it began: say why in the log, and to who waits for `ready`."""
+    log(text)
+    if report >= 0:
+        os.write(report, text.encode())
+    os._exit(1)
+
+
+def parse(flags: Sequence[str]) -> dict[str, int]:
+    """The values of netexec's flags, written `--name=value` or `--name value`."""
+    values, words = dict(FLAGS), list(flags)
+    while words:
+        name, equals, value = words.pop(0).partition("=")
+        if not name.startswith("--") or name[2:] not in values:
+            raise ValueError(f"unknown flag: {name}")
+        if not equals:
+            if not words:
+                raise ValueError(f"flag needs an argument: {name}")
+            value = words.pop(0)
+        try:
+            values[name[2:]] = int(value)
+        except ValueError:
+            raise ValueError(f'invalid argument "{value}" for "{name}" flag') from None
+        if values[name[2:]] > 65535:
+            raise ValueError(f"{name}: no port is greater than 65535")
+    return values
+
+
+def _serve(loop: Loop, flags: dict[str, int]) -> None:
+    if flags["http-port"] > 0:
+        listener = _bind(socket.SOCK_STREAM, flags["http-port"], "http-port")
+        accept(loop, listener, lambda peer: HttpPeer(loop, peer))
+        log(f"Started HTTP server on port {flags['http-port']}")
+    if flags["udp-port"] > 0:
+        udp = _bind(socket.SOCK_DGRAM, flags["udp-port"], "udp-port")
+        loop.watch(udp.fileno(), lambda: _answer_udp(udp))
+        log(f"Started UDP server on port  {flags['udp-port']}")
+    if flags["sctp-port"] > 0:
+        listener = _bind(socket.SOCK_STREAM, flags["sctp-port"], "sctp-port", socket.IPPROTO_SCTP)
+        accept(loop, listener, lambda peer: SctpPeer(loop, peer))
+        log(f"Started SCTP server on port {flags['sctp-port']}")
+    if flags["tcp-echo-port"] > 0:
+        listener = _bind(socket.SOCK_STREAM, flags["tcp-echo-port"], "tcp-echo-port")
+        accept(loop, listener, lambda peer: EchoPeer(loop, peer))
+        log(f"Started TCP echo server on port {flags['tcp-echo-port']}")
+
+
+def _bind(kind: int, port: int, flag: str, protocol: int = 0) -> socket.socket:
+    try:
+        server = socket.socket(socket.AF_INET6, kind | socket.SOCK_NONBLOCK, protocol)
+        server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        address = "::"
+    except OSError:  # a kernel without IPv6
+        address = "0.0.0.0"  # noqa: S104 - in a pod, as the real one
+        try:
+            server = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK, protocol)
+        except OSError as error:  # or without SCTP
+            raise OSError(error.errno, f"--{flag}={port}: {error.strerror}") from None
+    try:
+        if kind == socket.SOCK_STREAM:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((address, port))
+        if kind == socket.SOCK_STREAM:
+            server.listen(1024)
+    except OSError as error:
+        raise OSError(error.errno, f"--{flag}={port}: {error.strerror}") from None
+    return server
+
+
+def accept(loop: Loop, listener: socket.socket, serve: Callable[[socket.socket], object]) -> None:
+    """Call `serve` with each new connection; but this process has no more of them than `MOST`."""
+
+    def come(peer: socket.socket) -> None:
+        if TcpPeer.open >= MOST:
+            peer.close()
+            return
+        try:
+            peer.setblocking(False)
+            if peer.proto != socket.IPPROTO_SCTP:
+                peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            serve(peer)
+        except OSError:  # it is gone already, or there is no memory for it
+            peer.close()
+
+    accept_on(loop, listener, come)
+
+
+def _address(name: tuple[str, int]) -> str:
+    host, port = name[0].removeprefix("::ffff:"), name[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _answer_udp(udp: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        for _ in range(AT_ONCE):
+            data, sender = udp.recvfrom(2048)
+            answer = _answer("UDP", data, _address(sender))
+            if answer is not None:
+                udp.sendto(answer.encode(), sender)
+
+
+def _answer(protocol: str, data: bytes, client: str) -> str | None:
+    text = data.decode("utf-8", "replace").strip().lower()  # lower, as the real one has it
+    match text.partition(" "):
+        case "hostname", "", "":
+            return os.uname().nodename
+        case "echo", " ", message:
+            return message
+        case "clientip", "", "":
+            return client
+        case _:
+            log(f"Unknown {protocol} command received from {client}: {text}")
+            return None
+
+
+def log(text: str) -> None:
+    """A line of the container's log."""
+    # Like Go's log package: to stderr, with the time in front. A line that nobody takes off is lost: see `quietly`.
+    with contextlib.suppress(OSError):
+        os.write(2, f"{time.strftime('%Y/%m/%d %H:%M:%S', time.gmtime())} {text}\n".encode())
+
+
+def quietly() -> None:
+    """As a container: serve on when the log's pipe is full, because the node's process is stopped or dead."""
+    os.set_blocking(2, False)  # nobody else writes through this open file
+
+
+class TcpPeer:
+    """One connection: what came, what is still to be sent. `block`: the most that is read at a time."""
+
+    block = 1 << 16
+    open = 0
+    """How many there are in this process."""
+
+    def __init__(self, loop: Loop, peer: socket.socket) -> None:
+        self.loop, self.socket, self.input, self.output = loop, peer, bytearray(), bytearray()
+        self.ended = False
+        loop.watch(peer.fileno(), self.turn)
+        TcpPeer.open += 1
+
+    def take(self) -> None:
+        """Make output of input."""
+        raise NotImplementedError
+
+    def turn(self) -> None:
+        """Read, answer, send, as far as it goes."""
+        try:
+            if not self.ended and len(self.output) < _HELD:
+                with contextlib.suppress(BlockingIOError):
+                    block = self.socket.recv(self.block)
+                    self.ended = not block
+                    self.input += block
+                    self.take()
+        except (OSError, ValueError):  # a client's words are never our end
+            self.close()
+        else:
+            self.send()
+
+    def send(self) -> None:
+        """Send what the other end takes; close when all is said."""
+        try:
+            if self.output:
+                with contextlib.suppress(BlockingIOError):
+                    del self.output[: self.socket.send(self.output)]
+        except OSError:
+            self.close()
+            return
+        if self.ended and not self.output:
+            self.close()
+            return
+        # Level-triggered: ask for reading only while we read, for writing only while something waits.
+        reading = READ if not self.ended and len(self.output) < _HELD else 0
+        self.loop.watch(self.socket.fileno(), self.turn, reading | (WRITE if self.output else 0))
+
+    def close(self) -> None:
+        """Hang up."""
+        TcpPeer.open -= self.socket.fileno() >= 0
+        self.loop.forget(self.socket.fileno())
+        self.socket.close()
+
+
+class EchoPeer(TcpPeer):
+    """Each byte comes back."""
+
+    def take(self) -> None:
+        """What came is what goes."""
+        self.output += self.input
+        self.input.clear()
+
+
+class SctpPeer(TcpPeer):
+    """One word, one answer. SCTP keeps messages apart: each read is one."""
+
+    def take(self) -> None:
+        """Answer what came."""
+        if self.input:
+            self.output += (_answer("SCTP", bytes(self.input), _address(self.socket.getpeername())) or "").encode()
+            self.input.clear()
+
+
+class HttpPeer(TcpPeer):
+    """Requests, one after the other, on one connection."""
+
+    block = 1 << 12  # some hundred requests, if they are short
+
+    def take(self) -> None:
+        """Answer every whole request."""
+        try:
+            while not self.ended and (request := http.take(self.input)):
+                status, body = self.answer(request)
+                self.output += http.response(status, body.encode(), request.stays, request.method == "HEAD")
+                self.ended = not request.stays
+        except http.MalformedError as error:
+            self.output += http.response(400, f"{error}\n".encode(), stays=False)
+            self.ended = True
+
+    def answer(self, request: http.Request) -> tuple[int, str]:
+        """Status and body."""
+        log(f"GET {request.path}")
+        match request.path:
+            case "/hostname" | "/hostName":
+                return 200, os.uname().nodename
+            case "/clientip":
+                return 200, _address(self.socket.getpeername())
+            case "/echo":
+                said = request.query.get("code") or "200"
+                code = http.number(said, 999)
+                if code is None or code < 100:
+                    return 200, f"argument 'code' must be an integer or empty, got {said!r}\n"
+                return code, request.query.get("msg", "")
+            case "/healthz":
+                return 200, ""
+            case "/exit" | "/shutdown":
+                os._exit(http.number(request.query.get("code", "0"), 127) or 0)
+            case path if path in ABSENT:
+                return 404, f"{path} is not built in\n"
+            case _:
+                return 200, f"NOW: {time.strftime('%Y-%m-%d %H:%M:%S +0000 UTC', time.gmtime())}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

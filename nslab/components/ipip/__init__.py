@@ -1,0 +1,1 @@
+"""The stand-in for the kernel's ipip driver."""

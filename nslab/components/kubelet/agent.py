@@ -1,0 +1,394 @@
+"""nslab-node: the process of one node. It is the parent of what runs there, answers requests, keeps the logs.
+
+Nothing is lost when it is killed: containers go on, their pipes hold what they print, and the next one adopts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+
+from nslab import rundir, syscall
+from nslab.components.ipip import tunnel
+from nslab.components.kubelet import adopt, container, sandbox
+from nslab.components.kubelet.beside import Target
+from nslab.components.kubelet.crilog import attempts
+from nslab.components.kubelet.execs import Execs
+from nslab.components.kubelet.restart import Life
+from nslab.components.kubelet.status import Teller, pod_status, read
+from nslab.components.kubelet.watch import UNKNOWN
+from nslab.components.kubeproxy import process as kubeproxy
+from nslab.components.runtime.lastwords import last_words
+from nslab.components.runtime.loop import AT_ONCE, Loop
+from nslab.components.runtime.peers import Peer, listen
+from nslab.components.runtime.place import Place, host_of, remove_tree
+from nslab.runtime.journal import Journal
+from nslab.runtime.marks import VARIABLE, Memory, mark
+from nslab.runtime.mounts import own_machine
+from nslab.runtime.trust import Births
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Never
+
+    from nslab.components.kubelet.status import Pods
+
+    Answer = dict[str, Any]
+
+LONGEST = 86400.0
+"""Seconds that somebody may want to wait until containers are ready."""
+
+
+def run(place: Place, memory: Memory, client: int) -> Never:
+    """Be the nslab-node of `place`. `client` is the socket of who asked for it, its first peer."""
+    try:
+        with contextlib.suppress(SystemExit):
+            _enter(place, memory)
+            agent = Agent(place, memory)
+            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, settle=agent.births.release)
+            agent.adopt()
+            first.send({"ok": True, "pid": os.getpid()})
+            client = -1  # its number may become another's
+            while True:
+                agent.loop.turn()
+    except BaseException as error:
+        last_words(f"nslab-node {place.node}", error, f"{place.folder}/{rundir.NODE_LOG}", client)
+    os._exit(0)
+
+
+def _enter(place: Place, memory: Memory) -> None:
+    place.groups.join()
+    os.setsid()
+    memory.show(memory.guise(f"nslab-node {place.node}", {VARIABLE: mark(place.ns, "node")}))
+    # Orphans of containers come to us, not to the machine's init.
+    syscall.prctl(syscall.PR_SET_CHILD_SUBREAPER, 1)
+    syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
+    syscall.unshare(syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS)
+    socket.sethostname(place.node)
+    _mounts(place)
+    place.settle()
+
+
+def _mounts(place: Place) -> None:
+    own_machine(place.node, place.run, place.run_fd)
+    for folder in (f"{place.folder}/{rundir.POD_LOGS}", f"{place.folder}/{rundir.LINKS}"):
+        os.makedirs(folder, exist_ok=True)
+    # As on a node: /var/log/pods and /var/log/containers; on the machine's disk nothing is made.
+    if os.path.isdir("/var/log"):
+        syscall.mount(f"{place.folder}/log", "/var/log", flags=syscall.MS_BIND)
+    os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
+    log = os.open(f"{place.folder}/{rundir.NODE_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    os.chdir("/")
+
+
+class Agent:
+    """What a node's process knows: pods, containers, tunnels, and who waits for what."""
+
+    def __init__(self, place: Place, memory: Memory) -> None:
+        self.place, self.memory, self.loop = place, memory, Loop()
+        self.sandboxes: dict[str, sandbox.Sandbox] = {}
+        self.containers: dict[tuple[str, str], Life] = {}
+        self.lost: dict[str, sandbox.Sandbox] = {}  # pods whose pause process was killed
+        self.attempts: dict[str, int] = {}  # runs that containers had before they were asked for anew, by their logs
+        self.tunnels: dict[str, int] = {}
+        self.proxy = 0  # the number of kube-proxy's process
+        self.waiting: list[tuple[Peer, float, float]] = []
+        self.births = Births(f"{place.folder}{rundir.PIDS}", lambda call: self.loop.at(0, call))
+        self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
+        self.execs = Execs(self.loop, place, self.clean, self.beside)
+        self.journal = Journal(f"{place.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
+        self.teller = Teller(self.loop, place, self.pods)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
+        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        self.loop.watch(woken, lambda: self.reap(woken))
+        self.socket = listen(self.loop, place, self.answer, self.births.release)
+
+    def clean(self) -> None:
+        """For a new child: the node's way with signals is not its own."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+
+    def answer(self, peer: Peer, request: Answer) -> Answer | None:
+        """Do what a request says, and say how it went; None when the answer comes later."""
+        match request.pop("op", None), request.pop("what", None):
+            case "add", "Sandbox":
+                return {"ok": True, "pid": self.add_sandbox(**request)}
+            case "add", "Workload":
+                return {"ok": True, "pid": self.add_container(request)}
+            case "add", "TunnelAgent":
+                return {"ok": True, "pid": self.add_tunnel(**request)}
+            case "remove", "Sandbox":
+                self.remove_sandbox(request["ns"])
+            case "remove", "Workload":
+                self.remove_container(request["ns"], request["container"])
+            case "remove", "TunnelAgent":
+                self.end(self.tunnels.pop(request["ns"], 0))
+            case "add", "KubeProxy":
+                return {"ok": True, "pid": self.add_proxy(request["settings"])}
+            case "remove", "KubeProxy":
+                self.end_proxy()
+            case "exec", None:
+                return self.execs.begin(peer, request)
+            case "wait", None:
+                seconds = float(request["deadline"])
+                if not 0 <= seconds <= LONGEST:
+                    raise ValueError(f"nobody waits {seconds} seconds")
+                self.waiting.append((peer, time.monotonic() + seconds, seconds))
+                self.settle()
+                if self.waiting:
+                    self.loop.at(time.monotonic() + seconds, self.settle)
+                return None
+            case "stop", None:
+                self.stop(peer)
+            case op, what:
+                return {"error": f"unknown request: {op} {what or ''}"}
+        return {"ok": True}
+
+    def add_sandbox(self, resolv_conf: str, **fields: Any) -> int:
+        """Start a pod's pause process, with the pod's files."""
+        pod = sandbox.Sandbox(**fields)
+        if pod.ns in self.sandboxes:
+            raise FileExistsError(f"the pod of {pod.ns} has a pause process")
+        sandbox.write_files(self.place, pod, resolv_conf)
+        pod.pid = sandbox.start(self.place, self.memory, self.births, pod)
+        sandbox.name_netns(pod)
+        self.sandboxes[pod.ns] = pod
+        self.lost.pop(pod.ns, None)
+        self.teller.changed()
+        return pod.pid
+
+    def remove_sandbox(self, ns: str) -> None:
+        """End a pod: what is left of its containers, its pause process, its files, its logs."""
+        for key in [key for key in self.containers if key[0] == ns]:
+            self.remove_container(*key)
+        self.teller.changed()
+        pod = self.sandboxes.pop(ns, None)
+        if pod:
+            sandbox.unname_netns(pod)
+            self.end(pod.pid)
+        if pod := pod or self.lost.pop(ns, None):
+            remove_tree(f"{self.place.folder}/{rundir.POD_LOGS}/{pod.log_folder}")
+            logs = f"{pod.log_folder}/"
+            self.attempts = {path: count for path, count in self.attempts.items() if not path.startswith(logs)}
+        remove_tree(f"{self.place.run}/{rundir.pod(host_of(ns))}")
+
+    def pod_of(self, ns: str) -> sandbox.Sandbox:
+        """The pod in a namespace. What runs on the node or a client itself has none: then one that stands for it."""
+        host = host_of(ns)
+        return self.sandboxes.get(ns) or sandbox.Sandbox(ns, "default", host, "host", host, "127.0.0.1", False)
+
+    def add_container(self, request: Answer) -> int:
+        """Start a container, and see to it from then on; whether it became ready is for `wait` to tell."""
+        spec = container.Spec(**request)
+        key = (spec.ns, spec.container)
+        if key in self.containers and self.containers[key].alive:
+            if self.containers[key].spec.equals(spec):
+                return self.containers[key].pid  # adopted, and started again before we were asked to
+            raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
+        if spec.ns != self.place.ns and spec.ns not in self.sandboxes:
+            raise FileNotFoundError(f"the pod of {spec.ns} has no pause process")
+        if key in self.containers:
+            self.remove_container(*key)
+        pod = self.pod_of(spec.ns)
+        life = Life(self, spec, pod)
+        life.restarts = self.attempts.get(f"{pod.log_folder}/{spec.container}", 0)
+        pid = life.start()
+        self.containers[key] = life
+        self.journal.add(request)
+        self.teller.changed()
+        return pid
+
+    def launch(self, spec: container.Spec, attempt: int) -> tuple[int, tuple[int, int, int]]:
+        """Fork a container's process, so many runs after its first."""
+        pod = self.sandboxes.get(spec.ns)
+        pause = self.open(pod.pid) if pod else -1
+        try:
+            return container.start(self.place, self.memory, self.births, spec, attempt, pod, pause, self.clean)
+        finally:
+            if pod:
+                os.close(pause)
+
+    def remove_container(self, ns: str, name: str) -> None:
+        """End a container and forget it."""
+        found = self.containers.pop((ns, name), None)
+        if found:
+            self.journal.remove(ns, name)
+            self.execs.end(ns, name)
+            self.end(found.pid)
+            found.forget()
+            self.place.groups.let_go(found.spec.group)
+            self.attempts[f"{found.pod.log_folder}/{name}"] = found.restarts + 1
+            self.teller.changed()
+
+    def beside(self, ns: str, name: str) -> Target:
+        """Where a command goes that is to run beside a container, or without a name on the node itself."""
+        if not name and ns == self.place.ns:
+            return Target()
+        life = self.containers.get((ns, name))
+        if not life or not life.pid:
+            raise ProcessLookupError
+        return Target(self.open(life.pid), life.spec)
+
+    def add_tunnel(self, ns: str, dev: str, local: str) -> int:
+        """Start the process behind a TUN device."""
+        self.tunnels[ns] = tunnel.start(self.place, self.memory, self.births, ns, dev, local, self.clean)
+        return self.tunnels[ns]
+
+    def add_proxy(self, settings: Answer) -> int:
+        """Start the node's kube-proxy; one at a time."""
+        self.end_proxy()
+        self.proxy = kubeproxy.start(self.place, self.memory, self.births, settings, self.clean)
+        return self.proxy
+
+    def end_proxy(self) -> None:
+        """End the node's kube-proxy, if there is one; it may finish what it writes."""
+        if self.proxy:
+            with contextlib.suppress(ProcessLookupError):
+                kubeproxy.end(self.proxy, self.open(self.proxy))
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self.proxy, os.WNOHANG)
+        self.proxy = 0
+
+    def end(self, pid: int) -> None:
+        """Kill a process and wait until it is gone; 0 is nobody."""
+        if not pid:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = self.open(pid)
+            try:
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                adopt.wait_exit(descriptor, 2.0)
+            finally:
+                os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+
+    def open(self, pid: int) -> int:
+        """A new pidfd of a process that we started or adopted, and of no other that has got its number since."""
+        # A child of ours keeps its number until we have collected it.
+        return os.dup(self.held[pid]) if pid in self.held else os.pidfd_open(pid)
+
+    def reap(self, woken: int) -> None:
+        """Collect children that ended; the last process of a container ending is news for who waits."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(woken, 1 << 12)
+        self.collect()
+
+    def collect(self) -> None:
+        """Collect some; who starts processes that end at once, on and on, does not keep us."""
+        with contextlib.suppress(ChildProcessError):
+            for _ in range(AT_ONCE):
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                self.ended(pid, os.waitstatus_to_exitcode(status))
+            self.loop.at(0, self.collect)
+
+    def ended(self, pid: int, status: int) -> None:
+        """A process is gone: `status` as subprocess has it."""
+        self.births.ended(pid)
+        self.execs.ended(pid, status)
+        for found in [life for life in self.containers.values() if life.pid == pid]:
+            found.ended(status)
+        for pod in list(self.sandboxes.values()):
+            if pod.pid == pid:
+                # As kubelet sees it: without its sandbox there is no pod.
+                for key in [key for key in self.containers if key[0] == pod.ns]:
+                    self.remove_container(*key)
+                sandbox.unname_netns(pod)
+                self.lost[pod.ns] = self.sandboxes.pop(pod.ns)
+                self.teller.changed()
+        self.tunnels = {ns: other for ns, other in self.tunnels.items() if other != pid}
+        self.proxy = 0 if self.proxy == pid else self.proxy
+
+    def changed(self) -> None:
+        """A container is not as it was: news for who waits, for the status file and for control."""
+        self.teller.changed()
+        self.settle()
+
+    def pods(self) -> Pods:
+        """How the pods are, by NAMESPACE/NAME."""
+        lives: dict[str, list[Life]] = {ns: [] for ns in (*self.sandboxes, *self.lost)}
+        for (ns, _), life in self.containers.items():
+            lives.setdefault(ns, []).append(life)
+        named = {ns: self.lost.get(ns) or self.pod_of(ns) for ns in lives}
+        return {f"{named[ns].namespace}/{named[ns].pod}": pod_status(mine) for ns, mine in lives.items()}
+
+    def settle(self) -> None:
+        """Answer those who wait for containers, if all serve, are done or have failed, or the time is up."""
+        if not self.waiting:
+            return
+        settled = all(found.settled for found in self.containers.values())
+        late = [entry for entry in self.waiting if settled or entry[1] <= time.monotonic()]
+        self.waiting = [entry for entry in self.waiting if entry not in late]
+        if late:
+            self.teller.flush()  # who waited may look there next
+        for peer, _, seconds in late:
+            failures = [found.failure(seconds) for found in self.containers.values()]
+            peer.send({"ok": True, "not_ready": [failure for failure in failures if failure]})
+
+    def adopt(self) -> None:
+        """Take over what runs already: an earlier process of this node was killed."""
+        found, before, asked = adopt.find(self.place, self.births.adopt()), read(self.place), self.journal.recall()
+        self.attempts = attempts(f"{self.place.folder}/{rundir.POD_LOGS}")
+        self.held = found.held
+        for pid in found.held:
+            self._watch_adopted(pid)
+        for pod in found.sandboxes:
+            self.sandboxes[pod.ns] = pod
+            sandbox.name_netns(pod)
+        for spec, attempt, pid in found.containers:
+            request = asked.pop((spec.ns, spec.container), None)
+            life = self._life(container.Spec(**request) if request else spec, before)
+            life.adopt(attempt, pid, adopt.pipes(pid))
+        for (ns, name), request in asked.items():
+            if ns == self.place.ns or ns in self.sandboxes:
+                self._life(container.Spec(**request), before).resume()
+            else:
+                self.journal.remove(ns, name)
+        if before or found.sandboxes:
+            self.teller.changed()
+        for ns, pid in found.tunnels:
+            self.tunnels[ns] = pid
+        self.proxy = found.proxy
+
+    def _life(self, spec: container.Spec, before: Pods) -> Life:
+        pod = self.pod_of(spec.ns)
+        past = before.get(f"{pod.namespace}/{pod.pod}", {}).get("containers", {}).get(spec.container)
+        life = self.containers[spec.ns, spec.container] = Life(self, spec, pod, past)
+        return life
+
+    def _watch_adopted(self, pid: int) -> None:
+        def gone() -> None:
+            descriptor = self.held.pop(pid)
+            self.loop.forget(descriptor)
+            self.ended(pid, UNKNOWN)
+            os.close(descriptor)
+
+        self.loop.watch(self.held[pid], gone)
+
+    def stop(self, peer: Peer) -> None:
+        """End what runs here, then this process."""
+        for ns in list(self.sandboxes):
+            self.remove_sandbox(ns)
+        for key in list(self.containers):
+            self.remove_container(*key)
+        self.execs.end(self.place.ns, "")
+        self.end_proxy()
+        for pid in self.tunnels.values():
+            self.end(pid)
+        with contextlib.suppress(OSError):
+            os.unlink(f"{self.place.folder}{rundir.SOCKET}")
+        for kept in ("journal", "status.json", "pids"):
+            with contextlib.suppress(OSError):
+                os.unlink(f"{self.place.folder}.{kept}")
+        peer.send({"ok": True})
+        raise SystemExit

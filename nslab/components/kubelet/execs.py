@@ -1,0 +1,204 @@
+"""Commands beside a container, or on the node itself, forked by the node's own process: `nslab exec`.
+
+Nothing of the caller's goes in. The command has a terminal or pipes made for it, in a session of its own; the other
+ends go to who asked, by the connection on which the request came. Where it goes stands in the node's own table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import time
+
+from nslab.components.kubelet.adopt import wait_exit
+from nslab.components.kubelet.beside import STARTED, Target, become
+from nslab.components.kubelet.restart import exit_code
+from nslab.components.runtime.peers import Peer
+from nslab.components.runtime.place import PID, Place, host_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from nslab.components.runtime.loop import Loop
+
+    Find = Callable[[str, str], Target]
+    Request = dict[str, Any]
+
+GRACE = 1.0
+"""Seconds from HUP to KILL, for a command whose caller is gone."""
+
+
+class Execs:
+    """The commands that run beside a node's containers. `find` tells the target of a namespace and a container."""
+
+    def __init__(self, loop: Loop, place: Place, clean: Callable[[], None], find: Find) -> None:
+        self._loop, self._place, self._clean, self._find = loop, place, clean, find
+        self._sessions: dict[int, Session] = {}
+
+    @property
+    def pids(self) -> list[int]:
+        """The commands that run, by the numbers of their processes."""
+        return list(self._sessions)
+
+    def begin(self, peer: Peer, request: Request) -> Request | None:
+        """Start what a request asks for: from then on the connection is the session's. Or answer why not."""
+        try:
+            target = self._find(request["ns"], request["container"])
+            try:
+                session = Session(self._loop, *start(self._place, target, request, self._clean))
+            except OSError as error:
+                # What a fork into a pid namespace says whose first process is ending.
+                if error.errno == errno.ENOMEM and target.ends(0.1):
+                    raise ProcessLookupError from error
+                raise
+            finally:
+                target.close()
+        except ProcessLookupError:
+            return _absent(request["ns"], request["container"])
+        self._sessions[session.pid] = session
+        session.serve(peer.detach())
+        return None
+
+    def ended(self, pid: int, status: int) -> None:
+        """A child of ours is gone: `status` as subprocess has it."""
+        session = self._sessions.pop(pid, None)
+        if session:
+            session.ended(status)
+
+    def end(self, ns: str, container: str) -> None:
+        """Kill what runs beside a container, and collect it: the kernel ends no pid namespace before that."""
+        for pid, session in list(self._sessions.items()):
+            if session.beside == (ns, container):
+                session.kill()
+                self._collect(pid)
+
+    def _collect(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            wait_exit(descriptor, 2.0)
+            os.close(descriptor)
+        with contextlib.suppress(ChildProcessError):
+            gone, status = os.waitpid(pid, os.WNOHANG)
+            if gone:
+                self.ended(pid, os.waitstatus_to_exitcode(status))
+
+
+class Session:
+    """One command, from the fork to its end. It does not outlive the connection of who waits for it."""
+
+    def __init__(self, loop: Loop, pid: int, report: socket.socket, ends: list[int], beside: tuple[str, str]) -> None:
+        self._loop, self._report, self._ends = loop, report, ends
+        self.pid, self.beside, self.over = pid, beside, False
+
+    def serve(self, connection: socket.socket) -> None:
+        """Answer on this connection, when the command has begun and when it has ended."""
+        self._peer = Peer(self._loop, connection, self._hear, self._hung_up)
+        self._loop.watch(self._report.fileno(), self._reported)
+
+    def _reported(self) -> None:
+        self._loop.forget(self._report.fileno())
+        said, terminal, _, _ = socket.recv_fds(self._report, 1 << 12, 1, socket.MSG_CMSG_CLOEXEC)
+        self._report.close()
+        ends = [*terminal, *self._ends]
+        if said == STARTED:
+            self._peer.hand_over({"ok": True, "pid": self.pid}, ends)
+        else:
+            # Without a word it was killed, with all that was where it went.
+            self._peer.send({"error": said.decode()} if said else _absent(*self.beside))
+        for end in ends:
+            os.close(end)
+
+    def _hear(self, _: Peer, request: Request) -> Request:
+        if request.pop("op", None) != "signal":
+            return {"error": "unknown request"}
+        number = int(request["number"])
+        if number == signal.SIGKILL:
+            self.kill()
+        elif not self.over:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+        return {}
+
+    def ended(self, status: int) -> None:
+        """The command is over, whatever it left behind."""
+        if self._report.fileno() >= 0:
+            self._reported()
+        self.over = True
+        self._peer.send({"exited": exit_code(status)})
+
+    def _hung_up(self) -> None:
+        if not self.over:
+            self._signal(signal.SIGHUP)
+            self._signal(signal.SIGCONT)
+            self._loop.at(time.monotonic() + GRACE, self.kill)
+
+    def kill(self) -> None:
+        """End it with all that is in its session."""
+        if not self.over:
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        # The leader is not collected yet: until then a session of this number is this one.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+        for descriptor in members(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(descriptor, number)
+            os.close(descriptor)
+
+
+def members(session: int) -> list[int]:
+    """The processes of a session but for its leader: a pidfd of each."""
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) == session != pid:
+                descriptor = os.pidfd_open(pid)
+                # Asked again: now the number cannot become another's.
+                if os.getsid(pid) == session:
+                    found.append(descriptor)
+                else:
+                    os.close(descriptor)
+    return found
+
+
+def _absent(ns: str, container: str) -> Request:
+    host = host_of(ns)
+    what = f"container {container} of {host}" if container else f"the process of {host}"
+    return {"error": f"{what} does not run", "absent": True}
+
+
+def start(
+    place: Place, target: Target, request: Request, clean: Callable[[], None]
+) -> tuple[int, socket.socket, list[int], tuple[str, str]]:
+    """Fork a command: its number, where its start is reported, the caller's ends of its pipes, and where it is."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ends: list[int] = []
+    its: list[int] = []
+    try:
+        # Standard input, output and errors; at a terminal the first two are the terminal's.
+        for number in range(2 if request["tty"] else 0, 3 if request["stderr"] else 2):
+            reading, writing = os.pipe()
+            ends.append(reading if number else writing)
+            its.append(writing if number else reading)
+        with place.away(PID):
+            target.enter_pid()
+            join = target.joining(place.groups)
+            pid = os.fork()
+            if pid == 0:
+                become(target, request, its, theirs, clean, join)
+    except BaseException:
+        ours.close()
+        for end in ends:
+            os.close(end)
+        raise
+    finally:
+        theirs.close()
+        for other in its:
+            os.close(other)
+    return pid, ours, ends, (request["ns"], request["container"])

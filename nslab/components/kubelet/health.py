@@ -1,0 +1,195 @@
+"""The kubelet's probes: it asks a container from the node's network whether it is well, and makes up its mind."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+
+from nslab.components.runtime.loop import WRITE
+from nslab.wire.http import number
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nslab.components.runtime.loop import Loop
+
+LONGEST = 10 * 1024
+"""As much of an answer as the kubelet reads."""
+
+
+class Check:
+    """What to ask: fields as of nslab.objects.kinds.Check. Port 0: a name that no port has; nobody can be asked."""
+
+    __slots__ = ("failures", "initial_delay", "kind", "path", "period", "port", "successes", "timeout")
+
+    def __init__(
+        self,
+        kind: str,
+        port: int,
+        path: str = "/",
+        initial_delay: float = 0,
+        period: float = 10,
+        timeout: float = 1,
+        successes: int = 1,
+        failures: int = 3,
+    ) -> None:
+        self.kind, self.port, self.path = kind, port, path
+        self.initial_delay, self.period, self.timeout = initial_delay, period, timeout
+        self.successes, self.failures = successes, failures
+
+
+class Verdict:
+    """What is thought of a container: it takes several answers in a row to change it."""
+
+    __slots__ = ("_last", "_run", "good")
+
+    def __init__(self, good: bool) -> None:
+        self.good, self._last, self._run = good, good, 0
+
+    def hear(self, check: Check, well: bool) -> None:
+        """Take one answer into account."""
+        self._run = self._run + 1 if well == self._last else 1
+        self._last = well
+        if self._run >= (check.successes if well else check.failures):
+            self.good = well
+
+
+def request(address: str, check: Check) -> bytes:
+    """What the kubelet says to an HTTP server."""
+    return (
+        f"GET {check.path} HTTP/1.1\r\nHost: {address}:{check.port}\r\nUser-Agent: kube-probe/1.31\r\n"
+        "Accept: */*\r\nConnection: close\r\n\r\n"
+    ).encode()
+
+
+def whole(answer: bytes) -> bool:
+    """Whether so much of an HTTP answer has come that it can be judged, and hung up on without offence."""
+    head, end, body = answer.partition(b"\r\n\r\n")
+    fields = (line.partition(b":") for line in head.lower().split(b"\r\n")[1:])
+    lengths = [value.strip() for name, _, value in fields if name.strip() == b"content-length"]
+    wanted = number(lengths[0].decode("latin-1"), LONGEST) if lengths else 0
+    return len(answer) >= LONGEST or (bool(end) and len(body) >= (wanted or 0))
+
+
+def complaint(answer: bytes) -> str:
+    """What is wrong with an HTTP answer; nothing with one from 200 to 399."""
+    words = answer.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+    code = number(words[1], 999) if len(words) > 1 and words[0].startswith("HTTP/") else None
+    if code is None:
+        return "malformed HTTP response"
+    return "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
+
+
+class Prober:
+    """Asks one thing of one container, again and again. Told `news`: what was wrong with each answer, or nothing."""
+
+    __slots__ = ("_again", "_answer", "_check", "_loop", "_news", "_number", "_place", "_socket", "_stopped")
+
+    def __init__(self, loop: Loop, address: str, check: Check, news: Callable[[Check, str], None]) -> None:
+        self._loop, self._place, self._check, self._news = loop, address, check, news
+        self._socket: socket.socket | None = None
+        self._answer, self._number, self._stopped, self._again = b"", 0, False, 0.0
+
+    def begin(self, patience: float) -> None:
+        """Ask for the first time after the initial delay; without one, in so many seconds, or when `hasten` says so."""
+        self._loop.at(time.monotonic() + (self._check.initial_delay or patience), self._first)
+
+    def hasten(self) -> None:
+        """There is somebody now who can answer."""
+        if not self._check.initial_delay:
+            self._first()
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._stopped = True
+        self._hang_up()
+
+    def _first(self) -> None:
+        if not self._number:
+            self._ask()
+
+    def _ask(self) -> None:
+        if self._stopped:
+            return
+        now = time.monotonic()
+        # One at a time: who takes longer to answer than a period is asked again when the time for this is over.
+        self._again = now + self._check.period
+        self._number += 1
+        number = self._number
+        if not self._check.port:
+            self._end("the container has no port of the name that the probe asks for")
+            return
+        # Made here, in the node's network namespace: as on a node, the way to the pod is tried as well.
+        kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        try:
+            self._socket = socket.socket(socket.AF_INET, kind)
+        except OSError as error:  # no descriptor is left
+            self._end(error.strerror or str(error))
+            return
+        self._loop.at(now + self._check.timeout, lambda: self._late(number))
+        status = self._socket.connect_ex((self._place, self._check.port))
+        if status in (0, errno.EINPROGRESS):
+            self._loop.watch(self._socket.fileno(), self._connected, WRITE)
+        else:
+            self._refused(status)
+
+    def _connected(self) -> None:
+        if not self._socket:
+            return
+        status = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if status:
+            self._refused(status)
+        elif self._check.kind == "tcpSocket":
+            self._end("")
+        else:
+            self._loop.watch(self._socket.fileno(), self._read)
+            try:
+                self._socket.send(request(self._place, self._check), socket.MSG_NOSIGNAL)
+            except OSError as error:
+                self._refused(error.errno or errno.EIO)
+
+    def _read(self) -> None:
+        if not self._socket:
+            return
+        try:
+            block = self._socket.recv(LONGEST)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._refused(error.errno or errno.EIO)
+            return
+        self._answer += block
+        if not self._answer:
+            self._end(f"{self._asked()}: EOF")
+        elif not block or whole(self._answer):
+            self._end(complaint(self._answer))
+
+    def _late(self, number: int) -> None:
+        if self._socket and number == self._number:
+            self._end(
+                f"{self._asked()}: context deadline exceeded"
+                if self._check.kind == "httpGet"
+                else f"dial tcp {self._place}:{self._check.port}: i/o timeout"
+            )
+
+    def _refused(self, status: int) -> None:
+        dialled = f"dial tcp {self._place}:{self._check.port}: connect: {os.strerror(status).lower()}"
+        self._end(f"{self._asked()}: {dialled}" if self._check.kind == "httpGet" else dialled)
+
+    def _asked(self) -> str:
+        return f'Get "http://{self._place}:{self._check.port}{self._check.path}"'
+
+    def _end(self, wrong: str) -> None:
+        self._hang_up()
+        self._loop.at(max(self._again, time.monotonic()), self._ask)
+        self._news(self._check, wrong)
+
+    def _hang_up(self) -> None:
+        self._answer = b""
+        if self._socket:
+            self._loop.forget(self._socket.fileno())
+            self._socket.close()
+            self._socket = None

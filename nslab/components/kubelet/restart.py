@@ -1,0 +1,295 @@
+"""A container over all its runs: started again as the kubelet does, asked whether it is well, killed if it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+
+from nslab.components.kubelet.health import Check, Prober, Verdict
+from nslab.components.kubelet.watch import UNKNOWN, Attempt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from nslab.components.kubelet.container import Spec
+    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.runtime.loop import Loop
+    from nslab.components.runtime.place import Place
+
+    class Kubelet(Protocol):
+        """What a container needs of its node's process (nslab.components.kubelet.agent)."""
+
+        loop: Loop
+        place: Place
+
+        def launch(self, spec: Spec, attempt: int) -> tuple[int, tuple[int, int, int]]:
+            """Fork its process, so many runs after its first: the number, and the ends of its pipes."""
+
+        def open(self, pid: int) -> int:
+            """A pidfd of its process."""
+
+        def changed(self) -> None:
+            """It is not as it was."""
+
+
+LONGEST = 300.0
+"""Seconds that the kubelet waits at most before it starts a container again."""
+FORGIVEN = 600.0
+"""Seconds of running after which it waits no more than for the first time."""
+PATIENCE = 1.0
+"""Seconds that a port may take to answer before the first probe, which is one period away from the second."""
+GRACE = 2.0
+"""Seconds from TERM to KILL. The kubelet's are 30, and what ignores TERM, as a shell that is number 1, uses them up."""
+
+
+def again(policy: str, exit_code: int) -> bool:
+    """Whether a container that ended is to run again."""
+    return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
+
+
+def longer(delay: float, base: float) -> float:
+    """The wait after a wait of `delay`: none, then 10 s, 20 s … 300 s."""
+    return min(max(base, 2 * delay), LONGEST)
+
+
+def exit_code(status: int) -> int:
+    """As a container runtime tells it: 128 and the signal; what is not known counts as killed, as for the kubelet."""
+    return 128 + signal.SIGKILL if status == UNKNOWN else status if status >= 0 else 128 - status
+
+
+class Life:
+    """One container: its present run, those before it counted, and what is thought of its health.
+
+    `state`, `reason` and `ready` are what kubectl shows. Times are in seconds since 1970, so that they can be kept; but
+    that clock may be set, so how long it ran is asked of the other one, and no wait is longer than it ever was.
+    """
+
+    __slots__ = (
+        "_began", "_delay", "_due", "_exit_code", "_finished", "_kubelet", "_liveness", "_probers", "_readiness",
+        "_started", "attempt", "message", "pod", "reason", "restarts", "spec", "state",
+    )  # fmt: skip
+
+    def __init__(self, kubelet: Kubelet, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:
+        self._kubelet, self.spec, self.pod = kubelet, spec, pod
+        self.attempt: Attempt | None = None
+        past = past or {}
+        self.state: str = past.get("state", "waiting")
+        self.reason: str = past.get("reason", "ContainerCreating")
+        self.message: str = past.get("message", "")
+        self.restarts: int = past.get("restarts", 0)
+        self._exit_code: int | None = past.get("exit_code")
+        self._started: float = past.get("started", 0.0)
+        self._finished: float = past.get("finished", 0.0)
+        self._delay: float = past.get("delay", 0.0)
+        self._due = 0.0  # when it is started again; 0: it is not
+        self._began = time.monotonic()
+        self._probers: list[Prober] = []
+        # One that was ready is, until a probe says otherwise.
+        self._readiness, self._liveness = Verdict(bool(past.get("ready"))), Verdict(True)
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self.attempt is not None and self.attempt.alive
+
+    @property
+    def pid(self) -> int:
+        """Its process; 0 if there is none."""
+        return self.attempt.pid if self.attempt and self.attempt.alive else 0
+
+    @property
+    def ready(self) -> bool:
+        """Whether it counts as ready: it runs, and its readiness probe, if it has one, succeeded."""
+        return self.state == "running" and (self.spec.readiness is None or self._readiness.good)
+
+    @property
+    def settled(self) -> bool:
+        """Whether who waits for it need not wait any more: it serves, or has ended, for good or for now."""
+        if self.state != "running" or not self.attempt:
+            return self.reason != "ContainerCreating"
+        return self._readiness.good if self.spec.readiness else self.attempt.answers
+
+    def failure(self, seconds: float) -> dict[str, Any] | None:
+        """Why it does not serve after so many seconds; None if it does, or has done its work."""
+        attempt, over = self.attempt, self.state == "terminated" and self._exit_code == 0
+        if over or (self.state == "running" and self.settled):
+            return None
+        if self.state == "running" and self.spec.readiness:
+            reason = self.message or f"not ready in {seconds:g} s"
+        elif self.state == "running":
+            reason = f"port {self.spec.port} did not answer in {seconds:g} s"
+        elif not self.settled:
+            reason = f"did not start in {seconds:g} s"
+        else:
+            reason = (attempt.complaint if attempt else "") or self.message or self.reason
+        output = attempt.log.tail.decode("utf-8", "replace") if attempt else ""
+        return {"pod": self.pod.pod, "container": self.spec.container, "reason": reason, "output": output}
+
+    def status(self) -> dict[str, Any]:
+        """What is kept of it, and told to control."""
+        seen = {
+            "ready": self.ready,
+            "restarts": self.restarts,
+            "state": self.state,
+            "reason": self.reason,
+            "exit_code": self._exit_code,
+            "started": self._started,
+            "finished": self._finished,
+            "delay": self._delay,
+        }
+        return {**seen, "message": self.message} if self.message else seen
+
+    def start(self) -> int:
+        """Start it: its number."""
+        self._forget_attempt()
+        self.state, self.reason, self.message = "waiting", "ContainerCreating", ""
+        self._readiness, self._liveness = Verdict(False), Verdict(True)
+        self._started, self._began = round(time.time(), 3), time.monotonic()
+        pid, pipes = self._kubelet.launch(self.spec, self.restarts)
+        self._begin(pid, pipes)
+        return pid
+
+    def adopt(self, attempt: int, pid: int, pipes: tuple[int, int, int]) -> None:
+        """Take over a run that an earlier process of this node began."""
+        now = time.time()
+        if attempt != self.restarts or not self._started:
+            self._started = round(now, 3)
+        self._began = time.monotonic() - max(0.0, now - self._started)
+        self.restarts, self.state, self.reason = attempt, "waiting", "ContainerCreating"
+        self._begin(pid, pipes)
+
+    def resume(self) -> None:
+        """Go on with one that does not run: it waited, or was over, or ended while nobody looked."""
+        if self.reason == "CrashLoopBackOff":
+            self._again(min(max(0.0, self._finished + self._delay - time.time()), self._delay))
+        elif self.state != "terminated":
+            self.ended(UNKNOWN)
+
+    def ended(self, status: int) -> None:
+        """Its process is gone: `status` as subprocess has it."""
+        started = True
+        if self.attempt:
+            self.attempt.ended(status)
+            started = self.attempt.runs
+        self._end_probers()
+        self._finished, self._exit_code = round(time.time(), 3), exit_code(status)
+        if again(self.spec.restart, self._exit_code):
+            if time.monotonic() - self._began >= FORGIVEN:
+                self._delay = 0.0
+            self._again(self._delay)
+            return
+        self.state = "terminated"
+        self.reason = reason_of(status, started)
+        self._kubelet.changed()
+
+    def forget(self) -> None:
+        """Have nothing more to do with it; its logs stay until its pod goes."""
+        self._due = 0.0
+        self._end_probers()
+        self._forget_attempt()
+
+    def _begin(self, pid: int, pipes: tuple[int, int, int]) -> None:
+        kubelet = self._kubelet
+        self.attempt = Attempt(
+            kubelet.loop, kubelet.place, self.spec, self.pod, self.restarts, pid, pipes, self._changed
+        )
+        self.attempt.begin()
+        if self.attempt.runs:
+            self._changed()
+
+    def _changed(self) -> None:
+        attempt = self.attempt
+        if not attempt or not attempt.alive:
+            return
+        if attempt.runs and self.state != "running":
+            self.state, self.reason = "running", ""
+            self._probe()
+        if attempt.answers:
+            for prober in self._probers:
+                prober.hasten()
+        self._kubelet.changed()
+
+    def _again(self, wait: float) -> None:
+        """Start it once more, in so many seconds."""
+        if not wait:
+            self._restart()
+            return
+        self.state, self.reason = "waiting", "CrashLoopBackOff"
+        due = self._due = time.monotonic() + wait
+
+        def restart() -> None:
+            if self._due == due:
+                self._restart()
+
+        self._kubelet.loop.at(due, restart)
+        self._kubelet.changed()
+
+    def _restart(self) -> None:
+        self._due = 0.0
+        self.restarts += 1
+        self._delay = longer(self._delay, self.spec.backoff)
+        try:
+            self.start()
+            self._kubelet.changed()
+        except OSError as error:
+            self.message = error.strerror or str(error)
+            self._again(self._delay)
+
+    def _probe(self) -> None:
+        loop, address = self._kubelet.loop, self.pod.address
+        for check, news in ((self.spec.readiness, self._is_ready), (self.spec.liveness, self._is_well)):
+            if check:
+                self._probers.append(Prober(loop, address, Check(*check), news))
+                self._probers[-1].begin(PATIENCE)
+
+    def _is_ready(self, check: Check, wrong: str) -> None:
+        before = self.message, self._readiness.good
+        self._readiness.hear(check, not wrong)
+        self.message = f"Readiness probe failed: {wrong}" if wrong else ""
+        if before != (self.message, self._readiness.good):
+            self._kubelet.changed()
+
+    def _is_well(self, check: Check, wrong: str) -> None:
+        self._liveness.hear(check, not wrong)
+        if wrong and not self._liveness.good and self.alive:
+            self._end_probers()
+            print(f"{self.pod.namespace}/{self.pod.pod}: Liveness probe failed: {wrong}")
+            self._kill(f"Container {self.spec.container} failed liveness probe, will be restarted")
+
+    def _kill(self, why: str) -> None:
+        print(f"{self.pod.namespace}/{self.pod.pod}: {why}", flush=True)
+        self.message, pid = why, self.pid
+        self._signal(pid, signal.SIGTERM)
+        self._kubelet.loop.at(time.monotonic() + GRACE, lambda: self._signal(pid, signal.SIGKILL))
+        self._kubelet.changed()
+
+    def _signal(self, pid: int, number: int) -> None:
+        if self.pid == pid:
+            with contextlib.suppress(ProcessLookupError):
+                descriptor = self._kubelet.open(pid)
+                try:
+                    signal.pidfd_send_signal(descriptor, number)
+                finally:
+                    os.close(descriptor)
+
+    def _end_probers(self) -> None:
+        for prober in self._probers:
+            prober.stop()
+        self._probers = []
+
+    def _forget_attempt(self) -> None:
+        if self.attempt:
+            self.attempt.forget()
+            self.attempt = None
+
+
+def reason_of(status: int, started: bool) -> str:
+    """Why a container is over, in the kubelet's word."""
+    if status == UNKNOWN:
+        return "ContainerStatusUnknown"
+    if not started:
+        return "StartError"
+    return "Error" if status else "Completed"

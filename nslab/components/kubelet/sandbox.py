@@ -1,0 +1,138 @@
+"""The sandbox of a pod: its folder of files, and the pause process, which holds the pod's namespaces and reaps."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+
+from nslab import rundir, syscall
+from nslab.components.runtime.place import IPC, MNT, NET, PID, UTS, Place, host_of
+from nslab.runtime.marks import VARIABLE, Memory, mark
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from nslab.runtime.trust import Births
+
+NAMED = "/run/netns"
+AWAITED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
+
+
+class Sandbox:
+    """What a node knows of a pod: fields as of nslab.objects.kinds.Sandbox, and the number of the pause process."""
+
+    def __init__(
+        self, ns: str, namespace: str, pod: str, uid: str, hostname: str, address: str, share_pid: bool, pid: int = 0
+    ) -> None:
+        self.ns, self.namespace, self.pod, self.uid = ns, namespace, pod, uid
+        self.hostname, self.address, self.share_pid, self.pid = hostname, address, share_pid, pid
+
+    @property
+    def log_folder(self) -> str:
+        """Where the logs of its containers are, as kubelet names it."""
+        return f"{self.namespace}_{self.pod}_{self.uid}"
+
+    def kept(self) -> dict[str, Any]:
+        """What the next process of the node must know of it."""
+        names = ("namespace", "pod", "uid", "hostname", "address", "share_pid")
+        return {name: getattr(self, name) for name in names}
+
+
+def write_files(place: Place, sandbox: Sandbox, resolv_conf: str) -> None:
+    """The files that containers of the pod see in /etc, as kubelet writes them."""
+    folder = f"{place.run}/{rundir.pod(host_of(sandbox.ns))}"
+    os.makedirs(folder, exist_ok=True)
+    os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
+    hosts = (
+        "# Kubernetes-managed hosts file.\n"
+        "127.0.0.1\tlocalhost\n"
+        "::1\tlocalhost ip6-localhost ip6-loopback\n"
+        "fe00::0\tip6-localnet\n"
+        "fe00::0\tip6-mcastprefix\n"
+        "fe00::1\tip6-allnodes\n"
+        "fe00::2\tip6-allrouters\n"
+        f"{sandbox.address}\t{sandbox.hostname}\n"
+    )
+    for name, text in (("hosts", hosts), ("hostname", f"{sandbox.hostname}\n"), ("resolv.conf", resolv_conf)):
+        fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        os.fchmod(fd, 0o644)
+        os.write(fd, text.encode())
+        os.close(fd)
+
+
+def name_netns(sandbox: Sandbox) -> None:
+    """Name the pod's network namespace in the node's own /run/netns, where container runtimes keep theirs.
+
+    So `ip netns` and `ip link set … netns NAME` work inside a node as on a real one. It is a link to /proc and no
+    mount: it holds nothing, and ends with the pause process.
+    """
+    os.makedirs(NAMED, exist_ok=True)
+    unname_netns(sandbox)
+    os.symlink(f"/proc/{sandbox.pid}/ns/net", f"{NAMED}/{host_of(sandbox.ns)}")
+
+
+def unname_netns(sandbox: Sandbox) -> None:
+    """Take the name away again."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{NAMED}/{host_of(sandbox.ns)}")
+
+
+def start(place: Place, memory: Memory, births: Births, sandbox: Sandbox) -> int:
+    """Fork the pause process of a pod, born in the pod's namespaces, with nothing of the machine's files; its number.
+
+    It keeps all rights, so that no container can look into it, where they share a pid namespace.
+    """
+    kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
+    guise = memory.guise("pause", {VARIABLE: mark(sandbox.ns, "pause")})
+
+    def child() -> None:
+        memory.wear(guise)
+        pause()
+
+    # Blocked before the fork: pause waits for signals (see there), and none must find it with the node's handlers.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+    try:
+        with place.away(*kinds):
+            place.enter(sandbox.ns)
+            syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
+            socket.sethostname(sandbox.hostname)
+            return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(place, memory))
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextlib.contextmanager
+def _furnished(place: Place, memory: Memory) -> Iterator[None]:
+    """Who is forked in here has the name of a pause process, and a container's tree for a root, with nothing in it.
+
+    All of it before the fork: what a pause process does itself is memory of each pod.
+    """
+    with place.away(MNT), memory.named(b"pause"):
+        place.template.visit()
+        yield
+
+
+def pause() -> None:
+    """Hold the namespaces, reap what is orphaned in them, and end on INT or TERM. Never returns.
+
+    It does as little as can be: each page that Python touches after the fork is memory of this pod.
+    """
+    os.closerange(3, 1 << 20)
+    while True:
+        number = signal.sigwait(AWAITED)
+        if number != signal.SIGCHLD:
+            os.write(1, b"Shutting down, got signal: %d\n" % number)
+            os._exit(0)
+        _reap()
+
+
+def _reap() -> None:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass

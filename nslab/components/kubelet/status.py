@@ -1,0 +1,90 @@
+"""How a node's pods are: kept in NODE.status.json, which outlives the node's process, and told to control."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+
+from nslab import rundir
+from nslab.components.apiserver.records import replace
+from nslab.components.runtime.line import ControlLine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from nslab.components.kubelet.restart import Life
+    from nslab.components.runtime.loop import Loop
+    from nslab.components.runtime.place import Place
+
+    Pods = dict[str, dict[str, Any]]
+
+REST = 10
+"""A large node, whose pods change one after the other, spends at most one part in so many on telling."""
+
+
+def phase(containers: Iterable[dict[str, Any]]) -> str:
+    """The phase of a pod, by the statuses of its containers."""
+    states = [(entry["state"], entry["reason"], entry["exit_code"]) for entry in containers]
+    if any(state == "running" or reason == "CrashLoopBackOff" for state, reason, _ in states):
+        return "Running"
+    if not states or any(state == "waiting" for state, _, _ in states):
+        return "Pending"
+    return "Failed" if any(code != 0 for _, _, code in states) else "Succeeded"
+
+
+def pod_status(lives: Iterable[Life]) -> dict[str, Any]:
+    """A pod is as ready as all its containers."""
+    lives = tuple(lives)
+    containers = {life.spec.container: life.status() for life in lives}
+    ready = bool(lives) and all(life.ready for life in lives)
+    return {"ready": ready, "phase": phase(containers.values()), "containers": containers}
+
+
+def read(place: Place) -> Pods:
+    """What an earlier process of this node left."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        with open(f"{place.folder}{rundir.STATUS}", encoding="utf-8") as file:
+            pods: Pods = json.load(file)["pods"]
+        return pods
+    return {}
+
+
+class Teller:
+    """Writes and tells `pods()`, soon after `changed` was called, however often."""
+
+    def __init__(self, loop: Loop, place: Place, pods: Callable[[], Pods]) -> None:
+        self._loop, self._place, self._pods = loop, place, pods
+        self._line: ControlLine | None = None
+        self._asked, self._next = False, 0.0
+
+    def changed(self) -> None:
+        """Something is different: told at the end of this turn of the loop, or when we have rested."""
+        if not self._asked:
+            self._asked = True
+            self._loop.at(self._next, self.flush)
+
+    def flush(self) -> None:
+        """What was told is what is."""
+        if self._asked:
+            self._tell()
+
+    def _tell(self) -> None:
+        began = time.monotonic()
+        self._asked = False
+        pods = self._pods()
+        # A full file system costs the file, never the node.
+        with contextlib.suppress(OSError):
+            replace(f"{self._place.folder}{rundir.STATUS}", json.dumps({"pods": pods}))
+        if self._line:
+            self._line.send(self._message(pods))
+        elif pods:
+            # A node without pods has nothing to say, and need not look for who would hear it.
+            self._line = ControlLine(self._loop, self._place.run, lambda: self._message(self._pods()), lambda _: None)
+        now = time.monotonic()
+        self._next = now + REST * (now - began)
+
+    def _message(self, pods: Pods) -> dict[str, Any]:
+        return {"op": "status", "node": self._place.node, "pods": pods}

@@ -1,0 +1,14 @@
+"""Where `nslab doctor` tries control groups: `python -IS try_limits.py` ends with 0 if they bound containers here."""
+
+import os
+import sys
+
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))))
+    from nslab.components.runtime.rootfs import namespaces_bound_pids
+    from nslab.runtime import cgroups
+
+    found = cgroups.hierarchies()
+    if "unified" not in found and not {"pids", "memory"} <= found.keys():
+        without = "their processes are bounded all the same" if namespaces_bound_pids() else "nor are their processes"
+        sys.exit(f"no control groups for pids and memory below {cgroups.ROOT}: memory is not bounded, {without}")

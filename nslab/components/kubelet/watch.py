@@ -1,0 +1,226 @@
+"""One run of a container as its node sees it: begun, answering or why not, what it printed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import time
+
+from nslab import rundir
+from nslab.components.kubelet.crilog import Stream, log_file
+from nslab.components.runtime.loop import WRITE
+from nslab.components.runtime.place import NET
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nslab.components.kubelet.container import Spec
+    from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.runtime.loop import Loop
+    from nslab.components.runtime.place import Place
+
+SOONEST, LATEST = 0.02, 1.0
+"""Seconds between two tries at a port, at first and in the end."""
+SETTLED = 0.1
+"""Seconds that what has no port must run to count as started: a command that fails at once has failed by then."""
+LOOKS = 10
+"""How often it is looked whether it has; what is busy all the time has then started as well."""
+REST = 3
+"""A container that prints without end costs its node one part in so many and one of the time."""
+UNKNOWN = -256
+"""The exit status of a process whose parent was an earlier nslab-node: init had it."""
+
+
+class Attempt:
+    """One run. `pipes`: read ends of stdout, stderr and the report (-1: there is none); `number` 0 is the first.
+
+    `runs` once it was begun, `answers` once its port does. Told `news` when any of it changes.
+    """
+
+    __slots__ = (
+        "_link", "_loop", "_news", "_place", "_pod", "_probe", "_report", "_report_fd", "_spec", "_streams", "_wait",
+        "alive", "answers", "complaint", "log", "pid", "runs",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        loop: Loop,
+        place: Place,
+        spec: Spec,
+        pod: Sandbox,
+        number: int,
+        pid: int,
+        pipes: tuple[int, int, int],
+        news: Callable[[], None],
+    ) -> None:
+        self._loop, self._place, self._spec, self._pod, self._news = loop, place, spec, pod, news
+        self.pid, self.alive, self.runs, self.answers, self.complaint = pid, True, False, False, ""
+        path = rundir.container_logs(place.node, pod.log_folder, spec.container)
+        self.log = log_file(f"{place.run}/{path}", number)
+        # A file's name holds 255 bytes; the kubelet, too, cuts what is longer.
+        name = f"{pod.pod}_{pod.namespace}_{spec.container}-{spec.number}"[: 255 - len(".log")]
+        self._link = f"{place.folder}/{rundir.LINKS}/{name}.log"
+        if os.path.lexists(self._link):
+            os.unlink(self._link)
+        # Relative, so that it leads there from the machine and from within the node.
+        os.symlink(f"../{path}/{number}.log", self._link)
+        named = zip(pipes[:2], (b"stdout", b"stderr"), strict=True)
+        self._streams = [Stream(fd, name, self.log) for fd, name in named if fd >= 0]
+        for stream in self._streams:
+            self._listen(stream)
+        self._probe: socket.socket | None = None
+        self._report, self._report_fd, self._wait = b"", pipes[2], SOONEST
+
+    def begin(self) -> None:
+        """Listen to how its start goes; what was adopted has started."""
+        if self._report_fd >= 0:
+            self._loop.watch(self._report_fd, self._hear)
+        else:
+            self.runs, self.answers = True, not self._spec.port
+            self._try_port()
+
+    def _read(self, stream: Stream) -> None:
+        began = time.monotonic()
+        if not stream.read():
+            self._streams.remove(stream)
+            self._drop(stream.fd)
+        elif stream.full:
+            # It prints faster than is good: the pipe holds it up while others have their turns.
+            self._loop.forget(stream.fd)
+            now = time.monotonic()
+            self._loop.at(now + REST * (now - began), lambda: self._listen(stream))
+
+    def _listen(self, stream: Stream) -> None:
+        if stream in self._streams:
+            self._loop.watch(stream.fd, lambda: self._read(stream))
+
+    def _drop(self, fd: int) -> None:
+        self._loop.forget(fd)
+        os.close(fd)
+
+    def _hear(self) -> None:
+        # A built-in server says `ready`. The pipe of a command is closed by exec: silence is success.
+        block = b" "
+        while block and not self._report.endswith(b"ready\n"):
+            try:
+                block = os.read(self._report_fd, 4096)
+            except BlockingIOError:
+                return
+            self._report += block
+        self._drop(self._report_fd)
+        self._report_fd = -1
+        if self._report == b"ready\n":
+            self.runs = self.answers = True
+        elif self._report:
+            self.complaint = self._report.decode("utf-8", "replace")
+        elif not self._spec.built_in:
+            self.runs = True
+            if self._spec.port:
+                self._try_port()
+            else:
+                self._settle(LOOKS)
+        self._news()
+
+    def _settle(self, looks: int) -> None:
+        self._loop.at(time.monotonic() + SETTLED, lambda: self._stayed(looks - 1))
+
+    def _stayed(self, looks: int) -> None:
+        if not self.alive:
+            return
+        # On a busy machine it may not have had its turn yet: what waits for something has begun its work.
+        if looks and not _waits(self.pid):
+            self._settle(looks)
+            return
+        self.answers = True
+        self._news()
+
+    def _try_port(self) -> None:
+        if not self.alive or self.answers:
+            return
+        try:
+            with self._place.away(NET):
+                self._place.enter(self._spec.ns)
+                # A socket stays in the namespace that it was made in.
+                self._probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        except OSError:  # no descriptor is left, or the namespace has no name any more
+            self._later()
+            return
+        if self._probe.connect_ex((self._pod.address, self._spec.port)) in (0, errno.EINPROGRESS):
+            self._loop.watch(self._probe.fileno(), self._port_tried, WRITE)
+        else:
+            self._port_tried()
+
+    def _port_tried(self) -> None:
+        if self._probe is None:
+            return
+        answered = self._probe.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0 and _connected(self._probe)
+        self._end_probe()
+        if answered:
+            self.answers = True
+            self._news()
+        else:
+            self._later()
+
+    def _later(self) -> None:
+        self._loop.at(time.monotonic() + self._wait, self._try_port)
+        self._wait = min(self._wait * 1.1, LATEST)
+
+    def _end_probe(self) -> None:
+        if self._probe:
+            self._loop.forget(self._probe.fileno())
+            self._probe.close()
+            self._probe = None
+
+    def ended(self, status: int) -> None:
+        """Its process is gone."""
+        self.alive = False
+        for stream in self._streams:
+            stream.drain()
+        if self._report_fd >= 0:
+            self._hear()
+        self._end_probe()
+        self.complaint = self.complaint or _words(status)
+
+    def forget(self) -> None:
+        """Close everything; the log stays."""
+        self.alive = False
+        for stream in self._streams:
+            stream.drain()
+            self._drop(stream.fd)
+        self._streams = []
+        if self._report_fd >= 0:
+            self._drop(self._report_fd)
+            self._report_fd = -1
+        self._end_probe()
+        self.log.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._link)
+
+
+def _connected(probe: socket.socket) -> bool:
+    try:
+        probe.getpeername()
+    except OSError:
+        return False
+    return True
+
+
+def _waits(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] == b"S"
+    except OSError:
+        return False
+
+
+def _words(status: int) -> str:
+    if status == UNKNOWN:
+        return "ended"
+    if status >= 0:
+        return f"exited with {status}"
+    known = -status in signal.valid_signals() and -status < signal.SIGRTMIN
+    return f"killed by {signal.Signals(-status).name if known else f'signal {-status}'}"

@@ -1,0 +1,85 @@
+"""kube-proxy: the process of one node that watches control and keeps the node's rules as the Services are.
+
+What it does stands in proxier.py: a process that only starts it need not know how. The rules outlive it.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+
+from nslab.components.kubelet.adopt import wait_exit
+from nslab.components.runtime.loop import Loop
+from nslab.runtime.marks import VARIABLE, Memory, mark
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from nslab.components.runtime.place import Place
+    from nslab.runtime.trust import Births
+
+GRACE = 5.0
+"""Seconds that it may take to finish what it writes when it is to end."""
+
+
+def start(place: Place, memory: Memory, births: Births, settings: dict[str, Any], clean: Callable[[], None]) -> int:
+    """Fork a node's kube-proxy; its number."""
+
+    def child() -> None:
+        try:
+            memory.show(memory.guise("kube-proxy", {VARIABLE: mark(place.ns, "kube-proxy")}))
+            clean()
+            os.setsid()
+            # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.
+            os.closerange(3, 1 << 20)
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            serve(place.run, settings)
+        except SystemExit:
+            os._exit(0)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+
+    return births.fork(place.ns, "kube-proxy", child, born=memory.named(b"kube-proxy"))
+
+
+def end(pid: int, pidfd: int) -> None:
+    """End a kube-proxy, and what it has running; it may finish what it writes."""
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGTERM)
+        if not wait_exit(pidfd, GRACE):
+            os.killpg(pid, signal.SIGKILL)  # it has a session of its own; and lives, so the number is still its
+            wait_exit(pidfd, GRACE)
+    finally:
+        os.close(pidfd)
+
+
+def serve(run: str, settings: dict[str, Any]) -> None:
+    """Be the kube-proxy with these settings."""
+    # What we were forked from is not collected; what comes now is.
+    gc.freeze()
+    gc.enable()
+    from nslab.components.kubeproxy.proxier import Proxier
+    from nslab.components.kubeproxy.variant import exact, narrows
+    from nslab.dataclass import replace
+    from nslab.proxy.model import proxy_from_json
+
+    proxy = proxy_from_json(settings)
+    proxy = replace(proxy, iptables=exact(proxy.iptables), nft_narrows=proxy.mode == "nftables" and narrows())
+    if proxy.mode == "userspace":
+        from nslab.components.runtime.asyncloop import AsyncLoop
+
+        asyncio = AsyncLoop()
+        with Proxier(asyncio, run, proxy, asyncio):
+            asyncio.run()
+    else:
+        loop = Loop()
+        with Proxier(loop, run, proxy):
+            while True:
+                loop.turn()

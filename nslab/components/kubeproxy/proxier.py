@@ -1,0 +1,215 @@
+"""What kube-proxy does: it hears of Services, and has programs write what differs.
+
+The first sync writes everything over whatever is there, and so does one after a failure; the others write what differs.
+Rules that `up` wrote while it started are taken over as they are: what somebody has broken meanwhile stays broken.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from nslab.components.kubeproxy.healthports import HealthPorts
+from nslab.components.kubeproxy.leaving import AGAIN, LIST, Leaving
+from nslab.components.runtime.line import ControlLine
+from nslab.components.runtime.programs import Programs
+from nslab.proxy import conntrack
+from nslab.proxy.found import found, leftovers, looks
+from nslab.proxy.model import service_from_json
+from nslab.proxy.modes import mode
+from nslab.proxy.sync import Sync
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from typing import Any, TypeAlias
+
+    from nslab.components.kubeproxy.balancer import Balancer
+    from nslab.components.runtime.asyncloop import AsyncLoop
+    from nslab.components.runtime.loop import Watches
+    from nslab.components.runtime.programs import Ran
+    from nslab.proxy.model import Proxy, Service
+    from nslab.ruletext.items import Command, Items
+
+    Changed: TypeAlias = dict[str, Service | None]
+    Doing: TypeAlias = Generator[Changed | Sequence[Command], list[Ran], None]
+
+SOONEST, LATEST = 0.5, 30.0
+"""Seconds after a failure before all is written again, the first time and in the end."""
+
+
+class Proxier:
+    """What a node's kube-proxy knows and does. One sync at a time; what is told meanwhile makes the next one."""
+
+    def __init__(self, loop: Watches, run: str, proxy: Proxy, asyncio: AsyncLoop | None = None) -> None:
+        self._loop, self._proxy, self._asyncio = loop, proxy, asyncio
+        self._mode = mode(proxy.mode)
+        self._sync = Sync(self._mode, proxy)
+        self._services: dict[str, Service] = {}
+        self._pending: Changed = {}
+        self._generation, self._due, self._busy = 0, False, False
+        self._look_due = self._looks = False
+        self._full, self._wait = True, SOONEST
+        self._written = False
+        self._programs = Programs(loop)
+        self._ports = HealthPorts(loop, proxy)
+        self._leaving = Leaving() if proxy.mode == "ipvs" else None
+        self._balancer = _balancer() if asyncio else None
+        self._line = ControlLine(loop, run, lambda: {"op": "watch", "node": proxy.node}, self.hear)
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._programs.finish()
+
+    def hear(self, said: dict[str, Any]) -> None:
+        """Control tells of Services that changed, or (`whole`) of all; or (`written`) whose rules are there already."""
+        services = [service_from_json(one) for one in said["services"]]
+        removed = said.get("removed", ())
+        if said.get("whole"):
+            self._pending = {}
+            removed = self._services.keys() - {service.key for service in services}
+        self._pending |= {service.key: service for service in services}
+        self._pending |= dict.fromkeys(removed)
+        self._generation, self._due = said["generation"], True
+        self._written = bool(said.get("written"))
+        self._begin()
+
+    def _begin(self) -> None:
+        if self._busy or not (self._due or self._look_due):
+            return
+        work = self._work() if self._due else self._let_go()
+        self._due, self._look_due, self._busy = False, self._look_due and self._due, True
+        self._go_on(work, None)
+
+    def _go_on(self, work: Doing, ran: list[Ran] | None) -> None:
+        """One step of a sync further; programs run, or sockets are opened, until the next."""
+        try:
+            todo = next(work) if ran is None else work.send(ran)
+        except StopIteration:
+            self._busy = False
+            self._begin()
+            return
+        if isinstance(todo, dict):
+            assert self._asyncio
+            assert self._balancer
+            self._asyncio.do(self._balancer.update(todo, self._proxy), lambda: self._go_on(work, []))
+        else:
+            self._programs.run(todo, lambda ran: self._go_on(work, ran))
+
+    def _work(self) -> Doing:
+        """One sync, from what was told to what is acknowledged."""
+        started, generation, full = time.monotonic(), self._generation, self._full
+        written, self._written = self._written, False
+        before, changed = self._take()
+        if self._balancer:
+            yield changed  # listeners first: a rule that led to none would refuse
+        old, new = self._sync.change(changed)
+        if full:
+            gc.freeze()  # it all stays: the collector need not visit it again and again
+        failure = "" if written else (yield from self._write(old, new))
+        if failure:
+            self._fail(failure)
+        else:
+            self._full, self._wait = False, SOONEST
+        if not failure and not written:
+            after = [*self._services.values()] if full else [service for service in changed.values() if service]
+            yield from self._forget_flows(before, after)
+        self._ports.healthy = not failure
+        self._ports.update(self._services)
+        seconds = round(time.monotonic() - started, 6)
+        if not failure:
+            yield from self._let_go()
+        # Last of all: whoever waits for this may rely on it that no more is written.
+        self._line.send({"op": "synced", "generation": generation, "seconds": seconds, "error": failure})
+
+    def _write(self, old: Items, new: Items) -> Generator[Sequence[Command], list[Ran], str]:
+        """What differs, or else everything; what is wrong with it."""
+        if not self._full:
+            failure = _failure((yield self._commands(old, new)))
+            if not failure:
+                return ""
+            _say(f"{failure}; now all is written anew")
+        return (yield from self._write_all())
+
+    def _write_all(self) -> Generator[Sequence[Command], list[Ran], str]:
+        """Everything, over whatever is there; what is wrong with it."""
+        new = self._sync.items()
+        ran = yield looks(new, self._proxy)
+        if failure := _failure(ran):
+            return failure
+        seen = [(one.command, one.output) for one in ran]
+        self._leaving = Leaving() if self._leaving else None
+        if failure := _failure((yield self._commands(found(seen, new), new))):
+            return failure
+        return _failure((yield self._mode.commands(leftovers(seen, new), {}, self._sync.proxy)))
+
+    def _take(self) -> tuple[list[Service], Changed]:
+        """Begin with what was told: Services that differ, as they were and as they are."""
+        told, self._pending = self._pending, {}
+        changed = {key: service for key, service in told.items() if service != self._services.get(key)}
+        before = [self._services[key] for key in changed if key in self._services]
+        self._services |= {key: service for key, service in changed.items() if service}
+        for key in [key for key, service in changed.items() if service is None]:
+            self._services.pop(key, None)
+        return before, changed
+
+    def _commands(self, old: Items, new: Items) -> tuple[Command, ...]:
+        if self._leaving:
+            old, new = self._leaving.amend(old, new)
+        return self._mode.commands(old, new, self._sync.proxy)
+
+    def _forget_flows(self, before: Sequence[Service], after: Sequence[Service]) -> Doing:
+        if conntrack.concerned((*before, *after)):
+            ran = yield (conntrack.LIST,)
+            if not (failure := _failure(ran)):
+                ports = self._balancer.ports if self._balancer else None
+                failure = _failure((yield conntrack.stale(ran[0].output, before, after, self._proxy, ports)))
+            if failure:
+                _say(failure)
+
+    def _let_go(self) -> Doing:
+        """Take away the real servers of IPVS to which the last connection has ended; look again for the others."""
+        if self._leaving and self._leaving.items:
+            ran = yield (LIST,)
+            if not (failure := _failure(ran)):
+                gone = self._leaving.take(ran[0].output)
+                failure = _failure((yield self._mode.commands(gone, {}, self._sync.proxy)))
+            if failure:
+                self._fail(failure)
+            elif self._leaving.items and not self._looks:
+                self._looks = True
+                self._loop.at(time.monotonic() + AGAIN, self._look)
+
+    def _look(self) -> None:
+        self._looks, self._look_due = False, True
+        self._begin()
+
+    def _fail(self, failure: str) -> None:
+        """Say so, and have all written again in a while."""
+        _say(failure)
+        self._full = True
+        self._loop.at(time.monotonic() + self._wait, self._retry)
+        self._wait = min(self._wait * 2, LATEST)
+
+    def _retry(self) -> None:
+        if self._full:
+            self._due = True
+            self._begin()
+
+
+def _balancer() -> Balancer:
+    from nslab.components.kubeproxy.balancer import Balancer  # asyncio and all: for this mode alone
+
+    return Balancer()
+
+
+def _failure(ran: Sequence[Ran]) -> str:
+    return ran[-1].failure if ran else ""
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"kube-proxy: {text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,54 @@
+"""A line from a node to the lab's control process, taken up again whenever it breaks."""
+
+from __future__ import annotations
+
+import time
+
+from nslab import rundir
+from nslab.components.runtime.peers import Peer, dial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from nslab.components.runtime.loop import Watches
+
+SOONEST, LATEST = 0.02, 0.5
+"""Seconds before the line is tried again, the first time and in the end."""
+
+
+class ControlLine:
+    """Says `greeting()` whenever the line is there (again), and hands over what control says."""
+
+    def __init__(
+        self, loop: Watches, run: str, greeting: Callable[[], dict[str, Any]], hear: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._loop, self._path, self._greeting, self._hear = loop, f"{run}/{rundir.CONTROL_SOCKET}", greeting, hear
+        self._peer: Peer | None = None
+        self._wait = SOONEST
+        self._dial()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Say something; nothing, if there is nobody: the greeting will tell all."""
+        if self._peer:
+            self._peer.send(message)
+
+    def _dial(self) -> None:
+        try:
+            connection = dial(self._path)
+        except OSError:
+            self._loop.at(time.monotonic() + self._wait, self._dial)
+            self._wait = min(self._wait * 2, LATEST)
+            return
+        self._wait = SOONEST
+        self._peer = Peer(self._loop, connection, self._heard, self._lost)
+        self._peer.send(self._greeting())
+
+    def _heard(self, _: Peer, message: dict[str, Any]) -> dict[str, Any]:
+        self._hear(message)
+        return {}
+
+    def _lost(self) -> None:
+        self._peer = None
+        self._loop.at(time.monotonic() + self._wait, self._dial)

@@ -1,0 +1,229 @@
+"""Sockets with lines on them: one JSON object a line; who serves answers each by one line, in order."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+
+from nslab import rundir
+from nslab.components.runtime.lastwords import text
+from nslab.components.runtime.loop import AT_ONCE, WRITE, accept
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from nslab.components.runtime.loop import Watches
+    from nslab.components.runtime.place import Place
+
+    Handler = Callable[["Peer", dict[str, Any]], dict[str, Any] | None]
+
+
+LONGEST = 1 << 28
+"""Bytes of a line: more than any lab's Services have."""
+
+
+def _nobody() -> None:
+    pass
+
+
+class Peer:
+    """Somebody at the other end. Requests may come many at a time; while one awaits its answer the next ones wait.
+
+    The handler's answer is sent; nothing is sent for an empty one; None when `send` will say it later. While somebody
+    does not read what we have to say, what else they ask for waits. `settle` is called before answers are sent, once
+    for all requests that came together.
+    """
+
+    def __init__(
+        self,
+        loop: Watches,
+        connection: socket.socket,
+        handler: Handler,
+        closed: Callable[[], None] = _nobody,
+        settle: Callable[[], None] = _nobody,
+    ) -> None:
+        self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
+        self._settle = settle
+        self._lines: list[bytes] = []
+        self._begun = bytearray()
+        self._unsent: list[memoryview] = []
+        self._busy, self._reads = False, True
+        loop.watch(connection.fileno(), self._receive)
+
+    def _receive(self) -> None:
+        try:
+            block = self._socket.recv(1 << 18, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except (OSError, MemoryError):
+            block = b""
+        if not block:
+            self.close()
+            return
+        first, *more = block.split(b"\n")
+        self._begun += first
+        if more:
+            self._lines += (bytes(self._begun), *more[:-1])
+            self._begun = bytearray(more[-1])
+            self._go_on()
+        elif len(self._begun) > LONGEST:
+            self.close()
+
+    def _go_on(self) -> None:
+        said: list[memoryview] = []
+        for _ in range(AT_ONCE):
+            if not self._lines or self._busy or self._unsent:
+                break
+            said += self._take(self._lines.pop(0))
+        else:
+            self._loop.at(0, self._go_on)
+        if said and self._socket.fileno() >= 0:
+            self._settle()
+            self._unsent += said
+            self._flush()
+        self._listen()
+
+    def _take(self, line: bytes) -> list[memoryview]:
+        """The answer to a request, if there is one already."""
+        self._busy = True
+        try:
+            answer = self._handler(self, json.loads(line))
+        except Exception as error:  # whatever is wrong with a request must not be the end of who was asked
+            answer = {"error": text(error)}
+        if answer is not None:  # else `send` says so, and may have done it by now
+            self._busy = False
+        return [memoryview(_line(answer))] if answer else []
+
+    def _listen(self) -> None:
+        """Read on, unless there is enough to do."""
+        reads = not self._lines
+        if self._unsent or self._reads == reads or self._socket.fileno() < 0:
+            return
+        self._reads = reads
+        if reads:
+            self._loop.watch(self._socket.fileno(), self._receive)
+        else:
+            self._loop.forget(self._socket.fileno())
+
+    def send(self, answer: dict[str, Any]) -> None:
+        """Answer, or say something unasked."""
+        self.send_line(_line(answer))
+
+    def send_line(self, line: bytes, go_on: bool = True) -> None:
+        """The same, of a line that is written already."""
+        self._busy = False
+        self._unsent.append(memoryview(line))
+        self._flush()
+        if go_on:
+            self._go_on()
+
+    def _flush(self) -> None:
+        try:
+            while self._unsent:
+                sent = self._socket.send(self._unsent[0], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                self._unsent[0] = self._unsent[0][sent:]
+                if not self._unsent[0]:
+                    self._unsent.pop(0)
+        except BlockingIOError:
+            self._reads = False
+            self._loop.watch(self._socket.fileno(), self._unblocked, WRITE)
+        except OSError:
+            self.close()
+
+    def _unblocked(self) -> None:
+        self._flush()
+        if not self._unsent:
+            self._loop.forget(self._socket.fileno())
+            self._go_on()
+
+    def hand_over(self, answer: dict[str, Any], descriptors: list[int]) -> None:
+        """Answer at once, with descriptors: while nothing else that was said waits to be read."""
+        try:
+            socket.send_fds(self._socket, [_line(answer)], descriptors, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except OSError:
+            self.close()
+
+    def detach(self) -> socket.socket:
+        """The connection, which is somebody else's from here on: for a handler that gives no answer."""
+        self._loop.forget(self._socket.fileno())
+        self._lines.clear()
+        return socket.socket(fileno=self._socket.detach())
+
+    def close(self) -> None:
+        """Hang up."""
+        self._unsent.clear()
+        self._lines.clear()
+        if self._socket.fileno() >= 0:
+            self._loop.forget(self._socket.fileno())
+            self._socket.close()
+            # Who hears of it may hold us, and nobody collects cycles here (see nslab.components.runtime.spawner).
+            closed, self._closed = self._closed, _nobody
+            closed()
+
+
+def _line(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
+
+
+def listen(loop: Watches, place: Place, handler: Handler, settle: Callable[[], None]) -> socket.socket:
+    """Serve at RUN/nodes/NODE.sock."""
+    return serve(loop, f"{place.folder}{rundir.SOCKET}", lambda peer: Peer(loop, peer, handler, settle=settle))
+
+
+def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:
+    """Listen at a path, and have `call` called with each connection; a socket of an earlier process is replaced.
+
+    It is root's alone: of anybody else's connection nothing is read.
+    """
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    umask = os.umask(0o177)
+    try:
+        with _short(path) as address:
+            door.bind(address)
+    finally:
+        os.umask(umask)
+    door.listen(1024)  # a large lab has many nodes, and all of them come at once
+
+    def come(connection: socket.socket) -> None:
+        if _uid(connection) == 0:
+            call(connection)
+        else:
+            connection.close()
+
+    accept(loop, door, come)
+    return door
+
+
+def _uid(connection: socket.socket) -> int:
+    """Whose process connected, by its number in our user namespace; one that is not in there is 65534."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], sys.byteorder)
+
+
+def dial(path: str) -> socket.socket:
+    """A connection to who listens at a path."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _short(path) as address:
+            connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+@contextlib.contextmanager
+def _short(path: str) -> Iterator[str]:
+    # A socket's path has 107 bytes at most; names of labs and nodes may take more.
+    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
+    finally:
+        os.close(folder)

@@ -1,0 +1,79 @@
+"""The namespaces of a node process, and excursions into others."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from nslab import rundir, syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.components.runtime.rootfs import Template
+    from nslab.runtime.cgroups import Groups
+
+NET, UTS, IPC, PID, MNT = (
+    syscall.CLONE_NEWNET,
+    syscall.CLONE_NEWUTS,
+    syscall.CLONE_NEWIPC,
+    syscall.CLONE_NEWPID,
+    syscall.CLONE_NEWNS,
+)
+_FILES = {NET: "net", UTS: "uts", IPC: "ipc", PID: "pid", MNT: "mnt"}
+
+
+class Place:
+    """Where a node lives: its name, its namespace's name, and the lab's folder.
+
+    `ns_dir` and `run_fd` are descriptors: of the folder of named namespaces, and of a copy of the mount of `run`.
+    `template` is what containers' file systems are cloned from, `groups` bounds what they take of the machine.
+    """
+
+    def __init__(self, ns: str, run: str, ns_dir: int, run_fd: int, template: Template, groups: Groups) -> None:
+        self.ns, self.run, self.ns_dir, self.run_fd = ns, run, ns_dir, run_fd
+        self.template, self.groups = template, groups
+        self.node = host_of(ns)
+        self.folder = f"{run}/{rundir.node(self.node)}"
+        self._home: dict[int, int] = {}
+
+    def settle(self) -> None:
+        """Remember the present namespaces as those to come back to."""
+        self._home = {kind: os.open(f"/proc/self/ns/{file}", os.O_RDONLY) for kind, file in _FILES.items()}
+
+    def enter(self, name: str) -> None:
+        """Go into a named network namespace of the lab."""
+        descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.ns_dir)
+        try:
+            syscall.setns(descriptor, NET)
+        finally:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def away(self, *kinds: int) -> Iterator[None]:
+        """Come back from namespaces of these kinds, whatever happens.
+
+        After `unshare` or `setns` with PID it is the children to come that are elsewhere; we never are.
+        """
+        try:
+            yield
+        finally:
+            for kind in kinds:
+                syscall.setns(self._home[kind], kind)
+
+
+def host_of(ns: str) -> str:
+    """The host that a namespace belongs to: `node1` of `nslab.lab.node1`."""
+    return ns.rsplit(".", 1)[1]
+
+
+def remove_tree(folder: str) -> None:
+    """Remove a folder with all in it, or nothing if it is not there (shutil imports half the library)."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(folder):
+            if entry.is_dir(follow_symlinks=False):
+                remove_tree(entry.path)
+            else:
+                os.unlink(entry.path)
+        os.rmdir(folder)

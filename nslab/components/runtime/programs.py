@@ -1,0 +1,117 @@
+"""Running programs one after the other without waiting for any: the loop is told when one has ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import NamedTuple
+
+from nslab.runtime.trust import PROGRAMS as PATH
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from nslab.components.runtime.loop import Watches
+    from nslab.ruletext.items import Command
+
+ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
+
+
+class Ran(NamedTuple):
+    """What came of a program."""
+
+    command: Command
+    status: int
+    output: str
+    error: str
+
+    @property
+    def failure(self) -> str:
+        """What went wrong, in a line; nothing if nothing did."""
+        # `ipvsadm -R` goes on after a line that the kernel refused, and ends with status 0.
+        if self.status == 0 and not (self.command.argv == ("ipvsadm", "-R") and self.error):
+            return ""
+        if self.command.argv[0] == "conntrack" and "0 flow entries" in self.error:
+            return ""
+        said = " ".join(self.error.split()) or f"exit status {self.status}"
+        return f"{' '.join(self.command.argv)}: {said[:1000]}"
+
+
+class Programs:
+    """A batch of programs at a time."""
+
+    def __init__(self, loop: Watches) -> None:
+        self._loop = loop
+        self._running = 0
+
+    def run(self, commands: Sequence[Command], then: Callable[[list[Ran]], None]) -> None:
+        """Run them in order, up to the first that fails; then have `then` called with what came of each."""
+        self._next(list(commands), [], then)
+
+    def finish(self) -> None:
+        """Wait for the one that runs: what it writes is not to be cut off."""
+        if self._running:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(self._running, 0)
+
+    def _next(self, left: list[Command], done: list[Ran], then: Callable[[list[Ran]], None]) -> None:
+        if not left or (done and done[-1].failure):
+            then(done)
+            return
+        command = left.pop(0)
+        files: list[int] = []
+        try:
+            files += (_memory(text) for text in (command.text, "", ""))
+            self._running = _spawn(command.argv, files)
+        except OSError as error:  # no such program, or no memory, descriptor or process to be had
+            _close(files)
+            missing = isinstance(error, FileNotFoundError)
+            why = f"{command.argv[0]} is not installed" if missing else error.strerror or str(error)
+            then([*done, Ran(command, 127, "", why)])
+            return
+        descriptor = os.pidfd_open(self._running)
+
+        def ended() -> None:
+            self._loop.forget(descriptor)
+            os.close(descriptor)
+            status = os.waitstatus_to_exitcode(os.waitpid(self._running, 0)[1])
+            self._running = 0
+            output, error = (_text(file) for file in files[1:])
+            _close(files)
+            self._next(left, [*done, Ran(command, status, output, error)], then)
+
+        self._loop.watch(descriptor, ended)
+
+
+def _spawn(argv: tuple[str, ...], files: Sequence[int]) -> int:
+    # Files in memory and not pipes: nobody has to feed and to drain them meanwhile.
+    actions = [(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(files)]
+    return os.posix_spawn(_found(argv[0]), argv, ENVIRONMENT, file_actions=actions, setsigdef=[signal.SIGPIPE])
+
+
+def _found(name: str) -> str:
+    for folder in PATH.split(":"):
+        if os.access(f"{folder}/{name}", os.X_OK):
+            return f"{folder}/{name}"
+    raise FileNotFoundError(name)
+
+
+def _memory(text: str) -> int:
+    file = os.memfd_create("nslab", os.MFD_CLOEXEC)
+    data = memoryview(text.encode())
+    while data:
+        data = data[os.write(file, data) :]
+    os.lseek(file, 0, os.SEEK_SET)
+    return file
+
+
+def _text(file: int) -> str:
+    size = os.fstat(file).st_size
+    return os.pread(file, size, 0).decode("utf-8", "replace")
+
+
+def _close(files: Sequence[int]) -> None:
+    for file in files:
+        os.close(file)

@@ -1,0 +1,229 @@
+"""What a container sees as its file system: a tree built for it, out of read-only copies of a few of this machine's.
+
+What is the same for all containers of a lab is made once, in a mount namespace that nobody lives in, the template;
+a container copies it and adds the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from nslab import syscall
+from nslab.runtime.mounts import DEVICES, TERMINALS, tmpfs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WRITABLE = ("tmp", "run", "var")
+"""In memory, each container's own."""
+EMPTY = ("boot", "home", "media", "mnt", "opt", "root", "srv")
+"""Folders that programs expect, with nothing of the machine's in them."""
+PROGRAMS = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
+"""The machine's, read-only: what a container runs."""
+ETC = (
+    "passwd", "group", "nsswitch.conf", "host.conf", "gai.conf", "services", "protocols", "ld.so.cache", "ld.so.conf",
+    "ld.so.conf.d", "alternatives", "ssl/certs", "localtime", "iproute2", "terminfo",
+)  # fmt: skip
+"""All that there is of the machine's /etc, as far as everybody on it may read it."""
+FILES = ("resolv.conf", "hosts", "hostname")
+"""Files of /etc that are the pod's."""
+PODS = "/sys"
+"""Where the template keeps the pods' folders: /sys, since each container covers that with its own."""
+MASKED = (
+    *("proc/acpi", "proc/asound", "proc/bus", "proc/config.gz", "proc/interrupts", "proc/kallsyms", "proc/kcore"),
+    *("proc/key-users", "proc/keys", "proc/latency_stats", "proc/sched_debug", "proc/scsi", "proc/timer_list"),
+    *("proc/timer_stats", "sys/devices/virtual/powercap", "sys/firmware"),
+)
+"""What a container finds empty: the runtime specification's list, and what else tells of the machine."""
+STORAGE = 64 << 20
+"""Bytes that each of a container's file systems in memory holds, unless its limits say otherwise."""
+
+LEAST_PIDS = 512
+"""The kernel takes no kernel.pid_max below 301, or eight times the processors."""
+
+_BUILD = "/dev"  # where the template is put together: a folder that every machine has
+_LARGEST = 4 << 20
+_LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+)
+_SEALED = syscall.MOUNT_ATTR_RDONLY | syscall.MOUNT_ATTR_NOSUID | syscall.MOUNT_ATTR_NODEV
+_HARD = syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC
+
+
+class Template:
+    """The mount namespace that containers are cloned from (`descriptor`), and what is masked in each."""
+
+    def __init__(self, pods: int) -> None:
+        """`pods`: the lab's folder of pods' files, as a mount that lies nowhere yet."""
+        self._masked = [(f"/{path}", os.path.isdir(f"/{path}")) for path in MASKED if os.path.exists(f"/{path}")]
+        home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        mask = os.umask(0)
+        syscall.unshare(syscall.CLONE_NEWNS)
+        try:
+            self.descriptor = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+            _build(pods)
+        finally:
+            syscall.setns(home, syscall.CLONE_NEWNS)
+            os.close(home)
+            os.umask(mask)
+
+    def visit(self) -> None:
+        """Go into the template itself, where nothing can be written: for who only waits."""
+        syscall.setns(self.descriptor, syscall.CLONE_NEWNS)
+
+    def enter(self, host: str, storage: int = 0, read_only: bool = False, pids: int = 0) -> None:
+        """Give this process, already in its network and pid namespaces, the file system of a container of a pod.
+
+        `host`: the pod's; `storage`: bytes of each file system in memory; `read_only`: only /dev/shm can be written.
+        `pids`: how many processes its pid namespace may have, if that is to be said here and this kernel can.
+        """
+        syscall.setns(self.descriptor, syscall.CLONE_NEWNS)
+        syscall.unshare(syscall.CLONE_NEWNS)
+        size = str(storage or STORAGE)
+        for name in () if read_only else WRITABLE:
+            tmpfs(f"/{name}", "1777" if name == "tmp" else "755", size=size)
+        if os.path.isdir(f"{PODS}/{host}"):
+            for name in FILES:
+                # Read-only, for the mount that it is made from is.
+                syscall.mount(f"{PODS}/{host}/{name}", f"/etc/{name}", flags=syscall.MS_BIND)
+        # A file system of its own kind each: /proc shows the pid namespace, /sys the network namespace that mounts it.
+        _proc(pids)
+        syscall.mount("sysfs", "/sys", "sysfs", _HARD | syscall.MS_RDONLY)
+        for path, is_folder in self._masked:
+            syscall.mount(f"/{EMPTY[0]}" if is_folder else "/dev/null", path, flags=syscall.MS_BIND)
+        tmpfs("/dev/shm", "1777", _HARD, size)
+        syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, TERMINALS)
+
+
+def _proc(pids: int) -> None:
+    if pids and namespaces_bound_pids():
+        syscall.mount("proc", "/proc", "proc", _HARD)
+        with open("/proc/sys/kernel/pid_max", "w", encoding="ascii") as file:
+            file.write(str(max(pids, LEAST_PIDS)))
+        syscall.mount_setattr("/proc", syscall.MOUNT_ATTR_RDONLY)
+    else:
+        syscall.mount("proc", "/proc", "proc", _HARD | syscall.MS_RDONLY)
+
+
+def namespaces_bound_pids() -> bool:
+    """Whether each pid namespace has a kernel.pid_max of its own. (Before Linux 6.14 it is the machine's.)"""
+    major, minor, *_ = os.uname().release.split("-")[0].split(".")
+    return (int(major), int(minor)) >= (6, 14)
+
+
+def _build(pods: int) -> None:
+    """The tree, out of what this mount namespace shows, which has nothing else afterwards."""
+    trees = {name: syscall.open_tree(f"/{name}", recursive=True) for name in PROGRAMS if _is_real(f"/{name}")}
+    links = {name: os.readlink(f"/{name}") for name in PROGRAMS if os.path.islink(f"/{name}")}
+    etc = [*_etc()]
+    tmpfs(_BUILD, flags=syscall.MS_NOSUID, size="16m")
+    os.chdir(_BUILD)
+    for name, tree in trees.items():
+        _hang(tree, name)
+    for name, target in links.items():
+        os.symlink(target, name)
+    for name in (*EMPTY, *WRITABLE, "proc", "sys", "etc", "dev"):
+        os.mkdir(name)
+        os.chmod(name, 0o1777 if name == "tmp" else 0o755)
+    _devices()
+    for name, what in etc:
+        os.makedirs(os.path.dirname(f"etc/{name}"), 0o755, exist_ok=True)
+        if isinstance(what, int):
+            _hang(what, f"etc/{name}")
+        elif isinstance(what, str):
+            os.symlink(what, f"etc/{name}")
+        else:
+            _write(f"etc/{name}", what)
+    for name in FILES:
+        _write(f"etc/{name}", b"")
+    syscall.seal(pods, _SEALED | syscall.MOUNT_ATTR_NOEXEC)
+    syscall.move_mount(pods, "sys")
+    os.close(pods)
+    syscall.pivot_root(".", ".")
+    syscall.umount(".")
+    os.chdir("/")
+    # A container has CAP_MKNOD, and must not make itself the machine's disk: what has devices is read-only.
+    syscall.mount_setattr("/", syscall.MOUNT_ATTR_RDONLY | syscall.MOUNT_ATTR_NOSUID)
+
+
+def _is_real(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _hang(tree: int, name: str) -> None:
+    """Put a copy of a mount, with all below it, where it can only be read."""
+    syscall.seal(tree, _SEALED)
+    os.makedirs(name, 0o755, exist_ok=True)
+    syscall.move_mount(tree, name)
+    os.close(tree)
+
+
+def _write(path: str, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    os.write(descriptor, data)
+    os.close(descriptor)
+
+
+def _etc() -> Iterator[tuple[str, bytes | str | int]]:
+    """What a container has of /etc, by name: bytes of a file, where a link leads, or a copy of a folder's mount.
+
+    Of a folder in which anything is not for everybody (a private key among certificates), only the rest, file by file.
+    """
+    for name in ETC:
+        path = f"/etc/{name}"
+        if os.path.islink(path) and os.path.realpath(path).startswith("/usr/"):
+            yield name, os.path.realpath(path)
+        elif _is_real(path) and _all_open(path):
+            yield name, syscall.open_tree(path)
+        elif _is_real(path):
+            yield from ((f"{name}/{entry}", data) for entry, data in _open_files(path))
+        elif (data := _readable(path)) is not None:
+            yield name, data
+
+
+def _all_open(folder: str) -> bool:
+    """Whether everybody may read a folder and all in it."""
+    if os.stat(folder).st_mode & 0o005 != 0o005:
+        return False
+    with os.scandir(folder) as entries:
+        return all(
+            entry.is_symlink()
+            or (_all_open(entry.path) if entry.is_dir() else bool(entry.stat(follow_symlinks=False).st_mode & 0o004))
+            for entry in entries
+        )
+
+
+def _open_files(folder: str) -> Iterator[tuple[str, bytes | str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink():
+                yield entry.name, os.readlink(entry.path)
+            elif (data := _readable(entry.path)) is not None:
+                yield entry.name, data
+
+
+def _readable(path: str) -> bytes | None:
+    """A file that everybody may read; None if there is no such file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        fits = stat.S_ISREG(status.st_mode) and status.st_mode & 0o004 and status.st_size <= _LARGEST
+        return file.read() if fits else None
+
+
+def _devices() -> None:
+    for name, major, minor in DEVICES:
+        os.mknod(f"dev/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
+    for name, to in _LINKS:
+        os.symlink(to, f"dev/{name}")
+    for name in ("shm", "pts"):
+        os.mkdir(f"dev/{name}", 0o755)

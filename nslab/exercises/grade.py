@@ -1,0 +1,153 @@
+"""The verdict: which goals are reached, and of each other one, what was seen instead of what should be (pure)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from nslab.dataclass import dataclass
+from nslab.exercises.targets import target
+from nslab.exercises.types import Expect, Show
+from nslab.objects.names import pod_host
+from nslab.probes import Outcome, Result, Spread, Try
+from nslab.probes.spread import uneven
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from nslab.exercises.ask import Questions
+    from nslab.exercises.types import Ask, Check, Fact, Goal
+    from nslab.lab.types import Lab
+    from nslab.probes import Call
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that is not as it should be: what it is about, which kind of fault, and the values that it names."""
+
+    about: Ask | Fact
+    kind: str
+    values: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A goal with all that keeps it from being reached."""
+
+    goal: Goal
+    faults: tuple[Fault, ...]
+
+    @property
+    def reached(self) -> bool:
+        """Whether it is reached."""
+        return not self.faults
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the probers heard, question by question, and what `ip -j` showed."""
+
+    tries: Mapping[Ask, tuple[Try, ...]]
+    rows: Mapping[tuple[str, Show], Sequence[Row]]
+
+
+def seen(
+    asked: Questions,
+    results: Sequence[Result],
+    calls: Mapping[Call, tuple[Try, ...]],
+    shown: Mapping[tuple[str, Show], Sequence[Row]],
+) -> Seen:
+    """The probers' answers, sorted to the questions of the check."""
+    by_probe = {one.probe: one for one in results}
+    tries: dict[Ask, tuple[Try, ...]] = {ask: (_echo(by_probe[probe]),) for ask, probe in asked.probes.items()}
+    tries |= {ask: calls[call] for ask, call in asked.calls.items()}
+    return Seen(tries, {key: _rows(key[1], rows) for key, rows in shown.items()})
+
+
+def grade(check: Check, lab: Lab, found: Seen) -> tuple[Graded, ...]:
+    """Every goal with what is wrong."""
+    return tuple(Graded(goal, tuple(_faults(goal, lab, found))) for goal in check.goals)
+
+
+def done(graded: Sequence[Graded]) -> bool:
+    """Whether the exercise is: all is reached but what is extra."""
+    return all(one.reached for one in graded if not one.goal.extra)
+
+
+def _faults(goal: Goal, lab: Lab, found: Seen) -> Iterator[Fault]:
+    for ask in goal.asks:
+        if fault := _asked(ask, lab, found):
+            yield fault
+    for fact in goal.facts:
+        rows = found.rows.get((fact.host, fact.show), ())
+        if fact.has and not any(_fits(row, fact.has) for row in rows):
+            yield Fault(fact, "lacks")
+        if fact.has_not and any(_fits(row, fact.has_not) for row in rows):
+            yield Fault(fact, "has")
+
+
+def _asked(ask: Ask, lab: Lab, found: Seen) -> Fault | None:
+    tries = found.tries[ask]
+    wrong = [one for one in tries if not _as_expected(ask.expect, one.outcome)]
+    if wrong:
+        outcome = Counter(one.outcome for one in wrong).most_common(1)[0][0]
+        return Fault(ask, "came to", (len(wrong), len(tries), outcome))
+    if ask.expect is not Expect.OK or ask.source == target(lab, ask.target).host:
+        return None
+    return _who(ask, lab, tries) or _whom(ask, found, tries)
+
+
+def _as_expected(expect: Expect, outcome: Outcome) -> bool:
+    match expect:
+        case Expect.OK:
+            return outcome is Outcome.REACHED
+        case Expect.REFUSED:
+            return outcome is Outcome.REFUSED
+    return outcome not in (Outcome.REACHED, Outcome.REFUSED, Outcome.ENDED)
+
+
+def _who(ask: Ask, lab: Lab, tries: Sequence[Try]) -> Fault | None:
+    """Whether those answered who should."""
+    names = {pod_host(pod.namespace, pod.name): pod.hostname or pod.name for pod in lab.pods}
+    host = target(lab, ask.target).host
+    wanted = [names[name] for name in ask.answers or ((host,) if host in names else ())]
+    heard = [one.hostname for one in tries if one.hostname]
+    if not wanted or not heard:
+        return None
+    if others := sorted({*heard} - {*wanted}):
+        return Fault(ask, "answered by", (", ".join(others), ", ".join(wanted)))
+    if silent := [name for name in wanted if name not in heard]:
+        return Fault(ask, "never answered by", (", ".join(silent),))
+    counts = Counter(heard)
+    if uneven(Spread.CHANCE, heard, wanted):
+        return Fault(ask, "uneven", (", ".join(f"{name} {counts[name]}" for name in wanted),))
+    return None
+
+
+def _whom(ask: Ask, found: Seen, tries: Sequence[Try]) -> Fault | None:
+    """Whether the servers saw whom they should."""
+    if not ask.seen_as:
+        return None
+    rows = found.rows.get((ask.seen_as, Show.ADDRESS), ())
+    own = {str(row.get("local")) for row in rows}
+    others = sorted({str(one.seen_from) for one in tries} - own)
+    return Fault(ask, "seen as", (", ".join(others), ask.seen_as)) if others else None
+
+
+def _echo(result: Result) -> Try:
+    """A probe's answer as one try. That nothing comes back is no wall: what must not arrive has not arrived."""
+    arrived = result.probe.expected == "fail" and bool(result.arrived_at)
+    return Try(Outcome.REACHED if arrived else result.outcome, "", result.seen_from, result.detail, result.ms)
+
+
+def _rows(show: Show, rows: Sequence[Row]) -> Sequence[Row]:
+    """An interface's addresses each as an entry of its own, with the interface's name."""
+    if show is not Show.ADDRESS:
+        return rows
+    return [{"ifname": row.get("ifname"), **address} for row in rows for address in row.get("addr_info", ())]
+
+
+def _fits(row: Row, values: Sequence[tuple[str, str]]) -> bool:
+    return all(str(row.get(name)) == value for name, value in values)

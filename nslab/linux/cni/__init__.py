@@ -1,0 +1,1 @@
+"""CNI plugins at work on a node."""

@@ -1,0 +1,190 @@
+"""One node as CNI plugins see it: its network, mounts and host name, and folders that are not the machine's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import signal
+from typing import TYPE_CHECKING, Never
+
+from nslab import syscall
+from nslab.cni.result import Answer
+from nslab.linux import owned, stop
+from nslab.linux.netns import lab_of, path
+from nslab.linux.patience import patient
+from nslab.objects.kinds import NodeAgent
+from nslab.runtime import trust
+from nslab.runtime.mounts import hidden, own_machine, show
+from nslab.runtime.trust import PROGRAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from nslab.cni.chain import Order
+
+SECONDS = patient(20.0)
+"""What a plugin may take."""
+LARGEST = 1 << 20
+"""Bytes that are read of what it prints."""
+NAMES = "/run/netns"
+_TOOLS = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
+
+
+class Node:
+    """A node's namespaces, found by its process; where that is dead, mounts like its own are made for each run.
+
+    `run` is the lab's folder, `iptables` the variant whose rules this kernel takes.
+    """
+
+    def __init__(self, ns: str, run: Path, iptables: str) -> None:
+        self._ns, self._run, self._iptables = ns, str(run), iptables
+        self._folder = f"{run}/nodes/{ns.rpartition('.')[2]}"
+
+    def execute(self, order: Order, pod: str) -> Answer:
+        """Run a plugin for a pod's namespace (which may be gone), and hear it to its end, or the end of patience."""
+        env = {"NSLAB": f"{self._ns} cni", "PATH": self._path(), "LC_ALL": "C.UTF-8", **order.env}
+        if not path(pod).exists():
+            env["CNI_NETNS"] = ""
+        said = tuple(os.memfd_create(name) for name in ("stdin", "stdout", "stderr", "trouble"))
+        try:
+            os.pwrite(said[0], order.stdin.encode(), 0)
+            folders = {os.path.dirname(order.program), *order.env.get("CNI_PATH", "").split(":")}
+            trees = hidden(os.path.realpath(folder) for folder in folders if os.path.isabs(folder))
+            try:
+                pid = self._inside(pod, lambda: _become(order.program, env, said, trees))
+            finally:
+                for tree in trees.values():
+                    os.close(tree)
+            failed, status = _ended(pid, heed=order.command == "ADD")
+            texts = [os.pread(descriptor, LARGEST, 0).decode("utf-8", "replace") for descriptor in said[1:]]
+            return Answer(status, texts[0], texts[1], failed or texts[2])
+        finally:
+            for descriptor in said:
+                os.close(descriptor)
+
+    def forget(self, pod: str) -> None:
+        """Take the name of a pod's namespace away from the node, or that would keep it alive."""
+        if self._is_alive():
+            _ended(self._inside("", lambda: _unbind(f"{NAMES}/{pod}")))
+
+    def _inside(self, pod: str, then: Callable[[], Never]) -> int:
+        """Fork a process in the node, where `pod`'s namespace has its name, which goes on with `then`; its number."""
+        opened = [os.open(path(self._ns), os.O_RDONLY | os.O_CLOEXEC)]
+        try:
+            process = self._process()
+            opened.append(syscall.open_tree(self._run) if process is None else process)
+            named = os.open(path(pod), os.O_RDONLY | os.O_CLOEXEC) if pod and path(pod).exists() else -1
+            opened += [named] if named >= 0 else []
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    syscall.setns(opened[0], syscall.CLONE_NEWNET)
+                    if process is None:
+                        _own_mounts(self._ns, opened[1], self._run)
+                    else:
+                        syscall.setns(process, syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS)
+                    if named >= 0:
+                        _bind(named, f"{NAMES}/{pod}")
+                    then()
+                except BaseException as error:
+                    os.write(2, f"nslab: {self._ns}: {error}\n".encode())
+                finally:
+                    os._exit(125)
+            return pid
+        finally:
+            for descriptor in opened:
+                os.close(descriptor)
+
+    def _process(self) -> int | None:
+        """A pidfd of the node's process; None if it is dead."""
+        node = owned.running(lab_of(self._ns)).get((self._ns, NodeAgent.role))
+        with contextlib.suppress(OSError):
+            return trust.verified(node) if node else None
+        return None
+
+    def _is_alive(self) -> bool:
+        return (self._ns, NodeAgent.role) in owned.running(lab_of(self._ns))
+
+    def _path(self) -> str:
+        """Where plugins find programs. An iptables whose rules this kernel does not take is none."""
+        if self._iptables == "iptables":
+            return PROGRAMS
+        folder = f"{self._folder}/bin"
+        os.makedirs(folder, exist_ok=True)
+        program = os.path.realpath(shutil.which(self._iptables, path=PROGRAMS) or self._iptables)
+        for name in _TOOLS:
+            with contextlib.suppress(FileExistsError):
+                os.symlink(program, f"{folder}/{name}")  # one program, which goes by the name that it is called by
+        return f"{folder}:{PROGRAMS}"
+
+
+def _own_mounts(ns: str, run: int, where: str) -> None:
+    """What a node's process has, too."""
+    syscall.unshare(syscall.CLONE_NEWNS)
+    syscall.mount("none", "/", flags=syscall.MS_REC | syscall.MS_PRIVATE)
+    own_machine(ns.rpartition(".")[2], where, run)
+
+
+def _bind(namespace: int, name: str) -> None:
+    """Give a namespace its name in here. It is one of few things that may be bound from another mount namespace."""
+    os.makedirs(os.path.dirname(name), exist_ok=True)
+    os.close(os.open(name, os.O_CREAT | os.O_RDONLY, 0o444))
+    if os.stat(name).st_ino != os.fstat(namespace).st_ino:
+        with contextlib.suppress(OSError):  # nothing is bound there
+            syscall.umount(name)
+        syscall.mount(f"/proc/self/fd/{namespace}", name, flags=syscall.MS_BIND)
+
+
+def _unbind(name: str) -> Never:
+    with contextlib.suppress(OSError):
+        syscall.umount(name)
+        os.unlink(name)
+    os._exit(0)
+
+
+def _become(program: str, env: Mapping[str, str], said: tuple[int, ...], trees: Mapping[str, int]) -> Never:
+    """Be the plugin. What keeps it from running is written into the last of `said`.
+
+    `trees`: its folders, where a node sees nothing of the machine's; for it alone they are there, as they are: it is
+    its author who runs it.
+    """
+    try:
+        if trees:
+            syscall.unshare(syscall.CLONE_NEWNS)
+            show(trees, 0)
+        os.chdir("/")
+        os.umask(0o022)
+        os.setsid()
+        for number, descriptor in enumerate(said[:3]):
+            os.dup2(descriptor, number)
+        for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        os.execve(program, [program], dict(env))
+    except OSError as error:
+        os.write(said[3], f"cannot be run: {program}: {error.strerror}".encode())
+    os._exit(126)
+
+
+def _ended(pid: int, *, heed: bool = False) -> tuple[str, int]:
+    """Why a process was not let run to its end, or ""; and its status, as subprocess has it.
+
+    With `heed`, a signal to us ends the wait, and the process; without, it waits: who cleans up is not to be stopped.
+    """
+    descriptor = os.pidfd_open(pid)
+    failed, over = f"did not end within {SECONDS:g} s and was killed", False
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        with stop.heeded() if heed else contextlib.nullcontext():
+            over = bool(poll.poll(SECONDS * 1000))
+    finally:
+        os.close(descriptor)
+        if not over:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return "" if over else failed, status

@@ -1,0 +1,262 @@
+"""CNI plugins at work: run inside a node as its container runtime would, and what came of it kept (RUN/LAB/cni).
+
+The plugins decide what is made. Here it is known what was asked for, what they answered, and what they say to CHECK.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Any
+
+from nslab.cni.chain import Program, Wiring, adding, checking, deleting
+from nslab.cni.config import Network
+from nslab.cni.result import Made, PluginError, made_of
+from nslab.compiler.underlay import UPLINK
+from nslab.dataclass import dataclass, replace
+from nslab.errors import Missing, Refused, about
+from nslab.lab.plugins import PLUGIN_PATHS, network_of
+from nslab.linux.cni.node import Node
+from nslab.linux.netns import path
+from nslab.linux.patience import patient
+from nslab.linux.places import write
+from nslab.linux.rules.restore import program
+from nslab.objects.kinds import Attachment
+from nslab.objects.plan import Add, Remove, Replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from nslab.cni.chain import Orders
+    from nslab.lab.types import Lab
+    from nslab.objects.kinds import State
+    from nslab.objects.plan import Step
+
+ALL_SECONDS = patient(30.0)
+"""What DEL may take for all of a lab's pods together, when the lab is going anyway."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An attachment as it was made, and the plugins' result; None: nobody knows how far they came.
+
+    `doubt`: what CHECK had against it when ADD had just ended well. A plugin that is never content proves nothing
+    (portmap 1.1.1 looks for rules of IPv6 where ADD had no reason to make any: containernetworking/plugins#819).
+    """
+
+    obj: Attachment
+    result: dict[str, Any] | None
+    doubt: str = ""
+
+    @property
+    def made(self) -> Made:
+        """What of the result a lab goes by."""
+        return made_of(self.result or {})
+
+
+class Plugins:
+    """Wires pods, and takes that back. `iptables`: the variant whose rules this kernel takes."""
+
+    def __init__(self, run: Path, iptables: str = "iptables") -> None:
+        self._run, self._iptables = run, iptables
+        self._nodes: dict[str, Node] = {}
+
+    def run(self, step: Step, obj: Attachment) -> None:
+        """Do one step, or raise Refused with the words of the plugin."""
+        match step:
+            case Add():
+                self._add(obj)
+            case Remove():
+                self._delete(obj)
+            case Replace(old=old):
+                assert isinstance(old, Attachment)
+                self._delete(old)
+                self._add(obj)
+
+    def look(self, known: State, there: Mapping[str, Iterable[str]]) -> Iterator[Attachment]:
+        """The attachments that were made, each with what is wrong with it. `there`: the interfaces of namespaces."""
+        wanted = {obj.key: obj for obj in known if isinstance(obj, Attachment)}
+        for kept in self.kept():
+            obj = kept.obj
+            # What is to be made anew in any case need not be checked.
+            yield replace(obj, fault=self._fault(kept, there)) if obj == wanted.get(obj.key) else obj
+
+    def interfaces(self) -> dict[str, set[str]]:
+        """The interfaces that plugins said they made, by namespace."""
+        found: dict[str, set[str]] = {}
+        for kept in self.kept():
+            found.setdefault(kept.obj.ns, set()).add(kept.obj.wiring.ifname)
+            for name, sandbox in kept.made.interfaces:
+                found.setdefault(os.path.basename(sandbox) or kept.obj.node, set()).add(name)
+        return found
+
+    def kept(self) -> list[Kept]:
+        """What is kept of all attachments."""
+        return [kept for file in sorted((self._run / "cni").glob("*.json")) if (kept := _kept(file))]
+
+    def release(self) -> list[str]:
+        """DEL for all that is kept, as far as it goes; what plugins said against it."""
+        deadline, said = time.monotonic() + ALL_SECONDS, []
+        for kept in self.kept():
+            if time.monotonic() > deadline:
+                said.append(f"DEL of CNI plugins took longer than {ALL_SECONDS:g} s; the rest was not asked")
+                break
+            try:
+                self._delete(kept.obj)
+            except (Refused, OSError) as refusal:
+                said.append(str(refusal))
+        return said
+
+    def _add(self, obj: Attachment) -> None:
+        # Kept before anything is made: should this process be killed, DEL is still due.
+        self._keep(obj, None)
+        try:
+            result = self._drive(adding(obj.wiring, obj.address), obj)
+        except PluginError as error:
+            self._file(obj).unlink(missing_ok=True)
+            raise _refused("ADD", obj, error) from None
+        made = made_of(result)
+        assert made.address
+        obj = replace(obj, address=made.address.ip)
+        self._keep(obj, result)
+        if doubt := self._said_to_check(obj, result):
+            self._keep(obj, result, doubt)
+
+    def _delete(self, obj: Attachment) -> None:
+        if not path(obj.node).exists():
+            self._file(obj).unlink(missing_ok=True)  # with the node, everything in it is gone
+            return
+        kept = _kept(self._file(obj))
+        try:
+            self._drive(deleting(obj.wiring, obj.address, kept.result if kept else None), obj)
+        except PluginError as error:
+            raise _refused("DEL", obj, error) from None
+        with contextlib.suppress(OSError):
+            self._node(obj).forget(obj.ns)
+        self._file(obj).unlink(missing_ok=True)
+        if kept:
+            self._sweep(kept)
+
+    def _sweep(self, gone: Kept) -> None:
+        """Take away what of an attachment's interfaces nobody else has: a bridge outlives its last port.
+
+        The plugin cannot know that it was the last; but two bridges with one gateway's address are one too many.
+        """
+        others = {
+            (kept.obj.node, name) for kept in self.kept() for name, sandbox in kept.made.interfaces if not sandbox
+        }
+        for name, sandbox in gone.made.interfaces:
+            if not sandbox and (gone.obj.node, name) not in others and name != UPLINK:
+                argv = [program("ip"), "-n", gone.obj.node, "link", "del", name]
+                subprocess.run(argv, capture_output=True, check=False)
+
+    def _fault(self, kept: Kept, there: Mapping[str, Iterable[str]]) -> str:
+        obj = kept.obj
+        if kept.result is None:
+            return "ADD was cut short"
+        if obj.ns not in there or obj.node not in there:
+            return "its namespace is gone"
+        if obj.wiring.ifname not in there[obj.ns]:
+            return f"there is no {obj.wiring.ifname}"
+        said = self._said_to_check(obj, kept.result)
+        return f"CHECK: {said}" if said and said != kept.doubt else ""
+
+    def _said_to_check(self, obj: Attachment, result: dict[str, Any]) -> str:
+        try:
+            self._drive(checking(obj.wiring, obj.address, result), obj)
+        except PluginError as error:
+            return str(error)
+        return ""
+
+    def _drive(self, orders: Orders, obj: Attachment) -> dict[str, Any]:
+        """Run what is ordered until the end of it."""
+        node = self._node(obj)
+        try:
+            order = next(orders)
+            while True:
+                order = orders.send(node.execute(order, obj.ns))
+        except StopIteration as end:
+            result: dict[str, Any] = end.value
+            return result
+
+    def _node(self, obj: Attachment) -> Node:
+        if obj.node not in self._nodes:
+            self._nodes[obj.node] = Node(obj.node, self._run, self._iptables)
+        return self._nodes[obj.node]
+
+    def _keep(self, obj: Attachment, result: dict[str, Any] | None, doubt: str = "") -> None:
+        from dataclasses import asdict
+
+        text = {
+            "ns": obj.ns,
+            "node": obj.node,
+            "address": str(obj.address),
+            "wiring": asdict(obj.wiring),
+            "result": result,
+            "doubt": doubt,
+        }
+        file = self._file(obj)
+        file.parent.mkdir(exist_ok=True)
+        with about(file):
+            write(file, json.dumps(text, indent=1))
+
+    def _file(self, obj: Attachment) -> Path:
+        return self._run / "cni" / f"{obj.ns.rpartition('.')[2]}.json"
+
+
+def _kept(file: Path) -> Kept | None:
+    """What a file keeps; None if it is not there, or somebody wrote there by hand."""
+    try:
+        return _read(file)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(file: Path) -> Kept:
+    said = json.loads(file.read_text())
+    wiring = said["wiring"]
+    network = wiring.pop("network")
+    made = Wiring(
+        network=Network(**{**network, "plugins": tuple(network["plugins"])}),
+        programs=tuple(Program(*program) for program in wiring.pop("programs")),
+        path=tuple(wiring.pop("path")),
+        **wiring,
+    )
+    obj = Attachment(said["ns"], said["node"], made, IPv4Address(said["address"]))
+    return Kept(obj, said["result"], said["doubt"])
+
+
+def _refused(command: str, obj: Attachment, error: PluginError) -> Refused:
+    pod, node = obj.ns.rpartition(".")[2], obj.node.rpartition(".")[2]
+    return Refused(f"CNI {command} of network {obj.wiring.network.name} for {pod} on {node}", str(error))
+
+
+def find_programs(lab: Lab) -> tuple[tuple[str, Program], ...]:
+    """The plugins that a lab names, on this machine's disk; Missing tells all that are not there."""
+    if lab.cni is None:
+        return ()
+    types = dict.fromkeys(name for node in lab.nodes for name in network_of(lab, node).programs)
+    folders = (*lab.cni.path, *PLUGIN_PATHS)
+    found = {name: _program(name, folders) for name in types}
+    if missing := [name for name, there in found.items() if there is None]:
+        raise Missing(
+            f"no CNI plugin {', '.join(missing)} in {', '.join(folders)}; those of the CNI project: on Debian and "
+            "Ubuntu, apt install containernetworking-plugins; your own: name their directory (--plugin, cni.path)"
+        )
+    return tuple((name, there) for name, there in found.items() if there)
+
+
+def _program(name: str, folders: Sequence[str]) -> Program | None:
+    for folder in folders:
+        file = f"{folder}/{name}"
+        with contextlib.suppress(OSError):
+            status = os.stat(file)
+            if os.path.isfile(file) and os.access(file, os.X_OK):
+                # Built anew, it is another: what the one before has made is made anew as well.
+                return Program(file, f"{status.st_mtime_ns:x}-{status.st_size:x}")
+    return None

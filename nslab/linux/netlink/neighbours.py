@@ -1,0 +1,40 @@
+"""Letting go of link-layer addresses that the kernel has learnt."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from nslab.linux.netlink import batch as netlink
+from nslab.objects import inet
+from nslab.wire import netlink as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nslab.linux.netns import Namespaces
+
+_HEADER = struct.Struct("=BxxxiHBB")
+
+
+def forget(spaces: Namespaces, namespaces: Iterable[str]) -> None:
+    """Take away all but the permanent entries; what is needed again is asked for again.
+
+    The kernel has one table of neighbours for all namespaces, the machine's own included, and beyond its
+    net.ipv4.neigh.default.gc_thresh3 (1,024 entries) it learns no more: packets are lost, everywhere.
+    """
+    for ns in namespaces:
+        sock = spaces.route_socket(ns)
+        netlink.send(sock, [*_learnt(sock)])  # a refusal says that the entry went by itself
+
+
+def _learnt(sock: socket.socket) -> list[bytes]:
+    gone = []
+    for body in netlink.dump(sock, wire.GETNEIGH, _HEADER.pack(socket.AF_INET, 0, 0, 0, 0)):
+        _, index, state, _, _ = _HEADER.unpack_from(body)
+        address = wire.attributes(body, _HEADER.size).get(inet.NDA_DST)
+        if address and not state & (inet.NUD_PERMANENT | inet.NUD_NOARP):
+            entry = _HEADER.pack(socket.AF_INET, index, 0, 0, 0) + wire.attribute(inet.NDA_DST, address)
+            gone.append(wire.message(wire.DELNEIGH, 0, entry))
+    return gone

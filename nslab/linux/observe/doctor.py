@@ -1,0 +1,76 @@
+"""What works on this machine: each primitive is tried, in a namespace that nobody ever sees."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nslab.dataclass import dataclass
+from nslab.errors import Missing
+from nslab.linux.netns import Namespaces
+from nslab.linux.observe.host import driver
+from nslab.linux.rules import restore
+from nslab.linux.vm import boot as vm
+from nslab.objects.needs import PRIMITIVES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.objects.needs import Primitive
+
+TRIALS = Path(__file__).parents[2] / "components" / "kubelet"
+"""Where trials of our own lie: the processes of a node are what needs them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What became of one trial. `word` is what went wrong, `advice` the way on; both empty where it works."""
+
+    primitive: Primitive
+    works: bool
+    word: str = ""
+    advice: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Try every primitive."""
+    with Namespaces() as spaces, spaces.throwaway():
+        yield from map(_tried, PRIMITIVES)
+
+
+def _tried(primitive: Primitive) -> Finding:
+    for module in primitive.modules:
+        if _loadable(module) and not driver(module):
+            return Finding(primitive, False, f"module {module} is not loaded", f"modprobe {module}")
+    for trial in primitive.trial:
+        try:
+            argv = _command(trial)
+        except Missing as missing:
+            return Finding(primitive, False, *str(missing).split("; ", 1))
+        done = subprocess.run(argv, capture_output=True, text=True, env=restore.environment(), check=False)
+        if done.returncode:
+            said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
+            # nft repeats the line, and points at it, after saying what is wrong.
+            wrong = next((line for line in said if "Error" in line), said[-1])
+            return Finding(primitive, False, wrong, primitive.instead)
+    return Finding(primitive, True)
+
+
+def _command(trial: str) -> list[str]:
+    """What a trial runs: a program of this machine, or a file of ours."""
+    program, *arguments = shlex.split(trial)
+    if program.endswith(".py"):
+        return [sys.executable, "-IS", str(TRIALS / program), *arguments]
+    if program in vm.KERNELS:
+        vm.kernel_here()
+    return [restore.program(program), *arguments]
+
+
+def _loadable(module: str) -> bool:
+    """Whether the module lies ready on the disk: then a trial would load it, which is the machine owner's decision."""
+    index = Path(f"/lib/modules/{os.uname().release}/modules.dep")
+    return index.exists() and any(f"/{module}.ko" in line.partition(":")[0] for line in index.open())

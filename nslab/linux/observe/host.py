@@ -1,0 +1,71 @@
+"""What this machine can do, learnt in a namespace that nobody ever sees."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nslab.errors import Missing
+from nslab.linux.netlink import batch as netlink
+from nslab.linux.packages import how_to_install
+from nslab.linux.rules import restore
+from nslab.objects.needs import Host
+
+if TYPE_CHECKING:
+    from nslab.linux.netns import Namespaces
+
+_NAT = "*nat\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n"
+_VARIANTS = ("iptables", "iptables-legacy", "iptables-nft")
+
+
+def read_host(spaces: Namespaces) -> Host:
+    """Learn it once; a plan is made of it and must not look again."""
+    with spaces.throwaway() as sock:
+        iptables = working_iptables()
+        born = "tunl0" in netlink.links(sock)
+        return Host(
+            ipip=born or driver("ipip"),
+            ipip_born=born,
+            bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+            conntrack=os.path.exists("/proc/sys/net/netfilter/nf_conntrack_acct"),
+            ip_vs=driver("ip_vs") and driver("dummy"),
+            sctp=driver("sctp"),
+            iptables=iptables,
+        )
+
+
+def likely_host() -> Host:
+    """What can be known of it without root, for a plan that is only printed."""
+    return Host(
+        ipip=driver("ipip"),
+        ipip_born=os.path.exists("/sys/class/net/tunl0"),
+        bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),
+        conntrack=os.path.exists("/proc/sys/net/netfilter/nf_conntrack_acct"),
+        ip_vs=driver("ip_vs") and driver("dummy"),
+        sctp=driver("sctp"),
+    )
+
+
+def driver(name: str) -> bool:
+    """Whether a driver is loaded or built in. (Trying it out could load it, into the whole machine.)"""
+    if os.path.exists(f"/sys/module/{name}"):
+        return True
+    builtin = Path(f"/lib/modules/{os.uname().release}/modules.builtin")
+    return builtin.exists() and f"/{name}.ko" in builtin.read_text()
+
+
+def working_iptables() -> str:
+    """The first variant whose nat table this kernel has, in this thread's namespace."""
+    for variant in _VARIANTS:
+        try:
+            argv = [restore.program(f"{variant}-restore"), "--noflush"]
+        except Missing:
+            continue
+        environment = restore.environment()
+        if not subprocess.run(
+            argv, input=_NAT, text=True, capture_output=True, env=environment, check=False
+        ).returncode:
+            return variant
+    raise Missing(f"no iptables works on this kernel; {how_to_install('iptables')}, or try `nslab vm`")

@@ -1,0 +1,1 @@
+"""Questions asked with real packets, and their answers."""

@@ -1,0 +1,110 @@
+"""Asks the kernel what `nslab.probes` wants to know: packets out of every namespace at once, from one thread.
+
+Each host of the lab has one raw socket for echoes, one UDP socket to ask with and one to answer with, and a listener. A
+packet carries its probe's number, so both ends of every conversation are known: what a target received, and from whom,
+is known even if its answer gets lost. Echoes are answered by the host's own kernel, as always.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.linux.netlink.neighbours import forget
+from nslab.linux.netns import named
+from nslab.linux.prober.round import Round
+from nslab.linux.prober.talk import DEFAULT
+from nslab.objects.names import SWITCH, netns
+from nslab.probes import Expected, Kind, Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from nslab.linux.netns import Namespaces
+    from nslab.linux.prober.talk import Timing
+    from nslab.probes import Place, Probe, Result
+
+_WAVE = 128  # pairs; each needs up to six neighbours, there and back
+_AT_ONCE = 1000  # probes that need no waves: of a lab of some dozen hosts
+
+
+def ask(
+    spaces: Namespaces,
+    lab: str,
+    places: Iterable[Place],
+    probes: Sequence[Probe],
+    timing: Timing = DEFAULT,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> list[Result]:
+    """The answers, in the order of the questions.
+
+    What is silent once is asked again before it is judged. Many questions are asked in waves. After each, what was
+    learnt of neighbours is let go: the kernel's table of them is one for the whole machine, and small.
+    """
+    everybody = [*places]
+    results = _in_waves(spaces, lab, everybody, probes, timing, progress)
+    doubtful = [at for at, result in enumerate(results) if _is_doubtful(result)]
+    again = _in_waves(spaces, lab, everybody, [probes[at] for at in doubtful], timing, progress, alone=True)
+    for at, result in zip(doubtful, again, strict=True):
+        results[at] = result
+    return results
+
+
+def _in_waves(
+    spaces: Namespaces,
+    lab: str,
+    places: Sequence[Place],
+    probes: Sequence[Probe],
+    timing: Timing,
+    progress: Callable[[int, int], None],
+    *,
+    alone: bool = False,
+) -> list[Result]:
+    results: list[Result] = []
+    waves = [*_waves(probes)]
+    for wave in waves:
+        results += _asked(spaces, lab, places, wave, timing, alone=alone)
+        progress(len(results), len(probes))
+        if len(waves) > 1:
+            hosts = {name for probe in wave for name in probe.pair} | {p.name for p in places if p.role == "node"}
+            there = {*named(lab)} & {netns(lab, name) for name in (*hosts, SWITCH)}
+            forget(spaces, sorted(there))
+            spaces.home()
+    return results
+
+
+def _asked(
+    spaces: Namespaces,
+    lab: str,
+    places: Sequence[Place],
+    probes: Sequence[Probe],
+    timing: Timing,
+    *,
+    alone: bool,
+) -> list[Result]:
+    asking = Round(spaces, lab, timing, probes, alone=alone)
+    try:
+        asking.open(places)
+        return asking.results()
+    finally:
+        asking.close()
+        spaces.home()
+
+
+def _is_doubtful(result: Result) -> bool:
+    """Whether an answer might be another one if less was asked at once."""
+    if result.probe.expected is Expected.FAIL:
+        return False
+    turned_away = result.probe.kind is Kind.TCP and result.outcome in (Outcome.REFUSED, Outcome.ENDED)
+    return turned_away or result.outcome is Outcome.TIMED_OUT
+
+
+def _waves(probes: Sequence[Probe]) -> Iterator[Sequence[Probe]]:
+    """Slices of the probes of so many pairs that the neighbours which they need fit the kernel's table."""
+    begin, pairs = 0, set[tuple[str, str]]()
+    for place, probe in enumerate(probes):
+        if probe.pair not in pairs and len(pairs) == _WAVE and len(probes) > _AT_ONCE:
+            yield probes[begin:place]
+            begin, pairs = place, set()
+        pairs.add(probe.pair)
+    if probes:
+        yield probes[begin:]

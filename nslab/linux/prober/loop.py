@@ -1,0 +1,178 @@
+"""The loop that drives conversations with Services, some at a time, from one thread."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import select
+import socket
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from nslab.linux.prober.attempts import Trial
+from nslab.linux.prober.pace import Leaving, Queue
+from nslab.linux.prober.sockets import IP_RECVERR
+from nslab.linux.prober.talk import OUTCOMES
+from nslab.objects.names import netns
+from nslab.probes import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nslab.linux.netns import Namespaces
+    from nslab.linux.prober.attempts import Attempt
+    from nslab.linux.prober.talk import Timing
+
+_AT_ONCE = 64
+_REFUSALS = 5
+"""Deadlines that a refusal has. It comes by ICMP, of which a host gets six at once and then one a second, and none for
+a second after a packet that came back to where it came from (hairpin): the kernel counts that as a redirect."""
+
+
+class Loop:
+    """The loop that drives attempts, some at a time."""
+
+    def __init__(self, spaces: Namespaces, lab: str, timing: Timing) -> None:
+        self._spaces, self._lab, self._timing = spaces, lab, timing
+        self._epoll = select.epoll()
+        self._open: dict[int, Attempt] = {}
+        self._queue: Queue[Attempt] = Queue(())
+        self._leaving = Leaving(timing.goodbye)
+        self._slowest = 0.0
+
+    def close(self) -> None:
+        """Close whatever is open."""
+        self._leaving.close()
+        for attempt in self._open.values():
+            if attempt.sock:
+                attempt.sock.close()
+        self._epoll.close()
+
+    def run(self, attempts: Iterable[Attempt]) -> None:
+        """Begin, listen, say it again, give up, until each has an outcome."""
+        self._queue = Queue((attempt, attempt.server, attempt.room) for attempt in attempts)
+        while self._queue or self._open:
+            while self._queue.ready and len(self._open) < _AT_ONCE:
+                self._begin(self._queue.take())
+            for descriptor, _ in self._epoll.poll(self._pause()):
+                if attempt := self._open.get(descriptor):
+                    self._progress(attempt)
+                elif descriptor in self._leaving:
+                    self._queue.done(self._leaving.heard(descriptor))
+            self._overdue()
+        self._leaving.close()
+
+    def _begin(self, attempt: Attempt) -> None:
+        attempt.began = time.monotonic()
+        if attempt.moot:
+            self._finish(attempt, Outcome.TIMED_OUT)
+            return
+        attempt.again = attempt.began + self._timing.retry
+        try:
+            self._spaces.enter(netns(self._lab, attempt.source))
+        except OSError as error:
+            self._finish(attempt, Outcome.ABSENT, os.strerror(error.errno or 0))
+            return
+        sock = attempt.sock = socket.socket(socket.AF_INET, attempt.kind | socket.SOCK_NONBLOCK, attempt.protocol)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        # A port that no other open socket has here. connect() would choose one that is free towards this Service only;
+        # IPVS knows answers by client and endpoint, so the first of two connections from one port hears nothing more.
+        sock.bind(("", 0))
+        failed = sock.connect_ex(attempt.to)
+        if failed not in (0, errno.EINPROGRESS):
+            self._failed(attempt, failed)
+            return
+        self._open[sock.fileno()] = attempt
+        self._epoll.register(sock.fileno(), select.EPOLLOUT)
+
+    def _progress(self, attempt: Attempt) -> None:
+        sock = attempt.sock
+        assert sock
+        try:
+            if not attempt.asked:
+                if failed := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise OSError(failed, os.strerror(failed))
+                attempt.asked = True
+                attempt.ask()
+                self._epoll.modify(sock.fileno(), select.EPOLLIN)
+                if attempt.content:
+                    self._finish(attempt, Outcome.REACHED)
+            elif attempt.hear():
+                silent = isinstance(attempt, Trial) and attempt.empty
+                self._finish(attempt, Outcome.ENDED if silent else Outcome.REACHED)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if attempt.asked and error.errno in (errno.ECONNRESET, errno.EPIPE):
+                self._finish(attempt, Outcome.ENDED, error.strerror or "")
+            else:
+                self._failed(attempt, error.errno or 0)
+
+    def _overdue(self) -> None:
+        now = time.monotonic()
+        for server in self._leaving.overdue():
+            self._queue.done(server)
+        for attempt in [*self._open.values()]:
+            waited = now - attempt.began
+            if waited >= self._limit(attempt) and _hung(attempt) and not attempt.second:
+                self._begin_again(attempt)
+            elif waited >= self._limit(attempt):
+                self._finish(attempt, Outcome.TIMED_OUT, "connected, but no answer" if _hung(attempt) else "")
+            elif now >= attempt.again:
+                attempt.again = now + self._timing.deadline
+                self._say_again(attempt)
+
+    def _say_again(self, attempt: Attempt) -> None:
+        if attempt.kind == socket.SOCK_DGRAM:
+            with suppress(OSError):  # what was said of the first one is heard in its turn
+                attempt.ask()
+        elif attempt.content and not attempt.refused:
+            # TCP sends again by itself. What was lost takes nobody's room, and the next one may tell whether all is.
+            self._queue.done(attempt.server, silent=True)
+            attempt.server = None
+
+    def _begin_again(self, attempt: Attempt) -> None:
+        """Once more, from another port: IPVS may remember the first one's answers as another Service's for a while."""
+        assert attempt.sock
+        self._open.pop(attempt.sock.fileno(), None)
+        attempt.sock.close()
+        attempt.asked, attempt.second = False, True
+        self._begin(attempt)
+
+    def _limit(self, attempt: Attempt) -> float:
+        if not attempt.must:
+            return max(self._timing.patience, 2 * self._slowest)
+        return self._timing.deadline * (_REFUSALS if attempt.refused else 1)
+
+    def _pause(self) -> float:
+        """Seconds until something must be done even if nothing comes."""
+        now = time.monotonic()
+        due = min((min(a.began + self._limit(a), a.again) for a in self._open.values()), default=math.inf)
+        due = min(due, self._leaving.due)
+        return max(0.0, due - now) + 0.001 if due < math.inf else 0.0
+
+    def _failed(self, attempt: Attempt, code: int) -> None:
+        self._finish(attempt, OUTCOMES.get(code, Outcome.UNREACHABLE), os.strerror(code))
+
+    def _finish(self, attempt: Attempt, outcome: Outcome, detail: str = "") -> None:
+        attempt.outcome, attempt.detail = outcome, detail
+        attempt.took = time.monotonic() - attempt.began
+        if outcome is Outcome.REACHED:
+            self._slowest = max(self._slowest, attempt.took)
+        sock, attempt.sock = attempt.sock, None
+        if sock:
+            self._open.pop(sock.fileno(), None)
+        if sock and outcome is Outcome.REACHED and attempt.content and self._queue.awaits(attempt.server):
+            # Only when its server ends the connection, too, there is room for the next one.
+            self._leaving.add(sock, attempt.server)
+            self._epoll.modify(sock.fileno(), select.EPOLLIN)
+        else:
+            if sock:
+                sock.close()
+            self._queue.done(attempt.server, silent=outcome is Outcome.TIMED_OUT)
+
+
+def _hung(attempt: Attempt) -> bool:
+    return attempt.kind == socket.SOCK_STREAM and attempt.asked

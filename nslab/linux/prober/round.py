@@ -1,0 +1,356 @@
+"""One round of questions: packets out of every namespace at once, from one thread, until each has its outcome."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import select
+import socket
+import struct
+import time
+from collections import deque
+from contextlib import suppress
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from nslab.linux.prober import pace
+from nslab.linux.prober.sockets import IP_RECVERR, HostSockets, echo_request, received, said
+from nslab.linux.prober.talk import CLIENTIP, OUTCOMES, Talk, clientip, server_of
+from nslab.objects.names import netns
+from nslab.probes import Expected, Kind, Outcome, Result
+from nslab.wire import icmp
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterable, Sequence
+
+    from nslab.linux.netns import Namespaces
+    from nslab.linux.prober.talk import Timing
+    from nslab.probes import Place, Probe
+
+_RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
+_BURST = 16  # packets that are sent before what came back is read
+_MESSAGE = struct.Struct("=8sI")
+_ANSWER = b"!"
+
+
+class Round:
+    """All probes of one round, and the loop that drives them. `alone`: each server is asked by one at a time."""
+
+    def __init__(
+        self, spaces: Namespaces, lab: str, timing: Timing, probes: Sequence[Probe], *, alone: bool = False
+    ) -> None:
+        self._spaces, self._lab, self._timing = spaces, lab, timing
+        self._talks = [Talk(probe, server_of(probe, alone=alone)) for probe in probes]
+        # What must fail goes last: who is asked for link-layer addresses then has answered.
+        order = sorted(range(len(probes)), key=lambda number: probes[number].expected is Expected.FAIL)
+        room = {number: pace.SOME if probes[number].asks else pace.ONE if alone else pace.FEW for number in order}
+        self._queue = pace.Queue((number, self._talks[number].server, room[number]) for number in order)
+        self._token = os.urandom(8)
+        # Not an id of an earlier call: connection tracking would treat its packets as it did then.
+        self._id = int.from_bytes(os.urandom(2), "big")
+        self._hosts: dict[str, HostSockets] = {}
+        self._accepted: set[socket.socket] = set()
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
+        # Both in the order in which they began.
+        self._must: dict[int, Talk] = {}
+        self._must_not: dict[int, Talk] = {}
+        self._retries: deque[tuple[float, int]] = deque()
+        self._slowest = self._settled = 0.0
+        self._leaving = pace.Leaving(timing.goodbye)
+
+    def open(self, places: Iterable[Place]) -> None:
+        """Sockets in every namespace that takes part and is there."""
+        wanted = {name for talk in self._talks for name in talk.probe.pair}
+        for place in places:
+            if place.name in wanted:
+                try:
+                    self._spaces.enter(netns(self._lab, place.name))
+                except OSError as error:
+                    if error.errno not in (errno.ENOENT, errno.EINVAL):  # no such name; a name that nothing is bound to
+                        raise
+                else:
+                    self._listen(place.name, HostSockets(place.address))
+
+    def close(self) -> None:
+        """Close whatever is open."""
+        self._leaving.close()
+        for host in self._hosts.values():
+            for sock in host.sockets():
+                sock.close()
+        for sock in (*self._accepted, *(talk.sock for talk in self._talks if talk.sock)):
+            sock.close()
+        self._epoll.close()
+
+    def results(self) -> list[Result]:
+        """Send, listen, send again, give up."""
+        while self._queue or self._must or self._must_not:
+            for _ in range(_BURST):
+                if self._may_begin:
+                    number = self._queue.take()
+                    self._begin(number, self._talks[number])
+            self._turn(0 if self._may_begin else self._until_due())
+            self._again()
+            self._give_up()
+        self._turn(0)  # an answer may have been read before the question that it answers
+        return [talk.result() for talk in self._talks]
+
+    @property
+    def _may_begin(self) -> bool:
+        return self._queue.ready and len(self._must) + len(self._must_not) < self._timing.at_once
+
+    # Sending
+
+    def _begin(self, number: int, talk: Talk) -> None:
+        probe, talk.began = talk.probe, time.monotonic()
+        for name in probe.pair:
+            if name not in self._hosts:
+                self._finish(number, Outcome.ABSENT, f"there is no {netns(self._lab, name)}")
+                return
+        if probe.expected is Expected.FAIL:
+            self._must_not[number] = talk
+        else:
+            self._must[number] = talk
+            self._retries.append((talk.began + self._timing.retry, number))
+        if probe.kind is Kind.TCP:
+            self._connect(number, talk)
+        else:
+            self._send(number, talk)
+
+    def _send(self, number: int, talk: Talk) -> None:
+        probe, host = talk.probe, self._hosts[talk.probe.source]
+        message = _MESSAGE.pack(self._token, number)
+        if probe.kind is Kind.UDP:
+            sock, data, to = host.asker, message, self._hosts[probe.target].udp
+        else:
+            sock, data, to = host.echo, echo_request(self._id, number, message, probe.size), (str(probe.address), 0)
+        refused = 0
+        for _ in range(3):
+            try:
+                sock.sendto(data, to)
+            except BlockingIOError:
+                return  # no room: lost, like any packet, and sent again
+            except OSError as error:
+                # The socket is everybody's: this may be the fate of an earlier packet.
+                self._errors(sock)
+                refused = error.errno or 0
+            else:
+                return
+        self._failed(number, refused, "")
+
+    def _connect(self, number: int, talk: Talk) -> None:
+        probe = talk.probe
+        self._spaces.enter(netns(self._lab, probe.source))
+        sock = talk.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
+        to = (str(probe.address), probe.port) if probe.port else self._hosts[probe.target].tcp
+        if not probe.port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+        failed = sock.connect_ex(to)
+        if failed not in (0, errno.EINPROGRESS):
+            self._failed(number, failed, "")
+            return
+        self._watch(sock, select.EPOLLOUT, lambda events: self._progress(number, talk, events))
+
+    # Listening
+
+    def _listen(self, name: str, host: HostSockets) -> None:
+        self._hosts[name] = host
+        self._watch(host.echo, select.EPOLLIN, lambda events: self._on_echo(name, host.echo, events))
+        self._watch(host.asker, select.EPOLLIN, lambda events: self._on_answer(host.asker, events))
+        self._watch(host.answerer, select.EPOLLIN, lambda _: self._on_question(name, host.answerer))
+        self._watch(host.listener, select.EPOLLIN, lambda _: self._on_connection(name, host.listener))
+
+    def _watch(self, sock: socket.socket, events: int, handler: Callable[[int], None]) -> None:
+        self._handlers[sock.fileno()] = handler
+        self._epoll.register(sock.fileno(), events)
+
+    def _turn(self, seconds: float) -> None:
+        for descriptor, events in self._epoll.poll(seconds):
+            if handler := self._handlers.get(descriptor):
+                handler(events)
+
+    def _on_echo(self, name: str, sock: socket.socket, events: int) -> None:
+        if events & select.EPOLLERR:
+            self._errors(sock)
+        for packet, (sender, _) in received(sock):
+            start = (packet[0] & 15) * 4
+            number = self._number(packet[start + 8 :])
+            if number is None:
+                continue
+            if packet[start] == icmp.ECHO:
+                self._arrived(number, name, sender)
+            elif name == self._talks[number].probe.source:
+                self._finish(number, Outcome.REACHED)
+
+    def _on_question(self, name: str, sock: socket.socket) -> None:
+        for data, sender in received(sock):
+            number = self._number(data)
+            if number is not None:
+                self._arrived(number, name, sender[0])
+                with suppress(OSError):  # no way back: the asker will find out
+                    sock.sendto(data + _ANSWER, sender)
+
+    def _on_answer(self, sock: socket.socket, events: int) -> None:
+        if events & select.EPOLLERR:
+            self._errors(sock)
+        for data, _ in received(sock):
+            number = self._number(data)
+            if number is not None and data.endswith(_ANSWER):
+                self._finish(number, Outcome.REACHED)
+
+    def _on_connection(self, name: str, listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                sock, sender = listener.accept()
+                sock.setblocking(False)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                self._accepted.add(sock)
+                self._watch(sock, select.EPOLLIN, lambda _, sock=sock, sender=sender: self._greeted(name, sock, sender))  # type: ignore[misc]
+
+    def _greeted(self, name: str, sock: socket.socket, sender: tuple[str, int]) -> None:
+        with suppress(OSError):
+            number = self._number(sock.recv(64))
+            if number is not None:
+                self._arrived(number, name, sender[0])
+                self._finish(number, Outcome.REACHED)
+        self._accepted.discard(sock)
+        self._drop(sock)
+
+    def _progress(self, number: int, talk: Talk, events: int) -> None:
+        """A connection of ours was made, or refused, or brings an answer."""
+        sock = talk.sock
+        assert sock
+        if events & (select.EPOLLERR | select.EPOLLHUP) and not talk.connected:
+            heard = next(said(sock), None)
+            failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            self._failed(number, failed or (heard[1] if heard else errno.ECONNREFUSED), heard[2] if heard else "")
+        elif not talk.connected:
+            talk.connected = True
+            self._connected(number, talk, sock)
+        else:
+            self._answered(number, talk, sock)
+
+    def _connected(self, number: int, talk: Talk, sock: socket.socket) -> None:
+        if talk.probe.port:
+            talk.at = talk.probe.target
+        if talk.probe.port and not talk.probe.asks:
+            self._finish(number, Outcome.REACHED)
+            return
+        self._epoll.modify(sock.fileno(), select.EPOLLIN)
+        try:
+            sock.send(CLIENTIP if talk.probe.asks else _MESSAGE.pack(self._token, number))
+        except OSError as error:
+            self._failed(number, error.errno or 0, "")
+
+    def _answered(self, number: int, talk: Talk, sock: socket.socket) -> None:
+        try:
+            block = sock.recv(1 << 16)
+        except OSError as error:
+            self._failed(number, error.errno or 0, "")
+            return
+        talk.read += block
+        if not block:
+            talk.seen = clientip(talk.read)
+            self._finish(number, Outcome.REACHED)
+
+    def _errors(self, sock: socket.socket) -> None:
+        """What routers and the other ends said of packets that this socket sent."""
+        for data, number, who in said(sock):
+            begins = data.find(self._token)
+            talk = None if begins < 0 else self._number(data[begins:])
+            if talk is not None:
+                self._failed(talk, number, who)
+        sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+    def _number(self, data: bytes) -> int | None:
+        if len(data) < _MESSAGE.size:
+            return None
+        token, number = _MESSAGE.unpack_from(data)
+        return number if token == self._token and number < len(self._talks) else None
+
+    # Ending
+
+    def _arrived(self, number: int, name: str, sender: str) -> None:
+        talk = self._talks[number]
+        talk.at, talk.seen = name, IPv4Address(sender)
+
+    def _failed(self, number: int, code: int, who: str) -> None:
+        says = f", says {who}" if who else ""
+        self._finish(number, OUTCOMES.get(code, Outcome.UNREACHABLE), f"{os.strerror(code)}{says}")
+
+    def _finish(self, number: int, outcome: Outcome, detail: str = "") -> None:
+        talk = self._talks[number]
+        if talk.outcome:
+            return
+        now = time.monotonic()
+        talk.outcome, talk.detail, talk.took = outcome, detail, now - talk.began
+        if self._must.pop(number, None):
+            self._settled = now
+            if outcome is Outcome.REACHED:
+                self._slowest = max(self._slowest, talk.took)
+        self._must_not.pop(number, None)
+        sock, talk.sock = talk.sock, None
+        if sock and outcome is Outcome.REACHED and not talk.probe.asks and self._queue.awaits(talk.server):
+            self._leave(sock, talk.server)
+        else:
+            if sock:
+                self._drop(sock)
+            self._queue.done(talk.server, silent=outcome is Outcome.TIMED_OUT)
+
+    def _leave(self, sock: socket.socket, server: Hashable) -> None:
+        """End a connection as its server likes; only then there is room for the next one."""
+        descriptor = sock.fileno()
+        self._leaving.add(sock, server)
+        self._epoll.modify(descriptor, select.EPOLLIN)
+        self._handlers[descriptor] = lambda _: self._left(self._leaving.heard(descriptor))
+
+    def _left(self, *servers: Hashable | None) -> None:
+        for server in servers:
+            self._queue.done(server)
+
+    def _drop(self, sock: socket.socket) -> None:
+        self._handlers.pop(sock.fileno(), None)
+        sock.close()
+
+    def _again(self) -> None:
+        now = time.monotonic()
+        while self._retries and self._retries[0][0] <= now:
+            _, number = self._retries.popleft()
+            talk = self._talks[number]
+            if number not in self._must:
+                continue
+            if talk.probe.kind is not Kind.TCP:
+                self._send(number, talk)
+            elif not talk.connected:
+                # Its SYN is lost: it takes nobody's room, and the next one may tell whether all of them are.
+                self._queue.done(talk.server, silent=True)
+                talk.server = None
+
+    def _give_up(self) -> None:
+        now = time.monotonic()
+        for number, talk in [*self._must.items()]:
+            if talk.began + self._timing.deadline > now:
+                break
+            hung = talk.connected and "the connection was made, but the server says nothing"
+            self._finish(number, Outcome.TIMED_OUT, hung or "")
+        self._left(*self._leaving.overdue())
+        if not self._must and now >= self._patient_until():
+            for number in [*self._must_not]:
+                self._finish(number, Outcome.TIMED_OUT)
+
+    def _patient_until(self) -> float:
+        last = max((talk.began for talk in self._must_not.values()), default=0.0)
+        return max(last, self._settled) + max(self._timing.patience, 2 * self._slowest)
+
+    def _until_due(self) -> float:
+        """Seconds until something must be done even if nothing comes."""
+        due = [self._leaving.due]
+        if self._must:
+            due.append(next(iter(self._must.values())).began + self._timing.deadline)
+            due += [self._retries[0][0]] if self._retries else []
+        elif self._must_not:
+            due.append(self._patient_until())
+        soonest = min(due)
+        return max(0.0, soonest - time.monotonic()) if soonest < math.inf else 0.0

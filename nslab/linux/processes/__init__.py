@@ -1,0 +1,1 @@
+"""The processes of labs: started, found, talked to, ended."""

@@ -1,0 +1,338 @@
+"""Talking to the nodes' processes: `up` asks them to start and end what runs, and whether it became ready."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from nslab import rundir, syscall
+from nslab.errors import Refused, about
+from nslab.linux import owned
+from nslab.linux.processes import procs
+from nslab.linux.processes.connection import PATIENCE, Line, connect
+from nslab.objects import script as shell
+from nslab.objects.kinds import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
+from nslab.objects.names import CONTROL, netns
+from nslab.objects.plan import Add, Remove, Replace
+from nslab.runtime.journal import forget
+from nslab.runtime.trust import Births, started
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Self
+
+    from nslab.objects.plan import Step
+
+MAIN = Path(__file__).parents[2] / "components" / "runtime" / "main.py"
+_PAD = "x" * 400  # of arguments, and of environment: processes that only fork write over both (see nslab.runtime.marks)
+_ENVIRONMENT = "." * 16384
+
+
+class NotReady:
+    """A container that did not become ready: why, and the last that it printed."""
+
+    def __init__(self, node: str, pod: str, container: str, reason: str, output: str) -> None:
+        self.node, self.pod, self.container, self.reason, self.output = node, pod, container, reason, output
+
+    def __str__(self) -> str:
+        said = "".join(f"\n    {line}" for line in self.output.splitlines())
+        return f"{self.pod}/{self.container} on {self.node}: {self.reason}{said}"
+
+
+def sealed(program: str) -> int:
+    """A copy of the mount of a program's file, which can only be read: who runs it cannot change it for others.
+
+    What is executed from there, and all that it forks, have it as /proc/PID/exe. (A sealed file in memory would not do:
+    its mode can be changed.)
+    """
+    file = syscall.open_tree(os.path.realpath(program))
+    attributes = syscall.MOUNT_ATTR_RDONLY | syscall.MOUNT_ATTR_NOSUID | syscall.MOUNT_ATTR_NODEV
+    syscall.seal(file, attributes)
+    return file
+
+
+class Agents:
+    """The processes of a lab's nodes, reached through sockets in `run`, the lab's folder."""
+
+    def __init__(self, lab: str, run: Path) -> None:
+        self._lab, self._run = lab, run
+        self._lines: dict[str, Line] = {}
+        self._spawner: socket.socket | None = None
+        self._pid, self._said = 0, -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hang_up()
+        if self._spawner:
+            self._spawner.close()  # it ends on that
+            os.waitpid(self._pid, 0)
+            os.close(self._said)
+            self._spawner, self._said = None, -1
+            with contextlib.suppress(FileNotFoundError):
+                self._journal.unlink()
+
+    @property
+    def _journal(self) -> Path:
+        # One for each: not only who holds the lab's lock asks a spawner for something.
+        return self._run / rundir.spawned(self._pid)
+
+    def warm(self) -> None:
+        """Start the process that nodes are forked from, and return at once; it boots meanwhile."""
+        if self._spawner:
+            return
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        pods = syscall.open_tree(str(self._run / rundir.PODS))
+        for descriptor in (theirs.fileno(), pods):
+            os.set_inheritable(descriptor, True)
+        isolated = "-ISB" if sys.dont_write_bytecode else "-IS"
+        argv = [sys.executable, isolated, str(MAIN), str(theirs.fileno()), str(pods), str(self._run), _PAD]
+        # The mark, and room for those of its children.
+        environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
+        # What goes wrong before there is a log is for us to tell, and not for a terminal.
+        self._said = os.memfd_create("nslab-spawner", os.MFD_CLOEXEC)
+        interpreter = sealed(sys.executable)
+        # A process group of its own: Ctrl-C is for us, who need its help to roll back. We may be blocking signals.
+        try:
+            self._pid = os.posix_spawn(
+                f"/proc/self/fd/{interpreter}",
+                argv,
+                environment,
+                file_actions=[(os.POSIX_SPAWN_DUP2, self._said, 2)],
+                setpgroup=0,
+                setsigmask=[],
+                setsigdef=[signal.SIGPIPE],
+            )
+        finally:
+            for descriptor in (interpreter, pods):
+                os.close(descriptor)
+            theirs.close()
+        Births(str(self._journal)).write(started(self._pid, netns(self._lab, ""), "spawner", {}))
+        self._spawner = ours
+
+    def run(self, steps: Sequence[Step]) -> list[int]:
+        """Do steps; the numbers of the processes started (0 for ended ones).
+
+        A node does what is its own in the order of the steps, but nodes do not wait for each other.
+        """
+        pids: list[int] = []
+        for ours, some in itertools.groupby(steps, lambda step: isinstance(step.obj, NodeAgent | Control)):
+            batch = list(some)
+            outcomes = self._ours(batch) if ours else self._at_nodes(batch)
+            refused = [(step, said) for step, said in zip(batch, outcomes, strict=True) if isinstance(said, str)]
+            if refused:
+                said_no = {id(step) for step, _ in refused}
+                done = [*steps[: len(pids)], *(step for step in batch if id(step) not in said_no)]
+                raise Refused(shell.command(refused[0][0]), refused[0][1], done)
+            pids += [pid for pid in outcomes if isinstance(pid, int)]
+        return pids
+
+    def _ours(self, batch: Sequence[Step]) -> list[int | str]:
+        """Start and end nodes' processes, and control: for each a number, or why not."""
+        outcomes: dict[int, int | str] = {}
+        for step in batch:
+            assert isinstance(step.obj, NodeAgent | Control)
+            outcomes[id(step)] = self._begin(step, step.obj)
+        for step in batch:
+            if not isinstance(step, Remove) and outcomes[id(step)] == 0:
+                (answer,) = self._hear(step.obj.ns, [], 1)
+                outcomes[id(step)] = answer.get("error") or int(answer["pid"])
+                if isinstance(step.obj, Control):
+                    self._hang_up(step.obj.ns)  # nodes are asked to wait; it is not
+        return [outcomes[id(step)] for step in batch]
+
+    def _begin(self, step: Step, agent: NodeAgent | Control) -> int | str:
+        """End a process, or begin to start one; its number is the first that it says."""
+        try:
+            if not isinstance(step, Add):
+                self.stop(agent)
+            if not isinstance(step, Remove):
+                self._start(agent)
+        except OSError as error:
+            self._hang_up(agent.ns)
+            return self._why(error)
+        return 0
+
+    def _at_nodes(self, batch: Sequence[Step]) -> list[int | str]:
+        """Have the nodes' processes start and end others: for each a number, or why not."""
+        asked: dict[str, list[tuple[Step, dict[str, Any]]]] = {}
+        for step in batch:
+            asked.setdefault(_node_of(step), []).extend((step, request) for request in _requests(step))
+        early = {node: self._tell(node, mine) for node, mine in asked.items()}
+        outcomes: dict[int, int | str] = {}
+        for node, mine in asked.items():
+            for (step, _), answer in zip(mine, self._hear(node, early[node], len(mine)), strict=True):
+                # A Replace is two requests: one refusal is enough.
+                if not isinstance(outcomes.get(id(step)), str):
+                    outcomes[id(step)] = answer.get("error") or int(answer.get("pid", 0))
+        return [outcomes[id(step)] for step in batch]
+
+    def _tell(self, node: str, asked: Sequence[tuple[Step, dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Send a node its requests; what it answers meanwhile."""
+        try:
+            return self._line(node).send([request for _, request in asked], time.monotonic() + PATIENCE)
+        except OSError as error:
+            dead = isinstance(error, FileNotFoundError | ConnectionRefusedError)
+            if dead and all(isinstance(step, Remove) for step, _ in asked):
+                return self._bereaved([step for step, _ in asked])
+            return self._silent(node, error, len(asked))
+
+    def _hear(self, node: str, early: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+        """So many answers of a node, with the early ones."""
+        try:
+            while len(early) < count:
+                early += self._lines[node].receive(1, time.monotonic() + PATIENCE)
+        except OSError as error:
+            return self._silent(node, error, count)
+        if len(early) > count:
+            return self._silent(node, OSError(early[-1].get("error", "its process says more than it was asked")), count)
+        return early
+
+    def _silent(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
+        """A node that cannot be talked to has refused everything."""
+        self._hang_up(node)
+        return [{"error": self._why(error)}] * count
+
+    def _why(self, error: OSError) -> str:
+        """What a broken connection says; and what the process at its other end said last, if it is one of ours."""
+        last = _last_line(self._said) if self._said >= 0 and isinstance(error, ConnectionError) else ""
+        return f"{_words(error)}: {last}" if last else _words(error)
+
+    def _start(self, agent: NodeAgent | Control) -> None:
+        self._hang_up(agent.ns)  # the line to an earlier process
+        self._lines[agent.ns] = Line(self.spawn(agent.role, agent.ns))
+
+    def spawn(self, what: str, ns: str) -> socket.socket:
+        """Have the spawner fork a process of this kind for the node of a namespace; the connection to it."""
+        self.warm()
+        assert self._spawner
+        ours, theirs = socket.socketpair()
+        names = os.open(self._run / rundir.NAMES, os.O_PATH | os.O_CLOEXEC)
+        # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
+        folder = syscall.open_tree(str(self._run))
+        request = json.dumps({"what": what, "ns": ns}).encode()
+        try:
+            socket.send_fds(self._spawner, [request], [names, folder, theirs.fileno()])
+        finally:
+            os.close(names)
+            os.close(folder)
+            theirs.close()
+        return ours
+
+    def _bereaved(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
+        """End processes whose node's process, which would do it, is dead; and answer in its place."""
+
+        keys = {(step.obj.ns, step.obj.key[2]) for step in steps}
+        procs.end([record for record in owned.processes(self._lab) if (record.ns, record.role) in keys])
+        for step in steps:
+            if isinstance(step.obj, Workload):
+                # Or the node's next process would take it for one that ended by itself, and start it again.
+                journal = self._run / rundir.node(step.obj.node.rsplit(".", 1)[1], rundir.JOURNAL)
+                with about(journal):
+                    forget(str(journal), step.obj.ns, step.obj.container)
+        return [{"ok": True}] * len(steps)
+
+    def _line(self, node: str) -> Line:
+        """The connection to a node's process, which runs already if it was not started here."""
+        if node not in self._lines:
+            host = node.rsplit(".", 1)[1]
+            place = rundir.CONTROL_SOCKET if host == CONTROL else rundir.node(host, rundir.SOCKET)
+            self._lines[node] = Line(connect(self._run / place))
+        return self._lines[node]
+
+    def wait_ready(self, seconds: float) -> list[NotReady]:
+        """Wait until the containers of all nodes talked to are ready or have failed; those that are not ready."""
+        deadline = time.monotonic() + seconds + PATIENCE
+        found: list[NotReady] = []
+        try:
+            for line in self._lines.values():
+                line.send([{"op": "wait", "deadline": seconds}], deadline)
+            for node, line in self._lines.items():
+                answer = line.receive(1, deadline)[0]
+                if "error" in answer:
+                    raise OSError(answer["error"])
+                found += [NotReady(node.rsplit(".", 1)[1], **entry) for entry in answer["not_ready"]]
+        except BaseException as error:
+            self._hang_up()  # or the answer that we no longer wait for would be taken for that to the next request
+            if isinstance(error, OSError):
+                raise Refused("waiting for the containers", _words(error)) from error
+            raise
+        return found
+
+    def stop(self, agent: NodeAgent | Control) -> None:
+        """End a node's process, and what it still is the parent of; or control. It may be gone already."""
+        deadline = time.monotonic() + PATIENCE
+        try:
+            line = self._line(agent.ns)
+            line.send([{"op": "stop"}], deadline)
+            line.receive(1, deadline)
+        except (FileNotFoundError, ConnectionError):
+            pass
+        finally:
+            self._hang_up(agent.ns)
+
+    def _hang_up(self, *nodes: str) -> None:
+        """Close the lines to these nodes, or all."""
+        for node in nodes or tuple(self._lines):
+            if node in self._lines:
+                self._lines.pop(node).socket.close()
+
+
+def _requests(step: Step) -> Iterator[dict[str, Any]]:
+    match step:
+        case Add(obj=obj):
+            yield {"op": "add", **_fields(obj)}
+        case Remove(obj=obj):
+            yield {"op": "remove", **_fields(obj)}
+        case Replace(old=old, obj=obj):
+            yield {"op": "remove", **_fields(old)}
+            yield {"op": "add", **_fields(obj)}
+
+
+def _fields(obj: object) -> dict[str, Any]:
+    match obj:
+        case TunnelAgent():
+            return {"what": "TunnelAgent", "ns": obj.ns, "dev": obj.dev, "local": str(obj.local)}
+        case KubeProxy():
+            return {"what": "KubeProxy", "ns": obj.ns, "settings": json.loads(obj.settings)}
+        case Sandbox():
+            pod = _named(obj, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
+            return {"what": "Sandbox", **pod, "address": str(obj.address)}
+        case Workload():
+            what = _named(obj, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
+            kubelet = _named(obj, "restart", "backoff", "readiness", "liveness")
+            number = hashlib.sha256(f"{obj.ns}/{obj.container}".encode()).hexdigest()
+            return {"what": "Workload", **what, **kubelet, "number": number}
+        case _:
+            raise TypeError(f"{obj!r} is no process of a node")
+
+
+def _named(obj: Process, *names: str) -> dict[str, Any]:
+    return {name: getattr(obj, name) for name in names}
+
+
+def _node_of(step: Step) -> str:
+    assert isinstance(step.obj, Process)
+    return step.obj.node
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _last_line(file: int) -> str:
+    """The last of what a process that failed has written, without Python's own words for the kind of error."""
+    text = os.pread(file, 1 << 16, max(0, os.fstat(file).st_size - (1 << 16))).decode(errors="replace")
+    lines = [line for line in text.split("\n") if line.strip()] or [""]
+    return re.sub(r"^\w+(Error|Exception): (\[Errno \d+\] )?", "", lines[-1])

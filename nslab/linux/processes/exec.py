@@ -1,0 +1,238 @@
+"""Running a command where a process of a lab runs: its node's process forks it, and we copy what crosses.
+
+Where our input and output are a terminal, it has one of its own; else pipes. Its errors go with its output if ours do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import time
+from typing import TYPE_CHECKING, Any, Never, Self
+
+from nslab import rundir
+from nslab.dataclass import dataclass
+from nslab.errors import NslabError, Stopped
+from nslab.linux.processes import terminal
+from nslab.linux.processes.connection import PATIENCE, connect
+from nslab.linux.processes.stdin import stdin
+from nslab.linux.processes.streams import Collected, Flow, Input, Output, relay
+from nslab.objects.names import netns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+PASSED_ON = ("TERM", "LANG", "LC_ALL", "COLORTERM", "NO_COLOR")
+"""What a shell inside needs to know of the terminal outside."""
+_DESCRIPTORS = 3
+_FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is to run, beside which container of which host; without a container on the machine `host` itself.
+
+    `node`: whose process sees to it. `stand_in`: what is started in its place where there is none: `exec` where it was
+    killed, `alone` where a host never has one.
+    """
+
+    lab: str
+    host: str
+    node: str
+    container: str
+    argv: Sequence[str]
+    stand_in: str = "exec"
+
+
+class Absent(NslabError):
+    """What a command should run beside does not run."""
+
+
+def attach(run: Path, command: Command) -> int:
+    """Run a command on our own standard streams; its exit status (128 + N if signal N ended it).
+
+    127: there is no such command; 126: it cannot be run.
+    """
+    apart = not os.path.sameopenfile(1, 2)
+    if terminal.is_ours(0, 1):
+        rows, columns = terminal.size(1)
+        ways = {"tty": True, "stderr": apart, "rows": rows, "columns": columns, "modes": terminal.modes(0)}
+        with _Session(run, command, ways) as session:
+            return _at_terminal(session)
+    with _Session(run, command, {"tty": False, "stderr": apart}) as session:
+        return _at_pipes(session)
+
+
+def communicate(run: Path, command: Command, text: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run a command with `text` as its input, and what it printed. After TimeoutExpired nothing of it is left."""
+    deadline = time.monotonic() + timeout
+    with _Session(run, command, {"tty": False, "stderr": True}) as session:
+        given, said, complained = session.descriptors
+        texts = iter([text.encode()] if text else [])
+        out, err = Collected(said), Collected(complained)
+        try:
+            session.relay([Input(given, -1, lambda: next(texts, b"")), out, err], deadline)
+        except BaseException as error:
+            session.kill()
+            if isinstance(error, TimeoutError):
+                raise subprocess.TimeoutExpired(list(command.argv), timeout, _text(out), _text(err)) from None
+            raise
+        return subprocess.CompletedProcess(list(command.argv), session.status, _text(out), _text(err))
+
+
+def _text(stream: Collected) -> str:
+    # As subprocess does it.
+    return stream.data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _at_terminal(session: _Session) -> int:
+    master, *errors = session.descriptors
+
+    def resize() -> None:
+        terminal.resize(master, like=1)
+
+    keys = Input(os.dup(master), 0, _keys)
+    forwarded = {number: session.forward(number) for number in (signal.SIGINT, signal.SIGQUIT)}
+    ends = {number: _end(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    with terminal.handled({**forwarded, **ends, signal.SIGWINCH: resize}), terminal.raw(0, resize):
+        resize()
+        session.relay([keys, Output(master, 1), *(Output(source, 2) for source in errors)])
+    return session.status
+
+
+def _keys() -> bytes:
+    typed = b""
+    with contextlib.suppress(OSError):
+        typed = os.read(0, 1 << 12)
+    if not typed:
+        raise Stopped(signal.SIGHUP)  # a raw terminal has no other end than that it hung up
+    return typed
+
+
+def _end(number: signal.Signals) -> Callable[[], Never]:
+    def end() -> Never:
+        signal.signal(number, signal.SIG_IGN)
+        raise Stopped(number)
+
+    return end
+
+
+def _at_pipes(session: _Session) -> int:
+    given, said, *errors = session.descriptors
+
+    def stop() -> None:
+        session.signal(signal.SIGSTOP)
+        signal.raise_signal(signal.SIGSTOP)
+
+    calls = {number: session.forward(number) for number in (*_FORWARDED, signal.SIGCONT)}
+    with terminal.handled({**calls, signal.SIGTSTP: stop}):
+        session.relay([stdin(0, given), Output(said, 1), *(Output(source, 2) for source in errors)])
+    return session.status
+
+
+class _Session:
+    """A command that runs: the connection to who forked it, and our ends of its streams."""
+
+    def __init__(self, run: Path, command: Command, ways: dict[str, Any]) -> None:
+        self._command, self.status, self.descriptors = command, -1, list[int]()
+        self._said, self._flows = b"", tuple[Flow, ...]()
+        self._connection = _reach(run, command)
+        request = {
+            "op": "exec",
+            "ns": netns(command.lab, command.host),
+            "container": command.container,
+            "argv": list(command.argv),
+            "env": {name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            "working_dir": "",
+            **ways,
+        }
+        try:
+            self._begin(json.dumps(request).encode() + b"\n")
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _begin(self, request: bytes) -> None:
+        self._connection.settimeout(PATIENCE)
+        try:
+            self._connection.sendall(request)
+            while not self.descriptors:
+                self._hear(self._receive())
+        except TimeoutError:
+            raise NslabError(f"the process of {self._command.node} does not answer") from None
+        self._connection.setblocking(False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # Hung up on, the node ends what still runs.
+        self._connection.close()
+        for flow in self._flows:
+            flow.close()
+
+    def relay(self, flows: Sequence[Flow], deadline: float | None = None) -> None:
+        """Move what flows until the command has ended, and its last words are out. TimeoutError at the deadline."""
+        self._flows = tuple(flows)
+        relay(self, flows, lambda: self.status < 0, deadline)
+
+    def waits_for(self) -> tuple[int, int] | None:
+        """For its end."""
+        return (self._connection.fileno(), select.POLLIN) if self.status < 0 else None
+
+    def move(self) -> None:
+        """Hear what the node has to say."""
+        with contextlib.suppress(BlockingIOError):
+            self._hear(self._receive())
+
+    def _receive(self) -> list[dict[str, Any]]:
+        with contextlib.suppress(ConnectionResetError):
+            block, descriptors, _, _ = socket.recv_fds(self._connection, 1 << 16, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            self.descriptors += descriptors
+            if block:
+                *lines, self._said = (self._said + block).split(b"\n")
+                return [json.loads(line) for line in lines]
+        raise NslabError(f"the process of {self._command.node} ended, and with it {self._command.argv[0]}")
+
+    def _hear(self, answers: list[dict[str, Any]]) -> None:
+        for answer in answers:
+            if answer.get("absent"):
+                raise Absent(answer["error"])
+            if "error" in answer:
+                raise NslabError(f"cannot enter {self._command.host}: {answer['error']}")
+            self.status = answer.get("exited", self.status)
+
+    def signal(self, number: int) -> None:
+        """Signal the command's process group; by KILL all of its session ends."""
+        line = json.dumps({"op": "signal", "number": number}).encode() + b"\n"
+        with contextlib.suppress(OSError):
+            self._connection.send(line, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+
+    def forward(self, number: int) -> Callable[[], None]:
+        """What to do when this signal comes to us."""
+        return lambda: self.signal(number)
+
+    def kill(self) -> None:
+        """End it, and wait until it has."""
+        self.signal(signal.SIGKILL)
+        self._connection.settimeout(PATIENCE)
+        with contextlib.suppress(NslabError, TimeoutError):
+            while self.status < 0:
+                self.move()
+
+
+def _reach(run: Path, command: Command) -> socket.socket:
+    """The node's process; in place of a dead one, what can be started for one command."""
+    try:
+        return connect(run / rundir.node(command.node, rundir.SOCKET))
+    except (FileNotFoundError, ConnectionRefusedError):
+        from nslab.linux.processes.agents import Agents
+
+        with Agents(command.lab, run) as agents:
+            return agents.spawn(command.stand_in, netns(command.lab, command.node))

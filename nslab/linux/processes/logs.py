@@ -1,0 +1,163 @@
+"""Reading containers' log files, in CRI's format, from where the node's process writes them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import stat
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from nslab import rundir
+from nslab.errors import NslabError, words
+from nslab.runtime.trust import beneath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_IN_MODIFY, _IN_CREATE, _IN_DELETE, _IN_DELETE_SELF = 0x2, 0x100, 0x200, 0x400
+_CHECK_AGAIN = 1.0
+"""Seconds after which a follower looks by itself, whatever inotify says."""
+
+
+class Entry(NamedTuple):
+    """One line that a container printed. `timestamp` as written: RFC 3339 in UTC, with nanoseconds."""
+
+    timestamp: str
+    stream: str
+    text: str
+
+
+def folder(run: Path, node: str, pod: str, container: str) -> Path:
+    """Where a container's logs lie, by a descriptor that stays open. Who is root in a node could have laid a link."""
+    place = Path(rundir.container_logs(node, pod, container))
+    lab = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return Path(f"/proc/self/fd/{beneath(lab, str(place))}")
+    except FileNotFoundError:
+        return run / place
+    except OSError as error:
+        raise NslabError(f"{run / place}: {words(error)}") from error
+    finally:
+        os.close(lab)
+
+
+def read(
+    path: Path,
+    *,
+    follow: bool = False,
+    tail: int | None = None,
+    since: str = "",
+    going: Callable[[], bool] = lambda: True,
+) -> Iterator[Entry]:
+    """The lines of a log: of all, the last `tail`; only those not before `since` (a timestamp as in the file).
+
+    With `follow`, then those to come, until the file is removed or `going()` is false.
+    """
+    joiner = _Joiner()
+    file = _File(path)
+    try:
+        with _Watch(path) if follow else _NoWatch() as watch:
+            there = (entry for entry in joiner.join(file.lines()) if entry.timestamp >= since)
+            yield from there if tail is None else deque(there, maxlen=tail)
+            while follow and going() and path.exists():
+                yield from joiner.join(file.lines())
+                watch.wait()
+            yield from joiner.join(file.lines())
+    finally:
+        file.close()
+
+
+def attempts(folder: Path) -> list[Path]:
+    """The logs that a container has, the newest first: one for each of its last runs, by their numbers."""
+    there = [file for file in folder.glob("*.log") if file.stem.isdigit()] if folder.is_dir() else []
+    return sorted(there, key=lambda file: int(file.stem), reverse=True)
+
+
+class _File:
+    """A growing file, which may be replaced by a new one (rotated)."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._rest = path, b""
+        self._fd = _open(path)
+
+    def lines(self) -> Iterator[bytes]:
+        """The whole lines that were not given yet."""
+        yield from self._there()
+        try:
+            renewed = os.lstat(self._path).st_ino != os.fstat(self._fd).st_ino
+        except FileNotFoundError:
+            return
+        if renewed:
+            yield from self._there()  # what was written between reading and rotation
+            self.close()
+            self._fd, self._rest = _open(self._path), b""
+            yield from self._there()
+
+    def _there(self) -> Iterator[bytes]:
+        while block := os.read(self._fd, 1 << 16):
+            *whole, self._rest = (self._rest + block).split(b"\n")
+            yield from whole
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _open(path: Path) -> int:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise NslabError(f"{path.name} among the logs is no file")
+
+
+class _Joiner:
+    """Puts pieces (P) of long lines together; a line's time is its first piece's."""
+
+    def __init__(self) -> None:
+        self._pieces: dict[str, list[tuple[str, str]]] = {}
+
+    def join(self, lines: Iterable[bytes]) -> Iterator[Entry]:
+        for line in lines:
+            match line.decode("utf-8", "replace").split(" ", 3):
+                case [timestamp, stream, "P", text]:
+                    self._pieces.setdefault(stream, []).append((timestamp, text))
+                case [timestamp, stream, _, text]:
+                    pieces = [*self._pieces.pop(stream, []), (timestamp, text)]
+                    yield Entry(pieces[0][0], stream, "".join(text for _, text in pieces))
+                case _:
+                    pass  # not CRI's: somebody else wrote here
+
+
+class _NoWatch:
+    def __enter__(self) -> _NoWatch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def wait(self) -> None:
+        """Nothing is to be waited for."""
+
+
+class _Watch(_NoWatch):
+    """inotify on the log's folder: its file is written to, made anew, removed."""
+
+    def __init__(self, path: Path) -> None:
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._fd = libc.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        if self._fd >= 0:
+            events = _IN_MODIFY | _IN_CREATE | _IN_DELETE | _IN_DELETE_SELF
+            libc.inotify_add_watch(self._fd, os.fsencode(path.parent), ctypes.c_uint32(events))
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def wait(self) -> None:
+        """Return when something happened, or after a while."""
+        readable, _, _ = select.select([self._fd] if self._fd >= 0 else [], [], [], _CHECK_AGAIN)
+        if readable:
+            os.read(self._fd, 1 << 16)

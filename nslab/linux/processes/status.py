@@ -1,0 +1,56 @@
+"""How a lab's pods are, as the processes of its nodes wrote it down."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from nslab import rundir
+from nslab.linux.netns import folder
+from nslab.objects.kinds import NodeAgent
+from nslab.objects.names import netns, pod_host
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+
+def read_status(lab: str) -> dict[str, dict[str, Any]]:
+    """The pods of all nodes, by NAMESPACE/NAME: ready, phase, and what there is to say of each container."""
+    pods: dict[str, dict[str, Any]] = {}
+    for file in _files(lab):
+        pods |= _pods(file)
+    return pods
+
+
+def kept(lab: str, parts: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+    """What nodes see to although it does not run, as (namespace, role): containers that wait or are over.
+
+    `parts` is who runs, in the same form: a node whose process is dead sees to nothing.
+    """
+    return {
+        (netns(lab, pod_host(*name.split("/"))), f"container/{container}")
+        for file in _files(lab)
+        if (netns(lab, file.name.removesuffix(rundir.STATUS)), NodeAgent.role) in parts
+        for name, pod in _pods(file).items()
+        for container, entry in pod["containers"].items()
+        if entry["state"] != "running"
+    }
+
+
+def runs(lab: str, namespace: str, pod: str, container: str) -> bool:
+    """Whether a container runs, as far as its node knows."""
+    containers = read_status(lab).get(f"{namespace}/{pod}", {}).get("containers", {})
+    return bool(containers.get(container, {}).get("state", "running") == "running")
+
+
+def _files(lab: str) -> list[Path]:
+    return sorted((folder(lab) / rundir.NODES).glob(f"*{rundir.STATUS}"))
+
+
+def _pods(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        pods: dict[str, dict[str, Any]] = json.loads(file.read_text())["pods"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return pods

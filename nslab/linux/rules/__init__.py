@@ -1,0 +1,1 @@
+"""Rules and sets, as the restore programs take them."""

@@ -1,0 +1,134 @@
+"""Rules and sets go in as the restore programs take them: whole, in one transaction, fifty times faster than singly."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from functools import cache
+from typing import TYPE_CHECKING
+
+from nslab import rundir
+from nslab.errors import Missing, Refused
+from nslab.linux.netns import folder, lab_of
+from nslab.linux.packages import how_to_install
+from nslab.objects import script as shell
+from nslab.objects.ipvs import ipvs_found, refusals
+from nslab.objects.plan import Remove
+from nslab.runtime.trust import PROGRAMS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from nslab.objects.plan import Step
+
+_LINE = re.compile(r"[Ee]rror (?:occurred at|in) line:? (\d+)|line (\d+) failed")
+_NFT = re.compile(r"^\S+?:(\d+):[\d-]+: Error: (?:Could not process rule: )?(.*)", re.MULTILINE)
+_PROGRAM = re.compile(r"^[\w-]+( v[\d.]+)?( \([\w]+\))?: (Error in line \d+: )?")
+
+
+def ipset(text: str, steps: Sequence[Step]) -> None:
+    """Feed `ipset restore` in this thread's namespace. Lines stand for steps one to one."""
+    _feed(["ipset", "restore"], text, steps)
+
+
+def iptables(variant: str, text: str, steps: Sequence[Step]) -> None:
+    """Feed `iptables-restore` in this thread's namespace; `variant` is iptables, iptables-nft or iptables-legacy."""
+    _feed([f"{variant}-restore", "--noflush", "--wait"], text, steps)
+
+
+def ipvsadm(text: str, steps: Sequence[Step]) -> None:
+    """Feed `ipvsadm -R` in this thread's namespace. It goes on after a refusal, and ends as if there had been none."""
+    ns = steps[0].obj.ns
+    before = tuple(ipvs_found(ns, _ipvsadm("-Sn").stdout))
+    said = _ipvsadm("-R", text=text).stderr.splitlines()
+    if not said:
+        return
+    guesses = (refusals(before, steps, addressed=addressed)[0] for addressed in (True, False))
+    expected = next((guess for guess in guesses if [*guess.values()] == said), {})
+    refused = set(expected)
+    if not expected:  # something else, as a scheduler that is not there: what was done is what can be seen
+        now = {obj.key: obj for obj in ipvs_found(ns, _ipvsadm("-Sn").stdout)}
+        refused = {
+            place
+            for place, step in enumerate(steps)
+            if now.get(step.obj.key) != (None if isinstance(step, Remove) else step.obj)
+        }
+    first = min(refused, default=0)
+    done = [step for place, step in enumerate(steps) if place not in refused]
+    raise Refused(shell.command(steps[first]), expected.get(first, said[0]), done)
+
+
+def _ipvsadm(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+    argv = [program("ipvsadm"), *arguments]
+    return subprocess.run(argv, input=text, capture_output=True, text=True, env=environment(), check=False)
+
+
+def nft(text: str, steps: Sequence[Step]) -> None:
+    """Feed `nft -f -` in this thread's namespace: one transaction, all or nothing."""
+    argv = [program("nft"), "-f", "-"]
+    done = subprocess.run(argv, input=text, capture_output=True, text=True, env=environment(), check=False)
+    if done.returncode == 0:
+        return
+    found = _NFT.search(done.stderr)
+    line = text.splitlines()[int(found[1]) - 1] if found else ""
+    raise Refused(f"nft {line}" if line else shell.command(steps[0]), found[2] if found else done.stderr.strip())
+
+
+def listed(*argv: str, lock: str = "/dev/null") -> str:
+    """What a program that only reads prints; Refused with its own words if it fails."""
+    line = [program(argv[0]), *argv[1:]]
+    done = subprocess.run(line, capture_output=True, text=True, errors="replace", env=environment(lock), check=False)
+    if done.returncode:
+        raise Refused(" ".join(argv), _reason(done.stderr) or f"exit status {done.returncode}")
+    return done.stdout
+
+
+def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
+    argv[0] = program(argv[0])
+    done = subprocess.run(
+        argv, input=text, capture_output=True, text=True, env=environment(lock_of(steps[0].obj.ns)), check=False
+    )
+    if done.returncode == 0:
+        return
+    reason, place = _reason(done.stderr) or f"exit status {done.returncode}", _LINE.search(done.stderr)
+    number = int(place[1] or place[2]) if place else 0
+    if argv[1] == "restore" and number:
+        # ipset stops at the line that it names; iptables-restore takes a table as a whole.
+        raise Refused(shell.command(steps[number - 1]), reason, steps[: number - 1])
+    lines = text.splitlines()
+    line = lines[number - 1] if number else ""
+    if not line.startswith("-"):  # iptables-nft looks for a jump's chain only when it comes to COMMIT
+        named = re.search(r"'(\S+)'", reason)
+        line = next((other for other in lines if named and other.startswith("-") and named[1] in other.split()), "")
+    blamed = next((step for step in steps if line and line in _said_by(step)), steps[0])
+    raise Refused(line or shell.command(blamed), reason)
+
+
+def _reason(stderr: str) -> str:
+    """What a restore program has to say, without its name and its advice."""
+    lines = [_PROGRAM.sub("", line).strip() for line in stderr.splitlines()]
+    return next((line for line in lines if line and not line.startswith(("Error occurred", "Try `"))), "")
+
+
+def _said_by(step: Step) -> str:
+    return "\n".join(shell.commands(step))
+
+
+@cache
+def program(name: str) -> str:
+    """The path of a program; Missing if there is none. Where it is looked for is not for the caller's PATH to say."""
+    found = shutil.which(name, path=PROGRAMS)
+    if found is None:
+        raise Missing(f"{name} is not installed; {how_to_install(name)}")
+    return found
+
+
+def environment(lock: str = "/dev/null") -> Mapping[str, str]:
+    """The programs' environment: their words in English, and a lock file that is not the machine's."""
+    return {"PATH": PROGRAMS, "LC_ALL": "C", "XTABLES_LOCKFILE": lock}
+
+
+def lock_of(ns: str) -> str:
+    """The lock file of the lab that a namespace belongs to."""
+    return str(folder(lab_of(ns)) / rundir.XTABLES_LOCK)

@@ -1,0 +1,1 @@
+"""A second kernel: User-Mode Linux."""

@@ -1,0 +1,185 @@
+"""pytest with labs: `@pytest.mark.lab("calico-two-node")` on a test, and `lab` among its arguments.
+
+pytest loads this module wherever nslab is installed, so it imports nothing of nslab until a test asks for a lab.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
+
+    from nslab.pytest_plugin.labs import Labs
+    from nslab.pytest_plugin.running import RunningLab
+
+FIXTURES = {"lab", "module_lab", "make_lab"}
+MARKER = (
+    "lab(source='lab.yaml', *, proxy_mode=None, encapsulation=None, scope='function'): the lab that the fixtures `lab` "
+    "and `module_lab` bring up: one that comes with nslab, a file or folder beside the test, or YAML"
+)
+_LABS: pytest.StashKey[Labs] = pytest.StashKey()
+_KEPT: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+
+
+class Wish(NamedTuple):
+    """What a marker says. `source`: a lab that comes with nslab, a file or folder beside the test, or YAML."""
+
+    source: str = "lab.yaml"
+    proxy_mode: str | None = None
+    encapsulation: str | None = None
+    scope: Literal["function", "module"] = "function"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """One option."""
+    group = parser.getgroup("nslab", "nslab: labs for tests")
+    group.addoption("--nslab-keep", action="store_true", help="keep the lab of a failed test, and say how to enter it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One marker."""
+    config.addinivalue_line("markers", MARKER)
+    config.stash[_KEPT] = {}
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> RunningLab:
+    """The lab of this test's marker, up. Without a marker: that of `lab.yaml` beside the test."""
+    wish = _wish(request.node)
+    if wish.scope == "module":
+        found: RunningLab = request.getfixturevalue("_module_labs")(wish)
+        return found
+    made: RunningLab = request.getfixturevalue("make_lab")(wish.source, wish.proxy_mode, wish.encapsulation)
+    return made
+
+
+@pytest.fixture
+def make_lab(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningLab]]:
+    """Brings labs up: `make_lab("calico-two-node", encapsulation="VXLAN")`, as many as wanted, side by side."""
+    with _labs(request.config).borrowed() as up:
+
+        def make(source: str | Path, proxy_mode: str | None = None, encapsulation: str | None = None) -> RunningLab:
+            return up(str(source), request.path.parent, proxy_mode, encapsulation)
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def module_lab(request: pytest.FixtureRequest) -> RunningLab:
+    """The lab of this module's marker (`pytestmark = pytest.mark.lab(…)`), up as long as the module's tests run."""
+    found: RunningLab = request.getfixturevalue("_module_labs")(_wish(request.node))
+    return found
+
+
+@pytest.fixture(scope="module")
+def _module_labs(request: pytest.FixtureRequest) -> Iterator[Callable[[Wish], RunningLab]]:
+    """A module's labs: one for each wish, however many of its tests have it."""
+    with _labs(request.config).borrowed() as up:
+        made: dict[Wish, RunningLab] = {}
+
+        def get(wish: Wish) -> RunningLab:
+            if wish not in made:
+                made[wish] = up(wish.source, request.path.parent, wish.proxy_mode, wish.encapsulation)
+            return made[wish]
+
+        yield get
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What a failed test shows are its own packets, not those of the tests before it."""
+    for lab in _live(item):
+        lab.packets.start()
+
+
+# The outermost: what other plugins make of a failure (expected, to be run again) is decided by then.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test's report gets what there is to know of its labs."""
+    report = yield
+    if call.excinfo and FIXTURES & {*getattr(item, "fixturenames", ())}:
+        from nslab.pytest_plugin.reports import show_controls
+
+        show_controls(report, call.excinfo)
+    labs = _live(item) if report.failed else []
+    if labs:
+        from nslab.pytest_plugin.evidence import how_to_enter, sections
+
+        keep = item.config.getoption("--nslab-keep")
+        for lab in labs:
+            lab.failed = True
+            report.sections += sections(lab)
+            if keep:
+                report.sections.append((f"nslab: {lab.name} is kept", how_to_enter(lab)))
+        if keep:
+            # An attribute of the report reaches the terminal's process from a worker's, too (pytest-xdist).
+            report.nslab_kept = {lab.name: how_to_enter(lab) for lab in labs}  # type: ignore[attr-defined]
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Whatever pytest left undone: no lab outlives its session, but those that are kept."""
+    try:
+        return (yield)
+    finally:
+        if labs := session.config.stash.get(_LABS, None):
+            labs.down_all()
+
+
+class _Summary:
+    """Collects, in the process of the terminal, what was kept."""
+
+    def __init__(self, kept: dict[str, str]) -> None:
+        self._kept = kept
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._kept.update(getattr(report, "nslab_kept", {}))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Listen for kept labs, if any may be."""
+    if session.config.getoption("--nslab-keep"):
+        session.config.pluginmanager.register(_Summary(session.config.stash[_KEPT]), "nslab-kept")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say at the end which labs are still up, and how to enter them."""
+    if kept := config.stash[_KEPT]:
+        terminalreporter.section("nslab: labs that are kept")
+        for name, words in kept.items():
+            terminalreporter.write_line(f"{name}\n{words}")
+
+
+def _wish(node: Any) -> Wish:
+    marker = node.get_closest_marker("lab")
+    try:
+        wish = Wish(*marker.args[:1], **marker.kwargs) if marker else Wish()
+        if marker and len(marker.args) > 1:
+            raise TypeError("one argument is enough, the others have names")
+        if wish.scope not in ("function", "module"):
+            raise TypeError(f"scope is 'function' or 'module', not {wish.scope!r}")
+    except TypeError as error:
+        pytest.fail(f"@pytest.mark.{MARKER.partition(':')[0]}: {error}", pytrace=False)
+    return wish
+
+
+def _labs(config: pytest.Config) -> Labs:
+    """The labs of this process; nslab is imported when the first is asked for."""
+    if _LABS not in config.stash:
+        from nslab.pytest_plugin.labs import Labs
+
+        config.stash[_LABS] = Labs(keep=bool(config.getoption("--nslab-keep")))
+    return config.stash[_LABS]
+
+
+def _live(item: pytest.Item) -> list[RunningLab]:
+    """The labs that are up now, if the item has to do with labs."""
+    labs = item.config.stash.get(_LABS, None)
+    return list(labs.live) if labs and FIXTURES & {*getattr(item, "fixturenames", ())} else []

@@ -1,0 +1,24 @@
+"""A command inside a host of a lab, as `nslab exec` runs it, with its streams in memory."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+from nslab.linux.netns import folder
+from nslab.linux.processes.exec import Absent, Command, communicate
+
+if TYPE_CHECKING:
+    from nslab.linux.processes.exec import Command
+
+
+def run_inside(command: Command, text: str, timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run a command; AssertionError if it takes too long. Nothing of it is left then."""
+    __tracebackhide__ = True
+    try:
+        return communicate(folder(command.lab), command, text, timeout)
+    except subprocess.TimeoutExpired as late:
+        said = f"{late.output!s}{late.stderr!s}".rstrip()
+        raise AssertionError(f"{' '.join(command.argv)}: not within {timeout:g} s\n{said}") from None
+    except Absent as absent:
+        raise AssertionError(str(absent)) from None

@@ -1,0 +1,189 @@
+"""The labs that are up for tests of this process: each under a name of its own, and taken down whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import threading
+from typing import TYPE_CHECKING, Never
+
+import pytest
+
+from nslab.app.down import down
+from nslab.app.up import up
+from nslab.dataclass import replace
+from nslab.errors import Missing, NslabError, Refused, Stopped
+from nslab.pytest_plugin.leaks import Watch
+from nslab.pytest_plugin.owner import Owner, sweep
+from nslab.pytest_plugin.running import RunningLab
+from nslab.pytest_plugin.wanted import goals, wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import TypeAlias
+
+    from nslab.errors import Problem
+    from nslab.lab.types import Lab
+
+    BringUp: TypeAlias = Callable[[str, Path, str | None, str | None], RunningLab]
+    """Told what `wanted` is told."""
+
+NO_ROOT = (
+    "labs are made of the kernel's network, which takes root: put sudo before pytest, "
+    "or use a kernel of your own: nslab vm -- pytest …"
+)
+
+
+class Labs:
+    """The labs of one pytest process. With `keep`, that of a failed test stays when the test is over."""
+
+    def __init__(self, *, keep: bool) -> None:
+        self.live: list[RunningLab] = []
+        self._keep = keep
+        self._handler: object = None
+        self._owned: dict[str, Owner] = {}
+        self._swept = False
+
+    @contextlib.contextmanager
+    def borrowed(self) -> Iterator[BringUp]:
+        """Brings labs up, and takes them down at the end; fails if something is left of one."""
+        mine: list[RunningLab] = []
+
+        def up(source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None) -> RunningLab:
+            if os.geteuid() != 0:
+                pytest.skip(NO_ROOT)
+            named, warnings, check = _named(source, beside, proxy_mode, encapsulation)
+            lab = RunningLab(named.name, beside, tuple(map(str, warnings)))
+            self._up(lab, named, check, mine)
+            _complain(lab.late)
+            return lab
+
+        try:
+            yield up
+        finally:
+            left = [line for lab in reversed(mine) for line in self._over(lab)]
+        _complain(left)
+
+    def down_all(self) -> None:
+        """Take down whatever is still up."""
+        for lab in reversed([*self.live]):
+            self._over(lab)
+
+    def _up(self, lab: RunningLab, named: Lab, check: str, mine: list[RunningLab]) -> None:
+        self._prepare()
+        self.live.append(lab)
+        mine.append(lab)
+        try:
+            lab.late = _brought_up(named, check)
+            self._owned[lab.name] = Owner(lab.name)
+            lab.packets.start()
+        except BaseException:
+            mine.remove(lab)
+            self._forget(lab)
+            with contextlib.suppress(NslabError):  # a signal may have come when it was just up
+                down(lab.name)
+            raise
+
+    def _over(self, lab: RunningLab) -> list[str]:
+        """Take a lab down, unless it is to be kept; what is left of it that should not be."""
+        if lab not in self.live:
+            return []
+        lab.packets.close()
+        try:
+            if self._keep and lab.failed:
+                return []
+            self._owned.pop(lab.name).release()
+            with Watch(lab.name) as watch, _interrupted():
+                down(lab.name)
+                return watch.left()
+        except NslabError as error:
+            return [str(error)]
+        finally:
+            self._forget(lab)
+
+    def _forget(self, lab: RunningLab) -> None:
+        self.live.remove(lab)
+        lab.packets.close()
+        if owner := self._owned.pop(lab.name, None):
+            owner.release()
+        if not self.live and self._handler is not None:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            self._handler = None
+
+    def _prepare(self) -> None:
+        """While there are labs, SIGTERM (a CI that cancels) ends pytest as Ctrl-C does: with everything torn down."""
+        if not self._swept:
+            self._swept = True
+            sweep()
+        here = threading.current_thread() is threading.main_thread()
+        if here and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            self._handler = signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(*_: object) -> Never:
+    pytest.exit("terminated", returncode=143)
+
+
+def _complain(lines: list[str]) -> None:
+    if lines:
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
+def _named(
+    source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None
+) -> tuple[Lab, tuple[Problem, ...], str]:
+    """The lab that a test wants, under a name of its own; what in its file is probably not meant; its goals."""
+    try:
+        lab, warnings = wanted(source, beside, proxy_mode, encapsulation)
+        # Its own name in each process and test: equal addresses do not meet, they are in other namespaces.
+        named = replace(lab, name=f"{lab.name[:24].rstrip('-')}-{secrets.token_hex(4)}")
+        return named, warnings, goals(source, beside, lab)
+    except NslabError as error:
+        reason = str(error)
+    pytest.fail(reason, pytrace=False)
+
+
+def _brought_up(lab: Lab, check: str) -> list[str]:
+    """Bring it up, or skip with what this machine lacks; the containers that are not ready, a line each."""
+    try:
+        with _interrupted():
+            done = up(lab, goals=check)
+        return [str(container) for container in done.not_ready]
+    except Missing as missing:
+        lacking, reason = str(missing), ""
+    except (Refused, OSError) as error:
+        lacking, reason = _lacking(lab), f"{lab.name} cannot be brought up: {error}"
+    except NslabError as error:
+        lacking, reason = "", str(error)
+    if lacking:
+        pytest.skip(lacking)
+    pytest.fail(reason, pytrace=False)
+
+
+def _lacking(lab: Lab) -> str:
+    """What doctor says of a lab that the kernel refused; nothing if all that it needs works here."""
+    from nslab.app.plan import likely_needed
+    from nslab.linux.observe import doctor
+
+    wanted_here = likely_needed(lab)
+    try:
+        for found in doctor.examine():
+            if not found.works and found.primitive.name in wanted_here:
+                return f"nslab doctor: {found.primitive.name}: {found.word}; way on: {found.advice}"
+    except OSError as error:
+        return f"nslab doctor: this kernel gives root no network namespaces: {error.strerror}"
+    return ""
+
+
+@contextlib.contextmanager
+def _interrupted() -> Iterator[None]:
+    """What nslab makes of a signal is what pytest makes of it."""
+    try:
+        yield
+    except Stopped as stopped:
+        if stopped.code == 128 + signal.SIGINT:
+            raise KeyboardInterrupt from stopped
+        pytest.exit("terminated", returncode=stopped.code)

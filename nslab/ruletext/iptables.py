@@ -1,0 +1,130 @@
+"""Chains, jumps and settings as commands: what every mode needs that writes rules of iptables.
+
+A restore is one transaction of the kernel for each COMMIT. `--noflush` leaves what it does not name: our chains are
+named (and so emptied) and filled in one go; the built-in chains, which have other owners, gain and lose single rules.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+from nslab.ruletext.items import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from nslab.ruletext.items import Body, Item, Items
+
+    _Chains: TypeAlias = Sequence[tuple[str, Body]]
+
+TABLES = ("filter", "nat", "mangle", "raw")
+"""In the order of the text: filter before nat, as kube-proxy writes them."""
+BLOCK = 300
+"""Chains in one transaction of iptables-nft. It keeps the names that are spoken of in a sorted list, and walks that for
+every line: 30,000 chains in one transaction take it two minutes, in a hundred transactions three seconds."""
+
+
+def iptables_commands(old: Items, new: Items, variant: str) -> tuple[Command, ...]:
+    """One `iptables-restore` for all chains and jumps that differ; nothing, if none does."""
+    text = iptables_text(old, new, block(variant))
+    return (Command((f"{variant}-restore", "--noflush", "--wait"), text),) if text else ()
+
+
+def block(program: str) -> int:
+    """How many chains may go into one transaction of an iptables, by its full name or its path; 0: all."""
+    return BLOCK if "-nft" in program else 0
+
+
+def sysctl_commands(old: Items, new: Items) -> tuple[Command, ...]:
+    """One `sysctl` for all settings that differ; one that is not wanted any more gets its default back."""
+    values = {path: default for kind, path, *default in _of("sysctl", old)}
+    values |= {item[1]: list(new[item]) for item in _of("sysctl", new)}
+    words = [f"{path}={value}" for path, (value,) in values.items()]
+    return (Command(("sysctl", "-qw", *words), ""),) if words else ()
+
+
+def iptables_text(old: Items, new: Items, block: int = 0) -> str:
+    """What `iptables-restore --noflush` reads to turn `old` into `new`.
+
+    With `block`, a table with more chains than that is written in several transactions: a chain after those that it
+    jumps to. So each packet meets a Service as it was or as it is to be.
+    """
+    changed, gone = _chains(new.items()), _chains((item, body) for item, body in old.items() if item not in new)
+    jumps = _jumps(old, new)
+    lines: list[str] = []
+    for table in TABLES:
+        mine, stale = changed.get(table, []), [name for name, _ in gone.get(table, ())]
+        if block and len(mine) + len(stale) > block:
+            mine = _leaves_first(mine)
+            for start in range(0, len(mine), block):
+                lines += _transaction(table, mine[start : start + block])
+            lines += _transaction(table, jumps=jumps.get(table, ()))
+            # All are emptied before the first is deleted: they may jump to one another.
+            for start in range(0, len(stale), block):
+                lines += _transaction(table, [(name, ()) for name in stale[start : start + block]])
+            for start in range(0, len(stale), block):
+                lines += _transaction(table, deleted=stale[start : start + block])
+        elif mine or stale or table in jumps:
+            lines += _transaction(table, [*mine, *((name, ()) for name in stale)], jumps.get(table, ()), stale)
+    return "\n".join([*lines, ""]) if lines else ""
+
+
+def _transaction(table: str, chains: _Chains = (), jumps: Iterable[str] = (), deleted: Iterable[str] = ()) -> list[str]:
+    """Chains with their rules, or emptied; jumps; and chains that nothing jumps to any more."""
+    return [
+        f"*{table}",
+        *[f":{name} - [0:0]" for name, _ in chains],
+        *[f"-A {name} {rule}" for name, rules in chains for rule in rules],
+        *jumps,
+        *[f"-X {name}" for name in deleted],
+        "COMMIT",
+    ]
+
+
+def _leaves_first(chains: _Chains) -> list[tuple[str, Body]]:
+    """Each after those that it jumps to. Modes tell them the other way round, but for those that jump to none."""
+    leaves = [chain for chain in chains if not any("-j KUBE-" in rule for rule in chain[1])]
+    names = {name for name, _ in leaves}
+    return [*leaves, *(chain for chain in reversed(chains) if chain[0] not in names)]
+
+
+def saved_text(items: Items) -> str:
+    """All chains and jumps in the words of `iptables-save`: jumps from top to bottom, as they stand in their chains."""
+    chains, jumps = _chains(items.items()), _of("jump", items)
+    ordered = [
+        *(jump for jump in reversed(jumps) if jump[4] == "first"),
+        *(jump for jump in jumps if jump[4] == "last"),
+    ]
+    lines: list[str] = []
+    for table in TABLES:
+        if table in chains:
+            lines += [f"*{table}", *(f":{name} - [0:0]" for name, _ in chains[table])]
+            lines += [f"-A {chain} {rule}" for _, where, chain, rule, _ in ordered if where == table]
+            lines += [f"-A {name} {rule}" for name, rules in chains[table] for rule in rules]
+            lines.append("COMMIT")
+    return "\n".join([*lines, ""])
+
+
+def _chains(items: Iterable[tuple[Item, Body]]) -> dict[str, list[tuple[str, Body]]]:
+    found: dict[str, list[tuple[str, Body]]] = {}
+    for item, body in items:
+        if item[0] == "chain":
+            found.setdefault(item[1], []).append((item[2], body))
+    return found
+
+
+def _jumps(old: Items, new: Items) -> dict[str, list[str]]:
+    """Commands by table. `-I` puts a jump before those that are there, so the last one told ends up first."""
+    found: dict[str, list[str]] = {}
+    for _, table, chain, rule, place in _of("jump", old):
+        if ("jump", table, chain, rule, place) not in new:
+            found.setdefault(table, []).append(f"-D {chain} {rule}")
+    for _, table, chain, rule, place in _of("jump", new):
+        if ("jump", table, chain, rule, place) not in old:
+            where = f"-I {chain} 1" if place == "first" else f"-A {chain}"
+            found.setdefault(table, []).append(f"{where} {rule}")
+    return found
+
+
+def _of(kind: str, items: Items) -> list[Item]:
+    return [item for item in items if item[0] == kind]

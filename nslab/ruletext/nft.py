@@ -1,0 +1,104 @@
+"""From Items to a text for `nft -f`: one transaction, in an order that Linux takes, quick among 10,000 Services."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.ruletext.items import Body, Item, Items
+
+_NAMED = re.compile(r"@(\S+)")
+_SMALL = "firewall-ips"
+"""A map that is always there and seldom has many elements."""
+_SHORT = "reject-chain"
+"""A chain that is always there, of one rule."""
+
+
+def nft_text(table: str, old: Items, new: Items, shared: Items, *, narrows: bool = False) -> str:
+    """What `nft -f` reads to turn `old` into `new`. `shared`: the sets and maps that are there whatever Services are.
+
+    On a first sync (`old` has no table) a table that is there already is emptied, but not its sets with a time-out, so
+    that clients stay with their endpoints; chains that nobody goes to any more stay behind, empty. `narrows`: this nft
+    reads only what all the listings at the end of a text name (`nft_narrows`), so that it need not read every chain.
+    """
+    item = ("nft-table", table)
+    if item in old and item not in new:
+        # `add` first, so that it does not matter if somebody was faster.
+        return f"add table ip {table}\ndelete table ip {table}\n"
+    gone = {item: body for item, body in old.items() if new.get(item) != body}
+    come = {item: body for item, body in new.items() if old.get(item) != body}
+    lines = [*_lines(f"ip {table}", gone, come, first=item in come)]
+    if item not in come:
+        lines = _short_cut(f"ip {table}", lines, gone, come, shared)
+        if narrows and lines and lines[-1].startswith("list map"):
+            lines.insert(-1, f"list chain ip {table} {_SHORT}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def nft_narrows(version: str) -> bool:
+    """Whether several listings in a row narrow what nft reads together, by what `nft --version` says.
+
+    1.1.1 and later go by the last one alone, and would read all rules for that of a chain.
+    """
+    said = re.search(r"v(\d+)\.(\d+)\.(\d+)", version)
+    return said is not None and (1, 0, 6) <= tuple(map(int, said.groups())) < (1, 1, 1)
+
+
+def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str]:
+    """What goes away from top to bottom, then what comes from bottom to top. No packet sees anything in between."""
+    yield from (f"flush chain {place} {item[1]}" for item in gone if item[0] == "nft-chain")
+    yield from (f"delete element {place} {item[1]} {{ {item[2]} }}" for item in gone if item[0] == "nft-element")
+    lost = [item for item in gone if item not in come]
+    yield from (f"delete chain {place} {item[1]}" for item in lost if item[0] == "nft-chain")
+    yield from (f"delete {_kind(item)} {place} {item[1]}" for item in lost if _is_set(item))
+    for item, (comment, *_) in come.items():
+        if item[0] == "nft-table":
+            yield f'add table {place} {{ comment "{comment}" ; }}'
+            yield f"flush table {place}"  # of rules: sets and chains stay
+    for item, body in come.items():
+        if _is_set(item):
+            # With another time-out, this changes the set that is there (Linux 6.3; an older one leaves it as it is).
+            yield _declared(place, item, body)
+            if first and "timeout" not in body[0]:
+                yield f"flush {_kind(item)} {place} {item[1]}"
+    for item, (braces, *_) in come.items():
+        if item[0] == "nft-chain" and item not in gone:
+            yield f"add chain {place} {item[1]}" + (f" {{ {braces} }}" if braces else "")
+    for item, (_, *rules) in come.items():
+        if item[0] == "nft-chain":
+            yield from (f"add rule {place} {item[1]} {rule}" for rule in rules)
+    for item, body in come.items():
+        if item[0] == "nft-element":
+            comment, verdict = body
+            said = (item[2], f' comment "{comment}"' if comment else "", f" : {verdict}" if verdict else "")
+            yield f"add element {place} {item[1]} {{ {''.join(said)} }}"
+
+
+def _short_cut(place: str, lines: list[str], gone: Items, come: Items, shared: Items) -> list[str]:
+    """The same, without nft's reading all that is in the table first (10,000 anonymous maps: 0.2 s and 100 MB).
+
+    nft reads what the commands of a text may need; a listing of one set as the last command makes it read that set
+    alone. It knows the others that are named here from declaring them once more, which changes nothing.
+    """
+    named = {name for line in lines for name in _NAMED.findall(line)}
+    named |= {item[1] for item in (*gone, *come) if item[0] == "nft-element"}
+    named -= {item[1] for item in come if _is_set(item)}
+    declared = {item[1]: _declared(place, item, body) for item, body in shared.items()}
+    if not lines or not named <= declared.keys() or any(_is_set(item) and item not in come for item in gone):
+        return lines
+    return [*(declared[name] for name in sorted(named)), *lines, f"list map {place} {_SMALL}"]
+
+
+def _declared(place: str, item: Item, body: Body) -> str:
+    return f"add {_kind(item)} {place} {item[1]} {{ {body[0]} }}"
+
+
+def _is_set(item: Item) -> bool:
+    return item[0] in ("nft-set", "nft-map")
+
+
+def _kind(item: Item) -> str:
+    return item[0].removeprefix("nft-")

@@ -1,0 +1,97 @@
+"""The mark of a process of a lab: `NSLAB=NETNS ROLE` in its environment, for who looks with ps, and for `down`.
+
+Anybody can bear one, so it proves nothing (nslab.runtime.trust).
+
+A process that exec's gets it as a variable. One that was only forked writes over the memory that the kernel shows as
+/proc/PID/environ and /proc/PID/cmdline: the spawner is started with more of both than it needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+VARIABLE = "NSLAB"
+
+
+def _areas() -> tuple[int, int, int, int]:
+    with open("/proc/self/stat", "rb") as file:
+        # The name in parentheses may hold anything; field 3 follows the last one. 48 to 51: arg_start … env_end.
+        fields = file.read().rpartition(b")")[2].split()
+    return int(fields[45]), int(fields[46]), int(fields[47]), int(fields[48])
+
+
+class Memory:
+    """The argument and environment memory of this process; children find it at the same place."""
+
+    def __init__(self) -> None:
+        arguments, arguments_end, environment, environment_end = _areas()
+        self._arguments = _window(arguments, arguments_end)
+        self._environment = _window(environment, environment_end)
+        # Cleared once, here: children then touch (and so own) only the pages that they write.
+        self._environment[:] = bytes(len(self._environment))
+        self._used = 0
+
+    def guise(self, title: str, variables: Mapping[str, str]) -> Guise:
+        """How to appear as `title` in ps, and with these variables (the first ones, should they be too many)."""
+        # A last byte that is not NUL makes the kernel show the text up to its first NUL, as for setproctitle(3).
+        room = len(self._arguments) - 1
+        text = os.fsencode(title)[: room - 1].ljust(room, b"\0") + b"\1"
+        block = b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in variables.items())
+        if len(block) > len(self._environment):
+            block = block[: block.rfind(b"\0", 0, len(self._environment)) + 1]
+        return Guise(os.fsencode(title.split(" ", 1)[0])[:15], text, block)
+
+    def show(self, guise: Guise) -> None:
+        """Appear so. Costs a child next to no memory: plain copies, nothing of ctypes (which would be half a MB)."""
+        _call(guise.name)
+        self.wear(guise)
+
+    @contextlib.contextmanager
+    def named(self, name: bytes) -> Iterator[None]:
+        """Bear another name meanwhile: who is forked then keeps it."""
+        with open("/proc/self/comm", "rb") as comm:
+            before = comm.read().rstrip(b"\n")
+        inside = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(inside, name)
+            yield
+        finally:
+            os.write(inside, before)
+            os.close(inside)
+
+    def wear(self, guise: Guise) -> None:
+        """Appear so but for the name, which stays."""
+        self._arguments[:] = guise.text
+        block = guise.block.ljust(self._used, b"\0")
+        self._environment[: len(block)] = block
+        self._used = len(guise.block)
+
+
+class Guise:
+    """What the kernel is to show of a process: its name, argument memory and environment memory."""
+
+    __slots__ = ("block", "name", "text")
+
+    def __init__(self, name: bytes, text: bytes, block: bytes) -> None:
+        self.name, self.text, self.block = name, text, block
+
+
+def _call(name: bytes) -> None:
+    comm = os.open("/proc/self/comm", os.O_WRONLY)
+    os.write(comm, name)
+    os.close(comm)
+
+
+def _window(start: int, end: int) -> memoryview:
+    return memoryview((ctypes.c_char * (end - start)).from_address(start)).cast("B")
+
+
+def mark(ns: str, role: str) -> str:
+    """The value of the mark."""
+    return f"{ns} {role}"

@@ -1,0 +1,96 @@
+"""A State indexed the way a packet asks: who has this address, where does this route lead, what is at the other end."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeAlias
+
+from nslab.dataclass import dataclass, field
+from nslab.objects.kinds import Address, Blackhole, Bridge, Device, Fdb, Neighbour, Port, Route, Veth
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+    from nslab.objects.kinds import Key, Object, State
+
+End: TypeAlias = tuple[str, str]
+"""A namespace and an interface in it."""
+
+
+@dataclass(slots=True)
+class Topology:
+    """What the kernel would look up, for a whole lab. Made by `topology`; nobody changes it afterwards."""
+
+    objects: dict[Key, Object] = field(default_factory=dict)
+    addresses: dict[str, list[Address]] = field(default_factory=lambda: defaultdict(list))
+    routes: dict[str, list[Route | Blackhole]] = field(default_factory=lambda: defaultdict(list))
+    cables: dict[End, tuple[Veth, End]] = field(default_factory=dict)
+    plugged: dict[End, list[str]] = field(default_factory=lambda: defaultdict(list))
+    within: dict[str, list[Object]] = field(default_factory=lambda: defaultdict(list))
+
+    def owner(self, ns: str, address: IPv4Address) -> Address | None:
+        """The object that makes `address` the namespace's own."""
+        return next((own for own in self.addresses[ns] if own.address.ip == address), None)
+
+    def lookup(self, ns: str, to: IPv4Address) -> Route | Blackhole | Address | None:
+        """What the routing table of `ns` says about `to`. An address brings a route to its network."""
+        connected = [
+            own for own in self.addresses[ns] if own.address.network.prefixlen < 32 and to in own.address.network
+        ]
+        fitting = [*connected, *(route for route in self.routes[ns] if to in route.to)]
+        # Longest prefix wins first (ip-route(8)).
+        return max(fitting, key=_length, default=None)
+
+    def device(self, ns: str, name: str) -> Object | None:
+        """The interface; for the far end of a cable, the cable."""
+        cable = self.cables.get((ns, name))
+        return cable[0] if cable else self.objects.get(("Device", ns, name))
+
+    def port(self, ns: str, name: str) -> Port | None:
+        """The interface as a bridge's port, if it is one."""
+        found = self.objects.get(("Port", ns, name))
+        return found if isinstance(found, Port) else None
+
+    def bridge(self, ns: str, name: str) -> Bridge | None:
+        """The bridge of that name."""
+        found = self.objects.get(("Device", ns, name))
+        return found if isinstance(found, Bridge) else None
+
+    def tunnel_of(self, ns: str, kind: type[Device]) -> Device | None:
+        """The namespace's tunnel device of a kind."""
+        return next((obj for obj in self.within[ns] if isinstance(obj, kind)), None)
+
+    def neighbour(self, ns: str, dev: str, address: IPv4Address) -> Neighbour | None:
+        """The ARP entry that somebody wrote."""
+        found = self.objects.get(("Neighbour", ns, dev, str(address)))
+        return found if isinstance(found, Neighbour) else None
+
+    def forwarding(self, ns: str, dev: str, mac: str) -> Fdb | None:
+        """The entry that says behind which machine a link-layer address is."""
+        found = self.objects.get(("Fdb", ns, dev, mac))
+        return found if isinstance(found, Fdb) else None
+
+
+def topology(state: State) -> Topology:
+    """Index a state."""
+    made = Topology()
+    for obj in state:
+        made.objects[obj.key] = obj
+        made.within[obj.ns].append(obj)
+        match obj:
+            case Address():
+                made.addresses[obj.ns].append(obj)
+            case Route() | Blackhole():
+                made.routes[obj.ns].append(obj)
+            case Veth():
+                near, far = (obj.ns, obj.name), (obj.peer_ns, obj.peer)
+                made.cables[near], made.cables[far] = (obj, far), (obj, near)
+            case Port():
+                made.plugged[obj.ns, obj.bridge].append(obj.dev)
+            case _:
+                pass
+    return made
+
+
+def _length(hop: Route | Blackhole | Address) -> int:
+    return hop.address.network.prefixlen if isinstance(hop, Address) else hop.to.prefixlen

@@ -1,0 +1,1 @@
+"""Bytes that go over sockets (pure): netlink, DNS, HTTP."""
