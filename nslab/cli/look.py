@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource
-from nslab.cli.output import Format, Output, document, listing, need_root, note, say
+from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say
 from nslab.errors import Missing, UsageError
 from nslab.exercises.types import Language
 from nslab.quote import fill
@@ -64,23 +64,16 @@ def show(
 
 
 def _guide(path: Path, lab: Lab, language: Language) -> None:
-    """Print a guide: as wide as the terminal, and no wider than one reads with ease."""
-    from shutil import get_terminal_size
-
-    from nslab.lab.course import course, guide_file
+    """Print a guide."""
+    from nslab.lab.course import guide_file
     from nslab.lab.find import FILE
-    from nslab.views.guide import Page, render
-    from nslab.views.markdown import lines
+    from nslab.views.guide import read
 
     file = path.parent / guide_file(language)
-    # A file of another name has no guide: a README beside it would be about something else.
+    # A file of another name has no guide: one beside it would be about something else.
     if path.name != FILE or not file.exists():
         raise UsageError(f"{lab.name} has no guide ({file.name} beside its {FILE})")
-    styles: dict[str, dict[str, Any]] = {"heading": {"bold": True}, "command": {"fg": "green"}}
-    page = Page(course(language), path.resolve().parent.name, language)
-    text = render(file.read_text(encoding="utf-8"), lab, str(file), page)
-    for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100)):
-        say(line, **styles.get(kind, {}))
+    markdown(read(file, lab, language))
 
 
 def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:

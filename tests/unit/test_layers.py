@@ -27,7 +27,7 @@ LINES = (
     ("proxy", "cni"),
     ("ruletext",),
     ("runtime", "wire"),
-    ("syscall", "errors", "quote", "version"),
+    ("syscall", "errors", "quote", "version", "korean"),
     ("dataclass", "rundir"),
 )
 HEIGHT = {part: -line for line, parts in enumerate(LINES) for part in parts}

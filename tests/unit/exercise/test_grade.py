@@ -205,7 +205,7 @@ def test_machines_get_the_same() -> None:
     said = json.loads(json.dumps(to_json("lab", some, Language.KOREAN)))
     assert (said["done"], [goal["reached"] for goal in said["goals"]]) == (False, [True, False, False])
     assert said["goals"][1]["wrong"] == [
-        f"client → {BOX}:8080 (http): 시간이 지나도 대답이 없습니다; 응답이 와야 합니다"
+        f"client → {BOX}:8080 (http): 시간이 지나도 응답이 없습니다. 응답이 와야 합니다"
     ]
     suite = ET.fromstring(junit("lab", some, Language.ENGLISH))
     assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")

@@ -132,7 +132,8 @@ def _put(into: Any, way: Way, value: str) -> None:
         missing: Any = [] if isinstance(below, int) else {}
         if isinstance(into, list) and len(into) <= int(here):
             into.append(missing)
-        elif not isinstance(into[here] if isinstance(into, list) else into.get(here), dict | list):
+        # What is there may be a value that was set before.
+        if not isinstance(into[here] if isinstance(into, list) else into.get(here), type(missing)):
             into[here] = missing
         into = into[here]
     if isinstance(into, list) and len(into) <= int(way[-1]):

@@ -1,7 +1,7 @@
-"""The README read from top to bottom: each command that it shows is run, and each output that it shows is compared.
+"""README and the documents read from top to bottom: each shown command is run, and each shown output is compared.
 
-All in one world that nobody else sees, with the labs' own names: a mount namespace whose /run is empty, and a pid
-namespace, with which all of it ends. So the state of the labs is a reader's who types everything as it comes.
+Each document in a world that nobody else sees, with the labs' own names: a mount namespace whose /run is empty, and a
+pid namespace, with which all of it ends. So the state of the labs is a reader's who types everything as it comes.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.documents import ROOT, TEXTS, Shown, fences, files, shown
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text()
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
 NEEDS = {
     "nslab vm --": "User-Mode Linux",
     "iptables": "iptables",
@@ -33,33 +34,16 @@ NEEDS = {
 pytestmark = pytest.mark.root
 
 
-class Shown(NamedTuple):
-    """A command that the README shows, the status that its comment promises, and the lines that it shows below it."""
-
-    line: str
-    status: int
-    output: tuple[str, ...] = ()
-
-
-def shown() -> Iterator[Shown]:
-    """All of them, in order."""
-    for language, block in re.findall(r"^```(sh|console)\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
-        parts = re.split(r"^\$ ", block, flags=re.MULTILINE)[1:] if language == "console" else block.splitlines()
-        for part in parts:
-            line, *output = part.splitlines()
-            promised = re.search(r"# exits with (\d+)", line)
-            if line != "scripts/test":
-                yield Shown(line, int(promised[1]) if promised else 0, tuple(output))
+COMMANDS = [(topic, command) for topic, text in TEXTS.items() for command in shown(text)]
 
 
 class World:
-    """A place for all labs of the README, and a folder for its files."""
+    """A place for all labs of a document, and a folder for its files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, text: str = "") -> None:
         self.folder = folder
-        for name, text in re.findall(r"^```yaml\n# (\S+)\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
-            # Its first line stays, as with a reader who copies the block: problems are told with their line.
-            (folder / name).write_text(f"# {name}\n{text}")
+        for name, content in files(text).items():
+            (folder / name).write_text(content)
         program = folder / "bin" / "nslab"
         program.parent.mkdir()
         program.write_text(f'#!/bin/sh\nexec {sys.executable} -m nslab "$@"\n')
@@ -93,26 +77,41 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """The README's world, and its files."""
-    made = World(tmp_path_factory.mktemp("readme"))
-    yield made
-    made.end()
+def world_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], World]]:
+    """A document's world, with its files; that of the document before ends with it."""
+    made: dict[str, World] = {}
+
+    def world(topic: str) -> World:
+        if topic not in made:
+            while made:
+                made.popitem()[1].end()
+            made[topic] = World(tmp_path_factory.mktemp(topic), TEXTS[topic])
+        return made[topic]
+
+    yield world
+    while made:
+        made.popitem()[1].end()
 
 
 @pytest.fixture(scope="module")
-def lacking(world: World) -> dict[str, str]:
+def lacking(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What this machine lacks, and what `nslab doctor` says of it."""
+    world = World(tmp_path_factory.mktemp("doctor"))
     found = json.loads(world.run("nslab doctor -o json 2>/dev/null")[1])
+    world.end()
     return {row["primitive"]: row["what is wrong"] for row in found if row["works"] == "no"}
 
 
-@pytest.mark.parametrize("command", [*shown()], ids=lambda command: command.line[:70])
-def test_a_shown_command_does_what_is_shown(command: Shown, world: World, lacking: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("topic", "command"), COMMANDS, ids=[f"{topic}: {command.line[:70]}" for topic, command in COMMANDS]
+)
+def test_a_shown_command_does_what_is_shown(
+    topic: str, command: Shown, world_of: Callable[[str], World], lacking: dict[str, str]
+) -> None:
     for part, need in NEEDS.items():
         if part in command.line and need in lacking:
             pytest.skip(f"{need}: {lacking[need]}")
-    status, said = world.run(command.line)
+    status, said = world_of(topic).run(command.line)
     assert status == command.status, said
     lines = iter([plain(line) for line in said.splitlines()])
     # Some lines may be left out, but those that are shown come in this order.
@@ -127,6 +126,15 @@ def test_the_other_kernel_finds_nslab_where_it_came_from(lacking: dict[str, str]
     line = [sys.executable, "-m", "nslab", "vm", "--", "nslab", "--version"]
     done = subprocess.run(line, env=environment, cwd=ROOT, text=True, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout.split()[:1]) == (0, ["nslab"]), done.stderr
+
+
+def test_the_ten_lines_of_pytest_pass(tmp_path: Path) -> None:
+    (code,) = (block for kind, block in fences(TEXTS["pytest"]) if kind == "python")
+    (tmp_path / "test_shown.py").write_text(code)
+    shutil.copy(ROOT / "tests/example/mine.yaml", tmp_path)
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path]
+    done = subprocess.run(line, cwd=ROOT, text=True, capture_output=True, timeout=120)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def plain(text: str) -> str:
