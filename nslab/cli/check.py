@@ -9,16 +9,12 @@ import typer
 
 from nslab.cli.complete import exercises
 from nslab.cli.output import Format, Report, document, need_root, say
-from nslab.errors import UsageError
 from nslab.exercises.types import Language
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from nslab.exercises.grade import Graded
-    from nslab.exercises.types import Check
-    from nslab.lab.types import Lab
-    from nslab.probes import Call, CallResult
 
 
 def check(
@@ -34,12 +30,11 @@ def check(
     Example: nslab check by-hand-cni
     """
     need_root("check")
+    from nslab.app.check import check as grade
     from nslab.exercises.grade import done
     from nslab.exercises.report import junit, to_json
-    from nslab.linux import wishes
 
-    lab = wishes.wished(name)
-    graded = _graded(lab, _goals(lab, file))
+    graded = grade(name, file)
     if output is Report.JUNIT:
         say(junit(name, graded, lang), nl=False)
     elif output is not Report.TABLE:
@@ -48,45 +43,6 @@ def check(
         _printed(graded, lang)
     if not done(graded):
         raise typer.Exit(1)
-
-
-def _goals(lab: Lab, file: Path | None) -> Check:
-    """The goals in a file, or in the one that is kept with the running lab."""
-    from nslab.exercises.read import read_check
-    from nslab.lab.documents import text_of
-    from nslab.lab.find import FILE, check_file
-    from nslab.linux.netns import folder
-
-    path = file or check_file(folder(lab.name) / FILE)
-    if path is None:
-        raise UsageError(
-            f"{lab.name} is no exercise: it came up without a check.yaml beside its {FILE}; "
-            f"`nslab probe {lab.name}` proves who reaches whom"
-        )
-    return read_check(text_of(path), str(path), lab)
-
-
-def _graded(lab: Lab, goals: Check) -> tuple[Graded, ...]:
-    from nslab.exercises.ask import questions
-    from nslab.exercises.grade import grade, seen
-    from nslab.exercises.rounds import MANY, ask_all
-    from nslab.linux.netlink.show import show
-    from nslab.linux.netns import Namespaces
-    from nslab.linux.prober.hosts import ask
-    from nslab.linux.prober.services import ask_services
-    from nslab.probes import ServiceSurvey, places
-
-    asked, everybody = questions(goals, lab), places(lab)
-    with Namespaces() as spaces:
-
-        def connect(calls: Sequence[Call]) -> Sequence[CallResult]:
-            few = tuple(call for call in calls if call.times < MANY)
-            many = tuple(call for call in calls if call.times >= MANY)
-            return ask_services(spaces, lab.name, ServiceSurvey(everybody, few, many, 0, 0), None)
-
-        echoes = ask(spaces, lab.name, everybody, [*dict.fromkeys(asked.probes.values())])
-        tries = ask_all([*asked.calls.values()], connect)
-    return grade(goals, lab, seen(asked, echoes, tries, show(lab.name, asked.shows)))
 
 
 def _printed(graded: Sequence[Graded], language: Language) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nslab.cli.life import LabSource, busy, file_of
-from nslab.cli.output import Format, Output, Progress, document, listing, need_root, note, ready_or_exit, say
+from nslab.cli.life import LabSource, file_of, listener
+from nslab.cli.output import Format, Output, document, listing, need_root, note, ready_or_exit, say
 from nslab.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,30 +41,29 @@ def cni(
     Example: nslab cni kubenet-two-node --plugin ./bin/mine --conf mine.conflist
     """
     need_root("cni")
+    from nslab.app.change import Changed, rewire
+    from nslab.app.up import Up, up
     from nslab.lab.load import load
-    from nslab.lab.settings import with_plugins
-    from nslab.linux import lifecycle, stop
+    from nslab.linux import stop
     from nslab.linux.cni.plugins import Plugins
     from nslab.linux.netns import folder, labs
     from nslab.views.tree import title
 
     setting = _setting(conf, plugin, routes=routes, masquerade=masquerade)
     stop.defer()
-    done: lifecycle.Changed | lifecycle.Up
+    done: Changed | Up
     if source in labs():
-        done = lifecycle.change(
-            source, "cni", lambda lab: (with_plugins(lab, setting), ()), busy, Progress(), rules=True
-        )
+        done = rewire(source, setting, listener())
     else:
-        done = lifecycle.up(load(file_of(source), cni=setting), busy, Progress())
-    lab = done.difference.lab
+        done = up(load(file_of(source), cni=setting), listener())
+    lab = done.drift.lab
     made = Plugins(folder(lab.name)).kept()
     rows = [_row(kept) for kept in made]
     if output is not Format.TABLE:
         document(rows, output)
     else:
-        what = f"{len(done.difference.plan)} steps"
-        if isinstance(done, lifecycle.Up) and done.fresh:
+        what = f"{len(done.drift.plan)} steps"
+        if isinstance(done, Up) and done.fresh:
             what = f"up in {done.seconds:.2f} s"
         say(f"{title(lab)}; {what}")
         listing([{key: value for key, value in row.items() if key != "result"} for row in rows], output)

@@ -13,9 +13,7 @@ from nslab.errors import UsageError
 from nslab.objects.names import pod_host
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from nslab.lab.types import Pod
+    pass
 
 Host = Annotated[str, typer.Argument(metavar="LAB/HOST", help="A node, a client, or a pod.", autocompletion=hosts)]
 ContainerOption = Annotated[
@@ -60,26 +58,12 @@ def logs(
     Example: nslab logs calico-two-node/pod-b -f
     """
     need_root("logs")
-    from nslab.linux import netns, wishes
-    from nslab.linux.processes import logs, status
+    from nslab.app.logs import entries, pod_of
 
     lab, name = _split(host)
-    pod = _find(wishes.wished(lab).pods, name)
-    if pod is None:
-        raise UsageError(f"{lab} has no pod {name!r}")
-    chosen = _container(pod, container)
-    folder = logs.folder(netns.folder(lab), pod.node, f"{pod.namespace}_{pod.name}_{pod.uid}", chosen)
-    files = logs.attempts(folder)
-    if previous and status.runs(lab, pod.namespace, pod.name, chosen):
-        files = files[1:]  # of one that waits to be started again, the run before is the last one
-    if not files:
-        which = "previous terminated container" if previous else "container"
-        raise UsageError(f"{which} {chosen!r} in pod {pod.name!r} not found")
-
-    def newest() -> bool:
-        return logs.attempts(folder)[:1] == files[:1]
-
-    for entry in logs.read(files[0], follow=follow, tail=None if tail < 0 else tail, going=newest):
+    pod = pod_of(lab, name)
+    _defaulted(container, [one.name for one in pod.containers])
+    for entry in entries(lab, pod, container, follow=follow, tail=tail, previous=previous):
         raw(f"{entry.timestamp} {entry.text}" if timestamps else entry.text)
 
 
@@ -89,7 +73,8 @@ def vm(
 ) -> int:
     """Boot a second kernel in a few seconds (User-Mode Linux: it has ipip, ip_vs, netem), and run a command in it.
 
-    Its root is this machine's, read-only; the working directory alone is writable. Needs no root.
+    Its root is this machine's, read-only; the working directory alone is writable. Needs no root. It is no boundary:
+    root in there can have whatever you have.
 
     Example: nslab vm -- nslab up calico-two-node
     """
@@ -98,26 +83,23 @@ def vm(
     return vm.run(command or [], memory=memory)
 
 
-def _enter(lab: str, name: str, container: str | None, command: list[str]) -> int:
-    from nslab.linux import netns, wishes
-    from nslab.linux.processes.exec import Absent, Command, attach
-    from nslab.objects.names import netns as name_of
+def _enter(lab: str, name: str, container: str | None, argv: list[str]) -> int:
+    from nslab.app.inside import command
+    from nslab.linux.netns import folder
+    from nslab.linux.processes.exec import Absent, attach
 
     os.umask(0o022)  # as a container's: what is run there is not nslab's own
-    ns = name_of(lab, name)
-    wished = wishes.wished(lab)
-    if ns not in netns.named(lab):
-        known = ", ".join(there.removeprefix(name_of(lab, "")) for there in netns.named(lab))
-        raise UsageError(f"{lab} has no host {name!r}; it has {known}")
-    pod = _find(wished.pods, name)
-    machines = {one.name for some in (wished.nodes, wished.clients, wished.routers) for one in some}
-    node, inside = (pod.node, _container(pod, container)) if pod else (name, "")
-    # The switch is a network namespace and nothing more.
-    stand_in = "exec" if pod or name in machines else "alone"
+    wanted, containers = command(lab, name, container, argv)
+    _defaulted(container, containers)
     try:
-        return attach(netns.folder(lab), Command(lab, name, node, inside, command, stand_in))
+        return attach(folder(lab), wanted)
     except Absent as absent:
         raise UsageError(f"{absent}; `nslab up {lab}` brings it back") from None
+
+
+def _defaulted(wanted: str | None, containers: list[str]) -> None:
+    if not wanted and len(containers) > 1:
+        note(f"Defaulted container {containers[0]!r} out of: {', '.join(containers)}")  # as kubectl says it
 
 
 def _split(host: str) -> tuple[str, str]:
@@ -127,16 +109,3 @@ def _split(host: str) -> tuple[str, str]:
         raise UsageError(f"say LAB/HOST, as in calico-two-node/pod-b; {host!r} has no host")
     namespace, slash, pod = name.partition("/")
     return lab, pod_host(namespace, pod) if slash else name
-
-
-def _find(pods: Iterable[Pod], name: str) -> Pod | None:
-    return next((pod for pod in pods if pod_host(pod.namespace, pod.name) == name), None)
-
-
-def _container(pod: Pod, wanted: str | None) -> str:
-    names = [container.name for container in pod.containers]
-    if wanted and wanted not in names:
-        raise UsageError(f"pod {pod.name} has no container {wanted!r}; it has {', '.join(names)}")
-    if not wanted and len(names) > 1:
-        note(f"Defaulted container {names[0]!r} out of: {', '.join(names)}")  # as kubectl says it
-    return wanted or names[0]

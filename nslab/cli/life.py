@@ -10,20 +10,19 @@ import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.output import Format, Output, Progress, bullets, document, need_root, note, ready_or_exit, say
-from nslab.dataclass import replace
-from nslab.errors import Missing, UsageError
-from nslab.lab.types import Encapsulation, Plugin, ProxyMode
+from nslab.errors import UsageError
+from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.objects.names import pod_host
 from nslab.quote import fill
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nslab.cni.chain import Program
+    from nslab.app.drift import Drift
+    from nslab.app.listener import Listener
+    from nslab.app.up import Up
     from nslab.errors import Problem
     from nslab.lab.types import Lab
-    from nslab.linux.difference import Difference
-    from nslab.linux.lifecycle import Up
     from nslab.linux.owned import Gone
 
 LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)]
@@ -51,16 +50,13 @@ def plan(
 
     Example: nslab plan calico-two-node --encapsulation VXLAN
     """
-    from nslab.compiler import compile_lab
-    from nslab.compiler.addresses import place
-    from nslab.linux.observe.host import likely_host
+    from nslab.app.plan import plan as planned
     from nslab.objects import script as shell
     from nslab.objects.names import netns
-    from nslab.objects.plan import diff
     from nslab.quote import comment
 
-    lab = place(_load(source, encapsulation, proxy_mode))
-    steps = diff((), compile_lab(lab, replace(likely_host(), programs=_programs(lab))))
+    lab = _load(source, encapsulation, proxy_mode)
+    steps = planned(lab, listener())
     if script:
         say(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
     elif output is not Format.TABLE:
@@ -72,17 +68,6 @@ def plan(
                 heading = by
                 say(f"\n{comment(by)}", fg="cyan")
             say("\n".join(lines))
-
-
-def _programs(lab: Lab) -> tuple[tuple[str, Program], ...]:
-    """The CNI plugins that a lab names; a plan can be read without them."""
-    from nslab.linux.cni.plugins import find_programs
-
-    try:
-        return find_programs(lab)
-    except Missing as missing:
-        note(f"nslab: {missing}")
-        return ()
 
 
 def up(
@@ -98,15 +83,16 @@ def up(
     Example: nslab up calico-two-node
     """
     need_root("up")
+    from nslab.app.up import up as bring_up
     from nslab.exercises.read import goals_beside
-    from nslab.linux import lifecycle, stop
+    from nslab.linux import stop
 
     stop.defer()  # to the end of this process: what is up by then stays up
     lab, warnings = _loaded(source, encapsulation, proxy_mode)
     goals = goals_beside(file_of(source), lab)
     for warning in warnings:
         note(f"{warning}")
-    done = lifecycle.up(lab, busy, Progress(), goals)
+    done = bring_up(lab, listener(), goals)
     _told(done)
     ready_or_exit(done.not_ready)
 
@@ -119,11 +105,11 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     Example: nslab diff calico-two-node
     """
     need_root("diff")
-    from nslab.linux import lifecycle
+    from nslab.app.drift import drift_of
     from nslab.objects import script as shell
     from nslab.views.changes import changes, standing_still
 
-    found = lifecycle.difference(name)
+    found = drift_of(name)
     lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)]
     if output is not Format.TABLE:
         commands = [line for step in found.plan for line in shell.commands(step)]
@@ -146,7 +132,8 @@ def down(
     Example: nslab down calico-two-node
     """
     need_root("down")
-    from nslab.linux import lifecycle, owned
+    from nslab.app.down import down as take_down
+    from nslab.linux import owned
 
     if (name is None) == (not every):
         raise UsageError("say which lab to take down, or --all")
@@ -156,7 +143,7 @@ def down(
     downs: dict[str, Gone] = {}
     try:
         for lab in labs:
-            downs[lab] = lifecycle.down(lab, busy)
+            downs[lab] = take_down(lab, listener())
     finally:
         _told_down(downs)
 
@@ -209,9 +196,11 @@ def _lab_name(name: str) -> str:
     return name
 
 
-def busy(holder: str) -> None:
-    """Say for whom this call waits."""
-    note(f"waiting for {holder}")
+def listener() -> Listener:
+    """Tells a person on standard error."""
+    from nslab.app.listener import Listener
+
+    return Listener(lambda holder: note(f"waiting for {holder}"), Progress(), note)
 
 
 def _told(done: Up) -> None:
@@ -219,15 +208,15 @@ def _told(done: Up) -> None:
     from nslab.views.changes import changes, standing_still
     from nslab.views.tree import count, picture, title
 
-    difference, lab = done.difference, done.difference.lab
+    drift, lab = done.drift, done.drift.lab
     if done.fresh:
-        say(f"{title(lab)}; up in {done.seconds:.2f} s, {len(difference.plan)} steps")
-    elif difference.plan or difference.stopped:
+        say(f"{title(lab)}; up in {done.seconds:.2f} s, {len(drift.plan)} steps")
+    elif drift.plan or drift.stopped:
         say(f"{lab.name}: mended in {done.seconds:.2f} s")
-        bullets([*standing_still(difference.stopped), *changes(lab, difference.plan)], 20, "more differences")
+        bullets([*standing_still(drift.stopped), *changes(lab, drift.plan)], 20, "more differences")
     else:
         say(f"{lab.name} is as it should be ({count(lab)})")
-    for line in _notes(difference):
+    for line in _notes(drift):
         note(line)
     if done.fresh:
         say(f"\n{picture(lab)}\n\nNext:")
@@ -235,24 +224,25 @@ def _told(done: Up) -> None:
             say(f"  {command}")
 
 
-def _notes(difference: Difference) -> list[str]:
+def _notes(drift: Drift) -> list[str]:
     from nslab.objects.process import TunnelAgent
 
     notes = []
-    if any(isinstance(obj, TunnelAgent) for obj in difference.want):
+    if any(isinstance(obj, TunnelAgent) for obj in drift.want):
         notes.append("this kernel has no ipip driver: a process carries tunl0's packets (the same on the wire, slower)")
-    if difference.host.iptables != "iptables":
-        notes.append(f"this kernel takes no rules of `iptables` here: list them with `{difference.host.iptables}`")
+    if drift.host.iptables != "iptables":
+        notes.append(f"this kernel takes no rules of `iptables` here: list them with `{drift.host.iptables}`")
     return notes
 
 
 def _next(lab: Lab) -> list[str]:
     """Three commands worth typing now."""
+    from nslab.compiler.networks import network
     from nslab.lab.find import FILE, check_file
     from nslab.linux.netns import folder
 
     goals = check_file(folder(lab.name) / FILE)
-    if goals or lab.plugin is Plugin.NONE:
+    if goals or network(lab).BY_HAND:
         how_far = fill("nslab {} {}", "check" if goals else "probe", lab.name)
         return [how_far, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
     commands = [fill("nslab probe {}", lab.name)]

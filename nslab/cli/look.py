@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import time
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource
-from nslab.cli.output import Format, Output, document, listing, need_root, note, say
-from nslab.dataclass import replace
+from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say
 from nslab.errors import Missing, UsageError
 from nslab.exercises.types import Language
 from nslab.quote import fill
@@ -20,7 +17,7 @@ from nslab.quote import fill
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.types import Lab
 
 SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)]
 
@@ -51,7 +48,7 @@ def show(
 
     Example: nslab show calico-two-node --guide | less
     """
-    from nslab.compiler.addresses import place
+    from nslab.compiler.placement import place
     from nslab.lab.find import about, find, shipped
     from nslab.lab.load import load
     from nslab.views.tree import picture, title
@@ -67,23 +64,16 @@ def show(
 
 
 def _guide(path: Path, lab: Lab, language: Language) -> None:
-    """Print a guide: as wide as the terminal, and no wider than one reads with ease."""
-    from shutil import get_terminal_size
-
-    from nslab.lab.course import course, guide_file
+    """Print a guide."""
+    from nslab.lab.course import guide_file
     from nslab.lab.find import FILE
-    from nslab.views.guide import Page, render
-    from nslab.views.markdown import lines
+    from nslab.views.guide import read
 
     file = path.parent / guide_file(language)
-    # A file of another name has no guide: a README beside it would be about something else.
+    # A file of another name has no guide: one beside it would be about something else.
     if path.name != FILE or not file.exists():
         raise UsageError(f"{lab.name} has no guide ({file.name} beside its {FILE})")
-    styles: dict[str, dict[str, Any]] = {"heading": {"bold": True}, "command": {"fg": "green"}}
-    page = Page(course(language), path.resolve().parent.name, language)
-    text = render(file.read_text(encoding="utf-8"), lab, str(file), page)
-    for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100)):
-        say(line, **styles.get(kind, {}))
+    markdown(read(file, lab, language))
 
 
 def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
@@ -92,57 +82,17 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
     Example: nslab ps calico-two-node
     """
     need_root("ps")
+    from nslab.app import ps as use
     from nslab.views.pods import columns
 
     if name is None:
-        listing(_labs_up(), output, "no lab is up; `nslab labs` lists those that come with nslab")
-    else:
-        rows = _pods(name)
-        listing(columns(rows) if output is Format.TABLE else rows, output, f"{name} has no pods")
-
-
-def _labs_up() -> list[dict[str, Any]]:
-    from nslab.linux import netns, owned, wishes
-    from nslab.views.tree import count
-
-    rows = []
-    for lab in netns.labs():
-        try:
-            wished = count(wishes.wished(lab))
-        except UsageError:
-            wished = "half-built; `nslab down` takes it away"
-        rows.append({"lab": lab, "holds": wished, "processes": len(owned.processes(lab))})
-    return rows
-
-
-def _pods(name: str) -> list[dict[str, Any]]:
-    from nslab.linux import owned, wishes
-    from nslab.linux.processes import status
-    from nslab.linux.processes.stopped import stopped
-    from nslab.objects.names import netns, pod_host
-    from nslab.objects.process import Control, NodeAgent
-    from nslab.views.pods import pod_row
-
-    lab = wishes.wished(name)
-    processes = owned.processes(name)
+        listing(use.running(), output, "no lab is up; `nslab labs` lists those that come with nslab")
+        return
+    found = use.pods(name)
     # Of a container its node tells what it sees; it is the node's word that may be old.
-    for record in (one for one in stopped(processes) if one.role in (NodeAgent.role, Control.role)):
-        note(
-            f"{record.ns.rpartition('.')[2]}: {record.name} is stopped (process {record.pid}); what it said last is old"
-        )
-    runs = {(record.ns, record.role): record for record in processes}
-    said = status.read_status(name)
-    ticks, now = os.sysconf("SC_CLK_TCK"), time.time()
-
-    def row(pod: Pod) -> dict[str, Any]:
-        ns = netns(lab.name, pod_host(pod.namespace, pod.name))
-        up = [container.name for container in pod.containers if (ns, f"container/{container.name}") in runs]
-        pause = runs.get((ns, "pause"))
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - pause.start / ticks if pause else 0.0
-        seen = said.get(f"{pod.namespace}/{pod.name}", {})
-        return pod_row(pod, seen, up, pause=pause is not None, age=age, now=now)
-
-    return [row(pod) for pod in lab.pods]
+    for one in found.silent:
+        note(f"{one.ns.rpartition('.')[2]}: {one.name} is stopped (process {one.pid}); what it said last is old")
+    listing(columns(found.rows) if output is Format.TABLE else found.rows, output, f"{name} has no pods")
 
 
 def inspect(
@@ -207,9 +157,12 @@ def doctor(
     Example: nslab doctor calico-two-node
     """
     need_root("doctor")
+    from nslab.app.plan import needed
+    from nslab.lab.find import find
+    from nslab.lab.load import load
     from nslab.linux.observe import doctor
 
-    wanted = None if source is None else _needed(source)
+    wanted = None if source is None else needed(load(find(source)))
     findings = [finding for finding in doctor.examine() if wanted is None or finding.primitive.name in wanted]
     rows = [
         {
@@ -225,19 +178,3 @@ def doctor(
     if wanted is not None and not all(finding.works for finding in findings):
         way_on = fill("nslab vm -- nslab up {}", source)
         raise Missing(f"{source} cannot run here; a kernel that has everything: {way_on}")
-
-
-def _needed(source: str) -> set[str]:
-    """What a lab needs on this machine, with the stand-ins that it would use here."""
-    from nslab.compiler import compile_lab
-    from nslab.compiler.addresses import place
-    from nslab.lab.find import find
-    from nslab.lab.load import load
-    from nslab.linux.cni.plugins import find_programs
-    from nslab.linux.netns import Namespaces
-    from nslab.linux.observe.host import read_host
-    from nslab.objects.needs import needs
-
-    lab = place(load(find(source)))
-    with Namespaces() as spaces:
-        return needs(compile_lab(lab, replace(read_host(spaces), programs=find_programs(lab))))

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
-from nslab.cli.life import RunningLab, busy
-from nslab.cli.output import Format, Output, Progress, document, need_root, note, ready_or_exit, say
+from nslab.cli.life import RunningLab, listener
+from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say
 from nslab.errors import UsageError, words
-from nslab.lab.settings import setting, with_settings
+from nslab.lab.settings import setting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from nslab.lab.types import Lab
-    from nslab.linux.lifecycle import Changed
+    from nslab.app.change import Changed
 
 FileOption = Annotated[Path | None, typer.Option("--filename", "-f", help="A YAML file; - is standard input.")]
 
@@ -33,17 +30,11 @@ def apply(
     Example: nslab apply services-iptables -f web.yaml
     """
     need_root("apply")
-    from nslab.lab.change import applied_with_warnings
+    from nslab.app import change
 
     source = read_file(file) if str(file) == "-" else file
-
-    def decide(lab: Lab) -> tuple[Lab, tuple[str, ...]]:
-        made, lines, warnings = applied_with_warnings(lab, source)
-        for warning in warnings:
-            note(f"{warning}")
-        return made, lines
-
-    _say(_change(name, "apply", decide))
+    _deferred()
+    _say(change.apply(name, source, listener()))
 
 
 def delete(
@@ -57,11 +48,12 @@ def delete(
     Example: nslab delete services-iptables service/web
     """
     need_root("delete")
-    from nslab.lab.change import deleted
+    from nslab.app import change
 
     if (file is None) == (not objects):
         raise UsageError("say what to delete: KIND/NAME…, or -f FILE")
-    _say(_change(name, "delete", lambda lab: deleted(lab, file or objects or [], namespace)))
+    _deferred()
+    _say(change.delete(name, file or objects or [], namespace, listener()))
 
 
 def scale(
@@ -75,9 +67,10 @@ def scale(
     Example: nslab scale services-iptables deployment/web --replicas 3
     """
     need_root("scale")
-    from nslab.lab.change import scaled
+    from nslab.app import change
 
-    _say(_change(name, "scale", lambda lab: scaled(lab, deployment, replicas, namespace)))
+    _deferred()
+    _say(change.scale(name, deployment, replicas, namespace, listener()))
 
 
 def set_(
@@ -92,25 +85,24 @@ def set_(
     Example: nslab set services-iptables proxy-mode=nftables
     """
     need_root("set")
+    from nslab.app import change
     from nslab.views.delta import delta
 
     wanted = dict(map(setting, settings))
-    done = _change(name, "set", lambda lab: (with_settings(lab, wanted), ()), rules=True)
-    lines = list(delta(done.difference.plan))
+    _deferred()
+    done = change.configure(name, wanted, listener())
+    lines = list(delta(done.drift.plan))
     if output is not Format.TABLE:
         document({"lab": name, "changed": lines}, output)
     else:
-        say("\n".join([f"{name}: {', '.join(settings)}; {len(done.difference.plan)} steps", *lines]))
+        say("\n".join([f"{name}: {', '.join(settings)}; {len(done.drift.plan)} steps", *lines]))
     _warn(done)
 
 
-def _change(
-    name: str, verb: str, decide: Callable[[Lab], tuple[Lab, tuple[str, ...]]], *, rules: bool = False
-) -> Changed:
-    from nslab.linux import lifecycle, stop
+def _deferred() -> None:
+    from nslab.linux import stop
 
-    stop.defer()
-    return lifecycle.change(name, verb, decide, busy, Progress(), rules=rules)
+    stop.defer()  # to the end of this process
 
 
 def _say(done: Changed) -> None:

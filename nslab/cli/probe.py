@@ -8,10 +8,8 @@ import typer
 
 from nslab.cli.life import RunningLab
 from nslab.cli.output import Format, Progress, Report, bullets, document, need_root, say
-from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
-    from nslab.linux.difference import Difference
     from nslab.probes import Call, CallResult, Probe, Result, ServiceSurvey, Survey
 
 
@@ -30,67 +28,26 @@ def probe(
     Example: nslab probe calico-two-node
     """
     need_root("probe")
-    from nslab import probes
-    from nslab.linux import lifecycle, netns
-    from nslab.linux.prober.hosts import ask
-    from nslab.linux.prober.services import ask_services
+    from nslab.app.probe import probe as prove
     from nslab.views.changes import standing_still
     from nslab.views.junit import calls_to_json, junit, to_json
 
-    found = lifecycle.difference(name)
-    lab = probes.taught(found.lab, found.plan)
-    survey = probes.survey(lab, found.host, sources or (), targets or ())
-    services = None if targets else probes.survey_services(lab, found.host, sources or ())
-    calls: list[CallResult] = []
-    with netns.Namespaces() as spaces:
-        results = ask(spaces, name, survey.places, survey.probes, progress=Progress("probes"))
-        if services:
-            calls = ask_services(spaces, name, services, found.lab.dns_address, progress=Progress("Services"))
-    wrong, failed = [result for result in results if result.wrong], [result for result in calls if result.wrong]
-    explanations = _explained(found, wrong)
-    reasons = _reasons(found, explanations, failed)
+    done = prove(name, sources or (), targets or (), Progress("probes"), Progress("Services"))
     if output is Report.JUNIT:
-        say(junit(name, results, explanations, calls, reasons), nl=False)
+        say(junit(name, done.results, done.explanations, done.calls, done.reasons), nl=False)
     elif output is not Report.TABLE:
-        document([*to_json(results, explanations), *calls_to_json(calls, reasons)], Format(output.value))
+        answers = [*to_json(done.results, done.explanations), *calls_to_json(done.calls, done.reasons)]
+        document(answers, Format(output.value))
     else:
-        _printed(survey, results, explanations)
-        if told := [router.name for router in lab.routers if router not in found.lab.routers]:
-            say(f"{', '.join(told)} knows where pods are by routes made by hand; `nslab up` takes them away")
-        if services and calls:
-            _printed_services(services, results, calls, reasons)
-        if found.stopped:
-            say("\n" + "\n".join(standing_still(found.stopped)))
-    if wrong or failed:
+        _printed(done.survey, done.results, done.explanations)
+        if done.taught:
+            say(f"{', '.join(done.taught)} knows where pods are by routes made by hand; `nslab up` takes them away")
+        if done.services and done.calls:
+            _printed_services(done.services, done.results, done.calls, done.reasons)
+        if done.drift.stopped:
+            say("\n" + "\n".join(standing_still(done.drift.stopped)))
+    if not done.good:
         raise typer.Exit(1)
-
-
-def _explained(found: Difference, wrong: list[Result]) -> dict[Probe, str]:
-    if not wrong:
-        return {}
-    if found.lab.plugin is Plugin.NONE and not found.plan:
-        how_far = f"this lab has no network plugin, so the way is yours to make: nslab check {found.lab.name}"
-        return {result.probe: how_far for result in wrong}
-    from nslab.trace.explain import explain
-    from nslab.trace.topology import topology
-    from nslab.trace.walk import depends
-
-    world = topology(found.want)
-    cells: dict[tuple[str, str], str] = {}
-    for result in wrong:
-        if result.probe.pair not in cells:
-            way = depends(found.lab, result.probe, world)
-            cells[result.probe.pair] = explain(result, way, found.plan, found.strangers)
-    return {result.probe: cells[result.probe.pair] for result in wrong}
-
-
-def _reasons(found: Difference, explained: dict[Probe, str], failed: list[CallResult]) -> dict[Call, str]:
-    if not failed:
-        return {}
-    from nslab.trace.explain_services import explain_call
-
-    pairs = {probe.pair: reason for probe, reason in explained.items()}
-    return {result.call: explain_call(result, found.lab.name, found.plan, pairs) for result in failed}
 
 
 def _printed(survey: Survey, results: list[Result], explanations: dict[Probe, str]) -> None:

@@ -6,10 +6,12 @@ import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, Protocol
 
-from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
+from nslab.compiler.addresses import address_of
+from nslab.compiler.networks import network
 from nslab.compiler.subnets import leg_towards, next_hop
 from nslab.compiler.underlay import UPLINK, interface
-from nslab.lab.types import Plugin, ProxyMode, ServiceType, TrafficPolicy
+from nslab.compiler.written_by import WrittenBy
+from nslab.lab.types import ProxyMode, ServiceType, TrafficPolicy
 from nslab.objects import names
 from nslab.objects.inet import Address, Route
 from nslab.objects.ipset import IpSet, SetMember
@@ -46,8 +48,8 @@ def api_server(lab: Lab) -> Iterator[KernelObject]:
         yield Control(ns, ns, by=_API)
 
 
-def services(lab: Lab, host: Host, *, rules: bool) -> Iterator[KernelObject]:
-    """The way to Services from outside, each node's kube-proxy, and (with `rules`) what that writes."""
+def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObject]:
+    """The way to Services from outside, each node's kube-proxy, and (if nslab does that) what that writes."""
     resolved = resolve(lab)
     yield from announced(lab, resolved)
     if lab.proxy_mode is ProxyMode.NONE:
@@ -55,7 +57,7 @@ def services(lab: Lab, host: Host, *, rules: bool) -> Iterator[KernelObject]:
     for node in lab.nodes:
         ns = names.netns(lab.name, node.name)
         proxy = proxy_of(lab, node, host, resolved)
-        if rules:
+        if written_by is WrittenBy.NSLAB:
             yield from objects(ns, whole(mode(proxy.mode), resolved, proxy))
         yield KubeProxy(ns, ns, json.dumps(model.to_json(proxy), sort_keys=True), by=_BY)
 
@@ -204,19 +206,14 @@ def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]
         iptables=host.iptables,
         scheduler=lab.scheduler,
         large=is_large(resolved),
-        # Pods' links have no address on a Calico node (nor need they with CNI plugins), and to REDIRECT means to the
-        # address of the link.
-        bind="" if lab.plugin is Plugin.KUBENET else str(node.address),
+        bind=network(lab).userspace_bind(node),
     )
 
 
 def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
     """The addresses that a node has itself, its own on the node network first."""
     yield node.address
-    if lab.plugin is Plugin.KUBENET:
-        yield bridge_address(node)
-    elif tunnel := tunnel_address(lab, node):
-        yield tunnel
+    yield from network(lab).node_addresses(lab, node)
 
 
 def objects(ns: str, items: Items) -> Iterator[KernelObject]:

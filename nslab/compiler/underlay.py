@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT = IPv4Network("0.0.0.0/0")
 UPLINK = "eth0"
+ETHERNET_MTU = 1500
 _BY = "the machines"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, TypeVar
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError, Problem
 from nslab.exercises.fields import CHECK
 from nslab.exercises.targets import fault

@@ -6,7 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
-from nslab.linux import lifecycle
+from nslab.app.drift import drift_of
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import driver
 from nslab.linux.rules import restore
@@ -53,7 +53,7 @@ def how_to_enter(lab: RunningLab) -> str:
 
 
 def _difference(lab: RunningLab) -> Iterator[tuple[str, str]]:
-    found = lifecycle.difference(lab.name)
+    found = drift_of(lab.name)
     lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)] or [f"{lab.name} is as it should be"]
     for ns, strange in found.strangers.items():
         lines += [f"not nslab's, in {ns}:", *(f"  {line}" for line in strange)]

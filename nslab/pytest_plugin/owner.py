@@ -9,8 +9,8 @@ import contextlib
 import fcntl
 import os
 
+from nslab.app.down import down
 from nslab.errors import NslabError
-from nslab.linux import lifecycle
 from nslab.linux.netns import folder, labs
 
 _FILE = "pytest"
@@ -56,4 +56,4 @@ def sweep() -> None:
     """Take away what killed runs of pytest left behind."""
     for lab in abandoned():
         with contextlib.suppress(NslabError):  # it is in their way, not in ours
-            lifecycle.down(lab, lambda _: None)
+            down(lab)

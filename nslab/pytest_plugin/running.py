@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nslab.app import change
+from nslab.app.check import check
+from nslab.app.drift import drift_of
+from nslab.app.probe import probe
+from nslab.app.up import up
 from nslab.compiler.addresses import address_of
 from nslab.dataclass import replace
-from nslab.errors import NslabError
-from nslab.lab.change import applied, deleted, scaled
-from nslab.lab.settings import setting, with_settings
-from nslab.linux import lifecycle, owned, wishes
+from nslab.lab.settings import setting
+from nslab.linux import owned, wishes
 from nslab.linux.netns import folder
 from nslab.linux.processes import status
 from nslab.linux.processes.control import Control
@@ -24,14 +25,16 @@ from nslab.pytest_plugin.hosts import Host
 from nslab.pytest_plugin.wanted import wanted
 from nslab.views.changes import changes, standing_still
 from nslab.views.delta import delta
+from nslab.views.junit import calls_to_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from ipaddress import IPv4Address
     from pathlib import Path
 
+    from nslab.app.change import Changed
+    from nslab.app.drift import Drift
     from nslab.lab.types import Lab, Service
-    from nslab.linux.difference import Difference
-    from nslab.linux.lifecycle import Changed
 
 _PAUSE = 0.02  # seconds between two looks at what is waited for
 _T = TypeVar("_T")
@@ -74,18 +77,15 @@ class RunningLab:
 
     def node(self, name: str) -> Host:
         """A node."""
-        known = {node.name: node.address for node in self.wish.nodes}
-        return Host(self, name, known[name]) if name in known else self._no("node", name, known)
+        return self._machine("node", name, _nodes(self.wish))
 
     def client(self, name: str = "client") -> Host:
         """A machine outside the cluster."""
-        known = {client.name: client.address for client in self.wish.clients}
-        return Host(self, name, known[name]) if name in known else self._no("client", name, known)
+        return self._machine("client", name, _clients(self.wish))
 
     def router(self, name: str = "router") -> Host:
         """A router between subnets; its address is that of its first interface."""
-        known = {router.name: router.addresses[0] for router in self.wish.routers}
-        return Host(self, name, known[name]) if name in known else self._no("router", name, known)
+        return self._machine("router", name, _routers(self.wish))
 
     def service(self, name: str, namespace: str = "default") -> Service:
         """A Service as it is wished, complete: `lab.service("svc-b").cluster_ip`."""
@@ -95,10 +95,17 @@ class RunningLab:
     def _pods(self, wanted: Callable[[str], bool]) -> list[Host]:
         pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.wish.pods]
         return [
-            Host(self, host, address_of(pod), tuple(container.name for container in pod.containers), pod.node)
+            Host(self.name, host, address_of(pod), self._machines, tuple(one.name for one in pod.containers), pod.node)
             for host, pod in pods
             if wanted(host)
         ]
+
+    def _machine(self, kind: str, name: str, known: Mapping[str, IPv4Address]) -> Host:
+        return Host(self.name, name, known[name], self._machines) if name in known else self._no(kind, name, known)
+
+    def _machines(self) -> Mapping[str, IPv4Address]:
+        wish = self.wish
+        return {**_nodes(wish), **_clients(wish), **_routers(wish)}
 
     def _no(self, kind: str, name: str, known: Iterable[str]) -> Any:
         raise LookupError(f"{self.name} has no {kind} {name!r}; it has {', '.join(known) or 'none'}")
@@ -107,7 +114,7 @@ class RunningLab:
 
     def diff(self) -> list[str]:
         """What is not as it should be, a line each, as `nslab diff` has it; nothing if all is well."""
-        found = lifecycle.difference(self.name)
+        found = drift_of(self.name)
         return [*changes(found.lab, found.plan), *standing_still(found.stopped)]
 
     def probe(self, source: str | None = None, target: str | None = None) -> list[dict[str, Any]]:
@@ -115,12 +122,9 @@ class RunningLab:
 
         AssertionError with each wrong answer and its reason.
         """
-        chosen = [*(("--from", source) if source else ()), *(("--to", target) if target else ())]
         __tracebackhide__ = True
-        done = nslab("probe", self.name, *chosen, "-o", "json")
-        if done.returncode not in (0, 1) or not done.stdout:
-            raise NslabError(done.stderr.strip())
-        answers: list[dict[str, Any]] = json.loads(done.stdout)
+        done = probe(self.name, (source,) if source else (), (target,) if target else ())
+        answers = [*to_json(done.results, done.explanations), *calls_to_json(done.calls, done.reasons)]
         if wrong := [answer for answer in answers if not answer["ok"]]:
             reasons = [f"\n{reason}\n  {_few(whom)}" for reason, whom in _by_reason(wrong).items()]
             raise AssertionError("\n".join([f"{len(wrong)} of {len(answers)} answers are wrong", *reasons]))
@@ -153,10 +157,7 @@ class RunningLab:
 
     def check(self) -> dict[str, bool]:
         """Which goals of the lab's check.yaml are reached, by their ids (`nslab check`)."""
-        done = nslab("check", self.name, "-o", "json")
-        if done.returncode not in (0, 1) or not done.stdout:
-            raise NslabError(done.stderr.strip())
-        return {goal["id"]: goal["reached"] for goal in json.loads(done.stdout)["goals"]}
+        return {one.goal.name: one.reached for one in check(self.name)}
 
     # Changes, as kubectl makes them
 
@@ -164,16 +165,16 @@ class RunningLab:
         """`nslab apply`: YAML, or a file beside the test. What kubectl would say; Services have followed by then."""
         is_text = isinstance(what, str) and "\n" in what
         source = what if is_text else self._beside / what
-        return list(self._changed("apply", lambda lab: applied(lab, source)).lines)
+        return list(_complete(change.apply(self.name, source)).lines)
 
     def delete(self, *objects: str, namespace: str = "default") -> list[str]:
         """`nslab delete`: objects, each KIND/NAME."""
-        return list(self._changed("delete", lambda lab: deleted(lab, objects, namespace)).lines)
+        return list(_complete(change.delete(self.name, objects, namespace)).lines)
 
     def scale(self, deployment: str, replicas: int, namespace: str = "default") -> list[str]:
         """`nslab scale`: another number of a Deployment's replicas."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
-        return list(self._changed("scale", lambda lab: scaled(lab, what, replicas, namespace)).lines)
+        return list(_complete(change.scale(self.name, what, replicas, namespace)).lines)
 
     def up(self, source: str | Path, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
         """`nslab up FILE` of a file that was edited: the lab becomes what it says. What changed, a line each.
@@ -186,27 +187,17 @@ class RunningLab:
     def set(self, **settings: str) -> list[str]:
         """`nslab set`: `lab.set(proxy_mode="ipvs", scheduler="lc")`, or `encapsulation`. What changed, a line each."""
         known = dict(setting(f"{name.replace('_', '-')}={value}") for name, value in settings.items())
-        return list(
-            delta(self._changed("set", lambda lab: (with_settings(lab, known), ()), rules=True).difference.plan)
-        )
+        return list(delta(_complete(change.configure(self.name, known)).drift.plan))
 
     def mend(self) -> list[str]:
         """`nslab up` once more: what was broken is mended. What that was, a line each."""
         done = self._up(self.wish)
         return changes(done.lab, done.plan)
 
-    def _up(self, lab: Lab) -> Difference:
-        done = lifecycle.up(lab, _quiet, _quiet)
+    def _up(self, lab: Lab) -> Drift:
+        done = up(lab)
         _complain(done.not_ready)
-        return done.difference
-
-    def _changed(
-        self, verb: str, decide: Callable[[Lab], tuple[Lab, Sequence[str]]], *, rules: bool = False
-    ) -> Changed:
-        done = lifecycle.change(self.name, verb, decide, _quiet, _quiet, rules=rules)
-        late = [f"the kube-proxy of {node} has not followed" for node in done.late]
-        _complain([*done.not_ready, *late])
-        return done
+        return done.drift
 
     # Time
 
@@ -242,10 +233,24 @@ class RunningLab:
         return all(proxy.get("generation") == known["generation"] for proxy in known["proxies"].values())
 
 
-def nslab(*arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[str]:
-    """One call of the command line: a process of its own, which may enter whatever it likes."""
-    command = [sys.executable, "-P", "-m", "nslab", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+def _complete(done: Changed) -> Changed:
+    """What was changed; AssertionError with what did not follow, or is not ready."""
+    __tracebackhide__ = True
+    late = [f"the kube-proxy of {node} has not followed" for node in done.late]
+    _complain([*done.not_ready, *late])
+    return done
+
+
+def _nodes(lab: Lab) -> dict[str, IPv4Address]:
+    return {node.name: node.address for node in lab.nodes}
+
+
+def _clients(lab: Lab) -> dict[str, IPv4Address]:
+    return {client.name: client.address for client in lab.clients}
+
+
+def _routers(lab: Lab) -> dict[str, IPv4Address]:
+    return {router.name: router.addresses[0] for router in lab.routers}
 
 
 def _by_reason(wrong: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
@@ -267,7 +272,3 @@ def _complain(reasons: Iterable[object]) -> None:
     __tracebackhide__ = True
     if text := "\n".join(map(str, reasons)):
         raise AssertionError(text)
-
-
-def _quiet(*_: object) -> None:
-    """Whoever waits is a test."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of
-from nslab.lab.types import Plugin
+from nslab.compiler.networks import network
 from nslab.objects import names
 from nslab.objects.base import Add, Remove, is_thing
 from nslab.trace.words import trouble
@@ -51,10 +51,10 @@ def _line(step: Step, whose: dict[str, str]) -> str:
 
 def _pods_and_nodes(lab: Lab) -> dict[str, str]:
     """Who is behind an address, a range or a cable."""
-    cable = names.kubenet_veth if lab.plugin is Plugin.KUBENET else names.cali
+    link = network(lab).pod_link
     found = {str(node.pod_cidr): f"the pods of {node.name}" for node in lab.nodes}
     found |= {f"{node.address}/32": node.name for node in lab.nodes}
     for pod in lab.pods:
         host = f"pod {names.pod_host(pod.namespace, pod.name)}"
-        found |= {f"{address_of(pod)}/32": host, cable(pod.namespace, pod.name): host}
+        found |= {f"{address_of(pod)}/32": host, link(pod): host}
     return found

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nslab import engine
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab import syscall
-from nslab.linux import lifecycle
+from nslab.app.down import down
 from nslab.pytest_plugin.running import RunningLab
 from tests.kernel.labkit import left
 
@@ -59,7 +59,7 @@ def lab_name() -> Iterator[Callable[[], str]]:
 
     yield new
     for name in names:
-        lifecycle.down(name, lambda _: None)
+        down(name)
 
 
 _SEEN: pytest.StashKey[list[str]] = pytest.StashKey()

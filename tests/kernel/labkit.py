@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nslab.compiler.addresses import place
+from nslab.app.down import down
+from nslab.app.up import Up, up
+from nslab.compiler.placement import place
 from nslab.lab.find import find
 from nslab.lab.load import load
-from nslab.linux import lifecycle
 from nslab.linux.patience import patient
 
 if TYPE_CHECKING:
@@ -89,9 +90,9 @@ class OwnLab:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def up_here(self, encapsulation: Encapsulation | None = None) -> lifecycle.Up:
+    def up_here(self, encapsulation: Encapsulation | None = None) -> Up:
         """`up` without a process of its own."""
-        done = lifecycle.up(self.lab(encapsulation), lambda _: None, lambda *_: None)
+        done = up(self.lab(encapsulation))
         assert [str(container) for container in done.not_ready] == []
         return done
 
@@ -103,7 +104,7 @@ class OwnLab:
 
     def clear(self) -> None:
         """Take away what a test may have left of it."""
-        lifecycle.down(self.name, lambda _: None)
+        down(self.name)
 
     def differences(self) -> list[str]:
         """What `nslab diff` says, a line each."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.app.up import up
 from nslab.errors import Missing, Refused, UsageError
 from nslab.lab.load import load
 from nslab.lab.types import Cni
-from nslab.linux import lifecycle
 from nslab.linux.cni import node as plugins
 from tests.kernel import cnikit
 from tests.kernel.cnikit import BRIDGE, FOREIGN, MARKS, ONE_NODE, PASS, PTP, cni, conf, plugin, probed
@@ -53,7 +53,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refused(lab: OwnLab, setting: Cni) -> str:
     with pytest.raises(Refused) as caught:
-        lifecycle.up(load(lab.file, cni=setting), lambda _: None, lambda *_: None)
+        up(load(lab.file, cni=setting))
     assert caught.value.code == 3
     return str(caught.value)
 

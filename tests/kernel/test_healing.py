@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.linux import lifecycle
+from nslab.app.drift import drift_of
 from nslab.linux.processes.status import read_status
 from nslab.objects.names import cali, netns
 from nslab.syscall import umount
@@ -26,7 +26,7 @@ B = cali("default", "pod-b")
 
 def healed(lab: RunningLab) -> None:
     lab.mend()
-    assert lifecycle.difference(lab.name).plan == ()
+    assert drift_of(lab.name).plan == ()
     assert lab.pod("pod-b").http("20.109.131.3:8080/hostname").text == "pod-d"
     assert lab.pod("pod-d").http("20.111.156.7:8080/hostname").text == "pod-b"
     assert lab.pod("pod-c").http("10.103.9.116:8080/hostname").text == "pod-b", "a Service"

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.app.drift import drift_of
+from nslab.app.up import up
 from nslab.compiler import addresses, compile_lab
 from nslab.errors import Refused
 from nslab.lab.status import merge_status
-from nslab.linux import kernel, lifecycle
+from nslab.linux import kernel
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
 from nslab.linux.processes import agents
@@ -45,7 +47,7 @@ def own(tmp_path: Path, fingerprint: Callable[[], Fingerprint]) -> Iterator[OwnL
 
 
 def attempt(own: OwnLab) -> None:
-    lifecycle.up(own.lab(), lambda _: None, lambda *_: None)
+    up(own.lab())
 
 
 def plan_of(own: OwnLab) -> Plan:
@@ -132,7 +134,7 @@ def test_a_refused_change_leaves_the_lab_as_it_was(own: OwnLab, monkeypatch: pyt
     old = own.file.read_text()
     own.edit("  - {name: client, address: 192.168.59.10}", "  - {name: other, address: 192.168.59.11}")
     own.edit("20.109.131.3", "20.109.131.9")
-    now = lifecycle.difference(own.name)
+    now = drift_of(own.name)
     want = compile_lab(addresses.place(merge_status(own.lab(), now.lab)), now.host)
     for cut in transactions(diff(now.want, want)):
         refusals.victim = cut.steps[-1]

@@ -410,11 +410,11 @@ def test_what_the_kernel_lacks_skips_with_doctor_s_sentence(user: pytest.Pyteste
 def test_a_lab_without_its_pods_process_still_reports(user: pytest.Pytester) -> None:
     """The test took the lab down itself: its failure is told all the same, and nothing is left."""
     text = """
-from nslab.linux import lifecycle
+from nslab.app.down import down
 
 @here
 def test_gone(lab):
-    lifecycle.down(lab.name, print)
+    down(lab.name)
     assert not "there"
 """
     result = run(user, text)
@@ -425,7 +425,7 @@ def test_gone(lab):
 
 
 def test_a_folder_s_checks() -> None:
-    """`sudo pytest labs/pause-pod`, as the README has it. The others' are among the suite's own folders (testpaths)."""
+    """`sudo pytest labs/pause-pod`, as `nslab docs pytest` has it. The others are among the suite's own (testpaths)."""
     root = Path(__file__).parents[2]
     done = subprocess.run([*COMMAND, "-q", "labs/pause-pod"], cwd=root, capture_output=True, text=True, timeout=120)
     assert re.search(r"^4 passed in", done.stdout, re.MULTILINE), done.stdout + done.stderr

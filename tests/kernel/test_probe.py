@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from nslab.app.drift import drift_of
 from nslab.lab.dump import dump
 from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, ProxyMode, RestartPolicy
-from nslab.linux import lifecycle
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.objects.names import cali, netns
@@ -39,7 +39,7 @@ POD_A, POD_C = cali("default", "pod-a"), cali("default", "pod-c")
 def asked(lab: RunningLab, sources: tuple[str, ...] = (), targets: tuple[str, ...] = ()) -> tuple[Survey, list[Result]]:
     """Who is asked for, and what came of it."""
     with Namespaces() as spaces:
-        now = lifecycle.difference(lab.name)
+        now = drift_of(lab.name)
         chosen = survey(now.lab, now.host, sources, targets)
         return chosen, ask(spaces, lab.name, chosen.places, chosen.probes)
 
@@ -47,7 +47,7 @@ def asked(lab: RunningLab, sources: tuple[str, ...] = (), targets: tuple[str, ..
 def wrong(lab: RunningLab) -> dict[tuple[str, str], str]:
     """Every cell that is not as it should be, each with the explanation of its first wrong answer."""
     _, results = asked(lab)
-    now = lifecycle.difference(lab.name)
+    now = drift_of(lab.name)
     world = topology(now.want)
     told: dict[tuple[str, str], str] = {}
     for result in results:

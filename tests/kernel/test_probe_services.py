@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.app.drift import drift_of
 from nslab.compiler.services import resolve
-from nslab.linux import lifecycle
 from nslab.linux.netns import Namespaces
-from nslab.linux.prober import dns as probe_dns
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
 from nslab.linux.processes.control import Control
 from nslab.probes import survey, survey_services, verdict
 from nslab.probes.verdict import squares
 from nslab.trace.explain_services import explain_call
+from nslab.wire import dns_client as probe_dns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,14 +29,14 @@ pytestmark = pytest.mark.root
 
 def asked(lab: RunningLab) -> list[CallResult]:
     """Every Service, asked by everybody."""
-    now = lifecycle.difference(lab.name)
+    now = drift_of(lab.name)
     with Namespaces() as spaces:
         return ask_services(spaces, lab.name, survey_services(now.lab, now.host), now.lab.dns_address)
 
 
 def wrong(lab: RunningLab, results: list[CallResult]) -> dict[str, str]:
     """What is wrong, with the reason, by who asked what."""
-    now = lifecycle.difference(lab.name)
+    now = drift_of(lab.name)
     return {
         f"{result.call.source} to {result.call.column}": f"{result.wrong} | "
         f"{explain_call(result, lab.name, now.plan, {})}"
@@ -47,7 +47,7 @@ def wrong(lab: RunningLab, results: list[CallResult]) -> dict[str, str]:
 
 def verdicts(lab: RunningLab, calls: list[CallResult]) -> list[str]:
     """What it comes to, with who reaches whom."""
-    now = lifecycle.difference(lab.name)
+    now = drift_of(lab.name)
     hosts = survey(now.lab, now.host)
     with Namespaces() as spaces:
         results = ask(spaces, lab.name, hosts.places, hosts.probes)

@@ -152,6 +152,6 @@ def test_what_was_called_once_is_called_again() -> None:
 
 def test_the_library_is_not_imported_for_it() -> None:
     """It imports `inspect`, which takes as long as all else."""
-    code = "import sys, nslab.linux.lifecycle; print({'dataclasses', 'inspect'} & {*sys.modules})"
+    code = "import sys, nslab.app.up; print({'dataclasses', 'inspect'} & {*sys.modules})"
     said = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
     assert said.stdout == "set()\n"

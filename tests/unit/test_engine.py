@@ -10,7 +10,7 @@ import pytest
 
 from nslab import engine
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import Refused
 from nslab.lab.load import load
 from nslab.objects.fake.kernel import FakeKernel

@@ -12,8 +12,8 @@ from nslab.linux.patience import VARIABLE, patient
 
 SHOW = (
     "from nslab.linux.processes.connection import PATIENCE;"
-    "from nslab.linux import lifecycle; from nslab.linux.prober import hosts;"
-    "print(PATIENCE, lifecycle.READY_SECONDS, hosts.DEFAULT)"
+    "from nslab.app import transition; from nslab.linux.prober import hosts;"
+    "print(PATIENCE, transition.READY_SECONDS, hosts.DEFAULT)"
 )
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.components.runtime.place import IPC, MNT, NET, PID, UTS, Place, host_of
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
@@ -44,7 +44,7 @@ class Sandbox:
 
 def write_files(place: Place, sandbox: Sandbox, resolv_conf: str) -> None:
     """The files that containers of the pod see in /etc, as kubelet writes them."""
-    folder = f"{place.run}/pods/{host_of(sandbox.ns)}"
+    folder = f"{place.run}/{rundir.pod(host_of(sandbox.ns))}"
     os.makedirs(folder, exist_ok=True)
     os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
     hosts = (

@@ -14,14 +14,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.errors import Refused, about
+from nslab.linux import owned
+from nslab.linux.processes import procs
 from nslab.linux.processes.connection import PATIENCE, Line, connect
 from nslab.objects import script as shell
 from nslab.objects.container import Workload
 from nslab.objects.names import CONTROL, netns
 from nslab.objects.plan import Add, Remove, Replace
 from nslab.objects.process import Control, NodeAgent, Process, Supervised
+from nslab.runtime.journal import forget
 from nslab.runtime.trust import Births, started
 
 if TYPE_CHECKING:
@@ -83,14 +86,14 @@ class Agents:
     @property
     def _journal(self) -> Path:
         # One for each: not only who holds the lab's lock asks a spawner for something.
-        return self._run / f"spawner-{self._pid}.pids"
+        return self._run / rundir.spawned(self._pid)
 
     def warm(self) -> None:
         """Start the process that nodes are forked from, and return at once; it boots meanwhile."""
         if self._spawner:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pods = syscall.open_tree(str(self._run / "pods"))
+        pods = syscall.open_tree(str(self._run / rundir.PODS))
         for descriptor in (theirs.fileno(), pods):
             os.set_inheritable(descriptor, True)
         isolated = "-ISB" if sys.dont_write_bytecode else "-IS"
@@ -215,7 +218,7 @@ class Agents:
         self.warm()
         assert self._spawner
         ours, theirs = socket.socketpair()
-        names = os.open(self._run / "ns", os.O_PATH | os.O_CLOEXEC)
+        names = os.open(self._run / rundir.NAMES, os.O_PATH | os.O_CLOEXEC)
         # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
         folder = syscall.open_tree(str(self._run))
         request = json.dumps({"what": what, "ns": ns}).encode()
@@ -229,26 +232,23 @@ class Agents:
 
     def _bereaved(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """End processes whose node's process, which would do it, is dead; and answer in its place."""
-        from nslab.linux import owned
-        from nslab.linux.processes import procs
 
         keys = {(step.obj.ns, step.obj.key[2]) for step in steps}
         procs.end([record for record in owned.processes(self._lab) if (record.ns, record.role) in keys])
         for step in steps:
             if isinstance(step.obj, Workload):
                 # Or the node's next process would take it for one that ended by itself, and start it again.
-                journal = self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal"
+                journal = self._run / rundir.node(step.obj.node.rsplit(".", 1)[1], rundir.JOURNAL)
                 with about(journal):
-                    _append(
-                        journal, json.dumps({"op": "remove", "ns": step.obj.ns, "container": step.obj.container}) + "\n"
-                    )
+                    forget(str(journal), step.obj.ns, step.obj.container)
         return [{"ok": True}] * len(steps)
 
     def _line(self, node: str) -> Line:
         """The connection to a node's process, which runs already if it was not started here."""
         if node not in self._lines:
             host = node.rsplit(".", 1)[1]
-            self._lines[node] = Line(connect(self._run / ("control.sock" if host == CONTROL else f"nodes/{host}.sock")))
+            place = rundir.CONTROL_SOCKET if host == CONTROL else rundir.node(host, rundir.SOCKET)
+            self._lines[node] = Line(connect(self._run / place))
         return self._lines[node]
 
     def wait_ready(self, seconds: float) -> list[NotReady]:
@@ -287,12 +287,6 @@ class Agents:
         for node in nodes or tuple(self._lines):
             if node in self._lines:
                 self._lines.pop(node).socket.close()
-
-
-def _append(file: Path, line: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "a", encoding="utf-8") as opened:
-        opened.write(line)
 
 
 def _requests(step: Step) -> Iterator[dict[str, Any]]:

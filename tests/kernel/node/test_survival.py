@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 from nodebench import Bench, alive, until
 
-from nslab.linux.processes.procs import Agents, end
+from nslab.linux.processes.agents import Agents
+from nslab.linux.processes.procs import end
 from nslab.objects.plan import Add, Remove
 from nslab.objects.process import NodeAgent
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
 from nslab.compiler.masquerade import signed
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects import names

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
 from nslab.lab.fields import KINDS
@@ -127,12 +127,13 @@ def text(changes: dict[str, dict[Way, str]]) -> str:
 
 
 def _put(into: Any, way: Way, value: str) -> None:
-    """Set a value deep inside; what is not there on the way is made."""
+    """Set a value deep inside; what is not there on the way, or no collection, is made one."""
     for here, below in itertools.pairwise(way):
         missing: Any = [] if isinstance(below, int) else {}
         if isinstance(into, list) and len(into) <= int(here):
             into.append(missing)
-        elif not isinstance(into[here] if isinstance(into, list) else into.get(here), dict | list):
+        # What is there may be a value that was set before.
+        if not isinstance(into[here] if isinstance(into, list) else into.get(here), type(missing)):
             into[here] = missing
         into = into[here]
     if isinstance(into, list) and len(into) <= int(way[-1]):
@@ -172,7 +173,11 @@ def test_names_that_are_empty_are_missing() -> None:
             parse(text({kind: {("metadata", "name"): '""'}}), "f")
 
 
+OWNERS: Way = ("metadata", "ownerReferences", 0)
+
+
 @settings(max_examples=60, deadline=None, database=None)
+@example([(("Pod", OWNERS), "[]"), (("Pod", (*OWNERS, "kind")), "[]")])
 @given(st.lists(st.tuples(st.sampled_from(WAYS), st.sampled_from(NASTY)), min_size=2, max_size=6))
 def test_several_at_once(chosen: list[tuple[tuple[str, Way], str]]) -> None:
     changes: dict[str, dict[Way, str]] = {}

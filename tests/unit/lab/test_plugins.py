@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import adopted, place
+from nslab.compiler.placement import adopted, place
 from nslab.errors import LabFileError, UsageError
 from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump

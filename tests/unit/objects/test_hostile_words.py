@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from nslab.cni.chain import Program, Wiring, order
 from nslab.cni.config import read
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
 from nslab.lab.load import parse
 from nslab.objects.attachment import Attachment
@@ -186,9 +186,10 @@ STRANGE: list[Step] = [
 
 
 @pytest.mark.parametrize("step", STRANGE, ids=lambda step: type(step.obj).__name__)
-def test_names_that_were_found_are_words(step: Step) -> None:
+def test_names_that_were_found_are_words(step: Step, tmp_path: Path) -> None:
     for line in commands(step):
-        said = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True)
+        argv = ["bash", "-c", f"printf '%s\\0' {line}"]
+        said = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True)
         assert said.stderr == ""
         words = said.stdout.split("\0")[:-1]
         assert words[0] in ("ip", "bridge")

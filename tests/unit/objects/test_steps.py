@@ -19,6 +19,7 @@ from nslab.objects.ipvs import RealServer, VirtualServer
 from nslab.objects.links import Bridge, Dummy, Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.neighbours import Fdb, Neighbour
+from nslab.objects.nft import NftChain, NftSet, NftTable
 from nslab.objects.plan import Add, Plan, Remove, Replace, diff, invert, transactions
 from nslab.objects.ports import LinkUp, Port
 from nslab.objects.process import NodeAgent, TunnelAgent
@@ -177,6 +178,31 @@ def test_a_process_is_ended_before_its_namespace_goes() -> None:
     pod = (Netns("node"), NodeAgent("node", "node"), Netns("pod"), PAUSE, APP)
     kinds = [(type(step).__name__, type(step.obj).__name__) for step in diff(pod, pod[:2])]
     assert kinds == [("Remove", "Workload"), ("Remove", "Sandbox"), ("Remove", "Netns")]
+
+
+def test_a_chain_of_nftables_goes_after_the_rule_that_names_it() -> None:
+    table, gone = NftTable("node", "kube-proxy"), NftChain("node", "kube-proxy", "service-A", "", ("drop",))
+    old, new = (NftChain("node", "kube-proxy", "services", "", rules) for rules in (("goto service-A",), ()))
+    spec = "type ipv4_addr ;"
+    stale = NftSet("node", "kube-proxy", "affinity-A", spec)
+    plan = diff((Netns("node"), table, stale, gone, old), (Netns("node"), table, new))
+    assert plan == (Replace(old, new), Remove(gone), Remove(stale))
+
+
+def test_with_the_process_of_a_node_goes_what_runs_on_it_and_comes_anew() -> None:
+    pod = (Netns("node"), NodeAgent("node", "node"), Netns("pod"), PAUSE, APP)
+    others = (Netns("other"), NodeAgent("other", "other"), replace(PAUSE, ns="other", node="other"))
+    steps = diff((*pod, *others), (*pod[:1], *pod[2:], *others))
+    kinds = [(type(step).__name__, type(step.obj).__name__) for step in steps]
+    assert kinds == [
+        ("Remove", "Workload"), ("Remove", "Sandbox"), ("Remove", "NodeAgent"), ("Add", "Sandbox"), ("Add", "Workload"),
+    ]  # fmt: skip
+
+
+def test_a_container_whose_pause_was_killed_comes_anew() -> None:
+    pod = (Netns("node"), NodeAgent("node", "node"), Netns("pod"), PAUSE, APP)
+    kinds = [(type(step).__name__, type(step.obj).__name__) for step in diff((*pod[:3], APP), pod)]
+    assert kinds == [("Remove", "Workload"), ("Add", "Sandbox"), ("Add", "Workload")]
 
 
 def test_the_same_steps_in_the_kernels_units() -> None:

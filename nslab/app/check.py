@@ -1,0 +1,55 @@
+"""Exercises: how far somebody is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.errors import UsageError
+from nslab.exercises.ask import questions
+from nslab.exercises.grade import grade, seen
+from nslab.exercises.read import read_check
+from nslab.exercises.rounds import MANY, ask_all
+from nslab.lab.documents import text_of
+from nslab.lab.find import FILE, check_file
+from nslab.linux.netlink.show import show
+from nslab.linux.netns import Namespaces, folder
+from nslab.linux.prober.hosts import ask
+from nslab.linux.prober.services import ask_services
+from nslab.linux.wishes import wished
+from nslab.probes import ServiceSurvey, places
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nslab.exercises.grade import Graded
+    from nslab.exercises.types import Check
+    from nslab.lab.types import Lab
+    from nslab.probes import Call, CallResult
+
+
+def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
+    """Each goal of a running lab, reached or not; the goals of `file`, or those that are kept with the lab."""
+    lab = wished(name)
+    goals = _goals(lab, file)
+    asked, everybody = questions(goals, lab), places(lab)
+    with Namespaces() as spaces:
+
+        def connect(calls: Sequence[Call]) -> Sequence[CallResult]:
+            few = tuple(call for call in calls if call.times < MANY)
+            many = tuple(call for call in calls if call.times >= MANY)
+            return ask_services(spaces, lab.name, ServiceSurvey(everybody, few, many, 0, 0), None)
+
+        echoes = ask(spaces, lab.name, everybody, [*dict.fromkeys(asked.probes.values())])
+        tries = ask_all([*asked.calls.values()], connect)
+    return grade(goals, lab, seen(asked, echoes, tries, show(lab.name, asked.shows)))
+
+
+def _goals(lab: Lab, file: Path | None) -> Check:
+    path = file or check_file(folder(lab.name) / FILE)
+    if path is None:
+        raise UsageError(
+            f"{lab.name} is no exercise: it came up without a check.yaml beside its {FILE}; "
+            f"`nslab probe {lab.name}` proves who reaches whom"
+        )
+    return read_check(text_of(path), str(path), lab)

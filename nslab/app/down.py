@@ -1,0 +1,36 @@
+"""Taking a lab away, whatever there is of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.app.listener import QUIET
+from nslab.dataclass import replace
+from nslab.errors import NslabError
+from nslab.linux import owned, places, stop
+from nslab.linux.cni.plugins import Plugins
+from nslab.linux.netns import Namespaces, folder, private
+from nslab.linux.observe.host import read_host
+
+if TYPE_CHECKING:
+    from nslab.app.listener import Listener
+
+
+def down(name: str, listener: Listener = QUIET) -> owned.Gone:
+    """Take a lab away; what that was. Nothing is no error."""
+    with stop.deferred(), private(), owned.locked(name, "down", listener.busy):
+        return release(name)
+
+
+def release(name: str) -> owned.Gone:
+    """The same under a lock that is held. Its CNI plugins are told first, and keep nothing by what they say."""
+    places.uncover(name)
+    places.check(name)
+    refused: list[str] = []
+    if Plugins(folder(name)).kept():
+        try:
+            with Namespaces() as spaces:
+                refused = Plugins(folder(name), read_host(spaces).iptables).release()
+        except (NslabError, OSError) as error:
+            refused = [str(error)]
+    return replace(owned.release(name), refused=tuple(refused))

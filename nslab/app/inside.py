@@ -1,0 +1,43 @@
+"""Where in a lab a command runs: on which host, beside which container, and whose process sees to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.errors import UsageError
+from nslab.linux.netns import named
+from nslab.linux.processes.exec import Command
+from nslab.linux.wishes import wished
+from nslab.objects.names import netns, pod_host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from nslab.lab.types import Pod
+
+
+def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> tuple[Command, list[str]]:
+    """A command for a host of a running lab, and the containers of the pod it is; in the first one unless told."""
+    wish, names = wished(lab), named(lab)
+    if netns(lab, host) not in names:
+        known = ", ".join(there.removeprefix(netns(lab, "")) for there in names)
+        raise UsageError(f"{lab} has no host {host!r}; it has {known}")
+    if pod := find_pod(wish.pods, host):
+        chosen = container_of(pod, container)
+        return Command(lab, host, pod.node, chosen, argv), [one.name for one in pod.containers]
+    machines = {one.name for some in (wish.nodes, wish.clients, wish.routers) for one in some}
+    # The switch is a network namespace and nothing more.
+    return Command(lab, host, host, "", argv, "exec" if host in machines else "alone"), []
+
+
+def find_pod(pods: Iterable[Pod], host: str) -> Pod | None:
+    """The pod that a host is, if it is one."""
+    return next((pod for pod in pods if pod_host(pod.namespace, pod.name) == host), None)
+
+
+def container_of(pod: Pod, wanted: str | None) -> str:
+    """The container that is meant, the first one unless told; UsageError if the pod has no such one."""
+    names = [container.name for container in pod.containers]
+    if wanted and wanted not in names:
+        raise UsageError(f"pod {pod.name} has no container {wanted!r}; it has {', '.join(names)}")
+    return wanted or names[0]

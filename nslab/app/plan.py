@@ -1,0 +1,46 @@
+"""What a lab would need of this machine, and what would be done for it: nothing is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.compiler import compile_lab
+from nslab.compiler.placement import place
+from nslab.dataclass import replace
+from nslab.errors import Missing
+from nslab.linux.cni.plugins import find_programs
+from nslab.linux.netns import Namespaces
+from nslab.linux.observe.host import likely_host, read_host
+from nslab.objects.needs import needs
+from nslab.objects.plan import diff
+
+if TYPE_CHECKING:
+    from nslab.app.listener import Listener
+    from nslab.lab.types import Lab
+    from nslab.objects.needs import Host
+    from nslab.objects.plan import Plan
+
+
+def plan(lab: Lab, listener: Listener) -> Plan:
+    """Every step of a lab, for this machine as far as an ordinary user knows it."""
+    host = likely_host()
+    try:
+        host = replace(host, programs=find_programs(lab))
+    except Missing as missing:  # a plan can be read without its plugins
+        listener.warning(f"nslab: {missing}")
+    return diff((), compile_lab(place(lab), host))
+
+
+def needed(lab: Lab) -> set[str]:
+    """The primitives that a lab needs on this machine, with the stand-ins that it would use here. Takes root."""
+    with Namespaces() as spaces:
+        return _needed(lab, replace(read_host(spaces), programs=find_programs(lab)))
+
+
+def likely_needed(lab: Lab) -> set[str]:
+    """The same, by what can be known without trying anything."""
+    return _needed(lab, likely_host())
+
+
+def _needed(lab: Lab, host: Host) -> set[str]:
+    return needs(compile_lab(place(lab), host))

@@ -1,0 +1,194 @@
+"""From what there is of a lab to what it is to be, in stages; each that can be undone says how, on one stack.
+
+    hold       kube-proxies rest, while their rules are written here
+    compare    what there is, against what is wanted
+    keep       the new lab is kept beside the one before
+    withdraw   Services send nothing any more to pods that go
+    attach     CNI plugins wire pods, and have the last word on addresses
+    execute    the plan; then containers are waited for
+    publish    Services, to kube-proxies that follow
+
+If a stage fails, what was done is taken back, last first. Of a fresh lab nothing is undone here: all of it goes at
+once, which takes half as long (see nslab.app.up).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from nslab import engine
+from nslab.app.drift import as_seen, compare, standing
+from nslab.compiler.placement import adopted, place
+from nslab.compiler.services import resolve, watched
+from nslab.compiler.written_by import WrittenBy
+from nslab.dataclass import dataclass, field, replace
+from nslab.errors import NslabError
+from nslab.lab.status import merge_status
+from nslab.lab.types import ProxyMode
+from nslab.linux import owned, stop
+from nslab.linux.cni.plugins import Plugins
+from nslab.linux.kernel import LinuxKernel
+from nslab.linux.netns import folder
+from nslab.linux.patience import patient
+from nslab.linux.processes.control import Absent
+from nslab.linux.processes.control import Control as Line
+from nslab.linux.processes.stopped import resume
+from nslab.linux.wishes import Wishes
+from nslab.objects.attachment import Attachment
+from nslab.objects.namespaces import Netns
+from nslab.objects.plan import Remove
+from nslab.objects.process import Control
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from nslab.app.drift import Drift
+    from nslab.lab.types import Lab
+    from nslab.linux.netns import Namespaces
+    from nslab.linux.processes.agents import Agents, NotReady
+    from nslab.linux.processes.procs import Record
+    from nslab.objects.plan import Plan, Transaction
+
+READY_SECONDS = patient(10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a transition did. `late`: the nodes whose kube-proxies did not follow in time."""
+
+    drift: Drift
+    not_ready: list[NotReady]
+    late: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Transition:
+    """One change of a lab, under its lock. `kept`: what it was before, the newest first; nothing of a fresh one.
+
+    What kube-proxies write is written here, while they hold still, or by themselves when they are told: `written_by`.
+    """
+
+    lab: Lab
+    kept: tuple[Lab, ...]
+    spaces: Namespaces
+    agents: Agents
+    progress: Callable[[int, int], None]
+    fresh: bool
+    written_by: WrittenBy
+    files: Wishes = field(init=False)
+    line: Line = field(init=False)
+    undo: contextlib.ExitStack = field(init=False)
+    resumed: list[Record] = field(init=False)
+    plugins: Plugins = field(init=False)
+    kernel: LinuxKernel = field(init=False)
+    attached: Plan = field(init=False)
+
+    def run(self) -> Made:
+        """Do it, or raise when all is as it was."""
+        self.files = Wishes(folder(self.lab.name))
+        self.resumed = resume(owned.processes(self.lab.name)) if self.kept else []
+        with Line(self.lab.name) as self.line, contextlib.ExitStack() as held, contextlib.ExitStack() as self.undo:
+            self._hold()
+            drift = self._compare()
+            leaving = held.enter_context(owned.leaving(_leaving(drift)))
+            self._keep(drift)
+            self._withdraw(drift)
+            drift = self._attach(drift)
+            not_ready = self._execute(drift)
+            drift = replace(drift, plan=(*self.attached, *drift.plan), stopped=standing(drift.want, self.resumed))
+            late = self._publish(drift)
+            self.undo.pop_all()
+            self.files.done()
+            self.spaces.home()
+            owned.vacate(leaving)
+            return Made(drift, not_ready, late)
+
+    def _hold(self) -> None:
+        if self.written_by is WrittenBy.NSLAB:
+            self.line.hold()
+
+    def _compare(self) -> Drift:
+        lab = place(merge_status(self.lab, self.kept[0]) if self.kept else self.lab)
+        drift = compare(self.spaces, as_seen(lab), self.kept, self.written_by)
+        self.plugins = Plugins(folder(lab.name), drift.host.iptables)
+        self.kernel = LinuxKernel(self.spaces, self.agents, drift.host.iptables, self.plugins)
+        return drift
+
+    def _keep(self, drift: Drift) -> None:
+        self.files.begin(drift.lab)
+        self.undo.callback(self.files.back)
+        if self.kept:
+            self.undo.callback(self._restore, drift.lab)
+
+    def _restore(self, lab: Lab) -> None:
+        """What the kernel took away together with something is no step of a plan, nor of its inverse."""
+        before = self.kept[0]
+        with contextlib.suppress(NslabError, OSError):  # what made us go back is what is told
+            engine.attempt(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
+            self.line.put(resolve(before))
+
+    def _withdraw(self, drift: Drift) -> None:
+        if self.kept and self.written_by is WrittenBy.COMPONENTS:
+            with contextlib.suppress(Absent):  # the plan starts it, and then it is told
+                self.line.put(resolve(_without_newcomers(drift.lab, self.kept[0])))
+
+    def _attach(self, drift: Drift) -> Drift:
+        """Do the plan as far as the last attachment; what is left to do.
+
+        Endpoints, names and probes go by a pod's address: where a plugin gave another, they are planned anew.
+        """
+        last = max((place for place, step in enumerate(drift.plan) if isinstance(step.obj, Attachment)), default=-1)
+        self.attached, rest = drift.plan[: last + 1], drift.plan[last + 1 :]
+        if not self.attached:
+            return drift
+        self._apply(self.attached, lambda _: stop.check())
+        lab = adopted(drift.lab, {kept.obj.ns: kept.obj.address for kept in self.plugins.kept()})
+        left = replace(drift, plan=rest)
+        if lab != drift.lab:
+            left = compare(self.spaces, lab, (drift.lab, *self.kept), self.written_by)
+        self.files.again(left.lab)
+        return left
+
+    def _execute(self, drift: Drift) -> list[NotReady]:
+        total, done = len(drift.plan), 0
+
+        def before(transaction: Transaction) -> None:
+            nonlocal done
+            self.progress(done, total)
+            done += len(transaction.steps)
+            stop.check()
+
+        self._apply(drift.plan, before)
+        self.kernel.settle()
+        self.progress(total, total)
+        with stop.heeded():
+            return self.agents.wait_ready(READY_SECONDS)
+
+    def _apply(self, plan: Plan, before: Callable[[Transaction], None]) -> None:
+        engine.apply(self.kernel, plan, before, undo=not self.fresh)
+        if not self.fresh:
+            self.undo.callback(engine.take_back, self.kernel, plan)
+
+    def _publish(self, drift: Drift) -> tuple[str, ...]:
+        if any(isinstance(step.obj, Control) for step in drift.plan):
+            self.line.close()  # who was asked to hold is no more; the new one is dialled anew
+        if not watched(drift.lab):
+            return ()
+        mode, nodes = drift.lab.proxy_mode, [node.name for node in drift.lab.nodes]
+        expected = nodes if mode is not ProxyMode.NONE else []
+        # Those of a fresh lab take the rules over that were written here, and are not waited for. But in userspace mode
+        # they carry the traffic themselves. A later one that starts makes everything anew, as kube-proxies do.
+        taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
+        written = taken_over if self.written_by is WrittenBy.NSLAB else None
+        return self.line.put(resolve(drift.lab), expect=expected, written=written)
+
+
+def _leaving(drift: Drift) -> set[str]:
+    return {step.obj.ns for step in drift.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
+
+
+def _without_newcomers(lab: Lab, before: Lab) -> Lab:
+    """The lab with those pods alone that were there before, at the same address."""
+    there = {(pod.namespace, pod.name, pod.assigned) for pod in before.pods}
+    return replace(lab, pods=tuple(pod for pod in lab.pods if (pod.namespace, pod.name, pod.assigned) in there))
