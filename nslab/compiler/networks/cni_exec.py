@@ -14,9 +14,7 @@ from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.lab.plugins import PLUGIN_PATHS, network_of, node_config
 from nslab.objects import names
 from nslab.objects.attachment import Attachment
-from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.namespaces import Netns
-from nslab.objects.neighbours import Neighbour
 from nslab.objects.ports import LinkUp
 
 if TYPE_CHECKING:
@@ -155,10 +153,7 @@ def pod_line(pod: Pod) -> str:
 def sort_out(_lab: Lab, have: Iterable[KernelObject], known: State) -> tuple[list[KernelObject], list[KernelObject]]:
     """Routes and addresses that no wish knows of may be the plugins' own: nobody sees to them, nor shows them."""
     keys = {obj.key for obj in known}
-    return [obj for obj in have if obj.key in keys or not isinstance(obj, _THEIRS)], []
-
-
-_THEIRS = Address | Route | Blackhole | Neighbour
+    return [obj for obj in have if obj.key in keys or not obj.by_anybody], []
 
 
 def is_its_own(line: str) -> bool:

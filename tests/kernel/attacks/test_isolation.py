@@ -97,7 +97,8 @@ def test_the_current_folder(trap: Path, tmp_path: Path, program: str) -> None:
 def test_the_plugin_of_pytest(trap: Path) -> None:
     """A lab's tests are in a folder of their own, to which pytest goes; they are called where the trap is."""
     (trap / "tests").mkdir()
-    text = 'import pytest\n\n@pytest.mark.lab("pause-pod")\ndef test_it(lab):\n    assert lab.diff() == []\n    lab.probe()\n'
+    lines = ("import pytest", "", '@pytest.mark.lab("pause-pod")', "def test_it(lab):", "    assert lab.diff() == []")
+    text = "\n".join((*lines, "    lab.probe()", ""))
     (trap / "tests/test_it.py").write_text(text)
     done = call(sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_it.py", cwd=trap)
     assert (done.returncode, sprung(trap)) == (0, ""), done.stdout + done.stderr

@@ -12,6 +12,7 @@ from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects.attachment import Attachment
+from nslab.objects.base import State
 from nslab.objects.container import Workload
 from nslab.objects.inet import Route
 from nslab.objects.ipset import SetMember
