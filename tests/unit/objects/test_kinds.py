@@ -59,8 +59,6 @@ DECIDING = (
     "cli",
     "compiler",
     "linux/cni",
-    "linux/difference.py",
-    "linux/lifecycle.py",
     "linux/netlink/tun.py",
     "linux/processes",
     "probes",
