@@ -1,7 +1,7 @@
 """What a guide promises, as data: its command blocks in order, and whether an output is the one that is shown.
 
-The rule, as guides use it. A fence of the kind `console` holds commands (behind `$ ` or `# `; lines behind `> ` belong
-to the command above), each followed by what it prints; nothing shown means that nothing is printed. What is shown is
+The rule, as guides use it. A fence of the kind `console` holds commands (behind `$ `; lines behind `> ` belong to
+the command above), each followed by what it prints; nothing shown means that nothing is printed. What is shown is
 exact, but
     …       as a whole line: any lines, or none; within a line: anything
     <n> <port> <time> <mac>   a number; a port; a time of day; a link-layer address
@@ -62,7 +62,7 @@ def commands(markdown: str) -> list[Command]:
 def _of_fence(block: list[str], terminal: int, first: int) -> list[Command]:
     found: list[Command] = []
     for number, line in enumerate(block, first):
-        if re.match(r"[$#] ", line):
+        if line.startswith("$ "):
             found.append(Command(line[2:], (), terminal, number))
         elif line.startswith("> ") and not found[-1].shown:
             last = found.pop()

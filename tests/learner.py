@@ -11,12 +11,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from nslab.compiler.addresses import place
-from nslab.lab.course import course
+from nslab.compiler.placement import place
+from nslab.lab.course import guide_file
 from nslab.lab.find import check_file, folder
 from nslab.lab.load import load
 from nslab.linux.patience import patient
-from nslab.views.guide import Page, render
+from nslab.views.guide import read
 from tests.guidebook import Command, commands, matches, wrong
 
 ROOT = Path(__file__).parents[1]
@@ -50,9 +50,8 @@ class Learner:
         if goals := check_file(folder() / shipped / "lab.yaml"):
             (file.parent / goals.name).write_text(goals.read_text())
         self.lab = name
-        guide = folder() / shipped / "README.md"
-        page = Page(course(), shipped)
-        typed = commands(render(guide.read_text(encoding="utf-8"), place(load(file)), str(guide), page))
+        guide = folder() / shipped / guide_file("en")
+        typed = commands(read(guide, place(load(file)), "en"))
         assert typed, f"{guide} has no commands"
         lacking = self.lacking_modes() if any(command.mode for command in typed) else set()
         try:

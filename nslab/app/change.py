@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
+from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
 from nslab.lab.change import applied_with_warnings, deleted, scaled
 from nslab.lab.settings import with_plugins, with_settings
@@ -59,12 +60,12 @@ def scale(name: str, deployment: str, replicas: int, namespace: str = "default",
 
 def configure(name: str, settings: Mapping[str, Any], listener: Listener = QUIET) -> Changed:
     """Change settings (see nslab.lab.settings). What the old ones had left is removed."""
-    return _change(name, "set", lambda lab: (with_settings(lab, settings), ()), listener, rules=True)
+    return _change(name, "set", lambda lab: (with_settings(lab, settings), ()), listener, WrittenBy.NSLAB)
 
 
 def rewire(name: str, cni: Cni, listener: Listener = QUIET) -> Changed:
     """Have the pods wired by other CNI plugins."""
-    return _change(name, "cni", lambda lab: (with_plugins(lab, cni), ()), listener, rules=True)
+    return _change(name, "cni", lambda lab: (with_plugins(lab, cni), ()), listener, WrittenBy.NSLAB)
 
 
 def _change(
@@ -72,12 +73,11 @@ def _change(
     verb: str,
     decide: Callable[[Lab], tuple[Lab, Sequence[str]]],
     listener: Listener,
-    *,
-    rules: bool = False,
+    written_by: WrittenBy = WrittenBy.COMPONENTS,
 ) -> Changed:
     """Under the lab's lock: read it, decide what it is to be, and make it so.
 
-    The nodes' kube-proxies write the rules, told by the lab's control; with `rules`, they are written here, as by `up`.
+    The nodes' kube-proxies write the rules, told by the lab's control, unless it is said that nslab does, as in `up`.
     """
     with (
         stop.deferred(),
@@ -89,5 +89,5 @@ def _change(
         was = wished(name)
         lab, lines = decide(was)
         kept = (was, *Wishes(folder(name)).before())
-        made = Transition(lab, kept, spaces, agents, listener.progress, fresh=False, rules=rules).run()
+        made = Transition(lab, kept, spaces, agents, listener.progress, fresh=False, written_by=written_by).run()
         return Changed(tuple(lines), made.drift, made.not_ready, made.late)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from nslab.compiler import compile_lab
-from nslab.compiler.bare import by_hand
+from nslab.compiler.networks import network
+from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
-from nslab.lab.types import Plugin
 from nslab.linux import owned
 from nslab.linux.cni.plugins import Plugins, find_programs
 from nslab.linux.netns import Namespaces, folder, named
@@ -17,20 +16,9 @@ from nslab.linux.observe.objects import observe
 from nslab.linux.processes import procs, status
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.wishes import Wishes, wished
-from nslab.objects.kinds import (
-    Address,
-    Blackhole,
-    Control,
-    KubeProxy,
-    Neighbour,
-    NodeAgent,
-    Route,
-    Sandbox,
-    TunnelAgent,
-    Workload,
-)
 from nslab.objects.needs import demand
 from nslab.objects.plan import Add, diff
+from nslab.objects.process import Process
 from nslab.objects.script import command
 
 if TYPE_CHECKING:
@@ -38,7 +26,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
     from nslab.linux.processes.procs import Record
-    from nslab.objects.kinds import Object, State
+    from nslab.objects.base import State
     from nslab.objects.needs import Host
     from nslab.objects.plan import Plan
 
@@ -52,7 +40,7 @@ class Drift:
     want: State
     plan: Plan
     strangers: dict[str, list[str]] = field(default_factory=dict)
-    stopped: tuple[tuple[_Running, int], ...] = ()
+    stopped: tuple[tuple[Process, int], ...] = ()
     """Processes that are there and stand still, with their numbers."""
 
 
@@ -72,22 +60,22 @@ def drift_of(name: str) -> Drift:
         return compare(spaces, as_seen(lab), (lab, *Wishes(folder(name)).before()))
 
 
-def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = True) -> Drift:
+def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: WrittenBy = WrittenBy.NSLAB) -> Drift:
     """What there is against `lab`, its pods placed; `kept`: what was wished before, and may be there still.
 
-    Without `rules`, what kube-proxies write is left out.
+    What components write themselves (`written_by`) is left out.
     """
     host = replace(read_host(spaces), programs=find_programs(lab))
     demand(str(lab.proxy_mode), host)
-    want = compile_lab(lab, host, rules=rules)
+    want = compile_lab(lab, host, written_by)
     if not named(lab.name):
         # Names come first: what no name leads to is not there, so it need not be looked for.
         return Drift(lab, host, want, diff((), want))
     # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
-    older = [compile_lab(old, host, rules=rules) for old in kept if old != lab]
+    older = [compile_lab(old, host, written_by) for old in kept if old != lab]
     known = tuple({obj.key: obj for state in (want, *older) for obj in state}.values())
     seen = observe(spaces, lab.name, known, host.iptables, Plugins(folder(lab.name), host.iptables))
-    ours, his = by_hand(lab, seen.have, known)
+    ours, his = network(lab).sort_out(lab, seen.have, known)
     for obj in his:
         line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
         seen.strangers.setdefault(obj.ns, []).append(line)
@@ -97,41 +85,27 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], *, rules: bool = 
             f"process {record.pid} plays a {record.role} that is not the lab's"
         )
     processes = owned.processes(lab.name, table)
-    have = (*_of_ours(lab, known, ours), *_running(lab.name, known))
-    return Drift(lab, host, want, diff(have, want), _strangers(lab, seen.strangers), standing(want, stopped(processes)))
+    have = (*ours, *_running(lab.name, known))
+    return Drift(lab, host, want, diff(have, want), _shown(lab, seen.strangers), standing(want, stopped(processes)))
 
 
-def _strangers(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
-    """What nobody of the lab made. The chains of the CNI project's plugins begin with CNI-."""
-    if lab.plugin is not Plugin.EXEC:
-        return seen
-    told = {ns: [line for line in lines if not re.search("-[Aj] CNI-", line)] for ns, lines in seen.items()}
+def _shown(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What nobody of the lab made, but for what its network plugin makes for itself."""
+    told = {ns: [line for line in lines if not network(lab).is_its_own(line)] for ns, lines in seen.items()}
     return {ns: lines for ns, lines in told.items() if lines}
 
 
-def _of_ours(lab: Lab, known: State, have: Sequence[Object]) -> list[Object]:
-    """Of what is there, what nslab sees to. Routes and addresses that it does not know of may be CNI plugins' own."""
-    if lab.plugin is not Plugin.EXEC:
-        return list(have)
-    keys = {obj.key for obj in known}
-    return [obj for obj in have if obj.key in keys or not isinstance(obj, Address | Route | Blackhole | Neighbour)]
-
-
-def standing(want: State, found: Iterable[Record]) -> tuple[tuple[_Running, int], ...]:
+def standing(want: State, found: Iterable[Record]) -> tuple[tuple[Process, int], ...]:
     """What these processes, which stand still, are in a state."""
     numbers = {(record.ns, record.role): record.pid for record in found}
-    wanted = (obj for obj in want if isinstance(obj, _RUNNING))
+    wanted = (obj for obj in want if isinstance(obj, Process))
     return tuple((obj, numbers[obj.ns, obj.key[2]]) for obj in wanted if (obj.ns, obj.key[2]) in numbers)
 
 
-def _running(name: str, known: State) -> Iterator[_Running]:
+def _running(name: str, known: State) -> Iterator[Process]:
     """The processes of a state that run, found in the lab's journal; and those that their nodes see to."""
     parts = set(owned.running(name))
     parts |= status.kept(name, parts)
     for obj in known:
-        if isinstance(obj, _RUNNING) and (obj.ns, obj.key[2]) in parts:
+        if isinstance(obj, Process) and (obj.ns, obj.key[2]) in parts:
             yield obj
-
-
-_Running: TypeAlias = NodeAgent | Control | TunnelAgent | KubeProxy | Sandbox | Workload
-_RUNNING = (NodeAgent, Control, TunnelAgent, KubeProxy, Sandbox, Workload)

@@ -36,7 +36,7 @@ def absence(wanted: Command, said: str) -> str:
     """Why what a command should run beside, of which is `said` that it does not run, does not; or what mends that."""
     from nslab.linux import owned
     from nslab.linux.processes import status
-    from nslab.objects.kinds import NodeAgent
+    from nslab.objects.process import NodeAgent
     from nslab.views.pods import why_absent
 
     back = f"{said}; `nslab up {wanted.lab}` brings it back"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.dataclass import replace
 from nslab.errors import Missing
 from nslab.linux.cni.plugins import find_programs

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from nslab import probes
 from nslab.app.drift import drift_of
+from nslab.compiler.networks import network
 from nslab.dataclass import dataclass
-from nslab.lab.types import Plugin
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
@@ -81,7 +81,7 @@ def probe(
 def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
     if not wrong:
         return {}
-    if drift.lab.plugin is Plugin.NONE and not drift.plan:
+    if network(drift.lab).BY_HAND and not drift.plan:
         how_far = f"this lab has no network plugin, so the way is yours to make: nslab check {drift.lab.name}"
         return {result.probe: how_far for result in wrong}
     from nslab.trace.explain import explain

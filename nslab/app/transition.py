@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 from nslab import engine
 from nslab.app.drift import as_seen, compare, standing
-from nslab.compiler.addresses import adopted, place
+from nslab.compiler.placement import adopted, place
 from nslab.compiler.services import resolve, watched
+from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
 from nslab.lab.status import merge_status
@@ -34,8 +35,10 @@ from nslab.linux.processes.control import Absent
 from nslab.linux.processes.control import Control as Line
 from nslab.linux.processes.stopped import resume
 from nslab.linux.wishes import Wishes
-from nslab.objects.kinds import Attachment, Control, Netns
+from nslab.objects.attachment import Attachment
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Remove
+from nslab.objects.process import Control
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +66,7 @@ class Made:
 class Transition:
     """One change of a lab, under its lock. `kept`: what it was before, the newest first; nothing of a fresh one.
 
-    With `rules`, what kube-proxies write is written here, while they hold still; without, they are told.
+    What kube-proxies write is written here, while they hold still, or by themselves when they are told: `written_by`.
     """
 
     lab: Lab
@@ -72,7 +75,7 @@ class Transition:
     agents: Agents
     progress: Callable[[int, int], None]
     fresh: bool
-    rules: bool
+    written_by: WrittenBy
     files: Wishes = field(init=False)
     line: Line = field(init=False)
     undo: contextlib.ExitStack = field(init=False)
@@ -102,12 +105,12 @@ class Transition:
             return Made(drift, not_ready, late)
 
     def _hold(self) -> None:
-        if self.rules:
+        if self.written_by is WrittenBy.NSLAB:
             self.line.hold()
 
     def _compare(self) -> Drift:
         lab = place(merge_status(self.lab, self.kept[0]) if self.kept else self.lab)
-        drift = compare(self.spaces, as_seen(lab), self.kept, rules=self.rules)
+        drift = compare(self.spaces, as_seen(lab), self.kept, self.written_by)
         self.plugins = Plugins(folder(lab.name), drift.host.iptables)
         self.kernel = LinuxKernel(self.spaces, self.agents, drift.host.iptables, self.plugins)
         return drift
@@ -122,11 +125,11 @@ class Transition:
         """What the kernel took away together with something is no step of a plan, nor of its inverse."""
         before = self.kept[0]
         with contextlib.suppress(NslabError, OSError):  # what made us go back is what is told
-            engine.attempt(self.kernel, compare(self.spaces, before, (lab, *self.kept), rules=self.rules).plan)
+            engine.attempt(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
             self.line.put(resolve(before))
 
     def _withdraw(self, drift: Drift) -> None:
-        if self.kept and not self.rules:
+        if self.kept and self.written_by is WrittenBy.COMPONENTS:
             with contextlib.suppress(Absent):  # the plan starts it, and then it is told
                 self.line.put(resolve(_without_newcomers(drift.lab, self.kept[0])))
 
@@ -143,7 +146,7 @@ class Transition:
         lab = adopted(drift.lab, {kept.obj.ns: kept.obj.address for kept in self.plugins.kept()})
         left = replace(drift, plan=rest)
         if lab != drift.lab:
-            left = compare(self.spaces, lab, (drift.lab, *self.kept), rules=self.rules)
+            left = compare(self.spaces, lab, (drift.lab, *self.kept), self.written_by)
         self.files.again(left.lab)
         return left
 
@@ -172,7 +175,13 @@ class Transition:
             self.line.close()  # who was asked to hold is no more; the new one is dialled anew
         if not watched(drift.lab):
             return ()
-        return self.line.put(resolve(drift.lab), expect=_must_follow(drift, self.fresh))
+        mode, nodes = drift.lab.proxy_mode, [node.name for node in drift.lab.nodes]
+        expected = nodes if mode is not ProxyMode.NONE else []
+        # Those of a fresh lab take the rules over that were written here, and are not waited for. But in userspace mode
+        # they carry the traffic themselves. A later one that starts makes everything anew, as kube-proxies do.
+        taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
+        written = taken_over if self.written_by is WrittenBy.NSLAB else None
+        return self.line.put(resolve(drift.lab), expect=expected, written=written)
 
 
 def _leaving(drift: Drift) -> set[str]:
@@ -183,14 +192,3 @@ def _without_newcomers(lab: Lab, before: Lab) -> Lab:
     """The lab with those pods alone that were there before, at the same address."""
     there = {(pod.namespace, pod.name, pod.assigned) for pod in before.pods}
     return replace(lab, pods=tuple(pod for pod in lab.pods if (pod.namespace, pod.name, pod.assigned) in there))
-
-
-def _must_follow(drift: Drift, fresh: bool) -> list[str]:
-    """The nodes whose kube-proxies must have followed before all is said and done.
-
-    What they would write at first is written already; but in userspace mode they carry the traffic themselves.
-    """
-    mode = drift.lab.proxy_mode
-    if mode is ProxyMode.NONE or (fresh and mode is not ProxyMode.USERSPACE):
-        return []
-    return [node.name for node in drift.lab.nodes]

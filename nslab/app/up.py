@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nslab.app.down import release
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
+from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
 from nslab.linux import owned, stop
 from nslab.linux.netns import Namespaces, folder, private
@@ -59,7 +60,7 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
         if not fresh:
             procs.end(owned.impostors(lab.name))
         kept = Wishes(folder(lab.name)).all()
-        made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, rules=True).run()
+        made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
         if goals is not None:
             Wishes(folder(lab.name)).keep_goals(goals)
         undo.pop_all()

@@ -13,7 +13,7 @@ import click
 import typer
 import typer.core
 
-from nslab.cli import check, cni, inside, life, look, objects, probe, render
+from nslab.cli import check, cni, docs, inside, life, look, objects, probe, render
 from nslab.cli.output import PIPE, discard, flush, note, say
 from nslab.errors import LabFileError, Missing, NslabError, Refused, words
 
@@ -63,6 +63,7 @@ VERBS: tuple[tuple[str, Callable[..., int | None]], ...] = (
     ("check", check.check),
     ("schema", look.schema),
     ("vm", inside.vm),
+    ("docs", docs.docs),
     ("completion", look.completion),
 )
 """Every verb, in the order of --help."""

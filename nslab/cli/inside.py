@@ -78,7 +78,8 @@ def vm(
 ) -> int:
     """Boot a second kernel in a few seconds (User-Mode Linux: it has ipip, ip_vs, netem), and run a command in it.
 
-    Its root is this machine's, read-only; the working directory alone is writable. Needs no root.
+    Its root is this machine's, read-only; the working directory alone is writable. Needs no root. It is no boundary:
+    root in there can have whatever you have.
 
     Example: nslab vm -- nslab up calico-two-node
     """

@@ -11,7 +11,7 @@ import typer
 from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.output import Format, Output, Progress, bullets, document, need_root, note, ready_or_exit, say
 from nslab.errors import UsageError
-from nslab.lab.types import Encapsulation, Plugin, ProxyMode
+from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.objects.names import pod_host
 from nslab.quote import fill
 
@@ -52,6 +52,7 @@ def plan(
     from nslab.app.plan import plan as planned
     from nslab.objects import script as shell
     from nslab.objects.names import netns
+    from nslab.quote import comment
 
     lab = _noted(source, encapsulation, proxy_mode)
     steps = planned(lab, listener())
@@ -64,7 +65,7 @@ def plan(
         for by, lines in shell.told(steps):
             if by != heading:
                 heading = by
-                say(f"\n{shell.comment(by)}", fg="cyan")
+                say(f"\n{comment(by)}", fg="cyan")
             say("\n".join(lines))
 
 
@@ -217,7 +218,7 @@ def _told(done: Up) -> None:
 
 
 def _notes(drift: Drift) -> list[str]:
-    from nslab.objects.kinds import TunnelAgent
+    from nslab.objects.process import TunnelAgent
 
     notes = []
     if any(isinstance(obj, TunnelAgent) for obj in drift.want):
@@ -229,11 +230,12 @@ def _notes(drift: Drift) -> list[str]:
 
 def _next(lab: Lab) -> list[str]:
     """Three commands worth typing now."""
+    from nslab.compiler.networks import network
     from nslab.lab.find import FILE, check_file
     from nslab.linux.netns import folder
 
     goals = check_file(folder(lab.name) / FILE)
-    if goals or lab.plugin is Plugin.NONE:
+    if goals or network(lab).BY_HAND:
         how_far = fill("nslab {} {}", "check" if goals else "probe", lab.name)
         return [how_far, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
     commands = [fill("nslab probe {}", lab.name)]

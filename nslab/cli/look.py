@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource
-from nslab.cli.output import Format, Output, document, listing, need_root, note, say
+from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say
 from nslab.errors import Missing, UsageError
 from nslab.exercises.types import Language
 from nslab.quote import fill
@@ -48,7 +48,7 @@ def show(
 
     Example: nslab show calico-two-node --guide | less
     """
-    from nslab.compiler.addresses import place
+    from nslab.compiler.placement import place
     from nslab.lab.find import about, find, shipped
     from nslab.lab.load import load
     from nslab.views.tree import picture, title
@@ -64,23 +64,16 @@ def show(
 
 
 def _guide(path: Path, lab: Lab, language: Language) -> None:
-    """Print a guide: as wide as the terminal, and no wider than one reads with ease."""
-    from shutil import get_terminal_size
-
-    from nslab.lab.course import course, guide_file
+    """Print a guide."""
+    from nslab.lab.course import guide_file
     from nslab.lab.find import FILE
-    from nslab.views.guide import Page, render
-    from nslab.views.markdown import lines
+    from nslab.views.guide import read
 
     file = path.parent / guide_file(language)
-    # A file of another name has no guide: a README beside it would be about something else.
+    # A file of another name has no guide: one beside it would be about something else.
     if path.name != FILE or not file.exists():
         raise UsageError(f"{lab.name} has no guide ({file.name} beside its {FILE})")
-    styles: dict[str, dict[str, Any]] = {"heading": {"bold": True}, "command": {"fg": "green"}}
-    page = Page(course(language), path.resolve().parent.name, language)
-    text = render(file.read_text(encoding="utf-8"), lab, str(file), page)
-    for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100)):
-        say(line, **styles.get(kind, {}))
+    markdown(read(file, lab, language))
 
 
 def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
@@ -136,11 +129,10 @@ def schema(of: Annotated[Document, typer.Argument(metavar="lab|check")] = Docume
 
     Example: nslab schema > lab.schema.json
     """
-    from nslab.exercises.fields import CHECK
-    from nslab.lab.schema import schema, schema_of
+    from nslab.exercises.read import check_schema
+    from nslab.lab.stream import lab_schema
 
-    goals = schema_of(CHECK, "nslab Check", "The goals of an exercise: check.yaml beside a lab's lab.yaml.")
-    document(schema() if of is Document.LAB else goals, Format.JSON)
+    document(lab_schema() if of is Document.LAB else check_schema(), Format.JSON)
 
 
 def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -> None:

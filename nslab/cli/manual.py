@@ -22,7 +22,7 @@ nslab.LAB.HOST; nothing of the machine's own network is changed.
 
 A LAB is the name of one that comes with nslab (`nslab labs`), a FILE or DIR one of your own: a Lab document and
 ordinary Kubernetes objects in one YAML stream. What makes or looks into namespaces takes root; labs, show, plan,
-render, schema, completion and vm do not."""
+render, schema, docs, completion and vm do not."""
 
 ENVIRONMENT = (
     ("NSLAB_PATIENCE", "How many times as long as usual to wait before giving up, for a slow machine: 10, say."),
@@ -52,6 +52,7 @@ EXAMPLES = (
     ),
     ("Ask a Service from inside a pod:", "nslab exec calico-two-node/pod-d -- curl -s http://svc-b:8080/hostname"),
     ("Read the guide of a lab:", "nslab show calico-two-node --guide | less"),
+    ("Read the rest of the documents:", "nslab docs\nnslab docs services | less"),
 )
 
 SEE_ALSO = ("ip", "ip-netns", "ip-route", "bridge", "iptables", "ipset", "nft", "ipvsadm", "conntrack", "tcpdump")

@@ -102,6 +102,17 @@ def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
     _print(shown, err=err, nl=nl)
 
 
+def markdown(text: str) -> None:
+    """Print Markdown as wide as the terminal, and no wider than one reads with ease."""
+    from shutil import get_terminal_size
+
+    from nslab.views.markdown import lines
+
+    styles: dict[str, dict[str, Any]] = {"heading": {"bold": True}, "command": {"fg": "green"}}
+    for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100)):
+        say(line, **styles.get(kind, {}))
+
+
 def raw(text: str) -> None:
     """Print what a container printed: whoever asks for its log gets that, control characters and all."""
     _print(text, color=True)  # click would take its colours away where no terminal is

@@ -56,7 +56,7 @@ def render(
 
 def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]:
     """The Services of a manifest, and what it tells of the node: much, if there is a Lab in it."""
-    from nslab.compiler.addresses import place
+    from nslab.compiler.placement import place
     from nslab.compiler.services import proxy_of, resolve
     from nslab.lab.load import parse
     from nslab.lab.manifest import parse_manifest

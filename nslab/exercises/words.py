@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.exercises.types import Ask, Expect, Language
+from nslab.korean import particle
 from nslab.probes import Outcome
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _ENGLISH: Mapping[str, str] = {
     "next": "Next, {0}: {1}",
     "hint": "Hint: {0}",
     "ask": "{0} asks {1} by {2}",
+    "but": "{0}; {1}",
     "came to": "{2}",
     "some came to": "{0} of {1} times: {2}",
     "twice came to": "{0} of {1} times, though tried twice: {2}",
@@ -46,16 +48,17 @@ _KOREAN: Mapping[str, str] = {
     "next": "다음은 {0}번: {1}",
     "hint": "힌트: {0}",
     "ask": "{0} → {1} ({2})",
+    "but": "{0}. {1}",
     "came to": "{2}",
     "some came to": "{1}번 중 {0}번: {2}",
     "twice came to": "{1}번 중 {0}번, 두 번씩 시도해도: {2}",
     "must ok": "응답이 와야 합니다",
     "must refused": "거부되어야 합니다",
-    "must blocked": "아무 대답도 없어야 합니다",
-    "answered by": "{0}이(가) 응답했습니다. {1}이어야 합니다",
-    "never answered by": "{0}은(는) 한 번도 응답하지 않았습니다",
+    "must blocked": "아무 응답도 없어야 합니다",
+    "answered by": "{0:이/가} 응답했습니다. {1:이어야/여야} 합니다",
+    "never answered by": "{0:은/는} 한 번도 응답하지 않았습니다",
     "uneven": "고르게 나뉘지 않았습니다: {0}",
-    "seen as": "서버에 {0}으로 보입니다. {1}의 주소여야 합니다",
+    "seen as": "서버에 {0:으로/로} 보입니다. {1}의 주소여야 합니다",
     "fact": "{1}의 `ip {0}`",
     "lacks": "{0} 항목이 있어야 합니다",
     "has": "{0} 항목이 없어야 합니다",
@@ -63,16 +66,25 @@ _KOREAN: Mapping[str, str] = {
     Outcome.REFUSED: "거부되었습니다",
     Outcome.UNREACHABLE: "갈 길이 없습니다",
     Outcome.TOO_BIG: "패킷이 너무 큽니다",
-    Outcome.TIMED_OUT: "시간이 지나도 대답이 없습니다",
+    Outcome.TIMED_OUT: "시간이 지나도 응답이 없습니다",
     Outcome.ABSENT: "호스트가 없습니다",
     Outcome.ENDED: "응답 없이 끊겼습니다",
 }
 _WORDS = {Language.ENGLISH: _ENGLISH, Language.KOREAN: _KOREAN}
 
 
+class _Value(str):
+    """What fills a hole; in "{0:이/가}" with the particle that follows it as it is read aloud."""
+
+    __slots__ = ()
+
+    def __format__(self, particles: str) -> str:
+        return particle(self, *particles.split("/")) if particles else self
+
+
 def word(language: Language, key: str, *values: object) -> str:
     """One phrase, its holes filled."""
-    return _WORDS[language][key].format(*values)
+    return _WORDS[language][key].format(*map(_Value, values))
 
 
 def sentence(fault: Fault, language: Language) -> str:
@@ -91,7 +103,7 @@ def sentence(fault: Fault, language: Language) -> str:
     key = "came to" if wrong == times else some
     came = word(language, key, wrong, times, word(language, outcome))
     must = {Expect.OK: "must ok", Expect.REFUSED: "must refused", Expect.BLOCKED: "must blocked"}[about.expect]
-    return f"{who}: {came}; {word(language, must)}"
+    return f"{who}: {word(language, 'but', came, word(language, must))}"
 
 
 def summary(graded: Sequence[Graded], language: Language) -> str:

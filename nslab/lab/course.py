@@ -1,6 +1,8 @@
 """The course: the guides of the labs that come with nslab, in their order.
 
 The order is labs/course.txt's; a guide's number is its lab's place there, and its title the guide's own first heading.
+A guide is a template. README.md beside it is the same with the shipped lab's values, for whoever browses the labs;
+scripts/guides writes it.
 """
 
 from __future__ import annotations
@@ -24,7 +26,12 @@ class Chapter:
 
 
 def guide_file(language: str) -> str:
-    """The name of a guide's file, beside the lab's."""
+    """The name of a guide's template, beside the lab's file."""
+    return "guide.md.j2" if language == "en" else f"guide.{language}.md.j2"
+
+
+def filled_file(language: str) -> str:
+    """The name of the file that shows a guide filled in."""
     return "README.md" if language == "en" else f"README.{language}.md"
 
 

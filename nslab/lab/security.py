@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nslab.lab.types import SecurityContext
 
-NOBODY = -1
-"""Stands for a user who cannot be read, and who need not be root; no lab comes of it."""
 ALL = "ALL"
 DEFAULT = (
     "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "NET_BIND_SERVICE", "NET_RAW",

@@ -1,9 +1,13 @@
-"""The wish: what a lab file asks for, as frozen values (pure data; nothing here looks at the machine)."""
+"""The wish: what a lab file asks for, as frozen values (pure data; nothing here looks at the machine).
+
+Of an object of Kubernetes' this is a view: what nslab acts on, beside the `document`, which is whole. What is given to
+an object (a pod's address, a Service's) is in the view alone, until `dump` writes it into the document's place.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nslab.dataclass import dataclass, field
 
@@ -126,7 +130,7 @@ class SecurityContext:
     """What a pod or a container says of its rights, as far as it says so (None: it does not).
 
     `groups`, `fs_group`: a pod's. `add` and `drop` (capabilities, NET_RAW and the like, or ALL), `read_only` and
-    `privileged`: a container's. `unheeded`: what it asks for in vain, in a file that was just read.
+    `privileged`: a container's.
     """
 
     user: int | None = None
@@ -138,7 +142,6 @@ class SecurityContext:
     drop: tuple[str, ...] = ()
     read_only: bool = False
     privileged: bool = False
-    unheeded: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 NOTHING_SAID = SecurityContext()
@@ -146,11 +149,10 @@ NOTHING_SAID = SecurityContext()
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a container may use at most, in bytes; 0: what is usual. `unheeded`: as of a SecurityContext."""
+    """What a container may use at most, in bytes; 0: what is usual."""
 
     memory: int = 0
     storage: int = 0
-    unheeded: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 USUAL = Resources()
@@ -213,6 +215,7 @@ class Pod:
     owner: str = ""
     ready: bool = True
     security: SecurityContext = NOTHING_SAID
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class ServiceType(StrEnum):
@@ -268,6 +271,7 @@ class Service:
     external_name: str = ""
     publish_not_ready: bool = False
     given_out: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +297,7 @@ class EndpointSlice:
     namespace: str = "default"
     endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[tuple[str, int, Protocol], ...] = ()
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +310,18 @@ class Deployment:
     template: Pod
     namespace: str = "default"
     labels: tuple[tuple[str, str], ...] = ()
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An object that nslab keeps and does not act on."""
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str = ""
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,3 +359,4 @@ class Lab:
     scheduler: str = "rr"
     routers: tuple[Router, ...] = ()
     cni: Cni | None = None
+    others: tuple[Kept, ...] = ()

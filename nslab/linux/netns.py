@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nslab import rundir
 from nslab.errors import Missing, NslabError
 from nslab.objects.names import netns
 from nslab.runtime.trust import is_roots, lab_name
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
 
-RUN = Path("/run/nslab")
+RUN = Path(rundir.ROOT)
 """Everything that nslab keeps; a folder (a tmpfs) per lab."""
 FILES = 256
 """Open files that a process of a lab must be allowed to have: a node of some dozen pods has so many."""
@@ -52,7 +53,7 @@ def lab_of(ns: str) -> str:
 
 def path(ns: str) -> Path:
     """Where a lab's namespace is bound: in a tmpfs that holds the lab's names, so that one lazy umount takes all."""
-    return folder(lab_of(ns)) / "ns" / ns
+    return folder(lab_of(ns)) / rundir.NAMES / ns
 
 
 class Namespaces:
@@ -180,7 +181,11 @@ def _enough() -> int:
 def link_name(ns: str) -> None:
     """Let `ip netns` know a namespace by its name, if it does not."""
     with contextlib.suppress(FileExistsError):
-        os.symlink(path(ns), IP_NETNS / ns)
+        try:
+            os.symlink(path(ns), IP_NETNS / ns)
+        except FileNotFoundError:  # the last name of another lab is gone, and the empty folder with it
+            public_folder(IP_NETNS)
+            os.symlink(path(ns), IP_NETNS / ns)
 
 
 def unlink_name(ns: str) -> None:
@@ -194,7 +199,7 @@ def unlink_name(ns: str) -> None:
 
 def named(lab: str) -> list[str]:
     """The lab's namespaces, by their names."""
-    here = folder(lab) / "ns"
+    here = folder(lab) / rundir.NAMES
     return [entry for entry in entries(here) if entry.startswith(netns(lab, "")) and _is_namespace(here / entry)]
 
 

@@ -10,6 +10,7 @@ import fcntl
 import os
 from typing import TYPE_CHECKING
 
+from nslab import rundir
 from nslab.dataclass import dataclass
 from nslab.errors import NslabError, Refused, UsageError, words
 from nslab.linux import stop
@@ -113,13 +114,13 @@ def claim(lab: str) -> None:
         procs.end(processes(lab))  # somebody unmounted the names by hand; nothing leads to these any more
     try:
         public_folder(IP_NETNS)
-        for place in (here, here / "ns"):
+        for place in (here, here / rundir.NAMES):
             os.makedirs(place, exist_ok=True)
             if not os.path.ismount(place):
                 mount(SOURCE, str(place), "tmpfs", MS_NOSUID | MS_NODEV, "mode=700,size=25%")
                 # Private: what is mounted inside must not be copied into every service's mount namespace.
                 mount("", str(place), flags=MS_PRIVATE)
-        for kept in ("nodes", "pods"):
+        for kept in (rundir.NODES, rundir.PODS):
             os.makedirs(here / kept, 0o700, exist_ok=True)
         for ns in named(lab):
             link_name(ns)
@@ -138,7 +139,7 @@ def processes(lab: str, table: Table | None = None) -> list[procs.Record]:
 def written(lab: str) -> list[Started]:
     """What the starters of the lab's processes wrote down, of all that they ever started."""
     here = folder(lab)
-    files = (*here.glob("*pids"), *(here / "nodes").glob("*.pids"))
+    files = (*here.glob(f"*{rundir.STARTED}"), *(here / rundir.NODES).glob(f"*{rundir.PIDS}"))
     return [record for file in files for record in trust.read(str(file)) if trust.lab_of(record.ns) == lab]
 
 

@@ -10,6 +10,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, TypeAlias
 
+from nslab import rundir
 from nslab.errors import NslabError, Refused, words
 from nslab.linux.netns import RUN, folder
 from nslab.runtime import trust
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-NAMES = "ns"
+NAMES = rundir.NAMES
 """The folder of namespaces' names in a lab's folder."""
 SOURCE = "nslab"
 Mount: TypeAlias = tuple[str, str, str]

@@ -10,13 +10,13 @@ from enum import StrEnum
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Literal
 
-from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
-from nslab.compiler.overlay import TUNNEL_MTU
+from nslab.compiler.addresses import address_of, tunnel_address
+from nslab.compiler.networks import network
 from nslab.compiler.subnets import enters, meet, subnet_of, wrapped
+from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
-from nslab.lab.plugins import network_of
-from nslab.lab.types import Encapsulation, Plugin, Protocol
+from nslab.lab.types import Protocol
 from nslab.objects import names
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from nslab.objects.needs import Host
 
 LOOPBACK = IPv4Address("127.0.0.1")
-ETHERNET_MTU = 1500
 ALL_PAIRS = 32 * 31
 """Up to so many pairs (32 hosts), each is probed; beyond, a sample."""
 
@@ -193,9 +192,9 @@ def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Prob
     yield Probe(*pair, Kind.ICMP, expected_source=seen)
     yield Probe(*pair, Kind.TCP, port=server[0], asks=server[1], expected_source=seen)
     yield Probe(*pair, Kind.UDP, expected_source=seen)
-    if lab.plugin is Plugin.NONE and "pod" in (source.role, target.role):
-        return  # how much fits depends on what somebody built by hand
     mtu = path_mtu(lab, source, target)
+    if mtu is None:
+        return
     yield Probe(*pair, Kind.MTU, size=mtu, expected_source=seen)
     yield Probe(*pair, Kind.MTU, size=mtu + 1, expected=Expected.FAIL)
 
@@ -212,22 +211,19 @@ def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address |
     """The address that `target` sees when `source` speaks; None: any."""
     same_node = source.node == target.node
     if source.role == "pod" and target.role != "pod" and not same_node:
-        if lab.plugin is Plugin.NONE and target.role == "node":
-            return None  # whether other nodes count as outside is for somebody to decide
-        # natOutgoing (kubenet: its masquerade rule). What ends at the pod's own node does not leave it.
-        return next(node.address for node in lab.nodes if node.name == source.node)
+        masquerades = network(lab).masquerades(target.role)
+        if masquerades is None:
+            return None
+        # What ends at the pod's own node does not leave it.
+        return next(node.address for node in lab.nodes if node.name == source.node) if masquerades else source.address
     if source.role == "node" and target.role == "pod":
         return _node_speaks_from(lab, host, source, target)
     return source.address
 
 
-def path_mtu(lab: Lab, source: Place, target: Place) -> int:
-    """The largest packet that passes whole: a pod's link is as narrow as the tunnel between nodes."""
-    if "pod" in (source.role, target.role) and lab.plugin is Plugin.EXEC:
-        return network_of(lab, lab.nodes[0]).mtu or ETHERNET_MTU
-    if "pod" not in (source.role, target.role) or lab.plugin is not Plugin.CALICO:
-        return ETHERNET_MTU
-    return TUNNEL_MTU[lab.encapsulation]
+def path_mtu(lab: Lab, source: Place, target: Place) -> int | None:
+    """The largest packet that passes whole; None: that depends on what somebody built by hand."""
+    return network(lab).mtu(lab) if "pod" in (source.role, target.role) else ETHERNET_MTU
 
 
 def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address | None:
@@ -237,16 +233,7 @@ def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv
     tunnel = tunnel_address(lab, node)
     if tunnel and not same_node and wrapped(lab, node, nodes[target.node]):
         return tunnel
-    match lab.plugin, lab.encapsulation:
-        case ((Plugin.EXEC | Plugin.NONE), _):
-            return None  # what has an address on the way, the plugins alone know, or who built it
-        case Plugin.KUBENET, _:
-            return bridge_address(node) if same_node else node.address
-        case _, Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET if same_node and tunnel:
-            # cali… has no address, so the kernel takes that of the namespace's oldest interface that has one; a tunl0
-            # that was born with the namespace is older than eth0.
-            return tunnel if host.ipip and host.ipip_born else node.address
-    return node.address
+    return network(lab).speaks_from(lab, host, node, same_node=same_node)
 
 
 def _server(lab: Lab, target: Place) -> tuple[int, bool]:

@@ -68,7 +68,7 @@ class Sync:
         before: dict[Item, Body | None] = {}
         for key, part in parts.items():
             was = self._parts.get(key, _NOTHING)
-            shared = shared or was.lines != part.lines
+            shared = shared or [*was.lines.items()] != [*part.lines.items()]  # rules stand in order
             for item in (*was.own, *part.own):
                 if item not in before and was.own.get(item) != part.own.get(item):
                     before[item] = self._body(item)

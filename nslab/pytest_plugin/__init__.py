@@ -63,7 +63,7 @@ def make_lab(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningLa
     with _labs(request.config).borrowed() as up:
 
         def make(source: str | Path, proxy_mode: str | None = None, encapsulation: str | None = None) -> RunningLab:
-            return up(Wish(str(source), proxy_mode, encapsulation), request.path.parent)
+            return up(str(source), request.path.parent, proxy_mode, encapsulation)
 
         yield make
 
@@ -83,7 +83,7 @@ def _module_labs(request: pytest.FixtureRequest) -> Iterator[Callable[[Wish], Ru
 
         def get(wish: Wish) -> RunningLab:
             if wish not in made:
-                made[wish] = up(wish, request.path.parent)
+                made[wish] = up(wish.source, request.path.parent, wish.proxy_mode, wish.encapsulation)
             return made[wish]
 
         yield get

@@ -9,34 +9,44 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from nslab.linux.netns import folder
+from nslab.linux.processes.exec import Command
 from nslab.objects.names import netns
 from nslab.pytest_plugin import talk
 from nslab.pytest_plugin.inside import run_inside
 from nslab.pytest_plugin.resolver import Resolver
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from subprocess import CompletedProcess
 
-    from nslab.pytest_plugin.running import RunningLab
     from nslab.pytest_plugin.talk import Reach, Response
 
 _SEEN = re.compile(r"\[?(?:::ffff:)?([\d.]+)\]?:\d+\s*")
 
 
 class Host:
-    """A pod, a node or a client. `node` and `containers` are a pod's."""
+    """A pod, a node or a client. `node` and `containers` are a pod's.
+
+    `machines`: the addresses of the lab's nodes, clients and routers, by their names, as they are when it is asked.
+    """
 
     def __init__(
-        self, lab: RunningLab, name: str, address: IPv4Address, containers: tuple[str, ...] = (), node: str = ""
+        self,
+        lab_name: str,
+        name: str,
+        address: IPv4Address,
+        machines: Callable[[], Mapping[str, IPv4Address]],
+        containers: tuple[str, ...] = (),
+        node: str = "",
     ) -> None:
-        self.lab, self.name, self.address = lab, name, address
+        self.lab_name, self.name, self.address = lab_name, name, address
         self.containers, self.node = containers, node
-        self.netns = netns(lab.name, name)
+        self._machines = machines
+        self.netns = netns(lab_name, name)
         """The name of its network namespace, for `ip netns exec`."""
 
     def __repr__(self) -> str:
-        return f"<{self.name} {self.address} of lab {self.lab.name}>"
+        return f"<{self.name} {self.address} of lab {self.lab_name}>"
 
     def run(
         self, *command: str, container: str | None = None, check: bool = True, timeout: float = 30.0, text: str = ""
@@ -46,7 +56,8 @@ class Host:
         With `check`, AssertionError if its status is not 0. 127: there is no such command.
         """
         __tracebackhide__ = True
-        done = run_inside(self, container, command, text, timeout)
+        beside = container or self.containers[0] if self.containers else ""
+        done = run_inside(Command(self.lab_name, self.name, self.node or self.name, beside, command), text, timeout)
         if check and done.returncode:
             said = f"exit status {done.returncode}\n{done.stdout}{done.stderr}".rstrip()
             raise AssertionError(f"{self.name}: {' '.join(command)}: {said}")
@@ -99,10 +110,8 @@ class Host:
         except ValueError:
             pass
         if self.containers:
-            return Resolver.of(folder(self.lab.name) / "pods" / self.name).ask(self.netns, target)
-        wish = self.lab.wish
-        machines = {node.name: node.address for node in wish.nodes} | {one.name: one.address for one in wish.clients}
-        machines |= {router.name: router.addresses[0] for router in wish.routers}
+            return Resolver.of(folder(self.lab_name) / "pods" / self.name).ask(self.netns, target)
+        machines = self._machines()
         if target not in machines:
             reason = f"{self.name} knows no {target!r}; it knows {', '.join(machines)}, and addresses"
             raise socket.gaierror(socket.EAI_NONAME, reason)

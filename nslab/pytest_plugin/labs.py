@@ -23,10 +23,13 @@ from nslab.pytest_plugin.wanted import goals, wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from typing import TypeAlias
 
     from nslab.errors import Problem
     from nslab.lab.types import Lab
-    from nslab.pytest_plugin import Wish
+
+    BringUp: TypeAlias = Callable[[str, Path, str | None, str | None], RunningLab]
+    """Told what `wanted` is told."""
 
 NO_ROOT = (
     "labs are made of the kernel's network, which takes root: put sudo before pytest, "
@@ -45,12 +48,16 @@ class Labs:
         self._swept = False
 
     @contextlib.contextmanager
-    def borrowed(self) -> Iterator[Callable[[Wish, Path], RunningLab]]:
+    def borrowed(self) -> Iterator[BringUp]:
         """Brings labs up, and takes them down at the end; fails if something is left of one."""
         mine: list[RunningLab] = []
 
-        def up(wish: Wish, beside: Path) -> RunningLab:
-            lab = self._up(wish, beside, mine)
+        def up(source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None) -> RunningLab:
+            if os.geteuid() != 0:
+                pytest.skip(NO_ROOT)
+            named, warnings, check = _named(source, beside, proxy_mode, encapsulation)
+            lab = RunningLab(named.name, beside, tuple(map(str, warnings)))
+            self._up(lab, named, check, mine)
             _complain(lab.late)
             return lab
 
@@ -65,12 +72,8 @@ class Labs:
         for lab in reversed([*self.live]):
             self._over(lab)
 
-    def _up(self, wish: Wish, beside: Path, mine: list[RunningLab]) -> RunningLab:
-        if os.geteuid() != 0:
-            pytest.skip(NO_ROOT)
-        named, warnings, check = _named(wish, beside)
+    def _up(self, lab: RunningLab, named: Lab, check: str, mine: list[RunningLab]) -> None:
         self._prepare()
-        lab = RunningLab(named.name, beside, tuple(map(str, warnings)))
         self.live.append(lab)
         mine.append(lab)
         try:
@@ -83,7 +86,6 @@ class Labs:
             with contextlib.suppress(NslabError):  # a signal may have come when it was just up
                 down(lab.name)
             raise
-        return lab
 
     def _over(self, lab: RunningLab) -> list[str]:
         """Take a lab down, unless it is to be kept; what is left of it that should not be."""
@@ -130,13 +132,15 @@ def _complain(lines: list[str]) -> None:
         pytest.fail("\n".join(lines), pytrace=False)
 
 
-def _named(wish: Wish, beside: Path) -> tuple[Lab, tuple[Problem, ...], str]:
+def _named(
+    source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None
+) -> tuple[Lab, tuple[Problem, ...], str]:
     """The lab that a test wants, under a name of its own; what in its file is probably not meant; its goals."""
     try:
-        lab, warnings = wanted(wish.source, beside, wish.proxy_mode, wish.encapsulation)
+        lab, warnings = wanted(source, beside, proxy_mode, encapsulation)
         # Its own name in each process and test: equal addresses do not meet, they are in other namespaces.
         named = replace(lab, name=f"{lab.name[:24].rstrip('-')}-{secrets.token_hex(4)}")
-        return named, warnings, goals(wish.source, beside, lab)
+        return named, warnings, goals(source, beside, lab)
     except NslabError as error:
         reason = str(error)
     pytest.fail(reason, pytrace=False)

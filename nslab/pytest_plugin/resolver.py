@@ -9,8 +9,8 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
-from nslab.linux.prober.dns import answer, query
 from nslab.pytest_plugin.talk import opened
+from nslab.wire.dns_client import answer, query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

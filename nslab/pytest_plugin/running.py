@@ -28,7 +28,8 @@ from nslab.views.delta import delta
 from nslab.views.junit import calls_to_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from ipaddress import IPv4Address
     from pathlib import Path
 
     from nslab.app.change import Changed
@@ -76,18 +77,15 @@ class RunningLab:
 
     def node(self, name: str) -> Host:
         """A node."""
-        known = {node.name: node.address for node in self.wish.nodes}
-        return Host(self, name, known[name]) if name in known else self._no("node", name, known)
+        return self._machine("node", name, _nodes(self.wish))
 
     def client(self, name: str = "client") -> Host:
         """A machine outside the cluster."""
-        known = {client.name: client.address for client in self.wish.clients}
-        return Host(self, name, known[name]) if name in known else self._no("client", name, known)
+        return self._machine("client", name, _clients(self.wish))
 
     def router(self, name: str = "router") -> Host:
         """A router between subnets; its address is that of its first interface."""
-        known = {router.name: router.addresses[0] for router in self.wish.routers}
-        return Host(self, name, known[name]) if name in known else self._no("router", name, known)
+        return self._machine("router", name, _routers(self.wish))
 
     def service(self, name: str, namespace: str = "default") -> Service:
         """A Service as it is wished, complete: `lab.service("svc-b").cluster_ip`."""
@@ -97,10 +95,17 @@ class RunningLab:
     def _pods(self, wanted: Callable[[str], bool]) -> list[Host]:
         pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.wish.pods]
         return [
-            Host(self, host, address_of(pod), tuple(container.name for container in pod.containers), pod.node)
+            Host(self.name, host, address_of(pod), self._machines, tuple(one.name for one in pod.containers), pod.node)
             for host, pod in pods
             if wanted(host)
         ]
+
+    def _machine(self, kind: str, name: str, known: Mapping[str, IPv4Address]) -> Host:
+        return Host(self.name, name, known[name], self._machines) if name in known else self._no(kind, name, known)
+
+    def _machines(self) -> Mapping[str, IPv4Address]:
+        wish = self.wish
+        return {**_nodes(wish), **_clients(wish), **_routers(wish)}
 
     def _no(self, kind: str, name: str, known: Iterable[str]) -> Any:
         raise LookupError(f"{self.name} has no {kind} {name!r}; it has {', '.join(known) or 'none'}")
@@ -234,6 +239,18 @@ def _complete(done: Changed) -> Changed:
     late = [f"the kube-proxy of {node} has not followed" for node in done.late]
     _complain([*done.not_ready, *late])
     return done
+
+
+def _nodes(lab: Lab) -> dict[str, IPv4Address]:
+    return {node.name: node.address for node in lab.nodes}
+
+
+def _clients(lab: Lab) -> dict[str, IPv4Address]:
+    return {client.name: client.address for client in lab.clients}
+
+
+def _routers(lab: Lab) -> dict[str, IPv4Address]:
+    return {router.name: router.addresses[0] for router in lab.routers}
 
 
 def _by_reason(wrong: Iterable[dict[str, Any]]) -> dict[str, list[str]]:

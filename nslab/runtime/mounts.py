@@ -8,7 +8,7 @@ import re
 import stat
 import sys
 
-from nslab import syscall
+from nslab import rundir, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def own_machine(node: str, run: str, tree: int) -> None:
     kept = hidden(IMPORTED)
     syscall.mount_setattr("/", syscall.MOUNT_ATTR_RDONLY, recursive=True)
     own_run(run, tree)
-    folder = f"{run}/nodes/{node}/fs"
+    folder = f"{run}/{rundir.node(node)}/{rundir.FILES}"
     lowers = [name for name in LAYERED if os.path.isdir(f"/{name}")]
     for name in (*FRESH, *(f"{name}/{part}" for name in lowers for part in ("upper", "work"))):
         os.makedirs(f"{folder}/{name}", exist_ok=True)

@@ -1,6 +1,7 @@
 """A lab's guide: Markdown whose holes the placed lab fills, so that text and lab cannot disagree.
 
 Holes are jinja2's; what they may use is what `holes` gives. A hole that nothing fills is an error, never a gap.
+The filter `particle` adds the Korean particle that follows a value: {{ b.address | particle("이", "가") }}.
 A guide does not know its number, nor what comes after it: the course does.
 """
 
@@ -12,12 +13,15 @@ from nslab.compiler.addresses import address_of, bridge_address, pod_mac
 from nslab.compiler.subnets import gateway
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
+from nslab.korean import particle
+from nslab.lab.course import course
 from nslab.objects import names
 from nslab.proxy.names import endpoint_hash, nft_name, port_hash
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Address, IPv4Network
+    from pathlib import Path
 
     from nslab.lab.course import Chapter
     from nslab.lab.types import Lab, Node, Pod, Service
@@ -134,6 +138,12 @@ def holes(lab: Lab, page: Page) -> dict[str, Any]:
     return {"lab": _facts(lab), "n": page.number(page.lab), **{function.__name__: function for function in functions}}
 
 
+def read(template: Path, lab: Lab, language: str) -> str:
+    """A guide in a language, filled in from the lab; its template lies in the lab's folder."""
+    page = Page(course(language), template.resolve().parent.name, language)
+    return render(template.read_text(encoding="utf-8"), lab, str(template), page)
+
+
 def render(text: str, lab: Lab, file: str = "the guide", page: Page | None = None) -> str:
     """The guide with its holes filled and what comes next; UsageError tells which hole cannot be."""
     # Imported here: half of what nslab is asked for needs no template.
@@ -141,6 +151,7 @@ def render(text: str, lab: Lab, file: str = "the guide", page: Page | None = Non
 
     # What is rendered is read in a terminal, so nothing is escaped for HTML.
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701
+    environment.filters["particle"] = particle
     page = page or Page()
     try:
         return environment.from_string(text).render(holes(lab, page)) + page.closing()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from nslab.views.table import padded, width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
@@ -21,27 +22,56 @@ def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
         if block.startswith("```"):
             yield from _fence(block.splitlines())
         elif block.startswith("|"):
-            yield from (("text", row) for row in _table(block))
+            yield from (("text", row) for row in _table(block, columns))
         else:
             yield from _prose(block.splitlines(), columns)
 
 
+def with_marks(markdown: str) -> str:
+    """Markdown that says above a fence where it is typed; elsewhere than in a terminal its first line is not shown."""
+    return re.sub(r"^```console .+$", lambda fence: f"{_mark(fence[0])}\n\n{fence[0]}", markdown, flags=re.MULTILINE)
+
+
+def _mark(fence: str) -> str:
+    """Where a fence is typed, by its first line: in another terminal, on a host, under a kernel that has a mode."""
+    where = re.findall(r" (?:terminal-|on |if )(\S+)", fence)
+    return f"[{', '.join(where)}]" if where else ""
+
+
 def _fence(block: list[str]) -> Iterator[tuple[str, str]]:
-    where = re.findall(r" (?:terminal-|on |if )(\S+)", block[0])
-    if where:
-        yield "output", f"  [{', '.join(where)}]"
+    if mark := _mark(block[0]):
+        yield "output", f"  {mark}"
     for line in block[1:-1]:
-        yield ("command" if line.startswith(("$ ", "# ", "> ")) else "output"), f"    {line}".rstrip()
+        yield ("command" if line.startswith(("$ ", "> ")) else "output"), f"    {line}".rstrip()
 
 
-def _table(text: str) -> Iterator[str]:
-    """Its cells as wide as they look: holes and Hangul have other widths than in the file."""
-    rows = [[_plain(cell.strip()) for cell in line.strip().strip("|").split("|")] for line in text.splitlines()]
-    rows = [row for row in rows if set("".join(row)) - set("-: ")]
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * cells for cells in widths])
-    for row in rows:
-        yield "  ".join(map(padded, row, widths)).rstrip()
+def _table(text: str, columns: int) -> Iterator[str]:
+    """Its cells as wide as they look (Hangul has another width than in the file), broken where all do not fit."""
+    header, _, *body = map(_cells, text.splitlines())
+    widths = _fitting([*zip(header, *body, strict=True)], columns)
+    head = [header, ["-" * cells for cells in widths]] if any(header) else []
+    for row in [*head, *body]:
+        cells = [[*_broken(cell, room)] for cell, room in zip(row, widths, strict=True)]
+        for line in zip_longest(*cells, fillvalue=""):
+            yield "  ".join(map(padded, line, widths)).rstrip()
+
+
+def _cells(row: str) -> list[str]:
+    """A row's cells; a bar of a cell's own has a backslash before it."""
+    inner = row.strip().removeprefix("|").removesuffix("|")
+    return [_plain(cell.strip().replace("\\|", "|")) for cell in re.split(r"(?<!\\)\|", inner)]
+
+
+def _fitting(table: Sequence[Sequence[str]], columns: int) -> list[int]:
+    """How wide each column is: the widest ones give way, but none to less than its longest word."""
+    widths = [max(map(width, column)) for column in table]
+    least = [max(width(word) for cell in column for word in cell.split() or [""]) for column in table]
+    while sum(widths) + 2 * (len(widths) - 1) > columns:
+        place = max(range(len(widths)), key=lambda place: (widths[place] > least[place], widths[place]))
+        if widths[place] == least[place]:
+            break
+        widths[place] -= 1
+    return widths
 
 
 def _prose(block: list[str], columns: int) -> Iterator[tuple[str, str]]:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import address_of, bridge_address, tunnel_address
-from nslab.compiler.kubenet import BRIDGE as CBR0
-from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE
+from nslab.compiler.networks import network
 from nslab.compiler.services import resolve
 from nslab.compiler.subnets import gateway, subnet_of
 from nslab.compiler.underlay import UPLINK, bridge, interface
-from nslab.lab.plugins import network_of
-from nslab.lab.types import Encapsulation, Plugin
-from nslab.objects import names
 from nslab.views.table import padded, width
 
 if TYPE_CHECKING:
@@ -74,19 +69,7 @@ def _beyond(lab: Lab, router: Router, leg: IPv4Address) -> str:
 
 def title(lab: Lab) -> str:
     """The lab in a line: its name, its network, how much of it there is."""
-    return f"{lab.name}: {_network(lab)}; {count(lab)}"
-
-
-def _network(lab: Lab) -> str:
-    match lab.plugin:
-        case Plugin.CALICO:
-            return f"{lab.plugin.value}, {_encapsulation(lab)}"
-        case Plugin.NONE:
-            return "no network plugin"
-        case Plugin.EXEC:
-            network = network_of(lab, lab.nodes[0])
-            return f"CNI network {network.name} ({', '.join(network.types)})"
-    return lab.plugin.value
+    return f"{lab.name}: {network(lab).title(lab)}; {count(lab)}"
 
 
 def count(lab: Lab) -> str:
@@ -101,39 +84,19 @@ def count(lab: Lab) -> str:
     return ", ".join(f"{number} {what}{'s' if number != 1 else ''}" for number, what in parts if number)
 
 
-def _encapsulation(lab: Lab) -> str:
-    return "no encapsulation" if lab.encapsulation is Encapsulation.NONE else lab.encapsulation.value
-
-
 def _node(lab: Lab, node: Node) -> str:
     line = f"{node.name}  {UPLINK} {node.address}"
-    if lab.plugin is Plugin.KUBENET:
-        return f"{line}   {CBR0} {bridge_address(node)}/{node.pod_cidr.prefixlen}"
-    tunnel = tunnel_address(lab, node)
-    device = VXLAN_DEVICE if lab.encapsulation.value.startswith("VXLAN") else IPIP_DEVICE
-    return f"{line}   {device} {tunnel} mtu {TUNNEL_MTU[lab.encapsulation]}" if tunnel else line
+    own = network(lab).node_line(lab, node)
+    return f"{line}   {own}" if own else line
 
 
 def _pods(lab: Lab, node: Node, most: int) -> list[str]:
     pods = [pod for pod in lab.pods if pod.node == node.name]
-    rows = [[_cable(lab, pod), _name(pod), _containers(pod)] for pod in pods[:most]]
+    rows = [[network(lab).pod_line(pod), _name(pod), _containers(pod)] for pod in pods[:most]]
     lines = _columns(rows)
     if len(pods) > most:
         lines.append(f"… and {len(pods) - most} more pods")
     return [f"{'└─' if place == len(lines) - 1 else '├─'} {line}" for place, line in enumerate(lines)]
-
-
-def _cable(lab: Lab, pod: Pod) -> str:
-    """A pod's cable and its address; without a plugin, the address that it is meant to have.
-
-    Of what CNI plugins make, the node's end has a name of their own.
-    """
-    if lab.plugin is Plugin.NONE:
-        return f"(no cable)  {address_of(pod)}"
-    if lab.plugin is Plugin.EXEC:
-        return f"eth0 {address_of(pod)}"
-    cable = names.kubenet_veth if lab.plugin is Plugin.KUBENET else names.cali
-    return f"{cable(pod.namespace, pod.name)} ── eth0 {address_of(pod)}"
 
 
 def _services(lab: Lab, most: int) -> list[str]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.app.down import down
 from nslab.app.up import Up, up
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.linux.patience import patient

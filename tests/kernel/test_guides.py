@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.lab.course import guide_file
 from nslab.lab.find import folder, names
 from tests.learner import Learner
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-GUIDES = [name for name in names() if (folder() / name / "README.md").exists()]
+GUIDES = [name for name in names() if (folder() / name / guide_file("en")).exists()]
 
 
 @pytest.mark.slow

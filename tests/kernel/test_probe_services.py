@@ -10,13 +10,13 @@ import pytest
 from nslab.app.drift import drift_of
 from nslab.compiler.services import resolve
 from nslab.linux.netns import Namespaces
-from nslab.linux.prober import dns as probe_dns
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
 from nslab.linux.processes.control import Control
 from nslab.probes import survey, survey_services, verdict
 from nslab.probes.verdict import squares
 from nslab.trace.explain_services import explain_call
+from nslab.wire import dns_client as probe_dns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

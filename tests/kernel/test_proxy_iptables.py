@@ -19,7 +19,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "proxy"))
 
-from cases import CASES, TEST_NODE, WORKER, case, differences, needs_real, overall
+from cases import CASES, TEST_NODE, WORKER, case, differences, overall
 from proxybench import Bench, bench
 
 from nslab.linux.vm import boot as vm
@@ -117,13 +117,11 @@ def expected(items: Items) -> dict[tuple[str, str], list[str]]:
     return found
 
 
-@needs_real
 @pytest.mark.parametrize("name", CASES)
 def test_each_case_is_read_back_as_it_was_written(node: Bench, name: str) -> None:
     there_and_back(node, case(name), NODE)
 
 
-@needs_real
 def test_the_overall_services_are_read_back_as_they_were_written(node: Bench) -> None:
     there_and_back(node, overall(), replace(TEST_NODE, iptables=VARIANT))
 

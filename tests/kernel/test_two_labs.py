@@ -303,6 +303,18 @@ def test_down_all(own: OwnLab, other: OwnLab) -> None:
     assert lines[-1] == "no lab is up"
 
 
+def test_another_lab_may_end_while_names_are_given() -> None:
+    """It takes the folder of `ip netns` away when that is empty, whenever that is."""
+    script = f"""
+        mount -t tmpfs none /run
+        {sys.executable} -c 'from nslab.linux.netns import link_name; link_name("nslab.one.node1")'
+        ls -ld /run/netns | cut -c1-10
+        readlink /run/netns/*
+    """
+    done = subprocess.run([*IN_A_WORLD_OF_ITS_OWN, script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["drwxr-xr-x", "/run/nslab/one/ns/nslab.one.node1"], done.stderr
+
+
 def test_a_full_run_does_not_matter(own: OwnLab) -> None:
     # Folders, mount points and short links of a tmpfs take none of its blocks; what is written is in one of our own.
     script = f"""

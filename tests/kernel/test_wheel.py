@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.cli.complete import SHELLS
+from nslab.cli.docs import topics
 from nslab.lab.find import names
 from tests.kernel.labkit import until
 from tests.package import ROOT, Built, build
@@ -43,6 +44,7 @@ FIRST_LETTERS = {
     f"exec {LAB}/pod-d": f"exec {LAB}/pod-d",
     f"exec {LAB}/cl": f"exec {LAB}/client",
     "compl": "completion",
+    "docs sec": "docs security",
     "up --proxy": "up --proxy-mode",
 }
 
@@ -157,6 +159,13 @@ def test_labs_and_their_guides_and_the_schema_are_in_it(world: World) -> None:
             assert len(world.run(f"nslab show {lab} --guide --lang {language}").splitlines()) > 20
     assert "192.168.59.22" in world.run(f"nslab show {LAB} --guide")
     assert json.loads(world.run("nslab schema"))["title"]
+
+
+def test_the_documents_are_in_it(world: World) -> None:
+    assert [row["topic"] for row in json.loads(world.run("nslab docs -o json"))] == topics()
+    for topic in topics():
+        assert len(world.run(f"nslab docs {topic}").splitlines()) > 15
+    assert "nslab scale" in world.run("nslab docs commands")
 
 
 def test_it_does_the_main_job(world: World, running: str) -> None:

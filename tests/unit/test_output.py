@@ -144,5 +144,5 @@ def test_a_plan_says_what_of_its_file_is_not_acted_on(tmp_path: Path, call: list
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0
     one, two = done.stderr.splitlines()
-    assert one.endswith(": nslab does not act on requests")
+    assert one.endswith(": nslab keeps Pod.spec.containers.resources.requests and does not act on it")
     assert two.startswith("the memory limit of pod-a/app is more than this machine has (")

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.cli.complete import SHELLS
+from nslab.exercises.types import Language
+from nslab.lab.course import filled_file, guide_file
 from nslab.lab.find import names
 from nslab.version import UNKNOWN, of_sources
 from tests.package import ROOT, Built, build
@@ -49,7 +51,8 @@ def test_the_wheel_has_every_module_and_every_file_of_each_lab(built: Built, whe
     assert inside == {*filter(kept, SOURCES), *(f"nslab/{path}" for path in filter(kept, LABS))}
     for lab in names():
         files = {name.rpartition("/")[2] for name in inside if name.startswith(f"nslab/labs/{lab}/")}
-        assert {"lab.yaml", "README.md", "README.ko.md", f"test_{lab.replace('-', '_')}.py"} <= files
+        guides = {*map(guide_file, Language), *map(filled_file, Language)}
+        assert {"lab.yaml", *guides, f"test_{lab.replace('-', '_')}.py"} <= files
 
 
 def test_the_wheel_has_the_manual_and_the_completion_scripts(built: Built, wheel: dict[str, bytes]) -> None:

@@ -13,7 +13,7 @@ import signal
 import socket
 import time
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.components.apiserver import records
 from nslab.components.controllers.book import Book
 from nslab.components.runtime.lastwords import last_words
@@ -49,7 +49,7 @@ def run(place: Place, memory: Memory, client: int) -> Never:
             while True:
                 control.loop.turn()
     except BaseException as error:
-        last_words("nslab-control", error, f"{place.run}/nslab-control.log", client)
+        last_words("nslab-control", error, f"{place.run}/{rundir.CONTROL_LOG}", client)
     os._exit(0)
 
 
@@ -61,7 +61,7 @@ def _enter(place: Place, memory: Memory) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     syscall.unshare(syscall.CLONE_NEWNS)
     own_run(place.run, place.run_fd)
-    log = os.open(f"{place.run}/nslab-control.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = os.open(f"{place.run}/{rundir.CONTROL_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in (1, 2):
         os.dup2(log, number)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
@@ -84,7 +84,7 @@ class Watcher:
 
 
 class Put:
-    """Somebody who waits until kube-proxies have followed: those of the nodes `expect`, or all that watch."""
+    """Somebody who waits until the rules have followed: those of the nodes `expect`, or of all that watch."""
 
     def __init__(self, peer: Peer, generation: int, expect: Iterable[str] | None, deadline: float) -> None:
         self.peer, self.generation, self.deadline = peer, generation, deadline
@@ -101,9 +101,11 @@ class Control:
         self.holders: set[Peer] = set()
         self._holding: list[tuple[Peer, float]] = []
         self._puts: list[Put] = []
+        self._prewritten: dict[str, str] = {}
+        self._prewritten_at: set[str] = set()
         self._unwritten = False
         self._recall()
-        self.socket = serve(loop, f"{run}/control.sock", self.accept)
+        self.socket = serve(loop, f"{run}/{rundir.CONTROL_SOCKET}", self.accept)
 
     def _recall(self) -> None:
         for node, pods in records.read_pods(self._run).items():
@@ -145,6 +147,7 @@ class Control:
                 watcher = self.watchers[peer]
                 watcher.acked = max(watcher.acked, said["generation"])
                 watcher.report = {name: said[name] for name in ("generation", "seconds", "error")}
+                self._prewritten_at.discard(watcher.node)
                 self.push()
                 return {}
             case "get":
@@ -153,7 +156,7 @@ class Control:
                 known = {"generation": self.generation, "services": services, "pods": self.book.pods()}
                 return {"ok": True, **known, "proxies": proxies}
             case "stop":
-                os.unlink(f"{self._run}/control.sock")
+                os.unlink(f"{self._run}/{rundir.CONTROL_SOCKET}")
                 peer.send({"ok": True})
                 raise SystemExit
             case op:
@@ -167,9 +170,16 @@ class Control:
         removed: Iterable[str] = (),
         whole: bool = False,
         expect: Iterable[str] | None = None,
+        written: Iterable[str] | None = None,
     ) -> None:
-        """Take Services over; `peer` is answered when the kube-proxies have followed."""
+        """Take Services over; `peer` is answered when the rules have followed.
+
+        Those of the nodes `written` have, by who put: their kube-proxies, which start, take the rules over as they are.
+        None: this says nothing of the rules, and changes nothing of what was said.
+        """
         changed = self.book.put(services, removed, whole)
+        if written is not None:
+            self._prewritten, self._prewritten_at = dict(self.book.given), {*written}
         self.holders.discard(peer)
         if self.generation == 0:
             self.generation = 1
@@ -200,16 +210,26 @@ class Control:
 
     def push(self) -> None:
         """Tell every kube-proxy that is not at work what it does not know. What comes meanwhile is told in one."""
-        lines: dict[frozenset[str] | None, bytes] = {}
+        lines: dict[tuple[frozenset[str] | None, bool], tuple[bytes, int, set[str]]] = {}
         for watcher in list(self.watchers.values()):
             if self.holders or not self.generation or watcher.works or watcher.dirty == set():
                 continue
             what = None if watcher.dirty is None else frozenset(watcher.dirty)
-            if what not in lines:
-                lines[what] = self._line(what)
-            watcher.dirty, watcher.sent = set(), self.generation
-            watcher.peer.send_line(lines[what], go_on=False)
+            written = what is None and watcher.node in self._prewritten_at
+            if (what, written) not in lines:
+                lines[what, written] = self._take_over() if written else (self._line(what), self.generation, set())
+            line, watcher.sent, dirty = lines[what, written]
+            watcher.dirty = {*dirty}
+            watcher.peer.send_line(line, go_on=False)
         self.settle()
+
+    def _take_over(self) -> tuple[bytes, int, set[str]]:
+        """What a kube-proxy is told whose rules are there already, as which generation; what it is to be told next."""
+        there, told = self._prewritten, self.book.told
+        dirty = {key for key in there.keys() | told.keys() if there.get(key) != told.get(key)}
+        generation = 0 if dirty else self.generation
+        begin = f'{{"generation": {generation}, "whole": true, "written": true, '
+        return f'{begin}"services": [{", ".join(there.values())}]}}\n'.encode(), generation, dirty
 
     def _line(self, what: frozenset[str] | None) -> bytes:
         told, begin = self.book.told, f'{{"generation": {self.generation}, '
@@ -235,6 +255,8 @@ class Control:
 
     def _late(self, put: Put) -> set[str]:
         followed = {watcher.node for watcher in self.watchers.values() if watcher.acked >= put.generation}
+        if self._prewritten_at and self._prewritten == self.book.told:
+            followed |= self._prewritten_at
         expect = {watcher.node for watcher in self.watchers.values()} if put.expect is None else put.expect
         return {*expect} - followed
 

@@ -9,38 +9,39 @@ import contextlib
 import json
 import os
 
+from nslab import rundir
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
 DOMAIN = "cluster.local"
-STATE, RECORDS = "control.json", "dns/records.json"
 
 
 def write_records(run: str, services: Iterable[str]) -> None:
     """What kube-dns answers from: all Services (as JSON texts) with their endpoints as they are now."""
-    os.makedirs(f"{run}/dns", 0o700, exist_ok=True)
-    replace(f"{run}/{RECORDS}", f'{{"domain": "{DOMAIN}", "services": {listed(services)}}}')
+    os.makedirs(f"{run}/{rundir.DNS}", 0o700, exist_ok=True)
+    replace(f"{run}/{rundir.DNS_RECORDS}", f'{{"domain": "{DOMAIN}", "services": {listed(services)}}}')
 
 
 def write_state(run: str, generation: int, services: Iterable[str]) -> None:
     """What was put, for the next control process."""
-    replace(f"{run}/{STATE}", f'{{"generation": {generation}, "services": {listed(services)}}}')
+    replace(f"{run}/{rundir.CONTROL_STATE}", f'{{"generation": {generation}, "services": {listed(services)}}}')
 
 
 def read_state(run: str) -> dict[str, Any] | None:
     """What an earlier control process left, if there was one that knew anything."""
-    return _read(f"{run}/{STATE}")
+    return _read(f"{run}/{rundir.CONTROL_STATE}")
 
 
 def read_pods(run: str) -> dict[str, dict[str, Any]]:
     """What the nodes last wrote down of their pods: node to pods with their statuses."""
     found = {}
-    os.makedirs(f"{run}/nodes", 0o700, exist_ok=True)  # of a new lab, control is the first to start
-    for name in os.listdir(f"{run}/nodes"):
-        if name.endswith(".status.json") and (said := _read(f"{run}/nodes/{name}")):
-            found[name.removesuffix(".status.json")] = said["pods"]
+    os.makedirs(f"{run}/{rundir.NODES}", 0o700, exist_ok=True)  # of a new lab, control is the first to start
+    for name in os.listdir(f"{run}/{rundir.NODES}"):
+        if name.endswith(rundir.STATUS) and (said := _read(f"{run}/{rundir.NODES}/{name}")):
+            found[name.removesuffix(rundir.STATUS)] = said["pods"]
     return found
 
 

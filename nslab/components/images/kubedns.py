@@ -14,7 +14,7 @@ import socket
 import struct
 import sys
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.components.images.agnhost import TcpPeer, accept, fail, log, quietly
 from nslab.components.images.dns_records import Records
 from nslab.components.runtime.loop import AT_ONCE, Loop
@@ -33,8 +33,8 @@ PORT = 10053
 
 def folder(run: str) -> int:
     """A descriptor of the folder in which the records of the lab are, or will be; nothing else is reached from it."""
-    os.makedirs(f"{run}/dns", exist_ok=True)
-    tree = syscall.open_tree(f"{run}/dns")
+    os.makedirs(f"{run}/{rundir.DNS}", exist_ok=True)
+    tree = syscall.open_tree(f"{run}/{rundir.DNS}")
     hard = syscall.MOUNT_ATTR_NOSUID | syscall.MOUNT_ATTR_NODEV | syscall.MOUNT_ATTR_NOEXEC
     syscall.seal(tree, syscall.MOUNT_ATTR_RDONLY | hard)
     return tree

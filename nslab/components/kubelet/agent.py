@@ -11,13 +11,12 @@ import signal
 import socket
 import time
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.components.ipip import tunnel
 from nslab.components.kubelet import adopt, container, sandbox
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.crilog import attempts
 from nslab.components.kubelet.execs import Execs
-from nslab.components.kubelet.journal import Journal
 from nslab.components.kubelet.restart import Life
 from nslab.components.kubelet.status import Teller, pod_status, read
 from nslab.components.kubelet.watch import UNKNOWN
@@ -26,6 +25,7 @@ from nslab.components.runtime.lastwords import last_words
 from nslab.components.runtime.loop import AT_ONCE, Loop
 from nslab.components.runtime.peers import Peer, listen
 from nslab.components.runtime.place import Place, host_of, remove_tree
+from nslab.runtime.journal import Journal
 from nslab.runtime.marks import VARIABLE, Memory, mark
 from nslab.runtime.mounts import own_machine
 from nslab.runtime.trust import Births
@@ -55,7 +55,7 @@ def run(place: Place, memory: Memory, client: int) -> Never:
             while True:
                 agent.loop.turn()
     except BaseException as error:
-        last_words(f"nslab-node {place.node}", error, f"{place.folder}/nslab-node.log", client)
+        last_words(f"nslab-node {place.node}", error, f"{place.folder}/{rundir.NODE_LOG}", client)
     os._exit(0)
 
 
@@ -74,13 +74,13 @@ def _enter(place: Place, memory: Memory) -> None:
 
 def _mounts(place: Place) -> None:
     own_machine(place.node, place.run, place.run_fd)
-    for folder in (f"{place.folder}/log/pods", f"{place.folder}/log/containers"):
+    for folder in (f"{place.folder}/{rundir.POD_LOGS}", f"{place.folder}/{rundir.LINKS}"):
         os.makedirs(folder, exist_ok=True)
     # As on a node: /var/log/pods and /var/log/containers; on the machine's disk nothing is made.
     if os.path.isdir("/var/log"):
         syscall.mount(f"{place.folder}/log", "/var/log", flags=syscall.MS_BIND)
     os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
-    log = os.open(f"{place.folder}/nslab-node.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = os.open(f"{place.folder}/{rundir.NODE_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
@@ -99,10 +99,10 @@ class Agent:
         self.tunnels: dict[str, int] = {}
         self.proxy = 0  # the number of kube-proxy's process
         self.waiting: list[tuple[Peer, float, float]] = []
-        self.births = Births(f"{place.folder}.pids", lambda call: self.loop.at(0, call))
+        self.births = Births(f"{place.folder}{rundir.PIDS}", lambda call: self.loop.at(0, call))
         self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
         self.execs = Execs(self.loop, place, self.clean, self.beside)
-        self.journal = Journal(self.loop, f"{place.folder}.journal")
+        self.journal = Journal(f"{place.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
         self.teller = Teller(self.loop, place, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -176,10 +176,10 @@ class Agent:
             pod.close()
             self.end(pod.pid)
         if pod := pod or self.lost.pop(ns, None):
-            remove_tree(f"{self.place.folder}/log/pods/{pod.log_folder}")
+            remove_tree(f"{self.place.folder}/{rundir.POD_LOGS}/{pod.log_folder}")
             logs = f"{pod.log_folder}/"
             self.attempts = {path: count for path, count in self.attempts.items() if not path.startswith(logs)}
-        remove_tree(f"{self.place.run}/pods/{host_of(ns)}")
+        remove_tree(f"{self.place.run}/{rundir.pod(host_of(ns))}")
 
     def pod_of(self, ns: str) -> sandbox.Sandbox:
         """The pod in a namespace. What runs on the node or a client itself has none: then one that stands for it."""
@@ -346,7 +346,7 @@ class Agent:
     def adopt(self) -> None:
         """Take over what runs already: an earlier process of this node was killed."""
         found, before, asked = adopt.find(self.place, self.births.adopt()), read(self.place), self.journal.recall()
-        self.attempts = attempts(f"{self.place.folder}/log/pods")
+        self.attempts = attempts(f"{self.place.folder}/{rundir.POD_LOGS}")
         self.held = found.held
         for pid in found.held:
             self._watch_adopted(pid)
@@ -396,7 +396,7 @@ class Agent:
         for pid in self.tunnels.values():
             self.end(pid)
         with contextlib.suppress(OSError):
-            os.unlink(f"{self.place.folder}.sock")
+            os.unlink(f"{self.place.folder}{rundir.SOCKET}")
         for kept in ("journal", "status.json", "pids"):
             with contextlib.suppress(OSError):
                 os.unlink(f"{self.place.folder}.{kept}")

@@ -12,12 +12,32 @@ from nslab.components.kubelet.watch import UNKNOWN, Attempt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Protocol
 
-    from nslab.components.kubelet.agent import Agent
     from nslab.components.kubelet.container import Spec
     from nslab.components.kubelet.fdstore import Kept, Pipes
     from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.runtime.loop import Loop
+    from nslab.components.runtime.place import Place
+
+    class Kubelet(Protocol):
+        """What a container needs of its node's process (nslab.components.kubelet.agent)."""
+
+        loop: Loop
+        place: Place
+
+        def launch(self, spec: Spec, attempt: int) -> tuple[int, Pipes]:
+            """Fork its process, so many runs after its first: the number, and the ends of its pipes."""
+
+        def open(self, pid: int) -> int:
+            """A pidfd of its process."""
+
+        def let_go(self, spec: Spec) -> None:
+            """Have nothing kept of it any more."""
+
+        def changed(self) -> None:
+            """It is not as it was."""
+
 
 LONGEST = 300.0
 """Seconds that the kubelet waits at most before it starts a container again."""
@@ -55,12 +75,12 @@ class Life:
     """
 
     __slots__ = (
-        "_agent", "_began", "_delay", "_due", "_exit_code", "_finished", "_last", "_liveness", "_oom_kills", "_probers",
-        "_readiness", "_started", "attempt", "message", "pod", "reason", "restarts", "spec", "state",
+        "_began", "_delay", "_due", "_exit_code", "_finished", "_kubelet", "_last", "_liveness", "_oom_kills",
+        "_probers", "_readiness", "_started", "attempt", "message", "pod", "reason", "restarts", "spec", "state",
     )  # fmt: skip
 
-    def __init__(self, agent: Agent, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:
-        self._agent, self.spec, self.pod = agent, spec, pod
+    def __init__(self, kubelet: Kubelet, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:
+        self._kubelet, self.spec, self.pod = kubelet, spec, pod
         self.attempt: Attempt | None = None
         past = past or {}
         self.state: str = past.get("state", "waiting")
@@ -140,7 +160,7 @@ class Life:
         self._started, self._began = round(time.time(), 3), time.monotonic()
         if self.restarts:
             self._had_no_memory()  # another run than this
-        pid, pipes = self._agent.launch(self.spec, self.restarts)
+        pid, pipes = self._kubelet.launch(self.spec, self.restarts)
         self._begin(pid, pipes)
         return pid
 
@@ -192,7 +212,7 @@ class Life:
         self.state, self.reason = "terminated", reason
         if attempt and not started:
             self.message = attempt.complaint
-        self._agent.changed()
+        self._kubelet.changed()
 
     def forget(self) -> None:
         """Have nothing more to do with it; its logs stay until its pod goes."""
@@ -201,8 +221,8 @@ class Life:
         self._forget_attempt()
 
     def _attempt(self, pid: int, pipes: Pipes) -> Attempt:
-        agent = self._agent
-        return Attempt(agent.loop, agent.place, self.spec, self.pod, self.restarts, pid, pipes, self._changed)
+        kubelet = self._kubelet
+        return Attempt(kubelet.loop, kubelet.place, self.spec, self.pod, self.restarts, pid, pipes, self._changed)
 
     def _begin(self, pid: int, pipes: Pipes) -> None:
         self.attempt = self._attempt(pid, pipes)
@@ -220,7 +240,7 @@ class Life:
         if attempt.answers:
             for prober in self._probers:
                 prober.hasten()
-        self._agent.changed()
+        self._kubelet.changed()
 
     def _again(self, wait: float) -> None:
         """Start it once more, in so many seconds."""
@@ -234,8 +254,8 @@ class Life:
             if self._due == due:
                 self._restart()
 
-        self._agent.loop.at(due, restart)
-        self._agent.changed()
+        self._kubelet.loop.at(due, restart)
+        self._kubelet.changed()
 
     def _restart(self) -> None:
         self._due = 0.0
@@ -243,13 +263,13 @@ class Life:
         self._delay = longer(self._delay, self.spec.backoff)
         try:
             self.start()
-            self._agent.changed()
+            self._kubelet.changed()
         except OSError as error:
             self.message = error.strerror or str(error)
             self._again(self._delay)
 
     def _probe(self) -> None:
-        loop, address = self._agent.loop, self.pod.address
+        loop, address = self._kubelet.loop, self.pod.address
         for check, news in ((self.spec.readiness, self._is_ready), (self.spec.liveness, self._is_well)):
             if check:
                 self._probers.append(Prober(loop, address, Check(*check), news))
@@ -260,7 +280,7 @@ class Life:
         self._readiness.hear(check, not wrong)
         self.message = f"Readiness probe failed: {wrong}" if wrong else ""
         if before != (self.message, self._readiness.good):
-            self._agent.changed()
+            self._kubelet.changed()
 
     def _is_well(self, check: Check, wrong: str) -> None:
         self._liveness.hear(check, not wrong)
@@ -273,13 +293,13 @@ class Life:
         print(f"{self.pod.namespace}/{self.pod.pod}: {why}", flush=True)
         self.message, pid = why, self.pid
         self._signal(pid, signal.SIGTERM)
-        self._agent.loop.at(time.monotonic() + GRACE, lambda: self._signal(pid, signal.SIGKILL))
-        self._agent.changed()
+        self._kubelet.loop.at(time.monotonic() + GRACE, lambda: self._signal(pid, signal.SIGKILL))
+        self._kubelet.changed()
 
     def _signal(self, pid: int, number: int) -> None:
         if self.pid == pid:
             with contextlib.suppress(ProcessLookupError):
-                descriptor = self._agent.open(pid)
+                descriptor = self._kubelet.open(pid)
                 try:
                     signal.pidfd_send_signal(descriptor, number)
                 finally:
@@ -292,14 +312,14 @@ class Life:
 
     def _had_no_memory(self) -> bool:
         """Whether the kernel killed in its group since this was last asked."""
-        before, self._oom_kills = self._oom_kills, self._agent.place.groups.oom_kills(self.spec.group)
+        before, self._oom_kills = self._oom_kills, self._kubelet.place.groups.oom_kills(self.spec.group)
         return self._oom_kills > before
 
     def _forget_attempt(self) -> None:
         if self.attempt:
             self.attempt.forget()
             self.attempt = None
-            self._agent.let_go(self.spec)
+            self._kubelet.let_go(self.spec)
 
 
 def reason_of(status: int, started: bool, oom: bool = False) -> str:

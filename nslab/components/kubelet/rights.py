@@ -54,7 +54,7 @@ class Rights:
         self._keyring = syscall.ready_join_session_keyring()
         self._calls = (
             syscall.ready_setrlimit(syscall.RLIMIT_NOFILE, _allowed(nofile, permitted)),
-            syscall.ready_setrlimit(syscall.RLIMIT_CORE, NO_CORE),
+            syscall.ready_setrlimit(syscall.RLIMIT_CORE, _core(permitted)),
             *_bounding(mask),
             *(syscall.Ready("fchown", fd, uid, -1) for fd in own if uid),
             syscall.ready_setgroups(groups),
@@ -73,7 +73,7 @@ class Rights:
         1. A session keyring of its own: the one that it has is that of root on the machine, and the filter refuses
            keyctl.
         2. Limits: how many files; no core files, and no program of the machine's that takes them, which runs as root
-           (it does for who lowers this limit to 0).
+           (it does for who lowers this limit to 0, or has it at 0 already and may not raise it).
         3. Bounding set: no file gives what is not in it. Wants SETPCAP.
         4. What is its user's; groups, group, user. Who is not root then loses all capabilities by that.
         5. Capabilities: permitted and effective ones; none is inheritable or ambient.
@@ -87,7 +87,7 @@ class Rights:
 
 
 def of(security: Sequence[Any]) -> Rights:
-    """The rights of a container that nslab.objects.kinds.Security stands for."""
+    """The rights of a container that nslab.objects.container.Security stands for."""
     uid, gid, groups, dropped, _ = security
     mask = MASK - sum(1 << CAPABILITIES[name] for name in dropped)
     return Rights(uid, gid, tuple(groups), mask, own=(1, 2))
@@ -111,6 +111,11 @@ def _allowed(nofile: int, permitted: int) -> int:
     """How many open files can be had of so many."""
     hard = syscall.hard_limit(syscall.RLIMIT_NOFILE)
     return min(nofile, max(hard, _most_files()) if permitted >> SYS_RESOURCE & 1 else hard)
+
+
+def _core(permitted: int) -> int:
+    """NO_CORE where it can be had: sudo, for one, lowers the limit to 0."""
+    return NO_CORE if permitted >> SYS_RESOURCE & 1 else min(NO_CORE, syscall.hard_limit(syscall.RLIMIT_CORE))
 
 
 @lru_cache(1)

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.components.kubelet import fdstore
 from nslab.components.runtime.place import IPC, MNT, NET, PID, UTS, Place, host_of
 from nslab.runtime.marks import VARIABLE, Memory, mark
@@ -25,7 +25,7 @@ AWAITED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
 
 
 class Sandbox:
-    """What a node knows of a pod: fields as of nslab.objects.kinds.Sandbox; the pause process's number and store."""
+    """What a node knows of a pod: fields as of nslab.objects.container.Sandbox; with its process and store."""
 
     def __init__(
         self, ns: str, namespace: str, pod: str, uid: str, hostname: str, address: str, share_pid: bool, pid: int = 0
@@ -52,7 +52,7 @@ class Sandbox:
 
 def write_files(place: Place, sandbox: Sandbox, resolv_conf: str) -> None:
     """The files that containers of the pod see in /etc, as kubelet writes them."""
-    folder = f"{place.run}/pods/{host_of(sandbox.ns)}"
+    folder = f"{place.run}/{rundir.pod(host_of(sandbox.ns))}"
     os.makedirs(folder, exist_ok=True)
     os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
     hosts = (

@@ -8,13 +8,13 @@ import signal
 import socket
 import traceback
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.components.kubelet import adopt
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.execs import Execs
-from nslab.components.kubelet.journal import Journal
 from nslab.components.runtime.loop import Loop
 from nslab.components.runtime.peers import Peer
+from nslab.runtime.journal import Journal
 from nslab.runtime.marks import VARIABLE, mark
 from nslab.runtime.mounts import own_machine, own_run
 from nslab.runtime.trust import alive
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nslab.components.runtime.place import Place
     from nslab.runtime.marks import Memory
 
-    Find: TypeAlias = Callable[[Place, Loop, str, str], Target]
+    Find: TypeAlias = Callable[[Place, str, str], Target]
 
 
 def run(place: Place, memory: Memory, client: int) -> Never:
@@ -52,7 +52,7 @@ def _serve(place: Place, memory: Memory, client: int, mounts: Callable[[str, int
     try:
         _enter(place, memory, mounts)
         loop = Loop()
-        execs = Execs(loop, place, _nothing, lambda ns, name: find(place, loop, ns, name))
+        execs = Execs(loop, place, _nothing, lambda ns, name: find(place, ns, name))
         Peer(loop, socket.socket(fileno=client), execs.begin, _leave)
         while not execs.pids:
             loop.turn()
@@ -77,17 +77,17 @@ def _enter(place: Place, memory: Memory, mounts: Callable[[str, int], None]) -> 
     place.settle()
 
 
-def _find(place: Place, loop: Loop, ns: str, name: str) -> Target:
+def _find(place: Place, ns: str, name: str) -> Target:
     """The container as the node's next process would find it. The node itself is no more."""
-    found = adopt.find(place, alive(f"{place.folder}.pids"))
+    found = adopt.find(place, alive(f"{place.folder}{rundir.PIDS}"))
     for spec, _, pid in found.containers:
         if (spec.ns, spec.container) == (ns, name):
-            return Target(os.dup(found.held[pid]), _asked(place, loop, spec))
+            return Target(os.dup(found.held[pid]), _asked(place, spec))
     raise ProcessLookupError
 
 
-def _asked(place: Place, loop: Loop, spec: Spec) -> Spec:
-    request = Journal(loop, f"{place.folder}.journal").read().get((spec.ns, spec.container))
+def _asked(place: Place, spec: Spec) -> Spec:
+    request = Journal(f"{place.folder}{rundir.JOURNAL}").read().get((spec.ns, spec.container))
     return type(spec)(**request) if request else spec
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import time
 
+from nslab import rundir
 from nslab.components.apiserver.records import replace
 from nslab.components.runtime.line import ControlLine
 
@@ -45,7 +46,7 @@ def pod_status(lives: Iterable[Life]) -> dict[str, Any]:
 def read(place: Place) -> Pods:
     """What an earlier process of this node left."""
     with contextlib.suppress(OSError, ValueError, KeyError):
-        with open(f"{place.folder}.status.json", encoding="utf-8") as file:
+        with open(f"{place.folder}{rundir.STATUS}", encoding="utf-8") as file:
             pods: Pods = json.load(file)["pods"]
         return pods
     return {}
@@ -76,7 +77,7 @@ class Teller:
         pods = self._pods()
         # A full file system costs the file, never the node.
         with contextlib.suppress(OSError):
-            replace(f"{self._place.folder}.status.json", json.dumps({"pods": pods}))
+            replace(f"{self._place.folder}{rundir.STATUS}", json.dumps({"pods": pods}))
         if self._line:
             self._line.send(self._message(pods))
         elif pods:

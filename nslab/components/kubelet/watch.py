@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 
+from nslab import rundir
 from nslab.components.kubelet.crilog import Stream, log_file
 from nslab.components.runtime.loop import WRITE
 from nslab.components.runtime.place import NET
@@ -58,12 +59,11 @@ class Attempt:
     ) -> None:
         self._loop, self._place, self._spec, self._pod, self._news = loop, place, spec, pod, news
         self.pid, self.alive, self.runs, self.answers, self.complaint = pid, True, False, False, ""
-        folder = f"{place.folder}/log"
-        path = f"pods/{pod.log_folder}/{spec.container}"
-        self.log = log_file(f"{folder}/{path}", number)
+        path = rundir.container_logs(place.node, pod.log_folder, spec.container)
+        self.log = log_file(f"{place.run}/{path}", number)
         # A file's name holds 255 bytes; the kubelet, too, cuts what is longer.
         name = f"{pod.pod}_{pod.namespace}_{spec.container}-{spec.number}"[: 255 - len(".log")]
-        self._link = f"{folder}/containers/{name}.log"
+        self._link = f"{place.folder}/{rundir.LINKS}/{name}.log"
         if os.path.lexists(self._link):
             os.unlink(self._link)
         # Relative, so that it leads there from the machine and from within the node.

@@ -1,6 +1,7 @@
 """What kube-proxy does: it hears of Services, and has programs write what differs.
 
 The first sync writes everything over whatever is there, and so does one after a failure; the others write what differs.
+Rules that `up` wrote while it started are taken over as they are: what somebody has broken meanwhile stays broken.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Proxier:
         self._generation, self._due, self._busy = 0, False, False
         self._look_due = self._looks = False
         self._full, self._wait = True, SOONEST
+        self._written = False
         self._programs = Programs(loop)
         self._ports = HealthPorts(loop, proxy)
         self._leaving = Leaving() if proxy.mode == "ipvs" else None
@@ -63,7 +65,7 @@ class Proxier:
         self._programs.finish()
 
     def hear(self, said: dict[str, Any]) -> None:
-        """Control tells of Services that changed, or (`whole`) of all."""
+        """Control tells of Services that changed, or (`whole`) of all; or (`written`) whose rules are there already."""
         services = [service_from_json(one) for one in said["services"]]
         removed = said.get("removed", ())
         if said.get("whole"):
@@ -72,6 +74,7 @@ class Proxier:
         self._pending |= {service.key: service for service in services}
         self._pending |= dict.fromkeys(removed)
         self._generation, self._due = said["generation"], True
+        self._written = bool(said.get("written"))
         self._begin()
 
     def _begin(self) -> None:
@@ -99,29 +102,37 @@ class Proxier:
     def _work(self) -> Doing:
         """One sync, from what was told to what is acknowledged."""
         started, generation, full = time.monotonic(), self._generation, self._full
+        written, self._written = self._written, False
         before, changed = self._take()
         if self._balancer:
             yield changed  # listeners first: a rule that led to none would refuse
         old, new = self._sync.change(changed)
         if full:
             gc.freeze()  # it all stays: the collector need not visit it again and again
-        failure = "" if full else _failure((yield self._commands(old, new)))
-        if failure:
-            _say(f"{failure}; now all is written anew")
-        if full or failure:
-            failure = yield from self._write_all()
+        failure = "" if written else (yield from self._write(old, new))
         if failure:
             self._fail(failure)
         else:
             self._full, self._wait = False, SOONEST
+        if not failure and not written:
             after = [*self._services.values()] if full else [service for service in changed.values() if service]
             yield from self._forget_flows(before, after)
         self._ports.healthy = not failure
         self._ports.update(self._services)
         seconds = round(time.monotonic() - started, 6)
-        self._line.send({"op": "synced", "generation": generation, "seconds": seconds, "error": failure})
         if not failure:
             yield from self._let_go()
+        # Last of all: whoever waits for this may rely on it that no more is written.
+        self._line.send({"op": "synced", "generation": generation, "seconds": seconds, "error": failure})
+
+    def _write(self, old: Items, new: Items) -> Generator[Sequence[Command], list[Ran], str]:
+        """What differs, or else everything; what is wrong with it."""
+        if not self._full:
+            failure = _failure((yield self._commands(old, new)))
+            if not failure:
+                return ""
+            _say(f"{failure}; now all is written anew")
+        return (yield from self._write_all())
 
     def _write_all(self) -> Generator[Sequence[Command], list[Ran], str]:
         """Everything, over whatever is there; what is wrong with it."""

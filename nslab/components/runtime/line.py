@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from nslab import rundir
 from nslab.components.runtime.peers import Peer, dial
 
 TYPE_CHECKING = False
@@ -23,7 +24,7 @@ class ControlLine:
     def __init__(
         self, loop: Watches, run: str, greeting: Callable[[], dict[str, Any]], hear: Callable[[dict[str, Any]], None]
     ) -> None:
-        self._loop, self._path, self._greeting, self._hear = loop, f"{run}/control.sock", greeting, hear
+        self._loop, self._path, self._greeting, self._hear = loop, f"{run}/{rundir.CONTROL_SOCKET}", greeting, hear
         self._peer: Peer | None = None
         self._wait = SOONEST
         self._dial()

@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 
+from nslab import rundir
 from nslab.components.runtime.lastwords import text
 from nslab.components.runtime.loop import AT_ONCE, WRITE, accept
 
@@ -171,7 +172,7 @@ def _line(answer: dict[str, Any]) -> bytes:
 
 def listen(loop: Watches, place: Place, handler: Handler, settle: Callable[[], None]) -> socket.socket:
     """Serve at RUN/nodes/NODE.sock."""
-    return serve(loop, f"{place.folder}.sock", lambda peer: Peer(loop, peer, handler, settle=settle))
+    return serve(loop, f"{place.folder}{rundir.SOCKET}", lambda peer: Peer(loop, peer, handler, settle=settle))
 
 
 def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 
-from nslab import syscall
+from nslab import rundir, syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Place:
         self.ns, self.run, self.ns_dir, self.run_fd = ns, run, ns_dir, run_fd
         self.template, self.groups = template, groups
         self.node = host_of(ns)
-        self.folder = f"{run}/nodes/{self.node}"
+        self.folder = f"{run}/{rundir.node(self.node)}"
         self._home: dict[int, int] = {}
 
     def settle(self) -> None:

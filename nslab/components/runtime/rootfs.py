@@ -10,7 +10,6 @@ import os
 import stat
 
 from nslab import syscall
-from nslab.components.runtime.place import MNT
 from nslab.runtime.mounts import DEVICES, TERMINALS, tmpfs
 
 TYPE_CHECKING = False
@@ -65,18 +64,18 @@ class Template:
         self._masked = [(f"/{path}", os.path.isdir(f"/{path}")) for path in MASKED if os.path.exists(f"/{path}")]
         home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         mask = os.umask(0)
-        syscall.unshare(MNT)
+        syscall.unshare(syscall.CLONE_NEWNS)
         try:
             self.descriptor = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
             _build(pods)
         finally:
-            syscall.setns(home, MNT)
+            syscall.setns(home, syscall.CLONE_NEWNS)
             os.close(home)
             os.umask(mask)
 
     def visit(self) -> None:
         """Go into the template itself, where nothing can be written: for who only waits."""
-        syscall.setns(self.descriptor, MNT)
+        syscall.setns(self.descriptor, syscall.CLONE_NEWNS)
 
     def enter(self, host: str, storage: int = 0, read_only: bool = False, pids: int = 0) -> None:
         """Give this process, already in its network and pid namespaces, the file system of a container of a pod.
@@ -84,8 +83,8 @@ class Template:
         `host`: the pod's; `storage`: bytes of each file system in memory; `read_only`: only /dev/shm can be written.
         `pids`: how many processes its pid namespace may have, if that is to be said here and this kernel can.
         """
-        syscall.setns(self.descriptor, MNT)
-        syscall.unshare(MNT)
+        syscall.setns(self.descriptor, syscall.CLONE_NEWNS)
+        syscall.unshare(syscall.CLONE_NEWNS)
         size = str(storage or STORAGE)
         for name in () if read_only else WRITABLE:
             tmpfs(f"/{name}", "1777" if name == "tmp" else "755", size=size)

@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.components.apiserver import control
 from nslab.components.kubelet import agent, standin
 from nslab.components.runtime.lastwords import complain
@@ -69,7 +69,7 @@ def serve(descriptor: int, pods: int, run: str) -> None:
 
         try:
             if what in _LASTING:
-                births = births or _journal(f"{folder}/pids")
+                births = births or _journal(f"{folder}/{rundir.STARTED}")
                 births.fork(ns, what, child, born=_inside(place, home))
             else:
                 with _inside(place, home):

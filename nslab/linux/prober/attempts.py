@@ -8,10 +8,10 @@ import socket
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
-from nslab.linux.prober import dns as probe_dns
 from nslab.linux.prober import pace
 from nslab.probes import Outcome
 from nslab.probes.calls import Call, Try
+from nslab.wire import dns_client as probe_dns
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence

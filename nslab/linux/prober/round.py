@@ -15,10 +15,11 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.linux.prober import pace
-from nslab.linux.prober.sockets import ECHO, IP_RECVERR, HostSockets, echo_request, received, said
+from nslab.linux.prober.sockets import IP_RECVERR, HostSockets, echo_request, received, said
 from nslab.linux.prober.talk import CLIENTIP, OUTCOMES, Talk, clientip, server_of
 from nslab.objects.names import netns
 from nslab.probes import Expected, Kind, Outcome, Result
+from nslab.wire import icmp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -178,7 +179,7 @@ class Round:
             number = self._number(packet[start + 8 :])
             if number is None:
                 continue
-            if packet[start] == ECHO:
+            if packet[start] == icmp.ECHO:
                 self._arrived(number, name, sender)
             elif name == self._talks[number].probe.source:
                 self._finish(number, Outcome.REACHED)

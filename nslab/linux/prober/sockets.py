@@ -8,12 +8,12 @@ from contextlib import suppress
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
+from nslab.wire import icmp
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ECHO_REPLY, ECHO = 0, 8
 IP_RECVERR = 11
-_SOL_RAW, _ICMP_FILTER = 255, 1
 _IP_MTU_DISCOVER, _PROBE, _IP_FREEBIND = 10, 3, 15
 _FROM_ICMP = 2  # sock_extended_err.ee_origin: a router or the other end said it, not this kernel
 
@@ -23,7 +23,9 @@ class HostSockets:
 
     def __init__(self, address: IPv4Address) -> None:
         self.echo = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, socket.IPPROTO_ICMP)
-        self.echo.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", 0xFFFFFFFF ^ (1 << ECHO_REPLY | 1 << ECHO)))
+        self.echo.setsockopt(
+            icmp.SOL_RAW, icmp.FILTER, struct.pack("=I", 0xFFFFFFFF ^ (1 << icmp.ECHO_REPLY | 1 << icmp.ECHO))
+        )
         # Nobody may cut these packets, and nothing is believed that was learnt of paths before.
         self.echo.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PROBE)
         self.asker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -46,13 +48,9 @@ class HostSockets:
 
 def echo_request(identity: int, number: int, message: bytes, size: int) -> bytes:
     """An ICMP echo request that carries a message, as large as an IP packet of `size` bytes may be (0: no larger)."""
-    header = struct.pack("!BBHHH", ECHO, 0, 0, identity, number & 0xFFFF)
-    body = header + message
-    total = sum(struct.unpack(f"!{len(body) // 2}H", body))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    # What fills it up is zeros, which count for nothing.
-    return body[:2] + struct.pack("!H", total ^ 0xFFFF) + body[4:] + bytes(max(0, size - 20 - len(body)))
+    # What fills it up is zeros, which count for nothing in the checksum.
+    short = icmp.echo(identity, number, message)
+    return short + bytes(max(0, size - 20 - len(short)))
 
 
 def received(sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:

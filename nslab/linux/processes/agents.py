@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -15,20 +14,24 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from nslab import syscall
+from nslab import rundir, syscall
 from nslab.errors import Refused, about
+from nslab.linux import owned
+from nslab.linux.processes import procs
 from nslab.linux.processes.connection import PATIENCE, Line, connect
 from nslab.objects import script as shell
-from nslab.objects.kinds import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
+from nslab.objects.container import Workload
 from nslab.objects.names import CONTROL, netns
 from nslab.objects.plan import Add, Remove, Replace
+from nslab.objects.process import Control, NodeAgent, Process, Supervised
+from nslab.runtime.journal import forget
 from nslab.runtime.trust import Births, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Self
 
-    from nslab.objects.plan import Step
+    from nslab.objects.base import KernelObject, Step
 
 MAIN = Path(__file__).parents[2] / "components" / "runtime" / "main.py"
 _PAD = "x" * 400  # of arguments, and of environment: processes that only fork write over both (see nslab.runtime.marks)
@@ -83,14 +86,14 @@ class Agents:
     @property
     def _journal(self) -> Path:
         # One for each: not only who holds the lab's lock asks a spawner for something.
-        return self._run / f"spawner-{self._pid}.pids"
+        return self._run / rundir.spawned(self._pid)
 
     def warm(self) -> None:
         """Start the process that nodes are forked from, and return at once; it boots meanwhile."""
         if self._spawner:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pods = syscall.open_tree(str(self._run / "pods"))
+        pods = syscall.open_tree(str(self._run / rundir.PODS))
         for descriptor in (theirs.fileno(), pods):
             os.set_inheritable(descriptor, True)
         isolated = "-ISB" if sys.dont_write_bytecode else "-IS"
@@ -215,7 +218,7 @@ class Agents:
         self.warm()
         assert self._spawner
         ours, theirs = socket.socketpair()
-        names = os.open(self._run / "ns", os.O_PATH | os.O_CLOEXEC)
+        names = os.open(self._run / rundir.NAMES, os.O_PATH | os.O_CLOEXEC)
         # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
         folder = syscall.open_tree(str(self._run))
         request = json.dumps({"what": what, "ns": ns}).encode()
@@ -229,24 +232,23 @@ class Agents:
 
     def _bereaved(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """End processes whose node's process, which would do it, is dead; and answer in its place."""
-        from nslab.linux import owned
-        from nslab.linux.processes import procs
 
         keys = {(step.obj.ns, step.obj.key[2]) for step in steps}
         procs.end([record for record in owned.processes(self._lab) if (record.ns, record.role) in keys])
         for step in steps:
             if isinstance(step.obj, Workload):
                 # Or the node's next process would take it for one that ended by itself, and start it again.
-                journal = self._run / "nodes" / f"{step.obj.node.rsplit('.', 1)[1]}.journal"
+                journal = self._run / rundir.node(step.obj.node.rsplit(".", 1)[1], rundir.JOURNAL)
                 with about(journal):
-                    _append(journal, json.dumps({"op": "remove", **_named(step.obj, "ns", "container")}) + "\n")
+                    forget(str(journal), step.obj.ns, step.obj.container)
         return [{"ok": True}] * len(steps)
 
     def _line(self, node: str) -> Line:
         """The connection to a node's process, which runs already if it was not started here."""
         if node not in self._lines:
             host = node.rsplit(".", 1)[1]
-            self._lines[node] = Line(connect(self._run / ("control.sock" if host == CONTROL else f"nodes/{host}.sock")))
+            place = rundir.CONTROL_SOCKET if host == CONTROL else rundir.node(host, rundir.SOCKET)
+            self._lines[node] = Line(connect(self._run / place))
         return self._lines[node]
 
     def wait_ready(self, seconds: float) -> list[NotReady]:
@@ -287,12 +289,6 @@ class Agents:
                 self._lines.pop(node).socket.close()
 
 
-def _append(file: Path, line: str) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "a", encoding="utf-8") as opened:
-        opened.write(line)
-
-
 def _requests(step: Step) -> Iterator[dict[str, Any]]:
     match step:
         case Add(obj=obj):
@@ -304,26 +300,9 @@ def _requests(step: Step) -> Iterator[dict[str, Any]]:
             yield {"op": "add", **_fields(obj)}
 
 
-def _fields(obj: object) -> dict[str, Any]:
-    match obj:
-        case TunnelAgent():
-            return {"what": "TunnelAgent", "ns": obj.ns, "dev": obj.dev, "local": str(obj.local)}
-        case KubeProxy():
-            return {"what": "KubeProxy", "ns": obj.ns, "settings": json.loads(obj.settings)}
-        case Sandbox():
-            pod = _named(obj, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
-            return {"what": "Sandbox", **pod, "address": str(obj.address)}
-        case Workload():
-            what = _named(obj, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
-            kubelet = _named(obj, "restart", "backoff", "readiness", "liveness")
-            number = hashlib.sha256(f"{obj.ns}/{obj.container}".encode()).hexdigest()
-            return {"what": "Workload", **what, **kubelet, "number": number}
-        case _:
-            raise TypeError(f"{obj!r} is no process of a node")
-
-
-def _named(obj: Process, *names: str) -> dict[str, Any]:
-    return {name: getattr(obj, name) for name in names}
+def _fields(obj: KernelObject) -> dict[str, Any]:
+    assert isinstance(obj, Supervised)
+    return obj.request()
 
 
 def _node_of(step: Step) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from nslab import rundir
 from nslab.errors import Refused, words
 from nslab.linux.netns import folder
 from nslab.linux.processes.connection import PATIENCE, Line, connect
@@ -58,13 +59,16 @@ class Control:
         *,
         whole: bool = True,
         expect: Collection[str] | None = None,
+        written: Collection[str] | None = None,
     ) -> tuple[str, ...]:
         """Put Services, all of them or some (`removed` are keys); returns when kube-proxies have followed.
 
-        Those of the nodes `expect`, or all that watch. Returns the nodes that did not in time.
+        Those of the nodes `expect`, or all that watch. Returns the nodes that did not in time. `written`: the nodes
+        that have all these rules and a kube-proxy that starts: it takes them over, and need not be waited for.
         """
         told = {"services": [to_json(service) for service in services], "removed": [*removed], "whole": whole}
-        answer = self._ask({"op": "put", **told, "expect": None if expect is None else [*expect]})
+        nodes = {"expect": expect, "written": written}
+        answer = self._ask({"op": "put", **told, **{name: names and [*names] for name, names in nodes.items()}})
         return tuple(answer["late"])
 
     def get(self) -> dict[str, Any]:
@@ -87,7 +91,7 @@ class Control:
     def _dialled(self) -> Line:
         if self._line is None:
             try:
-                self._line = Line(connect(folder(self._lab) / "control.sock"), "the lab's control")
+                self._line = Line(connect(folder(self._lab) / rundir.CONTROL_SOCKET), "the lab's control")
             except (FileNotFoundError, ConnectionRefusedError) as error:
                 raise Absent(self._lab) from error
         return self._line

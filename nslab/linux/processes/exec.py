@@ -15,6 +15,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Never, Self
 
+from nslab import rundir
 from nslab.dataclass import dataclass
 from nslab.errors import NslabError, Stopped
 from nslab.linux.processes import terminal
@@ -229,7 +230,7 @@ class _Session:
 def _reach(run: Path, command: Command) -> socket.socket:
     """The node's process; in place of a dead one, what can be started for one command."""
     try:
-        return connect(run / "nodes" / f"{command.node}.sock")
+        return connect(run / rundir.node(command.node, rundir.SOCKET))
     except (FileNotFoundError, ConnectionRefusedError):
         from nslab.linux.processes.agents import Agents
 

@@ -10,6 +10,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from nslab import rundir
 from nslab.errors import NslabError, words
 from nslab.runtime.trust import beneath
 
@@ -31,7 +32,7 @@ class Entry(NamedTuple):
 
 def folder(run: Path, node: str, pod: str, container: str) -> Path:
     """Where a container's logs lie, by a descriptor that stays open. Who is root in a node could have laid a link."""
-    place = Path("nodes", node, "log", "pods", pod, container)
+    place = Path(rundir.container_logs(node, pod, container))
     lab = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         return Path(f"/proc/self/fd/{beneath(lab, str(place))}")

@@ -10,15 +10,12 @@ import time
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
-from nslab.linux.processes.agents import Agents, NotReady
 from nslab.runtime import trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from nslab.runtime.trust import Started, Table
-
-__all__ = ["Agents", "NotReady", "Record", "end", "processes"]
 
 _MARK = b"\0NSLAB="
 _LONGEST = 100

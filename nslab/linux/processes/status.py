@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from nslab import rundir
 from nslab.linux.netns import folder
-from nslab.objects.kinds import NodeAgent
 from nslab.objects.names import netns, pod_host
+from nslab.objects.process import NodeAgent
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
-
-_SUFFIX = ".status.json"
 
 
 def read_status(lab: str) -> dict[str, dict[str, Any]]:
@@ -32,7 +31,7 @@ def kept(lab: str, parts: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
     return {
         (netns(lab, pod_host(*name.split("/"))), f"container/{container}")
         for file in _files(lab)
-        if (netns(lab, file.name.removesuffix(_SUFFIX)), NodeAgent.role) in parts
+        if (netns(lab, file.name.removesuffix(rundir.STATUS)), NodeAgent.role) in parts
         for name, pod in _pods(file).items()
         for container, entry in pod["containers"].items()
         if entry["state"] != "running"
@@ -57,7 +56,7 @@ def entry(lab: str, namespace: str, pod: str, container: str) -> dict[str, Any]:
 
 
 def _files(lab: str) -> list[Path]:
-    return sorted((folder(lab) / "nodes").glob(f"*{_SUFFIX}"))
+    return sorted((folder(lab) / rundir.NODES).glob(f"*{rundir.STATUS}"))
 
 
 def _pods(file: Path) -> dict[str, dict[str, Any]]:

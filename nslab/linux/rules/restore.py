@@ -8,6 +8,7 @@ import subprocess
 from functools import cache
 from typing import TYPE_CHECKING
 
+from nslab import rundir
 from nslab.errors import Missing, Refused
 from nslab.linux.netns import folder, lab_of
 from nslab.linux.packages import how_to_install
@@ -130,4 +131,4 @@ def environment(lock: str = "/dev/null") -> Mapping[str, str]:
 
 def lock_of(ns: str) -> str:
     """The lock file of the lab that a namespace belongs to."""
-    return str(folder(lab_of(ns)) / "xtables.lock")
+    return str(folder(lab_of(ns)) / rundir.XTABLES_LOCK)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.pytest_plugin import running
 from tests.kernel.labkit import ROOT, OwnLab
 
 if TYPE_CHECKING:
@@ -77,6 +76,12 @@ def test_the_trap_works(trap: Path) -> None:
     assert "nslab/__main__" in sprung(trap), "Python itself looks there first; nothing can be done before it has"
 
 
+def test_an_installed_one_heeds_the_variables_of_python(trap: Path, tmp_path: Path) -> None:
+    """As README says: before it reads a line of ours, Python has imported what they name."""
+    call(INSTALLED, "labs", cwd=tmp_path, PYTHONPATH=trap)
+    assert sprung(trap) != ""
+
+
 @pytest.mark.parametrize("program", [CLONE, INSTALLED])
 def test_the_current_folder(trap: Path, tmp_path: Path, program: str) -> None:
     lab = OwnLab(tmp_path, "kubenet-two-node")
@@ -89,10 +94,14 @@ def test_the_current_folder(trap: Path, tmp_path: Path, program: str) -> None:
     assert sprung(trap) == ""
 
 
-def test_the_plugin_of_pytest(trap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(trap)
-    assert running.nslab("labs").returncode == 0
-    assert sprung(trap) == ""
+def test_the_plugin_of_pytest(trap: Path) -> None:
+    """A lab's tests are in a folder of their own, to which pytest goes; they are called where the trap is."""
+    (trap / "tests").mkdir()
+    lines = ("import pytest", "", '@pytest.mark.lab("pause-pod")', "def test_it(lab):", "    assert lab.diff() == []")
+    text = "\n".join((*lines, "    lab.probe()", ""))
+    (trap / "tests/test_it.py").write_text(text)
+    done = call(sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_it.py", cwd=trap)
+    assert (done.returncode, sprung(trap)) == (0, ""), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("variable", ["PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONINSPECT"])

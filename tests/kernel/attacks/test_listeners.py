@@ -157,7 +157,8 @@ def test_connections_are_bounded_and_come_back(lab: OwnLab, whom: str) -> None:
 
 USERSPACE = """
 import asyncio, socket
-from nslab.node import balancer, sessions
+from nslab.components.kubeproxy import balancer
+from nslab.components.kubeproxy import sessions
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 balancer.MOST = sessions.MOST = 8

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 CALLS = (["labs"], ["--help"], ["plan", "services-iptables"], ["show", "calico-two-node"], ["doctor"], ["ps"])
 MOMENTS = 60
+INSTALLED = os.path.join(os.path.dirname(sys.executable), "nslab")
+STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace, which sends the signal, is not installed")
 
 
 @pytest.fixture
@@ -41,6 +45,36 @@ def interrupted(argv: list[str], seconds: float, **options: int) -> tuple[int, s
             pass
         process.send_signal(signal.SIGINT)
         return process.wait(20), process.stderr.read() if process.stderr else ""
+
+
+def at_opening(module: str, *argv: str) -> subprocess.CompletedProcess[str]:
+    """A call that SIGINT reaches while Python opens the compiled file of a module."""
+    spec = importlib.util.find_spec(module)
+    assert spec
+    assert spec.cached
+    inject = ["-P", spec.cached, "-e", "trace=openat", "-e", "inject=openat:signal=INT"]
+    argv = ("strace", "-f", "-qq", "-o", "/dev/null", *inject, "--", *argv)
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+OURS = ("nslab.cli.app", "typer", "click.core", "nslab.lab.load")
+"""Modules that are imported after the first line of ours; the script that pip makes imports some of Python's before."""
+
+
+@STRACE
+@pytest.mark.parametrize(
+    ("call", "module"),
+    [
+        *(((sys.executable, "-I", "-m", "nslab"), module) for module in ("signal", "enum", *OURS)),
+        *(((INSTALLED,), module) for module in OURS),
+        # It keeps the signal from Python until that can be answered.
+        *(((str(ROOT / "scripts/nslab"),), module) for module in ("encodings", "encodings.utf_8", "enum", *OURS)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else os.path.basename(value[0]),
+)
+def test_ctrl_c_while_a_module_is_imported_is_no_traceback(call: tuple[str, ...], module: str) -> None:
+    done = at_opening(module, *call, "plan", "pause-pod")
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
 @cache
@@ -70,7 +104,7 @@ def test_from_its_first_line_on_there_is_none_however_it_is_started() -> None:
     chance = random.Random(2)
     for number in range(MOMENTS):
         call = CALLS[number % len(CALLS)]
-        argv = [f"{os.path.dirname(sys.executable)}/nslab", *call]
+        argv = [INSTALLED, *call]
         status, said = interrupted(argv, chance.uniform(0, length(call[0])))
         assert status in (0, 1, -signal.SIGINT), said
         # What Python does before it reads a line of ours is its own to answer for.
@@ -123,6 +157,13 @@ def test_a_low_limit_of_open_files_is_raised(lab: OwnLab) -> None:
     assert (up.returncode, up.stderr) == (0, "")
     probe = nslab("probe", lab.name, **limited)
     assert (probe.returncode, probe.stderr) == (0, "")
+
+
+def test_a_limit_that_cannot_be_raised_keeps_nobody_from_starting(lab: OwnLab) -> None:
+    """As under sudo, which allows no cores, on a machine whose root may raise nothing."""
+    poor = ["setpriv", "--bounding-set=-sys_resource", "prlimit", "--core=0:0", *NSLAB, "up", str(lab.file)]
+    up = subprocess.run(poor, capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert (up.returncode, up.stderr) == (0, "")
 
 
 def test_where_there_is_no_room_to_print_the_sentence_says_so(lab: OwnLab) -> None:

@@ -31,6 +31,18 @@ pytestmark = [pytest.mark.root, pytest.mark.lab("exec.yaml", scope="module")]
 
 TROJAN = "/tmp/bin/ls"
 SECRET = "root's own secret"
+USER = """\
+apiVersion: v1
+kind: Pod
+metadata: {name: user}
+spec:
+  nodeName: node1
+  containers:
+  - name: app
+    command: [sleep, infinity]
+    securityContext: {runAsUser: 1000, runAsGroup: 1001, capabilities: {drop: [NET_RAW]}, readOnlyRootFilesystem: true}
+"""
+"""A pod of an ordinary user; on its own, so that attacks on the others can be made on a version that knows no users."""
 
 
 @pytest.fixture
@@ -43,6 +55,12 @@ def trojan(lab: RunningLab) -> Iterator[Callable[[str], None]]:
 
     yield put
     lab.pod("pod").run("rm", "-f", TROJAN)
+
+
+@pytest.fixture
+def user(lab: RunningLab) -> None:
+    """The lab has the pod of an ordinary user, too."""
+    lab.apply(USER)
 
 
 def run(lab: RunningLab, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -290,6 +308,7 @@ def test_a_containers_environment_comes_from_what_was_asked_for_it(lab: RunningL
     assert theirs == {"HOSTNAME": "liar", "HOME": "/root", "COLOUR": "green", "TERM": "vt100"}
 
 
+@pytest.mark.usefixtures("user")
 @pytest.mark.parametrize("pod", ["alone", "user"])
 @pytest.mark.parametrize("at_terminal", [True, False])
 def test_a_command_may_no_more_than_its_container(lab: RunningLab, pod: str, *, at_terminal: bool) -> None:
@@ -311,6 +330,7 @@ def test_a_command_may_no_more_than_its_container(lab: RunningLab, pod: str, *, 
     assert ("Uid:\t1000\t1000\t1000\t1000" in lines) == (pod == "user")
 
 
+@pytest.mark.usefixtures("user")
 @pytest.mark.parametrize("at_terminal", [True, False])
 def test_streams_are_its_users(lab: RunningLab, *, at_terminal: bool) -> None:
     """Who opens them again by name may: many images log to /dev/stdout."""

@@ -15,9 +15,9 @@ import pytest
 from nodebench import Bench, alive, sh, until
 
 from nslab.linux.processes.control import Control
-from nslab.objects import kinds as objects
-from nslab.objects.kinds import KubeProxy
+from nslab.objects import process as objects
 from nslab.objects.plan import Add, Remove
+from nslab.objects.process import KubeProxy
 from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
 
 if TYPE_CHECKING:
@@ -97,6 +97,25 @@ def test_nothing_is_touched_before_control_knows_anything(lab: Lab) -> None:
         before = lab.rules()
         line.hold()
         assert lab.rules() == before == []
+
+
+def test_rules_that_are_there_already_are_not_written_again_but_changed(lab: Lab) -> None:
+    lab.start()
+    lab.put(WEB)
+    rules = lab.rules()
+    lab.kill("node1")
+    lab.sh("iptables -t nat -F KUBE-NODEPORTS")
+    broken = lab.rules()
+    with Control(lab.bench.lab) as line:
+        line.put([WEB], expect=["node1"], written=["node1"])
+        lab.start()
+        until(lambda: "generation" in line.get()["proxies"].get("node1", {}))
+        assert lab.rules() == broken != rules
+    lab.put(WEB, OTHER)
+    assert any("default/other" in rule for rule in lab.rules())
+    assert not any("KUBE-NODEPORTS -p" in rule for rule in lab.rules())  # of which `other` has none
+    lab.put(replace(WEB, ports=(replace(WEB.ports[0], node_port=30081),)))
+    assert any("KUBE-NODEPORTS -p" in rule for rule in lab.rules())
 
 
 def test_rules_follow_services(lab: Lab) -> None:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from nodebench import Bench, alive, until
-
 from nslab.objects.kinds import Limits
+
 from nslab.objects.plan import Add, Remove
 from nslab.runtime import cgroups
 
 if TYPE_CHECKING:
-    from nslab.objects.kinds import Workload
+    from nslab.objects.container import Workload
 
 pytestmark = pytest.mark.root
 

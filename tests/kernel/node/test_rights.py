@@ -138,6 +138,16 @@ def test_as_many_open_files_as_who_starts_it_may_give() -> None:
     assert of_child(poor) == [600, 600]
 
 
+def test_a_limit_of_cores_that_may_not_be_raised_stays() -> None:
+    def poor(limit: int) -> Any:
+        resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+        syscall.capset(syscall.permitted() & ~(1 << 24))  # SYS_RESOURCE
+        Rights().drop()
+        return resource.getrlimit(resource.RLIMIT_CORE)
+
+    assert [of_child(lambda limit=limit: poor(limit)) for limit in (0, 1, 2)] == [[0, 0], [1, 1], [1, 1]]  # type: ignore[misc]
+
+
 def test_its_keyring_is_its_own() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     keyctl, add_key = (219, 217) if os.uname().machine == "aarch64" else (250, 248)

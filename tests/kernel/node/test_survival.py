@@ -9,9 +9,10 @@ from dataclasses import replace
 import pytest
 from nodebench import Bench, alive, until
 
-from nslab.linux.processes.procs import Agents, end
-from nslab.objects.kinds import NodeAgent
+from nslab.linux.processes.agents import Agents
+from nslab.linux.processes.procs import end
 from nslab.objects.plan import Add, Remove
+from nslab.objects.process import NodeAgent
 
 pytestmark = pytest.mark.root
 

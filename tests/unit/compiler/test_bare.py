@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
-from nslab.compiler.bare import by_hand
+from nslab.compiler.networks import network
+from nslab.compiler.networks.no_cni import sort_out
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
 from nslab.lab.find import folder
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation
-from nslab.objects.kinds import Address, Object, Port, Route, Sysctl
+from nslab.objects.inet import Address, Route
 from nslab.objects.needs import Host
 from nslab.objects.plan import diff
+from nslab.objects.ports import Port
+from nslab.objects.sysctl import Sysctl
 from nslab.probes import Expected, Kind, survey
 from nslab.views.tree import picture, title
+
+if TYPE_CHECKING:
+    from nslab.objects.base import KernelObject
 
 LAB = place(load(folder() / "by-hand-cni" / "lab.yaml"))
 WANT = compile_lab(LAB, Host())
@@ -42,13 +49,13 @@ def test_pods_are_given_addresses_as_by_host_local() -> None:
 
 
 def test_what_a_learner_made_is_not_taken_away() -> None:
-    made: list[Object] = [
+    made: list[KernelObject] = [
         Route(NODE, *ROUTE), Address(NODE, "eth0", IPv4Interface("20.96.1.1/24")), Port(NODE, "eth0", "br0"),
     ]  # fmt: skip
     found = [*(obj for obj in WANT if not isinstance(obj, Sysctl)), *made]
     settings = [obj for obj in WANT if isinstance(obj, Sysctl)]
     changed = [Sysctl(obj.ns, obj.path, "1", obj.default) for obj in settings]
-    ours, his = by_hand(LAB, [*found, *changed], WANT)
+    ours, his = sort_out(LAB, [*found, *changed], WANT)
     assert his == made
     steps = diff(ours, WANT)
     assert {step.obj.ns for step in steps} <= {SWITCH}, "of settings, only the switch's are not a learner's"
@@ -56,10 +63,10 @@ def test_what_a_learner_made_is_not_taken_away() -> None:
 
 def test_what_the_lab_made_is_mended() -> None:
     default = next(obj for obj in WANT if isinstance(obj, Route) and obj.ns == NODE)
-    ours, _ = by_hand(LAB, [obj for obj in WANT if obj != default], WANT)
+    ours, _ = sort_out(LAB, [obj for obj in WANT if obj != default], WANT)
     assert [step.obj for step in diff(ours, WANT)] == [default]
     stray = Route(SWITCH, *ROUTE)
-    ours, his = by_hand(LAB, [*WANT, stray], WANT)
+    ours, his = sort_out(LAB, [*WANT, stray], WANT)
     assert his == []
     assert [step.obj for step in diff(ours, WANT)] == [stray]
 
@@ -87,7 +94,7 @@ def test_without_a_plugin_there_is_no_encapsulation() -> None:
         load(folder() / "by-hand-cni" / "lab.yaml", Encapsulation.VXLAN)
 
 
-def test_with_a_plugin_nothing_is_by_hand() -> None:
+def test_with_a_plugin_nothing_is_made_by_hand() -> None:
     lab = place(load(folder() / "kubenet-two-node" / "lab.yaml"))
     stray = Route("nslab.kubenet-two-node.node1", *ROUTE)
-    assert by_hand(lab, [stray], ()) == ([stray], [])
+    assert network(lab).sort_out(lab, [stray], ()) == ([stray], [])

@@ -1,6 +1,6 @@
 """The whole plan of every shipped lab, as kept in tests/golden.
 
-After a change that is meant: NSLAB_GOLDEN=write scripts/test tests/unit/compiler/test_golden.py, and read the diff.
+After a change that is meant: NSLAB_GOLDEN=write scripts/test --quick -k golden, and read the diff.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects.needs import Host

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.objects import names
 from nslab.objects.needs import Host

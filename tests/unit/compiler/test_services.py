@@ -6,6 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
 from nslab.compiler.services import announced, api_server, objects, proxy_of, resolve, services
+from nslab.compiler.written_by import WrittenBy
 from nslab.lab.types import (
     Client,
     Container,
@@ -25,8 +26,10 @@ from nslab.lab.types import (
     SliceEndpoint,
     TrafficPolicy,
 )
-from nslab.objects.kinds import Chain, Control, KubeProxy, Route
+from nslab.objects.inet import Route
+from nslab.objects.iptables import Chain
 from nslab.objects.needs import FULL
+from nslab.objects.process import Control, KubeProxy
 from nslab.proxy import model
 
 WEB = (("app", "web"),)
@@ -116,11 +119,11 @@ def test_an_api_server_is_there_when_there_is_something_to_tell() -> None:
 
 
 def test_each_node_has_a_kube_proxy_and_in_mode_none_nobody_has() -> None:
-    told = [*services(with_service(), FULL, rules=False)]
+    told = [*services(with_service(), FULL, WrittenBy.COMPONENTS)]
     assert [obj.ns for obj in told if isinstance(obj, KubeProxy)] == ["nslab.lab.node1", "nslab.lab.node2"]
     assert not any(isinstance(obj, Chain) for obj in told)
-    assert any(isinstance(obj, Chain) for obj in services(with_service(), FULL, rules=True))
-    assert not [*services(replace(with_service(), proxy_mode=ProxyMode.NONE), FULL, rules=True)]
+    assert any(isinstance(obj, Chain) for obj in services(with_service(), FULL, WrittenBy.NSLAB))
+    assert not [*services(replace(with_service(), proxy_mode=ProxyMode.NONE), FULL, WrittenBy.NSLAB)]
 
 
 def test_a_kube_proxy_knows_its_nodes_addresses_and_when_to_be_brief() -> None:
@@ -173,6 +176,6 @@ def test_objects_come_after_those_that_they_lie_on() -> None:
     made = [*objects("ns", items)]
     seen = {("Netns", "ns")}
     for obj in made:
-        assert set(obj.lies_on) <= seen
-        seen |= {*obj.gives}
+        assert set(obj.requires) <= seen
+        seen |= {*obj.provides}
     assert len(made) == len(items)

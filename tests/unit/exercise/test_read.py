@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import LabFileError
-from nslab.exercises.fields import CHECK
-from nslab.exercises.read import goals_beside, read_check
+from nslab.exercises.read import check_schema, goals_beside, read_check
 from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Text
 from nslab.lab.find import folder, shipped
 from nslab.lab.load import load
-from nslab.lab.schema import schema_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,12 +78,15 @@ def test_a_lab_without_goals_has_none(tmp_path: Path) -> None:
         ("to: pod-b", "to: pod-b, by: http", "9:25: by http one asks a port; write pod-b:PORT"),
         ("to: pod-b", 'to: "pod-b:80"', "9:25: an echo has no port; leave it out, or ask by tcp or http"),
         ("to: pod-b", 'to: "pod-b:http"', "9:25: pod-b:http has no port from 1 to 65535 behind its colon"),
+        ("to: pod-b", 'to: "pod-b:0"', "9:25: pod-b:0 has no port from 1 to 65535 behind its colon"),
+        ("to: pod-b", 'to: "pod-b:65536"', "9:25: pod-b:65536 has no port from 1 to 65535 behind its colon"),
         ("to: pod-b", "to: svc/web", "9:25: the lab has no Service web with an address"),
         ("to: pod-b", "to: pod-b, seenAs: me", "9:40: the lab has no host me"),
         ("to: pod-b", "to: pod-b, times: 2", "9:39: one echo tells as much as many; leave times out"),
         ("to: pod-b", "to: pod-b, expect: refused", "9:40: an echo is answered or not, and never refused"),
         ("to: pod-b", "to: pod-b, answers: [pod-b]", "9:41: only over http"),
         ("expect: blocked", "seenAs: node1", "10:57: only by icmp or http"),
+        ("by: tcp, expect: blocked", "by: http, expect: blocked, seenAs: node1", "10:75: only by icmp or http"),
         ("expect: blocked", "expect: block", "10:57: spec.goals[0].asks[1].expect: unknown value block; did you mean"),
         ("show: addr", "show: rules", "12:27: spec.goals[0].facts[0].show: unknown value rules"),
         (", hasNot: {local: 169.254.1.1}", "", "12:7: a fact says has or hasNot"),
@@ -116,7 +117,7 @@ def test_services_are_named_with_their_port_where_they_have_several() -> None:
 
 
 def test_the_schema_is_made_of_the_same_table() -> None:
-    schema = json.loads(json.dumps(schema_of(CHECK, "t", "d")))
+    schema = json.loads(json.dumps(check_schema()))
     goal = schema["properties"]["spec"]["properties"]["goals"]["items"]
     assert goal["required"] == ["id", "title", "hint"]
     assert goal["properties"]["asks"]["items"]["properties"]["expect"]["enum"] == ["ok", "refused", "blocked"]

@@ -13,12 +13,12 @@ import pytest
 from typer.testing import CliRunner
 
 from nslab.cli.app import app
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.errors import UsageError
 from nslab.lab.course import course, guide_file
 from nslab.lab.find import COURSE, folder, names, shipped
 from nslab.lab.load import load
-from nslab.views.guide import Page, render
+from nslab.views.guide import Page, read, render
 from nslab.views.markdown import lines
 from nslab.views.table import width
 from tests.guidebook import commands, matches, wrong
@@ -26,19 +26,17 @@ from tests.guidebook import commands, matches, wrong
 if TYPE_CHECKING:
     from pathlib import Path
 
-GUIDES = sorted(folder().glob("*/README*.md"))
-KOREAN = [path for path in GUIDES if path.name == "README.ko.md"]
+GUIDES = sorted(folder().glob("*/guide*.md.j2"))
+KOREAN = [path for path in GUIDES if path.name == guide_file("ko")]
 HANGUL = re.compile("[가-힣]")
 
 
 def shown(path: Path) -> str:
-    language = "ko" if path in KOREAN else "en"
-    page = Page(course(language), path.parent.name, language)
-    return render(path.read_text(encoding="utf-8"), place(load(path.parent / "lab.yaml")), str(path), page)
+    return read(path, place(load(path.parent / "lab.yaml")), "ko" if path in KOREAN else "en")
 
 
 def rendered(text: str, lab: str = "services-iptables") -> str:
-    return render(text, place(load(folder() / lab / "lab.yaml")), "README.md")
+    return render(text, place(load(folder() / lab / "lab.yaml")), "guide.md.j2")
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -63,13 +61,19 @@ def test_a_guide_tells_of_its_terminals_and_names_nothing_in_vain(path: Path) ->
 
 @pytest.mark.parametrize("path", KOREAN, ids=lambda path: path.parent.name)
 def test_both_languages_type_the_same_and_see_the_same(path: Path) -> None:
-    english, korean = shown(path.with_name("README.md")), shown(path)
+    english, korean = shown(path.with_name(guide_file("en"))), shown(path)
     assert [(c.text, c.shown, c.terminal, c.host, c.mode) for c in commands(korean)] == [
         (c.text, c.shown, c.terminal, c.host, c.mode) for c in commands(english)
     ]
     assert len(re.findall("^#", korean, re.MULTILINE)) == len(re.findall("^#", english, re.MULTILINE))
     assert korean.count("> **질문") == english.count("> **Question")
     assert len(HANGUL.findall(korean)) > 500
+
+
+@pytest.mark.parametrize("path", KOREAN, ids=lambda path: path.parent.name)
+def test_a_particle_goes_by_the_value_before_it(path: Path) -> None:
+    prose = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    assert re.findall(r"\}\}`?(?:이|가|은|는|을|를|과|와|으로|로|이고|이며)(?![가-힣]).*", prose) == []
 
 
 def test_holes_are_filled_from_the_lab() -> None:
@@ -86,7 +90,7 @@ def test_holes_are_filled_from_the_lab() -> None:
 
 @pytest.mark.parametrize("text", ["{{ lab.pods['no-such'].address }}", "{{ nothing }}", "{% if %}"])
 def test_a_hole_that_nothing_fills_is_an_error(text: str) -> None:
-    with pytest.raises(UsageError, match=r"README\.md"):
+    with pytest.raises(UsageError, match=r"guide\.md\.j2"):
         rendered(text)
 
 
@@ -146,7 +150,7 @@ def test_a_terminal_gets_bold_headings_unless_its_user_says_no(no_colour: str, c
 def test_a_lab_without_a_guide_says_so(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text((folder() / "pause-pod" / "lab.yaml").read_text())
-    (tmp_path / "README.md").write_text("# About something else\n")
+    (tmp_path / guide_file("en")).write_text("# About something else\n")
     said = CliRunner().invoke(app, ["show", str(file), "--guide"])
     assert isinstance(said.exception, UsageError)
     assert "has no guide" in str(said.exception)
@@ -157,7 +161,7 @@ BOOK = """\
 $ one
 a <n> b
 …
-# cat <<EOF
+$ cat <<EOF
 > text
 > EOF
 text
@@ -224,7 +228,7 @@ def test_what_is_wrong_points_at_the_line() -> None:
 
 def test_every_lab_has_a_guide_in_both_languages() -> None:
     assert [(path.parent.name, path.name) for path in GUIDES] == [
-        (name, file) for name in sorted(names()) for file in ("README.ko.md", "README.md")
+        (name, file) for name in sorted(names()) for file in ("guide.ko.md.j2", "guide.md.j2")
     ]
 
 

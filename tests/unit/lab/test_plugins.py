@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.addresses import adopted, place
+from nslab.compiler.placement import adopted, place
 from nslab.errors import LabFileError, UsageError
 from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
@@ -17,7 +17,9 @@ from nslab.lab.load import load, load_with_warnings, parse
 from nslab.lab.plugins import network_of
 from nslab.lab.status import merge_status
 from nslab.lab.types import Cni, Encapsulation, Plugin
-from nslab.objects.kinds import Attachment, Jump, Route
+from nslab.objects.attachment import Attachment
+from nslab.objects.inet import Route
+from nslab.objects.iptables import Jump
 from nslab.objects.needs import FULL
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nslab.errors import LabFileError
+from nslab.lab.defaults import host_name
 from nslab.lab.dump import dump
 from nslab.lab.load import parse
 from nslab.lab.manifest import load_manifest, parse_manifest
@@ -25,7 +26,7 @@ spec:
   nodes: [{name: a, address: 192.168.59.240}, {name: b}]
 """
 WITH_DNS = LAB + "  dns: {address: 10.96.0.10}\n"
-SHARED = Path(__file__).parents[4] / "shared" / "kube-proxy"
+REAL = Path(__file__).parents[2] / "data" / "kube-proxy"
 
 
 def service(name: str, spec: str, more: str = "") -> str:
@@ -212,6 +213,42 @@ def test_replicas_keep_their_status_and_go_from_the_end() -> None:
     assert merged.pods[1:] == lab.pods
 
 
+def test_a_replica_s_document_says_less_than_its_template() -> None:
+    said = deployment(2).replace("containers:", "nodeName: a, containers:")
+    kept = dump(replace(parse(LAB + said, "x"), name="x"))
+    moved = kept.replace("nodeName: a\n", "nodeName: b\n").replace("nodeName: b\n", "nodeName: a\n", 1)
+    assert moved.count("nodeName: b") == 2
+    assert [pod.node for pod in parse(moved, "kept").pods] == ["a", "a"]
+
+
+def test_a_client_stays_with_its_pod_for_a_day_at_the_most() -> None:
+    def kept(seconds: int) -> int:
+        affinity = f"sessionAffinity: ClientIP, sessionAffinityConfig: {{clientIP: {{timeoutSeconds: {seconds}}}}}"
+        return only(parse(LAB + service("s", f"{affinity}, ports: [{{port: 80}}]"), "x")).affinity
+
+    assert (kept(1), kept(86400)) == (1, 86400)
+    for seconds in (0, 86401):
+        with pytest.raises(LabFileError, match="must be greater than 0 and less than 86400"):
+            kept(seconds)
+
+
+def test_a_host_name_ends_where_the_kubelet_cuts_it_and_in_a_letter() -> None:
+    assert host_name("a" * 63) == host_name("a" * 64) == "a" * 63
+    assert (host_name(f"{'a' * 61}--b"), host_name(f"{'a' * 62}.b")) == ("a" * 61, "a" * 62)
+
+
+def test_pod_cidrs_inside_a_later_one_overlap_too() -> None:
+    cidrs = ("20.96.0.0/24", "20.96.1.0/24", "20.96.1.0/26", "20.96.1.128/26")
+    nodes = ", ".join(f"{{name: n{number}, podCIDR: {cidr}}}" for number, cidr in enumerate(cidrs))
+    text = LAB.replace("[{name: a, address: 192.168.59.240}, {name: b}]", f"[{nodes}]")
+    with pytest.raises(LabFileError) as caught:
+        parse(text, "x")
+    assert [line.partition("the podCIDRs of ")[2] for line in str(caught.value).splitlines()] == [
+        "n1 (20.96.1.0/24) and n2 (20.96.1.0/26) overlap (see line 5)",
+        "n1 (20.96.1.0/24) and n3 (20.96.1.128/26) overlap (see line 5)",
+    ]
+
+
 def test_what_services_were_given_stays() -> None:
     file = LAB + service("s", "type: LoadBalancer, ports: [{port: 80}]")
     other = IPv4Address("10.96.200.1")
@@ -248,15 +285,13 @@ def test_a_manifest_needs_no_lab() -> None:
 
 
 def test_what_real_kube_proxies_were_given_loads() -> None:
-    if not SHARED.is_dir():
-        pytest.skip(f"{SHARED} is not there: the manifests that real kube-proxies were given")
-    cases = sorted((SHARED / "cases").glob("*.yaml"))
+    cases = sorted((REAL / "cases").glob("*.yaml"))
     assert len(cases) == 18
     for case in cases:
         made = load_manifest(case)
         assert made.services
         assert all(port.target for one in made.services for port in one.ports)
-    overall = load_manifest(SHARED / "current" / "overall.yaml")
+    overall = load_manifest(REAL / "current" / "overall.yaml")
     assert [one.health_check_node_port for one in overall.services] == [0, 30000, 0, 0, 0, 0]
     assert (len(overall.services), len(overall.slices)) == (6, 5)
 

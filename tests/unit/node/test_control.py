@@ -162,6 +162,60 @@ def test_a_watcher_is_told_everything_once_there_is_something(desk: Desk) -> Non
     assert user.heard() == [{"ok": True, "late": [], "generation": told["generation"]}]
 
 
+def test_rules_that_are_there_already_are_taken_over_and_nobody_waits_for_that(desk: Desk) -> None:
+    proxy, user = desk.caller(), desk.caller()
+    put = {"op": "put", "services": [service("a", "default/x")], "whole": True, "expect": ["node1"]}
+    assert user.asks(**put, written=["node1"])["late"] == []
+    proxy.say(op="watch", node="node1")
+    (told,) = proxy.heard()
+    assert (told["whole"], told["written"], keys(told)) == (True, True, ["a"])
+    assert user.asks(**put)["late"] == []
+    proxy.synced(told["generation"])
+    desk.caller().say(op="status", node="node1", pods={"default/x": UNREADY})
+    (then,) = proxy.heard()
+    assert (are_ready(then["services"][0]), "whole" in then, "written" in then) == ([False], False, False)
+    proxy.synced(then["generation"])
+    # Who comes next in its place has not written them.
+    proxy.leave()
+    later = desk.caller()
+    later.say(op="watch", node="node1")
+    assert "written" not in later.heard()[0]
+
+
+def test_what_differs_from_what_is_there_already_is_told_next_and_waited_for(desk: Desk) -> None:
+    proxy, kubelet, user = desk.caller(), desk.caller(), desk.caller()
+    kubelet.asks(op="status", node="node1", pods={"default/x": UNREADY})
+    services = [service("a", "default/x"), service("b")]
+    user.say(op="put", services=services, whole=True, expect=["node1"], written=["node1"])
+    proxy.say(op="watch", node="node1")
+    (there,) = proxy.heard()
+    assert (keys(there), are_ready(there["services"][0])) == (["a", "b"], [True])
+    proxy.synced(there["generation"])
+    assert user.heard() == []
+    (told,) = proxy.heard()
+    assert (keys(told), are_ready(told["services"][0])) == (["a"], [False])
+    proxy.synced(told["generation"])
+    assert user.heard() == [{"ok": True, "late": [], "generation": told["generation"]}]
+
+
+def test_what_was_there_already_may_be_so_no_more(desk: Desk) -> None:
+    """Somebody else wrote rules anew, before the first kube-proxy came."""
+    user = desk.caller()
+    user.asks(op="put", services=[service("a")], whole=True, expect=[], written=["node1", "node2"])
+    user.asks(op="put", services=[service("b")], expect=[])
+    first = desk.caller()
+    first.say(op="watch", node="node1")
+    (there,) = first.heard()
+    assert (there.get("written"), keys(there)) == (True, ["a"])
+    first.synced(there["generation"])
+    assert keys(first.heard()[0]) == ["b"]
+    user.asks(op="put", services=[service("a"), service("b")], whole=True, expect=[], written=[])
+    second = desk.caller()
+    second.say(op="watch", node="node2")
+    (told,) = second.heard()
+    assert ("written" in told, keys(told)) == (False, ["a", "b"])
+
+
 def test_then_only_what_changed_and_all_that_came_meanwhile_in_one(desk: Desk) -> None:
     proxy, user = desk.caller(), desk.caller()
     user.asks(op="put", services=[service("a"), service("b"), service("c")], whole=True)

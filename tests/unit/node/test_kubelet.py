@@ -9,10 +9,10 @@ import pytest
 from nslab.compiler.pods import check
 from nslab.components.kubelet import crilog, restart, status
 from nslab.components.kubelet.health import Check, Verdict, complaint, request, whole
-from nslab.components.kubelet.journal import MOST, Journal
 from nslab.components.kubelet.watch import UNKNOWN
 from nslab.components.runtime.loop import Loop
 from nslab.lab.types import Container, ContainerPort, HealthCheck
+from nslab.runtime.journal import MOST, Journal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -135,7 +135,7 @@ def test_phases(phase: str, containers: list[dict[str, Any]]) -> None:
 def test_the_journal_is_written_anew_when_most_of_it_is_out_of_date(tmp_path: Path) -> None:
     path = tmp_path / "node1.journal"
     loop = Loop()
-    journal = Journal(loop, str(path))
+    journal = Journal(str(path), lambda call: loop.at(0, call))
     for number in range(MOST):
         journal.add({"ns": "n", "container": f"c{number}", "argv": ["x"]})
         journal.remove("n", f"c{number}")
@@ -145,11 +145,11 @@ def test_the_journal_is_written_anew_when_most_of_it_is_out_of_date(tmp_path: Pa
     assert len(path.read_text().splitlines()) < MOST + 4
     with path.open("a") as file:
         file.write('{"op": "add", "ns')
-    later = Journal(loop, str(path))
+    later = Journal(str(path), lambda call: loop.at(0, call))
     assert later.recall() == {("n", "stays"): {"ns": "n", "container": "stays", "argv": ["y"]}}
     later.add({"ns": "n", "container": "more", "argv": ["z"]})
     loop.turn()
-    assert set(Journal(loop, str(path)).recall()) == {("n", "stays"), ("n", "more")}
+    assert set(Journal(str(path), lambda call: loop.at(0, call)).recall()) == {("n", "stays"), ("n", "more")}
 
 
 def test_runs_are_counted_by_their_logs(tmp_path: Path) -> None:

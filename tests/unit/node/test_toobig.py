@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import struct
 
-from nslab.components.ipip.toobig import checksum, needed
+from nslab.wire.icmp import checksum, fragmentation_needed
 
 PACKET = bytes.fromhex("4500059400004000400100001464424414 6f9c07".replace(" ", "")) + b"\x08\x00" + bytes(1400)
 
@@ -13,7 +13,7 @@ def test_the_sum_is_that_of_rfc_1071() -> None:
 
 
 def test_the_sender_hears_how_much_fits_and_of_what() -> None:
-    said = needed(PACKET, 1380)
+    said = fragmentation_needed(PACKET, 1380)
     assert said[:2] == bytes((3, 4))
     assert struct.unpack("!H", said[6:8]) == (1380,)
     assert said[8:] == PACKET[:28]

@@ -1,11 +1,13 @@
-"""The Services that real kube-proxies were given, and what they wrote: read here, and by nothing of nslab's own."""
+"""The Services that real kube-proxies were given, and what they wrote: read here, and by nothing of nslab's own.
+
+tests/data/kube-proxy/README.md says how that was made.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
 import yaml
 
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
@@ -13,9 +15,8 @@ from nslab.proxy.model import Endpoint, Port, Proxy, Service
 if TYPE_CHECKING:
     from nslab.ruletext.items import Items
 
-REAL = Path(__file__).parents[4] / "shared" / "kube-proxy"
-CASES = sorted(path.stem for path in (REAL / "cases").glob("*.yaml")) or ["(none)"]
-needs_real = pytest.mark.skipif(not REAL.is_dir(), reason=f"what real kube-proxies wrote is not here: {REAL}")
+REAL = Path(__file__).parents[2] / "data" / "kube-proxy"
+CASES = sorted(path.stem for path in (REAL / "cases").glob("*.yaml"))
 
 WORKER = Proxy("worker-node1", ("192.168.59.21",), cluster_cidr="20.96.0.0/12")
 """The node of the cases."""

@@ -14,7 +14,7 @@ import pytest
 # Tests are imported by their path (importlib), so what they share must be on the path itself.
 sys.path.insert(0, os.path.dirname(__file__))
 
-from cases import REAL, TEST_NODE, needs_real, overall
+from cases import REAL, TEST_NODE, overall
 
 from nslab.proxy import iptables
 from nslab.proxy.mode import whole
@@ -89,7 +89,6 @@ def without_nfacct(text: str) -> str:
     return re.sub(r" -m nfacct --nfacct-name \S+", "", "\n".join(lines))
 
 
-@needs_real
 def test_the_overall_rules_are_upstreams() -> None:
     expected = rules(without_nfacct((REAL / "current" / "overall.iptables").read_text()))
     found = rules(render(overall(), TEST_NODE))
@@ -100,7 +99,6 @@ def test_the_overall_rules_are_upstreams() -> None:
     assert sum(map(len, expected.values())) == 62
 
 
-@needs_real
 def test_a_large_cluster_has_no_comments_at_endpoints() -> None:
     small, large = (whole(iptables, overall(), replace(TEST_NODE, large=large)) for large in (False, True))
     assert small.keys() == large.keys()

@@ -13,7 +13,7 @@ import pytest
 # Tests are imported by their path (importlib), so what they share must be on the path itself.
 sys.path.insert(0, os.path.dirname(__file__))
 
-from cases import CASES, REAL, WORKER, case, needs_real
+from cases import CASES, REAL, WORKER, case
 from walker import Outcome, Packet, Ruleset
 
 from nslab.proxy.names import port_hash, port_name
@@ -115,13 +115,11 @@ KNOWN = {
 """All packets that fare otherwise today, with reason and source."""
 
 
-@needs_real
 @pytest.mark.parametrize("name", CASES)
 def test_outcomes_are_those_of_the_real_one(name: str) -> None:
     assert differences(name) == KNOWN.get(name, {})
 
 
-@needs_real
 @pytest.mark.parametrize("name", ["session-affinity", "nodeport-affinity-local"])
 def test_who_was_there_before_comes_to_the_same_endpoint(name: str) -> None:
     (service,) = case(name)
@@ -143,7 +141,6 @@ def _recent(name: str) -> list[str]:
     return sorted({words[place + 1] for place, word in enumerate(words) if word == "--name"})
 
 
-@needs_real
 @pytest.mark.parametrize("name", ["nodeport-local", "loadbalancer-source-ranges"])
 def test_the_comparison_sees_every_rule_that_is_missing(name: str) -> None:
     """Take any rule of the Service's away, and some packet fares otherwise."""

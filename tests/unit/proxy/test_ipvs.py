@@ -14,7 +14,7 @@ from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.sync import Sync
 from nslab.ruletext.ipvsadm import expired, ipvsadm_lines, retire
-from tests.unit.proxy.cases import CASES, REAL, WORKER, case, needs_real
+from tests.unit.proxy.cases import CASES, REAL, WORKER, case
 
 if TYPE_CHECKING:
     from nslab.ruletext.items import Items
@@ -43,12 +43,10 @@ def written(case: str, file: str) -> list[str]:
     return [line for line in lines if line]
 
 
-@needs_real
 def test_there_are_eighteen_cases() -> None:
     assert len(CASES) == 18
 
 
-@needs_real
 @pytest.mark.parametrize("name", CASES)
 def test_virtual_and_real_servers(name: str) -> None:
     items = whole(ipvs, case(name), NODE)
@@ -57,7 +55,6 @@ def test_virtual_and_real_servers(name: str) -> None:
     assert sorted(ipvsadm_lines({}, items)) == sorted(theirs)
 
 
-@needs_real
 @pytest.mark.parametrize("name", CASES)
 def test_addresses_of_kube_ipvs0(name: str) -> None:
     items = whole(ipvs, case(name), NODE)
@@ -65,7 +62,6 @@ def test_addresses_of_kube_ipvs0(name: str) -> None:
     assert sorted(addresses) == sorted(written(name, "kube-ipvs0"))
 
 
-@needs_real
 @pytest.mark.parametrize("name", CASES)
 def test_sets_and_their_members(name: str) -> None:
     items = whole(ipvs, case(name), NODE)
@@ -82,7 +78,6 @@ SAME_CHAINS = ("KUBE-MARK-MASQ", "KUBE-NODE-PORT", "KUBE-POSTROUTING")
 """Of table nat, those that have not changed since."""
 
 
-@needs_real
 @pytest.mark.parametrize("name", CASES)
 def test_rules_of_the_table_nat(name: str) -> None:
     items = whole(ipvs, case(name), NODE)

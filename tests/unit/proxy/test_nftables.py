@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from cases import REAL, needs_real, overall, services
+from cases import REAL, overall, services
 
 from nslab.proxy import nftables
 from nslab.proxy.mode import whole
@@ -72,13 +72,11 @@ def with_ends(service: Service, *ends: Endpoint) -> Service:
     return replace(service, ports=(replace(service.ports[0], endpoints=ends),))
 
 
-@needs_real
 def test_the_rules_are_those_of_upstream() -> None:
     ours = written(fresh(whole(nftables, overall(), NODE)))
     assert ours == written((REAL / "current" / "overall.nft").read_text())
 
 
-@pytest.mark.skipif(not CASES, reason=f"no cases at {REAL}")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 @pytest.mark.parametrize("proxy", [MASTER, WORKER, replace(WORKER, cluster_cidr=""), replace(WORKER, zone="z")])
 def test_every_chain_and_set_that_is_named_is_there(case: Path, proxy: Proxy) -> None:

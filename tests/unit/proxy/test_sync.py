@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nslab.proxy import iptables
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NODE = Proxy("n1", ("192.0.2.1",), cluster_cidr="10.0.0.0/16", service_cidr="10.96.0.0/16")
 WEB = Service("default", "web", "10.96.0.1", (Port("http", 80, endpoints=(Endpoint("10.0.0.1", 80),)),))
+PAIR = (Port("http", 80), Port("dns", 53))
+"""In userspace mode they are nothing but lines of chains that all Services share, in the order of the ports."""
 
 ENDPOINTS = st.builds(
     Endpoint,
@@ -77,6 +79,7 @@ def apply(items: Items, old: Items, new: Items) -> Items:
 
 @pytest.mark.parametrize("name", MODES)
 @given(changes=CHANGES)
+@example(changes=[{WEB.key: replace(WEB, ports=ports)} for ports in (PAIR, PAIR[::-1])])
 @settings(max_examples=60, deadline=None)
 def test_increments_come_to_the_whole(name: str, changes: list[Mapping[str, Service | None]]) -> None:
     module, proxy = mode(name), replace(NODE, mode=name)

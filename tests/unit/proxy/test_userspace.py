@@ -13,7 +13,7 @@ from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.userspace import FIRST, LAST, proxy_port, proxy_ports
 from tests.unit.proxy import cases
-from tests.unit.proxy.cases import CASES, REAL, needs_real
+from tests.unit.proxy.cases import CASES, REAL
 
 if TYPE_CHECKING:
     from nslab.ruletext.items import Items
@@ -62,7 +62,6 @@ def numbered(chains: dict[tuple[str, str], list[str]]) -> dict[tuple[str, str], 
     }
 
 
-@needs_real
 @pytest.mark.parametrize("case", CASES)
 def test_the_rules_are_the_real_ones_but_for_port_numbers(case: str) -> None:
     ours = saved(whole(userspace, cases.written(case), WORKER))
@@ -70,7 +69,6 @@ def test_the_rules_are_the_real_ones_but_for_port_numbers(case: str) -> None:
     assert numbered(ours) == numbered(real)
 
 
-@needs_real
 def test_there_are_eighteen_cases_where_there_are_any() -> None:
     assert len(CASES) == 18
 

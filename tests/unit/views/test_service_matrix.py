@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.objects.needs import Host
 from nslab.probes import (

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.addresses import place
+from nslab.compiler.placement import place
 from nslab.lab.find import find
 from nslab.lab.load import load, parse
 from nslab.views.tree import ROOM, picture, title

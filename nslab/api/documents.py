@@ -1,0 +1,174 @@
+"""A YAML stream as trees of nodes, document by document, and where things are in it.
+
+The YAML is composed, not constructed: its nodes keep their places, and nothing in a file can make a Python object.
+Documents are read one by one and let go, so that a file of ten thousand of them stays light; the places of problems
+that show only in the whole (an address used twice) are looked up in a second walk, which only a wrong file needs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from nslab.api.scalars import PLAIN, STR
+from nslab.api.values import DEEPEST, MAP, SEQ
+from nslab.api.words import did_you_mean, shown
+from nslab.errors import LabFileError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path as FilePath
+
+    from nslab.api.values import Node
+    from nslab.api.words import Complaint, Path
+
+LARGEST = 16 * 1024 * 1024
+"""Bytes of a lab file; 10,000 pods are 3 million, 10,000 Services with their EndpointSlices 6 million."""
+KEPT = -1
+"""The document of what comes from no file: it was in the lab before."""
+
+
+def loader(base: Any) -> type[Any]:
+    """A safe loader whose nodes say of scalars whether they are plain; what a plain one is, `scalars` knows."""
+
+    class Loader(base):  # type: ignore[misc]
+        """Composes; constructs nothing."""
+
+        def resolve(self, kind: Any, _value: str, implicit: Any) -> str:
+            """The tag of a node that has none."""
+            if kind is yaml.ScalarNode:
+                return PLAIN if implicit[0] else STR
+            return MAP if kind is yaml.MappingNode else SEQ
+
+    return Loader
+
+
+LOADER: type[Any] = loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+# What YAML allows in a stream.
+UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def text_of(path: FilePath) -> str:
+    """The text of a file."""
+    data = b""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+        if len(data) <= LARGEST:
+            return data.decode("utf-8-sig")
+        raise failed(str(path), f"the file is larger than {LARGEST // 1024 // 1024} MB")
+    except FileNotFoundError:
+        raise failed(str(path), "there is no such file") from None
+    except UnicodeDecodeError as error:
+        before = data[: error.start].decode("utf-8-sig", "replace")
+        raise failed(str(path), f"the file is not UTF-8 text ({error.reason})", _place(before, len(before))) from None
+    except OSError as error:
+        raise failed(str(path), f"the file cannot be read: {error.strerror}") from None
+    except ValueError:
+        # A path with a NUL in it.
+        raise failed(shown(str(path)), "there is no such file") from None
+
+
+def documents(text: str, file: str) -> Iterator[Node]:
+    """The documents of a stream as trees of nodes, each let go before the next."""
+    if unprintable := UNPRINTABLE.search(text):
+        at = unprintable.start()
+        raise failed(file, f"the character {text[at]!a} cannot be in YAML", _place(text, at))
+    _refuse_depth(text, file)
+    loader = LOADER(text)
+    try:
+        while loader.check_node():
+            yield loader.get_node()
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _yaml_error(file, error) from None
+    finally:
+        loader.dispose()
+
+
+def _refuse_depth(text: str, file: str) -> None:
+    """Refuse a document nested so deeply that composing it would overflow the C stack.
+
+    A level needs a bracket, or a column of its own (two levels: a list may stand in its parent's column). That bound is
+    cheap, and only where it is high (long lines, large documents in braces) the levels are counted for certain.
+    """
+    columns = 2 * max(map(len, text.splitlines()), default=0)
+    if all(part.count("[") + part.count("{") + columns <= 1000 for part in re.split("(?m)^---", text)):
+        return
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=LOADER):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST and (mark := event.start_mark):
+                raise failed(file, f"nested more than {DEEPEST} levels deep", (mark.line + 1, mark.column + 1))
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return  # composing meets the same error, after the documents before it
+
+
+def _yaml_error(file: str, error: Exception) -> LabFileError:
+    """The parser's complaint as a problem with its place."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        text = ", ".join(filter(None, (error.context, error.problem)))
+        if "\\t" in text or "cannot start any token" in text:
+            text += " (YAML is indented with spaces; tabs, @ and ` need quotes)"
+        return failed(file, f"this is not YAML: {text}", (mark.line + 1, mark.column + 1) if mark else (1, 1))
+    return failed(file, f"this is not YAML: {error}")
+
+
+def placed(text: str, file: str, found: list[Complaint]) -> Iterator[Problem]:
+    """Complaints with the places of what they are about."""
+    wanted = {place for one in found for place in ((one.path, one.key), (one.first, False)) if place[0]}
+    nodes = dict(_nodes(text, file, wanted)) if wanted else {}
+    for one in found:
+        yield told(one, file, nodes.get((one.path, one.key)), nodes.get((one.first, False)))
+
+
+def told(complaint: Complaint, file: str, node: Node | None, first: Node | None = None) -> Problem:
+    """A complaint about a node, or about no place in a file."""
+    text = complaint.text if isinstance(complaint.text, str) else complaint.text(node)
+    if complaint.first[:1] > (KEPT,):
+        text += f" (see line {first.start_mark.line + 1 if first else 1})"
+    line, column = (node.start_mark.line + 1, node.start_mark.column + 1) if node else (1, 1)
+    return Problem(file, line, column, text + did_you_mean(complaint.word, complaint.known))
+
+
+def _nodes(text: str, file: str, places: Iterable[tuple[Path, bool]]) -> Iterator[tuple[tuple[Path, bool], Node]]:
+    """What is at each path (document, field, field, index …), or the nearest thing above that is written."""
+    by_document: dict[int | str, list[tuple[Path, bool]]] = {}
+    for place in places:
+        by_document.setdefault(place[0][0], []).append(place)
+    try:
+        for index, root in enumerate(documents(text, file)):
+            for path, key in by_document.pop(index, ()):
+                yield (path, key), descend(root, path[1:], key=key)
+            if not by_document:
+                return
+    except LabFileError:
+        return  # the stream breaks off further on, which was noted
+
+
+def descend(node: Node, path: Path, *, key: bool = False) -> Node:
+    """The node at a path, or the last one on the way; or the name that it has."""
+    name = node
+    for step in path:
+        found: tuple[Node, Node] | None
+        if isinstance(step, int):
+            found = (node.value[step],) * 2 if node.id == "sequence" and step < len(node.value) else None
+        else:
+            found = next(((k, v) for k, v in node.value if k.value == step), None) if node.id == "mapping" else None
+        if found is None:
+            break
+        name, node = found
+    return name if key else node
+
+
+def _place(text: str, at: int) -> tuple[int, int]:
+    """Line and column of a position in a text."""
+    return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+
+
+def failed(file: str, text: str, place: tuple[int, int] = (1, 1)) -> LabFileError:
+    """One problem that ends the reading."""
+    return LabFileError([Problem(file, *place, text)])

@@ -1,0 +1,103 @@
+"""The API server's sentences: what it says of an object that it does not take, in kubectl's words."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Protocol
+
+from nslab.api.words import Complaint, dotted, quoted
+from nslab.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nslab.api.words import Path
+
+PORT_NUMBER = "must be between 1 and 65535, inclusive"
+LABEL = (
+    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
+    "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
+)
+SERVICE_NAME = (
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
+    "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "
+    "'[a-z]([-a-z0-9]*[a-z0-9])?')"
+)
+SUBDOMAIN = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
+    "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+)
+ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of an object: the field as the API server names it, and its words.
+
+    `at` is where the file says it, if that is another field; `first` the place in the file that it collides with.
+    """
+
+    field: Path
+    text: str
+    at: Path = ()
+    first: Path = ()
+
+
+class Named(Protocol):
+    """An object with a kind, a name and a place."""
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    path: Path
+
+
+def complaint(one: Named, fault: Fault) -> Complaint:
+    """The API server's sentence about a fault of an object."""
+    text = f"The {one.kind} {quoted(one.name)} is invalid: {dotted(fault.field)}: {fault.text}"
+    return Complaint((*one.path, *(fault.at or fault.field)), text, fault.first)
+
+
+def required(why: str = "") -> str:
+    """A field that must be there."""
+    return f"Required value: {why}" if why else "Required value"
+
+
+def invalid(value: object, why: str) -> str:
+    """A value that cannot be."""
+    return f"Invalid value: {_value(value)}: {why}"
+
+
+def forbidden(why: str) -> str:
+    """A field that must not be there."""
+    return f"Forbidden: {why}"
+
+
+def duplicate(value: object) -> str:
+    """A value that is there twice."""
+    return f"Duplicate value: {_value(value)}"
+
+
+def unsupported(value: str, supported: Iterable[str]) -> str:
+    """A value that is none of a few."""
+    return f"Unsupported value: {quoted(value)}: supported values: {', '.join(map(quoted, sorted(supported)))}"
+
+
+def _value(value: object) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    text = json.dumps(value, separators=(",", ":"))
+    return text if len(text) <= 200 else text[:199] + "…"
+
+
+def labels(table: Mapping[str, str]) -> dict[str, str]:
+    """Labels in the order in which Go prints them."""
+    return dict(sorted(table.items()))

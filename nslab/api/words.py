@@ -1,0 +1,84 @@
+"""Sentences about a lab file: where they point, how they quote what it says, what it may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from nslab.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+Path: TypeAlias = tuple[int | str, ...]
+"""Where in a file: number of the document, then fields and indexes. The thing itself, or the nearest above it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One thing that is wrong; `first` is the other place that it is about, `word` may be a misspelling of `known`.
+
+    A sentence that quotes what the file says is made of the YAML node there. `key`: it is about the field's name.
+    """
+
+    path: Path
+    text: str | Callable[[Any], str]
+    first: Path = ()
+    word: str = ""
+    known: tuple[str, ...] = ()
+    key: bool = False
+
+
+WIDTH = 60
+"""Longer words are cut: a sentence must fit a line."""
+FEW = 8
+"""So many known names can be listed where none is near."""
+CANDIDATES = 200
+"""The nearest name is looked for among so many; a comparison costs microseconds, a file may have thousands of names."""
+
+
+def shown(word: str) -> str:
+    """The word as a sentence may print it: files come from strangers, and terminals obey control characters."""
+    return _cut(word) if word.isprintable() and word.strip() else quoted(word)
+
+
+def quoted(word: str) -> str:
+    """The word in quotes, as one would write it in YAML to have it taken as text."""
+    plain = _cut(word).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{"".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)}"'
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= WIDTH else word[: WIDTH - 1] + "…"
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """The known name that the word may have been meant to be, or ""."""
+    if len(word) > WIDTH:
+        return ""
+    known = {name.lower(): name for name in islice(names, CANDIDATES)}
+    match = difflib.get_close_matches(word.lower(), known, n=1, cutoff=0.6)
+    return known[match[0]] if match else ""
+
+
+def did_you_mean(word: str, names: Sequence[str]) -> str:
+    """The end of a sentence about a name that is not known."""
+    if near := nearest(word, names):
+        return f"; did you mean {near}?"
+    return f"; known are {listed(tuple(names))}" if word and 0 < len(names) <= FEW else ""
+
+
+def dotted(path: Iterable[int | str]) -> str:
+    """spec.ports[0].nodePort"""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path).removeprefix(".")
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 pod`, `2 pods`, `5 addresses`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"

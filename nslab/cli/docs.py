@@ -1,0 +1,48 @@
+"""The documents that come with nslab, in its folder `docs`: which there are, and one of them as a terminal shows it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nslab.cli.output import Format, Output, listing, markdown
+from nslab.errors import UsageError
+
+FOLDER = Path(__file__).parents[1] / "docs"
+
+
+def topics(incomplete: str = "") -> list[str]:
+    """The documents by name, in alphabetical order."""
+    return sorted(file.stem for file in FOLDER.glob("*.md") if file.stem.startswith(incomplete))
+
+
+def docs(
+    topic: Annotated[str | None, typer.Argument(metavar="TOPIC", autocompletion=topics)] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show one of nslab's documents, or list them all.
+
+    Example: nslab docs services | less
+    """
+    if topic is None:
+        listing([{"topic": name, "about": about(text(name))} for name in topics()], output)
+    elif topic in topics():
+        markdown(text(topic))
+    else:
+        from nslab.api.words import did_you_mean, shown
+
+        advice = did_you_mean(topic, topics()) or "; `nslab docs` lists what there is"
+        raise UsageError(f"there is no document {shown(topic)}{advice}")
+
+
+def text(topic: str) -> str:
+    """A document's Markdown."""
+    return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
+
+
+def about(document: str) -> str:
+    """What a document is about: the first sentence below its heading."""
+    return re.split(r"\.\s", " ".join(document.split("\n\n")[1].split()) + " ")[0]

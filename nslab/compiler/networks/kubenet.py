@@ -1,0 +1,143 @@
+"""kubenet: a bridge on every node, and one route a node to the pods of each other one."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Interface
+from typing import TYPE_CHECKING
+
+from nslab.compiler.addresses import address_of, bridge_address, host_local, pod_mac, pod_netns
+from nslab.compiler.networks import whole
+from nslab.compiler.underlay import DEFAULT, ETHERNET_MTU, UPLINK
+from nslab.objects import names
+from nslab.objects.inet import Address, Route
+from nslab.objects.iptables import Jump
+from nslab.objects.links import Bridge, Veth
+from nslab.objects.namespaces import Netns
+from nslab.objects.ports import LinkUp, Port
+from nslab.objects.sysctl import Sysctl
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from ipaddress import IPv4Address
+
+    from nslab.lab.types import Lab, Node, Pod
+    from nslab.objects.base import KernelObject
+    from nslab.objects.needs import Host
+
+BRIDGE = "cbr0"
+_BY = "kubenet"
+REMEMBERS, KEEPS, BY_HAND = True, False, False
+
+
+def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
+    """The pod network as the kubelet's own plugin made it (until 1.23), node by node."""
+    for node in lab.nodes:
+        yield from bridge(lab, node, host)
+        for pod in lab.pods:
+            if pod.node == node.name:
+                yield from bridged(lab, node, pod)
+        yield from node_routes(lab, node)
+        yield from masquerade(lab, node, "kubenet: SNAT for outbound traffic from cluster", _BY)
+
+
+def bridge(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
+    """cbr0 with the pods' gateway address."""
+    ns = names.netns(lab.name, node.name)
+    yield from forwarding(ns, host, _BY)
+    yield Bridge(ns, BRIDGE, names.mac(lab.name, node.name, BRIDGE), by=_BY)
+    yield Address(ns, BRIDGE, IPv4Interface((bridge_address(node), node.pod_cidr.prefixlen)), broadcast=True, by=_BY)
+    yield LinkUp(ns, BRIDGE, by=_BY)
+
+
+def forwarding(ns: str, host: Host, by: str) -> Iterator[KernelObject]:
+    """A node forwards, and what its bridges carry passes iptables (kubeadm asks for both before it begins)."""
+    yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by="kubelet")
+    if host.bridge_netfilter:
+        # Without it, an answer between two pods of one bridge passes iptables by, and is never translated back.
+        yield Sysctl(ns, "net/bridge/bridge-nf-call-iptables", "1", "1", by=by)
+
+
+def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
+    """A pod is plugged into the bridge; by hairpin it may reach itself through a Service (hairpin-veth mode)."""
+    ns, inside = names.netns(lab.name, node.name), pod_netns(lab, pod)
+    cable = names.kubenet_veth(pod.namespace, pod.name)
+    yield Netns(inside, by="kubelet")
+    yield LinkUp(inside, "lo", by=_BY)
+    yield Veth(
+        ns, cable, names.mac(lab.name, pod.namespace, pod.name, "port"), inside, "eth0", pod_mac(lab, pod), by=_BY
+    )
+    yield Port(ns, cable, BRIDGE, hairpin=True, by=_BY)
+    yield LinkUp(ns, cable, by=_BY)
+    # Duplicate address detection would keep the pod's IPv6 address unusable for a second.
+    yield Sysctl(inside, "net/ipv6/conf/default/dad_transmits", "0", "1", by=_BY)
+    yield LinkUp(inside, "eth0", by=_BY)
+    yield Address(inside, "eth0", IPv4Interface((address_of(pod), node.pod_cidr.prefixlen)), broadcast=True, by=_BY)
+    yield Route(inside, DEFAULT, "eth0", via=bridge_address(node), by=_BY)
+
+
+def node_routes(lab: Lab, node: Node) -> Iterator[KernelObject]:
+    """kubenet itself knows one node only; a cloud's routes (here ours) lead to the pods of the others."""
+    for other in lab.nodes:
+        if other != node:
+            ns = names.netns(lab.name, node.name)
+            yield Route(ns, other.pod_cidr, UPLINK, via=other.address, by="cloud routes")
+
+
+def masquerade(lab: Lab, node: Node, comment: str, by: str) -> Iterator[KernelObject]:
+    """What leaves the cluster takes the node's address (--non-masquerade-cidr is the pod network)."""
+    comment = f'-m comment --comment "{comment}"'
+    rule = f"! -d {lab.networks.pods} {comment} -m addrtype ! --dst-type LOCAL -j MASQUERADE"
+    yield Jump(names.netns(lab.name, node.name), "nat", "POSTROUTING", rule, "last", by=by)
+
+
+def allocation(node: Node, last: IPv4Address | None) -> Iterator[IPv4Address]:
+    """host-local's order."""
+    return host_local(node.pod_cidr, last)
+
+
+def node_addresses(_lab: Lab, node: Node) -> Iterator[IPv4Address]:
+    """The bridge's."""
+    yield bridge_address(node)
+
+
+def mtu(_lab: Lab) -> int:
+    """Nothing is encapsulated."""
+    return ETHERNET_MTU
+
+
+def speaks_from(_lab: Lab, _host: Host, node: Node, *, same_node: bool) -> IPv4Address:
+    """To its own pods from the bridge."""
+    return bridge_address(node) if same_node else node.address
+
+
+def masquerades(_role: str) -> bool:
+    """By its masquerade rule."""
+    return True
+
+
+def userspace_bind(_node: Node) -> str:
+    """The bridge has an address: to REDIRECT leads there."""
+    return ""
+
+
+def title(lab: Lab) -> str:
+    """Its name."""
+    return lab.plugin.value
+
+
+def node_line(_lab: Lab, node: Node) -> str:
+    """The bridge."""
+    return f"{BRIDGE} {bridge_address(node)}/{node.pod_cidr.prefixlen}"
+
+
+def pod_link(pod: Pod) -> str:
+    """veth… and a hash."""
+    return names.kubenet_veth(pod.namespace, pod.name)
+
+
+def pod_line(pod: Pod) -> str:
+    """A veth pair."""
+    return f"{pod_link(pod)} ── eth0 {address_of(pod)}"
+
+
+sort_out, is_its_own = whole.sort_out, whole.is_its_own

@@ -1,0 +1,81 @@
+"""Who gets which address: Calico's allocator and host-local, as pure functions of what is already taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.compiler.addresses import pod_netns, tunnel_address
+from nslab.compiler.networks import network
+from nslab.dataclass import replace
+from nslab.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from ipaddress import IPv4Address
+
+    from nslab.lab.types import Lab, Node, Pod
+
+
+def place(lab: Lab) -> Lab:
+    """The lab with an address for every pod; pods that have one keep it, so inserting a pod renumbers nobody.
+
+    A pod gets what it requests, else what it had (its status), else the next that its node's allocator gives out.
+    Raises UsageError when a node has no address left.
+    """
+    chosen: dict[tuple[str, str], IPv4Address] = {}
+    last = dict(lab.last_reserved)
+    requested = {pod.requested for pod in lab.pods}
+    for node in lab.nodes:
+        pods = [pod for pod in lab.pods if pod.node == node.name]
+        fixed = {pod: _fixed(lab, pod, node, requested) for pod in pods}
+        free = _free(lab, node, last.get(node.name), {address for address in fixed.values() if address})
+        for pod, address in fixed.items():
+            if address:
+                chosen[pod.namespace, pod.name] = address
+            else:
+                chosen[pod.namespace, pod.name] = last[node.name] = _next(free, node)
+    placed = tuple(replace(pod, assigned=chosen[pod.namespace, pod.name]) for pod in lab.pods)
+    return replace(lab, pods=placed, last_reserved=tuple(last.items()) if network(lab).REMEMBERS else ())
+
+
+def _fixed(lab: Lab, pod: Pod, node: Node, requested: set[IPv4Address | None]) -> IPv4Address | None:
+    """The address that a pod is known to get."""
+    if pod.assigned and network(lab).KEEPS:
+        return pod.assigned
+    return pod.requested or _kept(pod, node, requested)
+
+
+def _kept(pod: Pod, node: Node, requested: set[IPv4Address | None]) -> IPv4Address | None:
+    """The address that a pod had, unless another asks for it by now, or its node has another range."""
+    return pod.assigned if pod.assigned not in requested and pod.assigned and pod.assigned in node.pod_cidr else None
+
+
+def _next(free: Iterator[IPv4Address], node: Node) -> IPv4Address:
+    for address in free:
+        return address
+    raise UsageError(f"node {node.name} has no address left in {node.pod_cidr} for all of its pods")
+
+
+def adopted(lab: Lab, given: Mapping[str, IPv4Address]) -> Lab:
+    """The lab with the addresses that CNI plugins gave its pods, by namespace. UsageError if two have the same."""
+    pods = tuple(replace(pod, assigned=given.get(pod_netns(lab, pod), pod.assigned)) for pod in lab.pods)
+    owners: dict[IPv4Address | None, Pod] = {}
+    for pod in pods:
+        other = owners.setdefault(pod.assigned, pod)
+        if other is not pod:
+            raise UsageError(
+                f"the CNI plugins gave {pod.assigned} to {other.name} on {other.node} and to {pod.name} on {pod.node}; "
+                'each node needs a range of its own: write "{{ node.podCIDR }}" where the configuration names one'
+            )
+    return replace(lab, pods=pods)
+
+
+def _free(lab: Lab, node: Node, last: IPv4Address | None, taken: set[IPv4Address]) -> Iterator[IPv4Address]:
+    """The addresses that the node's allocator would hand out, in its order."""
+    order = network(lab).allocation(node, last)
+    reserved = tunnel_address(lab, node)
+    return _without(order, taken if reserved is None else taken | {reserved})
+
+
+def _without(order: Iterable[IPv4Address], taken: set[IPv4Address]) -> Iterator[IPv4Address]:
+    return (address for address in order if address not in taken)
