@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from nodebench import Bench, alive, until
-from nslab.objects.kinds import Limits
 
+from nslab.objects.container import Limits
 from nslab.objects.plan import Add, Remove
 from nslab.runtime import cgroups
 
