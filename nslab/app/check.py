@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.api.documents import text_of
 from nslab.errors import UsageError
 from nslab.exercises.ask import questions
 from nslab.exercises.grade import grade, seen
 from nslab.exercises.read import read_check
 from nslab.exercises.rounds import MANY, ask_all
-from nslab.lab.documents import text_of
 from nslab.lab.find import FILE, check_file
 from nslab.linux.netlink.show import show
 from nslab.linux.netns import Namespaces, folder

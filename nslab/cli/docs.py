@@ -32,7 +32,7 @@ def docs(
     elif topic in topics():
         markdown(text(topic))
     else:
-        from nslab.lab.words import did_you_mean, shown
+        from nslab.api.words import did_you_mean, shown
 
         advice = did_you_mean(topic, topics()) or "; `nslab docs` lists what there is"
         raise UsageError(f"there is no document {shown(topic)}{advice}")

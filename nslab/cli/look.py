@@ -129,11 +129,10 @@ def schema(of: Annotated[Document, typer.Argument(metavar="lab|check")] = Docume
 
     Example: nslab schema > lab.schema.json
     """
-    from nslab.exercises.fields import CHECK
-    from nslab.lab.schema import schema, schema_of
+    from nslab.exercises.read import check_schema
+    from nslab.lab.stream import lab_schema
 
-    goals = schema_of(CHECK, "nslab Check", "The goals of an exercise: check.yaml beside a lab's lab.yaml.")
-    document(schema() if of is Document.LAB else goals, Format.JSON)
+    document(lab_schema() if of is Document.LAB else check_schema(), Format.JSON)
 
 
 def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -> None:

@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from nslab.api import schema
+from nslab.api.documents import descend, documents, text_of, told
+from nslab.api.values import AliasesError, Reader
+from nslab.api.words import Complaint, shown
 from nslab.compiler.placement import place
 from nslab.errors import LabFileError, Problem
-from nslab.exercises.fields import CHECK
 from nslab.exercises.targets import fault
-from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal
-from nslab.lab.documents import documents, text_of
+from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Show, Text
 from nslab.lab.find import check_file
 from nslab.lab.load import refuse
-from nslab.lab.read import AliasesError
-from nslab.lab.stream import reader_of
-from nslab.lab.words import Complaint, shown
 from nslab.probes.pairs import places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from nslab.lab import words
+    from nslab.api import words
+    from nslab.api.shapes import Shape
     from nslab.lab.types import Lab
 
-_T = TypeVar("_T")
+
+@cache
+def check_schema() -> dict[str, Any]:
+    """The JSON Schema of a check file: what it is read by, and what `nslab schema check` prints."""
+    text = Path(__file__).with_name("check.schema.json").read_text(encoding="utf-8")
+    return json.loads(text)  # type: ignore[no-any-return]
+
+
+@cache
+def _shape() -> Shape:
+    return schema.compiled(check_schema())
 
 
 def goals_beside(lab_file: Path, lab: Lab) -> str:
@@ -43,14 +55,18 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
 
     Raises LabFileError with every problem and its place.
     """
-    reader = reader_of(text, file)
+    reader = Reader(file, text)
     check = Check()
     try:
         found = [*documents(text, file)]
         if len(found) != 1:
             text = f"a check file is one document (kind: Check), and this has {len(found)}"
             raise LabFileError([Problem(file, 1, 1, text)])
-        check = reader.read(found[0], CHECK)
+        value = reader.read(found[0])
+        wrong = schema.check(value, _shape())
+        reader.problems += (told(one, file, descend(found[0], one.path, key=one.key)) for one in wrong)
+        if not wrong:
+            check = Check(tuple(map(_goal, value["spec"]["goals"])))
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
     # What does not fit follows, as a rule, from what could not be read: it is worth saying only when all could be.
@@ -58,9 +74,32 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
     return check
 
 
+def _goal(said: dict[str, Any]) -> Goal:
+    asks, facts = (tuple(said.get(name, ())) for name in ("asks", "facts"))
+    return Goal(
+        said["id"],
+        Text(**said["title"]),
+        Text(**said["hint"]),
+        tuple(map(_asked, asks)),
+        tuple(map(_fact, facts)),
+        said.get("extra", False),
+    )
+
+
+def _asked(said: dict[str, Any]) -> Ask:
+    by, expect = By(said.get("by", "icmp")), Expect(said.get("expect", "ok"))
+    seen, answers = said.get("seenAs", ""), tuple(said.get("answers", ()))
+    return Ask(said["from"], said["to"], by, expect, said.get("times", 1), seen, answers)
+
+
+def _fact(said: dict[str, Any]) -> Fact:
+    has, has_not = (tuple(said.get(name, {}).items()) for name in ("has", "hasNot"))
+    return Fact(said["host"], Show(said["show"]), has, has_not)
+
+
 def complaints(check: Check, lab: Lab) -> Iterator[Complaint]:
     """What of a check does not fit together, or not with the lab."""
-    goals = [*_read(check.goals, Goal)]
+    goals = [*enumerate(check.goals)]
     names = Counter(goal.name for _, goal in goals)
     hosts = tuple(place.name for place in places(lab))
     for number, goal in goals:
@@ -69,17 +108,12 @@ def complaints(check: Check, lab: Lab) -> Iterator[Complaint]:
             yield Complaint((*path, "id"), f"there is another goal {shown(goal.name)}")
         if not goal.asks and not goal.facts:
             yield Complaint(path, f"the goal {shown(goal.name)} has neither asks nor facts, so nothing can tell")
-        for at, ask in _read(goal.asks, Ask):
+        for at, ask in enumerate(goal.asks):
             yield from _ask((*path, "asks", at), ask, lab, hosts)
-        for at, fact in _read(goal.facts, Fact):
+        for at, fact in enumerate(goal.facts):
             yield from _named((*path, "facts", at, "host"), fact.host, hosts)
             if not fact.has and not fact.has_not:
                 yield Complaint((*path, "facts", at), "a fact says has or hasNot")
-
-
-def _read(things: tuple[_T, ...], kind: type[_T]) -> Iterator[tuple[int, _T]]:
-    """Those that could be read, each with its place."""
-    return ((place, thing) for place, thing in enumerate(things) if isinstance(thing, kind))
 
 
 def _ask(path: words.Path, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterator[Complaint]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.api.words import shown
 from nslab.dataclass import dataclass
 from nslab.exercises.types import By
-from nslab.lab.words import shown
 from nslab.probes.pairs import places
 
 if TYPE_CHECKING:

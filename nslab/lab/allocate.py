@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import hashlib
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import replace
+from nslab.lab import service_document as asks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from ipaddress import IPv4Address, IPv4Network
 
-    from nslab.lab.draft import ServiceDraft
     from nslab.lab.types import Lab, Service
 
 LOWEST, HIGHEST = 30000, 32767
@@ -31,16 +31,16 @@ LEFT_TO_PEOPLE = 86
 CLUSTER_IP, HEALTH, INGRESS = "clusterIP", "healthCheckNodePort", "ingress"
 
 
-def open_fields(draft: ServiceDraft) -> frozenset[str]:
+def open_fields(spec: dict[str, Any], ingress: Sequence[Any]) -> frozenset[str]:
     """What a Service needs and does not say."""
-    found = set()
-    if draft.type != "ExternalName" and not draft.asked:
+    kind, found = spec["type"], set()
+    if kind != "ExternalName" and not asks.cluster_ip(spec):
         found.add(CLUSTER_IP)
-    if draft.type == "NodePort" or (draft.type == "LoadBalancer" and draft.allocate is not False):
-        found |= {_node_port(index) for index, port in enumerate(draft.ports) if not port.node_port}
-    if draft.needs_health_check and not draft.health_check_node_port:
+    if kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False):
+        found |= {_node_port(index) for index, port in enumerate(spec.get("ports", ())) if not port.get("nodePort")}
+    if asks.needs_health_check(spec) and not spec.get("healthCheckNodePort"):
         found.add(HEALTH)
-    if draft.type == "LoadBalancer" and not draft.ingress:
+    if kind == "LoadBalancer" and not ingress:
         found.add(INGRESS)
     return frozenset(found)
 

@@ -25,18 +25,20 @@ import uuid
 from collections import Counter
 from ipaddress import IPv4Address, IPv4Network
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import replace
+from nslab.lab import views
 from nslab.lab.addons import add_dns
-from nslab.lab.draft import ClientDraft, LabDraft, NodeDraft, PodDraft
 from nslab.lab.replicas import expand
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.types import Container
+    from nslab.lab.lab_document import LabDocument
+    from nslab.lab.stream import Documents
+    from nslab.lab.types import Container, Pod
 
 NODE_NETWORK = IPv4Network("192.168.59.0/24")
 POD_NETWORK = IPv4Network("20.96.0.0/12")
@@ -48,24 +50,50 @@ REQUEST = "cni.projectcalico.org/ipAddrs"
 """The annotation by which a pod asks Calico for an address: a JSON list."""
 
 
-def complete(draft: LabDraft) -> None:
-    """Fill in what the file left out, as far as there is room for it; what cannot be filled in stays None."""
-    _settings(draft)
-    _machine_addresses(draft)
-    _pod_cidrs(draft)
-    add_dns(draft)
-    expand(draft)
-    finish_pods(draft)
-    _schedule(draft)
+def complete(found: Documents) -> None:
+    """Fill in what the file left out, as far as there is room for it; what cannot be filled in stays out."""
+    _settings(found.lab)
+    _machine_addresses(found.lab)
+    _pod_cidrs(found.lab)
+    add_dns(found)
+    complete_objects(found)
+    _schedule(found)
 
 
-def finish_pods(draft: LabDraft) -> None:
-    """What a pod is, wherever it is going to be."""
-    for pod in draft.pods:
-        pod.requested = requested(pod)
-        pod.hostname = pod.hostname or host_name(pod.name)
-        pod.uid = pod.uid or uid(draft.name, pod.namespace, pod.name)
-        pod.containers = tuple(map(_with_arguments, pod.containers))
+def complete_objects(found: Documents) -> None:
+    """What an object is, wherever it is going to be."""
+    for one in found.services:
+        _service(one.spec)
+    for one in found.slices:
+        for port in one.value.get("ports", ()):
+            port["protocol"] = port.get("protocol") or "TCP"
+    for one in found.deployments:
+        one.spec.setdefault("replicas", 1)
+        one.view = views.deployment(one)
+    for one in found.pods:
+        one.view = views.pod(one.value)
+    expand(found)
+    for one in found.pods:
+        pod: Pod = one.view
+        one.view = replace(
+            pod,
+            requested=requested(pod),
+            hostname=pod.hostname or host_name(pod.name),
+            uid=pod.uid or uid(found.lab.name, pod.namespace, pod.name),
+            containers=tuple(map(_with_arguments, pod.containers)),
+        )
+
+
+def _service(spec: dict[str, Any]) -> None:
+    """A Service's defaults; an empty word is as good as none (Kubernetes: SetDefaults_Service)."""
+    spec["type"] = spec.get("type") or "ClusterIP"
+    spec["sessionAffinity"] = spec.get("sessionAffinity") or "None"
+    for port in spec.get("ports", ()):
+        port["protocol"] = port.get("protocol") or "TCP"
+    if spec["type"] != "ExternalName":
+        spec.setdefault("internalTrafficPolicy", "Cluster")
+    if spec["type"] in ("NodePort", "LoadBalancer"):
+        spec["externalTrafficPolicy"] = spec.get("externalTrafficPolicy") or "Cluster"
 
 
 def _with_arguments(container: Container) -> Container:
@@ -87,10 +115,10 @@ def kept_back(cidr: IPv4Network, plugin: Plugin, encapsulation: Encapsulation) -
     return addresses | {cidr[1]: first} if cidr.num_addresses > 1 else addresses
 
 
-def requested(pod: PodDraft) -> IPv4Address | None:
+def requested(pod: Pod) -> IPv4Address | None:
     """The address that a pod asks for, if it asks for one in the right form."""
     try:
-        match json.loads(pod.annotations.get(REQUEST, "")):
+        match json.loads(dict(pod.annotations).get(REQUEST, "")):
             case [str(address)]:
                 return IPv4Address(address)
             case _:
@@ -110,30 +138,30 @@ def uid(lab: str, namespace: str, pod: str) -> str:
     return str(uuid.UUID(bytes=digest[:16], version=5))
 
 
-def _settings(draft: LabDraft) -> None:
+def _settings(lab: LabDocument) -> None:
     """Networks, plugin, encapsulation and proxy mode."""
-    draft.node_networks = draft.node_networks if draft.subnets else (*draft.node_networks, NODE_NETWORK)
-    draft.pod_network = draft.pod_network or POD_NETWORK
-    draft.service_network = draft.service_network or SERVICE_NETWORK
-    draft.plugin = draft.plugin or Plugin.CALICO
-    own = Encapsulation.IPIP if draft.plugin is Plugin.CALICO else Encapsulation.NONE
-    draft.encapsulation = draft.encapsulation or own
-    draft.proxy_mode = draft.proxy_mode or ProxyMode.IPTABLES
-    draft.scheduler = draft.scheduler or Scheduler.RR
+    if not lab.subnets:
+        lab.networks["nodes"] = [*lab.node_networks, str(NODE_NETWORK)]
+    lab.networks.setdefault("pods", str(POD_NETWORK))
+    lab.networks.setdefault("services", str(SERVICE_NETWORK))
+    lab.cni.setdefault("plugin", str(Plugin.CALICO))
+    own = Encapsulation.IPIP if lab.plugin is Plugin.CALICO else Encapsulation.NONE
+    lab.cni.setdefault("encapsulation", str(own))
+    lab.proxy.setdefault("mode", str(ProxyMode.IPTABLES))
+    lab.proxy.setdefault("scheduler", str(Scheduler.RR))
 
 
-def _machine_addresses(draft: LabDraft) -> None:
+def _machine_addresses(lab: LabDocument) -> None:
     """Addresses for nodes and clients without one, nodes first."""
-    first = next(iter(draft.subnets.values()))
-    machines: tuple[NodeDraft | ClientDraft, ...] = (*draft.nodes, *draft.clients)
-    taken = {machine.address for machine in machines} | {gateway(first)}
-    taken |= {leg for router in draft.routers for leg in router.legs.values()}
-    for_nodes, for_clients = (_hosts(first, number) for number in (FIRST_NODE, FIRST_CLIENT))
-    for machine in machines:
-        if machine.address is None:
-            free = for_nodes if isinstance(machine, NodeDraft) else for_clients
-            machine.address = next((address for address in free if address not in taken), None)
-            taken.add(machine.address)
+    first = next(iter(lab.subnets.values()))
+    taken = {machine.address for machine in (*lab.nodes, *lab.clients)} | {gateway(first)}
+    taken |= {leg for router in lab.routers for leg in router.legs.values()}
+    for machines, start in ((lab.node_list, FIRST_NODE), (lab.client_list, FIRST_CLIENT)):
+        free = _hosts(first, start)
+        for machine in machines:
+            if "address" not in machine and (address := next((one for one in free if one not in taken), None)):
+                machine["address"] = str(address)
+                taken.add(address)
 
 
 def _hosts(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
@@ -142,49 +170,45 @@ def _hosts(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
     return (network[i] for i in chain(range(first, last), range(2, min(first, last))))
 
 
-def _pod_cidrs(draft: LabDraft) -> None:
+def _pod_cidrs(lab: LabDocument) -> None:
     """Shares of the pod network for nodes without one, each the first that overlaps with no other."""
-    assert draft.pod_network
-    assert draft.plugin
-    pods = draft.pod_network
-    length = max(SHARE[draft.plugin], pods.prefixlen)
+    pods = lab.pod_network
+    length = max(SHARE[lab.plugin], pods.prefixlen)
     size = 1 << 32 - length
-    given = sorted(node.pod_cidr for node in draft.nodes if node.pod_cidr)
+    given = sorted(node.pod_cidr for node in lab.nodes if node.pod_cidr)
     at, end, passed = int(pods[0]), int(pods[-1]), 0
-    for node in draft.nodes:
-        if node.pod_cidr:
+    for node in lab.node_list:
+        if "podCIDR" in node:
             continue
         # Both walk upwards, so the whole is one pass: networks are nested or apart, and sorted.
         while passed < len(given) and int(given[passed][0]) < at + size:
             at = max(at, -(-(int(given[passed][-1]) + 1) // size) * size)
             passed += 1
         if at + size - 1 <= end:
-            node.pod_cidr = IPv4Network((at, length))
+            node["podCIDR"] = str(IPv4Network((at, length)))
         at += size
 
 
-def _schedule(draft: LabDraft) -> None:
+def _schedule(found: Documents) -> None:
     """Nodes for pods without one: where the requested address is, else the fewest pods, else the first."""
-    waiting = [pod for pod in draft.pods if not pod.node]
-    if not waiting or not draft.nodes:
+    waiting, nodes = [one for one in found.pods if not one.view.node], found.lab.nodes
+    if not waiting or not nodes:
         return
-    for pod in waiting:
-        if address := pod.requested or pod.assigned:
-            holders = (node.name for node in draft.nodes if node.pod_cidr and address in node.pod_cidr)
-            pod.node = next(holders, "")
-    load = Counter(pod.node for pod in draft.pods)
-    queue = [(load[node.name] >= _room(draft, node.pod_cidr), load[node.name], i) for i, node in enumerate(draft.nodes)]
+    for one in waiting:
+        if address := one.view.requested or one.view.assigned:
+            holders = (node.name for node in nodes if node.pod_cidr and address in node.pod_cidr)
+            one.view = replace(one.view, node=next(holders, ""))
+    rooms = [room(found.lab, node.pod_cidr) for node in nodes]
+    load = Counter(one.view.node for one in found.pods)
+    queue = [(load[node.name] >= rooms[i], load[node.name], i) for i, node in enumerate(nodes)]
     heapq.heapify(queue)
-    for pod in waiting:
-        if not pod.node:
+    for one in waiting:
+        if not one.view.node:
             _, count, index = queue[0]
-            node = draft.nodes[index]
-            pod.node = node.name
-            heapq.heapreplace(queue, (count + 1 >= _room(draft, node.pod_cidr), count + 1, index))
+            one.view = replace(one.view, node=nodes[index].name)
+            heapq.heapreplace(queue, (count + 1 >= rooms[index], count + 1, index))
 
 
-def _room(draft: LabDraft, cidr: IPv4Network | None) -> int:
+def room(lab: LabDocument, cidr: IPv4Network | None) -> int:
     """How many pods a podCIDR holds."""
-    assert draft.plugin
-    assert draft.encapsulation
-    return cidr.num_addresses - len(kept_back(cidr, draft.plugin, draft.encapsulation)) if cidr else 0
+    return cidr.num_addresses - len(kept_back(cidr, lab.plugin, lab.encapsulation)) if cidr else 0

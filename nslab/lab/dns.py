@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from nslab.lab.types import Container, ContainerPort, Protocol, ServicePort
+from typing import Any
 
 DOMAIN = "cluster.local"
 NAMESPACE, NAME = "kube-system", "kube-dns"
-LABELS = (("k8s-app", "kube-dns"),)
+LABELS = {"k8s-app": "kube-dns"}
 """The labels of the pod, and the Service's selector."""
-SERVICE_LABELS = (*LABELS, ("kubernetes.io/cluster-service", "true"), ("kubernetes.io/name", "KubeDNS"))
+SERVICE_LABELS = {**LABELS, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "KubeDNS"}
 IMAGE = "registry.k8s.io/dns/k8s-dns-kube-dns:1.26.4"
 PORT = 10053
 """Where kubedns answers dnsmasq, on the pod's loopback."""
@@ -33,17 +33,36 @@ DNSMASQ = (
     "--log-facility=-",
     "--log-queries",
 )
-PORTS = (
-    ServicePort(port=53, target=53, name="dns", protocol=Protocol.UDP),
-    ServicePort(port=53, target=53, name="dns-tcp", protocol=Protocol.TCP),
-)
+PORTS = (("dns", "UDP"), ("dns-tcp", "TCP"))
 
 
-def containers() -> tuple[Container, ...]:
+def service(address: str) -> dict[str, Any]:
+    """The Service, at the address where pods ask."""
+    ports = [{"name": name, "port": 53, "targetPort": 53, "protocol": protocol} for name, protocol in PORTS]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {**SERVICE_LABELS}},
+        "spec": {"clusterIP": address, "selector": {**LABELS}, "ports": ports},
+    }
+
+
+def pod(node: str) -> dict[str, Any]:
+    """The pod."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": NAME, "namespace": NAMESPACE, "labels": {**LABELS}},
+        "spec": {"nodeName": node, "containers": containers()},
+    }
+
+
+def containers() -> list[dict[str, Any]]:
     """The containers of the pod."""
-    # kubedns declares none: it answers on the loopback only, where no probe of the node comes.
-    dnsmasq = (ContainerPort(53, Protocol.UDP, "dns"), ContainerPort(53, Protocol.TCP, "dns-tcp"))
-    return (
-        Container("kubedns", IMAGE, args=(f"--dns-port={PORT}",)),
-        Container("dnsmasq", command=DNSMASQ, ports=dnsmasq),
-    )
+    # kubedns declares no port: it answers on the loopback only, where no probe of the node comes.
+    ports = [{"name": name, "containerPort": 53, "protocol": protocol} for name, protocol in PORTS]
+    answers = {"tcpSocket": {"port": 53}}
+    return [
+        {"name": "kubedns", "image": IMAGE, "args": [f"--dns-port={PORT}"]},
+        {"name": "dnsmasq", "command": [*DNSMASQ], "ports": ports, "readinessProbe": answers},
+    ]

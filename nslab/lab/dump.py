@@ -1,21 +1,17 @@
-"""A lab as YAML again: what is kept under /run/nslab/LAB/, with every default written out."""
+"""A lab as YAML again: what is kept under /run/nslab/LAB/. Its objects are the documents, with what they were given."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.lab import dump_objects
+from nslab.api.documents import KEPT
 from nslab.lab.addons import KUBE_DNS
-from nslab.lab.defaults import host_name
-from nslab.lab.dump_objects import said
-from nslab.lab.fields import KINDS
-from nslab.lab.replicas import HASH
-from nslab.lab.types import RestartPolicy, Scheduler
+from nslab.lab.lab_document import LabDocument
+from nslab.lab.stream import Document, Documents
+from nslab.lab.types import Scheduler, ServiceType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from nslab.lab.types import Cni, Container, ContainerPort, Deployment, Lab, Pod
+    from nslab.lab.types import Cni, Deployment, Lab, Pod, Service
 
 
 def dump(lab: Lab) -> str:
@@ -23,37 +19,31 @@ def dump(lab: Lab) -> str:
     import yaml
 
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    documents = list(_documents(lab))
-    return str(yaml.dump_all(documents, Dumper=dumper, sort_keys=False, default_flow_style=None, width=120))
+    values = [lab_document(lab), *(one.value for one in documents(lab).objects())]
+    # A replica shares its Deployment's spec, and is to be read without it.
+    dumper = type("Dumper", (dumper,), {"ignore_aliases": lambda *_: True})
+    return str(yaml.dump_all(values, Dumper=dumper, sort_keys=False, default_flow_style=None, width=120))
 
 
-def _documents(lab: Lab) -> Iterator[dict[str, Any]]:
-    """The Lab document, then one for each object."""
-    reserved = {name: str(address) for name, address in lab.last_reserved}
-    # Whatever of kube-dns is wished is among the Services and pods.
-    status = {"lastReserved": reserved, "addons": [KUBE_DNS] if lab.dns_address else []}
-    yield _object("Lab", {"name": lab.name}, _spec(lab), status)
-    for service in lab.services:
-        yield _object("Service", *dump_objects.service(service))
-    for one in lab.slices:
-        yield {**_kind("EndpointSlice"), **dump_objects.endpoint_slice(one)}
-    for deployment in lab.deployments:
-        yield _deployment(deployment)
-    yield from map(_pod, lab.pods)
+def documents(lab: Lab) -> Documents:
+    """The documents of a lab, to be changed: what a change to it starts from."""
+    return Documents(
+        LabDocument(lab_document(lab), KEPT),
+        pods=[Document(pod(one)) for one in lab.pods],
+        services=[Document(service(one)) for one in lab.services],
+        slices=[Document(one.document) for one in lab.slices],
+        deployments=[Document(deployment(one)) for one in lab.deployments],
+        others=[Document(one.document) for one in lab.others],
+    )
 
 
-def _kind(kind: str) -> dict[str, Any]:
-    """What a document begins with."""
-    return {"apiVersion": KINDS[kind].api_version, "kind": kind}
+def said(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields that say something."""
+    return {name: value for name, value in fields.items() if value}
 
 
-def _object(kind: str, metadata: dict[str, Any], spec: dict[str, Any], status: dict[str, Any]) -> dict[str, Any]:
-    """A document, without what is empty."""
-    return _kind(kind) | {"metadata": said(metadata)} | said({"spec": spec, "status": said(status)})
-
-
-def _spec(lab: Lab) -> dict[str, Any]:
-    """The Lab document's spec."""
+def lab_document(lab: Lab) -> dict[str, Any]:
+    """The Lab document, with every default written out."""
     nets, subnets = lab.networks, [*map(str, lab.networks.nodes)]
     proxy = {"mode": str(lab.proxy_mode), "scheduler": lab.scheduler if lab.scheduler != Scheduler.RR else ""}
     spec = {
@@ -69,7 +59,11 @@ def _spec(lab: Lab) -> dict[str, Any]:
         "clients": [{"name": c.name, "address": str(c.address)} for c in lab.clients],
         "routers": [said({"name": r.name, "addresses": [*map(str, r.addresses)], "bgp": r.bgp}) for r in lab.routers],
     }
-    return said(spec)
+    reserved = {name: str(address) for name, address in lab.last_reserved}
+    # Whatever of kube-dns is wished is among the Services and pods.
+    status = said({"lastReserved": reserved, "addons": [KUBE_DNS] if lab.dns_address else []})
+    head = {"apiVersion": "nslab/v1", "kind": "Lab", "metadata": {"name": lab.name}}
+    return head | said({"spec": said(spec), "status": status})
 
 
 def _cni(cni: Cni | None) -> dict[str, Any]:
@@ -79,76 +73,39 @@ def _cni(cni: Cni | None) -> dict[str, Any]:
     return {"config": cni.config, "path": list(cni.path), "routes": cni.routes, "masquerade": cni.masquerade}
 
 
-def _pod(pod: Pod) -> dict[str, Any]:
-    """One Pod document."""
-    metadata = {
-        "name": pod.name,
-        "namespace": pod.namespace,
-        "labels": dict(pod.labels),
-        "annotations": dict(pod.annotations),
-        "uid": pod.uid,
-        "ownerReferences": _owner(pod),
+def pod(one: Pod) -> dict[str, Any]:
+    """A pod's document, with its node, its uid and how it is."""
+    value = one.document
+    status = {name: said for name, said in value.get("status", {}).items() if name not in ("podIP", "conditions")}
+    conditions = [each for each in value.get("status", {}).get("conditions", ()) if each.get("type") != "Ready"]
+    conditions += [] if one.ready else [{"type": "Ready", "status": "False"}]
+    status |= said({"podIP": str(one.assigned or ""), "conditions": conditions})
+    return {
+        **value,
+        "metadata": {**value.get("metadata", {}), "name": one.name, "namespace": one.namespace, "uid": one.uid},
+        "spec": {**value.get("spec", {}), "nodeName": one.node},
+        **said({"status": status}),
     }
-    unready = [] if pod.ready else [{"type": "Ready", "status": "False"}]
-    return _object(
-        "Pod", metadata, _pod_spec(pod), {"podIP": str(pod.assigned) if pod.assigned else "", "conditions": unready}
-    )
 
 
-def _owner(pod: Pod) -> list[dict[str, Any]]:
-    """The ReplicaSet that a Deployment would have made the pod by."""
-    if not pod.owner:
-        return []
-    name = f"{pod.owner.partition('/')[2]}-{dict(pod.labels).get(HASH, '')}"
-    return [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": name, "controller": True}]
+def service(one: Service) -> dict[str, Any]:
+    """A Service's document, with the addresses and ports that it was given."""
+    value = one.document
+    spec = {**value["spec"], **said({"healthCheckNodePort": one.health_check_node_port})}
+    numbers = zip(spec.get("ports", ()), one.ports, strict=True)
+    if one.ports:
+        spec["ports"] = [{**port, **said({"nodePort": view.node_port})} for port, view in numbers]
+    if one.cluster_ip:
+        spec["clusterIP"] = str(one.cluster_ip)
+    elif one.type is not ServiceType.EXTERNAL_NAME:
+        spec["clusterIP"] = "None"
+    made = {**value, "spec": spec}
+    if one.load_balancer_ips:
+        ingress = [{"ip": str(ip)} for ip in one.load_balancer_ips]
+        made["status"] = {**value.get("status", {}), "loadBalancer": {"ingress": ingress}}
+    return made
 
 
-def _pod_spec(pod: Pod) -> dict[str, Any]:
-    """A pod's spec, or a template's."""
-    spec = {
-        "nodeName": pod.node,
-        "hostname": pod.hostname if pod.hostname != host_name(pod.name) else "",
-        "shareProcessNamespace": pod.share_process_namespace,
-        "restartPolicy": str(pod.restart_policy) if pod.restart_policy is not RestartPolicy.ALWAYS else "",
-        "securityContext": dump_objects.security_context(pod.security),
-        "containers": [_container(container) for container in pod.containers],
-    }
-    return said(spec)
-
-
-def _deployment(one: Deployment) -> dict[str, Any]:
-    """One Deployment document."""
-    template = one.template
-    labels = said({"labels": dict(template.labels), "annotations": dict(template.annotations)})
-    spec = {
-        "replicas": one.replicas,
-        "selector": {"matchLabels": dict(one.selector)},
-        "template": said({"metadata": labels, "spec": _pod_spec(template)}),
-    }
-    metadata = {"name": one.name, "namespace": one.namespace, "labels": dict(one.labels)}
-    return _object("Deployment", metadata, spec, {})
-
-
-def _port(port: ContainerPort) -> dict[str, Any]:
-    """One port of a container."""
-    named = {"containerPort": port.port, "protocol": str(port.protocol), "name": port.name, "hostPort": port.host_port}
-    return said(named)
-
-
-def _container(container: Container) -> dict[str, Any]:
-    """One container of a pod."""
-    return said(
-        {
-            "name": container.name,
-            "image": container.image,
-            "command": list(container.command),
-            "args": list(container.args),
-            "env": [{"name": name, "value": value} for name, value in container.env],
-            "workingDir": container.working_dir if container.working_dir != "/" else "",
-            "ports": [_port(port) for port in container.ports],
-            "readinessProbe": dump_objects.health_check(container.readiness),
-            "livenessProbe": dump_objects.health_check(container.liveness),
-            "securityContext": dump_objects.security_context(container.security),
-            "resources": dump_objects.resources(container.limits),
-        }
-    )
+def deployment(one: Deployment) -> dict[str, Any]:
+    """A Deployment's document, with its number of replicas."""
+    return {**one.document, "spec": {**one.document["spec"], "replicas": one.replicas}}

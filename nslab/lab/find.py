@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from nslab.api.words import did_you_mean, shown
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
-from nslab.lab.words import did_you_mean, shown
 
 FILE = "lab.yaml"
 COURSE = "course.txt"

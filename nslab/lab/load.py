@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.api.documents import placed, text_of
+from nslab.api.values import Reader
 from nslab.errors import LabFileError
+from nslab.lab import views
 from nslab.lab.allocate import give_out
 from nslab.lab.defaults import complete
-from nslab.lab.documents import placed, text_of
-from nslab.lab.finish import finished
+from nslab.lab.notes import notes
 from nslab.lab.plugins import fetch
-from nslab.lab.stream import read_stream, reader_of
+from nslab.lab.stream import read_stream
 from nslab.lab.types import Encapsulation, Plugin
 from nslab.lab.validate import complaints
 from nslab.lab.warn import warnings
@@ -19,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from nslab.api.words import Complaint
     from nslab.errors import Problem
-    from nslab.lab.draft import LabDraft
-    from nslab.lab.read import Reader
+    from nslab.lab.lab_document import LabDocument
+    from nslab.lab.stream import Documents
     from nslab.lab.types import Cni, Lab, ProxyMode
-    from nslab.lab.words import Complaint
 
 
 def load(
@@ -48,7 +50,7 @@ def parse(
     cni: Cni | None = None,
 ) -> Lab:
     """The lab in a text. `file` is its name in problems."""
-    return give_out(finished(_checked(text, file, encapsulation, proxy_mode, cni)))
+    return give_out(views.lab(_checked(text, file, encapsulation, proxy_mode, cni)))
 
 
 def parse_with_warnings(
@@ -59,9 +61,9 @@ def parse_with_warnings(
     cni: Cni | None = None,
 ) -> tuple[Lab, tuple[Problem, ...]]:
     """The lab in a text, and its warnings."""
-    draft = _checked(text, file, encapsulation, proxy_mode, cni)
-    found = placed(text, file, list(warnings(draft)))
-    return give_out(finished(draft)), in_order(found)
+    found = _checked(text, file, encapsulation, proxy_mode, cni)
+    doubts = placed(text, file, [*warnings(found), *notes(found)])
+    return give_out(views.lab(found)), in_order(doubts)
 
 
 def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
@@ -71,20 +73,36 @@ def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def _checked(
     text: str, file: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
-) -> LabDraft:
-    """The draft of a text, complete and without a problem."""
-    reader = reader_of(text, file)
-    draft = read_stream(text, reader)
-    draft.encapsulation = encapsulation or draft.encapsulation
-    draft.proxy_mode = proxy_mode or draft.proxy_mode
+) -> Documents:
+    """The documents of a text, complete and without a problem."""
+    reader = Reader(file, text)
+    found = read_stream(text, reader)
+    set_to(found.lab, encapsulation, proxy_mode, cni)
+    unread = [*fetch(found.lab, file)]
+    complete(found)
+    refuse(text, reader, [*unread, *complaints(found)])
+    return found
+
+
+def completed(found: Documents, what: str) -> Lab:
+    """The lab of documents that come from no file; `what` is its name in problems."""
+    complete(found)
+    refuse("", Reader(what, ""), complaints(found))
+    return give_out(views.lab(found))
+
+
+def set_to(
+    lab: LabDocument, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
+) -> None:
+    """Settings that go before what the document says."""
+    if encapsulation:
+        lab.cni["encapsulation"] = str(encapsulation)
+    if proxy_mode:
+        lab.proxy["mode"] = str(proxy_mode)
     if cni:
-        draft.plugin, draft.encapsulation, draft.conf = Plugin.EXEC, Encapsulation.NONE, ""
-        draft.config, draft.cni_path = cni.config, cni.path
-        draft.routes, draft.masquerade = cni.routes, cni.masquerade
-    unread = [*fetch(draft, file)]
-    complete(draft)
-    refuse(text, reader, [*unread, *complaints(draft)])
-    return draft
+        lab.cni.clear()
+        lab.cni |= {"plugin": str(Plugin.EXEC), "encapsulation": str(Encapsulation.NONE), "config": cni.config}
+        lab.cni |= {"path": [*cni.path], "routes": cni.routes, "masquerade": cni.masquerade}
 
 
 def refuse(text: str, reader: Reader, found: Iterable[Complaint]) -> None:

@@ -6,16 +6,17 @@ import os
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+from nslab.api.words import Complaint, shown
 from nslab.cni.config import Network, WrongConfigError, filled, read
-from nslab.lab.types import Cni, Plugin
-from nslab.lab.words import Complaint, shown
+from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.draft import LabDraft
+    from nslab.api.words import Path
+    from nslab.lab.lab_document import LabDocument
+    from nslab.lab.stream import Documents
     from nslab.lab.types import Lab, Node
-    from nslab.lab.words import Path
 
 LARGEST = 1 << 20
 """Bytes of a configuration."""
@@ -57,16 +58,17 @@ def example(text: str) -> Network:
     return read(filled(text, _holes("lab", pods, services, "node1", node, IPv4Network("20.96.1.0/24"))))
 
 
-def fetch(draft: LabDraft, file: str) -> Iterator[Complaint]:
-    """Read the file that `conf` names into the draft; what it and `path` name lies where the lab's file says."""
-    here = os.path.dirname(os.path.abspath(file))
-    draft.cni_path = tuple(os.path.join(here, folder) for folder in draft.cni_path)
-    if draft.plugin is not Plugin.EXEC or not draft.conf or draft.config:
+def fetch(lab: LabDocument, file: str) -> Iterator[Complaint]:
+    """Read the file that `conf` names into the document; what it and `path` name lies where the lab's file says."""
+    here, said = os.path.dirname(os.path.abspath(file)), lab.cni
+    if "path" in said:
+        said["path"] = [os.path.join(here, folder) for folder in said["path"]]
+    if said.get("plugin") != Plugin.EXEC or not said.get("conf") or said.get("config"):
         return
     try:
-        draft.config = config_text(os.path.join(here, draft.conf))
+        said["config"] = config_text(os.path.join(here, said["conf"]))
     except ValueError as error:
-        yield Complaint(_place(draft, "conf"), f"spec.cni.conf: {shown(draft.conf)} {error}")
+        yield Complaint(lab.place("cni", "conf"), f"spec.cni.conf: {shown(said['conf'])} {error}")
 
 
 def config_text(path: str) -> str:
@@ -86,81 +88,67 @@ def config_text(path: str) -> str:
         raise ValueError("is not UTF-8 text") from None
 
 
-def cni_of(draft: LabDraft) -> Cni | None:
-    """The setting of a checked draft."""
-    if draft.plugin is not Plugin.EXEC:
-        return None
-    routes, masquerade = draft.routes is not False, draft.masquerade is not False
-    return Cni(draft.config, draft.cni_path, routes=routes, masquerade=masquerade)
-
-
-def plugins(draft: LabDraft) -> Iterator[Complaint]:
+def plugins(found: Documents) -> Iterator[Complaint]:
     """With plugin exec there is a configuration, and every node can be given it; with another there is none."""
-    if draft.plugin is not Plugin.EXEC:
-        said = {"conf": bool(draft.conf), "config": bool(draft.config), "path": bool(draft.cni_path)}
-        said |= {"routes": draft.routes is not None, "masquerade": draft.masquerade is not None}
-        for field, value in said.items():
-            if value:
-                yield Complaint(_place(draft, field), f"spec.cni.{field} goes with plugin: exec; remove it")
-        yield from _host_ports_without_plugins(draft)
+    lab, said = found.lab, found.lab.cni
+    if lab.plugin is not Plugin.EXEC:
+        for field in ("conf", "config", "path", "routes", "masquerade"):
+            if said.get(field) or said.get(field) is False:
+                yield Complaint(lab.place("cni", field), f"spec.cni.{field} goes with plugin: exec; remove it")
+        for path, _, port, _ in _declared(found):
+            yield Complaint(path, f"hostPort {port} needs cni plugin: exec, with portmap among its plugins; remove it")
         return
-    for folder in draft.cni_path:
+    for folder in said.get("path", ()):
         if ":" in folder:
-            yield Complaint(_place(draft, "path"), f"spec.cni.path: {shown(folder)} has a colon, as CNI_PATH cannot")
-    if not draft.config:
-        if not draft.conf:
+            place = lab.place("cni", "path")
+            yield Complaint(place, f"spec.cni.path: {shown(folder)} has a colon, as CNI_PATH cannot")
+    if not said.get("config"):
+        if not said.get("conf"):
             text = "plugin exec needs the CNI plugins' configuration: conf: FILE"
-            yield Complaint(_place(draft, "plugin"), text)
+            yield Complaint(lab.place("cni", "plugin"), text)
         return
-    yield from dict.fromkeys(_config_faults(draft))
-    yield from _host_ports(draft)
+    yield from dict.fromkeys(_config_faults(lab))
+    yield from _host_ports(found)
 
 
-def _config_faults(draft: LabDraft) -> Iterator[Complaint]:
+def _config_faults(lab: LabDocument) -> Iterator[Complaint]:
     """What is wrong with the configuration, on whichever node."""
-    field = "conf" if draft.conf else "config"
-    for node in draft.nodes:
-        if not (node.address and node.pod_cidr and draft.pod_network and draft.service_network):
+    conf = lab.cni.get("conf", "")
+    field = "conf" if conf else "config"
+    for node in lab.nodes:
+        if not (node.address and node.pod_cidr):
             continue
-        values = _holes(draft.name, draft.pod_network, draft.service_network, node.name, node.address, node.pod_cidr)
+        values = _holes(lab.name, lab.pod_network, lab.service_network, node.name, node.address, node.pod_cidr)
         try:
-            read(filled(draft.config, values))
+            read(filled(lab.cni["config"], values))
         except WrongConfigError as wrong:
             for fault in wrong.faults:
-                yield Complaint(_place(draft, field), f"spec.cni.{field}: {shown(draft.conf or 'config')}: {fault}")
+                yield Complaint(lab.place("cni", field), f"spec.cni.{field}: {shown(conf or 'config')}: {fault}")
 
 
-def _host_ports(draft: LabDraft) -> Iterator[Complaint]:
+def _host_ports(found: Documents) -> Iterator[Complaint]:
     """A port of a node has one owner: the scheduler would find no room for a second."""
     seen: dict[tuple[str, int, str], Path] = {}
-    for path, node, port, protocol in _declared(draft):
+    for path, node, port, protocol in _declared(found):
         first = seen.setdefault((node, port, protocol), path)
         if first != path:
             yield Complaint(path, f"two pods of {shown(node)} want its port {port}/{protocol}", first)
 
 
-def _host_ports_without_plugins(draft: LabDraft) -> Iterator[Complaint]:
-    for path, _, port, _ in _declared(draft):
-        yield Complaint(path, f"hostPort {port} needs cni plugin: exec, with portmap among its plugins; remove it")
-
-
-def _declared(draft: LabDraft) -> Iterator[tuple[Path, str, int, str]]:
+def _declared(found: Documents) -> Iterator[tuple[Path, str, int, str]]:
     """Every hostPort of a pod: its place, the node, the port and its protocol."""
-    for pod in draft.pods:
+    for one in found.pods:
+        pod = one.view
         for index, container in enumerate(pod.containers):
             for place, port in enumerate(container.ports):
                 if port.host_port:
-                    path = (*pod.place, "spec", "containers", index, "ports", place, "hostPort")
+                    path = (*one.path, "spec", "containers", index, "ports", place, "hostPort")
                     yield path, pod.node, port.host_port, str(port.protocol)
 
 
-def idle_host_ports(draft: LabDraft) -> Iterator[Complaint]:
+def idle_host_ports(found: Documents) -> Iterator[Complaint]:
     """A hostPort that no plugin is told of does nothing, and nobody says so."""
-    if draft.plugin is Plugin.EXEC and '"portMappings"' not in draft.config:
-        for path, _, port, _ in _declared(draft):
+    if found.lab.plugin is Plugin.EXEC and '"portMappings"' not in found.lab.cni.get("config", ""):
+        for path, _, port, _ in _declared(found):
             text = f"hostPort {port} does nothing: no plugin has the capability portMappings (portmap would)"
             yield Complaint(path, text)
-
-
-def _place(draft: LabDraft, field: str) -> Path:
-    return (draft.document or 0, "spec", "cni", field)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import replace
+from nslab.lab.stream import Document
 from nslab.lab.types import NOTHING_SAID, USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.draft import DeploymentDraft, LabDraft, PodDraft
-    from nslab.lab.types import Resources, SecurityContext
+    from nslab.lab.stream import Documents
+    from nslab.lab.types import Deployment, Pod, Resources, SecurityContext
 
 HASH = "pod-template-hash"
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
@@ -24,24 +25,26 @@ MOST = 10_000
 """So many replicas of all Deployments together; a file of three lines could ask for millions."""
 
 
-def expand(draft: LabDraft) -> None:
+def expand(found: Documents) -> None:
     """Put the replicas among the pods, behind those that belong to nobody.
 
     A replica that is a document of the stream keeps what that says of it: uid, node, address, readiness. One that no
     Deployment wants any more goes.
     """
-    if not draft.deployments:
+    if not found.deployments:
         return
-    owners = {f"{one.namespace}/{one.name}" for one in draft.deployments}
-    there = {(pod.namespace, pod.name): pod for pod in draft.pods if pod.owner in owners}
-    draft.pods = [pod for pod in draft.pods if pod.owner not in owners]
-    if sum(max(one.replicas, 0) for one in draft.deployments) > MOST:
+    owners = {f"{one.namespace}/{one.name}" for one in found.deployments}
+    there = {(one.namespace, one.name): one.view for one in found.pods if one.view.owner in owners}
+    found.pods = [one for one in found.pods if one.view.owner not in owners]
+    if sum(max(one.view.replicas, 0) for one in found.deployments) > MOST:
         return
-    for one in draft.deployments:
-        draft.pods += (_replica(one, name, there.get((one.namespace, name))) for name in names(one))
+    for one in found.deployments:
+        template = _replica(one)
+        for name in names(one.view):
+            found.pods.append(_named(template, name, there.get((one.namespace, name))))
 
 
-def names(deployment: DeploymentDraft) -> Iterator[str]:
+def names(deployment: Deployment) -> Iterator[str]:
     """The names of its replicas, in an order that only grows at its end."""
     template = template_hash(deployment.template)
     base = f"{deployment.name}-{template}-"[:LONGEST_BASE]
@@ -55,10 +58,10 @@ def names(deployment: DeploymentDraft) -> Iterator[str]:
             yield name
 
 
-def template_hash(template: PodDraft) -> str:
+def template_hash(template: Pod) -> str:
     """What tells the replicas of one template from those of the next."""
     said = (
-        *(sorted(template.labels.items()), sorted(template.annotations.items()), template.containers, template.node),
+        *(sorted(template.labels), sorted(template.annotations), template.containers, template.node),
         *(template.hostname, template.share_process_namespace, str(template.restart_policy)),
         *(port.host_port for one in template.containers for port in one.ports if port.host_port),
         *(said for said in (template.security, *_rights(template)) if said not in (NOTHING_SAID, USUAL)),
@@ -66,26 +69,39 @@ def template_hash(template: PodDraft) -> str:
     return _letters(repr(said), 10)
 
 
-def _rights(template: PodDraft) -> Iterator[SecurityContext | Resources]:
+def _rights(template: Pod) -> Iterator[SecurityContext | Resources]:
     for one in template.containers:
         yield from (one.security, one.limits)
 
 
-def _replica(deployment: DeploymentDraft, name: str, there: PodDraft | None) -> PodDraft:
-    template = deployment.template
-    made = replace(
+def _replica(one: Document) -> Document:
+    """A replica without its name. The replicas of a Deployment have one spec together."""
+    deployment: Deployment = one.view
+    template, value = deployment.template, one.spec.get("template", {})
+    number = template_hash(template)
+    labels = {**dict(template.labels), HASH: number}
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": f"{one.name}-{number}", "controller": True}
+    metadata: dict[str, Any] = {**value.get("metadata", {}), "namespace": one.namespace, "labels": labels}
+    metadata["ownerReferences"] = [owner]
+    made = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": value.get("spec", {})}
+    view = replace(
         template,
-        name=name,
-        namespace=deployment.namespace,
-        labels={**template.labels, HASH: template_hash(template)},
-        owner=f"{deployment.namespace}/{deployment.name}",
-        document=deployment.document,
-        inside=("spec", "template"),
+        namespace=one.namespace,
+        labels=tuple(labels.items()),
+        owner=f"{one.namespace}/{one.name}",
+        document=made,
     )
+    return Document(made, (*one.path, "spec", "template"), made=True, view=view)
+
+
+def _named(one: Document, name: str, there: Pod | None) -> Document:
+    """The replica of a name, as it was if it was there."""
+    value = {**one.value, "metadata": {**one.value["metadata"], "name": name}}
+    view = replace(one.view, name=name, document=value)
     if there is not None:
-        made.uid, made.assigned, made.ready = there.uid, there.assigned, there.ready
-        made.node = template.node or there.node
-    return made
+        node = view.node or there.node
+        view = replace(view, uid=there.uid, assigned=there.assigned, ready=there.ready, node=node)
+    return Document(value, one.path, made=True, view=view)
 
 
 def _letters(text: str, length: int) -> str:

@@ -47,9 +47,10 @@ def with_plugins(lab: Lab, cni: Cni) -> Lab:
 def _anew(
     lab: Lab, encapsulation: Encapsulation | None = None, mode: ProxyMode | None = None, cni: Cni | None = None
 ) -> Lab:
-    from nslab.lab.dump import dump
-    from nslab.lab.load import parse
+    from nslab.lab.dump import documents
+    from nslab.lab.load import completed, set_to
 
     # What pods were given stays where it can; that is for `place` to say.
-    bare = replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods))
-    return parse(dump(bare), lab.name, encapsulation, mode, cni)
+    bare = documents(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
+    set_to(bare.lab, encapsulation, mode, cni)
+    return completed(bare, lab.name)

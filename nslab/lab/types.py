@@ -1,9 +1,13 @@
-"""The wish: what a lab file asks for, as frozen values (pure data; nothing here looks at the machine)."""
+"""The wish: what a lab file asks for, as frozen values (pure data; nothing here looks at the machine).
+
+Of an object of Kubernetes' this is a view: what nslab acts on, beside the `document`, which is whole. What is given to
+an object (a pod's address, a Service's) is in the view alone, until `dump` writes it into the document's place.
+"""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nslab.dataclass import dataclass, field
 
@@ -211,6 +215,7 @@ class Pod:
     owner: str = ""
     ready: bool = True
     security: SecurityContext = NOTHING_SAID
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class ServiceType(StrEnum):
@@ -266,6 +271,7 @@ class Service:
     external_name: str = ""
     publish_not_ready: bool = False
     given_out: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +297,7 @@ class EndpointSlice:
     namespace: str = "default"
     endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[tuple[str, int, Protocol], ...] = ()
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +310,18 @@ class Deployment:
     template: Pod
     namespace: str = "default"
     labels: tuple[tuple[str, str], ...] = ()
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An object that nslab keeps and does not act on."""
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str = ""
+    document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,3 +359,4 @@ class Lab:
     scheduler: str = "rr"
     routers: tuple[Router, ...] = ()
     cni: Cni | None = None
+    others: tuple[Kept, ...] = ()

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
+from nslab.api.words import Complaint, Path, shown
 from nslab.lab import plugins, validate_objects, validate_pods, validate_security, validate_subnets
-from nslab.lab.draft import LabDraft
+from nslab.lab.stream import Documents
 from nslab.lab.types import Encapsulation, Plugin
-from nslab.lab.words import Complaint, Path, shown
 
 RESERVED = ("switch", "control")
 """Hosts of the lab's own (`nslab.objects.names.RESERVED`; a test holds the two equal)."""
@@ -26,23 +26,22 @@ SPECIAL = {
 }
 
 
-def complaints(draft: LabDraft) -> Iterator[Complaint]:
-    """Everything that is wrong with a complete draft."""
-    for check in CHECKS if draft.document is not None else CHECKS_WITHOUT_LAB:
-        yield from check(draft)
+def complaints(found: Documents) -> Iterator[Complaint]:
+    """Everything that is wrong with complete documents."""
+    for check in CHECKS if found.lab.document is not None else CHECKS_WITHOUT_LAB:
+        yield from check(found)
 
 
-def networks(draft: LabDraft) -> Iterator[Complaint]:
+def networks(found: Documents) -> Iterator[Complaint]:
     """The networks lie apart, the subnets of the nodes' too, and in ranges that can be used."""
-    assert draft.pod_network
-    assert draft.service_network
-    nodes = [("nodes", _spec(draft, "networks", "nodes", place), subnet) for place, subnet in draft.subnets.items()]
-    pods = ("pods", _spec(draft, "networks", "pods"), draft.pod_network)
+    lab = found.lab
+    nodes = [("nodes", lab.place("networks", "nodes", place), subnet) for place, subnet in lab.subnets.items()]
+    pods = ("pods", lab.place("networks", "pods"), lab.pod_network)
     seen: list[tuple[str, IPv4Network]] = []
     for name, path, network in (
         *nodes,
         pods,
-        ("services", _spec(draft, "networks", "services"), draft.service_network),
+        ("services", lab.place("networks", "services"), lab.service_network),
     ):
         for other, range_ in seen:
             if network.overlaps(range_) and name == other:
@@ -57,50 +56,52 @@ def networks(draft: LabDraft) -> Iterator[Complaint]:
         seen.append((name, network))
 
 
-def settings(draft: LabDraft) -> Iterator[Complaint]:
+def settings(found: Documents) -> Iterator[Complaint]:
     """Settings that exclude each other."""
-    if draft.plugin is not Plugin.CALICO and draft.encapsulation is not Encapsulation.NONE:
-        who = "without a plugin there is" if draft.plugin is Plugin.NONE else f"{draft.plugin} has"
+    lab = found.lab
+    if lab.plugin is not Plugin.CALICO and lab.encapsulation is not Encapsulation.NONE:
+        who = "without a plugin there is" if lab.plugin is Plugin.NONE else f"{lab.plugin} has"
         yield Complaint(
-            _spec(draft, "cni", "encapsulation"),
-            f"{who} no encapsulation, and this asks for {draft.encapsulation}; remove it, or take plugin: calico",
+            lab.place("cni", "encapsulation"),
+            f"{who} no encapsulation, and this asks for {lab.encapsulation}; remove it, or take plugin: calico",
         )
-    if draft.plugin in (Plugin.KUBENET, Plugin.EXEC) and len(draft.subnets) > 1:
-        text = f"routes of plugin: {draft.plugin} go from node to node, which must share a subnet; take plugin: calico"
-        yield Complaint(_spec(draft, "networks", "nodes"), text)
-    services = draft.service_network
-    if draft.dns_address and services and draft.dns_address not in services:
+    if lab.plugin in (Plugin.KUBENET, Plugin.EXEC) and len(lab.subnets) > 1:
+        text = f"routes of plugin: {lab.plugin} go from node to node, which must share a subnet; take plugin: calico"
+        yield Complaint(lab.place("networks", "nodes"), text)
+    services = lab.service_network
+    if lab.dns_address and lab.dns_address not in services:
         yield Complaint(
-            _spec(draft, "dns", "address"),
-            f"the name server's address {draft.dns_address} is outside the service network {services}",
+            lab.place("dns", "address"),
+            f"the name server's address {lab.dns_address} is outside the service network {services}",
         )
-    elif draft.dns_address and services and draft.dns_address in (services[0], services[-1]):
-        what = "the network's own" if draft.dns_address == services[0] else "the broadcast"
-        text = f"the name server cannot have the address {draft.dns_address}; it is {what} address"
-        yield Complaint(_spec(draft, "dns", "address"), text)
+    elif lab.dns_address and lab.dns_address in (services[0], services[-1]):
+        what = "the network's own" if lab.dns_address == services[0] else "the broadcast"
+        text = f"the name server cannot have the address {lab.dns_address}; it is {what} address"
+        yield Complaint(lab.place("dns", "address"), text)
 
 
-def hosts(draft: LabDraft) -> Iterator[Complaint]:
+def hosts(found: Documents) -> Iterator[Complaint]:
     """Each host has a name of its own, which makes the name of a namespace."""
+    lab = found.lab
     seen: dict[str, Path] = {}
-    groups = (("node", draft.nodes), ("client", draft.clients), ("router", draft.routers))
+    groups = (("node", lab.nodes), ("client", lab.clients), ("router", lab.routers))
     # A machine's cable has its name at the switch; these are interfaces there, or the kernel's words for all of them.
-    taken = {"lo", "all", "default", *(f"br{number}" for number in range(len(draft.node_networks)))}
+    taken = {"lo", "all", "default", *(f"br{number}" for number in range(len(lab.node_networks)))}
     for what, names in ((what, [machine.name for machine in group]) for what, group in groups):
         for index, name in enumerate(names):
-            path = _spec(draft, f"{what}s", index, "name")
+            path = lab.place(f"{what}s", index, "name")
             yield from _host(path, what, name, seen)
             if name in taken:
                 yield Complaint(path, f"a {what} cannot be called {name}; no cable of that name fits into the switch")
-    for pod in draft.pods:
-        path = (*pod.place, "metadata", "name")
+    for one in found.pods:
+        path, pod = (*one.path, "metadata", "name"), one.view
         if pod.namespace == "default":
             if pod.name in RESERVED or pod.name in seen:
                 yield from _host(path, "pod", pod.name, seen)
-        elif len(f"nslab.{draft.name}.{pod.namespace}_{pod.name}") > LONGEST_NAMESPACE:
-            yield _too_long(draft, path, f"{pod.namespace}_{pod.name}")
-        if pod.namespace == "default" and len(f"nslab.{draft.name}.{pod.name}") > LONGEST_NAMESPACE:
-            yield _too_long(draft, path, pod.name)
+        elif len(f"nslab.{lab.name}.{pod.namespace}_{pod.name}") > LONGEST_NAMESPACE:
+            yield _too_long(lab.name, path, f"{pod.namespace}_{pod.name}")
+        if pod.namespace == "default" and len(f"nslab.{lab.name}.{pod.name}") > LONGEST_NAMESPACE:
+            yield _too_long(lab.name, path, pod.name)
 
 
 def _host(path: Path, what: str, name: str, seen: dict[str, Path]) -> Iterator[Complaint]:
@@ -114,21 +115,21 @@ def _host(path: Path, what: str, name: str, seen: dict[str, Path]) -> Iterator[C
     seen.setdefault(name, path)
 
 
-def _too_long(draft: LabDraft, path: Path, host: str) -> Complaint:
+def _too_long(lab: str, path: Path, host: str) -> Complaint:
     """A host whose namespace cannot be named."""
-    length = len(f"nslab.{draft.name}.{host}")
+    length = len(f"nslab.{lab}.{host}")
     return Complaint(
         path, f"the namespace's name nslab.LAB.{shown(host)} has {length} bytes, and {LONGEST_NAMESPACE} is the limit"
     )
 
 
-def pod_cidrs(draft: LabDraft) -> Iterator[Complaint]:
+def pod_cidrs(found: Documents) -> Iterator[Complaint]:
     """Each node has its own part of the pod network."""
-    network = draft.pod_network
-    assert network
+    lab = found.lab
+    network = lab.pod_network
     given: list[tuple[IPv4Network, int]] = []
-    for index, node in enumerate(draft.nodes):
-        path = _spec(draft, "nodes", index, "podCIDR")
+    for index, node in enumerate(lab.nodes):
+        path = lab.place("nodes", index, "podCIDR")
         who = shown(node.name) if node.name else "this node"
         if node.pod_cidr is None:
             yield Complaint(path, f"the pod network {network} has no room left for {who}")
@@ -145,32 +146,27 @@ def pod_cidrs(draft: LabDraft) -> Iterator[Complaint]:
             widest = (cidr, index)
             continue
         early, late = sorted((index, widest[1]))
-        a, b = draft.nodes[early], draft.nodes[late]
+        a, b = lab.nodes[early], lab.nodes[late]
         yield Complaint(
-            _spec(draft, "nodes", late, "podCIDR"),
+            lab.place("nodes", late, "podCIDR"),
             f"the podCIDRs of {shown(a.name)} ({a.pod_cidr}) and {shown(b.name)} ({b.pod_cidr}) overlap",
-            _spec(draft, "nodes", early, "podCIDR"),
+            lab.place("nodes", early, "podCIDR"),
         )
 
 
-def last_reserved(draft: LabDraft) -> Iterator[Complaint]:
+def last_reserved(found: Documents) -> Iterator[Complaint]:
     """What the allocators remember belongs to nodes that exist."""
-    assert draft.document is not None
-    cidrs = {node.name: node.pod_cidr for node in draft.nodes}
-    for name, address in draft.last_reserved.items():
-        path: Path = (draft.document, "status", "lastReserved", name)
+    lab = found.lab
+    cidrs = {node.name: node.pod_cidr for node in lab.nodes}
+    for name, address in lab.last_reserved.items():
+        path: Path = (lab.document or 0, "status", "lastReserved", name)
         if name not in cidrs:
             yield Complaint(path, f"lastReserved: there is no node {shown(name)}", word=name, known=tuple(cidrs))
         elif (cidr := cidrs[name]) and address not in cidr:
             yield Complaint(path, f"lastReserved: {address} is outside the podCIDR {cidr} of {shown(name)}")
 
 
-def _spec(draft: LabDraft, *path: int | str) -> Path:
-    """A place in the Lab document's spec."""
-    return (draft.document or 0, "spec", *path)
-
-
-Check: TypeAlias = Callable[[LabDraft], Iterator[Complaint]]
+Check: TypeAlias = Callable[[Documents], Iterator[Complaint]]
 CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
     validate_pods.pods,
     validate_pods.containers,
@@ -192,7 +188,7 @@ CHECKS: tuple[Check, ...] = (
     pod_cidrs,
     validate_pods.placement,
     validate_pods.addresses,
-    validate_pods.room,
+    validate_pods.enough_room,
     last_reserved,
     validate_objects.allocation,
 )

@@ -3,149 +3,153 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nslab.lab import replicas, validate_services
-from nslab.lab.allocate import HIGHEST, LOWEST, open_fields
-from nslab.lab.api import (
+from nslab.api.addresses import address_fault
+from nslab.api.sentences import (
     SUBDOMAIN,
     Fault,
     complaint,
     duplicate,
     forbidden,
     invalid,
-    labels,
     required,
     unsupported,
 )
-from nslab.lab.read import address_fault
-from nslab.lab.words import Complaint, shown
+from nslab.api.words import Complaint, shown
+from nslab.lab import replicas, validate_services
+from nslab.lab import service_document as asks
+from nslab.lab.allocate import HIGHEST, LOWEST, open_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from nslab.lab.draft import DeploymentDraft, LabDraft, ServiceDraft, SliceDraft
-    from nslab.lab.types import Container
-    from nslab.lab.words import Path
-
-Sequence = list["ServiceDraft"] | list["SliceDraft"] | list["DeploymentDraft"]
+    from nslab.api.words import Path
+    from nslab.lab.stream import Document, Documents
 
 
-def services(draft: LabDraft) -> Iterator[Complaint]:
+HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
+
+
+def services(found: Documents) -> Iterator[Complaint]:
     """Each Service as kube-proxy needs it."""
-    yield from _twice("service", draft.services)
-    for service in draft.services:
+    yield from _twice("service", found.services)
+    for service in found.services:
         for fault in validate_services.faults(service):
-            yield complaint("Service", service, fault)
+            yield complaint(service, fault)
 
 
-def admitted(draft: LabDraft) -> Iterator[Complaint]:
+def admitted(found: Documents) -> Iterator[Complaint]:
     """Each Service as the API server wants it."""
-    for service in draft.services:
-        for fault in validate_services.admission(service):
-            yield complaint("Service", service, fault)
+    for service in found.services:
+        for fault in validate_services.admission(service.spec):
+            yield complaint(service, fault)
 
 
-def slices(draft: LabDraft) -> Iterator[Complaint]:
+def slices(found: Documents) -> Iterator[Complaint]:
     """Each EndpointSlice."""
-    yield from _twice("endpointslice", draft.slices)
-    for one in draft.slices:
+    yield from _twice("endpointslice", found.slices)
+    for one in found.slices:
         for fault in _slice(one):
-            yield complaint("EndpointSlice", one, fault)
+            yield complaint(one, fault)
 
 
-def _slice(one: SliceDraft) -> Iterator[Fault]:
-    if one.address_type != "IPv4":
-        known = {"IPv4": "", "IPv6": "nslab's networks are IPv4 only", "FQDN": "nslab takes addresses only"}
-        why = known.get(one.address_type, "")
-        text = invalid(one.address_type, why) if why else unsupported(one.address_type, ("FQDN", "IPv4", "IPv6"))
+def _slice(one: Document) -> Iterator[Fault]:
+    kind = one.value.get("addressType", "IPv4")
+    if kind != "IPv4":
+        known = {"IPv6": "nslab's networks are IPv4 only", "FQDN": "nslab takes addresses only"}
+        why = known.get(kind, "")
+        text = invalid(kind, why) if why else unsupported(kind, ("FQDN", "IPv4", "IPv6"))
         yield Fault(("addressType",), text)
     yield from validate_services.name_faults(one.name, validate_services.SUBDOMAIN_FORM, SUBDOMAIN, 253)
-    for index, end in enumerate(one.endpoints):
+    for index, end in enumerate(one.value.get("endpoints", ())):
         path: Path = ("endpoints", index)
-        if not end.addresses:
+        if not (addresses := end.get("addresses", ())):
             yield Fault((*path, "addresses"), required("must contain at least 1 address"))
-        for place, word in enumerate(end.addresses):
+        for place, word in enumerate(addresses):
             yield from validate_services.outside(word, (*path, "addresses", place))
     names: set[str] = set()
-    for index, port in enumerate(one.ports):
-        path = ("ports", index)
-        yield from validate_services.port_name(port.name, path)
-        if port.name in names:
-            yield Fault((*path, "name"), duplicate(port.name))
-        names.add(port.name)
-        yield from validate_services.number_and_protocol(port.port, port.protocol, path)
+    for index, port in enumerate(one.value.get("ports", ())):
+        path, name = ("ports", index), port.get("name", "")
+        yield from validate_services.port_name(name, path)
+        if name in names:
+            yield Fault((*path, "name"), duplicate(name))
+        names.add(name)
+        yield from validate_services.number_and_protocol(port.get("port", 0), port["protocol"], path)
 
 
-def deployments(draft: LabDraft) -> Iterator[Complaint]:
+def deployments(found: Documents) -> Iterator[Complaint]:
     """Each Deployment, and all their replicas."""
-    yield from _twice("deployment", draft.deployments)
-    for one in draft.deployments:
+    yield from _twice("deployment", found.deployments)
+    for one in found.deployments:
         for fault in _deployment(one):
-            yield complaint("Deployment", one, fault)
-    total = sum(max(one.replicas, 0) for one in draft.deployments)
+            yield complaint(one, fault)
+    total = sum(max(one.view.replicas, 0) for one in found.deployments)
     if total > replicas.MOST:
-        most = max(draft.deployments, key=lambda one: one.replicas)
+        most = max(found.deployments, key=lambda one: one.view.replicas)
         text = f"the Deployments ask for {total} replicas, and {replicas.MOST} are the most"
-        yield Complaint((most.document, "spec", "replicas"), text)
-    owners = {f"{one.namespace}/{one.name}" for one in draft.deployments}
-    for pod in draft.pods:
-        if pod.owner and pod.owner not in owners:
-            text = f"the owner of pod {shown(pod.name)}, Deployment {shown(pod.owner)}, is not in the file"
-            yield Complaint((*pod.place, "metadata", "ownerReferences"), f"{text}; remove ownerReferences")
+        yield Complaint((*most.path, "spec", "replicas"), text)
+    owners = {f"{one.namespace}/{one.name}" for one in found.deployments}
+    for one in found.pods:
+        if one.view.owner and one.view.owner not in owners:
+            text = f"the owner of pod {shown(one.name)}, Deployment {shown(one.view.owner)}, is not in the file"
+            yield Complaint((*one.path, "metadata", "ownerReferences"), f"{text}; remove ownerReferences")
 
 
-def _deployment(one: DeploymentDraft) -> Iterator[Fault]:
-    if one.replicas < 0:
-        yield Fault(("spec", "replicas"), invalid(one.replicas, "must be greater than or equal to 0"))
-    wanted, template = one.selector, one.template
-    if not wanted:
+def _deployment(one: Document) -> Iterator[Fault]:
+    view = one.view
+    if view.replicas < 0:
+        yield Fault(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
+    wanted, template = {*view.selector}, view.template
+    if not wanted and not one.spec.get("selector", {}).get("matchExpressions"):
         yield Fault(("spec", "selector"), invalid({}, "empty selector is invalid for deployment"))
-    elif not wanted.items() <= template.labels.items():
-        text = invalid(labels(template.labels), "`selector` does not match template `labels`")
+    elif not wanted <= {*template.labels}:
+        text = invalid(dict(sorted(template.labels)), "`selector` does not match template `labels`")
         yield Fault(("spec", "template", "metadata", "labels"), text)
     if template.restart_policy != "Always":
         text = unsupported(str(template.restart_policy), ("Always",))
         yield Fault(("spec", "template", "spec", "restartPolicy"), text)
 
 
-def probes(draft: LabDraft) -> Iterator[Complaint]:
+def probes(found: Documents) -> Iterator[Complaint]:
     """The probes of containers do one thing each."""
-    for pod in draft.pods:
-        if not pod.inside:
-            for fault in _probes((), pod.containers):
-                yield complaint("Pod", pod, fault)
-    for one in draft.deployments:
-        for fault in _probes(("spec", "template"), one.template.containers):
-            yield complaint("Deployment", one, fault)
+    for one in found.pods:
+        if not one.made:
+            yield from (complaint(one, fault) for fault in _probes((), one.spec))
+    for one in found.deployments:
+        template = one.spec.get("template", {})
+        yield from (complaint(one, fault) for fault in _probes(("spec", "template"), template.get("spec", {})))
 
 
-def _probes(inside: Path, containers: Iterable[Container]) -> Iterator[Fault]:
-    for index, container in enumerate(containers):
-        for name, check in (("readinessProbe", container.readiness), ("livenessProbe", container.liveness)):
+def _probes(inside: Path, spec: dict[str, Any]) -> Iterator[Fault]:
+    for index, container in enumerate(spec.get("containers", ())):
+        for name in ("readinessProbe", "livenessProbe", "startupProbe"):
             path: Path = (*inside, "spec", "containers", index, name)
-            if check is None:
+            if (check := container.get(name)) is None:
                 continue
-            kind: str = check.kind
-            if not kind:
+            kinds = [kind for kind in HANDLERS if kind in check]
+            if not kinds:
                 yield Fault(path, required("must specify a handler type"))
-            elif "+" in kind:
-                yield Fault((*path, "tcpSocket"), forbidden("may not specify more than 1 handler type"))
-            if name == "livenessProbe" and check.successes != 1:
-                yield Fault((*path, "successThreshold"), invalid(check.successes, "must be 1"))
+            for kind in kinds[1:]:
+                yield Fault((*path, kind), forbidden("may not specify more than 1 handler type"))
+            if name != "readinessProbe" and (number := check.get("successThreshold") or 1) != 1:
+                yield Fault((*path, "successThreshold"), invalid(number, "must be 1"))
 
 
-def allocation(draft: LabDraft) -> Iterator[Complaint]:
+def allocation(found: Documents) -> Iterator[Complaint]:
     """What Services ask for is in its range, and nobody else's. Who was there before goes first."""
-    network = draft.service_network
-    assert network
-    ordered = sorted(draft.services, key=lambda service: service.document)
+    network, dns = found.lab.service_network, str(found.lab.dns_address or "")
+    ordered = sorted(found.services, key=lambda service: service.path[0])
     addresses: dict[str, Path] = {}
+    waiting = []
     for service in ordered:
-        asked = service.asked
-        if service.type == "ExternalName" or asked in ("", "None") or address_fault(asked):
+        asked = asks.cluster_ip(service.spec)
+        if service.spec["type"] == "ExternalName" or asked == "None" or (asked and address_fault(asked)):
             continue
-        place: Path = (service.document, "spec", "clusterIP")
+        if not asked:
+            waiting.append(service)
+            continue
+        place: Path = (*service.path, "spec", "clusterIP")
         ip = IPv4Address(asked)
         why = ""
         if ip not in network or ip in (network[0], network[-1]):
@@ -155,33 +159,29 @@ def allocation(draft: LabDraft) -> Iterator[Complaint]:
         if why:
             text = invalid([asked], f"failed to allocate IP {ip}: {why}")
             first = addresses.get(asked, ())
-            fault = Fault(("spec", "clusterIPs"), text, place[1:], first if first != place else ())
-            yield complaint("Service", service, fault)
-    free = (
-        network.num_addresses
-        - 2
-        - len(addresses)
-        - (str(draft.dns_address) not in addresses and bool(draft.dns_address))
-    )
-    waiting = [service for service in ordered if service.type != "ExternalName" and not service.asked]
+            fault = Fault(("spec", "clusterIPs"), text, ("spec", "clusterIP"), first if first != place else ())
+            yield complaint(service, fault)
+    free = network.num_addresses - 2 - len(addresses) - (bool(dns) and dns not in addresses)
     for service in waiting[max(free, 0) :]:
         text = "Internal error occurred: failed to allocate a serviceIP: range is full"
-        yield Complaint((service.document, "spec"), f"Error from server (InternalError): {text}")
+        yield Complaint((*service.path, "spec"), f"Error from server (InternalError): {text}")
     yield from _node_ports(ordered)
 
 
-def _node_ports(ordered: list[ServiceDraft]) -> Iterator[Complaint]:
+def _node_ports(ordered: list[Document]) -> Iterator[Complaint]:
     """A node port belongs to one Service, which may use it once for each protocol."""
-    owners: dict[int, tuple[ServiceDraft, Path]] = {}
+    owners: dict[int, tuple[Document, Path]] = {}
     needed = 0
     for service in ordered:
+        spec = service.spec
         asked: list[tuple[Path, int]] = []
-        if service.type in ("NodePort", "LoadBalancer"):
-            asked += ((("spec", "ports", i, "nodePort"), port.node_port) for i, port in enumerate(service.ports))
-        if service.needs_health_check:
-            asked.append((("spec", "healthCheckNodePort"), service.health_check_node_port))
+        if spec["type"] in ("NodePort", "LoadBalancer"):
+            ports = enumerate(spec.get("ports", ()))
+            asked += ((("spec", "ports", i, "nodePort"), port.get("nodePort", 0)) for i, port in ports)
+        if asks.needs_health_check(spec):
+            asked.append((("spec", "healthCheckNodePort"), spec.get("healthCheckNodePort", 0)))
         for path, number in asked:
-            place: Path = (service.document, *path)
+            place: Path = (*service.path, *path)
             why = ""
             first: Path = ()
             if number and not LOWEST <= number <= HIGHEST:
@@ -197,22 +197,21 @@ def _node_ports(ordered: list[ServiceDraft]) -> Iterator[Complaint]:
                 text = f"Error from server (InternalError): Internal error occurred: {text}"
                 yield Complaint(place, text, first)
             elif why:
-                yield complaint("Service", service, Fault(path, invalid(number, why), (), first))
-        open_ports = {
-            port.port for i, port in enumerate(service.ports) if f"ports[{i}].nodePort" in open_fields(service)
-        }
-        needed += len(open_ports) + ("healthCheckNodePort" in open_fields(service))
+                yield complaint(service, Fault(path, invalid(number, why), (), first))
+        opened = open_fields(spec, ())
+        needed += len({p.get("port") for i, p in enumerate(spec.get("ports", ())) if f"ports[{i}].nodePort" in opened})
+        needed += "healthCheckNodePort" in opened
         if needed and needed + len(owners) > HIGHEST - LOWEST + 1:
             text = "Internal error occurred: failed to allocate a nodePort: range is full"
-            yield Complaint((service.document, "spec", "ports"), f"Error from server (InternalError): {text}")
+            yield Complaint((*service.path, "spec", "ports"), f"Error from server (InternalError): {text}")
             return
 
 
-def _twice(kind: str, objects: Sequence) -> Iterator[Complaint]:
+def _twice(kind: str, objects: list[Document]) -> Iterator[Complaint]:
     """An object has a name that no other of its kind and namespace has."""
     names: dict[tuple[str, str], Path] = {}
     for one in objects:
-        path: Path = (one.document, "metadata", "name")
+        path: Path = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
             text = f"{kind} {shown(one.name)} of namespace {shown(one.namespace)} is there twice"

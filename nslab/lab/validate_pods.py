@@ -5,40 +5,41 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from nslab.lab.defaults import REQUEST, kept_back
+from nslab.api.words import Complaint, Path, counted, listed, shown
+from nslab.lab.defaults import REQUEST, kept_back, room
 from nslab.lab.types import Plugin
-from nslab.lab.words import Complaint, Path, counted, listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address
 
-    from nslab.lab.draft import LabDraft, PodDraft
+    from nslab.lab.stream import Documents
+    from nslab.lab.types import Pod
 
 SERVER = ("netexec",)
 """What the built-in agnhost can do."""
 
 
-def pods(draft: LabDraft) -> Iterator[Complaint]:
+def pods(found: Documents) -> Iterator[Complaint]:
     """Each pod has a name and a uid of its own."""
     names: dict[tuple[str, str], Path] = {}
     uids: dict[str, Path] = {}
-    for pod in draft.pods:
-        path: Path = (*pod.place, "metadata", "name")
+    for one in found.pods:
+        path: Path = (*one.path, "metadata", "name")
+        pod = one.view
         if pod.name and names.setdefault((pod.namespace, pod.name), path) != path:
             text = f"pod {shown(pod.name)} of namespace {shown(pod.namespace)} is there twice"
             yield Complaint(path, text, names[pod.namespace, pod.name])
         elif pod.name and uids.setdefault(pod.uid, path) != path:
-            yield Complaint((*pod.place, "metadata", "uid"), f"two pods have the uid {pod.uid}", uids[pod.uid])
+            yield Complaint((*one.path, "metadata", "uid"), f"two pods have the uid {pod.uid}", uids[pod.uid])
 
 
-def containers(draft: LabDraft) -> Iterator[Complaint]:
+def containers(found: Documents) -> Iterator[Complaint]:
     """What a pod's containers are, and what they share. Of replicas it is said once."""
-    single = [(f"pod {shown(pod.name)}", pod) for pod in draft.pods if not pod.inside]
-    for who, pod in (*single, *((f"Deployment {shown(one.name)}", one.template) for one in draft.deployments)):
+    for who, place, pod in templates(found):
         seen: dict[str, Path] = {}
         for index, container in enumerate(pod.containers):
-            path = (*pod.place, "spec", "containers", index)
+            path = (*place, "spec", "containers", index)
             name = shown(container.name) if container.name else "this container"
             if container.name and seen.setdefault(container.name, (*path, "name")) != (*path, "name"):
                 text = f"two containers of {who} are called {name}"
@@ -56,16 +57,23 @@ def containers(draft: LabDraft) -> Iterator[Complaint]:
                 yield Complaint((*path, "image"), text)
             elif container.command and not container.command[0]:
                 yield Complaint((*path, "command"), f"{name}: the command's first word is empty")
-        yield from _ports(who, pod)
+        yield from _ports(who, place, pod)
 
 
-def _ports(who: str, pod: PodDraft) -> Iterator[Complaint]:
+def templates(found: Documents) -> Iterator[tuple[str, Path, Pod]]:
+    """What containers are written for: pods, and the templates of Deployments; and where."""
+    yield from ((f"pod {shown(one.name)}", one.path, one.view) for one in found.pods if not one.made)
+    for one in found.deployments:
+        yield f"Deployment {shown(one.name)}", (*one.path, "spec", "template"), one.view.template
+
+
+def _ports(who: str, at: Path, pod: Pod) -> Iterator[Complaint]:
     """The ports of one pod: its containers share one network namespace, so a port has one owner."""
     ports: dict[tuple[int, str], tuple[Path, str]] = {}
     names: dict[str, Path] = {}
     for index, container in enumerate(pod.containers):
         for place, port in enumerate(container.ports):
-            path: Path = (*pod.place, "spec", "containers", index, "ports", place, "containerPort")
+            path: Path = (*at, "spec", "containers", index, "ports", place, "containerPort")
             if port.port:
                 first, owner = ports.setdefault((port.port, port.protocol), (path, container.name))
                 what = f"port {port.port}/{port.protocol}"
@@ -79,41 +87,43 @@ def _ports(who: str, pod: PodDraft) -> Iterator[Complaint]:
                 yield Complaint(path, f"two ports of {who} are called {port.name}", names[port.name])
 
 
-def placement(draft: LabDraft) -> Iterator[Complaint]:
+def placement(found: Documents) -> Iterator[Complaint]:
     """Pods are on nodes that exist."""
-    nodes = tuple(node.name for node in draft.nodes)
+    nodes = tuple(node.name for node in found.lab.nodes)
     if not all(nodes):
         return  # one of them may be the node that is meant
     known = set(nodes)
-    for pod in draft.pods:
+    for one in found.pods:
+        pod = one.view
         if nodes and pod.node not in known:
-            path = (*pod.place, "spec", "nodeName")
+            path = (*one.path, "spec", "nodeName")
             yield Complaint(path, f"there is no node {shown(pod.node)}", word=pod.node, known=nodes)
 
 
-def addresses(draft: LabDraft) -> Iterator[Complaint]:
+def addresses(found: Documents) -> Iterator[Complaint]:
     """A pod's address is in its node's podCIDR, not kept back for something else, and no other pod's."""
-    assert draft.plugin
-    assert draft.encapsulation
-    cidrs = {node.name: node.pod_cidr for node in draft.nodes}
-    back = {cidr: kept_back(cidr, draft.plugin, draft.encapsulation) for cidr in cidrs.values() if cidr}
+    lab = found.lab
+    plugin, cidrs = lab.plugin, {node.name: node.pod_cidr for node in lab.nodes}
+    back = {cidr: kept_back(cidr, plugin, lab.encapsulation) for cidr in cidrs.values() if cidr}
     seen: dict[IPv4Address, Path] = {}
-    for pod in draft.pods:
-        path: Path = (*pod.place, "metadata", "annotations", REQUEST)
-        if REQUEST in pod.annotations and draft.plugin is Plugin.KUBENET:
+    for one in found.pods:
+        path: Path = (*one.path, "metadata", "annotations", REQUEST)
+        pod: Pod = one.view
+        asks = any(name == REQUEST for name, _ in pod.annotations)
+        if asks and plugin is Plugin.KUBENET:
             yield Complaint(path, f"kubenet gives out addresses in turn and does not read {REQUEST}; remove it")
-        elif REQUEST in pod.annotations and not pod.requested:
+        elif asks and not pod.requested:
             yield Complaint(path, f"{REQUEST} must be a JSON list with one IPv4 address, such as '[\"20.111.156.7\"]'")
-        if draft.plugin is Plugin.EXEC and pod.assigned:
+        if plugin is Plugin.EXEC and pod.assigned:
             # The plugins decide: they need not know of podCIDRs, nor of what a pod asks for.
             if seen.setdefault(pod.assigned, path) != path:
                 yield Complaint(path, f"two pods have the address {pod.assigned}", seen[pod.assigned])
             continue
         if pod.requested and pod.assigned and pod.requested != pod.assigned:
             text = f"status.podIP is {pod.assigned}, and the pod asks for {pod.requested}; remove one of them"
-            yield Complaint((pod.document, "status", "podIP"), text)
+            yield Complaint((*one.path, "status", "podIP"), text)
         if pod.assigned and not pod.requested:
-            path = (pod.document, "status", "podIP")
+            path = (*one.path, "status", "podIP")
         address, cidr = pod.requested or pod.assigned, cidrs.get(pod.node)
         if address is None:
             continue
@@ -127,18 +137,15 @@ def addresses(draft: LabDraft) -> Iterator[Complaint]:
             yield Complaint(path, f"two pods have the address {address}", seen[address])
 
 
-def room(draft: LabDraft) -> Iterator[Complaint]:
+def enough_room(found: Documents) -> Iterator[Complaint]:
     """A node has no more pods than its podCIDR has addresses for them."""
-    assert draft.plugin
-    assert draft.encapsulation
-    load = Counter(pod.node for pod in draft.pods)
-    for index, node in enumerate(draft.nodes):
+    lab, load = found.lab, Counter(one.view.node for one in found.pods)
+    for index, node in enumerate(lab.nodes):
         if not node.pod_cidr or not node.name:
             continue
-        back = kept_back(node.pod_cidr, draft.plugin, draft.encapsulation)
-        free = node.pod_cidr.num_addresses - len(back)
+        back, free = kept_back(node.pod_cidr, lab.plugin, lab.encapsulation), room(lab, node.pod_cidr)
         if load[node.name] > free:
             but = f" ({len(back)} of its addresses kept back: {', '.join(back.values())})" if back else ""
             has = f"{shown(node.name)} has {counted(load[node.name], 'pod')}"
             text = f"{has}, and its podCIDR {node.pod_cidr} holds {free}{but}"
-            yield Complaint((draft.document or 0, "spec", "nodes", index, "podCIDR"), text)
+            yield Complaint(lab.place("nodes", index, "podCIDR"), text)

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.api.words import Complaint, listed, shown
 from nslab.lab import security
-from nslab.lab.words import Complaint, listed, shown
+from nslab.lab.validate_pods import templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.draft import LabDraft, PodDraft
-    from nslab.lab.types import Container
-    from nslab.lab.words import Path
+    from nslab.api.words import Path
+    from nslab.lab.stream import Documents
+    from nslab.lab.types import Container, Pod
 
 CONTEXT = "securityContext"
 
 
-def rights(draft: LabDraft) -> Iterator[Complaint]:
+def rights(found: Documents) -> Iterator[Complaint]:
     """What containers may not have. Of replicas it is said once."""
-    for pod in (*(pod for pod in draft.pods if not pod.inside), *(one.template for one in draft.deployments)):
+    for _, place, pod in templates(found):
         for index, container in enumerate(pod.containers):
             who = f"container {shown(container.name)}" if container.name else "this container"
-            path = (*pod.place, "spec", "containers", index, CONTEXT)
+            path = (*place, "spec", "containers", index, CONTEXT)
             if container.security.privileged:
                 text = f"{who} cannot be privileged: a lab's containers are kept off the machine; remove it"
                 yield Complaint((*path, "privileged"), text)
@@ -43,10 +44,10 @@ def _capabilities(who: str, container: Container, path: Path) -> Iterator[Compla
             yield Complaint((*path, "drop", index), text, word=name, known=known)
 
 
-def _root(who: str, pod: PodDraft, container: Container, path: Path) -> Iterator[Complaint]:
+def _root(who: str, pod: Pod, container: Container, path: Path) -> Iterator[Complaint]:
     """Who must not be root says who else it is: nslab's images have no user of their own."""
     own = container.security.non_root
     asked = pod.security.non_root if own is None else own
     if asked and security.user(pod.security, container.security) == 0:
-        at = path if own is not None else (*pod.place, "spec", CONTEXT)
+        at = path if own is not None else (*path[: path.index("containers")], CONTEXT)
         yield Complaint((*at, "runAsNonRoot"), f"{who} must not run as root, and would; say runAsUser: 1000, perhaps")

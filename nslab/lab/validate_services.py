@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nslab.lab.api import (
+from nslab.api.addresses import address_fault
+from nslab.api.sentences import (
     ADDRESS,
     CIDR,
     LABEL,
@@ -20,14 +21,16 @@ from nslab.lab.api import (
     required,
     unsupported,
 )
-from nslab.lab.read import address_fault
+from nslab.lab import service_document as asks
 from nslab.lab.types import Protocol, ServiceType, TrafficPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.draft import ServiceDraft, ServicePortDraft
-    from nslab.lab.words import Path
+    from nslab.api.words import Path
+    from nslab.lab.stream import Document
+
+    Spec = dict[str, Any]
 
 LONGEST_AFFINITY = 86400
 PROTOCOLS, TYPES, POLICIES = frozenset(Protocol), frozenset(ServiceType), frozenset(TrafficPolicy)
@@ -43,45 +46,49 @@ SPECIAL = (
 )
 
 
-def faults(service: ServiceDraft) -> Iterator[Fault]:
+def faults(service: Document) -> Iterator[Fault]:
     """What is wrong with a Service, wherever it is meant for."""
+    spec, kind, headless = service.spec, service.spec["type"], asks.headless(service.spec)
     yield from name_faults(service.name, SERVICE_NAME_FORM, SERVICE_NAME, 63)
-    if service.type not in TYPES:
-        yield Fault(("spec", "type"), unsupported(service.type, TYPES))
-    if not service.ports and not service.headless and service.type != "ExternalName":
+    if kind not in TYPES:
+        yield Fault(("spec", "type"), unsupported(kind, TYPES))
+    if not spec.get("ports") and not headless and kind != "ExternalName":
         yield Fault(("spec", "ports"), required())
-    yield from _ports(service)
+    yield from _ports(spec)
+    if kind != "ExternalName":
+        yield from _cluster_ips(spec)
+        yield from _families(spec)
     yield from _addresses(service)
-    yield from _affinity(service)
-    if service.type == "ExternalName":
-        yield from _external_name(service)
-    elif service.headless and service.type in ("NodePort", "LoadBalancer"):
-        text = invalid("None", f"may not be set to 'None' for {service.type} services")
+    yield from _affinity(spec)
+    if kind == "ExternalName":
+        yield from _external_name(spec)
+    elif headless and kind in ("NodePort", "LoadBalancer"):
+        text = invalid("None", f"may not be set to 'None' for {kind} services")
         yield Fault(("spec", "clusterIPs", 0), text, ("spec", "clusterIP"))
-    policy = service.external_policy
-    if policy and service.external and policy not in POLICIES:
+    policy = spec.get("externalTrafficPolicy")
+    if policy and asks.external(spec) and policy not in POLICIES:
         yield Fault(("spec", "externalTrafficPolicy"), unsupported(policy, POLICIES))
-    if service.internal_policy not in POLICIES:
-        yield Fault(("spec", "internalTrafficPolicy"), unsupported(service.internal_policy, POLICIES))
+    if spec.get("internalTrafficPolicy", "Cluster") not in POLICIES:
+        yield Fault(("spec", "internalTrafficPolicy"), unsupported(spec["internalTrafficPolicy"], POLICIES))
 
 
-def admission(service: ServiceDraft) -> Iterator[Fault]:
+def admission(spec: Spec) -> Iterator[Fault]:
     """What the API server refuses and a kube-proxy, which only reads, would not mind."""
-    for index, port in enumerate(service.ports):
-        if port.node_port and service.type == "ClusterIP":
+    balanced = spec["type"] == "LoadBalancer"
+    for index, port in enumerate(spec.get("ports", ())):
+        if port.get("nodePort") and spec["type"] == "ClusterIP":
             text = forbidden("may not be used when `type` is 'ClusterIP'")
             yield Fault(("spec", "ports", index, "nodePort"), text)
-    if service.source_ranges and service.type != "LoadBalancer":
-        text = forbidden("may only be used when `type` is 'LoadBalancer'")
-        yield Fault(("spec", "LoadBalancerSourceRanges"), text, ("spec", "loadBalancerSourceRanges"))
-    if service.allocate is not None and service.type != "LoadBalancer":
-        text = forbidden("may only be used when `type` is 'LoadBalancer'")
-        yield Fault(("spec", "allocateLoadBalancerNodePorts"), text)
-    if service.external_policy and not service.external:
-        text = invalid(service.external_policy, "may only be set for externally-accessible services")
+    only = forbidden("may only be used when `type` is 'LoadBalancer'")
+    if spec.get("loadBalancerSourceRanges") and not balanced:
+        yield Fault(("spec", "LoadBalancerSourceRanges"), only, ("spec", "loadBalancerSourceRanges"))
+    if "allocateLoadBalancerNodePorts" in spec and not balanced:
+        yield Fault(("spec", "allocateLoadBalancerNodePorts"), only)
+    if (policy := spec.get("externalTrafficPolicy")) and not asks.external(spec):
+        text = invalid(policy, "may only be set for externally-accessible services")
         yield Fault(("spec", "externalTrafficPolicy"), text)
-    number = service.health_check_node_port
-    if number and not service.needs_health_check:
+    number = spec.get("healthCheckNodePort", 0)
+    if number and not asks.needs_health_check(spec):
         why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         yield Fault(("spec", "healthCheckNodePort"), invalid(number, why))
     elif not 0 <= number <= 65535:
@@ -96,32 +103,39 @@ def name_faults(name: str, form: re.Pattern[str], words: str, longest: int) -> I
         yield Fault(("metadata", "name"), invalid(name, f"must be no more than {longest} characters"))
 
 
-def _ports(service: ServiceDraft) -> Iterator[Fault]:
+def _ports(spec: Spec) -> Iterator[Fault]:
     """Each port has a number and a name of its own; a number may be used once for each protocol."""
     names: set[str] = set()
     seen: set[tuple[int, str]] = set()
     node_ports: set[tuple[int, str]] = set()
-    for index, port in enumerate(service.ports):
+    ports = spec.get("ports", ())
+    for index, port in enumerate(ports):
         path: Path = ("spec", "ports", index)
-        if not port.name and len(service.ports) > 1:
+        name, number, protocol, node_port = (
+            port.get("name", ""),
+            port.get("port", 0),
+            port["protocol"],
+            port.get("nodePort"),
+        )
+        if not name and len(ports) > 1:
             yield Fault((*path, "name"), required())
-        yield from port_name(port.name, path)
-        if port.name and port.name in names:
-            yield Fault((*path, "name"), duplicate(port.name))
-        names.add(port.name)
-        yield from number_and_protocol(port.port, port.protocol, path)
-        yield from _target(port, path)
-        if port.node_port and (port.node_port, port.protocol) in node_ports:
-            yield Fault((*path, "nodePort"), duplicate(port.node_port))
-        node_ports.add((port.node_port, port.protocol))
-        if (port.port, port.protocol) in seen:
-            yield Fault(path, duplicate(_printed(port)))
-        seen.add((port.port, port.protocol))
+        yield from port_name(name, path)
+        if name and name in names:
+            yield Fault((*path, "name"), duplicate(name))
+        names.add(name)
+        yield from number_and_protocol(number, protocol, path)
+        yield from _target(port.get("targetPort"), path)
+        if node_port and (node_port, protocol) in node_ports:
+            yield Fault((*path, "nodePort"), duplicate(node_port))
+        node_ports.add((node_port, protocol))
+        if (number, protocol) in seen:
+            yield Fault(path, duplicate(_printed(number, protocol)))
+        seen.add((number, protocol))
 
 
-def _printed(port: ServicePortDraft) -> dict[str, object]:
+def _printed(number: int, protocol: str) -> dict[str, object]:
     """A port as the API server's Go prints it: of the two that it compares, only what makes them equal."""
-    equal = {"Name": "", "Protocol": port.protocol, "AppProtocol": None, "Port": port.port}
+    equal = {"Name": "", "Protocol": protocol, "AppProtocol": None, "Port": number}
     return {**equal, "TargetPort": 0, "NodePort": 0}
 
 
@@ -140,10 +154,9 @@ def port_name(name: str, path: Path) -> Iterator[Fault]:
         yield Fault((*path, "name"), invalid(name, why))
 
 
-def _target(port: ServicePortDraft, path: Path) -> Iterator[Fault]:
+def _target(target: int | str | None, path: Path) -> Iterator[Fault]:
     """A target is a port's number, or a name that a container's port can have."""
-    target = port.target
-    if isinstance(target, str):
+    if isinstance(target, str) and target:
         checks = (
             (len(target) <= 15, "must be no more than 15 characters"),
             (
@@ -169,38 +182,47 @@ def address(word: str, path: Path, at: Path = ()) -> Iterator[Fault]:
         yield Fault(path, invalid(word, "nslab's networks are IPv4 only" if v6 else ADDRESS), at)
 
 
-def _addresses(service: ServiceDraft) -> Iterator[Fault]:
-    """The addresses that a Service has, of all kinds."""
-    if service.type != "ExternalName":
-        given = service.cluster_ips
-        if given and not service.cluster_ip:
-            text = invalid([*given], "must be empty when `clusterIP` is not specified")
-            yield Fault(("spec", "clusterIPs"), text)
-        elif given and given[0] != service.cluster_ip:
-            yield Fault(("spec", "clusterIPs"), invalid([*given], "first value must match `clusterIP`"))
-        if len(given) > 1 and "None" in given:
-            yield Fault(("spec", "clusterIPs"), invalid([*given], "'None' must be the first and only value"))
-        elif len(given) > 1:
-            why = "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified"
-            yield Fault(("spec", "ipFamilyPolicy"), invalid("SingleStack", why), ("spec", "clusterIPs"))
-        elif service.asked and service.asked != "None":
-            yield from address(service.asked, ("spec", "clusterIPs", 0), ("spec", "clusterIP"))
-        if service.ip_family_policy == "RequireDualStack":
-            why = "this cluster is not configured for dual-stack services"
-            yield Fault(("spec", "ipFamilyPolicy"), invalid(service.ip_family_policy, why))
-        elif service.ip_family_policy not in ("", "SingleStack", "PreferDualStack"):
-            known = ("SingleStack", "PreferDualStack", "RequireDualStack")
-            yield Fault(("spec", "ipFamilyPolicy"), unsupported(service.ip_family_policy, known))
-        for index, family in enumerate(service.ip_families):
-            if family == "IPv6":
-                yield Fault(("spec", "ipFamilies", index), invalid(family, "not configured on this cluster"))
-            elif family != "IPv4":
-                yield Fault(("spec", "ipFamilies", index), unsupported(family, ("IPv4", "IPv6")))
-    for index, word in enumerate(service.external_ips):
+def _cluster_ips(spec: Spec) -> Iterator[Fault]:
+    """The cluster IP, which two fields say."""
+    given, first, asked = spec.get("clusterIPs", ()), spec.get("clusterIP", ""), asks.cluster_ip(spec)
+    if given and not first:
+        text = invalid([*given], "must be empty when `clusterIP` is not specified")
+        yield Fault(("spec", "clusterIPs"), text)
+    elif given and given[0] != first:
+        yield Fault(("spec", "clusterIPs"), invalid([*given], "first value must match `clusterIP`"))
+    if len(given) > 1 and "None" in given:
+        yield Fault(("spec", "clusterIPs"), invalid([*given], "'None' must be the first and only value"))
+    elif asked and asked != "None":
+        yield from address(asked, ("spec", "clusterIPs", 0), ("spec", "clusterIP"))
+    for index, word in enumerate(given[1:], 1):
+        yield from address(word, ("spec", "clusterIPs", index))
+
+
+def _families(spec: Spec) -> Iterator[Fault]:
+    """nslab's clusters have IPv4 alone."""
+    policy = spec.get("ipFamilyPolicy", "")
+    if policy == "RequireDualStack":
+        why = "this cluster is not configured for dual-stack services"
+        yield Fault(("spec", "ipFamilyPolicy"), invalid(policy, why))
+    elif policy not in ("", "SingleStack", "PreferDualStack"):
+        known = ("SingleStack", "PreferDualStack", "RequireDualStack")
+        yield Fault(("spec", "ipFamilyPolicy"), unsupported(policy, known))
+    for index, family in enumerate(spec.get("ipFamilies", ())):
+        if family == "IPv6":
+            yield Fault(("spec", "ipFamilies", index), invalid(family, "not configured on this cluster"))
+        elif family != "IPv4":
+            yield Fault(("spec", "ipFamilies", index), unsupported(family, ("IPv4", "IPv6")))
+
+
+def _addresses(service: Document) -> Iterator[Fault]:
+    """The addresses that a Service has beside its own."""
+    spec, status = service.spec, service.value.get("status", {})
+    for index, word in enumerate(spec.get("externalIPs", ())):
         yield from outside(word, ("spec", "externalIPs", index))
-    for index, word in enumerate(service.ingress):
-        yield from address(word, ("status", "loadBalancer", "ingress", index, "ip"))
-    for index, word in enumerate(service.source_ranges):
+    for index, one in enumerate(status.get("loadBalancer", {}).get("ingress", ())):
+        if "ip" in one:
+            yield from address(one["ip"], ("status", "loadBalancer", "ingress", index, "ip"))
+    for index, word in enumerate(spec.get("loadBalancerSourceRanges", ())):
         ip, _, length = word.strip().partition("/")
         if address_fault(ip) or not _PREFIX.fullmatch(length):
             at: Path = ("spec", "loadBalancerSourceRanges", index)
@@ -216,29 +238,33 @@ def outside(word: str, path: Path) -> Iterator[Fault]:
         yield from (Fault(path, invalid(word, why)) for net, why in SPECIAL if IPv4Network(word).subnet_of(net))
 
 
-def _affinity(service: ServiceDraft) -> Iterator[Fault]:
+def _affinity(spec: Spec) -> Iterator[Fault]:
     """A client stays with a pod for a second to a day."""
-    if service.affinity not in ("None", "ClientIP"):
-        yield Fault(("spec", "sessionAffinity"), unsupported(service.affinity, ("ClientIP", "None")))
-    elif service.timeout is not None and service.affinity == "None":
+    affinity, timeout = (
+        spec["sessionAffinity"],
+        spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds"),
+    )
+    if affinity not in ("None", "ClientIP"):
+        yield Fault(("spec", "sessionAffinity"), unsupported(affinity, ("ClientIP", "None")))
+    elif timeout is not None and affinity == "None":
         text = forbidden("must not be set when session affinity is None")
         yield Fault(("spec", "sessionAffinityConfig"), text)
-    elif service.timeout is not None and not 0 < service.timeout <= LONGEST_AFFINITY:
-        text = invalid(service.timeout, f"must be greater than 0 and less than {LONGEST_AFFINITY}")
+    elif timeout is not None and not 0 < timeout <= LONGEST_AFFINITY:
+        text = invalid(timeout, f"must be greater than 0 and less than {LONGEST_AFFINITY}")
         yield Fault(("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"), text)
 
 
-def _external_name(service: ServiceDraft) -> Iterator[Fault]:
+def _external_name(spec: Spec) -> Iterator[Fault]:
     """An ExternalName is a name and nothing else."""
     for name, there in (
-        ("clusterIPs", service.asked),
-        ("ipFamilies", service.ip_families),
-        ("ipFamilyPolicy", service.ip_family_policy),
+        ("clusterIPs", asks.cluster_ip(spec)),
+        ("ipFamilies", spec.get("ipFamilies")),
+        ("ipFamilyPolicy", spec.get("ipFamilyPolicy")),
     ):
         if there:
-            at: Path = ("spec", "clusterIP") if name == "clusterIPs" and service.cluster_ip else ()
+            at: Path = ("spec", "clusterIP") if name == "clusterIPs" and spec.get("clusterIP") else ()
             yield Fault(("spec", name), forbidden("may not be set for ExternalName services"), at)
-    host = service.external_name.removesuffix(".")
+    host = spec.get("externalName", "").removesuffix(".")
     if not host:
         yield Fault(("spec", "externalName"), required())
     elif len(host) > 253:

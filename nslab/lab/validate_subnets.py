@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.api.words import Complaint, listed, shown
 from nslab.lab.defaults import gateway
 from nslab.lab.subnets import distances, holder
-from nslab.lab.words import Complaint, listed, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address, IPv4Network
 
-    from nslab.lab.draft import LabDraft
-    from nslab.lab.words import Path
+    from nslab.api.words import Path
+    from nslab.lab.lab_document import LabDocument
+    from nslab.lab.stream import Documents
 
 
-def machine_addresses(draft: LabDraft) -> Iterator[Complaint]:
+def machine_addresses(found: Documents) -> Iterator[Complaint]:
     """Machines have addresses of the node network, each its own."""
-    subnets = [*draft.subnets.values()]
-    if len(subnets) < len(draft.node_networks):
+    lab = found.lab
+    subnets = [*lab.subnets.values()]
+    if len(subnets) < len(lab.node_networks):
         return  # what is in a subnet that cannot be read, nobody knows
     special = _special(subnets)
     seen: dict[IPv4Address, Path] = {}
-    for path, name, address in _addresses(draft):
+    for path, name, address in _addresses(lab):
         who = shown(name) if name else "this machine"
         if address is None:
             yield Complaint(path, f"the node network {subnets[0]} has no address left for {who}")
@@ -45,16 +47,15 @@ def _special(subnets: list[IPv4Network]) -> dict[IPv4Address, str]:
     return special | {first: "the gateway's"} if first else special
 
 
-def _addresses(draft: LabDraft) -> Iterator[tuple[Path, str, IPv4Address | None]]:
+def _addresses(lab: LabDocument) -> Iterator[tuple[Path, str, IPv4Address | None]]:
     """Every address of a machine: where it is written, and whose it is."""
-    spec: Path = (draft.document or 0, "spec")
-    for index, node in enumerate(draft.nodes):
-        yield (*spec, "nodes", index, "address"), node.name, node.address
-    for index, client in enumerate(draft.clients):
-        yield (*spec, "clients", index, "address"), client.name, client.address
-    for index, router in enumerate(draft.routers):
+    for index, node in enumerate(lab.nodes):
+        yield lab.place("nodes", index, "address"), node.name, node.address
+    for index, client in enumerate(lab.clients):
+        yield lab.place("clients", index, "address"), client.name, client.address
+    for index, router in enumerate(lab.routers):
         for place, leg in router.legs.items():
-            yield (*spec, "routers", index, "addresses", place), router.name, leg
+            yield lab.place("routers", index, "addresses", place), router.name, leg
 
 
 def _outside(subnets: list[IPv4Network]) -> str:
@@ -63,14 +64,14 @@ def _outside(subnets: list[IPv4Network]) -> str:
     return f"in none of the subnets {listed([*map(str, subnets)])}"
 
 
-def routers(draft: LabDraft) -> Iterator[Complaint]:
+def routers(found: Documents) -> Iterator[Complaint]:
     """A router joins subnets, and each subnet is joined to the others."""
-    spec: Path = (draft.document or 0, "spec")
-    subnets = [*draft.subnets.values()]
-    for index, router in enumerate(draft.routers):
-        path, who = (*spec, "routers", index, "addresses"), shown(router.name) if router.name else "this router"
-        if len(router.addresses) < 2:
-            number = "one address" if router.addresses else "no address"
+    lab = found.lab
+    subnets = [*lab.subnets.values()]
+    for index, router in enumerate(lab.routers):
+        path, who = lab.place("routers", index, "addresses"), shown(router.name) if router.name else "this router"
+        if router.written < 2:
+            number = "one address" if router.written else "no address"
             yield Complaint(path, f"{who} has {number}; a router has one in each of two subnets or more")
         taken: set[IPv4Network] = set()
         for place, leg in router.legs.items():
@@ -78,12 +79,12 @@ def routers(draft: LabDraft) -> Iterator[Complaint]:
             if subnet and subnet in taken:
                 yield Complaint((*path, place), f"{who} has two addresses in {subnet}; one in each subnet is enough")
             taken |= {subnet} if subnet else set()
-    legs = [[*router.legs.values()] for router in draft.routers]
-    readable = len(subnets) == len(draft.node_networks) and all(len(r.legs) == len(r.addresses) for r in draft.routers)
+    legs = [[*router.legs.values()] for router in lab.routers]
+    readable = len(subnets) == len(lab.node_networks) and all(len(r.legs) == r.written for r in lab.routers)
     if readable and all(holder(subnets, leg) for each in legs for leg in each):
         # What cannot be read, or is outside, has been told; what follows from it is not worth telling.
         reached = distances(subnets, legs, subnets[0])
-        for place, subnet in draft.subnets.items():
+        for place, subnet in lab.subnets.items():
             if subnet not in reached:
                 text = f"no router joins {subnet} to {subnets[0]}; add one with an address in each (spec.routers)"
-                yield Complaint((*spec, "networks", "nodes", place), text)
+                yield Complaint(lab.place("networks", "nodes", place), text)

@@ -24,7 +24,7 @@ LINES = (
     ("compiler", "engine"),
     ("components",),
     ("objects", "lab"),
-    ("proxy", "cni"),
+    ("proxy", "cni", "api"),
     ("ruletext",),
     ("runtime", "wire"),
     ("syscall", "errors", "quote", "version", "korean"),

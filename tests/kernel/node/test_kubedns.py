@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "node"))
 from dnstalk import Told, query, read
 
 from nslab.lab.dns import containers
+from nslab.lab.views import container
 from nslab.proxy.model import Endpoint, Port, Service, to_json
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Cluster:
             sh(f"ip -n {bench.ns(pod)} route add {other}/32 dev eth0")
         kubedns, dnsmasq = (
             bench.workload("kube-dns", one.name, *(one.command or (one.builtin,)), *one.args, port=53 * bool(one.ports))
-            for one in containers()
+            for one in map(container, containers())
         )
         bench.start(*pods, kubedns, dnsmasq, bench.workload("client", "app", "sleep", "inf"))
         self.udp = self.socket(socket.SOCK_DGRAM)

@@ -9,12 +9,10 @@ import pytest
 
 from nslab.compiler.placement import place
 from nslab.errors import LabFileError
-from nslab.exercises.fields import CHECK
-from nslab.exercises.read import goals_beside, read_check
+from nslab.exercises.read import check_schema, goals_beside, read_check
 from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Text
 from nslab.lab.find import folder, shipped
 from nslab.lab.load import load
-from nslab.lab.schema import schema_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +117,7 @@ def test_services_are_named_with_their_port_where_they_have_several() -> None:
 
 
 def test_the_schema_is_made_of_the_same_table() -> None:
-    schema = json.loads(json.dumps(schema_of(CHECK, "t", "d")))
+    schema = json.loads(json.dumps(check_schema()))
     goal = schema["properties"]["spec"]["properties"]["goals"]["items"]
     assert goal["required"] == ["id", "title", "hint"]
     assert goal["properties"]["asks"]["items"]["properties"]["expect"]["enum"] == ["ok", "refused", "blocked"]

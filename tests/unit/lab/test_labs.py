@@ -11,14 +11,14 @@ import jsonschema
 import pytest
 import yaml
 
+from nslab.api.words import FEW, listed
 from nslab.errors import UsageError
 from nslab.lab import find
 from nslab.lab.dump import dump
 from nslab.lab.load import load, parse
-from nslab.lab.schema import schema
 from nslab.lab.status import merge_status
+from nslab.lab.stream import lab_schema as schema
 from nslab.lab.types import Container, Encapsulation, Lab, Plugin
-from nslab.lab.words import FEW, listed
 
 if TYPE_CHECKING:
     from pathlib import Path

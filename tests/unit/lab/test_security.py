@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nslab.api.quantity import MOST, whole
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import place
 from nslab.components.kubelet import rights
@@ -17,7 +18,6 @@ from nslab.components.kubelet.container import Spec
 from nslab.lab import security
 from nslab.lab.dump import dump
 from nslab.lab.load import parse, parse_with_warnings
-from nslab.lab.quantity import MOST, whole
 from nslab.lab.types import Lab, Resources, SecurityContext
 from nslab.linux.processes.agents import _requests
 from nslab.objects.container import ROOT, USUAL, Limits, Security, Workload

@@ -22,6 +22,7 @@ from nslab.components.apiserver import records as written
 from nslab.components.images.dns_records import DOMAIN
 from nslab.components.images.kubedns import Book, parse, respond
 from nslab.lab import dns as dns_pod
+from nslab.lab.views import container
 from nslab.proxy.model import Endpoint, Port, Service, to_json
 
 if TYPE_CHECKING:
@@ -356,7 +357,7 @@ def test_flags() -> None:
 
 
 def test_the_lab_and_the_node_agree() -> None:
-    kubedns, dnsmasq = dns_pod.containers()
+    kubedns, dnsmasq = map(container, dns_pod.containers())
     assert (kubedns.builtin, parse(kubedns.args)) == ("kubedns", dns_pod.PORT)
     assert f"--server=127.0.0.1#{dns_pod.PORT}" in dnsmasq.command
     assert dns_pod.DOMAIN == DOMAIN == written.DOMAIN

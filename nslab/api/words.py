@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from itertools import islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nslab.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 Path: TypeAlias = tuple[int | str, ...]
 """Where in a file: number of the document, then fields and indexes. The thing itself, or the nearest above it."""
@@ -17,13 +17,17 @@ Path: TypeAlias = tuple[int | str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """One thing that is wrong; `first` is the other place that it is about, `word` may be a misspelling of `known`."""
+    """One thing that is wrong; `first` is the other place that it is about, `word` may be a misspelling of `known`.
+
+    A sentence that quotes what the file says is made of the YAML node there. `key`: it is about the field's name.
+    """
 
     path: Path
-    text: str
+    text: str | Callable[[Any], str]
     first: Path = ()
     word: str = ""
     known: tuple[str, ...] = ()
+    key: bool = False
 
 
 WIDTH = 60
@@ -63,6 +67,11 @@ def did_you_mean(word: str, names: Sequence[str]) -> str:
     if near := nearest(word, names):
         return f"; did you mean {near}?"
     return f"; known are {listed(tuple(names))}" if word and 0 < len(names) <= FEW else ""
+
+
+def dotted(path: Iterable[int | str]) -> str:
+    """spec.ports[0].nodePort"""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path).removeprefix(".")
 
 
 def listed(names: Sequence[str]) -> str:

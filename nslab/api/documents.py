@@ -12,47 +12,45 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from nslab.api.scalars import PLAIN, STR
+from nslab.api.values import DEEPEST, MAP, SEQ
+from nslab.api.words import did_you_mean, shown
 from nslab.errors import LabFileError, Problem
-from nslab.lab.draft import KEPT
-from nslab.lab.words import did_you_mean, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from pathlib import Path as FilePath
 
-    from nslab.lab.read import Node
-    from nslab.lab.words import Complaint
+    from nslab.api.values import Node
+    from nslab.api.words import Complaint, Path
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a lab file; 10,000 pods are 3 million, 10,000 Services with their EndpointSlices 6 million."""
-DEEPEST = 100
-"""Levels of nesting; a Pod has about ten. The C parser recurses for each and has no limit of its own."""
-_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+KEPT = -1
+"""The document of what comes from no file: it was in the lab before."""
 
 
-class Loader(_BASE):  # type: ignore[misc]
-    """The safe loader, with a memory: what a plain scalar looks like is asked for each, and most are there often."""
+def loader(base: Any) -> type[Any]:
+    """A safe loader whose nodes say of scalars whether they are plain; what a plain one is, `scalars` knows."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.looks: dict[tuple[str, tuple[bool, bool]], str] = {}
+    class Loader(base):  # type: ignore[misc]
+        """Composes; constructs nothing."""
 
-    def resolve(self, kind: Any, value: str, implicit: Any) -> str:
-        """The tag of a node that has none."""
-        if kind is not yaml.ScalarNode:
-            return str(super().resolve(kind, value, implicit))
-        tag = self.looks.get((value, implicit))
-        if tag is None:
-            tag = self.looks[value, implicit] = super().resolve(kind, value, implicit)
-        return tag
+        def resolve(self, kind: Any, _value: str, implicit: Any) -> str:
+            """The tag of a node that has none."""
+            if kind is yaml.ScalarNode:
+                return PLAIN if implicit[0] else STR
+            return MAP if kind is yaml.MappingNode else SEQ
+
+    return Loader
 
 
-LOADER: type[Any] = Loader
+LOADER: type[Any] = loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 # What YAML allows in a stream.
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def text_of(path: Path) -> str:
+def text_of(path: FilePath) -> str:
     """The text of a file."""
     data = b""
     try:
@@ -121,42 +119,49 @@ def _yaml_error(file: str, error: Exception) -> LabFileError:
 
 def placed(text: str, file: str, found: list[Complaint]) -> Iterator[Problem]:
     """Complaints with the places of what they are about."""
-    wanted = {path for complaint in found for path in (complaint.path, complaint.first) if path}
-    places = dict(_places(text, file, wanted)) if wanted else {}
-    for complaint in found:
-        line, column = places.get(complaint.path, (1, 1))
-        first = f" (see line {places.get(complaint.first, (1, 1))[0]})" if complaint.first[:1] > (KEPT,) else ""
-        yield Problem(file, line, column, complaint.text + first + did_you_mean(complaint.word, complaint.known))
+    wanted = {place for one in found for place in ((one.path, one.key), (one.first, False)) if place[0]}
+    nodes = dict(_nodes(text, file, wanted)) if wanted else {}
+    for one in found:
+        yield told(one, file, nodes.get((one.path, one.key)), nodes.get((one.first, False)))
 
 
-def _places(text: str, file: str, paths: Iterable[tuple[int | str, ...]]) -> Iterator[tuple[Any, tuple[int, int]]]:
-    """Line and column of each path (document, field, field, index …), or of the nearest thing above that is written."""
-    by_document: dict[int | str, list[tuple[int | str, ...]]] = {}
-    for path in paths:
-        by_document.setdefault(path[0], []).append(path)
+def told(complaint: Complaint, file: str, node: Node | None, first: Node | None = None) -> Problem:
+    """A complaint about a node, or about no place in a file."""
+    text = complaint.text if isinstance(complaint.text, str) else complaint.text(node)
+    if complaint.first[:1] > (KEPT,):
+        text += f" (see line {first.start_mark.line + 1 if first else 1})"
+    line, column = (node.start_mark.line + 1, node.start_mark.column + 1) if node else (1, 1)
+    return Problem(file, line, column, text + did_you_mean(complaint.word, complaint.known))
+
+
+def _nodes(text: str, file: str, places: Iterable[tuple[Path, bool]]) -> Iterator[tuple[tuple[Path, bool], Node]]:
+    """What is at each path (document, field, field, index …), or the nearest thing above that is written."""
+    by_document: dict[int | str, list[tuple[Path, bool]]] = {}
+    for place in places:
+        by_document.setdefault(place[0][0], []).append(place)
     try:
         for index, root in enumerate(documents(text, file)):
-            for path in by_document.pop(index, ()):
-                mark = _descend(root, path[1:]).start_mark
-                yield path, (mark.line + 1, mark.column + 1)
+            for path, key in by_document.pop(index, ()):
+                yield (path, key), descend(root, path[1:], key=key)
             if not by_document:
                 return
     except LabFileError:
         return  # the stream breaks off further on, which was noted
 
 
-def _descend(node: Node, path: tuple[int | str, ...]) -> Node:
-    """The node at a path, or the last one on the way."""
+def descend(node: Node, path: Path, *, key: bool = False) -> Node:
+    """The node at a path, or the last one on the way; or the name that it has."""
+    name = node
     for step in path:
-        below: Node | None
+        found: tuple[Node, Node] | None
         if isinstance(step, int):
-            below = node.value[step] if node.id == "sequence" and step < len(node.value) else None
+            found = (node.value[step],) * 2 if node.id == "sequence" and step < len(node.value) else None
         else:
-            below = next((v for k, v in node.value if k.value == step), None) if node.id == "mapping" else None
-        if below is None:
+            found = next(((k, v) for k, v in node.value if k.value == step), None) if node.id == "mapping" else None
+        if found is None:
             break
-        node = below
-    return node
+        name, node = found
+    return name if key else node
 
 
 def _place(text: str, at: int) -> tuple[int, int]:

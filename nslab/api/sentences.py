@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Protocol
 
+from nslab.api.words import Complaint, dotted, quoted
 from nslab.dataclass import dataclass
-from nslab.lab.words import Complaint, quoted, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nslab.lab.words import Path
+    from nslab.api.words import Path
 
 PORT_NUMBER = "must be between 1 and 65535, inclusive"
 LABEL = (
@@ -47,21 +47,23 @@ class Fault:
 
 
 class Named(Protocol):
-    """A draft of an object with a name and a document."""
+    """An object with a kind, a name and a place."""
 
-    name: str
-    document: int
+    @property
+    def kind(self) -> str:
+        """What it is."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    path: Path
 
 
-def complaint(kind: str, one: Named, fault: Fault) -> Complaint:
+def complaint(one: Named, fault: Fault) -> Complaint:
     """The API server's sentence about a fault of an object."""
-    text = f"The {kind} {quoted(one.name)} is invalid: {dotted(fault.field)}: {fault.text}"
-    return Complaint((one.document, *(fault.at or fault.field)), text, fault.first)
-
-
-def dotted(path: Iterable[int | str]) -> str:
-    """spec.ports[0].nodePort"""
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path).removeprefix(".")
+    text = f"The {one.kind} {quoted(one.name)} is invalid: {dotted(fault.field)}: {fault.text}"
+    return Complaint((*one.path, *(fault.at or fault.field)), text, fault.first)
 
 
 def required(why: str = "") -> str:

@@ -1,0 +1,42 @@
+"""Addresses as they may stand in a file."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network
+
+from nslab.api.words import shown
+
+BYTE = "(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+ADDRESS = re.compile(rf"{BYTE}(\.{BYTE}){{3}}")
+
+
+def address_fault(word: str) -> str:
+    """What is wrong with an IPv4 address, or "". 192.168.59.022 is a fault: to some programs it is 18, to others 22."""
+    if ADDRESS.fullmatch(word):
+        return ""
+    parts = word.split(".")
+    if ":" in word and re.fullmatch("[0-9A-Fa-f:.]+", word):
+        return f"{shown(word)} is no IPv4 address; nslab's networks are IPv4 only"
+    if len(parts) != 4 or not all(re.fullmatch("[0-9]{1,20}", part) for part in parts):
+        return f"{shown(word)} is not an IPv4 address"
+    if zeros := [part for part in parts if part != "0" and part.startswith("0")]:
+        return f"{shown(word)} is not an IPv4 address: write {int(zeros[0])} instead of {zeros[0]}"
+    if high := [part for part in parts if int(part) > 255]:
+        return f"{shown(word)} is not an IPv4 address: {high[0]} is more than 255"
+    return ""
+
+
+def network_fault(word: str) -> str:
+    """What is wrong with an IPv4 network (ADDRESS/LENGTH), or ""."""
+    address, slash, length = word.partition("/")
+    if fault := address_fault(address):
+        return fault
+    if not slash:
+        return f"{word} has no length; write {word}/24, say"
+    if not re.fullmatch("[0-9]|[12][0-9]|3[0-2]", length):
+        return f"{shown(word)} has no length from 0 to 32 behind its /"
+    network = IPv4Network(word, strict=False)
+    if network.network_address != IPv4Address(address):
+        return f"{word} is an address in a network, and the network itself is {network}"
+    return ""

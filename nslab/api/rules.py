@@ -1,0 +1,105 @@
+"""What nslab asks of a document beyond Kubernetes' types, as JSON Schema laid over that of a kind or a definition.
+
+Here are patterns, ranges and choices of fields that nslab acts on. What Services are asked is in `validate_services`,
+for there the API server's own sentences are known.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def names(said: str) -> frozenset[str]:
+    """The words of a text."""
+    return frozenset(said.split())
+
+
+def text(pattern: str, words: str, longest: int = 0) -> Schema:
+    """A string that is of a pattern, and what the pattern asks for."""
+    limit = {"maxLength": longest} if longest else {}
+    return {"type": "string", "pattern": pattern, "$comment": words, **limit}
+
+
+def number(low: int, high: int = 2**31 - 1) -> Schema:
+    """A whole number from one to another."""
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def words(said: str) -> Schema:
+    """One of a few words."""
+    return {"enum": said.split()}
+
+
+def table(value: Schema, key: Schema) -> Schema:
+    """A mapping from names of the user's."""
+    return {"type": "object", "additionalProperties": value, "propertyNames": key}
+
+
+STRING: Schema = {"type": "string"}
+SOME: Schema = {"type": "string", "minLength": 1}
+LABEL = text("[a-z0-9]([-a-z0-9]*[a-z0-9])?", "lower case letters, digits and '-', no '-' first or last", 63)
+"""A DNS label (RFC 1123): what Kubernetes asks of most names."""
+POD_NAME = {**LABEL, "maxLength": 253}
+PORT_NAME = text("[a-z0-9-]*[a-z][a-z0-9-]*", "lower case letters (one at least), digits and '-'", 15)
+QUALIFIED = text(
+    "([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
+    "[PREFIX/]NAME of letters, digits, '-', '_' and '.'",
+    317,
+)
+VALUE = text("([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", "letters, digits, '-', '_' and '.'", 63)
+VARIABLE = text("[ -<>-~]+", "printable ASCII characters other than '='")
+UID = text("[0-9A-Za-z]([-0-9A-Za-z]*[0-9A-Za-z])?", "letters, digits and '-'", 63)
+LABELS = table(VALUE, QUALIFIED)
+COUNT, PORT = number(0), number(1, 65535)
+PORT_OR_NAME: Schema = {"anyOf": [PORT, PORT_NAME]}
+META = {"$ref": "#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "required": ["name"]}
+USER = {"runAsUser": COUNT, "runAsGroup": COUNT}
+
+
+def kind(name: Schema = SOME, *required: str) -> Schema:
+    """An object, which has a name."""
+    return {"properties": {"metadata": {**META, "properties": {"name": name}}}, "required": ["metadata", *required]}
+
+
+def fields(**of: Schema) -> Schema:
+    """A mapping some of whose fields are these."""
+    return {"properties": of}
+
+
+RULES: dict[str, Schema] = {
+    "Pod": kind(POD_NAME, "spec"),
+    "Deployment": kind(POD_NAME, "spec"),
+    "Service": kind(SOME, "spec"),
+    "EndpointSlice": kind(),
+    "ObjectMeta": fields(namespace=LABEL, uid=UID, labels=LABELS, annotations=table(STRING, QUALIFIED)),
+    "OwnerReference": {"required": []},  # nslab's own have no uid
+    "LabelSelector": fields(matchLabels=LABELS),
+    "ServiceSpec": fields(selector=LABELS),
+    "PodSpec": fields(
+        nodeName=LABEL,
+        hostname=LABEL,
+        restartPolicy=words("Always OnFailure Never"),
+        containers={"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/io.k8s.api.core.v1.Container"}},
+    ),
+    "PodStatus": fields(podIP={"type": "string", "format": "ipv4"}),
+    "Container": fields(name=LABEL, workingDir=text("/.*", "an absolute path")),
+    "ContainerPort": fields(containerPort=PORT, hostPort=PORT, name=PORT_NAME, protocol=words("TCP UDP SCTP")),
+    "EnvVar": fields(name=VARIABLE),
+    "HTTPGetAction": fields(port=PORT_OR_NAME, scheme=words("HTTP HTTPS")),
+    "TCPSocketAction": fields(port=PORT_OR_NAME),
+    "Probe": fields(
+        initialDelaySeconds=COUNT,
+        periodSeconds=COUNT,
+        timeoutSeconds=COUNT,
+        successThreshold=COUNT,
+        failureThreshold=COUNT,
+    ),
+    "SecurityContext": fields(**USER),
+    "PodSecurityContext": fields(**USER, fsGroup=COUNT, supplementalGroups={"type": "array", "items": COUNT}),
+    "ResourceRequirements": fields(
+        limits=table({"format": "quantity"}, {"format": "resource"}),
+        requests=table({"format": "quantity"}, {"format": "resource"}),
+    ),
+}

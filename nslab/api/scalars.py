@@ -1,0 +1,71 @@
+"""Plain YAML scalars as Kubernetes reads them: sigs.k8s.io/yaml, which is go-yaml v2 and then JSON.
+
+| written | is |
+|---|---|
+| yes, on, True and the like | true (no, off: false) |
+| y, n | text, and true or false where that is asked for: kubectl refuses a pod called y, which nobody understands |
+| 010, 0o10, 0x8, 1_000 | whole numbers |
+| 1.5, 1e3 | numbers; whole ones where nothing is lost, as JSON writes them |
+| 22:22, 2024-01-01T00:00:00Z | text: to other readers of YAML 1.1 the first is 1342, the second a time |
+| .inf, .nan | text: JSON has no such numbers |
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, TypeAlias
+
+from nslab.api.words import quoted, shown
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+YAML = "tag:yaml.org,2002:"
+PLAIN, STR = "", YAML + "str"
+"""The tags that scalars have; PLAIN: that of one whose looks decide."""
+KINDS = {bool: "a boolean", int: "a number", float: "a number", type(None): "nothing"}
+UNREADABLE = "?"
+"""Stands for what has a problem; nothing comes of it."""
+WORDS: dict[str, Scalar] = {
+    **dict.fromkeys("yes Yes YES true True TRUE on On ON".split(), True),  # noqa: SIM905
+    **dict.fromkeys("no No NO false False FALSE off Off OFF".split(), False),  # noqa: SIM905
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+}
+LETTERS = {"y": True, "Y": True, "n": False, "N": False}
+WHOLE = re.compile("[-+]?(0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+|0|[1-9][0-9]*)")
+FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+LEADING_ZERO = re.compile("^([-+]?)0([0-7]+)$")
+EXACT = 2**53
+"""Up to here a float that is whole is that number and no other."""
+
+
+def value(text: str) -> Scalar:
+    """What a plain scalar is."""
+    if text in WORDS:
+        return WORDS[text]
+    if not (text[0].isdigit() or text[0] in "+-.") or len(text) > 400:
+        return text
+    plain = text.replace("_", "")
+    if WHOLE.fullmatch(plain):
+        number = int(LEADING_ZERO.sub(r"\g<1>0o\2", plain), 0)
+        if -(2**63) <= number < 2**64:
+            return number
+    if FLOAT.fullmatch(plain):
+        real = float(plain)
+        if abs(real) != float("inf"):
+            return int(real) if real.is_integer() and abs(real) <= EXACT else real
+    return text
+
+
+def what(node: Any) -> str:
+    """What a YAML node is, in words."""
+    if node.id != "scalar":
+        return "a mapping" if node.id == "mapping" else "a list"
+    found = node.value if node.tag == STR else value(node.value)
+    if isinstance(found, str):
+        return f"the text {quoted(node.value)}"
+    return f"{KINDS[type(found)]} ({shown(node.value)})" if node.value else "nothing"
+
+
+def looks(node: Any) -> str:
+    """What a scalar's looks make of it."""
+    return KINDS.get(type(value(node.value)), "text")

@@ -1,0 +1,155 @@
+"""Kubernetes' own schema: which kinds there are, and the fields, types and required fields of each.
+
+`kubernetes.schema` is data, written by scripts/kubernetes-schema: a line that says of which release it is and where
+each kind is defined, then a line for each definition. A definition is parsed when an object first has a use for it.
+What it leaves open, and nslab acts on, `rules` adds.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nslab.api import rules
+from nslab.api.addresses import address_fault, network_fault
+from nslab.api.rules import RULES
+from nslab.api.shapes import (
+    Address,
+    Choice,
+    Flag,
+    Many,
+    Number,
+    NumberOrText,
+    OneOrMany,
+    Quantity,
+    Record,
+    Resource,
+    Shape,
+    Table,
+    Text,
+    Walk,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from nslab.api.words import Complaint
+    from nslab.api.words import Path as Place
+
+FILE = Path(__file__).with_name("kubernetes.schema")
+REF = "#/$defs/"
+GONE_GROUPS = {"extensions", "authentication.k8s.io", "authorization.k8s.io"}
+"""Groups of Kubernetes' own that have no kind here."""
+
+
+@cache
+def _table() -> tuple[dict[str, Any], dict[str, str]]:
+    """The head of the data, and each definition as it stands there."""
+    head, *lines = FILE.read_text(encoding="utf-8").splitlines()
+    return json.loads(head), dict(line.split(" ", 1) for line in lines)
+
+
+@cache
+def kinds() -> dict[tuple[str, str], str]:
+    """The name of the definition of each apiVersion and kind."""
+    found: dict[tuple[str, str], str] = {}
+    for key, name in _table()[0]["kinds"].items():
+        version, _, kind = key.rpartition("/")
+        found[version, kind] = name
+    return found
+
+
+def own(version: str) -> bool:
+    """Whether objects of an apiVersion are Kubernetes' own: their kinds are known, or do not exist."""
+    group = version.rpartition("/")[0]
+    return group in GONE_GROUPS or any(known.rpartition("/")[0] == group for known, _ in kinds())
+
+
+def versions_of(kind: str, group: str) -> tuple[str, ...]:
+    """The apiVersions that a kind has: those of the group first, the newest of each."""
+    found = [version for version, known in kinds() if known == kind]
+    stable = [version for version in found if "beta" not in version] or found
+    return tuple(sorted(sorted(stable, reverse=True), key=lambda version: version.rpartition("/")[0] != group))
+
+
+@cache
+def shape_of(version: str, kind: str) -> Shape:
+    """What an object of a kind looks like."""
+    name = kinds()[version, kind]
+    return (
+        _compiled_definition(name)
+        if kind in RULES
+        else compiled({**merged(_definition(name), rules.kind()), "required": ["metadata"]})
+    )
+
+
+def check(value: Any, shape: Shape, place: Place = ()) -> list[Complaint]:
+    """What is wrong with a value, which afterwards has nothing that is not as its shape says."""
+    walk = Walk(place)
+    shape.check(value, walk)
+    return walk.found
+
+
+@cache
+def _definition(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(_table()[1][name])
+    return merged(found, RULES.get(name.rpartition(".")[2], {}))
+
+
+@cache
+def _compiled_definition(name: str) -> Shape:
+    match name.rpartition(".")[2]:
+        case "Quantity":
+            return Quantity()
+        case "IntOrString":
+            return NumberOrText(Number({"type": "integer", "format": "int32"}), Text({}))
+    return compiled(_definition(name))
+
+
+def merged(schema: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema with what another says beside it."""
+    made = {**schema, **more}
+    if "properties" in schema and "properties" in more:
+        made["properties"] = {**schema["properties"], **more["properties"]}
+    if "required" in schema and "required" in more:
+        made["required"] = more["required"] and [*schema["required"], *more["required"]]
+    return made
+
+
+def compiled(schema: Mapping[str, Any]) -> Shape:
+    """The shape that a schema describes."""
+    match schema:
+        case {"$ref": str(ref)}:
+            name, more = ref.removeprefix(REF), {word: said for word, said in schema.items() if word != "$ref"}
+            return compiled(merged(_definition(name), more)) if more else _compiled_definition(name)
+        case {"enum": list(words)}:
+            return Choice(words)
+        case {"format": "ipv4"}:
+            return Address("an IPv4 address", address_fault)
+        case {"format": "ipv4-network"}:
+            return Address("an IPv4 network", network_fault)
+        case {"format": "quantity"}:
+            return Quantity(negative=False)
+        case {"format": "resource"}:
+            return Resource()
+        case {"anyOf": [one, {"type": "array"}]}:
+            return OneOrMany(compiled(one))
+        case {"anyOf": [number, text]}:
+            return NumberOrText(compiled(number), compiled(text))
+        case {"properties": _}:
+            return Record(schema, compiled)
+        case {"additionalProperties": dict(of)}:
+            return Table(compiled(of), compiled(schema.get("propertyNames", {"type": "string"})))
+        case {"type": "array", "items": of}:
+            return Many(compiled(of), schema.get("minItems", 0))
+        case {"type": "integer" | "number"}:
+            return Number(schema)
+        case {"type": "boolean"}:
+            return Flag()
+        case {"type": "string"} | {"const": _}:
+            return Text(schema)
+        case {"type": "object"}:
+            return Table(Shape(), Text({}))
+    return Shape()

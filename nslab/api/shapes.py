@@ -1,0 +1,364 @@
+"""What a value may look like: shapes, made of a JSON Schema, along which a value is walked.
+
+A walk finds everything that is wrong, each at its path, and leaves in the value nothing that is not as its schema says:
+what cannot be read goes, so that whoever goes on need not look again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from nslab.api import quantity
+from nslab.api.scalars import LETTERS, UNREADABLE, looks, what
+from nslab.api.words import Complaint, did_you_mean, dotted, quoted, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from nslab.api.values import Node
+    from nslab.api.words import Path
+
+GONE = object()
+"""What a shape makes of a value that cannot be read."""
+INTEGERS = {"int32": (-(2**31), 2**31 - 1)}
+ANY_INTEGER = (-(2**63), 2**64 - 1)
+
+
+class Walk:
+    """One walk along a document: where it is, and what it found."""
+
+    def __init__(self, path: Path = ()) -> None:
+        self.start, self.path = path, list[int | str]()
+        self.found: list[Complaint] = []
+
+    @property
+    def here(self) -> str:
+        """The field as a person would write it: spec.nodes[0].name."""
+        return dotted(self.path) or "the document"
+
+    def say(self, text: str | Callable[[Node], str], *, key: bool = False) -> None:
+        """Note what is wrong here; an empty sentence says nothing."""
+        self.found.append(Complaint((*self.start, *self.path), text, key=key))
+
+    def must(self, be: str) -> None:
+        """Note that this is of another type."""
+        here = self.here
+        self.say(lambda node: f"{here} must be {be}, and this is {what(node)}")
+
+    def quote(self, text: str) -> None:
+        """Note something about this word, which stands for {} in the sentence."""
+        here = self.here
+        self.say(lambda node: f"{here}: {text.replace('{}', shown(node.value))}")
+
+
+class Shape:
+    """What a value may look like; this one: anything. Values of the type `plain` are right without a further look."""
+
+    plain: type | None = None
+    stand_in: Any = UNREADABLE
+    """What keeps the place in a list of what cannot be read; a type makes a new one."""
+
+    def check(self, value: Any, _walk: Walk) -> Any:
+        """What is left of a value."""
+        return value
+
+    def null(self, walk: Walk, *, required: bool) -> None:
+        """Nothing (null) is as good as no field, unless somebody hoped that it would be text."""
+        here = walk.here
+        if required:
+            walk.say(
+                lambda node: (
+                    f"{here}: {shown(node.value)} means nothing in YAML; write {quoted(node.value)} if that is meant"
+                    if getattr(node, "value", "") and node.id == "scalar"
+                    else f"{here} is missing"
+                )
+            )
+
+
+class Text(Shape):
+    """A string; when it has a pattern, `$comment` says in words what the pattern asks for."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self.pattern: str | re.Pattern[str] = schema.get("pattern", "")
+        self.words: str = schema.get("$comment", "")
+        self.longest: int = schema.get("maxLength", 1 << 30)
+        self.needed = "minLength" in schema
+        self.plain = str if schema.keys() <= {"type", "format", "description"} else None
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        if not isinstance(value, str):
+            return self._wrong(value, walk)
+        if self.needed and not value:
+            walk.say(f"{walk.here} is missing")
+        elif len(value) > self.longest:
+            walk.quote(f"{{}} has {len(value)} characters, and {self.longest} is the limit")
+        elif self.pattern and not self.fits(value):
+            dots = "; dots are not allowed" if self.words.endswith("first or last") and "." in value else ""
+            walk.quote(f"{{}} must be {self.words}{dots}")
+        return value
+
+    def fits(self, value: str) -> bool:
+        """Whether a word is of the pattern."""
+        if isinstance(self.pattern, str):
+            self.pattern = re.compile(self.pattern)  # when first needed: it takes as long as reading a file
+        return self.pattern.fullmatch(value) is not None
+
+    def _wrong(self, value: Any, walk: Walk) -> Any:
+        if isinstance(value, dict | list):
+            walk.must("text")
+            return GONE
+        here = walk.here
+
+        def sentence(node: Node) -> str:
+            if not node.value:
+                return f'{here} is empty; write "" if empty text is meant'
+            word = node.value
+            return f"{here}: {shown(word)} is {looks(node)} in YAML, and text is needed; write {quoted(word)}"
+
+        walk.say(sentence)
+        return str(value).lower()
+
+
+class Address(Shape):
+    """An IPv4 address, or a network (ADDRESS/LENGTH)."""
+
+    def __init__(self, what: str, fault: Callable[[str], str]) -> None:
+        self.what, self.fault = what, fault
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        if isinstance(value, dict | list):
+            walk.must(self.what)
+        elif not isinstance(value, str) or self.fault(value):
+            here = walk.here
+            walk.say(lambda node: f"{here}: {self.fault(node.value)}")
+        else:
+            return value
+        return GONE
+
+
+class Choice(Shape):
+    """One of a few words."""
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.of = tuple(words)
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        here = walk.here
+        if isinstance(value, dict | list):
+            walk.must(f"one of {', '.join(self.of)}")
+        elif value not in self.of:
+            walk.say(lambda node: f"{here}: unknown value {shown(node.value)}{did_you_mean(node.value, self.of)}")
+        else:
+            return value
+        return GONE
+
+    def null(self, walk: Walk, *, required: bool) -> None:
+        here = walk.here
+        advice = f"write one of {', '.join(self.of)}, or leave it out"
+        missing = f"{here} is missing" if required else ""
+        walk.say(lambda node: f"{here}: {shown(node.value)} means nothing in YAML; {advice}" if node.value else missing)
+
+
+class Number(Shape):
+    """A whole number between two others, or any number."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        low, high = INTEGERS.get(schema.get("format", ""), ANY_INTEGER)
+        self.low, self.high = schema.get("minimum", low), schema.get("maximum", high)
+        self.types = (int,) if schema["type"] == "integer" else (int, float)
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        here = walk.here
+        if isinstance(value, bool) or not isinstance(value, self.types):
+            digits = isinstance(value, str) and value.isascii() and value.isdigit()
+            hint, kind = "; write it without quotes" if digits else "", "a whole" if isinstance(value, float) else "a"
+            walk.say(lambda node: f"{here} must be {kind} number, and this is {what(node)}{hint}")
+        elif not self.low <= value <= self.high:
+            walk.quote(f"{{}} is out of range; it goes from {self.low} to {self.high}")
+        else:
+            return value
+        return GONE
+
+
+class Flag(Shape):
+    """true or false."""
+
+    plain = bool
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        if isinstance(value, str) and value in LETTERS:
+            return LETTERS[value]
+        walk.must("true or false")
+        return GONE
+
+
+class NumberOrText(Shape):
+    """A whole number, or a name: a port, as Services and probes may give it."""
+
+    def __init__(self, number: Shape, text: Shape) -> None:
+        self.number, self.text = number, text
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        return (self.text if isinstance(value, str) else self.number).check(value, walk)
+
+
+class Quantity(Shape):
+    """A Kubernetes quantity: 64Mi, 1.5, 500m."""
+
+    def __init__(self, *, negative: bool = True) -> None:
+        self.negative = negative
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        if isinstance(value, dict | list):
+            walk.must("a quantity")
+            return GONE
+        word = str(value)
+        if isinstance(value, bool) or quantity.whole(word.removeprefix("-") if self.negative else word) is None:
+            walk.quote("{} is no quantity; write 64Mi, 1.5G, 500m or a plain number")
+            return GONE
+        return value
+
+
+class Resource(Shape):
+    """The name of what a container may use: one of Kubernetes' own, or somebody's (nvidia.com/gpu)."""
+
+    known = ("memory", "cpu", "ephemeral-storage")
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        if value not in self.known and "/" not in value and not value.startswith("hugepages-"):
+            text = f"unknown field {walk.here}"
+            walk.found.append(Complaint((*walk.start, *walk.path), text, word=value, known=self.known))
+        return value
+
+
+class Many(Shape):
+    """A list of one shape."""
+
+    stand_in = list
+
+    def __init__(self, of: Shape, at_least: int = 0) -> None:
+        self.of, self.at_least = of, at_least
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        if not isinstance(value, list):
+            walk.must("a list")
+            # A command that cannot be read is there all the same: nobody should be told that it is missing.
+            return [UNREADABLE] if isinstance(self.of, Text) else GONE
+        if len(value) < self.at_least:
+            walk.say(f"{walk.here} is empty; it needs at least {self.at_least}")
+        of, plain = self.of, self.of.plain
+        for index, item in enumerate(value):
+            if item.__class__ is plain:
+                continue
+            walk.path.append(index)
+            kept = of.check(item, walk)
+            walk.path.pop()
+            if kept is not item:
+                # What cannot be read keeps its place: problems found later are looked up by index.
+                value[index] = kept if kept is not GONE else of.stand_in if of.stand_in == UNREADABLE else of.stand_in()
+        return value
+
+
+class OneOrMany(Shape):
+    """A list of one shape, or, where there is but one of them, that one by itself."""
+
+    def __init__(self, of: Shape) -> None:
+        self.of, self.many = of, Many(of, at_least=1)
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        if isinstance(value, list):
+            return self.many.check(value, walk) or [UNREADABLE]
+        kept = self.of.check(value, walk)
+        return [UNREADABLE] if kept is GONE else kept
+
+
+class Table(Shape):
+    """A mapping from names that the user chooses to one shape."""
+
+    stand_in = dict
+
+    def __init__(self, of: Shape, key: Shape) -> None:
+        self.of, self.key = of, key
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        if not isinstance(value, dict):
+            walk.must("a mapping")
+            return GONE
+        plain, changed = self.of.plain, {}
+        for name, item in value.items():
+            walk.path.append(name)
+            if self.key.plain is None:
+                self._name(name, walk)
+            if item is None:
+                changed[name] = "" if isinstance(self.of, Text) else GONE
+            elif item.__class__ is not plain and (kept := self.of.check(item, walk)) is not item:
+                changed[name] = kept
+            walk.path.pop()
+        return changed_to(value, changed)
+
+    def _name(self, name: str, walk: Walk) -> None:
+        before = len(walk.found)
+        self.key.check(name, walk)
+        if len(walk.found) > before:
+            (found,) = walk.found[before:]
+            walk.found[before:] = [Complaint(found.path, found.text, word=found.word, known=found.known, key=True)]
+
+
+class Record(Shape):
+    """A mapping of known fields, each compiled when it is first met."""
+
+    stand_in = dict
+
+    def __init__(self, schema: Mapping[str, Any], compiled: Callable[[Mapping[str, Any]], Shape]) -> None:
+        self.schema, self.compiled = schema, compiled
+        self.known: dict[str, Shape] = {}
+        self.required: tuple[str, ...] = tuple(schema.get("required", ()))
+        self.open = schema.get("additionalProperties") is True
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        if not isinstance(value, dict):
+            walk.must("a mapping")
+            return GONE
+        known, path, changed = self.known, walk.path, {}
+        for name, item in value.items():
+            shape = known.get(name) or self._field(name)
+            if shape is None and self.open:
+                continue
+            if shape is None:
+                path.append(name)
+                text = f"unknown field {walk.here}"
+                walk.found.append(
+                    Complaint((*walk.start, *path), text, word=name, known=tuple(self.schema["properties"]), key=True)
+                )
+                path.pop()
+            elif item.__class__ is not shape.plain:
+                path.append(name)
+                if item is None:
+                    shape.null(walk, required=name in self.required)
+                    kept = GONE
+                else:
+                    kept = shape.check(item, walk)
+                path.pop()
+                if kept is not item:
+                    changed[name] = kept
+        for name in self.required:
+            if name not in value:
+                walk.say(f"{dotted((*walk.path, name))} is missing")
+        return changed_to(value, changed)
+
+    def _field(self, name: str) -> Shape | None:
+        field = self.schema["properties"].get(name)
+        if field is not None:
+            self.known[name] = self.compiled(field)
+        return self.known.get(name)
+
+
+def changed_to(value: dict[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """A mapping, in place, with other values, and without those that are gone."""
+    for name, kept in changed.items():
+        if kept is GONE:
+            del value[name]
+        else:
+            value[name] = kept
+    return value

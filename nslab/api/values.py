@@ -1,0 +1,140 @@
+"""From the nodes of a YAML document to a plain value: mappings, lists and scalars, as JSON has them.
+
+What YAML allows and an API server would not (a field twice, a tag, a name that is no text) is noted at its place. Every
+value is made anew where an alias stands: what is filled in at one place does not appear at another.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from yaml.nodes import MappingNode, ScalarNode, SequenceNode
+
+from nslab.api.scalars import KINDS, PLAIN, STR, UNREADABLE, YAML, value
+from nslab.api.words import did_you_mean, dotted, quoted, shown
+from nslab.errors import Problem
+
+if TYPE_CHECKING:
+    from nslab.api.words import Path
+
+    Node: TypeAlias = ScalarNode | SequenceNode | MappingNode
+
+MAP, SEQ = YAML + "map", YAML + "seq"
+SCALARS: dict[str, tuple[type, ...]] = {
+    YAML + "int": (int,),
+    YAML + "float": (int, float),
+    YAML + "bool": (bool,),
+    YAML + "null": (type(None),),
+}
+"""Tags that a file may give to what is of that type anyway."""
+UNFIT = re.compile("[\0\ud800-\udfff]")
+"""Arguments, names and variables are C strings of UTF-8."""
+DEEPEST = 100
+"""Levels of nesting; a Pod has about ten."""
+PROBLEMS_WITH_ADVICE = 200
+"""So many problems get a `did you mean`; looking for it is by far the slowest part of a sentence."""
+
+
+class AliasesError(Exception):
+    """Aliases blow the document up beyond what its text can stand for."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self.node = node
+
+
+class Reader:
+    """One walk through a file. `budget` is how many values it may meet; an alias counts as often as it is used."""
+
+    def __init__(self, file: str, text: str) -> None:
+        self.file, self.budget = file, 100_000 + 2 * len(text)
+        self.problems: list[Problem] = []
+        self.plain: dict[str, Any] = {}
+        self.names: dict[str, str] = {}
+        # No character of a text is unfit by itself; an escape may stand for one.
+        self.escapes = "\\" in text
+
+    def say(self, node: Node, text: str, word: str = "", known: tuple[str, ...] = ()) -> None:
+        """Note what is wrong at a node; `word` may be a misspelling of one of the `known`."""
+        advice = did_you_mean(word, known) if len(self.problems) < PROBLEMS_WITH_ADVICE else ""
+        mark = node.start_mark
+        self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, text + advice))
+
+    def read(self, node: Node, path: Path = ()) -> Any:
+        """The value of a node."""
+        if isinstance(node, ScalarNode):
+            return self._scalar(node, path)
+        self.budget -= 1 + len(node.value)
+        if self.budget < 0 or len(path) > DEEPEST:
+            raise AliasesError(node)
+        if node.tag != (MAP if isinstance(node, MappingNode) else SEQ):
+            self._tag(node, path)
+        return self._mapping(node, path) if isinstance(node, MappingNode) else self._sequence(node, path)
+
+    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+        made: dict[str, Any] = {}
+        plain, names, simple = self.plain, self.names, not self.escapes
+        for key, item in node.value:
+            name = names.get(key.value) if key.tag == PLAIN else None
+            if name is None and (name := self._name(key, path)) is None:
+                continue
+            if name in made:
+                first = next(one for one, _ in node.value if one.value == key.value).start_mark.line + 1
+                self.say(key, f"{dotted((*path, name))} is given twice (first in line {first})")
+            elif item.tag == PLAIN:
+                word = item.value
+                if word not in plain:
+                    plain[word] = value(word)
+                made[name] = plain[word]
+            elif item.tag == STR and simple and item.__class__ is ScalarNode:
+                made[name] = item.value
+            else:
+                made[name] = self.read(item, (*path, name))
+        return made
+
+    def _sequence(self, node: SequenceNode, path: Path) -> list[Any]:
+        return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+
+    def _name(self, key: Node, path: Path) -> str | None:
+        """The name of a field. A number is a name, too; true, false and nothing are hardly meant."""
+        here = dotted(path) or "the document"
+        if not isinstance(key, ScalarNode) or key.tag not in (PLAIN, STR):
+            self.say(key, f"{here}: a field's name must be plain text")
+            return None
+        word: str = key.value
+        found = self._scalar(key, path)
+        if key.tag == PLAIN and word == "<<":
+            self.say(key, f"{here}: merge keys (<<) are not supported; write the fields out")
+            return None
+        if isinstance(found, bool) or found is None:
+            here, seems = dotted((*path, word)), KINDS[type(found)]
+            self.say(key, f"{here}: {shown(word)} is {seems} in YAML, and text is needed; write {quoted(word)}")
+            return word
+        if key.tag == PLAIN:
+            self.names[word] = str(found)
+        return str(found)
+
+    def _scalar(self, node: ScalarNode, path: Path) -> Any:
+        word: str = node.value
+        if node.tag == PLAIN:
+            if word not in self.plain:
+                self.plain[word] = value(word)
+            return self.plain[word]
+        if node.tag == STR:
+            if self.escapes and UNFIT.search(word):
+                text = f"{shown(word)} has a character that no program can be given"
+                self.say(node, f"{dotted(path) or 'the document'}: {text}")
+                return UNREADABLE
+            return word
+        found = value(word)
+        if isinstance(found, SCALARS.get(node.tag, ())):
+            return found
+        self._tag(node, path)
+        return UNREADABLE
+
+    def _tag(self, node: Node, path: Path) -> None:
+        tag = shown(node.tag.replace(YAML, "!!"))
+        self.say(
+            node, f"{dotted(path) or 'the document'}: the tag {tag} is not allowed; lab files have plain YAML only"
+        )

@@ -1,0 +1,130 @@
+"""The Lab document: a plain value like any other, and what it says as networks, addresses and choices."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
+
+if TYPE_CHECKING:
+    from nslab.api.words import Path
+
+
+class Machine(NamedTuple):
+    """A node or a client, as far as the document says so."""
+
+    name: str
+    address: IPv4Address | None
+    pod_cidr: IPv4Network | None = None
+
+
+class Joint(NamedTuple):
+    """A router, with the addresses that can be read, by their places among all."""
+
+    name: str
+    legs: dict[int, IPv4Address]
+    written: int
+    bgp: bool
+
+
+class LabDocument:
+    """A Lab document that fits its schema. `document`: its place in the stream; None: there is none."""
+
+    def __init__(self, value: dict[str, Any], document: int | None) -> None:
+        self.value, self.document = value, document
+        self.name: str = value.setdefault("metadata", {}).get("name", "")
+        self.spec: dict[str, Any] = value.setdefault("spec", {})
+        self.status: dict[str, Any] = value.setdefault("status", {})
+        self.networks, self.cni, self.proxy, self.dns = (
+            self.spec.setdefault(part, {}) for part in ("networks", "cni", "proxy", "dns")
+        )
+        self.node_list, self.client_list, self.router_list = (
+            self.spec.setdefault(part, []) for part in ("nodes", "clients", "routers")
+        )
+
+    def place(self, *path: int | str) -> Path:
+        """Where something of the spec is."""
+        return (self.document or 0, "spec", *path)
+
+    @property
+    def node_networks(self) -> list[str]:
+        """The subnets of the node network, as they are written."""
+        said = self.networks.get("nodes", [])
+        return said if isinstance(said, list) else [said]
+
+    @property
+    def subnets(self) -> dict[int, IPv4Network]:
+        """Those that can be read, by their places."""
+        return {index: IPv4Network(one) for index, one in enumerate(self.node_networks) if "/" in one}
+
+    @property
+    def pod_network(self) -> IPv4Network:
+        """The pod network. (It is filled in before anybody asks, as all that follow.)"""
+        return IPv4Network(self.networks["pods"])
+
+    @property
+    def service_network(self) -> IPv4Network:
+        """The service network."""
+        return IPv4Network(self.networks["services"])
+
+    @property
+    def plugin(self) -> Plugin:
+        """The network plugin."""
+        return Plugin(self.cni["plugin"])
+
+    @property
+    def encapsulation(self) -> Encapsulation:
+        """How packets cross the node network."""
+        return Encapsulation(self.cni["encapsulation"])
+
+    @property
+    def proxy_mode(self) -> ProxyMode:
+        """How Services are carried."""
+        return ProxyMode(self.proxy["mode"])
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """How IPVS chooses."""
+        return Scheduler(self.proxy["scheduler"])
+
+    @property
+    def dns_address(self) -> IPv4Address | None:
+        """The name server, if there is one."""
+        return address(self.dns.get("address"))
+
+    @property
+    def nodes(self) -> list[Machine]:
+        """The nodes."""
+        return [_machine(one) for one in self.node_list]
+
+    @property
+    def clients(self) -> list[Machine]:
+        """The clients."""
+        return [_machine(one) for one in self.client_list]
+
+    @property
+    def routers(self) -> list[Joint]:
+        """The routers."""
+        return [_joint(one) for one in self.router_list]
+
+    @property
+    def last_reserved(self) -> dict[str, IPv4Address]:
+        """The last address that each node gave out."""
+        return {name: IPv4Address(one) for name, one in self.status.get("lastReserved", {}).items()}
+
+
+def address(word: str | None) -> IPv4Address | None:
+    """An address that may be missing."""
+    return IPv4Address(word) if word else None
+
+
+def _machine(said: dict[str, Any]) -> Machine:
+    cidr = said.get("podCIDR")
+    return Machine(said.get("name", ""), address(said.get("address")), IPv4Network(cidr) if cidr else None)
+
+
+def _joint(said: dict[str, Any]) -> Joint:
+    written = said.get("addresses", [])
+    legs = {index: IPv4Address(one) for index, one in enumerate(written) if "." in one}
+    return Joint(said.get("name", ""), legs, len(written), said.get("bgp", False))

@@ -1,0 +1,273 @@
+"""From documents to views: one function a kind. The documents are defaulted, and have nothing that cannot be read."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import TYPE_CHECKING, Any
+
+from nslab.api import quantity
+from nslab.lab import service_document as asks
+from nslab.lab.allocate import open_fields
+from nslab.lab.security import plain
+from nslab.lab.types import (
+    NOTHING_SAID,
+    USUAL,
+    Client,
+    Cni,
+    Container,
+    ContainerPort,
+    Deployment,
+    EndpointSlice,
+    HealthCheck,
+    Kept,
+    Lab,
+    Networks,
+    Node,
+    Plugin,
+    Pod,
+    Protocol,
+    Resources,
+    RestartPolicy,
+    Router,
+    SecurityContext,
+    Service,
+    ServicePort,
+    ServiceType,
+    SliceEndpoint,
+    TrafficPolicy,
+)
+
+if TYPE_CHECKING:
+    from nslab.lab.lab_document import LabDocument
+    from nslab.lab.stream import Document, Documents
+
+AFFINITY_SECONDS = 10800
+"""How long a client stays with a pod unless the Service says otherwise."""
+_PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
+_TYPES = {str(kind): kind for kind in ServiceType}
+_RESTARTS = {str(policy): policy for policy in RestartPolicy}
+_CHECKS = (
+    ("initialDelaySeconds", "initial_delay"),
+    ("periodSeconds", "period"),
+    ("timeoutSeconds", "timeout"),
+    ("successThreshold", "successes"),
+    ("failureThreshold", "failures"),
+)
+
+
+def lab(found: Documents) -> Lab:
+    """The lab of documents that are complete and without a fault; its Services still without what is given out."""
+    said = found.lab
+    return Lab(
+        name=said.name,
+        networks=Networks((*said.subnets.values(),), said.pod_network, said.service_network),
+        plugin=said.plugin,
+        encapsulation=said.encapsulation,
+        proxy_mode=said.proxy_mode,
+        dns_address=said.dns_address,
+        nodes=tuple(_nodes(said)),
+        clients=tuple(Client(one.name, one.address) for one in said.clients if one.address),
+        pods=tuple(one.view for one in found.pods),
+        last_reserved=tuple(said.last_reserved.items()),
+        services=tuple(map(service, found.services)),
+        slices=tuple(map(endpoint_slice, found.slices)),
+        deployments=tuple(one.view for one in found.deployments),
+        scheduler=str(said.scheduler),
+        routers=tuple(Router(one.name, (*one.legs.values(),), one.bgp) for one in said.routers),
+        cni=cni(said),
+        others=tuple(map(kept, found.others)),
+    )
+
+
+def _nodes(said: LabDocument) -> list[Node]:
+    return [Node(one.name, one.address, one.pod_cidr) for one in said.nodes if one.address and one.pod_cidr]
+
+
+def cni(said: LabDocument) -> Cni | None:
+    """The setting of CNI plugins by exec."""
+    if said.plugin is not Plugin.EXEC:
+        return None
+    setting = said.cni
+    path, routes = tuple(setting.get("path", ())), setting.get("routes", True)
+    return Cni(setting.get("config", ""), path, routes=routes, masquerade=setting.get("masquerade", True))
+
+
+def pod(value: dict[str, Any], namespace: str = "default") -> Pod:
+    """A pod, or the template of one."""
+    metadata, spec, status = value.get("metadata", {}), value.get("spec", {}), value.get("status", {})
+    namespace = metadata.get("namespace", namespace)
+    labels: dict[str, str] = metadata.get("labels", {})
+    assigned = status.get("podIP")
+    return Pod(
+        name=metadata.get("name", ""),
+        node=spec.get("nodeName", ""),
+        containers=tuple(map(container, spec.get("containers", ()))),
+        namespace=namespace,
+        labels=tuple(labels.items()),
+        annotations=tuple(metadata.get("annotations", {}).items()),
+        share_process_namespace=spec.get("shareProcessNamespace", False),
+        hostname=spec.get("hostname", ""),
+        uid=metadata.get("uid", ""),
+        assigned=IPv4Address(assigned) if assigned else None,
+        restart_policy=_RESTARTS[spec.get("restartPolicy", "Always")],
+        owner=_owner(metadata, namespace, labels),
+        ready=not any(c.get("type") == "Ready" and c.get("status") == "False" for c in status.get("conditions", ())),
+        security=_security(spec.get("securityContext", {})),
+        document=value,
+    )
+
+
+def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> str:
+    """The Deployment: its ReplicaSet has its name and, behind it, the template's hash."""
+    template = labels.get("pod-template-hash", "")
+    for one in metadata.get("ownerReferences", ()):
+        if one.get("kind") == "ReplicaSet" and one.get("name"):
+            return f"{namespace}/{one['name'].removesuffix(f'-{template}')}"
+    return ""
+
+
+def container(said: dict[str, Any]) -> Container:
+    """A container."""
+    return Container(
+        name=said.get("name", ""),
+        image=said.get("image", ""),
+        command=tuple(said.get("command", ())),
+        args=tuple(said.get("args", ())),
+        env=tuple((one.get("name", ""), one.get("value", "")) for one in said.get("env", ())),
+        working_dir=said.get("workingDir", "/"),
+        ports=tuple(map(_port, said.get("ports", ()))),
+        readiness=health_check(said.get("readinessProbe")),
+        liveness=health_check(said.get("livenessProbe")),
+        security=_security(said.get("securityContext", {})),
+        limits=_limits(said.get("resources", {}).get("limits", {})),
+    )
+
+
+def _port(said: dict[str, Any]) -> ContainerPort:
+    protocol = _PROTOCOLS[said.get("protocol", "TCP")]
+    return ContainerPort(said.get("containerPort", 0), protocol, said.get("name", ""), said.get("hostPort", 0))
+
+
+def health_check(said: dict[str, Any] | None) -> HealthCheck | None:
+    """A probe; None for one that asks in a way of which nslab has none. 0 asks for the default, as in Kubernetes."""
+    http, tcp = (said or {}).get("httpGet"), (said or {}).get("tcpSocket")
+    if said is None or (http is None and tcp is None) or (http or {}).get("scheme") == "HTTPS":
+        return None
+    times = {name: said[word] for word, name in _CHECKS if said.get(word)}
+    if http is None:
+        return HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
+    return HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
+
+
+def _security(said: dict[str, Any]) -> SecurityContext:
+    """What a pod or a container says of its rights."""
+    if not said:
+        return NOTHING_SAID
+    capabilities = said.get("capabilities", {})
+    return SecurityContext(
+        user=said.get("runAsUser"),
+        group=said.get("runAsGroup"),
+        non_root=said.get("runAsNonRoot"),
+        groups=tuple(said.get("supplementalGroups", ())),
+        fs_group=said.get("fsGroup"),
+        add=tuple(map(plain, capabilities.get("add", ()))),
+        drop=tuple(map(plain, capabilities.get("drop", ()))),
+        read_only=said.get("readOnlyRootFilesystem", False),
+        privileged=said.get("privileged", False),
+    )
+
+
+def _limits(said: dict[str, Any]) -> Resources:
+    """What a container may use."""
+    if not said:
+        return USUAL
+    memory, storage = (quantity.whole(str(said.get(name, 0))) for name in ("memory", "ephemeral-storage"))
+    return Resources(memory or 0, storage or 0)
+
+
+def service(one: Document) -> Service:
+    """A Service; what it leaves open is empty, and said to be given out."""
+    spec, asked = one.spec, asks.cluster_ip(one.spec)
+    ranges = spec.get("loadBalancerSourceRanges", ())
+    ingress = one.value.get("status", {}).get("loadBalancer", {}).get("ingress", ())
+    timeout = spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds") or AFFINITY_SECONDS
+    local = TrafficPolicy.LOCAL, TrafficPolicy.CLUSTER
+    return Service(
+        name=one.name,
+        ports=tuple(map(_service_port, spec.get("ports", ()))),
+        namespace=one.namespace,
+        labels=tuple(one.labels.items()),
+        annotations=tuple(one.metadata.get("annotations", {}).items()),
+        type=_TYPES[spec["type"]],
+        cluster_ip=IPv4Address(asked) if asked and asked != "None" else None,
+        selector=tuple(spec.get("selector", {}).items()),
+        external_ips=tuple(map(IPv4Address, spec.get("externalIPs", ()))),
+        load_balancer_ips=tuple(IPv4Address(end["ip"]) for end in ingress if end.get("ip")),
+        source_ranges=tuple(IPv4Network(each.strip(), strict=False) for each in ranges),
+        affinity=timeout if spec["sessionAffinity"] == "ClientIP" else 0,
+        external_policy=local[spec.get("externalTrafficPolicy") != "Local"],
+        internal_policy=local[spec.get("internalTrafficPolicy") != "Local"],
+        health_check_node_port=spec.get("healthCheckNodePort", 0) if asks.needs_health_check(spec) else 0,
+        external_name=spec.get("externalName", ""),
+        publish_not_ready=spec.get("publishNotReadyAddresses", False),
+        given_out=open_fields(spec, ingress),
+        document=one.value,
+    )
+
+
+def _service_port(said: dict[str, Any]) -> ServicePort:
+    port: int = said["port"]
+    target = said.get("targetPort") or port
+    return ServicePort(port, target, said.get("name", ""), _PROTOCOLS[said["protocol"]], said.get("nodePort", 0))
+
+
+def endpoint_slice(one: Document) -> EndpointSlice:
+    """An EndpointSlice."""
+    value, namespace = one.value, one.namespace
+    return EndpointSlice(
+        name=one.name,
+        service=one.labels.get("kubernetes.io/service-name", ""),
+        namespace=namespace,
+        endpoints=tuple(_endpoint(end, namespace) for end in value.get("endpoints", ())),
+        ports=tuple((p.get("name", ""), p["port"], _PROTOCOLS[p["protocol"]]) for p in value.get("ports", ())),
+        document=value,
+    )
+
+
+def _endpoint(said: dict[str, Any], namespace: str) -> SliceEndpoint:
+    """An endpoint. What it does not say of itself is well: ready and serving, whatever else it says (kube-proxy)."""
+    conditions, target, zones = (
+        said.get("conditions", {}),
+        said.get("targetRef", {}),
+        said.get("hints", {}).get("forZones"),
+    )
+    named = target.get("kind") == "Pod" and target.get("name")
+    return SliceEndpoint(
+        IPv4Address(said["addresses"][0]),
+        conditions.get("ready", True),
+        conditions.get("serving", True),
+        conditions.get("terminating", False),
+        said.get("nodeName", ""),
+        said.get("hostname", ""),
+        tuple(zone["name"] for zone in zones) if zones else (),
+        f"{target.get('namespace') or namespace}/{named}" if named else "",
+    )
+
+
+def deployment(one: Document) -> Deployment:
+    """A Deployment."""
+    spec = one.spec
+    return Deployment(
+        name=one.name,
+        replicas=spec.get("replicas", 1),
+        selector=tuple(spec.get("selector", {}).get("matchLabels", {}).items()),
+        template=pod(spec.get("template", {}), one.namespace),
+        namespace=one.namespace,
+        labels=tuple(one.labels.items()),
+        document=one.value,
+    )
+
+
+def kept(one: Document) -> Kept:
+    """An object that nslab does not act on."""
+    return Kept(str(one.value.get("apiVersion", "")), one.kind, one.name, one.namespace, one.value)

@@ -1,0 +1,101 @@
+"""Print Kubernetes' schema as nslab ships it: a line of JSON that says what it is, then a line for each definition.
+
+Of each definition are kept the fields, their types and which are required; descriptions, and what `kubectl explain` and
+strategic merge patches need, are left out. Kinds: all that are stored and not alpha.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate  # type: ignore[import-not-found]
+
+REF = "#/$defs/"
+META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+PASSING = ("authentication.k8s.io", "authorization.k8s.io", "internal.apiserver.k8s.io", "storagemigration.k8s.io")
+"""Groups whose objects are asked and answered, or nobody's business."""
+
+
+def main(version: str) -> None:
+    """Print all lines."""
+    folder = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / f"v{version}-local"
+    definitions = json.loads((folder / "_definitions.json").read_text())["$defs"]
+    kinds = {api_version(gvk): name for name, one in definitions.items() for gvk in stored(one)}
+    head = {
+        "kubernetes": version,
+        "source": "kubernetes-validate (PyPI), from Kubernetes' OpenAPI definitions",
+        "license": "Apache-2.0, The Kubernetes Authors",
+        "kinds": dict(sorted(kinds.items())),
+    }
+    print(compact(head))
+    for name in sorted(reached(definitions, kinds.values())):
+        print(name, compact(trimmed(definitions[name])))
+
+
+def stored(definition: dict[str, Any]) -> list[dict[str, str]]:
+    """The kinds that a definition is of, if objects of it are kept by an API server."""
+    if definition.get("properties", {}).get("metadata", {}).get("$ref") != REF + META:
+        return []
+    gvks = definition.get("x-kubernetes-group-version-kind", [])
+    found = [gvk for gvk in gvks if "alpha" not in gvk["version"] and gvk["group"] not in PASSING]
+    return [gvk for gvk in found if gvk["kind"] not in ("Binding", "ComponentStatus", "Eviction", "Scale")]
+
+
+def api_version(gvk: dict[str, str]) -> str:
+    """As a document says it: apps/v1/Deployment, v1/Pod."""
+    return "/".join(filter(None, (gvk["group"], gvk["version"], gvk["kind"])))
+
+
+def reached(definitions: dict[str, Any], names: Any) -> set[str]:
+    """The definitions that these lead to, and they themselves."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [ref.removeprefix(REF) for ref in refs(definitions[name])]
+    return found
+
+
+def refs(schema: Any) -> list[str]:
+    """What a schema refers to."""
+    if isinstance(schema, list):
+        return [ref for each in schema for ref in refs(each)]
+    if not isinstance(schema, dict):
+        return []
+    own = [schema["$ref"]] if isinstance(schema.get("$ref"), str) else []
+    return [*own, *(ref for each in schema.values() for ref in refs(each))]
+
+
+def trimmed(schema: Any) -> Any:
+    """A schema without what nslab does not look at. That a field may be null goes without saying in Kubernetes."""
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return {"$ref": schema["$ref"]}
+    kept: dict[str, Any] = {}
+    for word, said in schema.items():
+        if word == "properties":
+            kept[word] = {name: trimmed(one) for name, one in said.items()}
+        elif word in ("items", "additionalProperties"):
+            kept[word] = trimmed(said)
+        elif word in ("oneOf", "anyOf"):
+            kept["anyOf"] = [trimmed(one) for one in said]
+        elif word == "type":
+            kept[word] = said if isinstance(said, str) else next(one for one in said if one != "null")
+        elif word in ("required", "format"):
+            kept[word] = said
+    return kept
+
+
+def compact(value: Any) -> str:
+    """JSON without blanks."""
+    return json.dumps(value, separators=(",", ":"), sort_keys=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,55 @@
+"""Plain scalars, and whole documents, as Kubernetes reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nslab.api.documents import documents
+from nslab.api.scalars import value
+from nslab.api.values import Reader
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        *[("yes", True), ("on", True), ("True", True), ("no", False), ("off", False), ("FALSE", False)],
+        *[("y", "y"), ("N", "N"), ("yEs", "yEs"), ("~", None), ("", None), ("Null", None), ("nULL", "nULL")],
+        *[("0", 0), ("010", 8), ("0644", 420), ("0o17", 15), ("0x1F", 31), ("0b11", 3), ("-010", -8), ("+12", 12)],
+        *[("1_000", 1000), ("09", 9), ("1.0", 1), ("1.5", 1.5), (".5", 0.5), ("5.", 5), ("1e3", 1000), ("1e-2", 0.01)],
+        *[("22:22", "22:22"), ("1:30", "1:30"), ("2024-01-01", "2024-01-01"), (".inf", ".inf"), (".nan", ".nan")],
+        *[("2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z"), ("1e400", "1e400"), ("9" * 5000, "9" * 5000), ("-", "-")],
+        *[("18446744073709551615", 2**64 - 1), ("1.2.3", "1.2.3"), ("0x", "0x"), ("<<", "<<"), ("=", "="), ("_", "_")],
+    ],
+)
+def test_plain_scalars(text: str, found: object) -> None:
+    made = value(text)
+    assert (made, type(made)) == (found, type(found))
+
+
+@given(st.text(max_size=12) | st.text("0123456789+-._eExXoObB:", max_size=12))
+def test_any_scalar_is_something(text: str) -> None:
+    made = value(text)
+    assert isinstance(made, str | int | float | bool | None)
+    assert isinstance(made, bool | None) or str(made) == str(made).strip() or made == text
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=6)
+SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63) | TEXT
+TREES = st.recursive(
+    SCALARS,
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(st.text("abcxyz", min_size=2), below, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(TREES)
+def test_what_is_written_is_read(tree: Any) -> None:
+    text = yaml.safe_dump(tree, allow_unicode=True)
+    reader = Reader("f", text)
+    (found,) = (reader.read(root) for root in documents(text, "f"))
+    assert (found, reader.problems) == (tree, [])
