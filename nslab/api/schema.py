@@ -61,6 +61,12 @@ def kinds() -> dict[tuple[str, str], str]:
     return found
 
 
+@cache
+def names(version: str) -> tuple[str, ...]:
+    """The names of all kinds, those of an apiVersion first."""
+    return tuple(dict.fromkeys([kind for known, kind in sorted(kinds(), key=lambda one: one[0] != version)]))
+
+
 def own(version: str) -> bool:
     """Whether objects of an apiVersion are Kubernetes' own: their kinds are known, or do not exist."""
     group = version.rpartition("/")[0]

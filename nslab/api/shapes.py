@@ -314,6 +314,7 @@ class Record(Shape):
         self.schema, self.compiled = schema, compiled
         self.known: dict[str, Shape] = {}
         self.required: tuple[str, ...] = tuple(schema.get("required", ()))
+        self.names = tuple(schema["properties"])
         self.open = schema.get("additionalProperties") is True
 
     def check(self, value: Any, walk: Walk) -> Any:
@@ -328,9 +329,7 @@ class Record(Shape):
             if shape is None:
                 path.append(name)
                 text = f"unknown field {walk.here}"
-                walk.found.append(
-                    Complaint((*walk.start, *path), text, word=name, known=tuple(self.schema["properties"]), key=True)
-                )
+                walk.found.append(Complaint((*walk.start, *path), text, word=name, known=self.names, key=True))
                 path.pop()
             elif item.__class__ is not shape.plain:
                 path.append(name)

@@ -8,16 +8,15 @@ from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import rules, schema
-from nslab.api.documents import KEPT, descend, documents, told
-from nslab.api.values import AliasesError, Reader
-from nslab.api.words import Complaint, nearest, quoted
+from nslab.api.documents import KEPT, Tree, documents, told
+from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
+from nslab.api.words import Complaint, quoted
 from nslab.dataclass import dataclass, field
 from nslab.errors import LabFileError, Problem
 from nslab.lab.lab_document import LabDocument
 
 if TYPE_CHECKING:
     from nslab.api.shapes import Shape
-    from nslab.api.values import Node
     from nslab.api.words import Path
 
 ACTED_ON = {"Service": "services", "EndpointSlice": "slices", "Deployment": "deployments", "Pod": "pods"}
@@ -33,11 +32,15 @@ CLUSTER_WIDE = rules.names(
 OURS = "nslab/v1"
 _OPEN: dict[str, Any] = {"additionalProperties": True}
 FOREIGN = {
-    **rules.fields(metadata={**rules.fields(name=rules.SOME, namespace=rules.LABEL), "required": ["name"], **_OPEN}),
+    **rules.fields(
+        apiVersion=rules.text("[a-z0-9][-a-z0-9.]*/v[a-z0-9]+", "GROUP/VERSION", 253),
+        kind=rules.text("[A-Z][A-Za-z0-9]*", "a word of letters, the first a capital", 63),
+        metadata={**rules.fields(name=rules.NAME, namespace=rules.LABEL), "required": ["name"], **_OPEN},
+    ),
     "required": ["metadata"],
     **_OPEN,
 }
-"""What is asked of an object of another group: that it has a name."""
+"""What is asked of an object of another group: that it can be named."""
 
 
 @dataclass(slots=True)
@@ -115,6 +118,11 @@ def _lab_shape() -> Shape:
     return schema.compiled(lab_schema())
 
 
+@cache
+def _foreign() -> Shape:
+    return schema.compiled(FOREIGN)
+
+
 def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documents:
     """The documents of a lab file; or some objects, with or without a Lab. What is wrong is noted in the reader."""
     found, read = Documents(), 0
@@ -122,7 +130,7 @@ def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documen
         for index, root in enumerate(documents(text, reader.file)):
             if root.id == "scalar" and reader.read(root) is None:
                 continue  # nothing between two ---
-            _read(root, (index,), reader, found, first=lab_first and not read)
+            _read(Tree(root), (index,), reader, found, first=lab_first and not read)
             read += 1
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
@@ -135,17 +143,18 @@ def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documen
     return found
 
 
-def _read(root: Node, path: Path, reader: Reader, found: Documents, *, first: bool = False) -> None:
+def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bool = False) -> None:
     """Read one document, or the items of a List. `first`: it is to be the Lab."""
-    node = descend(root, path[1:])
+    node = tree.at(path[1:])
     if node.id != "mapping":
         reader.say(node, "a document of a lab file must be a mapping with apiVersion and kind")
         return
+    start = len(reader.problems)
     value = reader.read(node)
     version, kind = value.get("apiVersion"), value.get("kind")
     if kind == "List" and version == "v1" and isinstance(value.get("items"), list):
         for index in range(len(value["items"])):
-            _read(root, (*path, "items", index), reader, found)
+            _read(tree, (*path, "items", index), reader, found)
         return
     shape, complaints = _shape(value, path)
     if shape and first and kind != "Lab":
@@ -162,9 +171,12 @@ def _read(root: Node, path: Path, reader: Reader, found: Documents, *, first: bo
             if one.kind not in CLUSTER_WIDE:
                 one.metadata.setdefault("namespace", "default")
             found.add(one)
-    unreadable = {(p.line, p.column) for p in reader.problems}
-    for problem in (told(one, reader.file, descend(root, one.path[1:], key=one.key)) for one in complaints):
-        if problem.text and (problem.line, problem.column) not in unreadable:
+    unread = {(problem.line, problem.column) for problem in reader.problems[start:]}
+    for wrong in complaints:
+        advice = len(reader.problems) < PROBLEMS_WITH_ADVICE
+        problem = told(wrong, reader.file, tree.at(wrong.path[1:], key=wrong.key), advice=advice)
+        # What is wrong at the place of what could not be read follows from that.
+        if problem.text and (problem.line, problem.column) not in unread:
             reader.problems.append(problem)
 
 
@@ -183,12 +195,11 @@ def _shape(value: dict[str, Any], path: Path) -> tuple[Shape | None, list[Compla
     if (version, kind) in known:
         return schema.shape_of(version, kind), []
     if version != OURS and not schema.own(version):
-        return schema.compiled(FOREIGN), []
+        return _foreign(), []
     at: Path = (*path, "apiVersion")
     text = f"no matches for kind {quoted(kind)} in version {quoted(version)}"
     versions = (OURS,) if kind == "Lab" else schema.versions_of(kind, version.rpartition("/")[0])
     if versions:
         return None, [Complaint(at, f"{text}; write {versions[0]}")]
-    names = ("Lab",) if version == OURS else tuple({one for _, one in known} | {"Lab"})
-    near = nearest(kind, [one for one in names if (version, one) in known]) or nearest(kind, sorted(names))
-    return None, [Complaint((*path, "kind"), f"{text}; did you mean {near}?" if near else text)]
+    names = ("Lab",) if version == OURS else schema.names(version)
+    return None, [Complaint((*path, "kind"), text, word=kind, known=names)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -248,3 +249,31 @@ def test_it_is_named_once_where_it_would_change_what_is_seen() -> None:
         f"41:46: {text.format('Deployment.spec.template.spec.containers.lifecycle')}",
         f"44:1: {text.format('NetworkPolicy')}",
     ]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "kind: Pod\nmetadata: {name: x}\nspec:\n" + "".join(f"  field{n}: 1\n" for n in range(20_000)),
+        "kind: ConfigMap\nmetadata:\n  name: x\n  labels:\n" + "".join(f"    'a {n}': b\n" for n in range(20_000)),
+        "kind: ConfigMap\nmetadata: {name: x}\ndata:\n" + "  a: b\n" * 20_000,
+        "kind: List\nitems:\n"
+        + "".join(
+            f"- {{apiVersion: v1, kind: Secret, metadata: {{name: s{n}}}, data: {{a: 1}}}}\n" for n in range(5000)
+        ),
+        "kind: Podd\n" + "---\napiVersion: v1\nkind: Podd\n" * 5000,
+    ],
+    ids=["fields", "labels", "twice", "items", "kinds"],
+)
+def test_thousands_of_problems_are_told_in_seconds(document: str) -> None:
+    started = time.process_time()
+    assert len(said(f"apiVersion: v1\n{document}")) >= 5000
+    assert time.process_time() - started < 6
+
+
+def test_what_a_document_is_called_can_be_printed() -> None:
+    text = 'apiVersion: "x.io/v1\\e[31m"\nkind: "B\\e[31m"\nmetadata: {name: "../\\e[31m", namespace: "\\u202e"}\n'
+    wrong = said(text)
+    assert [line.partition(" ")[0] for line in wrong] == ["1:13:", "2:7:", "3:18:", "3:42:"]
+    assert all(line.isprintable() for line in wrong)
+    assert len(said("apiVersion: x.io/v1\nkind: A\nmetadata: {name: x}\na: &a {b: *a}\n")) == 1
