@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from nslab.api.document import KEPT
 from nslab.api.scalars import PLAIN, STR
 from nslab.api.values import DEEPEST, MAP, PROBLEMS_WITH_ADVICE, SEQ
 from nslab.api.words import did_you_mean, shown
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a lab file; 10,000 pods are 3 million, 10,000 Services with their EndpointSlices 6 million."""
-KEPT = -1
-"""The document of what comes from no file: it was in the lab before."""
 
 
 def loader(base: Any) -> type[Any]:

@@ -69,6 +69,17 @@ def fields(**of: Schema) -> Schema:
     return {"properties": of}
 
 
+_OPEN: dict[str, Any] = {"additionalProperties": True}
+FOREIGN = {
+    **fields(
+        apiVersion=text("[a-z0-9][-a-z0-9.]*/v[a-z0-9]+", "GROUP/VERSION", 253),
+        kind=text("[A-Z][A-Za-z0-9]*", "a word of letters, the first a capital", 63),
+        metadata={**fields(name=NAME, namespace=LABEL), "required": ["name"], **_OPEN},
+    ),
+    "required": ["metadata"],
+    **_OPEN,
+}
+"""What is asked of an object of another group: that it can be named."""
 RULES: dict[str, Schema] = {
     "Pod": kind(POD_NAME, "spec"),
     "Deployment": kind(POD_NAME, "spec"),

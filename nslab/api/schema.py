@@ -31,11 +31,11 @@ from nslab.api.shapes import (
     Text,
     Walk,
 )
+from nslab.api.words import Complaint, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nslab.api.words import Complaint
     from nslab.api.words import Path as Place
 
 FILE = Path(__file__).with_name("kubernetes.schema")
@@ -89,6 +89,36 @@ def shape_of(version: str, kind: str) -> Shape:
         if kind in RULES
         else compiled({**merged(_definition(name), rules.kind()), "required": ["metadata"]})
     )
+
+
+def shape_for(version: Any, kind: Any, path: Place) -> tuple[Shape | None, list[Complaint]]:
+    """What an object looks like, by what it says of itself; None, with a complaint, if there is no such kind."""
+    if not isinstance(kind, str) or not kind:
+        return None, [Complaint((*path, "kind"), "kind is missing: Pod, Service, Deployment and so on")]
+    if not isinstance(version, str) or not version:
+        versions = versions_of(kind, "")
+        missing = Complaint((*path, "apiVersion"), "apiVersion is missing")
+        return (shape_of(versions[0], kind) if versions else None), [missing]
+    if (version, kind) in kinds():
+        return shape_of(version, kind), []
+    if not own(version):
+        return _foreign(), []
+    return no_match(version, kind, path, versions_of(kind, version.rpartition("/")[0]), names(version))
+
+
+def no_match(
+    version: Any, kind: Any, path: Place, right: tuple[str, ...], known: tuple[str, ...]
+) -> tuple[None, list[Complaint]]:
+    """kubectl's sentence about a kind that is not there; `right`: the versions that it has."""
+    text = f"no matches for kind {quoted(str(kind))} in version {quoted(str(version))}"
+    if right:
+        return None, [Complaint((*path, "apiVersion"), f"{text}; write {right[0]}")]
+    return None, [Complaint((*path, "kind"), text, word=str(kind), known=known)]
+
+
+@cache
+def _foreign() -> Shape:
+    return compiled(rules.FOREIGN)
 
 
 def check(value: Any, shape: Shape, place: Place = ()) -> list[Complaint]:

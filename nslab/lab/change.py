@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from nslab.api.documents import KEPT, placed, text_of
+from nslab.api.document import KEPT
+from nslab.api.documents import placed, text_of
 from nslab.api.sentences import Fault, complaint, invalid
 from nslab.api.values import Reader
 from nslab.api.words import Complaint, quoted, shown
@@ -26,8 +27,9 @@ from nslab.lab.warn import warnings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from nslab.api.document import Document
     from nslab.errors import Problem
-    from nslab.lab.stream import Document, Documents
+    from nslab.lab.stream import Documents
     from nslab.lab.types import Lab
 
 Changed: TypeAlias = tuple["Lab", tuple[str, ...]]

@@ -7,10 +7,11 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from nslab.api import rules, schema
-from nslab.api.documents import KEPT, Tree, documents, told
+from nslab.api import schema
+from nslab.api.document import CLUSTER_WIDE, Document
+from nslab.api.documents import Tree, documents, told
 from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
-from nslab.api.words import Complaint, quoted
+from nslab.api.words import Complaint
 from nslab.dataclass import dataclass, field
 from nslab.errors import LabFileError, Problem
 from nslab.lab.lab_document import LabDocument
@@ -21,69 +22,7 @@ if TYPE_CHECKING:
 
 ACTED_ON = {"Service": "services", "EndpointSlice": "slices", "Deployment": "deployments", "Pod": "pods"}
 """The kinds that nslab acts on, and where a lab has their objects; `others` are kept."""
-CLUSTER_WIDE = rules.names(
-    """
-    APIService CSIDriver CSINode CertificateSigningRequest ClusterRole ClusterRoleBinding ClusterTrustBundle
-    CustomResourceDefinition DeviceClass FlowSchema IPAddress IngressClass Namespace Node PersistentVolume PriorityClass
-    PriorityLevelConfiguration RuntimeClass ServiceCIDR StorageClass VolumeAttachment VolumeAttributesClass
-    """
-)
-"""Kinds whose objects are in no namespace."""
 OURS = "nslab/v1"
-_OPEN: dict[str, Any] = {"additionalProperties": True}
-FOREIGN = {
-    **rules.fields(
-        apiVersion=rules.text("[a-z0-9][-a-z0-9.]*/v[a-z0-9]+", "GROUP/VERSION", 253),
-        kind=rules.text("[A-Z][A-Za-z0-9]*", "a word of letters, the first a capital", 63),
-        metadata={**rules.fields(name=rules.NAME, namespace=rules.LABEL), "required": ["name"], **_OPEN},
-    ),
-    "required": ["metadata"],
-    **_OPEN,
-}
-"""What is asked of an object of another group: that it can be named."""
-
-
-@dataclass(slots=True)
-class Document:
-    """An object of the API, whole, as a plain value that is defaulted in place; and where the stream has it.
-
-    `made`: nslab made it, of what stands there (a replica of its Deployment). `view`: what nslab makes of it.
-    """
-
-    value: dict[str, Any]
-    path: Path = (KEPT,)
-    made: bool = False
-    view: Any = None
-
-    @property
-    def kind(self) -> str:
-        """What it is."""
-        return str(self.value["kind"])
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What it is called."""
-        return self.value.setdefault("metadata", {})  # type: ignore[no-any-return]
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """What it is to be."""
-        return self.value.setdefault("spec", {})  # type: ignore[no-any-return]
-
-    @property
-    def name(self) -> str:
-        """Its name, or ""."""
-        return str(self.metadata.get("name", ""))
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace; "" for what is in none."""
-        return "" if self.kind in CLUSTER_WIDE else str(self.metadata.get("namespace", "default"))
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Its labels."""
-        return self.metadata.get("labels", {})  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True)
@@ -116,11 +55,6 @@ def lab_schema() -> dict[str, Any]:
 @cache
 def _lab_shape() -> Shape:
     return schema.compiled(lab_schema())
-
-
-@cache
-def _foreign() -> Shape:
-    return schema.compiled(FOREIGN)
 
 
 def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documents:
@@ -181,25 +115,11 @@ def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bo
 
 
 def _shape(value: dict[str, Any], path: Path) -> tuple[Shape | None, list[Complaint]]:
-    """What a document looks like, by its kind and version; None with a complaint if there is no such kind."""
+    """What a document looks like; None with a complaint if there is no such kind."""
     version, kind = value.get("apiVersion"), value.get("kind")
-    if not isinstance(kind, str) or not kind:
-        return None, [Complaint((*path, "kind"), "kind is missing: Pod, Service, Deployment and so on")]
-    known = schema.kinds()
     if kind == "Lab" and version in (OURS, None):
         return _lab_shape(), [] if version else [Complaint(path, "apiVersion is missing")]
-    if not isinstance(version, str) or not version:
-        missing = Complaint((*path, "apiVersion"), "apiVersion is missing")
-        versions = schema.versions_of(kind, "")
-        return (schema.shape_of(versions[0], kind) if versions else None), [missing]
-    if (version, kind) in known:
-        return schema.shape_of(version, kind), []
-    if version != OURS and not schema.own(version):
-        return _foreign(), []
-    at: Path = (*path, "apiVersion")
-    text = f"no matches for kind {quoted(kind)} in version {quoted(version)}"
-    versions = (OURS,) if kind == "Lab" else schema.versions_of(kind, version.rpartition("/")[0])
-    if versions:
-        return None, [Complaint(at, f"{text}; write {versions[0]}")]
-    names = ("Lab",) if version == OURS else schema.names(version)
-    return None, [Complaint((*path, "kind"), text, word=kind, known=names)]
+    if kind == "Lab" or (kind and version == OURS):
+        versions = (OURS,) if kind == "Lab" else schema.versions_of(str(kind), "")
+        return schema.no_match(version, kind, path, versions, ("Lab",))
+    return schema.shape_for(version, kind, path)

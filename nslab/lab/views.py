@@ -38,8 +38,9 @@ from nslab.lab.types import (
 )
 
 if TYPE_CHECKING:
+    from nslab.api.document import Document
     from nslab.lab.lab_document import LabDocument
-    from nslab.lab.stream import Document, Documents
+    from nslab.lab.stream import Documents
 
 AFFINITY_SECONDS = 10800
 """How long a client stays with a pod unless the Service says otherwise."""
