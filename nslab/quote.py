@@ -40,6 +40,16 @@ def visible(text: str) -> str:
     return "".join(char if char.isprintable() or char in _SPACES else escaped(char) for char in text)
 
 
+def one_line(text: str) -> str:
+    """The same on one line."""
+    return visible(text).replace("\n", r"\n")
+
+
+def comment(text: str) -> str:
+    """A line that a shell passes over."""
+    return f"# {one_line(text)}"
+
+
 def escaped(char: str) -> str:
     r"""A character by its number; a byte that is not UTF-8 (Python's surrogates for it), as a byte."""
     number = ord(char)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
@@ -16,16 +16,9 @@ from nslab.linux.observe.objects import observe
 from nslab.linux.processes import procs, status
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.wishes import Wishes, wished
-from nslab.objects.kinds import (
-    Control,
-    KubeProxy,
-    NodeAgent,
-    Sandbox,
-    TunnelAgent,
-    Workload,
-)
 from nslab.objects.needs import demand
 from nslab.objects.plan import Add, diff
+from nslab.objects.process import Process
 from nslab.objects.script import command
 
 if TYPE_CHECKING:
@@ -33,7 +26,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
     from nslab.linux.processes.procs import Record
-    from nslab.objects.kinds import State
+    from nslab.objects.base import State
     from nslab.objects.needs import Host
     from nslab.objects.plan import Plan
 
@@ -47,7 +40,7 @@ class Drift:
     want: State
     plan: Plan
     strangers: dict[str, list[str]] = field(default_factory=dict)
-    stopped: tuple[tuple[_Running, int], ...] = ()
+    stopped: tuple[tuple[Process, int], ...] = ()
     """Processes that are there and stand still, with their numbers."""
 
 
@@ -102,21 +95,17 @@ def _shown(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
     return {ns: lines for ns, lines in told.items() if lines}
 
 
-def standing(want: State, found: Iterable[Record]) -> tuple[tuple[_Running, int], ...]:
+def standing(want: State, found: Iterable[Record]) -> tuple[tuple[Process, int], ...]:
     """What these processes, which stand still, are in a state."""
     numbers = {(record.ns, record.role): record.pid for record in found}
-    wanted = (obj for obj in want if isinstance(obj, _RUNNING))
+    wanted = (obj for obj in want if isinstance(obj, Process))
     return tuple((obj, numbers[obj.ns, obj.key[2]]) for obj in wanted if (obj.ns, obj.key[2]) in numbers)
 
 
-def _running(name: str, known: State) -> Iterator[_Running]:
+def _running(name: str, known: State) -> Iterator[Process]:
     """The processes of a state that run, found in the lab's journal; and those that their nodes see to."""
     parts = set(owned.running(name))
     parts |= status.kept(name, parts)
     for obj in known:
-        if isinstance(obj, _RUNNING) and (obj.ns, obj.key[2]) in parts:
+        if isinstance(obj, Process) and (obj.ns, obj.key[2]) in parts:
             yield obj
-
-
-_Running: TypeAlias = NodeAgent | Control | TunnelAgent | KubeProxy | Sandbox | Workload
-_RUNNING = (NodeAgent, Control, TunnelAgent, KubeProxy, Sandbox, Workload)

@@ -12,8 +12,8 @@ from nslab.linux.netns import labs
 from nslab.linux.processes import status
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.wishes import wished
-from nslab.objects.kinds import Control, NodeAgent
 from nslab.objects.names import netns, pod_host
+from nslab.objects.process import Control, NodeAgent
 from nslab.views.pods import pod_row
 from nslab.views.tree import count
 

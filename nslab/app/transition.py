@@ -35,8 +35,10 @@ from nslab.linux.processes.control import Absent
 from nslab.linux.processes.control import Control as Line
 from nslab.linux.processes.stopped import resume
 from nslab.linux.wishes import Wishes
-from nslab.objects.kinds import Attachment, Control, Netns
+from nslab.objects.attachment import Attachment
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Remove
+from nslab.objects.process import Control
 
 if TYPE_CHECKING:
     from collections.abc import Callable

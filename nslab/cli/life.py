@@ -53,6 +53,7 @@ def plan(
     from nslab.app.plan import plan as planned
     from nslab.objects import script as shell
     from nslab.objects.names import netns
+    from nslab.quote import comment
 
     lab = _load(source, encapsulation, proxy_mode)
     steps = planned(lab, listener())
@@ -65,7 +66,7 @@ def plan(
         for by, lines in shell.told(steps):
             if by != heading:
                 heading = by
-                say(f"\n{shell.comment(by)}", fg="cyan")
+                say(f"\n{comment(by)}", fg="cyan")
             say("\n".join(lines))
 
 
@@ -224,7 +225,7 @@ def _told(done: Up) -> None:
 
 
 def _notes(drift: Drift) -> list[str]:
-    from nslab.objects.kinds import TunnelAgent
+    from nslab.objects.process import TunnelAgent
 
     notes = []
     if any(isinstance(obj, TunnelAgent) for obj in drift.want):

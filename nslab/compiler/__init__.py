@@ -12,7 +12,7 @@ from nslab.compiler.written_by import WrittenBy
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
-    from nslab.objects.kinds import State
+    from nslab.objects.base import State
     from nslab.objects.needs import Host
 
 

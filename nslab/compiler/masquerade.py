@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
-from nslab.objects.kinds import Chain, IpSet, Jump, Object, SetMember
+from nslab.objects.ipset import IpSet, SetMember
+from nslab.objects.iptables import Chain, Jump
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from ipaddress import IPv4Address, IPv4Network
 
     from nslab.lab.types import Lab, Node
+    from nslab.objects.base import KernelObject
 
 _FELIX = "Felix"
 _MASQ_POOLS, _ALL_POOLS = "cali40masq-ipam-pools", "cali40all-ipam-pools"
@@ -28,7 +30,7 @@ _TUNNELS = {
 _OWN_SOURCE = "-m addrtype ! --src-type LOCAL --limit-iface-out -m addrtype --src-type LOCAL"
 
 
-def nat_outgoing(lab: Lab, node: Node) -> Iterator[Object]:
+def nat_outgoing(lab: Lab, node: Node) -> Iterator[KernelObject]:
     """From a pool with natOutgoing to outside every pool: masquerade. The pools are sets, so the rule never changes."""
     ns = names.netns(lab.name, node.name)
     sets: dict[str, Sequence[IPv4Network | IPv4Address]] = {

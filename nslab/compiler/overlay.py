@@ -10,25 +10,19 @@ from nslab.compiler.subnets import next_hop, wrapped
 from nslab.compiler.underlay import UPLINK
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
-from nslab.objects.kinds import (
-    Address,
-    Fdb,
-    Ipip,
-    LinkUp,
-    Neighbour,
-    Object,
-    Route,
-    Sysctl,
-    Tun,
-    TunnelAgent,
-    Vxlan,
-)
+from nslab.objects.inet import Address, Route
+from nslab.objects.neighbours import Fdb, Neighbour
+from nslab.objects.ports import LinkUp
+from nslab.objects.process import TunnelAgent
+from nslab.objects.sysctl import Sysctl
+from nslab.objects.tunnels import Ipip, Tun, Vxlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from ipaddress import IPv4Network
 
     from nslab.lab.types import Lab, Node
+    from nslab.objects.base import KernelObject
     from nslab.objects.needs import Host
 
 IPIP_DEVICE, VXLAN_DEVICE = "tunl0", "vxlan.calico"
@@ -48,7 +42,7 @@ TUNNEL_MTU = {
 _BIRD, _FELIX = "BIRD", "Felix"
 
 
-def overlay(lab: Lab, node: Node, host: Host, claims: Mapping[str, Sequence[IPv4Network]]) -> Iterator[Object]:
+def overlay(lab: Lab, node: Node, host: Host, claims: Mapping[str, Sequence[IPv4Network]]) -> Iterator[KernelObject]:
     """The node's tunnel, if there is one, and the way to the blocks of every other node."""
     match lab.encapsulation:
         case Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET:
@@ -62,7 +56,7 @@ def overlay(lab: Lab, node: Node, host: Host, claims: Mapping[str, Sequence[IPv4
             yield from way_to(lab, node, other, claims[other.name])
 
 
-def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) -> Iterator[Object]:
+def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) -> Iterator[KernelObject]:
     """Another node's blocks lie behind its address; the device decides whether packets are wrapped on the way."""
     ns, vxlan = names.netns(lab.name, node.name), lab.encapsulation in VXLAN_MODES
     for block in claimed:
@@ -81,7 +75,7 @@ def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) ->
         yield from vxlan_peer(lab, ns, other)
 
 
-def ipip_device(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
+def ipip_device(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
     """tunl0: the driver's, or, where the kernel has none, a TUN of that name with a process behind it."""
     ns = names.netns(lab.name, node.name)
     if host.ipip:
@@ -95,14 +89,14 @@ def ipip_device(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
         yield TunnelAgent(ns, ns, IPIP_DEVICE, node.address, by=_FELIX)
 
 
-def vxlan_device(lab: Lab, node: Node) -> Iterator[Object]:
+def vxlan_device(lab: Lab, node: Node) -> Iterator[KernelObject]:
     """vxlan.calico: it learns nothing by itself."""
     ns, mac = names.netns(lab.name, node.name), names.vtep_mac(node.name)
     yield Vxlan(ns, VXLAN_DEVICE, mac, VNI, VXLAN_PORT, node.address, UPLINK, _VXLAN_MTU, by=_FELIX)
     yield from addressed(lab, node, VXLAN_DEVICE)
 
 
-def addressed(lab: Lab, node: Node, device: str) -> Iterator[Object]:
+def addressed(lab: Lab, node: Node, device: str) -> Iterator[KernelObject]:
     """The tunnel's address is what the node itself speaks to remote pods with."""
     ns, address = names.netns(lab.name, node.name), tunnel_address(lab, node)
     assert address is not None, "a lab with a tunnel gives each node an address for it"
@@ -110,7 +104,7 @@ def addressed(lab: Lab, node: Node, device: str) -> Iterator[Object]:
     yield Address(ns, device, IPv4Interface((address, 32)), by=_FELIX)
 
 
-def vxlan_peer(lab: Lab, ns: str, other: Node) -> Iterator[Object]:
+def vxlan_peer(lab: Lab, ns: str, other: Node) -> Iterator[KernelObject]:
     """Told, not learnt: the other end's link-layer address, and the machine behind it."""
     mac, vtep = names.vtep_mac(other.name), tunnel_address(lab, other)
     assert vtep is not None, "a lab with a tunnel gives each node an address for it"

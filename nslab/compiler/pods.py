@@ -8,17 +8,18 @@ from nslab.compiler.addresses import address_of, pod_netns
 from nslab.lab import security
 from nslab.lab.types import Protocol
 from nslab.objects import names
-from nslab.objects.kinds import Check, Limits, Object, Sandbox, Security, Workload
+from nslab.objects.container import Check, Limits, Sandbox, Security, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.lab.types import Container, HealthCheck, Lab, Pod
+    from nslab.objects.base import KernelObject
 
 _KUBELET, _RUNTIME = "kubelet", "container runtime"
 
 
-def pods(lab: Lab) -> Iterator[Object]:
+def pods(lab: Lab) -> Iterator[KernelObject]:
     """The processes of every pod, node by node."""
     for node in lab.nodes:
         for pod in lab.pods:

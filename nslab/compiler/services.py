@@ -13,27 +13,16 @@ from nslab.compiler.underlay import UPLINK, interface
 from nslab.compiler.written_by import WrittenBy
 from nslab.lab.types import ProxyMode, ServiceType, TrafficPolicy
 from nslab.objects import names
-from nslab.objects.kinds import (
-    Address,
-    Chain,
-    Control,
-    Dummy,
-    IpSet,
-    Jump,
-    KubeProxy,
-    LinkUp,
-    Netns,
-    NftChain,
-    NftElement,
-    NftSet,
-    NftTable,
-    Object,
-    RealServer,
-    Route,
-    SetMember,
-    Sysctl,
-    VirtualServer,
-)
+from nslab.objects.inet import Address, Route
+from nslab.objects.ipset import IpSet, SetMember
+from nslab.objects.iptables import Chain, Jump
+from nslab.objects.ipvs import RealServer, VirtualServer
+from nslab.objects.links import Dummy
+from nslab.objects.namespaces import Netns
+from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable
+from nslab.objects.ports import LinkUp
+from nslab.objects.process import Control, KubeProxy
+from nslab.objects.sysctl import Sysctl
 from nslab.proxy import model
 from nslab.proxy.mode import whole
 from nslab.proxy.modes import mode
@@ -43,13 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nslab.lab.types import EndpointSlice, Lab, Node, Pod, Service, ServicePort
+    from nslab.objects.base import KernelObject
     from nslab.objects.needs import Host
     from nslab.ruletext.items import Item, Items
 
 _API, _BY = "API server", "kube-proxy"
 
 
-def api_server(lab: Lab) -> Iterator[Object]:
+def api_server(lab: Lab) -> Iterator[KernelObject]:
     """The process that Services are applied to, and that tells the nodes of them; it has a namespace of its own."""
     if watched(lab):
         ns = names.netns(lab.name, names.CONTROL)
@@ -58,7 +48,7 @@ def api_server(lab: Lab) -> Iterator[Object]:
         yield Control(ns, ns, by=_API)
 
 
-def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[Object]:
+def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObject]:
     """The way to Services from outside, each node's kube-proxy, and (if nslab does that) what that writes."""
     resolved = resolve(lab)
     yield from announced(lab, resolved)
@@ -72,7 +62,7 @@ def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[Object]:
         yield KubeProxy(ns, ns, json.dumps(model.to_json(proxy), sort_keys=True), by=_BY)
 
 
-def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[Object]:
+def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[KernelObject]:
     """Clients, and the routers between, send what is for a load balancer's address, or an external one, to a node.
 
     No node has such an address: on a real network a load balancer, MetalLB or an administrator's route does this.
@@ -86,7 +76,7 @@ def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[Object]:
             yield _way_in(lab, client.name, ip, UPLINK, next_hop(lab, client.address, node.address))
 
 
-def _way_in(lab: Lab, host: str, ip: IPv4Address, dev: str, via: IPv4Address) -> Object:
+def _way_in(lab: Lab, host: str, ip: IPv4Address, dev: str, via: IPv4Address) -> KernelObject:
     return Route(names.netns(lab.name, host), IPv4Network(ip), dev, via=via, protocol="static", by="load balancer")
 
 
@@ -226,7 +216,7 @@ def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
     yield from network(lab).node_addresses(lab, node)
 
 
-def objects(ns: str, items: Items) -> Iterator[Object]:
+def objects(ns: str, items: Items) -> Iterator[KernelObject]:
     """The kernel's objects for what a proxy mode wants, each after those that it lies on.
 
     A table of iptables is told in one go, its chains before the jumps to them: rules name chains told later, which one
@@ -250,7 +240,7 @@ _ORDER = (
 )  # fmt: skip
 
 
-def _object(ns: str, item: tuple[str, ...], body: tuple[str, ...]) -> Object:
+def _object(ns: str, item: tuple[str, ...], body: tuple[str, ...]) -> KernelObject:
     match item, body:
         case ("sysctl", path, default), (value,):
             return Sysctl(ns, path, value, default, by=_BY)
@@ -274,7 +264,7 @@ def _object(ns: str, item: tuple[str, ...], body: tuple[str, ...]) -> Object:
             return _nft(ns, item, body)
 
 
-def _nft(ns: str, item: tuple[str, ...], body: tuple[str, ...]) -> Object:
+def _nft(ns: str, item: tuple[str, ...], body: tuple[str, ...]) -> KernelObject:
     match item, body:
         case ("nft-table", *_, table), (comment,):
             return NftTable(ns, table, comment, by=_BY)

@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import blocks
 from nslab.compiler.subnets import gateway, leg_towards, next_hop, subnet_of
 from nslab.objects import names
-from nslab.objects.kinds import Address, Bridge, LinkUp, Netns, NodeAgent, Object, Port, Route, Sysctl, Veth
+from nslab.objects.inet import Address, Route
+from nslab.objects.links import Bridge, Veth
+from nslab.objects.namespaces import Netns
+from nslab.objects.ports import LinkUp, Port
+from nslab.objects.process import NodeAgent
+from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address
 
     from nslab.lab.types import Client, Lab, Node, Router
+    from nslab.objects.base import KernelObject
     from nslab.objects.needs import Host
 
 DEFAULT = IPv4Network("0.0.0.0/0")
@@ -23,7 +29,7 @@ ETHERNET_MTU = 1500
 _BY = "the machines"
 
 
-def underlay(lab: Lab, host: Host) -> Iterator[Object]:
+def underlay(lab: Lab, host: Host) -> Iterator[KernelObject]:
     """The node network: its switches and routers, the nodes, and the machines outside the cluster."""
     yield from switch(lab, host)
     machines: tuple[Node | Client, ...] = (*lab.nodes, *lab.clients)
@@ -40,7 +46,7 @@ def bridge(lab: Lab, subnet: IPv4Network) -> str:
     return f"br{lab.networks.nodes.index(subnet)}"
 
 
-def switch(lab: Lab, host: Host) -> Iterator[Object]:
+def switch(lab: Lab, host: Host) -> Iterator[KernelObject]:
     """A bridge for each subnet.
 
     Where there is but one, the bridge's own address is the gateway, a router that knows no pod network: pods are not
@@ -63,7 +69,7 @@ def switch(lab: Lab, host: Host) -> Iterator[Object]:
         yield Sysctl(ns, "net/bridge/bridge-nf-call-iptables", "0", "1", by=_BY)
 
 
-def plugged_in(lab: Lab, machine: Node | Client) -> Iterator[Object]:
+def plugged_in(lab: Lab, machine: Node | Client) -> Iterator[KernelObject]:
     """A machine with one cable to its subnet's switch, an address and a way out.
 
     The default route matters inside, too: proxy ARP answers a pod only for what the node could route.
@@ -80,7 +86,7 @@ def plugged_in(lab: Lab, machine: Node | Client) -> Iterator[Object]:
             yield Route(ns, subnet, UPLINK, via=via, by=_BY)
 
 
-def cable(lab: Lab, machine: str, dev: str, address: IPv4Address) -> Iterator[Object]:
+def cable(lab: Lab, machine: str, dev: str, address: IPv4Address) -> Iterator[KernelObject]:
     """One cable from a machine to the switch of the subnet that holds `address`, which the machine has there."""
     ns, middle = names.netns(lab.name, machine), names.netns(lab.name, names.SWITCH)
     subnet = subnet_of(lab, address)
@@ -99,7 +105,7 @@ def interface(number: int) -> str:
     return f"eth{number}"
 
 
-def joining(lab: Lab, router: Router) -> Iterator[Object]:
+def joining(lab: Lab, router: Router) -> Iterator[KernelObject]:
     """A router with a cable into each of its subnets. It knows no pods, unless the nodes tell it where theirs are."""
     ns = names.netns(lab.name, router.name)
     yield Netns(ns, by=_BY)

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from nslab.errors import Refused, words
 from nslab.linux.netlink import batch as netlink
 from nslab.linux.netlink import tun
 from nslab.linux.rules import restore
-from nslab.objects import inet, links
 from nslab.objects import script as shell
-from nslab.objects.iptables import ipset_restore, iptables_restore
+from nslab.objects import sysctl
+from nslab.objects.base import Add, Remove
+from nslab.objects.ipset import ipset_restore
+from nslab.objects.iptables import iptables_restore
 from nslab.objects.ipvs import ipvsadm_restore
-from nslab.objects.kinds import (
-    Address,
-    Attachment,
-    Blackhole,
-    Bridge,
-    Dummy,
-    Fdb,
-    Ipip,
-    LinkUp,
-    Neighbour,
-    Port,
-    Route,
-    Sysctl,
-    Veth,
-    Vxlan,
-)
+from nslab.objects.netlink import Netlink
 from nslab.objects.nft import nft_restore
-from nslab.objects.plan import Add, Remove
 from nslab.ruletext.iptables import block
 
 if TYPE_CHECKING:
@@ -39,8 +25,9 @@ if TYPE_CHECKING:
     from nslab.linux.cni.plugins import Plugins
     from nslab.linux.netns import Namespaces
     from nslab.linux.processes.agents import Agents
-    from nslab.objects.kinds import Key
-    from nslab.objects.plan import Step, Transaction
+    from nslab.objects.base import Step
+    from nslab.objects.netlink import Messages
+    from nslab.objects.plan import Transaction
 
 
 class LinuxKernel:
@@ -52,7 +39,7 @@ class LinuxKernel:
         self._agents = agents
         self._iptables = iptables
         self._indexes = netlink.Indexes(spaces)
-        self._unsettled: list[Key] = []
+        self._unsettled: list[tuple[str, str]] = []
 
     def run(self, transaction: Transaction) -> None:
         """Do one transaction, or raise Refused with the step, the kernel's words, and what was done all the same."""
@@ -76,10 +63,9 @@ class LinuxKernel:
                 self._spaces.enter(transaction.where[0])
                 restore.ipset(ipset_restore(transaction.steps), transaction.steps)
             case "iptables":
-                ns, table = transaction.where
-                self._spaces.enter(ns)
+                self._spaces.enter(transaction.where[0])
                 program = os.path.realpath(restore.program(f"{self._iptables}-restore"))
-                text = iptables_restore(table, transaction.steps, block(program))
+                text = iptables_restore(transaction.steps, block(program))
                 restore.iptables(self._iptables, text, transaction.steps)
             case "ipvs":
                 self._spaces.enter(transaction.where[0])
@@ -93,10 +79,12 @@ class LinuxKernel:
             case "process":
                 self._spaces.home()
                 self._agents.run(transaction.steps)
+            case missing:
+                assert_never(missing)
 
     def settle(self) -> None:
         """Return when every interface that was set up is ready to carry packets."""
-        for _, ns, dev in self._unsettled:
+        for ns, dev in self._unsettled:
             netlink.settle(self._spaces.route_socket(ns), [self._indexes.index(ns, dev)])
         self._unsettled.clear()
 
@@ -115,11 +103,10 @@ class LinuxKernel:
             self._spaces.create(step.obj.ns)
 
     def _attach(self, step: Step) -> None:
-        assert isinstance(step.obj, Attachment)
         assert self._plugins
-        self._plugins.run(step, step.obj)
-        self._indexes.forget(step.obj.ns)
-        self._indexes.forget(step.obj.node)
+        self._plugins.run(step)
+        for ns in step.obj.where:
+            self._indexes.forget(ns)
 
     def _tun(self, step: Step) -> None:
         self._indexes.forget(step.obj.ns)
@@ -159,41 +146,32 @@ class LinuxKernel:
 
     def _remember(self, transaction: Transaction) -> None:
         for step in transaction.steps:
-            match step, step.obj:
-                case Add(), LinkUp(dev=dev) as link:
-                    self._unsettled.append(("LinkUp", link.ns, dev))
-                case Remove(), _:
-                    for ns in _namespaces(step):
-                        self._indexes.forget(ns)
+            if isinstance(step, Remove):
+                for ns in _namespaces(step):
+                    self._indexes.forget(ns)
+            elif isinstance(step, Add) and step.obj.sets_up:
+                self._unsettled.append((step.obj.ns, step.obj.sets_up))
 
 
 def _goes_anyway(step: Step) -> bool:
-    """Whether it may be gone before we come: a cable's end whose other end was in a namespace that ended.
-
-    The kernel takes a namespace apart some time after its last user left.
-    """
-    return isinstance(step, Remove) and isinstance(step.obj, Veth) and not step.obj.peer
+    return isinstance(step, Remove) and step.obj.may_be_gone
 
 
-def _namespaces(step: Step) -> tuple[str, ...]:
+def _namespaces(step: Step) -> set[str]:
     """Where a step makes or takes interfaces: a cable has two ends."""
-    return (step.obj.ns, step.obj.peer_ns) if isinstance(step.obj, Veth) else (step.obj.ns,)
+    return {step.obj.ns, *(key[1] for key in step.obj.provides)}
 
 
-def _encode(step: Step, indexes: netlink.Indexes) -> list[tuple[str, bytes]]:
-    match step.obj:
-        case (Address() | Route() | Blackhole() | Neighbour() | Fdb()) as entry:
-            return inet.encode(step, entry, indexes)
-        case (Veth() | Bridge() | Vxlan() | Ipip() | Port() | LinkUp() | Dummy()) as link:
-            return links.encode(step, link, indexes)
-    raise AssertionError(step)
+def _encode(step: Step, indexes: netlink.Indexes) -> Messages:
+    assert isinstance(step.obj, Netlink)
+    return step.obj.messages(step, indexes)
 
 
 def _sysctl(step: Step) -> None:
     """/proc/sys/net shows the settings of the namespace of the thread that opens it."""
-    assert isinstance(step.obj, Sysctl)
-    descriptor = os.open(f"/proc/sys/{step.obj.path}", os.O_WRONLY | os.O_CLOEXEC)
+    path, value = sysctl.written(step.obj)
+    descriptor = os.open(f"/proc/sys/{path}", os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(descriptor, step.obj.value.encode())
+        os.write(descriptor, value.encode())
     finally:
         os.close(descriptor)

@@ -1,20 +1,35 @@
-"""A pod's network as CNI plugins make it: one noun, whatever interfaces, routes and rules come of it."""
+"""A pod's network as CNI plugins make it: one object, whatever interfaces, routes and rules come of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, ClassVar
 
+from nslab.cni.chain import order
 from nslab.dataclass import dataclass
-from nslab.objects.noun import Key, Noun
+from nslab.objects.base import Add, KernelObject, Layer, Remove, Replace
+from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from ipaddress import IPv4Address
 
-    from nslab.cni.chain import Wiring
+    from nslab.cni.chain import Command, Wiring
+    from nslab.objects.base import Key, Step, Unit
+
+_FUNCTION = """
+state=$(mktemp -d)         # what plugins keep of each node: a node's /var/lib is its own, and so is iptables' lock
+
+cni() {  # NETNS PLUGIN: run it in a node's namespace
+  mkdir -p "$state/$1"
+  XTABLES_LOCKFILE="$state/$1/lock" ip netns exec "$1" sh -c 'mount --bind "$0" /var/lib && exec "$1"' "$state/$1" "$2"
+}
+"""
+"""For a script: `ip netns exec` gives a program a mount namespace of its own, but /var/lib in it is the machine's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment(Noun):
+class Attachment(KernelObject):
     """The interface by which the plugins of a list have wired the pod in `ns`, run in `node` (a namespace, too).
 
     `address`: the pod's; which one it is, the plugins say in the end. `fault`: what is wrong with it, by their own
@@ -26,10 +41,71 @@ class Attachment(Noun):
     address: IPv4Address
     fault: str = ""
 
+    rank: ClassVar[int] = Layer.ATTACHMENT
+    unit: ClassVar[Unit] = "cni"
+    primitives: ClassVar[tuple[str, ...]] = ("veth",)
+    functions: ClassVar[str] = _FUNCTION
+    tells_why: ClassVar[bool] = True
+
     @property
     def key(self) -> Key:
         return ("Attachment", self.ns, self.wiring.ifname)
 
     @property
-    def lies_on(self) -> tuple[Key, ...]:
+    def requires(self) -> tuple[Key, ...]:
         return (("Netns", self.ns), ("Netns", self.node))
+
+    @property
+    def vanishes_with(self) -> tuple[Key, ...]:
+        return ()  # plugins keep something of it
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        return (self.node, self.ns)
+
+    def lines(self, step: Step) -> list[str]:
+        return self._typed(step, "ip netns exec")
+
+    def script_lines(self, step: Step, _all: Mapping[Key, KernelObject]) -> list[str]:
+        return self._typed(step, "cni")
+
+    def _typed(self, step: Step, way: str) -> list[str]:
+        """ADD, DEL, or both. `way`: the command that runs a program on a node."""
+        match step:
+            case Add():
+                return self.add_lines(way)
+            case Remove():
+                return self.delete_lines(way)
+            case Replace(old=old):
+                assert isinstance(old, Attachment)
+                return [*old.delete_lines(way), *self.add_lines(way)]
+
+    def add_lines(self, way: str) -> list[str]:
+        """ADD for each plugin of the list, told what the one before it made."""
+        places = range(len(self.wiring.network.types))
+        return [f"made=$({self._run(way, place, 'ADD', chained=place > 0)})" for place in places]
+
+    def delete_lines(self, way: str) -> list[str]:
+        """DEL for each plugin of the list, last first."""
+        return [self._run(way, place, "DEL") for place in reversed(range(len(self.wiring.network.types)))]
+
+    def _run(self, way: str, place: int, command: Command, *, chained: bool = False) -> str:
+        told = order(self.wiring, place, command, self.address, {} if chained else None)
+        parameters = " ".join(f"{name}={quote(value)}" for name, value in told.env.items())
+        config = json.loads(told.stdin)
+        text = quote(told.stdin)
+        if config.pop("prevResult", None) is not None:
+            text = f"{quote(json.dumps(config, ensure_ascii=False)[:-1])}', \"prevResult\": '\"$made\"'}}'"
+        return f"{parameters} {way} {fill('{} {}', self.node, told.program)} <<< {text}"
+
+    @property
+    def label(self) -> str:
+        network = self.wiring.network
+        return f"{self.wiring.ifname} by CNI network {network.name} ({', '.join(network.types)})"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.host} has {self.address} on {self.label}"
+
+    def unwanted(self) -> str:
+        return f"{self.host}'s {self.label}: {self.fault or 'it is not what is wished'}"

@@ -1,142 +1,274 @@
-"""Addresses, routes, neighbours, forwarding entries: the command that a person types, the message that says it."""
+"""Addresses and routes."""
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING, ClassVar
 
-from nslab.objects.kinds import Address, Blackhole, Fdb, Neighbour, Route
-from nslab.objects.plan import Add, Remove, Replace
+from nslab.dataclass import dataclass
+from nslab.objects.base import Add, KernelObject, Layer, OnDevice, Remove, Replace, addressed, interface_of
+from nslab.objects.netlink import Netlink
 from nslab.quote import fill
 from nslab.wire.netlink import (
     CREATE,
     DELADDR,
-    DELNEIGH,
     DELROUTE,
     EXCL,
     NEWADDR,
-    NEWNEIGH,
     NEWROUTE,
     REPLACE,
     attribute,
-    mac_bytes,
+    attributes,
     message,
     u32,
 )
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Network
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.objects.links import Indexes
-    from nslab.objects.plan import Step
-
-Inet: TypeAlias = Address | Route | Blackhole | Neighbour | Fdb
+    from nslab.objects.base import Key, Step, There
+    from nslab.objects.netlink import Indexes, Messages
 
 PROTOCOLS = {"kernel": 2, "boot": 3, "static": 4, "bird": 12, "bgp": 186}
 """Who wrote a route, as ip-route(8) names it; 80 is Felix's and has no name there."""
+_PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
+VERBS: Mapping[type, str] = {Add: "add", Remove: "del", Replace: "replace"}
+"""How ip(8) is told of a step, and with which flags the kernel is."""
+FLAGS: Mapping[type, int] = {Add: CREATE | EXCL, Remove: 0, Replace: CREATE | REPLACE}
 
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
-RTN_UNICAST, RTN_BLACKHOLE = 1, 6
-RTNH_F_ONLINK = 4
-IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
-NDA_DST, NDA_LLADDR = 1, 2
-NUD_PERMANENT, NUD_NOARP, NTF_SELF = 0x80, 0x40, 0x02
-AF_BRIDGE = 7
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
+_RTN_UNICAST, _RTN_BLACKHOLE = 1, 6
+_RTNH_F_ONLINK = 4
+_RTM_F_CLONED = 0x200  # no route, but what the kernel has learnt of one: the MTU of a path
+_RTPROT_KERNEL = 2
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _TABLE_MAIN, _SCOPE_UNIVERSE, _SCOPE_LINK = 254, 0, 253
 
 
-def lines(step: Step, obj: Inet) -> list[str]:
-    """The command for one step."""
-    verb = _VERB[type(step)]
-    match obj:
-        case Address():
-            brd = " brd +" if obj.broadcast and verb != "del" else ""
-            what = "del" if verb == "del" else "add"
-            return [f"{fill('ip -n {} addr {} {}', obj.ns, what, obj.address)}{brd} {fill('dev {}', obj.dev)}"]
-        case Route(to=to):
-            via = fill(" via {}", obj.via) if obj.via else ""
-            by = fill(" proto {}", obj.protocol) if obj.protocol != "boot" else ""
-            link = " scope link" if obj.via is None else ""
-            onlink = " onlink" if obj.onlink else ""
-            way = fill("ip -n {} route {} {}", obj.ns, verb, _destination(to))
-            return [f"{way}{via}{fill(' dev {}', obj.dev)}{by}{link}{onlink}"]
-        case Blackhole():
-            return [fill("ip -n {} route {} blackhole {} proto {}", obj.ns, verb, obj.to, obj.protocol)]
-        case Neighbour():
-            # `replace`, since the kernel may have asked by itself in the meantime.
-            if verb == "del":
-                return [fill("ip -n {} neigh del {} dev {}", obj.ns, obj.address, obj.dev)]
-            entry = fill("{} dev {} lladdr {}", obj.address, obj.dev, obj.mac)
-            return [f"{fill('ip -n {}', obj.ns)} neigh replace {entry} nud permanent"]
-        case Fdb():
-            entry = fill("{} dev {} dst {}", obj.mac, obj.dev, obj.dst)
-            return [f"{fill('bridge -n {}', obj.ns)} fdb {verb} {entry} self permanent"]
+@dataclass(frozen=True, slots=True)
+class Address(OnDevice, Netlink):
+    """An IPv4 address of an interface. With `broadcast`, the last address of its network speaks to all on the wire."""
+
+    address: IPv4Interface
+    broadcast: bool = False
+
+    rank: ClassVar[int] = Layer.ADDRESS
+    by_anybody: ClassVar[bool] = True
+    error_if_there: ClassVar[int] = errno.EEXIST
+    error_if_absent: ClassVar[int] = errno.EADDRNOTAVAIL
+
+    @property
+    def key(self) -> Key:
+        return ("Address", self.ns, self.dev, str(self.address))
+
+    @property
+    def provides(self) -> tuple[Key, ...]:
+        return (self.key, addressed(self.ns, self.dev))
+
+    @property
+    def gives_address(self) -> bool:
+        return True
+
+    def lines(self, step: Step) -> list[str]:
+        verb = "del" if isinstance(step, Remove) else "add"
+        brd = " brd +" if self.broadcast and verb == "add" else ""
+        return [f"{fill('ip -n {} addr {} {}', self.ns, verb, self.address)}{brd} {fill('dev {}', self.dev)}"]
+
+    def messages(self, step: Step, indexes: Indexes) -> Messages:
+        network = self.address.network
+        index = indexes.index(self.ns, self.dev)
+        header = struct.pack("=BBBBI", socket.AF_INET, network.prefixlen, 0, 0, index)
+        packed = self.address.ip.packed
+        everybody = attribute(_IFA_BROADCAST, network.broadcast_address.packed) if self.broadcast else b""
+        body = header + attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed) + everybody
+        return [(self.ns, message(DELADDR if isinstance(step, Remove) else NEWADDR, FLAGS[type(step)], body))]
+
+    @property
+    def label(self) -> str:
+        return f"address {self.address} on {self.dev}"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.host} has {self.address.ip} on {self.dev}"
 
 
-def encode(step: Step, obj: Inet, indexes: Indexes) -> list[tuple[str, bytes]]:
-    """The messages for one step, each with the namespace in which it is said."""
-    flags = _FLAGS[type(step)]
-    gone = isinstance(step, Remove)
-    match obj:
-        case Address():
-            raw = message(DELADDR if gone else NEWADDR, flags, _address(obj, indexes))
-        case Route():
-            raw = message(DELROUTE if gone else NEWROUTE, flags, _route(obj, indexes))
-        case Blackhole():
-            raw = message(DELROUTE if gone else NEWROUTE, flags, _blackhole(obj))
-        case Neighbour():
-            body = _neighbour(socket.AF_INET, indexes.index(obj.ns, obj.dev), 0, obj.address.packed, obj.mac)
-            raw = message(DELNEIGH if gone else NEWNEIGH, 0 if gone else CREATE | REPLACE, body)
-        case Fdb():
-            body = _neighbour(AF_BRIDGE, indexes.index(obj.ns, obj.dev), NTF_SELF, obj.dst.packed, obj.mac)
-            raw = message(DELNEIGH if gone else NEWNEIGH, flags, body)
-        case missing:
-            assert_never(missing)
-    return [(obj.ns, raw)]
+class Destination(Netlink):
+    """An entry of the main routing table: one for each destination, which any other can replace."""
+
+    __slots__ = ()
+
+    to: IPv4Network
+    protocol: str
+
+    rank: ClassVar[int] = Layer.ROUTE
+    by_anybody: ClassVar[bool] = True
+    error_if_there: ClassVar[int] = errno.EEXIST
+    error_if_absent: ClassVar[int] = errno.ESRCH
+    found_whole: ClassVar[bool] = True
+
+    @property
+    def key(self) -> Key:
+        return ("Route", self.ns, str(self.to))
+
+    def changes_into(self, new: KernelObject) -> bool:
+        return isinstance(new, Destination)
+
+    def told(self, step: Step, scope: int, kind: int, flags: int, rest: bytes) -> Messages:
+        """What the kernel is told of it: `rest` says where to."""
+        protocol = PROTOCOLS.get(self.protocol) or int(self.protocol)
+        length = self.to.prefixlen
+        body = struct.pack("=BBBBBBBBI", socket.AF_INET, length, 0, 0, _TABLE_MAIN, protocol, scope, kind, flags)
+        body += attribute(_RTA_DST, self.to.network_address.packed) if length else b""
+        return [(self.ns, message(DELROUTE if isinstance(step, Remove) else NEWROUTE, FLAGS[type(step)], body + rest))]
 
 
-_VERB: dict[type, str] = {Add: "add", Remove: "del", Replace: "replace"}
-_FLAGS: dict[type, int] = {Add: CREATE | EXCL, Remove: 0, Replace: CREATE | REPLACE}
+@dataclass(frozen=True, slots=True)
+class Route(Destination):
+    """In `ns`, packets for `to` leave through `dev`, by way of `via` if given.
+
+    `link`: the destination is on the wire itself (scope link). `onlink`: `via` is, whatever the addresses say.
+    `protocol` says who wrote it: kernel 2, boot 3, static 4, bird 12, bgp 186, Felix 80.
+    """
+
+    to: IPv4Network
+    dev: str
+    via: IPv4Address | None = None
+    protocol: str = "boot"
+    onlink: bool = False
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        # A route needs no address on its device, but goes when the device goes down or loses its last one.
+        return (("LinkUp", self.ns, self.dev), addressed(self.ns, self.dev))
+
+    @property
+    def needs(self) -> tuple[Key, ...]:
+        return (interface_of(self.ns, self.dev), ("LinkUp", self.ns, self.dev))
+
+    def error_without(self, key: Key) -> int:
+        return errno.ENETDOWN if key[0] == "LinkUp" else KernelObject.error_without(self, key)
+
+    def error_adding(self, there: There) -> int:
+        return 0 if self._reaches(there) else errno.ENETUNREACH
+
+    def _reaches(self, there: There) -> bool:
+        """Whether the gateway is on the wire of its interface: in an address's network, or behind a link route."""
+        if self.via is None:
+            return True
+        if self.onlink:
+            # Before its first address a namespace has no table `local`, and Linux takes every gateway for a broadcast.
+            return there.had_address(self.ns)
+        for obj in there.objects():
+            match obj:
+                case Address(ns=ns, dev=dev, address=own) if (ns, dev) == (self.ns, self.dev):
+                    if self.via in own.network and self.via != own.ip:
+                        return True
+                case Route(ns=ns, dev=dev, to=to, via=None) if (ns, dev) == (self.ns, self.dev) and self.via in to:
+                    return True
+        return False
+
+    def lines(self, step: Step) -> list[str]:
+        via = fill(" via {}", self.via) if self.via else ""
+        by = fill(" proto {}", self.protocol) if self.protocol != "boot" else ""
+        link = " scope link" if self.via is None else ""
+        onlink = " onlink" if self.onlink else ""
+        way = fill("ip -n {} route {} {}", self.ns, VERBS[type(step)], self._written_to)
+        return [f"{way}{via}{fill(' dev {}', self.dev)}{by}{link}{onlink}"]
+
+    @property
+    def _written_to(self) -> str:
+        if self.to.prefixlen == 0:
+            return "default"
+        return str(self.to.network_address) if self.to.prefixlen == 32 else str(self.to)
+
+    def messages(self, step: Step, indexes: Indexes) -> Messages:
+        via = attribute(_RTA_GATEWAY, self.via.packed) if self.via else b""
+        rest = u32(_RTA_OIF, indexes.index(self.ns, self.dev)) + via
+        scope = _SCOPE_LINK if self.via is None else _SCOPE_UNIVERSE
+        return self.told(step, scope, _RTN_UNICAST, _RTNH_F_ONLINK if self.onlink else 0, rest)
+
+    @property
+    def label(self) -> str:
+        return f"route to {self.to}" if self.to.prefixlen else "default route"
+
+    @property
+    def sentence(self) -> str:
+        everything = str(self.to) if self.to.prefixlen else "everywhere else"
+        return f"{self.host} sends packets for {everything} {self.way}"
+
+    @property
+    def stands_for(self) -> tuple[str, ...]:
+        return (str(self.to),)
+
+    def unwanted(self) -> str:
+        return f"{self.host} has a {self.label} {self.way} that is not the lab's"
+
+    def differing(self, old: KernelObject) -> str:
+        if not isinstance(old, Route):
+            return KernelObject.differing(self, old)
+        if old.way == self.way:
+            return f"{self.host}'s {self.label} is {old.author} instead of {self.author}{self.whose}"
+        return f"{self.host}'s {self.label} leads {old.way} instead of {self.way}{self.whose}"
+
+    @property
+    def way(self) -> str:
+        """Where packets leave."""
+        return f"via {self.via} through {self.dev}" if self.via else f"through {self.dev}"
+
+    @property
+    def author(self) -> str:
+        """Who wrote it, as ip(8) says it."""
+        return f"proto {self.protocol}{' onlink' if self.onlink else ''}"
 
 
-def _destination(to: IPv4Network) -> str:
-    if to.prefixlen == 0:
-        return "default"
-    return str(to.network_address) if to.prefixlen == 32 else str(to)
+@dataclass(frozen=True, slots=True)
+class Blackhole(Destination):
+    """In `ns`, packets for `to` that no longer prefix takes are dropped, so they cannot loop back out."""
+
+    to: IPv4Network
+    protocol: str
+
+    def lines(self, step: Step) -> list[str]:
+        verb = VERBS[type(step)]
+        return [fill("ip -n {} route {} blackhole {} proto {}", self.ns, verb, self.to, self.protocol)]
+
+    def messages(self, step: Step, _indexes: Indexes) -> Messages:
+        return self.told(step, _SCOPE_UNIVERSE, _RTN_BLACKHOLE, 0, b"")
+
+    @property
+    def label(self) -> str:
+        return f"blackhole for {self.to}"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.host} drops packets for addresses of {self.to} that no pod has"
 
 
-def _address(obj: Address, indexes: Indexes) -> bytes:
-    header = struct.pack("=BBBBI", socket.AF_INET, obj.address.network.prefixlen, 0, 0, indexes.index(obj.ns, obj.dev))
-    packed = obj.address.ip.packed
-    everybody = attribute(IFA_BROADCAST, obj.address.network.broadcast_address.packed) if obj.broadcast else b""
-    return header + attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed) + everybody
+def addresses_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Address]:
+    """The addresses of these interfaces, in the answers to RTM_GETADDR."""
+    for body in bodies:
+        length, index = struct.unpack_from("=xBxxI", body)
+        if index in devices:
+            said = attributes(body, 8)
+            broadcast = _IFA_BROADCAST in said
+            yield Address(ns, devices[index], IPv4Interface((said[_IFA_LOCAL], length)), broadcast)
 
 
-def _route(obj: Route, indexes: Indexes) -> bytes:
-    protocol = PROTOCOLS.get(obj.protocol) or int(obj.protocol)
-    scope = _SCOPE_LINK if obj.via is None else _SCOPE_UNIVERSE
-    flags = RTNH_F_ONLINK if obj.onlink else 0
-    header = struct.pack(
-        "=BBBBBBBBI", socket.AF_INET, obj.to.prefixlen, 0, 0, _TABLE_MAIN, protocol, scope, RTN_UNICAST, flags
-    )
-    via = attribute(RTA_GATEWAY, obj.via.packed) if obj.via else b""
-    return header + _to(obj.to) + u32(RTA_OIF, indexes.index(obj.ns, obj.dev)) + via
-
-
-def _blackhole(obj: Blackhole) -> bytes:
-    protocol = PROTOCOLS.get(obj.protocol) or int(obj.protocol)
-    header = struct.pack(
-        "=BBBBBBBBI", socket.AF_INET, obj.to.prefixlen, 0, 0, _TABLE_MAIN, protocol, _SCOPE_UNIVERSE, RTN_BLACKHOLE, 0
-    )
-    return header + _to(obj.to)
-
-
-def _to(to: IPv4Network) -> bytes:
-    return attribute(RTA_DST, to.network_address.packed) if to.prefixlen else b""
-
-
-def _neighbour(family: int, index: int, flags: int, destination: bytes, mac: str) -> bytes:
-    state = NUD_PERMANENT | (NUD_NOARP if family == AF_BRIDGE else 0)
-    header = struct.pack("=BxxxiHBB", family, index, state, flags, 0)
-    return header + attribute(NDA_DST, destination) + attribute(NDA_LLADDR, mac_bytes(mac))
+def routes_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Destination]:
+    """The routes of the main table through these interfaces, and blackholes, in the answers to RTM_GETROUTE."""
+    for body in bodies:
+        length, _, _, table, protocol, _, kind, flags = struct.unpack_from("=xBBBBBBBI", body)
+        if table != _TABLE_MAIN or protocol == _RTPROT_KERNEL or flags & _RTM_F_CLONED:
+            continue
+        attrs = attributes(body, 12)
+        to = IPv4Network((attrs.get(_RTA_DST, bytes(4)), length))
+        by = _PROTOCOL_NAMES.get(protocol, str(protocol))
+        device = devices.get(int.from_bytes(attrs.get(_RTA_OIF, b""), "little"))
+        if kind == _RTN_BLACKHOLE:
+            yield Blackhole(ns, to, by)
+        elif kind == _RTN_UNICAST and device:
+            via = IPv4Address(attrs[_RTA_GATEWAY]) if _RTA_GATEWAY in attrs else None
+            yield Route(ns, to, device, via, by, bool(flags & _RTNH_F_ONLINK))

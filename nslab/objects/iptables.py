@@ -1,4 +1,4 @@
-"""Sets, chains and jumps: the commands that a person types, and what `ipset restore` and `iptables-restore` take.
+"""Chains and jumps, what `iptables-restore` takes, and what `iptables-save` gives.
 
 A restore is one transaction of the kernel. `--noflush` leaves what it does not name: our chains are named (and so
 emptied) and filled in one go; the built-in chains, which have other owners, only gain and lose single rules.
@@ -6,43 +6,188 @@ emptied) and filled in one go; the built-in chains, which have other owners, onl
 
 from __future__ import annotations
 
+import errno
 import re
-from typing import TYPE_CHECKING, TypeAlias
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
-from nslab.objects.kinds import Chain, IpSet, Jump, SetMember
-from nslab.objects.plan import Add, Remove
+from nslab.dataclass import dataclass, replace
+from nslab.objects.base import Add, KernelObject, Layer, Remove
 from nslab.quote import fill, quote
 from nslab.ruletext.iptables import iptables_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator
 
-    from nslab.objects.kinds import Key
-    from nslab.objects.plan import Step
-    from nslab.ruletext.items import Items
+    from nslab.objects.base import Key, Step, There, Unit
+    from nslab.ruletext.items import Item, Items
 
-Rules: TypeAlias = Chain | Jump
-Sets: TypeAlias = IpSet | SetMember
+Table: TypeAlias = Literal["raw", "mangle", "nat", "filter"]
 
 _RULE = re.compile(r'"((?:[^"\\]|\\.)*)"|[^\s"]+')
 _ESCAPE = re.compile(r"\\(.)")
 _ACTIVE = frozenset('$`"\\!')
+_TARGETS = {"ACCEPT", "DROP", "RETURN", "MASQUERADE", "SNAT", "DNAT", "REDIRECT", "MARK", "REJECT", "NOTRACK"}
+_NAMED = re.compile(r"(?:^|\s)(-[jg]|--match-set) (\S+)")
+_OF_ONE_SERVICE = re.compile("KUBE-(SVC|SVL|EXT|FW|SEP)-")
+_SERVICE = re.compile(r'--comment "(?:[^"]* )?([a-z0-9.-]+/[a-z0-9.-]+(?::[a-z0-9-]+)?)')
 
 
-def lines(step: Step, obj: Rules | Sets) -> list[str]:
-    """The commands for one step."""
-    match obj:
-        case IpSet() | SetMember():
-            return [" ".join([fill("ip netns exec {} ipset", obj.ns), *map(quote, _set_command(step, obj).split())])]
-        case Chain():
-            tool, name = fill("ip netns exec {} iptables -t {}", obj.ns, obj.table), quote(obj.name)
-            if isinstance(step, Remove):
-                return [f"{tool} -F {name}", f"{tool} -X {name}"]
-            filled = [f"{tool} -A {name} {_for_shell(rule)}" for rule in obj.rules]
-            return [f"{tool} -{'N' if isinstance(step, Add) else 'F'} {name}", *filled]
-        case Jump():
-            tool = fill("ip netns exec {} iptables -t {}", obj.ns, obj.table)
-            return [f"{tool} {_for_shell(_jump_command(step, obj))}"]
+class InTable(KernelObject):
+    """What a restore of one table makes or takes away."""
+
+    __slots__ = ()
+
+    table: Table
+
+    unit: ClassVar[Unit] = "iptables"
+    primitives: ClassVar[tuple[str, ...]] = ("iptables", "conntrack")
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        return (self.ns, self.table)
+
+    @property
+    @abstractmethod
+    def body(self) -> tuple[str, ...]:
+        """The rules that it consists of."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def item(self) -> tuple[Item, tuple[str, ...]]:
+        """The same in the vocabulary of nslab.ruletext."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def turn(self, step: Step) -> int:
+        """When it has its turn in a restore: chains are filled, jumps go and come, chains go."""
+        raise NotImplementedError
+
+    @classmethod
+    def typed(cls, steps: Iterable[Step]) -> list[str]:
+        return typed(steps)
+
+    @property
+    def refers_to(self) -> Iterator[Key]:
+        for rule in self.body:
+            for how, name in _NAMED.findall(rule):
+                if name not in _TARGETS:
+                    yield ("IpSet", self.ns, name) if how == "--match-set" else ("Chain", self.ns, self.table, name)
+
+    def error_adding(self, there: There) -> int:
+        return 0 if all(there.get(key) for key in self.refers_to) else errno.ENOENT
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.host} translates by its {self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chain(InTable):
+    """A chain of ours with its whole body: `rules` as `iptables-save` writes them, without `-A CHAIN`."""
+
+    table: Table
+    name: str
+    rules: tuple[str, ...]
+
+    rank: ClassVar[int] = Layer.RULE
+    named_by_rules: ClassVar[bool] = True
+
+    @property
+    def key(self) -> Key:
+        return ("Chain", self.ns, self.table, self.name)
+
+    @property
+    def body(self) -> tuple[str, ...]:
+        return self.rules
+
+    def item(self) -> tuple[Item, tuple[str, ...]]:
+        return ("chain", self.table, self.name), self.rules
+
+    def changes_into(self, new: KernelObject) -> bool:
+        return isinstance(new, Chain)
+
+    def lines(self, step: Step) -> list[str]:
+        tool, name = fill("ip netns exec {} iptables -t {}", self.ns, self.table), quote(self.name)
+        if isinstance(step, Remove):
+            return [f"{tool} -F {name}", f"{tool} -X {name}"]
+        filled = [f"{tool} -A {name} {_for_shell(rule)}" for rule in self.rules]
+        return [f"{tool} -{'N' if isinstance(step, Add) else 'F'} {name}", *filled]
+
+    def turn(self, step: Step) -> int:
+        return 3 if isinstance(step, Remove) else 0
+
+    def in_use(self, there: There) -> bool:
+        return bool(self.rules) or any(self.key in user.refers_to for user in there.objects())
+
+    @property
+    def label(self) -> str:
+        return f"chain {self.name} (table {self.table}){self._service}"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return f"chains in table {self.table}", self.name
+
+    def differing(self, old: KernelObject) -> str:
+        if not isinstance(old, Chain) or {*old.rules} == {*self.rules}:
+            return KernelObject.differing(self, old)
+        return f"{self.host}'s {self.label} {_compared(old.rules, self.rules)}{self.whose}"
+
+    @property
+    def _service(self) -> str:
+        """The Service that a chain of kube-proxy's is for: its rules' comments begin with NAMESPACE/NAME[:PORT]."""
+        if not _OF_ONE_SERVICE.match(self.name):
+            return ""
+        named = (_SERVICE.search(rule) for rule in self.rules)
+        return next((f" of Service {found[1]}" for found in named if found), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Jump(InTable):
+    """One rule in a built-in chain, which has other owners too: ours is put first or last, theirs are not moved."""
+
+    table: Table
+    chain: str
+    rule: str
+    place: Literal["first", "last"] = "first"
+
+    rank: ClassVar[int] = Layer.RULE + 1
+    repeats: ClassVar[bool] = True
+
+    @property
+    def key(self) -> Key:
+        return ("Jump", self.ns, self.table, self.chain, self.rule)
+
+    @property
+    def body(self) -> tuple[str, ...]:
+        return (self.rule,)
+
+    def item(self) -> tuple[Item, tuple[str, ...]]:
+        return ("jump", self.table, self.chain, self.rule, self.place), ()
+
+    def error_removing(self, there: There) -> int:
+        return 0 if any(obj == self for obj in there.objects()) else errno.ENOENT
+
+    @property
+    def comes_first(self) -> bool:
+        return self.place == "first"
+
+    def lines(self, step: Step) -> list[str]:
+        tool = fill("ip netns exec {} iptables -t {}", self.ns, self.table)
+        where = f"-I {self.chain} 1" if self.place == "first" else f"-A {self.chain}"
+        verb = f"-D {self.chain}" if isinstance(step, Remove) else where
+        return [f"{tool} {_for_shell(f'{verb} {self.rule}')}"]
+
+    def turn(self, step: Step) -> int:
+        return 1 if isinstance(step, Remove) else 2
+
+    @property
+    def label(self) -> str:
+        return f"rule in {self.chain} (table {self.table}): {self.rule}"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return f"rules in {self.table}'s built-in chains", f"{self.chain} {self.rule.rpartition('-j ')[2]}"
 
 
 def _for_shell(rule: str) -> str:
@@ -69,27 +214,22 @@ def typed(steps: Iterable[Step]) -> list[str]:
     emptied: list[str] = []
     gone: list[str] = []
     for step in steps:
-        match step, step.obj:
-            case Remove(), Chain() as chain:
-                flush, delete = lines(step, chain)
-                emptied.append(flush)
-                gone.append(delete)
-            case _, Chain() as chain:
-                first, *rest = lines(step, chain)
-                declared.append(first)
-                filled += rest
-            case _, Jump() as jump:
-                jumps += lines(step, jump)
+        lines = step.obj.lines(step)
+        if not isinstance(step.obj, Chain):
+            jumps += lines
+        elif isinstance(step, Remove):
+            flush, delete = lines
+            emptied.append(flush)
+            gone.append(delete)
+        else:
+            first, *rest = lines
+            declared.append(first)
+            filled += rest
     return [*declared, *filled, *jumps, *emptied, *gone]
 
 
-def ipset_restore(steps: Iterable[Step]) -> str:
-    """Input for `ipset restore`, a line a step."""
-    return "".join(f"{_set_command(step, step.obj)}\n" for step in steps if isinstance(step.obj, IpSet | SetMember))
-
-
-def iptables_restore(table: str, steps: Iterable[Step], block: int = 0) -> str:
-    """Input for `iptables-restore --noflush`: one table, all steps.
+def iptables_restore(steps: Iterable[Step], block: int = 0) -> str:
+    """Input for `iptables-restore --noflush`: all steps, which are of one table.
 
     Chains are declared first (which empties them) and deleted last; what `settled` leaves is in no other order.
     `block`: so many chains in one transaction at the most, see nslab.ruletext.iptables.
@@ -97,12 +237,9 @@ def iptables_restore(table: str, steps: Iterable[Step], block: int = 0) -> str:
     old: Items = {}
     new: Items = {}
     for step in settled(steps):
-        match step.obj:
-            case Chain() as chain:
-                (old if isinstance(step, Remove) else new)["chain", table, chain.name] = chain.rules
-            case Jump() as jump:
-                key = ("jump", table, jump.chain, jump.rule, jump.place)
-                (old if isinstance(step, Remove) else new)[key] = ()
+        assert isinstance(step.obj, InTable)
+        item, body = step.obj.item()
+        (old if isinstance(step, Remove) else new)[item] = body
     return iptables_text(old, new, block)
 
 
@@ -127,47 +264,32 @@ def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
     return tuple(told)
 
 
-def _set_command(step: Step, obj: Sets) -> str:
-    match step, obj:
-        case Remove(), IpSet():
-            return f"destroy {obj.name}"
-        case Remove(), SetMember():
-            return f"del {obj.set} {obj.member}"
-        case _, IpSet():
-            return f"create {obj.name} {obj.type} {obj.options}"
-        case _, SetMember():
-            return f"add {obj.set} {obj.member}"
-    raise AssertionError(step)
+def in_turn(steps: Iterable[Step]) -> tuple[list[KernelObject], list[Step]]:
+    """How the kernel takes a restore: the chains that are declared (and so emptied), then each step in its turn."""
+    told = [(step.obj.turn(step), step) for step in settled(steps) if isinstance(step.obj, InTable)]
+    declared: list[KernelObject] = [replace(step.obj, rules=()) for _, step in told if isinstance(step.obj, Chain)]
+    return declared, [step for _, step in sorted(told, key=lambda entry: entry[0])]
 
 
-def _jump_command(step: Step, obj: Jump) -> str:
-    if isinstance(step, Remove):
-        return f"-D {obj.chain} {obj.rule}"
-    return f"-I {obj.chain} 1 {obj.rule}" if obj.place == "first" else f"-A {obj.chain} {obj.rule}"
+def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> tuple[list[KernelObject], list[str]]:
+    """Our chains and jumps as they are in the output of `iptables-save`, and everybody else's rules, as commands."""
+    ours = {obj.key: obj for obj in known if isinstance(obj, InTable)}
+    have: list[KernelObject] = []
+    unmanaged = []
+    for table, chain, rules in _chains(saved):
+        mine = ours.get(("Chain", ns, table, chain))
+        if isinstance(mine, Chain):
+            have.append(replace(mine, rules=rules))
+            continue
+        for rule in dict.fromkeys(rules):
+            if jump := ours.get(("Jump", ns, table, chain, rule)):
+                have.append(jump)
+            else:
+                unmanaged.append(f"iptables -t {table} -A {chain} {rule}")
+    return have, unmanaged
 
 
-def ipset_found(saved: str) -> list[tuple[str, str, str, list[str]]]:
-    """Name, type, options and members of each set in the output of `ipset save`."""
-    found: dict[str, tuple[str, str, list[str]]] = {}
-    for line in saved.splitlines():
-        match line.split():
-            case ["create", name, kind, *options]:
-                found[name] = (kind, _created_with(options), [])
-            case ["add", name, member, *_]:
-                found[name][2].append(member)
-    return [(name, *body) for name, body in found.items()]
-
-
-def _created_with(options: Sequence[str]) -> str:
-    """The options that a person gives, out of all that the kernel tells: it salts its hashes, and they grow."""
-    match options:
-        case ["family", family, "hashsize", _, "maxelem", most, *_]:
-            return f"family {family} hashsize 1024 maxelem {most}"
-        case _:
-            return " ".join(options)
-
-
-def iptables_found(saved: str) -> list[tuple[str, str, tuple[str, ...]]]:
+def _chains(saved: str) -> list[tuple[str, str, tuple[str, ...]]]:
     """Table, chain and rules (without `-A CHAIN`) of each chain in the output of `iptables-save`."""
     found: dict[tuple[str, str], list[str]] = {}
     table = ""
@@ -180,3 +302,19 @@ def iptables_found(saved: str) -> list[tuple[str, str, tuple[str, ...]]]:
             case "-", ["-A", chain, rule]:
                 found[table, chain].append(rule)
     return [(table, chain, tuple(rules)) for (table, chain), rules in found.items()]
+
+
+def _compared(before: tuple[str, ...], rules: tuple[str, ...]) -> str:
+    """What a chain lacks and what it has too much, by the first rule of each."""
+    had, wanted = {*before}, {*rules}
+    missing = _counted([rule for rule in rules if rule not in had])
+    strange = _counted([rule for rule in before if rule not in wanted])
+    parts = [f"lacks {missing}"] * bool(missing) + [f"was given {strange}"] * bool(strange)
+    return ", and ".join(parts)
+
+
+def _counted(rules: list[str]) -> str:
+    """So many rules, with the first."""
+    if not rules:
+        return ""
+    return f"{len(rules)} rules, the first being {rules[0]}" if len(rules) > 1 else f"the rule {rules[0]}"

@@ -1,4 +1,4 @@
-"""Virtual and real servers of IPVS: the commands that a person types, and what `ipvsadm -R` takes and `-S` gives.
+"""Virtual and real servers of IPVS, what `ipvsadm -R` takes, and what `ipvsadm -Sn` gives.
 
 `ipvsadm -R` is no transaction: where the kernel refuses a line it says so, without a number, and goes on with the
 next; it even ends with status 0. Which lines were refused follows from what was there before: see `refusals`.
@@ -6,52 +6,143 @@ next; it even ends with status 0. Which lines were refused follows from what was
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
-from nslab.objects.balance import RealServer, VirtualServer
-from nslab.objects.plan import Add, Remove
+from nslab.dataclass import dataclass
+from nslab.objects.base import Add, KernelObject, Layer, Remove
 from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.objects.noun import Key
-    from nslab.objects.plan import Step
-
-Servers: TypeAlias = VirtualServer | RealServer
+    from nslab.objects.base import Key, Step, Unit
 
 _OPTIONS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
 _NOT_UNICAST = "Invalid operation.  Possibly wrong module version, address not unicast, ..."
 _PROTOCOLS = {option: protocol for protocol, option in _OPTIONS.items()}
 
 
-def lines(step: Step, obj: Servers) -> list[str]:
-    """The commands for one step."""
-    return [" ".join([fill("ip netns exec {} ipvsadm", obj.ns), *map(quote, _line(step, obj).split())])]
+class Server(KernelObject):
+    """What a line of `ipvsadm -R` makes or takes away."""
+
+    __slots__ = ()
+
+    unit: ClassVar[Unit] = "ipvs"
+    unicast: ClassVar[bool] = False
+    """Its own address must be one of a machine, and not of many."""
+
+    @abstractmethod
+    def command(self, step: Step) -> str:
+        """The line for a step."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def reason(self, step: Step, now: dict[Key, Server]) -> str:
+        """Why the kernel refuses a step if it has `now`, in ipvsadm's words; nothing, if it does not."""
+        raise NotImplementedError
+
+    def changes_into(self, new: KernelObject) -> bool:
+        return type(self) is type(new)
+
+    def lines(self, step: Step) -> list[str]:
+        return [" ".join([fill("ip netns exec {} ipvsadm", self.ns), *map(quote, self.command(step).split())])]
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.host} balances by its {self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualServer(Server):
+    """An address and port that IPVS balances. `service` is IP:PORT, `protocol` tcp, udp or sctp.
+
+    `persistence`: seconds of affinity, 0 for none. `flags`: the scheduler's, as ipvsadm writes them (mh-port, …).
+    """
+
+    protocol: str
+    service: str
+    scheduler: str
+    persistence: int = 0
+    flags: str = ""
+
+    rank: ClassVar[int] = Layer.BALANCER
+    primitives: ClassVar[tuple[str, ...]] = ("ip_vs",)
+
+    @property
+    def key(self) -> Key:
+        return ("VirtualServer", self.ns, self.protocol, self.service)
+
+    def command(self, step: Step) -> str:
+        where = f"{_OPTIONS[self.protocol]} {self.service}"
+        if isinstance(step, Remove):
+            return f"-D {where}"
+        affinity = f" -p {self.persistence}" if self.persistence else ""
+        flags = f" -b {self.flags}" if self.flags else ""
+        return f"{'-A' if isinstance(step, Add) else '-E'} {where} -s {self.scheduler}{affinity}{flags}"
+
+    def reason(self, step: Step, now: dict[Key, Server]) -> str:
+        if isinstance(step, Add):
+            return "Service already exists" if self.key in now else ""
+        return "" if self.key in now else "No such service"
+
+    @property
+    def label(self) -> str:
+        return f"IPVS virtual server {self.service}/{self.protocol}"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "IPVS virtual servers", f"{self.protocol} {self.service}"
+
+
+@dataclass(frozen=True, slots=True)
+class RealServer(Server):
+    """Where a virtual server sends connections: `server` is IP:PORT, reached by masquerading."""
+
+    protocol: str
+    service: str
+    server: str
+    weight: int = 1
+
+    rank: ClassVar[int] = Layer.BALANCER + 1
+    unicast: ClassVar[bool] = True
+
+    @property
+    def key(self) -> Key:
+        return ("RealServer", self.ns, self.protocol, self.service, self.server)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (("VirtualServer", self.ns, self.protocol, self.service),)
+
+    def command(self, step: Step) -> str:
+        where = f"{_OPTIONS[self.protocol]} {self.service} -r {self.server}"
+        if isinstance(step, Remove):
+            return f"-d {where}"
+        return f"{'-a' if isinstance(step, Add) else '-e'} {where} -m -w {self.weight}"
+
+    def reason(self, step: Step, now: dict[Key, Server]) -> str:
+        if self.requires[0] not in now:
+            return "Service not defined"
+        if isinstance(step, Add):
+            return "Destination already exists" if self.key in now else ""
+        return "" if self.key in now else "No such destination"
+
+    @property
+    def label(self) -> str:
+        return f"IPVS real server {self.server} of {self.service}/{self.protocol}"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "IPVS real servers", self.server
 
 
 def ipvsadm_restore(steps: Iterable[Step]) -> str:
     """Input for `ipvsadm -R`, a line a step."""
-    return "".join(f"{_line(step, step.obj)}\n" for step in steps if isinstance(step.obj, VirtualServer | RealServer))
+    return "".join(f"{step.obj.command(step)}\n" for step in steps if isinstance(step.obj, Server))
 
 
-def _line(step: Step, obj: Servers) -> str:
-    where = f"{_OPTIONS[obj.protocol]} {obj.service}"
-    match step, obj:
-        case Remove(), VirtualServer():
-            return f"-D {where}"
-        case Remove(), RealServer():
-            return f"-d {where} -r {obj.server}"
-        case _, VirtualServer():
-            affinity = f" -p {obj.persistence}" if obj.persistence else ""
-            flags = f" -b {obj.flags}" if obj.flags else ""
-            return f"{'-A' if isinstance(step, Add) else '-E'} {where} -s {obj.scheduler}{affinity}{flags}"
-        case _, RealServer():
-            return f"{'-a' if isinstance(step, Add) else '-e'} {where} -r {obj.server} -m -w {obj.weight}"
-    raise AssertionError(step)
-
-
-def ipvs_found(ns: str, saved: str) -> Iterator[Servers]:
+def ipvs_found(ns: str, saved: str) -> Iterator[Server]:
     """The servers in the output of `ipvsadm -Sn`; those of firewall marks are nobody's."""
     for line in saved.splitlines():
         match line.split():
@@ -62,46 +153,42 @@ def ipvs_found(ns: str, saved: str) -> Iterator[Servers]:
                 yield RealServer(ns, _PROTOCOLS[option], service, server, int(_after("-w", said)))
 
 
+def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> Iterator[Server]:
+    """The same, without those that nobody wants and that are on their way out.
+
+    Their weight is 0: kube-proxy waits for their connections to end.
+    """
+    keys = {obj.key for obj in known}
+    for server in ipvs_found(ns, saved):
+        if not isinstance(server, RealServer) or server.weight or server.key in keys:
+            yield server
+
+
 def _after(option: str, words: Sequence[str]) -> str:
     """The value of an option; nothing, if it is not given."""
     return dict(zip(words, [*words[1:], ""], strict=True)).get(option, "")
 
 
 def refusals(
-    there: Iterable[Servers], steps: Sequence[Step], *, addressed: bool = True
-) -> tuple[dict[int, str], tuple[Servers, ...]]:
+    there: Iterable[KernelObject], steps: Sequence[Step], *, addressed: bool = True
+) -> tuple[dict[int, str], tuple[Server, ...]]:
     """The steps that the kernel refuses if it has `there`, by place, in ipvsadm's words; and what it has afterwards.
 
     `addressed`: the namespace has or had an address. Before the first one it has no table `local`, and Linux takes
     every real server for a broadcast.
     """
-    now: dict[Key, Servers] = {obj.key: obj for obj in there}
+    now: dict[Key, Server] = {obj.key: obj for obj in there if isinstance(obj, Server)}
     refused: dict[int, str] = {}
     for place, step in enumerate(steps):
         obj = step.obj
-        assert isinstance(obj, VirtualServer | RealServer)
-        reason = _reason(step, obj, now)
-        if not reason and isinstance(obj, RealServer) and isinstance(step, Add) and not addressed:
+        assert isinstance(obj, Server)
+        reason = obj.reason(step, now)
+        if not reason and obj.unicast and isinstance(step, Add) and not addressed:
             reason = _NOT_UNICAST
         if reason:
             refused[place] = reason
         elif isinstance(step, Remove):
-            now = {key: other for key, other in now.items() if obj.key not in (key, *other.lies_on)}
+            now = {key: other for key, other in now.items() if obj.key not in (key, *other.requires)}
         else:
             now[obj.key] = obj
     return refused, tuple(now.values())
-
-
-def _reason(step: Step, obj: Servers, now: dict[Key, Servers]) -> str:
-    missing = obj.key not in now
-    match obj:
-        case VirtualServer() if isinstance(step, Add):
-            return "" if missing else "Service already exists"
-        case VirtualServer():
-            return "No such service" if missing else ""
-        case RealServer() if obj.lies_on[0] not in now:
-            return "Service not defined"
-        case RealServer() if isinstance(step, Add):
-            return "" if missing else "Destination already exists"
-        case RealServer():
-            return "No such destination" if missing else ""

@@ -1,18 +1,21 @@
-"""Interfaces: for each step the command that a person types and the messages that say the same to the kernel."""
+"""Interfaces: cables, bridges, dummies. Tunnels have a module of their own."""
 
 from __future__ import annotations
 
-import struct
-from typing import TYPE_CHECKING, TypeAlias, assert_never
+import errno
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
-from nslab.objects.kinds import Bridge, Dummy, Ipip, LinkUp, Port, Tun, Veth, Vxlan, mac_of, macs
-from nslab.objects.plan import Add, Remove, Replace
+from nslab.dataclass import dataclass, replace
+from nslab.objects.base import KernelObject, Layer, Remove, Replace, mac_of
+from nslab.objects.interfaces import INFO_DATA, INFO_KIND, LINK_ADDRESS, LINK_INFO, LINK_MTU, LINK_NAME, NESTED
+from nslab.objects.names import host
+from nslab.objects.netlink import Netlink
 from nslab.quote import fill
 from nslab.wire.netlink import (
     CREATE,
     DELLINK,
     EXCL,
-    IFF_UP,
     NEWLINK,
     SETLINK,
     attribute,
@@ -24,173 +27,277 @@ from nslab.wire.netlink import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Protocol
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.objects.kinds import Key
-    from nslab.objects.plan import Step
+    from nslab.objects.base import Key, Step
+    from nslab.objects.interfaces import Interface, Interfaces
+    from nslab.objects.netlink import Indexes, Messages
 
-    class Indexes(Protocol):
-        """What only the kernel knows, asked for by name."""
-
-        def index(self, ns: str, name: str) -> int:
-            """The interface's index in its namespace; OSError (ENODEV) if there is none."""
-
-        def fresh(self, ns: str, name: str) -> int:
-            """An index for an interface to be made."""
-
-        def netns(self, ns: str) -> int:
-            """A descriptor of the namespace."""
+_LINK_NET_NS_FD, _VETH_PEER = 28, 1
 
 
-Link: TypeAlias = Veth | Bridge | Vxlan | Ipip | Port | LinkUp | Dummy
+@dataclass(frozen=True, slots=True)
+class Device(KernelObject):
+    """An interface, by name. `driver`: its kind, as the kernel tells it."""
 
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_PROTINFO, IFLA_LINKINFO, IFLA_NET_NS_FD = 1, 3, 4, 10, 12, 18, 28
-_INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
-VXLAN_ID, VXLAN_LINK, VXLAN_LOCAL, VXLAN_LEARNING, VXLAN_PORT = 1, 3, 4, 7, 15
-_BRPORT_MODE, _NESTED, _AF_BRIDGE = 4, 0x8000, 7
+    name: str
 
+    rank: ClassVar[int] = Layer.DEVICE
+    driver: ClassVar[str]
 
-def lines(step: Step, obj: Link | Tun) -> list[str]:
-    """The commands for one step."""
-    match step, obj:
-        case Remove(), Veth() | Bridge() | Vxlan() | Ipip() | Dummy():
-            return [fill("ip -n {} link del {}", obj.ns, obj.name)]
-        case Replace(), Veth() | Bridge() | Vxlan() | Ipip() | Tun():
-            return [
-                fill("ip -n {} link set {}", ns, name) + (fill(" address {}", mac) if mac else "") + f" mtu {obj.mtu}"
-                for ns, name, mac in _ends(step, obj)
-            ]
-        case Add(), Veth() | Bridge() | Vxlan() | Ipip() | Dummy():
-            return [_added(obj)]
-        case Replace(), Dummy():  # it has no settings
-            return [_added(obj)]
-        case Add(), Tun():
-            return [
-                fill("ip -n {} tuntap add dev {} mode tun", obj.ns, obj.name),
-                fill("ip -n {} link set {} mtu {}", obj.ns, obj.name, obj.mtu),
-            ]
-        case Remove(), Tun():
-            return [fill("ip -n {} tuntap del dev {} mode tun", obj.ns, obj.name)]
-        case Add() | Replace(), Port():
-            hairpin = fill("bridge -n {} link set dev {} hairpin ", obj.ns, obj.dev) + ("on" if obj.hairpin else "off")
-            plug = [fill("ip -n {} link set {} master {}", obj.ns, obj.dev, obj.bridge)]
-            return [*plug, hairpin] if obj.hairpin or isinstance(step, Replace) else plug
-        case Remove(), Port():
-            return [fill("ip -n {} link set {} nomaster", obj.ns, obj.dev)]
-        case _, LinkUp():
-            return [fill("ip -n {} link set {} {}", obj.ns, obj.dev, "down" if isinstance(step, Remove) else "up")]
-        case _:
-            raise AssertionError(step)
+    @property
+    def key(self) -> Key:
+        return ("Device", self.ns, self.name)
 
+    @property
+    @abstractmethod
+    def mtu(self) -> int:
+        """How long a packet may be; 0: that is not ours to say."""
+        raise NotImplementedError
 
-def _added(obj: Veth | Bridge | Vxlan | Ipip | Dummy) -> str:
-    begin = fill("ip -n {} link add {}", obj.ns, obj.name)
-    match obj:
-        case Veth():
-            peer = fill("peer name {} netns {} address {}", obj.peer, obj.peer_ns, obj.peer_mac)
-            return f"{begin} {fill('address {}', obj.mac)} mtu {obj.mtu} type veth {peer} mtu {obj.mtu}"
-        case Bridge():
-            return f"{begin} {fill('address {}', obj.mac)} mtu {obj.mtu} type bridge"
-        case Vxlan():
-            tunnel = fill("id {} local {} dev {} dstport {}", obj.vni, obj.local, obj.parent, obj.port)
-            return f"{begin} {fill('address {}', obj.mac)} mtu {obj.mtu} type vxlan {tunnel} nolearning"
-        case Ipip():
-            return f"{begin} mtu {obj.mtu} type ipip"
-        case Dummy():
-            return f"{begin} type dummy"
+    def ends(self) -> Iterator[tuple[str, str]]:
+        """Namespace and name of each interface that it is."""
+        yield self.ns, self.name
+
+    @abstractmethod
+    def found(self, near: Interface, there: Mapping[str, Interfaces]) -> Device | None:
+        """The object with the settings that its interface has; None, if it is something else after all."""
+        raise NotImplementedError
+
+    def changed_ends(self, old: KernelObject) -> Iterator[tuple[str, str, str]]:
+        """Namespace, name and new link-layer address of each interface that it is, each set from its own side.
+
+        An address that stays is not said again: the kernel would forget all neighbours of the interface.
+        """
+        before, after = old.macs, self.macs
+        for ns, name in self.ends():
+            end = mac_of(ns, name)
+            yield ns, name, "" if before.get(end) == after.get(end) else after[end]
+
+    def settings_lines(self, old: KernelObject) -> list[str]:
+        """The commands that turn `old` into this."""
+        return [
+            fill("ip -n {} link set {}", ns, name) + (fill(" address {}", mac) if mac else "") + f" mtu {self.mtu}"
+            for ns, name, mac in self.changed_ends(old)
+        ]
+
+    def differing(self, old: KernelObject) -> str:
+        if isinstance(old, Device) and old.mtu != self.mtu:
+            return f"{self.host}'s {self.label} has MTU {old.mtu} instead of {self.mtu}{self.whose}"
+        return KernelObject.differing(self, old)
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.host} has {self.label} (MTU {self.mtu})"
 
 
-def encode(step: Step, obj: Link, indexes: Indexes) -> list[tuple[str, bytes]]:
-    """The messages for one step, each with the namespace in which it is said."""
-    if isinstance(step, Replace) and isinstance(obj, Veth | Bridge | Vxlan | Ipip):
-        return [(ns, _settings(indexes.index(ns, name), obj.mtu, mac)) for ns, name, mac in _ends(step, obj)]
-    return [(obj.ns, raw) for raw in _encode(step, obj, indexes)]
+class Link(Device, Netlink):
+    """An interface that the kernel makes when it is asked by a message."""
+
+    __slots__ = ()
+
+    error_if_there: ClassVar[int] = errno.EEXIST
+    error_if_absent: ClassVar[int] = errno.ENODEV
+
+    @abstractmethod
+    def described(self) -> str:
+        """What a person says of a new one, after its name."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def attributes(self, indexes: Indexes) -> bytes:
+        """What a message says of a new one, after its name and MTU."""
+        raise NotImplementedError
+
+    def lines(self, step: Step) -> list[str]:
+        if isinstance(step, Remove):
+            return [fill("ip -n {} link del {}", self.ns, self.name)]
+        if isinstance(step, Replace) and self.mtu:
+            return self.settings_lines(step.old)
+        return [f"{fill('ip -n {} link add {}', self.ns, self.name)} {self.described()}"]
+
+    def messages(self, step: Step, indexes: Indexes) -> Messages:
+        if isinstance(step, Remove):
+            return [(self.ns, message(DELLINK, 0, link_header(indexes.index(self.ns, self.name))))]
+        if isinstance(step, Replace) and self.mtu:
+            ends = self.changed_ends(step.old)
+            return [(ns, _settings(indexes.index(ns, name), self.mtu, mac)) for ns, name, mac in ends]
+        # With an index of our choosing, what is made is known without looking it up.
+        own = text(LINK_NAME, self.name) + (u32(LINK_MTU, self.mtu) if self.mtu else b"") + self.attributes(indexes)
+        return [(self.ns, message(NEWLINK, CREATE | EXCL, link_header(indexes.fresh(self.ns, self.name)) + own))]
 
 
-def _encode(step: Step, obj: Link, indexes: Indexes) -> list[bytes]:
-    match step, obj:
-        case Remove(), Veth() | Bridge() | Vxlan() | Ipip() | Dummy():
-            return [message(DELLINK, 0, link_header(indexes.index(obj.ns, obj.name)))]
-        case Add(), Veth() | Bridge() | Vxlan() | Ipip() | Dummy():
-            return [_create(obj, indexes)]
-        case Add() | Replace(), Port():
-            port, bridge = indexes.index(obj.ns, obj.dev), indexes.index(obj.ns, obj.bridge)
-            needless = isinstance(step, Add) and not obj.hairpin
-            return [_plug(port, bridge)] if needless else [_plug(port, bridge), _hairpin(port, obj.hairpin)]
-        case Remove(), Port():
-            return [_plug(indexes.index(obj.ns, obj.dev), 0)]
-        case _, LinkUp():
-            flags = 0 if isinstance(step, Remove) else IFF_UP
-            return [message(SETLINK, 0, link_header(indexes.index(obj.ns, obj.dev), flags, IFF_UP))]
-        case _:
-            raise AssertionError(step)
+@dataclass(frozen=True, slots=True)
+class Veth(Link):
+    """Two interfaces joined by a cable: `name` in `ns`, `peer` in `peer_ns`. One object: neither end exists alone."""
+
+    mac: str
+    peer_ns: str
+    peer: str
+    peer_mac: str
+    mtu: int = 1500
+
+    driver: ClassVar[str] = "veth"
+    primitives: ClassVar[tuple[str, ...]] = ("veth",)
+
+    @property
+    def provides(self) -> tuple[Key, ...]:
+        return (self.key, ("Device", self.peer_ns, self.peer))
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (("Netns", self.ns), ("Netns", self.peer_ns))
+
+    @property
+    def vanishes_with(self) -> tuple[Key, ...]:
+        # The other end in a removed namespace goes after a while only, when its name may be needed again.
+        return ()
+
+    @property
+    def may_be_gone(self) -> bool:
+        # The kernel takes a namespace apart some time after its last user left, and this was the other end of a cable.
+        return not self.peer
+
+    @property
+    def macs(self) -> Mapping[Key, str]:
+        return {mac_of(self.ns, self.name): self.mac, mac_of(self.peer_ns, self.peer): self.peer_mac}
+
+    def ends(self) -> Iterator[tuple[str, str]]:
+        yield self.ns, self.name
+        yield self.peer_ns, self.peer
+
+    def changes_into(self, new: KernelObject) -> bool:
+        return isinstance(new, Veth) and (self.peer_ns, self.peer) == (new.peer_ns, new.peer)
+
+    def described(self) -> str:
+        peer = fill("peer name {} netns {} address {}", self.peer, self.peer_ns, self.peer_mac)
+        return f"{fill('address {}', self.mac)} mtu {self.mtu} type veth {peer} mtu {self.mtu}"
+
+    def attributes(self, indexes: Indexes) -> bytes:
+        peer = (
+            link_header(indexes.fresh(self.peer_ns, self.peer))
+            + text(LINK_NAME, self.peer)
+            + u32(LINK_MTU, self.mtu)
+            + mac_attribute(self.peer_mac)
+            + u32(_LINK_NET_NS_FD, indexes.netns(self.peer_ns))
+        )
+        return mac_attribute(self.mac) + driver_attribute("veth", attribute(_VETH_PEER | NESTED, peer))
+
+    def found(self, near: Interface, there: Mapping[str, Interfaces]) -> Device | None:
+        far = there.get(self.peer_ns, {}).get(self.peer)
+        if far is None or (near.peer, far.peer) != (far.index, near.index):
+            return None
+        mtu = far.mtu if near.mtu == self.mtu else near.mtu
+        return replace(self, mac=near.mac, peer_mac=far.mac, mtu=mtu)
+
+    @property
+    def label(self) -> str:
+        return f"cable {self.name} to {host(self.peer_ns)}'s {self.peer}"
+
+    @property
+    def sentence(self) -> str:
+        far = f"{host(self.peer_ns)}'s {self.peer}"
+        return f"a cable joins {self.host}'s {self.name} and {far} (MTU {self.mtu})"
 
 
-def _ends(step: Replace, obj: Veth | Bridge | Vxlan | Ipip | Tun) -> Iterator[tuple[str, str, str]]:
-    """Namespace, name and new link-layer address of each interface that the object is, each set from its own side.
+@dataclass(frozen=True, slots=True)
+class Bridge(Link):
+    """A learning switch."""
 
-    An address that stays is not said again: the kernel would forget all neighbours of the interface.
-    """
-    before, after = macs(step.old), macs(obj)
-    yield obj.ns, obj.name, _changed(before, after, mac_of(obj.ns, obj.name))
-    if isinstance(obj, Veth):
-        yield obj.peer_ns, obj.peer, _changed(before, after, mac_of(obj.peer_ns, obj.peer))
+    mac: str
+    mtu: int = 1500
+
+    driver: ClassVar[str] = "bridge"
+    primitives: ClassVar[tuple[str, ...]] = ("bridge",)
+
+    @property
+    def macs(self) -> Mapping[Key, str]:
+        return {mac_of(self.ns, self.name): self.mac}
+
+    def changes_into(self, new: KernelObject) -> bool:
+        return isinstance(new, Bridge)
+
+    def described(self) -> str:
+        return f"{fill('address {}', self.mac)} mtu {self.mtu} type bridge"
+
+    def attributes(self, _indexes: Indexes) -> bytes:
+        return mac_attribute(self.mac) + driver_attribute("bridge")
+
+    def found(self, near: Interface, _there: Mapping[str, Interfaces]) -> Device | None:
+        return replace(self, mac=near.mac, mtu=near.mtu)
+
+    @property
+    def label(self) -> str:
+        return f"bridge {self.name}"
 
 
-def _changed(before: dict[Key, str], after: dict[Key, str], end: Key) -> str:
-    return "" if before.get(end) == after.get(end) else after[end]
+@dataclass(frozen=True, slots=True)
+class Dummy(Link):
+    """An interface that swallows what it is given; it is there to have addresses. It is left down."""
+
+    driver: ClassVar[str] = "dummy"
+    primitives: ClassVar[tuple[str, ...]] = ("dummy",)
+
+    @property
+    def mtu(self) -> int:
+        return 0
+
+    def described(self) -> str:
+        return "type dummy"
+
+    def attributes(self, _indexes: Indexes) -> bytes:
+        return driver_attribute("dummy")
+
+    def found(self, _near: Interface, _there: Mapping[str, Interfaces]) -> Device | None:
+        return self
+
+    @property
+    def label(self) -> str:
+        return f"dummy interface {self.name}"
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.host} has {self.label}"
 
 
-def _create(obj: Veth | Bridge | Vxlan | Ipip | Dummy, indexes: Indexes) -> bytes:
-    """RTM_NEWLINK with an index of our choosing: what is made is known without looking it up."""
-    own = text(IFLA_IFNAME, obj.name)
-    if not isinstance(obj, Dummy):
-        own += u32(IFLA_MTU, obj.mtu)
-    match obj:
-        case Veth():
-            peer = (
-                link_header(indexes.fresh(obj.peer_ns, obj.peer))
-                + text(IFLA_IFNAME, obj.peer)
-                + u32(IFLA_MTU, obj.mtu)
-                + attribute(IFLA_ADDRESS, mac_bytes(obj.peer_mac))
-                + u32(IFLA_NET_NS_FD, indexes.netns(obj.peer_ns))
+def seen(known: Iterable[KernelObject], there: Mapping[str, Interfaces]) -> Iterator[Device]:
+    """The interfaces of `known` as they are, by all namespaces' interfaces; or what else bears their names."""
+    for obj in known:
+        if isinstance(obj, Device) and (near := there[obj.ns].get(obj.name)):
+            yield (obj.found(near, there) if near.kind == obj.driver else None) or _cable_to_nowhere(
+                obj.ns, obj.name, near
             )
-            own += attribute(IFLA_ADDRESS, mac_bytes(obj.mac)) + _info("veth", attribute(_VETH_PEER | _NESTED, peer))
-        case Bridge():
-            own += attribute(IFLA_ADDRESS, mac_bytes(obj.mac)) + _info("bridge")
-        case Vxlan():
-            data = (
-                u32(VXLAN_ID, obj.vni)
-                + u32(VXLAN_LINK, indexes.index(obj.ns, obj.parent))
-                + attribute(VXLAN_LOCAL, obj.local.packed)
-                + attribute(VXLAN_LEARNING, b"\0")
-                + attribute(VXLAN_PORT, struct.pack("!H", obj.port))
-            )
-            own += attribute(IFLA_ADDRESS, mac_bytes(obj.mac)) + _info("vxlan", data)
-        case Ipip():
-            own += _info("ipip")
-        case Dummy():
-            own += _info("dummy")
-        case missing:
-            assert_never(missing)
-    return message(NEWLINK, CREATE | EXCL, link_header(indexes.fresh(obj.ns, obj.name)) + own)
 
 
-def _info(kind: str, data: bytes = b"") -> bytes:
-    body = text(_INFO_KIND, kind) + (attribute(_INFO_DATA | _NESTED, data) if data else b"")
-    return attribute(IFLA_LINKINFO | _NESTED, body)
+def strays(
+    have: Iterable[KernelObject], known: Iterable[KernelObject], there: Mapping[str, Interfaces]
+) -> Iterator[Device]:
+    """Far ends of cables whose near end is not there any more, or lies in a namespace without a name."""
+    cables = {(obj.peer_ns, obj.peer) for obj in have if isinstance(obj, Veth)}
+    for obj in known:
+        if not isinstance(obj, Veth):
+            continue
+        far = there.get(obj.peer_ns, {}).get(obj.peer)
+        if far and (obj.peer_ns, obj.peer) not in cables:
+            cables.add((obj.peer_ns, obj.peer))
+            yield _cable_to_nowhere(obj.peer_ns, obj.peer, far)
 
 
-def _settings(index: int, mtu: int, mac: str = "") -> bytes:
-    address = attribute(IFLA_ADDRESS, mac_bytes(mac)) if mac else b""
-    return message(SETLINK, 0, link_header(index) + u32(IFLA_MTU, mtu) + address)
+def _cable_to_nowhere(ns: str, name: str, near: Interface) -> Veth:
+    """What will do for something else that bears a name, since all that can be done is to remove it."""
+    return Veth(ns, name, near.mac, ns, "", "", near.mtu)
 
 
-def _plug(index: int, master: int) -> bytes:
-    return message(SETLINK, 0, link_header(index) + u32(IFLA_MASTER, master))
+def _settings(index: int, mtu: int, mac: str) -> bytes:
+    return message(SETLINK, 0, link_header(index) + u32(LINK_MTU, mtu) + (mac_attribute(mac) if mac else b""))
 
 
-def _hairpin(index: int, on: bool) -> bytes:
-    body = attribute(IFLA_PROTINFO | _NESTED, attribute(_BRPORT_MODE, bytes([on])))
-    return message(SETLINK, 0, link_header(index, family=_AF_BRIDGE) + body)
+def mac_attribute(address: str) -> bytes:
+    """What a message says of a link-layer address."""
+    return attribute(LINK_ADDRESS, mac_bytes(address))
+
+
+def driver_attribute(kind: str, data: bytes = b"") -> bytes:
+    """What a message says of an interface's kind, and in the words of that."""
+    body = text(INFO_KIND, kind) + (attribute(INFO_DATA | NESTED, data) if data else b"")
+    return attribute(LINK_INFO | NESTED, body)

@@ -17,6 +17,11 @@ def netns(lab: str, host: str) -> str:
     return f"nslab.{lab}.{host}"
 
 
+def host(ns: str) -> str:
+    """The host that a namespace plays."""
+    return ns.rpartition(".")[2]
+
+
 def pod_host(namespace: str, pod: str) -> str:
     """The host name of a pod: its own name in `default`, else NAMESPACE_POD (no Kubernetes name has an underscore)."""
     return pod if namespace == "default" else f"{namespace}_{pod}"

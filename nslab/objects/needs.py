@@ -6,27 +6,10 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
 from nslab.errors import Missing
-from nslab.objects.kinds import (
-    Attachment,
-    Bridge,
-    Chain,
-    Dummy,
-    Ipip,
-    IpSet,
-    Jump,
-    Netns,
-    NftTable,
-    Sandbox,
-    Sysctl,
-    Tun,
-    Veth,
-    VirtualServer,
-    Vxlan,
-)
 
 if TYPE_CHECKING:
     from nslab.cni.chain import Program
-    from nslab.objects.kinds import State
+    from nslab.objects.base import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,23 +114,4 @@ PRIMITIVES = (
 
 def needs(state: State) -> set[str]:
     """The names of the primitives that a state is made of."""
-    return {name for obj in state for name in _NEEDS.get(type(obj), ())} | {"network namespaces"}
-
-
-_NEEDS: dict[type, tuple[str, ...]] = {
-    Netns: (),
-    Attachment: ("veth",),
-    Sandbox: ("mount, uts, ipc and pid namespaces",),
-    Veth: ("veth",),
-    Bridge: ("bridge",),
-    Vxlan: ("vxlan",),
-    Ipip: ("ipip",),
-    Tun: ("tun",),
-    IpSet: ("ipset",),
-    Chain: ("iptables", "conntrack"),
-    Jump: ("iptables", "conntrack"),
-    Dummy: ("dummy",),
-    VirtualServer: ("ip_vs",),
-    NftTable: ("nftables nat", "conntrack"),
-    Sysctl: (),
-}
+    return {name for obj in state for name in obj.primitives} | {"network namespaces"}

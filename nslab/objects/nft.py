@@ -1,4 +1,4 @@
-"""Tables, sets, chains and elements of nftables: the commands that a person types, and what `nft -f` takes.
+"""Tables, sets, chains and elements of nftables, and what `nft -f` takes.
 
 A text for `nft -f` is one transaction of the kernel, and no packet sees anything in between. So the order of the steps
 does not matter: all that goes away goes first, from top to bottom, and what comes is put up from bottom to top.
@@ -6,41 +6,279 @@ does not matter: all that goes away goes first, from top to bottom, and what com
 
 from __future__ import annotations
 
+import errno
 import re
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, TypeAlias
 
-from nslab.objects.balance import NftChain, NftElement, NftSet, NftTable
-from nslab.objects.plan import Add, Remove, Replace
+from nslab.dataclass import dataclass, replace
+from nslab.objects.base import Add, KernelObject, Layer, Remove, Replace
 from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.objects.noun import Key
-    from nslab.objects.plan import Step
+    from nslab.objects.base import Key, Step, Unit
 
-Things: TypeAlias = NftTable | NftSet | NftChain | NftElement
+Verb: TypeAlias = Literal["flush", "delete", "add", "fill"]
+Words: TypeAlias = tuple[str, str, str]
+"""What is done, to what, and the rest, which a shell may not like."""
 
 _PLAIN = re.compile(r"[\w ./:@=,-]*", re.ASCII)
-_COMMENT = re.compile(r' comment "([^"]*)"')
-_KEY = re.compile(r"\S+(?: \. \S+)*")
-_PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}  # as nft shows them on a machine without /etc/protocols
+_TIMEOUT = re.compile(r"\btimeout [0-9]\w* ;")
+_GOES_TO = re.compile(r"(?:jump|goto) ([^\s,]+)")
+_LOOKS_UP = re.compile(r"@(\S+)")
+
+
+class Ruleset(KernelObject):
+    """What an order of nft makes or takes away."""
+
+    __slots__ = ()
+
+    unit: ClassVar[Unit] = "nft"
+    completed_by: ClassVar[Verb] = "add"
+    """The order by which its rules, or its verdict, come to be: all that they name must be there."""
+
+    @property
+    def tables(self) -> tuple[Key, ...]:
+        """The table that it is in."""
+        return ()
+
+    @abstractmethod
+    def words(self, verb: Verb) -> Iterator[Words]:
+        """The commands for an order."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def added(self, before: KernelObject | None) -> KernelObject | int:
+        """What there is after nft's `add` where there was `before`, or the error."""
+        raise NotImplementedError
+
+    @classmethod
+    def typed(cls, steps: Iterable[Step]) -> list[str]:
+        told = ((order.thing.ns, words) for order in orders(steps) for words in order.thing.words(order.verb))
+        return [" ".join([fill("ip netns exec {} nft", ns), *map(_quoted, filter(None, words))]) for ns, words in told]
+
+    def lines(self, step: Step) -> list[str]:
+        return self.typed([step])
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.host} balances by its {self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class NftTable(Ruleset):
+    """A table of nftables, of family ip."""
+
+    name: str
+    comment: str = ""
+
+    rank: ClassVar[int] = Layer.TABLE
+    named_by_rules: ClassVar[bool] = True
+    primitives: ClassVar[tuple[str, ...]] = ("nftables nat", "conntrack")
+
+    @property
+    def key(self) -> Key:
+        return ("NftTable", self.ns, self.name)
+
+    def words(self, verb: Verb) -> Iterator[Words]:
+        yield (
+            verb,
+            f"table ip {self.name}",
+            f'{{ comment "{self.comment}" ; }}' if verb == "add" and self.comment else "",
+        )
+
+    def added(self, before: KernelObject | None) -> KernelObject | int:
+        return before or self
+
+    @property
+    def label(self) -> str:
+        return f"nftables table ip {self.name}"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "nftables tables", f"ip {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class InTable(Ruleset):
+    """Something in a table of nftables."""
+
+    table: str
+
+    @property
+    def tables(self) -> tuple[Key, ...]:
+        return (("NftTable", self.ns, self.table),)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return self.tables
+
+    @property
+    def vanishes_with(self) -> tuple[Key, ...]:
+        # What goes with its table is named all the same, so that the plan can be taken back.
+        return (("Netns", self.ns),)
+
+
+@dataclass(frozen=True, slots=True)
+class NftSet(InTable):
+    """A named set, or (`map`) a map to verdicts. `spec` is what stands in the braces of its declaration."""
+
+    name: str
+    spec: str
+    map: bool = False
+
+    rank: ClassVar[int] = Layer.TABLE + 1
+    named_by_rules: ClassVar[bool] = True
+
+    @property
+    def key(self) -> Key:
+        return ("NftSet", self.ns, self.table, self.name)
+
+    @property
+    def rebuilt_with(self) -> Key:
+        return self.tables[0]  # rules name it
+
+    def changes_into(self, new: KernelObject) -> bool:
+        # They may differ in their time-out at most: the one thing that the kernel changes in place.
+        return isinstance(new, NftSet) and (self.map, _TIMEOUT.sub("", self.spec)) == (
+            new.map,
+            _TIMEOUT.sub("", new.spec),
+        )
+
+    def words(self, verb: Verb) -> Iterator[Words]:
+        kind = "map" if self.map else "set"
+        yield verb, f"{kind} ip {self.table} {self.name}", f"{{ {self.spec} }}" if verb == "add" else ""
+
+    def added(self, before: KernelObject | None) -> KernelObject | int:
+        return errno.EEXIST if before and not before.changes_into(self) else self
+
+    @property
+    def label(self) -> str:
+        return f"nftables {'map' if self.map else 'set'} {self.name}"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "nftables sets and maps", self.name
+
+
+@dataclass(frozen=True, slots=True)
+class NftChain(InTable):
+    """A chain with its whole body. `hook` is what stands in the braces of a base chain's declaration."""
+
+    name: str
+    hook: str
+    rules: tuple[str, ...]
+
+    rank: ClassVar[int] = Layer.TABLE + 2
+    named_by_rules: ClassVar[bool] = True
+    completed_by: ClassVar[Verb] = "fill"
+
+    @property
+    def key(self) -> Key:
+        return ("NftChain", self.ns, self.table, self.name)
+
+    @property
+    def rebuilt_with(self) -> Key:
+        return self.tables[0]  # rules name it
+
+    def changes_into(self, new: KernelObject) -> bool:
+        return isinstance(new, NftChain) and self.hook == new.hook
+
+    def words(self, verb: Verb) -> Iterator[Words]:
+        if verb == "fill":
+            yield "flush", f"chain ip {self.table} {self.name}", ""
+            yield from (("add", f"rule ip {self.table} {self.name}", rule) for rule in self.rules)
+        else:
+            hook = f"{{ {self.hook} }}" if verb == "add" and self.hook else ""
+            yield verb, f"chain ip {self.table} {self.name}", hook
+
+    def lines(self, step: Step) -> list[str]:
+        typed = self.typed([step])
+        if isinstance(step, Add):
+            return [typed[0], *typed[2:]]  # it is new, and so it is empty
+        return typed[1:] if isinstance(step, Replace) else typed  # to flush it once is enough
+
+    def added(self, before: KernelObject | None) -> KernelObject | int:
+        if before:
+            return before if before.changes_into(self) else errno.EEXIST
+        return replace(self, rules=())
+
+    @property
+    def refers_to(self) -> Iterator[Key]:
+        for rule in self.rules:
+            yield from (("NftChain", self.ns, self.table, name) for name in _GOES_TO.findall(rule))
+            yield from (("NftSet", self.ns, self.table, name) for name in _LOOKS_UP.findall(rule))
+
+    @property
+    def label(self) -> str:
+        return f"nftables chain {self.name}"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "nftables chains", self.name
+
+
+@dataclass(frozen=True, slots=True)
+class NftElement(InTable):
+    """One element of a set, or one entry of a map with its verdict."""
+
+    set: str
+    element: str
+    verdict: str = ""
+    comment: str = ""
+
+    rank: ClassVar[int] = Layer.TABLE + 3
+
+    @property
+    def key(self) -> Key:
+        return ("NftElement", self.ns, self.table, self.set, self.element)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (("NftSet", self.ns, self.table, self.set),)
+
+    def changes_into(self, new: KernelObject) -> bool:
+        return isinstance(new, NftElement)
+
+    def words(self, verb: Verb) -> Iterator[Words]:
+        comment = f' comment "{self.comment}"' if self.comment else ""
+        whole = f"{self.element}{comment}{f' : {self.verdict}' if self.verdict else ''}"
+        yield verb, f"element ip {self.table} {self.set}", f"{{ {whole if verb == 'add' else self.element} }}"
+
+    def added(self, before: KernelObject | None) -> KernelObject | int:
+        if isinstance(before, NftElement) and before.verdict != self.verdict:
+            return errno.EEXIST
+        return before or self
+
+    @property
+    def refers_to(self) -> Iterator[Key]:
+        return (("NftChain", self.ns, self.table, name) for name in _GOES_TO.findall(self.verdict))
+
+    @property
+    def label(self) -> str:
+        return f"element {self.element} in nftables {self.set}"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "elements of nftables sets and maps", f"{self.set} {self.element}"
 
 
 class Order(NamedTuple):
     """One thing that nft is told, for the sake of a step. To `fill` a chain is to empty it and give it its rules."""
 
-    verb: Literal["flush", "delete", "add", "fill"]
-    thing: Things
+    verb: Verb
+    thing: Ruleset
     step: Step
 
 
 def orders(steps: Iterable[Step]) -> Iterator[Order]:
     """What nft is told to do the steps as one transaction."""
-    told = [(step, step.obj) for step in steps if isinstance(step.obj, NftTable | NftSet | NftChain | NftElement)]
+    told = [(step, step.obj) for step in steps if isinstance(step.obj, Ruleset)]
     # A table that goes takes all that is in it along.
-    emptied = {thing.key for step, thing in told if isinstance(step, Remove)}
-    told = [(step, thing) for step, thing in told if isinstance(step, Add) or _table_of(thing) not in emptied]
+    gone_keys = {thing.key for step, thing in told if isinstance(step, Remove)}
+    told = [(step, thing) for step, thing in told if isinstance(step, Add) or gone_keys.isdisjoint(thing.tables)]
     gone = [(step, thing) for step, thing in told if isinstance(step, Remove)]
     come = [(step, thing) for step, thing in told if not isinstance(step, Remove)]
     for step, thing in told:
@@ -51,8 +289,8 @@ def orders(steps: Iterable[Step]) -> Iterator[Order]:
             yield Order("delete", thing, step)
     for kind in (NftChain, NftSet, NftTable):
         yield from (Order("delete", thing, step) for step, thing in gone if isinstance(thing, kind))
-    yield from (Order("add", thing, step) for step, thing in come if isinstance(thing, NftTable))
-    yield from (Order("add", thing, step) for step, thing in come if isinstance(thing, NftSet))
+    for kind in (NftTable, NftSet):
+        yield from (Order("add", thing, step) for step, thing in come if isinstance(thing, kind))
     for step, thing in come:
         if isinstance(thing, NftChain) and isinstance(step, Add):
             yield Order("add", thing, step)
@@ -60,113 +298,44 @@ def orders(steps: Iterable[Step]) -> Iterator[Order]:
     yield from (Order("add", thing, step) for step, thing in come if isinstance(thing, NftElement))
 
 
-def _table_of(thing: Things) -> Key:
-    return ("", "") if isinstance(thing, NftTable) else ("NftTable", thing.ns, thing.table)
+def obey(order: Order, there: dict[Key, KernelObject]) -> int:
+    """Do one order in memory; the error that Linux answers with, or 0."""
+    verb, thing, _ = order
+    before = there.get(thing.key)
+    named = thing.refers_to if verb == thing.completed_by else ()
+    if any(key not in there for key in (*thing.requires, *named)) or (before is None and verb != "add"):
+        return errno.ENOENT
+    match verb:
+        case "delete":
+            if any(thing.key in user.refers_to for user in there.values() if user is not before):
+                return errno.EBUSY
+            for key in _with_all_inside(thing.key, there):
+                del there[key]
+        case "flush":  # what follows fills it, or takes it away
+            there[thing.key] = replace(before, rules=()) if isinstance(before, NftChain) else thing
+        case "fill":
+            there[thing.key] = thing
+        case "add":
+            made = thing.added(before)
+            if isinstance(made, int):
+                return made
+            there[thing.key] = made
+    return 0
+
+
+def _with_all_inside(key: Key, there: dict[Key, KernelObject]) -> set[Key]:
+    """A table with what is in it; a set with its elements."""
+    gone = {key}
+    while inside := {obj.key for obj in there.values() if not gone.isdisjoint(obj.requires)} - gone:
+        gone |= inside
+    return gone
 
 
 def nft_restore(steps: Iterable[Step]) -> str:
     """Input for `nft -f -`: one transaction."""
-    return "".join(f"{line}\n" for order in orders(steps) for line in _said(order))
-
-
-def typed(steps: Iterable[Step]) -> list[str]:
-    """The commands for steps of one namespace, in an order in which one works after the other."""
-    return [_typed(order.thing.ns, words) for order in orders(steps) for words in _words(order)]
-
-
-def lines(step: Step, obj: Things) -> list[str]:
-    """The commands for one step."""
-    told = [words for order in orders([step]) for words in _words(order)]
-    if isinstance(step, Add) and isinstance(obj, NftChain):
-        told = [words for words in told if words[0] != "flush"]  # it is new, and so it is empty
-    elif isinstance(step, Replace) and isinstance(obj, NftChain):
-        told = told[1:]  # once is enough
-    return [_typed(obj.ns, words) for words in told]
-
-
-def _typed(ns: str, words: Iterable[str]) -> str:
-    return " ".join([fill("ip netns exec {} nft", ns), *(_quoted(word) for word in words if word)])
-
-
-def _said(order: Order) -> Iterator[str]:
-    yield from (" ".join(filter(None, words)) for words in _words(order))
-
-
-def _words(order: Order) -> Iterator[tuple[str, str, str]]:
-    """The commands for one order: what is done, to what, and the rest, which a shell may not like."""
-    verb, thing, _ = order
-    match thing:
-        case NftTable(name=name, comment=comment):
-            yield verb, f"table ip {name}", f'{{ comment "{comment}" ; }}' if verb == "add" and comment else ""
-        case NftSet(table=table, name=name, spec=spec):
-            kind = "map" if thing.map else "set"
-            yield verb, f"{kind} ip {table} {name}", f"{{ {spec} }}" if verb == "add" else ""
-        case NftElement(table=table, set=name):
-            yield verb, f"element ip {table} {name}", f"{{ {_element(thing) if verb == 'add' else thing.element} }}"
-        case NftChain(table=table, name=name, hook=hook) if verb != "fill":
-            yield verb, f"chain ip {table} {name}", f"{{ {hook} }}" if verb == "add" and hook else ""
-        case NftChain(table=table, name=name, rules=rules):
-            yield "flush", f"chain ip {table} {name}", ""
-            yield from (("add", f"rule ip {table} {name}", rule) for rule in rules)
-
-
-def _element(thing: NftElement) -> str:
-    comment = f' comment "{thing.comment}"' if thing.comment else ""
-    return f"{thing.element}{comment}{f' : {thing.verdict}' if thing.verdict else ''}"
+    said = (words for order in orders(steps) for words in order.thing.words(order.verb))
+    return "".join(f"{' '.join(filter(None, words))}\n" for words in said)
 
 
 def _quoted(words: str) -> str:
     return words if _PLAIN.fullmatch(words) else quote(words)
-
-
-class Block(NamedTuple):
-    """A set, map or chain as nft lists it. `head`: what it is declared with; `body`: its elements or rules."""
-
-    kind: str
-    name: str
-    head: tuple[str, ...]
-    body: tuple[str, ...]
-
-
-def nft_found(listing: str) -> tuple[str, list[Block]]:
-    """The comment and the blocks of one table in the output of `nft list table`."""
-    comment, blocks = "", []
-    inside: list[str] = []
-    for line in listing.splitlines():
-        match line.split():
-            case ["comment", *_] if not inside and line.startswith("\tcomment"):
-                comment = line.strip().removeprefix("comment ").strip('"')
-            case ["set" | "map" | "chain", _, "{"] if line.startswith("\t") and line[1] != "\t":
-                inside = [line]
-            case ["}"] if inside and line == "\t}":
-                blocks.append(_block(inside))
-                inside = []
-            case _ if inside:
-                inside.append(line.strip())
-    return comment, blocks
-
-
-def _block(lines: list[str]) -> Block:
-    kind, name, _ = lines[0].split()
-    if kind == "chain":
-        head = [line for line in lines[1:] if re.match(r'type \w+ hook |comment "', line)]
-        return Block(kind, name, tuple(head), tuple(lines[1 + len(head) :]))
-    declared, _, elements = "\n".join(lines[1:]).partition("elements = {")
-    return Block(kind, name, tuple(declared.split("\n")[: -1 if elements else None]), tuple(_parted(elements)))
-
-
-def _parted(elements: str) -> Iterator[str]:
-    """The elements of `a, b comment "c, d" }`."""
-    for found in re.findall(r'(?:[^",}]|"[^"]*")+', elements):
-        if words := " ".join(found.split()):
-            yield words
-
-
-def element_found(ns: str, table: str, name: str, said: str) -> NftElement:
-    """An element as nft lists it, spelt as it is written."""
-    comment, (rest, _, verdict) = _COMMENT.search(said), _COMMENT.sub("", said).partition(" : ")
-    found = _KEY.match(rest)
-    assert found, said
-    key = found[0].split(" . ")
-    key[-2:-1] = [_PROTOCOLS.get(word, word) for word in key[-2:-1]]
-    return NftElement(ns, table, name, " . ".join(key), verdict, comment[1] if comment else "")

@@ -8,7 +8,7 @@ from nslab.compiler.addresses import blocks
 from nslab.compiler.subnets import leg_towards
 from nslab.compiler.underlay import interface
 from nslab.dataclass import replace
-from nslab.objects.kinds import Route
+from nslab.objects.inet import Route
 from nslab.objects.names import netns
 from nslab.objects.plan import Remove
 

@@ -193,7 +193,7 @@ class _Rules:
 
     def _balanced(self, chain: str, ends: Sequence[tuple[str, str]]) -> Iterator[str]:
         """Masquerade what comes from outside the pod network; then an endpoint: the one of before, or by chance."""
-        if chain == self.inside and self.inside_here:
+        if chain == self.inside:
             source = "" if self.proxy.masquerade_all else _not_from(self.proxy.cluster_cidr)
             if source is not None:
                 yield f"{source}{self.to_cluster_ip} -j KUBE-MARK-MASQ"

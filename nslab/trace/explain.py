@@ -6,11 +6,14 @@ import errno
 import os
 from typing import TYPE_CHECKING
 
-from nslab.objects.kinds import Address, Attachment, Blackhole, Netns, Route
+from nslab.objects.attachment import Attachment
+from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.names import host
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Remove
 from nslab.objects.script import command
 from nslab.probes import Expected, Outcome
-from nslab.trace.words import host, trouble
+from nslab.trace.words import trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +84,7 @@ def _more(step: Step, differences: Plan) -> str:
     """What the kernel took away together with it."""
     gone = {step.obj.key}
     for other in differences:
-        if any(below in gone for below in other.obj.lies_on):
+        if any(below in gone for below in other.obj.requires):
             gone.add(other.obj.key)
     more = len(gone) - 1
     return f" ({more} more thing{'s' * (more > 1)} went with it; `nslab up` puts all back)" if more else ""

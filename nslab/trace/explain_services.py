@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.objects.kinds import KubeProxy, Process
-from nslab.objects.names import netns
+from nslab.objects.names import host, netns
 from nslab.objects.plan import Replace
+from nslab.objects.process import KubeProxy, Process
 from nslab.objects.script import command
 from nslab.probes import Outcome, Way
-from nslab.trace.words import host, trouble
+from nslab.trace.words import trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

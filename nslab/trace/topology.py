@@ -6,12 +6,15 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.dataclass import dataclass, field
-from nslab.objects.kinds import Address, Blackhole, Bridge, Device, Fdb, Neighbour, Port, Route, Veth
+from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.links import Bridge, Device, Veth
+from nslab.objects.neighbours import Fdb, Neighbour
+from nslab.objects.ports import Port
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from nslab.objects.kinds import Key, Object, State
+    from nslab.objects.base import KernelObject, Key, State
 
 End: TypeAlias = tuple[str, str]
 """A namespace and an interface in it."""
@@ -21,12 +24,12 @@ End: TypeAlias = tuple[str, str]
 class Topology:
     """What the kernel would look up, for a whole lab. Made by `topology`; nobody changes it afterwards."""
 
-    objects: dict[Key, Object] = field(default_factory=dict)
+    objects: dict[Key, KernelObject] = field(default_factory=dict)
     addresses: dict[str, list[Address]] = field(default_factory=lambda: defaultdict(list))
     routes: dict[str, list[Route | Blackhole]] = field(default_factory=lambda: defaultdict(list))
     cables: dict[End, tuple[Veth, End]] = field(default_factory=dict)
     plugged: dict[End, list[str]] = field(default_factory=lambda: defaultdict(list))
-    within: dict[str, list[Object]] = field(default_factory=lambda: defaultdict(list))
+    within: dict[str, list[KernelObject]] = field(default_factory=lambda: defaultdict(list))
 
     def owner(self, ns: str, address: IPv4Address) -> Address | None:
         """The object that makes `address` the namespace's own."""
@@ -41,7 +44,7 @@ class Topology:
         # Longest prefix wins first (ip-route(8)).
         return max(fitting, key=_length, default=None)
 
-    def device(self, ns: str, name: str) -> Object | None:
+    def device(self, ns: str, name: str) -> KernelObject | None:
         """The interface; for the far end of a cable, the cable."""
         cable = self.cables.get((ns, name))
         return cable[0] if cable else self.objects.get(("Device", ns, name))

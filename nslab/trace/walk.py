@@ -7,31 +7,21 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.compiler.underlay import UPLINK
 from nslab.dataclass import dataclass, replace
-from nslab.objects.kinds import (
-    Address,
-    Blackhole,
-    Bridge,
-    Chain,
-    Ipip,
-    Jump,
-    Route,
-    Sandbox,
-    SetMember,
-    Tun,
-    Veth,
-    Vxlan,
-    Workload,
-)
-from nslab.objects.names import netns
+from nslab.objects.container import Sandbox, Workload
+from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.ipset import SetMember
+from nslab.objects.iptables import Chain, Jump
+from nslab.objects.links import Bridge, Veth
+from nslab.objects.names import host, netns
+from nslab.objects.tunnels import Ipip, Tun, Vxlan
 from nslab.probes import LOOPBACK, Expected, places
-from nslab.trace.words import host, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from ipaddress import IPv4Address
 
     from nslab.lab.types import Lab
-    from nslab.objects.kinds import Key, Object
+    from nslab.objects.base import KernelObject, Key
     from nslab.probes import Probe
     from nslab.trace.topology import End, Topology
 
@@ -46,7 +36,7 @@ class Need:
     """One object on the way. `to`: what was looked up, if it is a route. `reply`: on the way back."""
 
     where: str
-    obj: Object
+    obj: KernelObject
     sentence: str
     to: IPv4Address | None = None
     reply: bool = False
@@ -136,7 +126,7 @@ def _leaves(world: Topology, ns: str, hop: Route | Address, to: IPv4Address, via
 
 def _interface(world: Topology, ns: str, dev: str) -> Iterator[Need]:
     if device := world.device(ns, dev):
-        yield from _met(world, *device.lies_on, device.key)
+        yield from _met(world, *device.requires, device.key)
     yield from _met(world, ("LinkUp", ns, dev), ("Port", ns, dev))
 
 
@@ -253,4 +243,4 @@ def _met(world: Topology, *keys: Key, to: IPv4Address | None = None, translates:
     """Those of the objects that the lab has."""
     for key in keys:
         if obj := world.objects.get(key):
-            yield Need(host(obj.ns), obj, sentence(obj), to, translates=translates)
+            yield Need(host(obj.ns), obj, obj.sentence, to, translates=translates)

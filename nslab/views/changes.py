@@ -7,67 +7,46 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of
 from nslab.compiler.networks import network
 from nslab.objects import names
-from nslab.objects.kinds import Attachment, Fdb, Neighbour, Route, Sysctl, Veth
-from nslab.objects.plan import Add, Remove
-from nslab.trace.words import host, thing, trouble
+from nslab.objects.base import Add, Remove, is_thing
+from nslab.trace.words import trouble
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nslab.lab.types import Lab
-    from nslab.objects.kinds import Key, Object
-    from nslab.objects.plan import Plan, Step
+    from nslab.objects.base import KernelObject, Key, Plan, Step
 
 
 def changes(lab: Lab, plan: Plan) -> list[str]:
     """A line for each step of a healing plan, without those that only follow from another line."""
-    made = {key for step in plan if isinstance(step, Add) for key in _keys(step.obj)}
+    made = {key for step in plan if isinstance(step, Add) for key in filter(is_thing, step.obj.provides)}
     whose = _pods_and_nodes(lab)
     remade = {step.obj.key for step in plan if _tells_why(step, made)}
     return [_line(step, whose) for step in plan if _tells_why(step, made) or not _follows(step, made, remade)]
 
 
-def standing_still(stopped: Iterable[tuple[Object, int]]) -> list[str]:
+def standing_still(stopped: Iterable[tuple[KernelObject, int]]) -> list[str]:
     """A line for each process that is there and does nothing, with its number."""
-    named = [(host(obj.ns), thing(obj).removeprefix("running "), pid) for obj, pid in stopped]
+    named = [(obj.host, obj.label.removeprefix("running "), pid) for obj, pid in stopped]
     return [f"{where}: {what} is stopped (process {pid})" for where, what, pid in named]
 
 
-def _keys(obj: Object) -> tuple[Key, ...]:
-    """What others can lie on: of a cable, both ends."""
-    return (obj.key, ("Device", obj.peer_ns, obj.peer)) if isinstance(obj, Veth) else (obj.key,)
-
-
 def _tells_why(step: Step, made: set[Key]) -> bool:
-    """Whether it is an attachment that is taken away to be made anew: the plugins said what is wrong with it."""
-    return isinstance(step, Remove) and isinstance(step.obj, Attachment) and step.obj.key in made
+    """Whether it is taken away to be made anew, and says what is wrong with it."""
+    return isinstance(step, Remove) and step.obj.tells_why and step.obj.key in made
 
 
 def _follows(step: Step, made: set[Key], remade: set[Key]) -> bool:
     """Whether another line says it already: what it lies on is made, or it is only taken away to be made anew."""
     if isinstance(step, Add) and step.obj.key in remade:
         return True
-    return any(key in made for key in step.obj.lies_on) or (isinstance(step, Remove) and step.obj.key in made)
+    return any(key in made for key in step.obj.requires) or (isinstance(step, Remove) and step.obj.key in made)
 
 
 def _line(step: Step, whose: dict[str, str]) -> str:
     """The trouble; where only an address or a cable is named, what it stands for."""
-    owner = next((whose[word] for word in _handles(step.obj) if word in whose), "")
+    owner = next((whose[word] for word in step.obj.stands_for if word in whose), "")
     return f"{trouble(step)}{f': the way to {owner}' if owner else ''}"
-
-
-def _handles(obj: Object) -> tuple[str, ...]:
-    match obj:
-        case Route(to=to):
-            return (str(to),)
-        case Neighbour(address=address):
-            return (f"{address}/32",)
-        case Fdb(dst=dst):
-            return (f"{dst}/32",)
-        case Sysctl(path=path):
-            return tuple(path.split("/"))
-        case _:
-            return ()
 
 
 def _pods_and_nodes(lab: Lab) -> dict[str, str]:

@@ -4,26 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.objects.kinds import (
-    Chain,
-    Control,
-    IpSet,
-    Jump,
-    KubeProxy,
-    NftChain,
-    NftElement,
-    NftSet,
-    NftTable,
-    RealServer,
-    SetMember,
-    Sysctl,
-    VirtualServer,
-)
+from nslab.objects.names import host
 from nslab.objects.plan import Add, Remove
-from nslab.trace.words import host, thing
 
 if TYPE_CHECKING:
-    from nslab.objects.kinds import Object
     from nslab.objects.plan import Plan, Step
 
 _NAMED = 3
@@ -38,8 +22,8 @@ def delta(plan: Plan) -> list[str]:
     gone = {step.obj.key for step in plan if isinstance(step, Remove)}
     by_host: dict[str, dict[tuple[str, str], list[str]]] = {}
     for step in plan:
-        if not (isinstance(step, Remove) and any(below in gone for below in step.obj.lies_on)):
-            kind, name = _told(step.obj)
+        if not (isinstance(step, Remove) and any(below in gone for below in step.obj.requires)):
+            kind, name = step.obj.listed
             by_host.setdefault(host(step.obj.ns), {}).setdefault((_verb(step), kind), []).append(name)
     alike: dict[tuple[str, ...], list[str]] = {}
     for where, groups in by_host.items():
@@ -57,41 +41,6 @@ def _verb(step: Step) -> str:
             return "-"
         case _:
             return "~"
-
-
-def _told(obj: Object) -> tuple[str, str]:
-    """The kind of thing, in the plural, and its name."""
-    match obj:
-        case Chain():
-            return f"chains in table {obj.table}", obj.name
-        case Jump():
-            return f"rules in {obj.table}'s built-in chains", f"{obj.chain} {_target(obj.rule)}"
-        case IpSet():
-            return "ipsets", obj.name
-        case SetMember():
-            return "members of ipsets", f"{obj.set} {obj.member}"
-        case VirtualServer():
-            return "IPVS virtual servers", f"{obj.protocol} {obj.service}"
-        case RealServer():
-            return "IPVS real servers", obj.server
-        case NftTable():
-            return "nftables tables", f"ip {obj.name}"
-        case NftSet():
-            return "nftables sets and maps", obj.name
-        case NftChain():
-            return "nftables chains", obj.name
-        case NftElement():
-            return "elements of nftables sets and maps", f"{obj.set} {obj.element}"
-        case Sysctl():
-            return "settings", f"{obj.path.replace('/', '.')}={obj.value}"
-        case Control() | KubeProxy():
-            return "processes", thing(obj)
-        case _:
-            return "", thing(obj)
-
-
-def _target(rule: str) -> str:
-    return rule.rpartition("-j ")[2]
 
 
 def _listed(kind: str, names: list[str]) -> str:

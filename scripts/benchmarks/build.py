@@ -18,8 +18,9 @@ from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces, folder
 from nslab.linux.observe.host import read_host
 from nslab.linux.processes.agents import Agents
-from nslab.objects.kinds import Process, Workload
+from nslab.objects.container import Workload
 from nslab.objects.plan import diff
+from nslab.objects.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -30,7 +30,9 @@ def installed() -> bool:
 def wish(plan: Plan, folder: str, iptables: str) -> dict[str, Any]:
     """Hosts, links and the commands inside each host; writes the files that the commands read."""
     from benchmarks.shellway import inside, restores
-    from nslab.objects.kinds import Address, Netns, Veth
+    from nslab.objects.inet import Address
+    from nslab.objects.links import Veth
+    from nslab.objects.namespaces import Netns
 
     short = {step.obj.ns: step.obj.ns.rsplit(".", 1)[1] for step in plan}
     cables = [step.obj for step in plan if isinstance(step.obj, Veth)]

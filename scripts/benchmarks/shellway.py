@@ -27,9 +27,13 @@ from nslab.linux.observe.host import read_host
 from nslab.linux.observe.objects import observe
 from nslab.linux.processes.agents import Agents
 from nslab.objects import script as shell
-from nslab.objects.iptables import ipset_restore, iptables_restore
-from nslab.objects.kinds import Chain, IpSet, Jump, Netns, NodeAgent, Process, SetMember, Sysctl, TunnelAgent, Workload
+from nslab.objects.container import Workload
+from nslab.objects.ipset import IpSet, SetMember, ipset_restore
+from nslab.objects.iptables import Chain, Jump, iptables_restore
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import diff
+from nslab.objects.process import NodeAgent, Process, TunnelAgent
+from nslab.objects.sysctl import Sysctl
 from nslab.syscall import CLONE_NEWNS, MS_BIND, MS_PRIVATE, MS_REC, mount, unshare
 
 if TYPE_CHECKING:
@@ -60,7 +64,7 @@ def inside(plan: Plan, ns: str) -> Inside:
         settings="".join(f"echo {o.value} >/proc/sys/{o.path}\n" for s in mine if isinstance(o := s.obj, Sysctl)),
         sets=ipset_restore(sets) if sets else "",
         tables={
-            table: iptables_restore(table, [step for step in rules if getattr(step.obj, "table", "") == table])
+            table: iptables_restore([step for step in rules if getattr(step.obj, "table", "") == table])
             for table in tables
         },
     )

@@ -19,7 +19,7 @@ from nslab.linux import owned
 from nslab.linux.netns import Namespaces, folder
 from nslab.linux.processes.agents import Agents
 from nslab.linux.processes.control import Control
-from nslab.objects import kinds as objects
+from nslab.objects import process as objects
 from nslab.objects.names import netns
 from nslab.objects.plan import Add
 from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
@@ -28,6 +28,8 @@ from nslab.syscall import PR_SET_PDEATHSIG, prctl
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Self
+
+    from nslab.objects.base import KernelObject
 
 CLIENT, SERVER = ("20.111.0.1",), ("20.111.0.2", "20.111.0.3")
 """The addresses of the two pods."""
@@ -95,7 +97,7 @@ class Stage:
         for ns, addresses in ((client, CLIENT), (server, SERVER)):
             _ip(ns, "".join(f"address add {address}/32 dev eth0\n" for address in addresses) + _POD)
         self._serve(server)
-        steps: list[objects.Object] = [objects.NodeAgent(node, node), objects.Control(control, control)]
+        steps: list[KernelObject] = [objects.NodeAgent(node, node), objects.Control(control, control)]
         if self.proxy.mode != "none":
             steps.append(objects.KubeProxy(node, node, json.dumps(to_json(self.proxy))))
         self.agents.run([Add(obj) for obj in steps])

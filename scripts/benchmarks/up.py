@@ -23,8 +23,8 @@ from benchmarks.machine import available, private, tidied
 from nslab.linux import owned
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
-from nslab.objects.kinds import Process
 from nslab.objects.names import netns
+from nslab.objects.process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

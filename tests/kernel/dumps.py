@@ -23,32 +23,22 @@ from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import Namespaces
-from nslab.objects.kinds import (
-    Address,
-    Blackhole,
-    Bridge,
-    Chain,
-    Fdb,
-    IpSet,
-    Jump,
-    LinkUp,
-    Neighbour,
-    Netns,
-    Port,
-    Process,
-    Route,
-    SetMember,
-    Sysctl,
-    Tun,
-    Veth,
-    Vxlan,
-)
+from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.ipset import IpSet, SetMember
+from nslab.objects.iptables import Chain, Jump
+from nslab.objects.links import Bridge, Veth
+from nslab.objects.namespaces import Netns
 from nslab.objects.needs import Host
+from nslab.objects.neighbours import Fdb, Neighbour
+from nslab.objects.ports import LinkUp, Port
+from nslab.objects.process import Process
+from nslab.objects.sysctl import Sysctl
+from nslab.objects.tunnels import Tun, Vxlan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.objects.kinds import Object, State
+    from nslab.objects.base import KernelObject, State
     from nslab.objects.plan import Step, Transaction
 
 LABS = Path(__file__).parents[2] / "labs"
@@ -121,7 +111,7 @@ def named(lab: str) -> list[str]:
 # --- State and kernel in the same plain words --------------------------------------------------------------------
 
 
-def told(state: Iterable[Object]) -> set[tuple[Any, ...]]:
+def told(state: Iterable[KernelObject]) -> set[tuple[Any, ...]]:
     """A state in plain words."""
     words: set[tuple[Any, ...]] = set()
     builtin: dict[tuple[str, str, str], list[str]] = {}
@@ -133,7 +123,7 @@ def told(state: Iterable[Object]) -> set[tuple[Any, ...]]:
     return words | {("rules", *where, tuple(rules)) for where, rules in builtin.items()}
 
 
-def _words(obj: Object) -> Iterator[tuple[Any, ...]]:
+def _words(obj: KernelObject) -> Iterator[tuple[Any, ...]]:
     match obj:
         case Netns(ns=ns):
             yield "netns", ns
@@ -173,7 +163,7 @@ def _words(obj: Object) -> Iterator[tuple[Any, ...]]:
             raise AssertionError(obj)
 
 
-def seen(lab: str, settings: Iterable[Object]) -> set[tuple[Any, ...]]:
+def seen(lab: str, settings: Iterable[KernelObject]) -> set[tuple[Any, ...]]:
     """What is there in plain words. Of the thousand settings, those of `settings` that are still there."""
     settings = tuple(settings)
 

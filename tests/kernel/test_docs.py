@@ -69,7 +69,8 @@ class World:
         return done.returncode, done.stdout
 
     def end(self) -> None:
-        """All processes in there end with the first one; with them the namespaces."""
+        """Labs go, with their control groups; all processes in there end with the first one, and so do namespaces."""
+        self.run("nslab down --all")
         os.kill(int(self.first), signal.SIGKILL)
         self.holder.wait(30)
         assert self.holder.stdout

@@ -15,8 +15,9 @@ from dumps import NETWORKS, real, seen, state_of, told
 
 from nslab.errors import Refused
 from nslab.objects.fake.kernel import FakeKernel
-from nslab.objects.kinds import Netns, Process
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Plan, Remove, Step, diff, invert, transactions
+from nslab.objects.process import Process
 from nslab.objects.script import command
 
 LAB = f"fake{os.getpid()}"

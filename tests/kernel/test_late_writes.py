@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.app import transition as lifecycle
+from nslab.app.drift import drift_of
 from nslab.linux.processes.control import Control
 from nslab.pytest_plugin.labs import Labs
 from tests.kernel.labkit import OwnLab, until
@@ -58,7 +58,7 @@ def undone(name: str, sh: Callable[[str, str], str], number: int, mode: str = "i
     sh(NODES[number % len(NODES)], BREAK[mode])
     with Control(name) as line:
         until(lambda: _is_idle(line))
-    return not lifecycle.difference(name).plan
+    return not drift_of(name).plan
 
 
 def _is_idle(line: Control) -> bool:

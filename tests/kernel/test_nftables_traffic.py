@@ -18,14 +18,20 @@ from dumps import real
 from labkit import until
 
 from nslab.compiler.services import objects
-from nslab.objects.kinds import Address, LinkUp, Netns, Object, Route, Sysctl, Veth
+from nslab.objects.inet import Address, Route
+from nslab.objects.links import Veth
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import diff, transactions
+from nslab.objects.ports import LinkUp
+from nslab.objects.sysctl import Sysctl
 from nslab.proxy import nftables
 from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from nslab.objects.base import KernelObject
 
 LAB = f"nfttraffic{os.getpid()}"
 NODE, ONE, TWO, CLIENT = (f"nslab.{LAB}.{host}" for host in ("n1", "one", "two", "client"))
@@ -71,7 +77,7 @@ for _ in range(times):
 """
 
 
-def cable(ns: str, ip: str, gateway: str, name: str) -> Iterator[Object]:
+def cable(ns: str, ip: str, gateway: str, name: str) -> Iterator[KernelObject]:
     """A host on its own cable to the node, which is its gateway."""
     yield Netns(ns)
     yield Veth(NODE, name, f"02:00:00:00:00:{name[-2:]}", ns, "eth0", f"02:00:00:00:01:{name[-2:]}")

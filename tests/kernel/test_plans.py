@@ -21,8 +21,10 @@ sys.path.insert(0, os.path.dirname(__file__))
 from dumps import NETWORKS, different, everything, named, output, real, seen, state_of
 
 from nslab.engine import apply
-from nslab.objects.kinds import Netns, Process, Workload
+from nslab.objects.container import Workload
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import diff, invert
+from nslab.objects.process import Process
 from nslab.objects.script import script
 
 if TYPE_CHECKING:

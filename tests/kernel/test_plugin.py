@@ -425,7 +425,7 @@ def test_gone(lab):
 
 
 def test_a_folder_s_checks() -> None:
-    """`sudo pytest labs/pause-pod`, as nslab/docs/pytest.md has it. The others' are among the suite's own folders."""
+    """`sudo pytest labs/pause-pod`, as `nslab docs pytest` has it. The others are among the suite's own (testpaths)."""
     root = Path(__file__).parents[2]
     done = subprocess.run([*COMMAND, "-q", "labs/pause-pod"], cwd=root, capture_output=True, text=True, timeout=120)
     assert re.search(r"^4 passed in", done.stdout, re.MULTILINE), done.stdout + done.stderr

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "proxy"))
 from cases import CASES, TEST_NODE, WORKER, case, differences, overall
 from proxybench import Bench, bench
 
-from nslab.linux.vm.boot import boot as vm
+from nslab.linux.vm import boot as vm
 from nslab.proxy import iptables
 from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Service

@@ -20,10 +20,10 @@ from dumps import real
 from nslab.compiler.services import objects
 from nslab.errors import Refused
 from nslab.linux.netns import Namespaces
-from nslab.linux.observe.nft import nft_things
+from nslab.linux.observe.nft import tables
 from nslab.objects.fake.kernel import FakeKernel
-from nslab.objects.kinds import Netns, NftChain, NftSet, NftTable, Object, State
-from nslab.objects.nft import nft_restore
+from nslab.objects.namespaces import Netns
+from nslab.objects.nft import NftChain, NftSet, NftTable, nft_restore
 from nslab.objects.plan import Add, Plan, Remove, Replace, Step, diff, invert, transactions
 from nslab.objects.script import commands
 from nslab.proxy import nftables
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from nslab.objects.base import KernelObject, State
     from nslab.ruletext.items import Items
 
 CASES = [*sorted((REAL / "cases").glob("*.yaml")), *sorted((REAL / "current").glob("*.yaml"))]
@@ -222,7 +223,7 @@ def state_of(*wished: Service) -> State:
     return (Netns(NS), *objects(NS, whole(nftables, wished, NODE)))
 
 
-def written(state: tuple[Object, ...]) -> list[str]:
+def written(state: tuple[KernelObject, ...]) -> list[str]:
     """What nft lists where a state is written afresh."""
     with namespace() as pid:
         nft(pid, "-f", "-", text=nft_restore(Add(obj) for obj in state if not isinstance(obj, Netns)))
@@ -285,9 +286,9 @@ def test_some_are_refused() -> None:
     assert answers == {"", "refused, after 0 steps"}
 
 
-def back(known: State) -> tuple[set[Object], list[str]]:
+def back(known: State) -> tuple[set[KernelObject], list[str]]:
     with Namespaces() as spaces:
-        have, strangers = nft_things(spaces, NS, known)
+        have, strangers = tables(spaces, NS, known)
     return set(have), strangers
 
 

@@ -20,8 +20,9 @@ from benchmarks.shellway import inside, script
 from benchmarks.stage import SERVER, cluster_ip, moved, services
 
 from nslab.lab.load import load
-from nslab.objects.kinds import Netns, Process
+from nslab.objects.namespaces import Netns
 from nslab.objects.needs import FULL
+from nslab.objects.process import Process
 from nslab.objects.script import commands
 
 if TYPE_CHECKING:

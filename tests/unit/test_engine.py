@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,10 +14,14 @@ from nslab.compiler.placement import place
 from nslab.errors import Refused
 from nslab.lab.load import load
 from nslab.objects.fake.kernel import FakeKernel
-from nslab.objects.kinds import Netns, Object, State, Sysctl
+from nslab.objects.namespaces import Netns
 from nslab.objects.needs import Host
 from nslab.objects.plan import Plan, Step, Transaction, diff, transactions
 from nslab.objects.script import command
+from nslab.objects.sysctl import Sysctl
+
+if TYPE_CHECKING:
+    from nslab.objects.base import KernelObject, State
 
 LABS = Path(__file__).parents[2] / "labs"
 
@@ -52,7 +57,7 @@ class Refusing:
         return left
 
 
-def left_behind(kernel: FakeKernel) -> list[Object]:
+def left_behind(kernel: FakeKernel) -> list[KernelObject]:
     return [obj for obj in kernel.state() if not (isinstance(obj, Sysctl) and obj.value == obj.default)]
 
 

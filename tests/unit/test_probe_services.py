@@ -10,10 +10,12 @@ import pytest
 
 from nslab.compiler.placement import place
 from nslab.lab.load import load
-from nslab.lab.types import Encapsulation, Lab, ProxyMode, TrafficPolicy
+from nslab.lab.types import Encapsulation, Lab, Protocol, ProxyMode, TrafficPolicy
 from nslab.objects.needs import Host
 from nslab.probes import Answer, Call, CallResult, Outcome, Spread, Try, Way, likelihood, survey_services
+from nslab.probes.pairs import Place
 from nslab.probes.spread import tail, uneven
+from nslab.probes.verdict import FAR, NEAR, SERVICE, squares
 
 LABS = Path(__file__).parents[2] / "labs"
 HOST = Host(ipip=False, ipip_born=False)
@@ -111,6 +113,40 @@ def test_nobody_behind_it(mode: ProxyMode, outcome: Outcome) -> None:
     of = lab("services-iptables", mode)
     (call,) = calls(of, "box-1", "nobody", Way.CLUSTER_IP)
     assert (call.outcome, call.answers, call.times) == (outcome, (), 1)
+
+
+def echo(mode: ProxyMode = ProxyMode.IPTABLES, **port: object) -> Lab:
+    """services-iptables, its Service `web` with the UDP port alone."""
+    of = lab("services-iptables", mode)
+    (web,) = (service for service in of.services if service.name == "web")
+    (udp,) = (one for one in web.ports if one.protocol is Protocol.UDP)
+    return edited(of, "web", ports=(replace(udp, **port),))  # type: ignore[arg-type]
+
+
+def test_over_udp_only_who_says_who_he_is_is_asked() -> None:
+    assert len(calls(echo(), "box-1", "web", Way.CLUSTER_IP)) == 1
+    assert calls(echo(target=9999), "box-1", "web", Way.CLUSTER_IP) == []
+
+
+def test_nobody_behind_a_port_of_udp_in_userspace_mode_is_silence() -> None:
+    of = edited(echo(ProxyMode.USERSPACE), "web", selector=())
+    assert [(call.outcome, call.times) for call in calls(of, "box-1", "web", Way.CLUSTER_IP)] == [
+        (Outcome.TIMED_OUT, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "host", "asked"),
+    [
+        (ProxyMode.IPTABLES, HOST, True),
+        (ProxyMode.IPTABLES, replace(HOST, sctp=False), False),
+        (ProxyMode.USERSPACE, HOST, False),
+    ],
+)
+def test_sctp_is_asked_where_kernel_and_mode_speak_it(mode: ProxyMode, host: Host, asked: bool) -> None:
+    of = echo(mode, protocol=Protocol.SCTP, target=8080)
+    found = [call.protocol for call in survey_services(of, host, ["box-1"]).calls if call.service == "default/web"]
+    assert ("SCTP" in found) is asked
 
 
 def test_internal_policy_local() -> None:
@@ -220,6 +256,22 @@ GOOD_A, GOOD_B = (Try(Outcome.REACHED, name, IPv4Address("20.96.1.1")) for name 
 def test_what_is_wrong_with_answers(tries: tuple[Try, ...], wrong: str, silent: tuple[Answer, ...]) -> None:
     result = CallResult(CALL, tries)
     assert (result.wrong, result.silent) == (wrong, silent)
+
+
+def test_an_endpoint_that_may_see_anybody_sees_nobody_wrong() -> None:
+    """Where several containers of one name answer, one of them may see whomever he likes."""
+    anybody = replace(CALL, answers=(A, B, replace(A, pod="c", sees=None)))
+    assert CallResult(anybody, (replace(GOOD_A, seen_from=IPv4Address("1.2.3.4")),)).wrong == ""
+    assert CallResult(anybody, (replace(GOOD_B, seen_from=IPv4Address("1.2.3.4")),)).wrong == "seen as 1.2.3.4"
+
+
+def test_an_endpoint_that_was_not_drawn_says_nothing_of_where_it_is() -> None:
+    places = (Place("pod", "pod", IPv4Address("20.96.1.1"), "n1"),)
+    heard, _ = squares(places, (), [CallResult(CALL, (GOOD_A, GOOD_A))])
+    assert (heard.asked, heard.failed) == ({(NEAR, SERVICE): 1}, {(NEAR, SERVICE): 0})
+    lost, _ = squares(places, (), [CallResult(CALL, (GOOD_A, Try(Outcome.TIMED_OUT)))])
+    assert lost.failed == {(NEAR, SERVICE): 0, (FAR, SERVICE): 1}
+    assert [*lost.nodes] == ["n1"]
 
 
 def test_what_must_not_be_answered() -> None:

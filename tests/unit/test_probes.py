@@ -9,11 +9,12 @@ import pytest
 from nslab.compiler.placement import place
 from nslab.errors import UsageError
 from nslab.lab.load import load
-from nslab.lab.types import Container, Encapsulation, Lab, Pod
-from nslab.objects.kinds import Route
+from nslab.lab.types import Cni, Container, Encapsulation, Lab, Plugin, Pod
+from nslab.objects.inet import Route
 from nslab.objects.needs import Host
 from nslab.objects.plan import Remove
 from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey, taught
+from nslab.probes.pairs import agnhost_port
 from nslab.views.junit import junit, to_json
 from nslab.views.matrix import cell, matrix, seen
 
@@ -51,6 +52,49 @@ def test_a_client_must_not_reach_a_pod() -> None:
         "client -> pod-a tcp 20.111.156.6 must fail",
         "client -> pod-a udp 20.111.156.6 must fail",
     ]
+
+
+def test_what_must_not_arrive_has_reached_although_no_answer_came_back() -> None:
+    probe = Probe("client", "pod-a", IPv4Address("10.0.0.1"), Kind.UDP, expected=Expected.FAIL)
+    assert Result(probe, Outcome.TIMED_OUT, arrived_at="pod-a").wrong == "reached"
+    assert Result(probe, Outcome.TIMED_OUT).wrong == ""
+
+
+def test_of_a_network_that_somebody_builds_by_hand_little_is_known() -> None:
+    """Neither how much fits between pods, nor as whom they are seen outside."""
+    of = lab("by-hand-cni")
+    pod, other = [place for place in survey(of, STAND_IN).places if place.role == "pod"][:2]
+    node, far = of.nodes
+    assert not any("mtu" in line for line in asked(of, pod.name, other.name))
+    assert sum("mtu" in line for line in asked(of, node.name, far.name)) == 2
+    away = far if pod.node == node.name else node
+    assert {line.rpartition(" as ")[2] for line in asked(of, pod.name, away.name)} == {"None"}
+    assert {line.rpartition(" as ")[2] for line in asked(of, away.name, pod.name)} == {"None"}
+
+
+@pytest.mark.parametrize(("said", "fits"), [('"mtu": 1400, ', 1400), ("", 1500)])
+def test_what_fits_through_cni_plugins_links_their_configuration_says(said: str, fits: int) -> None:
+    of = lab("kubenet-two-node")
+    config = f'{{"cniVersion": "1.0.0", "name": "pods", {said}"type": "ptp"}}'
+    of = replace(of, plugin=Plugin.EXEC, cni=Cni(config, ()))
+    assert [line.split(" bytes")[0] for line in asked(of, "pod-a", "pod-c") if "mtu" in line] == [
+        f"pod-a -> pod-c mtu of {fits}", f"pod-a -> pod-c mtu of {fits + 1}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("args", "port"),
+    [
+        ((), 8080),
+        (("netexec",), 8080),
+        (("netexec", "--http-port=80"), 80),
+        (("netexec", "--http-port", "80"), 80),
+        (("pause",), 0),
+        (("netexec", "--http-port=-1"), 0),
+    ],
+)
+def test_where_agnhost_answers(args: tuple[str, ...], port: int) -> None:
+    assert agnhost_port(Container("app", image="agnhost", args=args)) == port
 
 
 def test_containers_of_a_pod_are_told_apart_by_port() -> None:
@@ -114,6 +158,17 @@ def test_a_large_lab_is_sampled_and_says_so() -> None:
 
 def test_in_a_large_lab_what_is_chosen_is_asked_whole() -> None:
     assert survey(crowd(), STAND_IN, ["p0"]).note == ""
+
+
+def test_more_hosts_than_a_table_has_columns_for_are_listed_where_they_are_wrong() -> None:
+    asked_ = survey(crowd(), STAND_IN, ["p0"])
+    fine = {probe: probe.expected is Expected.REACH and probe.target != "p31" for probe in asked_.probes}
+    results = [Result(probe, Outcome.REACHED if good else Outcome.TIMED_OUT) for probe, good in fine.items()]
+    lines = matrix(asked_, results, 10_000)
+    assert lines[0] == "p0 -> p31: FAIL timeout"
+    assert not any(line.startswith("p0  ") for line in lines)
+    twelve = survey(crowd(), STAND_IN, ["p0"], [f"p{number}" for number in range(1, 13)])
+    assert matrix(twelve, [Result(probe, Outcome.TIMED_OUT) for probe in twelve.probes], 10_000)[2].startswith("p0  ")
 
 
 def test_an_unknown_host_is_named() -> None:
@@ -217,6 +272,12 @@ def test_junit_tells_the_failure_with_its_explanation() -> None:
         "  </testsuite>",
         "</testsuites>",
     ]
+
+
+def test_what_must_not_be_says_so_in_its_name() -> None:
+    probe = Probe("a", "b", IPv4Address("10.0.0.1"), Kind.ICMP, expected=Expected.FAIL)
+    (case,) = (line for line in junit("x", [Result(probe, Outcome.TIMED_OUT)], {}).splitlines() if "<testcase" in line)
+    assert 'name="a -&gt; b icmp 10.0.0.1 must fail"' in case
 
 
 def test_json_leaves_out_what_is_not_known() -> None:

@@ -41,7 +41,7 @@ def called(script: str, *arguments: str, cwd: Path) -> str:
 def test_what_others_laid_is_neither_imported_nor_followed(trapped: Path) -> None:
     before = {*trapped.iterdir()}
     # These make files for themselves, and Hypothesis for them.
-    said = called("test", "-q", "tests/unit/net/test_names.py", "tests/unit/lab/test_labs.py", cwd=trapped)
+    said = called("test", "-q", "tests/unit/objects/test_names.py", "tests/unit/lab/test_labs.py", cwd=trapped)
     assert " passed" in said.splitlines()[-1]
     assert {*trapped.iterdir()} == before, "and what a run made there went with it"
     assert [*(trapped / "elsewhere").iterdir()] == []

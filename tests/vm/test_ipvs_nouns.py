@@ -14,9 +14,12 @@ from nslab.errors import Refused
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.objects import observe
 from nslab.objects.fake.kernel import FakeKernel
-from nslab.objects.ipvs import ipvs_found
-from nslab.objects.kinds import Dummy, IpSet, LinkUp, Netns, RealServer, VirtualServer
+from nslab.objects.ipset import IpSet
+from nslab.objects.ipvs import RealServer, VirtualServer, ipvs_found
+from nslab.objects.links import Dummy
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Remove, Replace, diff, invert, transactions
+from nslab.objects.ports import LinkUp
 from nslab.objects.script import commands
 from nslab.proxy import ipvs
 from nslab.proxy.mode import whole
@@ -26,7 +29,7 @@ from tests.vm.ipvsbench import PROXY, web
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.objects.kinds import Object, State
+    from nslab.objects.base import KernelObject, State
     from nslab.objects.plan import Plan, Step
     from tests.kernel.dumps import Real
 
@@ -71,7 +74,7 @@ def refusal(kernel: Real | FakeKernel, plan: Plan) -> tuple[object, ...]:
 
 def muddled(chance: random.Random) -> list[Step]:
     """Steps in no order, some of them twice."""
-    servers: list[Object] = []
+    servers: list[KernelObject] = []
     for service in ("10.96.0.1:80", "10.96.0.2:80"):
         for protocol in ("tcp", "udp"):
             servers += [VirtualServer(NODE, protocol, service, scheduler) for scheduler in ("rr", "sh")]

@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "kernel/node"))
 from nodebench import Bench, alive, sh, until
 
 from nslab.linux.processes.control import Control
-from nslab.objects import kinds as objects
-from nslab.objects.kinds import KubeProxy
+from nslab.objects import process as objects
 from nslab.objects.plan import Add
+from nslab.objects.process import KubeProxy
 from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.lab.types import Lab, Node, Pod
-    from nslab.objects.kinds import Object, State
+    from nslab.objects.base import KernelObject, State
     from nslab.objects.needs import Host
 
 
@@ -30,7 +30,7 @@ class Network(Protocol):
     def KEEPS(self) -> bool:  # noqa: N802
         """Whether a pod that has an address keeps it, whatever it asks for by now."""
 
-    def objects(self, lab: Lab, host: Host) -> Iterator[Object]:
+    def objects(self, lab: Lab, host: Host) -> Iterator[KernelObject]:
         """The pod network, node by node; each object after those that it lies on."""
 
     @property
@@ -75,7 +75,9 @@ class Network(Protocol):
 
     # What is there
 
-    def sort_out(self, lab: Lab, have: Iterable[Object], known: State) -> tuple[list[Object], list[Object]]:
+    def sort_out(
+        self, lab: Lab, have: Iterable[KernelObject], known: State
+    ) -> tuple[list[KernelObject], list[KernelObject]]:
         """Of what is there: what the lab answers for, and what is somebody else's, to be shown and left alone.
 
         `known`: all that a wish ever named.

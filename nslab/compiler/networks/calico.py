@@ -12,22 +12,18 @@ from nslab.compiler.overlay import IPIP_DEVICE, TUNNEL_MTU, VXLAN_DEVICE, VXLAN_
 from nslab.compiler.underlay import DEFAULT
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
-from nslab.objects.kinds import (
-    Address,
-    Blackhole,
-    LinkUp,
-    Neighbour,
-    Netns,
-    Object,
-    Route,
-    Sysctl,
-    Veth,
-)
+from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.links import Veth
+from nslab.objects.namespaces import Netns
+from nslab.objects.neighbours import Neighbour
+from nslab.objects.ports import LinkUp
+from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nslab.lab.types import Lab, Node, Pod
+    from nslab.objects.base import KernelObject
     from nslab.objects.needs import Host
 
 GATEWAY = IPv4Address("169.254.1.1")
@@ -37,7 +33,7 @@ _CNI, _FELIX = "Calico CNI plugin", "Felix"
 REMEMBERS = KEEPS = BY_HAND = False
 
 
-def objects(lab: Lab, host: Host) -> Iterator[Object]:
+def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
     """The pod network as Calico makes it, node by node."""
     claims = {node.name: blocks(lab, node) for node in lab.nodes}
     for node in lab.nodes:
@@ -51,7 +47,7 @@ def objects(lab: Lab, host: Host) -> Iterator[Object]:
         yield from nat_outgoing(lab, node)
 
 
-def router(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
+def router(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
     """A node forwards packets that are not its own."""
     ns = names.netns(lab.name, node.name)
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_FELIX)
@@ -59,7 +55,7 @@ def router(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
         yield Sysctl(ns, "net/netfilter/nf_conntrack_acct", "1", "0", by=_FELIX)
 
 
-def wired(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
+def wired(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
     """A pod has one cable, one address of its own alone (/32), and one next hop for everything."""
     ns, inside = names.netns(lab.name, node.name), pod_netns(lab, pod)
     cable = names.cali(pod.namespace, pod.name)
@@ -81,19 +77,18 @@ def wired(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
     yield Sysctl(ns, f"net/ipv6/conf/{cable}/accept_ra", "0", "1", by=_CNI)
 
 
-def routed(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
+def routed(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
     """The node knows the way to each of its pods, and each pod's link-layer address."""
     ns, cable = names.netns(lab.name, node.name), names.cali(pod.namespace, pod.name)
     yield Route(ns, IPv4Network(address_of(pod)), cable, by=_FELIX)
     yield Neighbour(ns, cable, address_of(pod), pod_mac(lab, pod), by=_FELIX)
 
 
-def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator[Object]:
+def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator[KernelObject]:
     """Packets for an address of this node's blocks that no pod has end here, and do not leave by the default route."""
     by, protocol = (_FELIX, "80") if lab.encapsulation in VXLAN_MODES else ("BIRD", "bird")
     for block in claimed:
-        if block.prefixlen < 32:
-            yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)
+        yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)
 
 
 def allocation(node: Node, _last: IPv4Address | None) -> Iterator[IPv4Address]:

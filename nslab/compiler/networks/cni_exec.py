@@ -13,7 +13,9 @@ from nslab.compiler.networks.kubenet import forwarding, masquerade, node_routes
 from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.lab.plugins import PLUGIN_PATHS, network_of, node_config
 from nslab.objects import names
-from nslab.objects.kinds import Address, Attachment, Blackhole, LinkUp, Neighbour, Netns, Object, Route
+from nslab.objects.attachment import Attachment
+from nslab.objects.namespaces import Netns
+from nslab.objects.ports import LinkUp
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from nslab.cni.config import Network
     from nslab.lab.types import Lab, Node, Pod
-    from nslab.objects.kinds import State
+    from nslab.objects.base import KernelObject, State
     from nslab.objects.needs import Host
 
 _BY = "container runtime"
@@ -29,7 +31,7 @@ IFNAME = "eth0"
 REMEMBERS, KEEPS, BY_HAND = True, True, False
 
 
-def objects(lab: Lab, host: Host) -> Iterator[Object]:
+def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
     """The pod network as CNI plugins make it, and what of a cluster's network is not theirs to make."""
     assert lab.cni
     for node in lab.nodes:
@@ -148,13 +150,10 @@ def pod_line(pod: Pod) -> str:
     return f"{IFNAME} {address_of(pod)}"
 
 
-def sort_out(_lab: Lab, have: Iterable[Object], known: State) -> tuple[list[Object], list[Object]]:
+def sort_out(_lab: Lab, have: Iterable[KernelObject], known: State) -> tuple[list[KernelObject], list[KernelObject]]:
     """Routes and addresses that no wish knows of may be the plugins' own: nobody sees to them, nor shows them."""
     keys = {obj.key for obj in known}
-    return [obj for obj in have if obj.key in keys or not isinstance(obj, _THEIRS)], []
-
-
-_THEIRS = Address | Route | Blackhole | Neighbour
+    return [obj for obj in have if obj.key in keys or not obj.by_anybody], []
 
 
 def is_its_own(line: str) -> bool:

@@ -9,24 +9,19 @@ from nslab.compiler.addresses import address_of, bridge_address, host_local, pod
 from nslab.compiler.networks import whole
 from nslab.compiler.underlay import DEFAULT, ETHERNET_MTU, UPLINK
 from nslab.objects import names
-from nslab.objects.kinds import (
-    Address,
-    Bridge,
-    Jump,
-    LinkUp,
-    Netns,
-    Object,
-    Port,
-    Route,
-    Sysctl,
-    Veth,
-)
+from nslab.objects.inet import Address, Route
+from nslab.objects.iptables import Jump
+from nslab.objects.links import Bridge, Veth
+from nslab.objects.namespaces import Netns
+from nslab.objects.ports import LinkUp, Port
+from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address
 
     from nslab.lab.types import Lab, Node, Pod
+    from nslab.objects.base import KernelObject
     from nslab.objects.needs import Host
 
 BRIDGE = "cbr0"
@@ -34,7 +29,7 @@ _BY = "kubenet"
 REMEMBERS, KEEPS, BY_HAND = True, False, False
 
 
-def objects(lab: Lab, host: Host) -> Iterator[Object]:
+def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
     """The pod network as the kubelet's own plugin made it (until 1.23), node by node."""
     for node in lab.nodes:
         yield from bridge(lab, node, host)
@@ -45,7 +40,7 @@ def objects(lab: Lab, host: Host) -> Iterator[Object]:
         yield from masquerade(lab, node, "kubenet: SNAT for outbound traffic from cluster", _BY)
 
 
-def bridge(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
+def bridge(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
     """cbr0 with the pods' gateway address."""
     ns = names.netns(lab.name, node.name)
     yield from forwarding(ns, host, _BY)
@@ -54,7 +49,7 @@ def bridge(lab: Lab, node: Node, host: Host) -> Iterator[Object]:
     yield LinkUp(ns, BRIDGE, by=_BY)
 
 
-def forwarding(ns: str, host: Host, by: str) -> Iterator[Object]:
+def forwarding(ns: str, host: Host, by: str) -> Iterator[KernelObject]:
     """A node forwards, and what its bridges carry passes iptables (kubeadm asks for both before it begins)."""
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by="kubelet")
     if host.bridge_netfilter:
@@ -62,7 +57,7 @@ def forwarding(ns: str, host: Host, by: str) -> Iterator[Object]:
         yield Sysctl(ns, "net/bridge/bridge-nf-call-iptables", "1", "1", by=by)
 
 
-def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
+def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
     """A pod is plugged into the bridge; by hairpin it may reach itself through a Service (hairpin-veth mode)."""
     ns, inside = names.netns(lab.name, node.name), pod_netns(lab, pod)
     cable = names.kubenet_veth(pod.namespace, pod.name)
@@ -80,7 +75,7 @@ def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[Object]:
     yield Route(inside, DEFAULT, "eth0", via=bridge_address(node), by=_BY)
 
 
-def node_routes(lab: Lab, node: Node) -> Iterator[Object]:
+def node_routes(lab: Lab, node: Node) -> Iterator[KernelObject]:
     """kubenet itself knows one node only; a cloud's routes (here ours) lead to the pods of the others."""
     for other in lab.nodes:
         if other != node:
@@ -88,7 +83,7 @@ def node_routes(lab: Lab, node: Node) -> Iterator[Object]:
             yield Route(ns, other.pod_cidr, UPLINK, via=other.address, by="cloud routes")
 
 
-def masquerade(lab: Lab, node: Node, comment: str, by: str) -> Iterator[Object]:
+def masquerade(lab: Lab, node: Node, comment: str, by: str) -> Iterator[KernelObject]:
     """What leaves the cluster takes the node's address (--non-masquerade-cidr is the pod network)."""
     comment = f'-m comment --comment "{comment}"'
     rule = f"! -d {lab.networks.pods} {comment} -m addrtype ! --dst-type LOCAL -j MASQUERADE"

@@ -6,21 +6,23 @@ from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of, host_local, pod_netns
 from nslab.objects import names
-from nslab.objects.kinds import Address, Blackhole, Fdb, LinkUp, Neighbour, Netns, Object, Port, Route, Sysctl
+from nslab.objects.namespaces import Netns
+from nslab.objects.ports import LinkUp
+from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from ipaddress import IPv4Address
 
     from nslab.lab.types import Lab, Node, Pod
-    from nslab.objects.kinds import State
+    from nslab.objects.base import KernelObject, State
     from nslab.objects.needs import Host
 
 
 REMEMBERS, KEEPS, BY_HAND = True, False, True
 
 
-def objects(lab: Lab, _host: Host) -> Iterator[Object]:
+def objects(lab: Lab, _host: Host) -> Iterator[KernelObject]:
     """What is there before a plugin is called: the runtime has made the pods' namespaces, and no more."""
     for node in lab.nodes:
         # A new namespace inherits the machine's own setting: where Docker runs, it would forward by chance.
@@ -31,7 +33,7 @@ def objects(lab: Lab, _host: Host) -> Iterator[Object]:
                 yield LinkUp(pod_netns(lab, pod), "lo", by="container runtime")
 
 
-def sort_out(lab: Lab, have: Iterable[Object], known: State) -> tuple[list[Object], list[Object]]:
+def sort_out(lab: Lab, have: Iterable[KernelObject], known: State) -> tuple[list[KernelObject], list[KernelObject]]:
     """Of what is there: what the lab answers for, and what is its learner's, which nobody mends or takes away.
 
     His is what no wish ever named (`known`: all that one did), on nodes and in pods. Settings are his from their first
@@ -39,17 +41,14 @@ def sort_out(lab: Lab, have: Iterable[Object], known: State) -> tuple[list[Objec
     """
     places = {names.netns(lab.name, node.name) for node in lab.nodes} | {pod_netns(lab, pod) for pod in lab.pods}
     named = {obj.key: obj for obj in known}
-    ours: list[Object] = []
-    his: list[Object] = []
+    ours: list[KernelObject] = []
+    his: list[KernelObject] = []
     for obj in have:
-        if obj.ns in places and isinstance(obj, _MADE) and obj.key not in named:
+        if obj.ns in places and obj.by_anybody and obj.key not in named:
             his.append(obj)
         else:
             ours.append(named[obj.key] if obj.ns in places and isinstance(obj, Sysctl) else obj)
     return ours, his
-
-
-_MADE = Address | Route | Blackhole | Neighbour | Fdb | Port
 
 
 def is_its_own(_line: str) -> bool:

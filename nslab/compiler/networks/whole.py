@@ -8,10 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nslab.lab.types import Lab
-    from nslab.objects.kinds import Object, State
+    from nslab.objects.base import KernelObject, State
 
 
-def sort_out(_lab: Lab, have: Iterable[Object], _known: State) -> tuple[list[Object], list[Object]]:
+def sort_out(_lab: Lab, have: Iterable[KernelObject], _known: State) -> tuple[list[KernelObject], list[KernelObject]]:
     """All is the lab's."""
     return [*have], []
 

@@ -27,7 +27,7 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Spec:
-    """What is to run: fields as of nslab.objects.kinds.Workload, and the container's number (64 hex digits).
+    """What is to run: fields as of nslab.objects.container.Workload, and the container's number (64 hex digits).
 
     `readiness` and `liveness`: the fields of a health.Check. `security`: user, group, more groups, default
     capabilities that it does without, whether its root is read-only. `limits`: bytes of memory and of files,

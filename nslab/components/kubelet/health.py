@@ -21,7 +21,7 @@ LONGEST = 10 * 1024
 
 
 class Check:
-    """What to ask: fields as of nslab.objects.kinds.Check. Port 0: a name that no port has; nobody can be asked."""
+    """What to ask: fields as of nslab.objects.container.Check. Port 0: a name that no port has; nobody can be asked."""
 
     __slots__ = ("failures", "initial_delay", "kind", "path", "period", "port", "successes", "timeout")
 

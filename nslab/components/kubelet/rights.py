@@ -87,7 +87,7 @@ class Rights:
 
 
 def of(security: Sequence[Any]) -> Rights:
-    """The rights of a container that nslab.objects.kinds.Security stands for."""
+    """The rights of a container that nslab.objects.container.Security stands for."""
     uid, gid, groups, dropped, _ = security
     mask = MASK - sum(1 << CAPABILITIES[name] for name in dropped)
     return Rights(uid, gid, tuple(groups), mask, own=(1, 2))

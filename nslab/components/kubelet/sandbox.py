@@ -23,7 +23,7 @@ AWAITED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
 
 
 class Sandbox:
-    """What a node knows of a pod: fields as of nslab.objects.kinds.Sandbox, and the number of the pause process."""
+    """What a node knows of a pod: fields as of nslab.objects.container.Sandbox, and the number of the pause process."""
 
     def __init__(
         self, ns: str, namespace: str, pod: str, uid: str, hostname: str, address: str, share_pid: bool, pid: int = 0

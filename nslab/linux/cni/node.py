@@ -14,7 +14,7 @@ from nslab.cni.result import Answer
 from nslab.linux import owned, stop
 from nslab.linux.netns import lab_of, path
 from nslab.linux.patience import patient
-from nslab.objects.kinds import NodeAgent
+from nslab.objects.process import NodeAgent
 from nslab.runtime import trust
 from nslab.runtime.mounts import hidden, own_machine, show
 from nslab.runtime.trust import PROGRAMS

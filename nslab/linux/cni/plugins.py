@@ -25,7 +25,7 @@ from nslab.linux.netns import path
 from nslab.linux.patience import patient
 from nslab.linux.places import write
 from nslab.linux.rules.restore import program
-from nslab.objects.kinds import Attachment
+from nslab.objects.attachment import Attachment
 from nslab.objects.plan import Add, Remove, Replace
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from nslab.cni.chain import Orders
     from nslab.lab.types import Lab
-    from nslab.objects.kinds import State
+    from nslab.objects.base import State
     from nslab.objects.plan import Step
 
 ALL_SECONDS = patient(30.0)
@@ -66,17 +66,18 @@ class Plugins:
         self._run, self._iptables = run, iptables
         self._nodes: dict[str, Node] = {}
 
-    def run(self, step: Step, obj: Attachment) -> None:
-        """Do one step, or raise Refused with the words of the plugin."""
+    def run(self, step: Step) -> None:
+        """Do one step with an attachment, or raise Refused with the words of the plugin."""
         match step:
-            case Add():
+            case Add(Attachment() as obj):
                 self._add(obj)
-            case Remove():
+            case Remove(Attachment() as obj):
                 self._delete(obj)
-            case Replace(old=old):
-                assert isinstance(old, Attachment)
+            case Replace(Attachment() as old, Attachment() as obj):
                 self._delete(old)
                 self._add(obj)
+            case _:
+                raise TypeError(f"{step!r} is not of an attachment")
 
     def look(self, known: State, there: Mapping[str, Iterable[str]]) -> Iterator[Attachment]:
         """The attachments that were made, each with what is wrong with it. `there`: the interfaces of namespaces."""

@@ -11,7 +11,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from nslab.objects.links import IFLA_IFNAME
+from nslab.objects.interfaces import LINK_NAME
 from nslab.wire.netlink import (
     ACK,
     DUMP,
@@ -141,7 +141,7 @@ def links(sock: socket.socket) -> dict[str, int]:
     found = {}
     for body in dump(sock, GETLINK, link_header()):
         (index,) = struct.unpack_from("=i", body, 4)
-        found[attributes(body, 16)[IFLA_IFNAME].rstrip(b"\0").decode()] = index
+        found[attributes(body, 16)[LINK_NAME].rstrip(b"\0").decode()] = index
     return found
 
 

@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from nslab.linux.netlink import batch as netlink
-from nslab.objects import inet
+from nslab.objects.neighbours import NDA_DST, NUD_NOARP, NUD_PERMANENT
 from nslab.wire import netlink as wire
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def _learnt(sock: socket.socket) -> list[bytes]:
     gone = []
     for body in netlink.dump(sock, wire.GETNEIGH, _HEADER.pack(socket.AF_INET, 0, 0, 0, 0)):
         _, index, state, _, _ = _HEADER.unpack_from(body)
-        address = wire.attributes(body, _HEADER.size).get(inet.NDA_DST)
-        if address and not state & (inet.NUD_PERMANENT | inet.NUD_NOARP):
-            entry = _HEADER.pack(socket.AF_INET, index, 0, 0, 0) + wire.attribute(inet.NDA_DST, address)
+        address = wire.attributes(body, _HEADER.size).get(NDA_DST)
+        if address and not state & (NUD_PERMANENT | NUD_NOARP):
+            entry = _HEADER.pack(socket.AF_INET, index, 0, 0, 0) + wire.attribute(NDA_DST, address)
             gone.append(wire.message(wire.DELNEIGH, 0, entry))
     return gone

@@ -8,8 +8,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
-from nslab.objects.kinds import Tun
 from nslab.objects.plan import Remove, Replace
+from nslab.objects.tunnels import Tun
 
 if TYPE_CHECKING:
     from nslab.objects.plan import Step

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import json
 import os
@@ -21,9 +20,10 @@ from nslab.linux import owned
 from nslab.linux.processes import procs
 from nslab.linux.processes.connection import PATIENCE, Line, connect
 from nslab.objects import script as shell
-from nslab.objects.kinds import Control, KubeProxy, NodeAgent, Process, Sandbox, TunnelAgent, Workload
+from nslab.objects.container import Workload
 from nslab.objects.names import CONTROL, netns
 from nslab.objects.plan import Add, Remove, Replace
+from nslab.objects.process import Control, NodeAgent, Process, Supervised
 from nslab.runtime.journal import forget
 from nslab.runtime.trust import Births, started
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Self
 
-    from nslab.objects.plan import Step
+    from nslab.objects.base import KernelObject, Step
 
 MAIN = Path(__file__).parents[2] / "components" / "runtime" / "main.py"
 _PAD = "x" * 400  # of arguments, and of environment: processes that only fork write over both (see nslab.runtime.marks)
@@ -300,26 +300,9 @@ def _requests(step: Step) -> Iterator[dict[str, Any]]:
             yield {"op": "add", **_fields(obj)}
 
 
-def _fields(obj: object) -> dict[str, Any]:
-    match obj:
-        case TunnelAgent():
-            return {"what": "TunnelAgent", "ns": obj.ns, "dev": obj.dev, "local": str(obj.local)}
-        case KubeProxy():
-            return {"what": "KubeProxy", "ns": obj.ns, "settings": json.loads(obj.settings)}
-        case Sandbox():
-            pod = _named(obj, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
-            return {"what": "Sandbox", **pod, "address": str(obj.address)}
-        case Workload():
-            what = _named(obj, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
-            kubelet = _named(obj, "restart", "backoff", "readiness", "liveness")
-            number = hashlib.sha256(f"{obj.ns}/{obj.container}".encode()).hexdigest()
-            return {"what": "Workload", **what, **kubelet, "number": number}
-        case _:
-            raise TypeError(f"{obj!r} is no process of a node")
-
-
-def _named(obj: Process, *names: str) -> dict[str, Any]:
-    return {name: getattr(obj, name) for name in names}
+def _fields(obj: KernelObject) -> dict[str, Any]:
+    assert isinstance(obj, Supervised)
+    return obj.request()
 
 
 def _node_of(step: Step) -> str:

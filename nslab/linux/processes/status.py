@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from nslab import rundir
 from nslab.linux.netns import folder
-from nslab.objects.kinds import NodeAgent
 from nslab.objects.names import netns, pod_host
+from nslab.objects.process import NodeAgent
 
 if TYPE_CHECKING:
     from collections.abc import Collection

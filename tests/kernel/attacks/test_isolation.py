@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.pytest_plugin import running
 from tests.kernel.labkit import ROOT, OwnLab
 
 if TYPE_CHECKING:
@@ -95,10 +94,14 @@ def test_the_current_folder(trap: Path, tmp_path: Path, program: str) -> None:
     assert sprung(trap) == ""
 
 
-def test_the_plugin_of_pytest(trap: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(trap)
-    assert running.nslab("labs").returncode == 0
-    assert sprung(trap) == ""
+def test_the_plugin_of_pytest(trap: Path) -> None:
+    """A lab's tests are in a folder of their own, to which pytest goes; they are called where the trap is."""
+    (trap / "tests").mkdir()
+    lines = ("import pytest", "", '@pytest.mark.lab("pause-pod")', "def test_it(lab):", "    assert lab.diff() == []")
+    text = "\n".join((*lines, "    lab.probe()", ""))
+    (trap / "tests/test_it.py").write_text(text)
+    done = call(sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_it.py", cwd=trap)
+    assert (done.returncode, sprung(trap)) == (0, ""), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("variable", ["PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "PYTHONINSPECT"])

@@ -18,8 +18,9 @@ from nslab.linux.owned import written
 from nslab.linux.processes.agents import Agents
 from nslab.linux.processes.exec import Command, communicate
 from nslab.linux.processes.procs import Record, processes
-from nslab.objects.kinds import NodeAgent, Sandbox, Workload
+from nslab.objects.container import Sandbox, Workload
 from nslab.objects.plan import Add
+from nslab.objects.process import NodeAgent
 from nslab.runtime import cgroups
 from nslab.syscall import CLONE_NEWNET, mount, setns, umount
 from tests.kernel.labkit import until

@@ -9,7 +9,7 @@ import pytest
 from nodebench import RESOLV_CONF, Bench
 
 from nslab.components.kubelet import rights
-from nslab.objects.kinds import Security
+from nslab.objects.container import Security
 
 pytestmark = pytest.mark.root
 

@@ -11,7 +11,7 @@ from nodebench import Bench, alive, until
 
 from nslab.errors import Refused
 from nslab.linux.processes.control import Control
-from nslab.objects import kinds as objects
+from nslab.objects import process as objects
 from nslab.objects.plan import Add, Remove, Replace
 from nslab.proxy.model import Endpoint, Port, Service, service_from_json
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab.linux.processes.connection import Line, connect
-from nslab.objects.kinds import Control
 from nslab.objects.plan import Add
+from nslab.objects.process import Control
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from nodebench import Bench, alive, until
 
-from nslab.objects.kinds import Check
+from nslab.objects.container import Check
 from nslab.objects.plan import Add
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ import pytest
 from nodebench import Bench, alive, sh, until
 
 from nslab.linux.processes.control import Control
-from nslab.objects import kinds as objects
-from nslab.objects.kinds import KubeProxy
+from nslab.objects import process as objects
 from nslab.objects.plan import Add, Remove
+from nslab.objects.process import KubeProxy
 from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
 
 if TYPE_CHECKING:

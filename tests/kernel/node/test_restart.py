@@ -13,7 +13,7 @@ from nodebench import Bench, alive, until
 from nslab.objects.plan import Add, Remove
 
 if TYPE_CHECKING:
-    from nslab.objects.kinds import Workload
+    from nslab.objects.container import Workload
 
 pytestmark = pytest.mark.root
 

@@ -11,8 +11,8 @@ from nodebench import Bench, alive, until
 
 from nslab.linux.processes.agents import Agents
 from nslab.linux.processes.procs import end
-from nslab.objects.kinds import NodeAgent
 from nslab.objects.plan import Add, Remove
+from nslab.objects.process import NodeAgent
 
 pytestmark = pytest.mark.root
 

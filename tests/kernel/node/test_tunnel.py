@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from nodebench import Bench, sh
 
-from nslab.objects.kinds import TunnelAgent
 from nslab.objects.plan import Add
+from nslab.objects.process import TunnelAgent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -55,6 +55,11 @@ def test_who_asks_gets_what_he_asks_for_and_nobody_else_does() -> None:
     assert addresses(place(with_pods(CALICO, "a", "b", "c", b="20.111.156.1"))) == {"a": "2", "b": "1", "c": "3"}
 
 
+def test_who_has_what_another_asks_for_by_now_gives_it_up() -> None:
+    before = place(with_pods(CALICO, "a", "b"))
+    assert addresses(place(with_pods(before, "a", "b", "c", c="20.111.156.1"))) == {"a": "3", "b": "2", "c": "1"}
+
+
 def test_a_pod_in_between_renumbers_nobody() -> None:
     before = place(with_pods(CALICO, "a", "c"))
     assert addresses(place(with_pods(before, "a", "b", "c"))) == {"a": "1", "b": "3", "c": "2"}
@@ -71,6 +76,11 @@ def test_kubenet_skips_the_gateway_and_goes_on_from_the_last_one_given() -> None
     assert first.last_reserved == (("node1", IPv4Address("20.96.1.3")),)
     second = place(with_pods(first, "b", "c"))
     assert addresses(second) == {"b": "3", "c": "4"}
+
+
+def test_kubenet_does_not_give_the_last_one_again_at_once() -> None:
+    first = place(with_pods(KUBENET, "a", "b"))
+    assert addresses(place(with_pods(first, "a", "c"))) == {"a": "2", "c": "4"}
 
 
 def test_kubenet_goes_around_once() -> None:

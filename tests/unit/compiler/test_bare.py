@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,11 +15,16 @@ from nslab.errors import LabFileError
 from nslab.lab.find import folder
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation
-from nslab.objects.kinds import Address, Object, Port, Route, Sysctl
+from nslab.objects.inet import Address, Route
 from nslab.objects.needs import Host
 from nslab.objects.plan import diff
+from nslab.objects.ports import Port
+from nslab.objects.sysctl import Sysctl
 from nslab.probes import Expected, Kind, survey
 from nslab.views.tree import picture, title
+
+if TYPE_CHECKING:
+    from nslab.objects.base import KernelObject
 
 LAB = place(load(folder() / "by-hand-cni" / "lab.yaml"))
 WANT = compile_lab(LAB, Host())
@@ -43,7 +49,7 @@ def test_pods_are_given_addresses_as_by_host_local() -> None:
 
 
 def test_what_a_learner_made_is_not_taken_away() -> None:
-    made: list[Object] = [
+    made: list[KernelObject] = [
         Route(NODE, *ROUTE), Address(NODE, "eth0", IPv4Interface("20.96.1.1/24")), Port(NODE, "eth0", "br0"),
     ]  # fmt: skip
     found = [*(obj for obj in WANT if not isinstance(obj, Sysctl)), *made]

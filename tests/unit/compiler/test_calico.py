@@ -196,9 +196,9 @@ def test_every_object_comes_after_what_it_lies_on() -> None:
     for encapsulation in Encapsulation:
         given = set()
         for obj in compile_lab(lab(encapsulation), Host(ipip=False)):
-            missing = [key for key in obj.lies_on if key not in given and key[0] not in ("Addressed", "Mac")]
+            missing = [key for key in obj.requires if key not in given and key[0] not in ("Addressed", "Mac")]
             assert missing in ([], [("LinkUp", obj.ns, getattr(obj, "dev", ""))]), obj
-            given.update(obj.gives)
+            given.update(obj.provides)
 
 
 def test_compiling_twice_says_the_same() -> None:

@@ -11,7 +11,7 @@ from nslab.lab.load import parse
 from nslab.lab.types import Container, ContainerPort, HealthCheck, Pod, Protocol
 
 if TYPE_CHECKING:
-    from nslab.objects.kinds import Workload
+    from nslab.objects.container import Workload
 
 LAB = parse(
     "{apiVersion: nslab/v1, kind: Lab, metadata: {name: small}, spec: {nodes: [{name: n1}, {name: n2}]}}", "small"

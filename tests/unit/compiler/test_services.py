@@ -26,8 +26,10 @@ from nslab.lab.types import (
     SliceEndpoint,
     TrafficPolicy,
 )
-from nslab.objects.kinds import Chain, Control, KubeProxy, Route
+from nslab.objects.inet import Route
+from nslab.objects.iptables import Chain
 from nslab.objects.needs import FULL
+from nslab.objects.process import Control, KubeProxy
 from nslab.proxy import model
 
 WEB = (("app", "web"),)
@@ -174,6 +176,6 @@ def test_objects_come_after_those_that_they_lie_on() -> None:
     made = [*objects("ns", items)]
     seen = {("Netns", "ns")}
     for obj in made:
-        assert set(obj.lies_on) <= seen
-        seen |= {*obj.gives}
+        assert set(obj.requires) <= seen
+        seen |= {*obj.provides}
     assert len(made) == len(items)

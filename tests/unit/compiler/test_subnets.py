@@ -154,3 +154,50 @@ def test_every_router_on_the_way_must_know(knowing: tuple[str, ...], met: list[s
     chain = replace(chain, routers=tuple(replace(router, bgp=router.name in knowing) for router in chain.routers))
     pairs = [(a, b) for index, a in enumerate(chain.nodes) for b in chain.nodes[index + 1 :]]
     assert [f"{a.name} {b.name}" for a, b in pairs if meet(chain, a, b)] == met
+
+
+TWO_WAYS = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: ring}
+spec:
+  networks: {nodes: [10.1.0.0/24, 10.2.0.0/24, 10.3.0.0/24, 10.4.0.0/24]}
+  cni: {plugin: calico, encapsulation: None}
+  proxy: {mode: none}
+  nodes:
+  - {name: n1, address: 10.1.0.22}
+  - {name: n3, address: 10.3.0.22}
+  routers:
+  - {name: r1, addresses: [10.1.0.254, 10.2.0.1], bgp: true}
+  - {name: r2, addresses: [10.3.0.253, 10.4.0.1]}
+  - {name: r3, addresses: [10.1.0.253, 10.4.0.2]}
+  - {name: r4, addresses: [10.3.0.254, 10.2.0.2], bgp: true}
+"""
+
+
+def test_pods_meet_only_if_the_answer_finds_its_way_too() -> None:
+    """There by r1 and r4, which know pods, and back by r2 and r3."""
+    ring = place(parse(TWO_WAYS, "lab.yaml"))
+    n1, n3 = ring.nodes
+    assert (next_hop(ring, n1.address, n3.address), next_hop(ring, n3.address, n1.address)) == (
+        IPv4Address("10.1.0.254"), IPv4Address("10.3.0.253"),
+    )  # fmt: skip
+    assert not meet(ring, n1, n3)
+    assert not meet(ring, n3, n1)
+    knowing = replace(ring, routers=tuple(replace(router, bgp=True) for router in ring.routers))
+    assert meet(knowing, n1, n3)
+
+
+def test_the_way_out_is_the_first_router_wherever_it_is() -> None:
+    ring = place(parse(TWO_WAYS, "lab.yaml"))
+    assert [str(gateway(ring, subnet)) for subnet in ring.networks.nodes] == [
+        "10.1.0.254", "10.2.0.1", "10.3.0.253", "10.4.0.1",
+    ]  # fmt: skip
+    assert lines(ring, "n1", "default") == ["ip route add default via 10.1.0.254 dev eth0"]
+
+
+def test_machines_outside_come_in_by_a_gateway_that_knows_pods_alone() -> None:
+    ring = place(parse(TWO_WAYS, "lab.yaml"))
+    n1, n3 = ring.nodes
+    assert enters(ring, IPv4Address("10.1.0.9"), n3)  # by r1 and r4
+    assert not enters(ring, IPv4Address("10.3.0.9"), n1)

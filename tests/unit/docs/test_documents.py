@@ -236,14 +236,6 @@ def test_folders_that_are_named_are_there() -> None:
     assert parts <= {name.removeprefix("nslab/") for name in named}
 
 
-def test_who_trusts_nslab_vm_too_much_is_warned() -> None:
-    """Root in there mounts this machine's root anew, writable: a file from a stranger is no safer in there."""
-    for text in (TEXTS["security"], TEXTS["kernels"], COMMANDS["vm"].help or ""):
-        assert "is no boundary" in text
-    said = " ".join(TEXTS["security"].split())
-    assert "A file from somebody you do not trust belongs into the Vagrant machine." in said
-
-
 def test_what_needs_no_root_is_said_once() -> None:
     from nslab.cli.manual import DESCRIPTION
 

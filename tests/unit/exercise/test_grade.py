@@ -65,12 +65,29 @@ SILENT, NO, GONE = Try(Outcome.TIMED_OUT), Try(Outcome.REFUSED), Try(Outcome.UNR
         (replace(HTTP, expect=Expect.BLOCKED), [SILENT], ""),
         (replace(HTTP, expect=Expect.BLOCKED), [GONE], ""),
         (replace(HTTP, expect=Expect.BLOCKED), [NO], "refused; no word should come back"),
+        (replace(HTTP, expect=Expect.BLOCKED), [Try(Outcome.ENDED)], "ended; no word should come back"),
         (replace(HTTP, expect=Expect.BLOCKED), [reached()], "answered; no word should come back"),
         (replace(HTTP, by=By.TCP), [Try(Outcome.REACHED)], ""),
     ],
 )  # fmt: skip
 def test_an_answer_is_what_should_be_or_said_to_be_something_else(ask: Ask, tries: list[Try], wrong: str) -> None:
     assert verdict(ask, *tries) == wrong
+
+
+def test_who_asks_himself_proves_nothing_of_the_network() -> None:
+    ask = Ask(BOX, f"{BOX}:8080", By.HTTP, seen_as="node1")
+    assert verdict(ask, reached(source="127.0.0.1")) == ""
+    assert verdict(ask, NO) == "refused; it should be answered"
+
+
+def test_what_the_probers_are_asked() -> None:
+    asks = (HTTP, replace(HTTP, by=By.TCP), replace(HTTP, target="svc/web:81", times=5))
+    calls = [*questions(Check((Goal("g", asks=asks),)), LAB).calls.values()]
+    assert [(str(call.addresses[0]), call.port, call.asks, call.times) for call in calls] == [
+        (str(ADDRESS[BOX]), 8080, True, 1),
+        (str(ADDRESS[BOX]), 8080, False, 1),
+        (str(next(one.cluster_ip for one in LAB.services if one.name == "web")), 81, True, 5),
+    ]
 
 
 def test_answers_are_spread_evenly_over_those_that_are_named() -> None:

@@ -17,7 +17,9 @@ from nslab.lab.load import load, load_with_warnings, parse
 from nslab.lab.plugins import network_of
 from nslab.lab.status import merge_status
 from nslab.lab.types import Cni, Encapsulation, Plugin
-from nslab.objects.kinds import Attachment, Jump, Route
+from nslab.objects.attachment import Attachment
+from nslab.objects.inet import Route
+from nslab.objects.iptables import Jump
 from nslab.objects.needs import FULL
 
 if TYPE_CHECKING:

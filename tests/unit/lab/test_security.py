@@ -20,7 +20,7 @@ from nslab.lab.dump import dump
 from nslab.lab.load import parse, parse_with_warnings
 from nslab.lab.types import Lab, Resources, SecurityContext
 from nslab.linux.processes.agents import _requests
-from nslab.objects.kinds import ROOT, USUAL, Limits, Security, Workload
+from nslab.objects.container import ROOT, USUAL, Limits, Security, Workload
 from nslab.objects.needs import FULL
 from nslab.objects.plan import Add
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nslab.errors import LabFileError
+from nslab.lab.defaults import host_name
 from nslab.lab.dump import dump
 from nslab.lab.load import parse
 from nslab.lab.manifest import load_manifest, parse_manifest
@@ -210,6 +211,42 @@ def test_replicas_keep_their_status_and_go_from_the_end() -> None:
     pod += "spec: {nodeName: a, containers: [{name: c, image: agnhost}]}\n"
     merged = merge_status(parse(LAB + pod + deployment(3), "x"), lab)
     assert merged.pods[1:] == lab.pods
+
+
+def test_a_replica_s_document_says_less_than_its_template() -> None:
+    said = deployment(2).replace("containers:", "nodeName: a, containers:")
+    kept = dump(replace(parse(LAB + said, "x"), name="x"))
+    moved = kept.replace("nodeName: a\n", "nodeName: b\n").replace("nodeName: b\n", "nodeName: a\n", 1)
+    assert moved.count("nodeName: b") == 2
+    assert [pod.node for pod in parse(moved, "kept").pods] == ["a", "a"]
+
+
+def test_a_client_stays_with_its_pod_for_a_day_at_the_most() -> None:
+    def kept(seconds: int) -> int:
+        affinity = f"sessionAffinity: ClientIP, sessionAffinityConfig: {{clientIP: {{timeoutSeconds: {seconds}}}}}"
+        return only(parse(LAB + service("s", f"{affinity}, ports: [{{port: 80}}]"), "x")).affinity
+
+    assert (kept(1), kept(86400)) == (1, 86400)
+    for seconds in (0, 86401):
+        with pytest.raises(LabFileError, match="must be greater than 0 and less than 86400"):
+            kept(seconds)
+
+
+def test_a_host_name_ends_where_the_kubelet_cuts_it_and_in_a_letter() -> None:
+    assert host_name("a" * 63) == host_name("a" * 64) == "a" * 63
+    assert (host_name(f"{'a' * 61}--b"), host_name(f"{'a' * 62}.b")) == ("a" * 61, "a" * 62)
+
+
+def test_pod_cidrs_inside_a_later_one_overlap_too() -> None:
+    cidrs = ("20.96.0.0/24", "20.96.1.0/24", "20.96.1.0/26", "20.96.1.128/26")
+    nodes = ", ".join(f"{{name: n{number}, podCIDR: {cidr}}}" for number, cidr in enumerate(cidrs))
+    text = LAB.replace("[{name: a, address: 192.168.59.240}, {name: b}]", f"[{nodes}]")
+    with pytest.raises(LabFileError) as caught:
+        parse(text, "x")
+    assert [line.partition("the podCIDRs of ")[2] for line in str(caught.value).splitlines()] == [
+        "n1 (20.96.1.0/24) and n2 (20.96.1.0/26) overlap (see line 5)",
+        "n1 (20.96.1.0/24) and n3 (20.96.1.128/26) overlap (see line 5)",
+    ]
 
 
 def test_what_services_were_given_stays() -> None:

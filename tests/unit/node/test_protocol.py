@@ -14,7 +14,7 @@ from typing import Any
 from nslab.components.runtime.loop import AT_ONCE, REST, Loop, accept
 from nslab.components.runtime.peers import Peer
 from nslab.linux.processes.agents import _requests
-from nslab.objects.kinds import Sandbox, Workload
+from nslab.objects.container import Sandbox, Workload
 from nslab.objects.plan import Add, Remove, Replace
 
 

@@ -3,20 +3,32 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from nslab.cni.chain import Wiring
+from nslab.cni.config import Network
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import place
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
-from nslab.objects.kinds import LinkUp, Route, State, Sysctl, Workload
+from nslab.objects.attachment import Attachment
+from nslab.objects.base import State
+from nslab.objects.container import Workload
+from nslab.objects.inet import Route
+from nslab.objects.ipset import SetMember
 from nslab.objects.names import cali
 from nslab.objects.needs import Host
 from nslab.objects.plan import diff
+from nslab.objects.ports import LinkUp
+from nslab.objects.sysctl import Sysctl
 from nslab.probes import Kind, Outcome, Probe, Result, survey
 from nslab.trace.explain import explain
 from nslab.trace.topology import topology
 from nslab.trace.walk import Need, depends
 from nslab.trace.words import trouble
+
+if TYPE_CHECKING:
+    from nslab.objects.base import State
 
 LABS = Path(__file__).parents[3] / "labs"
 HOST = Host(ipip=False, ipip_born=False)
@@ -97,6 +109,36 @@ def test_a_pod_needs_its_node_to_answer_arp_for_its_gateway() -> None:
     assert why(of, have, Result(question(of, "pod-c", "pod-b"), Outcome.UNREACHABLE)).startswith(
         f"node2 has net.ipv4.conf.{cable}.proxy_arp = 0 instead of 1 (the Calico CNI plugin's): "
     )
+
+
+def test_what_is_looked_up_is_known_of_every_route_and_address_on_the_way() -> None:
+    looked_up = {need.key: str(need.to) for need in way(lab(), "pod-c", "node1") if need.to and not need.reply}
+    assert looked_up["Route", "nslab.x.pod-c", "0.0.0.0/0"] == "192.168.59.22"
+    assert looked_up["Route", "nslab.x.pod-c", "169.254.1.1/32"] == "169.254.1.1"
+    # An address is met as the interface's own first, and then brings the route.
+    assert looked_up["Address", "nslab.x.node2", "eth0", "192.168.59.23/24"] == "192.168.59.22"
+
+
+def test_the_switch_has_to_be_there() -> None:
+    assert "switch exists" in told(way(lab(), "node1", "node2"))
+
+
+def test_containers_of_one_pod_need_its_loopback_and_nothing_else() -> None:
+    of = lab("pause-pod")
+    probe = next(probe for probe in survey(of, HOST, ["pod-1"], ["pod-1"]).probes if probe.port == 8080)
+    needs = depends(of, probe, topology(compile_lab(of, HOST)))
+    assert [need.key[:1] + need.key[2:] for need in needs] == [
+        ("Netns",), ("LinkUp", "lo"), ("Process", "node"), ("Process", "pause"), ("Process", "container/second"),
+    ]  # fmt: skip
+
+
+def test_of_a_port_that_no_container_declares_each_may_be_the_server() -> None:
+    of = lab("pause-pod")
+    probe = replace(question(of, "node1", "pod-1", Kind.TCP), port=9999)
+    needs = depends(of, probe, topology(compile_lab(of, HOST)))
+    assert [need.key[2] for need in needs if need.key[0] == "Process" and need.where == "pod-1"] == [
+        "pause", "container/first", "container/second",
+    ]  # fmt: skip
 
 
 def test_pods_of_one_bridge_need_their_ports_and_no_route() -> None:
@@ -185,6 +227,62 @@ def test_a_dead_container_is_named() -> None:
     have = without(compile_lab(of, HOST), Workload, ns="nslab.x.pod-b")
     refused = Result(question(of, "pod-a", "pod-b", Kind.TCP), Outcome.REFUSED)
     assert why(of, have, refused).startswith("pod-b has no running container app (the container runtime's): ")
+
+
+NODE2 = "nslab.x.node2"
+
+
+def stray(to: str) -> Route:
+    return Route(NODE2, IPv4Network(to), "eth0", IPv4Address("192.168.59.10"), "static")
+
+
+def test_a_route_that_catches_more_than_the_lab_s_is_blamed_and_no_shorter_one() -> None:
+    of = lab()
+    lost = Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)
+    assert why(of, (*compile_lab(of, HOST), stray("20.111.156.7/32")), lost) == (
+        "node2 has a route to 20.111.156.7/32 via 192.168.59.10 through eth0 that is not the lab's: "
+        "ip -n nslab.x.node2 route del 20.111.156.7 via 192.168.59.10 dev eth0 proto static"
+    )
+    assert why(of, (*compile_lab(of, HOST), stray("20.111.0.0/16")), lost).startswith("nothing of the lab differs")
+
+
+def test_who_is_seen_as_another_points_at_what_translates() -> None:
+    of = lab()
+    have = without(compile_lab(of, HOST), Route, ns="nslab.x.pod-a", to="0.0.0.0/0")
+    have = without(have, SetMember, ns="nslab.x.node1", set="cali40masq-ipam-pools")
+    probe = question(of, "pod-a", "client")
+    assert why(of, have, Result(probe, Outcome.TIMED_OUT)).startswith("pod-a has no default route")
+    seen = Result(probe, Outcome.REACHED, arrived_at="client", seen_from=IPv4Address("20.111.156.6"))
+    assert why(of, have, seen).startswith("node1 has no member 20.96.0.0/12 in ipset cali40masq-ipam-pools")
+
+
+def test_of_a_host_that_is_not_there_that_is_said_first() -> None:
+    of = lab()
+    have = without(compile_lab(of, HOST), Route, ns=NODE2, to="20.111.156.0/26")
+    have = tuple(obj for obj in have if obj.key != ("Netns", "nslab.x.pod-b"))
+    probe = question(of, "pod-c", "pod-b")
+    assert why(of, have, Result(probe, Outcome.TIMED_OUT)).startswith("node2 has no route to 20.111.156.0/26")
+    assert why(of, have, Result(probe, Outcome.ABSENT)).startswith("there is no pod-b")
+
+
+def test_what_the_plugins_say_of_one_of_the_two_is_why() -> None:
+    of = lab()
+    wiring = Wiring(Network("pods", "1.0.0", ('{"type": "ptp"}',)), (), "c", "/run/netns/c", "eth0", "", ())
+    good = Attachment("nslab.x.pod-b", "nslab.x.node1", wiring, IPv4Address("20.111.156.7"))
+    plan = diff((replace(good, fault="no eth0"),), (good,))
+    want = topology(compile_lab(of, HOST))
+    for source, target, blamed in (("pod-c", "pod-b", True), ("pod-b", "pod-c", True), ("pod-c", "pod-a", False)):
+        probe = question(of, source, target)
+        said = explain(Result(probe, Outcome.TIMED_OUT), depends(of, probe, want), plan)
+        assert ("no eth0" in said and "asks the plugins" in said) is blamed
+
+
+def test_a_refusal_of_a_healthy_lab_is_the_server_s() -> None:
+    of = lab()
+    refused = Result(question(of, "pod-a", "pod-b", Kind.TCP), Outcome.REFUSED)
+    assert why(of, compile_lab(of, HOST), refused) == (
+        "nothing of the lab differs: packets arrive at pod-b, where nothing listens on port 8080"
+    )
 
 
 def test_a_full_neighbour_table_is_named() -> None:

@@ -11,7 +11,7 @@ from nslab.proxy.choose import choose, externally_accessible
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 READY, GONE = {"ready": True}, {"ready": False, "serving": False, "terminating": True}
-STARTING = {"ready": False, "serving": False}
+STARTING, UNREADY = {"ready": False, "serving": False}, {"ready": False, "serving": True}
 LEAVING = {"ready": False, "serving": True, "terminating": True}
 NODE = Proxy("n1", ("192.0.2.1",), zone="a")
 INSIDE = Service("default", "web", "10.96.0.1")
@@ -38,6 +38,8 @@ def chosen(service: Service, endpoints: tuple[Endpoint, ...], node_port: int = 0
         ({"n1": LEAVING, "n2": READY}, "2"),  # while there is a ready one, nobody is sent to one that goes
         ({"n1": LEAVING, "n2": GONE, "n3": LEAVING}, "1 3"),
         ({"n1": GONE, "n2": STARTING}, ""),
+        ({"n1": UNREADY, "n2": GONE}, ""),  # it answers, but not since it goes
+        ({"n1": UNREADY, "n2": LEAVING}, "2"),
         ({}, ""),
     ],
 )

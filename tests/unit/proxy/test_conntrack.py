@@ -54,6 +54,13 @@ def test_of_node_ports_at_the_nodes_own_addresses_alone() -> None:
     ]
 
 
+def test_of_node_ports_by_loopback() -> None:
+    listed = flow("127.0.0.1", 30053, "20.96.0.2") + flow("127.0.0.2", 30053, "20.96.0.3")
+    assert forgotten(listed, (DNS,), (ONLY_B,)) == [
+        "--orig-dst 127.0.0.1 --orig-port-dst 30053 --reply-src 20.96.0.2 --reply-port-src 53"
+    ]
+
+
 def test_others_flows_are_left_alone() -> None:
     listed = flow("8.8.8.8", 53, "8.8.8.8") + flow("10.96.0.10", 54, "20.96.0.2") + "conntrack v1.4.7: 2 flow entries\n"
     assert forgotten(listed, (DNS,), (NONE,)) == []

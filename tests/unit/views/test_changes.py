@@ -12,13 +12,21 @@ from nslab.compiler import compile_lab
 from nslab.compiler.placement import place
 from nslab.lab.find import find
 from nslab.lab.load import load
-from nslab.objects.kinds import Address, Attachment, KubeProxy, Netns, Object, Route, State, Sysctl, Veth
+from nslab.lab.types import Encapsulation
+from nslab.objects.attachment import Attachment
+from nslab.objects.inet import Address, Route
+from nslab.objects.links import Veth
+from nslab.objects.namespaces import Netns
 from nslab.objects.needs import Host
+from nslab.objects.neighbours import Fdb
 from nslab.objects.plan import diff
+from nslab.objects.process import KubeProxy
+from nslab.objects.sysctl import Sysctl
 from nslab.views.changes import changes, standing_still
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
+    from nslab.objects.base import KernelObject, State
 
 
 def lab(name: str = "calico-two-node") -> Lab:
@@ -34,7 +42,7 @@ def said(have: State, want: State = WANT, of: Lab = OF) -> list[str]:
     return changes(of, diff(have, want))
 
 
-def without(kind: type[Object], ns: str, **attributes: object) -> State:
+def without(kind: type[KernelObject], ns: str, **attributes: object) -> State:
     """What there is when one kind of thing of a namespace is gone."""
     gone = [
         obj
@@ -52,10 +60,10 @@ def test_nothing() -> None:
 def test_of_a_cable_that_is_gone_only_the_cable_is_told() -> None:
     (cable,) = (obj for obj in WANT if isinstance(obj, Veth) and POD_B in (obj.ns, obj.peer_ns))
     ends = {("Device", cable.ns, cable.name), ("Device", cable.peer_ns, cable.peer)}
-    on_it = {obj.key for obj in WANT if ends & {*obj.lies_on}}
+    on_it = {obj.key for obj in WANT if ends & {*obj.requires}}
     assert {key[0] for key in on_it} > {"LinkUp", "Address", "Sysctl"}
     addressed = {("Addressed", cable.peer_ns, cable.peer), ("LinkUp", cable.ns, cable.name)}
-    left = tuple(obj for obj in WANT if obj != cable and obj.key not in on_it and not addressed & {*obj.lies_on})
+    left = tuple(obj for obj in WANT if obj != cable and obj.key not in on_it and not addressed & {*obj.requires})
     assert said(left) == [f"node1 has no cable {cable.name} to pod-b's eth0 (the Calico CNI plugin's)"]
 
 
@@ -80,6 +88,14 @@ def test_an_address_is_told_by_whom_it_leads_to() -> None:
         f"node1 has no route to {OF.nodes[1].pod_cidr} (BIRD's): the way to the pods of node2"
     ]
     assert said(without(Address, POD_B))[0].startswith("pod-b has no address 20.111.156.7/32 on eth0")
+
+
+def test_where_frames_for_a_tunnel_s_end_go_is_told_by_the_node() -> None:
+    of = replace(OF, encapsulation=Encapsulation.VXLAN)
+    want = compile_lab(of, Host())
+    have = tuple(obj for obj in want if not (isinstance(obj, Fdb) and obj.ns == NODE1))
+    (line,) = said(have, want, of)
+    assert line.endswith(": the way to node2")
 
 
 def test_an_attachment_that_is_made_anew_is_told_once_with_its_fault() -> None:

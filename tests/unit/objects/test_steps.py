@@ -9,38 +9,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nslab.errors import Refused
+from nslab.objects.base import KernelObject, State
+from nslab.objects.container import Sandbox, Workload
 from nslab.objects.fake.kernel import FakeKernel
-from nslab.objects.kinds import (
-    Address,
-    Blackhole,
-    Bridge,
-    Chain,
-    Dummy,
-    Fdb,
-    Ipip,
-    IpSet,
-    Jump,
-    LinkUp,
-    Neighbour,
-    Netns,
-    NodeAgent,
-    Object,
-    Port,
-    RealServer,
-    Route,
-    Sandbox,
-    SetMember,
-    State,
-    Sysctl,
-    Tun,
-    TunnelAgent,
-    Veth,
-    VirtualServer,
-    Vxlan,
-    Workload,
-)
+from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.ipset import IpSet, SetMember
+from nslab.objects.iptables import Chain, Jump
+from nslab.objects.ipvs import RealServer, VirtualServer
+from nslab.objects.links import Bridge, Dummy, Veth
+from nslab.objects.namespaces import Netns
+from nslab.objects.neighbours import Fdb, Neighbour
+from nslab.objects.nft import NftChain, NftSet, NftTable
 from nslab.objects.plan import Add, Plan, Remove, Replace, diff, invert, transactions
+from nslab.objects.ports import LinkUp, Port
+from nslab.objects.process import NodeAgent, TunnelAgent
 from nslab.objects.script import command
+from nslab.objects.sysctl import Sysctl
+from nslab.objects.tunnels import Ipip, Tun, Vxlan
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 CABLE = Veth("node", "cali0", A, "pod", "eth0", B)
@@ -195,6 +180,15 @@ def test_a_process_is_ended_before_its_namespace_goes() -> None:
     assert kinds == [("Remove", "Workload"), ("Remove", "Sandbox"), ("Remove", "Netns")]
 
 
+def test_a_chain_of_nftables_goes_after_the_rule_that_names_it() -> None:
+    table, gone = NftTable("node", "kube-proxy"), NftChain("node", "kube-proxy", "service-A", "", ("drop",))
+    old, new = (NftChain("node", "kube-proxy", "services", "", rules) for rules in (("goto service-A",), ()))
+    spec = "type ipv4_addr ;"
+    stale = NftSet("node", "kube-proxy", "affinity-A", spec)
+    plan = diff((Netns("node"), table, stale, gone, old), (Netns("node"), table, new))
+    assert plan == (Replace(old, new), Remove(gone), Remove(stale))
+
+
 def test_with_the_process_of_a_node_goes_what_runs_on_it_and_comes_anew() -> None:
     pod = (Netns("node"), NodeAgent("node", "node"), Netns("pod"), PAUSE, APP)
     others = (Netns("other"), NodeAgent("other", "other"), replace(PAUSE, ns="other", node="other"))
@@ -260,7 +254,7 @@ def pauses(ns: str, node: str, hostname: str) -> Sandbox:
 
 
 # Layer upon layer, so that much of what is drawn has something to lie on.
-LAYERS: tuple[tuple[int, st.SearchStrategy[Object]], ...] = (
+LAYERS: tuple[tuple[int, st.SearchStrategy[KernelObject]], ...] = (
     (4, st.builds(Veth, st.just("a"), NAMES, MACS, st.just("b"), NAMES, MACS, MTUS)),
     (3, st.builds(Bridge, SPACES, NAMES, MACS, MTUS)),
     (3, st.builds(Vxlan, SPACES, st.just("v"), MACS, st.just(1), st.just(4789), HOSTS, NAMES, MTUS)),
@@ -287,9 +281,9 @@ LAYERS: tuple[tuple[int, st.SearchStrategy[Object]], ...] = (
 )
 
 
-def possible(objects: list[Object]) -> State:
+def possible(objects: list[KernelObject]) -> State:
     """Of these, each that the kernel takes after those before it."""
-    kernel, state = FakeKernel(), list[Object]()
+    kernel, state = FakeKernel(), list[KernelObject]()
     for obj in (Netns("a"), Netns("b"), *objects):
         if obj.key not in {other.key for other in state}:
             try:
@@ -306,7 +300,7 @@ STATES = DRAWN.map(lambda layers: possible([obj for layer in layers for obj in l
 often = settings(max_examples=50, deadline=None, suppress_health_check=[*HealthCheck])
 
 
-def shown(state: State) -> set[Object]:
+def shown(state: State) -> set[KernelObject]:
     """A state without settings that are as they were at birth."""
     return {obj for obj in state if not (isinstance(obj, Sysctl) and obj.value == obj.default)}
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from nslab.errors import Refused
 from nslab.objects.fake.kernel import FakeKernel
-from nslab.objects.kinds import Netns, NftChain, NftElement, NftSet, NftTable, Object
-from nslab.objects.nft import Block, element_found, nft_found, nft_restore
+from nslab.objects.namespaces import Netns
+from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable, nft_restore
+from nslab.objects.nft_listing import Block, element_found, nft_found
 from nslab.objects.plan import Add, Plan, Remove, Replace, Step, diff, invert, transactions
 from nslab.objects.script import commands
+
+if TYPE_CHECKING:
+    from nslab.objects.base import KernelObject
 
 NS = "nslab.t.n1"
 TABLE = NftTable(NS, "kube-proxy", "rules for kube-proxy")
@@ -29,7 +35,7 @@ HOOK = NftChain(
 )
 IP = NftElement(NS, "kube-proxy", "cluster-ips", "10.96.0.1")
 WAY = NftElement(NS, "kube-proxy", "service-ips", "10.96.0.1 . tcp . 80", "goto service-A")
-STATE: tuple[Object, ...] = (Netns(NS), TABLE, IPS, MAP, STICKY, ENDPOINT, SERVICE, HOOK, IP, WAY)
+STATE: tuple[KernelObject, ...] = (Netns(NS), TABLE, IPS, MAP, STICKY, ENDPOINT, SERVICE, HOOK, IP, WAY)
 
 
 def typed(step: Step) -> list[str]:
@@ -144,7 +150,7 @@ def test_an_element_is_spelt_as_it_is_written(said: str, key: str, verdict: str,
     assert element_found(NS, "kube-proxy", "s", said) == NftElement(NS, "kube-proxy", "s", key, verdict, comment)
 
 
-def after(have: tuple[Object, ...], *plans: Plan) -> set[Object]:
+def after(have: tuple[KernelObject, ...], *plans: Plan) -> set[KernelObject]:
     """What the fake kernel has after one plan and another."""
     kernel = FakeKernel(have)
     for plan in plans:
@@ -184,7 +190,7 @@ def test_a_state_is_made_in_any_order_and_taken_back() -> None:
         [NftChain(NS, "kube-proxy", "nat-output", "", ()) if obj is HOOK else obj for obj in STATE],
     ],
 )
-def test_any_change_and_its_way_back(want: list[Object]) -> None:
+def test_any_change_and_its_way_back(want: list[KernelObject]) -> None:
     there, back = diff(STATE, tuple(want)), diff(want, STATE)
     assert after(STATE, there) == set(want)
     assert after(STATE, there, back) == set(STATE)

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from ipaddress import IPv4Address
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import yaml
@@ -22,10 +22,18 @@ from nslab.compiler import compile_lab
 from nslab.compiler.placement import place
 from nslab.errors import LabFileError
 from nslab.lab.load import parse
-from nslab.objects.kinds import Attachment, Chain, IpSet, Jump, Netns, Object, SetMember, Veth, Workload
+from nslab.objects.attachment import Attachment
+from nslab.objects.container import Workload
+from nslab.objects.ipset import IpSet, SetMember
+from nslab.objects.iptables import Chain, Jump
+from nslab.objects.links import Veth
+from nslab.objects.namespaces import Netns
 from nslab.objects.needs import Host
 from nslab.objects.plan import Add, Remove, Replace, Step, diff
 from nslab.objects.script import commands, script
+
+if TYPE_CHECKING:
+    from nslab.objects.base import KernelObject
 
 TOOLS = ("ip", "bridge", "sysctl", "iptables", "ipset", "mktemp", "mkdir")
 # Programs by which a container is joined give what follows to the next; the last one writes itself down.
@@ -70,7 +78,7 @@ def lab(command: list[str], env: list[tuple[str, str]]) -> str:
     return yaml.safe_dump_all(documents)
 
 
-def objects(command: list[str], env: list[tuple[str, str]]) -> tuple[Object, ...]:
+def objects(command: list[str], env: list[tuple[str, str]]) -> tuple[KernelObject, ...]:
     """What is compiled of it."""
     return compile_lab(place(parse(lab(command, env), "lab.yaml")), Host())
 

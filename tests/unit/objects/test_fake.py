@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nslab.errors import Refused
 from nslab.objects.fake.kernel import FakeKernel
-from nslab.objects.kinds import Address, Chain, IpSet, Jump, LinkUp, Netns, Object, Route, SetMember, Sysctl, Veth
+from nslab.objects.inet import Address, Route
+from nslab.objects.ipset import IpSet, SetMember
+from nslab.objects.iptables import Chain, Jump
+from nslab.objects.links import Veth
+from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Remove, Replace, Step, diff, transactions
+from nslab.objects.ports import LinkUp
+from nslab.objects.sysctl import Sysctl
+
+if TYPE_CHECKING:
+    from nslab.objects.base import KernelObject
 
 CABLE = Veth("a", "x", "02:00:00:00:00:0a", "b", "y", "02:00:00:00:00:0b")
 UP, ADDRESS = LinkUp("a", "x"), Address("a", "x", IPv4Interface("10.0.0.1/24"))
 DEFAULT = Route("a", IPv4Network("0.0.0.0/0"), "x", IPv4Address("10.0.0.9"))
-WORLD: tuple[Object, ...] = (Netns("a"), Netns("b"), CABLE)
+WORLD: tuple[KernelObject, ...] = (Netns("a"), Netns("b"), CABLE)
 
 
 def run(kernel: FakeKernel, *steps: Step) -> None:
@@ -22,7 +32,7 @@ def run(kernel: FakeKernel, *steps: Step) -> None:
         kernel.run(unit)
 
 
-def refusal(have: tuple[Object, ...], *steps: Step) -> str:
+def refusal(have: tuple[KernelObject, ...], *steps: Step) -> str:
     with pytest.raises(Refused) as refused:
         run(FakeKernel(have), *steps)
     return refused.value.reason
@@ -57,7 +67,7 @@ def refusal(have: tuple[Object, ...], *steps: Step) -> str:
         ),
     ],
 )
-def test_it_refuses(have: tuple[Object, ...], step: Step, reason: str) -> None:
+def test_it_refuses(have: tuple[KernelObject, ...], step: Step, reason: str) -> None:
     assert refusal(have, step) == reason
 
 

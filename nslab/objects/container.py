@@ -1,0 +1,190 @@
+"""Pods as they run: the process that holds a pod's namespaces, and its containers."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from nslab.dataclass import dataclass
+from nslab.objects.base import Add, KernelObject, Layer
+from nslab.objects.process import PYTHON, QUIET, Supervised
+from nslab.quote import fill, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ipaddress import IPv4Address
+
+    from nslab.objects.base import Key, Step
+
+_OWN_PIDS = " --pid --fork --mount-proc"
+_OWN = f"unshare{_OWN_PIDS}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox(Supervised):
+    """A pod's pause process: it holds the pod's namespaces (net, uts, ipc; pid when shared)."""
+
+    role: ClassVar[str] = "pause"
+    namespace: str
+    pod: str
+    uid: str
+    hostname: str
+    address: IPv4Address
+    share_pid: bool
+    resolv_conf: str
+
+    primitives: ClassVar[tuple[str, ...]] = ("mount, uts, ipc and pid namespaces",)
+
+    @property
+    def description(self) -> str:
+        return f"pause, the process that holds the namespaces of pod {self.namespace}/{self.pod}"
+
+    def started(self) -> str:
+        hold = f"unshare --uts --ipc{_OWN_PIDS if self.share_pid else ''} sh -c"
+        sleep = quote(f"{fill('hostname {}', self.hostname)} && exec sleep infinity")
+        return f"{fill('NSLAB={} ip netns exec {}', self.mark, self.ns)} {hold} {sleep} & pause[{quote(self.ns)}]=$!"
+
+    def script_lines(self, step: Step, _all: Mapping[Key, KernelObject]) -> list[str]:
+        if not isinstance(step, Add):
+            return self.lines(step)
+        # What follows waits for it.
+        return [fill("pause {} {}", self.ns, self.hostname) + (_OWN_PIDS if self.share_pid else "")]
+
+    def request(self) -> dict[str, Any]:
+        pod = _fields(self, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
+        return {"what": "Sandbox", **pod, "address": str(self.address)}
+
+    @property
+    def label(self) -> str:
+        return f"pause process of pod {self.pod}"
+
+
+class Check(NamedTuple):
+    """What the kubelet asks a container from time to time (in seconds), and how many answers turn its mind."""
+
+    kind: Literal["httpGet", "tcpSocket"]
+    port: int
+    path: str = "/"
+    initial_delay: int = 0
+    period: int = 10
+    timeout: int = 1
+    successes: int = 1
+    failures: int = 3
+
+
+class Security(NamedTuple):
+    """Whom a container runs as; `dropped`: capabilities that it does without, of those that runtimes leave."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    dropped: tuple[str, ...] = ()
+    read_only: bool = False
+
+
+ROOT = Security()
+"""With all that runtimes leave by default."""
+
+
+class Limits(NamedTuple):
+    """What a container may use at most: bytes of memory and of files, and processes; 0: what is usual."""
+
+    memory: int = 0
+    storage: int = 0
+    pids: int = 0
+
+
+USUAL = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Workload(Supervised):
+    """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it answers; 0: none is.
+
+    `backoff`: the seconds between its second end and its third start, from which the kubelet's waits grow.
+    """
+
+    container: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    working_dir: str
+    port: int
+    restart: Literal["Always", "OnFailure", "Never"] = "Always"
+    readiness: Check | None = None
+    liveness: Check | None = None
+    backoff: float = 10.0
+    security: Security = ROOT
+    limits: Limits = USUAL
+
+    rank: ClassVar[int] = Layer.PROCESS + 1
+
+    @property
+    def key(self) -> Key:
+        return ("Process", self.ns, f"container/{self.container}")
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (("Process", self.ns, Sandbox.role),)
+
+    @property
+    def description(self) -> str:
+        return f"container {self.container}: {' '.join(map(quote, self.argv))}"
+
+    def started(self) -> str:
+        return f"{self._joined(_OWN)} &"
+
+    def script_lines(self, step: Step, _all: Mapping[Key, KernelObject]) -> list[str]:
+        if not isinstance(step, Add):
+            return self.lines(step)
+        pod = _all.get(self.requires[0])
+        shared = f"--pid=/proc/${{pause[{quote(self.ns)}]}}/ns/pid_for_children unshare --mount-proc"
+        return [f"{self._joined(shared if isinstance(pod, Sandbox) and pod.share_pid else _OWN)}{QUIET}"]
+
+    def _joined(self, pids: str) -> str:
+        """It beside its pause process, as far as a shell can make one. `pids`: how it comes to a pid namespace."""
+        join = f"nsenter --target ${{pause[{quote(self.ns)}]}} --net --uts --ipc {pids}"
+        return f"{fill('NSLAB={}', self.mark)} {join} {_rights(self.security)}{_with_environment(self)}"
+
+    def request(self) -> dict[str, Any]:
+        what = _fields(self, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
+        kubelet = _fields(self, "restart", "backoff", "readiness", "liveness")
+        number = hashlib.sha256(f"{self.ns}/{self.container}".encode()).hexdigest()
+        return {"what": "Workload", **what, **kubelet, "number": number}
+
+    @property
+    def label(self) -> str:
+        return f"running container {self.container}"
+
+
+def _fields(obj: Supervised, *names: str) -> dict[str, Any]:
+    return {name: getattr(obj, name) for name in names}
+
+
+def _rights(security: Security) -> str:
+    """How a command line gives up what the container does without."""
+    uid, gid, groups, dropped, _ = security
+    more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+    whom = (f"--reuid={uid}", f"--regid={gid}", more) if uid or gid or groups else ()
+    bounds = (f"--bounding-set={','.join(f'-{name.lower()}' for name in dropped)}",) if dropped else ()
+    words = (*whom, *bounds)
+    return f"setpriv {' '.join(words)} " if words else ""
+
+
+def _with_environment(obj: Workload) -> str:
+    """The container's command, its variables before it: they are its own, and not those of the programs that join.
+
+    `env` takes any name; a shell would take but some, and others as commands.
+    """
+    program, *arguments = obj.argv
+    env = [f"{name}={value}" for name, value in obj.env if name != "NSLAB"]  # which is the mark, whatever the file says
+    words = [quote(program)]
+    if program in ("agnhost", "kubedns"):
+        words = [f"{PYTHON}.images.{program}"]
+    elif env and "=" in program:
+        words = ["unshare", "--", quote(program)]  # env would take it for one more variable
+    elif not env and program.startswith("-"):
+        words = ["--", quote(program)]
+    if env:
+        options = ["--"] if env[0].startswith("-") else []
+        words = ["env", *options, *map(quote, env), *words]
+    return " ".join([*words, *map(quote, arguments)])

@@ -1,0 +1,136 @@
+"""Sets of addresses, what `ipset restore` takes, and what `ipset save` gives."""
+
+from __future__ import annotations
+
+import errno
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from nslab.dataclass import dataclass
+from nslab.objects.base import KernelObject, Layer, Remove
+from nslab.quote import fill, quote
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from nslab.objects.base import Key, Step, There, Unit
+
+
+class OfSets(KernelObject):
+    """What a line of `ipset restore` makes or takes away."""
+
+    __slots__ = ()
+
+    unit: ClassVar[Unit] = "ipset"
+    error_if_there: ClassVar[int] = errno.EEXIST
+    error_if_absent: ClassVar[int] = errno.ENOENT
+
+    @abstractmethod
+    def command(self, step: Step) -> str:
+        """The line for a step."""
+        raise NotImplementedError
+
+    def lines(self, step: Step) -> list[str]:
+        return [" ".join([fill("ip netns exec {} ipset", self.ns), *map(quote, self.command(step).split())])]
+
+
+@dataclass(frozen=True, slots=True)
+class IpSet(OfSets):
+    """A named set of addresses or networks. `options`: what follows the type when it is made; Felix's, unless told."""
+
+    name: str
+    type: str
+    options: str = "family inet hashsize 1024 maxelem 1048576"
+
+    rank: ClassVar[int] = Layer.SET
+    named_by_rules: ClassVar[bool] = True
+    primitives: ClassVar[tuple[str, ...]] = ("ipset",)
+
+    @property
+    def key(self) -> Key:
+        return ("IpSet", self.ns, self.name)
+
+    def command(self, step: Step) -> str:
+        if isinstance(step, Remove):
+            return f"destroy {self.name}"
+        return f"create {self.name} {self.type} {self.options}"
+
+    def in_use(self, there: There) -> bool:
+        return any(self.key in user.refers_to for user in there.objects())
+
+    @property
+    def label(self) -> str:
+        return f"ipset {self.name}"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "ipsets", self.name
+
+
+@dataclass(frozen=True, slots=True)
+class SetMember(OfSets):
+    """One element of a set, as `ipset save` writes it."""
+
+    set: str
+    member: str
+
+    rank: ClassVar[int] = Layer.SET + 1
+
+    @property
+    def key(self) -> Key:
+        return ("SetMember", self.ns, self.set, self.member)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (("IpSet", self.ns, self.set),)
+
+    def command(self, step: Step) -> str:
+        return f"{'del' if isinstance(step, Remove) else 'add'} {self.set} {self.member}"
+
+    @property
+    def label(self) -> str:
+        return f"member {self.member} in ipset {self.set}"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "members of ipsets", f"{self.set} {self.member}"
+
+
+def ipset_restore(steps: Iterable[Step]) -> str:
+    """Input for `ipset restore`, a line a step."""
+    return "".join(f"{step.obj.command(step)}\n" for step in steps if isinstance(step.obj, OfSets))
+
+
+def held_back(steps: Sequence[Step]) -> Iterator[Step]:
+    """The last steps, backwards, that are lost over a line that cannot be read.
+
+    `ipset restore` holds back what goes into one set, or out of it, and sends it in one go.
+    """
+    for step in reversed(steps):
+        if not isinstance(step.obj, SetMember) or _into(step) != _into(steps[-1]):
+            break
+        yield step
+
+
+def _into(step: Step) -> tuple[type, tuple[Key, ...]]:
+    return type(step), step.obj.requires
+
+
+def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> Iterator[OfSets]:
+    """The sets of `known`, and all that is in them, in the output of `ipset save`."""
+    names = {obj.name for obj in known if isinstance(obj, IpSet)}
+    for line in saved.splitlines():
+        match line.split():
+            case ["create", name, kind, *options] if name in names:
+                yield IpSet(ns, name, kind, _created_with(options))
+            case ["add", name, member, *_] if name in names:
+                yield SetMember(ns, name, member)
+
+
+def _created_with(options: Sequence[str]) -> str:
+    """The options that a person gives, out of all that the kernel tells: it salts its hashes, and they grow."""
+    match options:
+        case ["family", family, "hashsize", _, "maxelem", most, *_]:
+            return f"family {family} hashsize 1024 maxelem {most}"
+        case _:
+            return " ".join(options)

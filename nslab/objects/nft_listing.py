@@ -1,0 +1,132 @@
+"""What `nft list table` prints, read back.
+
+nft lists a rule in other words than it was written in, and each version in its own. So what is wanted is written where
+nobody sees it, and listed there by the same program: what is listed alike is alike.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from nslab.dataclass import replace
+from nslab.objects.base import Add
+from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable, nft_restore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nslab.objects.base import KernelObject
+    from nslab.objects.nft import Ruleset
+
+_COMMENT = re.compile(r' comment "([^"]*)"')
+_KEY = re.compile(r"\S+(?: \. \S+)*")
+_TIMEOUT = re.compile(r"\btimeout \S+ ;")
+_PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}  # as nft shows them on a machine without /etc/protocols
+
+
+class Block(NamedTuple):
+    """A set, map or chain as nft lists it. `head`: what it is declared with; `body`: its elements or rules."""
+
+    kind: str
+    name: str
+    head: tuple[str, ...]
+    body: tuple[str, ...]
+
+
+def tables(known: Iterable[KernelObject]) -> list[str]:
+    """The names of the tables among `known`."""
+    return [obj.name for obj in known if isinstance(obj, NftTable)]
+
+
+def reworded(known: Iterable[KernelObject]) -> str:
+    """What is written, to see nft's own words for it; elements are listed as they are written."""
+    return nft_restore(Add(obj) for obj in known if not isinstance(obj, NftElement))
+
+
+def seen(name: str, listed: str, wanted: str, known: Iterable[KernelObject]) -> Iterator[Ruleset]:
+    """A table with what is in it, as far as possible in the words of `known`.
+
+    `listed`: the table as it is; `wanted`: as nft lists what is known of it.
+    """
+    comment, blocks = nft_found(listed)
+    alike = {(block.kind, block.name): block for block in nft_found(wanted)[1]}
+    table = next(obj for obj in known if isinstance(obj, NftTable) and obj.name == name)
+    sets = {obj.name: obj for obj in known if isinstance(obj, NftSet) and obj.table == name}
+    chains = {obj.name: obj for obj in known if isinstance(obj, NftChain) and obj.table == name}
+    yield NftTable(table.ns, name, comment, by=table.by)
+    for block in blocks:
+        like = alike.get((block.kind, block.name))
+        if block.kind == "chain":
+            yield _chain(table, block, like, chains.get(block.name))
+            continue
+        yield _set(table, block, like, sets.get(block.name))
+        # What is in a dynamic set, packets have put there.
+        if not any(line.startswith("flags") and "dynamic" in line for line in block.head):
+            yield from (element_found(table.ns, name, block.name, said) for said in block.body)
+
+
+def _chain(table: NftTable, block: Block, like: Block | None, wanted: NftChain | None) -> NftChain:
+    head, rules = " ".join(block.head), block.body
+    if like and wanted:
+        head = wanted.hook if block.head == like.head else head
+        rules = wanted.rules if block.body == like.body else rules
+    return NftChain(table.ns, table.name, block.name, head, rules)
+
+
+def _set(table: NftTable, block: Block, like: Block | None, wanted: NftSet | None) -> NftSet:
+    if like and wanted and _lasting(block) == _lasting(like):
+        # The time-out can be changed in place, so it is told apart.
+        timeout = next((line for line in block.head if line.startswith("timeout ")), "")
+        same = not timeout or timeout in like.head
+        return wanted if same else replace(wanted, spec=_TIMEOUT.sub(f"{timeout} ;", wanted.spec))
+    return NftSet(table.ns, table.name, block.name, "".join(f"{line} ; " for line in block.head), block.kind == "map")
+
+
+def _lasting(block: Block) -> list[str]:
+    """What a set is declared with. The kernel gives a set a size when a rule comes that adds to it."""
+    return [line for line in block.head if line and not line.startswith(("size ", "timeout "))]
+
+
+def nft_found(listing: str) -> tuple[str, list[Block]]:
+    """The comment and the blocks of one table in the output of `nft list table`."""
+    comment, blocks = "", []
+    inside: list[str] = []
+    for line in listing.splitlines():
+        match line.split():
+            case ["comment", *_] if not inside and line.startswith("\tcomment"):
+                comment = line.strip().removeprefix("comment ").strip('"')
+            case ["set" | "map" | "chain", _, "{"] if line.startswith("\t") and line[1] != "\t":
+                inside = [line]
+            case ["}"] if inside and line == "\t}":
+                blocks.append(_block(inside))
+                inside = []
+            case _ if inside:
+                inside.append(line.strip())
+    return comment, blocks
+
+
+def _block(lines: list[str]) -> Block:
+    kind, name, _ = lines[0].split()
+    if kind == "chain":
+        head = [line for line in lines[1:] if re.match(r'type \w+ hook |comment "', line)]
+        return Block(kind, name, tuple(head), tuple(lines[1 + len(head) :]))
+    declared, _, elements = "\n".join(lines[1:]).partition("elements = {")
+    return Block(kind, name, tuple(declared.split("\n")[: -1 if elements else None]), tuple(_parted(elements)))
+
+
+def _parted(elements: str) -> Iterator[str]:
+    """The elements of `a, b comment "c, d" }`."""
+    for found in re.findall(r'(?:[^",}]|"[^"]*")+', elements):
+        if words := " ".join(found.split()):
+            yield words
+
+
+def element_found(ns: str, table: str, name: str, said: str) -> NftElement:
+    """An element as nft lists it, spelt as it is written."""
+    comment, (rest, _, verdict) = _COMMENT.search(said), _COMMENT.sub("", said).partition(" : ")
+    found = _KEY.match(rest)
+    assert found, said
+    key = found[0].split(" . ")
+    key[-2:-1] = [_PROTOCOLS.get(word, word) for word in key[-2:-1]]
+    return NftElement(ns, table, name, " . ".join(key), verdict, comment[1] if comment else "")

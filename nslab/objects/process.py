@@ -1,0 +1,211 @@
+"""What runs beside the traffic: the nodes' processes, the lab's own, the tunnel's stand-in, kube-proxies."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from nslab.dataclass import dataclass
+from nslab.objects.base import Add, KernelObject, Layer, Remove
+from nslab.quote import comment, fill, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ipaddress import IPv4Address
+
+    from nslab.objects.base import Key, Step, Unit
+
+MOST_STARTS = 256
+"""Steps in a transaction that starts processes: a signal waits for its end, and the progress bar moves by it."""
+PYTHON = "$PYTHON -P -m nslab.components"
+"""-P: a folder `nslab` where the person happens to be is not ours."""
+QUIET = " </dev/null >/dev/null 2>&1 &"
+"""So that a process does not keep the output of a script open."""
+
+_FUNCTIONS = """
+PYTHON=${PYTHON:-python3}  # one that can import nslab: the built-in server and the tunnel process are its modules
+declare -A pause           # the process that holds a pod's namespaces, by the pod's network namespace
+
+pause() {  # NETNS HOSTNAME [OPTIONS OF unshare]: start it, and return when its namespaces are there and named
+  local ns=$1 host=$2 ready
+  read -r ready < <(
+    exec env NSLAB="$ns pause" ip netns exec "$ns" unshare --uts --ipc "${@:3}" \\
+      sh -c 'hostname "$0" && echo ready && exec sleep infinity </dev/null >/dev/null 2>&1' "$host"
+  )
+  pause[$ns]=$!
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Process(KernelObject):
+    """Something that runs in `ns`; the process of `node` (a namespace too) starts and reaps it; it outlives that."""
+
+    role: ClassVar[str] = ""
+    node: str
+
+    rank: ClassVar[int] = Layer.PROCESS
+    unit: ClassVar[Unit] = "process"
+    at_once: ClassVar[int] = MOST_STARTS
+    outlives: ClassVar[bool] = True
+    functions: ClassVar[str] = _FUNCTIONS
+
+    @property
+    def key(self) -> Key:
+        return ("Process", self.ns, self.role)
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def vanishes_with(self) -> tuple[Key, ...]:
+        return ()
+
+    @property
+    def ends_with(self) -> tuple[Key, ...]:
+        return (("Process", self.node, NodeAgent.role),)
+
+    @property
+    def mark(self) -> str:
+        """What it carries in its environment: its namespace and its role."""
+        return f"{self.ns} {self.key[2]}"
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """What it is, for a comment."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def started(self) -> str:
+        """The command that starts it, or a comment."""
+        raise NotImplementedError
+
+    def lines(self, step: Step) -> list[str]:
+        if isinstance(step, Add):
+            return [self.started()]
+        if not isinstance(step, Remove):
+            return [comment(self.description)]
+        pattern = f"^NSLAB={self.mark.replace('.', '[.]')}( |$)"
+        find = fill("grep -lszE {}", pattern) + " /proc/[0-9]*/environ"
+        return [f"{find} | cut -d/ -f3 | xargs -r kill -9 || true  # {one_line(self.description)}"]
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.host} has its {self.label}"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAgent(Process):
+    """nslab-node: parent of what runs on a node, writer of its logs. It is its own node (`node == ns`)."""
+
+    role: ClassVar[str] = "node"
+    rank: ClassVar[int] = Layer.NODE
+
+    @property
+    def description(self) -> str:
+        return "nslab-node"
+
+    def started(self) -> str:
+        return f"{comment(self.description)}: no command to type; it is the parent of what follows"
+
+    @property
+    def label(self) -> str:
+        return "nslab-node process (kubelet's part)"
+
+
+@dataclass(frozen=True, slots=True)
+class Control(Process):
+    """The lab's own process: the API server's and the endpoints controller's part. It is its own node."""
+
+    role: ClassVar[str] = "control"
+    rank: ClassVar[int] = Layer.NODE
+
+    @property
+    def description(self) -> str:
+        return "the lab's API server and endpoints controller"
+
+    def started(self) -> str:
+        return f"{comment(self.description)}: no command to type; what it wrote stays without it"
+
+    @property
+    def label(self) -> str:
+        return "lab's API server (control process)"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "processes", self.label
+
+
+class Supervised(Process):
+    """A process that its node's process starts and ends."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def request(self) -> dict[str, Any]:
+        """What the node's process is told of it."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelAgent(Supervised):
+    """The process behind a `Tun`: packets in, IP protocol 4 out, and the way back."""
+
+    role: ClassVar[str] = "tunnel"
+    dev: str
+    local: IPv4Address
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        return (("Device", self.ns, self.dev),)
+
+    @property
+    def description(self) -> str:
+        return f"the process behind {self.dev}, since this kernel has no ipip driver"
+
+    def started(self) -> str:
+        return f"{self._command} &"
+
+    def script_lines(self, step: Step, _all: Mapping[Key, KernelObject]) -> list[str]:
+        return [f"{self._command}{QUIET}"] if isinstance(step, Add) else self.lines(step)
+
+    @property
+    def _command(self) -> str:
+        run = fill("NSLAB={} ip netns exec {}", self.mark, self.ns)
+        return f"{run} {PYTHON}.ipip.tunnel {fill('{} {}', self.dev, self.local)}"
+
+    def request(self) -> dict[str, Any]:
+        return {"what": "TunnelAgent", "ns": self.ns, "dev": self.dev, "local": str(self.local)}
+
+    @property
+    def label(self) -> str:
+        return f"process behind {self.dev}"
+
+
+@dataclass(frozen=True, slots=True)
+class KubeProxy(Supervised):
+    """A node's kube-proxy: it watches control and keeps the node's rules. `settings`: its `Proxy`, as JSON."""
+
+    role: ClassVar[str] = "kube-proxy"
+    settings: str
+
+    @property
+    def description(self) -> str:
+        return "kube-proxy"
+
+    def started(self) -> str:
+        return f"{comment(self.description)}: no command to type; what it wrote stays without it"
+
+    def request(self) -> dict[str, Any]:
+        return {"what": "KubeProxy", "ns": self.ns, "settings": json.loads(self.settings)}
+
+    @property
+    def label(self) -> str:
+        return "kube-proxy process"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "processes", self.label

@@ -1,0 +1,104 @@
+"""Settings under /proc/sys/net."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from nslab.dataclass import dataclass, field, replace
+from nslab.objects.base import KernelObject, Layer
+from nslab.quote import fill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from nslab.objects.base import Key, Step, Unit
+
+_IP_FORWARD = "net/ipv4/ip_forward"
+_MEANING = {
+    "ip_forward": "forwards packets that are not its own",
+    "forwarding": "forwards what comes in there",
+    "proxy_arp": "answers ARP on behalf of others there",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sysctl(KernelObject):
+    """A kernel setting of the namespace. `path` is under /proc/sys, with slashes; `default` is what a new one has."""
+
+    path: str
+    value: str
+    default: str = field(compare=False)
+
+    rank: ClassVar[int] = Layer.SETTING
+    unit: ClassVar[Unit] = "sysctl"
+
+    @property
+    def key(self) -> Key:
+        return ("Sysctl", self.ns, self.path)
+
+    @property
+    def requires(self) -> tuple[Key, ...]:
+        match self.path.split("/"):
+            case ["net", _, "conf" | "neigh", dev, _] if dev not in ("all", "default", "lo"):
+                return (("Device", self.ns, dev),)
+        return (("Netns", self.ns),)
+
+    @property
+    def initial(self) -> KernelObject | None:
+        return replace(self, value=self.default)
+
+    def changes_into(self, new: KernelObject) -> bool:
+        return isinstance(new, Sysctl)
+
+    def lines(self, _step: Step) -> list[str]:
+        return [fill("ip netns exec {} sysctl -qw {}", self.ns, f"{self._dotted}={self.value}")]
+
+    def carried(self, there: Iterable[KernelObject]) -> list[KernelObject]:
+        if self.path != _IP_FORWARD:
+            return []
+        # It is a switch for all interfaces at once.
+        return [
+            replace(obj, value=self.value)
+            for obj in there
+            if isinstance(obj, Sysctl) and obj.ns == self.ns and obj.path.endswith("/forwarding")
+        ]
+
+    @property
+    def label(self) -> str:
+        return self._dotted
+
+    @property
+    def sentence(self) -> str:
+        meaning = _MEANING.get(self.path.rpartition("/")[2], "is set up so")
+        return f"{self.host} {meaning} ({self._dotted} = {self.value})"
+
+    @property
+    def listed(self) -> tuple[str, str]:
+        return "settings", f"{self.path.replace('/', '.')}={self.value}"
+
+    @property
+    def stands_for(self) -> tuple[str, ...]:
+        return tuple(self.path.split("/"))
+
+    def differing(self, old: KernelObject) -> str:
+        if not isinstance(old, Sysctl):
+            return KernelObject.differing(self, old)
+        return f"{self.host} has {self._dotted} = {old.value} instead of {self.value}{self.whose}"
+
+    @property
+    def _dotted(self) -> str:
+        """As sysctl(8) writes it. With slashes, it takes a dot for part of a name (vxlan.calico)."""
+        return self.path if "." in self.path else self.path.replace("/", ".")
+
+
+def written(obj: KernelObject) -> tuple[str, str]:
+    """The file under /proc/sys that a setting is, and what is written there."""
+    assert isinstance(obj, Sysctl)
+    return obj.path, obj.value
+
+
+def seen(known: Iterable[KernelObject], read: Callable[[str], str | None]) -> Iterator[Sysctl]:
+    """The settings of `known` with their present values. `read` gives a setting's text, or None if it is gone."""
+    for obj in known:
+        if isinstance(obj, Sysctl) and (text := read(obj.path)) is not None:
+            yield replace(obj, value=text.strip())

@@ -1,0 +1,62 @@
+"""Why a Service was not reached: the pod itself, the node's rules for it, kube-proxy, or what is behind them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from nslab.objects.iptables import Chain
+from nslab.objects.namespaces import Netns
+from nslab.objects.plan import Add, Plan
+from nslab.objects.ports import LinkUp
+from nslab.objects.process import KubeProxy
+from nslab.probes import Answer, Call, CallResult, Outcome, Try, Way
+from nslab.trace.explain_services import explain_call
+
+if TYPE_CHECKING:
+    from nslab.objects.base import KernelObject
+
+NODE = "nslab.x.n1"
+A, B = (Answer(name, name, None, near) for name, near in (("a", True), ("b", False)))
+CALL = Call("box", "default/web", "", "TCP", Way.CLUSTER_IP, "n1", (IPv4Address("10.96.0.1"),), 80, answers=(A, B))
+GOOD, LOST = Try(Outcome.REACHED, "a"), Try(Outcome.TIMED_OUT)
+OTHER = Chain(NODE, "nat", "KUBE-SVC-OTHER", ('-m comment --comment "default/other"',), by="kube-proxy")
+OURS = Chain(NODE, "nat", "KUBE-SVC-WEB", ('-m comment --comment "default/web" -j DROP',), by="kube-proxy")
+PROXY = KubeProxy(NODE, NODE, "{}", by="kube-proxy")
+
+
+def why(*missing: KernelObject, pairs: dict[tuple[str, str], str] | None = None) -> str:
+    plan: Plan = tuple(map(Add, missing))
+    return explain_call(CallResult(CALL, (GOOD, LOST)), "x", plan, pairs or {})
+
+
+def test_a_pod_that_is_not_reached_by_its_own_address_either() -> None:
+    """Not by who asks, nor by the node that translates for him."""
+    for source in ("box", "n1"):
+        assert why(OURS, pairs={(source, "b"): "b is down"}) == (
+            "b is not reached by its own address either: b is down"
+        )
+    assert "either" not in why(OURS, pairs={("box", "a"): "a is down"}), "a has answered"
+
+
+def test_rules_about_this_service_are_blamed_before_all_others() -> None:
+    assert why(OTHER, PROXY, OURS).startswith("n1 has no chain KUBE-SVC-WEB")
+    assert why(OTHER, PROXY) == "n1 has no kube-proxy process (kube-proxy's); `nslab up` starts it"
+    assert why(OTHER).startswith("n1 has no chain KUBE-SVC-OTHER")
+    assert "KUBE-SVC" not in why(replace(OURS, ns="nslab.x.n2"))
+
+
+def test_then_what_is_wrong_with_the_pods_behind_them() -> None:
+    assert why(LinkUp("nslab.x.b", "eth0")).startswith("b's eth0 is down")
+    assert "is down" not in why(LinkUp("nslab.x.a", "eth0")), "a has answered"
+
+
+def test_a_name_that_is_not_known_is_the_dns_s_own() -> None:
+    named = replace(CALL, way=Way.NAME, name="web.default.svc.cluster.local")
+    unknown = CallResult(named, (), "DNS: timed out")
+    dns = Netns("nslab.x.kube-system_kube-dns")
+    assert explain_call(unknown, "x", (Add(OTHER), Add(dns)), {}).startswith("there is no kube-system_kube-dns")
+    assert explain_call(unknown, "x", (), {}) == (
+        "box asks the cluster's DNS for web.default.svc.cluster.local, and timed out"
+    )
