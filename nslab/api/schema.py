@@ -12,25 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nslab.api import rules
+from nslab.api import rules, shapes
 from nslab.api.addresses import address_fault, network_fault
 from nslab.api.rules import RULES
-from nslab.api.shapes import (
-    Address,
-    Choice,
-    Flag,
-    Many,
-    Number,
-    NumberOrText,
-    OneOrMany,
-    Quantity,
-    Record,
-    Resource,
-    Shape,
-    Table,
-    Text,
-    Walk,
-)
+from nslab.api.shapes import Shape
 from nslab.api.words import Complaint, quoted
 
 if TYPE_CHECKING:
@@ -123,7 +108,7 @@ def _foreign() -> Shape:
 
 def check(value: Any, shape: Shape, place: Place = ()) -> list[Complaint]:
     """What is wrong with a value, which afterwards has nothing that is not as its shape says."""
-    walk = Walk(place)
+    walk = shapes.Walk(place)
     shape.check(value, walk)
     return walk.found
 
@@ -138,9 +123,9 @@ def _definition(name: str) -> dict[str, Any]:
 def _compiled_definition(name: str) -> Shape:
     match name.rpartition(".")[2]:
         case "Quantity":
-            return Quantity()
+            return shapes.Quantity()
         case "IntOrString":
-            return NumberOrText(Number({"type": "integer", "format": "int32"}), Text({}))
+            return shapes.NumberOrText(shapes.Number({"type": "integer", "format": "int32"}), shapes.Text({}))
     return compiled(_definition(name))
 
 
@@ -161,31 +146,31 @@ def compiled(schema: Mapping[str, Any]) -> Shape:
             name, more = ref.removeprefix(REF), {word: said for word, said in schema.items() if word != "$ref"}
             return compiled(merged(_definition(name), more)) if more else _compiled_definition(name)
         case {"enum": list(words)}:
-            return Choice(words)
+            return shapes.Choice(words)
         case {"format": "ipv4"}:
-            return Address("an IPv4 address", address_fault)
+            return shapes.Address("an IPv4 address", address_fault)
         case {"format": "ipv4-network"}:
-            return Address("an IPv4 network", network_fault)
+            return shapes.Address("an IPv4 network", network_fault)
         case {"format": "quantity"}:
-            return Quantity(negative=False)
+            return shapes.Quantity(negative=False)
         case {"format": "resource"}:
-            return Resource()
+            return shapes.Resource()
         case {"anyOf": [one, {"type": "array"}]}:
-            return OneOrMany(compiled(one))
+            return shapes.OneOrMany(compiled(one))
         case {"anyOf": [number, text]}:
-            return NumberOrText(compiled(number), compiled(text))
+            return shapes.NumberOrText(compiled(number), compiled(text))
         case {"properties": _}:
-            return Record(schema, compiled)
+            return shapes.Record(schema, compiled)
         case {"additionalProperties": dict(of)}:
-            return Table(compiled(of), compiled(schema.get("propertyNames", {"type": "string"})))
+            return shapes.Table(compiled(of), compiled(schema.get("propertyNames", {"type": "string"})))
         case {"type": "array", "items": of}:
-            return Many(compiled(of), schema.get("minItems", 0))
+            return shapes.Many(compiled(of), schema.get("minItems", 0))
         case {"type": "integer" | "number"}:
-            return Number(schema)
+            return shapes.Number(schema)
         case {"type": "boolean"}:
-            return Flag()
+            return shapes.Flag()
         case {"type": "string"} | {"const": _}:
-            return Text(schema)
+            return shapes.Text(schema)
         case {"type": "object"}:
-            return Table(Shape(), Text({}))
+            return shapes.Table(Shape(), shapes.Text({}))
     return Shape()

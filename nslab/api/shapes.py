@@ -37,19 +37,22 @@ class Walk:
         """The field as a person would write it: spec.nodes[0].name."""
         return dotted(self.path) or "the document"
 
-    def say(self, text: str | Callable[[Node], str], *, key: bool = False) -> None:
-        """Note what is wrong here; an empty sentence says nothing."""
-        self.found.append(Complaint((*self.start, *self.path), text, key=key))
+    def say(
+        self, text: str | Callable[[Node], str], word: str = "", known: tuple[str, ...] = (), *, key: bool = False
+    ) -> bool:
+        """Note what is wrong here, and return False; an empty sentence says nothing."""
+        self.found.append(Complaint((*self.start, *self.path), text, word=word, known=known, key=key))
+        return False
 
-    def must(self, be: str) -> None:
+    def must(self, be: str) -> bool:
         """Note that this is of another type."""
         here = self.here
-        self.say(lambda node: f"{here} must be {be}, and this is {what(node)}")
+        return self.say(lambda node: f"{here} must be {be}, and this is {what(node)}")
 
-    def quote(self, text: str) -> None:
+    def quote(self, text: str) -> bool:
         """Note something about this word, which stands for {} in the sentence."""
         here = self.here
-        self.say(lambda node: f"{here}: {text.replace('{}', shown(node.value))}")
+        return self.say(lambda node: f"{here}: {text.replace('{}', shown(node.value))}")
 
 
 class Shape:
@@ -59,9 +62,13 @@ class Shape:
     stand_in: Any = UNREADABLE
     """What keeps the place in a list of what cannot be read; a type makes a new one."""
 
-    def check(self, value: Any, _walk: Walk) -> Any:
+    def check(self, value: Any, walk: Walk) -> Any:
         """What is left of a value."""
-        return value
+        return value if self.right(value, walk) else GONE
+
+    def right(self, _value: Any, _walk: Walk) -> bool:
+        """Whether a value is as it must be; if not, that is noted."""
+        return True
 
     def null(self, walk: Walk, *, required: bool) -> None:
         """Nothing (null) is as good as no field, unless somebody hoped that it would be text."""
@@ -126,15 +133,12 @@ class Address(Shape):
     def __init__(self, what: str, fault: Callable[[str], str]) -> None:
         self.what, self.fault = what, fault
 
-    def check(self, value: Any, walk: Walk) -> Any:
+    def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, dict | list):
-            walk.must(self.what)
-        elif not isinstance(value, str) or self.fault(value):
-            here = walk.here
-            walk.say(lambda node: f"{here}: {self.fault(node.value)}")
-        else:
-            return value
-        return GONE
+            return walk.must(self.what)
+        here = walk.here
+        good = isinstance(value, str) and not self.fault(value)
+        return good or walk.say(lambda node: f"{here}: {self.fault(node.value)}")
 
 
 class Choice(Shape):
@@ -143,15 +147,13 @@ class Choice(Shape):
     def __init__(self, words: Iterable[str]) -> None:
         self.of = tuple(words)
 
-    def check(self, value: Any, walk: Walk) -> Any:
-        here = walk.here
+    def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, dict | list):
-            walk.must(f"one of {', '.join(self.of)}")
-        elif value not in self.of:
-            walk.say(lambda node: f"{here}: unknown value {shown(node.value)}{did_you_mean(node.value, self.of)}")
-        else:
-            return value
-        return GONE
+            return walk.must(f"one of {', '.join(self.of)}")
+        here = walk.here
+        return value in self.of or walk.say(
+            lambda node: f"{here}: unknown value {shown(node.value)}{did_you_mean(node.value, self.of)}"
+        )
 
     def null(self, walk: Walk, *, required: bool) -> None:
         here = walk.here
@@ -168,17 +170,14 @@ class Number(Shape):
         self.low, self.high = schema.get("minimum", low), schema.get("maximum", high)
         self.types = (int,) if schema["type"] == "integer" else (int, float)
 
-    def check(self, value: Any, walk: Walk) -> Any:
-        here = walk.here
+    def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, bool) or not isinstance(value, self.types):
             digits = isinstance(value, str) and value.isascii() and value.isdigit()
             hint, kind = "; write it without quotes" if digits else "", "a whole" if isinstance(value, float) else "a"
-            walk.say(lambda node: f"{here} must be {kind} number, and this is {what(node)}{hint}")
-        elif not self.low <= value <= self.high:
-            walk.quote(f"{{}} is out of range; it goes from {self.low} to {self.high}")
-        else:
-            return value
-        return GONE
+            here = walk.here
+            return walk.say(lambda node: f"{here} must be {kind} number, and this is {what(node)}{hint}")
+        good = self.low <= value <= self.high
+        return good or walk.quote(f"{{}} is out of range; it goes from {self.low} to {self.high}")
 
 
 class Flag(Shape):
@@ -189,8 +188,7 @@ class Flag(Shape):
     def check(self, value: Any, walk: Walk) -> Any:
         if isinstance(value, str) and value in LETTERS:
             return LETTERS[value]
-        walk.must("true or false")
-        return GONE
+        return value if walk.must("true or false") else GONE
 
 
 class NumberOrText(Shape):
@@ -209,15 +207,12 @@ class Quantity(Shape):
     def __init__(self, *, negative: bool = True) -> None:
         self.negative = negative
 
-    def check(self, value: Any, walk: Walk) -> Any:
+    def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, dict | list):
-            walk.must("a quantity")
-            return GONE
-        word = str(value)
-        if isinstance(value, bool) or quantity.whole(word.removeprefix("-") if self.negative else word) is None:
-            walk.quote("{} is no quantity; write 64Mi, 1.5G, 500m or a plain number")
-            return GONE
-        return value
+            return walk.must("a quantity")
+        word = str(value).removeprefix("-") if self.negative else str(value)
+        good = not isinstance(value, bool) and quantity.whole(word) is not None
+        return good or walk.quote("{} is no quantity; write 64Mi, 1.5G, 500m or a plain number")
 
 
 class Resource(Shape):
@@ -225,11 +220,9 @@ class Resource(Shape):
 
     known = ("memory", "cpu", "ephemeral-storage")
 
-    def check(self, value: Any, walk: Walk) -> Any:
-        if value not in self.known and "/" not in value and not value.startswith("hugepages-"):
-            text = f"unknown field {walk.here}"
-            walk.found.append(Complaint((*walk.start, *walk.path), text, word=value, known=self.known))
-        return value
+    def right(self, value: Any, walk: Walk) -> bool:
+        good = value in self.known or "/" in value or value.startswith("hugepages-")
+        return good or walk.say(f"unknown field {walk.here}", value, self.known)
 
 
 class Many(Shape):
@@ -328,8 +321,7 @@ class Record(Shape):
                 continue
             if shape is None:
                 path.append(name)
-                text = f"unknown field {walk.here}"
-                walk.found.append(Complaint((*walk.start, *path), text, word=name, known=self.names, key=True))
+                walk.say(f"unknown field {walk.here}", name, self.names, key=True)
                 path.pop()
             elif item.__class__ is not shape.plain:
                 path.append(name)
