@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from nslab.api.document import KEPT
-from nslab.api.scalars import PLAIN, STR
+from nslab.api.scalars import PLAIN, STR, written
 from nslab.api.values import DEEPEST, MAP, PROBLEMS_WITH_ADVICE, SEQ
 from nslab.api.words import did_you_mean, shown
 from nslab.errors import LabFileError, Problem
@@ -129,11 +129,16 @@ def told(
     complaint: Complaint, file: str, node: Node | None, first: Node | None = None, *, advice: bool = True
 ) -> Problem:
     """A complaint about a node, or about no place in a file."""
-    text = complaint.text if isinstance(complaint.text, str) else complaint.text(node)
+    text = sentence(complaint, node)
     if complaint.first[:1] > (KEPT,):
         text += f" (see line {first.start_mark.line + 1 if first else 1})"
     line, column = (node.start_mark.line + 1, node.start_mark.column + 1) if node else (1, 1)
     return Problem(file, line, column, text + (did_you_mean(complaint.word, complaint.known) if advice else ""))
+
+
+def sentence(complaint: Complaint, node: Node | None = None) -> str:
+    """The sentence of a complaint, about what a node has or about a value that is in no file."""
+    return complaint.text if isinstance(complaint.text, str) else complaint.text(node or written(complaint.value))
 
 
 def _nodes(text: str, file: str, places: Iterable[tuple[Path, bool]]) -> Iterator[tuple[tuple[Path, bool], Node]]:

@@ -12,8 +12,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from nslab.api.words import quoted, shown
 
@@ -54,6 +55,21 @@ def value(text: str) -> Scalar:
         if abs(real) != float("inf"):
             return int(real) if real.is_integer() and abs(real) <= EXACT else real
     return text
+
+
+class Written(NamedTuple):
+    """What a sentence needs of a YAML node."""
+
+    id: str
+    tag: str
+    value: Any
+
+
+def written(value: Any) -> Written:
+    """A value as YAML would have it."""
+    if isinstance(value, dict | list):
+        return Written("mapping" if isinstance(value, dict) else "sequence", "", value)
+    return Written("scalar", STR, value) if isinstance(value, str) else Written("scalar", PLAIN, json.dumps(value))
 
 
 def what(node: Any) -> str:

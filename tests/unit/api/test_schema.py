@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nslab.api import schema
+from nslab.api.documents import sentence
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
 from nslab.lab.load import parse_with_warnings
@@ -277,3 +278,14 @@ def test_what_a_document_is_called_can_be_printed() -> None:
     assert [line.partition(" ")[0] for line in wrong] == ["1:13:", "2:7:", "3:18:", "3:42:"]
     assert all(line.isprintable() for line in wrong)
     assert len(said("apiVersion: x.io/v1\nkind: A\nmetadata: {name: x}\na: &a {b: *a}\n")) == 1
+
+
+def test_what_is_in_no_file_is_told_without_one() -> None:
+    value = {"metadata": {"name": 7, "labels": {"a": True}}, "spec": {"containers": [None], "hostNetwork": "x"}}
+    found = schema.check(value | {"apiVersion": "v1", "kind": "Pod"}, schema.shape_of("v1", "Pod"))
+    assert [sentence(one) for one in found] == [
+        'metadata.name: 7 is a number in YAML, and text is needed; write "7"',
+        'metadata.labels.a: true is a boolean in YAML, and text is needed; write "true"',
+        "spec.containers[0] must be a mapping, and this is nothing (null)",
+        'spec.hostNetwork must be true or false, and this is the text "x"',
+    ]
