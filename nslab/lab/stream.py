@@ -83,13 +83,13 @@ def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bo
     if node.id != "mapping":
         reader.say(node, "a document of a lab file must be a mapping with apiVersion and kind")
         return
-    start = len(reader.problems)
-    value = reader.read(node)
-    version, kind = value.get("apiVersion"), value.get("kind")
-    if kind == "List" and version == "v1" and isinstance(value.get("items"), list):
-        for index in range(len(value["items"])):
+    if tree.at((*path[1:], "kind")).value == "List" and (items := tree.at((*path[1:], "items"))).id == "sequence":
+        for index in range(len(items.value)):
             _read(tree, (*path, "items", index), reader, found)
         return
+    start = len(reader.problems)
+    value = reader.read(node)
+    kind = value.get("kind")
     shape, complaints = _shape(value, path)
     if shape and first and kind != "Lab":
         why = "the first document of a lab file must be the Lab (apiVersion: nslab/v1, kind: Lab)"
