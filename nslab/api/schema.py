@@ -30,17 +30,23 @@ GONE_GROUPS = {"extensions", "authentication.k8s.io", "authorization.k8s.io"}
 
 
 @cache
-def _table() -> tuple[dict[str, Any], dict[str, str]]:
-    """The head of the data, and each definition as it stands there."""
-    head, *lines = FILE.read_text(encoding="utf-8").splitlines()
-    return json.loads(head), dict(line.split(" ", 1) for line in lines)
+def _data() -> str:
+    return FILE.read_text(encoding="ascii")
+
+
+def _line(start: str) -> str:
+    """The rest of the line that begins so."""
+    data = _data()
+    at = data.index(f"\n{start} ") + len(start) + 2
+    return data[at : data.index("\n", at)]
 
 
 @cache
 def kinds() -> dict[tuple[str, str], str]:
     """The name of the definition of each apiVersion and kind."""
     found: dict[tuple[str, str], str] = {}
-    for key, name in _table()[0]["kinds"].items():
+    head = _data().partition("\n")[0]
+    for key, name in json.loads(head)["kinds"].items():
         version, _, kind = key.rpartition("/")
         found[version, kind] = name
     return found
@@ -115,7 +121,7 @@ def check(value: Any, shape: Shape, place: Place = ()) -> list[Complaint]:
 
 @cache
 def _definition(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_table()[1][name])
+    found: dict[str, Any] = json.loads(_line(name))
     return merged(found, RULES.get(name.rpartition(".")[2], {}))
 
 
