@@ -31,7 +31,7 @@ GONE_GROUPS = {"extensions", "authentication.k8s.io", "authorization.k8s.io"}
 
 @cache
 def _data() -> str:
-    return FILE.read_text(encoding="ascii")
+    return FILE.read_bytes().decode("ascii")
 
 
 def _line(start: str) -> str:
