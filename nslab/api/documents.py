@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from nslab.api.scalars import PLAIN, STR
-from nslab.api.values import DEEPEST, MAP, SEQ
+from nslab.api.document import KEPT
+from nslab.api.scalars import PLAIN, STR, written
+from nslab.api.values import DEEPEST, MAP, PROBLEMS_WITH_ADVICE, SEQ
 from nslab.api.words import did_you_mean, shown
 from nslab.errors import LabFileError, Problem
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a lab file; 10,000 pods are 3 million, 10,000 Services with their EndpointSlices 6 million."""
-KEPT = -1
-"""The document of what comes from no file: it was in the lab before."""
 
 
 def loader(base: Any) -> type[Any]:
@@ -121,17 +120,25 @@ def placed(text: str, file: str, found: list[Complaint]) -> Iterator[Problem]:
     """Complaints with the places of what they are about."""
     wanted = {place for one in found for place in ((one.path, one.key), (one.first, False)) if place[0]}
     nodes = dict(_nodes(text, file, wanted)) if wanted else {}
-    for one in found:
-        yield told(one, file, nodes.get((one.path, one.key)), nodes.get((one.first, False)))
+    for number, one in enumerate(found):
+        node, first = nodes.get((one.path, one.key)), nodes.get((one.first, False))
+        yield told(one, file, node, first, advice=number < PROBLEMS_WITH_ADVICE)
 
 
-def told(complaint: Complaint, file: str, node: Node | None, first: Node | None = None) -> Problem:
+def told(
+    complaint: Complaint, file: str, node: Node | None, first: Node | None = None, *, advice: bool = True
+) -> Problem:
     """A complaint about a node, or about no place in a file."""
-    text = complaint.text if isinstance(complaint.text, str) else complaint.text(node)
+    text = sentence(complaint, node)
     if complaint.first[:1] > (KEPT,):
         text += f" (see line {first.start_mark.line + 1 if first else 1})"
     line, column = (node.start_mark.line + 1, node.start_mark.column + 1) if node else (1, 1)
-    return Problem(file, line, column, text + did_you_mean(complaint.word, complaint.known))
+    return Problem(file, line, column, text + (did_you_mean(complaint.word, complaint.known) if advice else ""))
+
+
+def sentence(complaint: Complaint, node: Node | None = None) -> str:
+    """The sentence of a complaint, about what a node has or about a value that is in no file."""
+    return complaint.text if isinstance(complaint.text, str) else complaint.text(node or written(complaint.value))
 
 
 def _nodes(text: str, file: str, places: Iterable[tuple[Path, bool]]) -> Iterator[tuple[tuple[Path, bool], Node]]:
@@ -141,27 +148,38 @@ def _nodes(text: str, file: str, places: Iterable[tuple[Path, bool]]) -> Iterato
         by_document.setdefault(place[0][0], []).append(place)
     try:
         for index, root in enumerate(documents(text, file)):
-            for path, key in by_document.pop(index, ()):
-                yield (path, key), descend(root, path[1:], key=key)
+            if index in by_document:
+                tree = Tree(root)
+                yield from (((path, key), tree.at(path[1:], key=key)) for path, key in by_document.pop(index))
             if not by_document:
                 return
     except LabFileError:
         return  # the stream breaks off further on, which was noted
 
 
-def descend(node: Node, path: Path, *, key: bool = False) -> Node:
-    """The node at a path, or the last one on the way; or the name that it has."""
-    name = node
-    for step in path:
-        found: tuple[Node, Node] | None
-        if isinstance(step, int):
-            found = (node.value[step],) * 2 if node.id == "sequence" and step < len(node.value) else None
-        else:
-            found = next(((k, v) for k, v in node.value if k.value == step), None) if node.id == "mapping" else None
-        if found is None:
-            break
-        name, node = found
-    return name if key else node
+class Tree:
+    """A document in which paths are looked up, however many there are."""
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+        self._fields: dict[int, dict[str, tuple[Node, Node]]] = {}
+
+    def at(self, path: Path, *, key: bool = False) -> Node:
+        """The node at a path, or the last one on the way; or the name that it has."""
+        name = node = self.root
+        for step in path:
+            found: tuple[Node, Node] | None = None
+            if isinstance(step, str) and node.id == "mapping":
+                if id(node) not in self._fields:
+                    # Of two of a name the first counts.
+                    self._fields[id(node)] = {k.value: (k, v) for k, v in reversed(node.value) if k.id == "scalar"}
+                found = self._fields[id(node)].get(step)
+            elif isinstance(step, int) and node.id == "sequence" and step < len(node.value):
+                found = (node.value[step],) * 2
+            if found is None:
+                break
+            name, node = found
+        return name if key else node
 
 
 def _place(text: str, at: int) -> tuple[int, int]:

@@ -41,6 +41,7 @@ STRING: Schema = {"type": "string"}
 SOME: Schema = {"type": "string", "minLength": 1}
 LABEL = text("[a-z0-9]([-a-z0-9]*[a-z0-9])?", "lower case letters, digits and '-', no '-' first or last", 63)
 """A DNS label (RFC 1123): what Kubernetes asks of most names."""
+NAME = text("[!-$&-.0-~]+", "printable ASCII characters other than '/' and '%'", 253)
 POD_NAME = {**LABEL, "maxLength": 253}
 PORT_NAME = text("[a-z0-9-]*[a-z][a-z0-9-]*", "lower case letters (one at least), digits and '-'", 15)
 QUALIFIED = text(
@@ -60,7 +61,7 @@ NOBODY = -1
 USER = {"runAsUser": {**COUNT, "otherwise": NOBODY}, "runAsGroup": COUNT}
 
 
-def kind(name: Schema = SOME, *required: str) -> Schema:
+def kind(name: Schema = NAME, *required: str) -> Schema:
     """An object, which has a name."""
     return {"properties": {"metadata": {**META, "properties": {"name": name}}}, "required": ["metadata", *required]}
 
@@ -70,11 +71,22 @@ def fields(**of: Schema) -> Schema:
     return {"properties": of}
 
 
+_OPEN: dict[str, Any] = {"additionalProperties": True}
+FOREIGN = {
+    **fields(
+        apiVersion=text("[a-z0-9][-a-z0-9.]*/v[a-z0-9]+", "GROUP/VERSION", 253),
+        kind=text("[A-Z][A-Za-z0-9]*", "a word of letters, the first a capital", 63),
+        metadata={**fields(name=NAME, namespace=LABEL), "required": ["name"], **_OPEN},
+    ),
+    "required": ["metadata"],
+    **_OPEN,
+}
+"""What is asked of an object of another group: that it can be named."""
 RULES: dict[str, Schema] = {
     "Pod": kind(POD_NAME, "spec"),
     "Deployment": kind(POD_NAME, "spec"),
     "Service": kind(SOME, "spec"),
-    "EndpointSlice": kind(),
+    "EndpointSlice": kind(SOME),
     "ObjectMeta": fields(namespace=LABEL, uid=UID, labels=LABELS, annotations=table(STRING, QUALIFIED)),
     "OwnerReference": {"required": []},  # nslab's own have no uid
     "LabelSelector": fields(matchLabels=LABELS),

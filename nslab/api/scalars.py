@@ -12,10 +12,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, TypeAlias
 
 from nslab.api.words import quoted, shown
+from nslab.dataclass import dataclass
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -31,9 +33,8 @@ WORDS: dict[str, Scalar] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
 }
 LETTERS = {"y": True, "Y": True, "n": False, "N": False}
-WHOLE = re.compile("[-+]?(0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+|0|[1-9][0-9]*)")
-FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-LEADING_ZERO = re.compile("^([-+]?)0([0-7]+)$")
+WHOLE = "[-+]?(0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+|0|[1-9][0-9]*)"
+FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
 EXACT = 2**53
 """Up to here a float that is whole is that number and no other."""
 
@@ -42,18 +43,42 @@ def value(text: str) -> Scalar:
     """What a plain scalar is."""
     if text in WORDS:
         return WORDS[text]
-    if not (text[0].isdigit() or text[0] in "+-.") or len(text) > 400:
+    if text[0] not in "0123456789+-." or len(text) > 400:
         return text
+    if text.isdecimal() and text.isascii() and text[0] != "0" and len(text) < 19:
+        return int(text)
+    # Addresses are met most, and are none of these.
+    return _odd(text) if text.count(".") < 2 and ":" not in text else text
+
+
+def _odd(text: str) -> Scalar:
+    """What a scalar is that begins as a number does."""
     plain = text.replace("_", "")
-    if WHOLE.fullmatch(plain):
-        number = int(LEADING_ZERO.sub(r"\g<1>0o\2", plain), 0)
+    if re.fullmatch(WHOLE, plain):
+        number = int(re.sub("^([-+]?)0([0-7]+)$", r"\g<1>0o\2", plain), 0)
         if -(2**63) <= number < 2**64:
             return number
-    if FLOAT.fullmatch(plain):
+    if re.fullmatch(FLOAT, plain):
         real = float(plain)
         if abs(real) != float("inf"):
             return int(real) if real.is_integer() and abs(real) <= EXACT else real
     return text
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a sentence needs of a YAML node."""
+
+    id: str
+    tag: str
+    value: Any
+
+
+def written(value: Any) -> Written:
+    """A value as YAML would have it."""
+    if isinstance(value, dict | list):
+        return Written("mapping" if isinstance(value, dict) else "sequence", "", value)
+    return Written("scalar", STR, value) if isinstance(value, str) else Written("scalar", PLAIN, json.dumps(value))
 
 
 def what(node: Any) -> str:

@@ -12,30 +12,15 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nslab.api import rules
+from nslab.api import rules, shapes
 from nslab.api.addresses import address_fault, network_fault
 from nslab.api.rules import RULES
-from nslab.api.shapes import (
-    Address,
-    Choice,
-    Flag,
-    Many,
-    Number,
-    NumberOrText,
-    OneOrMany,
-    Quantity,
-    Record,
-    Resource,
-    Shape,
-    Table,
-    Text,
-    Walk,
-)
+from nslab.api.shapes import Shape
+from nslab.api.words import Complaint, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nslab.api.words import Complaint
     from nslab.api.words import Path as Place
 
 FILE = Path(__file__).with_name("kubernetes.schema")
@@ -45,20 +30,32 @@ GONE_GROUPS = {"extensions", "authentication.k8s.io", "authorization.k8s.io"}
 
 
 @cache
-def _table() -> tuple[dict[str, Any], dict[str, str]]:
-    """The head of the data, and each definition as it stands there."""
-    head, *lines = FILE.read_text(encoding="utf-8").splitlines()
-    return json.loads(head), dict(line.split(" ", 1) for line in lines)
+def _data() -> str:
+    return FILE.read_bytes().decode("ascii")
+
+
+def _line(start: str) -> str:
+    """The rest of the line that begins so."""
+    data = _data()
+    at = data.index(f"\n{start} ") + len(start) + 2
+    return data[at : data.index("\n", at)]
 
 
 @cache
 def kinds() -> dict[tuple[str, str], str]:
     """The name of the definition of each apiVersion and kind."""
     found: dict[tuple[str, str], str] = {}
-    for key, name in _table()[0]["kinds"].items():
+    head = _data().partition("\n")[0]
+    for key, name in json.loads(head)["kinds"].items():
         version, _, kind = key.rpartition("/")
         found[version, kind] = name
     return found
+
+
+@cache
+def names(version: str) -> tuple[str, ...]:
+    """The names of all kinds, those of an apiVersion first."""
+    return tuple(dict.fromkeys([kind for known, kind in sorted(kinds(), key=lambda one: one[0] != version)]))
 
 
 def own(version: str) -> bool:
@@ -85,16 +82,46 @@ def shape_of(version: str, kind: str) -> Shape:
     )
 
 
+def shape_for(version: Any, kind: Any, path: Place) -> tuple[Shape | None, list[Complaint]]:
+    """What an object looks like, by what it says of itself; None, with a complaint, if there is no such kind."""
+    if not isinstance(kind, str) or not kind:
+        return None, [Complaint((*path, "kind"), "kind is missing: Pod, Service, Deployment and so on")]
+    if not isinstance(version, str) or not version:
+        versions = versions_of(kind, "")
+        missing = Complaint((*path, "apiVersion"), "apiVersion is missing")
+        return (shape_of(versions[0], kind) if versions else None), [missing]
+    if (version, kind) in kinds():
+        return shape_of(version, kind), []
+    if not own(version):
+        return _foreign(), []
+    return no_match(version, kind, path, versions_of(kind, version.rpartition("/")[0]), names(version))
+
+
+def no_match(
+    version: Any, kind: Any, path: Place, right: tuple[str, ...], known: tuple[str, ...]
+) -> tuple[None, list[Complaint]]:
+    """kubectl's sentence about a kind that is not there; `right`: the versions that it has."""
+    text = f"no matches for kind {quoted(str(kind))} in version {quoted(str(version))}"
+    if right:
+        return None, [Complaint((*path, "apiVersion"), f"{text}; write {right[0]}")]
+    return None, [Complaint((*path, "kind"), text, word=str(kind), known=known)]
+
+
+@cache
+def _foreign() -> Shape:
+    return compiled(rules.FOREIGN)
+
+
 def check(value: Any, shape: Shape, place: Place = ()) -> list[Complaint]:
     """What is wrong with a value, which afterwards has nothing that is not as its shape says."""
-    walk = Walk(place)
+    walk = shapes.Walk(place)
     shape.check(value, walk)
     return walk.found
 
 
 @cache
 def _definition(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(_table()[1][name])
+    found: dict[str, Any] = json.loads(_line(name))
     return merged(found, RULES.get(name.rpartition(".")[2], {}))
 
 
@@ -102,9 +129,9 @@ def _definition(name: str) -> dict[str, Any]:
 def _compiled_definition(name: str) -> Shape:
     match name.rpartition(".")[2]:
         case "Quantity":
-            return Quantity()
+            return shapes.Quantity()
         case "IntOrString":
-            return NumberOrText(Number({"type": "integer", "format": "int32"}), Text({}))
+            return shapes.NumberOrText(shapes.Number({"type": "integer", "format": "int32"}), shapes.Text({}))
     return compiled(_definition(name))
 
 
@@ -125,31 +152,31 @@ def compiled(schema: Mapping[str, Any]) -> Shape:
             name, more = ref.removeprefix(REF), {word: said for word, said in schema.items() if word != "$ref"}
             return compiled(merged(_definition(name), more)) if more else _compiled_definition(name)
         case {"enum": list(words)}:
-            return Choice(words)
+            return shapes.Choice(words)
         case {"format": "ipv4"}:
-            return Address("an IPv4 address", address_fault)
+            return shapes.Address("an IPv4 address", address_fault)
         case {"format": "ipv4-network"}:
-            return Address("an IPv4 network", network_fault)
+            return shapes.Address("an IPv4 network", network_fault)
         case {"format": "quantity"}:
-            return Quantity(negative=False)
+            return shapes.Quantity(negative=False)
         case {"format": "resource"}:
-            return Resource()
+            return shapes.Resource()
         case {"anyOf": [one, {"type": "array"}]}:
-            return OneOrMany(compiled(one))
+            return shapes.OneOrMany(compiled(one))
         case {"anyOf": [number, text]}:
-            return NumberOrText(compiled(number), compiled(text))
+            return shapes.NumberOrText(compiled(number), compiled(text))
         case {"properties": _}:
-            return Record(schema, compiled)
+            return shapes.Record(schema, compiled)
         case {"additionalProperties": dict(of)}:
-            return Table(compiled(of), compiled(schema.get("propertyNames", {"type": "string"})))
+            return shapes.Table(compiled(of), compiled(schema.get("propertyNames", {"type": "string"})))
         case {"type": "array", "items": of}:
-            return Many(compiled(of), schema.get("minItems", 0))
+            return shapes.Many(compiled(of), schema.get("minItems", 0))
         case {"type": "integer" | "number"}:
-            return Number(schema)
+            return shapes.Number(schema)
         case {"type": "boolean"}:
-            return Flag()
+            return shapes.Flag()
         case {"type": "string"} | {"const": _}:
-            return Text(schema)
+            return shapes.Text(schema)
         case {"type": "object"}:
-            return Table(Shape(), Text({}))
+            return shapes.Table(Shape(), shapes.Text({}))
     return Shape()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from nslab.api.words import Complaint, dotted, quoted
 from nslab.dataclass import dataclass
@@ -11,6 +11,7 @@ from nslab.dataclass import dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from nslab.api.document import Document
     from nslab.api.words import Path
 
 PORT_NUMBER = "must be between 1 and 65535, inclusive"
@@ -46,21 +47,7 @@ class Fault:
     first: Path = ()
 
 
-class Named(Protocol):
-    """An object with a kind, a name and a place."""
-
-    @property
-    def kind(self) -> str:
-        """What it is."""
-
-    @property
-    def name(self) -> str:
-        """What it is called."""
-
-    path: Path
-
-
-def complaint(one: Named, fault: Fault) -> Complaint:
+def complaint(one: Document, fault: Fault) -> Complaint:
     """The API server's sentence about a fault of an object."""
     text = f"The {one.kind} {quoted(one.name)} is invalid: {dotted(fault.field)}: {fault.text}"
     return Complaint((*one.path, *(fault.at or fault.field)), text, fault.first)

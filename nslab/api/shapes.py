@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api import quantity
 from nslab.api.scalars import LETTERS, UNREADABLE, looks, what
 from nslab.api.words import Complaint, did_you_mean, dotted, quoted, shown
+from nslab.dataclass import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,19 +38,25 @@ class Walk:
         """The field as a person would write it: spec.nodes[0].name."""
         return dotted(self.path) or "the document"
 
-    def say(self, text: str | Callable[[Node], str], *, key: bool = False) -> None:
-        """Note what is wrong here; an empty sentence says nothing."""
-        self.found.append(Complaint((*self.start, *self.path), text, key=key))
+    def say(self, text: str, word: str = "", known: tuple[str, ...] = (), *, key: bool = False) -> bool:
+        """Note what is wrong here, and return False."""
+        self.found.append(Complaint((*self.start, *self.path), text, word=word, known=known, key=key))
+        return False
 
-    def must(self, be: str) -> None:
-        """Note that this is of another type."""
-        here = self.here
-        self.say(lambda node: f"{here} must be {be}, and this is {what(node)}")
+    def tell(self, value: Any, text: Callable[[Node], str]) -> bool:
+        """Note what is wrong with a value, in a sentence that quotes it; an empty sentence says nothing."""
+        self.found.append(Complaint((*self.start, *self.path), text, value=value))
+        return False
 
-    def quote(self, text: str) -> None:
-        """Note something about this word, which stands for {} in the sentence."""
+    def must(self, value: Any, be: str) -> bool:
+        """Note that a value is of another type."""
         here = self.here
-        self.say(lambda node: f"{here}: {text.replace('{}', shown(node.value))}")
+        return self.tell(value, lambda node: f"{here} must be {be}, and this is {what(node)}")
+
+    def quote(self, value: Any, text: str) -> bool:
+        """Note something about a word, which stands for {} in the sentence."""
+        here = self.here
+        return self.tell(value, lambda node: f"{here}: {text.replace('{}', shown(node.value))}")
 
 
 class Shape:
@@ -59,20 +66,25 @@ class Shape:
     stand_in: Any = UNREADABLE
     """What keeps the place in a list of what cannot be read; a type makes a new one."""
 
-    def check(self, value: Any, _walk: Walk) -> Any:
+    def check(self, value: Any, walk: Walk) -> Any:
         """What is left of a value."""
-        return value
+        return value if self.right(value, walk) else GONE
+
+    def right(self, _value: Any, _walk: Walk) -> bool:
+        """Whether a value is as it must be; if not, that is noted."""
+        return True
 
     def null(self, walk: Walk, *, required: bool) -> None:
         """Nothing (null) is as good as no field, unless somebody hoped that it would be text."""
         here = walk.here
         if required:
-            walk.say(
+            walk.tell(
+                None,
                 lambda node: (
                     f"{here}: {shown(node.value)} means nothing in YAML; write {quoted(node.value)} if that is meant"
                     if getattr(node, "value", "") and node.id == "scalar"
                     else f"{here} is missing"
-                )
+                ),
             )
 
 
@@ -92,10 +104,10 @@ class Text(Shape):
         if self.needed and not value:
             walk.say(f"{walk.here} is missing")
         elif len(value) > self.longest:
-            walk.quote(f"{{}} has {len(value)} characters, and {self.longest} is the limit")
+            walk.quote(value, f"{{}} has {len(value)} characters, and {self.longest} is the limit")
         elif self.pattern and not self.fits(value):
             dots = "; dots are not allowed" if self.words.endswith("first or last") and "." in value else ""
-            walk.quote(f"{{}} must be {self.words}{dots}")
+            walk.quote(value, f"{{}} must be {self.words}{dots}")
         return value
 
     def fits(self, value: str) -> bool:
@@ -106,7 +118,7 @@ class Text(Shape):
 
     def _wrong(self, value: Any, walk: Walk) -> Any:
         if isinstance(value, dict | list):
-            walk.must("text")
+            walk.must(value, "text")
             return GONE
         here = walk.here
 
@@ -116,7 +128,7 @@ class Text(Shape):
             word = node.value
             return f"{here}: {shown(word)} is {looks(node)} in YAML, and text is needed; write {quoted(word)}"
 
-        walk.say(sentence)
+        walk.tell(value, sentence)
         return str(value).lower()
 
 
@@ -126,15 +138,12 @@ class Address(Shape):
     def __init__(self, what: str, fault: Callable[[str], str]) -> None:
         self.what, self.fault = what, fault
 
-    def check(self, value: Any, walk: Walk) -> Any:
+    def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, dict | list):
-            walk.must(self.what)
-        elif not isinstance(value, str) or self.fault(value):
-            here = walk.here
-            walk.say(lambda node: f"{here}: {self.fault(node.value)}")
-        else:
-            return value
-        return GONE
+            return walk.must(value, self.what)
+        here = walk.here
+        good = isinstance(value, str) and not self.fault(value)
+        return good or walk.tell(value, lambda node: f"{here}: {self.fault(node.value)}")
 
 
 class Choice(Shape):
@@ -143,21 +152,21 @@ class Choice(Shape):
     def __init__(self, words: Iterable[str]) -> None:
         self.of = tuple(words)
 
-    def check(self, value: Any, walk: Walk) -> Any:
-        here = walk.here
+    def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, dict | list):
-            walk.must(f"one of {', '.join(self.of)}")
-        elif value not in self.of:
-            walk.say(lambda node: f"{here}: unknown value {shown(node.value)}{did_you_mean(node.value, self.of)}")
-        else:
-            return value
-        return GONE
+            return walk.must(value, f"one of {', '.join(self.of)}")
+        here = walk.here
+        return value in self.of or walk.tell(
+            value, lambda node: f"{here}: unknown value {shown(node.value)}{did_you_mean(node.value, self.of)}"
+        )
 
     def null(self, walk: Walk, *, required: bool) -> None:
         here = walk.here
         advice = f"write one of {', '.join(self.of)}, or leave it out"
         missing = f"{here} is missing" if required else ""
-        walk.say(lambda node: f"{here}: {shown(node.value)} means nothing in YAML; {advice}" if node.value else missing)
+        walk.tell(
+            None, lambda node: f"{here}: {shown(node.value)} means nothing in YAML; {advice}" if node.value else missing
+        )
 
 
 class Number(Shape):
@@ -170,16 +179,16 @@ class Number(Shape):
         self.otherwise = schema.get("otherwise", GONE)
 
     def check(self, value: Any, walk: Walk) -> Any:
-        here = walk.here
+        return value if self.right(value, walk) else self.otherwise
+
+    def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, bool) or not isinstance(value, self.types):
             digits = isinstance(value, str) and value.isascii() and value.isdigit()
             hint, kind = "; write it without quotes" if digits else "", "a whole" if isinstance(value, float) else "a"
-            walk.say(lambda node: f"{here} must be {kind} number, and this is {what(node)}{hint}")
-        elif not self.low <= value <= self.high:
-            walk.quote(f"{{}} is out of range; it goes from {self.low} to {self.high}")
-        else:
-            return value
-        return self.otherwise
+            here = walk.here
+            return walk.tell(value, lambda node: f"{here} must be {kind} number, and this is {what(node)}{hint}")
+        good = self.low <= value <= self.high
+        return good or walk.quote(value, f"{{}} is out of range; it goes from {self.low} to {self.high}")
 
 
 class Flag(Shape):
@@ -190,8 +199,7 @@ class Flag(Shape):
     def check(self, value: Any, walk: Walk) -> Any:
         if isinstance(value, str) and value in LETTERS:
             return LETTERS[value]
-        walk.must("true or false")
-        return GONE
+        return value if walk.must(value, "true or false") else GONE
 
 
 class NumberOrText(Shape):
@@ -210,15 +218,12 @@ class Quantity(Shape):
     def __init__(self, *, negative: bool = True) -> None:
         self.negative = negative
 
-    def check(self, value: Any, walk: Walk) -> Any:
+    def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, dict | list):
-            walk.must("a quantity")
-            return GONE
-        word = str(value)
-        if isinstance(value, bool) or quantity.whole(word.removeprefix("-") if self.negative else word) is None:
-            walk.quote("{} is no quantity; write 64Mi, 1.5G, 500m or a plain number")
-            return GONE
-        return value
+            return walk.must(value, "a quantity")
+        word = str(value).removeprefix("-") if self.negative else str(value)
+        good = not isinstance(value, bool) and quantity.whole(word) is not None
+        return good or walk.quote(value, "{} is no quantity; write 64Mi, 1.5G, 500m or a plain number")
 
 
 class Resource(Shape):
@@ -226,11 +231,9 @@ class Resource(Shape):
 
     known = ("memory", "cpu", "ephemeral-storage")
 
-    def check(self, value: Any, walk: Walk) -> Any:
-        if value not in self.known and "/" not in value and not value.startswith("hugepages-"):
-            text = f"unknown field {walk.here}"
-            walk.found.append(Complaint((*walk.start, *walk.path), text, word=value, known=self.known))
-        return value
+    def right(self, value: Any, walk: Walk) -> bool:
+        good = value in self.known or "/" in value or value.startswith("hugepages-")
+        return good or walk.say(f"unknown field {walk.here}", value, self.known)
 
 
 class Many(Shape):
@@ -243,7 +246,7 @@ class Many(Shape):
 
     def check(self, value: Any, walk: Walk) -> Any:
         if not isinstance(value, list):
-            walk.must("a list")
+            walk.must(value, "a list")
             # A command that cannot be read is there all the same: nobody should be told that it is missing.
             return [UNREADABLE] if isinstance(self.of, Text) else GONE
         if len(value) < self.at_least:
@@ -284,7 +287,7 @@ class Table(Shape):
 
     def check(self, value: Any, walk: Walk) -> Any:
         if not isinstance(value, dict):
-            walk.must("a mapping")
+            walk.must(value, "a mapping")
             return GONE
         plain, changed = self.of.plain, {}
         for name, item in value.items():
@@ -303,7 +306,7 @@ class Table(Shape):
         self.key.check(name, walk)
         if len(walk.found) > before:
             (found,) = walk.found[before:]
-            walk.found[before:] = [Complaint(found.path, found.text, word=found.word, known=found.known, key=True)]
+            walk.found[before:] = [replace(found, key=True)]
 
 
 class Record(Shape):
@@ -315,11 +318,12 @@ class Record(Shape):
         self.schema, self.compiled = schema, compiled
         self.known: dict[str, Shape] = {}
         self.required: tuple[str, ...] = tuple(schema.get("required", ()))
+        self.names = tuple(schema["properties"])
         self.open = schema.get("additionalProperties") is True
 
     def check(self, value: Any, walk: Walk) -> Any:
         if not isinstance(value, dict):
-            walk.must("a mapping")
+            walk.must(value, "a mapping")
             return GONE
         known, path, changed = self.known, walk.path, {}
         for name, item in value.items():
@@ -328,10 +332,7 @@ class Record(Shape):
                 continue
             if shape is None:
                 path.append(name)
-                text = f"unknown field {walk.here}"
-                walk.found.append(
-                    Complaint((*walk.start, *path), text, word=name, known=tuple(self.schema["properties"]), key=True)
-                )
+                walk.say(f"unknown field {walk.here}", name, self.names, key=True)
                 path.pop()
             elif item.__class__ is not shape.plain:
                 path.append(name)

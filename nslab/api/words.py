@@ -19,7 +19,8 @@ Path: TypeAlias = tuple[int | str, ...]
 class Complaint:
     """One thing that is wrong; `first` is the other place that it is about, `word` may be a misspelling of `known`.
 
-    A sentence that quotes what the file says is made of the YAML node there. `key`: it is about the field's name.
+    A sentence that quotes what is written is made of the YAML node there; of one made of `value`, where there is no
+    file. `key`: it is about the field's name.
     """
 
     path: Path
@@ -28,6 +29,7 @@ class Complaint:
     word: str = ""
     known: tuple[str, ...] = ()
     key: bool = False
+    value: Any = None
 
 
 WIDTH = 60

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import schema
-from nslab.api.documents import descend, documents, text_of, told
+from nslab.api.documents import Tree, documents, text_of, told
 from nslab.api.values import AliasesError, Reader
 from nslab.api.words import Complaint, shown
 from nslab.compiler.placement import place
@@ -63,8 +63,8 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
             text = f"a check file is one document (kind: Check), and this has {len(found)}"
             raise LabFileError([Problem(file, 1, 1, text)])
         value = reader.read(found[0])
-        wrong = schema.check(value, _shape())
-        reader.problems += (told(one, file, descend(found[0], one.path, key=one.key)) for one in wrong)
+        wrong, tree = schema.check(value, _shape()), Tree(found[0])
+        reader.problems += (told(one, file, tree.at(one.path, key=one.key)) for one in wrong)
         if not wrong:
             check = Check(tuple(map(_goal, value["spec"]["goals"])))
     except AliasesError as bomb:

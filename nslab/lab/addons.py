@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.api.document import Document
 from nslab.lab import dns
 from nslab.lab import service_document as asks
-from nslab.lab.stream import Document
 
 if TYPE_CHECKING:
     from nslab.lab.stream import Documents

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nslab.api.documents import KEPT, placed, text_of
+from nslab.api.document import KEPT
+from nslab.api.documents import placed, text_of
 from nslab.api.sentences import Fault, complaint, invalid
 from nslab.api.values import Reader
 from nslab.api.words import Complaint, quoted, shown
@@ -18,7 +19,7 @@ from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
 from nslab.lab.notes import notes
 from nslab.lab.status import merge_status
-from nslab.lab.stream import ACTED_ON, read_stream
+from nslab.lab.stream import read_stream
 from nslab.lab.types import Kept
 from nslab.lab.validate import complaints
 from nslab.lab.warn import warnings
@@ -26,39 +27,25 @@ from nslab.lab.warn import warnings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from nslab.api.document import Document
     from nslab.errors import Problem
-    from nslab.lab.stream import Document, Documents
+    from nslab.lab.stream import Documents
     from nslab.lab.types import Lab
 
 Changed: TypeAlias = tuple["Lab", tuple[str, ...]]
 """The lab after a change, and what kubectl would print."""
 
 
-class Kind(NamedTuple):
-    """A kind of object: what kubectl calls one, many, and what it may be called on a command line."""
-
-    one: str
-    many: str
-    words: tuple[str, ...]
-
-
 KINDS = {
-    "services": Kind("service", "services", ("service", "services", "svc")),
-    "slices": Kind(
-        "endpointslice.discovery.k8s.io",
-        "endpointslices.discovery.k8s.io",
-        ("endpointslice", "endpointslices", "endpointslices.discovery.k8s.io", "endpointslice.discovery.k8s.io"),
-    ),
-    "deployments": Kind(
-        "deployment.apps",
-        "deployments.apps",
-        ("deployment", "deployments", "deploy", "deployment.apps", "deployments.apps"),
-    ),
-    "pods": Kind("pod", "pods", ("pod", "pods", "po")),
+    "services": "service",
+    "slices": "endpointslice.discovery.k8s.io",
+    "deployments": "deployment.apps",
+    "pods": "pod",
 }
-"""Where a lab keeps its objects."""
+"""Where a lab keeps the objects that it acts on, and what kubectl calls one."""
+SHORT = {"svc": "service", "deploy": "deployment.apps", "po": "pod"}
 Key: TypeAlias = tuple[str, str, str]
-"""Where the lab keeps an object (of a kind that it keeps only: the kind, in kubectl's words), namespace and name."""
+"""What kubectl calls the kind of an object, its namespace and its name."""
 
 
 def applied(lab: Lab, source: Path | str) -> Changed:
@@ -101,15 +88,15 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     there = _by_name(dump.documents(lab).objects())
     if missing := [_not_found(key, where) for key in keys if key not in there]:
         raise UsageError("\n".join(missing))
-    owners = {f"{space}/{name}" for kind, space, name in keys if kind == "deployments"}
+    owners = {f"{space}/{name}" for kind, space, name in keys if kind == "deployment.apps"}
     for pod in lab.pods:
-        if pod.owner and pod.owner not in owners and ("pods", pod.namespace, pod.name) in keys:
+        if pod.owner and pod.owner not in owners and ("pod", pod.namespace, pod.name) in keys:
             text = f"pod {shown(pod.name)} is a replica of deployment {shown(pod.owner)}, which would make it anew"
             raise UsageError(f"{text}; scale or delete the deployment")
     gone = set(keys)
 
-    def left(kind: str) -> tuple[Any, ...]:
-        return tuple(one for one in getattr(lab, kind) if (kind, one.namespace, one.name) not in gone)
+    def left(what: str) -> tuple[Any, ...]:
+        return tuple(one for one in getattr(lab, what) if (KINDS[what], one.namespace, one.name) not in gone)
 
     pods = tuple(pod for pod in left("pods") if pod.owner not in owners)
     others = tuple(one for one in lab.others if _key(one) not in gone)
@@ -121,13 +108,13 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
         pods=pods,
         others=others,
     )
-    return made, tuple(f"{_kind(kind).one} {quoted(name)} deleted" for kind, _, name in keys)
+    return made, tuple(f"{kind} {quoted(name)} deleted" for kind, _, name in keys)
 
 
 def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Changed:
     """`kubectl scale deployment/web --replicas N`: the last replicas go first, and new ones come behind them."""
     (key,) = _named(lab, [what], namespace)
-    if key[0] != "deployments":
+    if key[0] != "deployment.apps":
         raise UsageError("Error from server (NotFound): the server could not find the requested resource")
     if replicas < 0:
         raise UsageError("error: The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0")
@@ -178,23 +165,21 @@ def _by_name(objects: Iterable[Document]) -> dict[Key, Document]:
 
 
 def _key(one: Document | Kept) -> Key:
-    return ACTED_ON.get(one.kind) or _resource(one), one.namespace, one.name
+    return _resource(one), one.namespace, one.name
 
 
 def _resource(one: Document | Kept) -> str:
-    """What kubectl calls an object that nslab keeps: networkpolicy.networking.k8s.io."""
+    """What kubectl calls an object's kind: networkpolicy.networking.k8s.io."""
     version = one.api_version if isinstance(one, Kept) else str(one.value.get("apiVersion"))
     group = version.rpartition("/")[0]
     return f"{one.kind.lower()}.{group}".removesuffix(".")
 
 
-def _kind(what: str) -> Kind:
-    """The words for a kind, of which a kept one has the plural that Kubernetes would give it."""
-    if what in KINDS:
-        return KINDS[what]
-    one, dot, group = what.partition(".")
+def _many(resource: str) -> str:
+    """The plural that Kubernetes gives a kind."""
+    one, dot, group = resource.partition(".")
     many = f"{one[:-1]}ies" if one[-1:] == "y" else f"{one}es" if one[-1:] == "s" else f"{one}s"
-    return Kind(what, f"{many}{dot}{group}", (one, many, what, f"{many}{dot}{group}"))
+    return f"{many}{dot}{group}"
 
 
 def _keys(found: Documents) -> list[Key]:
@@ -221,18 +206,20 @@ def _named(lab: Lab, words: Sequence[str], namespace: str) -> list[Key]:
 
 
 def _meant(lab: Lab, word: str) -> str:
-    for what in (*KINDS, *map(_resource, lab.others)):
-        if word.lower() in _kind(what).words:
-            return what
+    """The kind that a command line names by one, many or a short word, with its group or without."""
+    for resource in (*KINDS.values(), *map(_resource, lab.others)):
+        full = {resource, _many(resource), next((short for short, of in SHORT.items() if of == resource), "")}
+        if word and word.lower() in full | {each.partition(".")[0] for each in full}:
+            return resource
     raise UsageError(f"error: the server doesn't have a resource type {quoted(word)}")
 
 
 def _not_found(key: Key, where: str = "") -> str:
-    return f"Error from server (NotFound): {where}{_kind(key[0]).many} {quoted(key[2])} not found"
+    return f"Error from server (NotFound): {where}{_many(key[0])} {quoted(key[2])} not found"
 
 
 def _line(key: Key, before: Document | None, after: Document | None) -> str:
     """What kubectl prints of one object."""
     same = before is not None and after is not None and before.value == after.value
     did = "created" if before is None else "unchanged" if same else "configured"
-    return f"{_kind(key[0]).one}/{key[2]} {did}"
+    return f"{key[0]}/{key[2]} {did}"

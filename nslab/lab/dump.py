@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.api.documents import KEPT
+from nslab.api.document import KEPT, Document
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
-from nslab.lab.stream import Document, Documents
+from nslab.lab.stream import Documents
 from nslab.lab.types import Scheduler, ServiceType
 
 if TYPE_CHECKING:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Network
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+from nslab.dataclass import dataclass
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
     from nslab.api.words import Path
 
 
-class Machine(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Machine:
     """A node or a client, as far as the document says so."""
 
     name: str
@@ -19,7 +21,8 @@ class Machine(NamedTuple):
     pod_cidr: IPv4Network | None = None
 
 
-class Joint(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Joint:
     """A router, with the addresses that can be read, by their places among all."""
 
     name: str

@@ -6,8 +6,8 @@ import hashlib
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.document import Document
 from nslab.dataclass import replace
-from nslab.lab.stream import Document
 from nslab.lab.types import NOTHING_SAID, USUAL
 
 if TYPE_CHECKING:

@@ -7,80 +7,22 @@ from functools import cache
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
 
-from nslab.api import rules, schema
-from nslab.api.documents import KEPT, descend, documents, told
-from nslab.api.values import AliasesError, Reader
-from nslab.api.words import Complaint, nearest, quoted
+from nslab.api import schema
+from nslab.api.document import CLUSTER_WIDE, Document
+from nslab.api.documents import Tree, documents, told
+from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
+from nslab.api.words import Complaint
 from nslab.dataclass import dataclass, field
 from nslab.errors import LabFileError, Problem
 from nslab.lab.lab_document import LabDocument
 
 if TYPE_CHECKING:
     from nslab.api.shapes import Shape
-    from nslab.api.values import Node
     from nslab.api.words import Path
 
 ACTED_ON = {"Service": "services", "EndpointSlice": "slices", "Deployment": "deployments", "Pod": "pods"}
 """The kinds that nslab acts on, and where a lab has their objects; `others` are kept."""
-CLUSTER_WIDE = rules.names(
-    """
-    APIService CSIDriver CSINode CertificateSigningRequest ClusterRole ClusterRoleBinding ClusterTrustBundle
-    CustomResourceDefinition DeviceClass FlowSchema IPAddress IngressClass Namespace Node PersistentVolume PriorityClass
-    PriorityLevelConfiguration RuntimeClass ServiceCIDR StorageClass VolumeAttachment VolumeAttributesClass
-    """
-)
-"""Kinds whose objects are in no namespace."""
 OURS = "nslab/v1"
-_OPEN: dict[str, Any] = {"additionalProperties": True}
-FOREIGN = {
-    **rules.fields(metadata={**rules.fields(name=rules.SOME, namespace=rules.LABEL), "required": ["name"], **_OPEN}),
-    "required": ["metadata"],
-    **_OPEN,
-}
-"""What is asked of an object of another group: that it has a name."""
-
-
-@dataclass(slots=True)
-class Document:
-    """An object of the API, whole, as a plain value that is defaulted in place; and where the stream has it.
-
-    `made`: nslab made it, of what stands there (a replica of its Deployment). `view`: what nslab makes of it.
-    """
-
-    value: dict[str, Any]
-    path: Path = (KEPT,)
-    made: bool = False
-    view: Any = None
-
-    @property
-    def kind(self) -> str:
-        """What it is."""
-        return str(self.value["kind"])
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """What it is called."""
-        return self.value.setdefault("metadata", {})  # type: ignore[no-any-return]
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """What it is to be."""
-        return self.value.setdefault("spec", {})  # type: ignore[no-any-return]
-
-    @property
-    def name(self) -> str:
-        """Its name, or ""."""
-        return str(self.metadata.get("name", ""))
-
-    @property
-    def namespace(self) -> str:
-        """Its namespace; "" for what is in none."""
-        return "" if self.kind in CLUSTER_WIDE else str(self.metadata.get("namespace", "default"))
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """Its labels."""
-        return self.metadata.get("labels", {})  # type: ignore[no-any-return]
 
 
 @dataclass(slots=True)
@@ -122,7 +64,7 @@ def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documen
         for index, root in enumerate(documents(text, reader.file)):
             if root.id == "scalar" and reader.read(root) is None:
                 continue  # nothing between two ---
-            _read(root, (index,), reader, found, first=lab_first and not read)
+            _read(Tree(root), (index,), reader, found, first=lab_first and not read)
             read += 1
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
@@ -135,18 +77,19 @@ def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documen
     return found
 
 
-def _read(root: Node, path: Path, reader: Reader, found: Documents, *, first: bool = False) -> None:
+def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bool = False) -> None:
     """Read one document, or the items of a List. `first`: it is to be the Lab."""
-    node = descend(root, path[1:])
+    node = tree.at(path[1:])
     if node.id != "mapping":
         reader.say(node, "a document of a lab file must be a mapping with apiVersion and kind")
         return
-    value = reader.read(node)
-    version, kind = value.get("apiVersion"), value.get("kind")
-    if kind == "List" and version == "v1" and isinstance(value.get("items"), list):
-        for index in range(len(value["items"])):
-            _read(root, (*path, "items", index), reader, found)
+    if tree.at((*path[1:], "kind")).value == "List" and (items := tree.at((*path[1:], "items"))).id == "sequence":
+        for index in range(len(items.value)):
+            _read(tree, (*path, "items", index), reader, found)
         return
+    start = len(reader.problems)
+    value = reader.read(node)
+    kind = value.get("kind")
     shape, complaints = _shape(value, path)
     if shape and first and kind != "Lab":
         why = "the first document of a lab file must be the Lab (apiVersion: nslab/v1, kind: Lab)"
@@ -162,33 +105,21 @@ def _read(root: Node, path: Path, reader: Reader, found: Documents, *, first: bo
             if one.kind not in CLUSTER_WIDE:
                 one.metadata.setdefault("namespace", "default")
             found.add(one)
-    unreadable = {(p.line, p.column) for p in reader.problems}
-    for problem in (told(one, reader.file, descend(root, one.path[1:], key=one.key)) for one in complaints):
-        if problem.text and (problem.line, problem.column) not in unreadable:
+    unread = {(problem.line, problem.column) for problem in reader.problems[start:]}
+    for wrong in complaints:
+        advice = len(reader.problems) < PROBLEMS_WITH_ADVICE
+        problem = told(wrong, reader.file, tree.at(wrong.path[1:], key=wrong.key), advice=advice)
+        # What is wrong at the place of what could not be read follows from that.
+        if problem.text and (problem.line, problem.column) not in unread:
             reader.problems.append(problem)
 
 
 def _shape(value: dict[str, Any], path: Path) -> tuple[Shape | None, list[Complaint]]:
-    """What a document looks like, by its kind and version; None with a complaint if there is no such kind."""
+    """What a document looks like; None with a complaint if there is no such kind."""
     version, kind = value.get("apiVersion"), value.get("kind")
-    if not isinstance(kind, str) or not kind:
-        return None, [Complaint((*path, "kind"), "kind is missing: Pod, Service, Deployment and so on")]
-    known = schema.kinds()
     if kind == "Lab" and version in (OURS, None):
         return _lab_shape(), [] if version else [Complaint(path, "apiVersion is missing")]
-    if not isinstance(version, str) or not version:
-        missing = Complaint((*path, "apiVersion"), "apiVersion is missing")
-        versions = schema.versions_of(kind, "")
-        return (schema.shape_of(versions[0], kind) if versions else None), [missing]
-    if (version, kind) in known:
-        return schema.shape_of(version, kind), []
-    if version != OURS and not schema.own(version):
-        return schema.compiled(FOREIGN), []
-    at: Path = (*path, "apiVersion")
-    text = f"no matches for kind {quoted(kind)} in version {quoted(version)}"
-    versions = (OURS,) if kind == "Lab" else schema.versions_of(kind, version.rpartition("/")[0])
-    if versions:
-        return None, [Complaint(at, f"{text}; write {versions[0]}")]
-    names = ("Lab",) if version == OURS else tuple({one for _, one in known} | {"Lab"})
-    near = nearest(kind, [one for one in names if (version, one) in known]) or nearest(kind, sorted(names))
-    return None, [Complaint((*path, "kind"), f"{text}; did you mean {near}?" if near else text)]
+    if kind == "Lab" or (kind and version == OURS):
+        versions = (OURS,) if kind == "Lab" else schema.versions_of(str(kind), "")
+        return schema.no_match(version, kind, path, versions, ("Lab",))
+    return schema.shape_for(version, kind, path)

@@ -24,8 +24,9 @@ from nslab.lab.allocate import HIGHEST, LOWEST, open_fields
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nslab.api.document import Document
     from nslab.api.words import Path
-    from nslab.lab.stream import Document, Documents
+    from nslab.lab.stream import Documents
 
 
 HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")

@@ -27,8 +27,8 @@ from nslab.lab.types import Protocol, ServiceType, TrafficPolicy
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nslab.api.document import Document
     from nslab.api.words import Path
-    from nslab.lab.stream import Document
 
     Spec = dict[str, Any]
 

@@ -7,39 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
 from nslab.lab import service_document as asks
+from nslab.lab import types
 from nslab.lab.allocate import open_fields
 from nslab.lab.security import plain
-from nslab.lab.types import (
-    NOTHING_SAID,
-    USUAL,
-    Client,
-    Cni,
-    Container,
-    ContainerPort,
-    Deployment,
-    EndpointSlice,
-    HealthCheck,
-    Kept,
-    Lab,
-    Networks,
-    Node,
-    Plugin,
-    Pod,
-    Protocol,
-    Resources,
-    RestartPolicy,
-    Router,
-    SecurityContext,
-    Service,
-    ServicePort,
-    ServiceType,
-    SliceEndpoint,
-    TrafficPolicy,
-)
+from nslab.lab.types import NOTHING_SAID, USUAL, Plugin, Protocol, RestartPolicy, ServiceType, TrafficPolicy
 
 if TYPE_CHECKING:
+    from nslab.api.document import Document
     from nslab.lab.lab_document import LabDocument
-    from nslab.lab.stream import Document, Documents
+    from nslab.lab.stream import Documents
 
 AFFINITY_SECONDS = 10800
 """How long a client stays with a pod unless the Service says otherwise."""
@@ -55,50 +31,50 @@ _CHECKS = (
 )
 
 
-def lab(found: Documents) -> Lab:
+def lab(found: Documents) -> types.Lab:
     """The lab of documents that are complete and without a fault; its Services still without what is given out."""
     said = found.lab
-    return Lab(
+    return types.Lab(
         name=said.name,
-        networks=Networks((*said.subnets.values(),), said.pod_network, said.service_network),
+        networks=types.Networks((*said.subnets.values(),), said.pod_network, said.service_network),
         plugin=said.plugin,
         encapsulation=said.encapsulation,
         proxy_mode=said.proxy_mode,
         dns_address=said.dns_address,
         nodes=tuple(_nodes(said)),
-        clients=tuple(Client(one.name, one.address) for one in said.clients if one.address),
+        clients=tuple(types.Client(one.name, one.address) for one in said.clients if one.address),
         pods=tuple(one.view for one in found.pods),
         last_reserved=tuple(said.last_reserved.items()),
         services=tuple(map(service, found.services)),
         slices=tuple(map(endpoint_slice, found.slices)),
         deployments=tuple(one.view for one in found.deployments),
         scheduler=str(said.scheduler),
-        routers=tuple(Router(one.name, (*one.legs.values(),), one.bgp) for one in said.routers),
+        routers=tuple(types.Router(one.name, (*one.legs.values(),), one.bgp) for one in said.routers),
         cni=cni(said),
         others=tuple(map(kept, found.others)),
     )
 
 
-def _nodes(said: LabDocument) -> list[Node]:
-    return [Node(one.name, one.address, one.pod_cidr) for one in said.nodes if one.address and one.pod_cidr]
+def _nodes(said: LabDocument) -> list[types.Node]:
+    return [types.Node(one.name, one.address, one.pod_cidr) for one in said.nodes if one.address and one.pod_cidr]
 
 
-def cni(said: LabDocument) -> Cni | None:
+def cni(said: LabDocument) -> types.Cni | None:
     """The setting of CNI plugins by exec."""
     if said.plugin is not Plugin.EXEC:
         return None
     setting = said.cni
     path, routes = tuple(setting.get("path", ())), setting.get("routes", True)
-    return Cni(setting.get("config", ""), path, routes=routes, masquerade=setting.get("masquerade", True))
+    return types.Cni(setting.get("config", ""), path, routes=routes, masquerade=setting.get("masquerade", True))
 
 
-def pod(value: dict[str, Any], namespace: str = "default") -> Pod:
+def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
     """A pod, or the template of one."""
     metadata, spec, status = value.get("metadata", {}), value.get("spec", {}), value.get("status", {})
     namespace = metadata.get("namespace", namespace)
     labels: dict[str, str] = metadata.get("labels", {})
     assigned = status.get("podIP")
-    return Pod(
+    return types.Pod(
         name=metadata.get("name", ""),
         node=spec.get("nodeName", ""),
         containers=tuple(map(container, spec.get("containers", ()))),
@@ -126,9 +102,9 @@ def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> 
     return ""
 
 
-def container(said: dict[str, Any]) -> Container:
+def container(said: dict[str, Any]) -> types.Container:
     """A container."""
-    return Container(
+    return types.Container(
         name=said.get("name", ""),
         image=said.get("image", ""),
         command=tuple(said.get("command", ())),
@@ -143,28 +119,28 @@ def container(said: dict[str, Any]) -> Container:
     )
 
 
-def _port(said: dict[str, Any]) -> ContainerPort:
+def _port(said: dict[str, Any]) -> types.ContainerPort:
     protocol = _PROTOCOLS[said.get("protocol", "TCP")]
-    return ContainerPort(said.get("containerPort", 0), protocol, said.get("name", ""), said.get("hostPort", 0))
+    return types.ContainerPort(said.get("containerPort", 0), protocol, said.get("name", ""), said.get("hostPort", 0))
 
 
-def health_check(said: dict[str, Any] | None) -> HealthCheck | None:
+def health_check(said: dict[str, Any] | None) -> types.HealthCheck | None:
     """A probe; None for one that asks in a way of which nslab has none. 0 asks for the default, as in Kubernetes."""
     http, tcp = (said or {}).get("httpGet"), (said or {}).get("tcpSocket")
     if said is None or (http is None and tcp is None) or (http or {}).get("scheme") == "HTTPS":
         return None
     times = {name: said[word] for word, name in _CHECKS if said.get(word)}
     if http is None:
-        return HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
-    return HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
+        return types.HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
+    return types.HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
 
 
-def _security(said: dict[str, Any]) -> SecurityContext:
+def _security(said: dict[str, Any]) -> types.SecurityContext:
     """What a pod or a container says of its rights."""
     if not said:
         return NOTHING_SAID
     capabilities = said.get("capabilities", {})
-    return SecurityContext(
+    return types.SecurityContext(
         user=said.get("runAsUser"),
         group=said.get("runAsGroup"),
         non_root=said.get("runAsNonRoot"),
@@ -177,22 +153,22 @@ def _security(said: dict[str, Any]) -> SecurityContext:
     )
 
 
-def _limits(said: dict[str, Any]) -> Resources:
+def _limits(said: dict[str, Any]) -> types.Resources:
     """What a container may use."""
     if not said:
         return USUAL
     memory, storage = (quantity.whole(str(said.get(name, 0))) for name in ("memory", "ephemeral-storage"))
-    return Resources(memory or 0, storage or 0)
+    return types.Resources(memory or 0, storage or 0)
 
 
-def service(one: Document) -> Service:
+def service(one: Document) -> types.Service:
     """A Service; what it leaves open is empty, and said to be given out."""
     spec, asked = one.spec, asks.cluster_ip(one.spec)
     ranges = spec.get("loadBalancerSourceRanges", ())
     ingress = one.value.get("status", {}).get("loadBalancer", {}).get("ingress", ())
     timeout = spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds") or AFFINITY_SECONDS
     local = TrafficPolicy.LOCAL, TrafficPolicy.CLUSTER
-    return Service(
+    return types.Service(
         name=one.name,
         ports=tuple(map(_service_port, spec.get("ports", ()))),
         namespace=one.namespace,
@@ -215,16 +191,16 @@ def service(one: Document) -> Service:
     )
 
 
-def _service_port(said: dict[str, Any]) -> ServicePort:
+def _service_port(said: dict[str, Any]) -> types.ServicePort:
     port: int = said["port"]
     target = said.get("targetPort") or port
-    return ServicePort(port, target, said.get("name", ""), _PROTOCOLS[said["protocol"]], said.get("nodePort", 0))
+    return types.ServicePort(port, target, said.get("name", ""), _PROTOCOLS[said["protocol"]], said.get("nodePort", 0))
 
 
-def endpoint_slice(one: Document) -> EndpointSlice:
+def endpoint_slice(one: Document) -> types.EndpointSlice:
     """An EndpointSlice."""
     value, namespace = one.value, one.namespace
-    return EndpointSlice(
+    return types.EndpointSlice(
         name=one.name,
         service=one.labels.get("kubernetes.io/service-name", ""),
         namespace=namespace,
@@ -234,7 +210,7 @@ def endpoint_slice(one: Document) -> EndpointSlice:
     )
 
 
-def _endpoint(said: dict[str, Any], namespace: str) -> SliceEndpoint:
+def _endpoint(said: dict[str, Any], namespace: str) -> types.SliceEndpoint:
     """An endpoint. What it does not say of itself is well: ready and serving, whatever else it says (kube-proxy)."""
     conditions, target, zones = (
         said.get("conditions", {}),
@@ -242,7 +218,7 @@ def _endpoint(said: dict[str, Any], namespace: str) -> SliceEndpoint:
         said.get("hints", {}).get("forZones"),
     )
     named = target.get("kind") == "Pod" and target.get("name")
-    return SliceEndpoint(
+    return types.SliceEndpoint(
         IPv4Address(said["addresses"][0]),
         conditions.get("ready", True),
         conditions.get("serving", True),
@@ -254,10 +230,10 @@ def _endpoint(said: dict[str, Any], namespace: str) -> SliceEndpoint:
     )
 
 
-def deployment(one: Document) -> Deployment:
+def deployment(one: Document) -> types.Deployment:
     """A Deployment."""
     spec = one.spec
-    return Deployment(
+    return types.Deployment(
         name=one.name,
         replicas=spec.get("replicas", 1),
         selector=tuple(spec.get("selector", {}).get("matchLabels", {}).items()),
@@ -268,6 +244,6 @@ def deployment(one: Document) -> Deployment:
     )
 
 
-def kept(one: Document) -> Kept:
+def kept(one: Document) -> types.Kept:
     """An object that nslab does not act on."""
-    return Kept(str(one.value.get("apiVersion", "")), one.kind, one.name, one.namespace, one.value)
+    return types.Kept(str(one.value.get("apiVersion", "")), one.kind, one.name, one.namespace, one.value)

@@ -11,8 +11,9 @@ from nslab.lab.validate_pods import templates
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from nslab.api.document import Document
     from nslab.api.words import Path
-    from nslab.lab.stream import Document, Documents
+    from nslab.lab.stream import Documents
     from nslab.lab.types import Pod
 
 LEAST_MEMORY = 1 << 20

@@ -14,7 +14,7 @@ from nslab.app.drift import drift_of
 from nslab.lab.dump import dump
 from nslab.lab.find import find
 from nslab.lab.load import load
-from nslab.lab.types import Encapsulation, ProxyMode, RestartPolicy
+from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.objects.names import cali, netns
@@ -70,10 +70,12 @@ def at(lab: RunningLab, host: str, command: str) -> None:
 def bring_up(make_lab: Callable[..., RunningLab]) -> Callable[..., RunningLab]:
     """Brings up hosts alone: Services have tests of their own, and kube-dns' pod is one more host."""
 
-    def up(shipped: str, encapsulation: Encapsulation | None = None, **pods: Any) -> RunningLab:
+    def up(shipped: str, encapsulation: Encapsulation | None = None, **spec: Any) -> RunningLab:
         lab = load(find(shipped), encapsulation)
-        alone = tuple(replace(pod, **pods) for pod in lab.pods if pod.namespace == "default")
-        lab = replace(lab, proxy_mode=ProxyMode.NONE, dns_address=None, services=(), pods=alone)
+        alone = [pod for pod in lab.pods if pod.namespace == "default"]
+        for pod in alone:
+            pod.document["spec"] |= spec
+        lab = replace(lab, proxy_mode=ProxyMode.NONE, dns_address=None, services=(), pods=tuple(alone))
         made: RunningLab = make_lab(dump(lab))
         return made
 
@@ -300,7 +302,7 @@ def test_a_client_that_gets_through_is_wrong(bring_up: Callable[..., RunningLab]
 
 
 def test_a_dead_server_is_refused(bring_up: Callable[..., RunningLab]) -> None:
-    running = bring_up("calico-two-node", Encapsulation.NONE, restart_policy=RestartPolicy.NEVER)
+    running = bring_up("calico-two-node", Encapsulation.NONE, restartPolicy="Never")
     # What listens in the pod's namespace, and is not its pause process.
     pids = subprocess.run(
         ["ip", "netns", "pids", f"nslab.{running.name}.pod-b"], capture_output=True, text=True, check=True

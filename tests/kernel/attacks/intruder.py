@@ -719,6 +719,13 @@ def settings(pid: str = "self") -> dict[str, str]:
     return {**{name: status[name].strip() for name in wanted}, **limits, "groups": groups}
 
 
+def namespaces_and_names(paths: list[str]) -> dict[str, object]:
+    """The namespaces that this runs in, and which of some paths are there."""
+    kinds = ("net", "pid", "ipc", "uts", "mnt")
+    numbers = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in kinds}
+    return {"namespaces": numbers, "there": [path for path in paths if os.path.lexists(path)]}
+
+
 def terminal_tricks() -> dict[str, str]:
     """What a terminal of one's own could do to the machine's."""
     _, slave = os.openpty()

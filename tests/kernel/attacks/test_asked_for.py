@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.kernel.attacks import intruder
-from tests.kernel.attacks.attackkit import HEAD, MARKS, SLEEP, pod, running, together
+from tests.kernel.attacks.attackkit import HEAD, MARKS, SLEEP, inside, pod, running, together
 from tests.kernel.labkit import nslab
 
 if TYPE_CHECKING:
@@ -27,16 +28,6 @@ def secured(**fields: Any) -> dict[str, Any]:
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "hostPID": ({}, {"hostPID": True}),
-    "hostNetwork": ({}, {"hostNetwork": True}),
-    "hostIPC": ({}, {"hostIPC": True}),
-    "volumes": ({}, {"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}),
-    "volumeMounts": ({"volumeMounts": [{"name": "v", "mountPath": "/x"}]}, {}),
-    "volumeDevices": ({"volumeDevices": [{"name": "v", "devicePath": "/dev/vda"}]}, {}),
-    "lifecycle": ({"lifecycle": {"postStart": {"exec": {"command": ["id"]}}}}, {}),
-    "livenessProbe": ({"livenessProbe": {"exec": {"command": ["id"]}}}, {}),
-    "sysctls": ({}, secured(sysctls=[{"name": "kernel.core_pattern", "value": "x"}])),
-    "windowsOptions": (secured(windowsOptions={"hostProcess": True}), {}),
     "privileged": (secured(privileged=True), {}),
     "SYS_ADMIN": (secured(capabilities={"add": ["SYS_ADMIN"]}), {}),
     "SYS_PTRACE": (secured(capabilities={"add": ["CAP_SYS_PTRACE"]}), {}),
@@ -55,6 +46,21 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "-1 is no quantity": ({"resources": {"limits": {"memory": "-1"}}}, {}),
 }
 """A word of the sentence, the container's fields, and the pod's."""
+KEPT_OF_A_POD: dict[str, Any] = {
+    "hostPID": True,
+    "hostNetwork": True,
+    "hostIPC": True,
+    "volumes": [{"name": "v", "hostPath": {"path": "/"}}],
+    **secured(sysctls=[{"name": "kernel.core_pattern", "value": "x"}]),
+}
+KEPT_OF_A_CONTAINER: dict[str, Any] = {
+    "volumeMounts": [{"name": "v", "mountPath": "/x"}],
+    "lifecycle": {"postStart": {"exec": {"command": ["touch", "/tmp/started"]}}},
+    "livenessProbe": {"exec": {"command": ["touch", "/tmp/asked"]}},
+    **secured(windowsOptions={"hostProcess": True}),
+}
+"""What Kubernetes has, and nslab keeps and does not act on."""
+NAMED = ("hostPID", "hostNetwork", "hostIPC", "volumes", "volumeMounts", "lifecycle", "livenessProbe.exec", "sysctls")
 WITHOUT_EFFECT = secured(
     allowPrivilegeEscalation=True,
     procMount="Unmasked",
@@ -101,6 +107,22 @@ def test_what_would_lead_out_is_refused(refusals: list[str], word: str) -> None:
 def test_each_refusal_is_a_sentence(refusals: list[str]) -> None:
     assert len(refusals) >= len(REFUSED)
     assert not [line for line in refusals if "Traceback" in line]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
+    container = {**SLEEP, **KEPT_OF_A_CONTAINER}
+    with running(tmp_path_factory.mktemp("kept"), pod("host", {"app": container}, **KEPT_OF_A_POD)) as made:
+        yield made
+
+
+def test_what_would_lead_out_is_kept_and_named_and_leads_nowhere(kept: OwnLab) -> None:
+    said = nslab("up", kept.file).stderr
+    assert [name for name in NAMED if f".{name} and does not act on it" not in said] == []
+    seen = inside(kept, "host", intruder.namespaces_and_names, ["/x", "/tmp/started", "/tmp/asked"])
+    ours = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "pid", "ipc", "uts", "mnt")}
+    assert [kind for kind, number in seen["namespaces"].items() if number == ours[kind]] == []
+    assert seen["there"] == []
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nslab.api import schema
+from nslab.api.documents import sentence
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
 from nslab.lab.load import parse_with_warnings
@@ -56,7 +58,8 @@ VALUES = st.sampled_from([0, -1, 1.5, "x", "", True, [], {}, [1], {"a": 1}, [{}]
 @cache
 def oracle(kind: str) -> jsonschema.Draft202012Validator:
     """The data as a JSON Schema, its mappings closed, without what nslab adds."""
-    definitions = {name: _closed(json.loads(text)) for name, text in schema._table()[1].items()}
+    lines = (line.partition(" ") for line in schema.FILE.read_text().splitlines()[1:])
+    definitions = {name: _closed(json.loads(text)) for name, _, text in lines}
     name = schema.kinds()[BARE[kind]["apiVersion"], kind]
     return jsonschema.Draft202012Validator({"$ref": schema.REF + name, "$defs": definitions})
 
@@ -247,4 +250,43 @@ def test_it_is_named_once_where_it_would_change_what_is_seen() -> None:
         f"40:7: {text.format('Deployment.spec.template.spec.volumes')}",
         f"41:46: {text.format('Deployment.spec.template.spec.containers.lifecycle')}",
         f"44:1: {text.format('NetworkPolicy')}",
+    ]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        "kind: Pod\nmetadata: {name: x}\nspec:\n" + "".join(f"  field{n}: 1\n" for n in range(20_000)),
+        "kind: ConfigMap\nmetadata:\n  name: x\n  labels:\n" + "".join(f"    'a {n}': b\n" for n in range(20_000)),
+        "kind: ConfigMap\nmetadata: {name: x}\ndata:\n" + "  a: b\n" * 20_000,
+        "kind: List\nitems:\n"
+        + "".join(
+            f"- {{apiVersion: v1, kind: Secret, metadata: {{name: s{n}}}, data: {{a: 1}}}}\n" for n in range(5000)
+        ),
+        "kind: Podd\n" + "---\napiVersion: v1\nkind: Podd\n" * 5000,
+    ],
+    ids=["fields", "labels", "twice", "items", "kinds"],
+)
+def test_thousands_of_problems_are_told_in_seconds(document: str) -> None:
+    started = time.process_time()
+    assert len(said(f"apiVersion: v1\n{document}")) >= 5000
+    assert time.process_time() - started < 6
+
+
+def test_what_a_document_is_called_can_be_printed() -> None:
+    text = 'apiVersion: "x.io/v1\\e[31m"\nkind: "B\\e[31m"\nmetadata: {name: "../\\e[31m", namespace: "\\u202e"}\n'
+    wrong = said(text)
+    assert [line.partition(" ")[0] for line in wrong] == ["1:13:", "2:7:", "3:18:", "3:42:"]
+    assert all(line.isprintable() for line in wrong)
+    assert len(said("apiVersion: x.io/v1\nkind: A\nmetadata: {name: x}\na: &a {b: *a}\n")) == 1
+
+
+def test_what_is_in_no_file_is_told_without_one() -> None:
+    value = {"metadata": {"name": 7, "labels": {"a": True}}, "spec": {"containers": [None], "hostNetwork": "x"}}
+    found = schema.check(value | {"apiVersion": "v1", "kind": "Pod"}, schema.shape_of("v1", "Pod"))
+    assert [sentence(one) for one in found] == [
+        'metadata.name: 7 is a number in YAML, and text is needed; write "7"',
+        'metadata.labels.a: true is a boolean in YAML, and text is needed; write "true"',
+        "spec.containers[0] must be a mapping, and this is nothing (null)",
+        'spec.hostNetwork must be true or false, and this is the text "x"',
     ]

@@ -247,3 +247,48 @@ def test_an_applied_address_is_nobody_elses() -> None:
     lab = running()
     made, _ = applied(lab, SERVICE.format("new", "clusterIP: 10.96.77.7, ports: [{port: 1}]"))
     assert made.services[-1].cluster_ip == IPv4Address("10.96.77.7")
+
+
+KEPT = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+data: {a: b}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: deny, namespace: default}
+spec: {podSelector: {}}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: shop}
+"""
+
+
+def test_what_nslab_does_not_act_on_is_kept_all_the_same() -> None:
+    made, lines = applied(running(), KEPT)
+    assert lines == (
+        "configmap/settings created",
+        "networkpolicy.networking.k8s.io/deny created",
+        "namespace/shop created",
+    )
+    again, lines = applied(made, KEPT.replace("a: b", "a: c"))
+    assert [line.rpartition(" ")[2] for line in lines] == ["configured", "unchanged", "unchanged"]
+    assert again.others[0].document["data"] == {"a": "c"}
+    assert parse(dump(again), "kept").others[0].document == again.others[0].document
+    left, lines = deleted(again, ("networkpolicies/deny", "namespace/shop"))
+    assert lines == ('networkpolicy.networking.k8s.io "deny" deleted', 'namespace "shop" deleted')
+    assert [one.kind for one in left.others] == ["ConfigMap"]
+    with pytest.raises(UsageError, match='error: the server doesn\'t have a resource type "secret"'):
+        deleted(left, ("secret/x",))
+
+
+def test_a_field_that_nslab_does_not_act_on_makes_a_difference_all_the_same() -> None:
+    lab = running()
+    changed = document("Service").replace("spec: {", "spec: {internalTrafficPolicy: Cluster, ")
+    assert applied(lab, changed)[1] == ("service/web unchanged",), "the default says the same"
+    made, lines = applied(lab, changed.replace("{internal", "{trafficDistribution: PreferClose, internal"))
+    assert lines == ("service/web configured",)
+    assert made.services == lab.services
+    assert made.services[0].document["spec"]["trafficDistribution"] == "PreferClose"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
+from nslab.compiler import compile_lab
 from nslab.dataclass import dataclass, replace
 from nslab.errors import Refused
 from nslab.linux import kernel as linux
@@ -29,6 +30,7 @@ from nslab.objects.process import Supervised
 from nslab.objects.script import commands, script
 from nslab.trace.words import trouble
 from nslab.views.delta import delta
+from tests.unit.compiler.test_golden import variants
 from tests.unit.objects.kinds import kinds
 
 if TYPE_CHECKING:
@@ -246,3 +248,37 @@ def test_a_made_up_kind_has_a_name() -> None:
     assert delta((Add(MINE),)) == ["n:", "  + macvlans: mv0"]
     assert needs(WANT) == {"network namespaces", "dummy", "macvlan"}
     assert not issubclass(Macvlan, Supervised)
+
+
+# --- The order of things
+
+
+@pytest.mark.parametrize("name", variants())
+def test_what_is_required_ranks_below(name: str) -> None:
+    """Removal goes by rank, and `diff` looks below first."""
+    state = compile_lab(*variants()[name])
+    ranks = {key: obj.rank for obj in state for key in obj.provides}
+    wrong = {(type(obj).__name__, key[0]) for obj in state for key in obj.requires if ranks.get(key, -1) >= obj.rank}
+    assert wrong == set()
+
+
+def test_no_two_families_import_each_other() -> None:
+    """Not even for the sake of a type."""
+    imports = {
+        file.stem: {module.removeprefix("nslab.objects.") for module in modules_of(file)}
+        for file in files("objects")
+        if file.parent.name == "objects"
+    }
+    while leaves := {name for name, wanted in imports.items() if not wanted & imports.keys()}:
+        imports = {name: wanted for name, wanted in imports.items() if name not in leaves}
+    assert imports == {}
+
+
+def modules_of(file: Path) -> Iterator[str]:
+    """The modules of nslab's kernel objects that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.ImportFrom(module="nslab.objects", names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module)) if module.startswith("nslab.objects."):
+                yield module

@@ -1,4 +1,4 @@
-"""Every noun as a person would type it, there and back."""
+"""Every kind of object as a person would type it, there and back."""
 
 from __future__ import annotations
 

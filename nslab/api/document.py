@@ -1,0 +1,65 @@
+"""One object of Kubernetes' API: a plain value, whole, and where it is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nslab.api.rules import names
+from nslab.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from nslab.api.words import Path
+
+KEPT = -1
+"""The place of what comes from no file: it was there before."""
+CLUSTER_WIDE = names(
+    """
+    APIService CSIDriver CSINode CertificateSigningRequest ClusterRole ClusterRoleBinding ClusterTrustBundle
+    CustomResourceDefinition DeviceClass FlowSchema IPAddress IngressClass Namespace Node PersistentVolume PriorityClass
+    PriorityLevelConfiguration RuntimeClass ServiceCIDR StorageClass VolumeAttachment VolumeAttributesClass
+    """
+)
+"""Kinds whose objects are in no namespace."""
+
+
+@dataclass(slots=True)
+class Document:
+    """An object of the API, whole, as a plain value that is defaulted in place; and where the stream has it.
+
+    `made`: nslab made it, of what stands there (a replica of its Deployment). `view`: what nslab makes of it.
+    """
+
+    value: dict[str, Any]
+    path: Path = (KEPT,)
+    made: bool = False
+    view: Any = None
+
+    @property
+    def kind(self) -> str:
+        """What it is."""
+        return str(self.value["kind"])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What it is called."""
+        return self.value.setdefault("metadata", {})  # type: ignore[no-any-return]
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """What it is to be."""
+        return self.value.setdefault("spec", {})  # type: ignore[no-any-return]
+
+    @property
+    def name(self) -> str:
+        """Its name, or ""."""
+        return str(self.metadata.get("name", ""))
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace; "" for what is in none."""
+        return "" if self.kind in CLUSTER_WIDE else str(self.metadata.get("namespace", "default"))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Its labels."""
+        return self.metadata.get("labels", {})  # type: ignore[no-any-return]
