@@ -122,6 +122,7 @@ RESOLVE_BENEATH = 8
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
 _OPENAT2 = 437
+_PIDFD_GETFD = 438
 _MOUNT_SETATTR = 442
 _PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -146,6 +147,17 @@ def openat2(folder: int, name: str, flags: int, resolve: int) -> int:
     how = (ctypes.c_uint64 * 3)(flags, 0, resolve)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     return _check(_libc.syscall(ctypes.c_long(_OPENAT2), folder, os.fsencode(name), how, size), name)
+
+
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """A descriptor of our own of what another process, which we may trace, has open as `number` (since 5.6)."""
+    return _check(_libc.syscall(ctypes.c_long(_PIDFD_GETFD), pidfd, number, ctypes.c_uint(0)), "pidfd_getfd")
+
+
+def ready_socketpair(family: int, kind: int) -> tuple[Ready, ctypes.Array[ctypes.c_int]]:
+    """socketpair(2), and where the two numbers will be: Python's own has objects made between two forks."""
+    pair = (ctypes.c_int * 2)()
+    return Ready("socketpair", int(family), int(kind), 0, pair), pair
 
 
 def pivot_root(new: str, old: str) -> None:

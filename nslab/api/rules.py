@@ -56,7 +56,9 @@ LABELS = table(VALUE, QUALIFIED)
 COUNT, PORT = number(0), number(1, 65535)
 PORT_OR_NAME: Schema = {"anyOf": [PORT, PORT_NAME]}
 META = {"$ref": "#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "required": ["name"]}
-USER = {"runAsUser": COUNT, "runAsGroup": COUNT}
+NOBODY = -1
+"""Stands for a user who cannot be read, and who need not be root."""
+USER = {"runAsUser": {**COUNT, "otherwise": NOBODY}, "runAsGroup": COUNT}
 
 
 def kind(name: Schema = NAME, *required: str) -> Schema:

@@ -170,12 +170,16 @@ class Choice(Shape):
 
 
 class Number(Shape):
-    """A whole number between two others, or any number."""
+    """A whole number between two others, or any number. `otherwise`: what stands for one that cannot be read."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         low, high = INTEGERS.get(schema.get("format", ""), ANY_INTEGER)
         self.low, self.high = schema.get("minimum", low), schema.get("maximum", high)
         self.types = (int,) if schema["type"] == "integer" else (int, float)
+        self.otherwise = schema.get("otherwise", GONE)
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        return value if self.right(value, walk) else self.otherwise
 
     def right(self, value: Any, walk: Walk) -> bool:
         if isinstance(value, bool) or not isinstance(value, self.types):

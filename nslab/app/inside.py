@@ -25,9 +25,27 @@ def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> 
     if pod := find_pod(wish.pods, host):
         chosen = container_of(pod, container)
         return Command(lab, host, pod.node, chosen, argv), [one.name for one in pod.containers]
+    if container:
+        raise UsageError(f"{host} is no pod and has no container {container!r}")
     machines = {one.name for some in (wish.nodes, wish.clients, wish.routers) for one in some}
     # The switch is a network namespace and nothing more.
     return Command(lab, host, host, "", argv, "exec" if host in machines else "alone"), []
+
+
+def absence(wanted: Command, said: str) -> str:
+    """Why what a command should run beside, of which is `said` that it does not run, does not; or what mends that."""
+    from nslab.linux import owned
+    from nslab.linux.processes import status
+    from nslab.objects.process import NodeAgent
+    from nslab.views.pods import why_absent
+
+    back = f"{said}; `nslab up {wanted.lab}` brings it back"
+    pod = find_pod(wished(wanted.lab).pods, wanted.host)
+    if not pod or (netns(wanted.lab, wanted.node), NodeAgent.role) not in owned.running(wanted.lab):
+        return back
+    entry = status.entry(wanted.lab, pod.namespace, pod.name, wanted.container)
+    why = why_absent(entry) if entry else ""
+    return f"{said}: {why}" if why else back
 
 
 def find_pod(pods: Iterable[Pod], host: str) -> Pod | None:

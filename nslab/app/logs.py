@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from nslab.app.inside import container_of, find_pod
@@ -12,6 +13,7 @@ from nslab.linux.wishes import wished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from nslab.lab.types import Pod
     from nslab.linux.processes.logs import Entry
@@ -30,8 +32,9 @@ def entries(
 ) -> Iterator[Entry]:
     """The lines of a container's run, or of the one before it; `tail`: only so many of the last, -1 for all.
 
-    With `follow`, they go on as they come, until the container is started anew.
+    With `follow`, they go on as they come, until this run has ended, or its pod or the lab is taken away.
     """
+    whole = os.stat(folder(lab))
     chosen = container_of(pod, container)
     place = logs.folder(folder(lab), pod.node, f"{pod.namespace}_{pod.name}_{pod.uid}", chosen)
     files = logs.attempts(place)
@@ -41,7 +44,17 @@ def entries(
         which = "previous terminated container" if previous else "container"
         raise UsageError(f"{which} {chosen!r} in pod {pod.name!r} not found")
 
-    def newest() -> bool:
-        return logs.attempts(place)[:1] == files[:1]
+    def going() -> bool:
+        # We hold the folder open: of a lab that was taken away, too.
+        if not _is_still(folder(lab), whole) or logs.attempts(place)[:1] != files[:1]:
+            return False
+        return not status.over(lab, pod.namespace, pod.name, chosen)
 
-    return logs.read(files[0], follow=follow, tail=None if tail < 0 else tail, going=newest)
+    return logs.read(files[0], follow=follow, tail=None if tail < 0 else tail, going=going)
+
+
+def _is_still(place: Path, seen: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(os.stat(place), seen)
+    except FileNotFoundError:
+        return False

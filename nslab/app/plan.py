@@ -13,8 +13,11 @@ from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import likely_host, read_host
 from nslab.objects.needs import needs
 from nslab.objects.plan import diff
+from nslab.runtime import cgroups
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nslab.app.listener import Listener
     from nslab.lab.types import Lab
     from nslab.objects.needs import Host
@@ -29,6 +32,15 @@ def plan(lab: Lab, listener: Listener) -> Plan:
     except Missing as missing:  # a plan can be read without its plugins
         listener.warning(f"nslab: {missing}")
     return diff((), compile_lab(place(lab), host))
+
+
+def beyond(lab: Lab) -> Iterator[str]:
+    """What a lab may have by its file, and this machine has not: a sentence."""
+    there = cgroups.machine_memory()
+    asked = [(container.limits.memory, pod.name, container.name) for pod in lab.pods for container in pod.containers]
+    if more := [f"{pod}/{container}" for memory, pod, container in asked if memory > there]:
+        others = f" and {len(more) - 1} more" if len(more) > 1 else ""
+        yield f"the memory limit of {more[0]}{others} is more than this machine has ({there / 2**30:.1f}Gi)"
 
 
 def needed(lab: Lab) -> set[str]:

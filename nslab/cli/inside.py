@@ -15,7 +15,11 @@ from nslab.objects.names import pod_host
 if TYPE_CHECKING:
     pass
 
-Host = Annotated[str, typer.Argument(metavar="LAB/HOST", help="A node, a client, or a pod.", autocompletion=hosts)]
+Host = Annotated[
+    str,
+    typer.Argument(metavar="LAB/HOST", help="A node, a router, a client, the switch, or a pod.", autocompletion=hosts),
+]
+PodHost = Annotated[str, typer.Argument(metavar="LAB/POD", help="A pod.", autocompletion=hosts)]
 ContainerOption = Annotated[
     str | None,
     typer.Option("--container", "-c", help="A pod's container; the first one unless told."),
@@ -24,9 +28,10 @@ Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="What t
 
 
 def exec_(host: Host, command: Command, container: ContainerOption = None) -> int:
-    """Run a command inside a node, a client, or a pod's container; its exit status is the command's own.
+    """Run a command inside a node, a router, a client, the switch, or a pod's container.
 
-    In a container it has the container's namespaces, root and capabilities, no more.
+    The exit status is the command's own. In a container it has the container's namespaces, root and capabilities, no
+    more.
 
     Example: nslab exec calico-two-node/pod-d -- curl -s http://20.111.156.7:8080/hostname
     """
@@ -36,7 +41,7 @@ def exec_(host: Host, command: Command, container: ContainerOption = None) -> in
 
 
 def shell(host: Host, container: ContainerOption = None) -> int:
-    """Open a shell inside a node, a client, or a pod's container.
+    """Open a shell inside a node, a router, a client, the switch, or a pod's container.
 
     Example: nslab shell calico-two-node/node1
     """
@@ -46,9 +51,9 @@ def shell(host: Host, container: ContainerOption = None) -> int:
 
 
 def logs(
-    host: Host,
+    pod: PodHost,
     container: ContainerOption = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come in.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come in, until it ends.")] = False,
     tail: Annotated[int, typer.Option("--tail", help="Only so many of the last lines; -1 for all.")] = -1,
     timestamps: Annotated[bool, typer.Option("--timestamps", help="Each line with its time.")] = False,
     previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the run before, that ended.")] = False,
@@ -60,10 +65,10 @@ def logs(
     need_root("logs")
     from nslab.app.logs import entries, pod_of
 
-    lab, name = _split(host)
-    pod = pod_of(lab, name)
-    _defaulted(container, [one.name for one in pod.containers])
-    for entry in entries(lab, pod, container, follow=follow, tail=tail, previous=previous):
+    lab, name = _split(pod)
+    found = pod_of(lab, name)
+    _defaulted(container, [one.name for one in found.containers])
+    for entry in entries(lab, found, container, follow=follow, tail=tail, previous=previous):
         raw(f"{entry.timestamp} {entry.text}" if timestamps else entry.text)
 
 
@@ -84,7 +89,7 @@ def vm(
 
 
 def _enter(lab: str, name: str, container: str | None, argv: list[str]) -> int:
-    from nslab.app.inside import command
+    from nslab.app.inside import absence, command
     from nslab.linux.netns import folder
     from nslab.linux.processes.exec import Absent, attach
 
@@ -94,7 +99,7 @@ def _enter(lab: str, name: str, container: str | None, argv: list[str]) -> int:
     try:
         return attach(folder(lab), wanted)
     except Absent as absent:
-        raise UsageError(f"{absent}; `nslab up {lab}` brings it back") from None
+        raise UsageError(absence(wanted, f"{absent}")) from None
 
 
 def _defaulted(wanted: str | None, containers: list[str]) -> None:

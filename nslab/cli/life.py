@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from nslab.app.drift import Drift
     from nslab.app.listener import Listener
     from nslab.app.up import Up
-    from nslab.errors import Problem
     from nslab.lab.types import Lab
     from nslab.linux.owned import Gone
 
@@ -55,7 +54,7 @@ def plan(
     from nslab.objects.names import netns
     from nslab.quote import comment
 
-    lab = _load(source, encapsulation, proxy_mode)
+    lab = _noted(source, encapsulation, proxy_mode)
     steps = planned(lab, listener())
     if script:
         say(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
@@ -88,10 +87,8 @@ def up(
     from nslab.linux import stop
 
     stop.defer()  # to the end of this process: what is up by then stays up
-    lab, warnings = _loaded(source, encapsulation, proxy_mode)
+    lab = _noted(source, encapsulation, proxy_mode)
     goals = goals_beside(file_of(source), lab)
-    for warning in warnings:
-        note(f"{warning}")
     done = bring_up(lab, listener(), goals)
     _told(done)
     ready_or_exit(done.not_ready)
@@ -106,14 +103,12 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     """
     need_root("diff")
     from nslab.app.drift import drift_of
-    from nslab.objects import script as shell
-    from nslab.views.changes import changes, standing_still
+    from nslab.views.changes import changes, mending, standing_still
 
     found = drift_of(name)
     lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)]
     if output is not Format.TABLE:
-        commands = [line for step in found.plan for line in shell.commands(step)]
-        document({"differences": lines, "commands": commands, "strangers": found.strangers}, output)
+        document({"differences": lines, "commands": mending(found.plan), "strangers": found.strangers}, output)
     else:
         say("\n".join(lines) if lines else f"{name} is as it should be")
         for ns, strange in found.strangers.items():
@@ -158,17 +153,15 @@ def _told_down(downs: dict[str, Gone]) -> None:
             note(f"nslab: {refusal}")
 
 
-def _load(source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None) -> Lab:
-    return _loaded(source, encapsulation, proxy_mode)[0]
-
-
-def _loaded(
-    source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None
-) -> tuple[Lab, tuple[Problem, ...]]:
-    """A lab, and what in its file is probably not meant."""
+def _noted(source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None) -> Lab:
+    """A lab; what in its file is probably not meant, and what it cannot have here, is said."""
+    from nslab.app.plan import beyond
     from nslab.lab.load import load_with_warnings
 
-    return load_with_warnings(file_of(source), encapsulation, proxy_mode)
+    lab, warnings = load_with_warnings(file_of(source), encapsulation, proxy_mode)
+    for warning in (*warnings, *beyond(lab)):
+        note(f"{warning}")
+    return lab
 
 
 def file_of(source: str) -> Path:

@@ -19,12 +19,15 @@ PROBE: dict[str, Any] = {
     "httpGet": {"host": {}, "httpHeaders": {}, "scheme": "HTTPS"},
     "tcpSocket": {"host": {}},
 }
+SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
     **{name: {} for name in names("envFrom lifecycle startupProbe volumeDevices volumeMounts")},
     "env": {"valueFrom": {}},
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,
+    "resources": {"limits": {"cpu": {}}, "requests": {}},
+    "securityContext": {"allowPrivilegeEscalation": {}, "seccompProfile": SECCOMP},
 }
 POD_SPEC: dict[str, Any] = {
     **{
@@ -38,7 +41,7 @@ POD_SPEC: dict[str, Any] = {
     },
     "containers": CONTAINER,
     "dnsPolicy": "Default",
-    "securityContext": {"sysctls": {}},
+    "securityContext": {"seccompProfile": SECCOMP, "sysctls": {}},
 }
 NOTED: dict[str, dict[str, Any]] = {
     "Pod": {"spec": POD_SPEC},

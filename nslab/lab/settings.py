@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
-from nslab.errors import UsageError
+from nslab.errors import LabFileError, UsageError
 from nslab.lab.types import Encapsulation, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
@@ -53,4 +53,8 @@ def _anew(
     # What pods were given stays where it can; that is for `place` to say.
     bare = documents(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
     set_to(bare.lab, encapsulation, mode, cni)
-    return completed(bare, lab.name)
+    try:
+        return completed(bare, lab.name)
+    except LabFileError as error:
+        # No place: nobody has a file in which it would be one.
+        raise UsageError("\n".join(problem.text for problem in error.problems)) from None

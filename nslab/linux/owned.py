@@ -167,12 +167,17 @@ def impostors(lab: str, table: Table | None = None) -> list[procs.Record]:
 def inodes(lab: str) -> dict[int, str]:
     """The lab's namespaces, but for our own: the kernel's number for each, and its name."""
     # Of what `ip netns` lists, only what somebody bound there: our links lead to the first.
-    places = (*map(path, named(lab)), *(IP_NETNS / ns for ns in bound() if ns.startswith(netns(lab, ""))))
+    places = (*map(path, named(lab)), *(IP_NETNS / ns for ns in _bound(lab)))
     found = {number: place.name for place in places if (number := _inode(place))}
     # Whatever name somebody gave it, the machine's own namespace is never the lab's.
     for machine in procs.machines():
         found.pop(machine, None)
     return found
+
+
+def _bound(lab: str) -> list[str]:
+    """What somebody bound by a name of the lab's where `ip netns` keeps its own: the script of `nslab plan` does."""
+    return [ns for ns in bound() if ns.startswith(netns(lab, ""))]
 
 
 def _inode(place: Path) -> int:
@@ -214,7 +219,7 @@ def everywhere() -> list[str]:
 
 def release(lab: str) -> Gone:
     """End what runs in the lab, then take its names and its folder away. Finding nothing is no error."""
-    names, running = named(lab), processes(lab)
+    names, running = {*named(lab), *_bound(lab)}, processes(lab)
     if procs.machine() != procs.first() and any(_inode(path(ns)) == procs.machine() for ns in names):
         raise UsageError(f"this runs inside lab {lab}; leave it first")
     here = folder(lab)

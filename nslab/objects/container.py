@@ -56,7 +56,7 @@ class Sandbox(Supervised):
 
     @property
     def label(self) -> str:
-        return f"pause process of pod {self.pod}"
+        return "pause process"
 
 
 class Check(NamedTuple):

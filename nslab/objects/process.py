@@ -113,7 +113,7 @@ class NodeAgent(Process):
 
     @property
     def label(self) -> str:
-        return "nslab-node process (kubelet's part)"
+        return "nslab-node process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Control(Process):
 
     @property
     def label(self) -> str:
-        return "lab's API server (control process)"
+        return "nslab-control process"
 
     @property
     def listed(self) -> tuple[str, str]:
@@ -205,6 +205,10 @@ class KubeProxy(Supervised):
     @property
     def label(self) -> str:
         return "kube-proxy process"
+
+    @property
+    def whose(self) -> str:
+        return ""  # its name says it
 
     @property
     def listed(self) -> tuple[str, str]:

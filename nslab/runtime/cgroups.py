@@ -58,7 +58,7 @@ class Groups:
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o755)
         folder = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        _limit(kind, folder, int(_pid_max() * LAB_PIDS), int(_memory() * LAB_MEMORY))
+        _limit(kind, folder, int(_pid_max() * LAB_PIDS), int(machine_memory() * LAB_MEMORY))
         if kind == "unified":
             _write(folder, "cgroup.subtree_control", "+pids +memory")
         with contextlib.suppress(FileExistsError):
@@ -94,7 +94,7 @@ class Groups:
             return  # of a run before this one
         group = os.open(container, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
         try:
-            most = _memory()
+            most = machine_memory()
             _limit(kind, group, pids or PIDS, min(memory, most) or min(MEMORY, most // 4))
         finally:
             os.close(group)
@@ -107,6 +107,15 @@ class Groups:
         for _, folder in self._bounding():
             with contextlib.suppress(FileNotFoundError):
                 _write(folder, f"{container}/cgroup.procs", "0")
+
+    def oom_kills(self, container: str) -> int:
+        """How often the kernel killed in the group of a container, as it had no more memory; 0 where nobody counts."""
+        for kind, file in (("unified", "memory.events"), ("memory", "memory.oom_control")):
+            with contextlib.suppress(OSError, KeyError):
+                descriptor = os.open(f"{container}/{file}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folders[kind])
+                with open(descriptor, encoding="ascii") as counts:
+                    return int(dict(line.split() for line in counts).get("oom_kill", 0))
+        return 0
 
     def let_go(self, container: str) -> None:
         """A container is no more. What is still dying keeps its group, until the lab goes or it starts again."""
@@ -218,7 +227,8 @@ def _pid_max() -> int:
     return int(_read("/proc/sys/kernel/pid_max"))
 
 
-def _memory() -> int:
+def machine_memory() -> int:
+    """Bytes of memory that this machine has."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -11,9 +11,10 @@ from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.names import host
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Remove
+from nslab.objects.process import Process
 from nslab.objects.script import command
 from nslab.probes import Expected, Outcome
-from nslab.trace.words import trouble
+from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,18 +27,23 @@ if TYPE_CHECKING:
 def explain(
     result: Result, needs: Sequence[Need], differences: Plan, strangers: Mapping[str, Sequence[str]] | None = None
 ) -> str:
-    """One sentence, with the command that mends it. `differences`: what `up` would do (`diff(have, want)`)."""
+    """One sentence, with what mends it. `differences`: what `up` would do (`diff(have, want)`)."""
     for need in in_doubt(result, needs):
         for step in differences:
             if step.obj.key == need.key or _takes_over(step, need):
-                return f"{trouble(step)}: {command(step)}{_more(step, differences)}"
+                return f"{trouble(step)}{_mending(step)}{_more(step, differences)}"
     ends = {result.probe.source, result.probe.target}
     for step in differences:
         if isinstance(step.obj, Attachment) and host(step.obj.ns) in ends:
-            return f"{trouble(step)}; `nslab up` asks the plugins to make it anew"
+            return f"{trouble(step)}; {up(step.obj)} asks the plugins to make it anew"
         if isinstance(step, Remove) and _misplaced(step, result, needs):
-            return f"{trouble(step)}: {command(step)}"
+            return f"{trouble(step)}{_mending(step)}"
     return _nothing_of_ours(result, needs, strangers or {})
+
+
+def _mending(step: Step) -> str:
+    """The command, where a person can type it: a process takes more than that."""
+    return f"; {up(step.obj)} mends it" if isinstance(step.obj, Process) else f": {command(step)}"
 
 
 def in_doubt(result: Result, needs: Sequence[Need]) -> list[Need]:
@@ -87,7 +93,7 @@ def _more(step: Step, differences: Plan) -> str:
         if any(below in gone for below in other.obj.requires):
             gone.add(other.obj.key)
     more = len(gone) - 1
-    return f" ({more} more thing{'s' * (more > 1)} went with it; `nslab up` puts all back)" if more else ""
+    return f" ({more} more thing{'s' * (more > 1)} went with it; {up(step.obj)} puts all back)" if more else ""
 
 
 def _nothing_of_ours(result: Result, needs: Sequence[Need], strangers: Mapping[str, Sequence[str]]) -> str:

@@ -9,7 +9,7 @@ from nslab.objects.plan import Replace
 from nslab.objects.process import KubeProxy, Process
 from nslab.objects.script import command
 from nslab.probes import Outcome, Way
-from nslab.trace.words import trouble
+from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,12 +54,12 @@ def _suspects(result: CallResult, lab: str, differences: Plan) -> Iterator[Step]
 def _mending(step: Step) -> str:
     """The command, if it is a short one."""
     if isinstance(step.obj, Process):
-        return "; `nslab up` starts it"
+        return f"; {up(step.obj)} mends it"
     line = command(step)
     return (
         f": {line}"
         if "\n" not in line and not isinstance(step, Replace) and len(line) < 160
-        else "; `nslab up` mends it"
+        else f"; {up(step.obj)} mends it"
     )
 
 

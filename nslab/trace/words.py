@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, assert_never
 from nslab.objects.base import Add, Remove, Replace
 
 if TYPE_CHECKING:
-    from nslab.objects.base import Step
+    from nslab.objects.base import KernelObject, Step
+
+
+def up(obj: KernelObject) -> str:
+    """The call that makes all as it should be in the lab that it is of."""
+    return f"`nslab up {obj.ns.split('.')[1]}`"
 
 
 def trouble(step: Step) -> str:

@@ -8,7 +8,9 @@ from nslab.compiler.addresses import address_of
 from nslab.compiler.networks import network
 from nslab.objects import names
 from nslab.objects.base import Add, Remove, is_thing
-from nslab.trace.words import trouble
+from nslab.objects.process import Process
+from nslab.objects.script import commands
+from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +25,12 @@ def changes(lab: Lab, plan: Plan) -> list[str]:
     whose = _pods_and_nodes(lab)
     remade = {step.obj.key for step in plan if _tells_why(step, made)}
     return [_line(step, whose) for step in plan if _tells_why(step, made) or not _follows(step, made, remade)]
+
+
+def mending(plan: Plan) -> list[str]:
+    """The commands that a person would type for a healing plan; for its processes, the call of nslab's, at the end."""
+    lines = [line for step in plan if not isinstance(step.obj, Process) for line in commands(step)]
+    return lines + [up(step.obj).strip("`") for step in plan if isinstance(step.obj, Process)][:1]
 
 
 def standing_still(stopped: Iterable[tuple[KernelObject, int]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,14 +31,71 @@ def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, ag
         "age": duration(age) if pause else "<none>",
         "ip": str(pod.assigned),
         "node": pod.node,
+        "containerStatuses": [
+            container_status(container.name, entry) for container, entry in zip(pod.containers, entries, strict=True)
+        ],
     }
 
 
 def columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of a table: without the namespace, if it is the same for all and says nothing."""
-    if {row["namespace"] for row in rows} <= {"default"}:
-        return [{key: value for key, value in row.items() if key != "namespace"} for row in rows]
-    return rows
+    hidden = {"containerStatuses"} | ({"namespace"} if {row["namespace"] for row in rows} <= {"default"} else set())
+    return [{key: value for key, value in row.items() if key not in hidden} for row in rows]
+
+
+def container_status(name: str, entry: Status) -> dict[str, Any]:
+    """As the API has it: of a run that is over how it ended, and in `lastState` how the one before did."""
+    match entry["state"]:
+        case "running":
+            state = {"running": _present(startedAt=_moment(entry.get("started")))}
+        case "waiting":
+            state = {"waiting": _present(reason=entry["reason"], message=entry.get("message"))}
+        case _:
+            state = {"terminated": _terminated(entry)}
+    last = entry.get("last")
+    return {
+        "name": name,
+        "ready": entry["ready"],
+        "restartCount": entry["restarts"],
+        "state": state,
+        "lastState": {"terminated": _terminated(last)} if last else {},
+    }
+
+
+def why_absent(entry: Status) -> str:
+    """Why a container does not run of which its node says so, and what becomes of it; nothing, if it should run."""
+    last = entry.get("last")
+    match entry["state"], entry["reason"]:
+        case "waiting", "CrashLoopBackOff" if last:
+            return f"{_how(last)}, and is started again after a back-off"
+        case "terminated", _:
+            return f"{_how(entry)}, and is not started again"
+        case "waiting", _:
+            return "it is just being started"
+    return ""
+
+
+def _how(run: Status) -> str:
+    why = f"{run['reason']}: {run['message']}" if run.get("message") else run["reason"]
+    return f"it ended ({why}; exit code {run['exit_code']})"
+
+
+def _terminated(run: Status) -> dict[str, Any]:
+    return _present(
+        exitCode=run.get("exit_code"),
+        reason=run["reason"],
+        message=run.get("message"),
+        startedAt=_moment(run.get("started")),
+        finishedAt=_moment(run.get("finished")),
+    )
+
+
+def _present(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def _moment(seconds: float | None) -> str | None:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else None
 
 
 def condition(entries: Iterable[Status], phase: str) -> str:
@@ -84,5 +142,5 @@ def _seen(said: Status | None, there: bool) -> Status:
         reason = "" if there else "ContainerCreating"
         return {"ready": False, "restarts": 0, "state": "running" if there else "waiting", "reason": reason}
     if said["state"] == "running" and not there:
-        return {**said, "ready": False, "state": "terminated", "reason": "NotRunning"}
+        return {**said, "ready": False, "state": "terminated", "reason": "NotRunning", "exit_code": None}
     return said

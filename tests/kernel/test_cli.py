@@ -101,6 +101,11 @@ def test_what_is_not_there_is_one_sentence(lab: RunningLab) -> None:
             (2, "pod pod-a has no container 'x'; it has app", ("logs", f"{name}/pod-a", "-c", "x")),
         )
     )
+    machines = "node1", "client", "switch"
+    all_say(
+        (2, f"{machine} is no pod and has no container 'x'", ("exec", f"{name}/{machine}", "-c", "x", "--", "true"))
+        for machine in machines
+    )
     wrong = ("../../etc", "a.b", "A", "", "x" * 300, ".")
     for done in nslabs((verb, name) for name in wrong for verb in ("diff", "ps", "inspect", "down")):
         assert (done.returncode, done.stdout) == (2, ""), done
@@ -162,10 +167,13 @@ def test_ps_tells_what_kubectl_would(lab: RunningLab) -> None:
     assert header.split() == ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
     (line,) = [line for line in lines if " pod-b " in line]
     assert re.fullmatch(r"default +pod-b +0/1 +CrashLoopBackOff +1 \(\d+s ago\) +\d+s +20.111.156.7 +node1", line)
-    says(
-        2, f"container app of pod-b does not run; `nslab up {lab.name}` brings it back",
-        "exec", f"{lab.name}/pod-b", "--", "true",
-    )  # fmt: skip
+    (told,) = [row for row in json.loads(nslab("ps", lab.name, "-o", "json").stdout) if row["name"] == "pod-b"]
+    (container,) = told["containerStatuses"]
+    assert container["state"] == {"waiting": {"reason": "CrashLoopBackOff"}}
+    last = container["lastState"]["terminated"]
+    assert (last["reason"], last["exitCode"]) == ("Error", 137)
+    why = "it ended (Error; exit code 137), and is started again after a back-off"
+    says(2, f"container app of pod-b does not run: {why}", "exec", f"{lab.name}/pod-b", "--", "true")
     assert nslab("logs", f"{lab.name}/pod-b", "-p").stdout  # kubectl's: of one that waits, the last that ended
     os.kill(lab.processes()["pod-b pause"], 9)
     lab.wait(lambda: pods()["pod-b"][:2] == ("0/1", "NotRunning"))

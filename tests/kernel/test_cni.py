@@ -137,7 +137,7 @@ def test_a_pod_comes_and_goes(bridged: OwnLab, tmp_path: Path) -> None:
 def test_when_the_nodes_process_is_dead_plugins_are_asked_all_the_same(bridged: OwnLab) -> None:
     os.kill(bridged.pids()["node1 node"], signal.SIGKILL)
     until(lambda: "node1 node" not in bridged.pids())
-    assert bridged.differences() == ["node1 has no nslab-node process (kubelet's part) (kubelet's)"]
+    assert bridged.differences() == ["node1 has no nslab-node process (kubelet's)"]
     bridged.sh("node1", "ip link del cni0")
     assert len(bridged.differences()) == 4
     assert nslab("up", bridged.name).returncode == 0

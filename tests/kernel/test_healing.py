@@ -201,7 +201,7 @@ KILLED = {
         {"node1 node", "pod-b container/app"},
         "pod-b has no running container app",
     ),
-    "pause": (["pod-b pause"], ALL_OF_POD_B, "pod-b has no pause process of pod pod-b (kubelet's)"),
+    "pause": (["pod-b pause"], ALL_OF_POD_B, "pod-b has no pause process (kubelet's)"),
     "node": (["node1 node"], {"node1 node"}, "node1 has no nslab-node process"),
     "tunnel": (["node1 tunnel"], {"node1 tunnel"}, "node1 has no process behind tunl0 (Felix's)"),
     "client": (["client node"], {"client node"}, "client has no nslab-node process"),

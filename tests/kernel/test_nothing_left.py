@@ -24,7 +24,7 @@ from nslab.linux.processes import agents
 from nslab.linux.rules import restore
 from nslab.objects.plan import Plan, Step, diff, transactions
 from nslab.wire import netlink as wire
-from tests.kernel.labkit import NSLAB, ROOT, OwnLab
+from tests.kernel.labkit import NAMESPACES, NSLAB, ROOT, OwnLab, nslab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -286,3 +286,12 @@ def test_stopped_in_the_middle_of_a_change_goes_back(own: OwnLab) -> None:
     kept = {name: pid for name, pid in own.pids().items() if "pod-d" not in name and "client" not in name}
     assert kept.items() <= before.items()
     assert own.talks("pod-a", "20.109.131.3")
+
+
+def test_down_counts_what_a_script_made(own: OwnLab) -> None:
+    """The script of `nslab plan` makes namespaces with `ip netns`, and no folder of a lab."""
+    script = nslab("plan", "--script", own.file).stdout
+    made = [line for line in script.splitlines() if line.startswith("ip netns add")]
+    subprocess.run(["bash", "-ec", "\n".join(made)], check=True)
+    subprocess.run(["ip", "netns", "exec", own.ns("node1"), "sh", "-c", "sleep 60 &"], check=True)
+    assert own.down() == f"{own.name} is down: {NAMESPACES} namespaces and 1 processes ended\n"

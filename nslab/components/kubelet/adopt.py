@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import select
 
+from nslab.components.kubelet import fdstore
 from nslab.components.kubelet.container import Spec
 from nslab.components.kubelet.sandbox import Sandbox
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from nslab.components.kubelet.fdstore import Kept, Pipes
     from nslab.components.runtime.place import Place
     from nslab.runtime.trust import Started
 
@@ -64,8 +66,27 @@ def _is_in(place: Place, net: int, ns: str) -> bool:
         return False
 
 
-def pipes(pid: int) -> tuple[int, int, int]:
-    """New read ends of what a process has as stdout and stderr; -1 where that is no pipe (any more)."""
+def kept(found: Found) -> dict[tuple[str, str], Kept]:
+    """What pods' pause processes keep, by namespace and container; some of these may have ended meanwhile."""
+    runs: dict[tuple[str, str], Kept] = {}
+    for pod in found.sandboxes:
+        pod.store = fdstore.of(found.held[pod.pid])
+        if pod.store:
+            runs |= {(pod.ns, container): run for container, run in pod.store.found().items()}
+    return runs
+
+
+def let_go(sandboxes: Mapping[str, Sandbox], unwanted: Mapping[tuple[str, str], Kept]) -> None:
+    """Keep nothing of these: they were removed while there was no process of the node."""
+    for (ns, container), (_, (out, err, _)) in unwanted.items():
+        os.close(out)
+        os.close(err)
+        if store := sandboxes[ns].store:
+            store.drop(container)
+
+
+def pipes(pid: int) -> Pipes:
+    """For what nobody kept: new read ends of what a process has as stdout and stderr; -1 where that is no pipe."""
     return _reopen(pid, 1), _reopen(pid, 2), -1
 
 

@@ -173,6 +173,7 @@ class Agent:
         pod = self.sandboxes.pop(ns, None)
         if pod:
             sandbox.unname_netns(pod)
+            pod.close()
             self.end(pod.pid)
         if pod := pod or self.lost.pop(ns, None):
             remove_tree(f"{self.place.folder}/{rundir.POD_LOGS}/{pod.log_folder}")
@@ -215,6 +216,12 @@ class Agent:
         finally:
             if pod:
                 os.close(pause)
+
+    def let_go(self, spec: container.Spec) -> None:
+        """Have the pod's pause process keep nothing of a container any more."""
+        pod = self.sandboxes.get(spec.ns)
+        if pod and pod.store:
+            pod.store.drop(spec.container)
 
     def remove_container(self, ns: str, name: str) -> None:
         """End a container and forget it."""
@@ -304,6 +311,7 @@ class Agent:
                 for key in [key for key in self.containers if key[0] == pod.ns]:
                     self.remove_container(*key)
                 sandbox.unname_netns(pod)
+                pod.close()
                 self.lost[pod.ns] = self.sandboxes.pop(pod.ns)
                 self.teller.changed()
         self.tunnels = {ns: other for ns, other in self.tunnels.items() if other != pid}
@@ -345,15 +353,17 @@ class Agent:
         for pod in found.sandboxes:
             self.sandboxes[pod.ns] = pod
             sandbox.name_netns(pod)
+        kept = adopt.kept(found)
         for spec, attempt, pid in found.containers:
-            request = asked.pop((spec.ns, spec.container), None)
+            request, last = asked.pop((spec.ns, spec.container), None), kept.pop((spec.ns, spec.container), None)
             life = self._life(container.Spec(**request) if request else spec, before)
-            life.adopt(attempt, pid, adopt.pipes(pid))
+            life.adopt(attempt, pid, last[1] if last else adopt.pipes(pid))
         for (ns, name), request in asked.items():
             if ns == self.place.ns or ns in self.sandboxes:
-                self._life(container.Spec(**request), before).resume()
+                self._life(container.Spec(**request), before).resume(kept.pop((ns, name), None))
             else:
                 self.journal.remove(ns, name)
+        adopt.let_go(self.sandboxes, kept)
         if before or found.sandboxes:
             self.teller.changed()
         for ns, pid in found.tunnels:

@@ -91,18 +91,22 @@ class Pipes:
     def __init__(self) -> None:
         self.pairs = tuple(os.pipe() for _ in range(3))
 
-    def keep(self) -> tuple[int, int, int]:
-        """For the parent: close the write ends; the read ends, which never block."""
-        for read, write in self.pairs:
-            os.close(write)
-            os.set_blocking(read, False)
+    @property
+    def ends(self) -> tuple[int, int, int]:
+        """The read ends."""
         out, err, report = (read for read, _ in self.pairs)
         return out, err, report
 
+    def keep(self) -> None:
+        """For the parent: close the write ends; the read ends never block."""
+        for read, write in self.pairs:
+            os.close(write)
+            os.set_blocking(read, False)
+
     def take(self, template: int) -> tuple[int, int]:
         """For the child: make them its stdout and stderr, and keep two descriptors: for the report, and `template`."""
-        # Open for reading too (as containerd does with its FIFOs): a pipe whose only reader was the node's process
-        # would break when that is killed; the next one opens /proc/PID/fd/1 and reads on.
+        # Open for reading too (as containerd does with its FIFOs): where pause could not be given it to keep, a pipe
+        # whose only reader was the node's process would break when that is killed.
         both = [os.open(f"/proc/self/fd/{write}", os.O_RDWR) for _, write in self.pairs[:2]]
         wanted = (*both, self.pairs[2][1], template)
         # Out of the way first: any of them may have the number of another's place.
@@ -139,13 +143,16 @@ def start(
         if not (sandbox and sandbox.share_pid):
             syscall.unshare(PID)
         role = f"container/{spec.container}"
-        pid = births.fork(spec.ns, role, child, spec.kept(attempt), admit=lambda pid: _bound(place, spec, pid))
-    return pid, pipes.keep()
 
+        def admit(pid: int) -> None:
+            memory, _, pids = spec.limits
+            place.groups.hold(spec.group, pid, pids, memory)
+            if sandbox and sandbox.store:
+                sandbox.store.keep(spec.container, attempt, pipes.ends)
 
-def _bound(place: Place, spec: Spec, pid: int) -> None:
-    memory, _, pids = spec.limits
-    place.groups.hold(spec.group, pid, pids, memory)
+        pid = births.fork(spec.ns, role, child, spec.kept(attempt), admit=admit)
+    pipes.keep()
+    return pid, pipes.ends
 
 
 def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from nslab.components.kubelet.container import Spec
+    from nslab.components.kubelet.fdstore import Kept, Pipes
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.place import Place
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
         loop: Loop
         place: Place
 
-        def launch(self, spec: Spec, attempt: int) -> tuple[int, tuple[int, int, int]]:
+        def launch(self, spec: Spec, attempt: int) -> tuple[int, Pipes]:
             """Fork its process, so many runs after its first: the number, and the ends of its pipes."""
 
         def open(self, pid: int) -> int:
             """A pidfd of its process."""
+
+        def let_go(self, spec: Spec) -> None:
+            """Have nothing kept of it any more."""
 
         def changed(self) -> None:
             """It is not as it was."""
@@ -43,6 +47,8 @@ PATIENCE = 1.0
 """Seconds that a port may take to answer before the first probe, which is one period away from the second."""
 GRACE = 2.0
 """Seconds from TERM to KILL. The kubelet's are 30, and what ignores TERM, as a shell that is number 1, uses them up."""
+
+OOM_KILLED = "OOMKilled"
 
 
 def again(policy: str, exit_code: int) -> bool:
@@ -63,13 +69,14 @@ def exit_code(status: int) -> int:
 class Life:
     """One container: its present run, those before it counted, and what is thought of its health.
 
-    `state`, `reason` and `ready` are what kubectl shows. Times are in seconds since 1970, so that they can be kept; but
-    that clock may be set, so how long it ran is asked of the other one, and no wait is longer than it ever was.
+    `state`, `reason` and `ready` are what kubectl shows; `_last` is how the run before ended. Times are in seconds
+    since 1970, so that they can be kept; but that clock may be set, so how long it ran is asked of the other one, and
+    no wait is longer than it ever was.
     """
 
     __slots__ = (
-        "_began", "_delay", "_due", "_exit_code", "_finished", "_kubelet", "_liveness", "_probers", "_readiness",
-        "_started", "attempt", "message", "pod", "reason", "restarts", "spec", "state",
+        "_began", "_delay", "_due", "_exit_code", "_finished", "_kubelet", "_last", "_liveness", "_oom_kills",
+        "_probers", "_readiness", "_started", "attempt", "message", "pod", "reason", "restarts", "spec", "state",
     )  # fmt: skip
 
     def __init__(self, kubelet: Kubelet, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:
@@ -84,6 +91,8 @@ class Life:
         self._started: float = past.get("started", 0.0)
         self._finished: float = past.get("finished", 0.0)
         self._delay: float = past.get("delay", 0.0)
+        self._last: dict[str, Any] | None = past.get("last")
+        self._oom_kills = 0
         self._due = 0.0  # when it is started again; 0: it is not
         self._began = time.monotonic()
         self._probers: list[Prober] = []
@@ -140,7 +149,8 @@ class Life:
             "finished": self._finished,
             "delay": self._delay,
         }
-        return {**seen, "message": self.message} if self.message else seen
+        more = {"message": self.message, "last": self._last}
+        return {**seen, **{name: value for name, value in more.items() if value}}
 
     def start(self) -> int:
         """Start it: its number."""
@@ -148,12 +158,15 @@ class Life:
         self.state, self.reason, self.message = "waiting", "ContainerCreating", ""
         self._readiness, self._liveness = Verdict(False), Verdict(True)
         self._started, self._began = round(time.time(), 3), time.monotonic()
+        if self.restarts:
+            self._had_no_memory()  # another run than this
         pid, pipes = self._kubelet.launch(self.spec, self.restarts)
         self._begin(pid, pipes)
         return pid
 
-    def adopt(self, attempt: int, pid: int, pipes: tuple[int, int, int]) -> None:
+    def adopt(self, attempt: int, pid: int, pipes: Pipes) -> None:
         """Take over a run that an earlier process of this node began."""
+        self._had_no_memory()
         now = time.time()
         if attempt != self.restarts or not self._started:
             self._started = round(now, 3)
@@ -161,8 +174,16 @@ class Life:
         self.restarts, self.state, self.reason = attempt, "waiting", "ContainerCreating"
         self._begin(pid, pipes)
 
-    def resume(self) -> None:
-        """Go on with one that does not run: it waited, or was over, or ended while nobody looked."""
+    def resume(self, last: Kept | None) -> None:
+        """Go on with one that does not run: it waited, or was over, or ended while nobody looked.
+
+        `last`: its last run, and the pipes with what is left of its words.
+        """
+        self._had_no_memory()
+        if last:
+            self.restarts, pipes = last
+            self.attempt = self._attempt(0, pipes)
+            self.attempt.alive, self.attempt.runs = False, True
         if self.reason == "CrashLoopBackOff":
             self._again(min(max(0.0, self._finished + self._delay - time.time()), self._delay))
         elif self.state != "terminated":
@@ -170,19 +191,27 @@ class Life:
 
     def ended(self, status: int) -> None:
         """Its process is gone: `status` as subprocess has it."""
-        started = True
-        if self.attempt:
-            self.attempt.ended(status)
-            started = self.attempt.runs
+        attempt = self.attempt
+        if attempt:
+            attempt.ended(status)
         self._end_probers()
         self._finished, self._exit_code = round(time.time(), 3), exit_code(status)
+        started = attempt is None or attempt.runs
+        reason = reason_of(status, started, oom=self._had_no_memory())
+        if attempt and reason == OOM_KILLED:
+            attempt.complaint += ", out of memory"
         if again(self.spec.restart, self._exit_code):
+            self._last = {"reason": reason, "exit_code": self._exit_code}
+            self._last |= {"started": self._started, "finished": self._finished}
+            if attempt and not started:
+                self._last["message"] = attempt.complaint
             if time.monotonic() - self._began >= FORGIVEN:
                 self._delay = 0.0
             self._again(self._delay)
             return
-        self.state = "terminated"
-        self.reason = reason_of(status, started)
+        self.state, self.reason = "terminated", reason
+        if attempt and not started:
+            self.message = attempt.complaint
         self._kubelet.changed()
 
     def forget(self) -> None:
@@ -191,11 +220,12 @@ class Life:
         self._end_probers()
         self._forget_attempt()
 
-    def _begin(self, pid: int, pipes: tuple[int, int, int]) -> None:
+    def _attempt(self, pid: int, pipes: Pipes) -> Attempt:
         kubelet = self._kubelet
-        self.attempt = Attempt(
-            kubelet.loop, kubelet.place, self.spec, self.pod, self.restarts, pid, pipes, self._changed
-        )
+        return Attempt(kubelet.loop, kubelet.place, self.spec, self.pod, self.restarts, pid, pipes, self._changed)
+
+    def _begin(self, pid: int, pipes: Pipes) -> None:
+        self.attempt = self._attempt(pid, pipes)
         self.attempt.begin()
         if self.attempt.runs:
             self._changed()
@@ -280,14 +310,22 @@ class Life:
             prober.stop()
         self._probers = []
 
+    def _had_no_memory(self) -> bool:
+        """Whether the kernel killed in its group since this was last asked."""
+        before, self._oom_kills = self._oom_kills, self._kubelet.place.groups.oom_kills(self.spec.group)
+        return self._oom_kills > before
+
     def _forget_attempt(self) -> None:
         if self.attempt:
             self.attempt.forget()
             self.attempt = None
+            self._kubelet.let_go(self.spec)
 
 
-def reason_of(status: int, started: bool) -> str:
-    """Why a container is over, in the kubelet's word."""
+def reason_of(status: int, started: bool, oom: bool = False) -> str:
+    """Why a container is over, in the kubelet's word. `oom`: the kernel killed in it, as it had no more memory."""
+    if oom and status:
+        return OOM_KILLED
     if status == UNKNOWN:
         return "ContainerStatusUnknown"
     if not started:

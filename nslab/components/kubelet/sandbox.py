@@ -8,6 +8,7 @@ import signal
 import socket
 
 from nslab import rundir, syscall
+from nslab.components.kubelet import fdstore
 from nslab.components.runtime.place import IPC, MNT, NET, PID, UTS, Place, host_of
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from nslab.components.kubelet.fdstore import Store
     from nslab.runtime.trust import Births
 
 NAMED = "/run/netns"
@@ -23,18 +25,24 @@ AWAITED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
 
 
 class Sandbox:
-    """What a node knows of a pod: fields as of nslab.objects.container.Sandbox, and the number of the pause process."""
+    """What a node knows of a pod: fields as of nslab.objects.container.Sandbox; with its process and store."""
 
     def __init__(
         self, ns: str, namespace: str, pod: str, uid: str, hostname: str, address: str, share_pid: bool, pid: int = 0
     ) -> None:
         self.ns, self.namespace, self.pod, self.uid = ns, namespace, pod, uid
         self.hostname, self.address, self.share_pid, self.pid = hostname, address, share_pid, pid
+        self.store: Store | None = None
 
     @property
     def log_folder(self) -> str:
         """Where the logs of its containers are, as kubelet names it."""
         return f"{self.namespace}_{self.pod}_{self.uid}"
+
+    def close(self) -> None:
+        """Let go of its store."""
+        if self.store:
+            self.store.close()
 
     def kept(self) -> dict[str, Any]:
         """What the next process of the node must know of it."""
@@ -89,9 +97,11 @@ def start(place: Place, memory: Memory, births: Births, sandbox: Sandbox) -> int
     kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
     guise = memory.guise("pause", {VARIABLE: mark(sandbox.ns, "pause")})
 
+    store = sandbox.store = fdstore.new()
+
     def child() -> None:
         memory.wear(guise)
-        pause()
+        pause(store.queue, store.door)
 
     # Blocked before the fork: pause waits for signals (see there), and none must find it with the node's handlers.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
@@ -101,6 +111,9 @@ def start(place: Place, memory: Memory, births: Births, sandbox: Sandbox) -> int
             syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
             socket.sethostname(sandbox.hostname)
             return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(place, memory))
+    except BaseException:
+        sandbox.close()
+        raise
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
@@ -116,12 +129,14 @@ def _furnished(place: Place, memory: Memory) -> Iterator[None]:
         yield
 
 
-def pause() -> None:
-    """Hold the namespaces, reap what is orphaned in them, and end on INT or TERM. Never returns.
+def pause(queue: int, door: int) -> None:
+    """Hold the namespaces and the store of these ends, reap orphans, and end on INT or TERM. Never returns.
 
     It does as little as can be: each page that Python touches after the fork is memory of this pod.
     """
-    os.closerange(3, 1 << 20)
+    os.dup2(queue, fdstore.QUEUE)
+    os.dup2(door, fdstore.DOOR)  # which is not in the other's way: it has the higher number
+    os.closerange(fdstore.DOOR + 1, 1 << 20)
     while True:
         number = signal.sigwait(AWAITED)
         if number != signal.SIGCHLD:

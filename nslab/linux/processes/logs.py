@@ -54,7 +54,7 @@ def read(
 ) -> Iterator[Entry]:
     """The lines of a log: of all, the last `tail`; only those not before `since` (a timestamp as in the file).
 
-    With `follow`, then those to come, until the file is removed or `going()` is false.
+    With `follow`, then those to come, until the file is removed or `going()`, asked when none came, is false.
     """
     joiner = _Joiner()
     file = _File(path)
@@ -62,9 +62,15 @@ def read(
         with _Watch(path) if follow else _NoWatch() as watch:
             there = (entry for entry in joiner.join(file.lines()) if entry.timestamp >= since)
             yield from there if tail is None else deque(there, maxlen=tail)
-            while follow and going() and path.exists():
-                yield from joiner.join(file.lines())
-                watch.wait()
+            while follow:
+                came = False
+                for entry in joiner.join(file.lines()):
+                    came = True
+                    yield entry
+                if not came and not (going() and path.exists()):
+                    break
+                if not came:
+                    watch.wait()
             yield from joiner.join(file.lines())
     finally:
         file.close()

@@ -40,8 +40,19 @@ def kept(lab: str, parts: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
 
 def runs(lab: str, namespace: str, pod: str, container: str) -> bool:
     """Whether a container runs, as far as its node knows."""
-    containers = read_status(lab).get(f"{namespace}/{pod}", {}).get("containers", {})
-    return bool(containers.get(container, {}).get("state", "running") == "running")
+    return bool(entry(lab, namespace, pod, container).get("state", "running") == "running")
+
+
+def over(lab: str, namespace: str, pod: str, container: str) -> bool:
+    """Whether a container's last run has ended, whatever comes next: one that is being started has not."""
+    seen = entry(lab, namespace, pod, container)
+    return bool(seen.get("state", "running") != "running" and seen["reason"] != "ContainerCreating")
+
+
+def entry(lab: str, namespace: str, pod: str, container: str) -> dict[str, Any]:
+    """What a container's node says of it; nothing, if it said nothing yet."""
+    said: dict[str, Any] = read_status(lab).get(f"{namespace}/{pod}", {}).get("containers", {}).get(container, {})
+    return said
 
 
 def _files(lab: str) -> list[Path]:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from nslab.pytest_plugin.running import RunningLab
 
 SAID = {
-    "node1 node": "node1: nslab-node process (kubelet's part)",
-    "control control": "control: lab's API server (control process)",
+    "node1 node": "node1: nslab-node process",
+    "control control": "control: nslab-control process",
     "node1 kube-proxy": "node1: kube-proxy process",
     "node2 tunnel": "node2: process behind tunl0",
-    "pod-a pause": "pod-a: pause process of pod pod-a",
+    "pod-a pause": "pod-a: pause process",
     "pod-b container/app": "pod-b: container app",
 }
 

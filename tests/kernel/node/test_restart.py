@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from nodebench import Bench, alive, until
+from nslab.objects.kinds import Limits
 
 from nslab.objects.plan import Add, Remove
+from nslab.runtime import cgroups
 
 if TYPE_CHECKING:
     from nslab.objects.container import Workload
@@ -126,6 +128,46 @@ def test_a_command_that_is_not_there_is_tried_again(pod: Bench) -> None:
     ]
     until(lambda: app(pod)["reason"] == "CrashLoopBackOff")
     assert (app(pod)["restarts"], app(pod)["exit_code"]) == (1, 127)
+
+
+EATS = "eaten = []\nwhile True: eaten.append(b'x' * (1 << 20))"
+metered = pytest.mark.skipif(
+    not {"unified", "memory"} & {*cgroups.hierarchies()}, reason="no control groups for memory"
+)
+
+
+@metered
+@pytest.mark.parametrize(
+    "argv", [["python3", "-c", EATS], ["sh", "-c", f'python3 -c "{EATS}"; exit $?']], ids=["it", "its child"]
+)
+def test_of_one_without_memory_it_is_said(pod: Bench, argv: list[str]) -> None:
+    few = Limits(memory=32 << 20)
+    pod.agents.run([Add(pod.workload("pod", "app", *argv, backoff=NEVER, limits=few))])
+    until(lambda: app(pod)["reason"] == "CrashLoopBackOff")
+    last = app(pod)["last"]
+    assert (last["reason"], last["exit_code"]) == ("OOMKilled", 137)
+    assert last["started"] <= last["finished"]
+
+
+@metered
+def test_of_the_run_after_it_is_not(pod: Bench) -> None:
+    """The group, and what the kernel counts in it, is that of all runs."""
+    script = BY_HAND.replace("exit $word", f'test $word = eat && exec python3 -c "{EATS}"; exit $word')
+    pod.start(pod.workload("pod", "app", "sh", "-c", script, backoff=NEVER, limits=Limits(memory=32 << 20)))
+    tell(pod, "eat")
+    until(lambda: app(pod)["restarts"] == 1 and app(pod)["state"] == "running")
+    assert app(pod)["last"]["reason"] == "OOMKilled"
+    tell(pod, "3")
+    until(lambda: app(pod)["reason"] == "CrashLoopBackOff")
+    assert (app(pod)["last"]["reason"], app(pod)["last"]["exit_code"]) == ("Error", 3)
+
+
+def test_how_a_command_that_is_not_there_ended(pod: Bench) -> None:
+    pod.agents.run([Add(pod.workload("pod", "app", "no-such-command", backoff=NEVER))])
+    until(lambda: app(pod)["reason"] == "CrashLoopBackOff")
+    last = app(pod)["last"]
+    assert (last["reason"], last["exit_code"]) == ("StartError", 127)
+    assert last["message"] == "exec no-such-command: No such file or directory"
 
 
 def test_a_removed_one_is_not_started_again(pod: Bench) -> None:

@@ -110,6 +110,21 @@ def test_each_option_is_documented_as_help_has_it() -> None:
         assert HEADING + shown == made, "NSLAB_GOLDEN=write scripts/test tests/unit/docs writes it anew"
 
 
+def test_all_that_a_command_can_run_in_is_named() -> None:
+    """As in the table, whose row of `shell` says that it is the same."""
+    (row,) = re.findall(r"^\| `nslab exec .*? \| .*? inside (.*?) \(`-c`\) \|$", TEXTS["commands"], re.MULTILINE)
+    parts = re.split(", | or ", row)
+    assert {"a router", "the switch"} <= {*parts}
+    for verb in ("exec", "shell"):
+        said = re.findall("inside (.*?)[.;]", " ".join(str(COMMANDS[verb].help).split()))[0]
+        assert re.split(", or |, ", said) == parts
+
+
+def test_logs_are_of_pods() -> None:
+    (host, *_) = COMMANDS["logs"].params
+    assert (host.make_metavar(), host.help) == ("LAB/POD", "A pod.")
+
+
 @pytest.mark.parametrize("verb", COMMANDS)
 def test_the_reference_lacks_no_option(verb: str) -> None:
     chapter = reference(TREE).partition(f"\n### `nslab {verb} ")[2].partition("\n### ")[0]

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nslab.api.quantity import MOST, whole
+from nslab.app.plan import beyond
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import place
 from nslab.components.kubelet import rights
@@ -23,6 +24,7 @@ from nslab.linux.processes.agents import _requests
 from nslab.objects.container import ROOT, USUAL, Limits, Security, Workload
 from nslab.objects.needs import FULL
 from nslab.objects.plan import Add
+from nslab.runtime.cgroups import machine_memory
 
 LAB = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: small}\nspec: {nodes: [{name: a}]}\n"
 
@@ -178,3 +180,49 @@ def test_too_little_memory_is_probably_not_meant() -> None:
     assert str(warning).endswith(f": {said}")
     assert str(warning).startswith("x.yaml:9:")
     assert parse_with_warnings(text.replace("64m", "64Mi"), "x.yaml")[1] == ()
+
+
+def doubts(*pods: str) -> list[str]:
+    """The warnings about a file with these pods' specs: LINE:COLUMN: what."""
+    documents = [
+        f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p{number}}}\nspec: {spec}\n"
+        for number, spec in enumerate(pods)
+    ]
+    return [str(one).removeprefix("x.yaml:") for one in parse_with_warnings("".join([LAB, *documents]), "x.yaml")[1]]
+
+
+def test_what_is_asked_for_in_vain_is_named() -> None:
+    context = "{allowPrivilegeEscalation: true, seccompProfile: {type: Unconfined}}"
+    resources = "{limits: {cpu: 500m, memory: 64Mi}, requests: {cpu: 1}}"
+    own = "securityContext: {seccompProfile: {type: Localhost, localhostProfile: x}}"
+    pod = f"{{{own}, containers: [{{name: c, image: agnhost, resources: {resources}, securityContext: {context}}}]}}"
+    (said,) = {line.split(":")[0] for line in doubts(pod)}
+    assert said == "9"
+    assert {line.split(": ")[1] for line in doubts(pod)} == {
+        f"nslab keeps Pod.spec.{field} and does not act on it"
+        for field in (
+            "securityContext.seccompProfile.localhostProfile",
+            "containers.resources.limits.cpu",
+            "containers.resources.requests",
+            "containers.securityContext.allowPrivilegeEscalation",
+            "containers.securityContext.seccompProfile.type",
+        )
+    }
+    assert len(doubts(pod, pod)) == 5, "each once"
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["securityContext: {allowPrivilegeEscalation: false, seccompProfile: {type: RuntimeDefault}}",
+     "securityContext: {seccompProfile: null}", "resources: {limits: {memory: 64Mi}, requests: null}", "resources: {}"],
+)  # fmt: skip
+def test_nothing_is_said_of_what_holds_anyway(said: str) -> None:
+    assert doubts(f"{{containers: [{{name: c, image: agnhost, {said}}}]}}") == []
+
+
+def test_more_memory_than_there_is() -> None:
+    """The machine's is the limit: said of all such containers at once."""
+    (said,) = beyond(lab(", resources: {limits: {memory: 100Ti}}"))
+    there = machine_memory() / 2**30
+    assert said == f"the memory limit of p/c is more than this machine has ({there:.1f}Gi)"
+    assert [*beyond(lab(", resources: {limits: {memory: 64Mi}}"))] == [*beyond(lab(""))] == []

@@ -53,6 +53,13 @@ def test_reasons(status: int, started: bool, reason: str) -> None:
     assert restart.reason_of(status, started) == reason
 
 
+def test_who_had_no_more_memory() -> None:
+    assert restart.reason_of(-9, True, oom=True) == "OOMKilled"
+    assert restart.reason_of(137, True, oom=True) == "OOMKilled", "its only process is a shell's child"
+    assert restart.reason_of(UNKNOWN, True, oom=True) == "OOMKilled"
+    assert restart.reason_of(0, True, oom=True) == "Completed", "it did without who was killed"
+
+
 @pytest.mark.parametrize(
     ("answers", "good"),
     [("", False), ("+", False), ("++", True), ("+-+", False), ("++-", True), ("++--", True), ("++---", False),

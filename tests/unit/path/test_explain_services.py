@@ -42,7 +42,7 @@ def test_a_pod_that_is_not_reached_by_its_own_address_either() -> None:
 
 def test_rules_about_this_service_are_blamed_before_all_others() -> None:
     assert why(OTHER, PROXY, OURS).startswith("n1 has no chain KUBE-SVC-WEB")
-    assert why(OTHER, PROXY) == "n1 has no kube-proxy process (kube-proxy's); `nslab up` starts it"
+    assert why(OTHER, PROXY) == "n1 has no kube-proxy process; `nslab up x` mends it"
     assert why(OTHER).startswith("n1 has no chain KUBE-SVC-OTHER")
     assert "KUBE-SVC" not in why(replace(OURS, ns="nslab.x.n2"))
 

@@ -5,6 +5,8 @@ from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from nslab.cni.chain import Wiring
 from nslab.cni.config import Network
 from nslab.compiler import compile_lab
@@ -13,19 +15,21 @@ from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects.attachment import Attachment
 from nslab.objects.base import State
-from nslab.objects.container import Workload
+from nslab.objects.container import Sandbox, Workload
 from nslab.objects.inet import Route
 from nslab.objects.ipset import SetMember
 from nslab.objects.names import cali
 from nslab.objects.needs import Host
 from nslab.objects.plan import diff
 from nslab.objects.ports import LinkUp
+from nslab.objects.process import Control, KubeProxy, NodeAgent, TunnelAgent
 from nslab.objects.sysctl import Sysctl
 from nslab.probes import Kind, Outcome, Probe, Result, survey
 from nslab.trace.explain import explain
 from nslab.trace.topology import topology
 from nslab.trace.walk import Need, depends
 from nslab.trace.words import trouble
+from nslab.views.changes import mending
 
 if TYPE_CHECKING:
     from nslab.objects.base import State
@@ -188,7 +192,7 @@ def test_what_went_with_it_is_counted_not_blamed() -> None:
     have = without(have, Route, ns="nslab.x.pod-a")
     assert why(of, have, Result(question(of, "pod-a", "pod-c"), Outcome.UNREACHABLE)) == (
         "pod-a's eth0 is down: ip -n nslab.x.pod-a link set eth0 up "
-        "(1 more thing went with it; `nslab up` puts all back)"
+        "(1 more thing went with it; `nslab up x` puts all back)"
     )
 
 
@@ -226,7 +230,36 @@ def test_a_dead_container_is_named() -> None:
     of = lab()
     have = without(compile_lab(of, HOST), Workload, ns="nslab.x.pod-b")
     refused = Result(question(of, "pod-a", "pod-b", Kind.TCP), Outcome.REFUSED)
-    assert why(of, have, refused).startswith("pod-b has no running container app (the container runtime's): ")
+    said = "pod-b has no running container app (the container runtime's); `nslab up x` mends it"
+    assert why(of, have, refused) == said
+
+
+@pytest.mark.parametrize(
+    ("kind", "host", "said"),
+    [
+        (NodeAgent, "node1", "node1 has no nslab-node process (kubelet's)"),
+        (Control, "control", "control has no nslab-control process (the API server's)"),
+        (Sandbox, "pod-a", "pod-a has no pause process (kubelet's)"),
+        (TunnelAgent, "node2", "node2 has no process behind tunl0 (Felix's)"),
+        (KubeProxy, "node1", "node1 has no kube-proxy process"),
+    ],
+)
+def test_a_dead_process_is_named_once_and_no_command_is_offered_that_nobody_can_type(
+    kind: type, host: str, said: str
+) -> None:
+    want = compile_lab(lab(), HOST)
+    healing = diff(without(want, kind, ns=f"nslab.x.{host}"), want)
+    assert said in [trouble(step) for step in healing]
+    assert mending(healing) == ["nslab up x"]
+
+
+def test_what_a_person_can_type_is_offered_before_what_nslab_must_do() -> None:
+    want = compile_lab(lab(), HOST)
+    have = without(want, Workload, ns="nslab.x.pod-b")
+    have = without(have, Route, ns="nslab.x.node2", to="20.111.156.0/26")
+    *lines, last = mending(diff(have, want))
+    assert [line.split(" via ")[0] for line in lines] == ["ip -n nslab.x.node2 route add 20.111.156.0/26"]
+    assert last == "nslab up x"
 
 
 NODE2 = "nslab.x.node2"

@@ -72,7 +72,7 @@ def test_of_what_is_made_anew_only_the_new_is_told() -> None:
         replace(obj, settings='{"mode": "ipvs"}') if isinstance(obj, KubeProxy) and obj.ns == NODE1 else obj
         for obj in WANT
     )
-    assert said(have) == ["node1 has no kube-proxy process (kube-proxy's)"]
+    assert said(have) == ["node1 has no kube-proxy process"]
 
 
 def test_what_nobody_asked_for_is_told() -> None:

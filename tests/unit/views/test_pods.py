@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nslab.lab.types import Container, Pod
-from nslab.views.pods import columns, duration, pod_row
+from nslab.views.pods import columns, container_status, duration, pod_row, why_absent
 
 
 def entry(state: str = "running", reason: str = "", restarts: int = 0, *, ready: bool | None = None) -> dict[str, Any]:
@@ -60,6 +60,60 @@ def test_a_node_that_said_nothing_yet() -> None:
     pod = Pod("web", "node1", (Container("a"),), assigned=IPv4Address("20.96.0.7"))
     seen = pod_row(pod, {}, [], pause=True, age=1.0, now=0.0)
     assert (seen["ready"], seen["status"]) == ("0/1", "ContainerCreating")
+
+
+OOM = {"reason": "OOMKilled", "exit_code": 137, "started": 0.4, "finished": 86400.0}
+STARTED_NOT = {"reason": "StartError", "exit_code": 127, "message": "exec x: No such file or directory"}
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "last"),
+    [
+        (
+            {**CRASH, "last": OOM},
+            {"waiting": {"reason": "CrashLoopBackOff"}},
+            {"terminated": {
+                "exitCode": 137, "reason": "OOMKilled",
+                "startedAt": "1970-01-01T00:00:00Z", "finishedAt": "1970-01-02T00:00:00Z",
+            }},
+        ),
+        (
+            {**entry(restarts=1), "started": 60.0, "last": STARTED_NOT},
+            {"running": {"startedAt": "1970-01-01T00:01:00Z"}},
+            {"terminated": {"exitCode": 127, "reason": "StartError", "message": STARTED_NOT["message"]}},
+        ),
+        (
+            {**DONE, "exit_code": 0, "started": 1.0, "finished": 2.0},
+            {"terminated": {
+                "exitCode": 0, "reason": "Completed",
+                "startedAt": "1970-01-01T00:00:01Z", "finishedAt": "1970-01-01T00:00:02Z",
+            }},
+            {},
+        ),
+        (entry("waiting", "ContainerCreating"), {"waiting": {"reason": "ContainerCreating"}}, {}),
+    ],
+)  # fmt: skip
+def test_a_container_as_the_api_has_it(said: dict[str, Any], state: dict[str, Any], last: dict[str, Any]) -> None:
+    assert container_status("app", said) == {
+        "name": "app", "ready": said["ready"], "restartCount": said["restarts"], "state": state, "lastState": last,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({**CRASH, "last": OOM}, "it ended (OOMKilled; exit code 137), and is started again after a back-off"),
+        (
+            {**CRASH, "last": STARTED_NOT},
+            f"it ended (StartError: {STARTED_NOT['message']}; exit code 127), and is started again after a back-off",
+        ),
+        ({**DONE, "exit_code": 0}, "it ended (Completed; exit code 0), and is not started again"),
+        (entry("waiting", "ContainerCreating"), "it is just being started"),
+        (entry(), ""),
+    ],
+)
+def test_why_a_container_does_not_run(said: dict[str, Any], why: str) -> None:
+    assert why_absent(said) == why
 
 
 def test_the_namespace_is_shown_when_it_says_something() -> None:
