@@ -29,7 +29,7 @@ def dumper() -> Any:
 
     base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     # A replica shares its Deployment's spec, and is to be read without it.
-    made = type("Dumper", (base,), {"ignore_aliases": lambda *_: True})
+    made: Any = type("Dumper", (base,), {"ignore_aliases": lambda *_: True})
     made.add_representer(str, lambda self, text: self.represent_scalar(STR, text, None if is_text(text) else "'"))
     return made
 
