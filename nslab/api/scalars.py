@@ -51,6 +51,11 @@ def value(text: str) -> Scalar:
     return _odd(text) if text.count(".") < 2 and ":" not in text else text
 
 
+def is_text(text: str) -> bool:
+    """Whether a text is that without quotes, too. (PyYAML would write 1e3 and 0o17 without.)"""
+    return isinstance(value(text), str)
+
+
 def _odd(text: str) -> Scalar:
     """What a scalar is that begins as a number does."""
     plain = text.replace("_", "")

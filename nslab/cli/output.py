@@ -71,11 +71,13 @@ def _yaml(value: object) -> str:
     """As YAML, with quotes around each text that a reader would not see all of: in those there are escapes."""
     import yaml
 
+    from nslab.api.scalars import is_text
+
     class Dumper(yaml.SafeDumper):
         pass
 
     def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        style = None if visible(value) == value else '"'
+        style = '"' if visible(value) != value else None if is_text(value) else "'"
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
 
     Dumper.add_representer(str, text)

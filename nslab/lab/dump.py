@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import KEPT, Document
+from nslab.api.scalars import STR, is_text
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
 from nslab.lab.stream import Documents
@@ -18,11 +19,19 @@ def dump(lab: Lab) -> str:
     """A stream that loads back to an equal lab."""
     import yaml
 
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     values = [lab_document(lab), *(one.value for one in documents(lab).objects())]
+    return str(yaml.dump_all(values, Dumper=dumper(), sort_keys=False, default_flow_style=None, width=120))
+
+
+def dumper() -> Any:
+    """Writes YAML that nslab reads as what it was."""
+    import yaml
+
+    base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     # A replica shares its Deployment's spec, and is to be read without it.
-    dumper = type("Dumper", (dumper,), {"ignore_aliases": lambda *_: True})
-    return str(yaml.dump_all(values, Dumper=dumper, sort_keys=False, default_flow_style=None, width=120))
+    made: Any = type("Dumper", (base,), {"ignore_aliases": lambda *_: True})
+    made.add_representer(str, lambda self, text: self.represent_scalar(STR, text, None if is_text(text) else "'"))
+    return made
 
 
 def documents(lab: Lab) -> Documents:

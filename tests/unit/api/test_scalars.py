@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nslab.api.documents import documents
 from nslab.api.scalars import value
 from nslab.api.values import Reader
+from nslab.lab.dump import dumper
 
 
 @pytest.mark.parametrize(
@@ -48,8 +49,10 @@ TREES = st.recursive(
 
 
 @given(TREES)
+@example("0E0")
+@example(["0o17", "1e3", "0b1"])
 def test_what_is_written_is_read(tree: Any) -> None:
-    text = yaml.safe_dump(tree, allow_unicode=True)
+    text = yaml.dump(tree, Dumper=dumper(), allow_unicode=True)
     reader = Reader("f", text)
     (found,) = (reader.read(root) for root in documents(text, "f"))
     assert (found, reader.problems) == (tree, [])
