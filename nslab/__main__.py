@@ -3,7 +3,7 @@
 import _signal  # type: ignore[import-not-found]  # `signal` without the half of the library that it imports
 import os
 
-# Ctrl-C ends us without a word, as it ends others; but where something is to be taken back, see nslab.linux.stop.
+# Ctrl-C ends us without a word, as it ends others; but where something is to be taken back, see nslab.linux.signals.
 if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
 # What is ignored or blocked is inherited; whoever ignores SIGCHLD never learns how a child ended.

@@ -37,16 +37,16 @@ def apply(
         if isinstance(error, Refused):
             done += error.done  # type: ignore[arg-type]  # errors know nothing of steps
         if undo:
-            take_back(kernel, tuple(done))
+            rollback(kernel, tuple(done))
         raise
 
 
-def take_back(kernel: Kernel, done: Plan) -> list[NslabError]:
+def rollback(kernel: Kernel, done: Plan) -> list[NslabError]:
     """Undo steps, last first. A refusal stops nothing: what is already gone need not be removed."""
-    return attempt(kernel, invert(done))
+    return best_effort(kernel, invert(done))
 
 
-def attempt(kernel: Kernel, plan: Plan) -> list[NslabError]:
+def best_effort(kernel: Kernel, plan: Plan) -> list[NslabError]:
     """Do of a plan what can be done; what was refused."""
     refusals: list[NslabError] = []
     for transaction in transactions(plan):

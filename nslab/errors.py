@@ -85,7 +85,7 @@ class Unprinted(NslabError):
     code = 5
 
     def __init__(self, cause: OSError) -> None:
-        super().__init__(f"cannot write to standard output: {words(cause)}")
+        super().__init__(f"cannot write to standard output: {error_text(cause)}")
 
 
 @contextlib.contextmanager
@@ -98,6 +98,6 @@ def about(path: object) -> Iterator[None]:
         raise
 
 
-def words(error: OSError) -> str:
+def error_text(error: OSError) -> str:
     """The kernel's words for an error."""
     return error.strerror or str(error)

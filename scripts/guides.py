@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.exercises.types import Language
 from nslab.lab.course import filled_file, guide_file
 from nslab.lab.find import shipped
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def filled() -> Iterator[tuple[Path, str]]:
     """Every file that is written, and what is to stand in it."""
     for lab in shipped():
-        placed = place(load(lab.path))
+        placed = assign_addresses(load(lab.path))
         for language in Language:
             template = lab.path.with_name(guide_file(language))
             note = f"<!-- scripts/guides writes this file: change {template.name}. -->\n"

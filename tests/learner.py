@@ -11,11 +11,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.course import guide_file
 from nslab.lab.find import check_file, folder
 from nslab.lab.load import load
-from nslab.linux.patience import patient
+from nslab.linux.timeouts import patient
 from nslab.views.guide import read
 from tests.guidebook import Command, commands, matches, wrong
 
@@ -51,7 +51,7 @@ class Learner:
             (file.parent / goals.name).write_text(goals.read_text())
         self.lab = name
         guide = folder() / shipped / guide_file("en")
-        typed = commands(read(guide, place(load(file)), "en"))
+        typed = commands(read(guide, assign_addresses(load(file)), "en"))
         assert typed, f"{guide} has no commands"
         lacking = self.lacking_modes() if any(command.mode for command in typed) else set()
         try:

@@ -10,10 +10,11 @@ from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
 from nslab.lab.change import applied_with_warnings, deleted, scaled
 from nslab.lab.settings import with_plugins, with_settings
-from nslab.linux import owned, stop
+from nslab.linux import owned
+from nslab.linux import signals as stop
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes.agents import Agents
-from nslab.linux.wishes import Wishes, wished
+from nslab.linux.stored_lab import StoredLab, stored_lab
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,14 +81,14 @@ def _change(
     The nodes' kube-proxies write the rules, told by the lab's control, unless it is said that nslab does, as in `up`.
     """
     with (
-        stop.deferred(),
+        stop.blocked(),
         private(),
         owned.locked(name, verb, listener.busy),
         Namespaces() as spaces,
         Agents(name, folder(name)) as agents,
     ):
-        was = wished(name)
+        was = stored_lab(name)
         lab, lines = decide(was)
-        kept = (was, *Wishes(folder(name)).before())
+        kept = (was, *StoredLab(folder(name)).before())
         made = Transition(lab, kept, spaces, agents, listener.progress, fresh=False, written_by=written_by).run()
         return Changed(tuple(lines), made.drift, made.not_ready, made.late)

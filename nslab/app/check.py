@@ -15,7 +15,7 @@ from nslab.linux.netlink.show import show
 from nslab.linux.netns import Namespaces, folder
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
-from nslab.linux.wishes import wished
+from nslab.linux.stored_lab import stored_lab
 from nslab.probes import ServiceSurvey, places
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
     """Each goal of a running lab, reached or not; the goals of `file`, or those that are kept with the lab."""
-    lab = wished(name)
+    lab = stored_lab(name)
     goals = _goals(lab, file)
     asked, everybody = questions(goals, lab), places(lab)
     with Namespaces() as spaces:

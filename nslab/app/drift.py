@@ -15,7 +15,7 @@ from nslab.linux.observe.host import read_host
 from nslab.linux.observe.objects import observe
 from nslab.linux.processes import procs, status
 from nslab.linux.processes.stopped import stopped
-from nslab.linux.wishes import Wishes, wished
+from nslab.linux.stored_lab import StoredLab, stored_lab
 from nslab.objects.needs import demand
 from nslab.objects.plan import Add, diff
 from nslab.objects.process import Process
@@ -39,7 +39,7 @@ class Drift:
     host: Host
     want: State
     plan: Plan
-    strangers: dict[str, list[str]] = field(default_factory=dict)
+    unmanaged: dict[str, list[str]] = field(default_factory=dict)
     stopped: tuple[tuple[Process, int], ...] = ()
     """Processes that are there and stand still, with their numbers."""
 
@@ -55,9 +55,9 @@ def as_seen(lab: Lab) -> Lab:
 
 def drift_of(name: str) -> Drift:
     """What there is of a running lab against what it was last brought up as."""
-    lab = wished(name)
+    lab = stored_lab(name)
     with Namespaces() as spaces:
-        return compare(spaces, as_seen(lab), (lab, *Wishes(folder(name)).before()))
+        return compare(spaces, as_seen(lab), (lab, *StoredLab(folder(name)).before()))
 
 
 def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: WrittenBy = WrittenBy.NSLAB) -> Drift:
@@ -78,15 +78,15 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     ours, his = network(lab).sort_out(lab, seen.have, known)
     for obj in his:
         line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
-        seen.strangers.setdefault(obj.ns, []).append(line)
+        seen.unmanaged.setdefault(obj.ns, []).append(line)
     table = procs.look()
     for record in owned.impostors(lab.name, table):
-        seen.strangers.setdefault(record.ns, []).append(
+        seen.unmanaged.setdefault(record.ns, []).append(
             f"process {record.pid} plays a {record.role} that is not the lab's"
         )
     processes = owned.processes(lab.name, table)
     have = (*ours, *_running(lab.name, known))
-    return Drift(lab, host, want, diff(have, want), _shown(lab, seen.strangers), standing(want, stopped(processes)))
+    return Drift(lab, host, want, diff(have, want), _shown(lab, seen.unmanaged), standing(want, stopped(processes)))
 
 
 def _shown(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.errors import UsageError
 from nslab.linux.netns import named
 from nslab.linux.processes.exec import Command
-from nslab.linux.wishes import wished
+from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import netns, pod_host
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> tuple[Command, list[str]]:
     """A command for a host of a running lab, and the containers of the pod it is; in the first one unless told."""
-    wish, names = wished(lab), named(lab)
+    wish, names = stored_lab(lab), named(lab)
     if netns(lab, host) not in names:
         known = ", ".join(there.removeprefix(netns(lab, "")) for there in names)
         raise UsageError(f"{lab} has no host {host!r}; it has {known}")
@@ -40,7 +40,7 @@ def absence(wanted: Command, said: str) -> str:
     from nslab.views.pods import why_absent
 
     back = f"{said}; `nslab up {wanted.lab}` brings it back"
-    pod = find_pod(wished(wanted.lab).pods, wanted.host)
+    pod = find_pod(stored_lab(wanted.lab).pods, wanted.host)
     if not pod or (netns(wanted.lab, wanted.node), NodeAgent.role) not in owned.running(wanted.lab):
         return back
     entry = status.entry(wanted.lab, pod.namespace, pod.name, wanted.container)

@@ -9,7 +9,7 @@ from nslab.app.inside import container_of, find_pod
 from nslab.errors import UsageError
 from nslab.linux.netns import folder
 from nslab.linux.processes import logs, status
-from nslab.linux.wishes import wished
+from nslab.linux.stored_lab import stored_lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def pod_of(lab: str, host: str) -> Pod:
     """The pod of a running lab that a host is; UsageError if it is none."""
-    pod = find_pod(wished(lab).pods, host)
+    pod = find_pod(stored_lab(lab).pods, host)
     if pod is None:
         raise UsageError(f"{lab} has no pod {host!r}")
     return pod

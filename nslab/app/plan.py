@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.dataclass import replace
 from nslab.errors import Missing
 from nslab.linux.cni.plugins import find_programs
@@ -31,7 +31,7 @@ def plan(lab: Lab, listener: Listener) -> Plan:
         host = replace(host, programs=find_programs(lab))
     except Missing as missing:  # a plan can be read without its plugins
         listener.warning(f"nslab: {missing}")
-    return diff((), compile_lab(place(lab), host))
+    return diff((), compile_lab(assign_addresses(lab), host))
 
 
 def beyond(lab: Lab) -> Iterator[str]:
@@ -55,4 +55,4 @@ def likely_needed(lab: Lab) -> set[str]:
 
 
 def _needed(lab: Lab, host: Host) -> set[str]:
-    return needs(compile_lab(place(lab), host))
+    return needs(compile_lab(assign_addresses(lab), host))

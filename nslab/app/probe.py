@@ -65,7 +65,7 @@ def probe(
     `hosts`, `services`: told how far each round is.
     """
     drift = drift_of(name)
-    lab = probes.taught(drift.lab, drift.plan)
+    lab = probes.with_learned_routes(drift.lab, drift.plan)
     survey = probes.survey(lab, drift.host, sources, targets)
     asked = None if targets else probes.survey_services(lab, drift.host, sources)
     calls: list[CallResult] = []
@@ -93,7 +93,7 @@ def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
     for result in wrong:
         if result.probe.pair not in cells:
             way = depends(drift.lab, result.probe, world)
-            cells[result.probe.pair] = explain(result, way, drift.plan, drift.strangers)
+            cells[result.probe.pair] = explain(result, way, drift.plan, drift.unmanaged)
     return {result.probe: cells[result.probe.pair] for result in wrong}
 
 

@@ -11,7 +11,7 @@ from nslab.linux import owned
 from nslab.linux.netns import labs
 from nslab.linux.processes import status
 from nslab.linux.processes.stopped import stopped
-from nslab.linux.wishes import wished
+from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import netns, pod_host
 from nslab.objects.process import Control, NodeAgent
 from nslab.views.pods import pod_row
@@ -36,14 +36,14 @@ def running() -> list[dict[str, Any]]:
 
 def _holds(lab: str) -> str:
     try:
-        return count(wished(lab))
+        return count(stored_lab(lab))
     except UsageError:
         return "half-built; `nslab down` takes it away"
 
 
 def pods(name: str) -> Pods:
     """The pods of a running lab, as its nodes see them."""
-    lab = wished(name)
+    lab = stored_lab(name)
     processes = owned.processes(name)
     runs = {(record.ns, record.role): record for record in processes}
     said, now = status.read_status(name), time.time()

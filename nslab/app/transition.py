@@ -19,22 +19,23 @@ from typing import TYPE_CHECKING
 
 from nslab import engine
 from nslab.app.drift import as_seen, compare, standing
-from nslab.compiler.placement import adopted, place
+from nslab.compiler.placement import adopted, assign_addresses
 from nslab.compiler.services import resolve, watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
-from nslab.linux import owned, stop
+from nslab.linux import owned
+from nslab.linux import signals as stop
 from nslab.linux.cni.plugins import Plugins
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import folder
-from nslab.linux.patience import patient
-from nslab.linux.processes.control import Absent
-from nslab.linux.processes.control import Control as Line
+from nslab.linux.processes.control import ControlAbsent
+from nslab.linux.processes.control import ControlClient as Line
 from nslab.linux.processes.stopped import resume
-from nslab.linux.wishes import Wishes
+from nslab.linux.stored_lab import StoredLab
+from nslab.linux.timeouts import patient
 from nslab.objects.attachment import Attachment
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Remove
@@ -76,7 +77,7 @@ class Transition:
     progress: Callable[[int, int], None]
     fresh: bool
     written_by: WrittenBy
-    files: Wishes = field(init=False)
+    files: StoredLab = field(init=False)
     line: Line = field(init=False)
     undo: contextlib.ExitStack = field(init=False)
     resumed: list[Record] = field(init=False)
@@ -86,7 +87,7 @@ class Transition:
 
     def run(self) -> Made:
         """Do it, or raise when all is as it was."""
-        self.files = Wishes(folder(self.lab.name))
+        self.files = StoredLab(folder(self.lab.name))
         self.resumed = resume(owned.processes(self.lab.name)) if self.kept else []
         with Line(self.lab.name) as self.line, contextlib.ExitStack() as held, contextlib.ExitStack() as self.undo:
             self._hold()
@@ -101,7 +102,7 @@ class Transition:
             self.undo.pop_all()
             self.files.done()
             self.spaces.home()
-            owned.vacate(leaving)
+            owned.kill_leftovers(leaving)
             return Made(drift, not_ready, late)
 
     def _hold(self) -> None:
@@ -109,7 +110,7 @@ class Transition:
             self.line.hold()
 
     def _compare(self) -> Drift:
-        lab = place(merge_status(self.lab, self.kept[0]) if self.kept else self.lab)
+        lab = assign_addresses(merge_status(self.lab, self.kept[0]) if self.kept else self.lab)
         drift = compare(self.spaces, as_seen(lab), self.kept, self.written_by)
         self.plugins = Plugins(folder(lab.name), drift.host.iptables)
         self.kernel = LinuxKernel(self.spaces, self.agents, drift.host.iptables, self.plugins)
@@ -125,12 +126,12 @@ class Transition:
         """What the kernel took away together with something is no step of a plan, nor of its inverse."""
         before = self.kept[0]
         with contextlib.suppress(NslabError, OSError):  # what made us go back is what is told
-            engine.attempt(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
+            engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
             self.line.put(resolve(before))
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
-            with contextlib.suppress(Absent):  # the plan starts it, and then it is told
+            with contextlib.suppress(ControlAbsent):  # the plan starts it, and then it is told
                 self.line.put(resolve(_without_newcomers(drift.lab, self.kept[0])))
 
     def _attach(self, drift: Drift) -> Drift:
@@ -138,7 +139,7 @@ class Transition:
 
         Endpoints, names and probes go by a pod's address: where a plugin gave another, they are planned anew.
         """
-        last = max((place for place, step in enumerate(drift.plan) if isinstance(step.obj, Attachment)), default=-1)
+        last = max((number for number, step in enumerate(drift.plan) if isinstance(step.obj, Attachment)), default=-1)
         self.attached, rest = drift.plan[: last + 1], drift.plan[last + 1 :]
         if not self.attached:
             return drift
@@ -162,13 +163,13 @@ class Transition:
         self._apply(drift.plan, before)
         self.kernel.settle()
         self.progress(total, total)
-        with stop.heeded():
+        with stop.allowed():
             return self.agents.wait_ready(READY_SECONDS)
 
     def _apply(self, plan: Plan, before: Callable[[Transaction], None]) -> None:
         engine.apply(self.kernel, plan, before, undo=not self.fresh)
         if not self.fresh:
-            self.undo.callback(engine.take_back, self.kernel, plan)
+            self.undo.callback(engine.rollback, self.kernel, plan)
 
     def _publish(self, drift: Drift) -> tuple[str, ...]:
         if any(isinstance(step.obj, Control) for step in drift.plan):

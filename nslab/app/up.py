@@ -11,11 +11,12 @@ from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
-from nslab.linux import owned, stop
+from nslab.linux import owned
+from nslab.linux import signals as stop
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes import procs
 from nslab.linux.processes.agents import Agents
-from nslab.linux.wishes import Wishes
+from nslab.linux.stored_lab import StoredLab
 
 if TYPE_CHECKING:
     from nslab.app.drift import Drift
@@ -44,7 +45,7 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
     """
     started = time.monotonic()
     with (
-        stop.deferred(),
+        stop.blocked(),
         private(),
         owned.locked(lab.name, "up", listener.busy),
         Namespaces() as spaces,
@@ -56,12 +57,12 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
             undo.callback(release, lab.name)
         undo.callback(spaces.home)
         owned.claim(lab.name)
-        agents.warm()  # a process starts while we think
+        agents.prefork()  # a process starts while we think
         if not fresh:
             procs.end(owned.impostors(lab.name))
-        kept = Wishes(folder(lab.name)).all()
+        kept = StoredLab(folder(lab.name)).all()
         made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
         if goals is not None:
-            Wishes(folder(lab.name)).keep_goals(goals)
+            StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
         return Up(made.drift, fresh, time.monotonic() - started, made.not_ready)

@@ -15,7 +15,7 @@ import typer.core
 
 from nslab.cli import check, cni, docs, inside, life, look, objects, probe, render
 from nslab.cli.output import PIPE, discard, flush, note, say
-from nslab.errors import LabFileError, Missing, NslabError, Refused, words
+from nslab.errors import LabFileError, Missing, NslabError, Refused, error_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,7 +151,7 @@ def _status(arguments: Sequence[str] | None) -> int:
             return int(leave.code or 0)  # by which fish is told whether there is anything to complete
         broken = leave if isinstance(leave, BrokenPipeError) else leave.__context__  # for click that is an exit
         if isinstance(broken, OSError) and broken.filename != PIPE:
-            _complain(f"nslab: {words(broken)}")
+            _complain(f"nslab: {error_text(broken)}")
             return Refused.code
         # Whoever read our output has seen enough; nor must the interpreter complain.
         discard(sys.stdout)
@@ -160,7 +160,7 @@ def _status(arguments: Sequence[str] | None) -> int:
         note("nslab: there is not enough memory for this; `ulimit -v` says how much a process may have")
         return Missing.code
     except OSError as error:
-        _complain(f"nslab: {f'{error.filename}: ' if error.filename else ''}{words(error)}")
+        _complain(f"nslab: {f'{error.filename}: ' if error.filename else ''}{error_text(error)}")
         return Refused.code
     return status if isinstance(status, int) else 0
 

@@ -44,7 +44,7 @@ def cni(
     from nslab.app.change import Changed, rewire
     from nslab.app.up import Up, up
     from nslab.lab.load import load
-    from nslab.linux import stop
+    from nslab.linux import signals as stop
     from nslab.linux.cni.plugins import Plugins
     from nslab.linux.netns import folder, labs
     from nslab.views.tree import title

@@ -91,14 +91,14 @@ def vm(
 def _enter(lab: str, name: str, container: str | None, argv: list[str]) -> int:
     from nslab.app.inside import absence, command
     from nslab.linux.netns import folder
-    from nslab.linux.processes.exec import Absent, attach
+    from nslab.linux.processes.exec import NotRunning, attach
 
     os.umask(0o022)  # as a container's: what is run there is not nslab's own
     wanted, containers = command(lab, name, container, argv)
     _defaulted(container, containers)
     try:
         return attach(folder(lab), wanted)
-    except Absent as absent:
+    except NotRunning as absent:
         raise UsageError(absence(wanted, f"{absent}")) from None
 
 

@@ -84,7 +84,7 @@ def up(
     need_root("up")
     from nslab.app.up import up as bring_up
     from nslab.exercises.read import goals_beside
-    from nslab.linux import stop
+    from nslab.linux import signals as stop
 
     stop.defer()  # to the end of this process: what is up by then stays up
     lab = _noted(source, encapsulation, proxy_mode)
@@ -108,10 +108,10 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     found = drift_of(name)
     lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)]
     if output is not Format.TABLE:
-        document({"differences": lines, "commands": mending(found.plan), "strangers": found.strangers}, output)
+        document({"differences": lines, "commands": mending(found.plan), "strangers": found.unmanaged}, output)
     else:
         say("\n".join(lines) if lines else f"{name} is as it should be")
-        for ns, strange in found.strangers.items():
+        for ns, strange in found.unmanaged.items():
             say(f"not nslab's, left alone, in {ns}:")
             bullets(strange, 20, "more")
     if lines:

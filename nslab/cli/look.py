@@ -48,13 +48,13 @@ def show(
 
     Example: nslab show calico-two-node --guide | less
     """
-    from nslab.compiler.placement import place
+    from nslab.compiler.placement import assign_addresses
     from nslab.lab.find import about, find, shipped
     from nslab.lab.load import load
     from nslab.views.tree import picture, title
 
     path = find(source)
-    lab = place(load(path, encapsulation))
+    lab = assign_addresses(load(path, encapsulation))
     if guide:
         _guide(path, lab, lang)
     else:
@@ -104,11 +104,11 @@ def inspect(
     Example: nslab inspect calico-two-node/node1
     """
     need_root("inspect")
-    from nslab.linux import wishes
+    from nslab.linux import stored_lab as wishes
     from nslab.linux.netlink import inspect
 
     lab, _, name = host.partition("/")
-    wishes.wished(lab)
+    wishes.stored_lab(lab)
     rows = inspect.inspect(lab, [name] if name else [])
     if name and not rows:
         raise UsageError(f"{lab} has no host {name!r}")

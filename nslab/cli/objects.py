@@ -10,7 +10,7 @@ import typer
 
 from nslab.cli.life import RunningLab, listener
 from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say
-from nslab.errors import UsageError, words
+from nslab.errors import UsageError, error_text
 from nslab.lab.settings import setting
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def set_(
 
 
 def _deferred() -> None:
-    from nslab.linux import stop
+    from nslab.linux import signals as stop
 
     stop.defer()  # to the end of this process
 
@@ -123,6 +123,6 @@ def read_file(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {words(error)}") from error
+        raise UsageError(f"{file} cannot be read: {error_text(error)}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} cannot be read: {error}") from error

@@ -56,7 +56,7 @@ def render(
 
 def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]:
     """The Services of a manifest, and what it tells of the node: much, if there is a Lab in it."""
-    from nslab.compiler.placement import place
+    from nslab.compiler.placement import assign_addresses
     from nslab.compiler.services import proxy_of, resolve
     from nslab.lab.load import parse
     from nslab.lab.manifest import parse_manifest
@@ -66,7 +66,7 @@ def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]
     manifest = parse_manifest(text, file)
     if not manifest.is_lab:
         return resolve(manifest), Proxy(node, ())
-    lab = place(parse(text, file))
+    lab = assign_addresses(parse(text, file))
     for found in lab.nodes:
         if found.name == node:
             return resolve(lab), proxy_of(lab, found, FULL, ())

@@ -6,7 +6,7 @@ from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import tunnel_address
-from nslab.compiler.subnets import next_hop, wrapped
+from nslab.compiler.subnets import encapsulated, next_hop
 from nslab.compiler.underlay import UPLINK
 from nslab.lab.types import Encapsulation
 from nslab.objects import names
@@ -60,7 +60,7 @@ def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) ->
     """Another node's blocks lie behind its address; the device decides whether packets are wrapped on the way."""
     ns, vxlan = names.netns(lab.name, node.name), lab.encapsulation in VXLAN_MODES
     for block in claimed:
-        if wrapped(lab, node, other):
+        if encapsulated(lab, node, other):
             if vxlan:
                 yield Route(ns, block, VXLAN_DEVICE, tunnel_address(lab, other), onlink=True, by=_FELIX)
             else:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab, Node, Pod
 
 
-def place(lab: Lab) -> Lab:
+def assign_addresses(lab: Lab) -> Lab:
     """The lab with an address for every pod; pods that have one keep it, so inserting a pod renumbers nobody.
 
     A pod gets what it requests, else what it had (its status), else the next that its node's allocator gives out.

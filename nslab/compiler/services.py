@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from nslab.compiler.addresses import address_of
 from nslab.compiler.networks import network
-from nslab.compiler.subnets import leg_towards, next_hop
+from nslab.compiler.subnets import egress, next_hop
 from nslab.compiler.underlay import UPLINK, interface
 from nslab.compiler.written_by import WrittenBy
 from nslab.lab.types import ProxyMode, ServiceType, TrafficPolicy
@@ -69,7 +69,7 @@ def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[KernelObj
     """
     for ip, node in ways_in(lab, resolved).items():
         for router in lab.routers:
-            number, via = leg_towards(lab, router, node.address)
+            number, via = egress(lab, router, node.address)
             yield _way_in(lab, router.name, ip, interface(number), via)
     for client in lab.clients:
         for ip, node in ways_in(lab, resolved).items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.lab.subnets import distances, holder
+from nslab.lab.subnets import distances, find_subnet
 from nslab.lab.types import Encapsulation
 
 if TYPE_CHECKING:
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 def subnet_of(lab: Lab, address: IPv4Address) -> IPv4Network:
     """The subnet of the node network that holds a machine's address."""
-    found = holder(lab.networks.nodes, address)
+    found = find_subnet(lab.networks.nodes, address)
     if found is None:
         raise ValueError(f"{address} is on no subnet of lab {lab.name}")
     return found
 
 
-def together(lab: Lab, one: IPv4Address, other: IPv4Address) -> bool:
+def same_subnet(lab: Lab, one: IPv4Address, other: IPv4Address) -> bool:
     """Whether two machines are in one subnet, so that each is the other's very next hop."""
     return subnet_of(lab, one) == subnet_of(lab, other)
 
@@ -49,7 +49,7 @@ def next_hop(lab: Lab, machine: IPv4Address, to: IPv4Address) -> IPv4Address:
     return to if start == goal else next_router(lab, start, goal)[1]
 
 
-def leg_towards(lab: Lab, router: Router, to: IPv4Address) -> tuple[int, IPv4Address]:
+def egress(lab: Lab, router: Router, to: IPv4Address) -> tuple[int, IPv4Address]:
     """By which of its interfaces a router sends what is for a machine, and to which next hop there."""
     goal = subnet_of(lab, to)
     away = distances(lab.networks.nodes, [other.addresses for other in lab.routers], goal)
@@ -57,35 +57,35 @@ def leg_towards(lab: Lab, router: Router, to: IPv4Address) -> tuple[int, IPv4Add
     return number, next_hop(lab, leg, to)
 
 
-def wrapped(lab: Lab, node: Node, other: Node) -> bool:
+def encapsulated(lab: Lab, node: Node, other: Node) -> bool:
     """Whether packets from pods of one node to those of another travel inside others."""
     match lab.encapsulation:
         case Encapsulation.NONE:
             return False
         case Encapsulation.IPIP_CROSS_SUBNET | Encapsulation.VXLAN_CROSS_SUBNET:
-            return not together(lab, node.address, other.address)
+            return not same_subnet(lab, node.address, other.address)
         case _:
             return True
 
 
-def meet(lab: Lab, node: Node, other: Node) -> bool:
+def connected(lab: Lab, node: Node, other: Node) -> bool:
     """Whether packets between pods of two nodes arrive, both ways.
 
     Bare ones pass a router only if it knows where pods are: a router that does not drops them.
     """
-    if node == other or wrapped(lab, node, other) or together(lab, node.address, other.address):
+    if node == other or encapsulated(lab, node, other) or same_subnet(lab, node.address, other.address):
         return True
     ways = ((node.address, other.address), (other.address, node.address))
     return all(_carried(lab, subnet_of(lab, start), subnet_of(lab, goal)) for start, goal in ways)
 
 
-def enters(lab: Lab, machine: IPv4Address, node: Node) -> bool:
+def reachable_from(lab: Lab, machine: IPv4Address, node: Node) -> bool:
     """Whether a machine outside the cluster reaches a node's pods: it sends all to its gateway, which may know them."""
     out = gateway(lab, subnet_of(lab, machine))
     first = next((router for router in lab.routers if out in router.addresses), None)
     if first is None or not first.bgp:
         return False
-    number, _ = leg_towards(lab, first, node.address)
+    number, _ = egress(lab, first, node.address)
     return _carried(lab, subnet_of(lab, first.addresses[number]), subnet_of(lab, node.address))
 
 
@@ -95,6 +95,6 @@ def _carried(lab: Lab, start: IPv4Network, goal: IPv4Network) -> bool:
         router, _ = next_router(lab, start, goal)
         if not router.bgp:
             return False
-        number, _ = leg_towards(lab, router, goal.network_address)
+        number, _ = egress(lab, router, goal.network_address)
         start = subnet_of(lab, router.addresses[number])
     return True

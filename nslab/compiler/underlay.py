@@ -6,7 +6,7 @@ from ipaddress import IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import blocks
-from nslab.compiler.subnets import gateway, leg_towards, next_hop, subnet_of
+from nslab.compiler.subnets import egress, gateway, next_hop, subnet_of
 from nslab.objects import names
 from nslab.objects.inet import Address, Route
 from nslab.objects.links import Bridge, Veth
@@ -117,10 +117,10 @@ def joining(lab: Lab, router: Router) -> Iterator[KernelObject]:
     for dev in ("all", *(interface(number) for number, _ in enumerate(router.addresses))):
         yield Sysctl(ns, f"net/ipv4/conf/{dev}/send_redirects", "0", "1", by=_BY)
     for subnet in lab.networks.nodes:
-        number, via = leg_towards(lab, router, subnet.network_address)
+        number, via = egress(lab, router, subnet.network_address)
         if via != subnet.network_address:
             yield Route(ns, subnet, interface(number), via=via, by=_BY)
     for node in lab.nodes if router.bgp else ():
-        number, via = leg_towards(lab, router, node.address)
+        number, via = egress(lab, router, node.address)
         for block in blocks(lab, node):
             yield Route(ns, block, interface(number), via=via, protocol="bgp", by="BGP peering")

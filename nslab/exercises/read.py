@@ -12,7 +12,7 @@ from nslab.api import schema
 from nslab.api.documents import Tree, documents, text_of, told
 from nslab.api.values import AliasesError, Reader
 from nslab.api.words import Complaint, shown
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError, Problem
 from nslab.exercises.targets import fault
 from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Show, Text
@@ -46,7 +46,7 @@ def goals_beside(lab_file: Path, lab: Lab) -> str:
     if path is None:
         return ""
     text = text_of(path)
-    read_check(text, str(path), place(lab))
+    read_check(text, str(path), assign_addresses(lab))
     return text
 
 
@@ -101,7 +101,7 @@ def complaints(check: Check, lab: Lab) -> Iterator[Complaint]:
     """What of a check does not fit together, or not with the lab."""
     goals = [*enumerate(check.goals)]
     names = Counter(goal.name for _, goal in goals)
-    hosts = tuple(place.name for place in places(lab))
+    hosts = tuple(one.name for one in places(lab))
     for number, goal in goals:
         path: words.Path = (0, "spec", "goals", number)
         if goal.name and names[goal.name] > 1:
@@ -123,7 +123,7 @@ def _ask(path: words.Path, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterat
     if ask.seen_as:
         yield from _named((*path, "seenAs"), ask.seen_as, hosts)
     for name in ask.answers:
-        yield from _named((*path, "answers"), name, tuple(place.name for place in places(lab) if place.role == "pod"))
+        yield from _named((*path, "answers"), name, tuple(one.name for one in places(lab) if one.role == "pod"))
     if ask.by is By.ICMP and ask.expect is Expect.REFUSED:
         yield Complaint((*path, "expect"), "an echo is answered or not, and never refused; ask by tcp")
     if ask.answers and (ask.by is not By.HTTP or ask.expect is not Expect.OK):

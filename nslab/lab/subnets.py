@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
 
-def holder(subnets: Iterable[IPv4Network], address: IPv4Address) -> IPv4Network | None:
+def find_subnet(subnets: Iterable[IPv4Network], address: IPv4Address) -> IPv4Network | None:
     """The subnet that holds an address."""
     return next((subnet for subnet in subnets if address in subnet), None)
 
@@ -21,7 +21,7 @@ def distances(
 
     A router is the collection of its addresses.
     """
-    joined = [{holder(subnets, leg) for leg in legs} for legs in routers]
+    joined = [{find_subnet(subnets, leg) for leg in legs} for legs in routers]
     found, edge, passed = {goal: 0}, {goal}, 0
     while edge:
         passed += 1

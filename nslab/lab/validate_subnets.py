@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nslab.api.words import Complaint, listed, shown
 from nslab.lab.defaults import gateway
-from nslab.lab.subnets import distances, holder
+from nslab.lab.subnets import distances, find_subnet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def machine_addresses(found: Documents) -> Iterator[Complaint]:
         who = shown(name) if name else "this machine"
         if address is None:
             yield Complaint(path, f"the node network {subnets[0]} has no address left for {who}")
-        elif not holder(subnets, address):
+        elif not find_subnet(subnets, address):
             yield Complaint(path, f"the address {address} of {who} is {_outside(subnets)}")
         elif address in special:
             yield Complaint(path, f"{who} cannot have the address {address}; it is {special[address]}")
@@ -75,13 +75,13 @@ def routers(found: Documents) -> Iterator[Complaint]:
             yield Complaint(path, f"{who} has {number}; a router has one in each of two subnets or more")
         taken: set[IPv4Network] = set()
         for place, leg in router.legs.items():
-            subnet = holder(subnets, leg)
+            subnet = find_subnet(subnets, leg)
             if subnet and subnet in taken:
                 yield Complaint((*path, place), f"{who} has two addresses in {subnet}; one in each subnet is enough")
             taken |= {subnet} if subnet else set()
     legs = [[*router.legs.values()] for router in lab.routers]
     readable = len(subnets) == len(lab.node_networks) and all(len(r.legs) == r.written for r in lab.routers)
-    if readable and all(holder(subnets, leg) for each in legs for leg in each):
+    if readable and all(find_subnet(subnets, leg) for each in legs for leg in each):
         # What cannot be read, or is outside, has been told; what follows from it is not worth telling.
         reached = distances(subnets, legs, subnets[0])
         for place, subnet in lab.subnets.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, assert_never
 
-from nslab.errors import Refused, words
+from nslab.errors import Refused, error_text
 from nslab.linux.netlink import batch as netlink
 from nslab.linux.netlink import tun
 from nslab.linux.rules import restore
@@ -93,7 +93,7 @@ class LinuxKernel:
             try:
                 do(step)
             except OSError as error:
-                raise Refused(shell.command(step), words(error), transaction.steps[:place]) from error
+                raise Refused(shell.command(step), error_text(error), transaction.steps[:place]) from error
 
     def _netns(self, step: Step) -> None:
         if isinstance(step, Remove):
@@ -138,7 +138,7 @@ class LinuxKernel:
             first, reason = refused[0]
             said_no = {id(step) for step, _ in refused}
             done = [step for step in transaction.steps if id(step) not in said_no]
-            raise Refused(shell.command(first), words(reason), done) from reason
+            raise Refused(shell.command(first), error_text(reason), done) from reason
 
     def _flush(self, ns: str, batch: list[tuple[Step, bytes]]) -> list[tuple[Step, OSError]]:
         refusals = netlink.send(self._spaces.route_socket(ns), [raw for _, raw in batch]) if batch else []

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from nslab import rundir
 from nslab.dataclass import dataclass
-from nslab.errors import NslabError, Refused, UsageError, words
-from nslab.linux import stop
+from nslab.errors import NslabError, Refused, UsageError, error_text
+from nslab.linux import signals as stop
 from nslab.linux.netns import (
     IP_NETNS,
     RUN,
@@ -84,12 +84,12 @@ def _lock(lab: str, busy: Callable[[str], None]) -> int:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.rmdir(RUN)
-            raise Refused(f"touch {_lock_path(lab)}", words(error)) from error
+            raise Refused(f"touch {_lock_path(lab)}", error_text(error)) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             busy(os.pread(descriptor, 200, 0).decode() or "another nslab")
-            with stop.heeded():
+            with stop.allowed():
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(_lock_path(lab))):
@@ -127,7 +127,7 @@ def claim(lab: str) -> None:
     except OSError as error:
         if not named(lab):
             release(lab)
-        raise Refused(f"mount -t tmpfs nslab {here}", words(error)) from error
+        raise Refused(f"mount -t tmpfs nslab {here}", error_text(error)) from error
 
 
 def processes(lab: str, table: Table | None = None) -> list[procs.Record]:
@@ -203,7 +203,7 @@ def leaving(names: Iterable[str]) -> Iterator[dict[int, str]]:
             os.close(descriptor)
 
 
-def vacate(left: Mapping[int, str]) -> None:
+def kill_leftovers(left: Mapping[int, str]) -> None:
     """End what still runs in namespaces that lost their names (`leaving`): a shell in a pod that is no more."""
     if left:
         procs.end([record for record in procs.processes(left, (), ()) if record.ns in left.values()])

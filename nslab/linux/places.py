@@ -11,7 +11,7 @@ import os
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab import rundir
-from nslab.errors import NslabError, Refused, words
+from nslab.errors import NslabError, Refused, error_text
 from nslab.linux.netns import RUN, folder
 from nslab.runtime import trust
 from nslab.syscall import umount
@@ -76,7 +76,7 @@ def dismantle(lab: str) -> None:
     except OSError as error:
         if error.errno == errno.ENOTEMPTY:
             raise NslabError(f"{folder(lab)} holds files that are not nslab's; remove it by hand") from error
-        raise Refused(f"umount -l {folder(lab)}", words(error)) from error
+        raise Refused(f"umount -l {folder(lab)}", error_text(error)) from error
 
 
 @contextlib.contextmanager

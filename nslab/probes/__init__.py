@@ -1,6 +1,7 @@
 """Who must reach whom, how, and as whom: what `nslab probe` asks, and what the answers are (pure)."""
 
 from nslab.probes.calls import Answer, Call, CallResult, Try, Way
+from nslab.probes.learned_routes import with_learned_routes
 from nslab.probes.pairs import (
     LOOPBACK,
     Expected,
@@ -17,11 +18,32 @@ from nslab.probes.pairs import (
 )
 from nslab.probes.services import ServiceSurvey, survey_services
 from nslab.probes.spread import Spread, likelihood
-from nslab.probes.taught import taught
 from nslab.probes.verdict import Square, squares, verdict
 
 __all__ = [
-    "LOOPBACK", "Answer", "Call", "CallResult", "Expected", "Kind", "Outcome", "Place", "Probe", "Result",
-    "ServiceSurvey", "Spread", "Square", "Survey", "Try", "Way", "agnhost_port", "likelihood", "places", "seen_as",
-    "squares", "survey", "survey_services", "taught", "verdict",
+    "LOOPBACK",
+    "Answer",
+    "Call",
+    "CallResult",
+    "Expected",
+    "Kind",
+    "Outcome",
+    "Place",
+    "Probe",
+    "Result",
+    "ServiceSurvey",
+    "Spread",
+    "Square",
+    "Survey",
+    "Try",
+    "Way",
+    "agnhost_port",
+    "likelihood",
+    "places",
+    "seen_as",
+    "squares",
+    "survey",
+    "survey_services",
+    "verdict",
+    "with_learned_routes",
 ]  # fmt: skip

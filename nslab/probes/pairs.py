@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nslab.compiler.addresses import address_of, tunnel_address
 from nslab.compiler.networks import network
-from nslab.compiler.subnets import enters, meet, subnet_of, wrapped
+from nslab.compiler.subnets import connected, encapsulated, reachable_from, subnet_of
 from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
@@ -157,7 +157,7 @@ def survey(lab: Lab, host: Host, sources: Sequence[str] = (), targets: Sequence[
 def _apart(lab: Lab) -> str:
     """Why pods of two subnets do not meet, if so."""
     one_of_each = {subnet_of(lab, node.address): node for node in lab.nodes}.values()
-    if all(meet(lab, one, other) for one in one_of_each for other in one_of_each):
+    if all(connected(lab, one, other) for one in one_of_each for other in one_of_each):
         return ""
     ignorant = [router.name for router in lab.routers if not router.bgp]
     know = "know" if len(ignorant) > 1 else "knows"
@@ -203,8 +203,8 @@ def has_way(lab: Lab, source: Place, pod: Place) -> bool:
     """Whether packets for a pod's own address find their way from a host, and the answers back."""
     nodes = {node.name: node for node in lab.nodes}
     if source.role == "client":
-        return enters(lab, source.address, nodes[pod.node])
-    return meet(lab, nodes[source.node], nodes[pod.node])
+        return reachable_from(lab, source.address, nodes[pod.node])
+    return connected(lab, nodes[source.node], nodes[pod.node])
 
 
 def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address | None:
@@ -231,7 +231,7 @@ def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv
     nodes, same_node = {node.name: node for node in lab.nodes}, source.node == target.node
     node = nodes[source.node]
     tunnel = tunnel_address(lab, node)
-    if tunnel and not same_node and wrapped(lab, node, nodes[target.node]):
+    if tunnel and not same_node and encapsulated(lab, node, nodes[target.node]):
         return tunnel
     return network(lab).speaks_from(lab, host, node, same_node=same_node)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.errors import NslabError
-from nslab.linux import wishes
+from nslab.linux import stored_lab as wishes
 from nslab.linux.netns import Namespaces, path
 from nslab.objects.names import netns
 
@@ -63,7 +63,7 @@ class Capture:
     def start(self) -> None:
         """Listen on all interfaces of every node and router that there is now; what was heard before is forgotten."""
         with Namespaces() as spaces, contextlib.suppress(NslabError):
-            lab = wishes.wished(self._lab)
+            lab = wishes.stored_lab(self._lab)
             for host in (*(node.name for node in lab.nodes), *(router.name for router in lab.routers)):
                 with contextlib.suppress(OSError):  # what a test has taken away says nothing
                     self._start(spaces, host)

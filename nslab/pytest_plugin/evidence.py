@@ -55,7 +55,7 @@ def how_to_enter(lab: RunningLab) -> str:
 def _difference(lab: RunningLab) -> Iterator[tuple[str, str]]:
     found = drift_of(lab.name)
     lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)] or [f"{lab.name} is as it should be"]
-    for ns, strange in found.strangers.items():
+    for ns, strange in found.unmanaged.items():
         lines += [f"not nslab's, in {ns}:", *(f"  {line}" for line in strange)]
     yield f"nslab diff {lab.name}", bounded([*lines, *(f"from the file: {warning}" for warning in lab.warnings)])
 

@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from nslab.linux.netns import folder
-from nslab.linux.processes.exec import Absent, Command, communicate
+from nslab.linux.processes.exec import Command, NotRunning, communicate
 
 if TYPE_CHECKING:
     from nslab.linux.processes.exec import Command
@@ -20,5 +20,5 @@ def run_inside(command: Command, text: str, timeout: float) -> subprocess.Comple
     except subprocess.TimeoutExpired as late:
         said = f"{late.output!s}{late.stderr!s}".rstrip()
         raise AssertionError(f"{' '.join(command.argv)}: not within {timeout:g} s\n{said}") from None
-    except Absent as absent:
+    except NotRunning as absent:
         raise AssertionError(str(absent)) from None

@@ -14,10 +14,11 @@ from nslab.app.up import up
 from nslab.compiler.addresses import address_of
 from nslab.dataclass import replace
 from nslab.lab.settings import setting
-from nslab.linux import owned, wishes
+from nslab.linux import owned
+from nslab.linux import stored_lab as wishes
 from nslab.linux.netns import folder
 from nslab.linux.processes import status
-from nslab.linux.processes.control import Control
+from nslab.linux.processes.control import ControlClient
 from nslab.linux.rules import restore
 from nslab.objects.names import netns, pod_host
 from nslab.pytest_plugin.capture import Capture
@@ -59,7 +60,7 @@ class RunningLab:
     @property
     def wish(self) -> Lab:
         """What should be there: the lab's file, complete, with what was applied since."""
-        return wishes.wished(self.name)
+        return wishes.stored_lab(self.name)
 
     # Hosts
 
@@ -228,7 +229,7 @@ class RunningLab:
             return False
         if not (folder(self.name) / "control.sock").exists():
             return True
-        with Control(self.name) as line:
+        with ControlClient(self.name) as line:
             known = line.get()
         return all(proxy.get("generation") == known["generation"] for proxy in known["proxies"].values())
 

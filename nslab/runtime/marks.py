@@ -37,7 +37,7 @@ class Memory:
         self._environment[:] = bytes(len(self._environment))
         self._used = 0
 
-    def guise(self, title: str, variables: Mapping[str, str]) -> Guise:
+    def process_title(self, title: str, variables: Mapping[str, str]) -> ProcessTitle:
         """How to appear as `title` in ps, and with these variables (the first ones, should they be too many)."""
         # A last byte that is not NUL makes the kernel show the text up to its first NUL, as for setproctitle(3).
         room = len(self._arguments) - 1
@@ -45,12 +45,12 @@ class Memory:
         block = b"".join(os.fsencode(f"{name}={value}") + b"\0" for name, value in variables.items())
         if len(block) > len(self._environment):
             block = block[: block.rfind(b"\0", 0, len(self._environment)) + 1]
-        return Guise(os.fsencode(title.split(" ", 1)[0])[:15], text, block)
+        return ProcessTitle(os.fsencode(title.split(" ", 1)[0])[:15], text, block)
 
-    def show(self, guise: Guise) -> None:
+    def show(self, process_title: ProcessTitle) -> None:
         """Appear so. Costs a child next to no memory: plain copies, nothing of ctypes (which would be half a MB)."""
-        _call(guise.name)
-        self.wear(guise)
+        _call(process_title.name)
+        self.wear(process_title)
 
     @contextlib.contextmanager
     def named(self, name: bytes) -> Iterator[None]:
@@ -65,15 +65,15 @@ class Memory:
             os.write(inside, before)
             os.close(inside)
 
-    def wear(self, guise: Guise) -> None:
+    def wear(self, process_title: ProcessTitle) -> None:
         """Appear so but for the name, which stays."""
-        self._arguments[:] = guise.text
-        block = guise.block.ljust(self._used, b"\0")
+        self._arguments[:] = process_title.text
+        block = process_title.block.ljust(self._used, b"\0")
         self._environment[: len(block)] = block
-        self._used = len(guise.block)
+        self._used = len(process_title.block)
 
 
-class Guise:
+class ProcessTitle:
     """What the kernel is to show of a process: its name, argument memory and environment memory."""
 
     __slots__ = ("block", "name", "text")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def explain(
-    result: Result, needs: Sequence[Need], differences: Plan, strangers: Mapping[str, Sequence[str]] | None = None
+    result: Result, needs: Sequence[Need], differences: Plan, unmanaged: Mapping[str, Sequence[str]] | None = None
 ) -> str:
     """One sentence, with what mends it. `differences`: what `up` would do (`diff(have, want)`)."""
     for need in in_doubt(result, needs):
@@ -38,7 +38,7 @@ def explain(
             return f"{trouble(step)}; {up(step.obj)} asks the plugins to make it anew"
         if isinstance(step, Remove) and _misplaced(step, result, needs):
             return f"{trouble(step)}{_mending(step)}"
-    return _nothing_of_ours(result, needs, strangers or {})
+    return _nothing_of_ours(result, needs, unmanaged or {})
 
 
 def _mending(step: Step) -> str:
@@ -96,10 +96,10 @@ def _more(step: Step, differences: Plan) -> str:
     return f" ({more} more thing{'s' * (more > 1)} went with it; {up(step.obj)} puts all back)" if more else ""
 
 
-def _nothing_of_ours(result: Result, needs: Sequence[Need], strangers: Mapping[str, Sequence[str]]) -> str:
+def _nothing_of_ours(result: Result, needs: Sequence[Need], unmanaged: Mapping[str, Sequence[str]]) -> str:
     way = list(dict.fromkeys(need.ns for need in needs))
     for ns in way:
-        if rules := strangers.get(ns):
+        if rules := unmanaged.get(ns):
             return f"nothing of the lab differs on the way, but {host(ns)} has {_listed(rules)}"
     probe = result.probe
     if probe.expected is Expected.FAIL:

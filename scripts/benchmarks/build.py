@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from nslab import engine
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
 from nslab.linux import owned
 from nslab.linux.kernel import LinuxKernel
@@ -33,7 +33,7 @@ WITHOUT: dict[str, type[Process]] = {"processes": Process, "containers": Workloa
 
 def plan_of(file: Path, without: type[Process], host: Host) -> Plan:
     """The steps that make a lab of nothing, but for processes of a kind."""
-    plan = diff((), compile_lab(place(load(file)), host))
+    plan = diff((), compile_lab(assign_addresses(load(file)), host))
     return tuple(step for step in plan if not isinstance(step.obj, without))
 
 
@@ -42,7 +42,7 @@ def build(file: Path, name: str, without: type[Process]) -> dict[str, float]:
     spent: dict[str, float] = {}
     with owned.locked(name, "bench", print), Namespaces() as spaces, Agents(name, folder(name)) as agents:
         if without is not Process:
-            agents.warm()
+            agents.prefork()
         owned.claim(name)
         with _timed(spent, "plan"):
             host = read_host(spaces)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from nslab.linux import owned
 from nslab.linux.netns import Namespaces, folder
 from nslab.linux.processes.agents import Agents
-from nslab.linux.processes.control import Control
+from nslab.linux.processes.control import ControlClient
 from nslab.objects import process as objects
 from nslab.objects.names import netns
 from nslab.objects.plan import Add
@@ -81,7 +81,7 @@ class Stage:
 
     def __init__(self, lab: str, proxy: Proxy) -> None:
         self.lab, self.proxy = lab, proxy
-        self.spaces, self.agents, self.control = Namespaces(), Agents(lab, folder(lab)), Control(lab)
+        self.spaces, self.agents, self.control = Namespaces(), Agents(lab, folder(lab)), ControlClient(lab)
         self._server = 0
 
     def __enter__(self) -> Self:

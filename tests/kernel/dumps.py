@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.linux import owned
@@ -52,7 +52,7 @@ def state_of(network: str, name: str, processes: bool = False, without: str = ""
     lab = load(LABS / ("kubenet-two-node" if network == "kubenet" else "calico-two-node") / "lab.yaml")
     if network != "kubenet":
         lab = replace(lab, encapsulation=Encapsulation(network))
-    lab = place(replace(lab, name=name, proxy_mode=ProxyMode(mode)))
+    lab = assign_addresses(replace(lab, name=name, proxy_mode=ProxyMode(mode)))
     lab = replace(lab, pods=tuple(pod for pod in lab.pods if pod.name != without))
     state = compile_lab(lab, Host(ipip=False))
     return state if processes else tuple(obj for obj in state if not isinstance(obj, Process))

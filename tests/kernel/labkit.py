@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.app.down import down
 from nslab.app.up import Up, up
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
 from nslab.lab.load import load
-from nslab.linux.patience import patient
+from nslab.linux.timeouts import patient
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -82,7 +82,7 @@ class OwnLab:
 
     def lab(self, encapsulation: Encapsulation | None = None) -> Lab:
         """The lab as the file says it."""
-        return place(load(self.file, encapsulation))
+        return assign_addresses(load(self.file, encapsulation))
 
     def up(self, *options: str) -> str:
         """`nslab up`, which must succeed; what it printed."""

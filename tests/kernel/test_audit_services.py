@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.linux.patience import VARIABLE, patient
+from nslab.linux.timeouts import VARIABLE, patient
 from tests.kernel.labkit import OwnLab, nslab
 
 if TYPE_CHECKING:

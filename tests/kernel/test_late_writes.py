@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.app.drift import drift_of
-from nslab.linux.processes.control import Control
+from nslab.linux.processes.control import ControlClient
 from nslab.pytest_plugin.labs import Labs
 from tests.kernel.labkit import OwnLab, until
 
@@ -56,12 +56,12 @@ spec: {clusterIP: 10.103.9.117, selector: {app: works}, ports: [{port: 8080}]}
 def undone(name: str, sh: Callable[[str, str], str], number: int, mode: str = "iptables") -> bool:
     """Break a node's rules; whether they are whole again when every kube-proxy has written all that it knew."""
     sh(NODES[number % len(NODES)], BREAK[mode])
-    with Control(name) as line:
+    with ControlClient(name) as line:
         until(lambda: _is_idle(line))
     return not drift_of(name).plan
 
 
-def _is_idle(line: Control) -> bool:
+def _is_idle(line: ControlClient) -> bool:
     known = line.get()
     written = [proxy.get("generation") for proxy in known["proxies"].values()]
     return written == [known["generation"]] * len(NODES)

@@ -14,7 +14,7 @@ import pytest
 from nslab.app.drift import drift_of
 from nslab.app.up import up
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place as assign
+from nslab.compiler.placement import assign_addresses
 from nslab.errors import Refused
 from nslab.lab.status import merge_status
 from nslab.linux import kernel
@@ -136,7 +136,7 @@ def test_a_refused_change_leaves_the_lab_as_it_was(own: OwnLab, monkeypatch: pyt
     own.edit("  - {name: client, address: 192.168.59.10}", "  - {name: other, address: 192.168.59.11}")
     own.edit("20.109.131.3", "20.109.131.9")
     now = drift_of(own.name)
-    want = compile_lab(assign(merge_status(own.lab(), now.lab)), now.host)
+    want = compile_lab(assign_addresses(merge_status(own.lab(), now.lab)), now.host)
     for cut in transactions(diff(now.want, want)):
         refusals.victim = cut.steps[-1]
         with pytest.raises(Refused):

@@ -53,7 +53,7 @@ def wrong(lab: RunningLab) -> dict[tuple[str, str], str]:
     for result in results:
         if result.wrong:
             needs = depends(now.lab, result.probe, world)
-            told.setdefault(result.probe.pair, explain(result, needs, now.plan, now.strangers))
+            told.setdefault(result.probe.pair, explain(result, needs, now.plan, now.unmanaged))
     words = cells(results)
     return {pair: f"{words[pair].removeprefix('FAIL ')} | {why}" for pair, why in told.items()}
 

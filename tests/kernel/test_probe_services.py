@@ -12,7 +12,7 @@ from nslab.compiler.services import resolve
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
-from nslab.linux.processes.control import Control
+from nslab.linux.processes.control import ControlClient
 from nslab.probes import survey, survey_services, verdict
 from nslab.probes.verdict import squares
 from nslab.trace.explain_services import explain_call
@@ -60,7 +60,7 @@ def probed(make_lab: Callable[..., RunningLab]) -> Callable[..., RunningLab]:
 
     def bring_up(shipped: str, mode: str | None = None) -> RunningLab:
         lab = make_lab(shipped, proxy_mode=mode)
-        with Control(lab.name) as line:
+        with ControlClient(lab.name) as line:
             # What a test breaks must not be mended by a kube-proxy that has only just begun.
             assert line.put(resolve(lab.wish), expect=[node.name for node in lab.wish.nodes]) == ()
         return lab

@@ -288,8 +288,8 @@ def test_some_are_refused() -> None:
 
 def back(known: State) -> tuple[set[KernelObject], list[str]]:
     with Namespaces() as spaces:
-        have, strangers = tables(spaces, NS, known)
-    return set(have), strangers
+        have, unmanaged = tables(spaces, NS, known)
+    return set(have), unmanaged
 
 
 def test_what_a_person_types_makes_the_same() -> None:

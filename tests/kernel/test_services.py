@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab.linux.netns import Namespaces
-from nslab.linux.processes.control import Control
+from nslab.linux.processes.control import ControlClient
 from nslab.objects.names import netns
 from tests.kernel.labkit import OwnLab, nslab
 
@@ -91,7 +91,7 @@ def webs(own: RunningLab) -> list[str]:
         known.update(line.get())
         return all(proxy.get("generation") == known["generation"] for proxy in known["proxies"].values())
 
-    with Control(own.name) as line:
+    with ControlClient(own.name) as line:
         own.wait(followed)
     (web,) = [one for one in known["services"] if one["name"] == "web"]
     return sorted(end["pod"] for end in web["ports"][0]["endpoints"] if end.get("ready", True))

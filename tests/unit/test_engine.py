@@ -10,7 +10,7 @@ import pytest
 
 from nslab import engine
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.errors import Refused
 from nslab.lab.load import load
 from nslab.objects.fake.kernel import FakeKernel
@@ -27,7 +27,7 @@ LABS = Path(__file__).parents[2] / "labs"
 
 
 def state_of(lab: str) -> State:
-    return compile_lab(place(load(LABS / lab / "lab.yaml")), Host(ipip=False))
+    return compile_lab(assign_addresses(load(LABS / lab / "lab.yaml")), Host(ipip=False))
 
 
 class Refusing:
@@ -98,7 +98,7 @@ def test_a_plan_that_is_not_refused_is_done_in_its_units() -> None:
 def test_what_is_gone_already_does_not_stop_the_rest() -> None:
     plan = diff((), (Netns("a"), Netns("b")))
     kernel = FakeKernel((Netns("b"),))
-    assert engine.take_back(kernel, plan) == []
+    assert engine.rollback(kernel, plan) == []
     assert kernel.state() == ()
 
 
@@ -106,6 +106,6 @@ def test_what_cannot_be_taken_back_is_told() -> None:
     want = state_of("kubenet-two-node")
     kernel = FakeKernel(want)
     address = next(step for step in diff((), want) if "addr add" in command(step))
-    engine.take_back(kernel, (address,))
-    (refused,) = engine.take_back(kernel, (address,))
+    engine.rollback(kernel, (address,))
+    (refused,) = engine.rollback(kernel, (address,))
     assert "Cannot assign requested address" in str(refused)

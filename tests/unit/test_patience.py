@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from nslab.errors import UsageError
-from nslab.linux.patience import VARIABLE, patient
+from nslab.linux.timeouts import VARIABLE, patient
 
 SHOW = (
     "from nslab.linux.processes.connection import PATIENCE;"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab, Protocol, ProxyMode, TrafficPolicy
 from nslab.objects.needs import Host
@@ -23,7 +23,7 @@ HOST = Host(ipip=False, ipip_born=False)
 
 def lab(name: str, mode: ProxyMode | None = None) -> Lab:
     loaded = load(LABS / name / "lab.yaml")
-    return place(replace(loaded, proxy_mode=mode or loaded.proxy_mode))
+    return assign_addresses(replace(loaded, proxy_mode=mode or loaded.proxy_mode))
 
 
 def edited(of: Lab, name: str, **changes: object) -> Lab:
@@ -214,7 +214,7 @@ def test_many_hosts_and_services_are_sampled() -> None:
     found = survey_services(replace(of, services=(*of.services, *more)), HOST)
     assert found.note.startswith(f"{found.asked} of {found.possible} pairs of hosts and Services")
     assert found.asked < found.possible
-    assert {call.source for call in found.calls} == {place.name for place in found.places}
+    assert {call.source for call in found.calls} == {one.name for one in found.places}
 
 
 @pytest.mark.parametrize(

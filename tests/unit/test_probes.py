@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.load import load
 from nslab.lab.types import Cni, Container, Encapsulation, Lab, Plugin, Pod
 from nslab.objects.inet import Route
 from nslab.objects.needs import Host
 from nslab.objects.plan import Remove
-from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey, taught
+from nslab.probes import Expected, Kind, Outcome, Probe, Result, survey, with_learned_routes
 from nslab.probes.pairs import agnhost_port
 from nslab.views.junit import junit, to_json
 from nslab.views.matrix import cell, matrix, seen
@@ -26,7 +26,7 @@ def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = Non
     loaded = load(LABS / name / "lab.yaml")
     # Hosts alone: Services have tests of their own, and kube-dns' pod is one more host.
     loaded = replace(loaded, pods=tuple(pod for pod in loaded.pods if pod.namespace == "default"))
-    return place(replace(loaded, encapsulation=encapsulation or loaded.encapsulation))
+    return assign_addresses(replace(loaded, encapsulation=encapsulation or loaded.encapsulation))
 
 
 def asked(of: Lab, source: str, target: str, host: Host = STAND_IN) -> list[str]:
@@ -63,7 +63,7 @@ def test_what_must_not_arrive_has_reached_although_no_answer_came_back() -> None
 def test_of_a_network_that_somebody_builds_by_hand_little_is_known() -> None:
     """Neither how much fits between pods, nor as whom they are seen outside."""
     of = lab("by-hand-cni")
-    pod, other = [place for place in survey(of, STAND_IN).places if place.role == "pod"][:2]
+    pod, other = [one for one in survey(of, STAND_IN).places if one.role == "pod"][:2]
     node, far = of.nodes
     assert not any("mtu" in line for line in asked(of, pod.name, other.name))
     assert sum("mtu" in line for line in asked(of, node.name, far.name)) == 2
@@ -141,7 +141,7 @@ def test_a_small_lab_is_asked_everything() -> None:
 def crowd() -> Lab:
     of = lab()
     pods = [Pod(f"p{i}", of.nodes[i % 2].name, (Container("c", command=("x",)),)) for i in range(60)]
-    return place(replace(of, pods=tuple(pods)))
+    return assign_addresses(replace(of, pods=tuple(pods)))
 
 
 def test_a_large_lab_is_sampled_and_says_so() -> None:
@@ -153,7 +153,7 @@ def test_a_large_lab_is_sampled_and_says_so() -> None:
     targets = [probe.target for probe in one.probes if probe.source == "p0" and probe.kind is Kind.ICMP]
     # Two pods here, two elsewhere, the own node, the other one, the client; and everybody is somebody's target.
     assert targets == ["p2", "p30", "p1", "p31", "node1", "node2", "client"]
-    assert {probe.target for probe in one.probes} == {place.name for place in one.places}
+    assert {probe.target for probe in one.probes} == {one.name for one in one.places}
 
 
 def test_in_a_large_lab_what_is_chosen_is_asked_whole() -> None:
@@ -341,18 +341,18 @@ BY_HAND = [
 @pytest.mark.parametrize("number", range(4))
 def test_a_router_told_by_hand_where_all_pods_are_counts_as_told(number: int) -> None:
     of = subnets("None")
-    assert taught(of, tuple(map(Remove, BY_HAND[:number]))).routers[0].bgp is (number == 3)
+    assert with_learned_routes(of, tuple(map(Remove, BY_HAND[:number]))).routers[0].bgp is (number == 3)
 
 
 def test_a_router_that_speaks_bgp_knows_without_being_told() -> None:
-    assert taught(subnets("None", bgp=True), ()).routers[0].bgp
+    assert with_learned_routes(subnets("None", bgp=True), ()).routers[0].bgp
 
 
 def test_a_wrong_route_is_not_knowledge() -> None:
     wrong = replace(BY_HAND[2], via=IPv4Address("192.168.60.10"))
-    assert not taught(subnets("None"), tuple(map(Remove, (*BY_HAND[:2], wrong)))).routers[0].bgp
+    assert not with_learned_routes(subnets("None"), tuple(map(Remove, (*BY_HAND[:2], wrong)))).routers[0].bgp
     elsewhere = replace(BY_HAND[2], ns="nslab.calico-cross-subnet.client")
-    assert not taught(subnets("None"), tuple(map(Remove, (*BY_HAND[:2], elsewhere)))).routers[0].bgp
+    assert not with_learned_routes(subnets("None"), tuple(map(Remove, (*BY_HAND[:2], elsewhere)))).routers[0].bgp
 
 
 def test_the_matrix_says_why_subnets_are_apart() -> None:

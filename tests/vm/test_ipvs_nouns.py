@@ -176,7 +176,7 @@ def missing(want: State) -> Plan:
     """What is to be done, by what the kernel says."""
     with Namespaces() as spaces:
         seen = observe(spaces, LAB, want, "iptables")
-    assert not seen.strangers
+    assert not seen.unmanaged
     return diff(seen.have, want)
 
 

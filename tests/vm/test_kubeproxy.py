@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "kernel/node"))
 
 from nodebench import Bench, alive, sh, until
 
-from nslab.linux.processes.control import Control
+from nslab.linux.processes.control import ControlClient
 from nslab.objects import process as objects
 from nslab.objects.plan import Add
 from nslab.objects.process import KubeProxy
@@ -59,7 +59,7 @@ def start(bench: Bench) -> int:
 
 
 def put(bench: Bench, *services: Service) -> None:
-    with Control(bench.lab) as line:
+    with ControlClient(bench.lab) as line:
         assert line.put(services, expect=["node1"]) == ()
         assert line.get()["proxies"]["node1"]["error"] == ""
 
@@ -71,7 +71,7 @@ def test_a_first_sync_finds_what_is_there_and_takes_away_what_nobody_wants(bench
     assert "-a -t 10.96.0.2:80 -r 192.168.59.22:9002 -m -w 1" in before[0]
     os.kill(pid, signal.SIGKILL)
     until(lambda: not alive(pid), 20)
-    with Control(bench.lab) as line:
+    with ControlClient(bench.lab) as line:
         line.put([WEB], expect=[])
     start(bench)
     put(bench, WEB)

@@ -15,7 +15,7 @@ import time
 
 from nslab import rundir, syscall
 from nslab.components.apiserver import records
-from nslab.components.controllers.book import Book
+from nslab.components.controllers.endpoints import EndpointController
 from nslab.components.runtime.lastwords import last_words
 from nslab.components.runtime.loop import Loop
 from nslab.components.runtime.peers import Peer, serve
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Never
 
-    from nslab.components.runtime.place import Place
+    from nslab.components.runtime.node_context import NodeContext
     from nslab.runtime.marks import Memory
 
     Said = dict[str, Any]
@@ -38,7 +38,7 @@ HOLD_PATIENCE, PUT_PATIENCE = 2.0, 5.0
 """Seconds that kube-proxies may take to finish what they do before a hold, and to follow a put."""
 
 
-def run(place: Place, memory: Memory, client: int) -> Never:
+def run(place: NodeContext, memory: Memory, client: int) -> Never:
     """Be the control process of a lab. `client` is the socket of who asked for it, its first peer."""
     try:
         with contextlib.suppress(SystemExit):
@@ -53,10 +53,10 @@ def run(place: Place, memory: Memory, client: int) -> Never:
     os._exit(0)
 
 
-def _enter(place: Place, memory: Memory) -> None:
+def _enter(place: NodeContext, memory: Memory) -> None:
     place.groups.join()
     os.setsid()
-    memory.show(memory.guise(f"nslab-control {place.ns.split('.')[1]}", {VARIABLE: mark(place.ns, "control")}))
+    memory.show(memory.process_title(f"nslab-control {place.ns.split('.')[1]}", {VARIABLE: mark(place.ns, "control")}))
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     syscall.unshare(syscall.CLONE_NEWNS)
@@ -95,7 +95,7 @@ class Control:
     """Services and who is told of them. `generation` counts the changes; 0: nothing was ever put."""
 
     def __init__(self, loop: Loop, run: str) -> None:
-        self.loop, self._run, self.book = loop, run, Book()
+        self.loop, self._run, self.book = loop, run, EndpointController()
         self.generation = 0
         self.watchers: dict[Peer, Watcher] = {}
         self.holders: set[Peer] = set()

@@ -44,7 +44,7 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
     """Be kubedns until a signal comes; say `ready` on the descriptor `report` once it listens."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))  # as PID 1 we get only signals that we have a handler for
-    loop, book = Loop(), Book(records)
+    loop, book = Loop(), EndpointController(records)
     try:
         port = parse(arguments)
         _serve(loop, book, port)
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str]) -> int:
     return number
 
 
-class Book:
+class EndpointController:
     """The records as the file in a folder has them now. What cannot be read changes nothing."""
 
     def __init__(self, records: int) -> None:
@@ -104,7 +104,7 @@ class Book:
             log(f"{FILE}: {type(error).__name__}: {error}; the records are those of before")
 
 
-def respond(data: bytes, book: Book, limit: int) -> bytes | None:
+def respond(data: bytes, book: EndpointController, limit: int) -> bytes | None:
     """The answer to a message, at most `limit` bytes (0: what its sender takes over UDP); None: none at all."""
     try:
         number, flags = dns_wire.header(data)
@@ -121,7 +121,7 @@ def respond(data: bytes, book: Book, limit: int) -> bytes | None:
     return dns_wire.response(asked, _answer(asked, book), limit or asked.size)
 
 
-def _answer(asked: dns_wire.Question, book: Book) -> Answer:
+def _answer(asked: dns_wire.Question, book: EndpointController) -> Answer:
     if asked.edns > 0:
         return Answer(dns_wire.BADVERS)
     if asked.opcode:
@@ -140,7 +140,7 @@ def _answer(asked: dns_wire.Question, book: Book) -> Answer:
         return Answer(dns_wire.SERVFAIL)
 
 
-def _serve(loop: Loop, book: Book, port: int) -> None:
+def _serve(loop: Loop, book: EndpointController, port: int) -> None:
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     udp.bind(("127.0.0.1", port))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -151,7 +151,7 @@ def _serve(loop: Loop, book: Book, port: int) -> None:
     accept(loop, listener, lambda peer: Peer(loop, peer, book))
 
 
-def _answer_udp(udp: socket.socket, book: Book) -> None:
+def _answer_udp(udp: socket.socket, book: EndpointController) -> None:
     with contextlib.suppress(OSError):
         for _ in range(AT_ONCE):
             data, sender = udp.recvfrom(dns_wire.LONGEST)
@@ -164,7 +164,7 @@ class Peer(TcpPeer):
 
     block = 1 << 12
 
-    def __init__(self, loop: Loop, peer: socket.socket, book: Book) -> None:
+    def __init__(self, loop: Loop, peer: socket.socket, book: EndpointController) -> None:
         super().__init__(loop, peer)
         self._book = book
 

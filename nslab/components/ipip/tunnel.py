@@ -15,10 +15,10 @@ import socket
 import struct
 import sys
 
+from nslab.components.ipip.frag_needed import DF, FragmentationNeeded
 from nslab.components.ipip.routes import Routes
-from nslab.components.ipip.toobig import DF, TooBig
 from nslab.components.runtime.loop import Loop
-from nslab.components.runtime.place import NET, Place
+from nslab.components.runtime.node_context import NET, NodeContext
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ HEADER = 20
 
 
 def start(
-    place: Place, memory: Memory, births: Births, ns: str, dev: str, local: str, clean: Callable[[], None]
+    place: NodeContext, memory: Memory, births: Births, ns: str, dev: str, local: str, clean: Callable[[], None]
 ) -> int:
     """Fork the process behind `dev` in a node's namespace; its number."""
     with place.away(NET):
@@ -46,7 +46,7 @@ def start(
         ends = open_ends(dev, local)
 
         def child() -> None:
-            memory.show(memory.guise(f"nslab-tunnel {dev}", {VARIABLE: mark(ns, "tunnel")}))
+            memory.show(memory.process_title(f"nslab-tunnel {dev}", {VARIABLE: mark(ns, "tunnel")}))
             clean()
             os.setsid()
             # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.
@@ -95,7 +95,7 @@ class Encapsulator:
 
     def __init__(self, dev: str, tun: int, wire: socket.socket) -> None:
         self.routes = Routes()
-        self._too_big = TooBig()
+        self._too_big = FragmentationNeeded()
         self._tun, self._wire = tun, wire
         self._device = socket.if_nametoindex(dev)
         self._hops: dict[bytes, tuple[bytes, tuple[str, int]] | None] = {}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nslab.components.kubelet.fdstore import Kept, Pipes
-    from nslab.components.runtime.place import Place
+    from nslab.components.runtime.node_context import NodeContext
     from nslab.runtime.trust import Started
 
 
@@ -32,7 +32,7 @@ class Found:
         self.proxy = 0
 
 
-def find(place: Place, alive: Iterable[tuple[Started, int]]) -> Found:
+def find(place: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
     """What is what of those that are `alive` by the journal of this node (a pidfd of each)."""
     found = Found()
     for record, pidfd in alive:
@@ -58,7 +58,7 @@ def find(place: Place, alive: Iterable[tuple[Started, int]]) -> Found:
     return found
 
 
-def _is_in(place: Place, net: int, ns: str) -> bool:
+def _is_in(place: NodeContext, net: int, ns: str) -> bool:
     """Whether it is in the namespace of that name. Somebody may have deleted that one by hand, and we made another."""
     try:
         return os.stat(ns, dir_fd=place.ns_dir).st_ino == net

@@ -14,17 +14,17 @@ import time
 from nslab import rundir, syscall
 from nslab.components.ipip import tunnel
 from nslab.components.kubelet import adopt, container, sandbox
+from nslab.components.kubelet.attempt import UNKNOWN
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.crilog import attempts
 from nslab.components.kubelet.execs import Execs
-from nslab.components.kubelet.restart import Life
-from nslab.components.kubelet.status import Teller, pod_status, read
-from nslab.components.kubelet.watch import UNKNOWN
+from nslab.components.kubelet.restart import ContainerManager
+from nslab.components.kubelet.status import StatusReporter, pod_status, read
 from nslab.components.kubeproxy import process as kubeproxy
 from nslab.components.runtime.lastwords import last_words
 from nslab.components.runtime.loop import AT_ONCE, Loop
+from nslab.components.runtime.node_context import NodeContext, host_of, remove_tree
 from nslab.components.runtime.peers import Peer, listen
-from nslab.components.runtime.place import Place, host_of, remove_tree
 from nslab.runtime.journal import Journal
 from nslab.runtime.marks import VARIABLE, Memory, mark
 from nslab.runtime.mounts import own_machine
@@ -42,7 +42,7 @@ LONGEST = 86400.0
 """Seconds that somebody may want to wait until containers are ready."""
 
 
-def run(place: Place, memory: Memory, client: int) -> Never:
+def run(place: NodeContext, memory: Memory, client: int) -> Never:
     """Be the nslab-node of `place`. `client` is the socket of who asked for it, its first peer."""
     try:
         with contextlib.suppress(SystemExit):
@@ -59,10 +59,10 @@ def run(place: Place, memory: Memory, client: int) -> Never:
     os._exit(0)
 
 
-def _enter(place: Place, memory: Memory) -> None:
+def _enter(place: NodeContext, memory: Memory) -> None:
     place.groups.join()
     os.setsid()
-    memory.show(memory.guise(f"nslab-node {place.node}", {VARIABLE: mark(place.ns, "node")}))
+    memory.show(memory.process_title(f"nslab-node {place.node}", {VARIABLE: mark(place.ns, "node")}))
     # Orphans of containers come to us, not to the machine's init.
     syscall.prctl(syscall.PR_SET_CHILD_SUBREAPER, 1)
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
@@ -72,7 +72,7 @@ def _enter(place: Place, memory: Memory) -> None:
     place.settle()
 
 
-def _mounts(place: Place) -> None:
+def _mounts(place: NodeContext) -> None:
     own_machine(place.node, place.run, place.run_fd)
     for folder in (f"{place.folder}/{rundir.POD_LOGS}", f"{place.folder}/{rundir.LINKS}"):
         os.makedirs(folder, exist_ok=True)
@@ -90,10 +90,10 @@ def _mounts(place: Place) -> None:
 class Agent:
     """What a node's process knows: pods, containers, tunnels, and who waits for what."""
 
-    def __init__(self, place: Place, memory: Memory) -> None:
+    def __init__(self, place: NodeContext, memory: Memory) -> None:
         self.place, self.memory, self.loop = place, memory, Loop()
         self.sandboxes: dict[str, sandbox.Sandbox] = {}
-        self.containers: dict[tuple[str, str], Life] = {}
+        self.containers: dict[tuple[str, str], ContainerManager] = {}
         self.lost: dict[str, sandbox.Sandbox] = {}  # pods whose pause process was killed
         self.attempts: dict[str, int] = {}  # runs that containers had before they were asked for anew, by their logs
         self.tunnels: dict[str, int] = {}
@@ -103,7 +103,7 @@ class Agent:
         self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
         self.execs = Execs(self.loop, place, self.clean, self.beside)
         self.journal = Journal(f"{place.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
-        self.teller = Teller(self.loop, place, self.pods)
+        self.teller = StatusReporter(self.loop, place, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -199,7 +199,7 @@ class Agent:
         if key in self.containers:
             self.remove_container(*key)
         pod = self.pod_of(spec.ns)
-        life = Life(self, spec, pod)
+        life = ContainerManager(self, spec, pod)
         life.restarts = self.attempts.get(f"{pod.log_folder}/{spec.container}", 0)
         pid = life.start()
         self.containers[key] = life
@@ -324,7 +324,7 @@ class Agent:
 
     def pods(self) -> Pods:
         """How the pods are, by NAMESPACE/NAME."""
-        lives: dict[str, list[Life]] = {ns: [] for ns in (*self.sandboxes, *self.lost)}
+        lives: dict[str, list[ContainerManager]] = {ns: [] for ns in (*self.sandboxes, *self.lost)}
         for (ns, _), life in self.containers.items():
             lives.setdefault(ns, []).append(life)
         named = {ns: self.lost.get(ns) or self.pod_of(ns) for ns in lives}
@@ -370,10 +370,10 @@ class Agent:
             self.tunnels[ns] = pid
         self.proxy = found.proxy
 
-    def _life(self, spec: container.Spec, before: Pods) -> Life:
+    def _life(self, spec: container.Spec, before: Pods) -> ContainerManager:
         pod = self.pod_of(spec.ns)
         past = before.get(f"{pod.namespace}/{pod.pod}", {}).get("containers", {}).get(spec.container)
-        life = self.containers[spec.ns, spec.container] = Life(self, spec, pod, past)
+        life = self.containers[spec.ns, spec.container] = ContainerManager(self, spec, pod, past)
         return life
 
     def _watch_adopted(self, pid: int) -> None:

@@ -13,7 +13,7 @@ from nslab import syscall
 from nslab.components.kubelet import rights
 from nslab.components.kubelet.adopt import wait_exit
 from nslab.components.kubelet.container import PATH, environment, execute
-from nslab.components.runtime.place import IPC, MNT, NET, PID, UTS
+from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS
 from nslab.runtime.marks import VARIABLE, mark
 
 TYPE_CHECKING = False

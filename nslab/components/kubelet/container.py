@@ -10,7 +10,7 @@ import signal
 from nslab import syscall
 from nslab.components.images import agnhost, kubedns
 from nslab.components.kubelet import rights
-from nslab.components.runtime.place import IPC, NET, PID, UTS, Place, host_of
+from nslab.components.runtime.node_context import IPC, NET, PID, UTS, NodeContext, host_of
 from nslab.runtime.cgroups import PIDS
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
@@ -118,7 +118,7 @@ class Pipes:
 
 
 def start(
-    place: Place,
+    place: NodeContext,
     memory: Memory,
     births: Births,
     spec: Spec,
@@ -163,7 +163,9 @@ def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
     return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **dict(spec.env), **mine}
 
 
-def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]) -> None:
+def _child(
+    place: NodeContext, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]
+) -> None:
     status = 128
     template = place.template
     report, template.descriptor = pipes.take(template.descriptor)
@@ -171,7 +173,7 @@ def _child(place: Place, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights
         hostname = os.uname().nodename
         role = f"container/{spec.container}"
         title = " ".join(spec.argv) if spec.built_in else f"nslab-container {spec.container}"
-        memory.show(memory.guise(title, environment(spec, hostname, role)))
+        memory.show(memory.process_title(title, environment(spec, hostname, role)))
         clean()
         os.setsid()
         # Opened here: a container's file system has nothing of the lab's folder. A copy of the mount of that folder

@@ -16,8 +16,8 @@ import time
 from nslab.components.kubelet.adopt import wait_exit
 from nslab.components.kubelet.beside import STARTED, Target, become
 from nslab.components.kubelet.restart import exit_code
+from nslab.components.runtime.node_context import PID, NodeContext, host_of
 from nslab.components.runtime.peers import Peer
-from nslab.components.runtime.place import PID, Place, host_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ GRACE = 1.0
 class Execs:
     """The commands that run beside a node's containers. `find` tells the target of a namespace and a container."""
 
-    def __init__(self, loop: Loop, place: Place, clean: Callable[[], None], find: Find) -> None:
+    def __init__(self, loop: Loop, place: NodeContext, clean: Callable[[], None], find: Find) -> None:
         self._loop, self._place, self._clean, self._find = loop, place, clean, find
         self._sessions: dict[int, Session] = {}
 
@@ -174,7 +174,7 @@ def _absent(ns: str, container: str) -> Request:
 
 
 def start(
-    place: Place, target: Target, request: Request, clean: Callable[[], None]
+    place: NodeContext, target: Target, request: Request, clean: Callable[[], None]
 ) -> tuple[int, socket.socket, list[int], tuple[str, str]]:
     """Fork a command: its number, where its start is reported, the caller's ends of its pipes, and where it is."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

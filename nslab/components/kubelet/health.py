@@ -105,7 +105,7 @@ class Prober:
     def stop(self) -> None:
         """Ask no more."""
         self._stopped = True
-        self._hang_up()
+        self._close()
 
     def _first(self) -> None:
         if not self._number:
@@ -183,11 +183,11 @@ class Prober:
         return f'Get "http://{self._place}:{self._check.port}{self._check.path}"'
 
     def _end(self, wrong: str) -> None:
-        self._hang_up()
+        self._close()
         self._loop.at(max(self._again, time.monotonic()), self._ask)
         self._news(self._check, wrong)
 
-    def _hang_up(self) -> None:
+    def _close(self) -> None:
         self._answer = b""
         if self._socket:
             self._loop.forget(self._socket.fileno())

@@ -7,8 +7,8 @@ import os
 import signal
 import time
 
+from nslab.components.kubelet.attempt import UNKNOWN, Attempt
 from nslab.components.kubelet.health import Check, Prober, Verdict
-from nslab.components.kubelet.watch import UNKNOWN, Attempt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.fdstore import Kept, Pipes
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.runtime.loop import Loop
-    from nslab.components.runtime.place import Place
+    from nslab.components.runtime.node_context import NodeContext
 
     class Kubelet(Protocol):
         """What a container needs of its node's process (nslab.components.kubelet.agent)."""
 
         loop: Loop
-        place: Place
+        place: NodeContext
 
         def launch(self, spec: Spec, attempt: int) -> tuple[int, Pipes]:
             """Fork its process, so many runs after its first: the number, and the ends of its pipes."""
@@ -66,7 +66,7 @@ def exit_code(status: int) -> int:
     return 128 + signal.SIGKILL if status == UNKNOWN else status if status >= 0 else 128 - status
 
 
-class Life:
+class ContainerManager:
     """One container: its present run, those before it counted, and what is thought of its health.
 
     `state`, `reason` and `ready` are what kubectl shows; `_last` is how the run before ended. Times are in seconds

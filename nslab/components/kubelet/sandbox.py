@@ -9,7 +9,7 @@ import socket
 
 from nslab import rundir, syscall
 from nslab.components.kubelet import fdstore
-from nslab.components.runtime.place import IPC, MNT, NET, PID, UTS, Place, host_of
+from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS, NodeContext, host_of
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
 TYPE_CHECKING = False
@@ -50,7 +50,7 @@ class Sandbox:
         return {name: getattr(self, name) for name in names}
 
 
-def write_files(place: Place, sandbox: Sandbox, resolv_conf: str) -> None:
+def write_files(place: NodeContext, sandbox: Sandbox, resolv_conf: str) -> None:
     """The files that containers of the pod see in /etc, as kubelet writes them."""
     folder = f"{place.run}/{rundir.pod(host_of(sandbox.ns))}"
     os.makedirs(folder, exist_ok=True)
@@ -89,18 +89,18 @@ def unname_netns(sandbox: Sandbox) -> None:
         os.unlink(f"{NAMED}/{host_of(sandbox.ns)}")
 
 
-def start(place: Place, memory: Memory, births: Births, sandbox: Sandbox) -> int:
+def start(place: NodeContext, memory: Memory, births: Births, sandbox: Sandbox) -> int:
     """Fork the pause process of a pod, born in the pod's namespaces, with nothing of the machine's files; its number.
 
     It keeps all rights, so that no container can look into it, where they share a pid namespace.
     """
     kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
-    guise = memory.guise("pause", {VARIABLE: mark(sandbox.ns, "pause")})
+    process_title = memory.process_title("pause", {VARIABLE: mark(sandbox.ns, "pause")})
 
     store = sandbox.store = fdstore.new()
 
     def child() -> None:
-        memory.wear(guise)
+        memory.wear(process_title)
         pause(store.queue, store.door)
 
     # Blocked before the fork: pause waits for signals (see there), and none must find it with the node's handlers.
@@ -119,7 +119,7 @@ def start(place: Place, memory: Memory, births: Births, sandbox: Sandbox) -> int
 
 
 @contextlib.contextmanager
-def _furnished(place: Place, memory: Memory) -> Iterator[None]:
+def _furnished(place: NodeContext, memory: Memory) -> Iterator[None]:
     """Who is forked in here has the name of a pause process, and a container's tree for a root, with nothing in it.
 
     All of it before the fork: what a pause process does itself is memory of each pod.

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from typing import Never, TypeAlias
 
     from nslab.components.kubelet.container import Spec
-    from nslab.components.runtime.place import Place
+    from nslab.components.runtime.node_context import NodeContext
     from nslab.runtime.marks import Memory
 
-    Find: TypeAlias = Callable[[Place, str, str], Target]
+    Find: TypeAlias = Callable[[NodeContext, str, str], Target]
 
 
-def run(place: Place, memory: Memory, client: int) -> Never:
+def run(place: NodeContext, memory: Memory, client: int) -> Never:
     """Serve the one request that comes by the socket `client`, as the node's process would. The spawner forks this."""
     _serve(place, memory, client, own_run, _find)
 
 
-def alone(place: Place, memory: Memory, client: int) -> Never:
+def alone(place: NodeContext, memory: Memory, client: int) -> Never:
     """The same in a namespace without a process, as on a machine of its own."""
 
     def machine(run: str, tree: int) -> None:
@@ -48,7 +48,7 @@ def alone(place: Place, memory: Memory, client: int) -> Never:
     _serve(place, memory, client, machine, lambda *_: Target())
 
 
-def _serve(place: Place, memory: Memory, client: int, mounts: Callable[[str, int], None], find: Find) -> Never:
+def _serve(place: NodeContext, memory: Memory, client: int, mounts: Callable[[str, int], None], find: Find) -> Never:
     try:
         _enter(place, memory, mounts)
         loop = Loop()
@@ -67,9 +67,9 @@ def _serve(place: Place, memory: Memory, client: int, mounts: Callable[[str, int
         _leave()
 
 
-def _enter(place: Place, memory: Memory, mounts: Callable[[str, int], None]) -> None:
+def _enter(place: NodeContext, memory: Memory, mounts: Callable[[str, int], None]) -> None:
     os.setsid()
-    memory.show(memory.guise(f"nslab-exec {place.node}", {VARIABLE: mark(place.ns, "exec")}))
+    memory.show(memory.process_title(f"nslab-exec {place.node}", {VARIABLE: mark(place.ns, "exec")}))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
     syscall.unshare(syscall.CLONE_NEWNS)
@@ -77,7 +77,7 @@ def _enter(place: Place, memory: Memory, mounts: Callable[[str, int], None]) -> 
     place.settle()
 
 
-def _find(place: Place, ns: str, name: str) -> Target:
+def _find(place: NodeContext, ns: str, name: str) -> Target:
     """The container as the node's next process would find it. The node itself is no more."""
     found = adopt.find(place, alive(f"{place.folder}{rundir.PIDS}"))
     for spec, _, pid in found.containers:
@@ -86,7 +86,7 @@ def _find(place: Place, ns: str, name: str) -> Target:
     raise ProcessLookupError
 
 
-def _asked(place: Place, spec: Spec) -> Spec:
+def _asked(place: NodeContext, spec: Spec) -> Spec:
     request = Journal(f"{place.folder}{rundir.JOURNAL}").read().get((spec.ns, spec.container))
     return type(spec)(**request) if request else spec
 

@@ -8,16 +8,16 @@ import time
 
 from nslab import rundir
 from nslab.components.apiserver.records import replace
-from nslab.components.runtime.line import ControlLine
+from nslab.components.runtime.control_client import ControlConnection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from nslab.components.kubelet.restart import Life
+    from nslab.components.kubelet.restart import ContainerManager
     from nslab.components.runtime.loop import Loop
-    from nslab.components.runtime.place import Place
+    from nslab.components.runtime.node_context import NodeContext
 
     Pods = dict[str, dict[str, Any]]
 
@@ -35,7 +35,7 @@ def phase(containers: Iterable[dict[str, Any]]) -> str:
     return "Failed" if any(code != 0 for _, _, code in states) else "Succeeded"
 
 
-def pod_status(lives: Iterable[Life]) -> dict[str, Any]:
+def pod_status(lives: Iterable[ContainerManager]) -> dict[str, Any]:
     """A pod is as ready as all its containers."""
     lives = tuple(lives)
     containers = {life.spec.container: life.status() for life in lives}
@@ -43,7 +43,7 @@ def pod_status(lives: Iterable[Life]) -> dict[str, Any]:
     return {"ready": ready, "phase": phase(containers.values()), "containers": containers}
 
 
-def read(place: Place) -> Pods:
+def read(place: NodeContext) -> Pods:
     """What an earlier process of this node left."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         with open(f"{place.folder}{rundir.STATUS}", encoding="utf-8") as file:
@@ -52,12 +52,12 @@ def read(place: Place) -> Pods:
     return {}
 
 
-class Teller:
+class StatusReporter:
     """Writes and tells `pods()`, soon after `changed` was called, however often."""
 
-    def __init__(self, loop: Loop, place: Place, pods: Callable[[], Pods]) -> None:
+    def __init__(self, loop: Loop, place: NodeContext, pods: Callable[[], Pods]) -> None:
         self._loop, self._place, self._pods = loop, place, pods
-        self._line: ControlLine | None = None
+        self._line: ControlConnection | None = None
         self._asked, self._next = False, 0.0
 
     def changed(self) -> None:
@@ -82,7 +82,9 @@ class Teller:
             self._line.send(self._message(pods))
         elif pods:
             # A node without pods has nothing to say, and need not look for who would hear it.
-            self._line = ControlLine(self._loop, self._place.run, lambda: self._message(self._pods()), lambda _: None)
+            self._line = ControlConnection(
+                self._loop, self._place.run, lambda: self._message(self._pods()), lambda _: None
+            )
         now = time.monotonic()
         self._next = now + REST * (now - began)
 

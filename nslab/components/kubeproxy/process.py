@@ -19,19 +19,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from nslab.components.runtime.place import Place
+    from nslab.components.runtime.node_context import NodeContext
     from nslab.runtime.trust import Births
 
 GRACE = 5.0
 """Seconds that it may take to finish what it writes when it is to end."""
 
 
-def start(place: Place, memory: Memory, births: Births, settings: dict[str, Any], clean: Callable[[], None]) -> int:
+def start(
+    place: NodeContext, memory: Memory, births: Births, settings: dict[str, Any], clean: Callable[[], None]
+) -> int:
     """Fork a node's kube-proxy; its number."""
 
     def child() -> None:
         try:
-            memory.show(memory.guise("kube-proxy", {VARIABLE: mark(place.ns, "kube-proxy")}))
+            memory.show(memory.process_title("kube-proxy", {VARIABLE: mark(place.ns, "kube-proxy")}))
             clean()
             os.setsid()
             # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.

@@ -11,9 +11,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from nslab.components.kubeproxy.graceful_termination import AGAIN, LIST, Leaving
 from nslab.components.kubeproxy.healthports import HealthPorts
-from nslab.components.kubeproxy.leaving import AGAIN, LIST, Leaving
-from nslab.components.runtime.line import ControlLine
+from nslab.components.runtime.control_client import ControlConnection
 from nslab.components.runtime.programs import Programs
 from nslab.proxy import conntrack
 from nslab.proxy.found import found, leftovers, looks
@@ -56,7 +56,7 @@ class Proxier:
         self._ports = HealthPorts(loop, proxy)
         self._leaving = Leaving() if proxy.mode == "ipvs" else None
         self._balancer = _balancer() if asyncio else None
-        self._line = ControlLine(loop, run, lambda: {"op": "watch", "node": proxy.node}, self.hear)
+        self._line = ControlConnection(loop, run, lambda: {"op": "watch", "node": proxy.node}, self.hear)
 
     def __enter__(self) -> None:
         pass

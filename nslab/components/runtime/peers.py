@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from nslab.components.runtime.loop import Watches
-    from nslab.components.runtime.place import Place
+    from nslab.components.runtime.node_context import NodeContext
 
     Handler = Callable[["Peer", dict[str, Any]], dict[str, Any] | None]
 
@@ -170,7 +170,7 @@ def _line(answer: dict[str, Any]) -> bytes:
     return json.dumps(answer).encode() + b"\n"
 
 
-def listen(loop: Watches, place: Place, handler: Handler, settle: Callable[[], None]) -> socket.socket:
+def listen(loop: Watches, place: NodeContext, handler: Handler, settle: Callable[[], None]) -> socket.socket:
     """Serve at RUN/nodes/NODE.sock."""
     return serve(loop, f"{place.folder}{rundir.SOCKET}", lambda peer: Peer(loop, peer, handler, settle=settle))
 
@@ -207,7 +207,7 @@ def _uid(connection: socket.socket) -> int:
     return int.from_bytes(credentials[4:8], sys.byteorder)
 
 
-def dial(path: str) -> socket.socket:
+def connect(path: str) -> socket.socket:
     """A connection to who listens at a path."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

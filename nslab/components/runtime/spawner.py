@@ -17,7 +17,7 @@ from nslab import rundir, syscall
 from nslab.components.apiserver import control
 from nslab.components.kubelet import agent, standin
 from nslab.components.runtime.lastwords import complain
-from nslab.components.runtime.place import NET, Place
+from nslab.components.runtime.node_context import NET, NodeContext
 from nslab.components.runtime.rootfs import Template
 from nslab.runtime.cgroups import Groups
 from nslab.runtime.marks import VARIABLE, Memory
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Never, TypeAlias
 
-    Be: TypeAlias = Callable[[Place, Memory, int], Never]
+    Be: TypeAlias = Callable[[NodeContext, Memory, int], Never]
 
 
 def serve(descriptor: int, pods: int, run: str) -> None:
@@ -46,7 +46,7 @@ def serve(descriptor: int, pods: int, run: str) -> None:
     lab = os.environ[VARIABLE].split(" ")[0]
     memory = Memory()
     # Children are born with this mark, so there is no moment in which they are not the lab's.
-    memory.show(memory.guise(f"nslab-spawner {lab}", {VARIABLE: f"{lab} spawner"}))
+    memory.show(memory.process_title(f"nslab-spawner {lab}", {VARIABLE: f"{lab} spawner"}))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for `up`, which rolls back with our help
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a node
     groups = Groups(run)
@@ -61,9 +61,9 @@ def serve(descriptor: int, pods: int, run: str) -> None:
         text, (ns_dir, run_fd, client), _, _ = _receive(up)
         request = json.loads(text)
         what, ns = request["what"], request["ns"]
-        place = Place(ns, run, ns_dir, run_fd, template, groups)
+        place = NodeContext(ns, run, ns_dir, run_fd, template, groups)
 
-        def child(place: Place = place, client: int = client, be: Be = _BE[what]) -> None:
+        def child(place: NodeContext = place, client: int = client, be: Be = _BE[what]) -> None:
             up.close()
             be(place, memory, client)
 
@@ -94,7 +94,7 @@ def _journal(path: str) -> Births:
 
 
 @contextlib.contextmanager
-def _inside(place: Place, home: int) -> Iterator[None]:
+def _inside(place: NodeContext, home: int) -> Iterator[None]:
     """Who is forked in here is born in the namespace of its node: it is the lab's from its first moment."""
     place.enter(place.ns)
     try:

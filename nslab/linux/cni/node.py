@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Never
 
 from nslab import syscall
 from nslab.cni.result import Answer
-from nslab.linux import owned, stop
+from nslab.linux import owned
+from nslab.linux import signals as stop
 from nslab.linux.netns import lab_of, path
-from nslab.linux.patience import patient
+from nslab.linux.timeouts import patient
 from nslab.objects.process import NodeAgent
 from nslab.runtime import trust
 from nslab.runtime.mounts import hidden, own_machine, show
@@ -179,7 +180,7 @@ def _ended(pid: int, *, heed: bool = False) -> tuple[str, int]:
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        with stop.heeded() if heed else contextlib.nullcontext():
+        with stop.allowed() if heed else contextlib.nullcontext():
             over = bool(poll.poll(SECONDS * 1000))
     finally:
         os.close(descriptor)

@@ -22,9 +22,9 @@ from nslab.errors import Missing, Refused, about
 from nslab.lab.plugins import PLUGIN_PATHS, network_of
 from nslab.linux.cni.node import Node
 from nslab.linux.netns import path
-from nslab.linux.patience import patient
 from nslab.linux.places import write
 from nslab.linux.rules.restore import program
+from nslab.linux.timeouts import patient
 from nslab.objects.attachment import Attachment
 from nslab.objects.plan import Add, Remove, Replace
 

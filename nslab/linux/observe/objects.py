@@ -34,7 +34,7 @@ class Observation:
     """`have`: what is there of a lab's objects. `strangers`: others' rules and interfaces, by namespace."""
 
     have: list[KernelObject] = field(default_factory=list)
-    strangers: dict[str, list[str]] = field(default_factory=dict)
+    unmanaged: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def observe(spaces: Namespaces, lab: str, known: State, iptables: str, plugins: 
         known_by_name = ours | theirs.get(ns, set()) | {"lo"} | FALLBACK
         unmanaged += [f"interface {name}" for name in sorted(found[ns].keys() - known_by_name)]
         if unmanaged:
-            seen.strangers[ns] = unmanaged
+            seen.unmanaged[ns] = unmanaged
     seen.have += links.strays(seen.have, known, found)
     spaces.home()
     if plugins:

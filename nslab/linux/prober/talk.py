@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
-from nslab.linux.patience import patient
+from nslab.linux.timeouts import patient
 from nslab.probes import Kind, Outcome, Result
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from nslab import rundir, syscall
 from nslab.errors import Refused, about
 from nslab.linux import owned
 from nslab.linux.processes import procs
-from nslab.linux.processes.connection import PATIENCE, Line, connect
+from nslab.linux.processes.connection import PATIENCE, Connection, connect
 from nslab.objects import script as shell
 from nslab.objects.container import Workload
 from nslab.objects.names import CONTROL, netns
@@ -66,7 +66,7 @@ class Agents:
 
     def __init__(self, lab: str, run: Path) -> None:
         self._lab, self._run = lab, run
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, Connection] = {}
         self._spawner: socket.socket | None = None
         self._pid, self._said = 0, -1
 
@@ -74,7 +74,7 @@ class Agents:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._hang_up()
+        self._close()
         if self._spawner:
             self._spawner.close()  # it ends on that
             os.waitpid(self._pid, 0)
@@ -88,7 +88,7 @@ class Agents:
         # One for each: not only who holds the lab's lock asks a spawner for something.
         return self._run / rundir.spawned(self._pid)
 
-    def warm(self) -> None:
+    def prefork(self) -> None:
         """Start the process that nodes are forked from, and return at once; it boots meanwhile."""
         if self._spawner:
             return
@@ -149,7 +149,7 @@ class Agents:
                 (answer,) = self._hear(step.obj.ns, [], 1)
                 outcomes[id(step)] = answer.get("error") or int(answer["pid"])
                 if isinstance(step.obj, Control):
-                    self._hang_up(step.obj.ns)  # nodes are asked to wait; it is not
+                    self._close(step.obj.ns)  # nodes are asked to wait; it is not
         return [outcomes[id(step)] for step in batch]
 
     def _begin(self, step: Step, agent: NodeAgent | Control) -> int | str:
@@ -160,7 +160,7 @@ class Agents:
             if not isinstance(step, Remove):
                 self._start(agent)
         except OSError as error:
-            self._hang_up(agent.ns)
+            self._close(agent.ns)
             return self._why(error)
         return 0
 
@@ -185,7 +185,7 @@ class Agents:
         except OSError as error:
             dead = isinstance(error, FileNotFoundError | ConnectionRefusedError)
             if dead and all(isinstance(step, Remove) for step, _ in asked):
-                return self._bereaved([step for step, _ in asked])
+                return self._end_for_dead_node([step for step, _ in asked])
             return self._silent(node, error, len(asked))
 
     def _hear(self, node: str, early: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
@@ -201,7 +201,7 @@ class Agents:
 
     def _silent(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
         """A node that cannot be talked to has refused everything."""
-        self._hang_up(node)
+        self._close(node)
         return [{"error": self._why(error)}] * count
 
     def _why(self, error: OSError) -> str:
@@ -210,12 +210,12 @@ class Agents:
         return f"{_words(error)}: {last}" if last else _words(error)
 
     def _start(self, agent: NodeAgent | Control) -> None:
-        self._hang_up(agent.ns)  # the line to an earlier process
-        self._lines[agent.ns] = Line(self.spawn(agent.role, agent.ns))
+        self._close(agent.ns)  # the line to an earlier process
+        self._lines[agent.ns] = Connection(self.spawn(agent.role, agent.ns))
 
     def spawn(self, what: str, ns: str) -> socket.socket:
         """Have the spawner fork a process of this kind for the node of a namespace; the connection to it."""
-        self.warm()
+        self.prefork()
         assert self._spawner
         ours, theirs = socket.socketpair()
         names = os.open(self._run / rundir.NAMES, os.O_PATH | os.O_CLOEXEC)
@@ -230,7 +230,7 @@ class Agents:
             theirs.close()
         return ours
 
-    def _bereaved(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
+    def _end_for_dead_node(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """End processes whose node's process, which would do it, is dead; and answer in its place."""
 
         keys = {(step.obj.ns, step.obj.key[2]) for step in steps}
@@ -243,12 +243,12 @@ class Agents:
                     forget(str(journal), step.obj.ns, step.obj.container)
         return [{"ok": True}] * len(steps)
 
-    def _line(self, node: str) -> Line:
+    def _line(self, node: str) -> Connection:
         """The connection to a node's process, which runs already if it was not started here."""
         if node not in self._lines:
             host = node.rsplit(".", 1)[1]
             place = rundir.CONTROL_SOCKET if host == CONTROL else rundir.node(host, rundir.SOCKET)
-            self._lines[node] = Line(connect(self._run / place))
+            self._lines[node] = Connection(connect(self._run / place))
         return self._lines[node]
 
     def wait_ready(self, seconds: float) -> list[NotReady]:
@@ -264,7 +264,7 @@ class Agents:
                     raise OSError(answer["error"])
                 found += [NotReady(node.rsplit(".", 1)[1], **entry) for entry in answer["not_ready"]]
         except BaseException as error:
-            self._hang_up()  # or the answer that we no longer wait for would be taken for that to the next request
+            self._close()  # or the answer that we no longer wait for would be taken for that to the next request
             if isinstance(error, OSError):
                 raise Refused("waiting for the containers", _words(error)) from error
             raise
@@ -280,9 +280,9 @@ class Agents:
         except (FileNotFoundError, ConnectionError):
             pass
         finally:
-            self._hang_up(agent.ns)
+            self._close(agent.ns)
 
-    def _hang_up(self, *nodes: str) -> None:
+    def _close(self, *nodes: str) -> None:
         """Close the lines to these nodes, or all."""
         for node in nodes or tuple(self._lines):
             if node in self._lines:

@@ -9,7 +9,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from nslab.linux.patience import patient
+from nslab.linux.timeouts import patient
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ PATIENCE = patient(10.0)
 """Seconds that a process of a lab may take to answer a request."""
 
 
-class Line:
+class Connection:
     """A connection to a process of a lab: lines out, lines in, each waited for until a deadline."""
 
     def __init__(self, connection: socket.socket, whose: str = "the node's") -> None:

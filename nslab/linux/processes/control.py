@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nslab import rundir
-from nslab.errors import Refused, words
+from nslab.errors import Refused, error_text
 from nslab.linux.netns import folder
-from nslab.linux.processes.connection import PATIENCE, Line, connect
+from nslab.linux.processes.connection import PATIENCE, Connection, connect
 from nslab.proxy.model import to_json
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from nslab.proxy.model import Service
 
 
-class Control:
+class ControlClient:
     """A line to the control process of a lab, dialled when it is first needed. What is held ends with it."""
 
     def __init__(self, lab: str) -> None:
         self._lab = lab
-        self._line: Line | None = None
+        self._line: Connection | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -44,7 +44,7 @@ class Control:
         """
         try:
             return dict(self._ask({"op": "hold"})["pods"])
-        except Absent:
+        except ControlAbsent:
             return {}
 
     def release(self) -> None:
@@ -83,21 +83,21 @@ class Control:
             answer = (answers or line.receive(1, deadline))[0]
         except OSError as error:
             self.close()
-            raise Refused(f"asking the control process of lab {self._lab}", words(error)) from error
+            raise Refused(f"asking the control process of lab {self._lab}", error_text(error)) from error
         if "error" in answer:
             raise Refused(f"asking the control process of lab {self._lab}", answer["error"])
         return answer
 
-    def _dialled(self) -> Line:
+    def _dialled(self) -> Connection:
         if self._line is None:
             try:
-                self._line = Line(connect(folder(self._lab) / rundir.CONTROL_SOCKET), "the lab's control")
+                self._line = Connection(connect(folder(self._lab) / rundir.CONTROL_SOCKET), "the lab's control")
             except (FileNotFoundError, ConnectionRefusedError) as error:
-                raise Absent(self._lab) from error
+                raise ControlAbsent(self._lab) from error
         return self._line
 
 
-class Absent(Refused):
+class ControlAbsent(Refused):
     """There is no control process."""
 
     def __init__(self, lab: str) -> None:

@@ -50,7 +50,7 @@ class Command:
     stand_in: str = "exec"
 
 
-class Absent(NslabError):
+class NotRunning(NslabError):
     """What a command should run beside does not run."""
 
 
@@ -203,7 +203,7 @@ class _Session:
     def _hear(self, answers: list[dict[str, Any]]) -> None:
         for answer in answers:
             if answer.get("absent"):
-                raise Absent(answer["error"])
+                raise NotRunning(answer["error"])
             if "error" in answer:
                 raise NslabError(f"cannot enter {self._command.host}: {answer['error']}")
             self.status = answer.get("exited", self.status)

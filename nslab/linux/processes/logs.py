@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab import rundir
-from nslab.errors import NslabError, words
+from nslab.errors import NslabError, error_text
 from nslab.runtime.trust import beneath
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def folder(run: Path, node: str, pod: str, container: str) -> Path:
     except FileNotFoundError:
         return run / place
     except OSError as error:
-        raise NslabError(f"{run / place}: {words(error)}") from error
+        raise NslabError(f"{run / place}: {error_text(error)}") from error
     finally:
         os.close(lab)
 

@@ -14,7 +14,7 @@ import pytest
 
 from nslab.components.images import agnhost
 from nslab.components.kubeproxy import healthports
-from nslab.linux import wishes
+from nslab.linux import stored_lab as wishes
 from nslab.linux.netns import Namespaces
 from tests.kernel.labkit import ROOT, OwnLab, until
 
@@ -87,7 +87,7 @@ def memory(pid: int) -> int:
 
 def server(lab: OwnLab) -> tuple[str, str]:
     """A pod that serves HTTP: its host, its address."""
-    wish = wishes.wished(lab.name)
+    wish = wishes.stored_lab(lab.name)
     pod = next(
         pod for pod in wish.pods if any(container.ports for container in pod.containers) and pod.namespace == "default"
     )
@@ -96,7 +96,7 @@ def server(lab: OwnLab) -> tuple[str, str]:
 
 def health(lab: OwnLab) -> tuple[str, str, int]:
     """A node, its address, and a port at which its kube-proxy tells of a Service."""
-    wish = wishes.wished(lab.name)
+    wish = wishes.stored_lab(lab.name)
     port = next(service.health_check_node_port for service in wish.services if service.health_check_node_port)
     return wish.nodes[0].name, str(wish.nodes[0].address), port
 

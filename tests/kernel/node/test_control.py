@@ -10,7 +10,7 @@ import pytest
 from nodebench import Bench, alive, until
 
 from nslab.errors import Refused
-from nslab.linux.processes.control import Control
+from nslab.linux.processes.control import ControlClient
 from nslab.objects import process as objects
 from nslab.objects.plan import Add, Remove, Replace
 from nslab.proxy.model import Endpoint, Port, Service, service_from_json
@@ -36,12 +36,12 @@ def pid(bench: Bench) -> int:
 
 
 @pytest.fixture
-def control(bench: Bench, pid: int) -> Iterator[Control]:
-    with Control(bench.lab) as line:
+def control(bench: Bench, pid: int) -> Iterator[ControlClient]:
+    with ControlClient(bench.lab) as line:
         yield line
 
 
-def told(control: Control) -> list[Service]:
+def told(control: ControlClient) -> list[Service]:
     return [service_from_json(said) for said in control.get()["services"]]
 
 
@@ -52,25 +52,25 @@ def test_is_found_by_its_mark_in_its_namespace(bench: Bench, pid: int) -> None:
     assert os.stat(f"/proc/{pid}/ns/net").st_ino == there
 
 
-def test_keeps_what_is_put(control: Control) -> None:
+def test_keeps_what_is_put(control: ControlClient) -> None:
     assert control.put([WEB, DNS]) == ()
     assert told(control) == [WEB, DNS]
     assert control.put([], ["default/web"], whole=False) == ()
     assert told(control) == [DNS]
 
 
-def test_what_was_put_outlives_it(bench: Bench, pid: int, control: Control) -> None:
+def test_what_was_put_outlives_it(bench: Bench, pid: int, control: ControlClient) -> None:
     control.put([WEB, DNS])
     os.kill(pid, signal.SIGKILL)
     until(lambda: not alive(pid))
-    with pytest.raises(Refused, match=f"`nslab up {bench.lab}` brings it back"), Control(bench.lab) as line:
+    with pytest.raises(Refused, match=f"`nslab up {bench.lab}` brings it back"), ControlClient(bench.lab) as line:
         line.put([WEB])
     bench.agents.run([Add(noun(bench))])
-    with Control(bench.lab) as line:
+    with ControlClient(bench.lab) as line:
         assert told(line) == [WEB, DNS]
 
 
-def test_who_holds_while_it_is_killed_is_told(pid: int, control: Control) -> None:
+def test_who_holds_while_it_is_killed_is_told(pid: int, control: ControlClient) -> None:
     control.hold()
     os.kill(pid, signal.SIGKILL)
     until(lambda: not alive(pid))
@@ -79,7 +79,7 @@ def test_who_holds_while_it_is_killed_is_told(pid: int, control: Control) -> Non
 
 
 def test_with_nobody_there_a_hold_holds_nothing(bench: Bench) -> None:
-    with Control(bench.lab) as line:
+    with ControlClient(bench.lab) as line:
         assert line.hold() == {}
         line.release()
 

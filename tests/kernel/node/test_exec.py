@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from nodebench import Bench, until
 
-from nslab.linux.processes.exec import Absent, communicate
+from nslab.linux.processes.exec import NotRunning, communicate
 
 pytestmark = pytest.mark.root
 
@@ -64,7 +64,7 @@ def test_children_of_the_caller_are_not_in_the_pod(pod: Bench) -> None:
 def test_what_does_not_run_cannot_be_entered(pod: Bench) -> None:
     pod.start(pod.workload("pod", "done", "true", restart="Never"))
     for role, words in (("container/done", "container done of pod"), ("container/none", "container none of pod")):
-        with pytest.raises(Absent, match=f"{words} does not run"):
+        with pytest.raises(NotRunning, match=f"{words} does not run"):
             until(lambda role=role: pod.exec("pod", role, "true") == "never")  # type: ignore[misc]
 
 
@@ -86,7 +86,7 @@ def test_a_command_beside_an_adopted_container(pod: Bench) -> None:
     assert (status, said) == (0, "green /root\n")
     assert pod.exec("pod", "container/once", "hostname") == (0, "pod\n")
     os.kill(pod.record("pod", "container/once").pid, signal.SIGKILL)
-    with pytest.raises(Absent):
+    with pytest.raises(NotRunning):
         until(lambda: pod.exec("pod", "container/once", "true") == "never")
 
 
@@ -123,7 +123,7 @@ def test_no_descriptor_is_left_here(pod: Bench) -> None:
     before = os.listdir("/proc/self/fd")
     for argv in (["true"], ["no-such-command"], ["sh", "-c", "kill -9 $$"]):
         pod.exec("pod", "container/app", *argv)
-    with pytest.raises(Absent):
+    with pytest.raises(NotRunning):
         pod.exec("pod", "container/none", "true")
     with pytest.raises(subprocess.TimeoutExpired):
         communicate(pod.run, pod.command("pod", "container/app", "sleep", "1000"), "", 0.1)

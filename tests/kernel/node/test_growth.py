@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.linux.processes.connection import Line, connect
+from nslab.linux.processes.connection import Connection, connect
 from nslab.objects.plan import Add
 from nslab.objects.process import Control
 
@@ -33,7 +33,7 @@ def memory(pid: int) -> int:
 def ask(path: Path, *requests: dict[str, Any]) -> None:
     """A connection of its own, these requests, and their answers."""
     connection = connect(path)
-    line = Line(connection)
+    line = Connection(connection)
     deadline = time.monotonic() + 10
     answers = line.send(requests, deadline)
     answers += line.receive(len(requests) - len(answers), deadline)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from nodebench import Bench, alive, sh, until
 
-from nslab.linux.processes.control import Control
+from nslab.linux.processes.control import ControlClient
 from nslab.objects import process as objects
 from nslab.objects.plan import Add, Remove
 from nslab.objects.process import KubeProxy
@@ -51,7 +51,7 @@ class Lab:
 
     def put(self, *services: Service, removed: Iterable[str] = (), whole: bool = True) -> None:
         """Put Services; every kube-proxy must follow."""
-        with Control(self.bench.lab) as line:
+        with ControlClient(self.bench.lab) as line:
             assert line.put(services, removed, whole=whole, expect=[*self.nouns]) == ()
             assert [report["error"] for report in line.get()["proxies"].values()] == [""] * len(self.nouns)
 
@@ -74,7 +74,7 @@ class Lab:
 
     def reports(self, node: str, **pods: bool) -> None:
         """What the kubelet of a node says."""
-        with Control(self.bench.lab) as line:
+        with ControlClient(self.bench.lab) as line:
             known = {f"default/{name}": {"ready": ready} for name, ready in pods.items()}
             line._ask({"op": "status", "node": node, "pods": known})
 
@@ -92,7 +92,7 @@ def test_is_found_by_its_mark(lab: Lab) -> None:
 
 def test_nothing_is_touched_before_control_knows_anything(lab: Lab) -> None:
     lab.start()
-    with Control(lab.bench.lab) as line:
+    with ControlClient(lab.bench.lab) as line:
         until(lambda: "node1" in line.get()["proxies"])
         before = lab.rules()
         line.hold()
@@ -106,7 +106,7 @@ def test_rules_that_are_there_already_are_not_written_again_but_changed(lab: Lab
     lab.kill("node1")
     lab.sh("iptables -t nat -F KUBE-NODEPORTS")
     broken = lab.rules()
-    with Control(lab.bench.lab) as line:
+    with ControlClient(lab.bench.lab) as line:
         line.put([WEB], expect=["node1"], written=["node1"])
         lab.start()
         until(lambda: "generation" in line.get()["proxies"].get("node1", {}))
@@ -148,7 +148,7 @@ def test_a_first_sync_takes_away_what_is_stale_and_leaves_strangers_alone(lab: L
     lab.kill("node1")
     lab.sh("iptables -t nat -N KUBE-SVC-OF-A-STRANGER")
     lab.sh("iptables -I FORWARD -s 1.2.3.4 -j ACCEPT")
-    with Control(lab.bench.lab) as line:
+    with ControlClient(lab.bench.lab) as line:
         line.put([WEB], expect=[])
     assert lab.leads_to("20.96.0.2", "20.96.0.3")
     lab.start()
@@ -173,7 +173,7 @@ def test_a_killed_kube_proxy_leaves_its_rules_and_the_next_goes_on(lab: Lab) -> 
     lab.put(WEB)
     before = lab.rules()
     lab.kill("node1")
-    with Control(lab.bench.lab) as line:
+    with ControlClient(lab.bench.lab) as line:
         line.put([WEB, OTHER], expect=[])
     assert lab.rules() == before
     lab.start()
@@ -211,7 +211,7 @@ def test_it_outlives_its_nodes_process_which_adopts_it(lab: Lab) -> None:
 
 def test_what_the_kernel_refuses_is_told_and_tried_again(lab: Lab) -> None:
     lab.start(iptables="iptables-of-another-world")
-    with Control(lab.bench.lab) as line:
+    with ControlClient(lab.bench.lab) as line:
         assert line.put([WEB], expect=["node1"]) == ()
         said = line.get()["proxies"]["node1"]["error"]
     assert said == "iptables-of-another-world-save: iptables-of-another-world-save is not installed"
@@ -299,7 +299,7 @@ def test_flows_of_udp_to_endpoints_that_are_gone_are_forgotten(lab: Lab) -> None
     assert flows(lab) == ["10.96.0.10 192.168.59.101", direct]
     # One that was killed finds out when it starts again.
     lab.kill("node1")
-    with Control(lab.bench.lab) as line:
+    with ControlClient(lab.bench.lab) as line:
         line.put([replace(dns, ports=(replace(dns.ports[0], endpoints=ends[:1]),))], expect=[])
     assert flows(lab) == ["10.96.0.10 192.168.59.101", direct]
     lab.start()

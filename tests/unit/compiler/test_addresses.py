@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from nslab.compiler.addresses import blocks, tunnel_address
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, Lab, Networks, Node, Plugin, Pod, ProxyMode
 
@@ -46,61 +46,69 @@ def addresses(lab: Lab) -> dict[str, str]:
 
 def test_calico_counts_from_the_blocks_first_which_the_tunnel_has() -> None:
     assert str(tunnel_address(CALICO, CALICO.nodes[0])) == "20.111.156.0"
-    assert addresses(place(with_pods(CALICO, "a", "b"))) == {"a": "1", "b": "2"}
+    assert addresses(assign_addresses(with_pods(CALICO, "a", "b"))) == {"a": "1", "b": "2"}
     flat = replace(CALICO, encapsulation=Encapsulation.NONE)
-    assert addresses(place(with_pods(flat, "a", "b"))) == {"a": "0", "b": "1"}
+    assert addresses(assign_addresses(with_pods(flat, "a", "b"))) == {"a": "0", "b": "1"}
 
 
 def test_who_asks_gets_what_he_asks_for_and_nobody_else_does() -> None:
-    assert addresses(place(with_pods(CALICO, "a", "b", "c", b="20.111.156.1"))) == {"a": "2", "b": "1", "c": "3"}
+    assert addresses(assign_addresses(with_pods(CALICO, "a", "b", "c", b="20.111.156.1"))) == {
+        "a": "2",
+        "b": "1",
+        "c": "3",
+    }
 
 
 def test_who_has_what_another_asks_for_by_now_gives_it_up() -> None:
-    before = place(with_pods(CALICO, "a", "b"))
-    assert addresses(place(with_pods(before, "a", "b", "c", c="20.111.156.1"))) == {"a": "3", "b": "2", "c": "1"}
+    before = assign_addresses(with_pods(CALICO, "a", "b"))
+    assert addresses(assign_addresses(with_pods(before, "a", "b", "c", c="20.111.156.1"))) == {
+        "a": "3",
+        "b": "2",
+        "c": "1",
+    }
 
 
 def test_a_pod_in_between_renumbers_nobody() -> None:
-    before = place(with_pods(CALICO, "a", "c"))
-    assert addresses(place(with_pods(before, "a", "b", "c"))) == {"a": "1", "b": "3", "c": "2"}
+    before = assign_addresses(with_pods(CALICO, "a", "c"))
+    assert addresses(assign_addresses(with_pods(before, "a", "b", "c"))) == {"a": "1", "b": "3", "c": "2"}
 
 
 def test_a_freed_address_is_given_again_by_calico() -> None:
-    before = place(with_pods(CALICO, "a", "b"))
-    assert addresses(place(with_pods(before, "b", "c"))) == {"b": "2", "c": "1"}
+    before = assign_addresses(with_pods(CALICO, "a", "b"))
+    assert addresses(assign_addresses(with_pods(before, "b", "c"))) == {"b": "2", "c": "1"}
 
 
 def test_kubenet_skips_the_gateway_and_goes_on_from_the_last_one_given() -> None:
-    first = place(with_pods(KUBENET, "a", "b"))
+    first = assign_addresses(with_pods(KUBENET, "a", "b"))
     assert addresses(first) == {"a": "2", "b": "3"}
     assert first.last_reserved == (("node1", IPv4Address("20.96.1.3")),)
-    second = place(with_pods(first, "b", "c"))
+    second = assign_addresses(with_pods(first, "b", "c"))
     assert addresses(second) == {"b": "3", "c": "4"}
 
 
 def test_kubenet_does_not_give_the_last_one_again_at_once() -> None:
-    first = place(with_pods(KUBENET, "a", "b"))
-    assert addresses(place(with_pods(first, "a", "c"))) == {"a": "2", "c": "4"}
+    first = assign_addresses(with_pods(KUBENET, "a", "b"))
+    assert addresses(assign_addresses(with_pods(first, "a", "c"))) == {"a": "2", "c": "4"}
 
 
 def test_kubenet_goes_around_once() -> None:
-    full = place(with_pods(KUBENET, *"abcde"))
+    full = assign_addresses(with_pods(KUBENET, *"abcde"))
     assert addresses(full) == {"a": "2", "b": "3", "c": "4", "d": "5", "e": "6"}
-    assert addresses(place(with_pods(full, *"bcdef")))["f"] == "2"
+    assert addresses(assign_addresses(with_pods(full, *"bcdef")))["f"] == "2"
     with pytest.raises(UsageError, match=r"node1 has no address left in 20\.96\.1\.0/29"):
-        place(with_pods(full, *"abcdef"))
+        assign_addresses(with_pods(full, *"abcdef"))
 
 
 def test_placing_twice_changes_nothing() -> None:
-    once = place(with_pods(KUBENET, "a", "b"))
-    assert place(once) == once
+    once = assign_addresses(with_pods(KUBENET, "a", "b"))
+    assert assign_addresses(once) == once
 
 
 def test_a_node_claims_its_first_block_and_those_that_it_uses() -> None:
     wide = Node("node1", IPv4Address("192.168.59.22"), IPv4Network("20.111.156.0/24"))
     lab = replace(CALICO, nodes=(wide,))
-    assert blocks(place(lab), wide) == [IPv4Network("20.111.156.0/26")]
-    used = place(with_pods(lab, "a", a="20.111.156.200"))
+    assert blocks(assign_addresses(lab), wide) == [IPv4Network("20.111.156.0/26")]
+    used = assign_addresses(with_pods(lab, "a", a="20.111.156.200"))
     assert blocks(used, wide) == [IPv4Network("20.111.156.0/26"), IPv4Network("20.111.156.192/26")]
     narrow = Node("node1", IPv4Address("192.168.59.22"), IPv4Network("20.111.156.0/28"))
     assert blocks(replace(lab, nodes=(narrow,)), narrow) == [IPv4Network("20.111.156.0/28")]

@@ -10,7 +10,7 @@ import pytest
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
 from nslab.compiler.networks.no_cni import sort_out
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.lab.find import folder
 from nslab.lab.load import load
@@ -26,7 +26,7 @@ from nslab.views.tree import picture, title
 if TYPE_CHECKING:
     from nslab.objects.base import KernelObject
 
-LAB = place(load(folder() / "by-hand-cni" / "lab.yaml"))
+LAB = assign_addresses(load(folder() / "by-hand-cni" / "lab.yaml"))
 WANT = compile_lab(LAB, Host())
 NODE, SWITCH = "nslab.by-hand-cni.node1", "nslab.by-hand-cni.switch"
 ROUTE = IPv4Network("20.96.2.0/24"), "eth0", IPv4Address("192.168.59.23")
@@ -95,6 +95,6 @@ def test_without_a_plugin_there_is_no_encapsulation() -> None:
 
 
 def test_with_a_plugin_nothing_is_made_by_hand() -> None:
-    lab = place(load(folder() / "kubenet-two-node" / "lab.yaml"))
+    lab = assign_addresses(load(folder() / "kubenet-two-node" / "lab.yaml"))
     stray = Route("nslab.kubenet-two-node.node1", *ROUTE)
     assert network(lab).sort_out(lab, [stray], ()) == ([stray], [])

@@ -10,7 +10,7 @@ import pytest
 
 from nslab.compiler import compile_lab
 from nslab.compiler.masquerade import signed
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects import names
@@ -23,7 +23,7 @@ B, D = "cali2f5353dd8c5", "calid6b219bf875"  # the node's ends of pod-b's and po
 
 
 def lab(encapsulation: str = "IPIP") -> Lab:
-    return place(replace(load(FILE), encapsulation=Encapsulation(encapsulation)))
+    return assign_addresses(replace(load(FILE), encapsulation=Encapsulation(encapsulation)))
 
 
 def lines(machine: str, like: str, encapsulation: str = "IPIP", host: Host | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects.needs import Host
@@ -26,7 +26,7 @@ LABS = sorted(path.parent.name for path in (ROOT / "labs").glob("*/lab.yaml"))
 
 def variants() -> dict[str, tuple[Lab, Host]]:
     """Each lab as it is shipped; those with an overlay in every encapsulation, and without the ipip driver."""
-    found = {name: (place(load(ROOT / "labs" / name / "lab.yaml")), Host()) for name in LABS}
+    found = {name: (assign_addresses(load(ROOT / "labs" / name / "lab.yaml")), Host()) for name in LABS}
     for name in ("calico-two-node", "calico-cross-subnet"):
         overlay, _ = found[name]
         for encapsulation in Encapsulation:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
 from nslab.objects import names
 from nslab.objects.needs import Host
@@ -19,7 +19,7 @@ CABLE = names.kubenet_veth("default", "pod-b")
 
 def lines(machine: str, like: str, host: Host | None = None) -> list[str]:
     """What is typed for one machine that looks like a pattern, without the namespace."""
-    plan = diff((), compile_lab(place(load(FILE)), host or Host()))
+    plan = diff((), compile_lab(assign_addresses(load(FILE)), host or Host()))
     ns = names.netns("kubenet-two-node", machine)
     said = [line for step in plan if step.obj.ns == ns for line in commands(step)]
     short = [line.replace(f" -n {ns}", "").replace(f"ip netns exec {ns} ", "") for line in said]

@@ -9,8 +9,8 @@ from ipaddress import IPv4Address, IPv4Network
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
-from nslab.compiler.subnets import enters, gateway, meet, next_hop, wrapped
+from nslab.compiler.placement import assign_addresses
+from nslab.compiler.subnets import connected, encapsulated, gateway, next_hop, reachable_from
 from nslab.lab.find import find
 from nslab.lab.load import load, parse
 from nslab.lab.types import Encapsulation, Lab
@@ -38,7 +38,7 @@ spec:
 
 
 def lab(encapsulation: str = "IPIPCrossSubnet", *, bgp: bool = False) -> Lab:
-    made = place(replace(load(find("calico-cross-subnet")), encapsulation=Encapsulation(encapsulation)))
+    made = assign_addresses(replace(load(find("calico-cross-subnet")), encapsulation=Encapsulation(encapsulation)))
     return replace(made, routers=tuple(replace(router, bgp=bgp) for router in made.routers))
 
 
@@ -116,21 +116,25 @@ def test_bare_packets_pass_a_router_only_if_it_knows_pods() -> None:
     client = lab().clients[0].address
     for bgp in (False, True):
         bare = lab("None", bgp=bgp)
-        assert (meet(bare, node1, node2), meet(bare, node1, node3), meet(bare, node3, node1)) == (True, bgp, bgp)
-        assert [enters(bare, client, node) for node in bare.nodes] == [bgp] * 3
-    assert all(meet(lab(mode), a, b) for mode in WAYS if mode != "None" for a in lab().nodes for b in lab().nodes)
-    assert (wrapped(lab(), node1, node2), wrapped(lab(), node1, node3)) == (False, True)
+        assert (connected(bare, node1, node2), connected(bare, node1, node3), connected(bare, node3, node1)) == (
+            True,
+            bgp,
+            bgp,
+        )
+        assert [reachable_from(bare, client, node) for node in bare.nodes] == [bgp] * 3
+    assert all(connected(lab(mode), a, b) for mode in WAYS if mode != "None" for a in lab().nodes for b in lab().nodes)
+    assert (encapsulated(lab(), node1, node2), encapsulated(lab(), node1, node3)) == (False, True)
 
 
 def test_load_balancers_addresses_lead_through_the_router() -> None:
     text = find("calico-cross-subnet").read_text().replace("type: NodePort", "type: LoadBalancer")
-    made = place(parse(text, "lab.yaml"))
+    made = assign_addresses(parse(text, "lab.yaml"))
     assert lines(made, "client", "static") == ["ip route add 192.168.59.240 via 192.168.60.1 dev eth0 proto static"]
     assert lines(made, "router", "static") == ["ip route add 192.168.59.240 via 192.168.59.22 dev eth0 proto static"]
 
 
 def test_a_chain_of_subnets() -> None:
-    chain = place(parse(THREE, "lab.yaml"))
+    chain = assign_addresses(parse(THREE, "lab.yaml"))
     assert lines(chain, "n1", "^ip route add (default|10)") == ["ip route add default via 10.1.0.1 dev eth0"]
     assert lines(chain, "n2", "^ip route add (default|10)") == [
         "ip route add default via 10.2.0.1 dev eth0",
@@ -150,10 +154,10 @@ def test_a_chain_of_subnets() -> None:
     ("knowing", "met"), [((), []), (("r1",), ["n1 n2"]), (("r1", "r2"), ["n1 n2", "n1 n3", "n2 n3"])]
 )
 def test_every_router_on_the_way_must_know(knowing: tuple[str, ...], met: list[str]) -> None:
-    chain = place(parse(THREE, "lab.yaml"))
+    chain = assign_addresses(parse(THREE, "lab.yaml"))
     chain = replace(chain, routers=tuple(replace(router, bgp=router.name in knowing) for router in chain.routers))
     pairs = [(a, b) for index, a in enumerate(chain.nodes) for b in chain.nodes[index + 1 :]]
-    assert [f"{a.name} {b.name}" for a, b in pairs if meet(chain, a, b)] == met
+    assert [f"{a.name} {b.name}" for a, b in pairs if connected(chain, a, b)] == met
 
 
 TWO_WAYS = """\
@@ -177,19 +181,19 @@ spec:
 
 def test_pods_meet_only_if_the_answer_finds_its_way_too() -> None:
     """There by r1 and r4, which know pods, and back by r2 and r3."""
-    ring = place(parse(TWO_WAYS, "lab.yaml"))
+    ring = assign_addresses(parse(TWO_WAYS, "lab.yaml"))
     n1, n3 = ring.nodes
     assert (next_hop(ring, n1.address, n3.address), next_hop(ring, n3.address, n1.address)) == (
         IPv4Address("10.1.0.254"), IPv4Address("10.3.0.253"),
     )  # fmt: skip
-    assert not meet(ring, n1, n3)
-    assert not meet(ring, n3, n1)
+    assert not connected(ring, n1, n3)
+    assert not connected(ring, n3, n1)
     knowing = replace(ring, routers=tuple(replace(router, bgp=True) for router in ring.routers))
-    assert meet(knowing, n1, n3)
+    assert connected(knowing, n1, n3)
 
 
 def test_the_way_out_is_the_first_router_wherever_it_is() -> None:
-    ring = place(parse(TWO_WAYS, "lab.yaml"))
+    ring = assign_addresses(parse(TWO_WAYS, "lab.yaml"))
     assert [str(gateway(ring, subnet)) for subnet in ring.networks.nodes] == [
         "10.1.0.254", "10.2.0.1", "10.3.0.253", "10.4.0.1",
     ]  # fmt: skip
@@ -197,7 +201,7 @@ def test_the_way_out_is_the_first_router_wherever_it_is() -> None:
 
 
 def test_machines_outside_come_in_by_a_gateway_that_knows_pods_alone() -> None:
-    ring = place(parse(TWO_WAYS, "lab.yaml"))
+    ring = assign_addresses(parse(TWO_WAYS, "lab.yaml"))
     n1, n3 = ring.nodes
-    assert enters(ring, IPv4Address("10.1.0.9"), n3)  # by r1 and r4
-    assert not enters(ring, IPv4Address("10.3.0.9"), n1)
+    assert reachable_from(ring, IPv4Address("10.1.0.9"), n3)  # by r1 and r4
+    assert not reachable_from(ring, IPv4Address("10.3.0.9"), n1)

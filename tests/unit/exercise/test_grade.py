@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.exercises.ask import questions
 from nslab.exercises.grade import Graded, Seen, done, grade, seen
 from nslab.exercises.report import junit, to_json
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nslab.probes import Call
 
-LAB = place(load(folder() / "services-iptables" / "lab.yaml"))
+LAB = assign_addresses(load(folder() / "services-iptables" / "lab.yaml"))
 PODS = [f"web-{number}" for number in range(2)]
 BOX, OTHER = (pod.name for pod in LAB.pods[:2])
 ADDRESS = {pod.name: pod.assigned for pod in LAB.pods}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.exercises.read import check_schema, goals_beside, read_check
 from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Text
@@ -17,8 +17,8 @@ from nslab.lab.load import load
 if TYPE_CHECKING:
     from pathlib import Path
 
-LAB = place(load(folder() / "services-iptables" / "lab.yaml"))
-CNI = place(load(folder() / "by-hand-cni" / "lab.yaml"))
+LAB = assign_addresses(load(folder() / "services-iptables" / "lab.yaml"))
+CNI = assign_addresses(load(folder() / "by-hand-cni" / "lab.yaml"))
 GOOD = """\
 apiVersion: nslab/v1
 kind: Check
@@ -54,7 +54,7 @@ def test_what_a_file_says_is_what_is_read() -> None:
 @pytest.mark.parametrize("name", [lab.name for lab in shipped() if lab.path.with_name("check.yaml").exists()])
 def test_the_shipped_ones_fit_their_labs_and_speak_both_languages(name: str) -> None:
     file = folder() / name / "lab.yaml"
-    lab = place(load(file))
+    lab = assign_addresses(load(file))
     goals = read_check(goals_beside(file, lab), "check.yaml", lab).goals
     assert [goal.name for goal in goals if not goal.title.ko or not goal.hint.ko] == []
     assert not [

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from nslab.cli.app import app
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.course import course, guide_file
 from nslab.lab.find import COURSE, folder, names, shipped
@@ -32,11 +32,11 @@ HANGUL = re.compile("[가-힣]")
 
 
 def shown(path: Path) -> str:
-    return read(path, place(load(path.parent / "lab.yaml")), "ko" if path in KOREAN else "en")
+    return read(path, assign_addresses(load(path.parent / "lab.yaml")), "ko" if path in KOREAN else "en")
 
 
 def rendered(text: str, lab: str = "services-iptables") -> str:
-    return render(text, place(load(folder() / lab / "lab.yaml")), "guide.md.j2")
+    return render(text, assign_addresses(load(folder() / lab / "lab.yaml")), "guide.md.j2")
 
 
 @pytest.mark.parametrize("path", GUIDES, ids=lambda path: f"{path.parent.name}/{path.name}")
@@ -261,4 +261,6 @@ def test_a_guide_outside_the_course_has_no_number_and_no_end() -> None:
 
 def test_a_guide_speaks_of_guides_that_there_are() -> None:
     with pytest.raises(UsageError, match="no guide for no-such"):
-        render("{{ guide('no-such') }}", place(load(folder() / "pause-pod" / "lab.yaml")), "f", Page(course()))
+        render(
+            "{{ guide('no-such') }}", assign_addresses(load(folder() / "pause-pod" / "lab.yaml")), "f", Page(course())
+        )

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from nslab.api.schema import compiled, shape_of
 from nslab.api.shapes import Many, OneOrMany, Record, Table
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
 from nslab.lab.load import parse
@@ -156,7 +156,7 @@ def _put(into: Any, way: Way, value: str) -> None:
 def holds(source: str) -> None:
     """Sentences, each at its place, and none of Python's; or a lab that can be planned, printed, probed and kept."""
     try:
-        lab = place(parse(source, "f"))
+        lab = assign_addresses(parse(source, "f"))
     except LabFileError as wrong:
         for problem in wrong.problems:
             assert not PYTHON.search(problem.text), problem
@@ -168,7 +168,7 @@ def holds(source: str) -> None:
     assert shell.script(diff((), state), "", "nslab.lab.")
     assert survey(lab, host).probes
     survey_services(lab, host)
-    assert place(parse(dump(lab), "kept")) == lab
+    assert assign_addresses(parse(dump(lab), "kept")) == lab
 
 
 # All of them take minutes: each run has other ones, and of each value some.

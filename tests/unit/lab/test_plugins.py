@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import adopted, place
+from nslab.compiler.placement import adopted, assign_addresses
 from nslab.errors import LabFileError, UsageError
 from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
@@ -79,7 +79,7 @@ def said(file: Path) -> list[str]:
 
 
 def attachments(lab: Lab) -> list[Attachment]:
-    return [obj for obj in compile_lab(place(lab), FULL) if isinstance(obj, Attachment)]
+    return [obj for obj in compile_lab(assign_addresses(lab), FULL) if isinstance(obj, Attachment)]
 
 
 def test_the_configuration_lies_beside_the_lab_and_plugins_are_found_from_there(file: Path) -> None:
@@ -90,7 +90,7 @@ def test_the_configuration_lies_beside_the_lab_and_plugins_are_found_from_there(
 
 
 def test_what_is_kept_does_not_need_the_users_file(file: Path) -> None:
-    lab = place(load(edited(file, "/opt/mine]", "/opt/mine], routes: false")))
+    lab = assign_addresses(load(edited(file, "/opt/mine]", "/opt/mine], routes: false")))
     (file.parent / "conf" / "ptp.conf").unlink()
     assert parse(dump(lab), "kept.yaml") == lab
     assert lab.cni
@@ -119,7 +119,7 @@ def test_an_address_is_asked_for_only_of_who_gives_the_nodes_own(file: Path) -> 
 
 def test_routes_and_masquerade_are_the_labs_unless_the_plugins_see_to_them(file: Path) -> None:
     def others(lab: Lab) -> list[str]:
-        made = [obj for obj in compile_lab(place(lab), FULL) if obj.by in ("cloud routes", "ip-masq-agent")]
+        made = [obj for obj in compile_lab(assign_addresses(lab), FULL) if obj.by in ("cloud routes", "ip-masq-agent")]
         return [type(obj).__name__ for obj in made if isinstance(obj, Route | Jump)]
 
     assert others(load(file)) == ["Route", "Jump", "Route", "Jump"]
@@ -136,21 +136,21 @@ def test_another_lab_can_be_wired_by_plugins(file: Path) -> None:
 
 
 def test_what_the_plugins_gave_is_the_pods(file: Path) -> None:
-    lab = place(load(file))
+    lab = assign_addresses(load(file))
     foreign = IPv4Address("10.22.0.7")
     given = adopted(lab, {"nslab.a-lab.pod-a": foreign})
     assert [str(pod.assigned) for pod in given.pods] == ["10.22.0.7", "20.96.1.2"]
     assert parse(dump(given), "kept.yaml") == given, "outside every podCIDR, and kept"
-    again = place(merge_status(load(file), given))
+    again = assign_addresses(merge_status(load(file), given))
     assert again.pods == given.pods
-    other = place(merge_status(replace(load(file), cni=Cni(CONF.replace("ptp", "bridge"))), given))
+    other = assign_addresses(merge_status(replace(load(file), cni=Cni(CONF.replace("ptp", "bridge"))), given))
     assert str(other.pods[0].assigned) == "20.96.0.3", "other plugins are asked anew"
     with pytest.raises(UsageError, match=r"gave 20\.96\.1\.2 to pod-a on node1 and to pod-b on node2; each node needs"):
         adopted(lab, {"nslab.a-lab.pod-a": IPv4Address("20.96.1.2")})
 
 
 def test_a_running_lab_can_change(file: Path) -> None:
-    lab = place(load(file))
+    lab = assign_addresses(load(file))
     pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: new}\nspec: {containers: [{name: a, image: agnhost}]}\n"
     made, _ = applied(lab, pod)
     assert made.cni == lab.cni

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nslab.api.quantity import MOST, whole
 from nslab.app.plan import beyond
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.components.kubelet import rights
 from nslab.components.kubelet.container import Spec
 from nslab.lab import security
@@ -37,7 +37,7 @@ def lab(container: str, pod: str = "") -> Lab:
 
 def started(made: Lab) -> Workload:
     """Its container, as a node is asked to start it."""
-    (found,) = (obj for obj in compile_lab(place(made), FULL) if isinstance(obj, Workload))
+    (found,) = (obj for obj in compile_lab(assign_addresses(made), FULL) if isinstance(obj, Workload))
     return found
 
 

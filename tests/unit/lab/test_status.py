@@ -6,7 +6,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import parse
 from nslab.lab.status import merge_status
 
@@ -56,7 +56,7 @@ def with_pod(of: Lab, name: str, **changes: object) -> Lab:
 
 
 def test_a_uid_stays_unless_another_pod_says_that_it_has_it() -> None:
-    kept = with_pod(place(lab(("a", "n1"))), "a", uid="1234")
+    kept = with_pod(assign_addresses(lab(("a", "n1"))), "a", uid="1234")
     assert named(merge_status(lab(("a", "n1"), ("b", "n1")), kept), "a").uid == "1234"
     new = lab(("a", "n1"), ("b", "n1"))
     taken = merge_status(with_pod(new, "b", uid="1234"), kept)
@@ -65,7 +65,7 @@ def test_a_uid_stays_unless_another_pod_says_that_it_has_it() -> None:
 
 
 def test_an_allocator_goes_on_where_it_stopped_as_long_as_its_node_has_that_range() -> None:
-    kept = place(lab(("a", "n1"), ("b", "n1"), ("c", "n2")))
+    kept = assign_addresses(lab(("a", "n1"), ("b", "n1"), ("c", "n2")))
     assert dict(kept.last_reserved) == {"n1": IPv4Address("20.96.1.3"), "n2": IPv4Address("20.96.2.2")}
     assert merge_status(lab(), kept).last_reserved == kept.last_reserved
     first, second = lab().nodes
@@ -81,4 +81,4 @@ def test_replicas_stay_on_their_nodes_if_there_is_room_for_all() -> None:
     assert [pod.node for pod in two.pods if pod.owner] == ["n1"] * 3
     new = lab(("x", "n1"), ("y", "n1"), ("z", "n1"), more=DEPLOYMENT)
     assert merge_status(new, ran).pods == new.pods
-    place(merge_status(new, ran))
+    assign_addresses(merge_status(new, ran))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab.components.apiserver.control import Control
-from nslab.components.controllers.book import Book, masked
+from nslab.components.controllers.endpoints import EndpointController, masked
 from nslab.components.runtime.loop import Loop
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_one_that_terminates_serves_but_is_not_ready() -> None:
 
 
 def test_only_services_of_pods_that_changed_are_told() -> None:
-    book = Book()
+    book = EndpointController()
     assert book.put([service("a", "default/a"), service("b", "default/b"), service("c")], (), whole=True) == {
         "default/a",
         "default/b",

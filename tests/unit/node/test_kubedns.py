@@ -20,7 +20,7 @@ from dnstalk import Told, query, read
 
 from nslab.components.apiserver import records as written
 from nslab.components.images.dns_records import DOMAIN
-from nslab.components.images.kubedns import Book, parse, respond
+from nslab.components.images.kubedns import EndpointController, parse, respond
 from nslab.lab import dns as dns_pod
 from nslab.lab.views import container
 from nslab.proxy.model import Endpoint, Port, Service, to_json
@@ -58,7 +58,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.fd = os.open(path, os.O_PATH)
-        self.book = Book(self.fd)
+        self.book = EndpointController(self.fd)
 
     def write(self, *services: Service) -> None:
         self.put(json.dumps({"domain": "cluster.local", "services": [to_json(service) for service in services]}))
@@ -323,7 +323,7 @@ def test_what_is_no_question_is_said_to_be_so(dns: Folder) -> None:
     assert read(answer).code == "FORMERR"
 
 
-def holds(book: Book, data: bytes) -> None:
+def holds(book: EndpointController, data: bytes) -> None:
     """Any bytes are answered so that the answer can be read, or not at all."""
     for limit in (0, 65535):
         answer = respond(data, book, limit)
@@ -334,7 +334,7 @@ def holds(book: Book, data: bytes) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
-    holds(Book(-1), data)
+    holds(EndpointController(-1), data)
 
 
 def test_broken_questions(dns: Folder) -> None:

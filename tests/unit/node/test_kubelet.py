@@ -8,8 +8,8 @@ import pytest
 
 from nslab.compiler.pods import check
 from nslab.components.kubelet import crilog, restart, status
+from nslab.components.kubelet.attempt import UNKNOWN
 from nslab.components.kubelet.health import Check, Verdict, complaint, request, whole
-from nslab.components.kubelet.watch import UNKNOWN
 from nslab.components.runtime.loop import Loop
 from nslab.lab.types import Container, ContainerPort, HealthCheck
 from nslab.runtime.journal import MOST, Journal

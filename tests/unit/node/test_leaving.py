@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.components.kubeproxy.leaving import Leaving
+from nslab.components.kubeproxy.graceful_termination import Leaving
 
 if TYPE_CHECKING:
     from nslab.ruletext.items import Items

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from nslab.cni.chain import Program, Wiring, order
 from nslab.cni.config import read
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.lab.load import parse
 from nslab.objects.attachment import Attachment
@@ -80,7 +80,7 @@ def lab(command: list[str], env: list[tuple[str, str]]) -> str:
 
 def objects(command: list[str], env: list[tuple[str, str]]) -> tuple[KernelObject, ...]:
     """What is compiled of it."""
-    return compile_lab(place(parse(lab(command, env), "lab.yaml")), Host())
+    return compile_lab(assign_addresses(parse(lab(command, env), "lab.yaml")), Host())
 
 
 def run(text: str, program: str) -> list[Ran]:

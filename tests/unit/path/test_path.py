@@ -10,7 +10,7 @@ import pytest
 from nslab.cni.chain import Wiring
 from nslab.cni.config import Network
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects.attachment import Attachment
@@ -40,7 +40,7 @@ HOST = Host(ipip=False, ipip_born=False)
 
 def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = None) -> Lab:
     loaded = load(LABS / name / "lab.yaml")
-    return place(replace(loaded, name="x", encapsulation=encapsulation or loaded.encapsulation))
+    return assign_addresses(replace(loaded, name="x", encapsulation=encapsulation or loaded.encapsulation))
 
 
 def question(of: Lab, source: str, target: str, kind: Kind = Kind.ICMP) -> Probe:
@@ -172,9 +172,9 @@ def without(state: State, *kinds: type, ns: str, **attributes: object) -> State:
     )
 
 
-def why(of: Lab, have: State, result: Result, strangers: dict[str, list[str]] | None = None) -> str:
+def why(of: Lab, have: State, result: Result, unmanaged: dict[str, list[str]] | None = None) -> str:
     want = compile_lab(of, HOST)
-    return explain(result, depends(of, result.probe, topology(want)), diff(have, want), strangers)
+    return explain(result, depends(of, result.probe, topology(want)), diff(have, want), unmanaged)
 
 
 def test_the_first_missing_thing_is_named_with_what_mends_it() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nslab.cni.chain import Wiring
 from nslab.cni.config import Network
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.lab.types import Encapsulation
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def lab(name: str = "calico-two-node") -> Lab:
-    return place(replace(load(find(name)), name="x"))
+    return assign_addresses(replace(load(find(name)), name="x"))
 
 
 OF = lab()

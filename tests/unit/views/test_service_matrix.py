@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
 from nslab.objects.needs import Host
 from nslab.probes import (
@@ -28,7 +28,7 @@ from nslab.views.service_matrix import four_cells, service_matrix, word
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LAB = place(load(Path(__file__).parents[3] / "labs" / "external-traffic" / "lab.yaml"))
+LAB = assign_addresses(load(Path(__file__).parents[3] / "labs" / "external-traffic" / "lab.yaml"))
 HOST = Host(ipip=False, ipip_born=False)
 PAIRS: Survey = survey(LAB, HOST)
 SERVICES: ServiceSurvey = survey_services(LAB, HOST)
@@ -156,7 +156,7 @@ def test_pods_answer_and_services_do_not() -> None:
 
 
 def test_pods_of_other_nodes_do_not_answer_and_so_services_do_not() -> None:
-    nodes = {place.name: place.node for place in PAIRS.places}
+    nodes = {one.name: one.node for one in PAIRS.places}
     lost = hosts(lambda pair: nodes[pair[0]] != nodes[pair[1]] and pair[0].startswith(("web", "box")))
     far = answers(lambda call, pod: nodes[call.source] != nodes[pod] and call.source.startswith(("web", "box")))
     lines = four_cells(PAIRS.places, lost, far)
@@ -169,7 +169,7 @@ def test_pods_of_other_nodes_do_not_answer_and_so_services_do_not() -> None:
 
 
 def test_both_at_once() -> None:
-    nodes = {place.name: place.node for place in PAIRS.places}
+    nodes = {one.name: one.node for one in PAIRS.places}
     lost = hosts(lambda pair: nodes[pair[0]] != nodes[pair[1]])
     assert said(lost, answers(lambda call, _: call.source == "web-1"))[0] == (
         "for pods, pods' own addresses fail (other node), but Services fail where those answer, too "

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.placement import place
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
 from nslab.lab.load import load, parse
 from nslab.views.tree import ROOM, picture, title
@@ -33,11 +33,13 @@ spec: {containers: [{name: app, image: agnhost}]}
 
 def big(nodes: int, pods: int) -> Lab:
     names = ", ".join(f"{{name: n{number}}}" for number in range(nodes))
-    return place(parse(BIG.replace("NODES", names) + "".join(POD % number for number in range(pods)), "big.yaml"))
+    return assign_addresses(
+        parse(BIG.replace("NODES", names) + "".join(POD % number for number in range(pods)), "big.yaml")
+    )
 
 
 def test_the_picture_of_two_nodes() -> None:
-    lab = place(load(find("kubenet-two-node")))
+    lab = assign_addresses(load(find("kubenet-two-node")))
     assert picture(lab).splitlines() == [
         "switch br0 192.168.59.1/24",
         "├─ client  eth0 192.168.59.10   outside the cluster",
@@ -58,7 +60,7 @@ def test_the_picture_of_two_nodes() -> None:
 
 
 def test_a_lab_without_pods_is_drawn() -> None:
-    lab = replace(place(load(find("pause-pod"))), pods=())
+    lab = replace(assign_addresses(load(find("pause-pod"))), pods=())
     assert picture(lab).splitlines() == ["switch br0 192.168.59.1/24", "└─ node1  eth0 192.168.59.22"]
 
 
@@ -70,7 +72,7 @@ def test_a_large_lab_fits_a_screen(nodes: int, pods: int) -> None:
 
 
 def test_the_picture_of_two_subnets() -> None:
-    lab = place(load(find("calico-cross-subnet")))
+    lab = assign_addresses(load(find("calico-cross-subnet")))
     lines = [line for line in picture(lab).partition("\n\n")[0].splitlines() if "cali" not in line]
     assert lines == [
         "switch br0 192.168.59.0/24",

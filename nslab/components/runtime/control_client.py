@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from nslab import rundir
-from nslab.components.runtime.peers import Peer, dial
+from nslab.components.runtime.peers import Peer, connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ SOONEST, LATEST = 0.02, 0.5
 """Seconds before the line is tried again, the first time and in the end."""
 
 
-class ControlLine:
+class ControlConnection:
     """Says `greeting()` whenever the line is there (again), and hands over what control says."""
 
     def __init__(
@@ -36,7 +36,7 @@ class ControlLine:
 
     def _dial(self) -> None:
         try:
-            connection = dial(self._path)
+            connection = connect(self._path)
         except OSError:
             self._loop.at(time.monotonic() + self._wait, self._dial)
             self._wait = min(self._wait * 2, LATEST)

@@ -12,7 +12,7 @@ import time
 from nslab import rundir
 from nslab.components.kubelet.crilog import Stream, log_file
 from nslab.components.runtime.loop import WRITE
-from nslab.components.runtime.place import NET
+from nslab.components.runtime.node_context import NET
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.container import Spec
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.runtime.loop import Loop
-    from nslab.components.runtime.place import Place
+    from nslab.components.runtime.node_context import NodeContext
 
 SOONEST, LATEST = 0.02, 1.0
 """Seconds between two tries at a port, at first and in the end."""
@@ -49,7 +49,7 @@ class Attempt:
     def __init__(
         self,
         loop: Loop,
-        place: Place,
+        place: NodeContext,
         spec: Spec,
         pod: Sandbox,
         number: int,

@@ -23,7 +23,7 @@ _BEFORE, _NEW = "before.yaml", "new.yaml"
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
+class StoredLab:
     """The wish as it is kept in the lab's folder: while it changes, the one before it, too."""
 
     folder: Path
@@ -86,12 +86,12 @@ def _kept(file: Path) -> Lab | None:
     return load(file) if file.exists() else None
 
 
-def wished(name: str) -> Lab:
+def stored_lab(name: str) -> Lab:
     """The lab as it was last brought up; UsageError if there is none of that name."""
     there = name in labs()
     if there:
         places.check(name)
-    lab = Wishes(folder(name)).newest() if there else None
+    lab = StoredLab(folder(name)).newest() if there else None
     if lab is None:
         raise UsageError(f"there is no running lab {name[:60]!r}; `nslab ps` lists those that run")
     return lab

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import blocks
-from nslab.compiler.subnets import leg_towards
+from nslab.compiler.subnets import egress
 from nslab.compiler.underlay import interface
 from nslab.dataclass import replace
 from nslab.objects.inet import Route
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nslab.objects.plan import Plan
 
 
-def taught(lab: Lab, differences: Plan) -> Lab:
+def with_learned_routes(lab: Lab, differences: Plan) -> Lab:
     """The lab with its routers as they are: one that has a right route to every node's blocks knows where pods are.
 
     `differences`: what `up` would do; routes of a person's making are among what it would take away.
@@ -37,7 +37,7 @@ def taught(lab: Lab, differences: Plan) -> Lab:
 
 def _knows(lab: Lab, router: Router, routes: Sequence[Route]) -> bool:
     for node in lab.nodes:
-        number, via = leg_towards(lab, router, node.address)
+        number, via = egress(lab, router, node.address)
         for block in blocks(lab, node):
             # Longest prefix wins.
             found = max((route for route in routes if block.subnet_of(route.to)), key=_length, default=None)

@@ -15,7 +15,7 @@ _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 
 
 @contextlib.contextmanager
-def deferred() -> Iterator[None]:
+def blocked() -> Iterator[None]:
     """In here a signal has no effect, but where `check` is called or in `heeded`: there it raises Stopped.
 
     One that comes after the last of these places came too late, and one on the heels of the first changes nothing.
@@ -47,7 +47,7 @@ def check() -> None:
 
 
 @contextlib.contextmanager
-def heeded() -> Iterator[None]:
+def allowed() -> Iterator[None]:
     """For a wait within `deferred`: in here a signal raises Stopped at once."""
     heard = {number for number in _SIGNALS if signal.getsignal(number) is _raise}
     try:

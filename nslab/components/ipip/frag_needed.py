@@ -13,7 +13,7 @@ DF = 0x40
 IP_MTU = 14
 
 
-class TooBig:
+class FragmentationNeeded:
     """Tells senders how much fits (ICMP: fragmentation needed). The kernel chooses whose address the answer bears."""
 
     def __init__(self) -> None:

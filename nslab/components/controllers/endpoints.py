@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Said = dict[str, Any]
 
 
-class Book:
+class EndpointController:
     """Services by key, as put (`given`) and as told (`told`: with pods' readiness); pods' statuses by node."""
 
     def __init__(self) -> None:

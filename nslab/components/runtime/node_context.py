@@ -24,7 +24,7 @@ NET, UTS, IPC, PID, MNT = (
 _FILES = {NET: "net", UTS: "uts", IPC: "ipc", PID: "pid", MNT: "mnt"}
 
 
-class Place:
+class NodeContext:
     """Where a node lives: its name, its namespace's name, and the lab's folder.
 
     `ns_dir` and `run_fd` are descriptors: of the folder of named namespaces, and of a copy of the mount of `run`.
