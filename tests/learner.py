@@ -15,7 +15,7 @@ from nslab.compiler.placement import assign_addresses
 from nslab.lab.course import guide_file
 from nslab.lab.find import check_file, folder
 from nslab.lab.load import load
-from nslab.linux.timeouts import patient
+from nslab.linux.timeouts import scaled
 from nslab.views.guide import read
 from tests.guidebook import Command, commands, matches, wrong
 
@@ -112,7 +112,7 @@ class Learner:
             runs, said, before = self.others[command.terminal]
             self.others[command.terminal] = (runs, said, (*before, *command.shown))
         _, said, shown = self.others[command.terminal]
-        deadline = time.monotonic() + patient(20)
+        deadline = time.monotonic() + scaled(20)
         while not matches(shown, said.read_text()):
             if time.monotonic() > deadline:
                 return wrong(shown, said.read_text())

@@ -35,7 +35,7 @@ from nslab.linux.processes.control import ControlAbsent
 from nslab.linux.processes.control import ControlClient as Line
 from nslab.linux.processes.stopped import resume
 from nslab.linux.stored_lab import StoredLab
-from nslab.linux.timeouts import patient
+from nslab.linux.timeouts import scaled
 from nslab.objects.attachment import Attachment
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Remove
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from nslab.linux.processes.procs import Record
     from nslab.objects.plan import Plan, Transaction
 
-READY_SECONDS = patient(10.0)
+READY_SECONDS = scaled(10.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ ordinary Kubernetes objects in one YAML stream. What makes or looks into namespa
 render, schema, docs, completion and vm do not."""
 
 ENVIRONMENT = (
-    ("NSLAB_PATIENCE", "How many times as long as usual to wait before giving up, for a slow machine: 10, say."),
+    ("NSLAB_TIMEOUT_FACTOR", "How many times as long as usual to wait before giving up, for a slow machine: 10, say."),
     ("NO_COLOR", "If set, nothing is coloured."),
     ("SHELL", "What `nslab vm` runs without a command."),
     (

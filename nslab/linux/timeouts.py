@@ -1,4 +1,4 @@
-"""How long nslab waits before it gives up: `NSLAB_PATIENCE=10` makes every such time ten times as long.
+"""How long nslab waits before it gives up: `NSLAB_TIMEOUT_FACTOR=10` makes every such time ten times as long.
 
 The times are for a machine on which a probe takes milliseconds. An emulated one may be twenty times slower, and nothing
 tells a slow answer from one that will not come.
@@ -10,18 +10,20 @@ import os
 
 from nslab.errors import UsageError
 
-VARIABLE = "NSLAB_PATIENCE"
+VARIABLE, OLD = "NSLAB_TIMEOUT_FACTOR", "NSLAB_PATIENCE"
+"""The old name is still taken, where the new one is not set."""
 LEAST, MOST = 0.01, 1000.0
 
 
-def patient(seconds: float) -> float:
+def scaled(seconds: float) -> float:
     """So many seconds, as the person asked who knows this machine."""
-    text = os.environ.get(VARIABLE, "1")
+    name = VARIABLE if VARIABLE in os.environ else OLD
+    text = os.environ.get(name, "1")
     try:
         factor = float(text)
     except ValueError:
         factor = 0
     if not LEAST <= factor <= MOST:
         how = f"it wants how many times as long as usual to wait, for instance 10 ({LEAST:g} to {MOST:g})"
-        raise UsageError(f"{VARIABLE} is {text[:20]!r}: {how}")
+        raise UsageError(f"{name} is {text[:20]!r}: {how}")
     return seconds * factor

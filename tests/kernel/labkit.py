@@ -17,7 +17,7 @@ from nslab.app.up import Up, up
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
 from nslab.lab.load import load
-from nslab.linux.timeouts import patient
+from nslab.linux.timeouts import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,7 +44,7 @@ IN_A_WORLD_OF_ITS_OWN = ("unshare", "--mount", "--pid", "--fork", "--mount-proc"
 
 def until(true: Callable[[], object], seconds: float = 10.0) -> None:
     """Return as soon as `true()` is; fail when it is not in time."""
-    deadline = time.monotonic() + patient(seconds)
+    deadline = time.monotonic() + scaled(seconds)
     while not true():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(PAUSE)

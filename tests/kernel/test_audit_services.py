@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.linux.timeouts import VARIABLE, patient
+from nslab.linux.timeouts import VARIABLE, scaled
 from tests.kernel.labkit import OwnLab, nslab
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def test_a_probe_of_a_port_that_no_container_has(tmp_path: Path) -> None:
     own.write(own.file.read_text() + pods)
     try:
         # What is waited for will not come.
-        hurried = {**os.environ, VARIABLE: str(0.3 * patient(1.0))}
+        hurried = {**os.environ, VARIABLE: str(0.3 * scaled(1.0))}
         done = nslab("up", own.file, env=hurried)
         assert done.returncode == 1, done.stderr
         warned = [line for line in done.stderr.splitlines() if line.startswith(str(own.file))]

@@ -105,7 +105,7 @@ def test_dnsmasq_which_serves_twenty_is_not_called_silent(make_lab: Callable[...
 def test_who_serves_one_at_a_time_is_not_called_silent(
     make_lab: Callable[..., RunningLab], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("NSLAB_PATIENCE", "4")  # beside other tests it is slower than its 20 ms a client
+    monkeypatch.setenv("NSLAB_TIMEOUT_FACTOR", "4")  # beside other tests it is slower than its 20 ms a client
     assert wrong(make_lab(LAB + CROWD % 16 + ONE_AT_A_TIME)) == []
 
 

@@ -69,7 +69,7 @@ class World:
             "LC_ALL": "C.UTF-8",
             "TERM": "vt100",
             "XDG_DATA_DIRS": f"{prefix}/share:/usr/share",
-            "NSLAB_PATIENCE": os.environ.get("NSLAB_PATIENCE", "1"),
+            "NSLAB_TIMEOUT_FACTOR": os.environ.get("NSLAB_TIMEOUT_FACTOR", "1"),
         }
 
     def run(self, line: str) -> str:

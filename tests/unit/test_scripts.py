@@ -48,9 +48,9 @@ def test_what_others_laid_is_neither_imported_nor_followed(trapped: Path) -> Non
 
 
 def test_arguments_are_pytest_s(trapped: Path) -> None:
-    said = called("test", "-n0", "tests/unit/test_patience.py", "-v", "-k", "usual", cwd=trapped)
+    said = called("test", "-n0", "tests/unit/test_timeouts.py", "-v", "-k", "usual", cwd=trapped)
     assert re.findall(r"^(\S+::\S+) PASSED", said, re.MULTILINE) == [
-        "tests/unit/test_patience.py::test_as_usual_unless_told"
+        "tests/unit/test_timeouts.py::test_as_usual_unless_told"
     ]
 
 

@@ -31,7 +31,7 @@ WORDS = [
     *("*", "\\", "", "~", "&", "\x1b[2J", "é", "\udcff"),
 ]
 TERMINAL = {"TERM": "vt100", "COLORTERM": "a b", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "NO_COLOR": "1\n-i"}
-TOLD = {"NSLAB_PATIENCE": "2.5"}
+TOLD = {"NSLAB_TIMEOUT_FACTOR": "2.5", "NSLAB_PATIENCE": "3"}
 NOT_TOLD = {
     **dict.fromkeys(("NSLAB", "NSLAB_VM", "NSLAB_GOLDEN", "NSLAB_SEEDS", "NSLAB_OTHER", "_NSLAB_COMPLETE"), "1"),
     **dict.fromkeys(("LD_LIBRARY_PATH", "HOME", "USER", "TMPDIR", "PYTEST_ADDOPTS", "COLUMNS"), "/nowhere"),

@@ -106,7 +106,12 @@ class Boot:
                     command,
                     cwd=ROOT,
                     # Beside the rest of the suite it has less than a processor.
-                    env={"NSLAB_PATIENCE": "3", **os.environ, REPORT: str(report), "PYTHONDONTWRITEBYTECODE": "1"},
+                    env={
+                        "NSLAB_TIMEOUT_FACTOR": "3",
+                        **os.environ,
+                        REPORT: str(report),
+                        "PYTHONDONTWRITEBYTECODE": "1",
+                    },
                     stdin=subprocess.DEVNULL,
                     stdout=words,
                     stderr=words,

@@ -43,7 +43,7 @@ LONGEST = 300.0
 """Seconds that the kubelet waits at most before it starts a container again."""
 FORGIVEN = 600.0
 """Seconds of running after which it waits no more than for the first time."""
-PATIENCE = 1.0
+TIMEOUT = 1.0
 """Seconds that a port may take to answer before the first probe, which is one period away from the second."""
 GRACE = 2.0
 """Seconds from TERM to KILL. The kubelet's are 30, and what ignores TERM, as a shell that is number 1, uses them up."""
@@ -273,7 +273,7 @@ class ContainerManager:
         for check, news in ((self.spec.readiness, self._is_ready), (self.spec.liveness, self._is_well)):
             if check:
                 self._probers.append(Prober(loop, address, Check(*check), news))
-                self._probers[-1].begin(PATIENCE)
+                self._probers[-1].begin(TIMEOUT)
 
     def _is_ready(self, check: Check, wrong: str) -> None:
         before = self.message, self._readiness.good

@@ -14,7 +14,7 @@ from nslab.cni.result import Answer
 from nslab.linux import owned
 from nslab.linux import signals as stop
 from nslab.linux.netns import lab_of, path
-from nslab.linux.timeouts import patient
+from nslab.linux.timeouts import scaled
 from nslab.objects.process import NodeAgent
 from nslab.runtime import trust
 from nslab.runtime.mounts import hidden, own_machine, show
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from nslab.cni.chain import Order
 
-SECONDS = patient(20.0)
+SECONDS = scaled(20.0)
 """What a plugin may take."""
 LARGEST = 1 << 20
 """Bytes that are read of what it prints."""

@@ -24,7 +24,7 @@ from nslab.linux.cni.node import Node
 from nslab.linux.netns import path
 from nslab.linux.places import write
 from nslab.linux.rules.restore import program
-from nslab.linux.timeouts import patient
+from nslab.linux.timeouts import scaled
 from nslab.objects.attachment import Attachment
 from nslab.objects.plan import Add, Remove, Replace
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nslab.objects.base import State
     from nslab.objects.plan import Step
 
-ALL_SECONDS = patient(30.0)
+ALL_SECONDS = scaled(30.0)
 """What DEL may take for all of a lab's pods together, when the lab is going anyway."""
 
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
-from nslab.linux.timeouts import patient
+from nslab.linux.timeouts import scaled
 from nslab.probes import Kind, Outcome, Result
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Timing:
     at_once: int = 512
 
 
-DEFAULT = Timing(patient(1.0), patient(0.3), patient(0.03), patient(0.1))
+DEFAULT = Timing(scaled(1.0), scaled(0.3), scaled(0.03), scaled(0.1))
 
 
 class Talk:

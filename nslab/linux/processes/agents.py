@@ -18,7 +18,7 @@ from nslab import rundir, syscall
 from nslab.errors import Refused, about
 from nslab.linux import owned
 from nslab.linux.processes import procs
-from nslab.linux.processes.connection import PATIENCE, Connection, connect
+from nslab.linux.processes.connection import TIMEOUT, Connection, connect
 from nslab.objects import script as shell
 from nslab.objects.container import Workload
 from nslab.objects.names import CONTROL, netns
@@ -181,7 +181,7 @@ class Agents:
     def _tell(self, node: str, asked: Sequence[tuple[Step, dict[str, Any]]]) -> list[dict[str, Any]]:
         """Send a node its requests; what it answers meanwhile."""
         try:
-            return self._line(node).send([request for _, request in asked], time.monotonic() + PATIENCE)
+            return self._line(node).send([request for _, request in asked], time.monotonic() + TIMEOUT)
         except OSError as error:
             dead = isinstance(error, FileNotFoundError | ConnectionRefusedError)
             if dead and all(isinstance(step, Remove) for step, _ in asked):
@@ -192,7 +192,7 @@ class Agents:
         """So many answers of a node, with the early ones."""
         try:
             while len(early) < count:
-                early += self._lines[node].receive(1, time.monotonic() + PATIENCE)
+                early += self._lines[node].receive(1, time.monotonic() + TIMEOUT)
         except OSError as error:
             return self._silent(node, error, count)
         if len(early) > count:
@@ -253,7 +253,7 @@ class Agents:
 
     def wait_ready(self, seconds: float) -> list[NotReady]:
         """Wait until the containers of all nodes talked to are ready or have failed; those that are not ready."""
-        deadline = time.monotonic() + seconds + PATIENCE
+        deadline = time.monotonic() + seconds + TIMEOUT
         found: list[NotReady] = []
         try:
             for line in self._lines.values():
@@ -272,7 +272,7 @@ class Agents:
 
     def stop(self, agent: NodeAgent | Control) -> None:
         """End a node's process, and what it still is the parent of; or control. It may be gone already."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         try:
             line = self._line(agent.ns)
             line.send([{"op": "stop"}], deadline)

@@ -9,13 +9,13 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
-from nslab.linux.timeouts import patient
+from nslab.linux.timeouts import scaled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-PATIENCE = patient(10.0)
+TIMEOUT = scaled(10.0)
 """Seconds that a process of a lab may take to answer a request."""
 
 

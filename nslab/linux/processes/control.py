@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nslab import rundir
 from nslab.errors import Refused, error_text
 from nslab.linux.netns import folder
-from nslab.linux.processes.connection import PATIENCE, Connection, connect
+from nslab.linux.processes.connection import TIMEOUT, Connection, connect
 from nslab.proxy.model import to_json
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class ControlClient:
         return self._ask({"op": "get"})
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         try:
             line = self._dialled()
             answers = line.send([request], deadline)

@@ -19,7 +19,7 @@ from nslab import rundir
 from nslab.dataclass import dataclass
 from nslab.errors import NslabError, Stopped
 from nslab.linux.processes import terminal
-from nslab.linux.processes.connection import PATIENCE, connect
+from nslab.linux.processes.connection import TIMEOUT, connect
 from nslab.linux.processes.stdin import stdin
 from nslab.linux.processes.streams import Collected, Flow, Input, Output, relay
 from nslab.objects.names import netns
@@ -159,7 +159,7 @@ class _Session:
             raise
 
     def _begin(self, request: bytes) -> None:
-        self._connection.settimeout(PATIENCE)
+        self._connection.settimeout(TIMEOUT)
         try:
             self._connection.sendall(request)
             while not self.descriptors:
@@ -221,7 +221,7 @@ class _Session:
     def kill(self) -> None:
         """End it, and wait until it has."""
         self.signal(signal.SIGKILL)
-        self._connection.settimeout(PATIENCE)
+        self._connection.settimeout(TIMEOUT)
         with contextlib.suppress(NslabError, TimeoutError):
             while self.status < 0:
                 self.move()

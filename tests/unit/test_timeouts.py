@@ -1,4 +1,4 @@
-"""NSLAB_PATIENCE multiplies the times after which nslab gives up."""
+"""NSLAB_TIMEOUT_FACTOR multiplies the times after which nslab gives up."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from nslab.errors import UsageError
-from nslab.linux.timeouts import VARIABLE, patient
+from nslab.linux.timeouts import OLD, VARIABLE, scaled
 
 SHOW = (
-    "from nslab.linux.processes.connection import PATIENCE;"
+    "from nslab.linux.processes.connection import TIMEOUT;"
     "from nslab.app import transition; from nslab.linux.prober import hosts;"
-    "print(PATIENCE, transition.READY_SECONDS, hosts.DEFAULT)"
+    "print(TIMEOUT, transition.READY_SECONDS, hosts.DEFAULT)"
 )
 
 
@@ -26,7 +26,16 @@ def times(factor: str) -> str:
 
 def test_as_usual_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    assert patient(0.3) == 0.3
+    monkeypatch.delenv(OLD, raising=False)
+    assert scaled(0.3) == 0.3
+
+
+def test_the_old_name_is_taken_where_the_new_one_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv(OLD, "2")
+    assert scaled(0.5) == 1.0
+    monkeypatch.setenv(VARIABLE, "4")
+    assert scaled(0.5) == 2.0
 
 
 def test_one_measure_for_all_deadlines() -> None:
@@ -38,4 +47,4 @@ def test_one_measure_for_all_deadlines() -> None:
 def test_what_is_no_measure_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, text)
     with pytest.raises(UsageError, match=f"{VARIABLE} is '{text}': it wants how many times as long"):
-        patient(1)
+        scaled(1)
