@@ -50,6 +50,7 @@ VERBS: tuple[tuple[str, Callable[..., int | None]], ...] = (
     ("inspect", look.inspect),
     ("diff", life.diff),
     ("plan", life.plan),
+    ("get", objects.get),
     ("apply", objects.apply),
     ("delete", objects.delete),
     ("scale", objects.scale),

@@ -9,7 +9,7 @@ import click
 import typer
 
 from nslab.cli.life import RunningLab, listener
-from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say
+from nslab.cli.output import Format, Output, document, listing, need_root, note, ready_or_exit, say
 from nslab.errors import UsageError, error_text
 from nslab.lab.settings import setting
 
@@ -17,6 +17,31 @@ if TYPE_CHECKING:
     from nslab.app.change import Changed
 
 FileOption = Annotated[Path | None, typer.Option("--filename", "-f", help="A YAML file; - is standard input.")]
+
+
+def get(
+    name: RunningLab,
+    objects: Annotated[list[str] | None, typer.Argument(metavar="KIND[/NAME]…")] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only there; of all, unless told.")] = "",
+    output: Output = Format.TABLE,
+) -> None:
+    """List the objects of a running lab, or print them whole, as `kubectl get` does.
+
+    What a file said and nslab does not act on is there, too. KIND NAME… names several of a kind.
+
+    Example: nslab get calico-two-node service/svc-b -o yaml
+    """
+    need_root("get")
+    from nslab.app.get import get as find
+
+    found = find(name, objects or (), namespace)
+    if output is Format.TABLE:
+        heads = ({"namespace": "", **value["metadata"], "kind": value["kind"]} for value in found)
+        rows = [{head: str(one.get(head, "")) for head in ("namespace", "kind", "name")} for one in heads]
+        listing(rows, output, f"{name} has no such objects")
+    else:
+        one = len(found) == 1 and any("/" in word for word in objects or ())
+        document(found[0] if one else {"apiVersion": "v1", "kind": "List", "items": found}, output)
 
 
 def apply(

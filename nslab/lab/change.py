@@ -18,9 +18,9 @@ from nslab.lab.allocate import give_out
 from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
 from nslab.lab.notes import notes
+from nslab.lab.resources import KINDS, Key, key_of, named, not_found
 from nslab.lab.status import merge_status
 from nslab.lab.stream import read_stream
-from nslab.lab.types import Kept
 from nslab.lab.validate import complaints
 from nslab.lab.warn import warnings
 
@@ -34,18 +34,6 @@ if TYPE_CHECKING:
 
 Changed: TypeAlias = tuple["Lab", tuple[str, ...]]
 """The lab after a change, and what kubectl would print."""
-
-
-KINDS = {
-    "services": "service",
-    "slices": "endpointslice.discovery.k8s.io",
-    "deployments": "deployment.apps",
-    "pods": "pod",
-}
-"""Where a lab keeps the objects that it acts on, and what kubectl calls one."""
-SHORT = {"svc": "service", "deploy": "deployment.apps", "po": "pod"}
-Key: TypeAlias = tuple[str, str, str]
-"""What kubectl calls the kind of an object, its namespace and its name."""
 
 
 def applied(lab: Lab, source: Path | str) -> Changed:
@@ -83,10 +71,10 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
         keys = _keys(read_stream(text, reader, lab_first=False))
         refuse(text, reader, ())
     else:
-        keys = _named(lab, what, namespace)
+        keys = named(lab, what, namespace)
     where = f'error when deleting "{what}": ' if isinstance(what, Path) else ""
     there = _by_name(dump.documents(lab).objects())
-    if missing := [_not_found(key, where) for key in keys if key not in there]:
+    if missing := [not_found(key, where) for key in keys if key not in there]:
         raise UsageError("\n".join(missing))
     owners = {f"{space}/{name}" for kind, space, name in keys if kind == "deployment.apps"}
     for pod in lab.pods:
@@ -99,7 +87,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
         return tuple(one for one in getattr(lab, what) if (KINDS[what], one.namespace, one.name) not in gone)
 
     pods = tuple(pod for pod in left("pods") if pod.owner not in owners)
-    others = tuple(one for one in lab.others if _key(one) not in gone)
+    others = tuple(one for one in lab.others if key_of(one) not in gone)
     made = replace(
         lab,
         services=left("services"),
@@ -113,7 +101,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
 
 def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Changed:
     """`kubectl scale deployment/web --replicas N`: the last replicas go first, and new ones come behind them."""
-    (key,) = _named(lab, [what], namespace)
+    (key,) = named(lab, [what], namespace)
     if key[0] != "deployment.apps":
         raise UsageError("Error from server (NotFound): the server could not find the requested resource")
     if replicas < 0:
@@ -121,7 +109,7 @@ def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Ch
     found, name = dump.documents(lab), key[2]
     there = _by_name(found.deployments)
     if key not in there:
-        raise UsageError(_not_found(key))
+        raise UsageError(not_found(key))
     there[key].spec["replicas"] = replicas
     return merge_status(completed(found, f"deployment/{name}"), lab), (f"deployment.apps/{name} scaled",)
 
@@ -130,12 +118,12 @@ def _adopt(had: Documents, new: Documents) -> None:
     """What the objects that go leave to those that take their place: a pod its node, a Service that it is headless."""
     services, pods = _by_name(had.services), _by_name(had.pods)
     for one in new.services:
-        spec, old = one.spec, services.get(_key(one))
+        spec, old = one.spec, services.get(key_of(one))
         plain = spec.get("type") in (None, "", "ClusterIP") and not asks.cluster_ip(spec)
         if old and plain and asks.headless(old.spec):
             spec["clusterIP"] = "None"
     for one in new.pods:
-        if not one.spec.get("nodeName") and (was := pods.get(_key(one))):
+        if not one.spec.get("nodeName") and (was := pods.get(key_of(one))):
             one.spec["nodeName"] = was.spec["nodeName"]
 
 
@@ -143,14 +131,14 @@ def _refused(had: Documents, new: Documents) -> Iterator[Complaint]:
     """What cannot change while an object lives."""
     services, deployments = _by_name(had.services), _by_name(had.deployments)
     for one in new.services:
-        old, asked = services.get(_key(one)), asks.cluster_ip(one.spec)
+        old, asked = services.get(key_of(one)), asks.cluster_ip(one.spec)
         if not old or not asked or "ExternalName" in (old.spec["type"], one.spec.get("type")):
             continue
         if asked != asks.cluster_ip(old.spec):
             text = invalid([asked], "may not change once set")
             yield complaint(one, Fault(("spec", "clusterIPs", 0), text, ("spec", "clusterIP")))
     for one in new.deployments:
-        was = deployments.get(_key(one))
+        was = deployments.get(key_of(one))
         if was and was.spec.get("selector") != one.spec.get("selector"):
             text = invalid(one.spec.get("selector"), "field is immutable")
             yield complaint(one, Fault(("spec", "selector"), text))
@@ -161,61 +149,12 @@ def _refused(had: Documents, new: Documents) -> Iterator[Complaint]:
 
 def _by_name(objects: Iterable[Document]) -> dict[Key, Document]:
     """Objects by kind, namespace and name."""
-    return {_key(one): one for one in objects}
-
-
-def _key(one: Document | Kept) -> Key:
-    return _resource(one), one.namespace, one.name
-
-
-def _resource(one: Document | Kept) -> str:
-    """What kubectl calls an object's kind: networkpolicy.networking.k8s.io."""
-    version = one.api_version if isinstance(one, Kept) else str(one.value.get("apiVersion"))
-    group = version.rpartition("/")[0]
-    return f"{one.kind.lower()}.{group}".removesuffix(".")
-
-
-def _many(resource: str) -> str:
-    """The plural that Kubernetes gives a kind."""
-    one, dot, group = resource.partition(".")
-    many = f"{one[:-1]}ies" if one[-1:] == "y" else f"{one}es" if one[-1:] == "s" else f"{one}s"
-    return f"{many}{dot}{group}"
+    return {key_of(one): one for one in objects}
 
 
 def _keys(found: Documents) -> list[Key]:
     """The objects of a stream, in its order, each once."""
     return list(_by_name(sorted(found.objects(), key=lambda one: one.path)))
-
-
-def _named(lab: Lab, words: Sequence[str], namespace: str) -> list[Key]:
-    """The objects that a command line names."""
-    if not any("/" in word for word in words):
-        kind = _meant(lab, words[0]) if words else ""
-        if len(words) < 2:
-            raise UsageError("error: resource(s) were provided, but no name was specified")
-        pairs = [(kind, name) for name in words[1:]]
-    else:
-        split = [word.partition("/") for word in words]
-        for word, (kind, slash, name) in zip(words, split, strict=True):
-            if not (kind and slash and name) or "/" in name:
-                why = "arguments in resource/name form must have a single resource and name"
-                raise UsageError(f"error: {why}, and this is {shown(word)}")
-        pairs = [(_meant(lab, kind), name) for kind, _, name in split]
-    wide = {_resource(one) for one in lab.others if not one.namespace}
-    return list(dict.fromkeys((kind, "" if kind in wide else namespace, name) for kind, name in pairs))
-
-
-def _meant(lab: Lab, word: str) -> str:
-    """The kind that a command line names by one, many or a short word, with its group or without."""
-    for resource in (*KINDS.values(), *map(_resource, lab.others)):
-        full = {resource, _many(resource), next((short for short, of in SHORT.items() if of == resource), "")}
-        if word and word.lower() in full | {each.partition(".")[0] for each in full}:
-            return resource
-    raise UsageError(f"error: the server doesn't have a resource type {quoted(word)}")
-
-
-def _not_found(key: Key, where: str = "") -> str:
-    return f"Error from server (NotFound): {where}{_many(key[0])} {quoted(key[2])} not found"
 
 
 def _line(key: Key, before: Document | None, after: Document | None) -> str:

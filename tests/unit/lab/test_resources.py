@@ -1,0 +1,76 @@
+"""`nslab get`: a lab's objects by kubectl's words, whole."""
+
+from __future__ import annotations
+
+import pytest
+
+from nslab.errors import UsageError
+from nslab.lab.load import parse
+from nslab.lab.resources import selected
+
+LAB = parse(
+    """
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: some}
+spec: {nodes: [{name: node1, address: 192.168.59.22}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, labels: {app: web}, annotations: {team: red}}
+spec: {containers: [{name: app, image: nginx}], priorityClassName: high}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {selector: {app: web}, ports: [{port: 80}]}
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: quiet}
+spec: {podSelector: {}}
+""",
+    "some.yaml",
+)
+
+
+def names(*words: str, namespace: str = "") -> list[str]:
+    found = selected(LAB, words, namespace)
+    return [f"{one.kind} {one.namespace}/{one.name}" for one in found if one.namespace != "kube-system"]
+
+
+def test_all_of_them_or_those_of_a_namespace() -> None:
+    everything = ["Service shop/web", "Pod default/web", "NetworkPolicy default/quiet"]
+    assert names() == everything
+    assert names(namespace="shop") == everything[:1]
+
+
+@pytest.mark.parametrize("word", ["pods", "pod", "po", "Pods"])
+def test_a_kind_by_any_word_of_kubectls(word: str) -> None:
+    assert names(word) == ["Pod default/web"]
+
+
+def test_objects_by_name() -> None:
+    assert names("networkpolicy/quiet", "pod/web") == ["NetworkPolicy default/quiet", "Pod default/web"]
+    assert names("svc", "web", namespace="shop") == ["Service shop/web"]
+
+
+def test_what_nslab_does_not_act_on_is_there() -> None:
+    (pod,) = selected(LAB, ["pod/web"])
+    assert pod.value["spec"]["priorityClassName"] == "high"
+    assert pod.metadata["annotations"] == {"team": "red"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("pod/nope",), 'Error from server (NotFound): pods "nope" not found'),
+        (("foo",), 'error: the server doesn\'t have a resource type "foo"'),
+        (("svc/web",), 'Error from server (NotFound): services "web" not found'),
+        (("pod/a/b",), "arguments in resource/name form"),
+    ],
+)
+def test_what_is_not_there_is_said_as_kubectl_says_it(words: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UsageError) as error:
+        selected(LAB, words)
+    assert said in str(error.value)
