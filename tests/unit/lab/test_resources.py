@@ -18,7 +18,7 @@ spec: {nodes: [{name: node1, address: 192.168.59.22}]}
 apiVersion: v1
 kind: Pod
 metadata: {name: web, labels: {app: web}, annotations: {team: red}}
-spec: {containers: [{name: app, image: nginx}], priorityClassName: high}
+spec: {containers: [{name: app, image: nginx, command: [sleep, infinity]}], priorityClassName: high}
 ---
 apiVersion: v1
 kind: Service
