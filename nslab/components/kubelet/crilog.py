@@ -1,7 +1,6 @@
-"""Writes what containers print into log files, line by line in CRI's format, as the container runtime of a node does.
+"""Writes what containers print into log files, line by line, as the container runtime of a node does.
 
-2026-11-22T05:34:25.123456789Z stdout F a whole line
-2026-11-22T05:34:25.123456790Z stderr P a piece of 16 KiB of a line that goes on
+A line of more than 16 KiB is written in pieces.
 """
 
 from __future__ import annotations
@@ -9,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+
+from nslab.wire import cri
 
 LONGEST = 16 * 1024
 ROTATE_AT = 10 * 1024 * 1024
@@ -60,9 +61,9 @@ class LogFile:
 
     def write(self, stream: bytes, lines: list[tuple[bytes, bytes]]) -> None:
         """Append lines, each with its tag: F (then it may be several), or P for a piece."""
-        head = b"%s %s " % (self._now(), stream)
-        block = b"".join([_tagged(head + tag + b" ", line) for tag, line in lines])
-        self.tail = (self.tail + b"".join([line + b"\n" if tag == b"F" else line for tag, line in lines]))[-TAIL:]
+        now = self._now()
+        block = b"".join([_tagged(cri.prefix(now, stream, tag), line) for tag, line in lines])
+        self.tail = (self.tail + b"".join([line + b"\n" if tag == cri.FULL else line for tag, line in lines]))[-TAIL:]
         # A full file system costs log lines, never the node.
         with contextlib.suppress(OSError):
             if self._size + len(block) > self._room():
@@ -144,8 +145,8 @@ class Stream:
         if end:
             # Only the first line began before this block, which is no longer than a line may be.
             first, more, others = whole.partition(b"\n")
-            lines += [*_pieces(first), (b"F", first[len(_cuts(first)) * LONGEST :])]
-            lines += [(b"F", others)] if more else []
+            lines += [*_pieces(first), (cri.FULL, first[len(_cuts(first)) * LONGEST :])]
+            lines += [(cri.FULL, others)] if more else []
         lines += _pieces(self._rest)
         self._rest = self._rest[len(_cuts(self._rest)) * LONGEST :]
         if lines:
@@ -153,12 +154,12 @@ class Stream:
 
     def _end(self) -> None:
         if self._rest:
-            self._log.write(self._name, [(b"F", self._rest)])
+            self._log.write(self._name, [(cri.FULL, self._rest)])
             self._rest = b""
 
 
 def _pieces(line: bytes) -> list[tuple[bytes, bytes]]:
-    return [(b"P", line[at : at + LONGEST]) for at in _cuts(line)]
+    return [(cri.PARTIAL, line[at : at + LONGEST]) for at in _cuts(line)]
 
 
 def _cuts(line: bytes) -> range:

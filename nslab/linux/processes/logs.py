@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nslab import rundir
 from nslab.errors import NslabError, error_text
 from nslab.runtime.trust import beneath
+from nslab.wire import cri
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -127,14 +128,12 @@ class _Joiner:
 
     def join(self, lines: Iterable[bytes]) -> Iterator[Entry]:
         for line in lines:
-            match line.decode("utf-8", "replace").split(" ", 3):
-                case [timestamp, stream, "P", text]:
+            match cri.parse(line):
+                case timestamp, stream, False, text:
                     self._pieces.setdefault(stream, []).append((timestamp, text))
-                case [timestamp, stream, _, text]:
+                case timestamp, stream, True, text:
                     pieces = [*self._pieces.pop(stream, []), (timestamp, text)]
                     yield Entry(pieces[0][0], stream, "".join(text for _, text in pieces))
-                case _:
-                    pass  # not CRI's: somebody else wrote here
 
 
 class _NoWatch:
