@@ -289,5 +289,6 @@ def test_a_stopped_terminal_is_given_back_and_taken_again(pod: str) -> None:
         until(lambda: terminal.modes() == raw)
         terminal.type(b"again\r")
         terminal.wait_for(b"got again\r\n")
+        terminal.wait_for(b"$ ")  # what is typed while a command still ends is for nobody
         terminal.type(b"exit\r")
         assert terminal.ended() == 0
