@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import os
 import signal
@@ -13,12 +14,11 @@ import click
 import typer
 import typer.core
 
-from nslab.cli import check, cni, docs, inside, life, look, objects, probe, render
 from nslab.cli.output import PIPE, discard, flush, note, say
 from nslab.errors import LabFileError, Missing, NslabError, Refused, error_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
     from types import TracebackType
 
 _EPILOG = """\
@@ -29,48 +29,34 @@ missing on this machine; 5 all is done, but standard output takes no report of i
 # Help is plain text (`rich_markup_mode`), but typer would still load rich, and escape its brackets.
 typer.core.HAS_RICH = False
 
-app = typer.Typer(
-    name="nslab",
-    help="Kubernetes' network on one Linux machine, out of real namespaces, cables, tunnels, routes and rules.",
-    epilog=_EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
-)
-
-VERBS: tuple[tuple[str, Callable[..., int | None]], ...] = (
-    ("labs", look.labs),
-    ("show", look.show),
-    ("doctor", look.doctor),
-    ("up", life.up),
-    ("down", life.down),
-    ("ps", look.ps),
-    ("inspect", look.inspect),
-    ("diff", life.diff),
-    ("plan", life.plan),
-    ("get", objects.get),
-    ("apply", objects.apply),
-    ("delete", objects.delete),
-    ("scale", objects.scale),
-    ("set", objects.set_),
-    ("cni", cni.cni),
-    ("render", render.render),
-    ("exec", inside.exec_),
-    ("shell", inside.shell),
-    ("logs", inside.logs),
-    ("probe", probe.probe),
-    ("check", check.check),
-    ("schema", look.schema),
-    ("vm", inside.vm),
-    ("docs", docs.docs),
-    ("completion", look.completion),
-)
-"""Every verb, in the order of --help."""
-
-for _name, _verb in VERBS:
-    app.command(_name)(_verb)
+VERBS: dict[str, str] = {
+    "labs": "look.labs",
+    "show": "look.show",
+    "doctor": "look.doctor",
+    "up": "life.up",
+    "down": "life.down",
+    "ps": "look.ps",
+    "inspect": "look.inspect",
+    "diff": "life.diff",
+    "plan": "life.plan",
+    "get": "objects.get",
+    "apply": "objects.apply",
+    "delete": "objects.delete",
+    "scale": "objects.scale",
+    "set": "objects.set_",
+    "cni": "cni.cni",
+    "render": "render.render",
+    "exec": "inside.exec_",
+    "shell": "inside.shell",
+    "logs": "inside.logs",
+    "probe": "probe.probe",
+    "check": "check.check",
+    "schema": "look.schema",
+    "vm": "inside.vm",
+    "docs": "docs.docs",
+    "completion": "look.completion",
+}
+"""Every verb, in the order of --help: its function, in a module of this package."""
 
 
 def _version(asked: bool) -> None:
@@ -81,11 +67,29 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _nslab(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
 ) -> None:
     """Options of all verbs."""
+
+
+def build(verbs: Iterable[str] = VERBS) -> typer.Typer:
+    """The command line, or some verbs of it: typer looks at all parameters of each, and most verbs nobody asked for."""
+    app = typer.Typer(
+        name="nslab",
+        help="Kubernetes' network on one Linux machine, out of real namespaces, cables, tunnels, routes and rules.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+    )
+    app.callback()(_nslab)
+    for verb in verbs:
+        module, _, function = VERBS[verb].partition(".")
+        app.command(verb)(getattr(importlib.import_module(f"nslab.cli.{module}"), function))
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -113,9 +117,9 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
     note("".join(format_exception(kind, error, trace)).rstrip("\n"))
 
 
-def tree() -> click.Group:
-    """All verbs; an error about an option does not name the environment variable, for it has none."""
-    command = typer.main.get_group(app)
+def tree(verbs: Iterable[str] = VERBS) -> click.Group:
+    """The same for click; an error about an option does not name the environment variable, for it has none."""
+    command = typer.main.get_group(build(verbs))
     for verb in command.commands.values():
         for parameter in verb.params:
             if isinstance(parameter, (click.Option, typer.core.TyperArgument)):
@@ -131,7 +135,9 @@ def _status(arguments: Sequence[str] | None) -> int:
 
         completion_init()
     try:
-        status = tree()(arguments, prog_name="nslab", standalone_mode=False)
+        first = (sys.argv[1:] if arguments is None else [*arguments])[:1]
+        known = first if first and first[0] in VERBS and not asked_by_a_shell else VERBS
+        status = tree(known)(arguments, prog_name="nslab", standalone_mode=False)
         flush()
     except click.exceptions.Exit as leave:
         return leave.exit_code

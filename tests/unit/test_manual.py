@@ -35,7 +35,7 @@ def chapter(verb: str) -> str:
     return plain(re.split(r"^\.S[SH]", PAGE.partition(f'.SS "nslab {verb} ')[2], flags=re.MULTILINE)[0])
 
 
-@pytest.mark.parametrize("verb", [verb for verb, _ in VERBS])
+@pytest.mark.parametrize("verb", [*VERBS])
 def test_each_verb_is_there_as_help_has_it(verb: str) -> None:
     command = TREE.commands[verb]
     context = click.Context(command, info_name=verb, parent=click.Context(TREE, info_name="nslab"))

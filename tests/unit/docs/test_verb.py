@@ -10,7 +10,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from nslab.cli.app import app
+from nslab.cli.app import build
 from nslab.cli.docs import topics
 from nslab.errors import UsageError
 from nslab.views.markdown import lines
@@ -19,21 +19,21 @@ from tests.documents import ROOT, TEXTS
 
 
 def test_without_a_topic_each_has_a_line_that_says_what_it_is_about() -> None:
-    said = CliRunner().invoke(app, ["docs"]).output.splitlines()
+    said = CliRunner().invoke(build(), ["docs"]).output.splitlines()
     assert [line.split()[0] for line in said[1:]] == topics()
     assert max(map(width, said)) <= 120
     assert "changelog     What has changed, by release" in said
 
 
 def test_the_list_is_to_be_had_as_json() -> None:
-    rows = json.loads(CliRunner().invoke(app, ["docs", "-o", "json"]).output)
+    rows = json.loads(CliRunner().invoke(build(), ["docs", "-o", "json"]).output)
     assert [row["topic"] for row in rows] == topics()
     assert [row for row in rows if not 20 < len(row["about"]) < 110 or "\n" in row["about"]] == []
 
 
 @pytest.mark.parametrize("topic", topics())
 def test_a_topic_is_shown_as_plain_text_into_a_pipe(topic: str) -> None:
-    said = CliRunner().invoke(app, ["docs", topic])
+    said = CliRunner().invoke(build(), ["docs", topic])
     assert said.exit_code == 0
     assert said.output.splitlines()[0] == TEXTS[topic].splitlines()[0].removeprefix("# ")
     assert "\033" not in said.output
@@ -49,7 +49,7 @@ def test_a_topic_is_shown_as_plain_text_into_a_pipe(topic: str) -> None:
     ],
 )
 def test_a_topic_that_is_not_there_gets_one_sentence(typed: str, why: str) -> None:
-    said = CliRunner().invoke(app, ["docs", typed])
+    said = CliRunner().invoke(build(), ["docs", typed])
     assert isinstance(said.exception, UsageError)
     assert str(said.exception) == why
 

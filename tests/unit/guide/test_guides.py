@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from nslab.cli.app import app
+from nslab.cli.app import build
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.course import course, guide_file
@@ -122,7 +122,7 @@ def test_no_paragraph_is_wider_than_the_terminal(path: Path) -> None:
 
 
 def test_show_prints_a_guide_without_colours_into_a_pipe() -> None:
-    said = CliRunner().invoke(app, ["show", "pause-pod", "--guide", "--lang", "ko"])
+    said = CliRunner().invoke(build(), ["show", "pause-pod", "--guide", "--lang", "ko"])
     assert said.exit_code == 0
     assert said.output.startswith("1. Pause 컨테이너\n")
     assert "    $ nslab up pause-pod\n" in said.output
@@ -131,7 +131,7 @@ def test_show_prints_a_guide_without_colours_into_a_pipe() -> None:
 
 
 def test_show_tells_of_the_guide() -> None:
-    said = CliRunner().invoke(app, ["show", "kubenet-two-node"]).output.splitlines()[-1]
+    said = CliRunner().invoke(build(), ["show", "kubenet-two-node"]).output.splitlines()[-1]
     assert said == "Guide 2 of the course: nslab show kubenet-two-node --guide (in Korean: --lang ko)"
 
 
@@ -151,7 +151,7 @@ def test_a_lab_without_a_guide_says_so(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text((folder() / "pause-pod" / "lab.yaml").read_text())
     (tmp_path / guide_file("en")).write_text("# About something else\n")
-    said = CliRunner().invoke(app, ["show", str(file), "--guide"])
+    said = CliRunner().invoke(build(), ["show", str(file), "--guide"])
     assert isinstance(said.exception, UsageError)
     assert "has no guide" in str(said.exception)
 
