@@ -10,8 +10,7 @@ from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
 from nslab.lab.change import applied_with_warnings, deleted, scaled
 from nslab.lab.settings import with_plugins, with_settings
-from nslab.linux import owned
-from nslab.linux import signals as stop
+from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes.agents import Agents
 from nslab.linux.stored_lab import StoredLab, stored_lab
@@ -81,7 +80,7 @@ def _change(
     The nodes' kube-proxies write the rules, told by the lab's control, unless it is said that nslab does, as in `up`.
     """
     with (
-        stop.blocked(),
+        signals.blocked(),
         private(),
         owned.locked(name, verb, listener.busy),
         Namespaces() as spaces,

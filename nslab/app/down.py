@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.app.listener import QUIET
 from nslab.dataclass import replace
 from nslab.errors import NslabError
-from nslab.linux import owned, places
-from nslab.linux import signals as stop
+from nslab.linux import owned, places, signals
 from nslab.linux.cni.plugins import Plugins
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.observe.host import read_host
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 def down(name: str, listener: Listener = QUIET) -> owned.Gone:
     """Take a lab away; what that was. Nothing is no error."""
-    with stop.blocked(), private(), owned.locked(name, "down", listener.busy):
+    with signals.blocked(), private(), owned.locked(name, "down", listener.busy):
         return release(name)
 
 

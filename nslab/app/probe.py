@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from nslab import probes
 from nslab.app.drift import drift_of
+from nslab.app.listener import QUIET
 from nslab.compiler.networks import network
 from nslab.dataclass import dataclass
 from nslab.linux.netns import Namespaces
@@ -44,21 +45,17 @@ class Probed:
         return not (any(one.wrong for one in self.results) or any(one.wrong for one in self.calls))
 
     @property
-    def taught(self) -> list[str]:
+    def learned(self) -> list[str]:
         """The routers that know where pods are by routes made by hand."""
         return [router.name for router in self.lab.routers if router not in self.drift.lab.routers]
-
-
-def _quiet(*_: object) -> None:
-    """Nobody listens."""
 
 
 def probe(
     name: str,
     sources: Sequence[str] = (),
     targets: Sequence[str] = (),
-    hosts: Progress = _quiet,
-    services: Progress = _quiet,
+    hosts: Progress = QUIET.progress,
+    services: Progress = QUIET.progress,
 ) -> Probed:
     """Ask every pair of hosts, and (without `targets`) every Service; of all, or from `sources` or to `targets` only.
 

@@ -14,7 +14,7 @@ once, which takes half as long (see nslab.app.up).
 
 from __future__ import annotations
 
-import contextlib
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from nslab import engine
@@ -26,13 +26,11 @@ from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
-from nslab.linux import owned
-from nslab.linux import signals as stop
+from nslab.linux import owned, signals
 from nslab.linux.cni.plugins import Plugins
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import folder
-from nslab.linux.processes.control import ControlAbsent
-from nslab.linux.processes.control import ControlClient as Line
+from nslab.linux.processes.control import ControlAbsent, ControlClient
 from nslab.linux.processes.stopped import resume
 from nslab.linux.stored_lab import StoredLab
 from nslab.linux.timeouts import scaled
@@ -78,8 +76,8 @@ class Transition:
     fresh: bool
     written_by: WrittenBy
     files: StoredLab = field(init=False)
-    line: Line = field(init=False)
-    undo: contextlib.ExitStack = field(init=False)
+    line: ControlClient = field(init=False)
+    undo: ExitStack = field(init=False)
     resumed: list[Record] = field(init=False)
     plugins: Plugins = field(init=False)
     kernel: LinuxKernel = field(init=False)
@@ -89,7 +87,11 @@ class Transition:
         """Do it, or raise when all is as it was."""
         self.files = StoredLab(folder(self.lab.name))
         self.resumed = resume(owned.processes(self.lab.name)) if self.kept else []
-        with Line(self.lab.name) as self.line, contextlib.ExitStack() as held, contextlib.ExitStack() as self.undo:
+        with (
+            ControlClient(self.lab.name) as self.line,
+            ExitStack() as held,
+            ExitStack() as self.undo,
+        ):
             self._hold()
             drift = self._compare()
             leaving = held.enter_context(owned.leaving(_leaving(drift)))
@@ -125,13 +127,13 @@ class Transition:
     def _restore(self, lab: Lab) -> None:
         """What the kernel took away together with something is no step of a plan, nor of its inverse."""
         before = self.kept[0]
-        with contextlib.suppress(NslabError, OSError):  # what made us go back is what is told
+        with suppress(NslabError, OSError):  # what made us go back is what is told
             engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
             self.line.put(resolve(before))
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
-            with contextlib.suppress(ControlAbsent):  # the plan starts it, and then it is told
+            with suppress(ControlAbsent):  # the plan starts it, and then it is told
                 self.line.put(resolve(_without_newcomers(drift.lab, self.kept[0])))
 
     def _attach(self, drift: Drift) -> Drift:
@@ -143,7 +145,7 @@ class Transition:
         self.attached, rest = drift.plan[: last + 1], drift.plan[last + 1 :]
         if not self.attached:
             return drift
-        self._apply(self.attached, lambda _: stop.check())
+        self._apply(self.attached, lambda _: signals.check())
         lab = adopted(drift.lab, {kept.obj.ns: kept.obj.address for kept in self.plugins.kept()})
         left = replace(drift, plan=rest)
         if lab != drift.lab:
@@ -158,12 +160,12 @@ class Transition:
             nonlocal done
             self.progress(done, total)
             done += len(transaction.steps)
-            stop.check()
+            signals.check()
 
         self._apply(drift.plan, before)
         self.kernel.settle()
         self.progress(total, total)
-        with stop.allowed():
+        with signals.allowed():
             return self.agents.wait_ready(READY_SECONDS)
 
     def _apply(self, plan: Plan, before: Callable[[Transaction], None]) -> None:

@@ -11,8 +11,7 @@ from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
-from nslab.linux import owned
-from nslab.linux import signals as stop
+from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes import procs
 from nslab.linux.processes.agents import Agents
@@ -45,7 +44,7 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
     """
     started = time.monotonic()
     with (
-        stop.blocked(),
+        signals.blocked(),
         private(),
         owned.locked(lab.name, "up", listener.busy),
         Namespaces() as spaces,

@@ -44,13 +44,13 @@ def cni(
     from nslab.app.change import Changed, rewire
     from nslab.app.up import Up, up
     from nslab.lab.load import load
-    from nslab.linux import signals as stop
+    from nslab.linux import signals
     from nslab.linux.cni.plugins import Plugins
     from nslab.linux.netns import folder, labs
     from nslab.views.tree import title
 
     setting = _setting(conf, plugin, routes=routes, masquerade=masquerade)
-    stop.defer()
+    signals.defer()
     done: Changed | Up
     if source in labs():
         done = rewire(source, setting, listener())

@@ -84,9 +84,9 @@ def up(
     need_root("up")
     from nslab.app.up import up as bring_up
     from nslab.exercises.read import goals_beside
-    from nslab.linux import signals as stop
+    from nslab.linux import signals
 
-    stop.defer()  # to the end of this process: what is up by then stays up
+    signals.defer()  # to the end of this process: what is up by then stays up
     lab = _noted(source, encapsulation, proxy_mode)
     goals = goals_beside(file_of(source), lab)
     done = bring_up(lab, listener(), goals)

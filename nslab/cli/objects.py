@@ -125,9 +125,9 @@ def set_(
 
 
 def _deferred() -> None:
-    from nslab.linux import signals as stop
+    from nslab.linux import signals
 
-    stop.defer()  # to the end of this process
+    signals.defer()  # to the end of this process
 
 
 def _say(done: Changed) -> None:

@@ -40,8 +40,8 @@ def probe(
         document(answers, Format(output.value))
     else:
         _printed(done.survey, done.results, done.explanations)
-        if done.taught:
-            say(f"{', '.join(done.taught)} knows where pods are by routes made by hand; `nslab up` takes them away")
+        if done.learned:
+            say(f"{', '.join(done.learned)} knows where pods are by routes made by hand; `nslab up` takes them away")
         if done.services and done.calls:
             _printed_services(done.services, done.results, done.calls, done.reasons)
         if done.drift.stopped:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from nslab import rundir
 from nslab.dataclass import dataclass
 from nslab.errors import NslabError, Refused, UsageError, error_text
-from nslab.linux import signals as stop
+from nslab.linux import signals
 from nslab.linux.netns import (
     IP_NETNS,
     RUN,
@@ -89,7 +89,7 @@ def _lock(lab: str, busy: Callable[[str], None]) -> int:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             busy(os.pread(descriptor, 200, 0).decode() or "another nslab")
-            with stop.allowed():
+            with signals.allowed():
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(_lock_path(lab))):

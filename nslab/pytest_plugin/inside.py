@@ -6,7 +6,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from nslab.linux.netns import folder
-from nslab.linux.processes.exec import Command, NotRunning, communicate
+from nslab.linux.processes.exec import NotRunning, communicate
 
 if TYPE_CHECKING:
     from nslab.linux.processes.exec import Command

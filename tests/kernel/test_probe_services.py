@@ -16,7 +16,7 @@ from nslab.linux.processes.control import ControlClient
 from nslab.probes import survey, survey_services, verdict
 from nslab.probes.verdict import squares
 from nslab.trace.explain_services import explain_call
-from nslab.wire import dns_client as probe_dns
+from nslab.wire import dns_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,14 +153,14 @@ def test_dns_that_does_not_answer_is_told(probed: Callable[..., RunningLab]) -> 
 
 
 def test_the_wire_format_of_dns() -> None:
-    asked = probe_dns.query(7, "web.default")
+    asked = dns_client.query(7, "web.default")
     assert asked == b"\0\7\1\0\0\1\0\0\0\0\0\0\3web\7default\0\0\1\0\1"
     question = asked[12:]
     record = b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\x0a\x60\0\1"
     said = b"\0\7\x85\x80\0\1\0\1\0\0\0\0" + question + record
-    heard = probe_dns.answer(said, 7)
+    heard = dns_client.answer(said, 7)
     assert heard
     assert ([str(address) for address in heard[0]], heard[1]) == (["10.96.0.1"], "")
-    assert probe_dns.answer(said, 8) is None
-    assert probe_dns.answer(said[:-3], 7) is None
-    assert probe_dns.answer(b"\0\7\x85\x83\0\1\0\0\0\0\0\0" + question, 7) == ((), "NXDOMAIN")
+    assert dns_client.answer(said, 8) is None
+    assert dns_client.answer(said[:-3], 7) is None
+    assert dns_client.answer(b"\0\7\x85\x83\0\1\0\0\0\0\0\0" + question, 7) == ((), "NXDOMAIN")

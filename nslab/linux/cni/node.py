@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Never
 
 from nslab import syscall
 from nslab.cni.result import Answer
-from nslab.linux import owned
-from nslab.linux import signals as stop
+from nslab.linux import owned, signals
 from nslab.linux.netns import lab_of, path
 from nslab.linux.timeouts import scaled
 from nslab.objects.process import NodeAgent
@@ -180,7 +179,7 @@ def _ended(pid: int, *, heed: bool = False) -> tuple[str, int]:
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        with stop.allowed() if heed else contextlib.nullcontext():
+        with signals.allowed() if heed else contextlib.nullcontext():
             over = bool(poll.poll(SECONDS * 1000))
     finally:
         os.close(descriptor)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nslab.linux.prober import pace
 from nslab.probes import Outcome
 from nslab.probes.calls import Call, Try
-from nslab.wire import dns_client as probe_dns
+from nslab.wire import dns_client
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -86,11 +86,11 @@ class Lookup(Attempt):
 
     def ask(self) -> None:
         assert self.sock
-        self.sock.send(probe_dns.query(self._number, self._name))
+        self.sock.send(dns_client.query(self._number, self._name))
 
     def hear(self) -> bool:
         assert self.sock
-        heard = probe_dns.answer(self.sock.recv(4096), self._number)
+        heard = dns_client.answer(self.sock.recv(4096), self._number)
         if heard:
             self.addresses, self._code = heard
         return heard is not None
