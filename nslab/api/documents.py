@@ -122,10 +122,10 @@ def placed(text: str, file: str, found: list[Complaint]) -> Iterator[Problem]:
     nodes = dict(_nodes(text, file, wanted)) if wanted else {}
     for number, one in enumerate(found):
         node, first = nodes.get((one.path, one.key)), nodes.get((one.first, False))
-        yield told(one, file, node, first, advice=number < PROBLEMS_WITH_ADVICE)
+        yield located(one, file, node, first, advice=number < PROBLEMS_WITH_ADVICE)
 
 
-def told(
+def located(
     complaint: Complaint, file: str, node: Node | None, first: Node | None = None, *, advice: bool = True
 ) -> Problem:
     """A complaint about a node, or about no place in a file."""

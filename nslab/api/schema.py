@@ -149,7 +149,7 @@ def compiled(schema: Mapping[str, Any]) -> Shape:
     """The shape that a schema describes."""
     match schema:
         case {"$ref": str(ref)}:
-            name, more = ref.removeprefix(REF), {word: said for word, said in schema.items() if word != "$ref"}
+            name, more = ref.removeprefix(REF), {word: setting for word, setting in schema.items() if word != "$ref"}
             return compiled(merged(_definition(name), more)) if more else _compiled_definition(name)
         case {"enum": list(words)}:
             return shapes.Choice(words)

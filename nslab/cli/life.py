@@ -62,7 +62,7 @@ def plan(
         document([{"by": step.obj.by, "commands": shell.commands(step)} for step in steps], output)
     else:
         heading = ""
-        for by, lines in shell.told(steps):
+        for by, lines in shell.numbered(steps):
             if by != heading:
                 heading = by
                 say(f"\n{comment(by)}", fg="cyan")

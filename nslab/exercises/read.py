@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import schema
-from nslab.api.documents import Tree, documents, text_of, told
+from nslab.api.documents import Tree, documents, located, text_of
 from nslab.api.values import AliasesError, Reader
 from nslab.api.words import Complaint, shown
 from nslab.compiler.placement import assign_addresses
@@ -64,7 +64,7 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
             raise LabFileError([Problem(file, 1, 1, text)])
         value = reader.read(found[0])
         wrong, tree = schema.check(value, _shape()), Tree(found[0])
-        reader.problems += (told(one, file, tree.at(one.path, key=one.key)) for one in wrong)
+        reader.problems += (located(one, file, tree.at(one.path, key=one.key)) for one in wrong)
         if not wrong:
             check = Check(tuple(map(_goal, value["spec"]["goals"])))
     except AliasesError as bomb:
@@ -74,27 +74,27 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
     return check
 
 
-def _goal(said: dict[str, Any]) -> Goal:
-    asks, facts = (tuple(said.get(name, ())) for name in ("asks", "facts"))
+def _goal(document: dict[str, Any]) -> Goal:
+    asks, facts = (tuple(document.get(name, ())) for name in ("asks", "facts"))
     return Goal(
-        said["id"],
-        Text(**said["title"]),
-        Text(**said["hint"]),
+        document["id"],
+        Text(**document["title"]),
+        Text(**document["hint"]),
         tuple(map(_asked, asks)),
         tuple(map(_fact, facts)),
-        said.get("extra", False),
+        document.get("extra", False),
     )
 
 
-def _asked(said: dict[str, Any]) -> Ask:
-    by, expect = By(said.get("by", "icmp")), Expect(said.get("expect", "ok"))
-    seen, answers = said.get("seenAs", ""), tuple(said.get("answers", ()))
-    return Ask(said["from"], said["to"], by, expect, said.get("times", 1), seen, answers)
+def _asked(document: dict[str, Any]) -> Ask:
+    by, expect = By(document.get("by", "icmp")), Expect(document.get("expect", "ok"))
+    seen, answers = document.get("seenAs", ""), tuple(document.get("answers", ()))
+    return Ask(document["from"], document["to"], by, expect, document.get("times", 1), seen, answers)
 
 
-def _fact(said: dict[str, Any]) -> Fact:
-    has, has_not = (tuple(said.get(name, {}).items()) for name in ("has", "hasNot"))
-    return Fact(said["host"], Show(said["show"]), has, has_not)
+def _fact(document: dict[str, Any]) -> Fact:
+    has, has_not = (tuple(document.get(name, {}).items()) for name in ("has", "hasNot"))
+    return Fact(document["host"], Show(document["show"]), has, has_not)
 
 
 def complaints(check: Check, lab: Lab) -> Iterator[Complaint]:

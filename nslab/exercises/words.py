@@ -92,8 +92,8 @@ def sentence(fault: Fault, language: Language) -> str:
     about, values = fault.about, fault.values
     if not isinstance(about, Ask):
         pairs = about.has if fault.kind == "lacks" else about.has_not
-        said = " ".join(f"{name}={value}" for name, value in pairs)
-        return f"{word(language, 'fact', about.show, about.host)}: {word(language, fault.kind, said)}"
+        fields = " ".join(f"{name}={value}" for name, value in pairs)
+        return f"{word(language, 'fact', about.show, about.host)}: {word(language, fault.kind, fields)}"
     who = word(language, "ask", about.source, about.target, about.by)
     if fault.kind != "came to":
         return f"{who}: {word(language, fault.kind, *values)}"

@@ -53,8 +53,8 @@ class LabDocument:
     @property
     def node_networks(self) -> list[str]:
         """The subnets of the node network, as they are written."""
-        said = self.networks.get("nodes", [])
-        return said if isinstance(said, list) else [said]
+        value = self.networks.get("nodes", [])
+        return value if isinstance(value, list) else [value]
 
     @property
     def subnets(self) -> dict[int, IPv4Network]:
@@ -122,12 +122,12 @@ def address(word: str | None) -> IPv4Address | None:
     return IPv4Address(word) if word else None
 
 
-def _machine(said: dict[str, Any]) -> Machine:
-    cidr = said.get("podCIDR")
-    return Machine(said.get("name", ""), address(said.get("address")), IPv4Network(cidr) if cidr else None)
+def _machine(machine: dict[str, Any]) -> Machine:
+    cidr = machine.get("podCIDR")
+    return Machine(machine.get("name", ""), address(machine.get("address")), IPv4Network(cidr) if cidr else None)
 
 
-def _joint(said: dict[str, Any]) -> Joint:
-    written = said.get("addresses", [])
+def _joint(machine: dict[str, Any]) -> Joint:
+    written = machine.get("addresses", [])
     legs = {index: IPv4Address(one) for index, one in enumerate(written) if "." in one}
-    return Joint(said.get("name", ""), legs, len(written), said.get("bgp", False))
+    return Joint(machine.get("name", ""), legs, len(written), machine.get("bgp", False))

@@ -79,7 +79,9 @@ def _said(value: Any, tree: Any) -> Iterator[Path]:
         for name in value.keys() & tree.keys():
             below = tree[name]
             if isinstance(below, str) or not below:
-                said = value[name] == below if isinstance(below, str) else value[name] not in (None, {}, [], "", False)
-                yield from [(name,)] if said else []
+                differs = (
+                    value[name] == below if isinstance(below, str) else value[name] not in (None, {}, [], "", False)
+                )
+                yield from [(name,)] if differs else []
             else:
                 yield from ((name, *path) for path in _said(value[name], below))

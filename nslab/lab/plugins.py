@@ -60,15 +60,15 @@ def example(text: str) -> Network:
 
 def fetch(lab: LabDocument, file: str) -> Iterator[Complaint]:
     """Read the file that `conf` names into the document; what it and `path` name lies where the lab's file says."""
-    here, said = os.path.dirname(os.path.abspath(file)), lab.cni
-    if "path" in said:
-        said["path"] = [os.path.join(here, folder) for folder in said["path"]]
-    if said.get("plugin") != Plugin.EXEC or not said.get("conf") or said.get("config"):
+    here, section = os.path.dirname(os.path.abspath(file)), lab.cni
+    if "path" in section:
+        section["path"] = [os.path.join(here, folder) for folder in section["path"]]
+    if section.get("plugin") != Plugin.EXEC or not section.get("conf") or section.get("config"):
         return
     try:
-        said["config"] = config_text(os.path.join(here, said["conf"]))
+        section["config"] = config_text(os.path.join(here, section["conf"]))
     except ValueError as error:
-        yield Complaint(lab.place("cni", "conf"), f"spec.cni.conf: {shown(said['conf'])} {error}")
+        yield Complaint(lab.place("cni", "conf"), f"spec.cni.conf: {shown(section['conf'])} {error}")
 
 
 def config_text(path: str) -> str:
@@ -90,20 +90,20 @@ def config_text(path: str) -> str:
 
 def plugins(found: Documents) -> Iterator[Complaint]:
     """With plugin exec there is a configuration, and every node can be given it; with another there is none."""
-    lab, said = found.lab, found.lab.cni
+    lab, section = found.lab, found.lab.cni
     if lab.plugin is not Plugin.EXEC:
         for field in ("conf", "config", "path", "routes", "masquerade"):
-            if said.get(field) or said.get(field) is False:
+            if section.get(field) or section.get(field) is False:
                 yield Complaint(lab.place("cni", field), f"spec.cni.{field} goes with plugin: exec; remove it")
         for path, _, port, _ in _declared(found):
             yield Complaint(path, f"hostPort {port} needs cni plugin: exec, with portmap among its plugins; remove it")
         return
-    for folder in said.get("path", ()):
+    for folder in section.get("path", ()):
         if ":" in folder:
             place = lab.place("cni", "path")
             yield Complaint(place, f"spec.cni.path: {shown(folder)} has a colon, as CNI_PATH cannot")
-    if not said.get("config"):
-        if not said.get("conf"):
+    if not section.get("config"):
+        if not section.get("conf"):
             text = "plugin exec needs the CNI plugins' configuration: conf: FILE"
             yield Complaint(lab.place("cni", "plugin"), text)
         return

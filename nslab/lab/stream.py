@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api import schema
 from nslab.api.document import CLUSTER_WIDE, Document
-from nslab.api.documents import Tree, documents, told
+from nslab.api.documents import Tree, documents, located
 from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
 from nslab.api.words import Complaint
 from nslab.dataclass import dataclass, field
@@ -108,7 +108,7 @@ def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bo
     unread = {(problem.line, problem.column) for problem in reader.problems[start:]}
     for wrong in complaints:
         advice = len(reader.problems) < PROBLEMS_WITH_ADVICE
-        problem = told(wrong, reader.file, tree.at(wrong.path[1:], key=wrong.key), advice=advice)
+        problem = located(wrong, reader.file, tree.at(wrong.path[1:], key=wrong.key), advice=advice)
         # What is wrong at the place of what could not be read follows from that.
         if problem.text and (problem.line, problem.column) not in unread:
             reader.problems.append(problem)

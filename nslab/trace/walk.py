@@ -134,11 +134,11 @@ def _cross(world: Topology, ns: str, dev: str, via: IPv4Address) -> _Crossing:
     """Over what hangs at `dev`, to the interface where the packet comes in next."""
     match world.device(ns, dev):
         case Veth():
-            _, (other, end) = world.cables[ns, dev]
+            _, (other, end) = world.veths[ns, dev]
             if port := world.port(other, end):
                 yield from _interface(world, other, end)
                 return (yield from _over_bridge(world, other, port.bridge, via))
-            yield from _over_cable(world, ns, dev, via)
+            yield from _over_veth(world, ns, dev, via)
             return other, end
         case Bridge():
             return (yield from _over_bridge(world, ns, dev, via))
@@ -156,9 +156,9 @@ def _cross(world: Topology, ns: str, dev: str, via: IPv4Address) -> _Crossing:
             return None
 
 
-def _over_cable(world: Topology, ns: str, dev: str, via: IPv4Address) -> Iterator[Need]:
+def _over_veth(world: Topology, ns: str, dev: str, via: IPv4Address) -> Iterator[Need]:
     """To the other end of a cable that is in no bridge: a pod and its node's router."""
-    _, (other, end) = world.cables[ns, dev]
+    _, (other, end) = world.veths[ns, dev]
     yield from _interface(world, other, end)
     if entry := world.neighbour(ns, dev, via):
         yield from _met(world, entry.key)
@@ -178,7 +178,7 @@ def _over_bridge(world: Topology, ns: str, bridge: str, via: IPv4Address) -> _Cr
     if world.owner(ns, via):
         return ns, bridge
     for port in world.plugged[ns, bridge]:
-        _, (other, end) = world.cables[ns, port]
+        _, (other, end) = world.veths[ns, port]
         if world.owner(other, via):
             yield from _interface(world, ns, port)
             yield from _met(

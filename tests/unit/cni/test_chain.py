@@ -46,7 +46,7 @@ MADE["interfaces"] = [{"name": "eth0", "sandbox": "/run/netns/nslab.x.pod-a"}]  
 FINAL = {**MADE, "dns": {"nameservers": ["10.96.0.10"]}}
 
 
-def said(result: dict[str, Any]) -> Answer:
+def output(result: dict[str, Any]) -> Answer:
     return Answer(0, json.dumps(result))
 
 
@@ -68,12 +68,12 @@ def played(orders: Orders, *answers: Answer) -> tuple[list[Order], dict[str, Any
         return heard, str(error)
 
 
-def told(order: Order) -> tuple[str, str]:
+def shown(order: Order) -> tuple[str, str]:
     return order.command, order.plugin
 
 
 def test_add_goes_through_the_list_and_hands_the_result_on() -> None:
-    (first, second), result = played(adding(WIRING, POD), said(MADE), said(FINAL))
+    (first, second), result = played(adding(WIRING, POD), output(MADE), output(FINAL))
     assert result == FINAL
     assert (first.program, second.program) == ("/usr/lib/cni/bridge", "/opt/portmap")
     assert first.env == {
@@ -92,16 +92,16 @@ def test_add_goes_through_the_list_and_hands_the_result_on() -> None:
 
 def test_an_address_is_asked_for_by_capability_too_or_not_at_all() -> None:
     network = read('{"cniVersion": "1.0.0", "name": "n", "type": "x", "capabilities": {"ips": true}}')
-    (order,), _ = played(adding(replace(WIRING, network=network), POD), said(MADE))
+    (order,), _ = played(adding(replace(WIRING, network=network), POD), output(MADE))
     assert json.loads(order.stdin)["runtimeConfig"] == {"ips": ["20.96.1.2"]}
-    (order,), _ = played(adding(replace(WIRING, network=network, asks=False), POD), said(MADE))
+    (order,), _ = played(adding(replace(WIRING, network=network, asks=False), POD), output(MADE))
     assert "IP=" not in order.env["CNI_ARGS"]
     assert "runtimeConfig" not in json.loads(order.stdin)
 
 
 def test_a_failure_in_the_middle_undoes_the_whole_list_and_says_why() -> None:
-    orders, error = played(adding(WIRING, POD), said(MADE), REFUSED, Answer(0), Answer(0))
-    assert [told(order) for order in orders] == [
+    orders, error = played(adding(WIRING, POD), output(MADE), REFUSED, Answer(0), Answer(0))
+    assert [shown(order) for order in orders] == [
         ("ADD", "bridge"),
         ("ADD", "portmap"),
         ("DEL", "portmap"),
@@ -111,7 +111,7 @@ def test_a_failure_in_the_middle_undoes_the_whole_list_and_says_why() -> None:
 
 
 def test_what_fails_while_cleaning_up_is_told_as_well() -> None:
-    _, error = played(adding(WIRING, POD), said(MADE), REFUSED, Answer(0), Answer(-9))
+    _, error = played(adding(WIRING, POD), output(MADE), REFUSED, Answer(0), Answer(-9))
     assert error == (
         "portmap: error 7: no bridge: for want of a nail\n"
         "  and at DEL, to clean up: bridge was killed by signal 9 at DEL and printed no error"
@@ -120,14 +120,14 @@ def test_what_fails_while_cleaning_up_is_told_as_well() -> None:
 
 def test_a_pod_needs_an_address() -> None:
     without = {"cniVersion": "1.0.0", "interfaces": []}
-    orders, error = played(adding(WIRING, POD), said(MADE), said(without), Answer(0), Answer(0))
+    orders, error = played(adding(WIRING, POD), output(MADE), output(without), Answer(0), Answer(0))
     assert len(orders) == 4
     assert error == "portmap ended well, but gave no IPv4 address, and a pod needs one"
 
 
 def test_check_goes_on_from_the_final_result() -> None:
     orders, _ = played(checking(WIRING, POD, FINAL), Answer(0), Answer(0))
-    assert [told(order) for order in orders] == [("CHECK", "bridge"), ("CHECK", "portmap")]
+    assert [shown(order) for order in orders] == [("CHECK", "bridge"), ("CHECK", "portmap")]
     assert [json.loads(order.stdin)["prevResult"] for order in orders] == [FINAL, FINAL]
     orders, error = played(checking(WIRING, POD, FINAL), REFUSED)
     assert (len(orders), error) == (1, "bridge: error 7: no bridge: for want of a nail")
@@ -136,7 +136,7 @@ def test_check_goes_on_from_the_final_result() -> None:
 
 def test_del_goes_backwards_and_does_not_stop() -> None:
     orders, error = played(deleting(WIRING, POD, FINAL), REFUSED, Answer(2, "", "panic: oh\n"))
-    assert [told(order) for order in orders] == [("DEL", "portmap"), ("DEL", "bridge")]
+    assert [shown(order) for order in orders] == [("DEL", "portmap"), ("DEL", "bridge")]
     assert json.loads(orders[1].stdin)["prevResult"] == FINAL
     assert error == (
         "portmap: error 7: no bridge: for want of a nail; "
@@ -146,7 +146,7 @@ def test_del_goes_backwards_and_does_not_stop() -> None:
 
 def test_older_versions_are_not_told_what_they_do_not_know() -> None:
     old = replace(WIRING, network=replace(NETWORK, version="0.3.1"))
-    orders, _ = played(adding(old, POD), said(MADE), said(FINAL))
+    orders, _ = played(adding(old, POD), output(MADE), output(FINAL))
     assert "prevResult" in json.loads(orders[1].stdin), "chains came with 0.3.0"
     orders, _ = played(deleting(old, POD, FINAL), Answer(0), Answer(0))
     assert not any("prevResult" in json.loads(order.stdin) for order in orders), "DEL is told since 0.4.0"

@@ -72,7 +72,7 @@ def edited(file: Path, old: str, new: str) -> Path:
     return file
 
 
-def said(file: Path) -> list[str]:
+def output(file: Path) -> list[str]:
     with pytest.raises(LabFileError) as caught:
         load(file)
     return [str(problem).removeprefix(f"{file.parent}/") for problem in caught.value.problems]
@@ -212,7 +212,7 @@ def test_a_running_lab_can_change(file: Path) -> None:
     ],
 )
 def test_sentences(file: Path, old: str, new: str, problems: list[str]) -> None:
-    found = [line.replace(f"{file.parent}/", "") for line in said(edited(file, old, new))]
+    found = [line.replace(f"{file.parent}/", "") for line in output(edited(file, old, new))]
     assert found == problems
 
 

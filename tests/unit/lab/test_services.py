@@ -214,8 +214,8 @@ def test_replicas_keep_their_status_and_go_from_the_end() -> None:
 
 
 def test_a_replica_s_document_says_less_than_its_template() -> None:
-    said = deployment(2).replace("containers:", "nodeName: a, containers:")
-    kept = dump(replace(parse(LAB + said, "x"), name="x"))
+    output = deployment(2).replace("containers:", "nodeName: a, containers:")
+    kept = dump(replace(parse(LAB + output, "x"), name="x"))
     moved = kept.replace("nodeName: a\n", "nodeName: b\n").replace("nodeName: b\n", "nodeName: a\n", 1)
     assert moved.count("nodeName: b") == 2
     assert [pod.node for pod in parse(moved, "kept").pods] == ["a", "a"]

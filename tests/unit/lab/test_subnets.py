@@ -51,9 +51,9 @@ def test_a_router_may_know_pods() -> None:
 
 def test_one_subnet_is_written_as_one() -> None:
     lab = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: a}\n"
-    said = dump(parse(f"{lab}spec: {{networks: {{nodes: [10.1.0.0/24]}}, nodes: [{{name: n}}]}}", "lab.yaml"))
-    assert "nodes: 10.1.0.0/24," in said
-    assert "routers" not in said
+    output = dump(parse(f"{lab}spec: {{networks: {{nodes: [10.1.0.0/24]}}, nodes: [{{name: n}}]}}", "lab.yaml"))
+    assert "nodes: 10.1.0.0/24," in output
+    assert "routers" not in output
 
 
 def test_addresses_that_are_not_given_are_of_the_first_subnet_and_no_router_s() -> None:

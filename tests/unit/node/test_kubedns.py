@@ -104,9 +104,9 @@ def a(name: str, *addresses: str) -> tuple[str, ...]:
     ],
 )
 def test_addresses(dns: Folder, name: str, addresses: list[str]) -> None:
-    told = dns.ask(f"{name}.cluster.local")
-    assert (told.code, told.answers) == ("NOERROR", a(name, *addresses))
-    assert (told.authority, told.additional, told.truncated) == ((), (), False)
+    shown = dns.ask(f"{name}.cluster.local")
+    assert (shown.code, shown.answers) == ("NOERROR", a(name, *addresses))
+    assert (shown.authority, shown.additional, shown.truncated) == ((), (), False)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_addresses(dns: Folder, name: str, addresses: list[str]) -> None:
     ],
 )
 def test_what_exists_has_no_ipv6_address(dns: Folder, name: str) -> None:
-    told = dns.ask(f"{name}.cluster.local", "AAAA")
-    assert (told.code, told.answers, told.authority) == ("NOERROR", (), SOA)
+    shown = dns.ask(f"{name}.cluster.local", "AAAA")
+    assert (shown.code, shown.answers, shown.authority) == ("NOERROR", (), SOA)
 
 
 @pytest.mark.parametrize(
@@ -152,32 +152,32 @@ def test_what_exists_has_no_ipv6_address(dns: Folder, name: str) -> None:
     ],
 )
 def test_what_does_not_exist(dns: Folder, name: str) -> None:
-    told = dns.ask(f"{name}.cluster.local")
-    assert (told.code, told.answers, told.authority) == ("NXDOMAIN", (), SOA)
+    shown = dns.ask(f"{name}.cluster.local")
+    assert (shown.code, shown.answers, shown.authority) == ("NXDOMAIN", (), SOA)
 
 
 @pytest.mark.parametrize("name", ["www.example.org", "svc-b", "svc-b.default", "cluster.localx", "xcluster.local"])
 def test_what_is_not_in_the_cluster_does_not_exist(dns: Folder, name: str) -> None:
-    told = dns.ask(name)
-    assert (told.code, told.answers, told.authority) == ("NXDOMAIN", (), ROOT)
+    shown = dns.ask(name)
+    assert (shown.code, shown.answers, shown.authority) == ("NXDOMAIN", (), ROOT)
 
 
 def test_a_named_port_is_at_the_service(dns: Folder) -> None:
-    told = dns.ask("_http._tcp.svc-b.default.svc.cluster.local", "SRV")
-    assert told.answers == (
+    shown = dns.ask("_http._tcp.svc-b.default.svc.cluster.local", "SRV")
+    assert shown.answers == (
         "_http._tcp.svc-b.default.svc.cluster.local. 30 SRV 0 100 8080 svc-b.default.svc.cluster.local.",
     )
-    assert told.additional == a("svc-b.default.svc", "10.103.9.116")
+    assert shown.additional == a("svc-b.default.svc", "10.103.9.116")
 
 
 def test_a_named_port_of_a_headless_service_is_at_its_endpoints(dns: Folder) -> None:
     name = "_pg._tcp.db.default.svc.cluster.local"
-    told = dns.ask(name, "SRV", size=1232)
-    assert told.answers == (
+    shown = dns.ask(name, "SRV", size=1232)
+    assert shown.answers == (
         f"{name}. 30 SRV 0 50 5432 20-96-1-3.db.default.svc.cluster.local.",
         f"{name}. 30 SRV 0 50 5432 db-0.db.default.svc.cluster.local.",
     )
-    assert told.additional == (
+    assert shown.additional == (
         *a("20-96-1-3.db.default.svc", "20.96.1.3"),
         *a("db-0.db.default.svc", "20.96.1.1"),
         "OPT 4096 0",
@@ -186,9 +186,9 @@ def test_a_named_port_of_a_headless_service_is_at_its_endpoints(dns: Folder) -> 
 
 def test_addresses_have_names(dns: Folder) -> None:
     def name(address: str) -> tuple[str, ...]:
-        told = dns.ask(".".join(reversed(address.split("."))) + ".in-addr.arpa", "PTR")
-        assert told.code == ("NOERROR" if told.answers else "NXDOMAIN")
-        return tuple(line.split()[-1] for line in told.answers)
+        shown = dns.ask(".".join(reversed(address.split("."))) + ".in-addr.arpa", "PTR")
+        assert shown.code == ("NOERROR" if shown.answers else "NXDOMAIN")
+        return tuple(line.split()[-1] for line in shown.answers)
 
     assert name("10.103.9.116") == ("svc-b.default.svc.cluster.local.",)
     assert name("20.96.1.1") == ("db-0.db.default.svc.cluster.local.",)
@@ -225,8 +225,8 @@ def test_the_zone_itself(dns: Folder) -> None:
 
 
 def test_capital_letters_are_the_same_name_and_come_back(dns: Folder) -> None:
-    told = dns.ask("Svc-B.default.SVC.cluster.local")
-    assert told.answers == ("Svc-B.default.SVC.cluster.local. 30 A 10.103.9.116",)
+    shown = dns.ask("Svc-B.default.SVC.cluster.local")
+    assert shown.answers == ("Svc-B.default.SVC.cluster.local. 30 A 10.103.9.116",)
 
 
 def test_large_answers_are_cut_off_over_udp_and_whole_over_tcp(empty: Folder) -> None:
@@ -236,8 +236,8 @@ def test_large_answers_are_cut_off_over_udp_and_whole_over_tcp(empty: Folder) ->
     for size in (0, 512, 1232, 4096, 9000):
         answer = respond(query(name, size=size), empty.book, 0)
         assert answer
-        told = read(answer)
-        assert told.truncated
+        shown = read(answer)
+        assert shown.truncated
         most = min(max(size, 512), 4096)
         assert most - 16 < len(answer) <= most
     whole = respond(query(name, size=512), empty.book, 65535)
@@ -252,9 +252,9 @@ def test_large_answers_are_cut_off_over_udp_and_whole_over_tcp(empty: Folder) ->
 def test_extra_records_that_do_not_fit_are_no_loss(empty: Folder) -> None:
     ends = tuple(Endpoint(f"20.96.0.{number}", 80) for number in range(7))
     empty.write(Service("default", "h", "", (Port("p", 80, endpoints=ends),)))
-    told = empty.ask("_p._tcp.h.default.svc.cluster.local", "SRV")
-    assert (len(told.answers), told.truncated) == (7, False)
-    assert 0 < len(told.additional) < 7
+    shown = empty.ask("_p._tcp.h.default.svc.cluster.local", "SRV")
+    assert (len(shown.answers), shown.truncated) == (7, False)
+    assert 0 < len(shown.additional) < 7
 
 
 def test_records_follow_the_file_at_once(empty: Folder) -> None:
