@@ -11,7 +11,7 @@ from nslab.probes import Outcome
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nslab.exercises.grade import Fault, Graded
+    from nslab.exercises.grade import Failure, Graded
 
 _ENGLISH: Mapping[str, str] = {
     "yes": "reached",
@@ -87,7 +87,7 @@ def word(language: Language, key: str, *values: object) -> str:
     return _WORDS[language][key].format(*map(_Value, values))
 
 
-def sentence(fault: Fault, language: Language) -> str:
+def sentence(fault: Failure, language: Language) -> str:
     """What was seen, and what should be."""
     about, values = fault.about, fault.values
     if not isinstance(about, Ask):

@@ -9,7 +9,7 @@ from nslab.dataclass import dataclass
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class LabDocument:
             self.spec.setdefault(part, []) for part in ("nodes", "clients", "routers")
         )
 
-    def place(self, *path: int | str) -> Path:
+    def place(self, *path: int | str) -> FieldPath:
         """Where something of the spec is."""
         return (self.document or 0, "spec", *path)
 

@@ -57,4 +57,4 @@ def _anew(
         return completed(bare, lab.name)
     except LabFileError as error:
         # No place: nobody has a file in which it would be one.
-        raise UsageError("\n".join(problem.text for problem in error.problems)) from None
+        raise UsageError("\n".join(one.sentence for one in error.errors)) from None

@@ -111,7 +111,7 @@ def output(document: str) -> list[str]:
     try:
         parse_manifest(document, "f")
     except LabFileError as wrong:
-        return [str(problem).removeprefix("f:") for problem in wrong.problems]
+        return [str(problem).removeprefix("f:") for problem in wrong.errors]
     return []
 
 

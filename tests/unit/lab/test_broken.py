@@ -134,13 +134,13 @@ def outcome(text: str) -> Lab | LabFileError:
 
 def assert_told(error: LabFileError, text: str) -> None:
     """Problems with places inside the text, in words that a terminal only prints."""
-    assert error.problems
+    assert error.errors
     lines = len(re.findall("[\n\r\x85\u2028\u2029]", text)) + 2
-    for problem in error.problems:
-        assert problem.file == "lab.yaml"
-        assert 1 <= problem.line <= lines
-        assert problem.column >= 1
-        assert problem.text.isprintable()
+    for problem in error.errors:
+        assert problem.position.file == "lab.yaml"
+        assert 1 <= problem.position.line <= lines
+        assert problem.position.column >= 1
+        assert problem.sentence.isprintable()
 
 
 def check(text: str) -> None:

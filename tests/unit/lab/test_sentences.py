@@ -62,7 +62,7 @@ def output(text: str) -> list[str]:
     try:
         load.parse(text, "lab.yaml")
     except LabFileError as error:
-        return [str(problem).removeprefix("lab.yaml:") for problem in error.problems]
+        return [str(problem).removeprefix("lab.yaml:") for problem in error.errors]
     return []
 
 

@@ -77,8 +77,8 @@ def output(text: str) -> list[str]:
     try:
         _, warnings = parse_with_warnings(text, "lab.yaml")
     except LabFileError as error:
-        return [str(problem).removeprefix("lab.yaml:") for problem in error.problems]
-    return [f"{warning.line}:{warning.column}: warning: {warning.text}" for warning in warnings]
+        return [str(problem).removeprefix("lab.yaml:") for problem in error.errors]
+    return [f"{warning.position.line}:{warning.position.column}: warning: {warning.sentence}" for warning in warnings]
 
 
 def transcripts() -> Iterator[tuple[str, list[str]]]:

@@ -119,7 +119,7 @@ def test_what_is_wrong_is_told_with_its_place(old: str, new: str, problems: list
     assert GOOD.count(old) == 1, old
     with pytest.raises(LabFileError) as refused:
         parse(GOOD.replace(old, new), "lab.yaml")
-    assert [f"{one.line}:{one.column}: {one.text}" for one in refused.value.problems] == problems
+    assert [f"{one.position.line}:{one.position.column}: {one.sentence}" for one in refused.value.errors] == problems
 
 
 def test_routers_between_are_counted() -> None:

@@ -3,7 +3,6 @@ own. The script is run by bash, where the programs that it calls are stand-ins t
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
+import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -75,8 +75,8 @@ def lab(command: list[str], env: list[tuple[str, str]]) -> str:
             "spec": {"nodeName": "node1", "containers": [container]},
         },
     ]  # fmt: skip
-    # JSON is YAML, and leaves no doubt which words are text: 0E0 is a number to Kubernetes, but not to PyYAML.
-    return "---\n".join(f"{json.dumps(document)}\n" for document in documents)
+    # In quotes all is text: 0E0 is a number to Kubernetes, though not to PyYAML.
+    return yaml.safe_dump_all(documents, default_style='"')
 
 
 def objects(command: list[str], env: list[tuple[str, str]]) -> tuple[KernelObject, ...]:
@@ -169,7 +169,7 @@ def test_names_of_variables_that_kubernetes_refuses(name: str) -> None:
 
 @pytest.mark.parametrize("word", ["nul\0", "half a character \ud800"])
 def test_words_that_no_program_can_be_told(word: str) -> None:
-    text = lab(["sh"], []).replace("- sh", f'- sh\n    - "{word.encode("unicode_escape").decode()}"')
+    text = lab(["sh"], []).replace('- "sh"', f'- "sh"\n    - "{word.encode("unicode_escape").decode()}"')
     with pytest.raises(LabFileError):
         parse(text, "lab.yaml")
 
