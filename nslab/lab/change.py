@@ -14,7 +14,7 @@ from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
 from nslab.lab import dump, views
 from nslab.lab import service_document as asks
-from nslab.lab.allocate import give_out
+from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
 from nslab.lab.notes import notes
@@ -58,7 +58,7 @@ def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str,
     refuse(text, reader, [*found, *errors(had)])
     # Of objects that were there before it was said when they came.
     doubts = positioned(text, file, [one for one in (*warnings(had), *notes(new)) if one.path[0] != KEPT])
-    made = merge_status(give_out(views.lab(had), lab.services), lab)
+    made = merge_status(allocate(views.lab(had), lab.services), lab)
     before, after = (_by_name(dump.documents(one).objects()) for one in (lab, made))
     return made, tuple(_line(key, before.get(key), after.get(key)) for key in keys), in_order(doubts)
 

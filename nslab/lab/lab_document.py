@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass
+from nslab.lab.network_rules import RULES, NetworkRules
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class LabDocument:
     def plugin(self) -> Plugin:
         """The network plugin."""
         return Plugin(self.cni["plugin"])
+
+    @property
+    def rules(self) -> NetworkRules:
+        """What goes with the network plugin."""
+        return RULES[self.plugin]
 
     @property
     def encapsulation(self) -> Encapsulation:

@@ -8,7 +8,7 @@ from nslab.api.documents import positioned, text_of
 from nslab.api.values import Reader
 from nslab.errors import LabFileError
 from nslab.lab import views
-from nslab.lab.allocate import give_out
+from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.notes import notes
 from nslab.lab.plugins import fetch
@@ -49,7 +49,7 @@ def parse(
     cni: Cni | None = None,
 ) -> Lab:
     """The lab in a text. `file` is its name in problems."""
-    return give_out(views.lab(_checked(text, file, encapsulation, proxy_mode, cni)))
+    return allocate(views.lab(_checked(text, file, encapsulation, proxy_mode, cni)))
 
 
 def parse_with_warnings(
@@ -62,7 +62,7 @@ def parse_with_warnings(
     """The lab in a text, and its warnings."""
     found = _checked(text, file, encapsulation, proxy_mode, cni)
     doubts = positioned(text, file, [*warnings(found), *notes(found)])
-    return give_out(views.lab(found)), in_order(doubts)
+    return allocate(views.lab(found)), in_order(doubts)
 
 
 def in_order(errors: Iterable[FieldError]) -> tuple[FieldError, ...]:
@@ -91,7 +91,7 @@ def completed(found: Documents, what: str) -> Lab:
     """The lab of documents that come from no file; `what` is its name in problems."""
     complete(found)
     refuse("", Reader(what, ""), errors(found))
-    return give_out(views.lab(found))
+    return allocate(views.lab(found))
 
 
 def set_to(

@@ -92,7 +92,7 @@ def config_text(path: str) -> str:
 def plugins(found: Documents) -> Iterator[FieldError]:
     """With plugin exec there is a configuration, and every node can be given it; with another there is none."""
     lab, section = found.lab, found.lab.cni
-    if lab.plugin is not Plugin.EXEC:
+    if not lab.rules.by_exec:
         for field in ("conf", "config", "path", "routes", "masquerade"):
             if section.get(field) or section.get(field) is False:
                 yield FieldError(lab.place("cni", field), f"spec.cni.{field} goes with plugin: exec; remove it")
@@ -149,7 +149,7 @@ def _declared(found: Documents) -> Iterator[tuple[FieldPath, str, int, str]]:
 
 def idle_host_ports(found: Documents) -> Iterator[FieldError]:
     """A hostPort that no plugin is told of does nothing, and nobody says so."""
-    if found.lab.plugin is Plugin.EXEC and '"portMappings"' not in found.lab.cni.get("config", ""):
+    if found.lab.rules.by_exec and '"portMappings"' not in found.lab.cni.get("config", ""):
         for path, _, port, _ in _declared(found):
             text = f"hostPort {port} does nothing: no plugin has the capability portMappings (portmap would)"
             yield FieldError(path, text)

@@ -10,7 +10,7 @@ from nslab.api.words import shown
 from nslab.errors import FieldError, FieldPath
 from nslab.lab import plugins, validate_objects, validate_pods, validate_security, validate_subnets
 from nslab.lab.stream import Documents
-from nslab.lab.types import Encapsulation, Plugin
+from nslab.lab.types import Encapsulation
 
 RESERVED = ("switch", "control")
 """Hosts of the lab's own (`nslab.objects.names.RESERVED`; a test holds the two equal)."""
@@ -60,13 +60,10 @@ def networks(found: Documents) -> Iterator[FieldError]:
 def settings(found: Documents) -> Iterator[FieldError]:
     """Settings that exclude each other."""
     lab = found.lab
-    if lab.plugin is not Plugin.CALICO and lab.encapsulation is not Encapsulation.NONE:
-        who = "without a plugin there is" if lab.plugin is Plugin.NONE else f"{lab.plugin} has"
-        yield FieldError(
-            lab.place("cni", "encapsulation"),
-            f"{who} no encapsulation, and this asks for {lab.encapsulation}; remove it, or take plugin: calico",
-        )
-    if lab.plugin in (Plugin.KUBENET, Plugin.EXEC) and len(lab.subnets) > 1:
+    if lab.encapsulation is not Encapsulation.NONE and lab.rules.encapsulation is Encapsulation.NONE:
+        text = f"{lab.rules.label} no encapsulation, and this asks for {lab.encapsulation}"
+        yield FieldError(lab.place("cni", "encapsulation"), f"{text}; remove it, or take plugin: calico")
+    if len(lab.subnets) > 1 and not lab.rules.subnets:
         text = f"routes of plugin: {lab.plugin} go from node to node, which must share a subnet; take plugin: calico"
         yield FieldError(lab.place("networks", "nodes"), text)
     services = lab.service_network

@@ -19,7 +19,7 @@ from nslab.api.words import shown
 from nslab.errors import FieldError
 from nslab.lab import replicas, validate_services
 from nslab.lab import service_document as asks
-from nslab.lab.allocate import HIGHEST, LOWEST, open_fields
+from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,7 +201,7 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
                 yield FieldError(place, text, first=first)
             elif why:
                 yield of_object(service, FieldError(path, invalid(number, why), first=first))
-        opened = open_fields(spec, ())
+        opened = unset_fields(spec, ())
         needed += len({p.get("port") for i, p in enumerate(spec.get("ports", ())) if f"ports[{i}].nodePort" in opened})
         needed += "healthCheckNodePort" in opened
         if needed and needed + len(owners) > HIGHEST - LOWEST + 1:

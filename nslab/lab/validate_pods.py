@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from nslab.api.words import counted, listed, shown
 from nslab.errors import FieldError, FieldPath
-from nslab.lab.defaults import REQUEST, kept_back, room
-from nslab.lab.types import Plugin
+from nslab.lab.defaults import REQUEST, room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,20 +101,20 @@ def placement(found: Documents) -> Iterator[FieldError]:
 
 
 def addresses(found: Documents) -> Iterator[FieldError]:
-    """A pod's address is in its node's podCIDR, not kept back for something else, and no other pod's."""
+    """A pod's address is in its node's podCIDR, not reserved for something else, and no other pod's."""
     lab = found.lab
-    plugin, cidrs = lab.plugin, {node.name: node.pod_cidr for node in lab.nodes}
-    back = {cidr: kept_back(cidr, plugin, lab.encapsulation) for cidr in cidrs.values() if cidr}
+    rules, cidrs = lab.rules, {node.name: node.pod_cidr for node in lab.nodes}
+    back = {cidr: rules.reserved(cidr, lab.encapsulation) for cidr in cidrs.values() if cidr}
     seen: dict[IPv4Address, FieldPath] = {}
     for one in found.pods:
         path: FieldPath = (*one.path, "metadata", "annotations", REQUEST)
         pod: Pod = one.view
         asks = any(name == REQUEST for name, _ in pod.annotations)
-        if asks and plugin is Plugin.KUBENET:
-            yield FieldError(path, f"kubenet gives out addresses in turn and does not read {REQUEST}; remove it")
+        if asks and not rules.requests:
+            yield FieldError(path, f"{lab.plugin} gives out addresses in turn and does not read {REQUEST}; remove it")
         elif asks and not pod.requested:
             yield FieldError(path, f"{REQUEST} must be a JSON list with one IPv4 address, such as '[\"20.111.156.7\"]'")
-        if plugin is Plugin.EXEC and pod.assigned:
+        if rules.by_exec and pod.assigned:
             # The plugins decide: they need not know of podCIDRs, nor of what a pod asks for.
             if seen.setdefault(pod.assigned, path) != path:
                 yield FieldError(path, f"two pods have the address {pod.assigned}", first=seen[pod.assigned])
@@ -144,9 +143,9 @@ def enough_room(found: Documents) -> Iterator[FieldError]:
     for index, node in enumerate(lab.nodes):
         if not node.pod_cidr or not node.name:
             continue
-        back, free = kept_back(node.pod_cidr, lab.plugin, lab.encapsulation), room(lab, node.pod_cidr)
+        back, free = lab.rules.reserved(node.pod_cidr, lab.encapsulation), room(lab, node.pod_cidr)
         if load[node.name] > free:
-            but = f" ({len(back)} of its addresses kept back: {', '.join(back.values())})" if back else ""
+            but = f" ({len(back)} of its addresses reserved: {', '.join(back.values())})" if back else ""
             has = f"{shown(node.name)} has {counted(load[node.name], 'pod')}"
             text = f"{has}, and its podCIDR {node.pod_cidr} holds {free}{but}"
             yield FieldError(lab.place("nodes", index, "podCIDR"), text)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from nslab.api import quantity
 from nslab.lab import service_document as asks
 from nslab.lab import types
-from nslab.lab.allocate import open_fields
+from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
-from nslab.lab.types import NOTHING_SAID, USUAL, Plugin, Protocol, RestartPolicy, ServiceType, TrafficPolicy
+from nslab.lab.types import NOTHING_SAID, USUAL, Protocol, RestartPolicy, ServiceType, TrafficPolicy
 
 if TYPE_CHECKING:
     from nslab.api.document import Document
@@ -61,7 +61,7 @@ def _nodes(document: LabDocument) -> list[types.Node]:
 
 def cni(document: LabDocument) -> types.Cni | None:
     """The setting of CNI plugins by exec."""
-    if document.plugin is not Plugin.EXEC:
+    if not document.rules.by_exec:
         return None
     setting = document.cni
     path, routes = tuple(setting.get("path", ())), setting.get("routes", True)
@@ -188,7 +188,7 @@ def service(one: Document) -> types.Service:
         health_check_node_port=spec.get("healthCheckNodePort", 0) if asks.needs_health_check(spec) else 0,
         external_name=spec.get("externalName", ""),
         publish_not_ready=spec.get("publishNotReadyAddresses", False),
-        given_out=open_fields(spec, ingress),
+        allocated=unset_fields(spec, ingress),
         document=one.value,
     )
 

@@ -17,9 +17,10 @@ from nslab.api import documents
 from nslab.errors import LabFileError
 from nslab.lab import dump as dumped
 from nslab.lab import load, views
-from nslab.lab.defaults import complete, gateway, kept_back
+from nslab.lab.defaults import complete, gateway
 from nslab.lab.dump import dump
 from nslab.lab.load import parse
+from nslab.lab.network_rules import RULES
 from nslab.lab.status import merge_status
 from nslab.lab.types import Client, Lab, Node
 
@@ -183,7 +184,7 @@ def assert_valid(lab: Lab) -> None:
     assert len(set(had)) == len(had)
     for node in lab.nodes:
         mine = [pod for pod in lab.pods if pod.node == node.name]
-        back = kept_back(node.pod_cidr, lab.plugin, lab.encapsulation)
+        back = RULES[lab.plugin].reserved(node.pod_cidr, lab.encapsulation)
         assert len(mine) <= node.pod_cidr.num_addresses - len(back)
         for address in (pod.requested or pod.assigned for pod in mine):
             assert address is None or (address in node.pod_cidr and address not in back)

@@ -119,14 +119,14 @@ def test_a_pod_cidr_has_so_many_addresses() -> None:
 
     too_many = "9:52: node1 has {} and its podCIDR 20.111.156.0/30 holds {}"
     calico = GOOD.partition("---\n")[0].replace("20.111.156.0/26", "20.111.156.0/30")
-    tunnel = " (1 of its addresses kept back: the tunnel's address)"
+    tunnel = " (1 of its addresses reserved: the tunnel's address)"
     assert of(calico, 3) == ""
     assert of(calico, 4) == too_many.format("4 pods,", 3) + tunnel
     flat = calico.replace("IPIP", "None")
     assert of(flat, 4) == ""
     assert of(flat, 5) == too_many.format("5 pods,", 4)
     kubenet = calico.replace("calico, encapsulation: IPIP", "kubenet")
-    bridge = " (3 of its addresses kept back: the network's own address, the broadcast address, the address of cbr0)"
+    bridge = " (3 of its addresses reserved: the network's own address, the broadcast address, the address of cbr0)"
     assert of(kubenet, 1) == ""
     assert of(kubenet, 2) == too_many.format("2 pods,", 1) + bridge
 
