@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from nslab.api.document import KEPT
+from nslab.api.document import EXISTING
 from nslab.api.scalars import PLAIN, STR, written
 from nslab.api.values import DEEPEST, MAP, PROBLEMS_WITH_ADVICE, SEQ
 from nslab.api.words import did_you_mean, shown
@@ -130,7 +130,7 @@ def located(
 ) -> FieldError:
     """An error about a node, or about no place in a file."""
     text = sentence(error, node)
-    if error.first[:1] > (KEPT,):
+    if error.first[:1] > (EXISTING,):
         text += f" (see line {first.start_mark.line + 1 if first else 1})"
     line, column = (node.start_mark.line + 1, node.start_mark.column + 1) if node else (1, 1)
     text += did_you_mean(error.word, error.known) if advice else ""

@@ -193,7 +193,7 @@ def listener() -> Listener:
     """Tells a person on standard error."""
     from nslab.app.listener import Listener
 
-    return Listener(lambda holder: note(f"waiting for {holder}"), Progress(), note)
+    return Listener(lambda owner: note(f"waiting for {owner}"), Progress(), note)
 
 
 def _told(done: Up) -> None:

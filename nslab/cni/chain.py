@@ -1,6 +1,6 @@
 """The orders to the plugins of a list, in turn: each is told what the one before it made (specification, section 3).
 
-The generators yield an `Order`, are sent the `Answer`, and return (or raise) in the end: whoever drives them runs
+The generators yield an `Invocation`, are sent the `Answer`, and return (or raise) in the end: whoever drives them runs
 programs, or has answers ready.
 """
 
@@ -46,7 +46,7 @@ class Wiring:
     asks: bool = False
 
 
-class Order(NamedTuple):
+class Invocation(NamedTuple):
     """One run of one plugin: the program, its environment, and its standard input."""
 
     command: Command
@@ -56,15 +56,15 @@ class Order(NamedTuple):
     stdin: str
 
 
-Orders: TypeAlias = "Generator[Order, Answer, dict[str, Any]]"
+Invocations: TypeAlias = "Generator[Invocation, Answer, dict[str, Any]]"
 
 
-def order(
+def invocation(
     wiring: Wiring, index: int, command: Command, address: IPv4Address | None, before: dict[str, Any] | None
-) -> Order:
+) -> Invocation:
     """What the plugin at a place of the list is told. `before`: the result that it goes on from (prevResult)."""
     plugin = wiring.network.types[index]
-    return Order(
+    return Invocation(
         command,
         plugin,
         wiring.programs[index].path,
@@ -106,12 +106,12 @@ def _stdin(wiring: Wiring, index: int, address: IPv4Address | None, before: dict
     return json.dumps(made)
 
 
-def adding(wiring: Wiring, address: IPv4Address | None) -> Orders:
+def adding(wiring: Wiring, address: IPv4Address | None) -> Invocations:
     """ADD through the list; its result. Where one fails, DEL through the whole list, and PluginError."""
     before: dict[str, Any] | None = None
     try:
         for index, plugin in enumerate(wiring.network.types):
-            answer = yield order(wiring, index, "ADD", address, before)
+            answer = yield invocation(wiring, index, "ADD", address, before)
             before = result_of(plugin, "ADD", answer)
         if before is None or made_of(before).address is None:
             raise PluginError(f"{wiring.network.types[-1]} ended well, but gave no IPv4 address, and a pod needs one")
@@ -124,21 +124,21 @@ def adding(wiring: Wiring, address: IPv4Address | None) -> Orders:
     return before
 
 
-def checking(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any]) -> Orders:
+def checking(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any]) -> Invocations:
     """CHECK through the list, where it can be asked; PluginError at the first that is not content."""
     if wiring.network.checks:
         for index, plugin in enumerate(wiring.network.types):
-            answer = yield order(wiring, index, "CHECK", address, result)
+            answer = yield invocation(wiring, index, "CHECK", address, result)
             result_of(plugin, "CHECK", answer)
     return result
 
 
-def deleting(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any] | None) -> Orders:
+def deleting(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any] | None) -> Invocations:
     """DEL through the list, last first; one that fails keeps none of the others from it. PluginError in the end."""
     known = result if result is not None and at_least(wiring.network.version, "0.4.0") else None
     refusals = []
     for index in reversed(range(len(wiring.network.types))):
-        answer = yield order(wiring, index, "DEL", address, known)
+        answer = yield invocation(wiring, index, "DEL", address, known)
         try:
             result_of(wiring.network.types[index], "DEL", answer)
         except PluginError as refusal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nslab.api.document import KEPT
+from nslab.api.document import EXISTING
 from nslab.api.documents import positioned, text_of
 from nslab.api.sentences import invalid, of_object
 from nslab.api.values import Reader
@@ -57,7 +57,7 @@ def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str,
     complete(had)
     refuse(text, reader, [*found, *errors(had)])
     # Of objects that were there before it was said when they came.
-    doubts = positioned(text, file, [one for one in (*warnings(had), *notes(new)) if one.path[0] != KEPT])
+    doubts = positioned(text, file, [one for one in (*warnings(had), *notes(new)) if one.path[0] != EXISTING])
     made = merge_status(allocate(views.lab(had), lab.services), lab)
     before, after = (_by_name(dump.documents(one).objects()) for one in (lab, made))
     return made, tuple(_line(key, before.get(key), after.get(key)) for key in keys), in_order(doubts)

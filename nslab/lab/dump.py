@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.api.document import KEPT, Document
+from nslab.api.document import EXISTING, Document
 from nslab.api.scalars import STR, is_text
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
@@ -37,7 +37,7 @@ def dumper() -> Any:
 def documents(lab: Lab) -> Documents:
     """The documents of a lab, to be changed: what a change to it starts from."""
     return Documents(
-        LabDocument(lab_document(lab), KEPT),
+        LabDocument(lab_document(lab), EXISTING),
         pods=[Document(pod(one)) for one in lab.pods],
         services=[Document(service(one)) for one in lab.services],
         slices=[Document(one.document) for one in lab.slices],

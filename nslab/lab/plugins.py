@@ -35,10 +35,10 @@ def node_config(lab: Lab, node: Node) -> str:
     """The configuration as a node has it, its holes filled."""
     assert lab.cni
     nets = lab.networks
-    return filled(lab.cni.config, _holes(lab.name, nets.pods, nets.services, node.name, node.address, node.pod_cidr))
+    return filled(lab.cni.config, _values(lab.name, nets.pods, nets.services, node.name, node.address, node.pod_cidr))
 
 
-def _holes(
+def _values(
     lab: str, pods: IPv4Network, services: IPv4Network, name: str, address: IPv4Address, cidr: IPv4Network
 ) -> dict[str, str]:
     """What a configuration may say differently on each node, as kubelets and operators fill it in."""
@@ -56,7 +56,7 @@ def _holes(
 def example(text: str) -> Network:
     """The network of a configuration with its holes filled as for some node; WrongConfigError tells what is wrong."""
     node, pods, services = IPv4Address("192.168.59.22"), IPv4Network("20.96.0.0/12"), IPv4Network("10.96.0.0/12")
-    return read(filled(text, _holes("lab", pods, services, "node1", node, IPv4Network("20.96.1.0/24"))))
+    return read(filled(text, _values("lab", pods, services, "node1", node, IPv4Network("20.96.1.0/24"))))
 
 
 def fetch(lab: LabDocument, file: str) -> Iterator[FieldError]:
@@ -119,7 +119,7 @@ def _config_faults(lab: LabDocument) -> Iterator[FieldError]:
     for node in lab.nodes:
         if not (node.address and node.pod_cidr):
             continue
-        values = _holes(lab.name, lab.pod_network, lab.service_network, node.name, node.address, node.pod_cidr)
+        values = _values(lab.name, lab.pod_network, lab.service_network, node.name, node.address, node.pod_cidr)
         try:
             read(filled(lab.cni["config"], values))
         except WrongConfigError as wrong:

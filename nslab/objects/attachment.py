@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, ClassVar
 
-from nslab.cni.chain import order
+from nslab.cni.chain import invocation
 from nslab.dataclass import dataclass
 from nslab.objects.base import Add, KernelObject, Layer, Remove, Replace
 from nslab.quote import fill, quote
@@ -90,7 +90,7 @@ class Attachment(KernelObject):
         return [self._run(way, index, "DEL") for index in reversed(range(len(self.wiring.network.types)))]
 
     def _run(self, way: str, index: int, command: Command, *, chained: bool = False) -> str:
-        call = order(self.wiring, index, command, self.address, {} if chained else None)
+        call = invocation(self.wiring, index, command, self.address, {} if chained else None)
         parameters = " ".join(f"{name}={quote(value)}" for name, value in call.env.items())
         config = json.loads(call.stdin)
         text = quote(call.stdin)

@@ -56,7 +56,7 @@ class Ruleset(KernelObject):
 
     @classmethod
     def typed(cls, steps: Iterable[Step]) -> list[str]:
-        commands = ((order.target.ns, words) for order in orders(steps) for words in order.target.words(order.verb))
+        commands = ((one.target.ns, words) for one in operations(steps) for words in one.target.words(one.verb))
         return [
             " ".join([fill("ip netns exec {} nft", ns), *map(_quoted, filter(None, words))]) for ns, words in commands
         ]
@@ -267,7 +267,7 @@ class NftElement(InTable):
         return "elements of nftables sets and maps", f"{self.set} {self.element}"
 
 
-class Order(NamedTuple):
+class Operation(NamedTuple):
     """One thing that nft is told, for the sake of a step. To `fill` a chain is to empty it and give it its rules."""
 
     verb: Verb
@@ -275,7 +275,7 @@ class Order(NamedTuple):
     step: Step
 
 
-def orders(steps: Iterable[Step]) -> Iterator[Order]:
+def operations(steps: Iterable[Step]) -> Iterator[Operation]:
     """What nft is told to do the steps as one transaction."""
     objects = [(step, step.obj) for step in steps if isinstance(step.obj, Ruleset)]
     # A table that goes takes all that is in it along.
@@ -287,24 +287,24 @@ def orders(steps: Iterable[Step]) -> Iterator[Order]:
     come = [(step, target) for step, target in objects if not isinstance(step, Remove)]
     for step, target in objects:
         if isinstance(target, NftChain) and not isinstance(step, Add):
-            yield Order("flush", target, step)
+            yield Operation("flush", target, step)
     for step, target in objects:
         if isinstance(target, NftElement) and not isinstance(step, Add):
-            yield Order("delete", target, step)
+            yield Operation("delete", target, step)
     for kind in (NftChain, NftSet, NftTable):
-        yield from (Order("delete", target, step) for step, target in gone if isinstance(target, kind))
+        yield from (Operation("delete", target, step) for step, target in gone if isinstance(target, kind))
     for kind in (NftTable, NftSet):
-        yield from (Order("add", target, step) for step, target in come if isinstance(target, kind))
+        yield from (Operation("add", target, step) for step, target in come if isinstance(target, kind))
     for step, target in come:
         if isinstance(target, NftChain) and isinstance(step, Add):
-            yield Order("add", target, step)
-    yield from (Order("fill", target, step) for step, target in come if isinstance(target, NftChain))
-    yield from (Order("add", target, step) for step, target in come if isinstance(target, NftElement))
+            yield Operation("add", target, step)
+    yield from (Operation("fill", target, step) for step, target in come if isinstance(target, NftChain))
+    yield from (Operation("add", target, step) for step, target in come if isinstance(target, NftElement))
 
 
-def obey(order: Order, there: dict[Key, KernelObject]) -> int:
+def perform(one: Operation, there: dict[Key, KernelObject]) -> int:
     """Do one order in memory; the error that Linux answers with, or 0."""
-    verb, target, _ = order
+    verb, target, _ = one
     before = there.get(target.key)
     named = target.refers_to if verb == target.completed_by else ()
     if any(key not in there for key in (*target.requires, *named)) or (before is None and verb != "add"):
@@ -337,8 +337,8 @@ def _with_all_inside(key: Key, there: dict[Key, KernelObject]) -> set[Key]:
 
 def nft_restore(steps: Iterable[Step]) -> str:
     """Input for `nft -f -`: one transaction."""
-    said = (words for order in orders(steps) for words in order.target.words(order.verb))
-    return "".join(f"{' '.join(filter(None, words))}\n" for words in said)
+    texts = (words for one in operations(steps) for words in one.target.words(one.verb))
+    return "".join(f"{' '.join(filter(None, words))}\n" for words in texts)
 
 
 def _quoted(words: str) -> str:

@@ -97,7 +97,7 @@ class Control:
     """Services and who is told of them. `generation` counts the changes; 0: nothing was ever put."""
 
     def __init__(self, loop: Loop, run: str) -> None:
-        self.loop, self._run, self.book = loop, run, EndpointController()
+        self.loop, self._run, self.controller = loop, run, EndpointController()
         self.generation = 0
         self.watchers: dict[Peer, Watcher] = {}
         self.holders: set[Peer] = set()
@@ -111,14 +111,14 @@ class Control:
 
     def _recall(self) -> None:
         for node, pods in records.read_pods(self._run).items():
-            self.book.status(node, pods)
+            self.controller.status(node, pods)
         kept = records.read_state(self._run)
         if kept:
             # A range of its own: what a kube-proxy acknowledges to the process before must not be taken for ours.
             self.generation = (kept["generation"] // RANGE + 1) * RANGE
-            self.book.put(kept["services"], (), whole=True)
-            records.write_state(self._run, self.generation, self.book.given.values())
-            records.write_records(self._run, self.book.published.values())
+            self.controller.put(kept["services"], (), whole=True)
+            records.write_state(self._run, self.generation, self.controller.given.values())
+            records.write_records(self._run, self.controller.published.values())
 
     def accept(self, connection: socket.socket) -> Peer:
         """Serve somebody new."""
@@ -140,7 +140,7 @@ class Control:
                 self.put(peer, **{name: value for name, value in request.items() if name != "op"})
                 return None
             case "status":
-                self.changed(self.book.status(request["node"], request["pods"]))
+                self.changed(self.controller.status(request["node"], request["pods"]))
             case "watch":
                 self.watchers[peer] = Watcher(request["node"], peer)
                 self.push()
@@ -154,8 +154,8 @@ class Control:
                 return {}
             case "get":
                 proxies = {watcher.node: watcher.report for watcher in self.watchers.values()}
-                services = [json.loads(text) for text in self.book.published.values()]
-                known = {"generation": self.generation, "services": services, "pods": self.book.pods()}
+                services = [json.loads(text) for text in self.controller.published.values()]
+                known = {"generation": self.generation, "services": services, "pods": self.controller.pods()}
                 return {"ok": True, **known, "proxies": proxies}
             case "stop":
                 os.unlink(f"{self._run}/{rundir.CONTROL_SOCKET}")
@@ -179,15 +179,15 @@ class Control:
         Those of the nodes `written` have, by who put: their kube-proxies, which start, take the rules over as they are.
         None: this says nothing of the rules, and changes nothing of what was said.
         """
-        changed = self.book.put(services, removed, whole)
+        changed = self.controller.put(services, removed, whole)
         if written is not None:
-            self._prewritten, self._prewritten_at = dict(self.book.given), {*written}
+            self._prewritten, self._prewritten_at = dict(self.controller.given), {*written}
         self.holders.discard(peer)
         if self.generation == 0:
             self.generation = 1
         self.changed(changed)
         # The kube-proxies are at work already; whoever put it may rely on it when they are answered.
-        records.write_state(self._run, self.generation, self.book.given.values())
+        records.write_state(self._run, self.generation, self.controller.given.values())
         self.write()
         self._puts.append(Put(peer, self.generation, expect, time.monotonic() + PUT_PATIENCE))
         self._answer_by(self._puts[-1].deadline)
@@ -208,7 +208,7 @@ class Control:
         """Let kube-dns know."""
         if self._unwritten:
             self._unwritten = False
-            records.write_records(self._run, self.book.published.values())
+            records.write_records(self._run, self.controller.published.values())
 
     def push(self) -> None:
         """Tell every kube-proxy that is not at work what it does not know. What comes meanwhile is told in one."""
@@ -227,14 +227,14 @@ class Control:
 
     def _take_over(self) -> tuple[bytes, int, set[str]]:
         """What a kube-proxy is told whose rules are there already, as which generation; what it is to be told next."""
-        there, published = self._prewritten, self.book.published
+        there, published = self._prewritten, self.controller.published
         dirty = {key for key in there.keys() | published.keys() if there.get(key) != published.get(key)}
         generation = 0 if dirty else self.generation
         begin = f'{{"generation": {generation}, "whole": true, "written": true, '
         return f'{begin}"services": [{", ".join(there.values())}]}}\n'.encode(), generation, dirty
 
     def _line(self, what: frozenset[str] | None) -> bytes:
-        published, begin = self.book.published, f'{{"generation": {self.generation}, '
+        published, begin = self.controller.published, f'{{"generation": {self.generation}, '
         if what is None:
             return f'{begin}"whole": true, "services": [{", ".join(published.values())}]}}\n'.encode()
         services = ", ".join(published[key] for key in sorted(what) if key in published)
@@ -250,14 +250,14 @@ class Control:
         late = [(put, self._late(put)) for put in self._puts]
         self._puts = [put for put, nodes in late if nodes and put.deadline > now]
         for peer, _ in done:
-            peer.send({"ok": True, "pods": self.book.pods()})
+            peer.send({"ok": True, "pods": self.controller.pods()})
         for put, nodes in late:
             if put not in self._puts:
                 put.peer.send({"ok": True, "late": sorted(nodes), "generation": put.generation})
 
     def _late(self, put: Put) -> set[str]:
         followed = {watcher.node for watcher in self.watchers.values() if watcher.acked >= put.generation}
-        if self._prewritten_at and self._prewritten == self.book.published:
+        if self._prewritten_at and self._prewritten == self.controller.published:
             followed |= self._prewritten_at
         expect = {watcher.node for watcher in self.watchers.values()} if put.expect is None else put.expect
         return {*expect} - followed

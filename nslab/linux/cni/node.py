@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from nslab.cni.chain import Order
+    from nslab.cni.chain import Invocation
 
 SECONDS = scaled(20.0)
 """What a plugin may take."""
@@ -43,22 +43,22 @@ class Node:
         self._ns, self._run, self._iptables = ns, str(run), iptables
         self._folder = f"{run}/nodes/{ns.rpartition('.')[2]}"
 
-    def execute(self, order: Order, pod: str) -> Answer:
+    def execute(self, invocation: Invocation, pod: str) -> Answer:
         """Run a plugin for a pod's namespace (which may be gone), and hear it to its end, or the end of patience."""
-        env = {"NSLAB": f"{self._ns} cni", "PATH": self._path(), "LC_ALL": "C.UTF-8", **order.env}
+        env = {"NSLAB": f"{self._ns} cni", "PATH": self._path(), "LC_ALL": "C.UTF-8", **invocation.env}
         if not path(pod).exists():
             env["CNI_NETNS"] = ""
         files = tuple(os.memfd_create(name) for name in ("stdin", "stdout", "stderr", "trouble"))
         try:
-            os.pwrite(files[0], order.stdin.encode(), 0)
-            folders = {os.path.dirname(order.program), *order.env.get("CNI_PATH", "").split(":")}
+            os.pwrite(files[0], invocation.stdin.encode(), 0)
+            folders = {os.path.dirname(invocation.program), *invocation.env.get("CNI_PATH", "").split(":")}
             trees = hidden(os.path.realpath(folder) for folder in folders if os.path.isabs(folder))
             try:
-                pid = self._inside(pod, lambda: _become(order.program, env, files, trees))
+                pid = self._inside(pod, lambda: _become(invocation.program, env, files, trees))
             finally:
                 for tree in trees.values():
                     os.close(tree)
-            failed, status = _ended(pid, heed=order.command == "ADD")
+            failed, status = _ended(pid, heed=invocation.command == "ADD")
             texts = [os.pread(descriptor, LARGEST, 0).decode("utf-8", "replace") for descriptor in files[1:]]
             return Answer(status, texts[0], texts[1], failed or texts[2])
         finally:

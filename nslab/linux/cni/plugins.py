@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from nslab.cni.chain import Orders
+    from nslab.cni.chain import Invocations
     from nslab.lab.types import Lab
     from nslab.objects.base import State
     from nslab.objects.plan import Step
@@ -174,13 +174,13 @@ class Plugins:
             return str(error)
         return ""
 
-    def _drive(self, orders: Orders, obj: Attachment) -> dict[str, Any]:
+    def _drive(self, invocations: Invocations, obj: Attachment) -> dict[str, Any]:
         """Run what is ordered until the end of it."""
         node = self._node(obj)
         try:
-            order = next(orders)
+            invocation = next(invocations)
             while True:
-                order = orders.send(node.execute(order, obj.ns))
+                invocation = invocations.send(node.execute(invocation, obj.ns))
         except StopIteration as end:
             result: dict[str, Any] = end.value
             return result

@@ -17,7 +17,7 @@ from nslab.objects.base import Add, Remove, Replace, is_thing
 from nslab.objects.ipset import held_back
 from nslab.objects.iptables import in_turn
 from nslab.objects.ipvs import refusals
-from nslab.objects.nft import obey, orders
+from nslab.objects.nft import operations, perform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -178,9 +178,9 @@ class FakeKernel:
     def _nft(self, steps: Plan) -> None:
         """One transaction of nft: all or nothing."""
         there = dict(self._there)
-        for order in orders(steps):
-            if number := obey(order, there):
-                raise _refused(order.step, number, ())
+        for operation in operations(steps):
+            if number := perform(operation, there):
+                raise _refused(operation.step, number, ())
         self._there = _Things(there)
 
     def _obstacle(self, step: Step, unknown: set[Key]) -> int:

@@ -73,13 +73,13 @@ def is_ours(sentence: str) -> bool:
 
 def played(answer: Answer) -> None:
     """Both plugins of a list answer so: each is told UTF-8 text, and what comes of it is a result or a sentence."""
-    orders = adding(WIRING, IPv4Address("20.96.1.2"))
+    invocations = adding(WIRING, IPv4Address("20.96.1.2"))
     output = ""
     try:
-        order = next(orders)
+        order = next(invocations)
         while True:
             json.loads(order.stdin.encode())
-            order = orders.send(answer)
+            order = invocations.send(answer)
     except StopIteration:
         pass
     except PluginError as refusal:

@@ -307,7 +307,7 @@ def test_kube_dns_reads_what_is_told(desk: Desk, tmp_path: Path) -> None:
 
 def test_ten_thousand_services_pass_through_a_socket_that_holds_less(desk: Desk) -> None:
     proxy, kubelet = desk.caller(), desk.caller()
-    desk.control.book.put([service(f"s{number}", "default/x") for number in range(10000)], (), whole=True)
+    desk.control.controller.put([service(f"s{number}", "default/x") for number in range(10000)], (), whole=True)
     desk.control.generation = 1
     proxy.say(op="watch", node="node1")
     # Before it has read all of it, somebody else is served.

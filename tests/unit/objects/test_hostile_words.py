@@ -16,7 +16,7 @@ import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from nslab.cni.chain import Program, Wiring, order
+from nslab.cni.chain import Program, Wiring, invocation
 from nslab.cni.config import read
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
@@ -221,6 +221,6 @@ def test_a_cni_plugin_is_given_its_words(program: str, shown: str, folder: str) 
     # `ip` writes down what it is told, and by whom.
     stand_in = r"ip() { printf '%s\0' " + '"$@" "$CNI_ARGS" "$CNI_PATH"; cat; }\n'
     output = subprocess.run(["bash", "-c", f"{stand_in}{line}"], capture_output=True, check=True)
-    expected = order(wiring, 0, "DEL", obj.address, None)
+    expected = invocation(wiring, 0, "DEL", obj.address, None)
     words = ["netns", "exec", "n", f"/opt/{program}", expected.env["CNI_ARGS"], folder, f"{expected.stdin}\n"]
     assert (output.stdout.decode(), output.stderr) == ("\0".join(words), b"")
