@@ -1,4 +1,4 @@
-"""Chains and jumps, what `iptables-restore` takes, and what `iptables-save` gives.
+"""Chains and jumps, and what `iptables-restore` takes; what `iptables-save` gives is read in iptables_saved.
 
 A restore is one transaction of the kernel. `--noflush` leaves what it does not name: our chains are named (and so
 emptied) and filled in one go; the built-in chains, which have other owners, only gain and lose single rules.
@@ -111,7 +111,7 @@ class Chain(InTable):
         tool, name = fill("ip netns exec {} iptables -t {}", self.ns, self.table), quote(self.name)
         if isinstance(step, Remove):
             return [f"{tool} -F {name}", f"{tool} -X {name}"]
-        filled = [f"{tool} -A {name} {_for_shell(rule)}" for rule in self.rules]
+        filled = [f"{tool} -A {name} {for_shell(rule)}" for rule in self.rules]
         return [f"{tool} -{'N' if isinstance(step, Add) else 'F'} {name}", *filled]
 
     def turn(self, step: Step) -> int:
@@ -176,7 +176,7 @@ class Jump(InTable):
         tool = fill("ip netns exec {} iptables -t {}", self.ns, self.table)
         where = f"-I {self.chain} 1" if self.place == "first" else f"-A {self.chain}"
         verb = f"-D {self.chain}" if isinstance(step, Remove) else where
-        return [f"{tool} {_for_shell(f'{verb} {self.rule}')}"]
+        return [f"{tool} {for_shell(f'{verb} {self.rule}')}"]
 
     def turn(self, step: Step) -> int:
         return 1 if isinstance(step, Remove) else 2
@@ -190,7 +190,7 @@ class Jump(InTable):
         return f"rules in {self.table}'s built-in chains", f"{self.chain} {self.rule.rpartition('-j ')[2]}"
 
 
-def _for_shell(rule: str) -> str:
+def for_shell(rule: str) -> str:
     """A rule as iptables-save writes it, for a shell. What is in quotes there is one word, with backslashes in it."""
     return " ".join(_word(found[1], found[0]) for found in _RULE.finditer(rule))
 
@@ -269,39 +269,6 @@ def in_turn(steps: Iterable[Step]) -> tuple[list[KernelObject], list[Step]]:
     turns = [(step.obj.turn(step), step) for step in settled(steps) if isinstance(step.obj, InTable)]
     declared: list[KernelObject] = [replace(step.obj, rules=()) for _, step in turns if isinstance(step.obj, Chain)]
     return declared, [step for _, step in sorted(turns, key=lambda entry: entry[0])]
-
-
-def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> tuple[list[KernelObject], list[str]]:
-    """Our chains and jumps as they are in the output of `iptables-save`, and everybody else's rules, as commands."""
-    ours = {obj.key: obj for obj in known if isinstance(obj, InTable)}
-    have: list[KernelObject] = []
-    unmanaged = []
-    for table, chain, rules in _chains(saved):
-        mine = ours.get(("Chain", ns, table, chain))
-        if isinstance(mine, Chain):
-            have.append(replace(mine, rules=rules))
-            continue
-        for rule in dict.fromkeys(rules):
-            if jump := ours.get(("Jump", ns, table, chain, rule)):
-                have.append(jump)
-            else:
-                unmanaged.append(f"iptables -t {table} -A {chain} {rule}")
-    return have, unmanaged
-
-
-def _chains(saved: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Table, chain and rules (without `-A CHAIN`) of each chain in the output of `iptables-save`."""
-    found: dict[tuple[str, str], list[str]] = {}
-    table = ""
-    for line in saved.splitlines():
-        match line[:1], line.split(maxsplit=2):
-            case "*", _:
-                table = line[1:]
-            case ":", [chain, *_]:
-                found[table, chain[1:]] = []
-            case "-", ["-A", chain, rule]:
-                found[table, chain].append(rule)
-    return [(table, chain, tuple(rules)) for (table, chain), rules in found.items()]
 
 
 def _compared(before: tuple[str, ...], rules: tuple[str, ...]) -> str:

@@ -1,1 +1,1 @@
-"""Netlink: batches of messages, TUN devices, neighbours, and everything that a namespace shows (pyroute2)."""
+"""Netlink: batches of messages, what is there by name, TUN devices, neighbours; in words, and whole (pyroute2)."""

@@ -1,7 +1,7 @@
 """Batches of rtnetlink messages: many requests, one system call, one answer.
 
 Our own few lines instead of pyroute2's encoder, since building is what nslab does most: an address costs 27 µs here,
-920 µs there. What is read, and not in a hurry, goes through pyroute2 (see `nslab.linux.observe.objects`).
+920 µs there. What is read beyond that goes through pyroute2: `inspect` all of it, `words` what is not the lab's.
 """
 
 from __future__ import annotations

@@ -329,7 +329,7 @@ def test_strangers_are_named_when_nothing_of_ours_differs() -> None:
     result = Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)
     rules = {"nslab.x.node1": ["-A FORWARD -j DROP", "-A INPUT -j DROP"], "nslab.x.client": ["-A INPUT -j DROP"]}
     assert why(of, compile_lab(of, HOST), result, rules) == (
-        "nothing of the lab differs on the way, but node1 has a rule that is not the lab's: "
+        "nothing of the lab differs on the way, but node1 has something that is not the lab's: "
         "-A FORWARD -j DROP (and 1 more)"
     )
 
