@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from nslab.app.down import release
 from nslab.app.listener import QUIET
+from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, field
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes import procs
@@ -18,29 +19,37 @@ from nslab.linux.processes.agents import Agents
 from nslab.linux.stored_lab import StoredLab
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nslab.app.drift import Drift
     from nslab.app.listener import Listener
     from nslab.lab.types import Lab
     from nslab.linux.processes.agents import NotReady
+    from nslab.objects.unmanaged import Unmanaged
 
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """What `up` did. `fresh`: there was nothing of the lab before; `seconds`: how long it took."""
+    """What `up` did. `fresh`: there was nothing of the lab before; `seconds`: how long it took.
+
+    `refused`: what was to be taken away and is still there, and why.
+    """
 
     drift: Drift
     fresh: bool
     seconds: float
     not_ready: list[NotReady]
+    refused: dict[Unmanaged, str] = field(default_factory=dict)
 
 
-def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
+def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
     """Bring a lab up, or heal it, or change it to what the file now says. Refused if the kernel refuses a step.
 
     If it fails, a running lab is as it was, by the inverse plan; a fresh one is taken away whole, as by `down`: that
     needs no plan, and takes half as long.
 
     `goals`: the text of its check file, which is kept with it; "": it has none; None: what is kept stays.
+    `unwanted`: what is in its namespaces, is not the lab's, and is to be taken away first.
     """
     started = time.monotonic()
     with (
@@ -59,9 +68,11 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
         agents.prefork()  # a process starts while we think
         if not fresh:
             procs.end(owned.impostors(lab.name))
+        refused = reset(spaces, unwanted)
         kept = StoredLab(folder(lab.name)).all()
         made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
-        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready)
+        left = {thing: why for thing, why in refused.items() if thing in made.drift.others}
+        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, left)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ from nslab.objects.names import pod_host
 from nslab.quote import fill
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from nslab.app.drift import Drift
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from nslab.app.up import Up
     from nslab.lab.types import Lab
     from nslab.linux.owned import Gone
+    from nslab.objects.unmanaged import Unmanaged
 
 LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)]
 RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]
@@ -73,8 +76,13 @@ def up(
     source: LabSource,
     encapsulation: EncapsulationOption = None,
     proxy_mode: ProxyOption = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Take away what in it is not nslab's, after asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --reset: do not ask.")] = False,
 ) -> None:
     """Bring a lab up. On a running one: mend what was changed by hand, and make what differs in the file.
+
+    Policies of built-in chains, settings and attributes of the lab's interfaces are mended, too. What is not nslab's
+    (rules, tables, interfaces, processes …) is named and left alone; --reset takes it away.
 
     If the kernel refuses a step, or you interrupt it, what was done is taken back. --encapsulation and --proxy-mode
     hold for this call: a later `up` without them makes the lab again what its file says.
@@ -86,18 +94,49 @@ def up(
     from nslab.exercises.read import goals_beside
     from nslab.linux import signals
 
-    signals.defer()  # to the end of this process: what is up by then stays up
+    if yes and not reset:
+        raise UsageError("--yes goes with --reset")
     lab = _noted(source, encapsulation, proxy_mode)
+    unwanted = _to_take_away(lab.name, yes=yes) if reset else ()
+    signals.defer()  # to the end of this process: what is up by then stays up
     goals = goals_beside(file_of(source), lab)
-    done = bring_up(lab, listener(), goals)
+    done = bring_up(lab, listener(), goals, unwanted)
     _told(done)
     ready_or_exit(done.not_ready)
+
+
+def _to_take_away(name: str, *, yes: bool) -> Sequence[Unmanaged]:
+    """What of a running lab is not nslab's, shown, and agreed to."""
+    from nslab.app.drift import drift_of
+    from nslab.linux.netns import labs
+
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("--reset asks before it takes anything away, and there is no terminal to ask on: add --yes")
+    if name not in labs():
+        return ()
+    others = drift_of(name).others
+    _named(others, "not nslab's")
+    if others and not yes and not typer.confirm("Take all of this away?"):
+        note("nothing was taken away")
+        raise typer.Exit(1)
+    return others
+
+
+def _named(others: Iterable[Unmanaged], heading: str) -> None:
+    """What is not nslab's, by host."""
+    by_ns: dict[str, list[str]] = {}
+    for thing in others:
+        by_ns.setdefault(thing.ns, []).append(thing.what)
+    for ns, lines in by_ns.items():
+        say(f"{heading}, in {ns}:")
+        bullets(lines, 20, "more")
 
 
 def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     """Show what of a running lab is not as it should be, in the terms of the cluster. `nslab up` mends it.
 
-    Exits with 1 if anything differs. Rules and interfaces of others are shown and left alone.
+    Exits with 1 if anything differs. What is in the lab's namespaces and is not nslab's, of whatever kind (rules, nft
+    tables, routes, interfaces, qdiscs, processes …), is named and left alone: `nslab up --reset` takes it away.
 
     Example: nslab diff calico-two-node
     """
@@ -111,9 +150,7 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
         document({"differences": lines, "commands": mending(found.plan), "strangers": found.unmanaged}, output)
     else:
         say("\n".join(lines) if lines else f"{name} is as it should be")
-        for ns, strange in found.unmanaged.items():
-            say(f"not nslab's, left alone, in {ns}:")
-            bullets(strange, 20, "more")
+        _named(found.others, "not nslab's, left alone")
     if lines:
         raise typer.Exit(1)
 
@@ -209,6 +246,9 @@ def _told(done: Up) -> None:
         bullets([*standing_still(drift.stopped), *changes(lab, drift.plan)], 20, "more differences")
     else:
         say(f"{lab.name} is as it should be ({count(lab)})")
+    _named(drift.others, "not nslab's, left alone")
+    for thing, why in done.refused.items():
+        note(f"nslab: {thing.what} is still there: {why}")
     for line in _notes(drift):
         note(line)
     if done.fresh:
