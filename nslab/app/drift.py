@@ -83,7 +83,8 @@ def drift_of(name: str) -> Drift:
 def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: WrittenBy = WrittenBy.NSLAB) -> Drift:
     """What there is against `lab`, its pods placed; `kept`: what was wished before, and may be there still.
 
-    What components write themselves (`written_by`) is left out.
+    What components write themselves (`written_by`) is left out; then nobody can tell what is not the lab's, and that is
+    not looked for.
     """
     host = replace(read_host(spaces), programs=find_programs(lab))
     demand(str(lab.proxy_mode), host)
@@ -95,13 +96,14 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     older = [compile_lab(old, host, written_by) for old in kept if old != lab]
     known = tuple({obj.key: obj for state in (want, *older) for obj in state}.values())
     there = owned.census(lab.name)
-    sockets = held(record.pid for record in there.own)
+    whole = written_by is WrittenBy.NSLAB
+    running = Running(there.others, held(record.pid for record in there.own)) if whole else None
     plugins = Plugins(folder(lab.name), host.iptables)
-    seen = observe(spaces, lab.name, known, host.iptables, plugins, Running(there.others, sockets))
+    seen = observe(spaces, lab.name, known, host.iptables, plugins, running)
     ours, his = network(lab).sort_out(lab, seen.have, known)
     have = (*ours, *_running(lab.name, known))
     others = (*map(_impostor, there.impostors), *seen.unmanaged, *map(_somebodys, his))
-    foreign = tuple(thing for thing in others if not network(lab).is_its_own(thing.what))
+    foreign = tuple(thing for thing in others if whole and not network(lab).is_its_own(thing.what))
     return Drift(lab, host, want, diff(have, want), foreign, standing(want, stopped(there.own)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.dataclass import replace
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from nslab.objects.base import KernelObject, Key
     from nslab.objects.iptables import Table
 
+_INCOMPATIBLE = re.compile(r"^# Table `(\w+)' (?:is|contains) incompatible", re.MULTILINE)
 NOT_BUILT_IN = "-"
 """What stands in place of a policy at a chain that somebody made."""
 
@@ -48,6 +50,18 @@ def saved_chains(saved: str) -> list[SavedChain]:
             case "-", ["-A", chain, rule]:
                 found[table, chain].rules.append(rule)
     return [*found.values()]
+
+
+def incompatible(ns: str, saved: str, family: str) -> list[Unmanaged]:
+    """Tables of a family into which somebody wrote by nft what iptables cannot list: `up` makes the lab's part anew."""
+    return [
+        Unmanaged(
+            ns,
+            f"nft rules in table {family} {table} that iptables cannot list",
+            (f"nft delete table {family} {table}",),
+        )
+        for table in _INCOMPATIBLE.findall(saved)
+    ]
 
 
 def seen(ns: str, chains: Iterable[SavedChain], known: Iterable[KernelObject]) -> Iterator[InTable]:

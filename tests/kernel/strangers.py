@@ -57,6 +57,12 @@ OTHERS = {
         "iptables", "node1", "ip6tables -A INPUT -p udp -j DROP", "ip6tables -t filter -A INPUT -p udp -j DROP"
     ),
     "policy of IPv6": Stranger("iptables", "node1", "ip6tables -P INPUT DROP", "ip6tables -t filter -P INPUT DROP"),
+    "nft rule in a table of iptables": Stranger(
+        "iptables",
+        "pod-b",
+        "iptables -A INPUT -s 1.2.3.4 -j DROP; nft 'add rule ip filter INPUT ct state vmap { invalid : drop }'",
+        "nft rules in table ip filter that iptables cannot list",
+    ),
     "nft table ip": Stranger(
         "nft tables",
         "node1",

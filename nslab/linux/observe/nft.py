@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 from typing import TYPE_CHECKING
@@ -37,7 +38,10 @@ def tables(spaces: Namespaces, ns: str, known: Sequence[KernelObject]) -> list[K
 
 def described(family: str, name: str) -> str:
     """A table of others', with its hooks: what it does to packets that no rule of it decides."""
-    found = _HOOK.findall(_nft("list", "table", family, name))
+    listed = ""
+    with contextlib.suppress(Refused):  # it went meanwhile
+        listed = _nft("list", "table", family, name)
+    found = _HOOK.findall(listed)
     hooks = ", ".join(f"hook {hook} policy {policy}" for hook, policy in found)
     return f"nft table {family} {name}" + (f" ({hooks})" if hooks else "")
 

@@ -36,30 +36,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of thing that a namespace has, and who reads it."""
+    """One kind of thing that a namespace has, and who reads it. `made_by_labs`: a lab can have such things."""
 
     name: str
     read: Callable[[Place], Found]
+    made_by_labs: bool = True
 
 
 KINDS = (
-    Kind("processes", processes.processes),
-    Kind("sockets", processes.sockets),
+    Kind("processes", processes.processes, made_by_labs=False),
+    Kind("sockets", processes.sockets, made_by_labs=False),
     Kind("iptables", rules.iptables),
     Kind("nft tables", rules.nft_tables),
     Kind("ipsets", rules.ipsets),
     Kind("IPVS servers", rules.ipvs_servers),
-    Kind("qdiscs and filters", qdiscs.qdiscs),
-    Kind("XDP programs", links.programs),
-    Kind("routing rules", inet.rules),
+    Kind("qdiscs and filters", qdiscs.qdiscs, made_by_labs=False),
+    Kind("XDP programs", links.programs, made_by_labs=False),
+    Kind("routing rules", inet.rules, made_by_labs=False),
     Kind("routes", inet.routes),
     Kind("neighbours", inet.neighbour_entries),
     Kind("forwarding entries", inet.forwarding_entries),
     Kind("addresses", inet.addresses),
     Kind("settings", settings.settings),
     Kind("states of interfaces", links.states),
-    Kind("attributes of interfaces", links.attributes),
-    Kind("interfaces", links.others),
+    Kind("attributes of interfaces", links.attributes, made_by_labs=False),
+    Kind("interfaces", links.others, made_by_labs=False),
 )
 """Everything that a network namespace consists of, in the order in which it is taken away."""
 
@@ -90,7 +91,7 @@ def observe(
 ) -> Observation:
     """What the kernel has of a lab, but for processes. `known`: what could be there, wanted or once made.
 
-    Without `running`, who runs and listens there is not asked.
+    Without `running`, only what labs make is looked for, and settings only where the lab has something to say of them.
     """
     seen = Observation()
     there = named(lab)
@@ -101,9 +102,9 @@ def observe(
     devices_of = _device_names(known)
     theirs = plugins.interfaces() if plugins else {}
     fresh = fresh_namespace(spaces)
-    now = _settings(spaces, there, fresh)
+    now = _settings(spaces, there, fresh) if running else {}
     who = running or Running()
-    kinds = KINDS if running else [kind for kind in KINDS if kind.name not in ("processes", "sockets")]
+    kinds = KINDS if running else [kind for kind in KINDS if kind.made_by_labs]
     for ns in there:
         seen.have += [namespaces.seen(ns), *objects_links.seen(by_ns[ns], found)]
         ours = (devices_of.get(ns, set()) & found[ns].keys()) | {"lo"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING
 
 from nslab.linux.netlink import netfilter
@@ -31,13 +32,15 @@ def iptables(place: Place) -> Found:
     others: list[Unmanaged] = []
     for family, variant, tables in _tables(place):
         program = _program(place.iptables, family, variant)
-        chains = [chain for saved in _saved(place, program, variant, tables) for chain in saved_chains(saved)]
+        saved = "".join(_saved(place, program, variant, tables))
+        chains = saved_chains(saved)
         if program == place.iptables:
             have += iptables_saved.seen(place.ns, chains, place.known)
             others += iptables_saved.unmanaged(place.ns, chains, place.known, "iptables")
         else:
             others += iptables_saved.unmanaged(place.ns, chains, (), program)
             others += iptables_saved.changed_policies(place.ns, chains, program)
+        others += iptables_saved.incompatible(place.ns, saved, family)
     return have, others
 
 
@@ -74,6 +77,7 @@ def _program(labs: str, family: str, variant: str) -> str:
     return name.replace("iptables", f"{family}tables")
 
 
+@cache
 def _is(program: str, variant: str) -> bool:
     return variant in os.path.basename(os.path.realpath(restore.program(f"{program}-save")))
 

@@ -89,7 +89,9 @@ def setting(path: str) -> str | None:
 
 
 def settings(place: Place) -> Found:
-    """The lab's settings as they are, and what of the others is not as it was."""
+    """The lab's settings as they are, and what of the others is not as it was, if these were read."""
+    if place.ns not in place.settings:
+        return sysctl.seen(place.known, setting), ()
     ours = sysctl.paths(place.known)
     strays = (*_of_namespace(place, ours), *_of_interfaces(place, ours))
     return [*sysctl.seen(place.known, setting), *strays], ()
