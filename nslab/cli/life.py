@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.linux.owned import Gone
 
-LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)]
+LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
+LabOrNone = Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
 RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]
 EncapsulationOption = Annotated[
     Encapsulation | None,
@@ -54,7 +55,9 @@ def plan(
     from nslab.objects.names import netns
     from nslab.quote import comment
 
-    lab = _noted(source, encapsulation, proxy_mode)
+    lab, notes = _noted(source, encapsulation, proxy_mode)
+    for line in notes:
+        note(line)
     steps = planned(lab, listener())
     if script:
         say(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
@@ -70,7 +73,10 @@ def plan(
 
 
 def up(
-    source: LabSource,
+    source: LabOrNone = None,
+    filename: Annotated[
+        str, typer.Option("--filename", "-f", help="The same, as kubectl has it: a FILE, DIR or -.")
+    ] = "",
     encapsulation: EncapsulationOption = None,
     proxy_mode: ProxyOption = None,
 ) -> None:
@@ -81,16 +87,21 @@ def up(
 
     Example: nslab up calico-two-node
     """
+    if bool(source) == bool(filename):
+        raise UsageError("say which lab: nslab up LAB, or nslab up -f FILE")
+    source = source or filename
     need_root("up")
     from nslab.app.up import up as bring_up
     from nslab.exercises.read import goals_beside
     from nslab.linux import signals
 
     signals.defer()  # to the end of this process: what is up by then stays up
-    lab = _noted(source, encapsulation, proxy_mode)
+    lab, notes = _noted(source, encapsulation, proxy_mode)
     goals = goals_beside(file_of(source), lab)
     done = bring_up(lab, listener(), goals)
     _told(done)
+    for line in notes:
+        note(line)
     ready_or_exit(done.not_ready)
 
 
@@ -153,15 +164,17 @@ def _told_down(downs: dict[str, Gone]) -> None:
             note(f"nslab: {refusal}")
 
 
-def _noted(source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None) -> Lab:
-    """A lab; what in its file is probably not meant, and what it cannot have here, is said."""
+def _noted(
+    source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None
+) -> tuple[Lab, tuple[str, ...]]:
+    """A lab, and what is to be said of it in the end. What is probably not meant, or not possible here, is said now."""
     from nslab.app.plan import beyond
     from nslab.lab.load import load_with_warnings
 
     lab, warnings = load_with_warnings(file_of(source), encapsulation, proxy_mode)
-    for warning in (*warnings, *beyond(lab)):
+    for warning in (*(one for one in warnings if one.position.line), *beyond(lab)):
         note(f"{warning}")
-    return lab
+    return lab, tuple(one.sentence for one in warnings if not one.position.line)
 
 
 def file_of(source: str) -> Path:
