@@ -79,7 +79,7 @@ def build(verbs: Iterable[str] = VERBS) -> typer.Typer:
     """The command line, or some verbs of it: typer looks at all parameters of each, and most verbs nobody asked for."""
     app = typer.Typer(
         name="nslab",
-        help="Kubernetes' network on one Linux machine, made of real namespaces, veth pairs, tunnels, routes, rules.",
+        help="Kubernetes' network on one Linux machine: real namespaces, veth pairs, tunnels, routes and rules.",
         epilog=_EPILOG,
         no_args_is_help=True,
         add_completion=False,

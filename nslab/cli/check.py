@@ -25,7 +25,7 @@ def check(
     lang: Annotated[Language, typer.Option("--lang", help="The language: en or ko.")] = Language.ENGLISH,
     output: Annotated[Report, typer.Option("--output", "-o", help="table, json, yaml or junit.")] = Report.TABLE,
 ) -> None:
-    """Show how far you are with an exercise: each goal, reached or not yet, and a hint for the next one.
+    """Show how far you are with an exercise. It lists each goal, reached or not yet, and a hint for the next one.
 
     It tests the goals with packets, whatever names you chose. It exits with 1 until you reach all but the extra goals.
 

@@ -36,7 +36,7 @@ def cni(
     ] = True,
     output: Output = Format.TABLE,
 ) -> None:
-    """Bring a lab up with CNI plugins, or rewire the pods of a running one, and show what the plugins answered.
+    """Wire the pods of a lab with CNI plugins. It brings the lab up, or rewires a running one, and shows their answers.
 
     The plugins run as root inside the nodes, as a container runtime runs them. The configuration may have placeholders:
     {{ node.name }}, {{ node.address }}, {{ node.podCIDR }}, {{ node.gateway }}, {{ lab.pods }}, {{ lab.services }}.

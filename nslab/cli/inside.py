@@ -82,10 +82,11 @@ def vm(
     ] = None,
     memory: Annotated[str, typer.Option("--memory", help="The kernel's memory.")] = "1G",
 ) -> int:
-    """Boot a second kernel in seconds (User-Mode Linux, with ipip, ip_vs and netem), and run a command in it.
+    """Boot a second kernel in seconds, and run a command in it.
 
-    Its root is this machine's, read-only; the working directory alone is writable. Needs no root. It is no boundary:
-    root in there can have whatever you have.
+    The kernel is User-Mode Linux, with ipip, ip_vs and netem. Its root file system is this machine's, read-only; only
+    the working directory is writable. It needs no root. It is no security boundary: root in it can get whatever you
+    have.
 
     Example: nslab vm -- nslab up calico-two-node
     """

@@ -43,9 +43,9 @@ def plan(
     script: Annotated[bool, typer.Option("--script", help="Print a bash script that builds the same lab.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Print every step of a lab as a shell command, under the component that does it on a real node.
+    """Print every step of a lab as a shell command. It needs no root and changes nothing.
 
-    Needs no root and changes nothing.
+    The commands stand under the component that does them on a real node.
 
     Example: nslab plan calico-two-node --encapsulation VXLAN
     """
@@ -74,10 +74,11 @@ def up(
     encapsulation: EncapsulationOption = None,
     proxy_mode: ProxyOption = None,
 ) -> None:
-    """Bring a lab up. On a running lab: repair what was changed by hand, and apply what changed in the file.
+    """Bring a lab up, or repair or change a running one.
 
-    If the kernel refuses a step, or you interrupt it, nslab undoes the steps before it. --encapsulation and
-    --proxy-mode hold for this call: a later `up` without them makes the lab again what its file says.
+    On a running lab, it repairs what was changed by hand, and applies what changed in the file. If the kernel
+    refuses a step, or you interrupt it, nslab undoes the steps before it. --encapsulation and --proxy-mode hold for
+    this call: a later `up` without them makes the lab again what its file says.
 
     Example: nslab up calico-two-node
     """

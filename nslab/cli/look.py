@@ -44,7 +44,7 @@ def show(
     guide: Annotated[bool, typer.Option("--guide", help="Print the lab's guide, step by step.")] = False,
     lang: Annotated[Language, typer.Option("--lang", help="The guide's language: en or ko.")] = Language.ENGLISH,
 ) -> None:
-    """Explain a lab and draw its picture, or print its guide. Needs no root and changes nothing.
+    """Explain a lab and draw it, or print its guide. Needs no root and changes nothing.
 
     Example: nslab show calico-two-node --guide | less
     """
@@ -99,7 +99,7 @@ def inspect(
     host: Annotated[str, typer.Argument(metavar="LAB[/HOST]", autocompletion=running_labs)],
     output: Output = Format.TABLE,
 ) -> None:
-    """List the interfaces and addresses of a lab, or of one of its hosts; -o json adds the routes.
+    """List the interfaces and addresses of a lab, or of one of its hosts. -o json adds the routes.
 
     Example: nslab inspect calico-two-node/node1
     """
@@ -125,7 +125,7 @@ class Document(StrEnum):
 
 
 def schema(of: Annotated[Document, typer.Argument(metavar="lab|check")] = Document.LAB) -> None:
-    """Print the JSON Schema of the Lab document, or of a check file, for your editor.
+    """Print the JSON Schema of the Lab document, or of a check file. Your editor can use it.
 
     Example: nslab schema > lab.schema.json
     """
@@ -149,7 +149,7 @@ def doctor(
     source: Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Try each kernel feature in a throw-away namespace, and show what works here, what is missing and how to get it.
+    """Show which kernel features work here, and how to get what is missing. It tries each in a throw-away namespace.
 
     With a lab, it exits with 4 if that lab cannot run here.
 

@@ -48,9 +48,10 @@ def apply(
     name: RunningLab,
     file: Annotated[Path, typer.Option("--filename", "-f", help="A YAML file; - is standard input.")],
 ) -> None:
-    """Create or change Services, EndpointSlices, Deployments and Pods of a running lab, as `kubectl apply` does.
+    """Create or change objects of a running lab, as `kubectl apply` does.
 
-    The endpoints and the rules on every node follow. Connections to pods that stay are not cut.
+    It takes Services, EndpointSlices, Deployments and Pods. The endpoints and the rules on every node follow; nslab
+    does not cut connections to pods that stay.
 
     Example: nslab apply services-iptables -f web.yaml
     """

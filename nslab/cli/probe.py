@@ -19,11 +19,12 @@ def probe(
     targets: Annotated[list[str] | None, typer.Option("--to", help="Probe to this host only; repeatable.")] = None,
     output: Annotated[Report, typer.Option("--output", "-o", help="table, json, yaml or junit.")] = Report.TABLE,
 ) -> None:
-    """Show by real packets who can reach whom: pods, nodes and clients, by ICMP, TCP, UDP and with full-size packets.
+    """Show by real packets who can reach whom.
 
-    Without --to, it also calls every Service by address, by name and from outside, and checks which pod answers and
-    which source address that pod sees. It also probes what must fail. It explains a wrong result by the first hop that
-    differs from the lab. It exits with 1 if anything is wrong.
+    It probes pods, nodes and clients by ICMP, TCP, UDP and full-size packets. Without --to, it also calls every Service
+    by address, by name and from outside, and checks which pod answers and which source address that pod sees. It also
+    probes what must fail. It explains a wrong result by the first hop that differs from the lab. It exits with 1 if
+    anything is wrong.
 
     Example: nslab probe calico-two-node
     """
