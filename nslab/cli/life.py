@@ -29,11 +29,11 @@ LabOrNone = Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR|-", autoc
 RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]
 EncapsulationOption = Annotated[
     Encapsulation | None,
-    typer.Option("--encapsulation", help="Calico's encapsulation, instead of the file's."),
+    typer.Option("--encapsulation", help="Use this Calico encapsulation instead of the file's."),
 ]
 ProxyOption = Annotated[
     ProxyMode | None,
-    typer.Option("--proxy-mode", help="The Services' mode, instead of the file's."),
+    typer.Option("--proxy-mode", help="Use this kube-proxy mode instead of the file's."),
 ]
 
 
@@ -41,12 +41,12 @@ def plan(
     source: LabSource,
     encapsulation: EncapsulationOption = None,
     proxy_mode: ProxyOption = None,
-    script: Annotated[bool, typer.Option("--script", help="A bash file that builds the same lab.")] = False,
+    script: Annotated[bool, typer.Option("--script", help="Print a bash script that builds the same lab.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Print every step of a lab as the command a person would type, with the component that does it on a real node.
+    """Print every step of a lab as a shell command. It needs no root and changes nothing.
 
-    Needs no root and touches nothing.
+    The commands stand under the component that does them on a real node.
 
     Example: nslab plan calico-two-node --encapsulation VXLAN
     """
@@ -80,10 +80,11 @@ def up(
     encapsulation: EncapsulationOption = None,
     proxy_mode: ProxyOption = None,
 ) -> None:
-    """Bring a lab up. On a running one: mend what was changed by hand, and make what differs in the file.
+    """Bring a lab up, or repair or change a running one.
 
-    If the kernel refuses a step, or you interrupt it, what was done is taken back. --encapsulation and --proxy-mode
-    hold for this call: a later `up` without them makes the lab again what its file says.
+    On a running lab, it repairs what was changed by hand, and applies what changed in the file. If the kernel
+    refuses a step, or you interrupt it, nslab undoes the steps before it. --encapsulation and --proxy-mode hold for
+    this call: a later `up` without them makes the lab again what its file says.
 
     Example: nslab up calico-two-node
     """
@@ -106,9 +107,9 @@ def up(
 
 
 def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
-    """Show what of a running lab is not as it should be, in the terms of the cluster. `nslab up` mends it.
+    """Show where a running lab differs from its file, in the cluster's terms. `nslab up` repairs it.
 
-    Exits with 1 if anything differs. Rules and interfaces of others are shown and left alone.
+    Exits with 1 if anything differs. It lists rules and interfaces that are not nslab's; `up` leaves those alone.
 
     Example: nslab diff calico-two-node
     """
@@ -131,9 +132,9 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
 
 def down(
     name: Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every lab on this machine.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Take away every lab on this machine.")] = False,
 ) -> None:
-    """Take a lab away: its processes, its namespaces, its folder. A lab that is not there is no error.
+    """Take a lab away: its processes, its namespaces, its folder. It is no error if the lab does not run.
 
     Example: nslab down calico-two-node
     """
@@ -167,7 +168,7 @@ def _told_down(downs: dict[str, Gone]) -> None:
 def _noted(
     source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None
 ) -> tuple[Lab, tuple[str, ...]]:
-    """A lab, and what is to be said of it in the end. What is probably not meant, or not possible here, is said now."""
+    """A lab, and the notes for the end; it warns now of what its file probably does not mean, or this machine lacks."""
     from nslab.app.plan import beyond
     from nslab.lab.load import load_with_warnings
 
@@ -178,7 +179,7 @@ def _noted(
 
 
 def file_of(source: str) -> Path:
-    """The file of a lab. What else has no file of that name, and runs, is mended as it was last wished."""
+    """The file of a lab; for a running lab without a file of that name, its stored desired state."""
     from nslab.lab.find import find
     from nslab.linux.netns import folder, labs
 
@@ -203,7 +204,7 @@ def _lab_name(name: str) -> str:
 
 
 def listener() -> Listener:
-    """Tells a person on standard error."""
+    """Reports on standard error, for people."""
     from nslab.app.listener import Listener
 
     return Listener(lambda owner: note(f"waiting for {owner}"), Progress(), note)
