@@ -57,12 +57,11 @@ WORKING = names("CronJob DaemonSet Endpoints Ingress Job NetworkPolicy ReplicaSe
 def notes(found: Documents) -> Iterator[Complaint]:
     """One sentence for each field, and for each kind, at its first place."""
     named: dict[str, list[Path]] = {}
-    for one in found.objects():
-        if one.made:
-            continue
+    for one in found.others:
         if one.kind in WORKING:
             named.setdefault(f"{one.kind}s" if one.kind[-1] not in "sy" else one.kind, []).append((*one.path, "kind"))
-        for path in _said(one.value, NOTED.get(one.kind, {})):
+    for one in found.acted_on():
+        for path in () if one.made else _said(one.value, NOTED[one.kind]):
             field = dotted(step for step in path if isinstance(step, str))
             named.setdefault(f"{one.kind}.{field}", []).append((*one.path, *path))
     for what, paths in named.items():

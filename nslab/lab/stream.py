@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api import schema
 from nslab.api.document import CLUSTER_WIDE, Document
 from nslab.api.documents import Tree, documents, told
+from nslab.api.scalars import what
 from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
 from nslab.api.words import Complaint
 from nslab.dataclass import dataclass, field
@@ -36,13 +37,17 @@ class Documents:
     deployments: list[Document] = field(default_factory=list)
     others: list[Document] = field(default_factory=list)
 
-    def add(self, one: Document) -> None:
-        """Put an object where those of its kind are."""
-        getattr(self, ACTED_ON.get(one.kind, "others")).append(one)
+    def add(self, one: Document, *, foreign: bool = False) -> None:
+        """Put an object where those of its kind are. `foreign`: of a group that is not Kubernetes'."""
+        getattr(self, "others" if foreign else ACTED_ON.get(one.kind, "others")).append(one)
+
+    def acted_on(self) -> list[Document]:
+        """Those that nslab acts on."""
+        return [*self.services, *self.slices, *self.deployments, *self.pods]
 
     def objects(self) -> list[Document]:
         """All of them."""
-        return [*self.services, *self.slices, *self.deployments, *self.pods, *self.others]
+        return [*self.acted_on(), *self.others]
 
 
 @cache
@@ -83,9 +88,8 @@ def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bo
     if node.id != "mapping":
         reader.say(node, "a document of a lab file must be a mapping with apiVersion and kind")
         return
-    if tree.at((*path[1:], "kind")).value == "List" and (items := tree.at((*path[1:], "items"))).id == "sequence":
-        for index in range(len(items.value)):
-            _read(tree, (*path, "items", index), reader, found)
+    if [tree.at((*path[1:], word)).value for word in ("apiVersion", "kind")] == ["v1", "List"]:
+        _read_list(tree, path, reader, found)
         return
     start = len(reader.problems)
     value = reader.read(node)
@@ -104,7 +108,7 @@ def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bo
             one = Document(value, path)
             if one.kind not in CLUSTER_WIDE:
                 one.metadata.setdefault("namespace", "default")
-            found.add(one)
+            found.add(one, foreign=shape is schema.foreign())
     unread = {(problem.line, problem.column) for problem in reader.problems[start:]}
     for wrong in complaints:
         advice = len(reader.problems) < PROBLEMS_WITH_ADVICE
@@ -112,6 +116,18 @@ def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bo
         # What is wrong at the place of what could not be read follows from that.
         if problem.text and (problem.line, problem.column) not in unread:
             reader.problems.append(problem)
+
+
+def _read_list(tree: Tree, path: Path, reader: Reader, found: Documents) -> None:
+    """Read the items of a List."""
+    items = tree.at((*path[1:], "items"))
+    if items.id == "sequence":
+        for index in range(len(items.value)):
+            _read(tree, (*path, "items", index), reader, found)
+    elif items is tree.at(path[1:]):
+        reader.say(items, "items is missing")
+    else:
+        reader.say(items, f"items must be a list, and this is {what(items)}")
 
 
 def _shape(value: dict[str, Any], path: Path) -> tuple[Shape | None, list[Complaint]]:

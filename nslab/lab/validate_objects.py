@@ -20,6 +20,7 @@ from nslab.api.words import Complaint, shown
 from nslab.lab import replicas, validate_services
 from nslab.lab import service_document as asks
 from nslab.lab.allocate import HIGHEST, LOWEST, open_fields
+from nslab.lab.resources import resource_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,6 +209,15 @@ def _node_ports(ordered: list[Document]) -> Iterator[Complaint]:
             return
 
 
+def others(found: Documents) -> Iterator[Complaint]:
+    """What is kept is there once, whichever version of its kind it is written in."""
+    kinds: dict[str, list[Document]] = {}
+    for one in found.others:
+        kinds.setdefault(resource_of(one), []).append(one)
+    for kind, objects in kinds.items():
+        yield from _twice(kind, objects)
+
+
 def _twice(kind: str, objects: list[Document]) -> Iterator[Complaint]:
     """An object has a name that no other of its kind and namespace has."""
     names: dict[tuple[str, str], Path] = {}
@@ -215,5 +225,5 @@ def _twice(kind: str, objects: list[Document]) -> Iterator[Complaint]:
         path: Path = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
-            text = f"{kind} {shown(one.name)} of namespace {shown(one.namespace)} is there twice"
-            yield Complaint(path, text, first)
+            where = f" of namespace {shown(one.namespace)}" if one.namespace else ""
+            yield Complaint(path, f"{shown(kind)} {shown(one.name)}{where} is there twice", first)
