@@ -21,6 +21,7 @@ from nslab.lab.status import merge_status
 from nslab.linux import kernel
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
+from nslab.linux.owned import claim
 from nslab.linux.processes import agents
 from nslab.linux.rules import restore
 from nslab.objects.plan import Plan, Step, diff, transactions
@@ -127,6 +128,16 @@ def test_every_transaction_refused_in_turn(own: OwnLab, monkeypatch: pytest.Monk
         assert "\n" not in str(refused.value)
         assert own.left() == [], f"step {number}: {refused.value}"
     assert "is not there" in own.down()
+
+
+def test_a_refused_up_takes_away_what_one_had_left_that_was_killed_at_once(
+    own: OwnLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim(own.name)
+    Refusals(monkeypatch).victim = plan_of(own)[0]
+    with pytest.raises(Refused):
+        attempt(own)
+    assert own.left() == []
 
 
 def test_a_refused_change_leaves_the_lab_as_it_was(own: OwnLab, monkeypatch: pytest.MonkeyPatch) -> None:
