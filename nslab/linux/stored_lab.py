@@ -49,11 +49,11 @@ class StoredLab:
         """Keep a new wish beside the old. There is a newest wish at any moment, whatever fails."""
         new = self._written(lab)
         file, before = self.folder / FILE, self._before()
-        for old in before:
-            if filecmp.cmp(old, file, shallow=False):
-                old.unlink()
         number = int(before[0].stem.rpartition("-")[2]) + 1 if before else 0
         with contextlib.suppress(FileNotFoundError):
+            for old in before:
+                if filecmp.cmp(old, file, shallow=False):
+                    old.unlink()
             (self.folder / _BEFORE.format(number)).hardlink_to(file)
         new.replace(file)
 

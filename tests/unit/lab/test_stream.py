@@ -11,10 +11,10 @@ from nslab.lab.load import parse, parse_with_warnings
 HEAD = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: some}\nspec: {nodes: [{name: node1}]}\n---\n"
 
 
-def problems(documents: str) -> list[str]:
+def errors(documents: str) -> list[str]:
     with pytest.raises(LabFileError) as error:
         parse(HEAD + documents, "some.yaml")
-    return [f"{one.line - 5}:{one.column}: {one.text}" for one in error.value.problems]
+    return [f"{one.position.line - 5}:{one.position.column}: {one.text}" for one in error.value.errors]
 
 
 @pytest.mark.parametrize("kind", ["Pod", "Service", "Deployment", "EndpointSlice", "List"])
@@ -32,9 +32,9 @@ def test_an_object_of_another_group_is_kept_whatever_its_kind_is_called(kind: st
 
 
 def test_a_list_is_kubernetes_own_and_has_items() -> None:
-    assert problems("apiVersion: v2\nkind: List\nitems: []") == ['2:7: no matches for kind "List" in version "v2"']
-    assert problems("apiVersion: v1\nkind: List\nitems: {}") == ["3:8: items must be a list, and this is a mapping"]
-    assert problems("apiVersion: v1\nkind: List\nitem: []") == ["1:1: items is missing"]
+    assert errors("apiVersion: v2\nkind: List\nitems: []") == ['2:7: no matches for kind "List" in version "v2"']
+    assert errors("apiVersion: v1\nkind: List\nitems: {}") == ["3:8: items must be a list, and this is a mapping"]
+    assert errors("apiVersion: v1\nkind: List\nitem: []") == ["1:1: items is missing"]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_list_is_kubernetes_own_and_has_items() -> None:
 )
 def test_what_is_kept_is_there_once(one: str, other: str, said: str) -> None:
     both = "".join(f"---\n{{apiVersion: {each}, metadata: {{name: a}}}}\n" for each in (one, other))
-    assert [text.partition(": ")[2] for text in problems(both)] == [f"{said} (see line 7)"]
+    assert [text.partition(": ")[2] for text in errors(both)] == [f"{said} (see line 7)"]
 
 
 def test_kinds_of_two_groups_may_share_a_name() -> None:
@@ -55,8 +55,8 @@ def test_kinds_of_two_groups_may_share_a_name() -> None:
     assert len(parse(HEAD + "".join(both), "").others) == 2
 
 
-def test_a_version_that_is_no_text_is_one_problem() -> None:
+def test_a_version_that_is_no_text_is_one_error() -> None:
     service = "metadata: {name: a}\nspec: {ports: [{port: 80}]}"
-    assert problems(f"apiVersion: 1\nkind: Service\n{service}") == [
+    assert errors(f"apiVersion: 1\nkind: Service\n{service}") == [
         '1:13: apiVersion: 1 is a number in YAML, and text is needed; write "1"'
     ]
