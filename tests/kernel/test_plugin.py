@@ -267,7 +267,7 @@ def test_threads_change_a_lab_one_after_the_other(lab: RunningLab) -> None:
     with ThreadPoolExecutor() as threads:
         told = list(threads.map(lambda number: lab.apply(MAP % f"map-{number}"), range(4)))
     assert told == [[f"configmap/map-{number} created"] for number in range(4)]
-    assert [one.name for one in lab.wish.others] == [f"map-{number}" for number in range(4)]
+    assert [one.name for one in lab.desired.others] == [f"map-{number}" for number in range(4)]
 
 
 @pytest.mark.lab("calico-two-node")
@@ -282,7 +282,7 @@ def test_a_signal_during_a_change_ends_pytest(lab: RunningLab, number: int, ends
             lab.set(proxy_mode="nftables")
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-    assert lab.wish.proxy_mode == "iptables"
+    assert lab.desired.proxy_mode == "iptables"
     assert lab.diff() == []
 
 
