@@ -20,6 +20,7 @@ from nslab.errors import FieldError
 from nslab.lab import replicas, validate_services
 from nslab.lab import service_document as asks
 from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
+from nslab.lab.resources import resource_of
 from nslab.lab.types import ONE_NUMBER
 
 if TYPE_CHECKING:
@@ -218,6 +219,15 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
             return
 
 
+def others(found: Documents) -> Iterator[FieldError]:
+    """What is kept is there once, whichever version of its kind it is written in."""
+    kinds: dict[str, list[Document]] = {}
+    for one in found.others:
+        kinds.setdefault(resource_of(one), []).append(one)
+    for kind, objects in kinds.items():
+        yield from _twice(kind, objects)
+
+
 def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
     """An object has a name that no other of its kind and namespace has."""
     names: dict[tuple[str, str], FieldPath] = {}
@@ -225,5 +235,5 @@ def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
         path: FieldPath = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
-            text = f"{kind} {shown(one.name)} of namespace {shown(one.namespace)} is there twice"
-            yield FieldError(path, text, first=first)
+            where = f" of namespace {shown(one.namespace)}" if one.namespace else ""
+            yield FieldError(path, f"{shown(kind)} {shown(one.name)}{where} is there twice", first=first)
