@@ -11,6 +11,7 @@ from nslab.lab import types
 from nslab.lab.allocate import open_fields
 from nslab.lab.security import plain
 from nslab.lab.types import NOTHING_SAID, USUAL, Plugin, Protocol, RestartPolicy, ServiceType, TrafficPolicy
+from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from nslab.api.document import Document
@@ -124,15 +125,15 @@ def _port(said: dict[str, Any]) -> types.ContainerPort:
     return types.ContainerPort(said.get("containerPort", 0), protocol, said.get("name", ""), said.get("hostPort", 0))
 
 
-def health_check(said: dict[str, Any] | None) -> types.HealthCheck | None:
+def health_check(said: dict[str, Any] | None) -> HealthCheck | None:
     """A probe; None for one that asks in a way of which nslab has none. 0 asks for the default, as in Kubernetes."""
     http, tcp = (said or {}).get("httpGet"), (said or {}).get("tcpSocket")
     if said is None or (http is None and tcp is None) or (http or {}).get("scheme") == "HTTPS":
         return None
     times = {name: said[word] for word, name in _CHECKS if said.get(word)}
     if http is None:
-        return types.HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
-    return types.HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
+        return HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
+    return HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
 
 
 def _security(said: dict[str, Any]) -> types.SecurityContext:
