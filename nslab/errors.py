@@ -12,12 +12,12 @@ NslabError             1  a probe or check failed
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from nslab.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 
 class NslabError(Exception):
@@ -32,25 +32,54 @@ class UsageError(NslabError):
     code = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong with a lab file, at its place (line and column count from 1)."""
+FieldPath: TypeAlias = tuple[int | str, ...]
+"""Where in a file: number of the document, then fields and indexes. The field itself, or the nearest above it."""
+
+
+class Position(NamedTuple):
+    """Where in a file; line and column count from 1."""
 
     file: str
     line: int
     column: int
-    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing that is wrong with a field of a file or of an object.
+
+    `at` is where the file says it, if that is not `path`; `first` the other place that it is about; `word` may be a
+    misspelling of one of `known`. A text that quotes what is written is made of the YAML node there; of one made of
+    `value`, where there is no file. `key`: it is about the field's name. `position`: once its file was looked at; the
+    text is a sentence then.
+    """
+
+    path: FieldPath
+    text: str | Callable[[Any], str]
+    at: FieldPath = ()
+    first: FieldPath = ()
+    word: str = ""
+    known: tuple[str, ...] = ()
+    key: bool = False
+    value: Any = None
+    position: Position = Position("", 0, 0)
+
+    @property
+    def sentence(self) -> str:
+        """The text of an error that has its position."""
+        assert isinstance(self.text, str)
+        return self.text
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}: {self.text}"
+        return f"{self.position.file}:{self.position.line}:{self.position.column}: {self.sentence}"
 
 
 class LabFileError(UsageError):
-    """A lab file with its problems, all of them, in the order of the file."""
+    """A lab file with its errors, all of them, in the order of the file."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("\n".join(map(str, problems)))
-        self.problems = tuple(problems)
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("\n".join(map(str, errors)))
+        self.errors = tuple(errors)
 
 
 class Refused(NslabError):

@@ -26,10 +26,8 @@ def version() -> str:
 def of_sources(root: Path) -> str | None:
     """What a source tree is, if git or `git archive` can say; None for any other (an sdist has it in PKG-INFO)."""
     # Asked only where the tree is a repository of its own: git would go up and find somebody else's.
-    if (root / ".git").exists() and (
-        said := _git(root, "describe", "--tags", "--dirty", "--always", "--match=v[0-9]*")
-    ):
-        return public(said, _git(root, "rev-list", "--count", "HEAD"))
+    if (root / ".git").exists() and (tag := _git(root, "describe", "--tags", "--dirty", "--always", "--match=v[0-9]*")):
+        return public(tag, _git(root, "rev-list", "--count", "HEAD"))
     archived = root / ".git_archival.txt"
     if archived.exists():
         texts = [line.partition(": ")[2] for line in archived.read_text().splitlines()]

@@ -78,17 +78,17 @@ def trimmed(schema: Any) -> Any:
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
     kept: dict[str, Any] = {}
-    for word, said in schema.items():
+    for word, setting in schema.items():
         if word == "properties":
-            kept[word] = {name: trimmed(one) for name, one in said.items()}
+            kept[word] = {name: trimmed(one) for name, one in setting.items()}
         elif word in ("items", "additionalProperties"):
-            kept[word] = trimmed(said)
+            kept[word] = trimmed(setting)
         elif word in ("oneOf", "anyOf"):
-            kept["anyOf"] = [trimmed(one) for one in said]
+            kept["anyOf"] = [trimmed(one) for one in setting]
         elif word == "type":
-            kept[word] = said if isinstance(said, str) else next(one for one in said if one != "null")
+            kept[word] = setting if isinstance(setting, str) else next(one for one in setting if one != "null")
         elif word in ("required", "format"):
-            kept[word] = said
+            kept[word] = setting
     return kept
 
 

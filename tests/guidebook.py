@@ -74,22 +74,22 @@ def _of_fence(block: list[str], terminal: int, first: int) -> list[Command]:
     return found
 
 
-def matches(shown: tuple[str, ...], said: str) -> bool:
+def matches(shown: tuple[str, ...], output: str) -> bool:
     """Whether an output is the one that is shown."""
-    return re.fullmatch("".join(map(_line, shown)), _plain(said)) is not None
+    return re.fullmatch("".join(map(_line, shown)), _plain(output)) is not None
 
 
-def wrong(shown: tuple[str, ...], said: str) -> str:
+def wrong(shown: tuple[str, ...], output: str) -> str:
     """What is wrong with an output, for a person; "" if nothing is."""
-    if matches(shown, said):
+    if matches(shown, output):
         return ""
-    good = max(count for count in range(len(shown) + 1) if re.match("".join(map(_line, shown[:count])), _plain(said)))
+    good = max(count for count in range(len(shown) + 1) if re.match("".join(map(_line, shown[:count])), _plain(output)))
     marked = [f"{'  ' if place < good else '! '}{line}" for place, line in enumerate(shown)]
-    return "\n".join(["shown:", *marked, "but it said:", *(f"  {line}" for line in said.splitlines())])
+    return "\n".join(["shown:", *marked, "but it said:", *(f"  {line}" for line in output.splitlines())])
 
 
-def _plain(said: str) -> str:
-    return "".join(f"{line.rstrip()}\n" for line in said.replace("\r", "").splitlines())
+def _plain(output: str) -> str:
+    return "".join(f"{line.rstrip()}\n" for line in output.replace("\r", "").splitlines())
 
 
 def _line(shown: str) -> str:

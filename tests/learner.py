@@ -109,20 +109,20 @@ class Learner:
             self.leaves(command.terminal)
             self.others[command.terminal] = (*self._start(self._typed(command)), command.shown)
         else:
-            runs, said, before = self.others[command.terminal]
-            self.others[command.terminal] = (runs, said, (*before, *command.shown))
-        _, said, shown = self.others[command.terminal]
+            runs, output, before = self.others[command.terminal]
+            self.others[command.terminal] = (runs, output, (*before, *command.shown))
+        _, output, shown = self.others[command.terminal]
         deadline = time.monotonic() + scaled(20)
-        while not matches(shown, said.read_text()):
+        while not matches(shown, output.read_text()):
             if time.monotonic() > deadline:
-                return wrong(shown, said.read_text())
+                return wrong(shown, output.read_text())
             time.sleep(PAUSE)
         return ""
 
     def _start(self, line: str) -> tuple[subprocess.Popen[bytes], Path]:
-        said = Path(tempfile.mkstemp(dir=self.home)[1])
-        with said.open("w") as file:
+        output = Path(tempfile.mkstemp(dir=self.home)[1])
+        with output.open("w") as file:
             argv = ["bash", "-c", line]
             return subprocess.Popen(
                 argv, cwd=self.home, env=self.environment, stdout=file, stderr=file, start_new_session=True
-            ), said
+            ), output

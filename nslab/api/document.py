@@ -8,9 +8,9 @@ from nslab.api.rules import names
 from nslab.dataclass import dataclass
 
 if TYPE_CHECKING:
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
 
-KEPT = -1
+EXISTING = -1
 """The place of what comes from no file: it was there before."""
 CLUSTER_WIDE = names(
     """
@@ -30,7 +30,7 @@ class Document:
     """
 
     value: dict[str, Any]
-    path: Path = (KEPT,)
+    path: FieldPath = (EXISTING,)
     made: bool = False
     view: Any = None
 

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from nslab.api.document import KEPT
+from nslab.api.document import EXISTING
 from nslab.api.scalars import PLAIN, STR, written
 from nslab.api.values import DEEPEST, MAP, PROBLEMS_WITH_ADVICE, SEQ
 from nslab.api.words import did_you_mean, shown
-from nslab.errors import LabFileError, Problem
+from nslab.errors import FieldError, LabFileError, Position
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path as FilePath
+    from pathlib import Path
 
     from nslab.api.values import Node
-    from nslab.api.words import Complaint, Path
+    from nslab.errors import FieldPath
 
 LARGEST = 16 * 1024 * 1024
 """Bytes of a lab file; 10,000 pods are 3 million, 10,000 Services with their EndpointSlices 6 million."""
@@ -49,7 +49,7 @@ LOADER: type[Any] = loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def text_of(path: FilePath) -> str:
+def text_of(path: Path) -> str:
     """The text of a file."""
     data = b""
     try:
@@ -116,34 +116,37 @@ def _yaml_error(file: str, error: Exception) -> LabFileError:
     return failed(file, f"this is not YAML: {error}")
 
 
-def placed(text: str, file: str, found: list[Complaint]) -> Iterator[Problem]:
-    """Complaints with the places of what they are about."""
-    wanted = {place for one in found for place in ((one.path, one.key), (one.first, False)) if place[0]}
+def positioned(text: str, file: str, errors: list[FieldError]) -> Iterator[FieldError]:
+    """Errors with the positions of what they are about."""
+    wanted = {path for one in errors for path in ((one.path, one.key), (one.first, False)) if path[0]}
     nodes = dict(_nodes(text, file, wanted)) if wanted else {}
-    for number, one in enumerate(found):
+    for number, one in enumerate(errors):
         node, first = nodes.get((one.path, one.key)), nodes.get((one.first, False))
-        yield told(one, file, node, first, advice=number < PROBLEMS_WITH_ADVICE)
+        yield located(one, file, node, first, advice=number < PROBLEMS_WITH_ADVICE)
 
 
-def told(
-    complaint: Complaint, file: str, node: Node | None, first: Node | None = None, *, advice: bool = True
-) -> Problem:
-    """A complaint about a node, or about no place in a file."""
-    text = sentence(complaint, node)
-    if complaint.first[:1] > (KEPT,):
+def located(
+    error: FieldError, file: str, node: Node | None, first: Node | None = None, *, advice: bool = True
+) -> FieldError:
+    """An error about a node, or about no place in a file."""
+    text = sentence(error, node)
+    if error.first[:1] > (EXISTING,):
         text += f" (see line {first.start_mark.line + 1 if first else 1})"
     line, column = (node.start_mark.line + 1, node.start_mark.column + 1) if node else (1, 1)
-    return Problem(file, line, column, text + (did_you_mean(complaint.word, complaint.known) if advice else ""))
+    text += did_you_mean(error.word, error.known) if advice else ""
+    return FieldError(error.path, text, position=Position(file, line, column))
 
 
-def sentence(complaint: Complaint, node: Node | None = None) -> str:
-    """The sentence of a complaint, about what a node has or about a value that is in no file."""
-    return complaint.text if isinstance(complaint.text, str) else complaint.text(node or written(complaint.value))
+def sentence(error: FieldError, node: Node | None = None) -> str:
+    """The sentence of an error, about what a node has or about a value that is in no file."""
+    return error.text if isinstance(error.text, str) else error.text(node or written(error.value))
 
 
-def _nodes(text: str, file: str, places: Iterable[tuple[Path, bool]]) -> Iterator[tuple[tuple[Path, bool], Node]]:
+def _nodes(
+    text: str, file: str, places: Iterable[tuple[FieldPath, bool]]
+) -> Iterator[tuple[tuple[FieldPath, bool], Node]]:
     """What is at each path (document, field, field, index …), or the nearest thing above that is written."""
-    by_document: dict[int | str, list[tuple[Path, bool]]] = {}
+    by_document: dict[int | str, list[tuple[FieldPath, bool]]] = {}
     for place in places:
         by_document.setdefault(place[0][0], []).append(place)
     try:
@@ -164,7 +167,7 @@ class Tree:
         self.root = root
         self._fields: dict[int, dict[str, tuple[Node, Node]]] = {}
 
-    def at(self, path: Path, *, key: bool = False) -> Node:
+    def at(self, path: FieldPath, *, key: bool = False) -> Node:
         """The node at a path, or the last one on the way; or the name that it has."""
         name = node = self.root
         for step in path:
@@ -189,4 +192,4 @@ def _place(text: str, at: int) -> tuple[int, int]:
 
 def failed(file: str, text: str, place: tuple[int, int] = (1, 1)) -> LabFileError:
     """One problem that ends the reading."""
-    return LabFileError([Problem(file, *place, text)])
+    return LabFileError([FieldError((), text, position=Position(file, *place))])

@@ -11,9 +11,9 @@ from typing import Any
 Schema = dict[str, Any]
 
 
-def names(said: str) -> frozenset[str]:
+def names(listed: str) -> frozenset[str]:
     """The words of a text."""
-    return frozenset(said.split())
+    return frozenset(listed.split())
 
 
 def text(pattern: str, words: str, longest: int = 0) -> Schema:
@@ -27,9 +27,9 @@ def number(low: int, high: int = 2**31 - 1) -> Schema:
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
-def words(said: str) -> Schema:
+def words(listed: str) -> Schema:
     """One of a few words."""
-    return {"enum": said.split()}
+    return {"enum": listed.split()}
 
 
 def table(value: Schema, key: Schema) -> Schema:

@@ -16,12 +16,13 @@ from nslab.api import rules, shapes
 from nslab.api.addresses import address_fault, network_fault
 from nslab.api.rules import RULES
 from nslab.api.shapes import Shape
-from nslab.api.words import Complaint, quoted
+from nslab.api.words import quoted
+from nslab.errors import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nslab.api.words import Path as Place
+    from nslab.errors import FieldPath
 
 FILE = Path(__file__).with_name("kubernetes.schema")
 REF = "#/$defs/"
@@ -82,13 +83,13 @@ def shape_of(version: str, kind: str) -> Shape:
     )
 
 
-def shape_for(version: Any, kind: Any, path: Place) -> tuple[Shape | None, list[Complaint]]:
+def shape_for(version: Any, kind: Any, path: FieldPath) -> tuple[Shape | None, list[FieldError]]:
     """What an object looks like, by what it says of itself; None, with a complaint, if there is no such kind."""
     if not isinstance(kind, str) or not kind:
-        return None, [Complaint((*path, "kind"), "kind is missing: Pod, Service, Deployment and so on")]
+        return None, [FieldError((*path, "kind"), "kind is missing: Pod, Service, Deployment and so on")]
     if not isinstance(version, str) or not version:
         versions = versions_of(kind, "")
-        missing = Complaint((*path, "apiVersion"), "apiVersion is missing")
+        missing = FieldError((*path, "apiVersion"), "apiVersion is missing")
         return (shape_of(versions[0], kind) if versions else None), [missing]
     if (version, kind) in kinds():
         return shape_of(version, kind), []
@@ -98,13 +99,13 @@ def shape_for(version: Any, kind: Any, path: Place) -> tuple[Shape | None, list[
 
 
 def no_match(
-    version: Any, kind: Any, path: Place, right: tuple[str, ...], known: tuple[str, ...]
-) -> tuple[None, list[Complaint]]:
+    version: Any, kind: Any, path: FieldPath, right: tuple[str, ...], known: tuple[str, ...]
+) -> tuple[None, list[FieldError]]:
     """kubectl's sentence about a kind that is not there; `right`: the versions that it has."""
     text = f"no matches for kind {quoted(str(kind))} in version {quoted(str(version))}"
     if right:
-        return None, [Complaint((*path, "apiVersion"), f"{text}; write {right[0]}")]
-    return None, [Complaint((*path, "kind"), text, word=str(kind), known=known)]
+        return None, [FieldError((*path, "apiVersion"), f"{text}; write {right[0]}")]
+    return None, [FieldError((*path, "kind"), text, word=str(kind), known=known)]
 
 
 @cache
@@ -112,7 +113,7 @@ def _foreign() -> Shape:
     return compiled(rules.FOREIGN)
 
 
-def check(value: Any, shape: Shape, place: Place = ()) -> list[Complaint]:
+def check(value: Any, shape: Shape, place: FieldPath = ()) -> list[FieldError]:
     """What is wrong with a value, which afterwards has nothing that is not as its shape says."""
     walk = shapes.Walk(place)
     shape.check(value, walk)
@@ -149,7 +150,7 @@ def compiled(schema: Mapping[str, Any]) -> Shape:
     """The shape that a schema describes."""
     match schema:
         case {"$ref": str(ref)}:
-            name, more = ref.removeprefix(REF), {word: said for word, said in schema.items() if word != "$ref"}
+            name, more = ref.removeprefix(REF), {word: setting for word, setting in schema.items() if word != "$ref"}
             return compiled(merged(_definition(name), more)) if more else _compiled_definition(name)
         case {"enum": list(words)}:
             return shapes.Choice(words)

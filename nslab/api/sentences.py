@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from nslab.api.words import Complaint, dotted, quoted
-from nslab.dataclass import dataclass
+from nslab.api.words import dotted, quoted
+from nslab.errors import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nslab.api.document import Document
-    from nslab.api.words import Path
 
 PORT_NUMBER = "must be between 1 and 65535, inclusive"
 LABEL = (
@@ -34,23 +33,10 @@ ADDRESS = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault of an object: the field as the API server names it, and its words.
-
-    `at` is where the file says it, if that is another field; `first` the place in the file that it collides with.
-    """
-
-    field: Path
-    text: str
-    at: Path = ()
-    first: Path = ()
-
-
-def complaint(one: Document, fault: Fault) -> Complaint:
-    """The API server's sentence about a fault of an object."""
-    text = f"The {one.kind} {quoted(one.name)} is invalid: {dotted(fault.field)}: {fault.text}"
-    return Complaint((*one.path, *(fault.at or fault.field)), text, fault.first)
+def of_object(one: Document, error: FieldError) -> FieldError:
+    """An error of an object's field, in the API server's sentence about the object."""
+    text = f"The {one.kind} {quoted(one.name)} is invalid: {dotted(error.path)}: {error.sentence}"
+    return FieldError((*one.path, *(error.at or error.path)), text, first=error.first)
 
 
 def required(why: str = "") -> str:

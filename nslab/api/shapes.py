@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
 from nslab.api.scalars import LETTERS, UNREADABLE, looks, what
-from nslab.api.words import Complaint, did_you_mean, dotted, quoted, shown
+from nslab.api.words import did_you_mean, dotted, quoted, shown
 from nslab.dataclass import replace
+from nslab.errors import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from nslab.api.values import Node
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
 
 GONE = object()
 """What a shape makes of a value that cannot be read."""
@@ -29,9 +30,9 @@ ANY_INTEGER = (-(2**63), 2**64 - 1)
 class Walk:
     """One walk along a document: where it is, and what it found."""
 
-    def __init__(self, path: Path = ()) -> None:
+    def __init__(self, path: FieldPath = ()) -> None:
         self.start, self.path = path, list[int | str]()
-        self.found: list[Complaint] = []
+        self.found: list[FieldError] = []
 
     @property
     def here(self) -> str:
@@ -40,12 +41,12 @@ class Walk:
 
     def say(self, text: str, word: str = "", known: tuple[str, ...] = (), *, key: bool = False) -> bool:
         """Note what is wrong here, and return False."""
-        self.found.append(Complaint((*self.start, *self.path), text, word=word, known=known, key=key))
+        self.found.append(FieldError((*self.start, *self.path), text, word=word, known=known, key=key))
         return False
 
     def tell(self, value: Any, text: Callable[[Node], str]) -> bool:
         """Note what is wrong with a value, in a sentence that quotes it; an empty sentence says nothing."""
-        self.found.append(Complaint((*self.start, *self.path), text, value=value))
+        self.found.append(FieldError((*self.start, *self.path), text, value=value))
         return False
 
     def must(self, value: Any, be: str) -> bool:

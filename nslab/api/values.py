@@ -13,10 +13,10 @@ from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from nslab.api.scalars import KINDS, PLAIN, STR, UNREADABLE, YAML, value
 from nslab.api.words import did_you_mean, dotted, quoted, shown
-from nslab.errors import Problem
+from nslab.errors import FieldError, Position
 
 if TYPE_CHECKING:
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
 
     Node: TypeAlias = ScalarNode | SequenceNode | MappingNode
 
@@ -49,7 +49,7 @@ class Reader:
 
     def __init__(self, file: str, text: str) -> None:
         self.file, self.budget = file, 100_000 + 2 * len(text)
-        self.problems: list[Problem] = []
+        self.errors: list[FieldError] = []
         self.plain: dict[str, Any] = {}
         self.names: dict[str, str] = {}
         # No character of a text is unfit by itself; an escape may stand for one.
@@ -57,11 +57,12 @@ class Reader:
 
     def say(self, node: Node, text: str, word: str = "", known: tuple[str, ...] = ()) -> None:
         """Note what is wrong at a node; `word` may be a misspelling of one of the `known`."""
-        advice = did_you_mean(word, known) if len(self.problems) < PROBLEMS_WITH_ADVICE else ""
+        advice = did_you_mean(word, known) if len(self.errors) < PROBLEMS_WITH_ADVICE else ""
         mark = node.start_mark
-        self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, text + advice))
+        position = Position(self.file, mark.line + 1, mark.column + 1)
+        self.errors.append(FieldError((), text + advice, position=position))
 
-    def read(self, node: Node, path: Path = ()) -> Any:
+    def read(self, node: Node, path: FieldPath = ()) -> Any:
         """The value of a node."""
         if isinstance(node, ScalarNode):
             return self._scalar(node, path)
@@ -72,7 +73,7 @@ class Reader:
             self._tag(node, path)
         return self._mapping(node, path) if isinstance(node, MappingNode) else self._sequence(node, path)
 
-    def _mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: MappingNode, path: FieldPath) -> dict[str, Any]:
         made: dict[str, Any] = {}
         plain, names, simple = self.plain, self.names, not self.escapes
         for key, item in node.value:
@@ -93,10 +94,10 @@ class Reader:
                 made[name] = self.read(item, (*path, name))
         return made
 
-    def _sequence(self, node: SequenceNode, path: Path) -> list[Any]:
+    def _sequence(self, node: SequenceNode, path: FieldPath) -> list[Any]:
         return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
 
-    def _name(self, key: Node, path: Path) -> str | None:
+    def _name(self, key: Node, path: FieldPath) -> str | None:
         """The name of a field. A number is a name, too; true, false and nothing are hardly meant."""
         here = dotted(path) or "the document"
         if not isinstance(key, ScalarNode) or key.tag not in (PLAIN, STR):
@@ -115,7 +116,7 @@ class Reader:
             self.names[word] = str(found)
         return str(found)
 
-    def _scalar(self, node: ScalarNode, path: Path) -> Any:
+    def _scalar(self, node: ScalarNode, path: FieldPath) -> Any:
         word: str = node.value
         if node.tag == PLAIN:
             if word not in self.plain:
@@ -133,7 +134,7 @@ class Reader:
         self._tag(node, path)
         return UNREADABLE
 
-    def _tag(self, node: Node, path: Path) -> None:
+    def _tag(self, node: Node, path: FieldPath) -> None:
         tag = shown(node.tag.replace(YAML, "!!"))
         self.say(
             node, f"{dotted(path) or 'the document'}: the tag {tag} is not allowed; lab files have plain YAML only"

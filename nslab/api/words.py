@@ -4,33 +4,10 @@ from __future__ import annotations
 
 import difflib
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-from nslab.dataclass import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-Path: TypeAlias = tuple[int | str, ...]
-"""Where in a file: number of the document, then fields and indexes. The thing itself, or the nearest above it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Complaint:
-    """One thing that is wrong; `first` is the other place that it is about, `word` may be a misspelling of `known`.
-
-    A sentence that quotes what is written is made of the YAML node there; of one made of `value`, where there is no
-    file. `key`: it is about the field's name.
-    """
-
-    path: Path
-    text: str | Callable[[Any], str]
-    first: Path = ()
-    word: str = ""
-    known: tuple[str, ...] = ()
-    key: bool = False
-    value: Any = None
-
+    from collections.abc import Iterable, Sequence
 
 WIDTH = 60
 """Longer words are cut: a sentence must fit a line."""

@@ -91,8 +91,8 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
 
 def _shown(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
     """What nobody of the lab made, but for what its network plugin makes for itself."""
-    told = {ns: [line for line in lines if not network(lab).is_its_own(line)] for ns, lines in seen.items()}
-    return {ns: lines for ns, lines in told.items() if lines}
+    foreign = {ns: [line for line in lines if not network(lab).is_its_own(line)] for ns, lines in seen.items()}
+    return {ns: lines for ns, lines in foreign.items() if lines}
 
 
 def standing(want: State, found: Iterable[Record]) -> tuple[tuple[Process, int], ...]:

@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 
 def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> tuple[Command, list[str]]:
     """A command for a host of a running lab, and the containers of the pod it is; in the first one unless told."""
-    wish, names = stored_lab(lab), named(lab)
+    desired, names = stored_lab(lab), named(lab)
     if netns(lab, host) not in names:
         known = ", ".join(there.removeprefix(netns(lab, "")) for there in names)
         raise UsageError(f"{lab} has no host {host!r}; it has {known}")
-    if pod := find_pod(wish.pods, host):
+    if pod := find_pod(desired.pods, host):
         chosen = container_of(pod, container)
         return Command(lab, host, pod.node, chosen, argv), [one.name for one in pod.containers]
     if container:
         raise UsageError(f"{host} is no pod and has no container {container!r}")
-    machines = {one.name for some in (wish.nodes, wish.clients, wish.routers) for one in some}
+    machines = {one.name for some in (desired.nodes, desired.clients, desired.routers) for one in some}
     # The switch is a network namespace and nothing more.
     return Command(lab, host, host, "", argv, "exec" if host in machines else "alone"), []
 
 
-def absence(wanted: Command, said: str) -> str:
+def absence(wanted: Command, what: str) -> str:
     """Why what a command should run beside, of which is `said` that it does not run, does not; or what mends that."""
     from nslab.linux import owned
     from nslab.linux.processes import status
     from nslab.objects.process import NodeAgent
     from nslab.views.pods import why_absent
 
-    back = f"{said}; `nslab up {wanted.lab}` brings it back"
+    back = f"{what}; `nslab up {wanted.lab}` brings it back"
     pod = find_pod(stored_lab(wanted.lab).pods, wanted.host)
     if not pod or (netns(wanted.lab, wanted.node), NodeAgent.role) not in owned.running(wanted.lab):
         return back
     entry = status.entry(wanted.lab, pod.namespace, pod.name, wanted.container)
     why = why_absent(entry) if entry else ""
-    return f"{said}: {why}" if why else back
+    return f"{what}: {why}" if why else back
 
 
 def find_pod(pods: Iterable[Pod], host: str) -> Pod | None:

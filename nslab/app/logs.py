@@ -36,8 +36,8 @@ def entries(
     """
     whole = os.stat(folder(lab))
     chosen = container_of(pod, container)
-    place = logs.folder(folder(lab), pod.node, f"{pod.namespace}_{pod.name}_{pod.uid}", chosen)
-    files = logs.attempts(place)
+    directory = logs.folder(folder(lab), pod.node, f"{pod.namespace}_{pod.name}_{pod.uid}", chosen)
+    files = logs.attempts(directory)
     if previous and status.runs(lab, pod.namespace, pod.name, chosen):
         files = files[1:]  # of one that waits to be started again, the run before is the last one
     if not files:
@@ -46,15 +46,15 @@ def entries(
 
     def going() -> bool:
         # We hold the folder open: of a lab that was taken away, too.
-        if not _is_still(folder(lab), whole) or logs.attempts(place)[:1] != files[:1]:
+        if not _is_still(folder(lab), whole) or logs.attempts(directory)[:1] != files[:1]:
             return False
         return not status.over(lab, pod.namespace, pod.name, chosen)
 
     return logs.read(files[0], follow=follow, tail=None if tail < 0 else tail, going=going)
 
 
-def _is_still(place: Path, seen: os.stat_result) -> bool:
+def _is_still(directory: Path, seen: os.stat_result) -> bool:
     try:
-        return os.path.samestat(os.stat(place), seen)
+        return os.path.samestat(os.stat(directory), seen)
     except FileNotFoundError:
         return False

@@ -85,11 +85,11 @@ def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
     from nslab.trace.topology import topology
     from nslab.trace.walk import depends
 
-    world = topology(drift.want)
+    made = topology(drift.want)
     cells: dict[tuple[str, str], str] = {}
     for result in wrong:
         if result.probe.pair not in cells:
-            way = depends(drift.lab, result.probe, world)
+            way = depends(drift.lab, result.probe, made)
             cells[result.probe.pair] = explain(result, way, drift.plan, drift.unmanaged)
     return {result.probe: cells[result.probe.pair] for result in wrong}
 

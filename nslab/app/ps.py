@@ -46,13 +46,13 @@ def pods(name: str) -> Pods:
     lab = stored_lab(name)
     processes = owned.processes(name)
     runs = {(record.ns, record.role): record for record in processes}
-    said, now = status.read_status(name), time.time()
+    reported, now = status.read_status(name), time.time()
 
     def row(pod: Pod) -> dict[str, Any]:
         ns = netns(lab.name, pod_host(pod.namespace, pod.name))
         up = [container.name for container in pod.containers if (ns, f"container/{container.name}") in runs]
         pause = runs.get((ns, "pause"))
-        seen = said.get(f"{pod.namespace}/{pod.name}", {})
+        seen = reported.get(f"{pod.namespace}/{pod.name}", {})
         return pod_row(pod, seen, up, pause=pause is not None, age=_age(pause), now=now)
 
     silent = [one for one in stopped(processes) if one.role in (NodeAgent.role, Control.role)]

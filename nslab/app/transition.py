@@ -163,7 +163,7 @@ class Transition:
             signals.check()
 
         self._apply(drift.plan, before)
-        self.kernel.settle()
+        self.kernel.wait_until_up()
         self.progress(total, total)
         with signals.allowed():
             return self.agents.wait_ready(READY_SECONDS)

@@ -147,8 +147,8 @@ def _status(arguments: Sequence[str] | None) -> int:
         note(shown.getvalue().rstrip("\n"))
         return wrong.exit_code
     except NslabError as error:
-        said = str(error)
-        _complain(said if isinstance(error, LabFileError) else f"nslab: {said}")
+        message = str(error)
+        _complain(message if isinstance(error, LabFileError) else f"nslab: {message}")
         return error.code
     except (KeyboardInterrupt, click.Abort):
         _complain("nslab: interrupted")

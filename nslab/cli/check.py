@@ -51,9 +51,9 @@ def _printed(graded: Sequence[Graded], language: Language) -> None:
 
     words = [word(language, "yes" if one.reached else "not yet") for one in graded]
     wide = max(map(width, words))
-    for number, (one, said) in enumerate(zip(graded, words, strict=True), 1):
+    for number, (one, text) in enumerate(zip(graded, words, strict=True), 1):
         extra = f" ({word(language, 'extra')})" if one.goal.extra else ""
-        line = f"{padded(said, wide)}  {number:>{len(str(len(graded)))}}  {one.goal.title.by(language)}{extra}"
+        line = f"{padded(text, wide)}  {number:>{len(str(len(graded)))}}  {one.goal.title.by(language)}{extra}"
         say(line, fg="green" if one.reached else None)
     say(f"\n{summary(graded, language)}")
     upcoming = next(((number, one) for number, one in enumerate(graded, 1) if not one.reached), None)

@@ -89,8 +89,8 @@ def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool)
         raise UsageError(f"{conf}: {wrong}") from None
     if plugin is not None and plugin.is_file() and plugin.name not in network.programs:
         raise UsageError(f"{conf} names {', '.join(network.programs)}, and --plugin is {plugin.name}")
-    place = plugin and (plugin.parent if plugin.is_file() else plugin).absolute()
-    return Cni(text, (str(place),) if place else (), routes=routes, masquerade=masquerade)
+    directory = plugin and (plugin.parent if plugin.is_file() else plugin).absolute()
+    return Cni(text, (str(directory),) if directory else (), routes=routes, masquerade=masquerade)
 
 
 def _row(kept: Kept) -> dict[str, Any]:

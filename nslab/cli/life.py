@@ -62,7 +62,7 @@ def plan(
         document([{"by": step.obj.by, "commands": shell.commands(step)} for step in steps], output)
     else:
         heading = ""
-        for by, lines in shell.told(steps):
+        for by, lines in shell.numbered(steps):
             if by != heading:
                 heading = by
                 say(f"\n{comment(by)}", fg="cyan")
@@ -193,7 +193,7 @@ def listener() -> Listener:
     """Tells a person on standard error."""
     from nslab.app.listener import Listener
 
-    return Listener(lambda holder: note(f"waiting for {holder}"), Progress(), note)
+    return Listener(lambda owner: note(f"waiting for {owner}"), Progress(), note)
 
 
 def _told(done: Up) -> None:

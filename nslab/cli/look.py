@@ -104,11 +104,11 @@ def inspect(
     Example: nslab inspect calico-two-node/node1
     """
     need_root("inspect")
-    from nslab.linux import stored_lab as wishes
     from nslab.linux.netlink import inspect
+    from nslab.linux.stored_lab import stored_lab
 
     lab, _, name = host.partition("/")
-    wishes.stored_lab(lab)
+    stored_lab(lab)
     rows = inspect.inspect(lab, [name] if name else [])
     if name and not rows:
         raise UsageError(f"{lab} has no host {name!r}")

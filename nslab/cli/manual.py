@@ -79,8 +79,8 @@ def _lines(command: click.Group, version: str) -> Iterator[str]:
     yield from (".SH ENVIRONMENT", *_terms(ENVIRONMENT))
     yield from (".SH FILES", *_terms(FILES))
     yield ".SH EXAMPLES"
-    for place, (what, typed) in enumerate(EXAMPLES):
-        yield from ([".PP"] if place else [])
+    for index, (what, typed) in enumerate(EXAMPLES):
+        yield from ([".PP"] if index else [])
         yield from (*_filled(what), *_typed(typed))
     yield ".SH SEE ALSO"
     yield ",\n".join(rf"\fB{_text(name)}\fR(8)" for name in SEE_ALSO)
@@ -109,8 +109,8 @@ def _terms(pairs: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    for place, paragraph in enumerate(text.strip().split("\n\n")):
-        if place:
+    for index, paragraph in enumerate(text.strip().split("\n\n")):
+        if index:
             yield ".PP"
         yield from _filled(paragraph)
 

@@ -1,6 +1,6 @@
 """The orders to the plugins of a list, in turn: each is told what the one before it made (specification, section 3).
 
-The generators yield an `Order`, are sent the `Answer`, and return (or raise) in the end: whoever drives them runs
+The generators yield an `Invocation`, are sent the `Answer`, and return (or raise) in the end: whoever drives them runs
 programs, or has answers ready.
 """
 
@@ -46,7 +46,7 @@ class Wiring:
     asks: bool = False
 
 
-class Order(NamedTuple):
+class Invocation(NamedTuple):
     """One run of one plugin: the program, its environment, and its standard input."""
 
     command: Command
@@ -56,20 +56,20 @@ class Order(NamedTuple):
     stdin: str
 
 
-Orders: TypeAlias = "Generator[Order, Answer, dict[str, Any]]"
+Invocations: TypeAlias = "Generator[Invocation, Answer, dict[str, Any]]"
 
 
-def order(
-    wiring: Wiring, place: int, command: Command, address: IPv4Address | None, before: dict[str, Any] | None
-) -> Order:
+def invocation(
+    wiring: Wiring, index: int, command: Command, address: IPv4Address | None, before: dict[str, Any] | None
+) -> Invocation:
     """What the plugin at a place of the list is told. `before`: the result that it goes on from (prevResult)."""
-    plugin = wiring.network.types[place]
-    return Order(
+    plugin = wiring.network.types[index]
+    return Invocation(
         command,
         plugin,
-        wiring.programs[place].path,
+        wiring.programs[index].path,
         environment(wiring, command, address),
-        _stdin(wiring, place, address, before),
+        _stdin(wiring, index, address, before),
     )
 
 
@@ -86,32 +86,32 @@ def environment(wiring: Wiring, command: Command, address: IPv4Address | None) -
     }
 
 
-def configuration(wiring: Wiring, place: int, address: IPv4Address | None) -> dict[str, Any]:
+def configuration(wiring: Wiring, index: int, address: IPv4Address | None) -> dict[str, Any]:
     """The plugin's own configuration as it is executed, but for prevResult (section 3, deriving)."""
-    plugin: dict[str, Any] = json.loads(wiring.network.plugins[place])
+    plugin: dict[str, Any] = json.loads(wiring.network.plugins[index])
     can = plugin.pop("capabilities", {})
-    told = json.loads(wiring.runtime)
+    given = json.loads(wiring.runtime)
     if wiring.asks and address:
-        told["ips"] = [str(address)]
-    runtime = {name: told[name] for name, wanted in can.items() if wanted is True and name in told}
+        given["ips"] = [str(address)]
+    runtime = {name: given[name] for name, wanted in can.items() if wanted is True and name in given}
     head = {"cniVersion": wiring.network.version, "name": wiring.network.name}
     made = head | {key: value for key, value in plugin.items() if key not in ("runtimeConfig", "prevResult", *head)}
     return made | ({"runtimeConfig": runtime} if runtime else {})
 
 
-def _stdin(wiring: Wiring, place: int, address: IPv4Address | None, before: dict[str, Any] | None) -> str:
-    made = configuration(wiring, place, address)
+def _stdin(wiring: Wiring, index: int, address: IPv4Address | None, before: dict[str, Any] | None) -> str:
+    made = configuration(wiring, index, address)
     if before is not None and at_least(wiring.network.version, "0.3.0"):
         made["prevResult"] = before
     return json.dumps(made)
 
 
-def adding(wiring: Wiring, address: IPv4Address | None) -> Orders:
+def adding(wiring: Wiring, address: IPv4Address | None) -> Invocations:
     """ADD through the list; its result. Where one fails, DEL through the whole list, and PluginError."""
     before: dict[str, Any] | None = None
     try:
-        for place, plugin in enumerate(wiring.network.types):
-            answer = yield order(wiring, place, "ADD", address, before)
+        for index, plugin in enumerate(wiring.network.types):
+            answer = yield invocation(wiring, index, "ADD", address, before)
             before = result_of(plugin, "ADD", answer)
         if before is None or made_of(before).address is None:
             raise PluginError(f"{wiring.network.types[-1]} ended well, but gave no IPv4 address, and a pod needs one")
@@ -124,23 +124,23 @@ def adding(wiring: Wiring, address: IPv4Address | None) -> Orders:
     return before
 
 
-def checking(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any]) -> Orders:
+def checking(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any]) -> Invocations:
     """CHECK through the list, where it can be asked; PluginError at the first that is not content."""
     if wiring.network.checks:
-        for place, plugin in enumerate(wiring.network.types):
-            answer = yield order(wiring, place, "CHECK", address, result)
+        for index, plugin in enumerate(wiring.network.types):
+            answer = yield invocation(wiring, index, "CHECK", address, result)
             result_of(plugin, "CHECK", answer)
     return result
 
 
-def deleting(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any] | None) -> Orders:
+def deleting(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any] | None) -> Invocations:
     """DEL through the list, last first; one that fails keeps none of the others from it. PluginError in the end."""
     known = result if result is not None and at_least(wiring.network.version, "0.4.0") else None
     refusals = []
-    for place in reversed(range(len(wiring.network.types))):
-        answer = yield order(wiring, place, "DEL", address, known)
+    for index in reversed(range(len(wiring.network.types))):
+        answer = yield invocation(wiring, index, "DEL", address, known)
         try:
-            result_of(wiring.network.types[place], "DEL", answer)
+            result_of(wiring.network.types[index], "DEL", answer)
         except PluginError as refusal:
             refusals.append(str(refusal))
     if refusals:

@@ -60,8 +60,8 @@ class Network:
     @property
     def mtu(self) -> int:
         """The MTU that the plugins are told; 0: none."""
-        told = (json.loads(plugin).get("mtu") for plugin in self.plugins)
-        return min((mtu for mtu in told if type(mtu) is int and 0 < mtu <= LARGEST_MTU), default=0)
+        mtus = (json.loads(plugin).get("mtu") for plugin in self.plugins)
+        return min((mtu for mtu in mtus if type(mtu) is int and 0 < mtu <= LARGEST_MTU), default=0)
 
 
 def at_least(version: str, other: str) -> bool:

@@ -52,21 +52,21 @@ def result_of(plugin: str, command: str, answer: Answer) -> dict[str, Any]:
 
     CHECK and DEL print nothing when they succeed: then the result is empty.
     """
-    said = _written(answer.stderr)
+    complaint = _written(answer.stderr)
     if answer.failed:
-        raise PluginError(f"{plugin} {answer.failed}{said}")
+        raise PluginError(f"{plugin} {answer.failed}{complaint}")
     printed = _object(answer.stdout)
     if answer.status:
-        raise PluginError(f"{_refusal(plugin, command, answer.status, printed)}{said}")
+        raise PluginError(f"{_refusal(plugin, command, answer.status, printed)}{complaint}")
     if command != "ADD":
         return {}
     if printed is None:
         what = f"printed no JSON: {_shown(answer.stdout)}" if answer.stdout.strip() else "printed no result"
-        raise PluginError(f"{plugin} ended well, but {what}{said}")
+        raise PluginError(f"{plugin} ended well, but {what}{complaint}")
     try:
         made_of(printed)
     except ValueError as error:
-        raise PluginError(f"{plugin} printed a result that is none by the specification: {error}{said}") from None
+        raise PluginError(f"{plugin} printed a result that is none by the specification: {error}{complaint}") from None
     return printed
 
 
@@ -141,8 +141,8 @@ def _refusal(
 ) -> str:
     """An error in the plugin's own words; if it had none, how it ended."""
     if error and ("code" in error or "msg" in error):
-        said = (f"error {_word(error.get('code', '?'))}", error.get("msg") or "(no msg)", error.get("details"))
-        return f"{plugin}: {': '.join(_word(part, LONGEST) for part in said if part)}"
+        complaint = (f"error {_word(error.get('code', '?'))}", error.get("msg") or "(no msg)", error.get("details"))
+        return f"{plugin}: {': '.join(_word(part, LONGEST) for part in complaint if part)}"
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return f"{plugin} {how} at {command} and printed no error"
 

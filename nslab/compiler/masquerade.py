@@ -44,8 +44,8 @@ def nat_outgoing(lab: Lab, node: Node) -> Iterator[KernelObject]:
     pools = f"-m set --match-set {_MASQ_POOLS} src -m set ! --match-set {_ALL_POOLS} dst"
     # Traffic of the node itself that a rule turned into the tunnel still has another interface's address: mend it.
     tunnel = _TUNNELS.get(lab.encapsulation)
-    mend = [(f"-o {tunnel}", f"{_OWN_SOURCE} -j MASQUERADE --random-fully")] if tunnel else []
-    jumps = [("", "-j cali-fip-snat"), ("", "-j cali-nat-outgoing"), *mend]
+    repair = [(f"-o {tunnel}", f"{_OWN_SOURCE} -j MASQUERADE --random-fully")] if tunnel else []
+    jumps = [("", "-j cali-fip-snat"), ("", "-j cali-nat-outgoing"), *repair]
     for chain, rules in (
         ("cali-fip-dnat", []),
         ("cali-fip-snat", []),

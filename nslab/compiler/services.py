@@ -130,11 +130,11 @@ def resolve(objects: Objects) -> tuple[model.Service, ...]:
     slices: dict[tuple[str, str], list[EndpointSlice]] = {}
     for one in objects.slices:
         slices.setdefault((one.namespace, one.service), []).append(one)
-    told = (
+    views = (
         _service(service, pods.get(service.namespace, ()), slices.get((service.namespace, service.name), ()))
         for service in objects.services
     )
-    return tuple(sorted(told, key=lambda service: service.key))
+    return tuple(sorted(views, key=lambda service: service.key))
 
 
 def _service(service: Service, pods: Iterable[Pod], slices: Iterable[EndpointSlice]) -> model.Service:

@@ -77,7 +77,7 @@ def plugged_in(lab: Lab, machine: Node | Client) -> Iterator[KernelObject]:
     ns, own = names.netns(lab.name, machine.name), subnet_of(lab, machine.address)
     yield Netns(ns, by=_BY)
     yield LinkUp(ns, "lo", by=_BY)
-    yield from cable(lab, machine.name, UPLINK, machine.address)
+    yield from veth(lab, machine.name, UPLINK, machine.address)
     out = gateway(lab, own)
     yield Route(ns, DEFAULT, UPLINK, via=out, by=_BY)
     for subnet in lab.networks.nodes:
@@ -86,7 +86,7 @@ def plugged_in(lab: Lab, machine: Node | Client) -> Iterator[KernelObject]:
             yield Route(ns, subnet, UPLINK, via=via, by=_BY)
 
 
-def cable(lab: Lab, machine: str, dev: str, address: IPv4Address) -> Iterator[KernelObject]:
+def veth(lab: Lab, machine: str, dev: str, address: IPv4Address) -> Iterator[KernelObject]:
     """One cable from a machine to the switch of the subnet that holds `address`, which the machine has there."""
     ns, middle = names.netns(lab.name, machine), names.netns(lab.name, names.SWITCH)
     subnet = subnet_of(lab, address)
@@ -111,7 +111,7 @@ def joining(lab: Lab, router: Router) -> Iterator[KernelObject]:
     yield Netns(ns, by=_BY)
     yield LinkUp(ns, "lo", by=_BY)
     for number, leg in enumerate(router.addresses):
-        yield from cable(lab, router.name, interface(number), leg)
+        yield from veth(lab, router.name, interface(number), leg)
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_BY)
     # Whoever is told of a shorter way (ICMP redirect) keeps to it for minutes, also when the router knows it no more.
     for dev in ("all", *(interface(number) for number, _ in enumerate(router.addresses))):

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Failure:
     """One thing that is not as it should be: what it is about, which kind of fault, and the values that it names."""
 
     about: Ask | Fact
@@ -37,7 +37,7 @@ class Graded:
     """A goal with all that keeps it from being reached."""
 
     goal: Goal
-    faults: tuple[Fault, ...]
+    faults: tuple[Failure, ...]
 
     @property
     def reached(self) -> bool:
@@ -76,24 +76,24 @@ def done(graded: Sequence[Graded]) -> bool:
     return all(one.reached for one in graded if not one.goal.extra)
 
 
-def _faults(goal: Goal, lab: Lab, found: Seen) -> Iterator[Fault]:
+def _faults(goal: Goal, lab: Lab, found: Seen) -> Iterator[Failure]:
     for ask in goal.asks:
         if fault := _asked(ask, lab, found):
             yield fault
     for fact in goal.facts:
         rows = found.rows.get((fact.host, fact.show), ())
         if fact.has and not any(_fits(row, fact.has) for row in rows):
-            yield Fault(fact, "lacks")
+            yield Failure(fact, "lacks")
         if fact.has_not and any(_fits(row, fact.has_not) for row in rows):
-            yield Fault(fact, "has")
+            yield Failure(fact, "has")
 
 
-def _asked(ask: Ask, lab: Lab, found: Seen) -> Fault | None:
+def _asked(ask: Ask, lab: Lab, found: Seen) -> Failure | None:
     tries = found.tries[ask]
     wrong = [one for one in tries if not _as_expected(ask.expect, one.outcome)]
     if wrong:
         outcome = Counter(one.outcome for one in wrong).most_common(1)[0][0]
-        return Fault(ask, "came to", (len(wrong), len(tries), outcome))
+        return Failure(ask, "came to", (len(wrong), len(tries), outcome))
     if ask.expect is not Expect.OK or ask.source == target(lab, ask.target).host:
         return None
     return _who(ask, lab, tries) or _whom(ask, found, tries)
@@ -108,7 +108,7 @@ def _as_expected(expect: Expect, outcome: Outcome) -> bool:
     return outcome not in (Outcome.REACHED, Outcome.REFUSED, Outcome.ENDED)
 
 
-def _who(ask: Ask, lab: Lab, tries: Sequence[Try]) -> Fault | None:
+def _who(ask: Ask, lab: Lab, tries: Sequence[Try]) -> Failure | None:
     """Whether those answered who should."""
     names = {pod_host(pod.namespace, pod.name): pod.hostname or pod.name for pod in lab.pods}
     host = target(lab, ask.target).host
@@ -117,23 +117,23 @@ def _who(ask: Ask, lab: Lab, tries: Sequence[Try]) -> Fault | None:
     if not wanted or not heard:
         return None
     if others := sorted({*heard} - {*wanted}):
-        return Fault(ask, "answered by", (", ".join(others), ", ".join(wanted)))
+        return Failure(ask, "answered by", (", ".join(others), ", ".join(wanted)))
     if silent := [name for name in wanted if name not in heard]:
-        return Fault(ask, "never answered by", (", ".join(silent),))
+        return Failure(ask, "never answered by", (", ".join(silent),))
     counts = Counter(heard)
     if uneven(Spread.CHANCE, heard, wanted):
-        return Fault(ask, "uneven", (", ".join(f"{name} {counts[name]}" for name in wanted),))
+        return Failure(ask, "uneven", (", ".join(f"{name} {counts[name]}" for name in wanted),))
     return None
 
 
-def _whom(ask: Ask, found: Seen, tries: Sequence[Try]) -> Fault | None:
+def _whom(ask: Ask, found: Seen, tries: Sequence[Try]) -> Failure | None:
     """Whether the servers saw whom they should."""
     if not ask.seen_as:
         return None
     rows = found.rows.get((ask.seen_as, Show.ADDRESS), ())
     own = {str(row.get("local")) for row in rows}
     others = sorted({str(one.seen_from) for one in tries} - own)
-    return Fault(ask, "seen as", (", ".join(others), ask.seen_as)) if others else None
+    return Failure(ask, "seen as", (", ".join(others), ask.seen_as)) if others else None
 
 
 def _echo(result: Result) -> Try:

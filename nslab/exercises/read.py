@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import schema
-from nslab.api.documents import Tree, documents, text_of, told
+from nslab.api.documents import Tree, documents, located, text_of
 from nslab.api.values import AliasesError, Reader
-from nslab.api.words import Complaint, shown
+from nslab.api.words import shown
 from nslab.compiler.placement import assign_addresses
-from nslab.errors import LabFileError, Problem
+from nslab.errors import FieldError, FieldPath, LabFileError, Position
 from nslab.exercises.targets import fault
 from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Show, Text
 from nslab.lab.find import check_file
@@ -23,7 +23,6 @@ from nslab.probes.pairs import places
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.api import words
     from nslab.api.shapes import Shape
     from nslab.lab.types import Lab
 
@@ -61,80 +60,80 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
         found = [*documents(text, file)]
         if len(found) != 1:
             text = f"a check file is one document (kind: Check), and this has {len(found)}"
-            raise LabFileError([Problem(file, 1, 1, text)])
+            raise LabFileError([FieldError((), text, position=Position(file, 1, 1))])
         value = reader.read(found[0])
         wrong, tree = schema.check(value, _shape()), Tree(found[0])
-        reader.problems += (told(one, file, tree.at(one.path, key=one.key)) for one in wrong)
+        reader.errors += (located(one, file, tree.at(one.path, key=one.key)) for one in wrong)
         if not wrong:
             check = Check(tuple(map(_goal, value["spec"]["goals"])))
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
     # What does not fit follows, as a rule, from what could not be read: it is worth saying only when all could be.
-    refuse(text, reader, () if reader.problems else complaints(check, lab))
+    refuse(text, reader, () if reader.errors else _errors(check, lab))
     return check
 
 
-def _goal(said: dict[str, Any]) -> Goal:
-    asks, facts = (tuple(said.get(name, ())) for name in ("asks", "facts"))
+def _goal(document: dict[str, Any]) -> Goal:
+    asks, facts = (tuple(document.get(name, ())) for name in ("asks", "facts"))
     return Goal(
-        said["id"],
-        Text(**said["title"]),
-        Text(**said["hint"]),
+        document["id"],
+        Text(**document["title"]),
+        Text(**document["hint"]),
         tuple(map(_asked, asks)),
         tuple(map(_fact, facts)),
-        said.get("extra", False),
+        document.get("extra", False),
     )
 
 
-def _asked(said: dict[str, Any]) -> Ask:
-    by, expect = By(said.get("by", "icmp")), Expect(said.get("expect", "ok"))
-    seen, answers = said.get("seenAs", ""), tuple(said.get("answers", ()))
-    return Ask(said["from"], said["to"], by, expect, said.get("times", 1), seen, answers)
+def _asked(document: dict[str, Any]) -> Ask:
+    by, expect = By(document.get("by", "icmp")), Expect(document.get("expect", "ok"))
+    seen, answers = document.get("seenAs", ""), tuple(document.get("answers", ()))
+    return Ask(document["from"], document["to"], by, expect, document.get("times", 1), seen, answers)
 
 
-def _fact(said: dict[str, Any]) -> Fact:
-    has, has_not = (tuple(said.get(name, {}).items()) for name in ("has", "hasNot"))
-    return Fact(said["host"], Show(said["show"]), has, has_not)
+def _fact(document: dict[str, Any]) -> Fact:
+    has, has_not = (tuple(document.get(name, {}).items()) for name in ("has", "hasNot"))
+    return Fact(document["host"], Show(document["show"]), has, has_not)
 
 
-def complaints(check: Check, lab: Lab) -> Iterator[Complaint]:
+def _errors(check: Check, lab: Lab) -> Iterator[FieldError]:
     """What of a check does not fit together, or not with the lab."""
     goals = [*enumerate(check.goals)]
     names = Counter(goal.name for _, goal in goals)
     hosts = tuple(one.name for one in places(lab))
     for number, goal in goals:
-        path: words.Path = (0, "spec", "goals", number)
+        path: FieldPath = (0, "spec", "goals", number)
         if goal.name and names[goal.name] > 1:
-            yield Complaint((*path, "id"), f"there is another goal {shown(goal.name)}")
+            yield FieldError((*path, "id"), f"there is another goal {shown(goal.name)}")
         if not goal.asks and not goal.facts:
-            yield Complaint(path, f"the goal {shown(goal.name)} has neither asks nor facts, so nothing can tell")
+            yield FieldError(path, f"the goal {shown(goal.name)} has neither asks nor facts, so nothing can tell")
         for at, ask in enumerate(goal.asks):
             yield from _ask((*path, "asks", at), ask, lab, hosts)
         for at, fact in enumerate(goal.facts):
             yield from _named((*path, "facts", at, "host"), fact.host, hosts)
             if not fact.has and not fact.has_not:
-                yield Complaint((*path, "facts", at), "a fact says has or hasNot")
+                yield FieldError((*path, "facts", at), "a fact says has or hasNot")
 
 
-def _ask(path: words.Path, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterator[Complaint]:
+def _ask(path: FieldPath, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterator[FieldError]:
     yield from _named((*path, "from"), ask.source, hosts)
     if ask.target and (wrong := fault(lab, ask.target, ask.by)):
-        yield Complaint((*path, "to"), wrong[0], word=wrong[1], known=wrong[2])
+        yield FieldError((*path, "to"), wrong[0], word=wrong[1], known=wrong[2])
     if ask.seen_as:
         yield from _named((*path, "seenAs"), ask.seen_as, hosts)
     for name in ask.answers:
         yield from _named((*path, "answers"), name, tuple(one.name for one in places(lab) if one.role == "pod"))
     if ask.by is By.ICMP and ask.expect is Expect.REFUSED:
-        yield Complaint((*path, "expect"), "an echo is answered or not, and never refused; ask by tcp")
+        yield FieldError((*path, "expect"), "an echo is answered or not, and never refused; ask by tcp")
     if ask.answers and (ask.by is not By.HTTP or ask.expect is not Expect.OK):
-        yield Complaint((*path, "answers"), "only over http, and if it is to be ok, one is told who answers")
+        yield FieldError((*path, "answers"), "only over http, and if it is to be ok, one is told who answers")
     if ask.seen_as and (ask.by is By.TCP or ask.expect is not Expect.OK):
-        yield Complaint((*path, "seenAs"), "only by icmp or http, and if it is to be ok, one is told who is seen")
+        yield FieldError((*path, "seenAs"), "only by icmp or http, and if it is to be ok, one is told who is seen")
     if ask.by is By.ICMP and ask.times > 1:
-        yield Complaint((*path, "times"), "one echo tells as much as many; leave times out")
+        yield FieldError((*path, "times"), "one echo tells as much as many; leave times out")
 
 
-def _named(path: words.Path, name: str, known: tuple[str, ...]) -> Iterator[Complaint]:
+def _named(path: FieldPath, name: str, known: tuple[str, ...]) -> Iterator[FieldError]:
     if name and name not in known:
         what = "pod" if path[-1] == "answers" else "host"
-        yield Complaint(path, f"the lab has no {what} {shown(name)}", word=name, known=known)
+        yield FieldError(path, f"the lab has no {what} {shown(name)}", word=name, known=known)

@@ -11,7 +11,7 @@ from nslab.probes import Outcome
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from nslab.exercises.grade import Fault, Graded
+    from nslab.exercises.grade import Failure, Graded
 
 _ENGLISH: Mapping[str, str] = {
     "yes": "reached",
@@ -87,13 +87,13 @@ def word(language: Language, key: str, *values: object) -> str:
     return _WORDS[language][key].format(*map(_Value, values))
 
 
-def sentence(fault: Fault, language: Language) -> str:
+def sentence(fault: Failure, language: Language) -> str:
     """What was seen, and what should be."""
     about, values = fault.about, fault.values
     if not isinstance(about, Ask):
         pairs = about.has if fault.kind == "lacks" else about.has_not
-        said = " ".join(f"{name}={value}" for name, value in pairs)
-        return f"{word(language, 'fact', about.show, about.host)}: {word(language, fault.kind, said)}"
+        fields = " ".join(f"{name}={value}" for name, value in pairs)
+        return f"{word(language, 'fact', about.show, about.host)}: {word(language, fault.kind, fields)}"
     who = word(language, "ask", about.source, about.target, about.by)
     if fault.kind != "came to":
         return f"{who}: {word(language, fault.kind, *values)}"

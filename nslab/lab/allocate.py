@@ -31,7 +31,7 @@ LEFT_TO_PEOPLE = 86
 CLUSTER_IP, HEALTH, INGRESS = "clusterIP", "healthCheckNodePort", "ingress"
 
 
-def open_fields(spec: dict[str, Any], ingress: Sequence[Any]) -> frozenset[str]:
+def unset_fields(spec: dict[str, Any], ingress: Sequence[Any]) -> frozenset[str]:
     """What a Service needs and does not say."""
     kind, found = spec["type"], set()
     if kind != "ExternalName" and not asks.cluster_ip(spec):
@@ -45,14 +45,14 @@ def open_fields(spec: dict[str, Any], ingress: Sequence[Any]) -> frozenset[str]:
     return frozenset(found)
 
 
-def give_out(lab: Lab, before: Iterable[Service] = ()) -> Lab:
+def allocate(lab: Lab, before: Iterable[Service] = ()) -> Lab:
     """The lab with everything given out that its Services leave open; what a Service had `before` first."""
-    if not any(service.given_out for service in lab.services):
+    if not any(service.allocated for service in lab.services):
         return lab
     had = {(one.namespace, one.name): one for one in before}
     pools = _Pools(lab)
     kept = [pools.kept(service, had.get((service.namespace, service.name))) for service in lab.services]
-    services = tuple(pools.filled(service) if service.given_out else service for service in kept)
+    services = tuple(pools.filled(service) if service.allocated else service for service in kept)
     return replace(lab, services=services)
 
 
@@ -73,7 +73,7 @@ class _Pools:
 
     def kept(self, service: Service, had: Service | None) -> Service:
         """A Service that asks for nothing but what it asks for, with what it had, where that is free."""
-        if not service.given_out:
+        if not service.allocated:
             return service
         blank = _asked(service)
         if had is None:
@@ -81,18 +81,18 @@ class _Pools:
         made = blank
         address = had.cluster_ip
         free = address and address in self.lab.networks.services and address not in self.addresses
-        if CLUSTER_IP in blank.given_out and free:
+        if CLUSTER_IP in blank.allocated and free:
             made = replace(made, cluster_ip=address)
             self.addresses.add(address)
-        if INGRESS in blank.given_out and had.load_balancer_ips and not self.ingress & {*had.load_balancer_ips}:
+        if INGRESS in blank.allocated and had.load_balancer_ips and not self.ingress & {*had.load_balancer_ips}:
             made = replace(made, load_balancer_ips=had.load_balancer_ips)
             self.ingress |= {*had.load_balancer_ips}
-        if HEALTH in blank.given_out and self._free(had.health_check_node_port):
+        if HEALTH in blank.allocated and self._free(had.health_check_node_port):
             made = replace(made, health_check_node_port=had.health_check_node_port)
         numbers = {(port.port, port.protocol): port.node_port for port in had.ports}
         mine = {n for n in numbers.values() if self._free(n)}
         ports = tuple(
-            replace(port, node_port=number) if _node_port(index) in blank.given_out and number in mine else port
+            replace(port, node_port=number) if _node_port(index) in blank.allocated and number in mine else port
             for index, port in enumerate(made.ports)
             for number in [numbers.get((port.port, port.protocol), 0)]
         )
@@ -103,7 +103,7 @@ class _Pools:
     def filled(self, service: Service) -> Service:
         """A Service with everything that it still lacks."""
         key = f"{self.lab.name}/{service.namespace}/{service.name}"
-        missing = service.given_out
+        missing = service.allocated
         if CLUSTER_IP in missing and not service.cluster_ip:
             network = self.lab.networks.services
             spared = _spared(network)
@@ -142,9 +142,9 @@ class _Pools:
 
 def _asked(service: Service) -> Service:
     """A Service without what nobody asked for."""
-    if not service.given_out:
+    if not service.allocated:
         return service
-    out = service.given_out
+    out = service.allocated
     return replace(
         service,
         cluster_ip=None if CLUSTER_IP in out else service.cluster_ip,

@@ -5,30 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from nslab.api.document import KEPT
-from nslab.api.documents import placed, text_of
-from nslab.api.sentences import Fault, complaint, invalid
+from nslab.api.document import EXISTING
+from nslab.api.documents import positioned, text_of
+from nslab.api.sentences import invalid, of_object
 from nslab.api.values import Reader
-from nslab.api.words import Complaint, quoted, shown
+from nslab.api.words import quoted, shown
 from nslab.dataclass import replace
-from nslab.errors import UsageError
+from nslab.errors import FieldError, UsageError
 from nslab.lab import dump, views
 from nslab.lab import service_document as asks
-from nslab.lab.allocate import give_out
+from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
 from nslab.lab.notes import notes
 from nslab.lab.resources import KINDS, Key, key_of, named, not_found
 from nslab.lab.status import merge_status
 from nslab.lab.stream import read_stream
-from nslab.lab.validate import complaints
+from nslab.lab.validate import errors
 from nslab.lab.warn import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.api.document import Document
-    from nslab.errors import Problem
     from nslab.lab.stream import Documents
     from nslab.lab.types import Lab
 
@@ -44,7 +43,7 @@ def applied(lab: Lab, source: Path | str) -> Changed:
     return applied_with_warnings(lab, source)[:2]
 
 
-def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str, ...], tuple[Problem, ...]]:
+def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str, ...], tuple[FieldError, ...]]:
     """The same, and what in the file is probably not meant: a selector without pods, say."""
     text, file = (text_of(source), str(source)) if isinstance(source, Path) else (source, "standard input")
     reader = Reader(file, text)
@@ -56,10 +55,10 @@ def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str,
     for what in (*KINDS, "others"):
         setattr(had, what, [*(_by_name(getattr(had, what)) | _by_name(getattr(new, what))).values()])
     complete(had)
-    refuse(text, reader, [*found, *complaints(had)])
+    refuse(text, reader, [*found, *errors(had)])
     # Of objects that were there before it was said when they came.
-    doubts = placed(text, file, [one for one in (*warnings(had), *notes(new)) if one.path[0] != KEPT])
-    made = merge_status(give_out(views.lab(had), lab.services), lab)
+    doubts = positioned(text, file, [one for one in (*warnings(had), *notes(new)) if one.path[0] != EXISTING])
+    made = merge_status(allocate(views.lab(had), lab.services), lab)
     before, after = (_by_name(dump.documents(one).objects()) for one in (lab, made))
     return made, tuple(_line(key, before.get(key), after.get(key)) for key in keys), in_order(doubts)
 
@@ -127,7 +126,7 @@ def _adopt(had: Documents, new: Documents) -> None:
             one.spec["nodeName"] = was.spec["nodeName"]
 
 
-def _refused(had: Documents, new: Documents) -> Iterator[Complaint]:
+def _refused(had: Documents, new: Documents) -> Iterator[FieldError]:
     """What cannot change while an object lives."""
     services, deployments = _by_name(had.services), _by_name(had.deployments)
     for one in new.services:
@@ -136,15 +135,15 @@ def _refused(had: Documents, new: Documents) -> Iterator[Complaint]:
             continue
         if asked != asks.cluster_ip(old.spec):
             text = invalid([asked], "may not change once set")
-            yield complaint(one, Fault(("spec", "clusterIPs", 0), text, ("spec", "clusterIP")))
+            yield of_object(one, FieldError(("spec", "clusterIPs", 0), text, at=("spec", "clusterIP")))
     for one in new.deployments:
         was = deployments.get(key_of(one))
         if was and was.spec.get("selector") != one.spec.get("selector"):
             text = invalid(one.spec.get("selector"), "field is immutable")
-            yield complaint(one, Fault(("spec", "selector"), text))
+            yield of_object(one, FieldError(("spec", "selector"), text))
     if new.lab.document is not None:
         text = "a Lab document cannot be applied; `nslab up` takes the whole file"
-        yield Complaint((new.lab.document, "kind"), text)
+        yield FieldError((new.lab.document, "kind"), text)
 
 
 def _by_name(objects: Iterable[Document]) -> dict[Key, Document]:

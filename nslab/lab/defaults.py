@@ -31,7 +31,7 @@ from nslab.dataclass import replace
 from nslab.lab import views
 from nslab.lab.addons import add_dns
 from nslab.lab.replicas import expand
-from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
+from nslab.lab.types import Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,8 +44,6 @@ NODE_NETWORK = IPv4Network("192.168.59.0/24")
 POD_NETWORK = IPv4Network("20.96.0.0/12")
 SERVICE_NETWORK = IPv4Network("10.96.0.0/12")
 FIRST_NODE, FIRST_CLIENT = 22, 10
-SHARE = {Plugin.CALICO: 26, Plugin.KUBENET: 24, Plugin.NONE: 24, Plugin.EXEC: 24}
-"""The length of a node's podCIDR: Calico's block, the controller manager's --node-cidr-mask-size."""
 REQUEST = "cni.projectcalico.org/ipAddrs"
 """The annotation by which a pod asks Calico for an address: a JSON list."""
 
@@ -105,16 +103,6 @@ def gateway(network: IPv4Network) -> IPv4Address | None:
     return network[1] if network.num_addresses > 1 else None
 
 
-def kept_back(cidr: IPv4Network, plugin: Plugin, encapsulation: Encapsulation) -> dict[IPv4Address, str]:
-    """The addresses of a node's podCIDR that no pod can have, and what each is."""
-    if plugin is Plugin.CALICO:
-        # calico-node claims its tunnel's address before there are pods; the whole block is usable, first and last too.
-        return {cidr[0]: "the tunnel's address"} if encapsulation is not Encapsulation.NONE else {}
-    addresses = {cidr[0]: "the network's own address", cidr[-1]: "the broadcast address"}
-    first = "the address of cbr0" if plugin is Plugin.KUBENET else "the pods' gateway, by custom"
-    return addresses | {cidr[1]: first} if cidr.num_addresses > 1 else addresses
-
-
 def requested(pod: Pod) -> IPv4Address | None:
     """The address that a pod asks for, if it asks for one in the right form."""
     try:
@@ -145,8 +133,7 @@ def _settings(lab: LabDocument) -> None:
     lab.networks.setdefault("pods", str(POD_NETWORK))
     lab.networks.setdefault("services", str(SERVICE_NETWORK))
     lab.cni.setdefault("plugin", str(Plugin.CALICO))
-    own = Encapsulation.IPIP if lab.plugin is Plugin.CALICO else Encapsulation.NONE
-    lab.cni.setdefault("encapsulation", str(own))
+    lab.cni.setdefault("encapsulation", str(lab.rules.encapsulation))
     lab.proxy.setdefault("mode", str(ProxyMode.IPTABLES))
     lab.proxy.setdefault("scheduler", str(Scheduler.RR))
 
@@ -173,7 +160,7 @@ def _hosts(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
 def _pod_cidrs(lab: LabDocument) -> None:
     """Shares of the pod network for nodes without one, each the first that overlaps with no other."""
     pods = lab.pod_network
-    length = max(SHARE[lab.plugin], pods.prefixlen)
+    length = max(lab.rules.block, pods.prefixlen)
     size = 1 << 32 - length
     given = sorted(node.pod_cidr for node in lab.nodes if node.pod_cidr)
     at, end, passed = int(pods[0]), int(pods[-1]), 0
@@ -211,4 +198,4 @@ def _schedule(found: Documents) -> None:
 
 def room(lab: LabDocument, cidr: IPv4Network | None) -> int:
     """How many pods a podCIDR holds."""
-    return cidr.num_addresses - len(kept_back(cidr, lab.plugin, lab.encapsulation)) if cidr else 0
+    return cidr.num_addresses - len(lab.rules.reserved(cidr, lab.encapsulation)) if cidr else 0

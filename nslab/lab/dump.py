@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.api.document import KEPT, Document
+from nslab.api.document import EXISTING, Document
 from nslab.api.scalars import STR, is_text
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
@@ -37,7 +37,7 @@ def dumper() -> Any:
 def documents(lab: Lab) -> Documents:
     """The documents of a lab, to be changed: what a change to it starts from."""
     return Documents(
-        LabDocument(lab_document(lab), KEPT),
+        LabDocument(lab_document(lab), EXISTING),
         pods=[Document(pod(one)) for one in lab.pods],
         services=[Document(service(one)) for one in lab.services],
         slices=[Document(one.document) for one in lab.slices],
@@ -46,7 +46,7 @@ def documents(lab: Lab) -> Documents:
     )
 
 
-def said(fields: dict[str, Any]) -> dict[str, Any]:
+def present(fields: dict[str, Any]) -> dict[str, Any]:
     """Fields that say something."""
     return {name: value for name, value in fields.items() if value}
 
@@ -62,17 +62,19 @@ def lab_document(lab: Lab) -> dict[str, Any]:
             "services": str(nets.services),
         },
         "cni": {"plugin": str(lab.plugin), "encapsulation": str(lab.encapsulation), **_cni(lab.cni)},
-        "proxy": said(proxy),
+        "proxy": present(proxy),
         "dns": {"address": str(lab.dns_address)} if lab.dns_address else {},
         "nodes": [{"name": n.name, "address": str(n.address), "podCIDR": str(n.pod_cidr)} for n in lab.nodes],
         "clients": [{"name": c.name, "address": str(c.address)} for c in lab.clients],
-        "routers": [said({"name": r.name, "addresses": [*map(str, r.addresses)], "bgp": r.bgp}) for r in lab.routers],
+        "routers": [
+            present({"name": r.name, "addresses": [*map(str, r.addresses)], "bgp": r.bgp}) for r in lab.routers
+        ],
     }
     reserved = {name: str(address) for name, address in lab.last_reserved}
     # Whatever of kube-dns is wished is among the Services and pods.
-    status = said({"lastReserved": reserved, "addons": [KUBE_DNS] if lab.dns_address else []})
+    status = present({"lastReserved": reserved, "addons": [KUBE_DNS] if lab.dns_address else []})
     head = {"apiVersion": "nslab/v1", "kind": "Lab", "metadata": {"name": lab.name}}
-    return head | said({"spec": said(spec), "status": status})
+    return head | present({"spec": present(spec), "status": status})
 
 
 def _cni(cni: Cni | None) -> dict[str, Any]:
@@ -85,25 +87,25 @@ def _cni(cni: Cni | None) -> dict[str, Any]:
 def pod(one: Pod) -> dict[str, Any]:
     """A pod's document, with its node, its uid and how it is."""
     value = one.document
-    status = {name: said for name, said in value.get("status", {}).items() if name not in ("podIP", "conditions")}
+    status = {name: present for name, present in value.get("status", {}).items() if name not in ("podIP", "conditions")}
     conditions = [each for each in value.get("status", {}).get("conditions", ()) if each.get("type") != "Ready"]
     conditions += [] if one.ready else [{"type": "Ready", "status": "False"}]
-    status |= said({"podIP": str(one.assigned or ""), "conditions": conditions})
+    status |= present({"podIP": str(one.assigned or ""), "conditions": conditions})
     return {
         **value,
         "metadata": {**value.get("metadata", {}), "name": one.name, "namespace": one.namespace, "uid": one.uid},
         "spec": {**value.get("spec", {}), "nodeName": one.node},
-        **said({"status": status}),
+        **present({"status": status}),
     }
 
 
 def service(one: Service) -> dict[str, Any]:
     """A Service's document, with the addresses and ports that it was given."""
     value = one.document
-    spec = {**value["spec"], **said({"healthCheckNodePort": one.health_check_node_port})}
+    spec = {**value["spec"], **present({"healthCheckNodePort": one.health_check_node_port})}
     numbers = zip(spec.get("ports", ()), one.ports, strict=True)
     if one.ports:
-        spec["ports"] = [{**port, **said({"nodePort": view.node_port})} for port, view in numbers]
+        spec["ports"] = [{**port, **present({"nodePort": view.node_port})} for port, view in numbers]
     if one.cluster_ip:
         spec["clusterIP"] = str(one.cluster_ip)
     elif one.type is not ServiceType.EXTERNAL_NAME:

@@ -6,10 +6,11 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass
+from nslab.lab.network_rules import RULES, NetworkRules
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +47,15 @@ class LabDocument:
             self.spec.setdefault(part, []) for part in ("nodes", "clients", "routers")
         )
 
-    def place(self, *path: int | str) -> Path:
+    def place(self, *path: int | str) -> FieldPath:
         """Where something of the spec is."""
         return (self.document or 0, "spec", *path)
 
     @property
     def node_networks(self) -> list[str]:
         """The subnets of the node network, as they are written."""
-        said = self.networks.get("nodes", [])
-        return said if isinstance(said, list) else [said]
+        value = self.networks.get("nodes", [])
+        return value if isinstance(value, list) else [value]
 
     @property
     def subnets(self) -> dict[int, IPv4Network]:
@@ -75,6 +76,11 @@ class LabDocument:
     def plugin(self) -> Plugin:
         """The network plugin."""
         return Plugin(self.cni["plugin"])
+
+    @property
+    def rules(self) -> NetworkRules:
+        """What goes with the network plugin."""
+        return RULES[self.plugin]
 
     @property
     def encapsulation(self) -> Encapsulation:
@@ -122,12 +128,12 @@ def address(word: str | None) -> IPv4Address | None:
     return IPv4Address(word) if word else None
 
 
-def _machine(said: dict[str, Any]) -> Machine:
-    cidr = said.get("podCIDR")
-    return Machine(said.get("name", ""), address(said.get("address")), IPv4Network(cidr) if cidr else None)
+def _machine(machine: dict[str, Any]) -> Machine:
+    cidr = machine.get("podCIDR")
+    return Machine(machine.get("name", ""), address(machine.get("address")), IPv4Network(cidr) if cidr else None)
 
 
-def _joint(said: dict[str, Any]) -> Joint:
-    written = said.get("addresses", [])
+def _joint(machine: dict[str, Any]) -> Joint:
+    written = machine.get("addresses", [])
     legs = {index: IPv4Address(one) for index, one in enumerate(written) if "." in one}
-    return Joint(said.get("name", ""), legs, len(written), said.get("bgp", False))
+    return Joint(machine.get("name", ""), legs, len(written), machine.get("bgp", False))

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.api.documents import placed, text_of
+from nslab.api.documents import positioned, text_of
 from nslab.api.values import Reader
 from nslab.errors import LabFileError
 from nslab.lab import views
-from nslab.lab.allocate import give_out
+from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.notes import notes
 from nslab.lab.plugins import fetch
 from nslab.lab.stream import read_stream
 from nslab.lab.types import Encapsulation, Plugin
-from nslab.lab.validate import complaints
+from nslab.lab.validate import errors
 from nslab.lab.warn import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from nslab.api.words import Complaint
-    from nslab.errors import Problem
+    from nslab.errors import FieldError, Position
     from nslab.lab.lab_document import LabDocument
     from nslab.lab.stream import Documents
     from nslab.lab.types import Cni, Lab, ProxyMode
@@ -37,7 +36,7 @@ def load(
 
 def load_with_warnings(
     path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None, cni: Cni | None = None
-) -> tuple[Lab, tuple[Problem, ...]]:
+) -> tuple[Lab, tuple[FieldError, ...]]:
     """The lab in a file, and what in it is probably not meant: a selector without pods, say."""
     return parse_with_warnings(text_of(path), str(path), encapsulation, proxy_mode, cni)
 
@@ -50,7 +49,7 @@ def parse(
     cni: Cni | None = None,
 ) -> Lab:
     """The lab in a text. `file` is its name in problems."""
-    return give_out(views.lab(_checked(text, file, encapsulation, proxy_mode, cni)))
+    return allocate(views.lab(_checked(text, file, encapsulation, proxy_mode, cni)))
 
 
 def parse_with_warnings(
@@ -59,16 +58,20 @@ def parse_with_warnings(
     encapsulation: Encapsulation | None = None,
     proxy_mode: ProxyMode | None = None,
     cni: Cni | None = None,
-) -> tuple[Lab, tuple[Problem, ...]]:
+) -> tuple[Lab, tuple[FieldError, ...]]:
     """The lab in a text, and its warnings."""
     found = _checked(text, file, encapsulation, proxy_mode, cni)
-    doubts = placed(text, file, [*warnings(found), *notes(found)])
-    return give_out(views.lab(found)), in_order(doubts)
+    doubts = positioned(text, file, [*warnings(found), *notes(found)])
+    return allocate(views.lab(found)), in_order(doubts)
 
 
-def in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Problems as a reader of the file meets them."""
-    return tuple(sorted(problems, key=lambda p: (p.line, p.column, p.text)))
+def in_order(errors: Iterable[FieldError]) -> tuple[FieldError, ...]:
+    """Errors as a reader of the file meets them, each once."""
+    return tuple(sorted({(one.position, one.sentence): one for one in errors}.values(), key=_as_read))
+
+
+def _as_read(error: FieldError) -> tuple[Position, str]:
+    return error.position, error.sentence
 
 
 def _checked(
@@ -80,15 +83,15 @@ def _checked(
     set_to(found.lab, encapsulation, proxy_mode, cni)
     unread = [*fetch(found.lab, file)]
     complete(found)
-    refuse(text, reader, [*unread, *complaints(found)])
+    refuse(text, reader, [*unread, *errors(found)])
     return found
 
 
 def completed(found: Documents, what: str) -> Lab:
     """The lab of documents that come from no file; `what` is its name in problems."""
     complete(found)
-    refuse("", Reader(what, ""), complaints(found))
-    return give_out(views.lab(found))
+    refuse("", Reader(what, ""), errors(found))
+    return allocate(views.lab(found))
 
 
 def set_to(
@@ -105,10 +108,10 @@ def set_to(
         lab.cni |= {"path": [*cni.path], "routes": cni.routes, "masquerade": cni.masquerade}
 
 
-def refuse(text: str, reader: Reader, found: Iterable[Complaint]) -> None:
-    """Raise all problems of a text: those that the reader noted, and those of the whole."""
-    unreadable = {(p.line, p.column) for p in reader.problems}
+def refuse(text: str, reader: Reader, found: Iterable[FieldError]) -> None:
+    """Raise all errors of a text: those that the reader noted, and those of the whole."""
+    unreadable = {one.position for one in reader.errors}
     # What is wrong with the whole at the place of what could not be read follows from that, and is not worth saying.
-    follow = (p for p in placed(text, reader.file, list(found)) if (p.line, p.column) not in unreadable)
-    if problems := {*reader.problems, *follow}:
-        raise LabFileError(in_order(problems))
+    follow = (one for one in positioned(text, reader.file, list(found)) if one.position not in unreadable)
+    if wrong := in_order([*reader.errors, *follow]):
+        raise LabFileError(wrong)

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.api.documents import text_of
-from nslab.api.sentences import Fault, complaint, required
+from nslab.api.sentences import of_object, required
 from nslab.api.values import Reader
 from nslab.dataclass import dataclass
+from nslab.errors import FieldError
 from nslab.lab import service_document as asks
 from nslab.lab import validate_objects, validate_pods, views
 from nslab.lab.defaults import complete_objects
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from nslab.api.words import Complaint
     from nslab.lab.stream import Documents
     from nslab.lab.types import Deployment, EndpointSlice, Pod, Service
 
@@ -62,12 +62,12 @@ def parse_manifest(text: str, file: str) -> Manifest:
     )
 
 
-def cluster_ips(found: Documents) -> Iterator[Complaint]:
+def cluster_ips(found: Documents) -> Iterator[FieldError]:
     """Every Service has its cluster IP, or None."""
     for one in found.services:
         if not asks.cluster_ip(one.spec) and one.spec["type"] != "ExternalName":
             why = "there is no lab to take one from; write clusterIP: ADDRESS, or None"
-            yield complaint(one, Fault(("spec", "clusterIP"), required(why)))
+            yield of_object(one, FieldError(("spec", "clusterIP"), required(why)))
 
 
 CHECKS = (

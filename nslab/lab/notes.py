@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.rules import names
-from nslab.api.words import Complaint, counted, dotted
+from nslab.api.words import counted, dotted
+from nslab.errors import FieldError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
     from nslab.lab.stream import Documents
 
 PROBE: dict[str, Any] = {
@@ -54,9 +55,9 @@ WORKING = names("CronJob DaemonSet Endpoints Ingress Job NetworkPolicy ReplicaSe
 """Kinds from which a cluster makes pods, or ways for packets."""
 
 
-def notes(found: Documents) -> Iterator[Complaint]:
+def notes(found: Documents) -> Iterator[FieldError]:
     """One sentence for each field, and for each kind, at its first place."""
-    named: dict[str, list[Path]] = {}
+    named: dict[str, list[FieldPath]] = {}
     for one in found.objects():
         if one.made:
             continue
@@ -67,10 +68,10 @@ def notes(found: Documents) -> Iterator[Complaint]:
             named.setdefault(f"{one.kind}.{field}", []).append((*one.path, *path))
     for what, paths in named.items():
         more = f" (in {counted(len(paths), 'place')})" if len(paths) > 1 else ""
-        yield Complaint(paths[0], f"nslab keeps {what} and does not act on it{more}", key=True)
+        yield FieldError(paths[0], f"nslab keeps {what} and does not act on it{more}", key=True)
 
 
-def _said(value: Any, tree: Any) -> Iterator[Path]:
+def _said(value: Any, tree: Any) -> Iterator[FieldPath]:
     """The places of what a value says, of the leaves of a tree."""
     if isinstance(value, list):
         for index, item in enumerate(value):
@@ -79,7 +80,9 @@ def _said(value: Any, tree: Any) -> Iterator[Path]:
         for name in value.keys() & tree.keys():
             below = tree[name]
             if isinstance(below, str) or not below:
-                said = value[name] == below if isinstance(below, str) else value[name] not in (None, {}, [], "", False)
-                yield from [(name,)] if said else []
+                differs = (
+                    value[name] == below if isinstance(below, str) else value[name] not in (None, {}, [], "", False)
+                )
+                yield from [(name,)] if differs else []
             else:
                 yield from ((name, *path) for path in _said(value[name], below))

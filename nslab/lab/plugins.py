@@ -6,14 +6,15 @@ import os
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.api.words import Complaint, shown
+from nslab.api.words import shown
 from nslab.cni.config import Network, WrongConfigError, filled, read
+from nslab.errors import FieldError
 from nslab.lab.types import Plugin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
     from nslab.lab.lab_document import LabDocument
     from nslab.lab.stream import Documents
     from nslab.lab.types import Lab, Node
@@ -34,10 +35,10 @@ def node_config(lab: Lab, node: Node) -> str:
     """The configuration as a node has it, its holes filled."""
     assert lab.cni
     nets = lab.networks
-    return filled(lab.cni.config, _holes(lab.name, nets.pods, nets.services, node.name, node.address, node.pod_cidr))
+    return filled(lab.cni.config, _values(lab.name, nets.pods, nets.services, node.name, node.address, node.pod_cidr))
 
 
-def _holes(
+def _values(
     lab: str, pods: IPv4Network, services: IPv4Network, name: str, address: IPv4Address, cidr: IPv4Network
 ) -> dict[str, str]:
     """What a configuration may say differently on each node, as kubelets and operators fill it in."""
@@ -55,20 +56,20 @@ def _holes(
 def example(text: str) -> Network:
     """The network of a configuration with its holes filled as for some node; WrongConfigError tells what is wrong."""
     node, pods, services = IPv4Address("192.168.59.22"), IPv4Network("20.96.0.0/12"), IPv4Network("10.96.0.0/12")
-    return read(filled(text, _holes("lab", pods, services, "node1", node, IPv4Network("20.96.1.0/24"))))
+    return read(filled(text, _values("lab", pods, services, "node1", node, IPv4Network("20.96.1.0/24"))))
 
 
-def fetch(lab: LabDocument, file: str) -> Iterator[Complaint]:
+def fetch(lab: LabDocument, file: str) -> Iterator[FieldError]:
     """Read the file that `conf` names into the document; what it and `path` name lies where the lab's file says."""
-    here, said = os.path.dirname(os.path.abspath(file)), lab.cni
-    if "path" in said:
-        said["path"] = [os.path.join(here, folder) for folder in said["path"]]
-    if said.get("plugin") != Plugin.EXEC or not said.get("conf") or said.get("config"):
+    here, section = os.path.dirname(os.path.abspath(file)), lab.cni
+    if "path" in section:
+        section["path"] = [os.path.join(here, folder) for folder in section["path"]]
+    if section.get("plugin") != Plugin.EXEC or not section.get("conf") or section.get("config"):
         return
     try:
-        said["config"] = config_text(os.path.join(here, said["conf"]))
+        section["config"] = config_text(os.path.join(here, section["conf"]))
     except ValueError as error:
-        yield Complaint(lab.place("cni", "conf"), f"spec.cni.conf: {shown(said['conf'])} {error}")
+        yield FieldError(lab.place("cni", "conf"), f"spec.cni.conf: {shown(section['conf'])} {error}")
 
 
 def config_text(path: str) -> str:
@@ -88,54 +89,54 @@ def config_text(path: str) -> str:
         raise ValueError("is not UTF-8 text") from None
 
 
-def plugins(found: Documents) -> Iterator[Complaint]:
+def plugins(found: Documents) -> Iterator[FieldError]:
     """With plugin exec there is a configuration, and every node can be given it; with another there is none."""
-    lab, said = found.lab, found.lab.cni
-    if lab.plugin is not Plugin.EXEC:
+    lab, section = found.lab, found.lab.cni
+    if not lab.rules.by_exec:
         for field in ("conf", "config", "path", "routes", "masquerade"):
-            if said.get(field) or said.get(field) is False:
-                yield Complaint(lab.place("cni", field), f"spec.cni.{field} goes with plugin: exec; remove it")
+            if section.get(field) or section.get(field) is False:
+                yield FieldError(lab.place("cni", field), f"spec.cni.{field} goes with plugin: exec; remove it")
         for path, _, port, _ in _declared(found):
-            yield Complaint(path, f"hostPort {port} needs cni plugin: exec, with portmap among its plugins; remove it")
+            yield FieldError(path, f"hostPort {port} needs cni plugin: exec, with portmap among its plugins; remove it")
         return
-    for folder in said.get("path", ()):
+    for folder in section.get("path", ()):
         if ":" in folder:
             place = lab.place("cni", "path")
-            yield Complaint(place, f"spec.cni.path: {shown(folder)} has a colon, as CNI_PATH cannot")
-    if not said.get("config"):
-        if not said.get("conf"):
+            yield FieldError(place, f"spec.cni.path: {shown(folder)} has a colon, as CNI_PATH cannot")
+    if not section.get("config"):
+        if not section.get("conf"):
             text = "plugin exec needs the CNI plugins' configuration: conf: FILE"
-            yield Complaint(lab.place("cni", "plugin"), text)
+            yield FieldError(lab.place("cni", "plugin"), text)
         return
     yield from dict.fromkeys(_config_faults(lab))
     yield from _host_ports(found)
 
 
-def _config_faults(lab: LabDocument) -> Iterator[Complaint]:
+def _config_faults(lab: LabDocument) -> Iterator[FieldError]:
     """What is wrong with the configuration, on whichever node."""
     conf = lab.cni.get("conf", "")
     field = "conf" if conf else "config"
     for node in lab.nodes:
         if not (node.address and node.pod_cidr):
             continue
-        values = _holes(lab.name, lab.pod_network, lab.service_network, node.name, node.address, node.pod_cidr)
+        values = _values(lab.name, lab.pod_network, lab.service_network, node.name, node.address, node.pod_cidr)
         try:
             read(filled(lab.cni["config"], values))
         except WrongConfigError as wrong:
             for fault in wrong.faults:
-                yield Complaint(lab.place("cni", field), f"spec.cni.{field}: {shown(conf or 'config')}: {fault}")
+                yield FieldError(lab.place("cni", field), f"spec.cni.{field}: {shown(conf or 'config')}: {fault}")
 
 
-def _host_ports(found: Documents) -> Iterator[Complaint]:
+def _host_ports(found: Documents) -> Iterator[FieldError]:
     """A port of a node has one owner: the scheduler would find no room for a second."""
-    seen: dict[tuple[str, int, str], Path] = {}
+    seen: dict[tuple[str, int, str], FieldPath] = {}
     for path, node, port, protocol in _declared(found):
         first = seen.setdefault((node, port, protocol), path)
         if first != path:
-            yield Complaint(path, f"two pods of {shown(node)} want its port {port}/{protocol}", first)
+            yield FieldError(path, f"two pods of {shown(node)} want its port {port}/{protocol}", first=first)
 
 
-def _declared(found: Documents) -> Iterator[tuple[Path, str, int, str]]:
+def _declared(found: Documents) -> Iterator[tuple[FieldPath, str, int, str]]:
     """Every hostPort of a pod: its place, the node, the port and its protocol."""
     for one in found.pods:
         pod = one.view
@@ -146,9 +147,9 @@ def _declared(found: Documents) -> Iterator[tuple[Path, str, int, str]]:
                     yield path, pod.node, port.host_port, str(port.protocol)
 
 
-def idle_host_ports(found: Documents) -> Iterator[Complaint]:
+def idle_host_ports(found: Documents) -> Iterator[FieldError]:
     """A hostPort that no plugin is told of does nothing, and nobody says so."""
-    if found.lab.plugin is Plugin.EXEC and '"portMappings"' not in found.lab.cni.get("config", ""):
+    if found.lab.rules.by_exec and '"portMappings"' not in found.lab.cni.get("config", ""):
         for path, _, port, _ in _declared(found):
             text = f"hostPort {port} does nothing: no plugin has the capability portMappings (portmap would)"
-            yield Complaint(path, text)
+            yield FieldError(path, text)

@@ -60,13 +60,13 @@ def names(deployment: Deployment) -> Iterator[str]:
 
 def template_hash(template: Pod) -> str:
     """What tells the replicas of one template from those of the next."""
-    said = (
+    parts = (
         *(sorted(template.labels), sorted(template.annotations), template.containers, template.node),
         *(template.hostname, template.share_process_namespace, str(template.restart_policy)),
         *(port.host_port for one in template.containers for port in one.ports if port.host_port),
-        *(said for said in (template.security, *_rights(template)) if said not in (NOTHING_SAID, USUAL)),
+        *(parts for parts in (template.security, *_rights(template)) if parts not in (NOTHING_SAID, USUAL)),
     )
-    return _letters(repr(said), 10)
+    return _letters(repr(parts), 10)
 
 
 def _rights(template: Pod) -> Iterator[SecurityContext | Resources]:
@@ -106,4 +106,4 @@ def _named(one: Document, name: str, there: Pod | None) -> Document:
 
 def _letters(text: str, length: int) -> str:
     number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), "big")
-    return "".join(ALPHABET[number // 27**place % 27] for place in range(length))
+    return "".join(ALPHABET[number // 27**digit % 27] for digit in range(length))

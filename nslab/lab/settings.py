@@ -51,10 +51,10 @@ def _anew(
     from nslab.lab.load import completed, set_to
 
     # What pods were given stays where it can; that is for `place` to say.
-    bare = documents(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
-    set_to(bare.lab, encapsulation, mode, cni)
+    unassigned = documents(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
+    set_to(unassigned.lab, encapsulation, mode, cni)
     try:
-        return completed(bare, lab.name)
+        return completed(unassigned, lab.name)
     except LabFileError as error:
         # No place: nobody has a file in which it would be one.
-        raise UsageError("\n".join(problem.text for problem in error.problems)) from None
+        raise UsageError("\n".join(one.sentence for one in error.errors)) from None

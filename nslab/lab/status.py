@@ -6,9 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
-from nslab.lab.allocate import give_out
-from nslab.lab.defaults import kept_back
-from nslab.lab.types import Plugin
+from nslab.lab.allocate import allocate
+from nslab.lab.network_rules import RULES
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -20,34 +19,34 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
     """The new lab with what the kept one had assigned.
 
     A pod of the same name on the same node keeps its uid, and its address as long as that can still be: it is in the
-    node's podCIDR, not kept back there, and no pod asks for it. A replica keeps its node, if there is room. Each node's
+    node's podCIDR, not reserved there, and no pod asks for it. A replica keeps its node, if there is room. Each node's
     allocator goes on where it stopped. What Services were given stays theirs, unless another asks for it by name.
     """
     new = _replicas_stay(new, kept)
     before = {(pod.namespace, pod.name, pod.node): pod for pod in kept.pods}
-    spoken_for = {pod.requested or pod.assigned for pod in new.pods} | {pod.uid for pod in new.pods}
+    taken = {pod.requested or pod.assigned for pod in new.pods} | {pod.uid for pod in new.pods}
     cidrs = {node.name: node.pod_cidr for node in new.nodes}
-    back = {name: kept_back(cidr, new.plugin, new.encapsulation) for name, cidr in cidrs.items()}
+    back = {name: RULES[new.plugin].reserved(cidr, new.encapsulation) for name, cidr in cidrs.items()}
 
     def merged(pod: Pod) -> Pod:
         had = before.get((pod.namespace, pod.name, pod.node))
         if had is None:
             return pod
-        uid = pod.uid if had.uid in spoken_for else had.uid
+        uid = pod.uid if had.uid in taken else had.uid
         assigned = had.assigned if keeps(pod, had.assigned) else pod.assigned
         return replace(pod, uid=uid, assigned=assigned, ready=had.ready)
 
     def keeps(pod: Pod, had: IPv4Address | None) -> bool:
-        if had is not None and new.plugin is Plugin.EXEC and new.cni == kept.cni:
-            return had not in spoken_for or had in (pod.requested, pod.assigned)  # whatever the plugins gave it
+        if had is not None and RULES[new.plugin].by_exec and new.cni == kept.cni:
+            return had not in taken or had in (pod.requested, pod.assigned)  # whatever the plugins gave it
         if had is None or had not in cidrs[pod.node] or had in back[pod.node]:
             return False
-        return had == pod.requested or (not pod.requested and had not in spoken_for)
+        return had == pod.requested or (not pod.requested and had not in taken)
 
     known = dict(new.last_reserved)
     known |= {name: at for name, at in kept.last_reserved if name in cidrs and at in cidrs[name]}
     new = replace(new, pods=tuple(map(merged, new.pods)), last_reserved=tuple(known.items()))
-    return give_out(new, kept.services)
+    return allocate(new, kept.services)
 
 
 def _replicas_stay(new: Lab, kept: Lab) -> Lab:
@@ -61,6 +60,6 @@ def _replicas_stay(new: Lab, kept: Lab) -> Lab:
     )
     for name, count in Counter(pod.node for pod in moved).items():
         cidr = nodes[name].pod_cidr
-        if count > cidr.num_addresses - len(kept_back(cidr, new.plugin, new.encapsulation)):
+        if count > cidr.num_addresses - len(RULES[new.plugin].reserved(cidr, new.encapsulation)):
             return new
     return replace(new, pods=moved)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import schema
 from nslab.api.document import CLUSTER_WIDE, Document
-from nslab.api.documents import Tree, documents, told
+from nslab.api.documents import Tree, documents, located
 from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
-from nslab.api.words import Complaint
 from nslab.dataclass import dataclass, field
-from nslab.errors import LabFileError, Problem
+from nslab.errors import FieldError, LabFileError, Position
 from nslab.lab.lab_document import LabDocument
 
 if TYPE_CHECKING:
     from nslab.api.shapes import Shape
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
 
 ACTED_ON = {"Service": "services", "EndpointSlice": "slices", "Deployment": "deployments", "Pod": "pods"}
 """The kinds that nslab acts on, and where a lab has their objects; `others` are kept."""
@@ -48,7 +47,7 @@ class Documents:
 @cache
 def lab_schema() -> dict[str, Any]:
     """The JSON Schema of the Lab document: what it is read by, and what `nslab schema` prints."""
-    text = FilePath(__file__).with_name("lab.schema.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("lab.schema.json").read_text(encoding="utf-8")
     return json.loads(text)  # type: ignore[no-any-return]
 
 
@@ -69,15 +68,15 @@ def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documen
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
     except LabFileError as error:
-        reader.problems += error.problems
+        reader.errors += error.errors
     else:
         if not read:
             why = "a lab file begins with a Lab document" if lab_first else "there is no object in it"
-            reader.problems.append(Problem(reader.file, 1, 1, f"the file is empty; {why}"))
+            reader.errors.append(FieldError((), f"the file is empty; {why}", position=Position(reader.file, 1, 1)))
     return found
 
 
-def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bool = False) -> None:
+def _read(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, first: bool = False) -> None:
     """Read one document, or the items of a List. `first`: it is to be the Lab."""
     node = tree.at(path[1:])
     if node.id != "mapping":
@@ -87,17 +86,17 @@ def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bo
         for index in range(len(items.value)):
             _read(tree, (*path, "items", index), reader, found)
         return
-    start = len(reader.problems)
+    start = len(reader.errors)
     value = reader.read(node)
     kind = value.get("kind")
-    shape, complaints = _shape(value, path)
+    shape, wrong = _shape(value, path)
     if shape and first and kind != "Lab":
         why = "the first document of a lab file must be the Lab (apiVersion: nslab/v1, kind: Lab)"
-        complaints = [Complaint((*path, "kind"), why)]
+        wrong = [FieldError((*path, "kind"), why)]
     if kind == "Lab" and found.lab.document is not None:
-        complaints = [Complaint((*path, "kind"), "a lab file has one Lab document, and this is another")]
+        wrong = [FieldError((*path, "kind"), "a lab file has one Lab document, and this is another")]
     elif shape:
-        complaints += schema.check(value, shape, path)
+        wrong += schema.check(value, shape, path)
         if kind == "Lab":
             found.lab = LabDocument(value, int(path[0]))
         else:
@@ -105,20 +104,20 @@ def _read(tree: Tree, path: Path, reader: Reader, found: Documents, *, first: bo
             if one.kind not in CLUSTER_WIDE:
                 one.metadata.setdefault("namespace", "default")
             found.add(one)
-    unread = {(problem.line, problem.column) for problem in reader.problems[start:]}
-    for wrong in complaints:
-        advice = len(reader.problems) < PROBLEMS_WITH_ADVICE
-        problem = told(wrong, reader.file, tree.at(wrong.path[1:], key=wrong.key), advice=advice)
+    unread = {error.position for error in reader.errors[start:]}
+    for each in wrong:
+        advice = len(reader.errors) < PROBLEMS_WITH_ADVICE
+        error = located(each, reader.file, tree.at(each.path[1:], key=each.key), advice=advice)
         # What is wrong at the place of what could not be read follows from that.
-        if problem.text and (problem.line, problem.column) not in unread:
-            reader.problems.append(problem)
+        if error.text and error.position not in unread:
+            reader.errors.append(error)
 
 
-def _shape(value: dict[str, Any], path: Path) -> tuple[Shape | None, list[Complaint]]:
-    """What a document looks like; None with a complaint if there is no such kind."""
+def _shape(value: dict[str, Any], path: FieldPath) -> tuple[Shape | None, list[FieldError]]:
+    """What a document looks like; None with an error if there is no such kind."""
     version, kind = value.get("apiVersion"), value.get("kind")
     if kind == "Lab" and version in (OURS, None):
-        return _lab_shape(), [] if version else [Complaint(path, "apiVersion is missing")]
+        return _lab_shape(), [] if version else [FieldError(path, "apiVersion is missing")]
     if kind == "Lab" or (kind and version == OURS):
         versions = (OURS,) if kind == "Lab" else schema.versions_of(str(kind), "")
         return schema.no_match(version, kind, path, versions, ("Lab",))

@@ -238,7 +238,7 @@ class Service:
     """One Service, complete: what the API server would have given out is given out.
 
     `cluster_ip` is None for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0: none.
-    `given_out`: what of it nobody asked for (clusterIP, ports[0].nodePort, …); that may change to make room.
+    `allocated`: what of it nobody asked for (clusterIP, ports[0].nodePort, …); that may change to make room.
     """
 
     name: str
@@ -258,7 +258,7 @@ class Service:
     health_check_node_port: int = 0
     external_name: str = ""
     publish_not_ready: bool = False
-    given_out: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+    allocated: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 

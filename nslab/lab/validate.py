@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from typing import TypeAlias
 
-from nslab.api.words import Complaint, Path, shown
+from nslab.api.words import shown
+from nslab.errors import FieldError, FieldPath
 from nslab.lab import plugins, validate_objects, validate_pods, validate_security, validate_subnets
 from nslab.lab.stream import Documents
-from nslab.lab.types import Encapsulation, Plugin
+from nslab.lab.types import Encapsulation
 
 RESERVED = ("switch", "control")
 """Hosts of the lab's own (`nslab.objects.names.RESERVED`; a test holds the two equal)."""
@@ -26,13 +27,13 @@ SPECIAL = {
 }
 
 
-def complaints(found: Documents) -> Iterator[Complaint]:
+def errors(found: Documents) -> Iterator[FieldError]:
     """Everything that is wrong with complete documents."""
     for check in CHECKS if found.lab.document is not None else CHECKS_WITHOUT_LAB:
         yield from check(found)
 
 
-def networks(found: Documents) -> Iterator[Complaint]:
+def networks(found: Documents) -> Iterator[FieldError]:
     """The networks lie apart, the subnets of the nodes' too, and in ranges that can be used."""
     lab = found.lab
     nodes = [("nodes", lab.place("networks", "nodes", place), subnet) for place, subnet in lab.subnets.items()]
@@ -45,45 +46,42 @@ def networks(found: Documents) -> Iterator[Complaint]:
     ):
         for other, range_ in seen:
             if network.overlaps(range_) and name == other:
-                yield Complaint(path, f"the subnets {range_} and {network} of the node network overlap")
+                yield FieldError(path, f"the subnets {range_} and {network} of the node network overlap")
             elif network.overlaps(range_):
-                yield Complaint(path, f"the networks {other} ({range_}) and {name} ({network}) overlap")
+                yield FieldError(path, f"the networks {other} ({range_}) and {name} ({network}) overlap")
         for special, what in SPECIAL.items():
             if network.overlaps(special):
-                yield Complaint(path, f"{name}: {network} overlaps with {special} ({what}); choose another")
+                yield FieldError(path, f"{name}: {network} overlaps with {special} ({what}); choose another")
         if network.prefixlen > SMALLEST:
-            yield Complaint(path, f"{name}: {network} is too small; /{SMALLEST} is the smallest")
+            yield FieldError(path, f"{name}: {network} is too small; /{SMALLEST} is the smallest")
         seen.append((name, network))
 
 
-def settings(found: Documents) -> Iterator[Complaint]:
+def settings(found: Documents) -> Iterator[FieldError]:
     """Settings that exclude each other."""
     lab = found.lab
-    if lab.plugin is not Plugin.CALICO and lab.encapsulation is not Encapsulation.NONE:
-        who = "without a plugin there is" if lab.plugin is Plugin.NONE else f"{lab.plugin} has"
-        yield Complaint(
-            lab.place("cni", "encapsulation"),
-            f"{who} no encapsulation, and this asks for {lab.encapsulation}; remove it, or take plugin: calico",
-        )
-    if lab.plugin in (Plugin.KUBENET, Plugin.EXEC) and len(lab.subnets) > 1:
+    if lab.encapsulation is not Encapsulation.NONE and lab.rules.encapsulation is Encapsulation.NONE:
+        text = f"{lab.rules.label} no encapsulation, and this asks for {lab.encapsulation}"
+        yield FieldError(lab.place("cni", "encapsulation"), f"{text}; remove it, or take plugin: calico")
+    if len(lab.subnets) > 1 and not lab.rules.subnets:
         text = f"routes of plugin: {lab.plugin} go from node to node, which must share a subnet; take plugin: calico"
-        yield Complaint(lab.place("networks", "nodes"), text)
+        yield FieldError(lab.place("networks", "nodes"), text)
     services = lab.service_network
     if lab.dns_address and lab.dns_address not in services:
-        yield Complaint(
+        yield FieldError(
             lab.place("dns", "address"),
             f"the name server's address {lab.dns_address} is outside the service network {services}",
         )
     elif lab.dns_address and lab.dns_address in (services[0], services[-1]):
         what = "the network's own" if lab.dns_address == services[0] else "the broadcast"
         text = f"the name server cannot have the address {lab.dns_address}; it is {what} address"
-        yield Complaint(lab.place("dns", "address"), text)
+        yield FieldError(lab.place("dns", "address"), text)
 
 
-def hosts(found: Documents) -> Iterator[Complaint]:
+def hosts(found: Documents) -> Iterator[FieldError]:
     """Each host has a name of its own, which makes the name of a namespace."""
     lab = found.lab
-    seen: dict[str, Path] = {}
+    seen: dict[str, FieldPath] = {}
     groups = (("node", lab.nodes), ("client", lab.clients), ("router", lab.routers))
     # A machine's cable has its name at the switch; these are interfaces there, or the kernel's words for all of them.
     taken = {"lo", "all", "default", *(f"br{number}" for number in range(len(lab.node_networks)))}
@@ -92,7 +90,7 @@ def hosts(found: Documents) -> Iterator[Complaint]:
             path = lab.place(f"{what}s", index, "name")
             yield from _host(path, what, name, seen)
             if name in taken:
-                yield Complaint(path, f"a {what} cannot be called {name}; no cable of that name fits into the switch")
+                yield FieldError(path, f"a {what} cannot be called {name}; no cable of that name fits into the switch")
     for one in found.pods:
         path, pod = (*one.path, "metadata", "name"), one.view
         if pod.namespace == "default":
@@ -104,26 +102,26 @@ def hosts(found: Documents) -> Iterator[Complaint]:
             yield _too_long(lab.name, path, pod.name)
 
 
-def _host(path: Path, what: str, name: str, seen: dict[str, Path]) -> Iterator[Complaint]:
+def _host(path: FieldPath, what: str, name: str, seen: dict[str, FieldPath]) -> Iterator[FieldError]:
     """One host's name."""
     if not name:
         return
     if name in RESERVED:
-        yield Complaint(path, f"a {what} cannot be called {name}; nslab has a host of that name itself")
+        yield FieldError(path, f"a {what} cannot be called {name}; nslab has a host of that name itself")
     elif name in seen:
-        yield Complaint(path, f"a {what} cannot be called {shown(name)}; another host has that name", seen[name])
+        yield FieldError(path, f"a {what} cannot be called {shown(name)}; another host has that name", first=seen[name])
     seen.setdefault(name, path)
 
 
-def _too_long(lab: str, path: Path, host: str) -> Complaint:
+def _too_long(lab: str, path: FieldPath, host: str) -> FieldError:
     """A host whose namespace cannot be named."""
     length = len(f"nslab.{lab}.{host}")
-    return Complaint(
+    return FieldError(
         path, f"the namespace's name nslab.LAB.{shown(host)} has {length} bytes, and {LONGEST_NAMESPACE} is the limit"
     )
 
 
-def pod_cidrs(found: Documents) -> Iterator[Complaint]:
+def pod_cidrs(found: Documents) -> Iterator[FieldError]:
     """Each node has its own part of the pod network."""
     lab = found.lab
     network = lab.pod_network
@@ -132,13 +130,13 @@ def pod_cidrs(found: Documents) -> Iterator[Complaint]:
         path = lab.place("nodes", index, "podCIDR")
         who = shown(node.name) if node.name else "this node"
         if node.pod_cidr is None:
-            yield Complaint(path, f"the pod network {network} has no room left for {who}")
+            yield FieldError(path, f"the pod network {network} has no room left for {who}")
             continue
         given.append((node.pod_cidr, index))
         if not node.pod_cidr.subnet_of(network):
-            yield Complaint(path, f"the podCIDR {node.pod_cidr} of {who} is outside the pod network {network}")
+            yield FieldError(path, f"the podCIDR {node.pod_cidr} of {who} is outside the pod network {network}")
         elif node.pod_cidr.prefixlen > 30:
-            yield Complaint(path, f"the podCIDR {node.pod_cidr} of {who} is too small; /30 is the smallest")
+            yield FieldError(path, f"the podCIDR {node.pod_cidr} of {who} is too small; /30 is the smallest")
     # Networks are nested or apart: sorted, each can only overlap with the widest one before it that has not ended.
     widest: tuple[IPv4Network, int] | None = None
     for cidr, index in sorted(given):
@@ -147,26 +145,26 @@ def pod_cidrs(found: Documents) -> Iterator[Complaint]:
             continue
         early, late = sorted((index, widest[1]))
         a, b = lab.nodes[early], lab.nodes[late]
-        yield Complaint(
+        yield FieldError(
             lab.place("nodes", late, "podCIDR"),
             f"the podCIDRs of {shown(a.name)} ({a.pod_cidr}) and {shown(b.name)} ({b.pod_cidr}) overlap",
-            lab.place("nodes", early, "podCIDR"),
+            first=lab.place("nodes", early, "podCIDR"),
         )
 
 
-def last_reserved(found: Documents) -> Iterator[Complaint]:
+def last_reserved(found: Documents) -> Iterator[FieldError]:
     """What the allocators remember belongs to nodes that exist."""
     lab = found.lab
     cidrs = {node.name: node.pod_cidr for node in lab.nodes}
     for name, address in lab.last_reserved.items():
-        path: Path = (lab.document or 0, "status", "lastReserved", name)
+        path: FieldPath = (lab.document or 0, "status", "lastReserved", name)
         if name not in cidrs:
-            yield Complaint(path, f"lastReserved: there is no node {shown(name)}", word=name, known=tuple(cidrs))
+            yield FieldError(path, f"lastReserved: there is no node {shown(name)}", word=name, known=tuple(cidrs))
         elif (cidr := cidrs[name]) and address not in cidr:
-            yield Complaint(path, f"lastReserved: {address} is outside the podCIDR {cidr} of {shown(name)}")
+            yield FieldError(path, f"lastReserved: {address} is outside the podCIDR {cidr} of {shown(name)}")
 
 
-Check: TypeAlias = Callable[[Documents], Iterator[Complaint]]
+Check: TypeAlias = Callable[[Documents], Iterator[FieldError]]
 CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
     validate_pods.pods,
     validate_pods.containers,

@@ -8,65 +8,65 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.addresses import address_fault
 from nslab.api.sentences import (
     SUBDOMAIN,
-    Fault,
-    complaint,
     duplicate,
     forbidden,
     invalid,
+    of_object,
     required,
     unsupported,
 )
-from nslab.api.words import Complaint, shown
+from nslab.api.words import shown
+from nslab.errors import FieldError
 from nslab.lab import replicas, validate_services
 from nslab.lab import service_document as asks
-from nslab.lab.allocate import HIGHEST, LOWEST, open_fields
+from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.api.document import Document
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
     from nslab.lab.stream import Documents
 
 
 HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 
-def services(found: Documents) -> Iterator[Complaint]:
+def services(found: Documents) -> Iterator[FieldError]:
     """Each Service as kube-proxy needs it."""
     yield from _twice("service", found.services)
     for service in found.services:
-        for fault in validate_services.faults(service):
-            yield complaint(service, fault)
+        for error in validate_services.errors(service):
+            yield of_object(service, error)
 
 
-def admitted(found: Documents) -> Iterator[Complaint]:
+def admitted(found: Documents) -> Iterator[FieldError]:
     """Each Service as the API server wants it."""
     for service in found.services:
-        for fault in validate_services.admission(service.spec):
-            yield complaint(service, fault)
+        for error in validate_services.admission(service.spec):
+            yield of_object(service, error)
 
 
-def slices(found: Documents) -> Iterator[Complaint]:
+def slices(found: Documents) -> Iterator[FieldError]:
     """Each EndpointSlice."""
     yield from _twice("endpointslice", found.slices)
     for one in found.slices:
-        for fault in _slice(one):
-            yield complaint(one, fault)
+        for error in _slice(one):
+            yield of_object(one, error)
 
 
-def _slice(one: Document) -> Iterator[Fault]:
+def _slice(one: Document) -> Iterator[FieldError]:
     kind = one.value.get("addressType", "IPv4")
     if kind != "IPv4":
         known = {"IPv6": "nslab's networks are IPv4 only", "FQDN": "nslab takes addresses only"}
         why = known.get(kind, "")
         text = invalid(kind, why) if why else unsupported(kind, ("FQDN", "IPv4", "IPv6"))
-        yield Fault(("addressType",), text)
-    yield from validate_services.name_faults(one.name, validate_services.SUBDOMAIN_FORM, SUBDOMAIN, 253)
+        yield FieldError(("addressType",), text)
+    yield from validate_services.name_errors(one.name, validate_services.SUBDOMAIN_FORM, SUBDOMAIN, 253)
     for index, end in enumerate(one.value.get("endpoints", ())):
-        path: Path = ("endpoints", index)
+        path: FieldPath = ("endpoints", index)
         if not (addresses := end.get("addresses", ())):
-            yield Fault((*path, "addresses"), required("must contain at least 1 address"))
+            yield FieldError((*path, "addresses"), required("must contain at least 1 address"))
         for place, word in enumerate(addresses):
             yield from validate_services.outside(word, (*path, "addresses", place))
     names: set[str] = set()
@@ -74,74 +74,74 @@ def _slice(one: Document) -> Iterator[Fault]:
         path, name = ("ports", index), port.get("name", "")
         yield from validate_services.port_name(name, path)
         if name in names:
-            yield Fault((*path, "name"), duplicate(name))
+            yield FieldError((*path, "name"), duplicate(name))
         names.add(name)
         yield from validate_services.number_and_protocol(port.get("port", 0), port["protocol"], path)
 
 
-def deployments(found: Documents) -> Iterator[Complaint]:
+def deployments(found: Documents) -> Iterator[FieldError]:
     """Each Deployment, and all their replicas."""
     yield from _twice("deployment", found.deployments)
     for one in found.deployments:
-        for fault in _deployment(one):
-            yield complaint(one, fault)
+        for error in _deployment(one):
+            yield of_object(one, error)
     total = sum(max(one.view.replicas, 0) for one in found.deployments)
     if total > replicas.MOST:
         most = max(found.deployments, key=lambda one: one.view.replicas)
         text = f"the Deployments ask for {total} replicas, and {replicas.MOST} are the most"
-        yield Complaint((*most.path, "spec", "replicas"), text)
+        yield FieldError((*most.path, "spec", "replicas"), text)
     owners = {f"{one.namespace}/{one.name}" for one in found.deployments}
     for one in found.pods:
         if one.view.owner and one.view.owner not in owners:
             text = f"the owner of pod {shown(one.name)}, Deployment {shown(one.view.owner)}, is not in the file"
-            yield Complaint((*one.path, "metadata", "ownerReferences"), f"{text}; remove ownerReferences")
+            yield FieldError((*one.path, "metadata", "ownerReferences"), f"{text}; remove ownerReferences")
 
 
-def _deployment(one: Document) -> Iterator[Fault]:
+def _deployment(one: Document) -> Iterator[FieldError]:
     view = one.view
     if view.replicas < 0:
-        yield Fault(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
+        yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
     wanted, template = {*view.selector}, view.template
     if not wanted and not one.spec.get("selector", {}).get("matchExpressions"):
-        yield Fault(("spec", "selector"), invalid({}, "empty selector is invalid for deployment"))
+        yield FieldError(("spec", "selector"), invalid({}, "empty selector is invalid for deployment"))
     elif not wanted <= {*template.labels}:
         text = invalid(dict(sorted(template.labels)), "`selector` does not match template `labels`")
-        yield Fault(("spec", "template", "metadata", "labels"), text)
+        yield FieldError(("spec", "template", "metadata", "labels"), text)
     if template.restart_policy != "Always":
         text = unsupported(str(template.restart_policy), ("Always",))
-        yield Fault(("spec", "template", "spec", "restartPolicy"), text)
+        yield FieldError(("spec", "template", "spec", "restartPolicy"), text)
 
 
-def probes(found: Documents) -> Iterator[Complaint]:
+def probes(found: Documents) -> Iterator[FieldError]:
     """The probes of containers do one thing each."""
     for one in found.pods:
         if not one.made:
-            yield from (complaint(one, fault) for fault in _probes((), one.spec))
+            yield from (of_object(one, error) for error in _probes((), one.spec))
     for one in found.deployments:
         template = one.spec.get("template", {})
-        yield from (complaint(one, fault) for fault in _probes(("spec", "template"), template.get("spec", {})))
+        yield from (of_object(one, error) for error in _probes(("spec", "template"), template.get("spec", {})))
 
 
-def _probes(inside: Path, spec: dict[str, Any]) -> Iterator[Fault]:
+def _probes(inside: FieldPath, spec: dict[str, Any]) -> Iterator[FieldError]:
     for index, container in enumerate(spec.get("containers", ())):
         for name in ("readinessProbe", "livenessProbe", "startupProbe"):
-            path: Path = (*inside, "spec", "containers", index, name)
+            path: FieldPath = (*inside, "spec", "containers", index, name)
             if (check := container.get(name)) is None:
                 continue
             kinds = [kind for kind in HANDLERS if kind in check]
             if not kinds:
-                yield Fault(path, required("must specify a handler type"))
+                yield FieldError(path, required("must specify a handler type"))
             for kind in kinds[1:]:
-                yield Fault((*path, kind), forbidden("may not specify more than 1 handler type"))
+                yield FieldError((*path, kind), forbidden("may not specify more than 1 handler type"))
             if name != "readinessProbe" and (number := check.get("successThreshold") or 1) != 1:
-                yield Fault((*path, "successThreshold"), invalid(number, "must be 1"))
+                yield FieldError((*path, "successThreshold"), invalid(number, "must be 1"))
 
 
-def allocation(found: Documents) -> Iterator[Complaint]:
+def allocation(found: Documents) -> Iterator[FieldError]:
     """What Services ask for is in its range, and nobody else's. Who was there before goes first."""
     network, dns = found.lab.service_network, str(found.lab.dns_address or "")
     ordered = sorted(found.services, key=lambda service: service.path[0])
-    addresses: dict[str, Path] = {}
+    addresses: dict[str, FieldPath] = {}
     waiting = []
     for service in ordered:
         asked = asks.cluster_ip(service.spec)
@@ -150,7 +150,7 @@ def allocation(found: Documents) -> Iterator[Complaint]:
         if not asked:
             waiting.append(service)
             continue
-        place: Path = (*service.path, "spec", "clusterIP")
+        place: FieldPath = (*service.path, "spec", "clusterIP")
         ip = IPv4Address(asked)
         why = ""
         if ip not in network or ip in (network[0], network[-1]):
@@ -160,31 +160,33 @@ def allocation(found: Documents) -> Iterator[Complaint]:
         if why:
             text = invalid([asked], f"failed to allocate IP {ip}: {why}")
             first = addresses.get(asked, ())
-            fault = Fault(("spec", "clusterIPs"), text, ("spec", "clusterIP"), first if first != place else ())
-            yield complaint(service, fault)
+            error = FieldError(
+                ("spec", "clusterIPs"), text, at=("spec", "clusterIP"), first=first if first != place else ()
+            )
+            yield of_object(service, error)
     free = network.num_addresses - 2 - len(addresses) - (bool(dns) and dns not in addresses)
     for service in waiting[max(free, 0) :]:
         text = "Internal error occurred: failed to allocate a serviceIP: range is full"
-        yield Complaint((*service.path, "spec"), f"Error from server (InternalError): {text}")
+        yield FieldError((*service.path, "spec"), f"Error from server (InternalError): {text}")
     yield from _node_ports(ordered)
 
 
-def _node_ports(ordered: list[Document]) -> Iterator[Complaint]:
+def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
     """A node port belongs to one Service, which may use it once for each protocol."""
-    owners: dict[int, tuple[Document, Path]] = {}
+    owners: dict[int, tuple[Document, FieldPath]] = {}
     needed = 0
     for service in ordered:
         spec = service.spec
-        asked: list[tuple[Path, int]] = []
+        asked: list[tuple[FieldPath, int]] = []
         if spec["type"] in ("NodePort", "LoadBalancer"):
             ports = enumerate(spec.get("ports", ()))
             asked += ((("spec", "ports", i, "nodePort"), port.get("nodePort", 0)) for i, port in ports)
         if asks.needs_health_check(spec):
             asked.append((("spec", "healthCheckNodePort"), spec.get("healthCheckNodePort", 0)))
         for path, number in asked:
-            place: Path = (*service.path, *path)
+            place: FieldPath = (*service.path, *path)
             why = ""
-            first: Path = ()
+            first: FieldPath = ()
             if number and not LOWEST <= number <= HIGHEST:
                 valid = f"The range of valid ports is {LOWEST}-{HIGHEST}"
                 why = f"provided port is not in the valid range. {valid}"
@@ -196,24 +198,24 @@ def _node_ports(ordered: list[Document]) -> Iterator[Complaint]:
             if why and path[-1] == "healthCheckNodePort":
                 text = f"failed to allocate requested HealthCheck NodePort {number}: {why}"
                 text = f"Error from server (InternalError): Internal error occurred: {text}"
-                yield Complaint(place, text, first)
+                yield FieldError(place, text, first=first)
             elif why:
-                yield complaint(service, Fault(path, invalid(number, why), (), first))
-        opened = open_fields(spec, ())
+                yield of_object(service, FieldError(path, invalid(number, why), first=first))
+        opened = unset_fields(spec, ())
         needed += len({p.get("port") for i, p in enumerate(spec.get("ports", ())) if f"ports[{i}].nodePort" in opened})
         needed += "healthCheckNodePort" in opened
         if needed and needed + len(owners) > HIGHEST - LOWEST + 1:
             text = "Internal error occurred: failed to allocate a nodePort: range is full"
-            yield Complaint((*service.path, "spec", "ports"), f"Error from server (InternalError): {text}")
+            yield FieldError((*service.path, "spec", "ports"), f"Error from server (InternalError): {text}")
             return
 
 
-def _twice(kind: str, objects: list[Document]) -> Iterator[Complaint]:
+def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
     """An object has a name that no other of its kind and namespace has."""
-    names: dict[tuple[str, str], Path] = {}
+    names: dict[tuple[str, str], FieldPath] = {}
     for one in objects:
-        path: Path = (*one.path, "metadata", "name")
+        path: FieldPath = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
             text = f"{kind} {shown(one.name)} of namespace {shown(one.namespace)} is there twice"
-            yield Complaint(path, text, first)
+            yield FieldError(path, text, first=first)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from nslab.api.words import Complaint, Path, counted, listed, shown
-from nslab.lab.defaults import REQUEST, kept_back, room
-from nslab.lab.types import Plugin
+from nslab.api.words import counted, listed, shown
+from nslab.errors import FieldError, FieldPath
+from nslab.lab.defaults import REQUEST, room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,74 +20,74 @@ SERVER = ("netexec",)
 """What the built-in agnhost can do."""
 
 
-def pods(found: Documents) -> Iterator[Complaint]:
+def pods(found: Documents) -> Iterator[FieldError]:
     """Each pod has a name and a uid of its own."""
-    names: dict[tuple[str, str], Path] = {}
-    uids: dict[str, Path] = {}
+    names: dict[tuple[str, str], FieldPath] = {}
+    uids: dict[str, FieldPath] = {}
     for one in found.pods:
-        path: Path = (*one.path, "metadata", "name")
+        path: FieldPath = (*one.path, "metadata", "name")
         pod = one.view
         if pod.name and names.setdefault((pod.namespace, pod.name), path) != path:
             text = f"pod {shown(pod.name)} of namespace {shown(pod.namespace)} is there twice"
-            yield Complaint(path, text, names[pod.namespace, pod.name])
+            yield FieldError(path, text, first=names[pod.namespace, pod.name])
         elif pod.name and uids.setdefault(pod.uid, path) != path:
-            yield Complaint((*one.path, "metadata", "uid"), f"two pods have the uid {pod.uid}", uids[pod.uid])
+            yield FieldError((*one.path, "metadata", "uid"), f"two pods have the uid {pod.uid}", first=uids[pod.uid])
 
 
-def containers(found: Documents) -> Iterator[Complaint]:
+def containers(found: Documents) -> Iterator[FieldError]:
     """What a pod's containers are, and what they share. Of replicas it is said once."""
     for who, place, pod in templates(found):
-        seen: dict[str, Path] = {}
+        seen: dict[str, FieldPath] = {}
         for index, container in enumerate(pod.containers):
             path = (*place, "spec", "containers", index)
             name = shown(container.name) if container.name else "this container"
             if container.name and seen.setdefault(container.name, (*path, "name")) != (*path, "name"):
                 text = f"two containers of {who} are called {name}"
-                yield Complaint((*path, "name"), text, seen[container.name])
+                yield FieldError((*path, "name"), text, first=seen[container.name])
             if container.builtin == "agnhost" and container.args and container.args[0] not in SERVER:
-                yield Complaint(
+                yield FieldError(
                     (*path, "args", 0),
                     f"the built-in agnhost has no {shown(container.args[0])}, only {listed(SERVER)}; give a command",
                 )
             elif not container.image and not container.command:
-                yield Complaint(path, f"{name} has neither image nor command; give image: agnhost, or a command")
+                yield FieldError(path, f"{name} has neither image nor command; give image: agnhost, or a command")
             elif not container.builtin and not container.command:
                 image = shown(container.image)
                 text = f"{name}: images are not pulled, and {image} is not the built-in agnhost; give a command"
-                yield Complaint((*path, "image"), text)
+                yield FieldError((*path, "image"), text)
             elif container.command and not container.command[0]:
-                yield Complaint((*path, "command"), f"{name}: the command's first word is empty")
+                yield FieldError((*path, "command"), f"{name}: the command's first word is empty")
         yield from _ports(who, place, pod)
 
 
-def templates(found: Documents) -> Iterator[tuple[str, Path, Pod]]:
+def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
     """What containers are written for: pods, and the templates of Deployments; and where."""
     yield from ((f"pod {shown(one.name)}", one.path, one.view) for one in found.pods if not one.made)
     for one in found.deployments:
         yield f"Deployment {shown(one.name)}", (*one.path, "spec", "template"), one.view.template
 
 
-def _ports(who: str, at: Path, pod: Pod) -> Iterator[Complaint]:
+def _ports(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
     """The ports of one pod: its containers share one network namespace, so a port has one owner."""
-    ports: dict[tuple[int, str], tuple[Path, str]] = {}
-    names: dict[str, Path] = {}
+    ports: dict[tuple[int, str], tuple[FieldPath, str]] = {}
+    names: dict[str, FieldPath] = {}
     for index, container in enumerate(pod.containers):
         for place, port in enumerate(container.ports):
-            path: Path = (*at, "spec", "containers", index, "ports", place, "containerPort")
+            path: FieldPath = (*at, "spec", "containers", index, "ports", place, "containerPort")
             if port.port:
                 first, owner = ports.setdefault((port.port, port.protocol), (path, container.name))
                 what = f"port {port.port}/{port.protocol}"
                 if first != path and owner == container.name:
-                    yield Complaint(path, f"container {shown(owner)} declares {what} twice", first)
+                    yield FieldError(path, f"container {shown(owner)} declares {what} twice", first=first)
                 elif first != path:
                     text = f"containers {shown(owner)} and {shown(container.name)} both declare {what}"
-                    yield Complaint(path, f"{text}, and a pod's containers share one network namespace", first)
+                    yield FieldError(path, f"{text}, and a pod's containers share one network namespace", first=first)
             path = (*path[:-1], "name")
             if port.name and names.setdefault(port.name, path) != path:
-                yield Complaint(path, f"two ports of {who} are called {port.name}", names[port.name])
+                yield FieldError(path, f"two ports of {who} are called {port.name}", first=names[port.name])
 
 
-def placement(found: Documents) -> Iterator[Complaint]:
+def placement(found: Documents) -> Iterator[FieldError]:
     """Pods are on nodes that exist."""
     nodes = tuple(node.name for node in found.lab.nodes)
     if not all(nodes):
@@ -97,31 +97,31 @@ def placement(found: Documents) -> Iterator[Complaint]:
         pod = one.view
         if nodes and pod.node not in known:
             path = (*one.path, "spec", "nodeName")
-            yield Complaint(path, f"there is no node {shown(pod.node)}", word=pod.node, known=nodes)
+            yield FieldError(path, f"there is no node {shown(pod.node)}", word=pod.node, known=nodes)
 
 
-def addresses(found: Documents) -> Iterator[Complaint]:
-    """A pod's address is in its node's podCIDR, not kept back for something else, and no other pod's."""
+def addresses(found: Documents) -> Iterator[FieldError]:
+    """A pod's address is in its node's podCIDR, not reserved for something else, and no other pod's."""
     lab = found.lab
-    plugin, cidrs = lab.plugin, {node.name: node.pod_cidr for node in lab.nodes}
-    back = {cidr: kept_back(cidr, plugin, lab.encapsulation) for cidr in cidrs.values() if cidr}
-    seen: dict[IPv4Address, Path] = {}
+    rules, cidrs = lab.rules, {node.name: node.pod_cidr for node in lab.nodes}
+    back = {cidr: rules.reserved(cidr, lab.encapsulation) for cidr in cidrs.values() if cidr}
+    seen: dict[IPv4Address, FieldPath] = {}
     for one in found.pods:
-        path: Path = (*one.path, "metadata", "annotations", REQUEST)
+        path: FieldPath = (*one.path, "metadata", "annotations", REQUEST)
         pod: Pod = one.view
         asks = any(name == REQUEST for name, _ in pod.annotations)
-        if asks and plugin is Plugin.KUBENET:
-            yield Complaint(path, f"kubenet gives out addresses in turn and does not read {REQUEST}; remove it")
+        if asks and not rules.requests:
+            yield FieldError(path, f"{lab.plugin} gives out addresses in turn and does not read {REQUEST}; remove it")
         elif asks and not pod.requested:
-            yield Complaint(path, f"{REQUEST} must be a JSON list with one IPv4 address, such as '[\"20.111.156.7\"]'")
-        if plugin is Plugin.EXEC and pod.assigned:
+            yield FieldError(path, f"{REQUEST} must be a JSON list with one IPv4 address, such as '[\"20.111.156.7\"]'")
+        if rules.by_exec and pod.assigned:
             # The plugins decide: they need not know of podCIDRs, nor of what a pod asks for.
             if seen.setdefault(pod.assigned, path) != path:
-                yield Complaint(path, f"two pods have the address {pod.assigned}", seen[pod.assigned])
+                yield FieldError(path, f"two pods have the address {pod.assigned}", first=seen[pod.assigned])
             continue
         if pod.requested and pod.assigned and pod.requested != pod.assigned:
             text = f"status.podIP is {pod.assigned}, and the pod asks for {pod.requested}; remove one of them"
-            yield Complaint((*one.path, "status", "podIP"), text)
+            yield FieldError((*one.path, "status", "podIP"), text)
         if pod.assigned and not pod.requested:
             path = (*one.path, "status", "podIP")
         address, cidr = pod.requested or pod.assigned, cidrs.get(pod.node)
@@ -129,23 +129,23 @@ def addresses(found: Documents) -> Iterator[Complaint]:
             continue
         if cidr and address not in cidr:
             text = f"the address {address} of pod {shown(pod.name)} is outside the podCIDR {cidr} of {shown(pod.node)}"
-            yield Complaint(path, text)
+            yield FieldError(path, text)
         elif cidr and address in back[cidr]:
             use = f"on {shown(pod.node)} it is {back[cidr][address]}"
-            yield Complaint(path, f"pod {shown(pod.name)} cannot have the address {address}; {use}")
+            yield FieldError(path, f"pod {shown(pod.name)} cannot have the address {address}; {use}")
         elif seen.setdefault(address, path) != path:
-            yield Complaint(path, f"two pods have the address {address}", seen[address])
+            yield FieldError(path, f"two pods have the address {address}", first=seen[address])
 
 
-def enough_room(found: Documents) -> Iterator[Complaint]:
+def enough_room(found: Documents) -> Iterator[FieldError]:
     """A node has no more pods than its podCIDR has addresses for them."""
     lab, load = found.lab, Counter(one.view.node for one in found.pods)
     for index, node in enumerate(lab.nodes):
         if not node.pod_cidr or not node.name:
             continue
-        back, free = kept_back(node.pod_cidr, lab.plugin, lab.encapsulation), room(lab, node.pod_cidr)
+        back, free = lab.rules.reserved(node.pod_cidr, lab.encapsulation), room(lab, node.pod_cidr)
         if load[node.name] > free:
-            but = f" ({len(back)} of its addresses kept back: {', '.join(back.values())})" if back else ""
+            but = f" ({len(back)} of its addresses reserved: {', '.join(back.values())})" if back else ""
             has = f"{shown(node.name)} has {counted(load[node.name], 'pod')}"
             text = f"{has}, and its podCIDR {node.pod_cidr} holds {free}{but}"
-            yield Complaint(lab.place("nodes", index, "podCIDR"), text)
+            yield FieldError(lab.place("nodes", index, "podCIDR"), text)

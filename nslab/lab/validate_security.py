@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.api.words import Complaint, listed, shown
+from nslab.api.words import listed, shown
+from nslab.errors import FieldError
 from nslab.lab import security
 from nslab.lab.validate_pods import templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
     from nslab.lab.stream import Documents
     from nslab.lab.types import Container, Pod
 
 CONTEXT = "securityContext"
 
 
-def rights(found: Documents) -> Iterator[Complaint]:
+def rights(found: Documents) -> Iterator[FieldError]:
     """What containers may not have. Of replicas it is said once."""
     for _, place, pod in templates(found):
         for index, container in enumerate(pod.containers):
@@ -26,28 +27,28 @@ def rights(found: Documents) -> Iterator[Complaint]:
             path = (*place, "spec", "containers", index, CONTEXT)
             if container.security.privileged:
                 text = f"{who} cannot be privileged: a lab's containers are kept off the machine; remove it"
-                yield Complaint((*path, "privileged"), text)
+                yield FieldError((*path, "privileged"), text)
             yield from _capabilities(who, container, (*path, "capabilities"))
             yield from _root(who, pod, container, path)
 
 
-def _capabilities(who: str, container: Container, path: Path) -> Iterator[Complaint]:
+def _capabilities(who: str, container: Container, path: FieldPath) -> Iterator[FieldError]:
     """Added are default ones alone; what is dropped is one that there is."""
     for index, name in enumerate(container.security.add):
         if name not in security.DEFAULT:
             text = f"{who} cannot have {shown(name)}; what it may have is {listed(security.DEFAULT)}"
-            yield Complaint((*path, "add", index), text)
+            yield FieldError((*path, "add", index), text)
     known = (security.ALL, *security.DEFAULT, *security.OTHERS)
     for index, name in enumerate(container.security.drop):
         if name not in known:
             text = f"{who} drops {shown(name)}, and there is no such capability"
-            yield Complaint((*path, "drop", index), text, word=name, known=known)
+            yield FieldError((*path, "drop", index), text, word=name, known=known)
 
 
-def _root(who: str, pod: Pod, container: Container, path: Path) -> Iterator[Complaint]:
+def _root(who: str, pod: Pod, container: Container, path: FieldPath) -> Iterator[FieldError]:
     """Who must not be root says who else it is: nslab's images have no user of their own."""
     own = container.security.non_root
     asked = pod.security.non_root if own is None else own
     if asked and security.user(pod.security, container.security) == 0:
         at = path if own is not None else (*path[: path.index("containers")], CONTEXT)
-        yield Complaint((*at, "runAsNonRoot"), f"{who} must not run as root, and would; say runAsUser: 1000, perhaps")
+        yield FieldError((*at, "runAsNonRoot"), f"{who} must not run as root, and would; say runAsUser: 1000, perhaps")

@@ -14,13 +14,13 @@ from nslab.api.sentences import (
     PORT_NUMBER,
     SERVICE_NAME,
     SUBDOMAIN,
-    Fault,
     duplicate,
     forbidden,
     invalid,
     required,
     unsupported,
 )
+from nslab.errors import FieldError
 from nslab.lab import service_document as asks
 from nslab.lab.types import Protocol, ServiceType, TrafficPolicy
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.api.document import Document
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
 
     Spec = dict[str, Any]
 
@@ -46,14 +46,14 @@ SPECIAL = (
 )
 
 
-def faults(service: Document) -> Iterator[Fault]:
+def errors(service: Document) -> Iterator[FieldError]:
     """What is wrong with a Service, wherever it is meant for."""
     spec, kind, headless = service.spec, service.spec["type"], asks.headless(service.spec)
-    yield from name_faults(service.name, SERVICE_NAME_FORM, SERVICE_NAME, 63)
+    yield from name_errors(service.name, SERVICE_NAME_FORM, SERVICE_NAME, 63)
     if kind not in TYPES:
-        yield Fault(("spec", "type"), unsupported(kind, TYPES))
+        yield FieldError(("spec", "type"), unsupported(kind, TYPES))
     if not spec.get("ports") and not headless and kind != "ExternalName":
-        yield Fault(("spec", "ports"), required())
+        yield FieldError(("spec", "ports"), required())
     yield from _ports(spec)
     if kind != "ExternalName":
         yield from _cluster_ips(spec)
@@ -64,53 +64,53 @@ def faults(service: Document) -> Iterator[Fault]:
         yield from _external_name(spec)
     elif headless and kind in ("NodePort", "LoadBalancer"):
         text = invalid("None", f"may not be set to 'None' for {kind} services")
-        yield Fault(("spec", "clusterIPs", 0), text, ("spec", "clusterIP"))
+        yield FieldError(("spec", "clusterIPs", 0), text, at=("spec", "clusterIP"))
     policy = spec.get("externalTrafficPolicy")
     if policy and asks.external(spec) and policy not in POLICIES:
-        yield Fault(("spec", "externalTrafficPolicy"), unsupported(policy, POLICIES))
+        yield FieldError(("spec", "externalTrafficPolicy"), unsupported(policy, POLICIES))
     if spec.get("internalTrafficPolicy", "Cluster") not in POLICIES:
-        yield Fault(("spec", "internalTrafficPolicy"), unsupported(spec["internalTrafficPolicy"], POLICIES))
+        yield FieldError(("spec", "internalTrafficPolicy"), unsupported(spec["internalTrafficPolicy"], POLICIES))
 
 
-def admission(spec: Spec) -> Iterator[Fault]:
+def admission(spec: Spec) -> Iterator[FieldError]:
     """What the API server refuses and a kube-proxy, which only reads, would not mind."""
     balanced = spec["type"] == "LoadBalancer"
     for index, port in enumerate(spec.get("ports", ())):
         if port.get("nodePort") and spec["type"] == "ClusterIP":
             text = forbidden("may not be used when `type` is 'ClusterIP'")
-            yield Fault(("spec", "ports", index, "nodePort"), text)
+            yield FieldError(("spec", "ports", index, "nodePort"), text)
     only = forbidden("may only be used when `type` is 'LoadBalancer'")
     if spec.get("loadBalancerSourceRanges") and not balanced:
-        yield Fault(("spec", "LoadBalancerSourceRanges"), only, ("spec", "loadBalancerSourceRanges"))
+        yield FieldError(("spec", "LoadBalancerSourceRanges"), only, at=("spec", "loadBalancerSourceRanges"))
     if "allocateLoadBalancerNodePorts" in spec and not balanced:
-        yield Fault(("spec", "allocateLoadBalancerNodePorts"), only)
+        yield FieldError(("spec", "allocateLoadBalancerNodePorts"), only)
     if (policy := spec.get("externalTrafficPolicy")) and not asks.external(spec):
         text = invalid(policy, "may only be set for externally-accessible services")
-        yield Fault(("spec", "externalTrafficPolicy"), text)
+        yield FieldError(("spec", "externalTrafficPolicy"), text)
     number = spec.get("healthCheckNodePort", 0)
     if number and not asks.needs_health_check(spec):
         why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
-        yield Fault(("spec", "healthCheckNodePort"), invalid(number, why))
+        yield FieldError(("spec", "healthCheckNodePort"), invalid(number, why))
     elif not 0 <= number <= 65535:
-        yield Fault(("spec", "healthCheckNodePort"), invalid(number, PORT_NUMBER))
+        yield FieldError(("spec", "healthCheckNodePort"), invalid(number, PORT_NUMBER))
 
 
-def name_faults(name: str, form: re.Pattern[str], words: str, longest: int) -> Iterator[Fault]:
+def name_errors(name: str, form: re.Pattern[str], words: str, longest: int) -> Iterator[FieldError]:
     """What is wrong with an object's name; that it is missing was said."""
     if name and not form.fullmatch(name):
-        yield Fault(("metadata", "name"), invalid(name, words))
+        yield FieldError(("metadata", "name"), invalid(name, words))
     if len(name) > longest:
-        yield Fault(("metadata", "name"), invalid(name, f"must be no more than {longest} characters"))
+        yield FieldError(("metadata", "name"), invalid(name, f"must be no more than {longest} characters"))
 
 
-def _ports(spec: Spec) -> Iterator[Fault]:
+def _ports(spec: Spec) -> Iterator[FieldError]:
     """Each port has a number and a name of its own; a number may be used once for each protocol."""
     names: set[str] = set()
     seen: set[tuple[int, str]] = set()
     node_ports: set[tuple[int, str]] = set()
     ports = spec.get("ports", ())
     for index, port in enumerate(ports):
-        path: Path = ("spec", "ports", index)
+        path: FieldPath = ("spec", "ports", index)
         name, number, protocol, node_port = (
             port.get("name", ""),
             port.get("port", 0),
@@ -118,18 +118,18 @@ def _ports(spec: Spec) -> Iterator[Fault]:
             port.get("nodePort"),
         )
         if not name and len(ports) > 1:
-            yield Fault((*path, "name"), required())
+            yield FieldError((*path, "name"), required())
         yield from port_name(name, path)
         if name and name in names:
-            yield Fault((*path, "name"), duplicate(name))
+            yield FieldError((*path, "name"), duplicate(name))
         names.add(name)
         yield from number_and_protocol(number, protocol, path)
         yield from _target(port.get("targetPort"), path)
         if node_port and (node_port, protocol) in node_ports:
-            yield Fault((*path, "nodePort"), duplicate(node_port))
+            yield FieldError((*path, "nodePort"), duplicate(node_port))
         node_ports.add((node_port, protocol))
         if (number, protocol) in seen:
-            yield Fault(path, duplicate(_printed(number, protocol)))
+            yield FieldError(path, duplicate(_printed(number, protocol)))
         seen.add((number, protocol))
 
 
@@ -139,22 +139,22 @@ def _printed(number: int, protocol: str) -> dict[str, object]:
     return {**equal, "TargetPort": 0, "NodePort": 0}
 
 
-def number_and_protocol(number: int, protocol: str, path: Path) -> Iterator[Fault]:
+def number_and_protocol(number: int, protocol: str, path: FieldPath) -> Iterator[FieldError]:
     """What a Service's port and an EndpointSlice's have in common, but for the name."""
     if not 1 <= number <= 65535:
-        yield Fault((*path, "port"), invalid(number, PORT_NUMBER))
+        yield FieldError((*path, "port"), invalid(number, PORT_NUMBER))
     if protocol not in PROTOCOLS:
-        yield Fault((*path, "protocol"), unsupported(protocol, PROTOCOLS))
+        yield FieldError((*path, "protocol"), unsupported(protocol, PROTOCOLS))
 
 
-def port_name(name: str, path: Path) -> Iterator[Fault]:
+def port_name(name: str, path: FieldPath) -> Iterator[FieldError]:
     """A port's name is a DNS label."""
     if name and (len(name) > 63 or not LABEL_FORM.fullmatch(name)):
         why = "must be no more than 63 characters" if len(name) > 63 else LABEL
-        yield Fault((*path, "name"), invalid(name, why))
+        yield FieldError((*path, "name"), invalid(name, why))
 
 
-def _target(target: int | str | None, path: Path) -> Iterator[Fault]:
+def _target(target: int | str | None, path: FieldPath) -> Iterator[FieldError]:
     """A target is a port's number, or a name that a container's port can have."""
     if isinstance(target, str) and target:
         checks = (
@@ -169,52 +169,52 @@ def _target(target: int | str | None, path: Path) -> Iterator[Fault]:
         )
         for good, why in checks:
             if not good:
-                yield Fault((*path, "targetPort"), invalid(target, why))
+                yield FieldError((*path, "targetPort"), invalid(target, why))
     elif target and not 1 <= target <= 65535:
         # 0 is as good as nothing: the API server puts the port itself there.
-        yield Fault((*path, "targetPort"), invalid(target, PORT_NUMBER))
+        yield FieldError((*path, "targetPort"), invalid(target, PORT_NUMBER))
 
 
-def address(word: str, path: Path, at: Path = ()) -> Iterator[Fault]:
+def address(word: str, path: FieldPath, at: FieldPath = ()) -> Iterator[FieldError]:
     """A field that holds an IPv4 address."""
     if fault := address_fault(word):
         v6 = "nslab's networks are IPv4 only" in fault
-        yield Fault(path, invalid(word, "nslab's networks are IPv4 only" if v6 else ADDRESS), at)
+        yield FieldError(path, invalid(word, "nslab's networks are IPv4 only" if v6 else ADDRESS), at=at)
 
 
-def _cluster_ips(spec: Spec) -> Iterator[Fault]:
+def _cluster_ips(spec: Spec) -> Iterator[FieldError]:
     """The cluster IP, which two fields say."""
     given, first, asked = spec.get("clusterIPs", ()), spec.get("clusterIP", ""), asks.cluster_ip(spec)
     if given and not first:
         text = invalid([*given], "must be empty when `clusterIP` is not specified")
-        yield Fault(("spec", "clusterIPs"), text)
+        yield FieldError(("spec", "clusterIPs"), text)
     elif given and given[0] != first:
-        yield Fault(("spec", "clusterIPs"), invalid([*given], "first value must match `clusterIP`"))
+        yield FieldError(("spec", "clusterIPs"), invalid([*given], "first value must match `clusterIP`"))
     if len(given) > 1 and "None" in given:
-        yield Fault(("spec", "clusterIPs"), invalid([*given], "'None' must be the first and only value"))
+        yield FieldError(("spec", "clusterIPs"), invalid([*given], "'None' must be the first and only value"))
     elif asked and asked != "None":
         yield from address(asked, ("spec", "clusterIPs", 0), ("spec", "clusterIP"))
     for index, word in enumerate(given[1:], 1):
         yield from address(word, ("spec", "clusterIPs", index))
 
 
-def _families(spec: Spec) -> Iterator[Fault]:
+def _families(spec: Spec) -> Iterator[FieldError]:
     """nslab's clusters have IPv4 alone."""
     policy = spec.get("ipFamilyPolicy", "")
     if policy == "RequireDualStack":
         why = "this cluster is not configured for dual-stack services"
-        yield Fault(("spec", "ipFamilyPolicy"), invalid(policy, why))
+        yield FieldError(("spec", "ipFamilyPolicy"), invalid(policy, why))
     elif policy not in ("", "SingleStack", "PreferDualStack"):
         known = ("SingleStack", "PreferDualStack", "RequireDualStack")
-        yield Fault(("spec", "ipFamilyPolicy"), unsupported(policy, known))
+        yield FieldError(("spec", "ipFamilyPolicy"), unsupported(policy, known))
     for index, family in enumerate(spec.get("ipFamilies", ())):
         if family == "IPv6":
-            yield Fault(("spec", "ipFamilies", index), invalid(family, "not configured on this cluster"))
+            yield FieldError(("spec", "ipFamilies", index), invalid(family, "not configured on this cluster"))
         elif family != "IPv4":
-            yield Fault(("spec", "ipFamilies", index), unsupported(family, ("IPv4", "IPv6")))
+            yield FieldError(("spec", "ipFamilies", index), unsupported(family, ("IPv4", "IPv6")))
 
 
-def _addresses(service: Document) -> Iterator[Fault]:
+def _addresses(service: Document) -> Iterator[FieldError]:
     """The addresses that a Service has beside its own."""
     spec, status = service.spec, service.value.get("status", {})
     for index, word in enumerate(spec.get("externalIPs", ())):
@@ -225,36 +225,36 @@ def _addresses(service: Document) -> Iterator[Fault]:
     for index, word in enumerate(spec.get("loadBalancerSourceRanges", ())):
         ip, _, length = word.strip().partition("/")
         if address_fault(ip) or not _PREFIX.fullmatch(length):
-            at: Path = ("spec", "loadBalancerSourceRanges", index)
-            yield Fault(("spec", "LoadBalancerSourceRanges", index), invalid(word, CIDR), at)
+            at: FieldPath = ("spec", "loadBalancerSourceRanges", index)
+            yield FieldError(("spec", "LoadBalancerSourceRanges", index), invalid(word, CIDR), at=at)
 
 
-def outside(word: str, path: Path) -> Iterator[Fault]:
+def outside(word: str, path: FieldPath) -> Iterator[FieldError]:
     """An address that somebody else has: it is not one of those that never leave a machine or a link."""
     found = list(address(word, path))
     yield from found
     # Only these first numbers can be special; a network's look-up for each of ten thousand endpoints costs.
     if not found and word.startswith(("0.", "127.", "169.", "224.")):
-        yield from (Fault(path, invalid(word, why)) for net, why in SPECIAL if IPv4Network(word).subnet_of(net))
+        yield from (FieldError(path, invalid(word, why)) for net, why in SPECIAL if IPv4Network(word).subnet_of(net))
 
 
-def _affinity(spec: Spec) -> Iterator[Fault]:
+def _affinity(spec: Spec) -> Iterator[FieldError]:
     """A client stays with a pod for a second to a day."""
     affinity, timeout = (
         spec["sessionAffinity"],
         spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds"),
     )
     if affinity not in ("None", "ClientIP"):
-        yield Fault(("spec", "sessionAffinity"), unsupported(affinity, ("ClientIP", "None")))
+        yield FieldError(("spec", "sessionAffinity"), unsupported(affinity, ("ClientIP", "None")))
     elif timeout is not None and affinity == "None":
         text = forbidden("must not be set when session affinity is None")
-        yield Fault(("spec", "sessionAffinityConfig"), text)
+        yield FieldError(("spec", "sessionAffinityConfig"), text)
     elif timeout is not None and not 0 < timeout <= LONGEST_AFFINITY:
         text = invalid(timeout, f"must be greater than 0 and less than {LONGEST_AFFINITY}")
-        yield Fault(("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"), text)
+        yield FieldError(("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds"), text)
 
 
-def _external_name(spec: Spec) -> Iterator[Fault]:
+def _external_name(spec: Spec) -> Iterator[FieldError]:
     """An ExternalName is a name and nothing else."""
     for name, there in (
         ("clusterIPs", asks.cluster_ip(spec)),
@@ -262,12 +262,12 @@ def _external_name(spec: Spec) -> Iterator[Fault]:
         ("ipFamilyPolicy", spec.get("ipFamilyPolicy")),
     ):
         if there:
-            at: Path = ("spec", "clusterIP") if name == "clusterIPs" and spec.get("clusterIP") else ()
-            yield Fault(("spec", name), forbidden("may not be set for ExternalName services"), at)
+            at: FieldPath = ("spec", "clusterIP") if name == "clusterIPs" and spec.get("clusterIP") else ()
+            yield FieldError(("spec", name), forbidden("may not be set for ExternalName services"), at=at)
     host = spec.get("externalName", "").removesuffix(".")
     if not host:
-        yield Fault(("spec", "externalName"), required())
+        yield FieldError(("spec", "externalName"), required())
     elif len(host) > 253:
-        yield Fault(("spec", "externalName"), invalid(host, "must be no more than 253 characters"))
+        yield FieldError(("spec", "externalName"), invalid(host, "must be no more than 253 characters"))
     elif not SUBDOMAIN_FORM.fullmatch(host):
-        yield Fault(("spec", "externalName"), invalid(host, SUBDOMAIN))
+        yield FieldError(("spec", "externalName"), invalid(host, SUBDOMAIN))

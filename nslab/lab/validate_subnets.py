@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.api.words import Complaint, listed, shown
+from nslab.api.words import listed, shown
+from nslab.errors import FieldError
 from nslab.lab.defaults import gateway
 from nslab.lab.subnets import distances, find_subnet
 
@@ -12,29 +13,31 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address, IPv4Network
 
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
     from nslab.lab.lab_document import LabDocument
     from nslab.lab.stream import Documents
 
 
-def machine_addresses(found: Documents) -> Iterator[Complaint]:
+def machine_addresses(found: Documents) -> Iterator[FieldError]:
     """Machines have addresses of the node network, each its own."""
     lab = found.lab
     subnets = [*lab.subnets.values()]
     if len(subnets) < len(lab.node_networks):
         return  # what is in a subnet that cannot be read, nobody knows
     special = _special(subnets)
-    seen: dict[IPv4Address, Path] = {}
+    seen: dict[IPv4Address, FieldPath] = {}
     for path, name, address in _addresses(lab):
         who = shown(name) if name else "this machine"
         if address is None:
-            yield Complaint(path, f"the node network {subnets[0]} has no address left for {who}")
+            yield FieldError(path, f"the node network {subnets[0]} has no address left for {who}")
         elif not find_subnet(subnets, address):
-            yield Complaint(path, f"the address {address} of {who} is {_outside(subnets)}")
+            yield FieldError(path, f"the address {address} of {who} is {_outside(subnets)}")
         elif address in special:
-            yield Complaint(path, f"{who} cannot have the address {address}; it is {special[address]}")
+            yield FieldError(path, f"{who} cannot have the address {address}; it is {special[address]}")
         elif address in seen:
-            yield Complaint(path, f"{who} cannot have the address {address}; another machine has it", seen[address])
+            yield FieldError(
+                path, f"{who} cannot have the address {address}; another machine has it", first=seen[address]
+            )
         else:
             seen[address] = path
 
@@ -47,7 +50,7 @@ def _special(subnets: list[IPv4Network]) -> dict[IPv4Address, str]:
     return special | {first: "the gateway's"} if first else special
 
 
-def _addresses(lab: LabDocument) -> Iterator[tuple[Path, str, IPv4Address | None]]:
+def _addresses(lab: LabDocument) -> Iterator[tuple[FieldPath, str, IPv4Address | None]]:
     """Every address of a machine: where it is written, and whose it is."""
     for index, node in enumerate(lab.nodes):
         yield lab.place("nodes", index, "address"), node.name, node.address
@@ -64,7 +67,7 @@ def _outside(subnets: list[IPv4Network]) -> str:
     return f"in none of the subnets {listed([*map(str, subnets)])}"
 
 
-def routers(found: Documents) -> Iterator[Complaint]:
+def routers(found: Documents) -> Iterator[FieldError]:
     """A router joins subnets, and each subnet is joined to the others."""
     lab = found.lab
     subnets = [*lab.subnets.values()]
@@ -72,12 +75,12 @@ def routers(found: Documents) -> Iterator[Complaint]:
         path, who = lab.place("routers", index, "addresses"), shown(router.name) if router.name else "this router"
         if router.written < 2:
             number = "one address" if router.written else "no address"
-            yield Complaint(path, f"{who} has {number}; a router has one in each of two subnets or more")
+            yield FieldError(path, f"{who} has {number}; a router has one in each of two subnets or more")
         taken: set[IPv4Network] = set()
         for place, leg in router.legs.items():
             subnet = find_subnet(subnets, leg)
             if subnet and subnet in taken:
-                yield Complaint((*path, place), f"{who} has two addresses in {subnet}; one in each subnet is enough")
+                yield FieldError((*path, place), f"{who} has two addresses in {subnet}; one in each subnet is enough")
             taken |= {subnet} if subnet else set()
     legs = [[*router.legs.values()] for router in lab.routers]
     readable = len(subnets) == len(lab.node_networks) and all(len(r.legs) == r.written for r in lab.routers)
@@ -87,4 +90,4 @@ def routers(found: Documents) -> Iterator[Complaint]:
         for place, subnet in lab.subnets.items():
             if subnet not in reached:
                 text = f"no router joins {subnet} to {subnets[0]}; add one with an address in each (spec.routers)"
-                yield Complaint(lab.place("networks", "nodes", place), text)
+                yield FieldError(lab.place("networks", "nodes", place), text)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from nslab.api import quantity
 from nslab.lab import service_document as asks
 from nslab.lab import types
-from nslab.lab.allocate import open_fields
+from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
-from nslab.lab.types import NOTHING_SAID, USUAL, Plugin, Protocol, RestartPolicy, ServiceType, TrafficPolicy
+from nslab.lab.types import NOTHING_SAID, USUAL, Protocol, RestartPolicy, ServiceType, TrafficPolicy
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -34,37 +34,37 @@ _CHECKS = (
 
 def lab(found: Documents) -> types.Lab:
     """The lab of documents that are complete and without a fault; its Services still without what is given out."""
-    said = found.lab
+    document = found.lab
     return types.Lab(
-        name=said.name,
-        networks=types.Networks((*said.subnets.values(),), said.pod_network, said.service_network),
-        plugin=said.plugin,
-        encapsulation=said.encapsulation,
-        proxy_mode=said.proxy_mode,
-        dns_address=said.dns_address,
-        nodes=tuple(_nodes(said)),
-        clients=tuple(types.Client(one.name, one.address) for one in said.clients if one.address),
+        name=document.name,
+        networks=types.Networks((*document.subnets.values(),), document.pod_network, document.service_network),
+        plugin=document.plugin,
+        encapsulation=document.encapsulation,
+        proxy_mode=document.proxy_mode,
+        dns_address=document.dns_address,
+        nodes=tuple(_nodes(document)),
+        clients=tuple(types.Client(one.name, one.address) for one in document.clients if one.address),
         pods=tuple(one.view for one in found.pods),
-        last_reserved=tuple(said.last_reserved.items()),
+        last_reserved=tuple(document.last_reserved.items()),
         services=tuple(map(service, found.services)),
         slices=tuple(map(endpoint_slice, found.slices)),
         deployments=tuple(one.view for one in found.deployments),
-        scheduler=str(said.scheduler),
-        routers=tuple(types.Router(one.name, (*one.legs.values(),), one.bgp) for one in said.routers),
-        cni=cni(said),
+        scheduler=str(document.scheduler),
+        routers=tuple(types.Router(one.name, (*one.legs.values(),), one.bgp) for one in document.routers),
+        cni=cni(document),
         others=tuple(map(kept, found.others)),
     )
 
 
-def _nodes(said: LabDocument) -> list[types.Node]:
-    return [types.Node(one.name, one.address, one.pod_cidr) for one in said.nodes if one.address and one.pod_cidr]
+def _nodes(document: LabDocument) -> list[types.Node]:
+    return [types.Node(one.name, one.address, one.pod_cidr) for one in document.nodes if one.address and one.pod_cidr]
 
 
-def cni(said: LabDocument) -> types.Cni | None:
+def cni(document: LabDocument) -> types.Cni | None:
     """The setting of CNI plugins by exec."""
-    if said.plugin is not Plugin.EXEC:
+    if not document.rules.by_exec:
         return None
-    setting = said.cni
+    setting = document.cni
     path, routes = tuple(setting.get("path", ())), setting.get("routes", True)
     return types.Cni(setting.get("config", ""), path, routes=routes, masquerade=setting.get("masquerade", True))
 
@@ -103,62 +103,64 @@ def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> 
     return ""
 
 
-def container(said: dict[str, Any]) -> types.Container:
+def container(fields: dict[str, Any]) -> types.Container:
     """A container."""
     return types.Container(
-        name=said.get("name", ""),
-        image=said.get("image", ""),
-        command=tuple(said.get("command", ())),
-        args=tuple(said.get("args", ())),
-        env=tuple((one.get("name", ""), one.get("value", "")) for one in said.get("env", ())),
-        working_dir=said.get("workingDir", "/"),
-        ports=tuple(map(_port, said.get("ports", ()))),
-        readiness=health_check(said.get("readinessProbe")),
-        liveness=health_check(said.get("livenessProbe")),
-        security=_security(said.get("securityContext", {})),
-        limits=_limits(said.get("resources", {}).get("limits", {})),
+        name=fields.get("name", ""),
+        image=fields.get("image", ""),
+        command=tuple(fields.get("command", ())),
+        args=tuple(fields.get("args", ())),
+        env=tuple((one.get("name", ""), one.get("value", "")) for one in fields.get("env", ())),
+        working_dir=fields.get("workingDir", "/"),
+        ports=tuple(map(_port, fields.get("ports", ()))),
+        readiness=health_check(fields.get("readinessProbe")),
+        liveness=health_check(fields.get("livenessProbe")),
+        security=_security(fields.get("securityContext", {})),
+        limits=_limits(fields.get("resources", {}).get("limits", {})),
     )
 
 
-def _port(said: dict[str, Any]) -> types.ContainerPort:
-    protocol = _PROTOCOLS[said.get("protocol", "TCP")]
-    return types.ContainerPort(said.get("containerPort", 0), protocol, said.get("name", ""), said.get("hostPort", 0))
+def _port(fields: dict[str, Any]) -> types.ContainerPort:
+    protocol = _PROTOCOLS[fields.get("protocol", "TCP")]
+    return types.ContainerPort(
+        fields.get("containerPort", 0), protocol, fields.get("name", ""), fields.get("hostPort", 0)
+    )
 
 
-def health_check(said: dict[str, Any] | None) -> HealthCheck | None:
+def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
     """A probe; None for one that asks in a way of which nslab has none. 0 asks for the default, as in Kubernetes."""
-    http, tcp = (said or {}).get("httpGet"), (said or {}).get("tcpSocket")
-    if said is None or (http is None and tcp is None) or (http or {}).get("scheme") == "HTTPS":
+    http, tcp = (fields or {}).get("httpGet"), (fields or {}).get("tcpSocket")
+    if fields is None or (http is None and tcp is None) or (http or {}).get("scheme") == "HTTPS":
         return None
-    times = {name: said[word] for word, name in _CHECKS if said.get(word)}
+    times = {name: fields[word] for word, name in _CHECKS if fields.get(word)}
     if http is None:
         return HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
     return HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
 
 
-def _security(said: dict[str, Any]) -> types.SecurityContext:
+def _security(fields: dict[str, Any]) -> types.SecurityContext:
     """What a pod or a container says of its rights."""
-    if not said:
+    if not fields:
         return NOTHING_SAID
-    capabilities = said.get("capabilities", {})
+    capabilities = fields.get("capabilities", {})
     return types.SecurityContext(
-        user=said.get("runAsUser"),
-        group=said.get("runAsGroup"),
-        non_root=said.get("runAsNonRoot"),
-        groups=tuple(said.get("supplementalGroups", ())),
-        fs_group=said.get("fsGroup"),
+        user=fields.get("runAsUser"),
+        group=fields.get("runAsGroup"),
+        non_root=fields.get("runAsNonRoot"),
+        groups=tuple(fields.get("supplementalGroups", ())),
+        fs_group=fields.get("fsGroup"),
         add=tuple(map(plain, capabilities.get("add", ()))),
         drop=tuple(map(plain, capabilities.get("drop", ()))),
-        read_only=said.get("readOnlyRootFilesystem", False),
-        privileged=said.get("privileged", False),
+        read_only=fields.get("readOnlyRootFilesystem", False),
+        privileged=fields.get("privileged", False),
     )
 
 
-def _limits(said: dict[str, Any]) -> types.Resources:
+def _limits(fields: dict[str, Any]) -> types.Resources:
     """What a container may use."""
-    if not said:
+    if not fields:
         return USUAL
-    memory, storage = (quantity.whole(str(said.get(name, 0))) for name in ("memory", "ephemeral-storage"))
+    memory, storage = (quantity.whole(str(fields.get(name, 0))) for name in ("memory", "ephemeral-storage"))
     return types.Resources(memory or 0, storage or 0)
 
 
@@ -187,15 +189,17 @@ def service(one: Document) -> types.Service:
         health_check_node_port=spec.get("healthCheckNodePort", 0) if asks.needs_health_check(spec) else 0,
         external_name=spec.get("externalName", ""),
         publish_not_ready=spec.get("publishNotReadyAddresses", False),
-        given_out=open_fields(spec, ingress),
+        allocated=unset_fields(spec, ingress),
         document=one.value,
     )
 
 
-def _service_port(said: dict[str, Any]) -> types.ServicePort:
-    port: int = said["port"]
-    target = said.get("targetPort") or port
-    return types.ServicePort(port, target, said.get("name", ""), _PROTOCOLS[said["protocol"]], said.get("nodePort", 0))
+def _service_port(fields: dict[str, Any]) -> types.ServicePort:
+    port: int = fields["port"]
+    target = fields.get("targetPort") or port
+    return types.ServicePort(
+        port, target, fields.get("name", ""), _PROTOCOLS[fields["protocol"]], fields.get("nodePort", 0)
+    )
 
 
 def endpoint_slice(one: Document) -> types.EndpointSlice:
@@ -211,21 +215,21 @@ def endpoint_slice(one: Document) -> types.EndpointSlice:
     )
 
 
-def _endpoint(said: dict[str, Any], namespace: str) -> types.SliceEndpoint:
+def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
     """An endpoint. What it does not say of itself is well: ready and serving, whatever else it says (kube-proxy)."""
     conditions, target, zones = (
-        said.get("conditions", {}),
-        said.get("targetRef", {}),
-        said.get("hints", {}).get("forZones"),
+        fields.get("conditions", {}),
+        fields.get("targetRef", {}),
+        fields.get("hints", {}).get("forZones"),
     )
     named = target.get("kind") == "Pod" and target.get("name")
     return types.SliceEndpoint(
-        IPv4Address(said["addresses"][0]),
+        IPv4Address(fields["addresses"][0]),
         conditions.get("ready", True),
         conditions.get("serving", True),
         conditions.get("terminating", False),
-        said.get("nodeName", ""),
-        said.get("hostname", ""),
+        fields.get("nodeName", ""),
+        fields.get("hostname", ""),
         tuple(zone["name"] for zone in zones) if zones else (),
         f"{target.get('namespace') or namespace}/{named}" if named else "",
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.api.words import Complaint, counted, shown
+from nslab.api.words import counted, shown
+from nslab.errors import FieldError
 from nslab.lab.plugins import idle_host_ports
 from nslab.lab.validate_pods import templates
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.api.document import Document
-    from nslab.api.words import Path
+    from nslab.errors import FieldPath
     from nslab.lab.stream import Documents
     from nslab.lab.types import Pod
 
@@ -21,7 +22,7 @@ LEAST_MEMORY = 1 << 20
 SERVICE = "kubernetes.io/service-name"
 
 
-def warnings(found: Documents) -> Iterator[Complaint]:
+def warnings(found: Documents) -> Iterator[FieldError]:
     """Services that lead nowhere, EndpointSlices that belong to nothing, probes that can never succeed."""
     pods = _Pods(found.pods)
     sliced = {(one.namespace, one.labels.get(SERVICE, "")) for one in found.slices}
@@ -30,16 +31,16 @@ def warnings(found: Documents) -> Iterator[Complaint]:
             yield from _selector(service, pods, (service.namespace, service.name) in sliced)
     known = {(service.namespace, service.name) for service in found.services}
     for one in found.slices:
-        place: Path = (*one.path, "metadata", "labels")
+        place: FieldPath = (*one.path, "metadata", "labels")
         wanted = one.labels.get(SERVICE, "")
         if not wanted:
             text = f"EndpointSlice {shown(one.name)} has no label kubernetes.io/service-name, so no Service uses it"
-            yield Complaint(place, text)
+            yield FieldError(place, text)
         elif (one.namespace, wanted) not in known:
             there = f"there is no Service {shown(wanted)} in namespace {shown(one.namespace)}"
             text = f"EndpointSlice {shown(one.name)} is of no use: {there}"
             names = tuple(name for namespace, name in known if namespace == one.namespace)
-            yield Complaint((*place, SERVICE), text, word=wanted, known=names)
+            yield FieldError((*place, SERVICE), text, word=wanted, known=names)
     yield from _probes(found)
     yield from _memory(found)
     yield from idle_host_ports(found)
@@ -61,14 +62,14 @@ class _Pods:
         return [self.pods[index] for index in sorted(set.intersection(*found))]
 
 
-def _selector(service: Document, pods: _Pods, sliced: bool) -> Iterator[Complaint]:
+def _selector(service: Document, pods: _Pods, sliced: bool) -> Iterator[FieldError]:
     """A selector that matches nothing, or a named port that nobody has."""
     chosen = pods.chosen(service)
     name, place = shown(service.name), (*service.path, "spec")
     if not chosen and not sliced:
         wanted = ",".join(f"{shown(key)}={shown(value)}" for key, value in service.spec["selector"].items())
         text = f"the selector of Service {name} matches no pod of namespace {shown(service.namespace)}: {wanted}"
-        yield Complaint((*place, "selector"), text)
+        yield FieldError((*place, "selector"), text)
     elif chosen:
         ports = {(p.name, str(p.protocol)) for pod in chosen for one in pod.containers for p in one.ports if p.name}
         for index, port in enumerate(service.spec.get("ports", ())):
@@ -76,10 +77,10 @@ def _selector(service: Document, pods: _Pods, sliced: bool) -> Iterator[Complain
             if isinstance(target, str) and target and (target, used) not in ports:
                 there = tuple(sorted(word for word, protocol in ports if protocol == used))
                 text = f"no container of the pods of Service {name} has a port {shown(target)} ({used})"
-                yield Complaint((*place, "ports", index, "targetPort"), text, word=target, known=there)
+                yield FieldError((*place, "ports", index, "targetPort"), text, word=target, known=there)
 
 
-def _memory(found: Documents) -> Iterator[Complaint]:
+def _memory(found: Documents) -> Iterator[FieldError]:
     """64m of memory is less than a byte: 64M is meant, or 64Mi."""
     for _, place, pod in templates(found):
         for index, container in enumerate(pod.containers):
@@ -88,10 +89,10 @@ def _memory(found: Documents) -> Iterator[Complaint]:
                     f"container {shown(container.name)} may have {counted(container.limits.memory, 'byte')} of memory"
                 )
                 path = (*place, "spec", "containers", index, "resources", "limits", "memory")
-                yield Complaint(path, f"{text}, in which no program starts; 64Mi is a usual limit")
+                yield FieldError(path, f"{text}, in which no program starts; 64Mi is a usual limit")
 
 
-def _probes(found: Documents) -> Iterator[Complaint]:
+def _probes(found: Documents) -> Iterator[FieldError]:
     """A probe that names a port which its container does not have fails forever."""
     for _, place, pod in templates(found):
         for index, container in enumerate(pod.containers):
@@ -101,4 +102,4 @@ def _probes(found: Documents) -> Iterator[Complaint]:
                     then = "fails" if name == "readinessProbe" else "asks nobody"
                     text = f"container {shown(container.name)} has no port {shown(check.port)}, so its {name} {then}"
                     path = (*place, "spec", "containers", index, name, check.kind, "port")
-                    yield Complaint(path, text, word=check.port, known=names)
+                    yield FieldError(path, text, word=check.port, known=names)

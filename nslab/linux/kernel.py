@@ -39,7 +39,7 @@ class LinuxKernel:
         self._agents = agents
         self._iptables = iptables
         self._indexes = netlink.Indexes(spaces)
-        self._unsettled: list[tuple[str, str]] = []
+        self._coming_up: list[tuple[str, str]] = []
 
     def run(self, transaction: Transaction) -> None:
         """Do one transaction, or raise Refused with the step, the kernel's words, and what was done all the same."""
@@ -82,18 +82,18 @@ class LinuxKernel:
             case missing:
                 assert_never(missing)
 
-    def settle(self) -> None:
+    def wait_until_up(self) -> None:
         """Return when every interface that was set up is ready to carry packets."""
-        for ns, dev in self._unsettled:
-            netlink.settle(self._spaces.route_socket(ns), [self._indexes.index(ns, dev)])
-        self._unsettled.clear()
+        for ns, dev in self._coming_up:
+            netlink.wait_until_up(self._spaces.route_socket(ns), [self._indexes.index(ns, dev)])
+        self._coming_up.clear()
 
     def _one_by_one(self, transaction: Transaction, do: Callable[[Step], None]) -> None:
-        for place, step in enumerate(transaction.steps):
+        for position, step in enumerate(transaction.steps):
             try:
                 do(step)
             except OSError as error:
-                raise Refused(shell.command(step), error_text(error), transaction.steps[:place]) from error
+                raise Refused(shell.command(step), error_text(error), transaction.steps[:position]) from error
 
     def _netns(self, step: Step) -> None:
         if isinstance(step, Remove):
@@ -120,11 +120,11 @@ class LinuxKernel:
         ns = transaction.where[0]
         for step in transaction.steps:
             try:
-                said = _encode(step, self._indexes)
+                encoded = _encode(step, self._indexes)
             except OSError as error:
                 refused.append((step, error))
                 continue
-            for where, raw in said:
+            for where, raw in encoded:
                 if where != ns:
                     refused += self._flush(ns, batch)
                     ns, batch = where, []
@@ -142,7 +142,7 @@ class LinuxKernel:
 
     def _flush(self, ns: str, batch: list[tuple[Step, bytes]]) -> list[tuple[Step, OSError]]:
         refusals = netlink.send(self._spaces.route_socket(ns), [raw for _, raw in batch]) if batch else []
-        return [(batch[refusal.place][0], refusal) for refusal in refusals]
+        return [(batch[refusal.position][0], refusal) for refusal in refusals]
 
     def _remember(self, transaction: Transaction) -> None:
         for step in transaction.steps:
@@ -150,7 +150,7 @@ class LinuxKernel:
                 for ns in _namespaces(step):
                     self._indexes.forget(ns)
             elif isinstance(step, Add) and step.obj.sets_up:
-                self._unsettled.append((step.obj.ns, step.obj.sets_up))
+                self._coming_up.append((step.obj.ns, step.obj.sets_up))
 
 
 def _goes_anyway(step: Step) -> bool:

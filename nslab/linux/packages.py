@@ -19,11 +19,11 @@ def how_to_install(program: str) -> str:
 def _advice(program: str, name: str, ids: tuple[str, ...]) -> str:
     rows = _rows()
     families = [family.split(",") for family in rows["like"]]
-    place = next((place for wanted in ids for place, family in enumerate(families) if wanted in family), _DEBIAN)
+    index = next((index for wanted in ids for index, family in enumerate(families) if wanted in family), _DEBIAN)
     # iptables-restore and iptables-nft come with iptables.
-    package = next((rows[known][place] for known in (program, program.partition("-")[0]) if known in rows), program)
-    known = any(wanted in families[place] for wanted in ids)
-    return f"on {name if known else 'Debian'}: {rows['manager'][place]} {rows['verb'][place]} {package}"
+    package = next((rows[known][index] for known in (program, program.partition("-")[0]) if known in rows), program)
+    known = any(wanted in families[index] for wanted in ids)
+    return f"on {name if known else 'Debian'}: {rows['manager'][index]} {rows['verb'][index]} {package}"
 
 
 @cache
@@ -36,7 +36,7 @@ def _rows() -> dict[str, list[str]]:
 def _distribution() -> tuple[str, tuple[str, ...]]:
     """The name of this machine's distribution, and by what it can be known: itself first, then what it is like."""
     try:
-        said = platform.freedesktop_os_release()
+        release = platform.freedesktop_os_release()
     except OSError:
         return "Debian", ()
-    return said.get("NAME", "Debian"), (said.get("ID", ""), *said.get("ID_LIKE", "").split())
+    return release.get("NAME", "Debian"), (release.get("ID", ""), *release.get("ID_LIKE", "").split())

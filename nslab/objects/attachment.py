@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, ClassVar
 
-from nslab.cni.chain import order
+from nslab.cni.chain import invocation
 from nslab.dataclass import dataclass
 from nslab.objects.base import Add, KernelObject, Layer, Remove, Replace
 from nslab.quote import fill, quote
@@ -83,20 +83,20 @@ class Attachment(KernelObject):
     def add_lines(self, way: str) -> list[str]:
         """ADD for each plugin of the list, told what the one before it made."""
         places = range(len(self.wiring.network.types))
-        return [f"made=$({self._run(way, place, 'ADD', chained=place > 0)})" for place in places]
+        return [f"made=$({self._run(way, index, 'ADD', chained=index > 0)})" for index in places]
 
     def delete_lines(self, way: str) -> list[str]:
         """DEL for each plugin of the list, last first."""
-        return [self._run(way, place, "DEL") for place in reversed(range(len(self.wiring.network.types)))]
+        return [self._run(way, index, "DEL") for index in reversed(range(len(self.wiring.network.types)))]
 
-    def _run(self, way: str, place: int, command: Command, *, chained: bool = False) -> str:
-        told = order(self.wiring, place, command, self.address, {} if chained else None)
-        parameters = " ".join(f"{name}={quote(value)}" for name, value in told.env.items())
-        config = json.loads(told.stdin)
-        text = quote(told.stdin)
+    def _run(self, way: str, index: int, command: Command, *, chained: bool = False) -> str:
+        call = invocation(self.wiring, index, command, self.address, {} if chained else None)
+        parameters = " ".join(f"{name}={quote(value)}" for name, value in call.env.items())
+        config = json.loads(call.stdin)
+        text = quote(call.stdin)
         if config.pop("prevResult", None) is not None:
             text = f"{quote(json.dumps(config, ensure_ascii=False)[:-1])}', \"prevResult\": '\"$made\"'}}'"
-        return f"{parameters} {way} {fill('{} {}', self.node, told.program)} <<< {text}"
+        return f"{parameters} {way} {fill('{} {}', self.node, call.program)} <<< {text}"
 
     @property
     def label(self) -> str:

@@ -116,7 +116,7 @@ class Destination(Netlink):
     def changes_into(self, new: KernelObject) -> bool:
         return isinstance(new, Destination)
 
-    def told(self, step: Step, scope: int, kind: int, flags: int, rest: bytes) -> Messages:
+    def route_message(self, step: Step, scope: int, kind: int, flags: int, rest: bytes) -> Messages:
         """What the kernel is told of it: `rest` says where to."""
         protocol = PROTOCOLS.get(self.protocol) or int(self.protocol)
         length = self.to.prefixlen
@@ -188,7 +188,7 @@ class Route(Destination):
         via = attribute(_RTA_GATEWAY, self.via.packed) if self.via else b""
         rest = u32(_RTA_OIF, indexes.index(self.ns, self.dev)) + via
         scope = _SCOPE_LINK if self.via is None else _SCOPE_UNIVERSE
-        return self.told(step, scope, _RTN_UNICAST, _RTNH_F_ONLINK if self.onlink else 0, rest)
+        return self.route_message(step, scope, _RTN_UNICAST, _RTNH_F_ONLINK if self.onlink else 0, rest)
 
     @property
     def label(self) -> str:
@@ -236,7 +236,7 @@ class Blackhole(Destination):
         return [fill("ip -n {} route {} blackhole {} proto {}", self.ns, verb, self.to, self.protocol)]
 
     def messages(self, step: Step, _indexes: Indexes) -> Messages:
-        return self.told(step, _SCOPE_UNIVERSE, _RTN_BLACKHOLE, 0, b"")
+        return self.route_message(step, _SCOPE_UNIVERSE, _RTN_BLACKHOLE, 0, b"")
 
     @property
     def label(self) -> str:
@@ -252,9 +252,9 @@ def addresses_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str])
     for body in bodies:
         length, index = struct.unpack_from("=xBxxI", body)
         if index in devices:
-            said = attributes(body, 8)
-            broadcast = _IFA_BROADCAST in said
-            yield Address(ns, devices[index], IPv4Interface((said[_IFA_LOCAL], length)), broadcast)
+            found = attributes(body, 8)
+            broadcast = _IFA_BROADCAST in found
+            yield Address(ns, devices[index], IPv4Interface((found[_IFA_LOCAL], length)), broadcast)
 
 
 def routes_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Destination]:

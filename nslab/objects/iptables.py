@@ -254,21 +254,21 @@ def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
     for step in steps:
         first.setdefault(step.obj.key, step)
         last[step.obj.key] = step
-    told: list[Step] = []
+    kept: list[Step] = []
     for key, step in last.items():
         begun = first[key]
         if isinstance(step.obj, Chain) or isinstance(begun, Remove) == isinstance(step, Remove):
-            told.append(step)
+            kept.append(step)
         elif isinstance(begun, Remove) and begun.obj != step.obj:
-            told += begun, step
-    return tuple(told)
+            kept += begun, step
+    return tuple(kept)
 
 
 def in_turn(steps: Iterable[Step]) -> tuple[list[KernelObject], list[Step]]:
     """How the kernel takes a restore: the chains that are declared (and so emptied), then each step in its turn."""
-    told = [(step.obj.turn(step), step) for step in settled(steps) if isinstance(step.obj, InTable)]
-    declared: list[KernelObject] = [replace(step.obj, rules=()) for _, step in told if isinstance(step.obj, Chain)]
-    return declared, [step for _, step in sorted(told, key=lambda entry: entry[0])]
+    turns = [(step.obj.turn(step), step) for step in settled(steps) if isinstance(step.obj, InTable)]
+    declared: list[KernelObject] = [replace(step.obj, rules=()) for _, step in turns if isinstance(step.obj, Chain)]
+    return declared, [step for _, step in sorted(turns, key=lambda entry: entry[0])]
 
 
 def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> tuple[list[KernelObject], list[str]]:

@@ -146,11 +146,13 @@ def ipvs_found(ns: str, saved: str) -> Iterator[Server]:
     """The servers in the output of `ipvsadm -Sn`; those of firewall marks are nobody's."""
     for line in saved.splitlines():
         match line.split():
-            case ["-A", option, service, *said] if option in _PROTOCOLS:
-                seconds = int(_after("-p", said) or 0)
-                yield VirtualServer(ns, _PROTOCOLS[option], service, _after("-s", said), seconds, _after("-b", said))
-            case ["-a", option, service, "-r", server, *said] if option in _PROTOCOLS:
-                yield RealServer(ns, _PROTOCOLS[option], service, server, int(_after("-w", said)))
+            case ["-A", option, service, *options] if option in _PROTOCOLS:
+                seconds = int(_after("-p", options) or 0)
+                yield VirtualServer(
+                    ns, _PROTOCOLS[option], service, _after("-s", options), seconds, _after("-b", options)
+                )
+            case ["-a", option, service, "-r", server, *options] if option in _PROTOCOLS:
+                yield RealServer(ns, _PROTOCOLS[option], service, server, int(_after("-w", options)))
 
 
 def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> Iterator[Server]:
@@ -179,14 +181,14 @@ def refusals(
     """
     now: dict[Key, Server] = {obj.key: obj for obj in there if isinstance(obj, Server)}
     refused: dict[int, str] = {}
-    for place, step in enumerate(steps):
+    for index, step in enumerate(steps):
         obj = step.obj
         assert isinstance(obj, Server)
         reason = obj.reason(step, now)
         if not reason and obj.unicast and isinstance(step, Add) and not addressed:
             reason = _NOT_UNICAST
         if reason:
-            refused[place] = reason
+            refused[index] = reason
         elif isinstance(step, Remove):
             now = {key: other for key, other in now.items() if obj.key not in (key, *other.requires)}
         else:

@@ -264,7 +264,7 @@ def seen(known: Iterable[KernelObject], there: Mapping[str, Interfaces]) -> Iter
     """The interfaces of `known` as they are, by all namespaces' interfaces; or what else bears their names."""
     for obj in known:
         if isinstance(obj, Device) and (near := there[obj.ns].get(obj.name)):
-            yield (obj.found(near, there) if near.kind == obj.driver else None) or _cable_to_nowhere(
+            yield (obj.found(near, there) if near.kind == obj.driver else None) or _veth_to_nowhere(
                 obj.ns, obj.name, near
             )
 
@@ -273,17 +273,17 @@ def strays(
     have: Iterable[KernelObject], known: Iterable[KernelObject], there: Mapping[str, Interfaces]
 ) -> Iterator[Device]:
     """Far ends of cables whose near end is not there any more, or lies in a namespace without a name."""
-    cables = {(obj.peer_ns, obj.peer) for obj in have if isinstance(obj, Veth)}
+    veths = {(obj.peer_ns, obj.peer) for obj in have if isinstance(obj, Veth)}
     for obj in known:
         if not isinstance(obj, Veth):
             continue
         far = there.get(obj.peer_ns, {}).get(obj.peer)
-        if far and (obj.peer_ns, obj.peer) not in cables:
-            cables.add((obj.peer_ns, obj.peer))
-            yield _cable_to_nowhere(obj.peer_ns, obj.peer, far)
+        if far and (obj.peer_ns, obj.peer) not in veths:
+            veths.add((obj.peer_ns, obj.peer))
+            yield _veth_to_nowhere(obj.peer_ns, obj.peer, far)
 
 
-def _cable_to_nowhere(ns: str, name: str, near: Interface) -> Veth:
+def _veth_to_nowhere(ns: str, name: str, near: Interface) -> Veth:
     """What will do for something else that bears a name, since all that can be done is to remove it."""
     return Veth(ns, name, near.mac, ns, "", "", near.mtu)
 

@@ -56,8 +56,10 @@ class Ruleset(KernelObject):
 
     @classmethod
     def typed(cls, steps: Iterable[Step]) -> list[str]:
-        told = ((order.thing.ns, words) for order in orders(steps) for words in order.thing.words(order.verb))
-        return [" ".join([fill("ip netns exec {} nft", ns), *map(_quoted, filter(None, words))]) for ns, words in told]
+        commands = ((one.target.ns, words) for one in operations(steps) for words in one.target.words(one.verb))
+        return [
+            " ".join([fill("ip netns exec {} nft", ns), *map(_quoted, filter(None, words))]) for ns, words in commands
+        ]
 
     def lines(self, step: Step) -> list[str]:
         return self.typed([step])
@@ -265,61 +267,63 @@ class NftElement(InTable):
         return "elements of nftables sets and maps", f"{self.set} {self.element}"
 
 
-class Order(NamedTuple):
+class Operation(NamedTuple):
     """One thing that nft is told, for the sake of a step. To `fill` a chain is to empty it and give it its rules."""
 
     verb: Verb
-    thing: Ruleset
+    target: Ruleset
     step: Step
 
 
-def orders(steps: Iterable[Step]) -> Iterator[Order]:
+def operations(steps: Iterable[Step]) -> Iterator[Operation]:
     """What nft is told to do the steps as one transaction."""
-    told = [(step, step.obj) for step in steps if isinstance(step.obj, Ruleset)]
+    objects = [(step, step.obj) for step in steps if isinstance(step.obj, Ruleset)]
     # A table that goes takes all that is in it along.
-    gone_keys = {thing.key for step, thing in told if isinstance(step, Remove)}
-    told = [(step, thing) for step, thing in told if isinstance(step, Add) or gone_keys.isdisjoint(thing.tables)]
-    gone = [(step, thing) for step, thing in told if isinstance(step, Remove)]
-    come = [(step, thing) for step, thing in told if not isinstance(step, Remove)]
-    for step, thing in told:
-        if isinstance(thing, NftChain) and not isinstance(step, Add):
-            yield Order("flush", thing, step)
-    for step, thing in told:
-        if isinstance(thing, NftElement) and not isinstance(step, Add):
-            yield Order("delete", thing, step)
+    gone_keys = {target.key for step, target in objects if isinstance(step, Remove)}
+    objects = [
+        (step, target) for step, target in objects if isinstance(step, Add) or gone_keys.isdisjoint(target.tables)
+    ]
+    gone = [(step, target) for step, target in objects if isinstance(step, Remove)]
+    come = [(step, target) for step, target in objects if not isinstance(step, Remove)]
+    for step, target in objects:
+        if isinstance(target, NftChain) and not isinstance(step, Add):
+            yield Operation("flush", target, step)
+    for step, target in objects:
+        if isinstance(target, NftElement) and not isinstance(step, Add):
+            yield Operation("delete", target, step)
     for kind in (NftChain, NftSet, NftTable):
-        yield from (Order("delete", thing, step) for step, thing in gone if isinstance(thing, kind))
+        yield from (Operation("delete", target, step) for step, target in gone if isinstance(target, kind))
     for kind in (NftTable, NftSet):
-        yield from (Order("add", thing, step) for step, thing in come if isinstance(thing, kind))
-    for step, thing in come:
-        if isinstance(thing, NftChain) and isinstance(step, Add):
-            yield Order("add", thing, step)
-    yield from (Order("fill", thing, step) for step, thing in come if isinstance(thing, NftChain))
-    yield from (Order("add", thing, step) for step, thing in come if isinstance(thing, NftElement))
+        yield from (Operation("add", target, step) for step, target in come if isinstance(target, kind))
+    for step, target in come:
+        if isinstance(target, NftChain) and isinstance(step, Add):
+            yield Operation("add", target, step)
+    yield from (Operation("fill", target, step) for step, target in come if isinstance(target, NftChain))
+    yield from (Operation("add", target, step) for step, target in come if isinstance(target, NftElement))
 
 
-def obey(order: Order, there: dict[Key, KernelObject]) -> int:
+def perform(one: Operation, there: dict[Key, KernelObject]) -> int:
     """Do one order in memory; the error that Linux answers with, or 0."""
-    verb, thing, _ = order
-    before = there.get(thing.key)
-    named = thing.refers_to if verb == thing.completed_by else ()
-    if any(key not in there for key in (*thing.requires, *named)) or (before is None and verb != "add"):
+    verb, target, _ = one
+    before = there.get(target.key)
+    named = target.refers_to if verb == target.completed_by else ()
+    if any(key not in there for key in (*target.requires, *named)) or (before is None and verb != "add"):
         return errno.ENOENT
     match verb:
         case "delete":
-            if any(thing.key in user.refers_to for user in there.values() if user is not before):
+            if any(target.key in user.refers_to for user in there.values() if user is not before):
                 return errno.EBUSY
-            for key in _with_all_inside(thing.key, there):
+            for key in _with_all_inside(target.key, there):
                 del there[key]
         case "flush":  # what follows fills it, or takes it away
-            there[thing.key] = replace(before, rules=()) if isinstance(before, NftChain) else thing
+            there[target.key] = replace(before, rules=()) if isinstance(before, NftChain) else target
         case "fill":
-            there[thing.key] = thing
+            there[target.key] = target
         case "add":
-            made = thing.added(before)
+            made = target.added(before)
             if isinstance(made, int):
                 return made
-            there[thing.key] = made
+            there[target.key] = made
     return 0
 
 
@@ -333,8 +337,8 @@ def _with_all_inside(key: Key, there: dict[Key, KernelObject]) -> set[Key]:
 
 def nft_restore(steps: Iterable[Step]) -> str:
     """Input for `nft -f -`: one transaction."""
-    said = (words for order in orders(steps) for words in order.thing.words(order.verb))
-    return "".join(f"{' '.join(filter(None, words))}\n" for words in said)
+    texts = (words for one in operations(steps) for words in one.target.words(one.verb))
+    return "".join(f"{' '.join(filter(None, words))}\n" for words in texts)
 
 
 def _quoted(words: str) -> str:

@@ -63,7 +63,7 @@ def seen(name: str, listed: str, wanted: str, known: Iterable[KernelObject]) -> 
         yield _set(table, block, like, sets.get(block.name))
         # What is in a dynamic set, packets have put there.
         if not any(line.startswith("flags") and "dynamic" in line for line in block.head):
-            yield from (element_found(table.ns, name, block.name, said) for said in block.body)
+            yield from (element_found(table.ns, name, block.name, text) for text in block.body)
 
 
 def _chain(table: NftTable, block: Block, like: Block | None, wanted: NftChain | None) -> NftChain:
@@ -122,11 +122,11 @@ def _parted(elements: str) -> Iterator[str]:
             yield words
 
 
-def element_found(ns: str, table: str, name: str, said: str) -> NftElement:
+def element_found(ns: str, table: str, name: str, text: str) -> NftElement:
     """An element as nft lists it, spelt as it is written."""
-    comment, (rest, _, verdict) = _COMMENT.search(said), _COMMENT.sub("", said).partition(" : ")
+    comment, (rest, _, verdict) = _COMMENT.search(text), _COMMENT.sub("", text).partition(" : ")
     found = _KEY.match(rest)
-    assert found, said
+    assert found, text
     key = found[0].split(" . ")
     key[-2:-1] = [_PROTOCOLS.get(word, word) for word in key[-2:-1]]
     return NftElement(ns, table, name, " . ".join(key), verdict, comment[1] if comment else "")

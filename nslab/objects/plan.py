@@ -36,7 +36,7 @@ def diff(have: Iterable[KernelObject], want: State) -> Plan:
     there = {obj.key: obj for obj in have}
     wanted = {obj.key: obj for obj in want}
     unwanted = {_base(obj, key in wanted) for key, obj in there.items() if not _may_stay(obj, wanted.get(key))}
-    gone = _with_all_on_top(unwanted | _shaken(there, wanted), there)
+    gone = _with_all_on_top(unwanted | _mac_dependents(there, wanted), there)
     removals = [(key, obj) for key, obj in there.items() if key in gone and gone.isdisjoint(obj.vanishes_with)]
     removals.sort(key=lambda removal: (-removal[1].rank, removal[0]))
     late = [obj for key, obj in removals if obj.named_by_rules and key not in wanted]
@@ -101,7 +101,7 @@ def _base(obj: KernelObject, wanted: bool) -> Key:
     return obj.rebuilt_with if wanted else obj.key
 
 
-def _shaken(there: dict[Key, KernelObject], wanted: dict[Key, KernelObject]) -> set[Key]:
+def _mac_dependents(there: dict[Key, KernelObject], wanted: dict[Key, KernelObject]) -> set[Key]:
     """What changes in place will take with them: link-layer addresses that are to be others."""
     return {
         end

@@ -44,14 +44,14 @@ def script(plan: Plan, title: str, prefix: str) -> str:
     lines[0] += "".join(dict.fromkeys(step.obj.functions for step in plan))
     everything = {step.obj.key: step.obj for step in plan}
     heading = ""
-    for by, typed in told(plan, lambda step: step.obj.script_lines(step, everything)):
+    for by, typed in numbered(plan, lambda step: step.obj.script_lines(step, everything)):
         lines += [f"\n{comment(by)}"] if by != heading else []
         lines += typed
         heading = by
     return "\n".join(lines) + "\n"
 
 
-def told(plan: Plan, say: Callable[[Step], list[str]] = commands) -> Iterator[tuple[str, list[str]]]:
+def numbered(plan: Plan, say: Callable[[Step], list[str]] = commands) -> Iterator[tuple[str, list[str]]]:
     """The plan's commands in an order in which they can be typed, with who does them on a real node.
 
     What the kernel takes at once may speak of what comes later; a person declares chains before he jumps to them.

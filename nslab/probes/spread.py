@@ -44,14 +44,14 @@ def spread_of(mode: ProxyMode, scheduler: str, service: Service) -> Spread:
 def uneven(rule: Spread, names: Sequence[str], possible: Sequence[str]) -> str:
     """What is wrong with these answers, of endpoints that each should have its share; "" if nothing."""
     counts = {**dict.fromkeys(possible, 0), **Counter(names)}
-    said = ", ".join(f"{name} {count}" for name, count in counts.items())
+    shares = ", ".join(f"{name} {count}" for name, count in counts.items())
     match rule:
         case Spread.STICKY if len(set(names)) > 1:
-            return f"not always the same endpoint ({said})"
+            return f"not always the same endpoint ({shares})"
         case Spread.TURNS if max(counts.values()) - min(counts.values()) > 1:
-            return f"not in turns ({said})"
+            return f"not in turns ({shares})"
         case Spread.CHANCE if len(counts) > 1 and likelihood([*counts.values()]) < UNLIKELY:
-            return f"uneven ({said})"
+            return f"uneven ({shares})"
     return ""
 
 
@@ -66,8 +66,8 @@ def tail(statistic: float, freedom: int) -> float:
     """The chance that chi-squared with so many degrees of freedom is at least `statistic`."""
     half = statistic / 2
     if freedom % 2 == 0:
-        return sum(math.exp(-half + _power(half, place)) for place in range(freedom // 2))
-    parts = (math.exp(-half + _power(half, place + 0.5)) for place in range(freedom // 2))
+        return sum(math.exp(-half + _power(half, term)) for term in range(freedom // 2))
+    parts = (math.exp(-half + _power(half, term + 0.5)) for term in range(freedom // 2))
     return math.erfc(math.sqrt(half)) + sum(parts)
 
 

@@ -110,12 +110,12 @@ def _servers(text: str) -> Items:
     items: Items = {}
     for line in text.splitlines():
         word, *rest = line.split()
-        said = _options(rest)
-        protocol, where = next(((_PROTOCOLS[name], said[name]) for name in said if name in _PROTOCOLS), ("", ""))
+        options = _options(rest)
+        protocol, where = next(((_PROTOCOLS[name], options[name]) for name in options if name in _PROTOCOLS), ("", ""))
         if word == "-A" and protocol:
-            items["virtual", protocol, where] = (said.get("-s", ""), said.get("-p", ""), said.get("-b", ""))
+            items["virtual", protocol, where] = (options.get("-s", ""), options.get("-p", ""), options.get("-b", ""))
         elif word == "-a" and protocol:
-            items["real", protocol, where, said.get("-r", "")] = (said.get("-w", ""),)
+            items["real", protocol, where, options.get("-r", "")] = (options.get("-w", ""),)
     return items
 
 

@@ -101,18 +101,18 @@ def to_json(obj: Service | Proxy) -> dict[str, Any]:
     return _said(obj)
 
 
-def service_from_json(said: dict[str, Any]) -> Service:
+def service_from_json(document: dict[str, Any]) -> Service:
     """The Service of `to_json`."""
     ports = tuple(
         Port(**{**port, "endpoints": tuple(Endpoint(**_tuples(end)) for end in port.get("endpoints", ()))})
-        for port in said.get("ports", ())
+        for port in document.get("ports", ())
     )
-    return Service(**{**_tuples(said), "ports": ports})
+    return Service(**{**_tuples(document), "ports": ports})
 
 
-def proxy_from_json(said: dict[str, Any]) -> Proxy:
+def proxy_from_json(document: dict[str, Any]) -> Proxy:
     """The settings of `to_json`."""
-    return Proxy(**_tuples(said))
+    return Proxy(**_tuples(document))
 
 
 def _said(obj: Any) -> dict[str, Any]:
@@ -125,5 +125,5 @@ def _plain(value: Any) -> Any:
     return _said(value) if isinstance(value, Endpoint | Port) else value
 
 
-def _tuples(said: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+def _tuples(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in document.items()}

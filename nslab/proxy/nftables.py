@@ -50,7 +50,7 @@ def frame(parts: Iterable[Part], proxy: Proxy) -> Items:  # noqa: ARG001  # nobo
 
 
 def _sets() -> Items:
-    said = {
+    elements = {
         ("nft-set", "cluster-ips"): ("type ipv4_addr ;", "Active ClusterIPs"),
         ("nft-set", "nodeport-ips"): ("type ipv4_addr ;", "IPs that accept NodePort traffic"),
         ("nft-map", "firewall-ips"): (_ADDRESS_KEY, "destinations that are subject to LoadBalancerSourceRanges"),
@@ -65,7 +65,7 @@ def _sets() -> Items:
         ("nft-map", "service-ips"): (_ADDRESS_KEY, "ClusterIP, ExternalIP and LoadBalancer IP traffic"),
         ("nft-map", "service-nodeports"): (_PORT_KEY, "NodePort traffic"),
     }
-    return {item: (f'{kind} comment "{comment}" ;',) for item, (kind, comment) in said.items()}
+    return {item: (f'{kind} comment "{comment}" ;',) for item, (kind, comment) in elements.items()}
 
 
 def _helpers(service_cidr: str, to_node: str) -> Iterator[tuple[str, Body]]:
@@ -212,7 +212,7 @@ class _OnePort:
         names = [self._end(end) for end in ends]
         if self._service.affinity:
             yield from (f"ip saddr @affinity-{name} goto endpoint-{name}" for name in names)
-        choices = " , ".join(f"{place} : goto endpoint-{name}" for place, name in enumerate(names))
+        choices = " , ".join(f"{index} : goto endpoint-{name}" for index, name in enumerate(names))
         yield f"numgen random mod {len(names)} vmap {{ {choices} }}"
 
     def _external_rules(self) -> Iterator[str]:

@@ -110,11 +110,11 @@ def proxy_ports(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
 
 def _rules(service: Service, port: Port, proxy: Proxy) -> Iterator[str]:
     protocol = port.protocol.lower()
-    said = f'-p {protocol} -m comment --comment "{port_name(service, port)}" -m {protocol} --dport'
+    match = f'-p {protocol} -m comment --comment "{port_name(service, port)}" -m {protocol} --dport'
     # Pods' packets come in by PREROUTING, the node's own start in OUTPUT, where REDIRECT would mean 127.0.0.1.
     inside, host = _to_proxy(proxy), f"-j DNAT --to-destination {proxy.addresses[0]}:{PROXY_PORT}"
     for address in (service.cluster_ip, *service.external_ips, *service.load_balancer_ips):
-        at = f"-d {address}/32 {said} {port.port}"
+        at = f"-d {address}/32 {match} {port.port}"
         if address not in service.external_ips:
             yield f"KUBE-PORTALS-CONTAINER {at} {inside}"
             yield f"KUBE-PORTALS-HOST {at} {host}"
@@ -123,10 +123,10 @@ def _rules(service: Service, port: Port, proxy: Proxy) -> Iterator[str]:
             yield f"KUBE-PORTALS-CONTAINER {at} -m addrtype --dst-type LOCAL {inside}"
             yield f"KUBE-PORTALS-HOST {at} -m addrtype --dst-type LOCAL {host}"
     if port.node_port:
-        yield f"KUBE-NODEPORT-CONTAINER {said} {port.node_port} {inside}"
-        yield f"KUBE-NODEPORT-HOST {said} {port.node_port} {host}"
+        yield f"KUBE-NODEPORT-CONTAINER {match} {port.node_port} {inside}"
+        yield f"KUBE-NODEPORT-HOST {match} {port.node_port} {host}"
         # INPUT sees the packet after its translation, so it is the proxy's port that is let in.
-        yield f"KUBE-NODEPORT-NON-LOCAL {said} {PROXY_PORT} -m state --state NEW -j ACCEPT"
+        yield f"KUBE-NODEPORT-NON-LOCAL {match} {PROXY_PORT} -m state --state NEW -j ACCEPT"
 
 
 def _to_proxy(proxy: Proxy) -> str:

@@ -25,7 +25,7 @@ _LABS: pytest.StashKey[Labs] = pytest.StashKey()
 _KEPT: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 
-class Wish(NamedTuple):
+class LabRequest(NamedTuple):
     """What a marker says. `source`: a lab that comes with nslab, a file or folder beside the test, or YAML."""
 
     source: str = "lab.yaml"
@@ -49,11 +49,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> RunningLab:
     """The lab of this test's marker, up. Without a marker: that of `lab.yaml` beside the test."""
-    wish = _wish(request.node)
-    if wish.scope == "module":
-        found: RunningLab = request.getfixturevalue("_module_labs")(wish)
+    asked = _request(request.node)
+    if asked.scope == "module":
+        found: RunningLab = request.getfixturevalue("_module_labs")(asked)
         return found
-    made: RunningLab = request.getfixturevalue("make_lab")(wish.source, wish.proxy_mode, wish.encapsulation)
+    made: RunningLab = request.getfixturevalue("make_lab")(asked.source, asked.proxy_mode, asked.encapsulation)
     return made
 
 
@@ -71,20 +71,20 @@ def make_lab(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningLa
 @pytest.fixture(scope="module")
 def module_lab(request: pytest.FixtureRequest) -> RunningLab:
     """The lab of this module's marker (`pytestmark = pytest.mark.lab(…)`), up as long as the module's tests run."""
-    found: RunningLab = request.getfixturevalue("_module_labs")(_wish(request.node))
+    found: RunningLab = request.getfixturevalue("_module_labs")(_request(request.node))
     return found
 
 
 @pytest.fixture(scope="module")
-def _module_labs(request: pytest.FixtureRequest) -> Iterator[Callable[[Wish], RunningLab]]:
+def _module_labs(request: pytest.FixtureRequest) -> Iterator[Callable[[LabRequest], RunningLab]]:
     """A module's labs: one for each wish, however many of its tests have it."""
     with _labs(request.config).borrowed() as up:
-        made: dict[Wish, RunningLab] = {}
+        made: dict[LabRequest, RunningLab] = {}
 
-        def get(wish: Wish) -> RunningLab:
-            if wish not in made:
-                made[wish] = up(wish.source, request.path.parent, wish.proxy_mode, wish.encapsulation)
-            return made[wish]
+        def get(asked: LabRequest) -> RunningLab:
+            if asked not in made:
+                made[asked] = up(asked.source, request.path.parent, asked.proxy_mode, asked.encapsulation)
+            return made[asked]
 
         yield get
 
@@ -157,17 +157,17 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
             terminalreporter.write_line(f"{name}\n{words}")
 
 
-def _wish(node: Any) -> Wish:
+def _request(node: Any) -> LabRequest:
     marker = node.get_closest_marker("lab")
     try:
-        wish = Wish(*marker.args[:1], **marker.kwargs) if marker else Wish()
+        asked = LabRequest(*marker.args[:1], **marker.kwargs) if marker else LabRequest()
         if marker and len(marker.args) > 1:
             raise TypeError("one argument is enough, the others have names")
-        if wish.scope not in ("function", "module"):
-            raise TypeError(f"scope is 'function' or 'module', not {wish.scope!r}")
+        if asked.scope not in ("function", "module"):
+            raise TypeError(f"scope is 'function' or 'module', not {asked.scope!r}")
     except TypeError as error:
         pytest.fail(f"@pytest.mark.{MARKER.partition(':')[0]}: {error}", pytrace=False)
-    return wish
+    return asked
 
 
 def _labs(config: pytest.Config) -> Labs:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.errors import NslabError
-from nslab.linux import stored_lab as wishes
 from nslab.linux.netns import Namespaces, path
+from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import netns
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Capture:
     def start(self) -> None:
         """Listen on all interfaces of every node and router that there is now; what was heard before is forgotten."""
         with Namespaces() as spaces, contextlib.suppress(NslabError):
-            lab = wishes.stored_lab(self._lab)
+            lab = stored_lab(self._lab)
             for host in (*(node.name for node in lab.nodes), *(router.name for router in lab.routers)):
                 with contextlib.suppress(OSError):  # what a test has taken away says nothing
                     self._start(spaces, host)
@@ -121,10 +121,10 @@ def _heard(listening: socket.socket) -> Iterator[_Packet]:
     with contextlib.suppress(BlockingIOError):
         while True:
             # MSG_TRUNC: what is returned is the packet's whole length.
-            length, told, _, sender = listening.recvmsg_into([packet], room, socket.MSG_TRUNC)
+            length, ancillary, _, sender = listening.recvmsg_into([packet], room, socket.MSG_TRUNC)
             interface, _, way, *_ = sender
             if interface != "lo" or way != _OUTGOING:  # there, it comes in again at once
-                yield _Packet(bytes(packet[:length]), length, told[0][2], sender)
+                yield _Packet(bytes(packet[:length]), length, ancillary[0][2], sender)
 
 
 def _record(packet: _Packet, numbers: Mapping[str, int]) -> bytes:

@@ -28,9 +28,9 @@ _OF_IPTABLES = {"filter", "nat", "mangle", "raw", "security"}
 def sections(lab: RunningLab) -> list[tuple[str, str]]:
     """Title and text of each. What cannot be learnt of a broken lab is said in the place of it."""
     found: list[tuple[str, str]] = []
-    for what, told in (("nslab diff", _difference), ("rules of", _rules), ("packets of", _packets)):
+    for what, look in (("nslab diff", _difference), ("rules of", _rules), ("packets of", _packets)):
         try:
-            found += told(lab)
+            found += look(lab)
         except Exception as error:  # the test's own failure must be told, whatever became of its lab
             found.append((f"{what} {lab.name}", f"cannot be told: {type(error).__name__}: {error}"))
     return [(visible(title), visible(text)) for title, text in found]
@@ -44,10 +44,10 @@ def bounded(lines: Sequence[str]) -> str:
 
 def how_to_enter(lab: RunningLab) -> str:
     """The commands for somebody who wants to look around in a lab that is kept."""
-    wish = lab.wish
-    pods = [pod_host(pod.namespace, pod.name) for pod in wish.pods if pod.namespace == "default"]
-    machines = [*(node.name for node in wish.nodes), *(client.name for client in wish.clients)]
-    hosts = [*machines, *(router.name for router in wish.routers), *pods]
+    desired = lab.desired
+    pods = [pod_host(pod.namespace, pod.name) for pod in desired.pods if pod.namespace == "default"]
+    machines = [*(node.name for node in desired.nodes), *(client.name for client in desired.clients)]
+    hosts = [*machines, *(router.name for router in desired.routers), *pods]
     ways = (fill("  nslab shell {}", f"{lab.name}/{host}") for host in hosts)
     return "\n".join([*ways, fill("  nslab down {}", lab.name)])
 
@@ -64,7 +64,7 @@ def _rules(lab: RunningLab) -> Iterator[tuple[str, str]]:
     """Nodes that have the same rules share a section."""
     shown: dict[tuple[str, str], list[str]] = {}
     with Namespaces() as spaces:
-        for node in lab.wish.nodes:
+        for node in lab.desired.nodes:
             spaces.enter(netns(lab.name, node.name))
             for title, lines in _shown():
                 shown.setdefault((title, bounded(lines)), []).append(node.name)
@@ -75,21 +75,21 @@ def _rules(lab: RunningLab) -> Iterator[tuple[str, str]]:
 def _packets(lab: RunningLab) -> Iterator[tuple[str, str]]:
     """The files say it all, for Wireshark; here is how they begin."""
     for node, file in lab.packets.files():
-        text = said("tcpdump", "-n", "-r", str(file)) or ["(tcpdump, which reads it, is not installed)"]
+        text = output("tcpdump", "-n", "-r", str(file)) or ["(tcpdump, which reads it, is not installed)"]
         yield f"packets on {node}", f"{file}\n{bounded(text)}"
 
 
 def _shown() -> Iterator[tuple[str, list[str]]]:
     """The rules in this thread's namespace, by each program that has any to show."""
     for program in ("iptables-save", "iptables-legacy-save"):
-        if rules := [*_without_the_empty(said(program))]:
+        if rules := [*_without_the_empty(output(program))]:
             yield f"rules of {program}", rules
             break  # the other one has rules of another kind, of which nslab never uses two
-    for line in said("nft", "list", "tables"):
+    for line in output("nft", "list", "tables"):
         _, family, table = line.split()
         if table not in _OF_IPTABLES:
-            yield f"nft list table {family} {table}", said("nft", "list", "table", family, table)
-    if driver("ip_vs") and (balanced := said("ipvsadm", "-Sn")):
+            yield f"nft list table {family} {table}", output("nft", "list", "table", family, table)
+    if driver("ip_vs") and (balanced := output("ipvsadm", "-Sn")):
         yield "ipvsadm -Sn", balanced
 
 
@@ -106,7 +106,7 @@ def _without_the_empty(saved: list[str]) -> Iterator[str]:
             yield line
 
 
-def said(*command: str) -> list[str]:
+def output(*command: str) -> list[str]:
     """What a program says in this thread's namespace, a line each; nothing if it is not there, or cannot."""
     environment = restore.environment(os.devnull)
     try:

@@ -59,8 +59,8 @@ class Host:
         beside = container or self.containers[0] if self.containers else ""
         done = run_inside(Command(self.lab_name, self.name, self.node or self.name, beside, command), text, timeout)
         if check and done.returncode:
-            said = f"exit status {done.returncode}\n{done.stdout}{done.stderr}".rstrip()
-            raise AssertionError(f"{self.name}: {' '.join(command)}: {said}")
+            output = f"exit status {done.returncode}\n{done.stdout}{done.stderr}".rstrip()
+            raise AssertionError(f"{self.name}: {' '.join(command)}: {output}")
         return done
 
     def json(self, *command: str, **options: Any) -> Any:

@@ -18,7 +18,7 @@ def run_inside(command: Command, text: str, timeout: float) -> subprocess.Comple
     try:
         return communicate(folder(command.lab), command, text, timeout)
     except subprocess.TimeoutExpired as late:
-        said = f"{late.output!s}{late.stderr!s}".rstrip()
-        raise AssertionError(f"{' '.join(command.argv)}: not within {timeout:g} s\n{said}") from None
+        output = f"{late.output!s}{late.stderr!s}".rstrip()
+        raise AssertionError(f"{' '.join(command.argv)}: not within {timeout:g} s\n{output}") from None
     except NotRunning as absent:
         raise AssertionError(str(absent)) from None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import TypeAlias
 
-    from nslab.errors import Problem
+    from nslab.errors import FieldError
     from nslab.lab.types import Lab
 
     BringUp: TypeAlias = Callable[[str, Path, str | None, str | None], RunningLab]
@@ -134,7 +134,7 @@ def _complain(lines: list[str]) -> None:
 
 def _named(
     source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None
-) -> tuple[Lab, tuple[Problem, ...], str]:
+) -> tuple[Lab, tuple[FieldError, ...], str]:
     """The lab that a test wants, under a name of its own; what in its file is probably not meant; its goals."""
     try:
         lab, warnings = wanted(source, beside, proxy_mode, encapsulation)

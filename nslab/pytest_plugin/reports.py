@@ -22,13 +22,13 @@ def show_controls(report: pytest.TestReport, error: pytest.ExceptionInfo[BaseExc
             report.longrepr = visible(text)
         case (path, line, str(reason)):
             report.longrepr = path, line, visible(reason)
-        case told:
-            for trace, crash, _ in getattr(told, "chain", None) or [_alone(told)]:
+        case other:
+            for trace, crash, _ in getattr(other, "chain", None) or [_alone(other)]:
                 if crash:
                     crash.message = visible(crash.message)
                 for entry in getattr(trace, "reprentries", ()):
                     entry.lines = [visible(line) for line in entry.lines]
 
 
-def _alone(told: Any) -> tuple[Any, Any, None]:
-    return getattr(told, "reprtraceback", None), getattr(told, "reprcrash", None), None
+def _alone(other: Any) -> tuple[Any, Any, None]:
+    return getattr(other, "reprtraceback", None), getattr(other, "reprcrash", None), None

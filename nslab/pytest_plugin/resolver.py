@@ -67,15 +67,15 @@ class Resolver:
             return self.hosts[name]
         if not self.servers:
             raise socket.gaierror(socket.EAI_AGAIN, f"{ns}: nobody to ask for {name!r}: the lab has no DNS")
-        said = ""
+        trouble = ""
         for candidate in self.candidates(name):
-            addresses, said = self._asked(ns, candidate)
+            addresses, trouble = self._asked(ns, candidate)
             if addresses:
                 return addresses[0]
-            if not said:
+            if not trouble:
                 servers = ", ".join(self.servers)
                 raise socket.gaierror(socket.EAI_AGAIN, f"{ns}: DNS ({servers}) does not answer for {candidate!r}")
-        raise socket.gaierror(socket.EAI_NONAME, f"{ns}: DNS knows no {name!r}: {said}")
+        raise socket.gaierror(socket.EAI_NONAME, f"{ns}: DNS knows no {name!r}: {trouble}")
 
     def _asked(self, ns: str, name: str) -> tuple[tuple[IPv4Address, ...], str]:
         """What the servers say of a full name: addresses, or a code; neither, if they are silent."""

@@ -15,11 +15,11 @@ from nslab.compiler.addresses import address_of
 from nslab.dataclass import replace
 from nslab.lab.settings import setting
 from nslab.linux import owned
-from nslab.linux import stored_lab as wishes
 from nslab.linux.netns import folder
 from nslab.linux.processes import status
 from nslab.linux.processes.control import ControlClient
 from nslab.linux.rules import restore
+from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import netns, pod_host
 from nslab.pytest_plugin.capture import Capture
 from nslab.pytest_plugin.hosts import Host
@@ -58,9 +58,9 @@ class RunningLab:
         return f"<lab {self.name}>"
 
     @property
-    def wish(self) -> Lab:
+    def desired(self) -> Lab:
         """What should be there: the lab's file, complete, with what was applied since."""
-        return wishes.stored_lab(self.name)
+        return stored_lab(self.name)
 
     # Hosts
 
@@ -73,28 +73,28 @@ class RunningLab:
 
     def pods(self, **labels: str) -> list[Host]:
         """The pods with these labels: `lab.pods(app="web")`; all of them, if none is given."""
-        with_them = {pod_host(pod.namespace, pod.name) for pod in self.wish.pods if labels.items() <= {*pod.labels}}
+        with_them = {pod_host(pod.namespace, pod.name) for pod in self.desired.pods if labels.items() <= {*pod.labels}}
         return self._pods(with_them.__contains__)
 
     def node(self, name: str) -> Host:
         """A node."""
-        return self._machine("node", name, _nodes(self.wish))
+        return self._machine("node", name, _nodes(self.desired))
 
     def client(self, name: str = "client") -> Host:
         """A machine outside the cluster."""
-        return self._machine("client", name, _clients(self.wish))
+        return self._machine("client", name, _clients(self.desired))
 
     def router(self, name: str = "router") -> Host:
         """A router between subnets; its address is that of its first interface."""
-        return self._machine("router", name, _routers(self.wish))
+        return self._machine("router", name, _routers(self.desired))
 
     def service(self, name: str, namespace: str = "default") -> Service:
         """A Service as it is wished, complete: `lab.service("svc-b").cluster_ip`."""
-        known = {service.name: service for service in self.wish.services if service.namespace == namespace}
+        known = {service.name: service for service in self.desired.services if service.namespace == namespace}
         return known[name] if name in known else self._no("service", name, known)
 
     def _pods(self, wanted: Callable[[str], bool]) -> list[Host]:
-        pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.wish.pods]
+        pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.desired.pods]
         return [
             Host(self.name, host, address_of(pod), self._machines, tuple(one.name for one in pod.containers), pod.node)
             for host, pod in pods
@@ -105,8 +105,8 @@ class RunningLab:
         return Host(self.name, name, known[name], self._machines) if name in known else self._no(kind, name, known)
 
     def _machines(self) -> Mapping[str, IPv4Address]:
-        wish = self.wish
-        return {**_nodes(wish), **_clients(wish), **_routers(wish)}
+        desired = self.desired
+        return {**_nodes(desired), **_clients(desired), **_routers(desired)}
 
     def _no(self, kind: str, name: str, known: Iterable[str]) -> Any:
         raise LookupError(f"{self.name} has no {kind} {name!r}; it has {', '.join(known) or 'none'}")
@@ -152,8 +152,8 @@ class RunningLab:
         argv = [restore.program("ip"), "netns", "exec", netns(self.name, host), "sh", "-c", line]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
         if done.returncode:
-            said = f"{done.stdout}{done.stderr}".rstrip()
-            raise AssertionError(f"{host}: {line}: exit status {done.returncode}\n{said}")
+            output = f"{done.stdout}{done.stderr}".rstrip()
+            raise AssertionError(f"{host}: {line}: exit status {done.returncode}\n{output}")
         return done.stdout.strip()
 
     def check(self) -> dict[str, bool]:
@@ -192,7 +192,7 @@ class RunningLab:
 
     def mend(self) -> list[str]:
         """`nslab up` once more: what was broken is mended. What that was, a line each."""
-        done = self._up(self.wish)
+        done = self._up(self.desired)
         return changes(done.lab, done.plan)
 
     def _up(self, lab: Lab) -> Drift:
@@ -224,8 +224,8 @@ class RunningLab:
 
     def settled(self) -> bool:
         """Every pod is ready, and every node's kube-proxy has what it was told last."""
-        said, lab = status.read_status(self.name), self.wish
-        if not all(said.get(f"{pod.namespace}/{pod.name}", {}).get("ready") for pod in lab.pods):
+        output, lab = status.read_status(self.name), self.desired
+        if not all(output.get(f"{pod.namespace}/{pod.name}", {}).get("ready") for pod in lab.pods):
             return False
         if not (folder(self.name) / "control.sock").exists():
             return True

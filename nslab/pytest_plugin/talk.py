@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from nslab.dataclass import dataclass, field
 from nslab.linux.netns import Namespaces
-from nslab.linux.prober.sockets import IP_RECVERR, echo_request, said
+from nslab.linux.prober.sockets import IP_RECVERR, echo_request, socket_errors
 from nslab.linux.prober.talk import OUTCOMES
 from nslab.probes import Outcome
 
@@ -145,7 +145,7 @@ def ping(ns: str, to: IPv4Address, size: int, timeout: float) -> Reach:
                 sock.send(echo_request(identity, number, token, size))
                 until = min(began + (number + 1) * _AGAIN, began + timeout)
                 while (left := until - time.monotonic()) > 0 and _ready(sock, left):
-                    for _, failed, router in said(sock):
+                    for _, failed, router in socket_errors(sock):
                         return Reach(OUTCOMES.get(failed, Outcome.UNREACHABLE), _words(failed, router))
                     packet = sock.recv(1 << 16)
                     start = (packet[0] & 15) * 4

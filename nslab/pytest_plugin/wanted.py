@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from enum import StrEnum
     from pathlib import Path
 
-    from nslab.errors import Problem
+    from nslab.errors import FieldError
     from nslab.lab.types import Lab
 
 _E = TypeVar("_E", bound="StrEnum")
@@ -23,7 +23,7 @@ _E = TypeVar("_E", bound="StrEnum")
 
 def wanted(
     source: str | Path, beside: Path, proxy_mode: str | None, encapsulation: str | None
-) -> tuple[Lab, tuple[Problem, ...]]:
+) -> tuple[Lab, tuple[FieldError, ...]]:
     """A lab, and what in its file is probably not meant; NslabError if it is wrong.
 
     `source` with a line's end in it is the lab itself, as YAML. The two settings go before what it says.

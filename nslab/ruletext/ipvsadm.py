@@ -54,8 +54,8 @@ def expired(listed: str, retired: Items) -> Items:
     protocol = virtual = ""
     for line in listed.splitlines():
         match line.split():
-            case ["TCP" | "UDP" | "SCTP" as said, where, *_]:
-                protocol, virtual = said.lower(), where
+            case ["TCP" | "UDP" | "SCTP" as kind, where, *_]:
+                protocol, virtual = kind.lower(), where
             case ["->", server, "Masq", _, active, inactive] if int(active) + int(inactive):
                 busy.add(("real", protocol, virtual, server))
     return {item: body for item, body in retired.items() if item not in busy}

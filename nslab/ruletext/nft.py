@@ -43,8 +43,8 @@ def nft_narrows(version: str) -> bool:
 
     1.1.1 and later go by the last one alone, and would read all rules for that of a chain.
     """
-    said = re.search(r"v(\d+)\.(\d+)\.(\d+)", version)
-    return said is not None and (1, 0, 6) <= tuple(map(int, said.groups())) < (1, 1, 1)
+    found = re.search(r"v(\d+)\.(\d+)\.(\d+)", version)
+    return found is not None and (1, 0, 6) <= tuple(map(int, found.groups())) < (1, 1, 1)
 
 
 def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str]:
@@ -73,8 +73,8 @@ def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str
     for item, body in come.items():
         if item[0] == "nft-element":
             comment, verdict = body
-            said = (item[2], f' comment "{comment}"' if comment else "", f" : {verdict}" if verdict else "")
-            yield f"add element {place} {item[1]} {{ {''.join(said)} }}"
+            found = (item[2], f' comment "{comment}"' if comment else "", f" : {verdict}" if verdict else "")
+            yield f"add element {place} {item[1]} {{ {''.join(found)} }}"
 
 
 def _short_cut(place: str, lines: list[str], gone: Items, come: Items, shared: Items) -> list[str]:

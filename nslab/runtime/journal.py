@@ -44,10 +44,10 @@ class Journal:
         with contextlib.suppress(OSError), open(self._path, encoding="utf-8") as file:
             for line in file:
                 with contextlib.suppress(ValueError, KeyError):
-                    said = json.loads(line)
-                    key = said["ns"], said["container"]
-                    if said.pop("op") == "add":
-                        found[key] = said
+                    entry = json.loads(line)
+                    key = entry["ns"], entry["container"]
+                    if entry.pop("op") == "add":
+                        found[key] = entry
                     else:
                         found.pop(key, None)
         return found
@@ -71,13 +71,13 @@ class Journal:
             _write(new, "".join(json.dumps({"op": "add", **request}) + "\n" for request in requests.values()))
             os.rename(new, self._path)
 
-    def _append(self, said: Request) -> None:
+    def _append(self, entry: Request) -> None:
         if not self._unwritten:
             self._later(self._flush)
-        self._unwritten.append(said)
+        self._unwritten.append(entry)
 
     def _flush(self) -> None:
-        text = "".join(json.dumps(said) + "\n" for said in self._unwritten)
+        text = "".join(json.dumps(entry) + "\n" for entry in self._unwritten)
         self._lines += len(self._unwritten)
         self._unwritten = []
         # A full file system costs the memory of it, never the node.

@@ -71,8 +71,8 @@ def _layer(result: CallResult) -> str:
     outcomes = {one.outcome for one in result.tries}
     if result.silent:
         names = ", ".join(answer.pod for answer in result.silent[:3])
-        said = "refuses" if Outcome.REFUSED in outcomes else "says nothing" if Outcome.TIMED_OUT in outcomes else "ends"
-        return f"{at}, so it is behind them: {names} {said}; is its server there, and its node's way back?"
+        what = "refuses" if Outcome.REFUSED in outcomes else "says nothing" if Outcome.TIMED_OUT in outcomes else "ends"
+        return f"{at}, so it is behind them: {names} {what}; is its server there, and its node's way back?"
     if call.outcome is not Outcome.REACHED:
         return f"{at}, and yet {call.way} {call.port} is {result.wrong}"
     if any(one.seen_from for one in result.tries) and "seen as" in result.wrong:

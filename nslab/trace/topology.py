@@ -27,7 +27,7 @@ class Topology:
     objects: dict[Key, KernelObject] = field(default_factory=dict)
     addresses: dict[str, list[Address]] = field(default_factory=lambda: defaultdict(list))
     routes: dict[str, list[Route | Blackhole]] = field(default_factory=lambda: defaultdict(list))
-    cables: dict[End, tuple[Veth, End]] = field(default_factory=dict)
+    veths: dict[End, tuple[Veth, End]] = field(default_factory=dict)
     plugged: dict[End, list[str]] = field(default_factory=lambda: defaultdict(list))
     within: dict[str, list[KernelObject]] = field(default_factory=lambda: defaultdict(list))
 
@@ -46,8 +46,8 @@ class Topology:
 
     def device(self, ns: str, name: str) -> KernelObject | None:
         """The interface; for the far end of a cable, the cable."""
-        cable = self.cables.get((ns, name))
-        return cable[0] if cable else self.objects.get(("Device", ns, name))
+        veth = self.veths.get((ns, name))
+        return veth[0] if veth else self.objects.get(("Device", ns, name))
 
     def port(self, ns: str, name: str) -> Port | None:
         """The interface as a bridge's port, if it is one."""
@@ -87,7 +87,7 @@ def topology(state: State) -> Topology:
                 made.routes[obj.ns].append(obj)
             case Veth():
                 near, far = (obj.ns, obj.name), (obj.peer_ns, obj.peer)
-                made.cables[near], made.cables[far] = (obj, far), (obj, near)
+                made.veths[near], made.veths[far] = (obj, far), (obj, near)
             case Port():
                 made.plugged[obj.ns, obj.bridge].append(obj.dev)
             case _:

@@ -53,181 +53,181 @@ class Need:
         return self.obj.ns
 
 
-def depends(lab: Lab, probe: Probe, world: Topology) -> tuple[Need, ...]:
+def depends(lab: Lab, probe: Probe, net: Topology) -> tuple[Need, ...]:
     """What the packet of `probe` needs to arrive, then what its answer needs; each object at its first use."""
     met: dict[tuple[Key, bool], Need] = {}
-    for need in _needs(lab, probe, world):
+    for need in _needs(lab, probe, net):
         known = met.setdefault((need.key, need.reply), need)
         if known.to is None and need.to:
             met[need.key, need.reply] = need
     return tuple(met.values())
 
 
-def _needs(lab: Lab, probe: Probe, world: Topology) -> Iterator[Need]:
+def _needs(lab: Lab, probe: Probe, net: Topology) -> Iterator[Need]:
     source, target = netns(lab.name, probe.source), netns(lab.name, probe.target)
     if probe.address == LOOPBACK:
-        yield from _met(world, ("Netns", target), ("LinkUp", target, "lo"))
-        yield from _server(probe, target, world)
+        yield from _met(net, ("Netns", target), ("LinkUp", target, "lo"))
+        yield from _server(probe, target, net)
         return
     own = next(place.address for place in places(lab) if place.name == probe.source)
     seen = probe.expected_source or own
-    yield from _way(world, source, probe.address, leaves_as=None if world.owner(source, seen) else seen)
+    yield from _way(net, source, probe.address, leaves_as=None if net.owner(source, seen) else seen)
     if probe.expected is Expected.FAIL:
         return
-    yield from _server(probe, target, world)
-    translator = yield from _replies(_way(world, target, seen))
+    yield from _server(probe, target, net)
+    translator = yield from _replies(_way(net, target, seen))
     if translator and translator != source:
         # Connection tracking knows whose it is, and sends it on.
-        yield from _replies(_way(world, translator, own, came_in=UPLINK))
+        yield from _replies(_way(net, translator, own, came_in=UPLINK))
 
 
 _Way: TypeAlias = "Generator[Need, None, str]"
 _Crossing: TypeAlias = "Generator[Need, None, End | None]"
 
 
-def _way(world: Topology, ns: str, to: IPv4Address, came_in: str = "", leaves_as: IPv4Address | None = None) -> _Way:
+def _way(net: Topology, ns: str, to: IPv4Address, came_in: str = "", leaves_as: IPv4Address | None = None) -> _Way:
     """From `ns` to whoever has `to`: its namespace, or "" if there is no way."""
     for _ in range(HOPS):
-        yield from _met(world, ("Netns", ns))
-        if own := world.owner(ns, to):
-            yield from _met(world, ("LinkUp", ns, own.dev), own.key)
+        yield from _met(net, ("Netns", ns))
+        if own := net.owner(ns, to):
+            yield from _met(net, ("LinkUp", ns, own.dev), own.key)
             return ns
         if came_in:
-            yield from _forwards(world, ns, came_in)
-        hop = world.lookup(ns, to)
+            yield from _forwards(net, ns, came_in)
+        hop = net.lookup(ns, to)
         if hop is None or isinstance(hop, Blackhole):
             return ""
         via = hop.via if isinstance(hop, Route) and hop.via else to
-        yield from _leaves(world, ns, hop, to, via)
-        if came_in and leaves_as and world.owner(ns, leaves_as):
-            yield from _translated(world, ns)
+        yield from _leaves(net, ns, hop, to, via)
+        if came_in and leaves_as and net.owner(ns, leaves_as):
+            yield from _translated(net, ns)
             leaves_as = None
-        crossed = yield from _cross(world, ns, hop.dev, via)
+        crossed = yield from _cross(net, ns, hop.dev, via)
         if crossed is None:
             return ""
         ns, came_in = crossed
     return ""
 
 
-def _forwards(world: Topology, ns: str, came_in: str) -> Iterator[Need]:
+def _forwards(net: Topology, ns: str, came_in: str) -> Iterator[Need]:
     """A machine is a router only if told so; ip_forward sets each interface's own switch, too."""
-    yield from _met(world, ("Sysctl", ns, "net/ipv4/ip_forward"), ("Sysctl", ns, f"net/ipv4/conf/{came_in}/forwarding"))
+    yield from _met(net, ("Sysctl", ns, "net/ipv4/ip_forward"), ("Sysctl", ns, f"net/ipv4/conf/{came_in}/forwarding"))
 
 
-def _leaves(world: Topology, ns: str, hop: Route | Address, to: IPv4Address, via: IPv4Address) -> Iterator[Need]:
+def _leaves(net: Topology, ns: str, hop: Route | Address, to: IPv4Address, via: IPv4Address) -> Iterator[Need]:
     """The interface that the routing table names, and what the table says."""
-    yield from _interface(world, ns, hop.dev)
-    yield from _met(world, *(own.key for own in world.addresses[ns] if own.dev == hop.dev))
-    gateway = world.lookup(ns, via)
+    yield from _interface(net, ns, hop.dev)
+    yield from _met(net, *(own.key for own in net.addresses[ns] if own.dev == hop.dev))
+    gateway = net.lookup(ns, via)
     if gateway and gateway != hop:
-        yield from _met(world, gateway.key, to=via)
-    yield from _met(world, hop.key, to=to)
+        yield from _met(net, gateway.key, to=via)
+    yield from _met(net, hop.key, to=to)
 
 
-def _interface(world: Topology, ns: str, dev: str) -> Iterator[Need]:
-    if device := world.device(ns, dev):
-        yield from _met(world, *device.requires, device.key)
-    yield from _met(world, ("LinkUp", ns, dev), ("Port", ns, dev))
+def _interface(net: Topology, ns: str, dev: str) -> Iterator[Need]:
+    if device := net.device(ns, dev):
+        yield from _met(net, *device.requires, device.key)
+    yield from _met(net, ("LinkUp", ns, dev), ("Port", ns, dev))
 
 
-def _cross(world: Topology, ns: str, dev: str, via: IPv4Address) -> _Crossing:
+def _cross(net: Topology, ns: str, dev: str, via: IPv4Address) -> _Crossing:
     """Over what hangs at `dev`, to the interface where the packet comes in next."""
-    match world.device(ns, dev):
+    match net.device(ns, dev):
         case Veth():
-            _, (other, end) = world.cables[ns, dev]
-            if port := world.port(other, end):
-                yield from _interface(world, other, end)
-                return (yield from _over_bridge(world, other, port.bridge, via))
-            yield from _over_cable(world, ns, dev, via)
+            _, (other, end) = net.veths[ns, dev]
+            if port := net.port(other, end):
+                yield from _interface(net, other, end)
+                return (yield from _over_bridge(net, other, port.bridge, via))
+            yield from _over_veth(net, ns, dev, via)
             return other, end
         case Bridge():
-            return (yield from _over_bridge(world, ns, dev, via))
+            return (yield from _over_bridge(net, ns, dev, via))
         case Vxlan():
-            if entry := world.neighbour(ns, dev, via):
-                yield from _met(world, entry.key)
-                if behind := world.forwarding(ns, dev, entry.mac):
-                    yield from _met(world, behind.key)
-                    return (yield from _tunnelled(world, ns, Vxlan, behind.dst))
+            if entry := net.neighbour(ns, dev, via):
+                yield from _met(net, entry.key)
+                if behind := net.forwarding(ns, dev, entry.mac):
+                    yield from _met(net, behind.key)
+                    return (yield from _tunnelled(net, ns, Vxlan, behind.dst))
             return None
         case Ipip() | Tun() as tunnel:
-            yield from _met(world, ("Process", ns, "tunnel"))
-            return (yield from _tunnelled(world, ns, type(tunnel), via))
+            yield from _met(net, ("Process", ns, "tunnel"))
+            return (yield from _tunnelled(net, ns, type(tunnel), via))
         case _:
             return None
 
 
-def _over_cable(world: Topology, ns: str, dev: str, via: IPv4Address) -> Iterator[Need]:
+def _over_veth(net: Topology, ns: str, dev: str, via: IPv4Address) -> Iterator[Need]:
     """To the other end of a cable that is in no bridge: a pod and its node's router."""
-    _, (other, end) = world.cables[ns, dev]
-    yield from _interface(world, other, end)
-    if entry := world.neighbour(ns, dev, via):
-        yield from _met(world, entry.key)
-    if world.owner(other, via):
+    _, (other, end) = net.veths[ns, dev]
+    yield from _interface(net, other, end)
+    if entry := net.neighbour(ns, dev, via):
+        yield from _met(net, entry.key)
+    if net.owner(other, via):
         return
     # Nobody has that address: the node answers for it (proxy ARP), if it forwards, and for what it could route itself.
-    yield from _forwards(world, other, end)
-    yield from _met(world, ("Sysctl", other, f"net/ipv4/conf/{end}/proxy_arp"))
-    hop = world.lookup(other, via)
+    yield from _forwards(net, other, end)
+    yield from _met(net, ("Sysctl", other, f"net/ipv4/conf/{end}/proxy_arp"))
+    hop = net.lookup(other, via)
     if isinstance(hop, Route | Address):
-        yield from _met(world, ("LinkUp", other, hop.dev), hop.key, to=via)
+        yield from _met(net, ("LinkUp", other, hop.dev), hop.key, to=via)
 
 
-def _over_bridge(world: Topology, ns: str, bridge: str, via: IPv4Address) -> _Crossing:
+def _over_bridge(net: Topology, ns: str, bridge: str, via: IPv4Address) -> _Crossing:
     """Through a switch, to the port behind which somebody has `via`."""
-    yield from _interface(world, ns, bridge)
-    if world.owner(ns, via):
+    yield from _interface(net, ns, bridge)
+    if net.owner(ns, via):
         return ns, bridge
-    for port in world.plugged[ns, bridge]:
-        _, (other, end) = world.cables[ns, port]
-        if world.owner(other, via):
-            yield from _interface(world, ns, port)
+    for port in net.plugged[ns, bridge]:
+        _, (other, end) = net.veths[ns, port]
+        if net.owner(other, via):
+            yield from _interface(net, ns, port)
             yield from _met(
-                world, ("Netns", other), ("LinkUp", other, end), ("Address", other, end, _on(world, other, via))
+                net, ("Netns", other), ("LinkUp", other, end), ("Address", other, end, _on(net, other, via))
             )
             return other, end
     return None
 
 
-def _on(world: Topology, ns: str, address: IPv4Address) -> str:
-    own = world.owner(ns, address)
+def _on(net: Topology, ns: str, address: IPv4Address) -> str:
+    own = net.owner(ns, address)
     return str(own.address) if own else ""
 
 
-def _tunnelled(world: Topology, ns: str, kind: type[Vxlan | Ipip | Tun], outer: IPv4Address) -> _Crossing:
+def _tunnelled(net: Topology, ns: str, kind: type[Vxlan | Ipip | Tun], outer: IPv4Address) -> _Crossing:
     """Inside another packet, from node to node, and out of the same kind of device."""
-    other = yield from _way(world, ns, outer)
-    if not other or not (device := world.tunnel_of(other, kind)):
+    other = yield from _way(net, ns, outer)
+    if not other or not (device := net.tunnel_of(other, kind)):
         return None
-    yield from _interface(world, other, device.name)
-    yield from _met(world, ("Process", other, "tunnel"))
+    yield from _interface(net, other, device.name)
+    yield from _met(net, ("Process", other, "tunnel"))
     return other, device.name
 
 
-def _translated(world: Topology, ns: str) -> Iterator[Need]:
+def _translated(net: Topology, ns: str) -> Iterator[Need]:
     """All that decides whether a packet leaves as its node: from the built-in chain down to the sets' members."""
-    rules = [obj for obj in world.within[ns] if isinstance(obj, Jump) and obj.chain == "POSTROUTING"]
+    rules = [obj for obj in net.within[ns] if isinstance(obj, Jump) and obj.chain == "POSTROUTING"]
     pending: list[Jump | Chain] = list(rules)
     while pending:
         at = pending.pop(0)
-        yield from _met(world, at.key, translates=True)
+        yield from _met(net, at.key, translates=True)
         for rule in (at.rule,) if isinstance(at, Jump) else at.rules:
-            chains = (world.objects.get(("Chain", ns, at.table, name)) for name in _TARGET.findall(rule))
+            chains = (net.objects.get(("Chain", ns, at.table, name)) for name in _TARGET.findall(rule))
             pending += [chain for chain in chains if isinstance(chain, Chain)]
             for name in _MATCH_SET.findall(rule):
-                members = [obj.key for obj in world.within[ns] if isinstance(obj, SetMember) and obj.set == name]
-                yield from _met(world, ("IpSet", ns, name), *members, translates=True)
+                members = [obj.key for obj in net.within[ns] if isinstance(obj, SetMember) and obj.set == name]
+                yield from _met(net, ("IpSet", ns, name), *members, translates=True)
 
 
-def _server(probe: Probe, ns: str, world: Topology) -> Iterator[Need]:
+def _server(probe: Probe, ns: str, net: Topology) -> Iterator[Need]:
     """Who answers: nobody else than the prober, unless a pod's own server is asked."""
     if not probe.port:
         return
-    running = [obj for obj in world.within[ns] if isinstance(obj, Sandbox | Workload)]
+    running = [obj for obj in net.within[ns] if isinstance(obj, Sandbox | Workload)]
     workloads = [process for process in running if isinstance(process, Workload)]
     serving = [process for process in workloads if process.port == probe.port] or workloads
     pause = [process for process in running if isinstance(process, Sandbox)]
     for process in (*pause, *serving):
-        yield from _met(world, ("Process", process.node, "node"), process.key)
+        yield from _met(net, ("Process", process.node, "node"), process.key)
 
 
 def _replies(way: _Way) -> _Way:
@@ -239,8 +239,8 @@ def _replies(way: _Way) -> _Way:
         return found
 
 
-def _met(world: Topology, *keys: Key, to: IPv4Address | None = None, translates: bool = False) -> Iterator[Need]:
+def _met(net: Topology, *keys: Key, to: IPv4Address | None = None, translates: bool = False) -> Iterator[Need]:
     """Those of the objects that the lab has."""
     for key in keys:
-        if obj := world.objects.get(key):
+        if obj := net.objects.get(key):
             yield Need(host(obj.ns), obj, obj.sentence, to, translates=translates)

@@ -105,7 +105,7 @@ class LabFacts:
     replicas: Mapping[str, tuple[PodFacts, ...]]
 
 
-def holes(lab: Lab, page: Page) -> dict[str, Any]:
+def placeholders(lab: Lab, page: Page) -> dict[str, Any]:
     """All that a guide's holes may use; `n` is its own number. The pods have addresses."""
 
     def cali(pod: str) -> str:
@@ -154,7 +154,7 @@ def render(text: str, lab: Lab, file: str = "the guide", page: Page | None = Non
     environment.filters["particle"] = particle
     page = page or Page()
     try:
-        return environment.from_string(text).render(holes(lab, page)) + page.closing()
+        return environment.from_string(text).render(placeholders(lab, page)) + page.closing()
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         raise UsageError(f"{file}{f':{line}' if line else ''}: {error.message}") from error

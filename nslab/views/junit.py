@@ -59,7 +59,7 @@ def calls_to_json(calls: Sequence[CallResult], reasons: Mapping[Call, str]) -> l
 def _call(result: CallResult, reasons: Mapping[Call, str]) -> dict[str, Any]:
     call = result.call
     seen = sorted({str(one.seen_from) for one in result.tries if one.seen_from})
-    said = {
+    values = {
         "from": call.source, "service": call.service, "port_name": call.port_name, "way": call.way.value,
         "name": call.name, "addresses": [str(address) for address in call.addresses], "port": call.port,
         "protocol": call.protocol, "times": call.times, "expected": call.outcome.value,
@@ -67,7 +67,7 @@ def _call(result: CallResult, reasons: Mapping[Call, str]) -> dict[str, Any]:
         "wrong": result.wrong or None, "answered": dict(Counter(result.answered)), "seen_from": seen, "ms": result.ms,
         "lost": call.lost or "", "explanation": reasons.get(call, ""),
     }  # fmt: skip
-    return {name: value for name, value in said.items() if name == "wrong" or value not in ("", [], {})}
+    return {name: value for name, value in values.items() if name == "wrong" or value not in ("", [], {})}
 
 
 def _values(result: Result, explanations: Mapping[Probe, str]) -> dict[str, Any]:

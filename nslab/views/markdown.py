@@ -67,10 +67,10 @@ def _fitting(table: Sequence[Sequence[str]], columns: int) -> list[int]:
     widths = [max(map(width, column)) for column in table]
     least = [max(width(word) for cell in column for word in cell.split() or [""]) for column in table]
     while sum(widths) + 2 * (len(widths) - 1) > columns:
-        place = max(range(len(widths)), key=lambda place: (widths[place] > least[place], widths[place]))
-        if widths[place] == least[place]:
+        index = max(range(len(widths)), key=lambda index: (widths[index] > least[index], widths[index]))
+        if widths[index] == least[index]:
             break
-        widths[place] -= 1
+        widths[index] -= 1
     return widths
 
 

@@ -53,14 +53,15 @@ def cell(results: Sequence[Result]) -> str:
 
 def table(places: Sequence[Place], results: Sequence[Result]) -> list[str]:
     """Rows send, columns receive; pods, nodes and clients in groups. Nothing if there are too many."""
-    said = cells(results)
-    rows = [place for place in places if any(source == place.name for source, _ in said)]
-    columns = [place for place in places if any(target == place.name for _, target in said)]
+    cell_words = cells(results)
+    rows = [place for place in places if any(source == place.name for source, _ in cell_words)]
+    columns = [place for place in places if any(target == place.name for _, target in cell_words)]
     if len(columns) > COLUMNS:
         return []
     heads = [_heads(columns), ["", *(column.name for column in columns)]]
     body = [
-        [row.name, *(said.get((row.name, to.name), SELF if row == to else UNASKED) for to in columns)] for row in rows
+        [row.name, *(cell_words.get((row.name, to.name), SELF if row == to else UNASKED) for to in columns)]
+        for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*heads, *body, strict=True)]
     # A line of room where one group ends and the next begins.
@@ -73,31 +74,31 @@ def table(places: Sequence[Place], results: Sequence[Result]) -> list[str]:
 
 def wrong_pairs(results: Sequence[Result]) -> list[str]:
     """The pairs that are not as they should be, a line each."""
-    said = {pair: word for pair, word in cells(results).items() if word.startswith("FAIL")}
-    length = max((len(source) for source, _ in said), default=0)
-    return [f"{source:<{length}} -> {target}: {word}" for (source, target), word in said.items()]
+    cell_words = {pair: word for pair, word in cells(results).items() if word.startswith("FAIL")}
+    length = max((len(source) for source, _ in cell_words), default=0)
+    return [f"{source:<{length}} -> {target}: {word}" for (source, target), word in cell_words.items()]
 
 
 def legend(results: Iterable[Result], why: str = "") -> Iterator[str]:
     """What the two good words mean here, and why some have no way."""
     results = list(results)
-    said = set(cells(results).values())
-    if OK in said:
+    cell_words = set(cells(results).values())
+    if OK in cell_words:
         asked = {result.probe.kind for result in results}
         sizes = sorted({r.probe.size for r in results if r.probe.size and r.probe.expected is Expected.REACH})
         words = [kind.value.upper() for kind in Kind if kind in asked and kind is not Kind.MTU]
         if sizes:
             words.append(f"whole packets of {' or '.join(map(str, sizes))} bytes, and none larger,")
         yield f"{OK}: {', '.join(words)} arrive{'' if sizes else ','} from the right address".replace(",,", ",")
-    if BLOCKED in said:
+    if BLOCKED in cell_words:
         yield f"{BLOCKED}: no way there, as it should be{f' ({why})' if why else ''}"
 
 
 def count(results: Sequence[Result]) -> str:
     """How many pairs are right."""
-    said = Counter(word.startswith("FAIL") for word in cells(results).values())
-    total, slowest = said.total(), max((r.ms for r in results if r.outcome is Outcome.REACHED), default=0.0)
-    right = f"all {total} pairs right" if not said[True] else f"{said[True]} of {total} pairs wrong"
+    cell_words = Counter(word.startswith("FAIL") for word in cells(results).values())
+    total, slowest = cell_words.total(), max((r.ms for r in results if r.outcome is Outcome.REACHED), default=0.0)
+    right = f"all {total} pairs right" if not cell_words[True] else f"{cell_words[True]} of {total} pairs wrong"
     return f"{right} ({len(results)} probes, slowest answer {slowest:.1f} ms)"
 
 

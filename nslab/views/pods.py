@@ -18,9 +18,9 @@ def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, ag
 
     A node whose own process is dead says nothing new; what is not there does not run, whatever was said last.
     """
-    said = status.get("containers", {})
+    reported = status.get("containers", {})
     there = set(running)
-    entries = [_seen(said.get(container.name), container.name in there) for container in pod.containers]
+    entries = [_seen(reported.get(container.name), container.name in there) for container in pod.containers]
     ready = [entry for entry in entries if pause and entry["ready"]]
     return {
         "namespace": pod.namespace,
@@ -137,10 +137,10 @@ def _two(most: int, unit: str, rest: int, smaller: str) -> str:
     return f"{most}{unit}{rest}{smaller}" if rest else f"{most}{unit}"
 
 
-def _seen(said: Status | None, there: bool) -> Status:
-    if said is None:
+def _seen(reported: Status | None, there: bool) -> Status:
+    if reported is None:
         reason = "" if there else "ContainerCreating"
         return {"ready": False, "restarts": 0, "state": "running" if there else "waiting", "reason": reason}
-    if said["state"] == "running" and not there:
-        return {**said, "ready": False, "state": "terminated", "reason": "NotRunning", "exit_code": None}
-    return said
+    if reported["state"] == "running" and not there:
+        return {**reported, "ready": False, "state": "terminated", "reason": "NotRunning", "exit_code": None}
+    return reported

@@ -38,8 +38,8 @@ def service_matrix(survey: ServiceSurvey, results: Sequence[CallResult], width: 
         chosen = [result for result in asked if result.call.way in ways]
         if chosen:
             shown += ["", title, *_table(chosen, width)]
-    said = {word(result) for result in asked}
-    legend = [f"{name}: {meaning}" for name, meaning in _LEGEND.items() if name in said]
+    words = {word(result) for result in asked}
+    legend = [f"{name}: {meaning}" for name, meaning in _LEGEND.items() if name in words]
     spread = [_spread(result) for result in results if result.call in {*survey.spread}]
     return [
         *shown,
@@ -68,10 +68,10 @@ def four_cells(places: Sequence[Place], results: Sequence[Result], calls: Sequen
         if square.asked:
             rows = [[where, _cell(square, where, POD), _cell(square, where, SERVICE)] for where in (NEAR, FAR)]
             lines += ["", *table([f"{square.role}s to", POD, SERVICE], rows).splitlines()]
-            if said := verdict(square):
-                lines.append(said)
-    said = names_fail(calls)
-    return [*lines, said] if said else lines
+            if words := verdict(square):
+                lines.append(words)
+    words = names_fail(calls)
+    return [*lines, words] if words else lines
 
 
 def seen(places: Sequence[Place], results: Sequence[CallResult]) -> Iterator[str]:
@@ -119,10 +119,10 @@ def _table(results: Sequence[CallResult], width: int) -> list[str]:
 def _spread(result: CallResult) -> str:
     call, counts = result.call, Counter(result.answered)
     numbers = [counts[answer.hostname] for answer in call.answers]
-    said = ", ".join(f"{answer.hostname} {counts[answer.hostname]}" for answer in call.answers)
+    words = ", ".join(f"{answer.hostname} {counts[answer.hostname]}" for answer in call.answers)
     chance = f" (p = {likelihood(numbers):.2f})" if call.spread is Spread.CHANCE and any(numbers) else ""
     wrong = f": FAIL {result.wrong}" if result.wrong else ""
-    return f"{call.column} from {call.source}, {call.spread}: {said}{chance}{wrong}"
+    return f"{call.column} from {call.source}, {call.spread}: {words}{chance}{wrong}"
 
 
 def _cell(square: Square, where: str, what: str) -> str:

@@ -54,8 +54,8 @@ def _switch(lab: Lab, subnet: IPv4Network, most_pods: int, most_nodes: int) -> s
     machines += [(_node(lab, node), _pods(lab, node, most_pods)) for node in nodes[:most_nodes]]
     if len(nodes) > most_nodes:
         machines.append((f"… and {len(nodes) - most_nodes} more nodes", []))
-    for place, (line, below) in enumerate(machines):
-        last = place == len(machines) - 1
+    for index, (line, below) in enumerate(machines):
+        last = index == len(machines) - 1
         lines.append(f"{'└─' if last else '├─'} {line}")
         lines += [f"{'  ' if last else '│ '} {child}" for child in below]
     return "\n".join(lines)
@@ -96,7 +96,7 @@ def _pods(lab: Lab, node: Node, most: int) -> list[str]:
     lines = _columns(rows)
     if len(pods) > most:
         lines.append(f"… and {len(pods) - most} more pods")
-    return [f"{'└─' if place == len(lines) - 1 else '├─'} {line}" for place, line in enumerate(lines)]
+    return [f"{'└─' if index == len(lines) - 1 else '├─'} {line}" for index, line in enumerate(lines)]
 
 
 def _services(lab: Lab, most: int) -> list[str]:

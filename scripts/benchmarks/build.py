@@ -50,7 +50,7 @@ def build(file: Path, name: str, without: type[Process]) -> dict[str, float]:
         kernel = LinuxKernel(spaces, agents, host.iptables)
         with _timed(spent, "apply"):
             engine.apply(kernel, plan)
-            kernel.settle()
+            kernel.wait_until_up()
     return spent
 
 

@@ -27,7 +27,7 @@ def installed() -> bool:
     return not subprocess.run([PYTHON, "-c", "import mininet.node"], capture_output=True, check=False).returncode
 
 
-def wish(plan: Plan, folder: str, iptables: str) -> dict[str, Any]:
+def description(plan: Plan, folder: str, iptables: str) -> dict[str, Any]:
     """Hosts, links and the commands inside each host; writes the files that the commands read."""
     from benchmarks.shellway import inside, restores
     from nslab.objects.inet import Address
@@ -35,14 +35,14 @@ def wish(plan: Plan, folder: str, iptables: str) -> dict[str, Any]:
     from nslab.objects.namespaces import Netns
 
     short = {step.obj.ns: step.obj.ns.rsplit(".", 1)[1] for step in plan}
-    cables = [step.obj for step in plan if isinstance(step.obj, Veth)]
+    veths = [step.obj for step in plan if isinstance(step.obj, Veth)]
     addresses = [(short[o.ns], str(o.address.ip)) for step in plan if isinstance(o := step.obj, Address)]
     pods = [(host, address) for host, address in addresses if host.startswith("pod-")]
     commands = {}
     for ns, host in short.items():
         part = inside(plan, ns)
         # mininet makes cables, but not with an MTU.
-        ends = [(c.name, c.mtu) for c in cables if c.ns == ns] + [(c.peer, c.mtu) for c in cables if c.peer_ns == ns]
+        ends = [(c.name, c.mtu) for c in veths if c.ns == ns] + [(c.peer, c.mtu) for c in veths if c.peer_ns == ns]
         mtus = "".join(f"link set {name} mtu {mtu}\n" for name, mtu in ends)
         rest = "".join(f"{line}\n" for line in part.ip.splitlines() if " type veth " not in line)
         lines, files = restores(part, ns, folder, iptables)
@@ -52,7 +52,7 @@ def wish(plan: Plan, folder: str, iptables: str) -> dict[str, Any]:
         commands[host] = f". {folder}/{ns}.inside"
     return {
         "hosts": [short[step.obj.ns] for step in plan if isinstance(step.obj, Netns)],
-        "links": [[short[c.ns], short[c.peer_ns], c.name, c.peer, c.mac, c.peer_mac] for c in cables],
+        "links": [[short[c.ns], short[c.peer_ns], c.name, c.peer, c.mac, c.peer_mac] for c in veths],
         "commands": commands,
         "pods": [host for host, _ in pods],
         "ping": [pods[0][0], pods[1][1]],
@@ -67,9 +67,9 @@ def run(file: Path) -> dict[str, float]:
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         for line in process.stdout:
-            said = json.loads(line)
-            if "built" in said:
-                spent |= {"build": said["built"], "whole": (time.perf_counter() - started) * 1000}
+            output = json.loads(line)
+            if "built" in output:
+                spent |= {"build": output["built"], "whole": (time.perf_counter() - started) * 1000}
             else:
                 spent["answering"] = (time.perf_counter() - started) * 1000
     if process.returncode or len(spent) != 3:
@@ -77,25 +77,25 @@ def run(file: Path) -> dict[str, float]:
     return spent
 
 
-def _build(wished: dict[str, Any]) -> None:
+def _build(described: dict[str, Any]) -> None:
     from mininet.link import Link  # type: ignore[import-not-found]
     from mininet.node import Node  # type: ignore[import-not-found]
 
     started = time.perf_counter()
-    nodes = {name: Node(name) for name in wished["hosts"]}
-    for one, other, near, far, near_mac, far_mac in wished["links"]:
+    nodes = {name: Node(name) for name in described["hosts"]}
+    for one, other, near, far, near_mac, far_mac in described["links"]:
         Link(nodes[one], nodes[other], intfName1=near, intfName2=far, addr1=near_mac, addr2=far_mac)
-    for name, command in wished["commands"].items():
-        said = nodes[name].cmd(command)
-        if said.strip():
-            sys.exit(f"mininet: {name}: {said}")
+    for name, command in described["commands"].items():
+        output = nodes[name].cmd(command)
+        if output.strip():
+            sys.exit(f"mininet: {name}: {output}")
     print(json.dumps({"built": (time.perf_counter() - started) * 1000}), flush=True)
-    for pod in wished["pods"]:
+    for pod in described["pods"]:
         nodes[pod].cmd(_SERVER)
-    for pod in wished["pods"]:
+    for pod in described["pods"]:
         nodes[pod].cmd(_ANSWERS)
     print(json.dumps({"answering": True}), flush=True)
-    pod, address = wished["ping"]
+    pod, address = described["ping"]
     # The first packets may get lost: mininet does not wait for its links to come up.
     if " 0 received" in nodes[pod].cmd(f"ping -c5 -i0.5 -W1 {address}"):
         sys.exit(f"mininet: {pod} does not reach {address}")

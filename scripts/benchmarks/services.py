@@ -232,12 +232,12 @@ def _connect(lab: str, ways: Sequence[Way], rounds: int, say: Callable[[str], No
                 target = (cluster_ip(size - 1), 80) if size else (SERVER[0], 8080)
                 stage.connect(*target, CONNECTIONS)
                 for _ in range(rounds):
-                    connected, told = stage.connect(*target, CONNECTIONS)
+                    connected, shown = stage.connect(*target, CONNECTIONS)
                     samples["connected"].append(median(connected))
-                    samples["told"].append(median(told))
+                    samples["shown"].append(median(shown))
         title = f"{way.name}, the last of {size:,}" if size else "direct, to the pod's address"
         figures += [
             Figure(f"{title}: connected", tuple(samples["connected"]), "µs", note=way.note),
-            Figure(f"{title}: first byte", tuple(samples["told"]), "µs", note=way.note),
+            Figure(f"{title}: first byte", tuple(samples["shown"]), "µs", note=way.note),
         ]
     return Group(f"a connection from pod to pod through a ClusterIP (medians of {CONNECTIONS})", tuple(figures))

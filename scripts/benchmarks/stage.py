@@ -143,7 +143,7 @@ class Stage:
 
     def connect(self, address: str, port: int, count: int) -> tuple[list[float], list[float]]:
         """Microseconds from the pod `client`: until connected, and until the server's first byte."""
-        connected, told = [], []
+        connected, shown = [], []
         with self.inside("client"):
             for _ in range(count):
                 with socket.socket() as peer:
@@ -154,8 +154,8 @@ class Stage:
                     peer.connect((address, port))
                     connected.append((time.perf_counter() - started) * 1e6)
                     peer.recv(1)
-                    told.append((time.perf_counter() - started) * 1e6)
-        return connected, told
+                    shown.append((time.perf_counter() - started) * 1e6)
+        return connected, shown
 
     def _serve(self, ns: str) -> None:
         """Say a byte to whoever connects, in a process of its own."""

@@ -79,17 +79,17 @@ def _small(folder: Path, lab: str, rounds: int, say: Callable[[str], None]) -> l
         samples["script"].append(json.loads(program("benchmarks.shellway", str(file), lab, *check)[1])["apply"])
 
     def theirs() -> None:
-        for name, value in mininet.run(wished).items():
+        for name, value in mininet.run(described).items():
             samples[f"mininet {name}"].append(value)
 
     ways = [whole, ours, script]
     note = "not installed"
-    wished = folder / "mininet.json"
+    described = folder / "mininet.json"
     if mininet.installed():
         ways, note = [*ways, theirs], ""
         with Namespaces() as spaces:
             host = read_host(spaces)
-        wished.write_text(json.dumps(mininet.wish(plan_of(file, Process, host), str(folder), host.iptables)))
+        described.write_text(json.dumps(mininet.description(plan_of(file, Process, host), str(folder), host.iptables)))
     for number in range(rounds + 1):
         say(f"calico-two-node, round {number} of {rounds}" if number else "calico-two-node: warming up, and checking")
         check = [] if number else ["--check"]
@@ -153,12 +153,12 @@ def _large(folder: Path, lab: str, rounds: int, say: Callable[[str], None]) -> G
             say(f"{PODS} pods without {without}, round {number + 1} of {rounds}")
             tidied()
             before = available()
-            spent, told = program("benchmarks.build", str(file), lab, "--without", without)
+            spent, shown = program("benchmarks.build", str(file), lab, "--without", without)
             after = available()
             kernel = sum(after[kind] - before[kind] for kind in ("Slab", "Percpu", "KernelStack", "PageTables"))
             taken = before["MemAvailable"] - after["MemAvailable"]
             samples[f"up {without}"].append(spent)
-            samples[f"apply {without}"].append(json.loads(told)["apply"])
+            samples[f"apply {without}"].append(json.loads(shown)["apply"])
             samples[f"memory {without}"].append(taken / PODS)
             samples[f"kernel {without}"].append(kernel / PODS)
             if without == "containers":

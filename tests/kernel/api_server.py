@@ -12,48 +12,48 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
-def service(told: dict[str, Any]) -> dict[str, Any]:
+def service(shown: dict[str, Any]) -> dict[str, Any]:
     """A Service document."""
     ports = [
         {"name": p["name"], "port": p["port"], "protocol": p.get("protocol", "TCP"), "nodePort": p.get("node_port", 0)}
-        for p in told.get("ports", ())
+        for p in shown.get("ports", ())
     ]
     spec = {
-        "clusterIP": told.get("cluster_ip") or "None",
-        "type": told.get("type", "ClusterIP"),
+        "clusterIP": shown.get("cluster_ip") or "None",
+        "type": shown.get("type", "ClusterIP"),
         "ports": ports,
-        "externalIPs": told.get("external_ips", []),
-        "loadBalancerSourceRanges": told.get("source_ranges", []),
-        "externalTrafficPolicy": "Local" if told.get("external_local") else "Cluster",
-        "healthCheckNodePort": told.get("health_check_node_port", 0),
-        "sessionAffinity": "ClientIP" if told.get("affinity") else "None",
-        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": told.get("affinity", 10800)}},
+        "externalIPs": shown.get("external_ips", []),
+        "loadBalancerSourceRanges": shown.get("source_ranges", []),
+        "externalTrafficPolicy": "Local" if shown.get("external_local") else "Cluster",
+        "healthCheckNodePort": shown.get("health_check_node_port", 0),
+        "sessionAffinity": "ClientIP" if shown.get("affinity") else "None",
+        "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": shown.get("affinity", 10800)}},
     }
-    ingress = [{"ip": ip} for ip in told.get("load_balancer_ips", ())]
-    metadata = _metadata(told["namespace"], told["name"])
+    ingress = [{"ip": ip} for ip in shown.get("load_balancer_ips", ())]
+    metadata = _metadata(shown["namespace"], shown["name"])
     return {"metadata": metadata, "spec": spec, "status": {"loadBalancer": {"ingress": ingress}}}
 
 
-def endpoints(told: dict[str, Any]) -> dict[str, Any]:
+def endpoints(shown: dict[str, Any]) -> dict[str, Any]:
     """An Endpoints document, which userspace mode reads: a subset for each port."""
     subsets = [
         {
             "addresses": [{"ip": end["ip"]} for end in ready],
             "ports": [{"name": port["name"], "port": ready[0]["port"], "protocol": port.get("protocol", "TCP")}],
         }
-        for port in told.get("ports", ())
+        for port in shown.get("ports", ())
         if (ready := [end for end in port.get("endpoints", ()) if end.get("ready", True)])
     ]
-    return {"metadata": _metadata(told["namespace"], told["name"]), "subsets": subsets}
+    return {"metadata": _metadata(shown["namespace"], shown["name"]), "subsets": subsets}
 
 
-def slices(told: dict[str, Any]) -> list[dict[str, Any]]:
+def slices(shown: dict[str, Any]) -> list[dict[str, Any]]:
     """An EndpointSlice for each port of a Service."""
     return [
         {
             "metadata": {
-                **_metadata(told["namespace"], f"{told['name']}-{number}"),
-                "labels": {"kubernetes.io/service-name": told["name"]},
+                **_metadata(shown["namespace"], f"{shown['name']}-{number}"),
+                "labels": {"kubernetes.io/service-name": shown["name"]},
             },
             "addressType": "IPv4",
             "endpoints": [
@@ -66,7 +66,7 @@ def slices(told: dict[str, Any]) -> list[dict[str, Any]]:
             ],
             "ports": [{"name": port["name"], "port": end["port"], "protocol": port.get("protocol", "TCP")}],
         }
-        for number, port in enumerate(told.get("ports", ()))
+        for number, port in enumerate(shown.get("ports", ()))
         for end in port.get("endpoints", ())[:1]
     ]
 
@@ -75,15 +75,15 @@ def _metadata(namespace: str, name: str) -> dict[str, Any]:
     return {"namespace": namespace, "name": name, "resourceVersion": "1", "uid": f"{namespace}-{name}"}
 
 
-def serve(port: int, node: str, address: str, told: list[dict[str, Any]]) -> None:
+def serve(port: int, node: str, address: str, shown: list[dict[str, Any]]) -> None:
     """Answer on the loopback until somebody ends this process."""
     lists = {
-        "/api/v1/services": ("ServiceList", "v1", [service(one) for one in told]),
-        "/api/v1/endpoints": ("EndpointsList", "v1", [endpoints(one) for one in told]),
+        "/api/v1/services": ("ServiceList", "v1", [service(one) for one in shown]),
+        "/api/v1/endpoints": ("EndpointsList", "v1", [endpoints(one) for one in shown]),
         "/apis/discovery.k8s.io/v1beta1/endpointslices": (
             "EndpointSliceList",
             "discovery.k8s.io/v1beta1",
-            [slice_ for one in told for slice_ in slices(one)],
+            [slice_ for one in shown for slice_ in slices(one)],
         ),
     }
     status = {"addresses": [{"type": "InternalIP", "address": address}]}

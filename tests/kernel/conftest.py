@@ -105,8 +105,8 @@ def take() -> Fingerprint:
 
 def _links_and_routes() -> Iterator[tuple[str, str]]:
     for asked in ("-d link", "address", "-4 rule", "-6 rule", "-4 route show table all", "-6 route show table all"):
-        told = _said("ip", "-j", *asked.split())
-        for place, entry in enumerate(json.loads(told or "[]")):
+        shown = _said("ip", "-j", *asked.split())
+        for place, entry in enumerate(json.loads(shown or "[]")):
             yield f"ip {asked} #{place}", json.dumps(_lasting(entry), sort_keys=True)
 
 

@@ -111,7 +111,7 @@ def named(lab: str) -> list[str]:
 # --- State and kernel in the same plain words --------------------------------------------------------------------
 
 
-def told(state: Iterable[KernelObject]) -> set[tuple[Any, ...]]:
+def shown(state: Iterable[KernelObject]) -> set[tuple[Any, ...]]:
     """A state in plain words."""
     words: set[tuple[Any, ...]] = set()
     builtin: dict[tuple[str, str, str], list[str]] = {}
@@ -271,8 +271,8 @@ def everything(lab: str) -> list[str]:
         found = pool.map(lambda ns: [*_everything(ns)], spaces := named(lab))
     return [
         f"{ns} {what}: {line}"
-        for ns, told in zip(spaces, found, strict=True)
-        for what, lines in told
+        for ns, shown in zip(spaces, found, strict=True)
+        for what, lines in shown
         for line in (*lines, "")
     ]
 

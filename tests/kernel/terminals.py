@@ -23,7 +23,7 @@ class Terminal:
 
     def __init__(self, argv: Sequence[str], rows: int = 24, columns: int = 80) -> None:
         self.master, self.slave = os.openpty()
-        self.said, self.status = bytearray(), -1
+        self.output, self.status = bytearray(), -1
         self.resize(rows, columns)
         self.pid = os.fork()
         if self.pid == 0:
@@ -65,16 +65,16 @@ class Terminal:
     def look(self) -> bytearray:
         """All that was seen until now."""
         while self.master >= 0 and select.select([self.master], [], [], 0)[0]:
-            self.said += os.read(self.master, 1 << 16)
-        return self.said
+            self.output += os.read(self.master, 1 << 16)
+        return self.output
 
     def wait_for(self, text: bytes, seconds: float = 15.0) -> bytearray:
         """Until something is seen; what was seen before it."""
         try:
             until(lambda: text in self.look(), seconds)
         except AssertionError:
-            raise AssertionError(f"no {text!r} in {bytes(self.said)!r}") from None
-        before, _, self.said = self.said.partition(text)
+            raise AssertionError(f"no {text!r} in {bytes(self.output)!r}") from None
+        before, _, self.output = self.output.partition(text)
         return before
 
     def press(self, key: bytes, text: bytes) -> None:
@@ -94,7 +94,7 @@ class Terminal:
             except AssertionError:
                 continue
             return
-        raise AssertionError(f"no {text!r} in {bytes(self.said)!r}")
+        raise AssertionError(f"no {text!r} in {bytes(self.output)!r}")
 
     def ended(self, seconds: float = 15.0) -> int:
         """The status of the program, which must end."""

@@ -148,5 +148,5 @@ def test_a_udp_client_that_keeps_its_port_follows_the_endpoints(lab: RunningLab,
 
 def pod_endpoint(lab: RunningLab, node: str) -> tuple[str, str]:
     """A replica on a node, and it as an endpoint."""
-    pod = next(pod for pod in lab.wish.pods if pod.node == node and pod.name.startswith("web-"))
+    pod = next(pod for pod in lab.desired.pods if pod.node == node and pod.name.startswith("web-"))
     return pod.name, f"{{addresses: [{pod.assigned}], nodeName: {node}}}"

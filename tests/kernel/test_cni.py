@@ -81,10 +81,10 @@ def test_a_host_port_leads_to_its_pod(bridged: OwnLab) -> None:
 
 
 def test_a_check_that_was_never_content_is_told_and_not_heeded(own: OwnLab) -> None:
-    said = cni(own, BRIDGE).stderr
-    if not said:
+    output = cni(own, BRIDGE).stderr
+    if not output:
         pytest.skip("this portmap's CHECK is content")
-    assert said.startswith(
+    assert output.startswith(
         "nslab: CHECK has something against what ADD has just made, and is not heeded in this: portmap"
     )
     assert own.differences() == []
@@ -110,11 +110,11 @@ HARM = {
 
 @pytest.mark.parametrize("harm", HARM)
 def test_what_was_broken_by_hand_is_found_by_check_and_mended(harm: str, bridged: OwnLab) -> None:
-    command, said = HARM[harm]
+    command, output = HARM[harm]
     assert bridged.differences() == []
     bridged.sh("node1", command)
     pods = ("kube-system_kube-dns", "pod-a", "pod-b")
-    assert bridged.differences() == [f"{pod}'s eth0 by CNI network pods (bridge, portmap): {said}" for pod in pods]
+    assert bridged.differences() == [f"{pod}'s eth0 by CNI network pods (bridge, portmap): {output}" for pod in pods]
     done = nslab("up", bridged.name)
     assert done.returncode == 0, done.stderr
     assert bridged.differences() == []
@@ -149,9 +149,9 @@ def test_a_running_lab_is_rewired_and_back(own: OwnLab, tmp_path: Path) -> None:
     own.edit(", hostPort: 8088", "")
     own.up()
     (tmp_path / "ptp.conf").write_text(conf(PTP))
-    said = cni(own.name, tmp_path / "ptp.conf").stdout
-    assert "CNI network pods (ptp)" in said
-    assert "pod-b                 node1  eth0       20.96.1.3/24  20.96.1.1  ptp" in said
+    output = cni(own.name, tmp_path / "ptp.conf").stdout
+    assert "CNI network pods (ptp)" in output
+    assert "pod-b                 node1  eth0       20.96.1.3/24  20.96.1.1  ptp" in output
     probed(own)
     assert "cbr0" not in own.sh("node1", "ip -br link")
     routes = {route["dst"] for route in json.loads(own.sh("node1", "ip -j route"))}
@@ -187,10 +187,10 @@ def test_plugins_run_where_a_runtime_runs_them_and_del_is_told_to_all(own: OwnLa
     text = conf(json.loads(BRIDGE.read_text())["plugins"][0], {"type": "scribe", "capabilities": {"ipRanges": True}})
     (tmp_path / "x.conflist").write_text(text)
     cni(own, tmp_path / "x.conflist", "--plugin", folder / "scribe")
-    said = (folder / "ADD").read_text()
-    assert said.startswith("node2\neth0@")
-    assert f"CNI_PATH={folder}:/usr/lib/cni:/usr/libexec/cni:/opt/cni/bin\n" in said
-    assert f"CNI_NETNS=/run/netns/{own.ns('pod-d')}\n" in said
+    output = (folder / "ADD").read_text()
+    assert output.startswith("node2\neth0@")
+    assert f"CNI_PATH={folder}:/usr/lib/cni:/usr/libexec/cni:/opt/cni/bin\n" in output
+    assert f"CNI_NETNS=/run/netns/{own.ns('pod-d')}\n" in output
     calls = (folder / "log").read_text().splitlines()
     assert [line.split()[0] for line in calls] == ["ADD", "CHECK"] * 5
     own.down()

@@ -70,36 +70,36 @@ def labs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OwnLab, Own
 
 def facts(lab: OwnLab, host: str) -> dict[str, str]:
     """What a host's kernel says, by what is said; every cable's end in a node is PORT, for its name is drawn."""
-    said: dict[str, str] = {}
+    output: dict[str, str] = {}
     for link in json.loads(lab.sh(host, "ip -j -d addr")):
         info, name = link.get("linkinfo", {}), port(link["ifname"])
         for key in ("mtu", "qdisc", "operstate", "master", "promiscuity", "group"):
-            said[f"{name} {key}"] = str(link.get(key))
-        said[f"{name} txqlen"] = str(link.get("txqlen", "none"))
-        said[f"{name} kind"] = str(info.get("info_kind"))
-        said[f"{name} flags"] = " ".join(sorted(link["flags"]))
+            output[f"{name} {key}"] = str(link.get(key))
+        output[f"{name} txqlen"] = str(link.get("txqlen", "none"))
+        output[f"{name} kind"] = str(info.get("info_kind"))
+        output[f"{name} flags"] = " ".join(sorted(link["flags"]))
         data = {**info.get("info_data", {}), **info.get("info_slave_data", {})}
-        said |= {f"{name} {key}": str(data[key]) for key in SETTINGS & data.keys()}
+        output |= {f"{name} {key}": str(data[key]) for key in SETTINGS & data.keys()}
         addresses = [entry for entry in link["addr_info"] if entry["family"] == "inet"]
-        said[f"{name} addresses"] = " ".join(
+        output[f"{name} addresses"] = " ".join(
             f"{entry['local']}/{entry['prefixlen']} brd {entry.get('broadcast')} {entry['scope']}"
             for entry in addresses
         )
     for route in json.loads(lab.sh(host, "ip -j route")):
-        said[f"route {route['dst']}"] = " ".join(
+        output[f"route {route['dst']}"] = " ".join(
             f"{key} {route.get(key)}" for key in ("gateway", "dev", "scope", "prefsrc")
         )
     rules = lab.sh(host, "iptables-save -t nat; iptables-save -t filter; iptables-save -t mangle")
     for line in rules.splitlines():
         if line.startswith("-A") and "KUBE-" not in line:
             chain, comment = line.split()[1], re.search(r'"(\S+): ', line)
-            said[f"{chain} comment"] = comment[1] if comment else ""
-            said[f"{chain} rules"] = said.get(f"{chain} rules", "") + re.sub(r'--comment "[^"]*"', "", line)
+            output[f"{chain} comment"] = comment[1] if comment else ""
+            output[f"{chain} rules"] = output.get(f"{chain} rules", "") + re.sub(r'--comment "[^"]*"', "", line)
     for line in lab.sh(host, "cd /proc/sys/net && grep -rs . ipv4 ipv6 bridge || true").splitlines():
         path, _, value = line.partition(":")
         if not CHANCE.search(path):
-            said[setting(path)] = value
-    return said
+            output[setting(path)] = value
+    return output
 
 
 def setting(path: str) -> str:
@@ -128,10 +128,10 @@ def test_what_bridge_makes_is_what_our_kubenet_makes(labs: tuple[OwnLab, OwnLab]
 
 
 def test_both_hand_out_the_same_addresses_and_carry_the_same_packets(labs: tuple[OwnLab, OwnLab]) -> None:
-    said = []
+    output = []
     for lab in labs:
         assert nslab("probe", lab.name).returncode == 0
-        said.append(
+        output.append(
             [lab.sh(pod, "ip -br -4 addr show eth0").split()[2] for pod in ("pod-a", "pod-b", "pod-c", "pod-d")]
         )
-    assert said[0] == said[1]
+    assert output[0] == output[1]

@@ -65,8 +65,8 @@ def test_a_plugin_that_fails_leaves_nothing_and_is_quoted(name: str, own: OwnLab
     plugin(tmp_path / "bin", name, body)
     second = json.loads(BRIDGE.read_text())["plugins"][0]
     text = conf(second, {"type": name})
-    said = refused(own, Cni(text, (str(tmp_path / "bin"),)))
-    assert said == f"CNI ADD of network pods for pod-a on node1: {words}"
+    output = refused(own, Cni(text, (str(tmp_path / "bin"),)))
+    assert output == f"CNI ADD of network pods for pod-a on node1: {words}"
     assert own.left() == []
     pod = own.ns("pod-a")
     assert (tmp_path / "bin" / "log").read_text().splitlines() == [f"ADD {name} {pod}", f"DEL {name} {pod}"]
@@ -78,8 +78,8 @@ def test_a_running_lab_is_as_it_was_when_plugins_fail(own: OwnLab, tmp_path: Pat
     cni(own, BRIDGE)
     plugin(tmp_path / "bin", "late", f'test "$CNI_COMMAND ${{CNI_NETNS##*.}}" = "ADD pod-d" && exit 9\n{PASS}')
     text = conf(PTP, {"type": "late"})
-    said = refused(own, Cni(text, (str(tmp_path / "bin"),)))
-    assert said.startswith("CNI ADD of network pods for pod-d on node2: late ended with status 9")
+    output = refused(own, Cni(text, (str(tmp_path / "bin"),)))
+    assert output.startswith("CNI ADD of network pods for pod-d on node2: late ended with status 9")
     assert own.differences() == []
     probed(own)
 
@@ -130,14 +130,14 @@ def test_a_plugin_that_is_not_there_is_said_before_anything_is_made(own: OwnLab,
 
 
 @pytest.mark.parametrize(
-    ("text", "option", "said"),
+    ("text", "option", "output"),
     [
         ("{", "/usr/lib/cni", "x.conf: line 1, column 2: Expecting property name enclosed in double quotes"),
         (conf({"type": "bridge"}), "/none", "there is no /none: --plugin wants a CNI plugin, or a directory of them"),
         (conf({"type": "bridge"}), "/usr/lib/cni/ptp", "x.conf names bridge, and --plugin is ptp"),
     ],
 )
-def test_wrong_usage_is_one_sentence(text: str, option: str, said: str, own: OwnLab, tmp_path: Path) -> None:
+def test_wrong_usage_is_one_sentence(text: str, option: str, output: str, own: OwnLab, tmp_path: Path) -> None:
     (tmp_path / "x.conf").write_text(text)
     done = cni(own, tmp_path / "x.conf", "--plugin", option, status=2)
-    assert done.stderr.replace(f"{tmp_path}/", "") == f"nslab: {said}\n"
+    assert done.stderr.replace(f"{tmp_path}/", "") == f"nslab: {output}\n"

@@ -112,12 +112,12 @@ def test_a_shown_command_does_what_is_shown(
     for part, need in NEEDS.items():
         if part in command.line and need in lacking:
             pytest.skip(f"{need}: {lacking[need]}")
-    status, said = world_of(topic).run(command.line)
-    assert status == command.status, said
-    lines = iter([plain(line) for line in said.splitlines()])
+    status, printed = world_of(topic).run(command.line)
+    assert status == command.status, printed
+    lines = iter([plain(line) for line in printed.splitlines()])
     # Some lines may be left out, but those that are shown come in this order.
     missing = [line for line in map(plain, command.output) if line not in lines]
-    assert missing[:1] == [], said
+    assert missing[:1] == [], printed
 
 
 def test_the_other_kernel_finds_nslab_where_it_came_from(lacking: dict[str, str]) -> None:

@@ -217,7 +217,7 @@ def test_a_shell_at_a_terminal(pod: str) -> None:
         terminal.type(b"(exit 7)\r\x04")  # Ctrl-D
         assert terminal.ended() == 7
         assert terminal.modes() == before
-        assert b"no job control" not in terminal.said
+        assert b"no job control" not in terminal.output
 
 
 def test_a_shell_on_a_node_has_a_terminal_of_the_nodes_own(lab: RunningLab) -> None:
@@ -264,7 +264,7 @@ def test_what_stays_behind_on_a_terminal_holds_nobody(pod: str, behind: str) -> 
         before = terminal.modes()
         assert terminal.ended() == 8
         assert terminal.modes() == before
-        assert b"\r\n20000\r\n" in terminal.said
+        assert b"\r\n20000\r\n" in terminal.output
 
 
 def test_much_on_a_terminal(pod: str) -> None:
@@ -272,7 +272,7 @@ def test_much_on_a_terminal(pod: str) -> None:
         "exec", pod, "--", "sh", "-c", "stty -opost; head -c 5000000 /dev/zero | tr '\\0' x; echo"
     ) as terminal:
         assert terminal.ended() == 0
-        assert len(terminal.said) == 5000001
+        assert len(terminal.output) == 5000001
 
 
 def test_a_stopped_terminal_is_given_back_and_taken_again(pod: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
-from dumps import NETWORKS, real, seen, state_of, told
+from dumps import NETWORKS, real, seen, shown, state_of
 
 from nslab.errors import Refused
 from nslab.objects.fake.kernel import FakeKernel
@@ -40,7 +40,7 @@ def both(plan: Plan) -> None:
             lines = [command(step) for step in transaction.steps]
             assert refusal(fake, transaction) == refusal(kernel, transaction), (number, transaction.unit, lines)
         state = fake.state()
-        assert seen(LAB, state) == told(state)
+        assert seen(LAB, state) == shown(state)
 
 
 @pytest.mark.parametrize("network", NETWORKS)

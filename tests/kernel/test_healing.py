@@ -270,8 +270,8 @@ def test_deleted_namespaces_are_mended(lab: RunningLab, what: str) -> None:
     before = lab.processes()
     for host in hosts:
         subprocess.run(["ip", "netns", "del", netns(lab.name, host)], check=True)
-    said = lab.diff()
-    assert [line for line in said if line.startswith("there is no")] == [
+    output = lab.diff()
+    assert [line for line in output if line.startswith("there is no")] == [
         f"there is no {host}" for host in sorted(hosts, key=TOLD.index)
     ]
     healed(lab)

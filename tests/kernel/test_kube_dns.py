@@ -78,8 +78,8 @@ def test_the_log_tells_what_ndots_costs(lab: RunningLab) -> None:
     run(lab, "pod-a", "getent", "ahostsv4", "absolute.example.org.")
 
     def asked() -> list[str]:
-        said = nslab("logs", f"{lab.name}/kube-system_kube-dns", "-c", "dnsmasq").stdout
-        lines = (line.partition("query[A] ")[2].split() for line in said.splitlines())
+        output = nslab("logs", f"{lab.name}/kube-system_kube-dns", "-c", "dnsmasq").stdout
+        lines = (line.partition("query[A] ")[2].split() for line in output.splitlines())
         return [words[0] for words in lines if words and "example.org" in words[0] and "www" not in words[0]]
 
     suffixes = ("default.svc.cluster.local", "svc.cluster.local", "cluster.local")

@@ -77,7 +77,7 @@ for _ in range(times):
 """
 
 
-def cable(ns: str, ip: str, gateway: str, name: str) -> Iterator[KernelObject]:
+def veth(ns: str, ip: str, gateway: str, name: str) -> Iterator[KernelObject]:
     """A host on its own cable to the node, which is its gateway."""
     yield Netns(ns)
     yield Veth(NODE, name, f"02:00:00:00:00:{name[-2:]}", ns, "eth0", f"02:00:00:00:01:{name[-2:]}")
@@ -92,9 +92,9 @@ def world() -> Iterator[None]:
         Netns(NODE),
         Sysctl(NODE, "net/ipv4/ip_forward", "1", "0"),
         Sysctl(NODE, "net/ipv4/icmp_ratelimit", "0", "1000"),  # a refusal is an ICMP message: as many as are asked for
-        *cable(ONE, PODS[ONE], "10.77.1.254", "pod01"),
-        *cable(TWO, PODS[TWO], "10.77.2.254", "pod02"),
-        *cable(CLIENT, CLIENT_IP, NODE_IP, "eth00"),
+        *veth(ONE, PODS[ONE], "10.77.1.254", "pod01"),
+        *veth(TWO, PODS[TWO], "10.77.2.254", "pod02"),
+        *veth(CLIENT, CLIENT_IP, NODE_IP, "eth00"),
         Address(CLIENT, "eth0", IPv4Interface("192.168.77.11/24")),
         LinkUp(NODE, "lo"),
     ]

@@ -86,8 +86,10 @@ class Refusals:
         original(self_, transaction, done)
 
     def _encode(self, original: Any, step: Step, indexes: Any) -> list[tuple[str, bytes]]:
-        said = original(step, indexes)
-        return [(said[0][0], wire.message(wire.DELLINK, 0, wire.link_header(1 << 30)))] if self._hits(step) else said
+        output = original(step, indexes)
+        return (
+            [(output[0][0], wire.message(wire.DELLINK, 0, wire.link_header(1 << 30)))] if self._hits(step) else output
+        )
 
     def _feed(self, original: Any, argv: list[str], text: str, steps: Sequence[Step]) -> None:
         place = steps.index(self.victim) if self.victim in steps else 0
@@ -164,7 +166,7 @@ import os, sys
 from nslab.cli.app import main
 from nslab.linux.kernel import LinuxKernel
 place, number = int(sys.argv[1]), int(sys.argv[2])
-run, settle = LinuxKernel.run, LinuxKernel.settle
+run, wait_until_up = LinuxKernel.run, LinuxKernel.wait_until_up
 def counted(self, transaction):
     global place
     place -= 1
@@ -174,8 +176,8 @@ def counted(self, transaction):
 def settled(self):
     if place >= 0:
         os.kill(os.getpid(), number)
-    settle(self)
-LinuxKernel.run, LinuxKernel.settle = counted, settled
+    wait_until_up(self)
+LinuxKernel.run, LinuxKernel.wait_until_up = counted, settled
 main(sys.argv[3:])
 """
 
@@ -222,13 +224,13 @@ def test_stopped_at_any_time(own: OwnLab, number: int) -> None:
         argv = [*NSLAB, "up", own.file]
         stopped = subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         ended_after(stopped, seconds, number)
-        _, said = stopped.communicate()
+        _, output = stopped.communicate()
         if stopped.returncode == 0:  # it came too late
             own.down()
         else:
             # Until it reads our first line, to say how it ends, the traceback and the status are Python's.
-            assert stopped.returncode in (-number, 128 + number) or "init_import_site" in said
-            assert said.count("\n") <= 1 or (number == signal.SIGINT and "/cli/" not in said), said
+            assert stopped.returncode in (-number, 128 + number) or "init_import_site" in output
+            assert output.count("\n") <= 1 or (number == signal.SIGINT and "/cli/" not in output), output
         assert own.left() == [], f"after {seconds} s"
 
 
@@ -251,8 +253,8 @@ def test_a_second_signal_changes_nothing(own: OwnLab) -> None:
     with subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as stopped:
         while stopped.poll() is None:
             stopped.send_signal(signal.SIGTERM if own.left() else 0)
-        _, said = stopped.communicate()
-    assert said in ("nslab: interrupted\n", "nslab: terminated\n")
+        _, output = stopped.communicate()
+    assert output in ("nslab: interrupted\n", "nslab: terminated\n")
     assert own.left() == []
 
 

@@ -83,8 +83,8 @@ def test_a_script_makes_the_table_of_nftables_and_takes_it_away() -> None:
     want, without = (state_of("None", LAB, mode=mode) for mode in ("nftables", "none"))
 
     def table() -> list[str]:
-        said = output("ip", "netns", "exec", f"nslab.{LAB}.node1", "nft", "list", "ruleset", "ip")
-        return re.sub(r"packets \d+ bytes \d+", "", said).splitlines()
+        printed = output("ip", "netns", "exec", f"nslab.{LAB}.node1", "nft", "list", "ruleset", "ip")
+        return re.sub(r"packets \d+ bytes \d+", "", printed).splitlines()
 
     with real(LAB) as kernel:
         apply(kernel, diff((), without))

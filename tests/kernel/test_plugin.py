@@ -147,8 +147,8 @@ def test_a_router_is_a_host_like_others(lab: RunningLab, tmp_path: Path, monkeyp
         lab.router("r2")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     heard = dict(lab.packets.files())
-    said = subprocess.run(["tcpdump", "-nr", heard["router"], "icmp"], capture_output=True, text=True, check=True)
-    assert said.stdout.count(f"> {lab.node('node3').address}: ICMP echo request") == 1
+    output = subprocess.run(["tcpdump", "-nr", heard["router"], "icmp"], capture_output=True, text=True, check=True)
+    assert output.stdout.count(f"> {lab.node('node3').address}: ICMP echo request") == 1
 
 
 @pytest.mark.lab("calico-two-node")
@@ -305,10 +305,10 @@ def test_a_failed_test_s_packets(user: pytest.Pytester) -> None:
             "*:*:* eth0  Out IP 20.109.131.* > 20.111.156.*: ICMP echo request*",
         ]
     )
-    said = result.stdout.str()
-    assert "ICMP echo reply" not in said
+    output = result.stdout.str()
+    assert "ICMP echo reply" not in output
     (file,) = user.path.glob("nslab-h13-*/node2.pcap")
-    assert f"\n{file}\n" in said
+    assert f"\n{file}\n" in output
     seen = subprocess.run(["tcpdump", "-nr", file, "icmp"], capture_output=True, text=True, check=True)
     assert seen.stdout.count("ICMP echo request") >= 2
     others = subprocess.run(["tcpdump", "-nr", file, "port", "8081"], capture_output=True, text=True, check=True)
@@ -368,8 +368,8 @@ def test_runs_side_by_side(user: pytest.Pytester) -> None:
     user.makepyfile(f"import pytest\n\n@pytest.mark.parametrize('n', range(3))\ndef test_a(lab, n):\n{text}")
     argv = [*COMMAND, "-q"]
     runs = [subprocess.Popen(argv, cwd=user.path, text=True, stdout=subprocess.PIPE) for _ in range(2)]
-    said = [one.communicate(timeout=60)[0] for one in runs]
-    assert [one.returncode for one in runs] == [0, 0], said
+    output = [one.communicate(timeout=60)[0] for one in runs]
+    assert [one.returncode for one in runs] == [0, 0], output
 
 
 def test_workers_of_xdist(user: pytest.Pytester) -> None:
@@ -384,18 +384,18 @@ def test_right(lab, n, worker_id):
     assert lab.diff() == []
 """
     result = run(user, text, "-n", "2", "--dist", "each", "--nslab-keep", "-rP")
-    said = result.stdout.str()
+    output = result.stdout.str()
     try:
         result.assert_outcomes(failed=2, passed=8)
-        mine = set(re.findall(rf"MINE (gw\d) ({NAME.pattern})", said))
+        mine = set(re.findall(rf"MINE (gw\d) ({NAME.pattern})", output))
         assert sorted(worker for worker, _ in mine) == ["gw0", "gw1"]
-        kept = set(names_in(said)) - {name for _, name in mine}
+        kept = set(names_in(output)) - {name for _, name in mine}
         assert len(kept) == len({name for _, name in mine}) == 2
         for name in kept:
             result.stdout.fnmatch_lines(["*= nslab: labs that are kept =*", name, f"*nslab down {name}"])
         assert [line for _, name in mine for line in left(name)] == []
     finally:
-        for name in names_in(said):
+        for name in names_in(output):
             nslab("down", name)
 
 

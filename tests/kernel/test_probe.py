@@ -49,13 +49,13 @@ def wrong(lab: RunningLab) -> dict[tuple[str, str], str]:
     _, results = asked(lab)
     now = drift_of(lab.name)
     world = topology(now.want)
-    told: dict[tuple[str, str], str] = {}
+    shown: dict[tuple[str, str], str] = {}
     for result in results:
         if result.wrong:
             needs = depends(now.lab, result.probe, world)
-            told.setdefault(result.probe.pair, explain(result, needs, now.plan, now.unmanaged))
+            shown.setdefault(result.probe.pair, explain(result, needs, now.plan, now.unmanaged))
     words = cells(results)
-    return {pair: f"{words[pair].removeprefix('FAIL ')} | {why}" for pair, why in told.items()}
+    return {pair: f"{words[pair].removeprefix('FAIL ')} | {why}" for pair, why in shown.items()}
 
 
 def at(lab: RunningLab, host: str, command: str) -> None:

@@ -62,7 +62,7 @@ def probed(make_lab: Callable[..., RunningLab]) -> Callable[..., RunningLab]:
         lab = make_lab(shipped, proxy_mode=mode)
         with ControlClient(lab.name) as line:
             # What a test breaks must not be mended by a kube-proxy that has only just begun.
-            assert line.put(resolve(lab.wish), expect=[node.name for node in lab.wish.nodes]) == ()
+            assert line.put(resolve(lab.desired), expect=[node.name for node in lab.desired.nodes]) == ()
         return lab
 
     return bring_up
@@ -157,10 +157,10 @@ def test_the_wire_format_of_dns() -> None:
     assert asked == b"\0\7\1\0\0\1\0\0\0\0\0\0\3web\7default\0\0\1\0\1"
     question = asked[12:]
     record = b"\xc0\x0c\0\1\0\1\0\0\0\x1e\0\4\x0a\x60\0\1"
-    said = b"\0\7\x85\x80\0\1\0\1\0\0\0\0" + question + record
-    heard = dns_client.answer(said, 7)
+    output = b"\0\7\x85\x80\0\1\0\1\0\0\0\0" + question + record
+    heard = dns_client.answer(output, 7)
     assert heard
     assert ([str(address) for address in heard[0]], heard[1]) == (["10.96.0.1"], "")
-    assert dns_client.answer(said, 8) is None
-    assert dns_client.answer(said[:-3], 7) is None
+    assert dns_client.answer(output, 8) is None
+    assert dns_client.answer(output[:-3], 7) is None
     assert dns_client.answer(b"\0\7\x85\x83\0\1\0\0\0\0\0\0" + question, 7) == ((), "NXDOMAIN")

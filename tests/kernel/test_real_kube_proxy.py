@@ -41,7 +41,7 @@ FLAGS = (
 @contextmanager
 def running(lab: RunningLab, node: Host, log: Path) -> Iterator[None]:
     """An API server and a real kube-proxy in a node; both end with this."""
-    told = json.dumps([to_json(service) for service in resolve(lab.wish)])
+    shown = json.dumps([to_json(service) for service in resolve(lab.desired)])
     inside = ["ip", "netns", "exec", node.netns]
     with log.open("w") as file:
         api = subprocess.Popen(
@@ -50,7 +50,7 @@ def running(lab: RunningLab, node: Host, log: Path) -> Iterator[None]:
         )  # fmt: skip
         assert api.stdin
         assert api.stdout
-        api.stdin.write(told)
+        api.stdin.write(shown)
         api.stdin.close()
         assert api.stdout.readline() == "ready\n"
         # Its own /run: the machine's lock of iptables is not a node's.

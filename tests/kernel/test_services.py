@@ -61,13 +61,13 @@ class Line:
     def asks(self, path: str = "/hostname") -> str:
         """What the server answers."""
         self._socket.sendall(f"GET {path} HTTP/1.1\r\nHost: web\r\n\r\n".encode())
-        said = b""
+        output = b""
         while not (
-            match := re.search(rb"content-length: (\d+)\r\n(?:.*\r\n)*\r\n(.*)", said, re.IGNORECASE | re.DOTALL)
+            match := re.search(rb"content-length: (\d+)\r\n(?:.*\r\n)*\r\n(.*)", output, re.IGNORECASE | re.DOTALL)
         ) or len(match[2]) < int(match[1]):
             block = self._socket.recv(1 << 16)
             assert block, "the connection was cut"
-            said += block
+            output += block
         return match[2].decode()
 
     def close(self) -> None:
@@ -166,16 +166,16 @@ def test_a_mode_leaves_nothing_behind_and_connections_live_on(own: RunningLab) -
 @pytest.mark.parametrize("victim", ["control control", "node1 kube-proxy", "node1 node"])
 def test_whoever_is_killed_traffic_goes_on_and_up_brings_him_back(own: RunningLab, victim: str) -> None:
     line = Line(own, "box-1")
-    before, told = line.asks(), webs(own)
+    before, shown = line.asks(), webs(own)
     os.kill(own.processes()[victim], signal.SIGKILL)
     own.wait(lambda: victim not in own.processes())
     assert line.asks() == before
     assert asked(own, "box-1")
-    (said,) = own.diff()
-    assert ("control" in said) == (victim == "control control")
+    (output,) = own.diff()
+    assert ("control" in output) == (victim == "control control")
     assert "mended" in nslab("up", own.name).stdout
     assert victim in own.processes()
-    own.wait(lambda: webs(own) == told)
+    own.wait(lambda: webs(own) == shown)
     assert own.diff() == []
     own.scale("web", 2)
     assert len(webs(own)) == 2

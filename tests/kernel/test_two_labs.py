@@ -82,10 +82,10 @@ def test_two_labs_with_the_same_addresses(own: OwnLab, other: OwnLab) -> None:
 
 def test_two_ups_at_once(own: OwnLab) -> None:
     first, second = call("up", own.file), call("up", own.file)
-    said = [up.communicate(timeout=30) for up in (first, second)]
+    output = [up.communicate(timeout=30) for up in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0)
-    assert sorted("as it should be" in out for out, _ in said) == [False, True]
-    (waited,) = [err for out, err in said if "as it should be" in out]
+    assert sorted("as it should be" in out for out, _ in output) == [False, True]
+    (waited,) = [err for out, err in output if "as it should be" in out]
     assert f"waiting for nslab up {own.name} (process " in waited or "waiting" not in waited
     assert own.differences() == []
 
@@ -127,8 +127,8 @@ def test_up_and_down_at_once(own: OwnLab) -> None:
     for _ in range(4):
         calls = [call("up", own.file), call("down", own.name), call("up", own.file), call("down", own.name)]
         for one in calls:
-            _, said = one.communicate(timeout=30)
-            assert one.returncode == 0, said
+            _, output = one.communicate(timeout=30)
+            assert one.returncode == 0, output
         assert own.left() == [] or own.differences() == []
     own.down()
 

@@ -40,8 +40,8 @@ def _needs_a_kernel() -> None:
 def started(command: Sequence[str], folder: Path, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
     """`nslab vm` in `folder`, with its private folder in there too: so whatever stays can be found."""
     # A terminal's size is told by the terminal, and not by what pytest found.
-    told = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    environment = {**told, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    shown = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    environment = {**shown, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     with subprocess.Popen(command, cwd=folder, env=environment, **{**pipes, **options}) as process:
         try:

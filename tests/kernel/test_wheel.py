@@ -186,8 +186,8 @@ def test_pytest_finds_its_plugin(world: World) -> None:
         "def test_it(lab):\n    assert lab.pod('pod-d').http('svc-b:8080/hostname').text == 'pod-b'\n"
     )
     shipped = f"{world.prefix}/lib/python*/site-packages/nslab/labs/pause-pod"
-    said = world.run(f"python -m pytest -q -p no:cacheprovider test_mine.py {shipped}")
-    assert re.search(r"^[2-9] passed", said, re.MULTILINE), said
+    output = world.run(f"python -m pytest -q -p no:cacheprovider test_mine.py {shipped}")
+    assert re.search(r"^[2-9] passed", output, re.MULTILINE), output
 
 
 def test_the_manual_is_where_man_looks(world: World) -> None:

@@ -15,7 +15,7 @@ from benchmarks import labs
 from benchmarks.build import plan_of
 from benchmarks.figures import Figure, Group, amount, document, ratio, table
 from benchmarks.machine import memory
-from benchmarks.mininet import wish
+from benchmarks.mininet import description
 from benchmarks.shellway import inside, script
 from benchmarks.stage import SERVER, cluster_ip, moved, services
 
@@ -64,8 +64,8 @@ def test_a_ratio_to_what_was_not_measured_has_its_reason() -> None:
 
 
 def test_amounts_have_the_digits_that_count() -> None:
-    said = [amount(value, unit) for value, unit in ((12.34, "ms"), (999.6, "ms"), (1234, "ms"), (0.256, "x"))]
-    assert said == ["12.3 ms", "1,000 ms", "1.23 s", "0.26 x"]
+    output = [amount(value, unit) for value, unit in ((12.34, "ms"), (999.6, "ms"), (1234, "ms"), (0.256, "x"))]
+    assert output == ["12.3 ms", "1,000 ms", "1.23 s", "0.26 x"]
     assert amount(6543.2, "Mbit/s") == "6,543 Mbit/s"
 
 
@@ -118,24 +118,24 @@ def test_a_nodes_settings_sets_and_rules_are_one_script(plan: Plan) -> None:
 
 def test_nothing_of_the_plan_is_left_out(plan: Plan) -> None:
     steps = {ns: inside(plan, ns) for ns in {step.obj.ns for step in plan}}
-    said = sum(
+    output = sum(
         len((part.ip + part.bridge + part.settings + part.sets).splitlines())
         + sum(len([line for line in text.splitlines() if line[0] in ":-"]) for text in part.tables.values())
         for part in steps.values()
     )
-    assert said == sum(len(commands(step)) for step in plan if not isinstance(step.obj, Netns))
+    assert output == sum(len(commands(step)) for step in plan if not isinstance(step.obj, Netns))
 
 
 def test_mininet_makes_the_cables_and_the_rest_is_a_script(plan: Plan, tmp_path: Path) -> None:
-    wished = wish(plan, str(tmp_path), "iptables")
-    assert wished["hosts"][:4] == ["control", "switch", "node1", "node2"]
-    assert wished["links"][0][:4] == ["switch", "node1", "node1", "eth0"]
-    assert wished["pods"] == ["pod-a", "pod-b", "pod-c", "pod-d"]
+    described = description(plan, str(tmp_path), "iptables")
+    assert described["hosts"][:4] == ["control", "switch", "node1", "node2"]
+    assert described["links"][0][:4] == ["switch", "node1", "node1", "eth0"]
+    assert described["pods"] == ["pod-a", "pod-b", "pod-c", "pod-d"]
     assert (tmp_path / "nslab.bench.pod-a.ip").read_text().splitlines()[:2] == [
         "link set eth0 mtu 1480",
         "link set lo up",
     ]
-    assert wished["commands"]["node1"] == f". {tmp_path}/nslab.bench.node1.inside"
+    assert described["commands"]["node1"] == f". {tmp_path}/nslab.bench.node1.inside"
 
 
 def test_the_services_that_are_measured() -> None:

@@ -119,8 +119,8 @@ def outcome(call: Any, it: Any) -> str:
         return repr(call(it))
     except (AttributeError, TypeError) as error:
         # The library names the function in which a class was declared.
-        said = str(error).replace("declared.<locals>.", "")
-        return type(error).__name__ if isinstance(error, AttributeError) else said
+        output = str(error).replace("declared.<locals>.", "")
+        return type(error).__name__ if isinstance(error, AttributeError) else output
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -153,5 +153,5 @@ def test_what_was_called_once_is_called_again() -> None:
 def test_the_library_is_not_imported_for_it() -> None:
     """It imports `inspect`, which takes as long as all else."""
     code = "import sys, nslab.app.up; print({'dataclasses', 'inspect'} & {*sys.modules})"
-    said = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
-    assert said.stdout == "set()\n"
+    output = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True)
+    assert output.stdout == "set()\n"

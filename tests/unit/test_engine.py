@@ -89,10 +89,10 @@ def test_whatever_interrupts_between_two_units_all_is_taken_back(stop: type[Base
 
 
 def test_a_plan_that_is_not_refused_is_done_in_its_units() -> None:
-    want, kernel, told = state_of("calico-two-node"), FakeKernel(), list[Transaction]()
-    engine.apply(kernel, diff((), want), told.append)
+    want, kernel, shown = state_of("calico-two-node"), FakeKernel(), list[Transaction]()
+    engine.apply(kernel, diff((), want), shown.append)
     assert set(kernel.state()) == set(want)
-    assert tuple(told) == transactions(diff((), want))
+    assert tuple(shown) == transactions(diff((), want))
 
 
 def test_what_is_gone_already_does_not_stop_the_rest() -> None:

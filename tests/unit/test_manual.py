@@ -39,14 +39,14 @@ def chapter(verb: str) -> str:
 def test_each_verb_is_there_as_help_has_it(verb: str) -> None:
     command = TREE.commands[verb]
     context = click.Context(command, info_name=verb, parent=click.Context(TREE, info_name="nslab"))
-    said = chapter(verb)
-    assert " ".join(command.collect_usage_pieces(context)) in said
+    output = chapter(verb)
+    assert " ".join(command.collect_usage_pieces(context)) in output
     for paragraph in (command.help or "").split("\n\n"):
-        assert words(paragraph) in said
+        assert words(paragraph) in output
     options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
     for option in options:
-        assert [name for name in (*option.opts, *option.secondary_opts) if not re.search(f" {name}[ ,]", said)] == []
-        assert words(option.help) in said
+        assert [name for name in (*option.opts, *option.secondary_opts) if not re.search(f" {name}[ ,]", output)] == []
+        assert words(option.help) in output
 
 
 def test_the_order_is_that_of_help() -> None:
@@ -73,8 +73,8 @@ def test_environment_variables_are_those_that_are_read() -> None:
 def test_verbs_said_to_need_no_root_are_those_that_get_none() -> None:
     case = re.search(r'"" \| -\* \| (.*?)\)', (ROOT / "scripts/nslab").read_text())
     assert case
-    said = " ".join(DESCRIPTION.split()).rpartition("takes root; ")[2].partition(" do not")[0]
-    assert set(re.split(r", | and ", said)) == set(case[1].split(" | ")) & set(TREE.commands)
+    output = " ".join(DESCRIPTION.split()).rpartition("takes root; ")[2].partition(" do not")[0]
+    assert set(re.split(r", | and ", output)) == set(case[1].split(" | ")) & set(TREE.commands)
 
 
 def test_examples_are_understood() -> None:

@@ -74,10 +74,10 @@ def test_a_lab_file_hides_nothing(tmp_path: Path, call: list[str]) -> None:
     folder = tmp_path / f"a{HIDDEN}"
     folder.mkdir()
     (folder / "lab.yaml").write_text(LAB)
-    said = nslab(*call, str(folder / "lab.yaml"))
-    assert "shown" in said
-    assert obeyed(said) == set()
-    assert r"\u202e" in said or r"\xe2\x80\xae" in said.replace("\\\\", "\\")
+    printed = nslab(*call, str(folder / "lab.yaml"))
+    assert "shown" in printed
+    assert obeyed(printed) == set()
+    assert r"\u202e" in printed or r"\xe2\x80\xae" in printed.replace("\\\\", "\\")
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_a_lab_file_hides_nothing(tmp_path: Path, call: list[str]) -> None:
     ids=lambda call: call[0] if isinstance(call, list) else call,
 )  # fmt: skip
 def test_an_error_hides_nothing(call: list[str]) -> None:
-    said = nslab(*call)
-    assert said
-    assert obeyed(said) == set()
+    printed = nslab(*call)
+    assert printed
+    assert obeyed(printed) == set()
 
 
 def test_a_fault_of_its_own_hides_nothing() -> None:
@@ -123,10 +123,10 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_documents_say_the_same_in_printable_characters(value: object) -> None:
     for form, read in ((Format.JSON, json.loads), (Format.YAML, yaml.safe_load)):
-        with redirect_stdout(io.StringIO()) as said:
+        with redirect_stdout(io.StringIO()) as printed:
             output.document(value, form)
-        assert read(said.getvalue()) == value
-        assert obeyed(said.getvalue()) == set()
+        assert read(printed.getvalue()) == value
+        assert obeyed(printed.getvalue()) == set()
 
 
 def test_a_table_s_columns_are_as_wide_as_they_look(capsys: pytest.CaptureFixture[str]) -> None:

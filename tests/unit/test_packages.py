@@ -23,7 +23,7 @@ def test_each_row_has_a_package_for_each_family() -> None:
 
 
 @pytest.mark.parametrize(
-    ("program", "name", "ids", "said"),
+    ("program", "name", "ids", "output"),
     [
         ("nft", "Debian GNU/Linux", ("debian",), "on Debian GNU/Linux: apt install nftables"),
         ("ip", "Ubuntu", ("ubuntu", "debian"), "on Ubuntu: apt install iproute2"),
@@ -36,8 +36,10 @@ def test_each_row_has_a_package_for_each_family() -> None:
         ("frobnicate", "Fedora Linux", ("fedora",), "on Fedora Linux: dnf install frobnicate"),
     ],
 )  # fmt: skip
-def test_a_missing_program_is_named_as_its_package_is(program: str, name: str, ids: tuple[str, ...], said: str) -> None:
-    assert _advice(program, name, ids) == said
+def test_a_missing_program_is_named_as_its_package_is(
+    program: str, name: str, ids: tuple[str, ...], output: str
+) -> None:
+    assert _advice(program, name, ids) == output
 
 
 def test_what_nslab_calls_is_in_the_list() -> None:

@@ -40,7 +40,7 @@ def calls(of: Lab, source: str, service: str, way: Way) -> list[Call]:
     ]
 
 
-def told(found: list[Call]) -> list[str]:
+def shown(found: list[Call]) -> list[str]:
     """Each call in a line: where to, and what must come of it."""
     return [
         f"{call.addresses[0]}:{call.port} "
@@ -51,16 +51,16 @@ def told(found: list[Call]) -> list[str]:
 
 def test_a_pod_meets_everybody_as_itself_and_itself_as_its_node() -> None:
     of = lab("external-traffic")
-    assert told(calls(of, "box-3", "cluster", Way.CLUSTER_IP)) == [
+    assert shown(calls(of, "box-3", "cluster", Way.CLUSTER_IP)) == [
         "10.103.9.116:80 web-2 sees 20.101.7.3, web-1 sees 20.101.7.3"
     ]
-    assert told(calls(of, "web-1", "cluster", Way.CLUSTER_IP)) == [
+    assert shown(calls(of, "web-1", "cluster", Way.CLUSTER_IP)) == [
         "10.103.9.116:80 web-2 sees 20.111.156.7, web-1 sees 192.168.59.22"
     ]
 
 
 def test_policy_cluster_hides_the_client_behind_the_node() -> None:
-    assert told(calls(lab("external-traffic"), "client", "cluster", Way.NODE_PORT)) == [
+    assert shown(calls(lab("external-traffic"), "client", "cluster", Way.NODE_PORT)) == [
         f"{node}:31080 web-2 sees {node}, web-1 sees {node}"
         for node in ("192.168.59.22", "192.168.59.23", "192.168.59.24")
     ]
@@ -68,17 +68,17 @@ def test_policy_cluster_hides_the_client_behind_the_node() -> None:
 
 def test_policy_local_keeps_the_client_and_a_node_without_endpoints_is_silent() -> None:
     of = lab("external-traffic")
-    assert told(calls(of, "client", "local", Way.NODE_PORT)) == [
+    assert shown(calls(of, "client", "local", Way.NODE_PORT)) == [
         "192.168.59.22:31081 web-1 sees 192.168.59.10",
         "192.168.59.23:31081 web-2 sees 192.168.59.10",
         "192.168.59.24:31081 timed out",
     ]
-    assert told(calls(of, "client", "local", Way.LOAD_BALANCER)) == ["192.168.59.240:80 web-1 sees 192.168.59.10"]
+    assert shown(calls(of, "client", "local", Way.LOAD_BALANCER)) == ["192.168.59.240:80 web-1 sees 192.168.59.10"]
 
 
 def test_ipvs_gives_local_up_and_the_client_hears_nothing_from_where_it_asked() -> None:
     of = lab("external-traffic", ProxyMode.IPVS)
-    assert told(calls(of, "client", "local", Way.NODE_PORT)) == [
+    assert shown(calls(of, "client", "local", Way.NODE_PORT)) == [
         "192.168.59.22:31081 web-1 sees 192.168.59.10",
         "192.168.59.23:31081 web-2 sees 192.168.59.10",
         "192.168.59.24:31081 timed out",
@@ -89,7 +89,7 @@ def test_ipvs_gives_local_up_and_the_client_hears_nothing_from_where_it_asked() 
 
 def test_source_ranges_are_the_load_balancer_s_alone() -> None:
     of = lab("external-traffic")
-    assert told(calls(of, "stranger", "guarded", Way.LOAD_BALANCER)) == ["192.168.59.241:80 timed out"]
+    assert shown(calls(of, "stranger", "guarded", Way.LOAD_BALANCER)) == ["192.168.59.241:80 timed out"]
     for source, way in (("client", Way.LOAD_BALANCER), ("stranger", Way.NODE_PORT), ("stranger", Way.EXTERNAL_IP)):
         assert {call.outcome for call in calls(of, source, "guarded", way)} == {Outcome.REACHED}
 
@@ -97,7 +97,7 @@ def test_source_ranges_are_the_load_balancer_s_alone() -> None:
 def test_a_tunnel_has_an_address_of_its_own() -> None:
     of = replace(lab("external-traffic"), encapsulation=Encapsulation.VXLAN)
     (at_node1, *_) = calls(of, "client", "cluster", Way.NODE_PORT)
-    assert told([at_node1]) == ["192.168.59.22:31080 web-2 sees 20.111.156.0, web-1 sees 192.168.59.22"]
+    assert shown([at_node1]) == ["192.168.59.22:31080 web-2 sees 20.111.156.0, web-1 sees 192.168.59.22"]
 
 
 @pytest.mark.parametrize(
@@ -151,18 +151,18 @@ def test_sctp_is_asked_where_kernel_and_mode_speak_it(mode: ProxyMode, host: Hos
 
 def test_internal_policy_local() -> None:
     of = edited(lab("external-traffic"), "cluster", internal_policy=TrafficPolicy.LOCAL)
-    assert told(calls(of, "web-1", "cluster", Way.CLUSTER_IP)) == ["10.103.9.116:80 web-1 sees 192.168.59.22"]
-    assert told(calls(of, "box-3", "cluster", Way.CLUSTER_IP)) == ["10.103.9.116:80 timed out"]
+    assert shown(calls(of, "web-1", "cluster", Way.CLUSTER_IP)) == ["10.103.9.116:80 web-1 sees 192.168.59.22"]
+    assert shown(calls(of, "box-3", "cluster", Way.CLUSTER_IP)) == ["10.103.9.116:80 timed out"]
     # ipvs gives Local up where no endpoint is near.
     assert len(calls(replace(of, proxy_mode=ProxyMode.IPVS), "box-3", "cluster", Way.CLUSTER_IP)[0].answers) == 2
 
 
 def test_userspace_knows_no_policy_and_shows_the_node_to_all() -> None:
     of = lab("external-traffic", ProxyMode.USERSPACE)
-    assert told(calls(of, "client", "local", Way.NODE_PORT))[2] == (
+    assert shown(calls(of, "client", "local", Way.NODE_PORT))[2] == (
         "192.168.59.24:31081 web-2 sees 192.168.59.24, web-1 sees 192.168.59.24"
     )
-    assert told(calls(of, "web-1", "local", Way.CLUSTER_IP)) == [
+    assert shown(calls(of, "web-1", "local", Way.CLUSTER_IP)) == [
         "10.103.9.117:80 web-2 sees 192.168.59.22, web-1 sees 192.168.59.22"
     ]
 

@@ -72,10 +72,10 @@ def test_of_a_network_that_somebody_builds_by_hand_little_is_known() -> None:
     assert {line.rpartition(" as ")[2] for line in asked(of, away.name, pod.name)} == {"None"}
 
 
-@pytest.mark.parametrize(("said", "fits"), [('"mtu": 1400, ', 1400), ("", 1500)])
-def test_what_fits_through_cni_plugins_links_their_configuration_says(said: str, fits: int) -> None:
+@pytest.mark.parametrize(("output", "fits"), [('"mtu": 1400, ', 1400), ("", 1500)])
+def test_what_fits_through_cni_plugins_links_their_configuration_says(output: str, fits: int) -> None:
     of = lab("kubenet-two-node")
-    config = f'{{"cniVersion": "1.0.0", "name": "pods", {said}"type": "ptp"}}'
+    config = f'{{"cniVersion": "1.0.0", "name": "pods", {output}"type": "ptp"}}'
     of = replace(of, plugin=Plugin.EXEC, cni=Cni(config, ()))
     assert [line.split(" bytes")[0] for line in asked(of, "pod-a", "pod-c") if "mtu" in line] == [
         f"pod-a -> pod-c mtu of {fits}", f"pod-a -> pod-c mtu of {fits + 1}",

@@ -35,11 +35,11 @@ HOSTILE = [
 def argv(shell: str, line: str) -> list[str]:
     """The words that a program is given of a line, by a shell in the C locale."""
     script = os.fsencode(f"printf '%s\\0' {line}\n")
-    said = subprocess.run(
+    output = subprocess.run(
         [shell], input=script, capture_output=True, check=True, env={"LC_ALL": "C", "PATH": os.defpath}
     )
-    assert said.stderr == b""
-    return [os.fsdecode(word) for word in said.stdout.split(b"\0")[:-1]]
+    assert output.stderr == b""
+    return [os.fsdecode(word) for word in output.stdout.split(b"\0")[:-1]]
 
 
 @given(WORDS)
@@ -64,8 +64,8 @@ def test_every_byte_comes_back_whatever_the_locale(locale: str) -> None:
     words = [bytes([number]) for number in range(1, 256)]
     line = f"printf '%s\\0' {' '.join(quote(os.fsdecode(word)) for word in words)}"
     environment = {"LC_ALL": locale, "PATH": os.defpath}
-    said = subprocess.run(["bash"], input=line.encode(), capture_output=True, check=True, env=environment)
-    assert said.stdout.split(b"\0")[:-1] == words
+    output = subprocess.run(["bash"], input=line.encode(), capture_output=True, check=True, env=environment)
+    assert output.stdout.split(b"\0")[:-1] == words
 
 
 def test_what_no_program_can_be_told_is_no_word() -> None:

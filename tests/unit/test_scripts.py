@@ -30,8 +30,8 @@ def trapped(tmp_path: Path) -> Path:
 def called(script: str, *arguments: str, cwd: Path) -> str:
     """What a script of the clone says, whose temporary files go where it is called."""
     names = ("HYPOTHESIS_STORAGE_DIRECTORY", "PYTHONPATH", "PYTEST_ADDOPTS")
-    told = {name: value for name, value in os.environ.items() if name not in names}
-    environment = {**told, "TMPDIR": str(cwd), "PATH": f"{cwd}/bin:{os.environ['PATH']}"}
+    shown = {name: value for name, value in os.environ.items() if name not in names}
+    environment = {**shown, "TMPDIR": str(cwd), "PATH": f"{cwd}/bin:{os.environ['PATH']}"}
     argv = [ROOT / "scripts" / script, *arguments]
     done = subprocess.run(argv, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -41,22 +41,22 @@ def called(script: str, *arguments: str, cwd: Path) -> str:
 def test_what_others_laid_is_neither_imported_nor_followed(trapped: Path) -> None:
     before = {*trapped.iterdir()}
     # These make files for themselves, and Hypothesis for them.
-    said = called("test", "-q", "tests/unit/objects/test_names.py", "tests/unit/lab/test_labs.py", cwd=trapped)
-    assert " passed" in said.splitlines()[-1]
+    output = called("test", "-q", "tests/unit/objects/test_names.py", "tests/unit/lab/test_labs.py", cwd=trapped)
+    assert " passed" in output.splitlines()[-1]
     assert {*trapped.iterdir()} == before, "and what a run made there went with it"
     assert [*(trapped / "elsewhere").iterdir()] == []
 
 
 def test_arguments_are_pytest_s(trapped: Path) -> None:
-    said = called("test", "-n0", "tests/unit/test_timeouts.py", "-v", "-k", "usual", cwd=trapped)
-    assert re.findall(r"^(\S+::\S+) PASSED", said, re.MULTILINE) == [
+    output = called("test", "-n0", "tests/unit/test_timeouts.py", "-v", "-k", "usual", cwd=trapped)
+    assert re.findall(r"^(\S+::\S+) PASSED", output, re.MULTILINE) == [
         "tests/unit/test_timeouts.py::test_as_usual_unless_told"
     ]
 
 
 def test_quick_is_the_unit_tests(trapped: Path) -> None:
-    said = called("test", "--quick", "-q", "--collect-only", "-k", "golden or live", cwd=trapped)
-    files = {line.partition("::")[0] for line in said.splitlines() if "::" in line}
+    output = called("test", "--quick", "-q", "--collect-only", "-k", "golden or live", cwd=trapped)
+    files = {line.partition("::")[0] for line in output.splitlines() if "::" in line}
     assert "tests/unit/compiler/test_golden.py" in files
     assert [file for file in files if not file.startswith("tests/unit/")] == []
 

@@ -39,8 +39,8 @@ def test_the_old_name_is_taken_where_the_new_one_is_not_set(monkeypatch: pytest.
 
 
 def test_one_measure_for_all_deadlines() -> None:
-    assert times("1") == "10.0 10.0 Timing(deadline=1.0, retry=0.3, patience=0.03, goodbye=0.1, at_once=512)\n"
-    assert times("20") == "200.0 200.0 Timing(deadline=20.0, retry=6.0, patience=0.6, goodbye=2.0, at_once=512)\n"
+    assert times("1") == "10.0 10.0 Timing(deadline=1.0, retry=0.3, lost_after=0.03, goodbye=0.1, at_once=512)\n"
+    assert times("20") == "200.0 200.0 Timing(deadline=20.0, retry=6.0, lost_after=0.6, goodbye=2.0, at_once=512)\n"
 
 
 @pytest.mark.parametrize("text", ["", "much", "0", "-1", "nan", "inf", "0.009", "1001", "1e300"])

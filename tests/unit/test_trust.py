@@ -185,10 +185,10 @@ def test_a_child_is_written_down_before_it_is_anybody(tmp_path: Path) -> None:
     read, write = os.pipe()
     pid = born.fork("nslab.l.x", "node", lambda: os.write(write, journal.read_bytes()), {"a": 1})
     os.waitpid(pid, 0)
-    said: dict[str, Any] = json.loads(os.read(read, 4096))
+    output: dict[str, Any] = json.loads(os.read(read, 4096))
     os.close(read)
     os.close(write)
-    assert (said["pid"], said["role"], said["more"]) == (pid, "node", {"a": 1})
+    assert (output["pid"], output["role"], output["more"]) == (pid, "node", {"a": 1})
 
 
 def test_a_child_that_cannot_be_written_down_is_nobody(tmp_path: Path) -> None:

@@ -123,13 +123,13 @@ def test_the_version_is_as_pep_440_wants_it(described: str, version: str) -> Non
 def test_order_of_versions_is_that_of_their_commits() -> None:
     from packaging.version import Version
 
-    told = ("abc1234", "v0.1.0", "v0.1.0-1-gfff", "v0.1.0-2-gabc", "v0.1.1rc1", "v0.1.1rc1-3-gabc", "v0.1.1")
-    versions = [Version(public(said, "12")) for said in told]
+    shown = ("abc1234", "v0.1.0", "v0.1.0-1-gfff", "v0.1.0-2-gabc", "v0.1.1rc1", "v0.1.1rc1-3-gabc", "v0.1.1")
+    versions = [Version(public(output, "12")) for output in shown]
     assert versions == sorted(versions)
 
 
 @pytest.mark.skipif(of_sources(ROOT) is None, reason="this tree is no clone of which git would tell")
 def test_a_clone_says_what_git_says() -> None:
     argv = [sys.executable, "-m", "nslab", "--version"]
-    said = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=True).stdout
-    assert said == f"nslab {of_sources(ROOT)}\n"
+    output = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert output == f"nslab {of_sources(ROOT)}\n"

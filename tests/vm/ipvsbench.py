@@ -159,8 +159,8 @@ class Servers:
                     return
                 if sock in talks:
                     with contextlib.suppress(OSError):
-                        if said := sock.recv(100):
-                            sock.send(said)
+                        if output := sock.recv(100):
+                            sock.send(output)
                             continue
                     talks.remove(sock)
                     sock.close()

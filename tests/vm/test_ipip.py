@@ -67,8 +67,8 @@ def wire(ns: str) -> socket.socket:
 def test_pings_travel_as_protocol_4(tunnel: None) -> None:
     with wire(RIGHT) as packets:
         ping = f"ip netns exec {LEFT} ping -c 2 -i 0.2 -W 5 -s 1400 20.109.131.1"
-        said = subprocess.run(ping.split(), capture_output=True, text=True, check=False)
-        assert "2 received" in said.stdout, said
+        output = subprocess.run(ping.split(), capture_output=True, text=True, check=False)
+        assert "2 received" in output.stdout, output
 
         seen = []
         while select.select([packets], [], [], 0)[0]:

@@ -55,7 +55,7 @@ def do(kernel: Real | FakeKernel, plan: Plan) -> None:
         kernel.run(unit)
 
 
-def said(*argv: str, ns: str = NODE) -> str:
+def output(*argv: str, ns: str = NODE) -> str:
     return subprocess.run(["ip", "netns", "exec", ns, *argv], capture_output=True, text=True, check=True).stdout
 
 
@@ -98,7 +98,7 @@ def test_the_fake_and_the_kernel_refuse_the_same_in_the_same_words(kernel: Real)
         assert refusal(kernel, plan) == answer, seed
         refused |= {answer[1:2]}
         there = {obj for obj in fake.state() if isinstance(obj, VirtualServer | RealServer)}
-        assert {*ipvs_found(NODE, said("ipvsadm", "-Sn"))} == there
+        assert {*ipvs_found(NODE, output("ipvsadm", "-Sn"))} == there
     # The first of each batch; which of the five that is, is chance.
     assert {("Service already exists",), ("No such service",), ("Service not defined",)} <= refused
 
@@ -150,7 +150,7 @@ def test_what_was_made_is_read_back_and_mended(kernel: Real) -> None:
         "ipvsadm -A -t 10.96.9.9:80 -s rr",
         "sysctl -qw net/ipv4/vs/conntrack=0",
     ):
-        said(*line.split())
+        output(*line.split())
     found = {(type(step).__name__, step.obj.key[0]) for step in missing(want)}
     assert found == {
         ("Add", "Address"),
@@ -165,11 +165,11 @@ def test_what_was_made_is_read_back_and_mended(kernel: Real) -> None:
     do(kernel, missing(want))
     assert missing(want) == ()
     # A server on its way out is nobody's fault: kube-proxy takes it away when its last connection has ended.
-    said(*["ipvsadm", "-a", "-t", "10.96.0.1:80", "-r", "20.111.156.9:8080", "-m", "-w", "0"])
+    output(*["ipvsadm", "-a", "-t", "10.96.0.1:80", "-r", "20.111.156.9:8080", "-m", "-w", "0"])
     assert missing(want) == ()
     do(kernel, invert(diff((Netns(NODE), Netns(OTHER)), want)))
-    assert (said("ipvsadm", "-Sn"), said("ipset", "save")) == ("", "")
-    assert "kube-ipvs0" not in said("ip", "link")
+    assert (output("ipvsadm", "-Sn"), output("ipset", "save")) == ("", "")
+    assert "kube-ipvs0" not in output("ip", "link")
 
 
 def missing(want: State) -> Plan:
@@ -192,14 +192,14 @@ def test_typed_by_a_person_it_is_the_same(kernel: Real) -> None:
     lines = [line for step in diff((), state(OTHER)) for line in commands(step)]
     # In one shell in there: `ip netns exec` would be one more process for each line, and they are dear.
     typed = [line.removeprefix(f"ip netns exec {OTHER} ").replace(f"ip -n {OTHER}", "ip") for line in lines]
-    said("bash", "-euc", "\n".join(typed), ns=OTHER)
+    output("bash", "-euc", "\n".join(typed), ns=OTHER)
     for program in (
         ("ipvsadm", "-Sn"),
         ("iptables-save",),
         ("ip", "-4", "addr", "show", "kube-ipvs0"),
         ("ipset", "save"),
     ):
-        assert plain(said(*program)) == plain(said(*program, ns=OTHER)), program
+        assert plain(output(*program)) == plain(output(*program, ns=OTHER)), program
 
 
 def plain(text: str) -> list[str]:

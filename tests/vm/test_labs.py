@@ -38,7 +38,7 @@ def assert_all_right(lab: RunningLab) -> None:
     assert "all 26 calls right" in done.stdout, "of Services"
 
 
-def told(*command: str) -> Any:
+def shown(*command: str) -> Any:
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
@@ -47,14 +47,14 @@ def _nothing_left() -> Iterator[None]:
     """The last to be torn down: after the module's labs."""
     yield
     assert not os.path.exists("/run/nslab")
-    assert not [link for link in told("ip", "-j", "link") if link["ifname"].startswith(("cali", "veth"))]
+    assert not [link for link in shown("ip", "-j", "link") if link["ifname"].startswith(("cali", "veth"))]
 
 
 def test_tunl0_is_the_driver_s(lab: RunningLab) -> None:
-    (tunnel,) = told("ip", "-n", lab.node("node1").netns, "-d", "-j", "link", "show", "dev", "tunl0")
+    (tunnel,) = shown("ip", "-n", lab.node("node1").netns, "-d", "-j", "link", "show", "dev", "tunl0")
     assert (tunnel["linkinfo"]["info_kind"], tunnel["mtu"]) == ("ipip", 1480)
     assert "UP" in tunnel["flags"]
-    (route,) = told("ip", "-n", lab.node("node1").netns, "-j", "route", "show", BLOCK)
+    (route,) = shown("ip", "-n", lab.node("node1").netns, "-j", "route", "show", BLOCK)
     assert (route["gateway"], route["dev"], route["protocol"], route["flags"]) == (
         "192.168.59.23",
         "tunl0",
@@ -75,7 +75,7 @@ def test_the_driver_s_tunnel_goes_and_comes_with_the_encapsulation(lab: RunningL
     lab.up("calico-two-node", encapsulation="VXLAN")
     assert_all_right(lab)
     # The driver keeps it in each namespace.
-    (tunnel,) = told("ip", "-n", lab.node("node1").netns, "-j", "link", "show", "dev", "tunl0")
+    (tunnel,) = shown("ip", "-n", lab.node("node1").netns, "-j", "link", "show", "dev", "tunl0")
     assert "UP" not in tunnel["flags"]
     lab.up("calico-two-node", encapsulation="IPIP")
     assert lab.diff() == []
@@ -97,11 +97,11 @@ def test_what_was_broken_by_hand_is_mended(lab: RunningLab) -> None:
 
 def test_python_iptables_reads_the_same_rules(lab: RunningLab) -> None:
     """A second opinion: libiptc knows nothing of our text."""
-    said = lab.node("node1").run(sys.executable, "-c", RULES).stdout.splitlines()
-    assert "POSTROUTING - [\"comment ['comment']\"] cali-POSTROUTING" in said
-    assert "PREROUTING - [\"comment ['comment']\"] KUBE-SERVICES" in said
-    assert any(line.startswith("cali-nat-outgoing - ") and line.endswith("MASQUERADE") for line in said)
-    assert any(line.startswith("cali-POSTROUTING tunl0 ") and line.endswith("MASQUERADE") for line in said)
+    output = lab.node("node1").run(sys.executable, "-c", RULES).stdout.splitlines()
+    assert "POSTROUTING - [\"comment ['comment']\"] cali-POSTROUTING" in output
+    assert "PREROUTING - [\"comment ['comment']\"] KUBE-SERVICES" in output
+    assert any(line.startswith("cali-nat-outgoing - ") and line.endswith("MASQUERADE") for line in output)
+    assert any(line.startswith("cali-POSTROUTING tunl0 ") and line.endswith("MASQUERADE") for line in output)
 
 
 @pytest.mark.lab("kubenet-two-node")

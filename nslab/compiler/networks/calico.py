@@ -58,30 +58,30 @@ def router(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
 def wired(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
     """A pod has one cable, one address of its own alone (/32), and one next hop for everything."""
     ns, inside = names.netns(lab.name, node.name), pod_netns(lab, pod)
-    cable = names.cali(pod.namespace, pod.name)
+    veth = names.cali(pod.namespace, pod.name)
     yield Netns(inside, by="kubelet")
     yield LinkUp(inside, "lo", by=_CNI)
     mtu = TUNNEL_MTU[lab.encapsulation]
-    yield Veth(ns, cable, NODE_END_MAC, inside, "eth0", pod_mac(lab, pod), mtu, by=_CNI)
-    yield LinkUp(ns, cable, by=_CNI)
+    yield Veth(ns, veth, NODE_END_MAC, inside, "eth0", pod_mac(lab, pod), mtu, by=_CNI)
+    yield LinkUp(ns, veth, by=_CNI)
     yield LinkUp(inside, "eth0", by=_CNI)
     yield Address(inside, "eth0", IPv4Interface((address_of(pod), 32)), by=_CNI)
     yield Route(inside, IPv4Network(GATEWAY), "eth0", by=_CNI)
     yield Route(inside, DEFAULT, "eth0", via=GATEWAY, by=_CNI)
-    settings = f"net/ipv4/conf/{cable}"
+    settings = f"net/ipv4/conf/{veth}"
     yield Sysctl(ns, f"{settings}/route_localnet", "1", "0", by=_CNI)
     # The kernel would wait up to 0.8 s before it answers on another's behalf.
-    yield Sysctl(ns, f"net/ipv4/neigh/{cable}/proxy_delay", "0", "80", by=_CNI)
+    yield Sysctl(ns, f"net/ipv4/neigh/{veth}/proxy_delay", "0", "80", by=_CNI)
     yield Sysctl(ns, f"{settings}/proxy_arp", "1", "0", by=_CNI)
     yield Sysctl(ns, f"{settings}/forwarding", "1", "1", by=_CNI)
-    yield Sysctl(ns, f"net/ipv6/conf/{cable}/accept_ra", "0", "1", by=_CNI)
+    yield Sysctl(ns, f"net/ipv6/conf/{veth}/accept_ra", "0", "1", by=_CNI)
 
 
 def routed(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
     """The node knows the way to each of its pods, and each pod's link-layer address."""
-    ns, cable = names.netns(lab.name, node.name), names.cali(pod.namespace, pod.name)
-    yield Route(ns, IPv4Network(address_of(pod)), cable, by=_FELIX)
-    yield Neighbour(ns, cable, address_of(pod), pod_mac(lab, pod), by=_FELIX)
+    ns, veth = names.netns(lab.name, node.name), names.cali(pod.namespace, pod.name)
+    yield Route(ns, IPv4Network(address_of(pod)), veth, by=_FELIX)
+    yield Neighbour(ns, veth, address_of(pod), pod_mac(lab, pod), by=_FELIX)
 
 
 def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator[KernelObject]:

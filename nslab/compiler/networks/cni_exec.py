@@ -70,14 +70,14 @@ def attachment(lab: Lab, node: Node, pod: Pod, network: Network, host: Host) -> 
 
 def _args(pod: Pod, container: str) -> str:
     """CNI_ARGS as containerd writes them."""
-    told = {
+    arguments = {
         "IgnoreUnknown": "1",
         "K8S_POD_NAMESPACE": pod.namespace,
         "K8S_POD_NAME": pod.name,
         "K8S_POD_INFRA_CONTAINER_ID": container,
         "K8S_POD_UID": pod.uid,
     }
-    return ";".join(f"{name}={value}" for name, value in told.items())
+    return ";".join(f"{name}={value}" for name, value in arguments.items())
 
 
 def _told(node: Node, pod: Pod) -> dict[str, object]:

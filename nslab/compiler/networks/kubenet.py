@@ -60,14 +60,14 @@ def forwarding(ns: str, host: Host, by: str) -> Iterator[KernelObject]:
 def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
     """A pod is plugged into the bridge; by hairpin it may reach itself through a Service (hairpin-veth mode)."""
     ns, inside = names.netns(lab.name, node.name), pod_netns(lab, pod)
-    cable = names.kubenet_veth(pod.namespace, pod.name)
+    veth = names.kubenet_veth(pod.namespace, pod.name)
     yield Netns(inside, by="kubelet")
     yield LinkUp(inside, "lo", by=_BY)
     yield Veth(
-        ns, cable, names.mac(lab.name, pod.namespace, pod.name, "port"), inside, "eth0", pod_mac(lab, pod), by=_BY
+        ns, veth, names.mac(lab.name, pod.namespace, pod.name, "port"), inside, "eth0", pod_mac(lab, pod), by=_BY
     )
-    yield Port(ns, cable, BRIDGE, hairpin=True, by=_BY)
-    yield LinkUp(ns, cable, by=_BY)
+    yield Port(ns, veth, BRIDGE, hairpin=True, by=_BY)
+    yield LinkUp(ns, veth, by=_BY)
     # Duplicate address detection would keep the pod's IPv6 address unusable for a second.
     yield Sysctl(inside, "net/ipv6/conf/default/dad_transmits", "0", "1", by=_BY)
     yield LinkUp(inside, "eth0", by=_BY)

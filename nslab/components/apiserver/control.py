@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from nslab.components.runtime.node_context import NodeContext
     from nslab.runtime.marks import Memory
 
-    Said = dict[str, Any]
+    Document = dict[str, Any]
 
 RANGE = 1 << 20
 """Generations that one process counts."""
@@ -38,30 +38,32 @@ HOLD_PATIENCE, PUT_PATIENCE = 2.0, 5.0
 """Seconds that kube-proxies may take to finish what they do before a hold, and to follow a put."""
 
 
-def run(place: NodeContext, memory: Memory, client: int) -> Never:
+def run(context: NodeContext, memory: Memory, client: int) -> Never:
     """Be the control process of a lab. `client` is the socket of who asked for it, its first peer."""
     try:
         with contextlib.suppress(SystemExit):
-            _enter(place, memory)
-            control = Control(Loop(), place.run)
+            _enter(context, memory)
+            control = Control(Loop(), context.run)
             control.accept(socket.socket(fileno=client)).send({"ok": True, "pid": os.getpid()})
             client = -1  # its number may become another's
             while True:
                 control.loop.turn()
     except BaseException as error:
-        last_words("nslab-control", error, f"{place.run}/{rundir.CONTROL_LOG}", client)
+        last_words("nslab-control", error, f"{context.run}/{rundir.CONTROL_LOG}", client)
     os._exit(0)
 
 
-def _enter(place: NodeContext, memory: Memory) -> None:
-    place.groups.join()
+def _enter(context: NodeContext, memory: Memory) -> None:
+    context.groups.join()
     os.setsid()
-    memory.show(memory.process_title(f"nslab-control {place.ns.split('.')[1]}", {VARIABLE: mark(place.ns, "control")}))
+    memory.show(
+        memory.process_title(f"nslab-control {context.ns.split('.')[1]}", {VARIABLE: mark(context.ns, "control")})
+    )
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     syscall.unshare(syscall.CLONE_NEWNS)
-    own_run(place.run, place.run_fd)
-    log = os.open(f"{place.run}/{rundir.CONTROL_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    own_run(context.run, context.run_fd)
+    log = os.open(f"{context.run}/{rundir.CONTROL_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for number in (1, 2):
         os.dup2(log, number)
     os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
@@ -75,7 +77,7 @@ class Watcher:
         self.node, self.peer = node, peer
         self.dirty: set[str] | None = None
         self.sent = self.acked = -1
-        self.report: Said = {}
+        self.report: Document = {}
 
     @property
     def works(self) -> bool:
@@ -95,7 +97,7 @@ class Control:
     """Services and who is told of them. `generation` counts the changes; 0: nothing was ever put."""
 
     def __init__(self, loop: Loop, run: str) -> None:
-        self.loop, self._run, self.book = loop, run, EndpointController()
+        self.loop, self._run, self.controller = loop, run, EndpointController()
         self.generation = 0
         self.watchers: dict[Peer, Watcher] = {}
         self.holders: set[Peer] = set()
@@ -109,51 +111,51 @@ class Control:
 
     def _recall(self) -> None:
         for node, pods in records.read_pods(self._run).items():
-            self.book.status(node, pods)
+            self.controller.status(node, pods)
         kept = records.read_state(self._run)
         if kept:
             # A range of its own: what a kube-proxy acknowledges to the process before must not be taken for ours.
             self.generation = (kept["generation"] // RANGE + 1) * RANGE
-            self.book.put(kept["services"], (), whole=True)
-            records.write_state(self._run, self.generation, self.book.given.values())
-            records.write_records(self._run, self.book.told.values())
+            self.controller.put(kept["services"], (), whole=True)
+            records.write_state(self._run, self.generation, self.controller.given.values())
+            records.write_records(self._run, self.controller.published.values())
 
     def accept(self, connection: socket.socket) -> Peer:
         """Serve somebody new."""
         peer = Peer(self.loop, connection, self.answer, lambda: self.gone(peer))
         return peer
 
-    def answer(self, peer: Peer, said: Said) -> Said | None:
+    def answer(self, peer: Peer, request: Document) -> Document | None:
         """Do what a request says."""
-        match said.get("op"):
+        match request.get("op"):
             case "hold":
                 self.holders.add(peer)
                 self._holding.append((peer, time.monotonic() + HOLD_PATIENCE))
-                self._settle_by(self._holding[-1][1])
+                self._answer_by(self._holding[-1][1])
                 return None
             case "release":
                 self.holders.discard(peer)
                 self.push()
             case "put":
-                self.put(peer, **{name: value for name, value in said.items() if name != "op"})
+                self.put(peer, **{name: value for name, value in request.items() if name != "op"})
                 return None
             case "status":
-                self.changed(self.book.status(said["node"], said["pods"]))
+                self.changed(self.controller.status(request["node"], request["pods"]))
             case "watch":
-                self.watchers[peer] = Watcher(said["node"], peer)
+                self.watchers[peer] = Watcher(request["node"], peer)
                 self.push()
                 return None
             case "synced":
                 watcher = self.watchers[peer]
-                watcher.acked = max(watcher.acked, said["generation"])
-                watcher.report = {name: said[name] for name in ("generation", "seconds", "error")}
+                watcher.acked = max(watcher.acked, request["generation"])
+                watcher.report = {name: request[name] for name in ("generation", "seconds", "error")}
                 self._prewritten_at.discard(watcher.node)
                 self.push()
                 return {}
             case "get":
                 proxies = {watcher.node: watcher.report for watcher in self.watchers.values()}
-                services = [json.loads(text) for text in self.book.told.values()]
-                known = {"generation": self.generation, "services": services, "pods": self.book.pods()}
+                services = [json.loads(text) for text in self.controller.published.values()]
+                known = {"generation": self.generation, "services": services, "pods": self.controller.pods()}
                 return {"ok": True, **known, "proxies": proxies}
             case "stop":
                 os.unlink(f"{self._run}/{rundir.CONTROL_SOCKET}")
@@ -166,7 +168,7 @@ class Control:
     def put(
         self,
         peer: Peer,
-        services: Iterable[Said] = (),
+        services: Iterable[Document] = (),
         removed: Iterable[str] = (),
         whole: bool = False,
         expect: Iterable[str] | None = None,
@@ -177,18 +179,18 @@ class Control:
         Those of the nodes `written` have, by who put: their kube-proxies, which start, take the rules over as they are.
         None: this says nothing of the rules, and changes nothing of what was said.
         """
-        changed = self.book.put(services, removed, whole)
+        changed = self.controller.put(services, removed, whole)
         if written is not None:
-            self._prewritten, self._prewritten_at = dict(self.book.given), {*written}
+            self._prewritten, self._prewritten_at = dict(self.controller.given), {*written}
         self.holders.discard(peer)
         if self.generation == 0:
             self.generation = 1
         self.changed(changed)
         # The kube-proxies are at work already; whoever put it may rely on it when they are answered.
-        records.write_state(self._run, self.generation, self.book.given.values())
+        records.write_state(self._run, self.generation, self.controller.given.values())
         self.write()
         self._puts.append(Put(peer, self.generation, expect, time.monotonic() + PUT_PATIENCE))
-        self._settle_by(self._puts[-1].deadline)
+        self._answer_by(self._puts[-1].deadline)
 
     def changed(self, keys: set[str]) -> None:
         """These Services are told differently from now on."""
@@ -206,7 +208,7 @@ class Control:
         """Let kube-dns know."""
         if self._unwritten:
             self._unwritten = False
-            records.write_records(self._run, self.book.told.values())
+            records.write_records(self._run, self.controller.published.values())
 
     def push(self) -> None:
         """Tell every kube-proxy that is not at work what it does not know. What comes meanwhile is told in one."""
@@ -221,25 +223,25 @@ class Control:
             line, watcher.sent, dirty = lines[what, written]
             watcher.dirty = {*dirty}
             watcher.peer.send_line(line, go_on=False)
-        self.settle()
+        self.answer_settled()
 
     def _take_over(self) -> tuple[bytes, int, set[str]]:
         """What a kube-proxy is told whose rules are there already, as which generation; what it is to be told next."""
-        there, told = self._prewritten, self.book.told
-        dirty = {key for key in there.keys() | told.keys() if there.get(key) != told.get(key)}
+        there, published = self._prewritten, self.controller.published
+        dirty = {key for key in there.keys() | published.keys() if there.get(key) != published.get(key)}
         generation = 0 if dirty else self.generation
         begin = f'{{"generation": {generation}, "whole": true, "written": true, '
         return f'{begin}"services": [{", ".join(there.values())}]}}\n'.encode(), generation, dirty
 
     def _line(self, what: frozenset[str] | None) -> bytes:
-        told, begin = self.book.told, f'{{"generation": {self.generation}, '
+        published, begin = self.controller.published, f'{{"generation": {self.generation}, '
         if what is None:
-            return f'{begin}"whole": true, "services": [{", ".join(told.values())}]}}\n'.encode()
-        services = ", ".join(told[key] for key in sorted(what) if key in told)
-        removed = json.dumps(sorted(what - told.keys()))
+            return f'{begin}"whole": true, "services": [{", ".join(published.values())}]}}\n'.encode()
+        services = ", ".join(published[key] for key in sorted(what) if key in published)
+        removed = json.dumps(sorted(what - published.keys()))
         return f'{begin}"services": [{services}], "removed": {removed}}}\n'.encode()
 
-    def settle(self) -> None:
+    def answer_settled(self) -> None:
         """Answer those who wait, if what they wait for is done or the time is up."""
         now = time.monotonic()
         works = any(watcher.works for watcher in self.watchers.values())
@@ -248,22 +250,22 @@ class Control:
         late = [(put, self._late(put)) for put in self._puts]
         self._puts = [put for put, nodes in late if nodes and put.deadline > now]
         for peer, _ in done:
-            peer.send({"ok": True, "pods": self.book.pods()})
+            peer.send({"ok": True, "pods": self.controller.pods()})
         for put, nodes in late:
             if put not in self._puts:
                 put.peer.send({"ok": True, "late": sorted(nodes), "generation": put.generation})
 
     def _late(self, put: Put) -> set[str]:
         followed = {watcher.node for watcher in self.watchers.values() if watcher.acked >= put.generation}
-        if self._prewritten_at and self._prewritten == self.book.told:
+        if self._prewritten_at and self._prewritten == self.controller.published:
             followed |= self._prewritten_at
         expect = {watcher.node for watcher in self.watchers.values()} if put.expect is None else put.expect
         return {*expect} - followed
 
-    def _settle_by(self, deadline: float) -> None:
-        self.settle()
+    def _answer_by(self, deadline: float) -> None:
+        self.answer_settled()
         if self._holding or self._puts:
-            self.loop.at(deadline, self.settle)
+            self.loop.at(deadline, self.answer_settled)
 
     def gone(self, peer: Peer) -> None:
         """Somebody hung up: a hold ends, and nobody waits for what they would have said."""

@@ -40,8 +40,8 @@ def read_pods(run: str) -> dict[str, dict[str, Any]]:
     found = {}
     os.makedirs(f"{run}/{rundir.NODES}", 0o700, exist_ok=True)  # of a new lab, control is the first to start
     for name in os.listdir(f"{run}/{rundir.NODES}"):
-        if name.endswith(rundir.STATUS) and (said := _read(f"{run}/{rundir.NODES}/{name}")):
-            found[name.removesuffix(rundir.STATUS)] = said["pods"]
+        if name.endswith(rundir.STATUS) and (document := _read(f"{run}/{rundir.NODES}/{name}")):
+            found[name.removesuffix(rundir.STATUS)] = document["pods"]
     return found
 
 
@@ -64,7 +64,7 @@ def replace(path: str, text: str) -> None:
 def _read(path: str) -> dict[str, Any] | None:
     try:
         with open(path, encoding="utf-8") as file:
-            said = json.load(file)
+            document = json.load(file)
     except (FileNotFoundError, ValueError):
         return None
-    return said if isinstance(said, dict) else None
+    return document if isinstance(document, dict) else None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    Said = dict[str, Any]
+    Document = dict[str, Any]
 
 
 class EndpointController:
@@ -20,30 +20,30 @@ class EndpointController:
 
     def __init__(self) -> None:
         self.given: dict[str, str] = {}
-        self.told: dict[str, str] = {}
-        self._pods: dict[str, dict[str, Said]] = {}
+        self.published: dict[str, str] = {}
+        self._pods: dict[str, dict[str, Document]] = {}
         self._behind: dict[str, set[str]] = {}  # pod to the Services that it stands behind
 
-    def pods(self) -> dict[str, Said]:
+    def pods(self) -> dict[str, Document]:
         """The statuses of all pods that a node has told of."""
         return {pod: status for pods in self._pods.values() for pod, status in pods.items()}
 
-    def put(self, services: Iterable[Said], removed: Iterable[str], whole: bool) -> set[str]:
+    def put(self, services: Iterable[Document], removed: Iterable[str], whole: bool) -> set[str]:
         """Take Services over, all of them or some; the keys of those that are told differently now."""
         pods, before = self.pods(), {}
         came = {f"{service['namespace']}/{service['name']}": service for service in services}
         for key in {*removed, *came} | (self.given.keys() if whole else set()):
-            before[key] = self.told.pop(key, "")
+            before[key] = self.published.pop(key, "")
             self._forget(key)
         for key, service in came.items():
             for pod in _pods_of(service):
                 self._behind.setdefault(pod, set()).add(key)
             self.given[key] = text = json.dumps(service)
             shown = masked(service, pods)
-            self.told[key] = text if shown is service else json.dumps(shown)
-        return {key for key, text in before.items() if text != self.told.get(key, "")}
+            self.published[key] = text if shown is service else json.dumps(shown)
+        return {key for key, text in before.items() if text != self.published.get(key, "")}
 
-    def status(self, node: str, pods: dict[str, Said]) -> set[str]:
+    def status(self, node: str, pods: dict[str, Document]) -> set[str]:
         """A node tells how all its pods are; the keys of Services that are told differently now."""
         before = self._pods.get(node, {})
         self._pods[node] = pods
@@ -51,8 +51,8 @@ class EndpointController:
         changed = set()
         for key in {key for pod in differ for key in self._behind.get(pod, ())}:
             shown = json.dumps(masked(json.loads(self.given[key]), self.pods()))
-            if shown != self.told[key]:
-                self.told[key] = shown
+            if shown != self.published[key]:
+                self.published[key] = shown
                 changed.add(key)
         return changed
 
@@ -62,35 +62,35 @@ class EndpointController:
                 self._behind[pod].discard(key)
 
 
-def ready(status: Said | None) -> bool | None:
+def ready(status: Document | None) -> bool | None:
     """Whether a pod of this status is ready; None if nothing is known of it."""
     return None if status is None else bool(status.get("ready"))
 
 
-def masked(service: Said, pods: Mapping[str, Said]) -> Said:
+def masked(service: Document, pods: Mapping[str, Document]) -> Document:
     """A Service whose endpoints are as ready as their pods are; the very same one, if nothing changes."""
     if service.get("publish_not_ready") or not any(pod in pods for pod in _pods_of(service)):
         return service
     return {**service, "ports": [_port(port, pods) for port in service["ports"]]}
 
 
-def _port(port: Said, pods: Mapping[str, Said]) -> Said:
+def _port(port: Document, pods: Mapping[str, Document]) -> Document:
     return {**port, "endpoints": [_endpoint(end, pods) for end in port["endpoints"]]} if "endpoints" in port else port
 
 
-def _endpoint(end: Said, pods: Mapping[str, Said]) -> Said:
+def _endpoint(end: Document, pods: Mapping[str, Document]) -> Document:
     known = ready(pods.get(end.get("pod", "")))
     if known is None:
         return end
-    said = {name: value for name, value in end.items() if name not in ("ready", "serving")}
+    conditions = {name: value for name, value in end.items() if name not in ("ready", "serving")}
     # One that terminates is not ready, but serves as long as its pod answers.
     if not known or end.get("terminating"):
-        said["ready"] = False
+        conditions["ready"] = False
     if not known:
-        said["serving"] = False
-    return said
+        conditions["serving"] = False
+    return conditions
 
 
-def _pods_of(service: Said) -> set[str]:
+def _pods_of(service: Document) -> set[str]:
     ends = (end for port in service.get("ports", ()) for end in port.get("endpoints", ()))
     return {end["pod"] for end in ends if end.get("pod")}

@@ -284,10 +284,10 @@ class HttpPeer(TcpPeer):
             case "/clientip":
                 return 200, _address(self.socket.getpeername())
             case "/echo":
-                said = request.query.get("code") or "200"
-                code = http.number(said, 999)
+                given = request.query.get("code") or "200"
+                code = http.number(given, 999)
                 if code is None or code < 100:
-                    return 200, f"argument 'code' must be an integer or empty, got {said!r}\n"
+                    return 200, f"argument 'code' must be an integer or empty, got {given!r}\n"
                 return code, request.query.get("msg", "")
             case "/healthz":
                 return 200, ""

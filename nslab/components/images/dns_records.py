@@ -38,10 +38,10 @@ _ZONES: tuple[Name, ...] = (_REVERSE, ("ip6", "arpa"), ())
 class Records:
     """The Services of one moment, found by namespace and name; and what their addresses are called."""
 
-    def __init__(self, said: dict[str, Any], serial: int = 0) -> None:
-        self.domain = labels(said.get("domain", DOMAIN))
+    def __init__(self, document: dict[str, Any], serial: int = 0) -> None:
+        self.domain = labels(document.get("domain", DOMAIN))
         self._serial = serial & 0xFFFFFFFF
-        services: list[Service] = said["services"]
+        services: list[Service] = document["services"]
         self._services = {(one["namespace"], one["name"]): one for one in services}
         self._namespaces = {one["namespace"] for one in services}
         self._hosts = {key: _hosts(one) for key, one in self._services.items() if _headless(one)}

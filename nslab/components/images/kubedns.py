@@ -44,10 +44,10 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
     """Be kubedns until a signal comes; say `ready` on the descriptor `report` once it listens."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))  # as PID 1 we get only signals that we have a handler for
-    loop, book = Loop(), EndpointController(records)
+    loop, zone = Loop(), RecordsFile(records)
     try:
         port = parse(arguments)
-        _serve(loop, book, port)
+        _serve(loop, zone, port)
     except OSError as error:
         fail(f"--dns-port: {error.strerror}", report)
     except ValueError as error:
@@ -73,7 +73,7 @@ def parse(arguments: Sequence[str]) -> int:
     return number
 
 
-class EndpointController:
+class RecordsFile:
     """The records as the file in a folder has them now. What cannot be read changes nothing."""
 
     def __init__(self, records: int) -> None:
@@ -104,7 +104,7 @@ class EndpointController:
             log(f"{FILE}: {type(error).__name__}: {error}; the records are those of before")
 
 
-def respond(data: bytes, book: EndpointController, limit: int) -> bytes | None:
+def respond(data: bytes, zone: RecordsFile, limit: int) -> bytes | None:
     """The answer to a message, at most `limit` bytes (0: what its sender takes over UDP); None: none at all."""
     try:
         number, flags = dns_wire.header(data)
@@ -118,17 +118,17 @@ def respond(data: bytes, book: EndpointController, limit: int) -> bytes | None:
         dns_wire.read_extras(data, asked)
     except MalformedError:
         return dns_wire.refusal(number, flags, dns_wire.FORMERR, asked.wire)
-    return dns_wire.response(asked, _answer(asked, book), limit or asked.size)
+    return dns_wire.response(asked, _answer(asked, zone), limit or asked.size)
 
 
-def _answer(asked: dns_wire.Question, book: EndpointController) -> Answer:
+def _answer(asked: dns_wire.Question, zone: RecordsFile) -> Answer:
     if asked.edns > 0:
         return Answer(dns_wire.BADVERS)
     if asked.opcode:
         return Answer(dns_wire.NOTIMP)
     if asked.group not in (dns_wire.IN, dns_wire.ANY) or asked.kind in dns_wire.TRANSFERS:
         return Answer(dns_wire.REFUSED)
-    records = book.now()
+    records = zone.now()
     # Before the first records are there, "no such name" would be a lie: who hears of a failure asks again.
     if records is None:
         return Answer(dns_wire.SERVFAIL)
@@ -140,22 +140,22 @@ def _answer(asked: dns_wire.Question, book: EndpointController) -> Answer:
         return Answer(dns_wire.SERVFAIL)
 
 
-def _serve(loop: Loop, book: EndpointController, port: int) -> None:
+def _serve(loop: Loop, zone: RecordsFile, port: int) -> None:
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     udp.bind(("127.0.0.1", port))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
-    loop.watch(udp.fileno(), lambda: _answer_udp(udp, book))
-    accept(loop, listener, lambda peer: Peer(loop, peer, book))
+    loop.watch(udp.fileno(), lambda: _answer_udp(udp, zone))
+    accept(loop, listener, lambda peer: Peer(loop, peer, zone))
 
 
-def _answer_udp(udp: socket.socket, book: EndpointController) -> None:
+def _answer_udp(udp: socket.socket, zone: RecordsFile) -> None:
     with contextlib.suppress(OSError):
         for _ in range(AT_ONCE):
             data, sender = udp.recvfrom(dns_wire.LONGEST)
-            if answer := respond(data, book, 0):
+            if answer := respond(data, zone, 0):
                 udp.sendto(answer, sender)
 
 
@@ -164,9 +164,9 @@ class Peer(TcpPeer):
 
     block = 1 << 12
 
-    def __init__(self, loop: Loop, peer: socket.socket, book: EndpointController) -> None:
+    def __init__(self, loop: Loop, peer: socket.socket, zone: RecordsFile) -> None:
         super().__init__(loop, peer)
-        self._book = book
+        self._zone = zone
 
     def take(self) -> None:
         """Answer every whole question; who sends something else is hung up on."""
@@ -174,7 +174,7 @@ class Peer(TcpPeer):
             (size,) = struct.unpack_from("!H", self.input)
             if len(self.input) < 2 + size:
                 break
-            answer = respond(bytes(self.input[2 : 2 + size]), self._book, dns_wire.LONGEST)
+            answer = respond(bytes(self.input[2 : 2 + size]), self._zone, dns_wire.LONGEST)
             del self.input[: 2 + size]
             if answer:
                 self.output += struct.pack("!H", len(answer)) + answer

@@ -23,8 +23,8 @@ class FragmentationNeeded:
     def answer(self, inner: bytes, outer: int, towards: str) -> None:
         """Tell the sender of `inner` what fits: `outer` bytes come around it on the way `towards` a machine."""
         with contextlib.suppress(OSError):
-            said = icmp.fragmentation_needed(inner, path_mtu(towards) - outer)
-            self._icmp.sendto(said, (socket.inet_ntoa(inner[12:16]), 0))
+            message = icmp.fragmentation_needed(inner, path_mtu(towards) - outer)
+            self._icmp.sendto(message, (socket.inet_ntoa(inner[12:16]), 0))
 
 
 def path_mtu(towards: str) -> int:

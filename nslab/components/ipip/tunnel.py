@@ -37,11 +37,11 @@ HEADER = 20
 
 
 def start(
-    place: NodeContext, memory: Memory, births: Births, ns: str, dev: str, local: str, clean: Callable[[], None]
+    context: NodeContext, memory: Memory, births: Births, ns: str, dev: str, local: str, clean: Callable[[], None]
 ) -> int:
     """Fork the process behind `dev` in a node's namespace; its number."""
-    with place.away(NET):
-        place.enter(ns)
+    with context.away(NET):
+        context.enter(ns)
         # Opened here, so that what the kernel refuses is answered to who asked.
         ends = open_ends(dev, local)
 

@@ -32,11 +32,11 @@ class Found:
         self.proxy = 0
 
 
-def find(place: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
+def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
     """What is what of those that are `alive` by the journal of this node (a pidfd of each)."""
     found = Found()
     for record, pidfd in alive:
-        if not _is_in(place, record.net, record.ns):
+        if not _is_in(context, record.net, record.ns):
             os.close(pidfd)
             continue
         found.held[record.pid] = pidfd
@@ -45,7 +45,7 @@ def find(place: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
                 found.sandboxes.append(Sandbox(ns=record.ns, pid=record.pid, **record.more))
             case "tunnel":
                 found.tunnels.append((record.ns, record.pid))
-            case "kube-proxy" if record.ns == place.ns:
+            case "kube-proxy" if record.ns == context.ns:
                 found.proxy = record.pid
             case role if role.startswith("container/"):
                 # As much as there is to know of one that is in no other journal: enough to see to it, not to start it.
@@ -58,10 +58,10 @@ def find(place: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
     return found
 
 
-def _is_in(place: NodeContext, net: int, ns: str) -> bool:
+def _is_in(context: NodeContext, net: int, ns: str) -> bool:
     """Whether it is in the namespace of that name. Somebody may have deleted that one by hand, and we made another."""
     try:
-        return os.stat(ns, dir_fd=place.ns_dir).st_ino == net
+        return os.stat(ns, dir_fd=context.ns_dir).st_ino == net
     except OSError:
         return False
 

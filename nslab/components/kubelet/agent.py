@@ -42,45 +42,45 @@ LONGEST = 86400.0
 """Seconds that somebody may want to wait until containers are ready."""
 
 
-def run(place: NodeContext, memory: Memory, client: int) -> Never:
+def run(context: NodeContext, memory: Memory, client: int) -> Never:
     """Be the nslab-node of `place`. `client` is the socket of who asked for it, its first peer."""
     try:
         with contextlib.suppress(SystemExit):
-            _enter(place, memory)
-            agent = Agent(place, memory)
-            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, settle=agent.births.release)
+            _enter(context, memory)
+            agent = Agent(context, memory)
+            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, before_answers=agent.births.release)
             agent.adopt()
             first.send({"ok": True, "pid": os.getpid()})
             client = -1  # its number may become another's
             while True:
                 agent.loop.turn()
     except BaseException as error:
-        last_words(f"nslab-node {place.node}", error, f"{place.folder}/{rundir.NODE_LOG}", client)
+        last_words(f"nslab-node {context.node}", error, f"{context.folder}/{rundir.NODE_LOG}", client)
     os._exit(0)
 
 
-def _enter(place: NodeContext, memory: Memory) -> None:
-    place.groups.join()
+def _enter(context: NodeContext, memory: Memory) -> None:
+    context.groups.join()
     os.setsid()
-    memory.show(memory.process_title(f"nslab-node {place.node}", {VARIABLE: mark(place.ns, "node")}))
+    memory.show(memory.process_title(f"nslab-node {context.node}", {VARIABLE: mark(context.ns, "node")}))
     # Orphans of containers come to us, not to the machine's init.
     syscall.prctl(syscall.PR_SET_CHILD_SUBREAPER, 1)
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
     syscall.unshare(syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS)
-    socket.sethostname(place.node)
-    _mounts(place)
-    place.settle()
+    socket.sethostname(context.node)
+    _mounts(context)
+    context.remember_home()
 
 
-def _mounts(place: NodeContext) -> None:
-    own_machine(place.node, place.run, place.run_fd)
-    for folder in (f"{place.folder}/{rundir.POD_LOGS}", f"{place.folder}/{rundir.LINKS}"):
+def _mounts(context: NodeContext) -> None:
+    own_machine(context.node, context.run, context.run_fd)
+    for folder in (f"{context.folder}/{rundir.POD_LOGS}", f"{context.folder}/{rundir.LINKS}"):
         os.makedirs(folder, exist_ok=True)
     # As on a node: /var/log/pods and /var/log/containers; on the machine's disk nothing is made.
     if os.path.isdir("/var/log"):
-        syscall.mount(f"{place.folder}/log", "/var/log", flags=syscall.MS_BIND)
+        syscall.mount(f"{context.folder}/log", "/var/log", flags=syscall.MS_BIND)
     os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
-    log = os.open(f"{place.folder}/{rundir.NODE_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    log = os.open(f"{context.folder}/{rundir.NODE_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
@@ -90,8 +90,8 @@ def _mounts(place: NodeContext) -> None:
 class Agent:
     """What a node's process knows: pods, containers, tunnels, and who waits for what."""
 
-    def __init__(self, place: NodeContext, memory: Memory) -> None:
-        self.place, self.memory, self.loop = place, memory, Loop()
+    def __init__(self, context: NodeContext, memory: Memory) -> None:
+        self.context, self.memory, self.loop = context, memory, Loop()
         self.sandboxes: dict[str, sandbox.Sandbox] = {}
         self.containers: dict[tuple[str, str], ContainerManager] = {}
         self.lost: dict[str, sandbox.Sandbox] = {}  # pods whose pause process was killed
@@ -99,16 +99,16 @@ class Agent:
         self.tunnels: dict[str, int] = {}
         self.proxy = 0  # the number of kube-proxy's process
         self.waiting: list[tuple[Peer, float, float]] = []
-        self.births = Births(f"{place.folder}{rundir.PIDS}", lambda call: self.loop.at(0, call))
+        self.births = Births(f"{context.folder}{rundir.PIDS}", lambda call: self.loop.at(0, call))
         self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
-        self.execs = Execs(self.loop, place, self.clean, self.beside)
-        self.journal = Journal(f"{place.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
-        self.teller = StatusReporter(self.loop, place, self.pods)
+        self.execs = Execs(self.loop, context, self.clean, self.beside)
+        self.journal = Journal(f"{context.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
+        self.teller = StatusReporter(self.loop, context, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         self.loop.watch(woken, lambda: self.reap(woken))
-        self.socket = listen(self.loop, place, self.answer, self.births.release)
+        self.socket = listen(self.loop, context, self.answer, self.births.release)
 
     def clean(self) -> None:
         """For a new child: the node's way with signals is not its own."""
@@ -142,9 +142,9 @@ class Agent:
                 if not 0 <= seconds <= LONGEST:
                     raise ValueError(f"nobody waits {seconds} seconds")
                 self.waiting.append((peer, time.monotonic() + seconds, seconds))
-                self.settle()
+                self.answer_settled()
                 if self.waiting:
-                    self.loop.at(time.monotonic() + seconds, self.settle)
+                    self.loop.at(time.monotonic() + seconds, self.answer_settled)
                 return None
             case "stop", None:
                 self.stop(peer)
@@ -157,8 +157,8 @@ class Agent:
         pod = sandbox.Sandbox(**fields)
         if pod.ns in self.sandboxes:
             raise FileExistsError(f"the pod of {pod.ns} has a pause process")
-        sandbox.write_files(self.place, pod, resolv_conf)
-        pod.pid = sandbox.start(self.place, self.memory, self.births, pod)
+        sandbox.write_files(self.context, pod, resolv_conf)
+        pod.pid = sandbox.start(self.context, self.memory, self.births, pod)
         sandbox.name_netns(pod)
         self.sandboxes[pod.ns] = pod
         self.lost.pop(pod.ns, None)
@@ -176,10 +176,10 @@ class Agent:
             pod.close()
             self.end(pod.pid)
         if pod := pod or self.lost.pop(ns, None):
-            remove_tree(f"{self.place.folder}/{rundir.POD_LOGS}/{pod.log_folder}")
+            remove_tree(f"{self.context.folder}/{rundir.POD_LOGS}/{pod.log_folder}")
             logs = f"{pod.log_folder}/"
             self.attempts = {path: count for path, count in self.attempts.items() if not path.startswith(logs)}
-        remove_tree(f"{self.place.run}/{rundir.pod(host_of(ns))}")
+        remove_tree(f"{self.context.run}/{rundir.pod(host_of(ns))}")
 
     def pod_of(self, ns: str) -> sandbox.Sandbox:
         """The pod in a namespace. What runs on the node or a client itself has none: then one that stands for it."""
@@ -194,7 +194,7 @@ class Agent:
             if self.containers[key].spec.equals(spec):
                 return self.containers[key].pid  # adopted, and started again before we were asked to
             raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
-        if spec.ns != self.place.ns and spec.ns not in self.sandboxes:
+        if spec.ns != self.context.ns and spec.ns not in self.sandboxes:
             raise FileNotFoundError(f"the pod of {spec.ns} has no pause process")
         if key in self.containers:
             self.remove_container(*key)
@@ -212,7 +212,7 @@ class Agent:
         pod = self.sandboxes.get(spec.ns)
         pause = self.open(pod.pid) if pod else -1
         try:
-            return container.start(self.place, self.memory, self.births, spec, attempt, pod, pause, self.clean)
+            return container.start(self.context, self.memory, self.births, spec, attempt, pod, pause, self.clean)
         finally:
             if pod:
                 os.close(pause)
@@ -231,13 +231,13 @@ class Agent:
             self.execs.end(ns, name)
             self.end(found.pid)
             found.forget()
-            self.place.groups.let_go(found.spec.group)
+            self.context.groups.let_go(found.spec.group)
             self.attempts[f"{found.pod.log_folder}/{name}"] = found.restarts + 1
             self.teller.changed()
 
     def beside(self, ns: str, name: str) -> Target:
         """Where a command goes that is to run beside a container, or without a name on the node itself."""
-        if not name and ns == self.place.ns:
+        if not name and ns == self.context.ns:
             return Target()
         life = self.containers.get((ns, name))
         if not life or not life.pid:
@@ -246,13 +246,13 @@ class Agent:
 
     def add_tunnel(self, ns: str, dev: str, local: str) -> int:
         """Start the process behind a TUN device."""
-        self.tunnels[ns] = tunnel.start(self.place, self.memory, self.births, ns, dev, local, self.clean)
+        self.tunnels[ns] = tunnel.start(self.context, self.memory, self.births, ns, dev, local, self.clean)
         return self.tunnels[ns]
 
     def add_proxy(self, settings: Answer) -> int:
         """Start the node's kube-proxy; one at a time."""
         self.end_proxy()
-        self.proxy = kubeproxy.start(self.place, self.memory, self.births, settings, self.clean)
+        self.proxy = kubeproxy.start(self.context, self.memory, self.births, settings, self.clean)
         return self.proxy
 
     def end_proxy(self) -> None:
@@ -320,7 +320,7 @@ class Agent:
     def changed(self) -> None:
         """A container is not as it was: news for who waits, for the status file and for control."""
         self.teller.changed()
-        self.settle()
+        self.answer_settled()
 
     def pods(self) -> Pods:
         """How the pods are, by NAMESPACE/NAME."""
@@ -330,7 +330,7 @@ class Agent:
         named = {ns: self.lost.get(ns) or self.pod_of(ns) for ns in lives}
         return {f"{named[ns].namespace}/{named[ns].pod}": pod_status(mine) for ns, mine in lives.items()}
 
-    def settle(self) -> None:
+    def answer_settled(self) -> None:
         """Answer those who wait for containers, if all serve, are done or have failed, or the time is up."""
         if not self.waiting:
             return
@@ -345,8 +345,8 @@ class Agent:
 
     def adopt(self) -> None:
         """Take over what runs already: an earlier process of this node was killed."""
-        found, before, asked = adopt.find(self.place, self.births.adopt()), read(self.place), self.journal.recall()
-        self.attempts = attempts(f"{self.place.folder}/{rundir.POD_LOGS}")
+        found, before, asked = adopt.find(self.context, self.births.adopt()), read(self.context), self.journal.recall()
+        self.attempts = attempts(f"{self.context.folder}/{rundir.POD_LOGS}")
         self.held = found.held
         for pid in found.held:
             self._watch_adopted(pid)
@@ -359,7 +359,7 @@ class Agent:
             life = self._life(container.Spec(**request) if request else spec, before)
             life.adopt(attempt, pid, last[1] if last else adopt.pipes(pid))
         for (ns, name), request in asked.items():
-            if ns == self.place.ns or ns in self.sandboxes:
+            if ns == self.context.ns or ns in self.sandboxes:
                 self._life(container.Spec(**request), before).resume(kept.pop((ns, name), None))
             else:
                 self.journal.remove(ns, name)
@@ -391,14 +391,14 @@ class Agent:
             self.remove_sandbox(ns)
         for key in list(self.containers):
             self.remove_container(*key)
-        self.execs.end(self.place.ns, "")
+        self.execs.end(self.context.ns, "")
         self.end_proxy()
         for pid in self.tunnels.values():
             self.end(pid)
         with contextlib.suppress(OSError):
-            os.unlink(f"{self.place.folder}{rundir.SOCKET}")
+            os.unlink(f"{self.context.folder}{rundir.SOCKET}")
         for kept in ("journal", "status.json", "pids"):
             with contextlib.suppress(OSError):
-                os.unlink(f"{self.place.folder}.{kept}")
+                os.unlink(f"{self.context.folder}.{kept}")
         peer.send({"ok": True})
         raise SystemExit

@@ -49,7 +49,7 @@ class Attempt:
     def __init__(
         self,
         loop: Loop,
-        place: NodeContext,
+        context: NodeContext,
         spec: Spec,
         pod: Sandbox,
         number: int,
@@ -57,13 +57,13 @@ class Attempt:
         pipes: tuple[int, int, int],
         news: Callable[[], None],
     ) -> None:
-        self._loop, self._place, self._spec, self._pod, self._news = loop, place, spec, pod, news
+        self._loop, self._place, self._spec, self._pod, self._news = loop, context, spec, pod, news
         self.pid, self.alive, self.runs, self.answers, self.complaint = pid, True, False, False, ""
-        path = rundir.container_logs(place.node, pod.log_folder, spec.container)
-        self.log = log_file(f"{place.run}/{path}", number)
+        path = rundir.container_logs(context.node, pod.log_folder, spec.container)
+        self.log = log_file(f"{context.run}/{path}", number)
         # A file's name holds 255 bytes; the kubelet, too, cuts what is longer.
         name = f"{pod.pod}_{pod.namespace}_{spec.container}-{spec.number}"[: 255 - len(".log")]
-        self._link = f"{place.folder}/{rundir.LINKS}/{name}.log"
+        self._link = f"{context.folder}/{rundir.LINKS}/{name}.log"
         if os.path.lexists(self._link):
             os.unlink(self._link)
         # Relative, so that it leads there from the machine and from within the node.

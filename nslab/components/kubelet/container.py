@@ -118,7 +118,7 @@ class Pipes:
 
 
 def start(
-    place: NodeContext,
+    context: NodeContext,
     memory: Memory,
     births: Births,
     spec: Spec,
@@ -134,10 +134,10 @@ def start(
     pipes, ready = Pipes(), rights.of(spec.security)
 
     def child() -> None:
-        _child(place, memory, spec, pipes, ready, clean)
+        _child(context, memory, spec, pipes, ready, clean)
 
-    with place.away(NET, UTS, IPC, PID):
-        place.enter(spec.ns)
+    with context.away(NET, UTS, IPC, PID):
+        context.enter(spec.ns)
         if sandbox:
             syscall.setns(pause, UTS | IPC | (PID if sandbox.share_pid else 0))
         if not (sandbox and sandbox.share_pid):
@@ -146,7 +146,7 @@ def start(
 
         def admit(pid: int) -> None:
             memory, _, pids = spec.limits
-            place.groups.hold(spec.group, pid, pids, memory)
+            context.groups.hold(spec.group, pid, pids, memory)
             if sandbox and sandbox.store:
                 sandbox.store.keep(spec.container, attempt, pipes.ends)
 
@@ -164,10 +164,10 @@ def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
 
 
 def _child(
-    place: NodeContext, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]
+    context: NodeContext, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]
 ) -> None:
     status = 128
-    template = place.template
+    template = context.template
     report, template.descriptor = pipes.take(template.descriptor)
     try:
         hostname = os.uname().nodename
@@ -178,9 +178,9 @@ def _child(
         os.setsid()
         # Opened here: a container's file system has nothing of the lab's folder. A copy of the mount of that folder
         # alone leads nowhere else.
-        records = kubedns.folder(place.run) if spec.argv[0] == "kubedns" else -1
+        records = kubedns.folder(context.run) if spec.argv[0] == "kubedns" else -1
         _, storage, pids = spec.limits
-        template.enter(host_of(spec.ns), storage, spec.read_only, 0 if place.groups.bounds_pids else pids or PIDS)
+        template.enter(host_of(spec.ns), storage, spec.read_only, 0 if context.groups.bounds_pids else pids or PIDS)
         os.close(template.descriptor)
         # The container's own: whoever has one of the machine's open may change its mode.
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)

@@ -37,8 +37,8 @@ GRACE = 1.0
 class Execs:
     """The commands that run beside a node's containers. `find` tells the target of a namespace and a container."""
 
-    def __init__(self, loop: Loop, place: NodeContext, clean: Callable[[], None], find: Find) -> None:
-        self._loop, self._place, self._clean, self._find = loop, place, clean, find
+    def __init__(self, loop: Loop, context: NodeContext, clean: Callable[[], None], find: Find) -> None:
+        self._loop, self._place, self._clean, self._find = loop, context, clean, find
         self._sessions: dict[int, Session] = {}
 
     @property
@@ -103,14 +103,14 @@ class Session:
 
     def _reported(self) -> None:
         self._loop.forget(self._report.fileno())
-        said, terminal = rpc.receive_descriptors(self._report, 1 << 12, 1)
+        message, terminal = rpc.receive_descriptors(self._report, 1 << 12, 1)
         self._report.close()
         ends = [*terminal, *self._ends]
-        if said == STARTED:
+        if message == STARTED:
             self._peer.hand_over({"ok": True, "pid": self.pid}, ends)
         else:
             # Without a word it was killed, with all that was where it went.
-            self._peer.send({"error": said.decode()} if said else _absent(*self.beside))
+            self._peer.send({"error": message.decode()} if message else _absent(*self.beside))
         for end in ends:
             os.close(end)
 
@@ -175,7 +175,7 @@ def _absent(ns: str, container: str) -> Request:
 
 
 def start(
-    place: NodeContext, target: Target, request: Request, clean: Callable[[], None]
+    context: NodeContext, target: Target, request: Request, clean: Callable[[], None]
 ) -> tuple[int, socket.socket, list[int], tuple[str, str]]:
     """Fork a command: its number, where its start is reported, the caller's ends of its pipes, and where it is."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -187,9 +187,9 @@ def start(
             reading, writing = os.pipe()
             ends.append(reading if number else writing)
             its.append(writing if number else reading)
-        with place.away(PID):
+        with context.away(PID):
             target.enter_pid()
-            join = target.joining(place.groups)
+            join = target.joining(context.groups)
             pid = os.fork()
             if pid == 0:
                 become(target, request, its, theirs, clean, join)

@@ -73,9 +73,9 @@ class Prober:
         self._socket: socket.socket | None = None
         self._answer, self._number, self._stopped, self._again = b"", 0, False, 0.0
 
-    def begin(self, patience: float) -> None:
+    def begin(self, delay: float) -> None:
         """Ask for the first time after the initial delay; without one, in so many seconds, or when `hasten` says so."""
-        self._loop.at(time.monotonic() + (self._check.initial_delay or patience), self._first)
+        self._loop.at(time.monotonic() + (self._check.initial_delay or delay), self._first)
 
     def hasten(self) -> None:
         """There is somebody now who can answer."""

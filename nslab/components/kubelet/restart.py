@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         """What a container needs of its node's process (nslab.components.kubelet.agent)."""
 
         loop: Loop
-        place: NodeContext
+        context: NodeContext
 
         def launch(self, spec: Spec, attempt: int) -> tuple[int, Pipes]:
             """Fork its process, so many runs after its first: the number, and the ends of its pipes."""
@@ -223,7 +223,7 @@ class ContainerManager:
 
     def _attempt(self, pid: int, pipes: Pipes) -> Attempt:
         kubelet = self._kubelet
-        return Attempt(kubelet.loop, kubelet.place, self.spec, self.pod, self.restarts, pid, pipes, self._changed)
+        return Attempt(kubelet.loop, kubelet.context, self.spec, self.pod, self.restarts, pid, pipes, self._changed)
 
     def _begin(self, pid: int, pipes: Pipes) -> None:
         self.attempt = self._attempt(pid, pipes)
@@ -313,7 +313,7 @@ class ContainerManager:
 
     def _had_no_memory(self) -> bool:
         """Whether the kernel killed in its group since this was last asked."""
-        before, self._oom_kills = self._oom_kills, self._kubelet.place.groups.oom_kills(self.spec.group)
+        before, self._oom_kills = self._oom_kills, self._kubelet.context.groups.oom_kills(self.spec.group)
         return self._oom_kills > before
 
     def _forget_attempt(self) -> None:

@@ -51,9 +51,9 @@ class Sandbox:
         return {name: getattr(self, name) for name in names}
 
 
-def write_files(place: NodeContext, sandbox: Sandbox, resolv_conf: str) -> None:
+def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str) -> None:
     """The files that containers of the pod see in /etc, as kubelet writes them."""
-    folder = f"{place.run}/{rundir.pod(host_of(sandbox.ns))}"
+    folder = f"{context.run}/{rundir.pod(host_of(sandbox.ns))}"
     os.makedirs(folder, exist_ok=True)
     os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
     hosts = (
@@ -90,7 +90,7 @@ def unname_netns(sandbox: Sandbox) -> None:
         os.unlink(f"{NAMED}/{host_of(sandbox.ns)}")
 
 
-def start(place: NodeContext, memory: Memory, births: Births, sandbox: Sandbox) -> int:
+def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox) -> int:
     """Fork the pause process of a pod, born in the pod's namespaces, with nothing of the machine's files; its number.
 
     It keeps all rights, so that no container can look into it, where they share a pid namespace.
@@ -107,11 +107,11 @@ def start(place: NodeContext, memory: Memory, births: Births, sandbox: Sandbox) 
     # Blocked before the fork: pause waits for signals (see there), and none must find it with the node's handlers.
     _block()
     try:
-        with place.away(*kinds):
-            place.enter(sandbox.ns)
+        with context.away(*kinds):
+            context.enter(sandbox.ns)
             syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
             socket.sethostname(sandbox.hostname)
-            return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(place, memory))
+            return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(context, memory))
     except BaseException:
         sandbox.close()
         raise
@@ -120,13 +120,13 @@ def start(place: NodeContext, memory: Memory, births: Births, sandbox: Sandbox) 
 
 
 @contextlib.contextmanager
-def _furnished(place: NodeContext, memory: Memory) -> Iterator[None]:
+def _furnished(context: NodeContext, memory: Memory) -> Iterator[None]:
     """Who is forked in here has the name of a pause process, and a container's tree for a root, with nothing in it.
 
     All of it before the fork: what a pause process does itself is memory of each pod.
     """
-    with place.away(MNT), memory.named(b"pause"):
-        place.template.visit()
+    with context.away(MNT), memory.named(b"pause"):
+        context.template.visit()
         yield
 
 

@@ -31,28 +31,28 @@ if TYPE_CHECKING:
     Find: TypeAlias = Callable[[NodeContext, str, str], Target]
 
 
-def run(place: NodeContext, memory: Memory, client: int) -> Never:
+def run(context: NodeContext, memory: Memory, client: int) -> Never:
     """Serve the one request that comes by the socket `client`, as the node's process would. The spawner forks this."""
-    _serve(place, memory, client, own_run, _find)
+    _serve(context, memory, client, own_run, _find)
 
 
-def alone(place: NodeContext, memory: Memory, client: int) -> Never:
+def alone(context: NodeContext, memory: Memory, client: int) -> Never:
     """The same in a namespace without a process, as on a machine of its own."""
 
     def machine(run: str, tree: int) -> None:
-        place.groups.join()
+        context.groups.join()
         syscall.unshare(syscall.CLONE_NEWUTS)
-        socket.sethostname(place.node)
-        own_machine(place.node, run, tree)
+        socket.sethostname(context.node)
+        own_machine(context.node, run, tree)
 
-    _serve(place, memory, client, machine, lambda *_: Target())
+    _serve(context, memory, client, machine, lambda *_: Target())
 
 
-def _serve(place: NodeContext, memory: Memory, client: int, mounts: Callable[[str, int], None], find: Find) -> Never:
+def _serve(context: NodeContext, memory: Memory, client: int, mounts: Callable[[str, int], None], find: Find) -> Never:
     try:
-        _enter(place, memory, mounts)
+        _enter(context, memory, mounts)
         loop = Loop()
-        execs = Execs(loop, place, _nothing, lambda ns, name: find(place, ns, name))
+        execs = Execs(loop, context, _nothing, lambda ns, name: find(context, ns, name))
         Peer(loop, socket.socket(fileno=client), execs.begin, _leave)
         while not execs.pids:
             loop.turn()
@@ -67,27 +67,27 @@ def _serve(place: NodeContext, memory: Memory, client: int, mounts: Callable[[st
         _leave()
 
 
-def _enter(place: NodeContext, memory: Memory, mounts: Callable[[str, int], None]) -> None:
+def _enter(context: NodeContext, memory: Memory, mounts: Callable[[str, int], None]) -> None:
     os.setsid()
-    memory.show(memory.process_title(f"nslab-exec {place.node}", {VARIABLE: mark(place.ns, "exec")}))
+    memory.show(memory.process_title(f"nslab-exec {context.node}", {VARIABLE: mark(context.ns, "exec")}))
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
     syscall.unshare(syscall.CLONE_NEWNS)
-    mounts(place.run, place.run_fd)
-    place.settle()
+    mounts(context.run, context.run_fd)
+    context.remember_home()
 
 
-def _find(place: NodeContext, ns: str, name: str) -> Target:
+def _find(context: NodeContext, ns: str, name: str) -> Target:
     """The container as the node's next process would find it. The node itself is no more."""
-    found = adopt.find(place, alive(f"{place.folder}{rundir.PIDS}"))
+    found = adopt.find(context, alive(f"{context.folder}{rundir.PIDS}"))
     for spec, _, pid in found.containers:
         if (spec.ns, spec.container) == (ns, name):
-            return Target(os.dup(found.held[pid]), _asked(place, spec))
+            return Target(os.dup(found.held[pid]), _asked(context, spec))
     raise ProcessLookupError
 
 
-def _asked(place: NodeContext, spec: Spec) -> Spec:
-    request = Journal(f"{place.folder}{rundir.JOURNAL}").read().get((spec.ns, spec.container))
+def _asked(context: NodeContext, spec: Spec) -> Spec:
+    request = Journal(f"{context.folder}{rundir.JOURNAL}").read().get((spec.ns, spec.container))
     return type(spec)(**request) if request else spec
 
 

@@ -43,10 +43,10 @@ def pod_status(lives: Iterable[ContainerManager]) -> dict[str, Any]:
     return {"ready": ready, "phase": phase(containers.values()), "containers": containers}
 
 
-def read(place: NodeContext) -> Pods:
+def read(context: NodeContext) -> Pods:
     """What an earlier process of this node left."""
     with contextlib.suppress(OSError, ValueError, KeyError):
-        with open(f"{place.folder}{rundir.STATUS}", encoding="utf-8") as file:
+        with open(f"{context.folder}{rundir.STATUS}", encoding="utf-8") as file:
             pods: Pods = json.load(file)["pods"]
         return pods
     return {}
@@ -55,8 +55,8 @@ def read(place: NodeContext) -> Pods:
 class StatusReporter:
     """Writes and tells `pods()`, soon after `changed` was called, however often."""
 
-    def __init__(self, loop: Loop, place: NodeContext, pods: Callable[[], Pods]) -> None:
-        self._loop, self._place, self._pods = loop, place, pods
+    def __init__(self, loop: Loop, context: NodeContext, pods: Callable[[], Pods]) -> None:
+        self._loop, self._place, self._pods = loop, context, pods
         self._line: ControlConnection | None = None
         self._asked, self._next = False, 0.0
 

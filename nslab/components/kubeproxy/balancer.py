@@ -164,8 +164,8 @@ class Balancer:
 
     async def _dial(self, name: str, rotation: Rotation, client: str) -> Side | None:
         loop = asyncio.get_running_loop()
-        for place, seconds in enumerate(DIAL):
-            end = rotation.next(client, time.monotonic(), again=bool(place))
+        for index, seconds in enumerate(DIAL):
+            end = rotation.next(client, time.monotonic(), again=bool(index))
             if end is None:
                 self._complain(f"{name} has no endpoint for {client}\n")
                 return None

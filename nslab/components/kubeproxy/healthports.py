@@ -106,8 +106,8 @@ def response(service: Service, node: str, healthy: bool) -> bytes:
     """kube-proxy's own words: 200 if the node has endpoints of the Service, else 503."""
     count = len({end.ip for port in service.ports for end in port.endpoints if end.ready and end.node == node})
     name = {"namespace": service.namespace, "name": service.name}
-    said = {"service": name, "localEndpoints": count, "serviceProxyHealthy": healthy}
-    body = json.dumps(said, indent="\t").encode()
+    content = {"service": name, "localEndpoints": count, "serviceProxyHealthy": healthy}
+    body = json.dumps(content, indent="\t").encode()
     lines = (
         "HTTP/1.1 200 OK" if count and healthy else "HTTP/1.1 503 Service Unavailable",
         "Content-Type: application/json",

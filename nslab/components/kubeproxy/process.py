@@ -27,19 +27,19 @@ GRACE = 5.0
 
 
 def start(
-    place: NodeContext, memory: Memory, births: Births, settings: dict[str, Any], clean: Callable[[], None]
+    context: NodeContext, memory: Memory, births: Births, settings: dict[str, Any], clean: Callable[[], None]
 ) -> int:
     """Fork a node's kube-proxy; its number."""
 
     def child() -> None:
         try:
-            memory.show(memory.process_title("kube-proxy", {VARIABLE: mark(place.ns, "kube-proxy")}))
+            memory.show(memory.process_title("kube-proxy", {VARIABLE: mark(context.ns, "kube-proxy")}))
             clean()
             os.setsid()
             # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.
             os.closerange(3, 1 << 20)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-            serve(place.run, settings)
+            serve(context.run, settings)
         except SystemExit:
             os._exit(0)
         except BaseException:
@@ -48,7 +48,7 @@ def start(
             traceback.print_exc()
             os._exit(1)
 
-    return births.fork(place.ns, "kube-proxy", child, born=memory.named(b"kube-proxy"))
+    return births.fork(context.ns, "kube-proxy", child, born=memory.named(b"kube-proxy"))
 
 
 def end(pid: int, pidfd: int) -> None:

@@ -64,17 +64,17 @@ class Proxier:
     def __exit__(self, *_: object) -> None:
         self._programs.finish()
 
-    def hear(self, said: dict[str, Any]) -> None:
+    def hear(self, news: dict[str, Any]) -> None:
         """Control tells of Services that changed, or (`whole`) of all; or (`written`) whose rules are there already."""
-        services = [service_from_json(one) for one in said["services"]]
-        removed = said.get("removed", ())
-        if said.get("whole"):
+        services = [service_from_json(one) for one in news["services"]]
+        removed = news.get("removed", ())
+        if news.get("whole"):
             self._pending = {}
             removed = self._services.keys() - {service.key for service in services}
         self._pending |= {service.key: service for service in services}
         self._pending |= dict.fromkeys(removed)
-        self._generation, self._due = said["generation"], True
-        self._written = bool(said.get("written"))
+        self._generation, self._due = news["generation"], True
+        self._written = bool(news.get("written"))
         self._begin()
 
     def _begin(self) -> None:
@@ -148,8 +148,8 @@ class Proxier:
 
     def _take(self) -> tuple[list[Service], Changed]:
         """Begin with what was told: Services that differ, as they were and as they are."""
-        told, self._pending = self._pending, {}
-        changed = {key: service for key, service in told.items() if service != self._services.get(key)}
+        pending, self._pending = self._pending, {}
+        changed = {key: service for key, service in pending.items() if service != self._services.get(key)}
         before = [self._services[key] for key in changed if key in self._services]
         self._services |= {key: service for key, service in changed.items() if service}
         for key in [key for key, service in changed.items() if service is None]:

@@ -13,8 +13,8 @@ def text(error: BaseException) -> str:
     """What went wrong, in a line: the kernel's words with the file that they are about."""
     if isinstance(error, OSError) and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
-    said = " ".join(str(error).split())
-    return said if said and isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {said}"
+    message = " ".join(str(error).split())
+    return message if message and isinstance(error, OSError | ValueError) else f"{type(error).__name__}: {message}"
 
 
 def last_words(who: str, error: BaseException, log: str, client: int) -> None:
@@ -28,7 +28,7 @@ def last_words(who: str, error: BaseException, log: str, client: int) -> None:
         complain(client, f"{who}: {text(error)}")
 
 
-def complain(client: int, said: str) -> None:
+def complain(client: int, message: str) -> None:
     """Answer who waits at a socket that nothing comes of it."""
     with contextlib.suppress(OSError):
-        os.write(client, json.dumps({"error": said}).encode() + b"\n")
+        os.write(client, json.dumps({"error": message}).encode() + b"\n")

@@ -38,7 +38,7 @@ class NodeContext:
         self.folder = f"{run}/{rundir.node(self.node)}"
         self._home: dict[int, int] = {}
 
-    def settle(self) -> None:
+    def remember_home(self) -> None:
         """Remember the present namespaces as those to come back to."""
         self._home = {kind: os.open(f"/proc/self/ns/{file}", os.O_RDONLY) for kind, file in _FILES.items()}
 

@@ -32,8 +32,8 @@ class Peer:
     """Somebody at the other end. Requests may come many at a time; while one awaits its answer the next ones wait.
 
     The handler's answer is sent; nothing is sent for an empty one; None when `send` will say it later. While somebody
-    does not read what we have to say, what else they ask for waits. `settle` is called before answers are sent, once
-    for all requests that came together.
+    does not read what we have to say, what else they ask for waits. `before_answers` is called before answers are sent,
+    once for all requests that came together.
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class Peer:
         connection: socket.socket,
         handler: Handler,
         closed: Callable[[], None] = _nobody,
-        settle: Callable[[], None] = _nobody,
+        before_answers: Callable[[], None] = _nobody,
     ) -> None:
         self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
-        self._settle = settle
+        self._before_answers = before_answers
         self._lines: list[bytes] = []
         self._received = rpc.Lines()
         self._unsent: list[memoryview] = []
@@ -67,16 +67,16 @@ class Peer:
             self._go_on()
 
     def _go_on(self) -> None:
-        said: list[memoryview] = []
+        answers: list[memoryview] = []
         for _ in range(AT_ONCE):
             if not self._lines or self._busy or self._unsent:
                 break
-            said += self._take(self._lines.pop(0))
+            answers += self._take(self._lines.pop(0))
         else:
             self._loop.at(0, self._go_on)
-        if said and self._socket.fileno() >= 0:
-            self._settle()
-            self._unsent += said
+        if answers and self._socket.fileno() >= 0:
+            self._before_answers()
+            self._unsent += answers
             self._flush()
         self._listen()
 
@@ -158,9 +158,11 @@ class Peer:
             closed()
 
 
-def listen(loop: Watches, place: NodeContext, handler: Handler, settle: Callable[[], None]) -> socket.socket:
+def listen(loop: Watches, context: NodeContext, handler: Handler, before_answers: Callable[[], None]) -> socket.socket:
     """Serve at RUN/nodes/NODE.sock."""
-    return serve(loop, f"{place.folder}{rundir.SOCKET}", lambda peer: Peer(loop, peer, handler, settle=settle))
+    return serve(
+        loop, f"{context.folder}{rundir.SOCKET}", lambda peer: Peer(loop, peer, handler, before_answers=before_answers)
+    )
 
 
 def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:

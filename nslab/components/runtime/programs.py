@@ -35,8 +35,8 @@ class Ran(NamedTuple):
             return ""
         if self.command.argv[0] == "conntrack" and "0 flow entries" in self.error:
             return ""
-        said = " ".join(self.error.split()) or f"exit status {self.status}"
-        return f"{' '.join(self.command.argv)}: {said[:1000]}"
+        reason = " ".join(self.error.split()) or f"exit status {self.status}"
+        return f"{' '.join(self.command.argv)}: {reason[:1000]}"
 
 
 class Programs:

@@ -62,18 +62,18 @@ def serve(descriptor: int, pods: int, run: str) -> None:
         text, (ns_dir, run_fd, client) = _receive(up)
         request = json.loads(text)
         what, ns = request["what"], request["ns"]
-        place = NodeContext(ns, run, ns_dir, run_fd, template, groups)
+        context = NodeContext(ns, run, ns_dir, run_fd, template, groups)
 
-        def child(place: NodeContext = place, client: int = client, be: Be = _BE[what]) -> None:
+        def child(context: NodeContext = context, client: int = client, be: Be = _BE[what]) -> None:
             up.close()
-            be(place, memory, client)
+            be(context, memory, client)
 
         try:
             if what in _LASTING:
                 births = births or _journal(f"{folder}/{rundir.STARTED}")
-                births.fork(ns, what, child, born=_inside(place, home))
+                births.fork(ns, what, child, born=_inside(context, home))
             else:
-                with _inside(place, home):
+                with _inside(context, home):
                     if os.fork() == 0:
                         child()
         except OSError as error:
@@ -95,9 +95,9 @@ def _journal(path: str) -> Births:
 
 
 @contextlib.contextmanager
-def _inside(place: NodeContext, home: int) -> Iterator[None]:
+def _inside(context: NodeContext, home: int) -> Iterator[None]:
     """Who is forked in here is born in the namespace of its node: it is the lab's from its first moment."""
-    place.enter(place.ns)
+    context.enter(context.ns)
     try:
         yield
     finally:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from nslab.cni.chain import Order
+    from nslab.cni.chain import Invocation
 
 SECONDS = scaled(20.0)
 """What a plugin may take."""
@@ -43,26 +43,26 @@ class Node:
         self._ns, self._run, self._iptables = ns, str(run), iptables
         self._folder = f"{run}/nodes/{ns.rpartition('.')[2]}"
 
-    def execute(self, order: Order, pod: str) -> Answer:
+    def execute(self, invocation: Invocation, pod: str) -> Answer:
         """Run a plugin for a pod's namespace (which may be gone), and hear it to its end, or the end of patience."""
-        env = {"NSLAB": f"{self._ns} cni", "PATH": self._path(), "LC_ALL": "C.UTF-8", **order.env}
+        env = {"NSLAB": f"{self._ns} cni", "PATH": self._path(), "LC_ALL": "C.UTF-8", **invocation.env}
         if not path(pod).exists():
             env["CNI_NETNS"] = ""
-        said = tuple(os.memfd_create(name) for name in ("stdin", "stdout", "stderr", "trouble"))
+        files = tuple(os.memfd_create(name) for name in ("stdin", "stdout", "stderr", "trouble"))
         try:
-            os.pwrite(said[0], order.stdin.encode(), 0)
-            folders = {os.path.dirname(order.program), *order.env.get("CNI_PATH", "").split(":")}
+            os.pwrite(files[0], invocation.stdin.encode(), 0)
+            folders = {os.path.dirname(invocation.program), *invocation.env.get("CNI_PATH", "").split(":")}
             trees = hidden(os.path.realpath(folder) for folder in folders if os.path.isabs(folder))
             try:
-                pid = self._inside(pod, lambda: _become(order.program, env, said, trees))
+                pid = self._inside(pod, lambda: _become(invocation.program, env, files, trees))
             finally:
                 for tree in trees.values():
                     os.close(tree)
-            failed, status = _ended(pid, heed=order.command == "ADD")
-            texts = [os.pread(descriptor, LARGEST, 0).decode("utf-8", "replace") for descriptor in said[1:]]
+            failed, status = _ended(pid, heed=invocation.command == "ADD")
+            texts = [os.pread(descriptor, LARGEST, 0).decode("utf-8", "replace") for descriptor in files[1:]]
             return Answer(status, texts[0], texts[1], failed or texts[2])
         finally:
-            for descriptor in said:
+            for descriptor in files:
                 os.close(descriptor)
 
     def forget(self, pod: str) -> None:
@@ -145,7 +145,7 @@ def _unbind(name: str) -> Never:
     os._exit(0)
 
 
-def _become(program: str, env: Mapping[str, str], said: tuple[int, ...], trees: Mapping[str, int]) -> Never:
+def _become(program: str, env: Mapping[str, str], files: tuple[int, ...], trees: Mapping[str, int]) -> Never:
     """Be the plugin. What keeps it from running is written into the last of `said`.
 
     `trees`: its folders, where a node sees nothing of the machine's; for it alone they are there, as they are: it is
@@ -158,14 +158,14 @@ def _become(program: str, env: Mapping[str, str], said: tuple[int, ...], trees: 
         os.chdir("/")
         os.umask(0o022)
         os.setsid()
-        for number, descriptor in enumerate(said[:3]):
+        for number, descriptor in enumerate(files[:3]):
             os.dup2(descriptor, number)
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         os.execve(program, [program], dict(env))
     except OSError as error:
-        os.write(said[3], f"cannot be run: {program}: {error.strerror}".encode())
+        os.write(files[3], f"cannot be run: {program}: {error.strerror}".encode())
     os._exit(126)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from nslab.cni.chain import Orders
+    from nslab.cni.chain import Invocations
     from nslab.lab.types import Lab
     from nslab.objects.base import State
     from nslab.objects.plan import Step
@@ -102,16 +102,16 @@ class Plugins:
 
     def release(self) -> list[str]:
         """DEL for all that is kept, as far as it goes; what plugins said against it."""
-        deadline, said = time.monotonic() + ALL_SECONDS, []
+        deadline, answers = time.monotonic() + ALL_SECONDS, []
         for kept in self.kept():
             if time.monotonic() > deadline:
-                said.append(f"DEL of CNI plugins took longer than {ALL_SECONDS:g} s; the rest was not asked")
+                answers.append(f"DEL of CNI plugins took longer than {ALL_SECONDS:g} s; the rest was not asked")
                 break
             try:
                 self._delete(kept.obj)
             except (Refused, OSError) as refusal:
-                said.append(str(refusal))
-        return said
+                answers.append(str(refusal))
+        return answers
 
     def _add(self, obj: Attachment) -> None:
         # Kept before anything is made: should this process be killed, DEL is still due.
@@ -164,8 +164,8 @@ class Plugins:
             return "its namespace is gone"
         if obj.wiring.ifname not in there[obj.ns]:
             return f"there is no {obj.wiring.ifname}"
-        said = self._said_to_check(obj, kept.result)
-        return f"CHECK: {said}" if said and said != kept.doubt else ""
+        answers = self._said_to_check(obj, kept.result)
+        return f"CHECK: {answers}" if answers and answers != kept.doubt else ""
 
     def _said_to_check(self, obj: Attachment, result: dict[str, Any]) -> str:
         try:
@@ -174,13 +174,13 @@ class Plugins:
             return str(error)
         return ""
 
-    def _drive(self, orders: Orders, obj: Attachment) -> dict[str, Any]:
+    def _drive(self, invocations: Invocations, obj: Attachment) -> dict[str, Any]:
         """Run what is ordered until the end of it."""
         node = self._node(obj)
         try:
-            order = next(orders)
+            invocation = next(invocations)
             while True:
-                order = orders.send(node.execute(order, obj.ns))
+                invocation = invocations.send(node.execute(invocation, obj.ns))
         except StopIteration as end:
             result: dict[str, Any] = end.value
             return result
@@ -219,8 +219,8 @@ def _kept(file: Path) -> Kept | None:
 
 
 def _read(file: Path) -> Kept:
-    said = json.loads(file.read_text())
-    wiring = said["wiring"]
+    answers = json.loads(file.read_text())
+    wiring = answers["wiring"]
     network = wiring.pop("network")
     made = Wiring(
         network=Network(**{**network, "plugins": tuple(network["plugins"])}),
@@ -228,8 +228,8 @@ def _read(file: Path) -> Kept:
         path=tuple(wiring.pop("path")),
         **wiring,
     )
-    obj = Attachment(said["ns"], said["node"], made, IPv4Address(said["address"]))
-    return Kept(obj, said["result"], said["doubt"])
+    obj = Attachment(answers["ns"], answers["node"], made, IPv4Address(answers["address"]))
+    return Kept(obj, answers["result"], answers["doubt"])
 
 
 def _refused(command: str, obj: Attachment, error: PluginError) -> Refused:

@@ -39,9 +39,9 @@ _NLMSGERR_ATTR_MSG = 1
 class Refusal(OSError):
     """The kernel's word on one message of a batch: its place, errno, and its extended text."""
 
-    def __init__(self, place: int, number: int, text: str) -> None:
+    def __init__(self, position: int, number: int, text: str) -> None:
         super().__init__(number, text or os.strerror(number))
-        self.place = place
+        self.position = position
 
 
 def send(sock: socket.socket, batch: Sequence[bytes]) -> list[Refusal]:
@@ -64,7 +64,8 @@ def _chunks(batch: Sequence[bytes]) -> Iterator[tuple[int, int, list[bytes]]]:
             size += len(batch[end])
             end += 1
         chunk = [
-            numbered(raw, place + 1, ACK if place == end - 1 else 0) for place, raw in enumerate(batch[at:end], at)
+            numbered(raw, position + 1, ACK if position == end - 1 else 0)
+            for position, raw in enumerate(batch[at:end], at)
         ]
         yield at, end - 1, chunk
         at = end
@@ -145,7 +146,7 @@ def links(sock: socket.socket) -> dict[str, int]:
     return found
 
 
-def settle(sock: socket.socket, indexes: Sequence[int]) -> None:
+def wait_until_up(sock: socket.socket, indexes: Sequence[int]) -> None:
     """Wait until the links are really up: the kernel activates them asynchronously, but does it at once when asked.
 
     Without it 4 of 100 labs lost or delayed their first packets by 1 to 4 seconds.

@@ -53,9 +53,9 @@ def _tried(primitive: Primitive) -> Finding:
             return Finding(primitive, False, *str(missing).split("; ", 1))
         done = subprocess.run(argv, capture_output=True, text=True, env=restore.environment(), check=False)
         if done.returncode:
-            said = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
+            lines = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
             # nft repeats the line, and points at it, after saying what is wrong.
-            wrong = next((line for line in said if "Error" in line), said[-1])
+            wrong = next((line for line in lines if "Error" in line), lines[-1])
             return Finding(primitive, False, wrong, primitive.instead)
     return Finding(primitive, True)
 

@@ -16,7 +16,7 @@ from nslab.linux.netns import named
 from nslab.linux.observe.nft import tables
 from nslab.linux.rules import restore
 from nslab.objects import inet, ipset, iptables, ipvs, links, namespaces, neighbours, ports, sysctl
-from nslab.objects import interfaces as told
+from nslab.objects import interfaces as objects_interfaces
 from nslab.wire import netlink as wire
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ FALLBACK = {"tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0"
 
 def interfaces(sock: socket.socket) -> dict[str, Interface]:
     """The interfaces of a namespace, by name."""
-    return told.interfaces(netlink.dump(sock, wire.GETLINK, wire.link_header()))
+    return objects_interfaces.interfaces(netlink.dump(sock, wire.GETLINK, wire.link_header()))
 
 
 def _device_names(known: State) -> Mapping[str, set[str]]:

@@ -80,7 +80,7 @@ class Lookup(Attempt):
         return lookup
 
     @property
-    def said(self) -> str:
+    def reported(self) -> str:
         """What DNS said instead of an address."""
         return self._code if self.outcome is Outcome.REACHED else str(self.outcome)
 

@@ -101,10 +101,10 @@ def _is_doubtful(result: Result) -> bool:
 def _waves(probes: Sequence[Probe]) -> Iterator[Sequence[Probe]]:
     """Slices of the probes of so many pairs that the neighbours which they need fit the kernel's table."""
     begin, pairs = 0, set[tuple[str, str]]()
-    for place, probe in enumerate(probes):
+    for index, probe in enumerate(probes):
         if probe.pair not in pairs and len(pairs) == _WAVE and len(probes) > _AT_ONCE:
-            yield probes[begin:place]
-            begin, pairs = place, set()
+            yield probes[begin:index]
+            begin, pairs = index, set()
         pairs.add(probe.pair)
     if probes:
         yield probes[begin:]

@@ -143,7 +143,7 @@ class Loop:
 
     def _limit(self, attempt: Attempt) -> float:
         if not attempt.must:
-            return max(self._timing.patience, 2 * self._slowest)
+            return max(self._timing.lost_after, 2 * self._slowest)
         return self._timing.deadline * (_REFUSALS if attempt.refused else 1)
 
     def _pause(self) -> float:

@@ -15,7 +15,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.linux.prober import pace
-from nslab.linux.prober.sockets import IP_RECVERR, HostSockets, echo_request, received, said
+from nslab.linux.prober.sockets import IP_RECVERR, HostSockets, echo_request, received, socket_errors
 from nslab.linux.prober.talk import CLIENTIP, OUTCOMES, Talk, clientip, server_of
 from nslab.objects.names import netns
 from nslab.probes import Expected, Kind, Outcome, Result
@@ -223,7 +223,7 @@ class Round:
         sock = talk.sock
         assert sock
         if events & (select.EPOLLERR | select.EPOLLHUP) and not talk.connected:
-            heard = next(said(sock), None)
+            heard = next(socket_errors(sock), None)
             failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             self._failed(number, failed or (heard[1] if heard else errno.ECONNREFUSED), heard[2] if heard else "")
         elif not talk.connected:
@@ -257,7 +257,7 @@ class Round:
 
     def _errors(self, sock: socket.socket) -> None:
         """What routers and the other ends said of packets that this socket sent."""
-        for data, number, who in said(sock):
+        for data, number, who in socket_errors(sock):
             begins = data.find(self._token)
             talk = None if begins < 0 else self._number(data[begins:])
             if talk is not None:
@@ -342,7 +342,7 @@ class Round:
 
     def _patient_until(self) -> float:
         last = max((talk.began for talk in self._must_not.values()), default=0.0)
-        return max(last, self._settled) + max(self._timing.patience, 2 * self._slowest)
+        return max(last, self._settled) + max(self._timing.lost_after, 2 * self._slowest)
 
     def _until_due(self) -> float:
         """Seconds until something must be done even if nothing comes."""

@@ -109,10 +109,10 @@ def _again(loop: Loop, calls: Sequence[Call], names: Names) -> dict[Call, list[T
 
 
 def _result(call: Call, tries: Iterable[Trial], lookup: Lookup | None) -> CallResult:
-    said = ""
+    reported = ""
     if lookup:
         wrong = {*lookup.addresses} != {*call.addresses}
-        said = f"DNS: {lookup.said}" if lookup.said else ""
-        if wrong and not said:
-            said = f"DNS says {', '.join(map(str, sorted(lookup.addresses)))}"
-    return CallResult(call, tuple(one.result() for one in tries), said)
+        reported = f"DNS: {lookup.reported}" if lookup.reported else ""
+        if wrong and not reported:
+            reported = f"DNS says {', '.join(map(str, sorted(lookup.addresses)))}"
+    return CallResult(call, tuple(one.result() for one in tries), reported)

@@ -60,7 +60,7 @@ def received(sock: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
             yield sock.recvfrom(1 << 16)
 
 
-def said(sock: socket.socket) -> Iterator[tuple[bytes, int, str]]:
+def socket_errors(sock: socket.socket) -> Iterator[tuple[bytes, int, str]]:
     """From the error queue: the beginning of a packet, the errno it met, and the router that said so (IP_RECVERR)."""
     with suppress(BlockingIOError):
         while True:

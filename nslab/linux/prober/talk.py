@@ -29,13 +29,13 @@ OUTCOMES = {
 class Timing:
     """Seconds. `retry`: a first packet may be lost while link-layer addresses are asked for.
 
-    `patience` is for what must fail, after all else is known: nothing tells that a packet will never come.
+    `lost_after` is for what must fail, after all else is known: nothing tells that a packet will never come.
     `goodbye`: who has been served waits so long until the server ends the connection, too.
     """
 
     deadline: float
     retry: float
-    patience: float
+    lost_after: float
     goodbye: float
     at_once: int = 512
 

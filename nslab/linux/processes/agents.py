@@ -46,8 +46,8 @@ class NotReady:
         self.node, self.pod, self.container, self.reason, self.output = node, pod, container, reason, output
 
     def __str__(self) -> str:
-        said = "".join(f"\n    {line}" for line in self.output.splitlines())
-        return f"{self.pod}/{self.container} on {self.node}: {self.reason}{said}"
+        indented = "".join(f"\n    {line}" for line in self.output.splitlines())
+        return f"{self.pod}/{self.container} on {self.node}: {self.reason}{indented}"
 
 
 def sealed(program: str) -> int:
@@ -131,7 +131,9 @@ class Agents:
         for ours, some in itertools.groupby(steps, lambda step: isinstance(step.obj, NodeAgent | Control)):
             batch = list(some)
             outcomes = self._ours(batch) if ours else self._at_nodes(batch)
-            refused = [(step, said) for step, said in zip(batch, outcomes, strict=True) if isinstance(said, str)]
+            refused = [
+                (step, indented) for step, indented in zip(batch, outcomes, strict=True) if isinstance(indented, str)
+            ]
             if refused:
                 said_no = {id(step) for step, _ in refused}
                 done = [*steps[: len(pids)], *(step for step in batch if id(step) not in said_no)]
@@ -248,8 +250,8 @@ class Agents:
         """The connection to a node's process, which runs already if it was not started here."""
         if node not in self._lines:
             host = node.rsplit(".", 1)[1]
-            place = rundir.CONTROL_SOCKET if host == CONTROL else rundir.node(host, rundir.SOCKET)
-            self._lines[node] = Connection(rpc.connect(self._run / place))
+            socket_path = rundir.CONTROL_SOCKET if host == CONTROL else rundir.node(host, rundir.SOCKET)
+            self._lines[node] = Connection(rpc.connect(self._run / socket_path))
         return self._lines[node]
 
     def wait_ready(self, seconds: float) -> list[NotReady]:

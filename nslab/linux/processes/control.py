@@ -67,9 +67,9 @@ class ControlClient:
         Those of the nodes `expect`, or all that watch. Returns the nodes that did not in time. `written`: the nodes
         that have all these rules and a kube-proxy that starts: it takes them over, and need not be waited for.
         """
-        told = {"services": [to_json(service) for service in services], "removed": [*removed], "whole": whole}
+        update = {"services": [to_json(service) for service in services], "removed": [*removed], "whole": whole}
         nodes = {"expect": expect, "written": written}
-        answer = self._ask({"op": "put", **told, **{name: names and [*names] for name, names in nodes.items()}})
+        answer = self._ask({"op": "put", **update, **{name: names and [*names] for name, names in nodes.items()}})
         return tuple(answer["late"])
 
     def get(self) -> dict[str, Any]:

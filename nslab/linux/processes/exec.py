@@ -74,9 +74,9 @@ def communicate(run: Path, command: Command, text: str, timeout: float) -> subpr
     """Run a command with `text` as its input, and what it printed. After TimeoutExpired nothing of it is left."""
     deadline = time.monotonic() + timeout
     with _Session(run, command, {"tty": False, "stderr": True}) as session:
-        given, said, complained = session.descriptors
+        given, output, complained = session.descriptors
         texts = iter([text.encode()] if text else [])
-        out, err = Collected(said), Collected(complained)
+        out, err = Collected(output), Collected(complained)
         try:
             session.relay([Input(given, -1, lambda: next(texts, b"")), out, err], deadline)
         except BaseException as error:
@@ -125,7 +125,7 @@ def _end(number: signal.Signals) -> Callable[[], Never]:
 
 
 def _at_pipes(session: _Session) -> int:
-    given, said, *errors = session.descriptors
+    given, output, *errors = session.descriptors
 
     def stop() -> None:
         session.signal(signal.SIGSTOP)
@@ -133,7 +133,7 @@ def _at_pipes(session: _Session) -> int:
 
     calls = {number: session.forward(number) for number in (*_FORWARDED, signal.SIGCONT)}
     with terminal.handled({**calls, signal.SIGTSTP: stop}):
-        session.relay([stdin(0, given), Output(said, 1), *(Output(source, 2) for source in errors)])
+        session.relay([stdin(0, given), Output(output, 1), *(Output(source, 2) for source in errors)])
     return session.status
 
 

@@ -51,8 +51,8 @@ def over(lab: str, namespace: str, pod: str, container: str) -> bool:
 
 def entry(lab: str, namespace: str, pod: str, container: str) -> dict[str, Any]:
     """What a container's node says of it; nothing, if it said nothing yet."""
-    said: dict[str, Any] = read_status(lab).get(f"{namespace}/{pod}", {}).get("containers", {}).get(container, {})
-    return said
+    reported: dict[str, Any] = read_status(lab).get(f"{namespace}/{pod}", {}).get("containers", {}).get(container, {})
+    return reported
 
 
 def _files(lab: str) -> list[Path]:

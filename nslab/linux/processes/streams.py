@@ -197,17 +197,17 @@ def relay(end: Waits, flows: Sequence[Flow], going: Callable[[], bool], deadline
 
 
 def _turn(flows: Sequence[Waits], deadline: float | None) -> None:
-    waiting = [(flow, wish) for flow in flows if (wish := flow.waits_for())]
-    happened = _poll([wish for _, wish in waiting], deadline)
+    waiting = [(flow, event) for flow in flows if (event := flow.waits_for())]
+    happened = _poll([event for _, event in waiting], deadline)
     for flow, (descriptor, events) in waiting:
         # An earlier flow of this round may have closed the descriptor.
         if happened.get(descriptor, 0) & (events | _ENDED) and flow.waits_for() == (descriptor, events):
             flow.move()
 
 
-def _poll(wishes: Sequence[tuple[int, int]], deadline: float | None) -> dict[int, int]:
+def _poll(interests: Sequence[tuple[int, int]], deadline: float | None) -> dict[int, int]:
     wanted: dict[int, int] = {}
-    for descriptor, events in wishes:
+    for descriptor, events in interests:
         wanted[descriptor] = wanted.get(descriptor, 0) | events
     poll = select.poll()
     for descriptor, events in wanted.items():

@@ -41,11 +41,11 @@ def ipvsadm(text: str, steps: Sequence[Step]) -> None:
     """Feed `ipvsadm -R` in this thread's namespace. It goes on after a refusal, and ends as if there had been none."""
     ns = steps[0].obj.ns
     before = tuple(ipvs_found(ns, _ipvsadm("-Sn").stdout))
-    said = _ipvsadm("-R", text=text).stderr.splitlines()
-    if not said:
+    failures = _ipvsadm("-R", text=text).stderr.splitlines()
+    if not failures:
         return
     guesses = (refusals(before, steps, addressed=addressed)[0] for addressed in (True, False))
-    expected = next((guess for guess in guesses if [*guess.values()] == said), {})
+    expected = next((guess for guess in guesses if [*guess.values()] == failures), {})
     refused = set(expected)
     if not expected:  # something else, as a scheduler that is not there: what was done is what can be seen
         now = {obj.key: obj for obj in ipvs_found(ns, _ipvsadm("-Sn").stdout)}
@@ -56,7 +56,7 @@ def ipvsadm(text: str, steps: Sequence[Step]) -> None:
         }
     first = min(refused, default=0)
     done = [step for place, step in enumerate(steps) if place not in refused]
-    raise Refused(shell.command(steps[first]), expected.get(first, said[0]), done)
+    raise Refused(shell.command(steps[first]), expected.get(first, failures[0]), done)
 
 
 def _ipvsadm(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:

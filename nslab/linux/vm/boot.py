@@ -65,8 +65,8 @@ def run(command: Sequence[str], *, memory: str = "1G", cwd: str | None = None) -
             with _raw_terminal(interactive), _booted(kernel, meeting, memory) as guest:
                 _carry(guest, interactive)
             return _status(Path(meeting))
-    except _Told as told:
-        return 128 + told.number
+    except _Ended as ended:
+        return 128 + ended.number
     except BrokenPipeError:
         return 128 + signal.SIGPIPE
 
@@ -97,7 +97,7 @@ def lacks_room(release: str, cpuinfo: str) -> bool:
     return tuple(map(int, re.findall(r"\d+", release)[:2])) < (6, 13) and "amx_tile" in cpuinfo.split()
 
 
-class _Told(BaseException):
+class _Ended(BaseException):
     """A signal told this process to end; an exception, so that everything is put back on the way out."""
 
     def __init__(self, number: int) -> None:
@@ -108,7 +108,7 @@ class _Told(BaseException):
 @contextmanager
 def _ended_by_exception() -> Iterator[None]:
     def end(number: int, _: FrameType | None) -> None:
-        raise _Told(number)
+        raise _Ended(number)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     # What is ignored stays so: the shell ignores ^C for what it runs in the background.

@@ -17,7 +17,7 @@ from nslab.objects.base import Add, Remove, Replace, is_thing
 from nslab.objects.ipset import held_back
 from nslab.objects.iptables import in_turn
 from nslab.objects.ipvs import refusals
-from nslab.objects.nft import obey, orders
+from nslab.objects.nft import operations, perform
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,19 +106,19 @@ class FakeKernel:
         """A netlink batch: a refused message does not keep the kernel from the next one."""
         refused: dict[int, int] = {}
         unknown: set[Key] = set()
-        for place, step in enumerate(steps):
+        for index, step in enumerate(steps):
             number = self._obstacle(step, unknown)
             if not number:
                 self._do(step)
                 unknown.difference_update(_devices(step.obj))
                 continue
-            refused[place] = number
+            refused[index] = number
             if isinstance(step, Add) and not self._missing(step.obj, set()):
                 # New interfaces get their numbers from us: under this one the batch will find nothing.
                 unknown.update(_devices(step.obj))
         if refused:
             first = min(refused)
-            done = [step for place, step in enumerate(steps) if place not in refused]
+            done = [step for index, step in enumerate(steps) if index not in refused]
             raise _refused(steps[first], refused[first], done)
 
     def _ipvs(self, steps: Plan) -> None:
@@ -134,7 +134,7 @@ class FakeKernel:
             self._there[obj.key] = obj
         if refused:
             first = min(refused)
-            done = [step for place, step in enumerate(steps) if place not in refused]
+            done = [step for index, step in enumerate(steps) if index not in refused]
             raise Refused(shell.command(steps[first]), refused[first], done)
 
     def _ipset(self, steps: Plan) -> None:
@@ -158,18 +158,18 @@ class FakeKernel:
 
     def _stops(self, steps: Plan) -> None:
         """One by one: it ends where it is refused."""
-        for place, step in enumerate(steps):
+        for index, step in enumerate(steps):
             if number := self._obstacle(step, set()):
-                raise _refused(step, number, steps[:place])
+                raise _refused(step, number, steps[:index])
             self._do(step)
 
     def _all_or_nothing(self, steps: Plan) -> None:
         """A restore of one table: chains are declared (and so emptied), then rules change, then chains go."""
         there, repeated = dict(self._there), list(self._repeated)
-        declared, told = in_turn(steps)
+        declared, ordered = in_turn(steps)
         for chain in declared:
             self._there[chain.key] = chain
-        for step in told:
+        for step in ordered:
             if number := self._obstacle(step, set()):
                 self._there, self._repeated = _Things(there), repeated
                 raise _refused(step, number, ())
@@ -178,9 +178,9 @@ class FakeKernel:
     def _nft(self, steps: Plan) -> None:
         """One transaction of nft: all or nothing."""
         there = dict(self._there)
-        for order in orders(steps):
-            if number := obey(order, there):
-                raise _refused(order.step, number, ())
+        for operation in operations(steps):
+            if number := perform(operation, there):
+                raise _refused(operation.step, number, ())
         self._there = _Things(there)
 
     def _obstacle(self, step: Step, unknown: set[Key]) -> int:

@@ -74,8 +74,8 @@ def running(folder: Path, *pods: str, ready: bool = True) -> Iterator[OwnLab]:
 
 def program(attack: Callable[..., Any], *arguments: object) -> list[str]:
     """The command that makes an attack of `intruder`."""
-    source, told = inspect.getsource(intruder), json.dumps(arguments)
-    return ["python3", "-c", f"{source}\nprint(json.dumps({attack.__name__}(*json.loads({told!r}))))"]
+    source, shown = inspect.getsource(intruder), json.dumps(arguments)
+    return ["python3", "-c", f"{source}\nprint(json.dumps({attack.__name__}(*json.loads({shown!r}))))"]
 
 
 def inside(lab: OwnLab, where: str, attack: Callable[..., Any], *arguments: object, **options: Any) -> Any:
@@ -93,17 +93,17 @@ def together(lab: OwnLab, where: str, **attacks: tuple[Any, ...]) -> dict[str, A
     return dict(zip(attacks, inside(lab, where, intruder.together, named), strict=True))
 
 
-def answer(said: str) -> Any:
+def answer(output: str) -> Any:
     """What an attack returned, by what it printed."""
-    return json.loads(said.splitlines()[-1])
+    return json.loads(output.splitlines()[-1])
 
 
 def logs(lab: OwnLab) -> dict[str, str]:
     """What every container on node1 has printed so far: by POD/CONTAINER."""
     script = "cd /var/log/pods && tail -n +1 -v */*/*.log"
-    said = nslab("exec", f"{lab.name}/node1", "--", "sh", "-c", script).stdout
+    output = nslab("exec", f"{lab.name}/node1", "--", "sh", "-c", script).stdout
     found: dict[str, str] = {}
-    for path, text in re.findall(r"^==> (\S+) <==\n(.*?)\n?(?=^==> |\Z)", said, re.MULTILINE | re.DOTALL):
+    for path, text in re.findall(r"^==> (\S+) <==\n(.*?)\n?(?=^==> |\Z)", output, re.MULTILINE | re.DOTALL):
         pod_folder, container, _ = path.split("/")
         lines = (line.split(" ", 3) for line in text.splitlines())
         texts = (f"{fields[3]}{'' if fields[2] == 'P' else chr(10)}" for fields in lines if len(fields) == 4)

@@ -67,9 +67,9 @@ def in_a_child(call: Callable[[], bytes]) -> bytes:
             os._exit(0)
     os.close(write)
     with open(read, "rb") as file:
-        said = file.read()
+        output = file.read()
     os.waitpid(child, 0)
-    return said
+    return output
 
 
 def apart(call: Callable[[], object]) -> str:
@@ -79,8 +79,8 @@ def apart(call: Callable[[], object]) -> str:
 
 def together(attacks: list[tuple[str, list[object]]]) -> list[object]:
     """What functions of this file return, by name and arguments, each in a child of its own; None where one failed."""
-    said = (in_a_child(lambda: json.dumps(globals()[name](*told)).encode()) for name, told in attacks)  # noqa: B023
-    return [json.loads(one or "null") for one in said]
+    output = (in_a_child(lambda: json.dumps(globals()[name](*shown)).encode()) for name, shown in attacks)  # noqa: B023
+    return [json.loads(one or "null") for one in output]
 
 
 def say(what: object) -> None:
@@ -425,8 +425,8 @@ def file_capabilities() -> dict[str, str]:
         os.chmod(place, 0o755)
         os.chmod(copy.name, 0o755)
         given = attempt(os.setxattr, copy.name, "security.capability", value)
-        said = as_user(1000, lambda: _output(f"{place}/cat", "/proc/self/status"))  # noqa: B023
-        (has,) = re.findall("CapEff:\t(.*)", said) or ["0"]
+        output = as_user(1000, lambda: _output(f"{place}/cat", "/proc/self/status"))  # noqa: B023
+        (has,) = re.findall("CapEff:\t(.*)", output) or ["0"]
         answers[place] = f"{given} {int(has, 16)}"
     return answers
 
@@ -883,15 +883,15 @@ def hog(kind: str, most: int) -> dict[str, object]:
     take = {"anonymous": _anonymous, "file": _in_memory, "segments": _segment, "pipes": _pipe, "sockets": _sockets}[
         kind
     ]
-    got, told, answer = 0, 0, "done"
+    got, shown, answer = 0, 0, "done"
     while got < most and answer == "done":
         try:
             got += take(held)
         except OSError as error:
             answer = errno.errorcode[error.errno or 0]
-        if got - told >= 8 << 20:
+        if got - shown >= 8 << 20:
             say(got)
-            told = got
+            shown = got
     return {"had": got, "answer": answer}
 
 

@@ -25,7 +25,7 @@ SOMEBODY = 65533
 
 def as_somebody(*argv: str, **options: object) -> subprocess.CompletedProcess[str]:
     """A command of an ordinary user."""
-    told = {
+    listed = {
         "user": SOMEBODY,
         "group": SOMEBODY,
         "extra_groups": [],
@@ -33,7 +33,7 @@ def as_somebody(*argv: str, **options: object) -> subprocess.CompletedProcess[st
         "text": True,
         "timeout": 60,
     }
-    return subprocess.run(argv, **{**told, "cwd": ROOT, **options})
+    return subprocess.run(argv, **{**listed, "cwd": ROOT, **options})
 
 
 def python(text: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -169,8 +169,8 @@ def test_labs_in_somebody_else_s_folder_are_not_taken_down() -> None:
         '[ "$before" = "$(find /tmp /run -ls)" ] || exit 8'
     )
     done = subprocess.run([*IN_A_WORLD_OF_ITS_OWN, script], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    said = "nslab: /run/nslab is no folder; nslab keeps its labs there: remove it by hand\n"
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", said)
+    output = "nslab: /run/nslab is no folder; nslab keeps its labs there: remove it by hand\n"
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", output)
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077])

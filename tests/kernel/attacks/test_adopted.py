@@ -58,8 +58,8 @@ def test_the_next_process_of_a_node_gets_no_terminal(lab: OwnLab) -> None:
     lab.up()
     fields = Path(f"/proc/{lab.pids()['node1 node']}/stat").read_text().rpartition(")")[2].split()
     assert fields[4] == "0", "no controlling terminal"
-    said = inside(lab, "alone", intruder.settings, "1")
-    assert (said["Seccomp"], said["NoNewPrivs"]) == ("2", "1")
+    output = inside(lab, "alone", intruder.settings, "1")
+    assert (output["Seccomp"], output["NoNewPrivs"]) == ("2", "1")
 
 
 def test_what_it_opens_is_a_pipe_whatever_comes_in_between() -> None:

@@ -117,8 +117,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
 
 
 def test_what_would_lead_out_is_kept_and_named_and_leads_nowhere(kept: OwnLab) -> None:
-    said = nslab("up", kept.file).stderr
-    assert [name for name in NAMED if f".{name} and does not act on it" not in said] == []
+    output = nslab("up", kept.file).stderr
+    assert [name for name in NAMED if f".{name} and does not act on it" not in output] == []
     seen = inside(kept, "host", intruder.namespaces_and_names, ["/x", "/tmp/started", "/tmp/asked"])
     ours = {kind: os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "pid", "ipc", "uts", "mnt")}
     assert [kind for kind, number in seen["namespaces"].items() if number == ours[kind]] == []
@@ -139,8 +139,8 @@ def asked(lab: OwnLab) -> dict[str, Any]:
 
 
 def test_fields_that_would_unbind_a_container_do_not(asked: dict[str, Any]) -> None:
-    for said in (asked["settings"], asked["container"]):
-        assert (said["NoNewPrivs"], said["Seccomp"], said["CapBnd"]) == ("1", "2", "00000000a80425fb")
+    for output in (asked["settings"], asked["container"]):
+        assert (output["NoNewPrivs"], output["Seccomp"], output["CapBnd"]) == ("1", "2", "00000000a80425fb")
     assert {*asked["calls"].values()} == {"EPERM"}
     assert {*asked["masked"].values()} <= {"", "ENOENT"}
     assert {*asked["setuid"].values()} <= {"1000", "EACCES"}
@@ -164,10 +164,10 @@ def user(lab: OwnLab) -> dict[str, Any]:
 
 
 def test_an_ordinary_user_has_no_rights(user: dict[str, Any]) -> None:
-    for said in (user["settings"], user["container"]):
-        assert [said[name].split() for name in ("Uid", "Gid", "Groups")] == [["12345"] * 4, ["23456"] * 4, ["34567"]]
-        assert [said[name] for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")] == [NO_RIGHTS] * 4
-        assert (said["NoNewPrivs"], said["Seccomp"]) == ("1", "2")
+    for output in (user["settings"], user["container"]):
+        assert [output[name].split() for name in ("Uid", "Gid", "Groups")] == [["12345"] * 4, ["23456"] * 4, ["34567"]]
+        assert [output[name] for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")] == [NO_RIGHTS] * 4
+        assert (output["NoNewPrivs"], output["Seccomp"]) == ("1", "2")
 
 
 def test_nor_gets_any(user: dict[str, Any]) -> None:
@@ -176,7 +176,7 @@ def test_nor_gets_any(user: dict[str, Any]) -> None:
 
 
 def test_and_writes_where_everybody_may(user: dict[str, Any]) -> None:
-    assert [place for place, said in user["create"].items() if said == "done"] == ["/tmp", "/dev/shm"]
+    assert [place for place, output in user["create"].items() if output == "done"] == ["/tmp", "/dev/shm"]
 
 
 @pytest.fixture(scope="module")
@@ -185,15 +185,15 @@ def fixed(lab: OwnLab) -> dict[str, str]:
 
 
 def test_a_root_that_is_to_be_read_only_is(fixed: dict[str, str]) -> None:
-    assert [place for place, said in fixed.items() if said == "done"] == ["/dev/shm"]
+    assert [place for place, output in fixed.items() if output == "done"] == ["/dev/shm"]
 
 
 def test_capabilities_that_are_dropped_are_a_commands_neither(lab: OwnLab) -> None:
-    said = together(lab, "less", mine=(intruder.settings,), its=(intruder.settings, "1"))
-    assert said["mine"] == said["its"]
-    assert (said["mine"]["CapEff"], said["mine"]["CapBnd"]) == ("0" * 15 + "1",) * 2
+    output = together(lab, "less", mine=(intruder.settings,), its=(intruder.settings, "1"))
+    assert output["mine"] == output["its"]
+    assert (output["mine"]["CapEff"], output["mine"]["CapBnd"]) == ("0" * 15 + "1",) * 2
 
 
 def test_storage_is_as_small_as_the_file_says(lab: OwnLab) -> None:
-    said = together(lab, "small", **{place: (intruder.fill, place, 2 * MB) for place in intruder.PLACES})
-    assert {json.dumps(one) for one in said.values()} == {json.dumps({"had": MB, "answer": "ENOSPC"})}
+    output = together(lab, "small", **{place: (intruder.fill, place, 2 * MB) for place in intruder.PLACES})
+    assert {json.dumps(one) for one in output.values()} == {json.dumps({"had": MB, "answer": "ENOSPC"})}

@@ -80,9 +80,9 @@ def attacking(lab: OwnLab, where: str, attack: Callable[..., Any], *arguments: o
 @pids
 @pytest.mark.usefixtures("others")
 def test_a_fork_bomb_meets_its_limit(lab: OwnLab) -> None:
-    with attacking(lab, "bomb", intruder.fork_bomb, MOST[0]) as said:
-        assert said["answer"] == "EAGAIN"
-        assert PROCESSES / 2 < said["had"] < PROCESSES
+    with attacking(lab, "bomb", intruder.fork_bomb, MOST[0]) as output:
+        assert output["answer"] == "EAGAIN"
+        assert PROCESSES / 2 < output["had"] < PROCESSES
         for host in ("neighbour", "node1"):
             assert nslab("exec", f"{lab.name}/{host}", "--", "sh", "-c", "echo $(echo well)").stdout == "well\n"
         beside = nslab("exec", f"{lab.name}/bomb", "-c", "beside", "--", "sh", "-c", "echo $(echo well)")
@@ -94,9 +94,9 @@ def test_a_fork_bomb_meets_its_limit(lab: OwnLab) -> None:
 @pids
 @pytest.mark.usefixtures("others")
 def test_so_do_threads(lab: OwnLab) -> None:
-    said = inside(lab, "bomb", intruder.threads, MOST[0])
-    assert "can't start new thread" in said["answer"]
-    assert said["had"] < PROCESSES
+    output = inside(lab, "bomb", intruder.threads, MOST[0])
+    assert "can't start new thread" in output["answer"]
+    assert output["had"] < PROCESSES
 
 
 @pids

@@ -177,16 +177,16 @@ def test_files_can_be_made_where_they_are_the_containers_alone(lab: OwnLab) -> N
     for path in outside:
         os.unlink(path)
     assert outside == []
-    assert {point for point, said in made.items() if said == "done"} == {"/tmp", "/run", "/var", "/dev/shm"}
+    assert {point for point, output in made.items() if output == "done"} == {"/tmp", "/run", "/var", "/dev/shm"}
     found = inside(lab, "shared:web", intruder.read, [f"{point}/{name}" for point in made])
     assert {*found.values()} <= {"ENOENT"}, "nor in a container beside it"
 
 
 @pytest.mark.parametrize("name", [*CHARACTERS, *DISKS, "the disk of /"])
 def test_a_device_that_is_made_cannot_be_opened(files: dict[str, Any], name: str) -> None:
-    said = files["devices"][name]
-    assert said[:4] == ["EACCES"] * 4, "it is made, but there are no devices"
-    assert "done" not in said
+    output = files["devices"][name]
+    assert output[:4] == ["EACCES"] * 4, "it is made, but there are no devices"
+    assert "done" not in output
 
 
 @pytest.mark.parametrize("attack", ["setuid_copies", "setuid_programs"])
@@ -197,9 +197,9 @@ def test_a_setuid_program_gives_nothing(files: dict[str, Any], attack: str) -> N
 
 
 def test_capabilities_of_a_file_give_nothing(files: dict[str, Any]) -> None:
-    said = files["file_capabilities"]
-    assert {text.split()[1] for text in said.values()} == {"0"}, said
-    assert "done 0" in said.values()
+    output = files["file_capabilities"]
+    assert {text.split()[1] for text in output.values()} == {"0"}, output
+    assert "done 0" in output.values()
 
 
 def test_nobody_is_kept_from_the_machines_programs(files: dict[str, Any]) -> None:
@@ -237,15 +237,15 @@ def test_a_call_is_refused(answers: dict[str, Any], name: str) -> None:
 
 @pytest.mark.parametrize("kind", intruder.NAMESPACES)
 def test_there_are_no_new_namespaces(answers: dict[str, Any], kind: str) -> None:
-    said = {how: text for how, text in answers["new_namespaces"].items() if how.endswith(kind)}
-    assert {*said.values()} == {"EPERM"}
-    assert len(said) == (1 if kind == "time" else 2), "clone3 alone makes namespaces of time"
+    output = {how: text for how, text in answers["new_namespaces"].items() if how.endswith(kind)}
+    assert {*output.values()} == {"EPERM"}
+    assert len(output) == (1 if kind == "time" else 2), "clone3 alone makes namespaces of time"
 
 
 def test_no_namespace_can_be_entered(answers: dict[str, Any], shared: dict[str, Any]) -> None:
-    for said in (answers["enter_namespaces"], shared["enter_namespaces"]):
-        assert {*said.values()} <= {"EPERM", "EACCES"}, said
-        assert len(said) > 10
+    for output in (answers["enter_namespaces"], shared["enter_namespaces"]):
+        assert {*output.values()} <= {"EPERM", "EACCES"}, output
+        assert len(output) > 10
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -258,9 +258,9 @@ def test_mounts_of_others_cannot_be_listed(answers: dict[str, Any]) -> None:
 
 
 def test_the_machines_terminals_are_out_of_reach(answers: dict[str, Any]) -> None:
-    said = dict(answers["terminal_tricks"])
-    assert said.pop("of the machine") == "0 ptmx", "its own, and how to make it"
-    assert "done" not in said.values(), said
+    output = dict(answers["terminal_tricks"])
+    assert output.pop("of the machine") == "0 ptmx", "its own, and how to make it"
+    assert "done" not in output.values(), output
 
 
 def test_its_network_is_not_its_to_change(answers: dict[str, Any]) -> None:
@@ -272,9 +272,9 @@ def test_limits_cannot_be_raised(answers: dict[str, Any]) -> None:
 
 
 def test_signals_reach_the_containers_own_processes_alone(answers: dict[str, Any]) -> None:
-    said = answers["reachable"]
-    assert {*said["by kill"]} <= {*said["by /proc"]}
-    assert len(said["by kill"]) < 6
+    output = answers["reachable"]
+    assert {*output["by kill"]} <= {*output["by /proc"]}
+    assert len(output["by kill"]) < 6
 
 
 def test_who_kills_everybody_kills_himself(lab: OwnLab) -> None:
@@ -302,8 +302,8 @@ def key() -> Iterator[int]:
 
 
 def test_shared_memory_of_the_machine_is_not_there(lab: OwnLab, key: int) -> None:
-    said = inside(lab, "alone", intruder.shared_memory, key)
-    assert said == {"shmget": "ENOENT", "msgget": "ENOENT", "semget": "ENOENT", "seen": ""}
+    output = inside(lab, "alone", intruder.shared_memory, key)
+    assert output == {"shmget": "ENOENT", "msgget": "ENOENT", "semget": "ENOENT", "seen": ""}
 
 
 def test_no_socket_of_nslabs_is_inside(files: dict[str, Any], answers: dict[str, Any], shared: dict[str, Any]) -> None:
@@ -321,8 +321,8 @@ def test_abstract_sockets_of_the_machine_are_out_of_reach(lab: OwnLab) -> None:
         lines = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
         names = [fields[7][1:] for fields in lines if len(fields) > 7 and fields[7].startswith("@")]
         assert len([found for found in names if found.startswith(name)]) == 3
-        said = inside(lab, "alone", intruder.connect, names)
-    assert {*said.values()} <= {"ECONNREFUSED", "EINVAL"}, said
+        output = inside(lab, "alone", intruder.connect, names)
+    assert {*output.values()} <= {"ECONNREFUSED", "EINVAL"}, output
 
 
 # What a command, and a container that starts again, has of all this
@@ -349,6 +349,6 @@ def test_a_container_that_starts_again_is_bound_again(lab: OwnLab, answers: dict
     before = lab.pids()["again container/app"]
     os.kill(before, signal.SIGKILL)
     until(lambda: lab.pids().get("again container/app", before) != before, 20)
-    said = inside(lab, "again", intruder.settings, "1")
-    assert said.pop("groups").replace("again.app", "alone.app") == answers["container"]["groups"]
-    assert said == {name: value for name, value in answers["container"].items() if name != "groups"}
+    output = inside(lab, "again", intruder.settings, "1")
+    assert output.pop("groups").replace("again.app", "alone.app") == answers["container"]["groups"]
+    assert output == {name: value for name, value in answers["container"].items() if name != "groups"}

@@ -110,7 +110,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, marker: Path) -> Iterator[OwnL
 
 
 @pytest.fixture(scope="module")
-def said(lab: OwnLab) -> dict[str, str]:
+def output(lab: OwnLab) -> dict[str, str]:
     """What each of the attacks printed."""
     printed: dict[str, str] = {}
 
@@ -170,9 +170,9 @@ def test_none_does_while_processes_come(lab: OwnLab, marker: Path) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        said = answer(watching.stdout.read())
-    assert said["ways"] == []
-    assert said["seen"] >= 2, "containers that were started anew, and commands"
+        output = answer(watching.stdout.read())
+    assert output["ways"] == []
+    assert output["seen"] >= 2, "containers that were started anew, and commands"
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -182,9 +182,9 @@ def test_programs_that_run_cannot_be_changed(tried: Callable[[str], dict[str, An
 
 
 @pytest.mark.parametrize("number", range(len(INTERPRETERS)), ids=INTERPRETERS)
-def test_the_interpreter_as_a_command(said: dict[str, str], number: int) -> None:
+def test_the_interpreter_as_a_command(output: dict[str, str], number: int) -> None:
     """A container's command is executed by nslab's own process: its program is the machine's interpreter."""
-    assert refused(said.get(f"exe{number}", ""))
+    assert refused(output.get(f"exe{number}", ""))
 
 
 @pytest.mark.parametrize(
@@ -202,32 +202,32 @@ def test_the_interpreter_of_a_script(lab: OwnLab, where: str, name: str) -> None
 
 
 @pytest.mark.parametrize("number", LEAKS)
-def test_no_descriptor_is_left_to_run(said: dict[str, str], number: int) -> None:
-    assert "changed" not in said.get(f"run{number}", "")
+def test_no_descriptor_is_left_to_run(output: dict[str, str], number: int) -> None:
+    assert "changed" not in output.get(f"run{number}", "")
 
 
 @pytest.mark.parametrize("number", LEAKS)
-def test_no_descriptor_is_left_as_a_working_directory(said: dict[str, str], marker: Path, number: int) -> None:
+def test_no_descriptor_is_left_as_a_working_directory(output: dict[str, str], marker: Path, number: int) -> None:
     """As with runc's CVE-2024-21626."""
-    printed = said.get(f"cwd{number}", "")
+    printed = output.get(f"cwd{number}", "")
     assert not any(text in printed for text in (marker.read_text(), "from __future__"))
 
 
 @pytest.mark.parametrize("number", range(len(ASTRAY)), ids=ASTRAY)
-def test_no_other_process_lends_its_root_as_a_working_directory(said: dict[str, str], number: int) -> None:
+def test_no_other_process_lends_its_root_as_a_working_directory(output: dict[str, str], number: int) -> None:
     """A process that becomes a container may look into every other one until it gives its rights up."""
-    assert said.get(f"at{number}", "") in ("", '""\n')
+    assert output.get(f"at{number}", "") in ("", '""\n')
 
 
-def test_standard_streams_of_a_container_are_its_own(said: dict[str, str]) -> None:
+def test_standard_streams_of_a_container_are_its_own(output: dict[str, str]) -> None:
     """Where 0 was the machine's /dev/null, its mode could be changed for everybody."""
-    streams = answer(said["streams"])
+    streams = answer(output["streams"])
     assert streams["0"] == ["device", "EROFS", "EROFS", "EROFS"]
     assert [streams["1"][0], streams["2"][0]] == ["pipe", "pipe"]
 
 
-def test_a_container_starts_with_nothing_else_open(said: dict[str, str]) -> None:
-    assert answer(said["open"]) == ["0 /dev/null", "1 pipe", "2 pipe"]
+def test_a_container_starts_with_nothing_else_open(output: dict[str, str]) -> None:
+    assert answer(output["open"]) == ["0 /dev/null", "1 pipe", "2 pipe"]
 
 
 @pytest.mark.parametrize("where", ["alone", "shared:web"])
@@ -279,7 +279,7 @@ def test_files_by_their_number_are_refused(tried: Callable[[str], dict[str, Any]
     """Shocker: a file of a mount that one sees, opened by its number, whatever its path."""
     answers = tried(where)["by number"]
     assert {*answers.values()} <= {"EPERM", "EOPNOTSUPP"}
-    assert [said for how, said in answers.items() if how.endswith("root")] == ["EPERM"] * 3
+    assert [output for how, output in answers.items() if how.endswith("root")] == ["EPERM"] * 3
 
 
 @pytest.mark.parametrize("where", [where for where in WHERE if where.startswith("shared")])
@@ -288,14 +288,14 @@ def test_what_a_pod_shares_is_not_what_nslab_is(tried: Callable[[str], dict[str,
     answers = tried(where)["look"]
     assert {*answers} == {"pause", "agnhost", "kubedns"}
     wrong = {
-        f"{name} {how}": said
+        f"{name} {how}": output
         for name, ways in answers.items()
-        for how, said in ways.items()
-        if said not in ("EPERM", "EACCES", "EROFS", "EINVAL", "ENOTTY") and not harmless(how, said)
+        for how, output in ways.items()
+        if output not in ("EPERM", "EACCES", "EROFS", "EINVAL", "ENOTTY") and not harmless(how, output)
     }
     assert wrong == {}
 
 
-def harmless(how: str, said: str) -> bool:
+def harmless(how: str, output: str) -> bool:
     """The numbers of a process's descriptors, which it shows to everybody."""
-    return how == "fd" and all(word.isdigit() for word in said.split())
+    return how == "fd" and all(word.isdigit() for word in output.split())

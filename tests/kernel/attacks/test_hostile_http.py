@@ -91,7 +91,7 @@ ANSWERS = (
 )
 
 
-def said(lab: RunningLab, to: tuple[str, int], data: bytes) -> None:
+def output(lab: RunningLab, to: tuple[str, int], data: bytes) -> None:
     """Say something from the node, and hear what comes of it."""
     with Namespaces() as spaces:
         spaces.enter(lab.node("node1").netns)
@@ -111,8 +111,8 @@ def test_servers_go_on(make_lab: Callable[..., RunningLab]) -> None:
     pod = str(lab.pod("web").address)
     lab.wait(lambda: json.loads(lab.sh("node1", "curl -s http://192.168.59.22:32100/"))["localEndpoints"] == 1)
     for request in REQUESTS:
-        said(lab, (pod, 8080), request)
-        said(lab, ("192.168.59.22", 32100), request)
+        output(lab, (pod, 8080), request)
+        output(lab, ("192.168.59.22", 32100), request)
     assert lab.sh("node1", f"curl -sf http://{pod}:8080/hostname") == "web"
     assert json.loads(lab.sh("node1", "curl -s http://192.168.59.22:32100/"))["localEndpoints"] == 1
     assert pids(lab.name) == there

@@ -48,8 +48,8 @@ def refused(
 
 def is_one_sentence(done: subprocess.CompletedProcess[str]) -> bool:
     """Whether what went wrong is told in our words, and in a line."""
-    said = [line for line in done.stderr.splitlines() if line.startswith("nslab: ")]
-    return len(said) == 1 and not any(word in done.stderr for word in ("Traceback", "Errno", "Error"))
+    output = [line for line in done.stderr.splitlines() if line.startswith("nslab: ")]
+    return len(output) == 1 and not any(word in done.stderr for word in ("Traceback", "Errno", "Error"))
 
 
 @pytest.mark.parametrize(

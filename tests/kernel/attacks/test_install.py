@@ -48,17 +48,17 @@ class Installation:
 
     def __init__(self, script: Path, environment: dict[str, str], file: Path) -> None:
         self._file = file
-        with file.open("w") as said:
-            self.process = subprocess.Popen([script, "run"], cwd="/", env=environment, stderr=said)
+        with file.open("w") as output:
+            self.process = subprocess.Popen([script, "run"], cwd="/", env=environment, stderr=output)
         self.pid = self.process.pid
 
-    def said(self) -> str:
+    def output(self) -> str:
         """All that it has said so far."""
         return self._file.read_text()
 
     def ended(self) -> tuple[int, str]:
         """Its status when it has ended, and what it said."""
-        return self.process.wait(60), self.said()
+        return self.process.wait(60), self.output()
 
     def end(self) -> None:
         """However it is."""
@@ -82,8 +82,8 @@ class Clone:
     def install(self, *path: Path) -> Installation:
         """Begin to install, with these folders first on PATH."""
         environment = {**os.environ, "PATH": os.pathsep.join(map(str, (*path, os.environ["PATH"])))}
-        said = self.folder / f"said.{len(self.begun)}"
-        self.begun.append(Installation(self.folder / "scripts/install", environment, said))
+        output = self.folder / f"said.{len(self.begun)}"
+        self.begun.append(Installation(self.folder / "scripts/install", environment, output))
         return self.begun[-1]
 
     def log(self) -> list[str]:
@@ -117,14 +117,14 @@ def test_who_may_only_read_holds_nobody_up(clone: Clone) -> None:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(argv, user=user, group=user, extra_groups=(), cwd="/", **pipes) as holder:  # type: ignore[call-overload]
         assert holder.stdout
-        said = [*iter(holder.stdout.readline, "\n")]
-        assert f"{clone.folder}/scripts\n" in said
+        output = [*iter(holder.stdout.readline, "\n")]
+        assert f"{clone.folder}/scripts\n" in output
         process = clone.install()
         until(lambda: f"begun {process.pid}" in clone.log())
         clone.open()
         assert process.ended() == (4, "")
         holder.communicate()
-    assert [line for line in said if " " in line] == [f"{clone.folder}/{LOCK} Permission denied\n"]
+    assert [line for line in output if " " in line] == [f"{clone.folder}/{LOCK} Permission denied\n"]
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o277])
@@ -148,7 +148,7 @@ def test_two_at_once_are_one_after_the_other(clone: Clone) -> None:
     until(lambda: clone.log() == [f"begun {first.pid}"])
     second = clone.install()
     waiting = f"nslab: waiting for another scripts/install, process {first.pid}\n"
-    until(lambda: second.said() == waiting)
+    until(lambda: second.output() == waiting)
     assert clone.log() == [f"begun {first.pid}"]
     clone.open()
     assert [first.ended(), second.ended()] == [(4, ""), (4, waiting)]
@@ -160,10 +160,10 @@ def test_who_waits_in_vain_says_for_whom(clone: Clone, tmp_path: Path) -> None:
     until(lambda: clone.log() != [])
     (tmp_path / "sleep").write_text("#!/bin/sh\n")  # a quarter of an hour in no time
     (tmp_path / "sleep").chmod(0o755)
-    status, said = clone.install(tmp_path).ended()
+    status, output = clone.install(tmp_path).ended()
     held = f"process {first.pid} still holds {clone.folder}/{LOCK}: end it, and call this again"
     waited = f"waiting for another scripts/install, process {first.pid}"
-    assert (status, said) == (4, f"nslab: {waited}\nnslab: {held}\n")
+    assert (status, output) == (4, f"nslab: {waited}\nnslab: {held}\n")
     clone.open()
     assert first.ended() == (4, "")
 
@@ -172,8 +172,8 @@ def test_who_waits_in_vain_says_for_whom(clone: Clone, tmp_path: Path) -> None:
 def test_a_link_in_the_place_of_the_lock_is_not_followed(clone: Clone, tmp_path: Path, target: str) -> None:
     (tmp_path / "there").write_text("dear to somebody\n")
     (clone.folder / LOCK).symlink_to(tmp_path / target)
-    said = f"nslab: {clone.folder}/{LOCK} is no file of yours: its owner or root must remove it\n"
-    assert clone.install().ended() == (4, said)
+    output = f"nslab: {clone.folder}/{LOCK} is no file of yours: its owner or root must remove it\n"
+    assert clone.install().ended() == (4, output)
     assert (clone.log(), [path.name for path in tmp_path.iterdir()]) == ([], ["there"])
     assert (tmp_path / "there").read_text() == "dear to somebody\n"
 
@@ -182,6 +182,6 @@ def test_who_may_not_write_to_a_clone_is_told(clone: Clone) -> None:
     user = somebody()
     argv = [clone.folder / "scripts/install", "run"]
     done = subprocess.run(argv, cwd="/", user=user, group=user, extra_groups=(), capture_output=True, text=True)
-    said = f"nslab: {clone.folder} is not yours: its owner or root must call this once\n"
-    assert (done.returncode, done.stdout, done.stderr) == (4, "", said)
+    output = f"nslab: {clone.folder} is not yours: its owner or root must call this once\n"
+    assert (done.returncode, done.stdout, done.stderr) == (4, "", output)
     assert not (clone.folder / LOCK).exists()

@@ -39,16 +39,16 @@ def answers(lab: OwnLab) -> dict[str, Any]:
 
 @pytest.mark.parametrize("place", intruder.PLACES)
 def test_files_in_memory_are_bounded(answers: dict[str, Any], place: str) -> None:
-    said = answers[f"bytes {place}"]
-    assert said["answer"] == "ENOSPC"
-    assert 0 < said["had"] <= STORAGE
+    output = answers[f"bytes {place}"]
+    assert output["answer"] == "ENOSPC"
+    assert 0 < output["had"] <= STORAGE
 
 
 @pytest.mark.parametrize("place", intruder.PLACES)
 def test_so_is_their_number(answers: dict[str, Any], place: str) -> None:
-    said = answers[f"files {place}"]
-    assert said["answer"] == "ENOSPC"
-    assert 0 < said["had"] <= FILES
+    output = answers[f"files {place}"]
+    assert output["answer"] == "ENOSPC"
+    assert 0 < output["had"] <= FILES
 
 
 def test_open_files_are_bounded(answers: dict[str, Any]) -> None:

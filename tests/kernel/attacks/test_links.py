@@ -358,8 +358,8 @@ def test_a_pod_writes_nowhere_in_a_labs_folder(shared: Small) -> None:
     """What it sees of it is its own /etc/hosts and the like, and no more than to be read."""
     number = os.stat(RUN / shared.name).st_dev
     device = f"{os.major(number)}:{os.minor(number)}"
-    said = nslab("exec", f"{shared.name}/loud", "--", "cat", "/proc/self/mountinfo").stdout
-    mine = [line.split() for line in said.splitlines() if line.split()[2] == device]
+    output = nslab("exec", f"{shared.name}/loud", "--", "cat", "/proc/self/mountinfo").stdout
+    mine = [line.split() for line in output.splitlines() if line.split()[2] == device]
     assert [words for words in mine if "ro" not in words[5].split(",")] == []
     before = tree(RUN / shared.name / "pods")
     places = [words[4] for words in mine]

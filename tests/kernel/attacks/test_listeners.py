@@ -14,8 +14,8 @@ import pytest
 
 from nslab.components.images import agnhost
 from nslab.components.kubeproxy import healthports
-from nslab.linux import stored_lab as wishes
 from nslab.linux.netns import Namespaces
+from nslab.linux.stored_lab import stored_lab
 from tests.kernel.labkit import ROOT, OwnLab, until
 
 if TYPE_CHECKING:
@@ -60,11 +60,11 @@ def connected(lab: OwnLab, host: str, address: str, port: int, count: int = 1) -
 
 def heard(peer: socket.socket) -> bytes:
     """What comes until the other end hangs up, however rudely."""
-    said = b""
+    output = b""
     with contextlib.suppress(ConnectionError), peer:
         while block := peer.recv(1 << 16):
-            said += block
-    return said
+            output += block
+    return output
 
 
 def closed(peer: socket.socket) -> bool:
@@ -87,18 +87,20 @@ def memory(pid: int) -> int:
 
 def server(lab: OwnLab) -> tuple[str, str]:
     """A pod that serves HTTP: its host, its address."""
-    wish = wishes.stored_lab(lab.name)
+    desired = stored_lab(lab.name)
     pod = next(
-        pod for pod in wish.pods if any(container.ports for container in pod.containers) and pod.namespace == "default"
+        pod
+        for pod in desired.pods
+        if any(container.ports for container in pod.containers) and pod.namespace == "default"
     )
     return pod.name, str(pod.assigned)
 
 
 def health(lab: OwnLab) -> tuple[str, str, int]:
     """A node, its address, and a port at which its kube-proxy tells of a Service."""
-    wish = wishes.stored_lab(lab.name)
-    port = next(service.health_check_node_port for service in wish.services if service.health_check_node_port)
-    return wish.nodes[0].name, str(wish.nodes[0].address), port
+    desired = stored_lab(lab.name)
+    port = next(service.health_check_node_port for service in desired.services if service.health_check_node_port)
+    return desired.nodes[0].name, str(desired.nodes[0].address), port
 
 
 def test_what_is_no_request_ends_nobody(lab: OwnLab) -> None:

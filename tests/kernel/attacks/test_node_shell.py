@@ -101,9 +101,9 @@ def test_nothing_is_written_elsewhere(answers: dict[str, Any], folder: str) -> N
 
 @pytest.mark.parametrize("path", [*FILES, "/proc/self/exe"])
 def test_a_file_of_the_machines_cannot_be_changed(answers: dict[str, Any], path: str) -> None:
-    said = {how: text for how, text in answers["change"][path].items() if text != "ETXTBSY"}
-    assert said.pop("link", "EXDEV") in ("EXDEV", "EROFS", "ENOENT")
-    assert {*said.values()} in ({"EROFS"}, {"ENOENT"}), said
+    output = {how: text for how, text in answers["change"][path].items() if text != "ETXTBSY"}
+    assert output.pop("link", "EXDEV") in ("EXDEV", "EROFS", "ENOENT")
+    assert {*output.values()} in ({"EROFS"}, {"ENOENT"}), output
 
 
 def test_homes_and_temporary_files_of_the_machine_are_not_there(answers: dict[str, Any], marker: Path) -> None:
@@ -115,8 +115,8 @@ def test_homes_and_temporary_files_of_the_machine_are_not_there(answers: dict[st
 
 def test_there_is_no_disk_and_none_can_be_made(answers: dict[str, Any]) -> None:
     assert answers["block_devices"] == []
-    for name, said in answers["devices"].items():
-        assert {*said} <= {"EACCES", "EROFS", "EPERM", "ENOENT"}, name
+    for name, output in answers["devices"].items():
+        assert {*output} <= {"EACCES", "EROFS", "EPERM", "ENOENT"}, name
     # Not only this one kind: a machine may refuse its disk by other means.
     assert answers["devices"]["null"].count("EACCES") >= len(PLACES) - 4
 
@@ -127,7 +127,7 @@ def test_a_setting_of_the_machines_is_not_the_nodes(answers: dict[str, Any], pat
 
 
 def test_no_other_is(answers: dict[str, Any]) -> None:
-    assert [path for path, said in answers["kernel"].items() if said == "done" and path not in NETWORK] == []
+    assert [path for path, output in answers["kernel"].items() if output == "done" and path not in NETWORK] == []
 
 
 @pytest.mark.parametrize("path", NETWORK)

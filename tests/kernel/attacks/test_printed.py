@@ -27,10 +27,10 @@ def test_last_words_are_shown(lab: OwnLab) -> None:
     pod = "spec: {nodeName: node1, restartPolicy: Never, containers: [{name: app, ports: [{containerPort: 1}], command:"
     text = f'---\napiVersion: v1\nkind: Pod\nmetadata: {{name: hiding}}\n{pod} [sh, -c, "{HIDING}"]}}]}}\n'
     lab.write(lab.file.read_text() + text.replace("\\", "\\\\"))
-    said = nslab("up", lab.file)
-    assert said.returncode == 1
-    assert r"\x1b[2J\x1b[8m\x9b\u202elast words" in said.stderr
-    assert not {"\x1b", "\x9b", "\u202e"} & {*said.stdout, *said.stderr}
+    output = nslab("up", lab.file)
+    assert output.returncode == 1
+    assert r"\x1b[2J\x1b[8m\x9b\u202elast words" in output.stderr
+    assert not {"\x1b", "\x9b", "\u202e"} & {*output.stdout, *output.stderr}
     assert nslab("logs", f"{lab.name}/hiding").stdout == "\x1b[2J\x1b[8m\x9b\u202elast words\n", "a log is as it is"
 
 
@@ -38,6 +38,6 @@ def test_names_that_the_kernel_takes_are_shown(lab: OwnLab) -> None:
     lab.up()
     lab.sh("node1", "ip link add \"$(printf '\\033[8mx;id')\" type bridge")
     for call in (("diff", lab.name), ("inspect", f"{lab.name}/node1"), ("inspect", lab.name, "-o", "json")):
-        said = nslab(*call)
-        assert "[8mx;id" in said.stdout
-        assert "\x1b" not in said.stdout + said.stderr
+        output = nslab(*call)
+        assert "[8mx;id" in output.stdout
+        assert "\x1b" not in output.stdout + output.stderr

@@ -92,11 +92,11 @@ def test_ctrl_c_is_never_answered_by_a_traceback() -> None:
     for number in range(MOMENTS):
         call = CALLS[number % len(CALLS)]
         argv = ["env", "--block-signal=INT", sys.executable, "-I", "-m", "nslab", *call]
-        status, said = interrupted(argv, chance.uniform(0, length(call[0])))
+        status, output = interrupted(argv, chance.uniform(0, length(call[0])))
         # env, too, has a moment before it blocks the signal, and dies of it.
-        assert status in (0, 1, -signal.SIGINT), said
-        assert "Traceback" not in said
-        assert said.count("\n") <= 1
+        assert status in (0, 1, -signal.SIGINT), output
+        assert "Traceback" not in output
+        assert output.count("\n") <= 1
 
 
 @pytest.mark.slow
@@ -105,10 +105,10 @@ def test_from_its_first_line_on_there_is_none_however_it_is_started() -> None:
     for number in range(MOMENTS):
         call = CALLS[number % len(CALLS)]
         argv = [INSTALLED, *call]
-        status, said = interrupted(argv, chance.uniform(0, length(call[0])))
-        assert status in (0, 1, -signal.SIGINT), said
+        status, output = interrupted(argv, chance.uniform(0, length(call[0])))
+        assert status in (0, 1, -signal.SIGINT), output
         # What Python does before it reads a line of ours is its own to answer for.
-        assert "/nslab/cli/" not in said
+        assert "/nslab/cli/" not in output
 
 
 def ignoring(number: int, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -124,8 +124,8 @@ def ignoring(number: int, *arguments: object) -> subprocess.CompletedProcess[str
 def test_what_the_caller_ignores_does_not_matter(lab: OwnLab, number: int) -> None:
     up = ignoring(number, "up", lab.file)
     assert (up.returncode, up.stderr) == (0, "")
-    said = ignoring(number, "exec", f"{lab.name}/pod-a", "--", "sh", "-c", "yes | head -1; true & wait $!; echo $?")
-    assert (said.returncode, said.stdout) == (0, "y\n0\n")
+    output = ignoring(number, "exec", f"{lab.name}/pod-a", "--", "sh", "-c", "yes | head -1; true & wait $!; echo $?")
+    assert (output.returncode, output.stdout) == (0, "y\n0\n")
     down = ignoring(number, "down", lab.name)
     assert (down.returncode, down.stderr, lab.left()) == (0, "", [])
 
@@ -135,11 +135,11 @@ def test_what_the_caller_blocks_is_heard(lab: OwnLab) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, every)
     try:
         lab.up()
-        said = nslab("exec", f"{lab.name}/pod-a", "--", "grep", "SigBlk", "/proc/self/status").stdout
+        output = nslab("exec", f"{lab.name}/pod-a", "--", "grep", "SigBlk", "/proc/self/status").stdout
         process = subprocess.Popen([*NSLAB, "logs", f"{lab.name}/pod-a", "-f"], cwd=ROOT, stdout=subprocess.PIPE)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    assert int(said.split()[1], 16) == 0
+    assert int(output.split()[1], 16) == 0
     with process:
         try:
             assert process.stdout
@@ -171,8 +171,8 @@ def test_where_there_is_no_room_to_print_the_sentence_says_so(lab: OwnLab) -> No
         for call in (["up", lab.file], ["probe", lab.name, "-o", "json"], ["down", lab.name]):
             argv = [*NSLAB, *map(str, call)]
             done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT, timeout=60)
-            said = "nslab: cannot write to standard output: No space left on device\n"
-            assert (done.returncode, done.stderr) == (5, said), "what was to be done is done"
+            output = "nslab: cannot write to standard output: No space left on device\n"
+            assert (done.returncode, done.stderr) == (5, output), "what was to be done is done"
             assert bool(lab.left()) == (call[0] != "down")
         mute = subprocess.run([*NSLAB, "no-verb"], stdout=full, stderr=full, cwd=ROOT, timeout=60)
         assert mute.returncode == 2

@@ -190,8 +190,8 @@ def test_what_stands_still_is_named_and_goes_on(lab: Small) -> None:
     pids = lab.pids()
     for part in ("node1 node", "one container/app"):
         os.kill(pids[part], signal.SIGSTOP)
-    said = "\n".join(lab.differences())
-    assert "node1" in said
+    output = "\n".join(lab.differences())
+    assert "node1" in output
     lab.up()
     assert nslab("exec", f"{lab.name}/one", "--", "hostname").stdout == "one\n"
     os.kill(lab.pids()["node1 node"], signal.SIGSTOP)

@@ -94,10 +94,10 @@ def test_a_trojan_pushes_no_keys_into_the_shell_that_called_it(lab: RunningLab, 
         terminal.wait_for(b"$ ")
         terminal.type(f"{' '.join(NSLAB)} exec {lab.name}/pod -c app -- ls\r".encode())
         terminal.wait_for(b"it listed nothing\r\n")
-        said = terminal.wait_for(b"$ ")  # until then keys are for nslab
+        output = terminal.wait_for(b"$ ")  # until then keys are for nslab
         terminal.type(b"echo $((7*9))finished; exit\r")
-        said += terminal.wait_for(b"63finished\r\n")
-        assert b"42pushed" not in said
+        output += terminal.wait_for(b"63finished\r\n")
+        assert b"42pushed" not in output
         terminal.ended()
 
 
@@ -154,7 +154,7 @@ def test_what_stays_behind_writes_no_more_on_the_callers_terminal(
     trojan(STAYS)
     with nslab_at("exec", f"{lab.name}/pod", "-c", "app", "--", "ls") as terminal:
         assert terminal.ended() == 0
-        terminal.said.clear()
+        terminal.output.clear()
         time.sleep(0.3)  # it would write fifteen times
         assert terminal.look() == b""
     lab.pod("pod").run("pkill", "-f", TROJAN)
@@ -206,10 +206,10 @@ def test_another_process_of_the_pod_reaches_no_file_through_the_streams(
             until(lambda: names(lab, name))
             victim = lab.pod("pod").run("pgrep", "-x", name).stdout.strip()
             attack = "python3", "-IS", "-c", INTO_STREAMS, str(number), victim
-            said = lab.pod("pod").run(*attack, container="other").stdout
+            output = lab.pod("pod").run(*attack, container="other").stdout
             process.kill()
-    assert SECRET not in said
-    assert str(file) not in said
+    assert SECRET not in output
+    assert str(file) not in output
     assert (file.read_text(), file.stat().st_mode & 0o7777) == (f"{SECRET}\n" * 9, 0o600)
 
 
@@ -221,7 +221,7 @@ def test_a_command_holds_nothing_but_pipes_and_its_own_terminal(lab: RunningLab,
     with nslab_at("exec", f"{lab.name}/pod", "-c", "app", "--", "bash", "-c", line) as terminal:
         assert terminal.ended() == 0
         # bash keeps what it leads by: 255.
-        assert {*terminal.said.decode().split()} == {"/dev/pts/0", "/"}
+        assert {*terminal.output.decode().split()} == {"/dev/pts/0", "/"}
     for descriptor in opened:
         os.close(descriptor)
 
@@ -262,8 +262,8 @@ def test_who_looks_all_the_time_sees_nothing_of_who_comes_in(lab: RunningLab) ->
         for _ in range(10):
             assert run(lab, "sh", "-c", "true", env=environment, capture_output=True).returncode == 0
         lab.pod("pod").run("touch", "/tmp/enough", container="other")
-        said = spy.stdout.read()
-    seen = json.loads(said.replace("'", '"'))
+        output = spy.stdout.read()
+    seen = json.loads(output.replace("'", '"'))
     allowed = {"fd pipe", "fd /dev/null", "fd /tmp/enough", "cwd /", "root /", "environ 0"}
     programs = {f"exe /usr/bin/{name}" for name in ("dash", "sleep", "true", "touch")}
     # A program that has begun opens its libraries.
@@ -319,10 +319,10 @@ def test_a_command_may_no_more_than_its_container(lab: RunningLab, pod: str, *, 
     if at_terminal:
         with Terminal(argv) as terminal:
             assert terminal.ended() in (0, 2)
-            said = terminal.said.decode().replace("\r", "")
+            output = terminal.output.decode().replace("\r", "")
     else:
-        said = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True).stdout
-    lines = said.splitlines()
+        output = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True).stdout
+    lines = output.splitlines()
     half = next(number for number, line in enumerate(lines) if number and line.startswith("Uid:"))
     assert half > 20
     assert lines[:half] == lines[half : 2 * half]
@@ -440,7 +440,7 @@ def test_a_node_that_is_killed_is_one_sentence(make_lab: Callable[..., RunningLa
             os.kill(lab.processes()["node1 node"], signal.SIGKILL)
             assert terminal.ended() == 1
             assert terminal.modes() == before
-            assert sentence in terminal.said
+            assert sentence in terminal.output
     else:
         with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout

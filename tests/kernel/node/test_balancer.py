@@ -100,7 +100,7 @@ class Wired:
 
     def tell(self, *services: Service) -> None:
         """Rules and proxy process learn of these Services, and forget all others."""
-        told = {service.key: service for service in services}
+        shown = {service.key: service for service in services}
         new = whole(userspace, services, PROXY)
         differs = {item for item in (*self.items, *new) if self.items.get(item) != new.get(item)}
         old, self.items = self.items, new
@@ -108,14 +108,14 @@ class Wired:
         for command in userspace.commands(changes[0], changes[1], PROXY):
             argv = ["ip", "netns", "exec", self.bench.ns("node1"), *command.argv]
             subprocess.run(argv, input=command.text, text=True, check=True)
-        self.update({**dict.fromkeys(self.services), **told})
-        self.services = told
+        self.update({**dict.fromkeys(self.services), **shown})
+        self.services = shown
 
     def update(self, services: dict[str, Service | None]) -> None:
-        said = {key: service and to_json(service) for key, service in services.items()}
+        output = {key: service and to_json(service) for key, service in services.items()}
         assert self.balancer.stdin
         assert self.balancer.stdout
-        self.balancer.stdin.write(f"{json.dumps([said, to_json(PROXY)])}\n")
+        self.balancer.stdin.write(f"{json.dumps([output, to_json(PROXY)])}\n")
         self.balancer.stdin.flush()
         assert self.balancer.stdout.readline() == "done\n"
 

@@ -44,9 +44,9 @@ def test_processes_are_bounded_and_the_group_goes_with_its_container(bench: Benc
     lines = Path(f"/proc/{app}/cgroup").read_text().splitlines()
     own = f"/{cgroups.name(str(bench.run))}/pod.app"
     assert any(line.endswith(own) for line in lines)
-    status, said = bench.exec("pod", "container/app", "python3", "-c", BOMB)
+    status, output = bench.exec("pod", "container/app", "python3", "-c", BOMB)
     assert status == 0
-    assert cgroups.PIDS // 2 < int(said) <= cgroups.PIDS
+    assert cgroups.PIDS // 2 < int(output) <= cgroups.PIDS
 
 
 @grouped

@@ -31,9 +31,9 @@ def ask(pod: Bench, script: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("path", ["/etc/nslab-was-here", "/usr/nslab-was-here", "/root/nslab-was-here", "/nslab"])
 def test_cannot_write_to_the_machines_disk(pod: Bench, path: str) -> None:
-    status, said = ask(pod, f"echo x > {path}")
+    status, output = ask(pod, f"echo x > {path}")
     assert status != 0
-    assert "Read-only file system" in said
+    assert "Read-only file system" in output
     assert not os.path.exists(path)
 
 
@@ -52,14 +52,14 @@ def test_writes_to_its_own_memory(pod: Bench, folder: str) -> None:
 
 def test_cannot_change_the_kernels_settings(pod: Bench) -> None:
     for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/overcommit_memory", "/proc/sys/net/ipv4/ip_forward"):
-        status, said = ask(pod, f"echo 1 > {path}")
+        status, output = ask(pod, f"echo 1 > {path}")
         assert status != 0
-        assert "Read-only file system" in said
+        assert "Read-only file system" in output
 
 
 def test_sees_no_process_but_its_own_and_cannot_signal_one(pod: Bench) -> None:
-    status, said = ask(pod, "ls /proc | grep -x '[0-9]*' | sort -n | head -1; cat /proc/1/comm")
-    assert (status, said) == (0, "1\nsleep\n")
+    status, output = ask(pod, "ls /proc | grep -x '[0-9]*' | sort -n | head -1; cat /proc/1/comm")
+    assert (status, output) == (0, "1\nsleep\n")
     # A number that is in use outside, and not in there.
     number = max(int(name) for name in os.listdir("/proc") if name.isdigit())
     assert ask(pod, f"kill -0 {number}")[0] != 0
@@ -76,12 +76,12 @@ def test_cannot_make_itself_the_disk(pod: Bench) -> None:
     # Made in its tmpfs, a device node cannot be opened; in /dev, where it could be, none can be made.
     root = os.stat("/").st_dev
     numbers = f"{os.major(root)} {os.minor(root)}"
-    status, said = ask(pod, f"mknod /tmp/disk b {numbers} && head -c 512 /tmp/disk")
+    status, output = ask(pod, f"mknod /tmp/disk b {numbers} && head -c 512 /tmp/disk")
     assert status != 0
-    assert "Permission denied" in said
-    status, said = ask(pod, f"mknod /dev/disk b {numbers}")
+    assert "Permission denied" in output
+    status, output = ask(pod, f"mknod /dev/disk b {numbers}")
     assert status != 0
-    assert "Read-only file system" in said
+    assert "Read-only file system" in output
 
 
 def test_cannot_mount(pod: Bench) -> None:
@@ -91,8 +91,8 @@ def test_cannot_mount(pod: Bench) -> None:
 
 
 def test_has_the_runtimes_capabilities_and_can_gain_none(pod: Bench) -> None:
-    said = ask(pod, "cat /proc/1/status")[1]
-    fields = dict(line.split(":\t", 1) for line in said.splitlines())
+    output = ask(pod, "cat /proc/1/status")[1]
+    fields = dict(line.split(":\t", 1) for line in output.splitlines())
     assert {name: fields[name] for name in ("CapPrm", "CapEff", "CapBnd")} == dict.fromkeys(
         ("CapPrm", "CapEff", "CapBnd"), DEFAULT_CAPABILITIES
     )
@@ -129,8 +129,8 @@ def test_root_without_capabilities_is_held_to_modes(bench: Bench) -> None:
 
 
 def test_has_the_filter_of_system_calls_and_a_keyring_of_its_own(pod: Bench) -> None:
-    said = dict(line.split(":\t", 1) for line in ask(pod, "cat /proc/1/status")[1].splitlines())
-    assert said["Seccomp"] == ("2" if rights.FILTER else "0")
+    output = dict(line.split(":\t", 1) for line in ask(pod, "cat /proc/1/status")[1].splitlines())
+    assert output["Seccomp"] == ("2" if rights.FILTER else "0")
 
 
 def test_has_the_names_of_the_pod(pod: Bench) -> None:
@@ -143,11 +143,11 @@ def test_has_the_names_of_the_pod(pod: Bench) -> None:
 
 
 def test_has_its_environment_and_devices(pod: Bench) -> None:
-    status, said = ask(pod, "tr '\\0' '\\n' < /proc/1/environ")
+    status, output = ask(pod, "tr '\\0' '\\n' < /proc/1/environ")
     assert status == 0
-    assert f"NSLAB={pod.ns('pod-b')} container\n" in said
-    assert "COLOUR=green" in said
-    assert "HOSTNAME=pod-b" in said
+    assert f"NSLAB={pod.ns('pod-b')} container\n" in output
+    assert "COLOUR=green" in output
+    assert "HOSTNAME=pod-b" in output
     assert ask(pod, "echo x > /dev/null; head -c 3 /dev/zero | od -An -tx1") == (0, " 00 00 00\n")
     devices = "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero"
     assert ask(pod, "ls /dev")[1].split() == devices.split()

@@ -41,8 +41,8 @@ def control(bench: Bench, pid: int) -> Iterator[ControlClient]:
         yield line
 
 
-def told(control: ControlClient) -> list[Service]:
-    return [service_from_json(said) for said in control.get()["services"]]
+def shown(control: ControlClient) -> list[Service]:
+    return [service_from_json(output) for output in control.get()["services"]]
 
 
 def test_is_found_by_its_mark_in_its_namespace(bench: Bench, pid: int) -> None:
@@ -54,9 +54,9 @@ def test_is_found_by_its_mark_in_its_namespace(bench: Bench, pid: int) -> None:
 
 def test_keeps_what_is_put(control: ControlClient) -> None:
     assert control.put([WEB, DNS]) == ()
-    assert told(control) == [WEB, DNS]
+    assert shown(control) == [WEB, DNS]
     assert control.put([], ["default/web"], whole=False) == ()
-    assert told(control) == [DNS]
+    assert shown(control) == [DNS]
 
 
 def test_what_was_put_outlives_it(bench: Bench, pid: int, control: ControlClient) -> None:
@@ -67,7 +67,7 @@ def test_what_was_put_outlives_it(bench: Bench, pid: int, control: ControlClient
         line.put([WEB])
     bench.agents.run([Add(noun(bench))])
     with ControlClient(bench.lab) as line:
-        assert told(line) == [WEB, DNS]
+        assert shown(line) == [WEB, DNS]
 
 
 def test_who_holds_while_it_is_killed_is_told(pid: int, control: ControlClient) -> None:

@@ -25,27 +25,27 @@ def pod(bench: Bench) -> Bench:
 def test_gives_back_the_status(pod: Bench) -> None:
     assert pod.exec("pod", "container/app", "sh", "-c", "exit 42") == (42, "")
     assert pod.exec("pod", "container/app", "sh", "-c", "kill -TERM $$") == (143, "")
-    status, said = pod.exec("pod", "container/app", "no-such-command")
-    assert (status, said) == (127, "nslab: no-such-command: No such file or directory\n")
+    status, printed = pod.exec("pod", "container/app", "no-such-command")
+    assert (status, printed) == (127, "nslab: no-such-command: No such file or directory\n")
     assert pod.exec("pod", "container/app", "/etc/passwd")[0] == 126
 
 
 def test_is_in_all_namespaces_of_the_container(pod: Bench) -> None:
     record = pod.record("pod", "container/app")
     for kind in ("net", "uts", "ipc", "pid", "mnt"):
-        said = pod.exec("pod", "container/app", "readlink", f"/proc/self/ns/{kind}")
-        assert said == (0, os.readlink(f"/proc/{record.pid}/ns/{kind}") + "\n")
-        assert os.readlink(f"/proc/self/ns/{kind}") not in said[1]
+        printed = pod.exec("pod", "container/app", "readlink", f"/proc/self/ns/{kind}")
+        assert printed == (0, os.readlink(f"/proc/{record.pid}/ns/{kind}") + "\n")
+        assert os.readlink(f"/proc/self/ns/{kind}") not in printed[1]
 
 
 def test_nothing_that_the_caller_has_open_gets_in(pod: Bench) -> None:
     folder = os.open("/", os.O_RDONLY)
     os.set_inheritable(folder, True)
     try:
-        status, said = pod.exec("pod", "container/app", "ls", f"/proc/self/fd/{folder}/etc")
+        status, printed = pod.exec("pod", "container/app", "ls", f"/proc/self/fd/{folder}/etc")
     finally:
         os.close(folder)
-    assert (status, "No such file" in said) == (2, True)
+    assert (status, "No such file" in printed) == (2, True)
 
 
 def test_a_node_keeps_its_rights(pod: Bench) -> None:
@@ -69,8 +69,8 @@ def test_what_does_not_run_cannot_be_entered(pod: Bench) -> None:
 
 
 def test_a_command_is_its_nodes_child_and_leads_a_session_of_its_own(pod: Bench) -> None:
-    status, said = pod.exec("pod", "container/app", "cat", "/proc/self/stat")
-    number, parent, group, session = (said.split()[place] for place in (0, 3, 4, 5))
+    status, printed = pod.exec("pod", "container/app", "cat", "/proc/self/stat")
+    number, parent, group, session = (printed.split()[place] for place in (0, 3, 4, 5))
     assert (status, parent, group, session) == (0, "0", number, number)
 
 
@@ -82,8 +82,8 @@ def test_a_command_beside_an_adopted_container(pod: Bench) -> None:
     assert pod.exec("pod", "container/app", "hostname") == (0, "pod\n")  # with nobody's help
     pod.node()
     assert pod.exec("pod", "container/app", "hostname") == (0, "pod\n")
-    status, said = pod.exec("pod", "container/app", "sh", "-c", "echo $COLOUR $HOME")
-    assert (status, said) == (0, "green /root\n")
+    status, printed = pod.exec("pod", "container/app", "sh", "-c", "echo $COLOUR $HOME")
+    assert (status, printed) == (0, "green /root\n")
     assert pod.exec("pod", "container/once", "hostname") == (0, "pod\n")
     os.kill(pod.record("pod", "container/once").pid, signal.SIGKILL)
     with pytest.raises(NotRunning):
@@ -93,9 +93,9 @@ def test_a_command_beside_an_adopted_container(pod: Bench) -> None:
 def test_an_environment_and_a_folder_as_the_container_has_them(pod: Bench) -> None:
     pod.start(replace(pod.workload("pod", "there", "sleep", "1000"), working_dir="/usr"))
     assert pod.exec("pod", "container/there", "pwd") == (0, "/usr\n")
-    _, said = pod.exec("pod", "container/there", "env")
+    _, printed = pod.exec("pod", "container/there", "env")
     passed_on = ("TERM", "LANG", "LC_ALL", "COLORTERM", "NO_COLOR")
-    assert [line for line in sorted(said.splitlines()) if not line.startswith(passed_on)] == [
+    assert [line for line in sorted(printed.splitlines()) if not line.startswith(passed_on)] == [
         "COLOUR=green",
         "HOME=/root",
         "HOSTNAME=pod",

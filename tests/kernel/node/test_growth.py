@@ -79,14 +79,14 @@ def test_node(bench: Bench) -> None:
     assert growth(pid, container, 300) < GROWN
 
 
-@pytest.mark.parametrize("said", [b"GET /hostname HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n", b"GET / HT"])
-def test_agnhost(bench: Bench, said: bytes) -> None:
+@pytest.mark.parametrize("output", [b"GET /hostname HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n", b"GET / HT"])
+def test_agnhost(bench: Bench, output: bytes) -> None:
     bench.node()
     _, pid = bench.start(bench.sandbox("pod"), bench.workload("pod", "app", "agnhost", "netexec"))
 
     def call(_: int) -> None:
         with socket.create_connection(("127.0.0.1", 8080), 5) as client:
-            client.sendall(said)
+            client.sendall(output)
             client.shutdown(socket.SHUT_WR)
             while client.recv(4096):
                 pass

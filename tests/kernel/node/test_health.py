@@ -56,9 +56,9 @@ class Control:
                 self._said += peer.recv(1 << 16, socket.MSG_DONTWAIT)
         *lines, self._said = self._said.split(b"\n")
         for line in lines:
-            said = json.loads(line)
-            assert (said["op"], said["node"]) == ("status", "node1")
-            self.pods = said["pods"]
+            output = json.loads(line)
+            assert (output["op"], output["node"]) == ("status", "node1")
+            self.pods = output["pods"]
             with contextlib.suppress(ConnectionError):
                 self._peers[-1].sendall(b'{"ok": true}\n')
         pod = self.pods.get("default/pod")

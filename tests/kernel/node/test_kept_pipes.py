@@ -31,7 +31,7 @@ def kill(node: int) -> None:
     until(lambda: not alive(node))
 
 
-def said(bench: Bench, attempt: int = 0) -> list[str]:
+def output(bench: Bench, attempt: int = 0) -> list[str]:
     """What the container printed, without times, and first words only."""
     lines = [line.split(" ", 3)[3] for line in bench.log("pod", "app", attempt=attempt).splitlines()]
     return [" ".join(line.split(" ")[:2]) for line in lines]
@@ -74,34 +74,34 @@ def runs(bench: Bench, restarts: int) -> bool:
 def test_wherever_a_container_has_them(bench: Bench, share_pid: bool) -> None:
     node = bench.node()
     bench.start(bench.sandbox("pod", share_pid=share_pid), bench.workload("pod", "app", "bash", "-c", printer()))
-    until(lambda: said(bench) == ["ready"])
+    until(lambda: output(bench) == ["ready"])
     kill(node)
     tell(bench, "dead")
     app = bench.record("pod", "container/app").pid
     until(lambda: "pipe_write" in Path(f"/proc/{app}/wchan").read_text())
-    assert said(bench) == ["ready"]
+    assert output(bench) == ["ready"]
     for round_ in ("first", "second"):
         node = bench.node()
         tell(bench, round_)
         wanted = f"{round_} {LINES - 1}"
-        until(lambda wanted=wanted: said(bench)[-1] == wanted)  # type: ignore[misc]
+        until(lambda wanted=wanted: output(bench)[-1] == wanted)  # type: ignore[misc]
         kill(node)
     numbered = [f"{word} {number}" for word in ("dead", "first", "second") for number in range(LINES)]
-    assert said(bench) == ["ready", *numbered]
+    assert output(bench) == ["ready", *numbered]
 
 
 def test_last_words_while_nobody_looked(bench: Bench) -> None:
     node = bench.node()
     script = printer(3).replace("done", "done; echo -n end >&10; exit 3", 1)
     bench.start(bench.sandbox("pod"), bench.workload("pod", "app", "bash", "-c", script, backoff=200.0))
-    until(lambda: said(bench) == ["ready"])
+    until(lambda: output(bench) == ["ready"])
     kill(node)
     app = bench.record("pod", "container/app").pid
     bench.exec("pod", "container/app", "sh", "-c", "echo dead > /tmp/in")  # which may end with it
     until(lambda: not alive(app))
     bench.node()
-    until(lambda: said(bench, attempt=1) == ["ready"])
-    assert said(bench) == ["ready", "dead 0", "dead 1", "dead 2", "end"]
+    until(lambda: output(bench, attempt=1) == ["ready"])
+    assert output(bench) == ["ready", "dead 0", "dead 1", "dead 2", "end"]
 
 
 def test_only_those_of_its_present_run_are_kept(bench: Bench) -> None:

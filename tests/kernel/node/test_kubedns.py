@@ -76,9 +76,9 @@ class Cluster:
     def ask(self, name: str, kind: str = "A", **more: Any) -> Told:
         number = random.randrange(1, 65536)
         self.udp.send(query(name, kind, number=number, **more))
-        while (told := read(self.udp.recv(65535))).number != number:
+        while (shown := read(self.udp.recv(65535))).number != number:
             pass
-        return told
+        return shown
 
     def ask_tcp(self, name: str, kind: str = "A") -> Told:
         with self.socket(socket.SOCK_STREAM) as tcp:
@@ -153,8 +153,8 @@ def test_many_addresses_take_tcp(dns: Cluster) -> None:
 def test_the_log_shows_what_a_search_list_costs(dns: Cluster) -> None:
     """The libc of a container, with the pod's resolv.conf: fewer than five dots, and every suffix is tried first."""
     dns.write(Service("default", "svc-b", "10.103.9.116"))
-    status, said = dns.bench.exec("client", "container/app", "getent", "ahostsv4", "svc-b")
-    assert (status, said.splitlines()[0]) == (0, f"10.103.9.116    STREAM {SVC}")
+    status, output = dns.bench.exec("client", "container/app", "getent", "ahostsv4", "svc-b")
+    assert (status, output.splitlines()[0]) == (0, f"10.103.9.116    STREAM {SVC}")
     assert dns.bench.exec("client", "container/app", "getent", "ahostsv4", "www.example.org") == (2, "")
 
     def asked() -> list[str]:

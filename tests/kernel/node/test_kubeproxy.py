@@ -213,10 +213,10 @@ def test_what_the_kernel_refuses_is_told_and_tried_again(lab: Lab) -> None:
     lab.start(iptables="iptables-of-another-world")
     with ControlClient(lab.bench.lab) as line:
         assert line.put([WEB], expect=["node1"]) == ()
-        said = line.get()["proxies"]["node1"]["error"]
-    assert said == "iptables-of-another-world-save: iptables-of-another-world-save is not installed"
+        output = line.get()["proxies"]["node1"]["error"]
+    assert output == "iptables-of-another-world-save: iptables-of-another-world-save is not installed"
     log = lab.bench.run / "nodes/node1/nslab-node.log"
-    until(lambda: log.read_text().count(said) > 1)
+    until(lambda: log.read_text().count(output) > 1)
 
 
 def test_what_somebody_broke_is_written_anew_when_a_change_meets_it(lab: Lab) -> None:

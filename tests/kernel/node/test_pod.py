@@ -44,8 +44,8 @@ def test_two_containers_share_the_loopback_and_differ_by_port(bench: Bench) -> N
         bench.workload("pod", "two", "agnhost", "netexec", "--http-port=8080", "--udp-port=-1"),
     )
     for container, port in (("one", 8080), ("two", 8000)):
-        status, said = bench.exec("pod", f"container/{container}", "curl", "-sS", f"http://127.0.0.1:{port}/hostname")
-        assert (status, said) == (0, "pod")
+        status, output = bench.exec("pod", f"container/{container}", "curl", "-sS", f"http://127.0.0.1:{port}/hostname")
+        assert (status, output) == (0, "pod")
     until(lambda: " /hostname" in bench.log("pod", "one"))
 
 
@@ -75,8 +75,8 @@ def test_pause_is_init_of_a_shared_pid_namespace_and_reaps(bench: Bench) -> None
     assert os.readlink(f"/proc/{pause}/ns/pid") == os.readlink(f"/proc/{app}/ns/pid")
     assert bench.exec("pod", "container/app", "cat", "/proc/1/comm") == (0, "pause\n")
     # An orphan: its parent ends at once, it soon after. Its own number comes out of the shell.
-    said = bench.exec("pod", "container/app", "sh", "-c", "sh -c 'sleep 0.05 & echo $!'")[1]
-    until(lambda: bench.exec("pod", "container/app", "test", "-e", f"/proc/{said.strip()}")[0] == 1)
+    output = bench.exec("pod", "container/app", "sh", "-c", "sh -c 'sleep 0.05 & echo $!'")[1]
+    until(lambda: bench.exec("pod", "container/app", "test", "-e", f"/proc/{output.strip()}")[0] == 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -96,9 +96,9 @@ def test_a_node_has_its_own_run_and_logs(bench: Bench) -> None:
     assert bench.exec("node1", "node", "sh", "-c", "touch /run/xtables.lock; ls /run/xtables.lock")[0] == 0
     assert bench.exec("node1", "node", "ls", "/sys/class/net")[1] == "lo\n"
     until(lambda: "hello" in bench.log("pod", "app"))
-    status, said = bench.exec("node1", "node", "sh", "-c", "cat /var/log/containers/pod_default_app-*.log")
+    status, output = bench.exec("node1", "node", "sh", "-c", "cat /var/log/containers/pod_default_app-*.log")
     assert status == 0
-    assert said.endswith("stdout F hello\n")
+    assert output.endswith("stdout F hello\n")
     assert not os.path.exists("/var/log/pods")
     # Few mounts: the names of other namespaces, of this lab or another, are not among them.
     assert not [line for line in bench.exec("node1", "node", "cat", "/proc/mounts")[1].splitlines() if "nsfs" in line]

@@ -50,22 +50,22 @@ def refused(call: Callable[[], object]) -> str:
 
 
 def test_root_keeps_what_runtimes_leave() -> None:
-    said = after(Rights(), status)
-    assert {name: said[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {
+    output = after(Rights(), status)
+    assert {name: output[name] for name in ("CapPrm", "CapEff", "CapBnd")} == {
         "CapPrm": DEFAULT, "CapEff": DEFAULT, "CapBnd": DEFAULT,
     }  # fmt: skip
-    assert said["CapInh"] == said["CapAmb"] == NOTHING
-    assert (said["Uid"], said["Gid"], said["Groups"].strip()) == ("0\t0\t0\t0", "0\t0\t0\t0", "")
-    assert (said["NoNewPrivs"], said["Umask"]) == ("1", "0022")
-    assert said["Seccomp"] == ("2" if rights.FILTER else "0")
+    assert output["CapInh"] == output["CapAmb"] == NOTHING
+    assert (output["Uid"], output["Gid"], output["Groups"].strip()) == ("0\t0\t0\t0", "0\t0\t0\t0", "")
+    assert (output["NoNewPrivs"], output["Umask"]) == ("1", "0022")
+    assert output["Seccomp"] == ("2" if rights.FILTER else "0")
 
 
 def test_a_user_has_nothing_but_groups() -> None:
-    said = after(Rights(1000, 2000, (3000, 4000)), status)
-    assert (said["Uid"], said["Gid"], said["Groups"].split()) == ("1000\t1000\t1000\t1000", "2000\t" * 3 + "2000",
+    output = after(Rights(1000, 2000, (3000, 4000)), status)
+    assert (output["Uid"], output["Gid"], output["Groups"].split()) == ("1000\t1000\t1000\t1000", "2000\t" * 3 + "2000",
                                                                   ["3000", "4000"])  # fmt: skip
-    assert [said[name] for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")] == [NOTHING] * 4
-    assert said["CapBnd"] == DEFAULT
+    assert [output[name] for name in ("CapPrm", "CapEff", "CapInh", "CapAmb")] == [NOTHING] * 4
+    assert output["CapBnd"] == DEFAULT
 
 
 def test_capabilities_that_are_dropped_are_gone_for_good() -> None:
@@ -78,8 +78,8 @@ def test_capabilities_that_are_dropped_are_gone_for_good() -> None:
     assert packet == "Operation not permitted"
     assert f"CapBnd:\t{rights.MASK & ~NET_RAW:016x}\n" in inherited
     assert after(Rights(mask=NET_RAW), tried)[0] == "done"
-    said = after(Rights(mask=0), status)
-    assert [said[name] for name in ("CapPrm", "CapEff", "CapBnd")] == [NOTHING] * 3
+    output = after(Rights(mask=0), status)
+    assert [output[name] for name in ("CapPrm", "CapEff", "CapBnd")] == [NOTHING] * 3
 
 
 def socket_of_packets() -> str:
@@ -256,5 +256,5 @@ def test_what_works(command: str) -> None:
         done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
         return [done.returncode, done.stdout + done.stderr]
 
-    code, said = of_child(tried)
-    assert code == 0, said
+    code, output = of_child(tried)
+    assert code == 0, output

@@ -145,5 +145,5 @@ def test_what_a_container_runs_works(program: str) -> None:
         done = subprocess.run(["bash", "-c", PROGRAMS[program]], capture_output=True, text=True, timeout=30)
         return [done.returncode, done.stdout + done.stderr]
 
-    status, said = filtered(tried)
-    assert status == 0, said
+    status, output = filtered(tried)
+    assert status == 0, output

@@ -55,4 +55,4 @@ def test_what_is_written_is_read(tree: Any) -> None:
     text = yaml.dump(tree, Dumper=dumper(), allow_unicode=True)
     reader = Reader("f", text)
     (found,) = (reader.read(root) for root in documents(text, "f"))
-    assert (found, reader.problems) == (tree, [])
+    assert (found, reader.errors) == (tree, [])

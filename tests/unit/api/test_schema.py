@@ -107,11 +107,11 @@ def test_what_is_left_is_as_its_schema_says() -> None:
     assert value["spec"] == {"ingress": [{}, {"from": [{"ipBlock": {"cidr": "x", "except": ["y", "3"]}}]}]}
 
 
-def said(document: str) -> list[str]:
+def output(document: str) -> list[str]:
     try:
         parse_manifest(document, "f")
     except LabFileError as wrong:
-        return [str(problem).removeprefix("f:") for problem in wrong.problems]
+        return [str(problem).removeprefix("f:") for problem in wrong.errors]
     return []
 
 
@@ -144,7 +144,7 @@ def said(document: str) -> list[str]:
 )  # fmt: skip
 def test_kinds_that_are_not_there(version: str, kind: str, sentence: str) -> None:
     place = "2:7" if "write" not in sentence else "1:13"
-    assert said(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x}}\n") == [f"{place}: {sentence}"]
+    assert output(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: x}}\n") == [f"{place}: {sentence}"]
 
 
 def test_every_kind_that_there_is_can_be_read() -> None:
@@ -159,13 +159,13 @@ def test_problems_of_a_kept_kind_have_their_places() -> None:
     text = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: i, lables: {a: b}}\n"
     text += "spec:\n  rules:\n  - http:\n      paths:\n"
     text += "      - {path: /, backend: {service: {name: web, port: {numbr: 80}}}}\n"
-    assert said(text) == [
+    assert output(text) == [
         "3:21: unknown field metadata.lables; did you mean labels?",
         "8:9: spec.rules[0].http.paths[0].pathType is missing",
         "8:57: unknown field spec.rules[0].http.paths[0].backend.service.port.numbr; did you mean number?",
     ]
-    assert said("apiVersion: v1\nkind: Secret\n") == ["1:1: metadata is missing"]
-    assert said("apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {}\n") == [
+    assert output("apiVersion: v1\nkind: Secret\n") == ["1:1: metadata is missing"]
+    assert output("apiVersion: cert-manager.io/v1\nkind: Certificate\nmetadata: {}\n") == [
         "3:11: metadata.name is missing"
     ]
 
@@ -269,16 +269,16 @@ def test_it_is_named_once_where_it_would_change_what_is_seen() -> None:
 )
 def test_thousands_of_problems_are_told_in_seconds(document: str) -> None:
     started = time.process_time()
-    assert len(said(f"apiVersion: v1\n{document}")) >= 5000
+    assert len(output(f"apiVersion: v1\n{document}")) >= 5000
     assert time.process_time() - started < 6
 
 
 def test_what_a_document_is_called_can_be_printed() -> None:
     text = 'apiVersion: "x.io/v1\\e[31m"\nkind: "B\\e[31m"\nmetadata: {name: "../\\e[31m", namespace: "\\u202e"}\n'
-    wrong = said(text)
+    wrong = output(text)
     assert [line.partition(" ")[0] for line in wrong] == ["1:13:", "2:7:", "3:18:", "3:42:"]
     assert all(line.isprintable() for line in wrong)
-    assert len(said("apiVersion: x.io/v1\nkind: A\nmetadata: {name: x}\na: &a {b: *a}\n")) == 1
+    assert len(output("apiVersion: x.io/v1\nkind: A\nmetadata: {name: x}\na: &a {b: *a}\n")) == 1
 
 
 def test_what_is_in_no_file_is_told_without_one() -> None:

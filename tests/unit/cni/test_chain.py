@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.cni.chain import Order, Program, Wiring, adding, checking, deleting
+from nslab.cni.chain import Invocation, Program, Wiring, adding, checking, deleting
 from nslab.cni.config import read
 from nslab.cni.result import Answer, PluginError, made_of
 
 if TYPE_CHECKING:
-    from nslab.cni.chain import Orders
+    from nslab.cni.chain import Invocations
 
 POD = IPv4Address("20.96.1.2")
 NETWORK = read(
@@ -46,34 +46,34 @@ MADE["interfaces"] = [{"name": "eth0", "sandbox": "/run/netns/nslab.x.pod-a"}]  
 FINAL = {**MADE, "dns": {"nameservers": ["10.96.0.10"]}}
 
 
-def said(result: dict[str, Any]) -> Answer:
+def output(result: dict[str, Any]) -> Answer:
     return Answer(0, json.dumps(result))
 
 
 REFUSED = Answer(1, '{"cniVersion": "1.0.0", "code": 7, "msg": "no bridge", "details": "for want of a nail"}')
 
 
-def played(orders: Orders, *answers: Answer) -> tuple[list[Order], dict[str, Any] | str]:
+def played(calls: Invocations, *answers: Answer) -> tuple[list[Invocation], dict[str, Any] | str]:
     """The orders, each answered in its turn, and what came of it in the end: a result, or the error's words."""
-    heard: list[Order] = []
+    heard: list[Invocation] = []
     waiting = list(answers)
     try:
-        order = next(orders)
+        call = next(calls)
         while True:
-            heard.append(order)
-            order = orders.send(waiting.pop(0))
+            heard.append(call)
+            call = calls.send(waiting.pop(0))
     except StopIteration as end:
         return heard, end.value
     except PluginError as error:
         return heard, str(error)
 
 
-def told(order: Order) -> tuple[str, str]:
-    return order.command, order.plugin
+def shown(call: Invocation) -> tuple[str, str]:
+    return call.command, call.plugin
 
 
 def test_add_goes_through_the_list_and_hands_the_result_on() -> None:
-    (first, second), result = played(adding(WIRING, POD), said(MADE), said(FINAL))
+    (first, second), result = played(adding(WIRING, POD), output(MADE), output(FINAL))
     assert result == FINAL
     assert (first.program, second.program) == ("/usr/lib/cni/bridge", "/opt/portmap")
     assert first.env == {
@@ -92,16 +92,16 @@ def test_add_goes_through_the_list_and_hands_the_result_on() -> None:
 
 def test_an_address_is_asked_for_by_capability_too_or_not_at_all() -> None:
     network = read('{"cniVersion": "1.0.0", "name": "n", "type": "x", "capabilities": {"ips": true}}')
-    (order,), _ = played(adding(replace(WIRING, network=network), POD), said(MADE))
-    assert json.loads(order.stdin)["runtimeConfig"] == {"ips": ["20.96.1.2"]}
-    (order,), _ = played(adding(replace(WIRING, network=network, asks=False), POD), said(MADE))
-    assert "IP=" not in order.env["CNI_ARGS"]
-    assert "runtimeConfig" not in json.loads(order.stdin)
+    (call,), _ = played(adding(replace(WIRING, network=network), POD), output(MADE))
+    assert json.loads(call.stdin)["runtimeConfig"] == {"ips": ["20.96.1.2"]}
+    (call,), _ = played(adding(replace(WIRING, network=network, asks=False), POD), output(MADE))
+    assert "IP=" not in call.env["CNI_ARGS"]
+    assert "runtimeConfig" not in json.loads(call.stdin)
 
 
 def test_a_failure_in_the_middle_undoes_the_whole_list_and_says_why() -> None:
-    orders, error = played(adding(WIRING, POD), said(MADE), REFUSED, Answer(0), Answer(0))
-    assert [told(order) for order in orders] == [
+    calls, error = played(adding(WIRING, POD), output(MADE), REFUSED, Answer(0), Answer(0))
+    assert [shown(call) for call in calls] == [
         ("ADD", "bridge"),
         ("ADD", "portmap"),
         ("DEL", "portmap"),
@@ -111,7 +111,7 @@ def test_a_failure_in_the_middle_undoes_the_whole_list_and_says_why() -> None:
 
 
 def test_what_fails_while_cleaning_up_is_told_as_well() -> None:
-    _, error = played(adding(WIRING, POD), said(MADE), REFUSED, Answer(0), Answer(-9))
+    _, error = played(adding(WIRING, POD), output(MADE), REFUSED, Answer(0), Answer(-9))
     assert error == (
         "portmap: error 7: no bridge: for want of a nail\n"
         "  and at DEL, to clean up: bridge was killed by signal 9 at DEL and printed no error"
@@ -120,24 +120,24 @@ def test_what_fails_while_cleaning_up_is_told_as_well() -> None:
 
 def test_a_pod_needs_an_address() -> None:
     without = {"cniVersion": "1.0.0", "interfaces": []}
-    orders, error = played(adding(WIRING, POD), said(MADE), said(without), Answer(0), Answer(0))
-    assert len(orders) == 4
+    calls, error = played(adding(WIRING, POD), output(MADE), output(without), Answer(0), Answer(0))
+    assert len(calls) == 4
     assert error == "portmap ended well, but gave no IPv4 address, and a pod needs one"
 
 
 def test_check_goes_on_from_the_final_result() -> None:
-    orders, _ = played(checking(WIRING, POD, FINAL), Answer(0), Answer(0))
-    assert [told(order) for order in orders] == [("CHECK", "bridge"), ("CHECK", "portmap")]
-    assert [json.loads(order.stdin)["prevResult"] for order in orders] == [FINAL, FINAL]
-    orders, error = played(checking(WIRING, POD, FINAL), REFUSED)
-    assert (len(orders), error) == (1, "bridge: error 7: no bridge: for want of a nail")
+    calls, _ = played(checking(WIRING, POD, FINAL), Answer(0), Answer(0))
+    assert [shown(call) for call in calls] == [("CHECK", "bridge"), ("CHECK", "portmap")]
+    assert [json.loads(call.stdin)["prevResult"] for call in calls] == [FINAL, FINAL]
+    calls, error = played(checking(WIRING, POD, FINAL), REFUSED)
+    assert (len(calls), error) == (1, "bridge: error 7: no bridge: for want of a nail")
     assert played(checking(replace(WIRING, network=replace(NETWORK, checks=False)), POD, FINAL))[0] == []
 
 
 def test_del_goes_backwards_and_does_not_stop() -> None:
-    orders, error = played(deleting(WIRING, POD, FINAL), REFUSED, Answer(2, "", "panic: oh\n"))
-    assert [told(order) for order in orders] == [("DEL", "portmap"), ("DEL", "bridge")]
-    assert json.loads(orders[1].stdin)["prevResult"] == FINAL
+    calls, error = played(deleting(WIRING, POD, FINAL), REFUSED, Answer(2, "", "panic: oh\n"))
+    assert [shown(call) for call in calls] == [("DEL", "portmap"), ("DEL", "bridge")]
+    assert json.loads(calls[1].stdin)["prevResult"] == FINAL
     assert error == (
         "portmap: error 7: no bridge: for want of a nail; "
         "bridge ended with status 2 at DEL and printed no error\n    panic: oh"
@@ -146,10 +146,10 @@ def test_del_goes_backwards_and_does_not_stop() -> None:
 
 def test_older_versions_are_not_told_what_they_do_not_know() -> None:
     old = replace(WIRING, network=replace(NETWORK, version="0.3.1"))
-    orders, _ = played(adding(old, POD), said(MADE), said(FINAL))
-    assert "prevResult" in json.loads(orders[1].stdin), "chains came with 0.3.0"
-    orders, _ = played(deleting(old, POD, FINAL), Answer(0), Answer(0))
-    assert not any("prevResult" in json.loads(order.stdin) for order in orders), "DEL is told since 0.4.0"
+    calls, _ = played(adding(old, POD), output(MADE), output(FINAL))
+    assert "prevResult" in json.loads(calls[1].stdin), "chains came with 0.3.0"
+    calls, _ = played(deleting(old, POD, FINAL), Answer(0), Answer(0))
+    assert not any("prevResult" in json.loads(call.stdin) for call in calls), "DEL is told since 0.4.0"
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_capabilities_are_wanted_or_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "output"),
     [
         ("{", ("line 1, column 2: Expecting property name enclosed in double quotes",)),
         ("[]", ("it must be one JSON object",)),
@@ -82,8 +82,8 @@ def test_capabilities_are_wanted_or_not() -> None:
         ),
     ],
 )
-def test_everything_that_is_wrong_is_said(text: str, said: tuple[str, ...]) -> None:
-    assert faults(text) == said
+def test_everything_that_is_wrong_is_said(text: str, output: tuple[str, ...]) -> None:
+    assert faults(text) == output
 
 
 def test_holes_are_filled_and_unknown_ones_refused() -> None:

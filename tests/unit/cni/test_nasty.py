@@ -73,18 +73,18 @@ def is_ours(sentence: str) -> bool:
 
 def played(answer: Answer) -> None:
     """Both plugins of a list answer so: each is told UTF-8 text, and what comes of it is a result or a sentence."""
-    orders = adding(WIRING, IPv4Address("20.96.1.2"))
-    said = ""
+    invocations = adding(WIRING, IPv4Address("20.96.1.2"))
+    output = ""
     try:
-        order = next(orders)
+        order = next(invocations)
         while True:
             json.loads(order.stdin.encode())
-            order = orders.send(answer)
+            order = invocations.send(answer)
     except StopIteration:
         pass
     except PluginError as refusal:
-        said = str(refusal)
-    assert is_ours(said)
+        output = str(refusal)
+    assert is_ours(output)
 
 
 @quick
@@ -111,7 +111,7 @@ def test_any_answer(result: dict[str, Any], status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "output"),
     [
         (HUGE, "a number in it has 5000 digits"),
         (f"-{HUGE}", "a number in it has 5000 digits"),
@@ -123,11 +123,11 @@ def test_any_answer(result: dict[str, Any], status: int) -> None:
     ],
     ids=["digits", "minus", "nan", "infinity", "deep", "deeper", "surrogate"],
 )
-def test_what_is_no_json_is_said_in_our_words(value: str, said: str) -> None:
+def test_what_is_no_json_is_said_in_our_words(value: str, output: str) -> None:
     config = f'{{"cniVersion": "1.0.0", "name": "n", "type": "bridge", "mtu": {value}}}'
     with pytest.raises(WrongConfigError) as wrong:
         read(config)
-    assert wrong.value.faults == (said,)
+    assert wrong.value.faults == (output,)
     played(Answer(0, f'{{"ips": [{{"address": "20.96.1.2/24", "x": {value}}}]}}'))
     played(Answer(1, f'{{"code": {value}, "msg": "no"}}'))
 

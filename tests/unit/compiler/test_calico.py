@@ -30,8 +30,8 @@ def lines(machine: str, like: str, encapsulation: str = "IPIP", host: Host | Non
     """What is typed for one machine that looks like a pattern, without the namespace."""
     plan = diff((), compile_lab(lab(encapsulation), host or Host()))
     ns = names.netns("calico-two-node", machine)
-    said = [line for step in plan if step.obj.ns == ns for line in commands(step)]
-    short = [line.replace(f" -n {ns}", "").replace(f"ip netns exec {ns} ", "") for line in said]
+    output = [line for step in plan if step.obj.ns == ns for line in commands(step)]
+    short = [line.replace(f" -n {ns}", "").replace(f"ip netns exec {ns} ", "") for line in output]
     return [line for line in short if re.search(like, line)]
 
 

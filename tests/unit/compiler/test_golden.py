@@ -18,7 +18,7 @@ from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects.needs import Host
 from nslab.objects.plan import diff
-from nslab.objects.script import told
+from nslab.objects.script import numbered
 
 ROOT = Path(__file__).parents[3]
 LABS = sorted(path.parent.name for path in (ROOT / "labs").glob("*/lab.yaml"))
@@ -38,7 +38,7 @@ def variants() -> dict[str, tuple[Lab, Host]]:
 
 def text_of(lab: Lab, host: Host) -> str:
     """The plan's commands, each part headed by who does it."""
-    parts = groupby(told(diff((), compile_lab(lab, host))), key=lambda part: part[0])
+    parts = groupby(numbered(diff((), compile_lab(lab, host))), key=lambda part: part[0])
     return "\n".join(f"# {by}\n" + "".join(f"{line}\n" for _, lines in some for line in lines) for by, some in parts)
 
 

@@ -119,9 +119,9 @@ def test_an_api_server_is_there_when_there_is_something_to_tell() -> None:
 
 
 def test_each_node_has_a_kube_proxy_and_in_mode_none_nobody_has() -> None:
-    told = [*services(with_service(), FULL, WrittenBy.COMPONENTS)]
-    assert [obj.ns for obj in told if isinstance(obj, KubeProxy)] == ["nslab.lab.node1", "nslab.lab.node2"]
-    assert not any(isinstance(obj, Chain) for obj in told)
+    shown = [*services(with_service(), FULL, WrittenBy.COMPONENTS)]
+    assert [obj.ns for obj in shown if isinstance(obj, KubeProxy)] == ["nslab.lab.node1", "nslab.lab.node2"]
+    assert not any(isinstance(obj, Chain) for obj in shown)
     assert any(isinstance(obj, Chain) for obj in services(with_service(), FULL, WrittenBy.NSLAB))
     assert not [*services(replace(with_service(), proxy_mode=ProxyMode.NONE), FULL, WrittenBy.NSLAB)]
 

@@ -46,8 +46,8 @@ def lines(of: Lab, machine: str, like: str) -> list[str]:
     """What is typed for one machine that looks like a pattern, without the namespace."""
     ns = names.netns(of.name, machine)
     plan = diff((), compile_lab(of, Host()))
-    said = [line.replace(f" -n {ns}", "") for step in plan if step.obj.ns == ns for line in commands(step)]
-    return [line for line in said if re.search(like, line)]
+    output = [line.replace(f" -n {ns}", "") for step in plan if step.obj.ns == ns for line in commands(step)]
+    return [line for line in output if re.search(like, line)]
 
 
 TO_NODE2, TO_NODE3 = "20.109.131.0/26", "20.108.66.64/26"

@@ -117,8 +117,8 @@ def test_all_that_a_command_can_run_in_is_named() -> None:
     parts = re.split(", | or ", row)
     assert {"a router", "the switch"} <= {*parts}
     for verb in ("exec", "shell"):
-        said = re.findall("inside (.*?)[.;]", " ".join(str(COMMANDS[verb].help).split()))[0]
-        assert re.split(", or |, ", said) == parts
+        output = re.findall("inside (.*?)[.;]", " ".join(str(COMMANDS[verb].help).split()))[0]
+        assert re.split(", or |, ", output) == parts
 
 
 def test_logs_are_of_pods() -> None:
@@ -257,7 +257,7 @@ def test_what_needs_no_root_is_said_once() -> None:
 
     rootless = re.search(r"takes root; (.*) do\s+not", DESCRIPTION, re.DOTALL)
     assert rootless
-    said = " ".join(TEXTS["security"].split()).partition(" need no root")[0]
+    output = " ".join(TEXTS["security"].split()).partition(" need no root")[0]
     for verb in ("labs", "show", "plan", "render", "schema", "docs", "vm"):
         assert verb in rootless[1]
-        assert f"`{verb}`" in said
+        assert f"`{verb}`" in output

@@ -19,10 +19,10 @@ from tests.documents import ROOT, TEXTS
 
 
 def test_without_a_topic_each_has_a_line_that_says_what_it_is_about() -> None:
-    said = CliRunner().invoke(build(), ["docs"]).output.splitlines()
-    assert [line.split()[0] for line in said[1:]] == topics()
-    assert max(map(width, said)) <= 120
-    assert "changelog     What has changed, by release" in said
+    printed = CliRunner().invoke(build(), ["docs"]).output.splitlines()
+    assert [line.split()[0] for line in printed[1:]] == topics()
+    assert max(map(width, printed)) <= 120
+    assert "changelog     What has changed, by release" in printed
 
 
 def test_the_list_is_to_be_had_as_json() -> None:
@@ -33,12 +33,12 @@ def test_the_list_is_to_be_had_as_json() -> None:
 
 @pytest.mark.parametrize("topic", topics())
 def test_a_topic_is_shown_as_plain_text_into_a_pipe(topic: str) -> None:
-    said = CliRunner().invoke(build(), ["docs", topic])
-    assert said.exit_code == 0
-    assert said.output.splitlines()[0] == TEXTS[topic].splitlines()[0].removeprefix("# ")
-    assert "\033" not in said.output
-    assert "](" not in said.output
-    assert "|---|" not in said.output
+    printed = CliRunner().invoke(build(), ["docs", topic])
+    assert printed.exit_code == 0
+    assert printed.output.splitlines()[0] == TEXTS[topic].splitlines()[0].removeprefix("# ")
+    assert "\033" not in printed.output
+    assert "](" not in printed.output
+    assert "|---|" not in printed.output
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def test_a_topic_is_shown_as_plain_text_into_a_pipe(topic: str) -> None:
     ],
 )
 def test_a_topic_that_is_not_there_gets_one_sentence(typed: str, why: str) -> None:
-    said = CliRunner().invoke(build(), ["docs", typed])
-    assert isinstance(said.exception, UsageError)
-    assert str(said.exception) == why
+    printed = CliRunner().invoke(build(), ["docs", typed])
+    assert isinstance(printed.exception, UsageError)
+    assert str(printed.exception) == why
 
 
 def test_a_shell_completes_topics() -> None:

@@ -202,9 +202,9 @@ def test_an_exercise_is_done_without_what_is_extra() -> None:
 
 def test_machines_get_the_same() -> None:
     some = graded(True, False, extra=False)
-    said = json.loads(json.dumps(to_json("lab", some, Language.KOREAN)))
-    assert (said["done"], [goal["reached"] for goal in said["goals"]]) == (False, [True, False, False])
-    assert said["goals"][1]["wrong"] == [
+    output = json.loads(json.dumps(to_json("lab", some, Language.KOREAN)))
+    assert (output["done"], [goal["reached"] for goal in output["goals"]]) == (False, [True, False, False])
+    assert output["goals"][1]["wrong"] == [
         f"client → {BOX}:8080 (http): 시간이 지나도 응답이 없습니다. 응답이 와야 합니다"
     ]
     suite = ET.fromstring(junit("lab", some, Language.ENGLISH))

@@ -36,7 +36,7 @@ spec:
 AGAIN = "  - id: first\n    title: {en: a}\n    hint: {en: b}\n    facts:\n"
 
 
-def said(text: str) -> str:
+def output(text: str) -> str:
     with pytest.raises(LabFileError) as wrong:
         read_check(text, "check.yaml", CNI)
     return str(wrong.value).replace("check.yaml:", "")
@@ -96,11 +96,11 @@ def test_a_lab_without_goals_has_none(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_each_fault_has_its_place_and_sentence(old: str, new: str, sentence: str) -> None:
-    assert sentence in said(GOOD.replace(old, new, 1))
+    assert sentence in output(GOOD.replace(old, new, 1))
 
 
 def test_all_faults_are_told_at_once() -> None:
-    wrong = said(GOOD.replace("pod-a, to: pod-b", "x, to: y").replace("host: node1", "host: z").replace("icmp", ""))
+    wrong = output(GOOD.replace("pod-a, to: pod-b", "x, to: y").replace("host: node1", "host: z").replace("icmp", ""))
     assert [line.split(":")[0] for line in wrong.splitlines()] == ["9", "9", "12"]
 
 

@@ -43,10 +43,10 @@ def test_what_differs_is_named_and_written_anew(tmp_path: Path) -> None:
     changed.write_text(was.replace("10.96.0.10", "10.96.0.11"))
     gone.unlink()
     named = ["labs/kube-dns/README.ko.md", "labs/pause-pod/README.md"]
-    status, said = called(tmp_path, "--check")
-    assert (status, sorted(said), gone.exists()) == (1, named, False)
-    status, said = called(tmp_path)
-    assert (status, sorted(said)) == (0, named)
+    status, output = called(tmp_path, "--check")
+    assert (status, sorted(output), gone.exists()) == (1, named, False)
+    status, output = called(tmp_path)
+    assert (status, sorted(output)) == (0, named)
     assert (changed.read_text(), gone.exists()) == (was, True)
     assert called(tmp_path, "--check") == (0, [])
 

@@ -122,17 +122,17 @@ def test_no_paragraph_is_wider_than_the_terminal(path: Path) -> None:
 
 
 def test_show_prints_a_guide_without_colours_into_a_pipe() -> None:
-    said = CliRunner().invoke(build(), ["show", "pause-pod", "--guide", "--lang", "ko"])
-    assert said.exit_code == 0
-    assert said.output.startswith("1. Pause 컨테이너\n")
-    assert "    $ nslab up pause-pod\n" in said.output
-    assert "\033" not in said.output
-    assert "{" not in re.sub(r"{{json[^}]*}}", "", said.output)
+    printed = CliRunner().invoke(build(), ["show", "pause-pod", "--guide", "--lang", "ko"])
+    assert printed.exit_code == 0
+    assert printed.output.startswith("1. Pause 컨테이너\n")
+    assert "    $ nslab up pause-pod\n" in printed.output
+    assert "\033" not in printed.output
+    assert "{" not in re.sub(r"{{json[^}]*}}", "", printed.output)
 
 
 def test_show_tells_of_the_guide() -> None:
-    said = CliRunner().invoke(build(), ["show", "kubenet-two-node"]).output.splitlines()[-1]
-    assert said == "Guide 2 of the course: nslab show kubenet-two-node --guide (in Korean: --lang ko)"
+    printed = CliRunner().invoke(build(), ["show", "kubenet-two-node"]).output.splitlines()[-1]
+    assert printed == "Guide 2 of the course: nslab show kubenet-two-node --guide (in Korean: --lang ko)"
 
 
 @pytest.mark.parametrize(("no_colour", "coloured"), [("", True), ("1", False)])
@@ -141,19 +141,19 @@ def test_a_terminal_gets_bold_headings_unless_its_user_says_no(no_colour: str, c
     environment = {**os.environ, "NO_COLOR": no_colour, "TERM": "xterm"}
     argv = [sys.executable, "-m", "nslab", "show", "pause-pod", "--guide"]
     with subprocess.Popen(argv, stdout=theirs, stderr=subprocess.DEVNULL, env=environment, cwd=folder().parent):
-        said = os.read(ours, 4096).decode()
+        printed = os.read(ours, 4096).decode()
         os.close(theirs)
         os.close(ours)  # the rest is not read: whoever writes it may not wait for us
-    assert said.startswith("\033[1m1. Pause containers\033[0m" if coloured else "1. Pause containers\r\n")
+    assert printed.startswith("\033[1m1. Pause containers\033[0m" if coloured else "1. Pause containers\r\n")
 
 
 def test_a_lab_without_a_guide_says_so(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text((folder() / "pause-pod" / "lab.yaml").read_text())
     (tmp_path / guide_file("en")).write_text("# About something else\n")
-    said = CliRunner().invoke(build(), ["show", str(file), "--guide"])
-    assert isinstance(said.exception, UsageError)
-    assert "has no guide" in str(said.exception)
+    printed = CliRunner().invoke(build(), ["show", str(file), "--guide"])
+    assert isinstance(printed.exception, UsageError)
+    assert "has no guide" in str(printed.exception)
 
 
 BOOK = """\
@@ -196,7 +196,7 @@ def test_a_guide_is_read_as_commands_with_outputs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said", "right"),
+    ("line", "printed", "right"),
     [
         ("a", "a", True),
         ("a", "a  ", True),
@@ -213,8 +213,8 @@ def test_a_guide_is_read_as_commands_with_outputs() -> None:
         ("<UP> mtu <n>", "<UP> mtu 1480", True),
     ],
 )
-def test_the_rule_for_what_is_shown(line: str, said: str, right: bool) -> None:
-    assert matches((line,), said) is right
+def test_the_rule_for_what_is_shown(line: str, printed: str, right: bool) -> None:
+    assert matches((line,), printed) is right
 
 
 def test_nothing_shown_means_that_nothing_is_said() -> None:

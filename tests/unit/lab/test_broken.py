@@ -17,9 +17,10 @@ from nslab.api import documents
 from nslab.errors import LabFileError
 from nslab.lab import dump as dumped
 from nslab.lab import load, views
-from nslab.lab.defaults import complete, gateway, kept_back
+from nslab.lab.defaults import complete, gateway
 from nslab.lab.dump import dump
 from nslab.lab.load import parse
+from nslab.lab.network_rules import RULES
 from nslab.lab.status import merge_status
 from nslab.lab.types import Client, Lab, Node
 
@@ -134,13 +135,13 @@ def outcome(text: str) -> Lab | LabFileError:
 
 def assert_told(error: LabFileError, text: str) -> None:
     """Problems with places inside the text, in words that a terminal only prints."""
-    assert error.problems
+    assert error.errors
     lines = len(re.findall("[\n\r\x85\u2028\u2029]", text)) + 2
-    for problem in error.problems:
-        assert problem.file == "lab.yaml"
-        assert 1 <= problem.line <= lines
-        assert problem.column >= 1
-        assert problem.text.isprintable()
+    for problem in error.errors:
+        assert problem.position.file == "lab.yaml"
+        assert 1 <= problem.position.line <= lines
+        assert problem.position.column >= 1
+        assert problem.sentence.isprintable()
 
 
 def check(text: str) -> None:
@@ -183,7 +184,7 @@ def assert_valid(lab: Lab) -> None:
     assert len(set(had)) == len(had)
     for node in lab.nodes:
         mine = [pod for pod in lab.pods if pod.node == node.name]
-        back = kept_back(node.pod_cidr, lab.plugin, lab.encapsulation)
+        back = RULES[lab.plugin].reserved(node.pod_cidr, lab.encapsulation)
         assert len(mine) <= node.pod_cidr.num_addresses - len(back)
         for address in (pod.requested or pod.assigned for pod in mine):
             assert address is None or (address in node.pod_cidr and address not in back)

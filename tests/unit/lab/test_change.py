@@ -110,7 +110,7 @@ def test_a_file_has_its_problems_at_their_places(tmp_path: Path) -> None:
         applied(lab, file)
     taken = f"failed to allocate IP {ip}: provided IP is already allocated"
     port = "provided port is already allocated"
-    assert [str(problem).removeprefix(f"{file}:") for problem in caught.value.problems] == [
+    assert [str(problem).removeprefix(f"{file}:") for problem in caught.value.errors] == [
         f'4:53: The Service "one" is invalid: spec.ports[0].nodePort: Invalid value: 31080: {port}',
         f'9:19: The Service "two" is invalid: spec.clusterIPs: Invalid value: ["{ip}"]: {taken}',
         f"9:{40 + len(str(ip))}: unknown field spec.ports[0].prot; did you mean port?",

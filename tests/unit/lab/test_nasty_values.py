@@ -158,10 +158,10 @@ def holds(source: str) -> None:
     try:
         lab = assign_addresses(parse(source, "f"))
     except LabFileError as wrong:
-        for problem in wrong.problems:
-            assert not PYTHON.search(problem.text), problem
-            assert problem.text.isprintable(), problem
-            assert len(problem.text) < 1000, problem.text[:200]
+        for problem in wrong.errors:
+            assert not PYTHON.search(problem.sentence), problem
+            assert problem.sentence.isprintable(), problem
+            assert len(problem.sentence) < 1000, problem.sentence[:200]
         return
     host = Host(ipip=False, ipip_born=False, sctp=False)
     state = compile_lab(lab, host)

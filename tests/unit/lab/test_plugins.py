@@ -72,10 +72,10 @@ def edited(file: Path, old: str, new: str) -> Path:
     return file
 
 
-def said(file: Path) -> list[str]:
+def output(file: Path) -> list[str]:
     with pytest.raises(LabFileError) as caught:
         load(file)
-    return [str(problem).removeprefix(f"{file.parent}/") for problem in caught.value.problems]
+    return [str(problem).removeprefix(f"{file.parent}/") for problem in caught.value.errors]
 
 
 def attachments(lab: Lab) -> list[Attachment]:
@@ -212,11 +212,11 @@ def test_a_running_lab_can_change(file: Path) -> None:
     ],
 )
 def test_sentences(file: Path, old: str, new: str, problems: list[str]) -> None:
-    found = [line.replace(f"{file.parent}/", "") for line in said(edited(file, old, new))]
+    found = [line.replace(f"{file.parent}/", "") for line in output(edited(file, old, new))]
     assert found == problems
 
 
 def test_a_host_port_that_nobody_is_told_of_is_pointed_out(file: Path) -> None:
     _, warnings = load_with_warnings(file)
     text = "hostPort 8088 does nothing: no plugin has the capability portMappings (portmap would)"
-    assert [warning.text for warning in warnings] == [text]
+    assert [warning.sentence for warning in warnings] == [text]

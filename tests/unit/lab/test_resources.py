@@ -62,7 +62,7 @@ def test_what_nslab_does_not_act_on_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "output"),
     [
         (("pod/nope",), 'Error from server (NotFound): pods "nope" not found'),
         (("foo",), 'error: the server doesn\'t have a resource type "foo"'),
@@ -70,7 +70,7 @@ def test_what_nslab_does_not_act_on_is_there() -> None:
         (("pod/a/b",), "arguments in resource/name form"),
     ],
 )
-def test_what_is_not_there_is_said_as_kubectl_says_it(words: tuple[str, ...], said: str) -> None:
+def test_what_is_not_there_is_said_as_kubectl_says_it(words: tuple[str, ...], output: str) -> None:
     with pytest.raises(UsageError) as error:
         selected(LAB, words)
-    assert said in str(error.value)
+    assert output in str(error.value)

@@ -176,8 +176,8 @@ def test_too_little_memory_is_probably_not_meant() -> None:
     pod = "containers: [{name: c, image: agnhost, resources: {limits: {memory: 64m}}}]"
     text = f"{LAB}---\napiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{{pod}}}\n"
     (warning,) = parse_with_warnings(text, "x.yaml")[1]
-    said = "container c may have 1 byte of memory, in which no program starts; 64Mi is a usual limit"
-    assert str(warning).endswith(f": {said}")
+    output = "container c may have 1 byte of memory, in which no program starts; 64Mi is a usual limit"
+    assert str(warning).endswith(f": {output}")
     assert str(warning).startswith("x.yaml:9:")
     assert parse_with_warnings(text.replace("64m", "64Mi"), "x.yaml")[1] == ()
 
@@ -196,8 +196,8 @@ def test_what_is_asked_for_in_vain_is_named() -> None:
     resources = "{limits: {cpu: 500m, memory: 64Mi}, requests: {cpu: 1}}"
     own = "securityContext: {seccompProfile: {type: Localhost, localhostProfile: x}}"
     pod = f"{{{own}, containers: [{{name: c, image: agnhost, resources: {resources}, securityContext: {context}}}]}}"
-    (said,) = {line.split(":")[0] for line in doubts(pod)}
-    assert said == "9"
+    (output,) = {line.split(":")[0] for line in doubts(pod)}
+    assert output == "9"
     assert {line.split(": ")[1] for line in doubts(pod)} == {
         f"nslab keeps Pod.spec.{field} and does not act on it"
         for field in (
@@ -212,17 +212,17 @@ def test_what_is_asked_for_in_vain_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     ["securityContext: {allowPrivilegeEscalation: false, seccompProfile: {type: RuntimeDefault}}",
      "securityContext: {seccompProfile: null}", "resources: {limits: {memory: 64Mi}, requests: null}", "resources: {}"],
 )  # fmt: skip
-def test_nothing_is_said_of_what_holds_anyway(said: str) -> None:
-    assert doubts(f"{{containers: [{{name: c, image: agnhost, {said}}}]}}") == []
+def test_nothing_is_said_of_what_holds_anyway(output: str) -> None:
+    assert doubts(f"{{containers: [{{name: c, image: agnhost, {output}}}]}}") == []
 
 
 def test_more_memory_than_there_is() -> None:
     """The machine's is the limit: said of all such containers at once."""
-    (said,) = beyond(lab(", resources: {limits: {memory: 100Ti}}"))
+    (output,) = beyond(lab(", resources: {limits: {memory: 100Ti}}"))
     there = machine_memory() / 2**30
-    assert said == f"the memory limit of p/c is more than this machine has ({there:.1f}Gi)"
+    assert output == f"the memory limit of p/c is more than this machine has ({there:.1f}Gi)"
     assert [*beyond(lab(", resources: {limits: {memory: 64Mi}}"))] == [*beyond(lab(""))] == []

@@ -57,12 +57,12 @@ spec: {{nodeName: node1, containers: [{{name: a, command: [x]}}]}}
 LABEL = "must be lower case letters, digits and '-', no '-' first or last"
 
 
-def said(text: str) -> list[str]:
+def output(text: str) -> list[str]:
     """The problems of a text."""
     try:
         load.parse(text, "lab.yaml")
     except LabFileError as error:
-        return [str(problem).removeprefix("lab.yaml:") for problem in error.problems]
+        return [str(problem).removeprefix("lab.yaml:") for problem in error.errors]
     return []
 
 
@@ -90,43 +90,43 @@ def transcripts() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize(("change", "problems"), [*transcripts()])
 def test_transcript(change: str, problems: list[str]) -> None:
-    assert said(changed(change)) == problems
+    assert output(changed(change)) == problems
 
 
 def test_the_good_lab_is_good() -> None:
-    assert said(GOOD) == []
+    assert output(GOOD) == []
 
 
 def test_the_lab_document_is_first_and_alone() -> None:
     lab, pod, other = GOOD.split("---\n")
     first = "the first document of a lab file must be the Lab (apiVersion: nslab/v1, kind: Lab)"
-    assert said(f"{pod}---\n{lab}---\n{other}") == [f"2:7: {first}"]
-    assert said(f"{pod}---\n{other}") == [f"2:7: {first}"]
-    assert said(f"{lab}---\n{pod}---\n{lab}") == ["23:7: a lab file has one Lab document, and this is another"]
-    assert said(f"---\n---\n{lab}---\n---\n{pod}---\n") == []
+    assert output(f"{pod}---\n{lab}---\n{other}") == [f"2:7: {first}"]
+    assert output(f"{pod}---\n{other}") == [f"2:7: {first}"]
+    assert output(f"{lab}---\n{pod}---\n{lab}") == ["23:7: a lab file has one Lab document, and this is another"]
+    assert output(f"---\n---\n{lab}---\n---\n{pod}---\n") == []
 
 
 def test_an_address_has_one_pod() -> None:
     pod = "{name: pod-b} -> {name: pod-b, annotations: {cni.projectcalico.org/ipAddrs: '[\"20.111.156.6\"]'}}"
-    assert said(changed(pod, "nodeName: node2 -> nodeName: node1")) == [
+    assert output(changed(pod, "nodeName: node2 -> nodeName: node1")) == [
         "24:70: two pods have the address 20.111.156.6 (see line 16)"
     ]
 
 
 def test_a_pod_cidr_has_so_many_addresses() -> None:
     def of(lab: str, pods: int) -> str:
-        return "; ".join(said(lab + "".join(POD.format(i) for i in range(pods))))
+        return "; ".join(output(lab + "".join(POD.format(i) for i in range(pods))))
 
     too_many = "9:52: node1 has {} and its podCIDR 20.111.156.0/30 holds {}"
     calico = GOOD.partition("---\n")[0].replace("20.111.156.0/26", "20.111.156.0/30")
-    tunnel = " (1 of its addresses kept back: the tunnel's address)"
+    tunnel = " (1 of its addresses reserved: the tunnel's address)"
     assert of(calico, 3) == ""
     assert of(calico, 4) == too_many.format("4 pods,", 3) + tunnel
     flat = calico.replace("IPIP", "None")
     assert of(flat, 4) == ""
     assert of(flat, 5) == too_many.format("5 pods,", 4)
     kubenet = calico.replace("calico, encapsulation: IPIP", "kubenet")
-    bridge = " (3 of its addresses kept back: the network's own address, the broadcast address, the address of cbr0)"
+    bridge = " (3 of its addresses reserved: the network's own address, the broadcast address, the address of cbr0)"
     assert of(kubenet, 1) == ""
     assert of(kubenet, 2) == too_many.format("2 pods,", 1) + bridge
 
@@ -134,7 +134,9 @@ def test_a_pod_cidr_has_so_many_addresses() -> None:
 def test_the_bridge_has_an_address_too() -> None:
     lab = GOOD.partition("---\n")[0].replace("calico, encapsulation: IPIP", "kubenet")
     pod = POD.format(0).replace("kind: Pod", "kind: Pod\nstatus: {podIP: 20.111.156.1}")
-    assert said(lab + pod) == ["16:17: pod p0 cannot have the address 20.111.156.1; on node1 it is the address of cbr0"]
+    assert output(lab + pod) == [
+        "16:17: pod p0 cannot have the address 20.111.156.1; on node1 it is the address of cbr0"
+    ]
 
 
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
@@ -147,7 +149,7 @@ def test_containers_of_a_pod_share_its_ports() -> None:
     second = "{name: app, command: [sleep, infinity]} -> {name: app, command: [x], ports: [{containerPort: 80}]}"
     text = changed(second) + "  - {name: two, command: [x], ports: [{containerPort: 80}]}\n"
     why = "and a pod's containers share one network namespace (see line 28)"
-    assert said(text) == [f"29:55: containers app and two both declare port 80/TCP, {why}"]
+    assert output(text) == [f"29:55: containers app and two both declare port 80/TCP, {why}"]
 
 
 @pytest.mark.parametrize(
@@ -164,25 +166,25 @@ def test_containers_of_a_pod_share_its_ports() -> None:
     ],
 )
 def test_texts_that_are_no_lab(text: str, problem: str) -> None:
-    assert said(text) == [problem]
+    assert output(text) == [problem]
 
 
 def test_aliases_may_not_explode() -> None:
     env = ", ".join(["&v {name: A, value: b}"] + ["*v"] * 999)
     bomb = f"  containers:\n  - &c {{name: c, command: [x], env: [{env}]}}\n" + "  - *c\n" * 999
     text = GOOD.rpartition("  containers:\n")[0] + bomb
-    assert said(text) == ["28:38: aliases repeat far more than the file holds; write out what you mean"]
+    assert output(text) == ["28:38: aliases repeat far more than the file holds; write out what you mean"]
 
 
 def test_a_problem_that_breaks_the_yaml_leaves_those_before_it() -> None:
-    assert said(changed("address: -> adress:", "{name: pod-b} -> {name: pod-b")) == [
+    assert output(changed("address: -> adress:", "{name: pod-b} -> {name: pod-b")) == [
         "9:19: unknown field spec.nodes[0].adress; did you mean address?",
         "25:5: this is not YAML: while parsing a flow mapping, did not find expected ',' or '}'",
     ]
 
 
 def test_control_characters_of_a_file_do_not_reach_the_terminal() -> None:
-    assert said(changed('a-lab -> "\\e[31mred"')) == [f'3:18: metadata.name: "\\x1b[31mred" {LABEL}']
+    assert output(changed('a-lab -> "\\e[31mred"')) == [f'3:18: metadata.name: "\\x1b[31mred" {LABEL}']
 
 
 def test_files(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from nslab.lab.types import ProxyMode
 MODES = [mode for mode in ProxyMode if mode is not ProxyMode.NONE]
 
 
-def said(mode: ProxyMode) -> list[str]:
+def output(mode: ProxyMode) -> list[str]:
     """What the file says, without what tells it from the others: its first line, its name, its mode."""
     _, *lines = find(f"services-{mode}").read_text().splitlines()
     own = {f"metadata: {{name: services-{mode}}}", f"  proxy: {{mode: {mode}}}"}
@@ -20,4 +20,4 @@ def said(mode: ProxyMode) -> list[str]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_only_the_mode_differs(mode: ProxyMode) -> None:
-    assert said(mode) == said(ProxyMode.IPTABLES)
+    assert output(mode) == output(ProxyMode.IPTABLES)

@@ -72,13 +72,13 @@ spec:
 """
 
 
-def said(text: str) -> list[str]:
+def output(text: str) -> list[str]:
     """The problems and warnings of a text."""
     try:
         _, warnings = parse_with_warnings(text, "lab.yaml")
     except LabFileError as error:
-        return [str(problem).removeprefix("lab.yaml:") for problem in error.problems]
-    return [f"{warning.line}:{warning.column}: warning: {warning.text}" for warning in warnings]
+        return [str(problem).removeprefix("lab.yaml:") for problem in error.errors]
+    return [f"{warning.position.line}:{warning.position.column}: warning: {warning.sentence}" for warning in warnings]
 
 
 def transcripts() -> Iterator[tuple[str, list[str]]]:
@@ -93,8 +93,8 @@ def transcripts() -> Iterator[tuple[str, list[str]]]:
 def test_transcript(change: str, problems: list[str]) -> None:
     old, new = change.replace("\\n", "\n").split(" -> ")
     assert old in GOOD
-    assert said(GOOD.replace(old, new, 1)) == problems
+    assert output(GOOD.replace(old, new, 1)) == problems
 
 
 def test_the_good_lab_is_good() -> None:
-    assert said(GOOD) == []
+    assert output(GOOD) == []

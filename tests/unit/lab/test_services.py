@@ -67,7 +67,7 @@ def test_what_a_service_need_not_say() -> None:
     assert made.ports[0].target == 80
     # .240 is a node's.
     assert [str(ip) for ip in made.load_balancer_ips] == ["192.168.59.241"]
-    assert made.given_out == {"clusterIP", "ports[0].nodePort", "healthCheckNodePort", "ingress"}
+    assert made.allocated == {"clusterIP", "ports[0].nodePort", "healthCheckNodePort", "ingress"}
 
 
 def test_one_more_service_renumbers_no_other() -> None:
@@ -215,8 +215,8 @@ def test_replicas_keep_their_status_and_go_from_the_end() -> None:
 
 
 def test_a_replica_s_document_says_less_than_its_template() -> None:
-    said = deployment(2).replace("containers:", "nodeName: a, containers:")
-    kept = dump(replace(parse(LAB + said, "x"), name="x"))
+    output = deployment(2).replace("containers:", "nodeName: a, containers:")
+    kept = dump(replace(parse(LAB + output, "x"), name="x"))
     moved = kept.replace("nodeName: a\n", "nodeName: b\n").replace("nodeName: b\n", "nodeName: a\n", 1)
     assert moved.count("nodeName: b") == 2
     assert [pod.node for pod in parse(moved, "kept").pods] == ["a", "a"]
@@ -259,7 +259,7 @@ def test_what_services_were_given_stays() -> None:
         cluster_ip=other,
         load_balancer_ips=(IPv4Address("192.168.59.250"),),
         ports=(replace(ran.ports[0], node_port=32123),),
-        given_out=frozenset(),
+        allocated=frozenset(),
     )
     kept = replace(parse(file, "x"), services=(ran,))
     new = merge_status(parse(file + service("t", "ports: [{port: 80}]"), "x"), kept)

@@ -74,7 +74,7 @@ def test_an_allocator_goes_on_where_it_stopped_as_long_as_its_node_has_that_rang
 
 
 def test_replicas_stay_on_their_nodes_if_there_is_room_for_all() -> None:
-    """A /29 has five addresses for pods: the network's own, the bridge's and the last one are kept back."""
+    """A /29 has five addresses for pods: the network's own, the bridge's and the last one are reserved."""
     ran = lab(more=DEPLOYMENT)
     ran = replace(ran, pods=tuple(replace(pod, node="n1") for pod in ran.pods))
     two = merge_status(lab(("x", "n1"), ("y", "n1"), more=DEPLOYMENT), ran)

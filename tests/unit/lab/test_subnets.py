@@ -51,9 +51,9 @@ def test_a_router_may_know_pods() -> None:
 
 def test_one_subnet_is_written_as_one() -> None:
     lab = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: a}\n"
-    said = dump(parse(f"{lab}spec: {{networks: {{nodes: [10.1.0.0/24]}}, nodes: [{{name: n}}]}}", "lab.yaml"))
-    assert "nodes: 10.1.0.0/24," in said
-    assert "routers" not in said
+    output = dump(parse(f"{lab}spec: {{networks: {{nodes: [10.1.0.0/24]}}, nodes: [{{name: n}}]}}", "lab.yaml"))
+    assert "nodes: 10.1.0.0/24," in output
+    assert "routers" not in output
 
 
 def test_addresses_that_are_not_given_are_of_the_first_subnet_and_no_router_s() -> None:
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_told_with_its_place(old: str, new: str, problems: list
     assert GOOD.count(old) == 1, old
     with pytest.raises(LabFileError) as refused:
         parse(GOOD.replace(old, new), "lab.yaml")
-    assert [f"{one.line}:{one.column}: {one.text}" for one in refused.value.problems] == problems
+    assert [f"{one.position.line}:{one.position.column}: {one.sentence}" for one in refused.value.errors] == problems
 
 
 def test_routers_between_are_counted() -> None:

@@ -75,16 +75,16 @@ def _record(data: bytes, at: int) -> tuple[str, int]:
     word = next(word for word, number in KINDS.items() if number == kind)
     match word:
         case "A":
-            said = str(IPv4Address(data[at:end]))
+            output = str(IPv4Address(data[at:end]))
         case "CNAME" | "PTR":
-            said = _name(data, at)[0]
+            output = _name(data, at)[0]
         case "SRV":
-            said = " ".join(map(str, struct.unpack_from("!3H", data, at))) + " " + _name(data, at + 6)[0]
+            output = " ".join(map(str, struct.unpack_from("!3H", data, at))) + " " + _name(data, at + 6)[0]
         case "SOA":
             master, at = _name(data, at)
-            said = f"{master} {_name(data, at)[0]}"
+            output = f"{master} {_name(data, at)[0]}"
         case "OPT":
             return f"OPT {size} {ttl}", end
         case _:
-            said = data[at + 1 : end].decode()
-    return f"{name} {ttl} {word} {said}", end
+            output = data[at + 1 : end].decode()
+    return f"{name} {ttl} {word} {output}", end

@@ -30,8 +30,8 @@ def service(name: str, *pods: str, **more: object) -> Said:
     return {"namespace": "default", "name": name, "ports": [{"name": "", "port": 80, "endpoints": ends}], **more}
 
 
-def are_ready(said: Said) -> list[bool]:
-    return [end.get("ready", True) for end in said["ports"][0]["endpoints"]]
+def are_ready(output: Said) -> list[bool]:
+    return [end.get("ready", True) for end in output["ports"][0]["endpoints"]]
 
 
 READY, UNREADY = {"ready": True}, {"ready": False}
@@ -76,7 +76,7 @@ def test_only_services_of_pods_that_changed_are_told() -> None:
     assert book.put([service("c", "default/a")], (), whole=True) == {"default/a", "default/b"}
     assert book.status("node1", {"default/a": UNREADY}) == {"default/c"}
     assert book.put((), ["default/c", "default/nobody"], whole=False) == {"default/c"}
-    assert book.told == {}
+    assert book.published == {}
 
 
 class Caller:
@@ -89,8 +89,8 @@ class Caller:
         control.accept(self._theirs)
         self._received = b""
 
-    def say(self, **said: object) -> None:
-        self.socket.sendall(json.dumps(said).encode() + b"\n")
+    def say(self, **output: object) -> None:
+        self.socket.sendall(json.dumps(output).encode() + b"\n")
         self.control.loop.turn()
 
     def heard(self) -> list[Said]:
@@ -101,8 +101,8 @@ class Caller:
         *lines, self._received = self._received.split(b"\n")
         return [json.loads(line) for line in lines]
 
-    def asks(self, **said: object) -> Said:
-        self.say(**said)
+    def asks(self, **output: object) -> Said:
+        self.say(**output)
         (answer,) = self.heard()
         return answer
 
@@ -146,8 +146,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.close()
 
 
-def keys(told: Said) -> list[str]:
-    return [one["name"] for one in told["services"]]
+def keys(listed: Said) -> list[str]:
+    return [one["name"] for one in listed["services"]]
 
 
 def test_a_watcher_is_told_everything_once_there_is_something(desk: Desk) -> None:
@@ -155,11 +155,11 @@ def test_a_watcher_is_told_everything_once_there_is_something(desk: Desk) -> Non
     proxy.say(op="watch", node="node1")
     assert proxy.heard() == []  # or it would take away what `up` has written
     user.say(op="put", services=[service("a")], whole=True)
-    (told,) = proxy.heard()
-    assert (told["whole"], keys(told)) == (True, ["a"])
+    (listed,) = proxy.heard()
+    assert (listed["whole"], keys(listed)) == (True, ["a"])
     assert user.heard() == []  # it is answered when the rules are in
-    proxy.synced(told["generation"])
-    assert user.heard() == [{"ok": True, "late": [], "generation": told["generation"]}]
+    proxy.synced(listed["generation"])
+    assert user.heard() == [{"ok": True, "late": [], "generation": listed["generation"]}]
 
 
 def test_rules_that_are_there_already_are_taken_over_and_nobody_waits_for_that(desk: Desk) -> None:
@@ -167,10 +167,10 @@ def test_rules_that_are_there_already_are_taken_over_and_nobody_waits_for_that(d
     put = {"op": "put", "services": [service("a", "default/x")], "whole": True, "expect": ["node1"]}
     assert user.asks(**put, written=["node1"])["late"] == []
     proxy.say(op="watch", node="node1")
-    (told,) = proxy.heard()
-    assert (told["whole"], told["written"], keys(told)) == (True, True, ["a"])
+    (listed,) = proxy.heard()
+    assert (listed["whole"], listed["written"], keys(listed)) == (True, True, ["a"])
     assert user.asks(**put)["late"] == []
-    proxy.synced(told["generation"])
+    proxy.synced(listed["generation"])
     desk.caller().say(op="status", node="node1", pods={"default/x": UNREADY})
     (then,) = proxy.heard()
     assert (are_ready(then["services"][0]), "whole" in then, "written" in then) == ([False], False, False)
@@ -192,10 +192,10 @@ def test_what_differs_from_what_is_there_already_is_told_next_and_waited_for(des
     assert (keys(there), are_ready(there["services"][0])) == (["a", "b"], [True])
     proxy.synced(there["generation"])
     assert user.heard() == []
-    (told,) = proxy.heard()
-    assert (keys(told), are_ready(told["services"][0])) == (["a"], [False])
-    proxy.synced(told["generation"])
-    assert user.heard() == [{"ok": True, "late": [], "generation": told["generation"]}]
+    (listed,) = proxy.heard()
+    assert (keys(listed), are_ready(listed["services"][0])) == (["a"], [False])
+    proxy.synced(listed["generation"])
+    assert user.heard() == [{"ok": True, "late": [], "generation": listed["generation"]}]
 
 
 def test_what_was_there_already_may_be_so_no_more(desk: Desk) -> None:
@@ -212,8 +212,8 @@ def test_what_was_there_already_may_be_so_no_more(desk: Desk) -> None:
     user.asks(op="put", services=[service("a"), service("b")], whole=True, expect=[], written=[])
     second = desk.caller()
     second.say(op="watch", node="node2")
-    (told,) = second.heard()
-    assert ("written" in told, keys(told)) == (False, ["a", "b"])
+    (listed,) = second.heard()
+    assert ("written" in listed, keys(listed)) == (False, ["a", "b"])
 
 
 def test_then_only_what_changed_and_all_that_came_meanwhile_in_one(desk: Desk) -> None:
@@ -225,8 +225,8 @@ def test_then_only_what_changed_and_all_that_came_meanwhile_in_one(desk: Desk) -
     user.say(op="put", removed=["default/c"], expect=[])
     assert proxy.heard() == []  # it is at work
     proxy.synced(first["generation"])
-    (told,) = proxy.heard()
-    assert (keys(told), told["removed"], "whole" in told) == (["b"], ["default/c"], False)
+    (listed,) = proxy.heard()
+    assert (keys(listed), listed["removed"], "whole" in listed) == (["b"], ["default/c"], False)
 
 
 def test_a_put_that_changes_nothing_tells_nobody(desk: Desk) -> None:
@@ -248,8 +248,8 @@ def test_while_somebody_holds_nothing_is_told(desk: Desk) -> None:
     assert kubelet.asks(op="status", node="node1", pods={"default/x": UNREADY}) == {"ok": True}
     assert proxy.heard() == []
     user.leave()
-    (told,) = proxy.heard()
-    assert are_ready(told["services"][0]) == [False]
+    (listed,) = proxy.heard()
+    assert are_ready(listed["services"][0]) == [False]
 
 
 def test_a_hold_waits_for_those_at_work(desk: Desk) -> None:
@@ -301,20 +301,20 @@ def test_kube_dns_reads_what_is_told(desk: Desk, tmp_path: Path) -> None:
     user, kubelet = desk.caller(), desk.caller()
     user.asks(op="put", services=[service("a", "default/x")], whole=True)
     kubelet.asks(op="status", node="node1", pods={"default/x": UNREADY})
-    told = desk.caller().asks(op="get")["services"]
-    assert json.loads((tmp_path / "dns/records.json").read_text()) == {"domain": "cluster.local", "services": told}
+    listed = desk.caller().asks(op="get")["services"]
+    assert json.loads((tmp_path / "dns/records.json").read_text()) == {"domain": "cluster.local", "services": listed}
 
 
 def test_ten_thousand_services_pass_through_a_socket_that_holds_less(desk: Desk) -> None:
     proxy, kubelet = desk.caller(), desk.caller()
-    desk.control.book.put([service(f"s{number}", "default/x") for number in range(10000)], (), whole=True)
+    desk.control.controller.put([service(f"s{number}", "default/x") for number in range(10000)], (), whole=True)
     desk.control.generation = 1
     proxy.say(op="watch", node="node1")
     # Before it has read all of it, somebody else is served.
     assert kubelet.asks(op="status", node="node1", pods={}) == {"ok": True}
-    while not (told := proxy.heard()):
+    while not (listed := proxy.heard()):
         desk.control.loop.turn()
-    assert len(told[0]["services"]) == 10000
+    assert len(listed[0]["services"]) == 10000
     proxy.synced(1)
     assert [watcher.works for watcher in desk.control.watchers.values()] == [False]
 
@@ -323,7 +323,7 @@ def test_nothing_is_left_of_who_hung_up_although_nobody_collects_cycles(desk: De
     left: list[weakref.ref[Peer]] = []
     gc.disable()
     try:
-        for said in (
+        for output in (
             {"op": "get"},
             {"op": "release"},
             {"op": "status", "node": "node1", "pods": {"default/a": READY}},
@@ -334,7 +334,7 @@ def test_nothing_is_left_of_who_hung_up_although_nobody_collects_cycles(desk: De
         ):
             ours, theirs = socket.socketpair()
             left.append(weakref.ref(desk.control.accept(theirs)))
-            ours.sendall(json.dumps(said).encode() + b"\n")
+            ours.sendall(json.dumps(output).encode() + b"\n")
             desk.control.loop.turn()
             ours.close()
             while theirs.fileno() >= 0:

@@ -20,7 +20,7 @@ from dnstalk import Told, query, read
 
 from nslab.components.apiserver import records as written
 from nslab.components.images.dns_records import DOMAIN
-from nslab.components.images.kubedns import EndpointController, parse, respond
+from nslab.components.images.kubedns import RecordsFile, parse, respond
 from nslab.lab import dns as dns_pod
 from nslab.lab.views import container
 from nslab.proxy.model import Endpoint, Port, Service, to_json
@@ -58,7 +58,7 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.fd = os.open(path, os.O_PATH)
-        self.book = EndpointController(self.fd)
+        self.zone = RecordsFile(self.fd)
 
     def write(self, *services: Service) -> None:
         self.put(json.dumps({"domain": "cluster.local", "services": [to_json(service) for service in services]}))
@@ -68,7 +68,7 @@ class Folder:
         (self.path / "new").rename(self.path / "records.json")
 
     def ask(self, name: str, kind: str = "A", **more: Any) -> Told:
-        answer = respond(query(name, kind, **more), self.book, 0)
+        answer = respond(query(name, kind, **more), self.zone, 0)
         assert answer is not None
         return read(answer)
 
@@ -104,9 +104,9 @@ def a(name: str, *addresses: str) -> tuple[str, ...]:
     ],
 )
 def test_addresses(dns: Folder, name: str, addresses: list[str]) -> None:
-    told = dns.ask(f"{name}.cluster.local")
-    assert (told.code, told.answers) == ("NOERROR", a(name, *addresses))
-    assert (told.authority, told.additional, told.truncated) == ((), (), False)
+    shown = dns.ask(f"{name}.cluster.local")
+    assert (shown.code, shown.answers) == ("NOERROR", a(name, *addresses))
+    assert (shown.authority, shown.additional, shown.truncated) == ((), (), False)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,8 @@ def test_addresses(dns: Folder, name: str, addresses: list[str]) -> None:
     ],
 )
 def test_what_exists_has_no_ipv6_address(dns: Folder, name: str) -> None:
-    told = dns.ask(f"{name}.cluster.local", "AAAA")
-    assert (told.code, told.answers, told.authority) == ("NOERROR", (), SOA)
+    shown = dns.ask(f"{name}.cluster.local", "AAAA")
+    assert (shown.code, shown.answers, shown.authority) == ("NOERROR", (), SOA)
 
 
 @pytest.mark.parametrize(
@@ -152,32 +152,32 @@ def test_what_exists_has_no_ipv6_address(dns: Folder, name: str) -> None:
     ],
 )
 def test_what_does_not_exist(dns: Folder, name: str) -> None:
-    told = dns.ask(f"{name}.cluster.local")
-    assert (told.code, told.answers, told.authority) == ("NXDOMAIN", (), SOA)
+    shown = dns.ask(f"{name}.cluster.local")
+    assert (shown.code, shown.answers, shown.authority) == ("NXDOMAIN", (), SOA)
 
 
 @pytest.mark.parametrize("name", ["www.example.org", "svc-b", "svc-b.default", "cluster.localx", "xcluster.local"])
 def test_what_is_not_in_the_cluster_does_not_exist(dns: Folder, name: str) -> None:
-    told = dns.ask(name)
-    assert (told.code, told.answers, told.authority) == ("NXDOMAIN", (), ROOT)
+    shown = dns.ask(name)
+    assert (shown.code, shown.answers, shown.authority) == ("NXDOMAIN", (), ROOT)
 
 
 def test_a_named_port_is_at_the_service(dns: Folder) -> None:
-    told = dns.ask("_http._tcp.svc-b.default.svc.cluster.local", "SRV")
-    assert told.answers == (
+    shown = dns.ask("_http._tcp.svc-b.default.svc.cluster.local", "SRV")
+    assert shown.answers == (
         "_http._tcp.svc-b.default.svc.cluster.local. 30 SRV 0 100 8080 svc-b.default.svc.cluster.local.",
     )
-    assert told.additional == a("svc-b.default.svc", "10.103.9.116")
+    assert shown.additional == a("svc-b.default.svc", "10.103.9.116")
 
 
 def test_a_named_port_of_a_headless_service_is_at_its_endpoints(dns: Folder) -> None:
     name = "_pg._tcp.db.default.svc.cluster.local"
-    told = dns.ask(name, "SRV", size=1232)
-    assert told.answers == (
+    shown = dns.ask(name, "SRV", size=1232)
+    assert shown.answers == (
         f"{name}. 30 SRV 0 50 5432 20-96-1-3.db.default.svc.cluster.local.",
         f"{name}. 30 SRV 0 50 5432 db-0.db.default.svc.cluster.local.",
     )
-    assert told.additional == (
+    assert shown.additional == (
         *a("20-96-1-3.db.default.svc", "20.96.1.3"),
         *a("db-0.db.default.svc", "20.96.1.1"),
         "OPT 4096 0",
@@ -186,9 +186,9 @@ def test_a_named_port_of_a_headless_service_is_at_its_endpoints(dns: Folder) -> 
 
 def test_addresses_have_names(dns: Folder) -> None:
     def name(address: str) -> tuple[str, ...]:
-        told = dns.ask(".".join(reversed(address.split("."))) + ".in-addr.arpa", "PTR")
-        assert told.code == ("NOERROR" if told.answers else "NXDOMAIN")
-        return tuple(line.split()[-1] for line in told.answers)
+        shown = dns.ask(".".join(reversed(address.split("."))) + ".in-addr.arpa", "PTR")
+        assert shown.code == ("NOERROR" if shown.answers else "NXDOMAIN")
+        return tuple(line.split()[-1] for line in shown.answers)
 
     assert name("10.103.9.116") == ("svc-b.default.svc.cluster.local.",)
     assert name("20.96.1.1") == ("db-0.db.default.svc.cluster.local.",)
@@ -225,8 +225,8 @@ def test_the_zone_itself(dns: Folder) -> None:
 
 
 def test_capital_letters_are_the_same_name_and_come_back(dns: Folder) -> None:
-    told = dns.ask("Svc-B.default.SVC.cluster.local")
-    assert told.answers == ("Svc-B.default.SVC.cluster.local. 30 A 10.103.9.116",)
+    shown = dns.ask("Svc-B.default.SVC.cluster.local")
+    assert shown.answers == ("Svc-B.default.SVC.cluster.local. 30 A 10.103.9.116",)
 
 
 def test_large_answers_are_cut_off_over_udp_and_whole_over_tcp(empty: Folder) -> None:
@@ -234,16 +234,16 @@ def test_large_answers_are_cut_off_over_udp_and_whole_over_tcp(empty: Folder) ->
     empty.write(Service("default", "many", "", (Port("http", 80, endpoints=ends),)))
     name = "many.default.svc.cluster.local"
     for size in (0, 512, 1232, 4096, 9000):
-        answer = respond(query(name, size=size), empty.book, 0)
+        answer = respond(query(name, size=size), empty.zone, 0)
         assert answer
-        told = read(answer)
-        assert told.truncated
+        shown = read(answer)
+        assert shown.truncated
         most = min(max(size, 512), 4096)
         assert most - 16 < len(answer) <= most
-    whole = respond(query(name, size=512), empty.book, 65535)
+    whole = respond(query(name, size=512), empty.zone, 65535)
     assert whole
     assert (read(whole).truncated, len(read(whole).answers)) == (False, 3000)
-    most = respond(query(f"_http._tcp.{name}", "SRV"), empty.book, 65535)
+    most = respond(query(f"_http._tcp.{name}", "SRV"), empty.zone, 65535)
     assert most
     assert len(most) <= 65535
     assert read(most).truncated
@@ -252,9 +252,9 @@ def test_large_answers_are_cut_off_over_udp_and_whole_over_tcp(empty: Folder) ->
 def test_extra_records_that_do_not_fit_are_no_loss(empty: Folder) -> None:
     ends = tuple(Endpoint(f"20.96.0.{number}", 80) for number in range(7))
     empty.write(Service("default", "h", "", (Port("p", 80, endpoints=ends),)))
-    told = empty.ask("_p._tcp.h.default.svc.cluster.local", "SRV")
-    assert (len(told.answers), told.truncated) == (7, False)
-    assert 0 < len(told.additional) < 7
+    shown = empty.ask("_p._tcp.h.default.svc.cluster.local", "SRV")
+    assert (len(shown.answers), shown.truncated) == (7, False)
+    assert 0 < len(shown.additional) < 7
 
 
 def test_records_follow_the_file_at_once(empty: Folder) -> None:
@@ -288,7 +288,7 @@ def test_one_bad_service_is_not_the_end_of_the_others(empty: Folder) -> None:
 
 def test_other_questions_are_refused(dns: Folder) -> None:
     def code(data: bytes) -> str:
-        answer = respond(data, dns.book, 0)
+        answer = respond(data, dns.zone, 0)
         assert answer
         return read(answer).code
 
@@ -297,7 +297,7 @@ def test_other_questions_are_refused(dns: Folder) -> None:
     assert code(good[:-13] + b"\0\3" + good[-11:]) == "REFUSED"  # CHAOS
     assert code(good[:-15] + b"\0\xfc" + good[-13:]) == "REFUSED"  # AXFR
     # Version 1 of EDNS: BADVERS is code 16, of which the header has the lower four bits.
-    answer = respond(good[:-5] + b"\1" + good[-4:], dns.book, 0)
+    answer = respond(good[:-5] + b"\1" + good[-4:], dns.zone, 0)
     assert answer
     assert read(answer).additional == ("OPT 4096 16777216",)
 
@@ -305,28 +305,28 @@ def test_other_questions_are_refused(dns: Folder) -> None:
 def test_what_is_no_question_is_said_to_be_so(dns: Folder) -> None:
     good = query("svc-b.default.svc.cluster.local", number=513, size=1232)
     for cut in range(12, len(good)):
-        answer = respond(good[:cut], dns.book, 0)
+        answer = respond(good[:cut], dns.zone, 0)
         assert answer
         assert (read(answer).code, read(answer).number) == ("FORMERR", 513)
-    assert all(respond(good[:cut], dns.book, 0) is None for cut in range(12))
-    assert respond(b"\0\1\x80" + good[3:], dns.book, 0) is None  # an answer
+    assert all(respond(good[:cut], dns.zone, 0) is None for cut in range(12))
+    assert respond(b"\0\1\x80" + good[3:], dns.zone, 0) is None  # an answer
     for count in (0, 2, 9999):
-        answer = respond(good[:4] + struct.pack("!H", count) + good[6:], dns.book, 0)
+        answer = respond(good[:4] + struct.pack("!H", count) + good[6:], dns.zone, 0)
         assert answer
         assert read(answer).code == "FORMERR"
     whole = len(good) - 11  # what comes then is EDNS
-    assert respond(good[: whole - 1], dns.book, 0) == b"\2\1\x81\x81" + bytes(8)
-    assert respond(good[:-1], dns.book, 0) == b"\2\1\x81\x81\0\1" + bytes(6) + good[12:whole]
+    assert respond(good[: whole - 1], dns.zone, 0) == b"\2\1\x81\x81" + bytes(8)
+    assert respond(good[:-1], dns.zone, 0) == b"\2\1\x81\x81\0\1" + bytes(6) + good[12:whole]
     pointer = good[:12] + b"\xc0\x0c" + good[-15:]
-    answer = respond(pointer, dns.book, 0)
+    answer = respond(pointer, dns.zone, 0)
     assert answer
     assert read(answer).code == "FORMERR"
 
 
-def holds(book: EndpointController, data: bytes) -> None:
+def holds(zone: RecordsFile, data: bytes) -> None:
     """Any bytes are answered so that the answer can be read, or not at all."""
     for limit in (0, 65535):
-        answer = respond(data, book, limit)
+        answer = respond(data, zone, limit)
         if answer:
             assert answer[:2] == data[:2]
             read(answer)
@@ -334,7 +334,7 @@ def holds(book: EndpointController, data: bytes) -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes(data: bytes) -> None:
-    holds(EndpointController(-1), data)
+    holds(RecordsFile(-1), data)
 
 
 def test_broken_questions(dns: Folder) -> None:
@@ -346,7 +346,7 @@ def test_broken_questions(dns: Folder) -> None:
         data = bytearray(dice.choice(good))
         for _ in range(dice.randint(1, 4)):
             data[dice.randrange(len(data))] = dice.randrange(256)
-        holds(dns.book, bytes(data[: dice.randint(0, len(data))] if dice.random() < 0.2 else data))
+        holds(dns.zone, bytes(data[: dice.randint(0, len(data))] if dice.random() < 0.2 else data))
 
 
 def test_flags() -> None:

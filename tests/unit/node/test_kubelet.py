@@ -94,9 +94,9 @@ def test_an_answer_is_heard_to_its_end() -> None:
 
 
 def test_what_is_asked() -> None:
-    said = request("20.96.0.7", HealthCheck("httpGet", 8080, "/healthz")).decode()
-    assert said.startswith("GET /healthz HTTP/1.1\r\nHost: 20.96.0.7:8080\r\nUser-Agent: kube-probe/")
-    assert said.endswith("\r\nConnection: close\r\n\r\n")
+    output = request("20.96.0.7", HealthCheck("httpGet", 8080, "/healthz")).decode()
+    assert output.startswith("GET /healthz HTTP/1.1\r\nHost: 20.96.0.7:8080\r\nUser-Agent: kube-probe/")
+    assert output.endswith("\r\nConnection: close\r\n\r\n")
 
 
 def test_a_named_port_is_looked_up_in_the_container() -> None:

@@ -198,8 +198,8 @@ def verdict(row: seccomp.Row | None, argument: int) -> int:
 def test_fcntl_gives_no_leases(arch: str) -> None:
     fcntl = {"x86_64": 72, "aarch64": 25}[arch]
     commands = [*range(2048), 0xFFFFFFFF]
-    said = {command: run(CODE[arch], fcntl, ARCHITECTURES[arch], second=command) for command in commands}
-    assert [command for command in commands if said[command] != ALLOW] == [1024, 1040]
+    output = {command: run(CODE[arch], fcntl, ARCHITECTURES[arch], second=command) for command in commands}
+    assert [command for command in commands if output[command] != ALLOW] == [1024, 1040]
     # The kernel takes it for an unsigned int.
     assert run(CODE[arch], fcntl, ARCHITECTURES[arch], second=1024 | 1 << 32) == REFUSE
 

@@ -13,8 +13,8 @@ def test_the_sum_is_that_of_rfc_1071() -> None:
 
 
 def test_the_sender_hears_how_much_fits_and_of_what() -> None:
-    said = fragmentation_needed(PACKET, 1380)
-    assert said[:2] == bytes((3, 4))
-    assert struct.unpack("!H", said[6:8]) == (1380,)
-    assert said[8:] == PACKET[:28]
-    assert checksum(said) == 0, "a receiver's own sum over all of it comes out even"
+    output = fragmentation_needed(PACKET, 1380)
+    assert output[:2] == bytes((3, 4))
+    assert struct.unpack("!H", output[6:8]) == (1380,)
+    assert output[8:] == PACKET[:28]
+    assert checksum(output) == 0, "a receiver's own sum over all of it comes out even"

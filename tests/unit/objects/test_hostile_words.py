@@ -16,7 +16,7 @@ import yaml
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from nslab.cni.chain import Program, Wiring, order
+from nslab.cni.chain import Program, Wiring, invocation
 from nslab.cni.config import read
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
@@ -49,7 +49,7 @@ os.execvp(words[0], words)
 """,
     "ip": "#!/bin/sh\ncase $*  in *hostname*) echo ready ;; esac\n",
 }
-RECORD = "#!/bin/sh\n/bin/cat /proc/$$/cmdline {folder}/end /proc/$$/environ >{folder}/said.$$\nexit\n"
+RECORD = "#!/bin/sh\n/bin/cat /proc/$$/cmdline {folder}/end /proc/$$/environ >{folder}/words.$$\nexit\n"
 
 
 class Ran(NamedTuple):
@@ -75,7 +75,8 @@ def lab(command: list[str], env: list[tuple[str, str]]) -> str:
             "spec": {"nodeName": "node1", "containers": [container]},
         },
     ]  # fmt: skip
-    return yaml.safe_dump_all(documents)
+    # In quotes all is text: 0E0 is a number to Kubernetes, though not to PyYAML.
+    return yaml.safe_dump_all(documents, default_style='"')
 
 
 def objects(command: list[str], env: list[tuple[str, str]]) -> tuple[KernelObject, ...]:
@@ -103,11 +104,11 @@ def run(text: str, program: str) -> list[Ran]:
         )  # fmt: skip
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), text
         assert [*(folder / "dev").iterdir()] == [], "something wrote where the script was run"
-        return [_ran(file.read_bytes(), f"{name}/") for file in folder.glob("said.*")]
+        return [_ran(file.read_bytes(), f"{name}/") for file in folder.glob("words.*")]
 
 
-def _ran(said: bytes, folder: str) -> Ran:
-    argv, _, environment = said.partition(b"\0\0--\0")
+def _ran(output: bytes, folder: str) -> Ran:
+    argv, _, environment = output.partition(b"\0\0--\0")
     words = [os.fsdecode(word) for word in argv.split(b"\0")[1:]]
     pairs = (os.fsdecode(pair).partition("=") for pair in environment.split(b"\0") if pair)
     return Ran([words[0].removeprefix(folder), *words[1:]], {name: value for name, _, value in pairs})
@@ -168,7 +169,7 @@ def test_names_of_variables_that_kubernetes_refuses(name: str) -> None:
 
 @pytest.mark.parametrize("word", ["nul\0", "half a character \ud800"])
 def test_words_that_no_program_can_be_told(word: str) -> None:
-    text = lab(["sh"], []).replace("- sh", f'- sh\n    - "{word.encode("unicode_escape").decode()}"')
+    text = lab(["sh"], []).replace('- "sh"', f'- "sh"\n    - "{word.encode("unicode_escape").decode()}"')
     with pytest.raises(LabFileError):
         parse(text, "lab.yaml")
 
@@ -189,17 +190,17 @@ STRANGE: list[Step] = [
 def test_names_that_were_found_are_words(step: Step, tmp_path: Path) -> None:
     for line in commands(step):
         argv = ["bash", "-c", f"printf '%s\\0' {line}"]
-        said = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True)
-        assert said.stderr == ""
-        words = said.stdout.split("\0")[:-1]
+        output = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=True)
+        assert output.stderr == ""
+        words = output.stdout.split("\0")[:-1]
         assert words[0] in ("ip", "bridge")
         assert any(FOUND in word for word in words) or "it's mine" in words
 
 
 def test_a_rule_is_the_words_that_iptables_restore_reads() -> None:
     rules = commands(STRANGE[4])[1:]
-    said = subprocess.run(["bash", "-c", f"printf '%s\\0' {rules[0]}"], capture_output=True, text=True, check=True)
-    assert said.stdout.split("\0")[9:-1] == [
+    output = subprocess.run(["bash", "-c", f"printf '%s\\0' {rules[0]}"], capture_output=True, text=True, check=True)
+    assert output.stdout.split("\0")[9:-1] == [
         "-m", "comment", "--comment", 'a$(touch y)"; `b\\', "!", "-s", "1.2.3.4", "-j", "$X"
     ]  # fmt: skip
 
@@ -207,19 +208,19 @@ def test_a_rule_is_the_words_that_iptables_restore_reads() -> None:
 TEXTS = st.text(CHARACTERS, max_size=10)
 
 
-@given(program=st.text(CHARACTERS.filter(lambda char: char != "/"), min_size=1, max_size=8), told=TEXTS, folder=TEXTS)
-@example(program="a", told="", folder="/ ip netns exec n /")
+@given(program=st.text(CHARACTERS.filter(lambda char: char != "/"), min_size=1, max_size=8), shown=TEXTS, folder=TEXTS)
+@example(program="a", shown="", folder="/ ip netns exec n /")
 @settings(max_examples=60, deadline=None)
-def test_a_cni_plugin_is_given_its_words(program: str, told: str, folder: str) -> None:
+def test_a_cni_plugin_is_given_its_words(program: str, shown: str, folder: str) -> None:
     network = read('{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "a"}]}')
-    wiring = Wiring(network, (Program(f"/opt/{program}"),), "c0ffee", "/run/netns/p", "eth0", f"A={told}", (folder,))
+    wiring = Wiring(network, (Program(f"/opt/{program}"),), "c0ffee", "/run/netns/p", "eth0", f"A={shown}", (folder,))
     obj = Attachment("p", "n", wiring, IPv4Address("20.96.1.2"))
     (line,) = commands(Remove(obj))
     assert line.isprintable()
     assert script((Remove(obj),), "", "n.").splitlines()[-1] == "cni".join(line.rsplit("ip netns exec", 1))
     # `ip` writes down what it is told, and by whom.
     stand_in = r"ip() { printf '%s\0' " + '"$@" "$CNI_ARGS" "$CNI_PATH"; cat; }\n'
-    said = subprocess.run(["bash", "-c", f"{stand_in}{line}"], capture_output=True, check=True)
-    expected = order(wiring, 0, "DEL", obj.address, None)
+    output = subprocess.run(["bash", "-c", f"{stand_in}{line}"], capture_output=True, check=True)
+    expected = invocation(wiring, 0, "DEL", obj.address, None)
     words = ["netns", "exec", "n", f"/opt/{program}", expected.env["CNI_ARGS"], folder, f"{expected.stdin}\n"]
-    assert (said.stdout.decode(), said.stderr) == ("\0".join(words), b"")
+    assert (output.stdout.decode(), output.stderr) == ("\0".join(words), b"")

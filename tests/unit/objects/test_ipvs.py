@@ -30,15 +30,15 @@ ALL = (WEB, ONE, replace(TWO, weight=0), DNS, SIGNAL)
 
 
 def test_what_goes_in_comes_out() -> None:
-    said = ipvsadm_restore([Add(obj) for obj in ALL])
-    assert said.splitlines() == [
+    output = ipvsadm_restore([Add(obj) for obj in ALL])
+    assert output.splitlines() == [
         "-A -t 10.96.0.1:80 -s rr",
         "-a -t 10.96.0.1:80 -r 20.111.156.7:8080 -m -w 1",
         "-a -t 10.96.0.1:80 -r 20.111.156.8:8080 -m -w 0",
         "-A -u 10.96.0.10:53 -s mh -p 10800 -b mh-port",
         "-A --sctp-service 10.96.0.9:132 -s lc",
     ]
-    assert tuple(ipvs_found("n", said)) == ALL
+    assert tuple(ipvs_found("n", output)) == ALL
 
 
 def test_what_is_not_of_a_service_is_passed_over() -> None:

@@ -71,10 +71,10 @@ DECIDING = (
 
 @pytest.mark.parametrize("kind", kinds(), ids=lambda kind: kind.__name__)
 def test_a_kind_says_everything_about_itself(kind: type[KernelObject]) -> None:
-    said = {name for cls in kind.__mro__ for name in vars(cls)}
+    output = {name for cls in kind.__mro__ for name in vars(cls)}
     asked = {name for cls in kind.__mro__ for name in vars(cls).get("__annotations__", {})}
-    assert asked <= said, "declared by a base, and said by nobody"
-    assert not [name for name in said if getattr(getattr(kind, name, None), "__isabstractmethod__", False)]
+    assert asked <= output, "declared by a base, and said by nobody"
+    assert not [name for name in output if getattr(getattr(kind, name, None), "__isabstractmethod__", False)]
     assert (kind.unit == "netlink") == issubclass(kind, Netlink)
 
 
@@ -103,7 +103,7 @@ def files(*rooms: str) -> Iterator[Path]:
 def test_no_machinery_names_a_kind() -> None:
     names = {kind.__name__ for kind in kinds()} - {"Netns"}  # which everything requires
     found = {str(file.relative_to(ROOT)): names & {*named_in(file)} for file in files(*MACHINERY)}
-    assert {file: said for file, said in found.items() if said} == {}
+    assert {file: output for file, output in found.items() if output} == {}
 
 
 def test_who_decides_about_kinds_is_known() -> None:

@@ -44,7 +44,7 @@ def typed(step: Step) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("step", "said"),
+    ("step", "output"),
     [
         (Add(TABLE), ["nft add table ip kube-proxy '{ comment \"rules for kube-proxy\" ; }'"]),
         (Remove(TABLE), ["nft delete table ip kube-proxy"]),
@@ -66,8 +66,8 @@ def typed(step: Step) -> list[str]:
         ]),
     ],
 )  # fmt: skip
-def test_what_a_person_types(step: Step, said: list[str]) -> None:
-    assert typed(step) == said
+def test_what_a_person_types(step: Step, output: list[str]) -> None:
+    assert typed(step) == output
 
 
 def test_one_transaction_takes_away_first_and_then_builds_from_the_bottom() -> None:
@@ -138,7 +138,7 @@ def test_a_listing_is_taken_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "key", "verdict", "comment"),
+    ("output", "key", "verdict", "comment"),
     [
         ("172.30.0.41", "172.30.0.41", "", ""),
         ("1.2.3.4 . tcp . 80 : goto service-X-ns/web/tcp/", "1.2.3.4 . tcp . 80", "goto service-X-ns/web/tcp/", ""),
@@ -146,8 +146,8 @@ def test_a_listing_is_taken_apart() -> None:
         ("10.0.0.1 timeout 1h expires 59m3s", "10.0.0.1", "", ""),
     ],
 )
-def test_an_element_is_spelt_as_it_is_written(said: str, key: str, verdict: str, comment: str) -> None:
-    assert element_found(NS, "kube-proxy", "s", said) == NftElement(NS, "kube-proxy", "s", key, verdict, comment)
+def test_an_element_is_spelt_as_it_is_written(output: str, key: str, verdict: str, comment: str) -> None:
+    assert element_found(NS, "kube-proxy", "s", output) == NftElement(NS, "kube-proxy", "s", key, verdict, comment)
 
 
 def after(have: tuple[KernelObject, ...], *plans: Plan) -> set[KernelObject]:

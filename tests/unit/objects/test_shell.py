@@ -235,8 +235,8 @@ def test_no_word_of_a_container_is_read_by_the_shell() -> None:
     step = Add(Workload("p", "n", "app", argv, (), "/", 0))
     assert "\n" not in command(step)
     words = command(step).removeprefix(f"NSLAB='p container/app' {INSIDE} ").removesuffix(" &")
-    said = subprocess.run(["bash", "-c", f"printf '%s\\0' {words}"], capture_output=True, text=True, check=True)
-    assert tuple(said.stdout.split("\0")[:-1]) == argv
+    output = subprocess.run(["bash", "-c", f"printf '%s\\0' {words}"], capture_output=True, text=True, check=True)
+    assert tuple(output.stdout.split("\0")[:-1]) == argv
 
 
 def test_who_a_container_runs_as_is_part_of_its_command() -> None:
@@ -251,8 +251,8 @@ def test_who_a_container_runs_as_is_part_of_its_command() -> None:
     assert line(0, 0, (), ("NET_RAW", "KILL")) == "setpriv --bounding-set=-net_raw,-kill sleep 1"
     if os.geteuid() == 0:
         asked = line(1000, 2000, (3,), ("NET_RAW",)).replace("sleep 1", "cat /proc/self/status")
-        said = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True).stdout
-        fields = dict(each.split(":\t", 1) for each in said.splitlines())
+        output = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True).stdout
+        fields = dict(each.split(":\t", 1) for each in output.splitlines())
         assert [fields[name].split()[0] for name in ("Uid", "Gid", "Groups", "CapEff")] == [
             "1000",
             "2000",

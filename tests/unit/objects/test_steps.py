@@ -152,11 +152,11 @@ def test_the_drivers_own_tunnel_stays_where_it_is() -> None:
 
 
 def test_a_vxlan_device_goes_with_its_parent() -> None:
-    cable, other = Veth("switch", "p", A, "node", "eth0", B), Veth("switch", "q", A, "node", "eth0", B)
+    veth, other = Veth("switch", "p", A, "node", "eth0", B), Veth("switch", "q", A, "node", "eth0", B)
     tunnel = Vxlan("node", "vxlan.calico", A, 4096, 4789, IPv4Address("192.168.59.22"), "eth0", 1450)
     machines = (Netns("switch"), Netns("node"))
     tunnelled = "id 4096 local 192.168.59.22 dev eth0 dstport 4789 nolearning"
-    assert lines(diff((*machines, cable, tunnel), (*machines, other, tunnel))) == [
+    assert lines(diff((*machines, veth, tunnel), (*machines, other, tunnel))) == [
         "ip -n switch link del p",
         f"ip -n switch link add q address {A} mtu 1500 type veth peer name eth0 netns node address {B} mtu 1500",
         f"ip -n node link add vxlan.calico address {A} mtu 1450 type vxlan {tunnelled}",

@@ -51,12 +51,12 @@ def way(of: Lab, source: str, target: str, kind: Kind = Kind.ICMP) -> tuple[Need
     return depends(of, question(of, source, target, kind), topology(compile_lab(of, HOST)))
 
 
-def told(needs: tuple[Need, ...], *, reply: bool = False) -> list[str]:
+def shown(needs: tuple[Need, ...], *, reply: bool = False) -> list[str]:
     return [need.sentence for need in needs if need.reply is reply]
 
 
 def test_every_hop_of_a_pods_way_out() -> None:
-    sentences = told(way(lab(encapsulation=Encapsulation.VXLAN), "pod-c", "pod-b"))
+    sentences = shown(way(lab(encapsulation=Encapsulation.VXLAN), "pod-c", "pod-b"))
     in_order = [
         "pod-c's eth0 is up",
         "pod-c sends packets for everywhere else via 169.254.1.1 through eth0",
@@ -73,7 +73,7 @@ def test_every_hop_of_a_pods_way_out() -> None:
 
 
 def test_the_stand_in_for_ipip_needs_a_process_at_both_ends() -> None:
-    processes = [s for s in told(way(lab(), "pod-c", "pod-b")) if "process" in s]
+    processes = [s for s in shown(way(lab(), "pod-c", "pod-b")) if "process" in s]
     assert processes == ["node2 has its process behind tunl0", "node1 has its process behind tunl0"]
 
 
@@ -89,7 +89,7 @@ def test_what_leaves_the_cluster_is_translated_on_its_node_and_back() -> None:
 
 def test_the_way_back_goes_on_from_who_translated() -> None:
     """From there it is a way like any other: through the node, to the pod's own door."""
-    back = told(way(lab(), "pod-a", "client"), reply=True)
+    back = shown(way(lab(), "pod-a", "client"), reply=True)
     in_order = [
         "node1 has 192.168.59.22 on eth0",
         "node1 forwards packets that are not its own (net.ipv4.ip_forward = 1)",
@@ -124,7 +124,7 @@ def test_what_is_looked_up_is_known_of_every_route_and_address_on_the_way() -> N
 
 
 def test_the_switch_has_to_be_there() -> None:
-    assert "switch exists" in told(way(lab(), "node1", "node2"))
+    assert "switch exists" in shown(way(lab(), "node1", "node2"))
 
 
 def test_containers_of_one_pod_need_its_loopback_and_nothing_else() -> None:
@@ -230,12 +230,12 @@ def test_a_dead_container_is_named() -> None:
     of = lab()
     have = without(compile_lab(of, HOST), Workload, ns="nslab.x.pod-b")
     refused = Result(question(of, "pod-a", "pod-b", Kind.TCP), Outcome.REFUSED)
-    said = "pod-b has no running container app (the container runtime's); `nslab up x` mends it"
-    assert why(of, have, refused) == said
+    output = "pod-b has no running container app (the container runtime's); `nslab up x` mends it"
+    assert why(of, have, refused) == output
 
 
 @pytest.mark.parametrize(
-    ("kind", "host", "said"),
+    ("kind", "host", "output"),
     [
         (NodeAgent, "node1", "node1 has no nslab-node process (kubelet's)"),
         (Control, "control", "control has no nslab-control process (the API server's)"),
@@ -245,11 +245,11 @@ def test_a_dead_container_is_named() -> None:
     ],
 )
 def test_a_dead_process_is_named_once_and_no_command_is_offered_that_nobody_can_type(
-    kind: type, host: str, said: str
+    kind: type, host: str, output: str
 ) -> None:
     want = compile_lab(lab(), HOST)
     healing = diff(without(want, kind, ns=f"nslab.x.{host}"), want)
-    assert said in [trouble(step) for step in healing]
+    assert output in [trouble(step) for step in healing]
     assert mending(healing) == ["nslab up x"]
 
 
@@ -306,8 +306,8 @@ def test_what_the_plugins_say_of_one_of_the_two_is_why() -> None:
     want = topology(compile_lab(of, HOST))
     for source, target, blamed in (("pod-c", "pod-b", True), ("pod-b", "pod-c", True), ("pod-c", "pod-a", False)):
         probe = question(of, source, target)
-        said = explain(Result(probe, Outcome.TIMED_OUT), depends(of, probe, want), plan)
-        assert ("no eth0" in said and "asks the plugins" in said) is blamed
+        output = explain(Result(probe, Outcome.TIMED_OUT), depends(of, probe, want), plan)
+        assert ("no eth0" in output and "asks the plugins" in output) is blamed
 
 
 def test_a_refusal_of_a_healthy_lab_is_the_server_s() -> None:
@@ -350,8 +350,8 @@ def test_a_tunnel_leads_through_the_router_and_its_answer_back() -> None:
     needs = way(lab("calico-cross-subnet"), "pod-e", "pod-b")
     passed = list(dict.fromkeys(need.where for need in needs if not need.reply))
     assert passed == ["pod-e", "node3", "switch", "router", "node1", "pod-b"]
-    assert "router forwards packets that are not its own (net.ipv4.ip_forward = 1)" in told(needs)
-    assert "node3 sends packets for everywhere else via 192.168.60.1 through eth0" in told(needs)
+    assert "router forwards packets that are not its own (net.ipv4.ip_forward = 1)" in shown(needs)
+    assert "node3 sends packets for everywhere else via 192.168.60.1 through eth0" in shown(needs)
     assert "router" in {need.where for need in needs if need.reply}
 
 

@@ -56,8 +56,8 @@ def test_a_conftest_may_name_the_type_of_its_labs(pytester: pytest.Pytester) -> 
 
 def test_it_documents_itself(pytester: pytest.Pytester) -> None:
     run(pytester, "--markers").stdout.fnmatch_lines(["@pytest.mark.lab(source='lab.yaml', *"])
-    said = run(pytester, "--fixtures", "-v").stdout
-    said.fnmatch_lines(["lab -- *", "make_lab -- *", "module_lab [[]module scope[]] -- *"], consecutive=False)
+    output = run(pytester, "--fixtures", "-v").stdout
+    output.fnmatch_lines(["lab -- *", "make_lab -- *", "module_lab [[]module scope[]] -- *"], consecutive=False)
     run(pytester, "--help").stdout.fnmatch_lines(["*--nslab-keep *"])
 
 
@@ -79,7 +79,7 @@ def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester
 
 
 @pytest.mark.parametrize(
-    ("marker", "said"),
+    ("marker", "output"),
     [
         ('"calico-two-nod"', "*there is no lab *did you mean calico-two-node*"),
         ('"mine.yaml"', "*mine.yaml:5:3: unknown field spec.cnii; did you mean cni?"),
@@ -91,14 +91,14 @@ def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester
         ('"calico-two-node", "ipvs"', "*one argument is enough, the others have names"),
     ],
 )
-def test_a_wrong_marker_is_told(pytester: pytest.Pytester, marker: str, said: str) -> None:
+def test_a_wrong_marker_is_told(pytester: pytest.Pytester, marker: str, output: str) -> None:
     pytester.makeconftest("import os\nos.geteuid = lambda: 0\n")  # nothing is brought up
     text = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: mine}\nspec:\n  cnii: {plugin: calico}\n"
     (pytester.path / "mine.yaml").write_text(f"{text}  nodes: [{{name: node1}}]\n")
     pytester.makepyfile(f"import pytest\n\n@pytest.mark.lab({marker})\ndef test_a(lab):\n    pass\n")
     result = run(pytester)
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([said])
+    result.stdout.fnmatch_lines([output])
 
 
 def test_without_a_marker_the_lab_is_beside_the_test(pytester: pytest.Pytester) -> None:
@@ -152,8 +152,8 @@ def test_a_report_shows_what_a_terminal_would_obey(pytester: pytest.Pytester, mo
         def test_theirs():
             assert "coloured" == "by pytest"
     """)
-    said = run(pytester, "--color=yes").stdout.str()
-    assert r"a\x1b[2Jb\u202ec\x9bd" in said
-    assert "\x1b[2J" not in said
-    assert not {"\u202e", "\x9b"} & {*said}
-    assert "\x1b[" in said, "its colours are pytest's"
+    output = run(pytester, "--color=yes").stdout.str()
+    assert r"a\x1b[2Jb\u202ec\x9bd" in output
+    assert "\x1b[2J" not in output
+    assert not {"\u202e", "\x9b"} & {*output}
+    assert "\x1b[" in output, "its colours are pytest's"

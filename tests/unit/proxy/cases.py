@@ -88,9 +88,9 @@ def _port(port: dict[str, Any], slices: list[dict[str, Any]]) -> Port:
 
 
 def _conditions(end: dict[str, Any]) -> dict[str, bool]:
-    said = end.get("conditions", {})
-    ready = said.get("ready", True)
-    return {"ready": ready, "serving": said.get("serving", ready), "terminating": said.get("terminating", False)}
+    output = end.get("conditions", {})
+    ready = output.get("ready", True)
+    return {"ready": ready, "serving": output.get("serving", ready), "terminating": output.get("terminating", False)}
 
 
 def differences(have: Items, want: Items) -> tuple[Items, Items]:

@@ -21,14 +21,14 @@ LOCAL_OUTSIDE = replace(INSIDE, external_local=True)
 
 def ends(**nodes: dict[str, Any]) -> tuple[Endpoint, ...]:
     """One endpoint per node, with its conditions; its address ends with the node's number."""
-    return tuple(Endpoint(f"10.0.0.{name[1:]}", 80, f"n{name[1]}", **said) for name, said in nodes.items())
+    return tuple(Endpoint(f"10.0.0.{name[1:]}", 80, f"n{name[1]}", **output) for name, output in nodes.items())
 
 
 def chosen(service: Service, endpoints: tuple[Endpoint, ...], node_port: int = 0) -> tuple[str, str, str, bool]:
     """Cluster, local, reachable (last parts of the addresses), and whether there are any."""
     found = choose(service, Port("http", 80, "TCP", node_port, endpoints), NODE)
-    told = [" ".join(end.ip.rpartition(".")[2] for end in some) for some in found[:3]]
-    return told[0], told[1], told[2], found.somewhere
+    shown = [" ".join(end.ip.rpartition(".")[2] for end in some) for some in found[:3]]
+    return shown[0], shown[1], shown[2], found.somewhere
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_externally_accessible(service: Service, node_port: int, accessible: boo
 )
 def test_hints_of_zones(hints: tuple[str, ...], cluster: str) -> None:
     some = ends(n1=READY, n2=READY, n3=READY)
-    hinted = tuple(replace(end, zones=tuple(said.split())) for end, said in zip(some, hints, strict=True))
+    hinted = tuple(replace(end, zones=tuple(output.split())) for end, output in zip(some, hints, strict=True))
     assert chosen(INSIDE, hinted)[0] == cluster
     everywhere = choose(INSIDE, Port("http", 80, endpoints=hinted), replace(NODE, zone=""))
     assert everywhere.cluster == hinted

@@ -47,7 +47,7 @@ def test_chains_of_iptables_mode_are_not_ipvs_modes_business() -> None:
 def test_ipvs_as_its_own_programs_list_it() -> None:
     proxy = Proxy("node1", ("192.168.59.22",), mode="ipvs")
     wanted = whole(ipvs, [WEB], proxy)
-    said = {
+    output = {
         "ipset": "create KUBE-CLUSTER-IP hash:ip,port family inet hashsize 1024 maxelem 65536\n"
         "add KUBE-CLUSTER-IP 10.96.0.1,tcp:80\nadd KUBE-CLUSTER-IP 10.96.0.9,tcp:80\n"
         "create cali40 hash:net\nadd cali40 1.0.0.0/8\n",
@@ -58,7 +58,7 @@ def test_ipvs_as_its_own_programs_list_it() -> None:
         "7: kube-ipvs0    inet 10.96.0.1/32 scope global kube-ipvs0\\       valid_lft forever\n",
     }
     outputs = [
-        (one, next((text for word, text in said.items() if word in one.argv), "")) for one in looks(wanted, proxy)
+        (one, next((text for word, text in output.items() if word in one.argv), "")) for one in looks(wanted, proxy)
     ]
     assert found(outputs, wanted) == {
         ("ipset", "KUBE-CLUSTER-IP"): ("hash:ip,port",),

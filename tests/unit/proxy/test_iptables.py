@@ -152,8 +152,8 @@ def test_a_cluster_ip() -> None:
 def test_probabilities_are_as_the_kernel_reads_them_back() -> None:
     ends = tuple(Endpoint(f"10.0.2.{last}", 80) for last in range(2, 9))
     body = chain(items(replace(WEB, ports=(Port("http", 80, endpoints=ends),))), f"KUBE-SVC-{HASH}")
-    told = [re.search(r"--probability (\S+)", rule) for rule in body[1:]]
-    assert [one and one[1] for one in told] == [
+    shown = [re.search(r"--probability (\S+)", rule) for rule in body[1:]]
+    assert [one and one[1] for one in shown] == [
         "0.14285714272", "0.16666666651", "0.20000000019", "0.25000000000", "0.33333333349", "0.50000000000", None,
     ]  # fmt: skip
 

@@ -96,13 +96,13 @@ def test_rules_of_the_table_nat(name: str) -> None:
 # --- By hand -----------------------------------------------------------------------------------------------------
 
 
-def told(*services: Service, proxy: Proxy = NODE) -> list[str]:
+def shown(*services: Service, proxy: Proxy = NODE) -> list[str]:
     """What is left to say of Services when the frame is there."""
     return [*ipvsadm_lines({}, whole(ipvs, services, proxy))]
 
 
 def test_a_service_is_a_virtual_server_with_its_endpoints() -> None:
-    assert told(WEB) == [
+    assert shown(WEB) == [
         "-A -t 10.96.0.1:80 -s rr",
         "-a -t 10.96.0.1:80 -r 20.111.156.7:8080 -m -w 1",
         "-a -t 10.96.0.1:80 -r 20.109.131.3:8080 -m -w 1",
@@ -114,7 +114,7 @@ def test_a_service_is_a_virtual_server_with_its_endpoints() -> None:
     [("TCP", "-A -t 10.96.0.1:80"), ("UDP", "-A -u 10.96.0.1:80"), ("SCTP", "-A --sctp-service 10.96.0.1:80")],
 )
 def test_protocols(protocol: str, line: str) -> None:
-    assert told(replace(WEB, ports=(Port("", 80, protocol),))) == [f"{line} -s rr"]
+    assert shown(replace(WEB, ports=(Port("", 80, protocol),))) == [f"{line} -s rr"]
 
 
 @pytest.mark.parametrize(
@@ -129,30 +129,30 @@ def test_protocols(protocol: str, line: str) -> None:
 )
 def test_schedulers_and_affinity(scheduler: str, affinity: int, line: str) -> None:
     service = replace(WEB, affinity=affinity, ports=(Port("", 80),))
-    assert told(service, proxy=replace(NODE, scheduler=scheduler)) == [f"-A -t 10.96.0.1:80 {line}"]
+    assert shown(service, proxy=replace(NODE, scheduler=scheduler)) == [f"-A -t 10.96.0.1:80 {line}"]
 
 
 def test_node_ports_are_virtual_servers_on_each_address_of_the_node_but_loopback() -> None:
     proxy = replace(NODE, addresses=("192.168.59.21", "20.111.156.0", "127.0.0.1"))
     service = replace(WEB, type="NodePort", ports=(Port("", 80, "TCP", 31080),))
-    assert told(service, proxy=proxy)[1:] == [
+    assert shown(service, proxy=proxy)[1:] == [
         "-A -t 192.168.59.21:31080 -s rr",
         "-A -t 20.111.156.0:31080 -s rr",
     ]
     for wanted in ("192.168.59.0/24", "primary"):
-        assert told(service, proxy=replace(proxy, node_port_addresses=(wanted,)))[1:] == [
+        assert shown(service, proxy=replace(proxy, node_port_addresses=(wanted,)))[1:] == [
             "-A -t 192.168.59.21:31080 -s rr"
         ]
 
 
 def test_policy_local_takes_what_is_near_and_all_where_nothing_is() -> None:
     service = replace(WEB, external_ips=("203.0.113.1",), external_local=True)
-    assert told(service)[3:] == [
+    assert shown(service)[3:] == [
         "-a -t 10.96.0.1:80 -r 20.109.131.3:8080 -m -w 1",
         "-a -t 203.0.113.1:80 -r 20.111.156.7:8080 -m -w 1",
     ]
     far = replace(service, ports=(replace(WEB.ports[0], endpoints=(THERE,)),))
-    assert told(far)[2:] == [
+    assert shown(far)[2:] == [
         "-a -t 10.96.0.1:80 -r 20.109.131.3:8080 -m -w 1",
         "-a -t 203.0.113.1:80 -r 20.109.131.3:8080 -m -w 1",
     ]

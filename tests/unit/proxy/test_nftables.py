@@ -64,8 +64,8 @@ def fresh(items: Items) -> str:
 
 def change(old: Service, new: Service, proxy: Proxy = NODE) -> list[str]:
     """The lines of the change from one state of a Service to another."""
-    said = nftables.commands(nftables.part(old, proxy).own, nftables.part(new, proxy).own, proxy)
-    return [line for command in said for line in command.text.splitlines()]
+    output = nftables.commands(nftables.part(old, proxy).own, nftables.part(new, proxy).own, proxy)
+    return [line for command in output for line in command.text.splitlines()]
 
 
 def with_ends(service: Service, *ends: Endpoint) -> Service:
@@ -88,11 +88,11 @@ def unknown(items: Items) -> list[str]:
     missing: list[str] = []
     chains: set[str] = set()
     for item, body in items.items():
-        said = " ".join(body[1:])
+        output = " ".join(body[1:])
         if item[0] == "nft-chain":
-            missing += [name for name in re.findall(r"(?:jump|goto) (\S+)", said) if name not in chains]
+            missing += [name for name in re.findall(r"(?:jump|goto) (\S+)", output) if name not in chains]
             chains.add(item[1])
-        for name in re.findall(r"@(\S+)", said) + ([item[1]] if item[0] == "nft-element" else []):
+        for name in re.findall(r"@(\S+)", output) + ([item[1]] if item[0] == "nft-element" else []):
             if not {("nft-set", name), ("nft-map", name)} & items.keys():
                 missing.append(name)
     verdicts = {body[1] for item, body in items.items() if item[0] == "nft-element"}
@@ -143,7 +143,7 @@ def test_the_load_balancers_own_address_passes_where_a_range_has_the_node() -> N
 
 
 @pytest.mark.parametrize(
-    ("said", "answers"),
+    ("output", "answers"),
     [
         ((), ["192.168.0.2"]),
         (("primary",), ["192.168.0.2"]),
@@ -151,8 +151,8 @@ def test_the_load_balancers_own_address_passes_where_a_range_has_the_node() -> N
         (("172.16.0.0/12",), []),
     ],
 )
-def test_node_ports_answer_on(said: tuple[str, ...], answers: list[str]) -> None:
-    proxy = replace(NODE, addresses=("192.168.0.2", "10.5.0.1"), node_port_addresses=said)
+def test_node_ports_answer_on(output: tuple[str, ...], answers: list[str]) -> None:
+    proxy = replace(NODE, addresses=("192.168.0.2", "10.5.0.1"), node_port_addresses=output)
     assert [item[2] for item in nftables.frame((), proxy) if item[:2] == ("nft-element", "nodeport-ips")] == answers
 
 
@@ -201,8 +201,8 @@ def test_the_last_endpoint_goes() -> None:
 def test_an_nft_that_narrows_what_it_reads_is_told_of_a_chain_as_well() -> None:
     old, new = (whole(nftables, [service], NODE) for service in (WEB, with_ends(WEB, ENDS[0])))
     plain = nftables.commands(old, new, NODE)[0].text.splitlines()
-    told = nftables.commands(old, new, replace(NODE, nft_narrows=True))[0].text.splitlines()
-    assert told == [*plain[:-1], "list chain ip kube-proxy reject-chain", plain[-1]]
+    shown = nftables.commands(old, new, replace(NODE, nft_narrows=True))[0].text.splitlines()
+    assert shown == [*plain[:-1], "list chain ip kube-proxy reject-chain", plain[-1]]
 
 
 @pytest.mark.parametrize(

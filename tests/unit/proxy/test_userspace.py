@@ -117,11 +117,11 @@ def test_a_proxy_that_listens_on_one_address_is_named() -> None:
     bound = Proxy("node1", ("192.168.59.22",), "userspace", bind="192.168.59.22")
     port = proxy_port("default/web:http", "tcp")
     rules = saved(whole(userspace, [WEB], bound))
-    said = '-p tcp -m comment --comment "default/web:http" -m tcp --dport'
+    output = '-p tcp -m comment --comment "default/web:http" -m tcp --dport'
     assert rules["nat", "KUBE-PORTALS-CONTAINER"][0] == (
-        f"-d 10.96.0.1/32 {said} 80 -j DNAT --to-destination 192.168.59.22:{port}"
+        f"-d 10.96.0.1/32 {output} 80 -j DNAT --to-destination 192.168.59.22:{port}"
     )
-    assert rules["nat", "KUBE-NODEPORT-CONTAINER"] == [f"{said} 30080 -j DNAT --to-destination 192.168.59.22:{port}"]
+    assert rules["nat", "KUBE-NODEPORT-CONTAINER"] == [f"{output} 30080 -j DNAT --to-destination 192.168.59.22:{port}"]
 
 
 def test_a_change_writes_the_chains_that_differ_in_one_restore() -> None:

@@ -38,7 +38,7 @@ WANT = compile_lab(OF, Host(ipip=False, ipip_born=False))
 NODE1, POD_B = "nslab.x.node1", "nslab.x.pod-b"
 
 
-def said(have: State, want: State = WANT, of: Lab = OF) -> list[str]:
+def output(have: State, want: State = WANT, of: Lab = OF) -> list[str]:
     return changes(of, diff(have, want))
 
 
@@ -54,17 +54,17 @@ def without(kind: type[KernelObject], ns: str, **attributes: object) -> State:
 
 
 def test_nothing() -> None:
-    assert said(WANT) == []
+    assert output(WANT) == []
 
 
 def test_of_a_cable_that_is_gone_only_the_cable_is_told() -> None:
-    (cable,) = (obj for obj in WANT if isinstance(obj, Veth) and POD_B in (obj.ns, obj.peer_ns))
-    ends = {("Device", cable.ns, cable.name), ("Device", cable.peer_ns, cable.peer)}
+    (veth,) = (obj for obj in WANT if isinstance(obj, Veth) and POD_B in (obj.ns, obj.peer_ns))
+    ends = {("Device", veth.ns, veth.name), ("Device", veth.peer_ns, veth.peer)}
     on_it = {obj.key for obj in WANT if ends & {*obj.requires}}
     assert {key[0] for key in on_it} > {"LinkUp", "Address", "Sysctl"}
-    addressed = {("Addressed", cable.peer_ns, cable.peer), ("LinkUp", cable.ns, cable.name)}
-    left = tuple(obj for obj in WANT if obj != cable and obj.key not in on_it and not addressed & {*obj.requires})
-    assert said(left) == [f"node1 has no cable {cable.name} to pod-b's eth0 (the Calico CNI plugin's)"]
+    addressed = {("Addressed", veth.peer_ns, veth.peer), ("LinkUp", veth.ns, veth.name)}
+    left = tuple(obj for obj in WANT if obj != veth and obj.key not in on_it and not addressed & {*obj.requires})
+    assert output(left) == [f"node1 has no cable {veth.name} to pod-b's eth0 (the Calico CNI plugin's)"]
 
 
 def test_of_what_is_made_anew_only_the_new_is_told() -> None:
@@ -72,29 +72,29 @@ def test_of_what_is_made_anew_only_the_new_is_told() -> None:
         replace(obj, settings='{"mode": "ipvs"}') if isinstance(obj, KubeProxy) and obj.ns == NODE1 else obj
         for obj in WANT
     )
-    assert said(have) == ["node1 has no kube-proxy process"]
+    assert output(have) == ["node1 has no kube-proxy process"]
 
 
 def test_what_nobody_asked_for_is_told() -> None:
     stray = Sysctl(NODE1, "net/ipv4/conf/all/rp_filter", "2", "0")
-    (line,) = said((*WANT, stray))
+    (line,) = output((*WANT, stray))
     assert line.startswith("node1 has net.ipv4.conf.all.rp_filter = 2")
-    (line,) = said((*WANT, Netns("nslab.x.stray")))
+    (line,) = output((*WANT, Netns("nslab.x.stray")))
     assert line.startswith("stray has a namespace")
 
 
 def test_an_address_is_told_by_whom_it_leads_to() -> None:
-    assert said(without(Route, NODE1, to=OF.nodes[1].pod_cidr)) == [
+    assert output(without(Route, NODE1, to=OF.nodes[1].pod_cidr)) == [
         f"node1 has no route to {OF.nodes[1].pod_cidr} (BIRD's): the way to the pods of node2"
     ]
-    assert said(without(Address, POD_B))[0].startswith("pod-b has no address 20.111.156.7/32 on eth0")
+    assert output(without(Address, POD_B))[0].startswith("pod-b has no address 20.111.156.7/32 on eth0")
 
 
 def test_where_frames_for_a_tunnel_s_end_go_is_told_by_the_node() -> None:
     of = replace(OF, encapsulation=Encapsulation.VXLAN)
     want = compile_lab(of, Host())
     have = tuple(obj for obj in want if not (isinstance(obj, Fdb) and obj.ns == NODE1))
-    (line,) = said(have, want, of)
+    (line,) = output(have, want, of)
     assert line.endswith(": the way to node2")
 
 
@@ -103,7 +103,7 @@ def test_an_attachment_that_is_made_anew_is_told_once_with_its_fault() -> None:
     wiring = Wiring(network, (), "pod-b", "/run/netns/b", "eth0", "", ())
     good = Attachment(POD_B, NODE1, wiring, IPv4Address("20.111.156.7"))
     spaces = (Netns(NODE1), Netns(POD_B))
-    (line,) = said((*spaces, replace(good, fault="no such interface")), (*spaces, good))
+    (line,) = output((*spaces, replace(good, fault="no such interface")), (*spaces, good))
     assert "no such interface" in line
 
 

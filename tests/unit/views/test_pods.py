@@ -67,7 +67,7 @@ STARTED_NOT = {"reason": "StartError", "exit_code": 127, "message": "exec x: No 
 
 
 @pytest.mark.parametrize(
-    ("said", "state", "last"),
+    ("output", "state", "last"),
     [
         (
             {**CRASH, "last": OOM},
@@ -93,14 +93,14 @@ STARTED_NOT = {"reason": "StartError", "exit_code": 127, "message": "exec x: No 
         (entry("waiting", "ContainerCreating"), {"waiting": {"reason": "ContainerCreating"}}, {}),
     ],
 )  # fmt: skip
-def test_a_container_as_the_api_has_it(said: dict[str, Any], state: dict[str, Any], last: dict[str, Any]) -> None:
-    assert container_status("app", said) == {
-        "name": "app", "ready": said["ready"], "restartCount": said["restarts"], "state": state, "lastState": last,
+def test_a_container_as_the_api_has_it(output: dict[str, Any], state: dict[str, Any], last: dict[str, Any]) -> None:
+    assert container_status("app", output) == {
+        "name": "app", "ready": output["ready"], "restartCount": output["restarts"], "state": state, "lastState": last,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("said", "why"),
+    ("output", "why"),
     [
         ({**CRASH, "last": OOM}, "it ended (OOMKilled; exit code 137), and is started again after a back-off"),
         (
@@ -112,8 +112,8 @@ def test_a_container_as_the_api_has_it(said: dict[str, Any], state: dict[str, An
         (entry(), ""),
     ],
 )
-def test_why_a_container_does_not_run(said: dict[str, Any], why: str) -> None:
-    assert why_absent(said) == why
+def test_why_a_container_does_not_run(output: dict[str, Any], why: str) -> None:
+    assert why_absent(output) == why
 
 
 def test_the_namespace_is_shown_when_it_says_something() -> None:

@@ -130,7 +130,7 @@ def test_a_lab_without_services_has_no_table() -> None:
     assert service_matrix(bare, [], 120) == []
 
 
-def said(results: list[Result], calls: list[CallResult]) -> list[str]:
+def output(results: list[Result], calls: list[CallResult]) -> list[str]:
     """What the four cells say, without the cells."""
     return [line for line in four_cells(PAIRS.places, results, calls) if line.startswith(("for ", "Services"))]
 
@@ -149,7 +149,7 @@ def test_all_is_well() -> None:
 
 
 def test_pods_answer_and_services_do_not() -> None:
-    assert said(hosts(), answers(at_node2)) == [
+    assert output(hosts(), answers(at_node2)) == [
         f"for {who}, every pod's address answers and a Service's does not: look at kube-proxy of node2"
         for who in ("pods", "nodes")
     ]
@@ -161,7 +161,7 @@ def test_pods_of_other_nodes_do_not_answer_and_so_services_do_not() -> None:
     far = answers(lambda call, pod: nodes[call.source] != nodes[pod] and call.source.startswith(("web", "box")))
     lines = four_cells(PAIRS.places, lost, far)
     assert lines[3].split() == ["other", "node", "FAIL", "24", "of", "24", "FAIL", "24", "of", "24"]
-    (sentence,) = said(lost, far)
+    (sentence,) = output(lost, far)
     assert sentence == (
         "for pods, pods' own addresses fail (other node), and so do the Services behind them: "
         "look at the pod network (CNI), not at kube-proxy"
@@ -171,7 +171,7 @@ def test_pods_of_other_nodes_do_not_answer_and_so_services_do_not() -> None:
 def test_both_at_once() -> None:
     nodes = {one.name: one.node for one in PAIRS.places}
     lost = hosts(lambda pair: nodes[pair[0]] != nodes[pair[1]])
-    assert said(lost, answers(lambda call, _: call.source == "web-1"))[0] == (
+    assert output(lost, answers(lambda call, _: call.source == "web-1"))[0] == (
         "for pods, pods' own addresses fail (other node), but Services fail where those answer, too "
         "(same node and other node): look at the pod network (CNI) first, then at kube-proxy of node1"
     )
@@ -180,7 +180,7 @@ def test_both_at_once() -> None:
 def test_names_alone_fail() -> None:
     named = replace(next(c for c in SERVICES.calls if c.way is Way.CLUSTER_IP), way=Way.NAME, name="web.default")
     calls = [*answers(), CallResult(named, (), "DNS: timed out")]
-    assert said(hosts(), calls) == ["Services answer by address and not by name: look at kube-dns"]
+    assert output(hosts(), calls) == ["Services answer by address and not by name: look at kube-dns"]
 
 
 def test_junit_and_json_have_the_calls() -> None:
@@ -208,5 +208,5 @@ def test_what_gets_lost_on_the_way_is_told_apart() -> None:
     assert word(CallResult(nobody, (Try(Outcome.TIMED_OUT),))) == "no way"
     assert word(CallResult(some, (Try(Outcome.TIMED_OUT),))) == "in part"
     assert word(CallResult(some, (), "DNS: timed out")) == "no way"
-    (said,) = calls_to_json([CallResult(some, (Try(Outcome.TIMED_OUT),))], {})
-    assert said["lost"] is True
+    (output,) = calls_to_json([CallResult(some, (Try(Outcome.TIMED_OUT),))], {})
+    assert output["lost"] is True

@@ -1,0 +1,54 @@
+"""What a lab may say with each network plugin, and what it has where it says nothing: one line a plugin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.dataclass import dataclass
+from nslab.lab.types import Encapsulation, Plugin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ipaddress import IPv4Address, IPv4Network
+
+
+def _of_a_tunnel(cidr: IPv4Network, encapsulation: Encapsulation) -> dict[IPv4Address, str]:
+    # calico-node claims its tunnel's address before there are pods; the whole block is usable, first and last too.
+    return {cidr[0]: "the tunnel's address"} if encapsulation is not Encapsulation.NONE else {}
+
+
+def _of_a_bridge(gateway: str) -> Callable[[IPv4Network, Encapsulation], dict[IPv4Address, str]]:
+    def reserved(cidr: IPv4Network, _: Encapsulation) -> dict[IPv4Address, str]:
+        ends = {cidr[0]: "the network's own address", cidr[-1]: "the broadcast address"}
+        return ends | {cidr[1]: gateway} if cidr.num_addresses > 1 else ends
+
+    return reserved
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkRules:
+    """What goes with a network plugin.
+
+    `label`: the beginning of a sentence about what it lacks. `block`: the length of a node's podCIDR (Calico's block,
+    the controller manager's --node-cidr-mask-size). `reserved`: the addresses of a podCIDR that no pod can have, and
+    what each is. `encapsulation`: what it does unless told otherwise; none: it never does another. `subnets`: it routes
+    between nodes of different subnets. `requests`: it gives a pod the address that the pod asks for. `by_exec`: CNI
+    plugins do it, which have a configuration, and the last word on addresses.
+    """
+
+    label: str
+    block: int
+    reserved: Callable[[IPv4Network, Encapsulation], dict[IPv4Address, str]]
+    encapsulation: Encapsulation = Encapsulation.NONE
+    subnets: bool = False
+    requests: bool = True
+    by_exec: bool = False
+
+
+_BY_CUSTOM = _of_a_bridge("the pods' gateway, by custom")
+RULES = {
+    Plugin.CALICO: NetworkRules("calico has", 26, _of_a_tunnel, Encapsulation.IPIP, subnets=True),
+    Plugin.KUBENET: NetworkRules("kubenet has", 24, _of_a_bridge("the address of cbr0"), requests=False),
+    Plugin.NONE: NetworkRules("without a plugin there is", 24, _BY_CUSTOM, subnets=True),
+    Plugin.EXEC: NetworkRules("exec has", 24, _BY_CUSTOM, by_exec=True),
+}
