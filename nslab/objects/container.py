@@ -168,7 +168,7 @@ def _with_environment(obj: Workload) -> str:
     program, *arguments = obj.argv
     env = [f"{name}={value}" for name, value in obj.env if name != "NSLAB"]  # which is the mark, whatever the file says
     words = [quote(program)]
-    if program in ("agnhost", "kubedns"):
+    if program in ("agnhost", "kubedns", "standin"):
         words = [f"{PYTHON}.images.{program}"]
     elif env and "=" in program:
         words = ["unshare", "--", quote(program)]  # env would take it for one more variable
