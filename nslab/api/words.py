@@ -22,6 +22,11 @@ def shown(word: str) -> str:
     return _cut(word) if word.isprintable() and word.strip() else quoted(word)
 
 
+def printable(text: str) -> str:
+    """A text of any length as a terminal may have it: nothing in it is obeyed."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 def quoted(word: str) -> str:
     """The word in quotes, as one would write it in YAML to have it taken as text."""
     plain = _cut(word).replace("\\", "\\\\").replace('"', '\\"')
