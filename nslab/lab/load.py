@@ -1,4 +1,4 @@
-"""From a file to a `Lab`, or to everything that is wrong with the file."""
+"""Loads a file as a `Lab`, or raises LabFileError with all errors in the file."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 def load(
     path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None, cni: Cni | None = None
 ) -> Lab:
-    """The lab in a file; the settings go before what the file says (`up --encapsulation --proxy-mode`, `cni`)."""
+    """The lab in a file; the arguments override the file (`up --encapsulation --proxy-mode`, `cni`)."""
     return parse(text_of(path), str(path), encapsulation, proxy_mode, cni)
 
 
 def load_with_warnings(
     path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None, cni: Cni | None = None
 ) -> tuple[Lab, tuple[FieldError, ...]]:
-    """The lab in a file, and what in it is probably not meant: a selector without pods, say."""
+    """The lab in a file, with warnings for probable mistakes, such as a selector that matches no pods."""
     return parse_with_warnings(text_of(path), str(path), encapsulation, proxy_mode, cni)
 
 
@@ -48,7 +48,7 @@ def parse(
     proxy_mode: ProxyMode | None = None,
     cni: Cni | None = None,
 ) -> Lab:
-    """The lab in a text. `file` is its name in problems."""
+    """The lab in a text. `file` is its name in error messages."""
     return allocate(views.lab(_checked(text, file, encapsulation, proxy_mode, cni)))
 
 
@@ -66,7 +66,7 @@ def parse_with_warnings(
 
 
 def in_order(errors: Iterable[FieldError]) -> tuple[FieldError, ...]:
-    """Errors as a reader of the file meets them, each once."""
+    """Errors in the order of the file, each once."""
     return tuple(sorted({(one.position, one.sentence): one for one in errors}.values(), key=_as_read))
 
 
@@ -77,7 +77,7 @@ def _as_read(error: FieldError) -> tuple[Position, str]:
 def _checked(
     text: str, file: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
 ) -> Documents:
-    """The documents of a text, complete and without a problem."""
+    """The documents of a text, with defaults and without errors; raises LabFileError otherwise."""
     reader = Reader(file, text)
     found = read_stream(text, reader)
     set_to(found.lab, encapsulation, proxy_mode, cni)
@@ -88,7 +88,7 @@ def _checked(
 
 
 def completed(found: Documents, what: str) -> Lab:
-    """The lab of documents that come from no file; `what` is its name in problems."""
+    """The lab of documents that come from no file; `what` is its name in error messages."""
     complete(found)
     refuse("", Reader(what, ""), errors(found))
     return allocate(views.lab(found))
@@ -97,7 +97,7 @@ def completed(found: Documents, what: str) -> Lab:
 def set_to(
     lab: LabDocument, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
 ) -> None:
-    """Settings that go before what the document says."""
+    """Override settings of the document."""
     if encapsulation:
         lab.cni["encapsulation"] = str(encapsulation)
     if proxy_mode:
@@ -109,9 +109,9 @@ def set_to(
 
 
 def refuse(text: str, reader: Reader, found: Iterable[FieldError]) -> None:
-    """Raise all errors of a text: those that the reader noted, and those of the whole."""
+    """Raise LabFileError with all errors of a text, the reader's and those `found` later; return if there are none."""
     unreadable = {one.position for one in reader.errors}
-    # What is wrong with the whole at the place of what could not be read follows from that, and is not worth saying.
+    # An error at the position of an unreadable value only follows from that value.
     follow = (one for one in positioned(text, reader.file, list(found)) if one.position not in unreadable)
     if wrong := in_order([*reader.errors, *follow]):
         raise LabFileError(wrong)

@@ -1,4 +1,4 @@
-"""What a file says, is kept, and is not acted on: named once, where acting on it would change what is seen."""
+"""Notes on fields and kinds that nslab keeps and does not act on, if a cluster that did would behave differently."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ NOTED: dict[str, dict[str, Any]] = {
     "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}, "trafficDistribution": {}}},
     "EndpointSlice": {"endpoints": {"hints": {"forNodes": {}}}},
 }
-"""The fields of each kind, as a tree whose leaves are named; a leaf that is a word: only where it says that."""
+"""The noted fields of each kind, as a tree of names. A leaf that is a string: only that value is noted."""
 WORKING = names("CronJob DaemonSet Endpoints Ingress Job NetworkPolicy ReplicaSet ReplicationController StatefulSet")
-"""Kinds from which a cluster makes pods, or ways for packets."""
+"""Kinds from which a cluster creates pods or routes traffic."""
 
 
 def notes(found: Documents) -> Iterator[FieldError]:
-    """One sentence for each field, and for each kind, at its first place."""
+    """One note for each field and each kind, at its first position."""
     named: dict[str, list[FieldPath]] = {}
     for one in found.objects():
         if one.made:
@@ -72,17 +72,15 @@ def notes(found: Documents) -> Iterator[FieldError]:
 
 
 def _said(value: Any, tree: Any) -> Iterator[FieldPath]:
-    """The places of what a value says, of the leaves of a tree."""
+    """The paths of the leaves of `tree` that are set in a value."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from ((index, *path) for path in _said(item, tree))
     elif isinstance(value, dict):
         for name in value.keys() & tree.keys():
-            below = tree[name]
-            if isinstance(below, str) or not below:
-                differs = (
-                    value[name] == below if isinstance(below, str) else value[name] not in (None, {}, [], "", False)
-                )
-                yield from [(name,)] if differs else []
+            subtree, field = tree[name], value[name]
+            if isinstance(subtree, str) or not subtree:
+                is_set = field == subtree if isinstance(subtree, str) else field not in (None, {}, [], "", False)
+                yield from [(name,)] if is_set else []
             else:
-                yield from ((name, *path) for path in _said(value[name], below))
+                yield from ((name, *path) for path in _said(field, subtree))

@@ -1,4 +1,4 @@
-"""The replicas of Deployments, as the Deployment and ReplicaSet controllers would make them."""
+"""The replicas of Deployments, as the Deployment and ReplicaSet controllers create them."""
 
 from __future__ import annotations
 
@@ -18,18 +18,17 @@ if TYPE_CHECKING:
 
 HASH = "pod-template-hash"
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""No vowels, so that no words come of it; no 0, 1, 3, which look like letters (Kubernetes' choice)."""
+"""No vowels, so that names contain no words; no 0, 1, 3, which look like letters (Kubernetes' alphabet)."""
 LONGEST_BASE = 58
-"""The API server cuts what it puts five characters behind, so that the whole is a DNS label."""
+"""The API server truncates a base name to this length before it appends five characters: the result is a DNS label."""
 MOST = 10_000
-"""So many replicas of all Deployments together; a file of three lines could ask for millions."""
+"""The maximum number of replicas of all Deployments together; a file of three lines could request millions."""
 
 
 def expand(found: Documents) -> None:
-    """Put the replicas among the pods, behind those that belong to nobody.
+    """Append the replicas to the pods without an owner.
 
-    A replica that is a document of the stream keeps what that says of it: uid, node, address, readiness. One that no
-    Deployment wants any more goes.
+    A replica that is a document of the stream keeps its uid, node, address and readiness. Surplus replicas go.
     """
     if not found.deployments:
         return
@@ -45,7 +44,7 @@ def expand(found: Documents) -> None:
 
 
 def names(deployment: Deployment) -> Iterator[str]:
-    """The names of its replicas, in an order that only grows at its end."""
+    """The names of a Deployment's replicas. Scaling up only appends names."""
     template = template_hash(deployment.template)
     base = f"{deployment.name}-{template}-"[:LONGEST_BASE]
     seen: set[str] = set()
@@ -59,7 +58,7 @@ def names(deployment: Deployment) -> Iterator[str]:
 
 
 def template_hash(template: Pod) -> str:
-    """What tells the replicas of one template from those of the next."""
+    """The pod-template-hash, which distinguishes the replicas of one template from those of the next."""
     parts = (
         *(sorted(template.labels), sorted(template.annotations), template.containers, template.node),
         *(template.hostname, template.share_process_namespace, str(template.restart_policy)),
@@ -75,7 +74,7 @@ def _rights(template: Pod) -> Iterator[SecurityContext | Resources]:
 
 
 def _replica(one: Document) -> Document:
-    """A replica without its name. The replicas of a Deployment have one spec together."""
+    """A replica without a name. All replicas of a Deployment share one spec."""
     deployment: Deployment = one.view
     template, value = deployment.template, one.spec.get("template", {})
     number = template_hash(template)
@@ -95,7 +94,7 @@ def _replica(one: Document) -> Document:
 
 
 def _named(one: Document, name: str, there: Pod | None) -> Document:
-    """The replica of a name, as it was if it was there."""
+    """The replica with a name, and with the status of the existing one if there is one."""
     value = {**one.value, "metadata": {**one.value["metadata"], "name": name}}
     view = replace(one.view, name=name, document=value)
     if there is not None:

@@ -1,4 +1,4 @@
-"""Objects of a lab by the words that kubectl has for them: service/svc-b, deploy, networkpolicies."""
+"""Finds objects of a lab by kubectl's names for them: service/svc-b, deploy, networkpolicies."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ KINDS = {
     "deployments": "deployment.apps",
     "pods": "pod",
 }
-"""Where a lab keeps the objects that it acts on, and what kubectl calls one."""
+"""The Lab's fields for objects that nslab acts on, and kubectl's resource name for each."""
 SHORT = {"svc": "service", "deploy": "deployment.apps", "po": "pod"}
 Key: TypeAlias = tuple[str, str, str]
-"""What kubectl calls the kind of an object, its namespace and its name."""
+"""An object's resource name as in kubectl's output, its namespace and its name."""
 
 
 def key_of(one: Document | Kept) -> Key:
-    """Which object it is."""
+    """The key of an object."""
     return resource_of(one), one.namespace, one.name
 
 
 def resource_of(one: Document | Kept) -> str:
-    """What kubectl calls an object's kind: networkpolicy.networking.k8s.io."""
+    """kubectl's resource name of an object's kind, such as networkpolicy.networking.k8s.io."""
     version = one.api_version if isinstance(one, Kept) else str(one.value.get("apiVersion"))
     group = version.rpartition("/")[0]
     return f"{one.kind.lower()}.{group}".removesuffix(".")
 
 
 def plural(resource: str) -> str:
-    """The plural that Kubernetes gives a kind."""
+    """Kubernetes' plural of a resource name."""
     one, dot, group = resource.partition(".")
     many = f"{one[:-1]}ies" if one[-1:] == "y" else f"{one}es" if one[-1:] == "s" else f"{one}s"
     return f"{many}{dot}{group}"
 
 
 def named(lab: Lab, words: Sequence[str], namespace: str) -> list[Key]:
-    """The objects that a command line names."""
+    """The keys of the objects that a command line names. Raises UsageError with kubectl's messages."""
     if not any("/" in word for word in words):
         kind = meant(lab, words[0]) if words else ""
         if len(words) < 2:
@@ -65,7 +65,7 @@ def named(lab: Lab, words: Sequence[str], namespace: str) -> list[Key]:
 
 
 def meant(lab: Lab, word: str) -> str:
-    """The kind that a command line names by one, many or a short word, with its group or without."""
+    """The resource that a command line names in the singular, the plural or by a short name, with or without group."""
     for resource in (*KINDS.values(), *map(resource_of, lab.others)):
         full = {resource, plural(resource), next((short for short, of in SHORT.items() if of == resource), "")}
         if word and word.lower() in full | {each.partition(".")[0] for each in full}:
@@ -74,14 +74,14 @@ def meant(lab: Lab, word: str) -> str:
 
 
 def not_found(key: Key, where: str = "") -> str:
-    """What kubectl says of an object that is not there."""
+    """kubectl's message for an object that does not exist."""
     return f"Error from server (NotFound): {where}{plural(key[0])} {quoted(key[2])} not found"
 
 
 def selected(lab: Lab, words: Sequence[str], namespace: str = "") -> list[Document]:
-    """The objects that a command line names: (service,), (service, svc-b), (service/svc-b, pod/a); all, if nothing.
+    """The objects that a command line names: (service,), (service, svc-b), (service/svc-b, pod/a); () means all.
 
-    `namespace`: where they are looked for; "": anywhere, and named ones in `default`. UsageError, as kubectl says it.
+    `namespace`: "" means all, and `default` for named objects. Raises UsageError with kubectl's messages.
     """
     there = dump.documents(lab).objects()
     if len(words) > 1 or "/" in "".join(words):

@@ -1,4 +1,4 @@
-"""The documents of a stream: what each of them is, and all of them read along the schema of their kind."""
+"""Reads the documents of a stream, each by the schema of its kind."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from nslab.errors import FieldPath
 
 ACTED_ON = {"Service": "services", "EndpointSlice": "slices", "Deployment": "deployments", "Pod": "pods"}
-"""The kinds that nslab acts on, and where a lab has their objects; `others` are kept."""
+"""The kinds that nslab acts on, and their fields of Documents; all other kinds are `others`."""
 OURS = "nslab/v1"
 
 
 @dataclass(slots=True)
 class Documents:
-    """The objects of a stream, or of a lab, by what nslab makes of them."""
+    """The objects of a stream or of a lab, by kind."""
 
     lab: LabDocument = field(default_factory=lambda: LabDocument({}, None))
     pods: list[Document] = field(default_factory=list)
@@ -36,17 +36,17 @@ class Documents:
     others: list[Document] = field(default_factory=list)
 
     def add(self, one: Document) -> None:
-        """Put an object where those of its kind are."""
+        """Append an object to those of its kind."""
         getattr(self, ACTED_ON.get(one.kind, "others")).append(one)
 
     def objects(self) -> list[Document]:
-        """All of them."""
+        """All objects except the Lab."""
         return [*self.services, *self.slices, *self.deployments, *self.pods, *self.others]
 
 
 @cache
 def lab_schema() -> dict[str, Any]:
-    """The JSON Schema of the Lab document: what it is read by, and what `nslab schema` prints."""
+    """The JSON Schema of the Lab document, which `nslab schema` prints, too."""
     text = Path(__file__).with_name("lab.schema.json").read_text(encoding="utf-8")
     return json.loads(text)  # type: ignore[no-any-return]
 
@@ -57,12 +57,12 @@ def _lab_shape() -> Shape:
 
 
 def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documents:
-    """The documents of a lab file; or some objects, with or without a Lab. What is wrong is noted in the reader."""
+    """The documents of a lab file, or (not `lab_first`) of objects with or without a Lab. Errors go to the reader."""
     found, read = Documents(), 0
     try:
         for index, root in enumerate(documents(text, reader.file)):
             if root.id == "scalar" and reader.read(root) is None:
-                continue  # nothing between two ---
+                continue  # an empty document between two ---
             _read(Tree(root), (index,), reader, found, first=lab_first and not read)
             read += 1
     except AliasesError as bomb:
@@ -77,7 +77,7 @@ def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documen
 
 
 def _read(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, first: bool = False) -> None:
-    """Read one document, or the items of a List. `first`: it is to be the Lab."""
+    """Read one document, or the items of a List. `first`: it must be the Lab."""
     node = tree.at(path[1:])
     if node.id != "mapping":
         reader.say(node, "a document of a lab file must be a mapping with apiVersion and kind")
@@ -108,13 +108,13 @@ def _read(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, firs
     for each in wrong:
         advice = len(reader.errors) < PROBLEMS_WITH_ADVICE
         error = located(each, reader.file, tree.at(each.path[1:], key=each.key), advice=advice)
-        # What is wrong at the place of what could not be read follows from that.
+        # An error at the position of an unreadable value only follows from that value.
         if error.text and error.position not in unread:
             reader.errors.append(error)
 
 
 def _shape(value: dict[str, Any], path: FieldPath) -> tuple[Shape | None, list[FieldError]]:
-    """What a document looks like; None with an error if there is no such kind."""
+    """The shape of a document's kind; None with an error if the kind is unknown."""
     version, kind = value.get("apiVersion"), value.get("kind")
     if kind == "Lab" and version in (OURS, None):
         return _lab_shape(), [] if version else [FieldError(path, "apiVersion is missing")]

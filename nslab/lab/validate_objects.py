@@ -1,4 +1,4 @@
-"""What is wrong with the Services, EndpointSlices and Deployments of a lab together, in the API server's words."""
+"""Checks of a lab's Services, EndpointSlices and Deployments, with the API server's messages."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from nslab.api.sentences import (
 )
 from nslab.api.words import shown
 from nslab.errors import FieldError
-from nslab.lab import replicas, validate_services
-from nslab.lab import service_document as asks
+from nslab.lab import replicas, service_document, validate_services
 from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 
 def services(found: Documents) -> Iterator[FieldError]:
-    """Each Service as kube-proxy needs it."""
+    """Each Service is valid for kube-proxy."""
     yield from _twice("service", found.services)
     for service in found.services:
         for error in validate_services.errors(service):
@@ -41,14 +40,14 @@ def services(found: Documents) -> Iterator[FieldError]:
 
 
 def admitted(found: Documents) -> Iterator[FieldError]:
-    """Each Service as the API server wants it."""
+    """The API server admits each Service."""
     for service in found.services:
         for error in validate_services.admission(service.spec):
             yield of_object(service, error)
 
 
 def slices(found: Documents) -> Iterator[FieldError]:
-    """Each EndpointSlice."""
+    """Each EndpointSlice is valid."""
     yield from _twice("endpointslice", found.slices)
     for one in found.slices:
         for error in _slice(one):
@@ -80,7 +79,7 @@ def _slice(one: Document) -> Iterator[FieldError]:
 
 
 def deployments(found: Documents) -> Iterator[FieldError]:
-    """Each Deployment, and all their replicas."""
+    """Each Deployment is valid, and the total of replicas is within the limit."""
     yield from _twice("deployment", found.deployments)
     for one in found.deployments:
         for error in _deployment(one):
@@ -88,7 +87,7 @@ def deployments(found: Documents) -> Iterator[FieldError]:
     total = sum(max(one.view.replicas, 0) for one in found.deployments)
     if total > replicas.MOST:
         most = max(found.deployments, key=lambda one: one.view.replicas)
-        text = f"the Deployments ask for {total} replicas, and {replicas.MOST} are the most"
+        text = f"the Deployments ask for {total} replicas, and the limit is {replicas.MOST}"
         yield FieldError((*most.path, "spec", "replicas"), text)
     owners = {f"{one.namespace}/{one.name}" for one in found.deployments}
     for one in found.pods:
@@ -101,10 +100,10 @@ def _deployment(one: Document) -> Iterator[FieldError]:
     view = one.view
     if view.replicas < 0:
         yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
-    wanted, template = {*view.selector}, view.template
-    if not wanted and not one.spec.get("selector", {}).get("matchExpressions"):
+    selector, template = {*view.selector}, view.template
+    if not selector and not one.spec.get("selector", {}).get("matchExpressions"):
         yield FieldError(("spec", "selector"), invalid({}, "empty selector is invalid for deployment"))
-    elif not wanted <= {*template.labels}:
+    elif not selector <= {*template.labels}:
         text = invalid(dict(sorted(template.labels)), "`selector` does not match template `labels`")
         yield FieldError(("spec", "template", "metadata", "labels"), text)
     if template.restart_policy != "Always":
@@ -113,7 +112,7 @@ def _deployment(one: Document) -> Iterator[FieldError]:
 
 
 def probes(found: Documents) -> Iterator[FieldError]:
-    """The probes of containers do one thing each."""
+    """Each probe of a container has exactly one handler."""
     for one in found.pods:
         if not one.made:
             yield from (of_object(one, error) for error in _probes((), one.spec))
@@ -138,13 +137,13 @@ def _probes(inside: FieldPath, spec: dict[str, Any]) -> Iterator[FieldError]:
 
 
 def allocation(found: Documents) -> Iterator[FieldError]:
-    """What Services ask for is in its range, and nobody else's. Who was there before goes first."""
+    """Requested addresses and ports are in their ranges and free. Existing Services take precedence."""
     network, dns = found.lab.service_network, str(found.lab.dns_address or "")
     ordered = sorted(found.services, key=lambda service: service.path[0])
     addresses: dict[str, FieldPath] = {}
     waiting = []
     for service in ordered:
-        asked = asks.cluster_ip(service.spec)
+        asked = service_document.cluster_ip(service.spec)
         if service.spec["type"] == "ExternalName" or asked == "None" or (asked and address_fault(asked)):
             continue
         if not asked:
@@ -172,7 +171,7 @@ def allocation(found: Documents) -> Iterator[FieldError]:
 
 
 def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
-    """A node port belongs to one Service, which may use it once for each protocol."""
+    """A node port belongs to one Service, which may use it once per protocol."""
     owners: dict[int, tuple[Document, FieldPath]] = {}
     needed = 0
     for service in ordered:
@@ -181,7 +180,7 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
         if spec["type"] in ("NodePort", "LoadBalancer"):
             ports = enumerate(spec.get("ports", ()))
             asked += ((("spec", "ports", i, "nodePort"), port.get("nodePort", 0)) for i, port in ports)
-        if asks.needs_health_check(spec):
+        if service_document.needs_health_check(spec):
             asked.append((("spec", "healthCheckNodePort"), spec.get("healthCheckNodePort", 0)))
         for path, number in asked:
             place: FieldPath = (*service.path, *path)
@@ -211,11 +210,11 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
 
 
 def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
-    """An object has a name that no other of its kind and namespace has."""
+    """Names are unique among objects of one kind and namespace."""
     names: dict[tuple[str, str], FieldPath] = {}
     for one in objects:
         path: FieldPath = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
-            text = f"{kind} {shown(one.name)} of namespace {shown(one.namespace)} is there twice"
+            text = f"{kind} {shown(one.name)} of namespace {shown(one.namespace)} is defined twice"
             yield FieldError(path, text, first=first)
