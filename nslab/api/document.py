@@ -10,6 +10,8 @@ from nslab.dataclass import dataclass
 if TYPE_CHECKING:
     from nslab.errors import FieldPath
 
+STDIN = "-"
+"""The path that means standard input."""
 EXISTING = -1
 """The document index of objects that come from no file: they existed before."""
 CLUSTER_WIDE = names(
@@ -20,6 +22,29 @@ CLUSTER_WIDE = names(
     """
 )
 """Kinds whose objects have no namespace."""
+
+
+SERVER_SET = names(
+    """
+    creationTimestamp deletionGracePeriodSeconds deletionTimestamp generation managedFields resourceVersion selfLink
+    """
+)
+"""Metadata that only the API server sets."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def as_applied(value: dict[str, Any]) -> dict[str, Any]:
+    """Remove from an object, in place, what an API server adds, and `kubectl get -o yaml` prints; returns the object.
+
+    A load balancer's address stays: it comes from a real load balancer.
+    """
+    metadata, status = value.get("metadata", {}), value.pop("status", None) or {}
+    for name in SERVER_SET & metadata.keys():
+        del metadata[name]
+    metadata.get("annotations", {}).pop(LAST_APPLIED, None)
+    if value.get("kind") == "Service" and "loadBalancer" in status:
+        value["status"] = {"loadBalancer": status["loadBalancer"]}
+    return value
 
 
 @dataclass(slots=True)

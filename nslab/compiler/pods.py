@@ -58,8 +58,7 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
         container=container.name,
-        # Without a command of its own, the image is a built-in program (validated).
-        argv=(*(container.command or (container.builtin,)), *container.args),
+        argv=container.argv,
         env=container.env,
         working_dir=container.working_dir,
         port=ports[0] if ports else 0,

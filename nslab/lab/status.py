@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nslab.dataclass import replace
 from nslab.lab.allocate import allocate
 from nslab.lab.network_rules import RULES
+from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -41,7 +42,7 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
             return had not in taken or had in (
                 pod.requested,
                 pod.assigned,
-            )  # the plugins decide, so any address is valid
+            )  # plugins decide: any address is valid
         if had is None or had not in cidrs[pod.node] or had in back[pod.node]:
             return False
         return had == pod.requested or (not pod.requested and had not in taken)
@@ -54,7 +55,7 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
 
 def _replicas_stay(new: Lab, kept: Lab) -> Lab:
     """The new lab, in which replicas whose template names no node stay on their nodes."""
-    free = {f"{one.namespace}/{one.name}" for one in new.deployments if not one.template.node}
+    free = {one.owner_name for one in new.controllers if not one.template.node and one.kind != DAEMON_SET}
     nodes = {node.name: node for node in new.nodes}
     old_nodes = {(pod.namespace, pod.name): pod.node for pod in kept.pods if pod.owner in free and pod.node in nodes}
     moved = tuple(

@@ -63,6 +63,9 @@ class Protocol(StrEnum):
     SCTP = "SCTP"
 
 
+PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
+
+
 @dataclass(frozen=True, slots=True)
 class Networks:
     """The address ranges of a cluster; they do not overlap. `nodes`: one subnet, or several with routers between."""
@@ -166,13 +169,29 @@ class RestartPolicy(StrEnum):
     NEVER = "Never"
 
 
-BUILT_IN = {"agnhost": "agnhost", "k8s-dns-kube-dns": "kubedns"}
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """The program that replaces an image: it listens on these ports, or (`ends`) exits at once with status 0."""
+
+    ports: tuple[ContainerPort, ...] = ()
+    ends: bool = False
+
+
+BUILT_IN = {"agnhost": "agnhost", "pause": "agnhost", "k8s-dns-kube-dns": "kubedns"}
 """The built-in program for an image."""
+
+
+def image_name(image: str) -> str:
+    """An image's own name, without registry, tag and digest."""
+    return image.rpartition("/")[2].partition("@")[0].partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container of a pod. It runs `command`; some images without a command are built-in programs (`builtin`)."""
+    """One container of a pod. It runs `command`; without one, a built-in program (`builtin`).
+
+    `standin` replaces an image that is neither built in nor a tool (nslab.lab.images). `tty`: it has a terminal.
+    """
 
     name: str
     image: str = ""
@@ -185,19 +204,30 @@ class Container:
     liveness: HealthCheck | None = None
     security: SecurityContext = field(default=NOTHING_SAID, repr=False)
     limits: Resources = field(default=USUAL, repr=False)
+    standin: StandIn | None = field(default=None, repr=False)
+    tty: bool = field(default=False, repr=False)
 
     @property
     def builtin(self) -> str:
-        """The built-in program of its image, of any registry and version; "" if there is none or it has a command."""
-        image = self.image.rpartition("/")[2].partition("@")[0].partition(":")[0]
-        return "" if self.command else BUILT_IN.get(image, "")
+        """The built-in program; "" if there is none or it has a command."""
+        return "" if self.command else "standin" if self.standin else BUILT_IN.get(image_name(self.image), "")
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command line."""
+        if self.standin is None:
+            return (*(self.command or (self.builtin,)), *self.args)
+        if self.standin.ends:
+            return ("standin", "--exit")
+        ports = (word for one in self.standin.ports for word in (f"--{one.protocol.lower()}", str(one.port)))
+        return ("standin", "--container", self.name, "--image", self.image, *ports)
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
     """One pod, already on a node. `requested`: the address it requests; `assigned`: the one it has (its status).
 
-    `owner`: the Deployment whose replica it is. `ready` is status, too: all its containers are ready.
+    `owner`: its controller (`Controller.owner_name`). `ready` is status, too: all its containers are ready.
     """
 
     name: str
@@ -300,10 +330,24 @@ class EndpointSlice:
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """A Deployment. Its replicas are among the lab's pods, with its NAMESPACE/NAME as their owner."""
+CONTROLLERS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")
+"""The kinds that create pods from a template."""
+DAEMON_SET = "DaemonSet"
+TEMPLATE_HASH = "pod-template-hash"
+"""The label by which a Deployment distinguishes the pods of one template from those of the next."""
+ONE_NUMBER = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet")
+"""The kinds of controllers that can be scaled."""
 
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """A controller with a pod template. Its pods are among the lab's pods, with its `owner_name` as their owner.
+
+    `kind`: Deployment, ReplicaSet, ReplicationController, StatefulSet, DaemonSet (one pod per node, so `replicas` is
+    0) or Job (`replicas`: the number of pods that must succeed).
+    """
+
+    kind: str
     name: str
     replicas: int
     selector: tuple[tuple[str, str], ...]
@@ -311,6 +355,11 @@ class Deployment:
     namespace: str = "default"
     labels: tuple[tuple[str, str], ...] = ()
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def owner_name(self) -> str:
+        """KIND/NAMESPACE/NAME."""
+        return f"{self.kind}/{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +404,7 @@ class Lab:
     last_reserved: tuple[tuple[str, IPv4Address], ...] = ()
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
-    deployments: tuple[Deployment, ...] = ()
+    controllers: tuple[Controller, ...] = ()
     scheduler: str = "rr"
     routers: tuple[Router, ...] = ()
     cni: Cni | None = None

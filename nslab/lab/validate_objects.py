@@ -19,6 +19,7 @@ from nslab.api.words import shown
 from nslab.errors import FieldError
 from nslab.lab import replicas, service_document, validate_services
 from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
+from nslab.lab.types import ONE_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,36 +79,43 @@ def _slice(one: Document) -> Iterator[FieldError]:
         yield from validate_services.number_and_protocol(port.get("port", 0), port["protocol"], path)
 
 
-def deployments(found: Documents) -> Iterator[FieldError]:
-    """Each Deployment is valid, and the total of replicas is within the limit."""
-    yield from _twice("deployment", found.deployments)
-    for one in found.deployments:
-        for error in _deployment(one):
+def controllers(found: Documents) -> Iterator[FieldError]:
+    """Each controller is valid, and the total of pods is within the limit."""
+    by_kind: dict[str, list[Document]] = {}
+    for one in found.controllers:
+        by_kind.setdefault(one.kind, []).append(one)
+    for kind, some in by_kind.items():
+        yield from _twice(kind.lower(), some)
+    for one in found.controllers:
+        for error in _controller(one):
             yield of_object(one, error)
-    total = sum(max(one.view.replicas, 0) for one in found.deployments)
+    total = sum(max(one.view.replicas, 0) for one in found.controllers)
     if total > replicas.MOST:
-        most = max(found.deployments, key=lambda one: one.view.replicas)
-        text = f"the Deployments ask for {total} replicas, and the limit is {replicas.MOST}"
-        yield FieldError((*most.path, "spec", "replicas"), text)
-    owners = {f"{one.namespace}/{one.name}" for one in found.deployments}
+        most = max(found.controllers, key=lambda one: one.view.replicas)
+        text = f"the {most.kind}s ask for {total} replicas, and the limit is {replicas.MOST}"
+        field = "replicas" if most.kind in ONE_NUMBER else "completions"
+        yield FieldError((*most.path, "spec", field), text)
+    owners = {one.view.owner_name for one in found.controllers}
     for one in found.pods:
         if one.view.owner and one.view.owner not in owners:
-            text = f"the owner of pod {shown(one.name)}, Deployment {shown(one.view.owner)}, is not in the file"
+            kind, _, owner = one.view.owner.partition("/")
+            text = f"the owner of pod {shown(one.name)}, {kind} {shown(owner)}, is not in the file"
             yield FieldError((*one.path, "metadata", "ownerReferences"), f"{text}; remove ownerReferences")
 
 
-def _deployment(one: Document) -> Iterator[FieldError]:
-    view = one.view
+def _controller(one: Document) -> Iterator[FieldError]:
+    view, selector, template = one.view, {*one.view.selector}, one.view.template
     if view.replicas < 0:
         yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
-    selector, template = {*view.selector}, view.template
-    if not selector and not one.spec.get("selector", {}).get("matchExpressions"):
-        yield FieldError(("spec", "selector"), invalid({}, "empty selector is invalid for deployment"))
-    elif not selector <= {*template.labels}:
+    selects = one.kind not in ("Job", "ReplicationController")
+    if selects and not selector and not one.spec.get("selector", {}).get("matchExpressions"):
+        yield FieldError(("spec", "selector"), invalid({}, f"empty selector is invalid for {one.kind.lower()}"))
+    elif one.kind != "Job" and not selector <= {*template.labels}:
         text = invalid(dict(sorted(template.labels)), "`selector` does not match template `labels`")
         yield FieldError(("spec", "template", "metadata", "labels"), text)
-    if template.restart_policy != "Always":
-        text = unsupported(str(template.restart_policy), ("Always",))
+    policies = ("OnFailure", "Never") if one.kind == "Job" else ("Always",)
+    if template.restart_policy not in policies:
+        text = unsupported(str(template.restart_policy), policies)
         yield FieldError(("spec", "template", "spec", "restartPolicy"), text)
 
 
@@ -116,7 +124,7 @@ def probes(found: Documents) -> Iterator[FieldError]:
     for one in found.pods:
         if not one.made:
             yield from (of_object(one, error) for error in _probes((), one.spec))
-    for one in found.deployments:
+    for one in found.controllers:
         template = one.spec.get("template", {})
         yield from (of_object(one, error) for error in _probes(("spec", "template"), template.get("spec", {})))
 

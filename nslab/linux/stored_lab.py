@@ -9,7 +9,7 @@ from nslab.dataclass import dataclass
 from nslab.errors import UsageError, about
 from nslab.lab.dump import dump
 from nslab.lab.find import CHECK, FILE
-from nslab.lab.load import load
+from nslab.lab.load import load_stored
 from nslab.linux import places
 from nslab.linux.netns import folder, labs
 from nslab.linux.places import write
@@ -83,7 +83,7 @@ class StoredLab:
 
 
 def _kept(file: Path) -> Lab | None:
-    return load(file) if file.exists() else None
+    return load_stored(file) if file.exists() else None
 
 
 def stored_lab(name: str) -> Lab:

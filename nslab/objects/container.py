@@ -178,7 +178,7 @@ def _with_environment(obj: Workload) -> str:
     program, *arguments = obj.argv
     env = [f"{name}={value}" for name, value in obj.env if name != "NSLAB"]  # NSLAB is nslab's own mark
     words = [quote(program)]
-    if program in ("agnhost", "kubedns"):
+    if program in ("agnhost", "kubedns", "standin"):
         words = [f"{PYTHON}.images.{program}"]
     elif env and "=" in program:
         words = ["unshare", "--", quote(program)]  # env would parse it as one more variable

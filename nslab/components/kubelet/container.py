@@ -8,7 +8,7 @@ import os
 import signal
 
 from nslab import syscall
-from nslab.components.images import agnhost, kubedns
+from nslab.components.images import agnhost, kubedns, standin
 from nslab.components.kubelet import rights
 from nslab.components.runtime.node_context import IPC, NET, PID, UTS, NodeContext, host_of
 from nslab.runtime.cgroups import PIDS
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
     from nslab.runtime.trust import Births
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
+    "agnhost": agnhost.main,
+    "kubedns": kubedns.main,
+    "standin": standin.main,
+}
+"""The programs that we have in us."""
 
 
 class Spec:
@@ -68,7 +76,7 @@ class Spec:
     @property
     def built_in(self) -> bool:
         """Whether it is a program that we have in us."""
-        return os.path.basename(self.argv[0]) in ("agnhost", "kubedns")
+        return os.path.basename(self.argv[0]) in BUILT_IN
 
     @property
     def read_only(self) -> bool:
@@ -190,7 +198,7 @@ def _child(
         if records >= 0:
             kubedns.main(spec.argv[1:], report, records)
         elif spec.built_in:
-            agnhost.main(spec.argv[1:], report)
+            BUILT_IN[os.path.basename(spec.argv[0])](spec.argv[1:], report)
         else:
             status = _exec(spec.argv, environment(spec, hostname, "container"), report)
     except SystemExit as end:
