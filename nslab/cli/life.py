@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -144,7 +143,7 @@ def down(
 
     if (name is None) == (not every):
         raise UsageError("say which lab to take down, or --all")
-    labs = owned.everywhere() if name is None else [_lab_name(name)]
+    labs = owned.everywhere() if name is None else [name]
     if not labs:
         say("no lab is up")
     downs: dict[str, Gone] = {}
@@ -194,13 +193,6 @@ def file_of(source: str) -> Path:
         if kept.exists():
             return kept
         raise
-
-
-def _lab_name(name: str) -> str:
-    """A name that can be a lab's: it becomes part of paths."""
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
-        raise UsageError(f"{name[:60]!r} cannot be a lab's name (lower-case letters, digits and dashes)")
-    return name
 
 
 def listener() -> Listener:

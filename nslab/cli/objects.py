@@ -40,8 +40,9 @@ def get(
         rows = [{head: str(one.get(head, "")) for head in ("namespace", "kind", "name")} for one in heads]
         listing(rows, output, f"{name} has no such objects")
     else:
-        one = len(found) == 1 and any("/" in word for word in objects or ())
-        document(found[0] if one else {"apiVersion": "v1", "kind": "List", "items": found}, output)
+        named = len(objects or ()) > 1 or "/" in "".join(objects or ())
+        many = {"apiVersion": "v1", "kind": "List", "items": found}
+        document(found[0] if named and len(found) == 1 else many, output)
 
 
 def apply(

@@ -16,7 +16,8 @@ from nslab.lab.types import BUILT_IN, ContainerPort, Protocol, StandIn, image_na
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.lab.types import Container, HealthCheck, Pod
+    from nslab.lab.types import Container, Pod
+    from nslab.runtime.health_check import HealthCheck
 
 AGNHOST = ("netexec", "pause")
 """The subcommands of the built-in agnhost."""

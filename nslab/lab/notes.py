@@ -66,20 +66,26 @@ WORKING = names(
 
 def notes(objects: Iterable[Document], pods: Iterable[Document]) -> Iterator[FieldError]:
     """One line for all kinds and fields that nslab does not act on, and one for the images with stand-ins."""
-    kinds, fields = Counter[str](), Counter[str]()
+    kinds, fields = Counter[tuple[str, str]](), Counter[str]()
     for one in objects:
         if one.made:
             continue
-        if one.kind in WORKING or not own(str(one.value.get("apiVersion"))):
-            kinds[one.kind] += 1
-        for path in _said(one.value, NOTED.get(one.kind, {})):
+        foreign = not own(str(one.value.get("apiVersion")))
+        if foreign or one.kind in WORKING:
+            kinds[one.kind, f".{group_of(one.value['apiVersion'])}" if foreign else ""] += 1
+        for path in () if foreign else _said(one.value, NOTED.get(one.kind, {})):
             fields[_named(one.kind, path)] += 1
-    what = [counted(number, shown(kind)) for kind, number in kinds.items()]
+    what = [shown(counted(number, kind) + group) for (kind, group), number in kinds.items()]
     what += [f"{field} ({number} times)" if number > 1 else field for field, number in fields.items()]
     if what:
         yield FieldError((EXISTING,), f"kept, not acted on: {', '.join(what)}")
     if played := stand_ins(one.view for one in pods):
         yield FieldError((EXISTING,), f"played by stand-ins: {', '.join(map(shown, played))}")
+
+
+def group_of(version: str) -> str:
+    """The group of an apiVersion."""
+    return version.rpartition("/")[0]
 
 
 def _named(kind: str, path: FieldPath) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api import schema
 from nslab.api.document import CLUSTER_WIDE, Document, as_applied
 from nslab.api.documents import Tree, located, numbered
+from nslab.api.scalars import what
 from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
 from nslab.dataclass import dataclass, field
 from nslab.errors import FieldError, LabFileError, Position
@@ -41,13 +42,17 @@ class Documents:
     controllers: list[Document] = field(default_factory=list)
     others: list[Document] = field(default_factory=list)
 
-    def add(self, one: Document) -> None:
-        """Append an object to those of its kind."""
-        getattr(self, ACTED_ON.get(one.kind, "others")).append(one)
+    def add(self, one: Document, *, foreign: bool = False) -> None:
+        """Append an object to those of its kind. `foreign`: its API group is not one of Kubernetes' own."""
+        getattr(self, "others" if foreign else ACTED_ON.get(one.kind, "others")).append(one)
+
+    def acted_on(self) -> list[Document]:
+        """The objects that nslab acts on."""
+        return [*self.services, *self.slices, *self.controllers, *self.pods]
 
     def objects(self) -> list[Document]:
         """All objects except the Lab."""
-        return [*self.services, *self.slices, *self.controllers, *self.pods, *self.others]
+        return [*self.acted_on(), *self.others]
 
 
 @cache
@@ -95,9 +100,8 @@ def _read(
     if node.id != "mapping":
         reader.say(node, "a document of a lab file must be a mapping with apiVersion and kind")
         return
-    if _is_list(tree, path[1:]):
-        for index in range(len(tree.at((*path[1:], "items")).value)):
-            _read(tree, (*path, "items", index), reader, found, stored=stored)
+    if _is_list(*(tree.at((*path[1:], word)).value for word in ("apiVersion", "kind"))):
+        _read_list(tree, path, reader, found, stored=stored)
         return
     start = len(reader.errors)
     value = reader.read(node)
@@ -115,7 +119,7 @@ def _read(
             one = Document(value if stored else as_applied(value), path)
             if one.kind not in CLUSTER_WIDE:
                 one.metadata.setdefault("namespace", "default")
-            found.add(one)
+            found.add(one, foreign=shape is schema.foreign())
     unread = {error.position for error in reader.errors[start:]}
     for each in wrong:
         advice = len(reader.errors) < PROBLEMS_WITH_ADVICE
@@ -125,10 +129,23 @@ def _read(
             reader.errors.append(error)
 
 
-def _is_list(tree: Tree, path: FieldPath) -> bool:
+def _is_list(version: Any, kind: Any) -> bool:
     """Whether a document is a List of objects, or a typed list of an API server, such as PodList."""
-    kind, items = tree.at((*path, "kind")), tree.at((*path, "items"))
-    return kind.id == "scalar" and str(kind.value).endswith("List") and items.id == "sequence"
+    if not isinstance(kind, str) or not isinstance(version, str) or not kind.endswith("List"):
+        return False
+    return (version, kind) == ("v1", "List") or (version, kind.removesuffix("List")) in schema.kinds()
+
+
+def _read_list(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, stored: bool) -> None:
+    """Read the items of a List."""
+    items = tree.at((*path[1:], "items"))
+    if items.id == "sequence":
+        for index in range(len(items.value)):
+            _read(tree, (*path, "items", index), reader, found, stored=stored)
+    elif items is tree.at(path[1:]):
+        reader.say(items, "items is missing")
+    else:
+        reader.say(items, f"items must be a list, and this is {what(items)}")
 
 
 def _shape(value: dict[str, Any], path: FieldPath) -> tuple[Shape | None, list[FieldError]]:

@@ -7,12 +7,14 @@ of a pod, of a Service) are in the view only, until `dump` writes them into a do
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass, field
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
+
+    from nslab.runtime.health_check import HealthCheck
 
 
 class Encapsulation(StrEnum):
@@ -112,20 +114,6 @@ class ContainerPort:
     protocol: Protocol = Protocol.TCP
     name: str = ""
     host_port: int = field(default=0, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class HealthCheck:
-    """A probe of the kubelet. `port` is a number, or the name of a declared one. Times in seconds."""
-
-    kind: Literal["httpGet", "tcpSocket"]
-    port: int | str
-    path: str = "/"
-    initial_delay: int = 0
-    period: int = 10
-    timeout: int = 1
-    successes: int = 1
-    failures: int = 3
 
 
 @dataclass(frozen=True, slots=True)

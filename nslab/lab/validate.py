@@ -174,6 +174,7 @@ CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
     validate_objects.services,
     validate_objects.slices,
     validate_objects.controllers,
+    validate_objects.others,
     validate_objects.admitted,
     validate_objects.probes,
 )

@@ -19,6 +19,7 @@ from nslab.api.words import shown
 from nslab.errors import FieldError
 from nslab.lab import replicas, service_document, validate_services
 from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
+from nslab.lab.resources import resource_of
 from nslab.lab.types import ONE_NUMBER
 
 if TYPE_CHECKING:
@@ -217,6 +218,15 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
             return
 
 
+def others(found: Documents) -> Iterator[FieldError]:
+    """Names of kept objects are unique, across all versions of their kind."""
+    kinds: dict[str, list[Document]] = {}
+    for one in found.others:
+        kinds.setdefault(resource_of(one), []).append(one)
+    for kind, objects in kinds.items():
+        yield from _twice(kind, objects)
+
+
 def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
     """Names are unique among objects of one kind and namespace."""
     names: dict[tuple[str, str], FieldPath] = {}
@@ -224,5 +234,5 @@ def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
         path: FieldPath = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
-            text = f"{kind} {shown(one.name)} of namespace {shown(one.namespace)} is defined twice"
-            yield FieldError(path, text, first=first)
+            where = f" of namespace {shown(one.namespace)}" if one.namespace else ""
+            yield FieldError(path, f"{shown(kind)} {shown(one.name)}{where} is defined twice", first=first)

@@ -10,6 +10,7 @@ from nslab.lab import service_document, types
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
 from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
+from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from nslab.api.document import Document
@@ -128,15 +129,15 @@ def _port(fields: dict[str, Any]) -> types.ContainerPort:
     )
 
 
-def health_check(fields: dict[str, Any] | None) -> types.HealthCheck | None:
+def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
     """A probe; None for a handler that nslab does not have. 0 means the default, as in Kubernetes."""
     http, tcp = (fields or {}).get("httpGet"), (fields or {}).get("tcpSocket")
     if fields is None or (http is None and tcp is None) or (http or {}).get("scheme") == "HTTPS":
         return None
     times = {name: fields[word] for word, name in _CHECKS if fields.get(word)}
     if http is None:
-        return types.HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
-    return types.HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
+        return HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
+    return HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
 
 
 def _security(fields: dict[str, Any]) -> types.SecurityContext:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.objects.base import Key, Step
+    from nslab.runtime.health_check import HealthCheck
 
 _OWN_PIDS = " --pid --fork --mount-proc"
 _OWN = f"unshare{_OWN_PIDS}"
@@ -59,19 +60,6 @@ class Sandbox(Supervised):
         return "pause process"
 
 
-class Check(NamedTuple):
-    """A probe of the kubelet: its target, its times in seconds, and how many results change the container's state."""
-
-    kind: Literal["httpGet", "tcpSocket"]
-    port: int
-    path: str = "/"
-    initial_delay: int = 0
-    period: int = 10
-    timeout: int = 1
-    successes: int = 1
-    failures: int = 3
-
-
 class Security(NamedTuple):
     """A container's user, group and file system; `dropped`: capabilities it drops from the runtime's default set."""
 
@@ -110,8 +98,8 @@ class Workload(Supervised):
     working_dir: str
     port: int
     restart: Literal["Always", "OnFailure", "Never"] = "Always"
-    readiness: Check | None = None
-    liveness: Check | None = None
+    readiness: HealthCheck | None = None
+    liveness: HealthCheck | None = None
     backoff: float = 10.0
     security: Security = ROOT
     limits: Limits = USUAL
@@ -147,7 +135,9 @@ class Workload(Supervised):
 
     def request(self) -> dict[str, Any]:
         what = _fields(self, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
-        kubelet = _fields(self, "restart", "backoff", "readiness", "liveness")
+        kubelet = _fields(self, "restart", "backoff")
+        for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
+            kubelet[name] = check and check.fields()
         number = hashlib.sha256(f"{self.ns}/{self.container}".encode()).hexdigest()
         return {"what": "Workload", **what, **kubelet, "number": number}
 

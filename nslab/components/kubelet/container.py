@@ -37,7 +37,7 @@ BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
 class Spec:
     """What is to run: fields as of nslab.objects.container.Workload, and the container's number (64 hex digits).
 
-    `readiness` and `liveness`: the fields of a health.Check. `security`: user, group, more groups, default
+    `readiness` and `liveness`: the fields of a HealthCheck. `security`: user, group, more groups, default
     capabilities that it does without, whether its root is read-only. `limits`: bytes of memory and of files,
     processes; 0: what is usual.
     """
@@ -57,8 +57,8 @@ class Spec:
         port: int,
         number: str,
         restart: str = "Never",
-        readiness: list[Any] | None = None,
-        liveness: list[Any] | None = None,
+        readiness: dict[str, Any] | None = None,
+        liveness: dict[str, Any] | None = None,
         backoff: float = 10.0,
         security: list[Any] | None = None,
         limits: list[int] | None = None,

@@ -190,10 +190,7 @@ def image(container: str, **of: str) -> tuple[str, ...]:
         ("{name: c, image: bind9, ports: [{containerPort: 53, protocol: UDP}]}", "--udp 53"),
         ("{name: c, image: redis, command: [redis-server]}", "--tcp 9000"),
         ("{name: c, image: a/b, readinessProbe: {tcpSocket: {port: 5432}}}", "--tcp 5432 --tcp 9000"),
-        (
-            "{name: c, image: a, ports: [{containerPort: 80}], readinessProbe: {httpGet: {port: 81}}}",
-            "--tcp 80 --tcp 81",
-        ),
+        ("{name: c, image: a, ports: [{containerPort: 1}], livenessProbe: {httpGet: {port: 2}}}", "--tcp 1 --tcp 2"),
     ],
 )  # fmt: skip
 def test_a_stand_in_answers_where_it_is_asked(container: str, argv: str) -> None:

@@ -15,7 +15,8 @@ from nslab.lab.dump import dump
 from nslab.lab.load import parse, parse_stored
 from nslab.lab.manifest import load_manifest, parse_manifest
 from nslab.lab.status import merge_status
-from nslab.lab.types import HealthCheck, Lab, Protocol, RestartPolicy, Service, TrafficPolicy
+from nslab.lab.types import Lab, Protocol, RestartPolicy, Service, TrafficPolicy
+from nslab.runtime.health_check import HealthCheck
 from scripts.benchmarks.services_manifest import manifest
 
 LAB = """\
