@@ -1,8 +1,8 @@
-"""`dataclass`, `field` and `replace` as in the library's `dataclasses`, for classes that cost little to declare.
+"""`dataclass`, `field` and `replace` as in the standard library's `dataclasses`, with fast declarations.
 
-Before nslab does anything it declares more than a hundred frozen classes. The library compiles some six functions for
-each, though a command makes objects of few of them; here a function is compiled when it is first called, or never. The
-library's functions take these objects, too.
+At start-up nslab declares more than a hundred frozen classes. The library compiles about six functions for each, though
+a command makes objects of few of them; this module compiles a function on its first call. The library's functions
+accept these objects, too.
 """
 
 from __future__ import annotations
@@ -33,36 +33,38 @@ else:
         compare=True,
         kw_only=False,
     ):
-        """What there is to know of a field besides its type."""
+        """The properties of a field besides its type."""
         return _Field(default, default_factory, init, repr, compare, kw_only)
 
     def dataclass(*, slots, frozen=False):
-        """Make a class of its annotated fields, with `__slots__`; a frozen one has a hash."""
+        """A decorator that makes a class with `__slots__` from its annotated fields; a frozen one has a hash."""
         assert slots, "with a dictionary for each object it would be another class"
         return lambda cls: _made(cls, frozen)
 
     def fields(obj):
-        """Name, type, default and so on of each field of an object or a class."""
+        """The fields of an object or a class, each with its name, type, default and so on."""
         return tuple(getattr(obj, _FIELDS).values())
 
     def replace(obj, /, **changes):
-        """The same object with other values in some fields."""
+        """A copy of the object with other values in some fields."""
         for name, one in getattr(obj, _FIELDS).items():
             if one.init and name not in changes:
                 changes[name] = getattr(obj, name)
         return obj.__class__(**changes)
 
     def _made(cls, frozen):
-        own = {name: _declared(cls, name, kind) for name, kind in cls.__annotations__.items() if "ClassVar" not in kind}
+        kinds = {name: kind for name, kind in cls.__annotations__.items() if not kind.startswith("ClassVar")}
+        own = {name: _declared(cls, name, kind) for name, kind in kinds.items()}
         inherited = {}
         for base in cls.__mro__[-1:0:-1]:
             inherited |= base.__dict__.get(_FIELDS, {})
         fields = inherited | own
-        shared = {"__eq__": _first_comparison, "__repr__": _repr, "__hash__": _first_hash if frozen else None}
+        lazy = {name: _at_first_call(name, make, lambda: made) for name, make in _LAZY.items()}
+        shared = {"__repr__": _repr, **lazy} | ({} if frozen else {"__hash__": None})
         rest = {name: value for name, value in cls.__dict__.items() if name not in {*own, "__dict__", "__weakref__"}}
         if frozen:
             shared |= {"__setattr__": _unchangeable, "__delattr__": _unchangeable}
-        if rest.get("__hash__") is None:  # so it is where a class has an __eq__ of its own
+        if rest.get("__hash__") is None:  # None in a class with its own __eq__
             rest.pop("__hash__", None)
         members = {
             "__getstate__": _getstate,
@@ -73,9 +75,8 @@ else:
             "__match_args__": tuple(name for name, one in fields.items() if one.init and not one.kw_only),
             "__dataclass_fields__": _LibraryFields(),
             _FIELDS: fields,
-            "__init__": _first_object,
         }
-        # Slots can be given to a class only when it is made.
+        # A class gets its slots only when it is created.
         made = type(cls)(cls.__name__, cls.__bases__, members)
         made.__qualname__ = cls.__qualname__
         return made
@@ -84,20 +85,29 @@ else:
         found = cls.__dict__.get(name, _MISSING)
         if not isinstance(found, _Field):
             found = field(default=found)
+        if found.default.__class__.__hash__ is None:
+            raise ValueError(f"all objects would share the default of {name}; use default_factory")
         found.name, found.type = name, kind
         return found
 
-    def _first_comparison(self, other):
-        cls = _declaring(type(self))
+    def _at_first_call(name, make, whose):
+        """A method that is compiled on its first call. The object may be of a subclass with a method of its own."""
+
+        def first(self, *args, **kwargs):
+            cls = whose()
+            method = make(cls)
+            setattr(cls, name, method)
+            return method(self, *args, **kwargs)
+
+        return first
+
+    def _comparison(cls):
         ours, theirs = (_values(cls, name) for name in ("self", "other"))
         body = f"return {ours} == {theirs} if other.__class__ is self.__class__ else NotImplemented"
-        cls.__eq__ = _function(cls, "__eq__", "self, other", body, {})
-        return cls.__eq__(self, other)
+        return _function(cls, "__eq__", "self, other", body, {})
 
-    def _first_hash(self):
-        cls = _declaring(type(self))
-        cls.__hash__ = _function(cls, "__hash__", "self", f"return hash({_values(cls, 'self')})", {})
-        return hash(self)
+    def _hash(cls):
+        return _function(cls, "__hash__", "self", f"return hash({_values(cls, 'self')})", {})
 
     def _values(cls, whose):
         return f"({''.join(f'{whose}.{name},' for name, one in getattr(cls, _FIELDS).items() if one.compare)})"
@@ -118,15 +128,7 @@ else:
         for name, value in zip(getattr(self, _FIELDS), state, strict=True):
             object.__setattr__(self, name, value)
 
-    def _first_object(self, *args, **kwargs):
-        cls = _declaring(type(self))
-        cls.__init__ = _compiled(cls)
-        cls.__init__(self, *args, **kwargs)
-
-    def _declaring(cls):
-        return next(base for base in cls.__mro__ if _FIELDS in base.__dict__)
-
-    def _compiled(cls):
+    def _initial(cls):
         fields = getattr(cls, _FIELDS)
         known = {f"set_{name}": getattr(cls, name).__set__ for name in fields} | {"MISSING": _MISSING}
         known |= {f"default_{name}": one.default for name, one in fields.items() if one.default is not _MISSING}
@@ -138,6 +140,8 @@ else:
         named = [_argument(one) for one in fields.values() if one.init and one.kw_only]
         head = ", ".join(["self", *arguments, *(["*", *named] if named else [])])
         return _function(cls, "__init__", head, "\n ".join([*lines, "pass"]), known)
+
+    _LAZY = {"__eq__": _comparison, "__hash__": _hash, "__init__": _initial}
 
     def _function(cls, name, head, body, known):
         exec(f"def {name}({head}):\n {body}", known)  # noqa: S102 - nothing but names from our own source
@@ -159,8 +163,11 @@ else:
         elif one.default is not _MISSING:
             yield f"set_{name}(self, default_{name})"
 
+    def _declaring(cls):
+        return next(base for base in cls.__mro__ if _FIELDS in base.__dict__)
+
     class _LibraryFields:
-        """What the library knows of a class of its own, made for who asks."""
+        """The library's own __dataclass_fields__, created on first access."""
 
         def __get__(self, _obj, cls):
             import dataclasses

@@ -1,13 +1,13 @@
-"""From the nodes of a YAML document to a plain value: mappings, lists and scalars, as JSON has them.
+"""Converts the nodes of a YAML document to a plain value: mappings, lists and scalars, as in JSON.
 
-What YAML allows and an API server would not (a field twice, a tag, a name that is no text) is noted at its place. Every
-value is made anew where an alias stands: what is filled in at one place does not appear at another.
+The reader notes what YAML allows and an API server refuses (duplicate fields, tags, names that are not text). It copies
+an alias's value, so that a default filled in at one place does not appear at another.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
@@ -27,36 +27,48 @@ SCALARS: dict[str, tuple[type, ...]] = {
     YAML + "bool": (bool,),
     YAML + "null": (type(None),),
 }
-"""Tags that a file may give to what is of that type anyway."""
+"""Explicit tags that are allowed for values of their type."""
+MERGE = "<<"
 UNFIT = re.compile("[\0\ud800-\udfff]")
-"""Arguments, names and variables are C strings of UTF-8."""
+"""Characters that cannot occur in arguments, names and variables, which are C strings in UTF-8."""
 DEEPEST = 100
-"""Levels of nesting; a Pod has about ten."""
+"""The maximum depth of nesting; a Pod has about ten levels."""
 PROBLEMS_WITH_ADVICE = 200
-"""So many problems get a `did you mean`; looking for it is by far the slowest part of a sentence."""
+"""The number of errors with a `did you mean`; the search is by far the slowest part of a message."""
 
 
 class AliasesError(Exception):
-    """Aliases blow the document up beyond what its text can stand for."""
+    """Aliases expand the document far beyond the size of its text."""
 
     def __init__(self, node: Node) -> None:
         super().__init__()
         self.node = node
 
 
-class Reader:
-    """One walk through a file. `budget` is how many values it may meet; an alias counts as often as it is used."""
+class Source(NamedTuple):
+    """A text and its name in error messages."""
 
-    def __init__(self, file: str, text: str) -> None:
-        self.file, self.budget = file, 100_000 + 2 * len(text)
+    file: str
+    text: str
+
+
+class Reader:
+    """One walk through files. `budget`: the number of values it may read; an alias counts each time it is used.
+
+    `file`: the current one.
+    """
+
+    def __init__(self, *sources: Source) -> None:
+        self.sources, self.file = sources, sources[0].file
+        self.budget = 100_000 + 2 * sum(len(one.text) for one in sources)
         self.errors: list[FieldError] = []
         self.plain: dict[str, Any] = {}
         self.names: dict[str, str] = {}
-        # No character of a text is unfit by itself; an escape may stand for one.
-        self.escapes = "\\" in text
+        # Only an escape sequence can produce an unfit character.
+        self.escapes = any("\\" in one.text for one in sources)
 
     def say(self, node: Node, text: str, word: str = "", known: tuple[str, ...] = ()) -> None:
-        """Note what is wrong at a node; `word` may be a misspelling of one of the `known`."""
+        """Note an error at a node; `word` may be a misspelling of one of the `known`."""
         advice = did_you_mean(word, known) if len(self.errors) < PROBLEMS_WITH_ADVICE else ""
         mark = node.start_mark
         position = Position(self.file, mark.line + 1, mark.column + 1)
@@ -76,8 +88,12 @@ class Reader:
     def _mapping(self, node: MappingNode, path: FieldPath) -> dict[str, Any]:
         made: dict[str, Any] = {}
         plain, names, simple = self.plain, self.names, not self.escapes
+        merged: list[Node] = []
         for key, item in node.value:
             name = names.get(key.value) if key.tag == PLAIN else None
+            if name is None and key.value == MERGE and key.tag == PLAIN:
+                merged += item.value if isinstance(item, SequenceNode) else (item,)
+                continue
             if name is None and (name := self._name(key, path)) is None:
                 continue
             if name in made:
@@ -92,22 +108,29 @@ class Reader:
                 made[name] = item.value
             else:
                 made[name] = self.read(item, (*path, name))
+        for item in merged:
+            made = {**self._merged(item, path), **made}
         return made
+
+    def _merged(self, node: Node, path: FieldPath) -> dict[str, Any]:
+        """The fields of a merge key, for missing fields only. Of several mappings, earlier ones take precedence."""
+        if isinstance(node, MappingNode):
+            found: dict[str, Any] = self.read(node, path)
+            return found
+        self.say(node, f"{dotted(path) or 'the document'}: a merge key (<<) takes a mapping, or a list of them")
+        return {}
 
     def _sequence(self, node: SequenceNode, path: FieldPath) -> list[Any]:
         return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
 
     def _name(self, key: Node, path: FieldPath) -> str | None:
-        """The name of a field. A number is a name, too; true, false and nothing are hardly meant."""
+        """The name of a field; None if unreadable. A number is a valid name; true, false and null are errors."""
         here = dotted(path) or "the document"
         if not isinstance(key, ScalarNode) or key.tag not in (PLAIN, STR):
             self.say(key, f"{here}: a field's name must be plain text")
             return None
         word: str = key.value
         found = self._scalar(key, path)
-        if key.tag == PLAIN and word == "<<":
-            self.say(key, f"{here}: merge keys (<<) are not supported; write the fields out")
-            return None
         if isinstance(found, bool) or found is None:
             here, seems = dotted((*path, word)), KINDS[type(found)]
             self.say(key, f"{here}: {shown(word)} is {seems} in YAML, and text is needed; write {quoted(word)}")

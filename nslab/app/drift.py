@@ -94,7 +94,7 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
         return Drift(lab, host, want, diff((), want))
     # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
     older = [compile_lab(old, host, written_by) for old in kept if old != lab]
-    known = tuple({obj.key: obj for state in (want, *older) for obj in state}.values())
+    known = _known(want, older)
     there = owned.census(lab.name)
     whole = written_by is WrittenBy.NSLAB
     running = Running(there.others, held(record.pid for record in there.own)) if whole else None
@@ -107,13 +107,19 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     return Drift(lab, host, want, diff(have, want), foreign, standing(want, stopped(there.own)))
 
 
+def _known(want: State, older: Sequence[State]) -> State:
+    """What may be there, each once: as an older wish had it rather than as it is wanted, for then it is made anew."""
+    wanted = {obj.key: obj for obj in want}
+    return tuple((wanted | {obj.key: obj for old in older for obj in old if wanted.get(obj.key) != obj}).values())
+
+
 def _impostor(record: Record) -> Unmanaged:
     what, kill = f"process {record.pid} plays a {record.role} that is not the lab's", f"kill -KILL {record.pid}"
     return Unmanaged(record.ns, what, (kill,), record.pid, record.start, acts_on_packets=False)
 
 
 def _somebodys(obj: KernelObject) -> Unmanaged:
-    """What a learner made by hand where that is his to do, as the commands that he typed."""
+    """What a learner made by hand where that is for learners to do, as the commands that make it."""
     add, remove = (_inside(obj, step) for step in (Add(obj), undone(obj)))
     return Unmanaged(obj.ns, "; ".join(add), tuple(remove))
 

@@ -1,42 +1,41 @@
-"""Changes to a running lab, as kubectl makes them: apply, delete, scale. Pure: from a lab comes another, and lines."""
+"""kubectl's changes to a running lab: apply, delete, scale. Pure: a lab in, a new lab and kubectl's output out."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from nslab.api.document import EXISTING
-from nslab.api.documents import positioned, text_of
+from nslab.api.document import EXISTING, Document
+from nslab.api.documents import positioned, sources_of
 from nslab.api.sentences import invalid, of_object
-from nslab.api.values import Reader
+from nslab.api.values import Reader, Source
 from nslab.api.words import quoted, shown
 from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
-from nslab.lab import dump, views
-from nslab.lab import service_document as asks
+from nslab.lab import dump, service_document, views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
 from nslab.lab.notes import notes
-from nslab.lab.resources import KINDS, Key, key_of, named, not_found
+from nslab.lab.resources import SLICE, Key, key_of, named, not_found
 from nslab.lab.status import merge_status
 from nslab.lab.stream import read_stream
+from nslab.lab.types import ONE_NUMBER
 from nslab.lab.validate import errors
 from nslab.lab.warn import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.api.document import Document
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Lab
+    from nslab.lab.types import Controller, Lab
 
 Changed: TypeAlias = tuple["Lab", tuple[str, ...]]
-"""The lab after a change, and what kubectl would print."""
+"""The lab after a change, and kubectl's output, by lines."""
 
 
 def applied(lab: Lab, source: Path | str) -> Changed:
-    """`kubectl apply -f`: objects are made, or take the place of those of their name; what they were given stays.
+    """`kubectl apply -f`: creates objects, or replaces those of the same name; allocated values stay.
 
     `source` is the path of a file, or the text itself.
     """
@@ -44,106 +43,112 @@ def applied(lab: Lab, source: Path | str) -> Changed:
 
 
 def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str, ...], tuple[FieldError, ...]]:
-    """The same, and what in the file is probably not meant: a selector without pods, say."""
-    text, file = (text_of(source), str(source)) if isinstance(source, Path) else (source, "standard input")
-    reader = Reader(file, text)
-    new = read_stream(text, reader, lab_first=False)
+    """The same with warnings for probable mistakes in the file, such as a selector that matches no pods."""
+    sources = sources_of(source) if isinstance(source, Path) else (Source("standard input", source),)
+    reader = Reader(*sources)
+    new = read_stream(reader, lab=False)
     keys = _keys(new)
     had = dump.documents(lab)
     found = list(_refused(had, new))
     _adopt(had, new)
-    for what in (*KINDS, "others"):
+    for what in ("services", "slices", "controllers", "pods", "others"):
         setattr(had, what, [*(_by_name(getattr(had, what)) | _by_name(getattr(new, what))).values()])
     complete(had)
-    refuse(text, reader, [*found, *errors(had)])
-    # Of objects that were there before it was said when they came.
-    doubts = positioned(text, file, [one for one in (*warnings(had), *notes(new)) if one.path[0] != EXISTING])
+    refuse(reader, [*found, *errors(had)])
+    # nslab printed the warnings of existing objects when they were created.
+    pods = [one for one in had.pods if one.path[0] != EXISTING]
+    wrong = [one for one in warnings(had) if one.path[0] != EXISTING]
+    doubts = positioned(sources, [*wrong, *notes(new.objects(), pods)])
     made = merge_status(allocate(views.lab(had), lab.services), lab)
     before, after = (_by_name(dump.documents(one).objects()) for one in (lab, made))
     return made, tuple(_line(key, before.get(key), after.get(key)) for key in keys), in_order(doubts)
 
 
 def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") -> Changed:
-    """`kubectl delete`: the objects of a file, or such as (service/svc-b,) or (service, svc-b, svc-c)."""
+    """`kubectl delete`: the objects of a file, or words such as (service/svc-b,) or (service, svc-b, svc-c)."""
     if isinstance(what, Path):
-        reader = Reader(str(what), text := text_of(what))
-        keys = _keys(read_stream(text, reader, lab_first=False))
-        refuse(text, reader, ())
+        reader = Reader(*sources_of(what))
+        keys = _keys(read_stream(reader, lab=False))
+        refuse(reader, ())
     else:
         keys = named(lab, what, namespace)
     where = f'error when deleting "{what}": ' if isinstance(what, Path) else ""
     there = _by_name(dump.documents(lab).objects())
     if missing := [not_found(key, where) for key in keys if key not in there]:
         raise UsageError("\n".join(missing))
-    owners = {f"{space}/{name}" for kind, space, name in keys if kind == "deployment.apps"}
-    for pod in lab.pods:
-        if pod.owner and pod.owner not in owners and ("pod", pod.namespace, pod.name) in keys:
-            text = f"pod {shown(pod.name)} is a replica of deployment {shown(pod.owner)}, which would make it anew"
-            raise UsageError(f"{text}; scale or delete the deployment")
     gone = set(keys)
-
-    def left(what: str) -> tuple[Any, ...]:
-        return tuple(one for one in getattr(lab, what) if (KINDS[what], one.namespace, one.name) not in gone)
-
-    pods = tuple(pod for pod in left("pods") if pod.owner not in owners)
-    others = tuple(one for one in lab.others if key_of(one) not in gone)
+    controllers = tuple(one for one in lab.controllers if _key(one) not in gone)
+    kept = {one.owner_name for one in controllers}
+    for pod in lab.pods:
+        if pod.owner in kept and ("pod", pod.namespace, pod.name) in gone:
+            kind, _, owner = pod.owner.partition("/")
+            text = f"pod {shown(pod.name)} is a replica of {kind.lower()} {shown(owner)}, which would create it again"
+            raise UsageError(f"{text}; {'scale' if kind in ONE_NUMBER else 'change'} or delete the {kind.lower()}")
     made = replace(
         lab,
-        services=left("services"),
-        slices=left("slices"),
-        deployments=left("deployments"),
-        pods=pods,
-        others=others,
+        services=tuple(one for one in lab.services if ("service", one.namespace, one.name) not in gone),
+        slices=tuple(one for one in lab.slices if (SLICE, one.namespace, one.name) not in gone),
+        controllers=controllers,
+        pods=tuple(
+            pod
+            for pod in lab.pods
+            if ("pod", pod.namespace, pod.name) not in gone and (not pod.owner or pod.owner in kept)
+        ),
+        others=tuple(one for one in lab.others if key_of(one) not in gone),
     )
     return made, tuple(f"{kind} {quoted(name)} deleted" for kind, _, name in keys)
 
 
 def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Changed:
-    """`kubectl scale deployment/web --replicas N`: the last replicas go first, and new ones come behind them."""
+    """`kubectl scale deployment/web --replicas N`: removes the last replicas, or adds new ones after them."""
     (key,) = named(lab, [what], namespace)
-    if key[0] != "deployment.apps":
+    if key[0] not in {"deployment.apps", "replicaset.apps", "replicationcontroller", "statefulset.apps"}:
         raise UsageError("Error from server (NotFound): the server could not find the requested resource")
     if replicas < 0:
         raise UsageError("error: The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0")
     found, name = dump.documents(lab), key[2]
-    there = _by_name(found.deployments)
+    there = _by_name(found.controllers)
     if key not in there:
         raise UsageError(not_found(key))
     there[key].spec["replicas"] = replicas
-    return merge_status(completed(found, f"deployment/{name}"), lab), (f"deployment.apps/{name} scaled",)
+    return merge_status(completed(found, f"{key[0].partition('.')[0]}/{name}"), lab), (f"{key[0]}/{name} scaled",)
 
 
 def _adopt(had: Documents, new: Documents) -> None:
-    """What the objects that go leave to those that take their place: a pod its node, a Service that it is headless."""
+    """New objects inherit from those they replace: a pod its node, a Service the fact that it is headless."""
     services, pods = _by_name(had.services), _by_name(had.pods)
     for one in new.services:
         spec, old = one.spec, services.get(key_of(one))
-        plain = spec.get("type") in (None, "", "ClusterIP") and not asks.cluster_ip(spec)
-        if old and plain and asks.headless(old.spec):
+        plain = spec.get("type") in (None, "", "ClusterIP") and not service_document.cluster_ip(spec)
+        if old and plain and service_document.headless(old.spec):
             spec["clusterIP"] = "None"
     for one in new.pods:
-        if not one.spec.get("nodeName") and (was := pods.get(key_of(one))):
-            one.spec["nodeName"] = was.spec["nodeName"]
+        if not one.spec.get("nodeName") and (old_pod := pods.get(key_of(one))):
+            one.spec["nodeName"] = old_pod.spec["nodeName"]
 
 
 def _refused(had: Documents, new: Documents) -> Iterator[FieldError]:
-    """What cannot change while an object lives."""
-    services, deployments = _by_name(had.services), _by_name(had.deployments)
+    """Errors for changes to immutable fields."""
+    services, controllers = _by_name(had.services), _by_name(had.controllers)
     for one in new.services:
-        old, asked = services.get(key_of(one)), asks.cluster_ip(one.spec)
+        old, asked = services.get(key_of(one)), service_document.cluster_ip(one.spec)
         if not old or not asked or "ExternalName" in (old.spec["type"], one.spec.get("type")):
             continue
-        if asked != asks.cluster_ip(old.spec):
+        if asked != service_document.cluster_ip(old.spec):
             text = invalid([asked], "may not change once set")
             yield of_object(one, FieldError(("spec", "clusterIPs", 0), text, at=("spec", "clusterIP")))
-    for one in new.deployments:
-        was = deployments.get(key_of(one))
-        if was and was.spec.get("selector") != one.spec.get("selector"):
+    for one in new.controllers:
+        was = controllers.get(key_of(one))
+        if was and one.kind != "ReplicationController" and was.spec.get("selector") != one.spec.get("selector"):
             text = invalid(one.spec.get("selector"), "field is immutable")
             yield of_object(one, FieldError(("spec", "selector"), text))
     if new.lab.document is not None:
         text = "a Lab document cannot be applied; `nslab up` takes the whole file"
         yield FieldError((new.lab.document, "kind"), text)
+
+
+def _key(one: Controller) -> Key:
+    return key_of(Document(one.document))
 
 
 def _by_name(objects: Iterable[Document]) -> dict[Key, Document]:
@@ -152,12 +157,12 @@ def _by_name(objects: Iterable[Document]) -> dict[Key, Document]:
 
 
 def _keys(found: Documents) -> list[Key]:
-    """The objects of a stream, in its order, each once."""
+    """The keys of a stream's objects, in its order, each once."""
     return list(_by_name(sorted(found.objects(), key=lambda one: one.path)))
 
 
 def _line(key: Key, before: Document | None, after: Document | None) -> str:
-    """What kubectl prints of one object."""
+    """kubectl's output line for one object."""
     same = before is not None and after is not None and before.value == after.value
-    did = "created" if before is None else "unchanged" if same else "configured"
-    return f"{key[0]}/{key[2]} {did}"
+    result = "created" if before is None else "unchanged" if same else "configured"
+    return f"{key[0]}/{key[2]} {result}"

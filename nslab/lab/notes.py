@@ -1,18 +1,23 @@
-"""What a file says, is kept, and is not acted on: named once, where acting on it would change what is seen."""
+"""Notes on what nslab keeps and does not act on, if a cluster would behave differently: by kind, field and image."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.document import EXISTING
 from nslab.api.rules import names
-from nslab.api.words import counted, dotted
+from nslab.api.schema import own
+from nslab.api.words import counted, dotted, shown
 from nslab.errors import FieldError
+from nslab.lab.images import stand_ins
+from nslab.lab.types import CONTROLLERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from nslab.api.document import Document
     from nslab.errors import FieldPath
-    from nslab.lab.stream import Documents
 
 PROBE: dict[str, Any] = {
     "exec": {},
@@ -27,7 +32,6 @@ CONTAINER: dict[str, Any] = {
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,
-    "resources": {"limits": {"cpu": {}}, "requests": {}},
     "securityContext": {"allowPrivilegeEscalation": {}, "seccompProfile": SECCOMP},
 }
 POD_SPEC: dict[str, Any] = {
@@ -46,43 +50,60 @@ POD_SPEC: dict[str, Any] = {
 }
 NOTED: dict[str, dict[str, Any]] = {
     "Pod": {"spec": POD_SPEC},
-    "Deployment": {"spec": {"paused": {}, "template": {"spec": POD_SPEC}}},
+    **{key: {"spec": {"paused": {}, "template": {"spec": POD_SPEC}}} for key in CONTROLLERS},
     "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}, "trafficDistribution": {}}},
     "EndpointSlice": {"endpoints": {"hints": {"forNodes": {}}}},
 }
-"""The fields of each kind, as a tree whose leaves are named; a leaf that is a word: only where it says that."""
-WORKING = names("CronJob DaemonSet Endpoints Ingress Job NetworkPolicy ReplicaSet ReplicationController StatefulSet")
-"""Kinds from which a cluster makes pods, or ways for packets."""
+"""The noted fields of each kind, as a tree of names. A leaf that is a string: only that value is noted."""
+WORKING = names(
+    """
+    CronJob Endpoints HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
+    PodDisruptionBudget ResourceQuota
+    """
+)
+"""Kinds that affect a cluster's network, and that nslab does not act on."""
 
 
-def notes(found: Documents) -> Iterator[FieldError]:
-    """One sentence for each field, and for each kind, at its first place."""
-    named: dict[str, list[FieldPath]] = {}
-    for one in found.objects():
+def notes(objects: Iterable[Document], pods: Iterable[Document]) -> Iterator[FieldError]:
+    """One line for all kinds and fields that nslab does not act on, and one for the images with stand-ins."""
+    kinds, fields = Counter[tuple[str, str]](), Counter[str]()
+    for one in objects:
         if one.made:
             continue
-        if one.kind in WORKING:
-            named.setdefault(f"{one.kind}s" if one.kind[-1] not in "sy" else one.kind, []).append((*one.path, "kind"))
-        for path in _said(one.value, NOTED.get(one.kind, {})):
-            field = dotted(step for step in path if isinstance(step, str))
-            named.setdefault(f"{one.kind}.{field}", []).append((*one.path, *path))
-    for what, paths in named.items():
-        more = f" (in {counted(len(paths), 'place')})" if len(paths) > 1 else ""
-        yield FieldError(paths[0], f"nslab keeps {what} and does not act on it{more}", key=True)
+        foreign = not own(str(one.value.get("apiVersion")))
+        if foreign or one.kind in WORKING:
+            kinds[one.kind, f".{group_of(one.value['apiVersion'])}" if foreign else ""] += 1
+        for path in () if foreign else _said(one.value, NOTED.get(one.kind, {})):
+            fields[_named(one.kind, path)] += 1
+    what = [shown(counted(number, kind) + group) for (kind, group), number in kinds.items()]
+    what += [f"{field} ({number} times)" if number > 1 else field for field, number in fields.items()]
+    if what:
+        yield FieldError((EXISTING,), f"kept, not acted on: {', '.join(what)}")
+    if played := stand_ins(one.view for one in pods):
+        yield FieldError((EXISTING,), f"played by stand-ins: {', '.join(map(shown, played))}")
+
+
+def group_of(version: str) -> str:
+    """The group of an apiVersion."""
+    return version.rpartition("/")[0]
+
+
+def _named(kind: str, path: FieldPath) -> str:
+    """The name of a field with its kind; a field of a template counts as one of Pod."""
+    steps = [step for step in path if isinstance(step, str)]
+    return f"Pod.{dotted(steps[2:])}" if steps[:2] == ["spec", "template"] else f"{kind}.{dotted(steps)}"
 
 
 def _said(value: Any, tree: Any) -> Iterator[FieldPath]:
-    """The places of what a value says, of the leaves of a tree."""
+    """The paths of the leaves of `tree` that are set in a value."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from ((index, *path) for path in _said(item, tree))
     elif isinstance(value, dict):
         for name in value.keys() & tree.keys():
-            below = tree[name]
-            if isinstance(below, str) or not below:
-                differs = (
-                    value[name] == below if isinstance(below, str) else value[name] not in (None, {}, [], "", False)
-                )
-                yield from [(name,)] if differs else []
+            subtree, field = tree[name], value[name]
+            if isinstance(subtree, str) or not subtree:
+                is_set = field == subtree if isinstance(subtree, str) else field not in (None, {}, [], "", False)
+                yield from [(name,)] if is_set else []
             else:
-                yield from ((name, *path) for path in _said(value[name], below))
+                yield from ((name, *path) for path in _said(field, subtree))

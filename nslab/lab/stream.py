@@ -1,4 +1,4 @@
-"""The documents of a stream: what each of them is, and all of them read along the schema of their kind."""
+"""Reads the documents of a stream, each by the schema of its kind."""
 
 from __future__ import annotations
 
@@ -8,45 +8,56 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import schema
-from nslab.api.document import CLUSTER_WIDE, Document
-from nslab.api.documents import Tree, documents, located
+from nslab.api.document import CLUSTER_WIDE, Document, as_applied
+from nslab.api.documents import Tree, located, numbered
+from nslab.api.scalars import what
 from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
 from nslab.dataclass import dataclass, field
 from nslab.errors import FieldError, LabFileError, Position
 from nslab.lab.lab_document import LabDocument
+from nslab.lab.types import CONTROLLERS
 
 if TYPE_CHECKING:
     from nslab.api.shapes import Shape
     from nslab.errors import FieldPath
 
-ACTED_ON = {"Service": "services", "EndpointSlice": "slices", "Deployment": "deployments", "Pod": "pods"}
-"""The kinds that nslab acts on, and where a lab has their objects; `others` are kept."""
+ACTED_ON = {
+    "Service": "services",
+    "EndpointSlice": "slices",
+    "Pod": "pods",
+    **dict.fromkeys(CONTROLLERS, "controllers"),
+}
+"""The kinds that nslab acts on, and their fields of Documents; all other kinds are `others`."""
 OURS = "nslab/v1"
 
 
 @dataclass(slots=True)
 class Documents:
-    """The objects of a stream, or of a lab, by what nslab makes of them."""
+    """The objects of a stream or of a lab, by kind."""
 
     lab: LabDocument = field(default_factory=lambda: LabDocument({}, None))
     pods: list[Document] = field(default_factory=list)
     services: list[Document] = field(default_factory=list)
     slices: list[Document] = field(default_factory=list)
-    deployments: list[Document] = field(default_factory=list)
+    controllers: list[Document] = field(default_factory=list)
     others: list[Document] = field(default_factory=list)
 
-    def add(self, one: Document) -> None:
-        """Put an object where those of its kind are."""
-        getattr(self, ACTED_ON.get(one.kind, "others")).append(one)
+    def add(self, one: Document, *, foreign: bool = False) -> None:
+        """Append an object to those of its kind. `foreign`: its API group is not one of Kubernetes' own."""
+        getattr(self, "others" if foreign else ACTED_ON.get(one.kind, "others")).append(one)
+
+    def acted_on(self) -> list[Document]:
+        """The objects that nslab acts on."""
+        return [*self.services, *self.slices, *self.controllers, *self.pods]
 
     def objects(self) -> list[Document]:
-        """All of them."""
-        return [*self.services, *self.slices, *self.deployments, *self.pods, *self.others]
+        """All objects except the Lab."""
+        return [*self.acted_on(), *self.others]
 
 
 @cache
 def lab_schema() -> dict[str, Any]:
-    """The JSON Schema of the Lab document: what it is read by, and what `nslab schema` prints."""
+    """The JSON Schema of the Lab document, which `nslab schema` prints, too."""
     text = Path(__file__).with_name("lab.schema.json").read_text(encoding="utf-8")
     return json.loads(text)  # type: ignore[no-any-return]
 
@@ -56,65 +67,89 @@ def _lab_shape() -> Shape:
     return schema.compiled(lab_schema())
 
 
-def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documents:
-    """The documents of a lab file; or some objects, with or without a Lab. What is wrong is noted in the reader."""
-    found, read = Documents(), 0
+def read_stream(reader: Reader, *, lab: bool = True, stored: bool = False) -> Documents:
+    """The documents of a reader: a lab file's, or (not `lab`) of objects without a Lab. Errors go to the reader.
+
+    `stored`: nslab wrote them, so server-set fields are valid; in a user's file they are copies from a cluster.
+    """
+    found, first = Documents(), True
     try:
-        for index, root in enumerate(documents(text, reader.file)):
+        for index, file, root in numbered(reader.sources):
+            reader.file = file
             if root.id == "scalar" and reader.read(root) is None:
-                continue  # nothing between two ---
-            _read(Tree(root), (index,), reader, found, first=lab_first and not read)
-            read += 1
+                continue  # an empty document between two ---
+            _read(Tree(root), (index,), reader, found, first=first or not lab, stored=stored)
+            first = False
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
     except LabFileError as error:
         reader.errors += error.errors
     else:
-        if not read:
-            why = "a lab file begins with a Lab document" if lab_first else "there is no object in it"
-            reader.errors.append(FieldError((), f"the file is empty; {why}", position=Position(reader.file, 1, 1)))
+        if first:
+            what = "neither a Lab nor an object" if lab else "no object"
+            position = Position(reader.sources[0].file, 1, 1)
+            reader.errors.append(FieldError((), f"there is {what} in it", position=position))
     return found
 
 
-def _read(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, first: bool = False) -> None:
-    """Read one document, or the items of a List. `first`: it is to be the Lab."""
+def _read(
+    tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, first: bool = False, stored: bool = False
+) -> None:
+    """Read one document, or the items of a List. `first`: it may be the Lab. `stored`: as in `read_stream`."""
     node = tree.at(path[1:])
     if node.id != "mapping":
         reader.say(node, "a document of a lab file must be a mapping with apiVersion and kind")
         return
-    if tree.at((*path[1:], "kind")).value == "List" and (items := tree.at((*path[1:], "items"))).id == "sequence":
-        for index in range(len(items.value)):
-            _read(tree, (*path, "items", index), reader, found)
+    if _is_list(*(tree.at((*path[1:], word)).value for word in ("apiVersion", "kind"))):
+        _read_list(tree, path, reader, found, stored=stored)
         return
     start = len(reader.errors)
     value = reader.read(node)
     kind = value.get("kind")
     shape, wrong = _shape(value, path)
-    if shape and first and kind != "Lab":
-        why = "the first document of a lab file must be the Lab (apiVersion: nslab/v1, kind: Lab)"
-        wrong = [FieldError((*path, "kind"), why)]
     if kind == "Lab" and found.lab.document is not None:
         wrong = [FieldError((*path, "kind"), "a lab file has one Lab document, and this is another")]
+    elif kind == "Lab" and not first:
+        wrong = [FieldError((*path, "kind"), "the Lab must be the first document of a lab file")]
     elif shape:
         wrong += schema.check(value, shape, path)
         if kind == "Lab":
             found.lab = LabDocument(value, int(path[0]))
         else:
-            one = Document(value, path)
+            one = Document(value if stored else as_applied(value), path)
             if one.kind not in CLUSTER_WIDE:
                 one.metadata.setdefault("namespace", "default")
-            found.add(one)
+            found.add(one, foreign=shape is schema.foreign())
     unread = {error.position for error in reader.errors[start:]}
     for each in wrong:
         advice = len(reader.errors) < PROBLEMS_WITH_ADVICE
         error = located(each, reader.file, tree.at(each.path[1:], key=each.key), advice=advice)
-        # What is wrong at the place of what could not be read follows from that.
+        # An error at the position of an unreadable value only follows from that value.
         if error.text and error.position not in unread:
             reader.errors.append(error)
 
 
+def _is_list(version: Any, kind: Any) -> bool:
+    """Whether a document is a List of objects, or a typed list of an API server, such as PodList."""
+    if not isinstance(kind, str) or not isinstance(version, str) or not kind.endswith("List"):
+        return False
+    return (version, kind) == ("v1", "List") or (version, kind.removesuffix("List")) in schema.kinds()
+
+
+def _read_list(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, stored: bool) -> None:
+    """Read the items of a List."""
+    items = tree.at((*path[1:], "items"))
+    if items.id == "sequence":
+        for index in range(len(items.value)):
+            _read(tree, (*path, "items", index), reader, found, stored=stored)
+    elif items is tree.at(path[1:]):
+        reader.say(items, "items is missing")
+    else:
+        reader.say(items, f"items must be a list, and this is {what(items)}")
+
+
 def _shape(value: dict[str, Any], path: FieldPath) -> tuple[Shape | None, list[FieldError]]:
-    """What a document looks like; None with an error if there is no such kind."""
+    """The shape of a document's kind; None with an error if the kind is unknown."""
     version, kind = value.get("apiVersion"), value.get("kind")
     if kind == "Lab" and version in (OURS, None):
         return _lab_shape(), [] if version else [FieldError(path, "apiVersion is missing")]

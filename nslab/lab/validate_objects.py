@@ -1,4 +1,4 @@
-"""What is wrong with the Services, EndpointSlices and Deployments of a lab together, in the API server's words."""
+"""Checks of a lab's Services, EndpointSlices and Deployments, with the API server's messages."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from nslab.api.sentences import (
 )
 from nslab.api.words import shown
 from nslab.errors import FieldError
-from nslab.lab import replicas, validate_services
-from nslab.lab import service_document as asks
+from nslab.lab import replicas, service_document, validate_services
 from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
+from nslab.lab.resources import resource_of
+from nslab.lab.types import ONE_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 
 def services(found: Documents) -> Iterator[FieldError]:
-    """Each Service as kube-proxy needs it."""
+    """Each Service is valid for kube-proxy."""
     yield from _twice("service", found.services)
     for service in found.services:
         for error in validate_services.errors(service):
@@ -41,14 +42,14 @@ def services(found: Documents) -> Iterator[FieldError]:
 
 
 def admitted(found: Documents) -> Iterator[FieldError]:
-    """Each Service as the API server wants it."""
+    """The API server admits each Service."""
     for service in found.services:
         for error in validate_services.admission(service.spec):
             yield of_object(service, error)
 
 
 def slices(found: Documents) -> Iterator[FieldError]:
-    """Each EndpointSlice."""
+    """Each EndpointSlice is valid."""
     yield from _twice("endpointslice", found.slices)
     for one in found.slices:
         for error in _slice(one):
@@ -79,45 +80,52 @@ def _slice(one: Document) -> Iterator[FieldError]:
         yield from validate_services.number_and_protocol(port.get("port", 0), port["protocol"], path)
 
 
-def deployments(found: Documents) -> Iterator[FieldError]:
-    """Each Deployment, and all their replicas."""
-    yield from _twice("deployment", found.deployments)
-    for one in found.deployments:
-        for error in _deployment(one):
+def controllers(found: Documents) -> Iterator[FieldError]:
+    """Each controller is valid, and the total of pods is within the limit."""
+    by_kind: dict[str, list[Document]] = {}
+    for one in found.controllers:
+        by_kind.setdefault(one.kind, []).append(one)
+    for kind, some in by_kind.items():
+        yield from _twice(kind.lower(), some)
+    for one in found.controllers:
+        for error in _controller(one):
             yield of_object(one, error)
-    total = sum(max(one.view.replicas, 0) for one in found.deployments)
+    total = sum(max(one.view.replicas, 0) for one in found.controllers)
     if total > replicas.MOST:
-        most = max(found.deployments, key=lambda one: one.view.replicas)
-        text = f"the Deployments ask for {total} replicas, and {replicas.MOST} are the most"
-        yield FieldError((*most.path, "spec", "replicas"), text)
-    owners = {f"{one.namespace}/{one.name}" for one in found.deployments}
+        most = max(found.controllers, key=lambda one: one.view.replicas)
+        text = f"the {most.kind}s ask for {total} replicas, and the limit is {replicas.MOST}"
+        field = "replicas" if most.kind in ONE_NUMBER else "completions"
+        yield FieldError((*most.path, "spec", field), text)
+    owners = {one.view.owner_name for one in found.controllers}
     for one in found.pods:
         if one.view.owner and one.view.owner not in owners:
-            text = f"the owner of pod {shown(one.name)}, Deployment {shown(one.view.owner)}, is not in the file"
+            kind, _, owner = one.view.owner.partition("/")
+            text = f"the owner of pod {shown(one.name)}, {kind} {shown(owner)}, is not in the file"
             yield FieldError((*one.path, "metadata", "ownerReferences"), f"{text}; remove ownerReferences")
 
 
-def _deployment(one: Document) -> Iterator[FieldError]:
-    view = one.view
+def _controller(one: Document) -> Iterator[FieldError]:
+    view, selector, template = one.view, {*one.view.selector}, one.view.template
     if view.replicas < 0:
         yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
-    wanted, template = {*view.selector}, view.template
-    if not wanted and not one.spec.get("selector", {}).get("matchExpressions"):
-        yield FieldError(("spec", "selector"), invalid({}, "empty selector is invalid for deployment"))
-    elif not wanted <= {*template.labels}:
+    selects = one.kind not in ("Job", "ReplicationController")
+    if selects and not selector and not one.spec.get("selector", {}).get("matchExpressions"):
+        yield FieldError(("spec", "selector"), invalid({}, f"empty selector is invalid for {one.kind.lower()}"))
+    elif one.kind != "Job" and not selector <= {*template.labels}:
         text = invalid(dict(sorted(template.labels)), "`selector` does not match template `labels`")
         yield FieldError(("spec", "template", "metadata", "labels"), text)
-    if template.restart_policy != "Always":
-        text = unsupported(str(template.restart_policy), ("Always",))
+    policies = ("OnFailure", "Never") if one.kind == "Job" else ("Always",)
+    if template.restart_policy not in policies:
+        text = unsupported(str(template.restart_policy), policies)
         yield FieldError(("spec", "template", "spec", "restartPolicy"), text)
 
 
 def probes(found: Documents) -> Iterator[FieldError]:
-    """The probes of containers do one thing each."""
+    """Each probe of a container has exactly one handler."""
     for one in found.pods:
         if not one.made:
             yield from (of_object(one, error) for error in _probes((), one.spec))
-    for one in found.deployments:
+    for one in found.controllers:
         template = one.spec.get("template", {})
         yield from (of_object(one, error) for error in _probes(("spec", "template"), template.get("spec", {})))
 
@@ -138,13 +146,13 @@ def _probes(inside: FieldPath, spec: dict[str, Any]) -> Iterator[FieldError]:
 
 
 def allocation(found: Documents) -> Iterator[FieldError]:
-    """What Services ask for is in its range, and nobody else's. Who was there before goes first."""
+    """Requested addresses and ports are in their ranges and free. Existing Services take precedence."""
     network, dns = found.lab.service_network, str(found.lab.dns_address or "")
     ordered = sorted(found.services, key=lambda service: service.path[0])
     addresses: dict[str, FieldPath] = {}
     waiting = []
     for service in ordered:
-        asked = asks.cluster_ip(service.spec)
+        asked = service_document.cluster_ip(service.spec)
         if service.spec["type"] == "ExternalName" or asked == "None" or (asked and address_fault(asked)):
             continue
         if not asked:
@@ -172,7 +180,7 @@ def allocation(found: Documents) -> Iterator[FieldError]:
 
 
 def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
-    """A node port belongs to one Service, which may use it once for each protocol."""
+    """A node port belongs to one Service, which may use it once per protocol."""
     owners: dict[int, tuple[Document, FieldPath]] = {}
     needed = 0
     for service in ordered:
@@ -181,7 +189,7 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
         if spec["type"] in ("NodePort", "LoadBalancer"):
             ports = enumerate(spec.get("ports", ()))
             asked += ((("spec", "ports", i, "nodePort"), port.get("nodePort", 0)) for i, port in ports)
-        if asks.needs_health_check(spec):
+        if service_document.needs_health_check(spec):
             asked.append((("spec", "healthCheckNodePort"), spec.get("healthCheckNodePort", 0)))
         for path, number in asked:
             place: FieldPath = (*service.path, *path)
@@ -210,12 +218,21 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
             return
 
 
+def others(found: Documents) -> Iterator[FieldError]:
+    """Names of kept objects are unique, across all versions of their kind."""
+    kinds: dict[str, list[Document]] = {}
+    for one in found.others:
+        kinds.setdefault(resource_of(one), []).append(one)
+    for kind, objects in kinds.items():
+        yield from _twice(kind, objects)
+
+
 def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
-    """An object has a name that no other of its kind and namespace has."""
+    """Names are unique among objects of one kind and namespace."""
     names: dict[tuple[str, str], FieldPath] = {}
     for one in objects:
         path: FieldPath = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
-            text = f"{kind} {shown(one.name)} of namespace {shown(one.namespace)} is there twice"
-            yield FieldError(path, text, first=first)
+            where = f" of namespace {shown(one.namespace)}" if one.namespace else ""
+            yield FieldError(path, f"{shown(kind)} {shown(one.name)}{where} is defined twice", first=first)

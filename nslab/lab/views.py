@@ -1,4 +1,4 @@
-"""From documents to views: one function a kind. The documents are defaulted, and have nothing that cannot be read."""
+"""Converts documents to views, one function per kind. The documents have their defaults and are readable."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
-from nslab.lab import service_document as asks
-from nslab.lab import types
+from nslab.lab import service_document, types
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
-from nslab.lab.types import NOTHING_SAID, USUAL, Protocol, RestartPolicy, ServiceType, TrafficPolicy
+from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
+from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from nslab.api.document import Document
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from nslab.lab.stream import Documents
 
 AFFINITY_SECONDS = 10800
-"""How long a client stays with a pod unless the Service says otherwise."""
-_PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
+"""The default time-out of ClientIP affinity, in seconds."""
 _TYPES = {str(kind): kind for kind in ServiceType}
 _RESTARTS = {str(policy): policy for policy in RestartPolicy}
 _CHECKS = (
@@ -32,7 +31,7 @@ _CHECKS = (
 
 
 def lab(found: Documents) -> types.Lab:
-    """The lab of documents that are complete and without a fault; its Services still without what is given out."""
+    """The lab of valid documents with defaults; its Services are not yet allocated."""
     document = found.lab
     return types.Lab(
         name=document.name,
@@ -47,7 +46,7 @@ def lab(found: Documents) -> types.Lab:
         last_reserved=tuple(document.last_reserved.items()),
         services=tuple(map(service, found.services)),
         slices=tuple(map(endpoint_slice, found.slices)),
-        deployments=tuple(one.view for one in found.deployments),
+        controllers=tuple(one.view for one in found.controllers),
         scheduler=str(document.scheduler),
         routers=tuple(types.Router(one.name, (*one.legs.values(),), one.bgp) for one in document.routers),
         cni=cni(document),
@@ -60,7 +59,7 @@ def _nodes(document: LabDocument) -> list[types.Node]:
 
 
 def cni(document: LabDocument) -> types.Cni | None:
-    """The setting of CNI plugins by exec."""
+    """The configuration of plugin exec; None for other plugins."""
     if not document.rules.by_exec:
         return None
     setting = document.cni
@@ -94,11 +93,14 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
 
 
 def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> str:
-    """The Deployment: its ReplicaSet has its name and, behind it, the template's hash."""
-    template = labels.get("pod-template-hash", "")
+    """The controller of a pod; for a ReplicaSet whose name ends with the template's hash, its Deployment."""
+    template = labels.get(types.TEMPLATE_HASH, "")
     for one in metadata.get("ownerReferences", ()):
-        if one.get("kind") == "ReplicaSet" and one.get("name"):
-            return f"{namespace}/{one['name'].removesuffix(f'-{template}')}"
+        kind, name = one.get("kind"), one.get("name", "")
+        if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
+            return f"Deployment/{namespace}/{name.removesuffix(f'-{template}')}"
+        if kind in types.CONTROLLERS and name:
+            return f"{kind}/{namespace}/{name}"
     return ""
 
 
@@ -116,29 +118,30 @@ def container(fields: dict[str, Any]) -> types.Container:
         liveness=health_check(fields.get("livenessProbe")),
         security=_security(fields.get("securityContext", {})),
         limits=_limits(fields.get("resources", {}).get("limits", {})),
+        tty=bool(fields.get("tty")),
     )
 
 
 def _port(fields: dict[str, Any]) -> types.ContainerPort:
-    protocol = _PROTOCOLS[fields.get("protocol", "TCP")]
+    protocol = types.PROTOCOLS[fields.get("protocol", "TCP")]
     return types.ContainerPort(
         fields.get("containerPort", 0), protocol, fields.get("name", ""), fields.get("hostPort", 0)
     )
 
 
-def health_check(fields: dict[str, Any] | None) -> types.HealthCheck | None:
-    """A probe; None for one that asks in a way of which nslab has none. 0 asks for the default, as in Kubernetes."""
+def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
+    """A probe; None for a handler that nslab does not have. 0 means the default, as in Kubernetes."""
     http, tcp = (fields or {}).get("httpGet"), (fields or {}).get("tcpSocket")
     if fields is None or (http is None and tcp is None) or (http or {}).get("scheme") == "HTTPS":
         return None
     times = {name: fields[word] for word, name in _CHECKS if fields.get(word)}
     if http is None:
-        return types.HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
-    return types.HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
+        return HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
+    return HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
 
 
 def _security(fields: dict[str, Any]) -> types.SecurityContext:
-    """What a pod or a container says of its rights."""
+    """The securityContext of a pod or a container."""
     if not fields:
         return NOTHING_SAID
     capabilities = fields.get("capabilities", {})
@@ -156,7 +159,7 @@ def _security(fields: dict[str, Any]) -> types.SecurityContext:
 
 
 def _limits(fields: dict[str, Any]) -> types.Resources:
-    """What a container may use."""
+    """The resource limits of a container."""
     if not fields:
         return USUAL
     memory, storage = (quantity.whole(str(fields.get(name, 0))) for name in ("memory", "ephemeral-storage"))
@@ -164,8 +167,8 @@ def _limits(fields: dict[str, Any]) -> types.Resources:
 
 
 def service(one: Document) -> types.Service:
-    """A Service; what it leaves open is empty, and said to be given out."""
-    spec, asked = one.spec, asks.cluster_ip(one.spec)
+    """A Service; unset fields are empty and listed in `allocated`."""
+    spec, asked = one.spec, service_document.cluster_ip(one.spec)
     ranges = spec.get("loadBalancerSourceRanges", ())
     ingress = one.value.get("status", {}).get("loadBalancer", {}).get("ingress", ())
     timeout = spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds") or AFFINITY_SECONDS
@@ -185,7 +188,7 @@ def service(one: Document) -> types.Service:
         affinity=timeout if spec["sessionAffinity"] == "ClientIP" else 0,
         external_policy=local[spec.get("externalTrafficPolicy") != "Local"],
         internal_policy=local[spec.get("internalTrafficPolicy") != "Local"],
-        health_check_node_port=spec.get("healthCheckNodePort", 0) if asks.needs_health_check(spec) else 0,
+        health_check_node_port=spec.get("healthCheckNodePort", 0) if service_document.needs_health_check(spec) else 0,
         external_name=spec.get("externalName", ""),
         publish_not_ready=spec.get("publishNotReadyAddresses", False),
         allocated=unset_fields(spec, ingress),
@@ -197,7 +200,7 @@ def _service_port(fields: dict[str, Any]) -> types.ServicePort:
     port: int = fields["port"]
     target = fields.get("targetPort") or port
     return types.ServicePort(
-        port, target, fields.get("name", ""), _PROTOCOLS[fields["protocol"]], fields.get("nodePort", 0)
+        port, target, fields.get("name", ""), types.PROTOCOLS[fields["protocol"]], fields.get("nodePort", 0)
     )
 
 
@@ -209,13 +212,13 @@ def endpoint_slice(one: Document) -> types.EndpointSlice:
         service=one.labels.get("kubernetes.io/service-name", ""),
         namespace=namespace,
         endpoints=tuple(_endpoint(end, namespace) for end in value.get("endpoints", ())),
-        ports=tuple((p.get("name", ""), p["port"], _PROTOCOLS[p["protocol"]]) for p in value.get("ports", ())),
+        ports=tuple((p.get("name", ""), p["port"], types.PROTOCOLS[p["protocol"]]) for p in value.get("ports", ())),
         document=value,
     )
 
 
 def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
-    """An endpoint. What it does not say of itself is well: ready and serving, whatever else it says (kube-proxy)."""
+    """An endpoint. Missing conditions mean ready and serving, independently of each other (as in kube-proxy)."""
     conditions, target, zones = (
         fields.get("conditions", {}),
         fields.get("targetRef", {}),
@@ -234,18 +237,31 @@ def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
     )
 
 
-def deployment(one: Document) -> types.Deployment:
-    """A Deployment."""
-    spec = one.spec
-    return types.Deployment(
+def controller(one: Document) -> types.Controller:
+    """A controller with its template."""
+    spec, selector = one.spec, one.spec.get("selector", {})
+    if one.kind != "ReplicationController":
+        selector = selector.get("matchLabels", {})
+    return types.Controller(
+        kind=one.kind,
         name=one.name,
-        replicas=spec.get("replicas", 1),
-        selector=tuple(spec.get("selector", {}).get("matchLabels", {}).items()),
+        replicas=_replicas(one.kind, spec),
+        selector=tuple(selector.items()),
         template=pod(spec.get("template", {}), one.namespace),
         namespace=one.namespace,
         labels=tuple(one.labels.items()),
         document=one.value,
     )
+
+
+def _replicas(kind: str, spec: dict[str, Any]) -> int:
+    """The number of pods: a Job's completions, else its parallelism; 0 for a DaemonSet, which has one per node."""
+    if kind in types.ONE_NUMBER:
+        return int(spec.get("replicas", 1))
+    if kind == types.DAEMON_SET or spec.get("suspend"):
+        return 0
+    at_once = spec.get("parallelism", 1)
+    return int(spec.get("completions", at_once)) if at_once else 0
 
 
 def kept(one: Document) -> types.Kept:

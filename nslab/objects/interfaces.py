@@ -1,4 +1,4 @@
-"""A namespace's interfaces as rtnetlink tells them, whatever they are."""
+"""A namespace's interfaces of any kind, as rtnetlink reports them."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _XDP_MODES = {1: "xdpdrv", 2: "xdpgeneric", 3: "xdpoffload"}
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One interface, as far as a lab cares. `data`: what its driver says of it; `port`: what its bridge does.
+    """One interface, with the attributes that a lab uses. `data`: the driver's attributes (IFLA_INFO_DATA).
 
-    `conf`, `conf6`: its settings under net/ipv4/conf and net/ipv6/conf, numbers of 32 bits in the kernel's order.
-    `xdp`: the number of the program that it gives its packets to first, 0 if there is none; `xdp_mode`: how ip(8) calls
-    the way in which it is attached.
+    `port`: its attributes as a port (IFLA_INFO_SLAVE_DATA). `conf`, `conf6`: its settings under net/ipv4/conf and
+    net/ipv6/conf, 32-bit numbers in the kernel's order. `xdp`: the number of its XDP program, 0 if there is none;
+    `xdp_mode`: ip(8)'s word for how that is attached.
     """
 
     index: int
@@ -62,7 +62,7 @@ Interfaces: TypeAlias = "Mapping[str, Interface]"
 
 
 def interfaces(bodies: Iterable[bytes]) -> dict[str, Interface]:
-    """The interfaces in the answers to RTM_GETLINK."""
+    """The interfaces in replies to RTM_GETLINK, by name."""
     found = {}
     for body in bodies:
         index, flags = struct.unpack_from("=iI", body, 4)
@@ -93,5 +93,5 @@ def interfaces(bodies: Iterable[bytes]) -> dict[str, Interface]:
 
 
 def number(value: bytes | None) -> int:
-    """An attribute's value; 0 if there is none. Netlink speaks host order; nslab's hosts are little-endian."""
+    """An attribute's value; 0 if there is none. Netlink uses host byte order; nslab's hosts are little-endian."""
     return int.from_bytes(value or b"", "little")

@@ -13,7 +13,7 @@ from nslab.compiler.placement import adopted, assign_addresses
 from nslab.errors import LabFileError, UsageError
 from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
-from nslab.lab.load import load, load_with_warnings, parse
+from nslab.lab.load import load, load_with_warnings, parse_stored
 from nslab.lab.plugins import network_of
 from nslab.lab.status import merge_status
 from nslab.lab.types import Cni, Encapsulation, Plugin
@@ -92,7 +92,7 @@ def test_the_configuration_lies_beside_the_lab_and_plugins_are_found_from_there(
 def test_what_is_kept_does_not_need_the_users_file(file: Path) -> None:
     lab = assign_addresses(load(edited(file, "/opt/mine]", "/opt/mine], routes: false")))
     (file.parent / "conf" / "ptp.conf").unlink()
-    assert parse(dump(lab), "kept.yaml") == lab
+    assert parse_stored(dump(lab), "kept.yaml") == lab
     assert lab.cni
     assert (lab.cni.routes, lab.cni.masquerade) == (False, True)
 
@@ -140,7 +140,7 @@ def test_what_the_plugins_gave_is_the_pods(file: Path) -> None:
     foreign = IPv4Address("10.22.0.7")
     given = adopted(lab, {"nslab.a-lab.pod-a": foreign})
     assert [str(pod.assigned) for pod in given.pods] == ["10.22.0.7", "20.96.1.2"]
-    assert parse(dump(given), "kept.yaml") == given, "outside every podCIDR, and kept"
+    assert parse_stored(dump(given), "kept.yaml") == given, "outside every podCIDR, and kept"
     again = assign_addresses(merge_status(load(file), given))
     assert again.pods == given.pods
     other = assign_addresses(merge_status(replace(load(file), cni=Cni(CONF.replace("ptp", "bridge"))), given))
@@ -172,7 +172,7 @@ def test_a_running_lab_can_change(file: Path) -> None:
             "none.conf",
             ["lab.yaml:5:29: spec.cni.conf: none.conf cannot be read: No such file or directory"],
         ),
-        ("conf/ptp.conf", "/dev/zero", ["lab.yaml:5:29: spec.cni.conf: /dev/zero is no file"]),
+        ("conf/ptp.conf", "/dev/zero", ["lab.yaml:5:29: spec.cni.conf: /dev/zero is not a file"]),
         (
             "conf: conf/ptp.conf",
             "config: 'x'",
@@ -184,7 +184,7 @@ def test_a_running_lab_can_change(file: Path) -> None:
             "conf: conf/ptp.conf",
             """config: '{"name": "{{ node.cidr }}"}'""",
             [
-                f"lab.yaml:5:31: spec.cni.config: config: unknown hole {{{{ node.cidr }}}}; there are {HOLES}",
+                f"lab.yaml:5:31: spec.cni.config: config: unknown placeholder {{{{ node.cidr }}}}; there are {HOLES}",
             ],
         ),
         ("[bin,", "['/a:b',", ["lab.yaml:5:50: spec.cni.path: /a:b has a colon, as CNI_PATH cannot"]),
@@ -192,7 +192,7 @@ def test_a_running_lab_can_change(file: Path) -> None:
             "plugin: exec",
             "plugin: exec, encapsulation: VXLAN",
             [
-                "lab.yaml:5:38: exec has no encapsulation, and this asks for VXLAN; remove it, or take plugin: calico",
+                "lab.yaml:5:38: exec has no encapsulation, and this asks for VXLAN; remove it, or use plugin: calico",
             ],
         ),
         (

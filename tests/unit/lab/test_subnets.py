@@ -8,7 +8,7 @@ import pytest
 
 from nslab.errors import LabFileError
 from nslab.lab.dump import dump
-from nslab.lab.load import parse
+from nslab.lab.load import parse, parse_stored
 from nslab.lab.stream import lab_schema as schema
 from nslab.lab.subnets import distances
 from nslab.lab.types import Router
@@ -40,13 +40,13 @@ def test_what_is_read_is_written() -> None:
     lab = parse(GOOD, "lab.yaml")
     assert list(map(str, lab.networks.nodes)) == ["192.168.59.0/24", "192.168.60.0/24"]
     assert lab.routers == (Router("router", (IPv4Address("192.168.59.1"), IPv4Address("192.168.60.1"))),)
-    assert parse(dump(lab), "kept") == lab
+    assert parse_stored(dump(lab), "kept") == lab
 
 
 def test_a_router_may_know_pods() -> None:
     lab = parse(GOOD.replace("60.1]}", "60.1], bgp: true}"), "lab.yaml")
     assert lab.routers[0].bgp
-    assert parse(dump(lab), "kept") == lab
+    assert parse_stored(dump(lab), "kept") == lab
 
 
 def test_one_subnet_is_written_as_one() -> None:
@@ -109,7 +109,7 @@ WRONG = [
      ["11:12: a router cannot be called switch; nslab has a host of that name itself"]),
     ("60.1]}", "60.1], bgp: 1}", ["11:66: spec.routers[0].bgp must be true or false, and this is a number (1)"]),
     ("{plugin: calico}", "{plugin: kubenet}",
-     ["5:21: routes of plugin: kubenet go from node to node, which must share a subnet; take plugin: calico"]),
+     ["5:21: routes of plugin: kubenet go from node to node, which must share a subnet; use plugin: calico"]),
     ("[192.168.59.0/24, 192.168.60.0/24]", "[]", ["5:21: spec.networks.nodes is empty; it needs at least 1"]),
 ]  # fmt: skip
 

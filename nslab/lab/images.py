@@ -1,0 +1,106 @@
+"""The programs of containers: nslab pulls no images.
+
+Some images are built-in programs (`BUILT_IN`). Containers without an image, and those of tool images (`TOOLS`), run
+their command with this machine's programs. A stand-in replaces every other image: it answers on the container's
+declared ports and on those of its probes; its command and its hooks do not run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.api.rules import names
+from nslab.dataclass import replace
+from nslab.lab.types import BUILT_IN, ContainerPort, Protocol, StandIn, image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nslab.lab.types import Container, Pod
+    from nslab.runtime.health_check import HealthCheck
+
+AGNHOST = ("netexec", "pause")
+"""The subcommands of the built-in agnhost."""
+TOOLS = names(
+    """
+    alpine amazonlinux archlinux bash busybox centos cirros curl debian debian-base dnsutils fedora jessie-dnsutils
+    kubectl netshoot network-multitool opensuse oraclelinux rockylinux toolbox ubi ubi-minimal ubuntu
+    """
+)
+ENTRYPOINTS = {"curl": ("curl",), "kubectl": ("kubectl",)}
+"""The entry points of tool images; the others run their arguments as a command, and without any a shell."""
+CHOICE = "nslab/image"
+"""The annotation by which a pod chooses the programs of its images: `machine` (this machine's) or `stand-in`."""
+MACHINE, STAND_IN = "machine", "stand-in"
+
+
+def played(pod: Pod, targets: Iterable[ContainerPort] = ()) -> Pod:
+    """The pod with the programs of its images.
+
+    `targets`: ports to which Services send; the first stand-in listens there if no container declares a port.
+    """
+    choice = dict(pod.annotations).get(CHOICE, "")
+    containers = [_played(one, choice, ends=_ends(pod)) for one in pod.containers]
+    declared = any(one.ports for one in pod.containers)
+    first = next((index for index, one in enumerate(containers) if one.standin and not one.standin.ends), None)
+    if first is not None and not declared and (wanted := tuple(targets)):
+        one = containers[first]
+        ports = tuple(dict.fromkeys((*(one.standin.ports if one.standin else ()), *wanted)))
+        containers[first] = replace(one, standin=StandIn(ports))
+    return replace(pod, containers=tuple(containers))
+
+
+def _ends(pod: Pod) -> bool:
+    """Whether a pod's containers must exit: those of a Job."""
+    return pod.owner.startswith("Job/")
+
+
+def _played(container: Container, choice: str, *, ends: bool) -> Container:
+    """The container with the program of its image."""
+    if choice != STAND_IN:
+        name = image_name(container.image)
+        if name in BUILT_IN and (args := _built_in(container, name)) is not None:
+            return replace(container, command=(), args=args)
+        if not container.image or (choice == MACHINE and container.command):
+            return container
+        if name in TOOLS:
+            return _tool(container, name)
+    return stand_in(container, ends=ends)
+
+
+def _built_in(container: Container, name: str) -> tuple[str, ...] | None:
+    """The arguments of a built-in program; None if the container runs another program."""
+    if name != "agnhost":
+        return None if container.command else (("pause",) if name == "pause" else container.args)
+    words = (*container.command, *container.args)
+    if container.command and container.command[0].rpartition("/")[2] != "agnhost":
+        return None
+    words = words[1:] if container.command else words
+    return (words or ("netexec",)) if not words or words[0] in AGNHOST else None
+
+
+def _tool(container: Container, name: str) -> Container:
+    if container.command:
+        return container
+    words = (*ENTRYPOINTS.get(name, ()), *container.args) or (("sleep", "infinity") if container.tty else ("sh",))
+    return replace(container, command=words, args=())
+
+
+def stand_in(container: Container, *, ends: bool) -> Container:
+    """The container as a stand-in, which listens on its declared ports and those of its HTTP and TCP probes."""
+    checks = (container.readiness, container.liveness)
+    ports = () if ends else tuple(dict.fromkeys((*container.ports, *_asked(container, checks))))
+    return replace(container, command=(), args=(), standin=StandIn(ports, ends=ends))
+
+
+def _asked(container: Container, checks: Iterable[HealthCheck | None]) -> Iterator[ContainerPort]:
+    """The ports of probes that the container does not declare."""
+    known = {port.port for port in container.ports if port.protocol is Protocol.TCP}
+    for check in checks:
+        if check and isinstance(check.port, int) and check.port not in known:
+            yield ContainerPort(check.port)
+
+
+def stand_ins(pods: Iterable[Pod]) -> tuple[str, ...]:
+    """The images that stand-ins replace, each once."""
+    return tuple(dict.fromkeys(one.image for pod in pods for one in pod.containers if one.standin))
