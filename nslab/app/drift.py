@@ -8,6 +8,7 @@ from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, replace
+from nslab.lab.types import ProxyMode
 from nslab.linux import owned
 from nslab.linux.cni.plugins import Plugins, find_programs
 from nslab.linux.netns import Namespaces, folder, named
@@ -17,10 +18,12 @@ from nslab.linux.observe.processes import held
 from nslab.linux.processes import status
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.stored_lab import StoredLab, stored_lab
+from nslab.objects.names import netns
 from nslab.objects.needs import demand
 from nslab.objects.plan import Add, diff, undone
 from nslab.objects.process import Process
 from nslab.objects.script import commands
+from nslab.objects.sysctl import Sysctl
 from nslab.objects.unmanaged import Unmanaged
 
 if TYPE_CHECKING:
@@ -100,17 +103,30 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     running = Running(there.others, held(record.pid for record in there.own)) if whole else None
     plugins = Plugins(folder(lab.name), host.iptables)
     seen = observe(spaces, lab.name, known, host.iptables, plugins, running)
-    ours, his = network(lab).sort_out(lab, seen.have, known)
-    have = (*ours, *_running(lab.name, known))
-    others = (*map(_impostor, there.impostors), *seen.unmanaged, *map(_somebodys, his))
+    have, by_hand = _services_by_hand(lab, seen.have, known)
+    ours, his = network(lab).sort_out(lab, have, known)
+    present = (*ours, *_running(lab.name, known))
+    others = (*map(_impostor, there.impostors), *seen.unmanaged, *map(_somebodys, (*by_hand, *his)))
     foreign = tuple(thing for thing in others if whole and not network(lab).is_its_own(thing.what))
-    return Drift(lab, host, want, diff(have, want), foreign, standing(want, stopped(there.own)))
+    return Drift(lab, host, want, diff(present, want), foreign, standing(want, stopped(there.own)))
 
 
 def _known(want: State, older: Sequence[State]) -> State:
     """What may be there, each once: as an older wish had it rather than as it is wanted, for then it is made anew."""
     wanted = {obj.key: obj for obj in want}
     return tuple((wanted | {obj.key: obj for old in older for obj in old if wanted.get(obj.key) != obj}).values())
+
+
+def _services_by_hand(lab: Lab, have: Sequence[KernelObject], known: State) -> tuple[list[KernelObject], list[Sysctl]]:
+    """What there is without the settings that are the learner's, or a real kube-proxy's; and those.
+
+    They are those of nodes that no lab names, where nslab starts no kube-proxy.
+    """
+    if lab.proxy_mode is not ProxyMode.NONE:
+        return [*have], []
+    nodes, wished = {netns(lab.name, node.name) for node in lab.nodes}, {obj.key for obj in known}
+    by_hand = [obj for obj in have if isinstance(obj, Sysctl) and obj.ns in nodes and obj.key not in wished]
+    return [obj for obj in have if obj not in by_hand], by_hand
 
 
 def _impostor(record: Record) -> Unmanaged:

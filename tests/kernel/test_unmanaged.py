@@ -78,6 +78,18 @@ def test_what_is_the_labs_to_say_is_mended(lab: RunningLab, what: str) -> None:
     assert lab.pod("pod-b").http("20.109.131.3:8080/hostname").text == "pod-d"
 
 
+@pytest.mark.lab("by-hand-service")
+def test_where_services_are_made_by_hand_settings_of_nodes_are_left_alone(lab: RunningLab) -> None:
+    lab.sh("node1", "sysctl -qw net.ipv4.conf.all.route_localnet=1")
+    lab.sh("client", "sysctl -qw net.ipv4.conf.all.route_localnet=1")
+    assert names(lab) == ["sysctl -qw net.ipv4.conf.all.route_localnet=1"]
+    assert lab.diff() == ["client has net.ipv4.conf.all.route_localnet = 1 instead of 0"]
+    lab.mend()
+    assert lab.sh("node1", "sysctl -n net.ipv4.conf.all.route_localnet") == "1"
+    reset(lab)
+    assert lab.sh("node1", "sysctl -n net.ipv4.conf.all.route_localnet") == "0"
+
+
 def test_each_kind_has_a_stranger() -> None:
     made_elsewhere = {"processes", "sockets", "XDP programs", "IPVS servers"}
     assert {made.kind for made in (*OTHERS.values(), *OURS.values())} | made_elsewhere == {kind.name for kind in KINDS}
