@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from nslab.linux.processes.agents import Agents, NotReady
     from nslab.linux.processes.procs import Record
     from nslab.objects.plan import Plan, Transaction
+    from nslab.proxy.model import Service
 
 READY_SECONDS = scaled(10.0)
 
@@ -129,12 +130,12 @@ class Transition:
         before = self.kept[0]
         with suppress(NslabError, OSError):  # what made us go back is what is told
             engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
-            self.line.put(resolve(before))
+            self.line.put(_endpoints(before))
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
             with suppress(ControlAbsent):  # the plan starts it, and then it is told
-                self.line.put(resolve(_without_newcomers(drift.lab, self.kept[0])))
+                self.line.put(_endpoints(_without_newcomers(drift.lab, self.kept[0])))
 
     def _attach(self, drift: Drift) -> Drift:
         """Do the plan as far as the last attachment; what is left to do.
@@ -184,11 +185,16 @@ class Transition:
         # they carry the traffic themselves. A later one that starts makes everything anew, as kube-proxies do.
         taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
         written = taken_over if self.written_by is WrittenBy.NSLAB else None
-        return self.line.put(resolve(drift.lab), expect=expected, written=written)
+        return self.line.put(_endpoints(drift.lab), expect=expected, written=written)
 
 
 def _leaving(drift: Drift) -> set[str]:
     return {step.obj.ns for step in drift.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
+
+
+def _endpoints(lab: Lab) -> tuple[Service, ...]:
+    """The Services with every pod behind them: control knows which pods have come to their end, and for how long."""
+    return resolve(replace(lab, pods=tuple(replace(pod, finished=False) for pod in lab.pods)))
 
 
 def _without_newcomers(lab: Lab, before: Lab) -> Lab:

@@ -37,7 +37,7 @@ def unset_fields(spec: dict[str, Any], ingress: Sequence[Any]) -> frozenset[str]
     if kind != "ExternalName" and not asks.cluster_ip(spec):
         found.add(CLUSTER_IP)
     if kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False):
-        found |= {_node_port(index) for index, port in enumerate(spec.get("ports", ())) if not port.get("nodePort")}
+        found |= {node_port(index) for index, port in enumerate(spec.get("ports", ())) if not port.get("nodePort")}
     if asks.needs_health_check(spec) and not spec.get("healthCheckNodePort"):
         found.add(HEALTH)
     if kind == "LoadBalancer" and not ingress:
@@ -92,7 +92,7 @@ class _Pools:
         numbers = {(port.port, port.protocol): port.node_port for port in had.ports}
         mine = {n for n in numbers.values() if self._free(n)}
         ports = tuple(
-            replace(port, node_port=number) if _node_port(index) in blank.allocated and number in mine else port
+            replace(port, node_port=number) if node_port(index) in blank.allocated and number in mine else port
             for index, port in enumerate(made.ports)
             for number in [numbers.get((port.port, port.protocol), 0)]
         )
@@ -121,7 +121,7 @@ class _Pools:
             service = replace(service, health_check_node_port=self._port(f"{key}/health"))
         ports = list(service.ports)
         for index, port in enumerate(ports):
-            if _node_port(index) in missing and not port.node_port:
+            if node_port(index) in missing and not port.node_port:
                 # TCP and UDP of one number get one node port, as in Kubernetes.
                 twin = next((p.node_port for p in ports if p.port == port.port and p.node_port), 0)
                 ports[index] = replace(port, node_port=twin or self._port(f"{key}/{port.port}"))
@@ -151,7 +151,7 @@ def _asked(service: Service) -> Service:
         load_balancer_ips=() if INGRESS in out else service.load_balancer_ips,
         health_check_node_port=0 if HEALTH in out else service.health_check_node_port,
         ports=tuple(
-            replace(port, node_port=0) if _node_port(index) in out else port for index, port in enumerate(service.ports)
+            replace(port, node_port=0) if node_port(index) in out else port for index, port in enumerate(service.ports)
         ),
     )
 
@@ -161,7 +161,8 @@ def _numbers(service: Service) -> set[int]:
     return {service.health_check_node_port, *(port.node_port for port in service.ports)} - {0}
 
 
-def _node_port(index: int) -> str:
+def node_port(index: int) -> str:
+    """What the node port of a Service's port is called among its unset fields."""
     return f"ports[{index}].nodePort"
 
 

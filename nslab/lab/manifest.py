@@ -1,31 +1,33 @@
 """Services and what belongs to them, without a lab: what `nslab render` is given.
 
-A kube-proxy only reads, and nothing of what is in containers. So nothing is given out here, nothing is refused for its
-range, and nodes need not exist; but what the API server would have given out and what no rule can be made without, a
-cluster IP, must be there.
+A kube-proxy only reads, and nothing of what is in containers. So nothing is refused for its range, pods are asked for
+nothing but their addresses, and nodes need not exist. What the API server would have given out, and no rule can be made
+without, is given out here: the first free cluster IPs and node ports.
 """
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
+from nslab.api.addresses import address_fault
 from nslab.api.documents import text_of
-from nslab.api.sentences import of_object, required
 from nslab.api.values import Reader
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, replace
 from nslab.errors import FieldError
 from nslab.lab import service_document as asks
-from nslab.lab import validate_objects, validate_pods, views
-from nslab.lab.defaults import complete_objects
+from nslab.lab import validate_objects, views
+from nslab.lab.allocate import CLUSTER_IP, HEALTH, HIGHEST, LOWEST, node_port, unset_fields
+from nslab.lab.defaults import SERVICE_NETWORK, complete_objects
 from nslab.lab.load import refuse
-from nslab.lab.stream import read_stream
+from nslab.lab.stream import OURS, read_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Deployment, EndpointSlice, Pod, Service
+    from nslab.lab.types import Deployment, EndpointSlice, Node, Pod, Service, ServicePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Manifest:
     slices: tuple[EndpointSlice, ...] = ()
     pods: tuple[Pod, ...] = ()
     deployments: tuple[Deployment, ...] = ()
+    nodes: tuple[Node, ...] = ()
     is_lab: bool = False
 
 
@@ -47,14 +50,19 @@ def load_manifest(path: Path) -> Manifest:
     return parse_manifest(text_of(path), str(path))
 
 
-def parse_manifest(text: str, file: str) -> Manifest:
-    """The objects of a text. `file` is its name in problems."""
+def has_lab(text: str, file: str) -> bool:
+    """Whether there is a Lab document in a text, so that it can be loaded as one."""
+    return OURS in text and read_stream(text, Reader(file, text), lab_first=False).lab.document is not None
+
+
+def parse_manifest(text: str, file: str, service_network: IPv4Network = SERVICE_NETWORK) -> Manifest:
+    """The objects of a text. `file` is its name in problems. Cluster IPs that nobody said are of `service_network`."""
     reader = Reader(file, text)
     found = read_stream(text, reader, lab_first=False)
     complete_objects(found)
-    refuse(text, reader, (fault for check in CHECKS for fault in check(found)))
+    refuse(text, reader, [*(fault for check in CHECKS for fault in check(found)), *full(found, service_network)])
     return Manifest(
-        services=tuple(map(views.service, found.services)),
+        services=tuple(allocated(map(views.service, found.services), service_network)),
         slices=tuple(map(views.endpoint_slice, found.slices)),
         pods=tuple(one.view for one in found.pods),
         deployments=tuple(one.view for one in found.deployments),
@@ -62,19 +70,46 @@ def parse_manifest(text: str, file: str) -> Manifest:
     )
 
 
-def cluster_ips(found: Documents) -> Iterator[FieldError]:
-    """Every Service has its cluster IP, or None."""
-    for one in found.services:
-        if not asks.cluster_ip(one.spec) and one.spec["type"] != "ExternalName":
-            why = "there is no lab to take one from; write clusterIP: ADDRESS, or None"
-            yield of_object(one, FieldError(("spec", "clusterIP"), required(why)))
+def allocated(services: Iterable[Service], network: IPv4Network) -> Iterator[Service]:
+    """The Services with what they leave open: each the first free one, in the order of the file.
+
+    The network's first address is that of the Service kubernetes, in every cluster. A load balancer's address comes
+    from whoever has one; nobody here.
+    """
+    services = tuple(services)
+    taken = {one.cluster_ip for one in services}
+    addresses = (network[number] for number in range(2, network.num_addresses - 1) if network[number] not in taken)
+    used = {number for one in services for number in (one.health_check_node_port, *(p.node_port for p in one.ports))}
+    numbers = (number for number in range(LOWEST, HIGHEST + 1) if number not in used)
+    for one in services:
+        yield replace(
+            one,
+            cluster_ip=next(addresses, None) if CLUSTER_IP in one.allocated else one.cluster_ip,
+            ports=tuple(_with_node_ports(one, numbers)),
+            health_check_node_port=next(numbers, 0) if HEALTH in one.allocated else one.health_check_node_port,
+        )
 
 
-CHECKS = (
-    validate_pods.pods,
-    validate_objects.services,
-    validate_objects.slices,
-    validate_objects.deployments,
-    validate_objects.probes,
-    cluster_ips,
-)
+def _with_node_ports(service: Service, numbers: Iterator[int]) -> Iterator[ServicePort]:
+    """A Service's ports; TCP and UDP of one number get one node port, as in Kubernetes."""
+    given = {port.port: port.node_port for port in service.ports if port.node_port}
+    for index, port in enumerate(service.ports):
+        if node_port(index) not in service.allocated:
+            yield port
+            continue
+        if port.port not in given:
+            given[port.port] = next(numbers, 0)
+        yield replace(port, node_port=given[port.port])
+
+
+def full(found: Documents, network: IPv4Network) -> Iterator[FieldError]:
+    """Services for which the network has no address left."""
+    waiting = [one for one in found.services if CLUSTER_IP in unset_fields(one.spec, ())]
+    inside = {asked for one in found.services if (asked := asks.cluster_ip(one.spec)) and not address_fault(asked)}
+    free = network.num_addresses - 3 - sum(IPv4Address(one) in network for one in inside)
+    for one in waiting[max(free, 0) :]:
+        text = "Internal error occurred: failed to allocate a serviceIP: range is full"
+        yield FieldError((*one.path, "spec"), f"Error from server (InternalError): {text}")
+
+
+CHECKS = (validate_objects.services, validate_objects.slices)

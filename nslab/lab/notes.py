@@ -47,8 +47,7 @@ POD_SPEC: dict[str, Any] = {
 NOTED: dict[str, dict[str, Any]] = {
     "Pod": {"spec": POD_SPEC},
     "Deployment": {"spec": {"paused": {}, "template": {"spec": POD_SPEC}}},
-    "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}, "trafficDistribution": {}}},
-    "EndpointSlice": {"endpoints": {"hints": {"forNodes": {}}}},
+    "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}}},
 }
 """The fields of each kind, as a tree whose leaves are named; a leaf that is a word: only where it says that."""
 WORKING = names("CronJob DaemonSet Endpoints Ingress Job NetworkPolicy ReplicaSet ReplicationController StatefulSet")

@@ -63,6 +63,9 @@ class Protocol(StrEnum):
     SCTP = "SCTP"
 
 
+ZONE = "topology.kubernetes.io/zone"
+
+
 @dataclass(frozen=True, slots=True)
 class Networks:
     """The address ranges of a cluster; they do not overlap. `nodes`: one subnet, or several with routers between."""
@@ -79,6 +82,12 @@ class Node:
     name: str
     address: IPv4Address
     pod_cidr: IPv4Network
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def zone(self) -> str:
+        """Where it stands, by its label; "" for nowhere in particular."""
+        return dict(self.labels).get(ZONE, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +206,8 @@ class Container:
 class Pod:
     """One pod, already on a node. `requested` is the address it asks for, `assigned` the one it has (its status).
 
-    `owner`: the Deployment that it is a replica of. `ready` is status, too: all its containers are.
+    `owner`: the Deployment that it is a replica of. `ready` and `finished` are status, too: all its containers are
+    ready; it has Succeeded or Failed, and nothing of it runs again.
     """
 
     name: str
@@ -215,6 +225,7 @@ class Pod:
     owner: str = ""
     ready: bool = True
     security: SecurityContext = NOTHING_SAID
+    finished: bool = False
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -250,6 +261,8 @@ class Service:
     """One Service, complete: what the API server would have given out is given out.
 
     `cluster_ip` is None for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0: none.
+    `load_balancer_ips`: those that a kube-proxy is to catch (ipMode VIP). `traffic`: its trafficDistribution.
+    `other_proxy`: a label says that another proxy than kube-proxy serves it.
     `allocated`: what of it nobody asked for (clusterIP, ports[0].nodePort, …); that may change to make room.
     """
 
@@ -270,13 +283,18 @@ class Service:
     health_check_node_port: int = 0
     external_name: str = ""
     publish_not_ready: bool = False
+    traffic: str = ""
+    other_proxy: bool = False
     allocated: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SliceEndpoint:
-    """One endpoint of an EndpointSlice document. `pod`: NAMESPACE/NAME, if it says so (targetRef)."""
+    """One endpoint of an EndpointSlice document. `pod`: NAMESPACE/NAME, if it says so (targetRef).
+
+    `zones`, `nodes`: its hints.
+    """
 
     address: IPv4Address
     ready: bool = True
@@ -286,17 +304,22 @@ class SliceEndpoint:
     hostname: str = ""
     zones: tuple[str, ...] = ()
     pod: str = ""
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSlice:
-    """Endpoints that were written by hand, for the Service that its label kubernetes.io/service-name names."""
+    """Endpoints that were written by hand, for the Service that its label kubernetes.io/service-name names.
+
+    Those that are no IPv4 address are left out: a kube-proxy of IPv4 does not read them. `other_proxy`: as a Service's.
+    """
 
     name: str
     service: str
     namespace: str = "default"
     endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[tuple[str, int, Protocol], ...] = ()
+    other_proxy: bool = False
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 

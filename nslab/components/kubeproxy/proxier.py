@@ -17,7 +17,7 @@ from nslab.components.runtime.control_client import ControlConnection
 from nslab.components.runtime.programs import Programs
 from nslab.proxy import conntrack
 from nslab.proxy.found import found, leftovers, looks
-from nslab.proxy.model import service_from_json
+from nslab.proxy.model import service_from_json, visible
 from nslab.proxy.modes import mode
 from nslab.proxy.sync import Sync
 
@@ -71,7 +71,7 @@ class Proxier:
         if news.get("whole"):
             self._pending = {}
             removed = self._services.keys() - {service.key for service in services}
-        self._pending |= {service.key: service for service in services}
+        self._pending |= {service.key: visible(service) for service in services}
         self._pending |= dict.fromkeys(removed)
         self._generation, self._due = news["generation"], True
         self._written = bool(news.get("written"))

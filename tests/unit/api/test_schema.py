@@ -244,7 +244,6 @@ def test_what_nslab_does_not_act_on_is_kept_whole() -> None:
 def test_it_is_named_once_where_it_would_change_what_is_seen() -> None:
     text = "nslab keeps {} and does not act on it"
     assert whole()[1] == [
-        f"21:50: {text.format('Service.spec.trafficDistribution')}",
         f"27:5: {text.format('Pod.spec.volumes')}",
         f"29:58: {text.format('Pod.spec.containers.volumeMounts')}",
         f"40:7: {text.format('Deployment.spec.template.spec.volumes')}",

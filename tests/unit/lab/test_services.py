@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -276,12 +276,28 @@ def test_a_manifest_needs_no_lab() -> None:
     assert [(one.name, [port.node_port for port in one.ports]) for one in made.services] == [("s", [3001]), ("h", [])]
     assert [pod.node for pod in made.pods] == ["", ""]
     assert parse_manifest(LAB + "---\n" + text, "x").services == made.services[:1]
-    with pytest.raises(LabFileError) as caught:
-        parse_manifest(service("s", "ports: [{port: 80}]").lstrip("-\n"), "x")
-    why = "there is no lab to take one from; write clusterIP: ADDRESS, or None"
-    assert str(caught.value) == f'x:4:7: The Service "s" is invalid: spec.clusterIP: Required value: {why}'
+    small = IPv4Network("172.30.0.0/30")
+    (given,) = parse_manifest(service("s", "ports: [{port: 80}]").lstrip("-\n"), "x", small).services
+    assert str(given.cluster_ip) == "172.30.0.2"
+    with pytest.raises(LabFileError, match=r"x:9:7: .*failed to allocate a serviceIP: range is full"):
+        parse_manifest("".join(service(name, "ports: [{port: 80}]") for name in "st").lstrip("-\n"), "x", small)
     with pytest.raises(LabFileError, match="x:1:1: the file is empty; there is no object in it"):
         parse_manifest("", "x")
+
+
+def test_a_bare_manifest_gets_the_first_free_addresses() -> None:
+    text = service("a", "type: NodePort, ports: [{port: 80}]")
+    text += service("b", "type: NodePort, clusterIP: 10.96.0.2, ports: [{port: 80, nodePort: 30000}]")
+    text += service("c", "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]")
+    made = parse_manifest(text, "x").services
+    assert [(one.name, str(one.cluster_ip), one.ports[0].node_port, one.health_check_node_port) for one in made] == [
+        ("a", "10.96.0.3", 30001, 0),  # the first address is the Service kubernetes', in every cluster
+        ("b", "10.96.0.2", 30000, 0),
+        ("c", "10.96.0.4", 30002, 30003),
+    ]
+    assert made[2].load_balancer_ips == ()
+    dns = service("d", "type: NodePort, ports: [{name: u, port: 53, protocol: UDP}, {name: t, port: 53}]")
+    assert [port.node_port for port in parse_manifest(dns, "x").services[0].ports] == [30000, 30000]
 
 
 def test_what_real_kube_proxies_were_given_loads() -> None:
