@@ -27,45 +27,65 @@ def render(
     cluster_cidr: Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")] = None,
     service_cidr: Annotated[str | None, typer.Option("--service-cidr", help="The service network.")] = None,
     scheduler: Annotated[str | None, typer.Option("--scheduler", help="IPVS's: rr, wrr, lc, sh or mh.")] = None,
+    zone: Annotated[str | None, typer.Option("--zone", help="The node's zone, for hints.")] = None,
     masquerade_all: Annotated[
         bool, typer.Option("--masquerade-all", help="Masquerade all that a Service gets.")
     ] = False,
 ) -> None:
     """Print what kube-proxy would write for a manifest's Services on a node. Needs no root, and touches nothing.
 
-    Services and EndpointSlices are enough; with a Lab document, node and networks are known from it.
+    Services and EndpointSlices are enough; what a Service leaves open is given out: the first free addresses of the
+    service network (10.96.0.0/12 unless said) and node ports. With a Lab document, node and networks are known from it,
+    and all is as `nslab up` makes it.
 
     Example: nslab render -f labs/services-iptables/lab.yaml --node node1 --proxy-mode nftables
     """
     from nslab.proxy.render import render as text
 
-    services, proxy = _known(read_file(file), str(file), node)
+    service_network = None if service_cidr is None else _network("--service-cidr", service_cidr)
+    services, proxy = _known(read_file(file), str(file), node, service_network)
     proxy = replace(
         proxy,
         mode=str(mode),
         addresses=proxy.addresses if node_ip is None else (_address("--node-ip", node_ip),),
         cluster_cidr=proxy.cluster_cidr if cluster_cidr is None else _network("--cluster-cidr", cluster_cidr),
-        service_cidr=proxy.service_cidr if service_cidr is None else _network("--service-cidr", service_cidr),
+        service_cidr=proxy.service_cidr if service_network is None else service_network,
         scheduler=proxy.scheduler if scheduler is None else _scheduler(scheduler),
         masquerade_all=masquerade_all,
+        zone=proxy.zone if zone is None else zone,
     )
-    if mode is ProxyMode.USERSPACE and not proxy.addresses:
-        raise UsageError("userspace mode leads to a port of the node: say the node's address (--node-ip)")
+    if not proxy.addresses and (why := _needs_address(services, mode)):
+        raise UsageError(f"{why}: say the node's address (--node-ip)")
     say("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
 
 
-def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]:
+def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
+    """What of these Services cannot be written for a node without an address; "" if all can."""
+    if mode is ProxyMode.USERSPACE:
+        return "userspace mode leads to a port of the node"
+    if mode in (ProxyMode.IPVS, ProxyMode.NFTABLES):
+        for service in services:
+            if any(port.node_port for port in service.ports):
+                return f"{mode} mode writes node ports ({service.key} has one) for the node's own addresses"
+    for service in services:
+        if mode is not ProxyMode.NONE and service.source_ranges and service.load_balancer_ips:
+            return f"whether the node is in the source ranges of {service.key} depends on its address"
+    return ""
+
+
+def _known(text: str, file: str, node: str, service_network: str | None) -> tuple[tuple[Service, ...], Proxy]:
     """The Services of a manifest, and what it tells of the node: much, if there is a Lab in it."""
     from nslab.compiler.placement import assign_addresses
     from nslab.compiler.services import proxy_of, resolve
+    from nslab.lab.defaults import SERVICE_NETWORK
     from nslab.lab.load import parse
-    from nslab.lab.manifest import parse_manifest
+    from nslab.lab.manifest import has_lab, parse_manifest
     from nslab.objects.needs import FULL
     from nslab.proxy.model import Proxy
 
-    manifest = parse_manifest(text, file)
-    if not manifest.is_lab:
-        return resolve(manifest), Proxy(node, ())
+    if not has_lab(text, file):
+        network = IPv4Network(service_network) if service_network else SERVICE_NETWORK
+        return resolve(parse_manifest(text, file, network)), Proxy(node, ())
     lab = assign_addresses(parse(text, file))
     for found in lab.nodes:
         if found.name == node:
