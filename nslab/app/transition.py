@@ -40,7 +40,7 @@ from nslab.objects.plan import Remove
 from nslab.objects.process import Control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from nslab.app.drift import Drift
     from nslab.lab.types import Lab
@@ -55,11 +55,15 @@ READY_SECONDS = scaled(10.0)
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a transition did. `late`: the nodes whose kube-proxies did not follow in time."""
+    """What a transition did. `late`: the nodes whose kube-proxies did not follow in time.
+
+    `failed`: what kube-proxies could not write of it, node to Service (NAMESPACE/NAME; "": all) to reason.
+    """
 
     drift: Drift
     not_ready: list[NotReady]
     late: tuple[str, ...]
+    failed: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(slots=True)
@@ -106,7 +110,7 @@ class Transition:
             self.files.done()
             self.spaces.home()
             owned.kill_leftovers(leaving)
-            return Made(drift, not_ready, late)
+            return Made(drift, not_ready, late, self._failed(drift))
 
     def _hold(self) -> None:
         if self.written_by is WrittenBy.NSLAB:
@@ -186,6 +190,18 @@ class Transition:
         taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
         written = taken_over if self.written_by is WrittenBy.NSLAB else None
         return self.line.put(_endpoints(drift.lab), expect=expected, written=written)
+
+    def _failed(self, drift: Drift) -> dict[str, dict[str, str]]:
+        """What kube-proxies could not write of what was changed here, or of all that was written here."""
+        mine = {service.key: service for service in _endpoints(drift.lab)}
+        if self.kept and self.written_by is WrittenBy.COMPONENTS:
+            before = {service.key: service for service in _endpoints(self.kept[0])}
+            mine = {key: service for key, service in mine.items() if service != before.get(key)}
+        found = {
+            node: {key: why for key, why in reasons.items() if not key or key in mine}
+            for node, reasons in self.line.failed.items()
+        }
+        return {node: reasons for node, reasons in found.items() if reasons}
 
 
 def _leaving(drift: Drift) -> set[str]:

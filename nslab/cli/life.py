@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
-from nslab.cli.output import Format, Output, Progress, bullets, document, need_root, note, ready_or_exit, say
+from nslab.cli.output import (
+    Format,
+    Output,
+    Progress,
+    bullets,
+    document,
+    need_root,
+    note,
+    ready_or_exit,
+    say,
+    written_or_exit,
+)
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.objects.names import pod_host
@@ -91,6 +102,7 @@ def up(
     goals = goals_beside(file_of(source), lab)
     done = bring_up(lab, listener(), goals)
     _told(done)
+    written_or_exit(done.failed)
     ready_or_exit(done.not_ready)
 
 

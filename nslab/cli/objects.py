@@ -9,7 +9,7 @@ import click
 import typer
 
 from nslab.cli.life import RunningLab, listener
-from nslab.cli.output import Format, Output, document, listing, need_root, note, ready_or_exit, say
+from nslab.cli.output import Format, Output, document, listing, need_root, note, ready_or_exit, say, written_or_exit
 from nslab.errors import UsageError, error_text
 from nslab.lab.settings import setting
 
@@ -138,6 +138,7 @@ def _say(done: Changed) -> None:
 def _warn(done: Changed) -> None:
     for node in done.late:
         note(f"nslab: the kube-proxy of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
+    written_or_exit(done.failed)
     ready_or_exit(done.not_ready)
 
 

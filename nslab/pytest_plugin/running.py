@@ -24,7 +24,7 @@ from nslab.objects.names import netns, pod_host
 from nslab.pytest_plugin.capture import Capture
 from nslab.pytest_plugin.hosts import Host
 from nslab.pytest_plugin.wanted import wanted
-from nslab.views.changes import changes, standing_still
+from nslab.views.changes import changes, standing_still, unwritten
 from nslab.views.delta import delta
 from nslab.views.junit import calls_to_json, to_json
 
@@ -238,7 +238,7 @@ def _complete(done: Changed) -> Changed:
     """What was changed; AssertionError with what did not follow, or is not ready."""
     __tracebackhide__ = True
     late = [f"the kube-proxy of {node} has not followed" for node in done.late]
-    _complain([*done.not_ready, *late])
+    _complain([*done.not_ready, *late, *unwritten(done.failed)])
     return done
 
 

@@ -397,3 +397,16 @@ def test_whatever_is_said_is_answered_by_one_line_and_control_goes_on(desk: Desk
     assert "error" in answer
     assert "\n" not in answer["error"]
     assert caller.asks(op="get")["ok"]
+
+
+def test_who_put_is_told_what_kube_proxies_could_not_write(desk: Desk) -> None:
+    proxy, other, user = desk.caller(), desk.caller(), desk.caller()
+    proxy.say(op="watch", node="node1")
+    other.say(op="watch", node="node2")
+    user.say(op="put", services=[service("a"), service("b")], whole=True)
+    for one, more in ((proxy, {"refused": {"default/a": "nft: no"}}), (other, {"error": "nft: not installed"})):
+        (listed,) = one.heard()
+        one.say(**{"op": "synced", "generation": listed["generation"], "seconds": 0.1, "error": "", **more})
+    (answer,) = user.heard()
+    assert answer["failed"] == {"node1": {"default/a": "nft: no"}, "node2": {"": "nft: not installed"}}
+    assert (answer["ok"], answer["late"]) == (True, [])
