@@ -24,6 +24,7 @@ from nslab.compiler.services import resolve, watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
+from nslab.lab.addons import with_api_service
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
 from nslab.linux import owned, signals
@@ -210,7 +211,8 @@ def _leaving(drift: Drift) -> set[str]:
 
 def _endpoints(lab: Lab) -> tuple[Service, ...]:
     """The Services with every pod behind them: control knows which pods have come to their end, and for how long."""
-    return resolve(replace(lab, pods=tuple(replace(pod, finished=False) for pod in lab.pods)))
+    pods = tuple(replace(pod, finished=False) for pod in lab.pods)
+    return resolve(with_api_service(replace(lab, pods=pods)))
 
 
 def _without_newcomers(lab: Lab, before: Lab) -> Lab:

@@ -77,6 +77,7 @@ def _known(text: str, file: str, node: str, service_network: str | None) -> tupl
     """The Services of a manifest, and what it tells of the node: much, if there is a Lab in it."""
     from nslab.compiler.placement import assign_addresses
     from nslab.compiler.services import proxy_of, resolve
+    from nslab.lab.addons import with_api_service
     from nslab.lab.defaults import SERVICE_NETWORK
     from nslab.lab.load import parse
     from nslab.lab.manifest import has_lab, parse_manifest
@@ -89,7 +90,7 @@ def _known(text: str, file: str, node: str, service_network: str | None) -> tupl
     lab = assign_addresses(parse(text, file))
     for found in lab.nodes:
         if found.name == node:
-            return resolve(lab), proxy_of(lab, found, FULL, ())
+            return resolve(with_api_service(lab)), proxy_of(lab, found, FULL, ())
     raise UsageError(f"{file} has no node {node!r}; there are {', '.join(known.name for known in lab.nodes)}")
 
 

@@ -11,6 +11,7 @@ from nslab.compiler.networks import network
 from nslab.compiler.subnets import egress, next_hop
 from nslab.compiler.underlay import UPLINK, interface
 from nslab.compiler.written_by import WrittenBy
+from nslab.lab.addons import with_api_service
 from nslab.lab.types import ProxyMode, ServiceType, TrafficPolicy
 from nslab.objects import names
 from nslab.objects.inet import Address, Route
@@ -53,7 +54,7 @@ def api_server(lab: Lab) -> Iterator[KernelObject]:
 
 def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObject]:
     """The way to Services from outside, each node's kube-proxy, and (if nslab does that) what that writes."""
-    resolved = seen(resolve(lab))
+    resolved = seen(resolve(with_api_service(lab)))
     yield from announced(lab, resolved)
     if lab.proxy_mode is ProxyMode.NONE:
         return

@@ -3,6 +3,7 @@
 | what | from where | which |
 |---|---|---|
 | cluster IP | the service network above its lowest addresses, which people write | by hash of lab, namespace, name |
+| that of the Service kubernetes | the service network | its first address, unless there is no other left for the file's |
 | node port, healthCheckNodePort | 30086 to 32767 for the same reason, then from 30000 on | by hash, of the port too |
 | load balancer's address | the last sixteenth of the (first) node network: .240 to .254 of a /24 | the first free one |
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 LOWEST, HIGHEST = 30000, 32767
 LEFT_TO_PEOPLE = 86
 """So many node ports from the lowest on are given out last, as in Kubernetes (16 to 128, by the size of the range)."""
+KUBERNETES = 1
+"""The place in the service network of the Service kubernetes (see nslab.lab.addons)."""
 CLUSTER_IP, HEALTH, INGRESS = "clusterIP", "healthCheckNodePort", "ingress"
 
 
@@ -175,9 +178,9 @@ def _spared(network: IPv4Network) -> int:
 def _round(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
     """The addresses of a network from a number on, then those before it, the lowest of all last."""
     spared = _spared(network)
-    yield from (network[i] for i in range(first, network.num_addresses))
-    yield from (network[i] for i in range(spared, first))
-    yield from (network[i] for i in range(spared))
+    order = chain(range(first, network.num_addresses), range(spared, first), range(spared))
+    yield from (network[i] for i in order if i != KUBERNETES)
+    yield network[KUBERNETES]
 
 
 def _ingress_start(network: IPv4Network) -> int:

@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.addresses import address_fault
+from nslab.api.document import EXISTING
 from nslab.api.sentences import (
     SUBDOMAIN,
     duplicate,
@@ -19,7 +20,8 @@ from nslab.api.words import shown
 from nslab.errors import FieldError
 from nslab.lab import replicas, validate_services
 from nslab.lab import service_document as asks
-from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
+from nslab.lab.addons import API_SERVICE
+from nslab.lab.allocate import HIGHEST, KUBERNETES, LOWEST, unset_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -164,6 +166,12 @@ def allocation(found: Documents) -> Iterator[FieldError]:
         why = ""
         if ip not in network or ip in (network[0], network[-1]):
             why = f"the provided IP ({ip}) is not in the valid range. The range of valid IPs is {network}"
+        elif (
+            ip == network[KUBERNETES]
+            and (service.namespace, service.name) != API_SERVICE
+            and service.path[0] != EXISTING
+        ):
+            why = "provided IP is already allocated (to the Service kubernetes)"
         elif addresses.setdefault(asked, place) != place:
             why = "provided IP is already allocated"
         if why:

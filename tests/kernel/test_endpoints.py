@@ -122,6 +122,8 @@ def test_whom_the_nodes_send_to(own: tuple[OwnLab, str]) -> None:
         assert "192.168.59.240" not in rules
         assert "192.168.59.241" in rules
     until(lambda: addresses(lab, "jobs-dns") == [])
+    assert addresses(lab, "kubernetes.default") == ["10.96.0.1"]
+    assert "kubernetes" in nslab("get", lab.name, "services").stdout
     assert addresses(lab, "other") == ["10.96.1.3"], "DNS names what another proxy serves"
     assert [line.split()[0] for line in lab.sh("client", "ip route").splitlines() if "192.168.59.24" in line] == [
         "192.168.59.241"
