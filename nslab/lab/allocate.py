@@ -3,7 +3,7 @@
 | what | from where | which |
 |---|---|---|
 | cluster IP | the service network above its lowest addresses, which people write | by hash of lab, namespace, name |
-| that of the Service kubernetes | the service network | its first address, unless there is no other left for the file's |
+| that of the Service kubernetes | the service network | its first, unless no other is left for the file's |
 | node port, healthCheckNodePort | 30086 to 32767 for the same reason, then from 30000 on | by hash, of the port too |
 | load balancer's address | the last sixteenth of the (first) node network: .240 to .254 of a /24 | the first free one |
 

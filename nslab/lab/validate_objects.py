@@ -76,7 +76,8 @@ def _slice(one: Document) -> Iterator[FieldError]:
         if name in names:
             yield FieldError((*path, "name"), duplicate(name))
         names.add(name)
-        yield from validate_services.number_and_protocol(port.get("port", 0), port["protocol"], path)
+        # Without a number it means all ports, which kube-proxy passes over.
+        yield from validate_services.number_and_protocol(port.get("port", 1), port["protocol"], path)
 
 
 def _slice_address(word: str, kind: str, path: FieldPath) -> Iterator[FieldError]:

@@ -223,7 +223,9 @@ def endpoint_slice(one: Document) -> types.EndpointSlice:
         endpoints=tuple(_endpoint(end, namespace) for end in value.get("endpoints", ()))
         if value.get("addressType", "IPv4") == "IPv4"
         else (),
-        ports=tuple((p.get("name", ""), p["port"], _PROTOCOLS[p["protocol"]]) for p in value.get("ports", ())),
+        ports=tuple(
+            (p.get("name", ""), p["port"], _PROTOCOLS[p["protocol"]]) for p in value.get("ports", ()) if "port" in p
+        ),
         other_proxy=asks.for_other_proxy(one.labels),
         document=value,
     )

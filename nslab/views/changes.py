@@ -40,13 +40,13 @@ def standing_still(stopped: Iterable[tuple[KernelObject, int]]) -> list[str]:
 
 
 def unwritten(failed: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """A line for each Service that kube-proxies cannot write, with the reason; "" stands for all Services of a node."""
+    """A line for each Service that kube-proxies cannot serve, with the reason; "" stands for all Services of a node."""
     nodes: dict[tuple[str, str], list[str]] = {}
     for node, reasons in failed.items():
         for key, why in reasons.items():
             nodes.setdefault((key, why), []).append(node)
     return [
-        f"kube-proxy of {', '.join(listed)} cannot write {f'Service {key}' if key else 'Services'}: {why}"
+        f"kube-proxy of {', '.join(listed)} cannot serve {f'Service {key}' if key else 'Services'}: {why}"
         for (key, why), listed in nodes.items()
     ]
 

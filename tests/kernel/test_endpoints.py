@@ -166,7 +166,7 @@ def test_what_a_node_refuses_reaches_who_applied_it(own: tuple[OwnLab, str]) -> 
     text = SERVICE % ("bad", "default", "10.96.2.2", "p") + SERVICE % ("good", "default", "10.96.2.3", "p")
     status, output, error = apply(lab, text)
     assert (status, output) == (1, "service/bad created\nservice/good created\n")
-    assert error.startswith("nslab: kube-proxy of node1 cannot write Service default/bad: nft -f -: ")
+    assert error.startswith("nslab: kube-proxy of node1 cannot serve Service default/bad: nft -f -: ")
     for node in NODES:
         assert lab.sh(node, "curl -s -m 5 http://10.96.2.3/hostname") in ("web-1", "web-2")
     assert lab.sh("node2", "curl -s -m 5 http://10.96.2.2/hostname") in ("web-1", "web-2")

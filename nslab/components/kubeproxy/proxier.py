@@ -133,7 +133,8 @@ class Proxier:
             yield from self._let_go()
         # Last of all: whoever waits for this may rely on it that no more is written.
         report = {"generation": generation, "seconds": seconds, "error": failure}
-        self._line.send({"op": "synced", **report, **({"refused": self._refused} if self._refused else {})})
+        refused = {**self._ports.failed, **(self._balancer.failed if self._balancer else {}), **self._refused}
+        self._line.send({"op": "synced", **report, **({"refused": refused} if refused else {})})
 
     def _write(self, old: Items, new: Items) -> Generator[Sequence[Command], list[Ran], str]:
         """What differs, or else everything; what is wrong with it."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -23,7 +26,7 @@ from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
 from nslab.proxy.names import nft_name, port_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 pytestmark = pytest.mark.root
 
@@ -265,6 +268,34 @@ def test_a_first_sync_too_leaves_out_what_is_refused(lab: Lab) -> None:
         assert line.failed == {}, "who is gone is refused no more"
 
 
+@contextlib.contextmanager
+def somebody_listens(lab: Lab, port: int) -> Iterator[None]:
+    """A program of somebody's has a port of node1."""
+    script = f"import socket, sys; s = socket.create_server(('', {port})); print(flush=True); sys.stdin.read()"
+    argv = ["ip", "netns", "exec", lab.bench.ns("node1"), sys.executable, "-c", script]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        program.stdout.readline()
+        yield
+
+
+@pytest.mark.parametrize("mode", ["iptables", "userspace"])
+def test_a_port_that_somebody_has_is_told_too(lab: Lab, mode: str) -> None:
+    lab.start(mode=mode)
+    local = replace(WEB, type="LoadBalancer", external_local=True, health_check_node_port=32000)
+    port = 32000 if mode == "iptables" else 30080
+    what = {
+        32000: "health check node port 32000 of default/web:",
+        30080: "node port 30080 of default/web is not to be had:",
+    }
+    with ControlClient(lab.bench.lab) as line:
+        with somebody_listens(lab, port):
+            line.put([local, OTHER], expect=["node1"])
+            assert line.failed == {"node1": {"default/web": f"{what[port]} Address already in use"}}
+        line.put([WEB, OTHER, replace(OTHER, name="more", cluster_ip="10.96.0.3")], expect=["node1"])
+        assert line.failed == {}
+
+
 def test_what_is_no_single_services_fault_is_told_as_that(lab: Lab) -> None:
     """Somebody's rule leads to a chain that is to go: iptables-restore refuses the whole."""
     lab.start()
@@ -349,7 +380,10 @@ def test_flows_of_udp_to_endpoints_that_are_gone_are_forgotten(lab: Lab) -> None
     assert flows(lab) == ["10.96.0.10 192.168.59.100", direct]
     lab.put(replace(dns, ports=(replace(dns.ports[0], endpoints=ends),)))
     assert flows(lab) == ["10.96.0.10 192.168.59.100", direct]
-    lab.put(replace(dns, ports=(replace(dns.ports[0], endpoints=ends[1:]),)))
+    going = replace(ends[0], ready=False, terminating=True)
+    lab.put(replace(dns, ports=(replace(dns.ports[0], endpoints=(going, ends[1])),)))
+    assert flows(lab) == ["10.96.0.10 192.168.59.100", direct], "it is asked nothing new, and serves those that it has"
+    lab.put(replace(dns, ports=(replace(dns.ports[0], endpoints=(replace(going, serving=False), ends[1])),)))
     assert flows(lab) == [direct]
     lab.bench.inside("node1", ask)
     assert flows(lab) == ["10.96.0.10 192.168.59.101", direct]

@@ -184,3 +184,8 @@ def test_a_name_of_any_length_fits_into_nftables() -> None:
     assert comments == [f"{'n' * 63}/{'s' * 63}:{'p' * 63}"[:128]]
     for mode in ("iptables", "userspace"):
         assert max(len(one) for one in re.findall(r'--comment "([^"]*)"', output(long, mode))) < 256
+
+
+def test_a_port_without_a_number_is_passed_over() -> None:
+    text = service() + endpoints("10.244.1.9").replace("ports: [{port: 8080}]", "ports: [{name: a}, {port: 8080}]")
+    assert sent_to(text, "iptables") == ["10.244.1.9:8080"]
