@@ -190,7 +190,7 @@ def _port(
     found: dict[tuple[str, int], model.Endpoint] = {}
     for end in (*_from_pods(service, port, pods, zones), *_from_slices(port, slices)):
         there = found.setdefault((end.ip, end.port), end)
-        if _standing(end) > _standing(there):
+        if there is not end and _standing(end) > _standing(there):
             found[end.ip, end.port] = end
     ordered = sorted(found.values(), key=lambda end: f"{end.ip}:{end.port}")
     return model.Port(port.name, port.port, str(port.protocol), port.node_port, tuple(ordered))

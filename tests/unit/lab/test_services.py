@@ -12,7 +12,7 @@ import pytest
 from nslab.errors import LabFileError
 from nslab.lab.defaults import host_name
 from nslab.lab.dump import dump
-from nslab.lab.load import parse
+from nslab.lab.load import parse, parse_with_warnings
 from nslab.lab.manifest import load_manifest, parse_manifest
 from nslab.lab.status import merge_status
 from nslab.lab.types import HealthCheck, Lab, Protocol, RestartPolicy, Service, TrafficPolicy
@@ -321,3 +321,41 @@ def test_ten_thousand_services_are_read_in_seconds() -> None:
     assert len({end.address for one in made.slices for end in one.endpoints}) == 2000
     # A tenth of what a file of 10,000 may take, and as much again for a machine that is busy or slow.
     assert spent < 0.8
+
+
+def test_what_a_load_balancer_and_a_node_say_of_themselves_survives() -> None:
+    ingress = "{ip: 203.0.113.7, ipMode: Proxy}, {ip: 203.0.113.8, ports: [{port: 80, protocol: TCP}]}, "
+    ingress += "{hostname: lb.example}"
+    text = LAB.replace("{name: b}", "{name: b, labels: {topology.kubernetes.io/zone: z, a: b}}")
+    text += service(
+        "s", "type: LoadBalancer, ports: [{port: 80}]", f"status: {{loadBalancer: {{ingress: [{ingress}]}}}}\n"
+    )
+    made = parse(text, "x")
+    assert [str(ip) for ip in only(made).load_balancer_ips] == ["203.0.113.8"]
+    again = parse(dump(made), "x")
+    assert again == made
+    assert (again.nodes[0].zone, again.nodes[1].zone, dict(again.nodes[1].labels)["a"]) == ("", "z", "b")
+    kept = only(again).document["status"]["loadBalancer"]["ingress"]
+    assert [(one.get("ipMode"), one.get("hostname")) for one in kept] == [
+        ("Proxy", None),
+        (None, None),
+        (None, "lb.example"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("handler", "kept"),
+    [
+        ("exec: {command: [cat, /x]}", "exec"),
+        ("grpc: {port: 50051}", "grpc"),
+        ("tcpSocket: {port: 1, host: h}", "tcpSocket.host"),
+    ],
+)
+@pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
+def test_a_handler_that_is_kept_is_named_once_and_is_a_handler(handler: str, kept: str, probe: str) -> None:
+    container = f"{{name: c, command: [sleep, infinity], {probe}: {{{handler}}}}}"
+    pod = f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: y}}\nspec: {{containers: [{container}]}}\n"
+    _, warnings = parse_with_warnings(LAB + pod, "x")
+    assert [one.sentence for one in warnings] == [
+        f"nslab keeps Pod.spec.containers.{probe}.{kept} and does not act on it"
+    ]
