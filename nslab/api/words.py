@@ -22,6 +22,11 @@ def shown(word: str) -> str:
     return _cut(word) if word.isprintable() and word.strip() else quoted(word)
 
 
+def printable(text: str) -> str:
+    """A text of any length as a terminal may have it: nothing in it is obeyed."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 def quoted(word: str) -> str:
     """The word in quotes, as one would write it in YAML to have it taken as text."""
     plain = _cut(word).replace("\\", "\\\\").replace('"', '\\"')
@@ -60,4 +65,8 @@ def listed(names: Sequence[str]) -> str:
 
 def counted(number: int, noun: str) -> str:
     """`1 pod`, `2 pods`, `5 addresses`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
+    if number == 1:
+        return f"1 {noun}"
+    return (
+        f"{number} {noun[:-1]}ies" if noun.endswith("cy") else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
+    )

@@ -75,7 +75,7 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
         return Drift(lab, host, want, diff((), want))
     # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
     older = [compile_lab(old, host, written_by) for old in kept if old != lab]
-    known = tuple({obj.key: obj for state in (want, *older) for obj in state}.values())
+    known = _known(want, older)
     seen = observe(spaces, lab.name, known, host.iptables, Plugins(folder(lab.name), host.iptables))
     ours, his = network(lab).sort_out(lab, seen.have, known)
     for obj in his:
@@ -89,6 +89,12 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     processes = owned.processes(lab.name, table)
     have = (*ours, *_running(lab.name, known))
     return Drift(lab, host, want, diff(have, want), _shown(lab, seen.unmanaged), standing(want, stopped(processes)))
+
+
+def _known(want: State, older: Sequence[State]) -> State:
+    """What may be there, each once: as an older wish had it rather than as it is wanted, for then it is made anew."""
+    wanted = {obj.key: obj for obj in want}
+    return tuple((wanted | {obj.key: obj for old in older for obj in old if wanted.get(obj.key) != obj}).values())
 
 
 def _shown(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:

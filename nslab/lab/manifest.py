@@ -11,8 +11,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.api.addresses import address_fault
-from nslab.api.documents import text_of
-from nslab.api.values import Reader
+from nslab.api.documents import sources_of
+from nslab.api.values import Reader, Source
 from nslab.dataclass import dataclass, replace
 from nslab.errors import FieldError
 from nslab.lab import service_document as asks
@@ -23,16 +23,16 @@ from nslab.lab.load import refuse
 from nslab.lab.stream import OURS, read_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Deployment, EndpointSlice, Node, Pod, Service, ServicePort
+    from nslab.lab.types import Controller, EndpointSlice, Node, Pod, Service, ServicePort
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The objects of a stream. The replicas of Deployments are among the pods; pods may lack node and address.
+    """The objects of a stream. The pods of controllers are among the pods; pods may lack node and address.
 
     `is_lab`: there is a Lab document, too, so the stream can be loaded as one.
     """
@@ -40,32 +40,37 @@ class Manifest:
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
     pods: tuple[Pod, ...] = ()
-    deployments: tuple[Deployment, ...] = ()
+    controllers: tuple[Controller, ...] = ()
     nodes: tuple[Node, ...] = ()
     is_lab: bool = False
 
 
 def load_manifest(path: Path) -> Manifest:
     """The objects of a file. A Lab document may be among them; nothing is made of it."""
-    return parse_manifest(text_of(path), str(path))
+    return _manifest(sources_of(path))
 
 
 def has_lab(text: str, file: str) -> bool:
     """Whether there is a Lab document in a text, so that it can be loaded as one."""
-    return OURS in text and read_stream(text, Reader(file, text), lab_first=False).lab.document is not None
+    return OURS in text and read_stream(Reader(Source(file, text)), lab=False).lab.document is not None
 
 
 def parse_manifest(text: str, file: str, service_network: IPv4Network = SERVICE_NETWORK) -> Manifest:
     """The objects of a text. `file` is its name in problems. Cluster IPs that nobody said are of `service_network`."""
-    reader = Reader(file, text)
-    found = read_stream(text, reader, lab_first=False)
+    return _manifest((Source(file, text),), service_network)
+
+
+def _manifest(sources: Sequence[Source], service_network: IPv4Network = SERVICE_NETWORK) -> Manifest:
+    reader = Reader(*sources)
+    # What a server fills in is meant: pods' addresses and phases, a load balancer's address.
+    found = read_stream(reader, lab=False, stored=True)
     complete_objects(found)
-    refuse(text, reader, [*(fault for check in CHECKS for fault in check(found)), *full(found, service_network)])
+    refuse(reader, [*(fault for check in CHECKS for fault in check(found)), *full(found, service_network)])
     return Manifest(
         services=tuple(allocated(map(views.service, found.services), service_network)),
         slices=tuple(map(views.endpoint_slice, found.slices)),
         pods=tuple(one.view for one in found.pods),
-        deployments=tuple(one.view for one in found.deployments),
+        controllers=tuple(one.view for one in found.controllers),
         is_lab=found.lab.document is not None,
     )
 

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.api.words import quoted, shown
 from nslab.errors import UsageError
-from nslab.lab import dump
 from nslab.lab.types import Kept
 
 if TYPE_CHECKING:
@@ -15,14 +14,16 @@ if TYPE_CHECKING:
     from nslab.api.document import Document
     from nslab.lab.types import Lab
 
-KINDS = {
-    "services": "service",
-    "slices": "endpointslice.discovery.k8s.io",
-    "deployments": "deployment.apps",
-    "pods": "pod",
-}
-"""Where a lab keeps the objects that it acts on, and what kubectl calls one."""
-SHORT = {"svc": "service", "deploy": "deployment.apps", "po": "pod"}
+SLICE = "endpointslice.discovery.k8s.io"
+KINDS = (
+    "service", SLICE, "pod", "deployment.apps", "replicaset.apps", "replicationcontroller",
+    "statefulset.apps", "daemonset.apps", "job.batch",
+)  # fmt: skip
+"""The kinds that a lab acts on, as kubectl calls one object."""
+SHORT = {
+    "svc": "service", "deploy": "deployment.apps", "po": "pod", "rs": "replicaset.apps", "rc": "replicationcontroller",
+    "sts": "statefulset.apps", "ds": "daemonset.apps",
+}  # fmt: skip
 Key: TypeAlias = tuple[str, str, str]
 """What kubectl calls the kind of an object, its namespace and its name."""
 
@@ -42,6 +43,8 @@ def resource_of(one: Document | Kept) -> str:
 def plural(resource: str) -> str:
     """The plural that Kubernetes gives a kind."""
     one, dot, group = resource.partition(".")
+    if one == "endpoints":
+        return resource
     many = f"{one[:-1]}ies" if one[-1:] == "y" else f"{one}es" if one[-1:] == "s" else f"{one}s"
     return f"{many}{dot}{group}"
 
@@ -66,7 +69,7 @@ def named(lab: Lab, words: Sequence[str], namespace: str) -> list[Key]:
 
 def meant(lab: Lab, word: str) -> str:
     """The kind that a command line names by one, many or a short word, with its group or without."""
-    for resource in (*KINDS.values(), *map(resource_of, lab.others)):
+    for resource in (*KINDS, *map(resource_of, lab.others)):
         full = {resource, plural(resource), next((short for short, of in SHORT.items() if of == resource), "")}
         if word and word.lower() in full | {each.partition(".")[0] for each in full}:
             return resource
@@ -76,21 +79,3 @@ def meant(lab: Lab, word: str) -> str:
 def not_found(key: Key, where: str = "") -> str:
     """What kubectl says of an object that is not there."""
     return f"Error from server (NotFound): {where}{plural(key[0])} {quoted(key[2])} not found"
-
-
-def selected(lab: Lab, words: Sequence[str], namespace: str = "") -> list[Document]:
-    """The objects that a command line names: (service,), (service, svc-b), (service/svc-b, pod/a); all, if nothing.
-
-    `namespace`: where they are looked for; "": anywhere, and named ones in `default`. UsageError, as kubectl says it.
-    """
-    there = dump.documents(lab).objects()
-    if len(words) > 1 or "/" in "".join(words):
-        known = {key_of(one): one for one in there}
-        keys = named(lab, words, namespace or "default")
-        for key in keys:
-            if key not in known:
-                raise UsageError(not_found(key))
-        return [known[key] for key in keys]
-    kind = meant(lab, words[0]) if words else ""
-    of_kind = [one for one in there if not kind or resource_of(one) == kind]
-    return [one for one in of_kind if not namespace or one.namespace in ("", namespace)]

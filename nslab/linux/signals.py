@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from typing import TYPE_CHECKING, Never
 
 from nslab.errors import Stopped
@@ -12,14 +13,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_ALONE = threading.RLock()
+"""Held by the thread that changes labs. What that changes for a while, handlers and umask, is the whole process's."""
 
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """In here a signal has no effect, but where `check` is called or in `heeded`: there it raises Stopped.
+    """In here a signal has no effect, but where `check` is called or in `allowed`: there it raises Stopped.
 
     One that comes after the last of these places came too late, and one on the heels of the first changes nothing.
+    Of the threads of a process one at a time is in here; to all but the main one no signal ever comes.
     """
+    with _ALONE:
+        if threading.current_thread() is threading.main_thread():
+            with _unheard():
+                yield
+        else:
+            yield
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     defer()
@@ -48,7 +62,7 @@ def check() -> None:
 
 @contextlib.contextmanager
 def allowed() -> Iterator[None]:
-    """For a wait within `deferred`: in here a signal raises Stopped at once."""
+    """For a wait within `blocked`: in here a signal raises Stopped at once."""
     heard = {number for number in _SIGNALS if signal.getsignal(number) is _raise}
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)

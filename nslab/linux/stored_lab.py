@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError, about
 from nslab.lab.dump import dump
 from nslab.lab.find import CHECK, FILE
-from nslab.lab.load import load
+from nslab.lab.load import load_stored
 from nslab.linux import places
 from nslab.linux.netns import folder, labs
 from nslab.linux.places import write
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
 
-_BEFORE, _NEW = "before.yaml", "new.yaml"
+_BEFORE, _NEW = "before-{:03}.yaml", "new.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLab:
-    """The wish as it is kept in the lab's folder: while it changes, the one before it, too."""
+    """The wish as it is kept in the lab's folder: while it changes, those before it, too.
+
+    Those, for a change may be cut short, and the next one as well: something of each may be there.
+    """
 
     folder: Path
 
@@ -33,24 +37,24 @@ class StoredLab:
         return _kept(self.folder / FILE)
 
     def all(self) -> tuple[Lab, ...]:
-        """What was wished, the newest first; two, if a change was cut short."""
+        """What was wished, the newest first; more than one, if a change was cut short."""
         newest = self.newest()
         return (newest, *self.before()) if newest else self.before()
 
     def before(self) -> tuple[Lab, ...]:
-        """What was wished before a change that was cut short."""
-        old = _kept(self.folder / _BEFORE)
-        return (old,) if old else ()
+        """What was wished before changes that were cut short, the newest first."""
+        return tuple(map(load_stored, self._before()))
 
     def begin(self, lab: Lab) -> None:
         """Keep a new wish beside the old. There is a newest wish at any moment, whatever fails."""
         new = self._written(lab)
-        file, before = self.folder / FILE, self.folder / _BEFORE
-        second = before.with_suffix(".new")
-        second.unlink(missing_ok=True)
+        file, before = self.folder / FILE, self._before()
+        number = int(before[0].stem.rpartition("-")[2]) + 1 if before else 0
         with contextlib.suppress(FileNotFoundError):
-            second.hardlink_to(file)
-            second.replace(before)
+            for old in before:
+                if filecmp.cmp(old, file, shallow=False):
+                    old.unlink()
+            (self.folder / _BEFORE.format(number)).hardlink_to(file)
         new.replace(file)
 
     def again(self, lab: Lab) -> None:
@@ -66,13 +70,17 @@ class StoredLab:
             (self.folder / CHECK).unlink(missing_ok=True)
 
     def done(self) -> None:
-        """The change is made: the old wish is history."""
-        (self.folder / _BEFORE).unlink(missing_ok=True)
+        """The change is made: the old wishes are history."""
+        for old in self._before():
+            old.unlink()
 
     def back(self) -> None:
         """The change was taken back."""
-        with contextlib.suppress(FileNotFoundError):
-            (self.folder / _BEFORE).replace(self.folder / FILE)
+        for old in self._before()[:1]:
+            old.replace(self.folder / FILE)
+
+    def _before(self) -> list[Path]:
+        return sorted(self.folder.glob(_BEFORE.replace("{:03}", "*")), reverse=True)
 
     def _written(self, lab: Lab) -> Path:
         # A file of its own first: whenever we are killed, a wish is kept whole or not at all.
@@ -83,7 +91,7 @@ class StoredLab:
 
 
 def _kept(file: Path) -> Lab | None:
-    return load(file) if file.exists() else None
+    return load_stored(file) if file.exists() else None
 
 
 def stored_lab(name: str) -> Lab:

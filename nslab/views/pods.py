@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from nslab.api.duration import duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -95,7 +96,7 @@ def _present(**fields: Any) -> dict[str, Any]:
 
 
 def _moment(seconds: float | None) -> str | None:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else None
+    return moment(seconds) if seconds else None
 
 
 def condition(entries: Iterable[Status], phase: str) -> str:
@@ -114,27 +115,6 @@ def restarts(entries: Iterable[Status], now: float) -> str:
     count = sum(entry["restarts"] for entry in every)
     last = max((entry.get("finished", 0.0) for entry in every if entry["restarts"]), default=0.0)
     return f"{count} ({duration(now - last)} ago)" if count and last else str(count)
-
-
-def duration(seconds: float) -> str:
-    """A length of time as kubectl writes it: the longer it is, the less it matters exactly."""
-    whole = max(0, int(seconds))
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if whole < 120:
-        return f"{whole}s"
-    if minutes < 10:
-        return _two(minutes, "m", whole % 60, "s")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return _two(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    return _two(days, "d", hours % 24, "h") if days < 8 else f"{days}d"
-
-
-def _two(most: int, unit: str, rest: int, smaller: str) -> str:
-    return f"{most}{unit}{rest}{smaller}" if rest else f"{most}{unit}"
 
 
 def _seen(reported: Status | None, there: bool) -> Status:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NAMED = "/run/netns"
 AWAITED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
+_block, _unblock = (syscall.ready_sigmask(how, AWAITED) for how in (signal.SIG_BLOCK, signal.SIG_UNBLOCK))
 
 
 class Sandbox:
@@ -104,7 +105,7 @@ def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox
         pause(store.queue, store.door)
 
     # Blocked before the fork: pause waits for signals (see there), and none must find it with the node's handlers.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+    _block()
     try:
         with context.away(*kinds):
             context.enter(sandbox.ns)
@@ -115,7 +116,7 @@ def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox
         sandbox.close()
         raise
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _unblock()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Never, Self
@@ -19,12 +18,14 @@ from nslab import rundir
 from nslab.dataclass import dataclass
 from nslab.errors import NslabError, Stopped
 from nslab.linux.processes import terminal
-from nslab.linux.processes.connection import TIMEOUT, connect
+from nslab.linux.processes.connection import TIMEOUT
 from nslab.linux.processes.stdin import stdin
 from nslab.linux.processes.streams import Collected, Flow, Input, Output, relay
 from nslab.objects.names import netns
+from nslab.runtime import rpc
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -141,7 +142,7 @@ class _Session:
 
     def __init__(self, run: Path, command: Command, ways: dict[str, Any]) -> None:
         self._command, self.status, self.descriptors = command, -1, list[int]()
-        self._said, self._flows = b"", tuple[Flow, ...]()
+        self._received, self._flows = rpc.Lines(), tuple[Flow, ...]()
         self._connection = _reach(run, command)
         request = {
             "op": "exec",
@@ -193,11 +194,10 @@ class _Session:
 
     def _receive(self) -> list[dict[str, Any]]:
         with contextlib.suppress(ConnectionResetError):
-            block, descriptors, _, _ = socket.recv_fds(self._connection, 1 << 16, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            block, descriptors = rpc.receive_descriptors(self._connection, rpc.BLOCK, _DESCRIPTORS)
             self.descriptors += descriptors
             if block:
-                *lines, self._said = (self._said + block).split(b"\n")
-                return [json.loads(line) for line in lines]
+                return [json.loads(line) for line in self._received.take(block)]
         raise NslabError(f"the process of {self._command.node} ended, and with it {self._command.argv[0]}")
 
     def _hear(self, answers: list[dict[str, Any]]) -> None:
@@ -210,9 +210,8 @@ class _Session:
 
     def signal(self, number: int) -> None:
         """Signal the command's process group; by KILL all of its session ends."""
-        line = json.dumps({"op": "signal", "number": number}).encode() + b"\n"
         with contextlib.suppress(OSError):
-            self._connection.send(line, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            rpc.send(self._connection, rpc.line({"op": "signal", "number": number}))
 
     def forward(self, number: int) -> Callable[[], None]:
         """What to do when this signal comes to us."""
@@ -230,7 +229,7 @@ class _Session:
 def _reach(run: Path, command: Command) -> socket.socket:
     """The node's process; in place of a dead one, what can be started for one command."""
     try:
-        return connect(run / rundir.node(command.node, rundir.SOCKET))
+        return rpc.connect(run / rundir.node(command.node, rundir.SOCKET))
     except (FileNotFoundError, ConnectionRefusedError):
         from nslab.linux.processes.agents import Agents
 
