@@ -1,5 +1,5 @@
-"""What a cluster has that nobody wrote into the file: kube-dns, where the lab names the address of a name server; and
-the Service kubernetes, which an API server makes itself.
+"""Addons that a cluster adds to the lab file's objects: kube-dns, if the lab has the address of a name server; and the
+Service kubernetes, which an API server makes itself.
 """
 
 from __future__ import annotations
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from nslab.api.document import Document
 from nslab.dataclass import replace
-from nslab.lab import dns, views
-from nslab.lab import service_document as asks
+from nslab.lab import dns, service_document, views
 from nslab.lab.allocate import KUBERNETES
 from nslab.lab.types import ProxyMode
 
@@ -25,15 +24,17 @@ API_SERVICE = ("default", "kubernetes")
 
 
 def add_dns(found: Documents) -> None:
-    """Add kube-dns, unless it was added before, or the file has a Service of its address or its name."""
+    """Add kube-dns, unless it was added before, or the file has a Service with its address or its name."""
     lab = found.lab
     if not lab.dns_address or not lab.nodes or lab.document is None or KUBE_DNS in lab.status.get("addons", ()):
         return
     network = lab.service_network
     if lab.dns_address not in network or lab.dns_address in (network[0], network[-1]):
-        return  # which `validate` says
+        return  # `validate` reports it
     address, name = str(lab.dns_address), (dns.NAMESPACE, dns.NAME)
-    if any(asks.cluster_ip(one.spec) == address or (one.namespace, one.name) == name for one in found.services):
+    if any(
+        service_document.cluster_ip(one.spec) == address or (one.namespace, one.name) == name for one in found.services
+    ):
         return
     found.services.append(Document(dns.service(address), (lab.document,), made=True))
     if not any((one.namespace, one.name) == name for one in found.pods):
@@ -41,9 +42,9 @@ def add_dns(found: Documents) -> None:
 
 
 def with_api_service(lab: Lab) -> Lab:
-    """The lab with the Service kubernetes, unless the file has one, or there is nobody to know of Services.
+    """The lab with the Service kubernetes, unless the file has one, or the lab has neither Services nor kube-proxies.
 
-    It has no endpoints: nothing of a lab speaks the API yet. So its name is known, and who connects is refused.
+    It has no endpoints, since nothing in a lab speaks the API yet: DNS knows its name, and connections are refused.
     """
     address = lab.networks.services[KUBERNETES]
     taken = {one.cluster_ip for one in lab.services} | {lab.dns_address}

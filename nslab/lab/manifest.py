@@ -1,8 +1,8 @@
-"""Services and what belongs to them, without a lab: what `nslab render` is given.
+"""Manifests without a lab, the input of `nslab render`: Services, EndpointSlices, pods, Deployments.
 
-A kube-proxy only reads, and nothing of what is in containers. So nothing is refused for its range, pods are asked for
-nothing but their addresses, and nodes need not exist. What the API server would have given out, and no rule can be made
-without, is given out here: the first free cluster IPs and node ports.
+A kube-proxy only reads, and it does not read containers. So this module accepts values outside the ranges of the cluster,
+and requires neither nodes nor valid pods. It allocates what rules need and a real API server would have allocated: the
+first free cluster IPs and node ports.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from nslab.api.documents import sources_of
 from nslab.api.values import Reader, Source
 from nslab.dataclass import dataclass, replace
 from nslab.errors import FieldError
-from nslab.lab import service_document as asks
-from nslab.lab import validate_objects, views
+from nslab.lab import service_document, validate_objects, views
 from nslab.lab.allocate import CLUSTER_IP, HEALTH, HIGHEST, LOWEST, node_port, unset_fields
 from nslab.lab.defaults import SERVICE_NETWORK, complete_objects
 from nslab.lab.load import refuse
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 class Manifest:
     """The objects of a stream. The pods of controllers are among the pods; pods may lack node and address.
 
-    `is_lab`: there is a Lab document, too, so the stream can be loaded as one.
+    `is_lab`: the stream also has a Lab document, so it can be loaded as a lab.
     """
 
     services: tuple[Service, ...] = ()
@@ -46,7 +45,7 @@ class Manifest:
 
 
 def load_manifest(path: Path) -> Manifest:
-    """The objects of a file. A Lab document may be among them; nothing is made of it."""
+    """The objects of a file. A Lab document among them is ignored."""
     return _manifest(sources_of(path))
 
 
@@ -76,10 +75,9 @@ def _manifest(sources: Sequence[Source], service_network: IPv4Network = SERVICE_
 
 
 def allocated(services: Iterable[Service], network: IPv4Network) -> Iterator[Service]:
-    """The Services with what they leave open: each the first free one, in the order of the file.
+    """The Services with their unset fields: the first free address or port each, in the order of the file.
 
-    The network's first address is that of the Service kubernetes, in every cluster. A load balancer's address comes
-    from whoever has one; nobody here.
+    The network's first address is the Service kubernetes', in every cluster. No load balancer allocates addresses here.
     """
     services = tuple(services)
     taken = {one.cluster_ip for one in services}
@@ -110,7 +108,9 @@ def _with_node_ports(service: Service, numbers: Iterator[int]) -> Iterator[Servi
 def full(found: Documents, network: IPv4Network) -> Iterator[FieldError]:
     """Services for which the network has no address left."""
     waiting = [one for one in found.services if CLUSTER_IP in unset_fields(one.spec, ())]
-    inside = {asked for one in found.services if (asked := asks.cluster_ip(one.spec)) and not address_fault(asked)}
+    inside = {
+        asked for one in found.services if (asked := service_document.cluster_ip(one.spec)) and not address_fault(asked)
+    }
     free = network.num_addresses - 3 - sum(IPv4Address(one) in network for one in inside)
     for one in waiting[max(free, 0) :]:
         text = "Internal error occurred: failed to allocate a serviceIP: range is full"
