@@ -1,7 +1,7 @@
 """Manifests without a lab, the input of `nslab render`: Services, EndpointSlices, pods, Deployments.
 
-A kube-proxy only reads, and it does not read containers. So this module accepts values outside the ranges of the cluster,
-and requires neither nodes nor valid pods. It allocates what rules need and a real API server would have allocated: the
+A kube-proxy only reads, and it does not read containers. So this module accepts values outside the cluster ranges, and
+requires neither nodes nor valid pods. It allocates what rules need and a real API server would have allocated: the
 first free cluster IPs and node ports.
 """
 
