@@ -1,4 +1,4 @@
-"""Exercises: how far somebody is."""
+"""Check the goals of an exercise."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
-    """Each goal of a running lab, reached or not; the goals of `file`, or those that are kept with the lab."""
+    """Return each goal of a running lab, reached or not. The goals come from `file`, or from the lab's own folder."""
     lab = stored_lab(name)
     goals = _goals(lab, file)
     asked, everybody = questions(goals, lab), places(lab)
@@ -49,7 +49,7 @@ def _goals(lab: Lab, file: Path | None) -> Check:
     path = file or check_file(folder(lab.name) / FILE)
     if path is None:
         raise UsageError(
-            f"{lab.name} is no exercise: it came up without a check.yaml beside its {FILE}; "
-            f"`nslab probe {lab.name}` proves who reaches whom"
+            f"{lab.name} is not an exercise: it came up without a check.yaml beside its {FILE}; "
+            f"`nslab probe {lab.name}` shows who can reach whom"
         )
     return read_check(text_of(path), str(path), lab)

@@ -1,4 +1,4 @@
-"""The objects of a running lab, as the API has them: whole, with what nslab does not act on."""
+"""The API objects of a running lab, complete: with the fields that nslab does not act on."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ if TYPE_CHECKING:
 
 
 def get(name: str, words: Sequence[str] = (), namespace: str = "") -> list[dict[str, Any]]:
-    """The documents that `words` name (see nslab.lab.resources.selected); all of the lab's, if nothing."""
-    return [one.value for one in selected(stored_lab(name), words, namespace)]
+    """Return the documents that `words` select (see nslab.lab.resources.selected); all of the lab's without words."""
+    return [document.value for document in selected(stored_lab(name), words, namespace)]
