@@ -1,4 +1,4 @@
-"""What was wished of a lab, as it is kept in its folder."""
+"""The desired state of a lab, as stored in its folder."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ _BEFORE, _NEW = "before.yaml", "new.yaml"
 
 @dataclass(frozen=True, slots=True)
 class StoredLab:
-    """The wish as it is kept in the lab's folder: while it changes, the one before it, too."""
+    """The desired state in a lab's folder; during a change, the previous one, too."""
 
     folder: Path
 
     def newest(self) -> Lab | None:
-        """What was wished last."""
+        """The latest desired state; None if nothing is stored."""
         return _kept(self.folder / FILE)
 
     def all(self) -> tuple[Lab, ...]:
-        """What was wished, the newest first; two, if a change was cut short."""
+        """The stored states, the newest first; two if a change was interrupted."""
         newest = self.newest()
         return (newest, *self.before()) if newest else self.before()
 
     def before(self) -> tuple[Lab, ...]:
-        """What was wished before a change that was cut short."""
+        """The state before an interrupted change, if there was one."""
         old = _kept(self.folder / _BEFORE)
         return (old,) if old else ()
 
     def begin(self, lab: Lab) -> None:
-        """Keep a new wish beside the old. There is a newest wish at any moment, whatever fails."""
+        """Store a new state beside the old one. Whatever fails, there is always a newest state."""
         new = self._written(lab)
         file, before = self.folder / FILE, self.folder / _BEFORE
         second = before.with_suffix(".new")
@@ -54,11 +54,11 @@ class StoredLab:
         new.replace(file)
 
     def again(self, lab: Lab) -> None:
-        """Keep the new wish as it turned out."""
+        """Store the new state again, after CNI plugins changed addresses."""
         self._written(lab).replace(self.folder / FILE)
 
     def keep_goals(self, text: str) -> None:
-        """Keep the goals beside the wish; none: those of an earlier wish are none of this one's."""
+        """Store the goals of an exercise; an empty text removes those of an earlier state."""
         if text:
             with about(self.folder / CHECK):
                 write(self.folder / CHECK, text)
@@ -66,16 +66,16 @@ class StoredLab:
             (self.folder / CHECK).unlink(missing_ok=True)
 
     def done(self) -> None:
-        """The change is made: the old wish is history."""
+        """Forget the old state: the change is complete."""
         (self.folder / _BEFORE).unlink(missing_ok=True)
 
     def back(self) -> None:
-        """The change was taken back."""
+        """Make the old state the newest again: the change was rolled back."""
         with contextlib.suppress(FileNotFoundError):
             (self.folder / _BEFORE).replace(self.folder / FILE)
 
     def _written(self, lab: Lab) -> Path:
-        # A file of its own first: whenever we are killed, a wish is kept whole or not at all.
+        # Into a new file first: whenever nslab is killed, a state is stored completely or not at all.
         new = self.folder / _NEW
         with about(self.folder / FILE):
             write(new, dump(lab))
@@ -87,11 +87,11 @@ def _kept(file: Path) -> Lab | None:
 
 
 def stored_lab(name: str) -> Lab:
-    """The lab as it was last brought up; UsageError if there is none of that name."""
-    there = name in labs()
-    if there:
+    """The desired state of a running lab; UsageError if no lab has that name."""
+    exists = name in labs()
+    if exists:
         places.check(name)
-    lab = StoredLab(folder(name)).newest() if there else None
+    lab = StoredLab(folder(name)).newest() if exists else None
     if lab is None:
         raise UsageError(f"there is no running lab {name[:60]!r}; `nslab ps` lists those that run")
     return lab

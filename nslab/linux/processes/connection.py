@@ -1,4 +1,4 @@
-"""A connection to a process of a lab: JSON, a line each, by a socket in the lab's folder."""
+"""A connection to a process of a lab: one JSON object per line, over a socket in the lab's folder."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ TIMEOUT = scaled(10.0)
 
 
 class Connection:
-    """A connection to a process of a lab: lines out, lines in, each waited for until a deadline."""
+    """A connection to a process of a lab. All methods raise TimeoutError at their deadline (monotonic time)."""
 
     def __init__(self, connection: socket.socket, whose: str = "the node's") -> None:
         self.socket, self._whose = connection, whose
         self._received = bytearray()
 
     def send(self, requests: Sequence[dict[str, Any]], deadline: float) -> list[dict[str, Any]]:
-        """Send all, and read what is answered meanwhile, so that neither side waits for the other to read."""
+        """Send all requests, and read answers meanwhile, so that neither side blocks on a full buffer."""
         data = memoryview(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
         answers: list[dict[str, Any]] = []
         while data:
@@ -39,7 +39,7 @@ class Connection:
         return answers
 
     def receive(self, count: int, deadline: float) -> list[dict[str, Any]]:
-        """So many answers."""
+        """Return at least `count` answers."""
         answers: list[dict[str, Any]] = []
         while len(answers) < count:
             self._poll(deadline, select.POLLIN)
@@ -60,17 +60,17 @@ class Connection:
             raise ConnectionResetError(f"{self._whose} process ended")
         self._received += block
         if b"\n" not in block:
-            return []  # a line may have megabytes: it is looked at once
+            return []  # a line may have megabytes: split it only once
         *lines, self._received = self._received.split(b"\n")
         return [json.loads(line) for line in lines]
 
 
 def connect(path: Path) -> socket.socket:
-    """A connection to who listens at a path, however long that is."""
+    """Connect to a Unix socket, whatever the length of its path."""
     folder = os.open(path.parent, os.O_PATH | os.O_CLOEXEC)
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # By descriptor: the path of a socket has 107 bytes at most.
+        # Through a descriptor: sun_path has at most 107 bytes.
         connection.connect(f"/proc/self/fd/{folder}/{path.name}")
     except OSError:
         connection.close()
