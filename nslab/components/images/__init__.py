@@ -1,1 +1,1 @@
-"""Programs of ours that containers run: agnhost, kube-dns."""
+"""The built-in images: agnhost and kube-dns."""

@@ -229,7 +229,7 @@ def test_what_somebody_broke_is_written_anew_when_a_change_meets_it(lab: Lab) ->
     lab.put(WEB, OTHER)
     assert lab.rules() == rules
     log = (lab.bench.run / "nodes/node1/nslab-node.log").read_text()
-    assert "now all is written anew" in log
+    assert "writing all rules again" in log
 
 
 def served(lab: Lab, port: int) -> tuple[int, str, dict[str, Any]]:
