@@ -1,4 +1,4 @@
-"""CNI plugins of others: a lab whose pods are wired by them."""
+"""`nslab cni`: a lab whose pods other CNI plugins attach."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ def cni(
         say(f"{title(lab)}; {what}")
         listing([{key: value for key, value in row.items() if key != "result"} for row in rows], output)
     for doubt in dict.fromkeys(kept.doubt for kept in made if kept.doubt):
-        note(f"nslab: CHECK has something against what ADD has just made, and is not heeded in this: {doubt}")
+        note(f"nslab: CHECK fails right after a successful ADD, so nslab ignores this error: {doubt}")
     ready_or_exit(done.not_ready)
 
 
 def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool) -> Cni:
-    """What the lab is to be told of its plugins; UsageError tells all that is wrong with the configuration."""
+    """The lab's setting of its plugins; UsageError if the configuration is invalid."""
     from nslab.lab.plugins import config_text, example
     from nslab.lab.types import Cni
 
@@ -82,7 +82,7 @@ def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool)
     except ValueError as error:
         raise UsageError(f"{conf} {error}") from None
     if plugin is not None and not plugin.exists():
-        raise UsageError(f"there is no {plugin}: --plugin wants a CNI plugin, or a directory of them")
+        raise UsageError(f"there is no {plugin}: --plugin takes a CNI plugin, or a directory of them")
     try:
         network = example(text)
     except ValueError as wrong:

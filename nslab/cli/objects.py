@@ -1,4 +1,4 @@
-"""Changing a running lab, as kubectl does a cluster: apply, delete, scale, set."""
+"""Change a running lab, as kubectl does a cluster: get, apply, delete, scale; and its settings: set."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def get(
     found = find(name, objects or (), namespace)
     if output is Format.TABLE:
         heads = ({"namespace": "", **value["metadata"], "kind": value["kind"]} for value in found)
-        rows = [{head: str(one.get(head, "")) for head in ("namespace", "kind", "name")} for one in heads]
+        rows = [{name: str(head.get(name, "")) for name in ("namespace", "kind", "name")} for head in heads]
         listing(rows, output, f"{name} has no such objects")
     else:
-        one = len(found) == 1 and any("/" in word for word in objects or ())
-        document(found[0] if one else {"apiVersion": "v1", "kind": "List", "items": found}, output)
+        single = len(found) == 1 and any("/" in word for word in objects or ())
+        document(found[0] if single else {"apiVersion": "v1", "kind": "List", "items": found}, output)
 
 
 def apply(
@@ -127,7 +127,7 @@ def set_(
 def _deferred() -> None:
     from nslab.linux import signals
 
-    signals.defer()  # to the end of this process
+    signals.defer()  # until the end of this process
 
 
 def _say(done: Changed) -> None:
@@ -142,7 +142,7 @@ def _warn(done: Changed) -> None:
 
 
 def read_file(file: Path) -> str:
-    """The text of a file, or what is typed for `-`."""
+    """The text of a file, or of standard input for `-`."""
     if str(file) == "-":
         return click.get_text_stream("stdin").read()
     try:

@@ -1,4 +1,4 @@
-"""`nslab render`: what kube-proxy would write."""
+"""`nslab render`: the rules that kube-proxy would write."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def render(
         masquerade_all=masquerade_all,
     )
     if mode is ProxyMode.USERSPACE and not proxy.addresses:
-        raise UsageError("userspace mode leads to a port of the node: say the node's address (--node-ip)")
+        raise UsageError("userspace mode redirects to a port of the node: give the node's address (--node-ip)")
     say("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
 
 
 def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]:
-    """The Services of a manifest, and what it tells of the node: much, if there is a Lab in it."""
+    """The Services of a manifest, and the settings of the node's kube-proxy, as far as a Lab in it has them."""
     from nslab.compiler.placement import assign_addresses
     from nslab.compiler.services import proxy_of, resolve
     from nslab.lab.load import parse
@@ -77,17 +77,17 @@ def _address(flag: str, text: str) -> str:
     try:
         return str(IPv4Address(text))
     except ValueError:
-        raise UsageError(f"{flag}: {text!r} is no IPv4 address, such as 192.168.59.22") from None
+        raise UsageError(f"{flag}: {text!r} is not an IPv4 address, such as 192.168.59.22") from None
 
 
 def _network(flag: str, text: str) -> str:
-    """The network as the kernel keeps it; "" is none."""
+    """The network with its host bits cleared; "" for none."""
     if not text:
         return ""
     try:
         return str(IPv4Network(text, strict=False))
     except ValueError:
-        raise UsageError(f"{flag}: {text!r} is no IPv4 network, such as 20.96.0.0/12") from None
+        raise UsageError(f"{flag}: {text!r} is not an IPv4 network, such as 20.96.0.0/12") from None
 
 
 def _scheduler(text: str) -> str:

@@ -33,14 +33,14 @@ def render(*arguments: str, text: str = SERVICE) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--node-ip", "bogus"), "--node-ip: 'bogus' is no IPv4 address, such as 192.168.59.22"),
-        (("--node-ip", "::1"), "--node-ip: '::1' is no IPv4 address, such as 192.168.59.22"),
-        (("--node-ip", ""), "--node-ip: '' is no IPv4 address, such as 192.168.59.22"),
+        (("--node-ip", "bogus"), "--node-ip: 'bogus' is not an IPv4 address, such as 192.168.59.22"),
+        (("--node-ip", "::1"), "--node-ip: '::1' is not an IPv4 address, such as 192.168.59.22"),
+        (("--node-ip", ""), "--node-ip: '' is not an IPv4 address, such as 192.168.59.22"),
         (
             ("--cluster-cidr", "20.300.0.0/99"),
-            "--cluster-cidr: '20.300.0.0/99' is no IPv4 network, such as 20.96.0.0/12",
+            "--cluster-cidr: '20.300.0.0/99' is not an IPv4 network, such as 20.96.0.0/12",
         ),
-        (("--service-cidr", "x"), "--service-cidr: 'x' is no IPv4 network, such as 20.96.0.0/12"),
+        (("--service-cidr", "x"), "--service-cidr: 'x' is not an IPv4 network, such as 20.96.0.0/12"),
         (("--scheduler", "zz"), "--scheduler is one of rr, wrr, lc, sh, mh, not 'zz'"),
     ],
 )
