@@ -53,12 +53,14 @@ else:
         return obj.__class__(**changes)
 
     def _made(cls, frozen):
-        own = {name: _declared(cls, name, kind) for name, kind in cls.__annotations__.items() if "ClassVar" not in kind}
+        kinds = {name: kind for name, kind in cls.__annotations__.items() if not kind.startswith("ClassVar")}
+        own = {name: _declared(cls, name, kind) for name, kind in kinds.items()}
         inherited = {}
         for base in cls.__mro__[-1:0:-1]:
             inherited |= base.__dict__.get(_FIELDS, {})
         fields = inherited | own
-        shared = {"__eq__": _first_comparison, "__repr__": _repr, "__hash__": _first_hash if frozen else None}
+        lazy = {name: _at_first_call(name, make, lambda: made) for name, make in _LAZY.items()}
+        shared = {"__repr__": _repr, **lazy} | ({} if frozen else {"__hash__": None})
         rest = {name: value for name, value in cls.__dict__.items() if name not in {*own, "__dict__", "__weakref__"}}
         if frozen:
             shared |= {"__setattr__": _unchangeable, "__delattr__": _unchangeable}
@@ -73,7 +75,6 @@ else:
             "__match_args__": tuple(name for name, one in fields.items() if one.init and not one.kw_only),
             "__dataclass_fields__": _LibraryFields(),
             _FIELDS: fields,
-            "__init__": _first_object,
         }
         # Slots can be given to a class only when it is made.
         made = type(cls)(cls.__name__, cls.__bases__, members)
@@ -84,20 +85,29 @@ else:
         found = cls.__dict__.get(name, _MISSING)
         if not isinstance(found, _Field):
             found = field(default=found)
+        if found.default.__class__.__hash__ is None:
+            raise ValueError(f"all objects would share the default of {name}; use default_factory")
         found.name, found.type = name, kind
         return found
 
-    def _first_comparison(self, other):
-        cls = _declaring(type(self))
+    def _at_first_call(name, make, whose):
+        """A method of a class that is compiled when it is called. The object may be of a class that has its own."""
+
+        def first(self, *args, **kwargs):
+            cls = whose()
+            method = make(cls)
+            setattr(cls, name, method)
+            return method(self, *args, **kwargs)
+
+        return first
+
+    def _comparison(cls):
         ours, theirs = (_values(cls, name) for name in ("self", "other"))
         body = f"return {ours} == {theirs} if other.__class__ is self.__class__ else NotImplemented"
-        cls.__eq__ = _function(cls, "__eq__", "self, other", body, {})
-        return cls.__eq__(self, other)
+        return _function(cls, "__eq__", "self, other", body, {})
 
-    def _first_hash(self):
-        cls = _declaring(type(self))
-        cls.__hash__ = _function(cls, "__hash__", "self", f"return hash({_values(cls, 'self')})", {})
-        return hash(self)
+    def _hash(cls):
+        return _function(cls, "__hash__", "self", f"return hash({_values(cls, 'self')})", {})
 
     def _values(cls, whose):
         return f"({''.join(f'{whose}.{name},' for name, one in getattr(cls, _FIELDS).items() if one.compare)})"
@@ -118,15 +128,7 @@ else:
         for name, value in zip(getattr(self, _FIELDS), state, strict=True):
             object.__setattr__(self, name, value)
 
-    def _first_object(self, *args, **kwargs):
-        cls = _declaring(type(self))
-        cls.__init__ = _compiled(cls)
-        cls.__init__(self, *args, **kwargs)
-
-    def _declaring(cls):
-        return next(base for base in cls.__mro__ if _FIELDS in base.__dict__)
-
-    def _compiled(cls):
+    def _initial(cls):
         fields = getattr(cls, _FIELDS)
         known = {f"set_{name}": getattr(cls, name).__set__ for name in fields} | {"MISSING": _MISSING}
         known |= {f"default_{name}": one.default for name, one in fields.items() if one.default is not _MISSING}
@@ -138,6 +140,8 @@ else:
         named = [_argument(one) for one in fields.values() if one.init and one.kw_only]
         head = ", ".join(["self", *arguments, *(["*", *named] if named else [])])
         return _function(cls, "__init__", head, "\n ".join([*lines, "pass"]), known)
+
+    _LAZY = {"__eq__": _comparison, "__hash__": _hash, "__init__": _initial}
 
     def _function(cls, name, head, body, known):
         exec(f"def {name}({head}):\n {body}", known)  # noqa: S102 - nothing but names from our own source
@@ -158,6 +162,9 @@ else:
             yield f"set_{name}(self, {name})"
         elif one.default is not _MISSING:
             yield f"set_{name}(self, default_{name})"
+
+    def _declaring(cls):
+        return next(base for base in cls.__mro__ if _FIELDS in base.__dict__)
 
     class _LibraryFields:
         """What the library knows of a class of its own, made for who asks."""

@@ -71,6 +71,8 @@ class FieldError:
         return self.text
 
     def __str__(self) -> str:
+        if not self.position.line:  # about the whole
+            return self.sentence
         return f"{self.position.file}:{self.position.line}:{self.position.column}: {self.sentence}"
 
 

@@ -26,6 +26,8 @@ SOCKET, PIDS, JOURNAL, STATUS = ".sock", ".pids", ".journal", ".status.json"
 """Ends of names beside a node's folder."""
 NODE_LOG, POD_LOGS, LINKS, FILES = "nslab-node.log", "log/pods", "log/containers", "fs"
 """Names in a node's folder."""
+LINKS_TO_LOGS = "../pods"
+"""The way from LINKS to POD_LOGS."""
 
 
 def node(host: str, what: str = "") -> str:

@@ -8,6 +8,10 @@ from __future__ import annotations
 import ctypes
 import os
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _ZERO = ctypes.c_ulong(0)
 
@@ -158,6 +162,12 @@ def ready_socketpair(family: int, kind: int) -> tuple[Ready, ctypes.Array[ctypes
     """socketpair(2), and where the two numbers will be: Python's own has objects made between two forks."""
     pair = (ctypes.c_int * 2)()
     return Ready("socketpair", int(family), int(kind), 0, pair), pair
+
+
+def ready_sigmask(how: int, signals: Iterable[int]) -> Ready:
+    """sigprocmask(2): SIG_BLOCK or SIG_UNBLOCK these signals; Python's own makes members of enums of what was there."""
+    bits = sum(1 << (number - 1) for number in signals)
+    return Ready("sigprocmask", int(how), (ctypes.c_uint64 * 16)(bits), None)
 
 
 def pivot_root(new: str, old: str) -> None:

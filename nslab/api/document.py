@@ -10,6 +10,8 @@ from nslab.dataclass import dataclass
 if TYPE_CHECKING:
     from nslab.errors import FieldPath
 
+STDIN = "-"
+"""Stands for the path of a file: standard input."""
 EXISTING = -1
 """The place of what comes from no file: it was there before."""
 CLUSTER_WIDE = names(
@@ -20,6 +22,29 @@ CLUSTER_WIDE = names(
     """
 )
 """Kinds whose objects are in no namespace."""
+
+
+SERVER_SET = names(
+    """
+    creationTimestamp deletionGracePeriodSeconds deletionTimestamp generation managedFields resourceVersion selfLink
+    """
+)
+"""What of an object's metadata is never its user's."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def as_applied(value: dict[str, Any]) -> dict[str, Any]:
+    """An object as one applies it, in place: without what an API server adds, which `kubectl get -o yaml` prints.
+
+    A load balancer's address is what an administrator's load balancer gave; nslab has none that would give another.
+    """
+    metadata, status = value.get("metadata", {}), value.pop("status", None) or {}
+    for name in SERVER_SET & metadata.keys():
+        del metadata[name]
+    metadata.get("annotations", {}).pop(LAST_APPLIED, None)
+    if value.get("kind") == "Service" and "loadBalancer" in status:
+        value["status"] = {"loadBalancer": status["loadBalancer"]}
+    return value
 
 
 @dataclass(slots=True)

@@ -8,18 +8,20 @@ that show only in the whole (an address used twice) are looked up in a second wa
 from __future__ import annotations
 
 import re
+import sys
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from nslab.api.document import EXISTING
+from nslab.api.document import EXISTING, STDIN
 from nslab.api.scalars import PLAIN, STR, written
-from nslab.api.values import DEEPEST, MAP, PROBLEMS_WITH_ADVICE, SEQ
+from nslab.api.values import DEEPEST, MAP, PROBLEMS_WITH_ADVICE, SEQ, Source
 from nslab.api.words import did_you_mean, shown
 from nslab.errors import FieldError, LabFileError, Position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from nslab.api.values import Node
@@ -49,11 +51,25 @@ LOADER: type[Any] = loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
+MANIFESTS = (".yaml", ".yml", ".json")
+"""How the names of files end that kubectl reads in a folder."""
+
+
+def sources_of(path: Path) -> tuple[Source, ...]:
+    """The text of a file, of all manifests in a folder (as of `kubectl apply -f FOLDER`), or of standard input."""
+    if not path.is_dir():
+        return (Source("standard input" if str(path) == STDIN else str(path), text_of(path)),)
+    files = sorted(file for file in path.iterdir() if file.suffix in MANIFESTS and file.is_file())
+    if not files:
+        raise failed(str(path), f"the folder has no file whose name ends in {', '.join(MANIFESTS)}")
+    return tuple(Source(str(file), text_of(file)) for file in files)
+
+
 def text_of(path: Path) -> str:
-    """The text of a file."""
+    """The text of a file, or of standard input."""
     data = b""
     try:
-        with path.open("rb") as file:
+        with sys.stdin.buffer if str(path) == STDIN else path.open("rb") as file:
             data = file.read(LARGEST + 1)
         if len(data) <= LARGEST:
             return data.decode("utf-8-sig")
@@ -86,6 +102,13 @@ def documents(text: str, file: str) -> Iterator[Node]:
         loader.dispose()
 
 
+def numbered(sources: Iterable[Source]) -> Iterator[tuple[int, str, Node]]:
+    """The documents of several sources, each with its number among all and its file."""
+    number = count()
+    for file, text in sources:
+        yield from ((next(number), file, root) for root in documents(text, file))
+
+
 def _refuse_depth(text: str, file: str) -> None:
     """Refuse a document nested so deeply that composing it would overflow the C stack.
 
@@ -116,12 +139,13 @@ def _yaml_error(file: str, error: Exception) -> LabFileError:
     return failed(file, f"this is not YAML: {error}")
 
 
-def positioned(text: str, file: str, errors: list[FieldError]) -> Iterator[FieldError]:
+def positioned(sources: Sequence[Source], errors: list[FieldError]) -> Iterator[FieldError]:
     """Errors with the positions of what they are about."""
     wanted = {path for one in errors for path in ((one.path, one.key), (one.first, False)) if path[0]}
-    nodes = dict(_nodes(text, file, wanted)) if wanted else {}
+    nodes = dict(_nodes(sources, wanted)) if wanted else {}
+    nowhere = sources[0].file, None
     for number, one in enumerate(errors):
-        node, first = nodes.get((one.path, one.key)), nodes.get((one.first, False))
+        (file, node), (_, first) = nodes.get((one.path, one.key), nowhere), nodes.get((one.first, False), nowhere)
         yield located(one, file, node, first, advice=number < PROBLEMS_WITH_ADVICE)
 
 
@@ -133,6 +157,8 @@ def located(
     if error.first[:1] > (EXISTING,):
         text += f" (see line {first.start_mark.line + 1 if first else 1})"
     line, column = (node.start_mark.line + 1, node.start_mark.column + 1) if node else (1, 1)
+    if error.path == (EXISTING,):
+        line = column = 0
     text += did_you_mean(error.word, error.known) if advice else ""
     return FieldError(error.path, text, position=Position(file, line, column))
 
@@ -143,17 +169,17 @@ def sentence(error: FieldError, node: Node | None = None) -> str:
 
 
 def _nodes(
-    text: str, file: str, places: Iterable[tuple[FieldPath, bool]]
-) -> Iterator[tuple[tuple[FieldPath, bool], Node]]:
+    sources: Iterable[Source], places: Iterable[tuple[FieldPath, bool]]
+) -> Iterator[tuple[tuple[FieldPath, bool], tuple[str, Node]]]:
     """What is at each path (document, field, field, index …), or the nearest thing above that is written."""
     by_document: dict[int | str, list[tuple[FieldPath, bool]]] = {}
     for place in places:
         by_document.setdefault(place[0][0], []).append(place)
     try:
-        for index, root in enumerate(documents(text, file)):
+        for index, file, root in numbered(sources):
             if index in by_document:
                 tree = Tree(root)
-                yield from (((path, key), tree.at(path[1:], key=key)) for path, key in by_document.pop(index))
+                yield from (((path, key), (file, tree.at(path[1:], key=key))) for path, key in by_document.pop(index))
             if not by_document:
                 return
     except LabFileError:

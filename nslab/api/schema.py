@@ -90,11 +90,12 @@ def shape_for(version: Any, kind: Any, path: FieldPath) -> tuple[Shape | None, l
     if not isinstance(version, str) or not version:
         versions = versions_of(kind, "")
         missing = FieldError((*path, "apiVersion"), "apiVersion is missing")
-        return (shape_of(versions[0], kind) if versions else None), [missing]
+        # What else it is, its shape refuses.
+        return (shape_of(versions[0], kind), [] if version else [missing]) if versions else (None, [missing])
     if (version, kind) in kinds():
         return shape_of(version, kind), []
     if not own(version):
-        return _foreign(), []
+        return foreign(), []
     return no_match(version, kind, path, versions_of(kind, version.rpartition("/")[0]), names(version))
 
 
@@ -109,7 +110,8 @@ def no_match(
 
 
 @cache
-def _foreign() -> Shape:
+def foreign() -> Shape:
+    """What an object of another group looks like."""
     return compiled(rules.FOREIGN)
 
 

@@ -7,7 +7,7 @@ value is made anew where an alias stands: what is filled in at one place does no
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
@@ -28,6 +28,7 @@ SCALARS: dict[str, tuple[type, ...]] = {
     YAML + "null": (type(None),),
 }
 """Tags that a file may give to what is of that type anyway."""
+MERGE = "<<"
 UNFIT = re.compile("[\0\ud800-\udfff]")
 """Arguments, names and variables are C strings of UTF-8."""
 DEEPEST = 100
@@ -44,16 +45,27 @@ class AliasesError(Exception):
         self.node = node
 
 
-class Reader:
-    """One walk through a file. `budget` is how many values it may meet; an alias counts as often as it is used."""
+class Source(NamedTuple):
+    """A text, and its name in errors."""
 
-    def __init__(self, file: str, text: str) -> None:
-        self.file, self.budget = file, 100_000 + 2 * len(text)
+    file: str
+    text: str
+
+
+class Reader:
+    """One walk through files. `budget` is how many values it may meet; an alias counts as often as it is used.
+
+    `file`: the one that it is in.
+    """
+
+    def __init__(self, *sources: Source) -> None:
+        self.sources, self.file = sources, sources[0].file
+        self.budget = 100_000 + 2 * sum(len(one.text) for one in sources)
         self.errors: list[FieldError] = []
         self.plain: dict[str, Any] = {}
         self.names: dict[str, str] = {}
         # No character of a text is unfit by itself; an escape may stand for one.
-        self.escapes = "\\" in text
+        self.escapes = any("\\" in one.text for one in sources)
 
     def say(self, node: Node, text: str, word: str = "", known: tuple[str, ...] = ()) -> None:
         """Note what is wrong at a node; `word` may be a misspelling of one of the `known`."""
@@ -76,8 +88,12 @@ class Reader:
     def _mapping(self, node: MappingNode, path: FieldPath) -> dict[str, Any]:
         made: dict[str, Any] = {}
         plain, names, simple = self.plain, self.names, not self.escapes
+        merged: list[Node] = []
         for key, item in node.value:
             name = names.get(key.value) if key.tag == PLAIN else None
+            if name is None and key.value == MERGE and key.tag == PLAIN:
+                merged += item.value if isinstance(item, SequenceNode) else (item,)
+                continue
             if name is None and (name := self._name(key, path)) is None:
                 continue
             if name in made:
@@ -92,7 +108,17 @@ class Reader:
                 made[name] = item.value
             else:
                 made[name] = self.read(item, (*path, name))
+        for item in merged:
+            made = {**self._merged(item, path), **made}
         return made
+
+    def _merged(self, node: Node, path: FieldPath) -> dict[str, Any]:
+        """What a merge key adds: fields that are not there. Of several mappings an earlier one goes first."""
+        if isinstance(node, MappingNode):
+            found: dict[str, Any] = self.read(node, path)
+            return found
+        self.say(node, f"{dotted(path) or 'the document'}: a merge key (<<) takes a mapping, or a list of them")
+        return {}
 
     def _sequence(self, node: SequenceNode, path: FieldPath) -> list[Any]:
         return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
@@ -105,9 +131,6 @@ class Reader:
             return None
         word: str = key.value
         found = self._scalar(key, path)
-        if key.tag == PLAIN and word == "<<":
-            self.say(key, f"{here}: merge keys (<<) are not supported; write the fields out")
-            return None
         if isinstance(found, bool) or found is None:
             here, seems = dotted((*path, word)), KINDS[type(found)]
             self.say(key, f"{here}: {shown(word)} is {seems} in YAML, and text is needed; write {quoted(word)}")

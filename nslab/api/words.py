@@ -60,4 +60,8 @@ def listed(names: Sequence[str]) -> str:
 
 def counted(number: int, noun: str) -> str:
     """`1 pod`, `2 pods`, `5 addresses`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
+    if number == 1:
+        return f"1 {noun}"
+    return (
+        f"{number} {noun[:-1]}ies" if noun.endswith("cy") else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
+    )

@@ -77,7 +77,7 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
         return Drift(lab, host, want, diff((), want))
     # An object of an earlier state replaces the desired one with its key: nobody can observe how a process was started.
     older = [compile_lab(old, host, written_by) for old in kept if old != lab]
-    known = tuple({obj.key: obj for state in (want, *older) for obj in state}.values())
+    known = _known(want, older)
     seen = observe(spaces, lab.name, known, host.iptables, Plugins(folder(lab.name), host.iptables))
     managed, unmanaged = network(lab).sort_out(lab, seen.have, known)
     for obj in unmanaged:
@@ -91,6 +91,12 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     processes = owned.processes(lab.name, table)
     have = (*managed, *_running(lab.name, known))
     return Drift(lab, host, want, diff(have, want), _shown(lab, seen.unmanaged), standing(want, stopped(processes)))
+
+
+def _known(want: State, older: Sequence[State]) -> State:
+    """What may be there, each once: as an older wish had it rather than as it is wanted, for then it is made anew."""
+    wanted = {obj.key: obj for obj in want}
+    return tuple((wanted | {obj.key: obj for old in older for obj in old if wanted.get(obj.key) != obj}).values())
 
 
 def _shown(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
 from nslab.linux import owned, signals
-from nslab.linux.netns import Namespaces, folder, private
+from nslab.linux.netns import Namespaces, folder, named, private
 from nslab.linux.processes import procs
 from nslab.linux.processes.agents import Agents
 from nslab.linux.stored_lab import StoredLab
@@ -60,6 +60,8 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
         if not fresh:
             procs.end(owned.impostors(lab.name))
         kept = StoredLab(folder(lab.name)).all()
+        if not (fresh or kept or named(lab.name)):  # an `up` was killed before it had begun
+            undo.callback(release, lab.name)
         made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)

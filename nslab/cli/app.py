@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _EPILOG = """\
-Exit codes: 0 right; 1 a probe or check failed; 2 wrong usage or lab file; 3 the kernel refused; 4 something is
-missing on this machine; 5 all is done, but standard output takes no report of it. exec's is the command's own.
+Exit codes: 0 success; 1 a probe or check failed; 2 wrong usage or lab file; 3 the kernel refused a step; 4 this machine
+lacks something; 5 the work is done, but standard output took no report. `exec` exits with its command's code.
 """
 
 # Help is plain text (`rich_markup_mode`), but typer would still load rich, and escape its brackets.
@@ -68,7 +68,9 @@ def _version(asked: bool) -> None:
 
 
 def _nslab(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Options of all verbs."""
 
@@ -77,7 +79,7 @@ def build(verbs: Iterable[str] = VERBS) -> typer.Typer:
     """Build the command line with some verbs: typer inspects all parameters of each, and a call needs only one verb."""
     app = typer.Typer(
         name="nslab",
-        help="Kubernetes' network on one Linux machine, out of real namespaces, cables, tunnels, routes and rules.",
+        help="Kubernetes' network on one Linux machine: real namespaces, veth pairs, tunnels, routes and rules.",
         epilog=_EPILOG,
         no_args_is_help=True,
         add_completion=False,

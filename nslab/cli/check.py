@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 def check(
     name: Annotated[str, typer.Argument(metavar="LAB", autocompletion=exercises)],
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="Goals of this file, not the lab's own.")] = None,
-    lang: Annotated[Language, typer.Option("--lang", help="en or ko.")] = Language.ENGLISH,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="Check the goals of this file instead of the lab's own.")
+    ] = None,
+    lang: Annotated[Language, typer.Option("--lang", help="The language: en or ko.")] = Language.ENGLISH,
     output: Annotated[Report, typer.Option("--output", "-o", help="table, json, yaml or junit.")] = Report.TABLE,
 ) -> None:
-    """Tell how far you are with a lab that is an exercise: each goal, reached or not yet, and a hint for the next one.
+    """Show how far you are with an exercise. It lists each goal, reached or not yet, and a hint for the next one.
 
-    A goal is reached by what packets do, whatever names you chose. Exits with 1 until all is reached but what is extra.
+    It tests the goals with packets, whatever names you chose. It exits with 1 until you reach all but the extra goals.
 
     Example: nslab check by-hand-cni
     """

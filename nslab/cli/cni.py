@@ -1,4 +1,4 @@
-"""`nslab cni`: a lab whose pods other CNI plugins attach."""
+"""`nslab cni`: CNI plugins wire a lab's pods."""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ if TYPE_CHECKING:
 
 def cni(
     source: LabSource,
-    conf: Annotated[Path, typer.Option("--conf", help="The plugins' .conf or .conflist.")],
+    conf: Annotated[Path, typer.Option("--conf", help="The CNI configuration: a .conf or .conflist file.")],
     plugin: Annotated[
-        Path | None, typer.Option("--plugin", help="A plugin, or a directory of them, before those of this machine.")
+        Path | None, typer.Option("--plugin", help="A plugin, or a directory of plugins to search first.")
     ] = None,
     routes: Annotated[
         bool,
-        typer.Option("--routes/--no-routes", help="Give nodes routes to each other's podCIDR, or leave it to them."),
+        typer.Option(
+            "--routes/--no-routes", help="Add routes to the other nodes' podCIDRs, or leave them to the plugin."
+        ),
     ] = True,
     masquerade: Annotated[
         bool,
-        typer.Option("--masquerade/--no-masquerade", help="Let what leaves the pod network take the node's address."),
+        typer.Option(
+            "--masquerade/--no-masquerade", help="Masquerade what leaves the pod network, or leave it to the plugin."
+        ),
     ] = True,
     output: Output = Format.TABLE,
 ) -> None:
-    """Wire the pods of a lab by CNI plugins: bring it up so, or rewire a running one; and show what they answered.
+    """Wire the pods of a lab with CNI plugins. It brings the lab up, or rewires a running one, and shows their answers.
 
-    The plugins run as root inside the nodes, as a container runtime runs them. The configuration may have holes:
+    The plugins run as root inside the nodes, as a container runtime runs them. The configuration may have placeholders:
     {{ node.name }}, {{ node.address }}, {{ node.podCIDR }}, {{ node.gateway }}, {{ lab.pods }}, {{ lab.services }}.
-    A plugin that was built anew is another: call this again, and the pods are wired again.
+    After you rebuild a plugin, repeat the command: nslab rewires the pods.
 
     Example: nslab cni kubenet-two-node --plugin ./bin/mine --conf mine.conflist
     """
@@ -73,7 +77,7 @@ def cni(
 
 
 def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool) -> Cni:
-    """The lab's setting of its plugins; UsageError if the configuration is invalid."""
+    """The lab's `cni` field for these plugins; UsageError lists all errors of the configuration."""
     from nslab.lab.plugins import config_text, example
     from nslab.lab.types import Cni
 

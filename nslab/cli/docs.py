@@ -23,7 +23,7 @@ def docs(
     topic: Annotated[str | None, typer.Argument(metavar="TOPIC", autocompletion=topics)] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Show one of nslab's documents, or list them all.
+    """Print one of nslab's documents, or list them all.
 
     Example: nslab docs services | less
     """

@@ -1,4 +1,4 @@
-"""Commands inside a lab's hosts: exec, shell, logs; and a kernel with all drivers: vm."""
+"""Verbs inside a lab's nodes and pods: exec, shell, logs; and vm, a kernel with all features."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ Host = Annotated[
 PodHost = Annotated[str, typer.Argument(metavar="LAB/POD", help="A pod.", autocompletion=hosts)]
 ContainerOption = Annotated[
     str | None,
-    typer.Option("--container", "-c", help="A pod's container; the first one unless told."),
+    typer.Option("--container", "-c", help="The pod's container; default: its first."),
 ]
-Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="What to run there.")]
+Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="The command to run.")]
 
 
 def exec_(host: Host, command: Command, container: ContainerOption = None) -> int:
     """Run a command inside a node, a router, a client, the switch, or a pod's container.
 
-    The exit status is the command's own. In a container it has the container's namespaces, root and capabilities, no
-    more.
+    nslab exits with the command's exit code. In a container, the command has the container's namespaces, root and
+    capabilities, no more.
 
     Example: nslab exec calico-two-node/pod-d -- curl -s http://20.111.156.7:8080/hostname
     """
@@ -53,12 +53,16 @@ def shell(host: Host, container: ContainerOption = None) -> int:
 def logs(
     pod: PodHost,
     container: ContainerOption = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines come in, until it ends.")] = False,
-    tail: Annotated[int, typer.Option("--tail", help="Only so many of the last lines; -1 for all.")] = -1,
-    timestamps: Annotated[bool, typer.Option("--timestamps", help="Each line with its time.")] = False,
-    previous: Annotated[bool, typer.Option("--previous", "-p", help="Of the run before, that ended.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print lines as they come in, until the container ends.")
+    ] = False,
+    tail: Annotated[int, typer.Option("--tail", help="Print only the last N lines; -1 prints all.")] = -1,
+    timestamps: Annotated[bool, typer.Option("--timestamps", help="Print each line's time.")] = False,
+    previous: Annotated[
+        bool, typer.Option("--previous", "-p", help="Print the log of the container's previous run.")
+    ] = False,
 ) -> None:
-    """Print what a container wrote to stdout and stderr, since it was last started.
+    """Print what a container wrote to stdout and stderr since its last start.
 
     Example: nslab logs calico-two-node/pod-b -f
     """
@@ -73,13 +77,16 @@ def logs(
 
 
 def vm(
-    command: Annotated[list[str] | None, typer.Argument(metavar="-- COMMAND", help="What to run in it.")] = None,
-    memory: Annotated[str, typer.Option("--memory", help="How much the kernel gets.")] = "1G",
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="-- COMMAND", help="The command to run; default: a shell.")
+    ] = None,
+    memory: Annotated[str, typer.Option("--memory", help="The kernel's memory.")] = "1G",
 ) -> int:
-    """Boot a second kernel in a few seconds (User-Mode Linux: it has ipip, ip_vs, netem), and run a command in it.
+    """Boot a second kernel in seconds, and run a command in it.
 
-    Its root is this machine's, read-only; the working directory alone is writable. Needs no root. It is no boundary:
-    root in there can have whatever you have.
+    The kernel is User-Mode Linux, with ipip, ip_vs and netem. Its root file system is this machine's, read-only; only
+    the working directory is writable. It needs no root. It is no security boundary: root in it can get whatever you
+    have.
 
     Example: nslab vm -- nslab up calico-two-node
     """

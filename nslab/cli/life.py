@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,15 +23,16 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
     from nslab.linux.owned import Gone
 
-LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)]
+LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
+LabOrNone = Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
 RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]
 EncapsulationOption = Annotated[
     Encapsulation | None,
-    typer.Option("--encapsulation", help="Calico's encapsulation, instead of the file's."),
+    typer.Option("--encapsulation", help="Use this Calico encapsulation instead of the file's."),
 ]
 ProxyOption = Annotated[
     ProxyMode | None,
-    typer.Option("--proxy-mode", help="The Services' mode, instead of the file's."),
+    typer.Option("--proxy-mode", help="Use this kube-proxy mode instead of the file's."),
 ]
 
 
@@ -40,12 +40,12 @@ def plan(
     source: LabSource,
     encapsulation: EncapsulationOption = None,
     proxy_mode: ProxyOption = None,
-    script: Annotated[bool, typer.Option("--script", help="A bash file that builds the same lab.")] = False,
+    script: Annotated[bool, typer.Option("--script", help="Print a bash script that builds the same lab.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
-    """Print every step of a lab as the command a person would type, with the component that does it on a real node.
+    """Print every step of a lab as a shell command. It needs no root and changes nothing.
 
-    Needs no root and touches nothing.
+    The commands stand under the component that does them on a real node.
 
     Example: nslab plan calico-two-node --encapsulation VXLAN
     """
@@ -54,7 +54,9 @@ def plan(
     from nslab.objects.names import netns
     from nslab.quote import comment
 
-    lab = _noted(source, encapsulation, proxy_mode)
+    lab, notes = _noted(source, encapsulation, proxy_mode)
+    for line in notes:
+        note(line)
     steps = planned(lab, listener())
     if script:
         say(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
@@ -70,34 +72,43 @@ def plan(
 
 
 def up(
-    source: LabSource,
+    source: LabOrNone = None,
+    filename: Annotated[
+        str, typer.Option("--filename", "-f", help="The same, as kubectl has it: a FILE, DIR or -.")
+    ] = "",
     encapsulation: EncapsulationOption = None,
     proxy_mode: ProxyOption = None,
 ) -> None:
-    """Bring a lab up. On a running one: mend what was changed by hand, and make what differs in the file.
+    """Bring a lab up, or repair or change a running one.
 
-    If the kernel refuses a step, or you interrupt it, what was done is taken back. --encapsulation and --proxy-mode
-    hold for this call: a later `up` without them makes the lab again what its file says.
+    On a running lab, it repairs what was changed by hand, and applies what changed in the file. If the kernel
+    refuses a step, or you interrupt it, nslab undoes the steps before it. --encapsulation and --proxy-mode hold for
+    this call: a later `up` without them makes the lab again what its file says.
 
     Example: nslab up calico-two-node
     """
+    if bool(source) == bool(filename):
+        raise UsageError("say which lab: nslab up LAB, or nslab up -f FILE")
+    source = source or filename
     need_root("up")
     from nslab.app.up import up as bring_up
     from nslab.exercises.read import goals_beside
     from nslab.linux import signals
 
     signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
-    lab = _noted(source, encapsulation, proxy_mode)
+    lab, notes = _noted(source, encapsulation, proxy_mode)
     goals = goals_beside(file_of(source), lab)
     done = bring_up(lab, listener(), goals)
     _told(done)
+    for line in notes:
+        note(line)
     ready_or_exit(done.not_ready)
 
 
 def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
-    """Show what of a running lab is not as it should be, in the terms of the cluster. `nslab up` mends it.
+    """Show where a running lab differs from its file, in the cluster's terms. `nslab up` repairs it.
 
-    Exits with 1 if anything differs. Rules and interfaces of others are shown and left alone.
+    Exits with 1 if anything differs. It lists rules and interfaces that are not nslab's; `up` leaves those alone.
 
     Example: nslab diff calico-two-node
     """
@@ -120,9 +131,9 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
 
 def down(
     name: Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)] = None,
-    every: Annotated[bool, typer.Option("--all", help="Every lab on this machine.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Take away every lab on this machine.")] = False,
 ) -> None:
-    """Take a lab away: its processes, its namespaces, its folder. A lab that is not there is no error.
+    """Take a lab away: its processes, its namespaces, its folder. It is no error if the lab does not run.
 
     Example: nslab down calico-two-node
     """
@@ -132,7 +143,7 @@ def down(
 
     if (name is None) == (not every):
         raise UsageError("say which lab to take down, or --all")
-    labs = owned.everywhere() if name is None else [_lab_name(name)]
+    labs = owned.everywhere() if name is None else [name]
     if not labs:
         say("no lab is up")
     downs: dict[str, Gone] = {}
@@ -153,19 +164,21 @@ def _told_down(downs: dict[str, Gone]) -> None:
             note(f"nslab: {refusal}")
 
 
-def _noted(source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None) -> Lab:
-    """Load a lab, and print the warnings about its file and about this machine's limits."""
+def _noted(
+    source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None
+) -> tuple[Lab, tuple[str, ...]]:
+    """Load a lab; return it and the notes for the end. Prints warnings about its file and this machine's limits."""
     from nslab.app.plan import beyond
     from nslab.lab.load import load_with_warnings
 
     lab, warnings = load_with_warnings(file_of(source), encapsulation, proxy_mode)
-    for warning in (*warnings, *beyond(lab)):
+    for warning in (*(one for one in warnings if one.position.line), *beyond(lab)):
         note(f"{warning}")
-    return lab
+    return lab, tuple(one.sentence for one in warnings if not one.position.line)
 
 
 def file_of(source: str) -> Path:
-    """The file of a lab; without one, the stored file of a running lab with that name."""
+    """The file of a lab; for a running lab without a file of that name, its stored desired state."""
     from nslab.lab.find import find
     from nslab.linux.netns import folder, labs
 
@@ -180,13 +193,6 @@ def file_of(source: str) -> Path:
         if kept.exists():
             return kept
         raise
-
-
-def _lab_name(name: str) -> str:
-    """Validate a lab's name, because it becomes part of paths; UsageError for any other text."""
-    if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", name):
-        raise UsageError(f"{name[:60]!r} cannot be a lab's name (lower-case letters, digits and dashes)")
-    return name
 
 
 def listener() -> Listener:

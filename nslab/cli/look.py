@@ -23,7 +23,7 @@ SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=run
 
 
 def labs(output: Output = Format.TABLE) -> None:
-    """List the labs that come with nslab, by the numbers of their guides: the course.
+    """List the labs that come with nslab, in the order of the course.
 
     Example: nslab labs
     """
@@ -41,10 +41,10 @@ def labs(output: Output = Format.TABLE) -> None:
 def show(
     source: LabSource,
     encapsulation: EncapsulationOption = None,
-    guide: Annotated[bool, typer.Option("--guide", help="A learner's way through it, step by step.")] = False,
+    guide: Annotated[bool, typer.Option("--guide", help="Print the lab's guide, step by step.")] = False,
     lang: Annotated[Language, typer.Option("--lang", help="The guide's language: en or ko.")] = Language.ENGLISH,
 ) -> None:
-    """Explain one lab: what it shows, and its picture; or its guide. Touches nothing.
+    """Explain a lab and draw it, or print its guide. Needs no root and changes nothing.
 
     Example: nslab show calico-two-node --guide | less
     """
@@ -77,7 +77,7 @@ def _guide(path: Path, lab: Lab, language: Language) -> None:
 
 
 def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
-    """List the labs that are up, or the pods of one as kubectl shows them.
+    """List the running labs, or the pods of one as `kubectl get pods -o wide` does.
 
     Example: nslab ps calico-two-node
     """
@@ -100,7 +100,7 @@ def inspect(
     host: Annotated[str, typer.Argument(metavar="LAB[/HOST]", autocompletion=running_labs)],
     output: Output = Format.TABLE,
 ) -> None:
-    """List every interface of a lab, or of one of its hosts, with addresses; with -o json the routes, too.
+    """List the interfaces and addresses of a lab, or of one of its hosts. -o json adds the routes.
 
     Example: nslab inspect calico-two-node/node1
     """
@@ -126,7 +126,7 @@ class Document(StrEnum):
 
 
 def schema(of: Annotated[Document, typer.Argument(metavar="lab|check")] = Document.LAB) -> None:
-    """Print the JSON Schema of the Lab document, or of a check file, for an editor to complete it.
+    """Print the JSON Schema of the Lab document, or of a check file. Your editor can use it.
 
     Example: nslab schema > lab.schema.json
     """
@@ -150,9 +150,9 @@ def doctor(
     source: Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=shipped_labs)] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Try each of the kernel's primitives in a throw-away namespace: what works here, what is missing, how to get it.
+    """Show which kernel features work here, and how to get what is missing. It tries each in a throw-away namespace.
 
-    With a lab, exits with 4 if that lab cannot run here.
+    With a lab, it exits with 4 if that lab cannot run here.
 
     Example: nslab doctor calico-two-node
     """

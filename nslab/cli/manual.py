@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 DESCRIPTION = """\
-A lab is a small cluster without a cluster: every node, pod and client is a network namespace of this machine, and what
-joins them are the kernel's own cables, bridges, tunnels, routes and rules. All of it lies in namespaces named
-nslab.LAB.HOST; nothing of the machine's own network is changed.
+A lab is a small cluster without a cluster: every node, pod and client is a network namespace of this machine, and the
+kernel's own veth pairs, bridges, tunnels, routes and rules join them. All of it lies in namespaces named
+nslab.LAB.HOST; nslab changes nothing of the machine's own network.
 
-A LAB is the name of one that comes with nslab (`nslab labs`), a FILE or DIR one of your own: a Lab document and
-ordinary Kubernetes objects in one YAML stream. What makes or looks into namespaces takes root; labs, show, plan,
+LAB names a lab that comes with nslab (`nslab labs`); FILE or DIR is a lab of your own: a Lab document and ordinary
+Kubernetes objects in one YAML stream. A verb that makes or enters namespaces takes root; labs, show, plan,
 render, schema, docs, completion and vm do not."""
 
 ENVIRONMENT = (
-    ("NSLAB_TIMEOUT_FACTOR", "How many times as long as usual to wait before giving up, for a slow machine: 10, say."),
-    ("NO_COLOR", "If set, nothing is coloured."),
-    ("SHELL", "What `nslab vm` runs without a command."),
+    ("NSLAB_TIMEOUT_FACTOR", "Multiplies every timeout, for a slow machine: 10, say."),
+    ("NO_COLOR", "If set, nslab prints no colours."),
+    ("SHELL", "The shell that `nslab vm` runs without a command."),
     (
         "PATH",
         (
-            "Where `nslab vm` looks for its command. What nslab itself runs as root is not looked for there, but in "
-            "sbin and bin of /usr/local, /usr and /, and where NixOS and Guix have theirs."
+            "Where `nslab vm` looks for its command. nslab itself looks for the programs that it runs as root in "
+            "sbin and bin of /usr/local, /usr and /, and where NixOS and Guix have theirs, never in PATH."
         ),
     ),
 )
@@ -40,17 +40,17 @@ ENVIRONMENT = (
 FILES = (
     (
         "/run/nslab/LAB/lab.yaml",
-        "The lab as it was asked for, with what was assigned; other files beside it are nslab's.",
+        "The lab's desired state, with the addresses that nslab assigned; the files beside it are nslab's own.",
     ),
-    ("/run/netns/nslab.LAB.HOST", "A host's network namespace, where ip netns looks for it."),
+    ("/run/netns/nslab.LAB.HOST", "A host's network namespace, where `ip netns` looks for it."),
 )
 
 EXAMPLES = (
     (
-        "Build a lab, see who reaches whom, take it away:",
+        "Build a lab, see who can reach whom, take it away:",
         "nslab up calico-two-node\nnslab probe calico-two-node\nnslab down calico-two-node",
     ),
-    ("Ask a Service from inside a pod:", "nslab exec calico-two-node/pod-d -- curl -s http://svc-b:8080/hostname"),
+    ("Call a Service from inside a pod:", "nslab exec calico-two-node/pod-d -- curl -s http://svc-b:8080/hostname"),
     ("Read the guide of a lab:", "nslab show calico-two-node --guide | less"),
     ("Read the rest of the documents:", "nslab docs\nnslab docs services | less"),
 )

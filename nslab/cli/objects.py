@@ -22,12 +22,12 @@ FileOption = Annotated[Path | None, typer.Option("--filename", "-f", help="A YAM
 def get(
     name: RunningLab,
     objects: Annotated[list[str] | None, typer.Argument(metavar="KIND[/NAME]…")] = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Only there; of all, unless told.")] = "",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="List this namespace only; default: all.")] = "",
     output: Output = Format.TABLE,
 ) -> None:
     """List the objects of a running lab, or print them whole, as `kubectl get` does.
 
-    What a file said and nslab does not act on is there, too. KIND NAME… names several of a kind.
+    -o yaml includes the fields that nslab does not act on. KIND NAME… names several objects of one kind.
 
     Example: nslab get calico-two-node service/svc-b -o yaml
     """
@@ -40,17 +40,19 @@ def get(
         rows = [{name: str(head.get(name, "")) for name in ("namespace", "kind", "name")} for head in heads]
         listing(rows, output, f"{name} has no such objects")
     else:
-        single = len(found) == 1 and any("/" in word for word in objects or ())
-        document(found[0] if single else {"apiVersion": "v1", "kind": "List", "items": found}, output)
+        named = len(objects or ()) > 1 or "/" in "".join(objects or ())
+        many = {"apiVersion": "v1", "kind": "List", "items": found}
+        document(found[0] if named and len(found) == 1 else many, output)
 
 
 def apply(
     name: RunningLab,
     file: Annotated[Path, typer.Option("--filename", "-f", help="A YAML file; - is standard input.")],
 ) -> None:
-    """Create or change Services, EndpointSlices, Deployments and Pods of a running lab, as `kubectl apply` does.
+    """Create or change objects of a running lab, as `kubectl apply` does.
 
-    Endpoints follow, and the rules on every node; connections to pods that stay are not cut.
+    It takes Services, EndpointSlices, Deployments and Pods. The endpoints and the rules on every node follow; nslab
+    does not cut connections to pods that stay.
 
     Example: nslab apply services-iptables -f web.yaml
     """
@@ -66,9 +68,9 @@ def delete(
     name: RunningLab,
     objects: Annotated[list[str] | None, typer.Argument(metavar="KIND/NAME…")] = None,
     file: FileOption = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where KIND/NAME is looked for.")] = "default",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="The namespace of KIND/NAME.")] = "default",
 ) -> None:
-    """Delete objects of a running lab, by KIND/NAME or those of a file.
+    """Delete objects of a running lab, by KIND/NAME or by file.
 
     Example: nslab delete services-iptables service/web
     """
@@ -84,10 +86,10 @@ def delete(
 def scale(
     name: RunningLab,
     deployment: Annotated[str, typer.Argument(metavar="deployment/NAME")],
-    replicas: Annotated[int, typer.Option("--replicas", min=0, max=1000, help="How many pods.")],
+    replicas: Annotated[int, typer.Option("--replicas", min=0, max=1000, help="The new number of pods.")],
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="The Deployment's namespace.")] = "default",
 ) -> None:
-    """Give a Deployment another number of replicas.
+    """Set the number of a Deployment's replicas.
 
     Example: nslab scale services-iptables deployment/web --replicas 3
     """
@@ -105,7 +107,8 @@ def set_(
 ) -> None:
     """Change a setting of a running lab, and show what changed in the kernel.
 
-    What the old setting had left is removed; established connections live on where the kernel can keep them.
+    nslab removes what the old setting left in the kernel. Established connections survive where the kernel can keep
+    them.
 
     Example: nslab set services-iptables proxy-mode=nftables
     """

@@ -1,4 +1,4 @@
-"""`nslab probe`: who can reach whom, and who should."""
+"""`nslab probe`: who can reach whom, compared with who should."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ if TYPE_CHECKING:
 
 def probe(
     name: RunningLab,
-    sources: Annotated[list[str] | None, typer.Option("--from", help="Only from this host; repeatable.")] = None,
-    targets: Annotated[list[str] | None, typer.Option("--to", help="Only to this host; repeatable.")] = None,
+    sources: Annotated[list[str] | None, typer.Option("--from", help="Probe from this host only; repeatable.")] = None,
+    targets: Annotated[list[str] | None, typer.Option("--to", help="Probe to this host only; repeatable.")] = None,
     output: Annotated[Report, typer.Option("--output", "-o", help="table, json, yaml or junit.")] = Report.TABLE,
 ) -> None:
-    """Prove who reaches whom: every pod, node and client by ICMP, TCP, UDP and with packets as large as fit.
+    """Show by real packets who can reach whom.
 
-    And every Service, by its address, its name and from outside (without --to): who answers, and whom that one sees.
-    What must fail is asked as well. A wrong answer is explained by the first hop that is not as it should be.
-    Exits with 1 if anything is wrong.
+    It probes pods, nodes and clients by ICMP, TCP, UDP and full-size packets. Without --to, it also calls every Service
+    by address, by name and from outside, and checks which pod answers and which source address that pod sees. It also
+    probes what must fail. It explains a wrong result by the first hop that differs from the lab. It exits with 1 if
+    anything is wrong.
 
     Example: nslab probe calico-two-node
     """

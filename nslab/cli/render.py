@@ -20,20 +20,22 @@ if TYPE_CHECKING:
 
 
 def render(
-    file: Annotated[Path, typer.Option("--filename", "-f", help="A manifest, or a lab's file; - is standard input.")],
-    node: Annotated[str, typer.Option("--node", help="The node whose kube-proxy it is.")],
-    mode: Annotated[ProxyMode, typer.Option("--proxy-mode", help="Which one; none writes nothing.")],
+    file: Annotated[Path, typer.Option("--filename", "-f", help="A manifest or a lab file; - is standard input.")],
+    node: Annotated[str, typer.Option("--node", help="The node that kube-proxy runs on.")],
+    mode: Annotated[ProxyMode, typer.Option("--proxy-mode", help="The mode; none writes nothing.")],
     node_ip: Annotated[str | None, typer.Option("--node-ip", help="The node's address.")] = None,
     cluster_cidr: Annotated[str | None, typer.Option("--cluster-cidr", help="The pod network.")] = None,
     service_cidr: Annotated[str | None, typer.Option("--service-cidr", help="The service network.")] = None,
-    scheduler: Annotated[str | None, typer.Option("--scheduler", help="IPVS's: rr, wrr, lc, sh or mh.")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option("--scheduler", help="The IPVS scheduler: rr, wrr, lc, sh or mh.")
+    ] = None,
     masquerade_all: Annotated[
-        bool, typer.Option("--masquerade-all", help="Masquerade all that a Service gets.")
+        bool, typer.Option("--masquerade-all", help="Masquerade all traffic to Services.")
     ] = False,
 ) -> None:
-    """Print what kube-proxy would write for a manifest's Services on a node. Needs no root, and touches nothing.
+    """Print what kube-proxy would write for a manifest's Services on a node. Needs no root and changes nothing.
 
-    Services and EndpointSlices are enough; with a Lab document, node and networks are known from it.
+    The manifest needs Services and EndpointSlices only. A Lab document in it supplies the node and the networks.
 
     Example: nslab render -f labs/services-iptables/lab.yaml --node node1 --proxy-mode nftables
     """

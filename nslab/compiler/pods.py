@@ -8,12 +8,13 @@ from nslab.compiler.addresses import address_of, pod_netns
 from nslab.lab import security
 from nslab.lab.types import Protocol
 from nslab.objects import names
-from nslab.objects.container import Check, Limits, Sandbox, Security, Workload
+from nslab.objects.container import Limits, Sandbox, Security, Workload
+from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.types import Container, HealthCheck, Lab, Pod
+    from nslab.lab.types import Container, Lab, Pod
     from nslab.objects.base import KernelObject
 
 _KUBELET, _RUNTIME = "kubelet", "container runtime"
@@ -53,13 +54,12 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
     if liveness and not liveness.port:
         liveness = None  # the kubelet throws away what it could not ask: not ready it stays, but it is not killed
     ports = [port.port for port in container.ports if port.protocol is Protocol.TCP]
-    ports += [asked.port for asked in (readiness, liveness) if asked and asked.port]
+    ports += [asked.port for asked in (readiness, liveness) if asked and isinstance(asked.port, int) and asked.port]
     return Workload(
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
         container=container.name,
-        # Without a command of its own, the image is a built-in program (validated).
-        argv=(*(container.command or (container.builtin,)), *container.args),
+        argv=container.argv,
         env=container.env,
         working_dir=container.working_dir,
         port=ports[0] if ports else 0,
@@ -84,14 +84,13 @@ def rights(pod: Pod, container: Container) -> Security:
     )
 
 
-def check(container: Container, asked: HealthCheck | None) -> Check | None:
+def check(container: Container, asked: HealthCheck | None) -> HealthCheck | None:
     """A probe with its port by number: the kubelet looks a name up in the container's own ports; 0: it is not there."""
     if asked is None:
         return None
     named = {port.name: port.port for port in container.ports if port.name}
     port = asked.port if isinstance(asked.port, int) else named.get(asked.port, 0)
-    delays = asked.initial_delay, asked.period, asked.timeout
-    return Check(asked.kind, port, asked.path, *delays, asked.successes, asked.failures)
+    return HealthCheck(**{**asked.fields(), "port": port})
 
 
 def resolv_conf(lab: Lab, pod: Pod) -> str:

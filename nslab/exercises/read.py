@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api import schema
 from nslab.api.documents import Tree, documents, located, text_of
-from nslab.api.values import AliasesError, Reader
+from nslab.api.values import AliasesError, Reader, Source
 from nslab.api.words import shown
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import FieldError, FieldPath, LabFileError, Position
@@ -54,7 +54,7 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
 
     Raises LabFileError with every problem and its place.
     """
-    reader = Reader(file, text)
+    reader = Reader(Source(file, text))
     check = Check()
     try:
         found = [*documents(text, file)]
@@ -69,7 +69,7 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
     # What does not fit follows, as a rule, from what could not be read: it is worth saying only when all could be.
-    refuse(text, reader, () if reader.errors else _errors(check, lab))
+    refuse(reader, () if reader.errors else _errors(check, lab))
     return check
 
 

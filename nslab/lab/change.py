@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from nslab.api.document import EXISTING
-from nslab.api.documents import positioned, text_of
+from nslab.api.document import EXISTING, Document
+from nslab.api.documents import positioned, sources_of
 from nslab.api.sentences import invalid, of_object
-from nslab.api.values import Reader
+from nslab.api.values import Reader, Source
 from nslab.api.words import quoted, shown
 from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
@@ -18,18 +18,18 @@ from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
 from nslab.lab.notes import notes
-from nslab.lab.resources import KINDS, Key, key_of, named, not_found
+from nslab.lab.resources import SLICE, Key, key_of, named, not_found
 from nslab.lab.status import merge_status
 from nslab.lab.stream import read_stream
+from nslab.lab.types import ONE_NUMBER
 from nslab.lab.validate import errors
 from nslab.lab.warn import warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.api.document import Document
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Lab
+    from nslab.lab.types import Controller, Lab
 
 Changed: TypeAlias = tuple["Lab", tuple[str, ...]]
 """The lab after a change, and what kubectl would print."""
@@ -45,19 +45,21 @@ def applied(lab: Lab, source: Path | str) -> Changed:
 
 def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str, ...], tuple[FieldError, ...]]:
     """The same, and what in the file is probably not meant: a selector without pods, say."""
-    text, file = (text_of(source), str(source)) if isinstance(source, Path) else (source, "standard input")
-    reader = Reader(file, text)
-    new = read_stream(text, reader, lab_first=False)
+    sources = sources_of(source) if isinstance(source, Path) else (Source("standard input", source),)
+    reader = Reader(*sources)
+    new = read_stream(reader, lab=False)
     keys = _keys(new)
     had = dump.documents(lab)
     found = list(_refused(had, new))
     _adopt(had, new)
-    for what in (*KINDS, "others"):
+    for what in ("services", "slices", "controllers", "pods", "others"):
         setattr(had, what, [*(_by_name(getattr(had, what)) | _by_name(getattr(new, what))).values()])
     complete(had)
-    refuse(text, reader, [*found, *errors(had)])
+    refuse(reader, [*found, *errors(had)])
     # Of objects that were there before it was said when they came.
-    doubts = positioned(text, file, [one for one in (*warnings(had), *notes(new)) if one.path[0] != EXISTING])
+    pods = [one for one in had.pods if one.path[0] != EXISTING]
+    wrong = [one for one in warnings(had) if one.path[0] != EXISTING]
+    doubts = positioned(sources, [*wrong, *notes(new.objects(), pods)])
     made = merge_status(allocate(views.lab(had), lab.services), lab)
     before, after = (_by_name(dump.documents(one).objects()) for one in (lab, made))
     return made, tuple(_line(key, before.get(key), after.get(key)) for key in keys), in_order(doubts)
@@ -66,34 +68,34 @@ def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str,
 def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") -> Changed:
     """`kubectl delete`: the objects of a file, or such as (service/svc-b,) or (service, svc-b, svc-c)."""
     if isinstance(what, Path):
-        reader = Reader(str(what), text := text_of(what))
-        keys = _keys(read_stream(text, reader, lab_first=False))
-        refuse(text, reader, ())
+        reader = Reader(*sources_of(what))
+        keys = _keys(read_stream(reader, lab=False))
+        refuse(reader, ())
     else:
         keys = named(lab, what, namespace)
     where = f'error when deleting "{what}": ' if isinstance(what, Path) else ""
     there = _by_name(dump.documents(lab).objects())
     if missing := [not_found(key, where) for key in keys if key not in there]:
         raise UsageError("\n".join(missing))
-    owners = {f"{space}/{name}" for kind, space, name in keys if kind == "deployment.apps"}
-    for pod in lab.pods:
-        if pod.owner and pod.owner not in owners and ("pod", pod.namespace, pod.name) in keys:
-            text = f"pod {shown(pod.name)} is a replica of deployment {shown(pod.owner)}, which would make it anew"
-            raise UsageError(f"{text}; scale or delete the deployment")
     gone = set(keys)
-
-    def left(what: str) -> tuple[Any, ...]:
-        return tuple(one for one in getattr(lab, what) if (KINDS[what], one.namespace, one.name) not in gone)
-
-    pods = tuple(pod for pod in left("pods") if pod.owner not in owners)
-    others = tuple(one for one in lab.others if key_of(one) not in gone)
+    controllers = tuple(one for one in lab.controllers if _key(one) not in gone)
+    kept = {one.owner_name for one in controllers}
+    for pod in lab.pods:
+        if pod.owner in kept and ("pod", pod.namespace, pod.name) in gone:
+            kind, _, owner = pod.owner.partition("/")
+            text = f"pod {shown(pod.name)} is a replica of {kind.lower()} {shown(owner)}, which would make it anew"
+            raise UsageError(f"{text}; {'scale' if kind in ONE_NUMBER else 'change'} or delete the {kind.lower()}")
     made = replace(
         lab,
-        services=left("services"),
-        slices=left("slices"),
-        deployments=left("deployments"),
-        pods=pods,
-        others=others,
+        services=tuple(one for one in lab.services if ("service", one.namespace, one.name) not in gone),
+        slices=tuple(one for one in lab.slices if (SLICE, one.namespace, one.name) not in gone),
+        controllers=controllers,
+        pods=tuple(
+            pod
+            for pod in lab.pods
+            if ("pod", pod.namespace, pod.name) not in gone and (not pod.owner or pod.owner in kept)
+        ),
+        others=tuple(one for one in lab.others if key_of(one) not in gone),
     )
     return made, tuple(f"{kind} {quoted(name)} deleted" for kind, _, name in keys)
 
@@ -101,16 +103,16 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
 def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Changed:
     """`kubectl scale deployment/web --replicas N`: the last replicas go first, and new ones come behind them."""
     (key,) = named(lab, [what], namespace)
-    if key[0] != "deployment.apps":
+    if key[0] not in {"deployment.apps", "replicaset.apps", "replicationcontroller", "statefulset.apps"}:
         raise UsageError("Error from server (NotFound): the server could not find the requested resource")
     if replicas < 0:
         raise UsageError("error: The --replicas=COUNT flag is required, and COUNT must be greater than or equal to 0")
     found, name = dump.documents(lab), key[2]
-    there = _by_name(found.deployments)
+    there = _by_name(found.controllers)
     if key not in there:
         raise UsageError(not_found(key))
     there[key].spec["replicas"] = replicas
-    return merge_status(completed(found, f"deployment/{name}"), lab), (f"deployment.apps/{name} scaled",)
+    return merge_status(completed(found, f"{key[0].partition('.')[0]}/{name}"), lab), (f"{key[0]}/{name} scaled",)
 
 
 def _adopt(had: Documents, new: Documents) -> None:
@@ -128,7 +130,7 @@ def _adopt(had: Documents, new: Documents) -> None:
 
 def _refused(had: Documents, new: Documents) -> Iterator[FieldError]:
     """What cannot change while an object lives."""
-    services, deployments = _by_name(had.services), _by_name(had.deployments)
+    services, controllers = _by_name(had.services), _by_name(had.controllers)
     for one in new.services:
         old, asked = services.get(key_of(one)), asks.cluster_ip(one.spec)
         if not old or not asked or "ExternalName" in (old.spec["type"], one.spec.get("type")):
@@ -136,14 +138,18 @@ def _refused(had: Documents, new: Documents) -> Iterator[FieldError]:
         if asked != asks.cluster_ip(old.spec):
             text = invalid([asked], "may not change once set")
             yield of_object(one, FieldError(("spec", "clusterIPs", 0), text, at=("spec", "clusterIP")))
-    for one in new.deployments:
-        was = deployments.get(key_of(one))
-        if was and was.spec.get("selector") != one.spec.get("selector"):
+    for one in new.controllers:
+        was = controllers.get(key_of(one))
+        if was and one.kind != "ReplicationController" and was.spec.get("selector") != one.spec.get("selector"):
             text = invalid(one.spec.get("selector"), "field is immutable")
             yield of_object(one, FieldError(("spec", "selector"), text))
     if new.lab.document is not None:
         text = "a Lab document cannot be applied; `nslab up` takes the whole file"
         yield FieldError((new.lab.document, "kind"), text)
+
+
+def _key(one: Controller) -> Key:
+    return key_of(Document(one.document))
 
 
 def _by_name(objects: Iterable[Document]) -> dict[Key, Document]:

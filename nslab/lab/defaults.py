@@ -10,9 +10,9 @@
 | a node's podCIDR | the first free /26 (calico) or /24 (all others) of the pod network |
 | a pod's node | the one whose podCIDR holds the address that it asks for, else the one with the fewest pods |
 | a pod's hostname, uid | its name; a UUID by hash of lab, namespace and name |
-| agnhost's arguments | netexec |
+| what runs for an image | see `images` |
 | kube-dns | added, where the lab names the name server's address (`addons`) |
-| a Deployment's pods | so many replicas, behind the other pods (`replicas`) |
+| the pods of a controller (Deployment, StatefulSet, DaemonSet, Job …) | behind the other pods (`replicas`) |
 | what Services are given | see `allocate` |
 """
 
@@ -28,17 +28,19 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import replace
-from nslab.lab import views
+from nslab.lab import images, views
 from nslab.lab.addons import add_dns
 from nslab.lab.replicas import expand
-from nslab.lab.types import Plugin, ProxyMode, Scheduler
+from nslab.lab.types import ONE_NUMBER, PROTOCOLS, ContainerPort, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.lab.lab_document import LabDocument
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Container, Pod
+    from nslab.lab.types import Pod
+
+    Targets = dict[str, list[tuple[set[tuple[str, str]], ContainerPort]]]
 
 NODE_NETWORK = IPv4Network("192.168.59.0/24")
 POD_NETWORK = IPv4Network("20.96.0.0/12")
@@ -65,21 +67,39 @@ def complete_objects(found: Documents) -> None:
     for one in found.slices:
         for port in one.value.get("ports", ()):
             port["protocol"] = port.get("protocol") or "TCP"
-    for one in found.deployments:
-        one.spec.setdefault("replicas", 1)
-        one.view = views.deployment(one)
+    for one in found.controllers:
+        if one.kind in ONE_NUMBER:
+            one.spec.setdefault("replicas", 1)
+        one.view = views.controller(one)
     for one in found.pods:
         one.view = views.pod(one.value)
     expand(found)
+    targets = _targets(found)
     for one in found.pods:
         pod: Pod = one.view
         one.view = replace(
-            pod,
+            images.played(pod, _sent_to(pod, targets)),
             requested=requested(pod),
             hostname=pod.hostname or host_name(pod.name),
             uid=pod.uid or uid(found.lab.name, pod.namespace, pod.name),
-            containers=tuple(map(_with_arguments, pod.containers)),
         )
+
+
+def _targets(found: Documents) -> Targets:
+    """The numbers to which the Services of a namespace send, each with the selector."""
+    made: Targets = {}
+    for one in found.services:
+        for port in one.spec.get("ports", ()) if one.spec.get("selector") else ():
+            target, protocol = port.get("targetPort") or port.get("port"), port["protocol"]
+            if isinstance(target, int) and protocol in PROTOCOLS:
+                there = ContainerPort(target, PROTOCOLS[protocol])
+                made.setdefault(one.namespace, []).append(({*one.spec["selector"].items()}, there))
+    return made
+
+
+def _sent_to(pod: Pod, targets: Targets) -> Iterator[ContainerPort]:
+    labels = {*pod.labels}
+    return (port for selector, port in targets.get(pod.namespace, ()) if selector <= labels)
 
 
 def _service(spec: dict[str, Any]) -> None:
@@ -92,10 +112,6 @@ def _service(spec: dict[str, Any]) -> None:
         spec.setdefault("internalTrafficPolicy", "Cluster")
     if spec["type"] in ("NodePort", "LoadBalancer"):
         spec["externalTrafficPolicy"] = spec.get("externalTrafficPolicy") or "Cluster"
-
-
-def _with_arguments(container: Container) -> Container:
-    return replace(container, args=("netexec",)) if container.builtin == "agnhost" and not container.args else container
 
 
 def gateway(network: IPv4Network) -> IPv4Address | None:

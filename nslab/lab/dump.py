@@ -9,10 +9,10 @@ from nslab.api.scalars import STR, is_text
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
 from nslab.lab.stream import Documents
-from nslab.lab.types import Scheduler, ServiceType
+from nslab.lab.types import ONE_NUMBER, Scheduler, ServiceType
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Cni, Deployment, Lab, Pod, Service
+    from nslab.lab.types import Cni, Controller, Lab, Pod, Service
 
 
 def dump(lab: Lab) -> str:
@@ -41,7 +41,7 @@ def documents(lab: Lab) -> Documents:
         pods=[Document(pod(one)) for one in lab.pods],
         services=[Document(service(one)) for one in lab.services],
         slices=[Document(one.document) for one in lab.slices],
-        deployments=[Document(deployment(one)) for one in lab.deployments],
+        controllers=[Document(controller(one)) for one in lab.controllers],
         others=[Document(one.document) for one in lab.others],
     )
 
@@ -117,6 +117,8 @@ def service(one: Service) -> dict[str, Any]:
     return made
 
 
-def deployment(one: Deployment) -> dict[str, Any]:
-    """A Deployment's document, with its number of replicas."""
-    return {**one.document, "spec": {**one.document["spec"], "replicas": one.replicas}}
+def controller(one: Controller) -> dict[str, Any]:
+    """A controller's document, with its number of replicas."""
+    if one.kind in ONE_NUMBER:
+        return {**one.document, "spec": {**one.document["spec"], "replicas": one.replicas}}
+    return one.document

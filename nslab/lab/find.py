@@ -1,9 +1,10 @@
-"""Where a lab is: by the name of one that comes with nslab, or by the path of a file or a folder."""
+"""Where a lab is: the name of one that comes with nslab, the path of a file or a folder, or `-`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from nslab.api.document import STDIN
 from nslab.api.words import did_you_mean, shown
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
@@ -25,15 +26,15 @@ class Shipped:
 
 
 def find(name_or_path: str) -> Path:
-    """The file of a lab. A name goes before a path: `./NAME` is the folder."""
+    """The file of a lab, a folder of manifests, or `-`. A name goes before a path: `./NAME` is the folder."""
     if name_or_path in names():
         return folder() / name_or_path / FILE
+    if name_or_path == STDIN:
+        return Path(STDIN)
     path = Path(name_or_path)
     try:
         if path.is_dir():
-            if not (path / FILE).exists():
-                raise UsageError(f"there is no {FILE} in {shown(name_or_path)}")
-            return path / FILE
+            return path / FILE if (path / FILE).exists() else path
         if path.exists():
             return path
     except (OSError, ValueError):

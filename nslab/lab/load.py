@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.api.documents import positioned, text_of
-from nslab.api.values import Reader
+from nslab.api.document import STDIN
+from nslab.api.documents import positioned, sources_of, text_of
+from nslab.api.values import Reader, Source
 from nslab.errors import LabFileError
 from nslab.lab import views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
+from nslab.lab.manifests import default_lab, leave_to_controllers
 from nslab.lab.notes import notes
 from nslab.lab.plugins import fetch
 from nslab.lab.stream import read_stream
@@ -18,7 +20,7 @@ from nslab.lab.validate import errors
 from nslab.lab.warn import warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from nslab.errors import FieldError, Position
@@ -31,14 +33,14 @@ def load(
     path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None, cni: Cni | None = None
 ) -> Lab:
     """The lab in a file; the settings go before what the file says (`up --encapsulation --proxy-mode`, `cni`)."""
-    return parse(text_of(path), str(path), encapsulation, proxy_mode, cni)
+    return allocate(views.lab(_checked(sources_of(path), _name(path), encapsulation, proxy_mode, cni)))
 
 
 def load_with_warnings(
     path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None, cni: Cni | None = None
 ) -> tuple[Lab, tuple[FieldError, ...]]:
     """The lab in a file, and what in it is probably not meant: a selector without pods, say."""
-    return parse_with_warnings(text_of(path), str(path), encapsulation, proxy_mode, cni)
+    return _with_warnings(sources_of(path), _name(path), encapsulation, proxy_mode, cni)
 
 
 def parse(
@@ -49,7 +51,7 @@ def parse(
     cni: Cni | None = None,
 ) -> Lab:
     """The lab in a text. `file` is its name in problems."""
-    return allocate(views.lab(_checked(text, file, encapsulation, proxy_mode, cni)))
+    return allocate(views.lab(_checked((Source(file, text),), file, encapsulation, proxy_mode, cni)))
 
 
 def parse_with_warnings(
@@ -60,8 +62,34 @@ def parse_with_warnings(
     cni: Cni | None = None,
 ) -> tuple[Lab, tuple[FieldError, ...]]:
     """The lab in a text, and its warnings."""
-    found = _checked(text, file, encapsulation, proxy_mode, cni)
-    doubts = positioned(text, file, [*warnings(found), *notes(found)])
+    return _with_warnings((Source(file, text),), file, encapsulation, proxy_mode, cni)
+
+
+def load_stored(path: Path) -> Lab:
+    """The lab in a file that nslab wrote (`dump`)."""
+    return parse_stored(text_of(path), str(path))
+
+
+def parse_stored(text: str, file: str) -> Lab:
+    """The lab in a text that nslab wrote: what it says of addresses and readiness holds."""
+    reader = Reader(Source(file, text))
+    return _completed(reader, read_stream(reader, stored=True))
+
+
+def _name(path: Path) -> str:
+    """What the lab of a file, a folder or standard input is called, if it does not say so."""
+    return "" if str(path) == STDIN else path.absolute().name
+
+
+def _with_warnings(
+    sources: Sequence[Source],
+    name: str,
+    encapsulation: Encapsulation | None,
+    proxy_mode: ProxyMode | None,
+    cni: Cni | None,
+) -> tuple[Lab, tuple[FieldError, ...]]:
+    found = _checked(sources, name, encapsulation, proxy_mode, cni)
+    doubts = positioned(sources, [*warnings(found), *notes(found.objects(), found.pods)])
     return allocate(views.lab(found)), in_order(doubts)
 
 
@@ -70,27 +98,39 @@ def in_order(errors: Iterable[FieldError]) -> tuple[FieldError, ...]:
     return tuple(sorted({(one.position, one.sentence): one for one in errors}.values(), key=_as_read))
 
 
-def _as_read(error: FieldError) -> tuple[Position, str]:
-    return error.position, error.sentence
+def _as_read(error: FieldError) -> tuple[bool, Position, str]:
+    return not error.position.line, error.position, error.sentence
 
 
 def _checked(
-    text: str, file: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
+    sources: Sequence[Source],
+    name: str,
+    encapsulation: Encapsulation | None,
+    proxy_mode: ProxyMode | None,
+    cni: Cni | None,
 ) -> Documents:
-    """The documents of a text, complete and without a problem."""
-    reader = Reader(file, text)
-    found = read_stream(text, reader)
+    """The documents of some sources, complete and without an error. `name`: of what has no Lab document."""
+    reader = Reader(*sources)
+    found = read_stream(reader)
+    if found.lab.document is None:
+        refuse(reader, ())  # what does not fit the lab that is made up may follow from that
+        found.lab = default_lab(found, name)
+    leave_to_controllers(found)
     set_to(found.lab, encapsulation, proxy_mode, cni)
-    unread = [*fetch(found.lab, file)]
+    unread = [*fetch(found.lab, sources[0].file)]
     complete(found)
-    refuse(text, reader, [*unread, *errors(found)])
+    refuse(reader, [*unread, *errors(found)])
     return found
 
 
 def completed(found: Documents, what: str) -> Lab:
     """The lab of documents that come from no file; `what` is its name in problems."""
+    return _completed(Reader(Source(what, "")), found)
+
+
+def _completed(reader: Reader, found: Documents) -> Lab:
     complete(found)
-    refuse("", Reader(what, ""), errors(found))
+    refuse(reader, errors(found))
     return allocate(views.lab(found))
 
 
@@ -108,10 +148,10 @@ def set_to(
         lab.cni |= {"path": [*cni.path], "routes": cni.routes, "masquerade": cni.masquerade}
 
 
-def refuse(text: str, reader: Reader, found: Iterable[FieldError]) -> None:
-    """Raise all errors of a text: those that the reader noted, and those of the whole."""
+def refuse(reader: Reader, found: Iterable[FieldError]) -> None:
+    """Raise all errors of what was read: those that the reader noted, and those of the whole."""
     unreadable = {one.position for one in reader.errors}
     # What is wrong with the whole at the place of what could not be read follows from that, and is not worth saying.
-    follow = (one for one in positioned(text, reader.file, list(found)) if one.position not in unreadable)
+    follow = (one for one in positioned(reader.sources, list(found)) if one.position not in unreadable)
     if wrong := in_order([*reader.errors, *follow]):
         raise LabFileError(wrong)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.api.documents import text_of
+from nslab.api.documents import sources_of
 from nslab.api.sentences import of_object, required
-from nslab.api.values import Reader
+from nslab.api.values import Reader, Source
 from nslab.dataclass import dataclass
 from nslab.errors import FieldError
 from nslab.lab import service_document as asks
@@ -21,16 +21,16 @@ from nslab.lab.load import refuse
 from nslab.lab.stream import read_stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Deployment, EndpointSlice, Pod, Service
+    from nslab.lab.types import Controller, EndpointSlice, Pod, Service
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The objects of a stream. The replicas of Deployments are among the pods; pods may lack node and address.
+    """The objects of a stream. The pods of controllers are among the pods; pods may lack node and address.
 
     `is_lab`: there is a Lab document, too, so the stream can be loaded as one.
     """
@@ -38,26 +38,30 @@ class Manifest:
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
     pods: tuple[Pod, ...] = ()
-    deployments: tuple[Deployment, ...] = ()
+    controllers: tuple[Controller, ...] = ()
     is_lab: bool = False
 
 
 def load_manifest(path: Path) -> Manifest:
     """The objects of a file. A Lab document may be among them; nothing is made of it."""
-    return parse_manifest(text_of(path), str(path))
+    return _manifest(sources_of(path))
 
 
 def parse_manifest(text: str, file: str) -> Manifest:
     """The objects of a text. `file` is its name in problems."""
-    reader = Reader(file, text)
-    found = read_stream(text, reader, lab_first=False)
+    return _manifest((Source(file, text),))
+
+
+def _manifest(sources: Sequence[Source]) -> Manifest:
+    reader = Reader(*sources)
+    found = read_stream(reader, lab=False)
     complete_objects(found)
-    refuse(text, reader, (fault for check in CHECKS for fault in check(found)))
+    refuse(reader, (fault for check in CHECKS for fault in check(found)))
     return Manifest(
         services=tuple(map(views.service, found.services)),
         slices=tuple(map(views.endpoint_slice, found.slices)),
         pods=tuple(one.view for one in found.pods),
-        deployments=tuple(one.view for one in found.deployments),
+        controllers=tuple(one.view for one in found.controllers),
         is_lab=found.lab.document is not None,
     )
 
@@ -74,7 +78,7 @@ CHECKS = (
     validate_pods.pods,
     validate_objects.services,
     validate_objects.slices,
-    validate_objects.deployments,
+    validate_objects.controllers,
     validate_objects.probes,
     cluster_ips,
 )

@@ -1,18 +1,23 @@
-"""What a file says, is kept, and is not acted on: named once, where acting on it would change what is seen."""
+"""What nslab keeps and does not act on, where that changes what is seen: two lines, by kind, field and image."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from nslab.api.document import EXISTING
 from nslab.api.rules import names
-from nslab.api.words import counted, dotted
+from nslab.api.schema import own
+from nslab.api.words import counted, dotted, shown
 from nslab.errors import FieldError
+from nslab.lab.images import stand_ins
+from nslab.lab.types import CONTROLLERS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from nslab.api.document import Document
     from nslab.errors import FieldPath
-    from nslab.lab.stream import Documents
 
 PROBE: dict[str, Any] = {
     "exec": {},
@@ -27,7 +32,6 @@ CONTAINER: dict[str, Any] = {
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,
-    "resources": {"limits": {"cpu": {}}, "requests": {}},
     "securityContext": {"allowPrivilegeEscalation": {}, "seccompProfile": SECCOMP},
 }
 POD_SPEC: dict[str, Any] = {
@@ -46,29 +50,48 @@ POD_SPEC: dict[str, Any] = {
 }
 NOTED: dict[str, dict[str, Any]] = {
     "Pod": {"spec": POD_SPEC},
-    "Deployment": {"spec": {"paused": {}, "template": {"spec": POD_SPEC}}},
+    **{key: {"spec": {"paused": {}, "template": {"spec": POD_SPEC}}} for key in CONTROLLERS},
     "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}, "trafficDistribution": {}}},
     "EndpointSlice": {"endpoints": {"hints": {"forNodes": {}}}},
 }
 """The fields of each kind, as a tree whose leaves are named; a leaf that is a word: only where it says that."""
-WORKING = names("CronJob DaemonSet Endpoints Ingress Job NetworkPolicy ReplicaSet ReplicationController StatefulSet")
-"""Kinds from which a cluster makes pods, or ways for packets."""
+WORKING = names(
+    """
+    CronJob Endpoints HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
+    PodDisruptionBudget ResourceQuota
+    """
+)
+"""Kinds on which a cluster acts, in what its network shows."""
 
 
-def notes(found: Documents) -> Iterator[FieldError]:
-    """One sentence for each field, and for each kind, at its first place."""
-    named: dict[str, list[FieldPath]] = {}
-    for one in found.objects():
+def notes(objects: Iterable[Document], pods: Iterable[Document]) -> Iterator[FieldError]:
+    """One line for all that is kept and not acted on, by kind and by field; and one for the images that are played."""
+    kinds, fields = Counter[tuple[str, str]](), Counter[str]()
+    for one in objects:
         if one.made:
             continue
-        if one.kind in WORKING:
-            named.setdefault(f"{one.kind}s" if one.kind[-1] not in "sy" else one.kind, []).append((*one.path, "kind"))
-        for path in _said(one.value, NOTED.get(one.kind, {})):
-            field = dotted(step for step in path if isinstance(step, str))
-            named.setdefault(f"{one.kind}.{field}", []).append((*one.path, *path))
-    for what, paths in named.items():
-        more = f" (in {counted(len(paths), 'place')})" if len(paths) > 1 else ""
-        yield FieldError(paths[0], f"nslab keeps {what} and does not act on it{more}", key=True)
+        foreign = not own(str(one.value.get("apiVersion")))
+        if foreign or one.kind in WORKING:
+            kinds[one.kind, f".{group_of(one.value['apiVersion'])}" if foreign else ""] += 1
+        for path in () if foreign else _said(one.value, NOTED.get(one.kind, {})):
+            fields[_named(one.kind, path)] += 1
+    what = [shown(counted(number, kind) + group) for (kind, group), number in kinds.items()]
+    what += [f"{field} ({number} times)" if number > 1 else field for field, number in fields.items()]
+    if what:
+        yield FieldError((EXISTING,), f"kept, not acted on: {', '.join(what)}")
+    if played := stand_ins(one.view for one in pods):
+        yield FieldError((EXISTING,), f"played by stand-ins: {', '.join(map(shown, played))}")
+
+
+def group_of(version: str) -> str:
+    """The group of an apiVersion."""
+    return version.rpartition("/")[0]
+
+
+def _named(kind: str, path: FieldPath) -> str:
+    """A field by its kind: what a template says, it says of a Pod."""
+    steps = [step for step in path if isinstance(step, str)]
+    return f"Pod.{dotted(steps[2:])}" if steps[:2] == ["spec", "template"] else f"{kind}.{dotted(steps)}"
 
 
 def _said(value: Any, tree: Any) -> Iterator[FieldPath]:

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from nslab.api.document import Document
     from nslab.lab.types import Lab
 
-KINDS = {
-    "services": "service",
-    "slices": "endpointslice.discovery.k8s.io",
-    "deployments": "deployment.apps",
-    "pods": "pod",
-}
-"""Where a lab keeps the objects that it acts on, and what kubectl calls one."""
-SHORT = {"svc": "service", "deploy": "deployment.apps", "po": "pod"}
+SLICE = "endpointslice.discovery.k8s.io"
+KINDS = (
+    "service", SLICE, "pod", "deployment.apps", "replicaset.apps", "replicationcontroller",
+    "statefulset.apps", "daemonset.apps", "job.batch",
+)  # fmt: skip
+"""The kinds that a lab acts on, as kubectl calls one object."""
+SHORT = {
+    "svc": "service", "deploy": "deployment.apps", "po": "pod", "rs": "replicaset.apps", "rc": "replicationcontroller",
+    "sts": "statefulset.apps", "ds": "daemonset.apps",
+}  # fmt: skip
 Key: TypeAlias = tuple[str, str, str]
 """What kubectl calls the kind of an object, its namespace and its name."""
 
@@ -66,7 +68,7 @@ def named(lab: Lab, words: Sequence[str], namespace: str) -> list[Key]:
 
 def meant(lab: Lab, word: str) -> str:
     """The kind that a command line names by one, many or a short word, with its group or without."""
-    for resource in (*KINDS.values(), *map(resource_of, lab.others)):
+    for resource in (*KINDS, *map(resource_of, lab.others)):
         full = {resource, plural(resource), next((short for short, of in SHORT.items() if of == resource), "")}
         if word and word.lower() in full | {each.partition(".")[0] for each in full}:
             return resource

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nslab.dataclass import replace
 from nslab.lab.allocate import allocate
 from nslab.lab.network_rules import RULES
+from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -51,7 +52,7 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
 
 def _replicas_stay(new: Lab, kept: Lab) -> Lab:
     """The new lab, whose replicas without a node of their choice are on the nodes that they were on."""
-    free = {f"{one.namespace}/{one.name}" for one in new.deployments if not one.template.node}
+    free = {one.owner_name for one in new.controllers if not one.template.node and one.kind != DAEMON_SET}
     nodes = {node.name: node for node in new.nodes}
     were = {(pod.namespace, pod.name): pod.node for pod in kept.pods if pod.owner in free and pod.node in nodes}
     moved = tuple(

@@ -8,18 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import schema
-from nslab.api.document import CLUSTER_WIDE, Document
-from nslab.api.documents import Tree, documents, located
+from nslab.api.document import CLUSTER_WIDE, Document, as_applied
+from nslab.api.documents import Tree, located, numbered
+from nslab.api.scalars import what
 from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
 from nslab.dataclass import dataclass, field
 from nslab.errors import FieldError, LabFileError, Position
 from nslab.lab.lab_document import LabDocument
+from nslab.lab.types import CONTROLLERS
 
 if TYPE_CHECKING:
     from nslab.api.shapes import Shape
     from nslab.errors import FieldPath
 
-ACTED_ON = {"Service": "services", "EndpointSlice": "slices", "Deployment": "deployments", "Pod": "pods"}
+ACTED_ON = {
+    "Service": "services",
+    "EndpointSlice": "slices",
+    "Pod": "pods",
+    **dict.fromkeys(CONTROLLERS, "controllers"),
+}
 """The kinds that nslab acts on, and where a lab has their objects; `others` are kept."""
 OURS = "nslab/v1"
 
@@ -32,16 +39,20 @@ class Documents:
     pods: list[Document] = field(default_factory=list)
     services: list[Document] = field(default_factory=list)
     slices: list[Document] = field(default_factory=list)
-    deployments: list[Document] = field(default_factory=list)
+    controllers: list[Document] = field(default_factory=list)
     others: list[Document] = field(default_factory=list)
 
-    def add(self, one: Document) -> None:
-        """Put an object where those of its kind are."""
-        getattr(self, ACTED_ON.get(one.kind, "others")).append(one)
+    def add(self, one: Document, *, foreign: bool = False) -> None:
+        """Put an object where those of its kind are. `foreign`: of a group that is not Kubernetes'."""
+        getattr(self, "others" if foreign else ACTED_ON.get(one.kind, "others")).append(one)
+
+    def acted_on(self) -> list[Document]:
+        """Those that nslab acts on."""
+        return [*self.services, *self.slices, *self.controllers, *self.pods]
 
     def objects(self) -> list[Document]:
         """All of them."""
-        return [*self.services, *self.slices, *self.deployments, *self.pods, *self.others]
+        return [*self.acted_on(), *self.others]
 
 
 @cache
@@ -56,54 +67,59 @@ def _lab_shape() -> Shape:
     return schema.compiled(lab_schema())
 
 
-def read_stream(text: str, reader: Reader, *, lab_first: bool = True) -> Documents:
-    """The documents of a lab file; or some objects, with or without a Lab. What is wrong is noted in the reader."""
-    found, read = Documents(), 0
+def read_stream(reader: Reader, *, lab: bool = True, stored: bool = False) -> Documents:
+    """The documents of a reader: a lab file's, or (`lab` False) some objects. The reader notes what is wrong.
+
+    `stored`: nslab wrote them, so that what a server fills in is meant; in a user's file it was copied from a cluster.
+    """
+    found, first = Documents(), True
     try:
-        for index, root in enumerate(documents(text, reader.file)):
+        for index, file, root in numbered(reader.sources):
+            reader.file = file
             if root.id == "scalar" and reader.read(root) is None:
                 continue  # nothing between two ---
-            _read(Tree(root), (index,), reader, found, first=lab_first and not read)
-            read += 1
+            _read(Tree(root), (index,), reader, found, first=first or not lab, stored=stored)
+            first = False
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
     except LabFileError as error:
         reader.errors += error.errors
     else:
-        if not read:
-            why = "a lab file begins with a Lab document" if lab_first else "there is no object in it"
-            reader.errors.append(FieldError((), f"the file is empty; {why}", position=Position(reader.file, 1, 1)))
+        if first:
+            what = "neither a Lab nor an object" if lab else "no object"
+            position = Position(reader.sources[0].file, 1, 1)
+            reader.errors.append(FieldError((), f"there is {what} in it", position=position))
     return found
 
 
-def _read(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, first: bool = False) -> None:
-    """Read one document, or the items of a List. `first`: it is to be the Lab."""
+def _read(
+    tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, first: bool = False, stored: bool = False
+) -> None:
+    """Read one document, or the items of a List. `first`: it may be the Lab."""
     node = tree.at(path[1:])
     if node.id != "mapping":
         reader.say(node, "a document of a lab file must be a mapping with apiVersion and kind")
         return
-    if tree.at((*path[1:], "kind")).value == "List" and (items := tree.at((*path[1:], "items"))).id == "sequence":
-        for index in range(len(items.value)):
-            _read(tree, (*path, "items", index), reader, found)
+    if _is_list(*(tree.at((*path[1:], word)).value for word in ("apiVersion", "kind"))):
+        _read_list(tree, path, reader, found, stored=stored)
         return
     start = len(reader.errors)
     value = reader.read(node)
     kind = value.get("kind")
     shape, wrong = _shape(value, path)
-    if shape and first and kind != "Lab":
-        why = "the first document of a lab file must be the Lab (apiVersion: nslab/v1, kind: Lab)"
-        wrong = [FieldError((*path, "kind"), why)]
     if kind == "Lab" and found.lab.document is not None:
         wrong = [FieldError((*path, "kind"), "a lab file has one Lab document, and this is another")]
+    elif kind == "Lab" and not first:
+        wrong = [FieldError((*path, "kind"), "the Lab must be the first document of a lab file")]
     elif shape:
         wrong += schema.check(value, shape, path)
         if kind == "Lab":
             found.lab = LabDocument(value, int(path[0]))
         else:
-            one = Document(value, path)
+            one = Document(value if stored else as_applied(value), path)
             if one.kind not in CLUSTER_WIDE:
                 one.metadata.setdefault("namespace", "default")
-            found.add(one)
+            found.add(one, foreign=shape is schema.foreign())
     unread = {error.position for error in reader.errors[start:]}
     for each in wrong:
         advice = len(reader.errors) < PROBLEMS_WITH_ADVICE
@@ -111,6 +127,25 @@ def _read(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, firs
         # What is wrong at the place of what could not be read follows from that.
         if error.text and error.position not in unread:
             reader.errors.append(error)
+
+
+def _is_list(version: Any, kind: Any) -> bool:
+    """Whether a document is a List of objects, or a PodList and the like, as an API server answers."""
+    if not isinstance(kind, str) or not isinstance(version, str) or not kind.endswith("List"):
+        return False
+    return (version, kind) == ("v1", "List") or (version, kind.removesuffix("List")) in schema.kinds()
+
+
+def _read_list(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, stored: bool) -> None:
+    """Read the items of a List."""
+    items = tree.at((*path[1:], "items"))
+    if items.id == "sequence":
+        for index in range(len(items.value)):
+            _read(tree, (*path, "items", index), reader, found, stored=stored)
+    elif items is tree.at(path[1:]):
+        reader.say(items, "items is missing")
+    else:
+        reader.say(items, f"items must be a list, and this is {what(items)}")
 
 
 def _shape(value: dict[str, Any], path: FieldPath) -> tuple[Shape | None, list[FieldError]]:

@@ -7,12 +7,14 @@ an object (a pod's address, a Service's) is in the view alone, until `dump` writ
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass, field
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
+
+    from nslab.runtime.health_check import HealthCheck
 
 
 class Encapsulation(StrEnum):
@@ -61,6 +63,9 @@ class Protocol(StrEnum):
     TCP = "TCP"
     UDP = "UDP"
     SCTP = "SCTP"
+
+
+PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +117,6 @@ class ContainerPort:
 
 
 @dataclass(frozen=True, slots=True)
-class HealthCheck:
-    """A probe of the kubelet's. `port` is a number, or the name of a declared one. Times in seconds."""
-
-    kind: Literal["httpGet", "tcpSocket"]
-    port: int | str
-    path: str = "/"
-    initial_delay: int = 0
-    period: int = 10
-    timeout: int = 1
-    successes: int = 1
-    failures: int = 3
-
-
-@dataclass(frozen=True, slots=True)
 class SecurityContext:
     """What a pod or a container says of its rights, as far as it says so (None: it does not).
 
@@ -166,13 +157,29 @@ class RestartPolicy(StrEnum):
     NEVER = "Never"
 
 
-BUILT_IN = {"agnhost": "agnhost", "k8s-dns-kube-dns": "kubedns"}
-"""The program that stands for an image."""
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """What plays an image: it answers on these ports, or `ends` at once and well."""
+
+    ports: tuple[ContainerPort, ...] = ()
+    ends: bool = False
+
+
+BUILT_IN = {"agnhost": "agnhost", "pause": "agnhost", "k8s-dns-kube-dns": "kubedns"}
+"""The program of ours that stands for an image."""
+
+
+def image_name(image: str) -> str:
+    """An image's own name, without registry, tag and digest."""
+    return image.rpartition("/")[2].partition("@")[0].partition(":")[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One process of a pod. `command` is what runs; some images without a command are programs of ours (`builtin`)."""
+    """One process of a pod. `command` is what runs; without one, a program of ours (`builtin`).
+
+    `standin`: what plays an image that is neither built in nor a tool (nslab.lab.images). `tty`: it has a terminal.
+    """
 
     name: str
     image: str = ""
@@ -185,19 +192,30 @@ class Container:
     liveness: HealthCheck | None = None
     security: SecurityContext = field(default=NOTHING_SAID, repr=False)
     limits: Resources = field(default=USUAL, repr=False)
+    standin: StandIn | None = field(default=None, repr=False)
+    tty: bool = field(default=False, repr=False)
 
     @property
     def builtin(self) -> str:
-        """The built-in program that this is, by its image of whatever registry and version; "" if it has a command."""
-        image = self.image.rpartition("/")[2].partition("@")[0].partition(":")[0]
-        return "" if self.command else BUILT_IN.get(image, "")
+        """The program of ours that this is; "" if it has a command."""
+        return "" if self.command else "standin" if self.standin else BUILT_IN.get(image_name(self.image), "")
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What runs."""
+        if self.standin is None:
+            return (*(self.command or (self.builtin,)), *self.args)
+        if self.standin.ends:
+            return ("standin", "--exit")
+        ports = (word for one in self.standin.ports for word in (f"--{one.protocol.lower()}", str(one.port)))
+        return ("standin", "--container", self.name, "--image", self.image, *ports)
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
     """One pod, already on a node. `requested` is the address it asks for, `assigned` the one it has (its status).
 
-    `owner`: the Deployment that it is a replica of. `ready` is status, too: all its containers are.
+    `owner`: the controller that made it (`Controller.owner_name`). `ready` is status, too: all its containers are.
     """
 
     name: str
@@ -300,10 +318,24 @@ class EndpointSlice:
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """So many replicas of one pod. They are among the lab's pods, with this one's NAMESPACE/NAME as their owner."""
+CONTROLLERS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")
+"""The kinds that make pods of a template."""
+DAEMON_SET = "DaemonSet"
+TEMPLATE_HASH = "pod-template-hash"
+"""The label by which a Deployment tells the pods of one template from those of the next."""
+ONE_NUMBER = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet")
+"""The kinds of controllers that can be scaled."""
 
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """What makes pods of one template; they are among the lab's pods, with its `owner_name` as their owner.
+
+    `kind`: Deployment, ReplicaSet, ReplicationController, StatefulSet, DaemonSet (one pod a node, so that `replicas` is
+    0) or Job (`replicas`: how many pods run to their end).
+    """
+
+    kind: str
     name: str
     replicas: int
     selector: tuple[tuple[str, str], ...]
@@ -311,6 +343,11 @@ class Deployment:
     namespace: str = "default"
     labels: tuple[tuple[str, str], ...] = ()
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def owner_name(self) -> str:
+        """KIND/NAMESPACE/NAME."""
+        return f"{self.kind}/{self.namespace}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +392,7 @@ class Lab:
     last_reserved: tuple[tuple[str, IPv4Address], ...] = ()
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
-    deployments: tuple[Deployment, ...] = ()
+    controllers: tuple[Controller, ...] = ()
     scheduler: str = "rr"
     routers: tuple[Router, ...] = ()
     cni: Cni | None = None

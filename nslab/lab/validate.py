@@ -171,7 +171,8 @@ CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
     validate_security.rights,
     validate_objects.services,
     validate_objects.slices,
-    validate_objects.deployments,
+    validate_objects.controllers,
+    validate_objects.others,
     validate_objects.admitted,
     validate_objects.probes,
 )

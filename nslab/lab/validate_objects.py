@@ -20,6 +20,8 @@ from nslab.errors import FieldError
 from nslab.lab import replicas, validate_services
 from nslab.lab import service_document as asks
 from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
+from nslab.lab.resources import resource_of
+from nslab.lab.types import ONE_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,36 +81,43 @@ def _slice(one: Document) -> Iterator[FieldError]:
         yield from validate_services.number_and_protocol(port.get("port", 0), port["protocol"], path)
 
 
-def deployments(found: Documents) -> Iterator[FieldError]:
-    """Each Deployment, and all their replicas."""
-    yield from _twice("deployment", found.deployments)
-    for one in found.deployments:
-        for error in _deployment(one):
+def controllers(found: Documents) -> Iterator[FieldError]:
+    """Each controller, and all their pods."""
+    by_kind: dict[str, list[Document]] = {}
+    for one in found.controllers:
+        by_kind.setdefault(one.kind, []).append(one)
+    for kind, some in by_kind.items():
+        yield from _twice(kind.lower(), some)
+    for one in found.controllers:
+        for error in _controller(one):
             yield of_object(one, error)
-    total = sum(max(one.view.replicas, 0) for one in found.deployments)
+    total = sum(max(one.view.replicas, 0) for one in found.controllers)
     if total > replicas.MOST:
-        most = max(found.deployments, key=lambda one: one.view.replicas)
-        text = f"the Deployments ask for {total} replicas, and {replicas.MOST} are the most"
-        yield FieldError((*most.path, "spec", "replicas"), text)
-    owners = {f"{one.namespace}/{one.name}" for one in found.deployments}
+        most = max(found.controllers, key=lambda one: one.view.replicas)
+        text = f"the {most.kind}s ask for {total} replicas, and {replicas.MOST} are the most"
+        field = "replicas" if most.kind in ONE_NUMBER else "completions"
+        yield FieldError((*most.path, "spec", field), text)
+    owners = {one.view.owner_name for one in found.controllers}
     for one in found.pods:
         if one.view.owner and one.view.owner not in owners:
-            text = f"the owner of pod {shown(one.name)}, Deployment {shown(one.view.owner)}, is not in the file"
+            kind, _, owner = one.view.owner.partition("/")
+            text = f"the owner of pod {shown(one.name)}, {kind} {shown(owner)}, is not in the file"
             yield FieldError((*one.path, "metadata", "ownerReferences"), f"{text}; remove ownerReferences")
 
 
-def _deployment(one: Document) -> Iterator[FieldError]:
-    view = one.view
+def _controller(one: Document) -> Iterator[FieldError]:
+    view, wanted, template = one.view, {*one.view.selector}, one.view.template
     if view.replicas < 0:
         yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
-    wanted, template = {*view.selector}, view.template
-    if not wanted and not one.spec.get("selector", {}).get("matchExpressions"):
-        yield FieldError(("spec", "selector"), invalid({}, "empty selector is invalid for deployment"))
-    elif not wanted <= {*template.labels}:
+    selects = one.kind not in ("Job", "ReplicationController")
+    if selects and not wanted and not one.spec.get("selector", {}).get("matchExpressions"):
+        yield FieldError(("spec", "selector"), invalid({}, f"empty selector is invalid for {one.kind.lower()}"))
+    elif one.kind != "Job" and not wanted <= {*template.labels}:
         text = invalid(dict(sorted(template.labels)), "`selector` does not match template `labels`")
         yield FieldError(("spec", "template", "metadata", "labels"), text)
-    if template.restart_policy != "Always":
-        text = unsupported(str(template.restart_policy), ("Always",))
+    policies = ("OnFailure", "Never") if one.kind == "Job" else ("Always",)
+    if template.restart_policy not in policies:
+        text = unsupported(str(template.restart_policy), policies)
         yield FieldError(("spec", "template", "spec", "restartPolicy"), text)
 
 
@@ -117,7 +126,7 @@ def probes(found: Documents) -> Iterator[FieldError]:
     for one in found.pods:
         if not one.made:
             yield from (of_object(one, error) for error in _probes((), one.spec))
-    for one in found.deployments:
+    for one in found.controllers:
         template = one.spec.get("template", {})
         yield from (of_object(one, error) for error in _probes(("spec", "template"), template.get("spec", {})))
 
@@ -210,6 +219,15 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
             return
 
 
+def others(found: Documents) -> Iterator[FieldError]:
+    """What is kept is there once, whichever version of its kind it is written in."""
+    kinds: dict[str, list[Document]] = {}
+    for one in found.others:
+        kinds.setdefault(resource_of(one), []).append(one)
+    for kind, objects in kinds.items():
+        yield from _twice(kind, objects)
+
+
 def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
     """An object has a name that no other of its kind and namespace has."""
     names: dict[tuple[str, str], FieldPath] = {}
@@ -217,5 +235,5 @@ def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
         path: FieldPath = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
-            text = f"{kind} {shown(one.name)} of namespace {shown(one.namespace)} is there twice"
-            yield FieldError(path, text, first=first)
+            where = f" of namespace {shown(one.namespace)}" if one.namespace else ""
+            yield FieldError(path, f"{shown(kind)} {shown(one.name)}{where} is there twice", first=first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from nslab.api.words import counted, listed, shown
+from nslab.api.words import counted, shown
 from nslab.errors import FieldError, FieldPath
 from nslab.lab.defaults import REQUEST, room
 
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from nslab.lab.stream import Documents
     from nslab.lab.types import Pod
-
-SERVER = ("netexec",)
-"""What the built-in agnhost can do."""
 
 
 def pods(found: Documents) -> Iterator[FieldError]:
@@ -44,27 +41,18 @@ def containers(found: Documents) -> Iterator[FieldError]:
             if container.name and seen.setdefault(container.name, (*path, "name")) != (*path, "name"):
                 text = f"two containers of {who} are called {name}"
                 yield FieldError((*path, "name"), text, first=seen[container.name])
-            if container.builtin == "agnhost" and container.args and container.args[0] not in SERVER:
-                yield FieldError(
-                    (*path, "args", 0),
-                    f"the built-in agnhost has no {shown(container.args[0])}, only {listed(SERVER)}; give a command",
-                )
-            elif not container.image and not container.command:
+            if not container.image and not container.command:
                 yield FieldError(path, f"{name} has neither image nor command; give image: agnhost, or a command")
-            elif not container.builtin and not container.command:
-                image = shown(container.image)
-                text = f"{name}: images are not pulled, and {image} is not the built-in agnhost; give a command"
-                yield FieldError((*path, "image"), text)
             elif container.command and not container.command[0]:
                 yield FieldError((*path, "command"), f"{name}: the command's first word is empty")
         yield from _ports(who, place, pod)
 
 
 def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
-    """What containers are written for: pods, and the templates of Deployments; and where."""
+    """What containers are written for: pods, and the templates of controllers; and where."""
     yield from ((f"pod {shown(one.name)}", one.path, one.view) for one in found.pods if not one.made)
-    for one in found.deployments:
-        yield f"Deployment {shown(one.name)}", (*one.path, "spec", "template"), one.view.template
+    for one in found.controllers:
+        yield f"{one.kind} {shown(one.name)}", (*one.path, "spec", "template"), one.view.template
 
 
 def _ports(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:

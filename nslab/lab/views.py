@@ -10,7 +10,8 @@ from nslab.lab import service_document as asks
 from nslab.lab import types
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
-from nslab.lab.types import NOTHING_SAID, USUAL, Protocol, RestartPolicy, ServiceType, TrafficPolicy
+from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
+from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from nslab.api.document import Document
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 AFFINITY_SECONDS = 10800
 """How long a client stays with a pod unless the Service says otherwise."""
-_PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
 _TYPES = {str(kind): kind for kind in ServiceType}
 _RESTARTS = {str(policy): policy for policy in RestartPolicy}
 _CHECKS = (
@@ -47,7 +47,7 @@ def lab(found: Documents) -> types.Lab:
         last_reserved=tuple(document.last_reserved.items()),
         services=tuple(map(service, found.services)),
         slices=tuple(map(endpoint_slice, found.slices)),
-        deployments=tuple(one.view for one in found.deployments),
+        controllers=tuple(one.view for one in found.controllers),
         scheduler=str(document.scheduler),
         routers=tuple(types.Router(one.name, (*one.legs.values(),), one.bgp) for one in document.routers),
         cni=cni(document),
@@ -94,11 +94,14 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
 
 
 def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> str:
-    """The Deployment: its ReplicaSet has its name and, behind it, the template's hash."""
-    template = labels.get("pod-template-hash", "")
+    """The controller; of a ReplicaSet that has the template's hash behind its name, the Deployment."""
+    template = labels.get(types.TEMPLATE_HASH, "")
     for one in metadata.get("ownerReferences", ()):
-        if one.get("kind") == "ReplicaSet" and one.get("name"):
-            return f"{namespace}/{one['name'].removesuffix(f'-{template}')}"
+        kind, name = one.get("kind"), one.get("name", "")
+        if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
+            return f"Deployment/{namespace}/{name.removesuffix(f'-{template}')}"
+        if kind in types.CONTROLLERS and name:
+            return f"{kind}/{namespace}/{name}"
     return ""
 
 
@@ -116,25 +119,26 @@ def container(fields: dict[str, Any]) -> types.Container:
         liveness=health_check(fields.get("livenessProbe")),
         security=_security(fields.get("securityContext", {})),
         limits=_limits(fields.get("resources", {}).get("limits", {})),
+        tty=bool(fields.get("tty")),
     )
 
 
 def _port(fields: dict[str, Any]) -> types.ContainerPort:
-    protocol = _PROTOCOLS[fields.get("protocol", "TCP")]
+    protocol = types.PROTOCOLS[fields.get("protocol", "TCP")]
     return types.ContainerPort(
         fields.get("containerPort", 0), protocol, fields.get("name", ""), fields.get("hostPort", 0)
     )
 
 
-def health_check(fields: dict[str, Any] | None) -> types.HealthCheck | None:
+def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
     """A probe; None for one that asks in a way of which nslab has none. 0 asks for the default, as in Kubernetes."""
     http, tcp = (fields or {}).get("httpGet"), (fields or {}).get("tcpSocket")
     if fields is None or (http is None and tcp is None) or (http or {}).get("scheme") == "HTTPS":
         return None
     times = {name: fields[word] for word, name in _CHECKS if fields.get(word)}
     if http is None:
-        return types.HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
-    return types.HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
+        return HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
+    return HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
 
 
 def _security(fields: dict[str, Any]) -> types.SecurityContext:
@@ -197,7 +201,7 @@ def _service_port(fields: dict[str, Any]) -> types.ServicePort:
     port: int = fields["port"]
     target = fields.get("targetPort") or port
     return types.ServicePort(
-        port, target, fields.get("name", ""), _PROTOCOLS[fields["protocol"]], fields.get("nodePort", 0)
+        port, target, fields.get("name", ""), types.PROTOCOLS[fields["protocol"]], fields.get("nodePort", 0)
     )
 
 
@@ -209,7 +213,7 @@ def endpoint_slice(one: Document) -> types.EndpointSlice:
         service=one.labels.get("kubernetes.io/service-name", ""),
         namespace=namespace,
         endpoints=tuple(_endpoint(end, namespace) for end in value.get("endpoints", ())),
-        ports=tuple((p.get("name", ""), p["port"], _PROTOCOLS[p["protocol"]]) for p in value.get("ports", ())),
+        ports=tuple((p.get("name", ""), p["port"], types.PROTOCOLS[p["protocol"]]) for p in value.get("ports", ())),
         document=value,
     )
 
@@ -234,18 +238,31 @@ def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
     )
 
 
-def deployment(one: Document) -> types.Deployment:
-    """A Deployment."""
-    spec = one.spec
-    return types.Deployment(
+def controller(one: Document) -> types.Controller:
+    """What makes pods of a template."""
+    spec, selector = one.spec, one.spec.get("selector", {})
+    if one.kind != "ReplicationController":
+        selector = selector.get("matchLabels", {})
+    return types.Controller(
+        kind=one.kind,
         name=one.name,
-        replicas=spec.get("replicas", 1),
-        selector=tuple(spec.get("selector", {}).get("matchLabels", {}).items()),
+        replicas=_replicas(one.kind, spec),
+        selector=tuple(selector.items()),
         template=pod(spec.get("template", {}), one.namespace),
         namespace=one.namespace,
         labels=tuple(one.labels.items()),
         document=one.value,
     )
+
+
+def _replicas(kind: str, spec: dict[str, Any]) -> int:
+    """How many pods a controller makes: a Job as many as are to end well, or as run at once; a DaemonSet one a node."""
+    if kind in types.ONE_NUMBER:
+        return int(spec.get("replicas", 1))
+    if kind == types.DAEMON_SET or spec.get("suspend"):
+        return 0
+    at_once = spec.get("parallelism", 1)
+    return int(spec.get("completions", at_once)) if at_once else 0
 
 
 def kept(one: Document) -> types.Kept:

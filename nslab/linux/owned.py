@@ -57,6 +57,8 @@ class Gone:
 @contextlib.contextmanager
 def locked(lab: str, verb: str, busy: Callable[[str], None]) -> Iterator[None]:
     """Hold the lab's lock: one call at a time changes a lab. `busy` gets the holder before this call waits."""
+    if not trust.lab_name(lab):  # it becomes part of paths
+        raise UsageError(f"{lab[:60]!r} cannot be a lab's name (lower-case letters, digits and dashes)")
     descriptor = _lock(lab, busy)
     try:
         with contextlib.suppress(OSError):  # no space left: then a waiting call cannot name the holder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from typing import TYPE_CHECKING, Never
 
 from nslab.errors import Stopped
@@ -12,14 +13,27 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
+_ALONE = threading.RLock()
+"""Held by the thread that changes labs. What that changes for a while, handlers and umask, is the whole process's."""
 
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
     """Block the signals; they raise Stopped only in `check` and inside `allowed`.
 
-    A signal after the last of these points has no effect, nor has one that follows the first.
+    A signal after the last of these points has no effect, nor has one that follows the first. One thread of a process
+    at a time is in here; signals only ever come to the main thread.
     """
+    with _ALONE:
+        if threading.current_thread() is threading.main_thread():
+            with _unheard():
+                yield
+        else:
+            yield
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     defer()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError, about
 from nslab.lab.dump import dump
 from nslab.lab.find import CHECK, FILE
-from nslab.lab.load import load
+from nslab.lab.load import load_stored
 from nslab.linux import places
 from nslab.linux.netns import folder, labs
 from nslab.linux.places import write
@@ -19,12 +20,15 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
 
-_BEFORE, _NEW = "before.yaml", "new.yaml"
+_BEFORE, _NEW = "before-{:03}.yaml", "new.yaml"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLab:
-    """The desired state in a lab's folder; during a change, the previous one, too."""
+    """The desired state in a lab's folder; during a change, the previous ones, too.
+
+    There can be several: a change may be interrupted, and the next one as well, so that objects of each may exist.
+    """
 
     folder: Path
 
@@ -33,24 +37,24 @@ class StoredLab:
         return _kept(self.folder / FILE)
 
     def all(self) -> tuple[Lab, ...]:
-        """The stored states, the newest first; two if a change was interrupted."""
+        """The stored states, the newest first; more than one if a change was interrupted."""
         newest = self.newest()
         return (newest, *self.before()) if newest else self.before()
 
     def before(self) -> tuple[Lab, ...]:
-        """The state before an interrupted change, if there was one."""
-        old = _kept(self.folder / _BEFORE)
-        return (old,) if old else ()
+        """The states before interrupted changes, the newest first."""
+        return tuple(map(load_stored, self._before()))
 
     def begin(self, lab: Lab) -> None:
         """Store a new state beside the old one. Whatever fails, there is always a newest state."""
         new = self._written(lab)
-        file, before = self.folder / FILE, self.folder / _BEFORE
-        second = before.with_suffix(".new")
-        second.unlink(missing_ok=True)
+        file, before = self.folder / FILE, self._before()
+        number = int(before[0].stem.rpartition("-")[2]) + 1 if before else 0
         with contextlib.suppress(FileNotFoundError):
-            second.hardlink_to(file)
-            second.replace(before)
+            for old in before:
+                if filecmp.cmp(old, file, shallow=False):
+                    old.unlink()
+            (self.folder / _BEFORE.format(number)).hardlink_to(file)
         new.replace(file)
 
     def again(self, lab: Lab) -> None:
@@ -66,13 +70,17 @@ class StoredLab:
             (self.folder / CHECK).unlink(missing_ok=True)
 
     def done(self) -> None:
-        """Forget the old state: the change is complete."""
-        (self.folder / _BEFORE).unlink(missing_ok=True)
+        """Forget the old states: the change is complete."""
+        for old in self._before():
+            old.unlink()
 
     def back(self) -> None:
         """Make the old state the newest again: the change was rolled back."""
-        with contextlib.suppress(FileNotFoundError):
-            (self.folder / _BEFORE).replace(self.folder / FILE)
+        for old in self._before()[:1]:
+            old.replace(self.folder / FILE)
+
+    def _before(self) -> list[Path]:
+        return sorted(self.folder.glob(_BEFORE.replace("{:03}", "*")), reverse=True)
 
     def _written(self, lab: Lab) -> Path:
         # Into a new file first: whenever nslab is killed, a state is stored completely or not at all.
@@ -83,7 +91,7 @@ class StoredLab:
 
 
 def _kept(file: Path) -> Lab | None:
-    return load(file) if file.exists() else None
+    return load_stored(file) if file.exists() else None
 
 
 def stored_lab(name: str) -> Lab:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.objects.base import Key, Step
+    from nslab.runtime.health_check import HealthCheck
 
 _OWN_PIDS = " --pid --fork --mount-proc"
 _OWN = f"unshare{_OWN_PIDS}"
@@ -59,19 +60,6 @@ class Sandbox(Supervised):
         return "pause process"
 
 
-class Check(NamedTuple):
-    """What the kubelet asks a container from time to time (in seconds), and how many answers turn its mind."""
-
-    kind: Literal["httpGet", "tcpSocket"]
-    port: int
-    path: str = "/"
-    initial_delay: int = 0
-    period: int = 10
-    timeout: int = 1
-    successes: int = 1
-    failures: int = 3
-
-
 class Security(NamedTuple):
     """Whom a container runs as; `dropped`: capabilities that it does without, of those that runtimes leave."""
 
@@ -110,8 +98,8 @@ class Workload(Supervised):
     working_dir: str
     port: int
     restart: Literal["Always", "OnFailure", "Never"] = "Always"
-    readiness: Check | None = None
-    liveness: Check | None = None
+    readiness: HealthCheck | None = None
+    liveness: HealthCheck | None = None
     backoff: float = 10.0
     security: Security = ROOT
     limits: Limits = USUAL
@@ -147,7 +135,9 @@ class Workload(Supervised):
 
     def request(self) -> dict[str, Any]:
         what = _fields(self, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
-        kubelet = _fields(self, "restart", "backoff", "readiness", "liveness")
+        kubelet = _fields(self, "restart", "backoff")
+        for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
+            kubelet[name] = check and check.fields()
         number = hashlib.sha256(f"{self.ns}/{self.container}".encode()).hexdigest()
         return {"what": "Workload", **what, **kubelet, "number": number}
 
@@ -178,7 +168,7 @@ def _with_environment(obj: Workload) -> str:
     program, *arguments = obj.argv
     env = [f"{name}={value}" for name, value in obj.env if name != "NSLAB"]  # which is the mark, whatever the file says
     words = [quote(program)]
-    if program in ("agnhost", "kubedns"):
+    if program in ("agnhost", "kubedns", "standin"):
         words = [f"{PYTHON}.images.{program}"]
     elif env and "=" in program:
         words = ["unshare", "--", quote(program)]  # env would take it for one more variable

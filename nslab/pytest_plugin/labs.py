@@ -14,7 +14,8 @@ import pytest
 from nslab.app.down import down
 from nslab.app.up import up
 from nslab.dataclass import replace
-from nslab.errors import Missing, NslabError, Refused, Stopped
+from nslab.errors import Missing, NslabError, Refused
+from nslab.pytest_plugin.interrupted import interrupted
 from nslab.pytest_plugin.leaks import Watch
 from nslab.pytest_plugin.owner import Owner, sweep
 from nslab.pytest_plugin.running import RunningLab
@@ -95,7 +96,7 @@ class Labs:
             if self._keep and lab.failed:
                 return []
             self._owned.pop(lab.name).release()
-            with Watch(lab.name) as watch, _interrupted():
+            with Watch(lab.name) as watch, interrupted():
                 down(lab.name)
                 return watch.left()
         except NslabError as error:
@@ -148,7 +149,7 @@ def _named(
 def _brought_up(lab: Lab, check: str) -> list[str]:
     """Bring a lab up, or skip with what this machine lacks; return the containers that are not ready, a line each."""
     try:
-        with _interrupted():
+        with interrupted():
             done = up(lab, goals=check)
         return [str(container) for container in done.not_ready]
     except Missing as missing:
@@ -175,14 +176,3 @@ def _lacking(lab: Lab) -> str:
     except OSError as error:
         return f"nslab doctor: root cannot create network namespaces on this kernel: {error.strerror}"
     return ""
-
-
-@contextlib.contextmanager
-def _interrupted() -> Iterator[None]:
-    """Translate nslab's exception for a signal into pytest's."""
-    try:
-        yield
-    except Stopped as stopped:
-        if stopped.code == 128 + signal.SIGINT:
-            raise KeyboardInterrupt from stopped
-        pytest.exit("terminated", returncode=stopped.code)

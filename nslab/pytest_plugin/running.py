@@ -23,6 +23,7 @@ from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import netns, pod_host
 from nslab.pytest_plugin.capture import Capture
 from nslab.pytest_plugin.hosts import Host
+from nslab.pytest_plugin.interrupted import interrupted
 from nslab.pytest_plugin.wanted import wanted
 from nslab.views.changes import changes, standing_still
 from nslab.views.delta import delta
@@ -166,16 +167,16 @@ class RunningLab:
         """`nslab apply` of YAML, or of a file beside the test. Returns kubectl's lines when all kube-proxies follow."""
         is_text = isinstance(what, str) and "\n" in what
         source = what if is_text else self._beside / what
-        return list(_complete(change.apply(self.name, source)).lines)
+        return list(self._change(change.apply, source).lines)
 
     def delete(self, *objects: str, namespace: str = "default") -> list[str]:
         """`nslab delete` of objects, each KIND/NAME. Returns kubectl's lines."""
-        return list(_complete(change.delete(self.name, objects, namespace)).lines)
+        return list(self._change(change.delete, objects, namespace).lines)
 
     def scale(self, deployment: str, replicas: int, namespace: str = "default") -> list[str]:
         """`nslab scale`: set the number of a Deployment's replicas. Returns kubectl's lines."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
-        return list(_complete(change.scale(self.name, what, replicas, namespace)).lines)
+        return list(self._change(change.scale, what, replicas, namespace).lines)
 
     def up(self, source: str | Path, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
         """`nslab up FILE`: change the lab to match an edited file. Returns the changes, a line each.
@@ -188,15 +189,25 @@ class RunningLab:
     def set(self, **settings: str) -> list[str]:
         """`nslab set`: `lab.set(proxy_mode="ipvs", scheduler="lc")`, or `encapsulation`. Returns the changes."""
         known = dict(setting(f"{name.replace('_', '-')}={value}") for name, value in settings.items())
-        return list(delta(_complete(change.configure(self.name, known)).drift.plan))
+        return list(delta(self._change(change.configure, known).drift.plan))
 
     def mend(self) -> list[str]:
         """`nslab up` again: repair what is broken. Returns the repairs, a line each."""
         done = self._up(self.desired)
         return changes(done.lab, done.plan)
 
+    def _change(self, make: Callable[..., Changed], *how: Any) -> Changed:
+        """What was changed; AssertionError with what did not follow, or is not ready."""
+        __tracebackhide__ = True
+        with interrupted():
+            done = make(self.name, *how)
+        late = [f"the kube-proxy of {node} has not followed" for node in done.late]
+        _complain([*done.not_ready, *late])
+        return done
+
     def _up(self, lab: Lab) -> Drift:
-        done = up(lab)
+        with interrupted():
+            done = up(lab)
         _complain(done.not_ready)
         return done.drift
 
@@ -233,14 +244,6 @@ class RunningLab:
         with ControlClient(self.name) as line:
             known = line.get()
         return all(proxy.get("generation") == known["generation"] for proxy in known["proxies"].values())
-
-
-def _complete(done: Changed) -> Changed:
-    """The change itself; AssertionError with the containers that are not ready, and kube-proxies that timed out."""
-    __tracebackhide__ = True
-    late = [f"the kube-proxy of {node} has not followed" for node in done.late]
-    _complain([*done.not_ready, *late])
-    return done
 
 
 def _nodes(lab: Lab) -> dict[str, IPv4Address]:

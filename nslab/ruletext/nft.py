@@ -67,6 +67,8 @@ def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str
     for item, (braces, *_) in come.items():
         if item[0] == "nft-chain" and item not in gone:
             yield f"add chain {place} {item[1]}" + (f" {{ {braces} }}" if braces else "")
+            if not first:
+                yield f"flush chain {place} {item[1]}"  # as kube-proxy does: it may be there, with the rules that come
     for item, (_, *rules) in come.items():
         if item[0] == "nft-chain":
             yield from (f"add rule {place} {item[1]} {rule}" for rule in rules)

@@ -160,11 +160,18 @@ def render(text: str, lab: Lab, file: str = "the guide", page: Page | None = Non
         raise UsageError(f"{file}{f':{line}' if line else ''}: {error.message}") from error
 
 
+def _named(owner: str) -> str:
+    """A controller as guides name it: NAME, or NAMESPACE/NAME."""
+    return owner.partition("/")[2].removeprefix("default/")
+
+
 def _facts(lab: Lab) -> LabFacts:
     pods = {_key(pod): _pod(lab, pod) for pod in lab.pods}
     owners = {pod.owner for pod in lab.pods if pod.owner}
     replicas = {
-        owner.removeprefix("default/"): tuple(pods[_key(pod)] for pod in lab.pods if pod.owner == owner)
+        owner.partition("/")[2].removeprefix("default/"): tuple(
+            pods[_key(pod)] for pod in lab.pods if pod.owner == owner
+        )
         for owner in sorted(owners)
     }
     return LabFacts(

@@ -16,7 +16,7 @@ import yaml
 
 from nslab.cli.app import VERBS
 from nslab.lab.find import find
-from tests.kernel.labkit import NSLAB, ROOT, OwnLab, nslab, nslabs
+from tests.kernel.labkit import NSLAB, ROOT, RUN, OwnLab, nslab, nslabs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -110,6 +110,22 @@ def test_what_is_not_there_is_one_sentence(lab: RunningLab) -> None:
     for done in nslabs((verb, name) for name in wrong for verb in ("diff", "ps", "inspect", "down")):
         assert (done.returncode, done.stdout) == (2, ""), done
         assert done.stderr.count("\n") == 1, done
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("set", "proxy-mode=ipvs"), ("apply", "-f", "-"), ("delete", "pod/a"), ("scale", "deployment/a", "--replicas", 1)],
+    ids=lambda change: change[0],
+)
+def test_a_path_is_no_labs_name(tmp_path: Path, change: tuple[object, ...]) -> None:
+    """A lab's lock lies beside its folder, is written to and removed: elsewhere it would be somebody's file."""
+    dear = tmp_path / "yarn.lock"
+    dear.write_text("dear")
+    verb, *words = change
+    done = nslab(verb, os.path.relpath(dear, RUN).removesuffix(".lock"), *words, input="")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "cannot be a lab's name" in done.stderr
+    assert dear.read_text() == "dear"
 
 
 def test_down_of_what_never_was_is_friendly() -> None:

@@ -37,6 +37,9 @@ apiVersion: v1
 kind: Pod
 metadata: {name: done, labels: {app: works}}
 spec: {nodeName: node1, restartPolicy: Never, containers: [{name: app, command: ["true"]}]}
+"""
+"""A pod that is never ready."""
+WORKS = """
 ---
 apiVersion: v1
 kind: Pod
@@ -50,7 +53,7 @@ kind: Service
 metadata: {name: works}
 spec: {clusterIP: 10.103.9.117, selector: {app: works}, ports: [{port: 8080}]}
 """
-"""A Service with an endpoint that is not ready when the lab is up."""
+"""A Service with one endpoint, and with it that pod another."""
 
 
 def undone(name: str, sh: Callable[[str, str], str], number: int, mode: str = "iptables") -> bool:
@@ -95,7 +98,7 @@ def test_the_fixture(tmp_path: Path) -> None:
 def test_up_waits_where_a_pod_is_not_ready(tmp_path: Path) -> None:
     """Then the rules that `up` wrote itself are not the last ones."""
     own = OwnLab(tmp_path)
-    own.write(own.file.read_text() + DONE)
+    own.write(own.file.read_text() + DONE + WORKS)
     (gone,) = [str(pod.assigned) for pod in own.lab().pods if pod.name == "done"]
     try:
         own.up_here()
@@ -104,6 +107,20 @@ def test_up_waits_where_a_pod_is_not_ready(tmp_path: Path) -> None:
             assert "default/works" in rules
             assert gone not in rules
         assert not undone(own.name, own.sh, 0)
+    finally:
+        own.clear()
+
+
+@pytest.mark.parametrize("mode", BREAK)
+def test_what_up_wrote_into_a_running_lab_is_there_once(tmp_path: Path, mode: str) -> None:
+    """Kube-proxies that run write it, too: they know nothing of it yet."""
+    own = OwnLab(tmp_path)
+    own.edit("mode: iptables", f"mode: {mode}")
+    try:
+        own.up_here()
+        own.write(own.file.read_text() + WORKS)
+        own.up_here()
+        assert own.differences() == []
     finally:
         own.clear()
 

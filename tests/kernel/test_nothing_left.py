@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import random
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from nslab.lab.status import merge_status
 from nslab.linux import kernel
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
+from nslab.linux.owned import claim
 from nslab.linux.processes import agents
 from nslab.linux.rules import restore
 from nslab.objects.plan import Plan, Step, diff, transactions
@@ -128,6 +130,16 @@ def test_every_transaction_refused_in_turn(own: OwnLab, monkeypatch: pytest.Monk
         assert "\n" not in str(refused.value)
         assert own.left() == [], f"step {number}: {refused.value}"
     assert "is not there" in own.down()
+
+
+def test_a_refused_up_takes_away_what_one_had_left_that_was_killed_at_once(
+    own: OwnLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim(own.name)
+    Refusals(monkeypatch).victim = plan_of(own)[0]
+    with pytest.raises(Refused):
+        attempt(own)
+    assert own.left() == []
 
 
 def test_a_refused_change_leaves_the_lab_as_it_was(own: OwnLab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,6 +287,38 @@ def test_killed_in_the_middle_of_a_change(own: OwnLab) -> None:
             assert own.talks("other", "192.168.59.23", 1) is False
         own.down()
         assert own.left() == [], f"before transaction {place}"
+
+
+LAST = 99
+"""Behind every transaction."""
+
+
+@pytest.mark.parametrize("places", [(0, 0), (8, 0), (LAST, 0), (8, 8), (LAST, LAST)])
+def test_two_changes_killed_one_after_the_other(own: OwnLab, places: tuple[int, int]) -> None:
+    """Something of each may be there."""
+    own.up()
+    own.edit("mode: iptables", "mode: nftables")
+    own.edit("encapsulation: IPIP", "encapsulation: VXLAN")
+    assert stopped_at(places[0], signal.SIGKILL, "up", own.file).returncode == -signal.SIGKILL
+    own.edit("mode: nftables", "mode: iptables")
+    own.edit("encapsulation: VXLAN", "encapsulation: None")
+    assert stopped_at(places[1], signal.SIGKILL, "up", own.file).returncode == -signal.SIGKILL
+    own.up()
+    found = json.loads(nslab("diff", own.name, "-o", "json").stdout)
+    assert (found["differences"], found["strangers"]) == ([], {})
+
+
+def test_a_process_that_a_killed_change_started_does_not_stay(own: OwnLab) -> None:
+    """Nobody sees as what it was started: as the last change wants it, as the first did, or as the one between."""
+    own.up()
+    own.edit("mode: iptables", "mode: nftables")
+    assert stopped_at(LAST, signal.SIGKILL, "up", own.file).returncode == -signal.SIGKILL
+    between = own.pids()["node1 kube-proxy"]
+    own.edit("mode: nftables", "mode: iptables")
+    own.edit("20.109.131.3", "20.109.131.9")
+    assert stopped_at(0, signal.SIGKILL, "up", own.file).returncode == -signal.SIGKILL
+    own.up()
+    assert own.pids()["node1 kube-proxy"] != between
 
 
 def test_stopped_in_the_middle_of_a_change_goes_back(own: OwnLab) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -251,6 +252,38 @@ def test_own(lab):
     )
     result.assert_outcomes(passed=4)
     assert len(names_in(result.stdout.str())) == 1
+
+
+MAP = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: %s}
+"""
+
+
+@pytest.mark.lab("calico-two-node")
+def test_threads_change_a_lab_one_after_the_other(lab: RunningLab) -> None:
+    """As those do that keep packets flowing while the test changes something else."""
+    with ThreadPoolExecutor() as threads:
+        told = list(threads.map(lambda number: lab.apply(MAP % f"map-{number}"), range(4)))
+    assert told == [[f"configmap/map-{number} created"] for number in range(4)]
+    assert [one.name for one in lab.desired.others] == [f"map-{number}" for number in range(4)]
+
+
+@pytest.mark.lab("calico-two-node")
+@pytest.mark.parametrize(
+    ("number", "ends"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, pytest.exit.Exception)]
+)
+def test_a_signal_during_a_change_ends_pytest(lab: RunningLab, number: int, ends: type[BaseException]) -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        signal.raise_signal(number)
+        with pytest.raises(ends):
+            lab.set(proxy_mode="nftables")
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    assert lab.desired.proxy_mode == "iptables"
+    assert lab.diff() == []
 
 
 BROKEN = """

@@ -101,4 +101,4 @@ def test_those_who_show_it_have_nothing_to_complain_of(argv: tuple[str, ...], tm
     complaints = [line for line in shown.splitlines() if "missing date" not in line]
     assert complaints == []
     if argv[0] == "man":
-        assert "nslab up [OPTIONS] LAB|FILE|DIR" in done.stdout
+        assert "nslab up [OPTIONS] [LAB|FILE|DIR|-]" in done.stdout

@@ -139,10 +139,15 @@ def test_a_table_s_columns_are_as_wide_as_they_look(capsys: pytest.CaptureFixtur
 def test_a_plan_says_what_of_its_file_is_not_acted_on(tmp_path: Path, call: list[str]) -> None:
     """As `up` does; apart from what was asked for, which may go into a file."""
     file = tmp_path / "lab.yaml"
-    file.write_text(LAB.replace("{name: app,", "{name: app, resources: {requests: {cpu: 1}, limits: {memory: 900Ti}},"))
+    file.write_text(
+        LAB.replace(
+            "{name: app,",
+            "{name: app, lifecycle: {postStart: {sleep: {seconds: 1}}}, resources: {limits: {memory: 900Ti}},",
+        )
+    )
     argv = [sys.executable, "-P", "-m", "nslab", *call, str(file)]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0
     one, two = done.stderr.splitlines()
-    assert one.endswith(": nslab keeps Pod.spec.containers.resources.requests and does not act on it")
-    assert two.startswith("the memory limit of pod-a/app is more than this machine has (")
+    assert one.startswith("the memory limit of pod-a/app is more than this machine has (")
+    assert two == "kept, not acted on: Pod.spec.containers.lifecycle"

@@ -1,1 +1,1 @@
-"""The built-in images: agnhost and kube-dns."""
+"""The built-in images: agnhost, kube-dns, and a stand-in for all others."""

@@ -88,24 +88,25 @@ def parse(flags: Sequence[str]) -> dict[str, int]:
 
 def _serve(loop: Loop, flags: dict[str, int]) -> None:
     if flags["http-port"] > 0:
-        listener = _bind(socket.SOCK_STREAM, flags["http-port"], "http-port")
+        listener = bind(socket.SOCK_STREAM, flags["http-port"], "http-port")
         accept(loop, listener, lambda peer: HttpPeer(loop, peer))
         log(f"Started HTTP server on port {flags['http-port']}")
     if flags["udp-port"] > 0:
-        udp = _bind(socket.SOCK_DGRAM, flags["udp-port"], "udp-port")
-        loop.watch(udp.fileno(), lambda: _answer_udp(udp))
+        udp = bind(socket.SOCK_DGRAM, flags["udp-port"], "udp-port")
+        loop.watch(udp.fileno(), lambda: answer_udp(udp))
         log(f"Started UDP server on port  {flags['udp-port']}")
     if flags["sctp-port"] > 0:
-        listener = _bind(socket.SOCK_STREAM, flags["sctp-port"], "sctp-port", socket.IPPROTO_SCTP)
+        listener = bind(socket.SOCK_STREAM, flags["sctp-port"], "sctp-port", socket.IPPROTO_SCTP)
         accept(loop, listener, lambda peer: SctpPeer(loop, peer))
         log(f"Started SCTP server on port {flags['sctp-port']}")
     if flags["tcp-echo-port"] > 0:
-        listener = _bind(socket.SOCK_STREAM, flags["tcp-echo-port"], "tcp-echo-port")
+        listener = bind(socket.SOCK_STREAM, flags["tcp-echo-port"], "tcp-echo-port")
         accept(loop, listener, lambda peer: EchoPeer(loop, peer))
         log(f"Started TCP echo server on port {flags['tcp-echo-port']}")
 
 
-def _bind(kind: int, port: int, flag: str, protocol: int = 0) -> socket.socket:
+def bind(kind: int, port: int, flag: str, protocol: int = 0) -> socket.socket:
+    """A socket at a port of all addresses; OSError names the flag that asked for it."""
     try:
         server = socket.socket(socket.AF_INET6, kind | socket.SOCK_NONBLOCK, protocol)
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -150,7 +151,8 @@ def _address(name: tuple[str, int]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _answer_udp(udp: socket.socket) -> None:
+def answer_udp(udp: socket.socket) -> None:
+    """Answer the datagrams that wait, some at a time."""
     with contextlib.suppress(OSError):
         for _ in range(AT_ONCE):
             data, sender = udp.recvfrom(2048)

@@ -67,7 +67,7 @@ class Attempt:
         if os.path.lexists(self._link):
             os.unlink(self._link)
         # Relative, so that it works on the machine and inside the node.
-        os.symlink(os.path.relpath(f"{context.run}/{path}/{number}.log", os.path.dirname(self._link)), self._link)
+        os.symlink(f"{rundir.LINKS_TO_LOGS}/{pod.log_folder}/{spec.container}/{number}.log", self._link)
         named = zip(pipes[:2], (b"stdout", b"stderr"), strict=True)
         self._streams = [Stream(fd, name, self.log) for fd, name in named if fd >= 0]
         for stream in self._streams:

@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import signal
-import socket
 import struct
 
 from nslab import syscall
@@ -14,10 +13,12 @@ from nslab.components.kubelet import rights
 from nslab.components.kubelet.adopt import wait_exit
 from nslab.components.kubelet.container import PATH, environment, execute
 from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS
+from nslab.runtime import rpc
 from nslab.runtime.marks import VARIABLE, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
     from typing import Any, Never
 
@@ -106,7 +107,7 @@ def _go_in(
     master, streams = _streams(request, pipes)
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
-    socket.send_fds(report, [STARTED], [master] if master >= 0 else [])
+    rpc.send_descriptors(report, STARTED, [master] if master >= 0 else [])
 
 
 def _streams(request: Request, pipes: list[int]) -> tuple[int, list[int]]:

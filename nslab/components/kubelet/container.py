@@ -8,7 +8,7 @@ import os
 import signal
 
 from nslab import syscall
-from nslab.components.images import agnhost, kubedns
+from nslab.components.images import agnhost, kubedns, standin
 from nslab.components.kubelet import rights
 from nslab.components.runtime.node_context import IPC, NET, PID, UTS, NodeContext, host_of
 from nslab.runtime.cgroups import PIDS
@@ -26,10 +26,18 @@ if TYPE_CHECKING:
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
+    "agnhost": agnhost.main,
+    "kubedns": kubedns.main,
+    "standin": standin.main,
+}
+"""The programs that we have in us."""
+
+
 class Spec:
     """A container to run: the fields of nslab.objects.container.Workload, and its ID (64 hex digits).
 
-    `readiness` and `liveness`: the fields of a health.Check. `security`: user, group, supplementary groups, dropped
+    `readiness` and `liveness`: the fields of a HealthCheck. `security`: user, group, supplementary groups, dropped
     default capabilities, whether its root is read-only. `limits`: bytes of memory, bytes of files, processes; 0 means
     the default.
     """
@@ -49,8 +57,8 @@ class Spec:
         port: int,
         number: str,
         restart: str = "Never",
-        readiness: list[Any] | None = None,
-        liveness: list[Any] | None = None,
+        readiness: dict[str, Any] | None = None,
+        liveness: dict[str, Any] | None = None,
         backoff: float = 10.0,
         security: list[Any] | None = None,
         limits: list[int] | None = None,
@@ -68,7 +76,7 @@ class Spec:
     @property
     def built_in(self) -> bool:
         """Whether it runs a built-in image."""
-        return os.path.basename(self.argv[0]) in ("agnhost", "kubedns")
+        return os.path.basename(self.argv[0]) in BUILT_IN
 
     @property
     def read_only(self) -> bool:
@@ -190,7 +198,7 @@ def _child(
         if records >= 0:
             kubedns.main(spec.argv[1:], report, records)
         elif spec.built_in:
-            agnhost.main(spec.argv[1:], report)
+            BUILT_IN[os.path.basename(spec.argv[0])](spec.argv[1:], report)
         else:
             status = _exec(spec.argv, environment(spec, hostname, "container"), report)
     except SystemExit as end:

@@ -18,6 +18,7 @@ from nslab.components.kubelet.beside import STARTED, Target, become
 from nslab.components.kubelet.restart import exit_code
 from nslab.components.runtime.node_context import PID, NodeContext, host_of
 from nslab.components.runtime.peers import Peer
+from nslab.runtime import rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Session:
 
     def _reported(self) -> None:
         self._loop.forget(self._report.fileno())
-        message, terminal, _, _ = socket.recv_fds(self._report, 1 << 12, 1, socket.MSG_CMSG_CLOEXEC)
+        message, terminal = rpc.receive_descriptors(self._report, 1 << 12, 1)
         self._report.close()
         ends = [*terminal, *self._ends]
         if message == STARTED:

@@ -7,17 +7,17 @@ own descriptors; while the node has no process, output stays in the pipes.
 
 from __future__ import annotations
 
-import array
 import contextlib
 import errno
 import os
 import socket
 
 from nslab import syscall
+from nslab.runtime import rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
     Pipes = tuple[int, int, int]
     """Read ends of a container's stdout, stderr, and the report of its start (-1: none, or closed)."""
@@ -42,7 +42,7 @@ class Store:
     def keep(self, container: str, attempt: int, pipes: Pipes) -> None:
         """Store the pipes of a run of a container."""
         with contextlib.suppress(OSError), _socket(self.door) as door:
-            _put(door, f"{attempt} {container}".encode(), pipes[:2])
+            rpc.send_descriptors(door, f"{attempt} {container}".encode(), pipes[:2], rpc.AT_ONCE)
 
     def drop(self, container: str) -> None:
         """Remove the pipes of a container."""
@@ -50,7 +50,7 @@ class Store:
             for name, descriptors in list(_all(queue)):
                 # Put it back in before taking it out: a kill in between loses nothing.
                 if name.split(b" ")[1] != container.encode():
-                    _put(door, name, descriptors)
+                    rpc.send_descriptors(door, name, descriptors, rpc.AT_ONCE)
                 _close(_take(queue)[1])
                 _close(descriptors)
 
@@ -98,11 +98,6 @@ def _socket(fd: int) -> Iterator[socket.socket]:
         made.detach()
 
 
-def _put(door: socket.socket, name: bytes, descriptors: Sequence[int]) -> None:
-    # (socket.send_fds and recv_fds ignore their flags in Python 3.11.)
-    door.sendmsg([name], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))], socket.MSG_DONTWAIT)
-
-
 def _all(queue: socket.socket) -> Iterator[tuple[bytes, tuple[int, ...]]]:
     """Yield all messages without removing them."""
     queue.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
@@ -116,15 +111,10 @@ def _all(queue: socket.socket) -> Iterator[tuple[bytes, tuple[int, ...]]]:
 
 def _take(queue: socket.socket, flags: int = 0) -> tuple[bytes, tuple[int, ...]]:
     """The first message: its name and its descriptors."""
-    descriptors = array.array("i")
-    room = socket.CMSG_LEN(_MOST * descriptors.itemsize)
-    name, rights, cut, _ = queue.recvmsg(_LONGEST, room, flags | socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
-    for _, _, data in rights:
-        descriptors.frombytes(data)
-    if cut & socket.MSG_CTRUNC:  # out of descriptors
-        _close(descriptors)
+    name, descriptors = rpc.receive_descriptors(queue, _LONGEST, _MOST, flags | rpc.AT_ONCE)
+    if not descriptors:  # out of descriptors
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-    return name, tuple(descriptors)
+    return name, descriptors
 
 
 def _close(descriptors: Iterable[int]) -> None:

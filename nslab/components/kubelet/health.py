@@ -15,30 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from nslab.components.runtime.loop import Loop
+    from nslab.runtime.health_check import HealthCheck
 
 LONGEST = 10 * 1024
 """Bytes of an answer that the kubelet reads."""
-
-
-class Check:
-    """A probe: the fields of nslab.objects.container.Check. Port 0: a port name that the container does not have."""
-
-    __slots__ = ("failures", "initial_delay", "kind", "path", "period", "port", "successes", "timeout")
-
-    def __init__(
-        self,
-        kind: str,
-        port: int,
-        path: str = "/",
-        initial_delay: float = 0,
-        period: float = 10,
-        timeout: float = 1,
-        successes: int = 1,
-        failures: int = 3,
-    ) -> None:
-        self.kind, self.port, self.path = kind, port, path
-        self.initial_delay, self.period, self.timeout = initial_delay, period, timeout
-        self.successes, self.failures = successes, failures
 
 
 class Verdict:
@@ -49,7 +29,7 @@ class Verdict:
     def __init__(self, good: bool) -> None:
         self.good, self._last, self._run = good, good, 0
 
-    def hear(self, check: Check, well: bool) -> None:
+    def hear(self, check: HealthCheck, well: bool) -> None:
         """Count one result."""
         self._run = self._run + 1 if well == self._last else 1
         self._last = well
@@ -57,7 +37,7 @@ class Verdict:
             self.good = well
 
 
-def request(address: str, check: Check) -> bytes:
+def request(address: str, check: HealthCheck) -> bytes:
     """The kubelet's HTTP request."""
     return (
         f"GET {check.path} HTTP/1.1\r\nHost: {address}:{check.port}\r\nUser-Agent: kube-probe/1.31\r\n"
@@ -88,7 +68,7 @@ class Prober:
 
     __slots__ = ("_again", "_answer", "_check", "_loop", "_news", "_number", "_place", "_socket", "_stopped")
 
-    def __init__(self, loop: Loop, address: str, check: Check, news: Callable[[Check, str], None]) -> None:
+    def __init__(self, loop: Loop, address: str, check: HealthCheck, news: Callable[[HealthCheck, str], None]) -> None:
         self._loop, self._place, self._check, self._news = loop, address, check, news
         self._socket: socket.socket | None = None
         self._answer, self._number, self._stopped, self._again = b"", 0, False, 0.0

@@ -8,7 +8,8 @@ import signal
 import time
 
 from nslab.components.kubelet.attempt import UNKNOWN, Attempt
-from nslab.components.kubelet.health import Check, Prober, Verdict
+from nslab.components.kubelet.health import Prober, Verdict
+from nslab.runtime.health_check import HealthCheck
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -272,17 +273,17 @@ class ContainerManager:
         loop, address = self._kubelet.loop, self.pod.address
         for check, news in ((self.spec.readiness, self._is_ready), (self.spec.liveness, self._is_well)):
             if check:
-                self._probers.append(Prober(loop, address, Check(*check), news))
+                self._probers.append(Prober(loop, address, HealthCheck(**check), news))
                 self._probers[-1].begin(TIMEOUT)
 
-    def _is_ready(self, check: Check, wrong: str) -> None:
+    def _is_ready(self, check: HealthCheck, wrong: str) -> None:
         before = self.message, self._readiness.good
         self._readiness.hear(check, not wrong)
         self.message = f"Readiness probe failed: {wrong}" if wrong else ""
         if before != (self.message, self._readiness.good):
             self._kubelet.changed()
 
-    def _is_well(self, check: Check, wrong: str) -> None:
+    def _is_well(self, check: HealthCheck, wrong: str) -> None:
         self._liveness.hear(check, not wrong)
         if wrong and not self._liveness.good and self.alive:
             self._end_probers()

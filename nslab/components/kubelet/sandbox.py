@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 NAMED = "/run/netns"
 AWAITED = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGCHLD})
+_block, _unblock = (syscall.ready_sigmask(how, AWAITED) for how in (signal.SIG_BLOCK, signal.SIG_UNBLOCK))
 
 
 class Sandbox:
@@ -103,8 +104,8 @@ def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox
         memory.wear(process_title)
         pause(store.queue, store.door)
 
-    # Blocked before the fork: pause uses sigwait, and no signal must reach the node's handlers in it.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, AWAITED)
+    # Blocked before the fork: pause waits for signals itself, and none must reach the node's handlers in it.
+    _block()
     try:
         with context.away(*kinds):
             context.enter(sandbox.ns)
@@ -115,7 +116,7 @@ def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox
         sandbox.close()
         raise
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        _unblock()
 
 
 @contextlib.contextmanager

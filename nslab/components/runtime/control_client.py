@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 from nslab import rundir
-from nslab.components.runtime.peers import Peer, connect
+from nslab.components.runtime.peers import Peer
+from nslab.runtime.rpc import connect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,20 +11,17 @@ import sys
 from nslab import rundir
 from nslab.components.runtime.lastwords import text
 from nslab.components.runtime.loop import AT_ONCE, WRITE, accept
+from nslab.runtime import rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any
 
     from nslab.components.runtime.loop import Watches
     from nslab.components.runtime.node_context import NodeContext
 
     Handler = Callable[["Peer", dict[str, Any]], dict[str, Any] | None]
-
-
-LONGEST = 1 << 28
-"""Bytes of a line: more than the Services of any lab."""
 
 
 def _nothing() -> None:
@@ -50,29 +47,24 @@ class Peer:
         self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
         self._before_answers = before_answers
         self._lines: list[bytes] = []
-        self._begun = bytearray()
+        self._received = rpc.Lines()
         self._unsent: list[memoryview] = []
         self._busy, self._reads = False, True
         loop.watch(connection.fileno(), self._receive)
 
     def _receive(self) -> None:
         try:
-            block = self._socket.recv(1 << 18, socket.MSG_DONTWAIT)
+            block = rpc.receive(self._socket)
+            lines = self._received.take(block)
         except BlockingIOError:
             return
-        except (OSError, MemoryError):
-            block = b""
+        except (OSError, MemoryError, ValueError):
+            block, lines = b"", []
         if not block:
             self.close()
-            return
-        first, *more = block.split(b"\n")
-        self._begun += first
-        if more:
-            self._lines += (bytes(self._begun), *more[:-1])
-            self._begun = bytearray(more[-1])
+        elif lines:
+            self._lines += lines
             self._go_on()
-        elif len(self._begun) > LONGEST:
-            self.close()
 
     def _go_on(self) -> None:
         answers: list[memoryview] = []
@@ -97,7 +89,7 @@ class Peer:
             answer = {"error": text(error)}
         if answer is not None:  # otherwise `send` answers, or has already done so
             self._busy = False
-        return [memoryview(_line(answer))] if answer else []
+        return [memoryview(rpc.line(answer))] if answer else []
 
     def _listen(self) -> None:
         """Read only while no request waits."""
@@ -112,7 +104,7 @@ class Peer:
 
     def send(self, answer: dict[str, Any]) -> None:
         """Send an answer, or a message without a request."""
-        self.send_line(_line(answer))
+        self.send_line(rpc.line(answer))
 
     def send_line(self, line: bytes, go_on: bool = True) -> None:
         """Like `send`, for an encoded line."""
@@ -125,7 +117,7 @@ class Peer:
     def _flush(self) -> None:
         try:
             while self._unsent:
-                sent = self._socket.send(self._unsent[0], socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+                sent = rpc.send(self._socket, self._unsent[0])
                 self._unsent[0] = self._unsent[0][sent:]
                 if not self._unsent[0]:
                     self._unsent.pop(0)
@@ -144,7 +136,7 @@ class Peer:
     def hand_over(self, answer: dict[str, Any], descriptors: list[int]) -> None:
         """Send an answer with descriptors, at once: nothing else may be queued."""
         try:
-            socket.send_fds(self._socket, [_line(answer)], descriptors, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            rpc.send_descriptors(self._socket, rpc.line(answer), descriptors, rpc.AT_ONCE)
         except OSError:
             self.close()
 
@@ -166,10 +158,6 @@ class Peer:
             closed()
 
 
-def _line(answer: dict[str, Any]) -> bytes:
-    return json.dumps(answer).encode() + b"\n"
-
-
 def listen(loop: Watches, context: NodeContext, handler: Handler, before_answers: Callable[[], None]) -> socket.socket:
     """Serve at RUN/nodes/NODE.sock."""
     return serve(
@@ -187,7 +175,7 @@ def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> 
         os.unlink(path)
     umask = os.umask(0o177)
     try:
-        with _short(path) as address:
+        with rpc.address(path) as address:
             door.bind(address)
     finally:
         os.umask(umask)
@@ -207,25 +195,3 @@ def _uid(connection: socket.socket) -> int:
     """The uid of the peer's process in our user namespace (65534 if it has no mapping)."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return int.from_bytes(credentials[4:8], sys.byteorder)
-
-
-def connect(path: str) -> socket.socket:
-    """Connect to a Unix socket."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        with _short(path) as address:
-            connection.connect(address)
-    except OSError:
-        connection.close()
-        raise
-    return connection
-
-
-@contextlib.contextmanager
-def _short(path: str) -> Iterator[str]:
-    # sun_path has at most 107 bytes; names of labs and nodes may take more.
-    folder = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"
-    finally:
-        os.close(folder)

@@ -19,6 +19,7 @@ from nslab.components.kubelet import agent, standin
 from nslab.components.runtime.lastwords import complain
 from nslab.components.runtime.node_context import NET, NodeContext
 from nslab.components.runtime.rootfs import Template
+from nslab.runtime import rpc
 from nslab.runtime.cgroups import Groups
 from nslab.runtime.marks import VARIABLE, Memory
 from nslab.runtime.mounts import detach_below
@@ -58,7 +59,7 @@ def serve(descriptor: int, pods: int, run: str) -> None:
     home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     up = socket.socket(fileno=descriptor)
     while True:
-        text, (ns_dir, run_fd, client), _, _ = _receive(up)
+        text, (ns_dir, run_fd, client) = _receive(up)
         request = json.loads(text)
         what, ns = request["what"], request["ns"]
         context = NodeContext(ns, run, ns_dir, run_fd, template, groups)
@@ -103,8 +104,8 @@ def _inside(context: NodeContext, home: int) -> Iterator[None]:
         syscall.setns(home, NET)
 
 
-def _receive(up: socket.socket) -> tuple[bytes, list[int], int, object]:
-    message = socket.recv_fds(up, 1 << 16, 3)
+def _receive(up: socket.socket) -> tuple[bytes, tuple[int, ...]]:
+    message = rpc.receive_descriptors(up, 1 << 16, 3)
     if not message[0]:
         os._exit(0)  # `up` has ended
     return message

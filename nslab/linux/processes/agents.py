@@ -18,12 +18,13 @@ from nslab import rundir, syscall
 from nslab.errors import Refused, about
 from nslab.linux import owned
 from nslab.linux.processes import procs
-from nslab.linux.processes.connection import TIMEOUT, Connection, connect
+from nslab.linux.processes.connection import TIMEOUT, Connection
 from nslab.objects import script as shell
 from nslab.objects.container import Workload
 from nslab.objects.names import CONTROL, netns
 from nslab.objects.plan import Add, Remove, Replace
 from nslab.objects.process import Control, NodeAgent, Process, Supervised
+from nslab.runtime import rpc
 from nslab.runtime.journal import forget
 from nslab.runtime.trust import Births, started
 
@@ -224,7 +225,7 @@ class Agents:
         folder = syscall.open_tree(str(self._run))
         request = json.dumps({"what": what, "ns": ns}).encode()
         try:
-            socket.send_fds(self._spawner, [request], [names, folder, theirs.fileno()])
+            rpc.send_descriptors(self._spawner, request, [names, folder, theirs.fileno()])
         finally:
             os.close(names)
             os.close(folder)
@@ -248,7 +249,7 @@ class Agents:
         if node not in self._lines:
             host = node.rsplit(".", 1)[1]
             socket_path = rundir.CONTROL_SOCKET if host == CONTROL else rundir.node(host, rundir.SOCKET)
-            self._lines[node] = Connection(connect(self._run / socket_path))
+            self._lines[node] = Connection(rpc.connect(self._run / socket_path))
         return self._lines[node]
 
     def wait_ready(self, seconds: float) -> list[NotReady]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from nslab import rundir
 from nslab.errors import Refused, error_text
 from nslab.linux.netns import folder
-from nslab.linux.processes.connection import TIMEOUT, Connection, connect
+from nslab.linux.processes.connection import TIMEOUT, Connection
 from nslab.proxy.model import to_json
+from nslab.runtime.rpc import connect
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable

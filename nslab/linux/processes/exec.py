@@ -11,7 +11,6 @@ import json
 import os
 import select
 import signal
-import socket
 import subprocess
 import time
 from typing import TYPE_CHECKING, Any, Never, Self
@@ -20,12 +19,14 @@ from nslab import rundir
 from nslab.dataclass import dataclass
 from nslab.errors import NslabError, Stopped
 from nslab.linux.processes import terminal
-from nslab.linux.processes.connection import TIMEOUT, connect
+from nslab.linux.processes.connection import TIMEOUT
 from nslab.linux.processes.stdin import stdin
 from nslab.linux.processes.streams import Collected, Flow, Input, Output, relay
 from nslab.objects.names import netns
+from nslab.runtime import rpc
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
@@ -142,7 +143,7 @@ class _Session:
 
     def __init__(self, run: Path, command: Command, ways: dict[str, Any]) -> None:
         self._command, self.status, self.descriptors = command, -1, list[int]()
-        self._unread, self._flows = b"", tuple[Flow, ...]()
+        self._received, self._flows = rpc.Lines(), tuple[Flow, ...]()
         self._connection = _reach(run, command)
         request = {
             "op": "exec",
@@ -194,11 +195,10 @@ class _Session:
 
     def _receive(self) -> list[dict[str, Any]]:
         with contextlib.suppress(ConnectionResetError):
-            block, descriptors, _, _ = socket.recv_fds(self._connection, 1 << 16, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            block, descriptors = rpc.receive_descriptors(self._connection, rpc.BLOCK, _DESCRIPTORS)
             self.descriptors += descriptors
             if block:
-                *lines, self._unread = (self._unread + block).split(b"\n")
-                return [json.loads(line) for line in lines]
+                return [json.loads(line) for line in self._received.take(block)]
         raise NslabError(f"the process of {self._command.node} ended, and with it {self._command.argv[0]}")
 
     def _handle(self, answers: list[dict[str, Any]]) -> None:
@@ -211,9 +211,8 @@ class _Session:
 
     def signal(self, number: int) -> None:
         """Signal the command's process group; SIGKILL ends its whole session."""
-        line = json.dumps({"op": "signal", "number": number}).encode() + b"\n"
         with contextlib.suppress(OSError):
-            self._connection.send(line, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+            rpc.send(self._connection, rpc.line({"op": "signal", "number": number}))
 
     def forward(self, number: int) -> Callable[[], None]:
         """A handler that forwards this signal."""
@@ -231,7 +230,7 @@ class _Session:
 def _reach(run: Path, command: Command) -> socket.socket:
     """Connect to the node's process; if it is dead, spawn a stand-in for one command."""
     try:
-        return connect(run / rundir.node(command.node, rundir.SOCKET))
+        return rpc.connect(run / rundir.node(command.node, rundir.SOCKET))
     except (FileNotFoundError, ConnectionRefusedError):
         from nslab.linux.processes.agents import Agents
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.linux.processes.connection import Connection, connect
+from nslab.linux.processes.connection import Connection
 from nslab.objects.plan import Add
 from nslab.objects.process import Control
+from nslab.runtime.rpc import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable

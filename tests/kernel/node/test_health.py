@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from nodebench import Bench, alive, until
 
-from nslab.objects.container import Check
 from nslab.objects.plan import Add
+from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,9 +88,9 @@ def control(pod: Bench) -> Iterator[Control]:
     made.close()
 
 
-def asked(kind: str = "httpGet", port: int = 8080, **fields: Any) -> Check:
+def asked(kind: str = "httpGet", port: int = 8080, **fields: Any) -> HealthCheck:
     """A probe that is quick about it."""
-    return Check(kind, port, **{"path": "/healthz", "period": 0.05, "failures": 2, **fields})  # type: ignore[arg-type]
+    return HealthCheck(kind, port, **{"path": "/healthz", "period": 0.05, "failures": 2, **fields})  # type: ignore[arg-type]
 
 
 def say(pod: Bench, status: int) -> None:

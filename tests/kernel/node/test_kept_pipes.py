@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -41,8 +42,11 @@ def tell(bench: Bench, word: str) -> None:
 
 
 def held(pid: int) -> set[str]:
-    """The pipes that a process has open."""
-    links = (os.readlink(f"/proc/{pid}/fd/{number}") for number in os.listdir(f"/proc/{pid}/fd"))
+    """The pipes that a process has open; what it opens and closes meanwhile is none of them."""
+    links = set()
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            links.add(os.readlink(f"/proc/{pid}/fd/{number}"))
     return {link for link in links if link.startswith("pipe:")}
 
 

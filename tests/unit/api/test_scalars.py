@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from nslab.api.documents import documents
 from nslab.api.scalars import value
-from nslab.api.values import Reader
+from nslab.api.values import Reader, Source
 from nslab.lab.dump import dumper
 
 
@@ -53,6 +53,6 @@ TREES = st.recursive(
 @example(["0o17", "1e3", "0b1"])
 def test_what_is_written_is_read(tree: Any) -> None:
     text = yaml.dump(tree, Dumper=dumper(), allow_unicode=True)
-    reader = Reader("f", text)
+    reader = Reader(Source("f", text))
     (found,) = (reader.read(root) for root in documents(text, "f"))
     assert (found, reader.errors) == (tree, [])

@@ -8,7 +8,8 @@ import pytest
 
 from nslab.compiler.pods import workload
 from nslab.lab.load import parse
-from nslab.lab.types import Container, ContainerPort, HealthCheck, Pod, Protocol
+from nslab.lab.types import Container, ContainerPort, Pod, Protocol
+from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from nslab.objects.container import Workload

@@ -248,7 +248,7 @@ def test_each_guide_has_its_number_what_comes_before_and_what_comes_next(languag
         headings = [int(number) for number in re.findall(rf"^## {chapter.number}\.(\d+) ", text, re.MULTILINE)]
         assert headings == [*range(1, len(headings) + 1)]
         assert text.count("\n## ") == len(headings) + 1, "all but the answers are numbered"
-        wanted = re.search(r"^(?:Wanted before|먼저 볼 것): .*?$\n\n", text, re.MULTILINE | re.DOTALL)
+        wanted = re.search(r"^(?:Read first|먼저 볼 것): .*?$\n\n", text, re.MULTILINE | re.DOTALL)
         assert wanted, chapter.lab
         assert all(int(number) < chapter.number for number in re.findall(r"(?:guide|가이드) (\d+)", wanted[0]))
         last = text.splitlines()[-1]

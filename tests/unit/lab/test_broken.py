@@ -19,10 +19,10 @@ from nslab.lab import dump as dumped
 from nslab.lab import load, views
 from nslab.lab.defaults import complete, gateway
 from nslab.lab.dump import dump
-from nslab.lab.load import parse
+from nslab.lab.load import parse, parse_stored
 from nslab.lab.network_rules import RULES
 from nslab.lab.status import merge_status
-from nslab.lab.types import Client, Lab, Node
+from nslab.lab.types import ONE_NUMBER, Client, Lab, Node
 
 if TYPE_CHECKING:
     import pytest
@@ -149,7 +149,7 @@ def check(text: str) -> None:
     lab = outcome(text)
     if isinstance(lab, Lab):
         assert_valid(lab)
-        assert parse(dump(lab), "kept") == lab
+        assert parse_stored(dump(lab), "kept") == lab
         assert merge_status(lab, lab) == lab
         found = dumped.documents(lab)
         complete(found)
@@ -216,7 +216,7 @@ def assert_services(lab: Lab) -> None:
         for number in numbers - {0}:
             assert 30000 <= number <= 32767
             assert taken.setdefault(number, key) == key
-    owners = {f"{one.namespace}/{one.name}": one.replicas for one in lab.deployments}
+    owners = {one.owner_name: one.replicas for one in lab.controllers if one.kind in ONE_NUMBER}
     for owner, replicas in owners.items():
         assert sum(pod.owner == owner for pod in lab.pods) == replicas
 

@@ -12,7 +12,7 @@ import pytest
 from nslab.errors import LabFileError, UsageError
 from nslab.lab.change import applied, applied_with_warnings, deleted, scaled
 from nslab.lab.dump import dump
-from nslab.lab.load import parse
+from nslab.lab.load import parse, parse_stored
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def running() -> Lab:
     lab = parse(FILE, "x")
     nodes = {node.name: node.pod_cidr for node in lab.nodes}
     pods = (replace(pod, assigned=nodes[pod.node][number + 2]) for number, pod in enumerate(lab.pods))
-    return parse(dump(replace(lab, pods=tuple(pods))), "kept")
+    return parse_stored(dump(replace(lab, pods=tuple(pods))), "kept")
 
 
 def document(kind: str) -> str:
@@ -136,7 +136,7 @@ def test_a_service_becomes_one_of_any_other_type() -> None:
         assert all(bool(port.node_port) == (new != "ClusterIP") for port in one.ports)
         assert bool(one.load_balancer_ips) == (new in ("LoadBalancer", "Local"))
         assert bool(one.health_check_node_port) == (new == "Local")
-        assert parse(dump(made), "kept").services == made.services
+        assert parse_stored(dump(made), "kept").services == made.services
 
 
 def test_what_is_applied_and_probably_not_meant() -> None:
@@ -171,10 +171,10 @@ def test_delete() -> None:
     assert lines == ('service "web" deleted', 'deployment.apps "web" deleted')
     assert [one.name for one in made.services] == ["kube-dns"]
     assert [pod.name for pod in made.pods] == ["p", "kube-dns"]
-    assert parse(dump(made), "kept") == made
+    assert parse_stored(dump(made), "kept") == made
     assert deleted(lab, ("svc", "web"))[0].services == made.services
     gone, _ = deleted(lab, ("service/kube-dns",), "kube-system")
-    assert parse(dump(gone), "kept") == gone
+    assert parse_stored(dump(gone), "kept") == gone
 
 
 def test_delete_by_file(tmp_path: Path) -> None:
@@ -225,8 +225,8 @@ def test_scale() -> None:
     more = [pod for pod in up.pods if pod.owner]
     assert more[:3] == mine
     assert [pod.assigned for pod in more[3:]] == [None, None]
-    assert up.deployments[0].replicas == 5
-    assert parse(dump(up), "kept") == up
+    assert up.controllers[0].replicas == 5
+    assert parse_stored(dump(up), "kept") == up
     assert not [pod for pod in scaled(lab, "deploy/web", 0)[0].pods if pod.owner]
 
 
@@ -276,7 +276,7 @@ def test_what_nslab_does_not_act_on_is_kept_all_the_same() -> None:
     again, lines = applied(made, KEPT.replace("a: b", "a: c"))
     assert [line.rpartition(" ")[2] for line in lines] == ["configured", "unchanged", "unchanged"]
     assert again.others[0].document["data"] == {"a": "c"}
-    assert parse(dump(again), "kept").others[0].document == again.others[0].document
+    assert parse_stored(dump(again), "kept").others[0].document == again.others[0].document
     left, lines = deleted(again, ("networkpolicies/deny", "namespace/shop"))
     assert lines == ('networkpolicy.networking.k8s.io "deny" deleted', 'namespace "shop" deleted')
     assert [one.kind for one in left.others] == ["ConfigMap"]

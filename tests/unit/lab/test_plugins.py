@@ -13,7 +13,7 @@ from nslab.compiler.placement import adopted, assign_addresses
 from nslab.errors import LabFileError, UsageError
 from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
-from nslab.lab.load import load, load_with_warnings, parse
+from nslab.lab.load import load, load_with_warnings, parse_stored
 from nslab.lab.plugins import network_of
 from nslab.lab.status import merge_status
 from nslab.lab.types import Cni, Encapsulation, Plugin
@@ -92,7 +92,7 @@ def test_the_configuration_lies_beside_the_lab_and_plugins_are_found_from_there(
 def test_what_is_kept_does_not_need_the_users_file(file: Path) -> None:
     lab = assign_addresses(load(edited(file, "/opt/mine]", "/opt/mine], routes: false")))
     (file.parent / "conf" / "ptp.conf").unlink()
-    assert parse(dump(lab), "kept.yaml") == lab
+    assert parse_stored(dump(lab), "kept.yaml") == lab
     assert lab.cni
     assert (lab.cni.routes, lab.cni.masquerade) == (False, True)
 
@@ -140,7 +140,7 @@ def test_what_the_plugins_gave_is_the_pods(file: Path) -> None:
     foreign = IPv4Address("10.22.0.7")
     given = adopted(lab, {"nslab.a-lab.pod-a": foreign})
     assert [str(pod.assigned) for pod in given.pods] == ["10.22.0.7", "20.96.1.2"]
-    assert parse(dump(given), "kept.yaml") == given, "outside every podCIDR, and kept"
+    assert parse_stored(dump(given), "kept.yaml") == given, "outside every podCIDR, and kept"
     again = assign_addresses(merge_status(load(file), given))
     assert again.pods == given.pods
     other = assign_addresses(merge_status(replace(load(file), cni=Cni(CONF.replace("ptp", "bridge"))), given))

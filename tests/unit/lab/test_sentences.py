@@ -57,10 +57,10 @@ spec: {{nodeName: node1, containers: [{{name: a, command: [x]}}]}}
 LABEL = "must be lower case letters, digits and '-', no '-' first or last"
 
 
-def output(text: str) -> list[str]:
+def output(text: str, *, stored: bool = False) -> list[str]:
     """The problems of a text."""
     try:
-        load.parse(text, "lab.yaml")
+        (load.parse_stored if stored else load.parse)(text, "lab.yaml")
     except LabFileError as error:
         return [str(problem).removeprefix("lab.yaml:") for problem in error.errors]
     return []
@@ -99,9 +99,7 @@ def test_the_good_lab_is_good() -> None:
 
 def test_the_lab_document_is_first_and_alone() -> None:
     lab, pod, other = GOOD.split("---\n")
-    first = "the first document of a lab file must be the Lab (apiVersion: nslab/v1, kind: Lab)"
-    assert output(f"{pod}---\n{lab}---\n{other}") == [f"2:7: {first}"]
-    assert output(f"{pod}---\n{other}") == [f"2:7: {first}"]
+    assert output(f"{other}---\n{lab}---\n{pod}") == ["10:7: the Lab must be the first document of a lab file"]
     assert output(f"{lab}---\n{pod}---\n{lab}") == ["23:7: a lab file has one Lab document, and this is another"]
     assert output(f"---\n---\n{lab}---\n---\n{pod}---\n") == []
 
@@ -134,9 +132,29 @@ def test_a_pod_cidr_has_so_many_addresses() -> None:
 def test_the_bridge_has_an_address_too() -> None:
     lab = GOOD.partition("---\n")[0].replace("calico, encapsulation: IPIP", "kubenet")
     pod = POD.format(0).replace("kind: Pod", "kind: Pod\nstatus: {podIP: 20.111.156.1}")
-    assert output(lab + pod) == [
+    assert output(lab + pod, stored=True) == [
         "16:17: pod p0 cannot have the address 20.111.156.1; on node1 it is the address of cbr0"
     ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wrong"),
+    [
+        (
+            "{name: pod-b}",
+            "{name: pod-b}\nstatus: {podIP: 20.109.131.64}",
+            "25:17: the address 20.109.131.64 of pod pod-b is outside the podCIDR 20.109.131.0/26 of node2",
+        ),
+        (
+            "kind: Pod",
+            "kind: Pod\nstatus: {podIP: 20.111.156.7}",
+            "16:17: status.podIP is 20.111.156.7, and the pod asks for 20.111.156.6; remove one of them",
+        ),
+    ],
+)
+def test_what_a_server_says_of_a_pod_holds_in_a_stored_lab_alone(old: str, new: str, wrong: str) -> None:
+    text = GOOD.replace(old, new, 1)
+    assert (output(text), output(text, stored=True)) == ([], [wrong])
 
 
 def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
@@ -155,8 +173,8 @@ def test_containers_of_a_pod_share_its_ports() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "1:1: the file is empty; a lab file begins with a Lab document"),
-        ("# nothing\n---\n---\n", "1:1: the file is empty; a lab file begins with a Lab document"),
+        ("", "1:1: there is neither a Lab nor an object in it"),
+        ("# nothing\n---\n---\n", "1:1: there is neither a Lab nor an object in it"),
         ("hello", "1:1: a document of a lab file must be a mapping with apiVersion and kind"),
         ("a\n\0", "2:1: the character '\\x00' cannot be in YAML"),
         ("a: \ud800", "1:4: the character '\\ud800' cannot be in YAML"),
@@ -197,7 +215,7 @@ def test_files(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b"#" * (documents.LARGEST + 1))
     (tmp_path / "bom").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
     assert of(tmp_path / "absent") == "1:1: there is no such file"
-    assert of(tmp_path) == "1:1: the file cannot be read: Is a directory"
+    assert of(tmp_path) == "1:1: the folder has no file whose name ends in .yaml, .yml, .json"
     assert of(tmp_path / "latin1") == "2:6: the file is not UTF-8 text (invalid continuation byte)"
     assert of(tmp_path / "large") == "1:1: the file is larger than 16 MB"
     assert load.load(tmp_path / "bom").name == "a-lab"

@@ -12,10 +12,11 @@ import pytest
 from nslab.errors import LabFileError
 from nslab.lab.defaults import host_name
 from nslab.lab.dump import dump
-from nslab.lab.load import parse
+from nslab.lab.load import parse, parse_stored
 from nslab.lab.manifest import load_manifest, parse_manifest
 from nslab.lab.status import merge_status
-from nslab.lab.types import HealthCheck, Lab, Protocol, RestartPolicy, Service, TrafficPolicy
+from nslab.lab.types import Lab, Protocol, RestartPolicy, Service, TrafficPolicy
+from nslab.runtime.health_check import HealthCheck
 from scripts.benchmarks.services_manifest import manifest
 
 LAB = """\
@@ -97,7 +98,7 @@ def test_a_load_balancer_may_go_without_node_ports() -> None:
     lab = parse(LAB + service("s", spec, "status: {loadBalancer: {ingress: [{ip: 203.0.113.7}]}}\n"), "x")
     assert only(lab).ports[0].node_port == 0
     assert [str(ip) for ip in only(lab).load_balancer_ips] == ["203.0.113.7"]
-    assert parse(dump(lab), "kept") == lab
+    assert parse_stored(dump(lab), "kept") == lab
 
 
 def test_a_tiny_service_network_is_used_up() -> None:
@@ -147,7 +148,7 @@ spec:
     livenessProbe: {tcpSocket: {port: 80}, failureThreshold: 5, periodSeconds: 0}
 status: {conditions: [{type: Initialized, status: 'True'}, {type: Ready, status: 'False', reason: x}]}
 """
-    lab = parse(text, "x")
+    lab = parse_stored(text, "x")
     full, affine, headless, alias, _ = lab.services
     assert (full.affinity, affine.affinity, headless.affinity) == (60, 10800, 0)
     assert (full.external_policy, full.internal_policy) == (TrafficPolicy.LOCAL, TrafficPolicy.LOCAL)
@@ -160,7 +161,7 @@ status: {conditions: [{type: Initialized, status: 'True'}, {type: Ready, status:
     assert (pod.ready, pod.restart_policy) == (False, RestartPolicy.ON_FAILURE)
     assert pod.containers[0].readiness == HealthCheck("httpGet", "http", "/ready", 2, 1, 3)
     assert pod.containers[0].liveness == HealthCheck("tcpSocket", 80, failures=5)
-    assert parse(dump(lab), "kept") == lab
+    assert parse_stored(dump(lab), "kept") == lab
 
 
 def test_kube_dns_comes_with_its_address_and_once() -> None:
@@ -171,9 +172,9 @@ def test_kube_dns_comes_with_its_address_and_once() -> None:
     assert (pod.namespace, pod.name, pod.node, dict(pod.labels)) == ("kube-system", "kube-dns", "a", dict(dns.selector))
     assert [container.builtin for container in pod.containers] == ["kubedns", ""]
     assert [container.readiness for container in pod.containers] == [None, HealthCheck("tcpSocket", 53)]
-    assert parse(dump(lab), "kept") == lab
+    assert parse_stored(dump(lab), "kept") == lab
     without = replace(lab, services=(), pods=())
-    assert parse(dump(without), "kept") == without
+    assert parse_stored(dump(without), "kept") == without
 
 
 def test_kube_dns_of_the_file_is_the_only_one() -> None:
@@ -189,9 +190,9 @@ def test_replicas_are_named_and_spread() -> None:
     assert len(set(names)) == 3
     assert all(name.startswith(f"web-{template}-") and len(name) == len(template) + 10 for name in names)
     assert [pod.node for pod in lab.pods] == ["a", "b", "a"]
-    assert {pod.owner for pod in lab.pods} == {"default/web"}
+    assert {pod.owner for pod in lab.pods} == {"Deployment/default/web"}
     assert lab.pods[0].containers[0].args == ("netexec",)
-    assert lab.deployments[0].template.containers[0].args == ()
+    assert lab.controllers[0].template.containers[0].args == ()
     assert [pod.name for pod in parse(LAB + deployment(2), "x").pods] == names[:2]
     assert not {pod.name for pod in parse(LAB + deployment(3, ", args: [netexec]"), "x").pods} & {*names}
 
@@ -201,9 +202,9 @@ def test_replicas_keep_their_status_and_go_from_the_end() -> None:
     had = (IPv4Address(f"20.96.0.{5 + i}" if i != 1 else "20.96.0.70") for i in range(3))
     lab = replace(lab, pods=tuple(replace(p, assigned=a, ready=False) for p, a in zip(lab.pods, had, strict=True)))
     kept = dump(lab)
-    assert parse(kept, "kept") == lab
-    assert parse(kept.replace("replicas: 3", "replicas: 2"), "kept").pods == lab.pods[:2]
-    four = parse(kept.replace("replicas: 3", "replicas: 4"), "kept").pods
+    assert parse_stored(kept, "kept") == lab
+    assert parse_stored(kept.replace("replicas: 3", "replicas: 2"), "kept").pods == lab.pods[:2]
+    four = parse_stored(kept.replace("replicas: 3", "replicas: 4"), "kept").pods
     assert four[:3] == lab.pods
     assert (four[3].assigned, four[3].ready) == (None, True)
     # On a fresh look at the file, pods before them would have put the replicas elsewhere.
@@ -218,7 +219,7 @@ def test_a_replica_s_document_says_less_than_its_template() -> None:
     kept = dump(replace(parse(LAB + output, "x"), name="x"))
     moved = kept.replace("nodeName: a\n", "nodeName: b\n").replace("nodeName: b\n", "nodeName: a\n", 1)
     assert moved.count("nodeName: b") == 2
-    assert [pod.node for pod in parse(moved, "kept").pods] == ["a", "a"]
+    assert [pod.node for pod in parse_stored(moved, "kept").pods] == ["a", "a"]
 
 
 def test_a_client_stays_with_its_pod_for_a_day_at_the_most() -> None:
@@ -280,7 +281,7 @@ def test_a_manifest_needs_no_lab() -> None:
         parse_manifest(service("s", "ports: [{port: 80}]").lstrip("-\n"), "x")
     why = "there is no lab to take one from; write clusterIP: ADDRESS, or None"
     assert str(caught.value) == f'x:4:7: The Service "s" is invalid: spec.clusterIP: Required value: {why}'
-    with pytest.raises(LabFileError, match="x:1:1: the file is empty; there is no object in it"):
+    with pytest.raises(LabFileError, match="x:1:1: there is no object in it"):
         parse_manifest("", "x")
 
 

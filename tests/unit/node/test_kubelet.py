@@ -9,9 +9,10 @@ import pytest
 from nslab.compiler.pods import check
 from nslab.components.kubelet import crilog, restart, status
 from nslab.components.kubelet.attempt import UNKNOWN
-from nslab.components.kubelet.health import Check, Verdict, complaint, request, whole
+from nslab.components.kubelet.health import Verdict, complaint, request, whole
 from nslab.components.runtime.loop import Loop
-from nslab.lab.types import Container, ContainerPort, HealthCheck
+from nslab.lab.types import Container, ContainerPort
+from nslab.runtime.health_check import HealthCheck
 from nslab.runtime.journal import MOST, Journal
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def test_who_had_no_more_memory() -> None:
      ("++--+--", True), ("++---+", False), ("++---++", True)],
 )  # fmt: skip
 def test_it_takes_several_answers_in_a_row(answers: str, good: bool) -> None:
-    verdict, asked = Verdict(False), Check("httpGet", 80, successes=2, failures=3)
+    verdict, asked = Verdict(False), HealthCheck("httpGet", 80, successes=2, failures=3)
     for answer in answers:
         verdict.hear(asked, answer == "+")
     assert verdict.good is good
@@ -93,7 +94,7 @@ def test_an_answer_is_heard_to_its_end() -> None:
 
 
 def test_what_is_asked() -> None:
-    output = request("20.96.0.7", Check("httpGet", 8080, "/healthz")).decode()
+    output = request("20.96.0.7", HealthCheck("httpGet", 8080, "/healthz")).decode()
     assert output.startswith("GET /healthz HTTP/1.1\r\nHost: 20.96.0.7:8080\r\nUser-Agent: kube-probe/")
     assert output.endswith("\r\nConnection: close\r\n\r\n")
 
@@ -102,7 +103,7 @@ def test_a_named_port_is_looked_up_in_the_container() -> None:
     container = Container("app", ports=(ContainerPort(80), ContainerPort(8081, name="health")))
     found = check(container, HealthCheck("httpGet", "health", path="/up", period=5, failures=2))
     assert found is not None
-    assert found._asdict() == {
+    assert found.fields() == {
         "kind": "httpGet", "port": 8081, "path": "/up", "initial_delay": 0, "period": 5, "timeout": 1,
         "successes": 1, "failures": 2,
     }  # fmt: skip

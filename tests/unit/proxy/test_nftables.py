@@ -175,6 +175,7 @@ def test_one_endpoint_for_another() -> None:
         f"flush chain ip kube-proxy {service}",
         f"delete chain ip kube-proxy {old}",
         f"add chain ip kube-proxy {new}",
+        f"flush chain ip kube-proxy {new}",
         f"add rule ip kube-proxy {new} ip saddr 10.180.0.3 jump mark-for-masquerade",
         f"add rule ip kube-proxy {new} meta l4proto tcp dnat to 10.180.0.3:8080",
         f"add rule ip kube-proxy {service} ip daddr 172.30.0.1 ip saddr != 10.0.0.0/8 jump mark-for-masquerade",
@@ -224,7 +225,7 @@ def test_sets_of_affinity_come_before_and_go_after_what_names_them() -> None:
     lines = change(sticky, with_ends(sticky, ENDS[0], Endpoint("10.180.0.3", 8080)))
     kinds = [" ".join(line.split()[:2]) for line in lines]
     assert kinds.index("add set") < kinds.index("add rule")
-    assert kinds.index("delete set") > max(place for place, kind in enumerate(kinds) if kind == "flush chain")
+    assert kinds.index("delete set") > kinds.index("delete chain") > kinds.index("flush chain")
     # A set that stays is named and not declared anew: nft has to read all of them.
     assert not lines[-1].startswith("list")
 

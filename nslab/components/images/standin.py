@@ -1,0 +1,101 @@
+"""A stand-in for an image that nobody pulls: it answers on the ports that its container declares, as agnhost would.
+
+    standin --container NAME --image IMAGE [--tcp PORT] [--udp PORT] [--sctp PORT]
+    standin --exit
+
+HTTP has agnhost's /hostname, /clientip, /echo and /healthz; any other path names the pod, the container and the image.
+UDP and SCTP take agnhost's words. With --exit it ends at once and well, as an init container or a Job's pod does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+from nslab.components.images import agnhost
+from nslab.components.runtime.loop import Loop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Never
+
+    from nslab.wire import http
+
+KNOWN = ("/hostname", "/hostName", "/clientip", "/echo", "/healthz")
+
+
+def main(arguments: Sequence[str], report: int = -1) -> Never:
+    """Be a stand-in until a signal comes; say `ready` on the descriptor `report` once all ports are open."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # As PID 1 of a pid namespace we get only signals that we have a handler for.
+        signal.signal(number, lambda *_: os._exit(0))
+    loop = Loop()
+    try:
+        ends = _serve(loop, arguments)
+    except OSError as error:
+        agnhost.fail(error.strerror or str(error), report)
+    except ValueError as error:
+        agnhost.fail(str(error), report)
+    if report >= 0:
+        agnhost.quietly()
+        os.write(report, b"ready\n")
+        os.close(report)
+    if ends:
+        os._exit(0)
+    while True:
+        loop.turn()
+
+
+def _serve(loop: Loop, arguments: Sequence[str]) -> bool:
+    """Open all ports; whether there is nothing to serve, and the work is done."""
+    words, who = list(arguments), {"--container": "", "--image": ""}
+    while words:
+        flag = words.pop(0)
+        if flag == "--exit":
+            agnhost.log("a stand-in: nothing to do")
+            return True
+        if not words:
+            raise ValueError(f"flag needs an argument: {flag}")
+        value = words.pop(0)
+        if flag in who:
+            who[flag] = value
+        else:
+            _open(loop, flag, int(value), f"container {who['--container']}, image {who['--image']}")
+    return False
+
+
+def _open(loop: Loop, flag: str, port: int, who: str) -> None:
+    if flag == "--tcp":
+        listener = agnhost.bind(socket.SOCK_STREAM, port, "tcp")
+        agnhost.accept(loop, listener, lambda peer: _Peer(loop, peer, who))
+    elif flag == "--udp":
+        udp = agnhost.bind(socket.SOCK_DGRAM, port, "udp")
+        loop.watch(udp.fileno(), lambda: agnhost.answer_udp(udp))
+    elif flag == "--sctp":
+        listener = agnhost.bind(socket.SOCK_STREAM, port, "sctp", socket.IPPROTO_SCTP)
+        agnhost.accept(loop, listener, lambda peer: agnhost.SctpPeer(loop, peer))
+    else:
+        raise ValueError(f"unknown flag: {flag}")
+    agnhost.log(f"a stand-in answers on {flag[2:]} port {port}")
+
+
+class _Peer(agnhost.HttpPeer):
+    """A connection to a stand-in."""
+
+    def __init__(self, loop: Loop, peer: socket.socket, who: str) -> None:
+        super().__init__(loop, peer)
+        self._who = who
+
+    def answer(self, request: http.Request) -> tuple[int, str]:
+        """Status and body."""
+        if request.path in KNOWN:
+            return super().answer(request)
+        agnhost.log(f"GET {request.path}")
+        return 200, f"pod {os.uname().nodename}, {self._who}\n"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

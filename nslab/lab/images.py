@@ -1,0 +1,106 @@
+"""What runs for an image: nothing is pulled.
+
+Some images are programs of nslab's own (`BUILT_IN`). Containers without an image, and those of images that are tools
+(`TOOLS`), run their command with this machine's programs. A stand-in plays every other image: it answers on the ports
+that the container declares, or that a probe asks; its command and its hooks are not run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.api.rules import names
+from nslab.dataclass import replace
+from nslab.lab.types import BUILT_IN, ContainerPort, Protocol, StandIn, image_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from nslab.lab.types import Container, Pod
+    from nslab.runtime.health_check import HealthCheck
+
+AGNHOST = ("netexec", "pause")
+"""What the built-in agnhost can do."""
+TOOLS = names(
+    """
+    alpine amazonlinux archlinux bash busybox centos cirros curl debian debian-base dnsutils fedora jessie-dnsutils
+    kubectl netshoot network-multitool opensuse oraclelinux rockylinux toolbox ubi ubi-minimal ubuntu
+    """
+)
+ENTRYPOINTS = {"curl": ("curl",), "kubectl": ("kubectl",)}
+"""What a tool image runs its arguments with; the others run them as they are, and a shell without any."""
+CHOICE = "nslab/image"
+"""The annotation by which a pod chooses what runs for its images: `machine` (this machine's programs) or `stand-in`."""
+MACHINE, STAND_IN = "machine", "stand-in"
+
+
+def played(pod: Pod, targets: Iterable[ContainerPort] = ()) -> Pod:
+    """A pod whose containers are what runs for their images.
+
+    `targets`: numbers to which Services send; the first stand-in takes them where no container declares a port.
+    """
+    choice = dict(pod.annotations).get(CHOICE, "")
+    containers = [_played(one, choice, ends=_ends(pod)) for one in pod.containers]
+    declared = any(one.ports for one in pod.containers)
+    first = next((index for index, one in enumerate(containers) if one.standin and not one.standin.ends), None)
+    if first is not None and not declared and (wanted := tuple(targets)):
+        one = containers[first]
+        ports = tuple(dict.fromkeys((*(one.standin.ports if one.standin else ()), *wanted)))
+        containers[first] = replace(one, standin=StandIn(ports))
+    return replace(pod, containers=tuple(containers))
+
+
+def _ends(pod: Pod) -> bool:
+    """Whether a pod's containers are there to do something once: those of a Job."""
+    return pod.owner.startswith("Job/")
+
+
+def _played(container: Container, choice: str, *, ends: bool) -> Container:
+    """A container with what runs for its image."""
+    if choice != STAND_IN:
+        name = image_name(container.image)
+        if name in BUILT_IN and (args := _built_in(container, name)) is not None:
+            return replace(container, command=(), args=args)
+        if not container.image or (choice == MACHINE and container.command):
+            return container
+        if name in TOOLS:
+            return _tool(container, name)
+    return stand_in(container, ends=ends)
+
+
+def _built_in(container: Container, name: str) -> tuple[str, ...] | None:
+    """The arguments of a program of ours; None: it is to run something else."""
+    if name != "agnhost":
+        return None if container.command else (("pause",) if name == "pause" else container.args)
+    words = (*container.command, *container.args)
+    if container.command and container.command[0].rpartition("/")[2] != "agnhost":
+        return None
+    words = words[1:] if container.command else words
+    return (words or ("netexec",)) if not words or words[0] in AGNHOST else None
+
+
+def _tool(container: Container, name: str) -> Container:
+    if container.command:
+        return container
+    words = (*ENTRYPOINTS.get(name, ()), *container.args) or (("sleep", "infinity") if container.tty else ("sh",))
+    return replace(container, command=words, args=())
+
+
+def stand_in(container: Container, *, ends: bool) -> Container:
+    """A container that a stand-in plays. Of its probes those remain that it can answer: HTTP and TCP."""
+    checks = (container.readiness, container.liveness)
+    ports = () if ends else tuple(dict.fromkeys((*container.ports, *_asked(container, checks))))
+    return replace(container, command=(), args=(), standin=StandIn(ports, ends=ends))
+
+
+def _asked(container: Container, checks: Iterable[HealthCheck | None]) -> Iterator[ContainerPort]:
+    """Ports that a probe asks, and the container does not declare."""
+    known = {port.port for port in container.ports if port.protocol is Protocol.TCP}
+    for check in checks:
+        if check and isinstance(check.port, int) and check.port not in known:
+            yield ContainerPort(check.port)
+
+
+def stand_ins(pods: Iterable[Pod]) -> tuple[str, ...]:
+    """The images that stand-ins play, each once."""
+    return tuple(dict.fromkeys(one.image for pod in pods for one in pod.containers if one.standin))

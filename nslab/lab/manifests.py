@@ -1,0 +1,63 @@
+"""Objects that were written for another cluster, or read from one: what is the user's, and the lab they make."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from nslab.lab.lab_document import LabDocument
+from nslab.lab.types import CONTROLLERS
+
+if TYPE_CHECKING:
+    from nslab.api.document import Document
+    from nslab.lab.stream import Documents
+
+NODES = ("node1", "node2")
+CLIENT = "client"
+DNS = "10.96.0.10"
+LONGEST_NAME = 63
+BY_SERVICE = "endpointslice.kubernetes.io/managed-by"
+
+
+def default_lab(found: Documents, file: str) -> LabDocument:
+    """The lab of objects that come without one: two nodes or those that pods name, a client, and a name server."""
+    named = dict.fromkeys(str(one.spec["nodeName"]) for one in found.pods if one.spec.get("nodeName"))
+    nodes = [*named, *(name for name in NODES if name not in named)][: max(len(NODES), len(named))]
+    path = PurePath(file)
+    name = re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:LONGEST_NAME].strip("-")
+    value: dict[str, Any] = {
+        "metadata": {"name": name or "app"},
+        "spec": {
+            "dns": {"address": DNS},
+            "nodes": [{"name": node} for node in nodes],
+            "clients": [{"name": CLIENT}] if CLIENT not in nodes else [],
+        },
+    }
+    return LabDocument(value, 0)
+
+
+def leave_to_controllers(found: Documents) -> None:
+    """Leave out what controllers make anew: of `kubectl get`, the pods of a ReplicaSet are in the file with it.
+
+    What a controller made that is not in the file stays, and is nobody's.
+    """
+    there = {(one.kind, one.namespace, one.name) for one in (*found.controllers, *found.others)}
+    selected = {(one.namespace, one.name) for one in found.services if one.spec.get("selector")}
+    for kind in ("controllers", "pods"):
+        setattr(found, kind, [one for one in getattr(found, kind) if not _made_by(one, there)])
+    found.slices = [one for one in found.slices if not (BY_SERVICE in one.labels and _service(one) in selected)]
+
+
+def _made_by(one: Document, there: set[tuple[str, str, str]]) -> bool:
+    """Whether a controller that is in the file made an object. Else its reference is removed."""
+    owners = [owner for owner in one.metadata.get("ownerReferences", ()) if owner.get("controller")]
+    if any((owner.get("kind"), one.namespace, owner.get("name")) in there for owner in owners):
+        return True
+    if any(owner.get("kind") in CONTROLLERS for owner in owners):
+        del one.metadata["ownerReferences"]
+    return False
+
+
+def _service(one: Document) -> tuple[str, str]:
+    return one.namespace, one.labels.get("kubernetes.io/service-name", "")

@@ -1,0 +1,47 @@
+"""What the kubelet asks a container from time to time: the same from the lab file to the node's process."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+
+class HealthCheck:
+    """A probe of the kubelet's: how it asks, and how many answers in a row turn its mind. Times in seconds.
+
+    `port`: a number, or as a lab has it the name of one that the container declares; 0: a name that none has, so that
+    nobody can be asked. Equal to one of the same fields, and not to be changed.
+    """
+
+    # No dataclass: a node's process would compile it, and own what that touches. (In the order in which `repr` shows
+    # them: the names of a Deployment's pods come from that of its template.)
+    __slots__ = ("kind", "port", "path", "initial_delay", "period", "timeout", "successes", "failures")  # noqa: RUF023
+
+    def __init__(
+        self,
+        kind: Literal["httpGet", "tcpSocket"],
+        port: int | str,
+        path: str = "/",
+        initial_delay: float = 0,
+        period: float = 10,
+        timeout: float = 1,
+        successes: int = 1,
+        failures: int = 3,
+    ) -> None:
+        self.kind, self.port, self.path = kind, port, path
+        self.initial_delay, self.period, self.timeout = initial_delay, period, timeout
+        self.successes, self.failures = successes, failures
+
+    def fields(self) -> dict[str, Any]:
+        """By name, as JSON has them: HealthCheck(**fields) is the same."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __eq__(self, other: object) -> bool:
+        return self.fields() == other.fields() if isinstance(other, HealthCheck) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.fields().values()))
+
+    def __repr__(self) -> str:
+        return f"HealthCheck({', '.join(f'{name}={value!r}' for name, value in self.fields().items())})"

@@ -1,0 +1,239 @@
+"""Objects without a Lab, and what comes from another cluster."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nslab.errors import LabFileError
+from nslab.lab.change import applied, scaled
+from nslab.lab.dump import dump
+from nslab.lab.load import load, parse, parse_stored, parse_with_warnings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DEPLOYMENT = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: c, image: "nginx:1.25", ports: [{containerPort: 80}]}]}
+"""
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {{name: {0}}}\nspec: {{containers: [{{name: c, image: nginx}}]{1}}}\n"
+
+
+def controller(kind: str, name: str, more: str = "", version: str = "apps/v1", policy: str = "Always") -> str:
+    selector = "" if kind == "Job" else "selector: {matchLabels: {a: b}}, "
+    template = (
+        f"{{metadata: {{labels: {{a: b}}}}, spec: {{restartPolicy: {policy}, containers: [{{name: c, image: x}}]}}}}"
+    )
+    spec = f"{{{selector}{more}template: {template}}}"
+    return f"---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
+
+
+def test_objects_alone_are_a_lab_named_after_their_file(tmp_path: Path) -> None:
+    file = tmp_path / "My App_v2.yaml"
+    file.write_text(DEPLOYMENT)
+    lab = load(file)
+    assert lab.name == "my-app-v2"
+    assert [node.name for node in lab.nodes] == ["node1", "node2"]
+    assert [client.name for client in lab.clients] == ["client"]
+    assert str(lab.dns_address) == "10.96.0.10"
+    assert parse_stored(dump(lab), "kept") == lab
+
+
+def test_nodes_that_pods_name_are_its_nodes() -> None:
+    lab = parse(POD.format("a", ", nodeName: minikube") + "---\n" + POD.format("b", ""), "x.yaml")
+    assert [node.name for node in lab.nodes] == ["minikube", "node1"]
+
+
+def test_a_folder_is_all_its_manifests_and_each_error_names_its_file(tmp_path: Path) -> None:
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(DEPLOYMENT)
+    (folder / "b.json").write_text('{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}')
+    (folder / "notes.txt").write_text("no manifest")
+    lab = load(folder)
+    assert (lab.name, [pod.owner for pod in lab.pods if pod.owner]) == ("shop", ["Deployment/default/web"])
+    assert [one.kind for one in lab.others] == ["ConfigMap"]
+    (folder / "c.yml").write_text(f"# two\n---\n{DEPLOYMENT.replace('selector', 'selektor')}")
+    with pytest.raises(LabFileError) as wrong:
+        load(folder)
+    assert f"{folder}/c.yml:7:3: unknown field spec.selektor; did you mean selector?" in str(wrong.value)
+    (folder / "c.yml").write_text(DEPLOYMENT)
+    with pytest.raises(LabFileError) as twice:
+        load(folder)
+    assert str(twice.value).startswith(f"{folder}/c.yml:3:18: deployment web of namespace default is there twice")
+
+
+def test_what_kubectl_prints_comes_up_without_what_the_server_said() -> None:
+    text = dedent("""\
+        apiVersion: v1
+        kind: List
+        items:
+        - apiVersion: apps/v1
+          kind: Deployment
+          metadata: {name: web, uid: 0aa, resourceVersion: "9", generation: 3, creationTimestamp: null,
+                     managedFields: [{manager: kubectl}]}
+          spec:
+            selector: {matchLabels: {app: web}}
+            template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: nginx}]}}
+          status: {replicas: 1}
+        - apiVersion: apps/v1
+          kind: ReplicaSet
+          metadata: {name: web-7d9, ownerReferences: [
+            {apiVersion: apps/v1, kind: Deployment, name: web, uid: 0aa, controller: true}]}
+          spec: {selector: {matchLabels: {app: web}}, template: {
+            metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: nginx}]}}}
+        - apiVersion: v1
+          kind: Pod
+          metadata: {name: web-7d9-x, labels: {app: web}, ownerReferences: [
+            {apiVersion: apps/v1, kind: ReplicaSet, name: web-7d9, uid: 0bb, controller: true}]}
+          spec: {nodeName: gone, containers: [{name: c, image: nginx}]}
+          status: {podIP: 10.244.1.5, phase: Running}
+        - apiVersion: v1
+          kind: Pod
+          metadata: {name: orphan, labels: {app: web}, ownerReferences: [
+            {apiVersion: apps/v1, kind: ReplicaSet, name: elsewhere, uid: 0cc, controller: true}]}
+          spec: {containers: [{name: c, image: nginx}]}
+          status: {podIP: 10.244.1.6}
+        - apiVersion: v1
+          kind: Service
+          metadata: {name: web}
+          spec: {selector: {app: web}, ports: [{port: 80}]}
+          status: {loadBalancer: {}}
+        - apiVersion: discovery.k8s.io/v1
+          kind: EndpointSlice
+          metadata: {name: web-1, labels: {kubernetes.io/service-name: web,
+                     endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io}}
+          addressType: IPv4
+          endpoints: [{addresses: [10.244.1.5]}]
+          ports: [{port: 80}]
+        """)
+    lab = parse(text, "dump.yaml")
+    mine = [pod for pod in lab.pods if pod.namespace == "default"]
+    assert sorted((pod.owner, pod.assigned) for pod in mine) == [("", None), ("Deployment/default/web", None)]
+    assert [one.kind for one in lab.controllers] == ["Deployment"]
+    assert lab.slices == ()
+    assert "managedFields" not in dump(lab)
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        (controller("StatefulSet", "db", "replicas: 2, serviceName: db, "), ["db-0", "db-1"]),
+        (controller("StatefulSet", "db", "replicas: 2, serviceName: db, ordinals: {start: 5}, "), ["db-5", "db-6"]),
+        (controller("ReplicaSet", "rs", "replicas: 2, "), ["rs-", "rs-"]),
+        (controller("DaemonSet", "agent"), ["agent-", "agent-"]),
+        (controller("Job", "once", "completions: 3, ", "batch/v1", "Never"), ["once-"] * 3),
+        (controller("Job", "once", "suspend: true, ", "batch/v1", "Never"), []),
+    ],
+)
+def test_what_controllers_make(text: str, names: list[str]) -> None:
+    lab = parse(text, "x.yaml")
+    made = [pod for pod in lab.pods if pod.owner]
+    assert [pod.name[: len(name)] for pod, name in zip(made, names, strict=True)] == names
+    assert len({pod.name for pod in made}) == len(names)
+    assert parse_stored(dump(lab), "kept") == lab
+
+
+def test_a_daemon_set_has_one_pod_on_each_node() -> None:
+    lab = parse(controller("DaemonSet", "agent"), "x.yaml")
+    assert [pod.node for pod in lab.pods if pod.owner] == ["node1", "node2"]
+
+
+def test_a_stateful_set_is_scaled_from_its_end() -> None:
+    lab = parse(controller("StatefulSet", "db", "replicas: 3, serviceName: db, "), "x.yaml")
+    fewer, lines = scaled(lab, "sts/db", 1)
+    assert ([pod.name for pod in fewer.pods if pod.owner], lines) == (["db-0"], ("statefulset.apps/db scaled",))
+
+
+def test_what_is_kept_is_one_line_and_what_is_played_another() -> None:
+    more = dedent("""\
+        ---
+        apiVersion: networking.k8s.io/v1
+        kind: Ingress
+        metadata: {name: a}
+        ---
+        apiVersion: networking.k8s.io/v1
+        kind: Ingress
+        metadata: {name: b}
+        ---
+        apiVersion: v1
+        kind: Namespace
+        metadata: {name: n}
+        """)
+    _, notes = parse_with_warnings(DEPLOYMENT + more, "x.yaml")
+    assert [*map(str, notes)] == ["kept, not acted on: 2 Ingresses", "played by stand-ins: nginx:1.25"]
+
+
+def image(container: str, **of: str) -> tuple[str, ...]:
+    """What runs for the first container of a pod."""
+    annotations = "".join(f"\n  annotations: {{{name.replace('_', '/')}: {value}}}" for name, value in of.items())
+    head = f"apiVersion: v1\nkind: Pod\nmetadata:\n  name: p\n  labels: {{app: p}}{annotations}\n"
+    service = (
+        "---\napiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {selector: {app: p}, ports: [{port: 9000}]}\n"
+    )
+    return parse(f"{head}spec: {{containers: [{container}]}}\n{service}", "x.yaml").pods[0].containers[0].argv
+
+
+@pytest.mark.parametrize(
+    ("container", "argv"),
+    [
+        ("{name: c, image: nginx, ports: [{containerPort: 80}]}", "--tcp 80"),
+        ("{name: c, image: bind9, ports: [{containerPort: 53, protocol: UDP}]}", "--udp 53"),
+        ("{name: c, image: redis, command: [redis-server]}", "--tcp 9000"),
+        ("{name: c, image: a/b, readinessProbe: {tcpSocket: {port: 5432}}}", "--tcp 5432 --tcp 9000"),
+        ("{name: c, image: a, ports: [{containerPort: 1}], livenessProbe: {httpGet: {port: 2}}}", "--tcp 1 --tcp 2"),
+    ],
+)  # fmt: skip
+def test_a_stand_in_answers_where_it_is_asked(container: str, argv: str) -> None:
+    assert " ".join(image(container)).partition(" --image ")[2].partition(" ")[2] == argv
+
+
+@pytest.mark.parametrize(
+    ("container", "argv"),
+    [
+        ("{name: c, image: 'busybox:1.36', command: [sleep, '9']}", ("sleep", "9")),
+        ("{name: c, image: busybox, args: [sleep, '9']}", ("sleep", "9")),
+        ("{name: c, image: curlimages/curl, args: [-s, 'http://s']}", ("curl", "-s", "http://s")),
+        ("{name: c, image: nicolaka/netshoot, tty: true}", ("sleep", "infinity")),
+        ("{name: c, command: [sleep, '9']}", ("sleep", "9")),
+        ("{name: c, image: registry.k8s.io/pause:3.9}", ("agnhost", "pause")),
+        ("{name: c, image: agnhost, command: [/agnhost], args: [netexec, -x]}", ("agnhost", "netexec", "-x")),
+    ],
+)  # fmt: skip
+def test_tools_run_with_this_machine_s_programs(container: str, argv: tuple[str, ...]) -> None:
+    assert image(container) == argv
+
+
+def test_a_pod_chooses_what_runs_for_its_images() -> None:
+    container = "{name: c, image: python, command: [python3, -m, http.server]}"
+    assert image(container)[0] == "standin"
+    assert image(container, nslab_image="machine") == ("python3", "-m", "http.server")
+    assert image("{name: c, image: busybox, command: [x]}", nslab_image="stand-in")[0] == "standin"
+
+
+def test_a_stand_in_of_a_job_ends_well() -> None:
+    lab = parse(controller("Job", "once", "", "batch/v1", "Never"), "x.yaml")
+    assert [pod.containers[0].argv for pod in lab.pods if pod.owner] == [("standin", "--exit")]
+
+
+def test_a_manifest_is_applied_to_a_lab_that_runs() -> None:
+    lab = parse(POD.format("a", ""), "x.yaml")
+    made, lines = applied(lab, DEPLOYMENT)
+    assert lines == ("deployment.apps/web created",)
+    assert [pod.owner for pod in made.pods if pod.owner] == ["Deployment/default/web"]
+
+
+def test_merge_keys() -> None:
+    lab = parse(
+        POD.format("a", "").replace("{name: c, image: nginx}", "{<<: [&b {name: c}, {name: d, image: x}]}"), "x"
+    )
+    assert [(one.name, one.image) for one in lab.pods[0].containers] == [("c", "x")]
