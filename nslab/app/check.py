@@ -32,7 +32,7 @@ def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
     """Return each goal of a running lab, reached or not. The goals come from `file`, or from the lab's own folder."""
     lab = stored_lab(name)
     goals = _goals(lab, file)
-    asked, everybody = questions(goals, lab), places(lab)
+    wanted, everybody = questions(goals, lab), places(lab)
     with Namespaces() as spaces:
 
         def connect(calls: Sequence[Call]) -> Sequence[CallResult]:
@@ -40,9 +40,9 @@ def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
             many = tuple(call for call in calls if call.times >= MANY)
             return ask_services(spaces, lab.name, ServiceSurvey(everybody, few, many, 0, 0), None)
 
-        echoes = ask(spaces, lab.name, everybody, [*dict.fromkeys(asked.probes.values())])
-        tries = ask_all([*asked.calls.values()], connect)
-    return grade(goals, lab, seen(asked, echoes, tries, show(lab.name, asked.shows)))
+        echoes = ask(spaces, lab.name, everybody, [*dict.fromkeys(wanted.probes.values())])
+        tries = ask_all([*wanted.calls.values()], connect)
+    return grade(goals, lab, seen(wanted, echoes, tries, show(lab.name, wanted.shows)))
 
 
 def _goals(lab: Lab, file: Path | None) -> Check:

@@ -94,7 +94,7 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
 
 
 def _known(want: State, older: Sequence[State]) -> State:
-    """What may be there, each once: as an older wish had it rather than as it is wanted, for then it is made anew."""
+    """The objects that may exist, one for each key: an older one, if it differs, so that the diff replaces it."""
     wanted = {obj.key: obj for obj in want}
     return tuple((wanted | {obj.key: obj for old in older for obj in old if wanted.get(obj.key) != obj}).values())
 

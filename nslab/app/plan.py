@@ -37,8 +37,8 @@ def plan(lab: Lab, listener: Listener) -> Plan:
 def beyond(lab: Lab) -> Iterator[str]:
     """Yield a sentence if the lab file allows more memory than this machine has."""
     total = cgroups.machine_memory()
-    asked = [(container.limits.memory, pod.name, container.name) for pod in lab.pods for container in pod.containers]
-    if more := [f"{pod}/{container}" for memory, pod, container in asked if memory > total]:
+    limits = [(container.limits.memory, pod.name, container.name) for pod in lab.pods for container in pod.containers]
+    if more := [f"{pod}/{container}" for memory, pod, container in limits if memory > total]:
         others = f" and {len(more) - 1} more" if len(more) > 1 else ""
         yield f"the memory limit of {more[0]}{others} is more than this machine has ({total / 2**30:.1f}Gi)"
 

@@ -60,7 +60,7 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
         if not fresh:
             procs.end(owned.impostors(lab.name))
         kept = StoredLab(folder(lab.name)).all()
-        if not (fresh or kept or named(lab.name)):  # an `up` was killed before it had begun
+        if not (fresh or kept or named(lab.name)):  # an `up` was killed at its start
             undo.callback(release, lab.name)
         made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
         if goals is not None:

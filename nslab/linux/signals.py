@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _ALONE = threading.RLock()
-"""Held by the thread that changes labs. What that changes for a while, handlers and umask, is the whole process's."""
+"""Held by the thread that changes a lab: signal handlers and umask, which it changes meanwhile, are per process."""
 
 
 @contextlib.contextmanager
@@ -26,14 +26,14 @@ def blocked() -> Iterator[None]:
     """
     with _ALONE:
         if threading.current_thread() is threading.main_thread():
-            with _unheard():
+            with _deferred():
                 yield
         else:
             yield
 
 
 @contextlib.contextmanager
-def _unheard() -> Iterator[None]:
+def _deferred() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     defer()

@@ -197,7 +197,7 @@ class RunningLab:
         return changes(done.lab, done.plan)
 
     def _change(self, make: Callable[..., Changed], *how: Any) -> Changed:
-        """What was changed; AssertionError with what did not follow, or is not ready."""
+        """Run a change; AssertionError with the containers that are not ready, and kube-proxies that timed out."""
         __tracebackhide__ = True
         with interrupted():
             done = make(self.name, *how)

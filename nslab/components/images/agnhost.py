@@ -106,7 +106,7 @@ def _serve(loop: Loop, flags: dict[str, int]) -> None:
 
 
 def bind(kind: int, port: int, flag: str, protocol: int = 0) -> socket.socket:
-    """A socket at a port of all addresses; OSError names the flag that asked for it."""
+    """Bind a port on all addresses; the OSError of a failure names the flag."""
     try:
         server = socket.socket(socket.AF_INET6, kind | socket.SOCK_NONBLOCK, protocol)
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -152,7 +152,7 @@ def _address(name: tuple[str, int]) -> str:
 
 
 def answer_udp(udp: socket.socket) -> None:
-    """Answer the datagrams that wait, some at a time."""
+    """Answer waiting datagrams, a limited number at a time."""
     with contextlib.suppress(OSError):
         for _ in range(AT_ONCE):
             data, sender = udp.recvfrom(2048)

@@ -111,32 +111,32 @@ def respond(data: bytes, zone: RecordsFile, limit: int) -> bytes | None:
     except MalformedError:
         return None  # answering an answer could loop for ever
     try:
-        asked = dns_wire.question(data)
+        question = dns_wire.question(data)
     except MalformedError:
         return dns_wire.refusal(number, flags, dns_wire.FORMERR)
     try:
-        dns_wire.read_extras(data, asked)
+        dns_wire.read_extras(data, question)
     except MalformedError:
-        return dns_wire.refusal(number, flags, dns_wire.FORMERR, asked.wire)
-    return dns_wire.response(asked, _answer(asked, zone), limit or asked.size)
+        return dns_wire.refusal(number, flags, dns_wire.FORMERR, question.wire)
+    return dns_wire.response(question, _answer(question, zone), limit or question.size)
 
 
-def _answer(asked: dns_wire.Question, zone: RecordsFile) -> Answer:
-    if asked.edns > 0:
+def _answer(question: dns_wire.Question, zone: RecordsFile) -> Answer:
+    if question.edns > 0:
         return Answer(dns_wire.BADVERS)
-    if asked.opcode:
+    if question.opcode:
         return Answer(dns_wire.NOTIMP)
-    if asked.group not in (dns_wire.IN, dns_wire.ANY) or asked.kind in dns_wire.TRANSFERS:
+    if question.group not in (dns_wire.IN, dns_wire.ANY) or question.kind in dns_wire.TRANSFERS:
         return Answer(dns_wire.REFUSED)
     records = zone.now()
     # Without records NXDOMAIN would be wrong, and cached; after SERVFAIL the client asks again.
     if records is None:
         return Answer(dns_wire.SERVFAIL)
     try:
-        return records.answer(asked.name, asked.kind)
+        return records.answer(question.name, question.kind)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         # A malformed Service must not break the names of all others.
-        log(f"{'.'.join(asked.name)!r}: {type(error).__name__}: {error}")
+        log(f"{'.'.join(question.name)!r}: {type(error).__name__}: {error}")
         return Answer(dns_wire.SERVFAIL)
 
 

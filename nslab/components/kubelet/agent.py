@@ -345,7 +345,11 @@ class Agent:
 
     def adopt(self) -> None:
         """Take over the processes of an earlier nslab-node that was killed."""
-        found, before, asked = adopt.find(self.context, self.births.adopt()), read(self.context), self.journal.recall()
+        found, before, requests = (
+            adopt.find(self.context, self.births.adopt()),
+            read(self.context),
+            self.journal.recall(),
+        )
         self.attempts = attempts(f"{self.context.folder}/{rundir.POD_LOGS}")
         self.held = found.held
         for pid in found.held:
@@ -355,10 +359,10 @@ class Agent:
             sandbox.name_netns(pod)
         kept = adopt.kept(found)
         for spec, attempt, pid in found.containers:
-            request, last = asked.pop((spec.ns, spec.container), None), kept.pop((spec.ns, spec.container), None)
+            request, last = requests.pop((spec.ns, spec.container), None), kept.pop((spec.ns, spec.container), None)
             life = self._life(container.Spec(**request) if request else spec, before)
             life.adopt(attempt, pid, last[1] if last else adopt.pipes(pid))
-        for (ns, name), request in asked.items():
+        for (ns, name), request in requests.items():
             if ns == self.context.ns or ns in self.sandboxes:
                 self._life(container.Spec(**request), before).resume(kept.pop((ns, name), None))
             else:

@@ -31,7 +31,7 @@ BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
     "kubedns": kubedns.main,
     "standin": standin.main,
 }
-"""The programs that we have in us."""
+"""The programs of the built-in images."""
 
 
 class Spec:

@@ -75,8 +75,8 @@ def _must(call: Call) -> bool:
 
 def _is_doubtful(call: Call, trials: Iterable[Trial]) -> bool:
     """Whether the outcome may differ with fewer calls at a time. (Refusals run one by one anyway.)"""
-    asked = _must(call) and call.outcome is not Outcome.REFUSED
-    return asked and any(trial.outcome in _DOUBTFUL and trial.outcome is not call.outcome for trial in trials)
+    answered = _must(call) and call.outcome is not Outcome.REFUSED
+    return answered and any(trial.outcome in _DOUBTFUL and trial.outcome is not call.outcome for trial in trials)
 
 
 def _looked_up(loop: Loop, calls: Iterable[Call], dns: IPv4Address | None) -> Names:

@@ -167,27 +167,27 @@ class Agents:
 
     def _at_nodes(self, batch: Sequence[Step]) -> list[int | str]:
         """Have the nodes' processes start and end others: for each step a pid, or an error."""
-        asked: dict[str, list[tuple[Step, dict[str, Any]]]] = {}
+        requests: dict[str, list[tuple[Step, dict[str, Any]]]] = {}
         for step in batch:
-            asked.setdefault(_node_of(step), []).extend((step, request) for request in _requests(step))
-        early = {node: self._send(node, mine) for node, mine in asked.items()}
+            requests.setdefault(_node_of(step), []).extend((step, request) for request in _requests(step))
+        early = {node: self._send(node, mine) for node, mine in requests.items()}
         outcomes: dict[int, int | str] = {}
-        for node, mine in asked.items():
+        for node, mine in requests.items():
             for (step, _), answer in zip(mine, self._receive(node, early[node], len(mine)), strict=True):
                 # A Replace is two requests: one refusal is enough.
                 if not isinstance(outcomes.get(id(step)), str):
                     outcomes[id(step)] = answer.get("error") or int(answer.get("pid", 0))
         return [outcomes[id(step)] for step in batch]
 
-    def _send(self, node: str, asked: Sequence[tuple[Step, dict[str, Any]]]) -> list[dict[str, Any]]:
+    def _send(self, node: str, requests: Sequence[tuple[Step, dict[str, Any]]]) -> list[dict[str, Any]]:
         """Send a node its requests and return the answers that arrive meanwhile."""
         try:
-            return self._line(node).send([request for _, request in asked], time.monotonic() + TIMEOUT)
+            return self._line(node).send([request for _, request in requests], time.monotonic() + TIMEOUT)
         except OSError as error:
             dead = isinstance(error, FileNotFoundError | ConnectionRefusedError)
-            if dead and all(isinstance(step, Remove) for step, _ in asked):
-                return self._end_for_dead_node([step for step, _ in asked])
-            return self._all_failed(node, error, len(asked))
+            if dead and all(isinstance(step, Remove) for step, _ in requests):
+                return self._end_for_dead_node([step for step, _ in requests])
+            return self._all_failed(node, error, len(requests))
 
     def _receive(self, node: str, early: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
         """Return `count` answers of a node, including the early ones."""
