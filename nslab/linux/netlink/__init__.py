@@ -1,1 +1,1 @@
-"""Netlink: batches of messages, what is there by name, TUN devices, neighbours; in words, and whole (pyroute2)."""
+"""Netlink: batches of messages, TUN devices, neighbours, netfilter, sockets; a whole namespace (pyroute2)."""

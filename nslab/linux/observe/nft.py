@@ -1,4 +1,4 @@
-"""The tables of nftables that a lab makes, listed; and listed once more as they should be, where nobody sees it."""
+"""List a lab's nftables tables, and the desired ones from a throwaway namespace, in the same words."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _HOOK = re.compile(r"^\t\ttype \w+ hook (\w+)(?: device \S+)? priority [^;]+; po
 
 
 def tables(spaces: Namespaces, ns: str, known: Sequence[KernelObject]) -> list[KernelObject]:
-    """What there is of our tables, as far as possible in the words of `known`."""
+    """Return the objects in the lab's tables, equal to those in `known` where possible."""
     names = nft_listing.tables(known)
     if not names:
         return []

@@ -1,10 +1,10 @@
-"""What is there: everything that a namespace consists of, read back; the lab's as a plan is made of it.
+"""Observe a lab: read everything in its namespaces back, the lab's objects in the form in which a plan has them.
 
-One walk over the lab's namespaces, and in each over `KINDS`. A reader says what there is of one kind: the lab's
-objects, and what is not the lab's. What every namespace has from the start is neither. A new kind is a line in `KINDS`.
+One walk over the lab's namespaces, and in each over `KINDS`. A reader returns the lab's objects of one kind and the
+unmanaged ones; it leaves out what every namespace has from the start. A new kind of thing is a line in `KINDS`.
 
-Interfaces and chains are looked for by the names that a lab gives; addresses, routes, entries, members and settings are
-taken as found, on the lab's interfaces and in its sets, so that what somebody else added there shows as well.
+Interfaces and chains are found by the lab's names for them. Addresses, routes, entries, members and settings are taken
+as they are, on the lab's interfaces and in its sets, so that unmanaged ones show, too.
 """
 
 from __future__ import annotations
@@ -89,23 +89,23 @@ def observe(
     plugins: Plugins | None = None,
     running: Running | None = None,
 ) -> Observation:
-    """What the kernel has of a lab, but for processes. `known`: what could be there, wanted or once made.
+    """The kernel's objects of a lab, without processes. `known`: the objects that may exist, desired or older.
 
     Without `running`, only what labs make is looked for, and settings only where the lab has something to say of them.
     """
     seen = Observation()
-    there = named(lab)
-    by_ns: dict[str, list[KernelObject]] = {ns: [] for ns in there}
+    existing = named(lab)
+    by_ns: dict[str, list[KernelObject]] = {ns: [] for ns in existing}
     for obj in {obj.key: obj for obj in known}.values():
         by_ns.get(obj.ns, []).append(obj)
-    found = {ns: interfaces(spaces.route_socket(ns)) for ns in there}
+    found = {ns: interfaces(spaces.route_socket(ns)) for ns in existing}
     devices_of = _device_names(known)
     theirs = plugins.interfaces() if plugins else {}
     fresh = fresh_namespace(spaces)
-    now = _settings(spaces, there, fresh) if running else {}
+    now = _settings(spaces, existing, fresh) if running else {}
     who = running or Running()
     kinds = KINDS if running else [kind for kind in KINDS if kind.made_by_labs]
-    for ns in there:
+    for ns in existing:
         seen.have += [namespaces.seen(ns), *objects_links.seen(by_ns[ns], found)]
         ours = (devices_of.get(ns, set()) & found[ns].keys()) | {"lo"}
         names = {link.index: name for name, link in found[ns].items()}
@@ -156,7 +156,7 @@ def _settings(spaces: Namespaces, there: Sequence[str], fresh: Fresh) -> dict[st
 
 
 def _device_names(known: State) -> Mapping[str, set[str]]:
-    """The interfaces that a lab makes, by namespace; a cable has two ends."""
+    """The interfaces that a lab makes, by namespace; a veth pair has two ends."""
     found: dict[str, set[str]] = {}
     for obj in known:
         for key in obj.provides:
