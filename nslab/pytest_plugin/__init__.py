@@ -159,15 +159,24 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def _request(node: Any) -> LabRequest:
     marker = node.get_closest_marker("lab")
-    try:
-        asked = LabRequest(*marker.args[:1], **marker.kwargs) if marker else LabRequest()
-        if marker and len(marker.args) > 1:
-            raise TypeError("one argument is enough, the others have names")
-        if asked.scope not in ("function", "module"):
-            raise TypeError(f"scope is 'function' or 'module', not {asked.scope!r}")
-    except TypeError as error:
-        pytest.fail(f"@pytest.mark.{MARKER.partition(':')[0]}: {error}", pytrace=False)
-    return asked
+    if marker and (wrong := _wrong(marker)):
+        pytest.fail(f"@pytest.mark.lab {wrong}", pytrace=False)
+    return LabRequest(*marker.args, **marker.kwargs) if marker else LabRequest()
+
+
+def _wrong(marker: pytest.Mark) -> str:
+    """What is wrong with a marker, the rest of a sentence; nothing if it is right."""
+    if len(marker.args) > 1:
+        return "takes one argument without a name, the lab; the others are NAME=VALUE"
+    if marker.args and "source" in marker.kwargs:
+        return "has two sources; leave one out"
+    known = LabRequest._fields
+    if unknown := next((name for name in marker.kwargs if name not in known), ""):
+        from nslab.api.words import did_you_mean
+
+        return f"has no {unknown}{did_you_mean(unknown, known)}"
+    scope = marker.kwargs.get("scope", "function")
+    return "" if scope in ("function", "module") else f"has no scope {scope!r}; it is 'function' or 'module'"
 
 
 def _labs(config: pytest.Config) -> Labs:

@@ -114,7 +114,9 @@ def test_what_handles_tell(lab: RunningLab) -> None:
     assert (answer.status, answer.text) == (200, "hello")
     assert (str(answer.source), str(answer.to[0]), answer.to[1]) == ("20.109.131.3", "10.103.9.116", 8080)
     assert pod.http("svc-b:8080/echo?msg=no&code=418").status == 418
-    assert pod.seen_as("svc-b:8080") == pod.address
+    assert pod.seen_as("svc-b:8080") == pod.address == "20.109.131.3"
+    assert (answer.source, answer.to[0]) == ("20.109.131.3", lab.service("svc-b").cluster_ip)
+    assert lab.service("svc-b").cluster_ip == "10.103.9.116" == pod.resolve("svc-b")
     assert pod.ping("svc-b").outcome != "reached"  # a Service is no machine
     assert pod.ping(node)
     assert pod.ping("20.111.156.7", size=1480)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 import nslab.pytest_plugin
 from nslab.lab.find import names
+from nslab.pytest_plugin.address import Address
 from nslab.pytest_plugin.evidence import bounded
 from nslab.pytest_plugin.running import RunningLab
 
@@ -86,9 +88,11 @@ def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester
         ('"kind: Lab\\nspec: {nodez: []}\\n"', "*the test's lab:2:8: unknown field spec.nodez; did you mean nodes?"),
         ('"calico-two-node", proxy_mode="ipsv"', "*there is no ProxyMode 'ipsv'; there are iptables, ipvs, *"),
         ('"calico-two-node", encapsulation="GRE"', "*there is no Encapsulation 'GRE'; there are IPIP, *"),
-        ('"calico-two-node", scope="class"', "*scope is 'function' or 'module', not 'class'"),
-        ('"calico-two-node", mode="ipvs"', "*unexpected keyword argument 'mode'"),
-        ('"calico-two-node", "ipvs"', "*one argument is enough, the others have names"),
+        ('"calico-two-node", scope="class"', "@pytest.mark.lab has no scope 'class'; it is 'function' or 'module'"),
+        ('"calico-two-node", proxy="ipvs"', "@pytest.mark.lab has no proxy; did you mean proxy_mode?"),
+        ('"calico-two-node", cni=1', "@pytest.mark.lab has no cni; known are source, proxy_mode, encapsulation and *"),
+        ('"calico-two-node", "ipvs"', "@pytest.mark.lab takes one argument without a name, the lab; the others are *"),
+        ('"calico-two-node", source="a"', "@pytest.mark.lab has two sources; leave one out"),
     ],
 )
 def test_a_wrong_marker_is_told(pytester: pytest.Pytester, marker: str, output: str) -> None:
@@ -99,6 +103,8 @@ def test_a_wrong_marker_is_told(pytester: pytest.Pytester, marker: str, output: 
     result = run(pytester)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([output])
+    result.stdout.no_fnmatch_line("*During handling of the above exception*")
+    result.stdout.no_fnmatch_line("*Traceback*")
 
 
 def test_without_a_marker_the_lab_is_beside_the_test(pytester: pytest.Pytester) -> None:
@@ -107,6 +113,18 @@ def test_without_a_marker_the_lab_is_beside_the_test(pytester: pytest.Pytester) 
     run(pytester).stdout.fnmatch_lines(
         ["there is no lab lab.yaml, and no file or folder of that name beside the test*"]
     )
+
+
+def test_an_address_equals_its_text_and_any_address() -> None:
+    seen, plain = Address("10.244.0.1"), IPv4Address("10.244.0.1")
+    assert seen == "10.244.0.1" == seen
+    assert seen == plain == seen
+    assert seen != "10.244.0.2"
+    assert seen != "10.244.0.1/32"
+    assert {seen} == {"10.244.0.1"} == {Address(plain)}
+    assert {"10.244.0.1": "web"}[seen] == "web"  # type: ignore[index]
+    assert (seen + 1, min(seen + 1, seen)) == ("10.244.0.2", plain)
+    assert repr(seen) == "Address('10.244.0.1')"
 
 
 def test_waiting_ends_with_what_it_waited_for(tmp_path: Path) -> None:
