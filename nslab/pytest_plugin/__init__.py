@@ -35,9 +35,14 @@ class LabRequest(NamedTuple):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """One option."""
+    """Two options."""
     group = parser.getgroup("nslab", "nslab: labs for tests")
     group.addoption("--nslab-keep", action="store_true", help="keep the lab of a failed test, and say how to enter it")
+    group.addoption(
+        "--nslab-require",
+        action="store_true",
+        help="fail a test, instead of skipping it, if its lab cannot come up here",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -184,7 +189,8 @@ def _labs(config: pytest.Config) -> Labs:
     if _LABS not in config.stash:
         from nslab.pytest_plugin.labs import Labs
 
-        config.stash[_LABS] = Labs(keep=bool(config.getoption("--nslab-keep")))
+        keep, require = (bool(config.getoption(option)) for option in ("--nslab-keep", "--nslab-require"))
+        config.stash[_LABS] = Labs(keep=keep, require=require)
     return config.stash[_LABS]
 
 

@@ -440,6 +440,9 @@ def test_what_the_kernel_lacks_skips_with_doctor_s_sentence(user: pytest.Pyteste
     result = run(user, text, "-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED *proxy mode ipvs needs the drivers ip_vs and dummy*nslab vm*"])
+    required = run(user, text, "--nslab-require")
+    required.assert_outcomes(errors=1)
+    required.stdout.fnmatch_lines(["--nslab-require: proxy mode ipvs needs the drivers ip_vs and dummy*"])
 
 
 def test_a_lab_without_its_pods_process_still_reports(user: pytest.Pytester) -> None:

@@ -60,7 +60,7 @@ def test_it_documents_itself(pytester: pytest.Pytester) -> None:
     run(pytester, "--markers").stdout.fnmatch_lines(["@pytest.mark.lab(source='lab.yaml', *"])
     output = run(pytester, "--fixtures", "-v").stdout
     output.fnmatch_lines(["lab -- *", "make_lab -- *", "module_lab [[]module scope[]] -- *"], consecutive=False)
-    run(pytester, "--help").stdout.fnmatch_lines(["*--nslab-keep *"])
+    run(pytester, "--help").stdout.fnmatch_lines(["*--nslab-keep *", "*--nslab-require *"])
 
 
 def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester) -> None:
@@ -77,7 +77,12 @@ def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester
     """)
     result = run(pytester, "-rs")
     result.assert_outcomes(skipped=2)
+    assert result.ret == 0
     result.stdout.fnmatch_lines(["SKIPPED *put sudo before pytest, or use a kernel of your own: nslab vm -- pytest*"])
+    result = run(pytester, "--nslab-require")
+    result.assert_outcomes(errors=2)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["--nslab-require: labs *put sudo before pytest, or use a kernel of your own: *"])
 
 
 @pytest.mark.parametrize(
