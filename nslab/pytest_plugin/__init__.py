@@ -107,11 +107,19 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test's report gets what there is to know of its labs."""
+    raised = call.excinfo if FIXTURES & {*getattr(item, "fixturenames", ())} else None
+    ours = False
+    if raised:
+        from nslab.pytest_plugin import tracebacks
+
+        ours = any(tracebacks.is_ours(entry.path) for entry in raised.traceback)
+        if ours and not item.config.getoption("fulltrace"):
+            tracebacks.hide(raised)
     report = yield
-    if call.excinfo and FIXTURES & {*getattr(item, "fixturenames", ())}:
+    if ours:
         from nslab.pytest_plugin.reports import show_controls
 
-        show_controls(report, call.excinfo)
+        show_controls(report)
     labs = _live(item) if report.failed else []
     if labs:
         from nslab.pytest_plugin.evidence import how_to_enter, sections

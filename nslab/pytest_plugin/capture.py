@@ -10,8 +10,6 @@ import contextlib
 import os
 import socket
 import struct
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.errors import NslabError
@@ -20,7 +18,7 @@ from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import netns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _BUFFER = 4 << 20
 """Bytes that the kernel keeps of a node's packets, with its own bookkeeping: some thousands of a request's size."""
@@ -41,16 +39,39 @@ class _Node(NamedTuple):
 
     socket: socket.socket
     inode: int
-    records: list[bytes]
+    packets: list[Packet]
 
 
-class _Packet(NamedTuple):
+class Packet(NamedTuple):
     """What the kernel says of one: its beginning, its whole length, when, and by which interface it came or went."""
 
     kept: bytes
     length: int
     time: bytes
     sender: tuple[str, int, int, int, bytes]
+
+    @property
+    def protocol(self) -> int:
+        """Its EtherType."""
+        return self.sender[1]
+
+    @property
+    def outgoing(self) -> bool:
+        """Whether it leaves by the interface."""
+        return self.sender[2] == _OUTGOING
+
+
+class Heard(NamedTuple):
+    """What a node heard; `numbers`: its interfaces'."""
+
+    node: str
+    packets: list[Packet]
+    numbers: Mapping[str, int]
+
+    def pcap(self, packets: Iterable[Packet]) -> bytes:
+        """Some of its packets as a pcap file."""
+        records = b"".join(_record(packet, self.numbers) for packet in packets)
+        return _FILE.pack(_MAGIC, 2, 4, 0, 0, _LENGTH, _LINUX_SLL2) + records
 
 
 class Capture:
@@ -76,7 +97,7 @@ class Capture:
             # Emptied, not closed: at the end of a packet socket the kernel waits for all of its processors.
             for _ in _heard(known.socket):
                 continue
-            known.records.clear()
+            known.packets.clear()
         else:
             if known:
                 known.socket.close()
@@ -89,9 +110,8 @@ class Capture:
             node.socket.close()
         self._nodes.clear()
 
-    def files(self) -> Iterator[tuple[str, Path]]:
-        """Each node that heard something, and the file in which it is. This thread is in the node's namespace then."""
-        folder = Path(tempfile.mkdtemp(prefix=f"nslab-{self._lab}-"))
+    def heard(self) -> Iterator[Heard]:
+        """What each node heard, if anything. This thread is in the node's namespace then."""
         with Namespaces() as spaces:
             for name, node in self._nodes.items():
                 numbers: dict[str, int] = {}
@@ -99,11 +119,9 @@ class Capture:
                     spaces.enter(netns(self._lab, name))  # the numbers of interfaces mean nothing elsewhere
                     # Asked for all at once: for a name that is not there any more, the kernel would look for a module.
                     numbers = {interface: number for number, interface in socket.if_nameindex()}
-                node.records.extend(_record(packet, numbers) for packet in _heard(node.socket))
-                file = folder / f"{name}.pcap"
-                file.write_bytes(_FILE.pack(_MAGIC, 2, 4, 0, 0, _LENGTH, _LINUX_SLL2) + b"".join(node.records))
-                if node.records:
-                    yield name, file
+                node.packets.extend(_heard(node.socket))
+                if node.packets:
+                    yield Heard(name, node.packets, numbers)
 
 
 def _listening() -> socket.socket:
@@ -115,7 +133,7 @@ def _listening() -> socket.socket:
     return listening
 
 
-def _heard(listening: socket.socket) -> Iterator[_Packet]:
+def _heard(listening: socket.socket) -> Iterator[Packet]:
     """The packets that wait in a socket."""
     packet, room = bytearray(_LENGTH), socket.CMSG_SPACE(16)
     with contextlib.suppress(BlockingIOError):
@@ -124,10 +142,10 @@ def _heard(listening: socket.socket) -> Iterator[_Packet]:
             length, ancillary, _, sender = listening.recvmsg_into([packet], room, socket.MSG_TRUNC)
             interface, _, way, *_ = sender
             if interface != "lo" or way != _OUTGOING:  # there, it comes in again at once
-                yield _Packet(bytes(packet[:length]), length, ancillary[0][2], sender)
+                yield Packet(bytes(packet[:length]), length, ancillary[0][2], sender)
 
 
-def _record(packet: _Packet, numbers: Mapping[str, int]) -> bytes:
+def _record(packet: Packet, numbers: Mapping[str, int]) -> bytes:
     """A packet as it stands in the file."""
     interface, protocol, way, hardware, address = packet.sender
     head = _SLL2.pack(protocol, 0, numbers.get(interface, 0), hardware, way, len(address), address[:8])

@@ -149,7 +149,41 @@ def test_waiting_ends_with_what_it_waited_for(tmp_path: Path) -> None:
 def test_what_is_long_is_cut() -> None:
     assert bounded(["a", "b"]) == "a\nb"
     lines = bounded([str(number) for number in range(1000)]).splitlines()
-    assert (len(lines), lines[-1]) == (201, "… and 800 more lines")
+    assert (len(lines), lines[-1]) == (9, "… and 992 more lines in diff.txt")
+
+
+def test_a_traceback_ends_in_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import pytest
+        from pathlib import Path
+        from nslab.pytest_plugin.running import RunningLab
+
+        @pytest.fixture
+        def lab():
+            return RunningLab("mine", Path())
+
+        def refuse():
+            raise ConnectionRefusedError("the cause")
+
+        def test_cause(lab):
+            lab.wait(refuse, timeout=0)
+
+        def test_library(lab):
+            from nslab.pytest_plugin.hosts import Host
+            Host("mine", "pod", "10.0.0.1", dict).http("https://x")
+
+        def test_mistake(lab):
+            from nslab.pytest_plugin.hosts import Host
+            Host("mine", "node", "10.0.0.1", None).resolve("other")
+    """)
+    output = run(pytester, "-k", "not mistake").stdout
+    output.fnmatch_lines(
+        ["*raise ConnectionRefusedError*", "*>       lab.wait(refuse, timeout=0)", "*Error: 'https://x'*"]
+    )
+    assert "pytest_plugin/running.py" not in output.str()
+    assert "pytest_plugin/talk.py" not in output.str()
+    assert "pytest_plugin/talk.py" in run(pytester, "-k", "library", "--full-trace").stdout.str()
+    assert "pytest_plugin/hosts.py" in run(pytester, "-k", "mistake").stdout.str()
 
 
 def test_every_shipped_lab_has_its_checks() -> None:
