@@ -53,7 +53,7 @@ class Labs:
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[BringUp]:
-        """Brings labs up, and takes them down at the end; fails if something is left of one."""
+        """Brings labs up, and takes them down at the end; fails if anything of one outlives it."""
         mine: list[RunningLab] = []
 
         def up(source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None) -> RunningLab:

@@ -1,4 +1,8 @@
-"""What is left of a lab after `down`: nothing, or the test fails."""
+"""What outlives a lab: nothing, or the test fails.
+
+What a test made in the lab's namespaces ends with them. What it made on the machine is not looked for: other programs
+make links there, too.
+"""
 
 from __future__ import annotations
 

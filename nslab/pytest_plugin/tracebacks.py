@@ -1,4 +1,4 @@
-"""Tracebacks end in the test: nslab's frames are hidden, but with `--full-trace`, and where nslab itself is at fault."""
+"""Tracebacks end in the test: they hide nslab's frames, but with `--full-trace` and for nslab's own faults."""
 
 from __future__ import annotations
 

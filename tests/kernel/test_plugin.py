@@ -378,7 +378,7 @@ def test_a_failed_test_s_packets(user: pytest.Pytester) -> None:
     assert others.stdout == "", "those of the test before it"
 
 
-def test_what_a_test_leaves_of_its_lab_fails_it(user: pytest.Pytester) -> None:
+def test_what_outlives_a_lab_fails_its_test(user: pytest.Pytester) -> None:
     text = """
 import subprocess
 
@@ -393,6 +393,35 @@ def test_leaky(lab, tmp_path):
     result.assert_outcomes(passed=1, errors=1)
     (name,) = names_in(result.stdout.str())
     result.stdout.fnmatch_lines([f"nslab: left of lab {name}: namespace nslab.{name}.node1 is mounted at */ns"])
+
+
+def test_what_a_test_makes_in_a_lab_ends_with_it(user: pytest.Pytester) -> None:
+    """Links, addresses, processes, and the end of a veth that is outside, as nslab/docs/pytest.md says."""
+    text = """
+import subprocess, time
+from pathlib import Path
+
+made = {}
+
+@here
+def test_maker(lab):
+    lab.sh("node1", "ip link add br9 type bridge; ip addr add 10.9.9.9/24 dev br9; ip addr add 10.9.9.8/32 dev eth0")
+    lab.node("node1").run("sh", "-c", "sleep 1000 >&- 2>&- & echo $! >/tmp/mine")
+    made["pid"] = int(lab.sh("node1", "sleep 1000 >/dev/null 2>&1 & echo $!"))
+    netns = lab.node("node1").netns
+    subprocess.run(["ip", "link", "add", "outside", "type", "veth", "peer", "name", "v9", "netns", netns], check=True)
+    assert lab.pod("shell").http("10.96.1.1/hostname").text == "web"
+    assert "outside" in subprocess.getoutput("ip -br link")
+
+def test_later():
+    assert not Path(f"/proc/{made['pid']}").exists()
+    deadline = time.monotonic() + 20
+    while "outside" in subprocess.getoutput("ip -br link"):  # the kernel takes a namespace's links away a little later
+        assert time.monotonic() < deadline
+"""
+    user.makepyfile(f"import pytest\nhere = pytest.mark.lab('lab.yaml')\n{text}")
+    result = user.run("unshare", "--net", *COMMAND, "-rP")
+    result.assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
