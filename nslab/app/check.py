@@ -15,7 +15,7 @@ from nslab.linux.netlink.show import show
 from nslab.linux.netns import Namespaces, folder
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
-from nslab.linux.stored_lab import stored_lab
+from nslab.linux.stored_lab import StoredLab, stored_lab
 from nslab.probes import ServiceSurvey, places
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
-    """Each goal of a running lab, reached or not; the goals of `file`, or those that are kept with the lab."""
+    """Each goal of a running lab, reached or not; the goals of `file`, or those that are kept with the lab.
+
+    Of the latter, the lab's folder remembers which were ever reached.
+    """
     lab = stored_lab(name)
     goals = _goals(lab, file)
     asked, everybody = questions(goals, lab), places(lab)
@@ -42,7 +45,14 @@ def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
 
         echoes = ask(spaces, lab.name, everybody, [*dict.fromkeys(asked.probes.values())])
         tries = ask_all([*asked.calls.values()], connect)
-    return grade(goals, lab, seen(asked, echoes, tries, show(lab.name, asked.shows)))
+    found = seen(asked, echoes, tries, show(lab.name, asked.shows))
+    if file:
+        return grade(goals, lab, found)
+    kept = StoredLab(folder(lab.name))
+    before = kept.reached()
+    graded = grade(goals, lab, found, before)
+    kept.keep_reached(before | {one.goal.name for one in graded if one.reached})
+    return graded
 
 
 def _goals(lab: Lab, file: Path | None) -> Check:

@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from nslab.app.breaks import break_lab
 from nslab.app.down import release
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
@@ -40,7 +41,8 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
     If it fails, a running lab is as it was, by the inverse plan; a fresh one is taken away whole, as by `down`: that
     needs no plan, and takes half as long.
 
-    `goals`: the text of its check file, which is kept with it; "": it has none; None: what is kept stays.
+    `goals`: the text of its check file, which is kept with it; "": it has none; None: what is kept stays. What it
+    breaks is broken in a fresh lab only, so that a second `up` repairs it.
     """
     started = time.monotonic()
     with (
@@ -65,5 +67,8 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
         made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
+        if goals and fresh:
+            with signals.allowed():
+                break_lab(made.drift.lab, goals)
         undo.pop_all()
         return Up(made.drift, fresh, time.monotonic() - started, made.not_ready)

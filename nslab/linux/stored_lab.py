@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 from typing import TYPE_CHECKING
 
+from nslab import rundir
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError, about
 from nslab.lab.dump import dump
@@ -16,6 +17,7 @@ from nslab.linux.netns import folder, labs
 from nslab.linux.places import write
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from nslab.lab.types import Lab
@@ -62,12 +64,31 @@ class StoredLab:
         self._written(lab).replace(self.folder / FILE)
 
     def keep_goals(self, text: str) -> None:
-        """Keep the goals beside the wish; none: those of an earlier wish are none of this one's."""
+        """Keep the goals beside the wish; none: those of an earlier wish are none of this one's.
+
+        Of other goals than before none is reached yet.
+        """
+        if text != self.goals():
+            (self.folder / rundir.REACHED).unlink(missing_ok=True)
         if text:
             with about(self.folder / CHECK):
                 write(self.folder / CHECK, text)
         else:
             (self.folder / CHECK).unlink(missing_ok=True)
+
+    def goals(self) -> str:
+        """The goals that are kept; "" if there are none."""
+        return _text(self.folder / CHECK)
+
+    def reached(self) -> frozenset[str]:
+        """The goals, by their ids, that a check found reached since the lab came up."""
+        return frozenset(_text(self.folder / rundir.REACHED).split())
+
+    def keep_reached(self, goals: Collection[str]) -> None:
+        """Remember the reached goals. The verdict does not depend on it: what goes wrong is nobody's trouble."""
+        if goals != self.reached():
+            with contextlib.suppress(OSError):
+                write(self.folder / rundir.REACHED, "".join(f"{goal}\n" for goal in sorted(goals)))
 
     def done(self) -> None:
         """The change is made: the old wishes are history."""
@@ -92,6 +113,13 @@ class StoredLab:
 
 def _kept(file: Path) -> Lab | None:
     return load_stored(file) if file.exists() else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def stored_lab(name: str) -> Lab:
