@@ -1,4 +1,4 @@
-"""Exercises: how far somebody is."""
+"""`nslab check`: the goals of an exercise."""
 
 from __future__ import annotations
 

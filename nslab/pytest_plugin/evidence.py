@@ -1,6 +1,6 @@
-"""What a failed test's report says of its lab: its drift, the rules that differ, and the last packets.
+"""The sections of a failed test's report on its lab: its drift, the rules that differ, and the last packets.
 
-The report is short, for people; the folder that it names has everything whole.
+The report is short; the folder that it names has the whole drift, all rules and all packets.
 """
 
 from __future__ import annotations
@@ -27,41 +27,41 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nslab.lab.types import Lab
-    from nslab.pytest_plugin.capture import Heard
+    from nslab.pytest_plugin.capture import Captured
     from nslab.pytest_plugin.noise import Endpoint
     from nslab.pytest_plugin.running import RunningLab
 
 MOST = 8
-"""Lines of a section; a report is read by people."""
+"""The most lines of a section."""
 PACKETS, PACKETS_OF_ALL = 20, 40
-"""The packets of a node, and of all nodes together."""
+"""The most packets of a node, and of all nodes together."""
 DIFF, RULES = "diff.txt", "rules.txt"
 _OF_IPTABLES = {"filter", "nat", "mangle", "raw", "security"}
-"""Tables that iptables-nft keeps in nftables, and iptables-save shows."""
+"""The nftables tables of iptables-nft, which iptables-save shows."""
 
 
 def sections(lab: RunningLab) -> list[tuple[str, str]]:
-    """Title and text of each. What cannot be learnt of a broken lab is said in the place of it."""
+    """Return title and text of each section. If one cannot be read from a broken lab, its text is the error."""
     folder = Path(tempfile.mkdtemp(prefix=f"nslab-{lab.name}-"))
     found: list[tuple[str, str]] = []
     for what, look in (("nslab diff", _difference), ("rules of", _rules), ("packets of", _packets)):
         try:
             found += look(lab, folder)
-        except Exception as error:  # the test's own failure must be told, whatever became of its lab
-            found.append((f"{what} {lab.name}", f"cannot be told: {type(error).__name__}: {error}"))
+        except Exception as error:  # the report must show the test's own failure, whatever happened to its lab
+            found.append((f"{what} {lab.name}", f"cannot be read: {type(error).__name__}: {error}"))
     files = sorted(file.name for file in folder.iterdir())
-    found.append(("whole, in files", f"{folder}: {', '.join(files) or 'nothing could be learnt'}"))
+    found.append(("whole, in files", f"{folder}: {', '.join(files) or 'nothing could be read'}"))
     return [(visible(title), visible(text)) for title, text in found]
 
 
 def bounded(lines: Sequence[str]) -> str:
-    """The beginning of what is long; the file has the rest."""
+    """Join lines, truncated to the most lines of a section; the file has all."""
     more = [f"… and {len(lines) - MOST} more lines in {DIFF}"] if len(lines) > MOST else []
     return "\n".join([*lines[:MOST], *more])
 
 
 def how_to_enter(lab: RunningLab) -> str:
-    """The commands for somebody who wants to look around in a lab that is kept."""
+    """The commands that enter the hosts of a kept lab, and remove it."""
     desired = lab.desired
     pods = [pod_host(pod.namespace, pod.name) for pod in desired.pods if pod.namespace == "default"]
     machines = [*(node.name for node in desired.nodes), *(client.name for client in desired.clients)]
@@ -71,11 +71,11 @@ def how_to_enter(lab: RunningLab) -> str:
 
 
 def _difference(lab: RunningLab, folder: Path) -> Iterator[tuple[str, str]]:
-    """What `nslab diff` has, and the rules that differ, if any do."""
+    """Yield the output of `nslab diff`, and the rules that differ, if any do."""
     found = drift_of(lab.name)
     lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)] or [f"{lab.name} is as it should be"]
-    for ns, strange in found.unmanaged.items():
-        lines += [f"not nslab's, in {ns}:", *(f"  {line}" for line in strange)]
+    for ns, unmanaged in found.unmanaged.items():
+        lines += [f"not nslab's, in {ns}:", *(f"  {line}" for line in unmanaged)]
     lines += (f"from the file: {warning}" for warning in lab.warnings)
     rules = [f"{node}: {line}" for node, those in differing_rules(found.plan).items() for line in those]
     _write(folder / DIFF, [*lines, *rules])
@@ -85,7 +85,7 @@ def _difference(lab: RunningLab, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _rules(lab: RunningLab, folder: Path) -> Iterator[tuple[str, str]]:
-    """Those of all nodes are in a file only."""
+    """Write the rules of all nodes into a file."""
     lines: list[str] = []
     with Namespaces() as spaces:
         for node in lab.desired.nodes:
@@ -97,25 +97,27 @@ def _rules(lab: RunningLab, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _packets(lab: RunningLab, folder: Path) -> Iterator[tuple[str, str]]:
-    """The last ones of each node, as tcpdump prints them; a file for Wireshark has all."""
+    """Yield the last packets of each node, as tcpdump prints them; write all into a pcap file."""
     desired = lab.desired
     most = min(PACKETS, PACKETS_OF_ALL // (len(desired.nodes) + len(desired.routers)))
-    for heard in lab.packets.heard():
-        file = folder / f"{heard.node}.pcap"
-        file.write_bytes(heard.pcap(heard.packets))
-        if section := _last_packets(heard, probed(desired, heard.node), max(most, 1)):
+    for captured in lab.packets.captured():
+        file = folder / f"{captured.node}.pcap"
+        file.write_bytes(captured.pcap(captured.packets))
+        if section := _last_packets(captured, probed(desired, captured.node), max(most, 1)):
             yield section
 
 
-def _last_packets(heard: Heard, asked: frozenset[Endpoint], most: int) -> tuple[str, str] | None:
-    """Title and text of a node's section; None if it heard nothing of interest."""
-    interesting = without_noise(heard.packets, asked)
-    last = heard.pcap(interesting[-most:])
+def _last_packets(captured: Captured, asked: frozenset[Endpoint], most: int) -> tuple[str, str] | None:
+    """Title and text of a node's section; None if it has only noise."""
+    interesting = without_noise(captured.packets, asked)
+    if not interesting:
+        return None
+    last = captured.pcap(interesting[-most:])
     text = output("tcpdump", "-n", "-r", "-", given=last) or ["(tcpdump, which prints them, is not installed)"]
     which = f"the last {most} of {len(interesting)}" if len(interesting) > most else f"{len(interesting)}"
-    hidden = len(heard.packets) - len(interesting)
+    hidden = len(captured.packets) - len(interesting)
     also = f"; {hidden} of health probes and IPv6 discovery are in the file" if hidden else ""
-    return (f"packets on {heard.node}: {which}{also}", "\n".join(text)) if interesting else None
+    return f"packets on {captured.node}: {which}{also}", "\n".join(text)
 
 
 def probed(lab: Lab, node: str) -> frozenset[Endpoint]:
@@ -133,11 +135,11 @@ def _write(file: Path, lines: Sequence[str]) -> None:
 
 
 def _shown() -> Iterator[tuple[str, list[str]]]:
-    """The rules in this thread's namespace, by each program that has any to show."""
+    """Yield the rules in this thread's namespace, from each program that has any."""
     for program in ("iptables-save", "iptables-legacy-save"):
         if rules := [*_without_the_empty(output(program))]:
             yield f"rules of {program}", rules
-            break  # the other one has rules of another kind, of which nslab never uses two
+            break  # nslab uses one variant of iptables only
     for line in output("nft", "list", "tables"):
         _, family, table = line.split()
         if table not in _OF_IPTABLES:
@@ -147,7 +149,7 @@ def _shown() -> Iterator[tuple[str, list[str]]]:
 
 
 def _without_the_empty(saved: list[str]) -> Iterator[str]:
-    """The rules, each table's behind its name; neither chains without rules nor tables without any."""
+    """Yield the rules, each table's after its name; leaves out chain lines and tables without rules."""
     table = ""
     for line in saved:
         if line.startswith("*"):
@@ -160,7 +162,7 @@ def _without_the_empty(saved: list[str]) -> Iterator[str]:
 
 
 def output(*command: str, given: bytes = b"") -> list[str]:
-    """What a program says in this thread's namespace, a line each; nothing if it is not there, or cannot."""
+    """The output lines of a program in this thread's namespace; none if it is not installed or fails."""
     environment = restore.environment(os.devnull)
     try:
         done = subprocess.run(command, input=given, capture_output=True, env=environment, check=False)

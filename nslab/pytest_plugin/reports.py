@@ -1,4 +1,4 @@
-"""A report as a reader sees all of it: a container's words, and the kernel's, may be in it, and terminals obey some."""
+"""Control characters in reports: output of containers may be in them, and terminals would interpret it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def show_controls(report: pytest.TestReport) -> None:
-    """Write out the control characters of what nslab raised, in place. What else fails a test has pytest's colours."""
+    """Escape the control characters of nslab's exceptions, in place."""
     match report.longrepr:
         case str(text):
             report.longrepr = visible(text)

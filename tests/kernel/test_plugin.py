@@ -147,8 +147,8 @@ def test_a_router_is_a_host_like_others(lab: RunningLab, tmp_path: Path) -> None
     assert router.ping(lab.node("node3"))
     with pytest.raises(LookupError, match="no router 'r2'; it has router"):
         lab.router("r2")
-    (heard,) = (heard for heard in lab.packets.heard() if heard.node == "router")
-    (tmp_path / "router.pcap").write_bytes(heard.pcap(heard.packets))
+    (router_s,) = (one for one in lab.packets.captured() if one.node == "router")
+    (tmp_path / "router.pcap").write_bytes(router_s.pcap(router_s.packets))
     argv = ["tcpdump", "-nr", tmp_path / "router.pcap", "icmp"]
     output = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert output.stdout.count(f"> {lab.node('node3').address}: ICMP echo request") == 1
@@ -515,7 +515,7 @@ def test_gone(lab):
     result = run(user, text)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*assert not*", "*nslab diff h13-*", "cannot be told: UsageError: there is no running lab*"]
+        ["*assert not*", "*nslab diff h13-*", "cannot be read: UsageError: there is no running lab*"]
     )
 
 
