@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import address_of, pod_netns
+from nslab.compiler.environment import Surroundings, has_sources, start
 from nslab.lab import security
 from nslab.lab.types import Protocol
 from nslab.objects import names
@@ -22,11 +23,12 @@ _KUBELET, _RUNTIME = "kubelet", "container runtime"
 
 def pods(lab: Lab) -> Iterator[KernelObject]:
     """The processes of every pod, node by node."""
+    around = Surroundings(lab)
     for node in lab.nodes:
         for pod in lab.pods:
             if pod.node == node.name:
                 yield sandbox(lab, pod)
-                yield from (workload(lab, pod, container) for container in pod.containers)
+                yield from (workload(lab, pod, container, around) for container in pod.containers)
 
 
 def sandbox(lab: Lab, pod: Pod) -> Sandbox:
@@ -45,10 +47,11 @@ def sandbox(lab: Lab, pod: Pod) -> Sandbox:
     )
 
 
-def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
+def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | None = None) -> Workload:
     """One container; its first declared TCP port is where it must answer before it counts as ready.
 
     With a readiness probe, that decides; of a container that declares no port, its port is awaited all the same.
+    `around`: what else of the lab gives it variables; it takes a while to gather.
     """
     readiness, liveness = check(container, container.readiness), check(container, container.liveness)
     if liveness and not liveness.port:
@@ -68,6 +71,8 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
         liveness=liveness,
         security=rights(pod, container),
         limits=Limits(container.limits.memory, container.limits.storage),
+        sources=repr((container.value_sources, container.env_from)) if has_sources(container) else "",
+        start=start(around or Surroundings(lab), pod, container),
         by=_RUNTIME,
     )
 

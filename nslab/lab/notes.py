@@ -27,8 +27,8 @@ PROBE: dict[str, Any] = {
 }
 SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
-    **{name: {} for name in names("envFrom lifecycle startupProbe volumeDevices volumeMounts")},
-    "env": {"valueFrom": {}},
+    **{name: {} for name in names("lifecycle startupProbe volumeDevices volumeMounts")},
+    "env": {"valueFrom": {"fileKeyRef": {}}},
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,

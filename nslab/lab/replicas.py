@@ -22,7 +22,12 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels, so that no words come of it; no 0, 1, 3, which look like letters (Kubernetes' choice)."""
 LONGEST_BASE = 58
 """The API server cuts what it puts five characters behind, so that the whole is a DNS label."""
-FURTHER = words("dnsConfig dnsPolicy hostAliases initContainers subdomain terminationGracePeriodSeconds volumes")
+FURTHER = words(
+    """
+    dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers serviceAccountName subdomain
+    terminationGracePeriodSeconds volumes
+    """
+)
 FURTHER_OF_CONTAINERS = words("envFrom lifecycle startupProbe volumeMounts")
 MOST = 10_000
 """So many pods of all controllers together; a file of three lines could ask for millions."""
@@ -95,6 +100,7 @@ def _further(template: Pod) -> Iterator[str]:
     for container in spec.get("containers", ()):
         further = FURTHER_OF_CONTAINERS & container.keys()
         yield from (json.dumps([name, container[name]], sort_keys=True) for name in sorted(further))
+        yield from (json.dumps(one, sort_keys=True) for one in container.get("env", ()) if one.get("valueFrom"))
 
 
 def _rights(template: Pod) -> Iterator[SecurityContext | Resources]:

@@ -14,6 +14,7 @@ from nslab.dataclass import dataclass, field
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
+    from nslab.lab.sources import ValueSource, VariablesSource
     from nslab.runtime.health_check import HealthCheck
 
 
@@ -179,6 +180,7 @@ class Container:
     """One process of a pod. `command` is what runs; without one, a program of ours (`builtin`).
 
     `standin`: what plays an image that is neither built in nor a tool (nslab.lab.images). `tty`: it has a terminal.
+    `value_sources`: where values of `env` come from that are "" there, by their place. `env_from`: more variables.
     """
 
     name: str
@@ -194,6 +196,8 @@ class Container:
     limits: Resources = field(default=USUAL, repr=False)
     standin: StandIn | None = field(default=None, repr=False)
     tty: bool = field(default=False, repr=False)
+    value_sources: tuple[tuple[int, ValueSource], ...] = field(default=(), repr=False)
+    env_from: tuple[VariablesSource, ...] = field(default=(), repr=False)
 
     @property
     def builtin(self) -> str:
@@ -216,6 +220,7 @@ class Pod:
     """One pod, already on a node. `requested` is the address it asks for, `assigned` the one it has (its status).
 
     `owner`: the controller that made it (`Controller.owner_name`). `ready` is status, too: all its containers are.
+    `service_links`: its containers have variables for the Services of its namespace.
     """
 
     name: str
@@ -233,6 +238,8 @@ class Pod:
     owner: str = ""
     ready: bool = True
     security: SecurityContext = NOTHING_SAID
+    service_account: str = "default"
+    service_links: bool = True
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
 from nslab.lab import service_document as asks
-from nslab.lab import types
+from nslab.lab import sources, types
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
 from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
@@ -89,6 +89,8 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         owner=_owner(metadata, namespace, labels),
         ready=not any(c.get("type") == "Ready" and c.get("status") == "False" for c in status.get("conditions", ())),
         security=_security(spec.get("securityContext", {})),
+        service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
+        service_links=spec.get("enableServiceLinks", True),
         document=value,
     )
 
@@ -112,7 +114,7 @@ def container(fields: dict[str, Any]) -> types.Container:
         image=fields.get("image", ""),
         command=tuple(fields.get("command", ())),
         args=tuple(fields.get("args", ())),
-        env=tuple((one.get("name", ""), one.get("value", "")) for one in fields.get("env", ())),
+        env=tuple(sources.variables(fields)),
         working_dir=fields.get("workingDir", "/"),
         ports=tuple(map(_port, fields.get("ports", ()))),
         readiness=health_check(fields.get("readinessProbe")),
@@ -120,6 +122,8 @@ def container(fields: dict[str, Any]) -> types.Container:
         security=_security(fields.get("securityContext", {})),
         limits=_limits(fields.get("resources", {}).get("limits", {})),
         tty=bool(fields.get("tty")),
+        value_sources=tuple(sources.value_sources(fields)),
+        env_from=tuple(sources.variables_sources(fields)),
     )
 
 

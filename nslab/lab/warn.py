@@ -8,6 +8,7 @@ from nslab.api.words import counted, shown
 from nslab.errors import FieldError
 from nslab.lab.plugins import idle_host_ports
 from nslab.lab.validate_pods import templates
+from nslab.lab.warn_sources import sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ SERVICE = "kubernetes.io/service-name"
 
 
 def warnings(found: Documents) -> Iterator[FieldError]:
-    """Services that lead nowhere, EndpointSlices that belong to nothing, probes that can never succeed."""
+    """Services that lead nowhere, EndpointSlices of nothing, probes that can never succeed, variables of nothing."""
     pods = _Pods(found.pods)
     sliced = {(one.namespace, one.labels.get(SERVICE, "")) for one in found.slices}
     for service in found.services:
@@ -43,6 +44,7 @@ def warnings(found: Documents) -> Iterator[FieldError]:
             yield FieldError((*place, SERVICE), text, word=wanted, known=names)
     yield from _probes(found)
     yield from _memory(found)
+    yield from sources(found)
     yield from idle_host_ports(found)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, field
 from nslab.objects.base import Add, KernelObject, Layer
 from nslab.objects.process import PYTHON, QUIET, Supervised
 from nslab.quote import fill, quote
@@ -85,11 +85,23 @@ class Limits(NamedTuple):
 USUAL = Limits()
 
 
+class Start(NamedTuple):
+    """What a container starts with: its command and variables with what other objects gave them at that moment.
+
+    `links`: the variables of Services, NAME=VALUE, with a NUL between.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    links: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Workload(Supervised):
     """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it answers; 0: none is.
 
     `backoff`: the seconds between its second end and its third start, from which the kubelet's waits grow.
+    `sources`: where else its variables come from; `start`: what came of that when it started, which stays so.
     """
 
     container: str
@@ -103,6 +115,8 @@ class Workload(Supervised):
     backoff: float = 10.0
     security: Security = ROOT
     limits: Limits = USUAL
+    sources: str = ""
+    start: Start | None = field(default=None, compare=False, repr=False)
 
     rank: ClassVar[int] = Layer.PROCESS + 1
 
@@ -116,7 +130,7 @@ class Workload(Supervised):
 
     @property
     def description(self) -> str:
-        return f"container {self.container}: {' '.join(map(quote, self.argv))}"
+        return f"container {self.container}: {' '.join(map(quote, self.begun.argv))}"
 
     def started(self) -> str:
         return f"{self._joined(_OWN)} &"
@@ -134,12 +148,17 @@ class Workload(Supervised):
         return f"{fill('NSLAB={}', self.mark)} {join} {_rights(self.security)}{_with_environment(self)}"
 
     def request(self) -> dict[str, Any]:
-        what = _fields(self, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
+        what = _fields(self, "ns", "container", "working_dir", "port", "security", "limits") | self.begun._asdict()
         kubelet = _fields(self, "restart", "backoff")
         for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
             kubelet[name] = check and check.fields()
         number = hashlib.sha256(f"{self.ns}/{self.container}".encode()).hexdigest()
         return {"what": "Workload", **what, **kubelet, "number": number}
+
+    @property
+    def begun(self) -> Start:
+        """What it starts with."""
+        return self.start or Start(self.argv, self.env)
 
     @property
     def label(self) -> str:
@@ -163,10 +182,12 @@ def _rights(security: Security) -> str:
 def _with_environment(obj: Workload) -> str:
     """The container's command, its variables before it: they are its own, and not those of the programs that join.
 
-    `env` takes any name; a shell would take but some, and others as commands.
+    `env` takes any name; a shell would take but some, and others as commands. Those of Services are not written out.
     """
-    program, *arguments = obj.argv
-    env = [f"{name}={value}" for name, value in obj.env if name != "NSLAB"]  # which is the mark, whatever the file says
+    (program, *arguments), variables, _ = obj.begun
+    env = [
+        f"{name}={value}" for name, value in variables if name != "NSLAB"
+    ]  # which is the mark, whatever the file says
     words = [quote(program)]
     if program in ("agnhost", "kubedns", "standin"):
         words = [f"{PYTHON}.images.{program}"]

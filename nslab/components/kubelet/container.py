@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import signal
+import sys
 
 from nslab import syscall
 from nslab.components.images import agnhost, kubedns, standin
@@ -39,12 +40,12 @@ class Spec:
 
     `readiness` and `liveness`: the fields of a HealthCheck. `security`: user, group, more groups, default
     capabilities that it does without, whether its root is read-only. `limits`: bytes of memory and of files,
-    processes; 0: what is usual.
+    processes; 0: what is usual. `links`: NAME=VALUE of Services, with a NUL between.
     """
 
     __slots__ = (
-        "argv", "backoff", "container", "env", "limits", "liveness", "ns", "number", "port", "readiness", "restart",
-        "security", "working_dir",
+        "argv", "backoff", "container", "env", "limits", "links", "liveness", "ns", "number", "port", "readiness",
+        "restart", "security", "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -62,11 +63,13 @@ class Spec:
         backoff: float = 10.0,
         security: list[Any] | None = None,
         limits: list[int] | None = None,
+        links: str = "",
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
         self.readiness, self.liveness = readiness, liveness
+        self.links = sys.intern(links)  # the same for all containers of a namespace
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:
@@ -168,7 +171,8 @@ def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
     mine = {VARIABLE: mark(spec.ns, role)}
     # The mark first: of a long environment only the beginning fits where ps looks.
     home = "/" if spec.security[0] else "/root"
-    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **dict(spec.env), **mine}
+    links = dict(link.split("=", 1) for link in spec.links.split("\0") if link)
+    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **links, **dict(spec.env), **mine}
 
 
 def _child(
