@@ -110,8 +110,8 @@ def _word(name: str) -> str:
 
 
 def has_sources(container: Container) -> bool:
-    """Whether any of a container's variables come from other objects that it names."""
-    return bool(container.value_sources or container.env_from)
+    """Whether any of a container's variables or files come from elsewhere."""
+    return bool(container.value_sources or container.env_from or container.mounts)
 
 
 def start(around: Surroundings, pod: Pod, container: Container) -> Start:

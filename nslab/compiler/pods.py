@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.compiler import volumes
 from nslab.compiler.addresses import address_of, pod_netns
 from nslab.compiler.environment import Surroundings, has_sources, start
 from nslab.lab import security
@@ -27,12 +28,12 @@ def pods(lab: Lab) -> Iterator[KernelObject]:
     for node in lab.nodes:
         for pod in lab.pods:
             if pod.node == node.name:
-                yield sandbox(lab, pod)
+                yield sandbox(lab, pod, around)
                 yield from (workload(lab, pod, container, around) for container in pod.containers)
 
 
-def sandbox(lab: Lab, pod: Pod) -> Sandbox:
-    """The pod's pause process."""
+def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
+    """The pod's pause process. `around`: what else of the lab gives its volumes files; it takes a while to gather."""
     return Sandbox(
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
@@ -43,6 +44,8 @@ def sandbox(lab: Lab, pod: Pod) -> Sandbox:
         address=address_of(pod),
         share_pid=pod.share_process_namespace,
         resolv_conf=resolv_conf(lab, pod),
+        asked=repr(pod.mounted) if pod.mounted else "",
+        volumes=volumes.volumes(around or Surroundings(lab), pod) if pod.mounted else (),
         by=_KUBELET,
     )
 
@@ -56,6 +59,7 @@ def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | No
     readiness, liveness = check(container, container.readiness), check(container, container.liveness)
     if liveness and not liveness.port:
         liveness = None  # the kubelet throws away what it could not ask: not ready it stays, but it is not killed
+    begun = start(around or Surroundings(lab), pod, container)
     ports = [port.port for port in container.ports if port.protocol is Protocol.TCP]
     ports += [asked.port for asked in (readiness, liveness) if asked and isinstance(asked.port, int) and asked.port]
     return Workload(
@@ -71,8 +75,8 @@ def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | No
         liveness=liveness,
         security=rights(pod, container),
         limits=Limits(container.limits.memory, container.limits.storage),
-        sources=repr((container.value_sources, container.env_from)) if has_sources(container) else "",
-        start=start(around or Surroundings(lab), pod, container),
+        sources=repr((container.value_sources, container.env_from, container.mounts)) if has_sources(container) else "",
+        start=begun._replace(mounts=volumes.mounts(pod, container, dict(begun.env))),
         by=_RUNTIME,
     )
 

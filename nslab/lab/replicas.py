@@ -11,6 +11,7 @@ from nslab.api.document import Document
 from nslab.api.rules import names as words
 from nslab.dataclass import replace
 from nslab.lab.types import DAEMON_SET, NOTHING_SAID, TEMPLATE_HASH, USUAL
+from nslab.lab.volumes import with_claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -144,7 +145,8 @@ def _named(controller: Document, one: Document, name: str, index: int, node: str
         labels["apps.kubernetes.io/pod-index"] = str(index)
     elif controller.kind == "Job" and controller.spec.get("completionMode") == "Indexed":
         labels["batch.kubernetes.io/job-completion-index"] = str(index)
-    value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}}
+    spec = with_claims(one.value["spec"], controller.spec.get("volumeClaimTemplates"), name)
+    value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}, "spec": spec}
     view = replace(one.view, name=name, labels=tuple(labels.items()), node=node or one.view.node, document=value)
     if there is not None:
         node = view.node or there.node

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
     from nslab.lab.sources import ValueSource, VariablesSource
+    from nslab.lab.volumes import Volume, VolumeMount
     from nslab.runtime.health_check import HealthCheck
 
 
@@ -198,6 +199,7 @@ class Container:
     tty: bool = field(default=False, repr=False)
     value_sources: tuple[tuple[int, ValueSource], ...] = field(default=(), repr=False)
     env_from: tuple[VariablesSource, ...] = field(default=(), repr=False)
+    mounts: tuple[VolumeMount, ...] = field(default=(), repr=False)
 
     @property
     def builtin(self) -> str:
@@ -240,7 +242,14 @@ class Pod:
     security: SecurityContext = NOTHING_SAID
     service_account: str = "default"
     service_links: bool = True
+    volumes: tuple[Volume, ...] = ()
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def mounted(self) -> tuple[Volume, ...]:
+        """Its volumes that any of its containers mounts."""
+        wanted = {mount.volume for container in self.containers for mount in container.mounts}
+        return tuple(one for one in self.volumes if one.name in wanted)
 
 
 class ServiceType(StrEnum):

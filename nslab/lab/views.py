@@ -6,8 +6,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
+from nslab.dataclass import replace
 from nslab.lab import service_document as asks
-from nslab.lab import sources, types
+from nslab.lab import sources, types, volumes
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
 from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
@@ -91,6 +92,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         security=_security(spec.get("securityContext", {})),
         service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
         service_links=spec.get("enableServiceLinks", True),
+        volumes=volumes.volumes(spec),
         document=value,
     )
 
@@ -124,6 +126,7 @@ def container(fields: dict[str, Any]) -> types.Container:
         tty=bool(fields.get("tty")),
         value_sources=tuple(sources.value_sources(fields)),
         env_from=tuple(sources.variables_sources(fields)),
+        mounts=tuple(volumes.mounts(fields)),
     )
 
 
@@ -252,11 +255,18 @@ def controller(one: Document) -> types.Controller:
         name=one.name,
         replicas=_replicas(one.kind, spec),
         selector=tuple(selector.items()),
-        template=pod(spec.get("template", {}), one.namespace),
+        template=_template(spec, one.namespace),
         namespace=one.namespace,
         labels=tuple(one.labels.items()),
         document=one.value,
     )
+
+
+def _template(spec: dict[str, Any], namespace: str) -> types.Pod:
+    """A template, with what a StatefulSet claims for its pods among its volumes."""
+    template, claims = pod(spec.get("template", {}), namespace), volumes.claims(spec)
+    claimed = {one.name for one in claims}
+    return replace(template, volumes=(*claims, *(one for one in template.volumes if one.name not in claimed)))
 
 
 def _replicas(kind: str, spec: dict[str, Any]) -> int:

@@ -1,4 +1,4 @@
-"""What the variables of containers are to come from, and is not there."""
+"""What variables and files of containers are to come from, and is not there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from nslab.errors import FieldPath
     from nslab.lab.sources import Stored, ValueSource, VariablesSource
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Container
+    from nslab.lab.types import Container, Pod
+    from nslab.lab.volumes import FileSource
 
 MOST_LINKS = 100
 """Services of a namespace, the first by name, for which containers have variables: a program's environment is small."""
@@ -30,6 +31,7 @@ def sources(found: Documents) -> Iterator[FieldError]:
     for _, place, pod in templates(found):
         for index, container in enumerate(pod.containers):
             yield from _of_container(container, pod.namespace, (*place, "spec", "containers", index), there)
+        yield from _of_volumes(pod, (*place, "spec", "volumes"), there)
     for one in found.others:
         if one.kind == SECRET:
             for key, text in (one.value.get("data") or {}).items():
@@ -46,23 +48,49 @@ def _of_container(container: Container, namespace: str, path: FieldPath, there: 
         elif not source.optional:
             place = (*path, "env", index, "valueFrom", _WORDS[source.kind][0])
             without = f"container {shown(container.name)} has no variable {shown(container.env[index][0])}"
-            yield from absent(source, namespace, place, there, without, source.key)
+            yield from absent(source, namespace, place, there, without)
+            yield from no_key(source, namespace, place, there, without, source.key)
     for index, more in enumerate(container.env_from):
         if not more.optional:
             without = f"container {shown(container.name)} has no variables of it"
             yield from absent(more, namespace, (*path, "envFrom", index, _WORDS[more.kind][1]), there, without)
 
 
+def _of_volumes(pod: Pod, path: FieldPath, there: Stored) -> Iterator[FieldError]:
+    places = {one.get("name"): index for index, one in enumerate(pod.document.get("spec", {}).get("volumes", ()))}
+    for volume in pod.mounted:
+        for source in volume.sources:
+            if source.kind != FIELD and not source.optional:
+                place = (*path, places[volume.name], *source.place)
+                without = f"volume {shown(volume.name)} has no files of it"
+                name = "secretName" if source.place == ("secret",) else "name"
+                yield from absent(source, pod.namespace, place, there, without, name=name)
+                for index, item in enumerate(source.items):
+                    without = f"volume {shown(volume.name)} has no file {shown(item.path)}"
+                    yield from no_key(source, pod.namespace, (*place, "items", index), there, without, item.key)
+
+
 def absent(
-    source: ValueSource | VariablesSource, namespace: str, path: FieldPath, there: Stored, without: str, key: str = ""
+    source: ValueSource | VariablesSource | FileSource,
+    namespace: str,
+    path: FieldPath,
+    there: Stored,
+    without: str,
+    name: str = "name",
 ) -> Iterator[FieldError]:
-    """A ConfigMap or Secret that is not there, or has no such key. `without`: what follows."""
-    held = there.get((source.kind, namespace, source.name))
-    if held is None and source.name != EVERYWHERE:
+    """A ConfigMap or Secret that is not there. `without`: what follows; `name`: the field that names it."""
+    if (source.kind, namespace, source.name) not in there and source.name != EVERYWHERE:
         text = f"there is no {source.kind} {shown(source.name)} in namespace {shown(namespace)}: {without}"
         known = tuple(name for kind, where, name in there if (kind, where) == (source.kind, namespace))
-        yield FieldError((*path, "name"), text, word=source.name, known=known)
-    elif held is not None and key and key not in (keys := holds(source.kind, held)):
+        yield FieldError((*path, name), text, word=source.name, known=known)
+
+
+def no_key(
+    source: ValueSource | FileSource, namespace: str, path: FieldPath, there: Stored, without: str, key: str
+) -> Iterator[FieldError]:
+    """One that is there, and has no such key."""
+    held = there.get((source.kind, namespace, source.name))
+    if held is not None and key not in (keys := holds(source.kind, held)):
         text = f"{source.kind} {shown(source.name)} has no key {shown(key)}: {without}"
         yield FieldError((*path, "key"), text, word=key, known=tuple(keys))
 

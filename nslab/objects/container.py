@@ -21,9 +21,40 @@ _OWN_PIDS = " --pid --fork --mount-proc"
 _OWN = f"unshare{_OWN_PIDS}"
 
 
+class File(NamedTuple):
+    """A file of a volume: `data` has a character for each byte (latin-1)."""
+
+    path: str
+    mode: int
+    data: str
+
+
+class Volume(NamedTuple):
+    """A volume as its node makes it: how many bytes it holds, its group (-1: root's), and its files, if it is of those.
+
+    Without files (None) it is an empty folder that containers write into.
+    """
+
+    size: int
+    group: int = -1
+    files: tuple[File, ...] | None = None
+
+
+class Mount(NamedTuple):
+    """Where a container has a volume of its pod, which is the one of that number, or a part of it."""
+
+    volume: int
+    path: str
+    sub_path: str = ""
+    read_only: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Sandbox(Supervised):
-    """A pod's pause process: it holds the pod's namespaces (net, uts, ipc; pid when shared)."""
+    """A pod's pause process: it holds the pod's namespaces (net, uts, ipc; pid when shared), and its volumes.
+
+    `asked`: what its file says of volumes; `volumes`: what came of that when it started, which stays so.
+    """
 
     role: ClassVar[str] = "pause"
     namespace: str
@@ -33,6 +64,8 @@ class Sandbox(Supervised):
     address: IPv4Address
     share_pid: bool
     resolv_conf: str
+    asked: str = ""
+    volumes: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
 
     primitives: ClassVar[tuple[str, ...]] = ("mount, uts, ipc and pid namespaces",)
 
@@ -53,6 +86,7 @@ class Sandbox(Supervised):
 
     def request(self) -> dict[str, Any]:
         pod = _fields(self, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
+        pod |= {"volumes": self.volumes} if self.volumes else {}
         return {"what": "Sandbox", **pod, "address": str(self.address)}
 
     @property
@@ -94,6 +128,7 @@ class Start(NamedTuple):
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     links: str = ""
+    mounts: tuple[Mount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +136,7 @@ class Workload(Supervised):
     """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it answers; 0: none is.
 
     `backoff`: the seconds between its second end and its third start, from which the kubelet's waits grow.
-    `sources`: where else its variables come from; `start`: what came of that when it started, which stays so.
+    `sources`: where its other variables and its files come from; `start`: what came of that when it started.
     """
 
     container: str
@@ -148,7 +183,8 @@ class Workload(Supervised):
         return f"{fill('NSLAB={}', self.mark)} {join} {_rights(self.security)}{_with_environment(self)}"
 
     def request(self) -> dict[str, Any]:
-        what = _fields(self, "ns", "container", "working_dir", "port", "security", "limits") | self.begun._asdict()
+        what = _fields(self, "ns", "container", "working_dir", "port", "security", "limits")
+        what |= {name: value for name, value in self.begun._asdict().items() if value or name in ("argv", "env")}
         kubelet = _fields(self, "restart", "backoff")
         for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
             kubelet[name] = check and check.fields()
@@ -184,7 +220,7 @@ def _with_environment(obj: Workload) -> str:
 
     `env` takes any name; a shell would take but some, and others as commands. Those of Services are not written out.
     """
-    (program, *arguments), variables, _ = obj.begun
+    (program, *arguments), variables, *_ = obj.begun
     env = [
         f"{name}={value}" for name, value in variables if name != "NSLAB"
     ]  # which is the mark, whatever the file says

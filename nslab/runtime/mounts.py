@@ -41,6 +41,18 @@ def tmpfs(target: str, mode: str = "755", flags: int = syscall.MS_NOSUID | sysca
     syscall.mount("tmpfs", target, "tmpfs", flags, f"mode={mode},size={size},nr_inodes=16k")
 
 
+VOLUME = 64 << 20
+"""Bytes that a volume in memory holds, unless it says otherwise."""
+_SHARED_MEMORY = "/dev/shm"
+
+
+def is_own(path: str) -> bool:
+    """Whether a path is of what each container has of its own: /, /proc, /sys, /dev. No volume is mounted there."""
+    if f"{path}/".startswith(f"{_SHARED_MEMORY}/"):
+        return False
+    return path.split("/")[1:2] in ([""], ["proc"], ["sys"], ["dev"], [])
+
+
 def own_run(run: str, tree: int) -> None:
     """A /run of our own, with nothing in it but the lab's folder `run`, of which `tree` is a copy of the mount."""
     # iptables' lock, and whatever else tools write there, are not the machine's.

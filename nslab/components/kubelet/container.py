@@ -17,11 +17,12 @@ from nslab.runtime.marks import VARIABLE, Memory, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, Never
 
     from nslab.components.kubelet.rights import Rights
     from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.runtime.volumes import Mount
     from nslab.runtime.trust import Births
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -44,8 +45,8 @@ class Spec:
     """
 
     __slots__ = (
-        "argv", "backoff", "container", "env", "limits", "links", "liveness", "ns", "number", "port", "readiness",
-        "restart", "security", "working_dir",
+        "argv", "backoff", "container", "env", "limits", "links", "liveness", "mounts", "ns", "number", "port",
+        "readiness", "restart", "security", "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -64,11 +65,13 @@ class Spec:
         security: list[Any] | None = None,
         limits: list[int] | None = None,
         links: str = "",
+        mounts: Sequence[Mount] = (),
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
         self.readiness, self.liveness = readiness, liveness
+        self.mounts = mounts or ()
         self.links = sys.intern(links)  # the same for all containers of a namespace
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
@@ -114,12 +117,12 @@ class Pipes:
             os.close(write)
             os.set_blocking(read, False)
 
-    def take(self, template: int) -> tuple[int, int]:
-        """For the child: make them its stdout and stderr, and keep two descriptors: for the report, and `template`."""
+    def take(self, mounts: int) -> tuple[int, int]:
+        """For the child: make them its stdout and stderr, and keep two descriptors: for the report, and `mounts`."""
         # Open for reading too (as containerd does with its FIFOs): where pause could not be given it to keep, a pipe
         # whose only reader was the node's process would break when that is killed.
         both = [os.open(f"/proc/self/fd/{write}", os.O_RDWR) for _, write in self.pairs[:2]]
-        wanted = (*both, self.pairs[2][1], template)
+        wanted = (*both, self.pairs[2][1], mounts)
         # Out of the way first: any of them may have the number of another's place.
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in wanted]
         for number, fd in enumerate(high, start=1):
@@ -145,7 +148,8 @@ def start(
     pipes, ready = Pipes(), rights.of(spec.security)
 
     def child() -> None:
-        _child(context, memory, spec, pipes, ready, clean)
+        # Who has volumes starts from the mount namespace that has them.
+        _child(context, memory, spec, pipes, ready, clean, pause if spec.mounts else context.template.descriptor)
 
     with context.away(NET, UTS, IPC, PID):
         context.enter(spec.ns)
@@ -176,11 +180,17 @@ def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
 
 
 def _child(
-    context: NodeContext, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]
+    context: NodeContext,
+    memory: Memory,
+    spec: Spec,
+    pipes: Pipes,
+    ready: Rights,
+    clean: Callable[[], None],
+    mounts: int,
 ) -> None:
     status = 128
     template = context.template
-    report, template.descriptor = pipes.take(template.descriptor)
+    report, template.descriptor = pipes.take(mounts)
     try:
         hostname = os.uname().nodename
         role = f"container/{spec.container}"
@@ -192,7 +202,8 @@ def _child(
         # alone leads nowhere else.
         records = kubedns.folder(context.run) if spec.argv[0] == "kubedns" else -1
         _, storage, pids = spec.limits
-        template.enter(host_of(spec.ns), storage, spec.read_only, 0 if context.groups.bounds_pids else pids or PIDS)
+        pids = 0 if context.groups.bounds_pids else pids or PIDS
+        template.enter(host_of(spec.ns), storage, spec.read_only, pids, spec.mounts)
         os.close(template.descriptor)
         # The container's own: whoever has one of the machine's open may change its mode.
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)

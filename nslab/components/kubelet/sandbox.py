@@ -9,15 +9,17 @@ import socket
 
 from nslab import rundir, syscall
 from nslab.components.kubelet import fdstore
+from nslab.components.runtime import volumes
 from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS, NodeContext, host_of
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from nslab.components.kubelet.fdstore import Store
+    from nslab.components.runtime.volumes import Volume
     from nslab.runtime.trust import Births
 
 NAMED = "/run/netns"
@@ -90,10 +92,13 @@ def unname_netns(sandbox: Sandbox) -> None:
         os.unlink(f"{NAMED}/{host_of(sandbox.ns)}")
 
 
-def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox) -> int:
+def start(
+    context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox, mounted: Sequence[Volume] = ()
+) -> int:
     """Fork the pause process of a pod, born in the pod's namespaces, with nothing of the machine's files; its number.
 
-    It keeps all rights, so that no container can look into it, where they share a pid namespace.
+    It keeps all rights, so that no container can look into it, where they share a pid namespace. `mounted`: the pod's
+    volumes, which live in its mount namespace.
     """
     kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
     process_title = memory.process_title("pause", {VARIABLE: mark(sandbox.ns, "pause")})
@@ -111,7 +116,7 @@ def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox
             context.enter(sandbox.ns)
             syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
             socket.sethostname(sandbox.hostname)
-            return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(context, memory))
+            return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(context, memory, mounted))
     except BaseException:
         sandbox.close()
         raise
@@ -120,13 +125,16 @@ def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox
 
 
 @contextlib.contextmanager
-def _furnished(context: NodeContext, memory: Memory) -> Iterator[None]:
+def _furnished(context: NodeContext, memory: Memory, mounted: Sequence[Volume]) -> Iterator[None]:
     """Who is forked in here has the name of a pause process, and a container's tree for a root, with nothing in it.
 
     All of it before the fork: what a pause process does itself is memory of each pod.
     """
     with context.away(MNT), memory.named(b"pause"):
         context.template.visit()
+        if mounted:
+            syscall.unshare(MNT)
+            volumes.make(mounted)
         yield
 
 
