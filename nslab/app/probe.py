@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from nslab import probes
 from nslab.app.drift import drift_of
 from nslab.app.listener import QUIET
 from nslab.compiler.networks import network
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, replace
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
+from nslab.probes.evidence import question, question_of
+from nslab.probes.pairs import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Address
 
     from nslab.app.drift import Drift
     from nslab.lab.types import Lab
-    from nslab.probes import Call, CallResult, Probe, Result, ServiceSurvey, Survey
+    from nslab.probes import Call, CallResult, Place, Probe, Result, ServiceSurvey, Survey
+    from nslab.probes.evidence import Question, Trail
 
+    Reasons: TypeAlias = dict[Call, str]
+    Key = TypeVar("Key")
     Progress = Callable[[int, int], None]
+
+FOLLOWED = 64
+"""How many failed conversations are repeated to see where they end."""
+
+DRAWS, MOST_DRAWS = 4, 16
+"""Repetitions of a failed call per endpoint, and in all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +83,7 @@ def probe(
         if asked:
             calls = ask_services(spaces, name, asked, drift.lab.dns_address, progress=services)
     explanations = _explained(drift, [result for result in results if result.wrong])
-    reasons = _reasons(drift, explanations, [result for result in calls if result.wrong])
+    reasons, calls = _reasons(drift, survey.places, explanations, calls)
     return Probed(drift, lab, survey, results, explanations, asked, calls, reasons)
 
 
@@ -81,23 +93,66 @@ def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
     if network(drift.lab).BY_HAND and not drift.plan:
         by_hand = f"this lab has no network plugin, so the way is yours to make: nslab check {drift.lab.name}"
         return {result.probe: by_hand for result in wrong}
+    from nslab.trace.ending import described, ending
     from nslab.trace.explain import explain
     from nslab.trace.topology import topology
     from nslab.trace.walk import depends
 
     made = topology(drift.want)
+    first = {result.probe.pair: result for result in reversed(wrong)}
+    followed = _follow(drift, {pair: question(result.probe) for pair, result in [*first.items()][:FOLLOWED]})
+    causes: dict[str, list[tuple[str, str]]] = {}
+    ends = {pair: ending(trail, pair[1]) for pair, trail in followed.items()}
+    for pair, result in reversed(first.items()):
+        way = depends(drift.lab, result.probe, made)
+        causes.setdefault(explain(result, way, drift.plan, drift.in_the_way, ends.get(pair)), []).append(pair)
     cells: dict[tuple[str, str], str] = {}
-    for result in wrong:
-        if result.probe.pair not in cells:
-            way = depends(drift.lab, result.probe, made)
-            cells[result.probe.pair] = explain(result, way, drift.plan, drift.in_the_way)
+    for cause, pairs in causes.items():
+        seen = [pair for pair in pairs if pair in ends]
+        told = described([ends[pair] for pair in seen], [followed[pair] for pair in seen]) if seen else ""
+        cells |= dict.fromkeys(pairs, f"{cause}\n{told}" if told else cause)
     return {result.probe: cells[result.probe.pair] for result in wrong}
 
 
-def _reasons(drift: Drift, explained: dict[Probe, str], failed: list[CallResult]) -> dict[Call, str]:
-    if not failed:
-        return {}
-    from nslab.trace.explain_services import explain_call
+def _follow(drift: Drift, questions: dict[Key, Question]) -> dict[Key, Trail]:
+    """Repeat conversations, and see where they end."""
+    from nslab.linux.prober.follow import follow
 
-    pairs = {probe.pair: reason for probe, reason in explained.items()}
-    return {result.call: explain_call(result, drift.lab.name, drift.plan, pairs) for result in failed}
+    with Namespaces() as spaces:
+        trails = follow(spaces, drift.lab.name, [*questions.values()], drift.host.iptables)
+    return dict(zip(questions, trails, strict=True))
+
+
+def _reasons(
+    drift: Drift, places: Sequence[Place], explained: dict[Probe, str], calls: list[CallResult]
+) -> tuple[Reasons, list[CallResult]]:
+    """Why calls failed; and the calls with the endpoints that were seen to be silent."""
+    failed = [result for result in calls if result.wrong]
+    if not failed:
+        return {}, calls
+    from nslab.trace.explain_services import Evidence, explain_call, lost_pods
+
+    pairs = {probe.pair: reason for probe, reason in explained.items() if probe.kind in (Kind.TCP, Kind.UDP)}
+    owners: dict[IPv4Address, list[str]] = {}
+    for place in places:
+        owners.setdefault(place.address, []).append(place.name)
+    followed = _follow(drift, _repetitions(drift, failed))
+    reasons: Reasons = {}
+    judged: dict[Call, CallResult] = {}
+    for at, result in enumerate(failed):
+        trails = [trail for (number, _), trail in followed.items() if number == at]
+        evidence = Evidence(pairs, trails, owners, drift.in_the_way)
+        reasons[result.call] = explain_call(result, drift.lab.name, drift.plan, evidence)
+        judged[result.call] = replace(result, lost_pods=lost_pods(result, evidence))
+    return reasons, [judged.get(result.call, result) for result in calls]
+
+
+def _repetitions(drift: Drift, failed: Sequence[CallResult]) -> dict[tuple[int, int], Question]:
+    """For some failed calls, so many connections that each endpoint is probably drawn."""
+    made: dict[tuple[int, int], Question] = {}
+    for at, result in enumerate(failed):
+        if one := question_of(result, drift.lab.dns_address):
+            made |= {(at, turn): one for turn in range(max(1, min(DRAWS * len(result.call.answers), MOST_DRAWS)))}
+        if len(made) > 2 * FOLLOWED:
+            break
+    return made

@@ -97,11 +97,15 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """The result of a call. `unresolved`: DNS's error; then there are no tries."""
+    """The result of a call. `unresolved`: DNS's error; then there are no tries.
+
+    `lost_pods`: the endpoints that were seen to be drawn, and to be silent, when the call was followed.
+    """
 
     call: Call
     tries: tuple[Try, ...]
     unresolved: str = ""
+    lost_pods: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> str:
@@ -130,6 +134,8 @@ class CallResult:
         """If some connection failed, the endpoints that never answered; all endpoints, if each answered once."""
         if self.call.lost or (all(one.outcome is Outcome.REACHED for one in self.tries) and not self.unresolved):
             return ()
+        if self.lost_pods:
+            return tuple(answer for answer in self.call.answers if answer.pod in self.lost_pods)
         return tuple(a for a in self.call.answers if a.hostname not in self.answered) or self.call.answers
 
     def _lost(self) -> str:

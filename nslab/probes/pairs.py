@@ -168,12 +168,12 @@ def _apart(lab: Lab) -> str:
 
 
 def places(lab: Lab) -> tuple[Place, ...]:
-    """Pods node by node, then nodes, then clients: the order of the matrix."""
+    """Pods node by node, then nodes, then clients: the order of the matrix. Pods that came to their end are none."""
     pods = [
         Place(names.pod_host(pod.namespace, pod.name), "pod", address_of(pod), node.name)
         for node in lab.nodes
         for pod in lab.pods
-        if pod.node == node.name
+        if pod.node == node.name and not pod.finished
     ]
     nodes = [Place(node.name, "node", node.address, node.name) for node in lab.nodes]
     return (*pods, *nodes, *(Place(client.name, "client", client.address) for client in lab.clients))
@@ -265,7 +265,7 @@ def _pod_local(lab: Lab) -> Iterator[Probe]:
     """Probes over the pod's loopback, which its containers share; only ports distinguish them."""
     for pod in lab.pods:
         name = names.pod_host(pod.namespace, pod.name)
-        for port, asks in _servers(pod):
+        for port, asks in () if pod.finished else _servers(pod):
             yield Probe(name, name, LOOPBACK, Kind.TCP, port=port, asks=asks, expected_source=LOOPBACK)
 
 

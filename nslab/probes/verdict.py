@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.dataclass import dataclass, field
 from nslab.probes.calls import Way
-from nslab.probes.pairs import Expected, Outcome
+from nslab.probes.pairs import Expected, Kind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
-    from nslab.probes.calls import CallResult
+    from nslab.probes.calls import Answer, CallResult
     from nslab.probes.pairs import Place, Result
 
 NEAR, FAR, POD, SERVICE = "same node", "other node", "pod address", "service address"
@@ -38,6 +38,12 @@ class Square:
 def squares(places: Sequence[Place], results: Iterable[Result], calls: Iterable[CallResult]) -> tuple[Square, Square]:
     """Pods' and nodes' four cells. Only arrival counts, not the source address that a server sees."""
     by_name = {place.name: place for place in places}
+    results = [*results]
+    lost = {
+        result.probe.pair
+        for result in results
+        if result.probe.kind in (Kind.TCP, Kind.UDP) and result.outcome is not Outcome.REACHED
+    }
     found = {"pod": Square("pod"), "node": Square("node")}
     for result in results:
         source, target = by_name[result.probe.source], by_name[result.probe.target]
@@ -53,13 +59,22 @@ def squares(places: Sequence[Place], results: Iterable[Result], calls: Iterable[
         square = found.get(by_name[called.call.source].role)
         if not square or called.call.way is not Way.CLUSTER_IP or called.call.outcome is not Outcome.REACHED:
             continue
+        silent = _drawn_in_vain(called, lost)
         for answer in called.call.answers:
             # A silent endpoint is a failure; an endpoint that the mode did not choose is inconclusive.
-            if answer in called.silent or answer.hostname in called.answered:
-                square.count(NEAR if answer.near else FAR, SERVICE, right=answer not in called.silent)
-        if called.silent:
+            if answer in silent or answer.hostname in called.answered:
+                square.count(NEAR if answer.near else FAR, SERVICE, right=answer not in silent)
+        if silent:
             square.nodes[called.call.node] = None
     return found["pod"], found["node"]
+
+
+def _drawn_in_vain(called: CallResult, lost: Collection[tuple[str, str]]) -> Sequence[Answer]:
+    """The endpoints whose connections failed: those that were seen to be drawn, or fail by their own address, too."""
+    silent = called.silent
+    alike = [one for one in silent if {(called.call.source, one.pod), (called.call.node, one.pod)} & {*lost}]
+    some = any(attempt.outcome is Outcome.REACHED for attempt in called.tries)
+    return alike if alike and some and not called.lost_pods else silent
 
 
 def verdict(square: Square) -> str:

@@ -13,24 +13,35 @@ from nslab.objects.names import host
 from nslab.objects.namespaces import Netns
 from nslab.objects.other_routes import OtherRoute
 from nslab.objects.plan import Remove
-from nslab.objects.process import Process
+from nslab.objects.process import Control, KubeProxy, Process
 from nslab.objects.script import command
 from nslab.probes import Expected, Outcome
 from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from nslab.objects.plan import Plan, Step
     from nslab.probes import Result
+    from nslab.trace.ending import Ending
     from nslab.trace.walk import Need
+
+_ELSEWHERE = (KubeProxy, Control)
+"""What carries no packet from one host to another."""
 
 
 def explain(
-    result: Result, needs: Sequence[Need], differences: Plan, unmanaged: Mapping[str, Sequence[str]] | None = None
+    result: Result,
+    needs: Sequence[Need],
+    differences: Plan,
+    unmanaged: Mapping[str, Sequence[str]] | None = None,
+    end: Ending | None = None,
 ) -> str:
-    """One sentence with the repair. `differences`: the plan of `up` (`diff(have, want)`)."""
-    for need in in_doubt(result, needs):
+    """One sentence with the repair. `differences`: the plan of `up` (`diff(have, want)`).
+
+    `end`: where the conversation was last seen when it was followed; what differs there comes first.
+    """
+    for need in in_doubt(result, needs, end):
         for step in differences:
             if step.obj.key == need.key or _takes_over(step, need):
                 return f"{trouble(step)}{_mending(step)}{_more(step, differences)}"
@@ -43,7 +54,14 @@ def explain(
             return f"{trouble(step)}; {up(step.obj)} runs the plugins again"
         if isinstance(step, Remove) and _misplaced(step, result, needs):
             return f"{trouble(step)}{_mending(step)}"
-    return _nothing_of_ours(result, needs, unmanaged or {})
+    return _beside(differences, way, end) or _nothing_of_ours(result, needs, unmanaged or {}, end)
+
+
+def _beside(differences: Plan, way: Collection[str], end: Ending | None) -> str:
+    """What differs in a namespace on the way, although no packet of the lab needs it; first where it ends."""
+    here = [step for step in differences if step.obj.ns in way and not isinstance(step.obj, _ELSEWHERE)]
+    step = min(here, key=lambda step: end is None or host(step.obj.ns) != end.host, default=None)
+    return f"what differs on the way: {trouble(step)}{_mending(step)}" if step else ""
 
 
 def _mending(step: Step) -> str:
@@ -51,8 +69,10 @@ def _mending(step: Step) -> str:
     return f"; {up(step.obj)} mends it" if isinstance(step.obj, Process) else f": {command(step)}"
 
 
-def in_doubt(result: Result, needs: Sequence[Need]) -> list[Need]:
+def in_doubt(result: Result, needs: Sequence[Need], end: Ending | None = None) -> list[Need]:
     """The needs, with the most suspect ones for this result first."""
+    if end and not end.answered:
+        needs = sorted(needs, key=lambda need: need.where != end.host)
     expected = result.probe.expected_source
     if result.seen_from and expected and result.seen_from != expected:
         return sorted(needs, key=lambda need: not need.translates)
@@ -101,15 +121,17 @@ def _more(step: Step, differences: Plan) -> str:
     return f" ({more} more thing{'s' * (more > 1)} went with it; {up(step.obj)} puts all back)" if more else ""
 
 
-def _nothing_of_ours(result: Result, needs: Sequence[Need], unmanaged: Mapping[str, Sequence[str]]) -> str:
+def _nothing_of_ours(
+    result: Result, needs: Sequence[Need], unmanaged: Mapping[str, Sequence[str]], end: Ending | None
+) -> str:
     way = list(dict.fromkeys(need.ns for need in needs))
-    for ns in way:
+    for ns in sorted(way, key=lambda ns: end is None or host(ns) != end.host):
         if things := unmanaged.get(ns):
-            return f"nothing of the lab differs on the way, but {host(ns)} has {_listed(things)}"
+            return f"nothing of the lab differs on the way, but {host(ns)} has {_listed(things, end)}"
     probe = result.probe
     if probe.expected is Expected.FAIL:
         return f"nothing of the lab differs, and yet {probe.target} has what should not reach it"
-    if result.outcome is Outcome.REFUSED and probe.port:
+    if result.outcome is Outcome.REFUSED and probe.port and (end is None or (end.host == probe.target and end.refused)):
         return (
             f"nothing of the lab differs: packets arrive at {probe.target}, where nothing listens on port {probe.port}"
         )
@@ -121,6 +143,8 @@ def _nothing_of_ours(result: Result, needs: Sequence[Need], unmanaged: Mapping[s
     between = f"nothing of the lab differs on the way ({', '.join(map(host, way))})"
     if result.seen_from and result.outcome is Outcome.REACHED:
         return f"{between}, but something makes {probe.source} look like {result.seen_from}"
+    if end:
+        return between
     if result.arrived_at:
         return f"{between}; the packet arrived at {result.arrived_at}, so the answer gets lost on its way back"
     return f"{between}; the packet did not arrive at {probe.target}{_said(result)}"
@@ -130,6 +154,14 @@ def _said(result: Result) -> str:
     return f" ({result.detail})" if result.detail else ""
 
 
-def _listed(things: Iterable[str]) -> str:
-    first, *rest = things
-    return f"something that is not the lab's: {first}" + (f" (and {len(rest)} more)" if rest else "")
+def _listed(things: Sequence[str], end: Ending | None) -> str:
+    """The first thing, or the one that counted the packet; and the number of the others."""
+    rules = " ".join(end.because) if end else ""
+    first = next((thing for thing in things if _rule(thing) and _rule(thing) in rules), things[0])
+    more = f" (and {len(things) - 1} more)" if len(things) > 1 else ""
+    return f"something that is not the lab's: {first}{more}"
+
+
+def _rule(thing: str) -> str:
+    """What `iptables-save` says of a rule, out of what `diff` says."""
+    return thing[thing.find("-A ") :].partition(" (")[0] if "-A " in thing else ""

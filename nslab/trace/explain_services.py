@@ -1,37 +1,88 @@
-"""Explains a failed call to a Service by a missing object, or else by the layer at fault (pure)."""
+"""Explains a failed call to a Service by what differs, or else by where its packets were last seen (pure)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.dataclass import dataclass, field
+from nslab.objects.inet import Address
 from nslab.objects.names import host, netns
-from nslab.objects.plan import Replace
+from nslab.objects.plan import Remove, Replace
 from nslab.objects.process import KubeProxy, Process
 from nslab.objects.script import command
-from nslab.probes import Outcome, Way
+from nslab.probes import Outcome
+from nslab.probes.evidence import What
+from nslab.trace.ending import described, ending, few, first_line
 from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+    from ipaddress import IPv4Address
 
     from nslab.objects.plan import Plan, Step
     from nslab.probes import CallResult
+    from nslab.probes.evidence import Trail
+    from nslab.trace.ending import Ending
 
 DNS_HOST = "kube-system_kube-dns"
 
 
-def explain_call(result: CallResult, lab: str, differences: Plan, pairs: Mapping[tuple[str, str], str]) -> str:
-    """One sentence. `differences`: the plan of `up`; `pairs`: explanations of failed probes, by source and target."""
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known besides the call: failed `pairs` of hosts (source, target) with their explanations; `trails`: the
+    call, repeated and followed; `owners`: the hosts that have an address; `unmanaged`: what is not the lab's, by
+    namespace; `flows`: connections that conntrack still translates as no rule does now."""
+
+    pairs: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    trails: Sequence[Trail] = ()
+    owners: Mapping[IPv4Address, Sequence[str]] = field(default_factory=dict)
+    unmanaged: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    flows: Sequence[str] = ()
+
+    def owner(self, address: IPv4Address) -> str:
+        """The host that should have an address; "" if none should."""
+        return next(iter(self.owners.get(address, ())), "")
+
+    @property
+    def lost(self) -> list[Trail]:
+        """The repetitions without an answer."""
+        return [trail for trail in self.trails if not trail.answered]
+
+    def end(self, trail: Trail) -> Ending:
+        """Where a repetition ended."""
+        return ending(trail, self.owner(trail.drew))
+
+
+def explain_call(result: CallResult, lab: str, differences: Plan, evidence: Evidence) -> str:
+    """One sentence. `differences`: the plan of `up`."""
     call = result.call
-    for answer in result.silent:
-        if reason := pairs.get((call.source, answer.pod)) or pairs.get((call.node, answer.pod)):
-            return f"{answer.pod} is not reached by its own address either: {reason}"
-    if step := next(_suspects(result, lab, differences), None):
+    silent = silent_pods(result, evidence)
+    for pod in silent:
+        if reason := evidence.pairs.get((call.source, pod)) or evidence.pairs.get((call.node, pod)):
+            return f"{pod} is not reached by its own address either: {first_line(reason)}"
+    if step := next(_suspects(result, lab, differences, silent), None):
         return f"{trouble(step)}{_mending(step)}"
-    return _layer(result)
+    return _layer(result, lab, differences, evidence, silent)
 
 
-def _suspects(result: CallResult, lab: str, differences: Plan) -> Iterator[Step]:
+def lost_pods(result: CallResult, evidence: Evidence) -> tuple[str, ...]:
+    """The pods that were drawn and did not answer."""
+    pods = {answer.pod for answer in result.call.answers}
+    drawn = dict.fromkeys(evidence.owner(trail.drew) for trail in evidence.lost)
+    return tuple(pod for pod in drawn if pod in pods)
+
+
+def silent_pods(result: CallResult, evidence: Evidence) -> Sequence[str]:
+    """Those; if nobody knows who was drawn, the pods that never answered."""
+    if known := lost_pods(result, evidence):
+        return known
+    answered = {evidence.owner(trail.drew) for trail in evidence.trails if trail.answered}
+    never = [a.pod for a in result.silent if a.hostname not in result.answered and a.pod not in answered]
+    failed = [pod for pod in never if {(result.call.source, pod), (result.call.node, pod)} & {*evidence.pairs}]
+    return failed or never
+
+
+def _suspects(result: CallResult, lab: str, differences: Plan, silent: Sequence[str]) -> Iterator[Step]:
     """Steps that would repair an object on the path, with those of this Service first."""
     call, node = result.call, netns(lab, result.call.node)
     port_name = f"{call.service}:{call.port_name}" if call.port_name else call.service
@@ -47,7 +98,7 @@ def _suspects(result: CallResult, lab: str, differences: Plan) -> Iterator[Step]
     yield from (step for step in translating if any(word in repr(step.obj) for word in about))
     yield from (step for step in translating if isinstance(step.obj, KubeProxy))
     yield from translating
-    behind = {netns(lab, answer.pod) for answer in result.silent}
+    behind = {netns(lab, pod) for pod in silent}
     yield from (step for step in differences if step.obj.ns in behind)
 
 
@@ -63,19 +114,94 @@ def _mending(step: Step) -> str:
     )
 
 
-def _layer(result: CallResult) -> str:
+def _layer(result: CallResult, lab: str, differences: Plan, evidence: Evidence, silent: Sequence[str]) -> str:
     call = result.call
     at = f"nothing of {call.node}'s rules differs"
+    if "answered by" in result.wrong and (doubled := _doubled(differences, evidence)):
+        return doubled
+    ends = [evidence.end(trail) for trail in evidence.lost]
+    if ends and (there := _nothing_listens(ends, evidence)):
+        return there
+    for namespace in (netns(lab, name) for name in (*dict.fromkeys(end.host for end in ends), call.node)):
+        if step := _beside(differences, namespace):
+            return f"what differs on the way: {trouble(step)}{_mending(step)}{_seen(ends)}"
+        if things := evidence.unmanaged.get(namespace):
+            more = f" (and {len(things) - 1} more)" if len(things) > 1 else ""
+            return f"{at}, but {host(namespace)} has something that is not the lab's: {things[0]}{more}{_seen(ends)}"
     if result.unresolved:
-        return f"{call.source} asks the cluster's DNS for {call.name}, and {result.unresolved.removeprefix('DNS: ')}"
-    outcomes = {one.outcome for one in result.tries}
-    if result.silent:
-        names = ", ".join(answer.pod for answer in result.silent[:3])
-        what = "refuses" if Outcome.REFUSED in outcomes else "says nothing" if Outcome.TIMED_OUT in outcomes else "ends"
-        return f"{at}, so it is behind them: {names} {what}; is its server there, and its node's way back?"
+        asked = f"{call.source} asks the cluster's DNS for {call.name}"
+        return f"{asked}, and {result.unresolved.removeprefix('DNS: ')}{_seen(ends)}"
+    if ends:
+        return f"{at}{_who(silent, ends)}{_as_it_was(evidence)}{_seen(ends)}"
+    if evidence.trails:
+        return f"{at}; {_now(evidence)}"
+    if silent:
+        return f"{at}; {few(silent)} {_says(result, len(silent))}"
     if call.outcome is not Outcome.REACHED:
         return f"{at}, and yet {call.way} {call.port} is {result.wrong}"
     if any(one.seen_from for one in result.tries) and "seen as" in result.wrong:
         return f"{at}, but something else translates {call.source}'s address"
-    layer = "kube-dns" if call.way is Way.NAME and not result.tries else "kube-proxy"
-    return f"{at}: {result.wrong} is {layer}'s own doing ({host(netns('', call.node))})"
+    return f"{at}, and yet it is {result.wrong}"
+
+
+def _beside(differences: Plan, namespace: str) -> Step | None:
+    """What else of the lab's differs in a namespace where packets end."""
+    here = (step for step in differences if step.obj.ns == namespace and not isinstance(step.obj, Process))
+    return next(here, None)
+
+
+def _doubled(differences: Plan, evidence: Evidence) -> str:
+    """Who has an address that another host should have; "" if nobody is known to."""
+    for step in differences:
+        match step:
+            case Remove(Address(ns=ns, address=found)) if evidence.owner(found.ip) not in ("", host(ns)):
+                return f"{trouble(step)}, but {evidence.owner(found.ip)}'s{_mending(step)}"
+    for address, hosts in evidence.owners.items():
+        if len(hosts) > 1 and any(trail.drew == address for trail in evidence.trails):
+            return f"{few(hosts)} have the same address {address}"
+    return ""
+
+
+def _nothing_listens(ends: Sequence[Ending], evidence: Evidence) -> str:
+    for end, trail in zip(ends, evidence.lost, strict=True):
+        if end.refused and end.host == evidence.owner(trail.drew) and trail.drew != trail.question.address:
+            return f"packets arrive at {trail.drew} ({end.host}), where nothing listens on port {end.port}"
+    return ""
+
+
+def _who(silent: Sequence[str], ends: Sequence[Ending]) -> str:
+    if not silent or any(end.sent for end in ends):
+        return ""
+    return f"; {few(silent)} {'say' if len(silent) > 1 else 'says'} nothing"
+
+
+def _as_it_was(evidence: Evidence) -> str:
+    """That no rule has translated the address."""
+    if all(trail.of(What.REQUEST) and trail.drew == trail.question.address for trail in evidence.lost):
+        return f", and yet nothing translates {evidence.lost[0].drew}"
+    return ""
+
+
+def _seen(ends: Sequence[Ending]) -> str:
+    return f"\n{described(ends)}" if ends else ""
+
+
+def _now(evidence: Evidence) -> str:
+    """That a repetition was answered, and what conntrack still has of earlier connections."""
+    times = "repeated, it is answered" if len(evidence.trails) == 1 else f"repeated {len(evidence.trails)} times, it is"
+    times += "" if len(evidence.trails) == 1 else " answered each time"
+    if not evidence.flows:
+        return times
+    return f"{times}, but conntrack still translates earlier connections: {few(evidence.flows, 1)}"
+
+
+def _says(result: CallResult, number: int) -> str:
+    outcomes = {one.outcome for one in result.tries}
+    words = (
+        ("refuses", "refuse")
+        if Outcome.REFUSED in outcomes
+        else ("says nothing", "say nothing")
+        if Outcome.TIMED_OUT in outcomes
+        else ("ends the connection", "end the connection")
+    )
+    return words[number > 1]

@@ -15,7 +15,7 @@ from nslab.linux.prober.services import ask_services
 from nslab.linux.processes.control import ControlClient
 from nslab.probes import survey, survey_services, verdict
 from nslab.probes.verdict import squares
-from nslab.trace.explain_services import explain_call
+from nslab.trace.explain_services import Evidence, explain_call
 from nslab.wire import dns_client
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def wrong(lab: RunningLab, results: list[CallResult]) -> dict[str, str]:
     now = drift_of(lab.name)
     return {
         f"{result.call.source} to {result.call.column}": f"{result.wrong} | "
-        f"{explain_call(result, lab.name, now.plan, {})}"
+        f"{explain_call(result, lab.name, now.plan, Evidence())}"
         for result in results
         if result.wrong
     }

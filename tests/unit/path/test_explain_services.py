@@ -12,7 +12,7 @@ from nslab.objects.plan import Add, Plan
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import KubeProxy
 from nslab.probes import Answer, Call, CallResult, Outcome, Try, Way
-from nslab.trace.explain_services import explain_call
+from nslab.trace.explain_services import Evidence, explain_call
 
 if TYPE_CHECKING:
     from nslab.objects.base import KernelObject
@@ -28,7 +28,7 @@ PROXY = KubeProxy(NODE, NODE, "{}", by="kube-proxy")
 
 def why(*missing: KernelObject, pairs: dict[tuple[str, str], str] | None = None) -> str:
     plan: Plan = tuple(map(Add, missing))
-    return explain_call(CallResult(CALL, (GOOD, LOST)), "x", plan, pairs or {})
+    return explain_call(CallResult(CALL, (GOOD, LOST)), "x", plan, Evidence(pairs or {}))
 
 
 def test_a_pod_that_is_not_reached_by_its_own_address_either() -> None:
@@ -56,7 +56,7 @@ def test_a_name_that_is_not_known_is_the_dns_s_own() -> None:
     named = replace(CALL, way=Way.NAME, name="web.default.svc.cluster.local")
     unknown = CallResult(named, (), "DNS: timed out")
     dns = Netns("nslab.x.kube-system_kube-dns")
-    assert explain_call(unknown, "x", (Add(OTHER), Add(dns)), {}).startswith("there is no kube-system_kube-dns")
-    assert explain_call(unknown, "x", (), {}) == (
+    assert explain_call(unknown, "x", (Add(OTHER), Add(dns)), Evidence()).startswith("there is no kube-system_kube-dns")
+    assert explain_call(unknown, "x", (), Evidence()) == (
         "box asks the cluster's DNS for web.default.svc.cluster.local, and timed out"
     )
