@@ -29,6 +29,7 @@ from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
 from nslab.linux import owned, signals
 from nslab.linux.cni.plugins import Plugins
+from nslab.linux.flows import forget_flows, translating
 from nslab.linux.kernel import LinuxKernel
 from nslab.linux.netns import folder
 from nslab.linux.processes.control import ControlAbsent, ControlClient
@@ -169,6 +170,8 @@ class Transition:
             signals.check()
 
         self._apply(drift.plan, before)
+        if not self.fresh and self.written_by is WrittenBy.NSLAB:
+            forget_flows(self.spaces, translating(drift.plan))
         self.kernel.wait_until_up()
         self.progress(total, total)
         with signals.allowed():
