@@ -130,7 +130,7 @@ def _reasons(
     failed = [result for result in calls if result.wrong]
     if not failed:
         return {}, calls
-    from nslab.trace.explain_services import Evidence, explain_call, lost_pods
+    from nslab.trace.explain_services import Evidence, explain_call, silent_pods
 
     pairs = {probe.pair: reason for probe, reason in explained.items() if probe.kind in (Kind.TCP, Kind.UDP)}
     owners: dict[IPv4Address, list[str]] = {}
@@ -143,7 +143,8 @@ def _reasons(
         trails = [trail for (number, _), trail in followed.items() if number == at]
         evidence = Evidence(pairs, trails, owners, drift.in_the_way)
         reasons[result.call] = explain_call(result, drift.lab.name, drift.plan, evidence)
-        judged[result.call] = replace(result, lost_pods=lost_pods(result, evidence))
+        if evidence.lost:
+            judged[result.call] = replace(result, lost_pods=(*silent_pods(result, evidence),))
     return reasons, [judged.get(result.call, result) for result in calls]
 
 

@@ -30,13 +30,14 @@ class What(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A conversation to repeat. `port`: 0 for ICMP. `size`: of the IP packet (Kind.MTU)."""
+    """A conversation to repeat. `size`: of the IP packet (Kind.MTU). `asks`: a TCP server that must say something."""
 
     source: str
     address: IPv4Address
     kind: Kind
     port: int = 0
     size: int = 0
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,8 @@ class Trail:
     counts: tuple[Count, ...] = ()
     error: str = ""
     unanswered: tuple[Unanswered, ...] = ()
+    heard: bool = False
+    """Whether a server said something."""
 
     def of(self, *kinds: What) -> list[Sighting]:
         """The sightings of some kinds."""
@@ -104,13 +107,18 @@ class Trail:
 
     @property
     def answered(self) -> bool:
-        """Whether a reply came back to the source."""
+        """Whether a reply came back to the source: of a server that must say something, what it says."""
+        return (self.heard or not self.question.asks) and self.reached
+
+    @property
+    def reached(self) -> bool:
+        """Whether the other end's kernel replied."""
         return any(one.host == self.question.source and not one.leaving for one in self.of(What.REPLY))
 
 
 def question(probe: Probe) -> Question:
     """A probe as a conversation to repeat."""
-    return Question(probe.source, probe.address, probe.kind, probe.port or DISCARD, probe.size)
+    return Question(probe.source, probe.address, probe.kind, probe.port or DISCARD, probe.size, probe.asks)
 
 
 def question_of(result: CallResult, dns: IPv4Address | None) -> Question | None:
@@ -120,4 +128,5 @@ def question_of(result: CallResult, dns: IPv4Address | None) -> Question | None:
         return Question(call.source, dns, Kind.UDP, DNS_PORT) if dns else None
     if call.protocol == "SCTP" or not call.addresses:
         return None
-    return Question(call.source, call.addresses[0], Kind.UDP if call.protocol == "UDP" else Kind.TCP, call.port)
+    kind = Kind.UDP if call.protocol == "UDP" else Kind.TCP
+    return Question(call.source, call.addresses[0], kind, call.port, asks=call.asks and kind is Kind.TCP)

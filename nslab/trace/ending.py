@@ -40,7 +40,8 @@ class Ending:
     """The last place where a conversation was seen. `sent`: what was sent from there in answer (RESET or ERROR).
 
     `leaving`: it left the host there. `back`: it was the answer. `arrived`: the target got the request, and is silent.
-    `port`: where the request went in the end. `because`: what was counted on the host.
+    `mute`: the target's kernel accepted a connection, and its server says nothing. `port`: where the request went.
+    `because`: what was counted on the host.
     """
 
     host: str
@@ -53,6 +54,7 @@ class Ending:
     port: int = 0
     because: tuple[str, ...] = ()
     answered: bool = False
+    mute: bool = False
 
     @property
     def refused(self) -> bool:
@@ -62,16 +64,18 @@ class Ending:
 
 def ending(trail: Trail, target: str) -> Ending:
     """Where the conversation ends. `target`: the host that should answer ("" if that is not known)."""
-    requests = [one for one in trail.of(What.REQUEST) if _tells(one)]
+    requests = [one for one in trail.of(What.REQUEST) if _tells(one, target)]
     answers = trail.of(What.RESET, What.ERROR)
     port = requests[-1].port if requests else trail.question.port
     if trail.answered:
         return Ending(trail.question.source, answered=True)
+    if trail.reached:
+        return Ending(target or trail.question.source, mute=True)
     if answers:
         first = answers[0]
         because = _rules(trail, first.host)
         return Ending(first.host, first.dev, sent=first.what, code=first.code, port=port, because=because)
-    replies = [one for one in trail.of(What.REPLY) if _tells(one)]
+    replies = [one for one in trail.of(What.REPLY) if _tells(one, trail.question.source)]
     if replies:
         return _at(replies[-1], trail, back=True, port=port)
     if not requests:
@@ -80,9 +84,9 @@ def ending(trail: Trail, target: str) -> Ending:
     return _at(arrived or requests[-1], trail, arrived=arrived is not None, port=port)
 
 
-def _tells(one: Sighting) -> bool:
-    """Whether a sighting tells where the packet is: of the switch, only what it passes on."""
-    return one.host != SWITCH or one.leaving
+def _tells(one: Sighting, end: str) -> bool:
+    """Whether a sighting tells where the packet is: of the switch, what it passes on; elsewhere, no flooded copy."""
+    return one.leaving if one.host == SWITCH else not one.astray or one.host == end
 
 
 def _at(one: Sighting, trail: Trail, *, back: bool = False, arrived: bool = False, port: int = 0) -> Ending:
@@ -126,13 +130,15 @@ def _weight(counted: tuple[tuple[object, ...], int]) -> tuple[bool, int]:
 
 
 def _kind(one: Ending) -> tuple[object, ...]:
-    return one.host, one.leaving, one.back, one.arrived, one.sent, one.code, one.answered, one.because
+    return one.host, one.leaving, one.back, one.arrived, one.sent, one.code, one.answered, one.mute, one.because
 
 
 def _words(one: Ending, devs: str) -> str:
     what = "the answer was last seen" if one.back else "last seen"
     if one.answered:
         return "repeated, it is answered"
+    if one.mute:
+        return f"{one.host} accepts the connection, and its server says nothing over it"
     if one.sent is What.RESET or one.code == PORT_UNREACHABLE:
         return f"{one.host} refuses it ({'port unreachable' if one.sent is What.ERROR else 'TCP reset'})"
     if one.sent is What.ERROR:

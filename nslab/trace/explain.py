@@ -140,6 +140,8 @@ def _nothing_of_ours(
             "this machine's neighbour table is full, which all labs share: probe fewer pairs at a time (--from, --to), "
             "or allow it more: sysctl -w net.ipv4.neigh.default.gc_thresh3=16384"
         )
+    if end and end.mute:
+        return f"nothing of the lab differs: {probe.target}'s server on port {probe.port} takes connections, and hangs"
     between = f"nothing of the lab differs on the way ({', '.join(map(host, way))})"
     if result.seen_from and result.outcome is Outcome.REACHED:
         return f"{between}, but something makes {probe.source} look like {result.seen_from}"

@@ -16,7 +16,7 @@ from nslab.trace.ending import described, ending, few, first_line
 from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from ipaddress import IPv4Address
 
     from nslab.objects.plan import Plan, Step
@@ -120,7 +120,8 @@ def _layer(result: CallResult, lab: str, differences: Plan, evidence: Evidence, 
     if "answered by" in result.wrong and (doubled := _doubled(differences, evidence)):
         return doubled
     ends = [evidence.end(trail) for trail in evidence.lost]
-    if ends and (there := _nothing_listens(ends, evidence)):
+    pods = {answer.pod for answer in call.answers}
+    if ends and (there := _nothing_listens(ends, evidence, pods)):
         return there
     for namespace in (netns(lab, name) for name in (*dict.fromkeys(end.host for end in ends), call.node)):
         if step := _beside(differences, namespace):
@@ -162,9 +163,11 @@ def _doubled(differences: Plan, evidence: Evidence) -> str:
     return ""
 
 
-def _nothing_listens(ends: Sequence[Ending], evidence: Evidence) -> str:
+def _nothing_listens(ends: Sequence[Ending], evidence: Evidence, pods: Collection[str]) -> str:
+    """That an endpoint refuses: one of `pods`, or, if there are none, one outside the cluster."""
     for end, trail in zip(ends, evidence.lost, strict=True):
-        if end.refused and end.host == evidence.owner(trail.drew) and trail.drew != trail.question.address:
+        translated = trail.drew != trail.question.address and (not pods or end.host in pods)
+        if translated and end.refused and end.host == evidence.owner(trail.drew):
             return f"packets arrive at {trail.drew} ({end.host}), where nothing listens on port {end.port}"
     return ""
 

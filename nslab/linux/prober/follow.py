@@ -65,7 +65,9 @@ def follow(spaces: Namespaces, lab: str, questions: Sequence[Question], iptables
         seen = sorted(packet for ns, tap in taps.items() for packet in _packets(host(ns), tap))
         counts = tuple(one for ns in everywhere for one in moved(host(ns), before[ns], _counted(spaces, ns, iptables)))
     unanswered = tuple(_unanswered(seen))
-    return [Trail(track.question, tuple(_of(track, seen)), counts, track.error, unanswered) for track in tracks]
+    return [
+        Trail(track.question, tuple(_of(track, seen)), counts, track.error, unanswered, track.heard) for track in tracks
+    ]
 
 
 def _counted(spaces: Namespaces, ns: str, iptables: str) -> Counters:
@@ -96,6 +98,8 @@ def _wait(tracks: Sequence[Track]) -> None:
             if by_number[number].over:
                 poll.unregister(number)
                 del by_number[number]
+            else:
+                poll.modify(number, by_number[number].events)
     select.select([], [], [], _SETTLE)
 
 

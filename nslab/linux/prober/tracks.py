@@ -36,7 +36,7 @@ class Track:
         self.token = os.urandom(8).hex().encode()
         self.sock: socket.socket | None = None
         self.error = ""
-        self.over = False
+        self.over = self.heard = self._sent = False
         name = f"{self.token.decode()}.cluster.local"
         self._datagram = dns_client.query(1, name) if question.port == _DNS else _WORD + self.token
         self._sequence = int.from_bytes(os.urandom(4), "big") or 1
@@ -44,7 +44,7 @@ class Track:
     @property
     def events(self) -> int:
         """The events to wait for."""
-        return select.POLLOUT if self.question.kind is Kind.TCP else select.POLLIN
+        return select.POLLOUT if self.question.kind is Kind.TCP and not self._sent else select.POLLIN
 
     def open(self) -> None:
         """Send the first packet. The kernel's refusal becomes `error`."""
@@ -126,9 +126,11 @@ class Track:
         if failed := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self.error, self.over = os.strerror(failed), True
             return
-        with suppress(BlockingIOError, OSError):
-            if self.sock.send(_DATA):
-                self.over = True
+        with suppress(OSError):  # it may not be connected yet
+            if not self._sent:
+                self._sent = bool(self.sock.send(_DATA))
+                self.over = not self.question.asks
+            self.heard = self.over = bool(self.sock.recv(1 << 11)) or self.over
 
 
 def _choose_sequence(sock: socket.socket, number: int) -> None:

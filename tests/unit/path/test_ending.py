@@ -1,0 +1,97 @@
+"""Where a followed conversation ends, and how that is told."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from nslab.probes import Kind
+from nslab.probes.evidence import Count, Question, Sighting, Trail, Unanswered, What
+from nslab.trace.ending import described, ending, few
+from nslab.wire import dns_client, packets
+
+A, B, SERVICE = map(IPv4Address, ("10.0.0.1", "10.0.0.2", "10.96.0.1"))
+ASKED = Question("a", B, Kind.TCP, 80)
+
+
+def at(host: str, dev: str, *, leaving: bool = False, what: What = What.REQUEST, astray: bool = False) -> Sighting:
+    return Sighting(0.0, host, dev, leaving, what, A, B, astray, port=8080)
+
+
+GONE = (at("a", "eth0", leaving=True), at("n1", "cali1"))
+
+
+def told(*sightings: Sighting, **known: object) -> str:
+    return described([ending(Trail(ASKED, sightings, **known), "b")])  # type: ignore[arg-type]
+
+
+def test_where_it_was_last_seen() -> None:
+    assert told() == "a sends nothing"
+    assert told(*GONE) == "last seen coming in at n1's cali1, never leaving n1"
+    assert told(*GONE, at("n1", "eth0", leaving=True)) == "last seen leaving n1's eth0, and nowhere after that"
+    assert told(*GONE, at("b", "eth0")) == "it comes in at b's eth0, and b does not answer"
+    assert told(*GONE, at("b", "eth0"), at("n2", "cali2", what=What.REPLY)) == (
+        "the answer was last seen coming in at n2's cali2, never leaving n2"
+    )
+    assert told(*GONE, at("a", "eth0", what=What.REPLY)) == "repeated, it is answered"
+
+
+def test_flooded_copies_tell_nothing() -> None:
+    assert told(*GONE, at("c", "eth0", astray=True), at("switch", "n1")) == told(*GONE)
+    assert told(*GONE, at("b", "eth0", astray=True)).endswith("its link-layer address is not that of b's eth0")
+
+
+def test_what_was_counted_where_it_ends() -> None:
+    drop, elsewhere = Count("n1", "rule -A FORWARD -j DROP", rule=True), Count("n2", "rule -A X -j DROP", rule=True)
+    assert told(*GONE, counts=(drop, elsewhere)).endswith("n1: meanwhile its rule -A FORWARD -j DROP counted packets")
+    asked = (Unanswered("n1", "eth0", B), Unanswered("n2", "eth0", A))
+    assert told(*GONE, unanswered=asked).endswith("n1: nobody answers its ARP requests for 10.0.0.2 on eth0")
+
+
+def test_who_refuses() -> None:
+    reset = at("b", "eth0", leaving=True, what=What.RESET)
+    end = ending(Trail(ASKED, (*GONE, at("b", "eth0"), reset)), "b")
+    assert (end.host, end.refused, end.port) == ("b", True, 8080)
+    rule = Trail(ASKED, (*GONE, at("n1", "cali1", leaving=True, what=What.RESET)), (Count("n1", "rule x", rule=True),))
+    assert not ending(rule, "b").refused
+
+
+def test_a_server_that_accepts_and_hangs_has_not_answered() -> None:
+    asked = Question("a", B, Kind.TCP, 80, asks=True)
+    trail = Trail(asked, (*GONE, at("a", "eth0", what=What.REPLY)))
+    assert (trail.answered, ending(trail, "b").mute) == (False, True)
+
+
+def test_what_several_share_is_told_once() -> None:
+    trails = [Trail(ASKED, (*GONE[:1], at("n1", dev))) for dev in ("cali1", "cali2", "cali3")]
+    assert described([ending(one, "b") for one in trails], trails) == (
+        "all 3 pass n1; last seen coming in at n1's cali1, cali2 and cali3, never leaving n1"
+    )
+    assert described([ending(trails[0], "b"), ending(trails[1], "b"), ending(Trail(ASKED), "b")]) == (
+        "2 of 3: last seen coming in at n1's cali1 and cali2, never leaving n1"
+    )
+
+
+def test_lists() -> None:
+    assert [few("abc"[:number]) for number in (1, 2, 3)] == ["a", "a and b", "a, b and c"]
+    assert few("abcdef") == "a, b, c and 3 more"
+
+
+def ip(protocol: int, body: bytes) -> bytes:
+    return bytes([0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0]) + A.packed + B.packed + body
+
+
+def test_packets_are_taken_out_of_tunnels() -> None:
+    datagram = b"\x04\xd2\x00\x35\0\0\0\0" + dns_client.query(1, "x")
+    plain = packets.decode(ip(packets.UDP, datagram))
+    assert plain
+    assert (plain.ports, plain.payload, plain.tunnelled) == ((1234, 53), dns_client.query(1, "x"), False)
+    wrapped = packets.decode(ip(packets.IPIP, ip(packets.UDP, datagram)))
+    vxlan = packets.decode(ip(packets.UDP, b"\0\1\x12\xb5\0\0\0\0" + bytes(22) + ip(packets.UDP, datagram)))
+    assert wrapped == vxlan
+    assert wrapped
+    assert (wrapped.ports, wrapped.tunnelled) == ((1234, 53), True)
+    error = packets.decode(ip(packets.ICMP, b"\3\3\0\0\0\0\0\0" + ip(packets.UDP, datagram)))
+    assert error
+    assert (error.code, error.quoted) == ((3, 3), plain)
+    assert packets.decode(b"\x60" + bytes(40)) is None
+    assert packets.decode(b"") is None
