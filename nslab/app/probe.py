@@ -93,6 +93,7 @@ def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
     if network(drift.lab).BY_HAND and not drift.plan:
         by_hand = f"this lab has no network plugin, so the way is yours to make: nslab check {drift.lab.name}"
         return {result.probe: by_hand for result in wrong}
+    from nslab.trace.captured import captured
     from nslab.trace.ending import described, ending
     from nslab.trace.explain import explain
     from nslab.trace.topology import topology
@@ -105,7 +106,8 @@ def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
     ends = {pair: ending(trail, pair[1]) for pair, trail in followed.items()}
     for pair, result in reversed(first.items()):
         way = depends(drift.lab, result.probe, made)
-        causes.setdefault(explain(result, way, drift.plan, drift.in_the_way, ends.get(pair)), []).append(pair)
+        cause = captured(drift.lab, way) or explain(result, way, drift.plan, drift.in_the_way, ends.get(pair))
+        causes.setdefault(cause, []).append(pair)
     cells: dict[tuple[str, str], str] = {}
     for cause, pairs in causes.items():
         seen = [pair for pair in pairs if pair in ends]

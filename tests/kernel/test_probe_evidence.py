@@ -5,6 +5,7 @@ Each break has the sentence that must come. None may blame what was not looked a
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -304,3 +305,21 @@ def test_after_a_repair_no_old_connection_is_translated(lab: Lab) -> None:
     assert drift_of(lab.name).plan == ()
     for _ in range(10):
         assert said(probe(lab.name, ["web-2", "box"])) == []
+
+
+@pytest.mark.skipif(not os.environ.get("NSLAB_SLOW"), reason="a hundred pods, probed twenty times: NSLAB_SLOW=1")
+def test_a_healthy_lab_of_a_hundred_pods_with_dns_is_right_each_time(tmp_path: Path) -> None:
+    file = tmp_path / "crowd.yaml"
+    pods = (
+        POD.replace("NAME", f"p{number}").replace("APP", "web" if number < 3 else "x").replace("  nodeName: NODE\n", "")
+        for number in range(100)
+    )
+    text = LAB.replace("evidence", "crowd").replace("  clients:", "  dns: {address: 10.96.0.10}\n  clients:")
+    file.write_text(text + "".join(pods) + SERVICE)
+    up(assign_addresses(load(file)))
+    try:
+        found = [probe("crowd") for _ in range(20)]
+    finally:
+        down("crowd")
+    assert [said(one) for one in found if not one.good] == []
+    assert any(call.call.name for call in found[0].calls), "names are asked, too"

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
 
-from nslab.probes import Kind
+from nslab.compiler import compile_lab
+from nslab.compiler.placement import assign_addresses
+from nslab.lab.load import load
+from nslab.objects.needs import Host
+from nslab.probes import Kind, survey
 from nslab.probes.evidence import Count, Question, Sighting, Trail, Unanswered, What
+from nslab.trace.captured import captured
 from nslab.trace.ending import described, ending, few
+from nslab.trace.topology import topology
+from nslab.trace.walk import depends
 from nslab.wire import dns_client, packets
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 A, B, SERVICE = map(IPv4Address, ("10.0.0.1", "10.0.0.2", "10.96.0.1"))
 ASKED = Question("a", B, Kind.TCP, 80)
@@ -95,3 +106,38 @@ def test_packets_are_taken_out_of_tunnels() -> None:
     assert (error.code, error.quoted) == ((3, 3), plain)
     assert packets.decode(b"\x60" + bytes(40)) is None
     assert packets.decode(b"") is None
+
+
+IPVS = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: x}
+spec:
+  cni: {plugin: calico, encapsulation: VXLAN}
+  proxy: {mode: ipvs}
+  nodes: [{name: node1}, {name: node2}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: b, labels: {app: x}}
+spec: {nodeName: node2, containers: [{name: c, image: agnhost, args: [netexec], ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: exn}
+spec: {clusterIP: 10.96.1.3, externalIPs: [192.168.59.22], selector: {app: x}, ports: [{port: 8000, targetPort: 8080}]}
+"""
+
+
+def test_a_node_s_address_that_ipvs_takes_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(IPVS)
+    of = assign_addresses(load(file))
+    host = Host(ipip=False, ipip_born=False)
+    made = topology(compile_lab(of, host))
+    probes = {one.pair: one for one in survey(of, host).probes}
+    assert captured(of, depends(of, probes["b", "node1"], made)) == (
+        "192.168.59.22 is node1's address and an external IP of default/exn, and node2 has it on kube-ipvs0 "
+        "(kube-proxy's): nothing of node2 reaches node1"
+    )
+    assert captured(of, depends(of, probes["b", "node2"], made)) == ""
