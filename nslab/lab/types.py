@@ -14,6 +14,8 @@ from nslab.dataclass import dataclass, field
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
+    from nslab.lab.sources import ValueSource, VariablesSource
+    from nslab.lab.volumes import Volume, VolumeMount
     from nslab.runtime.health_check import HealthCheck
 
 
@@ -186,6 +188,7 @@ class Container:
     """One container of a pod. It runs `command`; without one, a built-in program (`builtin`).
 
     `standin` replaces an image that is neither built in nor a tool (nslab.lab.images). `tty`: it has a terminal.
+    `value_sources`: the source of each value of `env` that is "" there, by index. `env_from`: further variables.
     """
 
     name: str
@@ -201,6 +204,9 @@ class Container:
     limits: Resources = field(default=USUAL, repr=False)
     standin: StandIn | None = field(default=None, repr=False)
     tty: bool = field(default=False, repr=False)
+    value_sources: tuple[tuple[int, ValueSource], ...] = field(default=(), repr=False)
+    env_from: tuple[VariablesSource, ...] = field(default=(), repr=False)
+    mounts: tuple[VolumeMount, ...] = field(default=(), repr=False)
 
     @property
     def builtin(self) -> str:
@@ -223,7 +229,7 @@ class Pod:
     """One pod, already on a node. `requested`: the address it requests; `assigned`: the one it has (its status).
 
     `owner`: its controller (`Controller.owner_name`). `ready` and `finished` are status, too: all its containers are
-    ready; it has Succeeded or Failed.
+    ready; it has Succeeded or Failed. `service_links`: its containers have variables for Services.
     """
 
     name: str
@@ -241,8 +247,17 @@ class Pod:
     owner: str = ""
     ready: bool = True
     security: SecurityContext = NOTHING_SAID
+    service_account: str = "default"
+    service_links: bool = True
+    volumes: tuple[Volume, ...] = ()
     finished: bool = False
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def mounted(self) -> tuple[Volume, ...]:
+        """Its volumes that any of its containers mounts."""
+        wanted = {mount.volume for container in self.containers for mount in container.mounts}
+        return tuple(one for one in self.volumes if one.name in wanted)
 
 
 class ServiceType(StrEnum):

@@ -46,6 +46,7 @@ def containers(found: Documents) -> Iterator[FieldError]:
             elif container.command and not container.command[0]:
                 yield FieldError((*path, "command"), f"{name}: the command's first word is empty")
         yield from _ports(who, place, pod)
+        yield from _mounts(who, place, pod)
 
 
 def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
@@ -53,6 +54,21 @@ def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
     yield from ((f"pod {shown(one.name)}", one.path, one.view) for one in found.pods if not one.made)
     for one in found.controllers:
         yield f"{one.kind} {shown(one.name)}", (*one.path, "spec", "template"), one.view.template
+
+
+def _mounts(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
+    """A container mounts volumes of its pod, each at a place of its own."""
+    known = tuple(one.name for one in pod.volumes)
+    for index, container in enumerate(pod.containers):
+        seen: dict[str, FieldPath] = {}
+        for place, mount in enumerate(container.mounts):
+            path = (*at, "spec", "containers", index, "volumeMounts", place)
+            if mount.volume not in known:
+                text = f"{who} has no volume {shown(mount.volume)}, which container {shown(container.name)} mounts"
+                yield FieldError((*path, "name"), text, word=mount.volume, known=known)
+            if seen.setdefault(mount.path, (*path, "mountPath")) != (*path, "mountPath"):
+                text = f"container {shown(container.name)} mounts two volumes at {shown(mount.path)}"
+                yield FieldError((*path, "mountPath"), text, first=seen[mount.path])
 
 
 def _ports(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
