@@ -6,7 +6,6 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from nslab.app.breaks import break_lab
 from nslab.app.down import release
 from nslab.app.listener import QUIET
 from nslab.app.reset import reset
@@ -51,9 +50,8 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
     After a failure the inverse plan restores a running lab; a fresh one is removed as a whole, as `down` does, which
     needs no plan and takes half as long.
 
-    `goals`: the text of the check file to store with the lab; "": there is none; None: keep the stored one. Its breaks
-    run in a fresh lab only, so that a second `up` repairs it. `unwanted`: unmanaged things in its namespaces, to be
-    taken away first.
+    `goals`: the text of the check file to store with the lab; "": there is none; None: keep the stored one.
+    `unwanted`: unmanaged things in its namespaces, to be taken away first.
     """
     started = time.monotonic()
     with (
@@ -79,9 +77,6 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
-        if goals and fresh:
-            with signals.allowed():
-                break_lab(made.drift.lab, goals)
         undo.pop_all()
         left = {thing: why for thing, why in refused.items() if thing in made.drift.others}
         return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left)
