@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.errors import UsageError
 from nslab.linux.netns import named
 from nslab.linux.processes.exec import Command
-from nslab.linux.stored_lab import stored_lab
+from nslab.linux.stored_lab import no_such_lab, stored_lab
 from nslab.objects.names import netns, pod_host
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> tuple[Command, list[str]]:
     """A command for a host of a running lab, and the containers of the pod it is; in the first one unless told."""
     desired, names = stored_lab(lab), named(lab)
+    if not names:  # `down` has just taken it away
+        raise no_such_lab(lab)
     if netns(lab, host) not in names:
         known = ", ".join(there.removeprefix(netns(lab, "")) for there in names)
         raise UsageError(f"{lab} has no host {host!r}; it has {known}")

@@ -9,7 +9,7 @@ from nslab.app.inside import container_of, find_pod
 from nslab.errors import UsageError
 from nslab.linux.netns import folder
 from nslab.linux.processes import logs, status
-from nslab.linux.stored_lab import stored_lab
+from nslab.linux.stored_lab import no_such_lab, stored_lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +34,10 @@ def entries(
 
     With `follow`, they go on as they come, until this run has ended, or its pod or the lab is taken away.
     """
-    whole = os.stat(folder(lab))
+    try:
+        whole = os.stat(folder(lab))
+    except FileNotFoundError:  # `down` has just taken it away
+        raise no_such_lab(lab) from None
     chosen = container_of(pod, container)
     directory = logs.folder(folder(lab), pod.node, f"{pod.namespace}_{pod.name}_{pod.uid}", chosen)
     files = logs.attempts(directory)

@@ -9,6 +9,7 @@ import typer
 
 from nslab.cli.complete import exercises
 from nslab.cli.output import Format, Report, document, need_root, say
+from nslab.cli.parsing import running
 from nslab.exercises.types import Language
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    name: Annotated[str, typer.Argument(metavar="LAB", autocompletion=exercises)],
+    name: Annotated[str, typer.Argument(metavar="LAB", autocompletion=exercises, callback=running)],
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Check the goals of this file instead of the lab's own.")
     ] = None,

@@ -9,6 +9,7 @@ import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
 from nslab.cli.output import Format, Output, Progress, bullets, document, need_root, note, ready_or_exit, say
+from nslab.cli.parsing import AnyCase, running
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.objects.names import pod_host
@@ -25,14 +26,22 @@ if TYPE_CHECKING:
 
 LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
 LabOrNone = Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
-RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]
+RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs, callback=running)]
 EncapsulationOption = Annotated[
     Encapsulation | None,
-    typer.Option("--encapsulation", help="Use this Calico encapsulation instead of the file's."),
+    typer.Option(
+        "--encapsulation",
+        click_type=AnyCase([*map(str, Encapsulation)]),
+        help="Use this Calico encapsulation instead of the file's.",
+    ),
 ]
 ProxyOption = Annotated[
     ProxyMode | None,
-    typer.Option("--proxy-mode", help="Use this kube-proxy mode instead of the file's."),
+    typer.Option(
+        "--proxy-mode",
+        click_type=AnyCase([*map(str, ProxyMode)]),
+        help="Use this kube-proxy mode instead of the file's.",
+    ),
 ]
 
 
@@ -130,10 +139,15 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
 
 
 def down(
-    name: Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=running_labs, callback=running)
+    ] = None,
+    filename: Annotated[str, typer.Option("--filename", "-f", help="Take away the lab of a FILE or DIR.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Take away every lab on this machine.")] = False,
 ) -> None:
-    """Take a lab away: its processes, its namespaces, its folder. It is no error if the lab does not run.
+    """Take a lab away: its processes, its namespaces, its folder.
+
+    It is no error if the lab does not run. nslab exits with 1 if neither a lab nor a file has that name.
 
     Example: nslab down calico-two-node
     """
@@ -141,9 +155,9 @@ def down(
     from nslab.app.down import down as take_down
     from nslab.linux import owned
 
-    if (name is None) == (not every):
-        raise UsageError("say which lab to take down, or --all")
-    labs = owned.everywhere() if name is None else [name]
+    if [bool(name), bool(filename), every].count(True) != 1:
+        raise UsageError("say which lab to take down: nslab down LAB, nslab down -f FILE, or nslab down --all")
+    labs, known = (owned.everywhere(), True) if every else _meant(filename or name or "")
     if not labs:
         say("no lab is up")
     downs: dict[str, Gone] = {}
@@ -151,17 +165,42 @@ def down(
         for lab in labs:
             downs[lab] = take_down(lab, listener())
     finally:
-        _told_down(downs)
+        _told_down(downs, known)
+    if not (known or any(map(_was_there, downs.values()))):
+        raise typer.Exit(1)
 
 
-def _told_down(downs: dict[str, Gone]) -> None:
+def _meant(source: str) -> tuple[list[str], bool]:
+    """The lab to take down, and whether there is one of that name, running or not: it may be in a file or a folder."""
+    from nslab.lab.find import find, names
+    from nslab.lab.load import load
+    from nslab.linux.netns import labs
+
+    if source in labs() or source in names():
+        return [source], True
+    try:
+        file = find(source)
+    except UsageError:
+        return [source], False
+    return [load(file).name], True
+
+
+def _told_down(downs: dict[str, Gone], known: bool) -> None:
+    from nslab.linux.stored_lab import no_such_lab
+
     for lab, gone in downs.items():
-        if gone.namespaces or gone.processes:
+        if _was_there(gone):
             say(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")
-        else:
+        elif known:
             say(f"{lab} is not there")
+        else:
+            note(f"nslab: {no_such_lab(lab)}")
         for refusal in gone.refused:
             note(f"nslab: {refusal}")
+
+
+def _was_there(gone: Gone) -> bool:
+    return bool(gone.namespaces or gone.processes)
 
 
 def _noted(
@@ -189,7 +228,7 @@ def file_of(source: str) -> Path:
             raise
         kept = folder(source) / "lab.yaml"
         if not os.access(folder(source), os.X_OK):
-            raise UsageError(f"{source} runs, and what it is, is root's to read: put sudo before it") from None
+            raise UsageError(f"only root can read the running lab {source}: put sudo before it") from None
         if kept.exists():
             return kept
         raise

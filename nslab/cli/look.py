@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
-from nslab.cli.life import EncapsulationOption, LabSource
+from nslab.cli.life import EncapsulationOption, LabSource, file_of
 from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say
+from nslab.cli.parsing import running
 from nslab.errors import Missing, UsageError
 from nslab.exercises.types import Language
 from nslab.quote import fill
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
 
-SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)]
+SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs, callback=running)]
 
 
 def labs(output: Output = Format.TABLE) -> None:
@@ -49,16 +50,16 @@ def show(
     Example: nslab show calico-two-node --guide | less
     """
     from nslab.compiler.placement import assign_addresses
-    from nslab.lab.find import about, find, shipped
+    from nslab.lab.find import about, shipped
     from nslab.lab.load import load
     from nslab.views.tree import picture, title
 
-    path = find(source)
+    path = file_of(source)
     lab = assign_addresses(load(path, encapsulation))
     if guide:
         _guide(path, lab, lang)
     else:
-        say(f"{title(lab)}\n\n{about(path)}\n\n{picture(lab)}\n\nFile: {path}")
+        say("\n\n".join(filter(None, (title(lab), about(path), picture(lab), f"File: {path}"))))
         if number := next((one.number for one in shipped() if one.path == path), 0):
             say(f"Guide {number} of the course: {fill('nslab show {} --guide', source)} (in Korean: --lang ko)")
 
@@ -107,7 +108,8 @@ def inspect(
     from nslab.linux.netlink import inspect
     from nslab.linux.stored_lab import stored_lab
 
-    lab, _, name = host.partition("/")
+    typed, _, name = host.partition("/")
+    lab = running(typed) or typed
     stored_lab(lab)
     rows = inspect.inspect(lab, [name] if name else [])
     if name and not rows:

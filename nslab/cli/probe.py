@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nslab.cli.complete import probed
 from nslab.cli.life import RunningLab
 from nslab.cli.output import Format, Progress, Report, bullets, document, need_root, say
 
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 
 def probe(
     name: RunningLab,
-    sources: Annotated[list[str] | None, typer.Option("--from", help="Probe from this host only; repeatable.")] = None,
-    targets: Annotated[list[str] | None, typer.Option("--to", help="Probe to this host only; repeatable.")] = None,
+    sources: Annotated[
+        list[str] | None, typer.Option("--from", help="Probe from this host only; repeatable.", autocompletion=probed)
+    ] = None,
+    targets: Annotated[
+        list[str] | None, typer.Option("--to", help="Probe to this host only; repeatable.", autocompletion=probed)
+    ] = None,
     output: Annotated[Report, typer.Option("--output", "-o", help="table, json, yaml or junit.")] = Report.TABLE,
 ) -> None:
     """Show by real packets who can reach whom.

@@ -22,14 +22,15 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 
 
 def setting(text: str) -> tuple[str, str]:
-    """NAME=VALUE, both known."""
+    """NAME=VALUE, both known; the value in any case."""
     name, _, value = text.partition("=")
     known = SETTINGS.get(name)
     if known is None:
         raise UsageError(f"{text!r} is no setting; there are {', '.join(f'{name}=…' for name in SETTINGS)}")
-    if value not in known:
+    meant = {one.lower(): one for one in known}.get(value.lower())
+    if meant is None:
         raise UsageError(f"{name} is one of {', '.join(known)}, not {value!r}")
-    return name, value
+    return name, meant
 
 
 def with_settings(lab: Lab, settings: Mapping[str, str]) -> Lab:

@@ -129,8 +129,9 @@ def test_a_path_is_no_labs_name(tmp_path: Path, change: tuple[object, ...]) -> N
 
 
 def test_down_of_what_never_was_is_friendly() -> None:
-    done = nslab("down", "nosuch")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "nosuch is not there\n", "")
+    done = nslab("down", "pause-pod")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "pause-pod is not there\n", "")
+    says(1, "there is no running lab 'nosuch'; `nslab ps` lists those that run", "down", "nosuch")
 
 
 def test_execs_status_is_the_commands_own(lab: RunningLab) -> None:
