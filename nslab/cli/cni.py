@@ -72,7 +72,7 @@ def cni(
         say(f"{title(lab)}; {what}")
         listing([{key: value for key, value in row.items() if key != "result"} for row in rows], output)
     for doubt in dict.fromkeys(kept.doubt for kept in made if kept.doubt):
-        note(f"nslab: CHECK has something against what ADD has just made, and is not heeded in this: {doubt}")
+        note(f"nslab: CHECK reports an error right after ADD; nslab goes on without it: {doubt}")
     ready_or_exit(done.not_ready)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,7 +69,7 @@ def plan(
         note(line)
     steps = planned(lab, listener())
     if script:
-        say(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
+        say(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, ""), sys.executable), nl=False)
     elif output is not Format.TABLE:
         document([{"by": step.obj.by, "commands": shell.commands(step)} for step in steps], output)
     else:

@@ -92,7 +92,8 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
     found = use.pods(name)
     # Of a container its node tells what it sees; it is the node's word that may be old.
     for one in found.silent:
-        note(f"{one.ns.rpartition('.')[2]}: {one.name} is stopped (process {one.pid}); what it said last is old")
+        host = one.ns.rpartition(".")[2]
+        note(f"{host}: {one.name} is stopped (process {one.pid}); the list shows what it reported last")
     listing(columns(found.rows) if output is Format.TABLE else found.rows, output, f"{name} has no pods")
 
 

@@ -126,9 +126,14 @@ def _ask(path: FieldPath, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterato
     if ask.by is By.ICMP and ask.expect is Expect.REFUSED:
         yield FieldError((*path, "expect"), "an echo is answered or not, and never refused; ask by tcp")
     if ask.answers and (ask.by is not By.HTTP or ask.expect is not Expect.OK):
-        yield FieldError((*path, "answers"), "only over http, and if it is to be ok, one is told who answers")
+        yield FieldError(
+            (*path, "answers"), "needs `by: http` and `expect: ok`; no other answer names the pod that sent it"
+        )
     if ask.seen_as and (ask.by is By.TCP or ask.expect is not Expect.OK):
-        yield FieldError((*path, "seenAs"), "only by icmp or http, and if it is to be ok, one is told who is seen")
+        yield FieldError(
+            (*path, "seenAs"),
+            "needs `by: icmp` or `by: http`, and `expect: ok`; no other answer names the source address",
+        )
     if ask.by is By.ICMP and ask.times > 1:
         yield FieldError((*path, "times"), "one echo tells as much as many; leave times out")
 

@@ -24,7 +24,7 @@ from nslab.lab.resources import resource_of
 from nslab.lab.types import ONE_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nslab.api.document import Document
     from nslab.errors import FieldPath
@@ -36,7 +36,7 @@ HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 def services(found: Documents) -> Iterator[FieldError]:
     """Each Service as kube-proxy needs it."""
-    yield from _twice("service", found.services)
+    yield from _twice(found.services)
     for service in found.services:
         for error in validate_services.errors(service):
             yield of_object(service, error)
@@ -51,7 +51,7 @@ def admitted(found: Documents) -> Iterator[FieldError]:
 
 def slices(found: Documents) -> Iterator[FieldError]:
     """Each EndpointSlice."""
-    yield from _twice("endpointslice", found.slices)
+    yield from _twice(found.slices)
     for one in found.slices:
         for error in _slice(one):
             yield of_object(one, error)
@@ -86,8 +86,8 @@ def controllers(found: Documents) -> Iterator[FieldError]:
     by_kind: dict[str, list[Document]] = {}
     for one in found.controllers:
         by_kind.setdefault(one.kind, []).append(one)
-    for kind, some in by_kind.items():
-        yield from _twice(kind.lower(), some)
+    for some in by_kind.values():
+        yield from _twice(some)
     for one in found.controllers:
         for error in _controller(one):
             yield of_object(one, error)
@@ -224,16 +224,15 @@ def others(found: Documents) -> Iterator[FieldError]:
     kinds: dict[str, list[Document]] = {}
     for one in found.others:
         kinds.setdefault(resource_of(one), []).append(one)
-    for kind, objects in kinds.items():
-        yield from _twice(kind, objects)
+    for objects in kinds.values():
+        yield from _twice(objects)
 
 
-def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
+def _twice(objects: Sequence[Document]) -> Iterator[FieldError]:
     """An object has a name that no other of its kind and namespace has."""
     names: dict[tuple[str, str], FieldPath] = {}
     for one in objects:
         path: FieldPath = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
-            where = f" of namespace {shown(one.namespace)}" if one.namespace else ""
-            yield FieldError(path, f"{shown(kind)} {shown(one.name)}{where} is there twice", first=first)
+            yield of_object(one, FieldError(("metadata", "name"), duplicate(one.name), first=first))

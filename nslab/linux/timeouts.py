@@ -24,6 +24,6 @@ def scaled(seconds: float) -> float:
     except ValueError:
         factor = 0
     if not LEAST <= factor <= MOST:
-        how = f"it wants how many times as long as usual to wait, for instance 10 ({LEAST:g} to {MOST:g})"
-        raise UsageError(f"{name} is {text[:20]!r}: {how}")
+        wanted = f"a number from {LEAST:g} to {MOST:g}, by which nslab multiplies every timeout"
+        raise UsageError(f"{name} must be {wanted}, not {text[:20]!r}")
     return seconds * factor

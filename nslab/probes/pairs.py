@@ -160,10 +160,10 @@ def _apart(lab: Lab) -> str:
     if all(connected(lab, one, other) for one in one_of_each for other in one_of_each):
         return ""
     ignorant = [router.name for router in lab.routers if not router.bgp]
-    know = "know" if len(ignorant) > 1 else "knows"
+    have = "have" if len(ignorant) > 1 else "has"
     return (
-        f"between subnets, pods' packets travel bare (encapsulation {lab.encapsulation}), and {', '.join(ignorant)} "
-        f"{know} no pods"
+        f"nodes send pods' packets to other subnets without encapsulation (encapsulation {lab.encapsulation}), and "
+        f"{', '.join(ignorant)} {have} no routes to pods"
     )
 
 

@@ -19,12 +19,12 @@ COLUMNS = 12
 INSIDE = (Way.CLUSTER_IP, Way.NAME)
 _WORDS = {Outcome.REACHED: "ok", Outcome.TIMED_OUT: "silent"}
 _LEGEND = {
-    "ok": "answered by its endpoints, which see whom they should",
-    "refused": "nobody is behind it, and who asks is told so at once",
-    "silent": "no answer at all, as it should be (policy Local and no local endpoint, or a source that is not let in)",
-    "ended": "nobody is behind it: the proxy takes the connection and ends it",
-    "no way": "a router drops what goes to its endpoints, or to kube-dns: it knows no pods",
-    "in part": "endpoints of the same subnet answer; a router drops what goes to the others, for it knows no pods",
+    "ok": "the Service's endpoints answer, and see the right source address",
+    "refused": "the Service has no endpoint, and the caller's node rejects the connection at once",
+    "silent": "nothing answers, as it should be (policy Local without a local endpoint, or a source not allowed)",
+    "ended": "the Service has no endpoint: the proxy accepts the connection and closes it",
+    "no way": "a router without routes to pods drops the packets to the endpoints, or to kube-dns",
+    "in part": "endpoints of the same subnet answer; a router without routes to pods drops the packets to the others",
 }
 
 

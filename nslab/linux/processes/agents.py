@@ -199,7 +199,9 @@ class Agents:
         except OSError as error:
             return self._silent(node, error, count)
         if len(early) > count:
-            return self._silent(node, OSError(early[-1].get("error", "its process says more than it was asked")), count)
+            return self._silent(
+                node, OSError(early[-1].get("error", "its process sent more answers than nslab asked for")), count
+            )
         return early
 
     def _silent(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
