@@ -174,7 +174,7 @@ def down(
 def _meant(source: str) -> tuple[list[str], bool]:
     """The lab to take down, and whether there is one of that name, running or not: it may be in a file or a folder."""
     from nslab.lab.find import find, names
-    from nslab.lab.load import load
+    from nslab.lab.load import name_of
     from nslab.linux.netns import labs
 
     if source in labs() or source in names():
@@ -183,7 +183,7 @@ def _meant(source: str) -> tuple[list[str], bool]:
         file = find(source)
     except UsageError:
         return [source], False
-    return [load(file).name], True
+    return [name_of(file)], True
 
 
 def _told_down(downs: dict[str, Gone], known: bool) -> None:
