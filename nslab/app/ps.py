@@ -42,7 +42,7 @@ def _holds(lab: str) -> str:
 
 
 def pods(name: str) -> Pods:
-    """The pods of a running lab, as its nodes see them."""
+    """The pods of a running lab, as its nodes see them, by namespace and name."""
     lab = stored_lab(name)
     processes = owned.processes(name)
     runs = {(record.ns, record.role): record for record in processes}
@@ -56,7 +56,7 @@ def pods(name: str) -> Pods:
         return pod_row(pod, seen, up, pause=pause is not None, age=_age(pause), now=now)
 
     silent = [one for one in stopped(processes) if one.role in (NodeAgent.role, Control.role)]
-    return Pods([row(pod) for pod in lab.pods], silent)
+    return Pods([row(pod) for pod in sorted(lab.pods, key=lambda pod: (pod.namespace, pod.name))], silent)
 
 
 def _age(process: Record | None) -> float:

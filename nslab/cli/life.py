@@ -109,7 +109,7 @@ def up(
     lab, notes = _noted(source, encapsulation, proxy_mode)
     goals = goals_beside(file_of(source), lab)
     done = bring_up(lab, listener(), goals)
-    _told(done)
+    _told(done, guide=_has_guide(file_of(source), done.drift.lab))
     for line in notes:
         note(line)
     ready_or_exit(done.not_ready)
@@ -242,7 +242,14 @@ def listener() -> Listener:
     return Listener(lambda owner: note(f"waiting for {owner}"), Progress(), note)
 
 
-def _told(done: Up) -> None:
+def _has_guide(file: Path, lab: Lab) -> bool:
+    """Whether the course has a guide for what came up: it comes with nslab, and its file is the shipped one."""
+    from nslab.lab.find import shipped
+
+    return any(one.number and one.name == lab.name and one.path == file for one in shipped())
+
+
+def _told(done: Up, *, guide: bool) -> None:
     """In under a screen: what was done, a picture of what there is now, and what to type next."""
     from nslab.views.changes import changes, standing_still
     from nslab.views.tree import count, picture, title
@@ -259,17 +266,21 @@ def _told(done: Up) -> None:
         note(line)
     if done.fresh:
         say(f"\n{picture(lab)}\n\nNext:")
-        for command in _next(lab):
+        for command in ([fill("nslab show {} --guide", lab.name)] if guide else []) + _next(lab):
             say(f"  {command}")
 
 
 def _notes(drift: Drift) -> list[str]:
+    """What this machine's kernel lacks, and what nslab does instead; once, as it begins."""
+    from nslab.objects.namespaces import Netns
+    from nslab.objects.plan import Add
     from nslab.objects.process import TunnelAgent
 
+    new = [step.obj for step in drift.plan if isinstance(step, Add)]
     notes = []
-    if any(isinstance(obj, TunnelAgent) for obj in drift.want):
+    if any(isinstance(obj, TunnelAgent) for obj in new):
         notes.append("this kernel has no ipip driver: a process carries tunl0's packets (the same on the wire, slower)")
-    if drift.host.iptables != "iptables":
+    if drift.host.iptables != "iptables" and any(isinstance(obj, Netns) for obj in new):
         notes.append(f"this kernel takes no rules of `iptables` here: list them with `{drift.host.iptables}`")
     return notes
 

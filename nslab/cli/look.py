@@ -33,8 +33,7 @@ def labs(output: Output = Format.TABLE) -> None:
 
     up = set(netns.labs())
     rows = [
-        {"guide": lab.number, "name": lab.name, "up": "yes" if lab.name in up else "no", "shows": lab.about}
-        for lab in shipped()
+        {"guide": lab.number or None, "name": lab.name, "up": lab.name in up, "shows": lab.about} for lab in shipped()
     ]
     listing(rows, output)
 
@@ -112,11 +111,9 @@ def inspect(
     typed, _, name = host.partition("/")
     lab = running(typed) or typed
     stored_lab(lab)
-    rows = inspect.inspect(lab, [name] if name else [])
+    rows = inspect.inspect(lab, [name] if name else [], routes=output is not Format.TABLE)
     if name and not rows:
         raise UsageError(f"{lab} has no host {name!r}")
-    if output is Format.TABLE:
-        rows = [{key: value for key, value in row.items() if key != "routes"} for row in rows]
     listing(rows, output)
 
 
@@ -169,10 +166,10 @@ def doctor(
     rows = [
         {
             "primitive": finding.primitive.name,
-            "works": "yes" if finding.works else "no",
-            "used for": finding.primitive.use,
-            "what is wrong": finding.word,
-            "way on": finding.advice,
+            "works": finding.works,
+            "use": finding.primitive.use,
+            "problem": finding.word,
+            "workaround": finding.advice,
         }
         for finding in findings
     ]

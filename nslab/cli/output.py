@@ -93,7 +93,14 @@ def _in_json(char: str) -> str:
 
 
 def _cell(value: object) -> str:
-    return visible(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return visible(", ".join(map(str, value)))
+    return visible(str(value))
 
 
 def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:

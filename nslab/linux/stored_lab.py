@@ -116,7 +116,7 @@ def _way_on(name: str) -> str:
     shipped = names()
     if name in shipped:
         return fill("`nslab up {}` brings it up", name)
-    if near := nearest(name, labs()):
+    if near := nearest(name, (lab for lab in labs() if lab != name)):
         return f"did you mean {near}?"
     if near := nearest(name, shipped):
         return fill("did you mean {}? `nslab up {}` brings it up", near, near)

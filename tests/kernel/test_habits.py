@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.kernel.labkit import OwnLab, nslab, nslabs
+from nslab.app.inside import command
+from nslab.app.logs import entries
+from nslab.errors import UsageError
+from nslab.lab.find import find
+from nslab.linux.netns import Namespaces, named
+from nslab.linux.stored_lab import stored_lab
+from tests.kernel.labkit import IN_A_WORLD_OF_ITS_OWN, ROOT, OwnLab, nslab, nslabs
 from tests.unit.cli.test_complete import offered
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from nslab.pytest_plugin.running import RunningLab
 
 pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
@@ -71,3 +81,64 @@ def test_a_shell_is_offered_what_the_lab_holds(lab: RunningLab) -> None:
     assert offered(f"nslab delete {lab.name} service/s") == ["service/svc-b"]
     assert {*offered(f"nslab delete {lab.name} pod/")} == {"pod/pod-a", "pod/pod-b", "pod/pod-c", "pod/pod-d"}
     assert offered(f"nslab scale {lab.name} ") == []
+
+
+def test_up_names_the_guide_and_says_once_what_the_kernel_lacks(tmp_path: Path) -> None:
+    script = f"""
+        mount -t tmpfs none /run
+        for shipped in calico-two-node pause-pod calico-two-node; do {sys.executable} -m nslab up $shipped 2>&1; done
+        cp {find("pause-pod")} {tmp_path}/mine.yaml
+        {sys.executable} -m nslab up {tmp_path}/mine.yaml 2>&1
+        {sys.executable} -m nslab down --all
+    """
+    said = subprocess.run([*IN_A_WORLD_OF_ITS_OWN, script], cwd=ROOT, capture_output=True, text=True).stdout
+    assert said.count("Next:\n  nslab show calico-two-node --guide\n  nslab probe calico-two-node\n") == 1
+    assert said.count("Next:\n  nslab show pause-pod --guide\n") == 1
+    assert "calico-two-node is as it should be" in said
+    assert said.count("no ipip driver") == (0 if Path("/sys/module/ipip").exists() else 1)
+
+
+def test_json_has_numbers_and_booleans(lab: RunningLab) -> None:
+    def answer(*call: str) -> Any:
+        return json.loads(nslab(*call, "-o", "json").stdout)
+
+    assert {type(row["up"]) for row in answer("labs")} == {bool}
+    assert {type(row["works"]) for row in answer("doctor")} == {bool}
+    pods = answer("ps", lab.name)
+    assert [row["name"] for row in pods] == ["pod-a", "pod-b", "pod-c", "pod-d", "kube-dns"]
+    numbers = ("readyContainers", "containers", "restarts", "ageSeconds")
+    assert {type(row[name]) for row in pods for name in numbers} == {int}
+    lines = nslab("ps", lab.name).stdout.splitlines()
+    assert [line.split()[:3] for line in lines[1:3]] == [["default", "pod-a", "1/1"], ["default", "pod-b", "1/1"]]
+
+
+def test_inspect_has_routes_as_ip_has_them(lab: RunningLab) -> None:
+    host = f"{lab.name}/node2"
+    typed = json.loads(lab.sh("node2", "ip -j route"))
+    rows = json.loads(nslab("inspect", host, "-o", "json").stdout)
+    found = [route for row in rows for route in row["routes"]]
+    assert sorted(map(str, found)) == sorted(map(str, typed))
+    assert any(route.get("type") == "blackhole" for route in found)
+    assert all(route["dev"] == row["interface"] for row in rows for route in row["routes"] if "dev" in route)
+    assert "ROUTES" not in nslab("inspect", host).stdout
+
+
+def test_what_meets_down_on_its_way_says_so(tmp_path: Path) -> None:
+    """`down` unbinds the names at once, and takes the folder away last."""
+    own = OwnLab(tmp_path, "pause-pod")
+    own.up()
+    words = f"there is no running lab {own.name!r}; `nslab ps` lists those that run"
+    try:
+        before = stored_lab(own.name)
+        for process in own.pids().values():
+            os.kill(process, 9)
+        for ns in named(own.name):
+            Namespaces().remove(ns)
+        with pytest.raises(UsageError, match=re.escape(words)):
+            command(own.name, "pod-1", None, ["true"])
+        own.clear()
+        with pytest.raises(UsageError, match=re.escape(words)):
+            list(entries(own.name, before.pods[0], None))
+    finally:
+        own.clear()
+    assert own.left() == []

@@ -31,6 +31,12 @@ def test_the_list_is_to_be_had_as_json() -> None:
     assert [row for row in rows if not 20 < len(row["about"]) < 110 or "\n" in row["about"]] == []
 
 
+def test_a_topic_is_to_be_had_as_json() -> None:
+    answer = json.loads(CliRunner().invoke(build(), ["docs", "install", "-o", "json"]).output)
+    assert answer == {"topic": "install", "about": answer["about"], "text": TEXTS["install"]}
+    assert answer["about"].startswith("You can run nslab")
+
+
 @pytest.mark.parametrize("topic", topics())
 def test_a_topic_is_shown_as_plain_text_into_a_pipe(topic: str) -> None:
     printed = CliRunner().invoke(build(), ["docs", topic])
