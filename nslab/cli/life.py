@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
-from nslab.cli.output import Format, Output, Progress, bullets, document, need_root, note, ready_or_exit, say
+from nslab.cli.output import (
+    Format,
+    Output,
+    Progress,
+    bullets,
+    document,
+    need_root,
+    note,
+    ready_or_exit,
+    say,
+    terminal_columns,
+)
 from nslab.cli.parsing import AnyCase, running
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, ProxyMode
@@ -265,7 +276,7 @@ def _told(done: Up, *, guide: bool) -> None:
     for line in _notes(drift):
         note(line)
     if done.fresh:
-        say(f"\n{picture(lab)}\n\nNext:")
+        say(f"\n{picture(lab, terminal_columns())}\n\nNext:")
         for command in ([fill("nslab show {} --guide", lab.name)] if guide else []) + _next(lab):
             say(f"  {command}")
 

@@ -9,7 +9,7 @@ import typer
 
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
 from nslab.cli.life import EncapsulationOption, LabSource, file_of
-from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say
+from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say, terminal_columns
 from nslab.cli.parsing import running
 from nslab.errors import Missing, UsageError
 from nslab.exercises.types import Language
@@ -58,7 +58,7 @@ def show(
     if guide:
         _guide(path, lab, lang)
     else:
-        say("\n\n".join(filter(None, (title(lab), about(path), picture(lab), f"File: {path}"))))
+        say("\n\n".join(filter(None, (title(lab), about(path), picture(lab, terminal_columns()), f"File: {path}"))))
         if number := next((one.number for one in shipped() if one.path == path), 0):
             say(f"Guide {number} of the course: {fill('nslab show {} --guide', source)} (in Korean: --lang ko)")
 

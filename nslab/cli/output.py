@@ -56,7 +56,14 @@ def listing(rows: Sequence[dict[str, Any]], output: Format, empty: str = "") -> 
         from nslab.views.table import table
 
         header = [key.upper() for key in rows[0]]
-        say(table(header, [[_cell(value) for value in row.values()] for row in rows]))
+        say(table(header, [[_cell(value) for value in row.values()] for row in rows], terminal_columns()))
+
+
+def terminal_columns() -> int:
+    """How wide the reader's terminal is, as COLUMNS or the terminal says; 0: what is printed is read elsewhere."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size((0, 0)).columns
 
 
 def document(value: object, output: Format) -> None:
@@ -113,12 +120,10 @@ def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
 
 def markdown(text: str) -> None:
     """Print Markdown as wide as the terminal, and no wider than one reads with ease."""
-    from shutil import get_terminal_size
-
     from nslab.views.markdown import lines
 
     styles: dict[str, dict[str, Any]] = {"heading": {"bold": True}, "command": {"fg": "green"}}
-    for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100)):
+    for kind, line in lines(text, min(terminal_columns() or 100, 100)):
         say(line, **styles.get(kind, {}))
 
 

@@ -6,10 +6,10 @@ import re
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from nslab.views.table import padded, width
+from nslab.views.table import fitting, padded, width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
 def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
@@ -48,7 +48,7 @@ def _fence(block: list[str]) -> Iterator[tuple[str, str]]:
 def _table(text: str, columns: int) -> Iterator[str]:
     """Its cells as wide as they look (Hangul has another width than in the file), broken where all do not fit."""
     header, _, *body = map(_cells, text.splitlines())
-    widths = _fitting([*zip(header, *body, strict=True)], columns)
+    widths = fitting([*zip(header, *body, strict=True)], columns)
     head = [header, ["-" * cells for cells in widths]] if any(header) else []
     for row in [*head, *body]:
         cells = [[*_broken(cell, room)] for cell, room in zip(row, widths, strict=True)]
@@ -60,18 +60,6 @@ def _cells(row: str) -> list[str]:
     """A row's cells; a bar of a cell's own has a backslash before it."""
     inner = row.strip().removeprefix("|").removesuffix("|")
     return [_plain(cell.strip().replace("\\|", "|")) for cell in re.split(r"(?<!\\)\|", inner)]
-
-
-def _fitting(table: Sequence[Sequence[str]], columns: int) -> list[int]:
-    """How wide each column is: the widest ones give way, but none to less than its longest word."""
-    widths = [max(map(width, column)) for column in table]
-    least = [max(width(word) for cell in column for word in cell.split() or [""]) for column in table]
-    while sum(widths) + 2 * (len(widths) - 1) > columns:
-        index = max(range(len(widths)), key=lambda index: (widths[index] > least[index], widths[index]))
-        if widths[index] == least[index]:
-            break
-        widths[index] -= 1
-    return widths
 
 
 def _prose(block: list[str], columns: int) -> Iterator[tuple[str, str]]:

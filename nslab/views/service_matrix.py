@@ -28,7 +28,7 @@ _LEGEND = {
 }
 
 
-def service_matrix(survey: ServiceSurvey, results: Sequence[CallResult], width: int = 100) -> list[str]:
+def service_matrix(survey: ServiceSurvey, results: Sequence[CallResult], width: int = 0) -> list[str]:
     """From inside, from outside; what the words mean; how answers were spread; as whom askers were seen."""
     if not results:
         return []
@@ -105,15 +105,20 @@ def _table(results: Sequence[CallResult], width: int) -> list[str]:
         rows.setdefault(result.call.source, {})[result.call.column] = word(result)
     body = [[source, *(row.get(head, "") for head in heads)] for source, row in rows.items()]
     lines = table(["", *heads], body).splitlines()
-    if len(heads) <= COLUMNS and max(map(len, lines)) <= width:
+    if len(heads) <= COLUMNS and _fits(lines, width):
         return lines
     # Turned on its side, it is as long as there are Services, and mostly narrow enough.
     sides = [[head, *(row.get(head, "") for row in rows.values())] for head in heads]
     turned = table(["", *rows], sides).splitlines()
-    if len(rows) <= COLUMNS and max(map(len, turned)) <= width:
+    if len(rows) <= COLUMNS and _fits(turned, width):
         return turned
+    why = f"more than {COLUMNS} callers" if len(rows) > COLUMNS else f"the terminal has {width} columns"
     wrong = [f"{result.call}: FAIL {result.wrong}" for result in results if result.wrong]
-    return wrong or [f"all {len(results)} as they should be"]
+    return [f"no table: {why}", *(wrong or [f"all {len(results)} as they should be"])]
+
+
+def _fits(lines: Sequence[str], width: int) -> bool:
+    return not width or max(map(len, lines)) <= width
 
 
 def _spread(result: CallResult) -> str:

@@ -19,7 +19,7 @@ from tests.documents import ROOT, TEXTS
 
 
 def test_without_a_topic_each_has_a_line_that_says_what_it_is_about() -> None:
-    printed = CliRunner().invoke(build(), ["docs"]).output.splitlines()
+    printed = CliRunner().invoke(build(), ["docs"], env={"COLUMNS": "120"}).output.splitlines()
     assert [line.split()[0] for line in printed[1:]] == topics()
     assert max(map(width, printed)) <= 120
     assert "changelog     What has changed, by release" in printed
