@@ -25,7 +25,7 @@ def docs(
 ) -> None:
     """Print one of nslab's documents, or list them all.
 
-    Example: nslab docs services | less
+    Example: nslab docs services
     """
     if topic is None:
         listing([{"topic": name, "about": about(text(name))} for name in topics()], output)

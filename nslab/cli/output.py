@@ -19,6 +19,7 @@ import typer
 
 from nslab.errors import Missing, Unprinted
 from nslab.quote import escaped, visible
+from nslab.runtime.trust import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -60,10 +61,10 @@ def listing(rows: Sequence[dict[str, Any]], output: Format, empty: str = "") -> 
 
 
 def terminal_columns() -> int:
-    """How wide the reader's terminal is, as COLUMNS or the terminal says; 0: what is printed is read elsewhere."""
+    """How wide the reader's terminal is, as COLUMNS or the terminal says; 0: what is printed goes elsewhere."""
     from shutil import get_terminal_size
 
-    return get_terminal_size((0, 0)).columns
+    return get_terminal_size((0, 0)).columns if sys.stdout.isatty() else 0
 
 
 def document(value: object, output: Format) -> None:
@@ -112,19 +113,58 @@ def _cell(value: object) -> str:
 
 def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
     """Print a text for a reader, in click's styles (fg=None: none) on a terminal whose user did not say NO_COLOR."""
+    _print(_styled(text, **style), err=err, nl=nl)
+
+
+def _styled(text: str, **style: Any) -> str:
     shown = visible(text)
     if any(style.values()) and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        shown = click.style(shown, **style)
-    _print(shown, err=err, nl=nl)
+        return click.style(shown, **style)
+    return shown
 
 
 def markdown(text: str) -> None:
-    """Print Markdown as wide as the terminal, and no wider than one reads with ease."""
+    """Print Markdown as wide as the terminal, and no wider than one reads with ease; on a terminal by its pager."""
+    from shutil import get_terminal_size
+
     from nslab.views.markdown import lines
 
     styles: dict[str, dict[str, Any]] = {"heading": {"bold": True}, "command": {"fg": "green"}}
-    for kind, line in lines(text, min(terminal_columns() or 100, 100)):
-        say(line, **styles.get(kind, {}))
+    shown = [
+        _styled(line, **styles.get(kind, {}))
+        for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100))
+    ]
+    if not _paged("\n".join(shown) + "\n"):
+        for line in shown:
+            _print(line)
+
+
+def _paged(text: str) -> bool:
+    """Show a text in the user's pager, or less; whether there was a terminal for it, and a pager."""
+    pager = _pager() if sys.stdout.isatty() and sys.stdin.isatty() else []
+    if not pager:
+        return False
+    import signal
+    import subprocess
+
+    environment = {"LESS": "-FRX", **os.environ, **({"LESSSECURE": "1"} if os.geteuid() == 0 else {})}
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the pager's
+    try:
+        subprocess.run(pager, input=text, text=True, env=environment, check=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return True
+
+
+def _pager() -> list[str]:
+    """The pager's command; none: print. As root no program of the user's choice is run."""
+    import shlex
+    import shutil
+
+    root = os.geteuid() == 0
+    words = ["less"] if root else shlex.split(os.environ.get("PAGER", "less"))
+    program = shutil.which(words[0], path=PROGRAMS if root else None) if words else None
+    return [program, *words[1:]] if program else []
 
 
 def raw(text: str) -> None:

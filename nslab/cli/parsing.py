@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +12,8 @@ import typer.core
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from nslab.exercises.types import Language
 
 SIMILAR = 0.75
 """How near a verb must be to be suggested (difflib's ratio, where 1 is the same): `prob`, not the `set` for `get`."""
@@ -23,6 +27,15 @@ def running(name: str | None) -> str | None:
     from nslab.linux.netns import labs
 
     return name if name in labs() else by_number(name)
+
+
+def locale_language() -> Language:
+    """The language of the messages that the user's locale asks for, if it is one of ours; else English."""
+    from nslab.exercises.types import Language
+
+    names = (os.environ.get(name) for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    code = re.split("[_.@]", next(filter(None, names), ""))[0]
+    return next((one for one in Language if one.value == code), Language.ENGLISH)
 
 
 class AnyCase(click.Choice[str]):

@@ -41,8 +41,12 @@ def _mark(fence: str) -> str:
 def _fence(block: list[str]) -> Iterator[tuple[str, str]]:
     if mark := _mark(block[0]):
         yield "output", f"  {mark}"
+    typed = False
     for line in block[1:-1]:
-        yield ("command" if line.startswith(("$ ", "> ")) else "output"), f"    {line}".rstrip()
+        # What goes on with a command stands below it without a sign: pasted, `>` would write into a file.
+        further = typed and line.startswith("> ")
+        typed = line.startswith("$ ") or further
+        yield ("command" if typed else "output"), f"    {'  ' + line[2:] if further else line}".rstrip()
 
 
 def _table(text: str, columns: int) -> Iterator[str]:

@@ -142,3 +142,37 @@ def test_what_meets_down_on_its_way_says_so(tmp_path: Path) -> None:
     finally:
         own.clear()
     assert own.left() == []
+
+
+def on_a_terminal(line: str, *, columns: int = 80, root: bool = True, **environment: str) -> list[str]:
+    """What a terminal shows of a call of nslab."""
+    drop = [] if root else ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    drop += [] if root else ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--"]
+    command = f"stty cols {columns} rows 400; {sys.executable} -m nslab {line}"
+    base = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "PAGER")}
+    env = {**base, "TERM": "xterm", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    argv = [*drop, "script", "-qec", command, "/dev/null"]
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    return done.stdout.replace("\r", "").splitlines()
+
+
+def test_a_guide_opens_in_the_pager_of_who_is_not_root() -> None:
+    lines = on_a_terminal("show pause-pod --guide", root=False, PAGER="sed 's/^/paged /'")
+    assert lines[0].startswith("paged 1. ")
+    assert all(line.startswith("paged") for line in lines)
+    roots = "\n".join(on_a_terminal("show pause-pod --step 1.1", PAGER="sed 's/^/paged /'"))
+    assert "1.1 " in roots
+    assert "paged" not in roots
+
+
+def test_lists_fit_a_narrow_terminal(lab: RunningLab) -> None:
+    for line in ("labs", "show kube-dns --step 12.1", f"ps {lab.name}", f"probe {lab.name} --from client"):
+        lines = on_a_terminal(line, columns=60)
+        wide = [one for one in lines if len(one) > 60 and "   " in one.strip()]
+        assert lines
+        assert wide == [], line
+    (first, second, *_) = on_a_terminal(f"ps {lab.name}", columns=60)
+    assert (first.split()[0], second.split()) == ("NAMESPACE", ["IP", "NODE"])
+    assert "    20.111.156.7  node1" in on_a_terminal(f"ps {lab.name}", columns=60)
+    whole = nslab("probe", lab.name, env={**os.environ, "COLUMNS": "60"}).stdout.splitlines()
+    assert whole[1].split()[:2] == ["pod-a", "pod-b"], "into a file the table is whole"

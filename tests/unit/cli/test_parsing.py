@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nslab.cli.app import VERBS, main, tree
-from nslab.cli.parsing import suggestion
+from nslab.cli.parsing import locale_language, suggestion
 from nslab.errors import UsageError
 from nslab.lab import find
 from nslab.lab.settings import setting
@@ -123,3 +123,30 @@ def test_the_wrapper_knows_the_verbs() -> None:
     named = re.findall(r"^  (?:\"\" \| -\* \| )?([a-z |]+)\) ", script, re.MULTILINE)
     assert len(named) == 2
     assert {verb for line in named for verb in line.split(" | ")} <= {*VERBS}
+
+
+@pytest.mark.parametrize(
+    ("environment", "language"),
+    [
+        ({}, "en"),
+        ({"LANG": "ko_KR.UTF-8"}, "ko"),
+        ({"LANG": "ko"}, "ko"),
+        ({"LANG": "ko_KR", "LC_ALL": "C.UTF-8"}, "en"),
+        ({"LANG": "de_DE", "LC_MESSAGES": "ko_KR.eucKR"}, "ko"),
+        ({"LANG": "kok_IN"}, "en"),
+    ],
+)
+def test_the_locale_chooses_the_language(
+    environment: dict[str, str], language: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert locale_language() == language
+
+
+def test_a_step_is_shown_by_its_number(capsys: pytest.CaptureFixture[str]) -> None:
+    assert said(capsys, "show", "--step", "6.3") == said(capsys, "show", "services-iptables", "--guide", "--step", "3")
+    assert said(capsys, "show", "--step", "6.3")[1].startswith("6.3 ")
+    assert said(capsys, "show", "--step", "3")[0] == 2
