@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 COLUMNS = 12
 """Beyond so many hosts, or on a terminal too narrow for the table and the turned one, only what is wrong is listed."""
+READABLE = 120
+"""Columns that a table has in a file, if it can be had so."""
 ROWS = 24
 """The turned table is long instead of wide, and fits a screen."""
 OK, BLOCKED, SELF, UNASKED = "ok", "blocked", "-", ""
@@ -26,8 +28,7 @@ def matrix(survey: Survey, results: Sequence[Result], width: int = 0) -> list[st
     `width`: the terminal's columns; 0: any number.
     """
     tables = [table(survey.places, results), table(survey.places, results, turned=True)]
-    narrow = [lines for lines in tables if lines and (not width or max(map(len, lines)) <= width)]
-    shown = narrow[0] if narrow else [left_out(tables[0], width), *wrong_pairs(results)]
+    shown = readable(tables, width) or [left_out(tables[0], width), *wrong_pairs(results)]
     return [*shown, *legend(results, survey.why), *([survey.note] if survey.note else []), count(results)]
 
 
@@ -54,6 +55,16 @@ def cell(results: Sequence[Result]) -> str:
         for trouble, kinds in by_trouble.items()
     ]
     return "FAIL " + "; ".join(parts)
+
+
+def readable(tables: Sequence[Sequence[str]], width: int) -> Sequence[str]:
+    """The first of some tables that fits the terminal; where there is none, one that is read with ease, or the first.
+
+    Nothing, if none fits. An empty table is none.
+    """
+    there = [lines for lines in tables if lines]
+    fits = [lines for lines in there if max(map(len, lines)) <= (width or READABLE)]
+    return next(iter(fits or (() if width else there)), ())
 
 
 def left_out(lines: Sequence[str], width: int) -> str:

@@ -174,5 +174,5 @@ def test_lists_fit_a_narrow_terminal(lab: RunningLab) -> None:
     (first, second, *_) = on_a_terminal(f"ps {lab.name}", columns=60)
     assert (first.split()[0], second.split()) == ("NAMESPACE", ["IP", "NODE"])
     assert "    20.111.156.7  node1" in on_a_terminal(f"ps {lab.name}", columns=60)
-    whole = nslab("probe", lab.name, env={**os.environ, "COLUMNS": "60"}).stdout.splitlines()
+    whole = nslab("probe", lab.name, env={**os.environ, "COLUMNS": "40"}).stdout.splitlines()
     assert whole[1].split()[:2] == ["pod-a", "pod-b"], "into a file the table is whole"
