@@ -1,4 +1,4 @@
-"""Drift: what there is of a lab against what is wanted of it."""
+"""Drift: the difference between a lab's desired state and the state of this machine."""
 
 from __future__ import annotations
 
@@ -7,109 +7,158 @@ from typing import TYPE_CHECKING
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
 from nslab.compiler.written_by import WrittenBy
-from nslab.dataclass import dataclass, field, replace
+from nslab.dataclass import dataclass, replace
+from nslab.lab.types import ProxyMode
+from nslab.lab.views import FINISHED
 from nslab.linux import owned
 from nslab.linux.cni.plugins import Plugins, find_programs
 from nslab.linux.netns import Namespaces, folder, named
 from nslab.linux.observe.host import read_host
-from nslab.linux.observe.objects import observe
-from nslab.linux.processes import procs, status
+from nslab.linux.observe.objects import Running, observe
+from nslab.linux.observe.processes import held
+from nslab.linux.processes import status
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.stored_lab import StoredLab, stored_lab
+from nslab.objects.names import netns
 from nslab.objects.needs import demand
-from nslab.objects.plan import Add, diff
+from nslab.objects.plan import Add, diff, undone
 from nslab.objects.process import Process
-from nslab.objects.script import command
+from nslab.objects.script import commands
+from nslab.objects.sysctl import Sysctl
+from nslab.objects.unmanaged import Unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.lab.types import Lab
     from nslab.linux.processes.procs import Record
-    from nslab.objects.base import State
+    from nslab.objects.base import KernelObject, State, Step
     from nslab.objects.needs import Host
     from nslab.objects.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What is wished, what there is of it, and the steps from here to there."""
+    """The desired state and the plan that leads to it from the observed state.
+
+    `unmanaged`: by namespace, one line for each object that the lab did not make.
+    """
 
     lab: Lab
     host: Host
     want: State
     plan: Plan
-    unmanaged: dict[str, list[str]] = field(default_factory=dict)
+    others: tuple[Unmanaged, ...] = ()
+    """What is there and is not the lab's, in the order in which it would be taken away."""
     stopped: tuple[tuple[Process, int], ...] = ()
-    """Processes that are there and stand still, with their numbers."""
+    """The processes that exist but are stopped (SIGSTOP), each with its pid."""
+
+    @property
+    def unmanaged(self) -> dict[str, list[str]]:
+        """What is not the lab's, by namespace, as `diff` names it."""
+        return _by_namespace(self.others)
+
+    @property
+    def in_the_way(self) -> dict[str, list[str]]:
+        """The same, without what does nothing to packets."""
+        return _by_namespace(thing for thing in self.others if thing.acts_on_packets)
+
+
+def _by_namespace(others: Iterable[Unmanaged]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for thing in others:
+        found.setdefault(thing.ns, []).append(thing.what)
+    return found
 
 
 def as_seen(lab: Lab) -> Lab:
-    """The lab with what its nodes found of the pods' readiness; a pod that nobody has seen yet counts as ready."""
+    """The lab with its pods' readiness and ends as the nodes report them; a pod without a report counts as ready."""
     seen = status.read_status(lab.name)
     ready = {name: bool(pod["ready"]) for name, pod in seen.items()}
-    return replace(
-        lab, pods=tuple(replace(pod, ready=ready.get(f"{pod.namespace}/{pod.name}", True)) for pod in lab.pods)
-    )
+    finished = {name for name, pod in seen.items() if pod.get("phase") in FINISHED}
+    keys = ((pod, f"{pod.namespace}/{pod.name}") for pod in lab.pods)
+    pods = (replace(pod, ready=ready.get(key, True), finished=key in finished) for pod, key in keys)
+    return replace(lab, pods=tuple(pods))
 
 
 def drift_of(name: str) -> Drift:
-    """What there is of a running lab against what it was last brought up as."""
+    """Compare a running lab with its stored desired state."""
     lab = stored_lab(name)
     with Namespaces() as spaces:
         return compare(spaces, as_seen(lab), (lab, *StoredLab(folder(name)).before()))
 
 
 def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: WrittenBy = WrittenBy.NSLAB) -> Drift:
-    """What there is against `lab`, its pods placed; `kept`: what was wished before, and may be there still.
+    """Compare this machine with `lab`, whose pods have addresses. `kept`: earlier desired states, whose objects may
+    still exist.
 
-    What components write themselves (`written_by`) is left out.
+    Leaves out what components write themselves (`written_by`), and then what is unmanaged, which nobody can tell.
     """
     host = replace(read_host(spaces), programs=find_programs(lab))
     demand(str(lab.proxy_mode), host)
     want = compile_lab(lab, host, written_by)
     if not named(lab.name):
-        # Names come first: what no name leads to is not there, so it need not be looked for.
+        # Without a named namespace nothing of the lab can exist, so there is nothing to observe.
         return Drift(lab, host, want, diff((), want))
-    # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
+    # An object of an earlier state replaces the desired one with its key: nobody can observe how a process was started.
     older = [compile_lab(old, host, written_by) for old in kept if old != lab]
     known = _known(want, older)
-    seen = observe(spaces, lab.name, known, host.iptables, Plugins(folder(lab.name), host.iptables))
-    ours, his = network(lab).sort_out(lab, seen.have, known)
-    for obj in his:
-        line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
-        seen.unmanaged.setdefault(obj.ns, []).append(line)
-    table = procs.look()
-    for record in owned.impostors(lab.name, table):
-        seen.unmanaged.setdefault(record.ns, []).append(
-            f"process {record.pid} plays a {record.role} that is not the lab's"
-        )
-    processes = owned.processes(lab.name, table)
-    have = (*ours, *_running(lab.name, known))
-    return Drift(lab, host, want, diff(have, want), _shown(lab, seen.unmanaged), standing(want, stopped(processes)))
+    there = owned.census(lab.name)
+    whole = written_by is WrittenBy.NSLAB
+    running = Running(there.others, held(record.pid for record in there.own)) if whole else None
+    plugins = Plugins(folder(lab.name), host.iptables)
+    seen = observe(spaces, lab.name, known, host.iptables, plugins, running)
+    have, by_hand = _services_by_hand(lab, seen.have, known)
+    ours, his = network(lab).sort_out(lab, have, known)
+    present = (*ours, *_running(lab.name, known))
+    others = (*map(_impostor, there.impostors), *seen.unmanaged, *map(_somebodys, (*by_hand, *his)))
+    foreign = tuple(thing for thing in others if whole and not network(lab).is_its_own(thing.what))
+    return Drift(lab, host, want, diff(present, want), foreign, standing(want, stopped(there.own)))
 
 
 def _known(want: State, older: Sequence[State]) -> State:
-    """What may be there, each once: as an older wish had it rather than as it is wanted, for then it is made anew."""
+    """The objects that may exist, one for each key: an older one, if it differs, so that the diff replaces it."""
     wanted = {obj.key: obj for obj in want}
     return tuple((wanted | {obj.key: obj for old in older for obj in old if wanted.get(obj.key) != obj}).values())
 
 
-def _shown(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
-    """What nobody of the lab made, but for what its network plugin makes for itself."""
-    foreign = {ns: [line for line in lines if not network(lab).is_its_own(line)] for ns, lines in seen.items()}
-    return {ns: lines for ns, lines in foreign.items() if lines}
+def _services_by_hand(lab: Lab, have: Sequence[KernelObject], known: State) -> tuple[list[KernelObject], list[Sysctl]]:
+    """What there is without the settings that are the learner's, or a real kube-proxy's; and those.
+
+    They are those of nodes that no lab names, where nslab starts no kube-proxy.
+    """
+    if lab.proxy_mode is not ProxyMode.NONE:
+        return [*have], []
+    nodes, wished = {netns(lab.name, node.name) for node in lab.nodes}, {obj.key for obj in known}
+    by_hand = [obj for obj in have if isinstance(obj, Sysctl) and obj.ns in nodes and obj.key not in wished]
+    return [obj for obj in have if obj not in by_hand], by_hand
+
+
+def _impostor(record: Record) -> Unmanaged:
+    what, kill = f"process {record.pid} plays a {record.role} that is not the lab's", f"kill -KILL {record.pid}"
+    return Unmanaged(record.ns, what, (kill,), record.pid, record.start, acts_on_packets=False)
+
+
+def _somebodys(obj: KernelObject) -> Unmanaged:
+    """What a learner made by hand where that is for learners to do, as the commands that make it."""
+    add, remove = (_inside(obj, step) for step in (Add(obj), undone(obj)))
+    return Unmanaged(obj.ns, "; ".join(add), tuple(remove))
+
+
+def _inside(obj: KernelObject, step: Step) -> list[str]:
+    """The commands for a step, as they are typed within the namespace."""
+    return [line.replace(f" -n {obj.ns}", "", 1).removeprefix(f"ip netns exec {obj.ns} ") for line in commands(step)]
 
 
 def standing(want: State, found: Iterable[Record]) -> tuple[tuple[Process, int], ...]:
-    """What these processes, which stand still, are in a state."""
+    """The processes of `want` that are among the stopped processes `found`, each with its pid."""
     numbers = {(record.ns, record.role): record.pid for record in found}
     wanted = (obj for obj in want if isinstance(obj, Process))
     return tuple((obj, numbers[obj.ns, obj.key[2]]) for obj in wanted if (obj.ns, obj.key[2]) in numbers)
 
 
 def _running(name: str, known: State) -> Iterator[Process]:
-    """The processes of a state that run, found in the lab's journal; and those that their nodes see to."""
+    """The processes of a state that run according to the lab's journal, and those that their nodes restart."""
     parts = set(owned.running(name))
     parts |= status.kept(name, parts)
     for obj in known:

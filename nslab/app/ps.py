@@ -18,19 +18,21 @@ from nslab.views.pods import pod_row
 from nslab.views.tree import count
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Pod
+    from collections.abc import Sequence
+
+    from nslab.lab.types import Lab, Pod
     from nslab.linux.processes.procs import Record
 
 
 class Pods(NamedTuple):
-    """A lab's pods, a row each; `silent`: processes of nodes, or control, that stand still: what they said is old."""
+    """A lab's pods, a row each; `silent`: stopped processes of nodes or control, whose reports are out of date."""
 
     rows: list[dict[str, Any]]
     silent: list[Record]
 
 
 def running() -> list[dict[str, Any]]:
-    """The labs that are up, or half-built: name, what each holds, how many processes."""
+    """Return the labs that are up or half-built: name, contents, number of processes."""
     return [{"lab": lab, "holds": _holds(lab), "processes": len(owned.processes(lab))} for lab in labs()]
 
 
@@ -42,25 +44,32 @@ def _holds(lab: str) -> str:
 
 
 def pods(name: str) -> Pods:
-    """The pods of a running lab, as its nodes see them, by namespace and name."""
-    lab = stored_lab(name)
-    processes = owned.processes(name)
+    """Return the pods of a running lab, as its nodes report them, by namespace and name."""
+    lab, processes = stored_lab(name), owned.processes(name)
+    silent = [record for record in stopped(processes) if record.role in (NodeAgent.role, Control.role)]
+    found = rows(lab, processes)[0].values()
+    return Pods(sorted(found, key=lambda row: (row["namespace"], row["name"])), silent)
+
+
+def rows(lab: Lab, processes: Sequence[Record]) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+    """Return the row of each pod by NAMESPACE/NAME, and its age in seconds."""
     runs = {(record.ns, record.role): record for record in processes}
-    reported, now = status.read_status(name), time.time()
+    reported, now = status.read_status(lab.name), time.time()
 
     def row(pod: Pod) -> dict[str, Any]:
         ns = netns(lab.name, pod_host(pod.namespace, pod.name))
         up = [container.name for container in pod.containers if (ns, f"container/{container.name}") in runs]
         pause = runs.get((ns, "pause"))
         seen = reported.get(f"{pod.namespace}/{pod.name}", {})
-        return pod_row(pod, seen, up, pause=pause is not None, age=_age(pause), now=now)
+        ages[f"{pod.namespace}/{pod.name}"] = age(pause)
+        return pod_row(pod, seen, up, pause=pause is not None, age=age(pause), now=now)
 
-    silent = [one for one in stopped(processes) if one.role in (NodeAgent.role, Control.role)]
-    return Pods([row(pod) for pod in sorted(lab.pods, key=lambda pod: (pod.namespace, pod.name))], silent)
+    ages: dict[str, float] = {}
+    return {f"{pod.namespace}/{pod.name}": row(pod) for pod in lab.pods}, ages
 
 
-def _age(process: Record | None) -> float:
-    """For how many seconds a process has been there."""
+def age(process: Record | None) -> float:
+    """Seconds since a process started; 0 without one."""
     if not process:
         return 0.0
     return time.clock_gettime(time.CLOCK_BOOTTIME) - process.start / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""What a shell may complete."""
+"""Shell completion."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SHELLS = {
     "zsh": "share/zsh/site-functions/_nslab",
     "fish": "share/fish/vendor_completions.d/nslab.fish",
 }
-"""The shells, and where below a prefix each finds the script that is the answer of `nslab completion`."""
+"""The shells, and the path below a prefix where each finds the script of `nslab completion`."""
 
 
 def script(shell: str) -> str:
-    """The text that teaches a shell to ask nslab."""
+    """The completion script of a shell."""
     from typer._completion_shared import get_completion_script
 
     text = get_completion_script(prog_name="nslab", complete_var="_NSLAB_COMPLETE", shell=shell)
@@ -31,7 +31,7 @@ def script(shell: str) -> str:
             "COMPREPLY=(", 'local word=$COMP_CWORD; [ "${COMP_WORDS[word]}" != = ] || ((word++))\n    COMPREPLY=('
         ).replace("COMP_CWORD=$COMP_CWORD", "COMP_CWORD=$word")
     if shell == "zsh":
-        # From a folder of its function path zsh loads the file at the first question, as the function that answers it.
+        # zsh loads the file from its function path at the first completion, as the body of the function `_nslab`.
         text += '\n\nif [ "$funcstack[1]" = _nslab ]; then _nslab_completion "$@"; fi'
     return text
 
@@ -58,7 +58,7 @@ def exercises(incomplete: str) -> list[str]:
     up = running_labs(incomplete)
     try:
         return [name for name in up if check_file(folder(name) / FILE)]
-    except PermissionError:  # what a lab is, is root's to read
+    except PermissionError:  # only root can read a lab's folder
         return up
 
 
@@ -88,12 +88,12 @@ def containers(ctx: click.Context, incomplete: str) -> list[str]:
 
 def objects(ctx: click.Context, incomplete: str) -> list[str]:
     """KIND/NAME of what the lab that is typed holds, in the namespace that is."""
-    from nslab.lab.resources import selected
+    from nslab.lab.dump import documents
 
-    namespace = ctx.params.get("namespace") or ""
-    found = [one.value for desired in _stored(_first(ctx)) for one in selected(desired, (), namespace)]
-    names = [f"{value['kind'].lower()}/{value['metadata']['name']}" for value in found]
-    return [name for name in names if name.startswith(incomplete)]
+    namespace = ctx.params.get("namespace")
+    found = [one for desired in _stored(_first(ctx)) for one in documents(desired).objects()]
+    there = [one for one in found if not namespace or one.namespace == namespace]
+    return [name for one in there if (name := f"{one.kind.lower()}/{one.name}").startswith(incomplete)]
 
 
 def deployments(ctx: click.Context, incomplete: str) -> list[str]:

@@ -20,6 +20,7 @@ from nslab.cli.output import (
     ready_or_exit,
     say,
     terminal_columns,
+    written_or_exit,
 )
 from nslab.cli.parsing import AnyCase, running
 from nslab.errors import UsageError
@@ -28,6 +29,7 @@ from nslab.objects.names import pod_host
 from nslab.quote import fill
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from nslab.app.drift import Drift
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from nslab.app.up import Up
     from nslab.lab.types import Lab
     from nslab.linux.owned import Gone
+    from nslab.objects.unmanaged import Unmanaged
 
 LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
 LabOrNone = Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
@@ -99,12 +102,16 @@ def up(
     ] = "",
     encapsulation: EncapsulationOption = None,
     proxy_mode: ProxyOption = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Take away what in it is not nslab's, after asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --reset: do not ask.")] = False,
 ) -> None:
     """Bring a lab up, or repair or change a running one.
 
-    On a running lab, it repairs what was changed by hand, and applies what changed in the file. If the kernel
-    refuses a step, or you interrupt it, nslab undoes the steps before it. --encapsulation and --proxy-mode hold for
-    this call: a later `up` without them makes the lab again what its file says.
+    On a running lab, it repairs what was changed by hand (policies of built-in chains and settings of the lab's
+    interfaces included), and applies what changed in the file. It lists what in the lab is not nslab's, and leaves that
+    alone; --reset takes it away. If the kernel refuses a step, or you interrupt it, nslab undoes the steps before it.
+    --encapsulation and --proxy-mode hold for this call: a later `up` without them makes the lab again what its file
+    says.
 
     Example: nslab up calico-two-node
     """
@@ -116,20 +123,52 @@ def up(
     from nslab.exercises.read import goals_beside
     from nslab.linux import signals
 
-    signals.defer()  # to the end of this process: what is up by then stays up
+    if yes and not reset:
+        raise UsageError("--yes goes with --reset")
     lab, notes = _noted(source, encapsulation, proxy_mode)
+    unwanted = _to_take_away(lab.name, yes=yes) if reset else ()
+    signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
     goals = goals_beside(file_of(source), lab)
-    done = bring_up(lab, listener(), goals)
+    done = bring_up(lab, listener(), goals, unwanted)
     _told(done, guide=_has_guide(file_of(source), done.drift.lab))
     for line in notes:
         note(line)
+    written_or_exit(done.failed)
     ready_or_exit(done.not_ready)
+
+
+def _to_take_away(name: str, *, yes: bool) -> Sequence[Unmanaged]:
+    """What of a running lab is not nslab's, shown, and agreed to."""
+    from nslab.app.drift import drift_of
+    from nslab.linux.netns import labs
+
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("--reset asks before it takes anything away, and there is no terminal to ask on: add --yes")
+    if name not in labs():
+        return ()
+    others = drift_of(name).others
+    _named(others, "not nslab's")
+    if others and not yes and not typer.confirm("Take all of this away?"):
+        note("nothing was taken away")
+        raise typer.Exit(1)
+    return others
+
+
+def _named(others: Iterable[Unmanaged], heading: str) -> None:
+    """What is not nslab's, by host."""
+    by_ns: dict[str, list[str]] = {}
+    for thing in others:
+        by_ns.setdefault(thing.ns, []).append(thing.what)
+    for ns, lines in by_ns.items():
+        say(f"{heading}, in {ns}:")
+        bullets(lines, 20, "more")
 
 
 def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     """Show where a running lab differs from its file, in the cluster's terms. `nslab up` repairs it.
 
-    Exits with 1 if anything differs. It lists rules and interfaces that are not nslab's; `up` leaves those alone.
+    Exits with 1 if anything differs. It lists what in the lab's namespaces is not nslab's, of whatever kind (rules, nft
+    tables, routes, interfaces, qdiscs, processes …). `up` leaves that alone, `up --reset` takes it away.
 
     Example: nslab diff calico-two-node
     """
@@ -143,9 +182,7 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
         document({"differences": lines, "commands": mending(found.plan), "strangers": found.unmanaged}, output)
     else:
         say("\n".join(lines) if lines else f"{name} is as it should be")
-        for ns, strange in found.unmanaged.items():
-            say(f"not nslab's, left alone, in {ns}:")
-            bullets(strange, 20, "more")
+        _named(found.others, "not nslab's, left alone")
     if lines:
         raise typer.Exit(1)
 
@@ -218,7 +255,7 @@ def _was_there(gone: Gone) -> bool:
 def _noted(
     source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None
 ) -> tuple[Lab, tuple[str, ...]]:
-    """A lab, and the notes for the end; it warns now of what its file probably does not mean, or this machine lacks."""
+    """Load a lab; return it and the notes for the end. Prints warnings about its file and this machine's limits."""
     from nslab.app.plan import beyond
     from nslab.lab.load import load_with_warnings
 
@@ -240,28 +277,28 @@ def file_of(source: str) -> Path:
             raise
         kept = folder(source) / "lab.yaml"
         if not os.access(folder(source), os.X_OK):
-            raise UsageError(f"only root can read the running lab {source}: put sudo before it") from None
+            raise UsageError(f"{source} runs, but only root can read its file: put sudo before it") from None
         if kept.exists():
             return kept
         raise
 
 
 def listener() -> Listener:
-    """Reports on standard error, for people."""
+    """A listener that prints to standard error."""
     from nslab.app.listener import Listener
 
     return Listener(lambda owner: note(f"waiting for {owner}"), Progress(), note)
 
 
 def _has_guide(file: Path, lab: Lab) -> bool:
-    """Whether the course has a guide for what came up: it comes with nslab, and its file is the shipped one."""
+    """Whether the course has a guide for the lab: it comes with nslab, and `file` is the shipped one."""
     from nslab.lab.find import shipped
 
     return any(one.number and one.name == lab.name and one.path == file for one in shipped())
 
 
 def _told(done: Up, *, guide: bool) -> None:
-    """In under a screen: what was done, a picture of what there is now, and what to type next."""
+    """Print what was done, a picture of the new lab, and the next commands, on less than a screen."""
     from nslab.views.changes import changes, standing_still
     from nslab.views.tree import count, picture, title
 
@@ -273,6 +310,9 @@ def _told(done: Up, *, guide: bool) -> None:
         bullets([*standing_still(drift.stopped), *changes(lab, drift.plan)], 20, "more differences")
     else:
         say(f"{lab.name} is as it should be ({count(lab)})")
+    _named(drift.others, "not nslab's, left alone")
+    for thing, why in done.refused.items():
+        note(f"nslab: {thing.what} is still there: {why}")
     for line in _notes(drift):
         note(line)
     if done.fresh:
@@ -297,17 +337,17 @@ def _notes(drift: Drift) -> list[str]:
 
 
 def _next(lab: Lab) -> list[str]:
-    """Three commands worth typing now."""
+    """Three useful next commands."""
     from nslab.compiler.networks import network
     from nslab.lab.find import FILE, check_file
     from nslab.linux.netns import folder
 
     goals = check_file(folder(lab.name) / FILE)
     if goals or network(lab).BY_HAND:
-        how_far = fill("nslab {} {}", "check" if goals else "probe", lab.name)
-        return [how_far, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
+        test = fill("nslab {} {}", "check" if goals else "probe", lab.name)
+        return [test, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
     commands = [fill("nslab probe {}", lab.name)]
-    # kube-dns has a port, too, but speaks no HTTP.
+    # kube-dns has a port, too, but does not serve HTTP.
     own = [pod for pod in lab.pods if pod.namespace != "kube-system"]
     servers = [pod for pod in own if any(container.ports for container in pod.containers)]
     pairs = [(near, far) for far in servers for near in reversed(lab.pods) if near.node != far.node] or [

@@ -1,10 +1,12 @@
-"""What runs: a pause process a pod, which holds its namespaces, and the containers that join it."""
+"""The processes: each pod's pause process, which holds its namespaces, and the containers that join them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.compiler import volumes
 from nslab.compiler.addresses import address_of, pod_netns
+from nslab.compiler.environment import Surroundings, has_sources, start
 from nslab.lab import security
 from nslab.lab.types import Protocol
 from nslab.objects import names
@@ -22,15 +24,16 @@ _KUBELET, _RUNTIME = "kubelet", "container runtime"
 
 def pods(lab: Lab) -> Iterator[KernelObject]:
     """The processes of every pod, node by node."""
+    around = Surroundings(lab)
     for node in lab.nodes:
         for pod in lab.pods:
             if pod.node == node.name:
-                yield sandbox(lab, pod)
-                yield from (workload(lab, pod, container) for container in pod.containers)
+                yield sandbox(lab, pod, around)
+                yield from (workload(lab, pod, container, around) for container in pod.containers)
 
 
-def sandbox(lab: Lab, pod: Pod) -> Sandbox:
-    """The pod's pause process."""
+def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
+    """The pod's pause process. `around`: what else of the lab gives its volumes files; it takes a while to gather."""
     return Sandbox(
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
@@ -41,20 +44,24 @@ def sandbox(lab: Lab, pod: Pod) -> Sandbox:
         address=address_of(pod),
         share_pid=pod.share_process_namespace,
         resolv_conf=resolv_conf(lab, pod),
+        asked=repr(pod.mounted) if pod.mounted else "",
+        volumes=volumes.volumes(around or Surroundings(lab), pod) if pod.mounted else (),
         by=_KUBELET,
     )
 
 
-def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
-    """One container; its first declared TCP port is where it must answer before it counts as ready.
+def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | None = None) -> Workload:
+    """One container; it counts as ready once it accepts connections on its first declared TCP port.
 
-    With a readiness probe, that decides; of a container that declares no port, its port is awaited all the same.
+    A readiness probe decides instead, if there is one; a container without ports uses its probe's port.
+    `around`: the lab's ConfigMaps, Secrets and Services, if the caller has gathered them already.
     """
     readiness, liveness = check(container, container.readiness), check(container, container.liveness)
     if liveness and not liveness.port:
-        liveness = None  # the kubelet throws away what it could not ask: not ready it stays, but it is not killed
+        liveness = None  # the kubelet ignores a probe that it cannot run: the container is not killed
+    begun = start(around or Surroundings(lab), pod, container)
     ports = [port.port for port in container.ports if port.protocol is Protocol.TCP]
-    ports += [asked.port for asked in (readiness, liveness) if asked and isinstance(asked.port, int) and asked.port]
+    ports += [probe.port for probe in (readiness, liveness) if probe and isinstance(probe.port, int) and probe.port]
     return Workload(
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
@@ -68,16 +75,18 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
         liveness=liveness,
         security=rights(pod, container),
         limits=Limits(container.limits.memory, container.limits.storage),
+        sources=repr((container.value_sources, container.env_from, container.mounts)) if has_sources(container) else "",
+        start=begun._replace(mounts=volumes.mounts(pod, container, dict(begun.env))),
         by=_RUNTIME,
     )
 
 
 def rights(pod: Pod, container: Container) -> Security:
-    """What the securityContexts of a pod and of its container come to."""
-    whom = pod.security, container.security
+    """The effective securityContext of a container, from its own and its pod's."""
+    contexts = pod.security, container.security
     return Security(
-        security.user(*whom),
-        security.group(*whom),
+        security.user(*contexts),
+        security.group(*contexts),
         security.groups(pod.security),
         security.dropped(container.security),
         container.security.read_only,
@@ -85,7 +94,7 @@ def rights(pod: Pod, container: Container) -> Security:
 
 
 def check(container: Container, asked: HealthCheck | None) -> HealthCheck | None:
-    """A probe with its port by number: the kubelet looks a name up in the container's own ports; 0: it is not there."""
+    """A probe with its port as a number. The kubelet resolves a name in the container's own ports; 0 if unknown."""
     if asked is None:
         return None
     named = {port.name: port.port for port in container.ports if port.name}
@@ -94,7 +103,7 @@ def check(container: Container, asked: HealthCheck | None) -> HealthCheck | None
 
 
 def resolv_conf(lab: Lab, pod: Pod) -> str:
-    """What the kubelet writes for dnsPolicy ClusterFirst; without a cluster DNS, no name server is named."""
+    """resolv.conf as the kubelet writes it for dnsPolicy ClusterFirst; "" without a cluster DNS."""
     if lab.dns_address is None:
         return ""
     domains = f"{pod.namespace}.svc.cluster.local svc.cluster.local cluster.local"

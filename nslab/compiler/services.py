@@ -1,4 +1,4 @@
-"""The service network: which endpoints a Service has, and what each node's kernel must have so that it is reached."""
+"""The service network: a Service's endpoints, and the kernel objects on each node that make it reachable."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from nslab.compiler.networks import network
 from nslab.compiler.subnets import egress, next_hop
 from nslab.compiler.underlay import UPLINK, interface
 from nslab.compiler.written_by import WrittenBy
+from nslab.lab.addons import with_api_service
 from nslab.lab.types import ProxyMode, ServiceType, TrafficPolicy
 from nslab.objects import names
 from nslab.objects.inet import Address, Route
@@ -29,18 +30,21 @@ from nslab.proxy.modes import mode
 from nslab.proxy.sync import is_large
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.lab.types import EndpointSlice, Lab, Node, Pod, Service, ServicePort
     from nslab.objects.base import KernelObject
     from nslab.objects.needs import Host
     from nslab.ruletext.items import Item, Items
 
+SAME_NODE = "PreferSameNode"
+SAME_ZONE = ("PreferSameZone", "PreferClose", SAME_NODE)
+"""What trafficDistribution says of hints for zones; a node is in a zone, so who prefers the one prefers the other."""
 _API, _BY = "API server", "kube-proxy"
 
 
 def api_server(lab: Lab) -> Iterator[KernelObject]:
-    """The process that Services are applied to, and that tells the nodes of them; it has a namespace of its own."""
+    """The API server's process, from which the nodes learn of Services; it has a network namespace of its own."""
     if watched(lab):
         ns = names.netns(lab.name, names.CONTROL)
         yield Netns(ns, by=_API)
@@ -49,8 +53,8 @@ def api_server(lab: Lab) -> Iterator[KernelObject]:
 
 
 def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObject]:
-    """The way to Services from outside, each node's kube-proxy, and (if nslab does that) what that writes."""
-    resolved = resolve(lab)
+    """The routes to Services from outside, each node's kube-proxy, and its rules if `written_by` is NSLAB."""
+    resolved = seen(resolve(with_api_service(lab)))
     yield from announced(lab, resolved)
     if lab.proxy_mode is ProxyMode.NONE:
         return
@@ -63,7 +67,7 @@ def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObje
 
 
 def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[KernelObject]:
-    """Clients, and the routers between, send what is for a load balancer's address, or an external one, to a node.
+    """Routes on clients and routers that send packets for load-balancer and external addresses to a node.
 
     No node has such an address: on a real network a load balancer, MetalLB or an administrator's route does this.
     """
@@ -81,7 +85,7 @@ def _way_in(lab: Lab, host: str, ip: IPv4Address, dev: str, via: IPv4Address) ->
 
 
 def ways_in(lab: Lab, resolved: Iterable[model.Service]) -> dict[IPv4Address, Node]:
-    """The node that each load balancer's address, and each external one, leads to."""
+    """The node to which each load-balancer address and each external address is routed."""
     return {
         IPv4Address(ip): next((node for node in lab.nodes if node.name in _taken_by(service)), lab.nodes[0])
         for service in resolved
@@ -91,22 +95,26 @@ def ways_in(lab: Lab, resolved: Iterable[model.Service]) -> dict[IPv4Address, No
 
 
 def _taken_by(service: model.Service) -> set[str]:
-    """The nodes that a load balancer likes to send to: those with endpoints.
+    """The nodes that a load balancer prefers: those with endpoints.
 
-    With the policy Local they must be ready: that is what the health check finds out. With Cluster any node would do,
-    so that clients need not turn when a pod does.
+    With the policy Local the endpoints must be ready: the health check tests that. With Cluster any node forwards, so
+    the clients' routes need not follow the pods' readiness.
     """
     ends = (end for port in service.ports for end in port.endpoints)
     return {end.node for end in ends if end.ready or not service.external_local}
 
 
 def watched(lab: Lab) -> bool:
-    """Whether there is anything for an API server to tell: Services, or kube-proxies that wait for some."""
+    """Whether the lab needs an API server: it has Services, or kube-proxies that watch for them."""
     return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE
 
 
 class Objects(Protocol):
-    """A lab, or a manifest: whatever has Services, pods and EndpointSlices."""
+    """A lab or a manifest: anything with Services, pods and EndpointSlices, and perhaps nodes."""
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The known nodes."""
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -114,37 +122,46 @@ class Objects(Protocol):
 
     @property
     def pods(self) -> tuple[Pod, ...]:
-        """The pods; those without an address are nobody's endpoints."""
+        """The pods; those without an address are no endpoints."""
 
     @property
     def slices(self) -> tuple[EndpointSlice, ...]:
-        """Endpoints by hand."""
+        """EndpointSlices that the user wrote."""
+
+
+def seen(resolved: Iterable[model.Service]) -> tuple[model.Service, ...]:
+    """The Services that a kube-proxy sees."""
+    return tuple(own for service in resolved if (own := model.visible(service)))
 
 
 def resolve(objects: Objects) -> tuple[model.Service, ...]:
-    """The endpoints controller: every Service with what stands behind its ports, in the order of their names."""
+    """The endpoints controller: every Service with the endpoints of its ports, sorted by name."""
     pods: dict[str, list[Pod]] = {}
     for pod in objects.pods:
-        if pod.assigned:
+        # A finished pod is never an endpoint, whatever the Service publishes (ShouldPodBeInEndpoints).
+        if pod.assigned and not pod.finished:
             pods.setdefault(pod.namespace, []).append(pod)
     slices: dict[tuple[str, str], list[EndpointSlice]] = {}
-    for one in objects.slices:
-        slices.setdefault((one.namespace, one.service), []).append(one)
+    for item in objects.slices:
+        slices.setdefault((item.namespace, item.service), []).append(item)
+    zones = {node.name: node.zone for node in objects.nodes}
     views = (
-        _service(service, pods.get(service.namespace, ()), slices.get((service.namespace, service.name), ()))
+        _service(service, pods.get(service.namespace, ()), slices.get((service.namespace, service.name), ()), zones)
         for service in objects.services
     )
     return tuple(sorted(views, key=lambda service: service.key))
 
 
-def _service(service: Service, pods: Iterable[Pod], slices: Iterable[EndpointSlice]) -> model.Service:
+def _service(
+    service: Service, pods: Iterable[Pod], slices: Iterable[EndpointSlice], zones: Mapping[str, str]
+) -> model.Service:
     chosen = [pod for pod in pods if service.selector and {*service.selector} <= {*pod.labels}]
     external = service.type in (ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER) or bool(service.external_ips)
     return model.Service(
         namespace=service.namespace,
         name=service.name,
         cluster_ip=str(service.cluster_ip or ""),
-        ports=tuple(_port(service, port, chosen, slices) for port in service.ports),
+        ports=tuple(_port(service, port, chosen, slices, zones) for port in service.ports),
         type=str(service.type),
         external_ips=tuple(map(str, service.external_ips)),
         load_balancer_ips=tuple(map(str, service.load_balancer_ips)),
@@ -155,48 +172,75 @@ def _service(service: Service, pods: Iterable[Pod], slices: Iterable[EndpointSli
         health_check_node_port=service.health_check_node_port,
         external_name=service.external_name,
         publish_not_ready=service.publish_not_ready,
+        other_proxy=service.other_proxy,
     )
 
 
-def _port(service: Service, port: ServicePort, pods: Iterable[Pod], slices: Iterable[EndpointSlice]) -> model.Port:
-    """One port with its endpoints, in the order of their names, as kube-proxy keeps them."""
-    behind = [*_from_pods(service, port, pods), *_from_slices(service, port, slices)]
-    found = {(end.ip, end.port): end for end in behind}
+def _port(
+    service: Service,
+    port: ServicePort,
+    pods: Iterable[Pod],
+    slices: Iterable[EndpointSlice],
+    zones: Mapping[str, str],
+) -> model.Port:
+    """One port with its endpoints, sorted by address and port, as kube-proxy keeps them.
+
+    Of two endpoints with one address and port, it keeps the one that does not terminate: a new pod has that address.
+    """
+    found: dict[tuple[str, int], model.Endpoint] = {}
+    for end in (*_from_pods(service, port, pods, zones), *_from_slices(port, slices)):
+        there = found.setdefault((end.ip, end.port), end)
+        if there is not end and _standing(end) > _standing(there):
+            found[end.ip, end.port] = end
     ordered = sorted(found.values(), key=lambda end: f"{end.ip}:{end.port}")
     return model.Port(port.name, port.port, str(port.protocol), port.node_port, tuple(ordered))
 
 
-def _from_pods(service: Service, port: ServicePort, pods: Iterable[Pod]) -> Iterator[model.Endpoint]:
+def _standing(end: model.Endpoint) -> tuple[bool, bool, bool, bool]:
+    return not end.other_proxy, not end.terminating, end.ready, end.serving
+
+
+def _from_pods(
+    service: Service, port: ServicePort, pods: Iterable[Pod], zones: Mapping[str, str]
+) -> Iterator[model.Endpoint]:
+    near, here = service.traffic in SAME_ZONE, service.traffic == SAME_NODE
     for pod in pods:
         if number := target_port(pod, port):
-            ready = pod.ready or service.publish_not_ready
+            zone = zones.get(pod.node, "") if near else ""
             yield model.Endpoint(
-                str(address_of(pod)), number, pod.node, ready, ready, pod=f"{pod.namespace}/{pod.name}"
+                str(address_of(pod)),
+                number,
+                pod.node,
+                ready=pod.ready or service.publish_not_ready,
+                serving=pod.ready,
+                pod=f"{pod.namespace}/{pod.name}",
+                zones=(zone,) if zone else (),
+                nodes=(pod.node,) if here and pod.node else (),
             )
 
 
 def target_port(pod: Pod, port: ServicePort) -> int:
-    """Where a pod answers for a port of a Service; 0 if no container of it has a port of that name."""
+    """The pod's port behind a Service's port; 0 if none of its containers has a port of that name."""
     if isinstance(port.target, int):
         return port.target
     declared = (declared for container in pod.containers for declared in container.ports)
     return next((d.port for d in declared if (d.name, d.protocol) == (port.target, port.protocol)), 0)
 
 
-def _from_slices(service: Service, port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterator[model.Endpoint]:
-    for one in slices:
-        for name, number, protocol in one.ports:
+def _from_slices(port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterator[model.Endpoint]:
+    """The endpoints as the user wrote them: only the endpoints controller reads publishNotReadyAddresses."""
+    for item in slices:
+        for name, number, protocol in item.ports:
             if (name, protocol) == (port.name, port.protocol):
-                for end in one.endpoints:
-                    ready = end.ready or service.publish_not_ready
+                for end in item.endpoints:
                     yield model.Endpoint(
-                        str(end.address), number, end.node, ready, end.serving, end.terminating, end.pod, end.hostname,
-                        end.zones,
+                        str(end.address), number, end.node, end.ready, end.serving, end.terminating, end.pod,
+                        end.hostname, end.zones, end.nodes, item.other_proxy,
                     )  # fmt: skip
 
 
 def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]) -> model.Proxy:
-    """What a node's kube-proxy is started with."""
+    """The configuration of a node's kube-proxy."""
     return model.Proxy(
         node=node.name,
         addresses=tuple(map(str, node_addresses(lab, node))),
@@ -205,22 +249,22 @@ def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]
         service_cidr=str(lab.networks.services),
         iptables=host.iptables,
         scheduler=lab.scheduler,
+        zone=node.zone,
         large=is_large(resolved),
         bind=network(lab).userspace_bind(node),
     )
 
 
 def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
-    """The addresses that a node has itself, its own on the node network first."""
+    """A node's addresses, the one on the node network first."""
     yield node.address
     yield from network(lab).node_addresses(lab, node)
 
 
 def objects(ns: str, items: Items) -> Iterator[KernelObject]:
-    """The kernel's objects for what a proxy mode wants, each after those that it lies on.
+    """The kernel objects for a proxy mode's items, each after those it requires.
 
-    A table of iptables is told in one go, its chains before the jumps to them: rules name chains told later, which one
-    restore of the table allows.
+    Chains come before the jumps to them. They may refer to later chains: one iptables-restore writes the whole table.
     """
     yield from (_object(ns, item, body) for item, body in sorted(items.items(), key=lambda entry: _place(entry[0])))
 

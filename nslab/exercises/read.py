@@ -1,4 +1,4 @@
-"""From a check file to a `Check` that fits its lab, or to everything that is wrong with the file."""
+"""Reads a check file as a `Check` that fits its lab, or raises LabFileError with all errors in the file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from nslab.api.values import AliasesError, Reader, Source
 from nslab.api.words import shown
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import FieldError, FieldPath, LabFileError, Position
-from nslab.exercises.targets import fault
-from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Show, Text
+from nslab.exercises.targets import fault, target
+from nslab.exercises.types import Ask, Break, By, Check, Expect, Fact, Goal, Show, Text
 from nslab.lab.find import check_file
 from nslab.lab.load import refuse
 from nslab.probes.pairs import places
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @cache
 def check_schema() -> dict[str, Any]:
-    """The JSON Schema of a check file: what it is read by, and what `nslab schema check` prints."""
+    """The JSON Schema of a check file, which `nslab schema check` prints, too."""
     text = Path(__file__).with_name("check.schema.json").read_text(encoding="utf-8")
     return json.loads(text)  # type: ignore[no-any-return]
 
@@ -40,7 +40,7 @@ def _shape() -> Shape:
 
 
 def goals_beside(lab_file: Path, lab: Lab) -> str:
-    """The text of the check file that belongs to a lab's file, found good for the lab; "" if there is none."""
+    """The text of the check file beside a lab's file, validated for the lab; "" if there is none."""
     path = check_file(lab_file)
     if path is None:
         return ""
@@ -50,9 +50,9 @@ def goals_beside(lab_file: Path, lab: Lab) -> str:
 
 
 def read_check(text: str, file: str, lab: Lab) -> Check:
-    """The check in a text. `file` is its name in problems; `lab`, its pods placed, has those that it names.
+    """The check in a text. `file` is its name in error messages; `lab` (its pods have addresses) is the check's lab.
 
-    Raises LabFileError with every problem and its place.
+    Raises LabFileError with every error and its position.
     """
     reader = Reader(Source(file, text))
     check = Check()
@@ -65,10 +65,12 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
         wrong, tree = schema.check(value, _shape()), Tree(found[0])
         reader.errors += (located(one, file, tree.at(one.path, key=one.key)) for one in wrong)
         if not wrong:
-            check = Check(tuple(map(_goal, value["spec"]["goals"])))
+            spec = value["spec"]
+            breaks = tuple(Break(one["host"], one["run"]) for one in spec.get("breaks", ()))
+            check = Check(tuple(map(_goal, spec["goals"])), breaks)
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
-    # What does not fit follows, as a rule, from what could not be read: it is worth saying only when all could be.
+    # Errors of the whole mostly follow from unreadable values: they are reported only if there are none of those.
     refuse(reader, () if reader.errors else _errors(check, lab))
     return check
 
@@ -77,12 +79,16 @@ def _goal(document: dict[str, Any]) -> Goal:
     asks, facts = (tuple(document.get(name, ())) for name in ("asks", "facts"))
     return Goal(
         document["id"],
-        Text(**document["title"]),
-        Text(**document["hint"]),
+        _text(document["title"]),
+        _text(document.get("hint", "")),
         tuple(map(_asked, asks)),
         tuple(map(_fact, facts)),
         document.get("extra", False),
     )
+
+
+def _text(document: str | dict[str, str]) -> Text:
+    return Text(document) if isinstance(document, str) else Text(**document)
 
 
 def _asked(document: dict[str, Any]) -> Ask:
@@ -97,7 +103,7 @@ def _fact(document: dict[str, Any]) -> Fact:
 
 
 def _errors(check: Check, lab: Lab) -> Iterator[FieldError]:
-    """What of a check does not fit together, or not with the lab."""
+    """The errors of a check in itself and with its lab."""
     goals = [*enumerate(check.goals)]
     names = Counter(goal.name for _, goal in goals)
     hosts = tuple(one.name for one in places(lab))
@@ -106,18 +112,21 @@ def _errors(check: Check, lab: Lab) -> Iterator[FieldError]:
         if goal.name and names[goal.name] > 1:
             yield FieldError((*path, "id"), f"there is another goal {shown(goal.name)}")
         if not goal.asks and not goal.facts:
-            yield FieldError(path, f"the goal {shown(goal.name)} has neither asks nor facts, so nothing can tell")
+            yield FieldError(path, f"the goal {shown(goal.name)} has neither asks nor facts; add one")
         for at, ask in enumerate(goal.asks):
             yield from _ask((*path, "asks", at), ask, lab, hosts)
         for at, fact in enumerate(goal.facts):
             yield from _named((*path, "facts", at, "host"), fact.host, hosts)
             if not fact.has and not fact.has_not:
-                yield FieldError((*path, "facts", at), "a fact says has or hasNot")
+                yield FieldError((*path, "facts", at), "a fact needs has or hasNot")
+    for number, one in enumerate(check.breaks):
+        yield from _named((0, "spec", "breaks", number, "host"), one.host, (*hosts, *(r.name for r in lab.routers)))
 
 
 def _ask(path: FieldPath, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterator[FieldError]:
     yield from _named((*path, "from"), ask.source, hosts)
-    if ask.target and (wrong := fault(lab, ask.target, ask.by)):
+    wrong = fault(lab, ask.target, ask.by) if ask.target else None
+    if wrong:
         yield FieldError((*path, "to"), wrong[0], word=wrong[1], known=wrong[2])
     if ask.seen_as:
         yield from _named((*path, "seenAs"), ask.seen_as, hosts)
@@ -126,16 +135,15 @@ def _ask(path: FieldPath, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterato
     if ask.by is By.ICMP and ask.expect is Expect.REFUSED:
         yield FieldError((*path, "expect"), "an echo is answered or not, and never refused; ask by tcp")
     if ask.answers and (ask.by is not By.HTTP or ask.expect is not Expect.OK):
-        yield FieldError(
-            (*path, "answers"), "needs `by: http` and `expect: ok`; no other answer names the pod that sent it"
-        )
+        yield FieldError((*path, "answers"), "answers needs by: http and expect: ok")
     if ask.seen_as and (ask.by is By.TCP or ask.expect is not Expect.OK):
+        yield FieldError((*path, "seenAs"), "seenAs needs by: icmp or http, and expect: ok")
+    if ask.seen_as and ask.by is By.ICMP and ask.target and not wrong and not target(lab, ask.target).host:
         yield FieldError(
-            (*path, "seenAs"),
-            "needs `by: icmp` or `by: http`, and `expect: ok`; no other answer names the source address",
+            (*path, "seenAs"), "no host of the lab has this address, so nobody tells whom it sees; ask a host"
         )
     if ask.by is By.ICMP and ask.times > 1:
-        yield FieldError((*path, "times"), "one echo tells as much as many; leave times out")
+        yield FieldError((*path, "times"), "times does not apply to icmp; remove it")
 
 
 def _named(path: FieldPath, name: str, known: tuple[str, ...]) -> Iterator[FieldError]:

@@ -1,4 +1,4 @@
-"""A verdict for machines: plain values, and JUnit's XML."""
+"""A verdict for machines: JSON values and JUnit XML."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def to_json(lab: str, graded: Sequence[Graded], language: Language) -> dict[str,
             "title": one.goal.title.by(language),
             "extra": one.goal.extra,
             "reached": one.reached,
+            "lost": one.lost,
             "wrong": [sentence(fault, language) for fault in one.faults],
             "hint": one.goal.hint.by(language),
         }

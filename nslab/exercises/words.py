@@ -1,4 +1,4 @@
-"""Verdicts in words, in each language."""
+"""Verdicts as text in each language."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 _ENGLISH: Mapping[str, str] = {
     "yes": "reached",
     "not yet": "not yet",
+    "lost": "lost",
     "extra": "extra",
     "far": "{0} of {1} goals reached",
     "more": "{0} of {1} extra",
     "next": "Next, {0}: {1}",
+    "again": "Reached before, and lost again, {0}: {1}",
     "hint": "Hint: {0}",
     "ask": "{0} asks {1} by {2}",
     "but": "{0}; {1}",
@@ -28,7 +30,7 @@ _ENGLISH: Mapping[str, str] = {
     "twice came to": "{0} of {1} times, though tried twice: {2}",
     "must ok": "it should be answered",
     "must refused": "it should be refused",
-    "must blocked": "no word should come back",
+    "must blocked": "there should be no reply",
     "answered by": "answered by {0}; it should be {1}",
     "never answered by": "{0} never answers",
     "uneven": "not evenly spread: {0}",
@@ -42,10 +44,12 @@ _ENGLISH: Mapping[str, str] = {
 _KOREAN: Mapping[str, str] = {
     "yes": "통과",
     "not yet": "아직",
+    "lost": "깨짐",
     "extra": "추가",
     "far": "목표 {1}개 중 {0}개 통과",
     "more": "추가 목표 {1}개 중 {0}개",
     "next": "다음은 {0}번: {1}",
+    "again": "통과했다가 다시 깨진 {0}번: {1}",
     "hint": "힌트: {0}",
     "ask": "{0} → {1} ({2})",
     "but": "{0}. {1}",
@@ -74,7 +78,7 @@ _WORDS = {Language.ENGLISH: _ENGLISH, Language.KOREAN: _KOREAN}
 
 
 class _Value(str):
-    """What fills a hole; in "{0:이/가}" with the particle that follows it as it is read aloud."""
+    """A value in a message; "{0:이/가}" appends the Korean particle that fits its pronunciation."""
 
     __slots__ = ()
 
@@ -83,12 +87,12 @@ class _Value(str):
 
 
 def word(language: Language, key: str, *values: object) -> str:
-    """One phrase, its holes filled."""
+    """One phrase, filled in."""
     return _WORDS[language][key].format(*map(_Value, values))
 
 
 def sentence(fault: Failure, language: Language) -> str:
-    """What was seen, and what should be."""
+    """A fault as a sentence: what was observed, and what is expected."""
     about, values = fault.about, fault.values
     if not isinstance(about, Ask):
         pairs = about.has if fault.kind == "lacks" else about.has_not
@@ -107,7 +111,7 @@ def sentence(fault: Failure, language: Language) -> str:
 
 
 def summary(graded: Sequence[Graded], language: Language) -> str:
-    """How far somebody is."""
+    """The number of reached goals, in words."""
     parts = []
     for key, extra in (("far", False), ("more", True)):
         some = [one.reached for one in graded if one.goal.extra is extra]

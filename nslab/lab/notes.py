@@ -1,4 +1,4 @@
-"""What nslab keeps and does not act on, where that changes what is seen: two lines, by kind, field and image."""
+"""Notes on what nslab keeps and does not act on, if a cluster would behave differently: by kind, field and image."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from nslab.api.schema import own
 from nslab.api.words import counted, dotted, shown
 from nslab.errors import FieldError
 from nslab.lab.images import stand_ins
-from nslab.lab.types import CONTROLLERS
+from nslab.lab.types import CONTROLLERS, Controller, Pod
+from nslab.lab.volumes import EMPTY_DIR, FILES
+from nslab.runtime.mounts import is_own
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.api.document import Document
     from nslab.errors import FieldPath
@@ -27,8 +29,8 @@ PROBE: dict[str, Any] = {
 }
 SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
-    **{name: {} for name in names("envFrom lifecycle startupProbe volumeDevices volumeMounts")},
-    "env": {"valueFrom": {}},
+    **{name: {} for name in names("lifecycle startupProbe volumeDevices")},
+    "env": {"valueFrom": {"fileKeyRef": {}}},
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,
@@ -40,32 +42,32 @@ POD_SPEC: dict[str, Any] = {
         for name in names(
             """
             activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID initContainers nodeSelector
-            readinessGates schedulingGates setHostnameAsFQDN subdomain topologySpreadConstraints volumes
+            readinessGates schedulingGates setHostnameAsFQDN subdomain topologySpreadConstraints
             """
         )
     },
     "containers": CONTAINER,
+    "volumes": {"projected": {"sources": {name: {} for name in names("clusterTrustBundle podCertificate")}}},
     "dnsPolicy": "Default",
     "securityContext": {"seccompProfile": SECCOMP, "sysctls": {}},
 }
 NOTED: dict[str, dict[str, Any]] = {
     "Pod": {"spec": POD_SPEC},
     **{key: {"spec": {"paused": {}, "template": {"spec": POD_SPEC}}} for key in CONTROLLERS},
-    "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}, "trafficDistribution": {}}},
-    "EndpointSlice": {"endpoints": {"hints": {"forNodes": {}}}},
+    "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}}},
 }
-"""The fields of each kind, as a tree whose leaves are named; a leaf that is a word: only where it says that."""
+"""The noted fields of each kind, as a tree of names. A leaf that is a string: only that value is noted."""
 WORKING = names(
     """
     CronJob Endpoints HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
     PodDisruptionBudget ResourceQuota
     """
 )
-"""Kinds on which a cluster acts, in what its network shows."""
+"""Kinds that affect a cluster's network, and that nslab does not act on."""
 
 
-def notes(objects: Iterable[Document], pods: Iterable[Document]) -> Iterator[FieldError]:
-    """One line for all that is kept and not acted on, by kind and by field; and one for the images that are played."""
+def notes(objects: Sequence[Document], pods: Iterable[Document]) -> Iterator[FieldError]:
+    """One line each: kinds and fields that nslab does not act on, volumes that are empty, images with stand-ins."""
     kinds, fields = Counter[tuple[str, str]](), Counter[str]()
     for one in objects:
         if one.made:
@@ -79,8 +81,24 @@ def notes(objects: Iterable[Document], pods: Iterable[Document]) -> Iterator[Fie
     what += [f"{field} ({number} times)" if number > 1 else field for field, number in fields.items()]
     if what:
         yield FieldError((EXISTING,), f"kept, not acted on: {', '.join(what)}")
+    views = [one.view for one in objects if not one.made]
+    yield from _volumes(
+        [one.template if isinstance(one, Controller) else one for one in views if isinstance(one, Controller | Pod)]
+    )
     if played := stand_ins(one.view for one in pods):
         yield FieldError((EXISTING,), f"played by stand-ins: {', '.join(map(shown, played))}")
+
+
+def _volumes(templates: Sequence[Pod]) -> Iterator[FieldError]:
+    """Volumes that hold something on a cluster and nothing here, by kind; and where no container has one."""
+    kinds = Counter(one.kind for pod in templates for one in pod.mounted if one.kind not in (EMPTY_DIR, *FILES))
+    if kinds:
+        what = ", ".join(counted(number, kind) for kind, number in kinds.items())
+        yield FieldError((EXISTING,), f"an empty folder each, gone with its pod: {what}")
+    paths = {mount.path for pod in templates for one in pod.containers for mount in one.mounts if is_own(mount.path)}
+    if paths:
+        text = f"nothing is mounted at {', '.join(map(shown, sorted(paths)))}: each container has its own there"
+        yield FieldError((EXISTING,), text)
 
 
 def group_of(version: str) -> str:
@@ -89,23 +107,21 @@ def group_of(version: str) -> str:
 
 
 def _named(kind: str, path: FieldPath) -> str:
-    """A field by its kind: what a template says, it says of a Pod."""
+    """The name of a field with its kind; a field of a template counts as one of Pod."""
     steps = [step for step in path if isinstance(step, str)]
     return f"Pod.{dotted(steps[2:])}" if steps[:2] == ["spec", "template"] else f"{kind}.{dotted(steps)}"
 
 
 def _said(value: Any, tree: Any) -> Iterator[FieldPath]:
-    """The places of what a value says, of the leaves of a tree."""
+    """The paths of the leaves of `tree` that are set in a value."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from ((index, *path) for path in _said(item, tree))
     elif isinstance(value, dict):
         for name in value.keys() & tree.keys():
-            below = tree[name]
-            if isinstance(below, str) or not below:
-                differs = (
-                    value[name] == below if isinstance(below, str) else value[name] not in (None, {}, [], "", False)
-                )
-                yield from [(name,)] if differs else []
+            subtree, field = tree[name], value[name]
+            if isinstance(subtree, str) or not subtree:
+                is_set = field == subtree if isinstance(subtree, str) else field not in (None, {}, [], "", False)
+                yield from [(name,)] if is_set else []
             else:
-                yield from ((name, *path) for path in _said(value[name], below))
+                yield from ((name, *path) for path in _said(field, subtree))

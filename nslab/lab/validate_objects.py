@@ -1,4 +1,4 @@
-"""What is wrong with the Services, EndpointSlices and Deployments of a lab together, in the API server's words."""
+"""Checks of a lab's Services, EndpointSlices and Deployments, with the API server's messages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.addresses import address_fault
+from nslab.api.document import EXISTING
 from nslab.api.sentences import (
     SUBDOMAIN,
     duplicate,
@@ -17,9 +18,9 @@ from nslab.api.sentences import (
 )
 from nslab.api.words import shown
 from nslab.errors import FieldError
-from nslab.lab import replicas, validate_services
-from nslab.lab import service_document as asks
-from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
+from nslab.lab import replicas, service_document, validate_services
+from nslab.lab.addons import API_SERVICE
+from nslab.lab.allocate import HIGHEST, KUBERNETES, LOWEST, unset_fields
 from nslab.lab.resources import resource_of
 from nslab.lab.types import ONE_NUMBER
 
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
     from nslab.lab.stream import Documents
 
 
+ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
 HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 
 def services(found: Documents) -> Iterator[FieldError]:
-    """Each Service as kube-proxy needs it."""
+    """Each Service is valid for kube-proxy."""
     yield from _twice(found.services)
     for service in found.services:
         for error in validate_services.errors(service):
@@ -43,14 +45,14 @@ def services(found: Documents) -> Iterator[FieldError]:
 
 
 def admitted(found: Documents) -> Iterator[FieldError]:
-    """Each Service as the API server wants it."""
+    """The API server admits each Service."""
     for service in found.services:
         for error in validate_services.admission(service.spec):
             yield of_object(service, error)
 
 
 def slices(found: Documents) -> Iterator[FieldError]:
-    """Each EndpointSlice."""
+    """Each EndpointSlice is valid."""
     yield from _twice(found.slices)
     for one in found.slices:
         for error in _slice(one):
@@ -59,18 +61,15 @@ def slices(found: Documents) -> Iterator[FieldError]:
 
 def _slice(one: Document) -> Iterator[FieldError]:
     kind = one.value.get("addressType", "IPv4")
-    if kind != "IPv4":
-        known = {"IPv6": "nslab's networks are IPv4 only", "FQDN": "nslab takes addresses only"}
-        why = known.get(kind, "")
-        text = invalid(kind, why) if why else unsupported(kind, ("FQDN", "IPv4", "IPv6"))
-        yield FieldError(("addressType",), text)
+    if kind not in ADDRESS_TYPES:
+        yield FieldError(("addressType",), unsupported(kind, ADDRESS_TYPES))
     yield from validate_services.name_errors(one.name, validate_services.SUBDOMAIN_FORM, SUBDOMAIN, 253)
     for index, end in enumerate(one.value.get("endpoints", ())):
         path: FieldPath = ("endpoints", index)
         if not (addresses := end.get("addresses", ())):
             yield FieldError((*path, "addresses"), required("must contain at least 1 address"))
         for place, word in enumerate(addresses):
-            yield from validate_services.outside(word, (*path, "addresses", place))
+            yield from _slice_address(word, kind, (*path, "addresses", place))
     names: set[str] = set()
     for index, port in enumerate(one.value.get("ports", ())):
         path, name = ("ports", index), port.get("name", "")
@@ -78,11 +77,23 @@ def _slice(one: Document) -> Iterator[FieldError]:
         if name in names:
             yield FieldError((*path, "name"), duplicate(name))
         names.add(name)
-        yield from validate_services.number_and_protocol(port.get("port", 0), port["protocol"], path)
+        # Without a number it means all ports, which kube-proxy passes over.
+        yield from validate_services.number_and_protocol(port.get("port", 1), port["protocol"], path)
+
+
+def _slice_address(word: str, kind: str, path: FieldPath) -> Iterator[FieldError]:
+    """An address of the slice's own kind."""
+    if kind == "FQDN":
+        if not validate_services.SUBDOMAIN_FORM.fullmatch(word):
+            yield FieldError(path, invalid(word, SUBDOMAIN))
+    elif kind in ("IPv4", "IPv6") and validate_services.is_ipv6(word) == (kind == "IPv4"):
+        yield FieldError(path, invalid(word, f"must be an {kind} address"))
+    else:
+        yield from validate_services.outside(word, path)
 
 
 def controllers(found: Documents) -> Iterator[FieldError]:
-    """Each controller, and all their pods."""
+    """Each controller is valid, and the total of pods is within the limit."""
     by_kind: dict[str, list[Document]] = {}
     for one in found.controllers:
         by_kind.setdefault(one.kind, []).append(one)
@@ -94,7 +105,7 @@ def controllers(found: Documents) -> Iterator[FieldError]:
     total = sum(max(one.view.replicas, 0) for one in found.controllers)
     if total > replicas.MOST:
         most = max(found.controllers, key=lambda one: one.view.replicas)
-        text = f"the {most.kind}s ask for {total} replicas, and {replicas.MOST} are the most"
+        text = f"the {most.kind}s ask for {total} replicas, and the limit is {replicas.MOST}"
         field = "replicas" if most.kind in ONE_NUMBER else "completions"
         yield FieldError((*most.path, "spec", field), text)
     owners = {one.view.owner_name for one in found.controllers}
@@ -106,13 +117,13 @@ def controllers(found: Documents) -> Iterator[FieldError]:
 
 
 def _controller(one: Document) -> Iterator[FieldError]:
-    view, wanted, template = one.view, {*one.view.selector}, one.view.template
+    view, selector, template = one.view, {*one.view.selector}, one.view.template
     if view.replicas < 0:
         yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
     selects = one.kind not in ("Job", "ReplicationController")
-    if selects and not wanted and not one.spec.get("selector", {}).get("matchExpressions"):
+    if selects and not selector and not one.spec.get("selector", {}).get("matchExpressions"):
         yield FieldError(("spec", "selector"), invalid({}, f"empty selector is invalid for {one.kind.lower()}"))
-    elif one.kind != "Job" and not wanted <= {*template.labels}:
+    elif one.kind != "Job" and not selector <= {*template.labels}:
         text = invalid(dict(sorted(template.labels)), "`selector` does not match template `labels`")
         yield FieldError(("spec", "template", "metadata", "labels"), text)
     policies = ("OnFailure", "Never") if one.kind == "Job" else ("Always",)
@@ -122,7 +133,7 @@ def _controller(one: Document) -> Iterator[FieldError]:
 
 
 def probes(found: Documents) -> Iterator[FieldError]:
-    """The probes of containers do one thing each."""
+    """Each probe of a container has exactly one handler."""
     for one in found.pods:
         if not one.made:
             yield from (of_object(one, error) for error in _probes((), one.spec))
@@ -147,13 +158,13 @@ def _probes(inside: FieldPath, spec: dict[str, Any]) -> Iterator[FieldError]:
 
 
 def allocation(found: Documents) -> Iterator[FieldError]:
-    """What Services ask for is in its range, and nobody else's. Who was there before goes first."""
+    """Requested addresses and ports are in their ranges and free. Existing Services take precedence."""
     network, dns = found.lab.service_network, str(found.lab.dns_address or "")
     ordered = sorted(found.services, key=lambda service: service.path[0])
     addresses: dict[str, FieldPath] = {}
     waiting = []
     for service in ordered:
-        asked = asks.cluster_ip(service.spec)
+        asked = service_document.cluster_ip(service.spec)
         if service.spec["type"] == "ExternalName" or asked == "None" or (asked and address_fault(asked)):
             continue
         if not asked:
@@ -164,6 +175,12 @@ def allocation(found: Documents) -> Iterator[FieldError]:
         why = ""
         if ip not in network or ip in (network[0], network[-1]):
             why = f"the provided IP ({ip}) is not in the valid range. The range of valid IPs is {network}"
+        elif (
+            ip == network[KUBERNETES]
+            and (service.namespace, service.name) != API_SERVICE
+            and service.path[0] != EXISTING
+        ):
+            why = "provided IP is already allocated (to the Service kubernetes)"
         elif addresses.setdefault(asked, place) != place:
             why = "provided IP is already allocated"
         if why:
@@ -181,7 +198,7 @@ def allocation(found: Documents) -> Iterator[FieldError]:
 
 
 def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
-    """A node port belongs to one Service, which may use it once for each protocol."""
+    """A node port belongs to one Service, which may use it once per protocol."""
     owners: dict[int, tuple[Document, FieldPath]] = {}
     needed = 0
     for service in ordered:
@@ -190,7 +207,7 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
         if spec["type"] in ("NodePort", "LoadBalancer"):
             ports = enumerate(spec.get("ports", ()))
             asked += ((("spec", "ports", i, "nodePort"), port.get("nodePort", 0)) for i, port in ports)
-        if asks.needs_health_check(spec):
+        if service_document.needs_health_check(spec):
             asked.append((("spec", "healthCheckNodePort"), spec.get("healthCheckNodePort", 0)))
         for path, number in asked:
             place: FieldPath = (*service.path, *path)
@@ -220,7 +237,7 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
 
 
 def others(found: Documents) -> Iterator[FieldError]:
-    """What is kept is there once, whichever version of its kind it is written in."""
+    """Names of kept objects are unique, across all versions of their kind."""
     kinds: dict[str, list[Document]] = {}
     for one in found.others:
         kinds.setdefault(resource_of(one), []).append(one)
@@ -229,7 +246,7 @@ def others(found: Documents) -> Iterator[FieldError]:
 
 
 def _twice(objects: Sequence[Document]) -> Iterator[FieldError]:
-    """An object has a name that no other of its kind and namespace has."""
+    """Names are unique among objects of one kind and namespace."""
     names: dict[tuple[str, str], FieldPath] = {}
     for one in objects:
         path: FieldPath = (*one.path, "metadata", "name")

@@ -1,4 +1,4 @@
-"""What is wrong with the pods of a lab: checks that need more than one field."""
+"""Checks of a lab's pods that need more than one field."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def pods(found: Documents) -> Iterator[FieldError]:
-    """Each pod has a name and a uid of its own."""
+    """Each pod has a unique name and a unique uid."""
     names: dict[tuple[str, str], FieldPath] = {}
     uids: dict[str, FieldPath] = {}
     for one in found.pods:
@@ -33,7 +33,7 @@ def pods(found: Documents) -> Iterator[FieldError]:
 
 
 def containers(found: Documents) -> Iterator[FieldError]:
-    """What a pod's containers are, and what they share. Of replicas it is said once."""
+    """The containers of pods and templates are valid. Replicas are not checked again."""
     for who, place, pod in templates(found):
         seen: dict[str, FieldPath] = {}
         for index, container in enumerate(pod.containers):
@@ -47,17 +47,33 @@ def containers(found: Documents) -> Iterator[FieldError]:
             elif container.command and not container.command[0]:
                 yield FieldError((*path, "command"), f"{name}: the command's first word is empty")
         yield from _ports(who, place, pod)
+        yield from _mounts(who, place, pod)
 
 
 def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
-    """What containers are written for: pods, and the templates of controllers; and where."""
+    """Every written pod spec, of a pod or a controller's template: its owner in words, its path, its view."""
     yield from ((f"pod {shown(one.name)}", one.path, one.view) for one in found.pods if not one.made)
     for one in found.controllers:
         yield f"{one.kind} {shown(one.name)}", (*one.path, "spec", "template"), one.view.template
 
 
+def _mounts(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
+    """A container mounts volumes of its pod, each at a place of its own."""
+    known = tuple(one.name for one in pod.volumes)
+    for index, container in enumerate(pod.containers):
+        seen: dict[str, FieldPath] = {}
+        for place, mount in enumerate(container.mounts):
+            path = (*at, "spec", "containers", index, "volumeMounts", place)
+            if mount.volume not in known:
+                text = f"{who} has no volume {shown(mount.volume)}, which container {shown(container.name)} mounts"
+                yield FieldError((*path, "name"), text, word=mount.volume, known=known)
+            if seen.setdefault(mount.path, (*path, "mountPath")) != (*path, "mountPath"):
+                text = f"container {shown(container.name)} mounts two volumes at {shown(mount.path)}"
+                yield FieldError((*path, "mountPath"), text, first=seen[mount.path])
+
+
 def _ports(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
-    """The ports of one pod: its containers share one network namespace, so a port has one owner."""
+    """Each port of a pod has one owner: its containers share one network namespace."""
     ports: dict[tuple[int, str], tuple[FieldPath, str]] = {}
     names: dict[str, FieldPath] = {}
     for index, container in enumerate(pod.containers):
@@ -77,10 +93,10 @@ def _ports(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
 
 
 def placement(found: Documents) -> Iterator[FieldError]:
-    """Pods are on nodes that exist."""
+    """Pods are on existing nodes."""
     nodes = tuple(node.name for node in found.lab.nodes)
     if not all(nodes):
-        return  # one of them may be the node that is meant
+        return  # a node without a name may be the one that the pod names
     known = set(nodes)
     for one in found.pods:
         pod = one.view
@@ -90,7 +106,7 @@ def placement(found: Documents) -> Iterator[FieldError]:
 
 
 def addresses(found: Documents) -> Iterator[FieldError]:
-    """A pod's address is in its node's podCIDR, not reserved for something else, and no other pod's."""
+    """A pod's address is in its node's podCIDR, not reserved, and unique."""
     lab = found.lab
     rules, cidrs = lab.rules, {node.name: node.pod_cidr for node in lab.nodes}
     back = {cidr: rules.reserved(cidr, lab.encapsulation) for cidr in cidrs.values() if cidr}
@@ -100,11 +116,11 @@ def addresses(found: Documents) -> Iterator[FieldError]:
         pod: Pod = one.view
         asks = any(name == REQUEST for name, _ in pod.annotations)
         if asks and not rules.requests:
-            yield FieldError(path, f"{lab.plugin} gives out addresses in turn and does not read {REQUEST}; remove it")
+            yield FieldError(path, f"{lab.plugin} allocates addresses in turn and does not read {REQUEST}; remove it")
         elif asks and not pod.requested:
             yield FieldError(path, f"{REQUEST} must be a JSON list with one IPv4 address, such as '[\"20.111.156.7\"]'")
         if rules.by_exec and pod.assigned:
-            # The plugins decide: they need not know of podCIDRs, nor of what a pod asks for.
+            # CNI plugins decide on addresses; they may ignore podCIDRs and requests.
             if seen.setdefault(pod.assigned, path) != path:
                 yield FieldError(path, f"two pods have the address {pod.assigned}", first=seen[pod.assigned])
             continue

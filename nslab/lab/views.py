@@ -1,4 +1,4 @@
-"""From documents to views: one function a kind. The documents are defaulted, and have nothing that cannot be read."""
+"""Converts documents to views, one function per kind. The documents have their defaults and are readable."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
-from nslab.lab import service_document as asks
-from nslab.lab import types
+from nslab.dataclass import replace
+from nslab.lab import service_document, sources, types, volumes
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
 from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from nslab.lab.stream import Documents
 
 AFFINITY_SECONDS = 10800
-"""How long a client stays with a pod unless the Service says otherwise."""
+"""The default time-out of ClientIP affinity, in seconds."""
+FINISHED = ("Succeeded", "Failed")
+"""The phases of finished pods."""
 _TYPES = {str(kind): kind for kind in ServiceType}
 _RESTARTS = {str(policy): policy for policy in RestartPolicy}
 _CHECKS = (
@@ -32,7 +34,7 @@ _CHECKS = (
 
 
 def lab(found: Documents) -> types.Lab:
-    """The lab of documents that are complete and without a fault; its Services still without what is given out."""
+    """The lab of valid documents with defaults; its Services are not yet allocated."""
     document = found.lab
     return types.Lab(
         name=document.name,
@@ -56,11 +58,15 @@ def lab(found: Documents) -> types.Lab:
 
 
 def _nodes(document: LabDocument) -> list[types.Node]:
-    return [types.Node(one.name, one.address, one.pod_cidr) for one in document.nodes if one.address and one.pod_cidr]
+    return [
+        types.Node(one.name, one.address, one.pod_cidr, tuple(one.labels.items()))
+        for one in document.nodes
+        if one.address and one.pod_cidr
+    ]
 
 
 def cni(document: LabDocument) -> types.Cni | None:
-    """The setting of CNI plugins by exec."""
+    """The configuration of plugin exec; None for other plugins."""
     if not document.rules.by_exec:
         return None
     setting = document.cni
@@ -89,12 +95,16 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         owner=_owner(metadata, namespace, labels),
         ready=not any(c.get("type") == "Ready" and c.get("status") == "False" for c in status.get("conditions", ())),
         security=_security(spec.get("securityContext", {})),
+        service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
+        service_links=spec.get("enableServiceLinks", True),
+        volumes=volumes.volumes(spec),
+        finished=status.get("phase") in FINISHED,
         document=value,
     )
 
 
 def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> str:
-    """The controller; of a ReplicaSet that has the template's hash behind its name, the Deployment."""
+    """The controller of a pod; for a ReplicaSet whose name ends with the template's hash, its Deployment."""
     template = labels.get(types.TEMPLATE_HASH, "")
     for one in metadata.get("ownerReferences", ()):
         kind, name = one.get("kind"), one.get("name", "")
@@ -112,7 +122,7 @@ def container(fields: dict[str, Any]) -> types.Container:
         image=fields.get("image", ""),
         command=tuple(fields.get("command", ())),
         args=tuple(fields.get("args", ())),
-        env=tuple((one.get("name", ""), one.get("value", "")) for one in fields.get("env", ())),
+        env=tuple(sources.variables(fields)),
         working_dir=fields.get("workingDir", "/"),
         ports=tuple(map(_port, fields.get("ports", ()))),
         readiness=health_check(fields.get("readinessProbe")),
@@ -120,6 +130,9 @@ def container(fields: dict[str, Any]) -> types.Container:
         security=_security(fields.get("securityContext", {})),
         limits=_limits(fields.get("resources", {}).get("limits", {})),
         tty=bool(fields.get("tty")),
+        value_sources=tuple(sources.value_sources(fields)),
+        env_from=tuple(sources.variables_sources(fields)),
+        mounts=tuple(volumes.mounts(fields)),
     )
 
 
@@ -131,7 +144,7 @@ def _port(fields: dict[str, Any]) -> types.ContainerPort:
 
 
 def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
-    """A probe; None for one that asks in a way of which nslab has none. 0 asks for the default, as in Kubernetes."""
+    """A probe; None for a handler that nslab does not have. 0 means the default, as in Kubernetes."""
     http, tcp = (fields or {}).get("httpGet"), (fields or {}).get("tcpSocket")
     if fields is None or (http is None and tcp is None) or (http or {}).get("scheme") == "HTTPS":
         return None
@@ -142,7 +155,7 @@ def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
 
 
 def _security(fields: dict[str, Any]) -> types.SecurityContext:
-    """What a pod or a container says of its rights."""
+    """The securityContext of a pod or a container."""
     if not fields:
         return NOTHING_SAID
     capabilities = fields.get("capabilities", {})
@@ -160,7 +173,7 @@ def _security(fields: dict[str, Any]) -> types.SecurityContext:
 
 
 def _limits(fields: dict[str, Any]) -> types.Resources:
-    """What a container may use."""
+    """The resource limits of a container."""
     if not fields:
         return USUAL
     memory, storage = (quantity.whole(str(fields.get(name, 0))) for name in ("memory", "ephemeral-storage"))
@@ -168,8 +181,11 @@ def _limits(fields: dict[str, Any]) -> types.Resources:
 
 
 def service(one: Document) -> types.Service:
-    """A Service; what it leaves open is empty, and said to be given out."""
-    spec, asked = one.spec, asks.cluster_ip(one.spec)
+    """A Service; unset fields are empty and listed in `allocated`.
+
+    It has the IPv4 addresses and ranges only: the kube-proxies of a lab are those of IPv4.
+    """
+    spec, asked = one.spec, service_document.cluster_ip(one.spec)
     ranges = spec.get("loadBalancerSourceRanges", ())
     ingress = one.value.get("status", {}).get("loadBalancer", {}).get("ingress", ())
     timeout = spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds") or AFFINITY_SECONDS
@@ -183,15 +199,17 @@ def service(one: Document) -> types.Service:
         type=_TYPES[spec["type"]],
         cluster_ip=IPv4Address(asked) if asked and asked != "None" else None,
         selector=tuple(spec.get("selector", {}).items()),
-        external_ips=tuple(map(IPv4Address, spec.get("externalIPs", ()))),
-        load_balancer_ips=tuple(IPv4Address(end["ip"]) for end in ingress if end.get("ip")),
-        source_ranges=tuple(IPv4Network(each.strip(), strict=False) for each in ranges),
+        external_ips=tuple(IPv4Address(ip) for ip in spec.get("externalIPs", ()) if ":" not in ip),
+        load_balancer_ips=tuple(IPv4Address(end["ip"]) for end in ingress if service_document.is_vip(end)),
+        source_ranges=tuple(IPv4Network(each.strip(), strict=False) for each in ranges if ":" not in each),
         affinity=timeout if spec["sessionAffinity"] == "ClientIP" else 0,
         external_policy=local[spec.get("externalTrafficPolicy") != "Local"],
         internal_policy=local[spec.get("internalTrafficPolicy") != "Local"],
-        health_check_node_port=spec.get("healthCheckNodePort", 0) if asks.needs_health_check(spec) else 0,
+        health_check_node_port=spec.get("healthCheckNodePort", 0) if service_document.needs_health_check(spec) else 0,
         external_name=spec.get("externalName", ""),
         publish_not_ready=spec.get("publishNotReadyAddresses", False),
+        traffic=spec.get("trafficDistribution", ""),
+        other_proxy=service_document.for_other_proxy(one.labels),
         allocated=unset_fields(spec, ingress),
         document=one.value,
     )
@@ -212,19 +230,22 @@ def endpoint_slice(one: Document) -> types.EndpointSlice:
         name=one.name,
         service=one.labels.get("kubernetes.io/service-name", ""),
         namespace=namespace,
-        endpoints=tuple(_endpoint(end, namespace) for end in value.get("endpoints", ())),
-        ports=tuple((p.get("name", ""), p["port"], types.PROTOCOLS[p["protocol"]]) for p in value.get("ports", ())),
+        endpoints=tuple(_endpoint(end, namespace) for end in value.get("endpoints", ()))
+        if value.get("addressType", "IPv4") == "IPv4"
+        else (),
+        ports=tuple(
+            (p.get("name", ""), p["port"], types.PROTOCOLS[p["protocol"]])
+            for p in value.get("ports", ())
+            if "port" in p
+        ),
+        other_proxy=service_document.for_other_proxy(one.labels),
         document=value,
     )
 
 
 def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
-    """An endpoint. What it does not say of itself is well: ready and serving, whatever else it says (kube-proxy)."""
-    conditions, target, zones = (
-        fields.get("conditions", {}),
-        fields.get("targetRef", {}),
-        fields.get("hints", {}).get("forZones"),
-    )
+    """An endpoint. Missing conditions mean ready and serving, independently of each other (as in kube-proxy)."""
+    conditions, target, hints = fields.get("conditions", {}), fields.get("targetRef", {}), fields.get("hints", {})
     named = target.get("kind") == "Pod" and target.get("name")
     return types.SliceEndpoint(
         IPv4Address(fields["addresses"][0]),
@@ -233,13 +254,18 @@ def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
         conditions.get("terminating", False),
         fields.get("nodeName", ""),
         fields.get("hostname", ""),
-        tuple(zone["name"] for zone in zones) if zones else (),
+        _hinted(hints, "forZones"),
         f"{target.get('namespace') or namespace}/{named}" if named else "",
+        _hinted(hints, "forNodes"),
     )
 
 
+def _hinted(hints: dict[str, Any], whom: str) -> tuple[str, ...]:
+    return tuple(one.get("name", "") for one in hints.get(whom, ())) if hints else ()
+
+
 def controller(one: Document) -> types.Controller:
-    """What makes pods of a template."""
+    """A controller with its template."""
     spec, selector = one.spec, one.spec.get("selector", {})
     if one.kind != "ReplicationController":
         selector = selector.get("matchLabels", {})
@@ -248,15 +274,22 @@ def controller(one: Document) -> types.Controller:
         name=one.name,
         replicas=_replicas(one.kind, spec),
         selector=tuple(selector.items()),
-        template=pod(spec.get("template", {}), one.namespace),
+        template=_template(spec, one.namespace),
         namespace=one.namespace,
         labels=tuple(one.labels.items()),
         document=one.value,
     )
 
 
+def _template(spec: dict[str, Any], namespace: str) -> types.Pod:
+    """A template, with what a StatefulSet claims for its pods among its volumes."""
+    template, claims = pod(spec.get("template", {}), namespace), volumes.claims(spec)
+    claimed = {one.name for one in claims}
+    return replace(template, volumes=(*claims, *(one for one in template.volumes if one.name not in claimed)))
+
+
 def _replicas(kind: str, spec: dict[str, Any]) -> int:
-    """How many pods a controller makes: a Job as many as are to end well, or as run at once; a DaemonSet one a node."""
+    """The number of pods: a Job's completions, else its parallelism; 0 for a DaemonSet, which has one per node."""
     if kind in types.ONE_NUMBER:
         return int(spec.get("replicas", 1))
     if kind == types.DAEMON_SET or spec.get("suspend"):

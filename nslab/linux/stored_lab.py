@@ -1,4 +1,4 @@
-"""What was wished of a lab, as it is kept in its folder."""
+"""The desired state of a lab, as stored in its folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 from typing import TYPE_CHECKING
 
+from nslab import rundir
 from nslab.api.words import WIDTH, nearest
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError, about
@@ -18,6 +19,7 @@ from nslab.linux.places import write
 from nslab.quote import fill
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from nslab.lab.types import Lab
@@ -27,28 +29,28 @@ _BEFORE, _NEW = "before-{:03}.yaml", "new.yaml"
 
 @dataclass(frozen=True, slots=True)
 class StoredLab:
-    """The wish as it is kept in the lab's folder: while it changes, those before it, too.
+    """The desired state in a lab's folder; during a change, the previous ones, too.
 
-    Those, for a change may be cut short, and the next one as well: something of each may be there.
+    There can be several: a change may be interrupted, and the next one as well, so that objects of each may exist.
     """
 
     folder: Path
 
     def newest(self) -> Lab | None:
-        """What was wished last."""
+        """The latest desired state; None if nothing is stored."""
         return _kept(self.folder / FILE)
 
     def all(self) -> tuple[Lab, ...]:
-        """What was wished, the newest first; more than one, if a change was cut short."""
+        """The stored states, the newest first; more than one if a change was interrupted."""
         newest = self.newest()
         return (newest, *self.before()) if newest else self.before()
 
     def before(self) -> tuple[Lab, ...]:
-        """What was wished before changes that were cut short, the newest first."""
+        """The states before interrupted changes, the newest first."""
         return tuple(map(load_stored, self._before()))
 
     def begin(self, lab: Lab) -> None:
-        """Keep a new wish beside the old. There is a newest wish at any moment, whatever fails."""
+        """Store a new state beside the old one. Whatever fails, there is always a newest state."""
         new = self._written(lab)
         file, before = self.folder / FILE, self._before()
         number = int(before[0].stem.rpartition("-")[2]) + 1 if before else 0
@@ -60,24 +62,43 @@ class StoredLab:
         new.replace(file)
 
     def again(self, lab: Lab) -> None:
-        """Keep the new wish as it turned out."""
+        """Store the new state again, after CNI plugins changed addresses."""
         self._written(lab).replace(self.folder / FILE)
 
     def keep_goals(self, text: str) -> None:
-        """Keep the goals beside the wish; none: those of an earlier wish are none of this one's."""
+        """Store the goals of an exercise; an empty text removes those of an earlier state.
+
+        If they changed, none of them counts as reached.
+        """
+        if text != self.goals():
+            (self.folder / rundir.REACHED).unlink(missing_ok=True)
         if text:
             with about(self.folder / CHECK):
                 write(self.folder / CHECK, text)
         else:
             (self.folder / CHECK).unlink(missing_ok=True)
 
+    def goals(self) -> str:
+        """The stored goals; "" if there are none."""
+        return _text(self.folder / CHECK)
+
+    def reached(self) -> frozenset[str]:
+        """The goals, by their ids, that a check found reached since the lab came up."""
+        return frozenset(_text(self.folder / rundir.REACHED).split())
+
+    def keep_reached(self, goals: Collection[str]) -> None:
+        """Store the reached goals, if possible: no verdict depends on them."""
+        if goals != self.reached():
+            with contextlib.suppress(OSError):
+                write(self.folder / rundir.REACHED, "".join(f"{goal}\n" for goal in sorted(goals)))
+
     def done(self) -> None:
-        """The change is made: the old wishes are history."""
+        """Forget the old states: the change is complete."""
         for old in self._before():
             old.unlink()
 
     def back(self) -> None:
-        """The change was taken back."""
+        """Make the old state the newest again: the change was rolled back."""
         for old in self._before()[:1]:
             old.replace(self.folder / FILE)
 
@@ -85,7 +106,7 @@ class StoredLab:
         return sorted(self.folder.glob(_BEFORE.replace("{:03}", "*")), reverse=True)
 
     def _written(self, lab: Lab) -> Path:
-        # A file of its own first: whenever we are killed, a wish is kept whole or not at all.
+        # Into a new file first: whenever nslab is killed, a state is stored completely or not at all.
         new = self.folder / _NEW
         with about(self.folder / FILE):
             write(new, dump(lab))
@@ -96,12 +117,19 @@ def _kept(file: Path) -> Lab | None:
     return load_stored(file) if file.exists() else None
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
 def stored_lab(name: str) -> Lab:
-    """The lab as it was last brought up; UsageError if there is none of that name."""
-    there = name in labs()
-    if there:
+    """The desired state of a running lab; UsageError if no lab has that name."""
+    exists = name in labs()
+    if exists:
         places.check(name)
-    lab = StoredLab(folder(name)).newest() if there else None
+    lab = StoredLab(folder(name)).newest() if exists else None
     if lab is None:
         raise no_such_lab(name)
     return lab

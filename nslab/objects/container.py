@@ -1,11 +1,11 @@
-"""Pods as they run: the process that holds a pod's namespaces, and its containers."""
+"""The processes of pods: the pause process, which holds a pod's namespaces, and the containers."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, field
 from nslab.objects.base import Add, KernelObject, Layer
 from nslab.objects.process import PYTHON, QUIET, Supervised
 from nslab.quote import fill, quote
@@ -21,9 +21,40 @@ _OWN_PIDS = " --pid --fork --mount-proc"
 _OWN = f"unshare{_OWN_PIDS}"
 
 
+class File(NamedTuple):
+    """A file of a volume: `data` has a character for each byte (latin-1)."""
+
+    path: str
+    mode: int
+    data: str
+
+
+class Volume(NamedTuple):
+    """A volume as its node makes it: how many bytes it holds, its group (-1: root's), and its files, if it is of those.
+
+    Without files (None) it is an empty folder that containers write into.
+    """
+
+    size: int
+    group: int = -1
+    files: tuple[File, ...] | None = None
+
+
+class Mount(NamedTuple):
+    """Where a container has a volume of its pod, which is the one of that number, or a part of it."""
+
+    volume: int
+    path: str
+    sub_path: str = ""
+    read_only: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Sandbox(Supervised):
-    """A pod's pause process: it holds the pod's namespaces (net, uts, ipc; pid when shared)."""
+    """A pod's pause process: it holds the pod's namespaces (net, uts, ipc; pid when shared), and its volumes.
+
+    `asked`: what its file says of volumes; `volumes`: what came of that when it started, which stays so.
+    """
 
     role: ClassVar[str] = "pause"
     namespace: str
@@ -33,6 +64,8 @@ class Sandbox(Supervised):
     address: IPv4Address
     share_pid: bool
     resolv_conf: str
+    asked: str = ""
+    volumes: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
 
     primitives: ClassVar[tuple[str, ...]] = ("mount, uts, ipc and pid namespaces",)
 
@@ -48,11 +81,12 @@ class Sandbox(Supervised):
     def script_lines(self, step: Step, _all: Mapping[Key, KernelObject]) -> list[str]:
         if not isinstance(step, Add):
             return self.lines(step)
-        # What follows waits for it.
+        # The script's next lines join its namespaces: `pause` returns once they exist.
         return [fill("pause {} {}", self.ns, self.hostname) + (_OWN_PIDS if self.share_pid else "")]
 
     def request(self) -> dict[str, Any]:
         pod = _fields(self, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
+        pod |= {"volumes": self.volumes} if self.volumes else {}
         return {"what": "Sandbox", **pod, "address": str(self.address)}
 
     @property
@@ -61,7 +95,7 @@ class Sandbox(Supervised):
 
 
 class Security(NamedTuple):
-    """Whom a container runs as; `dropped`: capabilities that it does without, of those that runtimes leave."""
+    """A container's user, group and file system; `dropped`: capabilities it drops from the runtime's default set."""
 
     uid: int = 0
     gid: int = 0
@@ -71,11 +105,11 @@ class Security(NamedTuple):
 
 
 ROOT = Security()
-"""With all that runtimes leave by default."""
+"""Root with the runtime's default capabilities."""
 
 
 class Limits(NamedTuple):
-    """What a container may use at most: bytes of memory and of files, and processes; 0: what is usual."""
+    """A container's limits: bytes of memory, bytes of files, number of processes; 0: the default."""
 
     memory: int = 0
     storage: int = 0
@@ -85,11 +119,24 @@ class Limits(NamedTuple):
 USUAL = Limits()
 
 
+class Start(NamedTuple):
+    """What a container starts with: its command and variables with what other objects gave them at that moment.
+
+    `links`: the variables of Services, NAME=VALUE, with a NUL between.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    links: str = ""
+    mounts: tuple[Mount, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Workload(Supervised):
-    """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it answers; 0: none is.
+    """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it accepts; 0: no port.
 
-    `backoff`: the seconds between its second end and its third start, from which the kubelet's waits grow.
+    `backoff`: the seconds between its second exit and its third start, from which the kubelet's back-off grows.
+    `sources`: the sources of its further variables and files; `start`: what they held when it started.
     """
 
     container: str
@@ -103,6 +150,8 @@ class Workload(Supervised):
     backoff: float = 10.0
     security: Security = ROOT
     limits: Limits = USUAL
+    sources: str = ""
+    start: Start | None = field(default=None, compare=False, repr=False)
 
     rank: ClassVar[int] = Layer.PROCESS + 1
 
@@ -116,7 +165,7 @@ class Workload(Supervised):
 
     @property
     def description(self) -> str:
-        return f"container {self.container}: {' '.join(map(quote, self.argv))}"
+        return f"container {self.container}: {' '.join(map(quote, self.begun.argv))}"
 
     def started(self) -> str:
         return f"{self._joined(_OWN)} &"
@@ -129,17 +178,23 @@ class Workload(Supervised):
         return [f"{self._joined(shared if isinstance(pod, Sandbox) and pod.share_pid else _OWN)}{QUIET}"]
 
     def _joined(self, pids: str) -> str:
-        """It beside its pause process, as far as a shell can make one. `pids`: how it comes to a pid namespace."""
+        """The command line that joins the pause process's namespaces. `pids`: the options for the pid namespace."""
         join = f"nsenter --target ${{pause[{quote(self.ns)}]}} --net --uts --ipc {pids}"
         return f"{fill('NSLAB={}', self.mark)} {join} {_rights(self.security)}{_with_environment(self)}"
 
     def request(self) -> dict[str, Any]:
-        what = _fields(self, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
+        what = _fields(self, "ns", "container", "working_dir", "port", "security", "limits")
+        what |= {name: value for name, value in self.begun._asdict().items() if value or name in ("argv", "env")}
         kubelet = _fields(self, "restart", "backoff")
         for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
             kubelet[name] = check and check.fields()
         number = hashlib.sha256(f"{self.ns}/{self.container}".encode()).hexdigest()
         return {"what": "Workload", **what, **kubelet, "number": number}
+
+    @property
+    def begun(self) -> Start:
+        """What it starts with."""
+        return self.start or Start(self.argv, self.env)
 
     @property
     def label(self) -> str:
@@ -151,27 +206,28 @@ def _fields(obj: Supervised, *names: str) -> dict[str, Any]:
 
 
 def _rights(security: Security) -> str:
-    """How a command line gives up what the container does without."""
+    """The setpriv(1) prefix for a container's user, groups and dropped capabilities; "" for ROOT."""
     uid, gid, groups, dropped, _ = security
     more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
-    whom = (f"--reuid={uid}", f"--regid={gid}", more) if uid or gid or groups else ()
+    identity = (f"--reuid={uid}", f"--regid={gid}", more) if uid or gid or groups else ()
     bounds = (f"--bounding-set={','.join(f'-{name.lower()}' for name in dropped)}",) if dropped else ()
-    words = (*whom, *bounds)
-    return f"setpriv {' '.join(words)} " if words else ""
+    options = (*identity, *bounds)
+    return f"setpriv {' '.join(options)} " if options else ""
 
 
 def _with_environment(obj: Workload) -> str:
-    """The container's command, its variables before it: they are its own, and not those of the programs that join.
+    """The container's command after env(1) with its variables, which must not affect nsenter and unshare before it.
 
-    `env` takes any name; a shell would take but some, and others as commands.
+    `env` accepts any variable name; a shell accepts only some, and runs the others as commands. The variables of
+    Services are left out.
     """
-    program, *arguments = obj.argv
-    env = [f"{name}={value}" for name, value in obj.env if name != "NSLAB"]  # which is the mark, whatever the file says
+    (program, *arguments), variables, *_ = obj.begun
+    env = [f"{name}={value}" for name, value in variables if name != "NSLAB"]  # NSLAB is nslab's own mark
     words = [quote(program)]
     if program in ("agnhost", "kubedns", "standin"):
         words = [f"{PYTHON}.images.{program}"]
     elif env and "=" in program:
-        words = ["unshare", "--", quote(program)]  # env would take it for one more variable
+        words = ["unshare", "--", quote(program)]  # env would parse it as one more variable
     elif not env and program.startswith("-"):
         words = ["--", quote(program)]
     if env:

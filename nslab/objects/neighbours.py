@@ -1,4 +1,4 @@
-"""Link-layer addresses that are given, so that nobody need ask for them: ARP entries and forwarding entries."""
+"""Static link-layer addresses, which need no ARP and no learning: neighbour entries and forwarding entries."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 NDA_DST = 1
 NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
 AF_BRIDGE = 7
-_NDA_LLADDR, _NTF_SELF = 2, 0x02
+NDA_LLADDR = 2
+NTF_SELF, NTF_PROXY = 0x02, 0x08
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour(OnDevice, Netlink):
-    """A permanent ARP entry: nobody is asked for the link-layer address of `address`."""
+    """A permanent ARP entry: the kernel sends no request for the link-layer address of `address`."""
 
     address: IPv4Address
     mac: str
@@ -58,7 +59,7 @@ class Neighbour(OnDevice, Netlink):
     def lines(self, step: Step) -> list[str]:
         if isinstance(step, Remove):
             return [fill("ip -n {} neigh del {} dev {}", self.ns, self.address, self.dev)]
-        # `replace`, since the kernel may have asked by itself in the meantime.
+        # `replace`, because the kernel may have resolved the address by itself in the meantime.
         entry = fill("{} dev {} lladdr {}", self.address, self.dev, self.mac)
         return [f"{fill('ip -n {}', self.ns)} neigh replace {entry} nud permanent"]
 
@@ -105,7 +106,7 @@ class Fdb(OnDevice, Netlink):
         return [f"{fill('bridge -n {}', self.ns)} fdb {VERBS[type(step)]} {entry} self permanent"]
 
     def messages(self, step: Step, indexes: Indexes) -> Messages:
-        body = _entry(AF_BRIDGE, indexes.index(self.ns, self.dev), _NTF_SELF, self.dst.packed, self.mac)
+        body = _entry(AF_BRIDGE, indexes.index(self.ns, self.dev), NTF_SELF, self.dst.packed, self.mac)
         return [(self.ns, message(DELNEIGH if isinstance(step, Remove) else NEWNEIGH, FLAGS[type(step)], body))]
 
     @property
@@ -122,25 +123,25 @@ class Fdb(OnDevice, Netlink):
 
 
 def neighbours_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Neighbour]:
-    """The permanent entries of these interfaces, in the answers to RTM_GETNEIGH."""
+    """The permanent entries of these interfaces, in replies to RTM_GETNEIGH."""
     for body in bodies:
-        index, state = struct.unpack_from("=xxxxiH", body)
+        family, index, state = struct.unpack_from("=BxxxiH", body)
         attrs = attributes(body, 12)
-        if index in devices and state == NUD_PERMANENT and _NDA_LLADDR in attrs:
-            mac = attrs[_NDA_LLADDR].hex(":")
+        if family == socket.AF_INET and index in devices and state == NUD_PERMANENT and NDA_LLADDR in attrs:
+            mac = attrs[NDA_LLADDR].hex(":")
             yield Neighbour(ns, devices[index], IPv4Address(attrs[NDA_DST]), mac)
 
 
 def forwarding_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Fdb]:
-    """The forwarding entries of these interfaces, in the answers to RTM_GETNEIGH for bridges."""
+    """The forwarding entries of these interfaces, in replies to RTM_GETNEIGH for bridges."""
     for body in bodies:
         index, _, flags = struct.unpack_from("=xxxxiHB", body)
         attrs = attributes(body, 12)
-        if index in devices and flags & _NTF_SELF and NDA_DST in attrs:
-            yield Fdb(ns, devices[index], attrs[_NDA_LLADDR].hex(":"), IPv4Address(attrs[NDA_DST]))
+        if index in devices and flags & NTF_SELF and NDA_DST in attrs:
+            yield Fdb(ns, devices[index], attrs[NDA_LLADDR].hex(":"), IPv4Address(attrs[NDA_DST]))
 
 
 def _entry(family: int, index: int, flags: int, destination: bytes, mac: str) -> bytes:
     state = NUD_PERMANENT | (NUD_NOARP if family == AF_BRIDGE else 0)
     header = struct.pack("=BxxxiHBB", family, index, state, flags, 0)
-    return header + attribute(NDA_DST, destination) + attribute(_NDA_LLADDR, mac_bytes(mac))
+    return header + attribute(NDA_DST, destination) + attribute(NDA_LLADDR, mac_bytes(mac))

@@ -1,4 +1,4 @@
-"""The labs that are up for tests of this process: each under a name of its own, and taken down whatever happens."""
+"""The labs of this process's tests: each has a unique name, and is removed whatever happens."""
 
 from __future__ import annotations
 
@@ -30,32 +30,34 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
 
     BringUp: TypeAlias = Callable[[str, Path, str | None, str | None], RunningLab]
-    """Told what `wanted` is told."""
+    """Takes the arguments of `wanted`."""
 
 NO_ROOT = (
-    "labs are made of the kernel's network, which takes root: put sudo before pytest, "
-    "or use a kernel of your own: nslab vm -- pytest …"
+    "labs need root for the kernel's network: put sudo before pytest, or use a kernel of your own: nslab vm -- pytest …"
 )
 
 
 class Labs:
-    """The labs of one pytest process. With `keep`, that of a failed test stays when the test is over."""
+    """The labs of one pytest process. With `keep`, the lab of a failed test stays up.
 
-    def __init__(self, *, keep: bool) -> None:
+    With `require`, a test whose lab this machine cannot bring up fails, and is not skipped.
+    """
+
+    def __init__(self, *, keep: bool, require: bool) -> None:
         self.live: list[RunningLab] = []
-        self._keep = keep
+        self._keep, self._require = keep, require
         self._handler: object = None
         self._owned: dict[str, Owner] = {}
         self._swept = False
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[BringUp]:
-        """Brings labs up, and takes them down at the end; fails if something is left of one."""
+        """Yield a function that brings labs up; remove them at the end, and fail if anything outlives its lab."""
         mine: list[RunningLab] = []
 
         def up(source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None) -> RunningLab:
             if os.geteuid() != 0:
-                pytest.skip(NO_ROOT)
+                self._impossible(NO_ROOT)
             named, warnings, check = _named(source, beside, proxy_mode, encapsulation)
             lab = RunningLab(named.name, beside, tuple(map(str, warnings)))
             self._up(lab, named, check, mine)
@@ -69,7 +71,7 @@ class Labs:
         _complain(left)
 
     def down_all(self) -> None:
-        """Take down whatever is still up."""
+        """Remove all labs that are still up."""
         for lab in reversed([*self.live]):
             self._over(lab)
 
@@ -78,18 +80,39 @@ class Labs:
         self.live.append(lab)
         mine.append(lab)
         try:
-            lab.late = _brought_up(named, check)
+            lab.late = self._brought_up(named, check)
             self._owned[lab.name] = Owner(lab.name)
             lab.packets.start()
         except BaseException:
             mine.remove(lab)
             self._forget(lab)
-            with contextlib.suppress(NslabError):  # a signal may have come when it was just up
+            with contextlib.suppress(NslabError):  # a signal may have come right after it was up
                 down(lab.name)
             raise
 
+    def _brought_up(self, lab: Lab, check: str) -> list[str]:
+        """Bring a lab up, or skip with what this machine lacks; return the unready containers, a line each."""
+        try:
+            with interrupted():
+                done = up(lab, goals=check)
+            return [str(container) for container in done.not_ready]
+        except Missing as missing:
+            lacking, reason = str(missing), ""
+        except (Refused, OSError) as error:
+            lacking, reason = _lacking(lab), f"{lab.name} cannot be brought up: {error}"
+        except NslabError as error:
+            lacking, reason = "", str(error)
+        if lacking:
+            self._impossible(lacking)
+        pytest.fail(reason, pytrace=False)
+
+    def _impossible(self, reason: str) -> Never:
+        if self._require:
+            pytest.fail(f"--nslab-require: {reason}", pytrace=False)
+        pytest.skip(reason)
+
     def _over(self, lab: RunningLab) -> list[str]:
-        """Take a lab down, unless it is to be kept; what is left of it that should not be."""
+        """Remove a lab, unless it is kept; return what `down` left behind."""
         if lab not in self.live:
             return []
         lab.packets.close()
@@ -115,7 +138,7 @@ class Labs:
             self._handler = None
 
     def _prepare(self) -> None:
-        """While there are labs, SIGTERM (a CI that cancels) ends pytest as Ctrl-C does: with everything torn down."""
+        """While there are labs, SIGTERM (a cancelled CI job) ends pytest like Ctrl-C: with everything torn down."""
         if not self._swept:
             self._swept = True
             sweep()
@@ -136,10 +159,10 @@ def _complain(lines: list[str]) -> None:
 def _named(
     source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None
 ) -> tuple[Lab, tuple[FieldError, ...], str]:
-    """The lab that a test wants, under a name of its own; what in its file is probably not meant; its goals."""
+    """The lab that a test requests, with a unique name; the warnings about its file; its goals."""
     try:
         lab, warnings = wanted(source, beside, proxy_mode, encapsulation)
-        # Its own name in each process and test: equal addresses do not meet, they are in other namespaces.
+        # A unique name in each process and test. Equal addresses do not conflict: each lab has its own namespaces.
         named = replace(lab, name=f"{lab.name[:24].rstrip('-')}-{secrets.token_hex(4)}")
         return named, warnings, goals(source, beside, lab)
     except NslabError as error:
@@ -147,25 +170,8 @@ def _named(
     pytest.fail(reason, pytrace=False)
 
 
-def _brought_up(lab: Lab, check: str) -> list[str]:
-    """Bring it up, or skip with what this machine lacks; the containers that are not ready, a line each."""
-    try:
-        with interrupted():
-            done = up(lab, goals=check)
-        return [str(container) for container in done.not_ready]
-    except Missing as missing:
-        lacking, reason = str(missing), ""
-    except (Refused, OSError) as error:
-        lacking, reason = _lacking(lab), f"{lab.name} cannot be brought up: {error}"
-    except NslabError as error:
-        lacking, reason = "", str(error)
-    if lacking:
-        pytest.skip(lacking)
-    pytest.fail(reason, pytrace=False)
-
-
 def _lacking(lab: Lab) -> str:
-    """What doctor says of a lab that the kernel refused; nothing if all that it needs works here."""
+    """Doctor's finding on a lab that the kernel refused; "" if everything that it needs works here."""
     from nslab.app.plan import likely_needed
     from nslab.linux.observe import doctor
 
@@ -175,5 +181,5 @@ def _lacking(lab: Lab) -> str:
             if not found.works and found.primitive.name in wanted_here:
                 return f"nslab doctor: {found.primitive.name}: {found.word}; way on: {found.advice}"
     except OSError as error:
-        return f"nslab doctor: this kernel gives root no network namespaces: {error.strerror}"
+        return f"nslab doctor: root cannot create network namespaces on this kernel: {error.strerror}"
     return ""

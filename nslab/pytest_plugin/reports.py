@@ -1,8 +1,7 @@
-"""A report as a reader sees all of it: a container's words, and the kernel's, may be in it, and terminals obey some."""
+"""Control characters in reports: output of containers may be in them, and terminals would interpret it."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.quote import visible
@@ -10,13 +9,9 @@ from nslab.quote import visible
 if TYPE_CHECKING:
     import pytest
 
-_OURS = Path(__file__).parents[1]
 
-
-def show_controls(report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException]) -> None:
-    """Write out the control characters of what nslab raised, in place. What else fails a test has pytest's colours."""
-    if not any(Path(entry.path).is_relative_to(_OURS) for entry in error.traceback):
-        return
+def show_controls(report: pytest.TestReport) -> None:
+    """Escape the control characters of nslab's exceptions, in place."""
     match report.longrepr:
         case str(text):
             report.longrepr = visible(text)

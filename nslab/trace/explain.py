@@ -1,4 +1,4 @@
-"""Why a packet did not do what it should: the first thing on its way that is not as the lab wants it (pure)."""
+"""Explains a failed probe by the first object on the packet's path that differs from the lab (pure)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import os
 from typing import TYPE_CHECKING
 
 from nslab.objects.attachment import Attachment
+from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.names import host
 from nslab.objects.namespaces import Netns
+from nslab.objects.other_routes import OtherRoute
 from nslab.objects.plan import Remove
 from nslab.objects.process import Process
 from nslab.objects.script import command
@@ -27,27 +29,30 @@ if TYPE_CHECKING:
 def explain(
     result: Result, needs: Sequence[Need], differences: Plan, unmanaged: Mapping[str, Sequence[str]] | None = None
 ) -> str:
-    """One sentence, with what mends it. `differences`: what `up` would do (`diff(have, want)`)."""
+    """One sentence with the repair. `differences`: the plan of `up` (`diff(have, want)`)."""
     for need in in_doubt(result, needs):
         for step in differences:
             if step.obj.key == need.key or _takes_over(step, need):
                 return f"{trouble(step)}{_mending(step)}{_more(step, differences)}"
     ends = {result.probe.source, result.probe.target}
+    way = {need.ns for need in needs}
     for step in differences:
+        if isinstance(step.obj, ChainPolicy) and step.obj.ns in way:
+            return f"{trouble(step)}{_mending(step)}"
         if isinstance(step.obj, Attachment) and host(step.obj.ns) in ends:
-            return f"{trouble(step)}; {up(step.obj)} asks the plugins to make it anew"
+            return f"{trouble(step)}; {up(step.obj)} runs the plugins again"
         if isinstance(step, Remove) and _misplaced(step, result, needs):
             return f"{trouble(step)}{_mending(step)}"
     return _nothing_of_ours(result, needs, unmanaged or {})
 
 
 def _mending(step: Step) -> str:
-    """The command, where a person can type it: a process takes more than that."""
+    """The command that repairs it; for a process, the call of `up`."""
     return f"; {up(step.obj)} mends it" if isinstance(step.obj, Process) else f": {command(step)}"
 
 
 def in_doubt(result: Result, needs: Sequence[Need]) -> list[Need]:
-    """The needs, those first that the answer points at."""
+    """The needs, with the most suspect ones for this result first."""
     expected = result.probe.expected_source
     if result.seen_from and expected and result.seen_from != expected:
         return sorted(needs, key=lambda need: not need.translates)
@@ -59,14 +64,14 @@ def in_doubt(result: Result, needs: Sequence[Need]) -> list[Need]:
 
 
 def _takes_over(step: Step, need: Need) -> bool:
-    """Whether a route or address that is not the lab's catches what `need` looks up, and leads elsewhere."""
+    """Whether an unmanaged route or address matches the look-up of `need` and leads elsewhere."""
     if not isinstance(step, Remove) or step.obj.ns != need.ns or need.to is None:
         return False
     match step.obj, need.obj:
         case Route() as route, Route() as ours:
             longer = route.to.prefixlen >= ours.to.prefixlen
             return need.to in route.to and longer and (route.dev, route.via) != (ours.dev, ours.via)
-        case Route(to=to) | Blackhole(to=to), _:
+        case Route(to=to) | Blackhole(to=to) | OtherRoute(to=to), _:
             return need.to in to
         case Address(address=address), _:
             return address.ip == need.to
@@ -74,7 +79,7 @@ def _takes_over(step: Step, need: Need) -> bool:
 
 
 def _misplaced(step: Remove, result: Result, needs: Sequence[Need]) -> bool:
-    """Whether what is too many is where the packet began, ended, or has its address; or where it should have ended."""
+    """Whether a surplus object is at the packet's source, target or point of arrival, or has its destination."""
     ends = {result.probe.source, result.probe.target, result.arrived_at}
     if result.probe.expected is Expected.FAIL:
         ends |= {need.where for need in needs}
@@ -87,7 +92,7 @@ def _misplaced(step: Remove, result: Result, needs: Sequence[Need]) -> bool:
 
 
 def _more(step: Step, differences: Plan) -> str:
-    """What the kernel took away together with it."""
+    """The number of objects that the kernel removed with it, in words."""
     gone = {step.obj.key}
     for other in differences:
         if any(below in gone for below in other.obj.requires):
@@ -99,8 +104,8 @@ def _more(step: Step, differences: Plan) -> str:
 def _nothing_of_ours(result: Result, needs: Sequence[Need], unmanaged: Mapping[str, Sequence[str]]) -> str:
     way = list(dict.fromkeys(need.ns for need in needs))
     for ns in way:
-        if rules := unmanaged.get(ns):
-            return f"nothing of the lab differs on the way, but {host(ns)} has {_listed(rules)}"
+        if things := unmanaged.get(ns):
+            return f"nothing of the lab differs on the way, but {host(ns)} has {_listed(things)}"
     probe = result.probe
     if probe.expected is Expected.FAIL:
         return f"nothing of the lab differs, and yet {probe.target} has what should not reach it"
@@ -125,6 +130,6 @@ def _said(result: Result) -> str:
     return f" ({result.detail})" if result.detail else ""
 
 
-def _listed(rules: Iterable[str]) -> str:
-    first, *rest = rules
-    return f"a rule that is not the lab's: {first}" + (f" (and {len(rest)} more)" if rest else "")
+def _listed(things: Iterable[str]) -> str:
+    first, *rest = things
+    return f"something that is not the lab's: {first}" + (f" (and {len(rest)} more)" if rest else "")

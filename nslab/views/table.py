@@ -103,7 +103,7 @@ def _broken(line: str, gap: str, columns: int) -> list[str]:
 
 
 def width(text: str) -> int:
-    """The cells that a text takes on a terminal."""
+    """The number of cells that a text takes on a terminal."""
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Everything that a namespace's network consists of, ours or not, as the kernel tells it (read by pyroute2)."""
+"""A namespace's whole network, whoever made it, as the kernel reports it (read with pyroute2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def inspect(lab: str, hosts: Iterable[str] = (), *, routes: bool = False) -> list[dict[str, Any]]:
     """A row per interface of the lab's hosts (all, unless some are named), with its addresses.
 
-    `routes`: with its routes, too, as `ip -j route` has them; those that name no interface stand at `lo`.
+    With `routes`, also its routes, as `ip -j route` has them; those without an interface are listed at `lo`.
     """
     wanted = {f"nslab.{lab}.{host}" for host in hosts}
     rows = []
