@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
+from nslab.cli import complete
 from nslab.cli.life import RunningLab, listener
 from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say, written_or_exit
 from nslab.errors import UsageError, error_text
@@ -123,7 +124,7 @@ def apply(
 
 def delete(
     name: RunningLab,
-    objects: Annotated[list[str] | None, typer.Argument(metavar="KIND/NAME…")] = None,
+    objects: Annotated[list[str] | None, typer.Argument(metavar="KIND/NAME…", autocompletion=complete.objects)] = None,
     file: FileOption = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="The namespace of KIND/NAME.")] = "default",
 ) -> None:
@@ -142,7 +143,7 @@ def delete(
 
 def scale(
     name: RunningLab,
-    deployment: Annotated[str, typer.Argument(metavar="deployment/NAME")],
+    deployment: Annotated[str, typer.Argument(metavar="deployment/NAME", autocompletion=complete.deployments)],
     replicas: Annotated[int, typer.Option("--replicas", min=0, max=1000, help="The new number of pods.")],
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="The Deployment's namespace.")] = "default",
 ) -> None:
@@ -159,7 +160,10 @@ def scale(
 
 def set_(
     name: RunningLab,
-    settings: Annotated[list[str], typer.Argument(metavar="proxy-mode=MODE|encapsulation=KIND|scheduler=NAME…")],
+    settings: Annotated[
+        list[str],
+        typer.Argument(metavar="proxy-mode=MODE|encapsulation=KIND|scheduler=NAME…", autocompletion=complete.settings),
+    ],
     output: Output = Format.TABLE,
 ) -> None:
     """Change a setting of a running lab, and show what changed in the kernel.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from nslab.api.sentences import duplicate, of_object
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError, FieldPath
 from nslab.lab.defaults import REQUEST, room
@@ -25,8 +26,8 @@ def pods(found: Documents) -> Iterator[FieldError]:
         path: FieldPath = (*one.path, "metadata", "name")
         pod = one.view
         if pod.name and names.setdefault((pod.namespace, pod.name), path) != path:
-            text = f"pod {shown(pod.name)} of namespace {shown(pod.namespace)} is defined twice"
-            yield FieldError(path, text, first=names[pod.namespace, pod.name])
+            twice = FieldError(("metadata", "name"), duplicate(pod.name), first=names[pod.namespace, pod.name])
+            yield of_object(one, twice)
         elif pod.name and uids.setdefault(pod.uid, path) != path:
             yield FieldError((*one.path, "metadata", "uid"), f"two pods have the uid {pod.uid}", first=uids[pod.uid])
 

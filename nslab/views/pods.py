@@ -23,13 +23,17 @@ def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, ag
     there = set(running)
     entries = [_seen(reported.get(container.name), container.name in there) for container in pod.containers]
     ready = [entry for entry in entries if pause and entry["ready"]]
+    count, last = restarts(entries)
     return {
         "namespace": pod.namespace,
         "name": pod.name,
-        "ready": f"{len(ready)}/{len(entries)}",
+        "ready": len(ready) == len(entries),
+        "readyContainers": len(ready),
+        "containers": len(entries),
         "status": condition(entries, status.get("phase", "Pending")) if pause else "NotRunning",
-        "restarts": restarts(entries, now),
-        "age": duration(age) if pause else "<none>",
+        "restarts": count,
+        "secondsSinceRestart": int(now - last) if last else None,
+        "ageSeconds": int(age) if pause else None,
         "ip": str(pod.assigned),
         "node": pod.node,
         "containerStatuses": [
@@ -39,9 +43,25 @@ def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, ag
 
 
 def columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a table, without the column namespace if all pods are in `default`."""
-    hidden = {"containerStatuses"} | ({"namespace"} if {row["namespace"] for row in rows} <= {"default"} else set())
-    return [{key: value for key, value in row.items() if key not in hidden} for row in rows]
+    """The rows of a table: without the namespace, if it is the same for all and says nothing."""
+    default = {row["namespace"] for row in rows} <= {"default"}
+    return [
+        {
+            **({} if default else {"namespace": row["namespace"]}),
+            "name": row["name"],
+            "ready": f"{row['readyContainers']}/{row['containers']}",
+            "status": row["status"],
+            "restarts": _ago(row["restarts"], row["secondsSinceRestart"]),
+            "age": "<none>" if row["ageSeconds"] is None else duration(row["ageSeconds"]),
+            "ip": row["ip"],
+            "node": row["node"],
+        }
+        for row in rows
+    ]
+
+
+def _ago(count: int, seconds: int | None) -> str:
+    return f"{count}" if seconds is None else f"{count} ({duration(seconds)} ago)"
 
 
 def container_status(name: str, entry: Status) -> dict[str, Any]:
@@ -109,12 +129,11 @@ def condition(entries: Iterable[Status], phase: str) -> str:
     return "NotReady" if word == "Completed" and any(entry["ready"] for entry in every) else word
 
 
-def restarts(entries: Iterable[Status], now: float) -> str:
-    """The number of restarts of a pod's containers, with the time since the last exit."""
-    every = list(entries)
-    count = sum(entry["restarts"] for entry in every)
-    last = max((entry.get("finished", 0.0) for entry in every if entry["restarts"]), default=0.0)
-    return f"{count} ({duration(now - last)} ago)" if count and last else str(count)
+def restarts(entries: Iterable[Status]) -> tuple[int, float]:
+    """How often its containers were started again, and when one last ended; 0: none was."""
+    again = [entry for entry in entries if entry["restarts"]]
+    last = max((entry.get("finished", 0.0) for entry in again), default=0.0)
+    return sum(entry["restarts"] for entry in again), last
 
 
 def _seen(reported: Status | None, there: bool) -> Status:
