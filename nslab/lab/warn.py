@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError
+from nslab.lab.node_selector import labels
 from nslab.lab.plugins import idle_host_ports
 from nslab.lab.validate_pods import templates
 from nslab.lab.warn_sources import sources
@@ -51,6 +52,7 @@ def warnings(found: Documents) -> Iterator[FieldError]:
     yield from _memory(found)
     yield from sources(found)
     yield from _installs(found)
+    yield from _node_selectors(found)
     yield from idle_host_ports(found)
 
 
@@ -137,6 +139,17 @@ def _installs(found: Documents) -> Iterator[FieldError]:
                     )
                     path = (*place, "spec", "containers", index, name)
                     yield FieldError(path, f"{text} programs, a read-only root and no internet")
+
+
+def _node_selectors(found: Documents) -> Iterator[FieldError]:
+    """Warnings for nodeSelectors that nslab ignores, because no node has the labels."""
+    nodes = found.lab.nodes
+    for who, place, pod in templates(found):
+        missing = [one for one in pod.node_selector if not any(labels(node).get(one[0]) == one[1] for node in nodes)]
+        if missing and not pod.document.get("spec", {}).get("nodeName"):
+            listed = ", ".join(f"{shown(name)}={shown(value)}" for name, value in missing)
+            text = f"no node has the label {listed}" if len(missing) == 1 else f"no node has the labels {listed}"
+            yield FieldError((*place, "spec", "nodeSelector"), f"{text}, by which {who} selects its nodes")
 
 
 def _probes(found: Documents) -> Iterator[FieldError]:
