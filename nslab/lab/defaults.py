@@ -8,7 +8,7 @@
 | a node's address | the first free one of the (first) node network from its 22nd on (the course's node1 is .22) |
 | a client's address | the first free one from its 10th on |
 | a node's podCIDR | the first free /26 (calico) or /24 (all others) of the pod network |
-| a pod's node | the one whose podCIDR contains its requested address, else the one with the fewest pods that it selects |
+| a pod's node | the one whose podCIDR has its requested address, else the one with the fewest pods that it selects |
 | a pod's hostname, uid | its name; a UUID by hash of lab, namespace and name |
 | the program of an image | see `images` |
 | kube-dns | added if the lab has the name server's address (`addons`) |
