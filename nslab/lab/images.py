@@ -27,6 +27,8 @@ TOOLS = names(
     kubectl netshoot network-multitool opensuse oraclelinux rockylinux toolbox ubi ubi-minimal ubuntu
     """
 )
+BUSYBOX = ("alpine", "busybox")
+"""Tool images whose programs are busybox's applets."""
 ENTRYPOINTS = {"curl": ("curl",), "kubectl": ("kubectl",)}
 """The entry points of tool images; the others run their arguments as a command, and without any a shell."""
 CHOICE = "nslab/image"

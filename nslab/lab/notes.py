@@ -41,7 +41,7 @@ POD_SPEC: dict[str, Any] = {
         name: {}
         for name in names(
             """
-            activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID initContainers nodeSelector
+            activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID initContainers
             readinessGates schedulingGates setHostnameAsFQDN subdomain topologySpreadConstraints
             """
         )

@@ -250,6 +250,7 @@ class Pod:
     service_account: str = "default"
     service_links: bool = True
     volumes: tuple[Volume, ...] = ()
+    node_selector: tuple[tuple[str, str], ...] = ()
     finished: bool = False
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 

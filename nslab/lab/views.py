@@ -98,6 +98,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
         service_links=spec.get("enableServiceLinks", True),
         volumes=volumes.volumes(spec),
+        node_selector=tuple(spec.get("nodeSelector", {}).items()),
         finished=status.get("phase") in FINISHED,
         document=value,
     )

@@ -14,6 +14,7 @@ from nslab.components.kubelet import rights
 from nslab.components.runtime.node_context import IPC, NET, PID, UTS, NodeContext, host_of
 from nslab.runtime.cgroups import PIDS
 from nslab.runtime.marks import VARIABLE, Memory, mark
+from nslab.runtime.mounts import PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.runtime.volumes import Mount
     from nslab.runtime.trust import Births
-
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
     "agnhost": agnhost.main,

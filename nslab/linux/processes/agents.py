@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from nslab import rundir, syscall
 from nslab.errors import Refused, about
 from nslab.linux import owned
+from nslab.linux.packages import advice
 from nslab.linux.processes import procs
 from nslab.linux.processes.connection import TIMEOUT, Connection
 from nslab.objects import script as shell
@@ -39,6 +40,10 @@ _PAD = "x" * 400  # room in argv and environ, which forked processes overwrite w
 _ENVIRONMENT = "." * 16384
 
 
+_MISSING = re.compile(r"^exec ([\w.+-]+): No such file|([\w.+-]+): (?:command )?not found$", re.MULTILINE)
+"""The message of the runtime, or of a shell, about a program that this machine lacks."""
+
+
 class NotReady:
     """A container that did not become ready: the reason, and the end of its output."""
 
@@ -47,7 +52,9 @@ class NotReady:
 
     def __str__(self) -> str:
         indented = "".join(f"\n    {line}" for line in self.output.splitlines())
-        return f"{self.pod}/{self.container} on {self.node}: {self.reason}{indented}"
+        missing = _MISSING.search(f"{self.reason}\n{self.output}")
+        how = advice(missing[1] or missing[2]) if missing else ""
+        return f"{self.pod}/{self.container} on {self.node}: {self.reason}{how and f' ({how})'}{indented}"
 
 
 def sealed(program: str) -> int:
