@@ -1,7 +1,7 @@
 """The invocations of a list's plugins: each gets the result of the one before it (specification, section 3).
 
-The generators yield an `Invocation`, receive its `PluginOutput`, and return or raise in the end: the caller runs programs,
-or has prepared answers.
+The generators yield an `Invocation`, receive its `PluginOutput`, and return or raise in the end: the caller runs
+programs, or has prepared answers.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Invocation(NamedTuple):
     stdin: str
 
 
-Invocations: TypeAlias = "Generator[Invocation, Answer, dict[str, Any]]"
+Invocations: TypeAlias = "Generator[Invocation, PluginOutput, dict[str, Any]]"
 
 
 def invocation(
