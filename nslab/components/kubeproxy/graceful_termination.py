@@ -14,7 +14,7 @@ AGAIN = 60.0
 LIST = Command(("ipvsadm", "-Ln"), "")
 
 
-class Leaving:
+class GracefulTermination:
     """The real servers in graceful termination."""
 
     def __init__(self) -> None:

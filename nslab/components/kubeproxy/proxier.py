@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from nslab.components.kubeproxy.graceful_termination import AGAIN, LIST, Leaving
+from nslab.components.kubeproxy.graceful_termination import AGAIN, LIST, GracefulTermination
 from nslab.components.kubeproxy.healthports import HealthPorts
 from nslab.components.runtime.control_client import ControlConnection
 from nslab.components.runtime.programs import Programs
@@ -57,7 +57,7 @@ class Proxier:
         self._written = False
         self._programs = Programs(loop)
         self._ports = HealthPorts(loop, proxy)
-        self._leaving = Leaving() if proxy.mode == "ipvs" else None
+        self._terminating = GracefulTermination() if proxy.mode == "ipvs" else None
         self._balancer = _balancer() if asyncio else None
         self._line = ControlConnection(loop, run, lambda: {"op": "watch", "node": proxy.node}, self.hear)
 
@@ -151,7 +151,7 @@ class Proxier:
         if failure := _failure(ran):
             return failure
         seen = [(one.command, one.output) for one in ran]
-        self._leaving = Leaving() if self._leaving else None
+        self._terminating = GracefulTermination() if self._terminating else None
         if failure := _failure((yield self._commands(found(seen, new), new))):
             return failure
         return _failure((yield self._mode.commands(leftovers(seen, new), {}, self._sync.proxy)))
@@ -199,8 +199,8 @@ class Proxier:
         return before, changed
 
     def _commands(self, old: Items, new: Items) -> tuple[Command, ...]:
-        if self._leaving:
-            old, new = self._leaving.amend(old, new)
+        if self._terminating:
+            old, new = self._terminating.amend(old, new)
         return self._mode.commands(old, new, self._sync.proxy)
 
     def _forget_flows(self, before: Sequence[Service], after: Sequence[Service]) -> Doing:
@@ -214,14 +214,14 @@ class Proxier:
 
     def _let_go(self) -> Doing:
         """Remove the IPVS real servers whose last connection has ended; schedule a check of the others."""
-        if self._leaving and self._leaving.items:
+        if self._terminating and self._terminating.items:
             ran = yield (LIST,)
             if not (failure := _failure(ran)):
-                gone = self._leaving.take(ran[0].output)
+                gone = self._terminating.take(ran[0].output)
                 failure = _failure((yield self._mode.commands(gone, {}, self._sync.proxy)))
             if failure:
                 self._fail(failure)
-            elif self._leaving.items and not self._looks:
+            elif self._terminating.items and not self._looks:
                 self._looks = True
                 self._loop.at(time.monotonic() + AGAIN, self._look)
 
