@@ -57,7 +57,7 @@ class ResourceRecord:
         self.name, self.kind, self.ttl, self.data = name, kind, ttl, data
 
 
-class Response:
+class DnsResponse:
     """A response code, and the records of the three sections."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Response:
 
 
 def header(data: bytes) -> tuple[int, int]:
-    """ID and flags of a query. Raises MalformedQueryError for a short message or a response, which must not be answered."""
+    """ID and flags of a query. MalformedQueryError for a short message or a response, which must not be answered."""
     if len(data) < _HEADER.size:
         raise MalformedQueryError("shorter than a header")
     number, flags, *_ = _HEADER.unpack_from(data)
@@ -156,7 +156,7 @@ def refusal(number: int, flags: int, code: int, asked: bytes = b"") -> bytes:
     return _HEADER.pack(number, _RESPONSE | _AVAILABLE | kept | code, int(asked != b""), 0, 0, 0) + asked
 
 
-def response(asked: Question, answer: Response, limit: int) -> bytes:
+def response(asked: Question, answer: DnsResponse, limit: int) -> bytes:
     """The response, with at most `limit` bytes: it omits records that do not fit, and then has the flag TC."""
     message = bytearray(_HEADER.size) + asked.wire
     written = {asked.name[index:]: at for index, at in enumerate(_starts(asked.name))}

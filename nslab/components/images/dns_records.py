@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 
 from nslab.wire import dns as dns_wire
-from nslab.wire.dns import ANY, CNAME, PTR, SOA, SRV, TXT, A, ResourceRecord, Response, labels, wire
+from nslab.wire.dns import ANY, CNAME, PTR, SOA, SRV, TXT, A, ResourceRecord, DnsResponse, labels, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,26 +66,26 @@ class Records:
     def _name_of(self, service: Service) -> Name:
         return (service["name"], service["namespace"], "svc", *self.domain)
 
-    def answer(self, name: Name, kind: int) -> Response:
+    def answer(self, name: Name, kind: int) -> DnsResponse:
         """The records of a type at a name. Follows a CNAME as long as it stays in the cluster."""
         records: list[ResourceRecord] = []
         for _ in range(_CHAIN):
             data = self._at(name)
             if data is None:
-                return Response(dns_wire.NXDOMAIN, records, [self._authority(name)])
+                return DnsResponse(dns_wire.NXDOMAIN, records, [self._authority(name)])
             alias = data.get(CNAME)
             if not alias or kind in (CNAME, ANY):
                 break
             records.append(ResourceRecord(name, CNAME, TTL, alias[0]))
             name = _target(alias[0])
             if not self._inside(name):
-                return Response(dns_wire.NOERROR, records)  # dnsmasq asks its upstream server for the rest
+                return DnsResponse(dns_wire.NOERROR, records)  # dnsmasq asks its upstream server for the rest
         else:
-            return Response(dns_wire.SERVFAIL)
+            return DnsResponse(dns_wire.SERVFAIL)
         fitting = [(one, value) for one, values in data.items() if kind in (one, ANY) for value in values]
         found = [ResourceRecord(name, one, TTL, value) for one, value in fitting]
         more = [extra for record in found if record.kind == SRV for extra in self._located(record)]
-        return Response(dns_wire.NOERROR, records + found, [] if found else [self._authority(name)], more)
+        return DnsResponse(dns_wire.NOERROR, records + found, [] if found else [self._authority(name)], more)
 
     def _inside(self, name: Name) -> bool:
         return name[-len(self.domain) :] == self.domain

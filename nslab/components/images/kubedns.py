@@ -20,7 +20,7 @@ from nslab.components.images.dns_records import Records
 from nslab.components.runtime.loop import AT_ONCE, Loop
 from nslab.wire import dns as dns_wire
 from nslab.wire import http
-from nslab.wire.dns import MalformedQueryError, Response
+from nslab.wire.dns import MalformedQueryError, DnsResponse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -121,23 +121,23 @@ def respond(data: bytes, zone: RecordsFile, limit: int) -> bytes | None:
     return dns_wire.response(question, _answer(question, zone), limit or question.size)
 
 
-def _answer(question: dns_wire.Question, zone: RecordsFile) -> Response:
+def _answer(question: dns_wire.Question, zone: RecordsFile) -> DnsResponse:
     if question.edns > 0:
-        return Response(dns_wire.BADVERS)
+        return DnsResponse(dns_wire.BADVERS)
     if question.opcode:
-        return Response(dns_wire.NOTIMP)
+        return DnsResponse(dns_wire.NOTIMP)
     if question.group not in (dns_wire.IN, dns_wire.ANY) or question.kind in dns_wire.TRANSFERS:
-        return Response(dns_wire.REFUSED)
+        return DnsResponse(dns_wire.REFUSED)
     records = zone.now()
     # Without records NXDOMAIN would be wrong, and cached; after SERVFAIL the client asks again.
     if records is None:
-        return Response(dns_wire.SERVFAIL)
+        return DnsResponse(dns_wire.SERVFAIL)
     try:
         return records.answer(question.name, question.kind)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         # A malformed Service must not break the names of all others.
         log(f"{'.'.join(question.name)!r}: {type(error).__name__}: {error}")
-        return Response(dns_wire.SERVFAIL)
+        return DnsResponse(dns_wire.SERVFAIL)
 
 
 def _serve(loop: Loop, zone: RecordsFile, port: int) -> None:
