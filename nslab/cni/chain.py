@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from nslab.cni.config import NetworkConfig, at_least
-from nslab.cni.result import PluginError, made_of, result_of
+from nslab.cni.result import PluginError, PluginOutput, made_of, result_of
 from nslab.dataclass import dataclass
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from nslab.ruletext.nft import nft_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.proxy.choose import Choice
+    from nslab.proxy.choose import UsableEndpoints
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
     from nslab.ruletext.items import Body, Item, Items
 
@@ -155,7 +155,7 @@ class _OnePort:
         self._protocol = port.protocol.lower()
         self._whole = f"{service.namespace}/{service.name}/{self._protocol}/{port.name}"
         self._base = nft_name(self._whole)
-        self._choice: Choice = choose(service, port, proxy)
+        self._choice: UsableEndpoints = choose(service, port, proxy)
         cluster, local = f"service-{self._base}", f"local-{self._base}"
         self._internal = local if service.internal_local else cluster
         self._external = local if service.external_local else cluster
