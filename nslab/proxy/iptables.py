@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nslab.proxy.choose import UsableEndpoints
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
-    from nslab.ruletext.items import Body, Command, Item, Items
+    from nslab.ruletext.items import Body, Item, Items, NodeCommand
 
 SERVICES: Item = ("chain", "nat", "KUBE-SERVICES")
 NODE_PORTS: Item = ("chain", "nat", "KUBE-NODEPORTS")
@@ -90,7 +90,7 @@ def frame(parts: Iterable[Part], proxy: Proxy) -> Items:
     return items
 
 
-def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
+def commands(old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
     """One iptables-restore of all tables, and the sysctl if it changed."""
     return (*sysctl_commands(old, new), *iptables_commands(old, new, proxy.iptables))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nslab.proxy.choose import choose, externally_accessible
 from nslab.proxy.mode import Part
 from nslab.proxy.names import nft_name, port_name
-from nslab.ruletext.items import Command
+from nslab.ruletext.items import NodeCommand
 from nslab.ruletext.nft import nft_text
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class _OnePort:
         return ("nft-element", name, key), (port_name(self._service, self._port)[:LONGEST_COMMENT], verdict)
 
 
-def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
+def commands(old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
     """One transaction of `nft -f` with all differences; empty if there are none."""
     text = nft_text(TABLE, old, new, _sets(), narrows=proxy.nft_narrows)
-    return (Command(("nft", "-f", "-"), text),) if text else ()
+    return (NodeCommand(("nft", "-f", "-"), text),) if text else ()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 
 from nslab.wire import dns as dns_wire
-from nslab.wire.dns import ANY, CNAME, PTR, SOA, SRV, TXT, A, ResourceRecord, DnsResponse, labels, wire
+from nslab.wire.dns import ANY, CNAME, PTR, SOA, SRV, TXT, A, DnsResponse, ResourceRecord, labels, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from nslab.components.images.dns_records import Records
 from nslab.components.runtime.loop import AT_ONCE, Loop
 from nslab.wire import dns as dns_wire
 from nslab.wire import http
-from nslab.wire.dns import MalformedQueryError, DnsResponse
+from nslab.wire.dns import DnsResponse, MalformedQueryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

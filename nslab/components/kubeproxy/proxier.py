@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from nslab.components.runtime.loop import Watches
     from nslab.components.runtime.programs import Ran
     from nslab.proxy.model import Proxy, Service
-    from nslab.ruletext.items import Command, Items
+    from nslab.ruletext.items import Items, NodeCommand
 
     Changed: TypeAlias = dict[str, Service | None]
-    Doing: TypeAlias = Generator[Changed | Sequence[Command], list[Ran], None]
+    Doing: TypeAlias = Generator[Changed | Sequence[NodeCommand], list[Ran], None]
 
 SOONEST, LATEST = 0.5, 30.0
 """Seconds after a failure before a full sync, at first and at most."""
@@ -135,7 +135,7 @@ class Proxier:
         refused = {**self._ports.failed, **(self._balancer.failed if self._balancer else {}), **self._refused}
         self._line.send({"op": "synced", **report, **({"refused": refused} if refused else {})})
 
-    def _write(self, old: Items, new: Items) -> Generator[Sequence[Command], list[Ran], str]:
+    def _write(self, old: Items, new: Items) -> Generator[Sequence[NodeCommand], list[Ran], str]:
         """Write the differences, or if that fails everything; return the error, or ""."""
         if not self._full:
             failure = _failure((yield self._commands(old, new)))
@@ -144,7 +144,7 @@ class Proxier:
             _log(f"{failure}; writing all rules again")
         return (yield from self._write_all())
 
-    def _write_all(self) -> Generator[Sequence[Command], list[Ran], str]:
+    def _write_all(self) -> Generator[Sequence[NodeCommand], list[Ran], str]:
         """Write everything, over the existing rules; return the error, or ""."""
         new = self._sync.items()
         ran = yield looks(new, self._proxy)
@@ -161,7 +161,7 @@ class Proxier:
         again, self._again = self._again, False
         return {key: self._services[key] for key in self._refused if key in self._services} if again else {}
 
-    def _leave_out(self, tried: Changed, failure: str) -> Generator[Sequence[Command], list[Ran], str]:
+    def _leave_out(self, tried: Changed, failure: str) -> Generator[Sequence[NodeCommand], list[Ran], str]:
         """Write all without the Services that are refused; what is wrong if that is not one Service's fault."""
         some: Changed = {key: service for key, service in tried.items() if service}
         self._sync.change(dict.fromkeys(some))
@@ -173,7 +173,7 @@ class Proxier:
             _log(f"leaving out Service {key}: {why}")
         return ""
 
-    def _admit(self, some: Changed) -> Generator[Sequence[Command], list[Ran], None]:
+    def _admit(self, some: Changed) -> Generator[Sequence[NodeCommand], list[Ran], None]:
         """Write these Services, too; those that are refused are found by halves."""
         failure = _failure((yield self._commands(*self._sync.change(some))))
         if not failure:
@@ -198,7 +198,7 @@ class Proxier:
             self._services.pop(key, None)
         return before, changed
 
-    def _commands(self, old: Items, new: Items) -> tuple[Command, ...]:
+    def _commands(self, old: Items, new: Items) -> tuple[NodeCommand, ...]:
         if self._terminating:
             old, new = self._terminating.amend(old, new)
         return self._mode.commands(old, new, self._sync.proxy)
