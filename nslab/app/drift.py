@@ -44,12 +44,12 @@ class Drift:
     """Processes that are there and stand still, with their numbers."""
 
 
-def as_seen(lab: Lab) -> Lab:
-    """The lab with what its nodes found of the pods' readiness; a pod that nobody has seen yet counts as ready."""
+def as_seen(lab: Lab, unseen: bool = True) -> Lab:
+    """The lab with what its nodes found of the pods' readiness. `unseen`: whether one counts as ready otherwise."""
     seen = status.read_status(lab.name)
     ready = {name: bool(pod["ready"]) for name, pod in seen.items()}
     return replace(
-        lab, pods=tuple(replace(pod, ready=ready.get(f"{pod.namespace}/{pod.name}", True)) for pod in lab.pods)
+        lab, pods=tuple(replace(pod, ready=ready.get(f"{pod.namespace}/{pod.name}", unseen)) for pod in lab.pods)
     )
 
 

@@ -51,7 +51,7 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
     With a readiness probe, that decides; of a container that declares no port, its port is awaited all the same.
     """
     readiness, liveness = check(container, container.readiness), check(container, container.liveness)
-    if liveness and not liveness.port:
+    if liveness and not liveness.port and liveness.kind != "exec":
         liveness = None  # the kubelet throws away what it could not ask: not ready it stays, but it is not killed
     ports = [port.port for port in container.ports if port.protocol is Protocol.TCP]
     ports += [asked.port for asked in (readiness, liveness) if asked and isinstance(asked.port, int) and asked.port]
@@ -66,6 +66,8 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
         restart=pod.restart_policy.value,
         readiness=readiness,
         liveness=liveness,
+        grace=float(pod.grace),
+        lifecycle=tuple((name, asked) for name, hook in container.lifecycle if (asked := check(container, hook))),
         security=rights(pod, container),
         limits=Limits(container.limits.memory, container.limits.storage),
         by=_RUNTIME,

@@ -169,10 +169,10 @@ def _port(service: Service, port: ServicePort, pods: Iterable[Pod], slices: Iter
 def _from_pods(service: Service, port: ServicePort, pods: Iterable[Pod]) -> Iterator[model.Endpoint]:
     for pod in pods:
         if number := target_port(pod, port):
-            ready = pod.ready or service.publish_not_ready
-            yield model.Endpoint(
-                str(address_of(pod)), number, pod.node, ready, ready, pod=f"{pod.namespace}/{pod.name}"
-            )
+            serving, terminating = pod.ready or service.publish_not_ready, bool(pod.deletion)
+            ready = serving and (not terminating or service.publish_not_ready)
+            name = f"{pod.namespace}/{pod.name}"
+            yield model.Endpoint(str(address_of(pod)), number, pod.node, ready, serving, terminating, name)
 
 
 def target_port(pod: Pod, port: ServicePort) -> int:

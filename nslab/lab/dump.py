@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import EXISTING, Document
 from nslab.api.scalars import STR, is_text
+from nslab.lab import termination
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
 from nslab.lab.stream import Documents
@@ -93,7 +94,8 @@ def pod(one: Pod) -> dict[str, Any]:
     status |= present({"podIP": str(one.assigned or ""), "conditions": conditions})
     return {
         **value,
-        "metadata": {**value.get("metadata", {}), "name": one.name, "namespace": one.namespace, "uid": one.uid},
+        "metadata": {**value.get("metadata", {}), "name": one.name, "namespace": one.namespace, "uid": one.uid}
+        | present({"deletionTimestamp": termination.timestamp(one.deletion)}),
         "spec": {**value.get("spec", {}), "nodeName": one.node},
         **present({"status": status}),
     }

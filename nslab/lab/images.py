@@ -90,14 +90,18 @@ def stand_in(container: Container, *, ends: bool) -> Container:
     """A container that a stand-in plays. Of its probes those remain that it can answer: HTTP and TCP."""
     checks = (container.readiness, container.liveness)
     ports = () if ends else tuple(dict.fromkeys((*container.ports, *_asked(container, checks))))
-    return replace(container, command=(), args=(), standin=StandIn(ports, ends=ends))
+    asked = [check if check and check.kind != "exec" else None for check in checks]
+    return replace(
+        container, command=(), args=(), standin=StandIn(ports, ends=ends), readiness=asked[0], liveness=asked[1],
+        lifecycle=(),
+    )  # fmt: skip
 
 
 def _asked(container: Container, checks: Iterable[HealthCheck | None]) -> Iterator[ContainerPort]:
     """Ports that a probe asks, and the container does not declare."""
     known = {port.port for port in container.ports if port.protocol is Protocol.TCP}
     for check in checks:
-        if check and isinstance(check.port, int) and check.port not in known:
+        if check and check.kind != "exec" and isinstance(check.port, int) and check.port not in known:
             yield ContainerPort(check.port)
 
 

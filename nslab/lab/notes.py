@@ -19,16 +19,12 @@ if TYPE_CHECKING:
     from nslab.api.document import Document
     from nslab.errors import FieldPath
 
-PROBE: dict[str, Any] = {
-    "exec": {},
-    "grpc": {},
-    "httpGet": {"host": {}, "httpHeaders": {}, "scheme": "HTTPS"},
-    "tcpSocket": {"host": {}},
-}
+PROBE: dict[str, Any] = {"grpc": {}, "httpGet": {"scheme": "HTTPS"}}
 SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
-    **{name: {} for name in names("envFrom lifecycle startupProbe volumeDevices volumeMounts")},
+    **{name: {} for name in names("envFrom startupProbe volumeDevices volumeMounts")},
     "env": {"valueFrom": {}},
+    "lifecycle": {"postStart": PROBE, "preStop": PROBE},
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,

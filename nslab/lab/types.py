@@ -136,6 +136,8 @@ class SecurityContext:
 
 
 NOTHING_SAID = SecurityContext()
+GRACE = 30
+"""Seconds that a pod has to end, unless it says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +181,7 @@ class Container:
     """One process of a pod. `command` is what runs; without one, a program of ours (`builtin`).
 
     `standin`: what plays an image that is neither built in nor a tool (nslab.lab.images). `tty`: it has a terminal.
+    `lifecycle`: its hooks, postStart and preStop.
     """
 
     name: str
@@ -194,6 +197,7 @@ class Container:
     limits: Resources = field(default=USUAL, repr=False)
     standin: StandIn | None = field(default=None, repr=False)
     tty: bool = field(default=False, repr=False)
+    lifecycle: tuple[tuple[str, HealthCheck], ...] = field(default=(), repr=False)
 
     @property
     def builtin(self) -> str:
@@ -216,6 +220,8 @@ class Pod:
     """One pod, already on a node. `requested` is the address it asks for, `assigned` the one it has (its status).
 
     `owner`: the controller that made it (`Controller.owner_name`). `ready` is status, too: all its containers are.
+    `grace`: seconds from TERM to KILL. `deletion`: when the last of them is over (seconds since 1970), of a pod that
+    terminates, which belongs to no controller any more; 0: it does not.
     """
 
     name: str
@@ -233,6 +239,8 @@ class Pod:
     owner: str = ""
     ready: bool = True
     security: SecurityContext = NOTHING_SAID
+    grace: int = GRACE
+    deletion: float = 0.0
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 

@@ -89,7 +89,8 @@ USUAL = Limits()
 class Workload(Supervised):
     """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it answers; 0: none is.
 
-    `backoff`: the seconds between its second end and its third start, from which the kubelet's waits grow.
+    `backoff`: the seconds between its second end and its third start, from which the kubelet's waits grow. `grace`:
+    those from TERM to KILL. `lifecycle`: its hooks.
     """
 
     container: str
@@ -103,6 +104,8 @@ class Workload(Supervised):
     backoff: float = 10.0
     security: Security = ROOT
     limits: Limits = USUAL
+    grace: float = 30.0
+    lifecycle: tuple[tuple[str, HealthCheck], ...] = ()
 
     rank: ClassVar[int] = Layer.PROCESS + 1
 
@@ -135,7 +138,8 @@ class Workload(Supervised):
 
     def request(self) -> dict[str, Any]:
         what = _fields(self, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
-        kubelet = _fields(self, "restart", "backoff")
+        kubelet = _fields(self, "restart", "backoff", "grace")
+        kubelet["lifecycle"] = {name: hook.fields() for name, hook in self.lifecycle}
         for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
             kubelet[name] = check and check.fields()
         number = hashlib.sha256(f"{self.ns}/{self.container}".encode()).hexdigest()

@@ -173,7 +173,7 @@ def places(lab: Lab) -> tuple[Place, ...]:
         Place(names.pod_host(pod.namespace, pod.name), "pod", address_of(pod), node.name)
         for node in lab.nodes
         for pod in lab.pods
-        if pod.node == node.name
+        if pod.node == node.name and not pod.deletion
     ]
     nodes = [Place(node.name, "node", node.address, node.name) for node in lab.nodes]
     return (*pods, *nodes, *(Place(client.name, "client", client.address) for client in lab.clients))
@@ -263,7 +263,7 @@ def agnhost_port(container: Container, flag: str = "http-port", default: int = 8
 
 def _pod_local(lab: Lab) -> Iterator[Probe]:
     """The containers of one pod share its loopback and are told apart by their ports alone."""
-    for pod in lab.pods:
+    for pod in (one for one in lab.pods if not one.deletion):
         name = names.pod_host(pod.namespace, pod.name)
         for port, asks in _servers(pod):
             yield Probe(name, name, LOOPBACK, Kind.TCP, port=port, asks=asks, expected_source=LOOPBACK)

@@ -163,20 +163,25 @@ class RunningLab:
 
     # Changes, as kubectl makes them
 
-    def apply(self, what: str | Path) -> list[str]:
-        """`nslab apply`: YAML, or a file beside the test. What kubectl would say; Services have followed by then."""
+    def apply(self, what: str | Path, *, wait: bool = True) -> list[str]:
+        """`nslab apply`: YAML, or a file beside the test. What kubectl would say; Services have followed by then.
+
+        `wait`, here and below: new pods are ready when it returns, and pods that go are gone.
+        """
         is_text = isinstance(what, str) and "\n" in what
         source = what if is_text else self._beside / what
-        return list(self._change(change.apply, source).lines)
+        return list(self._change(change.apply, source, wait=wait).lines)
 
-    def delete(self, *objects: str, namespace: str = "default") -> list[str]:
-        """`nslab delete`: objects, each KIND/NAME."""
-        return list(self._change(change.delete, objects, namespace).lines)
+    def delete(
+        self, *objects: str, namespace: str = "default", wait: bool = True, grace: int | None = None
+    ) -> list[str]:
+        """`nslab delete`: objects, each KIND/NAME. `grace`: the seconds that pods have, instead of what they say."""
+        return list(self._change(change.delete, objects, namespace, wait=wait, grace=grace).lines)
 
-    def scale(self, deployment: str, replicas: int, namespace: str = "default") -> list[str]:
+    def scale(self, deployment: str, replicas: int, namespace: str = "default", *, wait: bool = True) -> list[str]:
         """`nslab scale`: another number of a Deployment's replicas."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
-        return list(self._change(change.scale, what, replicas, namespace).lines)
+        return list(self._change(change.scale, what, replicas, namespace, wait=wait).lines)
 
     def up(self, source: str | Path, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
         """`nslab up FILE` of a file that was edited: the lab becomes what it says. What changed, a line each.
@@ -196,11 +201,11 @@ class RunningLab:
         done = self._up(self.desired)
         return changes(done.lab, done.plan)
 
-    def _change(self, make: Callable[..., Changed], *how: Any) -> Changed:
+    def _change(self, make: Callable[..., Changed], *how: Any, **options: Any) -> Changed:
         """What was changed; AssertionError with what did not follow, or is not ready."""
         __tracebackhide__ = True
         with interrupted():
-            done = make(self.name, *how)
+            done = make(self.name, *how, **options)
         late = [f"the kube-proxy of {node} has not followed" for node in done.late]
         _complain([*done.not_ready, *late])
         return done

@@ -26,7 +26,7 @@ def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, ag
         "namespace": pod.namespace,
         "name": pod.name,
         "ready": f"{len(ready)}/{len(entries)}",
-        "status": condition(entries, status.get("phase", "Pending")) if pause else "NotRunning",
+        "status": word(pod, entries, status.get("phase", "Pending")) if pause else "NotRunning",
         "restarts": restarts(entries, now),
         "age": duration(age) if pause else "<none>",
         "ip": str(pod.assigned),
@@ -96,6 +96,11 @@ def _present(**fields: Any) -> dict[str, Any]:
 
 def _moment(seconds: float | None) -> str | None:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else None
+
+
+def word(pod: Pod, entries: Iterable[Status], phase: str) -> str:
+    """The word in the column STATUS."""
+    return "Terminating" if pod.deletion and phase not in ("Succeeded", "Failed") else condition(entries, phase)
 
 
 def condition(entries: Iterable[Status], phase: str) -> str:

@@ -17,6 +17,7 @@ from nslab.components.kubelet import adopt, container, sandbox
 from nslab.components.kubelet.attempt import UNKNOWN
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.crilog import attempts
+from nslab.components.kubelet.endings import Endings
 from nslab.components.kubelet.execs import Execs
 from nslab.components.kubelet.restart import ContainerManager
 from nslab.components.kubelet.status import StatusReporter, pod_status, read
@@ -32,6 +33,7 @@ from nslab.runtime.trust import Births
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Never
 
     from nslab.components.kubelet.status import Pods
@@ -103,6 +105,7 @@ class Agent:
         self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
         self.execs = Execs(self.loop, context, self.clean, self.beside)
         self.journal = Journal(f"{context.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
+        self.endings = Endings(self)
         self.teller = StatusReporter(self.loop, context, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -146,6 +149,11 @@ class Agent:
                 if self.waiting:
                     self.loop.at(time.monotonic() + seconds, self.answer_settled)
                 return None
+            case "terminate", None:
+                self.endings.begin(request["pods"])
+            case "wait-terminated", None:
+                self.endings.wait(peer, **request)
+                return None
             case "stop", None:
                 self.stop(peer)
             case op, what:
@@ -170,6 +178,7 @@ class Agent:
         for key in [key for key in self.containers if key[0] == ns]:
             self.remove_container(*key)
         self.teller.changed()
+        self.endings.forget(ns)
         pod = self.sandboxes.pop(ns, None)
         if pod:
             sandbox.unname_netns(pod)
@@ -243,6 +252,12 @@ class Agent:
         if not life or not life.pid:
             raise ProcessLookupError
         return Target(self.open(life.pid), life.spec)
+
+    def command(
+        self, spec: container.Spec, argv: list[str], seconds: float, done: Callable[[int | None, bytes], None]
+    ) -> None:
+        """Run a command in a container, for a probe or a hook."""
+        self.execs.run((spec.ns, spec.container), argv, seconds, done)
 
     def add_tunnel(self, ns: str, dev: str, local: str) -> int:
         """Start the process behind a TUN device."""
@@ -320,6 +335,7 @@ class Agent:
     def changed(self) -> None:
         """A container is not as it was: news for who waits, for the status file and for control."""
         self.teller.changed()
+        self.endings.go_on()
         self.answer_settled()
 
     def pods(self) -> Pods:
@@ -328,7 +344,10 @@ class Agent:
         for (ns, _), life in self.containers.items():
             lives.setdefault(ns, []).append(life)
         named = {ns: self.lost.get(ns) or self.pod_of(ns) for ns in lives}
-        return {f"{named[ns].namespace}/{named[ns].pod}": pod_status(mine) for ns, mine in lives.items()}
+        return {
+            f"{named[ns].namespace}/{named[ns].pod}": pod_status(mine) | self.endings.status(ns)
+            for ns, mine in lives.items()
+        }
 
     def answer_settled(self) -> None:
         """Answer those who wait for containers, if all serve, are done or have failed, or the time is up."""
@@ -366,6 +385,7 @@ class Agent:
         adopt.let_go(self.sandboxes, kept)
         if before or found.sandboxes:
             self.teller.changed()
+        self.endings.resume(before)
         for ns, pid in found.tunnels:
             self.tunnels[ns] = pid
         self.proxy = found.proxy

@@ -39,12 +39,13 @@ class Spec:
 
     `readiness` and `liveness`: the fields of a HealthCheck. `security`: user, group, more groups, default
     capabilities that it does without, whether its root is read-only. `limits`: bytes of memory and of files,
-    processes; 0: what is usual.
+    processes; 0: what is usual. `lifecycle`: its hooks, by name, with the fields of a HealthCheck. `grace`: seconds
+    from TERM to KILL.
     """
 
     __slots__ = (
-        "argv", "backoff", "container", "env", "limits", "liveness", "ns", "number", "port", "readiness", "restart",
-        "security", "working_dir",
+        "argv", "backoff", "container", "env", "grace", "lifecycle", "limits", "liveness", "ns", "number", "port",
+        "readiness", "restart", "security", "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -62,11 +63,14 @@ class Spec:
         backoff: float = 10.0,
         security: list[Any] | None = None,
         limits: list[int] | None = None,
+        grace: float = 30.0,
+        lifecycle: dict[str, dict[str, Any]] | None = None,
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
         self.readiness, self.liveness = readiness, liveness
+        self.grace, self.lifecycle = grace, lifecycle or {}
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:
@@ -77,6 +81,16 @@ class Spec:
     def built_in(self) -> bool:
         """Whether it is a program that we have in us."""
         return os.path.basename(self.argv[0]) in BUILT_IN
+
+    @property
+    def pre_stop(self) -> dict[str, Any] | None:
+        """What is done before it ends."""
+        return self.lifecycle.get("preStop")
+
+    @property
+    def post_start(self) -> dict[str, Any] | None:
+        """What is done when it has started."""
+        return self.lifecycle.get("postStart")
 
     @property
     def read_only(self) -> bool:

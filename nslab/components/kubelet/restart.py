@@ -7,19 +7,23 @@ import os
 import signal
 import time
 
+from nslab.components.kubelet import hooks
 from nslab.components.kubelet.attempt import UNKNOWN, Attempt
 from nslab.components.kubelet.health import Prober, Verdict
 from nslab.runtime.health_check import HealthCheck
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Protocol
+    from collections.abc import Callable
+    from typing import Any, Protocol, TypeAlias
 
     from nslab.components.kubelet.container import Spec
     from nslab.components.kubelet.fdstore import Kept, Pipes
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
+
+    Ran: TypeAlias = Callable[[int | None, bytes], None]
 
     class Kubelet(Protocol):
         """What a container needs of its node's process (nslab.components.kubelet.agent)."""
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
         def let_go(self, spec: Spec) -> None:
             """Have nothing kept of it any more."""
 
+        def command(self, spec: Spec, argv: list[str], seconds: float, done: Ran) -> None:
+            """Run a command in it, so long at most; then `done`: its exit status, if it has one, and its output."""
+
         def changed(self) -> None:
             """It is not as it was."""
 
@@ -46,8 +53,8 @@ FORGIVEN = 600.0
 """Seconds of running after which it waits no more than for the first time."""
 TIMEOUT = 1.0
 """Seconds that a port may take to answer before the first probe, which is one period away from the second."""
-GRACE = 2.0
-"""Seconds from TERM to KILL. The kubelet's are 30, and what ignores TERM, as a shell that is number 1, uses them up."""
+LEAST = 2.0
+"""Seconds that TERM has at least after a preStop hook, however long that took."""
 
 OOM_KILLED = "OOMKilled"
 
@@ -76,8 +83,29 @@ class ContainerManager:
     """
 
     __slots__ = (
-        "_began", "_delay", "_due", "_exit_code", "_finished", "_kubelet", "_last", "_liveness", "_oom_kills",
-        "_probers", "_readiness", "_started", "attempt", "message", "pod", "reason", "restarts", "spec", "state",
+        "_began",
+        "_delay",
+        "_due",
+        "_exit_code",
+        "_finished",
+        "_hooked",
+        "_kill_at",
+        "_kubelet",
+        "_last",
+        "_liveness",
+        "_oom_kills",
+        "_probers",
+        "_readiness",
+        "_started",
+        "_starting",
+        "attempt",
+        "message",
+        "pod",
+        "reason",
+        "restarts",
+        "spec",
+        "state",
+        "terminating",
     )  # fmt: skip
 
     def __init__(self, kubelet: Kubelet, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:
@@ -94,6 +122,9 @@ class ContainerManager:
         self._delay: float = past.get("delay", 0.0)
         self._last: dict[str, Any] | None = past.get("last")
         self._oom_kills = 0
+        self.terminating: bool = past.get("terminating", False)  # it is not started again
+        self._hooked = self._starting = False  # whether its postStart hook was run, and still runs
+        self._kill_at = 0.0  # when it is killed, which was told to end; 0: it was not
         self._due = 0.0  # when it is started again; 0: it is not
         self._began = time.monotonic()
         self._probers: list[Prober] = []
@@ -118,14 +149,14 @@ class ContainerManager:
     @property
     def settled(self) -> bool:
         """Whether who waits for it need not wait any more: it serves, or has ended, for good or for now."""
-        if self.state != "running" or not self.attempt:
-            return self.reason != "ContainerCreating"
+        if self.terminating or self.state != "running" or not self.attempt:
+            return self.terminating or self.reason != "ContainerCreating"
         return self._readiness.good if self.spec.readiness else self.attempt.answers
 
     def failure(self, seconds: float) -> dict[str, Any] | None:
         """Why it does not serve after so many seconds; None if it does, or has done its work."""
         attempt, over = self.attempt, self.state == "terminated" and self._exit_code == 0
-        if over or (self.state == "running" and self.settled):
+        if over or self.terminating or (self.state == "running" and self.settled):
             return None
         if self.state == "running" and self.spec.readiness:
             reason = self.message or f"not ready in {seconds:g} s"
@@ -150,7 +181,7 @@ class ContainerManager:
             "finished": self._finished,
             "delay": self._delay,
         }
-        more = {"message": self.message, "last": self._last}
+        more = {"message": self.message, "last": self._last, "terminating": self.terminating}
         return {**seen, **{name: value for name, value in more.items() if value}}
 
     def start(self) -> int:
@@ -159,6 +190,7 @@ class ContainerManager:
         self.state, self.reason, self.message = "waiting", "ContainerCreating", ""
         self._readiness, self._liveness = Verdict(False), Verdict(True)
         self._started, self._began = round(time.time(), 3), time.monotonic()
+        self._kill_at, self._hooked, self._starting = 0.0, False, False
         if self.restarts:
             self._had_no_memory()  # another run than this
         pid, pipes = self._kubelet.launch(self.spec, self.restarts)
@@ -173,6 +205,7 @@ class ContainerManager:
             self._started = round(now, 3)
         self._began = time.monotonic() - max(0.0, now - self._started)
         self.restarts, self.state, self.reason = attempt, "waiting", "ContainerCreating"
+        self._hooked = True
         self._begin(pid, pipes)
 
     def resume(self, last: Kept | None) -> None:
@@ -185,7 +218,7 @@ class ContainerManager:
             self.restarts, pipes = last
             self.attempt = self._attempt(0, pipes)
             self.attempt.alive, self.attempt.runs = False, True
-        if self.reason == "CrashLoopBackOff":
+        if self.reason == "CrashLoopBackOff" and not self.terminating:
             self._again(min(max(0.0, self._finished + self._delay - time.time()), self._delay))
         elif self.state != "terminated":
             self.ended(UNKNOWN)
@@ -201,7 +234,7 @@ class ContainerManager:
         reason = reason_of(status, started, oom=self._had_no_memory())
         if attempt and reason == OOM_KILLED:
             attempt.complaint += ", out of memory"
-        if again(self.spec.restart, self._exit_code):
+        if again(self.spec.restart, self._exit_code) and not self.terminating:
             self._last = {"reason": reason, "exit_code": self._exit_code}
             self._last |= {"started": self._started, "finished": self._finished}
             if attempt and not started:
@@ -214,6 +247,41 @@ class ContainerManager:
         if attempt and not started:
             self.message = attempt.complaint
         self._kubelet.changed()
+
+    def terminate(self, seconds: float) -> None:
+        """End it for good, as the kubelet does: its preStop hook, TERM, and KILL when so many seconds are over."""
+        self.terminating, self._due = True, 0.0
+        if self.alive:
+            self._end(seconds)
+        elif self.state == "waiting":
+            self.state, self.reason = "terminated", (self._last or {}).get("reason", "Error")
+        self._kubelet.changed()
+
+    def _end(self, seconds: float) -> None:
+        """Have its present run end. It never gets more time than it was first given."""
+        pid, kill_at, first = self.pid, time.monotonic() + seconds, not self._kill_at
+        self._kill_at = kill_at = kill_at if first else min(self._kill_at, kill_at)
+        hook = self.spec.pre_stop if self.state == "running" else None
+
+        def stop(wrong: str = "") -> None:
+            if self._kill_at and self.pid == pid:
+                self._told(f"PreStopHook of container {self.spec.container} failed: {wrong}" if wrong else "")
+                self._signal(pid, signal.SIGTERM)
+                self._kill_later(pid, max(self._kill_at, time.monotonic() + LEAST) if hook else self._kill_at)
+
+        if not first or not seconds:
+            self._kill_later(pid, kill_at)
+        elif hook:
+            hooks.run(self._kubelet.loop, self.pod.address, hook, seconds, self._run, stop)
+        else:
+            stop()
+
+    def _kill_later(self, pid: int, moment: float) -> None:
+        self._kubelet.loop.at(moment, lambda: self._signal(pid, signal.SIGKILL))
+
+    def _told(self, text: str) -> None:
+        if text:
+            print(f"{self.pod.namespace}/{self.pod.pod}: {text}", flush=True)
 
     def forget(self) -> None:
         """Have nothing more to do with it; its logs stay until its pod goes."""
@@ -235,13 +303,31 @@ class ContainerManager:
         attempt = self.attempt
         if not attempt or not attempt.alive:
             return
-        if attempt.runs and self.state != "running":
+        if attempt.runs and not self._hooked and (hook := self.spec.post_start):
+            self._hooked = True
+            self._post_start(hook)
+            return
+        if attempt.runs and self.state != "running" and not self._starting:
             self.state, self.reason = "running", ""
             self._probe()
         if attempt.answers:
             for prober in self._probers:
                 prober.hasten()
         self._kubelet.changed()
+
+    def _post_start(self, hook: dict[str, Any]) -> None:
+        """It counts as running when its hook is over; if that fails, it is killed."""
+        self._starting, attempt = True, self.attempt
+
+        def done(wrong: str) -> None:
+            if self.attempt is not attempt or not self.alive:
+                return
+            self._starting = False
+            if wrong:
+                self._kill(f"PostStartHook of container {self.spec.container} failed: {wrong}")
+            self._changed()
+
+        hooks.run(self._kubelet.loop, self.pod.address, hook, hooks.FOREVER, self._run, done)
 
     def _again(self, wait: float) -> None:
         """Start it once more, in so many seconds."""
@@ -273,8 +359,11 @@ class ContainerManager:
         loop, address = self._kubelet.loop, self.pod.address
         for check, news in ((self.spec.readiness, self._is_ready), (self.spec.liveness, self._is_well)):
             if check:
-                self._probers.append(Prober(loop, address, HealthCheck(**check), news))
+                self._probers.append(Prober(loop, address, HealthCheck(**check), news, self._run))
                 self._probers[-1].begin(TIMEOUT)
+
+    def _run(self, argv: list[str], seconds: float, done: Ran) -> None:
+        self._kubelet.command(self.spec, argv, seconds, done)
 
     def _is_ready(self, check: HealthCheck, wrong: str) -> None:
         before = self.message, self._readiness.good
@@ -287,14 +376,13 @@ class ContainerManager:
         self._liveness.hear(check, not wrong)
         if wrong and not self._liveness.good and self.alive:
             self._end_probers()
-            print(f"{self.pod.namespace}/{self.pod.pod}: Liveness probe failed: {wrong}")
+            self._told(f"Liveness probe failed: {wrong}")
             self._kill(f"Container {self.spec.container} failed liveness probe, will be restarted")
 
     def _kill(self, why: str) -> None:
-        print(f"{self.pod.namespace}/{self.pod.pod}: {why}", flush=True)
-        self.message, pid = why, self.pid
-        self._signal(pid, signal.SIGTERM)
-        self._kubelet.loop.at(time.monotonic() + GRACE, lambda: self._signal(pid, signal.SIGKILL))
+        self._told(why)
+        self.message = why
+        self._end(self.spec.grace)
         self._kubelet.changed()
 
     def _signal(self, pid: int, number: int) -> None:
