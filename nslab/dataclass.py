@@ -1,8 +1,8 @@
-"""`dataclass`, `field` and `replace` as in the library's `dataclasses`, for classes that cost little to declare.
+"""`dataclass`, `field` and `replace` as in the standard library's `dataclasses`, with fast declarations.
 
-Before nslab does anything it declares more than a hundred frozen classes. The library compiles some six functions for
-each, though a command makes objects of few of them; here a function is compiled when it is first called, or never. The
-library's functions take these objects, too.
+At start-up nslab declares more than a hundred frozen classes. The library compiles about six functions for each, though
+a command makes objects of few of them; this module compiles a function on its first call. The library's functions
+accept these objects, too.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ else:
         compare=True,
         kw_only=False,
     ):
-        """What there is to know of a field besides its type."""
+        """The properties of a field besides its type."""
         return _Field(default, default_factory, init, repr, compare, kw_only)
 
     def dataclass(*, slots, frozen=False):
-        """Make a class of its annotated fields, with `__slots__`; a frozen one has a hash."""
+        """A decorator that makes a class with `__slots__` from its annotated fields; a frozen one has a hash."""
         assert slots, "with a dictionary for each object it would be another class"
         return lambda cls: _made(cls, frozen)
 
     def fields(obj):
-        """Name, type, default and so on of each field of an object or a class."""
+        """The fields of an object or a class, each with its name, type, default and so on."""
         return tuple(getattr(obj, _FIELDS).values())
 
     def replace(obj, /, **changes):
-        """The same object with other values in some fields."""
+        """A copy of the object with other values in some fields."""
         for name, one in getattr(obj, _FIELDS).items():
             if one.init and name not in changes:
                 changes[name] = getattr(obj, name)
@@ -64,7 +64,7 @@ else:
         rest = {name: value for name, value in cls.__dict__.items() if name not in {*own, "__dict__", "__weakref__"}}
         if frozen:
             shared |= {"__setattr__": _unchangeable, "__delattr__": _unchangeable}
-        if rest.get("__hash__") is None:  # so it is where a class has an __eq__ of its own
+        if rest.get("__hash__") is None:  # None in a class with its own __eq__
             rest.pop("__hash__", None)
         members = {
             "__getstate__": _getstate,
@@ -76,7 +76,7 @@ else:
             "__dataclass_fields__": _LibraryFields(),
             _FIELDS: fields,
         }
-        # Slots can be given to a class only when it is made.
+        # A class gets its slots only when it is created.
         made = type(cls)(cls.__name__, cls.__bases__, members)
         made.__qualname__ = cls.__qualname__
         return made
@@ -91,7 +91,7 @@ else:
         return found
 
     def _at_first_call(name, make, whose):
-        """A method of a class that is compiled when it is called. The object may be of a class that has its own."""
+        """A method that is compiled on its first call. The object may be of a subclass with a method of its own."""
 
         def first(self, *args, **kwargs):
             cls = whose()
@@ -167,7 +167,7 @@ else:
         return next(base for base in cls.__mro__ if _FIELDS in base.__dict__)
 
     class _LibraryFields:
-        """What the library knows of a class of its own, made for who asks."""
+        """The library's own __dataclass_fields__, created on first access."""
 
         def __get__(self, _obj, cls):
             import dataclasses

@@ -1,4 +1,4 @@
-"""Plans are done here, and taken back."""
+"""Runs plans, and rolls them back."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class Kernel(Protocol):
     """LinuxKernel and FakeKernel: whatever one refuses, the other refuses."""
 
     def run(self, transaction: Transaction) -> None:
-        """Do one transaction, or raise Refused with the step, the kernel's words, and what was done all the same."""
+        """Run one transaction, or raise Refused with the step, the kernel's message, and the steps done anyway."""
 
 
 def apply(
     kernel: Kernel, plan: Plan, before: Callable[[Transaction], None] = lambda _: None, *, undo: bool = True
 ) -> None:
-    """Do a plan; if a transaction is refused, or `before` it something raises, take back what was done and raise on.
+    """Run a plan. If a transaction is refused, or `before` raises, roll back the steps done and re-raise.
 
-    Without `undo` nothing is taken back: for a caller that will take away everything at once.
+    Without `undo` there is no rollback: for a caller that then removes everything at once.
     """
     done: list[Step] = []
     try:
@@ -42,12 +42,12 @@ def apply(
 
 
 def rollback(kernel: Kernel, done: Plan) -> list[NslabError]:
-    """Undo steps, last first. A refusal stops nothing: what is already gone need not be removed."""
+    """Undo steps, last first, even after refusals: an object that is already gone need not be removed."""
     return best_effort(kernel, invert(done))
 
 
 def best_effort(kernel: Kernel, plan: Plan) -> list[NslabError]:
-    """Do of a plan what can be done; what was refused."""
+    """Run all transactions of a plan, even after refusals; returns the refusals."""
     refusals: list[NslabError] = []
     for transaction in transactions(plan):
         try:

@@ -1,12 +1,12 @@
-"""What can go wrong, as one tree; the exit code of each branch stands at its class.
+"""The errors of nslab as one tree, with the exit code of each class.
 
 NslabError             1  a probe or check failed
-├── UsageError         2  wrong usage, or a lab that is not there
-│   └── LabFileError   2  everything that is wrong with a lab file
-├── Refused            3  the kernel said no to a step
+├── UsageError         2  wrong usage, or a lab that does not exist
+│   └── LabFileError   2  all errors in a lab file
+├── Refused            3  the kernel refused a step
 ├── Missing            4  this machine lacks something
-├── Unprinted          5  what was to be done is done, but cannot be told
-└── Stopped      128 + N  signal N came
+├── Unprinted          5  the command succeeded, but its output cannot be written
+└── Stopped      128 + N  received signal N
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 class NslabError(Exception):
-    """One sentence for a person; `code` is the exit status that goes with it."""
+    """An error with one sentence for the user; `code`: the exit status."""
 
     code = 1
 
 
 class UsageError(NslabError):
-    """The command line asks for something that does not exist or cannot be."""
+    """The command line names something that does not exist or is not possible."""
 
     code = 2
 
 
 FieldPath: TypeAlias = tuple[int | str, ...]
-"""Where in a file: number of the document, then fields and indexes. The field itself, or the nearest above it."""
+"""A path in a file: index of the document, then fields and indexes, to the field or its nearest existing parent."""
 
 
 class Position(NamedTuple):
@@ -46,12 +46,12 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One thing that is wrong with a field of a file or of an object.
+    """One error in a field of a file or of an object.
 
-    `at` is where the file says it, if that is not `path`; `first` the other place that it is about; `word` may be a
-    misspelling of one of `known`. A text that quotes what is written is made of the YAML node there; of one made of
-    `value`, where there is no file. `key`: it is about the field's name. `position`: once its file was looked at; the
-    text is a sentence then.
+    `at`: the path in the file, if it is not `path`. `first`: the path of the other field concerned. `word` may be a
+    misspelling of one of `known`. A callable `text` makes the message from the YAML node, or from a node for `value` if
+    there is no file. `key`: the error concerns the field's name. `position`: set once the file was searched; then
+    `text` is a string.
     """
 
     path: FieldPath
@@ -66,7 +66,7 @@ class FieldError:
 
     @property
     def sentence(self) -> str:
-        """The text of an error that has its position."""
+        """The message of an error that has its position."""
         assert isinstance(self.text, str)
         return self.text
 
@@ -77,7 +77,7 @@ class FieldError:
 
 
 class LabFileError(UsageError):
-    """A lab file with its errors, all of them, in the order of the file."""
+    """All errors of a lab file, in the order of the file."""
 
     def __init__(self, errors: Sequence[FieldError]) -> None:
         super().__init__("\n".join(map(str, errors)))
@@ -85,25 +85,25 @@ class LabFileError(UsageError):
 
 
 class Refused(NslabError):
-    """The kernel said no to one step: the command that a person would have typed, and the kernel's words."""
+    """The kernel refused one step: the equivalent command, and the kernel's message."""
 
     code = 3
 
     def __init__(self, line: str, reason: str, done: Sequence[object] = ()) -> None:
         super().__init__(f"{line}: {reason}")
         self.line, self.reason = line, reason
-        # The steps of the same transaction that were not refused: the kernel goes on after an error inside a batch.
+        # The steps of the same transaction that succeeded: the kernel continues after an error inside a batch.
         self.done = tuple(done)
 
 
 class Missing(NslabError):
-    """This machine lacks something that the lab needs; the text says what and names the ways on."""
+    """This machine lacks a feature that the lab needs; the text names it and the alternatives."""
 
     code = 4
 
 
 class Stopped(NslabError):
-    """A signal asked for the end; what was done is taken back."""
+    """A signal ended the command; its changes are rolled back."""
 
     def __init__(self, number: int) -> None:
         super().__init__("interrupted" if number == 2 else "terminated")
@@ -111,7 +111,7 @@ class Stopped(NslabError):
 
 
 class Unprinted(NslabError):
-    """Standard output takes nothing: a full disk, as a rule. What was to be done is done."""
+    """Standard output cannot be written, usually because of a full disk. The command itself succeeded."""
 
     code = 5
 
@@ -121,7 +121,7 @@ class Unprinted(NslabError):
 
 @contextlib.contextmanager
 def about(path: object) -> Iterator[None]:
-    """What is refused in here is about a file: write(2) and its kin do not say which."""
+    """Add a file's name to OSErrors of the block: those of write(2) and similar calls have none."""
     try:
         yield
     except OSError as error:
@@ -130,5 +130,5 @@ def about(path: object) -> Iterator[None]:
 
 
 def error_text(error: OSError) -> str:
-    """The kernel's words for an error."""
+    """The kernel's message for an error."""
     return error.strerror or str(error)

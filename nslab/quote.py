@@ -1,23 +1,23 @@
-"""What is printed: words quoted for a shell, texts made visible for a reader.
+"""Safe output: words quoted for a shell, texts with control characters made visible.
 
-A word or a text may come from a lab file, a container or the kernel: from strangers. A terminal obeys control
-characters and bidirectional ones, so a reader would see another command than the shell does.
+A word or a text may come from a lab file, a container or the kernel, so it is untrusted. A terminal interprets control
+characters and bidirectional ones, so a reader would see another command than the shell.
 """
 
 from __future__ import annotations
 
 _PLAIN = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@%+=:,./-_")
-"""What no shell reads anything into, as shlex has it (which every start would have to import)."""
+"""Characters without a meaning for any shell, as in shlex (whose import costs time at every start)."""
 _SPACES = "\n\t\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
-"""What `isprintable` has against, and a reader sees for what it is."""
+"""White space that `isprintable` rejects, although a reader recognizes it."""
 _LETTERS = {"\n": r"\n", "\t": r"\t", "\\": r"\\", "'": r"\'"}
 
 
 def quote(word: str) -> str:
-    """One word for a shell, in printable characters on one line. ValueError for what no program can be told (NUL).
+    """One word for a shell, in printable characters on one line. ValueError for a word with NUL.
 
-    What is printable is quoted for every POSIX shell; the rest as $'…', for bash, zsh, ksh and busybox (dash has it
-    from 0.5.13 on), byte for byte, so that the shell's locale makes no difference.
+    Printable words are quoted for every POSIX shell; others as $'…', for bash, zsh, ksh and busybox (and dash from
+    0.5.13 on), byte for byte, so that the shell's locale makes no difference.
     """
     if word and _PLAIN.issuperset(word):
         return word
@@ -29,29 +29,29 @@ def quote(word: str) -> str:
 
 
 def fill(template: str, *words: object) -> str:
-    """A line for a shell: the template with each `{}` filled by a quoted word."""
+    """A line for a shell: the template with a quoted word for each `{}`."""
     return template.format(*(quote(str(word)) for word in words))
 
 
 def visible(text: str) -> str:
-    r"""A text for a reader: `\x1b`, `\u202e` and the like stand where a terminal would obey, or show nothing."""
+    r"""A text for a reader: escapes such as `\x1b` and `\u202e` replace invisible and control characters."""
     if text.replace("\n", "").isprintable():
         return text
     return "".join(char if char.isprintable() or char in _SPACES else escaped(char) for char in text)
 
 
 def one_line(text: str) -> str:
-    """The same on one line."""
+    """The visible text on one line."""
     return visible(text).replace("\n", r"\n")
 
 
 def comment(text: str) -> str:
-    """A line that a shell passes over."""
+    """A comment line for a shell."""
     return f"# {one_line(text)}"
 
 
 def escaped(char: str) -> str:
-    r"""A character by its number; a byte that is not UTF-8 (Python's surrogates for it), as a byte."""
+    r"""The escape of a character; a byte that is not UTF-8 (a surrogate in Python) as that byte."""
     number = ord(char)
     if 0xDC80 <= number <= 0xDCFF:
         number -= 0xDC00

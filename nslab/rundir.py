@@ -1,15 +1,15 @@
-"""Every path in a lab's folder, /run/nslab/LAB, is named here; all are relative to it.
+"""All paths in a lab's folder, /run/nslab/LAB, relative to it.
 
-lab.yaml check.yaml          what is wanted, and an exercise's goals
+lab.yaml check.yaml          the desired state, and an exercise's goals
 ns/NETNS                     names of namespaces
 pods/HOST/                   files that a pod sees as its own in /etc
-nodes/HOST.sock              where its nslab-node listens; and beside it
-      HOST.pids  .journal  .status.json    whom it started, what it was asked to run, how its pods are
-      HOST/nslab-node.log  log/  fs/       its own log, its pods' logs, what is written on its file system
-control.sock control.json    where control listens, and what it must know after it was killed
-dns/records.json             what kube-dns answers from
-cni/                         what CNI plugins made
-pids spawner-PID.pids        whom the spawner, and `up`, started
+nodes/HOST.sock              the socket of its nslab-node; and beside it
+      HOST.pids  .journal  .status.json    its children, the requests to run, the status of its pods
+      HOST/nslab-node.log  log/  fs/       its own log, its pods' logs, its file system's changes
+control.sock control.json    the socket of control, and its state for a restart
+dns/records.json             the records of kube-dns
+cni/                         the results of CNI plugins
+pids spawner-PID.pids        the children of the spawner, and of `up`
 xtables.lock                 iptables' lock
 """
 
@@ -23,15 +23,15 @@ CONTROL_SOCKET, CONTROL_STATE, CONTROL_LOG = "control.sock", "control.json", "ns
 DNS, DNS_RECORDS = "dns", "dns/records.json"
 
 SOCKET, PIDS, JOURNAL, STATUS = ".sock", ".pids", ".journal", ".status.json"
-"""Ends of names beside a node's folder."""
+"""Suffixes of file names beside a node's folder."""
 NODE_LOG, POD_LOGS, LINKS, FILES = "nslab-node.log", "log/pods", "log/containers", "fs"
 """Names in a node's folder."""
 LINKS_TO_LOGS = "../pods"
-"""The way from LINKS to POD_LOGS."""
+"""The relative path from LINKS to POD_LOGS."""
 
 
 def node(host: str, what: str = "") -> str:
-    """A node's folder, or (with an end of a name) the file beside it."""
+    """A node's folder, or (with a suffix) a file beside it."""
     return f"{NODES}/{host}{what}"
 
 
@@ -41,7 +41,7 @@ def pod(host: str) -> str:
 
 
 def spawned(pid: int) -> str:
-    """The journal of one call of `up` about its spawner."""
+    """The pid file of one call of `up` for its spawner."""
     return f"spawner-{pid}{PIDS}"
 
 

@@ -1,6 +1,6 @@
-"""The system calls that Python's `os` lacks (setns and unshare came with 3.12; mount never did).
+"""System calls that Python's `os` lacks (setns and unshare came with 3.12; mount is still missing).
 
-Each raises OSError as `os` would. Imports nothing but ctypes: pods' pause processes are forked from what imports this.
+Each raises OSError, like `os`. It imports only ctypes and os: pods' pause processes are forked from its importers.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def _check(result: int, what: str) -> int:
 
 
 class Ready:
-    """A call of libc's with its arguments laid out before a fork: to make it in the child costs next to no memory.
+    """A libc call with arguments prepared before a fork, so that the call in the child needs almost no memory.
 
-    An argument is a ctypes object, or a C int. What they point to lives as long as they do.
+    An argument is a ctypes object or a C int. Ready keeps the objects that arguments point to alive.
     """
 
     __slots__ = ("_arguments", "_function", "_name")
@@ -58,12 +58,12 @@ class Ready:
 
 
 def setns(fd: int, kind: int = 0) -> None:
-    """Move this thread into the namespace that `fd` is open on; `kind` (CLONE_NEW…) is checked if not 0."""
+    """Move this thread into the namespace of `fd`; the kernel checks `kind` (CLONE_NEW…) if it is not 0."""
     _check(_libc.setns(fd, kind), "setns")
 
 
 def unshare(kinds: int) -> None:
-    """Give this thread namespaces of its own, of the CLONE_NEW… kinds."""
+    """Move this thread into new namespaces of the CLONE_NEW… kinds."""
     _check(_libc.unshare(kinds), "unshare")
 
 
@@ -74,12 +74,12 @@ def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str 
 
 
 def umount(target: str, flags: int = MNT_DETACH) -> None:
-    """umount2(2); lazily unless told otherwise: names go at once, the rest when its last user does."""
+    """umount2(2), lazy by default: the mount disappears at once, and is freed after its last user."""
     _check(_libc.umount2(os.fsencode(target), flags), target)
 
 
 def tee(source: int, to: int, count: int) -> int:
-    """tee(2), between two pipes, without waiting for either: how many bytes stand in `to` now and in `source` still."""
+    """tee(2) between two pipes, without blocking; returns the number of bytes copied, which `source` keeps."""
     return _check(_libc.tee(source, to, ctypes.c_size_t(count), SPLICE_F_NONBLOCK), "tee")
 
 
@@ -90,7 +90,7 @@ def prctl(option: int, *arguments: int) -> int:
 
 
 def ready_prctl(option: int, *arguments: int) -> Ready:
-    """prctl(2), to be made later."""
+    """prctl(2), for a later call."""
     four = (*map(ctypes.c_ulong, arguments), _ZERO, _ZERO, _ZERO, _ZERO)[:4]
     return Ready("prctl", option, *four)
 
@@ -122,7 +122,7 @@ MOUNT_ATTR_NOEXEC = 8
 RESOLVE_NO_SYMLINKS = 4
 RESOLVE_BENEATH = 8
 
-# These numbers are the same on every architecture: system calls since 2019 are numbered together.
+# These numbers are the same on every architecture, like those of all system calls since 2019.
 _OPEN_TREE = 428
 _MOVE_MOUNT = 429
 _OPENAT2 = 437
@@ -130,71 +130,71 @@ _PIDFD_GETFD = 438
 _MOUNT_SETATTR = 442
 _PIVOT_ROOT = 155 if os.uname().machine == "x86_64" else 41
 _CAPABILITY_VERSION_3 = 0x20080522
-# An older one is not.
+# Older ones differ.
 _KEYCTL = {"x86_64": 250, "aarch64": 219, "riscv64": 219}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 
 def open_tree(path: str, recursive: bool = False) -> int:
-    """A copy of the mount at `path` that lies nowhere yet (since 5.2): it can be carried into other namespaces."""
+    """A detached copy of the mount at `path` (since 5.2), which can be attached in another namespace."""
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
     return _check(_libc.syscall(ctypes.c_long(_OPEN_TREE), AT_FDCWD, os.fsencode(path), ctypes.c_uint(flags)), path)
 
 
 def seal(fd: int, attributes: int) -> None:
-    """Set MOUNT_ATTR_… on a mount that `open_tree` gave, and on all below it (since 5.12; ENOSYS before)."""
+    """Set MOUNT_ATTR_… on a mount from `open_tree`, and on all below it (since 5.12; ENOSYS before)."""
     _mount_setattr(fd, "", attributes, AT_RECURSIVE | AT_EMPTY_PATH)
 
 
 def openat2(folder: int, name: str, flags: int, resolve: int) -> int:
-    """Open a name in a folder, resolved as RESOLVE_… say (since 5.6)."""
+    """Open a name in a folder with the restrictions RESOLVE_… (since 5.6)."""
     how = (ctypes.c_uint64 * 3)(flags, 0, resolve)
     size = ctypes.c_size_t(ctypes.sizeof(how))
     return _check(_libc.syscall(ctypes.c_long(_OPENAT2), folder, os.fsencode(name), how, size), name)
 
 
 def pidfd_getfd(pidfd: int, number: int) -> int:
-    """A descriptor of our own of what another process, which we may trace, has open as `number` (since 5.6)."""
+    """A duplicate of another process's descriptor `number` (since 5.6); requires permission to ptrace it."""
     return _check(_libc.syscall(ctypes.c_long(_PIDFD_GETFD), pidfd, number, ctypes.c_uint(0)), "pidfd_getfd")
 
 
 def ready_socketpair(family: int, kind: int) -> tuple[Ready, ctypes.Array[ctypes.c_int]]:
-    """socketpair(2), and where the two numbers will be: Python's own has objects made between two forks."""
+    """socketpair(2), and the array for its two descriptors; Python's own would allocate objects between two forks."""
     pair = (ctypes.c_int * 2)()
     return Ready("socketpair", int(family), int(kind), 0, pair), pair
 
 
 def ready_sigmask(how: int, signals: Iterable[int]) -> Ready:
-    """sigprocmask(2): SIG_BLOCK or SIG_UNBLOCK these signals; Python's own makes members of enums of what was there."""
+    """sigprocmask(2): SIG_BLOCK or SIG_UNBLOCK these signals; Python's own allocates enum members for the old mask."""
     bits = sum(1 << (number - 1) for number in signals)
     return Ready("sigprocmask", int(how), (ctypes.c_uint64 * 16)(bits), None)
 
 
 def pivot_root(new: str, old: str) -> None:
-    """pivot_root(2): make the mount at `new` the root, and hang the old root at `old`."""
+    """pivot_root(2): make the mount at `new` the root, and move the old root to `old`."""
     _check(_libc.syscall(ctypes.c_long(_PIVOT_ROOT), os.fsencode(new), os.fsencode(old)), f"pivot_root {new}")
 
 
 NSFS = 0x6E736673
-"""A kind of file system (statfs(2), f_type)."""
+"""The f_type of nsfs (statfs(2))."""
 
 
 def file_system(fd: int) -> int:
-    """The kind of file system that a descriptor is of."""
-    # struct statfs begins with f_type, a long on every architecture that we know; 256 bytes hold all of it.
+    """The f_type of a descriptor's file system."""
+    # struct statfs begins with f_type, a long on every supported architecture; it fits into 256 bytes.
     found = (ctypes.c_long * 32)()
     _check(_libc.fstatfs(fd, found), "fstatfs")
     return int(found[0])
 
 
 def move_mount(fd: int, target: str) -> None:
-    """Put the mount that `fd` is open on (see `open_tree`) at `target`."""
+    """Attach the detached mount of `fd` (see `open_tree`) at `target`."""
     flags = ctypes.c_uint(MOVE_MOUNT_F_EMPTY_PATH)
     _check(_libc.syscall(ctypes.c_long(_MOVE_MOUNT), fd, b"", AT_FDCWD, os.fsencode(target), flags), target)
 
 
 def mount_setattr(path: str, attributes: int, recursive: bool = False) -> None:
-    """Set MOUNT_ATTR_… on the mount at `path` and perhaps on all below it (since 5.12; ENOSYS before)."""
+    """Set MOUNT_ATTR_… on the mount at `path`, and (`recursive`) on all below it (since 5.12; ENOSYS before)."""
     _mount_setattr(AT_FDCWD, path, attributes, AT_RECURSIVE if recursive else 0)
 
 
@@ -206,19 +206,19 @@ def _mount_setattr(fd: int, path: str, attributes: int, flags: int) -> None:
 
 
 def ready_capset(mask: int) -> Ready:
-    """Make bit mask `mask` this thread's permitted and effective capabilities; inheritable ones: none."""
+    """capset(2), for a later call: `mask` is the thread's permitted and effective set; its inheritable set is empty."""
     low, high = mask & 0xFFFFFFFF, mask >> 32
     # Two records of effective, permitted, inheritable: bits 0 to 31, then the rest.
     return Ready("capset", _capability_header(), (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0))
 
 
 def capset(mask: int) -> None:
-    """The same at once."""
+    """Set this thread's permitted and effective capabilities to `mask`."""
     ready_capset(mask)()
 
 
 def permitted() -> int:
-    """This thread's permitted capabilities, a bit mask."""
+    """This thread's permitted capabilities as a bit mask."""
     records = (ctypes.c_uint32 * 6)()
     _check(_libc.capget(_capability_header(), records), "capget")
     return records[1] | records[4] << 32
@@ -229,23 +229,23 @@ def _capability_header() -> ctypes.Array[ctypes.c_uint32]:
 
 
 def ready_setrlimit(resource: int, limit: int) -> Ready:
-    """Make `limit` the soft and the hard limit of RLIMIT_… (numbered alike on the architectures that have filters)."""
+    """setrlimit(2) of both limits, for a later call. RLIMIT_… are the same on all architectures with filters here."""
     return Ready("setrlimit", resource, (ctypes.c_ulong * 2)(limit, limit))
 
 
 def hard_limit(resource: int) -> int:
-    """How far the soft limit of RLIMIT_… can be raised without rights."""
+    """The hard limit of RLIMIT_…."""
     limits = (ctypes.c_ulong * 2)()
     _check(_libc.getrlimit(resource, limits), "getrlimit")
     return limits[1]
 
 
 def ready_setgroups(groups: tuple[int, ...]) -> Ready:
-    """setgroups(2), to be made later."""
+    """setgroups(2), for a later call."""
     return Ready("setgroups", ctypes.c_size_t(len(groups)), (ctypes.c_uint32 * len(groups))(*groups))
 
 
 def ready_join_session_keyring() -> Ready | None:
-    """Take a new, empty session keyring; None on an architecture whose number for it is not known here."""
+    """Joins a new, empty session keyring, for a later call; None on an architecture with an unknown number."""
     number = _KEYCTL.get(os.uname().machine)
     return Ready("syscall", ctypes.c_long(number), _KEYCTL_JOIN_SESSION_KEYRING, None) if number else None

@@ -1,6 +1,6 @@
-"""Which nslab this is: what git says of a clone, or what was written down when it was built.
+"""The version of nslab: from git in a clone, else as recorded by the build.
 
-A release is a tag `v1.2.3`. Between two of them a version says what came before, and which commit it is.
+A release is a tag `v1.2.3`. A version between two releases contains the one before and the commit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 UNKNOWN = "0+unknown"
-"""Of files that nobody can say the origin of, as PEP 440 wants it."""
+"""The version of files of unknown origin, valid by PEP 440."""
 
 _ROOT = Path(__file__).parents[1]
 _DESCRIBED = re.compile(r"v(\d[\w.]*?)(?:-(\d+)-g([0-9a-f]+))?(-dirty)?")
@@ -18,34 +18,34 @@ _COMMIT = re.compile(r"([0-9a-f]+)(-dirty)?")
 
 
 def version() -> str:
-    """What `nslab --version` says: of a clone what git says now, of an installed package what it was built as."""
+    """The version that `nslab --version` prints: git's present one in a clone, else that of the installed package."""
     in_clone = (_ROOT / "pyproject.toml").exists()
     return (in_clone and of_sources(_ROOT)) or _installed()
 
 
 def of_sources(root: Path) -> str | None:
-    """What a source tree is, if git or `git archive` can say; None for any other (an sdist has it in PKG-INFO)."""
-    # Asked only where the tree is a repository of its own: git would go up and find somebody else's.
+    """The version of a source tree by git or `git archive`; None for others (an sdist has it in PKG-INFO)."""
+    # Only for a tree that is itself a repository: git would find a repository in a parent folder.
     if (root / ".git").exists() and (tag := _git(root, "describe", "--tags", "--dirty", "--always", "--match=v[0-9]*")):
         return public(tag, _git(root, "rev-list", "--count", "HEAD"))
     archived = root / ".git_archival.txt"
     if archived.exists():
         texts = [line.partition(": ")[2] for line in archived.read_text().splitlines()]
-        # In a clone, and by an old git, a line is not filled in; without any tag the first is empty.
+        # A clone, and an old git, leave lines unexpanded; without any tag the first is empty.
         return next((public(text) for text in texts if text and not re.search("[$%]", text)), None)
     return None
 
 
 def built() -> str:
-    """The version that a build writes down."""
+    """The version that a build records."""
     return of_sources(_ROOT) or UNKNOWN
 
 
 def public(described: str, commits: str = "") -> str:
-    """The version (PEP 440) for what `git describe --always` said.
+    """The version (PEP 440) for an output of `git describe --always`.
 
-    A tag is the release; commits after it lead to the next: v0.1.0-5-gabc1234 is 0.1.1.dev5+gabc1234. Without any tag
-    there is no release before, and the number of commits counts from the first.
+    A tag is a release; commits after it precede the next one: v0.1.0-5-gabc1234 is 0.1.1.dev5+gabc1234. Without any
+    tag, the number of commits counts from the first.
     """
     if tagged := _DESCRIBED.fullmatch(described):
         release, since, commit, dirty = tagged.groups()
@@ -59,13 +59,13 @@ def public(described: str, commits: str = "") -> str:
 
 
 def _after(release: str) -> str:
-    """The next release after one: its last number grows."""
+    """The next release: its last number plus one."""
     return re.sub(r"\d+$", lambda last: str(int(last[0]) + 1), release)
 
 
 def _git(root: Path, *arguments: str) -> str:
-    """What git says, or nothing where there is no git, or it will not speak (of somebody else's clone, to root)."""
-    # A clone that is only asked is not to be written to, not even its index.
+    """git's output; "" without git, or if it refuses (for root in another user's clone)."""
+    # A query must not write to the clone, not even to its index.
     argv = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
         return subprocess.run(argv, capture_output=True, text=True, check=False).stdout.strip()

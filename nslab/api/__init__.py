@@ -1,1 +1,1 @@
-"""Objects of Kubernetes' API: how they are written, what they look like, and the API server's sentences. Pure."""
+"""Objects of the Kubernetes API: their YAML, their schema, and the API server's error messages. Pure."""

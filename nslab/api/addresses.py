@@ -1,4 +1,4 @@
-"""Addresses as they may stand in a file."""
+"""Checks of IPv4 addresses and networks in a file."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ BYTES = frozenset(map(str, range(256)))
 
 
 def address_fault(word: str) -> str:
-    """What is wrong with an IPv4 address, or "". 192.168.59.022 is a fault: to some programs it is 18, to others 22."""
+    """The error in an IPv4 address, or "". 192.168.59.022 is one: some programs read 18, others 22."""
     parts = word.split(".")
     if len(parts) == 4 and BYTES.issuperset(parts):
         return ""
     if ":" in word and re.fullmatch("[0-9A-Fa-f:.]+", word):
-        return f"{shown(word)} is no IPv4 address; nslab's networks are IPv4 only"
+        return f"{shown(word)} is not an IPv4 address; nslab's networks are IPv4 only"
     if len(parts) != 4 or not all(re.fullmatch("[0-9]{1,20}", part) for part in parts):
         return f"{shown(word)} is not an IPv4 address"
     if zeros := [part for part in parts if part != "0" and part.startswith("0")]:
@@ -27,14 +27,14 @@ def address_fault(word: str) -> str:
 
 
 def network_fault(word: str) -> str:
-    """What is wrong with an IPv4 network (ADDRESS/LENGTH), or ""."""
+    """The error in an IPv4 network (ADDRESS/LENGTH), or ""."""
     address, slash, length = word.partition("/")
     if fault := address_fault(address):
         return fault
     if not slash:
-        return f"{word} has no length; write {word}/24, say"
+        return f"{word} has no prefix length; write {word}/24, for example"
     if not re.fullmatch("[0-9]|[12][0-9]|3[0-2]", length):
-        return f"{shown(word)} has no length from 0 to 32 behind its /"
+        return f"{shown(word)} has no prefix length from 0 to 32 after its /"
     network = IPv4Network(word, strict=False)
     if network.network_address != IPv4Address(address):
         return f"{word} is an address in a network, and the network itself is {network}"

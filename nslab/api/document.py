@@ -1,4 +1,4 @@
-"""One object of Kubernetes' API: a plain value, whole, and where it is written."""
+"""One object of the Kubernetes API: its complete plain value, and its path in the file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from nslab.errors import FieldPath
 
 STDIN = "-"
-"""Stands for the path of a file: standard input."""
+"""The path that means standard input."""
 EXISTING = -1
-"""The place of what comes from no file: it was there before."""
+"""The document index of objects that come from no file: they existed before."""
 CLUSTER_WIDE = names(
     """
     APIService CSIDriver CSINode CertificateSigningRequest ClusterRole ClusterRoleBinding ClusterTrustBundle
@@ -21,7 +21,7 @@ CLUSTER_WIDE = names(
     PriorityLevelConfiguration RuntimeClass ServiceCIDR StorageClass VolumeAttachment VolumeAttributesClass
     """
 )
-"""Kinds whose objects are in no namespace."""
+"""Kinds whose objects have no namespace."""
 
 
 SERVER_SET = names(
@@ -29,14 +29,14 @@ SERVER_SET = names(
     creationTimestamp deletionGracePeriodSeconds deletionTimestamp generation managedFields resourceVersion selfLink
     """
 )
-"""What of an object's metadata is never its user's."""
+"""Metadata that only the API server sets."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def as_applied(value: dict[str, Any]) -> dict[str, Any]:
-    """An object as one applies it, in place: without what an API server adds, which `kubectl get -o yaml` prints.
+    """Remove from an object, in place, what an API server adds, and `kubectl get -o yaml` prints; returns the object.
 
-    A load balancer's address is what an administrator's load balancer gave; nslab has none that would give another.
+    A load balancer's address stays: it comes from a real load balancer.
     """
     metadata, status = value.get("metadata", {}), value.pop("status", None) or {}
     for name in SERVER_SET & metadata.keys():
@@ -49,9 +49,9 @@ def as_applied(value: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class Document:
-    """An object of the API, whole, as a plain value that is defaulted in place; and where the stream has it.
+    """An object of the API as a complete plain value, defaulted in place, and its path in the stream.
 
-    `made`: nslab made it, of what stands there (a replica of its Deployment). `view`: what nslab makes of it.
+    `made`: nslab created it from the object at that path (a replica from its Deployment). `view`: its typed view.
     """
 
     value: dict[str, Any]
@@ -61,17 +61,17 @@ class Document:
 
     @property
     def kind(self) -> str:
-        """What it is."""
+        """Its kind."""
         return str(self.value["kind"])
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What it is called."""
+        """Its metadata."""
         return self.value.setdefault("metadata", {})  # type: ignore[no-any-return]
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What it is to be."""
+        """Its spec."""
         return self.value.setdefault("spec", {})  # type: ignore[no-any-return]
 
     @property
@@ -81,7 +81,7 @@ class Document:
 
     @property
     def namespace(self) -> str:
-        """Its namespace; "" for what is in none."""
+        """Its namespace; "" for a cluster-wide kind."""
         return "" if self.kind in CLUSTER_WIDE else str(self.metadata.get("namespace", "default"))
 
     @property

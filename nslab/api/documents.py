@@ -1,8 +1,8 @@
-"""A YAML stream as trees of nodes, document by document, and where things are in it.
+"""A YAML stream as trees of nodes, document by document, with positions.
 
-The YAML is composed, not constructed: its nodes keep their places, and nothing in a file can make a Python object.
-Documents are read one by one and let go, so that a file of ten thousand of them stays light; the places of problems
-that show only in the whole (an address used twice) are looked up in a second walk, which only a wrong file needs.
+The YAML is composed, not constructed: its nodes keep their positions, and no file can create a Python object.
+Documents are read and freed one by one, so that a file of ten thousand needs little memory. A second pass, which only
+an invalid file needs, looks up the positions of errors that concern several documents (an address used twice).
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
     from nslab.errors import FieldPath
 
 LARGEST = 16 * 1024 * 1024
-"""Bytes of a lab file; 10,000 pods are 3 million, 10,000 Services with their EndpointSlices 6 million."""
+"""The maximum size of a lab file in bytes; 10,000 pods are 3 million, 10,000 Services with EndpointSlices 6 million."""
 
 
 def loader(base: Any) -> type[Any]:
-    """A safe loader whose nodes say of scalars whether they are plain; what a plain one is, `scalars` knows."""
+    """A safe loader whose scalar nodes are tagged as plain or as strings; `scalars` resolves the plain ones."""
 
     class Loader(base):  # type: ignore[misc]
-        """Composes; constructs nothing."""
+        """Composes nodes; constructs no objects."""
 
         def resolve(self, kind: Any, _value: str, implicit: Any) -> str:
-            """The tag of a node that has none."""
+            """The tag of a node without an explicit one."""
             if kind is yaml.ScalarNode:
                 return PLAIN if implicit[0] else STR
             return MAP if kind is yaml.MappingNode else SEQ
@@ -47,16 +47,16 @@ def loader(base: Any) -> type[Any]:
 
 
 LOADER: type[Any] = loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-# What YAML allows in a stream.
+# The characters that YAML does not allow in a stream.
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 MANIFESTS = (".yaml", ".yml", ".json")
-"""How the names of files end that kubectl reads in a folder."""
+"""The suffixes of the files that kubectl reads in a folder."""
 
 
 def sources_of(path: Path) -> tuple[Source, ...]:
-    """The text of a file, of all manifests in a folder (as of `kubectl apply -f FOLDER`), or of standard input."""
+    """The texts of a file, of all manifests in a folder (like `kubectl apply -f FOLDER`), or of standard input."""
     if not path.is_dir():
         return (Source("standard input" if str(path) == STDIN else str(path), text_of(path)),)
     files = sorted(file for file in path.iterdir() if file.suffix in MANIFESTS and file.is_file())
@@ -66,7 +66,7 @@ def sources_of(path: Path) -> tuple[Source, ...]:
 
 
 def text_of(path: Path) -> str:
-    """The text of a file, or of standard input."""
+    """The text of a file, or of standard input. Raises LabFileError if it cannot be read."""
     data = b""
     try:
         with sys.stdin.buffer if str(path) == STDIN else path.open("rb") as file:
@@ -87,7 +87,7 @@ def text_of(path: Path) -> str:
 
 
 def documents(text: str, file: str) -> Iterator[Node]:
-    """The documents of a stream as trees of nodes, each let go before the next."""
+    """The documents of a stream as trees of nodes, each freed before the next. Raises LabFileError."""
     if unprintable := UNPRINTABLE.search(text):
         at = unprintable.start()
         raise failed(file, f"the character {text[at]!a} cannot be in YAML", _place(text, at))
@@ -103,7 +103,7 @@ def documents(text: str, file: str) -> Iterator[Node]:
 
 
 def numbered(sources: Iterable[Source]) -> Iterator[tuple[int, str, Node]]:
-    """The documents of several sources, each with its number among all and its file."""
+    """The documents of several sources, each with its index among all and its file."""
     number = count()
     for file, text in sources:
         yield from ((next(number), file, root) for root in documents(text, file))
@@ -112,8 +112,8 @@ def numbered(sources: Iterable[Source]) -> Iterator[tuple[int, str, Node]]:
 def _refuse_depth(text: str, file: str) -> None:
     """Refuse a document nested so deeply that composing it would overflow the C stack.
 
-    A level needs a bracket, or a column of its own (two levels: a list may stand in its parent's column). That bound is
-    cheap, and only where it is high (long lines, large documents in braces) the levels are counted for certain.
+    Each level needs a bracket or a column of its own (two levels share a column: a list may be in its parent's). This
+    upper bound is cheap; only if it is high (long lines, large documents in braces), the exact depth is computed.
     """
     columns = 2 * max(map(len, text.splitlines()), default=0)
     if all(part.count("[") + part.count("{") + columns <= 1000 for part in re.split("(?m)^---", text)):
@@ -129,7 +129,7 @@ def _refuse_depth(text: str, file: str) -> None:
 
 
 def _yaml_error(file: str, error: Exception) -> LabFileError:
-    """The parser's complaint as a problem with its place."""
+    """The YAML parser's error with its position."""
     if isinstance(error, yaml.MarkedYAMLError):
         mark = error.problem_mark or error.context_mark
         text = ", ".join(filter(None, (error.context, error.problem)))
@@ -140,7 +140,7 @@ def _yaml_error(file: str, error: Exception) -> LabFileError:
 
 
 def positioned(sources: Sequence[Source], errors: list[FieldError]) -> Iterator[FieldError]:
-    """Errors with the positions of what they are about."""
+    """The errors with their positions in the text."""
     wanted = {path for one in errors for path in ((one.path, one.key), (one.first, False)) if path[0]}
     nodes = dict(_nodes(sources, wanted)) if wanted else {}
     nowhere = sources[0].file, None
@@ -152,7 +152,7 @@ def positioned(sources: Sequence[Source], errors: list[FieldError]) -> Iterator[
 def located(
     error: FieldError, file: str, node: Node | None, first: Node | None = None, *, advice: bool = True
 ) -> FieldError:
-    """An error about a node, or about no place in a file."""
+    """An error with the position of a node; of the file's start without a node."""
     text = sentence(error, node)
     if error.first[:1] > (EXISTING,):
         text += f" (see line {first.start_mark.line + 1 if first else 1})"
@@ -164,14 +164,14 @@ def located(
 
 
 def sentence(error: FieldError, node: Node | None = None) -> str:
-    """The sentence of an error, about what a node has or about a value that is in no file."""
+    """An error's message, which quotes a node, or a value that is in no file."""
     return error.text if isinstance(error.text, str) else error.text(node or written(error.value))
 
 
 def _nodes(
     sources: Iterable[Source], places: Iterable[tuple[FieldPath, bool]]
 ) -> Iterator[tuple[tuple[FieldPath, bool], tuple[str, Node]]]:
-    """What is at each path (document, field, field, index …), or the nearest thing above that is written."""
+    """The node at each path (document, field, field, index …), or its nearest existing parent."""
     by_document: dict[int | str, list[tuple[FieldPath, bool]]] = {}
     for place in places:
         by_document.setdefault(place[0][0], []).append(place)
@@ -183,24 +183,24 @@ def _nodes(
             if not by_document:
                 return
     except LabFileError:
-        return  # the stream breaks off further on, which was noted
+        return  # a later syntax error, which the first pass reported
 
 
 class Tree:
-    """A document in which paths are looked up, however many there are."""
+    """A document with fast look-up of many paths."""
 
     def __init__(self, root: Node) -> None:
         self.root = root
         self._fields: dict[int, dict[str, tuple[Node, Node]]] = {}
 
     def at(self, path: FieldPath, *, key: bool = False) -> Node:
-        """The node at a path, or the last one on the way; or the name that it has."""
+        """The node at a path, or its nearest existing parent; with `key`, the node of the field's name."""
         name = node = self.root
         for step in path:
             found: tuple[Node, Node] | None = None
             if isinstance(step, str) and node.id == "mapping":
                 if id(node) not in self._fields:
-                    # Of two of a name the first counts.
+                    # Of duplicate fields the first counts.
                     self._fields[id(node)] = {k.value: (k, v) for k, v in reversed(node.value) if k.id == "scalar"}
                 found = self._fields[id(node)].get(step)
             elif isinstance(step, int) and node.id == "sequence" and step < len(node.value):
@@ -212,10 +212,10 @@ class Tree:
 
 
 def _place(text: str, at: int) -> tuple[int, int]:
-    """Line and column of a position in a text."""
+    """Line and column (from 1) of an offset in a text."""
     return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
 
 
 def failed(file: str, text: str, place: tuple[int, int] = (1, 1)) -> LabFileError:
-    """One problem that ends the reading."""
+    """An error that ends the reading of a file."""
     return LabFileError([FieldError((), text, position=Position(file, *place))])

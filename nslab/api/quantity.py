@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 
 MOST = 2**63 - 1
-"""What is more counts as this, as in Kubernetes."""
+"""Larger quantities count as this, as in Kubernetes."""
 _SUFFIXES = {
     "": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18,
 }  # fmt: skip
 _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 PATTERN = r"\+?(?:[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})(?:[eE][-+]?[0-9]{1,2}|[numkMGTPE]|[KMGTPE]i)?"
-"""One that is not negative; as many digits as anybody needs."""
+"""A non-negative quantity, with a limited number of digits."""
 _PARTS = re.compile(r"\+?([0-9]*)\.?([0-9]*)(.*)")
 
 
 def whole(text: str) -> int | None:
-    """The number, rounded up, as Kubernetes does; None if the text is no quantity, or a negative one."""
+    """The number, rounded up as in Kubernetes; None if the text is not a quantity or is negative."""
     if not re.fullmatch(PATTERN, text):
         return None
     parts = _PARTS.fullmatch(text)

@@ -1,7 +1,7 @@
-"""What nslab asks of a document beyond Kubernetes' types, as JSON Schema laid over that of a kind or a definition.
+"""nslab's checks beyond Kubernetes' types, as JSON Schema that is merged into that of a kind or a definition.
 
-Here are patterns, ranges and choices of fields that nslab acts on. What Services are asked is in `validate_services`,
-for there the API server's own sentences are known.
+These are patterns, ranges and enumerations of fields that nslab acts on. The checks of Services are in
+`validate_services`, which has the API server's own messages.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ def names(listed: str) -> frozenset[str]:
 
 
 def text(pattern: str, words: str, longest: int = 0) -> Schema:
-    """A string that is of a pattern, and what the pattern asks for."""
+    """A string of a pattern; `words` describes the pattern."""
     limit = {"maxLength": longest} if longest else {}
     return {"type": "string", "pattern": pattern, "$comment": words, **limit}
 
 
 def number(low: int, high: int = 2**31 - 1) -> Schema:
-    """A whole number from one to another."""
+    """A whole number in a range (inclusive)."""
     return {"type": "integer", "minimum": low, "maximum": high}
 
 
@@ -33,14 +33,14 @@ def words(listed: str) -> Schema:
 
 
 def table(value: Schema, key: Schema) -> Schema:
-    """A mapping from names of the user's."""
+    """A mapping with arbitrary keys."""
     return {"type": "object", "additionalProperties": value, "propertyNames": key}
 
 
 STRING: Schema = {"type": "string"}
 SOME: Schema = {"type": "string", "minLength": 1}
 LABEL = text("[a-z0-9]([-a-z0-9]*[a-z0-9])?", "lower case letters, digits and '-', no '-' first or last", 63)
-"""A DNS label (RFC 1123): what Kubernetes asks of most names."""
+"""A DNS label (RFC 1123), which Kubernetes requires for most names."""
 NAME = text("[!-$&-.0-~]+", "printable ASCII characters other than '/' and '%'", 253)
 POD_NAME = {**LABEL, "maxLength": 253}
 PORT_NAME = text("[a-z0-9-]*[a-z][a-z0-9-]*", "lower case letters (one at least), digits and '-'", 15)
@@ -57,17 +57,17 @@ COUNT, PORT = number(0), number(1, 65535)
 PORT_OR_NAME: Schema = {"anyOf": [PORT, PORT_NAME]}
 META = {"$ref": "#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "required": ["name"]}
 NOBODY = -1
-"""Stands for a user who cannot be read, and who need not be root."""
+"""Replaces an unreadable user id, which need not be root."""
 USER = {"runAsUser": {**COUNT, "otherwise": NOBODY}, "runAsGroup": COUNT}
 
 
 def kind(name: Schema = NAME, *required: str) -> Schema:
-    """An object, which has a name."""
+    """An object with a name."""
     return {"properties": {"metadata": {**META, "properties": {"name": name}}}, "required": ["metadata", *required]}
 
 
 def fields(**of: Schema) -> Schema:
-    """A mapping some of whose fields are these."""
+    """A mapping with rules for some of its fields."""
     return {"properties": of}
 
 
@@ -81,7 +81,7 @@ FOREIGN = {
     "required": ["metadata"],
     **_OPEN,
 }
-"""What is asked of an object of another group: that it can be named."""
+"""An object of another API group: it only needs kind and name."""
 RULES: dict[str, Schema] = {
     "Pod": kind(POD_NAME, "spec"),
     "Deployment": kind(POD_NAME, "spec"),

@@ -1,12 +1,12 @@
 """Plain YAML scalars as Kubernetes reads them: sigs.k8s.io/yaml, which is go-yaml v2 and then JSON.
 
-| written | is |
+| YAML | value |
 |---|---|
 | yes, on, True and the like | true (no, off: false) |
-| y, n | text, and true or false where that is asked for: kubectl refuses a pod called y, which nobody understands |
+| y, n | text, or true and false for a boolean field: kubectl surprisingly refuses a pod with the name y |
 | 010, 0o10, 0x8, 1_000 | whole numbers |
-| 1.5, 1e3 | numbers; whole ones where nothing is lost, as JSON writes them |
-| 22:22, 2024-01-01T00:00:00Z | text: to other readers of YAML 1.1 the first is 1342, the second a time |
+| 1.5, 1e3 | numbers; integers where that is exact, as in JSON |
+| 22:22, 2024-01-01T00:00:00Z | text: other YAML 1.1 parsers read 1342 and a time |
 | .inf, .nan | text: JSON has no such numbers |
 """
 
@@ -23,10 +23,10 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 YAML = "tag:yaml.org,2002:"
 PLAIN, STR = "", YAML + "str"
-"""The tags that scalars have; PLAIN: that of one whose looks decide."""
+"""The tags of scalars; PLAIN: an unquoted one, whose text decides its type."""
 KINDS = {bool: "a boolean", int: "a number", float: "a number", type(None): "nothing"}
 UNREADABLE = "?"
-"""Stands for what has a problem; nothing comes of it."""
+"""Replaces an unreadable value."""
 WORDS: dict[str, Scalar] = {
     **dict.fromkeys("yes Yes YES true True TRUE on On ON".split(), True),  # noqa: SIM905
     **dict.fromkeys("no No NO false False FALSE off Off OFF".split(), False),  # noqa: SIM905
@@ -36,28 +36,28 @@ LETTERS = {"y": True, "Y": True, "n": False, "N": False}
 WHOLE = "[-+]?(0[xX][0-9a-fA-F]+|0[oO]?[0-7]+|0[bB][01]+|0|[1-9][0-9]*)"
 FLOAT = r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
 EXACT = 2**53
-"""Up to here a float that is whole is that number and no other."""
+"""The largest float up to which every whole number is exact."""
 
 
 def value(text: str) -> Scalar:
-    """What a plain scalar is."""
+    """The value of a plain scalar."""
     if text in WORDS:
         return WORDS[text]
     if text[0] not in "0123456789+-." or len(text) > 400:
         return text
     if text.isdecimal() and text.isascii() and text[0] != "0" and len(text) < 19:
         return int(text)
-    # Addresses are met most, and are none of these.
+    # A short cut for addresses, which are the most frequent values.
     return _odd(text) if text.count(".") < 2 and ":" not in text else text
 
 
 def is_text(text: str) -> bool:
-    """Whether a text is that without quotes, too. (PyYAML would write 1e3 and 0o17 without.)"""
+    """Whether a text without quotes is still text. (PyYAML would write 1e3 and 0o17 without quotes.)"""
     return isinstance(value(text), str)
 
 
 def _odd(text: str) -> Scalar:
-    """What a scalar is that begins as a number does."""
+    """The value of a scalar that begins like a number."""
     plain = text.replace("_", "")
     if re.fullmatch(WHOLE, plain):
         number = int(re.sub("^([-+]?)0([0-7]+)$", r"\g<1>0o\2", plain), 0)
@@ -72,7 +72,7 @@ def _odd(text: str) -> Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a sentence needs of a YAML node."""
+    """The part of a YAML node that an error message needs."""
 
     id: str
     tag: str
@@ -80,14 +80,14 @@ class Written:
 
 
 def written(value: Any) -> Written:
-    """A value as YAML would have it."""
+    """A node for a value that is in no file."""
     if isinstance(value, dict | list):
         return Written("mapping" if isinstance(value, dict) else "sequence", "", value)
     return Written("scalar", STR, value) if isinstance(value, str) else Written("scalar", PLAIN, json.dumps(value))
 
 
 def what(node: Any) -> str:
-    """What a YAML node is, in words."""
+    """The type and the value of a YAML node, in words."""
     if node.id != "scalar":
         return "a mapping" if node.id == "mapping" else "a list"
     found = node.value if node.tag == STR else value(node.value)
@@ -97,5 +97,5 @@ def what(node: Any) -> str:
 
 
 def looks(node: Any) -> str:
-    """What a scalar's looks make of it."""
+    """The type of an unquoted scalar, in words."""
     return KINDS.get(type(value(node.value)), "text")

@@ -1,8 +1,8 @@
-"""Kubernetes' own schema: which kinds there are, and the fields, types and required fields of each.
+"""Kubernetes' own schema: its kinds, and the fields, types and required fields of each.
 
-`kubernetes.schema` is data, written by scripts/kubernetes-schema: a line that says of which release it is and where
-each kind is defined, then a line for each definition. A definition is parsed when an object first has a use for it.
-What it leaves open, and nslab acts on, `rules` adds.
+`kubernetes.schema` is data, written by scripts/kubernetes-schema: a line with its release and the definition of each
+kind, then a line for each definition. A definition is parsed when an object first needs it. `rules` adds checks of
+fields that nslab acts on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 FILE = Path(__file__).with_name("kubernetes.schema")
 REF = "#/$defs/"
 GONE_GROUPS = {"extensions", "authentication.k8s.io", "authorization.k8s.io"}
-"""Groups of Kubernetes' own that have no kind here."""
+"""Kubernetes' own groups without a kind in this schema."""
 
 
 @cache
@@ -36,7 +36,7 @@ def _data() -> str:
 
 
 def _line(start: str) -> str:
-    """The rest of the line that begins so."""
+    """The rest of the line that begins with `start`."""
     data = _data()
     at = data.index(f"\n{start} ") + len(start) + 2
     return data[at : data.index("\n", at)]
@@ -44,7 +44,7 @@ def _line(start: str) -> str:
 
 @cache
 def kinds() -> dict[tuple[str, str], str]:
-    """The name of the definition of each apiVersion and kind."""
+    """The definition's name for each apiVersion and kind."""
     found: dict[tuple[str, str], str] = {}
     head = _data().partition("\n")[0]
     for key, name in json.loads(head)["kinds"].items():
@@ -60,13 +60,13 @@ def names(version: str) -> tuple[str, ...]:
 
 
 def own(version: str) -> bool:
-    """Whether objects of an apiVersion are Kubernetes' own: their kinds are known, or do not exist."""
+    """Whether an apiVersion is Kubernetes' own, so that an unknown kind is an error."""
     group = version.rpartition("/")[0]
     return group in GONE_GROUPS or any(known.rpartition("/")[0] == group for known, _ in kinds())
 
 
 def versions_of(kind: str, group: str) -> tuple[str, ...]:
-    """The apiVersions that a kind has: those of the group first, the newest of each."""
+    """The apiVersions of a kind, newest first, those of the group before the others."""
     found = [version for version, known in kinds() if known == kind]
     stable = [version for version in found if "beta" not in version] or found
     return tuple(sorted(sorted(stable, reverse=True), key=lambda version: version.rpartition("/")[0] != group))
@@ -74,7 +74,7 @@ def versions_of(kind: str, group: str) -> tuple[str, ...]:
 
 @cache
 def shape_of(version: str, kind: str) -> Shape:
-    """What an object of a kind looks like."""
+    """The shape of a kind."""
     name = kinds()[version, kind]
     return (
         _compiled_definition(name)
@@ -84,13 +84,13 @@ def shape_of(version: str, kind: str) -> Shape:
 
 
 def shape_for(version: Any, kind: Any, path: FieldPath) -> tuple[Shape | None, list[FieldError]]:
-    """What an object looks like, by what it says of itself; None, with a complaint, if there is no such kind."""
+    """The shape for an object's apiVersion and kind; None, with an error, for an unknown kind."""
     if not isinstance(kind, str) or not kind:
         return None, [FieldError((*path, "kind"), "kind is missing: Pod, Service, Deployment and so on")]
     if not isinstance(version, str) or not version:
         versions = versions_of(kind, "")
         missing = FieldError((*path, "apiVersion"), "apiVersion is missing")
-        # What else it is, its shape refuses.
+        # The shape reports other types.
         return (shape_of(versions[0], kind), [] if version else [missing]) if versions else (None, [missing])
     if (version, kind) in kinds():
         return shape_of(version, kind), []
@@ -102,7 +102,7 @@ def shape_for(version: Any, kind: Any, path: FieldPath) -> tuple[Shape | None, l
 def no_match(
     version: Any, kind: Any, path: FieldPath, right: tuple[str, ...], known: tuple[str, ...]
 ) -> tuple[None, list[FieldError]]:
-    """kubectl's sentence about a kind that is not there; `right`: the versions that it has."""
+    """kubectl's error for an unknown kind; `right`: the versions in which the kind exists."""
     text = f"no matches for kind {quoted(str(kind))} in version {quoted(str(version))}"
     if right:
         return None, [FieldError((*path, "apiVersion"), f"{text}; write {right[0]}")]
@@ -111,12 +111,12 @@ def no_match(
 
 @cache
 def foreign() -> Shape:
-    """What an object of another group looks like."""
+    """The shape of an object of another group."""
     return compiled(rules.FOREIGN)
 
 
 def check(value: Any, shape: Shape, place: FieldPath = ()) -> list[FieldError]:
-    """What is wrong with a value, which afterwards has nothing that is not as its shape says."""
+    """The errors in a value; values that do not fit the shape are removed from it."""
     walk = shapes.Walk(place)
     shape.check(value, walk)
     return walk.found
@@ -139,7 +139,7 @@ def _compiled_definition(name: str) -> Shape:
 
 
 def merged(schema: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema with what another says beside it."""
+    """A schema merged with another, whose keywords take precedence."""
     made = {**schema, **more}
     if "properties" in schema and "properties" in more:
         made["properties"] = {**schema["properties"], **more["properties"]}

@@ -1,4 +1,4 @@
-"""The API server's sentences: what it says of an object that it does not take, in kubectl's words."""
+"""The API server's error messages for invalid objects, as kubectl prints them."""
 
 from __future__ import annotations
 
@@ -34,33 +34,33 @@ CIDR = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
 
 def of_object(one: Document, error: FieldError) -> FieldError:
-    """An error of an object's field, in the API server's sentence about the object."""
+    """A field's error in the API server's message about its object."""
     text = f"The {one.kind} {quoted(one.name)} is invalid: {dotted(error.path)}: {error.sentence}"
     return FieldError((*one.path, *(error.at or error.path)), text, first=error.first)
 
 
 def required(why: str = "") -> str:
-    """A field that must be there."""
+    """A missing field."""
     return f"Required value: {why}" if why else "Required value"
 
 
 def invalid(value: object, why: str) -> str:
-    """A value that cannot be."""
+    """An invalid value."""
     return f"Invalid value: {_value(value)}: {why}"
 
 
 def forbidden(why: str) -> str:
-    """A field that must not be there."""
+    """A field that must not be set."""
     return f"Forbidden: {why}"
 
 
 def duplicate(value: object) -> str:
-    """A value that is there twice."""
+    """A duplicate value."""
     return f"Duplicate value: {_value(value)}"
 
 
 def unsupported(value: str, supported: Iterable[str]) -> str:
-    """A value that is none of a few."""
+    """A value outside an enumeration."""
     return f"Unsupported value: {quoted(value)}: supported values: {', '.join(map(quoted, sorted(supported)))}"
 
 

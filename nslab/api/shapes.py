@@ -1,7 +1,7 @@
-"""What a value may look like: shapes, made of a JSON Schema, along which a value is walked.
+"""Shapes: validators compiled from a JSON Schema.
 
-A walk finds everything that is wrong, each at its path, and leaves in the value nothing that is not as its schema says:
-what cannot be read goes, so that whoever goes on need not look again.
+A walk through a value finds all errors, each with its path, and removes whatever does not fit the schema, so that later
+code need not check types again.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from nslab.errors import FieldPath
 
 GONE = object()
-"""What a shape makes of a value that cannot be read."""
+"""The result of a shape's check for an unreadable value."""
 INTEGERS = {"int32": (-(2**31), 2**31 - 1)}
 ANY_INTEGER = (-(2**63), 2**64 - 1)
 
 
 class Walk:
-    """One walk along a document: where it is, and what it found."""
+    """One walk through a document: its current path and the errors found."""
 
     def __init__(self, path: FieldPath = ()) -> None:
         self.start, self.path = path, list[int | str]()
@@ -36,47 +36,47 @@ class Walk:
 
     @property
     def here(self) -> str:
-        """The field as a person would write it: spec.nodes[0].name."""
+        """The current field, such as spec.nodes[0].name."""
         return dotted(self.path) or "the document"
 
     def say(self, text: str, word: str = "", known: tuple[str, ...] = (), *, key: bool = False) -> bool:
-        """Note what is wrong here, and return False."""
+        """Note an error at the current field, and return False."""
         self.found.append(FieldError((*self.start, *self.path), text, word=word, known=known, key=key))
         return False
 
     def tell(self, value: Any, text: Callable[[Node], str]) -> bool:
-        """Note what is wrong with a value, in a sentence that quotes it; an empty sentence says nothing."""
+        """Note an error with a message that quotes the value's node; an empty message is no error. Return False."""
         self.found.append(FieldError((*self.start, *self.path), text, value=value))
         return False
 
     def must(self, value: Any, be: str) -> bool:
-        """Note that a value is of another type."""
+        """Note that a value has the wrong type."""
         here = self.here
         return self.tell(value, lambda node: f"{here} must be {be}, and this is {what(node)}")
 
     def quote(self, value: Any, text: str) -> bool:
-        """Note something about a word, which stands for {} in the sentence."""
+        """Note an error whose message quotes the value in place of {}."""
         here = self.here
         return self.tell(value, lambda node: f"{here}: {text.replace('{}', shown(node.value))}")
 
 
 class Shape:
-    """What a value may look like; this one: anything. Values of the type `plain` are right without a further look."""
+    """A validator; the base class accepts any value. Values of the type `plain` are valid without a check."""
 
     plain: type | None = None
     stand_in: Any = UNREADABLE
-    """What keeps the place in a list of what cannot be read; a type makes a new one."""
+    """Replaces an unreadable item of a list; a type stands for a new empty value of it."""
 
     def check(self, value: Any, walk: Walk) -> Any:
-        """What is left of a value."""
+        """The valid part of a value, or GONE; notes the errors."""
         return value if self.right(value, walk) else GONE
 
     def right(self, _value: Any, _walk: Walk) -> bool:
-        """Whether a value is as it must be; if not, that is noted."""
+        """Whether a value is valid; if not, notes the error."""
         return True
 
     def null(self, walk: Walk, *, required: bool) -> None:
-        """Nothing (null) is as good as no field, unless somebody hoped that it would be text."""
+        """A null counts as a missing field; notes an error if the field is required."""
         here = walk.here
         if required:
             walk.tell(
@@ -90,7 +90,7 @@ class Shape:
 
 
 class Text(Shape):
-    """A string; when it has a pattern, `$comment` says in words what the pattern asks for."""
+    """A string; `$comment` describes its pattern in words."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self.pattern: str | re.Pattern[str] = schema.get("pattern", "")
@@ -112,9 +112,9 @@ class Text(Shape):
         return value
 
     def fits(self, value: str) -> bool:
-        """Whether a word is of the pattern."""
+        """Whether a string matches the pattern."""
         if isinstance(self.pattern, str):
-            self.pattern = re.compile(self.pattern)  # when first needed: it takes as long as reading a file
+            self.pattern = re.compile(self.pattern)  # on first use: compiling takes as long as reading a file
         return self.pattern.fullmatch(value) is not None
 
     def _wrong(self, value: Any, walk: Walk) -> Any:
@@ -148,7 +148,7 @@ class Address(Shape):
 
 
 class Choice(Shape):
-    """One of a few words."""
+    """One word of an enumeration."""
 
     def __init__(self, words: Iterable[str]) -> None:
         self.of = tuple(words)
@@ -171,7 +171,7 @@ class Choice(Shape):
 
 
 class Number(Shape):
-    """A whole number between two others, or any number. `otherwise`: what stands for one that cannot be read."""
+    """An integer in a range, or any number. `otherwise` replaces an unreadable one."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         low, high = INTEGERS.get(schema.get("format", ""), ANY_INTEGER)
@@ -204,7 +204,7 @@ class Flag(Shape):
 
 
 class NumberOrText(Shape):
-    """A whole number, or a name: a port, as Services and probes may give it."""
+    """An integer or a name: the port of a Service or a probe."""
 
     def __init__(self, number: Shape, text: Shape) -> None:
         self.number, self.text = number, text
@@ -224,11 +224,11 @@ class Quantity(Shape):
             return walk.must(value, "a quantity")
         word = str(value).removeprefix("-") if self.negative else str(value)
         good = not isinstance(value, bool) and quantity.whole(word) is not None
-        return good or walk.quote(value, "{} is no quantity; write 64Mi, 1.5G, 500m or a plain number")
+        return good or walk.quote(value, "{} is not a quantity; write 64Mi, 1.5G, 500m or a plain number")
 
 
 class Resource(Shape):
-    """The name of what a container may use: one of Kubernetes' own, or somebody's (nvidia.com/gpu)."""
+    """The name of a resource: one of Kubernetes' own, or an extended one (nvidia.com/gpu)."""
 
     known = ("memory", "cpu", "ephemeral-storage")
 
@@ -248,7 +248,7 @@ class Many(Shape):
     def check(self, value: Any, walk: Walk) -> Any:
         if not isinstance(value, list):
             walk.must(value, "a list")
-            # A command that cannot be read is there all the same: nobody should be told that it is missing.
+            # An unreadable command exists all the same: a later check must not report it as missing.
             return [UNREADABLE] if isinstance(self.of, Text) else GONE
         if len(value) < self.at_least:
             walk.say(f"{walk.here} is empty; it needs at least {self.at_least}")
@@ -260,13 +260,13 @@ class Many(Shape):
             kept = of.check(item, walk)
             walk.path.pop()
             if kept is not item:
-                # What cannot be read keeps its place: problems found later are looked up by index.
+                # Unreadable items keep their index: later errors are looked up by index.
                 value[index] = kept if kept is not GONE else of.stand_in if of.stand_in == UNREADABLE else of.stand_in()
         return value
 
 
 class OneOrMany(Shape):
-    """A list of one shape, or, where there is but one of them, that one by itself."""
+    """A list of one shape, or a single item without the list."""
 
     def __init__(self, of: Shape) -> None:
         self.of, self.many = of, Many(of, at_least=1)
@@ -279,7 +279,7 @@ class OneOrMany(Shape):
 
 
 class Table(Shape):
-    """A mapping from names that the user chooses to one shape."""
+    """A mapping from arbitrary names to one shape."""
 
     stand_in = dict
 
@@ -311,7 +311,7 @@ class Table(Shape):
 
 
 class Record(Shape):
-    """A mapping of known fields, each compiled when it is first met."""
+    """A mapping with known fields, each compiled on first use."""
 
     stand_in = dict
 
@@ -358,7 +358,7 @@ class Record(Shape):
 
 
 def changed_to(value: dict[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
-    """A mapping, in place, with other values, and without those that are gone."""
+    """The mapping, updated in place with `changed`; GONE deletes a field."""
     for name, kept in changed.items():
         if kept is GONE:
             del value[name]

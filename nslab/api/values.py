@@ -1,7 +1,7 @@
-"""From the nodes of a YAML document to a plain value: mappings, lists and scalars, as JSON has them.
+"""Converts the nodes of a YAML document to a plain value: mappings, lists and scalars, as in JSON.
 
-What YAML allows and an API server would not (a field twice, a tag, a name that is no text) is noted at its place. Every
-value is made anew where an alias stands: what is filled in at one place does not appear at another.
+The reader notes what YAML allows and an API server refuses (duplicate fields, tags, names that are not text). It copies
+an alias's value, so that a default filled in at one place does not appear at another.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ SCALARS: dict[str, tuple[type, ...]] = {
     YAML + "bool": (bool,),
     YAML + "null": (type(None),),
 }
-"""Tags that a file may give to what is of that type anyway."""
+"""Explicit tags that are allowed for values of their type."""
 MERGE = "<<"
 UNFIT = re.compile("[\0\ud800-\udfff]")
-"""Arguments, names and variables are C strings of UTF-8."""
+"""Characters that cannot occur in arguments, names and variables, which are C strings in UTF-8."""
 DEEPEST = 100
-"""Levels of nesting; a Pod has about ten."""
+"""The maximum depth of nesting; a Pod has about ten levels."""
 PROBLEMS_WITH_ADVICE = 200
-"""So many problems get a `did you mean`; looking for it is by far the slowest part of a sentence."""
+"""The number of errors with a `did you mean`; the search is by far the slowest part of a message."""
 
 
 class AliasesError(Exception):
-    """Aliases blow the document up beyond what its text can stand for."""
+    """Aliases expand the document far beyond the size of its text."""
 
     def __init__(self, node: Node) -> None:
         super().__init__()
@@ -46,16 +46,16 @@ class AliasesError(Exception):
 
 
 class Source(NamedTuple):
-    """A text, and its name in errors."""
+    """A text and its name in error messages."""
 
     file: str
     text: str
 
 
 class Reader:
-    """One walk through files. `budget` is how many values it may meet; an alias counts as often as it is used.
+    """One walk through files. `budget`: the number of values it may read; an alias counts each time it is used.
 
-    `file`: the one that it is in.
+    `file`: the current one.
     """
 
     def __init__(self, *sources: Source) -> None:
@@ -64,11 +64,11 @@ class Reader:
         self.errors: list[FieldError] = []
         self.plain: dict[str, Any] = {}
         self.names: dict[str, str] = {}
-        # No character of a text is unfit by itself; an escape may stand for one.
+        # Only an escape sequence can produce an unfit character.
         self.escapes = any("\\" in one.text for one in sources)
 
     def say(self, node: Node, text: str, word: str = "", known: tuple[str, ...] = ()) -> None:
-        """Note what is wrong at a node; `word` may be a misspelling of one of the `known`."""
+        """Note an error at a node; `word` may be a misspelling of one of the `known`."""
         advice = did_you_mean(word, known) if len(self.errors) < PROBLEMS_WITH_ADVICE else ""
         mark = node.start_mark
         position = Position(self.file, mark.line + 1, mark.column + 1)
@@ -113,7 +113,7 @@ class Reader:
         return made
 
     def _merged(self, node: Node, path: FieldPath) -> dict[str, Any]:
-        """What a merge key adds: fields that are not there. Of several mappings an earlier one goes first."""
+        """The fields of a merge key, for missing fields only. Of several mappings, earlier ones take precedence."""
         if isinstance(node, MappingNode):
             found: dict[str, Any] = self.read(node, path)
             return found
@@ -124,7 +124,7 @@ class Reader:
         return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
 
     def _name(self, key: Node, path: FieldPath) -> str | None:
-        """The name of a field. A number is a name, too; true, false and nothing are hardly meant."""
+        """The name of a field; None if unreadable. A number is a valid name; true, false and null are errors."""
         here = dotted(path) or "the document"
         if not isinstance(key, ScalarNode) or key.tag not in (PLAIN, STR):
             self.say(key, f"{here}: a field's name must be plain text")

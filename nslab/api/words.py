@@ -1,4 +1,4 @@
-"""Sentences about a lab file: where they point, how they quote what it says, what it may have meant."""
+"""Parts of error messages about a lab file: paths, quotes, suggestions."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 WIDTH = 60
-"""Longer words are cut: a sentence must fit a line."""
+"""Longer words are truncated, so that a message fits on a line."""
 FEW = 8
-"""So many known names can be listed where none is near."""
+"""The maximum number of known names that a message lists if none is similar."""
 CANDIDATES = 200
-"""The nearest name is looked for among so many; a comparison costs microseconds, a file may have thousands of names."""
+"""The maximum number of names to compare: a comparison takes microseconds, and a file may have thousands of names."""
 
 
 def shown(word: str) -> str:
-    """The word as a sentence may print it: files come from strangers, and terminals obey control characters."""
+    """The word, safe to print: files are untrusted, and terminals interpret control characters."""
     return _cut(word) if word.isprintable() and word.strip() else quoted(word)
 
 
+def printable(text: str) -> str:
+    """A text of any length as a terminal may have it: nothing in it is obeyed."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
+
+
 def quoted(word: str) -> str:
-    """The word in quotes, as one would write it in YAML to have it taken as text."""
+    """The word in quotes, as YAML text."""
     plain = _cut(word).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{"".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)}"'
 
@@ -33,7 +38,7 @@ def _cut(word: str) -> str:
 
 
 def nearest(word: str, names: Iterable[str]) -> str:
-    """The known name that the word may have been meant to be, or ""."""
+    """The most similar known name, or ""."""
     if len(word) > WIDTH:
         return ""
     known = {name.lower(): name for name in islice(names, CANDIDATES)}
@@ -42,14 +47,14 @@ def nearest(word: str, names: Iterable[str]) -> str:
 
 
 def did_you_mean(word: str, names: Sequence[str]) -> str:
-    """The end of a sentence about a name that is not known."""
+    """The end of a message about an unknown name: a suggestion or the known names."""
     if near := nearest(word, names):
         return f"; did you mean {near}?"
     return f"; known are {listed(tuple(names))}" if word and 0 < len(names) <= FEW else ""
 
 
 def dotted(path: Iterable[int | str]) -> str:
-    """spec.ports[0].nodePort"""
+    """A path as text, such as spec.ports[0].nodePort."""
     return "".join(f"[{step}]" if isinstance(step, int) else f".{shown(step)}" for step in path).removeprefix(".")
 
 

@@ -1,16 +1,36 @@
-"""The objects of a running lab, as the API has them: whole, with what nslab does not act on."""
+"""The objects of a running lab, as the API has them: whole, with their status, and with what controllers made."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
-from nslab.lab.resources import selected
+from nslab.app import ps
+from nslab.lab.selection import matching, selected
+from nslab.linux import owned
 from nslab.linux.stored_lab import stored_lab
+from nslab.objects.names import host
+from nslab.objects.process import NodeAgent
+from nslab.views.live import Live, objects
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def get(name: str, words: Sequence[str] = (), namespace: str = "") -> list[dict[str, Any]]:
-    """The documents that `words` name (see nslab.lab.resources.selected); all of the lab's, if nothing."""
-    return [one.value for one in selected(stored_lab(name), words, namespace)]
+def get(name: str, words: Sequence[str] = (), namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+    """The objects that `words` mean (see nslab.lab.selection); all that the lab has, if nothing.
+
+    `namespace`: where they are; "": anywhere. `selector`: labels that they have.
+    """
+    there = live_objects(name)
+    return matching(selected(there, words, namespace) if words else there, selector)
+
+
+def live_objects(name: str) -> list[dict[str, Any]]:
+    """Every object of a running lab."""
+    lab, processes = stored_lab(name), owned.processes(name)
+    rows, ages = ps.rows(lab, processes)
+    now = time.time()
+    nodes = frozenset(host(record.ns) for record in processes if record.role == NodeAgent.role)
+    born = now - max(map(ps.age, processes), default=0.0)
+    return objects(lab, Live(rows, nodes, born, ages, now))

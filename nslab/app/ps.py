@@ -18,7 +18,9 @@ from nslab.views.pods import pod_row
 from nslab.views.tree import count
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Pod
+    from collections.abc import Sequence
+
+    from nslab.lab.types import Lab, Pod
     from nslab.linux.processes.procs import Record
 
 
@@ -43,23 +45,29 @@ def _holds(lab: str) -> str:
 
 def pods(name: str) -> Pods:
     """The pods of a running lab, as its nodes see them."""
-    lab = stored_lab(name)
-    processes = owned.processes(name)
+    lab, processes = stored_lab(name), owned.processes(name)
+    silent = [one for one in stopped(processes) if one.role in (NodeAgent.role, Control.role)]
+    return Pods([*rows(lab, processes)[0].values()], silent)
+
+
+def rows(lab: Lab, processes: Sequence[Record]) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
+    """The row of each pod by NAMESPACE/NAME, and for how many seconds it has been there."""
     runs = {(record.ns, record.role): record for record in processes}
-    reported, now = status.read_status(name), time.time()
+    reported, now = status.read_status(lab.name), time.time()
 
     def row(pod: Pod) -> dict[str, Any]:
         ns = netns(lab.name, pod_host(pod.namespace, pod.name))
         up = [container.name for container in pod.containers if (ns, f"container/{container.name}") in runs]
         pause = runs.get((ns, "pause"))
         seen = reported.get(f"{pod.namespace}/{pod.name}", {})
-        return pod_row(pod, seen, up, pause=pause is not None, age=_age(pause), now=now)
+        ages[f"{pod.namespace}/{pod.name}"] = age(pause)
+        return pod_row(pod, seen, up, pause=pause is not None, age=age(pause), now=now)
 
-    silent = [one for one in stopped(processes) if one.role in (NodeAgent.role, Control.role)]
-    return Pods([row(pod) for pod in lab.pods], silent)
+    ages: dict[str, float] = {}
+    return {f"{pod.namespace}/{pod.name}": row(pod) for pod in lab.pods}, ages
 
 
-def _age(process: Record | None) -> float:
+def age(process: Record | None) -> float:
     """For how many seconds a process has been there."""
     if not process:
         return 0.0

@@ -40,6 +40,7 @@ VERBS: dict[str, str] = {
     "diff": "life.diff",
     "plan": "life.plan",
     "get": "objects.get",
+    "describe": "objects.describe",
     "apply": "objects.apply",
     "delete": "objects.delete",
     "scale": "objects.scale",

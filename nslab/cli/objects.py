@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,8 +11,9 @@ import click
 import typer
 
 from nslab.cli.life import RunningLab, listener
-from nslab.cli.output import Format, Output, document, listing, need_root, note, ready_or_exit, say
+from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say
 from nslab.errors import UsageError, error_text
+from nslab.lab.selection import resource
 from nslab.lab.settings import setting
 
 if TYPE_CHECKING:
@@ -20,30 +23,84 @@ WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until containers 
 FileOption = Annotated[Path | None, typer.Option("--filename", "-f", help="A YAML file; - is standard input.")]
 
 
+class View(StrEnum):
+    """How `get` shows objects."""
+
+    TABLE = "table"
+    WIDE = "wide"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
+ObjectsArgument = Annotated[list[str] | None, typer.Argument(metavar="KIND[/NAME]…")]
+NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="The namespace; default: default.")]
+EveryNamespace = Annotated[bool, typer.Option("--all-namespaces", "-A", help="All namespaces.")]
+SelectorOption = Annotated[str, typer.Option("--selector", "-l", help="Labels: app=web,tier!=back.")]
+
+
 def get(
     name: RunningLab,
-    objects: Annotated[list[str] | None, typer.Argument(metavar="KIND[/NAME]…")] = None,
-    namespace: Annotated[str, typer.Option("--namespace", "-n", help="List this namespace only; default: all.")] = "",
-    output: Output = Format.TABLE,
+    objects: ObjectsArgument = None,
+    namespace: NamespaceOption = "",
+    everywhere: EveryNamespace = False,
+    selector: SelectorOption = "",
+    labels: Annotated[bool, typer.Option("--show-labels", help="Add a column with the labels.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Then print each object that changes.")] = False,
+    output: Annotated[View, typer.Option("--output", "-o", help="table, wide, yaml, json or name.")] = View.TABLE,
 ) -> None:
     """List the objects of a running lab, or print them whole, as `kubectl get` does.
 
-    -o yaml includes the fields that nslab does not act on. KIND NAME… names several objects of one kind.
+    KIND is pods, svc, deploy, nodes, all …; without one, it lists every object of the lab. -o yaml includes the fields
+    that nslab does not act on.
 
-    Example: nslab get calico-two-node service/svc-b -o yaml
+    Example: nslab get calico-two-node pods -o wide
     """
     need_root("get")
     from nslab.app.get import get as find
+    from nslab.views.listing import Listing
 
-    found = find(name, objects or (), namespace)
-    if output is Format.TABLE:
-        heads = ({"namespace": "", **value["metadata"], "kind": value["kind"]} for value in found)
-        rows = [{head: str(one.get(head, "")) for head in ("namespace", "kind", "name")} for one in heads]
-        listing(rows, output, f"{name} has no such objects")
-    else:
+    place = "" if everywhere or (not objects and not namespace) else namespace or "default"
+    found = find(name, objects or (), place, selector)
+    if output in (View.JSON, View.YAML):
         named = len(objects or ()) > 1 or "/" in "".join(objects or ())
         many = {"apiVersion": "v1", "kind": "List", "items": found}
-        document(found[0] if named and len(found) == 1 else many, output)
+        document(found[0] if named and len(found) == 1 else many, Format(output.value))
+        return
+    if output is View.NAME:
+        say("\n".join(f"{resource(one)}/{one['metadata']['name']}" for one in found), nl=bool(found))
+        return
+    listing = Listing(namespaces=not place, wide=output is View.WIDE, labels=labels, kinds=not objects)
+    text = listing.text(found, time.time())
+    say(text) if text else note(f"No resources found{f' in {place} namespace' if place else ''}.")
+    while watch:
+        time.sleep(0.5)
+        for line in listing.changed(find(name, objects or (), place, selector), time.time()):
+            say(line)
+
+
+def describe(
+    name: RunningLab,
+    objects: ObjectsArgument = None,
+    namespace: NamespaceOption = "",
+    selector: SelectorOption = "",
+) -> None:
+    """Show objects of a running lab in detail, with what belongs to them, as `kubectl describe` does.
+
+    Example: nslab describe calico-two-node service/svc-b
+    """
+    need_root("describe")
+    from nslab.app.get import live_objects
+    from nslab.lab.selection import matching, selected
+    from nslab.views.describe import describe as described
+
+    if not objects:
+        raise UsageError("say what to describe: KIND[/NAME]…")
+    there = live_objects(name)
+    found = matching(selected(there, objects, namespace or "default"), selector)
+    if not found:
+        note(f"No resources found in {namespace or 'default'} namespace.")
+    say("\n\n\n".join(described(one, there, time.time()) for one in found), nl=bool(found))
 
 
 def apply(

@@ -1,4 +1,4 @@
-"""The Container Network Interface by its specification (1.0 and 1.1, and back to 0.1.0): what a runtime says and hears.
+"""The runtime's side of the Container Network Interface by its specification (0.1.0 to 1.1.0).
 
-Pure: configurations are read, plugins' orders are made and their answers understood; who runs them is `nslab.linux`.
+Pure: it parses configurations, builds invocations of plugins and parses their answers; `nslab.linux` runs them.
 """

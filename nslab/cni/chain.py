@@ -1,7 +1,7 @@
-"""The orders to the plugins of a list, in turn: each is told what the one before it made (specification, section 3).
+"""The invocations of a list's plugins: each gets the result of the one before it (specification, section 3).
 
-The generators yield an `Invocation`, are sent the `Answer`, and return (or raise) in the end: whoever drives them runs
-programs, or has answers ready.
+The generators yield an `Invocation`, receive its `Answer`, and return or raise in the end: the caller runs programs,
+or has prepared answers.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Command: TypeAlias = Literal["ADD", "CHECK", "DEL"]
 
 
 class Program(NamedTuple):
-    """A plugin on the disk. `build` is another as soon as the file is."""
+    """A plugin on disk. `build` changes whenever the file does."""
 
     path: str
     build: str = ""
@@ -29,10 +29,10 @@ class Program(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """All that a runtime tells the plugins of a list about one interface of one pod.
+    """A runtime's input to the plugins of a list for one interface of one pod.
 
-    `programs`: those of `network.programs`, found. `runtime`: what plugins with a capability are told, as JSON.
-    `asks`: they are asked for a certain address.
+    `programs`: the files of `network.programs`. `runtime`: the runtimeConfig for plugins with capabilities, as JSON.
+    `asks`: the runtime requests a certain address.
     """
 
     network: Network
@@ -62,7 +62,7 @@ Invocations: TypeAlias = "Generator[Invocation, Answer, dict[str, Any]]"
 def invocation(
     wiring: Wiring, index: int, command: Command, address: IPv4Address | None, before: dict[str, Any] | None
 ) -> Invocation:
-    """What the plugin at a place of the list is told. `before`: the result that it goes on from (prevResult)."""
+    """The invocation of the plugin at an index of the list. `before`: the previous result (prevResult)."""
     plugin = wiring.network.types[index]
     return Invocation(
         command,
@@ -74,26 +74,26 @@ def invocation(
 
 
 def environment(wiring: Wiring, command: Command, address: IPv4Address | None) -> dict[str, str]:
-    """The parameters (section 2). An address is asked for as host-local and others read it: `IP=` in CNI_ARGS."""
-    asked = f";IP={address}" if wiring.asks and address else ""
+    """The parameters (section 2). `IP=` in CNI_ARGS requests an address from host-local and other plugins."""
+    request = f";IP={address}" if wiring.asks and address else ""
     return {
         "CNI_COMMAND": command,
         "CNI_CONTAINERID": wiring.container,
         "CNI_NETNS": wiring.netns,
         "CNI_IFNAME": wiring.ifname,
-        "CNI_ARGS": f"{wiring.args}{asked}",
+        "CNI_ARGS": f"{wiring.args}{request}",
         "CNI_PATH": ":".join(wiring.path),
     }
 
 
 def configuration(wiring: Wiring, index: int, address: IPv4Address | None) -> dict[str, Any]:
-    """The plugin's own configuration as it is executed, but for prevResult (section 3, deriving)."""
+    """The plugin's execution configuration without prevResult (section 3, deriving)."""
     plugin: dict[str, Any] = json.loads(wiring.network.plugins[index])
-    can = plugin.pop("capabilities", {})
-    given = json.loads(wiring.runtime)
+    capabilities = plugin.pop("capabilities", {})
+    values = json.loads(wiring.runtime)
     if wiring.asks and address:
-        given["ips"] = [str(address)]
-    runtime = {name: given[name] for name, wanted in can.items() if wanted is True and name in given}
+        values["ips"] = [str(address)]
+    runtime = {name: values[name] for name, enabled in capabilities.items() if enabled is True and name in values}
     head = {"cniVersion": wiring.network.version, "name": wiring.network.name}
     made = head | {key: value for key, value in plugin.items() if key not in ("runtimeConfig", "prevResult", *head)}
     return made | ({"runtimeConfig": runtime} if runtime else {})
@@ -107,14 +107,16 @@ def _stdin(wiring: Wiring, index: int, address: IPv4Address | None, before: dict
 
 
 def adding(wiring: Wiring, address: IPv4Address | None) -> Invocations:
-    """ADD through the list; its result. Where one fails, DEL through the whole list, and PluginError."""
+    """ADD through the list; returns its result. If a plugin fails: DEL through the whole list, then PluginError."""
     before: dict[str, Any] | None = None
     try:
         for index, plugin in enumerate(wiring.network.types):
             answer = yield invocation(wiring, index, "ADD", address, before)
             before = result_of(plugin, "ADD", answer)
         if before is None or made_of(before).address is None:
-            raise PluginError(f"{wiring.network.types[-1]} ended well, but gave no IPv4 address, and a pod needs one")
+            raise PluginError(
+                f"{wiring.network.types[-1]} succeeded, but returned no IPv4 address, and a pod needs one"
+            )
     except PluginError as refusal:
         try:
             yield from deleting(wiring, address, None)
@@ -125,7 +127,7 @@ def adding(wiring: Wiring, address: IPv4Address | None) -> Invocations:
 
 
 def checking(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any]) -> Invocations:
-    """CHECK through the list, where it can be asked; PluginError at the first that is not content."""
+    """CHECK through the list, if the version supports it; PluginError at the first plugin that fails."""
     if wiring.network.checks:
         for index, plugin in enumerate(wiring.network.types):
             answer = yield invocation(wiring, index, "CHECK", address, result)
@@ -134,7 +136,7 @@ def checking(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any]
 
 
 def deleting(wiring: Wiring, address: IPv4Address | None, result: dict[str, Any] | None) -> Invocations:
-    """DEL through the list, last first; one that fails keeps none of the others from it. PluginError in the end."""
+    """DEL through the list, last first, even after failures; PluginError in the end if there were some."""
     known = result if result is not None and at_least(wiring.network.version, "0.4.0") else None
     refusals = []
     for index in reversed(range(len(wiring.network.types))):

@@ -1,4 +1,4 @@
-"""A network configuration: its holes filled for a node, read, and checked (specification, section 1)."""
+"""A network configuration: placeholders filled in for a node, parsed, and validated (specification, section 1)."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 VERSIONS = ("0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
-"""The versions of the specification that are spoken here."""
+"""The supported versions of the specification."""
 DEEPEST = 100
-"""Levels of nesting in what is read and handed on as JSON."""
+"""The maximum depth of nesting in JSON."""
 LARGEST_MTU = 65535
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 _TYPE = re.compile("[^/\0]{1,255}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 LONGEST_NUMBER = 20
-# jinja2's spelling of a value, and nothing else of it: a configuration comes from a stranger, and runs no loops.
+# Values as in jinja2, but no other syntax of it: a configuration is untrusted, and must not run loops.
 _HOLE = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
 
 
 class WrongConfigError(ValueError):
-    """What is wrong with a configuration: a sentence for each thing."""
+    """The errors in a configuration, a sentence each."""
 
     def __init__(self, *faults: str) -> None:
         super().__init__("; ".join(faults))
@@ -34,7 +34,7 @@ class WrongConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A configuration list. `plugins`: one JSON object each, as the file has it. `checks`: CHECK may be asked."""
+    """A configuration list. `plugins`: each plugin's JSON object. `checks`: CHECK is supported and enabled."""
 
     name: str
     version: str
@@ -48,44 +48,44 @@ class Network:
 
     @property
     def programs(self) -> tuple[str, ...]:
-        """Every program that is named: those of the list, then those that they delegate addresses to."""
+        """All programs: those of the list, then their IPAM plugins."""
         ipam = (json.loads(plugin).get("ipam") for plugin in self.plugins)
         named = (str(part["type"]) for part in ipam if isinstance(part, dict) and part.get("type"))
         return tuple(dict.fromkeys((*self.types, *named)))
 
     def capable(self, capability: str) -> bool:
-        """Whether a plugin of the list wants to be told of something (portMappings, ips, …)."""
+        """Whether a plugin of the list has a capability (portMappings, ips, …)."""
         return any(json.loads(plugin).get("capabilities", {}).get(capability) is True for plugin in self.plugins)
 
     @property
     def mtu(self) -> int:
-        """The MTU that the plugins are told; 0: none."""
+        """The smallest MTU in the plugins' configurations; 0 if there is none."""
         mtus = (json.loads(plugin).get("mtu") for plugin in self.plugins)
         return min((mtu for mtu in mtus if type(mtu) is int and 0 < mtu <= LARGEST_MTU), default=0)
 
 
 def at_least(version: str, other: str) -> bool:
-    """Whether a version of the specification is another, or later."""
+    """Whether a version of the specification is `other` or later."""
     return VERSIONS.index(version) >= VERSIONS.index(other)
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """The text with its holes filled: `{{ node.podCIDR }}` becomes a value. WrongConfigError if one is unknown."""
+    """The text with its placeholders, such as `{{ node.podCIDR }}`, filled in. WrongConfigError for unknown ones."""
     unknown = dict.fromkeys(name for name in _HOLE.findall(text) if name not in values)
     if unknown:
         raise WrongConfigError(
-            *(f"unknown hole {{{{ {name[:60]} }}}}; there are {', '.join(values)}" for name in unknown)
+            *(f"unknown placeholder {{{{ {name[:60]} }}}}; there are {', '.join(values)}" for name in unknown)
         )
     return _HOLE.sub(lambda hole: values[hole[1]], text)
 
 
 def read(text: str) -> Network:
-    """The list of a .conflist, or the one plugin of a .conf as a list. WrongConfigError says all that is wrong."""
+    """The list of a .conflist, or the single plugin of a .conf as a list. WrongConfigError with all errors."""
     whole = _json(text)
     listed = whole.get("plugins")
     alone = "plugins" not in whole and "type" in whole
     plugins = [whole] if alone else listed if isinstance(listed, list) else []
-    version = whole.get("cniVersion", "0.1.0")  # as libcni has it
+    version = whole.get("cniVersion", "0.1.0")  # libcni's default
     faults = [*_top(whole, version, alone=alone), *_each(plugins)]
     if not plugins:
         faults.append("it has no plugins (a list), and no type (of a single plugin) either")
@@ -113,7 +113,7 @@ def _json(text: str) -> dict[str, Any]:
 
 
 def loaded(text: str) -> Any:
-    """JSON that can be handed on as JSON; ValueError says why not."""
+    """The value of a JSON text that can be written as JSON again; ValueError otherwise."""
     try:
         found = json.loads(text, parse_int=_integer, parse_constant=_no_number)
     except RecursionError:

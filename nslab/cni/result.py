@@ -1,4 +1,4 @@
-"""What a plugin answers: a result, in the words of any version, or an error (specification, section 5)."""
+"""A plugin's answer: a result in the format of any version, or an error (specification, section 5)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LINES = 12
-"""Of what a plugin wrote to stderr, so many lines are shown."""
+"""The maximum number of lines of a plugin's stderr in a message."""
 LONGEST = 1000
-"""Characters of each part of an error that are shown."""
-# Controls, halves of characters, and what makes a terminal show text in another order.
+"""The maximum length of each part of an error in a message."""
+# Control characters, surrogates, and bidirectional controls, which reorder text on a terminal.
 _CONTROL = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\U0010ffff]|[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 class PluginError(Exception):
-    """A plugin did not do what it was told: one sentence, in its own words where it had any."""
+    """A plugin failed: one sentence, with its own message if there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a plugin's run ended: its exit status (as subprocess has it) and what it wrote.
+    """The end of a plugin's run: its exit status (as in subprocess) and its output.
 
     `failed`: it did not run, or not to its end (`did not end within 20 s and was killed`).
     """
@@ -40,7 +40,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What of a result a lab goes by: the interfaces (name, namespace or ""), the pod's address, its gateway."""
+    """The parts of a result that a lab uses: the interfaces (name, namespace or ""), the pod's address, its gateway."""
 
     interfaces: tuple[tuple[str, str], ...]
     address: IPv4Interface | None
@@ -48,9 +48,9 @@ class Made:
 
 
 def result_of(plugin: str, command: str, answer: Answer) -> dict[str, Any]:
-    """The result of ADD as the plugin printed it; PluginError if it refused, crashed, hung or printed something else.
+    """The result of ADD as the plugin printed it. PluginError if it refused, crashed, hung or printed something else.
 
-    CHECK and DEL print nothing when they succeed: then the result is empty.
+    A successful CHECK or DEL prints nothing: its result is empty.
     """
     complaint = _written(answer.stderr)
     if answer.failed:
@@ -62,16 +62,16 @@ def result_of(plugin: str, command: str, answer: Answer) -> dict[str, Any]:
         return {}
     if printed is None:
         what = f"printed no JSON: {_shown(answer.stdout)}" if answer.stdout.strip() else "printed no result"
-        raise PluginError(f"{plugin} ended well, but {what}{complaint}")
+        raise PluginError(f"{plugin} succeeded, but {what}{complaint}")
     try:
         made_of(printed)
     except ValueError as error:
-        raise PluginError(f"{plugin} printed a result that is none by the specification: {error}{complaint}") from None
+        raise PluginError(f"{plugin} printed an invalid result: {error}{complaint}") from None
     return printed
 
 
 def made_of(result: dict[str, Any]) -> Made:
-    """What a result says, in the form of any version: `ip4` (until 0.2.0) or `ips`. ValueError if it cannot be."""
+    """The parts of a result of any version: `ip4` (until 0.2.0) or `ips`. ValueError if it is invalid."""
     interfaces = tuple((_text(link, "name"), _text(link, "sandbox")) for link in _objects(result, "interfaces"))
     for entry in _addresses(result):
         return Made(interfaces, _interface(entry["address"]), _gateway(entry.get("gateway")))
@@ -84,7 +84,7 @@ def _interface(value: object) -> IPv4Interface:
             return IPv4Interface(value)
     except ValueError:
         pass
-    raise ValueError(f"{_value(value)} is no IPv4 address with its prefix length")
+    raise ValueError(f"{_value(value)} is not an IPv4 address with its prefix length")
 
 
 def _gateway(value: object) -> IPv4Address | None:
@@ -95,7 +95,7 @@ def _gateway(value: object) -> IPv4Address | None:
             return IPv4Address(value)
     except ValueError:
         pass
-    raise ValueError(f"{_value(value)} is no IPv4 address of a gateway")
+    raise ValueError(f"{_value(value)} is not an IPv4 address of a gateway")
 
 
 def _text(link: dict[str, Any], field: str) -> str:
@@ -106,7 +106,7 @@ def _text(link: dict[str, Any], field: str) -> str:
 
 
 def _addresses(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The IPv4 addresses of the pod's own end."""
+    """The IPv4 addresses of the pod's end."""
     old = result.get("ip4")
     if isinstance(old, dict) and "ip" in old:
         yield {"address": old["ip"], "gateway": old.get("gateway")}
@@ -115,7 +115,7 @@ def _addresses(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if "address" not in entry:
             raise ValueError("an entry of ips has no address")
         link = entry.get("interface")
-        # An address of the node's own end (a bridge's) is not the pod's.
+        # An address of the node's end (such as a bridge's) is not the pod's.
         outside = type(link) is int and 0 <= link < len(links) and not links[link].get("sandbox")
         if ":" not in str(entry["address"]) and not outside:
             yield entry
@@ -139,7 +139,7 @@ def _object(text: str) -> dict[str, Any] | None:
 def _refusal(
     plugin: str, command: Literal["ADD", "CHECK", "DEL"] | str, status: int, error: dict[str, Any] | None
 ) -> str:
-    """An error in the plugin's own words; if it had none, how it ended."""
+    """The plugin's own error message; without one, how the plugin ended."""
     if error and ("code" in error or "msg" in error):
         complaint = (f"error {_word(error.get('code', '?'))}", error.get("msg") or "(no msg)", error.get("details"))
         return f"{plugin}: {': '.join(_word(part, LONGEST) for part in complaint if part)}"
@@ -148,7 +148,7 @@ def _refusal(
 
 
 def _word(value: object, longest: int = 60) -> str:
-    """What a plugin said, as it may be shown."""
+    """A part of a plugin's output, safe to print."""
     text = _clean(value if isinstance(value, str) else json.dumps(value))
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
@@ -167,5 +167,5 @@ def _shown(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    """Terminals obey control characters, and plugins may print anything."""
+    """The text without control characters: terminals interpret them, and plugins may print anything."""
     return _CONTROL.sub("?", text)

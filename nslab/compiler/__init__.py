@@ -1,4 +1,4 @@
-"""From the wish to the kernel's objects: the table of contents. Each pass is one idea and a module of its own."""
+"""Compiles a lab to kernel objects: the table of contents. Each pass is one idea and has its own module."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ if TYPE_CHECKING:
 
 
 def compile_lab(lab: Lab, host: Host, written_by: WrittenBy = WrittenBy.NSLAB) -> State:
-    """Everything that must exist in the kernel, in the order in which we tell it.
+    """Everything that must exist in the kernel, in creation order.
 
-    The lab's pods have addresses already (see `nslab.compiler.placement`). What components write themselves
-    (`written_by`) is left out. Each object comes after those that
-    it lies on, so the order is also one in which the kernel takes them.
+    The lab's pods already have addresses (see `nslab.compiler.placement`). Objects that components write themselves
+    (`written_by`) are left out. Each object comes after those it requires, so the kernel accepts this order.
     """
     return (
         *api_server(lab),

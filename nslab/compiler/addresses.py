@@ -1,4 +1,4 @@
-"""Which addresses there are: of pods that have been placed, of bridges and tunnels; and the blocks of a node."""
+"""The addresses of placed pods, bridges and tunnels, and the address blocks of a node."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CALICO_BLOCK = 26
 
 
 def address_of(pod: Pod) -> IPv4Address:
-    """The address of a pod that has been placed."""
+    """The address of a placed pod. Raises ValueError if the pod has none yet."""
     if pod.assigned is None:
         raise ValueError(f"pod {pod.name} has not been placed")
     return pod.assigned
@@ -35,17 +35,17 @@ def pod_mac(lab: Lab, pod: Pod) -> str:
 
 
 def bridge_address(node: Node) -> IPv4Address:
-    """The pods' gateway with kubenet, and by custom: the first address of the node's pod network."""
+    """The pods' gateway, which is by convention the first address of the node's podCIDR (kubenet's bridge has it)."""
     return node.pod_cidr.network_address + 1
 
 
 def tunnel_address(lab: Lab, node: Node) -> IPv4Address | None:
-    """The address of the node's tunnel device: its block's first, since calico-node asks before any pod does."""
+    """The address of the node's tunnel device: the first of its block, because calico-node allocates before any pod."""
     return None if lab.encapsulation is Encapsulation.NONE else node.pod_cidr.network_address
 
 
 def blocks(lab: Lab, node: Node) -> list[IPv4Network]:
-    """The blocks that a node has claimed: those in which it uses an address, and its first."""
+    """The blocks that a node has claimed: its first one, and each in which one of its pods has an address."""
     size = max(CALICO_BLOCK, node.pod_cidr.prefixlen)
     used = [address_of(pod) for pod in lab.pods if pod.node == node.name]
     claimed = {IPv4Network((address, size), strict=False) for address in (node.pod_cidr.network_address, *used)}
@@ -53,7 +53,7 @@ def blocks(lab: Lab, node: Node) -> list[IPv4Network]:
 
 
 def host_local(network: IPv4Network, last: IPv4Address | None) -> Iterator[IPv4Address]:
-    """host-local's order: on from the last one given, once around; never the network, gateway or broadcast address."""
+    """host-local's order: round-robin from the address after `last`, without network, gateway and broadcast address."""
     usable = range(int(network.network_address) + 2, int(network.broadcast_address))
     start = usable.index(int(last)) + 1 if last is not None and int(last) in usable else 0
     return (IPv4Address(usable[(start + step) % len(usable)]) for step in range(len(usable)))

@@ -1,4 +1,4 @@
-"""natOutgoing: what leaves the pod network takes the node's address, so that answers find the way back."""
+"""natOutgoing: packets that leave the pod network get the node's source address, so that replies find the way back."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _OWN_SOURCE = "-m addrtype ! --src-type LOCAL --limit-iface-out -m addrtype --sr
 
 
 def nat_outgoing(lab: Lab, node: Node) -> Iterator[KernelObject]:
-    """From a pool with natOutgoing to outside every pool: masquerade. The pools are sets, so the rule never changes."""
+    """Masquerades packets from a natOutgoing pool to outside all pools. Pools are ipsets, so the rule never changes."""
     ns = names.netns(lab.name, node.name)
     sets: dict[str, Sequence[IPv4Network | IPv4Address]] = {
         _ALL_POOLS: [lab.networks.pods],
@@ -42,7 +42,7 @@ def nat_outgoing(lab: Lab, node: Node) -> Iterator[KernelObject]:
         yield IpSet(ns, name, "hash:net", by=_FELIX)
         yield from (SetMember(ns, name, str(member), by=_FELIX) for member in members)
     pools = f"-m set --match-set {_MASQ_POOLS} src -m set ! --match-set {_ALL_POOLS} dst"
-    # Traffic of the node itself that a rule turned into the tunnel still has another interface's address: mend it.
+    # A node's own packet that DNAT rerouted into the tunnel keeps the source of its first interface: masquerade it.
     tunnel = _TUNNELS.get(lab.encapsulation)
     repair = [(f"-o {tunnel}", f"{_OWN_SOURCE} -j MASQUERADE --random-fully")] if tunnel else []
     jumps = [("", "-j cali-fip-snat"), ("", "-j cali-nat-outgoing"), *repair]
@@ -61,7 +61,7 @@ def nat_outgoing(lab: Lab, node: Node) -> Iterator[KernelObject]:
 
 
 def _tunnel_peers(lab: Lab, node: Node) -> dict[str, list[IPv4Address]]:
-    """Whom encapsulated packets may come from: a set that Felix keeps for each kind of tunnel that is on."""
+    """The allowed sources of encapsulated packets: Felix keeps one ipset for each enabled kind of tunnel."""
     match _TUNNELS.get(lab.encapsulation):
         case "tunl0":
             return {_ALL_HOSTS: [other.address for other in lab.nodes]}
@@ -72,11 +72,11 @@ def _tunnel_peers(lab: Lab, node: Node) -> dict[str, list[IPv4Address]]:
 
 
 def signed(chain: str, rules: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """The rules with Felix's comments, as `iptables-save` writes them: (interface match, the rest) each.
+    """The rules with Felix's comments, as `iptables-save` writes them. Each rule is (interface match, rest).
 
     A comment is `cali:` and 16 characters of a hash over the chain's name and every rule up to this one, so that Felix
-    sees at a glance where somebody changed something. The hash is over Felix's own spelling of the rule
-    (felix/generictables: long options, HASH where the comment will stand).
+    finds the first changed rule at once. The hash covers Felix's own spelling of the rule
+    (felix/generictables: long options, and HASH in place of the comment).
     """
     digest = hashlib.sha224(chain.encode()).digest()
     lines = []

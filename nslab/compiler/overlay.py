@@ -1,4 +1,4 @@
-"""How pods of one node reach those of another: what Calico lays over, or straight into, the node network."""
+"""How pods reach pods of another node: Calico's tunnels over the node network, or its routes in it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _BIRD, _FELIX = "BIRD", "Felix"
 
 
 def overlay(lab: Lab, node: Node, host: Host, claims: Mapping[str, Sequence[IPv4Network]]) -> Iterator[KernelObject]:
-    """The node's tunnel, if there is one, and the way to the blocks of every other node."""
+    """The node's tunnel, if there is one, and the routes to the blocks of every other node."""
     match lab.encapsulation:
         case Encapsulation.IPIP | Encapsulation.IPIP_CROSS_SUBNET:
             yield from ipip_device(lab, node, host)
@@ -57,7 +57,7 @@ def overlay(lab: Lab, node: Node, host: Host, claims: Mapping[str, Sequence[IPv4
 
 
 def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) -> Iterator[KernelObject]:
-    """Another node's blocks lie behind its address; the device decides whether packets are wrapped on the way."""
+    """Routes to another node's blocks; the device decides whether packets are encapsulated."""
     ns, vxlan = names.netns(lab.name, node.name), lab.encapsulation in VXLAN_MODES
     for block in claimed:
         if encapsulated(lab, node, other):
@@ -68,15 +68,15 @@ def way_to(lab: Lab, node: Node, other: Node, claimed: Sequence[IPv4Network]) ->
         elif vxlan:
             yield Route(ns, block, UPLINK, other.address, "80", onlink=True, by=_FELIX)
         else:
-            # The next hop that BGP names is the other node; BIRD looks up how that one is reached, and writes this.
+            # BGP's next hop is the other node; BIRD resolves it to the router that leads there.
             yield Route(ns, block, UPLINK, next_hop(lab, node.address, other.address), "bird", by=_BIRD)
     if vxlan:
-        # For every node, also those that need none for now: Felix looks at the routes separately.
+        # For every node, also those reached without a tunnel: Felix programs peers independently of routes.
         yield from vxlan_peer(lab, ns, other)
 
 
 def ipip_device(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
-    """tunl0: the driver's, or, where the kernel has none, a TUN of that name with a process behind it."""
+    """tunl0: the ipip driver's device, or without that driver a TUN device of that name with a process behind it."""
     ns = names.netns(lab.name, node.name)
     if host.ipip:
         yield Ipip(ns, IPIP_DEVICE, _IPIP_MTU, born=host.ipip_born, by=_FELIX)
@@ -90,14 +90,14 @@ def ipip_device(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
 
 
 def vxlan_device(lab: Lab, node: Node) -> Iterator[KernelObject]:
-    """vxlan.calico: it learns nothing by itself."""
+    """vxlan.calico, with learning off."""
     ns, mac = names.netns(lab.name, node.name), names.vtep_mac(node.name)
     yield Vxlan(ns, VXLAN_DEVICE, mac, VNI, VXLAN_PORT, node.address, UPLINK, _VXLAN_MTU, by=_FELIX)
     yield from addressed(lab, node, VXLAN_DEVICE)
 
 
 def addressed(lab: Lab, node: Node, device: str) -> Iterator[KernelObject]:
-    """The tunnel's address is what the node itself speaks to remote pods with."""
+    """The tunnel's address is the source of the node's own packets to remote pods."""
     ns, address = names.netns(lab.name, node.name), tunnel_address(lab, node)
     assert address is not None, "a lab with a tunnel gives each node an address for it"
     yield LinkUp(ns, device, by=_FELIX)
@@ -105,7 +105,7 @@ def addressed(lab: Lab, node: Node, device: str) -> Iterator[KernelObject]:
 
 
 def vxlan_peer(lab: Lab, ns: str, other: Node) -> Iterator[KernelObject]:
-    """Told, not learnt: the other end's link-layer address, and the machine behind it."""
+    """Static entries in place of learning: the other VTEP's link-layer address, and the node behind it."""
     mac, vtep = names.vtep_mac(other.name), tunnel_address(lab, other)
     assert vtep is not None, "a lab with a tunnel gives each node an address for it"
     yield Neighbour(ns, VXLAN_DEVICE, vtep, mac, by=_FELIX)

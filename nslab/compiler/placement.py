@@ -1,4 +1,4 @@
-"""Who gets which address: Calico's allocator and host-local, as pure functions of what is already taken."""
+"""Address allocation: Calico's IPAM and host-local, as pure functions of the addresses already taken."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def assign_addresses(lab: Lab) -> Lab:
-    """The lab with an address for every pod; pods that have one keep it, so inserting a pod renumbers nobody.
+    """The lab with an address for every pod; pods that have one keep it, so a new pod renumbers no other.
 
-    A pod gets what it requests, else what it had (its status), else the next that its node's allocator gives out.
+    A pod gets the address it requests, else the one it had (its status), else the next from its node's allocator.
     Raises UsageError when a node has no address left.
     """
     chosen: dict[tuple[str, str], IPv4Address] = {}
@@ -39,14 +39,14 @@ def assign_addresses(lab: Lab) -> Lab:
 
 
 def _fixed(lab: Lab, pod: Pod, node: Node, requested: set[IPv4Address | None]) -> IPv4Address | None:
-    """The address that a pod is known to get."""
+    """The address that a pod requests or keeps; None if the allocator chooses."""
     if pod.assigned and network(lab).KEEPS:
         return pod.assigned
     return pod.requested or _kept(pod, node, requested)
 
 
 def _kept(pod: Pod, node: Node, requested: set[IPv4Address | None]) -> IPv4Address | None:
-    """The address that a pod had, unless another asks for it by now, or its node has another range."""
+    """The address that a pod had, unless another pod now requests it, or its node has another range."""
     return pod.assigned if pod.assigned not in requested and pod.assigned and pod.assigned in node.pod_cidr else None
 
 
@@ -57,7 +57,7 @@ def _next(free: Iterator[IPv4Address], node: Node) -> IPv4Address:
 
 
 def adopted(lab: Lab, given: Mapping[str, IPv4Address]) -> Lab:
-    """The lab with the addresses that CNI plugins gave its pods, by namespace. UsageError if two have the same."""
+    """The lab with the addresses that CNI plugins gave its pods, by network namespace. UsageError for a duplicate."""
     pods = tuple(replace(pod, assigned=given.get(pod_netns(lab, pod), pod.assigned)) for pod in lab.pods)
     owners: dict[IPv4Address | None, Pod] = {}
     for pod in pods:
@@ -71,7 +71,7 @@ def adopted(lab: Lab, given: Mapping[str, IPv4Address]) -> Lab:
 
 
 def _free(lab: Lab, node: Node, last: IPv4Address | None, taken: set[IPv4Address]) -> Iterator[IPv4Address]:
-    """The addresses that the node's allocator would hand out, in its order."""
+    """The free addresses of the node, in its allocator's order."""
     order = network(lab).allocation(node, last)
     reserved = tunnel_address(lab, node)
     return _without(order, taken if reserved is None else taken | {reserved})

@@ -1,4 +1,4 @@
-"""What runs: a pause process a pod, which holds its namespaces, and the containers that join it."""
+"""The processes: each pod's pause process, which holds its namespaces, and the containers that join them."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def sandbox(lab: Lab, pod: Pod) -> Sandbox:
 
 
 def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
-    """One container; its first declared TCP port is where it must answer before it counts as ready.
+    """One container; it counts as ready once it accepts connections on its first declared TCP port.
 
-    With a readiness probe, that decides; of a container that declares no port, its port is awaited all the same.
+    A readiness probe decides instead, if there is one; a container without ports uses its probe's port.
     """
     readiness, liveness = check(container, container.readiness), check(container, container.liveness)
     if liveness and not liveness.port and liveness.kind != "exec":
-        liveness = None  # the kubelet throws away what it could not ask: not ready it stays, but it is not killed
+        liveness = None  # the kubelet ignores a probe that it cannot run: the container is not killed
     ports = [port.port for port in container.ports if port.protocol is Protocol.TCP]
-    ports += [asked.port for asked in (readiness, liveness) if asked and isinstance(asked.port, int) and asked.port]
+    ports += [probe.port for probe in (readiness, liveness) if probe and isinstance(probe.port, int) and probe.port]
     return Workload(
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
@@ -75,11 +75,11 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
 
 
 def rights(pod: Pod, container: Container) -> Security:
-    """What the securityContexts of a pod and of its container come to."""
-    whom = pod.security, container.security
+    """The effective securityContext of a container, from its own and its pod's."""
+    contexts = pod.security, container.security
     return Security(
-        security.user(*whom),
-        security.group(*whom),
+        security.user(*contexts),
+        security.group(*contexts),
         security.groups(pod.security),
         security.dropped(container.security),
         container.security.read_only,
@@ -87,7 +87,7 @@ def rights(pod: Pod, container: Container) -> Security:
 
 
 def check(container: Container, asked: HealthCheck | None) -> HealthCheck | None:
-    """A probe with its port by number: the kubelet looks a name up in the container's own ports; 0: it is not there."""
+    """A probe with its port as a number. The kubelet resolves a name in the container's own ports; 0 if unknown."""
     if asked is None:
         return None
     named = {port.name: port.port for port in container.ports if port.name}
@@ -96,7 +96,7 @@ def check(container: Container, asked: HealthCheck | None) -> HealthCheck | None
 
 
 def resolv_conf(lab: Lab, pod: Pod) -> str:
-    """What the kubelet writes for dnsPolicy ClusterFirst; without a cluster DNS, no name server is named."""
+    """resolv.conf as the kubelet writes it for dnsPolicy ClusterFirst; "" without a cluster DNS."""
     if lab.dns_address is None:
         return ""
     domains = f"{pod.namespace}.svc.cluster.local svc.cluster.local cluster.local"

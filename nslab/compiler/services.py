@@ -1,4 +1,4 @@
-"""The service network: which endpoints a Service has, and what each node's kernel must have so that it is reached."""
+"""The service network: a Service's endpoints, and the kernel objects on each node that make it reachable."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _API, _BY = "API server", "kube-proxy"
 
 
 def api_server(lab: Lab) -> Iterator[KernelObject]:
-    """The process that Services are applied to, and that tells the nodes of them; it has a namespace of its own."""
+    """The API server's process, from which the nodes learn of Services; it has a network namespace of its own."""
     if watched(lab):
         ns = names.netns(lab.name, names.CONTROL)
         yield Netns(ns, by=_API)
@@ -49,7 +49,7 @@ def api_server(lab: Lab) -> Iterator[KernelObject]:
 
 
 def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObject]:
-    """The way to Services from outside, each node's kube-proxy, and (if nslab does that) what that writes."""
+    """The routes to Services from outside, each node's kube-proxy, and its rules if `written_by` is NSLAB."""
     resolved = resolve(lab)
     yield from announced(lab, resolved)
     if lab.proxy_mode is ProxyMode.NONE:
@@ -63,7 +63,7 @@ def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObje
 
 
 def announced(lab: Lab, resolved: Iterable[model.Service]) -> Iterator[KernelObject]:
-    """Clients, and the routers between, send what is for a load balancer's address, or an external one, to a node.
+    """Routes on clients and routers that send packets for load-balancer and external addresses to a node.
 
     No node has such an address: on a real network a load balancer, MetalLB or an administrator's route does this.
     """
@@ -81,7 +81,7 @@ def _way_in(lab: Lab, host: str, ip: IPv4Address, dev: str, via: IPv4Address) ->
 
 
 def ways_in(lab: Lab, resolved: Iterable[model.Service]) -> dict[IPv4Address, Node]:
-    """The node that each load balancer's address, and each external one, leads to."""
+    """The node to which each load-balancer address and each external address is routed."""
     return {
         IPv4Address(ip): next((node for node in lab.nodes if node.name in _taken_by(service)), lab.nodes[0])
         for service in resolved
@@ -91,22 +91,22 @@ def ways_in(lab: Lab, resolved: Iterable[model.Service]) -> dict[IPv4Address, No
 
 
 def _taken_by(service: model.Service) -> set[str]:
-    """The nodes that a load balancer likes to send to: those with endpoints.
+    """The nodes that a load balancer prefers: those with endpoints.
 
-    With the policy Local they must be ready: that is what the health check finds out. With Cluster any node would do,
-    so that clients need not turn when a pod does.
+    With the policy Local the endpoints must be ready: the health check tests that. With Cluster any node forwards, so
+    the clients' routes need not follow the pods' readiness.
     """
     ends = (end for port in service.ports for end in port.endpoints)
     return {end.node for end in ends if end.ready or not service.external_local}
 
 
 def watched(lab: Lab) -> bool:
-    """Whether there is anything for an API server to tell: Services, or kube-proxies that wait for some."""
+    """Whether the lab needs an API server: it has Services, or kube-proxies that watch for them."""
     return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE
 
 
 class Objects(Protocol):
-    """A lab, or a manifest: whatever has Services, pods and EndpointSlices."""
+    """A lab or a manifest: anything with Services, pods and EndpointSlices."""
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -114,22 +114,22 @@ class Objects(Protocol):
 
     @property
     def pods(self) -> tuple[Pod, ...]:
-        """The pods; those without an address are nobody's endpoints."""
+        """The pods; those without an address are no endpoints."""
 
     @property
     def slices(self) -> tuple[EndpointSlice, ...]:
-        """Endpoints by hand."""
+        """EndpointSlices that the user wrote."""
 
 
 def resolve(objects: Objects) -> tuple[model.Service, ...]:
-    """The endpoints controller: every Service with what stands behind its ports, in the order of their names."""
+    """The endpoints controller: every Service with the endpoints of its ports, sorted by name."""
     pods: dict[str, list[Pod]] = {}
     for pod in objects.pods:
         if pod.assigned:
             pods.setdefault(pod.namespace, []).append(pod)
     slices: dict[tuple[str, str], list[EndpointSlice]] = {}
-    for one in objects.slices:
-        slices.setdefault((one.namespace, one.service), []).append(one)
+    for item in objects.slices:
+        slices.setdefault((item.namespace, item.service), []).append(item)
     views = (
         _service(service, pods.get(service.namespace, ()), slices.get((service.namespace, service.name), ()))
         for service in objects.services
@@ -159,7 +159,7 @@ def _service(service: Service, pods: Iterable[Pod], slices: Iterable[EndpointSli
 
 
 def _port(service: Service, port: ServicePort, pods: Iterable[Pod], slices: Iterable[EndpointSlice]) -> model.Port:
-    """One port with its endpoints, in the order of their names, as kube-proxy keeps them."""
+    """One port with its endpoints, sorted by address and port, as kube-proxy keeps them."""
     behind = [*_from_pods(service, port, pods), *_from_slices(service, port, slices)]
     found = {(end.ip, end.port): end for end in behind}
     ordered = sorted(found.values(), key=lambda end: f"{end.ip}:{end.port}")
@@ -176,7 +176,7 @@ def _from_pods(service: Service, port: ServicePort, pods: Iterable[Pod]) -> Iter
 
 
 def target_port(pod: Pod, port: ServicePort) -> int:
-    """Where a pod answers for a port of a Service; 0 if no container of it has a port of that name."""
+    """The pod's port behind a Service's port; 0 if none of its containers has a port of that name."""
     if isinstance(port.target, int):
         return port.target
     declared = (declared for container in pod.containers for declared in container.ports)
@@ -184,10 +184,10 @@ def target_port(pod: Pod, port: ServicePort) -> int:
 
 
 def _from_slices(service: Service, port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterator[model.Endpoint]:
-    for one in slices:
-        for name, number, protocol in one.ports:
+    for item in slices:
+        for name, number, protocol in item.ports:
             if (name, protocol) == (port.name, port.protocol):
-                for end in one.endpoints:
+                for end in item.endpoints:
                     ready = end.ready or service.publish_not_ready
                     yield model.Endpoint(
                         str(end.address), number, end.node, ready, end.serving, end.terminating, end.pod, end.hostname,
@@ -196,7 +196,7 @@ def _from_slices(service: Service, port: ServicePort, slices: Iterable[EndpointS
 
 
 def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]) -> model.Proxy:
-    """What a node's kube-proxy is started with."""
+    """The configuration of a node's kube-proxy."""
     return model.Proxy(
         node=node.name,
         addresses=tuple(map(str, node_addresses(lab, node))),
@@ -211,16 +211,15 @@ def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]
 
 
 def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
-    """The addresses that a node has itself, its own on the node network first."""
+    """A node's addresses, the one on the node network first."""
     yield node.address
     yield from network(lab).node_addresses(lab, node)
 
 
 def objects(ns: str, items: Items) -> Iterator[KernelObject]:
-    """The kernel's objects for what a proxy mode wants, each after those that it lies on.
+    """The kernel objects for a proxy mode's items, each after those it requires.
 
-    A table of iptables is told in one go, its chains before the jumps to them: rules name chains told later, which one
-    restore of the table allows.
+    Chains come before the jumps to them. They may refer to later chains: one iptables-restore writes the whole table.
     """
     yield from (_object(ns, item, body) for item, body in sorted(items.items(), key=lambda entry: _place(entry[0])))
 

@@ -1,4 +1,4 @@
-"""Who is in whose subnet, which router leads to the others, and between which nodes pods' packets are wrapped."""
+"""Subnets: who is in which, which router leads to the others, and between which nodes packets are encapsulated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def subnet_of(lab: Lab, address: IPv4Address) -> IPv4Network:
-    """The subnet of the node network that holds a machine's address."""
+    """The subnet of the node network that contains a machine's address. Raises ValueError if none does."""
     found = find_subnet(lab.networks.nodes, address)
     if found is None:
         raise ValueError(f"{address} is on no subnet of lab {lab.name}")
@@ -22,43 +22,43 @@ def subnet_of(lab: Lab, address: IPv4Address) -> IPv4Network:
 
 
 def same_subnet(lab: Lab, one: IPv4Address, other: IPv4Address) -> bool:
-    """Whether two machines are in one subnet, so that each is the other's very next hop."""
+    """Whether two machines are in one subnet, so that they reach each other without a router."""
     return subnet_of(lab, one) == subnet_of(lab, other)
 
 
 def gateway(lab: Lab, subnet: IPv4Network | None = None) -> IPv4Address:
-    """The way out of a subnet (the first): its first router, or the switch, which has the first address by custom."""
+    """A subnet's (None: the first subnet's) default gateway: its first router, else the switch at the first address."""
     subnet = subnet or lab.networks.nodes[0]
-    legs = (leg for router in lab.routers for leg in router.addresses if leg in subnet)
-    return next(legs, next(subnet.hosts()))
+    addresses = (address for router in lab.routers for address in router.addresses if address in subnet)
+    return next(addresses, next(subnet.hosts()))
 
 
 def next_router(lab: Lab, start: IPv4Network, goal: IPv4Network) -> tuple[Router, IPv4Address]:
-    """The first router on a shortest way from one subnet to another, and its address in `start`."""
+    """The first router on a shortest path from one subnet to another, and its address in `start`."""
     away = distances(lab.networks.nodes, [router.addresses for router in lab.routers], goal)
     for router in lab.routers:
-        legs = {subnet_of(lab, leg): leg for leg in router.addresses}
-        if start in legs and min(away[subnet] for subnet in legs) < away[start]:
-            return router, legs[start]
+        addresses = {subnet_of(lab, address): address for address in router.addresses}
+        if start in addresses and min(away[subnet] for subnet in addresses) < away[start]:
+            return router, addresses[start]
     raise ValueError(f"no router of lab {lab.name} leads from {start} to {goal}")
 
 
 def next_hop(lab: Lab, machine: IPv4Address, to: IPv4Address) -> IPv4Address:
-    """Where a machine sends what is for another one: to itself, if they are neighbours, else to a router."""
+    """A machine's next hop for another one: that machine itself if it is in the same subnet, else a router."""
     start, goal = subnet_of(lab, machine), subnet_of(lab, to)
     return to if start == goal else next_router(lab, start, goal)[1]
 
 
 def egress(lab: Lab, router: Router, to: IPv4Address) -> tuple[int, IPv4Address]:
-    """By which of its interfaces a router sends what is for a machine, and to which next hop there."""
+    """The number of the interface and the next hop by which a router sends packets for a machine."""
     goal = subnet_of(lab, to)
     away = distances(lab.networks.nodes, [other.addresses for other in lab.routers], goal)
-    number, leg = min(enumerate(router.addresses), key=lambda pair: away[subnet_of(lab, pair[1])])
-    return number, next_hop(lab, leg, to)
+    number, address = min(enumerate(router.addresses), key=lambda pair: away[subnet_of(lab, pair[1])])
+    return number, next_hop(lab, address, to)
 
 
 def encapsulated(lab: Lab, node: Node, other: Node) -> bool:
-    """Whether packets from pods of one node to those of another travel inside others."""
+    """Whether packets between the pods of two nodes are encapsulated."""
     match lab.encapsulation:
         case Encapsulation.NONE:
             return False
@@ -71,7 +71,7 @@ def encapsulated(lab: Lab, node: Node, other: Node) -> bool:
 def connected(lab: Lab, node: Node, other: Node) -> bool:
     """Whether packets between pods of two nodes arrive, both ways.
 
-    Bare ones pass a router only if it knows where pods are: a router that does not drops them.
+    A router drops packets without encapsulation unless it has routes to the pods.
     """
     if node == other or encapsulated(lab, node, other) or same_subnet(lab, node.address, other.address):
         return True
@@ -80,7 +80,7 @@ def connected(lab: Lab, node: Node, other: Node) -> bool:
 
 
 def reachable_from(lab: Lab, machine: IPv4Address, node: Node) -> bool:
-    """Whether a machine outside the cluster reaches a node's pods: it sends all to its gateway, which may know them."""
+    """Whether a machine outside the cluster reaches a node's pods: its default gateway needs routes to them."""
     out = gateway(lab, subnet_of(lab, machine))
     first = next((router for router in lab.routers if out in router.addresses), None)
     if first is None or not first.bgp:
@@ -90,7 +90,7 @@ def reachable_from(lab: Lab, machine: IPv4Address, node: Node) -> bool:
 
 
 def _carried(lab: Lab, start: IPv4Network, goal: IPv4Network) -> bool:
-    """Whether every router between two subnets knows where pods are."""
+    """Whether every router between two subnets has routes to the pods."""
     while start != goal:
         router, _ = next_router(lab, start, goal)
         if not router.bgp:

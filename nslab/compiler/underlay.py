@@ -1,4 +1,4 @@
-"""The machines and the network between them."""
+"""The underlay: the machines and the network between them."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def underlay(lab: Lab, host: Host) -> Iterator[KernelObject]:
 
 
 def bridge(lab: Lab, subnet: IPv4Network) -> str:
-    """The switch of a subnet."""
+    """The name of a subnet's switch."""
     return f"br{lab.networks.nodes.index(subnet)}"
 
 
 def switch(lab: Lab, host: Host) -> Iterator[KernelObject]:
     """A bridge for each subnet.
 
-    Where there is but one, the bridge's own address is the gateway, a router that knows no pod network: pods are not
-    reachable by it. Between several, routers are machines of their own.
+    If there is only one, the bridge's own address is the gateway. It has no routes to the pod network. Between several
+    subnets, routers are machines of their own.
     """
     ns = names.netns(lab.name, names.SWITCH)
     yield Netns(ns, by=_BY)
@@ -65,14 +65,14 @@ def switch(lab: Lab, host: Host) -> Iterator[KernelObject]:
     if single:
         yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_BY)
     if host.bridge_netfilter:
-        # A switch looks at frames only. With br_netfilter, bridged packets would pass this namespace's iptables.
+        # A switch looks at frames only. With br_netfilter, bridged packets would traverse this namespace's iptables.
         yield Sysctl(ns, "net/bridge/bridge-nf-call-iptables", "0", "1", by=_BY)
 
 
 def plugged_in(lab: Lab, machine: Node | Client) -> Iterator[KernelObject]:
-    """A machine with one cable to its subnet's switch, an address and a way out.
+    """A machine with one veth to its subnet's switch, an address and a default route.
 
-    The default route matters inside, too: proxy ARP answers a pod only for what the node could route.
+    The pods need the default route, too: proxy ARP answers only for addresses that the node can route.
     """
     ns, own = names.netns(lab.name, machine.name), subnet_of(lab, machine.address)
     yield Netns(ns, by=_BY)
@@ -87,33 +87,33 @@ def plugged_in(lab: Lab, machine: Node | Client) -> Iterator[KernelObject]:
 
 
 def veth(lab: Lab, machine: str, dev: str, address: IPv4Address) -> Iterator[KernelObject]:
-    """One cable from a machine to the switch of the subnet that holds `address`, which the machine has there."""
-    ns, middle = names.netns(lab.name, machine), names.netns(lab.name, names.SWITCH)
+    """A veth from a machine to the switch of the subnet that contains `address`, which the machine's end gets."""
+    ns, switch_ns = names.netns(lab.name, machine), names.netns(lab.name, names.SWITCH)
     subnet = subnet_of(lab, address)
     uplink = dev == UPLINK
-    port = names.ifname(machine if uplink else f"{machine}.{dev}")  # a dot is in no host's name
+    port = names.ifname(machine if uplink else f"{machine}.{dev}")  # a host's name contains no dot
     near = names.mac(lab.name, machine, "port", *([] if uplink else [dev]))
-    yield Veth(middle, port, near, ns, dev, names.mac(lab.name, machine, dev), by=_BY)
-    yield Port(middle, port, bridge(lab, subnet), by=_BY)
-    yield LinkUp(middle, port, by=_BY)
+    yield Veth(switch_ns, port, near, ns, dev, names.mac(lab.name, machine, dev), by=_BY)
+    yield Port(switch_ns, port, bridge(lab, subnet), by=_BY)
+    yield LinkUp(switch_ns, port, by=_BY)
     yield LinkUp(ns, dev, by=_BY)
     yield Address(ns, dev, IPv4Interface((address, subnet.prefixlen)), by=_BY)
 
 
 def interface(number: int) -> str:
-    """The name of a router's interface, by the place of its address."""
+    """The name of a router's interface, by the index of its address."""
     return f"eth{number}"
 
 
 def joining(lab: Lab, router: Router) -> Iterator[KernelObject]:
-    """A router with a cable into each of its subnets. It knows no pods, unless the nodes tell it where theirs are."""
+    """A router with a veth into each of its subnets. It has routes to pods only if the nodes announce them by BGP."""
     ns = names.netns(lab.name, router.name)
     yield Netns(ns, by=_BY)
     yield LinkUp(ns, "lo", by=_BY)
-    for number, leg in enumerate(router.addresses):
-        yield from veth(lab, router.name, interface(number), leg)
+    for number, address in enumerate(router.addresses):
+        yield from veth(lab, router.name, interface(number), address)
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_BY)
-    # Whoever is told of a shorter way (ICMP redirect) keeps to it for minutes, also when the router knows it no more.
+    # A host keeps the route of an ICMP redirect for minutes, even after the router has lost that route.
     for dev in ("all", *(interface(number) for number, _ in enumerate(router.addresses))):
         yield Sysctl(ns, f"net/ipv4/conf/{dev}/send_redirects", "0", "1", by=_BY)
     for subnet in lab.networks.nodes:

@@ -1,4 +1,4 @@
-"""Who writes what a component writes on a real node."""
+"""Who writes the objects that a component writes on a real node."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class WrittenBy(Enum):
-    """`up` writes all of it itself, which is fast, while the components rest; else they write what is theirs."""
+    """NSLAB: `up` writes them itself, which is fast; the components idle. COMPONENTS: each component writes its own."""
 
     NSLAB = "nslab"
     COMPONENTS = "components"

@@ -1,1 +1,1 @@
-"""Exercises: goals that a lab's check.yaml names, the questions that tell whether each is reached, and the verdict."""
+"""Exercises: the goals of a lab's check.yaml, the probes that test them, and the verdict."""

@@ -1,4 +1,4 @@
-"""What has to be asked for a check: the probers' questions, and what `ip -j` must show (pure)."""
+"""The probes, calls and `ip -j` outputs that a check needs (pure)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OUTCOME = {Expect.OK: Outcome.REACHED, Expect.REFUSED: Outcome.REFUSED, Expect.
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """Each question of a check as the probers take it, and the (host, what) that `ip` is asked for."""
+    """Each question of a check as a probe or a call, and the (host, object) of each `ip -j` output."""
 
     probes: Mapping[Ask, Probe]
     calls: Mapping[Ask, Call]
@@ -28,7 +28,7 @@ class Questions:
 
 
 def questions(check: Check, lab: Lab) -> Questions:
-    """All that must be known to grade a check. The lab's pods have addresses."""
+    """Everything that grading a check needs. The lab's pods have addresses."""
     asks = dict.fromkeys(ask for goal in check.goals for ask in goal.asks)
     facts = [(fact.host, fact.show) for goal in check.goals for fact in goal.facts]
     seen = [(ask.seen_as, Show.ADDRESS) for ask in asks if ask.seen_as]

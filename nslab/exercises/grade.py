@@ -1,4 +1,4 @@
-"""The verdict: which goals are reached, and of each other one, what was seen instead of what should be (pure)."""
+"""The verdict: which goals are reached, and what is wrong with the others (pure)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One thing that is not as it should be: what it is about, which kind of fault, and the values that it names."""
+    """One fault: the question or fact, the kind of fault, and the values of its message."""
 
     about: Ask | Fact
     kind: str
@@ -34,20 +34,20 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A goal with all that keeps it from being reached."""
+    """A goal with all its faults."""
 
     goal: Goal
     faults: tuple[Failure, ...]
 
     @property
     def reached(self) -> bool:
-        """Whether it is reached."""
+        """Whether the goal is reached."""
         return not self.faults
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the probers heard, question by question, and what `ip -j` showed."""
+    """The probers' results for each question, and the output of `ip -j`."""
 
     tries: Mapping[Ask, tuple[Try, ...]]
     rows: Mapping[tuple[str, Show], Sequence[Row]]
@@ -59,7 +59,7 @@ def seen(
     calls: Mapping[Call, tuple[Try, ...]],
     shown: Mapping[tuple[str, Show], Sequence[Row]],
 ) -> Seen:
-    """The probers' answers, sorted to the questions of the check."""
+    """The probers' results by the questions of the check."""
     by_probe = {one.probe: one for one in results}
     tries: dict[Ask, tuple[Try, ...]] = {ask: (_echo(by_probe[probe]),) for ask, probe in asked.probes.items()}
     tries |= {ask: calls[call] for ask, call in asked.calls.items()}
@@ -67,12 +67,12 @@ def seen(
 
 
 def grade(check: Check, lab: Lab, found: Seen) -> tuple[Graded, ...]:
-    """Every goal with what is wrong."""
+    """Every goal with its faults."""
     return tuple(Graded(goal, tuple(_faults(goal, lab, found))) for goal in check.goals)
 
 
 def done(graded: Sequence[Graded]) -> bool:
-    """Whether the exercise is: all is reached but what is extra."""
+    """Whether the exercise is done: all goals except extra ones are reached."""
     return all(one.reached for one in graded if not one.goal.extra)
 
 
@@ -109,25 +109,25 @@ def _as_expected(expect: Expect, outcome: Outcome) -> bool:
 
 
 def _who(ask: Ask, lab: Lab, tries: Sequence[Try]) -> Failure | None:
-    """Whether those answered who should."""
+    """The fault if the wrong endpoints answered, or unevenly; else None."""
     names = {pod_host(pod.namespace, pod.name): pod.hostname or pod.name for pod in lab.pods}
     host = target(lab, ask.target).host
-    wanted = [names[name] for name in ask.answers or ((host,) if host in names else ())]
-    heard = [one.hostname for one in tries if one.hostname]
-    if not wanted or not heard:
+    expected = [names[name] for name in ask.answers or ((host,) if host in names else ())]
+    answered = [one.hostname for one in tries if one.hostname]
+    if not expected or not answered:
         return None
-    if others := sorted({*heard} - {*wanted}):
-        return Failure(ask, "answered by", (", ".join(others), ", ".join(wanted)))
-    if silent := [name for name in wanted if name not in heard]:
+    if others := sorted({*answered} - {*expected}):
+        return Failure(ask, "answered by", (", ".join(others), ", ".join(expected)))
+    if silent := [name for name in expected if name not in answered]:
         return Failure(ask, "never answered by", (", ".join(silent),))
-    counts = Counter(heard)
-    if uneven(Spread.CHANCE, heard, wanted):
-        return Failure(ask, "uneven", (", ".join(f"{name} {counts[name]}" for name in wanted),))
+    counts = Counter(answered)
+    if uneven(Spread.CHANCE, answered, expected):
+        return Failure(ask, "uneven", (", ".join(f"{name} {counts[name]}" for name in expected),))
     return None
 
 
 def _whom(ask: Ask, found: Seen, tries: Sequence[Try]) -> Failure | None:
-    """Whether the servers saw whom they should."""
+    """The fault if the servers saw another source address than `seen_as`; else None."""
     if not ask.seen_as:
         return None
     rows = found.rows.get((ask.seen_as, Show.ADDRESS), ())
@@ -137,13 +137,13 @@ def _whom(ask: Ask, found: Seen, tries: Sequence[Try]) -> Failure | None:
 
 
 def _echo(result: Result) -> Try:
-    """A probe's answer as one try. That nothing comes back is no wall: what must not arrive has not arrived."""
+    """A probe's result as one try. For `blocked`, arrival counts as reached even if the reply is lost."""
     arrived = result.probe.expected == "fail" and bool(result.arrived_at)
     return Try(Outcome.REACHED if arrived else result.outcome, "", result.seen_from, result.detail, result.ms)
 
 
 def _rows(show: Show, rows: Sequence[Row]) -> Sequence[Row]:
-    """An interface's addresses each as an entry of its own, with the interface's name."""
+    """Addresses as separate entries, each with its interface's name."""
     if show is not Show.ADDRESS:
         return rows
     return [{"ifname": row.get("ifname"), **address} for row in rows for address in row.get("addr_info", ())]

@@ -1,4 +1,4 @@
-"""From a check file to a `Check` that fits its lab, or to everything that is wrong with the file."""
+"""Reads a check file as a `Check` that fits its lab, or raises LabFileError with all errors in the file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @cache
 def check_schema() -> dict[str, Any]:
-    """The JSON Schema of a check file: what it is read by, and what `nslab schema check` prints."""
+    """The JSON Schema of a check file, which `nslab schema check` prints, too."""
     text = Path(__file__).with_name("check.schema.json").read_text(encoding="utf-8")
     return json.loads(text)  # type: ignore[no-any-return]
 
@@ -40,7 +40,7 @@ def _shape() -> Shape:
 
 
 def goals_beside(lab_file: Path, lab: Lab) -> str:
-    """The text of the check file that belongs to a lab's file, found good for the lab; "" if there is none."""
+    """The text of the check file beside a lab's file, validated for the lab; "" if there is none."""
     path = check_file(lab_file)
     if path is None:
         return ""
@@ -50,9 +50,9 @@ def goals_beside(lab_file: Path, lab: Lab) -> str:
 
 
 def read_check(text: str, file: str, lab: Lab) -> Check:
-    """The check in a text. `file` is its name in problems; `lab`, its pods placed, has those that it names.
+    """The check in a text. `file` is its name in error messages; `lab` (its pods have addresses) is the check's lab.
 
-    Raises LabFileError with every problem and its place.
+    Raises LabFileError with every error and its position.
     """
     reader = Reader(Source(file, text))
     check = Check()
@@ -68,7 +68,7 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
             check = Check(tuple(map(_goal, value["spec"]["goals"])))
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
-    # What does not fit follows, as a rule, from what could not be read: it is worth saying only when all could be.
+    # Errors of the whole mostly follow from unreadable values: they are reported only if there are none of those.
     refuse(reader, () if reader.errors else _errors(check, lab))
     return check
 
@@ -97,7 +97,7 @@ def _fact(document: dict[str, Any]) -> Fact:
 
 
 def _errors(check: Check, lab: Lab) -> Iterator[FieldError]:
-    """What of a check does not fit together, or not with the lab."""
+    """The errors of a check in itself and with its lab."""
     goals = [*enumerate(check.goals)]
     names = Counter(goal.name for _, goal in goals)
     hosts = tuple(one.name for one in places(lab))
@@ -106,13 +106,13 @@ def _errors(check: Check, lab: Lab) -> Iterator[FieldError]:
         if goal.name and names[goal.name] > 1:
             yield FieldError((*path, "id"), f"there is another goal {shown(goal.name)}")
         if not goal.asks and not goal.facts:
-            yield FieldError(path, f"the goal {shown(goal.name)} has neither asks nor facts, so nothing can tell")
+            yield FieldError(path, f"the goal {shown(goal.name)} has neither asks nor facts; add one")
         for at, ask in enumerate(goal.asks):
             yield from _ask((*path, "asks", at), ask, lab, hosts)
         for at, fact in enumerate(goal.facts):
             yield from _named((*path, "facts", at, "host"), fact.host, hosts)
             if not fact.has and not fact.has_not:
-                yield FieldError((*path, "facts", at), "a fact says has or hasNot")
+                yield FieldError((*path, "facts", at), "a fact needs has or hasNot")
 
 
 def _ask(path: FieldPath, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterator[FieldError]:
@@ -126,11 +126,11 @@ def _ask(path: FieldPath, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterato
     if ask.by is By.ICMP and ask.expect is Expect.REFUSED:
         yield FieldError((*path, "expect"), "an echo is answered or not, and never refused; ask by tcp")
     if ask.answers and (ask.by is not By.HTTP or ask.expect is not Expect.OK):
-        yield FieldError((*path, "answers"), "only over http, and if it is to be ok, one is told who answers")
+        yield FieldError((*path, "answers"), "answers needs by: http and expect: ok")
     if ask.seen_as and (ask.by is By.TCP or ask.expect is not Expect.OK):
-        yield FieldError((*path, "seenAs"), "only by icmp or http, and if it is to be ok, one is told who is seen")
+        yield FieldError((*path, "seenAs"), "seenAs needs by: icmp or http, and expect: ok")
     if ask.by is By.ICMP and ask.times > 1:
-        yield FieldError((*path, "times"), "one echo tells as much as many; leave times out")
+        yield FieldError((*path, "times"), "times does not apply to icmp; remove it")
 
 
 def _named(path: FieldPath, name: str, known: tuple[str, ...]) -> Iterator[FieldError]:

@@ -1,4 +1,4 @@
-"""A verdict for machines: plain values, and JUnit's XML."""
+"""A verdict for machines: JSON values and JUnit XML."""
 
 from __future__ import annotations
 

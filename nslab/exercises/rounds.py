@@ -1,4 +1,4 @@
-"""In which order connections are asked for: one first, many only where one is answered, and what got lost once more."""
+"""The order of connections: one first, many only if the first is answered, and a retry of each lost one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nslab.probes import Call, CallResult, Try
 
 MANY = 20
-"""So many connections show how answers are spread. They are made when no others are."""
+"""From this number of connections on, their distribution matters; they run when no others do."""
 
 
 def ask_all(
@@ -21,9 +21,9 @@ def ask_all(
 ) -> dict[Call, tuple[Try, ...]]:
     """Every call's tries; `ask` makes connections.
 
-    What nobody answers is not asked hundreds of times: that would take long, and each of these connections would be
-    remembered for two minutes as one that is not translated (conntrack's SYN_SENT). One that comes from the same port
-    by then gets lost, whatever the rules now say; so what got lost is tried once more.
+    An unanswered call is not repeated hundreds of times: that takes long, and conntrack keeps each connection for two
+    minutes (SYN_SENT) without NAT. A later connection from the same port matches that entry and gets lost, even if the
+    rules are right by then; so each lost connection is tried once more.
     """
     unique = [*dict.fromkeys(calls)]
     first = _once_more(_asked({call: 1 if call.times >= MANY else call.times for call in unique}, ask), ask)
@@ -35,21 +35,21 @@ def ask_all(
 def _asked(
     times: Mapping[Call, int], ask: Callable[[Sequence[Call]], Sequence[CallResult]]
 ) -> dict[Call, tuple[Try, ...]]:
-    """So many tries of each call."""
+    """The given number of tries of each call."""
     sent = {call: replace(call, times=number) for call, number in times.items() if number}
-    heard = {result.call: result.tries for result in ask([*dict.fromkeys(sent.values())])} if sent else {}
-    return {call: heard[one] for call, one in sent.items()}
+    results = {result.call: result.tries for result in ask([*dict.fromkeys(sent.values())])} if sent else {}
+    return {call: results[one] for call, one in sent.items()}
 
 
 def _once_more(
     heard: Mapping[Call, tuple[Try, ...]], ask: Callable[[Sequence[Call]], Sequence[CallResult]]
 ) -> dict[Call, tuple[Try, ...]]:
-    """The same, with a second try in the place of each that got lost."""
+    """The same tries, with each lost one replaced by a second try."""
     second = _asked({call: len(_lost(call, tries)) for call, tries in heard.items()}, ask)
     kept = {call: [one for one in tries if one not in _lost(call, tries)] for call, tries in heard.items()}
     return {call: (*kept[call], *second.get(call, ())) for call in heard}
 
 
 def _lost(call: Call, tries: Sequence[Try]) -> list[Try]:
-    """Those that should have been answered, and were not."""
+    """The tries that are unanswered, but should not be."""
     return [one for one in tries if call.outcome is Outcome.REACHED and one.outcome is not Outcome.REACHED]

@@ -1,4 +1,4 @@
-"""Who is meant by the `to` of a question: a host of the lab, or a Service, with or without a port."""
+"""The target of a question's `to`: a host of the lab or a Service, with or without a port."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Target:
 
 
 def target(lab: Lab, text: str) -> Target:
-    """What a check file that was found good means by a `to`. The lab's pods have addresses."""
+    """The target of a `to` in a valid check file. The lab's pods have addresses."""
     name, port = _split(text)
     if service := _service(lab, name):
         assert service.cluster_ip
@@ -37,17 +37,17 @@ def target(lab: Lab, text: str) -> Target:
 
 
 def fault(lab: Lab, text: str, by: By) -> tuple[str, str, tuple[str, ...]] | None:
-    """What is wrong with a `to`: a sentence, the word that is wrong, and those that would be right; None if nothing."""
+    """The error in a `to`: a sentence, the wrong word, and the known ones; None if it is valid."""
     name, port = _split(text)
     if ":" in text and not port:
-        return f"{shown(text)} has no port from 1 to 65535 behind its colon", "", ()
+        return f"{shown(text)} has no port from 1 to 65535 after its colon", "", ()
     if name.startswith(SERVICE):
         known = tuple(f"{SERVICE}{_name(service)}" for service in lab.services if service.cluster_ip)
         service = _service(lab, name)
         if service is None:
             return f"the lab has no Service {shown(name.removeprefix(SERVICE))} with an address", name, known
         if by is By.ICMP:
-            return "nobody answers an echo at a Service's address; ask by tcp or http", "", ()
+            return "a Service's address does not answer echoes; ask by tcp or http", "", ()
         numbers = [one.port for one in service.ports]
         if port not in numbers and (port or len(numbers) != 1):
             return f"{shown(name)} has the ports {', '.join(map(str, numbers))}; say which", "", ()
@@ -58,12 +58,12 @@ def fault(lab: Lab, text: str, by: By) -> tuple[str, str, tuple[str, ...]] | Non
     if by is By.ICMP and port:
         return "an echo has no port; leave it out, or ask by tcp or http", "", ()
     if by is not By.ICMP and not port:
-        return f"by {by} one asks a port; write {shown(name)}:PORT", "", ()
+        return f"{by} needs a port; write {shown(name)}:PORT", "", ()
     return None
 
 
 def _split(text: str) -> tuple[str, int]:
-    """Name and port; 0: none that could be one."""
+    """Name and port; 0 without a valid port."""
     name, _, port = text.partition(":")
     return name, int(port) if port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65536 else 0
 

@@ -1,4 +1,4 @@
-"""What a check file says, as frozen values: goals, and what must be so for each (pure data)."""
+"""A check file as frozen values: goals with their conditions (pure data)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Language(StrEnum):
 
 
 class By(StrEnum):
-    """How somebody is asked: an echo, a connection, or a request that is answered with who answers and whom he sees."""
+    """The kind of probe: an echo, a connection, or a request, whose answer names server and client address."""
 
     ICMP = "icmp"
     TCP = "tcp"
@@ -23,7 +23,7 @@ class By(StrEnum):
 
 
 class Expect(StrEnum):
-    """What must come of it. `blocked`: neither an answer nor a refusal, whatever the reason."""
+    """The expected result. `blocked`: neither an answer nor a refusal, for any reason."""
 
     OK = "ok"
     REFUSED = "refused"
@@ -31,7 +31,7 @@ class Expect(StrEnum):
 
 
 class Show(StrEnum):
-    """What `ip -j` is asked for."""
+    """The object of `ip -j`."""
 
     ADDRESS = "addr"
     LINK = "link"
@@ -41,13 +41,13 @@ class Show(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """The same words in each language; what is not translated is said in English."""
+    """A text in each language; English if there is no translation."""
 
     en: str = ""
     ko: str = ""
 
     def by(self, language: Language) -> str:
-        """The words in a language."""
+        """The text in a language."""
         return self.ko or self.en if language is Language.KOREAN else self.en
 
 
@@ -55,8 +55,8 @@ class Text:
 class Ask:
     """One question, `times` over: `source` asks `target` (HOST, HOST:PORT, svc/NAME or svc/NAME:PORT).
 
-    `seen_as`: the host as whom the server must see the asker. `answers`: the pods that must all answer, evenly, and
-    nobody else; none named: whoever has the address.
+    `seen_as`: the host whose address the server must see as source. `answers`: the pods that must all answer, evenly,
+    and no others; empty: the owner of the address.
     """
 
     source: str = ""
@@ -70,9 +70,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """Something that no packet tells: of what `ip -j` shows in a host, an entry with these values is there, or is not.
+    """A condition on the output of `ip -j` in a host: an entry with these values exists, or does not.
 
-    Values are compared as text; an address is shown with the name of its interface.
+    Values are compared as text; an address has the name of its interface.
     """
 
     host: str = ""
@@ -83,7 +83,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """One step of an exercise. `extra`: reached or not, the exercise is done without it."""
+    """One step of an exercise. `extra`: the exercise is done without it."""
 
     name: str = ""
     title: Text = Text()
@@ -95,6 +95,6 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """The goals of a lab, in the order in which one reaches them."""
+    """The goals of a lab, in order."""
 
     goals: tuple[Goal, ...] = ()

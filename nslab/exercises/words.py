@@ -1,4 +1,4 @@
-"""Verdicts in words, in each language."""
+"""Verdicts as text in each language."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _ENGLISH: Mapping[str, str] = {
     "twice came to": "{0} of {1} times, though tried twice: {2}",
     "must ok": "it should be answered",
     "must refused": "it should be refused",
-    "must blocked": "no word should come back",
+    "must blocked": "there should be no reply",
     "answered by": "answered by {0}; it should be {1}",
     "never answered by": "{0} never answers",
     "uneven": "not evenly spread: {0}",
@@ -74,7 +74,7 @@ _WORDS = {Language.ENGLISH: _ENGLISH, Language.KOREAN: _KOREAN}
 
 
 class _Value(str):
-    """What fills a hole; in "{0:이/가}" with the particle that follows it as it is read aloud."""
+    """A value in a message; "{0:이/가}" appends the Korean particle that fits its pronunciation."""
 
     __slots__ = ()
 
@@ -83,12 +83,12 @@ class _Value(str):
 
 
 def word(language: Language, key: str, *values: object) -> str:
-    """One phrase, its holes filled."""
+    """One phrase, filled in."""
     return _WORDS[language][key].format(*map(_Value, values))
 
 
 def sentence(fault: Failure, language: Language) -> str:
-    """What was seen, and what should be."""
+    """A fault as a sentence: what was observed, and what is expected."""
     about, values = fault.about, fault.values
     if not isinstance(about, Ask):
         pairs = about.has if fault.kind == "lacks" else about.has_not
@@ -107,7 +107,7 @@ def sentence(fault: Failure, language: Language) -> str:
 
 
 def summary(graded: Sequence[Graded], language: Language) -> str:
-    """How far somebody is."""
+    """The number of reached goals, in words."""
     parts = []
     for key, extra in (("far", False), ("more", True)):
         some = [one.reached for one in graded if one.goal.extra is extra]

@@ -1,1 +1,1 @@
-"""The wish: a lab file, read, completed and checked. Pure: nothing here looks at the machine but at the file."""
+"""The lab file: reading, defaults and validation. Pure: it depends on the file alone, not on the machine."""

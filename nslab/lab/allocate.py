@@ -1,13 +1,13 @@
-"""What the API server and a load balancer give out: cluster IPs, node ports, a load balancer's address.
+"""Allocation by the API server and a load balancer: cluster IPs, node ports, load-balancer addresses.
 
-| what | from where | which |
+| field | range | choice |
 |---|---|---|
-| cluster IP | the service network above its lowest addresses, which people write | by hash of lab, namespace, name |
-| node port, healthCheckNodePort | 30086 to 32767 for the same reason, then from 30000 on | by hash, of the port too |
+| cluster IP | the service network above its lowest addresses (for static use) | by hash of lab, namespace, name |
+| node port, healthCheckNodePort | 30086 to 32767 for the same reason, then from 30000 on | by hash, with the port |
 | load balancer's address | the last sixteenth of the (first) node network: .240 to .254 of a /24 | the first free one |
 
-Each is the first free one from there on. A hash and not a counter: who writes one more Service renumbers no other. What
-a running lab had given out stays, as long as nobody asks for it.
+The search starts at the hash and takes the first free value. With a hash in place of a counter, a new Service renumbers
+no other. A value that a running lab has allocated stays, unless another object requests it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import replace
-from nslab.lab import service_document as asks
+from nslab.lab import service_document
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 
 LOWEST, HIGHEST = 30000, 32767
 LEFT_TO_PEOPLE = 86
-"""So many node ports from the lowest on are given out last, as in Kubernetes (16 to 128, by the size of the range)."""
+"""The number of lowest node ports that are allocated last, as in Kubernetes (16 to 128, by the size of the range)."""
 CLUSTER_IP, HEALTH, INGRESS = "clusterIP", "healthCheckNodePort", "ingress"
 
 
 def unset_fields(spec: dict[str, Any], ingress: Sequence[Any]) -> frozenset[str]:
-    """What a Service needs and does not say."""
+    """The fields that a Service needs and leaves unset."""
     kind, found = spec["type"], set()
-    if kind != "ExternalName" and not asks.cluster_ip(spec):
+    if kind != "ExternalName" and not service_document.cluster_ip(spec):
         found.add(CLUSTER_IP)
     if kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False):
         found |= {_node_port(index) for index, port in enumerate(spec.get("ports", ())) if not port.get("nodePort")}
-    if asks.needs_health_check(spec) and not spec.get("healthCheckNodePort"):
+    if service_document.needs_health_check(spec) and not spec.get("healthCheckNodePort"):
         found.add(HEALTH)
     if kind == "LoadBalancer" and not ingress:
         found.add(INGRESS)
@@ -46,18 +46,18 @@ def unset_fields(spec: dict[str, Any], ingress: Sequence[Any]) -> frozenset[str]
 
 
 def allocate(lab: Lab, before: Iterable[Service] = ()) -> Lab:
-    """The lab with everything given out that its Services leave open; what a Service had `before` first."""
+    """The lab with its Services' unset fields allocated; a Service keeps the values it had `before` if possible."""
     if not any(service.allocated for service in lab.services):
         return lab
-    had = {(one.namespace, one.name): one for one in before}
+    previous = {(one.namespace, one.name): one for one in before}
     pools = _Pools(lab)
-    kept = [pools.kept(service, had.get((service.namespace, service.name))) for service in lab.services]
+    kept = [pools.kept(service, previous.get((service.namespace, service.name))) for service in lab.services]
     services = tuple(pools.filled(service) if service.allocated else service for service in kept)
     return replace(lab, services=services)
 
 
 class _Pools:
-    """What is taken, and what is free next."""
+    """The taken values of each range, and the search for free ones."""
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
@@ -72,7 +72,7 @@ class _Pools:
         self.ingress |= {ip for one in asked for ip in one.load_balancer_ips}
 
     def kept(self, service: Service, had: Service | None) -> Service:
-        """A Service that asks for nothing but what it asks for, with what it had, where that is free."""
+        """A Service without its allocated values, except those it `had` that are still free."""
         if not service.allocated:
             return service
         blank = _asked(service)
@@ -101,7 +101,7 @@ class _Pools:
         return made
 
     def filled(self, service: Service) -> Service:
-        """A Service with everything that it still lacks."""
+        """A Service with all its missing fields allocated."""
         key = f"{self.lab.name}/{service.namespace}/{service.name}"
         missing = service.allocated
         if CLUSTER_IP in missing and not service.cluster_ip:
@@ -114,7 +114,7 @@ class _Pools:
         if INGRESS in missing and not service.load_balancer_ips:
             nodes = self.lab.networks.nodes[0]
             free = (nodes[i] for i in range(_ingress_start(nodes), nodes.num_addresses))
-            # Where none is left, the load balancer stays without: kubectl shows <pending>.
+            # If no address is left, the load balancer gets none: kubectl shows <pending>.
             service = replace(service, load_balancer_ips=tuple(a for a in free if a not in self.ingress)[:1])
             self.ingress |= {*service.load_balancer_ips}
         if HEALTH in missing and not service.health_check_node_port:
@@ -122,7 +122,7 @@ class _Pools:
         ports = list(service.ports)
         for index, port in enumerate(ports):
             if _node_port(index) in missing and not port.node_port:
-                # TCP and UDP of one number get one node port, as in Kubernetes.
+                # A port with both TCP and UDP gets one node port, as in Kubernetes.
                 twin = next((p.node_port for p in ports if p.port == port.port and p.node_port), 0)
                 ports[index] = replace(port, node_port=twin or self._port(f"{key}/{port.port}"))
         return replace(service, ports=tuple(ports)) if tuple(ports) != service.ports else service
@@ -131,7 +131,7 @@ class _Pools:
         return LOWEST <= number <= HIGHEST and number not in self.ports
 
     def _port(self, key: str) -> int:
-        """The first free node port from a hash on, or 0."""
+        """The first free node port, starting at a hash of `key`; 0 if there is none."""
         start, size = LOWEST + LEFT_TO_PEOPLE, HIGHEST - LOWEST - LEFT_TO_PEOPLE + 1
         first = _hash(key) % size
         tried = chain(range(start + first, HIGHEST + 1), range(start, start + first), range(LOWEST, start))
@@ -141,7 +141,7 @@ class _Pools:
 
 
 def _asked(service: Service) -> Service:
-    """A Service without what nobody asked for."""
+    """A Service with only the values that its file requests."""
     if not service.allocated:
         return service
     out = service.allocated
@@ -166,13 +166,13 @@ def _node_port(index: int) -> str:
 
 
 def _spared(network: IPv4Network) -> int:
-    """How many of the lowest addresses are given out last (Kubernetes: a sixteenth, from 16 to 256)."""
+    """The number of lowest addresses that are allocated last (Kubernetes: a sixteenth, from 16 to 256)."""
     size = network.num_addresses
     return min(max(16, size // 16), 256) if size > 32 else 0
 
 
 def _round(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
-    """The addresses of a network from a number on, then those before it, the lowest of all last."""
+    """The addresses of a network from index `first` on, then those before it, the spared lowest ones last."""
     spared = _spared(network)
     yield from (network[i] for i in range(first, network.num_addresses))
     yield from (network[i] for i in range(spared, first))
@@ -180,7 +180,7 @@ def _round(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
 
 
 def _ingress_start(network: IPv4Network) -> int:
-    """Where the load balancers' addresses begin: the last sixteenth, the last eight addresses, or the last half."""
+    """The index of the first load-balancer address: the last sixteenth, the last eight addresses, or the last half."""
     size = network.num_addresses
     return size - max(size // 16, min(size // 2, 8))
 

@@ -1,4 +1,4 @@
-"""Changes to a running lab, as kubectl makes them: apply, delete, scale. Pure: from a lab comes another, and lines."""
+"""kubectl's changes to a running lab: apply, delete, scale. Pure: a lab in, a new lab and kubectl's output out."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from nslab.api.values import Reader, Source
 from nslab.api.words import quoted, shown
 from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
-from nslab.lab import dump, views
-from nslab.lab import service_document as asks
+from nslab.lab import dump, service_document, views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
@@ -32,11 +31,11 @@ if TYPE_CHECKING:
     from nslab.lab.types import Controller, Lab
 
 Changed: TypeAlias = tuple["Lab", tuple[str, ...]]
-"""The lab after a change, and what kubectl would print."""
+"""The lab after a change, and kubectl's output, by lines."""
 
 
 def applied(lab: Lab, source: Path | str) -> Changed:
-    """`kubectl apply -f`: objects are made, or take the place of those of their name; what they were given stays.
+    """`kubectl apply -f`: creates objects, or replaces those of the same name; allocated values stay.
 
     `source` is the path of a file, or the text itself.
     """
@@ -44,7 +43,7 @@ def applied(lab: Lab, source: Path | str) -> Changed:
 
 
 def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str, ...], tuple[FieldError, ...]]:
-    """The same, and what in the file is probably not meant: a selector without pods, say."""
+    """The same with warnings for probable mistakes in the file, such as a selector that matches no pods."""
     sources = sources_of(source) if isinstance(source, Path) else (Source("standard input", source),)
     reader = Reader(*sources)
     new = read_stream(reader, lab=False)
@@ -56,7 +55,7 @@ def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str,
         setattr(had, what, [*(_by_name(getattr(had, what)) | _by_name(getattr(new, what))).values()])
     complete(had)
     refuse(reader, [*found, *errors(had)])
-    # Of objects that were there before it was said when they came.
+    # nslab printed the warnings of existing objects when they were created.
     pods = [one for one in had.pods if one.path[0] != EXISTING]
     wrong = [one for one in warnings(had) if one.path[0] != EXISTING]
     doubts = positioned(sources, [*wrong, *notes(new.objects(), pods)])
@@ -66,7 +65,7 @@ def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str,
 
 
 def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") -> Changed:
-    """`kubectl delete`: the objects of a file, or such as (service/svc-b,) or (service, svc-b, svc-c)."""
+    """`kubectl delete`: the objects of a file, or words such as (service/svc-b,) or (service, svc-b, svc-c)."""
     if isinstance(what, Path):
         reader = Reader(*sources_of(what))
         keys = _keys(read_stream(reader, lab=False))
@@ -83,7 +82,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     for pod in lab.pods:
         if pod.owner in kept and ("pod", pod.namespace, pod.name) in gone:
             kind, _, owner = pod.owner.partition("/")
-            text = f"pod {shown(pod.name)} is a replica of {kind.lower()} {shown(owner)}, which would make it anew"
+            text = f"pod {shown(pod.name)} is a replica of {kind.lower()} {shown(owner)}, which would create it again"
             raise UsageError(f"{text}; {'scale' if kind in ONE_NUMBER else 'change'} or delete the {kind.lower()}")
     made = replace(
         lab,
@@ -101,7 +100,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
 
 
 def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Changed:
-    """`kubectl scale deployment/web --replicas N`: the last replicas go first, and new ones come behind them."""
+    """`kubectl scale deployment/web --replicas N`: removes the last replicas, or adds new ones after them."""
     (key,) = named(lab, [what], namespace)
     if key[0] not in {"deployment.apps", "replicaset.apps", "replicationcontroller", "statefulset.apps"}:
         raise UsageError("Error from server (NotFound): the server could not find the requested resource")
@@ -116,26 +115,26 @@ def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Ch
 
 
 def _adopt(had: Documents, new: Documents) -> None:
-    """What the objects that go leave to those that take their place: a pod its node, a Service that it is headless."""
+    """New objects inherit from those they replace: a pod its node, a Service the fact that it is headless."""
     services, pods = _by_name(had.services), _by_name(had.pods)
     for one in new.services:
         spec, old = one.spec, services.get(key_of(one))
-        plain = spec.get("type") in (None, "", "ClusterIP") and not asks.cluster_ip(spec)
-        if old and plain and asks.headless(old.spec):
+        plain = spec.get("type") in (None, "", "ClusterIP") and not service_document.cluster_ip(spec)
+        if old and plain and service_document.headless(old.spec):
             spec["clusterIP"] = "None"
     for one in new.pods:
-        if not one.spec.get("nodeName") and (was := pods.get(key_of(one))):
-            one.spec["nodeName"] = was.spec["nodeName"]
+        if not one.spec.get("nodeName") and (old_pod := pods.get(key_of(one))):
+            one.spec["nodeName"] = old_pod.spec["nodeName"]
 
 
 def _refused(had: Documents, new: Documents) -> Iterator[FieldError]:
-    """What cannot change while an object lives."""
+    """Errors for changes to immutable fields."""
     services, controllers = _by_name(had.services), _by_name(had.controllers)
     for one in new.services:
-        old, asked = services.get(key_of(one)), asks.cluster_ip(one.spec)
+        old, asked = services.get(key_of(one)), service_document.cluster_ip(one.spec)
         if not old or not asked or "ExternalName" in (old.spec["type"], one.spec.get("type")):
             continue
-        if asked != asks.cluster_ip(old.spec):
+        if asked != service_document.cluster_ip(old.spec):
             text = invalid([asked], "may not change once set")
             yield of_object(one, FieldError(("spec", "clusterIPs", 0), text, at=("spec", "clusterIP")))
     for one in new.controllers:
@@ -158,12 +157,12 @@ def _by_name(objects: Iterable[Document]) -> dict[Key, Document]:
 
 
 def _keys(found: Documents) -> list[Key]:
-    """The objects of a stream, in its order, each once."""
+    """The keys of a stream's objects, in its order, each once."""
     return list(_by_name(sorted(found.objects(), key=lambda one: one.path)))
 
 
 def _line(key: Key, before: Document | None, after: Document | None) -> str:
-    """What kubectl prints of one object."""
+    """kubectl's output line for one object."""
     same = before is not None and after is not None and before.value == after.value
-    did = "created" if before is None else "unchanged" if same else "configured"
-    return f"{key[0]}/{key[2]} {did}"
+    result = "created" if before is None else "unchanged" if same else "configured"
+    return f"{key[0]}/{key[2]} {result}"

@@ -1,7 +1,7 @@
-"""The course: the guides of the labs that come with nslab, in their order.
+"""The course: the guides of the shipped labs, in order.
 
-The order is labs/course.txt's; a guide's number is its lab's place there, and its title the guide's own first heading.
-A guide is a template. README.md beside it is the same with the shipped lab's values, for whoever browses the labs;
+labs/course.txt defines the order and so the guides' numbers; a guide's title is its first heading. A guide is a
+template. README.md beside it is the guide filled in with the shipped lab's values, for people who browse the labs;
 scripts/guides writes it.
 """
 
@@ -13,7 +13,7 @@ from nslab.dataclass import dataclass
 from nslab.lab.find import folder, in_course
 
 TITLE = re.compile(r"^# \{\{ n \}\}\. (.+)$", re.MULTILINE)
-"""A guide's first heading, before its holes are filled."""
+"""A guide's first heading, in the template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ def guide_file(language: str) -> str:
 
 
 def filled_file(language: str) -> str:
-    """The name of the file that shows a guide filled in."""
+    """The name of the filled-in guide's file."""
     return "README.md" if language == "en" else f"README.{language}.md"
 
 

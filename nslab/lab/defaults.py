@@ -1,19 +1,19 @@
-"""What a lab file need not say.
+"""Defaults of a lab file.
 
-| left out | becomes |
+| field | default |
 |---|---|
 | networks | the course's: nodes 192.168.59.0/24, pods 20.96.0.0/12, services 10.96.0.0/12 |
-| plugin, encapsulation | calico with IPIP; all others have none |
+| plugin, encapsulation | calico with IPIP; the other plugins have no encapsulation |
 | proxy mode | iptables |
 | a node's address | the first free one of the (first) node network from its 22nd on (the course's node1 is .22) |
 | a client's address | the first free one from its 10th on |
 | a node's podCIDR | the first free /26 (calico) or /24 (all others) of the pod network |
-| a pod's node | the one whose podCIDR holds the address that it asks for, else the one with the fewest pods |
+| a pod's node | the one whose podCIDR contains the pod's requested address, else the one with the fewest pods |
 | a pod's hostname, uid | its name; a UUID by hash of lab, namespace and name |
-| what runs for an image | see `images` |
-| kube-dns | added, where the lab names the name server's address (`addons`) |
-| the pods of a controller (Deployment, StatefulSet, DaemonSet, Job …) | behind the other pods (`replicas`) |
-| what Services are given | see `allocate` |
+| the program of an image | see `images` |
+| kube-dns | added if the lab has the name server's address (`addons`) |
+| the pods of a controller (Deployment, StatefulSet, DaemonSet, Job …) | after the other pods (`replicas`) |
+| Services' addresses and ports | see `allocate` |
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ POD_NETWORK = IPv4Network("20.96.0.0/12")
 SERVICE_NETWORK = IPv4Network("10.96.0.0/12")
 FIRST_NODE, FIRST_CLIENT = 22, 10
 REQUEST = "cni.projectcalico.org/ipAddrs"
-"""The annotation by which a pod asks Calico for an address: a JSON list."""
+"""The annotation by which a pod requests an address from Calico: a JSON list."""
 
 
 def complete(found: Documents) -> None:
-    """Fill in what the file left out, as far as there is room for it; what cannot be filled in stays out."""
+    """Fill in missing fields in place; a field stays missing if its range has no free value."""
     _settings(found.lab)
     _machine_addresses(found.lab)
     _pod_cidrs(found.lab)
@@ -61,7 +61,7 @@ def complete(found: Documents) -> None:
 
 
 def complete_objects(found: Documents) -> None:
-    """What an object is, wherever it is going to be."""
+    """Fill in the defaults of Kubernetes objects, which do not depend on the lab's nodes and networks."""
     for one in found.services:
         _service(one.spec)
     for one in found.slices:
@@ -86,14 +86,14 @@ def complete_objects(found: Documents) -> None:
 
 
 def _targets(found: Documents) -> Targets:
-    """The numbers to which the Services of a namespace send, each with the selector."""
+    """The numeric target ports of Services, each with its selector, by namespace."""
     made: Targets = {}
     for one in found.services:
         for port in one.spec.get("ports", ()) if one.spec.get("selector") else ():
             target, protocol = port.get("targetPort") or port.get("port"), port["protocol"]
             if isinstance(target, int) and protocol in PROTOCOLS:
-                there = ContainerPort(target, PROTOCOLS[protocol])
-                made.setdefault(one.namespace, []).append(({*one.spec["selector"].items()}, there))
+                container_port = ContainerPort(target, PROTOCOLS[protocol])
+                made.setdefault(one.namespace, []).append(({*one.spec["selector"].items()}, container_port))
     return made
 
 
@@ -103,7 +103,7 @@ def _sent_to(pod: Pod, targets: Targets) -> Iterator[ContainerPort]:
 
 
 def _service(spec: dict[str, Any]) -> None:
-    """A Service's defaults; an empty word is as good as none (Kubernetes: SetDefaults_Service)."""
+    """A Service's defaults; an empty string counts as missing (Kubernetes: SetDefaults_Service)."""
     spec["type"] = spec.get("type") or "ClusterIP"
     spec["sessionAffinity"] = spec.get("sessionAffinity") or "None"
     for port in spec.get("ports", ()):
@@ -115,12 +115,12 @@ def _service(spec: dict[str, Any]) -> None:
 
 
 def gateway(network: IPv4Network) -> IPv4Address | None:
-    """The first host address of the node network: the way out, held by the switch."""
+    """The gateway: the first host address of the node network, which the switch has; None in a /32."""
     return network[1] if network.num_addresses > 1 else None
 
 
 def requested(pod: Pod) -> IPv4Address | None:
-    """The address that a pod asks for, if it asks for one in the right form."""
+    """The address that a pod's annotation requests; None if it is missing or malformed."""
     try:
         match json.loads(dict(pod.annotations).get(REQUEST, "")):
             case [str(address)]:
@@ -132,12 +132,12 @@ def requested(pod: Pod) -> IPv4Address | None:
 
 
 def host_name(pod: str) -> str:
-    """The kubelet's cut: 63 characters, no '-' at the end."""
+    """The hostname of a pod, as the kubelet truncates its name: 63 characters, without '-' or '.' at the end."""
     return pod[:63].rstrip("-.")
 
 
 def uid(lab: str, namespace: str, pod: str) -> str:
-    """A pod's uid; the API server draws one, we derive it."""
+    """A pod's uid, derived by hash; a real API server generates a random one."""
     digest = hashlib.sha256(f"{lab}/{namespace}/{pod}".encode("utf-8", "surrogatepass")).digest()
     return str(uuid.UUID(bytes=digest[:16], version=5))
 
@@ -155,7 +155,7 @@ def _settings(lab: LabDocument) -> None:
 
 
 def _machine_addresses(lab: LabDocument) -> None:
-    """Addresses for nodes and clients without one, nodes first."""
+    """Assign addresses to nodes and clients without one, nodes first."""
     first = next(iter(lab.subnets.values()))
     taken = {machine.address for machine in (*lab.nodes, *lab.clients)} | {gateway(first)}
     taken |= {leg for router in lab.routers for leg in router.legs.values()}
@@ -168,13 +168,13 @@ def _machine_addresses(lab: LabDocument) -> None:
 
 
 def _hosts(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
-    """The addresses of a network from a number on, then those before it; never its first, the gateway, or its last."""
+    """A network's addresses from index `first` on, then those before it, except the first, the gateway and the last."""
     last = network.num_addresses - 1
     return (network[i] for i in chain(range(first, last), range(2, min(first, last))))
 
 
 def _pod_cidrs(lab: LabDocument) -> None:
-    """Shares of the pod network for nodes without one, each the first that overlaps with no other."""
+    """Assign podCIDRs to nodes without one: each the first block of the pod network that overlaps no other."""
     pods = lab.pod_network
     length = max(lab.rules.block, pods.prefixlen)
     size = 1 << 32 - length
@@ -183,7 +183,7 @@ def _pod_cidrs(lab: LabDocument) -> None:
     for node in lab.node_list:
         if "podCIDR" in node:
             continue
-        # Both walk upwards, so the whole is one pass: networks are nested or apart, and sorted.
+        # Networks are nested or disjoint, and sorted, so one pass over both lists is enough.
         while passed < len(given) and int(given[passed][0]) < at + size:
             at = max(at, -(-(int(given[passed][-1]) + 1) // size) * size)
             passed += 1
@@ -193,7 +193,7 @@ def _pod_cidrs(lab: LabDocument) -> None:
 
 
 def _schedule(found: Documents) -> None:
-    """Nodes for pods without one: where the requested address is, else the fewest pods, else the first."""
+    """Assign nodes to pods without one: by the requested address, else the fewest pods, else the first node."""
     waiting, nodes = [one for one in found.pods if not one.view.node], found.lab.nodes
     if not waiting or not nodes:
         return
@@ -213,5 +213,5 @@ def _schedule(found: Documents) -> None:
 
 
 def room(lab: LabDocument, cidr: IPv4Network | None) -> int:
-    """How many pods a podCIDR holds."""
+    """The number of pods for which a podCIDR has addresses."""
     return cidr.num_addresses - len(lab.rules.reserved(cidr, lab.encapsulation)) if cidr else 0

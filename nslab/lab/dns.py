@@ -1,6 +1,6 @@
-"""The cluster's DNS, as kube-dns has it: a Service, and a pod of two containers (here they are only described).
+"""The documents of kube-dns, the cluster's DNS: a Service, and a pod of two containers.
 
-`kubedns` knows the records (built in: components/images); `dnsmasq`, the real program, stands before it on port 53.
+`kubedns` serves the records (built in: components/images); `dnsmasq`, the real program, forwards to it from port 53.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ LABELS = {"k8s-app": "kube-dns"}
 SERVICE_LABELS = {**LABELS, "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "KubeDNS"}
 IMAGE = "registry.k8s.io/dns/k8s-dns-kube-dns:1.26.4"
 PORT = 10053
-"""Where kubedns answers dnsmasq, on the pod's loopback."""
+"""The port on the pod's loopback where kubedns answers dnsmasq."""
 
 DNSMASQ = (
     "dnsmasq",
     "--keep-in-foreground",
     "--conf-file=/dev/null",
     "--pid-file=",
-    # Without it, dnsmasq becomes `nobody`, and asks for capabilities that no container has.
+    # By default dnsmasq switches to user `nobody`, for which it needs capabilities that containers do not have.
     "--user=root",
     "--no-hosts",
-    # Every name is asked of kubedns, which has no upstream: what is not in the cluster does not exist.
+    # dnsmasq forwards all queries to kubedns, which has no upstream: names outside the cluster do not exist.
     "--no-resolv",
     f"--server=127.0.0.1#{PORT}",
-    # The real pod keeps answers for 30 s (--cache-size=1000 and kubedns' TTL). Here a change is seen at once.
+    # The real pod caches answers for 30 s (--cache-size=1000 and kubedns' TTL). Here a change is visible at once.
     "--cache-size=0",
     "--no-negcache",
     "--log-facility=-",
@@ -37,7 +37,7 @@ PORTS = (("dns", "UDP"), ("dns-tcp", "TCP"))
 
 
 def service(address: str) -> dict[str, Any]:
-    """The Service, at the address where pods ask."""
+    """The Service with the address that is in the pods' resolv.conf."""
     ports = [{"name": name, "port": 53, "targetPort": 53, "protocol": protocol} for name, protocol in PORTS]
     return {
         "apiVersion": "v1",
@@ -48,7 +48,7 @@ def service(address: str) -> dict[str, Any]:
 
 
 def pod(node: str) -> dict[str, Any]:
-    """The pod."""
+    """The pod, on a node."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -59,7 +59,7 @@ def pod(node: str) -> dict[str, Any]:
 
 def containers() -> list[dict[str, Any]]:
     """The containers of the pod."""
-    # kubedns declares no port: it answers on the loopback only, where no probe of the node comes.
+    # kubedns declares no port: it listens on the loopback only, which the node's probes do not reach.
     ports = [{"name": name, "containerPort": 53, "protocol": protocol} for name, protocol in PORTS]
     answers = {"tcpSocket": {"port": 53}}
     return [

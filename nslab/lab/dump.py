@@ -1,4 +1,4 @@
-"""A lab as YAML again: what is kept under /run/nslab/LAB/. Its objects are the documents, with what they were given."""
+"""Writes a lab as YAML, which nslab stores under /run/nslab/LAB/: the documents with all allocated values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def dump(lab: Lab) -> str:
-    """A stream that loads back to an equal lab."""
+    """A YAML stream that loads back to an equal lab."""
     import yaml
 
     values = [lab_document(lab), *(one.value for one in documents(lab).objects())]
@@ -25,18 +25,18 @@ def dump(lab: Lab) -> str:
 
 
 def dumper() -> Any:
-    """Writes YAML that nslab reads as what it was."""
+    """The class of a YAML dumper whose output nslab reads back as the same values."""
     import yaml
 
     base: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    # A replica shares its Deployment's spec, and is to be read without it.
+    # A replica shares its Deployment's spec; without this, YAML would write it as an alias.
     made: Any = type("Dumper", (base,), {"ignore_aliases": lambda *_: True})
     made.add_representer(str, lambda self, text: self.represent_scalar(STR, text, None if is_text(text) else "'"))
     return made
 
 
 def documents(lab: Lab) -> Documents:
-    """The documents of a lab, to be changed: what a change to it starts from."""
+    """The documents of a lab, as the start of a change to it."""
     return Documents(
         LabDocument(lab_document(lab), EXISTING),
         pods=[Document(pod(one)) for one in lab.pods],
@@ -48,7 +48,7 @@ def documents(lab: Lab) -> Documents:
 
 
 def present(fields: dict[str, Any]) -> dict[str, Any]:
-    """Fields that say something."""
+    """The fields with a non-empty value."""
     return {name: value for name, value in fields.items() if value}
 
 
@@ -72,21 +72,21 @@ def lab_document(lab: Lab) -> dict[str, Any]:
         ],
     }
     reserved = {name: str(address) for name, address in lab.last_reserved}
-    # Whatever of kube-dns is wished is among the Services and pods.
+    # The objects of kube-dns are among the Services and pods, unless somebody deleted them.
     status = present({"lastReserved": reserved, "addons": [KUBE_DNS] if lab.dns_address else []})
     head = {"apiVersion": "nslab/v1", "kind": "Lab", "metadata": {"name": lab.name}}
     return head | present({"spec": present(spec), "status": status})
 
 
 def _cni(cni: Cni | None) -> dict[str, Any]:
-    """The plugins' configuration itself: what is kept does not depend on a user's file."""
+    """The plugins' configuration inline, so that the stored lab does not depend on a user's file."""
     if cni is None:
         return {}
     return {"config": cni.config, "path": list(cni.path), "routes": cni.routes, "masquerade": cni.masquerade}
 
 
 def pod(one: Pod) -> dict[str, Any]:
-    """A pod's document, with its node, its uid and how it is."""
+    """A pod's document, with its node, its uid and its status."""
     value = one.document
     status = {name: present for name, present in value.get("status", {}).items() if name not in ("podIP", "conditions")}
     conditions = [each for each in value.get("status", {}).get("conditions", ()) if each.get("type") != "Ready"]
@@ -102,7 +102,7 @@ def pod(one: Pod) -> dict[str, Any]:
 
 
 def service(one: Service) -> dict[str, Any]:
-    """A Service's document, with the addresses and ports that it was given."""
+    """A Service's document, with its allocated addresses and ports."""
     value = one.document
     spec = {**value["spec"], **present({"healthCheckNodePort": one.health_check_node_port})}
     numbers = zip(spec.get("ports", ()), one.ports, strict=True)

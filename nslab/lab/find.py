@@ -1,4 +1,4 @@
-"""Where a lab is: the name of one that comes with nslab, the path of a file or a folder, or `-`."""
+"""Finds a lab by the name of a shipped one, by the path of a file or a folder, or `-`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True, slots=True)
 class Shipped:
-    """A lab that comes with nslab; `number` is its guide's (0: not in the course), `about` its first comment."""
+    """A shipped lab; `number` is its guide's (0: not in the course), `about` its file's first comment."""
 
     number: int
     name: str
@@ -26,7 +26,7 @@ class Shipped:
 
 
 def find(name_or_path: str) -> Path:
-    """The file of a lab, a folder of manifests, or `-`. A name goes before a path: `./NAME` is the folder."""
+    """The file of a lab, a folder of manifests, or `-`. Names take precedence over paths: `./NAME` is the folder."""
     if name_or_path in names():
         return folder() / name_or_path / FILE
     if name_or_path == STDIN:
@@ -38,28 +38,28 @@ def find(name_or_path: str) -> Path:
         if path.exists():
             return path
     except (OSError, ValueError):
-        pass  # too long for a path, or with a character that no path has: then it is none
+        pass  # too long for a path, or with a character that no path can contain
     known = names()
     advice = did_you_mean(name_or_path, known) or "; `nslab labs` lists what there is"
     raise UsageError(f"there is no lab {shown(name_or_path)}, and no file or folder of that name{advice}")
 
 
 def names() -> list[str]:
-    """The names of the labs that come with nslab: those of the course in its order, then the others."""
+    """The names of the shipped labs: those of the course in its order, then the others."""
     course = in_course()
     return [*course, *sorted(_there() - {*course})]
 
 
 def in_course() -> list[str]:
     """The names of the labs of the course, in its order."""
-    there = _there()
-    # A name alone on its line; what else stands in that file is about it.
+    existing = _there()
+    # A line that is a name is an entry; all other lines are comments.
     lines = (folder() / COURSE).read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if line in there]
+    return [line for line in lines if line in existing]
 
 
 def shipped() -> list[Shipped]:
-    """The labs that come with nslab, as `names` orders them."""
+    """The shipped labs, in the order of `names`."""
     numbers = {name: number for number, name in enumerate(in_course(), 1)}
     files = {name: folder() / name / FILE for name in names()}
     return [Shipped(numbers.get(name, 0), name, path, about(path)) for name, path in files.items()]
@@ -70,19 +70,19 @@ def _there() -> set[str]:
 
 
 def about(path: Path) -> str:
-    """What a lab shows, in its author's words: the comment in its file's first line, if there is one."""
+    """What a lab shows: the comment in its file's first line; "" if there is none."""
     with path.open(encoding="utf-8", errors="replace") as file:
         line = file.readline(500)
     return line.lstrip("#").strip() if line.startswith("#") else ""
 
 
 def check_file(lab_file: Path) -> Path | None:
-    """The goals of a lab: `check.yaml` beside its lab.yaml, if it is there. A file of another name has none."""
+    """The goals of a lab: `check.yaml` beside its lab.yaml, if it exists; None for a file of another name."""
     goals = lab_file.parent / CHECK
     return goals if lab_file.name == FILE and goals.exists() else None
 
 
 def folder() -> Path:
-    """Where the labs are: inside the installed package, or beside it in a clone."""
+    """The folder of the shipped labs: inside the installed package, or beside it in a clone."""
     inside = PACKAGE / "labs"
     return inside if inside.is_dir() else PACKAGE.parent / "labs"

@@ -1,8 +1,8 @@
-"""What runs for an image: nothing is pulled.
+"""The programs of containers: nslab pulls no images.
 
-Some images are programs of nslab's own (`BUILT_IN`). Containers without an image, and those of images that are tools
-(`TOOLS`), run their command with this machine's programs. A stand-in plays every other image: it answers on the ports
-that the container declares, or that a probe asks; its command and its hooks are not run.
+Some images are built-in programs (`BUILT_IN`). Containers without an image, and those of tool images (`TOOLS`), run
+their command with this machine's programs. A stand-in replaces every other image: it answers on the container's
+declared ports and on those of its probes; its command and its hooks do not run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nslab.runtime.health_check import HealthCheck
 
 AGNHOST = ("netexec", "pause")
-"""What the built-in agnhost can do."""
+"""The subcommands of the built-in agnhost."""
 TOOLS = names(
     """
     alpine amazonlinux archlinux bash busybox centos cirros curl debian debian-base dnsutils fedora jessie-dnsutils
@@ -28,16 +28,16 @@ TOOLS = names(
     """
 )
 ENTRYPOINTS = {"curl": ("curl",), "kubectl": ("kubectl",)}
-"""What a tool image runs its arguments with; the others run them as they are, and a shell without any."""
+"""The entry points of tool images; the others run their arguments as a command, and without any a shell."""
 CHOICE = "nslab/image"
-"""The annotation by which a pod chooses what runs for its images: `machine` (this machine's programs) or `stand-in`."""
+"""The annotation by which a pod chooses the programs of its images: `machine` (this machine's) or `stand-in`."""
 MACHINE, STAND_IN = "machine", "stand-in"
 
 
 def played(pod: Pod, targets: Iterable[ContainerPort] = ()) -> Pod:
-    """A pod whose containers are what runs for their images.
+    """The pod with the programs of its images.
 
-    `targets`: numbers to which Services send; the first stand-in takes them where no container declares a port.
+    `targets`: ports to which Services send; the first stand-in listens there if no container declares a port.
     """
     choice = dict(pod.annotations).get(CHOICE, "")
     containers = [_played(one, choice, ends=_ends(pod)) for one in pod.containers]
@@ -51,12 +51,12 @@ def played(pod: Pod, targets: Iterable[ContainerPort] = ()) -> Pod:
 
 
 def _ends(pod: Pod) -> bool:
-    """Whether a pod's containers are there to do something once: those of a Job."""
+    """Whether a pod's containers must exit: those of a Job."""
     return pod.owner.startswith("Job/")
 
 
 def _played(container: Container, choice: str, *, ends: bool) -> Container:
-    """A container with what runs for its image."""
+    """The container with the program of its image."""
     if choice != STAND_IN:
         name = image_name(container.image)
         if name in BUILT_IN and (args := _built_in(container, name)) is not None:
@@ -69,7 +69,7 @@ def _played(container: Container, choice: str, *, ends: bool) -> Container:
 
 
 def _built_in(container: Container, name: str) -> tuple[str, ...] | None:
-    """The arguments of a program of ours; None: it is to run something else."""
+    """The arguments of a built-in program; None if the container runs another program."""
     if name != "agnhost":
         return None if container.command else (("pause",) if name == "pause" else container.args)
     words = (*container.command, *container.args)
@@ -87,7 +87,7 @@ def _tool(container: Container, name: str) -> Container:
 
 
 def stand_in(container: Container, *, ends: bool) -> Container:
-    """A container that a stand-in plays. Of its probes those remain that it can answer: HTTP and TCP."""
+    """The container as a stand-in, which listens on its declared ports and those of its HTTP and TCP probes."""
     checks = (container.readiness, container.liveness)
     ports = () if ends else tuple(dict.fromkeys((*container.ports, *_asked(container, checks))))
     asked = [check if check and check.kind != "exec" else None for check in checks]
@@ -98,7 +98,7 @@ def stand_in(container: Container, *, ends: bool) -> Container:
 
 
 def _asked(container: Container, checks: Iterable[HealthCheck | None]) -> Iterator[ContainerPort]:
-    """Ports that a probe asks, and the container does not declare."""
+    """The ports of probes that the container does not declare."""
     known = {port.port for port in container.ports if port.protocol is Protocol.TCP}
     for check in checks:
         if check and check.kind != "exec" and isinstance(check.port, int) and check.port not in known:
@@ -106,5 +106,5 @@ def _asked(container: Container, checks: Iterable[HealthCheck | None]) -> Iterat
 
 
 def stand_ins(pods: Iterable[Pod]) -> tuple[str, ...]:
-    """The images that stand-ins play, each once."""
+    """The images that stand-ins replace, each once."""
     return tuple(dict.fromkeys(one.image for pod in pods for one in pod.containers if one.standin))

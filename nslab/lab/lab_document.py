@@ -1,4 +1,4 @@
-"""The Lab document: a plain value like any other, and what it says as networks, addresses and choices."""
+"""The Lab document: a plain value, with its networks, addresses and settings as typed properties."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A node or a client, as far as the document says so."""
+    """A node or a client of the document; missing fields are None."""
 
     name: str
     address: IPv4Address | None
@@ -24,7 +24,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """A router, with the addresses that can be read, by their places among all."""
+    """A router. `legs`: its valid addresses, by index in the list; `written`: the length of that list."""
 
     name: str
     legs: dict[int, IPv4Address]
@@ -33,7 +33,7 @@ class Joint:
 
 
 class LabDocument:
-    """A Lab document that fits its schema. `document`: its place in the stream; None: there is none."""
+    """A Lab document that fits its schema. `document`: its index in the stream; None without a Lab document."""
 
     def __init__(self, value: dict[str, Any], document: int | None) -> None:
         self.value, self.document = value, document
@@ -48,23 +48,23 @@ class LabDocument:
         )
 
     def place(self, *path: int | str) -> FieldPath:
-        """Where something of the spec is."""
+        """The path of a field of the spec."""
         return (self.document or 0, "spec", *path)
 
     @property
     def node_networks(self) -> list[str]:
-        """The subnets of the node network, as they are written."""
+        """The subnets of the node network, as written."""
         value = self.networks.get("nodes", [])
         return value if isinstance(value, list) else [value]
 
     @property
     def subnets(self) -> dict[int, IPv4Network]:
-        """Those that can be read, by their places."""
+        """The valid subnets, by index."""
         return {index: IPv4Network(one) for index, one in enumerate(self.node_networks) if "/" in one}
 
     @property
     def pod_network(self) -> IPv4Network:
-        """The pod network. (It is filled in before anybody asks, as all that follow.)"""
+        """The pod network. (This property and the next ones require the defaults to be filled in.)"""
         return IPv4Network(self.networks["pods"])
 
     @property
@@ -79,7 +79,7 @@ class LabDocument:
 
     @property
     def rules(self) -> NetworkRules:
-        """What goes with the network plugin."""
+        """The rules of the network plugin."""
         return RULES[self.plugin]
 
     @property
@@ -89,12 +89,12 @@ class LabDocument:
 
     @property
     def proxy_mode(self) -> ProxyMode:
-        """How Services are carried."""
+        """The proxy mode of kube-proxy."""
         return ProxyMode(self.proxy["mode"])
 
     @property
     def scheduler(self) -> Scheduler:
-        """How IPVS chooses."""
+        """IPVS's scheduler."""
         return Scheduler(self.proxy["scheduler"])
 
     @property
@@ -119,7 +119,7 @@ class LabDocument:
 
     @property
     def last_reserved(self) -> dict[str, IPv4Address]:
-        """The last address that each node gave out."""
+        """The last address that each node's allocator allocated."""
         return {name: IPv4Address(one) for name, one in self.status.get("lastReserved", {}).items()}
 
 

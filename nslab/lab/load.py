@@ -1,4 +1,4 @@
-"""From a file to a `Lab`, or to everything that is wrong with the file."""
+"""Loads a file as a `Lab`, or raises LabFileError with all errors in the file."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 def load(
     path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None, cni: Cni | None = None
 ) -> Lab:
-    """The lab in a file; the settings go before what the file says (`up --encapsulation --proxy-mode`, `cni`)."""
+    """The lab in a file; the arguments override the file (`up --encapsulation --proxy-mode`, `cni`)."""
     return allocate(views.lab(_checked(sources_of(path), _name(path), encapsulation, proxy_mode, cni)))
 
 
 def load_with_warnings(
     path: Path, encapsulation: Encapsulation | None = None, proxy_mode: ProxyMode | None = None, cni: Cni | None = None
 ) -> tuple[Lab, tuple[FieldError, ...]]:
-    """The lab in a file, and what in it is probably not meant: a selector without pods, say."""
+    """The lab in a file, with warnings for probable mistakes, such as a selector that matches no pods."""
     return _with_warnings(sources_of(path), _name(path), encapsulation, proxy_mode, cni)
 
 
@@ -50,7 +50,7 @@ def parse(
     proxy_mode: ProxyMode | None = None,
     cni: Cni | None = None,
 ) -> Lab:
-    """The lab in a text. `file` is its name in problems."""
+    """The lab in a text. `file` is its name in error messages."""
     return allocate(views.lab(_checked((Source(file, text),), file, encapsulation, proxy_mode, cni)))
 
 
@@ -71,13 +71,13 @@ def load_stored(path: Path) -> Lab:
 
 
 def parse_stored(text: str, file: str) -> Lab:
-    """The lab in a text that nslab wrote: what it says of addresses and readiness holds."""
+    """The lab in a text that nslab wrote: its addresses and readiness are valid."""
     reader = Reader(Source(file, text))
     return _completed(reader, read_stream(reader, stored=True))
 
 
 def _name(path: Path) -> str:
-    """What the lab of a file, a folder or standard input is called, if it does not say so."""
+    """The default name of the lab of a file, a folder or standard input."""
     return "" if str(path) == STDIN else path.absolute().name
 
 
@@ -94,7 +94,7 @@ def _with_warnings(
 
 
 def in_order(errors: Iterable[FieldError]) -> tuple[FieldError, ...]:
-    """Errors as a reader of the file meets them, each once."""
+    """Errors in the order of the file, each once."""
     return tuple(sorted({(one.position, one.sentence): one for one in errors}.values(), key=_as_read))
 
 
@@ -109,11 +109,11 @@ def _checked(
     proxy_mode: ProxyMode | None,
     cni: Cni | None,
 ) -> Documents:
-    """The documents of some sources, complete and without an error. `name`: of what has no Lab document."""
+    """The valid documents of some sources, or LabFileError. `name`: of a lab without a Lab document."""
     reader = Reader(*sources)
     found = read_stream(reader)
     if found.lab.document is None:
-        refuse(reader, ())  # what does not fit the lab that is made up may follow from that
+        refuse(reader, ())  # errors with the default lab may follow from these
         found.lab = default_lab(found, name)
     leave_to_controllers(found)
     set_to(found.lab, encapsulation, proxy_mode, cni)
@@ -124,7 +124,7 @@ def _checked(
 
 
 def completed(found: Documents, what: str) -> Lab:
-    """The lab of documents that come from no file; `what` is its name in problems."""
+    """The lab of documents that come from no file; `what` is its name in error messages."""
     return _completed(Reader(Source(what, "")), found)
 
 
@@ -137,7 +137,7 @@ def _completed(reader: Reader, found: Documents) -> Lab:
 def set_to(
     lab: LabDocument, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None, cni: Cni | None
 ) -> None:
-    """Settings that go before what the document says."""
+    """Override settings of the document."""
     if encapsulation:
         lab.cni["encapsulation"] = str(encapsulation)
     if proxy_mode:
@@ -149,9 +149,9 @@ def set_to(
 
 
 def refuse(reader: Reader, found: Iterable[FieldError]) -> None:
-    """Raise all errors of what was read: those that the reader noted, and those of the whole."""
+    """Raise LabFileError with all errors, the reader's and those `found` later; return if there are none."""
     unreadable = {one.position for one in reader.errors}
-    # What is wrong with the whole at the place of what could not be read follows from that, and is not worth saying.
+    # An error at the position of an unreadable value only follows from that value.
     follow = (one for one in positioned(reader.sources, list(found)) if one.position not in unreadable)
     if wrong := in_order([*reader.errors, *follow]):
         raise LabFileError(wrong)

@@ -1,8 +1,8 @@
-"""Services and what belongs to them, without a lab: what `nslab render` is given.
+"""Manifests without a lab, the input of `nslab render`: Services, EndpointSlices, pods, Deployments.
 
-A kube-proxy only reads, and nothing of what is in containers. So nothing is given out here, nothing is refused for its
-range, and nodes need not exist; but what the API server would have given out and what no rule can be made without, a
-cluster IP, must be there.
+A kube-proxy only reads, and it does not read containers. So this module allocates nothing, accepts values outside the
+cluster's ranges, and does not require nodes. But a Service must have its cluster IP: a real API server would have
+allocated it, and there are no rules without it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from nslab.api.sentences import of_object, required
 from nslab.api.values import Reader, Source
 from nslab.dataclass import dataclass
 from nslab.errors import FieldError
-from nslab.lab import service_document as asks
-from nslab.lab import validate_objects, validate_pods, views
+from nslab.lab import service_document, validate_objects, validate_pods, views
 from nslab.lab.defaults import complete_objects
 from nslab.lab.load import refuse
 from nslab.lab.stream import read_stream
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 class Manifest:
     """The objects of a stream. The pods of controllers are among the pods; pods may lack node and address.
 
-    `is_lab`: there is a Lab document, too, so the stream can be loaded as one.
+    `is_lab`: the stream also has a Lab document, so it can be loaded as a lab.
     """
 
     services: tuple[Service, ...] = ()
@@ -43,12 +42,12 @@ class Manifest:
 
 
 def load_manifest(path: Path) -> Manifest:
-    """The objects of a file. A Lab document may be among them; nothing is made of it."""
+    """The objects of a file. A Lab document among them is ignored."""
     return _manifest(sources_of(path))
 
 
 def parse_manifest(text: str, file: str) -> Manifest:
-    """The objects of a text. `file` is its name in problems."""
+    """The objects of a text. `file` is its name in error messages."""
     return _manifest((Source(file, text),))
 
 
@@ -67,9 +66,9 @@ def _manifest(sources: Sequence[Source]) -> Manifest:
 
 
 def cluster_ips(found: Documents) -> Iterator[FieldError]:
-    """Every Service has its cluster IP, or None."""
+    """Every Service has a cluster IP, or is headless (None)."""
     for one in found.services:
-        if not asks.cluster_ip(one.spec) and one.spec["type"] != "ExternalName":
+        if not service_document.cluster_ip(one.spec) and one.spec["type"] != "ExternalName":
             why = "there is no lab to take one from; write clusterIP: ADDRESS, or None"
             yield of_object(one, FieldError(("spec", "clusterIP"), required(why)))
 

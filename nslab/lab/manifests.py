@@ -1,4 +1,4 @@
-"""Objects that were written for another cluster, or read from one: what is the user's, and the lab they make."""
+"""Objects written for or read from another cluster: the default lab for them, and the objects that a user wrote."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BY_SERVICE = "endpointslice.kubernetes.io/managed-by"
 
 
 def default_lab(found: Documents, file: str) -> LabDocument:
-    """The lab of objects that come without one: two nodes or those that pods name, a client, and a name server."""
+    """The default lab of objects without one: two nodes or those that pods name, a client, and a name server."""
     named = dict.fromkeys(str(one.spec["nodeName"]) for one in found.pods if one.spec.get("nodeName"))
     nodes = [*named, *(name for name in NODES if name not in named)][: max(len(NODES), len(named))]
     path = PurePath(file)
@@ -38,9 +38,9 @@ def default_lab(found: Documents, file: str) -> LabDocument:
 
 
 def leave_to_controllers(found: Documents) -> None:
-    """Leave out what controllers make anew: of `kubectl get`, the pods of a ReplicaSet are in the file with it.
+    """Remove objects that controllers will create again: `kubectl get` prints a ReplicaSet together with its pods.
 
-    What a controller made that is not in the file stays, and is nobody's.
+    An object of a controller that is not in the file stays, without an owner.
     """
     there = {(one.kind, one.namespace, one.name) for one in (*found.controllers, *found.others)}
     selected = {(one.namespace, one.name) for one in found.services if one.spec.get("selector")}
@@ -50,7 +50,7 @@ def leave_to_controllers(found: Documents) -> None:
 
 
 def _made_by(one: Document, there: set[tuple[str, str, str]]) -> bool:
-    """Whether a controller that is in the file made an object. Else its reference is removed."""
+    """Whether a controller in the file created an object. Otherwise removes the reference to its controller."""
     owners = [owner for owner in one.metadata.get("ownerReferences", ()) if owner.get("controller")]
     if any((owner.get("kind"), one.namespace, owner.get("name")) in there for owner in owners):
         return True

@@ -1,4 +1,4 @@
-"""What a lab may say with each network plugin, and what it has where it says nothing: one line a plugin."""
+"""Each network plugin's defaults and restrictions for a lab file: one line per plugin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _of_a_tunnel(cidr: IPv4Network, encapsulation: Encapsulation) -> dict[IPv4Address, str]:
-    # calico-node claims its tunnel's address before there are pods; the whole block is usable, first and last too.
+    # calico-node claims its tunnel's address before any pod; the whole block is usable, including first and last.
     return {cidr[0]: "the tunnel's address"} if encapsulation is not Encapsulation.NONE else {}
 
 
@@ -27,13 +27,13 @@ def _of_a_bridge(gateway: str) -> Callable[[IPv4Network, Encapsulation], dict[IP
 
 @dataclass(frozen=True, slots=True)
 class NetworkRules:
-    """What goes with a network plugin.
+    """The rules of one network plugin.
 
-    `label`: the beginning of a sentence about what it lacks. `block`: the length of a node's podCIDR (Calico's block,
-    the controller manager's --node-cidr-mask-size). `reserved`: the addresses of a podCIDR that no pod can have, and
-    what each is. `encapsulation`: what it does unless told otherwise; none: it never does another. `subnets`: it routes
-    between nodes of different subnets. `requests`: it gives a pod the address that the pod asks for. `by_exec`: CNI
-    plugins do it, which have a configuration, and the last word on addresses.
+    `label`: the beginning of a message about what it lacks. `block`: the prefix length of a node's podCIDR (Calico's
+    block, the controller manager's --node-cidr-mask-size). `reserved`: the addresses of a podCIDR that no pod can have,
+    with the reason. `encapsulation`: its default; NONE: it has no other. `subnets`: it routes between nodes in
+    different subnets. `requests`: a pod can request its address. `by_exec`: CNI plugins with a configuration make the
+    network and decide on addresses.
     """
 
     label: str

@@ -1,4 +1,4 @@
-"""What nslab keeps and does not act on, where that changes what is seen: two lines, by kind, field and image."""
+"""Notes on what nslab keeps and does not act on, if a cluster would behave differently: by kind, field and image."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ NOTED: dict[str, dict[str, Any]] = {
     "Service": {"spec": {"loadBalancerClass": {}, "loadBalancerIP": {}, "trafficDistribution": {}}},
     "EndpointSlice": {"endpoints": {"hints": {"forNodes": {}}}},
 }
-"""The fields of each kind, as a tree whose leaves are named; a leaf that is a word: only where it says that."""
+"""The noted fields of each kind, as a tree of names. A leaf that is a string: only that value is noted."""
 WORKING = names(
     """
     CronJob Endpoints HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
     PodDisruptionBudget ResourceQuota
     """
 )
-"""Kinds on which a cluster acts, in what its network shows."""
+"""Kinds that affect a cluster's network, and that nslab does not act on."""
 
 
 def notes(objects: Iterable[Document], pods: Iterable[Document]) -> Iterator[FieldError]:
-    """One line for all that is kept and not acted on, by kind and by field; and one for the images that are played."""
+    """One line for all kinds and fields that nslab does not act on, and one for the images with stand-ins."""
     kinds, fields = Counter[tuple[str, str]](), Counter[str]()
     for one in objects:
         if one.made:
@@ -85,23 +85,21 @@ def group_of(version: str) -> str:
 
 
 def _named(kind: str, path: FieldPath) -> str:
-    """A field by its kind: what a template says, it says of a Pod."""
+    """The name of a field with its kind; a field of a template counts as one of Pod."""
     steps = [step for step in path if isinstance(step, str)]
     return f"Pod.{dotted(steps[2:])}" if steps[:2] == ["spec", "template"] else f"{kind}.{dotted(steps)}"
 
 
 def _said(value: Any, tree: Any) -> Iterator[FieldPath]:
-    """The places of what a value says, of the leaves of a tree."""
+    """The paths of the leaves of `tree` that are set in a value."""
     if isinstance(value, list):
         for index, item in enumerate(value):
             yield from ((index, *path) for path in _said(item, tree))
     elif isinstance(value, dict):
         for name in value.keys() & tree.keys():
-            below = tree[name]
-            if isinstance(below, str) or not below:
-                differs = (
-                    value[name] == below if isinstance(below, str) else value[name] not in (None, {}, [], "", False)
-                )
-                yield from [(name,)] if differs else []
+            subtree, field = tree[name], value[name]
+            if isinstance(subtree, str) or not subtree:
+                is_set = field == subtree if isinstance(subtree, str) else field not in (None, {}, [], "", False)
+                yield from [(name,)] if is_set else []
             else:
-                yield from ((name, *path) for path in _said(value[name], below))
+                yield from ((name, *path) for path in _said(field, subtree))

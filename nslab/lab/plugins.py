@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab, Node
 
 LARGEST = 1 << 20
-"""Bytes of a configuration."""
+"""The maximum size of a configuration, in bytes."""
 PLUGIN_PATHS = ("/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin")
-"""Where distributions, and Kubernetes, have CNI plugins; behind the directories that a lab names."""
+"""The directories of CNI plugins in distributions and Kubernetes, searched after those that a lab names."""
 
 
 def network_of(lab: Lab, node: Node) -> Network:
-    """The plugins that wire a node's pods. The lab has been checked."""
+    """The CNI network of a node's pods. The lab must be valid."""
     assert lab.cni
     return read(node_config(lab, node))
 
 
 def node_config(lab: Lab, node: Node) -> str:
-    """The configuration as a node has it, its holes filled."""
+    """A node's configuration, with its placeholders filled in."""
     assert lab.cni
     nets = lab.networks
     return filled(lab.cni.config, _values(lab.name, nets.pods, nets.services, node.name, node.address, node.pod_cidr))
@@ -41,7 +41,7 @@ def node_config(lab: Lab, node: Node) -> str:
 def _values(
     lab: str, pods: IPv4Network, services: IPv4Network, name: str, address: IPv4Address, cidr: IPv4Network
 ) -> dict[str, str]:
-    """What a configuration may say differently on each node, as kubelets and operators fill it in."""
+    """The values of a configuration's placeholders on one node, as kubelets and operators fill them in."""
     return {
         "node.name": name,
         "node.address": str(address),
@@ -54,13 +54,13 @@ def _values(
 
 
 def example(text: str) -> Network:
-    """The network of a configuration with its holes filled as for some node; WrongConfigError tells what is wrong."""
+    """The network of a configuration, with placeholders filled in for an example node. Raises WrongConfigError."""
     node, pods, services = IPv4Address("192.168.59.22"), IPv4Network("20.96.0.0/12"), IPv4Network("10.96.0.0/12")
     return read(filled(text, _values("lab", pods, services, "node1", node, IPv4Network("20.96.1.0/24"))))
 
 
 def fetch(lab: LabDocument, file: str) -> Iterator[FieldError]:
-    """Read the file that `conf` names into the document; what it and `path` name lies where the lab's file says."""
+    """Read the file `conf` into the document. Relative paths in `conf` and `path` start at the lab file's folder."""
     here, section = os.path.dirname(os.path.abspath(file)), lab.cni
     if "path" in section:
         section["path"] = [os.path.join(here, folder) for folder in section["path"]]
@@ -73,10 +73,10 @@ def fetch(lab: LabDocument, file: str) -> Iterator[FieldError]:
 
 
 def config_text(path: str) -> str:
-    """A configuration file's text; ValueError says why there is none."""
+    """A configuration file's text. Raises ValueError with the reason if it cannot be read."""
     try:
         if os.path.exists(path) and not os.path.isfile(path):
-            raise ValueError("is no file")
+            raise ValueError("is not a file")
         with open(path, "rb") as file:
             data = file.read(LARGEST + 1)
     except OSError as error:
@@ -90,7 +90,7 @@ def config_text(path: str) -> str:
 
 
 def plugins(found: Documents) -> Iterator[FieldError]:
-    """With plugin exec there is a configuration, and every node can be given it; with another there is none."""
+    """Plugin exec has a configuration that is valid on every node; the other plugins have none."""
     lab, section = found.lab, found.lab.cni
     if not lab.rules.by_exec:
         for field in ("conf", "config", "path", "routes", "masquerade"):
@@ -113,7 +113,7 @@ def plugins(found: Documents) -> Iterator[FieldError]:
 
 
 def _config_faults(lab: LabDocument) -> Iterator[FieldError]:
-    """What is wrong with the configuration, on whichever node."""
+    """Errors in the configuration, on any node."""
     conf = lab.cni.get("conf", "")
     field = "conf" if conf else "config"
     for node in lab.nodes:
@@ -128,7 +128,7 @@ def _config_faults(lab: LabDocument) -> Iterator[FieldError]:
 
 
 def _host_ports(found: Documents) -> Iterator[FieldError]:
-    """A port of a node has one owner: the scheduler would find no room for a second."""
+    """Each host port of a node has one owner: a real scheduler would not place a second pod there."""
     seen: dict[tuple[str, int, str], FieldPath] = {}
     for path, node, port, protocol in _declared(found):
         first = seen.setdefault((node, port, protocol), path)
@@ -137,7 +137,7 @@ def _host_ports(found: Documents) -> Iterator[FieldError]:
 
 
 def _declared(found: Documents) -> Iterator[tuple[FieldPath, str, int, str]]:
-    """Every hostPort of a pod: its place, the node, the port and its protocol."""
+    """Every hostPort of a pod: its path, the node, the port and its protocol."""
     for one in found.pods:
         pod = one.view
         for index, container in enumerate(pod.containers):
@@ -148,7 +148,7 @@ def _declared(found: Documents) -> Iterator[tuple[FieldPath, str, int, str]]:
 
 
 def idle_host_ports(found: Documents) -> Iterator[FieldError]:
-    """A hostPort that no plugin is told of does nothing, and nobody says so."""
+    """A hostPort has no effect, and causes no error, unless a plugin has the capability portMappings."""
     if found.lab.rules.by_exec and '"portMappings"' not in found.lab.cni.get("config", ""):
         for path, _, port, _ in _declared(found):
             text = f"hostPort {port} does nothing: no plugin has the capability portMappings (portmap would)"

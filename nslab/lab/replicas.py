@@ -1,4 +1,4 @@
-"""The pods of Deployments, StatefulSets, DaemonSets, Jobs, as their controllers in the control plane make them."""
+"""The pods of Deployments, StatefulSets, DaemonSets and Jobs, as their controllers create them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,19 @@ if TYPE_CHECKING:
     from nslab.lab.types import Controller, Pod, Resources, SecurityContext
 
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""No vowels, so that no words come of it; no 0, 1, 3, which look like letters (Kubernetes' choice)."""
+"""No vowels, so that names contain no words; no 0, 1, 3, which look like letters (Kubernetes' alphabet)."""
 LONGEST_BASE = 58
-"""The API server cuts what it puts five characters behind, so that the whole is a DNS label."""
+"""The API server truncates a base name to this length before it appends five characters: the result is a DNS label."""
 FURTHER = words("dnsConfig dnsPolicy hostAliases initContainers subdomain terminationGracePeriodSeconds volumes")
 FURTHER_OF_CONTAINERS = words("envFrom lifecycle startupProbe volumeMounts")
 MOST = 10_000
-"""So many pods of all controllers together; a file of three lines could ask for millions."""
+"""The maximum number of pods of all controllers together; a file of three lines could request millions."""
 
 
 def expand(found: Documents) -> None:
-    """Put the pods of controllers behind those that belong to nobody.
+    """Append the controllers' pods to the pods without an owner.
 
-    A pod that is a document of the stream keeps what that says of it: uid, node, address, readiness. One that no
-    controller wants any more goes.
+    A pod that is a document of the stream keeps its uid, node, address and readiness. Surplus pods go.
     """
     if not found.controllers:
         return
@@ -50,12 +49,12 @@ def expand(found: Documents) -> None:
 
 
 def count(controller: Controller, nodes: Sequence[str]) -> int:
-    """How many pods a controller makes."""
+    """The number of a controller's pods."""
     return len(nodes) if controller.kind == DAEMON_SET else max(controller.replicas, 0)
 
 
 def names(controller: Controller, nodes: Sequence[str] = ()) -> Iterator[str]:
-    """The names of a controller's pods, in an order that only grows at its end."""
+    """The names of a controller's pods. Scaling up only appends names."""
     if controller.kind == "StatefulSet":
         start = controller.document.get("spec", {}).get("ordinals", {}).get("start", 0)
         yield from (f"{controller.name}-{start + index}" for index in range(count(controller, nodes)))
@@ -65,11 +64,11 @@ def names(controller: Controller, nodes: Sequence[str] = ()) -> Iterator[str]:
     base = f"{controller.name}-{middle}"[:LONGEST_BASE]
     seed = "" if controller.kind == "Deployment" else f"{controller.kind}/"
     seen: set[str] = set()
-    wanted = count(controller, nodes)
+    replicas = count(controller, nodes)
     for number in numbers():
-        if len(seen) >= wanted:
+        if len(seen) >= replicas:
             return
-        each = nodes[number] if controller.kind == DAEMON_SET and number < wanted else number
+        each = nodes[number] if controller.kind == DAEMON_SET and number < replicas else number
         letters = _letters(f"{seed}{controller.namespace}/{controller.name}/{hashed}/{each}", 5)
         if base + letters not in seen:
             seen.add(base + letters)
@@ -77,7 +76,7 @@ def names(controller: Controller, nodes: Sequence[str] = ()) -> Iterator[str]:
 
 
 def template_hash(template: Pod) -> str:
-    """What tells the replicas of one template from those of the next."""
+    """The pod-template-hash, which distinguishes the replicas of one template from those of the next."""
     parts = (
         *(sorted(template.labels), sorted(template.annotations), template.containers, template.node),
         *(template.hostname, template.share_process_namespace, str(template.restart_policy)),
@@ -89,7 +88,7 @@ def template_hash(template: Pod) -> str:
 
 
 def _further(template: Pod) -> Iterator[str]:
-    """What else a template says that makes its pods other ones."""
+    """The template's other fields whose change replaces its pods."""
     spec = template.document.get("spec", {})
     yield from (json.dumps([name, spec[name]], sort_keys=True) for name in sorted(FURTHER & spec.keys()))
     for container in spec.get("containers", ()):
@@ -103,7 +102,7 @@ def _rights(template: Pod) -> Iterator[SecurityContext | Resources]:
 
 
 def _replica(one: Document) -> Document:
-    """A pod of a controller without its name. They have one spec together, and their controller's reference."""
+    """A controller's pod without a name. All its pods share one spec and one owner reference."""
     controller: Controller = one.view
     template, value = controller.template, one.spec.get("template", {})
     labels = dict(template.labels)
@@ -131,7 +130,7 @@ def _replica(one: Document) -> Document:
 
 
 def _named(controller: Document, one: Document, name: str, index: int, node: str, there: Pod | None) -> Document:
-    """The pod of a name, as it was if it was there. `node`: where a DaemonSet has it."""
+    """The pod with a name, and with the status of the existing one if there is one. `node`: a DaemonSet's choice."""
     labels = dict(one.view.labels)
     if controller.kind == "StatefulSet":
         labels["statefulset.kubernetes.io/pod-name"] = name

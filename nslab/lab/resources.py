@@ -1,4 +1,4 @@
-"""Objects of a lab by the words that kubectl has for them: service/svc-b, deploy, networkpolicies."""
+"""Finds objects of a lab by kubectl's names for them: service/svc-b, deploy, networkpolicies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.api.words import quoted, shown
 from nslab.errors import UsageError
-from nslab.lab import dump
 from nslab.lab.types import Kept
 
 if TYPE_CHECKING:
@@ -20,36 +19,38 @@ KINDS = (
     "service", SLICE, "pod", "deployment.apps", "replicaset.apps", "replicationcontroller",
     "statefulset.apps", "daemonset.apps", "job.batch",
 )  # fmt: skip
-"""The kinds that a lab acts on, as kubectl calls one object."""
+"""The kinds that nslab acts on, by kubectl's resource names."""
 SHORT = {
     "svc": "service", "deploy": "deployment.apps", "po": "pod", "rs": "replicaset.apps", "rc": "replicationcontroller",
     "sts": "statefulset.apps", "ds": "daemonset.apps",
 }  # fmt: skip
 Key: TypeAlias = tuple[str, str, str]
-"""What kubectl calls the kind of an object, its namespace and its name."""
+"""An object's resource name as in kubectl's output, its namespace and its name."""
 
 
 def key_of(one: Document | Kept) -> Key:
-    """Which object it is."""
+    """The key of an object."""
     return resource_of(one), one.namespace, one.name
 
 
 def resource_of(one: Document | Kept) -> str:
-    """What kubectl calls an object's kind: networkpolicy.networking.k8s.io."""
+    """kubectl's resource name of an object's kind, such as networkpolicy.networking.k8s.io."""
     version = one.api_version if isinstance(one, Kept) else str(one.value.get("apiVersion"))
     group = version.rpartition("/")[0]
     return f"{one.kind.lower()}.{group}".removesuffix(".")
 
 
 def plural(resource: str) -> str:
-    """The plural that Kubernetes gives a kind."""
+    """Kubernetes' plural of a resource name."""
     one, dot, group = resource.partition(".")
+    if one == "endpoints":
+        return resource
     many = f"{one[:-1]}ies" if one[-1:] == "y" else f"{one}es" if one[-1:] == "s" else f"{one}s"
     return f"{many}{dot}{group}"
 
 
 def named(lab: Lab, words: Sequence[str], namespace: str) -> list[Key]:
-    """The objects that a command line names."""
+    """The keys of the objects that a command line names. Raises UsageError with kubectl's messages."""
     if not any("/" in word for word in words):
         kind = meant(lab, words[0]) if words else ""
         if len(words) < 2:
@@ -67,7 +68,7 @@ def named(lab: Lab, words: Sequence[str], namespace: str) -> list[Key]:
 
 
 def meant(lab: Lab, word: str) -> str:
-    """The kind that a command line names by one, many or a short word, with its group or without."""
+    """The resource that a command line names in the singular, the plural or by a short name, with or without group."""
     for resource in (*KINDS, *map(resource_of, lab.others)):
         full = {resource, plural(resource), next((short for short, of in SHORT.items() if of == resource), "")}
         if word and word.lower() in full | {each.partition(".")[0] for each in full}:
@@ -76,23 +77,5 @@ def meant(lab: Lab, word: str) -> str:
 
 
 def not_found(key: Key, where: str = "") -> str:
-    """What kubectl says of an object that is not there."""
+    """kubectl's message for an object that does not exist."""
     return f"Error from server (NotFound): {where}{plural(key[0])} {quoted(key[2])} not found"
-
-
-def selected(lab: Lab, words: Sequence[str], namespace: str = "") -> list[Document]:
-    """The objects that a command line names: (service,), (service, svc-b), (service/svc-b, pod/a); all, if nothing.
-
-    `namespace`: where they are looked for; "": anywhere, and named ones in `default`. UsageError, as kubectl says it.
-    """
-    there = dump.documents(lab).objects()
-    if len(words) > 1 or "/" in "".join(words):
-        known = {key_of(one): one for one in there}
-        keys = named(lab, words, namespace or "default")
-        for key in keys:
-            if key not in known:
-                raise UsageError(not_found(key))
-        return [known[key] for key in keys]
-    kind = meant(lab, words[0]) if words else ""
-    of_kind = [one for one in there if not kind or resource_of(one) == kind]
-    return [one for one in of_kind if not namespace or one.namespace in ("", namespace)]

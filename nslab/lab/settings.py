@@ -1,4 +1,4 @@
-"""The settings of a running lab that `nslab set` and `nslab cni` change. Pure: from a lab comes another."""
+"""Changes to a running lab by `nslab set` and `nslab cni`. Pure: a lab in, a new lab out."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 
 
 def setting(text: str) -> tuple[str, str]:
-    """NAME=VALUE, both known."""
+    """The name and value of NAME=VALUE. Raises UsageError for an unknown one."""
     name, _, value = text.partition("=")
     known = SETTINGS.get(name)
     if known is None:
-        raise UsageError(f"{text!r} is no setting; there are {', '.join(f'{name}=…' for name in SETTINGS)}")
+        raise UsageError(f"{text!r} is not a setting; settings are {', '.join(f'{name}=…' for name in SETTINGS)}")
     if value not in known:
         raise UsageError(f"{name} is one of {', '.join(known)}, not {value!r}")
     return name, value
 
 
 def with_settings(lab: Lab, settings: Mapping[str, str]) -> Lab:
-    """The lab with other settings; refused, as its file would be, if they do not go together."""
+    """The lab with other settings. Raises UsageError if they exclude each other, as for a lab file."""
     encapsulation = Encapsulation(settings.get("encapsulation", lab.encapsulation))
     mode = ProxyMode(settings.get("proxy-mode", lab.proxy_mode))
     return _anew(replace(lab, scheduler=settings.get("scheduler", lab.scheduler)), encapsulation, mode)
 
 
 def with_plugins(lab: Lab, cni: Cni) -> Lab:
-    """The lab with its pods wired by these CNI plugins."""
+    """The lab with these CNI plugins as its pod network."""
     return _anew(lab, cni=cni)
 
 
@@ -50,11 +50,11 @@ def _anew(
     from nslab.lab.dump import documents
     from nslab.lab.load import completed, set_to
 
-    # What pods were given stays where it can; that is for `place` to say.
+    # Pods keep their addresses where possible; `assign_addresses` decides that.
     unassigned = documents(replace(lab, pods=tuple(replace(pod, assigned=None) for pod in lab.pods)))
     set_to(unassigned.lab, encapsulation, mode, cni)
     try:
         return completed(unassigned, lab.name)
     except LabFileError as error:
-        # No place: nobody has a file in which it would be one.
+        # Without positions: the lab comes from no file.
         raise UsageError("\n".join(one.sentence for one in error.errors)) from None

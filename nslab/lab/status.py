@@ -1,4 +1,4 @@
-"""What a running lab has given out, carried over into the wish that replaces it: inserting a pod renumbers nobody."""
+"""Carries allocated values of a running lab over into its new desired state: a new pod renumbers no other."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def merge_status(new: Lab, kept: Lab) -> Lab:
-    """The new lab with what the kept one had assigned.
+    """The new lab with the allocated values of the kept one.
 
-    A pod of the same name on the same node keeps its uid, and its address as long as that can still be: it is in the
-    node's podCIDR, not reserved there, and no pod asks for it. A replica keeps its node, if there is room. Each node's
-    allocator goes on where it stopped. What Services were given stays theirs, unless another asks for it by name.
+    A pod of the same name on the same node keeps its uid. It keeps its address if that is in the node's podCIDR, not
+    reserved there, and no other pod requests it. A replica keeps its node if there is room. Each node's allocator
+    continues where it stopped. Services keep their values, unless another Service requests them.
     """
     new = _replicas_stay(new, kept)
     before = {(pod.namespace, pod.name, pod.node): pod for pod in kept.pods}
@@ -39,7 +39,10 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
 
     def keeps(pod: Pod, had: IPv4Address | None) -> bool:
         if had is not None and RULES[new.plugin].by_exec and new.cni == kept.cni:
-            return had not in taken or had in (pod.requested, pod.assigned)  # whatever the plugins gave it
+            return had not in taken or had in (
+                pod.requested,
+                pod.assigned,
+            )  # plugins decide: any address is valid
         if had is None or had not in cidrs[pod.node] or had in back[pod.node]:
             return False
         return had == pod.requested or (not pod.requested and had not in taken)
@@ -51,12 +54,12 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
 
 
 def _replicas_stay(new: Lab, kept: Lab) -> Lab:
-    """The new lab, whose replicas without a node of their choice are on the nodes that they were on."""
+    """The new lab, in which replicas whose template names no node stay on their nodes."""
     free = {one.owner_name for one in new.controllers if not one.template.node and one.kind != DAEMON_SET}
     nodes = {node.name: node for node in new.nodes}
-    were = {(pod.namespace, pod.name): pod.node for pod in kept.pods if pod.owner in free and pod.node in nodes}
+    old_nodes = {(pod.namespace, pod.name): pod.node for pod in kept.pods if pod.owner in free and pod.node in nodes}
     moved = tuple(
-        replace(pod, node=were.get((pod.namespace, pod.name), pod.node)) if pod.owner in free else pod
+        replace(pod, node=old_nodes.get((pod.namespace, pod.name), pod.node)) if pod.owner in free else pod
         for pod in new.pods
     )
     for name, count in Counter(pod.node for pod in moved).items():

@@ -1,4 +1,4 @@
-"""The documents of a stream: what each of them is, and all of them read along the schema of their kind."""
+"""Reads the documents of a stream, each by the schema of its kind."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ ACTED_ON = {
     "Pod": "pods",
     **dict.fromkeys(CONTROLLERS, "controllers"),
 }
-"""The kinds that nslab acts on, and where a lab has their objects; `others` are kept."""
+"""The kinds that nslab acts on, and their fields of Documents; all other kinds are `others`."""
 OURS = "nslab/v1"
 
 
 @dataclass(slots=True)
 class Documents:
-    """The objects of a stream, or of a lab, by what nslab makes of them."""
+    """The objects of a stream or of a lab, by kind."""
 
     lab: LabDocument = field(default_factory=lambda: LabDocument({}, None))
     pods: list[Document] = field(default_factory=list)
@@ -43,21 +43,21 @@ class Documents:
     others: list[Document] = field(default_factory=list)
 
     def add(self, one: Document, *, foreign: bool = False) -> None:
-        """Put an object where those of its kind are. `foreign`: of a group that is not Kubernetes'."""
+        """Append an object to those of its kind. `foreign`: its API group is not one of Kubernetes' own."""
         getattr(self, "others" if foreign else ACTED_ON.get(one.kind, "others")).append(one)
 
     def acted_on(self) -> list[Document]:
-        """Those that nslab acts on."""
+        """The objects that nslab acts on."""
         return [*self.services, *self.slices, *self.controllers, *self.pods]
 
     def objects(self) -> list[Document]:
-        """All of them."""
+        """All objects except the Lab."""
         return [*self.acted_on(), *self.others]
 
 
 @cache
 def lab_schema() -> dict[str, Any]:
-    """The JSON Schema of the Lab document: what it is read by, and what `nslab schema` prints."""
+    """The JSON Schema of the Lab document, which `nslab schema` prints, too."""
     text = Path(__file__).with_name("lab.schema.json").read_text(encoding="utf-8")
     return json.loads(text)  # type: ignore[no-any-return]
 
@@ -68,16 +68,16 @@ def _lab_shape() -> Shape:
 
 
 def read_stream(reader: Reader, *, lab: bool = True, stored: bool = False) -> Documents:
-    """The documents of a reader: a lab file's, or (`lab` False) some objects. The reader notes what is wrong.
+    """The documents of a reader: a lab file's, or (not `lab`) of objects without a Lab. Errors go to the reader.
 
-    `stored`: nslab wrote them, so that what a server fills in is meant; in a user's file it was copied from a cluster.
+    `stored`: nslab wrote them, so server-set fields are valid; in a user's file they are copies from a cluster.
     """
     found, first = Documents(), True
     try:
         for index, file, root in numbered(reader.sources):
             reader.file = file
             if root.id == "scalar" and reader.read(root) is None:
-                continue  # nothing between two ---
+                continue  # an empty document between two ---
             _read(Tree(root), (index,), reader, found, first=first or not lab, stored=stored)
             first = False
     except AliasesError as bomb:
@@ -95,7 +95,7 @@ def read_stream(reader: Reader, *, lab: bool = True, stored: bool = False) -> Do
 def _read(
     tree: Tree, path: FieldPath, reader: Reader, found: Documents, *, first: bool = False, stored: bool = False
 ) -> None:
-    """Read one document, or the items of a List. `first`: it may be the Lab."""
+    """Read one document, or the items of a List. `first`: it may be the Lab. `stored`: as in `read_stream`."""
     node = tree.at(path[1:])
     if node.id != "mapping":
         reader.say(node, "a document of a lab file must be a mapping with apiVersion and kind")
@@ -124,13 +124,13 @@ def _read(
     for each in wrong:
         advice = len(reader.errors) < PROBLEMS_WITH_ADVICE
         error = located(each, reader.file, tree.at(each.path[1:], key=each.key), advice=advice)
-        # What is wrong at the place of what could not be read follows from that.
+        # An error at the position of an unreadable value only follows from that value.
         if error.text and error.position not in unread:
             reader.errors.append(error)
 
 
 def _is_list(version: Any, kind: Any) -> bool:
-    """Whether a document is a List of objects, or a PodList and the like, as an API server answers."""
+    """Whether a document is a List of objects, or a typed list of an API server, such as PodList."""
     if not isinstance(kind, str) or not isinstance(version, str) or not kind.endswith("List"):
         return False
     return (version, kind) == ("v1", "List") or (version, kind.removesuffix("List")) in schema.kinds()
@@ -149,7 +149,7 @@ def _read_list(tree: Tree, path: FieldPath, reader: Reader, found: Documents, *,
 
 
 def _shape(value: dict[str, Any], path: FieldPath) -> tuple[Shape | None, list[FieldError]]:
-    """What a document looks like; None with an error if there is no such kind."""
+    """The shape of a document's kind; None with an error if the kind is unknown."""
     version, kind = value.get("apiVersion"), value.get("kind")
     if kind == "Lab" and version in (OURS, None):
         return _lab_shape(), [] if version else [FieldError(path, "apiVersion is missing")]

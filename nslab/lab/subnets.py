@@ -10,22 +10,22 @@ if TYPE_CHECKING:
 
 
 def find_subnet(subnets: Iterable[IPv4Network], address: IPv4Address) -> IPv4Network | None:
-    """The subnet that holds an address."""
+    """The subnet that contains an address, or None."""
     return next((subnet for subnet in subnets if address in subnet), None)
 
 
 def distances(
     subnets: Sequence[IPv4Network], routers: Sequence[Collection[IPv4Address]], goal: IPv4Network
 ) -> dict[IPv4Network, int]:
-    """How many routers lie between each subnet and `goal`. Those from which there is no way are left out.
+    """The number of routers between each subnet and `goal`. Subnets without a path to it are left out.
 
     A router is the collection of its addresses.
     """
-    joined = [{find_subnet(subnets, leg) for leg in legs} for legs in routers]
-    found, edge, passed = {goal: 0}, {goal}, 0
-    while edge:
-        passed += 1
-        around = {subnet for legs in joined if legs & edge for subnet in legs if subnet}
-        edge = around - found.keys()
-        found |= dict.fromkeys(edge, passed)
+    joined = [{find_subnet(subnets, address) for address in addresses} for addresses in routers]
+    found, frontier, hops = {goal: 0}, {goal}, 0
+    while frontier:
+        hops += 1
+        neighbours = {subnet for group in joined if group & frontier for subnet in group if subnet}
+        frontier = neighbours - found.keys()
+        found |= dict.fromkeys(frontier, hops)
     return found

@@ -1,7 +1,7 @@
-"""The wish: what a lab file asks for, as frozen values (pure data; nothing here looks at the machine).
+"""The desired state: the contents of a lab file as frozen values (pure data, independent of the machine).
 
-Of an object of Kubernetes' this is a view: what nslab acts on, beside the `document`, which is whole. What is given to
-an object (a pod's address, a Service's) is in the view alone, until `dump` writes it into the document's place.
+A value of a Kubernetes kind is a view of its `document`: the fields that nslab acts on. Allocated values (the address
+of a pod, of a Service) are in the view only, until `dump` writes them into a document.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class Encapsulation(StrEnum):
 
 
 class Plugin(StrEnum):
-    """The network plugin of the cluster. `none`: pods are left with loopback alone, for somebody to wire by hand."""
+    """The network plugin of the cluster. `none`: pods have only loopback, and the user connects them by hand."""
 
     CALICO = "calico"
     KUBENET = "kubenet"
     NONE = "none"
     EXEC = "exec"
-    """Whatever CNI plugins a configuration names."""
+    """The CNI plugins of a configuration."""
 
 
 class ProxyMode(StrEnum):
-    """How Services are carried."""
+    """The mode of kube-proxy; `none`: there is no kube-proxy."""
 
     IPTABLES = "iptables"
     IPVS = "ipvs"
@@ -48,7 +48,7 @@ class ProxyMode(StrEnum):
 
 
 class Scheduler(StrEnum):
-    """How IPVS chooses a real server: in turn, in turn by weight, the fewest connections, by hash."""
+    """IPVS's scheduler: round robin, weighted round robin, least connections, source hash, Maglev hash."""
 
     RR = "rr"
     WRR = "wrr"
@@ -79,7 +79,7 @@ class Networks:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One machine of the cluster, with its share of the pod network."""
+    """One machine of the cluster, with its part of the pod network."""
 
     name: str
     address: IPv4Address
@@ -98,7 +98,7 @@ class Client:
 class Router:
     """One machine between subnets of the node network, with an address in each that it joins.
 
-    `bgp`: the nodes tell it where their pods are; without, it knows the nodes' subnets alone.
+    `bgp`: the nodes announce their pods' blocks to it; without, it has routes to the nodes' subnets only.
     """
 
     name: str
@@ -108,7 +108,7 @@ class Router:
 
 @dataclass(frozen=True, slots=True)
 class ContainerPort:
-    """A port that a container declares: where its server answers; 0 or the node's port that leads there."""
+    """A port that a container declares. `host_port`: the node's port that leads to it, 0 for none."""
 
     port: int
     protocol: Protocol = Protocol.TCP
@@ -118,7 +118,7 @@ class ContainerPort:
 
 @dataclass(frozen=True, slots=True)
 class SecurityContext:
-    """What a pod or a container says of its rights, as far as it says so (None: it does not).
+    """The securityContext of a pod or a container; None: not set.
 
     `groups`, `fs_group`: a pod's. `add` and `drop` (capabilities, NET_RAW and the like, or ALL), `read_only` and
     `privileged`: a container's.
@@ -142,7 +142,7 @@ GRACE = 30
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a container may use at most, in bytes; 0: what is usual."""
+    """A container's limits in bytes; 0: the default."""
 
     memory: int = 0
     storage: int = 0
@@ -152,7 +152,7 @@ USUAL = Resources()
 
 
 class RestartPolicy(StrEnum):
-    """When the kubelet starts a container again that ended."""
+    """When the kubelet restarts a container that exited."""
 
     ALWAYS = "Always"
     ON_FAILURE = "OnFailure"
@@ -161,14 +161,14 @@ class RestartPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """What plays an image: it answers on these ports, or `ends` at once and well."""
+    """The program that replaces an image: it listens on these ports, or (`ends`) exits at once with status 0."""
 
     ports: tuple[ContainerPort, ...] = ()
     ends: bool = False
 
 
 BUILT_IN = {"agnhost": "agnhost", "pause": "agnhost", "k8s-dns-kube-dns": "kubedns"}
-"""The program of ours that stands for an image."""
+"""The built-in program for an image."""
 
 
 def image_name(image: str) -> str:
@@ -178,9 +178,9 @@ def image_name(image: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One process of a pod. `command` is what runs; without one, a program of ours (`builtin`).
+    """One container of a pod. It runs `command`; without one, a built-in program (`builtin`).
 
-    `standin`: what plays an image that is neither built in nor a tool (nslab.lab.images). `tty`: it has a terminal.
+    `standin` replaces an image that is neither built in nor a tool (nslab.lab.images). `tty`: it has a terminal.
     `lifecycle`: its hooks, postStart and preStop.
     """
 
@@ -201,12 +201,12 @@ class Container:
 
     @property
     def builtin(self) -> str:
-        """The program of ours that this is; "" if it has a command."""
+        """The built-in program; "" if there is none or it has a command."""
         return "" if self.command else "standin" if self.standin else BUILT_IN.get(image_name(self.image), "")
 
     @property
     def argv(self) -> tuple[str, ...]:
-        """What runs."""
+        """The command line."""
         if self.standin is None:
             return (*(self.command or (self.builtin,)), *self.args)
         if self.standin.ends:
@@ -217,11 +217,11 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod, already on a node. `requested` is the address it asks for, `assigned` the one it has (its status).
+    """One pod, already on a node. `requested`: the address it requests; `assigned`: the one it has (its status).
 
-    `owner`: the controller that made it (`Controller.owner_name`). `ready` is status, too: all its containers are.
-    `grace`: seconds from TERM to KILL. `deletion`: when the last of them is over (seconds since 1970), of a pod that
-    terminates, which belongs to no controller any more; 0: it does not.
+    `owner`: its controller (`Controller.owner_name`). `ready` is status, too: all its containers are ready.
+    `grace`: seconds from SIGTERM to SIGKILL. `deletion`: of a terminating pod, when they are over (seconds since 1970);
+    0: it does not terminate. A terminating pod belongs to no controller.
     """
 
     name: str
@@ -254,7 +254,7 @@ class ServiceType(StrEnum):
 
 
 class TrafficPolicy(StrEnum):
-    """Which endpoints traffic may go to: all, or those of the node where it came in."""
+    """The endpoints for traffic: all, or those of the node that received it."""
 
     CLUSTER = "Cluster"
     LOCAL = "Local"
@@ -262,7 +262,7 @@ class TrafficPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServicePort:
-    """One port of a Service. `target`: the endpoints' port, by number or by the name that their containers gave it."""
+    """One port of a Service. `target`: the endpoints' port, by number or by its name in their containers."""
 
     port: int
     target: int | str
@@ -273,10 +273,10 @@ class ServicePort:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One Service, complete: what the API server would have given out is given out.
+    """One Service, with all values that the API server allocates.
 
     `cluster_ip` is None for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0: none.
-    `allocated`: what of it nobody asked for (clusterIP, ports[0].nodePort, …); that may change to make room.
+    `allocated`: the fields that its file leaves unset (clusterIP, ports[0].nodePort, …); their values may change.
     """
 
     name: str
@@ -302,7 +302,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class SliceEndpoint:
-    """One endpoint of an EndpointSlice document. `pod`: NAMESPACE/NAME, if it says so (targetRef)."""
+    """One endpoint of an EndpointSlice document. `pod`: NAMESPACE/NAME of its targetRef, or ""."""
 
     address: IPv4Address
     ready: bool = True
@@ -316,7 +316,7 @@ class SliceEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class EndpointSlice:
-    """Endpoints that were written by hand, for the Service that its label kubernetes.io/service-name names."""
+    """Endpoints that the user wrote, for the Service that the label kubernetes.io/service-name names."""
 
     name: str
     service: str
@@ -327,20 +327,20 @@ class EndpointSlice:
 
 
 CONTROLLERS = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job")
-"""The kinds that make pods of a template."""
+"""The kinds that create pods from a template."""
 DAEMON_SET = "DaemonSet"
 TEMPLATE_HASH = "pod-template-hash"
-"""The label by which a Deployment tells the pods of one template from those of the next."""
+"""The label by which a Deployment distinguishes the pods of one template from those of the next."""
 ONE_NUMBER = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet")
 """The kinds of controllers that can be scaled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Controller:
-    """What makes pods of one template; they are among the lab's pods, with its `owner_name` as their owner.
+    """A controller with a pod template. Its pods are among the lab's pods, with its `owner_name` as their owner.
 
-    `kind`: Deployment, ReplicaSet, ReplicationController, StatefulSet, DaemonSet (one pod a node, so that `replicas` is
-    0) or Job (`replicas`: how many pods run to their end).
+    `kind`: Deployment, ReplicaSet, ReplicationController, StatefulSet, DaemonSet (one pod per node, so `replicas` is
+    0) or Job (`replicas`: the number of pods that must succeed).
     """
 
     kind: str
@@ -371,10 +371,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Cni:
-    """CNI plugins by exec: their configuration with its holes (see `plugins`), and where else they are looked for.
+    """CNI plugins by exec: their configuration with placeholders (see `plugins`), and more directories to search.
 
-    `routes`, `masquerade`: the lab has the routes between nodes, and lets what leaves the pod network take the node's
-    address: on a real cluster a route controller and ip-masq-agent do that, unless the plugins themselves do.
+    `routes`, `masquerade`: the lab adds routes between nodes, and masquerades packets that leave the pod network. On a
+    real cluster a route controller and ip-masq-agent do that, unless the plugins do.
     """
 
     config: str
@@ -385,7 +385,7 @@ class Cni:
 
 @dataclass(frozen=True, slots=True)
 class Lab:
-    """Everything that the user asked for, valid and complete."""
+    """A lab: valid, with all defaults."""
 
     name: str
     networks: Networks
@@ -396,7 +396,7 @@ class Lab:
     nodes: tuple[Node, ...]
     clients: tuple[Client, ...]
     pods: tuple[Pod, ...]
-    # kubenet's allocator goes on where it stopped: the last address that each node gave out.
+    # The last address that each node allocated: kubenet's allocator continues after it.
     last_reserved: tuple[tuple[str, IPv4Address], ...] = ()
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()

@@ -1,4 +1,4 @@
-"""What is wrong with a lab as a whole: checks that need more than one field. Each yields; `load` finds the places."""
+"""Checks of a lab that need more than one field. Each yields errors with paths; `load` finds the positions."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nslab.lab.stream import Documents
 from nslab.lab.types import Encapsulation
 
 RESERVED = ("switch", "control")
-"""Hosts of the lab's own (`nslab.objects.names.RESERVED`; a test holds the two equal)."""
+"""nslab's own hosts (`nslab.objects.names.RESERVED`; a test keeps the two equal)."""
 LONGEST_NAMESPACE = 255
-"""Bytes of a file name in /run/netns."""
+"""The maximum length of a file name in /run/netns, in bytes."""
 SMALLEST = 30
-"""The length of the smallest network that has two hosts."""
-# Ranges that the kernel treats specially wherever they appear, and Calico's next hop among them.
+"""The prefix length of the smallest network with two hosts."""
+# Ranges that the kernel treats specially; Calico's next hop is in one of them.
 SPECIAL = {
     IPv4Network("0.0.0.0/8"): "this network",
     IPv4Network("127.0.0.0/8"): "loopback",
@@ -28,13 +28,13 @@ SPECIAL = {
 
 
 def errors(found: Documents) -> Iterator[FieldError]:
-    """Everything that is wrong with complete documents."""
+    """All errors in documents with defaults."""
     for check in CHECKS if found.lab.document is not None else CHECKS_WITHOUT_LAB:
         yield from check(found)
 
 
 def networks(found: Documents) -> Iterator[FieldError]:
-    """The networks lie apart, the subnets of the nodes' too, and in ranges that can be used."""
+    """Networks and subnets do not overlap, and are in usable ranges."""
     lab = found.lab
     nodes = [("nodes", lab.place("networks", "nodes", place), subnet) for place, subnet in lab.subnets.items()]
     pods = ("pods", lab.place("networks", "pods"), lab.pod_network)
@@ -58,13 +58,13 @@ def networks(found: Documents) -> Iterator[FieldError]:
 
 
 def settings(found: Documents) -> Iterator[FieldError]:
-    """Settings that exclude each other."""
+    """Settings do not exclude each other."""
     lab = found.lab
     if lab.encapsulation is not Encapsulation.NONE and lab.rules.encapsulation is Encapsulation.NONE:
         text = f"{lab.rules.label} no encapsulation, and this asks for {lab.encapsulation}"
-        yield FieldError(lab.place("cni", "encapsulation"), f"{text}; remove it, or take plugin: calico")
+        yield FieldError(lab.place("cni", "encapsulation"), f"{text}; remove it, or use plugin: calico")
     if len(lab.subnets) > 1 and not lab.rules.subnets:
-        text = f"routes of plugin: {lab.plugin} go from node to node, which must share a subnet; take plugin: calico"
+        text = f"routes of plugin: {lab.plugin} go from node to node, which must share a subnet; use plugin: calico"
         yield FieldError(lab.place("networks", "nodes"), text)
     services = lab.service_network
     if lab.dns_address and lab.dns_address not in services:
@@ -79,18 +79,20 @@ def settings(found: Documents) -> Iterator[FieldError]:
 
 
 def hosts(found: Documents) -> Iterator[FieldError]:
-    """Each host has a name of its own, which makes the name of a namespace."""
+    """Each host has a unique name, which fits into the name of a network namespace."""
     lab = found.lab
     seen: dict[str, FieldPath] = {}
     groups = (("node", lab.nodes), ("client", lab.clients), ("router", lab.routers))
-    # A machine's cable has its name at the switch; these are interfaces there, or the kernel's words for all of them.
+    # A machine's veth has the machine's name at the switch; these are the switch's interfaces, or sysctl's own names.
     taken = {"lo", "all", "default", *(f"br{number}" for number in range(len(lab.node_networks)))}
     for what, names in ((what, [machine.name for machine in group]) for what, group in groups):
         for index, name in enumerate(names):
             path = lab.place(f"{what}s", index, "name")
             yield from _host(path, what, name, seen)
             if name in taken:
-                yield FieldError(path, f"a {what} cannot be called {name}; no cable of that name fits into the switch")
+                yield FieldError(
+                    path, f"a {what} cannot be called {name}; the switch cannot have an interface of that name"
+                )
     for one in found.pods:
         path, pod = (*one.path, "metadata", "name"), one.view
         if pod.namespace == "default":
@@ -103,7 +105,7 @@ def hosts(found: Documents) -> Iterator[FieldError]:
 
 
 def _host(path: FieldPath, what: str, name: str, seen: dict[str, FieldPath]) -> Iterator[FieldError]:
-    """One host's name."""
+    """One host's name is not reserved and not taken."""
     if not name:
         return
     if name in RESERVED:
@@ -114,7 +116,7 @@ def _host(path: FieldPath, what: str, name: str, seen: dict[str, FieldPath]) -> 
 
 
 def _too_long(lab: str, path: FieldPath, host: str) -> FieldError:
-    """A host whose namespace cannot be named."""
+    """The error for a host whose namespace's name is too long."""
     length = len(f"nslab.{lab}.{host}")
     return FieldError(
         path, f"the namespace's name nslab.LAB.{shown(host)} has {length} bytes, and {LONGEST_NAMESPACE} is the limit"
@@ -137,7 +139,7 @@ def pod_cidrs(found: Documents) -> Iterator[FieldError]:
             yield FieldError(path, f"the podCIDR {node.pod_cidr} of {who} is outside the pod network {network}")
         elif node.pod_cidr.prefixlen > 30:
             yield FieldError(path, f"the podCIDR {node.pod_cidr} of {who} is too small; /30 is the smallest")
-    # Networks are nested or apart: sorted, each can only overlap with the widest one before it that has not ended.
+    # Networks are nested or disjoint: in sorted order, each overlaps at most the widest one that began before it.
     widest: tuple[IPv4Network, int] | None = None
     for cidr, index in sorted(given):
         if widest is None or not cidr.overlaps(widest[0]):
@@ -153,7 +155,7 @@ def pod_cidrs(found: Documents) -> Iterator[FieldError]:
 
 
 def last_reserved(found: Documents) -> Iterator[FieldError]:
-    """What the allocators remember belongs to nodes that exist."""
+    """The allocators' last addresses belong to existing nodes."""
     lab = found.lab
     cidrs = {node.name: node.pod_cidr for node in lab.nodes}
     for name, address in lab.last_reserved.items():

@@ -1,4 +1,4 @@
-"""What is wrong with the Services, EndpointSlices and Deployments of a lab together, in the API server's words."""
+"""Checks of a lab's Services, EndpointSlices and Deployments, with the API server's messages."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from nslab.api.sentences import (
 )
 from nslab.api.words import shown
 from nslab.errors import FieldError
-from nslab.lab import replicas, validate_services
-from nslab.lab import service_document as asks
+from nslab.lab import replicas, service_document, validate_services
 from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
 from nslab.lab.resources import resource_of
 from nslab.lab.types import ONE_NUMBER
@@ -35,7 +34,7 @@ HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 
 def services(found: Documents) -> Iterator[FieldError]:
-    """Each Service as kube-proxy needs it."""
+    """Each Service is valid for kube-proxy."""
     yield from _twice("service", found.services)
     for service in found.services:
         for error in validate_services.errors(service):
@@ -43,14 +42,14 @@ def services(found: Documents) -> Iterator[FieldError]:
 
 
 def admitted(found: Documents) -> Iterator[FieldError]:
-    """Each Service as the API server wants it."""
+    """The API server admits each Service."""
     for service in found.services:
         for error in validate_services.admission(service.spec):
             yield of_object(service, error)
 
 
 def slices(found: Documents) -> Iterator[FieldError]:
-    """Each EndpointSlice."""
+    """Each EndpointSlice is valid."""
     yield from _twice("endpointslice", found.slices)
     for one in found.slices:
         for error in _slice(one):
@@ -82,7 +81,7 @@ def _slice(one: Document) -> Iterator[FieldError]:
 
 
 def controllers(found: Documents) -> Iterator[FieldError]:
-    """Each controller, and all their pods."""
+    """Each controller is valid, and the total of pods is within the limit."""
     by_kind: dict[str, list[Document]] = {}
     for one in found.controllers:
         by_kind.setdefault(one.kind, []).append(one)
@@ -94,7 +93,7 @@ def controllers(found: Documents) -> Iterator[FieldError]:
     total = sum(max(one.view.replicas, 0) for one in found.controllers)
     if total > replicas.MOST:
         most = max(found.controllers, key=lambda one: one.view.replicas)
-        text = f"the {most.kind}s ask for {total} replicas, and {replicas.MOST} are the most"
+        text = f"the {most.kind}s ask for {total} replicas, and the limit is {replicas.MOST}"
         field = "replicas" if most.kind in ONE_NUMBER else "completions"
         yield FieldError((*most.path, "spec", field), text)
     owners = {one.view.owner_name for one in found.controllers}
@@ -106,13 +105,13 @@ def controllers(found: Documents) -> Iterator[FieldError]:
 
 
 def _controller(one: Document) -> Iterator[FieldError]:
-    view, wanted, template = one.view, {*one.view.selector}, one.view.template
+    view, selector, template = one.view, {*one.view.selector}, one.view.template
     if view.replicas < 0:
         yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
     selects = one.kind not in ("Job", "ReplicationController")
-    if selects and not wanted and not one.spec.get("selector", {}).get("matchExpressions"):
+    if selects and not selector and not one.spec.get("selector", {}).get("matchExpressions"):
         yield FieldError(("spec", "selector"), invalid({}, f"empty selector is invalid for {one.kind.lower()}"))
-    elif one.kind != "Job" and not wanted <= {*template.labels}:
+    elif one.kind != "Job" and not selector <= {*template.labels}:
         text = invalid(dict(sorted(template.labels)), "`selector` does not match template `labels`")
         yield FieldError(("spec", "template", "metadata", "labels"), text)
     policies = ("OnFailure", "Never") if one.kind == "Job" else ("Always",)
@@ -122,7 +121,7 @@ def _controller(one: Document) -> Iterator[FieldError]:
 
 
 def probes(found: Documents) -> Iterator[FieldError]:
-    """The probes of containers do one thing each."""
+    """Each probe of a container has exactly one handler."""
     for one in found.pods:
         if not one.made:
             yield from (of_object(one, error) for error in _probes((), one.spec))
@@ -147,13 +146,13 @@ def _probes(inside: FieldPath, spec: dict[str, Any]) -> Iterator[FieldError]:
 
 
 def allocation(found: Documents) -> Iterator[FieldError]:
-    """What Services ask for is in its range, and nobody else's. Who was there before goes first."""
+    """Requested addresses and ports are in their ranges and free. Existing Services take precedence."""
     network, dns = found.lab.service_network, str(found.lab.dns_address or "")
     ordered = sorted(found.services, key=lambda service: service.path[0])
     addresses: dict[str, FieldPath] = {}
     waiting = []
     for service in ordered:
-        asked = asks.cluster_ip(service.spec)
+        asked = service_document.cluster_ip(service.spec)
         if service.spec["type"] == "ExternalName" or asked == "None" or (asked and address_fault(asked)):
             continue
         if not asked:
@@ -181,7 +180,7 @@ def allocation(found: Documents) -> Iterator[FieldError]:
 
 
 def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
-    """A node port belongs to one Service, which may use it once for each protocol."""
+    """A node port belongs to one Service, which may use it once per protocol."""
     owners: dict[int, tuple[Document, FieldPath]] = {}
     needed = 0
     for service in ordered:
@@ -190,7 +189,7 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
         if spec["type"] in ("NodePort", "LoadBalancer"):
             ports = enumerate(spec.get("ports", ()))
             asked += ((("spec", "ports", i, "nodePort"), port.get("nodePort", 0)) for i, port in ports)
-        if asks.needs_health_check(spec):
+        if service_document.needs_health_check(spec):
             asked.append((("spec", "healthCheckNodePort"), spec.get("healthCheckNodePort", 0)))
         for path, number in asked:
             place: FieldPath = (*service.path, *path)
@@ -220,7 +219,7 @@ def _node_ports(ordered: list[Document]) -> Iterator[FieldError]:
 
 
 def others(found: Documents) -> Iterator[FieldError]:
-    """What is kept is there once, whichever version of its kind it is written in."""
+    """Names of kept objects are unique, across all versions of their kind."""
     kinds: dict[str, list[Document]] = {}
     for one in found.others:
         kinds.setdefault(resource_of(one), []).append(one)
@@ -229,11 +228,11 @@ def others(found: Documents) -> Iterator[FieldError]:
 
 
 def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
-    """An object has a name that no other of its kind and namespace has."""
+    """Names are unique among objects of one kind and namespace."""
     names: dict[tuple[str, str], FieldPath] = {}
     for one in objects:
         path: FieldPath = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
             where = f" of namespace {shown(one.namespace)}" if one.namespace else ""
-            yield FieldError(path, f"{shown(kind)} {shown(one.name)}{where} is there twice", first=first)
+            yield FieldError(path, f"{shown(kind)} {shown(one.name)}{where} is defined twice", first=first)

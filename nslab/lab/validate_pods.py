@@ -1,4 +1,4 @@
-"""What is wrong with the pods of a lab: checks that need more than one field."""
+"""Checks of a lab's pods that need more than one field."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 def pods(found: Documents) -> Iterator[FieldError]:
-    """Each pod has a name and a uid of its own."""
+    """Each pod has a unique name and a unique uid."""
     names: dict[tuple[str, str], FieldPath] = {}
     uids: dict[str, FieldPath] = {}
     for one in found.pods:
         path: FieldPath = (*one.path, "metadata", "name")
         pod = one.view
         if pod.name and names.setdefault((pod.namespace, pod.name), path) != path:
-            text = f"pod {shown(pod.name)} of namespace {shown(pod.namespace)} is there twice"
+            text = f"pod {shown(pod.name)} of namespace {shown(pod.namespace)} is defined twice"
             yield FieldError(path, text, first=names[pod.namespace, pod.name])
         elif pod.name and uids.setdefault(pod.uid, path) != path:
             yield FieldError((*one.path, "metadata", "uid"), f"two pods have the uid {pod.uid}", first=uids[pod.uid])
 
 
 def containers(found: Documents) -> Iterator[FieldError]:
-    """What a pod's containers are, and what they share. Of replicas it is said once."""
+    """The containers of pods and templates are valid. Replicas are not checked again."""
     for who, place, pod in templates(found):
         seen: dict[str, FieldPath] = {}
         for index, container in enumerate(pod.containers):
@@ -49,14 +49,14 @@ def containers(found: Documents) -> Iterator[FieldError]:
 
 
 def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
-    """What containers are written for: pods, and the templates of controllers; and where."""
+    """Every written pod spec, of a pod or a controller's template: its owner in words, its path, its view."""
     yield from ((f"pod {shown(one.name)}", one.path, one.view) for one in found.pods if not one.made)
     for one in found.controllers:
         yield f"{one.kind} {shown(one.name)}", (*one.path, "spec", "template"), one.view.template
 
 
 def _ports(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
-    """The ports of one pod: its containers share one network namespace, so a port has one owner."""
+    """Each port of a pod has one owner: its containers share one network namespace."""
     ports: dict[tuple[int, str], tuple[FieldPath, str]] = {}
     names: dict[str, FieldPath] = {}
     for index, container in enumerate(pod.containers):
@@ -76,10 +76,10 @@ def _ports(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
 
 
 def placement(found: Documents) -> Iterator[FieldError]:
-    """Pods are on nodes that exist."""
+    """Pods are on existing nodes."""
     nodes = tuple(node.name for node in found.lab.nodes)
     if not all(nodes):
-        return  # one of them may be the node that is meant
+        return  # a node without a name may be the one that the pod names
     known = set(nodes)
     for one in found.pods:
         pod = one.view
@@ -89,7 +89,7 @@ def placement(found: Documents) -> Iterator[FieldError]:
 
 
 def addresses(found: Documents) -> Iterator[FieldError]:
-    """A pod's address is in its node's podCIDR, not reserved for something else, and no other pod's."""
+    """A pod's address is in its node's podCIDR, not reserved, and unique."""
     lab = found.lab
     rules, cidrs = lab.rules, {node.name: node.pod_cidr for node in lab.nodes}
     back = {cidr: rules.reserved(cidr, lab.encapsulation) for cidr in cidrs.values() if cidr}
@@ -99,11 +99,11 @@ def addresses(found: Documents) -> Iterator[FieldError]:
         pod: Pod = one.view
         asks = any(name == REQUEST for name, _ in pod.annotations)
         if asks and not rules.requests:
-            yield FieldError(path, f"{lab.plugin} gives out addresses in turn and does not read {REQUEST}; remove it")
+            yield FieldError(path, f"{lab.plugin} allocates addresses in turn and does not read {REQUEST}; remove it")
         elif asks and not pod.requested:
             yield FieldError(path, f"{REQUEST} must be a JSON list with one IPv4 address, such as '[\"20.111.156.7\"]'")
         if rules.by_exec and pod.assigned:
-            # The plugins decide: they need not know of podCIDRs, nor of what a pod asks for.
+            # CNI plugins decide on addresses; they may ignore podCIDRs and requests.
             if seen.setdefault(pod.assigned, path) != path:
                 yield FieldError(path, f"two pods have the address {pod.assigned}", first=seen[pod.assigned])
             continue

@@ -1,4 +1,4 @@
-"""What is wrong with the rights that containers ask for: more than nslab gives, or root where root is ruled out."""
+"""Checks of containers' securityContexts: rights that nslab does not grant, and root against runAsNonRoot."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ CONTEXT = "securityContext"
 
 
 def rights(found: Documents) -> Iterator[FieldError]:
-    """What containers may not have. Of replicas it is said once."""
+    """Containers request only rights that nslab grants. Replicas are not checked again."""
     for _, place, pod in templates(found):
         for index, container in enumerate(pod.containers):
             who = f"container {shown(container.name)}" if container.name else "this container"
             path = (*place, "spec", "containers", index, CONTEXT)
             if container.security.privileged:
-                text = f"{who} cannot be privileged: a lab's containers are kept off the machine; remove it"
+                text = f"{who} cannot be privileged: a lab's containers are isolated from the machine; remove it"
                 yield FieldError((*path, "privileged"), text)
             yield from _capabilities(who, container, (*path, "capabilities"))
             yield from _root(who, pod, container, path)
 
 
 def _capabilities(who: str, container: Container, path: FieldPath) -> Iterator[FieldError]:
-    """Added are default ones alone; what is dropped is one that there is."""
+    """`add` contains only default capabilities, `drop` only existing ones."""
     for index, name in enumerate(container.security.add):
         if name not in security.DEFAULT:
-            text = f"{who} cannot have {shown(name)}; what it may have is {listed(security.DEFAULT)}"
+            text = f"{who} cannot have {shown(name)}; allowed are {listed(security.DEFAULT)}"
             yield FieldError((*path, "add", index), text)
     known = (security.ALL, *security.DEFAULT, *security.OTHERS)
     for index, name in enumerate(container.security.drop):
@@ -46,9 +46,11 @@ def _capabilities(who: str, container: Container, path: FieldPath) -> Iterator[F
 
 
 def _root(who: str, pod: Pod, container: Container, path: FieldPath) -> Iterator[FieldError]:
-    """Who must not be root says who else it is: nslab's images have no user of their own."""
+    """With runAsNonRoot there is a runAsUser other than 0: nslab's images define no user."""
     own = container.security.non_root
     asked = pod.security.non_root if own is None else own
     if asked and security.user(pod.security, container.security) == 0:
         at = path if own is not None else (*path[: path.index("containers")], CONTEXT)
-        yield FieldError((*at, "runAsNonRoot"), f"{who} must not run as root, and would; say runAsUser: 1000, perhaps")
+        yield FieldError(
+            (*at, "runAsNonRoot"), f"{who} has runAsNonRoot, and would run as root; set runAsUser: 1000, for example"
+        )

@@ -1,4 +1,4 @@
-"""What is wrong with one Service, in the API server's words (Kubernetes: pkg/apis/core/validation)."""
+"""Checks of one Service, with the API server's messages (Kubernetes: pkg/apis/core/validation)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nslab.api.sentences import (
     unsupported,
 )
 from nslab.errors import FieldError
-from nslab.lab import service_document as asks
+from nslab.lab import service_document
 from nslab.lab.types import Protocol, ServiceType, TrafficPolicy
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ SPECIAL = (
 
 
 def errors(service: Document) -> Iterator[FieldError]:
-    """What is wrong with a Service, wherever it is meant for."""
-    spec, kind, headless = service.spec, service.spec["type"], asks.headless(service.spec)
+    """Errors that make a Service invalid for the API server and for kube-proxy."""
+    spec, kind, headless = service.spec, service.spec["type"], service_document.headless(service.spec)
     yield from name_errors(service.name, SERVICE_NAME_FORM, SERVICE_NAME, 63)
     if kind not in TYPES:
         yield FieldError(("spec", "type"), unsupported(kind, TYPES))
@@ -66,14 +66,14 @@ def errors(service: Document) -> Iterator[FieldError]:
         text = invalid("None", f"may not be set to 'None' for {kind} services")
         yield FieldError(("spec", "clusterIPs", 0), text, at=("spec", "clusterIP"))
     policy = spec.get("externalTrafficPolicy")
-    if policy and asks.external(spec) and policy not in POLICIES:
+    if policy and service_document.external(spec) and policy not in POLICIES:
         yield FieldError(("spec", "externalTrafficPolicy"), unsupported(policy, POLICIES))
     if spec.get("internalTrafficPolicy", "Cluster") not in POLICIES:
         yield FieldError(("spec", "internalTrafficPolicy"), unsupported(spec["internalTrafficPolicy"], POLICIES))
 
 
 def admission(spec: Spec) -> Iterator[FieldError]:
-    """What the API server refuses and a kube-proxy, which only reads, would not mind."""
+    """Errors that the API server refuses; kube-proxy, which only reads, ignores them."""
     balanced = spec["type"] == "LoadBalancer"
     for index, port in enumerate(spec.get("ports", ())):
         if port.get("nodePort") and spec["type"] == "ClusterIP":
@@ -84,11 +84,11 @@ def admission(spec: Spec) -> Iterator[FieldError]:
         yield FieldError(("spec", "LoadBalancerSourceRanges"), only, at=("spec", "loadBalancerSourceRanges"))
     if "allocateLoadBalancerNodePorts" in spec and not balanced:
         yield FieldError(("spec", "allocateLoadBalancerNodePorts"), only)
-    if (policy := spec.get("externalTrafficPolicy")) and not asks.external(spec):
+    if (policy := spec.get("externalTrafficPolicy")) and not service_document.external(spec):
         text = invalid(policy, "may only be set for externally-accessible services")
         yield FieldError(("spec", "externalTrafficPolicy"), text)
     number = spec.get("healthCheckNodePort", 0)
-    if number and not asks.needs_health_check(spec):
+    if number and not service_document.needs_health_check(spec):
         why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         yield FieldError(("spec", "healthCheckNodePort"), invalid(number, why))
     elif not 0 <= number <= 65535:
@@ -96,7 +96,7 @@ def admission(spec: Spec) -> Iterator[FieldError]:
 
 
 def name_errors(name: str, form: re.Pattern[str], words: str, longest: int) -> Iterator[FieldError]:
-    """What is wrong with an object's name; that it is missing was said."""
+    """Errors in an object's name; the schema reports a missing one."""
     if name and not form.fullmatch(name):
         yield FieldError(("metadata", "name"), invalid(name, words))
     if len(name) > longest:
@@ -104,7 +104,7 @@ def name_errors(name: str, form: re.Pattern[str], words: str, longest: int) -> I
 
 
 def _ports(spec: Spec) -> Iterator[FieldError]:
-    """Each port has a number and a name of its own; a number may be used once for each protocol."""
+    """Each port has a unique name, and a number that is unique per protocol."""
     names: set[str] = set()
     seen: set[tuple[int, str]] = set()
     node_ports: set[tuple[int, str]] = set()
@@ -134,13 +134,13 @@ def _ports(spec: Spec) -> Iterator[FieldError]:
 
 
 def _printed(number: int, protocol: str) -> dict[str, object]:
-    """A port as the API server's Go prints it: of the two that it compares, only what makes them equal."""
+    """A port as the API server (in Go) prints a duplicate: with only the fields that it compares."""
     equal = {"Name": "", "Protocol": protocol, "AppProtocol": None, "Port": number}
     return {**equal, "TargetPort": 0, "NodePort": 0}
 
 
 def number_and_protocol(number: int, protocol: str, path: FieldPath) -> Iterator[FieldError]:
-    """What a Service's port and an EndpointSlice's have in common, but for the name."""
+    """The checks that a Service's port and an EndpointSlice's share, except for the name."""
     if not 1 <= number <= 65535:
         yield FieldError((*path, "port"), invalid(number, PORT_NUMBER))
     if protocol not in PROTOCOLS:
@@ -155,7 +155,7 @@ def port_name(name: str, path: FieldPath) -> Iterator[FieldError]:
 
 
 def _target(target: int | str | None, path: FieldPath) -> Iterator[FieldError]:
-    """A target is a port's number, or a name that a container's port can have."""
+    """A target is a port number, or a valid name of a container's port."""
     if isinstance(target, str) and target:
         checks = (
             (len(target) <= 15, "must be no more than 15 characters"),
@@ -171,20 +171,20 @@ def _target(target: int | str | None, path: FieldPath) -> Iterator[FieldError]:
             if not good:
                 yield FieldError((*path, "targetPort"), invalid(target, why))
     elif target and not 1 <= target <= 65535:
-        # 0 is as good as nothing: the API server puts the port itself there.
+        # 0 counts as unset: the API server then uses the port itself.
         yield FieldError((*path, "targetPort"), invalid(target, PORT_NUMBER))
 
 
 def address(word: str, path: FieldPath, at: FieldPath = ()) -> Iterator[FieldError]:
-    """A field that holds an IPv4 address."""
+    """The field contains an IPv4 address."""
     if fault := address_fault(word):
         v6 = "nslab's networks are IPv4 only" in fault
         yield FieldError(path, invalid(word, "nslab's networks are IPv4 only" if v6 else ADDRESS), at=at)
 
 
 def _cluster_ips(spec: Spec) -> Iterator[FieldError]:
-    """The cluster IP, which two fields say."""
-    given, first, asked = spec.get("clusterIPs", ()), spec.get("clusterIP", ""), asks.cluster_ip(spec)
+    """clusterIP and clusterIPs agree and are valid."""
+    given, first, asked = spec.get("clusterIPs", ()), spec.get("clusterIP", ""), service_document.cluster_ip(spec)
     if given and not first:
         text = invalid([*given], "must be empty when `clusterIP` is not specified")
         yield FieldError(("spec", "clusterIPs"), text)
@@ -199,7 +199,7 @@ def _cluster_ips(spec: Spec) -> Iterator[FieldError]:
 
 
 def _families(spec: Spec) -> Iterator[FieldError]:
-    """nslab's clusters have IPv4 alone."""
+    """The IP families are IPv4 only, as nslab's clusters are."""
     policy = spec.get("ipFamilyPolicy", "")
     if policy == "RequireDualStack":
         why = "this cluster is not configured for dual-stack services"
@@ -215,7 +215,7 @@ def _families(spec: Spec) -> Iterator[FieldError]:
 
 
 def _addresses(service: Document) -> Iterator[FieldError]:
-    """The addresses that a Service has beside its own."""
+    """External, load-balancer and source addresses are valid."""
     spec, status = service.spec, service.value.get("status", {})
     for index, word in enumerate(spec.get("externalIPs", ())):
         yield from outside(word, ("spec", "externalIPs", index))
@@ -230,16 +230,16 @@ def _addresses(service: Document) -> Iterator[FieldError]:
 
 
 def outside(word: str, path: FieldPath) -> Iterator[FieldError]:
-    """An address that somebody else has: it is not one of those that never leave a machine or a link."""
+    """An address of another machine is valid, and not in a range that never leaves a machine or a link."""
     found = list(address(word, path))
     yield from found
-    # Only these first numbers can be special; a network's look-up for each of ten thousand endpoints costs.
+    # Special addresses begin with these numbers; comparing networks is slow for ten thousand endpoints.
     if not found and word.startswith(("0.", "127.", "169.", "224.")):
         yield from (FieldError(path, invalid(word, why)) for net, why in SPECIAL if IPv4Network(word).subnet_of(net))
 
 
 def _affinity(spec: Spec) -> Iterator[FieldError]:
-    """A client stays with a pod for a second to a day."""
+    """The session affinity is valid; its time-out is one second to one day."""
     affinity, timeout = (
         spec["sessionAffinity"],
         spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds"),
@@ -255,13 +255,13 @@ def _affinity(spec: Spec) -> Iterator[FieldError]:
 
 
 def _external_name(spec: Spec) -> Iterator[FieldError]:
-    """An ExternalName is a name and nothing else."""
-    for name, there in (
-        ("clusterIPs", asks.cluster_ip(spec)),
+    """An ExternalName has a valid name, and no address."""
+    for name, value in (
+        ("clusterIPs", service_document.cluster_ip(spec)),
         ("ipFamilies", spec.get("ipFamilies")),
         ("ipFamilyPolicy", spec.get("ipFamilyPolicy")),
     ):
-        if there:
+        if value:
             at: FieldPath = ("spec", "clusterIP") if name == "clusterIPs" and spec.get("clusterIP") else ()
             yield FieldError(("spec", name), forbidden("may not be set for ExternalName services"), at=at)
     host = spec.get("externalName", "").removesuffix(".")

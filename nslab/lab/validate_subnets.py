@@ -1,4 +1,4 @@
-"""What can be wrong with the machines' addresses, and with the routers between subnets."""
+"""Checks of the machines' addresses, and of the routers between subnets."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 def machine_addresses(found: Documents) -> Iterator[FieldError]:
-    """Machines have addresses of the node network, each its own."""
+    """Each machine has a unique address in the node network."""
     lab = found.lab
     subnets = [*lab.subnets.values()]
     if len(subnets) < len(lab.node_networks):
-        return  # what is in a subnet that cannot be read, nobody knows
+        return  # an unreadable subnet may contain any of the addresses
     special = _special(subnets)
     seen: dict[IPv4Address, FieldPath] = {}
     for path, name, address in _addresses(lab):
@@ -43,7 +43,7 @@ def machine_addresses(found: Documents) -> Iterator[FieldError]:
 
 
 def _special(subnets: list[IPv4Network]) -> dict[IPv4Address, str]:
-    """Addresses that no machine can have. The gateway's is one where the switch has it: in a single subnet."""
+    """Addresses that no machine can have, with the reason. With a single subnet, the switch has the gateway's."""
     special = {subnet[0]: "the network's own address" for subnet in subnets}
     special |= {subnet[-1]: "the broadcast address" for subnet in subnets}
     first = gateway(subnets[0]) if len(subnets) == 1 else None
@@ -51,7 +51,7 @@ def _special(subnets: list[IPv4Network]) -> dict[IPv4Address, str]:
 
 
 def _addresses(lab: LabDocument) -> Iterator[tuple[FieldPath, str, IPv4Address | None]]:
-    """Every address of a machine: where it is written, and whose it is."""
+    """Every address of a machine: its path, the machine's name, and the address."""
     for index, node in enumerate(lab.nodes):
         yield lab.place("nodes", index, "address"), node.name, node.address
     for index, client in enumerate(lab.clients):
@@ -68,7 +68,7 @@ def _outside(subnets: list[IPv4Network]) -> str:
 
 
 def routers(found: Documents) -> Iterator[FieldError]:
-    """A router joins subnets, and each subnet is joined to the others."""
+    """A router joins at least two subnets, and all subnets are connected."""
     lab = found.lab
     subnets = [*lab.subnets.values()]
     for index, router in enumerate(lab.routers):
@@ -85,7 +85,7 @@ def routers(found: Documents) -> Iterator[FieldError]:
     legs = [[*router.legs.values()] for router in lab.routers]
     readable = len(subnets) == len(lab.node_networks) and all(len(r.legs) == r.written for r in lab.routers)
     if readable and all(find_subnet(subnets, leg) for each in legs for leg in each):
-        # What cannot be read, or is outside, has been told; what follows from it is not worth telling.
+        # Other checks report unreadable and outside addresses; errors that follow from those are noise.
         reached = distances(subnets, legs, subnets[0])
         for place, subnet in lab.subnets.items():
             if subnet not in reached:

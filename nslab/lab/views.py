@@ -1,4 +1,4 @@
-"""From documents to views: one function a kind. The documents are defaulted, and have nothing that cannot be read."""
+"""Converts documents to views, one function per kind. The documents have their defaults and are readable."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
-from nslab.lab import service_document as asks
-from nslab.lab import termination, types
+from nslab.lab import service_document, termination, types
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
 from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from nslab.lab.stream import Documents
 
 AFFINITY_SECONDS = 10800
-"""How long a client stays with a pod unless the Service says otherwise."""
+"""The default time-out of ClientIP affinity, in seconds."""
 _TYPES = {str(kind): kind for kind in ServiceType}
 _RESTARTS = {str(policy): policy for policy in RestartPolicy}
 _CHECKS = (
@@ -32,7 +31,7 @@ _CHECKS = (
 
 
 def lab(found: Documents) -> types.Lab:
-    """The lab of documents that are complete and without a fault; its Services still without what is given out."""
+    """The lab of valid documents with defaults; its Services are not yet allocated."""
     document = found.lab
     return types.Lab(
         name=document.name,
@@ -60,7 +59,7 @@ def _nodes(document: LabDocument) -> list[types.Node]:
 
 
 def cni(document: LabDocument) -> types.Cni | None:
-    """The setting of CNI plugins by exec."""
+    """The configuration of plugin exec; None for other plugins."""
     if not document.rules.by_exec:
         return None
     setting = document.cni
@@ -96,7 +95,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
 
 
 def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> str:
-    """The controller; of a ReplicaSet that has the template's hash behind its name, the Deployment."""
+    """The controller of a pod; for a ReplicaSet whose name ends with the template's hash, its Deployment."""
     template = labels.get(types.TEMPLATE_HASH, "")
     for one in metadata.get("ownerReferences", ()):
         kind, name = one.get("kind"), one.get("name", "")
@@ -134,7 +133,7 @@ def _port(fields: dict[str, Any]) -> types.ContainerPort:
 
 
 def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
-    """A probe; None for one that asks in a way of which nslab has none. 0 asks for the default, as in Kubernetes."""
+    """A probe; None for a handler that nslab does not have. 0 means the default, as in Kubernetes."""
     fields = fields or {}
     times = {name: fields[word] for word, name in _CHECKS if fields.get(word)}
     if "exec" in fields:
@@ -164,7 +163,7 @@ def _hook(fields: dict[str, Any]) -> HealthCheck | None:
 
 
 def _security(fields: dict[str, Any]) -> types.SecurityContext:
-    """What a pod or a container says of its rights."""
+    """The securityContext of a pod or a container."""
     if not fields:
         return NOTHING_SAID
     capabilities = fields.get("capabilities", {})
@@ -182,7 +181,7 @@ def _security(fields: dict[str, Any]) -> types.SecurityContext:
 
 
 def _limits(fields: dict[str, Any]) -> types.Resources:
-    """What a container may use."""
+    """The resource limits of a container."""
     if not fields:
         return USUAL
     memory, storage = (quantity.whole(str(fields.get(name, 0))) for name in ("memory", "ephemeral-storage"))
@@ -190,8 +189,8 @@ def _limits(fields: dict[str, Any]) -> types.Resources:
 
 
 def service(one: Document) -> types.Service:
-    """A Service; what it leaves open is empty, and said to be given out."""
-    spec, asked = one.spec, asks.cluster_ip(one.spec)
+    """A Service; unset fields are empty and listed in `allocated`."""
+    spec, asked = one.spec, service_document.cluster_ip(one.spec)
     ranges = spec.get("loadBalancerSourceRanges", ())
     ingress = one.value.get("status", {}).get("loadBalancer", {}).get("ingress", ())
     timeout = spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds") or AFFINITY_SECONDS
@@ -211,7 +210,7 @@ def service(one: Document) -> types.Service:
         affinity=timeout if spec["sessionAffinity"] == "ClientIP" else 0,
         external_policy=local[spec.get("externalTrafficPolicy") != "Local"],
         internal_policy=local[spec.get("internalTrafficPolicy") != "Local"],
-        health_check_node_port=spec.get("healthCheckNodePort", 0) if asks.needs_health_check(spec) else 0,
+        health_check_node_port=spec.get("healthCheckNodePort", 0) if service_document.needs_health_check(spec) else 0,
         external_name=spec.get("externalName", ""),
         publish_not_ready=spec.get("publishNotReadyAddresses", False),
         allocated=unset_fields(spec, ingress),
@@ -241,7 +240,7 @@ def endpoint_slice(one: Document) -> types.EndpointSlice:
 
 
 def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
-    """An endpoint. What it does not say of itself is well: ready and serving, whatever else it says (kube-proxy)."""
+    """An endpoint. Missing conditions mean ready and serving, independently of each other (as in kube-proxy)."""
     conditions, target, zones = (
         fields.get("conditions", {}),
         fields.get("targetRef", {}),
@@ -261,7 +260,7 @@ def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
 
 
 def controller(one: Document) -> types.Controller:
-    """What makes pods of a template."""
+    """A controller with its template."""
     spec, selector = one.spec, one.spec.get("selector", {})
     if one.kind != "ReplicationController":
         selector = selector.get("matchLabels", {})
@@ -278,7 +277,7 @@ def controller(one: Document) -> types.Controller:
 
 
 def _replicas(kind: str, spec: dict[str, Any]) -> int:
-    """How many pods a controller makes: a Job as many as are to end well, or as run at once; a DaemonSet one a node."""
+    """The number of pods: a Job's completions, else its parallelism; 0 for a DaemonSet, which has one per node."""
     if kind in types.ONE_NUMBER:
         return int(spec.get("replicas", 1))
     if kind == types.DAEMON_SET or spec.get("suspend"):

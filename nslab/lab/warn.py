@@ -1,4 +1,4 @@
-"""What Kubernetes takes without a word, and what still is probably not meant."""
+"""Warnings: what Kubernetes accepts silently, but is probably a mistake."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from nslab.lab.types import Pod
 
 LEAST_MEMORY = 1 << 20
-"""Bytes that any program takes."""
+"""The least memory of any program, in bytes."""
 SERVICE = "kubernetes.io/service-name"
 
 
 def warnings(found: Documents) -> Iterator[FieldError]:
-    """Services that lead nowhere, EndpointSlices that belong to nothing, probes that can never succeed."""
+    """Warnings for Services without endpoints, EndpointSlices without a Service, probes that can never succeed."""
     pods = _Pods(found.pods)
     sliced = {(one.namespace, one.labels.get(SERVICE, "")) for one in found.slices}
     for service in found.services:
@@ -38,7 +38,7 @@ def warnings(found: Documents) -> Iterator[FieldError]:
             yield FieldError(place, text)
         elif (one.namespace, wanted) not in known:
             there = f"there is no Service {shown(wanted)} in namespace {shown(one.namespace)}"
-            text = f"EndpointSlice {shown(one.name)} is of no use: {there}"
+            text = f"EndpointSlice {shown(one.name)} has no effect: {there}"
             names = tuple(name for namespace, name in known if namespace == one.namespace)
             yield FieldError((*place, SERVICE), text, word=wanted, known=names)
     yield from _probes(found)
@@ -47,7 +47,7 @@ def warnings(found: Documents) -> Iterator[FieldError]:
 
 
 class _Pods:
-    """The pods, found by their labels."""
+    """The pods, indexed by label."""
 
     def __init__(self, pods: list[Document]) -> None:
         self.pods = [one.view for one in pods]
@@ -57,13 +57,13 @@ class _Pods:
                 self.by_label.setdefault((pod.namespace, name, value), set()).add(index)
 
     def chosen(self, service: Document) -> list[Pod]:
-        """Those that a Service selects."""
+        """The pods that a Service selects."""
         found = [self.by_label.get((service.namespace, *label), set()) for label in service.spec["selector"].items()]
         return [self.pods[index] for index in sorted(set.intersection(*found))]
 
 
 def _selector(service: Document, pods: _Pods, sliced: bool) -> Iterator[FieldError]:
-    """A selector that matches nothing, or a named port that nobody has."""
+    """Warns of a selector that matches no pod, and of a target port name that no container has."""
     chosen = pods.chosen(service)
     name, place = shown(service.name), (*service.path, "spec")
     if not chosen and not sliced:
@@ -81,7 +81,7 @@ def _selector(service: Document, pods: _Pods, sliced: bool) -> Iterator[FieldErr
 
 
 def _memory(found: Documents) -> Iterator[FieldError]:
-    """64m of memory is less than a byte: 64M is meant, or 64Mi."""
+    """Warns of tiny limits: 64m of memory is less than a byte; the author probably means 64M or 64Mi."""
     for _, place, pod in templates(found):
         for index, container in enumerate(pod.containers):
             if 0 < container.limits.memory < LEAST_MEMORY:
@@ -93,13 +93,13 @@ def _memory(found: Documents) -> Iterator[FieldError]:
 
 
 def _probes(found: Documents) -> Iterator[FieldError]:
-    """A probe that names a port which its container does not have fails forever."""
+    """Warns of a probe with a port name that its container does not have: it fails forever."""
     for _, place, pod in templates(found):
         for index, container in enumerate(pod.containers):
             names = tuple(port.name for port in container.ports if port.name)
             for name, check in (("readinessProbe", container.readiness), ("livenessProbe", container.liveness)):
                 if check and isinstance(check.port, str) and check.port not in names:
-                    then = "fails" if name == "readinessProbe" else "asks nobody"
+                    then = "fails" if name == "readinessProbe" else "never runs"
                     text = f"container {shown(container.name)} has no port {shown(check.port)}, so its {name} {then}"
                     path = (*place, "spec", "containers", index, name, check.kind, "port")
                     yield FieldError(path, text, word=check.port, known=names)

@@ -1,4 +1,4 @@
-"""A pod's network as CNI plugins make it: one object, whatever interfaces, routes and rules come of it."""
+"""A pod's network as CNI plugins make it: one object for all its interfaces, routes and rules."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from nslab.objects.base import Key, Step, Unit
 
 _FUNCTION = """
-state=$(mktemp -d)         # what plugins keep of each node: a node's /var/lib is its own, and so is iptables' lock
+state=$(mktemp -d)         # the plugins' state: each node has its own /var/lib, and its own lock of iptables
 
 cni() {  # NETNS PLUGIN: run it in a node's namespace
   mkdir -p "$state/$1"
   XTABLES_LOCKFILE="$state/$1/lock" ip netns exec "$1" sh -c 'mount --bind "$0" /var/lib && exec "$1"' "$state/$1" "$2"
 }
 """
-"""For a script: `ip netns exec` gives a program a mount namespace of its own, but /var/lib in it is the machine's."""
+"""For a script: `ip netns exec` gives a program its own mount namespace, but its /var/lib is still the machine's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attachment(KernelObject):
-    """The interface by which the plugins of a list have wired the pod in `ns`, run in `node` (a namespace, too).
+    """The interface of the pod in `ns`, made by the plugins of a list, which run in `node` (a namespace, too).
 
-    `address`: the pod's; which one it is, the plugins say in the end. `fault`: what is wrong with it, by their own
-    CHECK or by what can be seen; a wish has none, so one that is at fault is taken away and made anew.
+    `address`: the pod's, which the plugins decide. `fault`: what is wrong with it, by the plugins' CHECK or by
+    observation. The desired state has no fault, so a faulty attachment is removed and added again.
     """
 
     node: str
@@ -57,7 +57,7 @@ class Attachment(KernelObject):
 
     @property
     def vanishes_with(self) -> tuple[Key, ...]:
-        return ()  # plugins keep something of it
+        return ()  # plugins keep state of it outside the namespace
 
     @property
     def where(self) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class Attachment(KernelObject):
         return self._typed(step, "cni")
 
     def _typed(self, step: Step, way: str) -> list[str]:
-        """ADD, DEL, or both. `way`: the command that runs a program on a node."""
+        """The commands for ADD, DEL, or both. `way`: the command that runs a program on a node."""
         match step:
             case Add():
                 return self.add_lines(way)
@@ -81,9 +81,9 @@ class Attachment(KernelObject):
                 return [*old.delete_lines(way), *self.add_lines(way)]
 
     def add_lines(self, way: str) -> list[str]:
-        """ADD for each plugin of the list, told what the one before it made."""
-        places = range(len(self.wiring.network.types))
-        return [f"made=$({self._run(way, index, 'ADD', chained=index > 0)})" for index in places]
+        """ADD for each plugin of the list, with the result of the one before it."""
+        indexes = range(len(self.wiring.network.types))
+        return [f"made=$({self._run(way, index, 'ADD', chained=index > 0)})" for index in indexes]
 
     def delete_lines(self, way: str) -> list[str]:
         """DEL for each plugin of the list, last first."""
@@ -108,4 +108,4 @@ class Attachment(KernelObject):
         return f"{self.host} has {self.address} on {self.label}"
 
     def unwanted(self) -> str:
-        return f"{self.host}'s {self.label}: {self.fault or 'it is not what is wished'}"
+        return f"{self.host}'s {self.label}: {self.fault or 'not as in the lab'}"

@@ -1,4 +1,4 @@
-"""Pods as they run: the process that holds a pod's namespaces, and its containers."""
+"""The processes of pods: the pause process, which holds a pod's namespaces, and the containers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Sandbox(Supervised):
     def script_lines(self, step: Step, _all: Mapping[Key, KernelObject]) -> list[str]:
         if not isinstance(step, Add):
             return self.lines(step)
-        # What follows waits for it.
+        # The script's next lines join its namespaces: `pause` returns once they exist.
         return [fill("pause {} {}", self.ns, self.hostname) + (_OWN_PIDS if self.share_pid else "")]
 
     def request(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Sandbox(Supervised):
 
 
 class Security(NamedTuple):
-    """Whom a container runs as; `dropped`: capabilities that it does without, of those that runtimes leave."""
+    """A container's user, group and file system; `dropped`: capabilities it drops from the runtime's default set."""
 
     uid: int = 0
     gid: int = 0
@@ -71,11 +71,11 @@ class Security(NamedTuple):
 
 
 ROOT = Security()
-"""With all that runtimes leave by default."""
+"""Root with the runtime's default capabilities."""
 
 
 class Limits(NamedTuple):
-    """What a container may use at most: bytes of memory and of files, and processes; 0: what is usual."""
+    """A container's limits: bytes of memory, bytes of files, number of processes; 0: the default."""
 
     memory: int = 0
     storage: int = 0
@@ -87,10 +87,10 @@ USUAL = Limits()
 
 @dataclass(frozen=True, slots=True)
 class Workload(Supervised):
-    """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it answers; 0: none is.
+    """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it accepts; 0: no port.
 
-    `backoff`: the seconds between its second end and its third start, from which the kubelet's waits grow. `grace`:
-    those from TERM to KILL. `lifecycle`: its hooks.
+    `backoff`: the seconds between its second exit and its third start, from which the kubelet's back-off grows.
+    `grace`: the seconds from SIGTERM to SIGKILL. `lifecycle`: its hooks.
     """
 
     container: str
@@ -132,7 +132,7 @@ class Workload(Supervised):
         return [f"{self._joined(shared if isinstance(pod, Sandbox) and pod.share_pid else _OWN)}{QUIET}"]
 
     def _joined(self, pids: str) -> str:
-        """It beside its pause process, as far as a shell can make one. `pids`: how it comes to a pid namespace."""
+        """The command line that joins the pause process's namespaces. `pids`: the options for the pid namespace."""
         join = f"nsenter --target ${{pause[{quote(self.ns)}]}} --net --uts --ipc {pids}"
         return f"{fill('NSLAB={}', self.mark)} {join} {_rights(self.security)}{_with_environment(self)}"
 
@@ -155,27 +155,27 @@ def _fields(obj: Supervised, *names: str) -> dict[str, Any]:
 
 
 def _rights(security: Security) -> str:
-    """How a command line gives up what the container does without."""
+    """The setpriv(1) prefix for a container's user, groups and dropped capabilities; "" for ROOT."""
     uid, gid, groups, dropped, _ = security
     more = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
-    whom = (f"--reuid={uid}", f"--regid={gid}", more) if uid or gid or groups else ()
+    identity = (f"--reuid={uid}", f"--regid={gid}", more) if uid or gid or groups else ()
     bounds = (f"--bounding-set={','.join(f'-{name.lower()}' for name in dropped)}",) if dropped else ()
-    words = (*whom, *bounds)
-    return f"setpriv {' '.join(words)} " if words else ""
+    options = (*identity, *bounds)
+    return f"setpriv {' '.join(options)} " if options else ""
 
 
 def _with_environment(obj: Workload) -> str:
-    """The container's command, its variables before it: they are its own, and not those of the programs that join.
+    """The container's command after env(1) with its variables, which must not affect nsenter and unshare before it.
 
-    `env` takes any name; a shell would take but some, and others as commands.
+    `env` accepts any variable name; a shell accepts only some, and runs the others as commands.
     """
     program, *arguments = obj.argv
-    env = [f"{name}={value}" for name, value in obj.env if name != "NSLAB"]  # which is the mark, whatever the file says
+    env = [f"{name}={value}" for name, value in obj.env if name != "NSLAB"]  # NSLAB is nslab's own mark
     words = [quote(program)]
     if program in ("agnhost", "kubedns", "standin"):
         words = [f"{PYTHON}.images.{program}"]
     elif env and "=" in program:
-        words = ["unshare", "--", quote(program)]  # env would take it for one more variable
+        words = ["unshare", "--", quote(program)]  # env would parse it as one more variable
     elif not env and program.startswith("-"):
         words = ["--", quote(program)]
     if env:

@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from nslab.objects.netlink import Indexes, Messages
 
 PROTOCOLS = {"kernel": 2, "boot": 3, "static": 4, "bird": 12, "bgp": 186}
-"""Who wrote a route, as ip-route(8) names it; 80 is Felix's and has no name there."""
+"""Routing protocols by their ip-route(8) names; Felix's 80 has no name there."""
 _PROTOCOL_NAMES = {number: name for name, number in PROTOCOLS.items()}
 VERBS: Mapping[type, str] = {Add: "add", Remove: "del", Replace: "replace"}
-"""How ip(8) is told of a step, and with which flags the kernel is."""
+"""A step's verb for ip(8); FLAGS are those of its netlink message."""
 FLAGS: Mapping[type, int] = {Add: CREATE | EXCL, Remove: 0, Replace: CREATE | REPLACE}
 
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RTN_UNICAST, _RTN_BLACKHOLE = 1, 6
 _RTNH_F_ONLINK = 4
-_RTM_F_CLONED = 0x200  # no route, but what the kernel has learnt of one: the MTU of a path
+_RTM_F_CLONED = 0x200  # not a route, but a cached exception, such as a path MTU
 _RTPROT_KERNEL = 2
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _TABLE_MAIN, _SCOPE_UNIVERSE, _SCOPE_LINK = 254, 0, 253
@@ -50,7 +50,7 @@ _TABLE_MAIN, _SCOPE_UNIVERSE, _SCOPE_LINK = 254, 0, 253
 
 @dataclass(frozen=True, slots=True)
 class Address(OnDevice, Netlink):
-    """An IPv4 address of an interface. With `broadcast`, the last address of its network speaks to all on the wire."""
+    """An IPv4 address of an interface. With `broadcast`, the last address of its network is the broadcast address."""
 
     address: IPv4Interface
     broadcast: bool = False
@@ -82,8 +82,8 @@ class Address(OnDevice, Netlink):
         index = indexes.index(self.ns, self.dev)
         header = struct.pack("=BBBBI", socket.AF_INET, network.prefixlen, 0, 0, index)
         packed = self.address.ip.packed
-        everybody = attribute(_IFA_BROADCAST, network.broadcast_address.packed) if self.broadcast else b""
-        body = header + attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed) + everybody
+        broadcast = attribute(_IFA_BROADCAST, network.broadcast_address.packed) if self.broadcast else b""
+        body = header + attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed) + broadcast
         return [(self.ns, message(DELADDR if isinstance(step, Remove) else NEWADDR, FLAGS[type(step)], body))]
 
     @property
@@ -96,7 +96,7 @@ class Address(OnDevice, Netlink):
 
 
 class Destination(Netlink):
-    """An entry of the main routing table: one for each destination, which any other can replace."""
+    """An entry of the main routing table. There is one for each destination, and any other can replace it."""
 
     __slots__ = ()
 
@@ -117,7 +117,7 @@ class Destination(Netlink):
         return isinstance(new, Destination)
 
     def route_message(self, step: Step, scope: int, kind: int, flags: int, rest: bytes) -> Messages:
-        """What the kernel is told of it: `rest` says where to."""
+        """The message for a step; `rest`: the attributes of the next hop."""
         protocol = PROTOCOLS.get(self.protocol) or int(self.protocol)
         length = self.to.prefixlen
         body = struct.pack("=BBBBBBBBI", socket.AF_INET, length, 0, 0, _TABLE_MAIN, protocol, scope, kind, flags)
@@ -127,10 +127,10 @@ class Destination(Netlink):
 
 @dataclass(frozen=True, slots=True)
 class Route(Destination):
-    """In `ns`, packets for `to` leave through `dev`, by way of `via` if given.
+    """In `ns`, packets for `to` leave through `dev`, via the gateway `via` if given.
 
-    `link`: the destination is on the wire itself (scope link). `onlink`: `via` is, whatever the addresses say.
-    `protocol` says who wrote it: kernel 2, boot 3, static 4, bird 12, bgp 186, Felix 80.
+    Without `via`, the destination is on the link (scope link). `onlink`: `via` is on the link even if no address of
+    `dev` has it in its network. `protocol` names the author: kernel 2, boot 3, static 4, bird 12, bgp 186, Felix 80.
     """
 
     to: IPv4Network
@@ -141,7 +141,7 @@ class Route(Destination):
 
     @property
     def requires(self) -> tuple[Key, ...]:
-        # A route needs no address on its device, but goes when the device goes down or loses its last one.
+        # A route needs no address on its device, but goes when the device goes down or loses its last address.
         return (("LinkUp", self.ns, self.dev), addressed(self.ns, self.dev))
 
     @property
@@ -155,11 +155,11 @@ class Route(Destination):
         return 0 if self._reaches(there) else errno.ENETUNREACH
 
     def _reaches(self, there: There) -> bool:
-        """Whether the gateway is on the wire of its interface: in an address's network, or behind a link route."""
+        """Whether the gateway is on its interface's link: in an address's network, or behind a link route."""
         if self.via is None:
             return True
         if self.onlink:
-            # Before its first address a namespace has no table `local`, and Linux takes every gateway for a broadcast.
+            # Before its first address a namespace has no table `local`: Linux treats every gateway as broadcast.
             return there.had_address(self.ns)
         for obj in there.objects():
             match obj:
@@ -215,18 +215,18 @@ class Route(Destination):
 
     @property
     def way(self) -> str:
-        """Where packets leave."""
+        """The gateway and device of a packet, in words."""
         return f"via {self.via} through {self.dev}" if self.via else f"through {self.dev}"
 
     @property
     def author(self) -> str:
-        """Who wrote it, as ip(8) says it."""
+        """Its protocol and flags as ip(8) prints them."""
         return f"proto {self.protocol}{' onlink' if self.onlink else ''}"
 
 
 @dataclass(frozen=True, slots=True)
 class Blackhole(Destination):
-    """In `ns`, packets for `to` that no longer prefix takes are dropped, so they cannot loop back out."""
+    """In `ns`, drops packets for `to` that match no longer prefix, so that they cannot loop."""
 
     to: IPv4Network
     protocol: str
@@ -248,7 +248,7 @@ class Blackhole(Destination):
 
 
 def addresses_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Address]:
-    """The addresses of these interfaces, in the answers to RTM_GETADDR."""
+    """The addresses of these interfaces (`devices`: names by index) in replies to RTM_GETADDR."""
     for body in bodies:
         length, index = struct.unpack_from("=xBxxI", body)
         if index in devices:
@@ -258,7 +258,7 @@ def addresses_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str])
 
 
 def routes_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Destination]:
-    """The routes of the main table through these interfaces, and blackholes, in the answers to RTM_GETROUTE."""
+    """The main table's routes through these interfaces, and its blackholes, in replies to RTM_GETROUTE."""
     for body in bodies:
         length, _, _, table, protocol, _, kind, flags = struct.unpack_from("=xBBBBBBBI", body)
         if table != _TABLE_MAIN or protocol == _RTPROT_KERNEL or flags & _RTM_F_CLONED:

@@ -1,4 +1,4 @@
-"""A namespace's interfaces as rtnetlink tells them, whatever they are."""
+"""A namespace's interfaces of any kind, as rtnetlink reports them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINK_LINK, _INFO_SLAVE_DATA = 5, 5
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """One interface, as far as a lab cares. `data`: what its driver says of it."""
+    """One interface, with the attributes that a lab uses. `data`: the driver's attributes (IFLA_INFO_DATA)."""
 
     index: int
     kind: str
@@ -38,7 +38,7 @@ Interfaces: TypeAlias = "Mapping[str, Interface]"
 
 
 def interfaces(bodies: Iterable[bytes]) -> dict[str, Interface]:
-    """The interfaces in the answers to RTM_GETLINK."""
+    """The interfaces in replies to RTM_GETLINK, by name."""
     found = {}
     for body in bodies:
         index, flags = struct.unpack_from("=iI", body, 4)
@@ -60,5 +60,5 @@ def interfaces(bodies: Iterable[bytes]) -> dict[str, Interface]:
 
 
 def number(value: bytes | None) -> int:
-    """An attribute's value; 0 if there is none. Netlink speaks host order; nslab's hosts are little-endian."""
+    """An attribute's value; 0 if there is none. Netlink uses host byte order; nslab's hosts are little-endian."""
     return int.from_bytes(value or b"", "little")

@@ -1,4 +1,4 @@
-"""Sets of addresses, what `ipset restore` takes, and what `ipset save` gives."""
+"""Sets of addresses, the input of `ipset restore`, and the output of `ipset save`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OfSets(KernelObject):
-    """What a line of `ipset restore` makes or takes away."""
+    """An object that a line of `ipset restore` adds or removes."""
 
     __slots__ = ()
 
@@ -27,7 +27,7 @@ class OfSets(KernelObject):
 
     @abstractmethod
     def command(self, step: Step) -> str:
-        """The line for a step."""
+        """The line of `ipset restore` for a step."""
         raise NotImplementedError
 
     def lines(self, step: Step) -> list[str]:
@@ -36,7 +36,7 @@ class OfSets(KernelObject):
 
 @dataclass(frozen=True, slots=True)
 class IpSet(OfSets):
-    """A named set of addresses or networks. `options`: what follows the type when it is made; Felix's, unless told."""
+    """A named set of addresses or networks. `options` follow the type in `ipset create`; Felix's by default."""
 
     name: str
     type: str
@@ -97,14 +97,14 @@ class SetMember(OfSets):
 
 
 def ipset_restore(steps: Iterable[Step]) -> str:
-    """Input for `ipset restore`, a line a step."""
+    """Input for `ipset restore`, one line for each step."""
     return "".join(f"{step.obj.command(step)}\n" for step in steps if isinstance(step.obj, OfSets))
 
 
 def held_back(steps: Sequence[Step]) -> Iterator[Step]:
-    """The last steps, backwards, that are lost over a line that cannot be read.
+    """The last steps, in reverse order, that are lost when the next line cannot be parsed.
 
-    `ipset restore` holds back what goes into one set, or out of it, and sends it in one go.
+    `ipset restore` buffers consecutive additions to one set (or removals from it), and sends them in one message.
     """
     for step in reversed(steps):
         if not isinstance(step.obj, SetMember) or _into(step) != _into(steps[-1]):
@@ -117,7 +117,7 @@ def _into(step: Step) -> tuple[type, tuple[Key, ...]]:
 
 
 def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> Iterator[OfSets]:
-    """The sets of `known`, and all that is in them, in the output of `ipset save`."""
+    """The sets of `known` and all their members, from the output of `ipset save`."""
     names = {obj.name for obj in known if isinstance(obj, IpSet)}
     for line in saved.splitlines():
         match line.split():
@@ -128,7 +128,7 @@ def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> Iterator[OfSets]
 
 
 def _created_with(options: Sequence[str]) -> str:
-    """The options that a person gives, out of all that the kernel tells: it salts its hashes, and they grow."""
+    """The options of `ipset create` among those that the kernel reports: its hashes have a salt, and they grow."""
     match options:
         case ["family", family, "hashsize", _, "maxelem", most, *_]:
             return f"family {family} hashsize 1024 maxelem {most}"

@@ -1,7 +1,7 @@
-"""Chains and jumps, what `iptables-restore` takes, and what `iptables-save` gives.
+"""Chains and jumps, the input of `iptables-restore`, and the output of `iptables-save`.
 
-A restore is one transaction of the kernel. `--noflush` leaves what it does not name: our chains are named (and so
-emptied) and filled in one go; the built-in chains, which have other owners, only gain and lose single rules.
+A restore is one kernel transaction. `--noflush` keeps the chains that it does not declare: it declares (and so
+flushes) nslab's chains and fills them; the built-in chains, which others use too, only gain and lose single rules.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SERVICE = re.compile(r'--comment "(?:[^"]* )?([a-z0-9.-]+/[a-z0-9.-]+(?::[a-z0-
 
 
 class InTable(KernelObject):
-    """What a restore of one table makes or takes away."""
+    """An object that a restore of one table adds or removes."""
 
     __slots__ = ()
 
@@ -50,17 +50,17 @@ class InTable(KernelObject):
     @property
     @abstractmethod
     def body(self) -> tuple[str, ...]:
-        """The rules that it consists of."""
+        """Its rules."""
         raise NotImplementedError
 
     @abstractmethod
     def item(self) -> tuple[Item, tuple[str, ...]]:
-        """The same in the vocabulary of nslab.ruletext."""
+        """The object as an item of nslab.ruletext, with its rules."""
         raise NotImplementedError
 
     @abstractmethod
     def turn(self, step: Step) -> int:
-        """When it has its turn in a restore: chains are filled, jumps go and come, chains go."""
+        """Its position in a restore: 0 chains are filled, 1 jumps removed, 2 jumps added, 3 chains removed."""
         raise NotImplementedError
 
     @classmethod
@@ -84,7 +84,7 @@ class InTable(KernelObject):
 
 @dataclass(frozen=True, slots=True)
 class Chain(InTable):
-    """A chain of ours with its whole body: `rules` as `iptables-save` writes them, without `-A CHAIN`."""
+    """A user-defined chain with all its rules: `rules` as `iptables-save` writes them, without `-A CHAIN`."""
 
     table: Table
     name: str
@@ -135,7 +135,7 @@ class Chain(InTable):
 
     @property
     def _service(self) -> str:
-        """The Service that a chain of kube-proxy's is for: its rules' comments begin with NAMESPACE/NAME[:PORT]."""
+        """The Service of one of kube-proxy's chains, by its rules' comments, which begin with NAMESPACE/NAME[:PORT]."""
         if not _OF_ONE_SERVICE.match(self.name):
             return ""
         named = (_SERVICE.search(rule) for rule in self.rules)
@@ -144,7 +144,7 @@ class Chain(InTable):
 
 @dataclass(frozen=True, slots=True)
 class Jump(InTable):
-    """One rule in a built-in chain, which has other owners too: ours is put first or last, theirs are not moved."""
+    """One rule in a built-in chain, first or last; nslab does not move the rules of others."""
 
     table: Table
     chain: str
@@ -191,7 +191,7 @@ class Jump(InTable):
 
 
 def _for_shell(rule: str) -> str:
-    """A rule as iptables-save writes it, for a shell. What is in quotes there is one word, with backslashes in it."""
+    """A rule of iptables-save, quoted for a shell. A quoted string is one word, with backslash escapes."""
     return " ".join(_word(found[1], found[0]) for found in _RULE.finditer(rule))
 
 
@@ -199,14 +199,14 @@ def _word(quoted: str | None, bare: str) -> str:
     if quoted is None:
         return bare if bare == "!" else quote(bare)
     text = _ESCAPE.sub(r"\1", quoted)
-    # As everybody writes comments, unless there is something in it that a shell acts on between such quotes, too.
+    # Double quotes are usual for comments, but a shell still expands some characters inside them.
     return f'"{text}"' if text.isprintable() and not _ACTIVE & {*text} else quote(text)
 
 
 def typed(steps: Iterable[Step]) -> list[str]:
-    """The commands for steps of one table, in an order in which one works after the other.
+    """The commands for the steps of one table, in an order that works when they run one by one.
 
-    Typed singly, a rule needs the chain that it jumps to, and a chain that goes must be empty and jumped to by none.
+    A rule then needs the chain that it jumps to, and only an empty chain without jumps to it can be deleted.
     """
     declared: list[str] = []
     filled: list[str] = []
@@ -229,10 +229,10 @@ def typed(steps: Iterable[Step]) -> list[str]:
 
 
 def iptables_restore(steps: Iterable[Step], block: int = 0) -> str:
-    """Input for `iptables-restore --noflush`: all steps, which are of one table.
+    """Input for `iptables-restore --noflush`: all steps, which must be of one table.
 
-    Chains are declared first (which empties them) and deleted last; what `settled` leaves is in no other order.
-    `block`: so many chains in one transaction at the most, see nslab.ruletext.iptables.
+    It declares chains first (which flushes them) and deletes chains last; within that, the order of `settled` stays.
+    `block`: the maximum number of chains in one transaction, see nslab.ruletext.iptables.
     """
     old: Items = {}
     new: Items = {}
@@ -244,10 +244,10 @@ def iptables_restore(steps: Iterable[Step], block: int = 0) -> str:
 
 
 def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
-    """What a restore is told of a table's steps: of each chain the last, and of each jump what is not taken back again.
+    """The steps of a table's restore: the last step of each chain, and the steps of each jump that do not cancel out.
 
-    Text for a restore says where a table is to end, so that a step and its inverse in one transaction are nothing. A
-    jump that goes and comes at the other end of its chain is two steps.
+    A restore describes the table's final state, so a step and its inverse in one transaction cancel out. A jump that
+    moves to the other end of its chain is two steps.
     """
     first: dict[Key, Step] = {}
     last: dict[Key, Step] = {}
@@ -256,33 +256,33 @@ def settled(steps: Iterable[Step]) -> tuple[Step, ...]:
         last[step.obj.key] = step
     kept: list[Step] = []
     for key, step in last.items():
-        begun = first[key]
-        if isinstance(step.obj, Chain) or isinstance(begun, Remove) == isinstance(step, Remove):
+        earlier = first[key]
+        if isinstance(step.obj, Chain) or isinstance(earlier, Remove) == isinstance(step, Remove):
             kept.append(step)
-        elif isinstance(begun, Remove) and begun.obj != step.obj:
-            kept += begun, step
+        elif isinstance(earlier, Remove) and earlier.obj != step.obj:
+            kept += earlier, step
     return tuple(kept)
 
 
 def in_turn(steps: Iterable[Step]) -> tuple[list[KernelObject], list[Step]]:
-    """How the kernel takes a restore: the chains that are declared (and so emptied), then each step in its turn."""
+    """The order in which a restore runs: the chains that it declares (and so flushes), then the steps by their turn."""
     turns = [(step.obj.turn(step), step) for step in settled(steps) if isinstance(step.obj, InTable)]
     declared: list[KernelObject] = [replace(step.obj, rules=()) for _, step in turns if isinstance(step.obj, Chain)]
     return declared, [step for _, step in sorted(turns, key=lambda entry: entry[0])]
 
 
 def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> tuple[list[KernelObject], list[str]]:
-    """Our chains and jumps as they are in the output of `iptables-save`, and everybody else's rules, as commands."""
-    ours = {obj.key: obj for obj in known if isinstance(obj, InTable)}
+    """The `known` chains and jumps as `iptables-save` prints them, and all unmanaged rules, as commands."""
+    managed = {obj.key: obj for obj in known if isinstance(obj, InTable)}
     have: list[KernelObject] = []
     unmanaged = []
     for table, chain, rules in _chains(saved):
-        mine = ours.get(("Chain", ns, table, chain))
-        if isinstance(mine, Chain):
-            have.append(replace(mine, rules=rules))
+        known_chain = managed.get(("Chain", ns, table, chain))
+        if isinstance(known_chain, Chain):
+            have.append(replace(known_chain, rules=rules))
             continue
         for rule in dict.fromkeys(rules):
-            if jump := ours.get(("Jump", ns, table, chain, rule)):
+            if jump := managed.get(("Jump", ns, table, chain, rule)):
                 have.append(jump)
             else:
                 unmanaged.append(f"iptables -t {table} -A {chain} {rule}")
@@ -305,16 +305,16 @@ def _chains(saved: str) -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 def _compared(before: tuple[str, ...], rules: tuple[str, ...]) -> str:
-    """What a chain lacks and what it has too much, by the first rule of each."""
-    had, wanted = {*before}, {*rules}
-    missing = _counted([rule for rule in rules if rule not in had])
-    strange = _counted([rule for rule in before if rule not in wanted])
-    parts = [f"lacks {missing}"] * bool(missing) + [f"was given {strange}"] * bool(strange)
+    """The missing and the extra rules of a chain, by the number and the first of each."""
+    actual, desired = {*before}, {*rules}
+    missing = _counted([rule for rule in rules if rule not in actual])
+    extra = _counted([rule for rule in before if rule not in desired])
+    parts = [f"lacks {missing}"] * bool(missing) + [f"was given {extra}"] * bool(extra)
     return ", and ".join(parts)
 
 
 def _counted(rules: list[str]) -> str:
-    """So many rules, with the first."""
+    """The number of rules and the first one, in words."""
     if not rules:
         return ""
     return f"{len(rules)} rules, the first being {rules[0]}" if len(rules) > 1 else f"the rule {rules[0]}"

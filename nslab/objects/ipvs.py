@@ -1,7 +1,7 @@
-"""Virtual and real servers of IPVS, what `ipvsadm -R` takes, and what `ipvsadm -Sn` gives.
+"""Virtual and real servers of IPVS, the input of `ipvsadm -R`, and the output of `ipvsadm -Sn`.
 
-`ipvsadm -R` is no transaction: where the kernel refuses a line it says so, without a number, and goes on with the
-next; it even ends with status 0. Which lines were refused follows from what was there before: see `refusals`.
+`ipvsadm -R` is no transaction: it reports a line that the kernel refuses, without its number, and continues with the
+next one; it even exits with status 0. Which lines the kernel refused follows from the state before: see `refusals`.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ _PROTOCOLS = {option: protocol for protocol, option in _OPTIONS.items()}
 
 
 class Server(KernelObject):
-    """What a line of `ipvsadm -R` makes or takes away."""
+    """An object that a line of `ipvsadm -R` adds or removes."""
 
     __slots__ = ()
 
     unit: ClassVar[Unit] = "ipvs"
     unicast: ClassVar[bool] = False
-    """Its own address must be one of a machine, and not of many."""
+    """Its own address must be unicast."""
 
     @abstractmethod
     def command(self, step: Step) -> str:
-        """The line for a step."""
+        """The line of `ipvsadm -R` for a step."""
         raise NotImplementedError
 
     @abstractmethod
     def reason(self, step: Step, now: dict[Key, Server]) -> str:
-        """Why the kernel refuses a step if it has `now`, in ipvsadm's words; nothing, if it does not."""
+        """ipvsadm's message if the kernel, which has the servers `now`, refuses a step; else ""."""
         raise NotImplementedError
 
     def changes_into(self, new: KernelObject) -> bool:
@@ -97,7 +97,7 @@ class VirtualServer(Server):
 
 @dataclass(frozen=True, slots=True)
 class RealServer(Server):
-    """Where a virtual server sends connections: `server` is IP:PORT, reached by masquerading."""
+    """A destination of a virtual server: `server` is IP:PORT, in masquerading mode."""
 
     protocol: str
     service: str
@@ -138,12 +138,12 @@ class RealServer(Server):
 
 
 def ipvsadm_restore(steps: Iterable[Step]) -> str:
-    """Input for `ipvsadm -R`, a line a step."""
+    """Input for `ipvsadm -R`, one line for each step."""
     return "".join(f"{step.obj.command(step)}\n" for step in steps if isinstance(step.obj, Server))
 
 
 def ipvs_found(ns: str, saved: str) -> Iterator[Server]:
-    """The servers in the output of `ipvsadm -Sn`; those of firewall marks are nobody's."""
+    """The servers in the output of `ipvsadm -Sn`, without those of firewall marks."""
     for line in saved.splitlines():
         match line.split():
             case ["-A", option, service, *options] if option in _PROTOCOLS:
@@ -156,7 +156,7 @@ def ipvs_found(ns: str, saved: str) -> Iterator[Server]:
 
 
 def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> Iterator[Server]:
-    """The same, without those that nobody wants and that are on their way out.
+    """The same, without unknown real servers that are terminating.
 
     Their weight is 0: kube-proxy waits for their connections to end.
     """
@@ -167,17 +167,17 @@ def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> Iterator[Server]
 
 
 def _after(option: str, words: Sequence[str]) -> str:
-    """The value of an option; nothing, if it is not given."""
+    """The value of an option; "" if it is absent."""
     return dict(zip(words, [*words[1:], ""], strict=True)).get(option, "")
 
 
 def refusals(
     there: Iterable[KernelObject], steps: Sequence[Step], *, addressed: bool = True
 ) -> tuple[dict[int, str], tuple[Server, ...]]:
-    """The steps that the kernel refuses if it has `there`, by place, in ipvsadm's words; and what it has afterwards.
+    """ipvsadm's message for each step (by index) that the kernel refuses if it has `there`; the servers afterwards.
 
-    `addressed`: the namespace has or had an address. Before the first one it has no table `local`, and Linux takes
-    every real server for a broadcast.
+    `addressed`: the namespace has or had an address. Before the first one it has no table `local`, and Linux treats
+    every real server's address as a broadcast address.
     """
     now: dict[Key, Server] = {obj.key: obj for obj in there if isinstance(obj, Server)}
     refused: dict[int, str] = {}

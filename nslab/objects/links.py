@@ -1,4 +1,4 @@
-"""Interfaces: cables, bridges, dummies. Tunnels have a module of their own."""
+"""Interfaces: veth pairs, bridges, dummies. Tunnels have a module of their own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LINK_NET_NS_FD, _VETH_PEER = 28, 1
 
 @dataclass(frozen=True, slots=True)
 class Device(KernelObject):
-    """An interface, by name. `driver`: its kind, as the kernel tells it."""
+    """An interface, by name. `driver`: its kind (IFLA_INFO_KIND)."""
 
     name: str
 
@@ -52,22 +52,22 @@ class Device(KernelObject):
     @property
     @abstractmethod
     def mtu(self) -> int:
-        """How long a packet may be; 0: that is not ours to say."""
+        """Its MTU in bytes; 0: nslab does not set it."""
         raise NotImplementedError
 
     def ends(self) -> Iterator[tuple[str, str]]:
-        """Namespace and name of each interface that it is."""
+        """Namespace and name of each of its interfaces."""
         yield self.ns, self.name
 
     @abstractmethod
     def found(self, near: Interface, there: Mapping[str, Interfaces]) -> Device | None:
-        """The object with the settings that its interface has; None, if it is something else after all."""
+        """The object with its interface's present settings; None if the interface is another object."""
         raise NotImplementedError
 
     def changed_ends(self, old: KernelObject) -> Iterator[tuple[str, str, str]]:
-        """Namespace, name and new link-layer address of each interface that it is, each set from its own side.
+        """Namespace, name and new link-layer address ("" if it stays) of each interface, each set in its namespace.
 
-        An address that stays is not said again: the kernel would forget all neighbours of the interface.
+        An address that stays is not set again: the kernel would flush all neighbours of the interface.
         """
         before, after = old.macs, self.macs
         for ns, name in self.ends():
@@ -92,7 +92,7 @@ class Device(KernelObject):
 
 
 class Link(Device, Netlink):
-    """An interface that the kernel makes when it is asked by a message."""
+    """An interface that an rtnetlink message creates."""
 
     __slots__ = ()
 
@@ -101,12 +101,12 @@ class Link(Device, Netlink):
 
     @abstractmethod
     def described(self) -> str:
-        """What a person says of a new one, after its name."""
+        """The arguments of `ip link add` after the name."""
         raise NotImplementedError
 
     @abstractmethod
     def attributes(self, indexes: Indexes) -> bytes:
-        """What a message says of a new one, after its name and MTU."""
+        """The attributes of RTM_NEWLINK after the name and MTU."""
         raise NotImplementedError
 
     def lines(self, step: Step) -> list[str]:
@@ -122,14 +122,14 @@ class Link(Device, Netlink):
         if isinstance(step, Replace) and self.mtu:
             ends = self.changed_ends(step.old)
             return [(ns, _settings(indexes.index(ns, name), self.mtu, mac)) for ns, name, mac in ends]
-        # With an index of our choosing, what is made is known without looking it up.
+        # nslab chooses the index, so that it need not look up the new interface.
         own = text(LINK_NAME, self.name) + (u32(LINK_MTU, self.mtu) if self.mtu else b"") + self.attributes(indexes)
         return [(self.ns, message(NEWLINK, CREATE | EXCL, link_header(indexes.fresh(self.ns, self.name)) + own))]
 
 
 @dataclass(frozen=True, slots=True)
 class Veth(Link):
-    """Two interfaces joined by a cable: `name` in `ns`, `peer` in `peer_ns`. One object: neither end exists alone."""
+    """A veth pair: `name` in `ns`, `peer` in `peer_ns`. It is one object: neither end exists alone."""
 
     mac: str
     peer_ns: str
@@ -150,12 +150,12 @@ class Veth(Link):
 
     @property
     def vanishes_with(self) -> tuple[Key, ...]:
-        # The other end in a removed namespace goes after a while only, when its name may be needed again.
+        # The other end in a removed namespace disappears only later, when its name may be needed again.
         return ()
 
     @property
     def may_be_gone(self) -> bool:
-        # The kernel takes a namespace apart some time after its last user left, and this was the other end of a cable.
+        # The kernel destroys a namespace some time after its last user left; this is the end outside of a veth into it.
         return not self.peer
 
     @property
@@ -202,7 +202,7 @@ class Veth(Link):
 
 @dataclass(frozen=True, slots=True)
 class Bridge(Link):
-    """A learning switch."""
+    """A bridge: a learning switch."""
 
     mac: str
     mtu: int = 1500
@@ -233,7 +233,7 @@ class Bridge(Link):
 
 @dataclass(frozen=True, slots=True)
 class Dummy(Link):
-    """An interface that swallows what it is given; it is there to have addresses. It is left down."""
+    """A dummy interface, which drops all packets; it only holds addresses, and stays down."""
 
     driver: ClassVar[str] = "dummy"
     primitives: ClassVar[tuple[str, ...]] = ("dummy",)
@@ -261,7 +261,7 @@ class Dummy(Link):
 
 
 def seen(known: Iterable[KernelObject], there: Mapping[str, Interfaces]) -> Iterator[Device]:
-    """The interfaces of `known` as they are, by all namespaces' interfaces; or what else bears their names."""
+    """The interfaces of `known` as they are in `there` (by namespace), or other interfaces with their names."""
     for obj in known:
         if isinstance(obj, Device) and (near := there[obj.ns].get(obj.name)):
             yield (obj.found(near, there) if near.kind == obj.driver else None) or _veth_to_nowhere(
@@ -272,7 +272,7 @@ def seen(known: Iterable[KernelObject], there: Mapping[str, Interfaces]) -> Iter
 def strays(
     have: Iterable[KernelObject], known: Iterable[KernelObject], there: Mapping[str, Interfaces]
 ) -> Iterator[Device]:
-    """Far ends of cables whose near end is not there any more, or lies in a namespace without a name."""
+    """Peers of veths whose near end no longer exists, or is in a namespace without a name."""
     veths = {(obj.peer_ns, obj.peer) for obj in have if isinstance(obj, Veth)}
     for obj in known:
         if not isinstance(obj, Veth):
@@ -284,7 +284,7 @@ def strays(
 
 
 def _veth_to_nowhere(ns: str, name: str, near: Interface) -> Veth:
-    """What will do for something else that bears a name, since all that can be done is to remove it."""
+    """A substitute for another interface with a known name: nslab can only remove it."""
     return Veth(ns, name, near.mac, ns, "", "", near.mtu)
 
 
@@ -293,11 +293,11 @@ def _settings(index: int, mtu: int, mac: str) -> bytes:
 
 
 def mac_attribute(address: str) -> bytes:
-    """What a message says of a link-layer address."""
+    """The attribute of a link-layer address."""
     return attribute(LINK_ADDRESS, mac_bytes(address))
 
 
 def driver_attribute(kind: str, data: bytes = b"") -> bytes:
-    """What a message says of an interface's kind, and in the words of that."""
+    """The attribute of an interface's kind, with the driver's own data."""
     body = text(INFO_KIND, kind) + (attribute(INFO_DATA | NESTED, data) if data else b"")
     return attribute(LINK_INFO | NESTED, body)

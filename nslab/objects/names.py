@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import hashlib
 
-IFNAMSIZ = 15  # bytes of a name, without the closing NUL
+IFNAMSIZ = 15  # bytes of a name, without the terminating NUL
 SWITCH = "switch"
-"""The host that plays the node network: a bridge, and the gateway's address."""
+"""The host that represents the node network: a bridge with the gateway's address."""
 CONTROL = "control"
-"""The host that will hold the lab's own process (API server and endpoints controller)."""
+"""The host of the lab's own process (API server and endpoints controller)."""
 RESERVED = (SWITCH, CONTROL)
 
 
 def netns(lab: str, host: str) -> str:
-    """The namespace of a host, as `ip netns` lists it. A dot is in no lab's or host's name, so the parts are plain."""
+    """The namespace of a host, as `ip netns` lists it. Names of labs and hosts contain no dot, so it is unambiguous."""
     return f"nslab.{lab}.{host}"
 
 
 def host(ns: str) -> str:
-    """The host that a namespace plays."""
+    """The host that a namespace represents."""
     return ns.rpartition(".")[2]
 
 
@@ -40,7 +40,7 @@ def cali(namespace: str, pod: str) -> str:
 
 
 def kubenet_veth(namespace: str, pod: str) -> str:
-    """The node's end of a pod's link: `veth` and 8 hex digits (the CNI bridge plugin draws them, we derive them)."""
+    """The node's end of a pod's link: `veth` and 8 hex digits (random in the CNI bridge plugin, derived here)."""
     return "veth" + hashlib.sha256(f"{namespace}.{pod}".encode()).hexdigest()[:8]
 
 

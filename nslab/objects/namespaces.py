@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Netns(KernelObject):
-    """A named network namespace; `host` is what it plays (a node, a pod, a client, the switch)."""
+    """A named network namespace; `host` is what it represents (a node, a pod, a client, the switch)."""
 
     rank: ClassVar[int] = Layer.NAMESPACE
     unit: ClassVar[Unit] = "netns"
@@ -45,5 +45,5 @@ class Netns(KernelObject):
 
 
 def seen(ns: str) -> Netns:
-    """A namespace that has that name."""
+    """The namespace of that name."""
     return Netns(ns)

@@ -1,4 +1,4 @@
-"""What a machine can do, and what a lab needs of it."""
+"""The features of a machine, and those that a lab needs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """What was learnt of this machine before compiling; read once, so that a plan cannot change its mind.
+    """The features of this machine, read once before compiling, so that one plan sees one machine.
 
-    `ipip`: the driver is there. `ipip_born`: it puts a tunl0 into every namespace (the kernel's default).
-    `bridge_netfilter`: br_netfilter is there, so bridged packets can pass iptables, and do unless told otherwise.
-    `conntrack`: connection tracking has its settings under /proc/sys already.
-    `ip_vs`: the drivers of IPVS and of dummy interfaces are there. `sctp`: that protocol is.
-    `iptables`: the program whose rules this kernel takes: `iptables` itself wherever possible, so that what a learner
-    lists is what we wrote.
-    `programs`: the CNI plugins that a lab names, as they lie on the disk.
+    `ipip`: the driver is available. `ipip_born`: it creates a tunl0 in every namespace (the kernel's default).
+    `bridge_netfilter`: br_netfilter is loaded, so bridged packets traverse iptables unless a sysctl disables that.
+    `conntrack`: the sysctls of connection tracking exist under /proc/sys.
+    `ip_vs`: the drivers of IPVS and of dummy interfaces are available. `sctp`: that protocol is.
+    `iptables`: the variant whose rules this kernel accepts: `iptables` itself wherever possible, so that a user who
+    lists rules sees nslab's.
+    `programs`: the CNI plugins that a lab uses, as found on disk.
     """
 
     ipip: bool = True
@@ -36,11 +36,11 @@ class Host:
 
 
 FULL = Host()
-"""A machine with everything."""
+"""A machine with all features."""
 
 
 def demand(mode: str, host: Host) -> None:
-    """Raise Missing, with the ways on, if a proxy mode cannot be had here: IPVS has no stand-in."""
+    """Raise Missing, with the alternatives, if this machine lacks a proxy mode's drivers: IPVS has no stand-in."""
     if mode == "ipvs" and not host.ip_vs:
         raise Missing(
             "proxy mode ipvs needs the drivers ip_vs and dummy, and this kernel has not loaded both; "
@@ -51,12 +51,12 @@ def demand(mode: str, host: Host) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Primitive:
-    """One thing that a kernel may lack. `trial` is typed in a throw-away namespace; it works if that works.
+    """A feature that a kernel may lack. It works if the commands `trial` succeed in a temporary namespace.
 
-    A trial that ends in `.py` is a file of ours, in nslab/components/kubelet.
+    A trial that ends in `.py` is a file in nslab/components/kubelet.
 
-    `modules`: what must be loaded (or built in) before it is tried, since trying would load it into the whole machine.
-    `instead`: what nslab does, or you can do, without it.
+    `modules`: these must be loaded (or built in) before the trial, which would otherwise load them into the machine.
+    `instead`: what nslab does, or the user can do, without it.
     """
 
     name: str
@@ -109,9 +109,9 @@ PRIMITIVES = (
     ),
     Primitive("User-Mode Linux", "nslab vm", (), ("linux.uml --version",), "-"),
 )
-"""Everything that `doctor` tries, in the order in which it tells it."""
+"""Everything that `doctor` tries, in the order of its output."""
 
 
 def needs(state: State) -> set[str]:
-    """The names of the primitives that a state is made of."""
+    """The names of the primitives that a state needs."""
     return {name for obj in state for name in obj.primitives} | {"network namespaces"}

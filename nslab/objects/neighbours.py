@@ -1,4 +1,4 @@
-"""Link-layer addresses that are given, so that nobody need ask for them: ARP entries and forwarding entries."""
+"""Static link-layer addresses, which need no ARP and no learning: neighbour entries and forwarding entries."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NDA_LLADDR, _NTF_SELF = 2, 0x02
 
 @dataclass(frozen=True, slots=True)
 class Neighbour(OnDevice, Netlink):
-    """A permanent ARP entry: nobody is asked for the link-layer address of `address`."""
+    """A permanent ARP entry: the kernel sends no request for the link-layer address of `address`."""
 
     address: IPv4Address
     mac: str
@@ -58,7 +58,7 @@ class Neighbour(OnDevice, Netlink):
     def lines(self, step: Step) -> list[str]:
         if isinstance(step, Remove):
             return [fill("ip -n {} neigh del {} dev {}", self.ns, self.address, self.dev)]
-        # `replace`, since the kernel may have asked by itself in the meantime.
+        # `replace`, because the kernel may have resolved the address by itself in the meantime.
         entry = fill("{} dev {} lladdr {}", self.address, self.dev, self.mac)
         return [f"{fill('ip -n {}', self.ns)} neigh replace {entry} nud permanent"]
 
@@ -122,7 +122,7 @@ class Fdb(OnDevice, Netlink):
 
 
 def neighbours_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Neighbour]:
-    """The permanent entries of these interfaces, in the answers to RTM_GETNEIGH."""
+    """The permanent entries of these interfaces, in replies to RTM_GETNEIGH."""
     for body in bodies:
         index, state = struct.unpack_from("=xxxxiH", body)
         attrs = attributes(body, 12)
@@ -132,7 +132,7 @@ def neighbours_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]
 
 
 def forwarding_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Fdb]:
-    """The forwarding entries of these interfaces, in the answers to RTM_GETNEIGH for bridges."""
+    """The forwarding entries of these interfaces, in replies to RTM_GETNEIGH for bridges."""
     for body in bodies:
         index, _, flags = struct.unpack_from("=xxxxiHB", body)
         attrs = attributes(body, 12)

@@ -1,4 +1,4 @@
-"""Objects that the kernel is told of by rtnetlink."""
+"""Objects that are added and removed by rtnetlink."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ if TYPE_CHECKING:
     from nslab.objects.base import Step, Unit
 
 Messages: TypeAlias = list[tuple[str, bytes]]
-"""Messages, each with the namespace in which it is said."""
+"""Messages, each with the namespace in which it is sent."""
 
 
 class Indexes(Protocol):
-    """What only the kernel knows, asked for by name."""
+    """Values that only the kernel knows, by name."""
 
     def index(self, ns: str, name: str) -> int:
         """The interface's index in its namespace; OSError (ENODEV) if there is none."""
 
     def fresh(self, ns: str, name: str) -> int:
-        """An index for an interface to be made."""
+        """An index for a new interface."""
 
     def netns(self, ns: str) -> int:
-        """A descriptor of the namespace."""
+        """A file descriptor of the namespace."""
 
 
 class Netlink(KernelObject):
-    """What a batch of messages makes and takes away."""
+    """An object that a batch of messages adds or removes."""
 
     __slots__ = ()
 
@@ -36,5 +36,5 @@ class Netlink(KernelObject):
 
     @abstractmethod
     def messages(self, step: Step, indexes: Indexes) -> Messages:
-        """The messages for a step of which this is the object."""
+        """The messages for a step on this object."""
         raise NotImplementedError

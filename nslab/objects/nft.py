@@ -1,7 +1,7 @@
-"""Tables, sets, chains and elements of nftables, and what `nft -f` takes.
+"""Tables, sets, chains and elements of nftables, and the input of `nft -f`.
 
-A text for `nft -f` is one transaction of the kernel, and no packet sees anything in between. So the order of the steps
-does not matter: all that goes away goes first, from top to bottom, and what comes is put up from bottom to top.
+A file for `nft -f` is one kernel transaction, and no packet sees an intermediate state. So the order of the steps does
+not matter: removals come first, dependents before what they refer to; additions follow in the opposite order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Verb: TypeAlias = Literal["flush", "delete", "add", "fill"]
 Words: TypeAlias = tuple[str, str, str]
-"""What is done, to what, and the rest, which a shell may not like."""
+"""A command's verb, its object, and the rest, which a shell needs quoted."""
 
 _PLAIN = re.compile(r"[\w ./:@=,-]*", re.ASCII)
 _TIMEOUT = re.compile(r"\btimeout [0-9]\w* ;")
@@ -31,32 +31,32 @@ _LOOKS_UP = re.compile(r"@(\S+)")
 
 
 class Ruleset(KernelObject):
-    """What an order of nft makes or takes away."""
+    """An object that a command of nft adds or removes."""
 
     __slots__ = ()
 
     unit: ClassVar[Unit] = "nft"
     completed_by: ClassVar[Verb] = "add"
-    """The order by which its rules, or its verdict, come to be: all that they name must be there."""
+    """The verb that writes its rules or its verdict: all that they refer to must exist by then."""
 
     @property
     def tables(self) -> tuple[Key, ...]:
-        """The table that it is in."""
+        """The key of its table; empty for a table."""
         return ()
 
     @abstractmethod
     def words(self, verb: Verb) -> Iterator[Words]:
-        """The commands for an order."""
+        """The commands for a verb."""
         raise NotImplementedError
 
     @abstractmethod
     def added(self, before: KernelObject | None) -> KernelObject | int:
-        """What there is after nft's `add` where there was `before`, or the error."""
+        """The object after nft's `add` if `before` existed, or the errno."""
         raise NotImplementedError
 
     @classmethod
     def typed(cls, steps: Iterable[Step]) -> list[str]:
-        commands = ((one.target.ns, words) for one in operations(steps) for words in one.target.words(one.verb))
+        commands = ((op.target.ns, words) for op in operations(steps) for words in op.target.words(op.verb))
         return [
             " ".join([fill("ip netns exec {} nft", ns), *map(_quoted, filter(None, words))]) for ns, words in commands
         ]
@@ -105,7 +105,7 @@ class NftTable(Ruleset):
 
 @dataclass(frozen=True, slots=True)
 class InTable(Ruleset):
-    """Something in a table of nftables."""
+    """An object in a table of nftables."""
 
     table: str
 
@@ -119,13 +119,13 @@ class InTable(Ruleset):
 
     @property
     def vanishes_with(self) -> tuple[Key, ...]:
-        # What goes with its table is named all the same, so that the plan can be taken back.
+        # Objects that go with their table have steps of their own nevertheless, so that the plan can be inverted.
         return (("Netns", self.ns),)
 
 
 @dataclass(frozen=True, slots=True)
 class NftSet(InTable):
-    """A named set, or (`map`) a map to verdicts. `spec` is what stands in the braces of its declaration."""
+    """A named set, or (`map`) a verdict map. `spec`: the text between the braces of its declaration."""
 
     name: str
     spec: str
@@ -140,10 +140,10 @@ class NftSet(InTable):
 
     @property
     def rebuilt_with(self) -> Key:
-        return self.tables[0]  # rules name it
+        return self.tables[0]  # rules refer to it
 
     def changes_into(self, new: KernelObject) -> bool:
-        # They may differ in their time-out at most: the one thing that the kernel changes in place.
+        # The kernel can change only the time-out in place.
         return isinstance(new, NftSet) and (self.map, _TIMEOUT.sub("", self.spec)) == (
             new.map,
             _TIMEOUT.sub("", new.spec),
@@ -167,7 +167,7 @@ class NftSet(InTable):
 
 @dataclass(frozen=True, slots=True)
 class NftChain(InTable):
-    """A chain with its whole body. `hook` is what stands in the braces of a base chain's declaration."""
+    """A chain with all its rules. `hook`: the text between the braces of a base chain's declaration."""
 
     name: str
     hook: str
@@ -183,7 +183,7 @@ class NftChain(InTable):
 
     @property
     def rebuilt_with(self) -> Key:
-        return self.tables[0]  # rules name it
+        return self.tables[0]  # rules refer to it
 
     def changes_into(self, new: KernelObject) -> bool:
         return isinstance(new, NftChain) and self.hook == new.hook
@@ -199,8 +199,8 @@ class NftChain(InTable):
     def lines(self, step: Step) -> list[str]:
         typed = self.typed([step])
         if isinstance(step, Add):
-            return [typed[0], *typed[2:]]  # it is new, and so it is empty
-        return typed[1:] if isinstance(step, Replace) else typed  # to flush it once is enough
+            return [typed[0], *typed[2:]]  # a new chain is empty: no flush
+        return typed[1:] if isinstance(step, Replace) else typed  # one flush is enough
 
     def added(self, before: KernelObject | None) -> KernelObject | int:
         if before:
@@ -268,7 +268,7 @@ class NftElement(InTable):
 
 
 class Operation(NamedTuple):
-    """One thing that nft is told, for the sake of a step. To `fill` a chain is to empty it and give it its rules."""
+    """One command of nft for a step. `fill` flushes a chain and adds its rules."""
 
     verb: Verb
     target: Ruleset
@@ -276,15 +276,15 @@ class Operation(NamedTuple):
 
 
 def operations(steps: Iterable[Step]) -> Iterator[Operation]:
-    """What nft is told to do the steps as one transaction."""
+    """The commands of nft that do the steps in one transaction, in order."""
     objects = [(step, step.obj) for step in steps if isinstance(step.obj, Ruleset)]
-    # A table that goes takes all that is in it along.
+    # Deleting a table deletes all its contents.
     gone_keys = {target.key for step, target in objects if isinstance(step, Remove)}
     objects = [
         (step, target) for step, target in objects if isinstance(step, Add) or gone_keys.isdisjoint(target.tables)
     ]
-    gone = [(step, target) for step, target in objects if isinstance(step, Remove)]
-    come = [(step, target) for step, target in objects if not isinstance(step, Remove)]
+    removed = [(step, target) for step, target in objects if isinstance(step, Remove)]
+    added = [(step, target) for step, target in objects if not isinstance(step, Remove)]
     for step, target in objects:
         if isinstance(target, NftChain) and not isinstance(step, Add):
             yield Operation("flush", target, step)
@@ -292,18 +292,18 @@ def operations(steps: Iterable[Step]) -> Iterator[Operation]:
         if isinstance(target, NftElement) and not isinstance(step, Add):
             yield Operation("delete", target, step)
     for kind in (NftChain, NftSet, NftTable):
-        yield from (Operation("delete", target, step) for step, target in gone if isinstance(target, kind))
+        yield from (Operation("delete", target, step) for step, target in removed if isinstance(target, kind))
     for kind in (NftTable, NftSet):
-        yield from (Operation("add", target, step) for step, target in come if isinstance(target, kind))
-    for step, target in come:
+        yield from (Operation("add", target, step) for step, target in added if isinstance(target, kind))
+    for step, target in added:
         if isinstance(target, NftChain) and isinstance(step, Add):
             yield Operation("add", target, step)
-    yield from (Operation("fill", target, step) for step, target in come if isinstance(target, NftChain))
-    yield from (Operation("add", target, step) for step, target in come if isinstance(target, NftElement))
+    yield from (Operation("fill", target, step) for step, target in added if isinstance(target, NftChain))
+    yield from (Operation("add", target, step) for step, target in added if isinstance(target, NftElement))
 
 
 def perform(one: Operation, there: dict[Key, KernelObject]) -> int:
-    """Do one order in memory; the error that Linux answers with, or 0."""
+    """Do one command in memory; Linux's errno, or 0."""
     verb, target, _ = one
     before = there.get(target.key)
     named = target.refers_to if verb == target.completed_by else ()
@@ -315,7 +315,7 @@ def perform(one: Operation, there: dict[Key, KernelObject]) -> int:
                 return errno.EBUSY
             for key in _with_all_inside(target.key, there):
                 del there[key]
-        case "flush":  # what follows fills it, or takes it away
+        case "flush":  # a later command fills the chain or deletes it
             there[target.key] = replace(before, rules=()) if isinstance(before, NftChain) else target
         case "fill":
             there[target.key] = target
@@ -328,7 +328,7 @@ def perform(one: Operation, there: dict[Key, KernelObject]) -> int:
 
 
 def _with_all_inside(key: Key, there: dict[Key, KernelObject]) -> set[Key]:
-    """A table with what is in it; a set with its elements."""
+    """The keys of a table and its contents, or of a set and its elements."""
     gone = {key}
     while inside := {obj.key for obj in there.values() if not gone.isdisjoint(obj.requires)} - gone:
         gone |= inside
@@ -337,8 +337,8 @@ def _with_all_inside(key: Key, there: dict[Key, KernelObject]) -> set[Key]:
 
 def nft_restore(steps: Iterable[Step]) -> str:
     """Input for `nft -f -`: one transaction."""
-    texts = (words for one in operations(steps) for words in one.target.words(one.verb))
-    return "".join(f"{' '.join(filter(None, words))}\n" for words in texts)
+    commands = (words for op in operations(steps) for words in op.target.words(op.verb))
+    return "".join(f"{' '.join(filter(None, words))}\n" for words in commands)
 
 
 def _quoted(words: str) -> str:

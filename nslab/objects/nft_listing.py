@@ -1,7 +1,7 @@
-"""What `nft list table` prints, read back.
+"""Parses the output of `nft list table`.
 
-nft lists a rule in other words than it was written in, and each version in its own. So what is wanted is written where
-nobody sees it, and listed there by the same program: what is listed alike is alike.
+nft lists a rule in another form than it was written in, and each version of nft differs. So nslab writes the desired
+rules to a scratch namespace and lists them there with the same nft: rules with the same listing are equal.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 _COMMENT = re.compile(r' comment "([^"]*)"')
 _KEY = re.compile(r"\S+(?: \. \S+)*")
 _TIMEOUT = re.compile(r"\btimeout \S+ ;")
-_PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}  # as nft shows them on a machine without /etc/protocols
+_PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}  # nft prints numbers on a machine without /etc/protocols
 
 
 class Block(NamedTuple):
-    """A set, map or chain as nft lists it. `head`: what it is declared with; `body`: its elements or rules."""
+    """A set, map or chain as nft lists it. `head`: its declaration; `body`: its elements or rules."""
 
     kind: str
     name: str
@@ -40,14 +40,14 @@ def tables(known: Iterable[KernelObject]) -> list[str]:
 
 
 def reworded(known: Iterable[KernelObject]) -> str:
-    """What is written, to see nft's own words for it; elements are listed as they are written."""
+    """Input for `nft -f` that yields nft's listing of `known`, without elements: nft lists those as written."""
     return nft_restore(Add(obj) for obj in known if not isinstance(obj, NftElement))
 
 
 def seen(name: str, listed: str, wanted: str, known: Iterable[KernelObject]) -> Iterator[Ruleset]:
-    """A table with what is in it, as far as possible in the words of `known`.
+    """A table with its contents, as far as possible in the spelling of `known`.
 
-    `listed`: the table as it is; `wanted`: as nft lists what is known of it.
+    `listed`: nft's listing of the table; `wanted`: its listing of the desired one.
     """
     comment, blocks = nft_found(listed)
     alike = {(block.kind, block.name): block for block in nft_found(wanted)[1]}
@@ -61,7 +61,7 @@ def seen(name: str, listed: str, wanted: str, known: Iterable[KernelObject]) -> 
             yield _chain(table, block, like, chains.get(block.name))
             continue
         yield _set(table, block, like, sets.get(block.name))
-        # What is in a dynamic set, packets have put there.
+        # Packets add the elements of a dynamic set.
         if not any(line.startswith("flags") and "dynamic" in line for line in block.head):
             yield from (element_found(table.ns, name, block.name, text) for text in block.body)
 
@@ -76,7 +76,7 @@ def _chain(table: NftTable, block: Block, like: Block | None, wanted: NftChain |
 
 def _set(table: NftTable, block: Block, like: Block | None, wanted: NftSet | None) -> NftSet:
     if like and wanted and _lasting(block) == _lasting(like):
-        # The time-out can be changed in place, so it is told apart.
+        # The kernel can change the time-out in place, so it is compared separately.
         timeout = next((line for line in block.head if line.startswith("timeout ")), "")
         same = not timeout or timeout in like.head
         return wanted if same else replace(wanted, spec=_TIMEOUT.sub(f"{timeout} ;", wanted.spec))
@@ -84,7 +84,7 @@ def _set(table: NftTable, block: Block, like: Block | None, wanted: NftSet | Non
 
 
 def _lasting(block: Block) -> list[str]:
-    """What a set is declared with. The kernel gives a set a size when a rule comes that adds to it."""
+    """A set's declaration without time-out and size: the kernel adds a size once a rule updates the set."""
     return [line for line in block.head if line and not line.startswith(("size ", "timeout "))]
 
 
@@ -116,14 +116,14 @@ def _block(lines: list[str]) -> Block:
 
 
 def _parted(elements: str) -> Iterator[str]:
-    """The elements of `a, b comment "c, d" }`."""
+    """The elements of a list such as `a, b comment "c, d" }`."""
     for found in re.findall(r'(?:[^",}]|"[^"]*")+', elements):
         if words := " ".join(found.split()):
             yield words
 
 
 def element_found(ns: str, table: str, name: str, text: str) -> NftElement:
-    """An element as nft lists it, spelt as it is written."""
+    """The element for nft's listing of it, with protocols by name."""
     comment, (rest, _, verdict) = _COMMENT.search(text), _COMMENT.sub("", text).partition(" : ")
     found = _KEY.match(rest)
     assert found, text

@@ -1,11 +1,11 @@
-"""What is made of the verbs: a plan is the difference between what is there and what is wanted.
+"""A plan is the list of steps from an existing to a desired state.
 
 diff((), want)      everything, on a clean machine
-diff(have, want)    what heals a lab, or changes it live
-invert(plan)        takes a plan back
-transactions(plan)  the same steps in the kernel's units
+diff(have, want)    repairs a lab, or changes it live
+invert(plan)        undoes a plan
+transactions(plan)  the same steps, grouped as the kernel accepts them
 
-No kind of object is named here: each says itself what it requires, and what becomes of it when that goes.
+This module knows no kind of object: each object declares what it requires, and what its loss does to it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Add", "Plan", "Remove", "Replace", "Step", "Transaction", "diff", "i
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """Steps that the kernel takes as one unit: a batch, a restore, a start. `where` is a namespace (and a table)."""
+    """Steps that the kernel accepts at once: a batch, a restore, a start. `where` is a namespace (and a table)."""
 
     unit: Unit
     where: tuple[str, ...]
@@ -32,7 +32,7 @@ class Transaction:
 
 
 def diff(have: Iterable[KernelObject], want: State) -> Plan:
-    """The steps from `have` to `want`: removals, what lies on top first, then the rest in the order of creation."""
+    """The steps from `have` to `want`: removals, dependents first; then additions and changes in creation order."""
     there = {obj.key: obj for obj in have}
     wanted = {obj.key: obj for obj in want}
     unwanted = {_base(obj, key in wanted) for key, obj in there.items() if not _may_stay(obj, wanted.get(key))}
@@ -52,20 +52,20 @@ def diff(have: Iterable[KernelObject], want: State) -> Plan:
 
 
 def invert(plan: Plan) -> Plan:
-    """The plan that takes this plan back: read it backwards, swap the verbs."""
+    """The plan that undoes this plan: the inverse steps in reverse order."""
     return tuple(map(_inverse, reversed(plan)))
 
 
 def transactions(plan: Plan) -> tuple[Transaction, ...]:
-    """The plan cut into the kernel's units; the order of the steps stays."""
-    cut: list[tuple[Unit, tuple[str, ...], list[Step]]] = []
+    """The plan as transactions; the order of the steps stays."""
+    groups: list[tuple[Unit, tuple[str, ...], list[Step]]] = []
     for step in plan:
         obj = step.obj
         unit, where = obj.unit, obj.where
-        if not cut or cut[-1][:2] != (unit, where) or len(cut[-1][2]) == obj.at_once:
-            cut.append((unit, where, []))
-        cut[-1][2].append(step)
-    return tuple(Transaction(unit, where, tuple(steps)) for unit, where, steps in cut)
+        if not groups or groups[-1][:2] != (unit, where) or len(groups[-1][2]) == obj.at_once:
+            groups.append((unit, where, []))
+        groups[-1][2].append(step)
+    return tuple(Transaction(unit, where, tuple(steps)) for unit, where, steps in groups)
 
 
 def _do(obj: KernelObject) -> Step:
@@ -97,12 +97,12 @@ def _may_stay(old: KernelObject, goal: KernelObject | None) -> bool:
 
 
 def _base(obj: KernelObject, wanted: bool) -> Key:
-    """What must go so that the object can; one that is to come anew may take others along."""
+    """The key to remove for an object; an object that is added again may require the removal of more."""
     return obj.rebuilt_with if wanted else obj.key
 
 
 def _mac_dependents(there: dict[Key, KernelObject], wanted: dict[Key, KernelObject]) -> set[Key]:
-    """What changes in place will take with them: link-layer addresses that are to be others."""
+    """The link-layer addresses that change: the kernel then removes what requires them."""
     return {
         end
         for key, old in there.items()
@@ -112,9 +112,9 @@ def _mac_dependents(there: dict[Key, KernelObject], wanted: dict[Key, KernelObje
 
 
 def _with_all_on_top(unwanted: set[Key], there: dict[Key, KernelObject]) -> set[Key]:
-    """The keys that go with `unwanted`, since the kernel cascades. Ascending rank sees what is below an object first.
+    """The keys that go with `unwanted`, because the kernel cascades. Ascending rank visits requirements first.
 
-    What outlives that which it required is of no use then (a container without its pause): it goes, and comes anew.
+    An object that outlives what it requires is useless (a container without its pause): it goes and is added again.
     """
     gone = set(unwanted)
     providers = Counter(key for obj in there.values() for key in obj.provides)

@@ -1,4 +1,4 @@
-"""What an interface is told: to be up, to be a bridge's port."""
+"""Settings of an interface: administratively up, port of a bridge."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _AF_BRIDGE = 7
 
 
 class Switched(OnDevice, Netlink):
-    """A setting of an interface that is on or off; off is off, as long as there is an interface."""
+    """A setting of an interface that is on or off. Turning it off twice is no error while the interface exists."""
 
     __slots__ = ()
 
@@ -33,7 +33,7 @@ class Switched(OnDevice, Netlink):
 
 @dataclass(frozen=True, slots=True)
 class Port(Switched):
-    """An interface plugged into a bridge. With `hairpin`, a frame may go out where it came in."""
+    """An interface that is a port of a bridge. With `hairpin`, a frame may leave by the port it came in."""
 
     bridge: str
     hairpin: bool = False
@@ -80,7 +80,7 @@ class Port(Switched):
 
 @dataclass(frozen=True, slots=True)
 class LinkUp(Switched):
-    """That an interface is administratively up."""
+    """An interface's state: administratively up."""
 
     rank: ClassVar[int] = Layer.LINK
 
@@ -120,7 +120,7 @@ class LinkUp(Switched):
 
 
 def seen(ns: str, devices: Iterable[str], there: Interfaces) -> Iterator[KernelObject]:
-    """Which of a namespace's interfaces are up, and in which bridge; and whether lo is."""
+    """The state of a namespace's `devices` and of lo: up, and port of which bridge."""
     names = {link.index: name for name, link in there.items()}
     for name in (*devices, "lo"):
         link = there[name]

@@ -1,4 +1,4 @@
-"""What runs beside the traffic: the nodes' processes, the lab's own, the tunnel's stand-in, kube-proxies."""
+"""The processes of nslab's components: nodes, API server, tunnel stand-in, kube-proxies."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from nslab.objects.base import Key, Step, Unit
 
 MOST_STARTS = 256
-"""Steps in a transaction that starts processes: a signal waits for its end, and the progress bar moves by it."""
+"""The maximum steps of a transaction that starts processes: signals wait for its end; progress advances by it."""
 PYTHON = "$PYTHON -P -m nslab.components"
-"""-P: a folder `nslab` where the person happens to be is not ours."""
+"""-P: Python must not import a folder `nslab` of the current directory."""
 QUIET = " </dev/null >/dev/null 2>&1 &"
-"""So that a process does not keep the output of a script open."""
+"""Keeps a process from holding the script's output open."""
 
 _FUNCTIONS = """
-PYTHON=${PYTHON:-python3}  # one that can import nslab: the built-in server and the tunnel process are its modules
+PYTHON=${PYTHON:-python3}  # must be able to import nslab: the built-in server and the tunnel process are its modules
 declare -A pause           # the process that holds a pod's namespaces, by the pod's network namespace
 
-pause() {  # NETNS HOSTNAME [OPTIONS OF unshare]: start it, and return when its namespaces are there and named
+pause() {  # NETNS HOSTNAME [OPTIONS OF unshare]: start it, and return when its namespaces exist and have the hostname
   local ns=$1 host=$2 ready
   read -r ready < <(
     exec env NSLAB="$ns pause" ip netns exec "$ns" unshare --uts --ipc "${@:3}" \\
@@ -40,7 +40,7 @@ pause() {  # NETNS HOSTNAME [OPTIONS OF unshare]: start it, and return when its 
 
 @dataclass(frozen=True, slots=True)
 class Process(KernelObject):
-    """Something that runs in `ns`; the process of `node` (a namespace too) starts and reaps it; it outlives that."""
+    """A process in `ns`; the process of `node` (a namespace too) starts and reaps it, and may end before it."""
 
     role: ClassVar[str] = ""
     node: str
@@ -69,13 +69,13 @@ class Process(KernelObject):
 
     @property
     def mark(self) -> str:
-        """What it carries in its environment: its namespace and its role."""
+        """The value of NSLAB in its environment: its namespace and its role."""
         return f"{self.ns} {self.key[2]}"
 
     @property
     @abstractmethod
     def description(self) -> str:
-        """What it is, for a comment."""
+        """Its description for a comment."""
         raise NotImplementedError
 
     @abstractmethod
@@ -99,7 +99,7 @@ class Process(KernelObject):
 
 @dataclass(frozen=True, slots=True)
 class NodeAgent(Process):
-    """nslab-node: parent of what runs on a node, writer of its logs. It is its own node (`node == ns`)."""
+    """nslab-node: the parent of a node's processes, which writes their logs. It is its own node (`node == ns`)."""
 
     role: ClassVar[str] = "node"
     rank: ClassVar[int] = Layer.NODE
@@ -118,7 +118,7 @@ class NodeAgent(Process):
 
 @dataclass(frozen=True, slots=True)
 class Control(Process):
-    """The lab's own process: the API server's and the endpoints controller's part. It is its own node."""
+    """The lab's own process, API server and endpoints controller in one. It is its own node."""
 
     role: ClassVar[str] = "control"
     rank: ClassVar[int] = Layer.NODE
@@ -140,19 +140,19 @@ class Control(Process):
 
 
 class Supervised(Process):
-    """A process that its node's process starts and ends."""
+    """A process that the process of its node starts and ends."""
 
     __slots__ = ()
 
     @abstractmethod
     def request(self) -> dict[str, Any]:
-        """What the node's process is told of it."""
+        """The request to the node's process that starts it."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class TunnelAgent(Supervised):
-    """The process behind a `Tun`: packets in, IP protocol 4 out, and the way back."""
+    """The process behind a `Tun`: it encapsulates packets in IP protocol 4, and decapsulates in the other direction."""
 
     role: ClassVar[str] = "tunnel"
     dev: str
@@ -187,7 +187,7 @@ class TunnelAgent(Supervised):
 
 @dataclass(frozen=True, slots=True)
 class KubeProxy(Supervised):
-    """A node's kube-proxy: it watches control and keeps the node's rules. `settings`: its `Proxy`, as JSON."""
+    """A node's kube-proxy: it watches the API server and writes the node's rules. `settings`: its `Proxy`, as JSON."""
 
     role: ClassVar[str] = "kube-proxy"
     settings: str
@@ -208,7 +208,7 @@ class KubeProxy(Supervised):
 
     @property
     def whose(self) -> str:
-        return ""  # its name says it
+        return ""  # the label already names the component
 
     @property
     def listed(self) -> tuple[str, str]:

@@ -1,6 +1,6 @@
-"""A plan as a person would type it, into bash.
+"""A plan as bash commands.
 
-Names, arguments and environments come from lab files: no word is printed that is not quoted (`nslab.quote`).
+Names, arguments and environments come from lab files: every word is quoted (`nslab.quote`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _PREAMBLE = """\
 #!/usr/bin/env bash
 # {title}
-# Made by `nslab plan --script`. Run it as root: containers get root's rights, all of them, so read what they run.
-# All of it lives in namespaces named {prefix}*, and goes away by
+# Made by `nslab plan --script`. Run it as root. Containers get all of root's rights, so read their commands first.
+# Everything is in network namespaces named {prefix}*. To remove it:
 #   for ns in $(ip netns list | grep -o '^{pattern}[^ ]*'); do
 #     ip netns pids $ns | xargs -r kill -9; ip netns del $ns
 #   done
@@ -34,12 +34,12 @@ def commands(step: Step) -> list[str]:
 
 
 def command(step: Step) -> str:
-    """The same in one line, for messages."""
+    """The commands of a step in one line, for messages."""
     return "; ".join(commands(step))
 
 
 def script(plan: Plan, title: str, prefix: str) -> str:
-    """A bash script that does the plan. `prefix` begins the names of all its namespaces."""
+    """A bash script that runs the plan. The names of all its namespaces begin with `prefix`."""
     lines = [_PREAMBLE.format(title=one_line(title), prefix=prefix, pattern=prefix.replace(".", "[.]"))]
     lines[0] += "".join(dict.fromkeys(step.obj.functions for step in plan))
     everything = {step.obj.key: step.obj for step in plan}
@@ -52,9 +52,9 @@ def script(plan: Plan, title: str, prefix: str) -> str:
 
 
 def numbered(plan: Plan, say: Callable[[Step], list[str]] = commands) -> Iterator[tuple[str, list[str]]]:
-    """The plan's commands in an order in which they can be typed, with who does them on a real node.
+    """The plan's commands in an order that works in a shell, with the component that does them on a real node.
 
-    What the kernel takes at once may speak of what comes later; a person declares chains before he jumps to them.
+    A transaction may refer to objects that it adds later; separate commands must declare a chain before a jump to it.
     """
     for transaction in transactions(plan):
         for by, some in groupby(transaction.steps, key=lambda step: step.obj.by):

@@ -23,7 +23,7 @@ _MEANING = {
 
 @dataclass(frozen=True, slots=True)
 class Sysctl(KernelObject):
-    """A kernel setting of the namespace. `path` is under /proc/sys, with slashes; `default` is what a new one has."""
+    """A sysctl of the namespace. `path` is under /proc/sys, with slashes; `default`: its value in a new namespace."""
 
     path: str
     value: str
@@ -56,7 +56,7 @@ class Sysctl(KernelObject):
     def carried(self, there: Iterable[KernelObject]) -> list[KernelObject]:
         if self.path != _IP_FORWARD:
             return []
-        # It is a switch for all interfaces at once.
+        # ip_forward sets the forwarding of all interfaces.
         return [
             replace(obj, value=self.value)
             for obj in there
@@ -87,18 +87,18 @@ class Sysctl(KernelObject):
 
     @property
     def _dotted(self) -> str:
-        """As sysctl(8) writes it. With slashes, it takes a dot for part of a name (vxlan.calico)."""
+        """The name for sysctl(8): with slashes if an interface's name contains a dot (vxlan.calico)."""
         return self.path if "." in self.path else self.path.replace("/", ".")
 
 
 def written(obj: KernelObject) -> tuple[str, str]:
-    """The file under /proc/sys that a setting is, and what is written there."""
+    """The path of a setting under /proc/sys, and the value to write."""
     assert isinstance(obj, Sysctl)
     return obj.path, obj.value
 
 
 def seen(known: Iterable[KernelObject], read: Callable[[str], str | None]) -> Iterator[Sysctl]:
-    """The settings of `known` with their present values. `read` gives a setting's text, or None if it is gone."""
+    """The settings of `known` with their present values. `read` returns a setting's text, or None if it is gone."""
     for obj in known:
         if isinstance(obj, Sysctl) and (text := read(obj.path)) is not None:
             yield replace(obj, value=text.strip())

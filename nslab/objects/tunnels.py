@@ -1,4 +1,4 @@
-"""Interfaces that put packets inside others: VXLAN, IP-in-IP, and the stand-in for a driver that the kernel lacks."""
+"""Tunnel interfaces: VXLAN, IP-in-IP, and the TUN stand-in for a missing ipip driver."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _VXLAN_ID, _VXLAN_LINK, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 3, 4, 7,
 
 @dataclass(frozen=True, slots=True)
 class Vxlan(Link):
-    """A VXLAN tunnel end point without learning: every neighbour and every forwarding entry is given."""
+    """A VXLAN tunnel end point without learning: every neighbour and every forwarding entry is static."""
 
     mac: str
     vni: int
@@ -82,7 +82,7 @@ class Vxlan(Link):
 
 @dataclass(frozen=True, slots=True)
 class Ipip(Link):
-    """The driver's IP-in-IP tunnel. tunl0 is the driver's own: where `born`, each namespace has it from the start."""
+    """The ipip driver's tunnel device. `born`: the driver itself creates tunl0 with each namespace."""
 
     mtu: int
     born: bool = field(default=False, compare=False)
@@ -114,7 +114,7 @@ class Ipip(Link):
 
 @dataclass(frozen=True, slots=True)
 class Tun(Device):
-    """The stand-in for a driver that the kernel lacks: packets routed here are read and written by a process."""
+    """The stand-in for a missing ipip driver: a process reads the packets routed to it, and writes received ones."""
 
     mtu: int
 

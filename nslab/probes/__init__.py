@@ -1,4 +1,4 @@
-"""Who must reach whom, how, and as whom: what `nslab probe` asks, and what the answers are (pure)."""
+"""The probes of `nslab probe`: who must reach whom and with which source address, and their results (pure)."""
 
 from nslab.probes.calls import Answer, Call, CallResult, Try, Way
 from nslab.probes.learned_routes import with_learned_routes

@@ -1,4 +1,4 @@
-"""Questions to Services: who asks, by which way, and who must answer whom (pure)."""
+"""Calls to Services: the source, the kind of address, and the expected endpoints (pure)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Way(StrEnum):
-    """By what a Service is addressed."""
+    """The kind of address by which a client reaches a Service."""
 
     CLUSTER_IP = "cluster IP"
     NAME = "name"
@@ -25,9 +25,9 @@ class Way(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An endpoint that may answer: the pod, how it calls itself, whom it must see, and whether it is near the asker.
+    """An endpoint that may answer: the pod, its host name, the source that it must see, `near`: on the source's node.
 
-    `sees` None: it may see anybody.
+    `sees` None: any source is right.
     """
 
     pod: str
@@ -38,12 +38,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """So many connections from `source` to one port of a Service, and what must come of them.
+    """`times` connections from `source` to one port of a Service, and the expected result.
 
-    `node`: the one whose rules decide. `name`: what DNS is asked first (and must answer `addresses`). `asks`: all
-    endpoints are agnhost, which says who it is and whom it sees. `answers`: who may, if `outcome` is REACHED.
-    `policy`: Cluster or Local, of what comes from outside. `lost`: on the way to some endpoint, or to the DNS, stands a
-    router that knows no pods; what goes there is not answered, and need not be.
+    `node`: the node whose rules translate. `name`: the name to resolve first (DNS must return `addresses`). `asks`: all
+    endpoints are agnhost, which reports its host name and its client's address. `answers`: the possible endpoints, if
+    `outcome` is REACHED. `policy`: Cluster or Local, for external traffic. `lost`: a router without routes to pods is
+    on the path to some endpoint or to the DNS, so connections there may fail.
     """
 
     source: str
@@ -86,7 +86,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """What became of one connection: who answered, and whom he saw."""
+    """The result of one connection: the server's host name, and the client's address that it saw."""
 
     outcome: Outcome
     hostname: str = ""
@@ -97,7 +97,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What became of a call. `unresolved`: what DNS said instead of an address; then nothing was tried."""
+    """The result of a call. `unresolved`: DNS's error; then there are no tries."""
 
     call: Call
     tries: tuple[Try, ...]
@@ -105,29 +105,29 @@ class CallResult:
 
     @property
     def wrong(self) -> str:
-        """What is wrong, in a few words; "" if all is as it should be."""
+        """The error in a few words; "" if the result is as expected."""
         if self.call.lost:
             return self._stranger()
         if self.unresolved:
             return self.unresolved
         if self.call.outcome is not Outcome.REACHED:
-            other = next((one for one in self.tries if one.outcome is not self.call.outcome), None)
+            other = next((attempt for attempt in self.tries if attempt.outcome is not self.call.outcome), None)
             return f"{_said(other)}, not {self.call.outcome}" if other else ""
         return self._lost() or self._stranger() or self._unfair()
 
     @property
     def answered(self) -> tuple[str, ...]:
-        """The host names of those who answered, in the order of the connections."""
+        """The host names of the servers that answered, in the order of the connections."""
         return tuple(one.hostname for one in self.tries if one.hostname)
 
     @property
     def ms(self) -> float:
-        """What the slowest connection took."""
+        """The time of the slowest connection, in milliseconds."""
         return max((one.ms for one in self.tries), default=0.0)
 
     @property
     def silent(self) -> tuple[Answer, ...]:
-        """Of a call that was not always answered: the endpoints that never were heard; all, if each was once."""
+        """If some connection failed, the endpoints that never answered; all endpoints, if each answered once."""
         if self.call.lost or (all(one.outcome is Outcome.REACHED for one in self.tries) and not self.unresolved):
             return ()
         return tuple(a for a in self.call.answers if a.hostname not in self.answered) or self.call.answers

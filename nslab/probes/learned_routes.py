@@ -1,4 +1,4 @@
-"""What somebody told a router by hand: probes go by what it knows now, for it is no part of the cluster (pure)."""
+"""Routes that a user adds to a router by hand; a router is outside the cluster, so probes rely on them (pure)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def with_learned_routes(lab: Lab, differences: Plan) -> Lab:
-    """The lab with its routers as they are: one that has a right route to every node's blocks knows where pods are.
+    """The lab in which a router with correct routes to every node's blocks counts as one with BGP.
 
-    `differences`: what `up` would do; routes of a person's making are among what it would take away.
+    `differences`: the plan of `up`, whose removals include the user's routes.
     """
     by_hand = [step.obj for step in differences if isinstance(step, Remove) and isinstance(step.obj, Route)]
     return replace(

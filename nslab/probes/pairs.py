@@ -1,7 +1,7 @@
-"""Hosts to hosts: every pair's questions, and the addresses that each must see.
+"""Probes between hosts: those of every pair, and the source addresses that the targets must see.
 
-The rules are Kubernetes' own: every pod reaches every pod and every node without translation, nodes reach pods, and the
-world outside sees a pod as its node. A machine outside has no way to a pod's address.
+The rules are Kubernetes' own: every pod reaches every pod and every node without NAT, nodes reach pods, and machines
+outside the cluster see a pod's packets with its node's address. A machine outside has no route to a pod's address.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 LOOPBACK = IPv4Address("127.0.0.1")
 ALL_PAIRS = 32 * 31
-"""Up to so many pairs (32 hosts), each is probed; beyond, a sample."""
+"""Up to this number of pairs (32 hosts), each is probed; beyond it, a sample."""
 
 
 class Kind(StrEnum):
-    """What is sent."""
+    """The kind of packet."""
 
     ICMP = "icmp"
     TCP = "tcp"
     UDP = "udp"
     MTU = "mtu"
-    """An ICMP echo of `size` bytes that nobody may cut (DF)."""
+    """An ICMP echo of `size` bytes that routers must not fragment (DF)."""
 
 
 class Expected(StrEnum):
-    """What should come of it."""
+    """The expected result."""
 
     REACH = "reach"
     FAIL = "fail"
@@ -49,7 +49,7 @@ class Expected(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A host of the lab that sends and is sent to. `node` is the node that it is, or is on; "" for a client."""
+    """A host of the lab, as source or target. `node`: the node that it is, or is on; "" for a client."""
 
     name: str
     role: Literal["pod", "node", "client"]
@@ -59,10 +59,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One question: does a packet from `source` to `address`, which is at `target`, arrive, and its answer come back?
+    """One probe: a packet from `source` to `address` (of `target`), and its reply.
 
-    `port`: where the target's own server must answer; 0: the prober listens there itself. `asks`: that server is
-    agnhost, which says whom it sees. `expected_source`: the address that the target must see.
+    `port`: the port of the target's own server; 0: the prober itself listens there. `asks`: that server is agnhost,
+    which reports its client's address. `expected_source`: the source address that the target must see; None: any.
     """
 
     source: str
@@ -87,7 +87,7 @@ class Probe:
 
 
 class Outcome(StrEnum):
-    """What became of it."""
+    """The result of a probe or a connection."""
 
     REACHED = "reached"
     REFUSED = "refused"
@@ -97,12 +97,12 @@ class Outcome(StrEnum):
     ABSENT = "not there"
     """One of the two hosts does not exist."""
     ENDED = "ended"
-    """A connection was made, and ended without an answer."""
+    """The connection was established, and closed without a reply."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An answer. `arrived_at`: the host that had the packet, whatever became of the reply. `seen_from`: whom it saw."""
+    """A result. `arrived_at`: the host that received the packet, even without a reply. `seen_from`: its source."""
 
     probe: Probe
     outcome: Outcome
@@ -127,7 +127,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What is asked, of which hosts, and out of how many pairs that could be. `why`: why some reach no others."""
+    """The probes, their hosts, and the number of pairs out of all possible. `why`: why some hosts reach no others."""
 
     places: tuple[Place, ...]
     probes: tuple[Probe, ...]
@@ -137,33 +137,33 @@ class Survey:
 
     @property
     def note(self) -> str:
-        """Says that it is a sample, if it is."""
+        """A note that this is a sample; "" if it is not."""
         if self.pairs == self.possible:
             return ""
         return f"{self.pairs} of {self.possible} pairs: each host to two of every kind; --from and --to choose others"
 
 
 def survey(lab: Lab, host: Host, sources: Sequence[str] = (), targets: Sequence[str] = ()) -> Survey:
-    """Every question that the lab (its pods placed) must answer, or those from `sources` to `targets`."""
-    everybody = places(lab)
-    senders, receivers = _named(everybody, sources), _named(everybody, targets)
+    """All probes of the lab (its pods have addresses), or those from `sources` to `targets`."""
+    hosts = places(lab)
+    senders, receivers = _named(hosts, sources), _named(hosts, targets)
     pairs = [(a, b) for a in senders for b in receivers if a != b]
-    chosen = pairs if len(pairs) <= ALL_PAIRS else [(a, b) for a in senders for b in _sample(everybody, a, receivers)]
+    chosen = pairs if len(pairs) <= ALL_PAIRS else [(a, b) for a in senders for b in _sample(hosts, a, receivers)]
     local = [p for p in _pod_local(lab) if _named_in(p.source, sources) and _named_in(p.source, targets)]
-    asked = [probe for a, b in chosen for probe in between(lab, host, a, b)]
-    return Survey(everybody, (*local, *asked), len(chosen), len(pairs), _apart(lab))
+    remote = [probe for a, b in chosen for probe in between(lab, host, a, b)]
+    return Survey(hosts, (*local, *remote), len(chosen), len(pairs), _apart(lab))
 
 
 def _apart(lab: Lab) -> str:
-    """Why pods of two subnets do not meet, if so."""
+    """Why pods of two subnets cannot reach each other; "" if they can."""
     one_of_each = {subnet_of(lab, node.address): node for node in lab.nodes}.values()
     if all(connected(lab, one, other) for one in one_of_each for other in one_of_each):
         return ""
-    ignorant = [router.name for router in lab.routers if not router.bgp]
-    know = "know" if len(ignorant) > 1 else "knows"
+    without_bgp = [router.name for router in lab.routers if not router.bgp]
+    have = "have" if len(without_bgp) > 1 else "has"
     return (
-        f"between subnets, pods' packets travel bare (encapsulation {lab.encapsulation}), and {', '.join(ignorant)} "
-        f"{know} no pods"
+        f"between subnets, pods' packets are not encapsulated (encapsulation {lab.encapsulation}), and "
+        f"{', '.join(without_bgp)} {have} no routes to pods"
     )
 
 
@@ -180,11 +180,11 @@ def places(lab: Lab) -> tuple[Place, ...]:
 
 
 def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Probe]:
-    """The questions of one cell."""
+    """The probes of one pair."""
     pair = (source.name, target.name, target.address)
     server = _server(lab, target)
     if target.role == "pod" and not has_way(lab, source, target):
-        # A router between knows no pod network. (That nothing of any size passes needs no question.)
+        # A router on the path has no routes to pods. (Then probes of the MTU are pointless.)
         for kind in (Kind.ICMP, Kind.TCP, Kind.UDP):
             yield Probe(*pair, kind, expected=Expected.FAIL)
         return
@@ -200,7 +200,7 @@ def between(lab: Lab, host: Host, source: Place, target: Place) -> Iterator[Prob
 
 
 def has_way(lab: Lab, source: Place, pod: Place) -> bool:
-    """Whether packets for a pod's own address find their way from a host, and the answers back."""
+    """Whether packets from a host to a pod's own address arrive, and the replies come back."""
     nodes = {node.name: node for node in lab.nodes}
     if source.role == "client":
         return reachable_from(lab, source.address, nodes[pod.node])
@@ -208,13 +208,13 @@ def has_way(lab: Lab, source: Place, pod: Place) -> bool:
 
 
 def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address | None:
-    """The address that `target` sees when `source` speaks; None: any."""
+    """The source address of packets from `source` that `target` sees; None: any."""
     same_node = source.node == target.node
     if source.role == "pod" and target.role != "pod" and not same_node:
         masquerades = network(lab).masquerades(target.role)
         if masquerades is None:
             return None
-        # What ends at the pod's own node does not leave it.
+        # Traffic to the pod's own node does not leave the node, so nothing masquerades it.
         return next(node.address for node in lab.nodes if node.name == source.node) if masquerades else source.address
     if source.role == "node" and target.role == "pod":
         return _node_speaks_from(lab, host, source, target)
@@ -222,12 +222,12 @@ def seen_as(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address |
 
 
 def path_mtu(lab: Lab, source: Place, target: Place) -> int | None:
-    """The largest packet that passes whole; None: that depends on what somebody built by hand."""
+    """The largest packet (bytes) that passes unfragmented; None if it depends on the network that the user builds."""
     return network(lab).mtu(lab) if "pod" in (source.role, target.role) else ETHERNET_MTU
 
 
 def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv4Address | None:
-    """The kernel takes the address of the interface that the route names."""
+    """The kernel uses the address of the route's interface as source."""
     nodes, same_node = {node.name: node for node in lab.nodes}, source.node == target.node
     node = nodes[source.node]
     tunnel = tunnel_address(lab, node)
@@ -237,7 +237,7 @@ def _node_speaks_from(lab: Lab, host: Host, source: Place, target: Place) -> IPv
 
 
 def _server(lab: Lab, target: Place) -> tuple[int, bool]:
-    """The first TCP port that a pod declares, and whether agnhost is behind it; else 0."""
+    """A pod's first declared TCP port, and whether agnhost listens there; (0, False) if there is none."""
     if target.role == "pod":
         pod = next(pod for pod in lab.pods if names.pod_host(pod.namespace, pod.name) == target.name)
         return next(_servers(pod), (0, False))
@@ -252,17 +252,17 @@ def _servers(pod: Pod) -> Iterator[tuple[int, bool]]:
 
 
 def agnhost_port(container: Container, flag: str = "http-port", default: int = 8080) -> int:
-    """Where `agnhost netexec` answers HTTP (or what another flag says); 0 for anything else."""
+    """The HTTP port of `agnhost netexec` (or the port of another flag); 0 for other programs."""
     if container.builtin != "agnhost" or (container.args and container.args[0] != "netexec"):
         return 0
     text = " ".join(container.args).replace(f"--{flag}=", f"--{flag} ").partition(f"--{flag} ")[2]
     port = text.split()[0] if text else str(default)
     known = port.isascii() and port.isdigit() and len(port) < 6
-    return int(port) if known else 0  # -1: no such server
+    return int(port) if known else 0  # -1 turns a server off
 
 
 def _pod_local(lab: Lab) -> Iterator[Probe]:
-    """The containers of one pod share its loopback and are told apart by their ports alone."""
+    """Probes over the pod's loopback, which its containers share; only ports distinguish them."""
     for pod in (one for one in lab.pods if not one.deletion):
         name = names.pod_host(pod.namespace, pod.name)
         for port, asks in _servers(pod):
@@ -270,7 +270,7 @@ def _pod_local(lab: Lab) -> Iterator[Probe]:
 
 
 def _sample(everybody: Sequence[Place], source: Place, receivers: Sequence[Place]) -> Iterator[Place]:
-    """Two of every kind (pods here, pods elsewhere, own node, other nodes, clients), other ones for each source."""
+    """Two targets of every kind (local and remote pods, own and other nodes, clients), different for each source."""
     turn = everybody.index(source)
     kinds: dict[tuple[str, bool], list[Place]] = {}
     for place in receivers:

@@ -1,4 +1,4 @@
-"""What is asked of Services, and who must answer: each mode's rules, told without any rule (pure)."""
+"""The calls to Services and their expected answers, for each proxy mode, derived without its rules (pure)."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 TIMES, SPREAD_TIMES = 4, 200
 ALL_CALLS = 400
-"""Up to so many askers times ports, each asks for each; beyond, a sample."""
+"""Up to this number of pairs of source and port, each is called; beyond it, a sample."""
 SPREAD_NODES = 3
 DOMAIN = "cluster.local"
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceSurvey:
-    """What is asked, and out of how many pairs of asker and port. The spread is asked for last, and by itself."""
+    """The calls, and their number of pairs (source, port) out of all. `spread`: run last and separately."""
 
     places: tuple[Place, ...]
     calls: tuple[Call, ...]
@@ -40,14 +40,14 @@ class ServiceSurvey:
 
     @property
     def note(self) -> str:
-        """Says that it is a sample, if it is."""
+        """A note that this is a sample; "" if it is not."""
         if self.asked == self.possible:
             return ""
         return f"{self.asked} of {self.possible} pairs of hosts and Services: each host asks two; --from chooses others"
 
 
 def survey_services(lab: Lab, host: Host, sources: Sequence[str] = ()) -> ServiceSurvey:
-    """Every question to the lab's Services (its pods placed), or those that `sources` ask."""
+    """All calls to the lab's Services (its pods have addresses), or those of `sources`."""
     asking = _Asking(lab, host)
     ports = [(service, port) for service in asking.services for port in service.ports if asking.speaks(service, port)]
     if lab.proxy_mode is ProxyMode.NONE:
@@ -63,7 +63,7 @@ def survey_services(lab: Lab, host: Host, sources: Sequence[str] = ()) -> Servic
 
 
 def _tells(call: Call) -> bool:
-    """Whether something can be learnt: over UDP, only from who answers. (That DNS does, every name shows.)"""
+    """Whether a call is conclusive: over UDP, only if the server identifies itself. (Calls by name test DNS.)"""
     return call.asks or call.protocol != "UDP"
 
 
@@ -74,7 +74,7 @@ def _sample(askers: Sequence[Place], ports: Sequence[tuple[Service, Port]]) -> I
 
 
 class _Asking:
-    """A lab, looked at from a prober's side."""
+    """A lab from the prober's perspective."""
 
     def __init__(self, lab: Lab, host: Host) -> None:
         self.lab, self.host = lab, host
@@ -86,13 +86,13 @@ class _Asking:
         self._ways = by_address | {ip: node.name for ip, node in ways_in(lab, self.services).items()}
 
     def speaks(self, service: Service, port: Port) -> bool:
-        """Whether there is something to ask. Names outside are not the lab's; SCTP not every kernel speaks."""
+        """Whether the port can be called: an ExternalName is outside the lab, and not every kernel supports SCTP."""
         if port.protocol == "SCTP" and not (self.host.sctp and self.lab.proxy_mode is not ProxyMode.USERSPACE):
             return False
         return not service.external_name
 
     def calls(self, asker: Place, service: Service, port: Port) -> Iterator[Call]:
-        """What one host asks of one port: pods and nodes by the ClusterIP, clients from outside."""
+        """The calls of one host to one port: pods and nodes by cluster IP, clients from outside."""
         match asker.role:
             case "pod":
                 if service.cluster_ip:
@@ -105,9 +105,9 @@ class _Asking:
                 yield from self._from_outside(asker, service, port)
 
     def spreads(self, askers: Sequence[Place], ports: Sequence[tuple[Service, Port]]) -> Iterator[Call]:
-        """Many connections from one host of each node, to see how they are spread.
+        """Many connections from one host of each node, to test their distribution.
 
-        Over UDP a client's port may come again so soon that it counts as the same conversation.
+        TCP only: over UDP a client's port may repeat so soon that conntrack treats it as the same flow.
         """
         for node in self.lab.nodes[:SPREAD_NODES]:
             asker = next((place for place in askers if place.node == node.name), None)
@@ -137,7 +137,7 @@ class _Asking:
         if service.cluster_ip:
             yield self._call(asker, service, port, Way.NAME, asker.node, (service.cluster_ip,), 1)
         elif ends := [end for end in port.endpoints if end.ready]:
-            # A headless Service's name is its endpoints' names: no proxy takes part.
+            # DNS resolves a headless Service's name to its endpoints: no proxy is involved.
             there = self._with_way(asker, ends)
             answers = self._answers(asker, there, lambda pod: seen_as(self.lab, self.host, asker, pod))
             yield Call(
@@ -157,7 +157,7 @@ class _Asking:
         times: int = TIMES,
         spread: Spread | None = None,
     ) -> Call:
-        """One call by an address that rules of `node` translate."""
+        """One call to an address that the rules of `node` translate."""
         proxy = self._proxies[node]
         outcome, ends = reached(self.lab.proxy_mode, service, port, proxy, asker, way)
         near = self.places[node]
@@ -190,13 +190,13 @@ class _Asking:
         )
 
     def _with_way(self, sender: Place, ends: Sequence[Endpoint]) -> list[Endpoint]:
-        """The endpoints that packets from a host find: all but pods behind a router that knows none."""
+        """The endpoints that packets from a host can reach: all but pods behind a router without routes to them."""
         pods = {end.ip: self._pods.get(end.pod) for end in ends}
         hosts = {ip: names.pod_host(pod.namespace, pod.name) for ip, pod in pods.items() if pod}
         return [end for end in ends if end.ip not in hosts or has_way(self.lab, sender, self.places[hosts[end.ip]])]
 
     def _deaf(self, pod: Place) -> bool:
-        """Whether a pod has no way to some server of the cluster's DNS, and back."""
+        """Whether a pod cannot reach some server of the cluster's DNS."""
         servers = [
             end
             for service in self.services
@@ -216,7 +216,7 @@ class _Asking:
         )
 
     def _agnhost(self, port: Port, ends: Sequence[Endpoint]) -> bool:
-        """Whether every endpoint says who it is."""
+        """Whether every endpoint is agnhost, which identifies itself."""
         pods = [(self._pods.get(end.pod), end.port) for end in ends]
         return all(pod and number in _agnhost_ports(pod, port.protocol) for pod, number in pods)
 
@@ -224,10 +224,10 @@ class _Asking:
 def reached(
     mode: ProxyMode, service: Service, port: Port, proxy: Proxy, asker: Place, way: Way
 ) -> tuple[Outcome, tuple[Endpoint, ...]]:
-    """What becomes of a connection that `proxy`'s node translates, and the endpoints that it may come to."""
+    """The outcome of a connection that the node of `proxy` translates, and its possible endpoints."""
     chosen, inside = choose(service, port, proxy), way in (Way.CLUSTER_IP, Way.NAME)
     if mode is ProxyMode.USERSPACE:
-        # The proxy process knows no policy; it takes the connection before it looks for somebody to give it to.
+        # The proxy process ignores traffic policies; it accepts a connection before it looks for an endpoint.
         ready = tuple(end for end in port.endpoints if end.ready)
         silent = Outcome.ENDED if port.protocol == "TCP" else Outcome.TIMED_OUT
         return (Outcome.REACHED, ready) if ready else (silent, ())
@@ -236,7 +236,7 @@ def reached(
     local = service.internal_local if inside else service.external_local
     ends = chosen.local if local else chosen.cluster
     if not ends and local and mode is ProxyMode.IPVS:
-        ends = chosen.cluster  # Local is given up; a client outside gets its answers from where it did not ask
+        ends = chosen.cluster  # IPVS falls back to Cluster; an outside client then gets replies from another address
         if ends and not inside:
             return Outcome.TIMED_OUT, ()
     if ends:
@@ -245,17 +245,17 @@ def reached(
 
 
 def keeps_source(mode: ProxyMode, service: Service, asker: Place, pod: Place, way: Way) -> bool:
-    """Whether the server sees the asker itself, and not the node that translated."""
+    """Whether the server sees the source itself, and not the translating node."""
     if mode is ProxyMode.USERSPACE:
         return False
     if way in (Way.CLUSTER_IP, Way.NAME):
-        # What a pod sends to itself by way of a Service is masqueraded: no kernel takes its own address from a cable.
+        # A pod's connection to itself through a Service is masqueraded: a kernel drops its own address as a source.
         return asker.role == "pod" and asker.name != pod.name
     return service.external_local
 
 
 def _admitted(service: Service, asker: Place) -> bool:
-    """Whether the load balancer's source ranges (none: everybody) hold the asker."""
+    """Whether the load balancer's source ranges (none: all sources) contain the source."""
     ranges = [IPv4Network(net, strict=False) for net in service.source_ranges]
     return not ranges or any(asker.address in net for net in ranges)
 

@@ -1,4 +1,4 @@
-"""How answers are spread over endpoints, and whether that is the way of the mode (pure)."""
+"""The distribution of answers over endpoints, and whether it fits the proxy mode (pure)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from nslab.proxy.model import Service
 
 UNLIKELY = 1e-6
-"""Chance alone gives a spread as uneven as that once in a million probes: then it is not chance."""
+"""A random distribution as uneven as this occurs once in a million probes: below, it counts as an error."""
 
 
 class Spread(StrEnum):
-    """Whose turn it is."""
+    """How a proxy mode chooses endpoints."""
 
     CHANCE = "by chance"
     TURNS = "in turns"
@@ -28,7 +28,7 @@ class Spread(StrEnum):
 
 
 def spread_of(mode: ProxyMode, scheduler: str, service: Service) -> Spread:
-    """The rule of a mode: iptables and nftables throw dice, ipvs has its scheduler, userspace goes round."""
+    """The choice of a mode: random in iptables and nftables, by scheduler in ipvs, round robin in userspace."""
     if service.affinity:
         return Spread.STICKY
     match mode, scheduler:
@@ -42,7 +42,7 @@ def spread_of(mode: ProxyMode, scheduler: str, service: Service) -> Spread:
 
 
 def uneven(rule: Spread, names: Sequence[str], possible: Sequence[str]) -> str:
-    """What is wrong with these answers, of endpoints that each should have its share; "" if nothing."""
+    """The error in the distribution of `names` over the `possible` endpoints; "" if there is none."""
     counts = {**dict.fromkeys(possible, 0), **Counter(names)}
     shares = ", ".join(f"{name} {count}" for name, count in counts.items())
     match rule:
@@ -56,14 +56,14 @@ def uneven(rule: Spread, names: Sequence[str], possible: Sequence[str]) -> str:
 
 
 def likelihood(counts: Sequence[int]) -> float:
-    """How likely it is that fair dice give counts as uneven as these (Pearson's chi-squared test)."""
+    """The probability of counts at least as uneven as these under a uniform choice (Pearson's chi-squared test)."""
     fair = sum(counts) / len(counts)
     statistic = sum((count - fair) ** 2 / fair for count in counts) if fair else 0.0
     return tail(statistic, len(counts) - 1)
 
 
 def tail(statistic: float, freedom: int) -> float:
-    """The chance that chi-squared with so many degrees of freedom is at least `statistic`."""
+    """The probability that chi-squared with `freedom` degrees of freedom is at least `statistic`."""
     half = statistic / 2
     if freedom % 2 == 0:
         return sum(math.exp(-half + _power(half, term)) for term in range(freedom // 2))

@@ -1,4 +1,4 @@
-"""Whose trouble it is: the same or another node, a pod's address or a Service's; four cells tell (pure)."""
+"""Localizes a fault by four cells: same or other node, pod address or Service address (pure)."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ if TYPE_CHECKING:
 
 NEAR, FAR, POD, SERVICE = "same node", "other node", "pod address", "service address"
 Cell: TypeAlias = tuple[str, str]
-"""Where the server is, and by what it was addressed."""
+"""The location of the server, and the kind of address."""
 
 
 @dataclass(slots=True)
 class Square:
-    """Four cells of one kind of client (`pod` or `node`): in each, what was asked, and what failed."""
+    """The four cells of one kind of client (`pod` or `node`): the number of probes and of failures in each."""
 
     role: str
     asked: dict[Cell, int] = field(default_factory=dict)
     failed: dict[Cell, int] = field(default_factory=dict)
     nodes: dict[str, None] = field(default_factory=dict)
-    """Those whose rules were to lead to Services that failed."""
+    """The nodes whose rules translate the failed calls."""
 
     def count(self, where: str, what: str, *, right: bool) -> None:
-        """One more question."""
+        """Count one probe."""
         self.asked[where, what] = self.asked.get((where, what), 0) + 1
         self.failed[where, what] = self.failed.get((where, what), 0) + (not right)
 
 
 def squares(places: Sequence[Place], results: Iterable[Result], calls: Iterable[CallResult]) -> tuple[Square, Square]:
-    """Pods' and nodes' four cells. Only arrival counts here: whom a server sees is another question."""
+    """Pods' and nodes' four cells. Only arrival counts, not the source address that a server sees."""
     by_name = {place.name: place for place in places}
     found = {"pod": Square("pod"), "node": Square("node")}
     for result in results:
@@ -54,7 +54,7 @@ def squares(places: Sequence[Place], results: Iterable[Result], calls: Iterable[
         if not square or called.call.way is not Way.CLUSTER_IP or called.call.outcome is not Outcome.REACHED:
             continue
         for answer in called.call.answers:
-            # Who was never heard is the one that does not answer; an endpoint that was not drawn says nothing.
+            # A silent endpoint is a failure; an endpoint that the mode did not choose is inconclusive.
             if answer in called.silent or answer.hostname in called.answered:
                 square.count(NEAR if answer.near else FAR, SERVICE, right=answer not in called.silent)
         if called.silent:
@@ -63,7 +63,7 @@ def squares(places: Sequence[Place], results: Iterable[Result], calls: Iterable[
 
 
 def verdict(square: Square) -> str:
-    """A sentence: whose trouble it is; "" if there is none."""
+    """A sentence that names the faulty component; "" if there is no fault."""
     pods = [where for where in (NEAR, FAR) if square.failed.get((where, POD))]
     services = [where for where in (NEAR, FAR) if square.failed.get((where, SERVICE))]
     if not pods and not services:
@@ -85,7 +85,7 @@ def verdict(square: Square) -> str:
 
 
 def names_fail(calls: Sequence[CallResult]) -> str:
-    """A sentence, if Services answer by address and their names do not."""
+    """A sentence, if Services answer by address and not by name; else ""."""
     named = [result for result in calls if result.call.way is Way.NAME and not result.call.lost]
     addressed = [result for result in calls if result.call.way is Way.CLUSTER_IP]
     if any(result.unresolved for result in named) and not any(result.wrong for result in addressed):

@@ -1,1 +1,1 @@
-"""kube-proxy's decisions (pure): from Services and their endpoints to what one node's kernel must have, in any mode."""
+"""kube-proxy's decisions (pure): from Services and endpoints to the kernel items of one node, in any mode."""

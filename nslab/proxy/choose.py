@@ -1,4 +1,4 @@
-"""Which endpoints a packet may be sent to: the same for every mode (kube-proxy's topology.go)."""
+"""The usable endpoints of a port, independent of the mode (kube-proxy's topology.go)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Choice(NamedTuple):
-    """`cluster`: for policy Cluster. `local`: for policy Local, on this node alone. `reachable`: either, in order.
+    """`cluster`: for policy Cluster. `local`: for policy Local, on this node only. `reachable`: the union, in order.
 
     `somewhere`: whether there is a usable endpoint on any node.
     """
@@ -25,14 +25,14 @@ class Choice(NamedTuple):
 def choose(service: Service, port: Port, proxy: Proxy) -> Choice:
     """The endpoints of one port, as seen from the proxy's node.
 
-    Ready ones; if no ready ones exist, those that still serve while they terminate: separately for Cluster and Local.
-    Hints of zones count for Cluster only, and only if every ready endpoint has one, the node is in a zone, and some
-    endpoint is meant for that zone.
+    The ready ones; if there are none, the serving and terminating ones: separately for Cluster and Local. Zone hints
+    count for Cluster only, and only if every ready endpoint has one, the node is in a zone, and at least one endpoint
+    has a hint for that zone.
     """
     ready = [end for end in port.endpoints if end.ready]
     fallback = [end for end in port.endpoints if end.serving and end.terminating and not end.ready]
     external = externally_accessible(service, port)
-    # With policy Local outside, pods and the node itself still reach every endpoint by the external addresses.
+    # With externalTrafficPolicy Local, pods and the node itself still reach all endpoints by external addresses.
     cluster = tuple(_in_zone(ready, proxy.zone) or fallback) if external or not service.internal_local else ()
     if not (service.internal_local or (external and service.external_local)):
         return Choice(cluster, (), cluster, bool(cluster))

@@ -1,8 +1,8 @@
-"""Flows of UDP that the kernel would go on sending to where nobody is any more (pure).
+"""Stale UDP flows in conntrack, which still lead to endpoints that are gone (pure).
 
-A rule of nat is asked for the first packet of a flow alone; TCP begins anew when an endpoint is gone, but a UDP client
-that asks again and again keeps its flow, and with it the old translation. So, as kube-proxy does since 1.32: after a
-sync, flows to a Service whose answers would not come from one of its endpoints are forgotten.
+Only the first packet of a flow traverses the nat table. TCP clients reconnect when an endpoint is gone, but a UDP
+client that keeps sending keeps its flow, and with it the old translation. So, like kube-proxy since 1.32, nslab deletes
+the flows to a Service whose replies would not come from one of its endpoints after each sync.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from nslab.proxy.model import Port, Proxy, Service
 
 LIST = Command(("conntrack", "-L", "-p", "udp"), "")
-"""What `stale` wants to read."""
+"""The command whose output `stale` reads."""
 Place = tuple[str, str]
-"""IP and port; a node port has no IP, as it is reached at each of the node's."""
+"""IP and port; the IP of a node port is "", because it is reachable at each of the node's addresses."""
 
 
 class Flow(NamedTuple):
-    """Where the client sends, and where answers are expected from."""
+    """The client's original destination, and the expected source of replies."""
 
     to: Place
     answers: Place
 
 
 def concerned(services: Iterable[Service]) -> bool:
-    """Whether there may be such flows at all."""
+    """Whether there may be such flows at all: some Service has a UDP port."""
     return any(port.protocol == "UDP" for service in services if service.cluster_ip for port in service.ports)
 
 
@@ -43,21 +43,21 @@ def stale(
     proxy: Proxy,
     ports: Mapping[tuple[str, str], int] | None = None,
 ) -> tuple[Command, ...]:
-    """What makes the kernel forget flows of Services that changed, by the output of LIST.
+    """The commands that delete the stale flows of changed Services from conntrack; `listed`: the output of LIST.
 
-    `ports`: of userspace mode, where it is the proxy process that answers, at a port of its own (`proxy_ports`).
+    `ports`: in userspace mode, the ports at which the proxy process replies (`proxy_ports`).
     """
     behind: dict[Place, set[Place]] = {place: set() for service in before for place, _ in _fronts(service)}
     for service in after:
         for place, port in _fronts(service):
             ends = _ends(service, port, proxy) if ports is None else {("", str(ports[port_name(service, port), "udp"]))}
             behind.setdefault(place, set()).update(ends)
-    found = dict.fromkeys(_flows(listed))
-    return tuple(_forget(flow) for flow in found if _is_stale(flow, behind, proxy))
+    flows = dict.fromkeys(_flows(listed))
+    return tuple(_forget(flow) for flow in flows if _is_stale(flow, behind, proxy))
 
 
 def _fronts(service: Service) -> Iterator[tuple[Place, Port]]:
-    """Where clients reach its ports."""
+    """The addresses at which clients reach a Service's UDP ports."""
     for port in service.ports if service.cluster_ip else ():
         if port.protocol == "UDP":
             for ip in (service.cluster_ip, *service.external_ips, *service.load_balancer_ips):
@@ -79,15 +79,15 @@ def _is_stale(flow: Flow, behind: dict[Place, set[Place]], proxy: Proxy) -> bool
 
 def _flows(listed: str) -> Iterator[Flow]:
     for line in listed.splitlines():
-        # Twice src, dst, sport and dport: of the packets that came, and of their answers. Where the kernel counts
-        # (nf_conntrack_acct, which Calico turns on), packets and bytes stand in between.
-        there: dict[str, str] = {}
-        back: dict[str, str] = {}
+        # A line has src, dst, sport and dport twice: of the original direction, and of the reply direction. With
+        # nf_conntrack_acct, which Calico turns on, packets and bytes are in between.
+        original: dict[str, str] = {}
+        reply: dict[str, str] = {}
         for name, equals, value in (word.partition("=") for word in line.split()):
             if equals:
-                (back if name in there else there)[name] = value
-        if {"dst", "dport"} <= there.keys() and {"src", "sport"} <= back.keys():
-            yield Flow((there["dst"], there["dport"]), (back["src"], back["sport"]))
+                (reply if name in original else original)[name] = value
+        if {"dst", "dport"} <= original.keys() and {"src", "sport"} <= reply.keys():
+            yield Flow((original["dst"], original["dport"]), (reply["src"], reply["sport"]))
 
 
 def _forget(flow: Flow) -> Command:

@@ -1,7 +1,7 @@
-"""What a kube-proxy that starts finds in its node's kernel (pure): what need not be made again, and what nobody wants.
+"""The items that a starting kube-proxy finds in its node's kernel (pure): existing ones, and surplus ones.
 
-Chains and settings are written anew in any case, and nftables' table is flushed in the same transaction; but a jump
-would stand there twice, ipvsadm refuses what is there, and what was for Services that are gone must go.
+kube-proxy rewrites chains and settings in any case, and flushes nftables' table in the same transaction. But it must
+not add a jump twice, ipvsadm refuses existing servers, and items of deleted Services must go.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp"}
 
 
 def looks(wanted: Items, proxy: Proxy) -> tuple[Command, ...]:
-    """The programs whose output `found` reads."""
+    """The commands whose output `found` reads."""
     kinds = {item[0] for item in wanted}
     return tuple(
         Command(argv, "")
@@ -40,7 +40,7 @@ def looks(wanted: Items, proxy: Proxy) -> tuple[Command, ...]:
 
 
 def found(outputs: Sequence[tuple[Command, str]], wanted: Items) -> Items:
-    """What is there of what is wanted, and of what is a kube-proxy's but wanted no more; by what the programs said."""
+    """The existing items: the wanted ones, and surplus ones of kube-proxy; `outputs`: each command with its output."""
     items: Items = {}
     for command, text in outputs:
         match command.argv:
@@ -60,13 +60,13 @@ def found(outputs: Sequence[tuple[Command, str]], wanted: Items) -> Items:
 
 
 def leftovers(outputs: Sequence[tuple[Command, str]], wanted: Items) -> Items:
-    """What of nftables is there and not wanted, and can go once everything is written: nothing leads to it then."""
+    """Surplus nftables items, which can be deleted after all wanted ones are written: nothing refers to them then."""
     texts = [text for command, text in outputs if command.argv[0] == "nft"]
     return {item: ("",) for text in texts for item in _in_tables(text, wanted) if item not in wanted}
 
 
 def _in_tables(text: str, wanted: Items) -> Iterator[Item]:
-    """Chains and sets in tables of ours, which hold nothing of anybody else."""
+    """Chains and sets in kube-proxy's own tables."""
     ours = False
     for line in text.splitlines():
         match line.split():
@@ -77,9 +77,9 @@ def _in_tables(text: str, wanted: Items) -> Iterator[Item]:
 
 
 def _rules(text: str, wanted: Items) -> Iterator[Item]:
-    """Jumps that are there; chains of Services that are gone. iptables lets only the latter be told by their names."""
+    """Existing wanted jumps, and chains of deleted Services, which only their names identify."""
     jumps = {(item[1], f"-A {item[2]} {item[3]}"): item for item in wanted if item[0] == "jump"}
-    # Of a mode whose KUBE-SERVICES leads to such chains: once it is written anew, it leads to none that is not wanted.
+    # Only for a mode whose KUBE-SERVICES jumps to such chains: after its rewrite it jumps to wanted ones only.
     hashed = ("chain", "nat", "KUBE-NODEPORTS") in wanted
     table = ""
     for line in text.splitlines():
@@ -106,7 +106,7 @@ def _sets(text: str, wanted: Items) -> Items:
 
 
 def _servers(text: str) -> Items:
-    """All virtual servers: they are a kube-proxy's own, as it sees it (but for those in --ipvs-exclude-cidrs)."""
+    """All virtual servers: kube-proxy considers them its own (except those in --ipvs-exclude-cidrs)."""
     items: Items = {}
     for line in text.splitlines():
         word, *rest = line.split()

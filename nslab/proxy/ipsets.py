@@ -1,4 +1,4 @@
-"""The sets of ipvs mode, and the rules that name them: the same however many Services there are."""
+"""The ipsets of ipvs mode, and the rules that match them: their number does not depend on the number of Services."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ NODE_PORT = {
 
 
 class Set(NamedTuple):
-    """A set: its type, and what kube-proxy writes beside rules that name it."""
+    """An ipset: its type, and kube-proxy's comment on rules that match it."""
 
     type: str
     about: str
 
     @property
     def options(self) -> str:
-        """What follows the type when the set is made."""
+        """The options after the type in `ipset create`."""
         return _BITMAP_OPTIONS if self.type == "bitmap:port" else _HASH_OPTIONS
 
 
@@ -60,7 +60,7 @@ SETS = {
     "KUBE-NODE-PORT-LOCAL-TCP": Set("bitmap:port", "Kubernetes nodeport TCP port with externalTrafficPolicy=local"),
     "KUBE-NODE-PORT-UDP": Set("bitmap:port", "Kubernetes nodeport UDP port for masquerade purpose"),
     "KUBE-NODE-PORT-LOCAL-UDP": Set("bitmap:port", "Kubernetes nodeport UDP port with externalTrafficPolicy=local"),
-    # iptables-save puts a backslash before a quote, and this is how it would write them.
+    # As in the output of iptables-save, which escapes quotes.
     "KUBE-NODE-PORT-SCTP-HASH": Set(
         "hash:ip,port", r"Kubernetes nodeport SCTP port for masquerade purpose with type \'hash ip:port\'"
     ),
@@ -70,7 +70,7 @@ SETS = {
     HEALTH_CHECK: Set("bitmap:port", "Kubernetes health check node port"),
     IPVS_IPS: Set("hash:ip", "Addresses on the ipvs interface"),
 }
-"""All of them, in the order in which they are made; they are there even if they are empty."""
+"""All sets, in creation order; they exist even if they are empty."""
 
 _BITMAP_OPTIONS, _HASH_OPTIONS = "range 0-65535", "family inet hashsize 1024 maxelem 65536"
 
@@ -85,7 +85,7 @@ JUMPS = (
     ("filter", "INPUT", '-m comment --comment "kubernetes ipvs access filter" -j KUBE-IPVS-FILTER'),
     ("filter", "OUTPUT", '-m comment --comment "kubernetes ipvs access filter" -j KUBE-IPVS-OUT-FILTER'),
 )
-"""Each is put first when it is made, so the last of a chain is met first."""
+"""Each is inserted as the first rule, so a packet meets the last of a chain first."""
 
 _MARK, _ACCEPT, _RETURN = "-j KUBE-MARK-MASQ", "-j ACCEPT", "-j RETURN"
 _REPLIES = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
@@ -93,11 +93,11 @@ _OFF_MACHINE = "-m physdev ! --physdev-is-in -m addrtype ! --src-type LOCAL -j A
 _TO_LOCAL = "-m addrtype --dst-type LOCAL"
 
 Rules = dict[tuple[str, str], tuple[str, ...]]
-"""By table and chain."""
+"""Rules by table and chain."""
 
 
 def made(items: Items) -> Iterator[str]:
-    """For `ipset restore`: sets that come, and then their members."""
+    """Lines for `ipset restore`: new sets, then their members."""
     for item, body in items.items():
         if item[0] == "ipset":
             yield f"create {item[1]} {' '.join(body)}"
@@ -105,7 +105,7 @@ def made(items: Items) -> Iterator[str]:
 
 
 def ended(items: Iterable[Item]) -> Iterator[str]:
-    """For `ipset restore`: members that go, and sets, which take theirs with them."""
+    """Lines for `ipset restore`: deletes members, and sets together with their members."""
     items = list(items)
     sets = [item[1] for item in items if item[0] == "ipset"]
     yield from (f"del {item[1]} {item[2]}" for item in items if item[0] == "member" and item[1] not in sets)
@@ -113,7 +113,7 @@ def ended(items: Iterable[Item]) -> Iterator[str]:
 
 
 def nat_rules(filled: Collection[str], proxy: Proxy) -> Rules:
-    """Who is masqueraded; only for sets that have members. A chain comes before those that jump to it."""
+    """The nat chains (masquerading); rules only for non-empty sets. A chain comes before those that jump to it."""
     return {
         ("nat", "KUBE-MARK-MASQ"): MARK_MASQ[1],
         ("nat", "KUBE-POSTROUTING"): (
@@ -139,7 +139,7 @@ def _services(filled: Collection[str], proxy: Proxy) -> Iterator[str]:
         elif proxy.cluster_cidr:
             yield f"! -s {proxy.cluster_cidr} {_about(CLUSTER_IP)} dst,dst {_MARK}"
         else:
-            # The node itself asks from the very address that it asks for, since it has that on kube-ipvs0.
+            # The node's own packets have the Service's address as source: it is on kube-ipvs0.
             yield f"{_about(CLUSTER_IP)} src,dst {_MARK}"
     for name in (EXTERNAL_IP, EXTERNAL_IP_LOCAL):
         if name in filled:
@@ -160,7 +160,7 @@ def _node_ports(filled: Collection[str]) -> Iterator[str]:
 
 
 def filter_rules(filled: Collection[str]) -> Rules:
-    """Who is let in. IPVS takes a packet on its way into the node, so these see it in INPUT."""
+    """The filter chains. IPVS handles a packet in LOCAL_IN, so these rules see it in INPUT."""
     ours = (LOAD_BALANCER, CLUSTER_IP, EXTERNAL_IP, EXTERNAL_IP_LOCAL)
     ranges = (SOURCE_CIDR, SOURCE_IP)
     return {
@@ -176,7 +176,7 @@ def filter_rules(filled: Collection[str]) -> Rules:
         ("filter", "KUBE-PROXY-FIREWALL"): tuple(
             f"{_about(name)} dst,dst -j KUBE-SOURCE-RANGES-FIREWALL" for name in (LOAD_BALANCER_FW,) if name in filled
         ),
-        # The node's own ports must not be reached by way of a Service's address, which the node has on kube-ipvs0.
+        # The node's own ports must not be reachable at a Service's address, which the node has on kube-ipvs0.
         ("filter", "KUBE-IPVS-FILTER"): (
             *(f"{_in(name)} dst,dst {_RETURN}" for name in ours),
             f"{_in(HEALTH_CHECK)} dst {_RETURN}",

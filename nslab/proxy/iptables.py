@@ -1,8 +1,8 @@
 """iptables mode, as kube-proxy 1.33 and later write it.
 
-KUBE-SERVICES finds the Service by its address; KUBE-SVC- (policy Cluster) or KUBE-SVL- (policy Local) picks an endpoint
-by chance; KUBE-SEP- does the DNAT. What comes from outside goes through KUBE-EXT-, perhaps after KUBE-FW-. Rules are in
-the words of `iptables-save`, so that what the kernel says can be compared with them as text.
+KUBE-SERVICES matches a Service by its address; KUBE-SVC- (policy Cluster) or KUBE-SVL- (policy Local) picks a random
+endpoint; KUBE-SEP- does the DNAT. External traffic goes through KUBE-EXT-, with source ranges after KUBE-FW-. Rules are
+spelled as in the output of `iptables-save`, so that they compare with it as text.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ FIREWALL: Item = ("chain", "filter", "KUBE-PROXY-FIREWALL")
 _SHARED = (HEALTH_CHECKS, FILTER_SERVICES, EXTERNAL, FIREWALL, SERVICES, NODE_PORTS)
 
 MARK_MASQ = (("chain", "nat", "KUBE-MARK-MASQ"), ("-j MARK --set-xmark 0x4000/0x4000",))
-"""Bit 14 says: this packet gets the node's address."""
+"""Bit 14 of the mark: masquerade this packet."""
 LOCALNET = (
     '! -s 127.0.0.0/8 -d 127.0.0.0/8 -m comment --comment "block incoming localnet connections" '
     "-m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP"
@@ -58,23 +58,23 @@ _JUMPS = {
 
 
 def part(service: Service, proxy: Proxy) -> Part:
-    """The chains of one Service, and its lines in the chains that all share. A headless one has none."""
+    """The chains of one Service, and its rules in shared chains. A headless Service has none."""
     own: Items = {}
     lines: dict[Item, list[str]] = {}
     for port in service.ports if service.cluster_ip else ():
-        one = _Rules(service, port, proxy)
-        for item, rule in one.shared():
+        rules = _Rules(service, port, proxy)
+        for item, rule in rules.shared():
             lines.setdefault(item, []).append(rule)
-        if one.choice.somewhere:
-            own.update(one.chains())
-    return Part(own, {item: tuple(rules) for item, rules in lines.items()})
+        if rules.choice.somewhere:
+            own.update(rules.chains())
+    return Part(own, {item: tuple(body) for item, body in lines.items()})
 
 
 def frame(parts: Iterable[Part], proxy: Proxy) -> Items:
     """The chains with fixed names, and the jumps to them from the built-in chains."""
     shared: dict[Item, list[str]] = {item: [] for item in _SHARED}
-    for one in parts:
-        for item, rules in one.lines.items():
+    for part in parts:
+        for item, rules in part.lines.items():
             shared[item] += rules
     shared[SERVICES] += _to_node_ports(proxy)
     items: Items = {("chain", table, "KUBE-PROXY-CANARY"): () for table in ("mangle", "nat", "filter")}
@@ -83,7 +83,7 @@ def frame(parts: Iterable[Part], proxy: Proxy) -> Items:
     items["chain", "filter", "KUBE-FORWARD"] = tuple(forward(proxy))
     items["chain", "nat", "KUBE-POSTROUTING"] = tuple(postrouting(proxy))
     items |= [MARK_MASQ]
-    # Each is put before those that are there.
+    # Each is inserted before the existing rules.
     items |= {("jump", *where, rule, "first"): () for where, rules in _JUMPS.items() for rule in reversed(rules)}
     if _on_localhost(proxy):
         items[ROUTE_LOCALNET] = ("1",)
@@ -91,14 +91,14 @@ def frame(parts: Iterable[Part], proxy: Proxy) -> Items:
 
 
 def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
-    """One restore of all tables, and the setting if it changed."""
+    """One iptables-restore of all tables, and the sysctl if it changed."""
     return (*sysctl_commands(old, new), *iptables_commands(old, new, proxy.iptables))
 
 
 def forward(proxy: Proxy) -> Iterator[str]:
-    """KUBE-FORWARD: what was balanced may pass, whatever the policy of FORWARD."""
+    """KUBE-FORWARD: accepts Service traffic even if the policy of FORWARD is DROP."""
     if not proxy.liberal:
-        # An answer outside TCP's window is not translated back: the client would reset a connection that it never made.
+        # The kernel does not undo NAT for a reply outside TCP's window: the client would reset the connection.
         yield "-m conntrack --ctstate INVALID -j DROP"
     yield '-m comment --comment "kubernetes forwarding rules" -m mark --mark 0x4000/0x4000 -j ACCEPT'
     established = "-m conntrack --ctstate RELATED,ESTABLISHED"
@@ -106,7 +106,7 @@ def forward(proxy: Proxy) -> Iterator[str]:
 
 
 def postrouting(proxy: Proxy) -> Iterator[str]:
-    """KUBE-POSTROUTING: masquerade what is marked, and take the mark off: the packet may come by again."""
+    """KUBE-POSTROUTING: masquerades marked packets, and clears the mark: the packet may traverse the chain again."""
     yield "-m mark ! --mark 0x4000/0x4000 -j RETURN"
     yield "-j MARK --set-xmark 0x4000/0x0"
     masquerade = '-m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE'
@@ -129,7 +129,7 @@ class _Rules:
         self.guarded = ranged and bool(service.load_balancer_ips) and self.choice.somewhere
 
     def shared(self) -> Iterator[tuple[Item, str]]:
-        """Lines in the chains that catch packets by their destination."""
+        """Rules in the shared chains, which match packets by destination."""
         name, service, somewhere = self.name, self.service, self.choice.somewhere
         verdict = self._verdict()
         if self.inside_here:
@@ -155,27 +155,27 @@ class _Rules:
     def _node_ports(self, verdict: tuple[str, str]) -> Iterator[tuple[Item, str]]:
         protocol, number = self.protocol, self.port.node_port
         if number and self.choice.somewhere:
-            # A node port passes by the load balancer's source ranges.
+            # Node ports bypass the load balancer's source ranges.
             match = f'-p {protocol} -m comment --comment "{self.name}" -m {protocol} --dport {number}'
             yield NODE_PORTS, f"{match} -j KUBE-EXT-{self.hash}"
         if number and not self.outside_here:
             match = f'-p {protocol} -m comment --comment "{verdict[0]}" -m addrtype --dst-type LOCAL -m {protocol}'
             yield EXTERNAL, f"{match} --dport {number} -j {verdict[1]}"
         if (number := self.service.health_check_node_port) and self.service.external_local:
-            # With policy Cluster every node is as good as another, and nobody asks.
+            # With policy Cluster a load balancer does not check nodes: each one forwards.
             match = f'-p tcp -m comment --comment "{self.name} health check node port" -m tcp --dport {number}'
             yield HEALTH_CHECKS, f"{match} -j ACCEPT"
 
     def _verdict(self) -> tuple[str, str]:
-        """Comment and target for a packet that no endpoint is there for."""
+        """Comment and target of the rule for packets without a usable endpoint."""
         if self.choice.somewhere:
-            # Another node has some: silence makes the client try again, perhaps there.
+            # Other nodes have endpoints: without a reply, the client tries again, perhaps at another node.
             return f"{self.name} has no local endpoints", "DROP"
         return f"{self.name} has no endpoints", "REJECT --reject-with icmp-port-unreachable"
 
     def chains(self) -> Iterator[tuple[Item, Body]]:
-        """The Service's own chains in nat, each before those that it jumps to."""
-        found: dict[int, tuple[str, str]] = {}  # by identity: comparing endpoints takes longer than naming them
+        """The port's own chains in nat, each before those that it jumps to."""
+        found: dict[int, tuple[str, str]] = {}  # by id(): hashing endpoints takes longer than naming them
         for end in self.choice.reachable:
             address = f"{end.ip}:{end.port}"
             found[id(end)] = address, f"KUBE-SEP-{endpoint_hash(self.name, self.protocol, address)}"
@@ -192,7 +192,7 @@ class _Rules:
             yield ("chain", "nat", sep), self._endpoint(end, address, sep)
 
     def _balanced(self, chain: str, ends: Sequence[tuple[str, str]]) -> Iterator[str]:
-        """Masquerade what comes from outside the pod network; then an endpoint: the one of before, or by chance."""
+        """Masquerades packets from outside the pod network; then picks the previous endpoint, or a random one."""
         if chain == self.inside:
             source = "" if self.proxy.masquerade_all else _not_from(self.proxy.cluster_cidr)
             if source is not None:
@@ -208,7 +208,7 @@ class _Rules:
             left -= 1
 
     def _endpoint(self, end: Endpoint, address: str, sep: str) -> tuple[str, str]:
-        """Masquerade the endpoint's own packets, which its kernel would take for forged; then translate."""
+        """Masquerades the endpoint's own packets, which its kernel would drop as martians; then DNATs."""
         comment = self._comment(self.name)
         recent = f"-m recent --set --name {sep} --mask 255.255.255.255 --rsource " if self.service.affinity else ""
         return (
@@ -217,10 +217,10 @@ class _Rules:
         )
 
     def _external(self) -> Iterator[str]:
-        """For traffic to node ports and external addresses."""
+        """KUBE-EXT-: traffic to node ports and external addresses."""
         cluster, whose = f"KUBE-SVC-{self.hash}", f"for {self.name} external destinations"
         if not self.service.external_local:
-            # The endpoint may be on another node, and its answer has to come back through this one.
+            # The endpoint may be on another node; its reply must come back through this one.
             yield f'-m comment --comment "masquerade traffic {whose}" -j KUBE-MARK-MASQ'
             yield f"-j {cluster}"
             return
@@ -234,13 +234,13 @@ class _Rules:
             yield f"-j KUBE-SVL-{self.hash}"
 
     def _firewall(self) -> Iterator[str]:
-        """For a load balancer's address with source ranges; what no rule takes is dropped in filter."""
+        """KUBE-FW-: a load balancer's address with source ranges; the filter table drops what no rule here accepts."""
         comment = f'-m comment --comment "{self.name} loadbalancer IP" -j KUBE-EXT-{self.hash}'
         ranges = [IPv4Network(source, strict=False) for source in self.service.source_ranges if ":" not in source]
         for source in ranges:
             yield f"{_from(str(source))}{comment}"
         if any(IPv4Address(self.proxy.addresses[0]) in source for source in ranges):
-            # Where the node has the address itself, its own packets come from it.
+            # If the node has the address itself, it is the source of the node's own packets.
             for ip in self.service.load_balancer_ips:
                 yield f"-s {ip}/32 {comment}"
         yield f'-m comment --comment "other traffic to {self.name} will be dropped by KUBE-PROXY-FIREWALL"'
@@ -266,14 +266,14 @@ def _to_node_ports(proxy: Proxy) -> Iterator[str]:
 
 
 def _on_localhost(proxy: Proxy) -> bool:
-    """Whether node ports are reached at 127.0.0.1, which the kernel does not route unless it is told to."""
+    """Whether node ports are reachable at 127.0.0.1, which the kernel routes only with route_localnet."""
     ranges = [IPv4Network(one, strict=False) for one in proxy.node_port_addresses]
     loopback = IPv4Network("127.0.0.0/8")
     return proxy.localhost_node_ports and (not ranges or any(one.overlaps(loopback) for one in ranges))
 
 
 def _from(network: str) -> str:
-    # The kernel keeps no source that every packet has.
+    # iptables-save does not print a source that matches every packet.
     return "" if network.endswith("/0") else f"-s {network} "
 
 
@@ -283,7 +283,7 @@ def _not_from(network: str) -> str | None:
 
 @cache
 def _chance(left: int) -> str:
-    """One of so many that are left, as the kernel reads it back: it counts in parts of 2^31."""
+    """The match of one in `left` packets, as iptables-save prints it: the kernel stores multiples of 2^-31."""
     if left == 1:
         return ""
     parts = round(0x80000000 * float(f"{1 / left:.10f}"))

@@ -1,11 +1,11 @@
-"""ipvs mode, as kube-proxy has it now: the kernel's balancer does the work, and a few rules for all Services help it.
+"""ipvs mode, as in current kube-proxy: the kernel's balancer, with a few iptables rules for all Services.
 
-Every address of a Service is given to an interface that leads nowhere (kube-ipvs0), so that its packets are taken for
-the node's own; IPVS catches them on their way in and sends them on to a real server. What is left for iptables (whom
-to masquerade, whom to let in) is the same for all Services: the rules name sets, and Services are members of these.
+Every address of a Service is on a dummy interface (kube-ipvs0), so that the kernel delivers its packets locally; IPVS
+catches them in LOCAL_IN and forwards them to a real server. The iptables rules (masquerading, filtering) are the same
+for all Services: they match ipsets, whose members are Services.
 
-A part's `lines` name the sets in which it has members, beside what it adds to shared chains: rules for a set in which
-nobody has a member are not written. How real servers leave is told in nslab.ruletext.ipvsadm.
+A part's `lines` contain the sets in which it has members, and its rules in shared chains: rules for a set without
+members are not written. nslab.ruletext.ipvsadm explains how real servers are removed.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 DEVICE = "kube-ipvs0"
 SOURCE_HASH = "mh-port"
-"""IP_VS_SVC_F_SCHED2, which kube-proxy sets for the scheduler mh; ipvsadm's name for it there."""
+"""ipvsadm's name of IP_VS_SVC_F_SCHED2 for the scheduler mh, for which kube-proxy sets it."""
 OUT_FILTER: Item = ("chain", "filter", "KUBE-IPVS-OUT-FILTER")
 
 
 def part(service: Service, proxy: Proxy) -> Part:
     """One Service: its virtual and real servers, its addresses, and its members of the sets."""
-    if not service.cluster_ip:  # headless, or a name for something outside
+    if not service.cluster_ip:  # headless or ExternalName
         return Part({})
     own: Items = {}
     drops: list[str] = []
@@ -52,12 +52,12 @@ def part(service: Service, proxy: Proxy) -> Part:
 
 
 def frame(parts: Iterable[Part], proxy: Proxy) -> Items:
-    """What is there whoever is served: settings, the interface, all sets, and the rules that name them."""
+    """The items for all Services: sysctls, the interface, all sets, and the rules that match them."""
     filled: set[str] = set()
     drops: dict[str, None] = {}
-    for one in parts:
-        filled |= {item[1] for item in one.lines if item[0] == "ipset"}
-        drops |= dict.fromkeys(one.lines.get(OUT_FILTER, ()))
+    for part in parts:
+        filled |= {item[1] for item in part.lines if item[0] == "ipset"}
+        drops |= dict.fromkeys(part.lines.get(OUT_FILTER, ()))
     items: Items = {("sysctl", path, default): (value,) for path, value, default in _settings(proxy)}
     items["dummy", DEVICE] = ()
     items |= {("ipset", name): (one.type, one.options) for name, one in ipsets.SETS.items()}
@@ -69,17 +69,17 @@ def frame(parts: Iterable[Part], proxy: Proxy) -> Items:
 
 
 def _settings(proxy: Proxy) -> Iterator[tuple[str, str, str]]:
-    """Path, value and default. (conn_reuse_mode=0 is for kernels before 5.9, and makes new connections fail on old.)"""
-    # IPVS does the translation itself; only with this does conntrack know of it, so that it can be masqueraded.
+    """Path, value and default. (conn_reuse_mode=0 is for kernels before 5.9, and makes connections fail on them.)"""
+    # IPVS does its own NAT; only with this sysctl conntrack tracks its connections, so that iptables can masquerade.
     yield "net/ipv4/vs/conntrack", "1", "0"
-    # A connection whose server has gone is forgotten at its next packet, and may begin anew elsewhere.
+    # A connection to a removed server expires at its next packet, so that the client can reconnect to another one.
     yield "net/ipv4/vs/expire_nodest_conn", "1", "0"
-    # Affinity to a server that takes nothing new (weight 0) ends at once.
+    # Affinity to a server with weight 0, which accepts no new connections, ends at once.
     yield "net/ipv4/vs/expire_quiescent_template", "1", "0"
-    # A node forwards for its pods with or without a kube-proxy: it goes on when this one stops.
+    # A node forwards for its pods with or without kube-proxy, so it still does after kube-proxy stops.
     yield "net/ipv4/ip_forward", "1", "1"
     if proxy.strict_arp:
-        # Without it, a node answers for every address of kube-ipvs0 when it is asked on any wire.
+        # Without it, a node answers ARP for every address of kube-ipvs0 on every interface.
         yield "net/ipv4/conf/all/arp_ignore", "1", "0"
         yield "net/ipv4/conf/all/arp_announce", "2", "0"
 
@@ -88,7 +88,7 @@ def _servers(service: Service, port: Port, proxy: Proxy) -> Items:
     """The virtual servers of one port, each followed by its real ones."""
     chosen = choose(service, port, proxy)
     protocol = port.protocol.lower()
-    # Where no endpoint is near, Local is given up: replies to pods here find their way, others get lost.
+    # Without a local endpoint, Local falls back to Cluster: clients on this node get replies, others do not.
     near = chosen.local or chosen.cluster
     inside = near if service.internal_local else chosen.cluster
     outside = near if service.external_local else chosen.cluster
@@ -100,14 +100,14 @@ def _servers(service: Service, port: Port, proxy: Proxy) -> Items:
     body = (proxy.scheduler, seconds, SOURCE_HASH if proxy.scheduler == "mh" else "")
     items: Items = {}
     for where, endpoints in virtual.items():
-        # A virtual server without real ones refuses: Linux answers "port unreachable".
+        # A virtual server without real ones refuses: Linux replies "port unreachable".
         items["virtual", protocol, where] = body
         items |= {("real", protocol, where, f"{end.ip}:{end.port}"): ("1",) for end in endpoints}
     return items
 
 
 def _members(service: Service, port: Port, proxy: Proxy) -> Iterator[tuple[str, str]]:
-    """Set and entry, for one port."""
+    """The set members for one port: set and entry."""
     protocol = port.protocol.lower()
     target = f"{protocol}:{port.port}"
     for end in port.endpoints:
@@ -127,7 +127,7 @@ def _members(service: Service, port: Port, proxy: Proxy) -> Iterator[tuple[str, 
                 yield ipsets.SOURCE_IP, f"{ip},{target},{ip}"
     if port.node_port:
         entries = [str(port.node_port)]
-        if protocol == "sctp":  # a bitmap of ports knows TCP and UDP only
+        if protocol == "sctp":  # bitmap:port supports TCP and UDP only
             entries = [f"{ip},sctp:{port.node_port}" for ip in _node_addresses(proxy)]
         for name in ipsets.NODE_PORT[protocol][: 2 if service.external_local else 1]:
             yield from ((name, entry) for entry in entries)
@@ -136,7 +136,7 @@ def _members(service: Service, port: Port, proxy: Proxy) -> Iterator[tuple[str, 
 
 
 def _kept_from_nodes(service: Service, port: Port, proxy: Proxy) -> Iterator[str]:
-    """A node that is in none of the source ranges may not ask either: its packets bear the address itself as source."""
+    """Drops for a node outside the source ranges: its own packets have the load balancer's address as source."""
     if service.source_ranges and not _covers_node(service, proxy):
         number = {"tcp": 6, "udp": 17, "sctp": 132}[port.protocol.lower()]
         for ip in service.load_balancer_ips:
@@ -144,13 +144,13 @@ def _kept_from_nodes(service: Service, port: Port, proxy: Proxy) -> Iterator[str
 
 
 def _bound(service: Service, proxy: Proxy) -> list[str]:
-    """Addresses for kube-ipvs0: those of the Service that the node does not have already."""
+    """Addresses for kube-ipvs0: those of the Service that the node does not already have."""
     outside = [ip for ip in (*service.external_ips, *service.load_balancer_ips) if ip not in proxy.addresses]
     return [*dict.fromkeys((service.cluster_ip, *outside))] if service.ports else []
 
 
 def _node_addresses(proxy: Proxy) -> list[str]:
-    """The node's addresses that answer for node ports: all but loopback, or those in --nodeport-addresses."""
+    """The node's addresses for node ports: all but loopback, or those in --nodeport-addresses."""
     if proxy.node_port_addresses == ("primary",):
         return [*proxy.addresses[:1]]
     wanted = [ip_network(net, strict=False) for net in proxy.node_port_addresses]
@@ -159,7 +159,7 @@ def _node_addresses(proxy: Proxy) -> list[str]:
 
 
 def _networks(ranges: Iterable[str]) -> Iterator[str]:
-    """As `ipset save` writes them. A set cannot hold 0.0.0.0/0, so its two halves stand for it."""
+    """Networks as `ipset save` writes them. hash:net cannot contain 0.0.0.0/0, so two halves replace it."""
     for net in (ip_network(one, strict=False) for one in ranges):
         halves = [net] if net.prefixlen else list(net.subnets())
         yield from (str(half).removesuffix("/32") for half in halves)
@@ -172,26 +172,26 @@ def _covers_node(service: Service, proxy: Proxy) -> bool:
 
 
 def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
-    """Sets, rules, servers, addresses; what goes, goes the other way round.
+    """The commands for sets, rules, servers, addresses; removals in reverse order.
 
-    A set is there before rules name it, and is destroyed when none does. A virtual server is there before its address
-    and goes after it, so that nobody meets the bare node in between.
+    A set exists before rules match it, and is destroyed after none does. A virtual server exists before its address
+    and goes after it, so that no packet to the address reaches the node's own sockets.
     """
-    gone = [item for item in old if item not in new]
-    come = {item: body for item, body in new.items() if item not in old}
+    removed = [item for item in old if item not in new]
+    added = {item: body for item, body in new.items() if item not in old}
     return (
         *sysctl_commands(old, new),
-        *_command("\n".join(ipsets.made(come)), "ipset", "-exist", "restore"),
+        *_command("\n".join(ipsets.made(added)), "ipset", "-exist", "restore"),
         *iptables_commands(old, new, proxy.iptables),
-        *_command("\n".join(_addresses_go(gone)), "ip", "-batch", "-"),
+        *_command("\n".join(_addresses_go(removed)), "ip", "-batch", "-"),
         *_command("\n".join(ipvsadm_lines(old, new)), "ipvsadm", "-R"),
-        *_command("\n".join(_addresses_come(come)), "ip", "-batch", "-"),
-        *_command("\n".join(ipsets.ended(gone)), "ipset", "-exist", "restore"),
+        *_command("\n".join(_addresses_come(added)), "ip", "-batch", "-"),
+        *_command("\n".join(ipsets.ended(removed)), "ipset", "-exist", "restore"),
     )
 
 
 def _command(text: str, *argv: str) -> tuple[Command, ...]:
-    """Nothing, if there is nothing to say."""
+    """The command with its input; no command without input."""
     return (Command(argv, f"{text}\n"),) if text else ()
 
 
@@ -204,7 +204,7 @@ def _addresses_come(items: Iterable[Item]) -> Iterator[str]:
 def _addresses_go(items: Iterable[Item]) -> Iterator[str]:
     items = list(items)
     devices = [item[1] for item in items if item[0] == "dummy"]
-    yield from (f"link del {name}" for name in devices)  # with the interface its addresses go
+    yield from (f"link del {name}" for name in devices)  # its addresses go with the interface
     yield from (
         f"address del {item[2]} dev {item[1]}" for item in items if item[0] == "address" and item[1] not in devices
     )

@@ -1,4 +1,4 @@
-"""What a proxy mode is: what each Service adds, what all of them share, and the commands that make the difference."""
+"""The interface of a proxy mode: items per Service, shared items, and the commands for a difference."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 
 class Part(NamedTuple):
-    """What one Service adds. `own`: items that come and go with it. `lines`: rules in chains that all Services share.
+    """The part of one Service. `own`: items that exist with it. `lines`: its rules in shared chains.
 
-    Two Services may own the same item (an external address that both have): it goes with the last of them.
+    Two Services may own the same item (an external address of both): it goes with the last of them.
     """
 
     own: Items
@@ -25,20 +25,20 @@ class Mode(Protocol):
     """One proxy mode: a module of this package (nslab.proxy.iptables, .ipvs, .nftables, .userspace)."""
 
     def part(self, service: Service, proxy: Proxy) -> Part:
-        """What one Service needs."""
+        """The items and rules of one Service."""
 
     def frame(self, parts: Iterable[Part], proxy: Proxy) -> Items:
-        """What does not belong to one Service: fixed chains, shared chains with everybody's lines, sets, jumps.
+        """The items that do not belong to one Service: fixed chains, shared chains with all lines, sets, jumps.
 
-        Of the parts it reads the lines only: it is called anew when some part's lines changed.
+        It reads only the parts' lines, and is called again when the lines of a part change.
         """
 
     def commands(self, old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
-        """What turns `old` into `new`, of items that differ: in `old` alone, it goes; in `new` alone, it comes."""
+        """The commands from `old` to `new`, which contain only the items that differ."""
 
 
 def whole(mode: Mode, services: Iterable[Service], proxy: Proxy) -> Items:
-    """Everything that the mode wants."""
+    """All items of the mode for these Services."""
     parts = [mode.part(service, proxy) for service in services]
     items = mode.frame(parts, proxy)
     for part in parts:

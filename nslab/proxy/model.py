@@ -1,7 +1,7 @@
-"""What kube-proxy is told: Services with their endpoints, and the node that it works for.
+"""kube-proxy's input: Services with their endpoints, and the settings of its node.
 
-Addresses are text: nothing is calculated with them, and 10,000 Services are read in no time. This module and all of
-`nslab.proxy` import the standard library only: the node's kube-proxy process runs without anything else.
+Addresses are strings: no code calculates with them, and reading 10,000 Services stays fast. All of `nslab.proxy`
+imports only the standard library, because the node's kube-proxy process has nothing else.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from nslab.dataclass import dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address behind a port of a Service. `pod` is NAMESPACE/NAME where it is a pod of the lab, else ""."""
+    """One address behind a port of a Service. `pod`: NAMESPACE/NAME if it is a pod of the lab, else ""."""
 
     ip: str
     port: int
@@ -28,7 +28,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """One port of a Service, with what stands behind it. `protocol` is TCP, UDP or SCTP."""
+    """One port of a Service, with its endpoints. `protocol` is TCP, UDP or SCTP."""
 
     name: str
     port: int
@@ -39,7 +39,7 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service, as kube-proxy (and kube-dns) sees it.
+    """A Service with the fields that kube-proxy and kube-dns use.
 
     `cluster_ip` is "" for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0 for none.
     `external_local`, `internal_local`: the traffic policy is Local.
@@ -68,12 +68,12 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """The node that a kube-proxy works for, and its settings (kube-proxy's flags of the same names).
+    """The node of a kube-proxy, and its settings (kube-proxy's flags of the same names).
 
-    `cluster_cidr`: the pod network; "" means that local traffic cannot be told from other (no detector).
-    `iptables`: the variant of this machine. `zone`: the node's topology zone. `large`: more than 1,000 endpoints in
-    all, so comments are left out of endpoints' rules. `random_fully`: iptables is 1.6.2 or newer.
-    `liberal`: nf_conntrack_tcp_be_liberal is set, so nothing INVALID is dropped. `bind`: the address on which
+    `cluster_cidr`: the pod network; "" means that kube-proxy cannot detect local traffic. `iptables`: the variant of
+    this machine. `zone`: the node's topology zone. `large`: more than 1,000 endpoints in total, so endpoints' rules
+    have no comments. `random_fully`: iptables is 1.6.2 or newer.
+    `liberal`: nf_conntrack_tcp_be_liberal is set, so no INVALID packet is dropped. `bind`: the address on which
     userspace mode's proxy listens; "" for all. `nft_narrows`: see nslab.ruletext.nft.
     """
 
@@ -97,12 +97,12 @@ class Proxy:
 
 
 def to_json(obj: Service | Proxy) -> dict[str, Any]:
-    """As JSON has it, without what is at its default: what control and kube-proxy tell each other."""
+    """The object as JSON without default values, as the API server and kube-proxy exchange it."""
     return _said(obj)
 
 
 def service_from_json(document: dict[str, Any]) -> Service:
-    """The Service of `to_json`."""
+    """The Service of a document by `to_json`."""
     ports = tuple(
         Port(**{**port, "endpoints": tuple(Endpoint(**_tuples(end)) for end in port.get("endpoints", ()))})
         for port in document.get("ports", ())
@@ -111,7 +111,7 @@ def service_from_json(document: dict[str, Any]) -> Service:
 
 
 def proxy_from_json(document: dict[str, Any]) -> Proxy:
-    """The settings of `to_json`."""
+    """The settings of a document by `to_json`."""
     return Proxy(**_tuples(document))
 
 

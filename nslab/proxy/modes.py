@@ -1,4 +1,4 @@
-"""The modes by name."""
+"""The proxy modes by name."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ MODES = ("iptables", "ipvs", "nftables", "userspace")
 
 
 def mode(name: str) -> Mode:
-    """The module that a mode is; it is imported when it is asked for."""
+    """The module of a mode, imported on first use."""
     return cast("Mode", import_module(f"nslab.proxy.{name}"))

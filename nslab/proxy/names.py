@@ -1,6 +1,6 @@
-"""The names that kube-proxy gives to chains: a prefix, and the beginning of base32 of a SHA-256.
+"""kube-proxy's chain names: a prefix and the first letters of a SHA-256 in base32.
 
-iptables has 28 letters for a chain's name, so the name of a Service's port is hashed; the comments say whose it is.
+iptables allows 28 characters for a chain's name, so kube-proxy hashes the port's name, and puts it into comments.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _PAIRS = [first + second for first in _LETTERS for second in _LETTERS]
 
 def base32(text: str) -> str:
     """The first 16 letters of RFC 4648 base32 (A-Z, 2-7) of SHA-256."""
-    # Two letters are ten bits. base64.b32encode would take three times as long, and there may be 50,000 of these.
+    # Two letters are ten bits. base64.b32encode takes three times as long, and there may be 50,000 names.
     bits = int.from_bytes(sha256(text.encode()).digest()[:10])
     return (
         f"{_PAIRS[bits >> 70]}{_PAIRS[bits >> 60 & 1023]}{_PAIRS[bits >> 50 & 1023]}{_PAIRS[bits >> 40 & 1023]}"
@@ -27,7 +27,7 @@ def base32(text: str) -> str:
 
 
 def port_name(service: Service, port: Port) -> str:
-    """NAMESPACE/NAME:PORT, or without `:PORT` if the port has no name: what comments say and hashes are made of."""
+    """NAMESPACE/NAME:PORT, or without `:PORT` if the port has no name: the name in comments and hashes."""
     whole = f"{service.namespace}/{service.name}"
     return f"{whole}:{port.name}" if port.name else whole
 
@@ -43,6 +43,6 @@ def endpoint_hash(name: str, protocol: str, address: str) -> str:
 
 
 def nft_name(name: str) -> str:
-    """What stands after `service-`, `endpoint-` … in nftables: 8 letters of hash, and the name itself, 240 in all."""
+    """The name after `service-`, `endpoint-` … in nftables: 8 letters of hash, and the name, at most 240 in total."""
     whole = f"{base32(name)[:8]}-{name}"
     return whole if len(whole) <= 240 else f"{whole[:237]}..."

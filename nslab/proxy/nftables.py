@@ -1,6 +1,6 @@
 """nftables mode: one table with maps from addresses and ports to chains, as kube-proxy 1.34 and later writes it.
 
-Chains come after those that they go to, so that the items can also be typed one by one.
+Chains come after those that they jump to, so that the items can also be added one by one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PORT_KEY = "type inet_proto . inet_service : verdict ;"
 
 
 def part(service: Service, proxy: Proxy) -> Part:
-    """One Service: per port its chains, and the ways into them. Nothing for a headless one."""
+    """One Service: for each port its chains, and the map elements that lead to them. Empty for a headless one."""
     own: Items = {}
     if service.cluster_ip:
         for port in service.ports:
@@ -35,8 +35,8 @@ def part(service: Service, proxy: Proxy) -> Part:
     return Part(own)
 
 
-def frame(parts: Iterable[Part], proxy: Proxy) -> Items:  # noqa: ARG001  # nobody has lines in shared chains
-    """The table, its maps, and the chains through which every packet goes."""
+def frame(parts: Iterable[Part], proxy: Proxy) -> Items:  # noqa: ARG001  # no Service has rules in shared chains
+    """The table, its maps, and the chains for all packets."""
     every = proxy.node_port_addresses and any(cidr.endswith("/0") for cidr in proxy.node_port_addresses)
     to_node = "fib daddr type local ip daddr != 127.0.0.0/8" if every else "ip daddr @nodeport-ips"
     items: Items = {("nft-table", TABLE): ("rules for kube-proxy",), **_sets()}
@@ -101,7 +101,7 @@ def _hook(kind: str, hook: str, priority: int, *rules: str) -> Body:
     return (f"type {kind} hook {hook} priority {priority} ;", *rules)
 
 
-# -110 is just before destinations are translated: source ranges are checked on the address that the client wrote.
+# -110 is just before DNAT: source ranges are checked with the original destination address.
 _HOOKED: dict[str, Body] = {
     "filter-prerouting-pre-dnat": _hook("filter", "prerouting", -110, "ct state new jump firewall-check"),
     "filter-output-pre-dnat": _hook("filter", "output", -110, "ct state new jump firewall-check"),
@@ -133,7 +133,7 @@ _HOOKED: dict[str, Body] = {
 
 
 def _node_port_ips(proxy: Proxy) -> Sequence[str]:
-    """Where node ports answer: the node's first address, unless --nodeport-addresses says which."""
+    """The addresses for node ports: the node's first, unless --nodeport-addresses selects others."""
     if proxy.node_port_addresses in ((), ("primary",)):
         return proxy.addresses[:1]
     return [ip for ip in proxy.addresses if _within(ip, proxy.node_port_addresses)]
@@ -159,7 +159,7 @@ class _OnePort:
         self._external = local if service.external_local else cluster
 
     def items(self) -> Iterator[tuple[Item, Body]]:
-        """Sets, chains and elements; chains after those that they go to."""
+        """Sets, chains and elements; chains after those that they jump to."""
         for end in self._choice.reachable:
             yield from self._endpoint(end)
         for name, ends in (
@@ -192,7 +192,7 @@ class _OnePort:
             ("nft-chain", f"endpoint-{base}"),
             (
                 "",
-                # A pod that meets itself through its Service must not see its own address as the source.
+                # A pod that connects to itself through its Service must not see its own address as the source.
                 f"ip saddr {end.ip} jump mark-for-masquerade",
                 *((f"update @affinity-{base} {{ ip saddr }}",) if affinity else ()),
                 f"meta l4proto {self._protocol} dnat to {end.ip}:{end.port}",
@@ -200,7 +200,7 @@ class _OnePort:
         )
 
     def _from_outside(self, chain: str) -> Iterator[str]:
-        """What does not come from a pod may have come over any node: the answer must come back the same way."""
+        """Masquerades traffic from outside the pods: its reply must return through the node where it arrived."""
         if chain == self._internal:
             to = f"ip daddr {self._service.cluster_ip}"
             if self._proxy.masquerade_all:
@@ -231,12 +231,12 @@ class _OnePort:
     def _source_ranges(self) -> str:
         sources = [*self._service.source_ranges]
         if _within(self._proxy.addresses[0], sources):
-            # Where the load balancer's address is also the node's own, the node speaks with it as its source.
+            # If the node has the load balancer's address itself, it is the source of the node's own packets.
             sources += self._service.load_balancer_ips
         return f"ip saddr != {{ {' , '.join(sources)} }} drop"
 
     def _verdict(self, local: bool) -> str:
-        """What happens to a packet that no endpoint can have; "" if one can."""
+        """The verdict for packets without a usable endpoint; "" if there is one."""
         if not self._choice.somewhere:
             return "goto reject-chain"
         return "drop" if local and not self._choice.local else ""
@@ -276,6 +276,6 @@ class _OnePort:
 
 
 def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
-    """One transaction of `nft -f`, whatever differs; nothing, if nothing does."""
+    """One transaction of `nft -f` with all differences; empty if there are none."""
     text = nft_text(TABLE, old, new, _sets(), narrows=proxy.nft_narrows)
     return (Command(("nft", "-f", "-"), text),) if text else ()

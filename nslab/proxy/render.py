@@ -1,18 +1,18 @@
-"""What a mode would write on a node, for people to read and to apply: no root, no kernel.
+"""The text of a mode's rules on a node, to read and to apply: it needs no root and no kernel.
 
-A section for each program, under a comment that names it; what it reads stands below:
+Each program has a section: a comment with its name, then its input:
 
-| section | is read by |
+| section | program |
 |---|---|
-| `# sysctl -qw PATH=VALUE …` | nobody: it is the command |
-| `# iptables-restore --noflush` | that; chains are declared and filled, and jumps from built-in chains appended |
-| `# nft -f -` | that |
+| `# sysctl -qw PATH=VALUE …` | none: the comment is the command |
+| `# iptables-restore --noflush` | that command; it declares and fills chains, and appends jumps from built-in chains |
+| `# nft -f -` | that command |
 | `# ipset restore` | `ipset -exist restore` |
 | `# kube-ipvs0` | `ip -batch -` |
-| `# ipvsadm -R` | that |
+| `# ipvsadm -R` | that command |
 
-In iptables, nftables and userspace mode the whole text can be read as it is: the first line is a comment there, too.
-kube-proxy puts its jumps before those of others (`-I CHAIN 1`); in this text they follow them.
+In iptables, nftables and userspace mode the whole text is valid input: the programs ignore the comment, too.
+kube-proxy inserts its jumps before those of others (`-I CHAIN 1`); this text appends them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _TITLES = {"nft": "nft -f -", "ipset": "ipset restore", "ip": "kube-ipvs0", "ipv
 
 
 def render(services: Iterable[Service], proxy: Proxy) -> str:
-    """Everything that the proxy's mode makes of these Services."""
+    """The text of the proxy's mode for these Services."""
     services = sorted(services, key=lambda service: service.key)
     proxy = replace(proxy, large=is_large(services))
     module = mode(proxy.mode)

@@ -1,4 +1,4 @@
-"""Whose turn it is: userspace mode's choice of an endpoint (kube-proxy's LoadBalancerRR)."""
+"""Round robin: userspace mode's choice of an endpoint (kube-proxy's LoadBalancerRR)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Rotation:
         self._kept: dict[str, tuple[Endpoint, float]] = {}
 
     def set(self, endpoints: Iterable[Endpoint], affinity: int) -> None:
-        """From now on these (the ready ones of them), and so many seconds of affinity to a client's address."""
+        """Set the endpoints (only ready ones are used), and the seconds of affinity to a client's address."""
         ready = {(end.ip, end.port): end for end in endpoints if end.ready}
         self._affinity = affinity
         if ready.keys() == {(end.ip, end.port) for end in self._endpoints}:
@@ -30,11 +30,11 @@ class Rotation:
         self._endpoints = [*ready.values()]
         self._shuffle(self._endpoints)
         self._turn = 0
-        # Whose endpoint stays, stays with it.
+        # Clients keep their endpoint if it still exists.
         self._kept = {client: kept for client, kept in self._kept.items() if (kept[0].ip, kept[0].port) in ready}
 
     def next(self, client: str, now: float, *, again: bool = False) -> Endpoint | None:
-        """Where a client's connection goes; None if there is no endpoint. `again`: the one before did not answer."""
+        """The endpoint for a client's connection at `now`; None without endpoints. `again`: the previous one failed."""
         if not self._endpoints:
             return None
         if self._affinity and not again:

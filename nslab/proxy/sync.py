@@ -1,4 +1,4 @@
-"""What differs when some Services changed: in time that depends on what changed, and not on what there is."""
+"""The difference after a change of some Services, in time proportional to the change, not to the total."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from nslab.ruletext.items import Body, Item, Items
 
 LARGE = 1000
-"""With more endpoints than this, kube-proxy leaves comments out of their rules."""
+"""With more endpoints than this, kube-proxy omits comments from their rules."""
 _NOTHING = Part({})
 
 
 def endpoints(service: Service) -> int:
-    """How many endpoints kube-proxy counts: of each port, ready or not; none of a Service without an address."""
+    """kube-proxy's count of a Service's endpoints: of all ports, ready or not; 0 for a Service without an address."""
     return sum(len(port.endpoints) for port in service.ports) if service.cluster_ip else 0
 
 
 def is_large(services: Iterable[Service]) -> bool:
-    """Whether there are so many endpoints that comments would take too much room."""
+    """Whether there are so many endpoints that kube-proxy omits comments."""
     return sum(map(endpoints, services)) > LARGE
 
 
 class Sync:
-    """All Services of one node, and what a mode makes of them. At first there is nothing, not even the mode's frame."""
+    """All Services of one node, and a mode's items for them. It starts empty, even without the mode's frame."""
 
     def __init__(self, mode: Mode, proxy: Proxy) -> None:
-        """`proxy.large` does not matter: endpoints are counted here."""
+        """`proxy.large` is ignored: Sync counts the endpoints itself."""
         self._mode = mode
         self.proxy = replace(proxy, large=False)
         self._services: dict[str, Service] = {}
@@ -50,16 +50,16 @@ class Sync:
         return self._services
 
     def items(self) -> Items:
-        """Everything that the mode wants now, as `whole()` has it."""
+        """All items of the mode now, equal to `whole()`."""
         items = dict(self._frame)
         for key in sorted(self._parts):
             items.update(self._parts[key].own)
         return items
 
     def change(self, changed: Mapping[str, Service | None]) -> tuple[Items, Items]:
-        """Take in Services that changed, by key (None: it is gone); the items that differ, as before and as now.
+        """Apply changed Services by key (None: deleted). Returns the items that differ, before and now.
 
-        The first time, the frame comes too, even without any Service.
+        The first call also adds the frame, even without any Service.
         """
         if not self._begun:
             return {}, self._first(changed)
@@ -68,7 +68,7 @@ class Sync:
         before: dict[Item, Body | None] = {}
         for key, part in parts.items():
             was = self._parts.get(key, _NOTHING)
-            shared = shared or [*was.lines.items()] != [*part.lines.items()]  # rules stand in order
+            shared = shared or [*was.lines.items()] != [*part.lines.items()]  # the order of rules matters
             for item in (*was.own, *part.own):
                 if item not in before and was.own.get(item) != part.own.get(item):
                     before[item] = self._body(item)
@@ -82,8 +82,8 @@ class Sync:
         )
 
     def _first(self, changed: Mapping[str, Service | None]) -> Items:
-        """Everything, of which nothing was there before."""
-        # So many objects that all stay: the collector would visit them again and again, and find nothing.
+        """All items, at the first call."""
+        # All the new objects stay: the garbage collector would visit them many times and find nothing.
         collects = gc.isenabled()
         gc.disable()
         try:
@@ -98,7 +98,7 @@ class Sync:
                 gc.enable()
 
     def _parted(self, changed: Mapping[str, Service | None]) -> tuple[dict[str, Part], bool]:
-        """The new parts of what changed, or of all Services if a threshold was crossed; whether it was."""
+        """The new parts of the changed Services, or of all if the count crossed LARGE; and whether it did."""
         changed = {key: service for key, service in changed.items() if service != self._services.get(key)}
         for key, service in changed.items():
             was = self._services.pop(key, None)
@@ -128,7 +128,7 @@ class Sync:
             self._parts[key] = part
 
     def _reframed(self, before: Mapping[Item, Body | None]) -> dict[Item, Body | None]:
-        """Renew what all share; what of it differs, as it was."""
+        """Renew the frame; return the old bodies of its items that differ."""
         was, new = self._frame, self._mode.frame([self._parts[key] for key in sorted(self._parts)], self.proxy)
         differ = [item for item in {**new, **was} if was.get(item) != new.get(item)]
         found = {item: before[item] if item in before else self._body(item) for item in differ}
@@ -136,6 +136,6 @@ class Sync:
         return found
 
     def _body(self, item: Item) -> Body | None:
-        """An item as it is now. Where several Services own it, the last one's word counts, as in `whole()`."""
+        """An item's present body. If several Services own it, the last one decides, as in `whole()`."""
         owners = self._owners.get(item)
         return self._parts[owners[-1]].own[item] if owners else self._frame.get(item)

@@ -1,12 +1,11 @@
-"""userspace mode, as kube-proxy had it until 1.25 (this is 1.23): rules lead to a port of this node's proxy process.
+"""userspace mode, as in kube-proxy until 1.25 (this is 1.23): rules lead to a port of this node's proxy process.
 
-What a client meets is the proxy (components/kubeproxy), which listens on one port of the node for each port of a
-Service and makes a connection of its own to an endpoint. So the rules say nothing of endpoints, and a server sees the
-node's address, whoever asks.
+The proxy (components/kubeproxy) listens on one port of the node for each port of a Service, and connects to an endpoint
+itself. So the rules contain no endpoints, and a server always sees the node's address.
 
-kube-proxy lets the kernel draw those ports. Here they are derived, so that `plan`, `up` and the process agree: a hash
-of the name, and the next free one where two names meet. Who is in whose way is seen by `frame` alone, which knows all
-Services; what `part` writes has `PROXY_PORT` where the number will stand.
+In kube-proxy the kernel chooses those ports. Here they are derived, so that `plan`, `up` and the process agree: a hash
+of the name, and the next free port in case of a collision. Only `frame`, which knows all Services, sees collisions;
+the rules of `part` contain the placeholder `PROXY_PORT`.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from nslab.ruletext.items import Command, Items
 
 FIRST, LAST = 20000, 29999
-"""Proxy ports: below the node ports (30000-32767) and the ports that the kernel gives out itself (32768-60999)."""
+"""Proxy ports: below the node ports (30000-32767) and the kernel's ephemeral ports (32768-60999)."""
 PROXY_PORT = "PROXYPORT"
 
 _CHAINS = {
@@ -51,7 +50,7 @@ _JUMPS = (
 
 
 def part(service: Service, proxy: Proxy) -> Part:
-    """The rules of one Service, all of them lines of shared chains; each line begins with its chain's name."""
+    """The rules of one Service, all in shared chains; each line begins with its chain's name."""
     lines: Items = {
         ("proxy-port", port_name(service, port), port.protocol.lower()): tuple(_rules(service, port, proxy))
         for port in proxied(service)
@@ -59,7 +58,7 @@ def part(service: Service, proxy: Proxy) -> Part:
     return Part({}, lines)
 
 
-def frame(parts: Iterable[Part], proxy: Proxy) -> Items:  # noqa: ARG001 - every mode's has it
+def frame(parts: Iterable[Part], proxy: Proxy) -> Items:  # noqa: ARG001 - the signature of all modes
     """The jumps, and the five chains with the rules of all Services."""
     lines = {item: body for part in parts for item, body in part.lines.items()}
     ports = proxy_ports((name, protocol) for _, name, protocol in lines)
@@ -78,22 +77,22 @@ def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
 
 
 def proxied(service: Service) -> Iterator[Port]:
-    """The ports that the proxy process serves: it knows neither SCTP nor Services without an address."""
+    """The ports that the proxy process serves: it supports neither SCTP nor Services without an address."""
     if service.cluster_ip:
         yield from (port for port in service.ports if port.protocol != "SCTP")
 
 
 def proxy_port(name: str, protocol: str) -> int:
-    """Where the proxy listens for a Service's port, unless somebody before it has that port already."""
+    """The proxy's port for a Service's port, before collisions are resolved."""
     digest = sha256(f"{name}/{protocol}".encode()).digest()
     return FIRST + int.from_bytes(digest[:4], "big") % (LAST - FIRST + 1)
 
 
 def proxy_ports(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-    """A port for every (`port_name`, protocol in small letters): in the order of the names, each takes the next free.
+    """A port for every (`port_name`, lower-case protocol): in the order of the names, each takes the next free one.
 
-    TCP and UDP do not stand in each other's way. That a new Service may push another one on by a port cuts no
-    connection: a listener closes, and what it accepted lives on.
+    TCP and UDP do not collide. A new Service may shift another one's port; that cuts no connection: a listener
+    closes, and its accepted connections go on.
     """
     taken: dict[tuple[str, int], tuple[str, str]] = {}
     for name, protocol in sorted(names):
@@ -104,14 +103,14 @@ def proxy_ports(names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
                 break
             port = port + 1 if port < LAST else FIRST
         else:
-            raise OverflowError(f"userspace mode has room for {LAST - FIRST + 1} ports of Services, and no more")
+            raise OverflowError(f"userspace mode supports at most {LAST - FIRST + 1} ports of Services")
     return {whose: port for (_, port), whose in taken.items()}
 
 
 def _rules(service: Service, port: Port, proxy: Proxy) -> Iterator[str]:
     protocol = port.protocol.lower()
     match = f'-p {protocol} -m comment --comment "{port_name(service, port)}" -m {protocol} --dport'
-    # Pods' packets come in by PREROUTING, the node's own start in OUTPUT, where REDIRECT would mean 127.0.0.1.
+    # Pods' packets traverse PREROUTING, the node's own OUTPUT, where REDIRECT goes to 127.0.0.1.
     inside, host = _to_proxy(proxy), f"-j DNAT --to-destination {proxy.addresses[0]}:{PROXY_PORT}"
     for address in (service.cluster_ip, *service.external_ips, *service.load_balancer_ips):
         at = f"-d {address}/32 {match} {port.port}"
@@ -125,15 +124,15 @@ def _rules(service: Service, port: Port, proxy: Proxy) -> Iterator[str]:
     if port.node_port:
         yield f"KUBE-NODEPORT-CONTAINER {match} {port.node_port} {inside}"
         yield f"KUBE-NODEPORT-HOST {match} {port.node_port} {host}"
-        # INPUT sees the packet after its translation, so it is the proxy's port that is let in.
+        # INPUT sees the packet after NAT, so the rule accepts the proxy's port.
         yield f"KUBE-NODEPORT-NON-LOCAL {match} {PROXY_PORT} -m state --state NEW -j ACCEPT"
 
 
 def _to_proxy(proxy: Proxy) -> str:
-    """REDIRECT means the first address of the interface where the packet came in.
+    """The target for the proxy's port. REDIRECT goes to the first address of the incoming interface.
 
-    Calico's `cali…` have none, and the kernel drops what it should redirect there: such a node's kube-proxy listens
-    on the node's address alone (`--bind-address`), and the rule names that.
+    Calico's `cali…` have no address, and the kernel drops packets that it should redirect there: such a node's
+    kube-proxy listens only on the node's address (`--bind-address`), and the rule DNATs to it.
     """
     if proxy.bind:
         return f"-j DNAT --to-destination {proxy.bind}:{PROXY_PORT}"

@@ -1,1 +1,1 @@
-"""Texts that programs take (pure): iptables-restore, ipvsadm, nft, and the items that they are made of."""
+"""Input texts of iptables-restore, ipvsadm and nft, and the items that they are made of (pure)."""

@@ -1,7 +1,7 @@
-"""Chains, jumps and settings as commands: what every mode needs that writes rules of iptables.
+"""Chains, jumps and sysctls as commands, for every mode that writes iptables rules.
 
-A restore is one transaction of the kernel for each COMMIT. `--noflush` leaves what it does not name: our chains are
-named (and so emptied) and filled in one go; the built-in chains, which have other owners, gain and lose single rules.
+A restore is one kernel transaction for each COMMIT. `--noflush` keeps the chains that it does not declare: it declares
+(and so flushes) nslab's chains and fills them; the built-in chains, which others use too, gain and lose single rules.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     _Chains: TypeAlias = Sequence[tuple[str, Body]]
 
 TABLES = ("filter", "nat", "mangle", "raw")
-"""In the order of the text: filter before nat, as kube-proxy writes them."""
+"""The tables in the order of the text: filter before nat, as kube-proxy writes them."""
 BLOCK = 300
-"""Chains in one transaction of iptables-nft. It keeps the names that are spoken of in a sorted list, and walks that for
-every line: 30,000 chains in one transaction take it two minutes, in a hundred transactions three seconds."""
+"""The maximum number of chains in a transaction of iptables-nft. It keeps names in a sorted list, and walks that for
+each line: 30,000 chains in one transaction take two minutes, in a hundred transactions three seconds."""
 
 
 def iptables_commands(old: Items, new: Items, variant: str) -> tuple[Command, ...]:
-    """One `iptables-restore` for all chains and jumps that differ; nothing, if none does."""
+    """One `iptables-restore` for all chains and jumps that differ; empty if none does."""
     text = iptables_text(old, new, block(variant))
     return (Command((f"{variant}-restore", "--noflush", "--wait"), text),) if text else ()
 
 
 def block(program: str) -> int:
-    """How many chains may go into one transaction of an iptables, by its full name or its path; 0: all."""
+    """The maximum number of chains in a transaction of an iptables program, by its full name or path; 0: no limit."""
     return BLOCK if "-nft" in program else 0
 
 
 def sysctl_commands(old: Items, new: Items) -> tuple[Command, ...]:
-    """One `sysctl` for all settings that differ; one that is not wanted any more gets its default back."""
+    """One `sysctl` for all settings that differ; a removed one gets its default back."""
     values = {path: default for kind, path, *default in _of("sysctl", old)}
     values |= {item[1]: list(new[item]) for item in _of("sysctl", new)}
     words = [f"{path}={value}" for path, (value,) in values.items()]
@@ -44,33 +44,33 @@ def sysctl_commands(old: Items, new: Items) -> tuple[Command, ...]:
 
 
 def iptables_text(old: Items, new: Items, block: int = 0) -> str:
-    """What `iptables-restore --noflush` reads to turn `old` into `new`.
+    """Input for `iptables-restore --noflush` that turns `old` into `new`.
 
-    With `block`, a table with more chains than that is written in several transactions: a chain after those that it
-    jumps to. So each packet meets a Service as it was or as it is to be.
+    A table with more than `block` chains is written in several transactions: a chain after those that it jumps to. So
+    each packet meets a Service's old rules or its new ones.
     """
     changed, gone = _chains(new.items()), _chains((item, body) for item, body in old.items() if item not in new)
     jumps = _jumps(old, new)
     lines: list[str] = []
     for table in TABLES:
-        mine, stale = changed.get(table, []), [name for name, _ in gone.get(table, ())]
-        if block and len(mine) + len(stale) > block:
-            mine = _leaves_first(mine)
-            for start in range(0, len(mine), block):
-                lines += _transaction(table, mine[start : start + block])
+        chains, stale = changed.get(table, []), [name for name, _ in gone.get(table, ())]
+        if block and len(chains) + len(stale) > block:
+            chains = _leaves_first(chains)
+            for start in range(0, len(chains), block):
+                lines += _transaction(table, chains[start : start + block])
             lines += _transaction(table, jumps=jumps.get(table, ()))
-            # All are emptied before the first is deleted: they may jump to one another.
+            # All are flushed before the first is deleted: they may jump to each other.
             for start in range(0, len(stale), block):
                 lines += _transaction(table, [(name, ()) for name in stale[start : start + block]])
             for start in range(0, len(stale), block):
                 lines += _transaction(table, deleted=stale[start : start + block])
-        elif mine or stale or table in jumps:
-            lines += _transaction(table, [*mine, *((name, ()) for name in stale)], jumps.get(table, ()), stale)
+        elif chains or stale or table in jumps:
+            lines += _transaction(table, [*chains, *((name, ()) for name in stale)], jumps.get(table, ()), stale)
     return "\n".join([*lines, ""]) if lines else ""
 
 
 def _transaction(table: str, chains: _Chains = (), jumps: Iterable[str] = (), deleted: Iterable[str] = ()) -> list[str]:
-    """Chains with their rules, or emptied; jumps; and chains that nothing jumps to any more."""
+    """One transaction: chains with their rules (or flushed), jumps, and deleted chains without references."""
     return [
         f"*{table}",
         *[f":{name} - [0:0]" for name, _ in chains],
@@ -82,14 +82,14 @@ def _transaction(table: str, chains: _Chains = (), jumps: Iterable[str] = (), de
 
 
 def _leaves_first(chains: _Chains) -> list[tuple[str, Body]]:
-    """Each after those that it jumps to. Modes tell them the other way round, but for those that jump to none."""
+    """Each chain after those that it jumps to. Modes yield them in reverse order, except chains without jumps."""
     leaves = [chain for chain in chains if not any("-j KUBE-" in rule for rule in chain[1])]
     names = {name for name, _ in leaves}
     return [*leaves, *(chain for chain in reversed(chains) if chain[0] not in names)]
 
 
 def saved_text(items: Items) -> str:
-    """All chains and jumps in the words of `iptables-save`: jumps from top to bottom, as they stand in their chains."""
+    """All chains and jumps in the format of `iptables-save`: jumps from top to bottom, as in their chains."""
     chains, jumps = _chains(items.items()), _of("jump", items)
     ordered = [
         *(jump for jump in reversed(jumps) if jump[4] == "first"),
@@ -114,7 +114,7 @@ def _chains(items: Iterable[tuple[Item, Body]]) -> dict[str, list[tuple[str, Bod
 
 
 def _jumps(old: Items, new: Items) -> dict[str, list[str]]:
-    """Commands by table. `-I` puts a jump before those that are there, so the last one told ends up first."""
+    """Commands by table. `-I CHAIN 1` inserts before all existing rules, so the last one written is first."""
     found: dict[str, list[str]] = {}
     for _, table, chain, rule, place in _of("jump", old):
         if ("jump", table, chain, rule, place) not in new:

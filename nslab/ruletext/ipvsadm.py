@@ -1,13 +1,13 @@
-"""Virtual and real servers as lines for `ipvsadm -R`, and how real servers leave.
+"""Virtual and real servers as lines for `ipvsadm -R`, and the graceful removal of real servers.
 
-`nslab.proxy.ipvs.commands` deletes at once what is to go. A kube-proxy that lets connections end first does
+`nslab.proxy.ipvs.commands` deletes servers at once. A kube-proxy that lets connections end first does
 
-    kept = retire(old, new)                         # those of TCP stay, with weight 0: nothing new is sent there
-    commands(old, {**new, **kept}, proxy)           # `old` is what is there, with what was kept before
-    gone = expired(output of `ipvsadm -Ln`, kept)   # right then and every minute: nobody talks to these any more
-    commands(gone, {}, proxy)                       # they go, and are taken out of what is there
+    kept = retire(old, new)                         # TCP servers stay with weight 0: they get no new connections
+    commands(old, {**new, **kept}, proxy)           # `old`: the existing items, with those kept before
+    gone = expired(output of `ipvsadm -Ln`, kept)   # at once and every minute: the servers without connections
+    commands(gone, {}, proxy)                       # delete them, also from the existing items
 
-`ipvsadm -R` goes on after a line that the kernel refuses, says why on its standard error, and ends with status 0.
+`ipvsadm -R` continues after a line that the kernel refuses, prints the reason to stderr, and exits with status 0.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from nslab.ruletext.items import Body, Item, Items
 
 OPTIONS = {"tcp": "-t", "udp": "-u", "sctp": "--sctp-service"}
-"""How ipvsadm is told of a protocol."""
+"""ipvsadm's option for each protocol."""
 
 
 def ipvsadm_lines(old: Items, new: Items) -> Iterator[str]:
-    """Who comes before who goes, so that a virtual server is not left without real ones in between."""
+    """The lines; additions come before removals, so that a virtual server always has real ones."""
     for item, body in new.items():
         if item[0] == "virtual" and old.get(item) != body:
             yield f"{'-E' if item in old else '-A'} {_virtual(item, body)}"
@@ -35,13 +35,13 @@ def ipvsadm_lines(old: Items, new: Items) -> Iterator[str]:
     for item in old:
         if item[0] == "real" and item not in new and _of(item) not in dying:
             yield f"-d {_real(item)}"
-    yield from (f"-D {OPTIONS[item[1]]} {item[2]}" for item in dying)  # and with it its real ones
+    yield from (f"-D {OPTIONS[item[1]]} {item[2]}" for item in dying)  # deletes its real servers, too
 
 
 def retire(old: Items, new: Items) -> Items:
-    """The real servers that are to go but may still have connections: of TCP, and of virtual servers that stay.
+    """The removed real servers that may still have connections: TCP ones of virtual servers that stay.
 
-    UDP's go at once, as a datagram needs no end, and SCTP's, as with kube-proxy.
+    UDP ones go at once, because UDP has no connections, and SCTP ones, as in kube-proxy.
     """
     dying = _dying(old, new)
     leaving = (item for item in old if item not in new and item[:2] == ("real", "tcp"))
@@ -49,7 +49,7 @@ def retire(old: Items, new: Items) -> Items:
 
 
 def expired(listed: str, retired: Items) -> Items:
-    """Of the `retired`, those that have no connection any more (or are gone), by the output of `ipvsadm -Ln`."""
+    """The `retired` servers without connections (or already gone); `listed`: the output of `ipvsadm -Ln`."""
     busy: set[Item] = set()
     protocol = virtual = ""
     for line in listed.splitlines():
@@ -66,7 +66,7 @@ def _dying(old: Items, new: Items) -> dict[Item, None]:
 
 
 def _of(real: Item) -> Item:
-    """Its virtual server."""
+    """A real server's virtual server."""
     return ("virtual", *real[1:3])
 
 

@@ -1,7 +1,7 @@
-"""What a mode wants in a node's kernel: items, each told apart by a key and with a body that may change.
+"""The items of a mode in a node's kernel: each has a key, which identifies it, and a body, which may change.
 
-One vocabulary for all modes. `up` makes objects of a State out of them (nslab.compiler.services); the node's kube-proxy
-process makes restore files out of the ones that changed.
+All modes share this vocabulary. `up` converts items to objects of a State (nslab.compiler.services); the node's
+kube-proxy process converts changed items to restore files.
 
 | item | body |
 |---|---|
@@ -15,7 +15,7 @@ process makes restore files out of the ones that changed.
 | virtual, PROTOCOL (lower case), IP:PORT | (scheduler, seconds of persistence or "", flags or "") |
 | real, PROTOCOL, IP:PORT of the virtual server, IP:PORT | (weight,) |
 | nft-table, ip, NAME | (comment,) |
-| nft-set, NAME | (what stands in braces when it is declared: type, flags, timeout, comment;) |
+| nft-set, NAME | (the text in the braces of its declaration: type, flags, timeout, comment;) |
 | nft-map, NAME | the same |
 | nft-chain, NAME | (hook and priority or "", rule, rule, …) |
 | nft-element, NAME OF SET OR MAP, KEY | (comment or "", verdict or "") |
@@ -31,7 +31,7 @@ Items: TypeAlias = dict[Item, Body]
 
 
 class Command(NamedTuple):
-    """A program to run in the node's network namespace, and what it reads."""
+    """A program to run in the node's network namespace, and its standard input."""
 
     argv: tuple[str, ...]
     text: str

@@ -1,4 +1,4 @@
-"""From Items to a text for `nft -f`: one transaction, in an order that Linux takes, quick among 10,000 Services."""
+"""Converts Items to a text for `nft -f`: one transaction, in a valid order, fast with 10,000 Services."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 _NAMED = re.compile(r"@(\S+)")
 _SMALL = "firewall-ips"
-"""A map that is always there and seldom has many elements."""
+"""A map that always exists and rarely has many elements."""
 _SHORT = "reject-chain"
-"""A chain that is always there, of one rule."""
+"""A chain that always exists, with one rule."""
 
 
 def nft_text(table: str, old: Items, new: Items, shared: Items, *, narrows: bool = False) -> str:
-    """What `nft -f` reads to turn `old` into `new`. `shared`: the sets and maps that are there whatever Services are.
+    """Input for `nft -f` that turns `old` into `new`. `shared`: the sets and maps that exist for any Services.
 
-    On a first sync (`old` has no table) a table that is there already is emptied, but not its sets with a time-out, so
-    that clients stay with their endpoints; chains that nobody goes to any more stay behind, empty. `narrows`: this nft
-    reads only what all the listings at the end of a text name (`nft_narrows`), so that it need not read every chain.
+    The first sync (`old` has no table) flushes an existing table, except its sets with a time-out, so that clients keep
+    their endpoints; unused chains stay, empty. `narrows`: this nft reads only the objects that the listings at the end
+    of a text name (`nft_narrows`), so that it need not read every chain.
     """
     item = ("nft-table", table)
     if item in old and item not in new:
-        # `add` first, so that it does not matter if somebody was faster.
+        # `add` first, so that `delete` does not fail if the table is already gone.
         return f"add table ip {table}\ndelete table ip {table}\n"
     gone = {item: body for item, body in old.items() if new.get(item) != body}
     come = {item: body for item, body in new.items() if old.get(item) != body}
@@ -39,16 +39,16 @@ def nft_text(table: str, old: Items, new: Items, shared: Items, *, narrows: bool
 
 
 def nft_narrows(version: str) -> bool:
-    """Whether several listings in a row narrow what nft reads together, by what `nft --version` says.
+    """Whether consecutive listings together narrow what nft reads; `version`: the output of `nft --version`.
 
-    1.1.1 and later go by the last one alone, and would read all rules for that of a chain.
+    1.1.1 and later consider only the last listing, and read all rules for that of a chain.
     """
     found = re.search(r"v(\d+)\.(\d+)\.(\d+)", version)
     return found is not None and (1, 0, 6) <= tuple(map(int, found.groups())) < (1, 1, 1)
 
 
 def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str]:
-    """What goes away from top to bottom, then what comes from bottom to top. No packet sees anything in between."""
+    """Removals from top to bottom, then additions from bottom to top. No packet sees an intermediate state."""
     yield from (f"flush chain {place} {item[1]}" for item in gone if item[0] == "nft-chain")
     yield from (f"delete element {place} {item[1]} {{ {item[2]} }}" for item in gone if item[0] == "nft-element")
     lost = [item for item in gone if item not in come]
@@ -57,10 +57,10 @@ def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str
     for item, (comment, *_) in come.items():
         if item[0] == "nft-table":
             yield f'add table {place} {{ comment "{comment}" ; }}'
-            yield f"flush table {place}"  # of rules: sets and chains stay
+            yield f"flush table {place}"  # deletes rules only: sets and chains stay
     for item, body in come.items():
         if _is_set(item):
-            # With another time-out, this changes the set that is there (Linux 6.3; an older one leaves it as it is).
+            # With another time-out, this updates the existing set (since Linux 6.3; before, it has no effect).
             yield _declared(place, item, body)
             if first and "timeout" not in body[0]:
                 yield f"flush {_kind(item)} {place} {item[1]}"
@@ -68,7 +68,7 @@ def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str
         if item[0] == "nft-chain" and item not in gone:
             yield f"add chain {place} {item[1]}" + (f" {{ {braces} }}" if braces else "")
             if not first:
-                yield f"flush chain {place} {item[1]}"  # as kube-proxy does: it may be there, with the rules that come
+                yield f"flush chain {place} {item[1]}"  # as in kube-proxy: the chain may exist with the same rules
     for item, (_, *rules) in come.items():
         if item[0] == "nft-chain":
             yield from (f"add rule {place} {item[1]} {rule}" for rule in rules)
@@ -80,10 +80,10 @@ def _lines(place: str, gone: Items, come: Items, *, first: bool) -> Iterator[str
 
 
 def _short_cut(place: str, lines: list[str], gone: Items, come: Items, shared: Items) -> list[str]:
-    """The same, without nft's reading all that is in the table first (10,000 anonymous maps: 0.2 s and 100 MB).
+    """The same lines so that nft does not read the whole table first (10,000 anonymous maps: 0.2 s and 100 MB).
 
-    nft reads what the commands of a text may need; a listing of one set as the last command makes it read that set
-    alone. It knows the others that are named here from declaring them once more, which changes nothing.
+    nft reads what the commands of a text may need; with a listing of one set as the last command, it reads only that
+    set. The other sets are declared again, which changes nothing but makes them known to nft.
     """
     named = {name for line in lines for name in _NAMED.findall(line)}
     named |= {item[1] for item in (*gone, *come) if item[0] == "nft-element"}

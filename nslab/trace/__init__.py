@@ -1,1 +1,1 @@
-"""A packet's way, computed from the State: what it needs, hop by hop, and what of that is missing."""
+"""A packet's path, computed from the State: the objects it needs, hop by hop, and those that are missing."""

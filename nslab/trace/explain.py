@@ -1,4 +1,4 @@
-"""Why a packet did not do what it should: the first thing on its way that is not as the lab wants it (pure)."""
+"""Explains a failed probe by the first object on the packet's path that differs from the lab (pure)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def explain(
     result: Result, needs: Sequence[Need], differences: Plan, unmanaged: Mapping[str, Sequence[str]] | None = None
 ) -> str:
-    """One sentence, with what mends it. `differences`: what `up` would do (`diff(have, want)`)."""
+    """One sentence with the repair. `differences`: the plan of `up` (`diff(have, want)`)."""
     for need in in_doubt(result, needs):
         for step in differences:
             if step.obj.key == need.key or _takes_over(step, need):
@@ -35,19 +35,19 @@ def explain(
     ends = {result.probe.source, result.probe.target}
     for step in differences:
         if isinstance(step.obj, Attachment) and host(step.obj.ns) in ends:
-            return f"{trouble(step)}; {up(step.obj)} asks the plugins to make it anew"
+            return f"{trouble(step)}; {up(step.obj)} runs the plugins again"
         if isinstance(step, Remove) and _misplaced(step, result, needs):
             return f"{trouble(step)}{_mending(step)}"
     return _nothing_of_ours(result, needs, unmanaged or {})
 
 
 def _mending(step: Step) -> str:
-    """The command, where a person can type it: a process takes more than that."""
+    """The command that repairs it; for a process, the call of `up`."""
     return f"; {up(step.obj)} mends it" if isinstance(step.obj, Process) else f": {command(step)}"
 
 
 def in_doubt(result: Result, needs: Sequence[Need]) -> list[Need]:
-    """The needs, those first that the answer points at."""
+    """The needs, with the most suspect ones for this result first."""
     expected = result.probe.expected_source
     if result.seen_from and expected and result.seen_from != expected:
         return sorted(needs, key=lambda need: not need.translates)
@@ -59,7 +59,7 @@ def in_doubt(result: Result, needs: Sequence[Need]) -> list[Need]:
 
 
 def _takes_over(step: Step, need: Need) -> bool:
-    """Whether a route or address that is not the lab's catches what `need` looks up, and leads elsewhere."""
+    """Whether an unmanaged route or address matches the look-up of `need` and leads elsewhere."""
     if not isinstance(step, Remove) or step.obj.ns != need.ns or need.to is None:
         return False
     match step.obj, need.obj:
@@ -74,7 +74,7 @@ def _takes_over(step: Step, need: Need) -> bool:
 
 
 def _misplaced(step: Remove, result: Result, needs: Sequence[Need]) -> bool:
-    """Whether what is too many is where the packet began, ended, or has its address; or where it should have ended."""
+    """Whether a surplus object is at the packet's source, target or point of arrival, or has its destination."""
     ends = {result.probe.source, result.probe.target, result.arrived_at}
     if result.probe.expected is Expected.FAIL:
         ends |= {need.where for need in needs}
@@ -87,7 +87,7 @@ def _misplaced(step: Remove, result: Result, needs: Sequence[Need]) -> bool:
 
 
 def _more(step: Step, differences: Plan) -> str:
-    """What the kernel took away together with it."""
+    """The number of objects that the kernel removed with it, in words."""
     gone = {step.obj.key}
     for other in differences:
         if any(below in gone for below in other.obj.requires):

@@ -1,4 +1,4 @@
-"""Why a Service was not reached as it should be: the object that is missing, or else the layer at fault (pure)."""
+"""Explains a failed call to a Service by a missing object, or else by the layer at fault (pure)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DNS_HOST = "kube-system_kube-dns"
 
 
 def explain_call(result: CallResult, lab: str, differences: Plan, pairs: Mapping[tuple[str, str], str]) -> str:
-    """One sentence. `differences`: what `up` would do; `pairs`: why hosts do not reach hosts, where they do not."""
+    """One sentence. `differences`: the plan of `up`; `pairs`: explanations of failed probes, by source and target."""
     call = result.call
     for answer in result.silent:
         if reason := pairs.get((call.source, answer.pod)) or pairs.get((call.node, answer.pod)):
@@ -32,7 +32,7 @@ def explain_call(result: CallResult, lab: str, differences: Plan, pairs: Mapping
 
 
 def _suspects(result: CallResult, lab: str, differences: Plan) -> Iterator[Step]:
-    """Steps that would mend something on the way, those first that are about this Service."""
+    """Steps that would repair an object on the path, with those of this Service first."""
     call, node = result.call, netns(lab, result.call.node)
     port_name = f"{call.service}:{call.port_name}" if call.port_name else call.service
     about = (
@@ -52,7 +52,7 @@ def _suspects(result: CallResult, lab: str, differences: Plan) -> Iterator[Step]
 
 
 def _mending(step: Step) -> str:
-    """The command, if it is a short one."""
+    """The command that repairs it, if it is short; else the call of `up`."""
     if isinstance(step.obj, Process):
         return f"; {up(step.obj)} mends it"
     line = command(step)

@@ -1,4 +1,4 @@
-"""A State indexed the way a packet asks: who has this address, where does this route lead, what is at the other end."""
+"""A State indexed for a packet's look-ups: owners of addresses, routes, ends of veths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ End: TypeAlias = tuple[str, str]
 
 @dataclass(slots=True)
 class Topology:
-    """What the kernel would look up, for a whole lab. Made by `topology`; nobody changes it afterwards."""
+    """The kernel's tables of a whole lab. `topology` makes it; it does not change afterwards."""
 
     objects: dict[Key, KernelObject] = field(default_factory=dict)
     addresses: dict[str, list[Address]] = field(default_factory=lambda: defaultdict(list))
@@ -32,11 +32,11 @@ class Topology:
     within: dict[str, list[KernelObject]] = field(default_factory=lambda: defaultdict(list))
 
     def owner(self, ns: str, address: IPv4Address) -> Address | None:
-        """The object that makes `address` the namespace's own."""
+        """The object by which `address` is local in the namespace, or None."""
         return next((own for own in self.addresses[ns] if own.address.ip == address), None)
 
     def lookup(self, ns: str, to: IPv4Address) -> Route | Blackhole | Address | None:
-        """What the routing table of `ns` says about `to`. An address brings a route to its network."""
+        """The entry of the routing table of `ns` for `to`, or None. An address adds a route to its network."""
         connected = [
             own for own in self.addresses[ns] if own.address.network.prefixlen < 32 and to in own.address.network
         ]
@@ -45,7 +45,7 @@ class Topology:
         return max(fitting, key=_length, default=None)
 
     def device(self, ns: str, name: str) -> KernelObject | None:
-        """The interface; for the far end of a cable, the cable."""
+        """The interface; for the peer of a veth, the veth."""
         veth = self.veths.get((ns, name))
         return veth[0] if veth else self.objects.get(("Device", ns, name))
 
@@ -64,18 +64,18 @@ class Topology:
         return next((obj for obj in self.within[ns] if isinstance(obj, kind)), None)
 
     def neighbour(self, ns: str, dev: str, address: IPv4Address) -> Neighbour | None:
-        """The ARP entry that somebody wrote."""
+        """The permanent ARP entry, if there is one."""
         found = self.objects.get(("Neighbour", ns, dev, str(address)))
         return found if isinstance(found, Neighbour) else None
 
     def forwarding(self, ns: str, dev: str, mac: str) -> Fdb | None:
-        """The entry that says behind which machine a link-layer address is."""
+        """The forwarding entry of a link-layer address, if there is one."""
         found = self.objects.get(("Fdb", ns, dev, mac))
         return found if isinstance(found, Fdb) else None
 
 
 def topology(state: State) -> Topology:
-    """Index a state."""
+    """The index of a state."""
     made = Topology()
     for obj in state:
         made.objects[obj.key] = obj

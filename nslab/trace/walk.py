@@ -1,4 +1,4 @@
-"""A packet's way through a lab: every kernel object that it needs, in the order in which it meets them (pure)."""
+"""A packet's path through a lab: every kernel object that it needs, in the order in which it meets them (pure)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from nslab.trace.topology import End, Topology
 
 HOPS = 32
-"""A packet that has not arrived by then never will."""
+"""The maximum number of hops; a packet that has not arrived by then is in a loop."""
 _MATCH_SET = re.compile(r"--match-set (\S+)")
 _TARGET = re.compile(r"-[jg] (\S+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One object on the way. `to`: what was looked up, if it is a route. `reply`: on the way back."""
+    """One object on the path. `to`: the address that was looked up, for a route. `reply`: on the path of the reply."""
 
     where: str
     obj: KernelObject
@@ -44,17 +44,17 @@ class Need:
 
     @property
     def key(self) -> Key:
-        """Which object it is."""
+        """The object's key."""
         return self.obj.key
 
     @property
     def ns(self) -> str:
-        """The namespace that it is in."""
+        """The object's namespace."""
         return self.obj.ns
 
 
 def depends(lab: Lab, probe: Probe, net: Topology) -> tuple[Need, ...]:
-    """What the packet of `probe` needs to arrive, then what its answer needs; each object at its first use."""
+    """The objects that the packet of `probe` needs, then those of its reply; each at its first use."""
     met: dict[tuple[Key, bool], Need] = {}
     for need in _needs(lab, probe, net):
         known = met.setdefault((need.key, need.reply), need)
@@ -77,7 +77,7 @@ def _needs(lab: Lab, probe: Probe, net: Topology) -> Iterator[Need]:
     yield from _server(probe, target, net)
     translator = yield from _replies(_way(net, target, seen))
     if translator and translator != source:
-        # Connection tracking knows whose it is, and sends it on.
+        # Conntrack undoes the NAT, and the node forwards the reply.
         yield from _replies(_way(net, translator, own, came_in=UPLINK))
 
 
@@ -86,7 +86,7 @@ _Crossing: TypeAlias = "Generator[Need, None, End | None]"
 
 
 def _way(net: Topology, ns: str, to: IPv4Address, came_in: str = "", leaves_as: IPv4Address | None = None) -> _Way:
-    """From `ns` to whoever has `to`: its namespace, or "" if there is no way."""
+    """The path from `ns` to the owner of `to`. Returns the owner's namespace, or "" if there is no path."""
     for _ in range(HOPS):
         yield from _met(net, ("Netns", ns))
         if own := net.owner(ns, to):
@@ -110,12 +110,12 @@ def _way(net: Topology, ns: str, to: IPv4Address, came_in: str = "", leaves_as: 
 
 
 def _forwards(net: Topology, ns: str, came_in: str) -> Iterator[Need]:
-    """A machine is a router only if told so; ip_forward sets each interface's own switch, too."""
+    """A machine forwards only with ip_forward, which also sets the `forwarding` of each interface."""
     yield from _met(net, ("Sysctl", ns, "net/ipv4/ip_forward"), ("Sysctl", ns, f"net/ipv4/conf/{came_in}/forwarding"))
 
 
 def _leaves(net: Topology, ns: str, hop: Route | Address, to: IPv4Address, via: IPv4Address) -> Iterator[Need]:
-    """The interface that the routing table names, and what the table says."""
+    """The outgoing interface, and the route."""
     yield from _interface(net, ns, hop.dev)
     yield from _met(net, *(own.key for own in net.addresses[ns] if own.dev == hop.dev))
     gateway = net.lookup(ns, via)
@@ -131,7 +131,7 @@ def _interface(net: Topology, ns: str, dev: str) -> Iterator[Need]:
 
 
 def _cross(net: Topology, ns: str, dev: str, via: IPv4Address) -> _Crossing:
-    """Over what hangs at `dev`, to the interface where the packet comes in next."""
+    """Crosses the link at `dev`. Returns the next interface that receives the packet, or None."""
     match net.device(ns, dev):
         case Veth():
             _, (other, end) = net.veths[ns, dev]
@@ -157,14 +157,14 @@ def _cross(net: Topology, ns: str, dev: str, via: IPv4Address) -> _Crossing:
 
 
 def _over_veth(net: Topology, ns: str, dev: str, via: IPv4Address) -> Iterator[Need]:
-    """To the other end of a cable that is in no bridge: a pod and its node's router."""
+    """Crosses a veth without a bridge, between a pod and its node."""
     _, (other, end) = net.veths[ns, dev]
     yield from _interface(net, other, end)
     if entry := net.neighbour(ns, dev, via):
         yield from _met(net, entry.key)
     if net.owner(other, via):
         return
-    # Nobody has that address: the node answers for it (proxy ARP), if it forwards, and for what it could route itself.
+    # No interface has that address: the node answers by proxy ARP, if it forwards and has a route to the address.
     yield from _forwards(net, other, end)
     yield from _met(net, ("Sysctl", other, f"net/ipv4/conf/{end}/proxy_arp"))
     hop = net.lookup(other, via)
@@ -173,7 +173,7 @@ def _over_veth(net: Topology, ns: str, dev: str, via: IPv4Address) -> Iterator[N
 
 
 def _over_bridge(net: Topology, ns: str, bridge: str, via: IPv4Address) -> _Crossing:
-    """Through a switch, to the port behind which somebody has `via`."""
+    """Crosses a bridge to the port behind which a machine has `via`."""
     yield from _interface(net, ns, bridge)
     if net.owner(ns, via):
         return ns, bridge
@@ -194,7 +194,7 @@ def _on(net: Topology, ns: str, address: IPv4Address) -> str:
 
 
 def _tunnelled(net: Topology, ns: str, kind: type[Vxlan | Ipip | Tun], outer: IPv4Address) -> _Crossing:
-    """Inside another packet, from node to node, and out of the same kind of device."""
+    """Crosses a tunnel: the outer packet goes from node to node, to a device of the same kind."""
     other = yield from _way(net, ns, outer)
     if not other or not (device := net.tunnel_of(other, kind)):
         return None
@@ -204,7 +204,7 @@ def _tunnelled(net: Topology, ns: str, kind: type[Vxlan | Ipip | Tun], outer: IP
 
 
 def _translated(net: Topology, ns: str) -> Iterator[Need]:
-    """All that decides whether a packet leaves as its node: from the built-in chain down to the sets' members."""
+    """All objects that decide whether a packet is masqueraded: from POSTROUTING down to the sets' members."""
     rules = [obj for obj in net.within[ns] if isinstance(obj, Jump) and obj.chain == "POSTROUTING"]
     pending: list[Jump | Chain] = list(rules)
     while pending:
@@ -219,7 +219,7 @@ def _translated(net: Topology, ns: str) -> Iterator[Need]:
 
 
 def _server(probe: Probe, ns: str, net: Topology) -> Iterator[Need]:
-    """Who answers: nobody else than the prober, unless a pod's own server is asked."""
+    """The processes of the pod's own server, if the probe is for it, and not for the prober."""
     if not probe.port:
         return
     running = [obj for obj in net.within[ns] if isinstance(obj, Sandbox | Workload)]
@@ -240,7 +240,7 @@ def _replies(way: _Way) -> _Way:
 
 
 def _met(net: Topology, *keys: Key, to: IPv4Address | None = None, translates: bool = False) -> Iterator[Need]:
-    """Those of the objects that the lab has."""
+    """The needs for those of the keys that the lab has."""
     for key in keys:
         if obj := net.objects.get(key):
             yield Need(host(obj.ns), obj, obj.sentence, to, translates=translates)

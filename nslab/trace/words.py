@@ -1,4 +1,4 @@
-"""What is the matter with a lab, in Kubernetes' words; what an object is called it says itself."""
+"""Differences of a lab in Kubernetes' terms; each object has its own label."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def up(obj: KernelObject) -> str:
-    """The call that makes all as it should be in the lab that it is of."""
+    """The call of `up` that repairs the object's lab."""
     return f"`nslab up {obj.ns.split('.')[1]}`"
 
 
 def trouble(step: Step) -> str:
-    """What is the matter, told by the step that would mend it."""
+    """The finding that a step would repair."""
     match step:
         case Add(obj):
             return obj.missing()

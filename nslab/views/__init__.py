@@ -1,1 +1,1 @@
-"""Pictures and tables of what is wished and what is there: text from values, nothing else."""
+"""Pictures and tables of desired and existing state: functions from values to text."""

@@ -1,4 +1,4 @@
-"""Differences in the terms of the cluster: what is missing, what is not as it should be, what nobody asked for."""
+"""Differences in the cluster's terms: objects that are missing, wrong or surplus."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def changes(lab: Lab, plan: Plan) -> list[str]:
-    """A line for each step of a healing plan, without those that only follow from another line."""
+    """A line for each step of a repair plan, without steps that only follow from another one."""
     made = {key for step in plan if isinstance(step, Add) for key in filter(is_thing, step.obj.provides)}
     whose = _pods_and_nodes(lab)
     remade = {step.obj.key for step in plan if _tells_why(step, made)}
@@ -28,37 +28,37 @@ def changes(lab: Lab, plan: Plan) -> list[str]:
 
 
 def mending(plan: Plan) -> list[str]:
-    """The commands that a person would type for a healing plan; for its processes, the call of nslab's, at the end."""
+    """The shell commands of a repair plan; for processes, one call of `nslab up` at the end."""
     lines = [line for step in plan if not isinstance(step.obj, Process) for line in commands(step)]
     return lines + [up(step.obj).strip("`") for step in plan if isinstance(step.obj, Process)][:1]
 
 
 def standing_still(stopped: Iterable[tuple[KernelObject, int]]) -> list[str]:
-    """A line for each process that is there and does nothing, with its number."""
+    """A line for each stopped process (SIGSTOP), with its pid."""
     named = [(obj.host, obj.label.removeprefix("running "), pid) for obj, pid in stopped]
     return [f"{where}: {what} is stopped (process {pid})" for where, what, pid in named]
 
 
 def _tells_why(step: Step, made: set[Key]) -> bool:
-    """Whether it is taken away to be made anew, and says what is wrong with it."""
+    """Whether the object is removed to be added again, and its message gives the reason."""
     return isinstance(step, Remove) and step.obj.tells_why and step.obj.key in made
 
 
 def _follows(step: Step, made: set[Key], remade: set[Key]) -> bool:
-    """Whether another line says it already: what it lies on is made, or it is only taken away to be made anew."""
+    """Whether another line implies it: an object it requires is added, or it is only removed to be added again."""
     if isinstance(step, Add) and step.obj.key in remade:
         return True
     return any(key in made for key in step.obj.requires) or (isinstance(step, Remove) and step.obj.key in made)
 
 
 def _line(step: Step, whose: dict[str, str]) -> str:
-    """The trouble; where only an address or a cable is named, what it stands for."""
+    """The finding, with the pod or node that an address or a veth belongs to."""
     owner = next((whose[word] for word in step.obj.stands_for if word in whose), "")
     return f"{trouble(step)}{f': the way to {owner}' if owner else ''}"
 
 
 def _pods_and_nodes(lab: Lab) -> dict[str, str]:
-    """Who is behind an address, a range or a cable."""
+    """The pod or node of each address, range and veth."""
     link = network(lab).pod_link
     found = {str(node.pod_cidr): f"the pods of {node.name}" for node in lab.nodes}
     found |= {f"{node.address}/32": node.name for node in lab.nodes}

@@ -1,4 +1,4 @@
-"""What a change did in the kernel: per host and kind, what came, went and changed."""
+"""The effect of a change in the kernel: objects added, removed and changed, per host and kind."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from nslab.objects.plan import Plan, Step
 
 _NAMED = 3
-"""So many of a kind are named one by one; of more, how many there are and the first."""
+"""The maximum number of objects of a kind that are named; of more, the count and the first ones."""
 
 
 def delta(plan: Plan) -> list[str]:
-    """A line for each verb and kind of thing, under the hosts that it happened on.
+    """A line for each verb and kind of object, under the hosts concerned.
 
-    What goes together with something that is named is not named itself.
+    Objects that go with a removed one have no line of their own.
     """
     gone = {step.obj.key for step in plan if isinstance(step, Remove)}
     by_host: dict[str, dict[tuple[str, str], list[str]]] = {}

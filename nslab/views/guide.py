@@ -1,8 +1,8 @@
-"""A lab's guide: Markdown whose holes the placed lab fills, so that text and lab cannot disagree.
+"""A lab's guide: a Markdown template that is filled with the lab's values, so that text and lab agree.
 
-Holes are jinja2's; what they may use is what `holes` gives. A hole that nothing fills is an error, never a gap.
-The filter `particle` adds the Korean particle that follows a value: {{ b.address | particle("이", "가") }}.
-A guide does not know its number, nor what comes after it: the course does.
+Templates are jinja2's; `placeholders` defines their names. An undefined name is an error. The filter `particle` adds
+the Korean particle that follows a value: {{ b.address | particle("이", "가") }}. A guide's number and its successor
+are the course's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LAST = {
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Where a guide stands: the course, the name of the lab that it is about, its language."""
+    """A guide's context: the course, the name of its lab, its language."""
 
     course: tuple[Chapter, ...] = ()
     lab: str = ""
@@ -50,7 +50,7 @@ class Page:
         return next((chapter.number for chapter in self.course if chapter.lab == lab), 0)
 
     def closing(self) -> str:
-        """A guide's last line: what to read next. Empty outside the course."""
+        """A guide's last line, with the next guide. Empty outside the course."""
         number = self.number(self.lab)
         following = self.course[number : number + 1] if number else ()
         return f"\n{(NEXT if following else LAST)[self.language].format(*following)}\n" if number else ""
@@ -58,7 +58,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class PodFacts:
-    """A pod, as guides speak of it."""
+    """A pod's values for guides."""
 
     name: str
     address: IPv4Address
@@ -68,7 +68,7 @@ class PodFacts:
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """A node. `tunnel` is the address that its tunnel device has with any encapsulation, `bridge` kubenet's."""
+    """A node. `tunnel`: the address of its tunnel device with any encapsulation; `bridge`: that of kubenet's bridge."""
 
     name: str
     address: IPv4Address
@@ -79,7 +79,7 @@ class NodeFacts:
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """A Service. `ports` and `node_ports` go by the port's name ("" if it has none)."""
+    """A Service. `ports` and `node_ports` are keyed by the port's name ("" if it has none)."""
 
     name: str
     address: IPv4Address | None
@@ -90,7 +90,7 @@ class ServiceFacts:
 
 @dataclass(frozen=True, slots=True)
 class LabFacts:
-    """The lab. What is in the namespace `default` goes by its name, all else by NAMESPACE/NAME."""
+    """The lab. Objects of the namespace `default` are keyed by name, others by NAMESPACE/NAME."""
 
     name: str
     gateway: IPv4Address
@@ -106,14 +106,14 @@ class LabFacts:
 
 
 def placeholders(lab: Lab, page: Page) -> dict[str, Any]:
-    """All that a guide's holes may use; `n` is its own number. The pods have addresses."""
+    """The names that a guide may use; `n` is its own number. The pods have addresses."""
 
     def cali(pod: str) -> str:
-        """The node's end of a pod's cable, with Calico."""
+        """The node's end of a pod's veth, with Calico."""
         return names.cali(*_split(pod))
 
     def veth(pod: str) -> str:
-        """The node's end of a pod's cable, with kubenet."""
+        """The node's end of a pod's veth, with kubenet."""
         return names.kubenet_veth(*_split(pod))
 
     def ns(host: str) -> str:
@@ -139,17 +139,17 @@ def placeholders(lab: Lab, page: Page) -> dict[str, Any]:
 
 
 def read(template: Path, lab: Lab, language: str) -> str:
-    """A guide in a language, filled in from the lab; its template lies in the lab's folder."""
+    """A guide in a language, filled in from the lab; its template is in the lab's folder."""
     page = Page(course(language), template.resolve().parent.name, language)
     return render(template.read_text(encoding="utf-8"), lab, str(template), page)
 
 
 def render(text: str, lab: Lab, file: str = "the guide", page: Page | None = None) -> str:
-    """The guide with its holes filled and what comes next; UsageError tells which hole cannot be."""
-    # Imported here: half of what nslab is asked for needs no template.
+    """The filled-in guide with its closing line. Raises UsageError with the line of an undefined name."""
+    # Imported here: most commands need no template.
     from jinja2 import Environment, StrictUndefined, TemplateError
 
-    # What is rendered is read in a terminal, so nothing is escaped for HTML.
+    # The output is for a terminal, so nothing is escaped for HTML.
     environment = Environment(undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True)  # noqa: S701
     environment.filters["particle"] = particle
     page = page or Page()
@@ -161,7 +161,7 @@ def render(text: str, lab: Lab, file: str = "the guide", page: Page | None = Non
 
 
 def _named(owner: str) -> str:
-    """A controller as guides name it: NAME, or NAMESPACE/NAME."""
+    """A controller's name in guides: NAME, or NAMESPACE/NAME."""
     return owner.partition("/")[2].removeprefix("default/")
 
 

@@ -1,4 +1,4 @@
-"""Probe results for machines: JUnit's XML, which every CI reads, and plain JSON values."""
+"""Probe results for machines: JUnit XML, which every CI reads, and JSON values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def junit(
     calls: Sequence[CallResult] = (),
     reasons: Mapping[Call, str] = MappingProxyType({}),
 ) -> str:
-    """A test case for each probe and each call to a Service; one that is wrong fails with its explanation."""
+    """JUnit XML with a test case for each probe and each call; a failed one contains its explanation."""
     wrong = sum(bool(result.wrong) for result in results) + sum(bool(result.wrong) for result in calls)
     took = (sum(result.ms for result in results) + sum(result.ms for result in calls)) / 1000
     total = len(results) + len(calls)
@@ -35,13 +35,13 @@ def junit(
         if result.wrong:
             message = f"{result.wrong}: {result.detail}" if result.detail else result.wrong
             ET.SubElement(element, "failure", {"message": message}).text = explanations.get(probe, message)
-    for asked in calls:
-        call = asked.call
+    for called in calls:
+        call = called.call
         must = "" if call.outcome == "reached" else f" must be {call.outcome}"
-        case = {"classname": f"{lab}.{call.source}", "name": f"{call}{must}", "time": f"{asked.ms / 1000:.6f}"}
+        case = {"classname": f"{lab}.{call.source}", "name": f"{call}{must}", "time": f"{called.ms / 1000:.6f}"}
         element = ET.SubElement(suite, "testcase", case)
-        if asked.wrong:
-            ET.SubElement(element, "failure", {"message": asked.wrong}).text = reasons.get(call, asked.wrong)
+        if called.wrong:
+            ET.SubElement(element, "failure", {"message": called.wrong}).text = reasons.get(call, called.wrong)
     ET.indent(suites)
     return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -72,7 +72,7 @@ def _call(result: CallResult, reasons: Mapping[Call, str]) -> dict[str, Any]:
 
 def _values(result: Result, explanations: Mapping[Probe, str]) -> dict[str, Any]:
     probe = result.probe
-    asked = {"from": probe.source, "to": probe.target, "address": str(probe.address), "kind": probe.kind.value}
+    question = {"from": probe.source, "to": probe.target, "address": str(probe.address), "kind": probe.kind.value}
     details = {
         "port": probe.port or None,
         "size": probe.size or None,
@@ -89,4 +89,4 @@ def _values(result: Result, explanations: Mapping[Probe, str]) -> dict[str, Any]
         "wrong": result.wrong or None,
         "ms": result.ms,
     }
-    return {**asked, **answer, **{name: value for name, value in details.items() if value is not None}}
+    return {**question, **answer, **{name: value for name, value in details.items() if value is not None}}

@@ -1,4 +1,4 @@
-"""A guide's Markdown as the lines of a terminal: headings, paragraphs, tables, and fences with commands and outputs."""
+"""A guide's Markdown as lines for a terminal: headings, paragraphs, tables, and fences with commands and outputs."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
-    """The lines that a terminal shows, each with what it is: heading, command, output or text.
+    """The lines for a terminal, each with its kind: heading, command, output or text.
 
-    Paragraphs are broken anew, at the terminal's width; what is in a fence stands as it is, indented.
+    Paragraphs are wrapped at the terminal's width; the contents of fences are only indented.
     """
     text = re.sub(r"<!--.*?-->\n?", "", markdown, flags=re.DOTALL).strip() + "\n"
     for block in re.split(r"(^```[\s\S]*?^```\n|^(?:\|.*\n)+)", text, flags=re.MULTILINE):
@@ -28,12 +28,12 @@ def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
 
 
 def with_marks(markdown: str) -> str:
-    """Markdown that says above a fence where it is typed; elsewhere than in a terminal its first line is not shown."""
+    """Markdown with a mark above each fence that names its terminal: HTML does not show a fence's first line."""
     return re.sub(r"^```console .+$", lambda fence: f"{_mark(fence[0])}\n\n{fence[0]}", markdown, flags=re.MULTILINE)
 
 
 def _mark(fence: str) -> str:
-    """Where a fence is typed, by its first line: in another terminal, on a host, under a kernel that has a mode."""
+    """The mark of a fence, from its first line: another terminal, a host, a condition on the kernel's modes."""
     where = re.findall(r" (?:terminal-|on |if )(\S+)", fence)
     return f"[{', '.join(where)}]" if where else ""
 
@@ -46,7 +46,7 @@ def _fence(block: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _table(text: str, columns: int) -> Iterator[str]:
-    """Its cells as wide as they look (Hangul has another width than in the file), broken where all do not fit."""
+    """A table with columns as wide as displayed (Hangul is double width), wrapped where they do not fit."""
     header, _, *body = map(_cells, text.splitlines())
     widths = _fitting([*zip(header, *body, strict=True)], columns)
     head = [header, ["-" * cells for cells in widths]] if any(header) else []
@@ -57,13 +57,13 @@ def _table(text: str, columns: int) -> Iterator[str]:
 
 
 def _cells(row: str) -> list[str]:
-    """A row's cells; a bar of a cell's own has a backslash before it."""
+    """A row's cells; a backslash escapes a bar inside a cell."""
     inner = row.strip().removeprefix("|").removesuffix("|")
     return [_plain(cell.strip().replace("\\|", "|")) for cell in re.split(r"(?<!\\)\|", inner)]
 
 
 def _fitting(table: Sequence[Sequence[str]], columns: int) -> list[int]:
-    """How wide each column is: the widest ones give way, but none to less than its longest word."""
+    """The width of each column: the widest ones shrink, but not below their longest word."""
     widths = [max(map(width, column)) for column in table]
     least = [max(width(word) for cell in column for word in cell.split() or [""]) for column in table]
     while sum(widths) + 2 * (len(widths) - 1) > columns:
@@ -91,17 +91,17 @@ def _prose(block: list[str], columns: int) -> Iterator[tuple[str, str]]:
 
 
 def _begins(line: str) -> bool:
-    """Whether a line begins something new: a paragraph ends at it."""
+    """Whether a line begins a new block, so that a paragraph ends before it."""
     return not line or re.match(r"#|\||[-*] |\d+\. |> \*\*|>$", line) is not None
 
 
 def _plain(text: str) -> str:
-    """Without the marks for bold; those for code stay: they tell where a command begins and ends."""
+    """The text without marks for bold and links; backticks stay, because they delimit commands."""
     return re.sub(r"\*\*(.+?)\*\*", r"\1", re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text))
 
 
 def _broken(text: str, columns: int) -> Iterator[str]:
-    """A paragraph in lines that fit, by words; below its bullet a line is indented as the first is."""
+    """A paragraph wrapped by words; continuation lines of a list item are indented to its text."""
     found = re.match(r"(> |[-*] |\d+\. |)", text)
     indent = " " * len(found[0]) if found else ""
     line = ""

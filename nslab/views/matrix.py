@@ -1,4 +1,4 @@
-"""Who reaches whom, as a table for people (pure: results in, lines out; colours are the command line's)."""
+"""The matrix of hosts: who reaches whom (pure: results in, lines out; the command line adds colours)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from nslab.probes import Place, Result, Survey
 
 COLUMNS = 12
-"""Beyond so many hosts, or a terminal too narrow, only what is wrong is listed."""
+"""With more hosts, or in a narrower terminal, only failures are listed."""
 OK, BLOCKED, SELF, UNASKED = "ok", "blocked", "-", ""
 _TITLES = {"pod": "pods", "node": "nodes", "client": "clients"}
 
 
 def matrix(survey: Survey, results: Sequence[Result], width: int = 100) -> list[str]:
-    """The table, or what is wrong; then what the words mean, and how many answers were right."""
+    """The table or the failures; then a legend and the number of correct pairs."""
     shown = table(survey.places, results)
     if not shown or max(map(len, shown)) > width:
         shown = wrong_pairs(results)
@@ -27,7 +27,7 @@ def matrix(survey: Survey, results: Sequence[Result], width: int = 100) -> list[
 
 
 def cells(results: Iterable[Result]) -> dict[tuple[str, str], str]:
-    """The word for each pair: `ok`, `blocked` (as it should be), or `FAIL` and what is wrong with which packets."""
+    """The word for each pair: `ok`, `blocked` (as expected), or `FAIL` with the error and the kinds of packets."""
     pairs: dict[tuple[str, str], list[Result]] = {}
     for result in results:
         pairs.setdefault(result.probe.pair, []).append(result)
@@ -35,7 +35,7 @@ def cells(results: Iterable[Result]) -> dict[tuple[str, str], str]:
 
 
 def cell(results: Sequence[Result]) -> str:
-    """What to say of one pair: only what is wrong, in as few words as will do."""
+    """The word for one pair, with its errors only."""
     wrong = [result for result in results if result.wrong]
     if not wrong:
         blocked = all(result.probe.expected is Expected.FAIL for result in results)
@@ -52,7 +52,7 @@ def cell(results: Sequence[Result]) -> str:
 
 
 def table(places: Sequence[Place], results: Sequence[Result]) -> list[str]:
-    """Rows send, columns receive; pods, nodes and clients in groups. Nothing if there are too many."""
+    """Rows send, columns receive; pods, nodes and clients in groups. Empty if there are too many."""
     cell_words = cells(results)
     rows = [place for place in places if any(source == place.name for source, _ in cell_words)]
     columns = [place for place in places if any(target == place.name for _, target in cell_words)]
@@ -64,7 +64,7 @@ def table(places: Sequence[Place], results: Sequence[Result]) -> list[str]:
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*heads, *body, strict=True)]
-    # A line of room where one group ends and the next begins.
+    # An empty line between two groups.
     starts = {at + 1 for at, place in enumerate(columns) if at and place.role != columns[at - 1].role}
     lines = [_line(words, widths, starts) for words in (*heads, *body)]
     for at in reversed([at for at in range(1, len(rows)) if rows[at].role != rows[at - 1].role]):
@@ -73,14 +73,14 @@ def table(places: Sequence[Place], results: Sequence[Result]) -> list[str]:
 
 
 def wrong_pairs(results: Sequence[Result]) -> list[str]:
-    """The pairs that are not as they should be, a line each."""
+    """The failed pairs, a line each."""
     cell_words = {pair: word for pair, word in cells(results).items() if word.startswith("FAIL")}
     length = max((len(source) for source, _ in cell_words), default=0)
     return [f"{source:<{length}} -> {target}: {word}" for (source, target), word in cell_words.items()]
 
 
 def legend(results: Iterable[Result], why: str = "") -> Iterator[str]:
-    """What the two good words mean here, and why some have no way."""
+    """The meaning of the words `ok` and `blocked` here, and why some pairs are blocked."""
     results = list(results)
     cell_words = set(cells(results).values())
     if OK in cell_words:
@@ -95,7 +95,7 @@ def legend(results: Iterable[Result], why: str = "") -> Iterator[str]:
 
 
 def count(results: Sequence[Result]) -> str:
-    """How many pairs are right."""
+    """The number of correct or wrong pairs, in words."""
     cell_words = Counter(word.startswith("FAIL") for word in cells(results).values())
     total, slowest = cell_words.total(), max((r.ms for r in results if r.outcome is Outcome.REACHED), default=0.0)
     right = f"all {total} pairs right" if not cell_words[True] else f"{cell_words[True]} of {total} pairs wrong"
@@ -103,7 +103,7 @@ def count(results: Sequence[Result]) -> str:
 
 
 def seen(places: Sequence[Place], results: Iterable[Result]) -> list[str]:
-    """As whom pods and nodes were seen: one line each."""
+    """The source addresses with which pods and nodes were seen: one line each."""
     roles = {place.name: place for place in places}
     views: dict[str, dict[tuple[str, str], None]] = {"pod": {}, "node": {}}
     for result in results:
@@ -147,7 +147,7 @@ def _grouped(view: Mapping[tuple[str, str], None]) -> str:
 
 
 def _or(names: Sequence[str]) -> str:
-    """Of many names a few: on thirty nodes each has its own."""
+    """The names joined by "or", shortened: on thirty nodes each may have its own."""
     return " or ".join(names if len(names) <= 4 else [*names[:2], f"{len(names) - 2} more"])
 
 

@@ -1,9 +1,10 @@
-"""Pods in a list, as `kubectl get pods -o wide` shows them."""
+"""The list of pods, as in `kubectl get pods -o wide`."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from nslab.api.duration import duration, moment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -14,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, age: float, now: float) -> dict[str, Any]:
-    """One pod. `status` is what its node says, `running` the containers whose processes are there.
+    """One pod's row. `status`: its node's report; `running`: the containers with a live process.
 
-    A node whose own process is dead says nothing new; what is not there does not run, whatever was said last.
+    A dead node process leaves an old report, so a container without a process counts as not running.
     """
     reported = status.get("containers", {})
     there = set(running)
@@ -38,13 +39,13 @@ def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, ag
 
 
 def columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a table: without the namespace, if it is the same for all and says nothing."""
+    """The rows of a table, without the column namespace if all pods are in `default`."""
     hidden = {"containerStatuses"} | ({"namespace"} if {row["namespace"] for row in rows} <= {"default"} else set())
     return [{key: value for key, value in row.items() if key not in hidden} for row in rows]
 
 
 def container_status(name: str, entry: Status) -> dict[str, Any]:
-    """As the API has it: of a run that is over how it ended, and in `lastState` how the one before did."""
+    """The containerStatus of the API: the present state, and in `lastState` the end of the previous run."""
     match entry["state"]:
         case "running":
             state = {"running": _present(startedAt=_moment(entry.get("started")))}
@@ -63,7 +64,7 @@ def container_status(name: str, entry: Status) -> dict[str, Any]:
 
 
 def why_absent(entry: Status) -> str:
-    """Why a container does not run of which its node says so, and what becomes of it; nothing, if it should run."""
+    """Why a container does not run, by its node's report, and what happens next; "" if it should run."""
     last = entry.get("last")
     match entry["state"], entry["reason"]:
         case "waiting", "CrashLoopBackOff" if last:
@@ -95,7 +96,7 @@ def _present(**fields: Any) -> dict[str, Any]:
 
 
 def _moment(seconds: float | None) -> str | None:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else None
+    return moment(seconds) if seconds else None
 
 
 def word(pod: Pod, entries: Iterable[Status], phase: str) -> str:
@@ -104,42 +105,21 @@ def word(pod: Pod, entries: Iterable[Status], phase: str) -> str:
 
 
 def condition(entries: Iterable[Status], phase: str) -> str:
-    """The word in the column STATUS: of the first container that has one, why it does not run; else the phase."""
+    """The word in the column STATUS: the reason of the first container that has one, else the phase."""
     every = list(entries)
     word = phase
     for entry in reversed(every):
         word = entry["reason"] or word
-    # One that has done its work is no reason to call the others completed, but the pod is not ready any more.
+    # kubectl does not print Completed while other containers run; the pod is not ready.
     return "NotReady" if word == "Completed" and any(entry["ready"] for entry in every) else word
 
 
 def restarts(entries: Iterable[Status], now: float) -> str:
-    """How often its containers were started again, and when one last ended, if one was."""
+    """The number of restarts of a pod's containers, with the time since the last exit."""
     every = list(entries)
     count = sum(entry["restarts"] for entry in every)
     last = max((entry.get("finished", 0.0) for entry in every if entry["restarts"]), default=0.0)
     return f"{count} ({duration(now - last)} ago)" if count and last else str(count)
-
-
-def duration(seconds: float) -> str:
-    """A length of time as kubectl writes it: the longer it is, the less it matters exactly."""
-    whole = max(0, int(seconds))
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if whole < 120:
-        return f"{whole}s"
-    if minutes < 10:
-        return _two(minutes, "m", whole % 60, "s")
-    if minutes < 180:
-        return f"{minutes}m"
-    if hours < 8:
-        return _two(hours, "h", minutes % 60, "m")
-    if hours < 48:
-        return f"{hours}h"
-    return _two(days, "d", hours % 24, "h") if days < 8 else f"{days}d"
-
-
-def _two(most: int, unit: str, rest: int, smaller: str) -> str:
-    return f"{most}{unit}{rest}{smaller}" if rest else f"{most}{unit}"
 
 
 def _seen(reported: Status | None, there: bool) -> Status:

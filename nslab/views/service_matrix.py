@@ -1,4 +1,4 @@
-"""Who reaches which Service, as tables for people (pure: results in, lines out)."""
+"""The matrix of Services: who reaches which (pure: results in, lines out)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from nslab.probes import Place, Result, ServiceSurvey
 
 COLUMNS = 12
-"""Beyond so many ways to Services, or a terminal too narrow, only what is wrong is listed."""
+"""With more columns, or in a narrower terminal, only failures are listed."""
 INSIDE = (Way.CLUSTER_IP, Way.NAME)
 _WORDS = {Outcome.REACHED: "ok", Outcome.TIMED_OUT: "silent"}
 _LEGEND = {
-    "ok": "answered by its endpoints, which see whom they should",
-    "refused": "nobody is behind it, and who asks is told so at once",
-    "silent": "no answer at all, as it should be (policy Local and no local endpoint, or a source that is not let in)",
-    "ended": "nobody is behind it: the proxy takes the connection and ends it",
-    "no way": "a router drops what goes to its endpoints, or to kube-dns: it knows no pods",
-    "in part": "endpoints of the same subnet answer; a router drops what goes to the others, for it knows no pods",
+    "ok": "answered by its endpoints, which see the right client address",
+    "refused": "it has no endpoints, and the client is refused at once",
+    "silent": "no answer at all, as it should be (policy Local and no local endpoint, or a source outside the ranges)",
+    "ended": "it has no endpoints: the proxy accepts the connection and closes it",
+    "no way": "a router drops packets to its endpoints, or to kube-dns: it has no routes to pods",
+    "in part": "endpoints of the same subnet answer; a router without routes to pods drops packets to the others",
 }
 
 
 def service_matrix(survey: ServiceSurvey, results: Sequence[CallResult], width: int = 100) -> list[str]:
-    """From inside, from outside; what the words mean; how answers were spread; as whom askers were seen."""
+    """The tables from inside and outside, the legend, the distribution of answers, the source addresses seen."""
     if not results:
         return []
     asked = [result for result in results if result.call in {*survey.calls}]
@@ -62,7 +62,7 @@ def word(result: CallResult) -> str:
 
 
 def four_cells(places: Sequence[Place], results: Sequence[Result], calls: Sequence[CallResult]) -> list[str]:
-    """The two tables that tell the pod network's trouble from kube-proxy's, and what they say."""
+    """The two tables that distinguish faults of the pod network from those of kube-proxy, with their verdicts."""
     lines: list[str] = []
     for square in squares(places, results, calls):
         if square.asked:
@@ -75,7 +75,7 @@ def four_cells(places: Sequence[Place], results: Sequence[Result], calls: Sequen
 
 
 def seen(places: Sequence[Place], results: Sequence[CallResult]) -> Iterator[str]:
-    """As whom those who ask Services are seen, a line for each way."""
+    """The source addresses that servers see, a line for each kind of call."""
     by_name = {place.name: place for place in places}
     views: dict[str, dict[str, None]] = {}
     for result in results:
@@ -107,7 +107,7 @@ def _table(results: Sequence[CallResult], width: int) -> list[str]:
     lines = table(["", *heads], body).splitlines()
     if len(heads) <= COLUMNS and max(map(len, lines)) <= width:
         return lines
-    # Turned on its side, it is as long as there are Services, and mostly narrow enough.
+    # Transposed, the table has a row for each Service, and is usually narrow enough.
     sides = [[head, *(row.get(head, "") for row in rows.values())] for head in heads]
     turned = table(["", *rows], sides).splitlines()
     if len(rows) <= COLUMNS and max(map(len, turned)) <= width:

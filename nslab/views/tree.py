@@ -1,4 +1,4 @@
-"""A lab as a picture of text: what hangs on what."""
+"""A lab as a tree of text."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from nslab.proxy.model import Port, Service
 
 ROOM = 30
-"""Lines that a picture may take: less than a screen. Of what does not fit, some is drawn and the rest counted."""
+"""The maximum lines of a picture, less than a screen. If it does not fit, some items are drawn and the rest counted."""
 
 
 def picture(lab: Lab) -> str:
-    """The switches, the machines on each, behind each node its pods with their cables, and the Services.
+    """The switches, the machines on each, each node's pods with their veths, and the Services.
 
     The pods have addresses.
     """
@@ -36,7 +36,7 @@ def _picture(lab: Lab, most_pods: int, most_nodes: int) -> str:
 
 
 def _switch(lab: Lab, subnet: IPv4Network, most_pods: int, most_nodes: int) -> str:
-    """One subnet. Of a single one, the switch has the gateway's address."""
+    """One subnet. If it is the only one, the switch has the gateway's address."""
     address = f"{gateway(lab)}/{subnet.prefixlen}" if len(lab.networks.nodes) == 1 else str(subnet)
     lines = [f"switch {bridge(lab, subnet)} {address}"]
     machines: list[tuple[str, list[str]]] = [
@@ -62,18 +62,18 @@ def _switch(lab: Lab, subnet: IPv4Network, most_pods: int, most_nodes: int) -> s
 
 
 def _beyond(lab: Lab, router: Router, leg: IPv4Address) -> str:
-    """Where a router leads, seen from one of its legs, and whether it knows pods."""
+    """A router's other subnets, seen from one of its addresses, and whether it has routes to pods."""
     others = ", ".join(str(subnet_of(lab, other)) for other in router.addresses if other != leg)
     return f"router to {others}{', and to pods by BGP' if router.bgp else ''}"
 
 
 def title(lab: Lab) -> str:
-    """The lab in a line: its name, its network, how much of it there is."""
+    """The lab in a line: its name, its network, its size."""
     return f"{lab.name}: {network(lab).title(lab)}; {count(lab)}"
 
 
 def count(lab: Lab) -> str:
-    """How many machines and pods."""
+    """The numbers of machines, pods and Services, in words."""
     parts = (
         (len(lab.nodes), "node"),
         (len(lab.pods), "pod"),
@@ -100,7 +100,7 @@ def _pods(lab: Lab, node: Node, most: int) -> list[str]:
 
 
 def _services(lab: Lab, most: int) -> list[str]:
-    """A line for each port of a Service: its name, where it is reached, and who answers."""
+    """A line for each port of a Service: its name, its addresses, and its endpoints."""
     resolved = resolve(lab)
     if not resolved:
         return []
@@ -115,7 +115,7 @@ def _services(lab: Lab, most: int) -> list[str]:
 
 
 def _reached(service: Service, port: Port | None) -> str:
-    """Address and port, and the node port behind a slash; the name alone of what has no address."""
+    """Address, port, node port and external addresses; only the name of an ExternalName."""
     if port is None:
         return service.external_name
     number = f":{port.port}{'' if port.protocol == 'TCP' else f'/{port.protocol}'}"

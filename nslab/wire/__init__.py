@@ -1,1 +1,1 @@
-"""Bytes that go over sockets (pure): netlink, DNS, HTTP."""
+"""Formats of bytes on sockets and in files (pure): netlink, DNS, HTTP, ICMP, CRI logs."""

@@ -1,4 +1,4 @@
-"""DNS messages (RFC 1035, and EDNS of RFC 6891): pure, bytes in, questions and bytes out.
+"""DNS messages for a server (RFC 1035, and EDNS of RFC 6891): pure, bytes in, questions and bytes out.
 
 A name is a tuple of its labels, lower case, without the root: ("svc", "cluster", "local").
 """
@@ -25,17 +25,17 @@ _RESPONSE, _AUTHORITATIVE, _TRUNCATED, _DESIRED, _AVAILABLE = 1 << 15, 1 << 10, 
 _OPCODE = 0x7800
 _POINTER = 0xC0
 SMALL, LARGE, LONGEST = 512, 4096, 65535
-"""The most that a UDP answer may have without EDNS, that we send with it, and that TCP has room for."""
+"""Maximum sizes in bytes: of a UDP response without EDNS, of one with it (our limit), of a TCP message."""
 
 
 class MalformedError(ValueError):
-    """Not a question that can be answered."""
+    """Not a valid query."""
 
 
 class Question:
-    """What is asked: `wire` is the question section as it came, so that the answer repeats its capital letters.
+    """A question. `wire`: the question section as received, so that the response repeats its letter case.
 
-    `size`: what the asker takes over UDP. `edns`: the version of EDNS, -1 without it.
+    `size`: the client's maximum size of a UDP response. `edns`: the version of EDNS, -1 without it.
     """
 
     def __init__(self, number: int, flags: int, name: Name, kind: int, group: int, wire: bytes) -> None:
@@ -67,7 +67,7 @@ class Answer:
 
 
 def header(data: bytes) -> tuple[int, int]:
-    """Number and flags of a query. What is too short for that, or is a response itself, must not be answered."""
+    """ID and flags of a query. Raises MalformedError for a short message or a response, which must not be answered."""
     if len(data) < _HEADER.size:
         raise MalformedError("shorter than a header")
     number, flags, *_ = _HEADER.unpack_from(data)
@@ -77,7 +77,7 @@ def header(data: bytes) -> tuple[int, int]:
 
 
 def question(data: bytes) -> Question:
-    """The question in a message whose header is good."""
+    """The question in a message with a valid header."""
     number, flags, count, *_ = _HEADER.unpack_from(data)
     if count != 1:
         raise MalformedError(f"{count} questions")
@@ -89,7 +89,7 @@ def question(data: bytes) -> Question:
 
 
 def read_extras(data: bytes, asked: Question) -> None:
-    """Read what stands behind the question of a message, and learn from it if it is EDNS'."""
+    """Read the records after a message's question; update `asked` from EDNS."""
     end = _HEADER.size + len(asked.wire)
     for _ in range(sum(_HEADER.unpack_from(data)[3:])):
         end = _extra(data, end, asked)
@@ -106,13 +106,13 @@ def _name(data: bytes, at: int) -> tuple[Name, int]:
         if size == 0:
             return tuple(found), at
         if size > 63 or at + size - start > 254:
-            raise MalformedError("no name")  # nothing stands before a question's name that it could point at
+            raise MalformedError("no name")  # a compression pointer is invalid: nothing precedes a question's name
         found.append(data[at : at + size].decode("latin-1").lower())
         at += size
 
 
 def _extra(data: bytes, at: int, found: Question) -> int:
-    """Read over a record, and learn from it if it is EDNS'."""
+    """Skip a record; update `found` if it is EDNS. Returns the record's end."""
     root = data[at : at + 1] == b"\0"
     while at < len(data) and 0 < data[at] < 64:
         at += 1 + data[at]
@@ -131,12 +131,12 @@ def _extra(data: bytes, at: int, found: Question) -> int:
 
 
 def labels(text: str) -> Name:
-    """The name that a text with dots is."""
+    """The name of a dotted text."""
     return tuple(text.lower().rstrip(".").split(".")) if text.rstrip(".") else ()
 
 
 def wire(name: Name) -> bytes:
-    """A name as it stands in a record's data. Longer ones than DNS has room for are an error."""
+    """A name in wire format, without compression. Raises MalformedError if it is too long."""
     parts = [label.encode("latin-1", "replace") for label in name]
     if not all(0 < len(part) < 64 for part in parts) or sum(map(len, parts)) + len(parts) > 254:
         raise MalformedError(f"no name: {'.'.join(name)}")
@@ -144,19 +144,19 @@ def wire(name: Name) -> bytes:
 
 
 def refusal(number: int, flags: int, code: int, asked: bytes = b"") -> bytes:
-    """A response with nothing but the question, as it came; without that, if it could not be read.
+    """A response with only the question as received, or without it if it was unreadable.
 
-    Forwarders know a response by its question: one without is none to them, and they wait on.
+    Forwarders match a response by its question: they ignore one without, and time out.
     """
     kept = flags & (_OPCODE | _DESIRED)
     return _HEADER.pack(number, _RESPONSE | _AVAILABLE | kept | code, int(asked != b""), 0, 0, 0) + asked
 
 
 def response(asked: Question, answer: Answer, limit: int) -> bytes:
-    """The message that answers, of `limit` bytes at most: records that do not fit are left out, and it says so."""
+    """The response, with at most `limit` bytes: it omits records that do not fit, and then has the flag TC."""
     message = bytearray(_HEADER.size) + asked.wire
     written = {asked.name[index:]: at for index, at in enumerate(_starts(asked.name))}
-    # Left for EDNS, which comes last and must be there.
+    # Room for the EDNS record, which comes last and is required.
     room = limit - (11 if asked.edns >= 0 else 0)
     whole = True
     counts = []
@@ -165,16 +165,16 @@ def response(asked: Question, answer: Answer, limit: int) -> bytes:
         for record in section if whole else ():
             block = _record(record, written, len(message))
             if len(message) + len(block) > room:
-                whole = whole and number == 2  # additional records are a kindness
+                whole = whole and number == 2  # additional records are optional: no TC
                 break
             message += block
             done += 1
         counts.append(done)
     if asked.edns >= 0:
-        # The upper eight bits of a response code that has more than four stand where a record has its TTL.
+        # The upper eight bits of an extended response code are in the TTL field.
         message += b"\0" + _RECORD.pack(OPT, LARGE, answer.code >> 4 << 24, 0)
         counts[2] += 1
-    # RA although nothing is asked of anybody: dnsmasq warns of a server that does not offer it.
+    # RA, although this server does not recurse: dnsmasq logs a warning for a server without RA.
     flags = _RESPONSE | _AUTHORITATIVE | _AVAILABLE | asked.flags & (_OPCODE | _DESIRED)
     flags |= answer.code & 15 | (0 if whole else _TRUNCATED)
     _HEADER.pack_into(message, 0, asked.number, flags, 1, *counts)
@@ -189,7 +189,7 @@ def _starts(name: Name) -> Iterable[int]:
 
 
 def _record(record: Record, written: dict[Name, int], at: int) -> bytes:
-    """A record, its name compressed: from the first tail on that stands earlier in the message, a pointer there."""
+    """A record with its name compressed: a pointer replaces the longest suffix that occurs earlier in the message."""
     head = bytearray()
     for index, label in enumerate(record.name):
         if record.name[index:] in written:

@@ -1,4 +1,4 @@
-"""The other side of DNS: as much as a question for the A records of one name needs (RFC 1035), bytes only."""
+"""A DNS client's messages: a query for the A records of one name, and its response (RFC 1035); bytes only."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _CODES = {1: "FORMERR", 2: "SERVFAIL", 3: "NXDOMAIN", 4: "NOTIMP", 5: "REFUSED"}
 
 
 def query(number: int, name: str) -> bytes:
-    """The question."""
+    """A recursive query for the A records of a name."""
     labels = b"".join(bytes([len(label)]) + label.encode() for label in name.rstrip(".").split("."))
     return struct.pack("!HHHHHH", number, _RECURSE, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!HH", A, IN)
 
 
 def answer(packet: bytes, number: int) -> tuple[tuple[IPv4Address, ...], str] | None:
-    """The addresses, or the code that came instead; None if this is no answer to that question."""
+    """The addresses and the error ("" if none); None if the packet is not a response to query `number`."""
     try:
         found, flags, questions, answers = struct.unpack_from("!HHHH", packet)
         if found != number or not flags & 0x8000:
@@ -40,7 +40,7 @@ def answer(packet: bytes, number: int) -> tuple[tuple[IPv4Address, ...], str] | 
 
 
 def _skip(packet: bytes, at: int) -> int:
-    """Where a name ends: at its empty label, or at a pointer to where the rest of it stands."""
+    """The offset after a name, which ends with an empty label or a compression pointer."""
     while packet[at]:
         if packet[at] & _POINTER == _POINTER:
             return at + 2

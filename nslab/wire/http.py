@@ -1,4 +1,4 @@
-"""As much of HTTP/1.1 as a small server needs: pure, bytes in, requests and bytes out."""
+"""The subset of HTTP/1.1 for a small server: pure, bytes in, requests and bytes out."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Request:
 
 
 class MalformedError(ValueError):
-    """Not HTTP, or more of it than we take."""
+    """Not HTTP, or an unsupported feature of it."""
 
 
 def take(data: bytearray) -> Request | None:
-    """The first request in `data`, taken out of it; None while it is not whole."""
+    """Remove the first request from `data` and return it; None while it is incomplete. Raises MalformedError."""
     end = data.find(b"\r\n\r\n")
     if end < 0:
         if len(data) > LONGEST:
@@ -51,7 +51,7 @@ def take(data: bytearray) -> Request | None:
 
 
 def number(text: str, most: int) -> int | None:
-    """A whole number that is not negative and `most` at most, in ASCII digits; None for any other text."""
+    """An integer from 0 to `most` in ASCII digits; None for any other text."""
     if not text.isascii() or not text.isdigit() or len(text) > 9:
         return None
     return int(text) if int(text) <= most else None
@@ -75,7 +75,7 @@ def unquote(text: str) -> str:
 
 
 def response(status: int, body: bytes, stays: bool, head: bool = False) -> bytes:
-    """A whole response; to a HEAD request without its body."""
+    """A complete response; without a body for a HEAD request."""
     date = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())
     lines = (
         f"HTTP/1.1 {status} {_REASONS.get(status, 'Status')}",

@@ -8,24 +8,24 @@ ECHO_REPLY, UNREACHABLE, ECHO = 0, 3, 8
 FRAGMENTATION_NEEDED = 4
 """A code of UNREACHABLE (RFC 1191)."""
 SOL_RAW, FILTER = 255, 1
-"""For setsockopt: which kinds a raw socket does not hear, a bit each."""
+"""For setsockopt: a bit mask of the message types that a raw socket does not receive."""
 QUOTED = 28
-"""Of the packet that is complained of: an IPv4 header and 8 bytes of what follows."""
+"""The length of the original packet in an error: an IPv4 header and 8 bytes of payload."""
 
 
 def message(kind: int, code: int, words: tuple[int, int], body: bytes = b"") -> bytes:
-    """A message with the two 16-bit words of its head, and its checksum."""
+    """A message with its checksum; `words`: the second half of its header."""
     head = struct.pack("!BBHHH", kind, code, 0, *words)
     return head[:2] + struct.pack("!H", checksum(head + body)) + head[4:] + body
 
 
 def fragmentation_needed(packet: bytes, mtu: int) -> bytes:
-    """To the sender of a packet that must not be cut: so much fits."""
+    """The error for the sender of a packet with DF that exceeds `mtu` bytes."""
     return message(UNREACHABLE, FRAGMENTATION_NEEDED, (0, mtu), packet[:QUOTED])
 
 
 def echo(identity: int, number: int, body: bytes) -> bytes:
-    """A request."""
+    """An echo request."""
     return message(ECHO, 0, (identity, number & 0xFFFF), body)
 
 

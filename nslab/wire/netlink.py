@@ -1,4 +1,4 @@
-"""Netlink's grammar: messages of a header and attributes, each padded to four bytes (netlink(7), rtnetlink(7))."""
+"""Netlink's wire format: messages of a header and attributes, each padded to four bytes (netlink(7), rtnetlink(7))."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ IFF_UP = 1
 
 
 def message(kind: int, flags: int, body: bytes) -> bytes:
-    """One message, its sequence number still 0; see `numbered`."""
+    """One message with sequence number 0; see `numbered`."""
     return _HEADER.pack(_HEADER.size + len(body), kind, flags | REQUEST, 0, 0) + body
 
 
 def numbered(raw: bytes, sequence: int, flags: int = 0) -> bytes:
-    """The message with its sequence number (and more flags): what an answer refers to."""
+    """The message with a sequence number, to which the reply refers, and more flags."""
     length, kind, old, _, port = _HEADER.unpack_from(raw)
     return _HEADER.pack(length, kind, old | flags, sequence, port) + raw[_HEADER.size :]
 
@@ -41,12 +41,12 @@ def attribute(kind: int, value: bytes) -> bytes:
 
 
 def u32(kind: int, value: int) -> bytes:
-    """An attribute that is a number in host order."""
+    """A 32-bit attribute in host byte order."""
     return attribute(kind, struct.pack("=I", value))
 
 
 def text(kind: int, value: str) -> bytes:
-    """An attribute that is a string, closed by NUL."""
+    """A NUL-terminated string attribute."""
     return attribute(kind, value.encode() + b"\0")
 
 
@@ -56,7 +56,7 @@ def link_header(index: int = 0, flags: int = 0, change: int = 0, family: int = 0
 
 
 def mac_bytes(mac: str) -> bytes:
-    """Six bytes of `aa:bb:cc:dd:ee:ff`."""
+    """The six bytes of `aa:bb:cc:dd:ee:ff`."""
     return bytes.fromhex(mac.replace(":", ""))
 
 
@@ -70,7 +70,7 @@ def messages(data: bytes) -> Iterator[tuple[int, int, bytes]]:
 
 
 def attributes(data: bytes, at: int = 0) -> dict[int, bytes]:
-    """Attributes by kind (the nested and byte-order flags are masked out)."""
+    """Attributes by type, without the flags for nesting and byte order."""
     found: dict[int, bytes] = {}
     while at + 4 <= len(data):
         length, kind = _ATTRIBUTE.unpack_from(data, at)

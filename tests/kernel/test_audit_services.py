@@ -89,7 +89,7 @@ def test_a_probe_of_a_port_that_no_container_has(tmp_path: Path) -> None:
         warned = [line for line in done.stderr.splitlines() if line.startswith(str(own.file))]
         assert [line.partition(": ")[2] for line in warned] == [
             "container app has no port nix, so its readinessProbe fails",
-            "container app has no port nix, so its livenessProbe asks nobody",
+            "container app has no port nix, so its livenessProbe never runs",
         ]
         assert "never/app" in done.stderr
         assert "Readiness probe failed: the container has no port of the name that the probe asks for" in done.stderr

@@ -36,7 +36,7 @@ UNWILLING = {
     "mute": ("test $CNI_COMMAND = DEL || exit 3\n", "mute ended with status 3 at ADD and printed no error"),
     "chatty": (
         "test $CNI_COMMAND = DEL || echo done, thank you; echo and so on >&2\n",
-        "chatty ended well, but printed no JSON: done, thank you\n    and so on",
+        "chatty succeeded, but printed no JSON: done, thank you\n    and so on",
     ),
     "crash": (
         "test $CNI_COMMAND = DEL || kill -SEGV $$\n",

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.linux.netns import Namespaces
-from nslab.pytest_plugin.running import RunningLab
 from tests.kernel.labkit import RUN, nslab, until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from nslab.pytest_plugin.running import RunningLab
 
 LAB = """
 apiVersion: nslab/v1
@@ -93,7 +94,7 @@ def test_its_endpoint_serves_until_it_has_ended(lab: RunningLab) -> None:
     assert lab.pod("box").http("http://10.96.4.1/hostname").text == "slow"
     assert lab.diff() == []
     assert lab.probe()
-    done = nslab("exec", f"{lab.name}/slow", "--", "touch", "/tmp/end")  # noqa: S108 - the container's
+    done = nslab("exec", f"{lab.name}/slow", "--", "touch", "/tmp/end")
     assert done.returncode == 0, done.stderr
     lab.wait(lambda: row(lab, "slow") == {})
     assert "KUBE-SEP" not in lab.sh("node2", "iptables-save -t nat | grep default/slow; true")

@@ -362,6 +362,6 @@ def test_the_matrix_says_why_subnets_are_apart() -> None:
         [Result(probe, Outcome.TIMED_OUT) for probe in survey(of, STAND_IN, ["pod-b"], ["pod-e"]).probes],
     )
     assert lines[3] == (
-        "blocked: no way there, as it should be (between subnets, pods' packets travel bare (encapsulation None), and "
-        "router knows no pods)"
+        "blocked: no way there, as it should be (between subnets, pods' packets are not encapsulated "
+        "(encapsulation None), and router has no routes to pods)"
     )

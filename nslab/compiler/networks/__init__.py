@@ -1,6 +1,6 @@
-"""Network plugins, a module each behind one protocol: what a pod network consists of, and all that depends on it.
+"""Network plugins behind one protocol, a module each: what a pod network consists of, and all that depends on it.
 
-Nobody outside asks which plugin a lab has: a new one is a module here, and a line in `NETWORKS`.
+No code outside asks which plugin a lab has: a new plugin is a module here and a line in `NETWORKS`.
 """
 
 from __future__ import annotations
@@ -24,67 +24,67 @@ class Network(Protocol):
 
     @property
     def REMEMBERS(self) -> bool:  # noqa: N802 - a module's constant
-        """Whether its allocator goes on behind the address that it gave last."""
+        """Whether its allocator continues after the address that it allocated last."""
 
     @property
     def KEEPS(self) -> bool:  # noqa: N802
-        """Whether a pod that has an address keeps it, whatever it asks for by now."""
+        """Whether a pod keeps the address it has, even if it now requests another."""
 
     def objects(self, lab: Lab, host: Host) -> Iterator[KernelObject]:
-        """The pod network, node by node; each object after those that it lies on."""
+        """The pod network, node by node; each object comes after those it requires."""
 
     @property
     def BY_HAND(self) -> bool:  # noqa: N802
-        """Whether the pod network is for somebody to make, and not yet there when a lab is up."""
+        """Whether the user builds the pod network by hand, so that a fresh lab has none."""
 
     # Addresses
 
     def allocation(self, node: Node, last: IPv4Address | None) -> Iterator[IPv4Address]:
-        """The addresses of a node's podCIDR, in the order in which its allocator hands them out after `last`."""
+        """The addresses of a node's podCIDR, in the order in which its allocator allocates them after `last`."""
 
     def node_addresses(self, lab: Lab, node: Node) -> Iterator[IPv4Address]:
-        """The addresses that a node has besides that on the node network: its bridge's, or its tunnel's."""
+        """A node's addresses besides the one on the node network: that of its bridge or its tunnel."""
 
     # Packets
 
     def mtu(self, lab: Lab) -> int | None:
-        """The largest packet from or to a pod that passes whole; None: that depends on what somebody makes by hand."""
+        """The largest packet (bytes) that a pod sends or receives unfragmented; None if it depends on the user."""
 
     def speaks_from(self, lab: Lab, host: Host, node: Node, *, same_node: bool) -> IPv4Address | None:
-        """The address from which a node speaks to a pod without a tunnel between them; None: nobody can tell."""
+        """The source address of a node's packets to a pod without a tunnel between them; None if unknown."""
 
     def masquerades(self, role: str) -> bool | None:
-        """Whether a pod is seen as its node by another machine (node or client); None: nobody can tell."""
+        """Whether another machine (`role`: node or client) sees a pod as its node's address; None if unknown."""
 
     def userspace_bind(self, node: Node) -> str:
-        """Where userspace mode's proxy listens; "": on all addresses, for pods' links have some."""
+        """The address on which userspace mode's proxy listens; "" (all addresses) where the pods' links have one."""
 
     # Pictures
 
     def title(self, lab: Lab) -> str:
-        """The network in a few words."""
+        """The network's name in a few words."""
 
     def node_line(self, lab: Lab, node: Node) -> str:
-        """What a picture shows of a node's own part; nothing, if there is nothing."""
+        """What a picture shows of a node's part of the network; "" if there is nothing."""
 
     def pod_link(self, pod: Pod) -> str:
-        """The node's end of a pod's veth, by its name; "": nobody knows it."""
+        """The name of the node's end of a pod's veth; "" if unknown."""
 
     def pod_line(self, pod: Pod) -> str:
         """What a picture shows between a node and a pod, with the pod's address."""
 
-    # What is there
+    # Existing objects
 
     def sort_out(
         self, lab: Lab, have: Iterable[KernelObject], known: State
     ) -> tuple[list[KernelObject], list[KernelObject]]:
-        """Of what is there: what the lab answers for, and what is somebody else's, to be shown and left alone.
+        """Splits the existing objects: those the lab manages, and unmanaged ones, which are shown and left alone.
 
-        `known`: all that a wish ever named.
+        `known`: all objects that the desired state has ever contained.
         """
 
     def is_its_own(self, line: str) -> bool:
-        """Whether a line of what no wish names is the plugin's own business, not to be shown."""
+        """Whether a rule outside the desired state belongs to the plugin and is not to be shown."""
 
 
 NETWORKS: dict[Plugin, Network] = {

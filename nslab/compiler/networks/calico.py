@@ -1,4 +1,4 @@
-"""Calico: no bridge. Each pod's cable goes straight to the node's router; blocks of addresses are routed to nodes."""
+"""Calico: no bridge. Each pod's veth ends in the node, which routes; blocks of addresses are routed between nodes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from nslab.objects.needs import Host
 
 GATEWAY = IPv4Address("169.254.1.1")
-"""Every pod's next hop. Nobody has this address: the node answers for it by proxy ARP."""
+"""Every pod's next hop. No interface has this address: the node answers for it by proxy ARP."""
 NODE_END_MAC = "ee:ee:ee:ee:ee:ee"
 _CNI, _FELIX = "Calico CNI plugin", "Felix"
 REMEMBERS = KEEPS = BY_HAND = False
@@ -48,7 +48,7 @@ def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
 
 
 def router(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
-    """A node forwards packets that are not its own."""
+    """A node forwards packets."""
     ns = names.netns(lab.name, node.name)
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by=_FELIX)
     if host.conntrack:
@@ -56,7 +56,7 @@ def router(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
 
 
 def wired(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
-    """A pod has one cable, one address of its own alone (/32), and one next hop for everything."""
+    """A pod has one veth, one address (/32), and one next hop for everything."""
     ns, inside = names.netns(lab.name, node.name), pod_netns(lab, pod)
     veth = names.cali(pod.namespace, pod.name)
     yield Netns(inside, by="kubelet")
@@ -70,7 +70,7 @@ def wired(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
     yield Route(inside, DEFAULT, "eth0", via=GATEWAY, by=_CNI)
     settings = f"net/ipv4/conf/{veth}"
     yield Sysctl(ns, f"{settings}/route_localnet", "1", "0", by=_CNI)
-    # The kernel would wait up to 0.8 s before it answers on another's behalf.
+    # By default the kernel delays a proxied ARP reply by up to 0.8 s.
     yield Sysctl(ns, f"net/ipv4/neigh/{veth}/proxy_delay", "0", "80", by=_CNI)
     yield Sysctl(ns, f"{settings}/proxy_arp", "1", "0", by=_CNI)
     yield Sysctl(ns, f"{settings}/forwarding", "1", "1", by=_CNI)
@@ -78,50 +78,50 @@ def wired(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
 
 
 def routed(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
-    """The node knows the way to each of its pods, and each pod's link-layer address."""
+    """The node has a route to each of its pods, and a permanent neighbour entry with each pod's link-layer address."""
     ns, veth = names.netns(lab.name, node.name), names.cali(pod.namespace, pod.name)
     yield Route(ns, IPv4Network(address_of(pod)), veth, by=_FELIX)
     yield Neighbour(ns, veth, address_of(pod), pod_mac(lab, pod), by=_FELIX)
 
 
 def own_blocks(lab: Lab, node: Node, claimed: Sequence[IPv4Network]) -> Iterator[KernelObject]:
-    """Packets for an address of this node's blocks that no pod has end here, and do not leave by the default route."""
+    """Blackhole routes: packets for an unused address of this node's blocks must not leave by the default route."""
     by, protocol = (_FELIX, "80") if lab.encapsulation in VXLAN_MODES else ("BIRD", "bird")
     for block in claimed:
         yield Blackhole(names.netns(lab.name, node.name), block, protocol, by=by)
 
 
 def allocation(node: Node, _last: IPv4Address | None) -> Iterator[IPv4Address]:
-    """The first that is free, from the beginning of the block."""
+    """From the beginning of the block: Calico takes the first free address."""
     return iter(node.pod_cidr)
 
 
 def node_addresses(lab: Lab, node: Node) -> Iterator[IPv4Address]:
-    """The tunnel's."""
+    """The tunnel's address."""
     if tunnel := tunnel_address(lab, node):
         yield tunnel
 
 
 def mtu(lab: Lab) -> int:
-    """A pod's link is as narrow as the tunnel between nodes."""
+    """A pod's link has the MTU of the tunnel between nodes."""
     return TUNNEL_MTU[lab.encapsulation]
 
 
 def speaks_from(lab: Lab, host: Host, node: Node, *, same_node: bool) -> IPv4Address:
-    """cali… has no address, so the kernel takes that of the namespace's oldest interface that has one."""
+    """cali… has no address, so the kernel takes one from the namespace's oldest interface that has one."""
     tunnel = tunnel_address(lab, node)
     ipip = lab.encapsulation in (Encapsulation.IPIP, Encapsulation.IPIP_CROSS_SUBNET)
-    # A tunl0 that was born with the namespace is older than eth0.
+    # A tunl0 that the kernel created with the namespace is older than eth0.
     return tunnel if ipip and same_node and tunnel and host.ipip and host.ipip_born else node.address
 
 
 def masquerades(_role: str) -> bool:
-    """By natOutgoing."""
+    """Every pod's packets, by natOutgoing."""
     return True
 
 
 def userspace_bind(node: Node) -> str:
-    """Pods' links have no address, and to REDIRECT means to the address of the link."""
+    """The node's address: REDIRECT goes to the address of the incoming link, and the pods' links have none."""
     return str(node.address)
 
 
@@ -132,14 +132,14 @@ def title(lab: Lab) -> str:
 
 
 def node_line(lab: Lab, node: Node) -> str:
-    """The tunnel."""
+    """The tunnel device with its address and MTU."""
     tunnel = tunnel_address(lab, node)
     device = VXLAN_DEVICE if lab.encapsulation in VXLAN_MODES else IPIP_DEVICE
     return f"{device} {tunnel} mtu {TUNNEL_MTU[lab.encapsulation]}" if tunnel else ""
 
 
 def pod_link(pod: Pod) -> str:
-    """cali… and a hash."""
+    """The prefix cali and a hash."""
     return names.cali(pod.namespace, pod.name)
 
 

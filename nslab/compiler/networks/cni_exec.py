@@ -1,4 +1,4 @@
-"""CNI plugins by exec: what a container runtime tells the plugins of a configuration about each pod."""
+"""CNI plugins by exec: what a container runtime passes to the plugins of a configuration for each pod."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ REMEMBERS, KEEPS, BY_HAND = True, True, False
 
 
 def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
-    """The pod network as CNI plugins make it, and what of a cluster's network is not theirs to make."""
+    """The pod network as CNI plugins make it, and the parts of a cluster's network that plugins do not make."""
     assert lab.cni
     for node in lab.nodes:
         ns, network = names.netns(lab.name, node.name), network_of(lab, node)
         yield from forwarding(ns, host, "kubelet")
-        # bridge with host-local knows one node only: elsewhere a cloud's route controller makes the way to the others.
+        # bridge with host-local knows one node only; in a cloud, the route controller adds the routes to the others.
         if lab.cni.routes:
             yield from node_routes(lab, node)
         if lab.cni.masquerade:
@@ -50,7 +50,7 @@ def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
 
 
 def attachment(lab: Lab, node: Node, pod: Pod, network: Network, host: Host) -> Attachment:
-    """How the plugins of a node's network are to wire one pod."""
+    """The arguments with which a node's runtime calls the plugins for one pod."""
     assert lab.cni
     found, ns = dict(host.programs), pod_netns(lab, pod)
     container = hashlib.sha256(f"{lab.name}/{pod.namespace}/{pod.name}/{pod.uid}".encode()).hexdigest()
@@ -81,7 +81,7 @@ def _args(pod: Pod, container: str) -> str:
 
 
 def _told(node: Node, pod: Pod) -> dict[str, object]:
-    """What plugins with the capability are told (CNI's conventions): host ports, and the node's range."""
+    """The runtimeConfig for plugins with the capability (CNI's conventions): host ports, and the node's range."""
     mappings = [
         {"hostPort": port.host_port, "containerPort": port.port, "protocol": str(port.protocol).lower(), "hostIP": ""}
         for container in pod.containers
@@ -93,65 +93,65 @@ def _told(node: Node, pod: Pod) -> dict[str, object]:
 
 
 def _asks(lab: Lab, node: Node, network: Network) -> bool:
-    """Whether the plugins give addresses of the node's podCIDR, so that a certain one can be asked for.
+    """Whether the plugins allocate from the node's podCIDR, so that nslab can request a certain address.
 
-    With a range of their own they would refuse it; then the address is theirs to choose.
+    Plugins with a range of their own would refuse it; then they choose the address.
     """
     return str(node.pod_cidr) in node_config(lab, node) or network.capable("ips") or network.capable("ipRanges")
 
 
 def allocation(node: Node, last: IPv4Address | None) -> Iterator[IPv4Address]:
-    """What host-local would give; the plugins have the last word."""
+    """host-local's order; the plugins decide in the end."""
     return host_local(node.pod_cidr, last)
 
 
 def node_addresses(_lab: Lab, _node: Node) -> Iterator[IPv4Address]:
-    """What else a node has, the plugins alone know."""
+    """None: only the plugins know what else a node has."""
     return iter(())
 
 
 def mtu(lab: Lab) -> int:
-    """What the configuration says."""
+    """The configuration's MTU, else Ethernet's."""
     return network_of(lab, lab.nodes[0]).mtu or ETHERNET_MTU
 
 
 def speaks_from(_lab: Lab, _host: Host, _node: Node, *, same_node: bool) -> None:
-    """What has an address on the way, the plugins alone know."""
+    """None: only the plugins know which interface has an address."""
 
 
 def masquerades(_role: str) -> bool:
-    """By ip-masq-agent's rule, or the plugins' own."""
+    """Every pod's packets, by ip-masq-agent's rule or the plugins' own."""
     return True
 
 
 def userspace_bind(node: Node) -> str:
-    """Pods' links need have no address with CNI plugins."""
+    """The node's address: with CNI plugins, the pods' links need not have one."""
     return str(node.address)
 
 
 def title(lab: Lab) -> str:
-    """The network's name, and its plugins."""
+    """The network's name and its plugins."""
     network = network_of(lab, lab.nodes[0])
     return f"CNI network {network.name} ({', '.join(network.types)})"
 
 
 def node_line(_lab: Lab, _node: Node) -> str:
-    """What is there, the plugins alone know."""
+    """Empty: only the plugins know what is there."""
     return ""
 
 
 def pod_link(_pod: Pod) -> str:
-    """The node's end has a name of the plugins' own."""
+    """Empty: the plugins choose the name of the node's end."""
     return ""
 
 
 def pod_line(pod: Pod) -> str:
-    """The pod's end."""
+    """The pod's end of the veth."""
     return f"{IFNAME} {address_of(pod)}"
 
 
 def sort_out(_lab: Lab, have: Iterable[KernelObject], known: State) -> tuple[list[KernelObject], list[KernelObject]]:
-    """Routes and addresses that no wish knows of may be the plugins' own: nobody sees to them, nor shows them."""
+    """Unknown routes and addresses may be the plugins' own: nslab neither repairs nor shows them."""
     keys = {obj.key for obj in known}
     return [obj for obj in have if obj.key in keys or not obj.by_anybody], []
 

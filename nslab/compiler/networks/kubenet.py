@@ -1,4 +1,4 @@
-"""kubenet: a bridge on every node, and one route a node to the pods of each other one."""
+"""kubenet: a bridge on every node, and on each node one route to the pods of every other node."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def bridge(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
 
 
 def forwarding(ns: str, host: Host, by: str) -> Iterator[KernelObject]:
-    """A node forwards, and what its bridges carry passes iptables (kubeadm asks for both before it begins)."""
+    """A node forwards, and bridged packets traverse iptables (kubeadm's preflight checks require both)."""
     yield Sysctl(ns, "net/ipv4/ip_forward", "1", "0", by="kubelet")
     if host.bridge_netfilter:
-        # Without it, an answer between two pods of one bridge passes iptables by, and is never translated back.
+        # Without it, a reply between two pods of one bridge bypasses iptables, and the kernel does not undo its NAT.
         yield Sysctl(ns, "net/bridge/bridge-nf-call-iptables", "1", "1", by=by)
 
 
 def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
-    """A pod is plugged into the bridge; by hairpin it may reach itself through a Service (hairpin-veth mode)."""
+    """A pod's veth is a port of the bridge; by hairpin, a pod reaches itself through a Service (hairpin-veth mode)."""
     ns, inside = names.netns(lab.name, node.name), pod_netns(lab, pod)
     veth = names.kubenet_veth(pod.namespace, pod.name)
     yield Netns(inside, by="kubelet")
@@ -76,7 +76,7 @@ def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
 
 
 def node_routes(lab: Lab, node: Node) -> Iterator[KernelObject]:
-    """kubenet itself knows one node only; a cloud's routes (here ours) lead to the pods of the others."""
+    """kubenet itself knows one node only; a cloud's routes (here nslab's) lead to the pods of the others."""
     for other in lab.nodes:
         if other != node:
             ns = names.netns(lab.name, node.name)
@@ -84,7 +84,7 @@ def node_routes(lab: Lab, node: Node) -> Iterator[KernelObject]:
 
 
 def masquerade(lab: Lab, node: Node, comment: str, by: str) -> Iterator[KernelObject]:
-    """What leaves the cluster takes the node's address (--non-masquerade-cidr is the pod network)."""
+    """Packets that leave the cluster get the node's source address (--non-masquerade-cidr is the pod network)."""
     comment = f'-m comment --comment "{comment}"'
     rule = f"! -d {lab.networks.pods} {comment} -m addrtype ! --dst-type LOCAL -j MASQUERADE"
     yield Jump(names.netns(lab.name, node.name), "nat", "POSTROUTING", rule, "last", by=by)
@@ -96,42 +96,42 @@ def allocation(node: Node, last: IPv4Address | None) -> Iterator[IPv4Address]:
 
 
 def node_addresses(_lab: Lab, node: Node) -> Iterator[IPv4Address]:
-    """The bridge's."""
+    """The bridge's address."""
     yield bridge_address(node)
 
 
 def mtu(_lab: Lab) -> int:
-    """Nothing is encapsulated."""
+    """Ethernet's MTU: kubenet does not encapsulate."""
     return ETHERNET_MTU
 
 
 def speaks_from(_lab: Lab, _host: Host, node: Node, *, same_node: bool) -> IPv4Address:
-    """To its own pods from the bridge."""
+    """The bridge's address for the node's own pods, else the node's."""
     return bridge_address(node) if same_node else node.address
 
 
 def masquerades(_role: str) -> bool:
-    """By its masquerade rule."""
+    """Every pod's packets, by kubenet's masquerade rule."""
     return True
 
 
 def userspace_bind(_node: Node) -> str:
-    """The bridge has an address: to REDIRECT leads there."""
+    """Empty (all addresses): the bridge has an address, and REDIRECT goes there."""
     return ""
 
 
 def title(lab: Lab) -> str:
-    """Its name."""
+    """The plugin's name."""
     return lab.plugin.value
 
 
 def node_line(_lab: Lab, node: Node) -> str:
-    """The bridge."""
+    """The bridge with its address."""
     return f"{BRIDGE} {bridge_address(node)}/{node.pod_cidr.prefixlen}"
 
 
 def pod_link(pod: Pod) -> str:
-    """veth… and a hash."""
+    """The prefix veth and a hash."""
     return names.kubenet_veth(pod.namespace, pod.name)
 
 

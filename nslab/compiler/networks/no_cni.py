@@ -1,4 +1,4 @@
-"""No network plugin: pods with loopback alone, on nodes that forward nothing. The rest somebody makes by hand."""
+"""No network plugin: pods have only loopback, and nodes do not forward. The user builds the rest by hand."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ REMEMBERS, KEEPS, BY_HAND = True, False, True
 
 
 def objects(lab: Lab, _host: Host) -> Iterator[KernelObject]:
-    """What is there before a plugin is called: the runtime has made the pods' namespaces, and no more."""
+    """The state before a runtime calls a plugin: the pods' namespaces and nothing in them."""
     for node in lab.nodes:
-        # A new namespace inherits the machine's own setting: where Docker runs, it would forward by chance.
+        # A new namespace inherits the machine's setting: where Docker runs, it would forward.
         yield Sysctl(names.netns(lab.name, node.name), "net/ipv4/ip_forward", "0", "0", by="the machines")
         for pod in lab.pods:
             if pod.node == node.name:
@@ -34,71 +34,71 @@ def objects(lab: Lab, _host: Host) -> Iterator[KernelObject]:
 
 
 def sort_out(lab: Lab, have: Iterable[KernelObject], known: State) -> tuple[list[KernelObject], list[KernelObject]]:
-    """Of what is there: what the lab answers for, and what is its learner's, which nobody mends or takes away.
+    """Splits the existing objects: those the lab manages, and the user's, which nslab neither repairs nor removes.
 
-    His is what no wish ever named (`known`: all that one did), on nodes and in pods. Settings are his from their first
-    value on: they count as the lab wants them.
+    The user's are objects on nodes and in pods that the desired state has never contained (`known`: all it has).
+    The user may set any sysctl there, so each one counts as having its desired value.
     """
-    places = {names.netns(lab.name, node.name) for node in lab.nodes} | {pod_netns(lab, pod) for pod in lab.pods}
+    machines = {names.netns(lab.name, node.name) for node in lab.nodes} | {pod_netns(lab, pod) for pod in lab.pods}
     named = {obj.key: obj for obj in known}
-    ours: list[KernelObject] = []
-    his: list[KernelObject] = []
+    managed: list[KernelObject] = []
+    users: list[KernelObject] = []
     for obj in have:
-        if obj.ns in places and obj.by_anybody and obj.key not in named:
-            his.append(obj)
+        if obj.ns in machines and obj.by_anybody and obj.key not in named:
+            users.append(obj)
         else:
-            ours.append(named[obj.key] if obj.ns in places and isinstance(obj, Sysctl) else obj)
-    return ours, his
+            managed.append(named[obj.key] if obj.ns in machines and isinstance(obj, Sysctl) else obj)
+    return managed, users
 
 
 def is_its_own(_line: str) -> bool:
-    """Nothing is."""
+    """False: there is no plugin."""
     return False
 
 
 def allocation(node: Node, last: IPv4Address | None) -> Iterator[IPv4Address]:
-    """The addresses that pods are meant to have: in host-local's order."""
+    """host-local's order, for the addresses that the user is to give to the pods."""
     return host_local(node.pod_cidr, last)
 
 
 def node_addresses(_lab: Lab, _node: Node) -> Iterator[IPv4Address]:
-    """None but its own."""
+    """None: a node has only its own address."""
     return iter(())
 
 
 def mtu(_lab: Lab) -> None:
-    """That depends on what somebody builds."""
+    """None: it depends on the network that the user builds."""
 
 
 def speaks_from(_lab: Lab, _host: Host, _node: Node, *, same_node: bool) -> None:
-    """What has an address on the way knows who built it."""
+    """None: it depends on the network that the user builds."""
 
 
 def masquerades(role: str) -> bool | None:
-    """Whether other nodes count as outside is for somebody to decide."""
+    """True for clients; None for nodes, where it depends on the network that the user builds."""
     return None if role == "node" else True
 
 
 def userspace_bind(node: Node) -> str:
-    """Pods' links need have no address."""
+    """The node's address: the pods' links need not have one."""
     return str(node.address)
 
 
 def title(_lab: Lab) -> str:
-    """None."""
+    """A fixed text."""
     return "no network plugin"
 
 
 def node_line(_lab: Lab, _node: Node) -> str:
-    """Nothing is there yet."""
+    """Empty: a node has no part of a pod network yet."""
     return ""
 
 
 def pod_link(_pod: Pod) -> str:
-    """Whoever makes it names it."""
+    """Empty: the user chooses the name."""
     return ""
 
 
 def pod_line(pod: Pod) -> str:
-    """The address that a pod is meant to have."""
+    """The pod's intended address."""
     return f"(no cable)  {address_of(pod)}"

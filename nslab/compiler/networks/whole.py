@@ -1,4 +1,4 @@
-"""For plugins that nslab plays whole: nothing in a lab's network is anybody else's."""
+"""For plugins that nslab implements completely: it manages everything in a lab's network."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def sort_out(_lab: Lab, have: Iterable[KernelObject], _known: State) -> tuple[list[KernelObject], list[KernelObject]]:
-    """All is the lab's."""
+    """All objects are managed."""
     return [*have], []
 
 
 def is_its_own(_line: str) -> bool:
-    """Nothing is."""
+    """False: the plugin writes no rules of its own."""
     return False

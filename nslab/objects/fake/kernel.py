@@ -1,7 +1,8 @@
-"""The kernel in memory: a set of objects that refuses what Linux refuses and takes away what Linux takes away.
+"""The kernel in memory: a set of objects that refuses what Linux refuses and removes what Linux removes.
 
-Not trusted: `tests/kernel/test_fake_is_true.py` drives it and the real one with the same plans. What an object
-requires, runs into and takes along, it says itself; here stands how far a transaction gets.
+It is verified: `tests/kernel/test_fake_is_true.py` runs the same plans on it and on the real kernel. Each object
+itself declares what it requires, which errors it meets and what goes with it; this module decides how far a
+transaction gets.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ if TYPE_CHECKING:
 
 
 class _Things(dict["Key", "KernelObject"]):
-    """What is there, by its key; `given` counts what others can require because of it."""
+    """The existing objects by key; `given` counts the keys that they provide."""
 
     def __init__(self, have: Mapping[Key, KernelObject] | None = None) -> None:
         super().__init__(have or {})
         self.given = Counter(key for obj in self.values() for key in obj.provides)
 
     def __setitem__(self, key: Key, obj: KernelObject) -> None:
-        if before := self.get(key):
-            self._without(before)
+        if old := self.get(key):
+            self._without(old)
         super().__setitem__(key, obj)
         self.given.update(obj.provides)
 
@@ -51,11 +52,11 @@ class _Things(dict["Key", "KernelObject"]):
 
 
 class FakeKernel:
-    """Satisfies `nslab.engine.Kernel`, and `nslab.objects.base.There`. Begins with `have`."""
+    """Implements `nslab.engine.Kernel` and `nslab.objects.base.There`. Starts with the objects `have`."""
 
     def __init__(self, have: Iterable[KernelObject] = ()) -> None:
         self._there = _Things()
-        self._repeated: list[KernelObject] = []  # what can be there twice, and has a place
+        self._repeated: list[KernelObject] = []  # objects that the kernel allows twice, in order
         self._had_address: set[str] = set()
         for obj in have:
             self._learn(obj)
@@ -65,7 +66,7 @@ class FakeKernel:
                 self._there[obj.key] = obj
 
     def state(self) -> State:
-        """Everything that is there: of built-in chains, the rules in their order."""
+        """All existing objects; the rules of built-in chains are in their order."""
         return (*self._there.values(), *self._repeated)
 
     def has(self, key: Key) -> bool:
@@ -77,7 +78,7 @@ class FakeKernel:
         return self._there.get(key)
 
     def objects(self) -> Iterable[KernelObject]:
-        """Everything that is there."""
+        """All existing objects."""
         return self.state()
 
     def had_address(self, ns: str) -> bool:
@@ -85,7 +86,7 @@ class FakeKernel:
         return ns in self._had_address
 
     def run(self, transaction: Transaction) -> None:
-        """Do one transaction, or raise Refused with the step, the kernel's words, and what was done all the same."""
+        """Run one transaction, or raise Refused with the step, the kernel's message, and the steps done anyway."""
         match transaction.unit:
             case "netlink":
                 self._goes_on(transaction.steps)
@@ -103,7 +104,7 @@ class FakeKernel:
                 assert_never(missing)
 
     def _goes_on(self, steps: Plan) -> None:
-        """A netlink batch: a refused message does not keep the kernel from the next one."""
+        """A netlink batch: the kernel processes the next message even after it refused one."""
         refused: dict[int, int] = {}
         unknown: set[Key] = set()
         for index, step in enumerate(steps):
@@ -114,7 +115,7 @@ class FakeKernel:
                 continue
             refused[index] = number
             if isinstance(step, Add) and not self._missing(step.obj, set()):
-                # New interfaces get their numbers from us: under this one the batch will find nothing.
+                # nslab chooses the index of a new interface: later messages of the batch find none with this one.
                 unknown.update(_devices(step.obj))
         if refused:
             first = min(refused)
@@ -122,13 +123,13 @@ class FakeKernel:
             raise _refused(steps[first], refused[first], done)
 
     def _ipvs(self, steps: Plan) -> None:
-        """`ipvsadm -R` goes on, too; a real server needs its virtual one, and goes with it."""
+        """`ipvsadm -R` continues after a refusal, too; a real server requires its virtual server and goes with it."""
         unit, ns = steps[0].obj.unit, steps[0].obj.ns
         if ("Netns", ns) not in self._there:
             raise _refused(steps[0], errno.ENOENT, ())
-        before = [obj for obj in self._there.values() if (obj.unit, obj.ns) == (unit, ns)]
-        refused, after = refusals(before, steps, addressed=self.had_address(ns))
-        for obj in before:
+        old = [obj for obj in self._there.values() if (obj.unit, obj.ns) == (unit, ns)]
+        refused, after = refusals(old, steps, addressed=self.had_address(ns))
+        for obj in old:
             del self._there[obj.key]
         for obj in after:
             self._there[obj.key] = obj
@@ -138,33 +139,33 @@ class FakeKernel:
             raise Refused(shell.command(steps[first]), refused[first], done)
 
     def _ipset(self, steps: Plan) -> None:
-        """A restore of sets: it ends where it is refused, and loses what it held back if it cannot even read a line."""
-        before = dict(self._there)
+        """An `ipset restore`: it stops at a refused line, and loses its buffered lines if it cannot even parse one."""
+        old = dict(self._there)
         try:
             self._stops(steps)
         except Refused as refused:
             done = len(refused.done)
             if ("Netns", steps[0].obj.ns) in self._there and self._missing(steps[done].obj, set()):
-                self._lose(steps[:done], before)
+                self._lose(steps[:done], old)
             raise
 
-    def _lose(self, steps: Plan, before: Mapping[Key, KernelObject]) -> None:
+    def _lose(self, steps: Plan, old: Mapping[Key, KernelObject]) -> None:
         for step in held_back(steps):
             key = step.obj.key
             if key in self._there:
                 del self._there[key]
-            if key in before:
-                self._there[key] = before[key]
+            if key in old:
+                self._there[key] = old[key]
 
     def _stops(self, steps: Plan) -> None:
-        """One by one: it ends where it is refused."""
+        """One step at a time, up to the first refused one."""
         for index, step in enumerate(steps):
             if number := self._obstacle(step, set()):
                 raise _refused(step, number, steps[:index])
             self._do(step)
 
     def _all_or_nothing(self, steps: Plan) -> None:
-        """A restore of one table: chains are declared (and so emptied), then rules change, then chains go."""
+        """An iptables-restore of one table: chains are declared (and so flushed), then rules change, then chains go."""
         there, repeated = dict(self._there), list(self._repeated)
         declared, ordered = in_turn(steps)
         for chain in declared:
@@ -184,7 +185,7 @@ class FakeKernel:
         self._there = _Things(there)
 
     def _obstacle(self, step: Step, unknown: set[Key]) -> int:
-        """The error that Linux answers with, or 0. Interfaces that are `unknown` are as good as missing."""
+        """Linux's errno for a step, or 0. `unknown` interfaces count as missing."""
         obj = step.obj
         match step:
             case Remove():
@@ -198,7 +199,7 @@ class FakeKernel:
         return self._missing(obj, unknown) or obj.error_adding(self)
 
     def _missing(self, obj: KernelObject, unknown: set[Key]) -> int:
-        """The error for the first thing that the object needs and that is not there, or 0."""
+        """The errno for the first missing key of the object's `needs`, or 0."""
         missing = next((key for key in obj.needs if key in unknown or not self.has(key)), None)
         return obj.error_without(missing) if missing else 0
 
@@ -207,11 +208,11 @@ class FakeKernel:
         if obj.repeats:
             self._repeat(step)
         elif not isinstance(step, Remove):
-            before = self.get(obj.key)
+            old = self.get(obj.key)
             self._there[obj.key] = obj
             self._learn(obj)
-            if before:
-                self._cascade({end for end, mac in before.macs.items() if obj.macs.get(end) != mac})
+            if old:
+                self._cascade({end for end, mac in old.macs.items() if obj.macs.get(end) != mac})
         elif obj.key in self._there:
             del self._there[obj.key]
             self._cascade(set(obj.provides))
@@ -225,7 +226,7 @@ class FakeKernel:
             self._repeated.insert(0 if step.obj.comes_first else len(self._repeated), step.obj)
 
     def _cascade(self, lost: set[Key]) -> None:
-        """What requires what was lost goes, too; not what outlives it, which only loses its place."""
+        """Removes the objects that require a lost key, except those that outlive it."""
         while lost := lost - self._there.given.keys():
             gone = [obj for obj in self._there.values() if not obj.outlives and not lost.isdisjoint(obj.requires)]
             self._repeated = [obj for obj in self._repeated if lost.isdisjoint(obj.requires)]

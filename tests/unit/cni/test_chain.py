@@ -122,7 +122,7 @@ def test_a_pod_needs_an_address() -> None:
     without = {"cniVersion": "1.0.0", "interfaces": []}
     calls, error = played(adding(WIRING, POD), output(MADE), output(without), Answer(0), Answer(0))
     assert len(calls) == 4
-    assert error == "portmap ended well, but gave no IPv4 address, and a pod needs one"
+    assert error == "portmap succeeded, but returned no IPv4 address, and a pod needs one"
 
 
 def test_check_goes_on_from_the_final_result() -> None:
@@ -155,16 +155,16 @@ def test_older_versions_are_not_told_what_they_do_not_know() -> None:
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer(0), "bridge ended well, but printed no result"),
-        (Answer(0, "hello\x1b[2J"), "bridge ended well, but printed no JSON: hello?[2J"),
-        (Answer(0, "[1]"), "bridge ended well, but printed no JSON: [1]"),
+        (Answer(0), "bridge succeeded, but printed no result"),
+        (Answer(0, "hello\x1b[2J"), "bridge succeeded, but printed no JSON: hello?[2J"),
+        (Answer(0, "[1]"), "bridge succeeded, but printed no JSON: [1]"),
         (
             Answer(0, '{"ips": [{}]}'),
-            "bridge printed a result that is none by the specification: an entry of ips has no address",
+            "bridge printed an invalid result: an entry of ips has no address",
         ),
         (
             Answer(0, '{"ips": 3}'),
-            "bridge printed a result that is none by the specification: ips is not a list of objects",
+            "bridge printed an invalid result: ips is not a list of objects",
         ),
         (Answer(1, '{"code": 11, "msg": "later"}'), "bridge: error 11: later"),
         (Answer(1, "no"), "bridge ended with status 1 at ADD and printed no error"),

@@ -89,7 +89,9 @@ def test_everything_that_is_wrong_is_said(text: str, output: tuple[str, ...]) ->
 def test_holes_are_filled_and_unknown_ones_refused() -> None:
     values = {"node.podCIDR": "20.96.1.0/24", "node.name": "node1"}
     assert filled('{"a": {"b": "{{ node.podCIDR }} {{node.name}}"}}', values) == '{"a": {"b": "20.96.1.0/24 node1"}}'
-    with pytest.raises(WrongConfigError, match=r"unknown hole {{ node\.cidr }}; there are node\.podCIDR, node\.name"):
+    with pytest.raises(
+        WrongConfigError, match=r"unknown placeholder {{ node\.cidr }}; there are node\.podCIDR, node\.name"
+    ):
         filled('"{{ node.cidr }}"', values)
     assert filled("{% for x in y %}", values) == "{% for x in y %}", "holes are all that there is of jinja2"
 

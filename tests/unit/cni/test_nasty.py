@@ -135,8 +135,8 @@ def test_what_is_no_json_is_said_in_our_words(value: str, output: str) -> None:
 @pytest.mark.parametrize("value", [5, True, [], {}, "x", "20.96.1.2/33", "1.2.3", 1.5, None, ""])
 def test_an_address_is_text(value: object) -> None:
     result = {"ips": [{"address": value, "gateway": "20.96.1.1"}]}
-    with pytest.raises(ValueError, match=r"^.{1,60} is no IPv4 address with its prefix length$"):
+    with pytest.raises(ValueError, match=r"^.{1,60} is not an IPv4 address with its prefix length$"):
         made_of(result)
     if value:
-        with pytest.raises(ValueError, match=r"^.{1,60} is no IPv4 address of a gateway$"):
+        with pytest.raises(ValueError, match=r"^.{1,60} is not an IPv4 address of a gateway$"):
             made_of({"ips": [{"address": "20.96.1.2/24", "gateway": value}]})

@@ -64,9 +64,9 @@ SILENT, NO, GONE = Try(Outcome.TIMED_OUT), Try(Outcome.REFUSED), Try(Outcome.UNR
         (replace(HTTP, expect=Expect.REFUSED), [reached()], "answered; it should be refused"),
         (replace(HTTP, expect=Expect.BLOCKED), [SILENT], ""),
         (replace(HTTP, expect=Expect.BLOCKED), [GONE], ""),
-        (replace(HTTP, expect=Expect.BLOCKED), [NO], "refused; no word should come back"),
-        (replace(HTTP, expect=Expect.BLOCKED), [Try(Outcome.ENDED)], "ended; no word should come back"),
-        (replace(HTTP, expect=Expect.BLOCKED), [reached()], "answered; no word should come back"),
+        (replace(HTTP, expect=Expect.BLOCKED), [NO], "refused; there should be no reply"),
+        (replace(HTTP, expect=Expect.BLOCKED), [Try(Outcome.ENDED)], "ended; there should be no reply"),
+        (replace(HTTP, expect=Expect.BLOCKED), [reached()], "answered; there should be no reply"),
         (replace(HTTP, by=By.TCP), [Try(Outcome.REACHED)], ""),
     ],
 )  # fmt: skip

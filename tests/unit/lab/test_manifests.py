@@ -69,7 +69,7 @@ def test_a_folder_is_all_its_manifests_and_each_error_names_its_file(tmp_path: P
     (folder / "c.yml").write_text(DEPLOYMENT)
     with pytest.raises(LabFileError) as twice:
         load(folder)
-    assert str(twice.value).startswith(f"{folder}/c.yml:3:18: deployment web of namespace default is there twice")
+    assert str(twice.value).startswith(f"{folder}/c.yml:3:18: deployment web of namespace default is defined twice")
 
 
 def test_what_kubectl_prints_comes_up_without_what_the_server_said() -> None:

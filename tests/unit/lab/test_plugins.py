@@ -172,7 +172,7 @@ def test_a_running_lab_can_change(file: Path) -> None:
             "none.conf",
             ["lab.yaml:5:29: spec.cni.conf: none.conf cannot be read: No such file or directory"],
         ),
-        ("conf/ptp.conf", "/dev/zero", ["lab.yaml:5:29: spec.cni.conf: /dev/zero is no file"]),
+        ("conf/ptp.conf", "/dev/zero", ["lab.yaml:5:29: spec.cni.conf: /dev/zero is not a file"]),
         (
             "conf: conf/ptp.conf",
             "config: 'x'",
@@ -184,7 +184,7 @@ def test_a_running_lab_can_change(file: Path) -> None:
             "conf: conf/ptp.conf",
             """config: '{"name": "{{ node.cidr }}"}'""",
             [
-                f"lab.yaml:5:31: spec.cni.config: config: unknown hole {{{{ node.cidr }}}}; there are {HOLES}",
+                f"lab.yaml:5:31: spec.cni.config: config: unknown placeholder {{{{ node.cidr }}}}; there are {HOLES}",
             ],
         ),
         ("[bin,", "['/a:b',", ["lab.yaml:5:50: spec.cni.path: /a:b has a colon, as CNI_PATH cannot"]),
@@ -192,7 +192,7 @@ def test_a_running_lab_can_change(file: Path) -> None:
             "plugin: exec",
             "plugin: exec, encapsulation: VXLAN",
             [
-                "lab.yaml:5:38: exec has no encapsulation, and this asks for VXLAN; remove it, or take plugin: calico",
+                "lab.yaml:5:38: exec has no encapsulation, and this asks for VXLAN; remove it, or use plugin: calico",
             ],
         ),
         (

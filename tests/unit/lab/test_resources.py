@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from nslab.errors import UsageError
+from nslab.lab.dump import documents
 from nslab.lab.load import parse
-from nslab.lab.resources import selected
+from nslab.lab.selection import matching, resource, selected
 
 LAB = parse(
     """
@@ -34,15 +35,12 @@ spec: {podSelector: {}}
 )
 
 
+THERE = [one.value for one in documents(LAB).objects()]
+
+
 def names(*words: str, namespace: str = "") -> list[str]:
-    found = selected(LAB, words, namespace)
-    return [f"{one.kind} {one.namespace}/{one.name}" for one in found if one.namespace != "kube-system"]
-
-
-def test_all_of_them_or_those_of_a_namespace() -> None:
-    everything = ["Service shop/web", "Pod default/web", "NetworkPolicy default/quiet"]
-    assert names() == everything
-    assert names(namespace="shop") == everything[:1]
+    found = [one for one in selected(THERE, words, namespace) if one["metadata"].get("namespace") != "kube-system"]
+    return [f"{one['kind']} {one['metadata']['namespace']}/{one['metadata']['name']}" for one in found]
 
 
 @pytest.mark.parametrize("word", ["pods", "pod", "po", "Pods"])
@@ -50,21 +48,39 @@ def test_a_kind_by_any_word_of_kubectls(word: str) -> None:
     assert names(word) == ["Pod default/web"]
 
 
+def test_several_kinds_and_all_of_them() -> None:
+    assert names("svc,netpol") == ["Service shop/web", "NetworkPolicy default/quiet"]
+    assert names("all") == ["Pod default/web", "Service shop/web"]
+    assert names("all", namespace="shop") == ["Service shop/web"]
+    assert names("cronjobs") == []
+
+
 def test_objects_by_name() -> None:
     assert names("networkpolicy/quiet", "pod/web") == ["NetworkPolicy default/quiet", "Pod default/web"]
     assert names("svc", "web", namespace="shop") == ["Service shop/web"]
+    assert [resource(one) for one in selected(THERE, ["netpol"])] == ["networkpolicy.networking.k8s.io"]
 
 
 def test_what_nslab_does_not_act_on_is_there() -> None:
-    (pod,) = selected(LAB, ["pod/web"])
-    assert pod.value["spec"]["priorityClassName"] == "high"
-    assert pod.metadata["annotations"] == {"team": "red"}
+    (pod,) = selected(THERE, ["pod/web"])
+    assert pod["spec"]["priorityClassName"] == "high"
+    assert pod["metadata"]["annotations"] == {"team": "red"}
+
+
+@pytest.mark.parametrize(
+    ("selector", "found"),
+    [("app=web", 1), ("app==web", 1), ("app!=web", 1), ("app", 1), ("!app", 1), ("app=web,tier=x", 0), ("", 2)],
+)
+def test_labels_select(selector: str, found: int) -> None:
+    some = [{"metadata": {"labels": {"app": "web"}}}, {"metadata": {}}]
+    assert len(matching(some, selector)) == found
 
 
 @pytest.mark.parametrize(
     ("words", "output"),
     [
         (("pod/nope",), 'Error from server (NotFound): pods "nope" not found'),
+        (("deploy/nope",), 'Error from server (NotFound): deployments.apps "nope" not found'),
         (("foo",), 'error: the server doesn\'t have a resource type "foo"'),
         (("svc/web",), 'Error from server (NotFound): services "web" not found'),
         (("pod/a/b",), "arguments in resource/name form"),
@@ -72,5 +88,5 @@ def test_what_nslab_does_not_act_on_is_there() -> None:
 )
 def test_what_is_not_there_is_said_as_kubectl_says_it(words: tuple[str, ...], output: str) -> None:
     with pytest.raises(UsageError) as error:
-        selected(LAB, words)
+        selected(THERE, words)
     assert output in str(error.value)

@@ -109,7 +109,7 @@ WRONG = [
      ["11:12: a router cannot be called switch; nslab has a host of that name itself"]),
     ("60.1]}", "60.1], bgp: 1}", ["11:66: spec.routers[0].bgp must be true or false, and this is a number (1)"]),
     ("{plugin: calico}", "{plugin: kubenet}",
-     ["5:21: routes of plugin: kubenet go from node to node, which must share a subnet; take plugin: calico"]),
+     ["5:21: routes of plugin: kubenet go from node to node, which must share a subnet; use plugin: calico"]),
     ("[192.168.59.0/24, 192.168.60.0/24]", "[]", ["5:21: spec.networks.nodes is empty; it needs at least 1"]),
 ]  # fmt: skip
 

@@ -97,7 +97,7 @@ def test_where_two_names_meet_the_later_one_takes_the_next_free_port() -> None:
 def test_tcp_and_udp_do_not_stand_in_each_others_way() -> None:
     names = [(f"s{number}", protocol) for number in range(LAST - FIRST + 1) for protocol in ("tcp", "udp")]
     assert len(proxy_ports(names)) == 20000
-    with pytest.raises(OverflowError, match="room for 10000 ports"):
+    with pytest.raises(OverflowError, match="at most 10000 ports"):
         proxy_ports([*names, ("more", "tcp")])
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from nslab.api.duration import duration
 from nslab.lab.types import Container, Pod
-from nslab.views.pods import columns, container_status, duration, pod_row, why_absent
+from nslab.views.pods import columns, container_status, pod_row, why_absent
 
 
 def entry(state: str = "running", reason: str = "", restarts: int = 0, *, ready: bool | None = None) -> dict[str, Any]:

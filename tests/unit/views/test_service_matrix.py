@@ -34,7 +34,7 @@ PAIRS: Survey = survey(LAB, HOST)
 SERVICES: ServiceSurvey = survey_services(LAB, HOST)
 
 
-SILENT = "no answer at all, as it should be (policy Local and no local endpoint, or a source that is not let in)"
+SILENT = "no answer at all, as it should be (policy Local and no local endpoint, or a source outside the ranges)"
 
 
 def never(_: object) -> bool:
@@ -98,7 +98,7 @@ def test_the_tables() -> None:
         "local at node2:31081       ok                     ok",
         "local at node3:31081       silent                 silent",
         "local at 192.168.59.240    ok                     ok",
-        "ok: answered by its endpoints, which see whom they should",
+        "ok: answered by its endpoints, which see the right client address",
         f"silent: {SILENT}",
         "cluster from web-1, by chance: web-2 100, web-1 100 (p = 1.00)",
         "guarded from web-1, by chance: web-2 100, web-1 100 (p = 1.00)",

@@ -1,0 +1,290 @@
+"""Objects as `kubectl get` shows them: for each kind its columns, and what of an object stands in them.
+
+The columns are those of Kubernetes' own printers; of a kind that has none, the name and the age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+from nslab.api.duration import since
+from nslab.api.pod_status import pod_status, ready_containers, restarts
+
+Object: TypeAlias = dict[str, Any]
+Cell: TypeAlias = Callable[[Object, float], str]
+NONE = "<none>"
+
+
+class Column(NamedTuple):
+    """A column. `wide`: it is shown with -o wide alone."""
+
+    name: str
+    cell: Cell
+    wide: bool = False
+
+
+def columns(kind: str, *, wide: bool = False) -> tuple[Column, ...]:
+    """The columns of a kind."""
+    return tuple(one for one in TABLES.get(kind, PLAIN) if wide or not one.wide)
+
+
+def row(one: Object, now: float, *, wide: bool = False) -> dict[str, str]:
+    """An object's cells by the names of their columns. `now`: seconds since the epoch."""
+    return {column.name: column.cell(one, now) for column in columns(one["kind"], wide=wide)}
+
+
+def _name(one: Object, _: float) -> str:
+    return str(one["metadata"].get("name", ""))
+
+
+def _age(one: Object, now: float) -> str:
+    return since(one["metadata"].get("creationTimestamp"), now)
+
+
+def labels(found: dict[str, str] | None) -> str:
+    """Labels, or a selector, in one word."""
+    return ",".join(f"{name}={value}" for name, value in sorted((found or {}).items())) or NONE
+
+
+def _at(*path: str) -> Cell:
+    """The value at a path, or nothing."""
+
+    def cell(one: Object, _: float) -> str:
+        value: Any = one
+        for step in path:
+            value = (value or {}).get(step)
+        return NONE if value in (None, "") else str(value)
+
+    return cell
+
+
+def _number(*path: str) -> Cell:
+    def cell(one: Object, now: float) -> str:
+        found = _at(*path)(one, now)
+        return "0" if found == NONE else found
+
+    return cell
+
+
+def _of_template(field: str) -> Cell:
+    def cell(one: Object, _: float) -> str:
+        found = one["spec"].get("template", {}).get("spec", {}).get("containers", ())
+        return ",".join(str(container.get(field, "")) for container in found) or NONE
+
+    return cell
+
+
+def _selector(one: Object, _: float) -> str:
+    found = one["spec"].get("selector") or {}
+    return labels(found.get("matchLabels", {}) if "matchLabels" in found or "matchExpressions" in found else found)
+
+
+def _ready_of(one: Object, _: float) -> str:
+    return f"{one.get('status', {}).get('readyReplicas', 0)}/{one['spec'].get('replicas', 1)}"
+
+
+# Pods
+
+
+def _pod_ready(one: Object, _: float) -> str:
+    return f"{ready_containers(one)}/{len(one['spec'].get('containers', ()))}"
+
+
+# Services and their endpoints
+
+
+def _external(one: Object, _: float) -> str:
+    spec, kind = one["spec"], one["spec"].get("type", "ClusterIP")
+    if kind == "ExternalName":
+        return str(spec.get("externalName", ""))
+    given = list(spec.get("externalIPs", ()))
+    if kind == "LoadBalancer":
+        ingress = one.get("status", {}).get("loadBalancer", {}).get("ingress", ())
+        return ",".join([*(each.get("ip") or each.get("hostname", "") for each in ingress), *given]) or "<pending>"
+    return ",".join(given) or NONE
+
+
+def _cluster_ip(one: Object, _: float) -> str:
+    return str(one["spec"].get("clusterIP") or NONE)
+
+
+def _ports(one: Object, _: float) -> str:
+    def port(each: Object) -> str:
+        node = f":{each['nodePort']}" if each.get("nodePort") else ""
+        return f"{each.get('port')}{node}/{each.get('protocol', 'TCP')}"
+
+    return ",".join(map(port, one["spec"].get("ports", ()))) or NONE
+
+
+def _several(found: list[str], most: int = 3) -> str:
+    if len(found) > most:
+        return f"{','.join(found[:most])} + {len(found) - most} more..."
+    return ",".join(found) or NONE
+
+
+def _slice_ports(one: Object, _: float) -> str:
+    found = [str(each.get("port", "")) for each in one.get("ports") or ()]
+    return _several(found) if found else "<unset>"
+
+
+def _slice_endpoints(one: Object, _: float) -> str:
+    found = [address for end in one.get("endpoints") or () for address in end.get("addresses", ())]
+    return _several(found) if found else "<unset>"
+
+
+def _endpoints(one: Object, _: float) -> str:
+    found = [
+        f"{address['ip']}:{port['port']}"
+        for subset in one.get("subsets") or ()
+        for port in subset.get("ports") or ()
+        for address in subset.get("addresses") or ()
+    ]
+    return _several(found)
+
+
+# Others
+
+
+def _job_status(one: Object, _: float) -> str:
+    for condition in one.get("status", {}).get("conditions", ()):
+        if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed", "Suspended"):
+            return str(condition["type"])
+    return "Running"
+
+
+def _completions(one: Object, _: float) -> str:
+    wanted = one["spec"].get("completions", 1)
+    return f"{one.get('status', {}).get('succeeded', 0)}/{wanted}"
+
+
+def _node_status(one: Object, _: float) -> str:
+    conditions = one.get("status", {}).get("conditions", ())
+    ready = any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
+    return "Ready" if ready else "NotReady"
+
+
+def _node_address(kind: str) -> Cell:
+    def cell(one: Object, _: float) -> str:
+        addresses = one.get("status", {}).get("addresses", ())
+        return next((each["address"] for each in addresses if each.get("type") == kind), NONE)
+
+    return cell
+
+
+def _data(one: Object, _: float) -> str:
+    return str(len(one.get("data") or {}) + len(one.get("binaryData") or {}) + len(one.get("stringData") or {}))
+
+
+def _hosts(one: Object, _: float) -> str:
+    return _several([rule["host"] for rule in one["spec"].get("rules") or () if rule.get("host")] or ["*"])
+
+
+def _ingress_ports(one: Object, _: float) -> str:
+    return "80, 443" if one["spec"].get("tls") else "80"
+
+
+def _policy_selector(one: Object, _: float) -> str:
+    return labels((one["spec"].get("podSelector") or {}).get("matchLabels"))
+
+
+NAME, AGE = Column("NAME", _name), Column("AGE", _age)
+PLAIN = (NAME, AGE)
+CONTAINERS = (
+    Column("CONTAINERS", _of_template("name"), wide=True),
+    Column("IMAGES", _of_template("image"), wide=True),
+)
+SELECTOR = Column("SELECTOR", _selector, wide=True)
+SET = (
+    NAME,
+    Column("DESIRED", _number("spec", "replicas")),
+    Column("CURRENT", _number("status", "replicas")),
+    Column("READY", _number("status", "readyReplicas")),
+    AGE,
+    *CONTAINERS,
+    SELECTOR,
+)
+TABLES: dict[str, tuple[Column, ...]] = {
+    "Pod": (
+        NAME,
+        Column("READY", _pod_ready),
+        Column("STATUS", lambda one, _: pod_status(one)),
+        Column("RESTARTS", restarts),
+        AGE,
+        Column("IP", _at("status", "podIP"), wide=True),
+        Column("NODE", _at("spec", "nodeName"), wide=True),
+        Column("NOMINATED NODE", _at("status", "nominatedNodeName"), wide=True),
+        Column("READINESS GATES", lambda _one, _: NONE, wide=True),
+    ),
+    "Service": (
+        NAME,
+        Column("TYPE", lambda one, _: str(one["spec"].get("type", "ClusterIP"))),
+        Column("CLUSTER-IP", _cluster_ip),
+        Column("EXTERNAL-IP", _external),
+        Column("PORT(S)", _ports),
+        AGE,
+        Column("SELECTOR", lambda one, _: labels(one["spec"].get("selector")), wide=True),
+    ),
+    "Endpoints": (NAME, Column("ENDPOINTS", _endpoints), AGE),
+    "EndpointSlice": (
+        NAME,
+        Column("ADDRESSTYPE", _at("addressType")),
+        Column("PORTS", _slice_ports),
+        Column("ENDPOINTS", _slice_endpoints),
+        AGE,
+    ),
+    "Deployment": (
+        NAME,
+        Column("READY", _ready_of),
+        Column("UP-TO-DATE", _number("status", "updatedReplicas")),
+        Column("AVAILABLE", _number("status", "availableReplicas")),
+        AGE,
+        *CONTAINERS,
+        SELECTOR,
+    ),
+    "ReplicaSet": SET,
+    "ReplicationController": SET,
+    "StatefulSet": (NAME, Column("READY", _ready_of), AGE, *CONTAINERS),
+    "DaemonSet": (
+        NAME,
+        Column("DESIRED", _number("status", "desiredNumberScheduled")),
+        Column("CURRENT", _number("status", "currentNumberScheduled")),
+        Column("READY", _number("status", "numberReady")),
+        Column("UP-TO-DATE", _number("status", "updatedNumberScheduled")),
+        Column("AVAILABLE", _number("status", "numberAvailable")),
+        Column("NODE SELECTOR", lambda one, _: labels(one["spec"]["template"].get("spec", {}).get("nodeSelector"))),
+        AGE,
+        *CONTAINERS,
+        SELECTOR,
+    ),
+    "Job": (NAME, Column("STATUS", _job_status), Column("COMPLETIONS", _completions), AGE, *CONTAINERS, SELECTOR),
+    "CronJob": (
+        NAME,
+        Column("SCHEDULE", _at("spec", "schedule")),
+        Column("SUSPEND", lambda one, _: str(one["spec"].get("suspend", False))),
+        AGE,
+    ),
+    "Node": (
+        NAME,
+        Column("STATUS", _node_status),
+        Column("ROLES", lambda _one, _: NONE),
+        AGE,
+        Column("VERSION", _at("status", "nodeInfo", "kubeletVersion")),
+        Column("INTERNAL-IP", _node_address("InternalIP"), wide=True),
+        Column("EXTERNAL-IP", _node_address("ExternalIP"), wide=True),
+        Column("OS-IMAGE", _at("status", "nodeInfo", "osImage"), wide=True),
+        Column("KERNEL-VERSION", _at("status", "nodeInfo", "kernelVersion"), wide=True),
+    ),
+    "Namespace": (NAME, Column("STATUS", lambda one, _: one.get("status", {}).get("phase", "Active")), AGE),
+    "ConfigMap": (NAME, Column("DATA", _data), AGE),
+    "Secret": (NAME, Column("TYPE", lambda one, _: one.get("type", "Opaque")), Column("DATA", _data), AGE),
+    "Ingress": (
+        NAME,
+        Column("CLASS", _at("spec", "ingressClassName")),
+        Column("HOSTS", _hosts),
+        Column("ADDRESS", lambda _one, _: ""),
+        Column("PORTS", _ingress_ports),
+        AGE,
+    ),
+    "NetworkPolicy": (NAME, Column("POD-SELECTOR", _policy_selector), AGE),
+}

@@ -1,0 +1,116 @@
+"""Which objects a command line of kubectl's means: pods, svc/web, deploy web api, all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nslab.api import schema
+from nslab.api.document import CLUSTER_WIDE
+from nslab.api.words import quoted, shown
+from nslab.errors import UsageError
+from nslab.lab.resources import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Object = dict[str, Any]
+
+SHORT = {
+    "cj": "cronjob", "cm": "configmap", "crd": "customresourcedefinition", "deploy": "deployment", "ds": "daemonset",
+    "ep": "endpoints", "hpa": "horizontalpodautoscaler", "ing": "ingress", "limits": "limitrange",
+    "netpol": "networkpolicy", "no": "node", "ns": "namespace", "pc": "priorityclass", "pdb": "poddisruptionbudget",
+    "po": "pod", "pv": "persistentvolume", "pvc": "persistentvolumeclaim", "quota": "resourcequota",
+    "rc": "replicationcontroller", "rs": "replicaset", "sa": "serviceaccount", "sc": "storageclass",
+    "sts": "statefulset", "svc": "service",
+}  # fmt: skip
+ALL = (
+    "Pod",
+    "ReplicationController",
+    "Service",
+    "DaemonSet",
+    "Deployment",
+    "ReplicaSet",
+    "StatefulSet",
+    "Job",
+    "CronJob",
+)
+"""What `all` stands for, in kubectl's order."""
+
+
+def resource(one: Object) -> str:
+    """What kubectl calls an object's kind: pod, deployment.apps."""
+    group = str(one.get("apiVersion", "")).rpartition("/")[0]
+    return f"{one['kind'].lower()}.{group}".removesuffix(".")
+
+
+def selected(there: Sequence[Object], words: Sequence[str], namespace: str = "") -> list[Object]:
+    """The objects that a command line means, kind by kind, each in the order of namespaces and names.
+
+    `namespace`: where they are; "": anywhere. UsageError, in kubectl's words, for what there is not.
+    """
+    if any("/" in word for word in words):
+        return [_one(there, *_parts(word), namespace) for word in words]
+    if len(words) > 1:
+        return [_one(there, words[0], name, namespace) for name in words[1:]]
+    kinds = [kind for word in (words[0].split(",") if words else []) for kind in _kinds(there, word)]
+    found = {kind: sorted((one for one in there if one["kind"] == kind), key=_place) for kind in kinds}
+    return [one for some in found.values() for one in some if _is_in(one, namespace)]
+
+
+def matching(found: Iterable[Object], selector: str) -> list[Object]:
+    """Those whose labels an equality selector matches: a=b, a!=b, a, !a."""
+    terms = [term.strip() for term in selector.split(",") if term.strip()]
+    return [one for one in found if all(_matches(one["metadata"].get("labels") or {}, term) for term in terms)]
+
+
+def _matches(labels: dict[str, str], term: str) -> bool:
+    name, unequal, value = term.partition("!=")
+    if unequal:
+        return labels.get(name.strip()) != value.strip()
+    name, equal, value = term.replace("==", "=").partition("=")
+    if equal:
+        return labels.get(name.strip()) == value.strip()
+    return name[1:].strip() not in labels if name.startswith("!") else name in labels
+
+
+def _place(one: Object) -> tuple[str, str]:
+    return one["metadata"].get("namespace", ""), one["metadata"].get("name", "")
+
+
+def _is_in(one: Object, namespace: str) -> bool:
+    return not namespace or one["metadata"].get("namespace", "") in ("", namespace) or one["kind"] in CLUSTER_WIDE
+
+
+def _parts(word: str) -> tuple[str, str]:
+    kind, slash, name = word.partition("/")
+    if not (kind and slash and name) or "/" in name:
+        why = "arguments in resource/name form must have a single resource and name"
+        raise UsageError(f"error: {why}, and this is {shown(word)}")
+    return kind, name
+
+
+def _one(there: Sequence[Object], word: str, name: str, namespace: str) -> Object:
+    kinds = _kinds(there, word)
+    for one in there:
+        if one["kind"] in kinds and one["metadata"].get("name") == name and _is_in(one, namespace or "default"):
+            return one
+    known = next((resource(one) for one in there if one["kind"] == kinds[0]), "") or _resource_of(kinds[0])
+    raise UsageError(f"Error from server (NotFound): {plural(known)} {quoted(name)} not found")
+
+
+def _resource_of(kind: str) -> str:
+    group = schema.versions_of(kind, "")[0].rpartition("/")[0]
+    return f"{kind.lower()}.{group}".removesuffix(".")
+
+
+def _kinds(there: Sequence[Object], word: str) -> tuple[str, ...]:
+    """The kind that a word means, in one, many or short, with its group or without."""
+    low = word.lower()
+    if low == "all":
+        return ALL
+    plain = SHORT.get(low, low.partition(".")[0])
+    known = {one["kind"]: None for one in there} | {kind: None for _, kind in schema.kinds()}
+    for kind in known:
+        if plain and plain in (kind.lower(), plural(kind.lower())):
+            return (kind,)
+    raise UsageError(f"error: the server doesn't have a resource type {quoted(word)}")

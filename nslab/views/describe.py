@@ -1,0 +1,220 @@
+"""One object in detail with what belongs to it, in the words of `kubectl describe`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nslab.api.pod_status import pod_status
+from nslab.api.tables import NONE, columns, labels
+from nslab.api.words import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    Object = dict[str, Any]
+    Pair = tuple[str, str | list[str]]
+
+
+def describe(one: Object, there: Sequence[Object], now: float) -> str:
+    """The text about an object. `there`: every object of the lab, among which are its pods and endpoints."""
+    parts = {
+        "Pod": _pod,
+        "Service": _service,
+        "Node": _node,
+        **dict.fromkeys(("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet", "DaemonSet", "Job"), _set),
+    }
+    pairs = [*_head(one), *parts.get(one["kind"], _other)(one, there, now)]
+    return "\n".join(_lines(pairs))
+
+
+def _lines(pairs: Iterable[Pair], indent: str = "") -> Iterator[str]:
+    """Names with their values in one column; further values below the first."""
+    every = [*pairs]
+    width = max((len(name) for name, _ in every if name), default=0) + 1
+    for name, value in every:
+        first, *rest = ([value] if isinstance(value, str) else value) or [NONE]
+        if not name:
+            yield from (f"{indent}{line}" for line in (first, *rest))
+            continue
+        yield f"{indent}{name + ':':<{width}}  {first}".rstrip()
+        yield from (f"{indent}{'':<{width}}  {line}" for line in rest)
+
+
+def _words(found: dict[str, Any] | None, between: str = "=") -> list[str]:
+    return [printable(f"{name}{between}{value}") for name, value in sorted((found or {}).items())] or [NONE]
+
+
+def _head(one: Object) -> Iterator[Pair]:
+    metadata = one["metadata"]
+    yield "Name", printable(str(metadata.get("name", "")))
+    if "namespace" in metadata:
+        yield "Namespace", str(metadata["namespace"])
+    if created := metadata.get("creationTimestamp"):
+        yield "CreationTimestamp", str(created)
+    yield "Labels", _words(metadata.get("labels"))
+    yield "Annotations", _words(metadata.get("annotations"), ": ")
+
+
+def _pod(one: Object, _there: Sequence[Object], _now: float) -> Iterator[Pair]:
+    spec, status = one["spec"], one.get("status", {})
+    yield "Node", spec.get("nodeName", NONE)
+    yield "Status", pod_status(one)
+    yield "IP", status.get("podIP", "")
+    for owner in one["metadata"].get("ownerReferences", ()):
+        if owner.get("controller"):
+            yield "Controlled By", printable(f"{owner.get('kind')}/{owner.get('name')}")
+    statuses = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
+    every = {each["name"]: each for each in statuses}
+    for title, field in (("Init Containers", "initContainers"), ("Containers", "containers")):
+        if found := spec.get(field):
+            yield title, ""
+            yield "", [line for each in found for line in _container(each, every.get(each.get("name")))]
+    conditions = [f"  {each['type']:<16} {each['status']}" for each in status.get("conditions", ())]
+    yield "Conditions", ""
+    yield "", conditions or [f"  {NONE}"]
+    yield "Volumes", [printable(f"{each['name']}: {_kind(each)}") for each in spec.get("volumes", ())] or NONE
+    yield "Node-Selectors", _words(spec.get("nodeSelector"))
+
+
+def _kind(volume: Object) -> str:
+    return next((name for name in volume if name != "name"), "emptyDir")
+
+
+def _container(one: Object, status: Object | None) -> Iterator[str]:
+    yield f"  {one.get('name')}:"
+    yield from _lines(_container_pairs(one, status), "    ")
+
+
+def _container_pairs(one: Object, status: Object | None) -> Iterator[Pair]:
+    yield "Image", printable(str(one.get("image", NONE)))
+    ports = [f"{each.get('containerPort')}/{each.get('protocol', 'TCP')}" for each in one.get("ports", ())]
+    yield ("Ports" if len(ports) > 1 else "Port"), ", ".join(ports) or NONE
+    for title, field in (("Command", "command"), ("Args", "args")):
+        if words := one.get(field):
+            yield title, [printable(str(word)) for word in words]
+    if status:
+        for title, field in (("State", "state"), ("Last State", "lastState")):
+            if found := status.get(field):
+                name, more = next(iter(found.items()))
+                yield title, [name.capitalize(), *(printable(f"{key}: {value}") for key, value in more.items())]
+        yield "Ready", str(bool(status.get("ready")))
+        yield "Restart Count", str(status.get("restartCount", 0))
+    if limits := one.get("resources", {}).get("limits"):
+        yield "Limits", _words(limits, ": ")
+    for title, field in (("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")):
+        if probe := one.get(field):
+            yield title, _probe(probe)
+    yield "Environment", [_variable(each) for each in one.get("env", ())] or NONE
+    yield "Mounts", [_mount(each) for each in one.get("volumeMounts", ())] or NONE
+
+
+def _variable(one: Object) -> str:
+    source = one.get("valueFrom")
+    value = f"<{', '.join(source)}>" if source else one.get("value", "")
+    return printable(f"{one.get('name')}: {value}")
+
+
+def _mount(one: Object) -> str:
+    return printable(f"{one.get('mountPath')} from {one.get('name')} ({'ro' if one.get('readOnly') else 'rw'})")
+
+
+def _probe(probe: Object) -> str:
+    if http := probe.get("httpGet"):
+        where = f"{http.get('host', '')}:{http.get('port')}{http.get('path', '/')}"
+        what = f"http-get {http.get('scheme', 'HTTP').lower()}://{where}"
+    elif tcp := probe.get("tcpSocket"):
+        what = f"tcp-socket {tcp.get('host', '')}:{tcp.get('port')}"
+    elif grpc := probe.get("grpc"):
+        what = f"grpc <pod>:{grpc.get('port')} {grpc.get('service', '')}".rstrip()
+    else:
+        what = f"exec {probe.get('exec', {}).get('command', [])}".replace("'", "").replace(",", "")
+    times = f"delay={probe.get('initialDelaySeconds', 0)}s timeout={probe.get('timeoutSeconds', 1)}s"
+    counts = f"#success={probe.get('successThreshold', 1)} #failure={probe.get('failureThreshold', 3)}"
+    return printable(f"{what} {times} period={probe.get('periodSeconds', 10)}s {counts}")
+
+
+def _service(one: Object, there: Sequence[Object], _now: float) -> Iterator[Pair]:
+    spec = one["spec"]
+    yield "Selector", labels(spec.get("selector"))
+    yield "Type", spec.get("type", "ClusterIP")
+    yield "IP", str(spec.get("clusterIP") or NONE)
+    yield from (("External IPs", ",".join(found)) for found in [spec.get("externalIPs")] if found)
+    ingress = one.get("status", {}).get("loadBalancer", {}).get("ingress", ())
+    if ingress:
+        yield "LoadBalancer Ingress", ", ".join(str(each.get("ip") or each.get("hostname")) for each in ingress)
+    for port in spec.get("ports", ()):
+        name, protocol = port.get("name") or "<unset>", port.get("protocol", "TCP")
+        yield "Port", printable(f"{name}  {port.get('port')}/{protocol}")
+        yield "TargetPort", printable(f"{port.get('targetPort') or port.get('port')}/{protocol}")
+        if port.get("nodePort"):
+            yield "NodePort", printable(f"{name}  {port['nodePort']}/{protocol}")
+        yield "Endpoints", _endpoints_of(one, port, there)
+    yield "Session Affinity", spec.get("sessionAffinity", "None")
+    if spec.get("externalTrafficPolicy"):
+        yield "External Traffic Policy", spec["externalTrafficPolicy"]
+    yield "Internal Traffic Policy", spec.get("internalTrafficPolicy", "Cluster")
+
+
+def _endpoints_of(service: Object, port: Object, there: Sequence[Object]) -> str:
+    """The ready endpoints of one port, of all its slices."""
+    namespace, name = (service["metadata"].get(field) for field in ("namespace", "name"))
+    found = []
+    for one in there:
+        metadata = one["metadata"]
+        of = (metadata.get("labels") or {}).get("kubernetes.io/service-name")
+        if one["kind"] == "EndpointSlice" and (metadata.get("namespace"), of) == (namespace, name):
+            numbers = [each["port"] for each in one.get("ports", ()) if each.get("name", "") == port.get("name", "")]
+            ready = [end for end in one.get("endpoints", ()) if (end.get("conditions") or {}).get("ready", True)]
+            found += [f"{address}:{number}" for end in ready for address in end["addresses"] for number in numbers]
+    return ",".join(found) or NONE
+
+
+def _set(one: Object, there: Sequence[Object], now: float) -> Iterator[Pair]:
+    spec, template = one["spec"], one["spec"].get("template", {})
+    found = spec.get("selector") or {}
+    yield "Selector", labels(found.get("matchLabels", found) if one["kind"] != "ReplicationController" else found)
+    for column in columns(one["kind"]):
+        if column.name not in ("NAME", "AGE", "NODE SELECTOR"):
+            yield column.name.capitalize(), column.cell(one, now)
+    yield "Pod Template", ""
+    inside: list[Pair] = [("Labels", _words(template.get("metadata", {}).get("labels")))]
+    containers = [line for each in template.get("spec", {}).get("containers", ()) for line in _container(each, None)]
+    yield "", [*_lines(inside, "  "), "  Containers:", *(f"  {line}" for line in containers)]
+    yield "Pods", [printable(f"{each['metadata']['name']} ({pod_status(each)})") for each in _owned(one, there)] or NONE
+
+
+def _owned(one: Object, there: Sequence[Object]) -> list[Object]:
+    """The pods of a controller; of a Deployment, those of its ReplicaSets."""
+    namespace, names = one["metadata"].get("namespace"), {(one["kind"], one["metadata"].get("name"))}
+    names |= {(each["kind"], each["metadata"]["name"]) for each in there if names & _owners(each)}
+    return [
+        each
+        for each in there
+        if each["kind"] == "Pod" and each["metadata"].get("namespace") == namespace and names & _owners(each)
+    ]
+
+
+def _owners(one: Object) -> set[tuple[Any, Any]]:
+    return {(owner.get("kind"), owner.get("name")) for owner in one["metadata"].get("ownerReferences", ())}
+
+
+def _node(one: Object, there: Sequence[Object], _now: float) -> Iterator[Pair]:
+    status, name = one["status"], one["metadata"]["name"]
+    yield "Conditions", [f"{each['type']}={each['status']}" for each in status["conditions"]]
+    yield "Addresses", [f"{each['type']}: {each['address']}" for each in status["addresses"]]
+    yield "System Info", _words(status["nodeInfo"], ": ")
+    yield "PodCIDR", one["spec"].get("podCIDR", NONE)
+    pods = [each for each in there if each["kind"] == "Pod" and each["spec"].get("nodeName") == name]
+    names = [f"{each['metadata'].get('namespace')}/{each['metadata']['name']} ({pod_status(each)})" for each in pods]
+    yield "Non-terminated Pods", [f"({len(pods)} in total)", *map(printable, names)]
+
+
+def _other(one: Object, _there: Sequence[Object], now: float) -> Iterator[Pair]:
+    for column in columns(one["kind"], wide=True):
+        if column.name not in ("NAME", "AGE"):
+            yield column.name.capitalize(), printable(column.cell(one, now))
+    for field in ("spec", "data"):
+        for name, value in (one.get(field) or {}).items():
+            # What a Secret holds is not shown, as kubectl does not.
+            text = f"{len(str(value))} bytes" if one["kind"] == "Secret" else str(value)
+            yield printable(name), printable(text)

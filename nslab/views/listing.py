@@ -1,0 +1,78 @@
+"""Tables of objects, as `kubectl get` prints them."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from nslab.api import tables
+from nslab.api.words import printable
+from nslab.lab.selection import resource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    Object = dict[str, Any]
+
+
+class Listing:
+    """How objects are listed. `kinds`: every kind of a lab in one table, by kind and name alone."""
+
+    def __init__(
+        self, *, namespaces: bool = False, wide: bool = False, labels: bool = False, kinds: bool = False
+    ) -> None:
+        self.namespaces, self.wide, self.labels, self.kinds = namespaces, wide, labels, kinds
+        self._seen: dict[tuple[str, ...], dict[str, str]] = {}
+
+    def text(self, found: Sequence[Object], now: float) -> str:
+        """One table a kind, or nothing."""
+        if self.kinds:
+            return table([self._named(one) for one in found])
+        groups = [[*some] for _, some in groupby(found, key=lambda one: str(one["kind"]))]
+        rows = [[self._row(one, now, prefix=len(groups) > 1) for one in some] for some in groups]
+        every = zip(groups, rows, strict=True)
+        self._seen = {_key(one): _unaged(row) for some, of in every for one, row in zip(some, of, strict=True)}
+        return "\n\n".join(map(table, rows))
+
+    def changed(self, found: Iterable[Object], now: float) -> list[str]:
+        """The rows of objects that are new, or no more as they were."""
+        lines = []
+        for one in found:
+            row = self._row(one, now)
+            if self._seen.get(_key(one)) != _unaged(row):
+                self._seen[_key(one)] = _unaged(row)
+                lines.append("   ".join(row.values()))
+        return lines
+
+    def _row(self, one: Object, now: float, *, prefix: bool = False) -> dict[str, str]:
+        row = {name: printable(cell) if cell else "" for name, cell in tables.row(one, now, wide=self.wide).items()}
+        if prefix:
+            row["NAME"] = f"{resource(one)}/{row['NAME']}"
+        if self.namespaces and one["metadata"].get("namespace"):
+            row = {"NAMESPACE": one["metadata"]["namespace"], **row}
+        return row | ({"LABELS": printable(tables.labels(one["metadata"].get("labels")))} if self.labels else {})
+
+    def _named(self, one: Object) -> dict[str, str]:
+        metadata = one["metadata"]
+        names = metadata.get("namespace", ""), one["kind"], metadata.get("name", "")
+        return dict(zip(("NAMESPACE", "KIND", "NAME"), map(str, names), strict=True))
+
+
+def _key(one: Object) -> tuple[str, ...]:
+    return str(one["kind"]), str(one["metadata"].get("namespace", "")), str(one["metadata"].get("name", ""))
+
+
+def _unaged(row: dict[str, str]) -> dict[str, str]:
+    return {name: cell for name, cell in row.items() if name != "AGE"}
+
+
+def table(rows: Sequence[dict[str, str]]) -> str:
+    """Rows under their heads, three blanks between columns, as kubectl has it."""
+    if not rows:
+        return ""
+    heads = [*rows[0]]
+    lines = [heads, *([row.get(head, "") for head in heads] for row in rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
+    return "\n".join(
+        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )

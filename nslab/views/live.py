@@ -1,0 +1,258 @@
+"""The objects of a running lab as an API server has them: with their status, and with those that controllers make."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from nslab.api.duration import moment
+from nslab.compiler.services import resolve
+from nslab.lab import dump
+from nslab.lab.replicas import template_hash
+from nslab.lab.types import DAEMON_SET, ONE_NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from nslab.lab.types import Controller, Lab, Node, Pod, Service
+    from nslab.proxy.model import Endpoint, Port
+    from nslab.proxy.model import Service as Resolved
+
+Object = dict[str, Any]
+SERVICE_NAME = "kubernetes.io/service-name"
+VERSION = "v1.37.0"
+"""The Kubernetes whose objects nslab reads."""
+
+
+class Live(NamedTuple):
+    """What is known of a running lab.
+
+    `rows`: its pods as `ps` has them (nslab.views.pods), by NAMESPACE/NAME. `nodes`: those whose processes run. `born`:
+    seconds since the epoch at which the lab came up; `ages` of its pods, in seconds.
+    """
+
+    rows: Mapping[str, Object]
+    nodes: frozenset[str]
+    born: float
+    ages: Mapping[str, float]
+    now: float
+
+
+def objects(lab: Lab, live: Live) -> list[Object]:
+    """Every object: the user's, the nodes, the namespaces, ReplicaSets and EndpointSlices."""
+    found = dump.documents(lab)
+    made = [
+        *(node(one, running=one.name in live.nodes) for one in lab.nodes),
+        *_namespaces(lab),
+        *(one.value for one in found.services),
+        *_controllers(lab, live),
+        *_replica_sets(lab, live),
+        *(pod(one, live) for one in lab.pods),
+        *(one.value for one in found.slices),
+        *_slices(lab, live),
+        *(one.value for one in found.others if one.kind != "Namespace"),
+    ]
+    return [_aged(one, live) for one in made]
+
+
+def _aged(one: Object, live: Live) -> Object:
+    metadata = one.get("metadata", {})
+    return {**one, "metadata": {"creationTimestamp": moment(live.born), **metadata}}
+
+
+def node(one: Node, *, running: bool) -> Object:
+    """A node; it is ready while its process, its kubelet, runs."""
+    labels = {
+        "kubernetes.io/hostname": one.name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+    }
+    ready = {"type": "Ready", "status": "True" if running else "Unknown"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": one.name, "labels": labels},
+        "spec": {"podCIDR": str(one.pod_cidr), "podCIDRs": [str(one.pod_cidr)]},
+        "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": str(one.address)},
+                {"type": "Hostname", "address": one.name},
+            ],
+            "conditions": [ready],
+            "nodeInfo": {
+                "kubeletVersion": VERSION,
+                "kernelVersion": platform.release(),
+                "osImage": platform.system(),
+                "operatingSystem": "linux",
+                "architecture": labels["kubernetes.io/arch"],
+            },
+        },
+    }
+
+
+def _namespaces(lab: Lab) -> Iterator[Object]:
+    """Those that objects are in, and those that every cluster has."""
+    written = {one.name: one.document for one in lab.others if one.kind == "Namespace"}
+    used = {one.namespace for one in dump.documents(lab).objects()} - {""}
+    for name in sorted({"default", "kube-system", *used, *written}):
+        document = written.get(name, {})
+        metadata = {**document.get("metadata", {}), "name": name}
+        yield {"apiVersion": "v1", "kind": "Namespace", **document, "metadata": metadata, "status": {"phase": "Active"}}
+
+
+def pod(one: Pod, live: Live) -> Object:
+    """A pod with how it is."""
+    key = f"{one.namespace}/{one.name}"
+    row, document = live.rows[key], dump.pod(one)
+    ready = row["ready"].partition("/")
+    whole = ready[0] == ready[2]
+    phase = _phase(row)
+    status = {
+        **document.get("status", {}),
+        "phase": phase,
+        "conditions": [{"type": "Ready", "status": "True" if whole and phase == "Running" else "False"}],
+        "containerStatuses": row["containerStatuses"],
+    }
+    if one.assigned:
+        status |= {"podIP": str(one.assigned), "podIPs": [{"ip": str(one.assigned)}]}
+    if row["status"] == "NotRunning":
+        status["reason"] = "NotRunning"
+    metadata = document["metadata"]
+    if row["age"] != "<none>":
+        metadata = {"creationTimestamp": moment(live.now - live.ages.get(key, 0.0)), **metadata}
+    return {**document, "metadata": metadata, "status": status}
+
+
+def _phase(row: Object) -> str:
+    states = [next(iter(one["state"]), "waiting") for one in row["containerStatuses"]]
+    if "running" in states:
+        return "Running"
+    if states and all(state == "terminated" for state in states):
+        codes = [one["state"]["terminated"].get("exitCode") for one in row["containerStatuses"]]
+        return "Failed" if any(codes) else "Succeeded"
+    return "Running" if any(one["restartCount"] for one in row["containerStatuses"]) else "Pending"
+
+
+def _controllers(lab: Lab, live: Live) -> Iterator[Object]:
+    for one in lab.controllers:
+        yield {**dump.controller(one), "status": _status(one, _pods_of(lab, one), live)}
+
+
+def _pods_of(lab: Lab, controller: Controller) -> list[Pod]:
+    return [one for one in lab.pods if one.owner == controller.owner_name]
+
+
+def _status(controller: Controller, pods: Sequence[Pod], live: Live) -> Object:
+    """How many of a controller's pods there are, and are ready."""
+    rows = [live.rows[f"{one.namespace}/{one.name}"] for one in pods]
+    ready, count = sum(_is_ready(row) for row in rows), len(pods)
+    if controller.kind == DAEMON_SET:
+        names = ("desiredNumberScheduled", "currentNumberScheduled", "updatedNumberScheduled")
+        return {**dict.fromkeys(names, count), "numberReady": ready, "numberAvailable": ready}
+    if controller.kind in ONE_NUMBER:
+        numbers = {"replicas": count, "updatedReplicas": count, "readyReplicas": ready, "availableReplicas": ready}
+        return {name: number for name, number in numbers.items() if number}
+    done = sum(_phase(row) == "Succeeded" for row in rows)
+    over = {"conditions": [{"type": "Complete", "status": "True"}]} if count and done == count else {}
+    return {"succeeded": done, "active": sum(_phase(row) == "Running" for row in rows), **over}
+
+
+def _is_ready(row: Object) -> bool:
+    ready, _, wanted = row["ready"].partition("/")
+    return bool(ready == wanted) and row["status"] == "Running"
+
+
+def _replica_sets(lab: Lab, live: Live) -> Iterator[Object]:
+    """The ReplicaSet of each Deployment's template."""
+    for one in lab.controllers:
+        if one.kind != "Deployment":
+            continue
+        hashed = template_hash(one.template)
+        spec, label = one.document["spec"], {"pod-template-hash": hashed}
+        template = spec.get("template", {})
+        metadata = template.get("metadata", {})
+        labels = {**metadata.get("labels", {}), **label}
+        owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": one.name, "controller": True}
+        yield {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "metadata": {
+                "name": f"{one.name}-{hashed}",
+                "namespace": one.namespace,
+                "labels": labels,
+                "ownerReferences": [owner],
+            },
+            "spec": {
+                "replicas": one.replicas,
+                "selector": {"matchLabels": {**dict(one.selector), **label}},
+                "template": {**template, "metadata": {**metadata, "labels": labels}},
+            },
+            "status": _status(one, _pods_of(lab, one), live),
+        }
+
+
+def _slices(lab: Lab, live: Live) -> Iterator[Object]:
+    """The EndpointSlice of each Service that selects pods, and its Endpoints."""
+    selecting = {f"{one.namespace}/{one.name}": one for one in lab.services if one.selector}
+    for one in resolve(lab):
+        if service := selecting.get(one.key):
+            yield from _of_service(service, one, live)
+
+
+def _of_service(service: Service, one: Resolved, live: Live) -> Iterator[Object]:
+    ends = {end.ip: end for port in one.ports for end in port.endpoints}
+    head = {"namespace": service.namespace, "labels": {SERVICE_NAME: service.name}}
+    ready = {ip: end.ready and _pod_ready(end, live) for ip, end in ends.items()}
+    yield {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": f"{service.name}-{template_hash_of(service)}", **head},
+        "addressType": "IPv4",
+        "endpoints": [_end(end, ready=ready[ip]) for ip, end in ends.items()],
+        "ports": [_port(port) for port in one.ports],
+    }
+    addresses = [_address(end) for ip, end in ends.items() if ready[ip]]
+    yield {
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {"name": service.name, "namespace": service.namespace},
+        "subsets": [{"addresses": addresses, "ports": [_port(port) for port in one.ports]}] if addresses else [],
+    }
+
+
+def template_hash_of(service: Service) -> str:
+    """The letters behind the name of a Service's slice."""
+    return service.document.get("metadata", {}).get("uid", "")[:5] or "nslab"
+
+
+def _port(port: Port) -> Object:
+    target = next((end.port for end in port.endpoints), port.port)
+    return {**({"name": port.name} if port.name else {}), "port": target, "protocol": port.protocol}
+
+
+def _end(end: Endpoint, *, ready: bool) -> Object:
+    return {
+        "addresses": [end.ip],
+        "conditions": {"ready": ready, "serving": ready, "terminating": end.terminating},
+        **({"nodeName": end.node} if end.node else {}),
+        **_target(end),
+    }
+
+
+def _address(end: Endpoint) -> Object:
+    return {"ip": end.ip, **({"nodeName": end.node} if end.node else {}), **_target(end)}
+
+
+def _target(end: Endpoint) -> Object:
+    namespace, _, name = end.pod.partition("/")
+    return {"targetRef": {"kind": "Pod", "namespace": namespace, "name": name}} if name else {}
+
+
+def _pod_ready(end: Endpoint, live: Live) -> bool:
+    row = live.rows.get(end.pod)
+    return row is None or _is_ready(row)
+
+
+def in_namespace(found: Iterable[Object], namespace: str) -> list[Object]:
+    """The objects of a namespace, and those that are in none."""
+    return [one for one in found if one["metadata"].get("namespace", namespace) == namespace]

@@ -1,0 +1,179 @@
+"""What `get` and `describe` show of a running lab."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nslab.api import tables
+from nslab.api.duration import duration
+from nslab.api.pod_status import pod_status
+from nslab.compiler.placement import assign_addresses
+from nslab.lab.load import parse
+from nslab.lab.selection import selected
+from nslab.views.describe import describe
+from nslab.views.listing import Listing
+from nslab.views.live import Live, objects
+from nslab.views.pods import pod_row
+
+NOW = 1_700_000_000.0
+LAB = assign_addresses(
+    parse(
+        """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: l}
+spec:
+  networks: {nodes: 192.168.59.0/24, pods: 20.96.0.0/12, services: 10.96.0.0/12}
+  nodes: [{name: n1}, {name: n2}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      containers:
+      - {name: c, image: nginx, ports: [{containerPort: 80}], readinessProbe: {httpGet: {port: 80, path: /ok}}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, clusterIP: 10.96.1.1, selector: {app: web}, ports: [{name: http, port: 80, nodePort: 30080}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: s}
+data: {password: c2VjcmV0}
+""",
+        "lab.yaml",
+    )
+)
+RUNNING = {"state": "running", "ready": True, "restarts": 0, "reason": "", "started": NOW - 300}
+WAITING = {
+    "state": "waiting", "ready": False, "restarts": 3, "reason": "CrashLoopBackOff", "message": "",
+    "last": {"reason": "Error", "exit_code": 1, "finished": NOW - 60}, "finished": NOW - 60,
+}  # fmt: skip
+
+
+def live(*entries: dict[str, Any]) -> list[dict[str, Any]]:
+    """The objects of the lab, whose pods' containers are as it is said."""
+    rows = {
+        f"{pod.namespace}/{pod.name}": pod_row(
+            pod,
+            {"phase": "Running", "containers": {"c": entry}},
+            ["c"] if entry["state"] == "running" else [],
+            pause=True,
+            age=300.0,
+            now=NOW,
+        )
+        for pod, entry in zip(LAB.pods, entries, strict=True)
+    }
+    return objects(LAB, Live(rows, frozenset({"n1"}), NOW - 400, dict.fromkeys(rows, 300.0), NOW))
+
+
+def listed(there: list[dict[str, Any]], *words: str, wide: bool = False) -> list[str]:
+    return Listing(wide=wide).text(selected(there, words, "default"), NOW).splitlines()
+
+
+def test_pods_in_kubectls_columns() -> None:
+    head, *rows = listed(live(RUNNING, WAITING), "pods")
+    assert head.split() == ["NAME", "READY", "STATUS", "RESTARTS", "AGE"]
+    assert sorted(" ".join(row.split()[1:]) for row in rows) == [
+        "0/1 CrashLoopBackOff 3 (60s ago) 5m",
+        "1/1 Running 0 5m",
+    ]
+
+
+def test_a_deployment_its_replica_set_and_its_endpoints_follow_its_pods() -> None:
+    there = live(RUNNING, WAITING)
+    assert listed(there, "deploy")[1].split() == ["web", "1/2", "2", "1", "6m40s"]
+    assert listed(there, "rs")[1].split()[1:] == ["2", "2", "1", "6m40s"]
+    (ready,) = [pod.assigned for pod in LAB.pods if f"web-{pod.name}" and pod.name == LAB.pods[0].name]
+    assert listed(there, "endpoints")[1].split()[:2] == ["web", f"{ready}:80"]
+    assert listed(live(WAITING, WAITING), "ep")[1].split()[:2] == ["web", "<none>"]
+
+
+def test_services_nodes_and_what_is_kept() -> None:
+    there = live(RUNNING, RUNNING)
+    assert listed(there, "svc")[1].split() == ["web", "NodePort", "10.96.1.1", "<none>", "80:30080/TCP", "6m40s"]
+    assert [" ".join(row.split()[:2]) for row in listed(there, "nodes")[1:]] == ["n1 Ready", "n2 NotReady"]
+    assert listed(there, "secrets")[1].split()[:3] == ["s", "Opaque", "1"]
+
+
+def test_several_kinds_name_their_resource() -> None:
+    lines = listed(live(RUNNING, RUNNING), "svc,deploy")
+    assert [line.split()[0] for line in lines if line] == ["NAME", "service/web", "NAME", "deployment.apps/web"]
+
+
+def test_a_watch_prints_what_changes() -> None:
+    listing = Listing()
+    listing.text(selected(live(RUNNING, RUNNING), ["pods"], "default"), NOW)
+    assert listing.changed(selected(live(RUNNING, RUNNING), ["pods"], "default"), NOW + 9) == []
+    (line,) = listing.changed(selected(live(WAITING, RUNNING), ["pods"], "default"), NOW + 9)
+    assert line.split()[:3] == [LAB.pods[0].name, "0/1", "CrashLoopBackOff"]
+
+
+def test_describe_a_service_and_a_pod() -> None:
+    there = live(RUNNING, WAITING)
+    service = describe(selected(there, ["svc/web"])[0], there, NOW)
+    assert f"Endpoints:                {LAB.pods[0].assigned}:80\n" in service
+    assert "NodePort:                 http  30080/TCP\n" in service
+    pod = describe(selected(there, [f"pod/{LAB.pods[1].name}"])[0], there, NOW)
+    assert "Readiness:      http-get http://:80/ok delay=0s timeout=1s period=10s #success=1 #failure=3" in pod
+    assert "Controlled By:      ReplicaSet/web-" in pod
+    deployment = describe(selected(there, ["deploy/web"])[0], there, NOW)
+    assert f"{LAB.pods[1].name} (CrashLoopBackOff)" in deployment
+
+
+def test_describe_does_not_show_secrets() -> None:
+    there = live(RUNNING, RUNNING)
+    text = describe(selected(there, ["secret/s"])[0], there, NOW)
+    assert "8 bytes" in text
+    assert "c2VjcmV0" not in text
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        ({"phase": "Pending"}, "Pending"),
+        ({"phase": "Failed", "reason": "Evicted"}, "Evicted"),
+        ({"initContainerStatuses": [{"state": {"running": {}}}]}, "Init:0/2"),
+        ({"initContainerStatuses": [{"state": {"terminated": {"exitCode": 3}}}]}, "Init:ExitCode:3"),
+        ({"initContainerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}, "Init:CrashLoopBackOff"),
+        ({"containerStatuses": [{"state": {"terminated": {"signal": 9}}}]}, "Signal:9"),
+        (
+            {"containerStatuses": [{"ready": True, "state": {"running": {}}},
+                                   {"state": {"terminated": {"reason": "Completed"}}}]},
+            "NotReady",
+        ),
+    ],
+)  # fmt: skip
+def test_a_pods_status_in_one_word(status: dict[str, Any], word: str) -> None:
+    assert pod_status({"metadata": {}, "spec": {"initContainers": [{}, {}]}, "status": status}) == word
+
+
+def test_a_pod_that_goes_is_terminating() -> None:
+    assert (
+        pod_status({"metadata": {"deletionTimestamp": "x"}, "spec": {}, "status": {"phase": "Running"}})
+        == "Terminating"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (119, "119s"), (125, "2m5s"), (700, "11m"), (11000, "3h3m"), (90000, "25h"), (200000, "2d7h"),
+     (9e6, "104d")],
+)  # fmt: skip
+def test_ages(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_nothing_of_an_object_is_obeyed_by_a_terminal() -> None:
+    one = {"kind": "ConfigMap", "metadata": {"name": "a\x1b[2Jb", "namespace": "default"}}
+    assert "\x1b" not in Listing().text([one], NOW)
+    assert tables.row(one, NOW)["DATA"] == "0"
