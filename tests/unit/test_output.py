@@ -150,4 +150,4 @@ def test_a_plan_says_what_of_its_file_is_not_acted_on(tmp_path: Path, call: list
     assert done.returncode == 0
     one, two = done.stderr.splitlines()
     assert one.startswith("the memory limit of pod-a/app is more than this machine has (")
-    assert two == "kept, not acted on: Pod.spec.containers.lifecycle"
+    assert two == "kept, not acted on: Pod.spec.containers.volumeDevices"
