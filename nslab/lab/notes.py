@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 PROBE: dict[str, Any] = {"grpc": {}, "httpGet": {"scheme": "HTTPS"}}
 SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
-    **{name: {} for name in names("envFrom startupProbe volumeDevices volumeMounts")},
+    **{name: {} for name in names("envFrom volumeDevices volumeMounts")},
     "env": {"valueFrom": {}},
     "lifecycle": {"postStart": PROBE, "preStop": PROBE},
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,
+    "startupProbe": PROBE,
     "securityContext": {"allowPrivilegeEscalation": {}, "seccompProfile": SECCOMP},
 }
 POD_SPEC: dict[str, Any] = {
@@ -35,12 +36,13 @@ POD_SPEC: dict[str, Any] = {
         name: {}
         for name in names(
             """
-            activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID initContainers nodeSelector
+            activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID nodeSelector
             readinessGates schedulingGates setHostnameAsFQDN subdomain topologySpreadConstraints volumes
             """
         )
     },
     "containers": CONTAINER,
+    "initContainers": CONTAINER,
     "dnsPolicy": "Default",
     "securityContext": {"seccompProfile": SECCOMP, "sysctls": {}},
 }

@@ -181,7 +181,7 @@ class Container:
     """One container of a pod. It runs `command`; without one, a built-in program (`builtin`).
 
     `standin` replaces an image that is neither built in nor a tool (nslab.lab.images). `tty`: it has a terminal.
-    `lifecycle`: its hooks, postStart and preStop.
+    `lifecycle`: its hooks, postStart and preStop. `sidecar`: an init container that runs beside what follows.
     """
 
     name: str
@@ -193,11 +193,13 @@ class Container:
     ports: tuple[ContainerPort, ...] = ()
     readiness: HealthCheck | None = None
     liveness: HealthCheck | None = None
+    startup: HealthCheck | None = field(default=None, repr=False)
     security: SecurityContext = field(default=NOTHING_SAID, repr=False)
     limits: Resources = field(default=USUAL, repr=False)
     standin: StandIn | None = field(default=None, repr=False)
     tty: bool = field(default=False, repr=False)
     lifecycle: tuple[tuple[str, HealthCheck], ...] = field(default=(), repr=False)
+    sidecar: bool = field(default=False, repr=False)
 
     @property
     def builtin(self) -> str:
@@ -221,7 +223,7 @@ class Pod:
 
     `owner`: its controller (`Controller.owner_name`). `ready` is status, too: all its containers are ready.
     `grace`: seconds from SIGTERM to SIGKILL. `deletion`: of a terminating pod, when they are over (seconds since 1970);
-    0: it does not terminate. A terminating pod belongs to no controller.
+    0: it does not terminate. A terminating pod belongs to no controller. `init`: its init containers.
     """
 
     name: str
@@ -241,7 +243,13 @@ class Pod:
     security: SecurityContext = NOTHING_SAID
     grace: int = GRACE
     deletion: float = 0.0
+    init: tuple[Container, ...] = ()
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def every(self) -> tuple[Container, ...]:
+        """All its containers, in the order in which they start."""
+        return (*self.init, *self.containers)
 
 
 class ServiceType(StrEnum):

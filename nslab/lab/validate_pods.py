@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Pod
+    from nslab.lab.types import Container, Pod
 
 
 def pods(found: Documents) -> Iterator[FieldError]:
@@ -35,8 +35,8 @@ def containers(found: Documents) -> Iterator[FieldError]:
     """The containers of pods and templates are valid. Replicas are not checked again."""
     for who, place, pod in templates(found):
         seen: dict[str, FieldPath] = {}
-        for index, container in enumerate(pod.containers):
-            path = (*place, "spec", "containers", index)
+        for field, index, container in _of(pod):
+            path = (*place, "spec", field, index)
             name = shown(container.name) if container.name else "this container"
             if container.name and seen.setdefault(container.name, (*path, "name")) != (*path, "name"):
                 text = f"two containers of {who} are called {name}"
@@ -46,6 +46,12 @@ def containers(found: Documents) -> Iterator[FieldError]:
             elif container.command and not container.command[0]:
                 yield FieldError((*path, "command"), f"{name}: the command's first word is empty")
         yield from _ports(who, place, pod)
+
+
+def _of(pod: Pod) -> Iterator[tuple[str, int, Container]]:
+    """Each container of a pod, and where it stands."""
+    for field, some in (("initContainers", pod.init), ("containers", pod.containers)):
+        yield from ((field, index, one) for index, one in enumerate(some))
 
 
 def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:

@@ -89,6 +89,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         ready=not any(c.get("type") == "Ready" and c.get("status") == "False" for c in status.get("conditions", ())),
         security=_security(spec.get("securityContext", {})),
         grace=spec.get("terminationGracePeriodSeconds", types.GRACE),
+        init=tuple(map(container, spec.get("initContainers", ()))),
         deletion=termination.seconds_of(metadata.get("deletionTimestamp")),
         document=value,
     )
@@ -118,7 +119,9 @@ def container(fields: dict[str, Any]) -> types.Container:
         ports=tuple(map(_port, fields.get("ports", ()))),
         readiness=health_check(fields.get("readinessProbe")),
         liveness=health_check(fields.get("livenessProbe")),
+        startup=health_check(fields.get("startupProbe")),
         lifecycle=_lifecycle(fields.get("lifecycle", {})),
+        sidecar=fields.get("restartPolicy") == "Always",
         security=_security(fields.get("securityContext", {})),
         limits=_limits(fields.get("resources", {}).get("limits", {})),
         tty=bool(fields.get("tty")),

@@ -90,7 +90,8 @@ class Workload(Supervised):
     """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it accepts; 0: no port.
 
     `backoff`: the seconds between its second exit and its third start, from which the kubelet's back-off grows.
-    `grace`: the seconds from SIGTERM to SIGKILL. `lifecycle`: its hooks.
+    `grace`: the seconds from SIGTERM to SIGKILL. `lifecycle`: its hooks. `init`: what kind of init container it is.
+    `after`: the init containers before it; it starts when they have ended well, and sidecars have started.
     """
 
     container: str
@@ -105,7 +106,10 @@ class Workload(Supervised):
     security: Security = ROOT
     limits: Limits = USUAL
     grace: float = 30.0
+    startup: HealthCheck | None = None
     lifecycle: tuple[tuple[str, HealthCheck], ...] = ()
+    init: Literal["", "init", "sidecar"] = ""
+    after: tuple[str, ...] = ()
 
     rank: ClassVar[int] = Layer.PROCESS + 1
 
@@ -138,9 +142,9 @@ class Workload(Supervised):
 
     def request(self) -> dict[str, Any]:
         what = _fields(self, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
-        kubelet = _fields(self, "restart", "backoff", "grace")
+        kubelet = _fields(self, "restart", "backoff", "grace", "init", "after")
         kubelet["lifecycle"] = {name: hook.fields() for name, hook in self.lifecycle}
-        for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
+        for name, check in (("readiness", self.readiness), ("liveness", self.liveness), ("startup", self.startup)):
             kubelet[name] = check and check.fields()
         number = hashlib.sha256(f"{self.ns}/{self.container}".encode()).hexdigest()
         return {"what": "Workload", **what, **kubelet, "number": number}

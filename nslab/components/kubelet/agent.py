@@ -19,6 +19,7 @@ from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.crilog import attempts
 from nslab.components.kubelet.endings import Endings
 from nslab.components.kubelet.execs import Execs
+from nslab.components.kubelet.order import Order
 from nslab.components.kubelet.restart import ContainerManager
 from nslab.components.kubelet.status import StatusReporter, pod_status, read
 from nslab.components.kubeproxy import process as kubeproxy
@@ -105,7 +106,7 @@ class Agent:
         self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
         self.execs = Execs(self.loop, context, self.clean, self.beside)
         self.journal = Journal(f"{context.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
-        self.endings = Endings(self)
+        self.order, self.endings = Order(self), Endings(self)
         self.teller = StatusReporter(self.loop, context, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -178,6 +179,7 @@ class Agent:
         for key in [key for key in self.containers if key[0] == ns]:
             self.remove_container(*key)
         self.teller.changed()
+        self.order.forget(ns)
         self.endings.forget(ns)
         pod = self.sandboxes.pop(ns, None)
         if pod:
@@ -199,9 +201,10 @@ class Agent:
         """Start a container, and see to it from then on; whether it became ready is for `wait` to tell."""
         spec = container.Spec(**request)
         key = (spec.ns, spec.container)
-        if key in self.containers and self.containers[key].alive:
-            if self.containers[key].spec.equals(spec):
-                return self.containers[key].pid  # adopted, and started again before we were asked to
+        found = self.containers.get(key)
+        if found and (found.alive or found.deferred or (spec.init and found.passed)):
+            if found.spec.equals(spec):
+                return found.pid  # adopted, and started again before we were asked to; or it need not start
             raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
         if spec.ns != self.context.ns and spec.ns not in self.sandboxes:
             raise FileNotFoundError(f"the pod of {spec.ns} has no pause process")
@@ -210,7 +213,7 @@ class Agent:
         pod = self.pod_of(spec.ns)
         life = ContainerManager(self, spec, pod)
         life.restarts = self.attempts.get(f"{pod.log_folder}/{spec.container}", 0)
-        pid = life.start()
+        pid = life.start() if self.order.admits(life) else life.defer()
         self.containers[key] = life
         self.journal.add(request)
         self.teller.changed()
@@ -258,6 +261,10 @@ class Agent:
     ) -> None:
         """Run a command in a container, for a probe or a hook."""
         self.execs.run((spec.ns, spec.container), argv, seconds, done)
+
+    def stuck(self, life: ContainerManager) -> bool:
+        """Whether a container waits for an init container that has failed."""
+        return self.order.stuck(life)
 
     def add_tunnel(self, ns: str, dev: str, local: str) -> int:
         """Start the process behind a TUN device."""
@@ -335,6 +342,7 @@ class Agent:
     def changed(self) -> None:
         """A container is not as it was: news for who waits, for the status file and for control."""
         self.teller.changed()
+        self.order.go_on()
         self.endings.go_on()
         self.answer_settled()
 
@@ -385,6 +393,9 @@ class Agent:
         adopt.let_go(self.sandboxes, kept)
         if before or found.sandboxes:
             self.teller.changed()
+        for life in list(self.containers.values()):
+            self.order.admits(life)
+        self.order.go_on()
         self.endings.resume(before)
         for ns, pid in found.tunnels:
             self.tunnels[ns] = pid

@@ -16,7 +16,7 @@ from nslab.runtime.marks import VARIABLE, Memory, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, Never
 
     from nslab.components.kubelet.rights import Rights
@@ -37,15 +37,15 @@ BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
 class Spec:
     """What is to run: fields as of nslab.objects.container.Workload, and the container's number (64 hex digits).
 
-    `readiness` and `liveness`: the fields of a HealthCheck. `security`: user, group, more groups, default
+    `readiness`, `liveness`, `startup`: the fields of a HealthCheck. `security`: user, group, more groups, default
     capabilities that it does without, whether its root is read-only. `limits`: bytes of memory and of files,
     processes; 0: what is usual. `lifecycle`: its hooks, by name, with the fields of a HealthCheck. `grace`: seconds
-    from TERM to KILL.
+    from TERM to KILL. `init`: "init" or "sidecar", for init containers; `after`: the names of those before it.
     """
 
     __slots__ = (
-        "argv", "backoff", "container", "env", "grace", "lifecycle", "limits", "liveness", "ns", "number", "port",
-        "readiness", "restart", "security", "working_dir",
+        "after", "argv", "backoff", "container", "env", "grace", "init", "lifecycle", "limits", "liveness", "ns",
+        "number", "port", "readiness", "restart", "security", "startup", "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -65,12 +65,16 @@ class Spec:
         limits: list[int] | None = None,
         grace: float = 30.0,
         lifecycle: dict[str, dict[str, Any]] | None = None,
+        init: str = "",
+        after: Sequence[str] = (),
+        startup: dict[str, Any] | None = None,
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
-        self.readiness, self.liveness = readiness, liveness
+        self.readiness, self.liveness, self.startup = readiness, liveness, startup
         self.grace, self.lifecycle = grace, lifecycle or {}
+        self.init, self.after = init, after or ()
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:

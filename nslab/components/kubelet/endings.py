@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, Protocol
 
-    from nslab.components.kubelet.restart import ContainerManager
+    from nslab.components.kubelet.order import Order
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.kubelet.status import Pods, StatusReporter
     from nslab.components.runtime.loop import Loop
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         loop: Loop
         teller: StatusReporter
         sandboxes: dict[str, Sandbox]
-        containers: dict[tuple[str, str], ContainerManager]
+        order: Order
 
         def changed(self) -> None:
             """Something is not as it was."""
@@ -40,8 +40,7 @@ class Endings:
         now = time.time()
         for ns, seconds in pods.items():
             self._until[ns] = min(self._until.get(ns, now + seconds), now + seconds)
-            for life in self._lives(ns):
-                life.terminate(max(0.0, self._until[ns] - now))
+            self._end(ns)
         self._agent.changed()
 
     def resume(self, before: Pods) -> None:
@@ -70,8 +69,14 @@ class Endings:
         self._agent.loop.at(moment, self.go_on)
         self.go_on()
 
+    def _end(self, ns: str) -> None:
+        self._agent.order.end(ns, max(0.0, self._until[ns] - time.time()))
+
     def go_on(self) -> None:
         """Something has changed: answer those who need not wait any more."""
+        for ns in self._until:
+            if not self._over(ns):
+                self._end(ns)
         now = time.monotonic()
         done = [one for one in self._waiting if one[3] <= now or (any if one[2] else all)(map(self._over, one[1]))]
         if not done:
@@ -82,7 +87,4 @@ class Endings:
             peer.send({"ok": True})
 
     def _over(self, ns: str) -> bool:
-        return not any(life.alive for life in self._lives(ns))
-
-    def _lives(self, ns: str) -> list[ContainerManager]:
-        return [life for (other, _), life in self._agent.containers.items() if other == ns]
+        return not any(life.alive for life in self._agent.order.of(ns))

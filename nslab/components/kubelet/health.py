@@ -26,16 +26,16 @@ LONGEST = 10 * 1024
 class Verdict:
     """What is thought of a container: it takes several answers in a row to change it."""
 
-    __slots__ = ("_last", "_run", "good")
+    __slots__ = ("_last", "good", "run")
 
     def __init__(self, good: bool) -> None:
-        self.good, self._last, self._run = good, good, 0
+        self.good, self._last, self.run = good, good, 0
 
     def hear(self, check: HealthCheck, well: bool) -> None:
         """Take one answer into account."""
-        self._run = self._run + 1 if well == self._last else 1
+        self.run = self.run + 1 if well == self._last else 1
         self._last = well
-        if self._run >= (check.successes if well else check.failures):
+        if self.run >= (check.successes if well else check.failures):
             self.good = well
 
 

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
         def command(self, spec: Spec, argv: list[str], seconds: float, done: Ran) -> None:
             """Run a command in it, so long at most; then `done`: its exit status, if it has one, and its output."""
 
+        def stuck(self, life: ContainerManager) -> bool:
+            """Whether it waits for an init container that has failed."""
+
         def changed(self) -> None:
             """It is not as it was."""
 
@@ -56,7 +59,11 @@ TIMEOUT = 1.0
 LEAST = 2.0
 """Seconds that TERM has at least after a preStop hook, however long that took."""
 
+SOONER = 0.05
+"""Seconds by which it must be killed earlier than was said, to be told so."""
+
 OOM_KILLED = "OOMKilled"
+INITIALIZING = "PodInitializing"
 
 
 def again(policy: str, exit_code: int) -> bool:
@@ -83,29 +90,9 @@ class ContainerManager:
     """
 
     __slots__ = (
-        "_began",
-        "_delay",
-        "_due",
-        "_exit_code",
-        "_finished",
-        "_hooked",
-        "_kill_at",
-        "_kubelet",
-        "_last",
-        "_liveness",
-        "_oom_kills",
-        "_probers",
-        "_readiness",
-        "_started",
-        "_starting",
-        "attempt",
-        "message",
-        "pod",
-        "reason",
-        "restarts",
-        "spec",
-        "state",
-        "terminating",
+        "_began", "_delay", "_due", "_exit_code", "_finished", "_hooked", "_kill_at", "_kubelet", "_last",
+        "_liveness", "_oom_kills", "_probers", "_readiness", "_started", "_starting", "_startup", "attempt",
+        "message", "pod", "reason", "restarts", "spec", "state", "terminating",
     )  # fmt: skip
 
     def __init__(self, kubelet: Kubelet, spec: Spec, pod: Sandbox, past: dict[str, Any] | None = None) -> None:
@@ -130,6 +117,7 @@ class ContainerManager:
         self._probers: list[Prober] = []
         # One that was ready is, until a probe says otherwise.
         self._readiness, self._liveness = Verdict(bool(past.get("ready"))), Verdict(True)
+        self._startup = Verdict(bool(past) and not past.get("starting"))
 
     @property
     def alive(self) -> bool:
@@ -143,22 +131,38 @@ class ContainerManager:
 
     @property
     def ready(self) -> bool:
-        """Whether it counts as ready: it runs, and its readiness probe, if it has one, succeeded."""
-        return self.state == "running" and (self.spec.readiness is None or self._readiness.good)
+        """Whether it counts as ready: it has started, and its readiness probe, if it has one, succeeded."""
+        return self.started and (self.spec.readiness is None or self._readiness.good)
+
+    @property
+    def deferred(self) -> bool:
+        """Whether it waits for init containers."""
+        return self.state == "waiting" and self.reason == INITIALIZING
+
+    @property
+    def passed(self) -> bool:
+        """Whether what comes after this init container may start: its work is done, or as a sidecar it has begun."""
+        return self.started if self.spec.init == "sidecar" else self.state == "terminated" and self._exit_code == 0
+
+    @property
+    def started(self) -> bool:
+        """Whether it has started: it runs, and its startup probe, if it has one, has succeeded."""
+        return self.state == "running" and (self.spec.startup is None or self._startup.good)
 
     @property
     def settled(self) -> bool:
         """Whether who waits for it need not wait any more: it serves, or has ended, for good or for now."""
         if self.terminating or self.state != "running" or not self.attempt:
-            return self.terminating or self.reason != "ContainerCreating"
-        return self._readiness.good if self.spec.readiness else self.attempt.answers
+            waits = not self._kubelet.stuck(self) if self.deferred else self.reason == "ContainerCreating"
+            return self.terminating or not waits
+        return self.ready if self.spec.readiness or self.spec.startup else self.attempt.answers
 
     def failure(self, seconds: float) -> dict[str, Any] | None:
         """Why it does not serve after so many seconds; None if it does, or has done its work."""
         attempt, over = self.attempt, self.state == "terminated" and self._exit_code == 0
-        if over or self.terminating or (self.state == "running" and self.settled):
+        if over or self.terminating or (self.deferred and self.settled) or (self.state == "running" and self.settled):
             return None
-        if self.state == "running" and self.spec.readiness:
+        if self.state == "running" and (self.spec.readiness or self.spec.startup):
             reason = self.message or f"not ready in {seconds:g} s"
         elif self.state == "running":
             reason = f"port {self.spec.port} did not answer in {seconds:g} s"
@@ -181,14 +185,28 @@ class ContainerManager:
             "finished": self._finished,
             "delay": self._delay,
         }
-        more = {"message": self.message, "last": self._last, "terminating": self.terminating}
+        more = {"message": self.message, "last": self._last, "terminating": self.terminating, "init": self.spec.init}
+        more["starting"] = self.spec.startup is not None and not self._startup.good
         return {**seen, **{name: value for name, value in more.items() if value}}
+
+    def defer(self) -> int:
+        """Wait until the init containers before it are through (`start_late`); it has no number yet."""
+        self.state, self.reason = "waiting", INITIALIZING
+        return 0
+
+    def start_late(self) -> None:
+        """Start what had to wait."""
+        try:
+            self.start()
+            self._kubelet.changed()
+        except OSError as error:
+            self._could_not_start(error)
 
     def start(self) -> int:
         """Start it: its number."""
         self._forget_attempt()
         self.state, self.reason, self.message = "waiting", "ContainerCreating", ""
-        self._readiness, self._liveness = Verdict(False), Verdict(True)
+        self._readiness, self._liveness, self._startup = Verdict(False), Verdict(True), Verdict(False)
         self._started, self._began = round(time.time(), 3), time.monotonic()
         self._kill_at, self._hooked, self._starting = 0.0, False, False
         if self.restarts:
@@ -218,6 +236,8 @@ class ContainerManager:
             self.restarts, pipes = last
             self.attempt = self._attempt(0, pipes)
             self.attempt.alive, self.attempt.runs = False, True
+        if self.deferred and not self.terminating:
+            return
         if self.reason == "CrashLoopBackOff" and not self.terminating:
             self._again(min(max(0.0, self._finished + self._delay - time.time()), self._delay))
         elif self.state != "terminated":
@@ -250,6 +270,9 @@ class ContainerManager:
 
     def terminate(self, seconds: float) -> None:
         """End it for good, as the kubelet does: its preStop hook, TERM, and KILL when so many seconds are over."""
+        sooner = not self._kill_at or time.monotonic() + seconds < self._kill_at - SOONER
+        if self.terminating and not (sooner if self.alive else self.state == "waiting"):
+            return
         self.terminating, self._due = True, 0.0
         if self.alive:
             self._end(seconds)
@@ -352,12 +375,17 @@ class ContainerManager:
             self.start()
             self._kubelet.changed()
         except OSError as error:
-            self.message = error.strerror or str(error)
-            self._again(self._delay)
+            self._could_not_start(error)
+
+    def _could_not_start(self, error: OSError) -> None:
+        self.message = error.strerror or str(error)
+        self._delay = self._delay or self.spec.backoff
+        self._again(self._delay)
 
     def _probe(self) -> None:
         loop, address = self._kubelet.loop, self.pod.address
-        for check, news in ((self.spec.readiness, self._is_ready), (self.spec.liveness, self._is_well)):
+        probes = ((self.spec.readiness, self._is_ready), (self.spec.liveness, self._is_well))
+        for check, news in probes if self.started else ((self.spec.startup, self._has_started),):
             if check:
                 self._probers.append(Prober(loop, address, HealthCheck(**check), news, self._run))
                 self._probers[-1].begin(TIMEOUT)
@@ -371,6 +399,19 @@ class ContainerManager:
         self.message = f"Readiness probe failed: {wrong}" if wrong else ""
         if before != (self.message, self._readiness.good):
             self._kubelet.changed()
+
+    def _has_started(self, check: HealthCheck, wrong: str) -> None:
+        """The other probes wait for this one; who does not start in time is killed."""
+        self._startup.hear(check, not wrong)
+        self.message = f"Startup probe failed: {wrong}" if wrong else ""
+        if self._startup.good:
+            self._end_probers()
+            self._probe()
+        elif wrong and self._startup.run >= check.failures and self.alive:
+            self._end_probers()
+            self._told(self.message)
+            self._kill(f"Container {self.spec.container} failed startup probe, will be restarted")
+        self._kubelet.changed()
 
     def _is_well(self, check: HealthCheck, wrong: str) -> None:
         self._liveness.hear(check, not wrong)
