@@ -1,4 +1,4 @@
-"""Changing a running lab, as kubectl does a cluster: apply, delete, scale; and its settings."""
+"""Change a running lab: its objects, as kubectl does (apply, delete, scale), and its settings."""
 
 from __future__ import annotations
 
@@ -32,12 +32,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What a change of a running lab did: what became of each object, and which kube-proxies were late to follow."""
+    """The effect of a change: `lines`, one for each object; `late`, the nodes whose kube-proxies timed out.
+
+    `failed`: what kube-proxies could not write of it (see nslab.app.transition.Made).
+    """
 
     lines: tuple[str, ...]
     drift: Drift
     not_ready: list[NotReady]
     late: tuple[str, ...]
+    failed: Mapping[str, Mapping[str, str]]
 
 
 def apply(name: str, source: str | Path, listener: Listener = QUIET, *, wait: bool = False) -> Changed:
@@ -143,7 +147,7 @@ def _change(
     wait: bool = True,
     grace: int | None = None,
 ) -> Changed:
-    """Under the lab's lock: read it, decide what it is to be, and make it so.
+    """Under the lab's lock, read the lab, decide what it becomes, and change it.
 
     The nodes' kube-proxies write the rules, told by the lab's control. What leaves no pod terminating is a change of
     the whole lab: nslab writes them itself, as in `up`.
@@ -163,4 +167,4 @@ def _change(
             lab, kept, spaces, agents, listener.progress,
             fresh=False, written_by=written_by, leave=leave, wait=wait, grace=grace,
         ).run()  # fmt: skip
-        return Changed(tuple(lines), made.drift, made.not_ready, made.late)
+        return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed)

@@ -1,4 +1,4 @@
-"""From what there is of a lab to what it is to be, in stages; each that can be undone says how, on one stack.
+"""From the observed state of a lab to its desired state, in stages; each stage pushes its undo on one stack.
 
     hold       kube-proxies rest, while their rules are written here
     compare    what there is, against what is wanted
@@ -10,8 +10,8 @@
     publish    Services, to kube-proxies that follow
     dismiss    pods that go later are told to end
 
-If a stage fails, what was done is taken back, last first. Of a fresh lab nothing is undone here: all of it goes at
-once, which takes half as long (see nslab.app.up).
+If a stage fails, the undo stack runs, last stage first. A fresh lab is not undone here: the caller removes it as a
+whole, which takes half as long (see nslab.app.up).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from nslab.compiler.services import resolve, watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
+from nslab.lab.addons import with_api_service
 from nslab.lab.status import merge_status
 from nslab.lab.termination import key, with_terminating, without, without_terminating
 from nslab.lab.types import ProxyMode
@@ -49,7 +50,7 @@ from nslab.objects.plan import Add, Remove, Replace
 from nslab.objects.process import Control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from nslab.app.drift import Drift
     from nslab.lab.types import Lab, Pod
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from nslab.linux.processes.procs import Record
     from nslab.objects.base import KernelObject
     from nslab.objects.plan import Plan, Transaction
+    from nslab.proxy.model import Service
 
 READY_SECONDS = scaled(10.0)
 SHORT = 2.0
@@ -66,16 +68,20 @@ SHORT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a transition did. `late`: the nodes whose kube-proxies did not follow in time."""
+    """The effect of a transition. `late`: the nodes whose kube-proxies timed out.
+
+    `failed`: what kube-proxies could not write of it, node to Service (NAMESPACE/NAME; "": all) to reason.
+    """
 
     drift: Drift
     not_ready: list[NotReady]
     late: tuple[str, ...]
+    failed: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(slots=True)
 class Transition:
-    """One change of a lab, under its lock. `kept`: what it was before, the newest first; nothing of a fresh one.
+    """One change of a lab, under its lock. `kept`: its earlier states, the newest first; empty for a fresh lab.
 
     What kube-proxies write is written here, while they hold still, or by themselves when they are told: `written_by`.
     `leave`: pods that go stay behind, terminating, for as long as they say, or `grace` seconds; what is replaced has
@@ -101,7 +107,7 @@ class Transition:
     attached: Plan = field(init=False)
 
     def run(self) -> Made:
-        """Do it, or raise when all is as it was."""
+        """Make the change; if a stage fails, undo everything and raise."""
         self.files = StoredLab(folder(self.lab.name))
         self.resumed = resume(owned.processes(self.lab.name)) if self.kept else []
         with (
@@ -125,7 +131,7 @@ class Transition:
             self.spaces.home()
             self._dismiss(drift.lab)
             owned.kill_leftovers(leaving)
-            return Made(drift, not_ready, late)
+            return Made(drift, not_ready, late, self._failed(drift))
 
     def _hold(self) -> None:
         if self.written_by is WrittenBy.NSLAB:
@@ -161,16 +167,16 @@ class Transition:
             self.undo.callback(self._restore, drift.lab)
 
     def _restore(self, lab: Lab) -> None:
-        """What the kernel took away together with something is no step of a plan, nor of its inverse."""
+        """Restore what no inverse plan contains: objects that the kernel removed together with another one."""
         before = self.kept[0]
-        with suppress(NslabError, OSError):  # what made us go back is what is told
+        with suppress(NslabError, OSError):  # the user sees the error that started the rollback
             engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
-            self.line.put(resolve(before))
+            self.line.put(_endpoints(before))
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
             with suppress(ControlAbsent):  # the plan starts it, and then it is told
-                self.line.put(resolve(_until_ended(drift, self.kept[0])))
+                self.line.put(_endpoints(_until_ended(drift, self.kept[0])))
 
     def _terminate(self, drift: Drift) -> None:
         """Have what the plan ends end by itself."""
@@ -206,9 +212,9 @@ class Transition:
         self.agents.terminate(self._times(lab, [pod for pod in lab.pods if pod.deletion]))
 
     def _attach(self, drift: Drift) -> Drift:
-        """Do the plan as far as the last attachment; what is left to do.
+        """Run the plan up to its last attachment and return the drift that is left.
 
-        Endpoints, names and probes go by a pod's address: where a plugin gave another, they are planned anew.
+        Endpoints, DNS records and probes depend on a pod's address: if a plugin assigned another, plan them again.
         """
         last = max((number for number, step in enumerate(drift.plan) if isinstance(step.obj, Attachment)), default=-1)
         self.attached, rest = drift.plan[: last + 1], drift.plan[last + 1 :]
@@ -246,20 +252,39 @@ class Transition:
 
     def _publish(self, drift: Drift) -> tuple[str, ...]:
         if any(isinstance(step.obj, Control) for step in drift.plan):
-            self.line.close()  # who was asked to hold is no more; the new one is dialled anew
+            self.line.close()  # the control that holds has ended; `put` connects to its successor
         if not watched(drift.lab):
             return ()
         mode, nodes = drift.lab.proxy_mode, [node.name for node in drift.lab.nodes]
         expected = nodes if mode is not ProxyMode.NONE else []
-        # Those of a fresh lab take the rules over that were written here, and are not waited for. But in userspace mode
-        # they carry the traffic themselves. A later one that starts makes everything anew, as kube-proxies do.
+        # The kube-proxies of a fresh lab take over the rules that nslab wrote, so nobody waits for them; but in
+        # userspace mode they carry the traffic themselves. One that starts later writes all rules again, as the real
+        # kube-proxy does.
         taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
         written = taken_over if self.written_by is WrittenBy.NSLAB else None
-        return self.line.put(resolve(drift.lab), expect=expected, written=written)
+        return self.line.put(_endpoints(drift.lab), expect=expected, written=written)
+
+    def _failed(self, drift: Drift) -> dict[str, dict[str, str]]:
+        """What kube-proxies could not write of what was changed here, or of all that was written here."""
+        mine = {service.key: service for service in _endpoints(drift.lab)}
+        if self.kept and self.written_by is WrittenBy.COMPONENTS:
+            before = {service.key: service for service in _endpoints(self.kept[0])}
+            mine = {key: service for key, service in mine.items() if service != before.get(key)}
+        found = {
+            node: {key: why for key, why in reasons.items() if not key or key in mine}
+            for node, reasons in self.line.failed.items()
+        }
+        return {node: reasons for node, reasons in found.items() if reasons}
 
 
 def _leaving(drift: Drift) -> set[str]:
     return {step.obj.ns for step in drift.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
+
+
+def _endpoints(lab: Lab) -> tuple[Service, ...]:
+    """The Services with every pod behind them: control knows which pods have come to their end, and for how long."""
+    pods = tuple(replace(pod, finished=False) for pod in lab.pods)
+    return resolve(with_api_service(replace(lab, pods=pods)))
 
 
 def _is_run(obj: KernelObject) -> bool:

@@ -1,4 +1,4 @@
-"""Changing a running lab, as kubectl does a cluster: apply, delete, scale, set."""
+"""Change a running lab, as kubectl does a cluster: get, apply, delete, scale; and its settings: set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 import typer
 
 from nslab.cli.life import RunningLab, listener
-from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say
+from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say, written_or_exit
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
 from nslab.lab.settings import setting
@@ -207,7 +207,7 @@ def set_(
 def _deferred() -> None:
     from nslab.linux import signals
 
-    signals.defer()  # to the end of this process
+    signals.defer()  # until the end of this process
 
 
 def _say(done: Changed) -> None:
@@ -218,11 +218,12 @@ def _say(done: Changed) -> None:
 def _warn(done: Changed) -> None:
     for node in done.late:
         note(f"nslab: the kube-proxy of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
+    written_or_exit(done.failed)
     ready_or_exit(done.not_ready)
 
 
 def read_file(file: Path) -> str:
-    """The text of a file, or what is typed for `-`."""
+    """The text of a file, or of standard input for `-`."""
     if str(file) == "-":
         return click.get_text_stream("stdin").read()
     try:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class HealthCheck:
-    """A probe of the kubelet's: how it asks, and how many answers in a row turn its mind. Times in seconds.
+    """A probe of the kubelet: its request, and how many equal results in a row change the health. Times in seconds.
 
     `port`: a number, or as a lab has it the name of one that the container declares; 0: a name that none has, so that
     nobody can be asked, or no port is needed. `command`: what runs in the container (exec). `host`, `headers`: of an

@@ -1,4 +1,4 @@
-"""A container over all its runs: started again as the kubelet does, asked whether it is well, killed if it is not."""
+"""A container over all its runs: restarts with the kubelet's back-off, probes, and liveness kills."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     Ran: TypeAlias = Callable[[int | None, bytes], None]
 
     class Kubelet(Protocol):
-        """What a container needs of its node's process (nslab.components.kubelet.agent)."""
+        """The interface of the node's process for a container (nslab.components.kubelet.agent)."""
 
         loop: Loop
         context: NodeContext
 
         def launch(self, spec: Spec, attempt: int) -> tuple[int, Pipes]:
-            """Fork its process, so many runs after its first: the number, and the ends of its pipes."""
+            """Fork its process for run number `attempt`; return its pid and the ends of its pipes."""
 
         def open(self, pid: int) -> int:
             """A pidfd of its process."""
 
         def let_go(self, spec: Spec) -> None:
-            """Have nothing kept of it any more."""
+            """Drop its pipes from the pod's store."""
 
         def command(self, spec: Spec, argv: list[str], seconds: float, done: Ran) -> None:
             """Run a command in it, so long at most; then `done`: its exit status, if it has one, and its output."""
@@ -47,13 +47,13 @@ if TYPE_CHECKING:
             """Whether it waits for an init container that has failed."""
 
         def changed(self) -> None:
-            """It is not as it was."""
+            """Handle its change."""
 
 
 LONGEST = 300.0
-"""Seconds that the kubelet waits at most before it starts a container again."""
+"""The longest back-off of the kubelet, in seconds."""
 FORGIVEN = 600.0
-"""Seconds of running after which it waits no more than for the first time."""
+"""Seconds of running after which the back-off starts again."""
 TIMEOUT = 1.0
 """Seconds that a port may take to answer before the first probe, which is one period away from the second."""
 LEAST = 2.0
@@ -67,7 +67,7 @@ INITIALIZING = "PodInitializing"
 
 
 def again(policy: str, exit_code: int) -> bool:
-    """Whether a container that ended is to run again."""
+    """Whether to restart a container that ended."""
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 
@@ -77,16 +77,16 @@ def longer(delay: float, base: float) -> float:
 
 
 def exit_code(status: int) -> int:
-    """As a container runtime tells it: 128 and the signal; what is not known counts as killed, as for the kubelet."""
+    """The exit code of a container runtime: 128 + signal. An unknown status counts as SIGKILL, as in the kubelet."""
     return 128 + signal.SIGKILL if status == UNKNOWN else status if status >= 0 else 128 - status
 
 
 class ContainerManager:
-    """One container: its present run, those before it counted, and what is thought of its health.
+    """One container: its current run, the number of earlier ones, and its health.
 
-    `state`, `reason` and `ready` are what kubectl shows; `_last` is how the run before ended. Times are in seconds
-    since 1970, so that they can be kept; but that clock may be set, so how long it ran is asked of the other one, and
-    no wait is longer than it ever was.
+    `state`, `reason` and `ready` are what kubectl shows; `_last` is the end of the previous run. Times are seconds
+    since 1970, so that they survive this process. As that clock may be set, the monotonic clock measures how long a
+    run lasted, and a resumed wait is never longer than the original one.
     """
 
     __slots__ = (
@@ -115,7 +115,7 @@ class ContainerManager:
         self._due = 0.0  # when it is started again; 0: it is not
         self._began = time.monotonic()
         self._probers: list[Prober] = []
-        # One that was ready is, until a probe says otherwise.
+        # A container that was ready stays ready until a probe fails.
         self._readiness, self._liveness = Verdict(bool(past.get("ready"))), Verdict(True)
         self._startup = Verdict(bool(past) and not past.get("starting"))
 
@@ -126,7 +126,7 @@ class ContainerManager:
 
     @property
     def pid(self) -> int:
-        """Its process; 0 if there is none."""
+        """The pid of its process; 0 without one."""
         return self.attempt.pid if self.attempt and self.attempt.alive else 0
 
     @property
@@ -158,7 +158,7 @@ class ContainerManager:
         return self.ready if self.spec.readiness or self.spec.startup else self.attempt.answers
 
     def failure(self, seconds: float) -> dict[str, Any] | None:
-        """Why it does not serve after so many seconds; None if it does, or has done its work."""
+        """Why it is not ready after `seconds`; None if it is, or has completed."""
         attempt, over = self.attempt, self.state == "terminated" and self._exit_code == 0
         if over or self.terminating or (self.deferred and self.settled) or (self.state == "running" and self.settled):
             return None
@@ -174,7 +174,7 @@ class ContainerManager:
         return {"pod": self.pod.pod, "container": self.spec.container, "reason": reason, "output": output}
 
     def status(self) -> dict[str, Any]:
-        """What is kept of it, and told to control."""
+        """Its status, for the status file and control."""
         seen = {
             "ready": self.ready,
             "restarts": self.restarts,
@@ -203,7 +203,7 @@ class ContainerManager:
             self._could_not_start(error)
 
     def start(self) -> int:
-        """Start it: its number."""
+        """Start a run and return its pid."""
         self._forget_attempt()
         self.state, self.reason, self.message = "waiting", "ContainerCreating", ""
         self._readiness, self._liveness, self._startup = Verdict(False), Verdict(True), Verdict(False)
@@ -216,7 +216,7 @@ class ContainerManager:
         return pid
 
     def adopt(self, attempt: int, pid: int, pipes: Pipes) -> None:
-        """Take over a run that an earlier process of this node began."""
+        """Take over a run that an earlier process of this node started."""
         self._had_no_memory()
         now = time.time()
         if attempt != self.restarts or not self._started:
@@ -227,9 +227,9 @@ class ContainerManager:
         self._begin(pid, pipes)
 
     def resume(self, last: Kept | None) -> None:
-        """Go on with one that does not run: it waited, or was over, or ended while nobody looked.
+        """Continue with a container that does not run: it waited, or was terminated, or ended without nslab-node.
 
-        `last`: its last run, and the pipes with what is left of its words.
+        `last`: its last run, and the pipes with its remaining output.
         """
         self._had_no_memory()
         if last:
@@ -244,7 +244,7 @@ class ContainerManager:
             self.ended(UNKNOWN)
 
     def ended(self, status: int) -> None:
-        """Its process is gone: `status` as subprocess has it."""
+        """Handle the end of its process; `status` as subprocess has it."""
         attempt = self.attempt
         if attempt:
             attempt.ended(status)
@@ -307,7 +307,7 @@ class ContainerManager:
             print(f"{self.pod.namespace}/{self.pod.pod}: {text}", flush=True)
 
     def forget(self) -> None:
-        """Have nothing more to do with it; its logs stay until its pod goes."""
+        """Stop managing it; its logs stay until its pod is removed."""
         self._due = 0.0
         self._end_probers()
         self._forget_attempt()
@@ -353,7 +353,7 @@ class ContainerManager:
         hooks.run(self._kubelet.loop, self.pod.address, hook, hooks.FOREVER, self._run, done)
 
     def _again(self, wait: float) -> None:
-        """Start it once more, in so many seconds."""
+        """Restart it after `wait` seconds."""
         if not wait:
             self._restart()
             return
@@ -441,7 +441,7 @@ class ContainerManager:
         self._probers = []
 
     def _had_no_memory(self) -> bool:
-        """Whether the kernel killed in its group since this was last asked."""
+        """Whether the OOM killer was active in its control group since the last call."""
         before, self._oom_kills = self._oom_kills, self._kubelet.context.groups.oom_kills(self.spec.group)
         return self._oom_kills > before
 
@@ -453,7 +453,7 @@ class ContainerManager:
 
 
 def reason_of(status: int, started: bool, oom: bool = False) -> str:
-    """Why a container is over, in the kubelet's word. `oom`: the kernel killed in it, as it had no more memory."""
+    """The kubelet's reason for the end of a container. `oom`: the OOM killer was active in it."""
     if oom and status:
         return OOM_KILLED
     if status == UNKNOWN:

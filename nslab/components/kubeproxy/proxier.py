@@ -1,7 +1,8 @@
-"""What kube-proxy does: it hears of Services, and has programs write what differs.
+"""The proxier: gets changes of Services and runs programs that write the differences.
 
-The first sync writes everything over whatever is there, and so does one after a failure; the others write what differs.
-Rules that `up` wrote while it started are taken over as they are: what somebody has broken meanwhile stays broken.
+The first sync, and each sync after a failure, writes all rules over those that exist; other syncs write differences. A
+Service that the kernel refuses does not hold up the others: kube-proxy leaves it out, reports it, and retries it later.
+Rules that `up` wrote during its start are taken over unread: a rule broken by hand meanwhile stays broken.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from nslab.components.runtime.control_client import ControlConnection
 from nslab.components.runtime.programs import Programs
 from nslab.proxy import conntrack
 from nslab.proxy.found import found, leftovers, looks
-from nslab.proxy.model import service_from_json
+from nslab.proxy.model import service_from_json, visible
 from nslab.proxy.modes import mode
 from nslab.proxy.sync import Sync
 
@@ -36,11 +37,11 @@ if TYPE_CHECKING:
     Doing: TypeAlias = Generator[Changed | Sequence[Command], list[Ran], None]
 
 SOONEST, LATEST = 0.5, 30.0
-"""Seconds after a failure before all is written again, the first time and in the end."""
+"""Seconds after a failure before a full sync, at first and at most."""
 
 
 class Proxier:
-    """What a node's kube-proxy knows and does. One sync at a time; what is told meanwhile makes the next one."""
+    """The proxier of one node. It runs one sync at a time; changes during a sync go into the next one."""
 
     def __init__(self, loop: Watches, run: str, proxy: Proxy, asyncio: AsyncLoop | None = None) -> None:
         self._loop, self._proxy, self._asyncio = loop, proxy, asyncio
@@ -51,6 +52,8 @@ class Proxier:
         self._generation, self._due, self._busy = 0, False, False
         self._look_due = self._looks = False
         self._full, self._wait = True, SOONEST
+        self._refused: dict[str, str] = {}
+        self._again = False
         self._written = False
         self._programs = Programs(loop)
         self._ports = HealthPorts(loop, proxy)
@@ -65,13 +68,13 @@ class Proxier:
         self._programs.finish()
 
     def hear(self, news: dict[str, Any]) -> None:
-        """Control tells of Services that changed, or (`whole`) of all; or (`written`) whose rules are there already."""
-        services = [service_from_json(one) for one in news["services"]]
+        """Handle an update from control: changed Services, or all (`whole`), or those whose rules exist (`written`)."""
+        services = [service_from_json(service) for service in news["services"]]
         removed = news.get("removed", ())
         if news.get("whole"):
             self._pending = {}
             removed = self._services.keys() - {service.key for service in services}
-        self._pending |= {service.key: service for service in services}
+        self._pending |= {service.key: visible(service) for service in services}
         self._pending |= dict.fromkeys(removed)
         self._generation, self._due = news["generation"], True
         self._written = bool(news.get("written"))
@@ -85,7 +88,7 @@ class Proxier:
         self._go_on(work, None)
 
     def _go_on(self, work: Doing, ran: list[Ran] | None) -> None:
-        """One step of a sync further; programs run, or sockets are opened, until the next."""
+        """Run the next step of a sync: programs, or the opening of sockets."""
         try:
             todo = next(work) if ran is None else work.send(ran)
         except StopIteration:
@@ -100,20 +103,25 @@ class Proxier:
             self._programs.run(todo, lambda ran: self._go_on(work, ran))
 
     def _work(self) -> Doing:
-        """One sync, from what was told to what is acknowledged."""
+        """One sync, from the pending changes to the acknowledgement."""
         started, generation, full = time.monotonic(), self._generation, self._full
         written, self._written = self._written, False
         before, changed = self._take()
         if self._balancer:
-            yield changed  # listeners first: a rule that led to none would refuse
-        old, new = self._sync.change(changed)
+            yield changed  # listeners first: a rule without a listener would refuse connections
+        tried = {**self._left_out(), **changed}
+        self._refused = {key: why for key, why in self._refused.items() if key not in tried}
+        old, new = self._sync.change(tried)
         if full:
-            gc.freeze()  # it all stays: the collector need not visit it again and again
+            gc.freeze()  # these objects stay: spare the collector from visiting them
         failure = "" if written else (yield from self._write(old, new))
+        if failure:
+            failure = yield from self._leave_out(tried, failure)
         if failure:
             self._fail(failure)
         else:
-            self._full, self._wait = False, SOONEST
+            self._full = False
+            self._wait = self._later() if self._refused else SOONEST
         if not failure and not written:
             after = [*self._services.values()] if full else [service for service in changed.values() if service]
             yield from self._forget_flows(before, after)
@@ -122,20 +130,22 @@ class Proxier:
         seconds = round(time.monotonic() - started, 6)
         if not failure:
             yield from self._let_go()
-        # Last of all: whoever waits for this may rely on it that no more is written.
-        self._line.send({"op": "synced", "generation": generation, "seconds": seconds, "error": failure})
+        # Last of all: clients that wait for it rely on no further writes.
+        report = {"generation": generation, "seconds": seconds, "error": failure}
+        refused = {**self._ports.failed, **(self._balancer.failed if self._balancer else {}), **self._refused}
+        self._line.send({"op": "synced", **report, **({"refused": refused} if refused else {})})
 
     def _write(self, old: Items, new: Items) -> Generator[Sequence[Command], list[Ran], str]:
-        """What differs, or else everything; what is wrong with it."""
+        """Write the differences, or if that fails everything; return the error, or ""."""
         if not self._full:
             failure = _failure((yield self._commands(old, new)))
             if not failure:
                 return ""
-            _say(f"{failure}; now all is written anew")
+            _log(f"{failure}; writing all rules again")
         return (yield from self._write_all())
 
     def _write_all(self) -> Generator[Sequence[Command], list[Ran], str]:
-        """Everything, over whatever is there; what is wrong with it."""
+        """Write everything, over the existing rules; return the error, or ""."""
         new = self._sync.items()
         ran = yield looks(new, self._proxy)
         if failure := _failure(ran):
@@ -146,8 +156,40 @@ class Proxier:
             return failure
         return _failure((yield self._mode.commands(leftovers(seen, new), {}, self._sync.proxy)))
 
+    def _left_out(self) -> Changed:
+        """The Services that were refused, if it is time to try them again."""
+        again, self._again = self._again, False
+        return {key: self._services[key] for key in self._refused if key in self._services} if again else {}
+
+    def _leave_out(self, tried: Changed, failure: str) -> Generator[Sequence[Command], list[Ran], str]:
+        """Write all without the Services that are refused; what is wrong if that is not one Service's fault."""
+        some: Changed = {key: service for key, service in tried.items() if service}
+        self._sync.change(dict.fromkeys(some))
+        if not some or (yield from self._write_all()):
+            self._sync.change(some)
+            return failure
+        yield from self._admit(some)
+        for key, why in self._refused.items():
+            _log(f"leaving out Service {key}: {why}")
+        return ""
+
+    def _admit(self, some: Changed) -> Generator[Sequence[Command], list[Ran], None]:
+        """Write these Services, too; those that are refused are found by halves."""
+        failure = _failure((yield self._commands(*self._sync.change(some))))
+        if not failure:
+            return
+        self._sync.change(dict.fromkeys(some))
+        yield from self._write_all()  # of several programs, those before the one that failed have written
+        if len(some) == 1:
+            self._refused |= dict.fromkeys(some, failure)
+            return
+        listed = [*some.items()]
+        middle = len(listed) // 2
+        yield from self._admit(dict(listed[:middle]))
+        yield from self._admit(dict(listed[middle:]))
+
     def _take(self) -> tuple[list[Service], Changed]:
-        """Begin with what was told: Services that differ, as they were and as they are."""
+        """Take the pending changes: the Services that differ, before and after."""
         pending, self._pending = self._pending, {}
         changed = {key: service for key, service in pending.items() if service != self._services.get(key)}
         before = [self._services[key] for key in changed if key in self._services]
@@ -168,10 +210,10 @@ class Proxier:
                 ports = self._balancer.ports if self._balancer else None
                 failure = _failure((yield conntrack.stale(ran[0].output, before, after, self._proxy, ports)))
             if failure:
-                _say(failure)
+                _log(failure)
 
     def _let_go(self) -> Doing:
-        """Take away the real servers of IPVS to which the last connection has ended; look again for the others."""
+        """Remove the IPVS real servers whose last connection has ended; schedule a check of the others."""
         if self._leaving and self._leaving.items:
             ran = yield (LIST,)
             if not (failure := _failure(ran)):
@@ -188,20 +230,24 @@ class Proxier:
         self._begin()
 
     def _fail(self, failure: str) -> None:
-        """Say so, and have all written again in a while."""
-        _say(failure)
+        """Log a failure and schedule a full sync."""
+        _log(failure)
         self._full = True
+        self._wait = self._later()
+
+    def _later(self) -> float:
+        """Schedule another sync; the wait before the one after it."""
         self._loop.at(time.monotonic() + self._wait, self._retry)
-        self._wait = min(self._wait * 2, LATEST)
+        return min(self._wait * 2, LATEST)
 
     def _retry(self) -> None:
-        if self._full:
-            self._due = True
+        if self._full or self._refused:
+            self._due = self._again = True
             self._begin()
 
 
 def _balancer() -> Balancer:
-    from nslab.components.kubeproxy.balancer import Balancer  # asyncio and all: for this mode alone
+    from nslab.components.kubeproxy.balancer import Balancer  # imports asyncio, which only this mode needs
 
     return Balancer()
 
@@ -210,6 +256,6 @@ def _failure(ran: Sequence[Ran]) -> str:
     return ran[-1].failure if ran else ""
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"kube-proxy: {text}\n")
     sys.stderr.flush()
