@@ -427,6 +427,8 @@ class Lab:
     pods: tuple[Pod, ...]
     # The last address that each node allocated: kubenet's allocator continues after it.
     last_reserved: tuple[tuple[str, IPv4Address], ...] = ()
+    # Pod addresses that were given back, the longest ago first: Calico gives them again when there are no others.
+    released: tuple[IPv4Address, ...] = ()
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
     controllers: tuple[Controller, ...] = ()

@@ -46,6 +46,7 @@ def lab(found: Documents) -> types.Lab:
         clients=tuple(types.Client(one.name, one.address) for one in document.clients if one.address),
         pods=tuple(one.view for one in found.pods),
         last_reserved=tuple(document.last_reserved.items()),
+        released=document.released,
         services=tuple(map(service, found.services)),
         slices=tuple(map(endpoint_slice, found.slices)),
         controllers=tuple(one.view for one in found.controllers),

@@ -144,3 +144,12 @@ def test_a_dead_kubelets_successor_goes_on(lab: RunningLab) -> None:
     lab.wait(lambda: row(lab, "slow") == {}, timeout=30)
     lab.mend()
     assert lab.diff() == []
+
+
+def test_an_address_that_was_given_back_comes_last(lab: RunningLab) -> None:
+    given = []
+    for number in range(3):
+        lab.apply(SPEAKER.replace("speaker", f"p{number}"))
+        given.append(lab.pod(f"p{number}").address)
+        lab.delete(f"pod/p{number}")
+    assert given == sorted({*given})
