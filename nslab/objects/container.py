@@ -11,7 +11,7 @@ from nslab.objects.process import PYTHON, QUIET, Supervised
 from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from ipaddress import IPv4Address
 
     from nslab.objects.base import Key, Step
@@ -111,6 +111,7 @@ class Workload(Supervised):
     init: Literal["", "init", "sidecar"] = ""
     after: tuple[str, ...] = ()
 
+    GRACE: ClassVar[float] = 30.0
     rank: ClassVar[int] = Layer.PROCESS + 1
 
     @property
@@ -142,12 +143,19 @@ class Workload(Supervised):
 
     def request(self) -> dict[str, Any]:
         what = _fields(self, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
-        kubelet = _fields(self, "restart", "backoff", "grace", "init", "after")
-        kubelet["lifecycle"] = {name: hook.fields() for name, hook in self.lifecycle}
-        for name, check in (("readiness", self.readiness), ("liveness", self.liveness), ("startup", self.startup)):
+        kubelet = _fields(self, "restart", "backoff")
+        # What few containers have is told of those alone: it is memory of their node.
+        kubelet |= {name: value for name, value in self._further() if value}
+        for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
             kubelet[name] = check and check.fields()
         number = hashlib.sha256(f"{self.ns}/{self.container}".encode()).hexdigest()
         return {"what": "Workload", **what, **kubelet, "number": number}
+
+    def _further(self) -> Iterator[tuple[str, Any]]:
+        yield "grace", self.grace if self.grace != Workload.GRACE else None
+        yield from (("init", self.init), ("after", self.after))
+        yield "startup", self.startup and self.startup.fields()
+        yield "lifecycle", {name: hook.fields() for name, hook in self.lifecycle}
 
     @property
     def label(self) -> str:

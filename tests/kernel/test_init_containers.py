@@ -31,10 +31,10 @@ spec:
   - {name: first, command: [sh, -c, "while ! [ -e /tmp/go ]; do sleep .02; done"]}
   - name: side
     restartPolicy: Always
-    command: [sh, -c, "trap 'date +%s%N; exit 0' TERM; while :; do sleep .02; done"]
+    command: [sh, -c, "trap 'date +%s%N; exit 0' TERM; echo begun; while :; do sleep .02; done"]
   - {name: second, image: somebody/migrations}
   containers:
-  - {name: main, command: [sh, -c, "trap 'sleep .3; date +%s%N; exit 0' TERM; while :; do sleep .02; done"]}
+  - {name: main, command: [sh, -c, "trap 'sleep .3; date +%s%N; exit 0' TERM; echo begun; while :; do sleep .02; done"]}
 """
 FAILING = """
 apiVersion: v1
@@ -94,6 +94,7 @@ def test_a_dead_kubelets_successor_runs_none_again(lab: RunningLab) -> None:
 def test_a_sidecar_ends_last(lab: RunningLab) -> None:
     lab.apply(ORDERED.replace("name: ordered", "name: ending").replace("! [ -e /tmp/go ]", "false"))
     logs = [followed(lab, name) for name in ("main", "side")]
+    assert [process.stdout and process.stdout.readline() for process in logs] == ["begun\n"] * 2
     lab.delete("pod/ending")
     main, side = (int(process.communicate(timeout=20)[0]) for process in logs)
     assert main < side

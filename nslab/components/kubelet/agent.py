@@ -17,9 +17,7 @@ from nslab.components.kubelet import adopt, container, sandbox
 from nslab.components.kubelet.attempt import UNKNOWN
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.crilog import attempts
-from nslab.components.kubelet.endings import Endings
 from nslab.components.kubelet.execs import Execs
-from nslab.components.kubelet.order import Order
 from nslab.components.kubelet.restart import ContainerManager
 from nslab.components.kubelet.status import StatusReporter, pod_status, read
 from nslab.components.kubeproxy import process as kubeproxy
@@ -37,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Never
 
+    from nslab.components.kubelet.endings import Endings
+    from nslab.components.kubelet.order import Order
     from nslab.components.kubelet.status import Pods
 
     Answer = dict[str, Any]
@@ -106,7 +106,8 @@ class Agent:
         self.held: dict[int, int] = {}  # pidfds of adopted processes: their pids may be reused
         self.execs = Execs(self.loop, context, self.clean, self.beside)
         self.journal = Journal(f"{context.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
-        self.order, self.endings = Order(self), Endings(self)
+        self._order: Order | None = None
+        self._endings: Endings | None = None
         self.teller = StatusReporter(self.loop, context, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -179,8 +180,10 @@ class Agent:
         for key in [key for key in self.containers if key[0] == ns]:
             self.remove_container(*key)
         self.teller.changed()
-        self.order.forget(ns)
-        self.endings.forget(ns)
+        if self._order:
+            self._order.forget(ns)
+        if self._endings:
+            self._endings.forget(ns)
         pod = self.sandboxes.pop(ns, None)
         if pod:
             sandbox.unname_netns(pod)
@@ -213,7 +216,7 @@ class Agent:
         pod = self.pod_of(spec.ns)
         life = ContainerManager(self, spec, pod)
         life.restarts = self.attempts.get(f"{pod.log_folder}/{spec.container}", 0)
-        pid = life.start() if self.order.admits(life) else life.defer()
+        pid = life.start() if not life.ordered or self.order.admits(life) else life.defer()
         self.containers[key] = life
         self.journal.add(request)
         self.teller.changed()
@@ -260,7 +263,29 @@ class Agent:
         self, spec: container.Spec, argv: list[str], seconds: float, done: Callable[[int | None, bytes], None]
     ) -> None:
         """Run a command in a container, for a probe or a hook."""
-        self.execs.run((spec.ns, spec.container), argv, seconds, done)
+        from nslab.components.kubelet.commands import run  # memory of each node, needed by few
+
+        run(self, spec, argv, seconds, done)
+
+    # What few nodes need is memory of those alone.
+
+    @property
+    def order(self) -> Order:
+        """The pods whose containers start one after the other."""
+        if not self._order:
+            from nslab.components.kubelet.order import Order
+
+            self._order = Order(self)
+        return self._order
+
+    @property
+    def endings(self) -> Endings:
+        """The pods that terminate."""
+        if not self._endings:
+            from nslab.components.kubelet.endings import Endings
+
+            self._endings = Endings(self)
+        return self._endings
 
     def stuck(self, life: ContainerManager) -> bool:
         """Whether a container waits for an init container that has failed."""
@@ -342,8 +367,10 @@ class Agent:
     def changed(self) -> None:
         """Handle a container's change: update the status file and control, and answer waiting clients."""
         self.teller.changed()
-        self.order.go_on()
-        self.endings.go_on()
+        if self._order:
+            self._order.go_on()
+        if self._endings:
+            self._endings.go_on()
         self.answer_settled()
 
     def pods(self) -> Pods:
@@ -353,7 +380,8 @@ class Agent:
             lives.setdefault(ns, []).append(life)
         named = {ns: self.lost.get(ns) or self.pod_of(ns) for ns in lives}
         return {
-            f"{named[ns].namespace}/{named[ns].pod}": pod_status(mine) | self.endings.status(ns)
+            f"{named[ns].namespace}/{named[ns].pod}": pod_status(mine)
+            | (self._endings.status(ns) if self._endings else {})
             for ns, mine in lives.items()
         }
 
@@ -398,9 +426,12 @@ class Agent:
         if before or found.sandboxes:
             self.teller.changed()
         for life in list(self.containers.values()):
-            self.order.admits(life)
-        self.order.go_on()
-        self.endings.resume(before)
+            if life.ordered:
+                self.order.admits(life)
+        if self._order:
+            self._order.go_on()
+        if any("terminating" in status for status in before.values()):
+            self.endings.resume(before)
         for ns, pid in found.tunnels:
             self.tunnels[ns] = pid
         self.proxy = found.proxy

@@ -73,7 +73,7 @@ class Spec:
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
         self.readiness, self.liveness, self.startup = readiness, liveness, startup
-        self.grace, self.lifecycle = grace, lifecycle or {}
+        self.grace, self.lifecycle = grace, lifecycle
         self.init, self.after = init, after or ()
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
@@ -89,12 +89,12 @@ class Spec:
     @property
     def pre_stop(self) -> dict[str, Any] | None:
         """What is done before it ends."""
-        return self.lifecycle.get("preStop")
+        return self.lifecycle.get("preStop") if self.lifecycle else None
 
     @property
     def post_start(self) -> dict[str, Any] | None:
         """What is done when it has started."""
-        return self.lifecycle.get("postStart")
+        return self.lifecycle.get("postStart") if self.lifecycle else None
 
     @property
     def read_only(self) -> bool:

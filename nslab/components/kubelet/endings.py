@@ -21,7 +21,10 @@ if TYPE_CHECKING:
         loop: Loop
         teller: StatusReporter
         sandboxes: dict[str, Sandbox]
-        order: Order
+
+        @property
+        def order(self) -> Order:
+            """The order of containers."""
 
         def changed(self) -> None:
             """Something is not as it was."""

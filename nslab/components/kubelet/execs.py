@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 GRACE = 1.0
 """Seconds from HUP to KILL, for a command whose caller is gone."""
-MOST = 10 * 1024
-"""Bytes that are kept of what a probe or a hook prints."""
 
 
 class Execs:
@@ -67,25 +65,9 @@ class Execs:
         session.serve(peer.detach())
         return None
 
-    def run(
-        self, beside: tuple[str, str], argv: list[str], seconds: float, done: Callable[[int | None, bytes], None]
-    ) -> None:
-        """Run a command of the kubelet's own in a container, so long at most; then `done` (see Command)."""
-        ns, container = beside
-        request = {"ns": ns, "container": container, "argv": argv, "tty": False, "stderr": False}
-        request |= {"env": {}, "working_dir": ""}
-        try:
-            target = self._find(ns, container)
-            try:
-                command = Command(self._loop, *start(self._place, target, request, self._clean))
-            finally:
-                target.close()
-        except OSError as error:
-            text = (error.strerror or "the container does not run").encode()
-            self._loop.at(0, lambda: done(126, text))
-            return
-        self._sessions[command.pid] = command
-        command.begin(seconds, done)
+    def admit(self, session: Session) -> None:
+        """Tell a command when it has ended."""
+        self._sessions[session.pid] = session
 
     def ended(self, pid: int, status: int) -> None:
         """Handle the end of a child; `status` as subprocess has it."""
@@ -173,52 +155,6 @@ class Session:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, number)
             os.close(descriptor)
-
-
-class Command(Session):
-    """A command of the kubelet's own, a probe's or a hook's.
-
-    `done` is told its exit status (None: it took too long, and was killed) and the beginning of what it printed.
-    """
-
-    def begin(self, seconds: float, done: Callable[[int | None, bytes], None]) -> None:
-        """Listen to it."""
-        self._done, self._output, self._late = done, b"", False
-        given, self._out = self._ends
-        os.close(given)
-        os.set_blocking(self._out, False)
-        self._loop.watch(self._out, self._read)
-        self._loop.watch(self._report.fileno(), self._reported)
-        self._loop.at(time.monotonic() + seconds, self._in_no_time)
-
-    def _reported(self) -> None:
-        self._loop.forget(self._report.fileno())
-        message, _ = rpc.receive_descriptors(self._report, 1 << 12, 1)
-        self._report.close()
-        self._output = b"" if message == STARTED else message
-
-    def _read(self) -> None:
-        try:
-            block = os.read(self._out, 1 << 12)
-        except BlockingIOError:
-            return
-        if block:
-            self._output = (self._output + block)[:MOST]
-        else:
-            self._loop.forget(self._out)
-
-    def _in_no_time(self) -> None:
-        self._late = not self.over
-        self.kill()
-
-    def ended(self, status: int) -> None:
-        if self._report.fileno() >= 0:
-            self._reported()
-        self.over = True
-        self._read()
-        self._loop.forget(self._out)
-        os.close(self._out)
-        self._done(None if self._late else exit_code(status), self._output)
 
 
 def members(session: int) -> list[int]:

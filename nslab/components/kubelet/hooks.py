@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.health import Run
     from nslab.components.runtime.loop import Loop
 
-FOREVER = 86400.0
-"""Seconds that a postStart hook may take."""
-
 
 def run(
     loop: Loop, address: str, hook: dict[str, Any], seconds: float, run_in: Run, done: Callable[[str], None]

@@ -25,8 +25,6 @@ class Order:
 
     def admits(self, life: ContainerManager) -> bool:
         """Whether a container may start now. If not, it does when `go_on` finds that it may."""
-        if not (life.spec.init or life.spec.after):
-            return True
         self._pods.add(life.spec.ns)
         return not self._before(life)
 

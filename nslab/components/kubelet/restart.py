@@ -7,7 +7,6 @@ import os
 import signal
 import time
 
-from nslab.components.kubelet import hooks
 from nslab.components.kubelet.attempt import UNKNOWN, Attempt
 from nslab.components.kubelet.health import Prober, Verdict
 from nslab.runtime.health_check import HealthCheck
@@ -59,6 +58,8 @@ TIMEOUT = 1.0
 LEAST = 2.0
 """Seconds that TERM has at least after a preStop hook, however long that took."""
 
+FOREVER = 86400.0
+"""Seconds that a postStart hook may take."""
 SOONER = 0.05
 """Seconds by which it must be killed earlier than was said, to be told so."""
 
@@ -133,6 +134,11 @@ class ContainerManager:
     def ready(self) -> bool:
         """Whether it counts as ready: it has started, and its readiness probe, if it has one, succeeded."""
         return self.started and (self.spec.readiness is None or self._readiness.good)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether it is an init container, or comes after one."""
+        return bool(self.spec.init or self.spec.after)
 
     @property
     def deferred(self) -> bool:
@@ -295,7 +301,7 @@ class ContainerManager:
         if not first or not seconds:
             self._kill_later(pid, kill_at)
         elif hook:
-            hooks.run(self._kubelet.loop, self.pod.address, hook, seconds, self._run, stop)
+            self._hook(hook, seconds, stop)
         else:
             stop()
 
@@ -350,7 +356,12 @@ class ContainerManager:
                 self._kill(f"PostStartHook of container {self.spec.container} failed: {wrong}")
             self._changed()
 
-        hooks.run(self._kubelet.loop, self.pod.address, hook, hooks.FOREVER, self._run, done)
+        self._hook(hook, FOREVER, done)
+
+    def _hook(self, hook: dict[str, Any], seconds: float, done: Callable[[str], None]) -> None:
+        from nslab.components.kubelet import hooks  # memory of each node, needed by few
+
+        hooks.run(self._kubelet.loop, self.pod.address, hook, seconds, self._run, done)
 
     def _again(self, wait: float) -> None:
         """Restart it after `wait` seconds."""

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from nslab.objects.base import KernelObject, Step
 
 MAIN = Path(__file__).parents[2] / "components" / "runtime" / "main.py"
+LATE = 1.0
+"""Seconds that a process may take to end which was killed."""
 _PAD = "x" * 400  # room in argv and environ, which forked processes overwrite with their titles (nslab.runtime.marks)
 _ENVIRONMENT = "." * 16384
 
@@ -283,7 +285,7 @@ class Agents:
     def wait_terminated(self, pods: Mapping[str, Mapping[str, float]]) -> None:
         """Wait until nothing of these runs any more, or their time is over."""
         for node, seconds in pods.items():
-            longest = max(seconds.values(), default=0.0)
+            longest = max(seconds.values(), default=0.0) + LATE
             self._at_node(node, {"op": "wait-terminated", "pods": [*seconds], "deadline": longest}, longest + TIMEOUT)
 
     def wait_any_terminated(self, pods: Mapping[str, Sequence[str]], seconds: float) -> None:
