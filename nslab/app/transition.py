@@ -50,7 +50,7 @@ from nslab.objects.plan import Add, Remove, Replace
 from nslab.objects.process import Control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from nslab.app.drift import Drift
     from nslab.lab.types import Lab, Pod
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from nslab.proxy.model import Service
 
 READY_SECONDS = scaled(10.0)
+NOTHING: Mapping[str, Collection[str]] = {}
 SHORT = 2.0
 """Seconds that pods have to end which are not left terminating (`up`, `set`)."""
 
@@ -185,18 +186,22 @@ class Transition:
         if not removed or not self.kept:
             return
         old = self.kept[0]
-        self._end(self._times(old, [pod for pod in old.pods if pod_netns(old, pod) in removed]))
+        self._end(self._times(old, [pod for pod in old.pods if pod_netns(old, pod) in removed], removed))
         replaced = [step.old for step in drift.plan if isinstance(step, Replace) and _is_run(step.obj)]
         self.undo.callback(self._revive, replaced)
 
-    def _times(self, lab: Lab, pods: Iterable[Pod]) -> dict[str, dict[str, float]]:
-        """How long pods have to end: by node, and pod."""
+    def _times(
+        self, lab: Lab, pods: Iterable[Pod], some: Mapping[str, Collection[str]] = NOTHING
+    ) -> dict[str, dict[str, float]]:
+        """How long pods have to end, or `some` of their containers: by node, and pod (and container)."""
         now, times = time.time(), dict[str, dict[str, float]]()
         for pod in pods:
             seconds = float(pod.grace if self.grace is None else self.grace)
             seconds = max(0.0, pod.deletion - now) if pod.deletion else seconds
             mine = times.setdefault(netns(lab.name, pod.node), {})
-            mine[pod_netns(lab, pod)] = seconds if self.leave else min(seconds, SHORT)
+            ns = pod_netns(lab, pod)
+            for name in some.get(ns) or ("",):
+                mine[f"{ns}/{name}" if name else ns] = seconds if self.leave else min(seconds, SHORT)
         return times
 
     def _end(self, times: dict[str, dict[str, float]]) -> None:
@@ -292,9 +297,14 @@ def _is_run(obj: KernelObject) -> bool:
     return isinstance(obj, Sandbox | Workload)
 
 
-def _ended_by(drift: Drift) -> set[str]:
-    """The pods, by their namespaces, of which the plan ends something."""
-    return {step.obj.ns for step in drift.plan if not isinstance(step, Add) and _is_run(step.obj)}
+def _ended_by(drift: Drift) -> dict[str, set[str]]:
+    """The pods, by their namespaces, of which the plan ends something: which containers; nothing: all."""
+    found: dict[str, set[str]] = {}
+    ending = [step.obj for step in drift.plan if not isinstance(step, Add) and _is_run(step.obj)]
+    for obj in ending:
+        if isinstance(obj, Workload):
+            found.setdefault(obj.ns, set()).add(obj.container)
+    return found | {obj.ns: set() for obj in ending if isinstance(obj, Sandbox)}
 
 
 def _until_ended(drift: Drift, before: Lab) -> Lab:

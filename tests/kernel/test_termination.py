@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.linux.netns import Namespaces
-from tests.kernel.labkit import RUN, nslab, until
+from tests.kernel.labkit import RUN, nslab
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,10 +112,16 @@ def test_who_does_not_end_is_killed(lab: RunningLab) -> None:
 
 
 def test_what_is_replaced_ends_first(lab: RunningLab, tmp_path: Path) -> None:
-    lab.apply(SPEAKER)
-    assert lab.apply(SPEAKER.replace("sleep 0.05", "sleep 0.04")) == ["pod/speaker configured"]
-    until(lambda: row(lab, "speaker")["status"] == "Running")
+    beside = "  - {name: beside, command: [sleep, infinity]}\n"
+    lab.apply(SPEAKER + beside)
+    before = lab.processes()
+    assert lab.apply(SPEAKER.replace("sleep 0.05", "sleep 0.04") + beside) == ["pod/speaker configured"]
+    assert row(lab, "speaker")["status"] == "Running"
+    after = lab.processes()
+    assert before["speaker container/c"] != after["speaker container/c"]
+    assert before["speaker container/beside"] == after["speaker container/beside"]
     assert lab.diff() == []
+    lab.delete("pod/speaker", grace=1)
 
 
 def test_a_name_is_free_when_its_pod_has_ended(lab: RunningLab) -> None:

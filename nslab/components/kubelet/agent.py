@@ -214,6 +214,8 @@ class Agent:
         if key in self.containers:
             self.remove_container(*key)
         pod = self.pod_of(spec.ns)
+        if self._endings:
+            self._endings.forget(spec.ns)
         life = ContainerManager(self, spec, pod)
         life.restarts = self.attempts.get(f"{pod.log_folder}/{spec.container}", 0)
         pid = life.start() if not life.ordered or self.order.admits(life) else life.defer()

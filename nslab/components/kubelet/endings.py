@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from nslab.components.kubelet.order import Order
+    from nslab.components.kubelet.restart import ContainerManager
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.kubelet.status import Pods, StatusReporter
     from nslab.components.runtime.loop import Loop
@@ -39,9 +40,16 @@ class Endings:
         self._waiting: list[tuple[Peer, list[str], bool, float]] = []
 
     def begin(self, pods: Mapping[str, float]) -> None:
-        """Have pods end, each within so many seconds. What ends already is not given more time."""
+        """Have pods end, or single containers (POD/NAME), each within so many seconds.
+
+        What ends already is not given more time.
+        """
         now = time.time()
         for ns, seconds in pods.items():
+            if "/" in ns:
+                for life in self._lives(ns):
+                    life.terminate(seconds)
+                continue
             self._until[ns] = min(self._until.get(ns, now + seconds), now + seconds)
             self._end(ns)
         self._agent.changed()
@@ -90,4 +98,8 @@ class Endings:
             peer.send({"ok": True})
 
     def _over(self, ns: str) -> bool:
-        return not any(life.alive for life in self._agent.order.of(ns))
+        return not any(life.alive for life in self._lives(ns))
+
+    def _lives(self, key: str) -> list[ContainerManager]:
+        ns, _, name = key.partition("/")
+        return [life for life in self._agent.order.of(ns) if name in ("", life.spec.container)]
