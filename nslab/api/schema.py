@@ -166,6 +166,8 @@ def compiled(schema: Mapping[str, Any]) -> Shape:
             return shapes.Resource()
         case {"anyOf": [one, {"type": "array"}]}:
             return shapes.OneOrMany(compiled(one))
+        case {"anyOf": [text, {"properties": _} as record]}:
+            return shapes.TextOrRecord(compiled(text), compiled(record))
         case {"anyOf": [number, text]}:
             return shapes.NumberOrText(compiled(number), compiled(text))
         case {"properties": _}:

@@ -27,7 +27,9 @@ def check(
 ) -> None:
     """Show how far you are with an exercise. It lists each goal, reached or not yet, and a hint for the next one.
 
-    It tests the goals with packets, whatever names you chose. It exits with 1 until you reach all but the extra goals.
+    It tests the goals with packets, whatever names you chose. A goal that an earlier check found reached and that is
+    not any more is lost (of a file of -f, nslab remembers nothing). It exits with 1 until you reach all but the extra
+    goals.
 
     Example: nslab check by-hand-cni
     """
@@ -48,20 +50,21 @@ def check(
 
 
 def _printed(graded: Sequence[Graded], language: Language) -> None:
+    from nslab.exercises.grade import next_one
     from nslab.exercises.words import sentence, summary, word
     from nslab.views.table import padded, width
 
-    words = [word(language, "yes" if each.reached else "not yet") for each in graded]
+    words = [word(language, "yes" if one.reached else "lost" if one.lost else "not yet") for one in graded]
     wide = max(map(width, words))
-    for number, (each, text) in enumerate(zip(graded, words, strict=True), 1):
-        extra = f" ({word(language, 'extra')})" if each.goal.extra else ""
-        line = f"{padded(text, wide)}  {number:>{len(str(len(graded)))}}  {each.goal.title.by(language)}{extra}"
-        say(line, fg="green" if each.reached else None)
+    for number, (one, text) in enumerate(zip(graded, words, strict=True), 1):
+        extra = f" ({word(language, 'extra')})" if one.goal.extra else ""
+        line = f"{padded(text, wide)}  {number:>{len(str(len(graded)))}}  {one.goal.title.by(language)}{extra}"
+        say(line, fg="green" if one.reached else "red" if one.lost else None)
     say(f"\n{summary(graded, language)}")
-    upcoming = next(((number, each) for number, each in enumerate(graded, 1) if not each.reached), None)
-    if upcoming:
-        number, following = upcoming
-        say(f"\n{word(language, 'next', number, following.goal.title.by(language))}")
-        for fault in following.faults[:3]:
+    if upcoming := next_one(graded):
+        number, one = upcoming
+        say(f"\n{word(language, 'again' if one.lost else 'next', number, one.goal.title.by(language))}")
+        for fault in one.faults[:3]:
             say(f"  {sentence(fault, language)}")
-        say(word(language, "hint", following.goal.hint.by(language)))
+        if hint := one.goal.hint.by(language):
+            say(word(language, "hint", hint))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,6 +27,7 @@ from nslab.objects.names import pod_host
 from nslab.quote import fill
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from nslab.app.drift import Drift
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from nslab.app.up import Up
     from nslab.lab.types import Lab
     from nslab.linux.owned import Gone
+    from nslab.objects.unmanaged import Unmanaged
 
 LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
 LabOrNone = Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
@@ -89,12 +92,16 @@ def up(
     ] = "",
     encapsulation: EncapsulationOption = None,
     proxy_mode: ProxyOption = None,
+    reset: Annotated[bool, typer.Option("--reset", help="Take away what in it is not nslab's, after asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --reset: do not ask.")] = False,
 ) -> None:
     """Bring a lab up, or repair or change a running one.
 
-    On a running lab, it repairs what was changed by hand, and applies what changed in the file. If the kernel
-    refuses a step, or you interrupt it, nslab undoes the steps before it. --encapsulation and --proxy-mode hold for
-    this call: a later `up` without them makes the lab again what its file says.
+    On a running lab, it repairs what was changed by hand (policies of built-in chains and settings of the lab's
+    interfaces included), and applies what changed in the file. It lists what in the lab is not nslab's, and leaves that
+    alone; --reset takes it away. If the kernel refuses a step, or you interrupt it, nslab undoes the steps before it.
+    --encapsulation and --proxy-mode hold for this call: a later `up` without them makes the lab again what its file
+    says.
 
     Example: nslab up calico-two-node
     """
@@ -106,10 +113,13 @@ def up(
     from nslab.exercises.read import goals_beside
     from nslab.linux import signals
 
-    signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
+    if yes and not reset:
+        raise UsageError("--yes goes with --reset")
     lab, notes = _noted(source, encapsulation, proxy_mode)
+    unwanted = _to_take_away(lab.name, yes=yes) if reset else ()
+    signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
     goals = goals_beside(file_of(source), lab)
-    done = bring_up(lab, listener(), goals)
+    done = bring_up(lab, listener(), goals, unwanted)
     _told(done)
     for line in notes:
         note(line)
@@ -117,10 +127,38 @@ def up(
     ready_or_exit(done.not_ready)
 
 
+def _to_take_away(name: str, *, yes: bool) -> Sequence[Unmanaged]:
+    """What of a running lab is not nslab's, shown, and agreed to."""
+    from nslab.app.drift import drift_of
+    from nslab.linux.netns import labs
+
+    if not yes and not sys.stdin.isatty():
+        raise UsageError("--reset asks before it takes anything away, and there is no terminal to ask on: add --yes")
+    if name not in labs():
+        return ()
+    others = drift_of(name).others
+    _named(others, "not nslab's")
+    if others and not yes and not typer.confirm("Take all of this away?"):
+        note("nothing was taken away")
+        raise typer.Exit(1)
+    return others
+
+
+def _named(others: Iterable[Unmanaged], heading: str) -> None:
+    """What is not nslab's, by host."""
+    by_ns: dict[str, list[str]] = {}
+    for thing in others:
+        by_ns.setdefault(thing.ns, []).append(thing.what)
+    for ns, lines in by_ns.items():
+        say(f"{heading}, in {ns}:")
+        bullets(lines, 20, "more")
+
+
 def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     """Show where a running lab differs from its file, in the cluster's terms. `nslab up` repairs it.
 
-    Exits with 1 if anything differs. It lists rules and interfaces that are not nslab's; `up` leaves those alone.
+    Exits with 1 if anything differs. It lists what in the lab's namespaces is not nslab's, of whatever kind (rules, nft
+    tables, routes, interfaces, qdiscs, processes …). `up` leaves that alone, `up --reset` takes it away.
 
     Example: nslab diff calico-two-node
     """
@@ -134,9 +172,7 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
         document({"differences": lines, "commands": mending(found.plan), "strangers": found.unmanaged}, output)
     else:
         say("\n".join(lines) if lines else f"{name} is as it should be")
-        for ns, unmanaged in found.unmanaged.items():
-            say(f"not nslab's, left alone, in {ns}:")
-            bullets(unmanaged, 20, "more")
+        _named(found.others, "not nslab's, left alone")
     if lines:
         raise typer.Exit(1)
 
@@ -227,6 +263,9 @@ def _told(done: Up) -> None:
         bullets([*standing_still(drift.stopped), *changes(lab, drift.plan)], 20, "more differences")
     else:
         say(f"{lab.name} is as it should be ({count(lab)})")
+    _named(drift.others, "not nslab's, left alone")
+    for thing, why in done.refused.items():
+        note(f"nslab: {thing.what} is still there: {why}")
     for line in _notes(drift):
         note(line)
     if done.fresh:

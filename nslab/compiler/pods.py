@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from nslab.compiler import volumes
 from nslab.compiler.addresses import address_of, pod_netns
+from nslab.compiler.environment import Surroundings, has_sources, start
 from nslab.lab import security
 from nslab.lab.types import Protocol, RestartPolicy
 from nslab.objects import names
@@ -22,15 +24,16 @@ _KUBELET, _RUNTIME = "kubelet", "container runtime"
 
 def pods(lab: Lab) -> Iterator[KernelObject]:
     """The processes of every pod, node by node."""
+    around = Surroundings(lab)
     for node in lab.nodes:
         for pod in lab.pods:
             if pod.node == node.name:
-                yield sandbox(lab, pod)
-                yield from (workload(lab, pod, container) for container in pod.every)
+                yield sandbox(lab, pod, around)
+                yield from (workload(lab, pod, container, around) for container in pod.every)
 
 
-def sandbox(lab: Lab, pod: Pod) -> Sandbox:
-    """The pod's pause process."""
+def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
+    """The pod's pause process. `around`: what else of the lab gives its volumes files; it takes a while to gather."""
     return Sandbox(
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
@@ -41,19 +44,23 @@ def sandbox(lab: Lab, pod: Pod) -> Sandbox:
         address=address_of(pod),
         share_pid=pod.share_process_namespace,
         resolv_conf=resolv_conf(lab, pod),
+        asked=repr(pod.mounted) if pod.mounted else "",
+        volumes=volumes.volumes(around or Surroundings(lab), pod) if pod.mounted else (),
         by=_KUBELET,
     )
 
 
-def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
+def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | None = None) -> Workload:
     """One container; it counts as ready once it accepts connections on its first declared TCP port.
 
     A readiness probe decides instead, if there is one; a container without ports uses its probe's port.
+    `around`: the lab's ConfigMaps, Secrets and Services, if the caller has gathered them already.
     """
     probes = (container.readiness, container.liveness, container.startup)
     readiness, liveness, startup = (check(container, probe) for probe in probes)
     if liveness and not liveness.port and liveness.kind != "exec":
         liveness = None  # the kubelet ignores a probe that it cannot run: the container is not killed
+    begun = start(around or Surroundings(lab), pod, container)
     of_init = kind(pod, container) == "init"
     ports = [port.port for port in container.ports if port.protocol is Protocol.TCP and not of_init]
     ports += [probe.port for probe in (readiness, liveness) if probe and isinstance(probe.port, int) and probe.port]
@@ -75,6 +82,8 @@ def workload(lab: Lab, pod: Pod, container: Container) -> Workload:
         lifecycle=tuple((name, asked) for name, hook in container.lifecycle if (asked := check(container, hook))),
         security=rights(pod, container),
         limits=Limits(container.limits.memory, container.limits.storage),
+        sources=repr((container.value_sources, container.env_from, container.mounts)) if has_sources(container) else "",
+        start=begun._replace(mounts=volumes.mounts(pod, container, dict(begun.env))),
         by=_RUNTIME,
     )
 

@@ -35,7 +35,7 @@ def containers(found: Documents) -> Iterator[FieldError]:
     """The containers of pods and templates are valid. Replicas are not checked again."""
     for who, place, pod in templates(found):
         seen: dict[str, FieldPath] = {}
-        for field, index, container in _of(pod):
+        for field, index, container in of_pod(pod):
             path = (*place, "spec", field, index)
             name = shown(container.name) if container.name else "this container"
             if container.name and seen.setdefault(container.name, (*path, "name")) != (*path, "name"):
@@ -46,9 +46,10 @@ def containers(found: Documents) -> Iterator[FieldError]:
             elif container.command and not container.command[0]:
                 yield FieldError((*path, "command"), f"{name}: the command's first word is empty")
         yield from _ports(who, place, pod)
+        yield from _mounts(who, place, pod)
 
 
-def _of(pod: Pod) -> Iterator[tuple[str, int, Container]]:
+def of_pod(pod: Pod) -> Iterator[tuple[str, int, Container]]:
     """Each container of a pod, and where it stands."""
     for field, some in (("initContainers", pod.init), ("containers", pod.containers)):
         yield from ((field, index, one) for index, one in enumerate(some))
@@ -59,6 +60,21 @@ def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
     yield from ((f"pod {shown(one.name)}", one.path, one.view) for one in found.pods if not one.made)
     for one in found.controllers:
         yield f"{one.kind} {shown(one.name)}", (*one.path, "spec", "template"), one.view.template
+
+
+def _mounts(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
+    """A container mounts volumes of its pod, each at a place of its own."""
+    known = tuple(one.name for one in pod.volumes)
+    for field, index, container in of_pod(pod):
+        seen: dict[str, FieldPath] = {}
+        for place, mount in enumerate(container.mounts):
+            path = (*at, "spec", field, index, "volumeMounts", place)
+            if mount.volume not in known:
+                text = f"{who} has no volume {shown(mount.volume)}, which container {shown(container.name)} mounts"
+                yield FieldError((*path, "name"), text, word=mount.volume, known=known)
+            if seen.setdefault(mount.path, (*path, "mountPath")) != (*path, "mountPath"):
+                text = f"container {shown(container.name)} mounts two volumes at {shown(mount.path)}"
+                yield FieldError((*path, "mountPath"), text, first=seen[mount.path])
 
 
 def _ports(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:

@@ -6,7 +6,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
-from nslab.lab import service_document, termination, types
+from nslab.dataclass import replace
+from nslab.lab import service_document, sources, termination, types, volumes
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
 from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
@@ -98,6 +99,9 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         grace=spec.get("terminationGracePeriodSeconds", types.GRACE),
         init=tuple(map(container, spec.get("initContainers", ()))),
         deletion=termination.seconds_of(metadata.get("deletionTimestamp")),
+        service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
+        service_links=spec.get("enableServiceLinks", True),
+        volumes=volumes.volumes(spec),
         finished=status.get("phase") in FINISHED,
         document=value,
     )
@@ -122,7 +126,7 @@ def container(fields: dict[str, Any]) -> types.Container:
         image=fields.get("image", ""),
         command=tuple(fields.get("command", ())),
         args=tuple(fields.get("args", ())),
-        env=tuple((one.get("name", ""), one.get("value", "")) for one in fields.get("env", ())),
+        env=tuple(sources.variables(fields)),
         working_dir=fields.get("workingDir", "/"),
         ports=tuple(map(_port, fields.get("ports", ()))),
         readiness=health_check(fields.get("readinessProbe")),
@@ -133,6 +137,9 @@ def container(fields: dict[str, Any]) -> types.Container:
         security=_security(fields.get("securityContext", {})),
         limits=_limits(fields.get("resources", {}).get("limits", {})),
         tty=bool(fields.get("tty")),
+        value_sources=tuple(sources.value_sources(fields)),
+        env_from=tuple(sources.variables_sources(fields)),
+        mounts=tuple(volumes.mounts(fields)),
     )
 
 
@@ -293,11 +300,18 @@ def controller(one: Document) -> types.Controller:
         name=one.name,
         replicas=_replicas(one.kind, spec),
         selector=tuple(selector.items()),
-        template=pod(spec.get("template", {}), one.namespace),
+        template=_template(spec, one.namespace),
         namespace=one.namespace,
         labels=tuple(one.labels.items()),
         document=one.value,
     )
+
+
+def _template(spec: dict[str, Any], namespace: str) -> types.Pod:
+    """A template, with what a StatefulSet claims for its pods among its volumes."""
+    template, claims = pod(spec.get("template", {}), namespace), volumes.claims(spec)
+    claimed = {one.name for one in claims}
+    return replace(template, volumes=(*claims, *(one for one in template.volumes if one.name not in claimed)))
 
 
 def _replicas(kind: str, spec: dict[str, Any]) -> int:

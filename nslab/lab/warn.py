@@ -8,6 +8,7 @@ from nslab.api.words import counted, shown
 from nslab.errors import FieldError
 from nslab.lab.plugins import idle_host_ports
 from nslab.lab.validate_pods import templates
+from nslab.lab.warn_sources import sources
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,7 @@ TOPOLOGY_MODES = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/
 
 
 def warnings(found: Documents) -> Iterator[FieldError]:
-    """Warnings for Services without endpoints, EndpointSlices without a Service, probes that can never succeed."""
+    """Warnings for Services without endpoints, EndpointSlices without a Service, futile probes, missing sources."""
     pods = _Pods(found.pods)
     sliced = {(one.namespace, one.labels.get(SERVICE, "")) for one in found.slices}
     for service in found.services:
@@ -46,6 +47,7 @@ def warnings(found: Documents) -> Iterator[FieldError]:
     yield from _topology_mode(found)
     yield from _probes(found)
     yield from _memory(found)
+    yield from sources(found)
     yield from idle_host_ports(found)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import filecmp
 from typing import TYPE_CHECKING
 
+from nslab import rundir
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError, about
 from nslab.lab.dump import dump
@@ -16,6 +17,7 @@ from nslab.linux.netns import folder, labs
 from nslab.linux.places import write
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from nslab.lab.types import Lab
@@ -62,12 +64,31 @@ class StoredLab:
         self._written(lab).replace(self.folder / FILE)
 
     def keep_goals(self, text: str) -> None:
-        """Store the goals of an exercise; an empty text removes those of an earlier state."""
+        """Store the goals of an exercise; an empty text removes those of an earlier state.
+
+        If they changed, none of them counts as reached.
+        """
+        if text != self.goals():
+            (self.folder / rundir.REACHED).unlink(missing_ok=True)
         if text:
             with about(self.folder / CHECK):
                 write(self.folder / CHECK, text)
         else:
             (self.folder / CHECK).unlink(missing_ok=True)
+
+    def goals(self) -> str:
+        """The stored goals; "" if there are none."""
+        return _text(self.folder / CHECK)
+
+    def reached(self) -> frozenset[str]:
+        """The goals, by their ids, that a check found reached since the lab came up."""
+        return frozenset(_text(self.folder / rundir.REACHED).split())
+
+    def keep_reached(self, goals: Collection[str]) -> None:
+        """Store the reached goals, if possible: no verdict depends on them."""
+        if goals != self.reached():
+            with contextlib.suppress(OSError):
+                write(self.folder / rundir.REACHED, "".join(f"{goal}\n" for goal in sorted(goals)))
 
     def done(self) -> None:
         """Forget the old states: the change is complete."""
@@ -92,6 +113,13 @@ class StoredLab:
 
 def _kept(file: Path) -> Lab | None:
     return load_stored(file) if file.exists() else None
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def stored_lab(name: str) -> Lab:

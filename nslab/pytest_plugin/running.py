@@ -21,6 +21,7 @@ from nslab.linux.processes.control import ControlClient
 from nslab.linux.rules import restore
 from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import netns, pod_host
+from nslab.pytest_plugin.address import Address
 from nslab.pytest_plugin.capture import Capture
 from nslab.pytest_plugin.hosts import Host
 from nslab.pytest_plugin.interrupted import interrupted
@@ -90,9 +91,10 @@ class RunningLab:
         return self._machine("router", name, _routers(self.desired))
 
     def service(self, name: str, namespace: str = "default") -> Service:
-        """A Service of the desired state, with all defaults: `lab.service("svc-b").cluster_ip`."""
+        """A Service of the desired state, with all defaults. Its `cluster_ip` equals its text."""
         known = {service.name: service for service in self.desired.services if service.namespace == namespace}
-        return known[name] if name in known else self._no("service", name, known)
+        found: Service = known[name] if name in known else self._no("service", name, known)
+        return replace(found, cluster_ip=found.cluster_ip and Address(found.cluster_ip))
 
     def _pods(self, wanted: Callable[[str], bool]) -> list[Host]:
         pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.desired.pods]

@@ -7,6 +7,7 @@ kube-proxy process converts changed items to restore files.
 |---|---|
 | chain, TABLE, NAME | the rules, as iptables-save writes them, without `-A NAME` |
 | jump, TABLE, BUILT-IN CHAIN, RULE, first or last | () |
+| policy, TABLE, BUILT-IN CHAIN, POLICY | () |
 | sysctl, PATH (with slashes), DEFAULT | (value,) |
 | ipset, NAME | (type, the options that follow it) |
 | member, SET, ENTRY | () |

@@ -32,12 +32,13 @@ from nslab.runtime.trust import Births
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, Never
 
     from nslab.components.kubelet.endings import Endings
     from nslab.components.kubelet.order import Order
     from nslab.components.kubelet.status import Pods
+    from nslab.components.runtime.volumes import Volume
 
     Answer = dict[str, Any]
 
@@ -162,13 +163,13 @@ class Agent:
                 return {"error": f"unknown request: {op} {what or ''}"}
         return {"ok": True}
 
-    def add_sandbox(self, resolv_conf: str, **fields: Any) -> int:
-        """Start a pod's pause process, with the pod's files."""
+    def add_sandbox(self, resolv_conf: str, volumes: Sequence[Volume] = (), **fields: Any) -> int:
+        """Start a pod's pause process, with the pod's files and volumes."""
         pod = sandbox.Sandbox(**fields)
         if pod.ns in self.sandboxes:
             raise FileExistsError(f"the pod of {pod.ns} has a pause process")
         sandbox.write_files(self.context, pod, resolv_conf)
-        pod.pid = sandbox.start(self.context, self.memory, self.births, pod)
+        pod.pid = sandbox.start(self.context, self.memory, self.births, pod, volumes)
         sandbox.name_netns(pod)
         self.sandboxes[pod.ns] = pod
         self.lost.pop(pod.ns, None)

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import signal
+import sys
 
 from nslab import syscall
 from nslab.components.images import agnhost, kubedns, standin
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from nslab.components.kubelet.rights import Rights
     from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.runtime.volumes import Mount
     from nslab.runtime.trust import Births
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -37,15 +39,16 @@ BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
 class Spec:
     """A container to run: the fields of nslab.objects.container.Workload, and its ID (64 hex digits).
 
-    `readiness`, `liveness`, `startup`: the fields of a HealthCheck. `security`: user, group, more groups, default
-    capabilities that it does without, whether its root is read-only. `limits`: bytes of memory and of files,
-    processes; 0: what is usual. `lifecycle`: its hooks, by name, with the fields of a HealthCheck. `grace`: seconds
-    from TERM to KILL. `init`: "init" or "sidecar", for init containers; `after`: the names of those before it.
+    `readiness`, `liveness`, `startup`: the fields of a HealthCheck. `security`: user, group, supplementary groups,
+    dropped default capabilities, whether its root is read-only. `limits`: bytes of memory, bytes of files, processes; 0
+    means the default. `links`: the variables of Services, NAME=VALUE, separated by NUL. `mounts`: its volume mounts.
+    `lifecycle`: its hooks, by name, with the fields of a HealthCheck. `grace`: seconds from SIGTERM to SIGKILL. `init`:
+    "init" or "sidecar", for init containers; `after`: the names of those before it.
     """
 
     __slots__ = (
-        "after", "argv", "backoff", "container", "env", "grace", "init", "lifecycle", "limits", "liveness", "ns",
-        "number", "port", "readiness", "restart", "security", "startup", "working_dir",
+        "after", "argv", "backoff", "container", "env", "grace", "init", "lifecycle", "limits", "links", "liveness",
+        "mounts", "ns", "number", "port", "readiness", "restart", "security", "startup", "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +71,8 @@ class Spec:
         init: str = "",
         after: Sequence[str] = (),
         startup: dict[str, Any] | None = None,
+        links: str = "",
+        mounts: Sequence[Mount] = (),
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
@@ -75,6 +80,8 @@ class Spec:
         self.readiness, self.liveness, self.startup = readiness, liveness, startup
         self.grace, self.lifecycle = grace, lifecycle
         self.init, self.after = init, after or ()
+        self.mounts = mounts or ()
+        self.links = sys.intern(links)  # the same for all containers of a namespace
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:
@@ -129,12 +136,12 @@ class Pipes:
             os.close(write)
             os.set_blocking(read, False)
 
-    def take(self, template: int) -> tuple[int, int]:
-        """In the child: make them stdout and stderr, close all else, and return the report and `template` (3, 4)."""
+    def take(self, mounts: int) -> tuple[int, int]:
+        """In the child: make them stdout and stderr, close all else, and return the report and `mounts` (3, 4)."""
         # Opened for reading, too (like containerd's FIFOs): if the pause process could not keep the read end, the pipe
         # would break when the node's process, its only reader, is killed.
         both = [os.open(f"/proc/self/fd/{write}", os.O_RDWR) for _, write in self.pairs[:2]]
-        wanted = (*both, self.pairs[2][1], template)
+        wanted = (*both, self.pairs[2][1], mounts)
         # To high numbers first: any of them may have the target number of another.
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in wanted]
         for number, fd in enumerate(high, start=1):
@@ -160,7 +167,8 @@ def start(
     pipes, ready = Pipes(), rights.of(spec.security)
 
     def child() -> None:
-        _child(context, memory, spec, pipes, ready, clean)
+        # Who has volumes starts from the mount namespace that has them.
+        _child(context, memory, spec, pipes, ready, clean, pause if spec.mounts else context.template.descriptor)
 
     with context.away(NET, UTS, IPC, PID):
         context.enter(spec.ns)
@@ -186,15 +194,22 @@ def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
     mine = {VARIABLE: mark(spec.ns, role)}
     # The mark first: only the beginning of a long environment fits into the space that /proc/PID/environ shows.
     home = "/" if spec.security[0] else "/root"
-    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **dict(spec.env), **mine}
+    links = dict(link.split("=", 1) for link in spec.links.split("\0") if link)
+    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **links, **dict(spec.env), **mine}
 
 
 def _child(
-    context: NodeContext, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]
+    context: NodeContext,
+    memory: Memory,
+    spec: Spec,
+    pipes: Pipes,
+    ready: Rights,
+    clean: Callable[[], None],
+    mounts: int,
 ) -> None:
     status = 128
     template = context.template
-    report, template.descriptor = pipes.take(template.descriptor)
+    report, template.descriptor = pipes.take(mounts)
     try:
         hostname = os.uname().nodename
         role = f"container/{spec.container}"
@@ -206,7 +221,8 @@ def _child(
         # nowhere else.
         records = kubedns.folder(context.run) if spec.argv[0] == "kubedns" else -1
         _, storage, pids = spec.limits
-        template.enter(host_of(spec.ns), storage, spec.read_only, 0 if context.groups.bounds_pids else pids or PIDS)
+        pids = 0 if context.groups.bounds_pids else pids or PIDS
+        template.enter(host_of(spec.ns), storage, spec.read_only, pids, spec.mounts)
         os.close(template.descriptor)
         # The container's own /dev/null: a process with the machine's open could change its mode.
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)

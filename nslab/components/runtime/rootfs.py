@@ -10,11 +10,14 @@ import os
 import stat
 
 from nslab import syscall
+from nslab.components.runtime import volumes
 from nslab.runtime.mounts import DEVICES, TERMINALS, tmpfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from nslab.components.runtime.volumes import Mount
 
 WRITABLE = ("tmp", "run", "var")
 """Folders in memory, each container's own."""
@@ -77,14 +80,19 @@ class Template:
         """Enter the template itself, which is read-only: for pause processes."""
         syscall.setns(self.descriptor, syscall.CLONE_NEWNS)
 
-    def enter(self, host: str, storage: int = 0, read_only: bool = False, pids: int = 0) -> None:
+    def enter(
+        self, host: str, storage: int = 0, read_only: bool = False, pids: int = 0, mounts: Sequence[Mount] = ()
+    ) -> None:
         """Give this process, already in its network and pid namespaces, the file system of a pod's container.
 
         `host`: the pod's; `storage`: bytes of each file system in memory; `read_only`: only /dev/shm is writable.
         `pids`: the limit of processes in its pid namespace, if it applies here and the kernel supports it.
+        `mounts`: its volume mounts; `descriptor` is then the mount namespace that has the pod's volumes.
         """
         syscall.setns(self.descriptor, syscall.CLONE_NEWNS)
         syscall.unshare(syscall.CLONE_NEWNS)
+        trees = volumes.take(mounts) if mounts else []
+        made = volumes.widen(trees)
         size = str(storage or STORAGE)
         for name in () if read_only else WRITABLE:
             tmpfs(f"/{name}", "1777" if name == "tmp" else "755", size=size)
@@ -99,6 +107,7 @@ class Template:
             syscall.mount(f"/{EMPTY[0]}" if is_folder else "/dev/null", path, flags=syscall.MS_BIND)
         tmpfs("/dev/shm", "1777", _HARD, size)
         syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, TERMINALS)
+        volumes.place(trees, made)
 
 
 def _proc(pids: int) -> None:
