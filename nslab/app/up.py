@@ -12,6 +12,7 @@ from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field
+from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, named, private
 from nslab.linux.processes import procs
@@ -74,7 +75,10 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         kept = StoredLab(folder(lab.name)).all()
         if not (fresh or kept or named(lab.name)):  # an `up` was killed at its start
             undo.callback(release, lab.name)
-        made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
+        wanted = without_terminating(lab)
+        made = Transition(
+            wanted, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB
+        ).run()
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()

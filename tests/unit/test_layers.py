@@ -90,7 +90,20 @@ def test_no_imports_go_in_a_circle() -> None:
 
 
 EFFECTS = ("app", "linux", "components", "cli", "pytest_plugin")
-PURE = ("views", "exercises", "trace", "probes", "compiler", "objects", "lab", "api", "proxy", "cni", "ruletext", "wire")
+PURE = (
+    "views",
+    "exercises",
+    "trace",
+    "probes",
+    "compiler",
+    "objects",
+    "lab",
+    "api",
+    "proxy",
+    "cni",
+    "ruletext",
+    "wire",
+)
 
 
 @pytest.mark.parametrize("room", PURE)
