@@ -214,6 +214,7 @@ def _from_pods(
                 ready=pod.ready or service.publish_not_ready,
                 serving=pod.ready,
                 pod=f"{pod.namespace}/{pod.name}",
+                hostname=pod.dns_name if pod.subdomain == service.name else "",
                 zones=(zone,) if zone else (),
                 nodes=(pod.node,) if here and pod.node else (),
             )
