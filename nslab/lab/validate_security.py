@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.api.words import listed, shown
 from nslab.errors import FieldError
 from nslab.lab import security
+from nslab.lab.images import played
 from nslab.lab.validate_pods import templates
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ CONTEXT = "securityContext"
 def rights(found: Documents) -> Iterator[FieldError]:
     """Containers request only rights that nslab grants. Replicas are not checked again."""
     for _, place, pod in templates(found):
-        for index, container in enumerate(pod.containers):
+        for index, container in enumerate(played(pod).containers):
             who = f"container {shown(container.name)}" if container.name else "this container"
             path = (*place, "spec", "containers", index, CONTEXT)
             if container.security.privileged:

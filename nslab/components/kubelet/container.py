@@ -186,7 +186,8 @@ def _child(
         os.setsid()
         # Opened here: a container's file system has nothing of the lab's folder. A copy of the mount of that folder
         # alone leads nowhere else.
-        records = kubedns.folder(context.run) if spec.argv[0] == "kubedns" else -1
+        answers_dns = spec.argv[0] == "kubedns" or (spec.argv[0] == "standin" and "--dns" in spec.argv)
+        records = kubedns.folder(context.run) if answers_dns else -1
         _, storage, pids = spec.limits
         template.enter(host_of(spec.ns), storage, spec.read_only, 0 if context.groups.bounds_pids else pids or PIDS)
         os.close(template.descriptor)
@@ -196,7 +197,8 @@ def _child(
         # Not before: /proc leads who may trace other processes to their roots, such as that of one not yet shut in.
         os.chdir(spec.working_dir)
         if records >= 0:
-            kubedns.main(spec.argv[1:], report, records)
+            name_server = standin if spec.argv[0] == "standin" else kubedns
+            name_server.main(spec.argv[1:], report, records)
         elif spec.built_in:
             BUILT_IN[os.path.basename(spec.argv[0])](spec.argv[1:], report)
         else:
