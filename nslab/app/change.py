@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What a change of a running lab did: what became of each object, and which kube-proxies were late to follow."""
+    """What a change of a running lab did: what became of each object, which kube-proxies were late to follow, and what
+    they could not write of it (see nslab.app.transition.Made).
+    """
 
     lines: tuple[str, ...]
     drift: Drift
     not_ready: list[NotReady]
     late: tuple[str, ...]
+    failed: Mapping[str, Mapping[str, str]]
 
 
 def apply(name: str, source: str | Path, listener: Listener = QUIET) -> Changed:
@@ -90,4 +93,4 @@ def _change(
         lab, lines = decide(was)
         kept = (was, *StoredLab(folder(name)).before())
         made = Transition(lab, kept, spaces, agents, listener.progress, fresh=False, written_by=written_by).run()
-        return Changed(tuple(lines), made.drift, made.not_ready, made.late)
+        return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed)

@@ -8,6 +8,7 @@ from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
+from nslab.lab.views import FINISHED
 from nslab.linux import owned
 from nslab.linux.cni.plugins import Plugins, find_programs
 from nslab.linux.netns import Namespaces, folder, named
@@ -45,12 +46,13 @@ class Drift:
 
 
 def as_seen(lab: Lab) -> Lab:
-    """The lab with what its nodes found of the pods' readiness; a pod that nobody has seen yet counts as ready."""
+    """The lab with what its nodes found of its pods; one that nobody has seen yet counts as ready."""
     seen = status.read_status(lab.name)
     ready = {name: bool(pod["ready"]) for name, pod in seen.items()}
-    return replace(
-        lab, pods=tuple(replace(pod, ready=ready.get(f"{pod.namespace}/{pod.name}", True)) for pod in lab.pods)
-    )
+    finished = {name for name, pod in seen.items() if pod.get("phase") in FINISHED}
+    keys = ((pod, f"{pod.namespace}/{pod.name}") for pod in lab.pods)
+    pods = (replace(pod, ready=ready.get(key, True), finished=key in finished) for pod, key in keys)
+    return replace(lab, pods=tuple(pods))
 
 
 def drift_of(name: str) -> Drift:

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from nslab.app import ps
+from nslab.lab.addons import with_api_service
 from nslab.lab.selection import matching, selected
 from nslab.linux import owned
 from nslab.linux.stored_lab import stored_lab
@@ -33,4 +34,4 @@ def live_objects(name: str) -> list[dict[str, Any]]:
     now = time.time()
     nodes = frozenset(host(record.ns) for record in processes if record.role == NodeAgent.role)
     born = now - max(map(ps.age, processes), default=0.0)
-    return objects(lab, Live(rows, nodes, born, ages, now))
+    return objects(with_api_service(lab), Live(rows, nodes, born, ages, now))

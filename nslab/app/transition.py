@@ -24,6 +24,7 @@ from nslab.compiler.services import resolve, watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
+from nslab.lab.addons import with_api_service
 from nslab.lab.status import merge_status
 from nslab.lab.types import ProxyMode
 from nslab.linux import owned, signals
@@ -40,7 +41,7 @@ from nslab.objects.plan import Remove
 from nslab.objects.process import Control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from nslab.app.drift import Drift
     from nslab.lab.types import Lab
@@ -48,17 +49,22 @@ if TYPE_CHECKING:
     from nslab.linux.processes.agents import Agents, NotReady
     from nslab.linux.processes.procs import Record
     from nslab.objects.plan import Plan, Transaction
+    from nslab.proxy.model import Service
 
 READY_SECONDS = scaled(10.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a transition did. `late`: the nodes whose kube-proxies did not follow in time."""
+    """What a transition did. `late`: the nodes whose kube-proxies did not follow in time.
+
+    `failed`: what kube-proxies could not write of it, node to Service (NAMESPACE/NAME; "": all) to reason.
+    """
 
     drift: Drift
     not_ready: list[NotReady]
     late: tuple[str, ...]
+    failed: Mapping[str, Mapping[str, str]]
 
 
 @dataclass(slots=True)
@@ -105,7 +111,7 @@ class Transition:
             self.files.done()
             self.spaces.home()
             owned.kill_leftovers(leaving)
-            return Made(drift, not_ready, late)
+            return Made(drift, not_ready, late, self._failed(drift))
 
     def _hold(self) -> None:
         if self.written_by is WrittenBy.NSLAB:
@@ -129,12 +135,12 @@ class Transition:
         before = self.kept[0]
         with suppress(NslabError, OSError):  # what made us go back is what is told
             engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
-            self.line.put(resolve(before))
+            self.line.put(_endpoints(before))
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
             with suppress(ControlAbsent):  # the plan starts it, and then it is told
-                self.line.put(resolve(_without_newcomers(drift.lab, self.kept[0])))
+                self.line.put(_endpoints(_without_newcomers(drift.lab, self.kept[0])))
 
     def _attach(self, drift: Drift) -> Drift:
         """Do the plan as far as the last attachment; what is left to do.
@@ -184,11 +190,29 @@ class Transition:
         # they carry the traffic themselves. A later one that starts makes everything anew, as kube-proxies do.
         taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
         written = taken_over if self.written_by is WrittenBy.NSLAB else None
-        return self.line.put(resolve(drift.lab), expect=expected, written=written)
+        return self.line.put(_endpoints(drift.lab), expect=expected, written=written)
+
+    def _failed(self, drift: Drift) -> dict[str, dict[str, str]]:
+        """What kube-proxies could not write of what was changed here, or of all that was written here."""
+        mine = {service.key: service for service in _endpoints(drift.lab)}
+        if self.kept and self.written_by is WrittenBy.COMPONENTS:
+            before = {service.key: service for service in _endpoints(self.kept[0])}
+            mine = {key: service for key, service in mine.items() if service != before.get(key)}
+        found = {
+            node: {key: why for key, why in reasons.items() if not key or key in mine}
+            for node, reasons in self.line.failed.items()
+        }
+        return {node: reasons for node, reasons in found.items() if reasons}
 
 
 def _leaving(drift: Drift) -> set[str]:
     return {step.obj.ns for step in drift.plan if isinstance(step, Remove) and isinstance(step.obj, Netns)}
+
+
+def _endpoints(lab: Lab) -> tuple[Service, ...]:
+    """The Services with every pod behind them: control knows which pods have come to their end, and for how long."""
+    pods = tuple(replace(pod, finished=False) for pod in lab.pods)
+    return resolve(with_api_service(replace(lab, pods=pods)))
 
 
 def _without_newcomers(lab: Lab, before: Lab) -> Lab:

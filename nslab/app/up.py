@@ -18,6 +18,8 @@ from nslab.linux.processes.agents import Agents
 from nslab.linux.stored_lab import StoredLab
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from nslab.app.drift import Drift
     from nslab.app.listener import Listener
     from nslab.lab.types import Lab
@@ -26,12 +28,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """What `up` did. `fresh`: there was nothing of the lab before; `seconds`: how long it took."""
+    """What `up` did. `fresh`: there was nothing of the lab before; `seconds`: how long it took.
+
+    `failed`: what kube-proxies could not write (see nslab.app.transition.Made).
+    """
 
     drift: Drift
     fresh: bool
     seconds: float
     not_ready: list[NotReady]
+    failed: Mapping[str, Mapping[str, str]]
 
 
 def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
@@ -66,4 +72,4 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
-        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready)
+        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed)

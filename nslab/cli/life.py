@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nslab.cli.complete import running_labs, shipped_labs
-from nslab.cli.output import Format, Output, Progress, bullets, document, need_root, note, ready_or_exit, say
+from nslab.cli.output import (
+    Format,
+    Output,
+    Progress,
+    bullets,
+    document,
+    need_root,
+    note,
+    ready_or_exit,
+    say,
+    written_or_exit,
+)
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.objects.names import pod_host
@@ -102,6 +113,7 @@ def up(
     _told(done)
     for line in notes:
         note(line)
+    written_or_exit(done.failed)
     ready_or_exit(done.not_ready)
 
 

@@ -11,7 +11,7 @@ import click
 import typer
 
 from nslab.cli.life import RunningLab, listener
-from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say
+from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say, written_or_exit
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
 from nslab.lab.settings import setting
@@ -198,6 +198,7 @@ def _say(done: Changed) -> None:
 def _warn(done: Changed) -> None:
     for node in done.late:
         note(f"nslab: the kube-proxy of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
+    written_or_exit(done.failed)
     ready_or_exit(done.not_ready)
 
 

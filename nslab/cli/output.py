@@ -21,7 +21,7 @@ from nslab.errors import Missing, Unprinted
 from nslab.quote import escaped, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from typing import TextIO
 
 
@@ -167,6 +167,16 @@ def ready_or_exit(not_ready: Sequence[object]) -> None:
     for container in not_ready:
         note(f"nslab: {container}")
     if not_ready:
+        raise typer.Exit(1)
+
+
+def written_or_exit(failed: Mapping[str, Mapping[str, str]]) -> None:
+    """Go on if kube-proxies could write all Services; else say what they could not, and end with 1."""
+    from nslab.views.changes import unwritten
+
+    for line in unwritten(failed):
+        note(f"nslab: {line}")
+    if failed:
         raise typer.Exit(1)
 
 

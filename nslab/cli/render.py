@@ -29,49 +29,70 @@ def render(
     scheduler: Annotated[
         str | None, typer.Option("--scheduler", help="The IPVS scheduler: rr, wrr, lc, sh or mh.")
     ] = None,
+    zone: Annotated[str | None, typer.Option("--zone", help="The node's zone, for hints.")] = None,
     masquerade_all: Annotated[
         bool, typer.Option("--masquerade-all", help="Masquerade all traffic to Services.")
     ] = False,
 ) -> None:
     """Print what kube-proxy would write for a manifest's Services on a node. Needs no root and changes nothing.
 
-    The manifest needs Services and EndpointSlices only. A Lab document in it supplies the node and the networks.
+    The manifest needs Services and EndpointSlices only. A Service without a cluster IP gets the first free address of
+    the service network (10.96.0.0/12 by default), and the first free node ports. A Lab document supplies the node and
+    the networks, and completes the Services as `nslab up` does.
 
     Example: nslab render -f labs/services-iptables/lab.yaml --node node1 --proxy-mode nftables
     """
     from nslab.proxy.render import render as text
 
-    services, proxy = _known(read_file(file), str(file), node)
+    service_network = None if service_cidr is None else _network("--service-cidr", service_cidr)
+    services, proxy = _known(read_file(file), str(file), node, service_network)
     proxy = replace(
         proxy,
         mode=str(mode),
         addresses=proxy.addresses if node_ip is None else (_address("--node-ip", node_ip),),
         cluster_cidr=proxy.cluster_cidr if cluster_cidr is None else _network("--cluster-cidr", cluster_cidr),
-        service_cidr=proxy.service_cidr if service_cidr is None else _network("--service-cidr", service_cidr),
+        service_cidr=proxy.service_cidr if service_network is None else service_network,
         scheduler=proxy.scheduler if scheduler is None else _scheduler(scheduler),
         masquerade_all=masquerade_all,
+        zone=proxy.zone if zone is None else zone,
     )
-    if mode is ProxyMode.USERSPACE and not proxy.addresses:
-        raise UsageError("userspace mode leads to a port of the node: say the node's address (--node-ip)")
+    if not proxy.addresses and (why := _needs_address(services, mode)):
+        raise UsageError(f"{why}: say the node's address (--node-ip)")
     say("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
 
 
-def _known(text: str, file: str, node: str) -> tuple[tuple[Service, ...], Proxy]:
+def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
+    """What of these Services cannot be written for a node without an address; "" if all can."""
+    if mode is ProxyMode.USERSPACE:
+        return "userspace mode leads to a port of the node"
+    if mode in (ProxyMode.IPVS, ProxyMode.NFTABLES):
+        for service in services:
+            if any(port.node_port for port in service.ports):
+                return f"{mode} mode writes node ports ({service.key} has one) for the node's own addresses"
+    for service in services:
+        if mode is not ProxyMode.NONE and service.source_ranges and service.load_balancer_ips:
+            return f"whether the node is in the source ranges of {service.key} depends on its address"
+    return ""
+
+
+def _known(text: str, file: str, node: str, service_network: str | None) -> tuple[tuple[Service, ...], Proxy]:
     """The Services of a manifest, and what it tells of the node: much, if there is a Lab in it."""
     from nslab.compiler.placement import assign_addresses
     from nslab.compiler.services import proxy_of, resolve
+    from nslab.lab.addons import with_api_service
+    from nslab.lab.defaults import SERVICE_NETWORK
     from nslab.lab.load import parse
-    from nslab.lab.manifest import parse_manifest
+    from nslab.lab.manifest import has_lab, parse_manifest
     from nslab.objects.needs import FULL
     from nslab.proxy.model import Proxy
 
-    manifest = parse_manifest(text, file)
-    if not manifest.is_lab:
-        return resolve(manifest), Proxy(node, ())
+    if not has_lab(text, file):
+        network = IPv4Network(service_network) if service_network else SERVICE_NETWORK
+        return resolve(parse_manifest(text, file, network)), Proxy(node, ())
     lab = assign_addresses(parse(text, file))
     for found in lab.nodes:
         if found.name == node:
-            return resolve(lab), proxy_of(lab, found, FULL, ())
+            return resolve(with_api_service(lab)), proxy_of(lab, found, FULL, ())
     raise UsageError(f"{file} has no node {node!r}; there are {', '.join(known.name for known in lab.nodes)}")
 
 

@@ -11,6 +11,7 @@ from nslab.compiler.networks import network
 from nslab.compiler.subnets import egress, next_hop
 from nslab.compiler.underlay import UPLINK, interface
 from nslab.compiler.written_by import WrittenBy
+from nslab.lab.addons import with_api_service
 from nslab.lab.types import ProxyMode, ServiceType, TrafficPolicy
 from nslab.objects import names
 from nslab.objects.inet import Address, Route
@@ -29,13 +30,16 @@ from nslab.proxy.modes import mode
 from nslab.proxy.sync import is_large
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.lab.types import EndpointSlice, Lab, Node, Pod, Service, ServicePort
     from nslab.objects.base import KernelObject
     from nslab.objects.needs import Host
     from nslab.ruletext.items import Item, Items
 
+SAME_NODE = "PreferSameNode"
+SAME_ZONE = ("PreferSameZone", "PreferClose", SAME_NODE)
+"""What trafficDistribution says of hints for zones; a node is in a zone, so who prefers the one prefers the other."""
 _API, _BY = "API server", "kube-proxy"
 
 
@@ -50,7 +54,7 @@ def api_server(lab: Lab) -> Iterator[KernelObject]:
 
 def services(lab: Lab, host: Host, written_by: WrittenBy) -> Iterator[KernelObject]:
     """The routes to Services from outside, each node's kube-proxy, and its rules if `written_by` is NSLAB."""
-    resolved = resolve(lab)
+    resolved = seen(resolve(with_api_service(lab)))
     yield from announced(lab, resolved)
     if lab.proxy_mode is ProxyMode.NONE:
         return
@@ -106,7 +110,11 @@ def watched(lab: Lab) -> bool:
 
 
 class Objects(Protocol):
-    """A lab or a manifest: anything with Services, pods and EndpointSlices."""
+    """A lab or a manifest: anything with Services, pods and EndpointSlices, and perhaps nodes."""
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The known nodes."""
 
     @property
     def services(self) -> tuple[Service, ...]:
@@ -121,30 +129,39 @@ class Objects(Protocol):
         """EndpointSlices that the user wrote."""
 
 
+def seen(resolved: Iterable[model.Service]) -> tuple[model.Service, ...]:
+    """The Services that a kube-proxy sees."""
+    return tuple(own for service in resolved if (own := model.visible(service)))
+
+
 def resolve(objects: Objects) -> tuple[model.Service, ...]:
     """The endpoints controller: every Service with the endpoints of its ports, sorted by name."""
     pods: dict[str, list[Pod]] = {}
     for pod in objects.pods:
-        if pod.assigned:
+        # A finished pod is never an endpoint, whatever the Service publishes (ShouldPodBeInEndpoints).
+        if pod.assigned and not pod.finished:
             pods.setdefault(pod.namespace, []).append(pod)
     slices: dict[tuple[str, str], list[EndpointSlice]] = {}
     for item in objects.slices:
         slices.setdefault((item.namespace, item.service), []).append(item)
+    zones = {node.name: node.zone for node in objects.nodes}
     views = (
-        _service(service, pods.get(service.namespace, ()), slices.get((service.namespace, service.name), ()))
+        _service(service, pods.get(service.namespace, ()), slices.get((service.namespace, service.name), ()), zones)
         for service in objects.services
     )
     return tuple(sorted(views, key=lambda service: service.key))
 
 
-def _service(service: Service, pods: Iterable[Pod], slices: Iterable[EndpointSlice]) -> model.Service:
+def _service(
+    service: Service, pods: Iterable[Pod], slices: Iterable[EndpointSlice], zones: Mapping[str, str]
+) -> model.Service:
     chosen = [pod for pod in pods if service.selector and {*service.selector} <= {*pod.labels}]
     external = service.type in (ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER) or bool(service.external_ips)
     return model.Service(
         namespace=service.namespace,
         name=service.name,
         cluster_ip=str(service.cluster_ip or ""),
-        ports=tuple(_port(service, port, chosen, slices) for port in service.ports),
+        ports=tuple(_port(service, port, chosen, slices, zones) for port in service.ports),
         type=str(service.type),
         external_ips=tuple(map(str, service.external_ips)),
         load_balancer_ips=tuple(map(str, service.load_balancer_ips)),
@@ -155,23 +172,50 @@ def _service(service: Service, pods: Iterable[Pod], slices: Iterable[EndpointSli
         health_check_node_port=service.health_check_node_port,
         external_name=service.external_name,
         publish_not_ready=service.publish_not_ready,
+        other_proxy=service.other_proxy,
     )
 
 
-def _port(service: Service, port: ServicePort, pods: Iterable[Pod], slices: Iterable[EndpointSlice]) -> model.Port:
-    """One port with its endpoints, sorted by address and port, as kube-proxy keeps them."""
-    behind = [*_from_pods(service, port, pods), *_from_slices(service, port, slices)]
-    found = {(end.ip, end.port): end for end in behind}
+def _port(
+    service: Service,
+    port: ServicePort,
+    pods: Iterable[Pod],
+    slices: Iterable[EndpointSlice],
+    zones: Mapping[str, str],
+) -> model.Port:
+    """One port with its endpoints, sorted by address and port, as kube-proxy keeps them.
+
+    Of two endpoints with one address and port, it keeps the one that does not terminate: a new pod has that address.
+    """
+    found: dict[tuple[str, int], model.Endpoint] = {}
+    for end in (*_from_pods(service, port, pods, zones), *_from_slices(port, slices)):
+        there = found.setdefault((end.ip, end.port), end)
+        if there is not end and _standing(end) > _standing(there):
+            found[end.ip, end.port] = end
     ordered = sorted(found.values(), key=lambda end: f"{end.ip}:{end.port}")
     return model.Port(port.name, port.port, str(port.protocol), port.node_port, tuple(ordered))
 
 
-def _from_pods(service: Service, port: ServicePort, pods: Iterable[Pod]) -> Iterator[model.Endpoint]:
+def _standing(end: model.Endpoint) -> tuple[bool, bool, bool, bool]:
+    return not end.other_proxy, not end.terminating, end.ready, end.serving
+
+
+def _from_pods(
+    service: Service, port: ServicePort, pods: Iterable[Pod], zones: Mapping[str, str]
+) -> Iterator[model.Endpoint]:
+    near, here = service.traffic in SAME_ZONE, service.traffic == SAME_NODE
     for pod in pods:
         if number := target_port(pod, port):
-            ready = pod.ready or service.publish_not_ready
+            zone = zones.get(pod.node, "") if near else ""
             yield model.Endpoint(
-                str(address_of(pod)), number, pod.node, ready, ready, pod=f"{pod.namespace}/{pod.name}"
+                str(address_of(pod)),
+                number,
+                pod.node,
+                ready=pod.ready or service.publish_not_ready,
+                serving=pod.ready,
+                pod=f"{pod.namespace}/{pod.name}",
+                zones=(zone,) if zone else (),
+                nodes=(pod.node,) if here and pod.node else (),
             )
 
 
@@ -183,15 +227,15 @@ def target_port(pod: Pod, port: ServicePort) -> int:
     return next((d.port for d in declared if (d.name, d.protocol) == (port.target, port.protocol)), 0)
 
 
-def _from_slices(service: Service, port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterator[model.Endpoint]:
+def _from_slices(port: ServicePort, slices: Iterable[EndpointSlice]) -> Iterator[model.Endpoint]:
+    """The endpoints as the user wrote them: only the endpoints controller reads publishNotReadyAddresses."""
     for item in slices:
         for name, number, protocol in item.ports:
             if (name, protocol) == (port.name, port.protocol):
                 for end in item.endpoints:
-                    ready = end.ready or service.publish_not_ready
                     yield model.Endpoint(
-                        str(end.address), number, end.node, ready, end.serving, end.terminating, end.pod, end.hostname,
-                        end.zones,
+                        str(end.address), number, end.node, end.ready, end.serving, end.terminating, end.pod,
+                        end.hostname, end.zones, end.nodes, item.other_proxy,
                     )  # fmt: skip
 
 
@@ -205,6 +249,7 @@ def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]
         service_cidr=str(lab.networks.services),
         iptables=host.iptables,
         scheduler=lab.scheduler,
+        zone=node.zone,
         large=is_large(resolved),
         bind=network(lab).userspace_bind(node),
     )

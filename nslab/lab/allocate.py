@@ -3,6 +3,7 @@
 | field | range | choice |
 |---|---|---|
 | cluster IP | the service network above its lowest addresses (for static use) | by hash of lab, namespace, name |
+| cluster IP of the Service kubernetes | the service network | its first address (others get it last) |
 | node port, healthCheckNodePort | 30086 to 32767 for the same reason, then from 30000 on | by hash, with the port |
 | load balancer's address | the last sixteenth of the (first) node network: .240 to .254 of a /24 | the first free one |
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 LOWEST, HIGHEST = 30000, 32767
 LEFT_TO_PEOPLE = 86
 """The number of lowest node ports that are allocated last, as in Kubernetes (16 to 128, by the size of the range)."""
+KUBERNETES = 1
+"""The index in the service network of the address of the Service kubernetes (see nslab.lab.addons)."""
 CLUSTER_IP, HEALTH, INGRESS = "clusterIP", "healthCheckNodePort", "ingress"
 
 
@@ -37,7 +40,7 @@ def unset_fields(spec: dict[str, Any], ingress: Sequence[Any]) -> frozenset[str]
     if kind != "ExternalName" and not service_document.cluster_ip(spec):
         found.add(CLUSTER_IP)
     if kind == "NodePort" or (kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is not False):
-        found |= {_node_port(index) for index, port in enumerate(spec.get("ports", ())) if not port.get("nodePort")}
+        found |= {node_port(index) for index, port in enumerate(spec.get("ports", ())) if not port.get("nodePort")}
     if service_document.needs_health_check(spec) and not spec.get("healthCheckNodePort"):
         found.add(HEALTH)
     if kind == "LoadBalancer" and not ingress:
@@ -92,7 +95,7 @@ class _Pools:
         numbers = {(port.port, port.protocol): port.node_port for port in had.ports}
         mine = {n for n in numbers.values() if self._free(n)}
         ports = tuple(
-            replace(port, node_port=number) if _node_port(index) in blank.allocated and number in mine else port
+            replace(port, node_port=number) if node_port(index) in blank.allocated and number in mine else port
             for index, port in enumerate(made.ports)
             for number in [numbers.get((port.port, port.protocol), 0)]
         )
@@ -121,7 +124,7 @@ class _Pools:
             service = replace(service, health_check_node_port=self._port(f"{key}/health"))
         ports = list(service.ports)
         for index, port in enumerate(ports):
-            if _node_port(index) in missing and not port.node_port:
+            if node_port(index) in missing and not port.node_port:
                 # A port with both TCP and UDP gets one node port, as in Kubernetes.
                 twin = next((p.node_port for p in ports if p.port == port.port and p.node_port), 0)
                 ports[index] = replace(port, node_port=twin or self._port(f"{key}/{port.port}"))
@@ -151,7 +154,7 @@ def _asked(service: Service) -> Service:
         load_balancer_ips=() if INGRESS in out else service.load_balancer_ips,
         health_check_node_port=0 if HEALTH in out else service.health_check_node_port,
         ports=tuple(
-            replace(port, node_port=0) if _node_port(index) in out else port for index, port in enumerate(service.ports)
+            replace(port, node_port=0) if node_port(index) in out else port for index, port in enumerate(service.ports)
         ),
     )
 
@@ -161,7 +164,8 @@ def _numbers(service: Service) -> set[int]:
     return {service.health_check_node_port, *(port.node_port for port in service.ports)} - {0}
 
 
-def _node_port(index: int) -> str:
+def node_port(index: int) -> str:
+    """The name of a port's node port among the unset fields."""
     return f"ports[{index}].nodePort"
 
 
@@ -174,9 +178,9 @@ def _spared(network: IPv4Network) -> int:
 def _round(network: IPv4Network, first: int) -> Iterator[IPv4Address]:
     """The addresses of a network from index `first` on, then those before it, the spared lowest ones last."""
     spared = _spared(network)
-    yield from (network[i] for i in range(first, network.num_addresses))
-    yield from (network[i] for i in range(spared, first))
-    yield from (network[i] for i in range(spared))
+    order = chain(range(first, network.num_addresses), range(spared, first), range(spared))
+    yield from (network[i] for i in order if i != KUBERNETES)
+    yield network[KUBERNETES]
 
 
 def _ingress_start(network: IPv4Network) -> int:

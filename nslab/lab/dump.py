@@ -64,7 +64,15 @@ def lab_document(lab: Lab) -> dict[str, Any]:
         "cni": {"plugin": str(lab.plugin), "encapsulation": str(lab.encapsulation), **_cni(lab.cni)},
         "proxy": present(proxy),
         "dns": {"address": str(lab.dns_address)} if lab.dns_address else {},
-        "nodes": [{"name": n.name, "address": str(n.address), "podCIDR": str(n.pod_cidr)} for n in lab.nodes],
+        "nodes": [
+            {
+                "name": n.name,
+                "address": str(n.address),
+                "podCIDR": str(n.pod_cidr),
+                **present({"labels": dict(n.labels)}),
+            }
+            for n in lab.nodes
+        ],
         "clients": [{"name": c.name, "address": str(c.address)} for c in lab.clients],
         "routers": [
             present({"name": r.name, "addresses": [*map(str, r.addresses)], "bgp": r.bgp}) for r in lab.routers
@@ -111,7 +119,7 @@ def service(one: Service) -> dict[str, Any]:
     elif one.type is not ServiceType.EXTERNAL_NAME:
         spec["clusterIP"] = "None"
     made = {**value, "spec": spec}
-    if one.load_balancer_ips:
+    if one.load_balancer_ips and not value.get("status", {}).get("loadBalancer", {}).get("ingress"):
         ingress = [{"ip": str(ip)} for ip in one.load_balancer_ips]
         made["status"] = {**value.get("status", {}), "loadBalancer": {"ingress": ingress}}
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, field
 from nslab.lab.network_rules import RULES, NetworkRules
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
@@ -20,6 +20,7 @@ class Machine:
     name: str
     address: IPv4Address | None
     pod_cidr: IPv4Network | None = None
+    labels: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,10 @@ def address(word: str | None) -> IPv4Address | None:
 
 def _machine(machine: dict[str, Any]) -> Machine:
     cidr = machine.get("podCIDR")
-    return Machine(machine.get("name", ""), address(machine.get("address")), IPv4Network(cidr) if cidr else None)
+    labels = machine.get("labels", {})
+    return Machine(
+        machine.get("name", ""), address(machine.get("address")), IPv4Network(cidr) if cidr else None, labels
+    )
 
 
 def _joint(machine: dict[str, Any]) -> Joint:

@@ -66,6 +66,7 @@ class Protocol(StrEnum):
 
 
 PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
+ZONE = "topology.kubernetes.io/zone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,12 @@ class Node:
     name: str
     address: IPv4Address
     pod_cidr: IPv4Network
+    labels: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def zone(self) -> str:
+        """Where it stands, by its label; "" for nowhere in particular."""
+        return dict(self.labels).get(ZONE, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +232,8 @@ class Container:
 class Pod:
     """One pod, already on a node. `requested`: the address it requests; `assigned`: the one it has (its status).
 
-    `owner`: its controller (`Controller.owner_name`). `ready` is status, too: all its containers are ready.
+    `owner`: its controller (`Controller.owner_name`). `ready` and `finished` are status, too: all its containers are
+    ready; it has Succeeded or Failed.
     """
 
     name: str
@@ -243,6 +251,7 @@ class Pod:
     owner: str = ""
     ready: bool = True
     security: SecurityContext = NOTHING_SAID
+    finished: bool = False
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -278,6 +287,8 @@ class Service:
     """One Service, with all values that the API server allocates.
 
     `cluster_ip` is None for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0: none.
+    `load_balancer_ips`: those that kube-proxy intercepts (ipMode VIP). `traffic`: its trafficDistribution.
+    `other_proxy`: a label assigns it to another proxy than kube-proxy.
     `allocated`: the fields that its file leaves unset (clusterIP, ports[0].nodePort, …); their values may change.
     """
 
@@ -298,13 +309,18 @@ class Service:
     health_check_node_port: int = 0
     external_name: str = ""
     publish_not_ready: bool = False
+    traffic: str = ""
+    other_proxy: bool = False
     allocated: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class SliceEndpoint:
-    """One endpoint of an EndpointSlice document. `pod`: NAMESPACE/NAME of its targetRef, or ""."""
+    """One endpoint of an EndpointSlice document. `pod`: NAMESPACE/NAME of its targetRef, or "".
+
+    `zones`, `nodes`: its hints.
+    """
 
     address: IPv4Address
     ready: bool = True
@@ -314,17 +330,22 @@ class SliceEndpoint:
     hostname: str = ""
     zones: tuple[str, ...] = ()
     pod: str = ""
+    nodes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSlice:
-    """Endpoints that the user wrote, for the Service that the label kubernetes.io/service-name names."""
+    """Endpoints that the user wrote, for the Service that the label kubernetes.io/service-name names.
+
+    Only those with IPv4 addresses: the IPv4 kube-proxy does not read others. `other_proxy`: as in a Service.
+    """
 
     name: str
     service: str
     namespace: str = "default"
     endpoints: tuple[SliceEndpoint, ...] = ()
     ports: tuple[tuple[str, int, Protocol], ...] = ()
+    other_proxy: bool = False
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 

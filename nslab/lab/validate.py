@@ -72,8 +72,9 @@ def settings(found: Documents) -> Iterator[FieldError]:
             lab.place("dns", "address"),
             f"the name server's address {lab.dns_address} is outside the service network {services}",
         )
-    elif lab.dns_address and lab.dns_address in (services[0], services[-1]):
-        what = "the network's own" if lab.dns_address == services[0] else "the broadcast"
+    elif lab.dns_address and lab.dns_address in (services[0], services[1], services[-1]):
+        whose = {services[0]: "the network's own", services[1]: "the Service kubernetes'"}
+        what = whose.get(lab.dns_address, "the broadcast")
         text = f"the name server cannot have the address {lab.dns_address}; it is {what} address"
         yield FieldError(lab.place("dns", "address"), text)
 

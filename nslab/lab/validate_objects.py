@@ -6,6 +6,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.addresses import address_fault
+from nslab.api.document import EXISTING
 from nslab.api.sentences import (
     SUBDOMAIN,
     duplicate,
@@ -18,7 +19,8 @@ from nslab.api.sentences import (
 from nslab.api.words import shown
 from nslab.errors import FieldError
 from nslab.lab import replicas, service_document, validate_services
-from nslab.lab.allocate import HIGHEST, LOWEST, unset_fields
+from nslab.lab.addons import API_SERVICE
+from nslab.lab.allocate import HIGHEST, KUBERNETES, LOWEST, unset_fields
 from nslab.lab.resources import resource_of
 from nslab.lab.types import ONE_NUMBER
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from nslab.lab.stream import Documents
 
 
+ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
 HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 
@@ -58,18 +61,15 @@ def slices(found: Documents) -> Iterator[FieldError]:
 
 def _slice(one: Document) -> Iterator[FieldError]:
     kind = one.value.get("addressType", "IPv4")
-    if kind != "IPv4":
-        known = {"IPv6": "nslab's networks are IPv4 only", "FQDN": "nslab takes addresses only"}
-        why = known.get(kind, "")
-        text = invalid(kind, why) if why else unsupported(kind, ("FQDN", "IPv4", "IPv6"))
-        yield FieldError(("addressType",), text)
+    if kind not in ADDRESS_TYPES:
+        yield FieldError(("addressType",), unsupported(kind, ADDRESS_TYPES))
     yield from validate_services.name_errors(one.name, validate_services.SUBDOMAIN_FORM, SUBDOMAIN, 253)
     for index, end in enumerate(one.value.get("endpoints", ())):
         path: FieldPath = ("endpoints", index)
         if not (addresses := end.get("addresses", ())):
             yield FieldError((*path, "addresses"), required("must contain at least 1 address"))
         for place, word in enumerate(addresses):
-            yield from validate_services.outside(word, (*path, "addresses", place))
+            yield from _slice_address(word, kind, (*path, "addresses", place))
     names: set[str] = set()
     for index, port in enumerate(one.value.get("ports", ())):
         path, name = ("ports", index), port.get("name", "")
@@ -77,7 +77,19 @@ def _slice(one: Document) -> Iterator[FieldError]:
         if name in names:
             yield FieldError((*path, "name"), duplicate(name))
         names.add(name)
-        yield from validate_services.number_and_protocol(port.get("port", 0), port["protocol"], path)
+        # Without a number it means all ports, which kube-proxy passes over.
+        yield from validate_services.number_and_protocol(port.get("port", 1), port["protocol"], path)
+
+
+def _slice_address(word: str, kind: str, path: FieldPath) -> Iterator[FieldError]:
+    """An address of the slice's own kind."""
+    if kind == "FQDN":
+        if not validate_services.SUBDOMAIN_FORM.fullmatch(word):
+            yield FieldError(path, invalid(word, SUBDOMAIN))
+    elif kind in ("IPv4", "IPv6") and validate_services.is_ipv6(word) == (kind == "IPv4"):
+        yield FieldError(path, invalid(word, f"must be an {kind} address"))
+    else:
+        yield from validate_services.outside(word, path)
 
 
 def controllers(found: Documents) -> Iterator[FieldError]:
@@ -163,6 +175,12 @@ def allocation(found: Documents) -> Iterator[FieldError]:
         why = ""
         if ip not in network or ip in (network[0], network[-1]):
             why = f"the provided IP ({ip}) is not in the valid range. The range of valid IPs is {network}"
+        elif (
+            ip == network[KUBERNETES]
+            and (service.namespace, service.name) != API_SERVICE
+            and service.path[0] != EXISTING
+        ):
+            why = "provided IP is already allocated (to the Service kubernetes)"
         elif addresses.setdefault(asked, place) != place:
             why = "provided IP is already allocated"
         if why:

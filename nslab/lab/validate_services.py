@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Network
+from ipaddress import AddressValueError, IPv4Network, IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.addresses import address_fault
@@ -38,12 +38,18 @@ LABEL_FORM = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 SERVICE_NAME_FORM = re.compile("[a-z]([-a-z0-9]*[a-z0-9])?")
 SUBDOMAIN_FORM = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _PREFIX = re.compile("[0-9]|[12][0-9]|3[0-2]")
-SPECIAL = (
-    (IPv4Network("0.0.0.0/32"), "may not be unspecified (0.0.0.0 or ::)"),
-    (IPv4Network("127.0.0.0/8"), "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
-    (IPv4Network("169.254.0.0/16"), "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-    (IPv4Network("224.0.0.0/24"), "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
+_PREFIX_6 = re.compile("[0-9]|[1-9][0-9]|1[01][0-9]|12[0-8]")
+_SPECIAL = (
+    ("0.0.0.0/32", "::/128", "may not be unspecified (0.0.0.0 or ::)"),
+    ("127.0.0.0/8", "::1/128", "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
+    ("169.254.0.0/16", "fe80::/10", "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
+    ("224.0.0.0/24", "ff02::/16", "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"),
 )
+SPECIAL = tuple((IPv4Network(net), why) for net, _, why in _SPECIAL)
+SPECIAL_6 = tuple((IPv6Network(net), why) for _, net, why in _SPECIAL)
+TRAFFIC = frozenset(("PreferClose", "PreferSameNode", "PreferSameZone"))
+MODES = frozenset(("Proxy", "VIP"))
+"""What a load balancer's address can be to a kube-proxy (ipMode)."""
 
 
 def errors(service: Document) -> Iterator[FieldError]:
@@ -68,8 +74,10 @@ def errors(service: Document) -> Iterator[FieldError]:
     policy = spec.get("externalTrafficPolicy")
     if policy and service_document.external(spec) and policy not in POLICIES:
         yield FieldError(("spec", "externalTrafficPolicy"), unsupported(policy, POLICIES))
-    if spec.get("internalTrafficPolicy", "Cluster") not in POLICIES:
-        yield FieldError(("spec", "internalTrafficPolicy"), unsupported(spec["internalTrafficPolicy"], POLICIES))
+    if (wanted := spec.get("trafficDistribution")) and wanted not in TRAFFIC:
+        yield FieldError(("spec", "trafficDistribution"), unsupported(wanted, TRAFFIC))
+    if (wanted := spec.get("internalTrafficPolicy")) and wanted not in POLICIES:
+        yield FieldError(("spec", "internalTrafficPolicy"), unsupported(wanted, POLICIES))
 
 
 def admission(spec: Spec) -> Iterator[FieldError]:
@@ -177,9 +185,16 @@ def _target(target: int | str | None, path: FieldPath) -> Iterator[FieldError]:
 
 def address(word: str, path: FieldPath, at: FieldPath = ()) -> Iterator[FieldError]:
     """The field contains an IPv4 address."""
-    if fault := address_fault(word):
-        v6 = "nslab's networks are IPv4 only" in fault
-        yield FieldError(path, invalid(word, "nslab's networks are IPv4 only" if v6 else ADDRESS), at=at)
+    if address_fault(word):
+        yield FieldError(path, invalid(word, "nslab's networks are IPv4 only" if is_ipv6(word) else ADDRESS), at=at)
+
+
+def is_ipv6(word: str) -> bool:
+    """Whether it is an address that the IPv6 kube-proxy reads, and the IPv4 one does not."""
+    try:
+        return ":" in word and bool(IPv6Address(word))
+    except AddressValueError:
+        return False
 
 
 def _cluster_ips(spec: Spec) -> Iterator[FieldError]:
@@ -220,17 +235,27 @@ def _addresses(service: Document) -> Iterator[FieldError]:
     for index, word in enumerate(spec.get("externalIPs", ())):
         yield from outside(word, ("spec", "externalIPs", index))
     for index, one in enumerate(status.get("loadBalancer", {}).get("ingress", ())):
-        if "ip" in one:
-            yield from address(one["ip"], ("status", "loadBalancer", "ingress", index, "ip"))
+        path: FieldPath = ("status", "loadBalancer", "ingress", index)
+        if one.get("ip") and not is_ipv6(one["ip"]):
+            yield from address(one["ip"], (*path, "ip"))
+        mode = one.get("ipMode", "VIP")
+        if "ipMode" in one and not one.get("ip"):
+            yield FieldError((*path, "ipMode"), forbidden("may not be specified when `ip` is not set"))
+        elif mode not in MODES:
+            yield FieldError((*path, "ipMode"), unsupported(mode, MODES))
     for index, word in enumerate(spec.get("loadBalancerSourceRanges", ())):
         ip, _, length = word.strip().partition("/")
-        if address_fault(ip) or not _PREFIX.fullmatch(length):
+        good = _PREFIX_6.fullmatch(length) if is_ipv6(ip) else not address_fault(ip) and _PREFIX.fullmatch(length)
+        if not good:
             at: FieldPath = ("spec", "loadBalancerSourceRanges", index)
             yield FieldError(("spec", "LoadBalancerSourceRanges", index), invalid(word, CIDR), at=at)
 
 
 def outside(word: str, path: FieldPath) -> Iterator[FieldError]:
     """An address of another machine is valid, and not in a range that never leaves a machine or a link."""
+    if is_ipv6(word):
+        yield from (FieldError(path, invalid(word, why)) for net, why in SPECIAL_6 if IPv6Address(word) in net)
+        return
     found = list(address(word, path))
     yield from found
     # Special addresses begin with these numbers; comparing networks is slow for ten thousand endpoints.

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 AFFINITY_SECONDS = 10800
 """The default time-out of ClientIP affinity, in seconds."""
+FINISHED = ("Succeeded", "Failed")
+"""The phases of finished pods."""
 _TYPES = {str(kind): kind for kind in ServiceType}
 _RESTARTS = {str(policy): policy for policy in RestartPolicy}
 _CHECKS = (
@@ -55,7 +57,11 @@ def lab(found: Documents) -> types.Lab:
 
 
 def _nodes(document: LabDocument) -> list[types.Node]:
-    return [types.Node(one.name, one.address, one.pod_cidr) for one in document.nodes if one.address and one.pod_cidr]
+    return [
+        types.Node(one.name, one.address, one.pod_cidr, tuple(one.labels.items()))
+        for one in document.nodes
+        if one.address and one.pod_cidr
+    ]
 
 
 def cni(document: LabDocument) -> types.Cni | None:
@@ -88,6 +94,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         owner=_owner(metadata, namespace, labels),
         ready=not any(c.get("type") == "Ready" and c.get("status") == "False" for c in status.get("conditions", ())),
         security=_security(spec.get("securityContext", {})),
+        finished=status.get("phase") in FINISHED,
         document=value,
     )
 
@@ -167,7 +174,10 @@ def _limits(fields: dict[str, Any]) -> types.Resources:
 
 
 def service(one: Document) -> types.Service:
-    """A Service; unset fields are empty and listed in `allocated`."""
+    """A Service; unset fields are empty and listed in `allocated`.
+
+    It has the IPv4 addresses and ranges only: the kube-proxies of a lab are those of IPv4.
+    """
     spec, asked = one.spec, service_document.cluster_ip(one.spec)
     ranges = spec.get("loadBalancerSourceRanges", ())
     ingress = one.value.get("status", {}).get("loadBalancer", {}).get("ingress", ())
@@ -182,15 +192,17 @@ def service(one: Document) -> types.Service:
         type=_TYPES[spec["type"]],
         cluster_ip=IPv4Address(asked) if asked and asked != "None" else None,
         selector=tuple(spec.get("selector", {}).items()),
-        external_ips=tuple(map(IPv4Address, spec.get("externalIPs", ()))),
-        load_balancer_ips=tuple(IPv4Address(end["ip"]) for end in ingress if end.get("ip")),
-        source_ranges=tuple(IPv4Network(each.strip(), strict=False) for each in ranges),
+        external_ips=tuple(IPv4Address(ip) for ip in spec.get("externalIPs", ()) if ":" not in ip),
+        load_balancer_ips=tuple(IPv4Address(end["ip"]) for end in ingress if service_document.is_vip(end)),
+        source_ranges=tuple(IPv4Network(each.strip(), strict=False) for each in ranges if ":" not in each),
         affinity=timeout if spec["sessionAffinity"] == "ClientIP" else 0,
         external_policy=local[spec.get("externalTrafficPolicy") != "Local"],
         internal_policy=local[spec.get("internalTrafficPolicy") != "Local"],
         health_check_node_port=spec.get("healthCheckNodePort", 0) if service_document.needs_health_check(spec) else 0,
         external_name=spec.get("externalName", ""),
         publish_not_ready=spec.get("publishNotReadyAddresses", False),
+        traffic=spec.get("trafficDistribution", ""),
+        other_proxy=service_document.for_other_proxy(one.labels),
         allocated=unset_fields(spec, ingress),
         document=one.value,
     )
@@ -211,19 +223,22 @@ def endpoint_slice(one: Document) -> types.EndpointSlice:
         name=one.name,
         service=one.labels.get("kubernetes.io/service-name", ""),
         namespace=namespace,
-        endpoints=tuple(_endpoint(end, namespace) for end in value.get("endpoints", ())),
-        ports=tuple((p.get("name", ""), p["port"], types.PROTOCOLS[p["protocol"]]) for p in value.get("ports", ())),
+        endpoints=tuple(_endpoint(end, namespace) for end in value.get("endpoints", ()))
+        if value.get("addressType", "IPv4") == "IPv4"
+        else (),
+        ports=tuple(
+            (p.get("name", ""), p["port"], types.PROTOCOLS[p["protocol"]])
+            for p in value.get("ports", ())
+            if "port" in p
+        ),
+        other_proxy=service_document.for_other_proxy(one.labels),
         document=value,
     )
 
 
 def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
     """An endpoint. Missing conditions mean ready and serving, independently of each other (as in kube-proxy)."""
-    conditions, target, zones = (
-        fields.get("conditions", {}),
-        fields.get("targetRef", {}),
-        fields.get("hints", {}).get("forZones"),
-    )
+    conditions, target, hints = fields.get("conditions", {}), fields.get("targetRef", {}), fields.get("hints", {})
     named = target.get("kind") == "Pod" and target.get("name")
     return types.SliceEndpoint(
         IPv4Address(fields["addresses"][0]),
@@ -232,9 +247,14 @@ def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
         conditions.get("terminating", False),
         fields.get("nodeName", ""),
         fields.get("hostname", ""),
-        tuple(zone["name"] for zone in zones) if zones else (),
+        _hinted(hints, "forZones"),
         f"{target.get('namespace') or namespace}/{named}" if named else "",
+        _hinted(hints, "forNodes"),
     )
+
+
+def _hinted(hints: dict[str, Any], whom: str) -> tuple[str, ...]:
+    return tuple(one.get("name", "") for one in hints.get(whom, ())) if hints else ()
 
 
 def controller(one: Document) -> types.Controller:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LEAST_MEMORY = 1 << 20
 """The least memory of any program, in bytes."""
 SERVICE = "kubernetes.io/service-name"
+TOPOLOGY_MODES = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")
 
 
 def warnings(found: Documents) -> Iterator[FieldError]:
@@ -41,9 +42,36 @@ def warnings(found: Documents) -> Iterator[FieldError]:
             text = f"EndpointSlice {shown(one.name)} has no effect: {there}"
             names = tuple(name for namespace, name in known if namespace == one.namespace)
             yield FieldError((*place, SERVICE), text, word=wanted, known=names)
+    yield from _other_family(found)
+    yield from _topology_mode(found)
     yield from _probes(found)
     yield from _memory(found)
     yield from idle_host_ports(found)
+
+
+def _other_family(found: Documents) -> Iterator[FieldError]:
+    """Endpoints and addresses that are for the kube-proxy of IPv6, or for none."""
+    why = "which no kube-proxy of a lab reads: nslab's networks are IPv4 only"
+    for one in found.slices:
+        if (kind := one.value.get("addressType", "IPv4")) != "IPv4":
+            yield FieldError(
+                (*one.path, "addressType"), f"the endpoints of EndpointSlice {shown(one.name)} are {kind}, {why}"
+            )
+    for one in found.services:
+        for field in ("externalIPs", "loadBalancerSourceRanges"):
+            if wrong := [str(word) for word in one.spec.get(field, ()) if ":" in word]:
+                text = f"{field} of Service {shown(one.name)} has {', '.join(map(shown, wrong))}, {why}"
+                yield FieldError((*one.path, "spec", field), text)
+
+
+def _topology_mode(found: Documents) -> Iterator[FieldError]:
+    """Hints by the zones' shares of processors, which nslab's endpoints controller does not give."""
+    for one in found.services:
+        for name in TOPOLOGY_MODES:
+            if one.spec.get("selector") and one.metadata.get("annotations", {}).get(name, "").lower() == "auto":
+                text = f"Service {shown(one.name)}: nslab keeps the annotation {name} and gives no hints for it"
+                place: FieldPath = (*one.path, "metadata", "annotations", name)
+                yield FieldError(place, f"{text}; write trafficDistribution: PreferSameZone", key=True)
 
 
 class _Pods:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.compiler.services import proxy_of, resolve, ways_in
+from nslab.compiler.services import proxy_of, resolve, seen, ways_in
 from nslab.dataclass import dataclass
 from nslab.lab.types import ProxyMode
 from nslab.objects import names
@@ -78,7 +78,7 @@ class _Asking:
 
     def __init__(self, lab: Lab, host: Host) -> None:
         self.lab, self.host = lab, host
-        self.services = resolve(lab)
+        self.services = seen(resolve(lab))
         self.places = {place.name: place for place in places(lab)}
         self._pods = {f"{pod.namespace}/{pod.name}": pod for pod in lab.pods}
         self._proxies = {node.name: proxy_of(lab, node, host, self.services) for node in lab.nodes}

@@ -25,15 +25,15 @@ class Choice(NamedTuple):
 def choose(service: Service, port: Port, proxy: Proxy) -> Choice:
     """The endpoints of one port, as seen from the proxy's node.
 
-    The ready ones; if there are none, the serving and terminating ones: separately for Cluster and Local. Zone hints
-    count for Cluster only, and only if every ready endpoint has one, the node is in a zone, and at least one endpoint
-    has a hint for that zone.
+    The ready ones; if there are none, the serving and terminating ones: separately for Cluster and Local. Hints count
+    for Cluster only, those for nodes before those for zones, and only if every ready endpoint has one and at least one
+    endpoint has a hint for this node, or its zone.
     """
     ready = [end for end in port.endpoints if end.ready]
     fallback = [end for end in port.endpoints if end.serving and end.terminating and not end.ready]
     external = externally_accessible(service, port)
     # With externalTrafficPolicy Local, pods and the node itself still reach all endpoints by external addresses.
-    cluster = tuple(_in_zone(ready, proxy.zone) or fallback) if external or not service.internal_local else ()
+    cluster = tuple(_near(ready, proxy) or fallback) if external or not service.internal_local else ()
     if not (service.internal_local or (external and service.external_local)):
         return Choice(cluster, (), cluster, bool(cluster))
     here = [end for end in ready if end.node == proxy.node] or [end for end in fallback if end.node == proxy.node]
@@ -45,7 +45,9 @@ def externally_accessible(service: Service, port: Port) -> bool:
     return bool(port.node_port or service.external_ips or service.load_balancer_ips)
 
 
-def _in_zone(ready: Sequence[Endpoint], zone: str) -> Sequence[Endpoint]:
-    if not zone or not all(end.zones for end in ready):
-        return ready
-    return [end for end in ready if zone in end.zones] or ready
+def _near(ready: Sequence[Endpoint], proxy: Proxy) -> Sequence[Endpoint]:
+    if all(end.nodes for end in ready) and (same_node := [end for end in ready if proxy.node in end.nodes]):
+        return same_node
+    if proxy.zone and all(end.zones for end in ready):
+        return [end for end in ready if proxy.zone in end.zones] or ready
+    return ready

@@ -2,14 +2,14 @@
 
 Only the first packet of a flow traverses the nat table. TCP clients reconnect when an endpoint is gone, but a UDP
 client that keeps sending keeps its flow, and with it the old translation. So, like kube-proxy since 1.32, nslab deletes
-the flows to a Service whose replies would not come from one of its endpoints after each sync.
+the flows to a Service whose replies would not come from one of its serving endpoints after each sync. Policies, hints
+and the terminating condition do not matter: a flow stays with its endpoint, as a TCP connection does.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from nslab.proxy.choose import choose
 from nslab.proxy.names import port_name
 from nslab.ruletext.items import Command
 
@@ -50,7 +50,7 @@ def stale(
     behind: dict[Place, set[Place]] = {place: set() for service in before for place, _ in _fronts(service)}
     for service in after:
         for place, port in _fronts(service):
-            ends = _ends(service, port, proxy) if ports is None else {("", str(ports[port_name(service, port), "udp"]))}
+            ends = _ends(port) if ports is None else {("", str(ports[port_name(service, port), "udp"]))}
             behind.setdefault(place, set()).update(ends)
     flows = dict.fromkeys(_flows(listed))
     return tuple(_forget(flow) for flow in flows if _is_stale(flow, behind, proxy))
@@ -66,8 +66,8 @@ def _fronts(service: Service) -> Iterator[tuple[Place, Port]]:
                 yield ("", str(port.node_port)), port
 
 
-def _ends(service: Service, port: Port, proxy: Proxy) -> set[Place]:
-    return {(end.ip, str(end.port)) for end in choose(service, port, proxy).reachable}
+def _ends(port: Port) -> set[Place]:
+    return {(end.ip, str(end.port)) for end in port.endpoints if end.serving}
 
 
 def _is_stale(flow: Flow, behind: dict[Place, set[Place]], proxy: Proxy) -> bool:

@@ -239,7 +239,7 @@ class _Rules:
         ranges = [IPv4Network(source, strict=False) for source in self.service.source_ranges if ":" not in source]
         for source in ranges:
             yield f"{_from(str(source))}{comment}"
-        if any(IPv4Address(self.proxy.addresses[0]) in source for source in ranges):
+        if any(IPv4Address(ip) in source for ip in self.proxy.addresses[:1] for source in ranges):
             # If the node has the address itself, it is the source of the node's own packets.
             for ip in self.service.load_balancer_ips:
                 yield f"-s {ip}/32 {comment}"

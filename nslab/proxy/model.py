@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from nslab.dataclass import dataclass, fields
+from nslab.dataclass import dataclass, fields, replace
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One address behind a port of a Service. `pod`: NAMESPACE/NAME if it is a pod of the lab, else ""."""
+    """One address behind a port of a Service. `pod`: NAMESPACE/NAME if it is a pod of the lab, else "".
+
+    `zones`, `nodes`: its hints. `other_proxy`: as in a Service.
+    """
 
     ip: str
     port: int
@@ -24,6 +27,8 @@ class Endpoint:
     pod: str = ""
     hostname: str = ""
     zones: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    other_proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ class Service:
     """A Service with the fields that kube-proxy and kube-dns use.
 
     `cluster_ip` is "" for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0 for none.
-    `external_local`, `internal_local`: the traffic policy is Local.
+    `external_local`, `internal_local`: the traffic policy is Local. `other_proxy`: a label says that it is another
+    proxy's business; no kube-proxy sees it (`visible`), but DNS names it.
     """
 
     namespace: str
@@ -59,6 +65,7 @@ class Service:
     health_check_node_port: int = 0
     external_name: str = ""
     publish_not_ready: bool = False
+    other_proxy: bool = False
 
     @property
     def key(self) -> str:
@@ -94,6 +101,18 @@ class Proxy:
     strict_arp: bool = False
     bind: str = ""
     nft_narrows: bool = False
+
+
+def visible(service: Service) -> Service | None:
+    """A Service as a kube-proxy sees it; None if it does not: its watches leave out what is for another proxy."""
+    if service.other_proxy:
+        return None
+    if not any(end.other_proxy for port in service.ports for end in port.endpoints):
+        return service
+    ports = (
+        replace(port, endpoints=tuple(end for end in port.endpoints if not end.other_proxy)) for port in service.ports
+    )
+    return replace(service, ports=tuple(ports))
 
 
 def to_json(obj: Service | Proxy) -> dict[str, Any]:

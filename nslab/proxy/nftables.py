@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from nslab.ruletext.items import Body, Item, Items
 
 TABLE = "kube-proxy"
+LONGEST_COMMENT = 128
+"""Bytes (NFTNL_UDATA_COMMENT_MAXLEN): nft refuses a whole transaction for a longer one."""
 _MARK = "0x4000"
 _ADDRESS_KEY = "type ipv4_addr . inet_proto . inet_service : verdict ;"
 _PORT_KEY = "type inet_proto . inet_service : verdict ;"
@@ -230,10 +232,10 @@ class _OnePort:
 
     def _source_ranges(self) -> str:
         sources = [*self._service.source_ranges]
-        if _within(self._proxy.addresses[0], sources):
+        if any(_within(ip, sources) for ip in self._proxy.addresses[:1]):
             # If the node has the load balancer's address itself, it is the source of the node's own packets.
             sources += self._service.load_balancer_ips
-        return f"ip saddr != {{ {' , '.join(sources)} }} drop"
+        return f"ip saddr != {{ {' , '.join(dict.fromkeys(sources))} }} drop"
 
     def _verdict(self, local: bool) -> str:
         """The verdict for packets without a usable endpoint; "" if there is one."""
@@ -272,7 +274,7 @@ class _OnePort:
         return f"{ip} . {self._protocol} . {self._port.port}"
 
     def _nobody(self, name: str, key: str, verdict: str) -> tuple[Item, Body]:
-        return ("nft-element", name, key), (port_name(self._service, self._port), verdict)
+        return ("nft-element", name, key), (port_name(self._service, self._port)[:LONGEST_COMMENT], verdict)
 
 
 def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
 from nslab.proxy.mode import whole
+from nslab.proxy.model import visible
 from nslab.proxy.modes import mode
 from nslab.proxy.sync import is_large
 from nslab.ruletext.iptables import saved_text
@@ -36,7 +37,7 @@ _TITLES = {"nft": "nft -f -", "ipset": "ipset restore", "ip": "kube-ipvs0", "ipv
 
 def render(services: Iterable[Service], proxy: Proxy) -> str:
     """The text of the proxy's mode for these Services."""
-    services = sorted(services, key=lambda service: service.key)
+    services = sorted(filter(None, map(visible, services)), key=lambda service: service.key)
     proxy = replace(proxy, large=is_large(services))
     module = mode(proxy.mode)
     items = whole(module, services, proxy)

@@ -25,7 +25,7 @@ from nslab.pytest_plugin.capture import Capture
 from nslab.pytest_plugin.hosts import Host
 from nslab.pytest_plugin.interrupted import interrupted
 from nslab.pytest_plugin.wanted import wanted
-from nslab.views.changes import changes, standing_still
+from nslab.views.changes import changes, standing_still, unwritten
 from nslab.views.delta import delta
 from nslab.views.junit import calls_to_json, to_json
 
@@ -202,13 +202,13 @@ class RunningLab:
         with interrupted():
             done = make(self.name, *how)
         late = [f"the kube-proxy of {node} has not followed" for node in done.late]
-        _complain([*done.not_ready, *late])
+        _complain([*done.not_ready, *late, *unwritten(done.failed)])
         return done
 
     def _up(self, lab: Lab) -> Drift:
         with interrupted():
             done = up(lab)
-        _complain(done.not_ready)
+        _complain([*done.not_ready, *unwritten(done.failed)])
         return done.drift
 
     # Time

@@ -13,7 +13,7 @@ from nslab.objects.script import commands
 from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from nslab.lab.types import Lab
     from nslab.objects.base import KernelObject, Key, Plan, Step
@@ -37,6 +37,18 @@ def standing_still(stopped: Iterable[tuple[KernelObject, int]]) -> list[str]:
     """A line for each stopped process (SIGSTOP), with its pid."""
     named = [(obj.host, obj.label.removeprefix("running "), pid) for obj, pid in stopped]
     return [f"{where}: {what} is stopped (process {pid})" for where, what, pid in named]
+
+
+def unwritten(failed: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """A line for each Service that kube-proxies cannot serve, with the reason; "" stands for all Services of a node."""
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for node, reasons in failed.items():
+        for key, why in reasons.items():
+            nodes.setdefault((key, why), []).append(node)
+    return [
+        f"kube-proxy of {', '.join(listed)} cannot serve {f'Service {key}' if key else 'Services'}: {why}"
+        for (key, why), listed in nodes.items()
+    ]
 
 
 def _tells_why(step: Step, made: set[Key]) -> bool:

@@ -66,6 +66,7 @@ def node(one: Node, *, running: bool) -> Object:
         "kubernetes.io/hostname": one.name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+        **dict(one.labels),
     }
     ready = {"type": "Ready", "status": "True" if running else "Unknown"}
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -60,3 +61,104 @@ def test_masquerade_all_marks_whoever_asks() -> None:
     (rule,) = [line for line in done.stdout.splitlines() if "cluster IP" in line and "KUBE-MARK-MASQ" in line]
     assert rule.startswith("-A KUBE-SVC-")
     assert " -s " not in rule
+
+
+LAB = """
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: zoned}
+spec:
+  nodes:
+  - {name: node1, labels: {topology.kubernetes.io/zone: a}}
+  - {name: node2, labels: {topology.kubernetes.io/zone: b}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  replicas: 4
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec: {containers: [{name: app, image: agnhost, ports: [{containerPort: 8080}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {type: NodePort, trafficDistribution: PreferSameZone, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+"""
+
+
+def ends(text: str) -> set[str]:
+    return set(re.findall(r"--to-destination (\S+)", text))
+
+
+def test_a_labs_file_is_completed_as_plan_does() -> None:
+    done = render("--proxy-mode", "iptables", text=LAB)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "! -s 20.96.0.0/12 -d 10." in done.stdout
+    assert ends(done.stdout) == {"20.96.0.1:8080", "20.96.0.2:8080"}, "those of node1's zone"
+
+
+def test_a_zone_may_be_said_and_replaces_the_labs() -> None:
+    done = render("--proxy-mode", "iptables", "--zone", "b", text=LAB)
+    assert ends(done.stdout) == {"20.96.0.65:8080", "20.96.0.66:8080"}
+    assert len(ends(render("--proxy-mode", "iptables", "--zone", "", text=LAB).stdout)) == 4
+    everywhere = LAB.replace("trafficDistribution: PreferSameZone, ", "")
+    assert len(ends(render("--proxy-mode", "iptables", text=everywhere).stdout)) == 4
+    same_node = LAB.replace("PreferSameZone", "PreferSameNode").replace("zone: b", "zone: a")
+    assert ends(render("--proxy-mode", "iptables", text=same_node).stdout) == {"20.96.0.1:8080", "20.96.0.2:8080"}
+
+
+def test_what_a_bare_manifest_leaves_open_is_given_out() -> None:
+    bare = SERVICE.replace("clusterIP: 10.96.0.9, ", "").replace(", nodePort: 31080", "")
+    done = render("--proxy-mode", "iptables", "--service-cidr", "172.30.0.0/16", text=bare)
+    assert "-d 172.30.0.2/32" in done.stdout
+    assert "--dport 30000 -j KUBE-EXT-" in done.stdout
+    assert "-d 10.96.0.2/32" in render("--proxy-mode", "iptables", text=bare).stdout
+
+
+RANGES = SERVICE.replace("NodePort", "LoadBalancer").replace(
+    "spec: {", "spec: {loadBalancerSourceRanges: [10.0.0.0/8], "
+)
+RANGES = RANGES.replace("\n---", "\nstatus: {loadBalancer: {ingress: [{ip: 203.0.113.7}]}}\n---")
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "says"),
+    [
+        ("iptables", RANGES, "whether the node is in the source ranges of default/web depends on its address"),
+        ("nftables", RANGES, "nftables mode writes node ports (default/web has one) for the node's own addresses"),
+        ("nftables", SERVICE, "nftables mode writes node ports (default/web has one) for the node's own addresses"),
+        ("ipvs", SERVICE, "ipvs mode writes node ports (default/web has one) for the node's own addresses"),
+        ("userspace", SERVICE, "userspace mode leads to a port of the node"),
+        ("iptables", SERVICE, ""),
+        ("nftables", SERVICE.replace("type: NodePort, ", "").replace(", nodePort: 31080", ""), ""),
+        ("none", RANGES, ""),
+    ],
+)
+def test_the_nodes_address_is_asked_for_where_it_matters(mode: str, text: str, says: str) -> None:
+    done = render("--proxy-mode", mode, text=text)
+    wanted = f"nslab: {says}: say the node's address (--node-ip)\n" if says else ""
+    assert (done.returncode, done.stderr) == (2 if says else 0, wanted)
+    assert render("--proxy-mode", mode, "--node-ip", "192.168.59.22", text=text).returncode == 0
+
+
+def test_pods_and_what_makes_them_are_no_concern_of_render() -> None:
+    """Whatever `kubectl get -o yaml` prints: owners that are not here, pods that ended, two of one uid."""
+    pod = """\
+---
+apiVersion: v1
+kind: Pod
+metadata:
+  {name: %s, uid: u, labels: {app: web}, ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: r, uid: x}]}
+spec: {nodeName: node1, containers: [{name: c, image: example.org/web:1, ports: [{containerPort: 8080}]}]}
+status: {podIP: %s, phase: %s}
+"""
+    pods = [("a", "20.96.0.2", "Running"), ("b", "20.96.0.3", "Succeeded"), ("c", "20.96.0.4", "Failed")]
+    text = SERVICE.partition("---")[0].replace(
+        "spec: {", "spec: {publishNotReadyAddresses: true, selector: {app: web}, "
+    )
+    text = text.replace("port: 80,", "port: 80, targetPort: 8080,")
+    done = render("--proxy-mode", "iptables", text=text + "".join(pod % one for one in pods))
+    assert (done.stderr, ends(done.stdout)) == ("", {"20.96.0.2:8080"})

@@ -148,7 +148,8 @@ class Control:
             case "synced":
                 watcher = self.watchers[peer]
                 watcher.acked = max(watcher.acked, request["generation"])
-                watcher.report = {name: request[name] for name in ("generation", "seconds", "error")}
+                names = ("generation", "seconds", "error", "refused")
+                watcher.report = {name: request[name] for name in names if name in request}
                 self._prewritten_at.discard(watcher.node)
                 self.push()
                 return {}
@@ -253,7 +254,19 @@ class Control:
             peer.send({"ok": True, "pods": self.controller.pods()})
         for put, nodes in late:
             if put not in self._puts:
-                put.peer.send({"ok": True, "late": sorted(nodes), "generation": put.generation})
+                failed = {"failed": reasons} if (reasons := self._failed(put)) else {}
+                put.peer.send({"ok": True, "late": sorted(nodes), "generation": put.generation, **failed})
+
+    def _failed(self, put: Put) -> dict[str, dict[str, str]]:
+        """What kube-proxies that followed could not write, node by node: Services with reasons; "" for all of them."""
+        reports = {
+            watcher.node: watcher.report for watcher in self.watchers.values() if watcher.acked >= put.generation
+        }
+        found = {
+            node: {**report.get("refused", {}), **({"": report["error"]} if report["error"] else {})}
+            for node, report in reports.items()
+        }
+        return {node: reasons for node, reasons in sorted(found.items()) if reasons}
 
     def _late(self, put: Put) -> set[str]:
         followed = {watcher.node for watcher in self.watchers.values() if watcher.acked >= put.generation}

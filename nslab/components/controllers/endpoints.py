@@ -47,7 +47,7 @@ class EndpointController:
         """A node tells how all its pods are; the keys of Services that are told differently now."""
         before = self._pods.get(node, {})
         self._pods[node] = pods
-        differ = {pod for pod in before.keys() | pods.keys() if ready(before.get(pod)) != ready(pods.get(pod))}
+        differ = {pod for pod in before.keys() | pods.keys() if _state(before.get(pod)) != _state(pods.get(pod))}
         changed = set()
         for key in {key for pod in differ for key in self._behind.get(pod, ())}:
             shown = json.dumps(masked(json.loads(self.given[key]), self.pods()))
@@ -67,24 +67,41 @@ def ready(status: Document | None) -> bool | None:
     return None if status is None else bool(status.get("ready"))
 
 
+def finished(status: Document | None) -> bool:
+    """Whether a pod of this status has come to its end: whatever is published, it is no endpoint."""
+    return status is not None and status.get("phase") in ("Succeeded", "Failed")
+
+
+def _state(status: Document | None) -> tuple[bool | None, bool]:
+    """What of a pod's status matters to endpoints."""
+    return ready(status), finished(status)
+
+
 def masked(service: Document, pods: Mapping[str, Document]) -> Document:
-    """A Service whose endpoints are as ready as their pods are; the very same one, if nothing changes."""
-    if service.get("publish_not_ready") or not any(pod in pods for pod in _pods_of(service)):
+    """A Service whose endpoints are as ready as their pods are; the very same one, if nothing is known of any.
+
+    publishNotReadyAddresses is asked here and by nobody else: DNS and kube-proxies go by what becomes of an endpoint.
+    """
+    if not any(pod in pods for pod in _pods_of(service)):
         return service
-    return {**service, "ports": [_port(port, pods) for port in service["ports"]]}
+    published = service.get("publish_not_ready", False)
+    return {**service, "ports": [_port(port, pods, published) for port in service["ports"]]}
 
 
-def _port(port: Document, pods: Mapping[str, Document]) -> Document:
-    return {**port, "endpoints": [_endpoint(end, pods) for end in port["endpoints"]]} if "endpoints" in port else port
+def _port(port: Document, pods: Mapping[str, Document], published: bool) -> Document:
+    if "endpoints" not in port:
+        return port
+    there = (end for end in port["endpoints"] if not finished(pods.get(end.get("pod", ""))))
+    return {**port, "endpoints": [_endpoint(end, pods, published) for end in there]}
 
 
-def _endpoint(end: Document, pods: Mapping[str, Document]) -> Document:
+def _endpoint(end: Document, pods: Mapping[str, Document], published: bool) -> Document:
     known = ready(pods.get(end.get("pod", "")))
     if known is None:
         return end
     conditions = {name: value for name, value in end.items() if name not in ("ready", "serving")}
     # One that terminates is not ready, but serves as long as its pod answers.
-    if not known or end.get("terminating"):
+    if not published and (not known or end.get("terminating")):
         conditions["ready"] = False
     if not known:
         conditions["serving"] = False

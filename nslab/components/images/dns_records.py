@@ -142,7 +142,7 @@ class Records:
                 name = self._name_of(service)
                 places = {(name, port["port"])}
                 if _headless(service):
-                    places = {((_host(end), *name), end["port"]) for end in _ready(service, port)}
+                    places = {((_host(end), *name), end["port"]) for end in _ready(port)}
                 weight = max(1, 100 // max(1, len(places)))
                 return {SRV: [struct.pack("!3H", 0, weight, at) + wire(host) for host, at in sorted(places)]}
         return None
@@ -165,9 +165,9 @@ def _headless(service: Service) -> bool:
     return not service.get("cluster_ip") and service.get("type") != "ExternalName"
 
 
-def _ready(service: Service, port: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _ready(port: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The endpoints of a port that are told of."""
-    yield from (end for end in port.get("endpoints", ()) if end.get("ready", True) or service.get("publish_not_ready"))
+    yield from (end for end in port.get("endpoints", ()) if end.get("ready", True))
 
 
 def _host(end: dict[str, Any]) -> str:
@@ -178,7 +178,7 @@ def _hosts(service: Service) -> dict[str, list[str]]:
     """The endpoints of a headless Service by their names below it; several may share one."""
     found: dict[str, dict[str, None]] = {}
     for port in service.get("ports", ()):
-        for end in _ready(service, port):
+        for end in _ready(port):
             found.setdefault(_host(end), {})[end["ip"]] = None
     return {host: list(ips) for host, ips in found.items()}
 

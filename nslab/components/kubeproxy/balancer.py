@@ -57,6 +57,8 @@ class Balancer:
         self._listeners: dict[tuple[str, str], tuple[Where, asyncio.Server | Sessions]] = {}
         self._held: dict[Where, socket.socket] = {}
         self._dialling: set[asyncio.Task[None]] = set()
+        self.failed: dict[str, str] = {}
+        """What could not be opened for a Service (NAMESPACE/NAME), and why."""
         self._open = 0
         self._complained = -SILENT
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -83,6 +85,7 @@ class Balancer:
             if service.key in services:
                 self._rotations.setdefault(name, Rotation()).set(port.endpoints, service.affinity)
                 self._let_go(name, port)
+        self.failed = {}
         address = proxy.bind or "0.0.0.0"  # noqa: S104 - so that a rule may redirect to any address of the node
         self.ports = proxy_ports(wanted)
         places = {name: Where(name[1], address, port) for name, port in self.ports.items()}
@@ -92,10 +95,10 @@ class Balancer:
         )
 
     def _let_go(self, name: tuple[str, str], port: Port) -> None:
-        """Of UDP, which has no connections, a client is not left with an endpoint that is gone."""
+        """Of UDP, which has no connections, a client is not left with an endpoint that serves no more."""
         _, listener = self._listeners.get(name, (None, None))
         if isinstance(listener, Sessions):
-            listener.keep({(end.ip, end.port) for end in port.endpoints if end.ready})
+            listener.keep({(end.ip, end.port) for end in port.endpoints if end.serving})
 
     async def close(self) -> None:
         """Listen no more; end what is under way."""
@@ -117,7 +120,7 @@ class Balancer:
             try:
                 sock = _bound(where)
             except OSError as error:
-                self._log(f"no proxy port for {name[0]}: {where.address}:{where.port}: {error.strerror}\n")
+                self._fail(name[0], f"no proxy port for {name[0]}: {where.address}:{where.port}: {error.strerror}")
                 continue
             if where.protocol == "udp":
                 self._listeners[name] = where, Sessions(sock, self._rotations[name])
@@ -134,7 +137,14 @@ class Balancer:
             try:
                 self._held[where] = _bound(where)
             except OSError as error:
-                self._log(f"node port {where.port} of {wanted[where]} is not to be had: {error.strerror}\n")
+                self._fail(
+                    wanted[where], f"node port {where.port} of {wanted[where]} is not to be had: {error.strerror}"
+                )
+
+    def _fail(self, port: str, why: str) -> None:
+        """Note what is wrong with a Service's port, by its `port_name`."""
+        self._log(f"{why}\n")
+        self.failed[port.partition(":")[0]] = why
 
     def _factory(self, name: str, rotation: Rotation) -> Callable[[], Side]:
         def accepted(client: Side) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import socket
 import sys
 
@@ -30,6 +31,8 @@ class HealthPorts:
         self._doors: dict[int, socket.socket] = {}
         self._services: dict[int, Service] = {}
         self.healthy = True
+        self.failed: dict[str, str] = {}
+        """What could not be opened for a Service (NAMESPACE/NAME), and why."""
         self.clients = 0
 
     def update(self, services: Mapping[str, Service]) -> None:
@@ -39,12 +42,14 @@ class HealthPorts:
             door = self._doors.pop(port)
             self._loop.forget(door.fileno())
             door.close()
+        self.failed = {}
         for port in self._services.keys() - self._doors.keys():
             try:
                 self._open(port)
             except OSError as error:
                 whose = self._services[port].key
-                sys.stderr.write(f"kube-proxy: health check node port {port} of {whose}: {error.strerror}\n")
+                self.failed[whose] = f"health check node port {port} of {whose}: {os.strerror(error.errno or 0)}"
+                sys.stderr.write(f"kube-proxy: {self.failed[whose]}\n")
 
     def _open(self, port: int) -> None:
         # No IPv6 beside it: that of the node may be switched off, and nothing else here speaks it.

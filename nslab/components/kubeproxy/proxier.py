@@ -1,6 +1,8 @@
 """What kube-proxy does: it hears of Services, and has programs write what differs.
 
 The first sync writes everything over whatever is there, and so does one after a failure; the others write what differs.
+What the kernel refuses for the sake of one Service keeps no other waiting: that one is left out, tried again later, and
+reported to whoever put it.
 Rules that `up` wrote while it started are taken over as they are: what somebody has broken meanwhile stays broken.
 """
 
@@ -17,7 +19,7 @@ from nslab.components.runtime.control_client import ControlConnection
 from nslab.components.runtime.programs import Programs
 from nslab.proxy import conntrack
 from nslab.proxy.found import found, leftovers, looks
-from nslab.proxy.model import service_from_json
+from nslab.proxy.model import service_from_json, visible
 from nslab.proxy.modes import mode
 from nslab.proxy.sync import Sync
 
@@ -51,6 +53,8 @@ class Proxier:
         self._generation, self._due, self._busy = 0, False, False
         self._look_due = self._looks = False
         self._full, self._wait = True, SOONEST
+        self._refused: dict[str, str] = {}
+        self._again = False
         self._written = False
         self._programs = Programs(loop)
         self._ports = HealthPorts(loop, proxy)
@@ -71,7 +75,7 @@ class Proxier:
         if news.get("whole"):
             self._pending = {}
             removed = self._services.keys() - {service.key for service in services}
-        self._pending |= {service.key: service for service in services}
+        self._pending |= {service.key: visible(service) for service in services}
         self._pending |= dict.fromkeys(removed)
         self._generation, self._due = news["generation"], True
         self._written = bool(news.get("written"))
@@ -106,14 +110,19 @@ class Proxier:
         before, changed = self._take()
         if self._balancer:
             yield changed  # listeners first: a rule that led to none would refuse
-        old, new = self._sync.change(changed)
+        tried = {**self._left_out(), **changed}
+        self._refused = {key: why for key, why in self._refused.items() if key not in tried}
+        old, new = self._sync.change(tried)
         if full:
             gc.freeze()  # it all stays: the collector need not visit it again and again
         failure = "" if written else (yield from self._write(old, new))
         if failure:
+            failure = yield from self._leave_out(tried, failure)
+        if failure:
             self._fail(failure)
         else:
-            self._full, self._wait = False, SOONEST
+            self._full = False
+            self._wait = self._later() if self._refused else SOONEST
         if not failure and not written:
             after = [*self._services.values()] if full else [service for service in changed.values() if service]
             yield from self._forget_flows(before, after)
@@ -123,7 +132,9 @@ class Proxier:
         if not failure:
             yield from self._let_go()
         # Last of all: whoever waits for this may rely on it that no more is written.
-        self._line.send({"op": "synced", "generation": generation, "seconds": seconds, "error": failure})
+        report = {"generation": generation, "seconds": seconds, "error": failure}
+        refused = {**self._ports.failed, **(self._balancer.failed if self._balancer else {}), **self._refused}
+        self._line.send({"op": "synced", **report, **({"refused": refused} if refused else {})})
 
     def _write(self, old: Items, new: Items) -> Generator[Sequence[Command], list[Ran], str]:
         """What differs, or else everything; what is wrong with it."""
@@ -145,6 +156,38 @@ class Proxier:
         if failure := _failure((yield self._commands(found(seen, new), new))):
             return failure
         return _failure((yield self._mode.commands(leftovers(seen, new), {}, self._sync.proxy)))
+
+    def _left_out(self) -> Changed:
+        """The Services that were refused, if it is time to try them again."""
+        again, self._again = self._again, False
+        return {key: self._services[key] for key in self._refused if key in self._services} if again else {}
+
+    def _leave_out(self, tried: Changed, failure: str) -> Generator[Sequence[Command], list[Ran], str]:
+        """Write all without the Services that are refused; what is wrong if that is not one Service's fault."""
+        some: Changed = {key: service for key, service in tried.items() if service}
+        self._sync.change(dict.fromkeys(some))
+        if not some or (yield from self._write_all()):
+            self._sync.change(some)
+            return failure
+        yield from self._admit(some)
+        for key, why in self._refused.items():
+            _say(f"Service {key} is left out: {why}")
+        return ""
+
+    def _admit(self, some: Changed) -> Generator[Sequence[Command], list[Ran], None]:
+        """Write these Services, too; those that are refused are found by halves."""
+        failure = _failure((yield self._commands(*self._sync.change(some))))
+        if not failure:
+            return
+        self._sync.change(dict.fromkeys(some))
+        yield from self._write_all()  # of several programs, those before the one that failed have written
+        if len(some) == 1:
+            self._refused |= dict.fromkeys(some, failure)
+            return
+        listed = [*some.items()]
+        middle = len(listed) // 2
+        yield from self._admit(dict(listed[:middle]))
+        yield from self._admit(dict(listed[middle:]))
 
     def _take(self) -> tuple[list[Service], Changed]:
         """Begin with what was told: Services that differ, as they were and as they are."""
@@ -191,12 +234,16 @@ class Proxier:
         """Say so, and have all written again in a while."""
         _say(failure)
         self._full = True
+        self._wait = self._later()
+
+    def _later(self) -> float:
+        """Have another sync in a while; how long the one after that waits."""
         self._loop.at(time.monotonic() + self._wait, self._retry)
-        self._wait = min(self._wait * 2, LATEST)
+        return min(self._wait * 2, LATEST)
 
     def _retry(self) -> None:
-        if self._full:
-            self._due = True
+        if self._full or self._refused:
+            self._due = self._again = True
             self._begin()
 
 

@@ -25,6 +25,8 @@ class ControlClient:
     def __init__(self, lab: str) -> None:
         self._lab = lab
         self._line: Connection | None = None
+        self.failed: dict[str, dict[str, str]] = {}
+        """What kube-proxies could not write, by the last `put`: node to NAMESPACE/NAME to reason; "": all Services."""
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +72,7 @@ class ControlClient:
         update = {"services": [to_json(service) for service in services], "removed": [*removed], "whole": whole}
         nodes = {"expect": expect, "written": written}
         answer = self._ask({"op": "put", **update, **{name: names and [*names] for name, names in nodes.items()}})
+        self.failed = answer.get("failed", {})
         return tuple(answer["late"])
 
     def get(self) -> dict[str, Any]:

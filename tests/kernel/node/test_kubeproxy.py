@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -19,9 +23,10 @@ from nslab.objects import process as objects
 from nslab.objects.plan import Add, Remove
 from nslab.objects.process import KubeProxy
 from nslab.proxy.model import Endpoint, Port, Proxy, Service, to_json
+from nslab.proxy.names import nft_name, port_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 pytestmark = pytest.mark.root
 
@@ -219,6 +224,88 @@ def test_what_the_kernel_refuses_is_told_and_tried_again(lab: Lab) -> None:
     until(lambda: log.read_text().count(output) > 1)
 
 
+def in_the_way(service: Service) -> str:
+    """The name of the set in which nftables mode keeps the clients of a Service's only endpoint."""
+    (end,) = service.ports[0].endpoints
+    return f"affinity-{nft_name(f'{service.key}/tcp/__{end.ip}/{end.port}')}"
+
+
+def test_what_is_refused_of_one_service_is_told_and_the_others_are_written(lab: Lab) -> None:
+    """A map of somebody's has the name of a set that is wanted: nft refuses the transaction."""
+    services = [replace(OTHER, name=f"s{number}", cluster_ip=f"10.96.1.{number}", affinity=60) for number in range(9)]
+    bad = services[3], services[7]
+    lab.start(mode="nftables")
+    lab.put(WEB)
+    for service in bad:
+        lab.sh(f"nft add map ip kube-proxy {in_the_way(service)} {{ type ipv4_addr : verdict ; }}")
+    with ControlClient(lab.bench.lab) as line:
+        assert line.put([WEB, *services], expect=["node1"]) == ()
+        assert [*line.failed] == ["node1"]
+        assert line.failed["node1"].keys() == {service.key for service in bad}
+        assert all("nft -f -: " in why for why in line.failed["node1"].values())
+        assert line.put([OTHER], whole=False, expect=["node1"]) == ()
+        assert line.failed["node1"].keys() == {service.key for service in bad}, "they are still not written"
+    elements = lab.sh("nft list map ip kube-proxy service-ips")
+    assert [one.key for one in (WEB, OTHER, *services) if f"{one.cluster_ip} . " not in elements] == [
+        service.key for service in bad
+    ]
+    for service in bad:
+        lab.sh(f"nft delete map ip kube-proxy {in_the_way(service)}")
+    until(lambda: all(f"{one.cluster_ip} . " in lab.sh("nft list map ip kube-proxy service-ips") for one in bad))
+    lab.put(WEB, OTHER, *services)
+
+
+def test_a_first_sync_too_leaves_out_what_is_refused(lab: Lab) -> None:
+    bad = replace(OTHER, name="sticky", cluster_ip="10.96.1.1", affinity=60)
+    lab.start(mode="nftables")
+    lab.sh("nft add table ip kube-proxy")
+    lab.sh(f"nft add map ip kube-proxy {in_the_way(bad)} {{ type ipv4_addr : verdict ; }}")
+    with ControlClient(lab.bench.lab) as line:
+        line.put([WEB, bad, OTHER], expect=["node1"])
+        assert line.failed["node1"].keys() == {bad.key}
+        assert "10.96.0.2 . tcp . 80" in lab.sh("nft list map ip kube-proxy service-ips")
+        line.put([OTHER], expect=["node1"])
+        assert line.failed == {}, "who is gone is refused no more"
+
+
+@contextlib.contextmanager
+def somebody_listens(lab: Lab, port: int) -> Iterator[None]:
+    """A program of somebody's has a port of node1."""
+    script = f"import socket, sys; s = socket.create_server(('', {port})); print(flush=True); sys.stdin.read()"
+    argv = ["ip", "netns", "exec", lab.bench.ns("node1"), sys.executable, "-c", script]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout
+        program.stdout.readline()
+        yield
+
+
+@pytest.mark.parametrize("mode", ["iptables", "userspace"])
+def test_a_port_that_somebody_has_is_told_too(lab: Lab, mode: str) -> None:
+    lab.start(mode=mode)
+    local = replace(WEB, type="LoadBalancer", external_local=True, health_check_node_port=32000)
+    port = 32000 if mode == "iptables" else 30080
+    what = {
+        32000: "health check node port 32000 of default/web:",
+        30080: "node port 30080 of default/web is not to be had:",
+    }
+    with ControlClient(lab.bench.lab) as line:
+        with somebody_listens(lab, port):
+            line.put([local, OTHER], expect=["node1"])
+            assert line.failed == {"node1": {"default/web": f"{what[port]} Address already in use"}}
+        line.put([WEB, OTHER, replace(OTHER, name="more", cluster_ip="10.96.0.3")], expect=["node1"])
+        assert line.failed == {}
+
+
+def test_what_is_no_single_services_fault_is_told_as_that(lab: Lab) -> None:
+    """Somebody's rule leads to a chain that is to go: iptables-restore refuses the whole."""
+    lab.start()
+    lab.put(WEB, OTHER)
+    lab.sh(f"iptables -t nat -A OUTPUT -d 192.0.2.1 -j KUBE-SVC-{port_hash(WEB.key, 'tcp')}")
+    with ControlClient(lab.bench.lab) as line:
+        line.put([OTHER], expect=["node1"])
+        assert re.search("restore.*KUBE-SVC", line.failed["node1"][""])
+
+
 def test_what_somebody_broke_is_written_anew_when_a_change_meets_it(lab: Lab) -> None:
     lab.start()
     lab.put(WEB, OTHER)
@@ -293,7 +380,10 @@ def test_flows_of_udp_to_endpoints_that_are_gone_are_forgotten(lab: Lab) -> None
     assert flows(lab) == ["10.96.0.10 192.168.59.100", direct]
     lab.put(replace(dns, ports=(replace(dns.ports[0], endpoints=ends),)))
     assert flows(lab) == ["10.96.0.10 192.168.59.100", direct]
-    lab.put(replace(dns, ports=(replace(dns.ports[0], endpoints=ends[1:]),)))
+    going = replace(ends[0], ready=False, terminating=True)
+    lab.put(replace(dns, ports=(replace(dns.ports[0], endpoints=(going, ends[1])),)))
+    assert flows(lab) == ["10.96.0.10 192.168.59.100", direct], "it is asked nothing new, and serves those that it has"
+    lab.put(replace(dns, ports=(replace(dns.ports[0], endpoints=(replace(going, serving=False), ends[1])),)))
     assert flows(lab) == [direct]
     lab.bench.inside("node1", ask)
     assert flows(lab) == ["10.96.0.10 192.168.59.101", direct]

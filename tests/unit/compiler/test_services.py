@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 
+import pytest
+
 from nslab.compiler.services import announced, api_server, objects, proxy_of, resolve, services
 from nslab.compiler.written_by import WrittenBy
+from nslab.lab.addons import with_api_service
 from nslab.lab.types import (
     Client,
     Container,
@@ -179,3 +182,20 @@ def test_objects_come_after_those_that_they_lie_on() -> None:
         assert set(obj.requires) <= seen
         seen |= {*obj.provides}
     assert len(made) == len(items)
+
+
+@pytest.mark.parametrize("mode", [ProxyMode.IPTABLES, ProxyMode.NONE])
+def test_the_service_kubernetes_is_there_wherever_services_are(mode: ProxyMode) -> None:
+    (own,) = resolve(with_api_service(replace(LAB, proxy_mode=ProxyMode.IPTABLES)))
+    assert (own.key, own.cluster_ip) == ("default/kubernetes", "10.96.0.1")
+    assert own.ports == (model.Port("https", 443),)
+    assert [one.name for one in with_api_service(replace(with_service(), proxy_mode=mode)).services][1:] == [
+        "kubernetes"
+    ]
+    assert with_api_service(replace(LAB, proxy_mode=ProxyMode.NONE)).services == ()
+
+
+def test_a_files_own_service_kubernetes_and_who_has_its_address_stay() -> None:
+    for lab in (with_service(name="kubernetes"), with_service(cluster_ip=IPv4Address("10.96.0.1"))):
+        assert with_api_service(lab) is lab
+    assert len(with_api_service(with_service(name="kubernetes", namespace="other")).services) == 2

@@ -288,7 +288,7 @@ def test_a_field_that_nslab_does_not_act_on_makes_a_difference_all_the_same() ->
     lab = running()
     changed = document("Service").replace("spec: {", "spec: {internalTrafficPolicy: Cluster, ")
     assert applied(lab, changed)[1] == ("service/web unchanged",), "the default says the same"
-    made, lines = applied(lab, changed.replace("{internal", "{trafficDistribution: PreferClose, internal"))
+    made, lines = applied(lab, changed.replace("{internal", "{loadBalancerClass: example.org/lb, internal"))
     assert lines == ("service/web configured",)
     assert made.services == lab.services
-    assert made.services[0].document["spec"]["trafficDistribution"] == "PreferClose"
+    assert made.services[0].document["spec"]["loadBalancerClass"] == "example.org/lb"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from nslab.errors import LabFileError
 from nslab.lab.defaults import host_name
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored
+from nslab.lab.load import parse, parse_stored, parse_with_warnings
 from nslab.lab.manifest import load_manifest, parse_manifest
 from nslab.lab.status import merge_status
 from nslab.lab.types import Lab, Protocol, RestartPolicy, Service, TrafficPolicy
@@ -277,12 +277,28 @@ def test_a_manifest_needs_no_lab() -> None:
     assert [(one.name, [port.node_port for port in one.ports]) for one in made.services] == [("s", [3001]), ("h", [])]
     assert [pod.node for pod in made.pods] == ["", ""]
     assert parse_manifest(LAB + "---\n" + text, "x").services == made.services[:1]
-    with pytest.raises(LabFileError) as caught:
-        parse_manifest(service("s", "ports: [{port: 80}]").lstrip("-\n"), "x")
-    why = "there is no lab to take one from; write clusterIP: ADDRESS, or None"
-    assert str(caught.value) == f'x:4:7: The Service "s" is invalid: spec.clusterIP: Required value: {why}'
+    small = IPv4Network("172.30.0.0/30")
+    (given,) = parse_manifest(service("s", "ports: [{port: 80}]").lstrip("-\n"), "x", small).services
+    assert str(given.cluster_ip) == "172.30.0.2"
+    with pytest.raises(LabFileError, match=r"x:9:7: .*failed to allocate a serviceIP: range is full"):
+        parse_manifest("".join(service(name, "ports: [{port: 80}]") for name in "st").lstrip("-\n"), "x", small)
     with pytest.raises(LabFileError, match="x:1:1: there is no object in it"):
         parse_manifest("", "x")
+
+
+def test_a_bare_manifest_gets_the_first_free_addresses() -> None:
+    text = service("a", "type: NodePort, ports: [{port: 80}]")
+    text += service("b", "type: NodePort, clusterIP: 10.96.0.2, ports: [{port: 80, nodePort: 30000}]")
+    text += service("c", "type: LoadBalancer, externalTrafficPolicy: Local, ports: [{port: 80}]")
+    made = parse_manifest(text, "x").services
+    assert [(one.name, str(one.cluster_ip), one.ports[0].node_port, one.health_check_node_port) for one in made] == [
+        ("a", "10.96.0.3", 30001, 0),  # the first address is the Service kubernetes', in every cluster
+        ("b", "10.96.0.2", 30000, 0),
+        ("c", "10.96.0.4", 30002, 30003),
+    ]
+    assert made[2].load_balancer_ips == ()
+    dns = service("d", "type: NodePort, ports: [{name: u, port: 53, protocol: UDP}, {name: t, port: 53}]")
+    assert [port.node_port for port in parse_manifest(dns, "x").services[0].ports] == [30000, 30000]
 
 
 def test_what_real_kube_proxies_were_given_loads() -> None:
@@ -306,3 +322,39 @@ def test_ten_thousand_services_are_read_in_seconds() -> None:
     assert len({end.address for one in made.slices for end in one.endpoints}) == 2000
     # A tenth of what a file of 10,000 may take, and as much again for a machine that is busy or slow.
     assert spent < 0.8
+
+
+def test_what_a_load_balancer_and_a_node_say_of_themselves_survives() -> None:
+    ingress = "{ip: 203.0.113.7, ipMode: Proxy}, {ip: 203.0.113.8, ports: [{port: 80, protocol: TCP}]}, "
+    ingress += "{hostname: lb.example}"
+    text = LAB.replace("{name: b}", "{name: b, labels: {topology.kubernetes.io/zone: z, a: b}}")
+    text += service(
+        "s", "type: LoadBalancer, ports: [{port: 80}]", f"status: {{loadBalancer: {{ingress: [{ingress}]}}}}\n"
+    )
+    made = parse(text, "x")
+    assert [str(ip) for ip in only(made).load_balancer_ips] == ["203.0.113.8"]
+    again = parse(dump(made), "x")
+    assert again == made
+    assert (again.nodes[0].zone, again.nodes[1].zone, dict(again.nodes[1].labels)["a"]) == ("", "z", "b")
+    kept = only(again).document["status"]["loadBalancer"]["ingress"]
+    assert [(one.get("ipMode"), one.get("hostname")) for one in kept] == [
+        ("Proxy", None),
+        (None, None),
+        (None, "lb.example"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("handler", "kept"),
+    [
+        ("exec: {command: [cat, /x]}", "exec"),
+        ("grpc: {port: 50051}", "grpc"),
+        ("tcpSocket: {port: 1, host: h}", "tcpSocket.host"),
+    ],
+)
+@pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
+def test_a_handler_that_is_kept_is_named_once_and_is_a_handler(handler: str, kept: str, probe: str) -> None:
+    container = f"{{name: c, command: [sleep, infinity], {probe}: {{{handler}}}}}"
+    pod = f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: y}}\nspec: {{containers: [{container}]}}\n"
+    _, warnings = parse_with_warnings(LAB + pod, "x")
+    assert [one.sentence for one in warnings] == [f"kept, not acted on: Pod.spec.containers.{probe}.{kept}"]

@@ -51,9 +51,28 @@ def test_a_pod_that_has_become_ready_is_ready_whatever_was_put() -> None:
     assert masked(web, {"default/a": READY}) == service("web", "default/a")
 
 
-def test_what_publishes_those_that_are_not_ready_is_left_alone() -> None:
+def test_what_publishes_those_that_are_not_ready_has_them_ready_though_they_do_not_serve() -> None:
     web = service("web", "default/a", publish_not_ready=True)
-    assert masked(web, {"default/a": UNREADY}) is web
+    (end,) = masked(web, {"default/a": UNREADY})["ports"][0]["endpoints"]
+    assert (end.get("ready", True), end["serving"]) == (True, False)
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+@pytest.mark.parametrize("published", [False, True])
+def test_a_pod_that_has_come_to_its_end_is_no_endpoint_even_if_all_are_published(phase: str, published: bool) -> None:
+    web = service("web", "default/a", "default/b", publish_not_ready=published)
+    shown = masked(web, {"default/a": {"ready": False, "phase": phase}, "default/b": UNREADY})
+    assert [end["pod"] for end in shown["ports"][0]["endpoints"]] == ["default/b"]
+
+
+def test_endpoints_follow_a_pod_to_its_end_and_back() -> None:
+    book = EndpointController()
+    book.put([service("jobs", "default/a", publish_not_ready=True)], (), whole=True)
+    pods = ({"ready": False, "phase": phase} for phase in ("Running", "Succeeded", "Succeeded", "Running"))
+    assert [book.status("node1", {"default/a": pod}) for pod in pods] == [
+        {"default/jobs"}, {"default/jobs"}, set(), {"default/jobs"},
+    ]  # fmt: skip
+    assert len(json.loads(book.published["default/jobs"])["ports"][0]["endpoints"]) == 1
 
 
 def test_one_that_terminates_serves_but_is_not_ready() -> None:
@@ -378,3 +397,16 @@ def test_whatever_is_said_is_answered_by_one_line_and_control_goes_on(desk: Desk
     assert "error" in answer
     assert "\n" not in answer["error"]
     assert caller.asks(op="get")["ok"]
+
+
+def test_who_put_is_told_what_kube_proxies_could_not_write(desk: Desk) -> None:
+    proxy, other, user = desk.caller(), desk.caller(), desk.caller()
+    proxy.say(op="watch", node="node1")
+    other.say(op="watch", node="node2")
+    user.say(op="put", services=[service("a"), service("b")], whole=True)
+    for one, more in ((proxy, {"refused": {"default/a": "nft: no"}}), (other, {"error": "nft: not installed"})):
+        (listed,) = one.heard()
+        one.say(**{"op": "synced", "generation": listed["generation"], "seconds": 0.1, "error": "", **more})
+    (answer,) = user.heard()
+    assert answer["failed"] == {"node1": {"default/a": "nft: no"}, "node2": {"": "nft: not installed"}}
+    assert (answer["ok"], answer["late"]) == (True, [])

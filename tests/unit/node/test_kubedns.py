@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,7 +43,8 @@ SERVICES = (
         "default", "svc-b", "10.103.9.116", (Port("http", 8080, endpoints=WEB), Port("", 53, "UDP", endpoints=WEB))
     ),
     Service("default", "db", "", (Port("pg", 5432, endpoints=DB),)),
-    Service("default", "early", "", (Port("", 1, endpoints=DB[1:2]),), publish_not_ready=True),
+    Service("default", "early", "", (Port("", 1, endpoints=(replace(DB[1], ready=True),)),), publish_not_ready=True),
+    Service("default", "late", "", (Port("", 1, endpoints=DB[1:2]),), publish_not_ready=True),
     Service("default", "nobody", "", (Port("http", 80),)),
     Service("other", "away", type="ExternalName", external_name="www.example.org"),
     Service("other", "near", type="ExternalName", external_name="svc-b.default.svc.cluster.local"),
@@ -182,6 +184,11 @@ def test_a_named_port_of_a_headless_service_is_at_its_endpoints(dns: Folder) -> 
         *a("db-0.db.default.svc", "20.96.1.1"),
         "OPT 4096 0",
     )
+
+
+def test_what_is_published_was_the_endpoints_controllers_to_decide(dns: Folder) -> None:
+    assert dns.ask("late.default.svc.cluster.local").answers == ()
+    assert dns.ask("db-1.late.default.svc.cluster.local").code == "NXDOMAIN"
 
 
 def test_addresses_have_names(dns: Folder) -> None:

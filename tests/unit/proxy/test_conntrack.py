@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import pytest
 
 from nslab.proxy.conntrack import concerned, stale
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
@@ -29,6 +32,24 @@ def test_of_an_endpoint_that_is_gone() -> None:
         "--orig-dst 10.96.0.10 --orig-port-dst 53 --reply-src 20.96.0.2 --reply-port-src 53"
     ]
     assert forgotten(listed, (ONLY_B,), (DNS,)) == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"ready": False, "terminating": True},  # it goes, and serves as long as it is there
+        {"ready": False},
+        {"node": "node2"},
+        {"zones": ("b",)},
+    ],
+)
+def test_a_flow_stays_while_its_endpoint_serves_whatever_new_ones_may_do(other: dict[str, Any]) -> None:
+    ends = (replace(A, **other), replace(B, node="node1", zones=("a",)))
+    after = replace(DNS, ports=(replace(DNS.ports[0], endpoints=ends),), internal_local=True)
+    listed = flow("10.96.0.10", 53, A.ip)
+    assert [" ".join(one.argv) for one in stale(listed, (DNS,), (after,), replace(PROXY, zone="a"))] == []
+    gone = replace(after, ports=(replace(after.ports[0], endpoints=(replace(ends[0], serving=False), ends[1])),))
+    assert len(stale(listed, (DNS,), (gone,), replace(PROXY, zone="a"))) == 1
 
 
 def test_of_a_service_that_has_none_and_then_some() -> None:
