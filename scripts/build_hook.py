@@ -1,4 +1,4 @@
-"""What a wheel has beside the package: manual page and completion scripts, made from the commands themselves."""
+"""Build hook: adds the manual page and the completion scripts, generated from the commands, to a wheel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 class Hook(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if version == "editable":
-            return  # in a clone the commands change, and these would not
+            return  # in a clone the commands change, so these files would become outdated
         sys.path.insert(0, self.root)
         try:
             from nslab.cli import complete, manual

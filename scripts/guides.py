@@ -1,4 +1,4 @@
-"""Each shipped lab's guides with the lab's own values, as somebody reads them who browses the repository."""
+"""Write the guides of shipped labs with the labs' own values, for readers of the repository."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def filled() -> Iterator[tuple[Path, str]]:
-    """Every file that is written, and what is to stand in it."""
+    """Yield each file to write, and its text."""
     for lab in shipped():
         placed = assign_addresses(load(lab.path))
         for language in Language:

@@ -1,7 +1,7 @@
-"""Print Kubernetes' schema as nslab ships it: a line of JSON that says what it is, then a line for each definition.
+"""Print Kubernetes' schema as nslab ships it: a line of JSON that describes it, then a line for each definition.
 
-Of each definition are kept the fields, their types and which are required; descriptions, and what `kubectl explain` and
-strategic merge patches need, are left out. Kinds: all that are stored and not alpha.
+A definition keeps its fields, their types and the required ones, without descriptions and the data for `kubectl
+explain` and strategic merge patches. The kinds are all that the API server stores, without alpha versions.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import kubernetes_validate  # type: ignore[import-not-found]
 REF = "#/$defs/"
 META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 PASSING = ("authentication.k8s.io", "authorization.k8s.io", "internal.apiserver.k8s.io", "storagemigration.k8s.io")
-"""Groups whose objects are asked and answered, or nobody's business."""
+"""Groups whose objects are only requests, or internal."""
 
 
 def main(version: str) -> None:
-    """Print all lines."""
+    """Print the schema."""
     folder = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / f"v{version}-local"
     definitions = json.loads((folder / "_definitions.json").read_text())["$defs"]
     kinds = {api_version(gvk): name for name, one in definitions.items() for gvk in stored(one)}
@@ -36,7 +36,7 @@ def main(version: str) -> None:
 
 
 def stored(definition: dict[str, Any]) -> list[dict[str, str]]:
-    """The kinds that a definition is of, if objects of it are kept by an API server."""
+    """The kinds of a definition, if the API server stores its objects."""
     if definition.get("properties", {}).get("metadata", {}).get("$ref") != REF + META:
         return []
     gvks = definition.get("x-kubernetes-group-version-kind", [])
@@ -45,12 +45,12 @@ def stored(definition: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def api_version(gvk: dict[str, str]) -> str:
-    """As a document says it: apps/v1/Deployment, v1/Pod."""
+    """apiVersion and kind of a document: apps/v1/Deployment, v1/Pod."""
     return "/".join(filter(None, (gvk["group"], gvk["version"], gvk["kind"])))
 
 
 def reached(definitions: dict[str, Any], names: Any) -> set[str]:
-    """The definitions that these lead to, and they themselves."""
+    """These definitions, and all that they refer to."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -62,7 +62,7 @@ def reached(definitions: dict[str, Any], names: Any) -> set[str]:
 
 
 def refs(schema: Any) -> list[str]:
-    """What a schema refers to."""
+    """The references of a schema."""
     if isinstance(schema, list):
         return [ref for each in schema for ref in refs(each)]
     if not isinstance(schema, dict):
@@ -72,7 +72,7 @@ def refs(schema: Any) -> list[str]:
 
 
 def trimmed(schema: Any) -> Any:
-    """A schema without what nslab does not look at. That a field may be null goes without saying in Kubernetes."""
+    """A schema without the keywords that nslab ignores. (In Kubernetes any field may be null.)"""
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
@@ -93,7 +93,7 @@ def trimmed(schema: Any) -> Any:
 
 
 def compact(value: Any) -> str:
-    """JSON without blanks."""
+    """JSON without spaces."""
     return json.dumps(value, separators=(",", ":"), sort_keys=False)
 
 

@@ -1,8 +1,8 @@
-"""Make components/kubelet/*.bpf of scripts/seccomp.conf: the table of system calls as classic BPF, which kernels run.
+"""Compile scripts/seccomp.conf, the table of system calls, to classic BPF: components/kubelet/*.bpf.
 
-A filter is a tree of comparisons with the call's number: a call costs about seven of them. On kernels since 5.11 it
-costs nothing: they find out once which calls a filter always allows. For that they understand only what is used here:
-loads of number and architecture, comparisons with constants, constants returned.
+A filter is a tree of comparisons with the call's number: a call costs about seven of them. Kernels since 5.11 cache
+which calls a filter always allows, so that these cost nothing. The kernel's check for that understands only the
+instructions used here: loads of number and architecture, comparisons with constants, returns of constants.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 TABLE = ROOT / "scripts/seccomp.conf"
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""As uname(2) calls them, in the table's order, and as seccomp does (AUDIT_ARCH_…)."""
+"""The names of uname(2), in the order of the table's columns, and seccomp's numbers (AUDIT_ARCH_…)."""
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 NUMBER, ARCHITECTURE, ARGUMENT, SECOND = 0, 4, 16, 24
-"""Where they lie in struct seccomp_data. The low half of an argument comes first on both architectures."""
+"""Offsets in struct seccomp_data. The low half of an argument comes first on both architectures."""
 ALLOW, REFUSE, UNKNOWN, KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS, 0x80000000
 
 
@@ -33,7 +33,7 @@ class Row(NamedTuple):
 
 
 class Jump(NamedTuple):
-    """One instruction: where `then` and `other` are labels to go to, or "" for the next instruction."""
+    """One instruction; `then` and `other` are the labels to jump to, or "" for the next instruction."""
 
     code: int
     value: int
@@ -42,22 +42,22 @@ class Jump(NamedTuple):
 
 
 class Program:
-    """Instructions, and the labels that stand before some of them."""
+    """Instructions, and the positions of labels."""
 
     def __init__(self) -> None:
         self.lines: list[Jump] = []
         self.places: dict[str, int] = {}
 
     def label(self, name: str) -> None:
-        """What comes next is called that."""
+        """Label the next instruction."""
         self.places[name] = len(self.lines)
 
     def add(self, *lines: Jump) -> None:
-        """More instructions."""
+        """Append instructions."""
         self.lines += lines
 
     def code(self) -> bytes:
-        """As the kernel takes it: struct sock_filter, one after the other."""
+        """The program for the kernel: an array of struct sock_filter."""
         return b"".join(
             struct.pack("<HBBI", line.code, self._way(at, line.then), self._way(at, line.other), line.value)
             for at, line in enumerate(self.lines)
@@ -68,7 +68,7 @@ class Program:
 
 
 def read(text: str) -> list[Row]:
-    """The table's rows."""
+    """The rows of the table."""
     lines = (line.split() for line in text.splitlines() if line and line[0] != "#")
     return [
         Row(name, {arch: int(n) for arch, n in zip(ARCHITECTURES, numbers, strict=True) if n != "-"}, tuple(condition))
@@ -77,13 +77,13 @@ def read(text: str) -> list[Row]:
 
 
 def assemble(rows: list[Row], arch: str) -> bytes:
-    """The filter of an architecture."""
+    """The filter for an architecture."""
     program = Program()
     program.add(Jump(LOAD, ARCHITECTURE), Jump(EQUAL, ARCHITECTURES[arch], other="kill"), Jump(LOAD, NUMBER))
     mine = [row for row in rows if arch in row.numbers]
     targets = {row.numbers[arch]: _target(row) for row in mine}
     last = max(targets)
-    # What is above has x32's numbers, too (bit 30), and -1, by which a tracer skips a call.
+    # Larger numbers include x32's (bit 30), and -1, with which a tracer skips a call.
     tree(program, [*runs([targets.get(number, "refuse") for number in range(last + 1)]), (last + 1, "unknown")])
     for row in mine:
         if row.condition and _target(row) == row.name:
@@ -95,19 +95,19 @@ def assemble(rows: list[Row], arch: str) -> bytes:
 
 
 def _target(row: Row) -> str:
-    """Where a call's number leads."""
+    """The label for a call's number."""
     if not row.condition:
         return "allow"
     return "unknown" if row.condition == ("ENOSYS",) else row.name
 
 
 def runs(labels: list[str]) -> list[tuple[int, str]]:
-    """Where each run of the same label begins."""
+    """The start of each run of the same label."""
     return [(at, new) for at, (old, new) in enumerate(itertools.pairwise(["", *labels])) if old != new]
 
 
 def tree(program: Program, cases: list[tuple[int, str]], name: str = "") -> None:
-    """Go to the label of the last case that begins at or below what is loaded; the first begins at 0."""
+    """Jump to the label of the last case that begins at or below the loaded value; the first begins at 0."""
     middle = len(cases) // 2
     below, above = cases[:middle], cases[middle:]
     ways = {f"{name}<": below, f"{name}>": above}
@@ -136,7 +136,7 @@ def check(program: Program, row: Row) -> None:
 
 
 def ranges(words: list[str]) -> list[tuple[int, str]]:
-    """Where what is allowed begins, and where it ends."""
+    """The ends of the allowed ranges: their starts, and the first values after them."""
     cases: dict[int, str] = {0: "refuse"}
     for first, _, last in (word.partition("-") for word in words):
         cases[int(first, 0)] = "allow"
@@ -145,7 +145,7 @@ def ranges(words: list[str]) -> list[tuple[int, str]]:
 
 
 def files() -> dict[Path, bytes]:
-    """Every file, and what is to be in it."""
+    """The files to write, and their contents."""
     rows = read(TABLE.read_text())
     return {ROOT / f"nslab/components/kubelet/seccomp.{arch}.bpf": assemble(rows, arch) for arch in ARCHITECTURES}
 

@@ -1,4 +1,4 @@
-"""Changing a running lab, as kubectl does a cluster: apply, delete, scale; and its settings."""
+"""Change a running lab: its objects, as kubectl does (apply, delete, scale), and its settings."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What a change of a running lab did: what became of each object, which kube-proxies were late to follow, and what
-    they could not write of it (see nslab.app.transition.Made).
+    """The effect of a change: `lines`, one for each object; `late`, the nodes whose kube-proxies timed out.
+
+    `failed`: what kube-proxies could not write of it (see nslab.app.transition.Made).
     """
 
     lines: tuple[str, ...]
@@ -40,7 +41,7 @@ class Changed:
 
 
 def apply(name: str, source: str | Path, listener: Listener = QUIET) -> Changed:
-    """Create or change the objects of a file or a text."""
+    """Create or update the objects of a file or of a text."""
 
     def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
         made, lines, warnings = applied_with_warnings(lab, source)
@@ -52,22 +53,22 @@ def apply(name: str, source: str | Path, listener: Listener = QUIET) -> Changed:
 
 
 def delete(name: str, what: Path | Sequence[str], namespace: str = "default", listener: Listener = QUIET) -> Changed:
-    """Delete objects, each KIND/NAME of a namespace, or those of a file."""
+    """Delete objects: each `KIND/NAME` in a namespace, or all objects of a file."""
     return _change(name, "delete", lambda lab: deleted(lab, what, namespace), listener)
 
 
 def scale(name: str, deployment: str, replicas: int, namespace: str = "default", listener: Listener = QUIET) -> Changed:
-    """Give a Deployment another number of replicas."""
+    """Set the number of replicas of a Deployment."""
     return _change(name, "scale", lambda lab: scaled(lab, deployment, replicas, namespace), listener)
 
 
 def configure(name: str, settings: Mapping[str, Any], listener: Listener = QUIET) -> Changed:
-    """Change settings (see nslab.lab.settings). What the old ones had left is removed."""
+    """Change settings (see nslab.lab.settings) and remove everything that only the old settings need."""
     return _change(name, "set", lambda lab: (with_settings(lab, settings), ()), listener, WrittenBy.NSLAB)
 
 
 def rewire(name: str, cni: Cni, listener: Listener = QUIET) -> Changed:
-    """Have the pods wired by other CNI plugins."""
+    """Attach the pods with other CNI plugins."""
     return _change(name, "cni", lambda lab: (with_plugins(lab, cni), ()), listener, WrittenBy.NSLAB)
 
 
@@ -78,9 +79,10 @@ def _change(
     listener: Listener,
     written_by: WrittenBy = WrittenBy.COMPONENTS,
 ) -> Changed:
-    """Under the lab's lock: read it, decide what it is to be, and make it so.
+    """Under the lab's lock, read the lab, decide what it becomes, and change it.
 
-    The nodes' kube-proxies write the rules, told by the lab's control, unless it is said that nslab does, as in `up`.
+    By default the nodes' kube-proxies write the rules, as the lab's control tells them; `WrittenBy.NSLAB` has nslab
+    write them, as in `up`.
     """
     with (
         signals.blocked(),

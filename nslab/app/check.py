@@ -1,4 +1,4 @@
-"""Exercises: how far somebody is."""
+"""Check the goals of an exercise."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 
 def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
-    """Each goal of a running lab, reached or not; the goals of `file`, or those that are kept with the lab."""
+    """Return each goal of a running lab, reached or not. The goals come from `file`, or from the lab's own folder."""
     lab = stored_lab(name)
     goals = _goals(lab, file)
-    asked, everybody = questions(goals, lab), places(lab)
+    wanted, everybody = questions(goals, lab), places(lab)
     with Namespaces() as spaces:
 
         def connect(calls: Sequence[Call]) -> Sequence[CallResult]:
@@ -40,16 +40,16 @@ def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
             many = tuple(call for call in calls if call.times >= MANY)
             return ask_services(spaces, lab.name, ServiceSurvey(everybody, few, many, 0, 0), None)
 
-        echoes = ask(spaces, lab.name, everybody, [*dict.fromkeys(asked.probes.values())])
-        tries = ask_all([*asked.calls.values()], connect)
-    return grade(goals, lab, seen(asked, echoes, tries, show(lab.name, asked.shows)))
+        echoes = ask(spaces, lab.name, everybody, [*dict.fromkeys(wanted.probes.values())])
+        tries = ask_all([*wanted.calls.values()], connect)
+    return grade(goals, lab, seen(wanted, echoes, tries, show(lab.name, wanted.shows)))
 
 
 def _goals(lab: Lab, file: Path | None) -> Check:
     path = file or check_file(folder(lab.name) / FILE)
     if path is None:
         raise UsageError(
-            f"{lab.name} is no exercise: it came up without a check.yaml beside its {FILE}; "
-            f"`nslab probe {lab.name}` proves who reaches whom"
+            f"{lab.name} is not an exercise: it came up without a check.yaml beside its {FILE}; "
+            f"`nslab probe {lab.name}` shows who can reach whom"
         )
     return read_check(text_of(path), str(path), lab)

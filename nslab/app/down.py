@@ -1,4 +1,4 @@
-"""Taking a lab away, whatever there is of it."""
+"""Remove a lab, or whatever is left of it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def down(name: str, listener: Listener = QUIET) -> owned.Gone:
-    """Take a lab away; what that was. Nothing is no error."""
+    """Remove a lab and return what was removed. A lab that does not exist is not an error."""
     with signals.blocked(), private(), owned.locked(name, "down", listener.busy):
         return release(name)
 
 
 def release(name: str) -> owned.Gone:
-    """The same under a lock that is held. Its CNI plugins are told first, and keep nothing by what they say."""
+    """Like `down`, for a caller that holds the lock. CNI plugins get DEL first; their refusals stop nothing."""
     places.uncover(name)
     places.check(name)
     refused: list[str] = []

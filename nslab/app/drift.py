@@ -1,4 +1,4 @@
-"""Drift: what there is of a lab against what is wanted of it."""
+"""Drift: the difference between a lab's desired state and the state of this machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """What is wished, what there is of it, and the steps from here to there."""
+    """The desired state and the plan that leads to it from the observed state.
+
+    `unmanaged`: by namespace, one line for each object that the lab did not make.
+    """
 
     lab: Lab
     host: Host
@@ -42,11 +45,11 @@ class Drift:
     plan: Plan
     unmanaged: dict[str, list[str]] = field(default_factory=dict)
     stopped: tuple[tuple[Process, int], ...] = ()
-    """Processes that are there and stand still, with their numbers."""
+    """The processes that exist but are stopped (SIGSTOP), each with its pid."""
 
 
 def as_seen(lab: Lab) -> Lab:
-    """The lab with what its nodes found of its pods; one that nobody has seen yet counts as ready."""
+    """The lab with its pods' readiness and ends as the nodes report them; a pod without a report counts as ready."""
     seen = status.read_status(lab.name)
     ready = {name: bool(pod["ready"]) for name, pod in seen.items()}
     finished = {name for name, pod in seen.items() if pod.get("phase") in FINISHED}
@@ -56,29 +59,30 @@ def as_seen(lab: Lab) -> Lab:
 
 
 def drift_of(name: str) -> Drift:
-    """What there is of a running lab against what it was last brought up as."""
+    """Compare a running lab with its stored desired state."""
     lab = stored_lab(name)
     with Namespaces() as spaces:
         return compare(spaces, as_seen(lab), (lab, *StoredLab(folder(name)).before()))
 
 
 def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: WrittenBy = WrittenBy.NSLAB) -> Drift:
-    """What there is against `lab`, its pods placed; `kept`: what was wished before, and may be there still.
+    """Compare this machine with `lab`, whose pods have addresses. `kept`: earlier desired states, whose objects may
+    still exist.
 
-    What components write themselves (`written_by`) is left out.
+    Leaves out what components write themselves (`written_by`).
     """
     host = replace(read_host(spaces), programs=find_programs(lab))
     demand(str(lab.proxy_mode), host)
     want = compile_lab(lab, host, written_by)
     if not named(lab.name):
-        # Names come first: what no name leads to is not there, so it need not be looked for.
+        # Without a named namespace nothing of the lab can exist, so there is nothing to observe.
         return Drift(lab, host, want, diff((), want))
-    # What was made for an older wish goes before what is only wished; no one can see what a process was started as.
+    # An object of an earlier state replaces the desired one with its key: nobody can observe how a process was started.
     older = [compile_lab(old, host, written_by) for old in kept if old != lab]
     known = _known(want, older)
     seen = observe(spaces, lab.name, known, host.iptables, Plugins(folder(lab.name), host.iptables))
-    ours, his = network(lab).sort_out(lab, seen.have, known)
-    for obj in his:
+    managed, unmanaged = network(lab).sort_out(lab, seen.have, known)
+    for obj in unmanaged:
         line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
         seen.unmanaged.setdefault(obj.ns, []).append(line)
     table = procs.look()
@@ -87,31 +91,31 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
             f"process {record.pid} plays a {record.role} that is not the lab's"
         )
     processes = owned.processes(lab.name, table)
-    have = (*ours, *_running(lab.name, known))
+    have = (*managed, *_running(lab.name, known))
     return Drift(lab, host, want, diff(have, want), _shown(lab, seen.unmanaged), standing(want, stopped(processes)))
 
 
 def _known(want: State, older: Sequence[State]) -> State:
-    """What may be there, each once: as an older wish had it rather than as it is wanted, for then it is made anew."""
+    """The objects that may exist, one for each key: an older one, if it differs, so that the diff replaces it."""
     wanted = {obj.key: obj for obj in want}
     return tuple((wanted | {obj.key: obj for old in older for obj in old if wanted.get(obj.key) != obj}).values())
 
 
 def _shown(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
-    """What nobody of the lab made, but for what its network plugin makes for itself."""
+    """The unmanaged objects, without those that the lab's network plugin makes for itself."""
     foreign = {ns: [line for line in lines if not network(lab).is_its_own(line)] for ns, lines in seen.items()}
     return {ns: lines for ns, lines in foreign.items() if lines}
 
 
 def standing(want: State, found: Iterable[Record]) -> tuple[tuple[Process, int], ...]:
-    """What these processes, which stand still, are in a state."""
+    """The processes of `want` that are among the stopped processes `found`, each with its pid."""
     numbers = {(record.ns, record.role): record.pid for record in found}
     wanted = (obj for obj in want if isinstance(obj, Process))
     return tuple((obj, numbers[obj.ns, obj.key[2]]) for obj in wanted if (obj.ns, obj.key[2]) in numbers)
 
 
 def _running(name: str, known: State) -> Iterator[Process]:
-    """The processes of a state that run, found in the lab's journal; and those that their nodes see to."""
+    """The processes of a state that run according to the lab's journal, and those that their nodes restart."""
     parts = set(owned.running(name))
     parts |= status.kept(name, parts)
     for obj in known:

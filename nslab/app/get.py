@@ -1,4 +1,4 @@
-"""The objects of a running lab, as the API has them: whole, with their status, and with what controllers made."""
+"""The API objects of a running lab, complete: with their status, and with the objects that controllers made."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 
 def get(name: str, words: Sequence[str] = (), namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
-    """The objects that `words` mean (see nslab.lab.selection); all that the lab has, if nothing.
+    """Return the objects that `words` select (see nslab.lab.selection); all of the lab's without words.
 
-    `namespace`: where they are; "": anywhere. `selector`: labels that they have.
+    `namespace`: only there; "": anywhere. `selector`: only with these labels.
     """
-    there = live_objects(name)
-    return matching(selected(there, words, namespace) if words else there, selector)
+    live = live_objects(name)
+    return matching(selected(live, words, namespace) if words else live, selector)
 
 
 def live_objects(name: str) -> list[dict[str, Any]]:
-    """Every object of a running lab."""
+    """Return every object of a running lab."""
     lab, processes = stored_lab(name), owned.processes(name)
     rows, ages = ps.rows(lab, processes)
     now = time.time()
     nodes = frozenset(host(record.ns) for record in processes if record.role == NodeAgent.role)
-    born = now - max(map(ps.age, processes), default=0.0)
-    return objects(with_api_service(lab), Live(rows, nodes, born, ages, now))
+    created = now - max(map(ps.age, processes), default=0.0)
+    return objects(with_api_service(lab), Live(rows, nodes, created, ages, now))

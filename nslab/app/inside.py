@@ -1,4 +1,4 @@
-"""Where in a lab a command runs: on which host, beside which container, and whose process sees to it."""
+"""Where in a lab a command runs: on which host, in which container, started by which node's kubelet."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ if TYPE_CHECKING:
 
 
 def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> tuple[Command, list[str]]:
-    """A command for a host of a running lab, and the containers of the pod it is; in the first one unless told."""
+    """Return a command for a host of a running lab, and the names of the containers if the host is a pod.
+
+    Without `container`, the command runs in the pod's first one.
+    """
     desired, names = stored_lab(lab), named(lab)
     if netns(lab, host) not in names:
-        known = ", ".join(there.removeprefix(netns(lab, "")) for there in names)
+        known = ", ".join(name.removeprefix(netns(lab, "")) for name in names)
         raise UsageError(f"{lab} has no host {host!r}; it has {known}")
     if pod := find_pod(desired.pods, host):
         chosen = container_of(pod, container)
-        return Command(lab, host, pod.node, chosen, argv), [one.name for one in pod.containers]
+        return Command(lab, host, pod.node, chosen, argv), [container.name for container in pod.containers]
     if container:
-        raise UsageError(f"{host} is no pod and has no container {container!r}")
-    machines = {one.name for some in (desired.nodes, desired.clients, desired.routers) for one in some}
-    # The switch is a network namespace and nothing more.
+        raise UsageError(f"{host} is not a pod and has no container {container!r}")
+    machines = {machine.name for kind in (desired.nodes, desired.clients, desired.routers) for machine in kind}
+    # The switch is only a network namespace: no process of the lab runs in it.
     return Command(lab, host, host, "", argv, "exec" if host in machines else "alone"), []
 
 
 def absence(wanted: Command, what: str) -> str:
-    """Why what a command should run beside, of which is `said` that it does not run, does not; or what mends that."""
+    """Complete the sentence `what` (something that `wanted` needs does not run) with the reason, or with the remedy."""
     from nslab.linux import owned
     from nslab.linux.processes import status
     from nslab.objects.process import NodeAgent
@@ -49,12 +52,12 @@ def absence(wanted: Command, what: str) -> str:
 
 
 def find_pod(pods: Iterable[Pod], host: str) -> Pod | None:
-    """The pod that a host is, if it is one."""
+    """Return the pod whose host name is `host`, or None."""
     return next((pod for pod in pods if pod_host(pod.namespace, pod.name) == host), None)
 
 
 def container_of(pod: Pod, wanted: str | None) -> str:
-    """The container that is meant, the first one unless told; UsageError if the pod has no such one."""
+    """Return `wanted`, or the pod's first container without it; UsageError if the pod has no such container."""
     names = [container.name for container in pod.containers]
     if wanted and wanted not in names:
         raise UsageError(f"pod {pod.name} has no container {wanted!r}; it has {', '.join(names)}")

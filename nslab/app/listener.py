@@ -1,4 +1,4 @@
-"""Who is told while something is done."""
+"""Callbacks of a use case while it runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 def _quiet(*_: object) -> None:
-    """Nobody listens."""
+    """Ignore the event."""
 
 
 class Listener(NamedTuple):
-    """`busy`: who is waited for; `progress`: steps done, and steps in all; `warning`: what is probably not meant."""
+    """`busy`: which call holds the lab's lock; `progress`: steps done, and their total; `warning`: a likely mistake."""
 
     busy: Callable[[str], None] = _quiet
     progress: Callable[[int, int], None] = _quiet

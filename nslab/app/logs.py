@@ -1,4 +1,4 @@
-"""What a container printed."""
+"""The logs of a container."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def pod_of(lab: str, host: str) -> Pod:
-    """The pod of a running lab that a host is; UsageError if it is none."""
+    """Return the pod of a running lab whose host name is `host`; UsageError if there is none."""
     pod = find_pod(stored_lab(lab).pods, host)
     if pod is None:
         raise UsageError(f"{lab} has no pod {host!r}")
@@ -30,22 +30,23 @@ def pod_of(lab: str, host: str) -> Pod:
 def entries(
     lab: str, pod: Pod, container: str | None, *, follow: bool = False, tail: int = -1, previous: bool = False
 ) -> Iterator[Entry]:
-    """The lines of a container's run, or of the one before it; `tail`: only so many of the last, -1 for all.
+    """Yield the log lines of a container's last run, or of the run before it (`previous`); `tail`: only the last
+    `tail` lines, -1 for all.
 
-    With `follow`, they go on as they come, until this run has ended, or its pod or the lab is taken away.
+    With `follow`, wait for more lines until this run ends or its pod or the lab is removed.
     """
     whole = os.stat(folder(lab))
     chosen = container_of(pod, container)
     directory = logs.folder(folder(lab), pod.node, f"{pod.namespace}_{pod.name}_{pod.uid}", chosen)
     files = logs.attempts(directory)
     if previous and status.runs(lab, pod.namespace, pod.name, chosen):
-        files = files[1:]  # of one that waits to be started again, the run before is the last one
+        files = files[1:]  # while a container waits for its restart, the last run is the previous one
     if not files:
         which = "previous terminated container" if previous else "container"
         raise UsageError(f"{which} {chosen!r} in pod {pod.name!r} not found")
 
     def going() -> bool:
-        # We hold the folder open: of a lab that was taken away, too.
+        # The open file keeps the folder's inode alive after `down`, so compare it with the one at this path now.
         if not _is_still(folder(lab), whole) or logs.attempts(directory)[:1] != files[:1]:
             return False
         return not status.over(lab, pod.namespace, pod.name, chosen)

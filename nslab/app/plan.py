@@ -1,4 +1,4 @@
-"""What a lab would need of this machine, and what would be done for it: nothing is touched."""
+"""What a lab needs of this machine, and the steps that `up` would take. Changes nothing."""
 
 from __future__ import annotations
 
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
 
 
 def plan(lab: Lab, listener: Listener) -> Plan:
-    """Every step of a lab, for this machine as far as an ordinary user knows it."""
+    """Return every step of a lab, for this machine as far as an unprivileged user can know it."""
     host = likely_host()
     try:
         host = replace(host, programs=find_programs(lab))
-    except Missing as missing:  # a plan can be read without its plugins
+    except Missing as missing:  # a plan is useful without its plugins
         listener.warning(f"nslab: {missing}")
     return diff((), compile_lab(assign_addresses(lab), host))
 
 
 def beyond(lab: Lab) -> Iterator[str]:
-    """What a lab may have by its file, and this machine has not: a sentence."""
-    there = cgroups.machine_memory()
-    asked = [(container.limits.memory, pod.name, container.name) for pod in lab.pods for container in pod.containers]
-    if more := [f"{pod}/{container}" for memory, pod, container in asked if memory > there]:
+    """Yield a sentence if the lab file allows more memory than this machine has."""
+    total = cgroups.machine_memory()
+    limits = [(container.limits.memory, pod.name, container.name) for pod in lab.pods for container in pod.containers]
+    if more := [f"{pod}/{container}" for memory, pod, container in limits if memory > total]:
         others = f" and {len(more) - 1} more" if len(more) > 1 else ""
-        yield f"the memory limit of {more[0]}{others} is more than this machine has ({there / 2**30:.1f}Gi)"
+        yield f"the memory limit of {more[0]}{others} is more than this machine has ({total / 2**30:.1f}Gi)"
 
 
 def needed(lab: Lab) -> set[str]:
-    """The primitives that a lab needs on this machine, with the stand-ins that it would use here. Takes root."""
+    """Return the kernel primitives that a lab needs here, with the stand-ins that it would use. Needs root."""
     with Namespaces() as spaces:
         return _needed(lab, replace(read_host(spaces), programs=find_programs(lab)))
 
 
 def likely_needed(lab: Lab) -> set[str]:
-    """The same, by what can be known without trying anything."""
+    """Like `needed`, but without trying anything: works without root."""
     return _needed(lab, likely_host())
 
 

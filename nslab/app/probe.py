@@ -1,4 +1,4 @@
-"""Proving who reaches whom, against who should."""
+"""Find out with real packets who can reach whom, and compare that with what the lab allows."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What was asked and answered; `explanations` and `reasons`: why what is wrong is so, by question.
+    """The questions and their answers. `explanations` and `reasons`: for each wrong answer, its cause.
 
-    `lab`: with what its routers were taught by hand. `services`: nothing, where none was asked.
+    `lab`: with the routes that its routers got by hand. `services`: None if no Service was probed.
     """
 
     drift: Drift
@@ -42,11 +42,11 @@ class Probed:
     @property
     def good(self) -> bool:
         """Whether every answer is right."""
-        return not (any(one.wrong for one in self.results) or any(one.wrong for one in self.calls))
+        return not (any(result.wrong for result in self.results) or any(call.wrong for call in self.calls))
 
     @property
     def learned(self) -> list[str]:
-        """The routers that know where pods are by routes made by hand."""
+        """The routers that know the way to pods by routes made by hand."""
         return [router.name for router in self.lab.routers if router not in self.drift.lab.routers]
 
 
@@ -57,9 +57,9 @@ def probe(
     hosts: Progress = QUIET.progress,
     services: Progress = QUIET.progress,
 ) -> Probed:
-    """Ask every pair of hosts, and (without `targets`) every Service; of all, or from `sources` or to `targets` only.
+    """Probe every pair of hosts, and (without `targets`) every Service; only from `sources` and to `targets`, if given.
 
-    `hosts`, `services`: told how far each round is.
+    `hosts`, `services`: progress of each round.
     """
     drift = drift_of(name)
     lab = probes.with_learned_routes(drift.lab, drift.plan)
@@ -79,8 +79,8 @@ def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
     if not wrong:
         return {}
     if network(drift.lab).BY_HAND and not drift.plan:
-        how_far = f"this lab has no network plugin, so the way is yours to make: nslab check {drift.lab.name}"
-        return {result.probe: how_far for result in wrong}
+        by_hand = f"this lab has no network plugin, so the way is yours to make: nslab check {drift.lab.name}"
+        return {result.probe: by_hand for result in wrong}
     from nslab.trace.explain import explain
     from nslab.trace.topology import topology
     from nslab.trace.walk import depends

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class Pods(NamedTuple):
-    """A lab's pods, a row each; `silent`: processes of nodes, or control, that stand still: what they said is old."""
+    """A lab's pods, a row each; `silent`: stopped processes of nodes or control, whose reports are out of date."""
 
     rows: list[dict[str, Any]]
     silent: list[Record]
 
 
 def running() -> list[dict[str, Any]]:
-    """The labs that are up, or half-built: name, what each holds, how many processes."""
+    """Return the labs that are up or half-built: name, contents, number of processes."""
     return [{"lab": lab, "holds": _holds(lab), "processes": len(owned.processes(lab))} for lab in labs()]
 
 
@@ -44,14 +44,14 @@ def _holds(lab: str) -> str:
 
 
 def pods(name: str) -> Pods:
-    """The pods of a running lab, as its nodes see them."""
+    """Return the pods of a running lab, as its nodes report them."""
     lab, processes = stored_lab(name), owned.processes(name)
-    silent = [one for one in stopped(processes) if one.role in (NodeAgent.role, Control.role)]
+    silent = [record for record in stopped(processes) if record.role in (NodeAgent.role, Control.role)]
     return Pods([*rows(lab, processes)[0].values()], silent)
 
 
 def rows(lab: Lab, processes: Sequence[Record]) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
-    """The row of each pod by NAMESPACE/NAME, and for how many seconds it has been there."""
+    """Return the row of each pod by NAMESPACE/NAME, and its age in seconds."""
     runs = {(record.ns, record.role): record for record in processes}
     reported, now = status.read_status(lab.name), time.time()
 
@@ -68,7 +68,7 @@ def rows(lab: Lab, processes: Sequence[Record]) -> tuple[dict[str, dict[str, Any
 
 
 def age(process: Record | None) -> float:
-    """For how many seconds a process has been there."""
+    """Seconds since a process started; 0 without one."""
     if not process:
         return 0.0
     return time.clock_gettime(time.CLOCK_BOOTTIME) - process.start / os.sysconf("SC_CLK_TCK")

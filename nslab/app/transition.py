@@ -1,15 +1,15 @@
-"""From what there is of a lab to what it is to be, in stages; each that can be undone says how, on one stack.
+"""From the observed state of a lab to its desired state, in stages; each stage pushes its undo on one stack.
 
-    hold       kube-proxies rest, while their rules are written here
-    compare    what there is, against what is wanted
-    keep       the new lab is kept beside the one before
-    withdraw   Services send nothing any more to pods that go
-    attach     CNI plugins wire pods, and have the last word on addresses
-    execute    the plan; then containers are waited for
-    publish    Services, to kube-proxies that follow
+    hold       stop kube-proxies from writing while nslab writes their rules
+    compare    observed state against desired state
+    keep       store the new lab beside the one before
+    withdraw   remove leaving pods from the endpoints of Services
+    attach     CNI plugins attach pods, and decide their addresses
+    execute    run the plan, then wait for containers
+    publish    send Services to kube-proxies, and wait for them
 
-If a stage fails, what was done is taken back, last first. Of a fresh lab nothing is undone here: all of it goes at
-once, which takes half as long (see nslab.app.up).
+If a stage fails, the undo stack runs, last stage first. A fresh lab is not undone here: the caller removes it as a
+whole, which takes half as long (see nslab.app.up).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ READY_SECONDS = scaled(10.0)
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a transition did. `late`: the nodes whose kube-proxies did not follow in time.
+    """The effect of a transition. `late`: the nodes whose kube-proxies timed out.
 
     `failed`: what kube-proxies could not write of it, node to Service (NAMESPACE/NAME; "": all) to reason.
     """
@@ -69,9 +69,9 @@ class Made:
 
 @dataclass(slots=True)
 class Transition:
-    """One change of a lab, under its lock. `kept`: what it was before, the newest first; nothing of a fresh one.
+    """One change of a lab, under its lock. `kept`: its earlier states, the newest first; empty for a fresh lab.
 
-    What kube-proxies write is written here, while they hold still, or by themselves when they are told: `written_by`.
+    `written_by`: nslab writes kube-proxy's rules here, while kube-proxies hold, or they write them themselves.
     """
 
     lab: Lab
@@ -90,7 +90,7 @@ class Transition:
     attached: Plan = field(init=False)
 
     def run(self) -> Made:
-        """Do it, or raise when all is as it was."""
+        """Make the change; if a stage fails, undo everything and raise."""
         self.files = StoredLab(folder(self.lab.name))
         self.resumed = resume(owned.processes(self.lab.name)) if self.kept else []
         with (
@@ -131,21 +131,21 @@ class Transition:
             self.undo.callback(self._restore, drift.lab)
 
     def _restore(self, lab: Lab) -> None:
-        """What the kernel took away together with something is no step of a plan, nor of its inverse."""
+        """Restore what no inverse plan contains: objects that the kernel removed together with another one."""
         before = self.kept[0]
-        with suppress(NslabError, OSError):  # what made us go back is what is told
+        with suppress(NslabError, OSError):  # the user sees the error that started the rollback
             engine.best_effort(self.kernel, compare(self.spaces, before, (lab, *self.kept), self.written_by).plan)
             self.line.put(_endpoints(before))
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
-            with suppress(ControlAbsent):  # the plan starts it, and then it is told
+            with suppress(ControlAbsent):  # the plan starts control; `_publish` sends it the Services
                 self.line.put(_endpoints(_without_newcomers(drift.lab, self.kept[0])))
 
     def _attach(self, drift: Drift) -> Drift:
-        """Do the plan as far as the last attachment; what is left to do.
+        """Run the plan up to its last attachment and return the drift that is left.
 
-        Endpoints, names and probes go by a pod's address: where a plugin gave another, they are planned anew.
+        Endpoints, DNS records and probes depend on a pod's address: if a plugin assigned another, plan them again.
         """
         last = max((number for number, step in enumerate(drift.plan) if isinstance(step.obj, Attachment)), default=-1)
         self.attached, rest = drift.plan[: last + 1], drift.plan[last + 1 :]
@@ -181,13 +181,14 @@ class Transition:
 
     def _publish(self, drift: Drift) -> tuple[str, ...]:
         if any(isinstance(step.obj, Control) for step in drift.plan):
-            self.line.close()  # who was asked to hold is no more; the new one is dialled anew
+            self.line.close()  # the control that holds has ended; `put` connects to its successor
         if not watched(drift.lab):
             return ()
         mode, nodes = drift.lab.proxy_mode, [node.name for node in drift.lab.nodes]
         expected = nodes if mode is not ProxyMode.NONE else []
-        # Those of a fresh lab take the rules over that were written here, and are not waited for. But in userspace mode
-        # they carry the traffic themselves. A later one that starts makes everything anew, as kube-proxies do.
+        # The kube-proxies of a fresh lab take over the rules that nslab wrote, so nobody waits for them; but in
+        # userspace mode they carry the traffic themselves. One that starts later writes all rules again, as the real
+        # kube-proxy does.
         taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
         written = taken_over if self.written_by is WrittenBy.NSLAB else None
         return self.line.put(_endpoints(drift.lab), expect=expected, written=written)
@@ -216,6 +217,6 @@ def _endpoints(lab: Lab) -> tuple[Service, ...]:
 
 
 def _without_newcomers(lab: Lab, before: Lab) -> Lab:
-    """The lab with those pods alone that were there before, at the same address."""
-    there = {(pod.namespace, pod.name, pod.assigned) for pod in before.pods}
-    return replace(lab, pods=tuple(pod for pod in lab.pods if (pod.namespace, pod.name, pod.assigned) in there))
+    """The lab with only the pods that existed before at the same address."""
+    existing = {(pod.namespace, pod.name, pod.assigned) for pod in before.pods}
+    return replace(lab, pods=tuple(pod for pod in lab.pods if (pod.namespace, pod.name, pod.assigned) in existing))

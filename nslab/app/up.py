@@ -1,4 +1,4 @@
-"""Bringing a lab up; healing one that runs, or changing it to what its file now says."""
+"""Bring a lab up; repair a running one, or change it to match its file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """What `up` did. `fresh`: there was nothing of the lab before; `seconds`: how long it took.
+    """The effect of `up`. `fresh`: the lab did not exist before; `seconds`: how long it took.
 
     `failed`: what kube-proxies could not write (see nslab.app.transition.Made).
     """
@@ -41,12 +41,12 @@ class Up:
 
 
 def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
-    """Bring a lab up, or heal it, or change it to what the file now says. Refused if the kernel refuses a step.
+    """Bring a lab up, repair it, or change it to match its file. Refused if the kernel refuses a step.
 
-    If it fails, a running lab is as it was, by the inverse plan; a fresh one is taken away whole, as by `down`: that
-    needs no plan, and takes half as long.
+    After a failure the inverse plan restores a running lab; a fresh one is removed as a whole, as `down` does, which
+    needs no plan and takes half as long.
 
-    `goals`: the text of its check file, which is kept with it; "": it has none; None: what is kept stays.
+    `goals`: the text of the check file to store with the lab; "": there is none; None: keep the stored one.
     """
     started = time.monotonic()
     with (
@@ -62,11 +62,11 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
             undo.callback(release, lab.name)
         undo.callback(spaces.home)
         owned.claim(lab.name)
-        agents.prefork()  # a process starts while we think
+        agents.prefork()  # a process starts while we compile
         if not fresh:
             procs.end(owned.impostors(lab.name))
         kept = StoredLab(folder(lab.name)).all()
-        if not (fresh or kept or named(lab.name)):  # an `up` was killed before it had begun
+        if not (fresh or kept or named(lab.name)):  # an `up` was killed at its start
             undo.callback(release, lab.name)
         made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
         if goals is not None:

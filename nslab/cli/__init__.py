@@ -2,5 +2,5 @@
 
 import gc
 
-# A command is over in a second: looking for cycles ever again takes a tenth of its time, and finds next to nothing.
+# A command ends within a second: frequent garbage collection would take a tenth of its time and free almost nothing.
 gc.set_threshold(100_000)

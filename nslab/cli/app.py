@@ -1,4 +1,4 @@
-"""The command line: verbs, help, exit codes. What a verb needs is imported when it is called."""
+"""The command line: verbs, help, exit codes. Each verb imports what it needs when it is called."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _nslab(
 
 
 def build(verbs: Iterable[str] = VERBS) -> typer.Typer:
-    """The command line, or some verbs of it: typer looks at all parameters of each, and most verbs nobody asked for."""
+    """Build the command line with some verbs: typer inspects all parameters of each, and a call needs only one verb."""
     app = typer.Typer(
         name="nslab",
         help="Kubernetes' network on one Linux machine: real namespaces, veth pairs, tunnels, routes and rules.",
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _open_standard_streams() -> None:
-    """A caller may have closed them; the next files opened would be taken for them, by our children, too."""
+    """Open /dev/null for closed standard streams: otherwise the next opened files would get their numbers."""
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
@@ -114,14 +114,14 @@ def _open_standard_streams() -> None:
 
 
 def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """A fault of nslab's own: what it tells of may be a stranger's words."""
+    """Print the traceback of a bug in nslab, escaped, since it may contain output of others."""
     from traceback import format_exception
 
     note("".join(format_exception(kind, error, trace)).rstrip("\n"))
 
 
 def tree(verbs: Iterable[str] = VERBS) -> click.Group:
-    """The same for click; an error about an option does not name the environment variable, for it has none."""
+    """The command line as a click group, in which errors about options name no environment variables."""
     command = typer.main.get_group(build(verbs))
     for verb in command.commands.values():
         for parameter in verb.params:
@@ -133,7 +133,7 @@ def tree(verbs: Iterable[str] = VERBS) -> click.Group:
 def _status(arguments: Sequence[str] | None) -> int:
     asked_by_a_shell = "_NSLAB_COMPLETE" in os.environ
     if asked_by_a_shell:
-        # Typer's own answers to a shell; it registers them only where it also adds its two options to every command.
+        # typer registers its completion classes only if it also adds its two options to every command.
         from typer._completion_classes import completion_init
 
         completion_init()
@@ -158,12 +158,12 @@ def _status(arguments: Sequence[str] | None) -> int:
         return 130
     except (BrokenPipeError, SystemExit) as leave:
         if asked_by_a_shell and isinstance(leave, SystemExit):
-            return int(leave.code or 0)  # by which fish is told whether there is anything to complete
-        broken = leave if isinstance(leave, BrokenPipeError) else leave.__context__  # for click that is an exit
+            return int(leave.code or 0)  # tells fish whether there is anything to complete
+        broken = leave if isinstance(leave, BrokenPipeError) else leave.__context__  # click turns it into SystemExit
         if isinstance(broken, OSError) and broken.filename != PIPE:
             _complain(f"nslab: {error_text(broken)}")
             return Refused.code
-        # Whoever read our output has seen enough; nor must the interpreter complain.
+        # The reader has closed the pipe; the interpreter must not complain about it at exit.
         discard(sys.stdout)
         return 128 + signal.SIGPIPE
     except MemoryError:
@@ -176,5 +176,5 @@ def _status(arguments: Sequence[str] | None) -> int:
 
 
 def _complain(text: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal hung up, and that is why we end
+    with contextlib.suppress(OSError):  # the terminal may have hung up
         note(text)

@@ -1,4 +1,4 @@
-"""Exercises: how far somebody is."""
+"""`nslab check`: the goals of an exercise."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ def _printed(graded: Sequence[Graded], language: Language) -> None:
     from nslab.exercises.words import sentence, summary, word
     from nslab.views.table import padded, width
 
-    words = [word(language, "yes" if one.reached else "not yet") for one in graded]
+    words = [word(language, "yes" if each.reached else "not yet") for each in graded]
     wide = max(map(width, words))
-    for number, (one, text) in enumerate(zip(graded, words, strict=True), 1):
-        extra = f" ({word(language, 'extra')})" if one.goal.extra else ""
-        line = f"{padded(text, wide)}  {number:>{len(str(len(graded)))}}  {one.goal.title.by(language)}{extra}"
-        say(line, fg="green" if one.reached else None)
+    for number, (each, text) in enumerate(zip(graded, words, strict=True), 1):
+        extra = f" ({word(language, 'extra')})" if each.goal.extra else ""
+        line = f"{padded(text, wide)}  {number:>{len(str(len(graded)))}}  {each.goal.title.by(language)}{extra}"
+        say(line, fg="green" if each.reached else None)
     say(f"\n{summary(graded, language)}")
-    upcoming = next(((number, one) for number, one in enumerate(graded, 1) if not one.reached), None)
+    upcoming = next(((number, each) for number, each in enumerate(graded, 1) if not each.reached), None)
     if upcoming:
-        number, one = upcoming
-        say(f"\n{word(language, 'next', number, one.goal.title.by(language))}")
-        for fault in one.faults[:3]:
+        number, following = upcoming
+        say(f"\n{word(language, 'next', number, following.goal.title.by(language))}")
+        for fault in following.faults[:3]:
             say(f"  {sentence(fault, language)}")
-        say(word(language, "hint", one.goal.hint.by(language)))
+        say(word(language, "hint", following.goal.hint.by(language)))

@@ -72,7 +72,7 @@ def cni(
         say(f"{title(lab)}; {what}")
         listing([{key: value for key, value in row.items() if key != "result"} for row in rows], output)
     for doubt in dict.fromkeys(kept.doubt for kept in made if kept.doubt):
-        note(f"nslab: CHECK has something against what ADD has just made, and is not heeded in this: {doubt}")
+        note(f"nslab: CHECK fails right after a successful ADD, so nslab ignores this error: {doubt}")
     ready_or_exit(done.not_ready)
 
 
@@ -86,7 +86,7 @@ def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool)
     except ValueError as error:
         raise UsageError(f"{conf} {error}") from None
     if plugin is not None and not plugin.exists():
-        raise UsageError(f"there is no {plugin}: --plugin wants a CNI plugin, or a directory of them")
+        raise UsageError(f"there is no {plugin}: --plugin takes a CNI plugin, or a directory of them")
     try:
         network = example(text)
     except ValueError as wrong:

@@ -1,4 +1,4 @@
-"""What a shell may complete."""
+"""Shell completion."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ SHELLS = {
     "zsh": "share/zsh/site-functions/_nslab",
     "fish": "share/fish/vendor_completions.d/nslab.fish",
 }
-"""The shells, and where below a prefix each finds the script that is the answer of `nslab completion`."""
+"""The shells, and the path below a prefix where each finds the script of `nslab completion`."""
 
 
 def script(shell: str) -> str:
-    """The text that teaches a shell to ask nslab."""
+    """The completion script of a shell."""
     from typer._completion_shared import get_completion_script
 
     text = get_completion_script(prog_name="nslab", complete_var="_NSLAB_COMPLETE", shell=shell)
     if shell == "zsh":
-        # From a folder of its function path zsh loads the file at the first question, as the function that answers it.
+        # zsh loads the file from its function path at the first completion, as the body of the function `_nslab`.
         text += '\n\nif [ "$funcstack[1]" = _nslab ]; then _nslab_completion "$@"; fi'
     return text
 
@@ -43,7 +43,7 @@ def exercises(incomplete: str) -> list[str]:
     up = running_labs(incomplete)
     try:
         return [name for name in up if check_file(folder(name) / FILE)]
-    except PermissionError:  # what a lab is, is root's to read
+    except PermissionError:  # only root can read a lab's folder
         return up
 
 

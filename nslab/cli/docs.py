@@ -1,4 +1,4 @@
-"""The documents that come with nslab, in its folder `docs`: which there are, and one of them as a terminal shows it."""
+"""`nslab docs`: list the documents in nslab's folder `docs`, or show one in the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[1] / "docs"
 
 
 def topics(incomplete: str = "") -> list[str]:
-    """The documents by name, in alphabetical order."""
+    """The names of the documents, in alphabetical order."""
     return sorted(file.stem for file in FOLDER.glob("*.md") if file.stem.startswith(incomplete))
 
 
@@ -39,10 +39,10 @@ def docs(
 
 
 def text(topic: str) -> str:
-    """A document's Markdown."""
+    """The Markdown of a document."""
     return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
 
 
 def about(document: str) -> str:
-    """What a document is about: the first sentence below its heading."""
+    """The subject of a document: the first sentence below its heading."""
     return re.split(r"\.\s", " ".join(document.split("\n\n")[1].split()) + " ")[0]

@@ -71,7 +71,7 @@ def logs(
 
     lab, name = _split(pod)
     found = pod_of(lab, name)
-    _defaulted(container, [one.name for one in found.containers])
+    _defaulted(container, [each.name for each in found.containers])
     for entry in entries(lab, found, container, follow=follow, tail=tail, previous=previous):
         raw(f"{entry.timestamp} {entry.text}" if timestamps else entry.text)
 
@@ -100,7 +100,7 @@ def _enter(lab: str, name: str, container: str | None, argv: list[str]) -> int:
     from nslab.linux.netns import folder
     from nslab.linux.processes.exec import NotRunning, attach
 
-    os.umask(0o022)  # as a container's: what is run there is not nslab's own
+    os.umask(0o022)  # a container's umask, instead of nslab's own
     wanted, containers = command(lab, name, container, argv)
     _defaulted(container, containers)
     try:
@@ -111,11 +111,11 @@ def _enter(lab: str, name: str, container: str | None, argv: list[str]) -> int:
 
 def _defaulted(wanted: str | None, containers: list[str]) -> None:
     if not wanted and len(containers) > 1:
-        note(f"Defaulted container {containers[0]!r} out of: {', '.join(containers)}")  # as kubectl says it
+        note(f"Defaulted container {containers[0]!r} out of: {', '.join(containers)}")  # kubectl's words
 
 
 def _split(host: str) -> tuple[str, str]:
-    """Lab and host; a pod may also be NAMESPACE/POD, as pictures write it."""
+    """Split LAB/HOST; a pod may also be LAB/NAMESPACE/POD, as pictures write it."""
     lab, slash, name = host.partition("/")
     if not (lab and slash and name):
         raise UsageError(f"say LAB/HOST, as in calico-two-node/pod-b; {host!r} has no host")

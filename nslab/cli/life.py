@@ -106,7 +106,7 @@ def up(
     from nslab.exercises.read import goals_beside
     from nslab.linux import signals
 
-    signals.defer()  # to the end of this process: what is up by then stays up
+    signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
     lab, notes = _noted(source, encapsulation, proxy_mode)
     goals = goals_beside(file_of(source), lab)
     done = bring_up(lab, listener(), goals)
@@ -134,9 +134,9 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
         document({"differences": lines, "commands": mending(found.plan), "strangers": found.unmanaged}, output)
     else:
         say("\n".join(lines) if lines else f"{name} is as it should be")
-        for ns, strange in found.unmanaged.items():
+        for ns, unmanaged in found.unmanaged.items():
             say(f"not nslab's, left alone, in {ns}:")
-            bullets(strange, 20, "more")
+            bullets(unmanaged, 20, "more")
     if lines:
         raise typer.Exit(1)
 
@@ -179,7 +179,7 @@ def _told_down(downs: dict[str, Gone]) -> None:
 def _noted(
     source: str, encapsulation: Encapsulation | None, proxy_mode: ProxyMode | None
 ) -> tuple[Lab, tuple[str, ...]]:
-    """A lab, and the notes for the end; it warns now of what its file probably does not mean, or this machine lacks."""
+    """Load a lab; return it and the notes for the end. Prints warnings about its file and this machine's limits."""
     from nslab.app.plan import beyond
     from nslab.lab.load import load_with_warnings
 
@@ -201,21 +201,21 @@ def file_of(source: str) -> Path:
             raise
         kept = folder(source) / "lab.yaml"
         if not os.access(folder(source), os.X_OK):
-            raise UsageError(f"{source} runs, and what it is, is root's to read: put sudo before it") from None
+            raise UsageError(f"{source} runs, but only root can read its file: put sudo before it") from None
         if kept.exists():
             return kept
         raise
 
 
 def listener() -> Listener:
-    """Reports on standard error, for people."""
+    """A listener that prints to standard error."""
     from nslab.app.listener import Listener
 
     return Listener(lambda owner: note(f"waiting for {owner}"), Progress(), note)
 
 
 def _told(done: Up) -> None:
-    """In under a screen: what was done, a picture of what there is now, and what to type next."""
+    """Print what was done, a picture of the new lab, and the next commands, on less than a screen."""
     from nslab.views.changes import changes, standing_still
     from nslab.views.tree import count, picture, title
 
@@ -247,17 +247,17 @@ def _notes(drift: Drift) -> list[str]:
 
 
 def _next(lab: Lab) -> list[str]:
-    """Three commands worth typing now."""
+    """Three useful next commands."""
     from nslab.compiler.networks import network
     from nslab.lab.find import FILE, check_file
     from nslab.linux.netns import folder
 
     goals = check_file(folder(lab.name) / FILE)
     if goals or network(lab).BY_HAND:
-        how_far = fill("nslab {} {}", "check" if goals else "probe", lab.name)
-        return [how_far, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
+        test = fill("nslab {} {}", "check" if goals else "probe", lab.name)
+        return [test, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
     commands = [fill("nslab probe {}", lab.name)]
-    # kube-dns has a port, too, but speaks no HTTP.
+    # kube-dns has a port, too, but does not serve HTTP.
     own = [pod for pod in lab.pods if pod.namespace != "kube-system"]
     servers = [pod for pod in own if any(container.ports for container in pod.containers)]
     pairs = [(near, far) for far in servers for near in reversed(lab.pods) if near.node != far.node] or [

@@ -1,4 +1,4 @@
-"""Looking: what labs there are, what runs, what this machine can do."""
+"""Verbs that only read: the labs, the running ones, the capabilities of this machine."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _guide(path: Path, lab: Lab, language: Language) -> None:
     from nslab.views.guide import read
 
     file = path.parent / guide_file(language)
-    # A file of another name has no guide: one beside it would be about something else.
+    # A file with another name has no guide: a guide beside it would be about another lab.
     if path.name != FILE or not file.exists():
         raise UsageError(f"{lab.name} has no guide ({file.name} beside its {FILE})")
     markdown(read(file, lab, language))
@@ -89,9 +89,10 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
         listing(use.running(), output, "no lab is up; `nslab labs` lists those that come with nslab")
         return
     found = use.pods(name)
-    # Of a container its node tells what it sees; it is the node's word that may be old.
-    for one in found.silent:
-        note(f"{one.ns.rpartition('.')[2]}: {one.name} is stopped (process {one.pid}); what it said last is old")
+    # A node's process reports the status of its containers, so a stopped one makes the report out of date.
+    for process in found.silent:
+        host = process.ns.rpartition(".")[2]
+        note(f"{host}: {process.name} is stopped (process {process.pid}); its last report may be out of date")
     listing(columns(found.rows) if output is Format.TABLE else found.rows, output, f"{name} has no pods")
 
 
@@ -118,7 +119,7 @@ def inspect(
 
 
 class Document(StrEnum):
-    """The documents of nslab's own."""
+    """nslab's own documents."""
 
     LAB = "lab"
     CHECK = "check"

@@ -1,6 +1,6 @@
-"""The manual page nslab(1): the verbs as `--help` has them, and what `--help` has no place for.
+"""The manual page nslab(1): the verbs as in `--help`, and more than `--help` has room for.
 
-`python -m nslab.cli.manual` prints it; the wheel brings it along.
+`python -m nslab.cli.manual` prints it; the wheel contains it.
 """
 
 from __future__ import annotations
@@ -56,16 +56,16 @@ EXAMPLES = (
 )
 
 SEE_ALSO = ("ip", "ip-netns", "ip-route", "bridge", "iptables", "ipset", "nft", "ipvsadm", "conntrack", "tcpdump")
-"""All of section 8."""
+"""All in section 8."""
 
 
 def page(command: click.Group, version: str) -> str:
-    """The page in roff's man macros, for a tree of commands."""
+    """The page in roff's man macros, for a group of commands."""
     return "\n".join(_lines(command, version)) + "\n"
 
 
 def _lines(command: click.Group, version: str) -> Iterator[str]:
-    # It changes with the program and not on a day, so it has no date.
+    # No date: the page changes with the program's version.
     yield f'.TH NSLAB 1 "" "nslab {_text(version)}" "User Commands"'
     yield from (".SH NAME", *_filled(f"nslab - {str(command.help).rstrip('.')}"))
     yield from (".SH SYNOPSIS", ".B nslab", r"[\fIOPTIONS\fR] \fICOMMAND\fR [\fIARGUMENTS\fR]")
@@ -98,7 +98,7 @@ def _verb(name: str, verb: click.Command, above: click.Context) -> Iterator[str]
 
 
 def _parameters(parameters: Sequence[click.Parameter], context: click.Context) -> Iterator[str]:
-    """What --help says of arguments and options; of arguments without a word about them the usage has said all."""
+    """The options and arguments as in --help, without arguments that have no help: the usage line has those."""
     records = filter(None, (parameter.get_help_record(context) for parameter in parameters))
     yield from _terms([(term, about) for term, about in records if about not in ("", "[required]")])
 
@@ -116,13 +116,13 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _filled(text: str) -> Iterator[str]:
-    """Running text, in lines that nobody has to scroll sideways for."""
+    """Wrap running text."""
     lines = textwrap.wrap(_escaped(" ".join(text.split())), 78, break_long_words=False, break_on_hyphens=False)
     return map(_guarded, lines)
 
 
 def _typed(lines: str) -> Iterator[str]:
-    """What is typed, as it is typed."""
+    """Example commands, verbatim."""
     yield from (
         ".RS 4",
         ".EX",
@@ -137,14 +137,14 @@ def _text(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text for roff, which reads backslashes and quotes, and knows of other characters than ASCII only by number."""
+    """Escape text for roff: backslashes, quotes, and characters outside of ASCII."""
     escaped = text.replace("\\", r"\e").replace("-", r"\-").replace('"', r"\(dq")
     escaped = re.sub(r"`([^`]+)`", r"\\fB\1\\fR", escaped)
     return "".join(char if char.isascii() else rf"\[u{ord(char):04X}]" for char in escaped)
 
 
 def _guarded(line: str) -> str:
-    """A line that is not taken for a request, which begins with a dot or a quote."""
+    """Protect a line that starts with a dot or a quote, which roff would read as a request."""
     return rf"\&{line}" if line.startswith((".", "'")) else line
 
 

@@ -1,4 +1,4 @@
-"""Changing a running lab, as kubectl does a cluster: apply, delete, scale, set."""
+"""Change a running lab, as kubectl does a cluster: get, apply, delete, scale; and its settings: set."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def set_(
 def _deferred() -> None:
     from nslab.linux import signals
 
-    signals.defer()  # to the end of this process
+    signals.defer()  # until the end of this process
 
 
 def _say(done: Changed) -> None:
@@ -203,7 +203,7 @@ def _warn(done: Changed) -> None:
 
 
 def read_file(file: Path) -> str:
-    """The text of a file, or what is typed for `-`."""
+    """The text of a file, or of standard input for `-`."""
     if str(file) == "-":
         return click.get_text_stream("stdin").read()
     try:

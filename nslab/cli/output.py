@@ -1,7 +1,7 @@
-"""How things are printed: colour where wanted, JSON and YAML where asked for, progress where it takes long.
+"""Output: colour on terminals, JSON and YAML on request, a progress bar for long steps.
 
-All that a reader is shown goes through `say` or `note`, which let nothing by that a terminal obeys: names, reasons and
-last words may be a stranger's. Only `raw` prints what a program said as it said it, for `logs`.
+All output goes through `say` or `note`, which escape control characters: names, errors and output of containers may
+come from anybody. Only `raw` prints the output of a program unchanged, for `logs`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What a list is printed as."""
+    """The output formats of a list."""
 
     TABLE = "table"
     JSON = "json"
@@ -34,7 +34,7 @@ class Format(StrEnum):
 
 
 class Report(StrEnum):
-    """What the result of a probe or a check is printed as."""
+    """The output formats of a probe or a check."""
 
     TABLE = "table"
     JSON = "json"
@@ -47,7 +47,7 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="table, json or y
 
 
 def listing(rows: Sequence[dict[str, Any]], output: Format, empty: str = "") -> None:
-    """Print rows (all with the same keys) in the format that was asked for."""
+    """Print rows (all with the same keys) in a format."""
     if output is not Format.TABLE:
         document(list(rows), output)
     elif not rows:
@@ -60,7 +60,7 @@ def listing(rows: Sequence[dict[str, Any]], output: Format, empty: str = "") -> 
 
 
 def document(value: object, output: Format) -> None:
-    """Print anything as JSON or YAML."""
+    """Print a value as JSON or YAML."""
     if output is Format.JSON:
         say(_escaped(json.dumps(value, indent=2, ensure_ascii=False), _in_json))
     else:
@@ -68,7 +68,7 @@ def document(value: object, output: Format) -> None:
 
 
 def _yaml(value: object) -> str:
-    """As YAML, with quotes around each text that a reader would not see all of: in those there are escapes."""
+    """A value as YAML, with double quotes around each text with invisible characters, so that they are escaped."""
     import yaml
 
     from nslab.api.scalars import is_text
@@ -97,7 +97,7 @@ def _cell(value: object) -> str:
 
 
 def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
-    """Print a text for a reader, in click's styles (fg=None: none) on a terminal whose user did not say NO_COLOR."""
+    """Print a text with control characters escaped; click's styles (fg=None: none) on terminals without NO_COLOR."""
     shown = visible(text)
     if any(style.values()) and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         shown = click.style(shown, **style)
@@ -105,7 +105,7 @@ def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
 
 
 def markdown(text: str) -> None:
-    """Print Markdown as wide as the terminal, and no wider than one reads with ease."""
+    """Print Markdown, as wide as the terminal, but at most 100 columns."""
     from shutil import get_terminal_size
 
     from nslab.views.markdown import lines
@@ -116,8 +116,8 @@ def markdown(text: str) -> None:
 
 
 def raw(text: str) -> None:
-    """Print what a container printed: whoever asks for its log gets that, control characters and all."""
-    _print(text, color=True)  # click would take its colours away where no terminal is
+    """Print a container's output unchanged, including control characters."""
+    _print(text, color=True)  # otherwise click strips colours without a terminal
 
 
 def _print(text: str, *, err: bool = False, nl: bool = True, color: bool | None = None) -> None:
@@ -126,23 +126,23 @@ def _print(text: str, *, err: bool = False, nl: bool = True, color: bool | None 
 
 
 def flush() -> None:
-    """Have all that was printed written."""
+    """Flush standard output."""
     with _printing(False):
         sys.stdout.flush()
 
 
 PIPE = "standard output"
-"""What a broken pipe is about if it is ours, and none of a lab's."""
+"""The file name in a BrokenPipeError of our own standard output."""
 
 
 @contextlib.contextmanager
 def _printing(err: bool) -> Iterator[None]:
-    """What is wrong with standard output is one sentence, and no error of what a verb does."""
+    """Turn an error of standard output into Unprinted, which is not an error of the verb."""
     try:
         yield
     except BrokenPipeError as error:
         error.filename = PIPE
-        raise  # the reader has seen enough
+        raise  # the reader has closed the pipe
     except OSError as error:
         discard(sys.stderr if err else sys.stdout)
         if not err:
@@ -150,20 +150,20 @@ def _printing(err: bool) -> Iterator[None]:
 
 
 def discard(stream: TextIO) -> None:
-    """Let go of what a stream still holds, and of all that is written to it."""
+    """Discard a stream's buffer, and everything written to it later."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def note(text: str) -> None:
-    """A word aside, for the person and not for the pipe. Where it cannot be written, nothing fails for it."""
+    """Print a note to standard error. A failure to print it is not an error."""
     if text:
         say(text, err=True)
 
 
 def ready_or_exit(not_ready: Sequence[object]) -> None:
-    """Go on if every container is ready; else name those that are not, and end with 1."""
+    """Return if every container is ready; otherwise print those that are not, and exit with 1."""
     for container in not_ready:
         note(f"nslab: {container}")
     if not_ready:
@@ -181,7 +181,7 @@ def written_or_exit(failed: Mapping[str, Mapping[str, str]]) -> None:
 
 
 def bullets(lines: Iterable[str], most: int, more: str) -> None:
-    """Print lines, indented; of a long list the beginning, and how many more there are."""
+    """Print indented lines: at most `most`, then the number of the others."""
     every = list(lines)
     for line in every[:most]:
         say(f"  {line}")
@@ -190,10 +190,10 @@ def bullets(lines: Iterable[str], most: int, more: str) -> None:
 
 
 def need_root(verb: str) -> None:
-    """Say it at once, and the two ways on. From here on files are root's alone, and there may be many open."""
+    """Missing without root, with two remedies. Then create files for root only, and raise the limit of open files."""
     if os.geteuid() != 0:
         raise Missing(
-            f"`nslab {verb}` works on the kernel's network, which takes root: put sudo before it, "
+            f"`nslab {verb}` works on the kernel's network, which needs root: put sudo before it, "
             f"or use a kernel of your own: nslab vm -- nslab {verb} …"
         )
     from nslab.linux.netns import raise_limit
@@ -203,7 +203,7 @@ def need_root(verb: str) -> None:
 
 
 class Progress:
-    """A bar on a terminal, for what takes more than a second."""
+    """A progress bar on a terminal, for operations that take more than a second."""
 
     def __init__(self, what: str = "steps") -> None:
         self._what = what
@@ -212,7 +212,7 @@ class Progress:
         self._terminal = sys.stderr.isatty()
 
     def __call__(self, done: int, total: int) -> None:
-        """Tell how far it is."""
+        """Draw the bar."""
         now = time.monotonic()
         if not self._terminal or now - self._started < 1 or (now - self._drawn < 0.1 and done < total):
             return

@@ -42,7 +42,7 @@ def probe(
     else:
         _printed(done.survey, done.results, done.explanations)
         if done.learned:
-            say(f"{', '.join(done.learned)} knows where pods are by routes made by hand; `nslab up` takes them away")
+            say(f"{', '.join(done.learned)} knows the way to pods by routes made by hand; `nslab up` removes them")
         if done.services and done.calls:
             _printed_services(done.services, done.results, done.calls, done.reasons)
         if done.drift.stopped:
@@ -77,7 +77,7 @@ def _printed_services(
 
 
 def _because(explanations: dict[str, str]) -> None:
-    """Each reason once, with the hosts that it concerns."""
+    """Print each reason once, with the pairs that it explains."""
     reasons: dict[str, list[str]] = {}
     for whom, reason in explanations.items():
         reasons.setdefault(reason, []).append(whom)

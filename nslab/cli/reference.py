@@ -1,6 +1,6 @@
-"""Every command with all its options, as the last chapter of nslab/docs/commands.md: what `--help` says, in Markdown.
+"""The last chapter of nslab/docs/commands.md: the `--help` of every command, in Markdown.
 
-A test holds it equal to what stands there.
+A test keeps the two equal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HEADING = "## Every command and its options"
 
 
 def reference(command: click.Group) -> str:
-    """The chapter, for a tree of commands."""
+    """The chapter, for a group of commands."""
     context = click.Context(command, info_name="nslab", **command.context_settings)
     chapters = ["\n".join(_verb(name, verb, context)) for name, verb in command.commands.items()]
     return "\n\n".join([HEADING, *chapters]) + "\n"
@@ -29,7 +29,7 @@ def _verb(name: str, verb: click.Command, above: click.Context) -> Iterator[str]
     yield f"### `{' '.join(['nslab', name, *verb.collect_usage_pieces(context)])}`\n"
     yield about.strip()
     records = filter(None, (parameter.get_help_record(context) for parameter in verb.params))
-    # Of arguments without a word about them the usage has said all.
+    # The usage line has the arguments without help.
     if terms := [f"- `{term}`: {' '.join(word.split())}" for term, word in records if word not in ("", "[required]")]:
         yield "\n" + "\n".join(terms)
     if example:

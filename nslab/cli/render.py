@@ -1,4 +1,4 @@
-"""`nslab render`: what kube-proxy would write."""
+"""`nslab render`: the rules that kube-proxy would write."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def render(
         zone=proxy.zone if zone is None else zone,
     )
     if not proxy.addresses and (why := _needs_address(services, mode)):
-        raise UsageError(f"{why}: say the node's address (--node-ip)")
+        raise UsageError(f"{why}: give the node's address (--node-ip)")
     say("" if mode is ProxyMode.NONE else text(services, proxy), nl=False)
 
 
 def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
-    """What of these Services cannot be written for a node without an address; "" if all can."""
+    """Why the rules of these Services need the node's address; "" if they do not."""
     if mode is ProxyMode.USERSPACE:
-        return "userspace mode leads to a port of the node"
+        return "userspace mode redirects to a port of the node"
     if mode in (ProxyMode.IPVS, ProxyMode.NFTABLES):
         for service in services:
             if any(port.node_port for port in service.ports):
@@ -78,7 +78,7 @@ def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
 
 
 def _known(file: Path, node: str, service_network: str | None) -> tuple[tuple[Service, ...], Proxy]:
-    """The Services of a manifest, and what it tells of the node: much, if there is a Lab in it."""
+    """The Services of a manifest, and the settings of the node's kube-proxy, as far as a Lab in it has them."""
     from nslab.api.documents import sources_of
     from nslab.api.values import Source
     from nslab.compiler.placement import assign_addresses
@@ -106,17 +106,17 @@ def _address(flag: str, text: str) -> str:
     try:
         return str(IPv4Address(text))
     except ValueError:
-        raise UsageError(f"{flag}: {text!r} is no IPv4 address, such as 192.168.59.22") from None
+        raise UsageError(f"{flag}: {text!r} is not an IPv4 address, such as 192.168.59.22") from None
 
 
 def _network(flag: str, text: str) -> str:
-    """The network as the kernel keeps it; "" is none."""
+    """The network with its host bits cleared; "" for none."""
     if not text:
         return ""
     try:
         return str(IPv4Network(text, strict=False))
     except ValueError:
-        raise UsageError(f"{flag}: {text!r} is no IPv4 network, such as 20.96.0.0/12") from None
+        raise UsageError(f"{flag}: {text!r} is not an IPv4 network, such as 20.96.0.0/12") from None
 
 
 def _scheduler(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The processes of a lab: what runs on a node, the API server's part, built-in images, the stand-in for ipip.
+"""The processes of a lab: a node's components, the API server, built-in images, the stand-in for ipip.
 
-Standard library only, and little of it: each pause is a fork of this, and shares what it does not change.
+They use only the standard library, and little of it: each pause process is a fork that shares all unchanged memory.
 """

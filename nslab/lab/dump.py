@@ -80,7 +80,8 @@ def lab_document(lab: Lab) -> dict[str, Any]:
     }
     reserved = {name: str(address) for name, address in lab.last_reserved}
     # The objects of kube-dns are among the Services and pods, unless somebody deleted them.
-    status = present({"lastReserved": reserved, "addons": [KUBE_DNS] if lab.dns_address else []})
+    addons = [KUBE_DNS] if lab.dns_address else []
+    status = present({"stored": True, "lastReserved": reserved, "addons": addons})
     head = {"apiVersion": "nslab/v1", "kind": "Lab", "metadata": {"name": lab.name}}
     return head | present({"spec": present(spec), "status": status})
 

@@ -48,6 +48,11 @@ class LabDocument:
             self.spec.setdefault(part, []) for part in ("nodes", "clients", "routers")
         )
 
+    @property
+    def stored(self) -> bool:
+        """Whether nslab wrote the file, with what it gave to objects."""
+        return bool(self.status.get("stored"))
+
     def place(self, *path: int | str) -> FieldPath:
         """The path of a field of the spec."""
         return (self.document or 0, "spec", *path)

@@ -115,7 +115,8 @@ def _checked(
     if found.lab.document is None:
         refuse(reader, ())  # errors with the default lab may follow from these
         found.lab = default_lab(found, name)
-    leave_to_controllers(found)
+    if not found.lab.stored:
+        leave_to_controllers(found)
     set_to(found.lab, encapsulation, proxy_mode, cni)
     unread = [*fetch(found.lab, sources[0].file)]
     complete(found)

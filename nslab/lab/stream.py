@@ -133,7 +133,7 @@ def _read(
         if kind == "Lab":
             found.lab = LabDocument(value, int(path[0]))
         else:
-            one = Document(value if stored else as_applied(value), path)
+            one = Document(value if stored or found.lab.stored else as_applied(value), path)
             if one.kind not in CLUSTER_WIDE:
                 one.metadata.setdefault("namespace", "default")
             found.add(one, foreign=shape is schema.foreign())

@@ -1,1 +1,1 @@
-"""The only side effects: this machine's kernel, its processes and files."""
+"""All side effects: on this machine's kernel, its processes and its files."""

@@ -1,4 +1,4 @@
-"""The one door to the kernel: transactions in, refusals out."""
+"""The only way to change the kernel: runs transactions and raises refusals."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class LinuxKernel:
-    """Does transactions, each in its namespace, from one thread (two gain nothing: the network lock is one)."""
+    """Runs transactions, each in its namespace, from one thread (all namespaces share the kernel's RTNL lock)."""
 
     def __init__(self, spaces: Namespaces, agents: Agents, iptables: str, plugins: Plugins | None = None) -> None:
         self._spaces = spaces
@@ -42,10 +42,10 @@ class LinuxKernel:
         self._coming_up: list[tuple[str, str]] = []
 
     def run(self, transaction: Transaction) -> None:
-        """Do one transaction, or raise Refused with the step, the kernel's words, and what was done all the same."""
+        """Run one transaction, or raise Refused with the step, the kernel's error, and the steps that were done."""
         try:
             self._run(transaction)
-        except OSError as error:  # there is no such namespace
+        except OSError as error:  # the namespace does not exist
             raise Refused(shell.command(transaction.steps[0]), os.strerror(error.errno or 0)) from error
 
     def _run(self, transaction: Transaction) -> None:
@@ -83,7 +83,7 @@ class LinuxKernel:
                 assert_never(missing)
 
     def wait_until_up(self) -> None:
-        """Return when every interface that was set up is ready to carry packets."""
+        """Return when every interface that was set up can carry packets."""
         for ns, dev in self._coming_up:
             netlink.wait_until_up(self._spaces.route_socket(ns), [self._indexes.index(ns, dev)])
         self._coming_up.clear()
@@ -114,7 +114,7 @@ class LinuxKernel:
         tun.run(step)
 
     def _netlink(self, transaction: Transaction) -> None:
-        """The messages of all steps, in order; a run of them to one namespace is one batch."""
+        """Send the messages of all steps, in order; consecutive messages to one namespace form one batch."""
         refused: list[tuple[Step, OSError]] = []
         batch: list[tuple[Step, bytes]] = []
         ns = transaction.where[0]
@@ -136,8 +136,8 @@ class LinuxKernel:
             for touched in {ns for step in transaction.steps for ns in _namespaces(step)}:
                 self._indexes.forget(touched)
             first, reason = refused[0]
-            said_no = {id(step) for step, _ in refused}
-            done = [step for step in transaction.steps if id(step) not in said_no]
+            refused_ids = {id(step) for step, _ in refused}
+            done = [step for step in transaction.steps if id(step) not in refused_ids]
             raise Refused(shell.command(first), error_text(reason), done) from reason
 
     def _flush(self, ns: str, batch: list[tuple[Step, bytes]]) -> list[tuple[Step, OSError]]:
@@ -158,7 +158,7 @@ def _goes_anyway(step: Step) -> bool:
 
 
 def _namespaces(step: Step) -> set[str]:
-    """Where a step makes or takes interfaces: a cable has two ends."""
+    """The namespaces in which a step creates or removes interfaces: a veth pair has two ends."""
     return {step.obj.ns, *(key[1] for key in step.obj.provides)}
 
 
@@ -168,7 +168,7 @@ def _encode(step: Step, indexes: netlink.Indexes) -> Messages:
 
 
 def _sysctl(step: Step) -> None:
-    """/proc/sys/net shows the settings of the namespace of the thread that opens it."""
+    """Write one setting: /proc/sys/net shows those of the namespace of the thread that opens it."""
     path, value = sysctl.written(step.obj)
     descriptor = os.open(f"/proc/sys/{path}", os.O_WRONLY | os.O_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""Named network namespaces, and this thread's way in and out of them."""
+"""Named network namespaces, and how this thread enters and leaves them."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ if TYPE_CHECKING:
     from typing import Self
 
 RUN = Path(rundir.ROOT)
-"""Everything that nslab keeps; a folder (a tmpfs) per lab."""
+"""The folder of all labs; each lab has a folder (a tmpfs) in it."""
 FILES = 256
-"""Open files that a process of a lab must be allowed to have: a node of some dozen pods has so many."""
+"""The least limit of open files that nslab accepts: the process of a node with some dozen pods needs as many."""
 IP_NETNS = Path("/run/netns")
 """Where `ip netns` looks for names."""
 _SELF = "/proc/thread-self/ns/net"
 
 
 def folder(lab: str) -> Path:
-    """The lab's own folder."""
+    """The folder of a lab."""
     return RUN / lab
 
 
 def lab_of(ns: str) -> str:
-    """The lab that a namespace's name leads to."""
+    """The lab in a namespace's name."""
     return ns.split(".")[1]
 
 
 def path(ns: str) -> Path:
-    """Where a lab's namespace is bound: in a tmpfs that holds the lab's names, so that one lazy umount takes all."""
+    """Where a lab's namespace is bound: in a tmpfs for the lab's names, so that one lazy umount removes them all."""
     return folder(lab_of(ns)) / rundir.NAMES / ns
 
 
 class Namespaces:
-    """Descriptors and sockets of namespaces, opened once; closes them, and returns this thread home, at the end."""
+    """Opens descriptors and sockets of namespaces once; on exit, returns this thread home and closes them."""
 
     def __init__(self) -> None:
         self._home = os.open(_SELF, os.O_RDONLY | os.O_CLOEXEC)
@@ -78,7 +78,7 @@ class Namespaces:
             os.close(descriptor)
 
     def create(self, ns: str) -> None:
-        """Make a namespace and name it; this thread is in it afterwards. FileExistsError if the name is taken."""
+        """Create a namespace, name it, and leave this thread in it. FileExistsError if the name is taken."""
         name = path(ns)
         if _is_namespace(name):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name))
@@ -94,15 +94,15 @@ class Namespaces:
             raise
 
     def remove(self, ns: str) -> None:
-        """Take the name away; the kernel ends the namespace with its last process."""
+        """Remove the name; the kernel frees the namespace when its last process ends."""
         self.forget(ns)
-        with contextlib.suppress(OSError):  # it is no mount any more
+        with contextlib.suppress(OSError):  # already unmounted
             umount(str(path(ns)), MNT_DETACH | UMOUNT_NOFOLLOW)
         path(ns).unlink(missing_ok=True)
         (IP_NETNS / ns).unlink(missing_ok=True)
 
     def forget(self, ns: str) -> None:
-        """Close what is open on a namespace."""
+        """Close the descriptor and the socket of a namespace."""
         if self._here == ns:
             self.home()
         if ns in self._sockets:
@@ -123,10 +123,10 @@ class Namespaces:
         if os.fstat(descriptor).st_ino != _outside():
             return descriptor
         os.close(descriptor)
-        raise NslabError(f"{path(ns)} is the network namespace that this runs in, and no lab's; umount it by hand")
+        raise NslabError(f"{path(ns)} is nslab's own network namespace, and not a lab's; unmount it by hand")
 
     def route_socket(self, ns: str) -> socket.socket:
-        """An rtnetlink socket that speaks to the namespace, wherever this thread is later."""
+        """An rtnetlink socket, bound to the namespace wherever this thread goes later."""
         if ns not in self._sockets:
             self.enter(ns)
             self._sockets[ns] = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 0)
@@ -140,7 +140,7 @@ class Namespaces:
 
     @contextlib.contextmanager
     def throwaway(self) -> Iterator[socket.socket]:
-        """A namespace without a name, for this thread and a route socket; gone at the end."""
+        """Move this thread into a new namespace without a name and yield an rtnetlink socket of it."""
         unshare(CLONE_NEWNET)
         self._here = "?"
         try:
@@ -150,7 +150,7 @@ class Namespaces:
             self.home()
 
     def home(self) -> None:
-        """Move this thread back to where it was at the start."""
+        """Move this thread back to the namespace in which it started."""
         if self._here:
             setns(self._home, CLONE_NEWNET)
             self._here = ""
@@ -158,19 +158,19 @@ class Namespaces:
 
 @cache
 def _outside() -> int:
-    """The number of the network namespace that this process began in: it may since have gone into a lab's."""
+    """The inode of the network namespace in which this process started; it may be in a lab's by now."""
     return os.stat(_SELF).st_ino
 
 
 def raise_limit() -> int:
-    """As many open files as this process may have. Nodes inherit it."""
+    """Raise the soft limit of open files to the hard limit, and return it. Nodes inherit it."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard if hard != resource.RLIM_INFINITY else 1 << 20
 
 
 def _enough() -> int:
-    """The same, if it is enough for a lab: a descriptor and a socket a namespace."""
+    """Like `raise_limit`, but Missing if it is too low for a lab (a descriptor and a socket per namespace)."""
     if (files := raise_limit()) < FILES:
         raise Missing(
             f"only {files} files may be open at a time here, and a lab needs {FILES}: raise the limit (ulimit -Hn)"
@@ -179,17 +179,17 @@ def _enough() -> int:
 
 
 def link_name(ns: str) -> None:
-    """Let `ip netns` know a namespace by its name, if it does not."""
+    """Make a namespace visible to `ip netns`, unless it is."""
     with contextlib.suppress(FileExistsError):
         try:
             os.symlink(path(ns), IP_NETNS / ns)
-        except FileNotFoundError:  # the last name of another lab is gone, and the empty folder with it
+        except FileNotFoundError:  # another lab just removed its last name, and the empty folder with it
             public_folder(IP_NETNS)
             os.symlink(path(ns), IP_NETNS / ns)
 
 
 def unlink_name(ns: str) -> None:
-    """Take a name away from `ip netns`: our link, or what somebody bound there by hand."""
+    """Remove a name from `ip netns`: nslab's link, or a namespace that somebody bound there by hand."""
     link = IP_NETNS / ns
     if not link.is_symlink():
         with contextlib.suppress(OSError):
@@ -198,13 +198,13 @@ def unlink_name(ns: str) -> None:
 
 
 def named(lab: str) -> list[str]:
-    """The lab's namespaces, by their names."""
+    """The names of the lab's namespaces."""
     here = folder(lab) / rundir.NAMES
     return [entry for entry in entries(here) if entry.startswith(netns(lab, "")) and _is_namespace(here / entry)]
 
 
 def _is_namespace(name: Path) -> bool:
-    """Whether a namespace is bound there. (`ip netns del` follows our link, unbinds it, and leaves the empty file.)"""
+    """Whether a namespace is bound there. (`ip netns del` follows nslab's link, unmounts, and leaves an empty file.)"""
     with contextlib.suppress(FileNotFoundError):
         descriptor = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
@@ -215,7 +215,7 @@ def _is_namespace(name: Path) -> bool:
 
 
 def listed() -> list[str]:
-    """What `ip netns` lists, if it is root alone who could have put it there."""
+    """What `ip netns` lists, if only root can have put it there."""
     with contextlib.suppress(OSError):
         place = os.open(IP_NETNS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -226,12 +226,12 @@ def listed() -> list[str]:
 
 
 def bound() -> list[str]:
-    """Of what `ip netns` lists the namespaces that are bound there, and no links."""
+    """The namespaces that are bound where `ip netns` lists them, without nslab's links."""
     return [ns for ns in listed() if _is_namespace(IP_NETNS / ns)]
 
 
 def entries(place: Path) -> list[str]:
-    """The names in a folder; none if it is not there, or not for us to look into."""
+    """The names in a folder; none if it does not exist or is not readable."""
     try:
         return sorted(os.listdir(place))
     except (FileNotFoundError, NotADirectoryError, PermissionError):
@@ -240,7 +240,7 @@ def entries(place: Path) -> list[str]:
 
 @contextlib.contextmanager
 def private() -> Iterator[None]:
-    """In here nobody else can read what is made, whatever the caller's umask."""
+    """Create files that only their owner can read, whatever the caller's umask."""
     before = os.umask(0o077)
     try:
         yield
@@ -249,7 +249,7 @@ def private() -> Iterator[None]:
 
 
 def public_folder(place: Path) -> None:
-    """Make a folder, if nothing is there, in which everybody may see the names, and root alone make them."""
+    """Create a folder, unless it exists: everybody may list it, only root may write to it."""
     umask = os.umask(0o022)
     try:
         with contextlib.suppress(FileExistsError):
@@ -259,7 +259,7 @@ def public_folder(place: Path) -> None:
 
 
 def labs() -> Iterator[str]:
-    """The labs that have a folder (a lock beside it ends in `.lock`, which no lab's name can)."""
+    """The labs that have a folder (the lock beside it ends in `.lock`, which a lab's name cannot)."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         here = sorted(entry.name for entry in os.scandir(RUN) if entry.is_dir(follow_symlinks=False))
         yield from filter(lab_name, here)

@@ -1,6 +1,6 @@
-"""What belongs to a lab: its folder, its names, its processes. All of it is found by name, none of it remembered.
+"""What belongs to a lab: its folder, its names, its processes. nslab finds all of it by name and remembers nothing.
 
-Nothing is touched below a folder that has not been verified to be ours (nslab.linux.places).
+It touches nothing below a folder until it has verified that the folder is nslab's (nslab.linux.places).
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ if TYPE_CHECKING:
 
 
 COLLECTED = 0.5
-"""Seconds that the machine's first process may take to collect the dead."""
+"""Seconds that init may take to reap the dead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """What `down` took away; `refused`: what CNI plugins said against being asked to let go."""
+    """How much `down` removed; `refused`: the errors of CNI plugins' DEL."""
 
     namespaces: int
     processes: int
@@ -56,17 +56,17 @@ class Gone:
 
 @contextlib.contextmanager
 def locked(lab: str, verb: str, busy: Callable[[str], None]) -> Iterator[None]:
-    """One call at a time changes a lab. `busy` is told who is at it before this one waits."""
+    """Hold the lab's lock: one call at a time changes a lab. `busy` gets the holder before this call waits."""
     if not trust.lab_name(lab):  # it becomes part of paths
         raise UsageError(f"{lab[:60]!r} cannot be a lab's name (lower-case letters, digits and dashes)")
     descriptor = _lock(lab, busy)
     try:
-        with contextlib.suppress(OSError):  # no space left: then nobody learns who it is
+        with contextlib.suppress(OSError):  # no space left: then a waiting call cannot name the holder
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"nslab {verb} {lab} (process {os.getpid()})".encode(), 0)
         yield
     finally:
-        # Unlinked under the lock: whoever waits for this file finds that it is no longer the one by that name.
+        # Unlinked under the lock: a call that waits for this file sees that the name now leads elsewhere.
         with contextlib.suppress(OSError):
             os.unlink(_lock_path(lab))
         os.close(descriptor)
@@ -78,11 +78,11 @@ def _lock(lab: str, busy: Callable[[str], None]) -> int:
     while True:
         try:
             public_folder(RUN)
-            # In a folder that is root's alone; and nobody else may hold it.
+            # Raises unless only root can write to the folder.
             os.close(root_folder())
             descriptor = os.open(_lock_path(lab), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except FileNotFoundError:
-            continue  # somebody's last act was to remove the empty folder
+            continue  # another call just removed the empty folder
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.rmdir(RUN)
@@ -104,23 +104,23 @@ def _lock_path(lab: str) -> Path:
 
 
 def exists(lab: str) -> bool:
-    """Whether there is anything of a lab, be it half-built."""
+    """Whether a lab exists, even half-built."""
     return folder(lab).exists()
 
 
 def claim(lab: str) -> None:
-    """Make the lab's folder: a tmpfs, and another one in it for the names of its namespaces."""
+    """Create the lab's folder: a tmpfs, and another one in it for the names of its namespaces."""
     check(lab)
     here = folder(lab)
     if exists(lab) and not named(lab):
-        procs.end(processes(lab))  # somebody unmounted the names by hand; nothing leads to these any more
+        procs.end(processes(lab))  # somebody unmounted the names by hand: no name leads to these processes any more
     try:
         public_folder(IP_NETNS)
         for place in (here, here / rundir.NAMES):
             os.makedirs(place, exist_ok=True)
             if not os.path.ismount(place):
                 mount(SOURCE, str(place), "tmpfs", MS_NOSUID | MS_NODEV, "mode=700,size=25%")
-                # Private: what is mounted inside must not be copied into every service's mount namespace.
+                # Private: a mount inside must not propagate into every service's mount namespace.
                 mount("", str(place), flags=MS_PRIVATE)
         for kept in (rundir.NODES, rundir.PODS):
             os.makedirs(here / kept, 0o700, exist_ok=True)
@@ -133,20 +133,20 @@ def claim(lab: str) -> None:
 
 
 def processes(lab: str, table: Table | None = None) -> list[procs.Record]:
-    """Everything that runs in the lab's namespaces or groups, is in its journal, or bears its mark and is root's."""
+    """All processes in the lab's namespaces, control groups or journal, and root's processes that bear its mark."""
     grouped = dict.fromkeys(cgroups.pids(str(folder(lab))), netns(lab, ""))
     return procs.processes(inodes(lab), [lab], written(lab), grouped, table)
 
 
 def written(lab: str) -> list[Started]:
-    """What the starters of the lab's processes wrote down, of all that they ever started."""
+    """The journal entries of all processes that the lab's processes ever started."""
     here = folder(lab)
     files = (*here.glob(f"*{rundir.STARTED}"), *(here / rundir.NODES).glob(f"*{rundir.PIDS}"))
     return [record for file in files for record in trust.read(str(file)) if trust.lab_of(record.ns) == lab]
 
 
 def running(lab: str) -> dict[tuple[str, str], Started]:
-    """Who plays which part in a lab, (namespace, role), as its starter wrote it down and as it is still there."""
+    """The lab's processes by (namespace, role): those in the journal that still run."""
     found = {}
     for record in written(lab):
         with contextlib.suppress(OSError):
@@ -156,7 +156,7 @@ def running(lab: str) -> dict[tuple[str, str], Started]:
 
 
 def impostors(lab: str, table: Table | None = None) -> list[procs.Record]:
-    """Who in a lab says that it plays a part which nobody gave it. `table`: where somebody has just looked."""
+    """Processes that claim a role which the journal does not give them. `table`: all processes, if just read."""
     table = procs.look() if table is None else table
     known = trust.journaled(written(lab), table)
     found = trust.members(table, inodes(lab), [lab], known, procs.machine())
@@ -167,18 +167,18 @@ def impostors(lab: str, table: Table | None = None) -> list[procs.Record]:
 
 
 def inodes(lab: str) -> dict[int, str]:
-    """The lab's namespaces, but for our own: the kernel's number for each, and its name."""
-    # Of what `ip netns` lists, only what somebody bound there: our links lead to the first.
+    """The lab's namespaces, by inode; never our own."""
+    # From what `ip netns` lists, only what is bound there: our links lead to the same namespaces.
     places = (*map(path, named(lab)), *(IP_NETNS / ns for ns in _bound(lab)))
     found = {number: place.name for place in places if (number := _inode(place))}
-    # Whatever name somebody gave it, the machine's own namespace is never the lab's.
+    # The machine's own namespace is never a lab's, whatever its name.
     for machine in procs.machines():
         found.pop(machine, None)
     return found
 
 
 def _bound(lab: str) -> list[str]:
-    """What somebody bound by a name of the lab's where `ip netns` keeps its own: the script of `nslab plan` does."""
+    """Namespaces with a name of the lab's that are bound in /run/netns, as by the script of `nslab plan`."""
     return [ns for ns in bound() if ns.startswith(netns(lab, ""))]
 
 
@@ -191,7 +191,7 @@ def _inode(place: Path) -> int:
 
 @contextlib.contextmanager
 def leaving(names: Iterable[str]) -> Iterator[dict[int, str]]:
-    """Namespaces that will lose their names: their numbers, which no other namespace gets as long as this lasts."""
+    """Yield the namespaces that will lose their names, by inode; while this lasts, the kernel cannot reuse these."""
     held: dict[int, str] = {}
     descriptors = []
     try:
@@ -206,13 +206,13 @@ def leaving(names: Iterable[str]) -> Iterator[dict[int, str]]:
 
 
 def kill_leftovers(left: Mapping[int, str]) -> None:
-    """End what still runs in namespaces that lost their names (`leaving`): a shell in a pod that is no more."""
+    """End the processes in namespaces that lost their names (`leaving`), such as a shell in a removed pod."""
     if left:
         procs.end([record for record in procs.processes(left, (), ()) if record.ns in left.values()])
 
 
 def everywhere() -> list[str]:
-    """All labs that anything is left of: a folder, a lock, a name, a process."""
+    """All labs of which a folder, a lock, a name or a process is left."""
     names = (trust.lab_of(ns) for ns in listed() if not ns.endswith("."))
     locks = (trust.lab_name(name.removesuffix(".lock")) for name in entries(RUN) if name.endswith(".lock"))
     marked = trust.marked_labs(procs.look(), procs.machine())
@@ -220,7 +220,7 @@ def everywhere() -> list[str]:
 
 
 def release(lab: str) -> Gone:
-    """End what runs in the lab, then take its names and its folder away. Finding nothing is no error."""
+    """End the lab's processes, then remove its names and its folder. A lab that does not exist is not an error."""
     names, running = {*named(lab), *_bound(lab)}, processes(lab)
     if procs.machine() != procs.first() and any(_inode(path(ns)) == procs.machine() for ns in names):
         raise UsageError(f"this runs inside lab {lab}; leave it first")
@@ -236,11 +236,11 @@ def release(lab: str) -> Gone:
     dismantle(lab)
     for ns in _listed(lab):
         unlink_name(ns)
-    with contextlib.suppress(OSError):  # it is not empty, or a mount of `ip netns`
+    with contextlib.suppress(OSError):  # not empty, or a mount point of `ip netns`
         os.rmdir(IP_NETNS)
     return Gone(len(names), len(running))
 
 
 def _listed(lab: str) -> list[str]:
-    """What `ip netns` lists of a lab."""
+    """The entries of `ip netns list` that have a name of the lab's."""
     return [entry for entry in entries(IP_NETNS) if entry.startswith(f"nslab.{lab}.")]

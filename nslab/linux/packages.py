@@ -1,4 +1,4 @@
-"""What a program's package is called here: nslab/packages.conf, which scripts/packages reads as well."""
+"""The name of a program's package on this distribution, from nslab/packages.conf (scripts/packages reads it, too)."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 _TABLE = Path(__file__).parents[1] / "packages.conf"
 _DEBIAN = 0
-"""Its column, for who is of no family that the table knows."""
+"""The column of Debian: the default for distributions that the table does not know."""
 
 
 def how_to_install(program: str) -> str:
-    """How this machine's distribution installs a program, as a sentence goes on: `on Fedora Linux: dnf install …`."""
+    """How to install a program on this machine's distribution, for the end of a sentence: `on Fedora Linux: dnf …`."""
     return _advice(program, *_distribution())
 
 
@@ -28,13 +28,13 @@ def _advice(program: str, name: str, ids: tuple[str, ...]) -> str:
 
 @cache
 def _rows() -> dict[str, list[str]]:
-    """What stands behind each name of the table; the first three rows go by their use."""
+    """The table's rows by program; the first three by their use (`like`, `manager`, `verb`)."""
     lines = [line.split() for line in _TABLE.read_text(encoding="utf-8").splitlines() if line and line[0] != "#"]
     return {(use if wanted == "-" else wanted): packages for use, wanted, *packages in lines}
 
 
 def _distribution() -> tuple[str, tuple[str, ...]]:
-    """The name of this machine's distribution, and by what it can be known: itself first, then what it is like."""
+    """The name of this machine's distribution, and its IDs: its own (ID) first, then those it resembles (ID_LIKE)."""
     try:
         release = platform.freedesktop_os_release()
     except OSError:

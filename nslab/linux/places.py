@@ -1,6 +1,6 @@
-"""The folder of all labs, and a lab's own in it: whether they are what nslab made, and taking them away.
+"""Verify that the folder of all labs, and a lab's folder in it, are nslab's; remove a lab's folder.
 
-All of it by descriptor: what is unmounted or removed is what was looked at.
+Everything goes by descriptor, so that nslab unmounts and removes exactly what it verified.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAMES = rundir.NAMES
-"""The folder of namespaces' names in a lab's folder."""
+"""The folder in a lab's folder that holds the names of its namespaces."""
 SOURCE = "nslab"
 Mount: TypeAlias = tuple[str, str, str]
-"""The folder that a mount shows of its file system, the kind of that, and its source."""
+"""A mount as mountinfo has it: root within its file system, type of file system, source."""
 OURS: Mount = ("/", "tmpfs", SOURCE)
-"""What is mounted at a lab's folder, and at its folder of names."""
+"""The mount at a lab's folder, and at its folder of names."""
 
 
 def root_folder() -> int:
-    """A descriptor of the folder of all labs, which root alone can write in; FileNotFoundError if there is none."""
+    """A descriptor of the folder of all labs; FileNotFoundError without one, NslabError unless only root can write."""
     parent = os.open(RUN.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         run = trust.beneath(parent, RUN.name)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise NslabError(f"{RUN} is no folder; nslab keeps its labs there: remove it by hand") from error
+            raise NslabError(f"{RUN} is not a folder; nslab keeps its labs there: remove it by hand") from error
         raise
     finally:
         os.close(parent)
@@ -47,7 +47,7 @@ def root_folder() -> int:
 
 
 def check(lab: str) -> None:
-    """NslabError if what is where the lab's folder should be, or the folder of names in it, is not nslab's."""
+    """NslabError unless the lab's folder, and the folder of names in it, are nslab's or do not exist."""
     with contextlib.suppress(FileNotFoundError), _root() as run:
         for names in ((lab,), (lab, NAMES)):
             with _opened(run, *names) as (_, mount):
@@ -56,16 +56,16 @@ def check(lab: str) -> None:
 
 
 def uncover(lab: str) -> None:
-    """Unmount the tmpfs that somebody mounted over the lab's folder, or over its names; nothing else."""
+    """Unmount a foreign tmpfs that covers the lab's folder, or its folder of names; nothing else."""
     with contextlib.suppress(FileNotFoundError), _root() as run:
         for names in ((lab,), (lab, NAMES)):
             _unmount(run, *names, which=lambda mount: mount != OURS and mount[:2] == OURS[:2])
 
 
 def dismantle(lab: str) -> None:
-    """Unmount the lab's folder lazily, the names in it first, and as often as it is mounted; then remove it.
+    """Unmount the lab's folder lazily, the names in it first, as often as it is mounted; then remove it.
 
-    The names go at once, what holds them open does not matter.
+    A lazy umount removes the names at once, even while a process holds one open.
     """
     try:
         with contextlib.suppress(FileNotFoundError), _root() as run:
@@ -90,7 +90,7 @@ def _root() -> Iterator[int]:
 
 @contextlib.contextmanager
 def _opened(run: int, *names: str) -> Iterator[tuple[int, Mount | None]]:
-    """A descriptor of a lab's folder, or of one in it, and what is mounted there, if anything is."""
+    """A descriptor of a lab's folder, or of a folder in it, and the mount there; None without one."""
     opened = [run]
     try:
         for name in names:
@@ -107,18 +107,18 @@ def _beneath(here: int, name: str, place: Path) -> int:
         return trust.beneath(here, name)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise NslabError(f"{place} is no folder, and not nslab's; remove it by hand") from error
+            raise NslabError(f"{place} is not a folder, and not nslab's; remove it by hand") from error
         raise
 
 
 def _number(descriptor: int) -> str:
-    """The number of the mount that a descriptor is on. (By its device a folder bound from the same one has none.)"""
+    """The mount ID of a descriptor. (st_dev does not show a bind mount from the same file system.)"""
     with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as file:
         return next(line.split()[1] for line in file if line.startswith("mnt_id:"))
 
 
 def _mount(number: str) -> Mount | None:
-    """What a mount is; None if it is none any more: another call of `down` was faster."""
+    """The mount with an ID; None if another call of `down` has unmounted it."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             mine, _, _, root, *rest = line.split()
@@ -129,7 +129,7 @@ def _mount(number: str) -> Mount | None:
 
 
 def _unmount(run: int, *names: str, which: Callable[[Mount], bool]) -> None:
-    """Unmount a lab's folder, or one in it, as long as something is mounted there of which `which` is true."""
+    """Unmount a lab's folder, or a folder in it, as long as `which` is true of the mount there."""
     with contextlib.suppress(FileNotFoundError):
         while True:
             with _opened(run, *names) as (here, mount):
@@ -139,7 +139,7 @@ def _unmount(run: int, *names: str, which: Callable[[Mount], bool]) -> None:
 
 
 def _empty(run: int, lab: str) -> None:
-    """What an `up` that was killed between mkdir and mount has left on the disk below."""
+    """Remove a lab's folder with what an `up` killed between mkdir and mount left on the file system below."""
     with _opened(run, lab) as (here, _):
         inside = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=here)
         try:
@@ -154,7 +154,7 @@ def _empty(run: int, lab: str) -> None:
 
 
 def write(file: Path, text: str) -> None:
-    """Write a file of a lab's folder anew, at once; a link by that name is replaced, not followed."""
+    """Write a file of a lab's folder atomically; a symlink of that name is replaced, not followed."""
     new = file.with_name(f"{file.name}.new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

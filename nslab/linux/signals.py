@@ -1,4 +1,4 @@
-"""Signals that ask `up` to end: they wait until it is where it can take back what it did."""
+"""Defer SIGINT and SIGTERM until a point at which `up` can roll back."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
 
 _SIGNALS = {signal.SIGINT, signal.SIGTERM}
 _ALONE = threading.RLock()
-"""Held by the thread that changes labs. What that changes for a while, handlers and umask, is the whole process's."""
+"""Held by the thread that changes a lab: signal handlers and umask, which it changes meanwhile, are per process."""
 
 
 @contextlib.contextmanager
 def blocked() -> Iterator[None]:
-    """In here a signal has no effect, but where `check` is called or in `allowed`: there it raises Stopped.
+    """Block the signals; they raise Stopped only in `check` and inside `allowed`.
 
-    One that comes after the last of these places came too late, and one on the heels of the first changes nothing.
-    Of the threads of a process one at a time is in here; to all but the main one no signal ever comes.
+    A signal after the last of these points has no effect, nor has one that follows the first. One thread of a process
+    at a time is in here; signals only ever come to the main thread.
     """
     with _ALONE:
         if threading.current_thread() is threading.main_thread():
-            with _unheard():
+            with _deferred():
                 yield
         else:
             yield
 
 
 @contextlib.contextmanager
-def _unheard() -> Iterator[None]:
+def _deferred() -> Iterator[None]:
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     defer()
@@ -47,28 +47,28 @@ def _unheard() -> Iterator[None]:
 
 
 def defer() -> None:
-    """The same for the rest of this process."""
-    heard = {number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
-    signal.pthread_sigmask(signal.SIG_BLOCK, heard)
-    for number in heard:
+    """Like `blocked`, for the rest of this process."""
+    handled = {number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+    signal.pthread_sigmask(signal.SIG_BLOCK, handled)
+    for number in handled:
         signal.signal(number, _raise)
 
 
 def check() -> None:
-    """Raise Stopped if a signal came meanwhile."""
+    """Raise Stopped if a signal is pending."""
     if number := _pending():
         raise Stopped(number)
 
 
 @contextlib.contextmanager
 def allowed() -> Iterator[None]:
-    """For a wait within `blocked`: in here a signal raises Stopped at once."""
-    heard = {number for number in _SIGNALS if signal.getsignal(number) is _raise}
+    """For a wait within `blocked`: here a signal raises Stopped at once."""
+    handled = {number for number in _SIGNALS if signal.getsignal(number) is _raise}
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handled)
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+        signal.pthread_sigmask(signal.SIG_BLOCK, handled)
 
 
 def _raise(number: int, _: object) -> Never:
@@ -76,6 +76,6 @@ def _raise(number: int, _: object) -> Never:
 
 
 def _pending() -> int:
-    """The first signal that waits, 0 if there is none; after this none does."""
+    """Consume all pending signals and return one of them, 0 without any."""
     numbers = [signal.sigwait({number}) for number in signal.sigpending() & _SIGNALS]
     return numbers[0] if numbers else 0

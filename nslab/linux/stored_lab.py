@@ -1,4 +1,4 @@
-"""What was wished of a lab, as it is kept in its folder."""
+"""The desired state of a lab, as stored in its folder."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ _BEFORE, _NEW = "before-{:03}.yaml", "new.yaml"
 
 @dataclass(frozen=True, slots=True)
 class StoredLab:
-    """The wish as it is kept in the lab's folder: while it changes, those before it, too.
+    """The desired state in a lab's folder; during a change, the previous ones, too.
 
-    Those, for a change may be cut short, and the next one as well: something of each may be there.
+    There can be several: a change may be interrupted, and the next one as well, so that objects of each may exist.
     """
 
     folder: Path
 
     def newest(self) -> Lab | None:
-        """What was wished last."""
+        """The latest desired state; None if nothing is stored."""
         return _kept(self.folder / FILE)
 
     def all(self) -> tuple[Lab, ...]:
-        """What was wished, the newest first; more than one, if a change was cut short."""
+        """The stored states, the newest first; more than one if a change was interrupted."""
         newest = self.newest()
         return (newest, *self.before()) if newest else self.before()
 
     def before(self) -> tuple[Lab, ...]:
-        """What was wished before changes that were cut short, the newest first."""
+        """The states before interrupted changes, the newest first."""
         return tuple(map(load_stored, self._before()))
 
     def begin(self, lab: Lab) -> None:
-        """Keep a new wish beside the old. There is a newest wish at any moment, whatever fails."""
+        """Store a new state beside the old one. Whatever fails, there is always a newest state."""
         new = self._written(lab)
         file, before = self.folder / FILE, self._before()
         number = int(before[0].stem.rpartition("-")[2]) + 1 if before else 0
@@ -58,11 +58,11 @@ class StoredLab:
         new.replace(file)
 
     def again(self, lab: Lab) -> None:
-        """Keep the new wish as it turned out."""
+        """Store the new state again, after CNI plugins changed addresses."""
         self._written(lab).replace(self.folder / FILE)
 
     def keep_goals(self, text: str) -> None:
-        """Keep the goals beside the wish; none: those of an earlier wish are none of this one's."""
+        """Store the goals of an exercise; an empty text removes those of an earlier state."""
         if text:
             with about(self.folder / CHECK):
                 write(self.folder / CHECK, text)
@@ -70,12 +70,12 @@ class StoredLab:
             (self.folder / CHECK).unlink(missing_ok=True)
 
     def done(self) -> None:
-        """The change is made: the old wishes are history."""
+        """Forget the old states: the change is complete."""
         for old in self._before():
             old.unlink()
 
     def back(self) -> None:
-        """The change was taken back."""
+        """Make the old state the newest again: the change was rolled back."""
         for old in self._before()[:1]:
             old.replace(self.folder / FILE)
 
@@ -83,7 +83,7 @@ class StoredLab:
         return sorted(self.folder.glob(_BEFORE.replace("{:03}", "*")), reverse=True)
 
     def _written(self, lab: Lab) -> Path:
-        # A file of its own first: whenever we are killed, a wish is kept whole or not at all.
+        # Into a new file first: whenever nslab is killed, a state is stored completely or not at all.
         new = self.folder / _NEW
         with about(self.folder / FILE):
             write(new, dump(lab))
@@ -95,11 +95,11 @@ def _kept(file: Path) -> Lab | None:
 
 
 def stored_lab(name: str) -> Lab:
-    """The lab as it was last brought up; UsageError if there is none of that name."""
-    there = name in labs()
-    if there:
+    """The desired state of a running lab; UsageError if no lab has that name."""
+    exists = name in labs()
+    if exists:
         places.check(name)
-    lab = StoredLab(folder(name)).newest() if there else None
+    lab = StoredLab(folder(name)).newest() if exists else None
     if lab is None:
         raise UsageError(f"there is no running lab {name[:60]!r}; `nslab ps` lists those that run")
     return lab

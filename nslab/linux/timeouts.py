@@ -1,7 +1,7 @@
-"""How long nslab waits before it gives up: `NSLAB_TIMEOUT_FACTOR=10` makes every such time ten times as long.
+"""Timeouts: `NSLAB_TIMEOUT_FACTOR=10` makes each of them ten times as long.
 
-The times are for a machine on which a probe takes milliseconds. An emulated one may be twenty times slower, and nothing
-tells a slow answer from one that will not come.
+They are made for a machine on which a probe takes milliseconds. An emulated one may be twenty times slower, and nothing
+distinguishes a slow answer from one that never comes.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import os
 from nslab.errors import UsageError
 
 VARIABLE, OLD = "NSLAB_TIMEOUT_FACTOR", "NSLAB_PATIENCE"
-"""The old name is still taken, where the new one is not set."""
+"""The old name still works where the new one is not set."""
 LEAST, MOST = 0.01, 1000.0
 
 
 def scaled(seconds: float) -> float:
-    """So many seconds, as the person asked who knows this machine."""
+    """Return `seconds` times the factor in the environment; UsageError if that is no number in range."""
     name = VARIABLE if VARIABLE in os.environ else OLD
     text = os.environ.get(name, "1")
     try:
@@ -24,6 +24,6 @@ def scaled(seconds: float) -> float:
     except ValueError:
         factor = 0
     if not LEAST <= factor <= MOST:
-        how = f"it wants how many times as long as usual to wait, for instance 10 ({LEAST:g} to {MOST:g})"
-        raise UsageError(f"{name} is {text[:20]!r}: {how}")
+        expected = f"expected a factor by which all timeouts grow, for instance 10 ({LEAST:g} to {MOST:g})"
+        raise UsageError(f"{name} is {text[:20]!r}: {expected}")
     return seconds * factor

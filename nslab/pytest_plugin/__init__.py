@@ -1,6 +1,6 @@
-"""pytest with labs: `@pytest.mark.lab("calico-two-node")` on a test, and `lab` among its arguments.
+"""Labs for pytest: `@pytest.mark.lab("calico-two-node")` on a test, and the fixture `lab`.
 
-pytest loads this module wherever nslab is installed, so it imports nothing of nslab until a test asks for a lab.
+pytest loads this module wherever nslab is installed, so it imports nothing of nslab until a test requests a lab.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KEPT: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 
 class LabRequest(NamedTuple):
-    """What a marker says. `source`: a lab that comes with nslab, a file or folder beside the test, or YAML."""
+    """The arguments of a marker. `source`: a lab that comes with nslab, a file or folder beside the test, or YAML."""
 
     source: str = "lab.yaml"
     proxy_mode: str | None = None
@@ -35,31 +35,31 @@ class LabRequest(NamedTuple):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """One option."""
+    """Add the option --nslab-keep."""
     group = parser.getgroup("nslab", "nslab: labs for tests")
     group.addoption("--nslab-keep", action="store_true", help="keep the lab of a failed test, and say how to enter it")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One marker."""
+    """Register the marker `lab`."""
     config.addinivalue_line("markers", MARKER)
     config.stash[_KEPT] = {}
 
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> RunningLab:
-    """The lab of this test's marker, up. Without a marker: that of `lab.yaml` beside the test."""
-    asked = _request(request.node)
-    if asked.scope == "module":
-        found: RunningLab = request.getfixturevalue("_module_labs")(asked)
+    """The lab of this test's marker, up; without a marker, the lab of `lab.yaml` beside the test."""
+    wanted = _request(request.node)
+    if wanted.scope == "module":
+        found: RunningLab = request.getfixturevalue("_module_labs")(wanted)
         return found
-    made: RunningLab = request.getfixturevalue("make_lab")(asked.source, asked.proxy_mode, asked.encapsulation)
+    made: RunningLab = request.getfixturevalue("make_lab")(wanted.source, wanted.proxy_mode, wanted.encapsulation)
     return made
 
 
 @pytest.fixture
 def make_lab(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningLab]]:
-    """Brings labs up: `make_lab("calico-two-node", encapsulation="VXLAN")`, as many as wanted, side by side."""
+    """A function that brings labs up, any number of them: `make_lab("calico-two-node", encapsulation="VXLAN")`."""
     with _labs(request.config).borrowed() as up:
 
         def make(source: str | Path, proxy_mode: str | None = None, encapsulation: str | None = None) -> RunningLab:
@@ -70,38 +70,38 @@ def make_lab(request: pytest.FixtureRequest) -> Iterator[Callable[..., RunningLa
 
 @pytest.fixture(scope="module")
 def module_lab(request: pytest.FixtureRequest) -> RunningLab:
-    """The lab of this module's marker (`pytestmark = pytest.mark.lab(…)`), up as long as the module's tests run."""
+    """The lab of this module's marker (`pytestmark = pytest.mark.lab(…)`), up while the module's tests run."""
     found: RunningLab = request.getfixturevalue("_module_labs")(_request(request.node))
     return found
 
 
 @pytest.fixture(scope="module")
 def _module_labs(request: pytest.FixtureRequest) -> Iterator[Callable[[LabRequest], RunningLab]]:
-    """A module's labs: one for each wish, however many of its tests have it."""
+    """A module's labs: one for each distinct request of its tests."""
     with _labs(request.config).borrowed() as up:
         made: dict[LabRequest, RunningLab] = {}
 
-        def get(asked: LabRequest) -> RunningLab:
-            if asked not in made:
-                made[asked] = up(asked.source, request.path.parent, asked.proxy_mode, asked.encapsulation)
-            return made[asked]
+        def get(wanted: LabRequest) -> RunningLab:
+            if wanted not in made:
+                made[wanted] = up(wanted.source, request.path.parent, wanted.proxy_mode, wanted.encapsulation)
+            return made[wanted]
 
         yield get
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """What a failed test shows are its own packets, not those of the tests before it."""
+    """Restart the capture, so that a failed test shows only its own packets."""
     for lab in _live(item):
         lab.packets.start()
 
 
-# The outermost: what other plugins make of a failure (expected, to be run again) is decided by then.
+# The outermost wrapper: other plugins have decided by then what a failure means (xfail, rerun).
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failed test's report gets what there is to know of its labs."""
+    """Add the evidence of its labs to a failed test's report."""
     report = yield
     if call.excinfo and FIXTURES & {*getattr(item, "fixturenames", ())}:
         from nslab.pytest_plugin.reports import show_controls
@@ -125,7 +125,7 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
-    """Whatever pytest left undone: no lab outlives its session, but those that are kept."""
+    """Remove all labs of the session, except those that are kept."""
     try:
         return (yield)
     finally:
@@ -134,7 +134,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
 
 
 class _Summary:
-    """Collects, in the process of the terminal, what was kept."""
+    """Collects the kept labs in the terminal's process."""
 
     def __init__(self, kept: dict[str, str]) -> None:
         self._kept = kept
@@ -144,13 +144,13 @@ class _Summary:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Listen for kept labs, if any may be."""
+    """Collect kept labs, with --nslab-keep."""
     if session.config.getoption("--nslab-keep"):
         session.config.pluginmanager.register(_Summary(session.config.stash[_KEPT]), "nslab-kept")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Say at the end which labs are still up, and how to enter them."""
+    """Print at the end which labs are still up, and how to enter them."""
     if kept := config.stash[_KEPT]:
         terminalreporter.section("nslab: labs that are kept")
         for name, words in kept.items():
@@ -160,18 +160,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 def _request(node: Any) -> LabRequest:
     marker = node.get_closest_marker("lab")
     try:
-        asked = LabRequest(*marker.args[:1], **marker.kwargs) if marker else LabRequest()
+        wanted = LabRequest(*marker.args[:1], **marker.kwargs) if marker else LabRequest()
         if marker and len(marker.args) > 1:
-            raise TypeError("one argument is enough, the others have names")
-        if asked.scope not in ("function", "module"):
-            raise TypeError(f"scope is 'function' or 'module', not {asked.scope!r}")
+            raise TypeError("it takes one positional argument; write the others as keywords")
+        if wanted.scope not in ("function", "module"):
+            raise TypeError(f"scope is 'function' or 'module', not {wanted.scope!r}")
     except TypeError as error:
         pytest.fail(f"@pytest.mark.{MARKER.partition(':')[0]}: {error}", pytrace=False)
-    return asked
+    return wanted
 
 
 def _labs(config: pytest.Config) -> Labs:
-    """The labs of this process; nslab is imported when the first is asked for."""
+    """The labs of this process; imports nslab at the first request."""
     if _LABS not in config.stash:
         from nslab.pytest_plugin.labs import Labs
 
@@ -180,6 +180,6 @@ def _labs(config: pytest.Config) -> Labs:
 
 
 def _live(item: pytest.Item) -> list[RunningLab]:
-    """The labs that are up now, if the item has to do with labs."""
+    """The labs that are up now, if the item uses a fixture of labs."""
     labs = item.config.stash.get(_LABS, None)
     return list(labs.live) if labs and FIXTURES & {*getattr(item, "fixturenames", ())} else []

@@ -1,7 +1,7 @@
-"""The packets of one test: a packet socket on each node and router, filled by the kernel, read if the test failed.
+"""The packets of one test: a packet socket on each node and router, filled by the kernel, read only after a failure.
 
-No program runs meanwhile, so a test that passes pays next to nothing. What is shown is written as tcpdump writes what
-it captures on all interfaces (`-i any`), for Wireshark.
+No program runs meanwhile, so a passing test pays almost nothing. The pcap files have the link type of
+`tcpdump -i any`, for Wireshark.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _BUFFER = 4 << 20
-"""Bytes that the kernel keeps of a node's packets, with its own bookkeeping: some thousands of a request's size."""
+"""Bytes that the kernel queues for a node, including its overhead: some thousand packets of a request's size."""
 _LENGTH = 256
-"""Bytes that are shown of a packet."""
+"""Bytes to keep of each packet."""
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
 _OUTGOING = 4
 _FILE = struct.Struct("<IHHiIII")
 _MAGIC, _LINUX_SLL2 = 0xA1B23C4D, 276
-"""A file whose times are in nanoseconds; and what stands before each packet in it (pcap-linktype(7))."""
+"""The magic number of a file with nanosecond timestamps, and the link type of its packets (pcap-linktype(7))."""
 _RECORD = struct.Struct("<IIII")
 _SLL2 = struct.Struct("!HHIHBB8s")
 
 
 class _Node(NamedTuple):
-    """A node's socket, the namespace that it was made in, and what was read from it."""
+    """A node's socket, the inode of its namespace, and the records read from it."""
 
     socket: socket.socket
     inode: int
@@ -45,7 +45,7 @@ class _Node(NamedTuple):
 
 
 class _Packet(NamedTuple):
-    """What the kernel says of one: its beginning, its whole length, when, and by which interface it came or went."""
+    """A captured packet: its first bytes, its whole length, its timestamp, and its sockaddr_ll."""
 
     kept: bytes
     length: int
@@ -54,18 +54,18 @@ class _Packet(NamedTuple):
 
 
 class Capture:
-    """What passes the nodes of a lab, since the last `start`."""
+    """The packets on the nodes of a lab since the last `start`."""
 
     def __init__(self, lab: str) -> None:
         self._lab = lab
         self._nodes: dict[str, _Node] = {}
 
     def start(self) -> None:
-        """Listen on all interfaces of every node and router that there is now; what was heard before is forgotten."""
+        """Capture on all interfaces of all existing nodes and routers; drops earlier packets."""
         with Namespaces() as spaces, contextlib.suppress(NslabError):
             lab = stored_lab(self._lab)
             for host in (*(node.name for node in lab.nodes), *(router.name for router in lab.routers)):
-                with contextlib.suppress(OSError):  # what a test has taken away says nothing
+                with contextlib.suppress(OSError):  # the test has removed the host
                     self._start(spaces, host)
 
     def _start(self, spaces: Namespaces, host: str) -> None:
@@ -73,62 +73,62 @@ class Capture:
         inode = os.stat(path(ns)).st_ino
         known = self._nodes.get(host)
         if known and known.inode == inode:
-            # Emptied, not closed: at the end of a packet socket the kernel waits for all of its processors.
-            for _ in _heard(known.socket):
+            # Drained instead of closed: closing a packet socket waits for an RCU grace period on all processors.
+            for _ in _captured(known.socket):
                 continue
             known.records.clear()
         else:
             if known:
                 known.socket.close()
             spaces.enter(ns)
-            self._nodes[host] = _Node(_listening(), inode, [])
+            self._nodes[host] = _Node(_opened(), inode, [])
 
     def close(self) -> None:
-        """Let go: an open socket keeps a namespace from going."""
+        """Close the sockets: an open one keeps its namespace alive."""
         for node in self._nodes.values():
             node.socket.close()
         self._nodes.clear()
 
     def files(self) -> Iterator[tuple[str, Path]]:
-        """Each node that heard something, and the file in which it is. This thread is in the node's namespace then."""
+        """Yield each node with packets and its pcap file, while this thread is in the node's namespace."""
         folder = Path(tempfile.mkdtemp(prefix=f"nslab-{self._lab}-"))
         with Namespaces() as spaces:
             for name, node in self._nodes.items():
                 numbers: dict[str, int] = {}
                 with contextlib.suppress(OSError):
-                    spaces.enter(netns(self._lab, name))  # the numbers of interfaces mean nothing elsewhere
-                    # Asked for all at once: for a name that is not there any more, the kernel would look for a module.
+                    spaces.enter(netns(self._lab, name))  # ifindexes are per namespace
+                    # All at once: looking up a name that has gone would make the kernel request a module.
                     numbers = {interface: number for number, interface in socket.if_nameindex()}
-                node.records.extend(_record(packet, numbers) for packet in _heard(node.socket))
+                node.records.extend(_record(packet, numbers) for packet in _captured(node.socket))
                 file = folder / f"{name}.pcap"
                 file.write_bytes(_FILE.pack(_MAGIC, 2, 4, 0, 0, _LENGTH, _LINUX_SLL2) + b"".join(node.records))
                 if node.records:
                     yield name, file
 
 
-def _listening() -> socket.socket:
-    """A socket that hears all of the namespace that this thread is in."""
-    listening = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
-    listening.setblocking(False)
-    listening.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-    listening.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    return listening
+def _opened() -> socket.socket:
+    """Open a packet socket for all interfaces of this thread's namespace."""
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
+    sock.setblocking(False)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+    return sock
 
 
-def _heard(listening: socket.socket) -> Iterator[_Packet]:
-    """The packets that wait in a socket."""
+def _captured(sock: socket.socket) -> Iterator[_Packet]:
+    """Yield the packets in a socket's queue."""
     packet, room = bytearray(_LENGTH), socket.CMSG_SPACE(16)
     with contextlib.suppress(BlockingIOError):
         while True:
-            # MSG_TRUNC: what is returned is the packet's whole length.
-            length, ancillary, _, sender = listening.recvmsg_into([packet], room, socket.MSG_TRUNC)
+            # MSG_TRUNC: recvmsg returns the packet's whole length.
+            length, ancillary, _, sender = sock.recvmsg_into([packet], room, socket.MSG_TRUNC)
             interface, _, way, *_ = sender
-            if interface != "lo" or way != _OUTGOING:  # there, it comes in again at once
+            if interface != "lo" or way != _OUTGOING:  # on lo each packet is captured again as incoming
                 yield _Packet(bytes(packet[:length]), length, ancillary[0][2], sender)
 
 
 def _record(packet: _Packet, numbers: Mapping[str, int]) -> bytes:
-    """A packet as it stands in the file."""
+    """A packet's record in the file."""
     interface, protocol, way, hardware, address = packet.sender
     head = _SLL2.pack(protocol, 0, numbers.get(interface, 0), hardware, way, len(address), address[:8])
     seconds, nanoseconds = struct.unpack("qq", packet.time)

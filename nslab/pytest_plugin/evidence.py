@@ -1,4 +1,4 @@
-"""What a failed test's report says of its lab: the difference from its wish, each node's rules, and its packets."""
+"""The sections of a failed test's report on its lab: the drift from its desired state, nodes' rules, and packets."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ if TYPE_CHECKING:
     from nslab.pytest_plugin.running import RunningLab
 
 _MOST = 200
-"""Lines of a section; a report is read by people."""
+"""The most lines of a section."""
 _OF_IPTABLES = {"filter", "nat", "mangle", "raw", "security"}
-"""Tables that iptables-nft keeps in nftables, and iptables-save shows."""
+"""The nftables tables of iptables-nft, which iptables-save shows."""
 
 
 def sections(lab: RunningLab) -> list[tuple[str, str]]:
-    """Title and text of each. What cannot be learnt of a broken lab is said in the place of it."""
+    """Return title and text of each section. If one cannot be read from a broken lab, its text is the error."""
     found: list[tuple[str, str]] = []
     for what, look in (("nslab diff", _difference), ("rules of", _rules), ("packets of", _packets)):
         try:
             found += look(lab)
-        except Exception as error:  # the test's own failure must be told, whatever became of its lab
-            found.append((f"{what} {lab.name}", f"cannot be told: {type(error).__name__}: {error}"))
+        except Exception as error:  # the report must show the test's own failure, whatever happened to its lab
+            found.append((f"{what} {lab.name}", f"cannot be read: {type(error).__name__}: {error}"))
     return [(visible(title), visible(text)) for title, text in found]
 
 
 def bounded(lines: Sequence[str]) -> str:
-    """The beginning of what is long."""
+    """Join lines, truncated to the most lines of a section."""
     more = [f"… and {len(lines) - _MOST} more lines"] if len(lines) > _MOST else []
     return "\n".join([*lines[:_MOST], *more])
 
 
 def how_to_enter(lab: RunningLab) -> str:
-    """The commands for somebody who wants to look around in a lab that is kept."""
+    """The commands that enter the hosts of a kept lab, and remove it."""
     desired = lab.desired
     pods = [pod_host(pod.namespace, pod.name) for pod in desired.pods if pod.namespace == "default"]
     machines = [*(node.name for node in desired.nodes), *(client.name for client in desired.clients)]
@@ -55,13 +55,13 @@ def how_to_enter(lab: RunningLab) -> str:
 def _difference(lab: RunningLab) -> Iterator[tuple[str, str]]:
     found = drift_of(lab.name)
     lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)] or [f"{lab.name} is as it should be"]
-    for ns, strange in found.unmanaged.items():
-        lines += [f"not nslab's, in {ns}:", *(f"  {line}" for line in strange)]
+    for ns, unmanaged in found.unmanaged.items():
+        lines += [f"not nslab's, in {ns}:", *(f"  {line}" for line in unmanaged)]
     yield f"nslab diff {lab.name}", bounded([*lines, *(f"from the file: {warning}" for warning in lab.warnings)])
 
 
 def _rules(lab: RunningLab) -> Iterator[tuple[str, str]]:
-    """Nodes that have the same rules share a section."""
+    """Yield the rules; nodes with the same rules share a section."""
     shown: dict[tuple[str, str], list[str]] = {}
     with Namespaces() as spaces:
         for node in lab.desired.nodes:
@@ -73,18 +73,18 @@ def _rules(lab: RunningLab) -> Iterator[tuple[str, str]]:
 
 
 def _packets(lab: RunningLab) -> Iterator[tuple[str, str]]:
-    """The files say it all, for Wireshark; here is how they begin."""
+    """Yield the path of each node's pcap file, and its first packets as tcpdump prints them."""
     for node, file in lab.packets.files():
         text = output("tcpdump", "-n", "-r", str(file)) or ["(tcpdump, which reads it, is not installed)"]
         yield f"packets on {node}", f"{file}\n{bounded(text)}"
 
 
 def _shown() -> Iterator[tuple[str, list[str]]]:
-    """The rules in this thread's namespace, by each program that has any to show."""
+    """Yield the rules in this thread's namespace, from each program that has any."""
     for program in ("iptables-save", "iptables-legacy-save"):
         if rules := [*_without_the_empty(output(program))]:
             yield f"rules of {program}", rules
-            break  # the other one has rules of another kind, of which nslab never uses two
+            break  # nslab uses one variant of iptables only
     for line in output("nft", "list", "tables"):
         _, family, table = line.split()
         if table not in _OF_IPTABLES:
@@ -94,7 +94,7 @@ def _shown() -> Iterator[tuple[str, list[str]]]:
 
 
 def _without_the_empty(saved: list[str]) -> Iterator[str]:
-    """The rules, each table's behind its name; neither chains without rules nor tables without any."""
+    """Yield the rules, each table's after its name; leaves out chain lines and tables without rules."""
     table = ""
     for line in saved:
         if line.startswith("*"):
@@ -107,7 +107,7 @@ def _without_the_empty(saved: list[str]) -> Iterator[str]:
 
 
 def output(*command: str) -> list[str]:
-    """What a program says in this thread's namespace, a line each; nothing if it is not there, or cannot."""
+    """The output lines of a program in this thread's namespace; none if it is not installed or fails."""
     environment = restore.environment(os.devnull)
     try:
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -1,4 +1,4 @@
-"""The handle of a host of a lab: what is run there, and what is asked from there."""
+"""The handle of a host of a lab: run commands there, and send requests from there."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _SEEN = re.compile(r"\[?(?:::ffff:)?([\d.]+)\]?:\d+\s*")
 
 
 class Host:
-    """A pod, a node or a client. `node` and `containers` are a pod's.
+    """A pod, a node, a client or a router. Only a pod has `node` and `containers`.
 
-    `machines`: the addresses of the lab's nodes, clients and routers, by their names, as they are when it is asked.
+    `machines`: returns the current addresses of the lab's nodes, clients and routers by name.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class Host:
     def run(
         self, *command: str, container: str | None = None, check: bool = True, timeout: float = 30.0, text: str = ""
     ) -> CompletedProcess[str]:
-        """Run a command there, in a pod's container with that one's rights (`nslab exec`); `text` is its input.
+        """Run a command on the host, or in a pod's container with its rights (`nslab exec`); `text` is its input.
 
-        With `check`, AssertionError if its status is not 0. 127: there is no such command.
+        With `check`, AssertionError if its exit status is not 0. 127: the command does not exist.
         """
         __tracebackhide__ = True
         beside = container or self.containers[0] if self.containers else ""
@@ -64,7 +64,7 @@ class Host:
         return done
 
     def json(self, *command: str, **options: Any) -> Any:
-        """What a command prints as JSON: `lab.node("node1").json("ip", "-j", "route")`."""
+        """Run a command and parse its output as JSON: `lab.node("node1").json("ip", "-j", "route")`."""
         return json.loads(self.run(*command, **options).stdout or "[]")
 
     def http(
@@ -76,32 +76,32 @@ class Host:
         headers: Mapping[str, str] | None = None,
         timeout: float = 5.0,
     ) -> Response:
-        """Ask a web server: `svc-b:8080`, `http://svc-b:8080/hostname`. OSError if there is no answer."""
+        """Send an HTTP request to `svc-b:8080` or `http://svc-b:8080/hostname`. OSError without a response."""
         return talk.http(self.netns, self.resolve, url, method, data, headers or {}, timeout)
 
     def seen_as(self, url: str, timeout: float = 5.0) -> IPv4Address:
-        """The address that a server sees this host as: what agnhost answers to /clientip there."""
+        """Return the client address that a server sees: agnhost's response to /clientip."""
         answer = self.http(f"{url.rstrip('/')}/clientip", timeout=timeout)
         found = _SEEN.fullmatch(answer.text)
         if not found:
-            raise AssertionError(f"{url} does not say whom it sees: {answer.status} {answer.text[:200]!r}")
+            raise AssertionError(f"{url}/clientip returns no address: {answer.status} {answer.text[:200]!r}")
         return IPv4Address(found[1])
 
     def ping(self, target: str | Host, *, size: int = 0, timeout: float = 2.0) -> Reach:
-        """Send an ICMP echo; true if the answer comes. `size`: of the whole packet, which nobody may cut then."""
+        """Send an ICMP echo request; true if a reply comes. `size`: bytes of the IP packet, which then has DF set."""
         return talk.ping(self.netns, self.resolve(target), size, timeout)
 
     def connect(
         self, target: str | Host, port: int, *, udp: bool = False, text: str = "hostname", timeout: float = 2.0
     ) -> Reach:
-        """Open a TCP connection, or with `udp` send `text` and wait for an answer; true if it comes off."""
+        """Open a TCP connection, or with `udp` send `text` and wait for an answer; true on success."""
         to = (str(self.resolve(target)), port)
         return talk.udp(self.netns, to, text, timeout) if udp else talk.tcp(self.netns, to, timeout)
 
     def resolve(self, target: str | Host) -> IPv4Address:
-        """The address behind a name: as this host's own resolver finds it; a pod asks the cluster's DNS.
+        """Return the address of a name, as this host's resolver finds it; a pod asks the cluster's DNS.
 
-        Nodes and clients know each other by name, as if from /etc/hosts. Another host's handle stands for its address.
+        Nodes, clients and routers know each other's names, as if from /etc/hosts. A handle stands for its address.
         """
         if isinstance(target, Host):
             return target.address

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def run_inside(command: Command, text: str, timeout: float) -> subprocess.CompletedProcess[str]:
-    """Run a command; AssertionError if it takes too long. Nothing of it is left then."""
+    """Run a command; AssertionError after the timeout (its processes are gone then), or if its host does not run."""
     __tracebackhide__ = True
     try:
         return communicate(folder(command.lab), command, text, timeout)

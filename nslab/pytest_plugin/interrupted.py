@@ -1,4 +1,4 @@
-"""Signals that come while a test changes a lab."""
+"""Signals during a test's changes of a lab."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def interrupted() -> Iterator[None]:
-    """What nslab makes of a signal is what pytest makes of it."""
+    """Translate nslab's exception for a signal into pytest's."""
     try:
         yield
     except Stopped as stopped:

@@ -1,4 +1,4 @@
-"""The labs that are up for tests of this process: each under a name of its own, and taken down whatever happens."""
+"""The labs of this process's tests: each has a unique name, and is removed whatever happens."""
 
 from __future__ import annotations
 
@@ -30,16 +30,15 @@ if TYPE_CHECKING:
     from nslab.lab.types import Lab
 
     BringUp: TypeAlias = Callable[[str, Path, str | None, str | None], RunningLab]
-    """Told what `wanted` is told."""
+    """Takes the arguments of `wanted`."""
 
 NO_ROOT = (
-    "labs are made of the kernel's network, which takes root: put sudo before pytest, "
-    "or use a kernel of your own: nslab vm -- pytest …"
+    "labs need root for the kernel's network: put sudo before pytest, or use a kernel of your own: nslab vm -- pytest …"
 )
 
 
 class Labs:
-    """The labs of one pytest process. With `keep`, that of a failed test stays when the test is over."""
+    """The labs of one pytest process. With `keep`, the lab of a failed test stays up."""
 
     def __init__(self, *, keep: bool) -> None:
         self.live: list[RunningLab] = []
@@ -50,7 +49,7 @@ class Labs:
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[BringUp]:
-        """Brings labs up, and takes them down at the end; fails if something is left of one."""
+        """Yield a function that brings labs up; remove them at the end, and fail if `down` leaves anything behind."""
         mine: list[RunningLab] = []
 
         def up(source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None) -> RunningLab:
@@ -69,7 +68,7 @@ class Labs:
         _complain(left)
 
     def down_all(self) -> None:
-        """Take down whatever is still up."""
+        """Remove all labs that are still up."""
         for lab in reversed([*self.live]):
             self._over(lab)
 
@@ -84,12 +83,12 @@ class Labs:
         except BaseException:
             mine.remove(lab)
             self._forget(lab)
-            with contextlib.suppress(NslabError):  # a signal may have come when it was just up
+            with contextlib.suppress(NslabError):  # a signal may have come right after it was up
                 down(lab.name)
             raise
 
     def _over(self, lab: RunningLab) -> list[str]:
-        """Take a lab down, unless it is to be kept; what is left of it that should not be."""
+        """Remove a lab, unless it is kept; return what `down` left behind."""
         if lab not in self.live:
             return []
         lab.packets.close()
@@ -115,7 +114,7 @@ class Labs:
             self._handler = None
 
     def _prepare(self) -> None:
-        """While there are labs, SIGTERM (a CI that cancels) ends pytest as Ctrl-C does: with everything torn down."""
+        """While there are labs, SIGTERM (a cancelled CI job) ends pytest like Ctrl-C: with everything torn down."""
         if not self._swept:
             self._swept = True
             sweep()
@@ -136,10 +135,10 @@ def _complain(lines: list[str]) -> None:
 def _named(
     source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None
 ) -> tuple[Lab, tuple[FieldError, ...], str]:
-    """The lab that a test wants, under a name of its own; what in its file is probably not meant; its goals."""
+    """The lab that a test requests, with a unique name; the warnings about its file; its goals."""
     try:
         lab, warnings = wanted(source, beside, proxy_mode, encapsulation)
-        # Its own name in each process and test: equal addresses do not meet, they are in other namespaces.
+        # A unique name in each process and test. Equal addresses do not conflict: each lab has its own namespaces.
         named = replace(lab, name=f"{lab.name[:24].rstrip('-')}-{secrets.token_hex(4)}")
         return named, warnings, goals(source, beside, lab)
     except NslabError as error:
@@ -148,7 +147,7 @@ def _named(
 
 
 def _brought_up(lab: Lab, check: str) -> list[str]:
-    """Bring it up, or skip with what this machine lacks; the containers that are not ready, a line each."""
+    """Bring a lab up, or skip with what this machine lacks; return the containers that are not ready, a line each."""
     try:
         with interrupted():
             done = up(lab, goals=check)
@@ -165,7 +164,7 @@ def _brought_up(lab: Lab, check: str) -> list[str]:
 
 
 def _lacking(lab: Lab) -> str:
-    """What doctor says of a lab that the kernel refused; nothing if all that it needs works here."""
+    """Doctor's finding on a lab that the kernel refused; "" if everything that it needs works here."""
     from nslab.app.plan import likely_needed
     from nslab.linux.observe import doctor
 
@@ -175,5 +174,5 @@ def _lacking(lab: Lab) -> str:
             if not found.works and found.primitive.name in wanted_here:
                 return f"nslab doctor: {found.primitive.name}: {found.word}; way on: {found.advice}"
     except OSError as error:
-        return f"nslab doctor: this kernel gives root no network namespaces: {error.strerror}"
+        return f"nslab doctor: root cannot create network namespaces on this kernel: {error.strerror}"
     return ""

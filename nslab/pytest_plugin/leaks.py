@@ -1,4 +1,4 @@
-"""What is left of a lab after `down`: nothing, or the test fails."""
+"""Leaks: everything that is left of a lab after `down`, which must be nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """Holds a lab's namespaces open while it goes: so long, the kernel gives their numbers to no others."""
+    """Holds a lab's namespaces open during `down`, so that the kernel does not reuse their inodes."""
 
     def __init__(self, lab: str) -> None:
         self._lab = lab
@@ -35,7 +35,7 @@ class Watch:
             os.close(descriptor)
 
     def left(self) -> list[str]:
-        """Files, names, mounts and processes that outlived `down`, a line each."""
+        """Return the files, names, mounts and processes that outlived `down`, a line each."""
         return [f"nslab: left of lab {self._lab}: {what}" for what in (*self._names(), *self._mounts(), *self._runs())]
 
     def _names(self) -> Iterator[str]:

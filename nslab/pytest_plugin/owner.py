@@ -1,6 +1,6 @@
-"""Whose lab it is: a file in its folder, locked by the pytest that brought it up; the kernel unlocks it with its end.
+"""The owner of a lab: a file in its folder, locked by the pytest that brought it up. The kernel unlocks it at its end.
 
-So a lab that a killed pytest left behind is known as such, and the next run takes it away.
+So the next run finds the labs that a killed pytest left behind, and removes them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FILE = "pytest"
 
 
 class Owner:
-    """The mark that a lab is this process's."""
+    """The mark that this process owns a lab."""
 
     def __init__(self, lab: str) -> None:
         self._place = folder(lab) / _FILE
@@ -25,16 +25,16 @@ class Owner:
         new.unlink(missing_ok=True)
         self._descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        new.rename(self._place)  # nobody finds it unlocked
+        new.rename(self._place)  # locked before anybody can see it
 
     def release(self) -> None:
-        """Whatever becomes of the lab, it is not this process's any more."""
+        """Give up the ownership of the lab."""
         self._place.unlink(missing_ok=True)
         os.close(self._descriptor)
 
 
 def abandoned() -> list[str]:
-    """The labs whose pytest is no more."""
+    """The labs whose pytest has ended."""
     return [lab for lab in labs() if _is_free(lab)]
 
 
@@ -42,7 +42,7 @@ def _is_free(lab: str) -> bool:
     try:
         descriptor = os.open(folder(lab) / _FILE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
-        return False  # nobody's, or of somebody who knows nothing of this
+        return False  # not brought up by pytest
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -53,7 +53,7 @@ def _is_free(lab: str) -> bool:
 
 
 def sweep() -> None:
-    """Take away what killed runs of pytest left behind."""
+    """Remove the labs that killed runs of pytest left behind."""
     for lab in abandoned():
-        with contextlib.suppress(NslabError):  # it is in their way, not in ours
+        with contextlib.suppress(NslabError):  # an old lab does not disturb this run
             down(lab)

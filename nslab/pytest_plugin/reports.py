@@ -1,4 +1,4 @@
-"""A report as a reader sees all of it: a container's words, and the kernel's, may be in it, and terminals obey some."""
+"""Control characters in reports: output of containers may be in them, and terminals would interpret it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OURS = Path(__file__).parents[1]
 
 
 def show_controls(report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException]) -> None:
-    """Write out the control characters of what nslab raised, in place. What else fails a test has pytest's colours."""
+    """Escape the control characters of nslab's exceptions, in place. Other failures keep pytest's colours."""
     if not any(Path(entry.path).is_relative_to(_OURS) for entry in error.traceback):
         return
     match report.longrepr:

@@ -1,4 +1,4 @@
-"""A pod's resolver: what glibc does with its /etc/hosts and /etc/resolv.conf, asked of the cluster's DNS."""
+"""A pod's resolver: like glibc, it reads /etc/hosts and /etc/resolv.conf, and asks the cluster's DNS."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-_AGAIN = 0.5  # seconds after which a question is asked once more
-_PATIENCE = 5.0  # of resolv.conf's `timeout`, unless it says otherwise
+_AGAIN = 0.5  # seconds after which a query is sent again
+_TIMEOUT = 5.0  # the default of resolv.conf's `timeout`
 
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    """What the two files say."""
+    """The contents of the two files."""
 
     hosts: Mapping[str, IPv4Address]
     servers: tuple[str, ...]
@@ -31,12 +31,12 @@ class Resolver:
 
     @classmethod
     def of(cls, etc: Path) -> Resolver:
-        """As the files in a folder say it."""
+        """Read the files in a folder."""
         return cls.read((etc / "hosts").read_text(), (etc / "resolv.conf").read_text())
 
     @classmethod
     def read(cls, hosts: str, resolv_conf: str) -> Resolver:
-        """As two texts say it."""
+        """Parse the texts of the two files."""
         known: dict[str, IPv4Address] = {}
         for line in hosts.splitlines():
             address, *names = line.partition("#")[0].split() or [""]
@@ -48,25 +48,25 @@ class Resolver:
         return cls(
             known,
             tuple(rest[0] for first, *rest in words if first == "nameserver"),
-            # The last one counts (resolv.conf(5)).
+            # The last search line applies (resolv.conf(5)).
             next((tuple(rest) for first, *rest in reversed(words) if first == "search"), ()),
             ndots[-1] if ndots else 1,
         )
 
     def candidates(self, name: str) -> list[str]:
-        """The full names that are tried for a name, in this order."""
+        """The full names to try for a name, in order."""
         if name.endswith("."):
             return [name]
         searched = [f"{name}.{domain}." for domain in self.search]
-        # A name with enough dots is tried as it is first.
+        # A name with at least ndots dots is first tried as it is.
         return [f"{name}.", *searched] if name.count(".") >= self.ndots else [*searched, f"{name}."]
 
     def ask(self, ns: str, name: str) -> IPv4Address:
-        """The (first) address of a name, asked out of a namespace; socket.gaierror if there is none."""
+        """Return the (first) address of a name, asked from a namespace; socket.gaierror without one."""
         if name in self.hosts:
             return self.hosts[name]
         if not self.servers:
-            raise socket.gaierror(socket.EAI_AGAIN, f"{ns}: nobody to ask for {name!r}: the lab has no DNS")
+            raise socket.gaierror(socket.EAI_AGAIN, f"{ns}: cannot resolve {name!r}: the lab has no DNS")
         trouble = ""
         for candidate in self.candidates(name):
             addresses, trouble = self._asked(ns, candidate)
@@ -78,24 +78,24 @@ class Resolver:
         raise socket.gaierror(socket.EAI_NONAME, f"{ns}: DNS knows no {name!r}: {trouble}")
 
     def _asked(self, ns: str, name: str) -> tuple[tuple[IPv4Address, ...], str]:
-        """What the servers say of a full name: addresses, or a code; neither, if they are silent."""
+        """The servers' answer for a full name: addresses, or an error code; neither if they do not answer."""
         number = int.from_bytes(os.urandom(2), "big")
         last = ""
         for server in self.servers:
             with opened(ns, socket.SOCK_DGRAM) as sock:
                 sock.connect((server, 53))
                 for packet in _answers(sock, query(number, name)):
-                    if heard := answer(packet, number):
-                        if heard[0] or heard[1] in ("NXDOMAIN", "no address"):
-                            return heard
-                        last = heard[1]
+                    if found := answer(packet, number):
+                        if found[0] or found[1] in ("NXDOMAIN", "no address"):
+                            return found
+                        last = found[1]
                         break
         return (), last
 
 
 def _answers(sock: socket.socket, question: bytes) -> Iterator[bytes]:
-    """What comes back; the question is asked again while nothing does."""
-    deadline = time.monotonic() + _PATIENCE
+    """Send a query, again while no answer comes, and yield the answers."""
+    deadline = time.monotonic() + _TIMEOUT
     sock.settimeout(_AGAIN)
     while time.monotonic() < deadline:
         try:
@@ -103,5 +103,5 @@ def _answers(sock: socket.socket, question: bytes) -> Iterator[bytes]:
             yield sock.recv(4096)
         except TimeoutError:
             continue
-        except OSError:  # refused: nobody is there, and nobody will be
+        except OSError:  # refused: no server listens there
             return

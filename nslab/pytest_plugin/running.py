@@ -1,4 +1,4 @@
-"""The handle of a lab that is up: its hosts, its wish, and the ways to change it."""
+"""The handle of a running lab: its hosts, its desired state, and its changes."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ if TYPE_CHECKING:
     from nslab.app.drift import Drift
     from nslab.lab.types import Lab, Service
 
-_PAUSE = 0.02  # seconds between two looks at what is waited for
+_PAUSE = 0.02  # seconds between two checks of a condition
 _T = TypeVar("_T")
 
 
 class RunningLab:
-    """A lab that is up. What tells of an error raises AssertionError with the reasons."""
+    """A running lab. Its methods report errors as AssertionError with the reasons."""
 
     def __init__(self, name: str, beside: Path, warnings: Sequence[str] = ()) -> None:
         self.name, self.warnings = name, tuple(warnings)
         self.failed = False
-        """A test that had it failed."""
+        """Whether a test that used it failed."""
         self.late: list[str] = []
         """The containers that did not become ready when it came up."""
         self.packets = Capture(name)
-        """What its nodes hear."""
+        """The packets on its nodes."""
         self._beside = beside
 
     def __repr__(self) -> str:
@@ -60,22 +60,22 @@ class RunningLab:
 
     @property
     def desired(self) -> Lab:
-        """What should be there: the lab's file, complete, with what was applied since."""
+        """The desired state: the lab's file, completed, with all changes since."""
         return stored_lab(self.name)
 
     # Hosts
 
     def pod(self, name: str) -> Host:
-        """A pod, by its name; of another namespace than `default`: NAMESPACE/NAME."""
+        """A pod by its name; in another namespace than `default`: NAMESPACE/NAME."""
         namespace, slash, short = name.partition("/")
         wanted = pod_host(namespace, short) if slash else name
         found = self._pods(lambda host: host == wanted)
         return found[0] if found else self._no("pod", name, [host.name for host in self._pods(lambda _: True)])
 
     def pods(self, **labels: str) -> list[Host]:
-        """The pods with these labels: `lab.pods(app="web")`; all of them, if none is given."""
-        with_them = {pod_host(pod.namespace, pod.name) for pod in self.desired.pods if labels.items() <= {*pod.labels}}
-        return self._pods(with_them.__contains__)
+        """The pods with these labels: `lab.pods(app="web")`; without labels all of them."""
+        matching = {pod_host(pod.namespace, pod.name) for pod in self.desired.pods if labels.items() <= {*pod.labels}}
+        return self._pods(matching.__contains__)
 
     def node(self, name: str) -> Host:
         """A node."""
@@ -86,11 +86,11 @@ class RunningLab:
         return self._machine("client", name, _clients(self.desired))
 
     def router(self, name: str = "router") -> Host:
-        """A router between subnets; its address is that of its first interface."""
+        """A router between subnets; its handle has the address of its first interface."""
         return self._machine("router", name, _routers(self.desired))
 
     def service(self, name: str, namespace: str = "default") -> Service:
-        """A Service as it is wished, complete: `lab.service("svc-b").cluster_ip`."""
+        """A Service of the desired state, with all defaults: `lab.service("svc-b").cluster_ip`."""
         known = {service.name: service for service in self.desired.services if service.namespace == namespace}
         return known[name] if name in known else self._no("service", name, known)
 
@@ -112,17 +112,17 @@ class RunningLab:
     def _no(self, kind: str, name: str, known: Iterable[str]) -> Any:
         raise LookupError(f"{self.name} has no {kind} {name!r}; it has {', '.join(known) or 'none'}")
 
-    # What is and what should be
+    # Observed and desired state
 
     def diff(self) -> list[str]:
-        """What is not as it should be, a line each, as `nslab diff` has it; nothing if all is well."""
+        """Return the drift, a line each, as in `nslab diff`; empty if the lab is as it should be."""
         found = drift_of(self.name)
         return [*changes(found.lab, found.plan), *standing_still(found.stopped)]
 
     def probe(self, source: str | None = None, target: str | None = None) -> list[dict[str, Any]]:
-        """Prove who reaches whom (`nslab probe`), all of it or from a host or to one; the answers, if all are right.
+        """Find out with real packets who can reach whom (`nslab probe`); from `source` or to `target` only, if given.
 
-        AssertionError with each wrong answer and its reason.
+        Returns the answers if all are right; AssertionError with each wrong answer and its reason.
         """
         __tracebackhide__ = True
         done = probe(self.name, (source,) if source else (), (target,) if target else ())
@@ -133,7 +133,7 @@ class RunningLab:
         return answers
 
     def processes(self) -> dict[str, int]:
-        """What runs of the lab: `HOST ROLE` to process number, as in `node1 kube-proxy` or `pod-b container/app`.
+        """The lab's processes: `HOST ROLE` to pid, as in `node1 kube-proxy` or `pod-b container/app`.
 
         Roles: node (its kubelet), tunnel, kube-proxy, pause, container/NAME; and `control control`.
         """
@@ -145,9 +145,9 @@ class RunningLab:
         }
 
     def sh(self, host: str, line: str, timeout: float = 30.0) -> str:
-        """A command line of this machine in a host's network (`ip netns exec`), with all rights; what it prints.
+        """Run a command line of this machine in a host's network (`ip netns exec`), with all rights; return its output.
 
-        `host`: any of them, the switch, too. AssertionError if its status is not 0.
+        `host`: any host, also the switch. AssertionError if its exit status is not 0.
         """
         __tracebackhide__ = True
         argv = [restore.program("ip"), "netns", "exec", netns(self.name, host), "sh", "-c", line]
@@ -158,46 +158,46 @@ class RunningLab:
         return done.stdout.strip()
 
     def check(self) -> dict[str, bool]:
-        """Which goals of the lab's check.yaml are reached, by their ids (`nslab check`)."""
-        return {one.goal.name: one.reached for one in check(self.name)}
+        """Whether each goal of the lab's check.yaml is reached, by its id (`nslab check`)."""
+        return {graded.goal.name: graded.reached for graded in check(self.name)}
 
-    # Changes, as kubectl makes them
+    # Changes, as with kubectl
 
     def apply(self, what: str | Path) -> list[str]:
-        """`nslab apply`: YAML, or a file beside the test. What kubectl would say; Services have followed by then."""
+        """`nslab apply` of YAML, or of a file beside the test. Returns kubectl's lines when all kube-proxies follow."""
         is_text = isinstance(what, str) and "\n" in what
         source = what if is_text else self._beside / what
         return list(self._change(change.apply, source).lines)
 
     def delete(self, *objects: str, namespace: str = "default") -> list[str]:
-        """`nslab delete`: objects, each KIND/NAME."""
+        """`nslab delete` of objects, each KIND/NAME. Returns kubectl's lines."""
         return list(self._change(change.delete, objects, namespace).lines)
 
     def scale(self, deployment: str, replicas: int, namespace: str = "default") -> list[str]:
-        """`nslab scale`: another number of a Deployment's replicas."""
+        """`nslab scale`: set the number of a Deployment's replicas. Returns kubectl's lines."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
         return list(self._change(change.scale, what, replicas, namespace).lines)
 
     def up(self, source: str | Path, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
-        """`nslab up FILE` of a file that was edited: the lab becomes what it says. What changed, a line each.
+        """`nslab up FILE`: change the lab to match an edited file. Returns the changes, a line each.
 
-        `source`: as in the marker, or a Path; its name does not matter.
+        `source`: as in the marker, or a Path; the lab's name in it does not matter.
         """
         lab, _ = wanted(source, self._beside, proxy_mode, encapsulation)
         return list(delta(self._up(replace(lab, name=self.name)).plan))
 
     def set(self, **settings: str) -> list[str]:
-        """`nslab set`: `lab.set(proxy_mode="ipvs", scheduler="lc")`, or `encapsulation`. What changed, a line each."""
+        """`nslab set`: `lab.set(proxy_mode="ipvs", scheduler="lc")`, or `encapsulation`. Returns the changes."""
         known = dict(setting(f"{name.replace('_', '-')}={value}") for name, value in settings.items())
         return list(delta(self._change(change.configure, known).drift.plan))
 
     def mend(self) -> list[str]:
-        """`nslab up` once more: what was broken is mended. What that was, a line each."""
+        """`nslab up` again: repair what is broken. Returns the repairs, a line each."""
         done = self._up(self.desired)
         return changes(done.lab, done.plan)
 
     def _change(self, make: Callable[..., Changed], *how: Any) -> Changed:
-        """What was changed; AssertionError with what did not follow, or is not ready."""
+        """Run a change; AssertionError with the containers that are not ready, and kube-proxies that timed out."""
         __tracebackhide__ = True
         with interrupted():
             done = make(self.name, *how)
@@ -214,29 +214,30 @@ class RunningLab:
     # Time
 
     def wait(self, condition: Callable[[], _T] | None = None, timeout: float = 10.0) -> _T | bool:
-        """Wait until `condition()` is true, and return what it returned; without one, until the lab is settled.
+        """Wait until `condition()` is true and return its value; without one, until the lab is `settled`.
 
-        An AssertionError or OSError in it means: not yet. The last one is the cause of the AssertionError that ends it.
+        An AssertionError or OSError in it means: not yet. After `timeout` seconds, AssertionError with the last one as
+        its cause.
         """
         __tracebackhide__ = True
         deadline = time.monotonic() + timeout
-        asked = condition or self.settled
+        ready = condition or self.settled
         while True:
             last: Exception | None = None
             try:
-                if value := asked():
+                if value := ready():
                     return value
             except (AssertionError, OSError) as error:
                 last = error
             if time.monotonic() > deadline:
-                what = getattr(asked, "__name__", "condition")
+                what = getattr(ready, "__name__", "condition")
                 raise AssertionError(f"{self.name}: not within {timeout:g} s: {what}") from last
             time.sleep(_PAUSE)
 
     def settled(self) -> bool:
-        """Every pod is ready, and every node's kube-proxy has what it was told last."""
-        output, lab = status.read_status(self.name), self.desired
-        if not all(output.get(f"{pod.namespace}/{pod.name}", {}).get("ready") for pod in lab.pods):
+        """Whether all pods are ready, and all kube-proxies have written the latest Services."""
+        reported, lab = status.read_status(self.name), self.desired
+        if not all(reported.get(f"{pod.namespace}/{pod.name}", {}).get("ready") for pod in lab.pods):
             return False
         if not (folder(self.name) / "control.sock").exists():
             return True
@@ -258,7 +259,7 @@ def _routers(lab: Lab) -> dict[str, IPv4Address]:
 
 
 def _by_reason(wrong: Iterable[dict[str, Any]]) -> dict[str, list[str]]:
-    """Each reason once, with the questions that it spoilt."""
+    """Group the wrong answers by their reason."""
     reasons: dict[str, list[str]] = {}
     for answer in wrong:
         to = answer.get("to") or f"{answer['service']} by {answer['way']}"

@@ -1,4 +1,4 @@
-"""Talking out of a namespace: sockets that are made in there belong to it, wherever this thread is later."""
+"""Clients in a namespace: a socket belongs to the namespace in which it was created, wherever this thread goes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from nslab.probes import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_AGAIN = 0.3  # seconds: a first packet may be lost while link-layer addresses are asked for
+_AGAIN = 0.3  # seconds: the first packet may be lost while the kernel resolves a neighbour
 _MTU_DISCOVER, _DO_NOT_CUT = 10, 3  # IP_MTU_DISCOVER, IP_PMTUDISC_PROBE
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A web server's answer. `source`: the address that it was asked from, `to`: the address that was asked.
+    """An HTTP response. `source`: the client's address, `to`: the server's address and port.
 
-    Both as the asker has them, before anybody translates; `seen_as` tells what the server saw.
+    Both are the client's own view, before any NAT; `Host.seen_as` returns what the server saw.
     """
 
     status: int
@@ -41,13 +41,13 @@ class Response:
     to: tuple[IPv4Address, int]
 
     def json(self) -> Any:
-        """The text, read as JSON."""
+        """Parse the text as JSON."""
         return loads(self.text)
 
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What became of a ping or a connection: true if it was answered. `text`: the answer, or who said no."""
+    """The result of a ping or a connection: true if it was answered. `text`: the answer, or the error's sender."""
 
     outcome: Outcome
     text: str = ""
@@ -59,7 +59,7 @@ class Reach:
 
 
 def opened(ns: str, kind: int, protocol: int = 0) -> socket.socket:
-    """A socket in a namespace."""
+    """Open a socket in a namespace."""
     with Namespaces() as spaces:
         spaces.enter(ns)
         return socket.socket(socket.AF_INET, kind, protocol)
@@ -74,7 +74,7 @@ def http(
     headers: Mapping[str, str],
     timeout: float,
 ) -> Response:
-    """One request, one answer, one connection."""
+    """Send one request over a connection of its own and return the response."""
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError(f"{url!r} is not an address of the kind http://HOST:PORT/PATH")
@@ -100,7 +100,7 @@ def http(
 
 
 def tcp(ns: str, to: tuple[str, int], timeout: float) -> Reach:
-    """A connection, made and ended."""
+    """Open and close a connection."""
     with opened(ns, socket.SOCK_STREAM) as sock:
         sock.settimeout(timeout)
         began = time.monotonic()
@@ -112,7 +112,7 @@ def tcp(ns: str, to: tuple[str, int], timeout: float) -> Reach:
 
 
 def udp(ns: str, to: tuple[str, int], text: str, timeout: float) -> Reach:
-    """A question and its answer."""
+    """Send a packet, again while no answer comes, and return the answer."""
     began = time.monotonic()
     with opened(ns, socket.SOCK_DGRAM) as sock:
         sock.settimeout(min(_AGAIN, timeout))
@@ -120,18 +120,18 @@ def udp(ns: str, to: tuple[str, int], text: str, timeout: float) -> Reach:
             try:
                 sock.connect(to)
                 sock.send(text.encode())
-                heard = sock.recv(1 << 16).decode(errors="replace")
+                received = sock.recv(1 << 16).decode(errors="replace")
             except TimeoutError as error:
                 if time.monotonic() - began >= timeout:
                     return _failed(error)
             except OSError as error:
                 return _failed(error)
             else:
-                return Reach(Outcome.REACHED, heard, IPv4Address(sock.getsockname()[0]), _since(began))
+                return Reach(Outcome.REACHED, received, IPv4Address(sock.getsockname()[0]), _since(began))
 
 
 def ping(ns: str, to: IPv4Address, size: int, timeout: float) -> Reach:
-    """An echo request, sent again while nothing comes, and its reply."""
+    """Send echo requests until a reply comes, and return it."""
     began, token = time.monotonic(), os.urandom(16)
     identity = int.from_bytes(token[:2], "big")
     with opened(ns, socket.SOCK_RAW, socket.IPPROTO_ICMP) as sock:
@@ -158,7 +158,7 @@ def ping(ns: str, to: IPv4Address, size: int, timeout: float) -> Reach:
 
 def _ready(sock: socket.socket, seconds: float) -> bool:
     poll = select.poll()
-    poll.register(sock, select.POLLIN)  # POLLERR is always told
+    poll.register(sock, select.POLLIN)  # poll always reports POLLERR
     return bool(poll.poll(seconds * 1000))
 
 

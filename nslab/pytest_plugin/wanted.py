@@ -1,4 +1,4 @@
-"""Which lab a test means: one that comes with nslab, a file or a folder beside the test, or a text."""
+"""Find the lab that a test requests: one that comes with nslab, a file or a folder beside the test, or YAML."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _E = TypeVar("_E", bound="StrEnum")
 def wanted(
     source: str | Path, beside: Path, proxy_mode: str | None, encapsulation: str | None
 ) -> tuple[Lab, tuple[FieldError, ...]]:
-    """A lab, and what in its file is probably not meant; NslabError if it is wrong.
+    """Return a lab and the warnings about its file; NslabError if it is invalid.
 
-    `source` with a line's end in it is the lab itself, as YAML. The two settings go before what it says.
+    A `source` with a newline is YAML. The two settings override those of the file.
     """
     settings = _one_of(Encapsulation, encapsulation), _one_of(ProxyMode, proxy_mode)
     if _is_text(source):
@@ -35,7 +35,7 @@ def wanted(
 
 
 def goals(source: str | Path, beside: Path, lab: Lab) -> str:
-    """The text of the lab's check file, found good; "" if it has none."""
+    """The text of the lab's check file, validated; "" if it has none."""
     return "" if _is_text(source) else goals_beside(_file(source, beside), lab)
 
 
@@ -44,7 +44,7 @@ def _is_text(source: str | Path) -> bool:
 
 
 def _file(source: str | Path, beside: Path) -> Path:
-    """Where a lab is. As on the command line, a name goes before a path; that begins where the test is."""
+    """The file of a lab. As on the command line, names come before paths, which are relative to the test's folder."""
     name = str(source)
     if name in names():
         return find(name)
@@ -55,7 +55,7 @@ def _file(source: str | Path, beside: Path) -> Path:
 
 
 def _one_of(kind: type[_E], word: str | None) -> _E | None:
-    """A setting by its word."""
+    """A setting by its name; UsageError if it does not exist."""
     if word is None or word in [*kind]:
         return None if word is None else kind(word)
     raise UsageError(f"there is no {kind.__name__} {word!r}; there are {', '.join(kind)}")

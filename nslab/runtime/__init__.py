@@ -1,1 +1,1 @@
-"""What every process of a lab goes by, and who starts, finds and ends it: marks, journals, mounts, control groups."""
+"""What a lab's processes share with nslab, which starts, finds and ends them: marks, journals, mounts, cgroups."""

@@ -1,7 +1,7 @@
-"""Control groups: what the processes of a lab may take of the machine, and one place from which all of them are killed.
+"""Control groups: they limit the resources of a lab's processes, and kill all of them at once.
 
-Version 1 (a hierarchy each for pids, memory, freezer) or version 2, whichever the machine has. A lab's groups are named
-after it and the number of its folder's file system, which no two labs on a machine share at the same time.
+cgroup v1 (with hierarchies for pids, memory, freezer) or v2, whichever the machine has. The name of a lab's groups has
+the lab's name and the device number of its folder's file system, which is unique on the machine.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
 
 ROOT = "/sys/fs/cgroup"
 PIDS, MEMORY = 1024, 512 << 20
-"""What a container may have, unless its limits say otherwise: processes, and bytes of memory."""
+"""A container's default limits: processes, and bytes of memory."""
 LAB_PIDS, LAB_MEMORY = 0.5, 0.75
-"""What a lab may have as a whole, in parts of the machine's."""
+"""The limits of a whole lab, as fractions of the machine's."""
 CONTROLLERS = ("pids", "memory", "freezer")
 FREEZE = 0.5
-"""Seconds that a group may take to stand still."""
+"""Timeout in seconds for freezing a group."""
 HOME = "lab"
-"""The group of the lab's own processes; version 2 wants none where there are groups below."""
+"""The group of the lab's own processes: in v2, a group with subgroups must have no processes itself."""
 
 
 def name(run: str) -> str:
-    """The name of a lab's groups, by its folder."""
+    """The name of the groups of the lab with this folder."""
     device = os.stat(run).st_dev
     return f"nslab.{os.path.basename(run)}.{os.major(device)}-{os.minor(device)}"
 
 
 def hierarchies() -> dict[str, str]:
-    """Where groups can be made: controller to folder; of version 2 one folder for all. Nothing, if nowhere."""
+    """The usable hierarchies: controller to folder; for v2 one folder, `unified`. Empty without any."""
     with contextlib.suppress(OSError):
         on = _read(f"{ROOT}/cgroup.subtree_control").split()
-        # Switching them on would change the machine's own groups.
+        # Enabling the controllers would change the machine's own groups.
         return {"unified": ROOT} if {"pids", "memory"} <= {*on} and os.access(ROOT, os.W_OK) else {}
     found = {kind: f"{ROOT}/{kind}" for kind in CONTROLLERS if os.path.exists(f"{ROOT}/{kind}/cgroup.procs")}
     return {kind: root for kind, root in found.items() if os.access(root, os.W_OK)}
 
 
 class Groups:
-    """A lab's groups, by descriptors: they are used where /sys shows none."""
+    """A lab's groups, by descriptors: processes without the machine's /sys use them."""
 
     def __init__(self, run: str) -> None:
-        """Make them where that can be done; `run` is the lab's folder."""
+        """Create them in all usable hierarchies; `run` is the lab's folder."""
         self._folders: dict[str, int] = {}
         own = name(run)
         for kind, root in hierarchies().items():
@@ -71,27 +71,27 @@ class Groups:
         return "pids" in self._folders or "unified" in self._folders
 
     def join(self, pid: int = 0) -> None:
-        """Put a process (0: this one) among the lab's own; what it starts is there, too."""
+        """Move a process (0: this one) into the group of the lab's own processes; its children inherit it."""
         for folder in self._folders.values():
             with contextlib.suppress(OSError):
                 _write(folder, f"{HOME}/cgroup.procs", str(pid))
 
     def hold(self, container: str, pid: int, pids: int = 0, memory: int = 0) -> None:
-        """Put a process into the group of a container, which may have so many processes and bytes (0: as usual)."""
+        """Move a process into a container's group, with limits of processes and bytes (0: the defaults)."""
         for kind, folder in self._bounding():
             with contextlib.suppress(OSError):
                 self._group(kind, folder, container, pids, memory)
                 _write(folder, f"{container}/cgroup.procs", str(pid))
 
     def _bounding(self) -> Iterator[tuple[str, int]]:
-        # Who is killed together is frozen together: of the freezer one group is enough.
+        # A lab is frozen and killed as a whole, so containers need no freezer group.
         return ((kind, folder) for kind, folder in self._folders.items() if kind != "freezer")
 
     def _group(self, kind: str, folder: int, container: str, pids: int, memory: int) -> None:
         try:
             os.mkdir(container, 0o755, dir_fd=folder)
         except FileExistsError:
-            return  # of a run before this one
+            return  # from an earlier run
         group = os.open(container, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
         try:
             most = machine_memory()
@@ -100,16 +100,16 @@ class Groups:
             os.close(group)
 
     def enter(self, container: str) -> None:
-        """Put this process into the group of a container that runs; OSError if there is one and that cannot be done.
+        """Move this process into the group of a running container; OSError if the group exists and that fails.
 
-        A neighbour may see to it that it cannot: prlimit takes descriptors away from whoever has the same user.
+        A process of the same user can cause the failure: with prlimit it can lower this one's limit of descriptors.
         """
         for _, folder in self._bounding():
             with contextlib.suppress(FileNotFoundError):
                 _write(folder, f"{container}/cgroup.procs", "0")
 
     def oom_kills(self, container: str) -> int:
-        """How often the kernel killed in the group of a container, as it had no more memory; 0 where nobody counts."""
+        """The number of OOM kills in a container's group; 0 without a counter."""
         for kind, file in (("unified", "memory.events"), ("memory", "memory.oom_control")):
             with contextlib.suppress(OSError, KeyError):
                 descriptor = os.open(f"{container}/{file}", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._folders[kind])
@@ -118,16 +118,16 @@ class Groups:
         return 0
 
     def let_go(self, container: str) -> None:
-        """A container is no more. What is still dying keeps its group, until the lab goes or it starts again."""
+        """Remove a container's group. Dying processes keep it until the lab is removed, or for the next run."""
         for _, folder in self._bounding():
             with contextlib.suppress(OSError):
                 os.rmdir(container, dir_fd=folder)
 
 
 def kill(run: str) -> bool:
-    """Kill all that is in a lab's groups. Nothing that forks on gets away: all at once, or frozen first.
+    """Kill all processes in a lab's groups, atomically (v2) or after freezing (v1), so that no fork escapes.
 
-    Whether there is a group in which that can be done.
+    Returns whether a group exists that supports it.
     """
     done = False
     for folder in _folders_of(run):
@@ -147,7 +147,7 @@ def kill(run: str) -> bool:
 def _kill(pid: int, own: str) -> None:
     descriptor = os.pidfd_open(pid)
     try:
-        # Asked after the pidfd was opened: who did not stand still in time may be gone, and its number another's.
+        # Checked after pidfd_open: a process that was not frozen in time may have ended, and its pid been reused.
         if f"/{own}/" in _read(f"/proc/{pid}/cgroup"):
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     finally:
@@ -155,30 +155,30 @@ def _kill(pid: int, own: str) -> None:
 
 
 def _freeze(folder: str) -> None:
-    """Return when all in a group of version 1 stand still, or do not within a moment."""
+    """Freeze a v1 group; return when it is frozen, or at the timeout."""
     _put(f"{folder}/freezer.state", "FROZEN")
     deadline = time.monotonic() + FREEZE
     while _read(f"{folder}/freezer.state").strip() != "FROZEN" and time.monotonic() < deadline:
-        _put(f"{folder}/freezer.state", "FROZEN")  # who was just born is asked as well
+        _put(f"{folder}/freezer.state", "FROZEN")  # for processes forked meanwhile
 
 
 def pids(run: str) -> set[int]:
-    """The numbers of all that is in a lab's groups, as far as they have one in our pid namespace."""
+    """The pids of all processes in a lab's groups that are visible in our pid namespace."""
     return {pid for folder in _folders_of(run) for pid in _pids(folder)}
 
 
 def _pids(folder: str) -> set[int]:
     found: set[int] = set()
     for group, _, _ in os.walk(folder):
-        # 0 is somebody in another pid namespace, as seen from here.
+        # 0 stands for a process outside of our pid namespace.
         found |= {int(line) for line in _read(f"{group}/cgroup.procs").split() if line != "0"}
     return found
 
 
 def remove(own: str, seconds: float = 0.0) -> None:
-    """Take away the groups of that name; those in which anything lives stay.
+    """Remove the groups named `own`, except those with processes.
 
-    So do those of the dead that nobody has collected yet: that is waited for, so long at most.
+    Waits at most `seconds` for zombies, which keep their group until they are reaped.
     """
     deadline = time.monotonic() + seconds
     folders = [f"{root}/{own}" for root in hierarchies().values()]
@@ -196,7 +196,7 @@ def _removed(folder: str) -> bool:
 
 
 def left(lab: str) -> Iterator[str]:
-    """The names of groups that a lab has or once had."""
+    """Yield the names of a lab's groups, also of those left by an earlier lab of the same name."""
     seen = set()
     for root in hierarchies().values():
         with contextlib.suppress(OSError):
@@ -215,7 +215,7 @@ def _limit(kind: str, group: int, pids: int, memory: int) -> None:
         _write(group, "pids.max", str(pids))
     if kind == "memory":
         _write(group, "memory.limit_in_bytes", str(memory))
-        with contextlib.suppress(OSError):  # a kernel that does not count swap; or a machine that has none
+        with contextlib.suppress(OSError):  # a kernel without swap accounting, or without swap
             _write(group, "memory.memsw.limit_in_bytes", str(memory))
     if kind == "unified":
         _write(group, "memory.max", str(memory))
@@ -228,7 +228,7 @@ def _pid_max() -> int:
 
 
 def machine_memory() -> int:
-    """Bytes of memory that this machine has."""
+    """Bytes of memory of this machine."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

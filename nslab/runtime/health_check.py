@@ -1,4 +1,4 @@
-"""What the kubelet asks a container from time to time: the same from the lab file to the node's process."""
+"""The probes of the kubelet: one class from the lab file to the node's process."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
 
 
 class HealthCheck:
-    """A probe of the kubelet's: how it asks, and how many answers in a row turn its mind. Times in seconds.
+    """A probe of the kubelet: its request, and how many equal results in a row change the health. Times in seconds.
 
-    `port`: a number, or as a lab has it the name of one that the container declares; 0: a name that none has, so that
-    nobody can be asked. Equal to one of the same fields, and not to be changed.
+    `port`: a number, or in a lab the name of a port of the container; 0: a name that the container does not have, so
+    that the probe fails. A value: compares by its fields, and must not be changed.
     """
 
-    # No dataclass: a node's process would compile it, and own what that touches. (In the order in which `repr` shows
-    # them: the names of a Deployment's pods come from that of its template.)
+    # Not a dataclass: compiling one takes memory in each node's process. (The order is that of `repr`: the names of a
+    # Deployment's pods are derived from the `repr` of its template.)
     __slots__ = ("kind", "port", "path", "initial_delay", "period", "timeout", "successes", "failures")  # noqa: RUF023
 
     def __init__(
@@ -34,7 +34,7 @@ class HealthCheck:
         self.successes, self.failures = successes, failures
 
     def fields(self) -> dict[str, Any]:
-        """By name, as JSON has them: HealthCheck(**fields) is the same."""
+        """The fields by name, for JSON; HealthCheck(**fields) is equal."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     def __eq__(self, other: object) -> bool:

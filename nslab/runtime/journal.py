@@ -1,6 +1,6 @@
-"""What a node was asked to run: kept, so that its next process can start again what ends or waits.
+"""The journal of a node's requests, from which the node's next process restarts containers that end or wait.
 
-One request a line, as it came; a later line about a container takes the place of an earlier one.
+One request per line; a later line about a container replaces an earlier one.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     Key = tuple[str, str]
 
 MOST = 64
-"""Lines that may be out of date before those that hold are written anew; and as many more as hold."""
+"""The file is rewritten when it has MOST outdated lines, and as many more as there are current ones."""
 
 
 class Journal:
-    """The file, and how many of its lines hold."""
+    """The file, and the number of its current lines."""
 
     def __init__(self, path: str, later: Callable[[Callable[[], None]], None] = lambda _: None) -> None:
-        """`later` calls what it is given in a moment: then is written what was added or removed meanwhile."""
+        """`later` calls its argument soon after; the changes until then are written together."""
         self._path, self._later = path, later
         self._lines, self._hold = 0, 0
-        # Not at once: what is done between two forks is memory of each child that is born (see sandbox.py).
+        # Not written at once: what this process does between two forks takes memory in each child (see sandbox.py).
         self._unwritten: list[Request] = []
 
     def recall(self) -> dict[Key, Request]:
-        """What is to run, by namespace and container, as an earlier process of the node was asked."""
+        """Read the requests of an earlier process of the node, by namespace and container, and rewrite the file."""
         found = self.read()
         if os.path.exists(self._path):
-            self._renew(found)  # the last line may have been cut short
+            self._renew(found)  # the last line may be incomplete
         return found
 
     def read(self) -> dict[Key, Request]:
-        """The same, for who only looks."""
+        """Read the requests by namespace and container, without a change of the file."""
         found: dict[Key, Request] = {}
         with contextlib.suppress(OSError), open(self._path, encoding="utf-8") as file:
             for line in file:
@@ -53,12 +53,12 @@ class Journal:
         return found
 
     def add(self, request: Request) -> None:
-        """A container is to run."""
+        """Record a container to run."""
         self._hold += 1
         self._append({"op": "add", **request})
 
     def remove(self, ns: str, container: str) -> None:
-        """A container is not to run any more."""
+        """Record the removal of a container."""
         self._hold -= 1
         self._append(_removal(ns, container))
 
@@ -80,7 +80,7 @@ class Journal:
         text = "".join(json.dumps(entry) + "\n" for entry in self._unwritten)
         self._lines += len(self._unwritten)
         self._unwritten = []
-        # A full file system costs the memory of it, never the node.
+        # A full file system loses entries, but does not end the node.
         with contextlib.suppress(OSError):
             _write(self._path, text)
         if self._lines > MOST + 2 * self._hold:
@@ -88,7 +88,7 @@ class Journal:
 
 
 def forget(path: str, ns: str, container: str) -> None:
-    """Tell a node whose process is dead that a container is not to run any more."""
+    """Record the removal of a container in the journal of a node whose process is dead."""
     _write(path, json.dumps(_removal(ns, container)) + "\n")
 
 
@@ -97,7 +97,7 @@ def _removal(ns: str, container: str) -> Request:
 
 
 def _write(path: str, text: str) -> None:
-    # What containers have in their environment is nobody else's business.
+    # Mode 0600: the file has containers' environments.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         os.write(descriptor, text.encode())

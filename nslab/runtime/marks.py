@@ -1,9 +1,9 @@
-"""The mark of a process of a lab: `NSLAB=NETNS ROLE` in its environment, for who looks with ps, and for `down`.
+"""The mark of a process of a lab: `NSLAB=NETNS ROLE` in its environment, for ps and for `down`.
 
-Anybody can bear one, so it proves nothing (nslab.runtime.trust).
+Any process can have one, so it proves nothing (nslab.runtime.trust).
 
-A process that exec's gets it as a variable. One that was only forked writes over the memory that the kernel shows as
-/proc/PID/environ and /proc/PID/cmdline: the spawner is started with more of both than it needs.
+A process gets it as a variable at exec. A process that was only forked overwrites the memory that the kernel shows as
+/proc/PID/environ and /proc/PID/cmdline; for that, the spawner starts with more of both than it needs.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ VARIABLE = "NSLAB"
 
 def _areas() -> tuple[int, int, int, int]:
     with open("/proc/self/stat", "rb") as file:
-        # The name in parentheses may hold anything; field 3 follows the last one. 48 to 51: arg_start … env_end.
+        # The name in parentheses may contain anything; field 3 follows the last one. 48 to 51: arg_start … env_end.
         fields = file.read().rpartition(b")")[2].split()
     return int(fields[45]), int(fields[46]), int(fields[47]), int(fields[48])
 
 
 class Memory:
-    """The argument and environment memory of this process; children find it at the same place."""
+    """The argument and environment memory of this process; children have it at the same address."""
 
     def __init__(self) -> None:
         arguments, arguments_end, environment, environment_end = _areas()
         self._arguments = _window(arguments, arguments_end)
         self._environment = _window(environment, environment_end)
-        # Cleared once, here: children then touch (and so own) only the pages that they write.
+        # Cleared once, here, so that children write to (and so copy) only the pages that they use.
         self._environment[:] = bytes(len(self._environment))
         self._used = 0
 
     def process_title(self, title: str, variables: Mapping[str, str]) -> ProcessTitle:
-        """How to appear as `title` in ps, and with these variables (the first ones, should they be too many)."""
+        """Prepare `title` for ps, and as many of these variables as fit, the first ones first."""
         # A last byte that is not NUL makes the kernel show the text up to its first NUL, as for setproctitle(3).
         room = len(self._arguments) - 1
         text = os.fsencode(title)[: room - 1].ljust(room, b"\0") + b"\1"
@@ -48,13 +48,13 @@ class Memory:
         return ProcessTitle(os.fsencode(title.split(" ", 1)[0])[:15], text, block)
 
     def show(self, process_title: ProcessTitle) -> None:
-        """Appear so. Costs a child next to no memory: plain copies, nothing of ctypes (which would be half a MB)."""
+        """Show a title. Takes a child almost no memory: plain copies, without ctypes (which would take half a MB)."""
         _call(process_title.name)
         self.wear(process_title)
 
     @contextlib.contextmanager
     def named(self, name: bytes) -> Iterator[None]:
-        """Bear another name meanwhile: who is forked then keeps it."""
+        """Have another name meanwhile, which children forked in here keep."""
         with open("/proc/self/comm", "rb") as comm:
             before = comm.read().rstrip(b"\n")
         inside = os.open("/proc/self/comm", os.O_WRONLY | os.O_CLOEXEC)
@@ -66,7 +66,7 @@ class Memory:
             os.close(inside)
 
     def wear(self, process_title: ProcessTitle) -> None:
-        """Appear so but for the name, which stays."""
+        """Show a title without changing the name."""
         self._arguments[:] = process_title.text
         block = process_title.block.ljust(self._used, b"\0")
         self._environment[: len(block)] = block
@@ -74,7 +74,7 @@ class Memory:
 
 
 class ProcessTitle:
-    """What the kernel is to show of a process: its name, argument memory and environment memory."""
+    """The texts that the kernel shows of a process: its name, argument memory and environment memory."""
 
     __slots__ = ("block", "name", "text")
 

@@ -1,4 +1,4 @@
-"""Mounts of this mount namespace: which there are, and letting go of some."""
+"""The mounts of this mount namespace: list, detach and create them."""
 
 from __future__ import annotations
 
@@ -16,63 +16,63 @@ if TYPE_CHECKING:
 
 
 def mount_points() -> Iterator[str]:
-    """Where something is mounted, each mount after the one that it lies on."""
+    """Yield the mount points, each after its parent mount's."""
     with open("/proc/self/mountinfo", "rb") as file:
         for line in file:
-            # A space in a path is written \040, and so on.
+            # mountinfo writes a space in a path as \040, and so on.
             text = re.sub(rb"\\([0-7]{3})", lambda found: bytes((int(found[1], 8),)), line.split(b" ")[4])
             yield text.decode("utf-8", "surrogateescape")
 
 
 def detach_below(*roots: str) -> None:
-    """Take away every mount below these folders (not at them); what lies on a mount goes with it."""
+    """Unmount every mount below these folders (not at them), each with its submounts."""
     gone: list[str] = []
     for point in list(mount_points()):
         below = any(point.startswith(f"{root}/") for root in roots)
         if below and not any(point == other or point.startswith(f"{other}/") for other in gone):
-            # What lies hidden under a later mount cannot be reached by its path any more; it does no harm there.
+            # A mount under a later one cannot be reached by its path; it does no harm.
             with contextlib.suppress(OSError):
                 syscall.umount(point)
                 gone.append(point)
 
 
 def tmpfs(target: str, mode: str = "755", flags: int = syscall.MS_NOSUID | syscall.MS_NODEV, size: str = "64m") -> None:
-    """A fresh file system in memory at `target`, of so many bytes, and no more files than fit a page each."""
+    """Mount a new tmpfs at `target`, limited to `size` and to 16k inodes."""
     syscall.mount("tmpfs", target, "tmpfs", flags, f"mode={mode},size={size},nr_inodes=16k")
 
 
 def own_run(run: str, tree: int) -> None:
-    """A /run of our own, with nothing in it but the lab's folder `run`, of which `tree` is a copy of the mount."""
-    # iptables' lock, and whatever else tools write there, are not the machine's.
+    """Mount a new /run that contains only the lab's folder `run`, from its detached mount `tree`."""
+    # So that iptables' lock, and other files that tools write there, are not the machine's.
     tmpfs("/run")
     os.mkdir("/run/lock")
     os.chmod("/run/lock", 0o1777)  # noqa: S103 - whoever is in the node, as on every machine
     os.makedirs(run)
     syscall.move_mount(tree, run)
-    # On a machine where /run is shared, so was the mount that this was copied from.
+    # Where the machine's /run is a shared mount, the copied mount is shared, too.
     syscall.mount("none", run, flags=syscall.MS_PRIVATE)
 
 
 LAYERED = ("etc", "opt", "srv", "var")
-"""A node's own, on top of the machine's."""
+"""Folders with a node's own files on top of the machine's."""
 FRESH = ("home", "root", "tmp")
-"""A node's own, with nothing in them at first."""
+"""A node's own folders, empty at first."""
 DEVICES = (
     ("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0),
 )  # fmt: skip
-"""What every program may expect to find below /dev: none that holds anything of anybody's."""
+"""The devices that every program expects in /dev; none of them stores data."""
 TERMINALS = "newinstance,ptmxmode=0666,mode=620,max=1024"
-"""Of a file system of terminals: its own, and whoever is in it may make them."""
+"""Options of a devpts: its own instance, in which everybody may open terminals."""
 _TUN = ("net/tun", 10, 200)
 IMPORTED = (os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), sys.base_prefix)
-"""Where modules lie that are imported later: this package's, and those of an interpreter that is nobody's package."""
+"""Folders of modules imported later: this package's, and those of an interpreter that no package installed."""
 _FROZEN = ("sys", "sysrq-trigger", "bus", "fs", "irq")
 
 
 def own_machine(node: str, run: str, tree: int) -> None:
-    """Everything that a node or a client has of its own; the rest of the machine's files it can only read.
+    """Make the mounts of a node or a client: its own folders, and the rest of the machine's files read-only.
 
-    What is written goes into `run`, the lab's folder, of which `tree` is a copy of the mount.
+    Writes go into `run`, the lab's folder, whose detached mount is `tree`.
     """
     kept = hidden(IMPORTED)
     syscall.mount_setattr("/", syscall.MOUNT_ATTR_RDONLY, recursive=True)
@@ -87,7 +87,7 @@ def own_machine(node: str, run: str, tree: int) -> None:
         try:
             syscall.mount("overlay", f"/{name}", "overlay", syscall.MS_NODEV, layer)
         except OSError:
-            # This kernel has no overlay, or not over this file system: what is written is seen, the machine's is not.
+            # This kernel has no overlayfs, or not on this file system: show only the node's own files.
             if name != "etc":
                 syscall.mount(f"{folder}/{name}/upper", f"/{name}", flags=syscall.MS_BIND)
     for name in FRESH:
@@ -102,13 +102,13 @@ def own_machine(node: str, run: str, tree: int) -> None:
 
 
 def hidden(paths: Iterable[str]) -> dict[str, int]:
-    """Of the machine's folders those that a node does not see, each with a copy of its mount."""
+    """The folders among `paths` that a node's own folders hide, each with a detached copy of its mount."""
     below = tuple(f"/{name}/" for name in FRESH)
     return {path: syscall.open_tree(path) for path in paths if f"{path}/".startswith(below) and os.path.isdir(path)}
 
 
 def show(trees: Mapping[str, int], attributes: int = syscall.MOUNT_ATTR_RDONLY) -> None:
-    """Put what is `hidden` where it is on the machine, to be read unless `attributes` say otherwise."""
+    """Attach `hidden` folders where they are on the machine, by default read-only."""
     for path, tree in trees.items():
         os.makedirs(path, exist_ok=True)
         syscall.seal(tree, attributes)
@@ -117,13 +117,13 @@ def show(trees: Mapping[str, int], attributes: int = syscall.MOUNT_ATTR_RDONLY) 
 
 
 def _own_devices() -> None:
-    """No disk among them. (To make one takes a file system with devices, and this is the only one.)"""
-    there = [device for device in (*DEVICES, _TUN) if os.path.exists(f"/dev/{device[0]}")]
+    """Mount a /dev without disks, and read-only: it is the only file system here in which devices work."""
+    existing = [device for device in (*DEVICES, _TUN) if os.path.exists(f"/dev/{device[0]}")]
     tmpfs("/dev", flags=syscall.MS_NOSUID | syscall.MS_NOEXEC, size="64k")
     mask = os.umask(0)
     for folder in ("net", "pts", "shm"):
         os.mkdir(f"/dev/{folder}", 0o755)
-    for name, major, minor in there:
+    for name, major, minor in existing:
         os.mknod(f"/dev/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
     for name, to in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         os.symlink(f"/proc/self/fd{to}", f"/dev/{name}")
@@ -135,7 +135,7 @@ def _own_devices() -> None:
 
 
 def _own_proc() -> None:
-    """The machine's processes; of the kernel's settings only those of the network, which is the node's own."""
+    """Mount a /proc with the machine's processes, in which only the settings of the node's network are writable."""
     syscall.mount("proc", "/proc", "proc", syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC)
     network = syscall.open_tree("/proc/sys/net")
     for name in _FROZEN:

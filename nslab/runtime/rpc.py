@@ -1,6 +1,6 @@
-"""Requests and answers over a unix socket: a JSON object a line, and descriptors beside them.
+"""Requests and answers over a Unix socket: one JSON object per line, and descriptors beside them.
 
-What both sides do is here. nslab.components.runtime.peers serves, nslab.linux.processes.connection asks and waits.
+Both sides share this module: the server nslab.components.runtime.peers, the client nslab.linux.processes.connection.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 LONGEST = 1 << 28
-"""Bytes of a line: more than any lab's Services have."""
+"""Bytes of a line: more than the Services of any lab."""
 BLOCK = 1 << 18
-# Plain numbers: what `socket` has are enums, and an operation on these runs much of `enum` in each process of a lab.
+# Plain numbers: the constants of `socket` are enums, whose operations run much code of `enum` in each process of a lab.
 AT_ONCE, CLOSE_ON_EXEC, TRUNCATED = (
     int(flags) for flags in (socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL, socket.MSG_CMSG_CLOEXEC, socket.MSG_CTRUNC)
 )
@@ -29,12 +29,12 @@ _SOCKET, _RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
 
 
 def line(message: dict[str, Any]) -> bytes:
-    """A request or an answer, as it is sent."""
+    """Encode a request or an answer."""
     return json.dumps(message).encode() + b"\n"
 
 
 class Lines:
-    """What was received, cut into lines. A line may have megabytes, so no byte of it is looked at twice."""
+    """Splits received blocks into lines. A line may have megabytes, so it scans each byte only once."""
 
     __slots__ = ("_begun",)
 
@@ -42,12 +42,12 @@ class Lines:
         self._begun = bytearray()
 
     def take(self, block: bytes) -> list[bytes]:
-        """The lines that end in this block, without their ends. ValueError: one has become too long."""
+        """Return the lines that end in this block, without their newlines. ValueError if a line is too long."""
         first, *more = block.split(b"\n")
         self._begun += first
         if not more:
             if len(self._begun) > LONGEST:
-                raise ValueError("a line has no end")
+                raise ValueError("line too long")
             return []
         lines = [bytes(self._begun), *more[:-1]]
         self._begun = bytearray(more[-1])
@@ -55,18 +55,18 @@ class Lines:
 
 
 def send(connection: socket.socket, data: ReadableBuffer) -> int:
-    """Send as much as can be without waiting: how many bytes. BlockingIOError: none can."""
+    """Send as many bytes as possible without blocking; return their number. BlockingIOError for none."""
     return connection.send(data, AT_ONCE)
 
 
 def receive(connection: socket.socket) -> bytes:
-    """A block of what has come; nothing if the other end was closed. BlockingIOError: none has come."""
+    """Receive a block; b"" at EOF, BlockingIOError if nothing has come."""
     return connection.recv(BLOCK, AT_ONCE)
 
 
 def send_descriptors(connection: socket.socket, data: bytes, descriptors: Sequence[int], flags: int = 0) -> None:
     """Send a message with descriptors."""
-    # (In Python 3.11 socket.send_fds and recv_fds pay no heed to flags.)
+    # (socket.send_fds and recv_fds ignore their flags in Python 3.11.)
     rights = [(_SOCKET, _RIGHTS, array.array("i", descriptors))] if descriptors else []
     connection.sendmsg([data], rights, flags)
 
@@ -74,9 +74,9 @@ def send_descriptors(connection: socket.socket, data: bytes, descriptors: Sequen
 def receive_descriptors(
     connection: socket.socket, size: int, most: int, flags: int = 0
 ) -> tuple[bytes, tuple[int, ...]]:
-    """A message of so many bytes at most and its descriptors, which no program inherits: all, or none for want of room.
+    """Receive a message of at most `size` bytes and its descriptors (close-on-exec): all of them, or none.
 
-    The kernel leaves out those for which this process may have no numbers.
+    The kernel drops descriptors beyond this process's limit of open files; then the others are closed, too.
     """
     descriptors = array.array("i")
     room = socket.CMSG_LEN(most * descriptors.itemsize)
@@ -91,7 +91,7 @@ def receive_descriptors(
 
 
 def connect(path: str | os.PathLike[str]) -> socket.socket:
-    """A connection to who listens at a path, however long that is."""
+    """Connect to a Unix socket, whatever the length of its path."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         with address(path) as where:
@@ -104,7 +104,7 @@ def connect(path: str | os.PathLike[str]) -> socket.socket:
 
 @contextlib.contextmanager
 def address(path: str | os.PathLike[str]) -> Iterator[str]:
-    """What a socket at this path is called meanwhile: its own path has 107 bytes at most, and names may take more."""
+    """Yield a short path to a socket: sun_path has at most 107 bytes, and names of labs and nodes may take more."""
     folder = os.open(os.path.dirname(path), os.O_PATH | os.O_CLOEXEC)
     try:
         yield f"/proc/self/fd/{folder}/{os.path.basename(path)}"

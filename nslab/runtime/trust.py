@@ -1,15 +1,16 @@
-"""Who is believed. Three questions, each with its rule:
+"""Trust. Three questions, each with its rule:
 
-- *Is this name a lab's?* An entry of a folder that root alone writes, which passes the pattern. What a process says is
-  no name.
-- *Is this process X?* What its starter wrote into the lab's journal before the process ran anything foreign, held
-  against the kernel: number, start time, network namespace, and the number of its pidfd where the kernel gives each
-  process one of its own (Linux 6.9). Then the pidfd is used, and not the number.
-- *Must this process end with the lab?* Whoever is in the lab's network namespaces, control groups or journal, or
-  descends from such; by its mark alone only root's, in our user namespace and not in the machine's network.
+- *Is this name a lab's?* If it matches the pattern and is an entry of a folder that only root can write to. A name
+  that a process claims does not count.
+- *Is this process X?* If the kernel agrees with the entry in the lab's journal, which its starter wrote before the
+  process ran foreign code: pid, start time, network namespace, and the inode of its pidfd, which is unique since
+  Linux 6.9. From then on nslab uses the pidfd instead of the pid.
+- *Must this process end with the lab?* If it is in the lab's network namespaces, control groups or journal, or descends
+  from such a process. The mark alone counts only for root's processes in our user namespace and outside the machine's
+  network.
 
 Containers run as uid 0 of the same user namespace, in the network namespaces of their pods: mark, owner and descent
-prove nothing of who a process is. Imports little: the processes of a lab are forked from what imports this.
+do not prove the identity of a process. This module imports little, because a lab's processes are forks of its importer.
 """
 
 from __future__ import annotations
@@ -35,16 +36,16 @@ PROGRAMS = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     ":/run/current-system/sw/bin:/run/current-system/profile/sbin:/run/current-system/profile/bin"
 )
-"""Where the programs are that run as root, whatever PATH its caller has: as sudo has it; then NixOS's, and Guix's."""
+"""The PATH of programs that run as root, whatever the caller's: sudo's, then NixOS's and Guix's."""
 LAB = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """A lab's name: it becomes part of paths."""
 HOST = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,316}[a-z0-9])?")
 TRAVELLING = ("node", "spawner")
-"""Who goes into the namespace of a pod to fork what is to be born there. (Nobody changes his own pid namespace.)"""
+"""Roles that enter other network namespaces to fork there. (setns never changes a process's own pid namespace.)"""
 ROLELESS = ("", "exec", "cni", "container")
-"""Second words of a mark that claim nothing."""
+"""The second words of a mark that claim no role."""
 FORKING = ("node", "spawner", "kube-proxy")
-"""Who starts others; for a moment these bear the same mark."""
+"""Roles that fork: for a moment, their children have the same mark."""
 _KINDS = (
     ("pid", int),
     ("start", int),
@@ -59,12 +60,12 @@ _PID_MAX = 1 << 22
 
 
 def lab_name(text: str) -> str:
-    """The text, if it can be a lab's name; nothing if not."""
+    """The text if it is a valid name of a lab, else ""."""
     return text if LAB.fullmatch(text) else ""
 
 
 def lab_of(ns: str) -> str:
-    """The lab of a namespace's name (nslab.LAB.HOST, or nslab.LAB. for the lab as such); nothing if it is none."""
+    """The lab in a namespace's name (nslab.LAB.HOST, or nslab.LAB. for the whole lab); "" for any other name."""
     kind, _, rest = ns.partition(".")
     lab, dot, host = rest.partition(".")
     fits = kind == "nslab" and dot and LAB.fullmatch(lab) and (not host or HOST.fullmatch(host))
@@ -72,9 +73,9 @@ def lab_of(ns: str) -> str:
 
 
 class Started:
-    """A process as its starter wrote it down. `more` is what its starter must know of it to take it over again.
+    """A process's entry in the journal. `more`: what the next starter needs to adopt it.
 
-    `start`: clock ticks since boot. `inode`: of its pidfd. `net`, `pids`: its network and pid namespaces' numbers.
+    `start`: clock ticks since boot. `inode`: of its pidfd. `net`, `pids`: inodes of its network and pid namespaces.
     """
 
     __slots__ = ("inode", "more", "net", "ns", "pid", "pids", "role", "start")
@@ -91,7 +92,7 @@ class Started:
 
 
 def started(pid: int, ns: str, role: str, more: dict[str, Any]) -> Started:
-    """A child of ours, or somebody we hold still, as it is now."""
+    """The entry of a process, which must be a child of ours or stopped by us, so that its pid is not reused."""
     pidfd = os.pidfd_open(pid)
     try:
         net, pids = namespace(pid), namespace(pid, "pid")
@@ -101,9 +102,9 @@ def started(pid: int, ns: str, role: str, more: dict[str, Any]) -> Started:
 
 
 def read(path: str) -> Iterator[Started]:
-    """The lines of a journal that are whole; none if there is none."""
+    """Yield the valid entries of a journal; none if it does not exist."""
     try:
-        # Root's own, and no link: nobody else could have put it there, and nobody is to have led us elsewhere.
+        # Root's own file and no symlink, so that nobody else can have written it or led us elsewhere.
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return
@@ -118,7 +119,7 @@ def read(path: str) -> Iterator[Started]:
 
 
 def _record(line: bytes) -> Started | None:
-    """A line of a journal; None if it is none: its writer was killed in the middle of it, or it is somebody else's."""
+    """Parse a line of a journal; None if it is incomplete (its writer was killed) or malformed."""
     try:
         fields = json.loads(line)
     except (ValueError, RecursionError):
@@ -130,10 +131,10 @@ def _record(line: bytes) -> Started | None:
 
 
 def verified(record: Started) -> int:
-    """A pidfd of the process that was written down; ProcessLookupError if that one is no more."""
+    """A pidfd of the process of an entry; ProcessLookupError if it has ended."""
     pidfd = os.pidfd_open(record.pid)
     try:
-        # Asked after the pidfd was opened: from then on the number cannot become another process's unnoticed.
+        # Checked after pidfd_open: a pidfd never refers to another process that reuses the pid.
         same = os.fstat(pidfd).st_ino == record.inode and start_of(record.pid) == record.start
         if same and namespace(record.pid, "pid") == record.pids and _stays(record, namespace(record.pid)):
             return pidfd
@@ -144,7 +145,7 @@ def verified(record: Started) -> int:
 
 
 def alive(path: str) -> list[tuple[Started, int]]:
-    """Who of a journal is alive, with a pidfd of each."""
+    """The entries of a journal whose processes are alive, with a pidfd of each."""
     found = []
     for record in read(path):
         with contextlib.suppress(OSError):
@@ -153,17 +154,17 @@ def alive(path: str) -> list[tuple[Started, int]]:
 
 
 def start_of(pid: int) -> int:
-    """When a process was started."""
+    """The start time of a process, in clock ticks since boot."""
     return int(_fields(pid)[19])
 
 
 def namespace(pid: int, kind: str = "net") -> int:
-    """The number of a process's namespace."""
+    """The inode of a process's namespace."""
     return os.stat(f"/proc/{pid}/ns/{kind}").st_ino
 
 
 def _fields(pid: int) -> list[bytes]:
-    """/proc/PID/stat after the name in parentheses, which may hold anything: state, parent, …"""
+    """The fields of /proc/PID/stat after the name in parentheses, which may contain anything: state, parent, …"""
     descriptor = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
     try:
         return os.read(descriptor, 4096).rpartition(b")")[2].split()
@@ -172,7 +173,7 @@ def _fields(pid: int) -> list[bytes]:
 
 
 class Seen:
-    """A process as anybody sees it. `mark`: its first two words; what a process says of itself, and may have forged.
+    """A process in the process table. `mark`: its first two words; a claim that the process can forge.
 
     `root`: its effective user is 0 of our own user namespace.
     """
@@ -187,7 +188,7 @@ class Seen:
 
 
 def journaled(records: Iterable[Started], table: Table) -> dict[int, Started]:
-    """Who of the table is who, by the journal: the processes that are still those that were written down."""
+    """The processes of the table that still match their entry in the journal, by pid."""
     return {
         record.pid: record
         for record in records
@@ -196,7 +197,7 @@ def journaled(records: Iterable[Started], table: Table) -> dict[int, Started]:
 
 
 def _stays(record: Started, net: int) -> bool:
-    """Whether a process is in the network namespace that was written down; some are in others for moments."""
+    """Whether a process is in the network namespace of its entry; some roles visit others for moments."""
     return net == record.net or (net != 0 and record.role in TRAVELLING)
 
 
@@ -208,10 +209,10 @@ def members(
     machine: int,
     grouped: Mapping[int, str] | None = None,
 ) -> dict[int, str]:
-    """Who must end with these labs: process number to the name of a namespace, as far as there is one.
+    """The processes that must end with these labs: pid to the name of a namespace, or to the lab's prefix.
 
     `inodes`: the labs' network namespaces and their names; `machine`: the machine's own, which is never a lab's;
-    `grouped`: who is in the labs' control groups.
+    `grouped`: the processes in the labs' control groups.
     """
     found = {pid: record.ns for pid, record in known.items()}
     found |= {pid: ns for pid, ns in (grouped or {}).items() if pid in table and pid not in found}
@@ -234,9 +235,9 @@ def members(
 
 
 def impostors(table: Table, of_lab: Mapping[int, str], known: Mapping[int, Started]) -> list[Seen]:
-    """Who of a lab says that it plays a part, and was never given one.
+    """The processes of a lab that claim a role without an entry in the journal.
 
-    A new child of one who forks still bears the mark of its parent, who was given the part.
+    A new child of a forking role still has the mark of its parent, whose claim is true.
     """
     return [
         seen
@@ -247,37 +248,37 @@ def impostors(table: Table, of_lab: Mapping[int, str], known: Mapping[int, Start
 
 
 def marked_labs(table: Table, machine: int) -> set[str]:
-    """The labs of which root's processes bear the marks, outside of the machine's network."""
+    """The labs in the marks of root's processes outside of the machine's network."""
     marks = (seen.mark[0] for seen in table.values() if seen.root and seen.net != machine)
     return {lab for mark in marks if (lab := lab_of(mark))}
 
 
 def beneath(folder: int, name: str, flags: int = os.O_PATH | os.O_DIRECTORY) -> int:
-    """A descriptor of what is called `name` in a folder, and never of what a link there leads to."""
+    """Open `name` in a folder without following symlinks; returns a descriptor."""
     return syscall.openat2(folder, name, flags | os.O_CLOEXEC, syscall.RESOLVE_BENEATH | syscall.RESOLVE_NO_SYMLINKS)
 
 
 def is_roots(descriptor: int) -> bool:
-    """Whether root owns a folder, and nobody else can write in it."""
+    """Whether root owns a folder, and nobody else can write to it."""
     status = os.fstat(descriptor)
     return status.st_uid == 0 and not status.st_mode & 0o022
 
 
 class Births:
-    """Starts processes, and writes each into a journal before it does anything of its own.
+    """Starts processes, and writes each into a journal before it runs any code of its own.
 
-    The journal is one file that one process writes; who started it before may have left lines of others' in it.
+    One process writes the journal; it may contain entries of an earlier writer.
     """
 
     def __init__(self, path: str, later: Callable[[Callable[[], None]], None] | None = None) -> None:
-        """`later` calls what it is given in a moment: then all are written down who were started meanwhile."""
+        """`later` calls its argument soon after; the processes started until then are written together."""
         self._path, self._later = path, later
         self._waiting: list[tuple[int, int, str, str, dict[str, Any], Callable[[int], None] | None]] = []
         self._known: dict[int, str] = {}
         self._lines = 0
 
     def adopt(self) -> list[tuple[Started, int]]:
-        """Who of the journal is alive, with a pidfd of each; the others are forgotten."""
+        """Return the live entries of the journal, with a pidfd of each, and drop the others."""
         found = alive(self._path)
         self._known = {record.pid: record.line() for record, _ in found}
         self._renew()
@@ -292,10 +293,10 @@ class Births:
         born: AbstractContextManager[None] | None = None,
         admit: Callable[[int], None] | None = None,
     ) -> int:
-        """Start a child that will `be` somebody; its number. It ends should we be gone before it is written down.
+        """Fork a child that will call `be`; return its pid. It ends if this process dies before its entry is written.
 
-        It is forked within `born`: in namespaces, say, that we leave again before we write. Before it goes on, `admit`
-        is called with its number.
+        `born`: a context around the fork, such as a visit to other namespaces. `admit` is called with the pid before
+        the child continues.
         """
         wait, go = os.pipe2(os.O_CLOEXEC)
         with born or contextlib.nullcontext():
@@ -303,7 +304,7 @@ class Births:
             if pid == 0:
                 _await(wait, go, be)
         os.close(wait)
-        # Not here, if it can be helped: what is done between two forks is memory of each child.
+        # Not written here: what this process does between two forks takes memory in each child.
         self._waiting.append((pid, go, ns, role, more or {}, admit))
         if not self._later:
             self.release()
@@ -312,7 +313,7 @@ class Births:
         return pid
 
     def release(self) -> None:
-        """Write down those who wait for it, and let them go on. One that cannot be written down ends."""
+        """Write the waiting children's entries and let them continue. A child whose entry cannot be written ends."""
         waiting, self._waiting = self._waiting, []
         for pid, go, ns, role, more, admit in waiting:
             try:
@@ -326,14 +327,14 @@ class Births:
                 os.close(go)
 
     def write(self, record: Started) -> None:
-        """Write down somebody who waits for it."""
+        """Write an entry."""
         line = record.line()
         self._append(self._path, line)
         self._known[record.pid] = line
         self._lines += 1
 
     def ended(self, pid: int) -> None:
-        """Somebody is no more."""
+        """Forget a process that has ended."""
         if self._known.pop(pid, "") and self._lines > 64 + 2 * len(self._known):
             self._renew()
 
@@ -350,7 +351,7 @@ class Births:
             os.rename(new, self._path)
             self._lines = len(self._known)
         except OSError:
-            return  # a full file system: the longer journal says the same
+            return  # a full file system: the longer journal is equivalent
 
     def _append(self, path: str, text: str) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -358,7 +359,7 @@ class Births:
         try:
             data = text.encode()
             if os.write(descriptor, data) != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # half a line is no line
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a partial line is not an entry
         except OSError as error:
             error.filename = path
             raise

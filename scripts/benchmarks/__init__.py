@@ -1,1 +1,1 @@
-"""What nslab costs, beside the other ways to build the same thing. `scripts/bench TOPIC` runs a topic."""
+"""The cost of nslab, compared with other ways to build the same. `scripts/bench TOPIC` runs a topic."""

@@ -1,4 +1,4 @@
-"""Builds a lab as `up` does, but leaves out some of its processes, and says what took how long."""
+"""Build a lab as `up` does, but without some of its processes, and measure the steps."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ WITHOUT: dict[str, type[Process]] = {"processes": Process, "containers": Workloa
 
 
 def plan_of(file: Path, without: type[Process], host: Host) -> Plan:
-    """The steps that make a lab of nothing, but for processes of a kind."""
+    """The steps that build a new lab, without processes of a kind."""
     plan = diff((), compile_lab(assign_addresses(load(file)), host))
     return tuple(step for step in plan if not isinstance(step.obj, without))
 
 
 def build(file: Path, name: str, without: type[Process]) -> dict[str, float]:
-    """Build it and leave it there. Milliseconds: of planning (reading the file included), and of doing."""
+    """Build a lab and leave it up. Returns milliseconds: of planning (including reading the file), and of execution."""
     spent: dict[str, float] = {}
     with owned.locked(name, "bench", print), Namespaces() as spaces, Agents(name, folder(name)) as agents:
         if without is not Process:

@@ -1,4 +1,4 @@
-"""A figure is what was measured, some times over, and what it should have been. Pure: no clock in here."""
+"""Figures: samples of a measurement, with their target (pure: no clock)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One row: `samples` in `unit`; none, if it could not be measured, for which `note` has the reason.
+    """One row: `samples` in `unit`; empty if it could not be measured, for the reason in `note`.
 
-    `below` is the target: the median has to be under it (or on it, for a ratio that may be 1).
+    `below` is the target: the median must not be above it.
     """
 
     name: str
@@ -24,12 +24,12 @@ class Figure:
 
     @property
     def median(self) -> float | None:
-        """The middle of the samples."""
+        """The median of the samples; None without any."""
         return median(self.samples) if self.samples else None
 
     @property
     def verdict(self) -> str:
-        """Whether the target was reached; nothing without one."""
+        """Whether the target was reached; "" without one."""
         if self.below is None or self.median is None:
             return ""
         return "reached" if self.median <= self.below else "missed"
@@ -44,13 +44,13 @@ class Group:
 
 
 def ratio(name: str, ours: Figure, theirs: Figure, below: float | None = None) -> Figure:
-    """Ours over theirs, pair by pair: what slows this machine down for a while slows down both of a pair."""
+    """The ratio of ours to theirs, pair by pair: a busy machine slows down both of a pair."""
     pairs = zip(ours.samples, theirs.samples, strict=False)
-    return Figure(name, tuple(one / other for one, other in pairs), "x", below, theirs.note)
+    return Figure(name, tuple(our / their for our, their in pairs), "x", below, theirs.note)
 
 
 def amount(value: float, unit: str) -> str:
-    """A number as a person wants to read it: three digits that count."""
+    """A number with three significant digits."""
     if unit == "ms" and value >= 1000:
         return f"{value / 1000:.2f} s"
     if unit == "x":
@@ -59,7 +59,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def rows(group: Group) -> list[list[str]]:
-    """The cells of a group's rows: what, median, least, most, target, verdict."""
+    """The cells of a group's rows: name, median, minimum, maximum, target, verdict."""
     return [
         [
             figure.name,
@@ -73,7 +73,7 @@ def rows(group: Group) -> list[list[str]]:
 
 
 def table(facts: str, groups: list[Group]) -> str:
-    """All of it as plain text."""
+    """All groups as plain text."""
     cells = {group.title: rows(group) for group in groups}
     every = [["", "median", "least", "most", "target", ""], *(row for found in cells.values() for row in found)]
     widths = [max(len(row[column]) for row in every) for column in range(6)]
@@ -90,7 +90,7 @@ def _line(row: list[str], widths: list[int]) -> str:
 
 
 def document(facts: str, groups: list[Group]) -> dict[str, Any]:
-    """All of it as what JSON knows."""
+    """All groups as values for JSON."""
     found = [
         {
             "group": group.title,
@@ -109,7 +109,7 @@ def document(facts: str, groups: list[Group]) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """A description of this machine."""
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     cpus = len(os.sched_getaffinity(0))
     return f"Linux {platform.release()}, Python {platform.python_version()}, {cpus} processors, load {load}"

@@ -1,4 +1,4 @@
-"""The labs that are measured, under names of their own: a lab of somebody else's on this machine stays as it is."""
+"""The labs to measure, under unique names, so that other labs on this machine stay as they are."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ spec: {{nodeName: node{node}, containers: [{{name: app, image: agnhost, args: [n
 
 
 def small(name: str) -> str:
-    """calico-two-node by another name."""
+    """calico-two-node under another name."""
     return SMALL.read_text().replace("metadata: {name: calico-two-node}", f"metadata: {{name: {name}}}", 1)
 
 
 def large(name: str, nodes: int = 20, pods: int = 1000) -> str:
-    """So many pods on so many nodes."""
+    """A lab with `pods` pods on `nodes` nodes."""
     return (
         _HEAD.format(name=name)
         + "".join(_NODE.format(number=number, host=number + 10) for number in range(nodes))

@@ -1,4 +1,4 @@
-"""What the kernel says of its memory, and when it has tidied up."""
+"""The kernel's memory statistics, and a wait for its background cleanup."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _RTMGRP_LINK = 1
 
 
 def tidied() -> float:
-    """Wait until the kernel has ended every network namespace that was let go of before; milliseconds of waiting.
+    """Wait until the kernel has freed all network namespaces released before; return the milliseconds of waiting.
 
-    It ends them one after the other in the background. So one more is made, with a cable to another namespace, and let
-    go of: when that end of the cable is gone, all that was before it is gone.
+    It frees them in order, in the background. So this creates one more, with a veth to another namespace, and releases
+    it: when the other end of the veth is gone, the kernel has freed all earlier namespaces.
     """
     started = time.perf_counter()
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
@@ -42,7 +42,7 @@ def tidied() -> float:
 
 
 def memory(text: str) -> dict[str, int]:
-    """kB by name of a file like /proc/meminfo or /proc/PID/smaps_rollup."""
+    """Parse a file like /proc/meminfo or /proc/PID/smaps_rollup: kB by name."""
     found = {}
     for line in text.splitlines():
         name, _, rest = line.partition(":")
@@ -52,13 +52,13 @@ def memory(text: str) -> dict[str, int]:
 
 
 def available() -> dict[str, int]:
-    """/proc/meminfo, now."""
+    """The current /proc/meminfo."""
     with open("/proc/meminfo") as file:
         return memory(file.read())
 
 
 def private(lab: str, role: str) -> list[int]:
-    """kB that each process of a role has to itself."""
+    """Private memory of each process with a role, in kB."""
     found = []
     for record in owned.processes(lab):
         if record.role == role:

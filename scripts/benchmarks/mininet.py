@@ -1,7 +1,7 @@
-"""The same topology by mininet: raw nodes and links by its own classes, the rest by as few commands as there can be.
+"""The same topology with mininet: nodes and links with its own classes, the rest with as few commands as possible.
 
-`wish` says what is to be built, `run` has mininet build it. The program at the end is mininet's side: it runs under the
-distribution's Python, in network, mount and pid namespaces of its own, since mininet works in those that it finds.
+`description` describes the topology, `run` has mininet build it. The program at the end is mininet's side: it runs with
+the distribution's Python, in new network, mount and pid namespaces, since mininet works in those of its caller.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _ANSWERS = "until (exec 3<>/dev/tcp/127.0.0.1/8080) 2>/dev/null; do sleep 0.01; 
 
 
 def installed() -> bool:
-    """Whether it is there."""
+    """Whether mininet is installed."""
     return not subprocess.run([PYTHON, "-c", "import mininet.node"], capture_output=True, check=False).returncode
 
 
 def description(plan: Plan, folder: str, iptables: str) -> dict[str, Any]:
-    """Hosts, links and the commands inside each host; writes the files that the commands read."""
+    """Describe hosts, links and the commands inside each host; writes the files that the commands read."""
     from benchmarks.shellway import inside, restores
     from nslab.objects.inet import Address
     from nslab.objects.links import Veth
@@ -41,7 +41,7 @@ def description(plan: Plan, folder: str, iptables: str) -> dict[str, Any]:
     commands = {}
     for ns, host in short.items():
         part = inside(plan, ns)
-        # mininet makes cables, but not with an MTU.
+        # mininet creates veths, but without setting their MTU.
         ends = [(c.name, c.mtu) for c in veths if c.ns == ns] + [(c.peer, c.mtu) for c in veths if c.peer_ns == ns]
         mtus = "".join(f"link set {name} mtu {mtu}\n" for name, mtu in ends)
         rest = "".join(f"{line}\n" for line in part.ip.splitlines() if " type veth " not in line)
@@ -60,7 +60,7 @@ def description(plan: Plan, folder: str, iptables: str) -> dict[str, Any]:
 
 
 def run(file: Path) -> dict[str, float]:
-    """Milliseconds: `build` of the links and all in them; `whole`, from the start; `answering`, with a server a pod."""
+    """Milliseconds: `build` of links and hosts; `whole`, from the start; `answering`, with a server in each pod."""
     started = time.perf_counter()
     argv = [*_ALONE, PYTHON, str(Path(__file__).resolve()), str(file)]
     spent: dict[str, float] = {}
@@ -96,12 +96,12 @@ def _build(described: dict[str, Any]) -> None:
         nodes[pod].cmd(_ANSWERS)
     print(json.dumps({"answering": True}), flush=True)
     pod, address = described["ping"]
-    # The first packets may get lost: mininet does not wait for its links to come up.
+    # The first packets may get lost: mininet does not wait until its links are up.
     if " 0 received" in nodes[pod].cmd(f"ping -c5 -i0.5 -W1 {address}"):
         sys.exit(f"mininet: {pod} does not reach {address}")
 
 
 if __name__ == "__main__":
-    # This file's folder has a module of mininet's name: this one.
+    # This file is also named mininet: remove its folder from the path.
     sys.path = [place for place in sys.path if Path(place).resolve() != Path(__file__).resolve().parent]
     _build(json.loads(Path(sys.argv[1]).read_text()))

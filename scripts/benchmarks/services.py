@@ -1,6 +1,6 @@
-"""`scripts/bench services`: rules of many Services are written, changed and walked through, and their YAML is read.
+"""`scripts/bench services`: write, change and traverse the rules of many Services, and read their YAML.
 
-What is compared runs in turns in one run. `--full` adds what takes minutes: 10,000 Services with nft.
+The compared ways take turns in one run. `--full` adds the one that takes minutes: 10,000 Services with nft.
 """
 
 from __future__ import annotations
@@ -41,28 +41,28 @@ SIZES = (100, 1000, MANY)
 CONNECTIONS = 500
 CHANGES = 3
 SLOW = 2
-"""Rounds of what takes longer than ten seconds."""
+"""Rounds of measurements that take longer than ten seconds."""
 Samples = defaultdict[str, list[float]]
 
 
 class Way:
-    """One way to write rules. `note`: why it is not measured, if it is not."""
+    """One way to write rules. `note`: why it is not measured, or ""."""
 
     def __init__(self, name: str, proxy: Proxy, note: str = "") -> None:
         self.name, self.proxy, self.note = name, proxy, note
 
     def rounds(self, size: int, rounds: int, full: bool) -> int:
-        """How often it is measured."""
+        """The number of measurements."""
         if self.why_not(size, full):
             return 0
         return min(rounds, SLOW) if self._slow(size) else rounds
 
     def why_not(self, size: int, full: bool) -> str:
-        """What stands in place of a figure; nothing if it is measured."""
+        """The reason to show instead of a figure; "" if it is measured."""
         return self.note or ("only with --full" if self._slow(size) and not full else "")
 
     def _slow(self, size: int) -> bool:
-        # nft takes a time that grows with the square.
+        # nft's time grows with the square of the number of Services.
         return self.proxy.mode == "nftables" and size >= MANY
 
 
@@ -85,7 +85,7 @@ def measure(rounds: int, say: Callable[[str], None], full: bool = False) -> list
 def _ways(spaces: Namespaces) -> list[Way]:
     with spaces.throwaway():
         found = working_iptables()
-        # Where modules can be loaded, trying would load it for the whole machine.
+        # If modules can be loaded, a trial would load it into the machine's kernel.
         tried = driver("iptable_nat") or not os.path.exists("/proc/modules")
         legacy = tried and _works("iptables-legacy")
         nft = _works("iptables-nft")
@@ -129,10 +129,10 @@ def _sync(ways: Sequence[Way], rounds: int, say: Callable[[str], None], full: bo
                 samples: Samples = defaultdict(list)
                 for number in range(way.rounds(size, rounds, full)):
                     say(f"{size:,} Services with {way.name}, round {number + 1}")
-                    # The text of the one is what the other writes; who is first takes turns.
+                    # Both write the same text, and take turns at being first.
                     commands = _generated(way.proxy, wanted)[1]
                     for ours in (number % 2, 1 - number % 2):
-                        kept = None  # what was made goes between two measurements: the process keeps it
+                        kept = None  # freed between two measurements: a real kube-proxy keeps it
                         tidied()
                         with spaces.throwaway():
                             started = time.perf_counter()
@@ -154,11 +154,11 @@ def _sync(ways: Sequence[Way], rounds: int, say: Callable[[str], None], full: bo
 
 
 def _generated(proxy: Proxy, wanted: Sequence[Service]) -> tuple[Sync, tuple[Command, ...]]:
-    """What kube-proxy makes of all Services, and what it would run."""
+    """kube-proxy's state for these Services, and the commands that it would run."""
     module = mode(proxy.mode)
     sync = Sync(module, proxy)
     old, new = sync.change({service.key: service for service in wanted})
-    gc.freeze()  # as the process does
+    gc.freeze()  # as kube-proxy does
     return sync, module.commands(old, new, sync.proxy)
 
 
@@ -192,7 +192,7 @@ def _live(lab: str, ways: Sequence[Way], rounds: int, say: Callable[[str], None]
 
 
 def _changes(stage: Stage, wanted: Sequence[Service], samples: Samples) -> None:
-    """One endpoint of a Service changes, CHANGES times; and, in turns, of another, by the restore program alone."""
+    """Change an endpoint of a Service CHANGES times; in turns, one of another with the restore program alone."""
     sync, _ = _generated(stage.proxy, wanted)
     one, other = wanted[len(wanted) // 2], wanted[len(wanted) // 2 - 1]
     for number in range(CHANGES):

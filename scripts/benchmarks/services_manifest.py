@@ -1,4 +1,4 @@
-"""A stream of many Services, each with an EndpointSlice of two endpoints: what kube-proxies are measured with."""
+"""The input of kube-proxy's benchmarks: many Services, each with an EndpointSlice of two endpoints."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ports:
 
 
 def manifest(n: int) -> str:
-    """So many Services of one port, and as many EndpointSlices; every address occurs once."""
+    """`n` Services with one port, and as many EndpointSlices; every address occurs once."""
     return "".join(
         _PAIR.format(number=i, ip=_SERVICES + i, first=_PODS + 2 * i + 1, second=_PODS + 2 * i + 2) for i in range(n)
     )

@@ -1,8 +1,8 @@
-"""The same topology as the best shell script that we can write: few processes, each doing all that it can at once.
+"""The same topology with the best shell script that we can write: few processes, each with as much work as possible.
 
-One `ip -batch` makes the namespaces, and one a namespace what is in them; settings are written by the shell itself;
-sets and rules go in by one restore a node. The program runs it in mount namespaces of its own, prints its milliseconds,
-and, when asked, checks that what it built is the lab.
+One `ip -batch` creates the namespaces, and one per namespace its contents; the shell itself writes settings; one
+restore per node writes sets and rules. The program runs the script in its own mount namespaces, prints its
+milliseconds, and on request checks that the result is the lab.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """All that a plan has for one namespace, as the programs take it: inputs of `ip -batch`, `ipset restore`, …"""
+    """A plan's objects in one namespace, as inputs of the programs: `ip -batch`, `ipset restore`, …"""
 
     ip: str
     bridge: str
@@ -52,7 +52,7 @@ class Inside:
 
 
 def inside(plan: Plan, ns: str) -> Inside:
-    """What is to be fed to whom in one namespace."""
+    """The inputs of the programs for one namespace."""
     mine = [step for step in plan if step.obj.ns == ns]
     lines = [line for step in mine for line in shell.commands(step)]
     sets = [step for step in mine if isinstance(step.obj, IpSet | SetMember)]
@@ -75,7 +75,7 @@ def _without(prefix: str, lines: list[str]) -> str:
 
 
 def restores(part: Inside, ns: str, folder: str, iptables: str) -> tuple[str, dict[str, str]]:
-    """Shell lines to be run in a namespace, for settings, sets and rules; and the files that they read."""
+    """The shell lines for settings, sets and rules in a namespace, and the files that they read."""
     files = {f"{ns}.{table}": text for table, text in part.tables.items()}
     lines = [f"{iptables}-restore --noflush <{folder}/{file}\n" for file in files]
     if part.sets:
@@ -85,7 +85,7 @@ def restores(part: Inside, ns: str, folder: str, iptables: str) -> tuple[str, di
 
 
 def script(plan: Plan, folder: str, iptables: str = "iptables") -> dict[str, str]:
-    """Files by name; `build` is the one to run with sh, which finds the others in `folder`."""
+    """The files by name; sh runs `build`, which finds the others in `folder`."""
     files = {"names": "".join(f"netns add {step.obj.ns}\n" for step in plan if isinstance(step.obj, Netns))}
     first, then = ["set -e", f"ip -batch {folder}/names"], []
     for ns in dict.fromkeys(step.obj.ns for step in plan):
@@ -97,33 +97,33 @@ def script(plan: Plan, folder: str, iptables: str = "iptables") -> dict[str, str
         files[f"{ns}.inside"], more = restores(part, ns, folder, iptables)
         files |= more
         if files[f"{ns}.inside"]:
-            # Once all interfaces are there, the nodes need not wait for each other.
+            # When all interfaces exist, the nodes need not wait for each other.
             then.append(f"nsenter --net=/run/netns/{ns} sh -e {folder}/{ns}.inside &")
     files["build"] = "\n".join([*first, *then, "wait", ""])
     return files
 
 
 def _alone() -> None:
-    """Nothing that is mounted from now on is seen by anybody else, or survives this process."""
+    """Make all further mounts invisible to others, and end them with this process."""
     unshare(CLONE_NEWNS)
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
-    # The whole of /run: whoever removes a folder takes along what is mounted on it, in whichever mount namespace.
+    # A new /run: removing a folder unmounts what is mounted on it, in all mount namespaces.
     mount("none", "/run", "tmpfs")
     os.makedirs("/run/nslab")
-    # The first one costs more: ip makes /run/netns a mount that is shared.
+    # The first namespace takes longer: ip makes /run/netns a shared mount.
     subprocess.run(["ip", "netns", "add", "first"], check=True)
     subprocess.run(["ip", "netns", "del", "first"], check=True)
 
 
 def run(file: Path, name: str, check: bool) -> float:
-    """Build a lab by the script; how many milliseconds it took."""
+    """Build a lab with the script; return its milliseconds."""
     _alone()
     with Namespaces() as spaces, tempfile.TemporaryDirectory(dir="/run/nslab") as here:
         host = read_host(spaces)
         topology = plan_of(file, Process, host)
         for part, text in script(topology, here, host.iptables).items():
             (Path(here) / part).write_text(text)
-        # What starts is small and does not copy this process's memory map.
+        # close_fds=False lets subprocess use vfork, which does not copy this process's memory map.
         started = time.perf_counter()
         done = subprocess.run(["sh", f"{here}/build"], capture_output=True, text=True, close_fds=False, check=False)
         spent = time.perf_counter() - started
@@ -135,7 +135,7 @@ def run(file: Path, name: str, check: bool) -> float:
 
 
 def _check(spaces: Namespaces, file: Path, name: str, iptables: str) -> None:
-    """Exit with what is wrong, unless the script's namespaces hold the lab, and pods of two nodes reach each other."""
+    """Exit with an error unless the script's namespaces are the lab, and pods on two nodes reach each other."""
     host = read_host(spaces)
     owned.claim(name)
     for ns in os.listdir("/run/netns"):

@@ -1,4 +1,4 @@
-"""A lab of three machines with the real processes: a node with its kube-proxy, a pod on either side, and control."""
+"""A lab of three hosts with the real processes: a node with its kube-proxy, a pod on either side, and control."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ route add default via 169.254.1.1
 
 
 def services(count: int) -> list[Service]:
-    """So many Services of two endpoints; those of the last one are the pod `server`'s."""
+    """`count` Services with two endpoints; those of the last one are the pod `server`'s."""
     return [_service(number, _PODS + 2 * number) for number in range(count - 1)] + [_service(count - 1, _SERVER)]
 
 
 def cluster_ip(number: int) -> str:
-    """The address of one of them."""
+    """The cluster IP of a Service by its number."""
     return str(_SERVICES + number)
 
 
@@ -69,7 +69,7 @@ def _service(number: int, first: IPv4Address) -> Service:
 
 
 def moved(service: Service, number: int) -> Service:
-    """The Service with one of its endpoints at another address."""
+    """The Service with another address of one endpoint."""
     (port,) = service.ports
     first, _ = port.endpoints
     other = replace(first, ip=f"20.111.1.{number % 250}")
@@ -113,10 +113,10 @@ class Stage:
         owned.release(self.lab)
 
     def put(self, wanted: list[Service]) -> float:
-        """Put these, and no others; the seconds that kube-proxy says it took, once it has followed."""
+        """Put exactly these Services, wait for kube-proxy, and return the seconds that it reports."""
         late = self.control.put(wanted, expect=["node"])
         deadline = time.monotonic() + 300
-        while late:  # control's patience ends before nft has written thousands of Services
+        while late:  # control's timeout is too short for nft with thousands of Services
             if time.monotonic() > deadline:
                 sys.exit("kube-proxy does not follow")
             late = self.control.put((), whole=False, expect=["node"])
@@ -126,7 +126,7 @@ class Stage:
         return float(report["seconds"])
 
     def change(self, service: Service) -> float:
-        """Put one Service anew; milliseconds until kube-proxy has followed."""
+        """Put one changed Service; return the milliseconds until kube-proxy has followed."""
         started = time.perf_counter()
         if late := self.control.put([service], whole=False, expect=["node"]):
             sys.exit(f"kube-proxy does not follow on {late}")
@@ -134,7 +134,7 @@ class Stage:
 
     @contextlib.contextmanager
     def inside(self, host: str) -> Iterator[None]:
-        """In a machine's network namespace."""
+        """Run in a host's network namespace."""
         self.spaces.enter(netns(self.lab, host))
         try:
             yield
@@ -142,12 +142,12 @@ class Stage:
             self.spaces.home()
 
     def connect(self, address: str, port: int, count: int) -> tuple[list[float], list[float]]:
-        """Microseconds from the pod `client`: until connected, and until the server's first byte."""
+        """Microseconds from the pod `client`: until the connect, and until the server's first byte."""
         connected, shown = [], []
         with self.inside("client"):
             for _ in range(count):
                 with socket.socket() as peer:
-                    # Reset at the end: no port is left waiting.
+                    # Reset at the end, so that no port stays in TIME_WAIT.
                     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     peer.settimeout(5)
                     started = time.perf_counter()
@@ -158,7 +158,7 @@ class Stage:
         return connected, shown
 
     def _serve(self, ns: str) -> None:
-        """Say a byte to whoever connects, in a process of its own."""
+        """Send a byte on each connection, from a child process."""
         self.spaces.enter(ns)
         door = socket.create_server(("", 8080), backlog=1024)
         self.spaces.home()

@@ -1,4 +1,4 @@
-"""One TCP stream between two pods: sockets that were opened in their namespaces, and two threads of this process."""
+"""A TCP stream between two pods: sockets opened in their namespaces, and two threads of this process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BLOCK = 1 << 18
 
 
 def megabits(sender: str, receiver: str, address: str, seconds: float) -> float:
-    """Mbit/s that arrive at `address` in the namespace `receiver`, sent in the namespace `sender`."""
+    """Throughput in Mbit/s from the namespace `sender` to `address` in the namespace `receiver`."""
     with Namespaces() as spaces:
         spaces.enter(receiver)
         listener = socket.create_server((address, 0))

@@ -1,6 +1,6 @@
-"""`scripts/bench up`: labs come up and go away, ours and everybody else's way.
+"""`scripts/bench up`: build and remove labs, with nslab and with other tools.
 
-What is compared runs in turns, A B C, then C B A, and the kernel has tidied up before each run.
+The compared ways take turns, A B C, then C B A, each after the kernel's background cleanup.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Samples = defaultdict[str, list[float]]
 
 
 def measure(rounds: int, say: Callable[[str], None]) -> list[Group]:
-    """All figures of `up`."""
+    """Measure all figures of `up`."""
     mark = f"bench-{os.getpid()}"
     with tempfile.TemporaryDirectory(prefix="nslab-bench-") as folder:
         try:
@@ -51,7 +51,7 @@ def measure(rounds: int, say: Callable[[str], None]) -> list[Group]:
 
 
 def program(*argv: str, expected: Sequence[int] = (0,)) -> tuple[float, str]:
-    """Milliseconds of a whole program of this Python's, start to exit, and what it printed."""
+    """Run a Python program; return its milliseconds from start to exit, and its output."""
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-P", "-m", *argv], capture_output=True, text=True, cwd=ROOT, check=False)
     spent = (time.perf_counter() - started) * 1000

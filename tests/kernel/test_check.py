@@ -234,7 +234,7 @@ def test_goals_of_another_file(cni: RunningLab, tmp_path: Path) -> None:
 def test_a_lab_without_goals_says_what_to_do_instead(lab: RunningLab) -> None:
     done = nslab("check", lab.name)
     assert (done.returncode, done.stdout) == (2, "")
-    assert f"{lab.name} is no exercise" in done.stderr
+    assert f"{lab.name} is not an exercise" in done.stderr
     assert f"nslab probe {lab.name}" in done.stderr
 
 
@@ -262,7 +262,7 @@ def test_goals_beside_a_lab_are_kept_with_it_and_go_with_it(own: tuple[str, Path
     assert nslab("up", name).returncode == 0, "by its name alone: nothing of it was wished otherwise"
     assert "0 of 6 goals reached" in nslab("check", name).stdout
     assert nslab("up", home).returncode == 0
-    assert "is no exercise" in nslab("check", name).stderr
+    assert "is not an exercise" in nslab("check", name).stderr
 
 
 def test_up_refuses_wrong_goals_before_it_makes_anything(own: tuple[str, Path]) -> None:

@@ -103,7 +103,7 @@ def test_what_is_not_there_is_one_sentence(lab: RunningLab) -> None:
     )
     machines = "node1", "client", "switch"
     all_say(
-        (2, f"{machine} is no pod and has no container 'x'", ("exec", f"{name}/{machine}", "-c", "x", "--", "true"))
+        (2, f"{machine} is not a pod and has no container 'x'", ("exec", f"{name}/{machine}", "-c", "x", "--", "true"))
         for machine in machines
     )
     wrong = ("../../etc", "a.b", "A", "", "x" * 300, ".")

@@ -84,9 +84,7 @@ def test_a_check_that_was_never_content_is_told_and_not_heeded(own: OwnLab) -> N
     output = cni(own, BRIDGE).stderr
     if not output:
         pytest.skip("this portmap's CHECK is content")
-    assert output.startswith(
-        "nslab: CHECK has something against what ADD has just made, and is not heeded in this: portmap"
-    )
+    assert output.startswith("nslab: CHECK fails right after a successful ADD, so nslab ignores this error: portmap")
     assert own.differences() == []
 
 

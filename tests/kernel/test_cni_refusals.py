@@ -133,7 +133,7 @@ def test_a_plugin_that_is_not_there_is_said_before_anything_is_made(own: OwnLab,
     ("text", "option", "output"),
     [
         ("{", "/usr/lib/cni", "x.conf: line 1, column 2: Expecting property name enclosed in double quotes"),
-        (conf({"type": "bridge"}), "/none", "there is no /none: --plugin wants a CNI plugin, or a directory of them"),
+        (conf({"type": "bridge"}), "/none", "there is no /none: --plugin takes a CNI plugin, or a directory of them"),
         (conf({"type": "bridge"}), "/usr/lib/cni/ptp", "x.conf names bridge, and --plugin is ptp"),
     ],
 )

@@ -85,7 +85,7 @@ def test_the_router_told_by_hand_carries_bare_packets_and_the_probe_goes_by_it(s
     whole = nslab("probe", shipped.name)
     assert whole.returncode == 0, whole.stdout
     assert "blocked" not in whole.stdout
-    assert "router knows where pods are by routes made by hand" in whole.stdout
+    assert "router knows the way to pods by routes made by hand" in whole.stdout
     assert len(shipped.diff()) == 3
 
 

@@ -453,7 +453,7 @@ def test_gone(lab):
     result = run(user, text)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*assert not*", "*nslab diff h13-*", "cannot be told: UsageError: there is no running lab*"]
+        ["*assert not*", "*nslab diff h13-*", "cannot be read: UsageError: there is no running lab*"]
     )
 
 

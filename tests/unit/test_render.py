@@ -34,14 +34,14 @@ def render(*arguments: str, text: str = SERVICE) -> subprocess.CompletedProcess[
 @pytest.mark.parametrize(
     ("flags", "says"),
     [
-        (("--node-ip", "bogus"), "--node-ip: 'bogus' is no IPv4 address, such as 192.168.59.22"),
-        (("--node-ip", "::1"), "--node-ip: '::1' is no IPv4 address, such as 192.168.59.22"),
-        (("--node-ip", ""), "--node-ip: '' is no IPv4 address, such as 192.168.59.22"),
+        (("--node-ip", "bogus"), "--node-ip: 'bogus' is not an IPv4 address, such as 192.168.59.22"),
+        (("--node-ip", "::1"), "--node-ip: '::1' is not an IPv4 address, such as 192.168.59.22"),
+        (("--node-ip", ""), "--node-ip: '' is not an IPv4 address, such as 192.168.59.22"),
         (
             ("--cluster-cidr", "20.300.0.0/99"),
-            "--cluster-cidr: '20.300.0.0/99' is no IPv4 network, such as 20.96.0.0/12",
+            "--cluster-cidr: '20.300.0.0/99' is not an IPv4 network, such as 20.96.0.0/12",
         ),
-        (("--service-cidr", "x"), "--service-cidr: 'x' is no IPv4 network, such as 20.96.0.0/12"),
+        (("--service-cidr", "x"), "--service-cidr: 'x' is not an IPv4 network, such as 20.96.0.0/12"),
         (("--scheduler", "zz"), "--scheduler is one of rr, wrr, lc, sh, mh, not 'zz'"),
     ],
 )
@@ -131,7 +131,7 @@ RANGES = RANGES.replace("\n---", "\nstatus: {loadBalancer: {ingress: [{ip: 203.0
         ("nftables", RANGES, "nftables mode writes node ports (default/web has one) for the node's own addresses"),
         ("nftables", SERVICE, "nftables mode writes node ports (default/web has one) for the node's own addresses"),
         ("ipvs", SERVICE, "ipvs mode writes node ports (default/web has one) for the node's own addresses"),
-        ("userspace", SERVICE, "userspace mode leads to a port of the node"),
+        ("userspace", SERVICE, "userspace mode redirects to a port of the node"),
         ("iptables", SERVICE, ""),
         ("nftables", SERVICE.replace("type: NodePort, ", "").replace(", nodePort: 31080", ""), ""),
         ("none", RANGES, ""),
@@ -139,7 +139,7 @@ RANGES = RANGES.replace("\n---", "\nstatus: {loadBalancer: {ingress: [{ip: 203.0
 )
 def test_the_nodes_address_is_asked_for_where_it_matters(mode: str, text: str, says: str) -> None:
     done = render("--proxy-mode", mode, text=text)
-    wanted = f"nslab: {says}: say the node's address (--node-ip)\n" if says else ""
+    wanted = f"nslab: {says}: give the node's address (--node-ip)\n" if says else ""
     assert (done.returncode, done.stderr) == (2 if says else 0, wanted)
     assert render("--proxy-mode", mode, "--node-ip", "192.168.59.22", text=text).returncode == 0
 

@@ -46,5 +46,5 @@ def test_one_measure_for_all_deadlines() -> None:
 @pytest.mark.parametrize("text", ["", "much", "0", "-1", "nan", "inf", "0.009", "1001", "1e300"])
 def test_what_is_no_measure_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, text)
-    with pytest.raises(UsageError, match=f"{VARIABLE} is '{text}': it wants how many times as long"):
+    with pytest.raises(UsageError, match=f"{VARIABLE} is '{text}': expected a factor by which all timeouts grow"):
         scaled(1)

@@ -1,1 +1,1 @@
-"""The API server's part: who puts Services there, and who watches them."""
+"""The part of the API server: clients put Services and watch them."""

@@ -1,7 +1,7 @@
-"""nslab-control: the process of one lab that plays the API server's and the endpoints controller's part.
+"""nslab-control: the process of a lab that stands for the API server and the endpoints controller.
 
-Whoever changes the lab puts Services here, the nodes' kubelets tell how their pods are, and the kube-proxies watch.
-Nothing is lost when it is killed: what was put is in the lab's folder, and everybody else dials again.
+Verbs that change the lab put Services here, kubelets report the status of pods, and kube-proxies watch. A kill loses
+nothing: the Services are in the lab's folder, and all clients connect again.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
 
 RANGE = 1 << 20
-"""Generations that one process counts."""
-HOLD_PATIENCE, PUT_PATIENCE = 2.0, 5.0
-"""Seconds that kube-proxies may take to finish what they do before a hold, and to follow a put."""
+"""The number of generations of one control process."""
+HOLD_SECONDS, PUT_SECONDS = 2.0, 5.0
+"""Timeouts: kube-proxies finish their sync before a hold, and follow a put."""
 
 
 def run(context: NodeContext, memory: Memory, client: int) -> Never:
-    """Be the control process of a lab. `client` is the socket of who asked for it, its first peer."""
+    """Run the control process of a lab. `client`: the socket of its starter, its first peer."""
     try:
         with contextlib.suppress(SystemExit):
             _enter(context, memory)
             control = Control(Loop(), context.run)
             control.accept(socket.socket(fileno=client)).send({"ok": True, "pid": os.getpid()})
-            client = -1  # its number may become another's
+            client = -1  # the peer owns it; its number may be reused
             while True:
                 control.loop.turn()
     except BaseException as error:
@@ -71,7 +71,7 @@ def _enter(context: NodeContext, memory: Memory) -> None:
 
 
 class Watcher:
-    """A kube-proxy's line. `dirty`: what it was not told yet, None for everything."""
+    """The connection of a kube-proxy. `dirty`: the keys of Services to send, None for all."""
 
     def __init__(self, node: str, peer: Peer) -> None:
         self.node, self.peer = node, peer
@@ -81,12 +81,12 @@ class Watcher:
 
     @property
     def works(self) -> bool:
-        """Whether it has yet to say that the rules are in."""
+        """Whether it has not acknowledged the last update yet."""
         return self.sent > self.acked
 
 
 class Put:
-    """Somebody who waits until the rules have followed: those of the nodes `expect`, or of all that watch."""
+    """A client that waits until the kube-proxies of the nodes `expect`, or all that watch, have followed."""
 
     def __init__(self, peer: Peer, generation: int, expect: Iterable[str] | None, deadline: float) -> None:
         self.peer, self.generation, self.deadline = peer, generation, deadline
@@ -94,7 +94,7 @@ class Put:
 
 
 class Control:
-    """Services and who is told of them. `generation` counts the changes; 0: nothing was ever put."""
+    """Services and their watchers. `generation` counts the changes; 0: no Services were put yet."""
 
     def __init__(self, loop: Loop, run: str) -> None:
         self.loop, self._run, self.controller = loop, run, EndpointController()
@@ -114,23 +114,23 @@ class Control:
             self.controller.status(node, pods)
         kept = records.read_state(self._run)
         if kept:
-            # A range of its own: what a kube-proxy acknowledges to the process before must not be taken for ours.
+            # A new range: an acknowledgement for the process before must not count for this one.
             self.generation = (kept["generation"] // RANGE + 1) * RANGE
             self.controller.put(kept["services"], (), whole=True)
             records.write_state(self._run, self.generation, self.controller.given.values())
             records.write_records(self._run, self.controller.published.values())
 
     def accept(self, connection: socket.socket) -> Peer:
-        """Serve somebody new."""
+        """Serve a new connection."""
         peer = Peer(self.loop, connection, self.answer, lambda: self.gone(peer))
         return peer
 
     def answer(self, peer: Peer, request: Document) -> Document | None:
-        """Do what a request says."""
+        """Handle a request; None if the answer comes later."""
         match request.get("op"):
             case "hold":
                 self.holders.add(peer)
-                self._holding.append((peer, time.monotonic() + HOLD_PATIENCE))
+                self._holding.append((peer, time.monotonic() + HOLD_SECONDS))
                 self._answer_by(self._holding[-1][1])
                 return None
             case "release":
@@ -175,10 +175,10 @@ class Control:
         expect: Iterable[str] | None = None,
         written: Iterable[str] | None = None,
     ) -> None:
-        """Take Services over; `peer` is answered when the rules have followed.
+        """Store Services; answer `peer` when the kube-proxies have followed.
 
-        Those of the nodes `written` have, by who put: their kube-proxies, which start, take the rules over as they are.
-        None: this says nothing of the rules, and changes nothing of what was said.
+        `written`: nodes whose rules the client has written already; their kube-proxies, which are starting, take them
+        over. None: unknown, keep what an earlier put said.
         """
         changed = self.controller.put(services, removed, whole)
         if written is not None:
@@ -187,14 +187,14 @@ class Control:
         if self.generation == 0:
             self.generation = 1
         self.changed(changed)
-        # The kube-proxies are at work already; whoever put it may rely on it when they are answered.
+        # kube-proxies work meanwhile; the state must be on disk before the client gets its answer.
         records.write_state(self._run, self.generation, self.controller.given.values())
         self.write()
-        self._puts.append(Put(peer, self.generation, expect, time.monotonic() + PUT_PATIENCE))
+        self._puts.append(Put(peer, self.generation, expect, time.monotonic() + PUT_SECONDS))
         self._answer_by(self._puts[-1].deadline)
 
     def changed(self, keys: set[str]) -> None:
-        """These Services are told differently from now on."""
+        """Publish changes of the Services with these keys."""
         if keys:
             self.generation += 1
             self._unwritten = True
@@ -206,13 +206,13 @@ class Control:
             self.loop.at(time.monotonic(), self.write)
 
     def write(self) -> None:
-        """Let kube-dns know."""
+        """Write the records of kube-dns."""
         if self._unwritten:
             self._unwritten = False
             records.write_records(self._run, self.controller.published.values())
 
     def push(self) -> None:
-        """Tell every kube-proxy that is not at work what it does not know. What comes meanwhile is told in one."""
+        """Send each idle kube-proxy what has changed for it. Changes during a sync are sent together after it."""
         lines: dict[tuple[frozenset[str] | None, bool], tuple[bytes, int, set[str]]] = {}
         for watcher in list(self.watchers.values()):
             if self.holders or not self.generation or watcher.works or watcher.dirty == set():
@@ -227,12 +227,12 @@ class Control:
         self.answer_settled()
 
     def _take_over(self) -> tuple[bytes, int, set[str]]:
-        """What a kube-proxy is told whose rules are there already, as which generation; what it is to be told next."""
-        there, published = self._prewritten, self.controller.published
-        dirty = {key for key in there.keys() | published.keys() if there.get(key) != published.get(key)}
+        """The update, its generation and the keys for the next one, for a kube-proxy whose rules exist already."""
+        existing, published = self._prewritten, self.controller.published
+        dirty = {key for key in existing.keys() | published.keys() if existing.get(key) != published.get(key)}
         generation = 0 if dirty else self.generation
         begin = f'{{"generation": {generation}, "whole": true, "written": true, '
-        return f'{begin}"services": [{", ".join(there.values())}]}}\n'.encode(), generation, dirty
+        return f'{begin}"services": [{", ".join(existing.values())}]}}\n'.encode(), generation, dirty
 
     def _line(self, what: frozenset[str] | None) -> bytes:
         published, begin = self.controller.published, f'{{"generation": {self.generation}, '
@@ -243,7 +243,7 @@ class Control:
         return f'{begin}"services": [{services}], "removed": {removed}}}\n'.encode()
 
     def answer_settled(self) -> None:
-        """Answer those who wait, if what they wait for is done or the time is up."""
+        """Answer the waiting clients whose condition holds or whose time is up."""
         now = time.monotonic()
         works = any(watcher.works for watcher in self.watchers.values())
         done = [entry for entry in self._holding if not works or entry[1] <= now]
@@ -281,7 +281,7 @@ class Control:
             self.loop.at(deadline, self.answer_settled)
 
     def gone(self, peer: Peer) -> None:
-        """Somebody hung up: a hold ends, and nobody waits for what they would have said."""
+        """Handle a closed connection: its hold ends, and nobody waits for its acknowledgement."""
         self.watchers.pop(peer, None)
         self._holding = [entry for entry in self._holding if entry[0] is not peer]
         self._puts = [put for put in self._puts if put.peer is not peer]

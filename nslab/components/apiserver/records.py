@@ -1,6 +1,6 @@
-"""The lab's folder, kept by control: what it must know after it was killed, and what kube-dns reads.
+"""Control's files in the lab's folder: its state after a kill, and the records of kube-dns.
 
-A file is replaced as a whole, so whoever reads it sees the old one or the new one.
+Files are replaced atomically, so that a reader sees the old one or the new one.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ DOMAIN = "cluster.local"
 
 
 def write_records(run: str, services: Iterable[str]) -> None:
-    """What kube-dns answers from: all Services (as JSON texts) with their endpoints as they are now."""
+    """Write the records of kube-dns: all Services (JSON texts) with their current endpoints."""
     os.makedirs(f"{run}/{rundir.DNS}", 0o700, exist_ok=True)
     replace(f"{run}/{rundir.DNS_RECORDS}", f'{{"domain": "{DOMAIN}", "services": {listed(services)}}}')
 
 
 def write_state(run: str, generation: int, services: Iterable[str]) -> None:
-    """What was put, for the next control process."""
+    """Store the Services as they were put, for the next control process."""
     replace(f"{run}/{rundir.CONTROL_STATE}", f'{{"generation": {generation}, "services": {listed(services)}}}')
 
 
 def read_state(run: str) -> dict[str, Any] | None:
-    """What an earlier control process left, if there was one that knew anything."""
+    """The state of an earlier control process; None without one."""
     return _read(f"{run}/{rundir.CONTROL_STATE}")
 
 
 def read_pods(run: str) -> dict[str, dict[str, Any]]:
-    """What the nodes last wrote down of their pods: node to pods with their statuses."""
+    """The statuses of pods by node, as the nodes last wrote them."""
     found = {}
-    os.makedirs(f"{run}/{rundir.NODES}", 0o700, exist_ok=True)  # of a new lab, control is the first to start
+    os.makedirs(f"{run}/{rundir.NODES}", 0o700, exist_ok=True)  # control is the first process of a new lab
     for name in os.listdir(f"{run}/{rundir.NODES}"):
         if name.endswith(rundir.STATUS) and (document := _read(f"{run}/{rundir.NODES}/{name}")):
             found[name.removesuffix(rundir.STATUS)] = document["pods"]
@@ -46,12 +46,12 @@ def read_pods(run: str) -> dict[str, dict[str, Any]]:
 
 
 def listed(services: Iterable[str]) -> str:
-    """JSON texts as a JSON list, a line each."""
+    """A JSON list of JSON texts, one per line."""
     return "[" + ",\n".join(services) + "]"
 
 
 def replace(path: str, text: str) -> None:
-    """Write a file at once; a link by its name is replaced, not followed."""
+    """Write a file atomically; a symlink of its name is replaced, not followed."""
     new = f"{path}.new"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(new)

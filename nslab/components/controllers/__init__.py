@@ -1,1 +1,1 @@
-"""What controllers decide (pure)."""
+"""The decisions of controllers (pure)."""

@@ -1,6 +1,6 @@
-"""What control knows (pure): the Services as they were put, which pods are ready, and what follows for endpoints.
+"""The endpoints controller (pure): Services as they were put, the readiness of pods, and the endpoints that follow.
 
-Services are kept as JSON text: they come as JSON, go out as JSON, and 10,000 of them are but a few MB of text.
+Services stay JSON text: they arrive and leave as JSON, and 10,000 of them take only a few MB.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 class EndpointController:
-    """Services by key, as put (`given`) and as told (`told`: with pods' readiness); pods' statuses by node."""
+    """Services by key, as put (`given`) and as published with pods' readiness (`published`); pods' statuses by node."""
 
     def __init__(self) -> None:
         self.given: dict[str, str] = {}
         self.published: dict[str, str] = {}
         self._pods: dict[str, dict[str, Document]] = {}
-        self._behind: dict[str, set[str]] = {}  # pod to the Services that it stands behind
+        self._behind: dict[str, set[str]] = {}  # pod to the Services that have it as an endpoint
 
     def pods(self) -> dict[str, Document]:
-        """The statuses of all pods that a node has told of."""
+        """The statuses of all pods that nodes have reported."""
         return {pod: status for pods in self._pods.values() for pod, status in pods.items()}
 
     def put(self, services: Iterable[Document], removed: Iterable[str], whole: bool) -> set[str]:
-        """Take Services over, all of them or some; the keys of those that are told differently now."""
+        """Store Services, all of them (`whole`) or some; return the keys whose published form changes."""
         pods, before = self.pods(), {}
         came = {f"{service['namespace']}/{service['name']}": service for service in services}
         for key in {*removed, *came} | (self.given.keys() if whole else set()):
@@ -44,7 +44,7 @@ class EndpointController:
         return {key for key, text in before.items() if text != self.published.get(key, "")}
 
     def status(self, node: str, pods: dict[str, Document]) -> set[str]:
-        """A node tells how all its pods are; the keys of Services that are told differently now."""
+        """Store the statuses of all pods of a node; return the keys of Services whose published form changes."""
         before = self._pods.get(node, {})
         self._pods[node] = pods
         differ = {pod for pod in before.keys() | pods.keys() if _state(before.get(pod)) != _state(pods.get(pod))}
@@ -63,7 +63,7 @@ class EndpointController:
 
 
 def ready(status: Document | None) -> bool | None:
-    """Whether a pod of this status is ready; None if nothing is known of it."""
+    """Whether a pod with this status is ready; None without a status."""
     return None if status is None else bool(status.get("ready"))
 
 
@@ -78,9 +78,9 @@ def _state(status: Document | None) -> tuple[bool | None, bool]:
 
 
 def masked(service: Document, pods: Mapping[str, Document]) -> Document:
-    """A Service whose endpoints are as ready as their pods are; the very same one, if nothing is known of any.
+    """The Service with its endpoints' conditions set by their pods' readiness; the same object if nothing is known.
 
-    publishNotReadyAddresses is asked here and by nobody else: DNS and kube-proxies go by what becomes of an endpoint.
+    Only this controller reads publishNotReadyAddresses: DNS and kube-proxies go by the conditions.
     """
     if not any(pod in pods for pod in _pods_of(service)):
         return service
@@ -100,7 +100,7 @@ def _endpoint(end: Document, pods: Mapping[str, Document], published: bool) -> D
     if known is None:
         return end
     conditions = {name: value for name, value in end.items() if name not in ("ready", "serving")}
-    # One that terminates is not ready, but serves as long as its pod answers.
+    # A terminating endpoint is not ready, but serving as long as its pod answers.
     if not published and (not known or end.get("terminating")):
         conditions["ready"] = False
     if not known:

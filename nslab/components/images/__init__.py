@@ -1,1 +1,1 @@
-"""Programs of ours that containers run: agnhost, kube-dns, and a stand-in for all others."""
+"""The built-in images: agnhost, kube-dns, and a stand-in for all others."""

@@ -1,10 +1,9 @@
-"""The built-in image: as much of Kubernetes' agnhost as a lab needs. `agnhost netexec` answers HTTP, UDP, SCTP and TCP.
+"""The built-in image agnhost: as much of Kubernetes' as a lab needs. `agnhost netexec` serves HTTP, UDP, SCTP and TCP.
 
     /hostname  /clientip  /echo?msg=TEXT&code=N  /healthz  /exit?code=N  /shutdown, anything else: the time
     over UDP and SCTP: hostname, echo TEXT, clientip
 
-The real one's /dial, /shell, /upload and /redirect are not here. `--tcp-echo-port` is ours: raw TCP, each byte comes
-back (the real one has no such server).
+It lacks the real one's /dial, /shell, /upload and /redirect. `--tcp-echo-port` is nslab's own: a TCP echo server.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ if TYPE_CHECKING:
     from typing import Never
 
 FLAGS = {"http-port": 8080, "udp-port": 8081, "sctp-port": -1, "tcp-echo-port": 0}
-"""The flags of `netexec` and what they are if not given; -1 (for the echo port: 0) means no such server."""
+"""The flags of `netexec` and their defaults; -1 (for the echo port: 0) means no such server."""
 ABSENT = ("/dial", "/shell", "/upload", "/redirect")
 MOST = 1000
-"""Connections at a time: who holds many open must not take all of this process's memory and descriptors."""
-_HELD = 1 << 18  # bytes that wait for a slow reader before we stop reading from it
+"""Connections at a time, so that a client with many cannot exhaust this process's memory and descriptors."""
+_HELD = 1 << 18  # bytes queued for a slow reader before we stop reading from it
 
 
 def main(arguments: Sequence[str], report: int = -1) -> Never:
-    """Be agnhost with these arguments until a signal comes; say `ready` on the descriptor `report` once it listens."""
+    """Run agnhost with these arguments until a signal; write `ready` to the descriptor `report` when it listens."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        # As PID 1 of a pid namespace we get only signals that we have a handler for.
+        # PID 1 of a pid namespace gets only signals that it has a handler for.
         signal.signal(number, lambda *_: os._exit(0))
     loop = Loop()
     match list(arguments):
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str], report: int = -1) -> Never:
 
 
 def fail(text: str, report: int) -> Never:
-    """End before it began: say why in the log, and to who waits for `ready`."""
+    """Exit with an error: write it to the log, and to the process that waits for `ready`."""
     log(text)
     if report >= 0:
         os.write(report, text.encode())
@@ -68,7 +67,7 @@ def fail(text: str, report: int) -> Never:
 
 
 def parse(flags: Sequence[str]) -> dict[str, int]:
-    """The values of netexec's flags, written `--name=value` or `--name value`."""
+    """Parse netexec's flags, written `--name=value` or `--name value`; ValueError with the message of the real one."""
     values, words = dict(FLAGS), list(flags)
     while words:
         name, equals, value = words.pop(0).partition("=")
@@ -107,7 +106,7 @@ def _serve(loop: Loop, flags: dict[str, int]) -> None:
 
 
 def bind(kind: int, port: int, flag: str, protocol: int = 0) -> socket.socket:
-    """A socket at a port of all addresses; OSError names the flag that asked for it."""
+    """Bind a port on all addresses; the OSError of a failure names the flag."""
     try:
         server = socket.socket(socket.AF_INET6, kind | socket.SOCK_NONBLOCK, protocol)
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
@@ -130,9 +129,9 @@ def bind(kind: int, port: int, flag: str, protocol: int = 0) -> socket.socket:
 
 
 def accept(loop: Loop, listener: socket.socket, serve: Callable[[socket.socket], object]) -> None:
-    """Call `serve` with each new connection; but this process has no more of them than `MOST`."""
+    """Call `serve` with each new connection; close those beyond `MOST`."""
 
-    def come(peer: socket.socket) -> None:
+    def accepted(peer: socket.socket) -> None:
         if TcpPeer.open >= MOST:
             peer.close()
             return
@@ -141,10 +140,10 @@ def accept(loop: Loop, listener: socket.socket, serve: Callable[[socket.socket],
             if peer.proto != socket.IPPROTO_SCTP:
                 peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             serve(peer)
-        except OSError:  # it is gone already, or there is no memory for it
+        except OSError:  # the client has gone already, or there is no memory
             peer.close()
 
-    accept_on(loop, listener, come)
+    accept_on(loop, listener, accepted)
 
 
 def _address(name: tuple[str, int]) -> str:
@@ -153,7 +152,7 @@ def _address(name: tuple[str, int]) -> str:
 
 
 def answer_udp(udp: socket.socket) -> None:
-    """Answer the datagrams that wait, some at a time."""
+    """Answer waiting datagrams, a limited number at a time."""
     with contextlib.suppress(OSError):
         for _ in range(AT_ONCE):
             data, sender = udp.recvfrom(2048)
@@ -163,7 +162,7 @@ def answer_udp(udp: socket.socket) -> None:
 
 
 def _answer(protocol: str, data: bytes, client: str) -> str | None:
-    text = data.decode("utf-8", "replace").strip().lower()  # lower, as the real one has it
+    text = data.decode("utf-8", "replace").strip().lower()  # the real one converts to lower case, too
     match text.partition(" "):
         case "hostname", "", "":
             return os.uname().nodename
@@ -177,23 +176,23 @@ def _answer(protocol: str, data: bytes, client: str) -> str | None:
 
 
 def log(text: str) -> None:
-    """A line of the container's log."""
-    # Like Go's log package: to stderr, with the time in front. A line that nobody takes off is lost: see `quietly`.
+    """Write a line to the container's log."""
+    # Like Go's log package: to stderr, with a timestamp. A full pipe loses the line: see `quietly`.
     with contextlib.suppress(OSError):
         os.write(2, f"{time.strftime('%Y/%m/%d %H:%M:%S', time.gmtime())} {text}\n".encode())
 
 
 def quietly() -> None:
-    """As a container: serve on when the log's pipe is full, because the node's process is stopped or dead."""
-    os.set_blocking(2, False)  # nobody else writes through this open file
+    """In a container, keep serving when the log's pipe is full because the node's process is stopped or dead."""
+    os.set_blocking(2, False)  # no other process shares this open file
 
 
 class TcpPeer:
-    """One connection: what came, what is still to be sent. `block`: the most that is read at a time."""
+    """One connection, with its input and its queued output. `block`: the most bytes to read at a time."""
 
     block = 1 << 16
     open = 0
-    """How many there are in this process."""
+    """The number of open connections in this process."""
 
     def __init__(self, loop: Loop, peer: socket.socket) -> None:
         self.loop, self.socket, self.input, self.output = loop, peer, bytearray(), bytearray()
@@ -202,11 +201,11 @@ class TcpPeer:
         TcpPeer.open += 1
 
     def take(self) -> None:
-        """Make output of input."""
+        """Append answers for the input to the output."""
         raise NotImplementedError
 
     def turn(self) -> None:
-        """Read, answer, send, as far as it goes."""
+        """Read, answer and send as much as possible without blocking."""
         try:
             if not self.ended and len(self.output) < _HELD:
                 with contextlib.suppress(BlockingIOError):
@@ -214,13 +213,13 @@ class TcpPeer:
                     self.ended = not block
                     self.input += block
                     self.take()
-        except (OSError, ValueError):  # a client's words are never our end
+        except (OSError, ValueError):  # bad input ends the connection, never the server
             self.close()
         else:
             self.send()
 
     def send(self) -> None:
-        """Send what the other end takes; close when all is said."""
+        """Send queued output; close the connection when everything is sent and the input has ended."""
         try:
             if self.output:
                 with contextlib.suppress(BlockingIOError):
@@ -231,43 +230,43 @@ class TcpPeer:
         if self.ended and not self.output:
             self.close()
             return
-        # Level-triggered: ask for reading only while we read, for writing only while something waits.
+        # Level-triggered: watch for input only while we read, for output only while some is queued.
         reading = READ if not self.ended and len(self.output) < _HELD else 0
         self.loop.watch(self.socket.fileno(), self.turn, reading | (WRITE if self.output else 0))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         TcpPeer.open -= self.socket.fileno() >= 0
         self.loop.forget(self.socket.fileno())
         self.socket.close()
 
 
 class EchoPeer(TcpPeer):
-    """Each byte comes back."""
+    """TCP echo."""
 
     def take(self) -> None:
-        """What came is what goes."""
+        """Echo the input."""
         self.output += self.input
         self.input.clear()
 
 
 class SctpPeer(TcpPeer):
-    """One word, one answer. SCTP keeps messages apart: each read is one."""
+    """One command, one answer. SCTP keeps message boundaries: each read is one message."""
 
     def take(self) -> None:
-        """Answer what came."""
+        """Answer the message."""
         if self.input:
             self.output += (_answer("SCTP", bytes(self.input), _address(self.socket.getpeername())) or "").encode()
             self.input.clear()
 
 
 class HttpPeer(TcpPeer):
-    """Requests, one after the other, on one connection."""
+    """HTTP requests, one after the other, on one connection."""
 
-    block = 1 << 12  # some hundred requests, if they are short
+    block = 1 << 12  # at most some hundred short requests
 
     def take(self) -> None:
-        """Answer every whole request."""
+        """Answer all complete requests."""
         try:
             while not self.ended and (request := http.take(self.input)):
                 status, body = self.answer(request)
@@ -278,7 +277,7 @@ class HttpPeer(TcpPeer):
             self.ended = True
 
     def answer(self, request: http.Request) -> tuple[int, str]:
-        """Status and body."""
+        """Return status and body of the answer."""
         log(f"GET {request.path}")
         match request.path:
             case "/hostname" | "/hostName":

@@ -1,12 +1,12 @@
-"""What the cluster's DNS answers, from its Services: pure. Names as Kubernetes' DNS specification (1.1.0) has them.
+"""The cluster's DNS records, from its Services (pure). Names follow Kubernetes' DNS specification (1.1.0).
 
     SERVICE.NAMESPACE.svc             A: its cluster address; headless: its endpoints'. CNAME: an ExternalName
-    HOST.SERVICE.NAMESPACE.svc        A: one endpoint of a headless one, by its hostname or as 10-0-0-1
-    _PORT._PROTOCOL.SERVICE.….svc     SRV: a named port, and where it is
-    10-0-0-1.NAMESPACE.pod            A: that address, whoever has it (kube-dns' insecure mode)
-    1.0.0.10.in-addr.arpa             PTR: the Service or the endpoint of a headless one
+    HOST.SERVICE.NAMESPACE.svc        A: one endpoint of a headless Service, by its hostname or as 10-0-0-1
+    _PORT._PROTOCOL.SERVICE.….svc     SRV: a named port, with its number and host
+    10-0-0-1.NAMESPACE.pod            A: that address, even if no pod has it (kube-dns' insecure mode)
+    1.0.0.10.in-addr.arpa             PTR: the Service, or the endpoint of a headless one
 
-Services come as JSON (nslab.proxy.model.to_json), and stay so: of 10,000 of them few are ever asked for.
+Services stay JSON (nslab.proxy.model.to_json): of 10,000 of them few are ever queried.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 DOMAIN = "cluster.local"
 TTL = 30
-"""Seconds, as kube-dns has it; also for what does not exist."""
+"""Seconds, as in kube-dns; also of negative answers."""
 VERSION = b"1.1.0"
 _CHAIN = 8  # ExternalNames that lead to ExternalNames
 _REVERSE = ("in-addr", "arpa")
@@ -36,20 +36,20 @@ _ZONES: tuple[Name, ...] = (_REVERSE, ("ip6", "arpa"), ())
 
 
 class Records:
-    """The Services of one moment, found by namespace and name; and what their addresses are called."""
+    """A snapshot of the Services by namespace and name, with the names of their addresses."""
 
     def __init__(self, document: dict[str, Any], serial: int = 0) -> None:
         self.domain = labels(document.get("domain", DOMAIN))
         self._serial = serial & 0xFFFFFFFF
         services: list[Service] = document["services"]
-        self._services = {(one["namespace"], one["name"]): one for one in services}
-        self._namespaces = {one["namespace"] for one in services}
-        self._hosts = {key: _hosts(one) for key, one in self._services.items() if _headless(one)}
+        self._services = {(service["namespace"], service["name"]): service for service in services}
+        self._namespaces = {service["namespace"] for service in services}
+        self._hosts = {key: _hosts(service) for key, service in self._services.items() if _headless(service)}
         self._pointers: dict[Name, list[Name]] = {}
-        for one in services:
-            for address, name in self._addresses(one):
+        for service in services:
+            for address, name in self._addresses(service):
                 self._pointers.setdefault(_reversed(address), []).append(name)
-        # Names between a zone and a name in it exist, too: no answer, but no NXDOMAIN (RFC 8020).
+        # Names between a zone and a name in it exist, too: an empty answer instead of NXDOMAIN (RFC 8020).
         self._between = {name[index:] for name in self._pointers for index in range(1, 4)}
 
     def _addresses(self, service: Service) -> Iterator[tuple[str, Name]]:
@@ -60,14 +60,14 @@ class Records:
             yield service["cluster_ip"], name
 
     def _below(self, service: Service) -> dict[str, list[str]]:
-        """The addresses of a headless Service by their names below it; nothing for any other."""
+        """The addresses of a headless Service by host name below it; empty for any other."""
         return self._hosts.get((service["namespace"], service["name"]), {})
 
     def _name_of(self, service: Service) -> Name:
         return (service["name"], service["namespace"], "svc", *self.domain)
 
     def answer(self, name: Name, kind: int) -> Answer:
-        """What there is of a kind at a name, an alias followed as long as it stays in the cluster."""
+        """The records of a type at a name. Follows a CNAME as long as it stays in the cluster."""
         records: list[Record] = []
         for _ in range(_CHAIN):
             data = self._at(name)
@@ -79,7 +79,7 @@ class Records:
             records.append(Record(name, CNAME, TTL, alias[0]))
             name = _target(alias[0])
             if not self._inside(name):
-                return Answer(dns_wire.NOERROR, records)  # it is for somebody else to say where that is
+                return Answer(dns_wire.NOERROR, records)  # dnsmasq asks its upstream server for the rest
         else:
             return Answer(dns_wire.SERVFAIL)
         fitting = [(one, value) for one, values in data.items() if kind in (one, ANY) for value in values]
@@ -91,7 +91,7 @@ class Records:
         return name[-len(self.domain) :] == self.domain
 
     def _at(self, name: Name) -> Data | None:
-        """The data at a name by kind; nothing in it for a name with others below it; None: no such name."""
+        """The data at a name by type; empty for a name with only others below it; None if it does not exist."""
         if self._inside(name):
             return self._in_cluster(name[: -len(self.domain)])
         if name in self._pointers:
@@ -100,7 +100,7 @@ class Records:
         return {} if zones or not name else None
 
     def _in_cluster(self, name: Name) -> Data | None:
-        """The same for what stands before the domain."""
+        """Like `_at`, for a name without the cluster's domain."""
         match name:
             case ():
                 return {SOA: [self._soa()]}
@@ -118,7 +118,7 @@ class Records:
         return None
 
     def _of_service(self, service: Service, name: Name) -> Data | None:
-        """What is at a Service, or at a name below it."""
+        """The data at a Service, or at a name below it."""
         match name:
             case ():
                 if service.get("type") == "ExternalName":
@@ -136,7 +136,7 @@ class Records:
         return None
 
     def _ports(self, service: Service, wanted: str, protocol: str) -> Data | None:
-        """Where a named port is: at the Service, or at each endpoint of a headless one."""
+        """The SRV data of a named port: of the Service, or of each endpoint of a headless one."""
         for port in service.get("ports", ()):
             if wanted and port.get("name") == wanted and f"_{_protocol(port)}" == protocol:
                 name = self._name_of(service)
@@ -152,7 +152,7 @@ class Records:
         yield from (Record(target, A, TTL, address) for address in (self._at(target) or {}).get(A, ()))
 
     def _authority(self, name: Name) -> Record:
-        """What says that a name, or a kind of record at it, does not exist: the start of its zone."""
+        """The SOA record of a name's zone, for a negative answer."""
         zone = next(zone for zone in (self.domain, *_ZONES) if not zone or name[-len(zone) :] == zone)
         return Record(zone, SOA, TTL, self._soa())
 
@@ -166,7 +166,7 @@ def _headless(service: Service) -> bool:
 
 
 def _ready(port: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The endpoints of a port that are told of."""
+    """The endpoints of a port that DNS publishes."""
     yield from (end for end in port.get("endpoints", ()) if end.get("ready", True))
 
 
@@ -175,7 +175,7 @@ def _host(end: dict[str, Any]) -> str:
 
 
 def _hosts(service: Service) -> dict[str, list[str]]:
-    """The endpoints of a headless Service by their names below it; several may share one."""
+    """The endpoints' addresses of a headless Service by host name below it; several may share one."""
     found: dict[str, dict[str, None]] = {}
     for port in service.get("ports", ()):
         for end in _ready(port):
@@ -192,7 +192,7 @@ def _protocols(service: Service) -> set[str]:
 
 
 def _address(dashed: str) -> Data | None:
-    """The address that a pod's name says."""
+    """The address in a pod's DNS name; None if it is malformed."""
     parts = dashed.split("-")
     if len(parts) != 4 or not all(part.isascii() and part.isdigit() and int(part) < 256 for part in parts):
         return None
@@ -208,7 +208,7 @@ def _reversed(ip: str) -> Name:
 
 
 def _target(data: bytes) -> Name:
-    """The name in a record's data, as `wire` wrote it."""
+    """Decode the name in a record's data (the inverse of `wire`)."""
     found, at = [], 0
     while size := data[at]:
         found.append(data[at + 1 : at + 1 + size].decode("latin-1"))

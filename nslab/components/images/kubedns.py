@@ -1,7 +1,7 @@
-"""The built-in image kubedns: the name server behind dnsmasq, as in kube-dns. It knows the cluster, and nobody else.
+"""The built-in image kubedns: the name server behind dnsmasq, as in kube-dns. It knows only the cluster's names.
 
-It answers from RUN/LAB/dns/records.json, {"domain": …, "services": […]}, at which it looks for each query: who writes
-it (to a file beside it, then renamed) need not know of us, and who asks gets what is there.
+It answers from RUN/LAB/dns/records.json, {"domain": …, "services": […]}, and checks the file for each query, so that
+control, which replaces it atomically, need not notify it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PORT = 10053
 
 
 def folder(run: str) -> int:
-    """A descriptor of the folder in which the records of the lab are, or will be; nothing else is reached from it."""
+    """A descriptor of the folder of the lab's records, as a detached read-only mount: it leads nowhere else."""
     os.makedirs(f"{run}/{rundir.DNS}", exist_ok=True)
     tree = syscall.open_tree(f"{run}/{rundir.DNS}")
     hard = syscall.MOUNT_ATTR_NOSUID | syscall.MOUNT_ATTR_NODEV | syscall.MOUNT_ATTR_NOEXEC
@@ -41,9 +41,9 @@ def folder(run: str) -> int:
 
 
 def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never:
-    """Be kubedns until a signal comes; say `ready` on the descriptor `report` once it listens."""
+    """Run kubedns until a signal comes; write `ready` to the descriptor `report` when it listens."""
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: os._exit(0))  # as PID 1 we get only signals that we have a handler for
+        signal.signal(number, lambda *_: os._exit(0))  # PID 1 gets only signals that it has a handler for
     loop, zone = Loop(), RecordsFile(records)
     try:
         port = parse(arguments)
@@ -62,19 +62,19 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
 
 
 def parse(arguments: Sequence[str]) -> int:
-    """The port that the flags say."""
+    """Parse the flags and return the port."""
     port = str(PORT)
     for word in arguments:
         name, equals, port = word.partition("=")
         if name != "--dns-port" or not equals:
             raise ValueError(f"unknown flag: {word}")
     if not (number := http.number(port, 65535)):
-        raise ValueError(f"--dns-port: {port[:60]} is no port")
+        raise ValueError(f"--dns-port: {port[:60]} is not a port")
     return number
 
 
 class RecordsFile:
-    """The records as the file in a folder has them now. What cannot be read changes nothing."""
+    """The current records of the file in a folder. An unreadable file leaves the records as they are."""
 
     def __init__(self, records: int) -> None:
         self._folder = records
@@ -82,12 +82,12 @@ class RecordsFile:
         self._records: Records | None = None
 
     def now(self) -> Records | None:
-        """The records; None if there never were any."""
+        """The records; None if the file has never existed."""
         if self._folder < 0:
             return None
         with contextlib.suppress(OSError):
             found = os.stat(FILE, dir_fd=self._folder)
-            # Another file of the same moment has another number: the old one is there until it is replaced.
+            # A new file with the same mtime has another inode, since the old one exists until the rename.
             if (found.st_mtime_ns, found.st_ino) != self._seen:
                 self._read()
         return self._records
@@ -101,42 +101,42 @@ class RecordsFile:
         try:
             self._records = Records(json.loads(text), found.st_mtime_ns // 1_000_000_000)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            log(f"{FILE}: {type(error).__name__}: {error}; the records are those of before")
+            log(f"{FILE}: {type(error).__name__}: {error}; keeping the old records")
 
 
 def respond(data: bytes, zone: RecordsFile, limit: int) -> bytes | None:
-    """The answer to a message, at most `limit` bytes (0: what its sender takes over UDP); None: none at all."""
+    """Answer a message in at most `limit` bytes (0: what its sender accepts over UDP); None for no answer."""
     try:
         number, flags = dns_wire.header(data)
     except MalformedError:
-        return None  # an answer to an answer could go on for ever
+        return None  # answering an answer could loop for ever
     try:
-        asked = dns_wire.question(data)
+        question = dns_wire.question(data)
     except MalformedError:
         return dns_wire.refusal(number, flags, dns_wire.FORMERR)
     try:
-        dns_wire.read_extras(data, asked)
+        dns_wire.read_extras(data, question)
     except MalformedError:
-        return dns_wire.refusal(number, flags, dns_wire.FORMERR, asked.wire)
-    return dns_wire.response(asked, _answer(asked, zone), limit or asked.size)
+        return dns_wire.refusal(number, flags, dns_wire.FORMERR, question.wire)
+    return dns_wire.response(question, _answer(question, zone), limit or question.size)
 
 
-def _answer(asked: dns_wire.Question, zone: RecordsFile) -> Answer:
-    if asked.edns > 0:
+def _answer(question: dns_wire.Question, zone: RecordsFile) -> Answer:
+    if question.edns > 0:
         return Answer(dns_wire.BADVERS)
-    if asked.opcode:
+    if question.opcode:
         return Answer(dns_wire.NOTIMP)
-    if asked.group not in (dns_wire.IN, dns_wire.ANY) or asked.kind in dns_wire.TRANSFERS:
+    if question.group not in (dns_wire.IN, dns_wire.ANY) or question.kind in dns_wire.TRANSFERS:
         return Answer(dns_wire.REFUSED)
     records = zone.now()
-    # Before the first records are there, "no such name" would be a lie: who hears of a failure asks again.
+    # Without records NXDOMAIN would be wrong, and cached; after SERVFAIL the client asks again.
     if records is None:
         return Answer(dns_wire.SERVFAIL)
     try:
-        return records.answer(asked.name, asked.kind)
+        return records.answer(question.name, question.kind)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        # What is wrong with one Service must not be the end of the names of all.
-        log(f"{'.'.join(asked.name)!r}: {type(error).__name__}: {error}")
+        # A malformed Service must not break the names of all others.
+        log(f"{'.'.join(question.name)!r}: {type(error).__name__}: {error}")
         return Answer(dns_wire.SERVFAIL)
 
 
@@ -166,7 +166,7 @@ def _answer_udp(udp: socket.socket, zone: RecordsFile) -> None:
 
 
 class Peer(TcpPeer):
-    """Questions on one connection, each with its length before it."""
+    """DNS over TCP: each message follows its length."""
 
     block = 1 << 12
 
@@ -175,7 +175,7 @@ class Peer(TcpPeer):
         self._zone = zone
 
     def take(self) -> None:
-        """Answer every whole question; who sends something else is hung up on."""
+        """Answer all complete questions; close the connection after a malformed one."""
         while len(self.input) > 1 and not self.ended:
             (size,) = struct.unpack_from("!H", self.input)
             if len(self.input) < 2 + size:

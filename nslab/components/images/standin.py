@@ -1,11 +1,11 @@
-"""A stand-in for an image that nobody pulls: it answers on the ports that its container declares, as agnhost would.
+"""A stand-in for an image, which nslab does not pull: it answers on the container's declared ports, as agnhost would.
 
     standin --container NAME --image IMAGE [--tcp PORT] [--udp PORT] [--sctp PORT] [--dns PORT]
     standin --exit
 
-HTTP has agnhost's /hostname, /clientip, /echo and /healthz; any other path names the pod, the container and the image.
-UDP and SCTP take agnhost's words; DNS is the cluster's, as from kubedns, over UDP and TCP. With --exit it ends at once
-and well, as an init container or a Job's pod does.
+HTTP has agnhost's /hostname, /clientip, /echo and /healthz; any other path returns the pod, the container and the
+image. UDP and SCTP have agnhost's commands; DNS, over UDP and TCP, is the cluster's. With --exit it exits
+with 0 at once, as an init container or a Job does.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ KNOWN = ("/hostname", "/hostName", "/clientip", "/echo", "/healthz")
 
 
 def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never:
-    """Be a stand-in until a signal comes; say `ready` on the descriptor `report` once all ports are open.
+    """Run a stand-in until a signal comes; write `ready` to the descriptor `report` when all ports are open.
 
     `records`: a descriptor of the folder with the cluster's DNS records.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
-        # As PID 1 of a pid namespace we get only signals that we have a handler for.
+        # PID 1 of a pid namespace gets only signals that it has a handler for.
         signal.signal(number, lambda *_: os._exit(0))
     loop = Loop()
     try:
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
 
 
 def _serve(loop: Loop, arguments: Sequence[str], zone: kubedns.RecordsFile) -> bool:
-    """Open all ports; whether there is nothing to serve, and the work is done."""
+    """Open all ports; return whether the stand-in has nothing to serve and exits (--exit)."""
     words, who = list(arguments), {"--container": "", "--image": ""}
     while words:
         flag = words.pop(0)
@@ -102,7 +102,7 @@ class _Peer(agnhost.HttpPeer):
         self._who = who
 
     def answer(self, request: http.Request) -> tuple[int, str]:
-        """Status and body."""
+        """Return status and body of the answer."""
         if request.path in KNOWN:
             return super().answer(request)
         agnhost.log(f"GET {request.path}")

@@ -1,4 +1,4 @@
-"""Asking the kernel's routing table by netlink: where would a packet go?"""
+"""Route lookups in the kernel's routing table, over netlink."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Routes:
         return socket.inet_ntoa(found[netlink.RTA_GATEWAY])
 
     def drain(self) -> None:
-        """Take the events that are there. More than the socket could hold (ENOBUFS) is an event as well."""
+        """Read all pending events. An overflow of the socket's buffer (ENOBUFS) counts as an event, too."""
         for _ in range(AT_ONCE):
             try:
                 self.events.recv(1 << 16)

@@ -1,8 +1,8 @@
-"""The stand-in for the kernel's ipip driver: a process behind a TUN device named as the driver's would be.
+"""The stand-in for the kernel's ipip driver: a process behind a TUN device with the name of the driver's device.
 
-A packet that the kernel routes into the device is put into another one of IP protocol 4, addressed to the gateway of
-the route that brought it here; one of protocol 4 that comes for us is taken out. TUN hands over the inner packet alone,
-not the route, so the kernel's table is asked (and a wrong route goes as wrong as with the driver).
+It encapsulates each packet that the kernel routes into the device in IP protocol 4, addressed to the gateway of that
+route, and decapsulates packets of protocol 4 for this node. TUN delivers only the inner packet and not its route, so
+the process looks the route up (and a wrong route fails in the same way as with the driver).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 PROTOCOL = 4
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 1, 0x1000
-BATCH = 64  # packets of one direction before the other has its turn
+BATCH = 64  # packets in one direction before the other gets its turn
 BUFFERS = 4 << 20
 HEADER = 20
 
@@ -39,17 +39,17 @@ HEADER = 20
 def start(
     context: NodeContext, memory: Memory, births: Births, ns: str, dev: str, local: str, clean: Callable[[], None]
 ) -> int:
-    """Fork the process behind `dev` in a node's namespace; its number."""
+    """Fork the process behind `dev` in a node's namespace and return its pid."""
     with context.away(NET):
         context.enter(ns)
-        # Opened here, so that what the kernel refuses is answered to who asked.
+        # Opened before the fork, so that a refusal of the kernel becomes the answer to the request.
         ends = open_ends(dev, local)
 
         def child() -> None:
             memory.show(memory.process_title(f"nslab-tunnel {dev}", {VARIABLE: mark(ns, "tunnel")}))
             clean()
             os.setsid()
-            # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.
+            # Above all the node's socket: once the node's process is dead, connections to it must be refused.
             low, high = sorted((ends[0], ends[1].fileno()))
             for first, end in ((3, low), (low + 1, high), (high + 1, 1 << 20)):
                 os.closerange(first, end)
@@ -67,12 +67,12 @@ def start(
 
 
 def open_ends(dev: str, local: str) -> tuple[int, socket.socket]:
-    """The two ends: the TUN device, and the raw socket, which receives nothing that is not addressed to `local`."""
+    """Open the TUN device, and the raw socket, which receives only packets to `local`."""
     tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     fcntl.ioctl(tun, TUNSETIFF, struct.pack("16sH22x", dev.encode(), IFF_TUN | IFF_NO_PI))
     wire = socket.socket(socket.AF_INET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, PROTOCOL)
     wire.setsockopt(socket.IPPROTO_IP, socket.IP_HDRINCL, 1)
-    for option in (33, 32):  # SO_RCVBUFFORCE, SO_SNDBUFFORCE: beyond what sysctl allows to everybody
+    for option in (33, 32):  # SO_RCVBUFFORCE, SO_SNDBUFFORCE: beyond net.core.{r,w}mem_max
         with contextlib.suppress(OSError):
             wire.setsockopt(socket.SOL_SOCKET, option, BUFFERS)
     wire.bind((local, 0))
@@ -80,7 +80,7 @@ def open_ends(dev: str, local: str) -> tuple[int, socket.socket]:
 
 
 def serve(dev: str, tun: int, wire: socket.socket) -> Never:
-    """Carry packets both ways, for ever."""
+    """Carry packets both ways; never returns."""
     out = Encapsulator(dev, tun, wire)
     loop = Loop()
     loop.watch(out.routes.events.fileno(), out.forget)
@@ -105,12 +105,12 @@ class Encapsulator:
         self._buffer[:HEADER] = struct.pack("!BBHHHBBH4s4x", 0x45, 0, 0, 0, 0, 0, PROTOCOL, 0, source)
 
     def forget(self) -> None:
-        """A route changed: what we know of next hops is worth nothing."""
+        """Flush the cached next hops after a change of routes."""
         self.routes.drain()
         self._hops.clear()
 
     def turn(self) -> None:
-        """Encapsulate what waits in the device."""
+        """Encapsulate the packets that wait in the device."""
         buffer, hops, tun, send = self._buffer, self._hops, self._tun, self._wire.sendto
         view = memoryview(buffer)
         inner = [view[HEADER:]]
@@ -120,7 +120,7 @@ class Encapsulator:
             except BlockingIOError:
                 return
             if buffer[20] >> 4 != 4:
-                continue  # IPv6 neighbour discovery and the like: the driver carries IPv4 alone
+                continue  # IPv6 neighbour discovery and the like: the driver carries IPv4 only
             to = bytes(buffer[36:40])
             if to not in hops:
                 self._learn(to)
@@ -128,28 +128,28 @@ class Encapsulator:
             if found is None:
                 continue
             buffer[16:20], hop = found
-            # As the driver with `ttl inherit nopmtudisc` (tunl0): TTL and DF are the inner packet's, and so is ECN.
+            # Like the driver with `ttl inherit nopmtudisc` (tunl0): TTL, DF and ECN come from the inner packet.
             buffer[1] = buffer[21] & 3
             buffer[6] = buffer[26] & DF
             buffer[8] = buffer[28]
             try:
                 send(view[: HEADER + size], hop)
             except OSError as error:
-                # No route to the hop, or the queue is full: packets get lost in networks. Of one that is too large,
-                # the driver tells who sent it.
+                # Without a route to the hop, or with a full queue, the packet is lost. For one that is too large, the
+                # driver notifies its sender.
                 if error.errno == errno.EMSGSIZE and buffer[26] & DF:
                     self._too_big.answer(bytes(view[HEADER : HEADER + size]), HEADER, hop[0])
 
     def _learn(self, to: bytes) -> None:
         if len(self._hops) > 65536:
             self._hops.clear()
-        # Without a gateway the driver would send to the inner destination: into itself, as a rule. It drops those.
+        # Without a gateway the driver would send to the inner destination, usually into itself; it drops the packet.
         gateway = self.routes.gateway(to, self._device)
         self._hops[to] = (socket.inet_aton(gateway), (gateway, 0)) if gateway else None
 
 
 def decapsulate(tun: int, wire: socket.socket) -> None:
-    """From the wire to the device. A raw socket gives the outer header too; the kernel has put fragments together."""
+    """From the wire to the device. A raw socket delivers the outer header, too, and fragments reassembled."""
     for _ in range(BATCH):
         try:
             packet = wire.recv(1 << 16)
@@ -157,7 +157,7 @@ def decapsulate(tun: int, wire: socket.socket) -> None:
             return
         start = (packet[0] & 15) * 4
         if len(packet) >= start + HEADER and packet[start] >> 4 == 4:
-            with contextlib.suppress(OSError):  # the device is down, or the packet is none
+            with contextlib.suppress(OSError):  # the device is down, or the packet is malformed
                 os.write(tun, memoryview(packet)[start:])
 
 

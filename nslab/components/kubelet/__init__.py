@@ -1,1 +1,1 @@
-"""nslab-node, a node's kubelet and container runtime: pods, containers, their probes, logs and commands."""
+"""nslab-node, a node's kubelet and container runtime: pods, containers, probes, logs, exec."""

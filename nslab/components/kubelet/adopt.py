@@ -1,4 +1,4 @@
-"""Finding again what an earlier process of a node started: what that one wrote down, as far as it is still there."""
+"""Find the processes that an earlier nslab-node of the same node started, from its journal."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Found:
-    """What runs of a node: pods with their pause, containers (which run of theirs it is) and tunnels, with numbers.
+    """The running processes of a node: pods with their pause process, containers (with attempt and pid), tunnels.
 
-    `held`: a pidfd of each. Their numbers alone may become others': it is not we who collect them.
+    `held`: a pidfd of each, because a pid alone may be reused: this process is not the parent that reaps them.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class Found:
 
 
 def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
-    """What is what of those that are `alive` by the journal of this node (a pidfd of each)."""
+    """Sort the processes that are `alive` by the node's journal (a pidfd of each) by their roles."""
     found = Found()
     for record, pidfd in alive:
         if not _is_in(context, record.net, record.ns):
@@ -48,7 +48,7 @@ def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
             case "kube-proxy" if record.ns == context.ns:
                 found.proxy = record.pid
             case role if role.startswith("container/"):
-                # As much as there is to know of one that is in no other journal: enough to see to it, not to start it.
+                # For a container without a request in the other journal: enough to manage it, not to start it.
                 port, number = record.more["port"], record.more["number"]
                 name, security = role.removeprefix("container/"), record.more["security"]
                 spec = Spec(record.ns, name, [""], [], "/", port, number, security=security)
@@ -59,7 +59,7 @@ def find(context: NodeContext, alive: Iterable[tuple[Started, int]]) -> Found:
 
 
 def _is_in(context: NodeContext, net: int, ns: str) -> bool:
-    """Whether it is in the namespace of that name. Somebody may have deleted that one by hand, and we made another."""
+    """Whether `net` is the namespace of that name: it may have been deleted by hand, and created again."""
     try:
         return os.stat(ns, dir_fd=context.ns_dir).st_ino == net
     except OSError:
@@ -67,7 +67,7 @@ def _is_in(context: NodeContext, net: int, ns: str) -> bool:
 
 
 def kept(found: Found) -> dict[tuple[str, str], Kept]:
-    """What pods' pause processes keep, by namespace and container; some of these may have ended meanwhile."""
+    """The pipes that pods' pause processes keep, by namespace and container; some containers may have ended."""
     runs: dict[tuple[str, str], Kept] = {}
     for pod in found.sandboxes:
         pod.store = fdstore.of(found.held[pod.pid])
@@ -77,7 +77,7 @@ def kept(found: Found) -> dict[tuple[str, str], Kept]:
 
 
 def let_go(sandboxes: Mapping[str, Sandbox], unwanted: Mapping[tuple[str, str], Kept]) -> None:
-    """Keep nothing of these: they were removed while there was no process of the node."""
+    """Drop the pipes of containers that were removed while the node had no process."""
     for (ns, container), (_, (out, err, _)) in unwanted.items():
         os.close(out)
         os.close(err)
@@ -86,13 +86,13 @@ def let_go(sandboxes: Mapping[str, Sandbox], unwanted: Mapping[tuple[str, str], 
 
 
 def pipes(pid: int) -> Pipes:
-    """For what nobody kept: new read ends of what a process has as stdout and stderr; -1 where that is no pipe."""
+    """New read ends of a process's stdout and stderr, if no pause process keeps them; -1 where that is not a pipe."""
     return _reopen(pid, 1), _reopen(pid, 2), -1
 
 
 def _reopen(pid: int, number: int) -> int:
-    # Held first and then looked at: a process may put something else in its place meanwhile, such as a terminal, which
-    # would become ours, and whose other end could end us.
+    # Opened with O_PATH and then checked: meanwhile the process may replace it, for instance with a terminal, which
+    # would become our controlling terminal, and its master could hang us up.
     held, path = -1, f"/proc/{pid}/fd/{number}"
     try:
         held = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -107,7 +107,7 @@ def _reopen(pid: int, number: int) -> int:
 
 
 def wait_exit(pidfd: int, seconds: float) -> bool:
-    """Wait until the process of `pidfd` has ended, so long at most; whether it has."""
+    """Wait at most `seconds` for a process to end; return whether it has."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
     return bool(poll.poll(seconds * 1000))

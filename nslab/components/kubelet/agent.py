@@ -1,6 +1,6 @@
-"""nslab-node: the process of one node. It is the parent of what runs there, answers requests, keeps the logs.
+"""nslab-node: the process of one node. It is the parent of the node's processes, answers requests, writes the logs.
 
-Nothing is lost when it is killed: containers go on, their pipes hold what they print, and the next one adopts them.
+A kill loses nothing: containers keep running, their pipes hold their output, and the next nslab-node adopts them.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     Answer = dict[str, Any]
 
 LONGEST = 86400.0
-"""Seconds that somebody may want to wait until containers are ready."""
+"""The longest accepted wait for containers, in seconds."""
 
 
 def run(context: NodeContext, memory: Memory, client: int) -> Never:
-    """Be the nslab-node of `place`. `client` is the socket of who asked for it, its first peer."""
+    """Run the nslab-node of `context`. `client`: the socket of its starter, its first peer."""
     try:
         with contextlib.suppress(SystemExit):
             _enter(context, memory)
@@ -51,7 +51,7 @@ def run(context: NodeContext, memory: Memory, client: int) -> Never:
             first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, before_answers=agent.births.release)
             agent.adopt()
             first.send({"ok": True, "pid": os.getpid()})
-            client = -1  # its number may become another's
+            client = -1  # the peer owns it; its number may be reused
             while True:
                 agent.loop.turn()
     except BaseException as error:
@@ -63,7 +63,7 @@ def _enter(context: NodeContext, memory: Memory) -> None:
     context.groups.join()
     os.setsid()
     memory.show(memory.process_title(f"nslab-node {context.node}", {VARIABLE: mark(context.ns, "node")}))
-    # Orphans of containers come to us, not to the machine's init.
+    # Orphans of containers are reparented to this process, not to the machine's init.
     syscall.prctl(syscall.PR_SET_CHILD_SUBREAPER, 1)
     syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
     syscall.unshare(syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS)
@@ -76,7 +76,7 @@ def _mounts(context: NodeContext) -> None:
     own_machine(context.node, context.run, context.run_fd)
     for folder in (f"{context.folder}/{rundir.POD_LOGS}", f"{context.folder}/{rundir.LINKS}"):
         os.makedirs(folder, exist_ok=True)
-    # As on a node: /var/log/pods and /var/log/containers; on the machine's disk nothing is made.
+    # /var/log/pods and /var/log/containers, as on a node, but not on the machine's disk.
     if os.path.isdir("/var/log"):
         syscall.mount(f"{context.folder}/log", "/var/log", flags=syscall.MS_BIND)
     os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
@@ -88,19 +88,19 @@ def _mounts(context: NodeContext) -> None:
 
 
 class Agent:
-    """What a node's process knows: pods, containers, tunnels, and who waits for what."""
+    """The state of a node's process: pods, containers, tunnels, and waiting clients."""
 
     def __init__(self, context: NodeContext, memory: Memory) -> None:
         self.context, self.memory, self.loop = context, memory, Loop()
         self.sandboxes: dict[str, sandbox.Sandbox] = {}
         self.containers: dict[tuple[str, str], ContainerManager] = {}
         self.lost: dict[str, sandbox.Sandbox] = {}  # pods whose pause process was killed
-        self.attempts: dict[str, int] = {}  # runs that containers had before they were asked for anew, by their logs
+        self.attempts: dict[str, int] = {}  # earlier runs of removed containers, by POD_FOLDER/NAME (from their logs)
         self.tunnels: dict[str, int] = {}
-        self.proxy = 0  # the number of kube-proxy's process
+        self.proxy = 0  # the pid of kube-proxy
         self.waiting: list[tuple[Peer, float, float]] = []
         self.births = Births(f"{context.folder}{rundir.PIDS}", lambda call: self.loop.at(0, call))
-        self.held: dict[int, int] = {}  # pidfds of adopted processes: their numbers may become others'
+        self.held: dict[int, int] = {}  # pidfds of adopted processes: their pids may be reused
         self.execs = Execs(self.loop, context, self.clean, self.beside)
         self.journal = Journal(f"{context.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
         self.teller = StatusReporter(self.loop, context, self.pods)
@@ -111,13 +111,13 @@ class Agent:
         self.socket = listen(self.loop, context, self.answer, self.births.release)
 
     def clean(self) -> None:
-        """For a new child: the node's way with signals is not its own."""
+        """Restore default signal handling in a new child."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
 
     def answer(self, peer: Peer, request: Answer) -> Answer | None:
-        """Do what a request says, and say how it went; None when the answer comes later."""
+        """Handle a request and return the answer; None if it comes later."""
         match request.pop("op", None), request.pop("what", None):
             case "add", "Sandbox":
                 return {"ok": True, "pid": self.add_sandbox(**request)}
@@ -140,7 +140,7 @@ class Agent:
             case "wait", None:
                 seconds = float(request["deadline"])
                 if not 0 <= seconds <= LONGEST:
-                    raise ValueError(f"nobody waits {seconds} seconds")
+                    raise ValueError(f"deadline out of range: {seconds} seconds")
                 self.waiting.append((peer, time.monotonic() + seconds, seconds))
                 self.answer_settled()
                 if self.waiting:
@@ -166,7 +166,7 @@ class Agent:
         return pod.pid
 
     def remove_sandbox(self, ns: str) -> None:
-        """End a pod: what is left of its containers, its pause process, its files, its logs."""
+        """Remove a pod: its remaining containers, its pause process, its files, its logs."""
         for key in [key for key in self.containers if key[0] == ns]:
             self.remove_container(*key)
         self.teller.changed()
@@ -182,17 +182,17 @@ class Agent:
         remove_tree(f"{self.context.run}/{rundir.pod(host_of(ns))}")
 
     def pod_of(self, ns: str) -> sandbox.Sandbox:
-        """The pod in a namespace. What runs on the node or a client itself has none: then one that stands for it."""
+        """The pod in a namespace; a substitute for a process that runs on the node or a client itself."""
         host = host_of(ns)
         return self.sandboxes.get(ns) or sandbox.Sandbox(ns, "default", host, "host", host, "127.0.0.1", False)
 
     def add_container(self, request: Answer) -> int:
-        """Start a container, and see to it from then on; whether it became ready is for `wait` to tell."""
+        """Start a container and manage it from then on. It may not be ready yet: see `wait`."""
         spec = container.Spec(**request)
         key = (spec.ns, spec.container)
         if key in self.containers and self.containers[key].alive:
             if self.containers[key].spec.equals(spec):
-                return self.containers[key].pid  # adopted, and started again before we were asked to
+                return self.containers[key].pid  # adopted, and already restarted
             raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
         if spec.ns != self.context.ns and spec.ns not in self.sandboxes:
             raise FileNotFoundError(f"the pod of {spec.ns} has no pause process")
@@ -208,7 +208,7 @@ class Agent:
         return pid
 
     def launch(self, spec: container.Spec, attempt: int) -> tuple[int, tuple[int, int, int]]:
-        """Fork a container's process, so many runs after its first."""
+        """Fork a container's process for run number `attempt`; return its pid and the ends of its pipes."""
         pod = self.sandboxes.get(spec.ns)
         pause = self.open(pod.pid) if pod else -1
         try:
@@ -218,7 +218,7 @@ class Agent:
                 os.close(pause)
 
     def let_go(self, spec: container.Spec) -> None:
-        """Have the pod's pause process keep nothing of a container any more."""
+        """Drop a container's pipes from the pod's pause process."""
         pod = self.sandboxes.get(spec.ns)
         if pod and pod.store:
             pod.store.drop(spec.container)
@@ -236,7 +236,7 @@ class Agent:
             self.teller.changed()
 
     def beside(self, ns: str, name: str) -> Target:
-        """Where a command goes that is to run beside a container, or without a name on the node itself."""
+        """The target of a command: a container, or without a name the node itself."""
         if not name and ns == self.context.ns:
             return Target()
         life = self.containers.get((ns, name))
@@ -250,13 +250,13 @@ class Agent:
         return self.tunnels[ns]
 
     def add_proxy(self, settings: Answer) -> int:
-        """Start the node's kube-proxy; one at a time."""
+        """Start the node's kube-proxy, after the end of an earlier one."""
         self.end_proxy()
         self.proxy = kubeproxy.start(self.context, self.memory, self.births, settings, self.clean)
         return self.proxy
 
     def end_proxy(self) -> None:
-        """End the node's kube-proxy, if there is one; it may finish what it writes."""
+        """End the node's kube-proxy, if it runs; it completes its current write."""
         if self.proxy:
             with contextlib.suppress(ProcessLookupError):
                 kubeproxy.end(self.proxy, self.open(self.proxy))
@@ -265,7 +265,7 @@ class Agent:
         self.proxy = 0
 
     def end(self, pid: int) -> None:
-        """Kill a process and wait until it is gone; 0 is nobody."""
+        """Kill a process and wait for its end; does nothing for pid 0."""
         if not pid:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -279,18 +279,18 @@ class Agent:
             os.waitpid(pid, os.WNOHANG)
 
     def open(self, pid: int) -> int:
-        """A new pidfd of a process that we started or adopted, and of no other that has got its number since."""
-        # A child of ours keeps its number until we have collected it.
+        """A new pidfd of a process that this one started or adopted, never of another with the same pid."""
+        # The kernel does not reuse a child's pid before its parent has reaped it.
         return os.dup(self.held[pid]) if pid in self.held else os.pidfd_open(pid)
 
     def reap(self, woken: int) -> None:
-        """Collect children that ended; the last process of a container ending is news for who waits."""
+        """Handle SIGCHLD: reap children."""
         with contextlib.suppress(BlockingIOError):
             os.read(woken, 1 << 12)
         self.collect()
 
     def collect(self) -> None:
-        """Collect some; who starts processes that end at once, on and on, does not keep us."""
+        """Reap a limited number of children, so that a container that forks all the time cannot block the loop."""
         with contextlib.suppress(ChildProcessError):
             for _ in range(AT_ONCE):
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -300,14 +300,14 @@ class Agent:
             self.loop.at(0, self.collect)
 
     def ended(self, pid: int, status: int) -> None:
-        """A process is gone: `status` as subprocess has it."""
+        """Handle the end of a process; `status` as subprocess has it."""
         self.births.ended(pid)
         self.execs.ended(pid, status)
         for found in [life for life in self.containers.values() if life.pid == pid]:
             found.ended(status)
         for pod in list(self.sandboxes.values()):
             if pod.pid == pid:
-                # As kubelet sees it: without its sandbox there is no pod.
+                # Like the kubelet: without its sandbox, a pod's containers end.
                 for key in [key for key in self.containers if key[0] == pod.ns]:
                     self.remove_container(*key)
                 sandbox.unname_netns(pod)
@@ -318,12 +318,12 @@ class Agent:
         self.proxy = 0 if self.proxy == pid else self.proxy
 
     def changed(self) -> None:
-        """A container is not as it was: news for who waits, for the status file and for control."""
+        """Handle a container's change: update the status file and control, and answer waiting clients."""
         self.teller.changed()
         self.answer_settled()
 
     def pods(self) -> Pods:
-        """How the pods are, by NAMESPACE/NAME."""
+        """The status of the pods, by NAMESPACE/NAME."""
         lives: dict[str, list[ContainerManager]] = {ns: [] for ns in (*self.sandboxes, *self.lost)}
         for (ns, _), life in self.containers.items():
             lives.setdefault(ns, []).append(life)
@@ -331,21 +331,25 @@ class Agent:
         return {f"{named[ns].namespace}/{named[ns].pod}": pod_status(mine) for ns, mine in lives.items()}
 
     def answer_settled(self) -> None:
-        """Answer those who wait for containers, if all serve, are done or have failed, or the time is up."""
+        """Answer the clients that wait for containers, if all are ready, done or failed, or the time is up."""
         if not self.waiting:
             return
         settled = all(found.settled for found in self.containers.values())
         late = [entry for entry in self.waiting if settled or entry[1] <= time.monotonic()]
         self.waiting = [entry for entry in self.waiting if entry not in late]
         if late:
-            self.teller.flush()  # who waited may look there next
+            self.teller.flush()  # a client may read the status file next
         for peer, _, seconds in late:
             failures = [found.failure(seconds) for found in self.containers.values()]
             peer.send({"ok": True, "not_ready": [failure for failure in failures if failure]})
 
     def adopt(self) -> None:
-        """Take over what runs already: an earlier process of this node was killed."""
-        found, before, asked = adopt.find(self.context, self.births.adopt()), read(self.context), self.journal.recall()
+        """Take over the processes of an earlier nslab-node that was killed."""
+        found, before, requests = (
+            adopt.find(self.context, self.births.adopt()),
+            read(self.context),
+            self.journal.recall(),
+        )
         self.attempts = attempts(f"{self.context.folder}/{rundir.POD_LOGS}")
         self.held = found.held
         for pid in found.held:
@@ -355,10 +359,10 @@ class Agent:
             sandbox.name_netns(pod)
         kept = adopt.kept(found)
         for spec, attempt, pid in found.containers:
-            request, last = asked.pop((spec.ns, spec.container), None), kept.pop((spec.ns, spec.container), None)
+            request, last = requests.pop((spec.ns, spec.container), None), kept.pop((spec.ns, spec.container), None)
             life = self._life(container.Spec(**request) if request else spec, before)
             life.adopt(attempt, pid, last[1] if last else adopt.pipes(pid))
-        for (ns, name), request in asked.items():
+        for (ns, name), request in requests.items():
             if ns == self.context.ns or ns in self.sandboxes:
                 self._life(container.Spec(**request), before).resume(kept.pop((ns, name), None))
             else:
@@ -386,7 +390,7 @@ class Agent:
         self.loop.watch(self.held[pid], gone)
 
     def stop(self, peer: Peer) -> None:
-        """End what runs here, then this process."""
+        """End everything on this node, then this process."""
         for ns in list(self.sandboxes):
             self.remove_sandbox(ns)
         for key in list(self.containers):

@@ -1,4 +1,4 @@
-"""One run of a container as its node sees it: begun, answering or why not, what it printed."""
+"""One run of a container: its start, whether it answers, its output."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from nslab.components.runtime.node_context import NodeContext
 
 SOONEST, LATEST = 0.02, 1.0
-"""Seconds between two tries at a port, at first and in the end."""
+"""Seconds between two connections to a port, at first and at most."""
 SETTLED = 0.1
-"""Seconds that what has no port must run to count as started: a command that fails at once has failed by then."""
+"""Seconds that a container without a port must run to count as started: a command that fails at once has failed."""
 LOOKS = 10
-"""How often it is looked whether it has; what is busy all the time has then started as well."""
+"""The number of such checks; after the last one a busy process counts as started, too."""
 REST = 3
-"""A container that prints without end costs its node one part in so many and one of the time."""
+"""A container that prints all the time takes 1/(REST + 1) of its node's time."""
 UNKNOWN = -256
-"""The exit status of a process whose parent was an earlier nslab-node: init had it."""
+"""The exit status of a process whose parent was an earlier nslab-node: init reaped it."""
 
 
 class Attempt:
-    """One run. `pipes`: read ends of stdout, stderr and the report (-1: there is none); `number` 0 is the first.
+    """One run. `pipes`: read ends of stdout, stderr and the report (-1: none); `number` counts from 0.
 
-    `runs` once it was begun, `answers` once its port does. Told `news` when any of it changes.
+    `runs`: the process has started; `answers`: its port does, too. Calls `news` at each change.
     """
 
     __slots__ = (
@@ -61,12 +61,12 @@ class Attempt:
         self.pid, self.alive, self.runs, self.answers, self.complaint = pid, True, False, False, ""
         path = rundir.container_logs(context.node, pod.log_folder, spec.container)
         self.log = log_file(f"{context.run}/{path}", number)
-        # A file's name holds 255 bytes; the kubelet, too, cuts what is longer.
+        # NAME_MAX is 255 bytes; the kubelet, too, truncates longer names.
         name = f"{pod.pod}_{pod.namespace}_{spec.container}-{spec.number}"[: 255 - len(".log")]
         self._link = f"{context.folder}/{rundir.LINKS}/{name}.log"
         if os.path.lexists(self._link):
             os.unlink(self._link)
-        # Relative, so that it leads there from the machine and from within the node.
+        # Relative, so that it works on the machine and inside the node.
         os.symlink(f"{rundir.LINKS_TO_LOGS}/{pod.log_folder}/{spec.container}/{number}.log", self._link)
         named = zip(pipes[:2], (b"stdout", b"stderr"), strict=True)
         self._streams = [Stream(fd, name, self.log) for fd, name in named if fd >= 0]
@@ -76,9 +76,9 @@ class Attempt:
         self._report, self._report_fd, self._wait = b"", pipes[2], SOONEST
 
     def begin(self) -> None:
-        """Listen to how its start goes; what was adopted has started."""
+        """Watch for the report of its start; an adopted process has started already."""
         if self._report_fd >= 0:
-            self._loop.watch(self._report_fd, self._hear)
+            self._loop.watch(self._report_fd, self._read_report)
         else:
             self.runs, self.answers = True, not self._spec.port
             self._try_port()
@@ -89,7 +89,7 @@ class Attempt:
             self._streams.remove(stream)
             self._drop(stream.fd)
         elif stream.full:
-            # It prints faster than is good: the pipe holds it up while others have their turns.
+            # It prints too fast: the full pipe blocks it while others get their turns.
             self._loop.forget(stream.fd)
             now = time.monotonic()
             self._loop.at(now + REST * (now - began), lambda: self._listen(stream))
@@ -102,8 +102,8 @@ class Attempt:
         self._loop.forget(fd)
         os.close(fd)
 
-    def _hear(self) -> None:
-        # A built-in server says `ready`. The pipe of a command is closed by exec: silence is success.
+    def _read_report(self) -> None:
+        # A built-in server reports `ready`. A successful exec closes the pipe (CLOEXEC), without a report.
         block = b" "
         while block and not self._report.endswith(b"ready\n"):
             try:
@@ -131,7 +131,7 @@ class Attempt:
     def _stayed(self, looks: int) -> None:
         if not self.alive:
             return
-        # On a busy machine it may not have had its turn yet: what waits for something has begun its work.
+        # On a busy machine it may not have run yet; a sleeping process has.
         if looks and not _waits(self.pid):
             self._settle(looks)
             return
@@ -144,9 +144,9 @@ class Attempt:
         try:
             with self._place.away(NET):
                 self._place.enter(self._spec.ns)
-                # A socket stays in the namespace that it was made in.
+                # A socket stays in the namespace in which it was created.
                 self._probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        except OSError:  # no descriptor is left, or the namespace has no name any more
+        except OSError:  # out of descriptors, or the namespace has lost its name
             self._later()
             return
         if self._probe.connect_ex((self._pod.address, self._spec.port)) in (0, errno.EINPROGRESS):
@@ -176,12 +176,12 @@ class Attempt:
             self._probe = None
 
     def ended(self, status: int) -> None:
-        """Its process is gone."""
+        """Handle the end of its process."""
         self.alive = False
         for stream in self._streams:
             stream.drain()
         if self._report_fd >= 0:
-            self._hear()
+            self._read_report()
         self._end_probe()
         self.complaint = self.complaint or _words(status)
 

@@ -1,4 +1,4 @@
-"""What the process of a command does between its fork and exec: namespaces, a terminal or pipes, rights."""
+"""A command's process between fork and exec: namespaces, a terminal or pipes, rights."""
 
 from __future__ import annotations
 
@@ -28,47 +28,47 @@ if TYPE_CHECKING:
     Request = dict[str, Any]
 
 STARTED = b"started"
-"""What a child reports when it is inside and about to exec; anything else is why not."""
+"""The report of a child that is inside and about to exec; anything else is an error."""
 
 _TCSETS, _TIOCSCTTY, _TIOCSWINSZ, _TIOCSPTLCK, _TIOCGPTPEER = 0x5402, 0x540E, 0x5414, 0x40045431, 0x5441
 _PTMX = os.makedev(5, 2)
 
 
 class Target:
-    """Where a command goes: `pidfd` of a container's process and its spec, or the node itself."""
+    """Where a command runs: in a container (`pidfd` of its process, `spec`), or on the node itself."""
 
     def __init__(self, pidfd: int = -1, spec: Spec | None = None) -> None:
         self._pidfd, self.spec = pidfd, spec
         self._rights = rights.of(spec.security) if spec else None
 
     def enter_pid(self) -> None:
-        """Have our next child born in the target's pid namespace."""
+        """Enter the target's pid namespace, which takes effect for the next child."""
         if self._pidfd >= 0:
             syscall.setns(self._pidfd, PID)
 
     def enter(self) -> None:
-        """Go into all its other namespaces."""
+        """Enter all other namespaces of the target."""
         if self._pidfd >= 0:
             syscall.setns(self._pidfd, MNT | NET | UTS | IPC)
 
     def joining(self, groups: Groups) -> Callable[[], None]:
-        """What puts a process where the container's limits hold for it."""
+        """A function that moves the calling process into the container's control group."""
         spec = self.spec
         return (lambda: groups.enter(spec.group)) if spec else (lambda: None)
 
     def drop_rights(self) -> None:
-        """Keep no more rights than the container has. On the node itself a command has all of them."""
+        """Drop to the rights of the container. On the node itself a command keeps all."""
         if self.spec and self._rights:
             if uid := self.spec.security[0]:
-                os.fchown(0, uid, -1)  # as its other streams become its user's, who may open them again by name
+                os.fchown(0, uid, -1)  # like stdout and stderr (see Rights): its user may open it by name
             self._rights.drop()
 
     def ends(self, seconds: float) -> bool:
-        """Whether the process ends, or has ended, within so many seconds."""
+        """Whether the target's process ends within `seconds`."""
         return self._pidfd >= 0 and wait_exit(self._pidfd, seconds)
 
     def close(self) -> None:
-        """Let go of the process."""
+        """Close the pidfd."""
         if self._pidfd >= 0:
             os.close(self._pidfd)
 
@@ -81,13 +81,13 @@ def become(
     clean: Callable[[], None],
     join: Callable[[], None],
 ) -> Never:
-    """Become the command. `pipes`: its ends of what is not the terminal's."""
+    """Execute the command in this process. `pipes`: its ends of the streams that are not the terminal's."""
     try:
         join()
         _go_in(target, request, pipes, report, clean)
         status = _exec(target, request)
     except ProcessLookupError:
-        status = 126  # it ended meanwhile: without a word, as if it had taken us with it
+        status = 126  # the target has ended: no report, as if its end had killed this process
     except BaseException as error:
         status = 126
         report.send(str(getattr(error, "strerror", None) or error).encode()[:1000])
@@ -98,7 +98,7 @@ def become(
 def _go_in(
     target: Target, request: Request, pipes: list[int], report: socket.socket, clean: Callable[[], None]
 ) -> None:
-    # Before a container sees us: what we have open, and our memory, is not for it to look at.
+    # Before the container can see this process: it must not inspect its descriptors and memory.
     syscall.prctl(syscall.PR_SET_DUMPABLE, 0)
     clean()
     _default_signals()
@@ -111,7 +111,7 @@ def _go_in(
 
 
 def _streams(request: Request, pipes: list[int]) -> tuple[int, list[int]]:
-    """The terminal's master or -1, and what become stdin, stdout and stderr: out of the way of these numbers."""
+    """The terminal's master or -1, and the future stdin, stdout and stderr, on descriptors from 64."""
     master, mine = -1, pipes
     if request["tty"]:
         master, terminal = _terminal(request)
@@ -122,12 +122,12 @@ def _streams(request: Request, pipes: list[int]) -> tuple[int, list[int]]:
 
 
 def _terminal(request: Request) -> tuple[int, int]:
-    """A new pseudo-terminal of the file system that we are in, controlling us: its two sides."""
+    """Open a pseudo-terminal of this mount namespace's devpts, make it controlling, and return its two sides."""
     master = os.open("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     if os.fstat(master).st_rdev != _PTMX:
-        raise OSError(errno.ENOTTY, "/dev/pts/ptmx makes no terminals")
+        raise OSError(errno.ENOTTY, "/dev/pts/ptmx is not a terminal multiplexer")
     fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
-    # By its master, not by a name that leads who knows where.
+    # Through its master, because a container controls what a name in /dev/pts leads to.
     terminal = fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY)
     if request["modes"]:
         fcntl.ioctl(terminal, _TCSETS, bytes.fromhex(request["modes"]))
@@ -143,9 +143,9 @@ def _exec(target: Target, request: Request) -> int:
         os.closerange(3, 1 << 20)
         os.umask(0o022)
         target.drop_rights()
-        # Not before: /proc leads who may trace other processes to their roots, such as that of one not yet shut in.
+        # Only after dropping rights: with CAP_SYS_PTRACE, /proc/PID/root leads out of the container.
         os.chdir(what)
-        # With the node's process ends what it alone waits for. (Given up with rights, so asked for after them.)
+        # The command ends with the node's process. (A change of credentials clears the setting, so it comes after.)
         syscall.prctl(syscall.PR_SET_PDEATHSIG, signal.SIGKILL)
         what, status = argv[0], 127
         execute(argv, _environment(request, target.spec))
@@ -158,10 +158,10 @@ def _exec(target: Target, request: Request) -> int:
 
 
 def _environment(request: Request, spec: Spec | None) -> dict[str, str]:
-    """What a container has when it starts, and what the caller tells of its terminal. The mark is the command's own."""
+    """The container's environment with the caller's variables of the terminal, and the command's own mark."""
     hostname, own = os.uname().nodename, {VARIABLE: mark(request["ns"], "exec")}
-    ours = environment(spec, hostname, "exec") if spec else {"PATH": PATH, "HOSTNAME": hostname, "HOME": "/root"}
-    return {**ours, **request["env"], **own}
+    base = environment(spec, hostname, "exec") if spec else {"PATH": PATH, "HOSTNAME": hostname, "HOME": "/root"}
+    return {**base, **request["env"], **own}
 
 
 def _default_signals() -> None:

@@ -1,4 +1,4 @@
-"""Containers: processes in the namespaces of a pod, with a file system of their own and few rights."""
+"""Containers: processes in the namespaces of a pod, with their own file system and few rights."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
     "kubedns": kubedns.main,
     "standin": standin.main,
 }
-"""The programs that we have in us."""
+"""The programs of the built-in images."""
 
 
 class Spec:
-    """What is to run: fields as of nslab.objects.container.Workload, and the container's number (64 hex digits).
+    """A container to run: the fields of nslab.objects.container.Workload, and its ID (64 hex digits).
 
-    `readiness` and `liveness`: the fields of a HealthCheck. `security`: user, group, more groups, default
-    capabilities that it does without, whether its root is read-only. `limits`: bytes of memory and of files,
-    processes; 0: what is usual.
+    `readiness` and `liveness`: the fields of a HealthCheck. `security`: user, group, supplementary groups, dropped
+    default capabilities, whether its root is read-only. `limits`: bytes of memory, bytes of files, processes; 0 means
+    the default.
     """
 
     __slots__ = (
@@ -70,17 +70,17 @@ class Spec:
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:
-        """Whether the same is to run."""
+        """Whether two specs are the same."""
         return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
 
     @property
     def built_in(self) -> bool:
-        """Whether it is a program that we have in us."""
+        """Whether it runs a built-in image."""
         return os.path.basename(self.argv[0]) in BUILT_IN
 
     @property
     def read_only(self) -> bool:
-        """Whether it may write nothing of its root."""
+        """Whether its root file system is read-only."""
         return bool(self.security[4])
 
     @property
@@ -89,12 +89,12 @@ class Spec:
         return f"{host_of(self.ns)}.{self.container}"
 
     def kept(self, attempt: int) -> dict[str, Any]:
-        """What the next process of the node must know of it, so many runs after its first."""
+        """The fields that the node's journal keeps for run number `attempt`."""
         return {"number": self.number, "port": self.port, "attempt": attempt, "security": self.security}
 
 
 class Pipes:
-    """What a container says: stdout, stderr, and how its start went."""
+    """A container's pipes: stdout, stderr, and the report of its start."""
 
     def __init__(self) -> None:
         self.pairs = tuple(os.pipe() for _ in range(3))
@@ -106,18 +106,18 @@ class Pipes:
         return out, err, report
 
     def keep(self) -> None:
-        """For the parent: close the write ends; the read ends never block."""
+        """In the parent: close the write ends, and make the read ends non-blocking."""
         for read, write in self.pairs:
             os.close(write)
             os.set_blocking(read, False)
 
     def take(self, template: int) -> tuple[int, int]:
-        """For the child: make them its stdout and stderr, and keep two descriptors: for the report, and `template`."""
-        # Open for reading too (as containerd does with its FIFOs): where pause could not be given it to keep, a pipe
-        # whose only reader was the node's process would break when that is killed.
+        """In the child: make them stdout and stderr, close all else, and return the report and `template` (3, 4)."""
+        # Opened for reading, too (like containerd's FIFOs): if the pause process could not keep the read end, the pipe
+        # would break when the node's process, its only reader, is killed.
         both = [os.open(f"/proc/self/fd/{write}", os.O_RDWR) for _, write in self.pairs[:2]]
         wanted = (*both, self.pairs[2][1], template)
-        # Out of the way first: any of them may have the number of another's place.
+        # To high numbers first: any of them may have the target number of another.
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in wanted]
         for number, fd in enumerate(high, start=1):
             os.dup2(fd, number, inheritable=number < 3)
@@ -135,9 +135,9 @@ def start(
     pause: int,
     clean: Callable[[], None],
 ) -> tuple[int, tuple[int, int, int]]:
-    """Fork a container; its number, and the read ends of its pipes. The child reports what fails from then on.
+    """Fork a container; return its pid and the read ends of its pipes. The child reports later errors on the third.
 
-    `pause`: a pidfd of the pod's pause process, if there is one.
+    `pause`: a pidfd of the pod's pause process, or -1.
     """
     pipes, ready = Pipes(), rights.of(spec.security)
 
@@ -164,9 +164,9 @@ def start(
 
 
 def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
-    """What a process of the container finds in its environment."""
+    """The environment of a process in the container."""
     mine = {VARIABLE: mark(spec.ns, role)}
-    # The mark first: of a long environment only the beginning fits where ps looks.
+    # The mark first: only the beginning of a long environment fits into the space that /proc/PID/environ shows.
     home = "/" if spec.security[0] else "/root"
     return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **dict(spec.env), **mine}
 
@@ -184,17 +184,17 @@ def _child(
         memory.show(memory.process_title(title, environment(spec, hostname, role)))
         clean()
         os.setsid()
-        # Opened here: a container's file system has nothing of the lab's folder. A copy of the mount of that folder
-        # alone leads nowhere else.
+        # Opened before `enter`: a container's file system has nothing of the lab's folder. The detached mount leads
+        # nowhere else.
         answers_dns = spec.argv[0] == "kubedns" or (spec.argv[0] == "standin" and "--dns" in spec.argv)
         records = kubedns.folder(context.run) if answers_dns else -1
         _, storage, pids = spec.limits
         template.enter(host_of(spec.ns), storage, spec.read_only, 0 if context.groups.bounds_pids else pids or PIDS)
         os.close(template.descriptor)
-        # The container's own: whoever has one of the machine's open may change its mode.
+        # The container's own /dev/null: a process with the machine's open could change its mode.
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
         ready.drop()
-        # Not before: /proc leads who may trace other processes to their roots, such as that of one not yet shut in.
+        # Only after dropping rights: with CAP_SYS_PTRACE, /proc/PID/root leads out of the container.
         os.chdir(spec.working_dir)
         if records >= 0:
             name_server = standin if spec.argv[0] == "standin" else kubedns
@@ -206,9 +206,9 @@ def _child(
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 1
     except OSError as error:
-        _say(report, f"{error.filename or ''}: {error.strerror}".removeprefix(": "))
+        _report(report, f"{error.filename or ''}: {error.strerror}".removeprefix(": "))
     except BaseException as error:
-        _say(report, f"{type(error).__name__}: {error}")
+        _report(report, f"{type(error).__name__}: {error}")
     finally:
         os._exit(status)
 
@@ -218,17 +218,17 @@ def _exec(argv: list[str], env: dict[str, str], report: int) -> int:
     try:
         execute(argv, env)
     except FileNotFoundError as error:
-        _say(report, f"exec {argv[0]}: {error.strerror}")
+        _report(report, f"exec {argv[0]}: {error.strerror}")
         return 127
     except OSError as error:
-        _say(report, f"exec {argv[0]}: {error.strerror}")
+        _report(report, f"exec {argv[0]}: {error.strerror}")
         return 126
 
 
 def execute(argv: list[str], env: dict[str, str]) -> Never:
-    """Become a program, found on the PATH of `env`; OSError why not.
+    """Execute a program, found on the PATH of `env`; OSError on failure.
 
-    os.execvpe would import a module for that, and the interpreter's may lie where a container sees nothing.
+    os.execvpe would import a module, and the container may not see the interpreter's library.
     """
     if "/" in argv[0]:
         os.execve(argv[0], argv, env)
@@ -243,5 +243,5 @@ def execute(argv: list[str], env: dict[str, str]) -> Never:
     raise refused
 
 
-def _say(report: int, text: str) -> None:
+def _report(report: int, text: str) -> None:
     os.write(report, text.encode())

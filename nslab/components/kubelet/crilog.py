@@ -1,6 +1,6 @@
-"""Writes what containers print into log files, line by line, as the container runtime of a node does.
+"""Write containers' output to log files in CRI format, as a node's container runtime does.
 
-A line of more than 16 KiB is written in pieces.
+A line of more than 16 KiB becomes several partial lines.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from nslab.wire import cri
 
 LONGEST = 16 * 1024
 ROTATE_AT = 10 * 1024 * 1024
-"""kubelet's containerLogMaxSize. Of a container two files are kept: what it prints, and what it printed before."""
+"""kubelet's containerLogMaxSize. A container has two files: the current one and the rotated one."""
 CROWDED_AT = 256 * 1024
-"""The same where logs have taken their share of the lab's file system, which is memory."""
+"""The limit instead when logs have used up their share of the lab's file system, which is in memory."""
 SHARE, MEMORY_SHARE = 4, 16
-"""One part in so many of the file system is left to others, and one in so many of the memory is all that it takes."""
+"""1/SHARE of the file system is reserved for others, and it may take at most 1/MEMORY_SHARE of the memory."""
 TAIL = 2048
 _BLOCK = LONGEST
 _PIPE = 1 << 20
-"""The most that a pipe holds."""
+"""The largest capacity of a pipe."""
 
 
 def attempts(folder: str) -> dict[str, int]:
-    """How many runs each container (POD/NAME) had, by the logs that lie there: as the kubelet counts what it forgot."""
+    """The number of earlier runs of each container (POD/NAME), from its logs, as the kubelet counts restarts anew."""
     found = {}
     for pod in os.listdir(folder):
         for container in os.listdir(f"{folder}/{pod}"):
@@ -35,7 +35,7 @@ def attempts(folder: str) -> dict[str, int]:
 
 
 def log_file(folder: str, attempt: int) -> LogFile:
-    """The file of one run of a container, so many after its first. The one before is kept, too, while there is room."""
+    """Open the log of run number `attempt`. The log of the run before stays, too, while there is room."""
     before = f"{folder}/{attempt - 1}.log"
     _remove(f"{folder}/{attempt - 2}.log", f"{folder}/{attempt - 2}.log.1", f"{before}.1")
     return LogFile(f"{folder}/{attempt}.log", before)
@@ -48,7 +48,7 @@ def _remove(*paths: str) -> None:
 
 
 class LogFile:
-    """The file of one run of a container; its two streams write into it. When it is rotated, that of `before` goes."""
+    """The log of one run of a container, shared by its two streams. A rotation removes the log of the run before."""
 
     def __init__(self, path: str, before: str = "") -> None:
         self.path, self._before = path, before
@@ -60,7 +60,7 @@ class LogFile:
         self._limit = ROTATE_AT
 
     def write(self, stream: bytes, lines: list[tuple[bytes, bytes]]) -> None:
-        """Append lines, each with its tag: F (then it may be several), or P for a piece."""
+        """Append blocks of text, each with its tag: F for one or more full lines, or P for a partial line."""
         now = self._now()
         block = b"".join([_tagged(cri.prefix(now, stream, tag), line) for tag, line in lines])
         self.tail = (self.tail + b"".join([line + b"\n" if tag == cri.FULL else line for tag, line in lines]))[-TAIL:]
@@ -71,7 +71,7 @@ class LogFile:
             self._size += os.write(self._fd, block)
 
     def _room(self) -> int:
-        """How large the file may become."""
+        """The size at which to rotate."""
         if self._size - self._looked >= CROWDED_AT:
             self._looked = self._size
             self._limit = CROWDED_AT if _is_crowded(self._fd) else ROTATE_AT
@@ -105,22 +105,22 @@ def _tagged(head: bytes, lines: bytes) -> bytes:
 
 
 def _is_crowded(fd: int) -> bool:
-    """Whether the file system has no room but for others than logs."""
-    there = os.fstatvfs(fd)
-    taken = (there.f_blocks - there.f_bfree) * there.f_frsize
+    """Whether logs have used up their share of the file system."""
+    status = os.fstatvfs(fd)
+    taken = (status.f_blocks - status.f_bfree) * status.f_frsize
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return taken > min(there.f_blocks * there.f_frsize * (SHARE - 1) // SHARE, memory // MEMORY_SHARE)
+    return taken > min(status.f_blocks * status.f_frsize * (SHARE - 1) // SHARE, memory // MEMORY_SHARE)
 
 
 class Stream:
-    """The read end of a container's stdout or stderr. `full`: more waited than was read, so its writer is held up."""
+    """The read end of a container's stdout or stderr. `full`: the last read did not empty the pipe."""
 
     def __init__(self, fd: int, name: bytes, log: LogFile) -> None:
         self.fd, self._name, self._log, self._rest = fd, name, log, b""
         self.full = False
 
     def read(self) -> bool:
-        """Log some of what is there. Whether more can come: false when the last writer is gone."""
+        """Log one block; return false at EOF, when the last writer has closed the pipe."""
         try:
             block = os.read(self.fd, _BLOCK)
         except BlockingIOError:
@@ -134,7 +134,7 @@ class Stream:
         return True
 
     def drain(self) -> None:
-        """Log all that is there; who still writes does not keep us."""
+        """Log everything in the pipe, but not what a fast writer adds without end."""
         for _ in range(_PIPE // _BLOCK):
             if not (self.read() and self.full):
                 return
@@ -143,7 +143,7 @@ class Stream:
         whole, end, self._rest = (self._rest + block).rpartition(b"\n")
         lines: list[tuple[bytes, bytes]] = []
         if end:
-            # Only the first line began before this block, which is no longer than a line may be.
+            # Only the first line can exceed LONGEST: it began before this block, which is not longer.
             first, more, others = whole.partition(b"\n")
             lines += [*_pieces(first), (cri.FULL, first[len(_cuts(first)) * LONGEST :])]
             lines += [(cri.FULL, others)] if more else []
@@ -163,5 +163,5 @@ def _pieces(line: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def _cuts(line: bytes) -> range:
-    """Where pieces of a long line begin; its last piece, never an empty one, is not among them."""
+    """The offsets of the partial lines of a long line, without its last part, which is never empty."""
     return range(0, max(0, len(line) - LONGEST), LONGEST)

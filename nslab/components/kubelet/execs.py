@@ -1,7 +1,7 @@
-"""Commands beside a container, or on the node itself, forked by the node's own process: `nslab exec`.
+"""Commands in a container, or on the node itself, forked by the node's own process: `nslab exec`.
 
-Nothing of the caller's goes in. The command has a terminal or pipes made for it, in a session of its own; the other
-ends go to who asked, by the connection on which the request came. Where it goes stands in the node's own table.
+The command inherits nothing from the caller. It gets a new terminal or pipes, in a new session; the other ends go to
+the caller over the connection of its request. The node's own table decides where the command runs.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     Request = dict[str, Any]
 
 GRACE = 1.0
-"""Seconds from HUP to KILL, for a command whose caller is gone."""
+"""Seconds from SIGHUP to SIGKILL, for a command whose caller has gone."""
 
 
 class Execs:
-    """The commands that run beside a node's containers. `find` tells the target of a namespace and a container."""
+    """The running commands of a node. `find` returns the target for a namespace and a container."""
 
     def __init__(self, loop: Loop, context: NodeContext, clean: Callable[[], None], find: Find) -> None:
         self._loop, self._place, self._clean, self._find = loop, context, clean, find
@@ -43,17 +43,17 @@ class Execs:
 
     @property
     def pids(self) -> list[int]:
-        """The commands that run, by the numbers of their processes."""
+        """The pids of the running commands."""
         return list(self._sessions)
 
     def begin(self, peer: Peer, request: Request) -> Request | None:
-        """Start what a request asks for: from then on the connection is the session's. Or answer why not."""
+        """Start the command of a request; its session takes over the connection. Returns an answer only on error."""
         try:
             target = self._find(request["ns"], request["container"])
             try:
                 session = Session(self._loop, *start(self._place, target, request, self._clean))
             except OSError as error:
-                # What a fork into a pid namespace says whose first process is ending.
+                # fork into a pid namespace fails with ENOMEM when its init is ending.
                 if error.errno == errno.ENOMEM and target.ends(0.1):
                     raise ProcessLookupError from error
                 raise
@@ -66,19 +66,19 @@ class Execs:
         return None
 
     def ended(self, pid: int, status: int) -> None:
-        """A child of ours is gone: `status` as subprocess has it."""
+        """Handle the end of a child; `status` as subprocess has it."""
         session = self._sessions.pop(pid, None)
         if session:
             session.ended(status)
 
     def end(self, ns: str, container: str) -> None:
-        """Kill what runs beside a container, and collect it: the kernel ends no pid namespace before that."""
+        """Kill and reap the commands in a container: before that, its pid namespace cannot end."""
         for pid, session in list(self._sessions.items()):
             if session.beside == (ns, container):
                 session.kill()
-                self._collect(pid)
+                self._reap(pid)
 
-    def _collect(self, pid: int) -> None:
+    def _reap(self, pid: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             descriptor = os.pidfd_open(pid)
             wait_exit(descriptor, 2.0)
@@ -90,15 +90,15 @@ class Execs:
 
 
 class Session:
-    """One command, from the fork to its end. It does not outlive the connection of who waits for it."""
+    """One command, from its fork to its end. It ends with its caller's connection."""
 
     def __init__(self, loop: Loop, pid: int, report: socket.socket, ends: list[int], beside: tuple[str, str]) -> None:
         self._loop, self._report, self._ends = loop, report, ends
         self.pid, self.beside, self.over = pid, beside, False
 
     def serve(self, connection: socket.socket) -> None:
-        """Answer on this connection, when the command has begun and when it has ended."""
-        self._peer = Peer(self._loop, connection, self._hear, self._hung_up)
+        """Answer on this connection when the command has started and when it has ended."""
+        self._peer = Peer(self._loop, connection, self._answer, self._closed)
         self._loop.watch(self._report.fileno(), self._reported)
 
     def _reported(self) -> None:
@@ -109,12 +109,12 @@ class Session:
         if message == STARTED:
             self._peer.hand_over({"ok": True, "pid": self.pid}, ends)
         else:
-            # Without a word it was killed, with all that was where it went.
+            # Without a report it was killed, together with its target.
             self._peer.send({"error": message.decode()} if message else _absent(*self.beside))
         for end in ends:
             os.close(end)
 
-    def _hear(self, _: Peer, request: Request) -> Request:
+    def _answer(self, _: Peer, request: Request) -> Request:
         if request.pop("op", None) != "signal":
             return {"error": "unknown request"}
         number = int(request["number"])
@@ -126,25 +126,25 @@ class Session:
         return {}
 
     def ended(self, status: int) -> None:
-        """The command is over, whatever it left behind."""
+        """Handle the end of the command; processes that it left behind do not count."""
         if self._report.fileno() >= 0:
             self._reported()
         self.over = True
         self._peer.send({"exited": exit_code(status)})
 
-    def _hung_up(self) -> None:
+    def _closed(self) -> None:
         if not self.over:
             self._signal(signal.SIGHUP)
             self._signal(signal.SIGCONT)
             self._loop.at(time.monotonic() + GRACE, self.kill)
 
     def kill(self) -> None:
-        """End it with all that is in its session."""
+        """Kill the command and all processes of its session."""
         if not self.over:
             self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
-        # The leader is not collected yet: until then a session of this number is this one.
+        # The leader is not reaped yet, so the session ID cannot be another's.
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
         for descriptor in members(self.pid):
@@ -154,13 +154,13 @@ class Session:
 
 
 def members(session: int) -> list[int]:
-    """The processes of a session but for its leader: a pidfd of each."""
+    """A pidfd of each process of a session, without its leader."""
     found = []
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         with contextlib.suppress(ProcessLookupError):
             if os.getsid(pid) == session != pid:
                 descriptor = os.pidfd_open(pid)
-                # Asked again: now the number cannot become another's.
+                # Checked again: the pidfd cannot refer to another process any more.
                 if os.getsid(pid) == session:
                     found.append(descriptor)
                 else:
@@ -177,22 +177,22 @@ def _absent(ns: str, container: str) -> Request:
 def start(
     context: NodeContext, target: Target, request: Request, clean: Callable[[], None]
 ) -> tuple[int, socket.socket, list[int], tuple[str, str]]:
-    """Fork a command: its number, where its start is reported, the caller's ends of its pipes, and where it is."""
+    """Fork a command; return its pid, the socket of its report, the caller's ends of its pipes, and its target."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ends: list[int] = []
-    its: list[int] = []
+    inner: list[int] = []
     try:
-        # Standard input, output and errors; at a terminal the first two are the terminal's.
+        # stdin, stdout and stderr; with a terminal the first two are its.
         for number in range(2 if request["tty"] else 0, 3 if request["stderr"] else 2):
             reading, writing = os.pipe()
             ends.append(reading if number else writing)
-            its.append(writing if number else reading)
+            inner.append(writing if number else reading)
         with context.away(PID):
             target.enter_pid()
             join = target.joining(context.groups)
             pid = os.fork()
             if pid == 0:
-                become(target, request, its, theirs, clean, join)
+                become(target, request, inner, theirs, clean, join)
     except BaseException:
         ours.close()
         for end in ends:
@@ -200,6 +200,6 @@ def start(
         raise
     finally:
         theirs.close()
-        for other in its:
-            os.close(other)
+        for end in inner:
+            os.close(end)
     return pid, ours, ends, (request["ns"], request["container"])

@@ -1,8 +1,8 @@
-"""The descriptors that a pod's pause process keeps for its node: the read ends of its containers' pipes.
+"""The file descriptor store in a pod's pause process: the read ends of its containers' pipes.
 
-They lie in the queue of a socket, as a message for each container, and both ends of the socket are open in the pause
-process, which never looks at it. So a node's next process finds them, whatever a container did with its own ends, of
-which nothing is believed; and while there is no process of the node, what is printed stays in the pipes.
+They are in the receive queue of a socket, one message (SCM_RIGHTS) for each container. The pause process holds both
+ends of the socket open and never reads it. So the node's next process finds the pipes without trusting the containers'
+own descriptors; while the node has no process, output stays in the pipes.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     Pipes = tuple[int, int, int]
-    """Read ends of a container's stdout, stderr, and the report of its start (-1: there is none, or no more)."""
+    """Read ends of a container's stdout, stderr, and the report of its start (-1: none, or closed)."""
     Kept = tuple[int, Pipes]
-    """Which run of a container it is, and what it prints to."""
+    """The number of a container's run, and its pipes."""
 
 QUEUE, DOOR = 3, 4
-"""The pause process's descriptors: what was put in at the door is read from the queue."""
+"""The pause process's descriptors of the two ends: messages written to the door arrive in the queue."""
 _LONGEST, _MOST = 1024, 2
 _SO_PEEK_OFF = 42
 _make, _pair = syscall.ready_socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
 
 
 class Store:
-    """One pod's. One that cannot be had keeps nothing, and the node goes on: it has the descriptors itself."""
+    """The store of one pod. Errors are ignored: the node's process has the descriptors itself."""
 
     __slots__ = ("door", "queue")
 
@@ -40,22 +40,22 @@ class Store:
         self.queue, self.door = queue, door
 
     def keep(self, container: str, attempt: int, pipes: Pipes) -> None:
-        """Put in what a run of a container prints to."""
+        """Store the pipes of a run of a container."""
         with contextlib.suppress(OSError), _socket(self.door) as door:
             rpc.send_descriptors(door, f"{attempt} {container}".encode(), pipes[:2], rpc.AT_ONCE)
 
     def drop(self, container: str) -> None:
-        """Let go of what belongs to a container."""
+        """Remove the pipes of a container."""
         with contextlib.suppress(OSError), _socket(self.queue) as queue, _socket(self.door) as door:
             for name, descriptors in list(_all(queue)):
-                # Never out before it is in again: whoever kills us loses nothing.
+                # Put it back in before taking it out: a kill in between loses nothing.
                 if name.split(b" ")[1] != container.encode():
                     rpc.send_descriptors(door, name, descriptors, rpc.AT_ONCE)
                 _close(_take(queue)[1])
                 _close(descriptors)
 
     def found(self) -> dict[str, Kept]:
-        """What is in there, by container: descriptors of our own."""
+        """The stored pipes, by container, as new descriptors of this process."""
         kept: dict[str, Kept] = {}
         with contextlib.suppress(OSError), _socket(self.queue) as queue:
             for name, (out, err) in _all(queue):
@@ -66,18 +66,18 @@ class Store:
         return kept
 
     def close(self) -> None:
-        """Have it no more."""
+        """Close both ends."""
         _close((self.queue, self.door))
 
 
 def new() -> Store:
-    """An empty one, for a pause process that is to be forked. Its queue has the lower number."""
+    """An empty store for a pause process that will be forked. Its queue has the lower number."""
     _make()
     return Store(_pair[0], _pair[1])
 
 
 def of(pause: int) -> Store | None:
-    """That of a pause process, by its pidfd; None if it has none, or this machine has us trace nobody."""
+    """The store of a pause process, by its pidfd; None without one, or if this machine forbids ptrace."""
     queue = -1
     try:
         queue = syscall.pidfd_getfd(pause, QUEUE)
@@ -90,7 +90,7 @@ def of(pause: int) -> Store | None:
 
 @contextlib.contextmanager
 def _socket(fd: int) -> Iterator[socket.socket]:
-    """An object to use it by; the descriptor stays open."""
+    """A socket object for a descriptor, which stays open."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, fileno=fd)
     try:
         yield made
@@ -99,7 +99,7 @@ def _socket(fd: int) -> Iterator[socket.socket]:
 
 
 def _all(queue: socket.socket) -> Iterator[tuple[bytes, tuple[int, ...]]]:
-    """All messages, which stay there."""
+    """Yield all messages without removing them."""
     queue.setsockopt(socket.SOL_SOCKET, _SO_PEEK_OFF, 0)
     try:
         with contextlib.suppress(BlockingIOError):
@@ -110,9 +110,9 @@ def _all(queue: socket.socket) -> Iterator[tuple[bytes, tuple[int, ...]]]:
 
 
 def _take(queue: socket.socket, flags: int = 0) -> tuple[bytes, tuple[int, ...]]:
-    """The first message: its name, and descriptors of our own."""
+    """The first message: its name and its descriptors."""
     name, descriptors = rpc.receive_descriptors(queue, _LONGEST, _MOST, flags | rpc.AT_ONCE)
-    if not descriptors:  # none is left to be had
+    if not descriptors:  # out of descriptors
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     return name, descriptors
 

@@ -1,4 +1,4 @@
-"""The kubelet's probes: it asks a container from the node's network whether it is well, and makes up its mind."""
+"""The kubelet's readiness and liveness probes, from the node's network namespace."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from nslab.runtime.health_check import HealthCheck
 
 LONGEST = 10 * 1024
-"""As much of an answer as the kubelet reads."""
+"""Bytes of an answer that the kubelet reads."""
 
 
 class Verdict:
-    """What is thought of a container: it takes several answers in a row to change it."""
+    """The health of a container; only several equal results in a row change it."""
 
     __slots__ = ("_last", "_run", "good")
 
@@ -30,7 +30,7 @@ class Verdict:
         self.good, self._last, self._run = good, good, 0
 
     def hear(self, check: HealthCheck, well: bool) -> None:
-        """Take one answer into account."""
+        """Count one result."""
         self._run = self._run + 1 if well == self._last else 1
         self._last = well
         if self._run >= (check.successes if well else check.failures):
@@ -38,7 +38,7 @@ class Verdict:
 
 
 def request(address: str, check: HealthCheck) -> bytes:
-    """What the kubelet says to an HTTP server."""
+    """The kubelet's HTTP request."""
     return (
         f"GET {check.path} HTTP/1.1\r\nHost: {address}:{check.port}\r\nUser-Agent: kube-probe/1.31\r\n"
         "Accept: */*\r\nConnection: close\r\n\r\n"
@@ -46,7 +46,7 @@ def request(address: str, check: HealthCheck) -> bytes:
 
 
 def whole(answer: bytes) -> bool:
-    """Whether so much of an HTTP answer has come that it can be judged, and hung up on without offence."""
+    """Whether an HTTP answer is complete, or as long as the kubelet reads."""
     head, end, body = answer.partition(b"\r\n\r\n")
     fields = (line.partition(b":") for line in head.lower().split(b"\r\n")[1:])
     lengths = [value.strip() for name, _, value in fields if name.strip() == b"content-length"]
@@ -55,7 +55,7 @@ def whole(answer: bytes) -> bool:
 
 
 def complaint(answer: bytes) -> str:
-    """What is wrong with an HTTP answer; nothing with one from 200 to 399."""
+    """The error in an HTTP answer; "" for a status from 200 to 399."""
     words = answer.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
     code = number(words[1], 999) if len(words) > 1 and words[0].startswith("HTTP/") else None
     if code is None:
@@ -64,7 +64,7 @@ def complaint(answer: bytes) -> str:
 
 
 class Prober:
-    """Asks one thing of one container, again and again. Told `news`: what was wrong with each answer, or nothing."""
+    """Runs one probe of one container periodically. Calls `news` with the error of each result, or ""."""
 
     __slots__ = ("_again", "_answer", "_check", "_loop", "_news", "_number", "_place", "_socket", "_stopped")
 
@@ -74,16 +74,16 @@ class Prober:
         self._answer, self._number, self._stopped, self._again = b"", 0, False, 0.0
 
     def begin(self, delay: float) -> None:
-        """Ask for the first time after the initial delay; without one, in so many seconds, or when `hasten` says so."""
+        """Run the first probe after its initial delay; without one after `delay` seconds, or at `hasten`."""
         self._loop.at(time.monotonic() + (self._check.initial_delay or delay), self._first)
 
     def hasten(self) -> None:
-        """There is somebody now who can answer."""
+        """Run the first probe now: the container answers."""
         if not self._check.initial_delay:
             self._first()
 
     def stop(self) -> None:
-        """Ask no more."""
+        """Run no more probes."""
         self._stopped = True
         self._close()
 
@@ -95,18 +95,18 @@ class Prober:
         if self._stopped:
             return
         now = time.monotonic()
-        # One at a time: who takes longer to answer than a period is asked again when the time for this is over.
+        # One at a time: if an answer takes longer than a period, the next probe starts after this one.
         self._again = now + self._check.period
         self._number += 1
         number = self._number
         if not self._check.port:
             self._end("the container has no port of the name that the probe asks for")
             return
-        # Made here, in the node's network namespace: as on a node, the way to the pod is tried as well.
+        # Created in the node's network namespace: as on a real node, the probe tests the route to the pod, too.
         kind = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
         try:
             self._socket = socket.socket(socket.AF_INET, kind)
-        except OSError as error:  # no descriptor is left
+        except OSError as error:  # out of descriptors
             self._end(error.strerror or str(error))
             return
         self._loop.at(now + self._check.timeout, lambda: self._late(number))

@@ -1,4 +1,4 @@
-"""A container over all its runs: started again as the kubelet does, asked whether it is well, killed if it is not."""
+"""A container over all its runs: restarts with the kubelet's back-off, probes, and liveness kills."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ if TYPE_CHECKING:
     from nslab.components.runtime.node_context import NodeContext
 
     class Kubelet(Protocol):
-        """What a container needs of its node's process (nslab.components.kubelet.agent)."""
+        """The interface of the node's process for a container (nslab.components.kubelet.agent)."""
 
         loop: Loop
         context: NodeContext
 
         def launch(self, spec: Spec, attempt: int) -> tuple[int, Pipes]:
-            """Fork its process, so many runs after its first: the number, and the ends of its pipes."""
+            """Fork its process for run number `attempt`; return its pid and the ends of its pipes."""
 
         def open(self, pid: int) -> int:
             """A pidfd of its process."""
 
         def let_go(self, spec: Spec) -> None:
-            """Have nothing kept of it any more."""
+            """Drop its pipes from the pod's store."""
 
         def changed(self) -> None:
-            """It is not as it was."""
+            """Handle its change."""
 
 
 LONGEST = 300.0
-"""Seconds that the kubelet waits at most before it starts a container again."""
+"""The longest back-off of the kubelet, in seconds."""
 FORGIVEN = 600.0
-"""Seconds of running after which it waits no more than for the first time."""
+"""Seconds of running after which the back-off starts again."""
 TIMEOUT = 1.0
-"""Seconds that a port may take to answer before the first probe, which is one period away from the second."""
+"""Seconds that the first probe waits for the port to answer; the second follows a whole period later."""
 GRACE = 2.0
-"""Seconds from TERM to KILL. The kubelet's are 30, and what ignores TERM, as a shell that is number 1, uses them up."""
+"""Seconds from SIGTERM to SIGKILL. The kubelet's 30 would all pass where PID 1 ignores SIGTERM, as a shell does."""
 
 OOM_KILLED = "OOMKilled"
 
 
 def again(policy: str, exit_code: int) -> bool:
-    """Whether a container that ended is to run again."""
+    """Whether to restart a container that ended."""
     return policy == "Always" or (policy == "OnFailure" and exit_code != 0)
 
 
@@ -63,16 +63,16 @@ def longer(delay: float, base: float) -> float:
 
 
 def exit_code(status: int) -> int:
-    """As a container runtime tells it: 128 and the signal; what is not known counts as killed, as for the kubelet."""
+    """The exit code of a container runtime: 128 + signal. An unknown status counts as SIGKILL, as in the kubelet."""
     return 128 + signal.SIGKILL if status == UNKNOWN else status if status >= 0 else 128 - status
 
 
 class ContainerManager:
-    """One container: its present run, those before it counted, and what is thought of its health.
+    """One container: its current run, the number of earlier ones, and its health.
 
-    `state`, `reason` and `ready` are what kubectl shows; `_last` is how the run before ended. Times are in seconds
-    since 1970, so that they can be kept; but that clock may be set, so how long it ran is asked of the other one, and
-    no wait is longer than it ever was.
+    `state`, `reason` and `ready` are what kubectl shows; `_last` is the end of the previous run. Times are seconds
+    since 1970, so that they survive this process. As that clock may be set, the monotonic clock measures how long a
+    run lasted, and a resumed wait is never longer than the original one.
     """
 
     __slots__ = (
@@ -94,10 +94,10 @@ class ContainerManager:
         self._delay: float = past.get("delay", 0.0)
         self._last: dict[str, Any] | None = past.get("last")
         self._oom_kills = 0
-        self._due = 0.0  # when it is started again; 0: it is not
+        self._due = 0.0  # the time of its restart; 0: none is due
         self._began = time.monotonic()
         self._probers: list[Prober] = []
-        # One that was ready is, until a probe says otherwise.
+        # A container that was ready stays ready until a probe fails.
         self._readiness, self._liveness = Verdict(bool(past.get("ready"))), Verdict(True)
 
     @property
@@ -107,23 +107,23 @@ class ContainerManager:
 
     @property
     def pid(self) -> int:
-        """Its process; 0 if there is none."""
+        """The pid of its process; 0 without one."""
         return self.attempt.pid if self.attempt and self.attempt.alive else 0
 
     @property
     def ready(self) -> bool:
-        """Whether it counts as ready: it runs, and its readiness probe, if it has one, succeeded."""
+        """Whether it runs, and its readiness probe, if any, has succeeded."""
         return self.state == "running" and (self.spec.readiness is None or self._readiness.good)
 
     @property
     def settled(self) -> bool:
-        """Whether who waits for it need not wait any more: it serves, or has ended, for good or for now."""
+        """Whether nobody needs to wait for it any more: it is ready, or it has ended, for good or for now."""
         if self.state != "running" or not self.attempt:
             return self.reason != "ContainerCreating"
         return self._readiness.good if self.spec.readiness else self.attempt.answers
 
     def failure(self, seconds: float) -> dict[str, Any] | None:
-        """Why it does not serve after so many seconds; None if it does, or has done its work."""
+        """Why it is not ready after `seconds`; None if it is, or has completed."""
         attempt, over = self.attempt, self.state == "terminated" and self._exit_code == 0
         if over or (self.state == "running" and self.settled):
             return None
@@ -139,7 +139,7 @@ class ContainerManager:
         return {"pod": self.pod.pod, "container": self.spec.container, "reason": reason, "output": output}
 
     def status(self) -> dict[str, Any]:
-        """What is kept of it, and told to control."""
+        """Its status, for the status file and control."""
         seen = {
             "ready": self.ready,
             "restarts": self.restarts,
@@ -154,7 +154,7 @@ class ContainerManager:
         return {**seen, **{name: value for name, value in more.items() if value}}
 
     def start(self) -> int:
-        """Start it: its number."""
+        """Start a run and return its pid."""
         self._forget_attempt()
         self.state, self.reason, self.message = "waiting", "ContainerCreating", ""
         self._readiness, self._liveness = Verdict(False), Verdict(True)
@@ -166,7 +166,7 @@ class ContainerManager:
         return pid
 
     def adopt(self, attempt: int, pid: int, pipes: Pipes) -> None:
-        """Take over a run that an earlier process of this node began."""
+        """Take over a run that an earlier process of this node started."""
         self._had_no_memory()
         now = time.time()
         if attempt != self.restarts or not self._started:
@@ -176,9 +176,9 @@ class ContainerManager:
         self._begin(pid, pipes)
 
     def resume(self, last: Kept | None) -> None:
-        """Go on with one that does not run: it waited, or was over, or ended while nobody looked.
+        """Continue with a container that does not run: it waited, or was terminated, or ended without nslab-node.
 
-        `last`: its last run, and the pipes with what is left of its words.
+        `last`: its last run, and the pipes with its remaining output.
         """
         self._had_no_memory()
         if last:
@@ -191,7 +191,7 @@ class ContainerManager:
             self.ended(UNKNOWN)
 
     def ended(self, status: int) -> None:
-        """Its process is gone: `status` as subprocess has it."""
+        """Handle the end of its process; `status` as subprocess has it."""
         attempt = self.attempt
         if attempt:
             attempt.ended(status)
@@ -216,7 +216,7 @@ class ContainerManager:
         self._kubelet.changed()
 
     def forget(self) -> None:
-        """Have nothing more to do with it; its logs stay until its pod goes."""
+        """Stop managing it; its logs stay until its pod is removed."""
         self._due = 0.0
         self._end_probers()
         self._forget_attempt()
@@ -244,7 +244,7 @@ class ContainerManager:
         self._kubelet.changed()
 
     def _again(self, wait: float) -> None:
-        """Start it once more, in so many seconds."""
+        """Restart it after `wait` seconds."""
         if not wait:
             self._restart()
             return
@@ -312,7 +312,7 @@ class ContainerManager:
         self._probers = []
 
     def _had_no_memory(self) -> bool:
-        """Whether the kernel killed in its group since this was last asked."""
+        """Whether the OOM killer was active in its control group since the last call."""
         before, self._oom_kills = self._oom_kills, self._kubelet.context.groups.oom_kills(self.spec.group)
         return self._oom_kills > before
 
@@ -324,7 +324,7 @@ class ContainerManager:
 
 
 def reason_of(status: int, started: bool, oom: bool = False) -> str:
-    """Why a container is over, in the kubelet's word. `oom`: the kernel killed in it, as it had no more memory."""
+    """The kubelet's reason for the end of a container. `oom`: the OOM killer was active in it."""
     if oom and status:
         return OOM_KILLED
     if status == UNKNOWN:

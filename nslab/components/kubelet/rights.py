@@ -1,4 +1,4 @@
-"""What a process gives up before it runs anything foreign; what it is left with is what container runtimes leave."""
+"""Rights of containers: a process drops to what container runtimes leave before it runs foreign code."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ CAPABILITIES = {
     "CHOWN": 0, "DAC_OVERRIDE": 1, "FOWNER": 3, "FSETID": 4, "KILL": 5, "SETGID": 6, "SETUID": 7, "SETPCAP": 8,
     "NET_BIND_SERVICE": 10, "NET_RAW": 13, "SYS_CHROOT": 18, "MKNOD": 27, "AUDIT_WRITE": 29, "SETFCAP": 31,
 }  # fmt: skip
-"""What container runtimes leave."""
+"""The default capabilities of container runtimes."""
 SETPCAP, SYS_RESOURCE = 8, 24
 MASK = sum(1 << number for number in CAPABILITIES.values())
 NOFILE = 1 << 20
-"""Open files, as systemd's unit of containerd allows them (LimitNOFILE=infinity is fs.nr_open, which is this)."""
+"""Open files, as in containerd's systemd unit (LimitNOFILE=infinity means fs.nr_open, which is this)."""
 NO_CORE = 1
-"""Bytes of a core file: too few for one. With 0 the kernel still starts the program that core_pattern may name."""
+"""Bytes of a core file: too few for one. With 0 the kernel would still start a program in core_pattern."""
 FILTER = seccomp.load()
-"""Read when the first process of a lab imports this; those forked from it need no file for it."""
+"""Read on import in the first process of a lab; its forks need no file."""
 
 
 class Rights:
-    """The rights of one container, made ready before its process is forked: to `drop` opens no file, and costs little.
+    """The rights of one container, prepared before the fork, so that `drop` opens no file and touches little memory.
 
-    `uid`, `gid`, `groups`: whom it runs as. `mask`: the capabilities that it may have at most, bit by bit; only root
-    has them at once, as with runc. `nofile`: how many files it may have open. `own`: descriptors that become its
-    user's, as runc gives it stdout and stderr, which it may open again by name.
+    `uid`, `gid`, `groups`: the credentials. `mask`: the bounding set, as bits; only root starts with these
+    capabilities, as with runc. `nofile`: the limit of open files. `own`: descriptors that its user gets by chown, as
+    runc does with stdout and stderr, so that it can open them by name.
     """
 
     __slots__ = ("_calls", "_keyring")
@@ -49,7 +49,7 @@ class Rights:
         own: tuple[int, ...] = (),
     ) -> None:
         permitted = syscall.permitted()
-        # A machine that is a container itself may lack some of them.
+        # Inside a container, nslab may lack some of them.
         kept = mask & permitted if uid == 0 else 0
         self._keyring = syscall.ready_join_session_keyring()
         self._calls = (
@@ -68,17 +68,16 @@ class Rights:
         )
 
     def drop(self) -> None:
-        """Leave this process no more. Each step needs rights that a later one takes.
+        """Drop all other rights of this process. Each step needs rights that a later one drops.
 
-        1. A session keyring of its own: the one that it has is that of root on the machine, and the filter refuses
-           keyctl.
-        2. Limits: how many files; no core files, and no program of the machine's that takes them, which runs as root
-           (it does for who lowers this limit to 0, or has it at 0 already and may not raise it).
-        3. Bounding set: no file gives what is not in it. Wants SETPCAP.
-        4. What is its user's; groups, group, user. Who is not root then loses all capabilities by that.
+        1. A new session keyring: the inherited one is that of root on the machine, and the filter refuses keyctl.
+        2. Limits: open files; no core files, and no core handler of the machine's, which runs as root (with a limit of
+           0, set here or inherited, the kernel would still start the handler).
+        3. Bounding set: no executable file can add other capabilities. Needs SETPCAP.
+        4. Ownership of its streams; groups, group, user. A user other than root loses all capabilities by that.
         5. Capabilities: permitted and effective ones; none is inheritable or ambient.
-        6. The mode of new files. No new privileges, without which the filter could not be installed.
-        7. The filter of system calls.
+        6. umask. no_new_privs, which the filter requires.
+        7. The seccomp filter.
         """
         if self._keyring:
             _join(self._keyring)
@@ -87,14 +86,14 @@ class Rights:
 
 
 def of(security: Sequence[Any]) -> Rights:
-    """The rights of a container that nslab.objects.container.Security stands for."""
+    """The rights for the fields of nslab.objects.container.Security."""
     uid, gid, groups, dropped, _ = security
     mask = MASK - sum(1 << CAPABILITIES[name] for name in dropped)
     return Rights(uid, gid, tuple(groups), mask, own=(1, 2))
 
 
 def drop(uid: int = 0, gid: int = 0, groups: tuple[int, ...] = (), mask: int = MASK, nofile: int = NOFILE) -> None:
-    """Make rights ready, and drop all others at once."""
+    """Prepare rights and drop all others at once."""
     Rights(uid, gid, groups, mask, nofile).drop()
 
 
@@ -102,19 +101,19 @@ def _join(keyring: syscall.Ready) -> None:
     try:
         keyring()
     except OSError as error:
-        # A kernel without keyrings; or somebody's filter on nslab itself, which then holds for this process, too.
+        # A kernel without keyrings; or a seccomp filter on nslab itself, which then holds for this process, too.
         if error.errno not in (errno.ENOSYS, errno.EPERM):
             raise
 
 
 def _allowed(nofile: int, permitted: int) -> int:
-    """How many open files can be had of so many."""
+    """The limit of open files: `nofile`, or as much of it as this process may set."""
     hard = syscall.hard_limit(syscall.RLIMIT_NOFILE)
     return min(nofile, max(hard, _most_files()) if permitted >> SYS_RESOURCE & 1 else hard)
 
 
 def _core(permitted: int) -> int:
-    """NO_CORE where it can be had: sudo, for one, lowers the limit to 0."""
+    """NO_CORE, or the hard limit if that is lower (sudo sets it to 0) and cannot be raised."""
     return NO_CORE if permitted >> SYS_RESOURCE & 1 else min(NO_CORE, syscall.hard_limit(syscall.RLIMIT_CORE))
 
 
@@ -126,10 +125,10 @@ def _most_files() -> int:
 
 @lru_cache(8)
 def _bounding(mask: int) -> tuple[syscall.Ready, ...]:
-    """Calls that drop all but these from the bounding set; none where that is not ours to do (no_new_privs holds)."""
+    """Calls that drop all other capabilities from the bounding set; none without SETPCAP (no_new_privs holds)."""
     if not syscall.permitted() >> SETPCAP & 1:
         return ()
-    return tuple(syscall.ready_prctl(syscall.PR_CAPBSET_DROP, one) for one in _known() if not mask >> one & 1)
+    return tuple(syscall.ready_prctl(syscall.PR_CAPBSET_DROP, bit) for bit in _known() if not mask >> bit & 1)
 
 
 @lru_cache(1)

@@ -1,4 +1,4 @@
-"""The sandbox of a pod: its folder of files, and the pause process, which holds the pod's namespaces and reaps."""
+"""The sandbox of a pod: its files, and the pause process, which holds the pod's namespaces and reaps orphans."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _block, _unblock = (syscall.ready_sigmask(how, AWAITED) for how in (signal.SIG_B
 
 
 class Sandbox:
-    """What a node knows of a pod: fields as of nslab.objects.container.Sandbox; with its process and store."""
+    """A pod on its node: the fields of nslab.objects.container.Sandbox, with its pause process and store."""
 
     def __init__(
         self, ns: str, namespace: str, pod: str, uid: str, hostname: str, address: str, share_pid: bool, pid: int = 0
@@ -37,22 +37,22 @@ class Sandbox:
 
     @property
     def log_folder(self) -> str:
-        """Where the logs of its containers are, as kubelet names it."""
+        """The folder of its containers' logs, as the kubelet names it."""
         return f"{self.namespace}_{self.pod}_{self.uid}"
 
     def close(self) -> None:
-        """Let go of its store."""
+        """Close its store."""
         if self.store:
             self.store.close()
 
     def kept(self) -> dict[str, Any]:
-        """What the next process of the node must know of it."""
+        """The fields that the node's journal keeps."""
         names = ("namespace", "pod", "uid", "hostname", "address", "share_pid")
         return {name: getattr(self, name) for name in names}
 
 
 def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str) -> None:
-    """The files that containers of the pod see in /etc, as kubelet writes them."""
+    """Write the files that the pod's containers see in /etc, as the kubelet does."""
     folder = f"{context.run}/{rundir.pod(host_of(sandbox.ns))}"
     os.makedirs(folder, exist_ok=True)
     os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
@@ -76,8 +76,8 @@ def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str) -> Non
 def name_netns(sandbox: Sandbox) -> None:
     """Name the pod's network namespace in the node's own /run/netns, where container runtimes keep theirs.
 
-    So `ip netns` and `ip link set … netns NAME` work inside a node as on a real one. It is a link to /proc and no
-    mount: it holds nothing, and ends with the pause process.
+    So `ip netns` and `ip link set … netns NAME` work inside a node as on a real one. It is a symlink to /proc instead
+    of a mount, so it does not keep the namespace alive.
     """
     os.makedirs(NAMED, exist_ok=True)
     unname_netns(sandbox)
@@ -85,15 +85,15 @@ def name_netns(sandbox: Sandbox) -> None:
 
 
 def unname_netns(sandbox: Sandbox) -> None:
-    """Take the name away again."""
+    """Remove the name of the pod's network namespace."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{NAMED}/{host_of(sandbox.ns)}")
 
 
 def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox) -> int:
-    """Fork the pause process of a pod, born in the pod's namespaces, with nothing of the machine's files; its number.
+    """Fork the pause process of a pod, in the pod's namespaces and without the machine's files; return its pid.
 
-    It keeps all rights, so that no container can look into it, where they share a pid namespace.
+    It keeps all capabilities, so that containers in the same pid namespace cannot inspect it.
     """
     kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
     process_title = memory.process_title("pause", {VARIABLE: mark(sandbox.ns, "pause")})
@@ -104,7 +104,7 @@ def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox
         memory.wear(process_title)
         pause(store.queue, store.door)
 
-    # Blocked before the fork: pause waits for signals (see there), and none must find it with the node's handlers.
+    # Blocked before the fork: pause waits for signals itself, and none must reach the node's handlers in it.
     _block()
     try:
         with context.away(*kinds):
@@ -121,9 +121,9 @@ def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox
 
 @contextlib.contextmanager
 def _furnished(context: NodeContext, memory: Memory) -> Iterator[None]:
-    """Who is forked in here has the name of a pause process, and a container's tree for a root, with nothing in it.
+    """Give processes that are forked in here the name `pause`, and the template's tree as their root.
 
-    All of it before the fork: what a pause process does itself is memory of each pod.
+    Both before the fork, because everything that a pause process does itself takes memory in each pod.
     """
     with context.away(MNT), memory.named(b"pause"):
         context.template.visit()
@@ -131,12 +131,12 @@ def _furnished(context: NodeContext, memory: Memory) -> Iterator[None]:
 
 
 def pause(queue: int, door: int) -> None:
-    """Hold the namespaces and the store of these ends, reap orphans, and end on INT or TERM. Never returns.
+    """Hold the namespaces and both ends of the store, reap orphans, and exit on SIGINT or SIGTERM. Never returns.
 
-    It does as little as can be: each page that Python touches after the fork is memory of this pod.
+    It does as little as possible: each page that Python writes to after the fork takes memory in this pod.
     """
     os.dup2(queue, fdstore.QUEUE)
-    os.dup2(door, fdstore.DOOR)  # which is not in the other's way: it has the higher number
+    os.dup2(door, fdstore.DOOR)  # safe after the first dup2: the door has the higher number
     os.closerange(fdstore.DOOR + 1, 1 << 20)
     while True:
         number = signal.sigwait(AWAITED)

@@ -1,5 +1,5 @@
-"""In place of a process that is not there, for `nslab exec`: one command beside a container whose node's process was
-killed, or in a network namespace that never had any, the switch."""
+"""Stand-ins for a missing process, for `nslab exec`: they run one command in a container whose node's process was
+killed, or in a network namespace without any process, such as the switch."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 
 def run(context: NodeContext, memory: Memory, client: int) -> Never:
-    """Serve the one request that comes by the socket `client`, as the node's process would. The spawner forks this."""
+    """Serve one request on the socket `client` as the node's process would. The spawner forks this."""
     _serve(context, memory, client, own_run, _find)
 
 
 def alone(context: NodeContext, memory: Memory, client: int) -> Never:
-    """The same in a namespace without a process, as on a machine of its own."""
+    """Like `run`, for a namespace without a process, which looks like a machine of its own."""
 
     def machine(run: str, tree: int) -> None:
         context.groups.join()
@@ -78,7 +78,7 @@ def _enter(context: NodeContext, memory: Memory, mounts: Callable[[str, int], No
 
 
 def _find(context: NodeContext, ns: str, name: str) -> Target:
-    """The container as the node's next process would find it. The node itself is no more."""
+    """Find the container as the node's next process would. ProcessLookupError for the node itself."""
     found = adopt.find(context, alive(f"{context.folder}{rundir.PIDS}"))
     for spec, _, pid in found.containers:
         if (spec.ns, spec.container) == (ns, name):

@@ -1,4 +1,4 @@
-"""How a node's pods are: kept in NODE.status.json, which outlives the node's process, and told to control."""
+"""The status of a node's pods: stored in NODE.status.json, which outlives the node's process, and sent to control."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Pods = dict[str, dict[str, Any]]
 
 REST = 10
-"""A large node, whose pods change one after the other, spends at most one part in so many on telling."""
+"""Reporting takes at most 1/(REST + 1) of a node's time, even if many pods change one after the other."""
 
 
 def phase(containers: Iterable[dict[str, Any]]) -> str:
@@ -36,7 +36,7 @@ def phase(containers: Iterable[dict[str, Any]]) -> str:
 
 
 def pod_status(lives: Iterable[ContainerManager]) -> dict[str, Any]:
-    """A pod is as ready as all its containers."""
+    """The status of a pod; it is ready if all its containers are."""
     lives = tuple(lives)
     containers = {life.spec.container: life.status() for life in lives}
     ready = bool(lives) and all(life.ready for life in lives)
@@ -44,7 +44,7 @@ def pod_status(lives: Iterable[ContainerManager]) -> dict[str, Any]:
 
 
 def read(context: NodeContext) -> Pods:
-    """What an earlier process of this node left."""
+    """The statuses that an earlier process of this node stored."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         with open(f"{context.folder}{rundir.STATUS}", encoding="utf-8") as file:
             pods: Pods = json.load(file)["pods"]
@@ -53,7 +53,7 @@ def read(context: NodeContext) -> Pods:
 
 
 class StatusReporter:
-    """Writes and tells `pods()`, soon after `changed` was called, however often."""
+    """Writes and sends `pods()` soon after calls of `changed`, once for many calls."""
 
     def __init__(self, loop: Loop, context: NodeContext, pods: Callable[[], Pods]) -> None:
         self._loop, self._place, self._pods = loop, context, pods
@@ -61,17 +61,17 @@ class StatusReporter:
         self._asked, self._next = False, 0.0
 
     def changed(self) -> None:
-        """Something is different: told at the end of this turn of the loop, or when we have rested."""
+        """Schedule a report: at the end of this turn of the loop, or after the rest."""
         if not self._asked:
             self._asked = True
             self._loop.at(self._next, self.flush)
 
     def flush(self) -> None:
-        """What was told is what is."""
+        """Report now if a report is due."""
         if self._asked:
-            self._tell()
+            self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         began = time.monotonic()
         self._asked = False
         pods = self._pods()
@@ -81,7 +81,7 @@ class StatusReporter:
         if self._line:
             self._line.send(self._message(pods))
         elif pods:
-            # A node without pods has nothing to say, and need not look for who would hear it.
+            # A node without pods has nothing to report and needs no connection.
             self._line = ControlConnection(
                 self._loop, self._place.run, lambda: self._message(self._pods()), lambda _: None
             )

@@ -1,4 +1,4 @@
-"""Where `nslab doctor` tries control groups: `python -IS try_limits.py` ends with 0 if they bound containers here."""
+"""The trial of control groups in `nslab doctor`: `python -IS try_limits.py` exits with 0 if they bound containers."""
 
 import os
 import sys

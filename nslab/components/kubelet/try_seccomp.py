@@ -1,4 +1,4 @@
-"""Where `nslab doctor` tries containers' filter: `python -IS try_seccomp.py` ends with 0 if this kernel takes it."""
+"""The trial of the seccomp filter in `nslab doctor`: `python -IS try_seccomp.py` exits with 0 if it is accepted."""
 
 import os
 import sys

@@ -1,1 +1,1 @@
-"""kube-proxy: watches the API server and keeps a node's rules; in userspace mode it carries the traffic."""
+"""kube-proxy: watches the API server and writes a node's rules; in userspace mode it carries the traffic."""

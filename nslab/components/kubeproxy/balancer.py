@@ -1,7 +1,7 @@
-"""userspace mode's proxy: a listener for each port of a Service, and a connection of its own to an endpoint.
+"""The proxy of userspace mode: a listener for each port of a Service, and for each client a connection to an endpoint.
 
-Rules (nslab.proxy.userspace) bring clients here. Two connections stand where one was, and all of the node's traffic to
-Services goes through this one process: that is the lesson of the mode, and why it is gone.
+Rules (nslab.proxy.userspace) redirect clients to it. Each connection becomes two, and all of the node's traffic to
+Services passes through one process: that is the lesson of this mode, and why Kubernetes removed it.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from nslab.proxy.model import Port, Proxy, Service
 
 DIAL = (0.25, 0.5, 1.0, 2.0)
-"""Seconds that an endpoint has to answer: each try goes to the next one."""
+"""Connect timeouts in seconds: each attempt goes to the next endpoint."""
 SILENT = 0.1
-"""Seconds between two lines about clients that are not served."""
+"""The least time in seconds between two log lines about clients that are not served."""
 MOST = 4096
-"""Clients' connections at a time: one with all that either side has yet to read may cost a megabyte."""
+"""Clients' connections at a time: one with full buffers in both directions may take a megabyte."""
 _BACKLOG = 1024
 
 
 class Where(NamedTuple):
-    """What a listener is told apart by."""
+    """The key of a listener."""
 
     protocol: str
     address: str
@@ -43,10 +43,10 @@ class Where(NamedTuple):
 
 
 class Balancer:
-    """The proxy of one node: what it is told of Services, and the sockets that it holds for them.
+    """The proxy of one node: its Services, and their sockets.
 
-    Used inside one asyncio loop, in the node's network namespace. Problems with single ports (one that somebody else
-    has) are told to `log`; the rest goes on, and each update tries again. `ports`: where it listens for what.
+    It runs in one asyncio loop, in the node's network namespace. Errors of single ports (for instance, one in use) go
+    to `log`; the others work, and each update tries again. `ports`: the proxy port of each Service port.
     """
 
     def __init__(self, log: Callable[[str], object] = sys.stderr.write) -> None:
@@ -65,9 +65,9 @@ class Balancer:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
     async def update(self, services: Mapping[str, Service | None], proxy: Proxy) -> None:
-        """These Services (by NAMESPACE/NAME) are new or changed, or (None) gone; of the others all is as it was.
+        """Apply new or changed Services (by NAMESPACE/NAME; None: removed); all others stay as they are.
 
-        No connection is cut: one that was accepted goes on, even if its Service or its endpoint is gone.
+        Accepted connections continue, even if their Service or their endpoint is gone.
         """
         self._services |= {key: service for key, service in services.items() if service}
         for key, service in services.items():
@@ -95,20 +95,20 @@ class Balancer:
         )
 
     def _let_go(self, name: tuple[str, str], port: Port) -> None:
-        """Of UDP, which has no connections, a client is not left with an endpoint that serves no more."""
+        """Close UDP sessions with endpoints that serve no more: UDP has no connections that could continue."""
         _, listener = self._listeners.get(name, (None, None))
         if isinstance(listener, Sessions):
             listener.keep({(end.ip, end.port) for end in port.endpoints if end.serving})
 
     async def close(self) -> None:
-        """Listen no more; end what is under way."""
+        """Close all listeners and cancel pending connections."""
         for task in self._dialling:
             task.cancel()
         await self._listen({})
         self._hold({})
 
     async def _listen(self, places: Mapping[tuple[str, str], Where]) -> None:
-        """Sockets at these places and no others. What goes, goes first: another may get its port."""
+        """Listen at exactly these places. Closes old sockets first, since a new one may get their port."""
         for name, (where, listener) in [*self._listeners.items()]:
             if places.get(name) != where:
                 listener.close()
@@ -130,19 +130,17 @@ class Balancer:
                 self._listeners[name] = where, server
 
     def _hold(self, wanted: Mapping[Where, str]) -> None:
-        """Keep node ports from anybody else: no packet comes to these sockets, since rules take it before."""
+        """Bind node ports so that no other process can; rules redirect all packets before they reach these sockets."""
         for where in self._held.keys() - wanted.keys():
             self._held.pop(where).close()
         for where in wanted.keys() - self._held.keys():
             try:
                 self._held[where] = _bound(where)
             except OSError as error:
-                self._fail(
-                    wanted[where], f"node port {where.port} of {wanted[where]} is not to be had: {error.strerror}"
-                )
+                self._fail(wanted[where], f"cannot bind node port {where.port} of {wanted[where]}: {error.strerror}")
 
     def _fail(self, port: str, why: str) -> None:
-        """Note what is wrong with a Service's port, by its `port_name`."""
+        """Log an error of a Service's port, by its `port_name`, and note it for the report."""
         self._log(f"{why}\n")
         self.failed[port.partition(":")[0]] = why
 
@@ -162,7 +160,7 @@ class Balancer:
         return lambda: Side(accepted, gone)
 
     async def _serve(self, name: str, rotation: Rotation, client: Side) -> None:
-        """Find an endpoint that answers, and let the two talk; without one, hang up."""
+        """Connect to an endpoint and join the two connections; without one, close the client's."""
         peer = cast("tuple[str, int]", client.transport.get_extra_info("peername"))
         server = await self._dial(name, rotation, peer[0])
         if server is None or client.lost:
@@ -179,21 +177,21 @@ class Balancer:
             if end is None:
                 self._complain(f"{name} has no endpoint for {client}\n")
                 return None
-            with contextlib.suppress(OSError):  # TimeoutError is one of them
+            with contextlib.suppress(OSError):  # includes TimeoutError
                 async with asyncio.timeout(seconds):
                     return (await loop.create_connection(Side, end.ip, end.port))[1]
         self._complain(f"no endpoint of {name} answers {client}\n")
         return None
 
     def _complain(self, text: str) -> None:
-        """Say so; but clients may come as often as they like."""
+        """Log a line, at most one per SILENT seconds, whatever clients do."""
         if (now := time.monotonic()) - self._complained >= SILENT:
             self._complained = now
             self._log(text)
 
 
 def _bound(where: Where) -> socket.socket:
-    """A socket that has the port; one of TCP listens, as only then no one else can."""
+    """Bind a socket to the port; a TCP socket also listens, since only that excludes others with SO_REUSEADDR."""
     kind = socket.SOCK_DGRAM if where.protocol == "udp" else socket.SOCK_STREAM
     sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
     try:

@@ -1,4 +1,4 @@
-"""healthCheckNodePort: kube-proxy tells load balancers whether this node has endpoints of a Service."""
+"""healthCheckNodePort: kube-proxy reports to load balancers whether this node has endpoints of a Service."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 MOST = 256
-"""Load balancers that ask at a time: anybody who reaches the node can hold a connection open."""
+"""Clients at a time: anybody who reaches the node can hold a connection open."""
 
 
 class HealthPorts:
-    """A small HTTP server for each Service that has such a port, at every address of the node."""
+    """A small HTTP server for each Service with such a port, on all addresses of the node."""
 
     def __init__(self, loop: Watches, proxy: Proxy) -> None:
         self._loop, self._proxy = loop, proxy
@@ -36,8 +36,9 @@ class HealthPorts:
         self.clients = 0
 
     def update(self, services: Mapping[str, Service]) -> None:
-        """Listen for these Services (all that there are) and no others."""
-        self._services = {one.health_check_node_port: one for one in services.values() if one.health_check_node_port}
+        """Listen for exactly these Services."""
+        with_port = (service for service in services.values() if service.health_check_node_port)
+        self._services = {service.health_check_node_port: service for service in with_port}
         for port in self._doors.keys() - self._services.keys():
             door = self._doors.pop(port)
             self._loop.forget(door.fileno())
@@ -52,26 +53,26 @@ class HealthPorts:
                 sys.stderr.write(f"kube-proxy: {self.failed[whose]}\n")
 
     def _open(self, port: int) -> None:
-        # No IPv6 beside it: that of the node may be switched off, and nothing else here speaks it.
+        # IPv4 only: the node's IPv6 may be disabled, and labs do not use it.
         door = socket.create_server(("0.0.0.0", port), backlog=64)  # noqa: S104 - at every address of the node
         door.setblocking(False)
         self._doors[port] = door
-        accept(self._loop, door, lambda connection: self._come(connection, port))
+        accept(self._loop, door, lambda connection: self._accept(connection, port))
 
-    def _come(self, connection: socket.socket, port: int) -> None:
+    def _accept(self, connection: socket.socket, port: int) -> None:
         if self.clients < MOST:
             _Client(self, self._loop, connection, port)
         else:
             connection.close()
 
     def answer(self, port: int) -> bytes:
-        """What is said at a port."""
+        """The HTTP response at a port."""
         service = self._services.get(port)
         return b"" if service is None else response(service, self._proxy.node, self.healthy)
 
 
 class _Client:
-    """A load balancer's connection: one question, one answer."""
+    """A load balancer's connection: one request, one response."""
 
     def __init__(self, ports: HealthPorts, loop: Watches, connection: socket.socket, port: int) -> None:
         self._ports, self._loop, self._socket, self._port = ports, loop, connection, port
@@ -87,7 +88,7 @@ class _Client:
             request = http.take(self._data)
         except BlockingIOError:
             return
-        except (OSError, ValueError):  # a client's words are never our end
+        except (OSError, ValueError):  # bad input ends the connection, never kube-proxy
             self._close()
             return
         if request:
@@ -98,7 +99,7 @@ class _Client:
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):
-            self._socket.send(self._answer)  # a few hundred bytes: there is room for them in any new connection
+            self._socket.send(self._answer)  # a few hundred bytes fit into the buffer of any new connection
         self._close()
 
     def _close(self) -> None:
@@ -108,7 +109,7 @@ class _Client:
 
 
 def response(service: Service, node: str, healthy: bool) -> bytes:
-    """kube-proxy's own words: 200 if the node has endpoints of the Service, else 503."""
+    """kube-proxy's response: 200 if the node has endpoints of the Service, else 503."""
     count = len({end.ip for port in service.ports for end in port.endpoints if end.ready and end.node == node})
     name = {"namespace": service.namespace, "name": service.name}
     content = {"service": name, "localEndpoints": count, "serviceProxyHealthy": healthy}

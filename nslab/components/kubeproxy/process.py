@@ -1,6 +1,6 @@
-"""kube-proxy: the process of one node that watches control and keeps the node's rules as the Services are.
+"""kube-proxy: the process of one node that watches control and writes the node's rules. The rules outlive it.
 
-What it does stands in proxier.py: a process that only starts it need not know how. The rules outlive it.
+proxier.py has the work, so that a process that only starts kube-proxy need not import it.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from nslab.runtime.trust import Births
 
 GRACE = 5.0
-"""Seconds that it may take to finish what it writes when it is to end."""
+"""Seconds to complete its current write after SIGTERM."""
 
 
 def start(
     context: NodeContext, memory: Memory, births: Births, settings: dict[str, Any], clean: Callable[[], None]
 ) -> int:
-    """Fork a node's kube-proxy; its number."""
+    """Fork a node's kube-proxy and return its pid."""
 
     def child() -> None:
         try:
             memory.show(memory.process_title("kube-proxy", {VARIABLE: mark(context.ns, "kube-proxy")}))
             clean()
             os.setsid()
-            # Not the node's socket, above all: who connects to it when the node's process is dead must be refused.
+            # Above all the node's socket: once the node's process is dead, connections to it must be refused.
             os.closerange(3, 1 << 20)
             signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
             serve(context.run, settings)
@@ -52,19 +52,19 @@ def start(
 
 
 def end(pid: int, pidfd: int) -> None:
-    """End a kube-proxy, and what it has running; it may finish what it writes."""
+    """End a kube-proxy and its children; it completes its current write."""
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
         if not wait_exit(pidfd, GRACE):
-            os.killpg(pid, signal.SIGKILL)  # it has a session of its own; and lives, so the number is still its
+            os.killpg(pid, signal.SIGKILL)  # it leads its own session, and as it lives, the pid is still its
             wait_exit(pidfd, GRACE)
     finally:
         os.close(pidfd)
 
 
 def serve(run: str, settings: dict[str, Any]) -> None:
-    """Be the kube-proxy with these settings."""
-    # What we were forked from is not collected; what comes now is.
+    """Run kube-proxy with these settings."""
+    # Collect garbage only among new objects: visiting the inherited ones would copy their pages.
     gc.freeze()
     gc.enable()
     from nslab.components.kubeproxy.proxier import Proxier

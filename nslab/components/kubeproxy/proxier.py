@@ -1,9 +1,8 @@
-"""What kube-proxy does: it hears of Services, and has programs write what differs.
+"""The proxier: gets changes of Services and runs programs that write the differences.
 
-The first sync writes everything over whatever is there, and so does one after a failure; the others write what differs.
-What the kernel refuses for the sake of one Service keeps no other waiting: that one is left out, tried again later, and
-reported to whoever put it.
-Rules that `up` wrote while it started are taken over as they are: what somebody has broken meanwhile stays broken.
+The first sync, and each sync after a failure, writes all rules over those that exist; other syncs write differences. A
+Service that the kernel refuses does not hold up the others: kube-proxy leaves it out, reports it, and retries it later.
+Rules that `up` wrote during its start are taken over unread: a rule broken by hand meanwhile stays broken.
 """
 
 from __future__ import annotations
@@ -38,11 +37,11 @@ if TYPE_CHECKING:
     Doing: TypeAlias = Generator[Changed | Sequence[Command], list[Ran], None]
 
 SOONEST, LATEST = 0.5, 30.0
-"""Seconds after a failure before all is written again, the first time and in the end."""
+"""Seconds after a failure before a full sync, at first and at most."""
 
 
 class Proxier:
-    """What a node's kube-proxy knows and does. One sync at a time; what is told meanwhile makes the next one."""
+    """The proxier of one node. It runs one sync at a time; changes during a sync go into the next one."""
 
     def __init__(self, loop: Watches, run: str, proxy: Proxy, asyncio: AsyncLoop | None = None) -> None:
         self._loop, self._proxy, self._asyncio = loop, proxy, asyncio
@@ -69,8 +68,8 @@ class Proxier:
         self._programs.finish()
 
     def hear(self, news: dict[str, Any]) -> None:
-        """Control tells of Services that changed, or (`whole`) of all; or (`written`) whose rules are there already."""
-        services = [service_from_json(one) for one in news["services"]]
+        """Handle an update from control: changed Services, or all (`whole`), or those whose rules exist (`written`)."""
+        services = [service_from_json(service) for service in news["services"]]
         removed = news.get("removed", ())
         if news.get("whole"):
             self._pending = {}
@@ -89,7 +88,7 @@ class Proxier:
         self._go_on(work, None)
 
     def _go_on(self, work: Doing, ran: list[Ran] | None) -> None:
-        """One step of a sync further; programs run, or sockets are opened, until the next."""
+        """Run the next step of a sync: programs, or the opening of sockets."""
         try:
             todo = next(work) if ran is None else work.send(ran)
         except StopIteration:
@@ -104,17 +103,17 @@ class Proxier:
             self._programs.run(todo, lambda ran: self._go_on(work, ran))
 
     def _work(self) -> Doing:
-        """One sync, from what was told to what is acknowledged."""
+        """One sync, from the pending changes to the acknowledgement."""
         started, generation, full = time.monotonic(), self._generation, self._full
         written, self._written = self._written, False
         before, changed = self._take()
         if self._balancer:
-            yield changed  # listeners first: a rule that led to none would refuse
+            yield changed  # listeners first: a rule without a listener would refuse connections
         tried = {**self._left_out(), **changed}
         self._refused = {key: why for key, why in self._refused.items() if key not in tried}
         old, new = self._sync.change(tried)
         if full:
-            gc.freeze()  # it all stays: the collector need not visit it again and again
+            gc.freeze()  # these objects stay: spare the collector from visiting them
         failure = "" if written else (yield from self._write(old, new))
         if failure:
             failure = yield from self._leave_out(tried, failure)
@@ -131,22 +130,22 @@ class Proxier:
         seconds = round(time.monotonic() - started, 6)
         if not failure:
             yield from self._let_go()
-        # Last of all: whoever waits for this may rely on it that no more is written.
+        # Last of all: clients that wait for it rely on no further writes.
         report = {"generation": generation, "seconds": seconds, "error": failure}
         refused = {**self._ports.failed, **(self._balancer.failed if self._balancer else {}), **self._refused}
         self._line.send({"op": "synced", **report, **({"refused": refused} if refused else {})})
 
     def _write(self, old: Items, new: Items) -> Generator[Sequence[Command], list[Ran], str]:
-        """What differs, or else everything; what is wrong with it."""
+        """Write the differences, or if that fails everything; return the error, or ""."""
         if not self._full:
             failure = _failure((yield self._commands(old, new)))
             if not failure:
                 return ""
-            _say(f"{failure}; now all is written anew")
+            _log(f"{failure}; writing all rules again")
         return (yield from self._write_all())
 
     def _write_all(self) -> Generator[Sequence[Command], list[Ran], str]:
-        """Everything, over whatever is there; what is wrong with it."""
+        """Write everything, over the existing rules; return the error, or ""."""
         new = self._sync.items()
         ran = yield looks(new, self._proxy)
         if failure := _failure(ran):
@@ -171,7 +170,7 @@ class Proxier:
             return failure
         yield from self._admit(some)
         for key, why in self._refused.items():
-            _say(f"Service {key} is left out: {why}")
+            _log(f"leaving out Service {key}: {why}")
         return ""
 
     def _admit(self, some: Changed) -> Generator[Sequence[Command], list[Ran], None]:
@@ -190,7 +189,7 @@ class Proxier:
         yield from self._admit(dict(listed[middle:]))
 
     def _take(self) -> tuple[list[Service], Changed]:
-        """Begin with what was told: Services that differ, as they were and as they are."""
+        """Take the pending changes: the Services that differ, before and after."""
         pending, self._pending = self._pending, {}
         changed = {key: service for key, service in pending.items() if service != self._services.get(key)}
         before = [self._services[key] for key in changed if key in self._services]
@@ -211,10 +210,10 @@ class Proxier:
                 ports = self._balancer.ports if self._balancer else None
                 failure = _failure((yield conntrack.stale(ran[0].output, before, after, self._proxy, ports)))
             if failure:
-                _say(failure)
+                _log(failure)
 
     def _let_go(self) -> Doing:
-        """Take away the real servers of IPVS to which the last connection has ended; look again for the others."""
+        """Remove the IPVS real servers whose last connection has ended; schedule a check of the others."""
         if self._leaving and self._leaving.items:
             ran = yield (LIST,)
             if not (failure := _failure(ran)):
@@ -231,13 +230,13 @@ class Proxier:
         self._begin()
 
     def _fail(self, failure: str) -> None:
-        """Say so, and have all written again in a while."""
-        _say(failure)
+        """Log a failure and schedule a full sync."""
+        _log(failure)
         self._full = True
         self._wait = self._later()
 
     def _later(self) -> float:
-        """Have another sync in a while; how long the one after that waits."""
+        """Schedule another sync; the wait before the one after it."""
         self._loop.at(time.monotonic() + self._wait, self._retry)
         return min(self._wait * 2, LATEST)
 
@@ -248,7 +247,7 @@ class Proxier:
 
 
 def _balancer() -> Balancer:
-    from nslab.components.kubeproxy.balancer import Balancer  # asyncio and all: for this mode alone
+    from nslab.components.kubeproxy.balancer import Balancer  # imports asyncio, which only this mode needs
 
     return Balancer()
 
@@ -257,6 +256,6 @@ def _failure(ran: Sequence[Ran]) -> str:
     return ran[-1].failure if ran else ""
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     sys.stderr.write(f"kube-proxy: {text}\n")
     sys.stderr.flush()

@@ -1,7 +1,7 @@
-"""Two connections made one: what the client says goes to the endpoint, and what that answers comes back.
+"""Two joined connections: bytes from the client go to the endpoint, and its answers go back.
 
-asyncio's BufferedProtocol reads into a buffer that is there already, which makes it twice as fast as streams. A side
-that takes nothing more stops the reading of the other; an end of one direction is passed on, and the other lives on.
+asyncio's BufferedProtocol reads into an existing buffer, which makes it twice as fast as streams. A side whose buffer
+is full pauses reading on the other; EOF in one direction is forwarded, and the other direction stays open.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _BUFFER = memoryview(bytearray(1 << 18))
-"""One thread reads, and gives on what it read before it reads again: one buffer serves all."""
+"""One buffer for all connections: one thread reads, and writes what it read before it reads again."""
 _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
 
 
 class Side(asyncio.BufferedProtocol):
-    """One of the two connections. What comes in here is written to `other`."""
+    """One of the two connections. Bytes that arrive here are written to `other`."""
 
     def __init__(self, made: Callable[[Side], None] = lambda _: None, gone: Callable[[], None] = lambda: None) -> None:
         self.other: Side | None = None
@@ -30,32 +30,32 @@ class Side(asyncio.BufferedProtocol):
         self.ended = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Read nothing before there is somebody to give it to."""
+        """Pause reading until the other side exists."""
         self.transport = cast("asyncio.Transport", transport)
-        # Not now but soon: some versions of asyncio begin to read right after this call, paused or not.
+        # call_soon, because some versions of asyncio start reading right after this call, paused or not.
         asyncio.get_running_loop().call_soon(self.transport.pause_reading)
         sock = cast("socket.socket", transport.get_extra_info("socket"))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._made(self)
 
     def join(self, other: Side) -> None:
-        """Be one with another connection."""
+        """Join another connection."""
         for side, opposite in ((self, other), (other, self)):
             side.other = opposite
             side.transport.resume_reading()
 
-    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's word
-        """Where the next bytes go."""
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's name
+        """Return the buffer for the next bytes."""
         return _BUFFER
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Bytes came."""
+        """Forward bytes."""
         if self.other:
-            # A copy: what cannot be sent at once is kept, by some versions of asyncio as it is.
+            # A copy: some versions of asyncio keep unsent data without copying it.
             self.other.transport.write(bytes(_BUFFER[:nbytes]))
 
     def eof_received(self) -> bool:
-        """This end says no more. The other direction goes on, unless that has ended, too."""
+        """Forward EOF. The other direction stays open, unless it has ended, too."""
         self.ended = True
         if not self.other or self.other.lost or self.other.ended:
             return False
@@ -63,7 +63,7 @@ class Side(asyncio.BufferedProtocol):
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Gone, and so is the other: at once and as rudely, if this one broke."""
+        """Close the other connection, too; reset it if this one broke."""
         self.lost = True
         self._gone()
         if self.other and not self.other.lost:
@@ -73,18 +73,18 @@ class Side(asyncio.BufferedProtocol):
                 self.other.transport.close()
 
     def pause_writing(self) -> None:
-        """This end is slower than the other."""
+        """Pause the other side: this one is slower."""
         if self.other and not self.other.lost:
             self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """Resume the other side."""
         if self.other and not self.other.lost:
             self.other.transport.resume_reading()
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """End a connection by RST."""
+    """Reset a connection (RST)."""
     sock = cast("socket.socket", transport.get_extra_info("socket"))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()

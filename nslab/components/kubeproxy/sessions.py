@@ -1,4 +1,4 @@
-"""userspace mode's UDP: a socket for each client, so that an answer finds the one who asked."""
+"""UDP in userspace mode: a socket for each client, so that answers go back to the right one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 IDLE = 0.25
 """Seconds without a packet after which a client's socket is closed: its next packet may go to another endpoint."""
 MOST = 4096
-"""Clients of a port at a time: a packet costs its sender little, and a socket us some kilobytes."""
+"""Clients of a port at a time: a packet costs its sender little, but a socket takes some kilobytes here."""
 _BATCH = 64
 _LARGEST = 1 << 16
 _Client: TypeAlias = tuple[str, int]
@@ -33,14 +33,14 @@ class Sessions:
         self._loop.add_reader(sock.fileno(), self._ask)
 
     def close(self) -> None:
-        """End all conversations, as the real one does."""
+        """End all sessions, as the real kube-proxy does."""
         for client in [*self._clients]:
             self._forget(client)
         self._loop.remove_reader(self._sock.fileno())
         self._sock.close()
 
     def keep(self, ends: Collection[_Client]) -> None:
-        """End conversations with endpoints that are none any more: the client's next packet goes to another."""
+        """End sessions with endpoints that are not in `ends`: their client's next packet goes to another."""
         for client, backend in [*self._clients.items()]:
             if backend.getpeername() not in ends:
                 self._forget(client)
@@ -49,20 +49,20 @@ class Sessions:
         with contextlib.suppress(OSError):
             for _ in range(_BATCH):
                 data, client = self._sock.recvfrom(_LARGEST)
-                backend = self._clients.get(client) or self._meet(client)
+                backend = self._clients.get(client) or self._open(client)
                 if backend:
                     self._last[client] = time.monotonic()
-                    with contextlib.suppress(OSError):  # what was said of an earlier packet, or no room: it is lost
+                    with contextlib.suppress(OSError):  # an earlier packet's error, or a full buffer: it is lost
                         backend.send(data)
 
-    def _meet(self, client: _Client) -> socket.socket | None:
+    def _open(self, client: _Client) -> socket.socket | None:
         end = self._rotation.next(client[0], time.monotonic())
         if end is None or len(self._clients) >= MOST:
             return None
         backend = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             backend.connect((end.ip, end.port))
-        except OSError:  # no way there
+        except OSError:  # no route
             backend.close()
             return None
         self._clients[client] = backend
@@ -79,7 +79,7 @@ class Sessions:
                     self._sock.sendto(data, client)
         except BlockingIOError:
             pass
-        except OSError:  # nobody listens there
+        except OSError:  # nothing listens there
             self._forget(client)
 
     def _idle(self, client: _Client, backend: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Which kind of iptables it is, and which nft: what is written at a stroke with one, the other takes in portions."""
+"""The variants of iptables and nft: they differ in how much one run of the program can write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nslab.runtime.trust import PROGRAMS as PATH
 
 
 def exact(variant: str) -> str:
-    """`iptables-nft` or `iptables-legacy` for what is called `iptables`, by where the name leads to."""
+    """Resolve `iptables` to `iptables-nft` or `iptables-legacy`, by its symlinks; otherwise `variant` itself."""
     leads = os.path.realpath(shutil.which(f"{variant}-restore", path=PATH) or "")
     kind = next((kind for kind in ("nft", "legacy") if f"-{kind}" in os.path.basename(leads)), "")
     full = f"iptables-{kind}"
@@ -18,7 +18,7 @@ def exact(variant: str) -> str:
 
 
 def narrows() -> bool:
-    """Whether this nft may be told by listings how little it needs to read."""
+    """Whether listings at the end of a text narrow what this nft reads (see nslab.ruletext.nft)."""
     import subprocess  # in nftables mode alone
 
     program = shutil.which("nft", path=PATH)

@@ -1,1 +1,1 @@
-"""What all components are made of: a loop, sockets with lines, namespaces, the process they are forked from."""
+"""The base of all components: an event loop, line-based sockets, namespaces, the spawner that forks them."""

@@ -1,4 +1,4 @@
-"""asyncio's loop behind the three words of ours: in userspace mode kube-proxy is a server that is written for it."""
+"""asyncio's loop with the interface of ours: in userspace mode kube-proxy is an asyncio server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class AsyncLoop:
-    """Descriptors with their callbacks, and moments with theirs, in an asyncio loop."""
+    """Callbacks for descriptors and for times, in an asyncio loop."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -22,7 +22,7 @@ class AsyncLoop:
         self._error: BaseException | None = None
 
     def _guarded(self, call: Callable[[], None]) -> Callable[[], None]:
-        """As `call`; but what it does not catch ends us, as in our own loop, where asyncio would go on."""
+        """Wrap `call`: an exception ends the process, as in our own loop; asyncio would log it and continue."""
 
         def guarded() -> None:
             try:
@@ -34,7 +34,7 @@ class AsyncLoop:
         return guarded
 
     def watch(self, fd: int, call: Callable[[], None], events: int = READ) -> None:
-        """Have `call` called whenever `fd` is readable (or writable, if `events` say so)."""
+        """Call `call` whenever `fd` is readable (or writable, if `events` has WRITE)."""
         self.forget(fd)
         if events & WRITE:
             self.loop.add_writer(fd, self._guarded(call))
@@ -42,16 +42,16 @@ class AsyncLoop:
             self.loop.add_reader(fd, self._guarded(call))
 
     def forget(self, fd: int) -> None:
-        """No more calls for `fd`."""
+        """Stop calls for `fd`."""
         self.loop.remove_reader(fd)
         self.loop.remove_writer(fd)
 
     def at(self, moment: float, call: Callable[[], None]) -> None:
-        """Have `call` called once, at a moment of the monotonic clock."""
+        """Call `call` once, at `moment` of the monotonic clock."""
         self.loop.call_later(max(0.0, moment - time.monotonic()), self._guarded(call))
 
     def do(self, work: Coroutine[Any, Any, None], then: Callable[[], None]) -> None:
-        """Have asyncio do something, and `then` called when it is done."""
+        """Run a coroutine, and call `then` when it is done."""
 
         def done(task: asyncio.Task[None]) -> None:
             self._tasks.discard(task)
@@ -67,7 +67,7 @@ class AsyncLoop:
         task.add_done_callback(done)
 
     def run(self) -> None:
-        """Go on until something ends the process, or goes wrong."""
+        """Run until an exception; raise it."""
         self.loop.run_forever()
         if self._error:
             raise self._error

@@ -1,4 +1,4 @@
-"""A line from a node to the lab's control process, taken up again whenever it breaks."""
+"""A node's connection to the lab's control process, which reconnects whenever it breaks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from nslab.components.runtime.loop import Watches
 
 SOONEST, LATEST = 0.02, 0.5
-"""Seconds before the line is tried again, the first time and in the end."""
+"""Seconds before the next attempt to connect, at first and at most."""
 
 
 class ControlConnection:
-    """Says `greeting()` whenever the line is there (again), and hands over what control says."""
+    """Sends `greeting()` after each connect, and passes messages from control to `hear`."""
 
     def __init__(
         self, loop: Watches, run: str, greeting: Callable[[], dict[str, Any]], hear: Callable[[dict[str, Any]], None]
@@ -28,28 +28,28 @@ class ControlConnection:
         self._loop, self._path, self._greeting, self._hear = loop, f"{run}/{rundir.CONTROL_SOCKET}", greeting, hear
         self._peer: Peer | None = None
         self._wait = SOONEST
-        self._dial()
+        self._connect()
 
     def send(self, message: dict[str, Any]) -> None:
-        """Say something; nothing, if there is nobody: the greeting will tell all."""
+        """Send a message; drop it without a connection, as the greeting contains everything."""
         if self._peer:
             self._peer.send(message)
 
-    def _dial(self) -> None:
+    def _connect(self) -> None:
         try:
             connection = connect(self._path)
         except OSError:
-            self._loop.at(time.monotonic() + self._wait, self._dial)
+            self._loop.at(time.monotonic() + self._wait, self._connect)
             self._wait = min(self._wait * 2, LATEST)
             return
         self._wait = SOONEST
-        self._peer = Peer(self._loop, connection, self._heard, self._lost)
+        self._peer = Peer(self._loop, connection, self._receive, self._lost)
         self._peer.send(self._greeting())
 
-    def _heard(self, _: Peer, message: dict[str, Any]) -> dict[str, Any]:
+    def _receive(self, _: Peer, message: dict[str, Any]) -> dict[str, Any]:
         self._hear(message)
         return {}
 
     def _lost(self) -> None:
         self._peer = None
-        self._loop.at(time.monotonic() + self._wait, self._dial)
+        self._loop.at(time.monotonic() + self._wait, self._connect)

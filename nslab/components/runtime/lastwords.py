@@ -1,4 +1,4 @@
-"""What a component says of what went wrong: a sentence for who asked, and in its log all that there is to know."""
+"""The last error of a component: a sentence for its client, and a traceback in its log."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LOG = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
 
 
 def text(error: BaseException) -> str:
-    """What went wrong, in a line: the kernel's words with the file that they are about."""
+    """An error in one line: the kernel's text, with the file name if there is one."""
     if isinstance(error, OSError) and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}" if error.filename else error.strerror
     message = " ".join(str(error).split())
@@ -18,7 +18,7 @@ def text(error: BaseException) -> str:
 
 
 def last_words(who: str, error: BaseException, log: str, client: int) -> None:
-    """Before the end: to the log, never to a terminal; and to the socket of who awaits an answer (-1: nobody does)."""
+    """Write an error to the log, never to a terminal, and to the socket of a waiting client (-1: none)."""
     import traceback
 
     with contextlib.suppress(OSError):
@@ -29,6 +29,6 @@ def last_words(who: str, error: BaseException, log: str, client: int) -> None:
 
 
 def complain(client: int, message: str) -> None:
-    """Answer who waits at a socket that nothing comes of it."""
+    """Send an error to the client at a socket."""
     with contextlib.suppress(OSError):
         os.write(client, json.dumps({"error": message}).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""Where `up` starts the spawner: `python -IS main.py SOCKET PODS RUN` (isolated; we put the package on the path)."""
+"""The spawner's main program: `python -IS main.py SOCKET PODS RUN` (isolated, so it adds the package to sys.path)."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ if __name__ == "__main__":
 
     try:
         serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
-    except Exception as error:  # `up` hears that we are gone; it may have taken the lab away itself
+    except Exception as error:  # `up` notices the exit; it may have removed the lab itself
         from nslab.components.runtime.lastwords import text
 
         sys.exit(f"nslab-spawner: {text(error)}")

@@ -1,4 +1,4 @@
-"""The namespaces of a node process, and excursions into others."""
+"""The namespaces of a node's process, and visits to others."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _FILES = {NET: "net", UTS: "uts", IPC: "ipc", PID: "pid", MNT: "mnt"}
 
 
 class NodeContext:
-    """Where a node lives: its name, its namespace's name, and the lab's folder.
+    """The context of a node: its name, its namespace's name, and the lab's folder.
 
-    `ns_dir` and `run_fd` are descriptors: of the folder of named namespaces, and of a copy of the mount of `run`.
-    `template` is what containers' file systems are cloned from, `groups` bounds what they take of the machine.
+    `ns_dir` and `run_fd` are descriptors: of the folder of named namespaces, and of a detached mount of `run`.
+    `template` is the source of containers' file systems; `groups` limits their resources.
     """
 
     def __init__(self, ns: str, run: str, ns_dir: int, run_fd: int, template: Template, groups: Groups) -> None:
@@ -39,11 +39,11 @@ class NodeContext:
         self._home: dict[int, int] = {}
 
     def remember_home(self) -> None:
-        """Remember the present namespaces as those to come back to."""
+        """Remember the current namespaces as home."""
         self._home = {kind: os.open(f"/proc/self/ns/{file}", os.O_RDONLY) for kind, file in _FILES.items()}
 
     def enter(self, name: str) -> None:
-        """Go into a named network namespace of the lab."""
+        """Enter a named network namespace of the lab."""
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.ns_dir)
         try:
             syscall.setns(descriptor, NET)
@@ -52,9 +52,9 @@ class NodeContext:
 
     @contextlib.contextmanager
     def away(self, *kinds: int) -> Iterator[None]:
-        """Come back from namespaces of these kinds, whatever happens.
+        """Return home from namespaces of these kinds, whatever happens.
 
-        After `unshare` or `setns` with PID it is the children to come that are elsewhere; we never are.
+        `unshare` and `setns` with PID affect only future children, never the calling process.
         """
         try:
             yield
@@ -64,12 +64,12 @@ class NodeContext:
 
 
 def host_of(ns: str) -> str:
-    """The host that a namespace belongs to: `node1` of `nslab.lab.node1`."""
+    """The host of a namespace: `node1` of `nslab.lab.node1`."""
     return ns.rsplit(".", 1)[1]
 
 
 def remove_tree(folder: str) -> None:
-    """Remove a folder with all in it, or nothing if it is not there (shutil imports half the library)."""
+    """Remove a folder with its contents, if it exists (shutil would import half the library)."""
     with contextlib.suppress(FileNotFoundError):
         for entry in os.scandir(folder):
             if entry.is_dir(follow_symlinks=False):

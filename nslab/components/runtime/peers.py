@@ -1,4 +1,4 @@
-"""Sockets with lines on them: one JSON object a line; who serves answers each by one line, in order."""
+"""Line-based sockets: one JSON object per line; the server answers each request with one line, in order."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     Handler = Callable[["Peer", dict[str, Any]], dict[str, Any] | None]
 
 
-def _nobody() -> None:
+def _nothing() -> None:
     pass
 
 
 class Peer:
-    """Somebody at the other end. Requests may come many at a time; while one awaits its answer the next ones wait.
+    """The other end of a connection. Requests run one at a time: each waits for the answer to the one before.
 
-    The handler's answer is sent; nothing is sent for an empty one; None when `send` will say it later. While somebody
-    does not read what we have to say, what else they ask for waits. `before_answers` is called before answers are sent,
-    once for all requests that came together.
+    The handler returns the answer, an empty dict for no answer, or None if `send` will answer later. While the peer
+    does not read its answers, its further requests wait. `before_answers` is called before answers are sent, once for
+    all requests that arrived together.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class Peer:
         loop: Watches,
         connection: socket.socket,
         handler: Handler,
-        closed: Callable[[], None] = _nobody,
-        before_answers: Callable[[], None] = _nobody,
+        closed: Callable[[], None] = _nothing,
+        before_answers: Callable[[], None] = _nothing,
     ) -> None:
         self._loop, self._socket, self._handler, self._closed = loop, connection, handler, closed
         self._before_answers = before_answers
@@ -81,18 +81,18 @@ class Peer:
         self._listen()
 
     def _take(self, line: bytes) -> list[memoryview]:
-        """The answer to a request, if there is one already."""
+        """Handle a request; return its answer, if there is one yet."""
         self._busy = True
         try:
             answer = self._handler(self, json.loads(line))
-        except Exception as error:  # whatever is wrong with a request must not be the end of who was asked
+        except Exception as error:  # a bad request must not end the server
             answer = {"error": text(error)}
-        if answer is not None:  # else `send` says so, and may have done it by now
+        if answer is not None:  # otherwise `send` answers, or has already done so
             self._busy = False
         return [memoryview(rpc.line(answer))] if answer else []
 
     def _listen(self) -> None:
-        """Read on, unless there is enough to do."""
+        """Read only while no request waits."""
         reads = not self._lines
         if self._unsent or self._reads == reads or self._socket.fileno() < 0:
             return
@@ -103,11 +103,11 @@ class Peer:
             self._loop.forget(self._socket.fileno())
 
     def send(self, answer: dict[str, Any]) -> None:
-        """Answer, or say something unasked."""
+        """Send an answer, or a message without a request."""
         self.send_line(rpc.line(answer))
 
     def send_line(self, line: bytes, go_on: bool = True) -> None:
-        """The same, of a line that is written already."""
+        """Like `send`, for an encoded line."""
         self._busy = False
         self._unsent.append(memoryview(line))
         self._flush()
@@ -134,27 +134,27 @@ class Peer:
             self._go_on()
 
     def hand_over(self, answer: dict[str, Any], descriptors: list[int]) -> None:
-        """Answer at once, with descriptors: while nothing else that was said waits to be read."""
+        """Send an answer with descriptors, at once: nothing else may be queued."""
         try:
             rpc.send_descriptors(self._socket, rpc.line(answer), descriptors, rpc.AT_ONCE)
         except OSError:
             self.close()
 
     def detach(self) -> socket.socket:
-        """The connection, which is somebody else's from here on: for a handler that gives no answer."""
+        """Give the connection away; for a handler that returns None."""
         self._loop.forget(self._socket.fileno())
         self._lines.clear()
         return socket.socket(fileno=self._socket.detach())
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._unsent.clear()
         self._lines.clear()
         if self._socket.fileno() >= 0:
             self._loop.forget(self._socket.fileno())
             self._socket.close()
-            # Who hears of it may hold us, and nobody collects cycles here (see nslab.components.runtime.spawner).
-            closed, self._closed = self._closed, _nobody
+            # The callback may refer to this peer, and cycles are not collected (see nslab.components.runtime.spawner).
+            closed, self._closed = self._closed, _nothing
             closed()
 
 
@@ -166,9 +166,9 @@ def listen(loop: Watches, context: NodeContext, handler: Handler, before_answers
 
 
 def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> socket.socket:
-    """Listen at a path, and have `call` called with each connection; a socket of an earlier process is replaced.
+    """Listen at a path and call `call` with each connection; replaces the socket of an earlier process.
 
-    It is root's alone: of anybody else's connection nothing is read.
+    Only root may connect; connections of other users are closed unread.
     """
     door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     with contextlib.suppress(FileNotFoundError):
@@ -179,19 +179,19 @@ def serve(loop: Watches, path: str, call: Callable[[socket.socket], object]) -> 
             door.bind(address)
     finally:
         os.umask(umask)
-    door.listen(1024)  # a large lab has many nodes, and all of them come at once
+    door.listen(1024)  # all nodes of a large lab connect at once
 
-    def come(connection: socket.socket) -> None:
+    def accepted(connection: socket.socket) -> None:
         if _uid(connection) == 0:
             call(connection)
         else:
             connection.close()
 
-    accept(loop, door, come)
+    accept(loop, door, accepted)
     return door
 
 
 def _uid(connection: socket.socket) -> int:
-    """Whose process connected, by its number in our user namespace; one that is not in there is 65534."""
+    """The uid of the peer's process in our user namespace (65534 if it has no mapping)."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return int.from_bytes(credentials[4:8], sys.byteorder)

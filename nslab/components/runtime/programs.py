@@ -1,4 +1,4 @@
-"""Running programs one after the other without waiting for any: the loop is told when one has ended."""
+"""Run programs one after the other without blocking: the loop watches for the end of each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 
 
 class Ran(NamedTuple):
-    """What came of a program."""
+    """The result of a program."""
 
     command: Command
     status: int
@@ -29,8 +29,8 @@ class Ran(NamedTuple):
 
     @property
     def failure(self) -> str:
-        """What went wrong, in a line; nothing if nothing did."""
-        # `ipvsadm -R` goes on after a line that the kernel refused, and ends with status 0.
+        """The error in one line; "" without one."""
+        # `ipvsadm -R` continues after a line that the kernel refused, and exits with 0.
         if self.status == 0 and not (self.command.argv == ("ipvsadm", "-R") and self.error):
             return ""
         if self.command.argv[0] == "conntrack" and "0 flow entries" in self.error:
@@ -40,18 +40,18 @@ class Ran(NamedTuple):
 
 
 class Programs:
-    """A batch of programs at a time."""
+    """Runs one batch of programs at a time."""
 
     def __init__(self, loop: Watches) -> None:
         self._loop = loop
         self._running = 0
 
     def run(self, commands: Sequence[Command], then: Callable[[list[Ran]], None]) -> None:
-        """Run them in order, up to the first that fails; then have `then` called with what came of each."""
+        """Run programs in order, up to the first that fails; then call `then` with their results."""
         self._next(list(commands), [], then)
 
     def finish(self) -> None:
-        """Wait for the one that runs: what it writes is not to be cut off."""
+        """Wait for the running program, so that it completes its write."""
         if self._running:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._running, 0)
@@ -65,7 +65,7 @@ class Programs:
         try:
             files += (_memory(text) for text in (command.text, "", ""))
             self._running = _spawn(command.argv, files)
-        except OSError as error:  # no such program, or no memory, descriptor or process to be had
+        except OSError as error:  # no such program, or out of memory, descriptors or processes
             _close(files)
             missing = isinstance(error, FileNotFoundError)
             why = f"{command.argv[0]} is not installed" if missing else error.strerror or str(error)
@@ -86,7 +86,7 @@ class Programs:
 
 
 def _spawn(argv: tuple[str, ...], files: Sequence[int]) -> int:
-    # Files in memory and not pipes: nobody has to feed and to drain them meanwhile.
+    # Files in memory instead of pipes, which the loop would have to feed and drain.
     actions = [(os.POSIX_SPAWN_DUP2, file, number) for number, file in enumerate(files)]
     return os.posix_spawn(_found(argv[0]), argv, ENVIRONMENT, file_actions=actions, setsigdef=[signal.SIGPIPE])
 

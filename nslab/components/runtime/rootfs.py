@@ -1,7 +1,7 @@
-"""What a container sees as its file system: a tree built for it, out of read-only copies of a few of this machine's.
+"""The root file system of containers: a tree of read-only copies of some of this machine's mounts.
 
-What is the same for all containers of a lab is made once, in a mount namespace that nobody lives in, the template;
-a container copies it and adds the rest.
+The parts that all containers of a lab share are built once, in a mount namespace without processes, the template; a
+container clones it and adds the rest.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WRITABLE = ("tmp", "run", "var")
-"""In memory, each container's own."""
+"""Folders in memory, each container's own."""
 EMPTY = ("boot", "home", "media", "mnt", "opt", "root", "srv")
-"""Folders that programs expect, with nothing of the machine's in them."""
+"""Empty folders that programs expect."""
 PROGRAMS = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
-"""The machine's, read-only: what a container runs."""
+"""The machine's folders of programs, read-only."""
 ETC = (
     "passwd", "group", "nsswitch.conf", "host.conf", "gai.conf", "services", "protocols", "ld.so.cache", "ld.so.conf",
     "ld.so.conf.d", "alternatives", "ssl/certs", "localtime", "iproute2", "terminfo",
 )  # fmt: skip
-"""All that there is of the machine's /etc, as far as everybody on it may read it."""
+"""The files of the machine's /etc in a container, if they are world-readable."""
 FILES = ("resolv.conf", "hosts", "hostname")
-"""Files of /etc that are the pod's."""
+"""The pod's files in /etc."""
 PODS = "/sys"
-"""Where the template keeps the pods' folders: /sys, since each container covers that with its own."""
+"""The mount point of the pods' folders in the template: /sys, since each container mounts its own sysfs over it."""
 MASKED = (
     *("proc/acpi", "proc/asound", "proc/bus", "proc/config.gz", "proc/interrupts", "proc/kallsyms", "proc/kcore"),
     *("proc/key-users", "proc/keys", "proc/latency_stats", "proc/sched_debug", "proc/scsi", "proc/timer_list"),
     *("proc/timer_stats", "sys/devices/virtual/powercap", "sys/firmware"),
 )
-"""What a container finds empty: the runtime specification's list, and what else tells of the machine."""
+"""Masked paths: the OCI runtime specification's list, and others that reveal the machine."""
 STORAGE = 64 << 20
-"""Bytes that each of a container's file systems in memory holds, unless its limits say otherwise."""
+"""Default size in bytes of each of a container's file systems in memory."""
 
 LEAST_PIDS = 512
-"""The kernel takes no kernel.pid_max below 301, or eight times the processors."""
+"""The kernel accepts no kernel.pid_max below 301, or below eight times the number of processors."""
 
-_BUILD = "/dev"  # where the template is put together: a folder that every machine has
+_BUILD = "/dev"  # the folder in which the template is built: every machine has it
 _LARGEST = 4 << 20
 _LINKS = (
     ("fd", "/proc/self/fd"),
@@ -57,10 +57,10 @@ _HARD = syscall.MS_NOSUID | syscall.MS_NODEV | syscall.MS_NOEXEC
 
 
 class Template:
-    """The mount namespace that containers are cloned from (`descriptor`), and what is masked in each."""
+    """The mount namespace that containers clone (`descriptor`), and the masked paths."""
 
     def __init__(self, pods: int) -> None:
-        """`pods`: the lab's folder of pods' files, as a mount that lies nowhere yet."""
+        """`pods`: the lab's folder of pods' files, as a detached mount."""
         self._masked = [(f"/{path}", os.path.isdir(f"/{path}")) for path in MASKED if os.path.exists(f"/{path}")]
         home = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         mask = os.umask(0)
@@ -74,14 +74,14 @@ class Template:
             os.umask(mask)
 
     def visit(self) -> None:
-        """Go into the template itself, where nothing can be written: for who only waits."""
+        """Enter the template itself, which is read-only: for pause processes."""
         syscall.setns(self.descriptor, syscall.CLONE_NEWNS)
 
     def enter(self, host: str, storage: int = 0, read_only: bool = False, pids: int = 0) -> None:
-        """Give this process, already in its network and pid namespaces, the file system of a container of a pod.
+        """Give this process, already in its network and pid namespaces, the file system of a pod's container.
 
-        `host`: the pod's; `storage`: bytes of each file system in memory; `read_only`: only /dev/shm can be written.
-        `pids`: how many processes its pid namespace may have, if that is to be said here and this kernel can.
+        `host`: the pod's; `storage`: bytes of each file system in memory; `read_only`: only /dev/shm is writable.
+        `pids`: the limit of processes in its pid namespace, if it applies here and the kernel supports it.
         """
         syscall.setns(self.descriptor, syscall.CLONE_NEWNS)
         syscall.unshare(syscall.CLONE_NEWNS)
@@ -90,9 +90,9 @@ class Template:
             tmpfs(f"/{name}", "1777" if name == "tmp" else "755", size=size)
         if os.path.isdir(f"{PODS}/{host}"):
             for name in FILES:
-                # Read-only, for the mount that it is made from is.
+                # Read-only, like the mount that it is bound from.
                 syscall.mount(f"{PODS}/{host}/{name}", f"/etc/{name}", flags=syscall.MS_BIND)
-        # A file system of its own kind each: /proc shows the pid namespace, /sys the network namespace that mounts it.
+        # New mounts: /proc shows the pid namespace, and /sys the network namespace, of the process that mounts it.
         _proc(pids)
         syscall.mount("sysfs", "/sys", "sysfs", _HARD | syscall.MS_RDONLY)
         for path, is_folder in self._masked:
@@ -112,13 +112,13 @@ def _proc(pids: int) -> None:
 
 
 def namespaces_bound_pids() -> bool:
-    """Whether each pid namespace has a kernel.pid_max of its own. (Before Linux 6.14 it is the machine's.)"""
+    """Whether each pid namespace has its own kernel.pid_max. (Before Linux 6.14 it is global.)"""
     major, minor, *_ = os.uname().release.split("-")[0].split(".")
     return (int(major), int(minor)) >= (6, 14)
 
 
 def _build(pods: int) -> None:
-    """The tree, out of what this mount namespace shows, which has nothing else afterwards."""
+    """Build the tree from the mounts of this mount namespace, and make it the only one left there."""
     trees = {name: syscall.open_tree(f"/{name}", recursive=True) for name in PROGRAMS if _is_real(f"/{name}")}
     links = {name: os.readlink(f"/{name}") for name in PROGRAMS if os.path.islink(f"/{name}")}
     etc = [*_etc()]
@@ -148,7 +148,7 @@ def _build(pods: int) -> None:
     syscall.pivot_root(".", ".")
     syscall.umount(".")
     os.chdir("/")
-    # A container has CAP_MKNOD, and must not make itself the machine's disk: what has devices is read-only.
+    # A container has CAP_MKNOD and must not create the machine's disk device: file systems with devices are read-only.
     syscall.mount_setattr("/", syscall.MOUNT_ATTR_RDONLY | syscall.MOUNT_ATTR_NOSUID)
 
 
@@ -157,7 +157,7 @@ def _is_real(path: str) -> bool:
 
 
 def _hang(tree: int, name: str) -> None:
-    """Put a copy of a mount, with all below it, where it can only be read."""
+    """Attach a detached mount, with its submounts, read-only."""
     syscall.seal(tree, _SEALED)
     os.makedirs(name, 0o755, exist_ok=True)
     syscall.move_mount(tree, name)
@@ -171,9 +171,9 @@ def _write(path: str, data: bytes) -> None:
 
 
 def _etc() -> Iterator[tuple[str, bytes | str | int]]:
-    """What a container has of /etc, by name: bytes of a file, where a link leads, or a copy of a folder's mount.
+    """Yield the entries of a container's /etc: bytes of a file, the target of a symlink, or a folder's detached mount.
 
-    Of a folder in which anything is not for everybody (a private key among certificates), only the rest, file by file.
+    If a folder has an entry that is not world-readable (a private key among certificates), yields only the others.
     """
     for name in ETC:
         path = f"/etc/{name}"
@@ -188,7 +188,7 @@ def _etc() -> Iterator[tuple[str, bytes | str | int]]:
 
 
 def _all_open(folder: str) -> bool:
-    """Whether everybody may read a folder and all in it."""
+    """Whether a folder and all its contents are world-readable."""
     if os.stat(folder).st_mode & 0o005 != 0o005:
         return False
     with os.scandir(folder) as entries:
@@ -209,7 +209,7 @@ def _open_files(folder: str) -> Iterator[tuple[str, bytes | str]]:
 
 
 def _readable(path: str) -> bytes | None:
-    """A file that everybody may read; None if there is no such file."""
+    """The contents of a world-readable regular file; None without one."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -1,7 +1,7 @@
-"""The spawner: a small process that `up` starts early and asks for others. It ends with `up`; the others stay.
+"""The spawner: a small process that `up` starts early and that forks the lab's processes. It ends with `up`.
 
-It is executed from a copy of the interpreter's mount that can only be read, and so are all that are forked from it: no
-container can write to what this machine runs.
+It runs from a read-only copy of the interpreter's mount, and so do all its forks: through /proc/PID/exe no container
+can write to the machine's interpreter.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ if TYPE_CHECKING:
 
 
 def serve(descriptor: int, pods: int, run: str) -> None:
-    """Fork an nslab-node, nslab-control or stand-in for each request on the socket, until its other end is closed.
+    """Fork an nslab-node, nslab-control or stand-in for each request on the socket, until EOF.
 
-    `pods`: a copy of the mount of the lab's folder of pods' files; `run`: the lab's folder.
+    `pods`: a detached mount of the lab's folder of pods' files; `run`: the lab's folder.
     """
     syscall.prctl(syscall.PR_SET_PDEATHSIG, signal.SIGKILL)
-    # Whoever is forked from here and runs no other program: no container may open its files, root or memory.
+    # Not dumpable, nor are forks without exec: no container may open their files, root or memory in /proc.
     syscall.prctl(syscall.PR_SET_DUMPABLE, 0)
-    # The collector writes into every object that it visits, so each child would soon own a copy of them all.
+    # The garbage collector writes to every object that it visits, so each child would soon copy all pages.
     gc.disable()
     os.umask(0o077)
     lab = os.environ[VARIABLE].split(" ")[0]
     memory = Memory()
-    # Children are born with this mark, so there is no moment in which they are not the lab's.
+    # Children inherit this mark, so that they belong to the lab from their first moment.
     memory.show(memory.process_title(f"nslab-spawner {lab}", {VARIABLE: f"{lab} spawner"}))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for `up`, which rolls back with our help
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for a node
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for `up`, whose rollback needs the spawner
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps nodes' processes
     groups = Groups(run)
-    # By descriptor: the mount of the folder is one of those that we let go of.
+    # Through a descriptor: `_shed_mounts` detaches the folder's mount.
     folder = f"/proc/self/fd/{os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)}"
     births: Births | None = None
     _shed_mounts()
@@ -84,7 +84,7 @@ def serve(descriptor: int, pods: int, run: str) -> None:
 
 _BE: dict[str, Be] = {"node": agent.run, "control": control.run, "exec": standin.run, "alone": standin.alone}
 _LASTING = ("node", "control")
-"""Who outlives us, and is written down: `up` asks for them, and no two at the same time."""
+"""The kinds of processes that outlive the spawner and stand in the journal; only `up` requests them."""
 
 
 def _journal(path: str) -> Births:
@@ -96,7 +96,7 @@ def _journal(path: str) -> Births:
 
 @contextlib.contextmanager
 def _inside(context: NodeContext, home: int) -> Iterator[None]:
-    """Who is forked in here is born in the namespace of its node: it is the lab's from its first moment."""
+    """Fork inside the namespace of the node, so that the child belongs to the lab from its first moment."""
     context.enter(context.ns)
     try:
         yield
@@ -107,13 +107,13 @@ def _inside(context: NodeContext, home: int) -> Iterator[None]:
 def _receive(up: socket.socket) -> tuple[bytes, tuple[int, ...]]:
     message = rpc.receive_descriptors(up, 1 << 16, 3)
     if not message[0]:
-        os._exit(0)  # `up` is gone
+        os._exit(0)  # `up` has ended
     return message
 
 
 def _shed_mounts() -> None:
-    # Every mount namespace copies every mount, and every named network namespace is one, of all labs on this machine:
-    # let go of them once, here, before anything is cloned. Private first, or the machine would lose them too.
+    # Each mount namespace copies all mounts, and each named network namespace of each lab is a mount. Detach them once,
+    # before any clone. Private first: otherwise the umounts would propagate to the machine.
     syscall.unshare(syscall.CLONE_NEWNS)
     syscall.mount("none", "/", flags=syscall.MS_REC | syscall.MS_PRIVATE)
     detach_below("/run", "/sys")

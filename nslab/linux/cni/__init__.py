@@ -1,1 +1,1 @@
-"""CNI plugins at work on a node."""
+"""Running CNI plugins on a node."""

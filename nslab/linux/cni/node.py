@@ -1,4 +1,4 @@
-"""One node as CNI plugins see it: its network, mounts and host name, and folders that are not the machine's."""
+"""One node as CNI plugins see it: its network, mounts and host name, and its own folders instead of the machine's."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from nslab.cni.chain import Invocation
 
 SECONDS = scaled(20.0)
-"""What a plugin may take."""
+"""Timeout of one plugin."""
 LARGEST = 1 << 20
-"""Bytes that are read of what it prints."""
+"""Bytes that nslab reads from each of a plugin's output streams."""
 NAMES = "/run/netns"
 _TOOLS = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 
 
 class Node:
-    """A node's namespaces, found by its process; where that is dead, mounts like its own are made for each run.
+    """A node's namespaces, found through its process; if that is dead, each run makes the same mounts again.
 
-    `run` is the lab's folder, `iptables` the variant whose rules this kernel takes.
+    `run` is the lab's folder, `iptables` the variant whose rules this kernel accepts.
     """
 
     def __init__(self, ns: str, run: Path, iptables: str) -> None:
@@ -44,7 +44,7 @@ class Node:
         self._folder = f"{run}/nodes/{ns.rpartition('.')[2]}"
 
     def execute(self, invocation: Invocation, pod: str) -> Answer:
-        """Run a plugin for a pod's namespace (which may be gone), and hear it to its end, or the end of patience."""
+        """Run a plugin for a pod's namespace (which may be gone) until it ends, or kill it at the timeout."""
         env = {"NSLAB": f"{self._ns} cni", "PATH": self._path(), "LC_ALL": "C.UTF-8", **invocation.env}
         if not path(pod).exists():
             env["CNI_NETNS"] = ""
@@ -58,7 +58,7 @@ class Node:
             finally:
                 for tree in trees.values():
                     os.close(tree)
-            failed, status = _ended(pid, heed=invocation.command == "ADD")
+            failed, status = _ended(pid, interruptible=invocation.command == "ADD")
             texts = [os.pread(descriptor, LARGEST, 0).decode("utf-8", "replace") for descriptor in files[1:]]
             return Answer(status, texts[0], texts[1], failed or texts[2])
         finally:
@@ -66,12 +66,12 @@ class Node:
                 os.close(descriptor)
 
     def forget(self, pod: str) -> None:
-        """Take the name of a pod's namespace away from the node, or that would keep it alive."""
+        """Unmount the name of a pod's namespace in the node: the mount would keep the namespace alive."""
         if self._is_alive():
             _ended(self._inside("", lambda: _unbind(f"{NAMES}/{pod}")))
 
     def _inside(self, pod: str, then: Callable[[], Never]) -> int:
-        """Fork a process in the node, where `pod`'s namespace has its name, which goes on with `then`; its number."""
+        """Fork a process in the node, bind `pod`'s namespace to its name there, and call `then`; returns its pid."""
         opened = [os.open(path(self._ns), os.O_RDONLY | os.O_CLOEXEC)]
         try:
             process = self._process()
@@ -109,7 +109,7 @@ class Node:
         return (self._ns, NodeAgent.role) in owned.running(lab_of(self._ns))
 
     def _path(self) -> str:
-        """Where plugins find programs. An iptables whose rules this kernel does not take is none."""
+        """The plugins' PATH; it puts the variant of iptables first whose rules this kernel accepts."""
         if self._iptables == "iptables":
             return PROGRAMS
         folder = f"{self._folder}/bin"
@@ -117,19 +117,19 @@ class Node:
         program = os.path.realpath(shutil.which(self._iptables, path=PROGRAMS) or self._iptables)
         for name in _TOOLS:
             with contextlib.suppress(FileExistsError):
-                os.symlink(program, f"{folder}/{name}")  # one program, which goes by the name that it is called by
+                os.symlink(program, f"{folder}/{name}")  # one multi-call program, which acts by argv[0]
         return f"{folder}:{PROGRAMS}"
 
 
 def _own_mounts(ns: str, run: int, where: str) -> None:
-    """What a node's process has, too."""
+    """Make the mounts that a node's process has."""
     syscall.unshare(syscall.CLONE_NEWNS)
     syscall.mount("none", "/", flags=syscall.MS_REC | syscall.MS_PRIVATE)
     own_machine(ns.rpartition(".")[2], where, run)
 
 
 def _bind(namespace: int, name: str) -> None:
-    """Give a namespace its name in here. It is one of few things that may be bound from another mount namespace."""
+    """Bind a namespace to its name here. nsfs is one of few mounts that can be bound across mount namespaces."""
     os.makedirs(os.path.dirname(name), exist_ok=True)
     os.close(os.open(name, os.O_CREAT | os.O_RDONLY, 0o444))
     if os.stat(name).st_ino != os.fstat(namespace).st_ino:
@@ -146,10 +146,10 @@ def _unbind(name: str) -> Never:
 
 
 def _become(program: str, env: Mapping[str, str], files: tuple[int, ...], trees: Mapping[str, int]) -> Never:
-    """Be the plugin. What keeps it from running is written into the last of `said`.
+    """Execute the plugin in this process. If that fails, the reason goes into the last of `files`.
 
-    `trees`: its folders, where a node sees nothing of the machine's; for it alone they are there, as they are: it is
-    its author who runs it.
+    `trees`: the plugin's folders on the machine, which a node does not see. The plugin sees them as they are, since
+    its author runs it.
     """
     try:
         if trees:
@@ -169,17 +169,17 @@ def _become(program: str, env: Mapping[str, str], files: tuple[int, ...], trees:
     os._exit(126)
 
 
-def _ended(pid: int, *, heed: bool = False) -> tuple[str, int]:
-    """Why a process was not let run to its end, or ""; and its status, as subprocess has it.
+def _ended(pid: int, *, interruptible: bool = False) -> tuple[str, int]:
+    """Wait for a process; return why it was killed, or "", and its status, as subprocess has it.
 
-    With `heed`, a signal to us ends the wait, and the process; without, it waits: who cleans up is not to be stopped.
+    If `interruptible`, a signal to nslab ends the wait and kills the process. Cleanup is never interrupted.
     """
     descriptor = os.pidfd_open(pid)
     failed, over = f"did not end within {SECONDS:g} s and was killed", False
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        with signals.allowed() if heed else contextlib.nullcontext():
+        with signals.allowed() if interruptible else contextlib.nullcontext():
             over = bool(poll.poll(SECONDS * 1000))
     finally:
         os.close(descriptor)

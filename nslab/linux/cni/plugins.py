@@ -1,6 +1,6 @@
-"""CNI plugins at work: run inside a node as its container runtime would, and what came of it kept (RUN/LAB/cni).
+"""Run CNI plugins inside a node as its container runtime would, and store their results (RUN/LAB/cni).
 
-The plugins decide what is made. Here it is known what was asked for, what they answered, and what they say to CHECK.
+The plugins decide what they create. This module knows what ADD got, what it returned, and what CHECK reports.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ if TYPE_CHECKING:
     from nslab.objects.plan import Step
 
 ALL_SECONDS = scaled(30.0)
-"""What DEL may take for all of a lab's pods together, when the lab is going anyway."""
+"""Timeout of DEL for all pods of a lab together, in `down`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An attachment as it was made, and the plugins' result; None: nobody knows how far they came.
+    """A stored attachment and the plugins' result; None if ADD did not complete.
 
-    `doubt`: what CHECK had against it when ADD had just ended well. A plugin that is never content proves nothing
-    (portmap 1.1.1 looks for rules of IPv6 where ADD had no reason to make any: containernetworking/plugins#819).
+    `doubt`: the error of CHECK right after a successful ADD. A plugin whose CHECK always fails proves nothing
+    (portmap 1.1.1 looks for IPv6 rules that ADD had no reason to make: containernetworking/plugins#819).
     """
 
     obj: Attachment
@@ -55,19 +55,19 @@ class Kept:
 
     @property
     def made(self) -> Made:
-        """What of the result a lab goes by."""
+        """The parts of the result that nslab uses."""
         return made_of(self.result or {})
 
 
 class Plugins:
-    """Wires pods, and takes that back. `iptables`: the variant whose rules this kernel takes."""
+    """Attaches and detaches pods. `iptables`: the variant whose rules this kernel accepts."""
 
     def __init__(self, run: Path, iptables: str = "iptables") -> None:
         self._run, self._iptables = run, iptables
         self._nodes: dict[str, Node] = {}
 
     def run(self, step: Step) -> None:
-        """Do one step with an attachment, or raise Refused with the words of the plugin."""
+        """Run one step with an attachment, or raise Refused with the plugin's error."""
         match step:
             case Add(Attachment() as obj):
                 self._add(obj)
@@ -77,18 +77,18 @@ class Plugins:
                 self._delete(old)
                 self._add(obj)
             case _:
-                raise TypeError(f"{step!r} is not of an attachment")
+                raise TypeError(f"{step!r} is not a step of an attachment")
 
     def look(self, known: State, there: Mapping[str, Iterable[str]]) -> Iterator[Attachment]:
-        """The attachments that were made, each with what is wrong with it. `there`: the interfaces of namespaces."""
+        """The stored attachments, each with its fault, if any. `there`: the interfaces of each namespace."""
         wanted = {obj.key: obj for obj in known if isinstance(obj, Attachment)}
         for kept in self.kept():
             obj = kept.obj
-            # What is to be made anew in any case need not be checked.
+            # An attachment that will be replaced anyway needs no CHECK.
             yield replace(obj, fault=self._fault(kept, there)) if obj == wanted.get(obj.key) else obj
 
     def interfaces(self) -> dict[str, set[str]]:
-        """The interfaces that plugins said they made, by namespace."""
+        """The interfaces in the plugins' results, by namespace."""
         found: dict[str, set[str]] = {}
         for kept in self.kept():
             found.setdefault(kept.obj.ns, set()).add(kept.obj.wiring.ifname)
@@ -97,15 +97,15 @@ class Plugins:
         return found
 
     def kept(self) -> list[Kept]:
-        """What is kept of all attachments."""
+        """All stored attachments."""
         return [kept for file in sorted((self._run / "cni").glob("*.json")) if (kept := _kept(file))]
 
     def release(self) -> list[str]:
-        """DEL for all that is kept, as far as it goes; what plugins said against it."""
+        """Run DEL for all stored attachments, as far as possible; return the errors."""
         deadline, answers = time.monotonic() + ALL_SECONDS, []
         for kept in self.kept():
             if time.monotonic() > deadline:
-                answers.append(f"DEL of CNI plugins took longer than {ALL_SECONDS:g} s; the rest was not asked")
+                answers.append(f"DEL of CNI plugins took longer than {ALL_SECONDS:g} s; the other pods were skipped")
                 break
             try:
                 self._delete(kept.obj)
@@ -114,7 +114,7 @@ class Plugins:
         return answers
 
     def _add(self, obj: Attachment) -> None:
-        # Kept before anything is made: should this process be killed, DEL is still due.
+        # Stored before ADD: if this process is killed, DEL is still due.
         self._keep(obj, None)
         try:
             result = self._drive(adding(obj.wiring, obj.address), obj)
@@ -125,12 +125,12 @@ class Plugins:
         assert made.address
         obj = replace(obj, address=made.address.ip)
         self._keep(obj, result)
-        if doubt := self._said_to_check(obj, result):
+        if doubt := self._check(obj, result):
             self._keep(obj, result, doubt)
 
     def _delete(self, obj: Attachment) -> None:
         if not path(obj.node).exists():
-            self._file(obj).unlink(missing_ok=True)  # with the node, everything in it is gone
+            self._file(obj).unlink(missing_ok=True)  # the node is gone, with everything in it
             return
         kept = _kept(self._file(obj))
         try:
@@ -144,9 +144,10 @@ class Plugins:
             self._sweep(kept)
 
     def _sweep(self, gone: Kept) -> None:
-        """Take away what of an attachment's interfaces nobody else has: a bridge outlives its last port.
+        """Remove an attachment's interfaces on the node that no other attachment uses: a bridge outlives its last port.
 
-        The plugin cannot know that it was the last; but two bridges with one gateway's address are one too many.
+        The plugin cannot know which DEL is the last; but a later network must not meet a second bridge with the same
+        gateway address.
         """
         others = {
             (kept.obj.node, name) for kept in self.kept() for name, sandbox in kept.made.interfaces if not sandbox
@@ -164,10 +165,11 @@ class Plugins:
             return "its namespace is gone"
         if obj.wiring.ifname not in there[obj.ns]:
             return f"there is no {obj.wiring.ifname}"
-        answers = self._said_to_check(obj, kept.result)
-        return f"CHECK: {answers}" if answers and answers != kept.doubt else ""
+        failure = self._check(obj, kept.result)
+        return f"CHECK: {failure}" if failure and failure != kept.doubt else ""
 
-    def _said_to_check(self, obj: Attachment, result: dict[str, Any]) -> str:
+    def _check(self, obj: Attachment, result: dict[str, Any]) -> str:
+        """The error of CHECK, or ""."""
         try:
             self._drive(checking(obj.wiring, obj.address, result), obj)
         except PluginError as error:
@@ -175,7 +177,7 @@ class Plugins:
         return ""
 
     def _drive(self, invocations: Invocations, obj: Attachment) -> dict[str, Any]:
-        """Run what is ordered until the end of it."""
+        """Run the invocations, each with the answer to the one before, and return the result."""
         node = self._node(obj)
         try:
             invocation = next(invocations)
@@ -211,7 +213,7 @@ class Plugins:
 
 
 def _kept(file: Path) -> Kept | None:
-    """What a file keeps; None if it is not there, or somebody wrote there by hand."""
+    """Read a stored attachment; None if the file does not exist or was changed by hand."""
     try:
         return _read(file)
     except (OSError, ValueError, KeyError, TypeError):
@@ -238,7 +240,7 @@ def _refused(command: str, obj: Attachment, error: PluginError) -> Refused:
 
 
 def find_programs(lab: Lab) -> tuple[tuple[str, Program], ...]:
-    """The plugins that a lab names, on this machine's disk; Missing tells all that are not there."""
+    """The plugins that a lab names, on this machine's disk; Missing names all that are not installed."""
     if lab.cni is None:
         return ()
     types = dict.fromkeys(name for node in lab.nodes for name in network_of(lab, node).programs)
@@ -258,6 +260,6 @@ def _program(name: str, folders: Sequence[str]) -> Program | None:
         with contextlib.suppress(OSError):
             status = os.stat(file)
             if os.path.isfile(file) and os.access(file, os.X_OK):
-                # Built anew, it is another: what the one before has made is made anew as well.
+                # A rebuilt plugin counts as another one: its attachments are made again.
                 return Program(file, f"{status.st_mtime_ns:x}-{status.st_size:x}")
     return None

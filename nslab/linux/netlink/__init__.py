@@ -1,1 +1,1 @@
-"""Netlink: batches of messages, TUN devices, neighbours, and everything that a namespace shows (pyroute2)."""
+"""Netlink: batches of messages, TUN devices, neighbours, and a namespace's whole network (pyroute2)."""

@@ -1,4 +1,4 @@
-"""Everything that a namespace's network consists of, ours or not, as the kernel tells it (read by pyroute2)."""
+"""A namespace's whole network, whoever made it, as the kernel reports it (read with pyroute2)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _KINDS = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 
 
 def inspect(lab: str, hosts: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """A row per interface of the lab's hosts (all, unless some are named), with its addresses and routes."""
+    """Return a row per interface of `hosts` (all of the lab's by default), with its addresses and routes."""
     wanted = {f"nslab.{lab}.{host}" for host in hosts}
     rows = []
     with Namespaces() as spaces:

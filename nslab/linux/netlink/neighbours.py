@@ -1,4 +1,4 @@
-"""Letting go of link-layer addresses that the kernel has learnt."""
+"""Flush the neighbour entries that the kernel has learned."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _HEADER = struct.Struct("=BxxxiHBB")
 
 
 def forget(spaces: Namespaces, namespaces: Iterable[str]) -> None:
-    """Take away all but the permanent entries; what is needed again is asked for again.
+    """Delete all but the permanent entries; the kernel resolves again what it needs again.
 
-    The kernel has one table of neighbours for all namespaces, the machine's own included, and beyond its
-    net.ipv4.neigh.default.gc_thresh3 (1,024 entries) it learns no more: packets are lost, everywhere.
+    The kernel has one neighbour table for all namespaces, the machine's own included. Beyond
+    net.ipv4.neigh.default.gc_thresh3 (1,024 entries) it learns no more, and packets are lost in every namespace.
     """
     for ns in namespaces:
         sock = spaces.route_socket(ns)
-        netlink.send(sock, [*_learnt(sock)])  # a refusal says that the entry went by itself
+        netlink.send(sock, [*_learnt(sock)])  # a refusal means that the entry has expired
 
 
 def _learnt(sock: socket.socket) -> list[bytes]:

@@ -16,9 +16,9 @@ Kind = TypeVar("Kind", bound=str)
 
 
 def show(lab: str, wanted: Iterable[tuple[str, Kind]]) -> dict[tuple[str, Kind], list[dict[str, Any]]]:
-    """The entries of each (host, addr | link | neigh | route); none, where the host is not there."""
-    there = {*named(lab)}
-    return {(host, kind): _asked(netns(lab, host), kind) for host, kind in wanted if netns(lab, host) in there}
+    """Return the entries of each (host, addr | link | neigh | route); leaves out hosts that do not exist."""
+    existing = {*named(lab)}
+    return {(host, kind): _asked(netns(lab, host), kind) for host, kind in wanted if netns(lab, host) in existing}
 
 
 def _asked(ns: str, kind: str) -> list[dict[str, Any]]:

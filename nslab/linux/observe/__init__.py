@@ -1,1 +1,1 @@
-"""What is there, and what this machine can do."""
+"""Observe the kernel's objects, and the capabilities of this machine."""

@@ -1,4 +1,4 @@
-"""What works on this machine: each primitive is tried, in a namespace that nobody ever sees."""
+"""Try each primitive on this machine, in a throwaway namespace."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from nslab.objects.needs import Primitive
 
 TRIALS = Path(__file__).parents[2] / "components" / "kubelet"
-"""Where trials of our own lie: the processes of a node are what needs them."""
+"""The folder of nslab's own trials: a node's processes need what they try."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What became of one trial. `word` is what went wrong, `advice` the way on; both empty where it works."""
+    """The result of one trial. `word`: the error; `advice`: the remedy; both are empty if it works."""
 
     primitive: Primitive
     works: bool
@@ -37,7 +37,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Try every primitive."""
+    """Try every primitive and yield its finding."""
     with Namespaces() as spaces, spaces.throwaway():
         yield from map(_tried, PRIMITIVES)
 
@@ -54,14 +54,14 @@ def _tried(primitive: Primitive) -> Finding:
         done = subprocess.run(argv, capture_output=True, text=True, env=restore.environment(), check=False)
         if done.returncode:
             lines = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
-            # nft repeats the line, and points at it, after saying what is wrong.
+            # nft prints the error first, then the line with a marker below it.
             wrong = next((line for line in lines if "Error" in line), lines[-1])
             return Finding(primitive, False, wrong, primitive.instead)
     return Finding(primitive, True)
 
 
 def _command(trial: str) -> list[str]:
-    """What a trial runs: a program of this machine, or a file of ours."""
+    """The argv of a trial: a program of this machine, or a Python file of nslab's."""
     program, *arguments = shlex.split(trial)
     if program.endswith(".py"):
         return [sys.executable, "-IS", str(TRIALS / program), *arguments]
@@ -71,6 +71,6 @@ def _command(trial: str) -> list[str]:
 
 
 def _loadable(module: str) -> bool:
-    """Whether the module lies ready on the disk: then a trial would load it, which is the machine owner's decision."""
+    """Whether the module is on the disk: then a trial would load it, which is the machine owner's decision."""
     index = Path(f"/lib/modules/{os.uname().release}/modules.dep")
     return index.exists() and any(f"/{module}.ko" in line.partition(":")[0] for line in index.open())

@@ -1,4 +1,4 @@
-"""What this machine can do, learnt in a namespace that nobody ever sees."""
+"""The capabilities of this machine, found out in a throwaway namespace."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _VARIANTS = ("iptables", "iptables-legacy", "iptables-nft")
 
 
 def read_host(spaces: Namespaces) -> Host:
-    """Learn it once; a plan is made of it and must not look again."""
+    """Read the capabilities once; the compiler gets them as a value and never looks itself."""
     with spaces.throwaway() as sock:
         iptables = working_iptables()
         born = "tunl0" in netlink.links(sock)
@@ -37,7 +37,7 @@ def read_host(spaces: Namespaces) -> Host:
 
 
 def likely_host() -> Host:
-    """What can be known of it without root, for a plan that is only printed."""
+    """The capabilities as far as they are known without root, for a plan that is only printed."""
     return Host(
         ipip=driver("ipip"),
         ipip_born=os.path.exists("/sys/class/net/tunl0"),
@@ -49,7 +49,7 @@ def likely_host() -> Host:
 
 
 def driver(name: str) -> bool:
-    """Whether a driver is loaded or built in. (Trying it out could load it, into the whole machine.)"""
+    """Whether a driver is loaded or built in. (A trial could load it into the machine's kernel.)"""
     if os.path.exists(f"/sys/module/{name}"):
         return True
     builtin = Path(f"/lib/modules/{os.uname().release}/modules.builtin")
@@ -57,7 +57,7 @@ def driver(name: str) -> bool:
 
 
 def working_iptables() -> str:
-    """The first variant whose nat table this kernel has, in this thread's namespace."""
+    """The first variant of iptables whose nat table works in this thread's namespace; Missing without one."""
     for variant in _VARIANTS:
         try:
             argv = [restore.program(f"{variant}-restore"), "--noflush"]

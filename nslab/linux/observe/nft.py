@@ -1,4 +1,4 @@
-"""The tables of nftables that a lab makes, listed; and listed once more as they should be, where nobody sees it."""
+"""List a lab's nftables tables, and the desired ones from a throwaway namespace, in the same words."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from nslab.objects.base import KernelObject
 
 _OF_IPTABLES = {f"table {family} {name}" for family in ("ip", "ip6") for name in ("raw", "mangle", "nat", "filter")}
-"""Where iptables-nft keeps its rules."""
+"""The tables of iptables-nft."""
 
 
 def tables(spaces: Namespaces, ns: str, known: Sequence[KernelObject]) -> tuple[list[KernelObject], list[str]]:
-    """What there is of our tables, as far as possible in the words of `known`; the names of other people's tables."""
+    """Return the objects in the lab's tables, equal to those in `known` where possible, and the unmanaged tables."""
     names = nft_listing.tables(known)
     if not names:
         return [], []
     spaces.enter(ns)
-    there = _nft("list", "tables").splitlines()
-    listed = {name: _nft("list", "table", "ip", name) for name in names if f"table ip {name}" in there}
+    existing = _nft("list", "tables").splitlines()
+    listed = {name: _nft("list", "table", "ip", name) for name in names if f"table ip {name}" in existing}
     ours = {f"table ip {name}" for name in names} | _OF_IPTABLES
-    unmanaged = [f"nft {name}" for name in there if name not in ours]
+    unmanaged = [f"nft {name}" for name in existing if name not in ours]
     if not listed:
         return [], unmanaged
     with spaces.throwaway():

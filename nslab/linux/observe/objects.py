@@ -1,8 +1,8 @@
-"""What is there: the kernel's objects, read back as a plan is made of them.
+"""Observe a lab: read the kernel's objects back in the form in which a plan has them.
 
-Interfaces, chains and settings are looked for by the names that a lab gives; addresses, routes, entries and members
-are taken as found, on the lab's interfaces and in its sets, so that what a stranger added shows as well. Here it is
-read; what that is in terms of objects, each family says.
+Interfaces, chains and settings are found by the lab's names for them. Addresses, routes, entries and members are taken
+as they are, on the lab's interfaces and in its sets, so that unmanaged ones show, too. This module reads; each family
+of objects translates what was read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Observation:
-    """`have`: what is there of a lab's objects. `strangers`: others' rules and interfaces, by namespace."""
+    """`have`: the lab's objects that exist. `unmanaged`: other rules and interfaces, by namespace."""
 
     have: list[KernelObject] = field(default_factory=list)
     unmanaged: dict[str, list[str]] = field(default_factory=dict)
@@ -39,9 +39,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A namespace that is looked at, its interfaces read already. This thread is in it.
+    """A namespace under observation, with its interfaces. This thread is in it.
 
-    `known`: what of the lab could be there; `ours`: the interfaces of the lab's that are; `iptables`: the variant.
+    `known`: the lab's objects that may exist in it; `ours`: the lab's interfaces that do; `iptables`: the variant.
     """
 
     spaces: Namespaces
@@ -52,29 +52,29 @@ class Place:
     iptables: str
 
     def saved(self, *argv: str) -> str:
-        """What a program that lists rules prints."""
+        """The output of a program that lists rules."""
         return restore.listed(*argv, lock=restore.lock_of(self.ns))
 
     def could_have(self, unit: str) -> bool:
-        """Whether an object of a unit is known; if none is, no program need be run, which would load modules."""
+        """Whether `known` has an object of a unit. If not, the caller runs no program, which would load modules."""
         return any(obj.unit == unit for obj in self.known)
 
 
 Found: TypeAlias = "tuple[Iterable[KernelObject], Sequence[str]]"
-"""What is there of the lab's, and what of others', as commands."""
+"""The lab's objects, and the unmanaged ones as commands."""
 
 
 def observe(spaces: Namespaces, lab: str, known: State, iptables: str, plugins: Plugins | None = None) -> Observation:
-    """What the kernel has of a lab, but for processes. `known`: what could be there, wanted or once made."""
+    """The kernel's objects of a lab, without processes. `known`: the objects that may exist, desired or older."""
     seen = Observation()
-    there = named(lab)
-    by_ns: dict[str, list[KernelObject]] = {ns: [] for ns in there}
+    existing = named(lab)
+    by_ns: dict[str, list[KernelObject]] = {ns: [] for ns in existing}
     for obj in {obj.key: obj for obj in known}.values():
         by_ns.get(obj.ns, []).append(obj)
-    found = {ns: interfaces(spaces.route_socket(ns)) for ns in there}
+    found = {ns: interfaces(spaces.route_socket(ns)) for ns in existing}
     devices_of = _device_names(known)
     theirs = plugins.interfaces() if plugins else {}
-    for ns in there:
+    for ns in existing:
         seen.have += [namespaces.seen(ns), *links.seen(by_ns[ns], found)]
         ours = devices_of.get(ns, set()) & found[ns].keys()
         place = Place(spaces, ns, found[ns], by_ns[ns], ours, iptables)
@@ -96,7 +96,7 @@ def observe(spaces: Namespaces, lab: str, known: State, iptables: str, plugins: 
 
 
 FALLBACK = {"tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"}
-"""Interfaces that drivers put into every namespace by themselves."""
+"""Interfaces that drivers create in every namespace."""
 
 
 def interfaces(sock: socket.socket) -> dict[str, Interface]:
@@ -105,7 +105,7 @@ def interfaces(sock: socket.socket) -> dict[str, Interface]:
 
 
 def _device_names(known: State) -> Mapping[str, set[str]]:
-    """The interfaces that a lab makes, by namespace; a cable has two ends."""
+    """The interfaces that a lab makes, by namespace; a veth pair has two ends."""
     found: dict[str, set[str]] = {}
     for obj in known:
         for key in obj.provides:
@@ -137,7 +137,7 @@ def _settings(place: Place) -> Found:
 
 
 def _setting(path: str) -> str | None:
-    """A setting of this thread's namespace; one whose interface is gone is gone, too."""
+    """A setting of this thread's namespace; None if its interface is gone."""
     try:
         with open(f"/proc/sys/{path}") as file:
             return file.read()

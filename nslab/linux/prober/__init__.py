@@ -1,1 +1,1 @@
-"""Questions asked with real packets, and their answers."""
+"""Probes with real packets, and their results."""

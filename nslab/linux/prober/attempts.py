@@ -1,4 +1,4 @@
-"""What is asked of Services: a name of DNS, a connection of a call; and what is understood of the answers."""
+"""The conversations with Services: DNS lookups and connections, and how their answers are read."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from nslab.wire import dns_client
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-# Both on one connection: who answers, and whom he sees. The answer to the second ends it.
+# Two requests on one connection: the server's name, and the client address that it sees. HTTP/1.0 ends the connection.
 _REQUESTS = b"GET /hostname HTTP/1.1\r\nHost: probe\r\n\r\nGET /clientip HTTP/1.0\r\n\r\n"
 _WORDS = (b"hostname", b"clientip")
 _ADDRESS = re.compile(r"\[?(?:::ffff:)?([\d.]+)\]?:\d+")
 
 
 class Attempt:
-    """One conversation. `must`: something has to come of it (`refused`: a no); silence is awaited for less long.
+    """One conversation. `must`: an answer is expected (`refused`: a refusal); silence is awaited for a shorter time.
 
-    `server`: whom it takes room from, of which there is `room` at first.
+    `server`: the key of the server whose capacity it uses; `room`: that server's capacity at first.
     """
 
     kind, protocol = socket.SOCK_STREAM, 0
@@ -44,25 +44,25 @@ class Attempt:
 
     @property
     def content(self) -> bool:
-        """Whether it is enough that the connection was made."""
+        """Whether an established connection is enough."""
         return False
 
     @property
     def moot(self) -> bool:
-        """Whether it need not be asked any more."""
+        """Whether another attempt has already decided the result."""
         return False
 
     def ask(self) -> None:
-        """Say what is to be said. Called when connected, and (over UDP) again when nothing came."""
+        """Send the request. Called when connected, and (over UDP) again if no answer came."""
         raise NotImplementedError
 
     def hear(self) -> bool:
-        """Read what came; whether that is all."""
+        """Read what came; return whether the answer is complete."""
         raise NotImplementedError
 
 
 class Lookup(Attempt):
-    """A name, asked of the cluster's DNS."""
+    """A lookup of a name in the cluster's DNS."""
 
     kind = socket.SOCK_DGRAM
 
@@ -74,14 +74,14 @@ class Lookup(Attempt):
         self._code = ""
 
     def repeated(self) -> Lookup:
-        """The same question, among few."""
+        """The same lookup, for a second run with fewer at a time."""
         lookup = Lookup(self._call, self._dns)
         lookup.server = lookup.to
         return lookup
 
     @property
     def reported(self) -> str:
-        """What DNS said instead of an address."""
+        """The DNS error instead of an address."""
         return self._code if self.outcome is Outcome.REACHED else str(self.outcome)
 
     def ask(self) -> None:
@@ -90,14 +90,14 @@ class Lookup(Attempt):
 
     def hear(self) -> bool:
         assert self.sock
-        heard = dns_client.answer(self.sock.recv(4096), self._number)
-        if heard:
-            self.addresses, self._code = heard
-        return heard is not None
+        answer = dns_client.answer(self.sock.recv(4096), self._number)
+        if answer:
+            self.addresses, self._code = answer
+        return answer is not None
 
 
 class Trial(Attempt):
-    """One connection of a call. `others`: those before it, if it is asked again, of which a silent one is enough."""
+    """One connection of a call. `others`: in a second run, the trials before it; a silent one makes this one moot."""
 
     def __init__(self, call: Call, address: IPv4Address, others: Sequence[Trial] | None = None) -> None:
         super().__init__(call.source, (str(address), call.port))
@@ -142,11 +142,11 @@ class Trial(Attempt):
 
     @property
     def empty(self) -> bool:
-        """Whether the other end said nothing that we understand."""
+        """Whether the server sent nothing that we understand."""
         return not self._name and not self.content
 
     def result(self) -> Try:
-        """What became of it."""
+        """The outcome as a value."""
         assert self.outcome
         seen = IPv4Address(self._seen) if self._seen else None
         return Try(self.outcome, self._name, seen, self.detail, round(self.took * 1000, 3))
@@ -160,18 +160,19 @@ class Trial(Attempt):
 
 
 def _server(call: Call, *, alone: bool) -> tuple[Hashable | None, int]:
-    """Whom a connection takes room from, and how much there is. All ways to a Service lead to the same servers."""
+    """The key of the server whose capacity a connection uses, and that capacity. All ways to a Service lead to the
+    same servers."""
     if call.outcome is Outcome.REFUSED:
-        # By ICMP, of which a host gets six at once and then one a second.
+        # Refusals come as ICMP errors, which the kernel limits: six at once to a host, then one a second.
         return ("refusals", call.source), pace.ONE
     if call.asks:
-        # agnhost has room for all, but what is asked again is asked gently.
+        # agnhost takes any number, but the second run goes gently.
         return call if alone else None, pace.ONE
     return (call.service, call.port_name), pace.ONE if alone else pace.FEW
 
 
 def _bodies(read: bytes) -> tuple[str, str]:
-    """Host name and client's address, out of the two answers."""
+    """Host name and client address from the two answers."""
     found: list[str] = []
     while read:
         head, _, read = read.partition(b"\r\n\r\n")

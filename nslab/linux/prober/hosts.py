@@ -1,8 +1,8 @@
-"""Asks the kernel what `nslab.probes` wants to know: packets out of every namespace at once, from one thread.
+"""Runs the probes of `nslab.probes`: packets from every namespace at once, from one thread.
 
-Each host of the lab has one raw socket for echoes, one UDP socket to ask with and one to answer with, and a listener. A
-packet carries its probe's number, so both ends of every conversation are known: what a target received, and from whom,
-is known even if its answer gets lost. Echoes are answered by the host's own kernel, as always.
+Each host of the lab gets a raw socket for echoes, a UDP socket that asks and one that answers, and a TCP listener. A
+packet carries its probe's number, so the prober knows both ends of every conversation: what a target received, and
+from whom, even if the answer gets lost. The host's own kernel answers echoes, as always.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from nslab.probes import Place, Probe, Result
 
 _WAVE = 128  # pairs; each needs up to six neighbours, there and back
-_AT_ONCE = 1000  # probes that need no waves: of a lab of some dozen hosts
+_AT_ONCE = 1000  # so many probes need no waves: a lab of some dozen hosts
 
 
 def ask(
@@ -35,10 +35,10 @@ def ask(
     timing: Timing = DEFAULT,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[Result]:
-    """The answers, in the order of the questions.
+    """Run the probes and return their results in the same order.
 
-    What is silent once is asked again before it is judged. Many questions are asked in waves. After each, what was
-    learnt of neighbours is let go: the kernel's table of them is one for the whole machine, and small.
+    A probe without an answer runs again before it counts as failed. Many probes run in waves; after each wave the
+    neighbour entries are deleted, because the kernel has one small table for the whole machine.
     """
     everybody = [*places]
     results = _in_waves(spaces, lab, everybody, probes, timing, progress)
@@ -66,8 +66,8 @@ def _in_waves(
         progress(len(results), len(probes))
         if len(waves) > 1:
             hosts = {name for probe in wave for name in probe.pair} | {p.name for p in places if p.role == "node"}
-            there = {*named(lab)} & {netns(lab, name) for name in (*hosts, SWITCH)}
-            forget(spaces, sorted(there))
+            existing = {*named(lab)} & {netns(lab, name) for name in (*hosts, SWITCH)}
+            forget(spaces, sorted(existing))
             spaces.home()
     return results
 
@@ -91,7 +91,7 @@ def _asked(
 
 
 def _is_doubtful(result: Result) -> bool:
-    """Whether an answer might be another one if less was asked at once."""
+    """Whether the result might differ with fewer probes at a time."""
     if result.probe.expected is Expected.FAIL:
         return False
     turned_away = result.probe.kind is Kind.TCP and result.outcome in (Outcome.REFUSED, Outcome.ENDED)
@@ -99,7 +99,7 @@ def _is_doubtful(result: Result) -> bool:
 
 
 def _waves(probes: Sequence[Probe]) -> Iterator[Sequence[Probe]]:
-    """Slices of the probes of so many pairs that the neighbours which they need fit the kernel's table."""
+    """Slices of the probes, each with so few pairs that their neighbours fit the kernel's table."""
     begin, pairs = 0, set[tuple[str, str]]()
     for index, probe in enumerate(probes):
         if probe.pair not in pairs and len(pairs) == _WAVE and len(probes) > _AT_ONCE:

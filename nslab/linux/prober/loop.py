@@ -1,4 +1,4 @@
-"""The loop that drives conversations with Services, some at a time, from one thread."""
+"""The event loop that runs conversations with Services, some at a time, from one thread."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 64
 _REFUSALS = 5
-"""Deadlines that a refusal has. It comes by ICMP, of which a host gets six at once and then one a second, and none for
-a second after a packet that came back to where it came from (hairpin): the kernel counts that as a redirect."""
+"""How many deadlines a refusal may take. It comes as an ICMP error, which the kernel limits: six at once to a host,
+then one a second, and none for a second after a hairpin packet, which counts as a redirect."""
 
 
 class Loop:
-    """The loop that drives attempts, some at a time."""
+    """Runs attempts, some at a time."""
 
     def __init__(self, spaces: Namespaces, lab: str, timing: Timing) -> None:
         self._spaces, self._lab, self._timing = spaces, lab, timing
@@ -43,7 +43,7 @@ class Loop:
         self._slowest = 0.0
 
     def close(self) -> None:
-        """Close whatever is open."""
+        """Close everything that is open."""
         self._leaving.close()
         for attempt in self._open.values():
             if attempt.sock:
@@ -51,7 +51,7 @@ class Loop:
         self._epoll.close()
 
     def run(self, attempts: Iterable[Attempt]) -> None:
-        """Begin, listen, say it again, give up, until each has an outcome."""
+        """Connect, read, resend and give up, until each attempt has an outcome."""
         self._queue = Queue((attempt, attempt.server, attempt.room) for attempt in attempts)
         while self._queue or self._open:
             while self._queue.ready and len(self._open) < _AT_ONCE:
@@ -77,8 +77,9 @@ class Loop:
             return
         sock = attempt.sock = socket.socket(socket.AF_INET, attempt.kind | socket.SOCK_NONBLOCK, attempt.protocol)
         sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
-        # A port that no other open socket has here. connect() would choose one that is free towards this Service only;
-        # IPVS knows answers by client and endpoint, so the first of two connections from one port hears nothing more.
+        # bind() chooses a port that no other open socket has here; connect() would choose one that is free towards this
+        # Service only. IPVS matches answers by client and endpoint, so the first of two connections from one port would
+        # get no more answers.
         sock.bind(("", 0))
         failed = sock.connect_ex(attempt.to)
         if failed not in (0, errno.EINPROGRESS):
@@ -126,15 +127,15 @@ class Loop:
 
     def _say_again(self, attempt: Attempt) -> None:
         if attempt.kind == socket.SOCK_DGRAM:
-            with suppress(OSError):  # what was said of the first one is heard in its turn
+            with suppress(OSError):  # the error of the first request is read in its turn
                 attempt.ask()
         elif attempt.content and not attempt.refused:
-            # TCP sends again by itself. What was lost takes nobody's room, and the next one may tell whether all is.
+            # TCP resends by itself. A lost SYN uses none of the server's capacity, so let the next attempt start.
             self._queue.done(attempt.server, silent=True)
             attempt.server = None
 
     def _begin_again(self, attempt: Attempt) -> None:
-        """Once more, from another port: IPVS may remember the first one's answers as another Service's for a while."""
+        """Start again from another port: for a while, IPVS may take the first port's answers for another Service's."""
         assert attempt.sock
         self._open.pop(attempt.sock.fileno(), None)
         attempt.sock.close()
@@ -147,7 +148,7 @@ class Loop:
         return self._timing.deadline * (_REFUSALS if attempt.refused else 1)
 
     def _pause(self) -> float:
-        """Seconds until something must be done even if nothing comes."""
+        """Seconds until the next timeout."""
         now = time.monotonic()
         due = min((min(a.began + self._limit(a), a.again) for a in self._open.values()), default=math.inf)
         due = min(due, self._leaving.due)
@@ -165,7 +166,7 @@ class Loop:
         if sock:
             self._open.pop(sock.fileno(), None)
         if sock and outcome is Outcome.REACHED and attempt.content and self._queue.awaits(attempt.server):
-            # Only when its server ends the connection, too, there is room for the next one.
+            # The server has capacity for the next attempt only after it has closed the connection, too.
             self._leaving.add(sock, attempt.server)
             self._epoll.modify(sock.fileno(), select.EPOLLIN)
         else:

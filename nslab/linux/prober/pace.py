@@ -1,7 +1,7 @@
-"""How many questions a server is asked at a time: some serve few clients at once, and what else comes is lost.
+"""How many clients a server gets at a time: some servers take few at once, and the others' packets are lost.
 
-dnsmasq answers 20 connections over TCP and lets six more wait; `nc -l` serves one; a kernel sends a host one ICMP
-refusal a second. A client is served until its connection is closed on both sides.
+dnsmasq serves 20 TCP connections and queues six more; `nc -l` serves one; the kernel sends a host one ICMP refusal a
+second. A client counts until its connection is closed on both sides.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
 ONE, FEW, SOME = 1, 4, 16
-"""Clients at a time: that every server has room for; that most have; that one of our own has."""
+"""Clients at a time: what every server takes; what most take; what nslab's own take."""
 _HOPELESS = 2
-"""Silences in a row after which a server is not silent because too much is asked at once."""
+"""After so many silences in a row, a server is not silent for lack of capacity."""
 _ITEM = TypeVar("_ITEM")
 
 
 class Queue(Generic[_ITEM]):
-    """Questions, each with its server (None: one that takes any number) and how many that server takes at a time."""
+    """Items, each with its server (None: one without a limit) and how many that server takes at a time."""
 
     def __init__(self, questions: Iterable[tuple[_ITEM, Hashable | None, int]]) -> None:
         self._ready: deque[_ITEM] = deque()
@@ -46,20 +46,20 @@ class Queue(Generic[_ITEM]):
 
     @property
     def ready(self) -> bool:
-        """Whether some question may be asked now."""
+        """Whether an item may start now."""
         return bool(self._ready)
 
     def take(self) -> _ITEM:
-        """The next question that may be asked now."""
+        """Remove and return the next item that may start now."""
         self._left -= 1
         return self._ready.popleft()
 
     def awaits(self, server: Hashable | None) -> bool:
-        """Whether somebody waits until this server has room."""
+        """Whether an item waits for this server."""
         return bool(self._waiting.get(server))
 
     def done(self, server: Hashable | None, *, silent: bool = False) -> None:
-        """A server has room for one more. One that says nothing, whoever asks, is asked by more at a time."""
+        """Return a place at a server. A server that is silent repeatedly gets more items at a time."""
         if server is None:
             return
         self._silences[server] = self._silences.get(server, 0) + 1 if silent else 0
@@ -76,20 +76,20 @@ class Queue(Generic[_ITEM]):
 
 
 class Leaving:
-    """Connections that have served, and end when the server says so, or after a while; their servers have room then."""
+    """Finished connections that wait for the server's close, or a timeout; then the server has a free place."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._sockets: dict[int, tuple[float, socket.socket, Hashable]] = {}
 
     def add(self, sock: socket.socket, server: Hashable) -> None:
-        """Say that no more will be asked."""
-        with suppress(OSError):  # it is gone already, which shows when it is read
+        """Half-close a connection and wait for the server's end."""
+        with suppress(OSError):  # already closed, which the next read shows
             sock.shutdown(socket.SHUT_WR)
         self._sockets[sock.fileno()] = time.monotonic() + self._seconds, sock, server
 
     def heard(self, descriptor: int) -> Hashable | None:
-        """Something came on a socket: the server, if it has ended the connection."""
+        """Read from a socket; return the server if it has closed the connection."""
         _, sock, server = self._sockets[descriptor]
         try:
             if sock.recv(1 << 16):
@@ -102,7 +102,7 @@ class Leaving:
         return server
 
     def overdue(self) -> list[Hashable]:
-        """The servers that were waited for long enough."""
+        """Close the connections that timed out and return their servers."""
         now = time.monotonic()
         late = [(fd, server) for fd, (until, _, server) in self._sockets.items() if until <= now]
         for descriptor, _ in late:
@@ -111,14 +111,14 @@ class Leaving:
 
     @property
     def due(self) -> float:
-        """When the first one has been waited for long enough; never, if there is none."""
+        """The time of the next timeout; infinity without one."""
         return min((until for until, _, _ in self._sockets.values()), default=math.inf)
 
     def __contains__(self, descriptor: int) -> bool:
         return descriptor in self._sockets
 
     def close(self) -> None:
-        """End all of them."""
+        """Close all connections."""
         for descriptor in [*self._sockets]:
             self._close(descriptor)
 

@@ -1,4 +1,4 @@
-"""One round of questions: packets out of every namespace at once, from one thread, until each has its outcome."""
+"""One round of probes: packets from every namespace at once, from one thread, until each has an outcome."""
 
 from __future__ import annotations
 
@@ -29,31 +29,31 @@ if TYPE_CHECKING:
     from nslab.probes import Place, Probe
 
 _RESET_ON_CLOSE = struct.pack("=ii", 1, 0)
-_BURST = 16  # packets that are sent before what came back is read
+_BURST = 16  # packets to send before reading answers
 _MESSAGE = struct.Struct("=8sI")
 _ANSWER = b"!"
 
 
 class Round:
-    """All probes of one round, and the loop that drives them. `alone`: each server is asked by one at a time."""
+    """All probes of one round, and their event loop. `alone`: each server gets one client at a time."""
 
     def __init__(
         self, spaces: Namespaces, lab: str, timing: Timing, probes: Sequence[Probe], *, alone: bool = False
     ) -> None:
         self._spaces, self._lab, self._timing = spaces, lab, timing
         self._talks = [Talk(probe, server_of(probe, alone=alone)) for probe in probes]
-        # What must fail goes last: who is asked for link-layer addresses then has answered.
+        # Probes that must fail go last: by then the neighbours that they need are resolved.
         order = sorted(range(len(probes)), key=lambda number: probes[number].expected is Expected.FAIL)
         room = {number: pace.SOME if probes[number].asks else pace.ONE if alone else pace.FEW for number in order}
         self._queue = pace.Queue((number, self._talks[number].server, room[number]) for number in order)
         self._token = os.urandom(8)
-        # Not an id of an earlier call: connection tracking would treat its packets as it did then.
+        # A new ICMP id for each call: conntrack would treat packets with an old one as it did then.
         self._id = int.from_bytes(os.urandom(2), "big")
         self._hosts: dict[str, HostSockets] = {}
         self._accepted: set[socket.socket] = set()
         self._epoll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
-        # Both in the order in which they began.
+        # Both in order of their start.
         self._must: dict[int, Talk] = {}
         self._must_not: dict[int, Talk] = {}
         self._retries: deque[tuple[float, int]] = deque()
@@ -61,20 +61,20 @@ class Round:
         self._leaving = pace.Leaving(timing.goodbye)
 
     def open(self, places: Iterable[Place]) -> None:
-        """Sockets in every namespace that takes part and is there."""
+        """Open sockets in every namespace that takes part and exists."""
         wanted = {name for talk in self._talks for name in talk.probe.pair}
         for place in places:
             if place.name in wanted:
                 try:
                     self._spaces.enter(netns(self._lab, place.name))
                 except OSError as error:
-                    if error.errno not in (errno.ENOENT, errno.EINVAL):  # no such name; a name that nothing is bound to
+                    if error.errno not in (errno.ENOENT, errno.EINVAL):  # no such name; a name without a mount
                         raise
                 else:
                     self._listen(place.name, HostSockets(place.address))
 
     def close(self) -> None:
-        """Close whatever is open."""
+        """Close everything that is open."""
         self._leaving.close()
         for host in self._hosts.values():
             for sock in host.sockets():
@@ -84,7 +84,7 @@ class Round:
         self._epoll.close()
 
     def results(self) -> list[Result]:
-        """Send, listen, send again, give up."""
+        """Send, receive, resend and give up; return the results in the order of the probes."""
         while self._queue or self._must or self._must_not:
             for _ in range(_BURST):
                 if self._may_begin:
@@ -93,7 +93,7 @@ class Round:
             self._turn(0 if self._may_begin else self._until_due())
             self._again()
             self._give_up()
-        self._turn(0)  # an answer may have been read before the question that it answers
+        self._turn(0)  # the prober may read an answer before it sees the request at its target
         return [talk.result() for talk in self._talks]
 
     @property
@@ -130,9 +130,9 @@ class Round:
             try:
                 sock.sendto(data, to)
             except BlockingIOError:
-                return  # no room: lost, like any packet, and sent again
+                return  # the buffer is full: the packet is lost like any other, and sent again
             except OSError as error:
-                # The socket is everybody's: this may be the fate of an earlier packet.
+                # All probes share the socket, so the error may be an earlier packet's.
                 self._errors(sock)
                 refused = error.errno or 0
             else:
@@ -189,7 +189,7 @@ class Round:
             number = self._number(data)
             if number is not None:
                 self._arrived(number, name, sender[0])
-                with suppress(OSError):  # no way back: the asker will find out
+                with suppress(OSError):  # no route back: the probe times out
                     sock.sendto(data + _ANSWER, sender)
 
     def _on_answer(self, sock: socket.socket, events: int) -> None:
@@ -219,13 +219,13 @@ class Round:
         self._drop(sock)
 
     def _progress(self, number: int, talk: Talk, events: int) -> None:
-        """A connection of ours was made, or refused, or brings an answer."""
+        """Handle an event of a connection: established, refused, or an answer."""
         sock = talk.sock
         assert sock
         if events & (select.EPOLLERR | select.EPOLLHUP) and not talk.connected:
-            heard = next(socket_errors(sock), None)
+            queued = next(socket_errors(sock), None)
             failed = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            self._failed(number, failed or (heard[1] if heard else errno.ECONNREFUSED), heard[2] if heard else "")
+            self._failed(number, failed or (queued[1] if queued else errno.ECONNREFUSED), queued[2] if queued else "")
         elif not talk.connected:
             talk.connected = True
             self._connected(number, talk, sock)
@@ -256,7 +256,7 @@ class Round:
             self._finish(number, Outcome.REACHED)
 
     def _errors(self, sock: socket.socket) -> None:
-        """What routers and the other ends said of packets that this socket sent."""
+        """Read the ICMP errors of routers and targets about packets from this socket."""
         for data, number, who in socket_errors(sock):
             begins = data.find(self._token)
             talk = None if begins < 0 else self._number(data[begins:])
@@ -300,7 +300,7 @@ class Round:
             self._queue.done(talk.server, silent=outcome is Outcome.TIMED_OUT)
 
     def _leave(self, sock: socket.socket, server: Hashable) -> None:
-        """End a connection as its server likes; only then there is room for the next one."""
+        """Wait for the server's close; only then it has capacity for the next client."""
         descriptor = sock.fileno()
         self._leaving.add(sock, server)
         self._epoll.modify(descriptor, select.EPOLLIN)
@@ -324,7 +324,7 @@ class Round:
             if talk.probe.kind is not Kind.TCP:
                 self._send(number, talk)
             elif not talk.connected:
-                # Its SYN is lost: it takes nobody's room, and the next one may tell whether all of them are.
+                # A lost SYN uses none of the server's capacity, so let the next probe start.
                 self._queue.done(talk.server, silent=True)
                 talk.server = None
 
@@ -336,21 +336,21 @@ class Round:
             hung = talk.connected and "the connection was made, but the server says nothing"
             self._finish(number, Outcome.TIMED_OUT, hung or "")
         self._left(*self._leaving.overdue())
-        if not self._must and now >= self._patient_until():
+        if not self._must and now >= self._lost_at():
             for number in [*self._must_not]:
                 self._finish(number, Outcome.TIMED_OUT)
 
-    def _patient_until(self) -> float:
+    def _lost_at(self) -> float:
         last = max((talk.began for talk in self._must_not.values()), default=0.0)
         return max(last, self._settled) + max(self._timing.lost_after, 2 * self._slowest)
 
     def _until_due(self) -> float:
-        """Seconds until something must be done even if nothing comes."""
+        """Seconds until the next timeout."""
         due = [self._leaving.due]
         if self._must:
             due.append(next(iter(self._must.values())).began + self._timing.deadline)
             due += [self._retries[0][0]] if self._retries else []
         elif self._must_not:
-            due.append(self._patient_until())
+            due.append(self._lost_at())
         soonest = min(due)
         return max(0.0, soonest - time.monotonic()) if soonest < math.inf else 0.0

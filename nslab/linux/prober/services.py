@@ -1,8 +1,8 @@
-"""Asks Services what `nslab.probes.services` wants to know: connections out of every namespace, from one thread.
+"""Runs the calls of `nslab.probes.services`: connections from every namespace, from one thread.
 
-First names are looked up, each by the pod that uses it; then all is asked that must be refused, then what must be
-answered; then, by themselves, the many connections that show how answers are spread (others would take turns of
-theirs); last, what must be silence. What is not answered is asked again, with less else under way, before it is judged.
+First each pod looks up the names that it uses. Then come the calls that must be refused; those that must be answered;
+alone, the many connections that show how a Service spreads its answers (others would take some of their turns); last,
+those that must time out. A call without an answer runs again, with fewer at a time, before it counts as failed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     Names: TypeAlias = dict[tuple[str, str], Lookup]
 
 _DOUBTFUL = (Outcome.TIMED_OUT, Outcome.REFUSED, Outcome.ENDED)
-"""What a server that has too many clients may do."""
+"""The outcomes that a server with too many clients may cause."""
 MANY = 20
-"""So many connections of a call are asked for to count what becomes of them."""
+"""A call with so many connections counts outcomes."""
 _DRAWS = 4
-"""Connections per endpoint, by which it is known that none is silent: a single one would show in 98 of 100 cases."""
+"""Connections per endpoint that show a silent endpoint: a single one in 98 of 100 cases."""
 
 
 def ask_services(
@@ -42,7 +42,7 @@ def ask_services(
     timing: Timing = DEFAULT,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> list[CallResult]:
-    """The answers, in the order of the questions, those about the spread last."""
+    """Run the calls and return their results in the same order, those about the spread last."""
     questions = (*survey.calls, *survey.spread)
     loop = Loop(spaces, lab, timing)
     try:
@@ -52,7 +52,7 @@ def ask_services(
         for done, calls in enumerate(rounds):
             loop.run([trial for call in calls for trial in tries[call]])
             doubtful = [call for call in calls if _is_doubtful(call, tries[call])]
-            # Of many it counts what becomes of each; and who is asked so often has room for all, as agnhost has.
+            # A call with many connections counts each outcome, and its server takes them all, as agnhost does.
             tries |= _again(loop, [call for call in doubtful if call.times < MANY or not call.asks], names)
             progress(done + 1, len(rounds))
     finally:
@@ -69,18 +69,18 @@ def _rounds(survey: ServiceSurvey) -> tuple[Sequence[Call], ...]:
 
 
 def _must(call: Call) -> bool:
-    """Whether an answer must come."""
+    """Whether an answer is expected."""
     return call.outcome is not Outcome.TIMED_OUT and not call.lost
 
 
 def _is_doubtful(call: Call, trials: Iterable[Trial]) -> bool:
-    """Whether what came may be otherwise if less is asked at once. (Refusals are asked for one by one anyway.)"""
-    asked = _must(call) and call.outcome is not Outcome.REFUSED
-    return asked and any(one.outcome in _DOUBTFUL and one.outcome is not call.outcome for one in trials)
+    """Whether the outcome may differ with fewer calls at a time. (Refusals run one by one anyway.)"""
+    answered = _must(call) and call.outcome is not Outcome.REFUSED
+    return answered and any(trial.outcome in _DOUBTFUL and trial.outcome is not call.outcome for trial in trials)
 
 
 def _looked_up(loop: Loop, calls: Iterable[Call], dns: IPv4Address | None) -> Names:
-    """What DNS says to each pod that uses a name."""
+    """Look up each name from each pod that uses it."""
     names = {(call.source, call.name): Lookup(call, dns) for call in calls if call.name and dns}
     loop.run([*names.values()])
     again = {key: found.repeated() for key, found in names.items() if found.outcome is Outcome.TIMED_OUT}
@@ -89,7 +89,7 @@ def _looked_up(loop: Loop, calls: Iterable[Call], dns: IPv4Address | None) -> Na
 
 
 def _trials(call: Call, names: Names, times: int, *, alone: bool = False) -> list[Trial]:
-    """Connections, each to one of the call's addresses; for a name, where DNS says."""
+    """Make a call's connections, to its addresses in turn; for a name, to those that DNS returned."""
     found = names[call.source, call.name].addresses if call.name else call.addresses
     made: list[Trial] = []
     for turn in range(times if found else 0):
@@ -98,13 +98,14 @@ def _trials(call: Call, names: Names, times: int, *, alone: bool = False) -> lis
 
 
 def _again(loop: Loop, calls: Sequence[Call], names: Names) -> dict[Call, list[Trial]]:
-    """The same connections once more; of several endpoints so many that one which is silent would show."""
+    """Run the connections again; with several endpoints, enough of them to show one that is silent."""
     ends = {call: len(call.answers) for call in calls}
     times = {call: max(call.times, _DRAWS * ends[call]) if ends[call] > 1 else call.times for call in calls}
     again = {call: _trials(call, names, times[call], alone=True) for call in calls}
     loop.run([trial for trials in again.values() for trial in trials])
-    # One endpoint says no more by its silence than it said before; one of many may not be drawn again.
-    known = [call for call in calls if ends[call] < 2 or all(one.outcome is Outcome.REACHED for one in again[call])]
+    # With one endpoint the second run decides. With several it decides only if it reaches them all: otherwise its
+    # connections need not include the silent endpoint.
+    known = [call for call in calls if ends[call] < 2 or all(trial.outcome is Outcome.REACHED for trial in again[call])]
     return {call: again[call][: call.times] for call in known}
 
 
@@ -115,4 +116,4 @@ def _result(call: Call, tries: Iterable[Trial], lookup: Lookup | None) -> CallRe
         reported = f"DNS: {lookup.reported}" if lookup.reported else ""
         if wrong and not reported:
             reported = f"DNS says {', '.join(map(str, sorted(lookup.addresses)))}"
-    return CallResult(call, tuple(one.result() for one in tries), reported)
+    return CallResult(call, tuple(trial.result() for trial in tries), reported)

@@ -1,4 +1,4 @@
-"""One question to a host under way: what came of it so far, and how long it may take."""
+"""The state of one probe under way, and its timeouts."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ OUTCOMES = {
     errno.EMSGSIZE: Outcome.TOO_BIG,
     errno.ETIMEDOUT: Outcome.TIMED_OUT,
 }
-"""What an errno means; any other: UNREACHABLE."""
+"""The outcome of an errno; any other means UNREACHABLE."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. `retry`: a first packet may be lost while link-layer addresses are asked for.
+    """Timeouts in seconds. `retry`: the first packet may be lost while the kernel resolves a neighbour.
 
-    `lost_after` is for what must fail, after all else is known: nothing tells that a packet will never come.
-    `goodbye`: who has been served waits so long until the server ends the connection, too.
+    `lost_after`: how long a probe that must fail waits after all others are done, as nothing announces a lost packet.
+    `goodbye`: how long a finished connection waits for the server's close.
     """
 
     deadline: float
@@ -61,13 +61,13 @@ class Talk:
         self.took = 0.0
 
     def result(self) -> Result:
-        """The answer."""
+        """The probe's result."""
         assert self.outcome
         return Result(self.probe, self.outcome, self.detail, self.at, self.seen, round(self.took * 1000, 3))
 
 
 def server_of(probe: Probe, *, alone: bool) -> tuple[str, int] | None:
-    """Whom a probe takes room from. agnhost has room for all, but what is asked again is asked gently."""
+    """The server whose capacity a probe uses. agnhost takes any number, but the second run goes gently."""
     bounded = probe.kind is Kind.TCP and probe.port and (alone or not probe.asks)
     return (probe.target, probe.port) if bounded else None
 

@@ -1,1 +1,1 @@
-"""The processes of labs: started, found, talked to, ended."""
+"""Start, find, talk to and end the processes of labs."""

@@ -1,4 +1,4 @@
-"""Talking to the nodes' processes: `up` asks them to start and end what runs, and whether it became ready."""
+"""Requests to the nodes' processes: start and end containers and daemons, and wait until they are ready."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from nslab.objects.base import KernelObject, Step
 
 MAIN = Path(__file__).parents[2] / "components" / "runtime" / "main.py"
-_PAD = "x" * 400  # of arguments, and of environment: processes that only fork write over both (see nslab.runtime.marks)
+_PAD = "x" * 400  # room in argv and environ, which forked processes overwrite with their titles (nslab.runtime.marks)
 _ENVIRONMENT = "." * 16384
 
 
 class NotReady:
-    """A container that did not become ready: why, and the last that it printed."""
+    """A container that did not become ready: the reason, and the end of its output."""
 
     def __init__(self, node: str, pod: str, container: str, reason: str, output: str) -> None:
         self.node, self.pod, self.container, self.reason, self.output = node, pod, container, reason, output
@@ -51,10 +51,10 @@ class NotReady:
 
 
 def sealed(program: str) -> int:
-    """A copy of the mount of a program's file, which can only be read: who runs it cannot change it for others.
+    """Return a descriptor of a read-only mount of a program's file, so that a lab's process cannot change the program.
 
-    What is executed from there, and all that it forks, have it as /proc/PID/exe. (A sealed file in memory would not do:
-    its mode can be changed.)
+    A process executed from it, and all its children, have it as /proc/PID/exe. (A sealed memfd does not suffice: its
+    mode can be changed.)
     """
     file = syscall.open_tree(os.path.realpath(program))
     attributes = syscall.MOUNT_ATTR_RDONLY | syscall.MOUNT_ATTR_NOSUID | syscall.MOUNT_ATTR_NODEV
@@ -77,7 +77,7 @@ class Agents:
     def __exit__(self, *_: object) -> None:
         self._close()
         if self._spawner:
-            self._spawner.close()  # it ends on that
+            self._spawner.close()  # the spawner exits on EOF
             os.waitpid(self._pid, 0)
             os.close(self._said)
             self._spawner, self._said = None, -1
@@ -86,11 +86,11 @@ class Agents:
 
     @property
     def _journal(self) -> Path:
-        # One for each: not only who holds the lab's lock asks a spawner for something.
+        # One for each spawner: calls without the lab's lock have one, too.
         return self._run / rundir.spawned(self._pid)
 
     def prefork(self) -> None:
-        """Start the process that nodes are forked from, and return at once; it boots meanwhile."""
+        """Start the spawner, from which nodes are forked, and return at once while it boots."""
         if self._spawner:
             return
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -99,12 +99,12 @@ class Agents:
             os.set_inheritable(descriptor, True)
         isolated = "-ISB" if sys.dont_write_bytecode else "-IS"
         argv = [sys.executable, isolated, str(MAIN), str(theirs.fileno()), str(pods), str(self._run), _PAD]
-        # The mark, and room for those of its children.
+        # The mark, and room for its children's marks.
         environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
-        # What goes wrong before there is a log is for us to tell, and not for a terminal.
+        # Errors before there is a log belong in our own error, not on the terminal.
         self._said = os.memfd_create("nslab-spawner", os.MFD_CLOEXEC)
         interpreter = sealed(sys.executable)
-        # A process group of its own: Ctrl-C is for us, who need its help to roll back. We may be blocking signals.
+        # A process group of its own: Ctrl-C must not end it, since the rollback needs it. Our signals may be blocked.
         try:
             self._pid = os.posix_spawn(
                 f"/proc/self/fd/{interpreter}",
@@ -123,40 +123,38 @@ class Agents:
         self._spawner = ours
 
     def run(self, steps: Sequence[Step]) -> list[int]:
-        """Do steps; the numbers of the processes started (0 for ended ones).
+        """Run steps and return the pids of the started processes (0 for ended ones), or raise Refused.
 
-        A node does what is its own in the order of the steps, but nodes do not wait for each other.
+        A node runs its own steps in order; nodes do not wait for each other.
         """
         pids: list[int] = []
         for ours, some in itertools.groupby(steps, lambda step: isinstance(step.obj, NodeAgent | Control)):
             batch = list(some)
             outcomes = self._ours(batch) if ours else self._at_nodes(batch)
-            refused = [
-                (step, indented) for step, indented in zip(batch, outcomes, strict=True) if isinstance(indented, str)
-            ]
+            refused = [(step, reason) for step, reason in zip(batch, outcomes, strict=True) if isinstance(reason, str)]
             if refused:
-                said_no = {id(step) for step, _ in refused}
-                done = [*steps[: len(pids)], *(step for step in batch if id(step) not in said_no)]
+                refused_ids = {id(step) for step, _ in refused}
+                done = [*steps[: len(pids)], *(step for step in batch if id(step) not in refused_ids)]
                 raise Refused(shell.command(refused[0][0]), refused[0][1], done)
             pids += [pid for pid in outcomes if isinstance(pid, int)]
         return pids
 
     def _ours(self, batch: Sequence[Step]) -> list[int | str]:
-        """Start and end nodes' processes, and control: for each a number, or why not."""
+        """Start and end the processes of nodes, and control: for each step a pid, or an error."""
         outcomes: dict[int, int | str] = {}
         for step in batch:
             assert isinstance(step.obj, NodeAgent | Control)
             outcomes[id(step)] = self._begin(step, step.obj)
         for step in batch:
             if not isinstance(step, Remove) and outcomes[id(step)] == 0:
-                (answer,) = self._hear(step.obj.ns, [], 1)
+                (answer,) = self._receive(step.obj.ns, [], 1)
                 outcomes[id(step)] = answer.get("error") or int(answer["pid"])
                 if isinstance(step.obj, Control):
-                    self._close(step.obj.ns)  # nodes are asked to wait; it is not
+                    self._close(step.obj.ns)  # `wait_ready` asks only nodes
         return [outcomes[id(step)] for step in batch]
 
     def _begin(self, step: Step, agent: NodeAgent | Control) -> int | str:
-        """End a process, or begin to start one; its number is the first that it says."""
+        """End a process, or begin to start one, whose first message has its pid. Returns 0, or an error."""
         try:
             if not isinstance(step, Add):
                 self.stop(agent)
@@ -168,61 +166,62 @@ class Agents:
         return 0
 
     def _at_nodes(self, batch: Sequence[Step]) -> list[int | str]:
-        """Have the nodes' processes start and end others: for each a number, or why not."""
-        asked: dict[str, list[tuple[Step, dict[str, Any]]]] = {}
+        """Have the nodes' processes start and end others: for each step a pid, or an error."""
+        requests: dict[str, list[tuple[Step, dict[str, Any]]]] = {}
         for step in batch:
-            asked.setdefault(_node_of(step), []).extend((step, request) for request in _requests(step))
-        early = {node: self._tell(node, mine) for node, mine in asked.items()}
+            requests.setdefault(_node_of(step), []).extend((step, request) for request in _requests(step))
+        early = {node: self._send(node, mine) for node, mine in requests.items()}
         outcomes: dict[int, int | str] = {}
-        for node, mine in asked.items():
-            for (step, _), answer in zip(mine, self._hear(node, early[node], len(mine)), strict=True):
+        for node, mine in requests.items():
+            for (step, _), answer in zip(mine, self._receive(node, early[node], len(mine)), strict=True):
                 # A Replace is two requests: one refusal is enough.
                 if not isinstance(outcomes.get(id(step)), str):
                     outcomes[id(step)] = answer.get("error") or int(answer.get("pid", 0))
         return [outcomes[id(step)] for step in batch]
 
-    def _tell(self, node: str, asked: Sequence[tuple[Step, dict[str, Any]]]) -> list[dict[str, Any]]:
-        """Send a node its requests; what it answers meanwhile."""
+    def _send(self, node: str, requests: Sequence[tuple[Step, dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Send a node its requests and return the answers that arrive meanwhile."""
         try:
-            return self._line(node).send([request for _, request in asked], time.monotonic() + TIMEOUT)
+            return self._line(node).send([request for _, request in requests], time.monotonic() + TIMEOUT)
         except OSError as error:
             dead = isinstance(error, FileNotFoundError | ConnectionRefusedError)
-            if dead and all(isinstance(step, Remove) for step, _ in asked):
-                return self._end_for_dead_node([step for step, _ in asked])
-            return self._silent(node, error, len(asked))
+            if dead and all(isinstance(step, Remove) for step, _ in requests):
+                return self._end_for_dead_node([step for step, _ in requests])
+            return self._all_failed(node, error, len(requests))
 
-    def _hear(self, node: str, early: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-        """So many answers of a node, with the early ones."""
+    def _receive(self, node: str, early: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+        """Return `count` answers of a node, including the early ones."""
         try:
             while len(early) < count:
                 early += self._lines[node].receive(1, time.monotonic() + TIMEOUT)
         except OSError as error:
-            return self._silent(node, error, count)
+            return self._all_failed(node, error, count)
         if len(early) > count:
-            return self._silent(node, OSError(early[-1].get("error", "its process says more than it was asked")), count)
+            surplus = OSError(early[-1].get("error", "its process sent more answers than requested"))
+            return self._all_failed(node, surplus, count)
         return early
 
-    def _silent(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
-        """A node that cannot be talked to has refused everything."""
+    def _all_failed(self, node: str, error: OSError, count: int) -> list[dict[str, Any]]:
+        """Answer for a node whose connection failed: an error for each request."""
         self._close(node)
         return [{"error": self._why(error)}] * count
 
     def _why(self, error: OSError) -> str:
-        """What a broken connection says; and what the process at its other end said last, if it is one of ours."""
+        """The error of a connection, with the last line that the spawner printed, if it is a broken one."""
         last = _last_line(self._said) if self._said >= 0 and isinstance(error, ConnectionError) else ""
         return f"{_words(error)}: {last}" if last else _words(error)
 
     def _start(self, agent: NodeAgent | Control) -> None:
-        self._close(agent.ns)  # the line to an earlier process
+        self._close(agent.ns)  # the connection to an earlier process
         self._lines[agent.ns] = Connection(self.spawn(agent.role, agent.ns))
 
     def spawn(self, what: str, ns: str) -> socket.socket:
-        """Have the spawner fork a process of this kind for the node of a namespace; the connection to it."""
+        """Have the spawner fork a process of kind `what` for the node of a namespace; return the connection to it."""
         self.prefork()
         assert self._spawner
         ours, theirs = socket.socketpair()
         names = os.open(self._run / rundir.NAMES, os.O_PATH | os.O_CLOEXEC)
-        # A mount cannot be bound from another mount namespace; a copy that lies nowhere can be carried there.
+        # Linux does not bind a mount from another mount namespace, but it can attach a detached copy (open_tree).
         folder = syscall.open_tree(str(self._run))
         request = json.dumps({"what": what, "ns": ns}).encode()
         try:
@@ -234,20 +233,19 @@ class Agents:
         return ours
 
     def _end_for_dead_node(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
-        """End processes whose node's process, which would do it, is dead; and answer in its place."""
-
+        """End processes whose node's process is dead, and answer in its place."""
         keys = {(step.obj.ns, step.obj.key[2]) for step in steps}
         procs.end([record for record in owned.processes(self._lab) if (record.ns, record.role) in keys])
         for step in steps:
             if isinstance(step.obj, Workload):
-                # Or the node's next process would take it for one that ended by itself, and start it again.
+                # Otherwise the node's next process would take it for a container that ended by itself, and restart it.
                 journal = self._run / rundir.node(step.obj.node.rsplit(".", 1)[1], rundir.JOURNAL)
                 with about(journal):
                     forget(str(journal), step.obj.ns, step.obj.container)
         return [{"ok": True}] * len(steps)
 
     def _line(self, node: str) -> Connection:
-        """The connection to a node's process, which runs already if it was not started here."""
+        """The connection to a node's process; opens it if this object did not start the process."""
         if node not in self._lines:
             host = node.rsplit(".", 1)[1]
             socket_path = rundir.CONTROL_SOCKET if host == CONTROL else rundir.node(host, rundir.SOCKET)
@@ -255,7 +253,7 @@ class Agents:
         return self._lines[node]
 
     def wait_ready(self, seconds: float) -> list[NotReady]:
-        """Wait until the containers of all nodes talked to are ready or have failed; those that are not ready."""
+        """Wait until the containers of all connected nodes are ready or have failed; return those not ready."""
         deadline = time.monotonic() + seconds + TIMEOUT
         found: list[NotReady] = []
         try:
@@ -267,14 +265,14 @@ class Agents:
                     raise OSError(answer["error"])
                 found += [NotReady(node.rsplit(".", 1)[1], **entry) for entry in answer["not_ready"]]
         except BaseException as error:
-            self._close()  # or the answer that we no longer wait for would be taken for that to the next request
+            self._close()  # otherwise the late answer would be taken for the answer to the next request
             if isinstance(error, OSError):
                 raise Refused("waiting for the containers", _words(error)) from error
             raise
         return found
 
     def stop(self, agent: NodeAgent | Control) -> None:
-        """End a node's process, and what it still is the parent of; or control. It may be gone already."""
+        """End control, or a node's process with its remaining children. It may have ended already."""
         deadline = time.monotonic() + TIMEOUT
         try:
             line = self._line(agent.ns)
@@ -286,7 +284,7 @@ class Agents:
             self._close(agent.ns)
 
     def _close(self, *nodes: str) -> None:
-        """Close the lines to these nodes, or all."""
+        """Close the connections to these nodes, or all."""
         for node in nodes or tuple(self._lines):
             if node in self._lines:
                 self._lines.pop(node).socket.close()
@@ -318,7 +316,7 @@ def _words(error: OSError) -> str:
 
 
 def _last_line(file: int) -> str:
-    """The last of what a process that failed has written, without Python's own words for the kind of error."""
+    """The last line that a failed process wrote, without Python's name of the exception."""
     text = os.pread(file, 1 << 16, max(0, os.fstat(file).st_size - (1 << 16))).decode(errors="replace")
     lines = [line for line in text.split("\n") if line.strip()] or [""]
     return re.sub(r"^\w+(Error|Exception): (\[Errno \d+\] )?", "", lines[-1])

@@ -1,4 +1,4 @@
-"""A connection to a process of a lab: JSON, a line each, by a socket in the lab's folder."""
+"""A connection to a process of a lab: one JSON object per line, over a socket in the lab's folder."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ TIMEOUT = scaled(10.0)
 
 
 class Connection:
-    """A connection to a process of a lab: lines out, lines in, each waited for until a deadline."""
+    """A connection to a process of a lab. All methods raise TimeoutError at their deadline (monotonic time)."""
 
     def __init__(self, connection: socket.socket, whose: str = "the node's") -> None:
         self.socket, self._whose = connection, whose
         self._received = rpc.Lines()
 
     def send(self, requests: Sequence[dict[str, Any]], deadline: float) -> list[dict[str, Any]]:
-        """Send all, and read what is answered meanwhile, so that neither side waits for the other to read."""
+        """Send all requests, and read answers meanwhile, so that neither side blocks on a full buffer."""
         data = memoryview(b"".join(map(rpc.line, requests)))
         answers: list[dict[str, Any]] = []
         while data:
@@ -38,7 +38,7 @@ class Connection:
         return answers
 
     def receive(self, count: int, deadline: float) -> list[dict[str, Any]]:
-        """So many answers."""
+        """Return at least `count` answers."""
         answers: list[dict[str, Any]] = []
         while len(answers) < count:
             self._poll(deadline, select.POLLIN)

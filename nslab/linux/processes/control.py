@@ -1,4 +1,4 @@
-"""Talking to a lab's control process: putting Services, and asking what it tells."""
+"""Client of a lab's control process: put Services, and get its state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ControlClient:
-    """A line to the control process of a lab, dialled when it is first needed. What is held ends with it."""
+    """A connection to the control process of a lab, opened when first needed. A `hold` ends with it."""
 
     def __init__(self, lab: str) -> None:
         self._lab = lab
@@ -35,15 +35,15 @@ class ControlClient:
         self.close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if self._line:
             self._line.socket.close()
             self._line = None
 
     def hold(self) -> dict[str, Any]:
-        """Have kube-proxies rest until `put`, `release` or the end; the pods' statuses (NAMESPACE/NAME to status).
+        """Stop kube-proxies from writing until `put`, `release` or `close`; return pods' statuses by NAMESPACE/NAME.
 
-        Without a control process there is nobody to wait for, and nothing known.
+        Without a control process no kube-proxy writes, and the result is empty.
         """
         try:
             return dict(self._ask({"op": "hold"})["pods"])
@@ -51,7 +51,7 @@ class ControlClient:
             return {}
 
     def release(self) -> None:
-        """Let kube-proxies go on."""
+        """Let kube-proxies write again."""
         if self._line:
             self._ask({"op": "release"})
 
@@ -64,10 +64,10 @@ class ControlClient:
         expect: Collection[str] | None = None,
         written: Collection[str] | None = None,
     ) -> tuple[str, ...]:
-        """Put Services, all of them or some (`removed` are keys); returns when kube-proxies have followed.
+        """Put Services, all of them (`whole`) or some (`removed`: keys), and wait until kube-proxies have followed.
 
-        Those of the nodes `expect`, or all that watch. Returns the nodes that did not in time. `written`: the nodes
-        that have all these rules and a kube-proxy that starts: it takes them over, and need not be waited for.
+        Waits for the nodes `expect`, or for all that watch; returns those that timed out. `written`: nodes that have
+        all these rules already and a kube-proxy that is starting; it takes them over, so nobody waits for it.
         """
         update = {"services": [to_json(service) for service in services], "removed": [*removed], "whole": whole}
         nodes = {"expect": expect, "written": written}
@@ -76,13 +76,13 @@ class ControlClient:
         return tuple(answer["late"])
 
     def get(self) -> dict[str, Any]:
-        """What it tells: generation, services, pods, and how far each node's kube-proxy is."""
+        """Return the state of control: generation, services, pods, and the progress of each node's kube-proxy."""
         return self._ask({"op": "get"})
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         deadline = time.monotonic() + TIMEOUT
         try:
-            line = self._dialled()
+            line = self._connected()
             answers = line.send([request], deadline)
             answer = (answers or line.receive(1, deadline))[0]
         except OSError as error:
@@ -92,7 +92,7 @@ class ControlClient:
             raise Refused(f"asking the control process of lab {self._lab}", answer["error"])
         return answer
 
-    def _dialled(self) -> Connection:
+    def _connected(self) -> Connection:
         if self._line is None:
             try:
                 self._line = Connection(connect(folder(self._lab) / rundir.CONTROL_SOCKET), "the lab's control")
@@ -102,7 +102,7 @@ class ControlClient:
 
 
 class ControlAbsent(Refused):
-    """There is no control process."""
+    """The lab has no control process."""
 
     def __init__(self, lab: str) -> None:
         super().__init__(

@@ -1,6 +1,7 @@
-"""Running a command where a process of a lab runs: its node's process forks it, and we copy what crosses.
+"""Run a command beside a process of a lab: its node's process forks it, and this one copies its streams.
 
-Where our input and output are a terminal, it has one of its own; else pipes. Its errors go with its output if ours do.
+If stdin and stdout are a terminal, the command gets a terminal of its own, else pipes. Its stderr goes to its stdout
+if ours does.
 """
 
 from __future__ import annotations
@@ -30,17 +31,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PASSED_ON = ("TERM", "LANG", "LC_ALL", "COLORTERM", "NO_COLOR")
-"""What a shell inside needs to know of the terminal outside."""
+"""The variables that tell a shell inside about the terminal outside."""
 _DESCRIPTORS = 3
 _FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is to run, beside which container of which host; without a container on the machine `host` itself.
+    """What to run, and in which container of which host; without a container on the machine `host` itself.
 
-    `node`: whose process sees to it. `stand_in`: what is started in its place where there is none: `exec` where it was
-    killed, `alone` where a host never has one.
+    `node`: the node whose process forks it. `stand_in`: the process to spawn if that does not run: `exec` if it was
+    killed, `alone` for a host that never has one.
     """
 
     lab: str
@@ -52,13 +53,13 @@ class Command:
 
 
 class NotRunning(NslabError):
-    """What a command should run beside does not run."""
+    """The container or host of a command does not run."""
 
 
 def attach(run: Path, command: Command) -> int:
-    """Run a command on our own standard streams; its exit status (128 + N if signal N ended it).
+    """Run a command on our own standard streams and return its exit status (128 + N if signal N ended it).
 
-    127: there is no such command; 126: it cannot be run.
+    127: the command does not exist; 126: it is not executable.
     """
     apart = not os.path.sameopenfile(1, 2)
     if terminal.is_ours(0, 1):
@@ -71,7 +72,7 @@ def attach(run: Path, command: Command) -> int:
 
 
 def communicate(run: Path, command: Command, text: str, timeout: float) -> subprocess.CompletedProcess[str]:
-    """Run a command with `text` as its input, and what it printed. After TimeoutExpired nothing of it is left."""
+    """Run a command with `text` as its input and return its output. After TimeoutExpired no process of it is left."""
     deadline = time.monotonic() + timeout
     with _Session(run, command, {"tty": False, "stderr": True}) as session:
         given, output, complained = session.descriptors
@@ -88,7 +89,7 @@ def communicate(run: Path, command: Command, text: str, timeout: float) -> subpr
 
 
 def _text(stream: Collected) -> str:
-    # As subprocess does it.
+    # The same conversion as in subprocess.
     return stream.data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -112,7 +113,7 @@ def _keys() -> bytes:
     with contextlib.suppress(OSError):
         typed = os.read(0, 1 << 12)
     if not typed:
-        raise Stopped(signal.SIGHUP)  # a raw terminal has no other end than that it hung up
+        raise Stopped(signal.SIGHUP)  # a raw terminal returns EOF only after a hangup
     return typed
 
 
@@ -138,7 +139,7 @@ def _at_pipes(session: _Session) -> int:
 
 
 class _Session:
-    """A command that runs: the connection to who forked it, and our ends of its streams."""
+    """A running command: the connection to the process that forked it, and our ends of its streams."""
 
     def __init__(self, run: Path, command: Command, ways: dict[str, Any]) -> None:
         self._command, self.status, self.descriptors = command, -1, list[int]()
@@ -164,7 +165,7 @@ class _Session:
         try:
             self._connection.sendall(request)
             while not self.descriptors:
-                self._hear(self._receive())
+                self._handle(self._receive())
         except TimeoutError:
             raise NslabError(f"the process of {self._command.node} does not answer") from None
         self._connection.setblocking(False)
@@ -173,24 +174,24 @@ class _Session:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Hung up on, the node ends what still runs.
+        # When the connection closes, the node ends what still runs.
         self._connection.close()
         for flow in self._flows:
             flow.close()
 
     def relay(self, flows: Sequence[Flow], deadline: float | None = None) -> None:
-        """Move what flows until the command has ended, and its last words are out. TimeoutError at the deadline."""
+        """Move bytes until the command has ended and its output is complete. TimeoutError at the deadline."""
         self._flows = tuple(flows)
         relay(self, flows, lambda: self.status < 0, deadline)
 
     def waits_for(self) -> tuple[int, int] | None:
-        """For its end."""
+        """The connection, until the command has ended."""
         return (self._connection.fileno(), select.POLLIN) if self.status < 0 else None
 
     def move(self) -> None:
-        """Hear what the node has to say."""
+        """Handle the node's messages."""
         with contextlib.suppress(BlockingIOError):
-            self._hear(self._receive())
+            self._handle(self._receive())
 
     def _receive(self) -> list[dict[str, Any]]:
         with contextlib.suppress(ConnectionResetError):
@@ -200,7 +201,7 @@ class _Session:
                 return [json.loads(line) for line in self._received.take(block)]
         raise NslabError(f"the process of {self._command.node} ended, and with it {self._command.argv[0]}")
 
-    def _hear(self, answers: list[dict[str, Any]]) -> None:
+    def _handle(self, answers: list[dict[str, Any]]) -> None:
         for answer in answers:
             if answer.get("absent"):
                 raise NotRunning(answer["error"])
@@ -209,16 +210,16 @@ class _Session:
             self.status = answer.get("exited", self.status)
 
     def signal(self, number: int) -> None:
-        """Signal the command's process group; by KILL all of its session ends."""
+        """Signal the command's process group; SIGKILL ends its whole session."""
         with contextlib.suppress(OSError):
             rpc.send(self._connection, rpc.line({"op": "signal", "number": number}))
 
     def forward(self, number: int) -> Callable[[], None]:
-        """What to do when this signal comes to us."""
+        """A handler that forwards this signal."""
         return lambda: self.signal(number)
 
     def kill(self) -> None:
-        """End it, and wait until it has."""
+        """Kill the command and wait for its end."""
         self.signal(signal.SIGKILL)
         self._connection.settimeout(TIMEOUT)
         with contextlib.suppress(NslabError, TimeoutError):
@@ -227,7 +228,7 @@ class _Session:
 
 
 def _reach(run: Path, command: Command) -> socket.socket:
-    """The node's process; in place of a dead one, what can be started for one command."""
+    """Connect to the node's process; if it is dead, spawn a stand-in for one command."""
     try:
         return rpc.connect(run / rundir.node(command.node, rundir.SOCKET))
     except (FileNotFoundError, ConnectionRefusedError):

@@ -1,4 +1,4 @@
-"""Reading containers' log files, in CRI's format, from where the node's process writes them."""
+"""Read containers' log files, in CRI format, where the node's process writes them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 _IN_MODIFY, _IN_CREATE, _IN_DELETE, _IN_DELETE_SELF = 0x2, 0x100, 0x200, 0x400
 _CHECK_AGAIN = 1.0
-"""Seconds after which a follower looks by itself, whatever inotify says."""
+"""Seconds after which a follower checks the file without an inotify event."""
 
 
 class Entry(NamedTuple):
-    """One line that a container printed. `timestamp` as written: RFC 3339 in UTC, with nanoseconds."""
+    """One line of a container's output. `timestamp` as in the file: RFC 3339 in UTC, with nanoseconds."""
 
     timestamp: str
     stream: str
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
 
 
 def folder(run: Path, node: str, pod: str, container: str) -> Path:
-    """Where a container's logs lie, by a descriptor that stays open. Who is root in a node could have laid a link."""
+    """The folder of a container's logs, by a descriptor that stays open: root in a node can plant symlinks."""
     place = Path(rundir.container_logs(node, pod, container))
     lab = os.open(run, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -53,16 +53,16 @@ def read(
     since: str = "",
     going: Callable[[], bool] = lambda: True,
 ) -> Iterator[Entry]:
-    """The lines of a log: of all, the last `tail`; only those not before `since` (a timestamp as in the file).
+    """Yield the lines of a log that are not older than `since` (a timestamp as in the file); of these the last `tail`.
 
-    With `follow`, then those to come, until the file is removed or `going()`, asked when none came, is false.
+    With `follow`, wait for more until the file is removed, or until `going()` is false when no line has come.
     """
     joiner = _Joiner()
     file = _File(path)
     try:
         with _Watch(path) if follow else _NoWatch() as watch:
-            there = (entry for entry in joiner.join(file.lines()) if entry.timestamp >= since)
-            yield from there if tail is None else deque(there, maxlen=tail)
+            existing = (entry for entry in joiner.join(file.lines()) if entry.timestamp >= since)
+            yield from existing if tail is None else deque(existing, maxlen=tail)
             while follow:
                 came = False
                 for entry in joiner.join(file.lines()):
@@ -78,9 +78,9 @@ def read(
 
 
 def attempts(folder: Path) -> list[Path]:
-    """The logs that a container has, the newest first: one for each of its last runs, by their numbers."""
-    there = [file for file in folder.glob("*.log") if file.stem.isdigit()] if folder.is_dir() else []
-    return sorted(there, key=lambda file: int(file.stem), reverse=True)
+    """The logs of a container's last runs, the newest first; their names are the runs' numbers."""
+    found = [file for file in folder.glob("*.log") if file.stem.isdigit()] if folder.is_dir() else []
+    return sorted(found, key=lambda file: int(file.stem), reverse=True)
 
 
 class _File:
@@ -91,19 +91,19 @@ class _File:
         self._fd = _open(path)
 
     def lines(self) -> Iterator[bytes]:
-        """The whole lines that were not given yet."""
-        yield from self._there()
+        """Yield the complete lines that it has not yielded yet."""
+        yield from self._rest_of_file()
         try:
             renewed = os.lstat(self._path).st_ino != os.fstat(self._fd).st_ino
         except FileNotFoundError:
             return
         if renewed:
-            yield from self._there()  # what was written between reading and rotation
+            yield from self._rest_of_file()  # written between the read and the rotation
             self.close()
             self._fd, self._rest = _open(self._path), b""
-            yield from self._there()
+            yield from self._rest_of_file()
 
-    def _there(self) -> Iterator[bytes]:
+    def _rest_of_file(self) -> Iterator[bytes]:
         while block := os.read(self._fd, 1 << 16):
             *whole, self._rest = (self._rest + block).split(b"\n")
             yield from whole
@@ -117,11 +117,11 @@ def _open(path: Path) -> int:
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)
-    raise NslabError(f"{path.name} among the logs is no file")
+    raise NslabError(f"{path.name} among the logs is not a regular file")
 
 
 class _Joiner:
-    """Puts pieces (P) of long lines together; a line's time is its first piece's."""
+    """Joins the partial lines (tag P) of a long line; its timestamp is the first part's."""
 
     def __init__(self) -> None:
         self._pieces: dict[str, list[tuple[str, str]]] = {}
@@ -144,11 +144,11 @@ class _NoWatch:
         pass
 
     def wait(self) -> None:
-        """Nothing is to be waited for."""
+        """Return at once."""
 
 
 class _Watch(_NoWatch):
-    """inotify on the log's folder: its file is written to, made anew, removed."""
+    """inotify on the log's folder: its file is written, rotated, removed."""
 
     def __init__(self, path: Path) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -162,7 +162,7 @@ class _Watch(_NoWatch):
             os.close(self._fd)
 
     def wait(self) -> None:
-        """Return when something happened, or after a while."""
+        """Return at the next event, or after a while."""
         readable, _, _ = select.select([self._fd] if self._fd >= 0 else [], [], [], _CHECK_AGAIN)
         if readable:
             os.read(self._fd, 1 << 16)

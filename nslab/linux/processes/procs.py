@@ -1,4 +1,4 @@
-"""Processes of labs: looking at all that run, who is who (see runtime/trust.py), and ending them."""
+"""Processes of labs: read the process table, identify them (see runtime/trust.py), and end them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 _MARK = b"\0NSLAB="
 _LONGEST = 100
-"""Of a part that somebody says he plays: it is printed."""
+"""Bytes of a claimed role: nslab prints it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One process. `role` is the one that its starter wrote down (node, tunnel, pause, container/NAME), or nothing.
+    """One process. `role`: its role in the journal (node, tunnel, pause, container/NAME), or "".
 
-    `start` (clock ticks since boot) tells it from a later process of the same number.
+    `start` (clock ticks since boot) distinguishes it from a later process with the same pid.
     """
 
     pid: int
@@ -45,9 +45,9 @@ def processes(
     grouped: Mapping[int, str] | None = None,
     table: Table | None = None,
 ) -> list[Record]:
-    """Every process that belongs to these namespaces (number to name), to `labs`, or stands in their journals.
+    """Every process in these namespaces (inode to name), of `labs` by its mark, or in their journals (`written`).
 
-    `grouped`: who is in their control groups. `table`: all processes, where somebody has just looked.
+    `grouped`: the processes in their control groups. `table`: all processes, if just read.
     """
     table = look() if table is None else table
     known = trust.journaled(written, table)
@@ -60,29 +60,29 @@ def processes(
 
 
 def machine() -> int:
-    """The number of the network namespace that we are in, and no lab."""
+    """The inode of this process's network namespace."""
     return os.stat("/proc/self/ns/net").st_ino
 
 
 def machines() -> set[int]:
-    """The numbers of network namespaces that are no lab's: ours, and that of the first process."""
+    """The inodes of network namespaces that are never a lab's: this process's, and init's."""
     return {machine(), first()}
 
 
 def first() -> int:
-    """The number of the first process's network namespace; 0 if that is not ours to know."""
+    """The inode of init's network namespace; 0 without permission to read it."""
     with contextlib.suppress(OSError):
         return os.stat("/proc/1/ns/net").st_ino
     return 0
 
 
 def look() -> Table:
-    """All processes that we may look at."""
+    """All processes that this one may inspect, by pid."""
     ours, outside = os.stat("/proc/self/ns/user").st_ino, machines()
     found = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            with contextlib.suppress(OSError):  # it ended meanwhile, or is the business of somebody mightier
+            with contextlib.suppress(OSError):  # it has ended, or we lack permission
                 found[int(entry)] = _look(entry, ours, outside)
     return found
 
@@ -96,14 +96,14 @@ def _look(pid: str, ours: int, outside: set[int]) -> trust.Seen:
             return trust.Seen(int(pid), start, parent, 0, state, name, ("", ""), root=False)
         state = _stat(where)[1]
     mark, net = _mark(where), os.stat(f"/proc/{where}/ns/net").st_ino
-    # Whoever is in the machine's network is no lab's, whatever it says.
+    # A process in the machine's network is never a lab's, whatever its mark.
     marked = bool(mark[0]) and net not in outside
     root = marked and _is_root(where) and os.stat(f"/proc/{where}/ns/user").st_ino == ours
     return trust.Seen(int(pid), start, parent, net, state, name, mark, root)
 
 
 def _thread(pid: str) -> str:
-    """Where to look for a thread that goes on although the first one of its process has ended; nothing if none does."""
+    """The /proc path of a live thread whose thread group leader has ended; "" without one."""
     threads = [f"{pid}/task/{thread}" for thread in os.listdir(f"/proc/{pid}/task") if thread != pid]
     for thread in threads:
         with contextlib.suppress(OSError):
@@ -113,7 +113,7 @@ def _thread(pid: str) -> str:
 
 
 def _is_root(pid: str) -> bool:
-    # Not by who owns /proc/PID: that is root, whoever it is, where a process does not let itself be looked into.
+    # Not by the owner of /proc/PID: root owns it for every process that is not dumpable.
     status = _read(f"/proc/{pid}/status")
     at = status.find(b"\nUid:")
     return at >= 0 and status[at + 5 : status.find(b"\n", at + 1)].split()[1] == b"0"
@@ -128,7 +128,7 @@ def _read(path: str) -> bytes:
 
 
 def _stat(pid: str) -> tuple[str, str, int, int]:
-    """Name, state, parent, start."""
+    """Name, state, parent's pid, start."""
     head, _, tail = _read(f"/proc/{pid}/stat").rpartition(b")")
     fields = tail.split()
     return head.partition(b"(")[2].decode("utf-8", "replace"), fields[0].decode(), int(fields[1]), int(fields[19])
@@ -144,9 +144,9 @@ def _mark(pid: str) -> tuple[str, str]:
 
 
 def stop(find: Callable[[], list[Record]], seconds: float = 2.0) -> list[Record]:
-    """Have all that `find` finds stand still, until it finds nobody new, or so long; those that it found at last.
+    """Stop (SIGSTOP) all that `find` finds, until it finds no new ones or the time is up; return its last result.
 
-    Whoever forks on would be found by descent no more, were his parents killed one by one.
+    Killing parents one by one would break the descent by which the children of a forking process are found.
     """
     deadline, stopped = time.monotonic() + seconds, set[tuple[int, int]]()
     while True:
@@ -163,16 +163,16 @@ def stop(find: Callable[[], list[Record]], seconds: float = 2.0) -> list[Record]
 def end(
     records: Iterable[Record], again: Callable[[], list[Record]] | None = None, seconds: float = 5.0
 ) -> list[Record]:
-    """Kill these and wait until they are gone; then what `again` finds (they may have forked), until it finds nothing.
+    """Kill processes and wait for their end; then those that `again` finds (they may have forked), until it finds none.
 
-    Returns those that outlived the deadline.
+    Returns those that are alive at the deadline.
     """
     deadline = time.monotonic() + seconds
     left = list(records)
     while left:
         alive = _end_once(left, deadline)
         left = again() if again else []
-        # The dead whose parent does not collect them are nothing that could be ended.
+        # Zombies that their parent does not reap cannot be killed.
         left = [record for record in left if record.state not in "ZX"]
         if time.monotonic() > deadline:
             return left or alive
@@ -188,7 +188,7 @@ def _end_once(records: Iterable[Record], deadline: float) -> list[Record]:
         except OSError:
             continue  # gone
         if _is_same(record):
-            with contextlib.suppress(ProcessLookupError):  # it just ended, and was collected
+            with contextlib.suppress(ProcessLookupError):  # it has just ended and been reaped
                 signal.pidfd_send_signal(descriptor, signal.SIGKILL)
             waiting[descriptor] = record
             poll.register(descriptor, select.POLLIN)
@@ -206,7 +206,7 @@ def _end_once(records: Iterable[Record], deadline: float) -> list[Record]:
 
 @contextlib.contextmanager
 def _held(record: Record) -> Iterator[int]:
-    """A pidfd of a process; ProcessLookupError if it is another one by now."""
+    """Yield a pidfd of a process; ProcessLookupError if its pid is another one's by now."""
     descriptor = os.pidfd_open(record.pid)
     try:
         if not _is_same(record):
@@ -217,7 +217,7 @@ def _held(record: Record) -> Iterator[int]:
 
 
 def _is_same(record: Record) -> bool:
-    # Asked after the pidfd was opened: from then on the number cannot become another process's unnoticed.
+    # Checked after pidfd_open: a pidfd never refers to another process that reuses the pid.
     try:
         return _stat(str(record.pid))[3] == record.start
     except OSError:

@@ -1,4 +1,4 @@
-"""How a lab's pods are, as the processes of its nodes wrote it down."""
+"""The status of a lab's pods, as the nodes' processes write it to files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def read_status(lab: str) -> dict[str, dict[str, Any]]:
-    """The pods of all nodes, by NAMESPACE/NAME: ready, phase, and what there is to say of each container."""
+    """Return the status of all pods, by NAMESPACE/NAME: ready, phase, and the state of each container."""
     pods: dict[str, dict[str, Any]] = {}
     for file in _files(lab):
         pods |= _pods(file)
@@ -24,9 +24,9 @@ def read_status(lab: str) -> dict[str, dict[str, Any]]:
 
 
 def kept(lab: str, parts: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-    """What nodes see to although it does not run, as (namespace, role): containers that wait or are over.
+    """Return the containers that nodes manage but that do not run, as (namespace, role): waiting or terminated ones.
 
-    `parts` is who runs, in the same form: a node whose process is dead sees to nothing.
+    `parts`: the running processes in the same form; a node whose process is dead manages nothing.
     """
     return {
         (netns(lab, pod_host(*name.split("/"))), f"container/{container}")
@@ -39,18 +39,18 @@ def kept(lab: str, parts: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def runs(lab: str, namespace: str, pod: str, container: str) -> bool:
-    """Whether a container runs, as far as its node knows."""
+    """Whether a container runs, as its node reports."""
     return bool(entry(lab, namespace, pod, container).get("state", "running") == "running")
 
 
 def over(lab: str, namespace: str, pod: str, container: str) -> bool:
-    """Whether a container's last run has ended, whatever comes next: one that is being started has not."""
+    """Whether a container's last run has ended; false while a new one is being created."""
     seen = entry(lab, namespace, pod, container)
     return bool(seen.get("state", "running") != "running" and seen["reason"] != "ContainerCreating")
 
 
 def entry(lab: str, namespace: str, pod: str, container: str) -> dict[str, Any]:
-    """What a container's node says of it; nothing, if it said nothing yet."""
+    """The status of a container as its node reports it; empty if it has not reported yet."""
     reported: dict[str, Any] = read_status(lab).get(f"{namespace}/{pod}", {}).get("containers", {}).get(container, {})
     return reported
 

@@ -1,9 +1,9 @@
-"""Our standard input as a command's: what the command does not read stays there for who reads it next.
+"""Our standard input as a command's: what the command does not read stays there for the next reader.
 
 A command that inherits a stream leaves it untouched if it does not read, and shells rely on it: in `while read pod; do
-nslab exec …; done` the names are for `read`. So a pipe is copied and not emptied: a page at a time is looked at, given,
-and taken away when the command has taken it. One that goes on reading gets the rest the fast way. A file is put back
-by what was not read. What a terminal, or another device, has to say cannot be put back.
+nslab exec …; done` the names are for `read`. So a pipe is copied, one page at a time, and a page is removed only when
+the command has read it; a command that keeps reading gets the rest by splice(2). A file's offset is moved back by what
+was not read. Input from a terminal, or another device, cannot be put back.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from nslab.syscall import SPLICE_F_NONBLOCK, tee
 
 PAGE = 1 << 12
 EXACT = 16 * PAGE
-"""Bytes after which a command counts as one that reads all that it is given."""
+"""Bytes after which a command counts as one that reads all its input."""
 
 
 def stdin(source: int, target: int) -> Input:
-    """The flow from a stream of ours to our end of a command's pipe. A terminal's keys are not for it: see `exec`."""
+    """The flow from one of our streams to our end of a command's pipe; empty for a terminal, which `exec` handles."""
     kind = os.fstat(source).st_mode
     if os.isatty(source):
         return Input(target, -1, bytes)
@@ -36,7 +36,7 @@ def stdin(source: int, target: int) -> Input:
 
 
 class _File(Input):
-    """A file is read ahead, and put back in the end."""
+    """A file: read ahead, and its offset moved back at the end."""
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__(target, source, reader(source))
@@ -46,14 +46,14 @@ class _File(Input):
 
     def close(self) -> None:
         if self._target >= 0:
-            # The command shall see the end, and we what it has not read then: by the other end of its pipe.
+            # Closing the pipe gives the command EOF; its read end then shows us what is unread.
             self._unread = os.open(f"/proc/self/fd/{self._target}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         super().close()
 
     def finish(self) -> None:
         self.close()
         if self._unread >= 0:
-            # What the command itself wrote there is none of ours.
+            # The command itself may have written into the pipe: that is not part of the file.
             ours = os.lseek(self._file, 0, os.SEEK_CUR) - self._start
             left = min(queued(self._unread) + len(self._rest), ours)
             os.close(self._unread)
@@ -63,12 +63,12 @@ class _File(Input):
 
 
 class _Peeked(Input):
-    """Looked at and given, page by page; taken away when the command has it."""
+    """A stream that is copied page by page; a page is removed when the command has read it."""
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__(target, source, reader(source))
         self._exact, self._given = EXACT, 0
-        resize(target, PAGE)  # full with whatever is in it: it can be written to again when all of it was read
+        resize(target, PAGE)  # a pipe of one page is writable again only when the command has read everything
 
     def waits_for(self) -> tuple[int, int] | None:
         if self._given and self._target >= 0:
@@ -104,7 +104,7 @@ class _Peeked(Input):
         self._exact -= self._given
         self._given = 0
         if left:
-            self.close()  # with something in it, the pipe is writable only if nobody is there to read
+            self.close()  # a pipe with data in it is writable only if it has no reader
         elif self._exact <= 0:
             resize(self._target, BLOCK)
 
@@ -142,7 +142,7 @@ class _Pipe(_Peeked):
             self.close()
 
     def _peek(self) -> bytes:
-        # A copy of the bytes goes in, not the pages that we were given: those may be somebody's file.
+        # Copy the bytes, not the pages from tee(2): those may belong to a file.
         reading, writing = self._copy
         return os.read(reading, PAGE) if tee(self._source, writing, PAGE) else b""
 

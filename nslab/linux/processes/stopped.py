@@ -1,4 +1,4 @@
-"""Processes of a lab that are there and do nothing: somebody stopped them (SIGSTOP), or a debugger holds them."""
+"""Stopped processes of a lab: by SIGSTOP, or held by a debugger."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ STATES = "Tt"
 
 
 def stopped(records: Iterable[Record]) -> list[Record]:
-    """Those with a role that stand still."""
+    """The stopped ones among the processes with a role."""
     return [record for record in records if record.role and record.state in STATES]
 
 
 def resume(records: Iterable[Record]) -> list[Record]:
-    """Let those that stand still go on; which they are."""
+    """Continue the stopped processes (SIGCONT) and return them."""
     found = stopped(records)
     for record in found:
-        with contextlib.suppress(OSError):  # it ended meanwhile
+        with contextlib.suppress(OSError):  # it has ended
             descriptor = os.pidfd_open(record.pid)
             try:
-                # Asked after the pidfd was opened: from then on the number cannot become another process's unnoticed.
+                # Checked after pidfd_open: a pidfd never refers to another process that reuses the pid.
                 if start_of(record.pid) == record.start:
                     signal.pidfd_send_signal(descriptor, signal.SIGCONT)
             finally:

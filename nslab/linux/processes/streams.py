@@ -1,6 +1,6 @@
-"""Bytes between a command inside a lab and the streams of who called it: flows, and the loop that moves them.
+"""Copy bytes between a command inside a lab and its caller's streams: flows, and the loop that moves them.
 
-A flow never reads what it cannot write, so who is slow slows down whom it listens to, and nothing piles up here.
+A flow never reads what it cannot write, so a slow reader slows down its writer, and nothing accumulates here.
 """
 
 from __future__ import annotations
@@ -22,36 +22,36 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 BLOCK = 1 << 18
-"""Bytes that are moved at a time between pipes, and that a pipe is made to hold."""
+"""Bytes to move at a time between pipes, and the size to which pipes are set."""
 PAGES = 1 << 16
-"""Bytes that are read at a time."""
+"""Bytes to read at a time."""
 _ENDED = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.EIO)
-"""What a pipe, a socket and a terminal say when nobody is at the other end."""
+"""The errors of a pipe, a socket and a terminal whose other end is closed."""
 
 
 class Waits(Protocol):
-    """Who goes on when something happens to a descriptor."""
+    """Something that waits for events of a descriptor."""
 
     def waits_for(self) -> tuple[int, int] | None:
-        """The descriptor and the poll events that it can go on with; None when it has come to its end."""
+        """The descriptor and the poll events that it waits for; None when it has ended."""
 
     def move(self) -> None:
-        """Go on: one of these events is there."""
+        """Handle one of these events."""
 
 
 class Flow(Waits, Protocol):
-    """One direction."""
+    """Bytes in one direction."""
 
     def finish(self) -> None:
-        """The command has ended: come to an end, with what is there already."""
+        """The command has ended: move what is already there, then end."""
 
     def close(self) -> None:
-        """Let go of the command's stream, whatever is in it."""
+        """Close the command's stream, whatever is in it."""
 
 
 class Output:
-    """What the command writes, on its way from our end of its pipe or terminal to a descriptor of our own."""
+    """The command's output, from our end of its pipe or terminal to a descriptor of our own."""
 
     def __init__(self, source: int, target: int) -> None:
         self._source, self._target = source, target
@@ -60,7 +60,7 @@ class Output:
         if self._splices:
             resize(source, BLOCK)
         self._full, self._rest = False, b""
-        self._left = -1  # bytes to be moved before the end, once that is known
+        self._left = -1  # bytes to move before the end, once that is known
 
     def waits_for(self) -> tuple[int, int] | None:
         if self._source < 0:
@@ -68,7 +68,7 @@ class Output:
         return (self._target, select.POLLOUT) if self._full else (self._source, select.POLLIN)
 
     def move(self) -> None:
-        # Our own streams are shared with others, so they may block: they are asked first.
+        # Other processes share our own streams, so those may block: check them first.
         if not (self._full or is_ready(self._target, select.POLLOUT)):
             self._full = True
             return
@@ -79,7 +79,7 @@ class Output:
         except OSError as error:
             if error.errno not in _GONE:
                 raise
-            # As if the command itself wrote there: it is told so at its next word.
+            # As if the command itself wrote there: its next write fails.
             self.close()
         self._end()
 
@@ -99,7 +99,7 @@ class Output:
         try:
             count = os.splice(self._source, self._target, most, flags=SPLICE_F_NONBLOCK)
         except OSError as error:
-            # A file that is appended to, or another kind that cannot be spliced to.
+            # splice(2) refuses a file opened with O_APPEND, and some other kinds.
             if error.errno != errno.EINVAL:
                 raise
             self._splices = False
@@ -114,7 +114,7 @@ class Output:
             self._left = max(0, self._left - count)
 
     def finish(self) -> None:
-        # What goes on writing behind the command must not hold us: as much as it may have left, no more.
+        # A process that the command left behind may write on: move only as much as the command may have left.
         if self._source >= 0:
             self._left = queued(self._source) if is_pipe(self._source) else BLOCK
             self._end()
@@ -131,7 +131,7 @@ class Output:
 
 
 class Collected(Output):
-    """What the command writes into a pipe, kept."""
+    """The command's output on a pipe, collected in `data`."""
 
     def __init__(self, source: int) -> None:
         super().__init__(source, -1)
@@ -146,9 +146,9 @@ class Collected(Output):
 
 
 class Input:
-    """Bytes for the command to read, on their way into our end of its pipe or terminal.
+    """The command's input, written to our end of its pipe or terminal.
 
-    `more` gives them when `source` is readable, or at once if that is -1; an empty block is the end.
+    `more` returns the next block when `source` is readable, or at once if that is -1; an empty block is the end.
     """
 
     def __init__(self, target: int, source: int, more: Callable[[], bytes | memoryview]) -> None:
@@ -172,7 +172,7 @@ class Input:
             except BlockingIOError:
                 raise
             except OSError:
-                self.close()  # nobody reads it any more, or there is nothing to be read
+                self.close()  # the reader has gone, or the source has failed
 
     def finish(self) -> None:
         self.close()
@@ -184,9 +184,9 @@ class Input:
 
 
 def relay(end: Waits, flows: Sequence[Flow], going: Callable[[], bool], deadline: float | None = None) -> None:
-    """Move all that flows while the command runs, and then what is left. `end` waits for its end: `going()` tells.
+    """Move all flows while the command runs (`going`), and then what is left. `end` waits for the command's end.
 
-    TimeoutError at the deadline.
+    TimeoutError at the deadline (monotonic time).
     """
     while going():
         _turn((end, *flows), deadline)
@@ -219,29 +219,29 @@ def _poll(interests: Sequence[tuple[int, int]], deadline: float | None) -> dict[
 
 
 def reader(source: int) -> Callable[[], memoryview]:
-    """What is there to be read, in a memory that is used again for the next block."""
+    """A function that reads the next block of a descriptor, each time into the same buffer."""
     buffer = memoryview(bytearray(BLOCK))
     return lambda: buffer[: os.readv(source, [buffer])]
 
 
 def is_ready(descriptor: int, events: int) -> bool:
-    """Whether one of these events is there, or the end."""
+    """Whether one of these events, or an error or hangup, is pending."""
     poll = select.poll()
     poll.register(descriptor, events)
     return bool(poll.poll(0))
 
 
 def is_pipe(descriptor: int) -> bool:
-    """Whether it is open on a pipe."""
+    """Whether a descriptor is a pipe."""
     return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
 
 
 def resize(descriptor: int, size: int) -> None:
-    """Let a pipe hold so many bytes, if the kernel allows it."""
+    """Set the capacity of a pipe in bytes, if the kernel allows it."""
     with contextlib.suppress(OSError):
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, size)
 
 
 def queued(descriptor: int) -> int:
-    """How many bytes wait to be read in a pipe."""
+    """The number of unread bytes in a pipe."""
     return int(struct.unpack("i", fcntl.ioctl(descriptor, termios.FIONREAD, b"\0\0\0\0"))[0])

@@ -1,4 +1,4 @@
-"""The caller's terminal while a command has one of its own: raw, and given back as it was whatever happens."""
+"""The caller's terminal while a command has one of its own: raw, and restored whatever happens."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _KERNELS = 36
 
 
 def is_ours(*descriptors: int) -> bool:
-    """Whether these are terminals, and we are not in the background of the first."""
+    """Whether these are terminals, and this process is in the foreground of the first."""
     if not all(map(os.isatty, descriptors)):
         return False
     try:
         return os.tcgetpgrp(descriptors[0]) == os.getpgrp()
     except OSError:
-        return True  # it is not our controlling terminal: then nobody stops us
+        return True  # not our controlling terminal: it cannot stop us
 
 
 def modes(terminal: int) -> str:
-    """How it treats lines and keys, as hexadecimal digits of the kernel's structure."""
+    """The terminal's modes: the kernel's struct termios in hexadecimal."""
     return fcntl.ioctl(terminal, termios.TCGETS, bytes(_KERNELS)).hex()
 
 
@@ -40,14 +40,14 @@ def size(terminal: int) -> tuple[int, int]:
 
 
 def resize(terminal: int, like: int) -> None:
-    """Give one the size of another; the kernel tells who runs in it."""
+    """Set the size of a terminal to that of another; the kernel sends SIGWINCH to its foreground processes."""
     with contextlib.suppress(OSError):
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", *size(like), 0, 0))
 
 
 @contextlib.contextmanager
 def raw(terminal: int, again: Callable[[], None]) -> Iterator[None]:
-    """Every key comes through, and nothing is added. `again` is called when we were stopped and go on."""
+    """Raw mode: every key passes unchanged. `again` is called when this process continues after a stop."""
     before = termios.tcgetattr(terminal)
 
     def stop() -> None:
@@ -55,7 +55,7 @@ def raw(terminal: int, again: Callable[[], None]) -> Iterator[None]:
         signal.raise_signal(signal.SIGSTOP)
 
     def go_on() -> None:
-        with contextlib.suppress(termios.error):  # it hung up, of which we are told with these two signals
+        with contextlib.suppress(termios.error):  # a hangup, which the kernel reports with these two signals
             tty.setraw(terminal, termios.TCSADRAIN)
             again()
 
@@ -68,22 +68,22 @@ def raw(terminal: int, again: Callable[[], None]) -> Iterator[None]:
 
 
 def _restore(terminal: int, modes: list[int | list[bytes | int]]) -> None:
-    # From the background, too.
+    # SIGTTOU would stop us if we are in the background.
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-    with contextlib.suppress(termios.error):  # it hung up
+    with contextlib.suppress(termios.error):  # a hangup
         termios.tcsetattr(terminal, termios.TCSADRAIN, modes)
     signal.signal(signal.SIGTTOU, before)
 
 
 @contextlib.contextmanager
 def handled(calls: Mapping[signal.Signals, Callable[[], None]]) -> Iterator[None]:
-    """Have these called when signals come; not where who started us has them ignored, as nohup does."""
+    """Call these on signals, but not for a signal that our parent set to be ignored, as nohup does."""
     before = {number: signal.getsignal(number) for number in calls}
-    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    numbers = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
     try:
-        for number in heard:
+        for number in numbers:
             signal.signal(number, lambda number, _: calls[signal.Signals(number)]())
         yield
     finally:
-        for number in heard:
+        for number in numbers:
             signal.signal(number, before[number])

@@ -1,1 +1,1 @@
-"""Rules and sets, as the restore programs take them."""
+"""Write rules and sets with the restore programs."""

@@ -1,4 +1,4 @@
-"""Rules and sets go in as the restore programs take them: whole, in one transaction, fifty times faster than singly."""
+"""Write rules and sets with the restore programs: in one transaction, fifty times faster than one by one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PROGRAM = re.compile(r"^[\w-]+( v[\d.]+)?( \([\w]+\))?: (Error in line \d+: )?"
 
 
 def ipset(text: str, steps: Sequence[Step]) -> None:
-    """Feed `ipset restore` in this thread's namespace. Lines stand for steps one to one."""
+    """Feed `ipset restore` in this thread's namespace. Each line of `text` is one step."""
     _feed(["ipset", "restore"], text, steps)
 
 
@@ -38,7 +38,7 @@ def iptables(variant: str, text: str, steps: Sequence[Step]) -> None:
 
 
 def ipvsadm(text: str, steps: Sequence[Step]) -> None:
-    """Feed `ipvsadm -R` in this thread's namespace. It goes on after a refusal, and ends as if there had been none."""
+    """Feed `ipvsadm -R` in this thread's namespace. It continues after an error and still exits with 0."""
     ns = steps[0].obj.ns
     before = tuple(ipvs_found(ns, _ipvsadm("-Sn").stdout))
     failures = _ipvsadm("-R", text=text).stderr.splitlines()
@@ -47,7 +47,7 @@ def ipvsadm(text: str, steps: Sequence[Step]) -> None:
     guesses = (refusals(before, steps, addressed=addressed)[0] for addressed in (True, False))
     expected = next((guess for guess in guesses if [*guess.values()] == failures), {})
     refused = set(expected)
-    if not expected:  # something else, as a scheduler that is not there: what was done is what can be seen
+    if not expected:  # another error, such as a missing scheduler: read back which steps were done
         now = {obj.key: obj for obj in ipvs_found(ns, _ipvsadm("-Sn").stdout)}
         refused = {
             place
@@ -65,7 +65,7 @@ def _ipvsadm(*arguments: str, text: str = "") -> subprocess.CompletedProcess[str
 
 
 def nft(text: str, steps: Sequence[Step]) -> None:
-    """Feed `nft -f -` in this thread's namespace: one transaction, all or nothing."""
+    """Feed `nft -f -` in this thread's namespace: one atomic transaction."""
     argv = [program("nft"), "-f", "-"]
     done = subprocess.run(argv, input=text, capture_output=True, text=True, env=environment(), check=False)
     if done.returncode == 0:
@@ -76,7 +76,7 @@ def nft(text: str, steps: Sequence[Step]) -> None:
 
 
 def listed(*argv: str, lock: str = "/dev/null") -> str:
-    """What a program that only reads prints; Refused with its own words if it fails."""
+    """The output of a program that only reads; Refused with its error if it fails."""
     line = [program(argv[0]), *argv[1:]]
     done = subprocess.run(line, capture_output=True, text=True, errors="replace", env=environment(lock), check=False)
     if done.returncode:
@@ -94,11 +94,11 @@ def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
     reason, place = _reason(done.stderr) or f"exit status {done.returncode}", _LINE.search(done.stderr)
     number = int(place[1] or place[2]) if place else 0
     if argv[1] == "restore" and number:
-        # ipset stops at the line that it names; iptables-restore takes a table as a whole.
+        # ipset stops at the line that it names; iptables-restore commits a table as a whole.
         raise Refused(shell.command(steps[number - 1]), reason, steps[: number - 1])
     lines = text.splitlines()
     line = lines[number - 1] if number else ""
-    if not line.startswith("-"):  # iptables-nft looks for a jump's chain only when it comes to COMMIT
+    if not line.startswith("-"):  # iptables-nft resolves a jump's chain only at COMMIT
         named = re.search(r"'(\S+)'", reason)
         line = next((other for other in lines if named and other.startswith("-") and named[1] in other.split()), "")
     blamed = next((step for step in steps if line and line in _said_by(step)), steps[0])
@@ -106,7 +106,7 @@ def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
 
 
 def _reason(stderr: str) -> str:
-    """What a restore program has to say, without its name and its advice."""
+    """The error of a restore program, without its name and its advice."""
     lines = [_PROGRAM.sub("", line).strip() for line in stderr.splitlines()]
     return next((line for line in lines if line and not line.startswith(("Error occurred", "Try `"))), "")
 
@@ -117,7 +117,7 @@ def _said_by(step: Step) -> str:
 
 @cache
 def program(name: str) -> str:
-    """The path of a program; Missing if there is none. Where it is looked for is not for the caller's PATH to say."""
+    """The path of a program; Missing without one. The search ignores the caller's PATH."""
     found = shutil.which(name, path=PROGRAMS)
     if found is None:
         raise Missing(f"{name} is not installed; {how_to_install(name)}")
@@ -125,7 +125,7 @@ def program(name: str) -> str:
 
 
 def environment(lock: str = "/dev/null") -> Mapping[str, str]:
-    """The programs' environment: their words in English, and a lock file that is not the machine's."""
+    """The programs' environment: messages in English, and a lock file that is not the machine's."""
     return {"PATH": PROGRAMS, "LC_ALL": "C", "XTABLES_LOCKFILE": lock}
 
 

@@ -1,9 +1,9 @@
-"""A second kernel that has everything, in seconds and without a hypervisor: User-Mode Linux over this machine's root.
+"""A second kernel with all drivers, in seconds and without a hypervisor: User-Mode Linux over this machine's root.
 
-Outside, here: boot it, carry bytes between our standard streams and its consoles, bring back the exit status. What
-happens inside is vm_guest's. The two meet in a private folder, which the guest reaches through hostfs.
+This module boots it, copies bytes between our standard streams and its consoles, and returns the exit status; guest.py
+runs inside. The two share a private folder, which the guest mounts through hostfs.
 
-    console 0  the kernel's own messages, kept in a log that is shown only if it fails
+    console 0  the kernel's own messages, in a log that is shown only if it fails
     console 1  the command's standard input and output
     console 2  its standard error
 """
@@ -36,18 +36,18 @@ if TYPE_CHECKING:
     from types import FrameType
 
 KERNELS = ("linux.uml", "linux")
-"""User-Mode Linux as Debian names it, and as it names itself."""
+"""User-Mode Linux by Debian's name, and by its own."""
 MODULES = "/usr/lib/uml/modules"
 INSIDE = "NSLAB_VM"
-"""Set in the environment of what runs in there."""
+"""Set in the environment of the command inside."""
 
-_CHUNK = 2048  # bytes of input at a time: as a line of base64 they fit the guest's terminal, which cuts lines at 4095
+_CHUNK = 2048  # bytes of input at a time: as base64 they fit a line of the guest's terminal (4095 bytes)
 
 
 def run(command: Sequence[str], *, memory: str = "1G", cwd: str | None = None) -> int:
-    """Run `command` (a shell, if empty) under a kernel of its own; its exit status, or 128 + N if signal N ended it.
+    """Run `command` (by default a shell) under a kernel of its own; return its exit status, or 128 + N for signal N.
 
-    It sees this machine's files, read-only but for the folder `cwd`, which is the current one unless told.
+    It sees this machine's files, read-only except for the folder `cwd` (by default the current one).
     """
     kernel = kernel_here()
     interactive = os.isatty(0) and os.isatty(1)
@@ -72,7 +72,7 @@ def run(command: Sequence[str], *, memory: str = "1G", cwd: str | None = None) -
 
 
 def _path() -> str:
-    """Where the command is looked for: behind all else, where this nslab is. A clone's is on nobody's PATH."""
+    """The command's PATH: the caller's, then the folder of this nslab, which for a clone is on no PATH."""
     return os.pathsep.join((os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)))
 
 
@@ -80,7 +80,7 @@ def kernel_here() -> str:
     """The path of a User-Mode Linux that runs on this machine; Missing if there is none."""
     found = next(filter(None, map(shutil.which, KERNELS)), None)
     if found is None:
-        raise Missing("`nslab vm` boots User-Mode Linux, which is not here; on Debian: apt install user-mode-linux")
+        raise Missing("`nslab vm` needs User-Mode Linux, which is not here; on Debian: apt install user-mode-linux")
     release = _release(found)
     if lacks_room(release, Path("/proc/cpuinfo").read_text()):
         raise Missing(f"User-Mode Linux {release} has no room for this processor's AMX registers; 6.13 and later have")
@@ -92,13 +92,13 @@ def _release(kernel: str) -> str:
 
 
 def lacks_room(release: str, cpuinfo: str) -> bool:
-    """Whether this release cannot keep a process's registers on this processor."""
-    # Before 6.13 it has 2,696 bytes for them, and ptrace takes all of them or none.
+    """Whether this release cannot save a process's registers on this processor."""
+    # Before 6.13 it has 2,696 bytes for them, and ptrace copies all or none.
     return tuple(map(int, re.findall(r"\d+", release)[:2])) < (6, 13) and "amx_tile" in cpuinfo.split()
 
 
 class _Ended(BaseException):
-    """A signal told this process to end; an exception, so that everything is put back on the way out."""
+    """A signal to end; raised as an exception, so that every context manager cleans up."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -111,7 +111,7 @@ def _ended_by_exception() -> Iterator[None]:
         raise _Ended(number)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    # What is ignored stays so: the shell ignores ^C for what it runs in the background.
+    # Ignored signals stay ignored: a shell ignores SIGINT for its background processes.
     before = {n: signal.signal(n, end) for n in numbers if signal.getsignal(n) != signal.SIG_IGN}
     try:
         yield
@@ -122,7 +122,7 @@ def _ended_by_exception() -> Iterator[None]:
 
 @contextmanager
 def _raw_terminal(interactive: bool) -> Iterator[None]:
-    """Every key goes to the guest's terminal, ^C too: it acts on what runs there."""
+    """Raw mode: every key goes to the guest's terminal, also ^C, which acts on the command there."""
     if not interactive:
         yield
         return
@@ -146,7 +146,7 @@ class _Guest:
 
 @contextmanager
 def _booted(kernel: str, meeting: str, memory: str) -> Iterator[_Guest]:
-    """The kernel at work; on leaving, whatever happened, nothing of it is left."""
+    """Boot the kernel and yield it; on exit kill all its processes, whatever happened."""
     (inputs, to_input), (from_output, outputs), (from_error, errors) = (os.pipe() for _ in range(3))
     theirs, ours = (inputs, outputs, errors), (to_input, from_output, from_error)
     os.set_blocking(to_input, False)
@@ -166,7 +166,7 @@ def _booted(kernel: str, meeting: str, memory: str) -> Iterator[_Guest]:
         with _watched(process.pid, meeting):
             yield _Guest(process.pid, *ours)
     finally:
-        # The kernel, and the processes in which it runs those of its own, are one group.
+        # The kernel and the host processes of its own processes are one process group.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -176,7 +176,7 @@ def _booted(kernel: str, meeting: str, memory: str) -> Iterator[_Guest]:
 
 @contextmanager
 def _watched(group: int, meeting: str) -> Iterator[None]:
-    """Should this process be killed before it says goodbye, a shell that waits for that cleans up after it."""
+    """Start a shell that cleans up if this process is killed before it sends goodbye."""
     last_will = 'read goodbye && exit; kill -9 "-$1"; rm -rf -- "$2"'
     watcher = subprocess.Popen(
         ["/bin/sh", "-c", last_will, "nslab-vm", str(group), meeting],
@@ -191,7 +191,7 @@ def _watched(group: int, meeting: str) -> Iterator[None]:
 
 
 def _carry(guest: _Guest, interactive: bool) -> None:
-    """Carry bytes both ways until the guest is gone: keys as they come, other input in lines of base64, ended by ^D."""
+    """Copy bytes both ways until the guest ends: keys as they are, other input as lines of base64, then ^D."""
     outputs = {guest.output: 1, guest.error: 2}
     waiting, more = b"", False
     gone = os.pidfd_open(guest.pid)
@@ -222,7 +222,7 @@ def _carry(guest: _Guest, interactive: bool) -> None:
 
 
 def _ready(readable: set[int], writable: set[int]) -> set[int]:
-    # poll, not epoll: standard input may be a file or /dev/null, which epoll refuses.
+    # poll and not epoll: standard input may be a file or /dev/null, which epoll refuses.
     poll = select.poll()
     for fd in readable:
         poll.register(fd, select.POLLIN)
@@ -240,9 +240,9 @@ def _copy(source: int, target: int) -> bool:
 
 
 def _status(meeting: Path) -> int:
-    """What the guest wrote last, before it switched itself off."""
+    """The exit status that the guest wrote before its power-off."""
     try:
         return int((meeting / vm_guest.STATUS).read_text())
     except FileNotFoundError:
         log = (meeting / "log").read_text(errors="replace").strip()
-        raise NslabError(f"the kernel of `nslab vm` ended before the command did; its last words:\n{log}") from None
+        raise NslabError(f"the kernel of `nslab vm` ended before the command did; its log:\n{log}") from None

@@ -1,6 +1,6 @@
-"""The first process of the kernel that `nslab vm` boots: makes the root that a command expects, runs it, switches off.
+"""The init process of the kernel that `nslab vm` boots: mounts a root for the command, runs it, powers off.
 
-    python3 -I -S vm_guest.py FOLDER     where FOLDER has the Task, and takes the log and the status
+    python3 -I -S guest.py FOLDER     FOLDER has the Task, and gets the log and the status
 
 Standard library only: it runs without site-packages.
 """
@@ -32,12 +32,12 @@ if __name__ == "__main__":
 from nslab.syscall import MS_RDONLY, mount  # noqa: E402 (found only now)
 
 TASK, STATUS = "task", "status"
-"""The files in the folder where inside and outside meet."""
+"""The files in the shared folder."""
 READY = b"\x06"
-"""The first byte on console 1: its terminal is set up, input may come (what came before would be echoed, or lost)."""
+"""The first byte on console 1: its terminal is set up and accepts input (earlier input would be echoed, or lost)."""
 
 OWN = ("/run", "/tmp", "/var/tmp", "/var/log", "/dev/shm")
-"""What is this kernel's own instead of the machine's: in memory, empty, writable."""
+"""Folders of this kernel's own instead of the machine's: in memory, empty, writable."""
 
 MODULES = (
     *("ipip", "vxlan", "veth", "bridge", "br_netfilter", "dummy", "tun", "ipv6"),
@@ -52,35 +52,35 @@ MODULES = (
     *("nf_tables", "nft_compat", "nft_ct", "nft_masq", "nft_redir", "nft_reject", "nft_limit", "nft_log", "nft_numgen"),
     *("af_packet_diag", "tcp_diag", "udp_diag", "unix_diag"),
 )
-"""Loaded at the start, so that who asks whether a driver is there sees it; those that do not exist are passed over."""
+"""Loaded at boot, so that nslab finds these drivers; modprobe skips those that do not exist."""
 
 _LINUX_REBOOT_CMD_POWER_OFF = 0x4321FEDC
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to run, and what it must find."""
+    """The command to run, and its environment."""
 
     command: tuple[str, ...]
     cwd: str
     environment: dict[str, str]
     visible: tuple[str, ...]
-    """Folders that must be seen as they are outside, even where one of OWN covers them."""
+    """Folders that must be visible as they are outside, even where one of OWN covers them."""
     modules: str
     """The folder of this kernel's drivers."""
     window: tuple[int, int] | None
-    """Columns and lines of the terminal, if a person sits at it."""
+    """Columns and lines of the terminal; None without one."""
 
 
 def main() -> None:
-    """The life of this kernel."""
+    """Run the task, write its exit status, and power off."""
     meeting = sys.argv[1]
     task = Task(**json.loads(Path(meeting, TASK).read_text()))
     try:
         root(task, meeting)
         drivers(task.modules)
         status = at_terminal(task) if task.window else through_pipes(task)
-    except Exception as error:  # whatever it is, it is told outside, and this kernel ends
+    except Exception as error:  # whatever it is, report it outside and power off
         Path("/dev/tty2").write_text(f"nslab vm: {type(error).__name__}: {error}\n")
         status = 4
     os.sync()
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def root(task: Task, meeting: str) -> None:
-    """The machine's root, read-only, with what must be this kernel's own on top, and the working folder writable."""
+    """Mount the machine's root read-only, this kernel's own folders on top, and the working folder writable."""
     mount("proc", "/proc", "proc")
     mount("sysfs", "/sys", "sysfs")
     with suppress(OSError):  # the kernel may have mounted it
@@ -98,7 +98,7 @@ def root(task: Task, meeting: str) -> None:
     covered = f"{task.cwd}/".startswith(tuple(f"{path}/" for path in OWN))
     if not covered and task.cwd != "/":
         hostfs(task.cwd)
-    # What an init system adds to devtmpfs.
+    # Links that an init system adds to devtmpfs.
     for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
         Path("/dev", name).symlink_to(f"/proc/self/fd{target}")
     Path("/dev/shm").mkdir()
@@ -121,13 +121,13 @@ def root(task: Task, meeting: str) -> None:
 
 
 def hostfs(path: str, flags: int = 0) -> None:
-    """Show the machine's own folder `path` at `path`."""
+    """Mount the machine's folder `path` at `path`."""
     Path(path).mkdir(parents=True, exist_ok=True)
     mount("none", path, "hostfs", flags, path)
 
 
 def legacy_iptables(alternatives: Path) -> None:
-    """This kernel has no nat chains for nftables, so `iptables` must be the variant that does without them."""
+    """Make `iptables` the legacy variant: this kernel has no nat chains for nftables."""
     if not Path("/usr/sbin/iptables-legacy").exists() or not alternatives.is_dir():
         return
     links = {link.name: os.readlink(link) for link in alternatives.iterdir() if link.is_symlink()}
@@ -139,7 +139,7 @@ def legacy_iptables(alternatives: Path) -> None:
 
 
 def drivers(folder: str) -> None:
-    """Load them from where the package has them: /lib/modules cannot be made on a read-only root."""
+    """Load the drivers from the package's folder: /lib/modules cannot be created on a read-only root."""
     tree = Path("/run/nslab-vm")
     modules = tree / "lib/modules" / os.uname().release
     modules.parent.mkdir(parents=True)
@@ -158,7 +158,7 @@ def drivers(folder: str) -> None:
 
 
 def at_terminal(task: Task) -> int:
-    """The command is the terminal's: it has its size, its keys and its signals."""
+    """Run the command on the terminal, with its size, keys and signals."""
     assert task.window
     columns, lines = task.window
     terminal = os.open("/dev/tty1", os.O_RDWR | os.O_NOCTTY)
@@ -166,13 +166,13 @@ def at_terminal(task: Task) -> int:
     write(terminal, READY)
     command = Command(task, (terminal, terminal, terminal))
     select.select([command.end], [], [])
-    # With the leader of its session the terminal was hung up: this one is as good as closed.
+    # The end of its session leader hung the terminal up, so this descriptor is dead: open it again.
     termios.tcdrain(os.open("/dev/tty1", os.O_RDWR | os.O_NOCTTY))
     return command.status
 
 
 def through_pipes(task: Task) -> int:
-    """The command sees pipes, not a terminal: it writes no colours, and its input has an end."""
+    """Run the command on pipes instead of a terminal: it writes no colours, and its input has an end."""
     terminals = [os.open(f"/dev/tty{number}", os.O_RDWR | os.O_NOCTTY) for number in (1, 2)]
     for terminal in terminals:
         transparent(terminal)
@@ -184,7 +184,7 @@ def through_pipes(task: Task) -> int:
     threading.Thread(target=feed, args=(terminals[0], to_input), daemon=True).start()
     targets = dict(zip((from_output, from_error), terminals, strict=True))
     ready: list[int] = []
-    # What the command left running may hold its output open: after its end, only what is there already is taken.
+    # Processes that the command left running may hold its output open: after its end, read only what is there.
     while command.end not in ready or len(ready) > 1:
         ready = select.select([command.end, *targets], [], [])[0]
         for fd in targets.keys() & set(ready):
@@ -198,7 +198,7 @@ def through_pipes(task: Task) -> int:
 
 
 def transparent(terminal: int) -> None:
-    """Every byte goes out as it is; input comes in lines, since only then can it end (^D)."""
+    """Raw output, but input by lines, since only line mode knows an end of input (^D)."""
     tty.setraw(terminal)
     modes = termios.tcgetattr(terminal)
     modes[tty.LFLAG] |= termios.ICANON
@@ -206,7 +206,7 @@ def transparent(terminal: int) -> None:
 
 
 def feed(terminal: int, target: int) -> None:
-    """The command's input, out of lines of base64."""
+    """Decode lines of base64 into the command's input."""
     with suppress(BrokenPipeError):
         while line := os.read(terminal, 4096):
             write(target, b64decode(line))
@@ -214,14 +214,14 @@ def feed(terminal: int, target: int) -> None:
 
 
 def write(target: int, data: bytes) -> None:
-    """All of it."""
+    """Write all bytes."""
     view = memoryview(data)
     while view:
         view = view[os.write(target, view) :]
 
 
 class Command:
-    """The one process that this kernel is for; the others that end here are only buried."""
+    """The command's process. As init, this process reaps all others, too."""
 
     def __init__(self, task: Task, streams: tuple[int, int, int]) -> None:
         self.status = 0
@@ -229,10 +229,10 @@ class Command:
         if self._pid == 0:
             become(task, streams)
         self.end = os.pidfd_open(self._pid)
-        signal.signal(signal.SIGCHLD, self._bury)
-        self._bury()
+        signal.signal(signal.SIGCHLD, self._reap)
+        self._reap()
 
-    def _bury(self, *_: object) -> None:
+    def _reap(self, *_: object) -> None:
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == self._pid:
@@ -241,13 +241,13 @@ class Command:
 
 
 def become(task: Task, streams: tuple[int, int, int]) -> NoReturn:
-    """Turn this process into the command, in a session of its own."""
+    """Execute the command in this process, in a session of its own."""
     os.setsid()
     for fd, stream in enumerate(streams):
         os.dup2(stream, fd)
     if task.window:
         ioctl(0, termios.TIOCSCTTY, 0)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, its children should not
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and exec would keep that
         signal.signal(number, signal.SIG_DFL)
     try:
         os.chdir(task.cwd)

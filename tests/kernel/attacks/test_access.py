@@ -169,7 +169,7 @@ def test_labs_in_somebody_else_s_folder_are_not_taken_down() -> None:
         '[ "$before" = "$(find /tmp /run -ls)" ] || exit 8'
     )
     done = subprocess.run([*IN_A_WORLD_OF_ITS_OWN, script], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    output = "nslab: /run/nslab is no folder; nslab keeps its labs there: remove it by hand\n"
+    output = "nslab: /run/nslab is not a folder; nslab keeps its labs there: remove it by hand\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, "", output)
 
 

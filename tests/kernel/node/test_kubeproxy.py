@@ -286,7 +286,7 @@ def test_a_port_that_somebody_has_is_told_too(lab: Lab, mode: str) -> None:
     port = 32000 if mode == "iptables" else 30080
     what = {
         32000: "health check node port 32000 of default/web:",
-        30080: "node port 30080 of default/web is not to be had:",
+        30080: "cannot bind node port 30080 of default/web:",
     }
     with ControlClient(lab.bench.lab) as line:
         with somebody_listens(lab, port):
@@ -316,7 +316,7 @@ def test_what_somebody_broke_is_written_anew_when_a_change_meets_it(lab: Lab) ->
     lab.put(WEB, OTHER)
     assert lab.rules() == rules
     log = (lab.bench.run / "nodes/node1/nslab-node.log").read_text()
-    assert "now all is written anew" in log
+    assert "writing all rules again" in log
 
 
 def served(lab: Lab, port: int) -> tuple[int, str, dict[str, Any]]:

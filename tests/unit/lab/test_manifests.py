@@ -50,6 +50,11 @@ def test_objects_alone_are_a_lab_named_after_their_file(tmp_path: Path) -> None:
     assert parse_stored(dump(lab), "kept") == lab
 
 
+def test_a_stored_lab_is_read_as_one_by_any_reader() -> None:
+    kept = dump(parse(DEPLOYMENT, "x.yaml"))
+    assert parse(kept, "lab.yaml") == parse_stored(kept, "lab.yaml") == parse(DEPLOYMENT, "x.yaml")
+
+
 def test_nodes_that_pods_name_are_its_nodes() -> None:
     lab = parse(POD.format("a", ", nodeName: minikube") + "---\n" + POD.format("b", ""), "x.yaml")
     assert [node.name for node in lab.nodes] == ["minikube", "node1"]

@@ -283,7 +283,7 @@ def test_a_hold_waits_for_those_at_work(desk: Desk) -> None:
 
 
 def test_who_put_is_told_of_nodes_that_are_late(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nslab.components.apiserver.control.PUT_PATIENCE", 0.5)
+    monkeypatch.setattr("nslab.components.apiserver.control.PUT_SECONDS", 0.5)
     quick, slow, user = desk.caller(), desk.caller(), desk.caller()
     quick.say(op="watch", node="node1")
     slow.say(op="watch", node="node2")

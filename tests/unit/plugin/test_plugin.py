@@ -88,7 +88,7 @@ def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester
         ('"calico-two-node", encapsulation="GRE"', "*there is no Encapsulation 'GRE'; there are IPIP, *"),
         ('"calico-two-node", scope="class"', "*scope is 'function' or 'module', not 'class'"),
         ('"calico-two-node", mode="ipvs"', "*unexpected keyword argument 'mode'"),
-        ('"calico-two-node", "ipvs"', "*one argument is enough, the others have names"),
+        ('"calico-two-node", "ipvs"', "*it takes one positional argument; write the others as keywords"),
     ],
 )
 def test_a_wrong_marker_is_told(pytester: pytest.Pytester, marker: str, output: str) -> None:
