@@ -214,9 +214,16 @@ def _from_pods(
                 ready=pod.ready or service.publish_not_ready,
                 serving=pod.ready,
                 pod=f"{pod.namespace}/{pod.name}",
+                hostname=_own_name(pod, service),
                 zones=(zone,) if zone else (),
                 nodes=(pod.node,) if here and pod.node else (),
             )
+
+
+def _own_name(pod: Pod, service: Service) -> str:
+    """The name that DNS gives a pod below a Service: its hostname, if its subdomain is that Service's name."""
+    spec = pod.document.get("spec", {})
+    return str(spec.get("hostname") or "") if spec.get("subdomain") == service.name else ""
 
 
 def target_port(pod: Pod, port: ServicePort) -> int:

@@ -41,7 +41,7 @@ POD_SPEC: dict[str, Any] = {
         for name in names(
             """
             activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID initContainers nodeSelector
-            readinessGates schedulingGates setHostnameAsFQDN subdomain topologySpreadConstraints volumes
+            readinessGates schedulingGates setHostnameAsFQDN topologySpreadConstraints volumes
             """
         )
     },

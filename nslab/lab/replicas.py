@@ -117,7 +117,7 @@ def _replica(one: Document) -> Document:
     metadata["ownerReferences"] = [{**owner, "controller": True}]
     spec = value.get("spec", {})
     if one.kind == "StatefulSet" and one.spec.get("serviceName"):
-        spec = {"subdomain": one.spec["serviceName"], **spec}
+        spec = {**spec, "subdomain": one.spec["serviceName"]}
     made = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
     view = replace(
         template,
@@ -138,6 +138,8 @@ def _named(controller: Document, one: Document, name: str, index: int, node: str
     elif controller.kind == "Job" and controller.spec.get("completionMode") == "Indexed":
         labels["batch.kubernetes.io/job-completion-index"] = str(index)
     value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}}
+    if controller.kind == "StatefulSet":
+        value["spec"] = {**value["spec"], "hostname": name}
     view = replace(one.view, name=name, labels=tuple(labels.items()), node=node or one.view.node, document=value)
     if there is not None:
         node = view.node or there.node

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.compiler.placement import assign_addresses
+from nslab.compiler.services import resolve
 from nslab.errors import LabFileError
 from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
@@ -320,3 +322,16 @@ def test_a_kustomization_beside_manifests_is_kept(tmp_path: Path) -> None:
     lab, warnings = load_with_warnings(tmp_path)
     assert [one.kind for one in lab.others] == ["Kustomization"]
     assert str(warnings[0]) == "kept, not acted on: 1 Kustomization.kustomize.config.k8s.io"
+
+
+def test_pods_of_a_stateful_set_have_names_below_their_service() -> None:
+    spec = "{clusterIP: None, selector: {a: b}, ports: [{port: 1}]}"
+    service = f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: db}}\nspec: {spec}\n"
+    by_hand = pod("a/b", spec="hostname: h, subdomain: db, ").replace("{name: p}", "{name: p, labels: {a: b}}")
+    lab = parse(by_hand + controller("StatefulSet", "db", "replicas: 2, serviceName: db, ") + service, "x.yaml")
+    (found,) = [one for one in resolve(assign_addresses(lab)) if one.name == "db"]
+    assert {end.pod: end.hostname for end in found.ports[0].endpoints} == {
+        "default/p": "h",
+        "default/db-0": "db-0",
+        "default/db-1": "db-1",
+    }
