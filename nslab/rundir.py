@@ -1,6 +1,7 @@
 """All paths in a lab's folder, /run/nslab/LAB, relative to it.
 
 lab.yaml check.yaml          the desired state, and an exercise's goals
+reached                      the goals that a check found reached
 ns/NETNS                     names of namespaces
 pods/HOST/                   files that a pod sees as its own in /etc
 nodes/HOST.sock              the socket of its nslab-node; and beside it
@@ -19,6 +20,7 @@ ROOT = "/run/nslab"
 NAMES, NODES, PODS, CNI = "ns", "nodes", "pods", "cni"
 STARTED = "pids"
 XTABLES_LOCK = "xtables.lock"
+REACHED = "reached"
 CONTROL_SOCKET, CONTROL_STATE, CONTROL_LOG = "control.sock", "control.json", "nslab-control.log"
 DNS, DNS_RECORDS = "dns", "dns/records.json"
 

@@ -27,6 +27,7 @@ MS_NODEV = 4
 MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_BIND = 4096
+MS_MOVE = 8192
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
@@ -139,6 +140,12 @@ def open_tree(path: str, recursive: bool = False) -> int:
     """A detached copy of the mount at `path` (since 5.2), which can be attached in another namespace."""
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
     return _check(_libc.syscall(ctypes.c_long(_OPEN_TREE), AT_FDCWD, os.fsencode(path), ctypes.c_uint(flags)), path)
+
+
+def copy_mount(fd: int) -> int:
+    """The same of what `fd` is open on, a file or a folder, without what is mounted below."""
+    flags = ctypes.c_uint(OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH)
+    return _check(_libc.syscall(ctypes.c_long(_OPEN_TREE), fd, b"", flags), "open_tree")
 
 
 def seal(fd: int, attributes: int) -> None:

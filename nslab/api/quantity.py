@@ -17,17 +17,24 @@ _PARTS = re.compile(r"\+?([0-9]*)\.?([0-9]*)(.*)")
 
 def whole(text: str) -> int | None:
     """The number, rounded up as in Kubernetes; None if the text is not a quantity or is negative."""
-    if not re.fullmatch(PATTERN, text):
-        return None
+    return _times(1, text) if re.fullmatch(PATTERN, text) else None
+
+
+def thousandths(text: str) -> int:
+    """The number in thousandths, rounded up; 0 if the text is not a quantity."""
+    return _times(1000, text) if re.fullmatch(PATTERN, text) else 0
+
+
+def _times(factor: int, text: str) -> int:
     parts = _PARTS.fullmatch(text)
     assert parts
     number, fraction, suffix = parts.groups()
     over = _ten_to(len(fraction))
     if suffix in _BINARY:
-        value = int(number + fraction) << _BINARY[suffix]
+        value = factor * int(number + fraction) << _BINARY[suffix]
     else:
         power = _SUFFIXES[suffix] if suffix in _SUFFIXES else int(suffix[1:])
-        value = int(number + fraction) * _ten_to(power)
+        value = factor * int(number + fraction) * _ten_to(power)
         over *= _ten_to(-power)
     return min(-(-value // over), MOST)
 

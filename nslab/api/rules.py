@@ -58,6 +58,8 @@ PORT_OR_NAME: Schema = {"anyOf": [PORT, PORT_NAME]}
 META = {"$ref": "#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "required": ["name"]}
 NOBODY = -1
 """Replaces an unreadable user id, which need not be root."""
+KEY = text("(?!\\.\\.|\\.$)[-._a-zA-Z0-9]+", "letters, digits, '-', '_' and '.', and begin with no '..'", 253)
+INSIDE = text("(?!/)(?!(.*/)?\\.\\.(/|$)).*", "a relative path without '..'")
 USER = {"runAsUser": {**COUNT, "otherwise": NOBODY}, "runAsGroup": COUNT}
 
 
@@ -69,6 +71,11 @@ def kind(name: Schema = NAME, *required: str) -> Schema:
 def fields(**of: Schema) -> Schema:
     """A mapping with rules for some of its fields."""
     return {"properties": of}
+
+
+def holding(*of: str) -> Schema:
+    """An object that holds texts by keys, in these fields."""
+    return {**kind(), "properties": {**kind()["properties"], **dict.fromkeys(of, table(STRING, KEY))}}
 
 
 _OPEN: dict[str, Any] = {"additionalProperties": True}
@@ -100,6 +107,12 @@ RULES: dict[str, Schema] = {
     "PodStatus": fields(podIP={"type": "string", "format": "ipv4"}),
     "Container": fields(name=LABEL, workingDir=text("/.*", "an absolute path")),
     "ContainerPort": fields(containerPort=PORT, hostPort=PORT, name=PORT_NAME, protocol=words("TCP UDP SCTP")),
+    "ConfigMap": holding("data", "binaryData"),
+    "Secret": holding("data", "stringData"),
+    "Volume": fields(name=LABEL),
+    "VolumeMount": fields(mountPath=text("[^:]+", "a path without ':'"), subPath=INSIDE, subPathExpr=INSIDE),
+    "KeyToPath": fields(path=INSIDE),
+    "DownwardAPIVolumeFile": fields(path=INSIDE),
     "EnvVar": fields(name=VARIABLE),
     "HTTPGetAction": fields(port=PORT_OR_NAME, scheme=words("HTTP HTTPS")),
     "TCPSocketAction": fields(port=PORT_OR_NAME),

@@ -59,6 +59,7 @@ def names(version: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([kind for known, kind in sorted(kinds(), key=lambda one: one[0] != version)]))
 
 
+@cache
 def own(version: str) -> bool:
     """Whether an apiVersion is Kubernetes' own, so that an unknown kind is an error."""
     group = version.rpartition("/")[0]
@@ -166,6 +167,8 @@ def compiled(schema: Mapping[str, Any]) -> Shape:
             return shapes.Resource()
         case {"anyOf": [one, {"type": "array"}]}:
             return shapes.OneOrMany(compiled(one))
+        case {"anyOf": [text, {"properties": _} as record]}:
+            return shapes.TextOrRecord(compiled(text), compiled(record))
         case {"anyOf": [number, text]}:
             return shapes.NumberOrText(compiled(number), compiled(text))
         case {"properties": _}:

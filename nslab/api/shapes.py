@@ -213,6 +213,16 @@ class NumberOrText(Shape):
         return (self.text if isinstance(value, str) else self.number).check(value, walk)
 
 
+class TextOrRecord(Shape):
+    """A text, or a mapping with known fields: a sentence, or its translations."""
+
+    def __init__(self, text: Shape, record: Shape) -> None:
+        self.text, self.record = text, record
+
+    def check(self, value: Any, walk: Walk) -> Any:
+        return (self.record if isinstance(value, dict) else self.text).check(value, walk)
+
+
 class Quantity(Shape):
     """A Kubernetes quantity: 64Mi, 1.5, 500m."""
 

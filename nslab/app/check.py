@@ -15,7 +15,7 @@ from nslab.linux.netlink.show import show
 from nslab.linux.netns import Namespaces, folder
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
-from nslab.linux.stored_lab import stored_lab
+from nslab.linux.stored_lab import StoredLab, stored_lab
 from nslab.probes import ServiceSurvey, places
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 
 
 def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
-    """Return each goal of a running lab, reached or not. The goals come from `file`, or from the lab's own folder."""
+    """Return each goal of a running lab, reached or not. The goals come from `file`, or from the lab's own folder.
+
+    Of the latter, the folder remembers which were ever reached.
+    """
     lab = stored_lab(name)
     goals = _goals(lab, file)
     wanted, everybody = questions(goals, lab), places(lab)
@@ -42,7 +45,14 @@ def check(name: str, file: Path | None = None) -> tuple[Graded, ...]:
 
         echoes = ask(spaces, lab.name, everybody, [*dict.fromkeys(wanted.probes.values())])
         tries = ask_all([*wanted.calls.values()], connect)
-    return grade(goals, lab, seen(wanted, echoes, tries, show(lab.name, wanted.shows)))
+    found = seen(wanted, echoes, tries, show(lab.name, wanted.shows))
+    if file:
+        return grade(goals, lab, found)
+    kept = StoredLab(folder(lab.name))
+    before = kept.reached()
+    graded = grade(goals, lab, found, before)
+    kept.keep_reached(before | {one.goal.name for one in graded if one.reached})
+    return graded
 
 
 def _goals(lab: Lab, file: Path | None) -> Check:

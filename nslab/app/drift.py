@@ -7,27 +7,32 @@ from typing import TYPE_CHECKING
 from nslab.compiler import compile_lab
 from nslab.compiler.networks import network
 from nslab.compiler.written_by import WrittenBy
-from nslab.dataclass import dataclass, field, replace
+from nslab.dataclass import dataclass, replace
+from nslab.lab.types import ProxyMode
 from nslab.lab.views import FINISHED
 from nslab.linux import owned
 from nslab.linux.cni.plugins import Plugins, find_programs
 from nslab.linux.netns import Namespaces, folder, named
 from nslab.linux.observe.host import read_host
-from nslab.linux.observe.objects import observe
-from nslab.linux.processes import procs, status
+from nslab.linux.observe.objects import Running, observe
+from nslab.linux.observe.processes import held
+from nslab.linux.processes import status
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.stored_lab import StoredLab, stored_lab
+from nslab.objects.names import netns
 from nslab.objects.needs import demand
-from nslab.objects.plan import Add, diff
+from nslab.objects.plan import Add, diff, undone
 from nslab.objects.process import Process
-from nslab.objects.script import command
+from nslab.objects.script import commands
+from nslab.objects.sysctl import Sysctl
+from nslab.objects.unmanaged import Unmanaged
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.lab.types import Lab
     from nslab.linux.processes.procs import Record
-    from nslab.objects.base import State
+    from nslab.objects.base import KernelObject, State, Step
     from nslab.objects.needs import Host
     from nslab.objects.plan import Plan
 
@@ -43,18 +48,36 @@ class Drift:
     host: Host
     want: State
     plan: Plan
-    unmanaged: dict[str, list[str]] = field(default_factory=dict)
+    others: tuple[Unmanaged, ...] = ()
+    """What is there and is not the lab's, in the order in which it would be taken away."""
     stopped: tuple[tuple[Process, int], ...] = ()
     """The processes that exist but are stopped (SIGSTOP), each with its pid."""
 
+    @property
+    def unmanaged(self) -> dict[str, list[str]]:
+        """What is not the lab's, by namespace, as `diff` names it."""
+        return _by_namespace(self.others)
 
-def as_seen(lab: Lab) -> Lab:
-    """The lab with its pods' readiness and ends as the nodes report them; a pod without a report counts as ready."""
+    @property
+    def in_the_way(self) -> dict[str, list[str]]:
+        """The same, without what does nothing to packets."""
+        return _by_namespace(thing for thing in self.others if thing.acts_on_packets)
+
+
+def _by_namespace(others: Iterable[Unmanaged]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for thing in others:
+        found.setdefault(thing.ns, []).append(thing.what)
+    return found
+
+
+def as_seen(lab: Lab, unseen: bool = True) -> Lab:
+    """The lab with its pods' readiness and ends as the nodes report them. `unseen`: a pod without a report is ready."""
     seen = status.read_status(lab.name)
     ready = {name: bool(pod["ready"]) for name, pod in seen.items()}
     finished = {name for name, pod in seen.items() if pod.get("phase") in FINISHED}
     keys = ((pod, f"{pod.namespace}/{pod.name}") for pod in lab.pods)
-    pods = (replace(pod, ready=ready.get(key, True), finished=key in finished) for pod, key in keys)
+    pods = (replace(pod, ready=ready.get(key, unseen), finished=key in finished) for pod, key in keys)
     return replace(lab, pods=tuple(pods))
 
 
@@ -69,7 +92,7 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     """Compare this machine with `lab`, whose pods have addresses. `kept`: earlier desired states, whose objects may
     still exist.
 
-    Leaves out what components write themselves (`written_by`).
+    Leaves out what components write themselves (`written_by`), and then what is unmanaged, which nobody can tell.
     """
     host = replace(read_host(spaces), programs=find_programs(lab))
     demand(str(lab.proxy_mode), host)
@@ -80,19 +103,17 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     # An object of an earlier state replaces the desired one with its key: nobody can observe how a process was started.
     older = [compile_lab(old, host, written_by) for old in kept if old != lab]
     known = _known(want, older)
-    seen = observe(spaces, lab.name, known, host.iptables, Plugins(folder(lab.name), host.iptables))
-    managed, unmanaged = network(lab).sort_out(lab, seen.have, known)
-    for obj in unmanaged:
-        line = command(Add(obj)).replace(f" -n {obj.ns}", "", 1)
-        seen.unmanaged.setdefault(obj.ns, []).append(line)
-    table = procs.look()
-    for record in owned.impostors(lab.name, table):
-        seen.unmanaged.setdefault(record.ns, []).append(
-            f"process {record.pid} plays a {record.role} that is not the lab's"
-        )
-    processes = owned.processes(lab.name, table)
-    have = (*managed, *_running(lab.name, known))
-    return Drift(lab, host, want, diff(have, want), _shown(lab, seen.unmanaged), standing(want, stopped(processes)))
+    there = owned.census(lab.name)
+    whole = written_by is WrittenBy.NSLAB
+    running = Running(there.others, held(record.pid for record in there.own)) if whole else None
+    plugins = Plugins(folder(lab.name), host.iptables)
+    seen = observe(spaces, lab.name, known, host.iptables, plugins, running)
+    have, by_hand = _services_by_hand(lab, seen.have, known)
+    ours, his = network(lab).sort_out(lab, have, known)
+    present = (*ours, *_running(lab.name, known))
+    others = (*map(_impostor, there.impostors), *seen.unmanaged, *map(_somebodys, (*by_hand, *his)))
+    foreign = tuple(thing for thing in others if whole and not network(lab).is_its_own(thing.what))
+    return Drift(lab, host, want, diff(present, want), foreign, standing(want, stopped(there.own)))
 
 
 def _known(want: State, older: Sequence[State]) -> State:
@@ -101,10 +122,32 @@ def _known(want: State, older: Sequence[State]) -> State:
     return tuple((wanted | {obj.key: obj for old in older for obj in old if wanted.get(obj.key) != obj}).values())
 
 
-def _shown(lab: Lab, seen: dict[str, list[str]]) -> dict[str, list[str]]:
-    """The unmanaged objects, without those that the lab's network plugin makes for itself."""
-    foreign = {ns: [line for line in lines if not network(lab).is_its_own(line)] for ns, lines in seen.items()}
-    return {ns: lines for ns, lines in foreign.items() if lines}
+def _services_by_hand(lab: Lab, have: Sequence[KernelObject], known: State) -> tuple[list[KernelObject], list[Sysctl]]:
+    """What there is without the settings that are the learner's, or a real kube-proxy's; and those.
+
+    They are those of nodes that no lab names, where nslab starts no kube-proxy.
+    """
+    if lab.proxy_mode is not ProxyMode.NONE:
+        return [*have], []
+    nodes, wished = {netns(lab.name, node.name) for node in lab.nodes}, {obj.key for obj in known}
+    by_hand = [obj for obj in have if isinstance(obj, Sysctl) and obj.ns in nodes and obj.key not in wished]
+    return [obj for obj in have if obj not in by_hand], by_hand
+
+
+def _impostor(record: Record) -> Unmanaged:
+    what, kill = f"process {record.pid} plays a {record.role} that is not the lab's", f"kill -KILL {record.pid}"
+    return Unmanaged(record.ns, what, (kill,), record.pid, record.start, acts_on_packets=False)
+
+
+def _somebodys(obj: KernelObject) -> Unmanaged:
+    """What a learner made by hand where that is for learners to do, as the commands that make it."""
+    add, remove = (_inside(obj, step) for step in (Add(obj), undone(obj)))
+    return Unmanaged(obj.ns, "; ".join(add), tuple(remove))
+
+
+def _inside(obj: KernelObject, step: Step) -> list[str]:
+    """The commands for a step, as they are typed within the namespace."""
+    return [line.replace(f" -n {obj.ns}", "", 1).removeprefix(f"ip netns exec {obj.ns} ") for line in commands(step)]
 
 
 def standing(want: State, found: Iterable[Record]) -> tuple[tuple[Process, int], ...]:

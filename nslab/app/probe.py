@@ -90,7 +90,7 @@ def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
     for result in wrong:
         if result.probe.pair not in cells:
             way = depends(drift.lab, result.probe, made)
-            cells[result.probe.pair] = explain(result, way, drift.plan, drift.unmanaged)
+            cells[result.probe.pair] = explain(result, way, drift.plan, drift.in_the_way)
     return {result.probe: cells[result.probe.pair] for result in wrong}
 
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from nslab.app.down import release
 from nslab.app.listener import QUIET
+from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, field
+from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, named, private
 from nslab.linux.processes import procs
@@ -18,19 +20,21 @@ from nslab.linux.processes.agents import Agents
 from nslab.linux.stored_lab import StoredLab
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from nslab.app.drift import Drift
     from nslab.app.listener import Listener
     from nslab.lab.types import Lab
     from nslab.linux.processes.agents import NotReady
+    from nslab.objects.unmanaged import Unmanaged
 
 
 @dataclass(frozen=True, slots=True)
 class Up:
     """The effect of `up`. `fresh`: the lab did not exist before; `seconds`: how long it took.
 
-    `failed`: what kube-proxies could not write (see nslab.app.transition.Made).
+    `failed`: what kube-proxies could not write (see nslab.app.transition.Made). `refused`: the unmanaged things that
+    `up` was to take away and that still exist, each with the reason.
     """
 
     drift: Drift
@@ -38,15 +42,17 @@ class Up:
     seconds: float
     not_ready: list[NotReady]
     failed: Mapping[str, Mapping[str, str]]
+    refused: dict[Unmanaged, str] = field(default_factory=dict)
 
 
-def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
+def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
     """Bring a lab up, repair it, or change it to match its file. Refused if the kernel refuses a step.
 
     After a failure the inverse plan restores a running lab; a fresh one is removed as a whole, as `down` does, which
     needs no plan and takes half as long.
 
     `goals`: the text of the check file to store with the lab; "": there is none; None: keep the stored one.
+    `unwanted`: unmanaged things in its namespaces, to be taken away first.
     """
     started = time.monotonic()
     with (
@@ -65,11 +71,16 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None) -> Up:
         agents.prefork()  # a process starts while we compile
         if not fresh:
             procs.end(owned.impostors(lab.name))
+        refused = reset(spaces, unwanted)
         kept = StoredLab(folder(lab.name)).all()
         if not (fresh or kept or named(lab.name)):  # an `up` was killed at its start
             undo.callback(release, lab.name)
-        made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
+        wanted = without_terminating(lab)
+        made = Transition(
+            wanted, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB
+        ).run()
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
-        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed)
+        left = {thing: why for thing, why in refused.items() if thing in made.drift.others}
+        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left)

@@ -13,7 +13,7 @@ from nslab.probes import Outcome, Result, Spread, Try
 from nslab.probes.spread import uneven
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from nslab.exercises.ask import Questions
     from nslab.exercises.types import Ask, Check, Fact, Goal
@@ -34,15 +34,21 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A goal with all its faults."""
+    """A goal with all its faults. `before`: whether an earlier check found it reached."""
 
     goal: Goal
     faults: tuple[Failure, ...]
+    before: bool = False
 
     @property
     def reached(self) -> bool:
         """Whether the goal is reached."""
         return not self.faults
+
+    @property
+    def lost(self) -> bool:
+        """Whether it was reached, and is not any more."""
+        return self.before and not self.reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +72,15 @@ def seen(
     return Seen(tries, {key: _rows(key[1], rows) for key, rows in shown.items()})
 
 
-def grade(check: Check, lab: Lab, found: Seen) -> tuple[Graded, ...]:
-    """Every goal with its faults."""
-    return tuple(Graded(goal, tuple(_faults(goal, lab, found))) for goal in check.goals)
+def grade(check: Check, lab: Lab, found: Seen, before: Collection[str] = ()) -> tuple[Graded, ...]:
+    """Every goal with its faults. `before`: the ids of those that an earlier check found reached."""
+    return tuple(Graded(goal, tuple(_faults(goal, lab, found)), goal.name in before) for goal in check.goals)
+
+
+def next_one(graded: Sequence[Graded]) -> tuple[int, Graded] | None:
+    """The goal to work on, with its number: the first that is lost, or else not reached; None if all are reached."""
+    missed = [(number, one) for number, one in enumerate(graded, 1) if not one.reached]
+    return next(((number, one) for number, one in missed if one.lost), missed[0] if missed else None)
 
 
 def done(graded: Sequence[Graded]) -> bool:

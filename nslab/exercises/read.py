@@ -14,7 +14,7 @@ from nslab.api.values import AliasesError, Reader, Source
 from nslab.api.words import shown
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import FieldError, FieldPath, LabFileError, Position
-from nslab.exercises.targets import fault
+from nslab.exercises.targets import fault, target
 from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Show, Text
 from nslab.lab.find import check_file
 from nslab.lab.load import refuse
@@ -65,7 +65,8 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
         wrong, tree = schema.check(value, _shape()), Tree(found[0])
         reader.errors += (located(one, file, tree.at(one.path, key=one.key)) for one in wrong)
         if not wrong:
-            check = Check(tuple(map(_goal, value["spec"]["goals"])))
+            spec = value["spec"]
+            check = Check(tuple(map(_goal, spec["goals"])))
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
     # Errors of the whole mostly follow from unreadable values: they are reported only if there are none of those.
@@ -77,12 +78,16 @@ def _goal(document: dict[str, Any]) -> Goal:
     asks, facts = (tuple(document.get(name, ())) for name in ("asks", "facts"))
     return Goal(
         document["id"],
-        Text(**document["title"]),
-        Text(**document["hint"]),
+        _text(document["title"]),
+        _text(document.get("hint", "")),
         tuple(map(_asked, asks)),
         tuple(map(_fact, facts)),
         document.get("extra", False),
     )
+
+
+def _text(document: str | dict[str, str]) -> Text:
+    return Text(document) if isinstance(document, str) else Text(**document)
 
 
 def _asked(document: dict[str, Any]) -> Ask:
@@ -117,7 +122,8 @@ def _errors(check: Check, lab: Lab) -> Iterator[FieldError]:
 
 def _ask(path: FieldPath, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterator[FieldError]:
     yield from _named((*path, "from"), ask.source, hosts)
-    if ask.target and (wrong := fault(lab, ask.target, ask.by)):
+    wrong = fault(lab, ask.target, ask.by) if ask.target else None
+    if wrong:
         yield FieldError((*path, "to"), wrong[0], word=wrong[1], known=wrong[2])
     if ask.seen_as:
         yield from _named((*path, "seenAs"), ask.seen_as, hosts)
@@ -129,6 +135,10 @@ def _ask(path: FieldPath, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterato
         yield FieldError((*path, "answers"), "answers needs by: http and expect: ok")
     if ask.seen_as and (ask.by is By.TCP or ask.expect is not Expect.OK):
         yield FieldError((*path, "seenAs"), "seenAs needs by: icmp or http, and expect: ok")
+    if ask.seen_as and ask.by is By.ICMP and ask.target and not wrong and not target(lab, ask.target).host:
+        yield FieldError(
+            (*path, "seenAs"), "no host of the lab has this address, so nobody tells whom it sees; ask a host"
+        )
     if ask.by is By.ICMP and ask.times > 1:
         yield FieldError((*path, "times"), "times does not apply to icmp; remove it")
 

@@ -23,6 +23,7 @@ def to_json(lab: str, graded: Sequence[Graded], language: Language) -> dict[str,
             "title": one.goal.title.by(language),
             "extra": one.goal.extra,
             "reached": one.reached,
+            "lost": one.lost,
             "wrong": [sentence(fault, language) for fault in one.faults],
             "hint": one.goal.hint.by(language),
         }

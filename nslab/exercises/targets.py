@@ -1,7 +1,8 @@
-"""The target of a question's `to`: a host of the lab or a Service, with or without a port."""
+"""The target of a question's `to`: a host of the lab, a Service or an address, with or without a port."""
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.api.words import shown
@@ -10,8 +11,6 @@ from nslab.exercises.types import By
 from nslab.probes.pairs import places
 
 if TYPE_CHECKING:
-    from ipaddress import IPv4Address
-
     from nslab.lab.types import Lab, Service
 
 SERVICE = "svc/"
@@ -19,7 +18,7 @@ SERVICE = "svc/"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """An address, perhaps a port, and the host that has the address ("" for a Service)."""
+    """An address, perhaps a port, and the pod, node or client that has the address ("" if none has)."""
 
     address: IPv4Address
     port: int = 0
@@ -32,8 +31,8 @@ def target(lab: Lab, text: str) -> Target:
     if service := _service(lab, name):
         assert service.cluster_ip
         return Target(service.cluster_ip, port or service.ports[0].port)
-    place = next(place for place in places(lab) if place.name == name)
-    return Target(place.address, port, name)
+    address = next((place.address for place in places(lab) if place.name == name), None) or IPv4Address(name)
+    return Target(address, port, next((place.name for place in places(lab) if place.address == address), ""))
 
 
 def fault(lab: Lab, text: str, by: By) -> tuple[str, str, tuple[str, ...]] | None:
@@ -53,13 +52,20 @@ def fault(lab: Lab, text: str, by: By) -> tuple[str, str, tuple[str, ...]] | Non
             return f"{shown(name)} has the ports {', '.join(map(str, numbers))}; say which", "", ()
         return None
     hosts = tuple(place.name for place in places(lab))
-    if name not in hosts:
+    if name not in hosts and not _address(name):
         return f"the lab has no host {shown(name)}", name, hosts
     if by is By.ICMP and port:
         return "an echo has no port; leave it out, or ask by tcp or http", "", ()
     if by is not By.ICMP and not port:
         return f"{by} needs a port; write {shown(name)}:PORT", "", ()
     return None
+
+
+def _address(name: str) -> IPv4Address | None:
+    try:
+        return IPv4Address(name)
+    except ValueError:
+        return None
 
 
 def _split(text: str) -> tuple[str, int]:

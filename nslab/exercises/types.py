@@ -53,7 +53,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question, `times` over: `source` asks `target` (HOST, HOST:PORT, svc/NAME or svc/NAME:PORT).
+    """One question, `times` over: `source` asks `target` (a host, svc/NAME or an address, perhaps with :PORT).
 
     `seen_as`: the host whose address the server must see as source. `answers`: the pods that must all answer, evenly,
     and no others; empty: the owner of the address.

@@ -33,6 +33,8 @@ NAME_SERVERS = ("coredns",)
 """The images whose stand-in is the cluster's name server on its UDP ports."""
 NONROOT = 65532
 """The user of a stand-in that must not be root and has no user: `nonroot` of distroless images."""
+BUSYBOX = ("alpine", "busybox")
+"""Tool images whose programs are busybox's applets."""
 ENTRYPOINTS = {"curl": ("curl",), "kubectl": ("kubectl",)}
 """The entry points of tool images; the others run their arguments as a command, and without any a shell."""
 CHOICE = "nslab/image"
@@ -54,7 +56,8 @@ def played(pod: Pod, targets: Iterable[ContainerPort] = ()) -> Pod:
         standin = one.standin or StandIn()
         ports = tuple(dict.fromkeys((*standin.ports, *wanted)))
         containers[first] = replace(one, standin=replace(standin, ports=ports))
-    return replace(pod, containers=tuple(containers))
+    init = tuple(_within_rights(pod, _played(one, choice, ends=not one.sidecar)) for one in pod.init)
+    return replace(pod, containers=tuple(containers), init=init)
 
 
 def _ends(pod: Pod) -> bool:
@@ -111,32 +114,27 @@ def _tool(container: Container, name: str) -> Container:
 
 def stand_in(container: Container, *, ends: bool) -> Container:
     """The container as a stand-in, which listens on its declared ports and those of its HTTP and TCP probes."""
-    checks = (container.readiness, container.liveness)
+    checks = (container.readiness, container.liveness, container.startup)
     ports = () if ends else tuple(dict.fromkeys((*container.ports, *_asked(container, checks))))
+    readiness, liveness, startup = map(_asked_at_once, checks)
+    played = replace(container, readiness=readiness, liveness=liveness, startup=startup, lifecycle=(), working_dir="/")
     dns = image_name(container.image) in NAME_SERVERS
-    return replace(
-        container,
-        command=(),
-        args=(),
-        working_dir="/",
-        readiness=_at_once(container.readiness),
-        standin=StandIn(ports, ends=ends, dns=dns),
-    )
+    return replace(played, command=(), args=(), standin=StandIn(ports, ends=ends, dns=dns))
 
 
-def _at_once(check: HealthCheck | None) -> HealthCheck | None:
-    """A probe without its first delay, which is for programs that start slowly."""
-    return check and HealthCheck(**{**check.fields(), "initial_delay": 0})
+def _asked_at_once(check: HealthCheck | None) -> HealthCheck | None:
+    """A probe that a stand-in can answer, without the first delay, which is for programs that start slowly."""
+    return HealthCheck(**{**check.fields(), "initial_delay": 0}) if check and check.kind != "exec" else None
 
 
 def _asked(container: Container, checks: Iterable[HealthCheck | None]) -> Iterator[ContainerPort]:
     """The ports of probes that the container does not declare."""
     known = {port.port for port in container.ports if port.protocol is Protocol.TCP}
     for check in checks:
-        if check and isinstance(check.port, int) and check.port not in known:
+        if check and check.kind != "exec" and isinstance(check.port, int) and check.port not in known:
             yield ContainerPort(check.port)
 
 
 def stand_ins(pods: Iterable[Pod]) -> tuple[str, ...]:
     """The images that stand-ins replace, each once."""
-    return tuple(dict.fromkeys(one.image for pod in pods for one in pod.containers if one.standin))
+    return tuple(dict.fromkeys(one.image for pod in pods for one in pod.every if one.standin))

@@ -12,27 +12,26 @@ from nslab.api.words import counted, dotted, shown
 from nslab.errors import FieldError
 from nslab.lab.images import stand_ins
 from nslab.lab.stream import is_later_hook
-from nslab.lab.types import CONTROLLERS
+from nslab.lab.types import CONTROLLERS, Controller, Pod
+from nslab.lab.volumes import EMPTY_DIR, FILES
+from nslab.runtime.mounts import is_own
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.api.document import Document
     from nslab.errors import FieldPath
 
-PROBE: dict[str, Any] = {
-    "exec": {},
-    "grpc": {},
-    "httpGet": {"host": {}, "httpHeaders": {}, "scheme": "HTTPS"},
-    "tcpSocket": {"host": {}},
-}
+PROBE: dict[str, Any] = {"grpc": {}, "httpGet": {"scheme": "HTTPS"}}
 SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
-    **{name: {} for name in names("envFrom lifecycle startupProbe volumeDevices volumeMounts")},
-    "env": {"valueFrom": {}},
+    **{name: {} for name in names("volumeDevices")},
+    "env": {"valueFrom": {"fileKeyRef": {}}},
+    "lifecycle": {"postStart": PROBE, "preStop": PROBE},
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,
+    "startupProbe": PROBE,
     "securityContext": {"allowPrivilegeEscalation": {}, "seccompProfile": SECCOMP},
 }
 POD_SPEC: dict[str, Any] = {
@@ -40,12 +39,14 @@ POD_SPEC: dict[str, Any] = {
         name: {}
         for name in names(
             """
-            activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID initContainers nodeSelector
-            readinessGates schedulingGates setHostnameAsFQDN topologySpreadConstraints volumes
+            activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID
+            readinessGates schedulingGates setHostnameAsFQDN topologySpreadConstraints
             """
         )
     },
     "containers": CONTAINER,
+    "initContainers": CONTAINER,
+    "volumes": {"projected": {"sources": {name: {} for name in names("clusterTrustBundle podCertificate")}}},
     "dnsPolicy": "Default",
     "securityContext": {"seccompProfile": SECCOMP, "sysctls": {}},
 }
@@ -64,8 +65,8 @@ WORKING = names(
 """Kinds that affect a cluster's network, and that nslab does not act on."""
 
 
-def notes(objects: Iterable[Document], pods: Iterable[Document]) -> Iterator[FieldError]:
-    """One line for all kinds and fields that nslab does not act on, and one for the images with stand-ins."""
+def notes(objects: Sequence[Document], pods: Iterable[Document]) -> Iterator[FieldError]:
+    """One line each: kinds and fields that nslab does not act on, volumes that are empty, images with stand-ins."""
     kinds, fields = Counter[tuple[str, str]](), Counter[str]()
     for one in objects:
         if one.made:
@@ -82,8 +83,24 @@ def notes(objects: Iterable[Document], pods: Iterable[Document]) -> Iterator[Fie
     what += [f"{field} ({number} times)" if number > 1 else field for field, number in fields.items()]
     if what:
         yield FieldError((EXISTING,), f"kept, not acted on: {', '.join(what)}")
+    views = [one.view for one in objects if not one.made]
+    yield from _volumes(
+        [one.template if isinstance(one, Controller) else one for one in views if isinstance(one, Controller | Pod)]
+    )
     if played := stand_ins(one.view for one in pods):
         yield FieldError((EXISTING,), f"played by stand-ins: {', '.join(map(shown, played))}")
+
+
+def _volumes(templates: Sequence[Pod]) -> Iterator[FieldError]:
+    """Volumes that hold something on a cluster and nothing here, by kind; and where no container has one."""
+    kinds = Counter(one.kind for pod in templates for one in pod.mounted if one.kind not in (EMPTY_DIR, *FILES))
+    if kinds:
+        what = ", ".join(counted(number, kind) for kind, number in kinds.items())
+        yield FieldError((EXISTING,), f"an empty folder each, gone with its pod: {what}")
+    paths = {mount.path for pod in templates for one in pod.containers for mount in one.mounts if is_own(mount.path)}
+    if paths:
+        text = f"nothing is mounted at {', '.join(map(shown, sorted(paths)))}: each container has its own there"
+        yield FieldError((EXISTING,), text)
 
 
 def group_of(version: str) -> str:

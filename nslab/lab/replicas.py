@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.document import Document
 from nslab.api.rules import names as words
 from nslab.dataclass import replace
+from nslab.lab.node_selector import admitted
 from nslab.lab.types import DAEMON_SET, NOTHING_SAID, TEMPLATE_HASH, USUAL
+from nslab.lab.volumes import with_claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,7 +24,12 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels, so that names contain no words; no 0, 1, 3, which look like letters (Kubernetes' alphabet)."""
 LONGEST_BASE = 58
 """The API server truncates a base name to this length before it appends five characters: the result is a DNS label."""
-FURTHER = words("dnsConfig dnsPolicy hostAliases initContainers subdomain terminationGracePeriodSeconds volumes")
+FURTHER = words(
+    """
+    dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers nodeSelector serviceAccountName subdomain
+    terminationGracePeriodSeconds volumes
+    """
+)
 FURTHER_OF_CONTAINERS = words("envFrom lifecycle startupProbe volumeMounts")
 MOST = 10_000
 """The maximum number of pods of all controllers together; a file of three lines could request millions."""
@@ -38,10 +45,10 @@ def expand(found: Documents) -> None:
     owners = {one.view.owner_name for one in found.controllers}
     there = {(one.namespace, one.name): one.view for one in found.pods if one.view.owner in owners}
     found.pods = [one for one in found.pods if one.view.owner not in owners]
-    nodes = tuple(node.name for node in found.lab.nodes)
-    if sum(count(one.view, nodes) for one in found.controllers) > MOST:
+    admitting = [admitted(one.view.template.node_selector, found.lab.nodes) for one in found.controllers]
+    if sum(count(one.view, nodes) for one, nodes in zip(found.controllers, admitting, strict=True)) > MOST:
         return
-    for one in found.controllers:
+    for one, nodes in zip(found.controllers, admitting, strict=True):
         template = _replica(one)
         for index, name in enumerate(names(one.view, nodes)):
             node = nodes[index] if one.kind == DAEMON_SET else ""
@@ -94,6 +101,7 @@ def _further(template: Pod) -> Iterator[str]:
     for container in spec.get("containers", ()):
         further = FURTHER_OF_CONTAINERS & container.keys()
         yield from (json.dumps([name, container[name]], sort_keys=True) for name in sorted(further))
+        yield from (json.dumps(one, sort_keys=True) for one in container.get("env", ()) if one.get("valueFrom"))
 
 
 def _rights(template: Pod) -> Iterator[SecurityContext | Resources]:
@@ -137,9 +145,10 @@ def _named(controller: Document, one: Document, name: str, index: int, node: str
         labels["apps.kubernetes.io/pod-index"] = str(index)
     elif controller.kind == "Job" and controller.spec.get("completionMode") == "Indexed":
         labels["batch.kubernetes.io/job-completion-index"] = str(index)
-    value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}}
+    spec = with_claims(one.value["spec"], controller.spec.get("volumeClaimTemplates"), name)
     if controller.kind == "StatefulSet":
-        value["spec"] = {**value["spec"], "hostname": name}
+        spec = {**spec, "hostname": name}
+    value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}, "spec": spec}
     view = replace(one.view, name=name, labels=tuple(labels.items()), node=node or one.view.node, document=value)
     if there is not None:
         node = view.node or there.node

@@ -166,6 +166,42 @@ def impostors(lab: str, table: Table | None = None) -> list[procs.Record]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Who runs in a lab. `own`: its processes, and what descends from them; `impostors`: who claims a part of a lab's.
+
+    `others`: everybody else in its namespaces, who is nobody's.
+    """
+
+    own: list[procs.Record]
+    impostors: list[procs.Record]
+    others: list[procs.Record]
+
+
+def census(lab: str) -> Census:
+    """Who runs in a lab now, but for ourselves."""
+    table, records, places = procs.look(), written(lab), inodes(lab)
+    known = trust.journaled(records, table)
+    claims = impostors(lab, table)
+    strange = {record.pid for record in claims} | {os.getpid()}
+    own, others = [], []
+    for record in procs.processes(places, [lab], records, table=table):
+        if _descends(record.pid, known, table):
+            own.append(record)
+        elif record.pid not in strange and table[record.pid].net in places and record.state not in "ZX":
+            others.append(record)
+    return Census(own, claims, others)
+
+
+def _descends(pid: int, known: Mapping[int, Started], table: Table) -> bool:
+    """Whether a process is in the journal, or a forebear of it is."""
+    while pid in table:
+        if pid in known:
+            return True
+        pid = table[pid].parent
+    return False
+
+
 def inodes(lab: str) -> dict[int, str]:
     """The lab's namespaces, by inode; never our own."""
     # From what `ip netns` lists, only what is bound there: our links lead to the same namespaces.

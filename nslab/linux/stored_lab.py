@@ -6,16 +6,20 @@ import contextlib
 import filecmp
 from typing import TYPE_CHECKING
 
+from nslab import rundir
+from nslab.api.words import WIDTH, nearest
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError, about
 from nslab.lab.dump import dump
-from nslab.lab.find import CHECK, FILE
+from nslab.lab.find import CHECK, FILE, names
 from nslab.lab.load import load_stored
 from nslab.linux import places
 from nslab.linux.netns import folder, labs
 from nslab.linux.places import write
+from nslab.quote import fill
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from nslab.lab.types import Lab
@@ -62,12 +66,31 @@ class StoredLab:
         self._written(lab).replace(self.folder / FILE)
 
     def keep_goals(self, text: str) -> None:
-        """Store the goals of an exercise; an empty text removes those of an earlier state."""
+        """Store the goals of an exercise; an empty text removes those of an earlier state.
+
+        If they changed, none of them counts as reached.
+        """
+        if text != self.goals():
+            (self.folder / rundir.REACHED).unlink(missing_ok=True)
         if text:
             with about(self.folder / CHECK):
                 write(self.folder / CHECK, text)
         else:
             (self.folder / CHECK).unlink(missing_ok=True)
+
+    def goals(self) -> str:
+        """The stored goals; "" if there are none."""
+        return _text(self.folder / CHECK)
+
+    def reached(self) -> frozenset[str]:
+        """The goals, by their ids, that a check found reached since the lab came up."""
+        return frozenset(_text(self.folder / rundir.REACHED).split())
+
+    def keep_reached(self, goals: Collection[str]) -> None:
+        """Store the reached goals, if possible: no verdict depends on them."""
+        if goals != self.reached():
+            with contextlib.suppress(OSError):
+                write(self.folder / rundir.REACHED, "".join(f"{goal}\n" for goal in sorted(goals)))
 
     def done(self) -> None:
         """Forget the old states: the change is complete."""
@@ -94,6 +117,13 @@ def _kept(file: Path) -> Lab | None:
     return load_stored(file) if file.exists() else None
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+
+
 def stored_lab(name: str) -> Lab:
     """The desired state of a running lab; UsageError if no lab has that name."""
     exists = name in labs()
@@ -101,5 +131,21 @@ def stored_lab(name: str) -> Lab:
         places.check(name)
     lab = StoredLab(folder(name)).newest() if exists else None
     if lab is None:
-        raise UsageError(f"there is no running lab {name[:60]!r}; `nslab ps` lists those that run")
+        raise no_such_lab(name)
     return lab
+
+
+def no_such_lab(name: str) -> UsageError:
+    """The error for a lab that does not run: which one may have been meant, or how it comes up."""
+    return UsageError(f"there is no running lab {name[:WIDTH]!r}; {_way_on(name)}")
+
+
+def _way_on(name: str) -> str:
+    shipped = names()
+    if name in shipped:
+        return fill("`nslab up {}` brings it up", name)
+    if near := nearest(name, (lab for lab in labs() if lab != name)):
+        return f"did you mean {near}?"
+    if near := nearest(name, shipped):
+        return fill("did you mean {}? `nslab up {}` brings it up", near, near)
+    return "`nslab ps` lists those that run"

@@ -302,7 +302,7 @@ class OnDevice(KernelObject):
 
     @property
     def requires(self) -> tuple[Key, ...]:
-        return (("Device", self.ns, self.dev),)
+        return (interface_of(self.ns, self.dev),)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, field
 from nslab.objects.base import Add, KernelObject, Layer
 from nslab.objects.process import PYTHON, QUIET, Supervised
 from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from ipaddress import IPv4Address
 
     from nslab.objects.base import Key, Step
@@ -21,9 +21,40 @@ _OWN_PIDS = " --pid --fork --mount-proc"
 _OWN = f"unshare{_OWN_PIDS}"
 
 
+class File(NamedTuple):
+    """A file of a volume: `data` has a character for each byte (latin-1)."""
+
+    path: str
+    mode: int
+    data: str
+
+
+class Volume(NamedTuple):
+    """A volume as its node makes it: how many bytes it holds, its group (-1: root's), and its files, if it is of those.
+
+    Without files (None) it is an empty folder that containers write into.
+    """
+
+    size: int
+    group: int = -1
+    files: tuple[File, ...] | None = None
+
+
+class Mount(NamedTuple):
+    """Where a container has a volume of its pod, which is the one of that number, or a part of it."""
+
+    volume: int
+    path: str
+    sub_path: str = ""
+    read_only: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Sandbox(Supervised):
-    """A pod's pause process: it holds the pod's namespaces (net, uts, ipc; pid when shared)."""
+    """A pod's pause process: it holds the pod's namespaces (net, uts, ipc; pid when shared), and its volumes.
+
+    `asked`: what its file says of volumes; `volumes`: what came of that when it started, which stays so.
+    """
 
     role: ClassVar[str] = "pause"
     namespace: str
@@ -33,6 +64,8 @@ class Sandbox(Supervised):
     address: IPv4Address
     share_pid: bool
     resolv_conf: str
+    asked: str = ""
+    volumes: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
 
     primitives: ClassVar[tuple[str, ...]] = ("mount, uts, ipc and pid namespaces",)
 
@@ -53,6 +86,7 @@ class Sandbox(Supervised):
 
     def request(self) -> dict[str, Any]:
         pod = _fields(self, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
+        pod |= {"volumes": self.volumes} if self.volumes else {}
         return {"what": "Sandbox", **pod, "address": str(self.address)}
 
     @property
@@ -85,11 +119,26 @@ class Limits(NamedTuple):
 USUAL = Limits()
 
 
+class Start(NamedTuple):
+    """What a container starts with: its command and variables with what other objects gave them at that moment.
+
+    `links`: the variables of Services, NAME=VALUE, with a NUL between.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    links: str = ""
+    mounts: tuple[Mount, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Workload(Supervised):
     """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it accepts; 0: no port.
 
     `backoff`: the seconds between its second exit and its third start, from which the kubelet's back-off grows.
+    `grace`: the seconds from SIGTERM to SIGKILL. `lifecycle`: its hooks. `init`: what kind of init container it is.
+    `after`: the init containers before it; it starts when they have ended well, and sidecars have started.
+    `sources`: the sources of its further variables and files; `start`: what they held when it started.
     """
 
     container: str
@@ -103,7 +152,15 @@ class Workload(Supervised):
     backoff: float = 10.0
     security: Security = ROOT
     limits: Limits = USUAL
+    grace: float = 30.0
+    startup: HealthCheck | None = None
+    lifecycle: tuple[tuple[str, HealthCheck], ...] = ()
+    init: Literal["", "init", "sidecar"] = ""
+    after: tuple[str, ...] = ()
+    sources: str = ""
+    start: Start | None = field(default=None, compare=False, repr=False)
 
+    GRACE: ClassVar[float] = 30.0
     rank: ClassVar[int] = Layer.PROCESS + 1
 
     @property
@@ -116,7 +173,7 @@ class Workload(Supervised):
 
     @property
     def description(self) -> str:
-        return f"container {self.container}: {' '.join(map(quote, self.argv))}"
+        return f"container {self.container}: {' '.join(map(quote, self.begun.argv))}"
 
     def started(self) -> str:
         return f"{self._joined(_OWN)} &"
@@ -134,12 +191,26 @@ class Workload(Supervised):
         return f"{fill('NSLAB={}', self.mark)} {join} {_rights(self.security)}{_with_environment(self)}"
 
     def request(self) -> dict[str, Any]:
-        what = _fields(self, "ns", "container", "argv", "env", "working_dir", "port", "security", "limits")
+        what = _fields(self, "ns", "container", "working_dir", "port", "security", "limits")
+        what |= {name: value for name, value in self.begun._asdict().items() if value or name in ("argv", "env")}
         kubelet = _fields(self, "restart", "backoff")
+        # What few containers have is told of those alone: it is memory of their node.
+        kubelet |= {name: value for name, value in self._further() if value}
         for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
             kubelet[name] = check and check.fields()
         number = hashlib.sha256(f"{self.ns}/{self.container}".encode()).hexdigest()
         return {"what": "Workload", **what, **kubelet, "number": number}
+
+    def _further(self) -> Iterator[tuple[str, Any]]:
+        yield "grace", self.grace if self.grace != Workload.GRACE else None
+        yield from (("init", self.init), ("after", self.after))
+        yield "startup", self.startup and self.startup.fields()
+        yield "lifecycle", {name: hook.fields() for name, hook in self.lifecycle}
+
+    @property
+    def begun(self) -> Start:
+        """What it starts with."""
+        return self.start or Start(self.argv, self.env)
 
     @property
     def label(self) -> str:
@@ -163,10 +234,11 @@ def _rights(security: Security) -> str:
 def _with_environment(obj: Workload) -> str:
     """The container's command after env(1) with its variables, which must not affect nsenter and unshare before it.
 
-    `env` accepts any variable name; a shell accepts only some, and runs the others as commands.
+    `env` accepts any variable name; a shell accepts only some, and runs the others as commands. The variables of
+    Services are left out.
     """
-    program, *arguments = obj.argv
-    env = [f"{name}={value}" for name, value in obj.env if name != "NSLAB"]  # NSLAB is nslab's own mark
+    (program, *arguments), variables, *_ = obj.begun
+    env = [f"{name}={value}" for name, value in variables if name != "NSLAB"]  # NSLAB is nslab's own mark
     words = [quote(program)]
     if program in ("agnhost", "kubedns", "standin"):
         words = [f"{PYTHON}.images.{program}"]

@@ -20,6 +20,7 @@ from nslab.wire.netlink import (
     NEWADDR,
     NEWROUTE,
     REPLACE,
+    RTA_TABLE,
     attribute,
     attributes,
     message,
@@ -43,7 +44,10 @@ _RTA_DST, _RTA_OIF, _RTA_GATEWAY = 1, 4, 5
 _RTN_UNICAST, _RTN_BLACKHOLE = 1, 6
 _RTNH_F_ONLINK = 4
 _RTM_F_CLONED = 0x200  # not a route, but a cached exception, such as a path MTU
-_RTPROT_KERNEL = 2
+_RTPROT_OF_KERNEL = (1, 2, 9)  # from a redirect, its own, from an IPv6 router's advertisement
+_PLAIN = {_RTA_DST, _RTA_OIF, _RTA_GATEWAY, RTA_TABLE}
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_LOOPBACK = IPv4Interface("127.0.0.1/8")
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _TABLE_MAIN, _SCOPE_UNIVERSE, _SCOPE_LINK = 254, 0, 253
 
@@ -208,7 +212,7 @@ class Route(Destination):
 
     def differing(self, old: KernelObject) -> str:
         if not isinstance(old, Route):
-            return KernelObject.differing(self, old)
+            return f"{self.host}'s {self.label} is a {old.label} instead of leading {self.way}{self.whose}"
         if old.way == self.way:
             return f"{self.host}'s {self.label} is {old.author} instead of {self.author}{self.whose}"
         return f"{self.host}'s {self.label} leads {old.way} instead of {self.way}{self.whose}"
@@ -248,27 +252,48 @@ class Blackhole(Destination):
 
 
 def addresses_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Address]:
-    """The addresses of these interfaces (`devices`: names by index) in replies to RTM_GETADDR."""
+    """The IPv4 addresses of these interfaces (`devices`: names by index), in replies to RTM_GETADDR. Not lo's own."""
     for body in bodies:
-        length, index = struct.unpack_from("=xBxxI", body)
-        if index in devices:
+        family, length, index = struct.unpack_from("=BBxxI", body)
+        if family == socket.AF_INET and index in devices:
             found = attributes(body, 8)
             broadcast = _IFA_BROADCAST in found
-            yield Address(ns, devices[index], IPv4Interface((found[_IFA_LOCAL], length)), broadcast)
+            address = Address(ns, devices[index], IPv4Interface((found[_IFA_LOCAL], length)), broadcast)
+            if (address.dev, address.address) != ("lo", _LOOPBACK):
+                yield address
 
 
-def routes_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Destination]:
-    """The main table's routes through these interfaces, and its blackholes, in replies to RTM_GETROUTE."""
+def routes_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> tuple[list[Destination], list[bytes]]:
+    """The main table's routes through these interfaces, and its blackholes, in replies to RTM_GETROUTE.
+
+    Then the bodies of all other routes that are not the kernel's own.
+    """
+    plain: list[Destination] = []
+    others = []
     for body in bodies:
-        length, _, _, table, protocol, _, kind, flags = struct.unpack_from("=xBBBBBBBI", body)
-        if table != _TABLE_MAIN or protocol == _RTPROT_KERNEL or flags & _RTM_F_CLONED:
+        family, length, _, tos, table, protocol, _, kind, flags = _ROUTE.unpack_from(body)
+        if protocol in _RTPROT_OF_KERNEL or flags & _RTM_F_CLONED:
             continue
-        attrs = attributes(body, 12)
-        to = IPv4Network((attrs.get(_RTA_DST, bytes(4)), length))
-        by = _PROTOCOL_NAMES.get(protocol, str(protocol))
+        attrs = attributes(body, _ROUTE.size)
         device = devices.get(int.from_bytes(attrs.get(_RTA_OIF, b""), "little"))
-        if kind == _RTN_BLACKHOLE:
-            yield Blackhole(ns, to, by)
+        if family != socket.AF_INET or table != _TABLE_MAIN or tos or attrs.keys() - _PLAIN:
+            others.append(body)
+        elif kind == _RTN_BLACKHOLE:
+            plain.append(Blackhole(ns, route_destination(attrs, length), route_author(protocol)))
         elif kind == _RTN_UNICAST and device:
             via = IPv4Address(attrs[_RTA_GATEWAY]) if _RTA_GATEWAY in attrs else None
-            yield Route(ns, to, device, via, by, bool(flags & _RTNH_F_ONLINK))
+            to, by = route_destination(attrs, length), route_author(protocol)
+            plain.append(Route(ns, to, device, via, by, bool(flags & _RTNH_F_ONLINK)))
+        else:
+            others.append(body)
+    return plain, others
+
+
+def route_destination(attrs: Mapping[int, bytes], length: int) -> IPv4Network:
+    """The destination of a route, of its attributes."""
+    return IPv4Network((attrs.get(_RTA_DST, bytes(4)), length))
+
+
+def route_author(protocol: int) -> str:
+    """Who wrote a route, as ip-route(8) names it."""
+    return _PROTOCOL_NAMES.get(protocol, str(protocol))

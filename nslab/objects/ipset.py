@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from abc import abstractmethod
+from collections import Counter
 from typing import TYPE_CHECKING, ClassVar
 
 from nslab.dataclass import dataclass
@@ -125,6 +126,16 @@ def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> Iterator[OfSets]
                 yield IpSet(ns, name, kind, _created_with(options))
             case ["add", name, member, *_] if name in names:
                 yield SetMember(ns, name, member)
+
+
+def others(saved: str, known: Iterable[KernelObject]) -> Iterator[tuple[str, str, int]]:
+    """Name, type and number of members of each set that is not of `known`, in the output of `ipset save`."""
+    names = {obj.name for obj in known if isinstance(obj, IpSet)}
+    words = [line.split() for line in saved.splitlines()]
+    members = Counter(word[1] for word in words if word[0] == "add")
+    for word in words:
+        if word[0] == "create" and word[1] not in names:
+            yield word[1], word[2], members[word[1]]
 
 
 def _created_with(options: Sequence[str]) -> str:

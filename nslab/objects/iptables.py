@@ -1,4 +1,4 @@
-"""Chains and jumps, the input of `iptables-restore`, and the output of `iptables-save`.
+"""Chains and jumps, and the input of `iptables-restore`; iptables_saved reads the output of `iptables-save`.
 
 A restore is one kernel transaction. `--noflush` keeps the chains that it does not declare: it declares (and so
 flushes) nslab's chains and fills them; the built-in chains, which others use too, only gain and lose single rules.
@@ -111,7 +111,7 @@ class Chain(InTable):
         tool, name = fill("ip netns exec {} iptables -t {}", self.ns, self.table), quote(self.name)
         if isinstance(step, Remove):
             return [f"{tool} -F {name}", f"{tool} -X {name}"]
-        filled = [f"{tool} -A {name} {_for_shell(rule)}" for rule in self.rules]
+        filled = [f"{tool} -A {name} {for_shell(rule)}" for rule in self.rules]
         return [f"{tool} -{'N' if isinstance(step, Add) else 'F'} {name}", *filled]
 
     def turn(self, step: Step) -> int:
@@ -176,7 +176,7 @@ class Jump(InTable):
         tool = fill("ip netns exec {} iptables -t {}", self.ns, self.table)
         where = f"-I {self.chain} 1" if self.place == "first" else f"-A {self.chain}"
         verb = f"-D {self.chain}" if isinstance(step, Remove) else where
-        return [f"{tool} {_for_shell(f'{verb} {self.rule}')}"]
+        return [f"{tool} {for_shell(f'{verb} {self.rule}')}"]
 
     def turn(self, step: Step) -> int:
         return 1 if isinstance(step, Remove) else 2
@@ -190,7 +190,7 @@ class Jump(InTable):
         return f"rules in {self.table}'s built-in chains", f"{self.chain} {self.rule.rpartition('-j ')[2]}"
 
 
-def _for_shell(rule: str) -> str:
+def for_shell(rule: str) -> str:
     """A rule of iptables-save, quoted for a shell. A quoted string is one word, with backslash escapes."""
     return " ".join(_word(found[1], found[0]) for found in _RULE.finditer(rule))
 
@@ -269,39 +269,6 @@ def in_turn(steps: Iterable[Step]) -> tuple[list[KernelObject], list[Step]]:
     turns = [(step.obj.turn(step), step) for step in settled(steps) if isinstance(step.obj, InTable)]
     declared: list[KernelObject] = [replace(step.obj, rules=()) for _, step in turns if isinstance(step.obj, Chain)]
     return declared, [step for _, step in sorted(turns, key=lambda entry: entry[0])]
-
-
-def seen(ns: str, saved: str, known: Iterable[KernelObject]) -> tuple[list[KernelObject], list[str]]:
-    """The `known` chains and jumps as `iptables-save` prints them, and all unmanaged rules, as commands."""
-    managed = {obj.key: obj for obj in known if isinstance(obj, InTable)}
-    have: list[KernelObject] = []
-    unmanaged = []
-    for table, chain, rules in _chains(saved):
-        known_chain = managed.get(("Chain", ns, table, chain))
-        if isinstance(known_chain, Chain):
-            have.append(replace(known_chain, rules=rules))
-            continue
-        for rule in dict.fromkeys(rules):
-            if jump := managed.get(("Jump", ns, table, chain, rule)):
-                have.append(jump)
-            else:
-                unmanaged.append(f"iptables -t {table} -A {chain} {rule}")
-    return have, unmanaged
-
-
-def _chains(saved: str) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Table, chain and rules (without `-A CHAIN`) of each chain in the output of `iptables-save`."""
-    found: dict[tuple[str, str], list[str]] = {}
-    table = ""
-    for line in saved.splitlines():
-        match line[:1], line.split(maxsplit=2):
-            case "*", _:
-                table = line[1:]
-            case ":", [chain, *_]:
-                found[table, chain[1:]] = []
-            case "-", ["-A", chain, rule]:
-                found[table, chain].append(rule)
-    return [(table, chain, tuple(rules)) for (table, chain), rules in found.items()]
 
 
 def _compared(before: tuple[str, ...], rules: tuple[str, ...]) -> str:

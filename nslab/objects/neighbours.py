@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 NDA_DST = 1
 NUD_PERMANENT, NUD_NOARP = 0x80, 0x40
 AF_BRIDGE = 7
-_NDA_LLADDR, _NTF_SELF = 2, 0x02
+NDA_LLADDR = 2
+NTF_SELF, NTF_PROXY = 0x02, 0x08
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Fdb(OnDevice, Netlink):
         return [f"{fill('bridge -n {}', self.ns)} fdb {VERBS[type(step)]} {entry} self permanent"]
 
     def messages(self, step: Step, indexes: Indexes) -> Messages:
-        body = _entry(AF_BRIDGE, indexes.index(self.ns, self.dev), _NTF_SELF, self.dst.packed, self.mac)
+        body = _entry(AF_BRIDGE, indexes.index(self.ns, self.dev), NTF_SELF, self.dst.packed, self.mac)
         return [(self.ns, message(DELNEIGH if isinstance(step, Remove) else NEWNEIGH, FLAGS[type(step)], body))]
 
     @property
@@ -124,10 +125,10 @@ class Fdb(OnDevice, Netlink):
 def neighbours_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]) -> Iterator[Neighbour]:
     """The permanent entries of these interfaces, in replies to RTM_GETNEIGH."""
     for body in bodies:
-        index, state = struct.unpack_from("=xxxxiH", body)
+        family, index, state = struct.unpack_from("=BxxxiH", body)
         attrs = attributes(body, 12)
-        if index in devices and state == NUD_PERMANENT and _NDA_LLADDR in attrs:
-            mac = attrs[_NDA_LLADDR].hex(":")
+        if family == socket.AF_INET and index in devices and state == NUD_PERMANENT and NDA_LLADDR in attrs:
+            mac = attrs[NDA_LLADDR].hex(":")
             yield Neighbour(ns, devices[index], IPv4Address(attrs[NDA_DST]), mac)
 
 
@@ -136,11 +137,11 @@ def forwarding_seen(ns: str, bodies: Iterable[bytes], devices: Mapping[int, str]
     for body in bodies:
         index, _, flags = struct.unpack_from("=xxxxiHB", body)
         attrs = attributes(body, 12)
-        if index in devices and flags & _NTF_SELF and NDA_DST in attrs:
-            yield Fdb(ns, devices[index], attrs[_NDA_LLADDR].hex(":"), IPv4Address(attrs[NDA_DST]))
+        if index in devices and flags & NTF_SELF and NDA_DST in attrs:
+            yield Fdb(ns, devices[index], attrs[NDA_LLADDR].hex(":"), IPv4Address(attrs[NDA_DST]))
 
 
 def _entry(family: int, index: int, flags: int, destination: bytes, mac: str) -> bytes:
     state = NUD_PERMANENT | (NUD_NOARP if family == AF_BRIDGE else 0)
     header = struct.pack("=BxxxiHBB", family, index, state, flags, 0)
-    return header + attribute(NDA_DST, destination) + attribute(_NDA_LLADDR, mac_bytes(mac))
+    return header + attribute(NDA_DST, destination) + attribute(NDA_LLADDR, mac_bytes(mac))

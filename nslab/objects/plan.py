@@ -41,14 +41,14 @@ def diff(have: Iterable[KernelObject], want: State) -> Plan:
     removals.sort(key=lambda removal: (-removal[1].rank, removal[0]))
     late = [obj for key, obj in removals if obj.named_by_rules and key not in wanted]
     first = [obj for key, obj in removals if not (obj.named_by_rules and key not in wanted)]
-    steps: list[Step] = [_undo(obj) for obj in first if obj.initial != obj]
+    steps: list[Step] = [undone(obj) for obj in first if obj.initial != obj]
     for key, obj in wanted.items():
         old = None if key in gone else there.get(key)
         if old is None:
             steps.append(_do(obj))
         elif old != obj:
             steps.append(Replace(old, obj))
-    return (*steps, *map(_undo, late))
+    return (*steps, *map(undone, late))
 
 
 def invert(plan: Plan) -> Plan:
@@ -73,7 +73,8 @@ def _do(obj: KernelObject) -> Step:
     return Add(obj) if old is None else Replace(old, obj)
 
 
-def _undo(obj: KernelObject) -> Step:
+def undone(obj: KernelObject) -> Step:
+    """The step that takes an object away, or gives back what the kernel began with."""
     old = obj.initial
     return Remove(obj) if old is None else Replace(obj, old)
 

@@ -77,6 +77,14 @@ class Port(Switched):
     def sentence(self) -> str:
         return f"{self.host}'s {self.dev} is plugged into bridge {self.bridge}"
 
+    def differing(self, old: KernelObject) -> str:
+        if not isinstance(old, Port):
+            return KernelObject.differing(self, old)
+        if old.bridge != self.bridge:
+            return f"{self.host}'s {self.dev} is plugged into {old.bridge} instead of bridge {self.bridge}{self.whose}"
+        now, wanted = (("off", "on")[port.hairpin] for port in (old, self))
+        return f"{self.host}'s {self.dev} has hairpin {now} instead of {wanted}{self.whose}"
+
 
 @dataclass(frozen=True, slots=True)
 class LinkUp(Switched):

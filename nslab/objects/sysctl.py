@@ -31,6 +31,7 @@ class Sysctl(KernelObject):
 
     rank: ClassVar[int] = Layer.SETTING
     unit: ClassVar[Unit] = "sysctl"
+    by_anybody: ClassVar[bool] = True
 
     @property
     def key(self) -> Key:
@@ -102,3 +103,13 @@ def seen(known: Iterable[KernelObject], read: Callable[[str], str | None]) -> It
     for obj in known:
         if isinstance(obj, Sysctl) and (text := read(obj.path)) is not None:
             yield replace(obj, value=text.strip())
+
+
+def paths(known: Iterable[KernelObject]) -> set[str]:
+    """The settings that a lab has something to say of."""
+    return {obj.path for obj in known if isinstance(obj, Sysctl)}
+
+
+def changed(ns: str, path: str, value: str, default: str) -> Sysctl:
+    """A setting that no lab speaks of, and that is not as a new namespace has it."""
+    return Sysctl(ns, path, value, default)

@@ -35,9 +35,14 @@ class LabRequest(NamedTuple):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option --nslab-keep."""
+    """Add the options --nslab-keep and --nslab-require."""
     group = parser.getgroup("nslab", "nslab: labs for tests")
     group.addoption("--nslab-keep", action="store_true", help="keep the lab of a failed test, and say how to enter it")
+    group.addoption(
+        "--nslab-require",
+        action="store_true",
+        help="fail a test, instead of skipping it, if its lab cannot come up here",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -101,12 +106,20 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the evidence of its labs to a failed test's report."""
+    """Add the evidence of its labs to a failed test's report, and hide nslab's frames."""
+    raised = call.excinfo if FIXTURES & {*getattr(item, "fixturenames", ())} else None
+    ours = False
+    if raised:
+        from nslab.pytest_plugin import tracebacks
+
+        ours = any(tracebacks.is_ours(entry.path) for entry in raised.traceback)
+        if ours and not item.config.getoption("fulltrace"):
+            tracebacks.hide(raised)
     report = yield
-    if call.excinfo and FIXTURES & {*getattr(item, "fixturenames", ())}:
+    if ours:
         from nslab.pytest_plugin.reports import show_controls
 
-        show_controls(report, call.excinfo)
+        show_controls(report)
     labs = _live(item) if report.failed else []
     if labs:
         from nslab.pytest_plugin.evidence import how_to_enter, sections
@@ -159,15 +172,24 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 def _request(node: Any) -> LabRequest:
     marker = node.get_closest_marker("lab")
-    try:
-        wanted = LabRequest(*marker.args[:1], **marker.kwargs) if marker else LabRequest()
-        if marker and len(marker.args) > 1:
-            raise TypeError("it takes one positional argument; write the others as keywords")
-        if wanted.scope not in ("function", "module"):
-            raise TypeError(f"scope is 'function' or 'module', not {wanted.scope!r}")
-    except TypeError as error:
-        pytest.fail(f"@pytest.mark.{MARKER.partition(':')[0]}: {error}", pytrace=False)
-    return wanted
+    if marker and (wrong := _wrong(marker)):
+        pytest.fail(f"@pytest.mark.lab {wrong}", pytrace=False)
+    return LabRequest(*marker.args, **marker.kwargs) if marker else LabRequest()
+
+
+def _wrong(marker: pytest.Mark) -> str:
+    """What is wrong with a marker, the rest of a sentence; nothing if it is right."""
+    if len(marker.args) > 1:
+        return "takes one argument without a name, the lab; the others are NAME=VALUE"
+    if marker.args and "source" in marker.kwargs:
+        return "has two sources; leave one out"
+    known = LabRequest._fields
+    if unknown := next((name for name in marker.kwargs if name not in known), ""):
+        from nslab.api.words import did_you_mean
+
+        return f"has no {unknown}{did_you_mean(unknown, known)}"
+    scope = marker.kwargs.get("scope", "function")
+    return "" if scope in ("function", "module") else f"has no scope {scope!r}; it is 'function' or 'module'"
 
 
 def _labs(config: pytest.Config) -> Labs:
@@ -175,7 +197,8 @@ def _labs(config: pytest.Config) -> Labs:
     if _LABS not in config.stash:
         from nslab.pytest_plugin.labs import Labs
 
-        config.stash[_LABS] = Labs(keep=bool(config.getoption("--nslab-keep")))
+        keep, require = (bool(config.getoption(option)) for option in ("--nslab-keep", "--nslab-require"))
+        config.stash[_LABS] = Labs(keep=keep, require=require)
     return config.stash[_LABS]
 
 

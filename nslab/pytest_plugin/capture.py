@@ -10,8 +10,6 @@ import contextlib
 import os
 import socket
 import struct
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.errors import NslabError
@@ -20,7 +18,7 @@ from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import netns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _BUFFER = 4 << 20
 """Bytes that the kernel queues for a node, including its overhead: some thousand packets of a request's size."""
@@ -37,20 +35,43 @@ _SLL2 = struct.Struct("!HHIHBB8s")
 
 
 class _Node(NamedTuple):
-    """A node's socket, the inode of its namespace, and the records read from it."""
+    """A node's socket, the inode of its namespace, and the packets read from it."""
 
     socket: socket.socket
     inode: int
-    records: list[bytes]
+    packets: list[Packet]
 
 
-class _Packet(NamedTuple):
-    """A captured packet: its first bytes, its whole length, its timestamp, and its sockaddr_ll."""
+class Packet(NamedTuple):
+    """A packet: its first bytes, its whole length, its time, and its address as the kernel reports it."""
 
     kept: bytes
     length: int
     time: bytes
     sender: tuple[str, int, int, int, bytes]
+
+    @property
+    def protocol(self) -> int:
+        """Its EtherType."""
+        return self.sender[1]
+
+    @property
+    def outgoing(self) -> bool:
+        """Whether it leaves by the interface."""
+        return self.sender[2] == _OUTGOING
+
+
+class Captured(NamedTuple):
+    """The packets on a node; `numbers`: the ifindex of each of its interfaces."""
+
+    node: str
+    packets: list[Packet]
+    numbers: Mapping[str, int]
+
+    def pcap(self, packets: Iterable[Packet]) -> bytes:
+        """Return some of its packets as a pcap file."""
+        records = b"".join(_record(packet, self.numbers) for packet in packets)
+        return _FILE.pack(_MAGIC, 2, 4, 0, 0, _LENGTH, _LINUX_SLL2) + records
 
 
 class Capture:
@@ -76,7 +97,7 @@ class Capture:
             # Drained instead of closed: closing a packet socket waits for an RCU grace period on all processors.
             for _ in _captured(known.socket):
                 continue
-            known.records.clear()
+            known.packets.clear()
         else:
             if known:
                 known.socket.close()
@@ -89,9 +110,8 @@ class Capture:
             node.socket.close()
         self._nodes.clear()
 
-    def files(self) -> Iterator[tuple[str, Path]]:
-        """Yield each node with packets and its pcap file, while this thread is in the node's namespace."""
-        folder = Path(tempfile.mkdtemp(prefix=f"nslab-{self._lab}-"))
+    def captured(self) -> Iterator[Captured]:
+        """Yield each node with packets, while this thread is in the node's namespace."""
         with Namespaces() as spaces:
             for name, node in self._nodes.items():
                 numbers: dict[str, int] = {}
@@ -99,11 +119,9 @@ class Capture:
                     spaces.enter(netns(self._lab, name))  # ifindexes are per namespace
                     # All at once: looking up a name that has gone would make the kernel request a module.
                     numbers = {interface: number for number, interface in socket.if_nameindex()}
-                node.records.extend(_record(packet, numbers) for packet in _captured(node.socket))
-                file = folder / f"{name}.pcap"
-                file.write_bytes(_FILE.pack(_MAGIC, 2, 4, 0, 0, _LENGTH, _LINUX_SLL2) + b"".join(node.records))
-                if node.records:
-                    yield name, file
+                node.packets.extend(_captured(node.socket))
+                if node.packets:
+                    yield Captured(name, node.packets, numbers)
 
 
 def _opened() -> socket.socket:
@@ -115,20 +133,20 @@ def _opened() -> socket.socket:
     return sock
 
 
-def _captured(sock: socket.socket) -> Iterator[_Packet]:
-    """Yield the packets in a socket's queue."""
+def _captured(sock: socket.socket) -> Iterator[Packet]:
+    """Read the packets that wait in a socket."""
     packet, room = bytearray(_LENGTH), socket.CMSG_SPACE(16)
     with contextlib.suppress(BlockingIOError):
         while True:
             # MSG_TRUNC: recvmsg returns the packet's whole length.
             length, ancillary, _, sender = sock.recvmsg_into([packet], room, socket.MSG_TRUNC)
             interface, _, way, *_ = sender
-            if interface != "lo" or way != _OUTGOING:  # on lo each packet is captured again as incoming
-                yield _Packet(bytes(packet[:length]), length, ancillary[0][2], sender)
+            if interface != "lo" or way != _OUTGOING:  # there, it comes in again at once
+                yield Packet(bytes(packet[:length]), length, ancillary[0][2], sender)
 
 
-def _record(packet: _Packet, numbers: Mapping[str, int]) -> bytes:
-    """A packet's record in the file."""
+def _record(packet: Packet, numbers: Mapping[str, int]) -> bytes:
+    """Return a packet as a record of the file."""
     interface, protocol, way, hardware, address = packet.sender
     head = _SLL2.pack(protocol, 0, numbers.get(interface, 0), hardware, way, len(address), address[:8])
     seconds, nanoseconds = struct.unpack("qq", packet.time)

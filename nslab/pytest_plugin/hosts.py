@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import re
 import socket
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from nslab.linux.netns import folder
 from nslab.linux.processes.exec import Command
 from nslab.objects.names import netns
 from nslab.pytest_plugin import talk
+from nslab.pytest_plugin.address import Address
 from nslab.pytest_plugin.inside import run_inside
 from nslab.pytest_plugin.resolver import Resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from ipaddress import IPv4Address
     from subprocess import CompletedProcess
 
     from nslab.pytest_plugin.talk import Reach, Response
@@ -39,7 +40,7 @@ class Host:
         containers: tuple[str, ...] = (),
         node: str = "",
     ) -> None:
-        self.lab_name, self.name, self.address = lab_name, name, address
+        self.lab_name, self.name, self.address = lab_name, name, Address(address)
         self.containers, self.node = containers, node
         self._machines = machines
         self.netns = netns(lab_name, name)
@@ -79,13 +80,13 @@ class Host:
         """Send an HTTP request to `svc-b:8080` or `http://svc-b:8080/hostname`. OSError without a response."""
         return talk.http(self.netns, self.resolve, url, method, data, headers or {}, timeout)
 
-    def seen_as(self, url: str, timeout: float = 5.0) -> IPv4Address:
-        """Return the client address that a server sees: agnhost's response to /clientip."""
+    def seen_as(self, url: str, timeout: float = 5.0) -> Address:
+        """Return the client address that a server sees: agnhost's response to /clientip. It equals its text."""
         answer = self.http(f"{url.rstrip('/')}/clientip", timeout=timeout)
         found = _SEEN.fullmatch(answer.text)
         if not found:
             raise AssertionError(f"{url}/clientip returns no address: {answer.status} {answer.text[:200]!r}")
-        return IPv4Address(found[1])
+        return Address(found[1])
 
     def ping(self, target: str | Host, *, size: int = 0, timeout: float = 2.0) -> Reach:
         """Send an ICMP echo request; true if a reply comes. `size`: bytes of the IP packet, which then has DF set."""
@@ -98,7 +99,7 @@ class Host:
         to = (str(self.resolve(target)), port)
         return talk.udp(self.netns, to, text, timeout) if udp else talk.tcp(self.netns, to, timeout)
 
-    def resolve(self, target: str | Host) -> IPv4Address:
+    def resolve(self, target: str | Host) -> Address:
         """Return the address of a name, as this host's resolver finds it; a pod asks the cluster's DNS.
 
         Nodes, clients and routers know each other's names, as if from /etc/hosts. A handle stands for its address.
@@ -106,13 +107,13 @@ class Host:
         if isinstance(target, Host):
             return target.address
         try:
-            return IPv4Address(target)
+            return Address(target)
         except ValueError:
             pass
         if self.containers:
-            return Resolver.of(folder(self.lab_name) / "pods" / self.name).ask(self.netns, target)
+            return Address(Resolver.of(folder(self.lab_name) / "pods" / self.name).ask(self.netns, target))
         machines = self._machines()
         if target not in machines:
             reason = f"{self.name} knows no {target!r}; it knows {', '.join(machines)}, and addresses"
             raise socket.gaierror(socket.EAI_NONAME, reason)
-        return machines[target]
+        return Address(machines[target])

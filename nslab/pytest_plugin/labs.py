@@ -38,23 +38,26 @@ NO_ROOT = (
 
 
 class Labs:
-    """The labs of one pytest process. With `keep`, the lab of a failed test stays up."""
+    """The labs of one pytest process. With `keep`, the lab of a failed test stays up.
 
-    def __init__(self, *, keep: bool) -> None:
+    With `require`, a test whose lab this machine cannot bring up fails, and is not skipped.
+    """
+
+    def __init__(self, *, keep: bool, require: bool) -> None:
         self.live: list[RunningLab] = []
-        self._keep = keep
+        self._keep, self._require = keep, require
         self._handler: object = None
         self._owned: dict[str, Owner] = {}
         self._swept = False
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[BringUp]:
-        """Yield a function that brings labs up; remove them at the end, and fail if `down` leaves anything behind."""
+        """Yield a function that brings labs up; remove them at the end, and fail if anything outlives its lab."""
         mine: list[RunningLab] = []
 
         def up(source: str, beside: Path, proxy_mode: str | None, encapsulation: str | None) -> RunningLab:
             if os.geteuid() != 0:
-                pytest.skip(NO_ROOT)
+                self._impossible(NO_ROOT)
             named, warnings, check = _named(source, beside, proxy_mode, encapsulation)
             lab = RunningLab(named.name, beside, tuple(map(str, warnings)))
             self._up(lab, named, check, mine)
@@ -77,7 +80,7 @@ class Labs:
         self.live.append(lab)
         mine.append(lab)
         try:
-            lab.late = _brought_up(named, check)
+            lab.late = self._brought_up(named, check)
             self._owned[lab.name] = Owner(lab.name)
             lab.packets.start()
         except BaseException:
@@ -86,6 +89,27 @@ class Labs:
             with contextlib.suppress(NslabError):  # a signal may have come right after it was up
                 down(lab.name)
             raise
+
+    def _brought_up(self, lab: Lab, check: str) -> list[str]:
+        """Bring a lab up, or skip with what this machine lacks; return the unready containers, a line each."""
+        try:
+            with interrupted():
+                done = up(lab, goals=check)
+            return [str(container) for container in done.not_ready]
+        except Missing as missing:
+            lacking, reason = str(missing), ""
+        except (Refused, OSError) as error:
+            lacking, reason = _lacking(lab), f"{lab.name} cannot be brought up: {error}"
+        except NslabError as error:
+            lacking, reason = "", str(error)
+        if lacking:
+            self._impossible(lacking)
+        pytest.fail(reason, pytrace=False)
+
+    def _impossible(self, reason: str) -> Never:
+        if self._require:
+            pytest.fail(f"--nslab-require: {reason}", pytrace=False)
+        pytest.skip(reason)
 
     def _over(self, lab: RunningLab) -> list[str]:
         """Remove a lab, unless it is kept; return what `down` left behind."""
@@ -143,23 +167,6 @@ def _named(
         return named, warnings, goals(source, beside, lab)
     except NslabError as error:
         reason = str(error)
-    pytest.fail(reason, pytrace=False)
-
-
-def _brought_up(lab: Lab, check: str) -> list[str]:
-    """Bring a lab up, or skip with what this machine lacks; return the containers that are not ready, a line each."""
-    try:
-        with interrupted():
-            done = up(lab, goals=check)
-        return [str(container) for container in done.not_ready]
-    except Missing as missing:
-        lacking, reason = str(missing), ""
-    except (Refused, OSError) as error:
-        lacking, reason = _lacking(lab), f"{lab.name} cannot be brought up: {error}"
-    except NslabError as error:
-        lacking, reason = "", str(error)
-    if lacking:
-        pytest.skip(lacking)
     pytest.fail(reason, pytrace=False)
 
 

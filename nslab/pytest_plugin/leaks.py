@@ -1,4 +1,8 @@
-"""Leaks: everything that is left of a lab after `down`, which must be nothing."""
+"""Leaks: everything that is left of a lab after `down`, which must be nothing.
+
+What a test makes in the lab's namespaces ends with them. Links on the machine are not searched: other programs make
+such, too.
+"""
 
 from __future__ import annotations
 

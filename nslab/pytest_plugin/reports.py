@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nslab.quote import visible
@@ -10,13 +9,9 @@ from nslab.quote import visible
 if TYPE_CHECKING:
     import pytest
 
-_OURS = Path(__file__).parents[1]
 
-
-def show_controls(report: pytest.TestReport, error: pytest.ExceptionInfo[BaseException]) -> None:
-    """Escape the control characters of nslab's exceptions, in place. Other failures keep pytest's colours."""
-    if not any(Path(entry.path).is_relative_to(_OURS) for entry in error.traceback):
-        return
+def show_controls(report: pytest.TestReport) -> None:
+    """Escape the control characters of nslab's exceptions, in place."""
     match report.longrepr:
         case str(text):
             report.longrepr = visible(text)

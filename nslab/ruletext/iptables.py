@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from nslab.ruletext.items import Command
+from nslab.ruletext.items import NodeCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,10 +24,10 @@ BLOCK = 300
 each line: 30,000 chains in one transaction take two minutes, in a hundred transactions three seconds."""
 
 
-def iptables_commands(old: Items, new: Items, variant: str) -> tuple[Command, ...]:
+def iptables_commands(old: Items, new: Items, variant: str) -> tuple[NodeCommand, ...]:
     """One `iptables-restore` for all chains and jumps that differ; empty if none does."""
     text = iptables_text(old, new, block(variant))
-    return (Command((f"{variant}-restore", "--noflush", "--wait"), text),) if text else ()
+    return (NodeCommand((f"{variant}-restore", "--noflush", "--wait"), text),) if text else ()
 
 
 def block(program: str) -> int:
@@ -35,12 +35,12 @@ def block(program: str) -> int:
     return BLOCK if "-nft" in program else 0
 
 
-def sysctl_commands(old: Items, new: Items) -> tuple[Command, ...]:
+def sysctl_commands(old: Items, new: Items) -> tuple[NodeCommand, ...]:
     """One `sysctl` for all settings that differ; a removed one gets its default back."""
     values = {path: default for kind, path, *default in _of("sysctl", old)}
     values |= {item[1]: list(new[item]) for item in _of("sysctl", new)}
     words = [f"{path}={value}" for path, (value,) in values.items()]
-    return (Command(("sysctl", "-qw", *words), ""),) if words else ()
+    return (NodeCommand(("sysctl", "-qw", *words), ""),) if words else ()
 
 
 def iptables_text(old: Items, new: Items, block: int = 0) -> str:
@@ -51,11 +51,14 @@ def iptables_text(old: Items, new: Items, block: int = 0) -> str:
     """
     changed, gone = _chains(new.items()), _chains((item, body) for item, body in old.items() if item not in new)
     jumps = _jumps(old, new)
+    policies = _policies(new)
     lines: list[str] = []
     for table in TABLES:
         chains, stale = changed.get(table, []), [name for name, _ in gone.get(table, ())]
         if block and len(chains) + len(stale) > block:
             chains = _leaves_first(chains)
+            if table in policies:
+                lines += _transaction(table, policies=policies[table])
             for start in range(0, len(chains), block):
                 lines += _transaction(table, chains[start : start + block])
             lines += _transaction(table, jumps=jumps.get(table, ()))
@@ -64,21 +67,37 @@ def iptables_text(old: Items, new: Items, block: int = 0) -> str:
                 lines += _transaction(table, [(name, ()) for name in stale[start : start + block]])
             for start in range(0, len(stale), block):
                 lines += _transaction(table, deleted=stale[start : start + block])
-        elif chains or stale or table in jumps:
-            lines += _transaction(table, [*chains, *((name, ()) for name in stale)], jumps.get(table, ()), stale)
+        elif chains or stale or table in jumps or table in policies:
+            chains = [*chains, *((name, ()) for name in stale)]
+            lines += _transaction(table, chains, jumps.get(table, ()), stale, policies.get(table, ()))
     return "\n".join([*lines, ""]) if lines else ""
 
 
-def _transaction(table: str, chains: _Chains = (), jumps: Iterable[str] = (), deleted: Iterable[str] = ()) -> list[str]:
-    """One transaction: chains with their rules (or flushed), jumps, and deleted chains without references."""
+def _transaction(
+    table: str,
+    chains: _Chains = (),
+    jumps: Iterable[str] = (),
+    deleted: Iterable[str] = (),
+    policies: Iterable[tuple[str, str]] = (),
+) -> list[str]:
+    """One transaction: policies, chains with their rules (or flushed), jumps, and deleted chains without references."""
     return [
         f"*{table}",
+        *[f":{name} {policy} [0:0]" for name, policy in policies],
         *[f":{name} - [0:0]" for name, _ in chains],
         *[f"-A {name} {rule}" for name, rules in chains for rule in rules],
         *jumps,
         *[f"-X {name}" for name in deleted],
         "COMMIT",
     ]
+
+
+def _policies(items: Items) -> dict[str, list[tuple[str, str]]]:
+    """Built-in chains and their policies, by table. With `--noflush`, a chain's rules stay."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for _, table, chain, policy in _of("policy", items):
+        found.setdefault(table, []).append((chain, policy))
+    return found
 
 
 def _leaves_first(chains: _Chains) -> list[tuple[str, Body]]:

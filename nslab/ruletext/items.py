@@ -7,6 +7,7 @@ kube-proxy process converts changed items to restore files.
 |---|---|
 | chain, TABLE, NAME | the rules, as iptables-save writes them, without `-A NAME` |
 | jump, TABLE, BUILT-IN CHAIN, RULE, first or last | () |
+| policy, TABLE, BUILT-IN CHAIN, POLICY | () |
 | sysctl, PATH (with slashes), DEFAULT | (value,) |
 | ipset, NAME | (type, the options that follow it) |
 | member, SET, ENTRY | () |
@@ -30,7 +31,7 @@ Body: TypeAlias = tuple[str, ...]
 Items: TypeAlias = dict[Item, Body]
 
 
-class Command(NamedTuple):
+class NodeCommand(NamedTuple):
     """A program to run in the node's network namespace, and its standard input."""
 
     argv: tuple[str, ...]

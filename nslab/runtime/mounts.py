@@ -41,6 +41,22 @@ def tmpfs(target: str, mode: str = "755", flags: int = syscall.MS_NOSUID | sysca
     syscall.mount("tmpfs", target, "tmpfs", flags, f"mode={mode},size={size},nr_inodes=16k")
 
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where containers look for programs."""
+APPLETS = "/opt/busybox"
+"""The folder with a link for each of busybox's applets, if busybox is installed; its images have it first on PATH."""
+VOLUME = 64 << 20
+"""Bytes that a volume in memory holds, unless it says otherwise."""
+_SHARED_MEMORY = "/dev/shm"
+
+
+def is_own(path: str) -> bool:
+    """Whether a path is of what each container has of its own: /, /proc, /sys, /dev. No volume is mounted there."""
+    if f"{path}/".startswith(f"{_SHARED_MEMORY}/"):
+        return False
+    return path.split("/")[1:2] in ([""], ["proc"], ["sys"], ["dev"], [])
+
+
 def own_run(run: str, tree: int) -> None:
     """Mount a new /run that contains only the lab's folder `run`, from its detached mount `tree`."""
     # So that iptables' lock, and other files that tools write there, are not the machine's.

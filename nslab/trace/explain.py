@@ -7,9 +7,11 @@ import os
 from typing import TYPE_CHECKING
 
 from nslab.objects.attachment import Attachment
+from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.names import host
 from nslab.objects.namespaces import Netns
+from nslab.objects.other_routes import OtherRoute
 from nslab.objects.plan import Remove
 from nslab.objects.process import Process
 from nslab.objects.script import command
@@ -33,7 +35,10 @@ def explain(
             if step.obj.key == need.key or _takes_over(step, need):
                 return f"{trouble(step)}{_mending(step)}{_more(step, differences)}"
     ends = {result.probe.source, result.probe.target}
+    way = {need.ns for need in needs}
     for step in differences:
+        if isinstance(step.obj, ChainPolicy) and step.obj.ns in way:
+            return f"{trouble(step)}{_mending(step)}"
         if isinstance(step.obj, Attachment) and host(step.obj.ns) in ends:
             return f"{trouble(step)}; {up(step.obj)} runs the plugins again"
         if isinstance(step, Remove) and _misplaced(step, result, needs):
@@ -66,7 +71,7 @@ def _takes_over(step: Step, need: Need) -> bool:
         case Route() as route, Route() as ours:
             longer = route.to.prefixlen >= ours.to.prefixlen
             return need.to in route.to and longer and (route.dev, route.via) != (ours.dev, ours.via)
-        case Route(to=to) | Blackhole(to=to), _:
+        case Route(to=to) | Blackhole(to=to) | OtherRoute(to=to), _:
             return need.to in to
         case Address(address=address), _:
             return address.ip == need.to
@@ -99,8 +104,8 @@ def _more(step: Step, differences: Plan) -> str:
 def _nothing_of_ours(result: Result, needs: Sequence[Need], unmanaged: Mapping[str, Sequence[str]]) -> str:
     way = list(dict.fromkeys(need.ns for need in needs))
     for ns in way:
-        if rules := unmanaged.get(ns):
-            return f"nothing of the lab differs on the way, but {host(ns)} has {_listed(rules)}"
+        if things := unmanaged.get(ns):
+            return f"nothing of the lab differs on the way, but {host(ns)} has {_listed(things)}"
     probe = result.probe
     if probe.expected is Expected.FAIL:
         return f"nothing of the lab differs, and yet {probe.target} has what should not reach it"
@@ -125,6 +130,6 @@ def _said(result: Result) -> str:
     return f" ({result.detail})" if result.detail else ""
 
 
-def _listed(rules: Iterable[str]) -> str:
-    first, *rest = rules
-    return f"a rule that is not the lab's: {first}" + (f" (and {len(rest)} more)" if rest else "")
+def _listed(things: Iterable[str]) -> str:
+    first, *rest = things
+    return f"something that is not the lab's: {first}" + (f" (and {len(rest)} more)" if rest else "")

@@ -286,3 +286,53 @@ def test_down_takes_what_was_made_by_hand_along(own: tuple[str, Path]) -> None:
     assert nslab("down", name).returncode == 0
     assert left(name) == []
     assert not os.path.exists("/run/netns/mine")
+
+
+GOALS = """\
+apiVersion: nslab/v1
+kind: Check
+spec:
+  goals:
+  - id: across
+    title: pods of both nodes reach each other
+    asks: [{from: pod-d, to: "20.111.156.7:8080", by: http, seenAs: pod-d}]
+  - id: loopback
+    title: {en: pod-b reaches itself, ko: pod-b가 자기 자신과 통신한다}
+    hint: look at lo
+    asks: [{from: pod-b, to: pod-b}]
+"""
+
+
+@pytest.fixture
+def repair(tmp_path: Path, lab_name: Callable[[], str]) -> tuple[str, Path]:
+    """An exercise in repair: the lab's name, and its folder."""
+    name = lab_name()
+    text = (folder() / "calico-two-node" / "lab.yaml").read_text()
+    (tmp_path / "lab.yaml").write_text(text.replace("name: calico-two-node", f"name: {name}"))
+    (tmp_path / "check.yaml").write_text(GOALS)
+    return name, tmp_path
+
+
+def test_a_lost_goal_is_shown(repair: tuple[str, Path]) -> None:
+    name, home = repair
+    assert nslab("up", home).returncode == 0
+    assert states(name) == {"across": "reached", "loopback": "reached"}
+    script = "ip netns exec pod-b ip link set lo down"
+    assert nslab("exec", f"{name}/node1", "--", "sh", "-ec", script).returncode == 0
+    assert states(name) == {"across": "reached", "loopback": "lost"}
+    shown = nslab("check", name)
+    assert shown.returncode == 1
+    assert "lost     2  pod-b reaches itself\n" in shown.stdout
+    assert "Reached before, and lost again, 2: pod-b reaches itself" in shown.stdout
+    assert "깨짐  2  pod-b가 자기 자신과 통신한다" in nslab("check", name, "--lang", "ko").stdout
+    assert '"lost": true' not in nslab("check", name, "-f", home / "check.yaml", "-o", "json").stdout
+    (home / "check.yaml").write_text(GOALS.replace("look at lo", "look at the loopback interface"))
+    assert nslab("up", home).returncode == 0, "other goals: none of them was reached"
+    nslab("exec", f"{name}/node1", "--", "sh", "-ec", script)
+    assert states(name) == {"across": "reached", "loopback": "not yet"}
+
+
+def states(name: str) -> dict[str, str]:
+    """Each goal of a lab: reached, lost or not yet."""
+    goals = json.loads(nslab("check", name, "-o", "json").stdout)["goals"]
+    return {one["id"]: "reached" if one["reached"] else "lost" if one["lost"] else "not yet" for one in goals}

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,7 +113,9 @@ def test_what_handles_tell(lab: RunningLab) -> None:
     assert (answer.status, answer.text) == (200, "hello")
     assert (str(answer.source), str(answer.to[0]), answer.to[1]) == ("20.109.131.3", "10.103.9.116", 8080)
     assert pod.http("svc-b:8080/echo?msg=no&code=418").status == 418
-    assert pod.seen_as("svc-b:8080") == pod.address
+    assert pod.seen_as("svc-b:8080") == pod.address == "20.109.131.3"
+    assert (answer.source, answer.to[0]) == ("20.109.131.3", lab.service("svc-b").cluster_ip)
+    assert lab.service("svc-b").cluster_ip == "10.103.9.116" == pod.resolve("svc-b")
     assert pod.ping("svc-b").outcome != "reached"  # a Service is no machine
     assert pod.ping(node)
     assert pod.ping("20.111.156.7", size=1480)
@@ -140,15 +141,16 @@ def test_what_handles_tell(lab: RunningLab) -> None:
 
 
 @pytest.mark.lab("calico-cross-subnet")
-def test_a_router_is_a_host_like_others(lab: RunningLab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_router_is_a_host_like_others(lab: RunningLab, tmp_path: Path) -> None:
     router = lab.router()
     assert router.run("hostname").stdout == "router\n"
     assert router.ping(lab.node("node3"))
     with pytest.raises(LookupError, match="no router 'r2'; it has router"):
         lab.router("r2")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    heard = dict(lab.packets.files())
-    output = subprocess.run(["tcpdump", "-nr", heard["router"], "icmp"], capture_output=True, text=True, check=True)
+    (router_s,) = (one for one in lab.packets.captured() if one.node == "router")
+    (tmp_path / "router.pcap").write_bytes(router_s.pcap(router_s.packets))
+    argv = ["tcpdump", "-nr", tmp_path / "router.pcap", "icmp"]
+    output = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert output.stdout.count(f"> {lab.node('node3').address}: ICMP echo request") == 1
 
 
@@ -295,17 +297,46 @@ def test_broken(lab):
 
 
 def test_a_failed_test_tells_of_its_lab(user: pytest.Pytester) -> None:
+    """In short; nothing of rules that are as they should be. The files that it names have everything."""
     result = run(user, BROKEN)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
             "*- nslab diff h13-*",
             "node2 has no route to 20.111.156.0/26 (BIRD's)*",
-            "*- rules of iptables-save on node1, node2 -*",
-            "[*]nat",
-            "-A KUBE-SERVICES -d 10.96.1.1/32 -p tcp * -j KUBE-SVC-*",
+            "*- packets on node2: *",
+            "*- whole, in files -*",
+            "*/nslab-h13-*: diff.txt, node1.pcap, node2.pcap, rules.txt",
         ]
     )
+    output = result.stdout.str()
+    assert "KUBE-" not in output
+    assert "pytest_plugin" not in output, "no frame of nslab's"
+    assert not re.search("(neighbor|router) solicitation|multicast listener report|kube-probe", output)
+    assert len(result.outlines) < 60
+    (rules,) = user.path.glob("nslab-h13-*/rules.txt")
+    for node in ("node1", "node2"):
+        assert f"# {node}: rules of iptables-save" in rules.read_text()
+    assert "-A KUBE-SERVICES -d 10.96.1.1/32 -p tcp" in rules.read_text()
+    assert "no route to 20.111.156.0/26" in rules.with_name("diff.txt").read_text()
+
+
+def test_the_rules_that_differ_and_no_others_are_in_the_report(user: pytest.Pytester) -> None:
+    text = """
+@here
+def test_flushed(lab):
+    lab.sh("node1", "iptables -t nat -F KUBE-SERVICES; iptables -t nat -A KUBE-MARK-MASQ -j RETURN")
+    lab.wait(lambda: lab.client("client"), timeout=0)
+"""
+    result = run(user, text)
+    result.assert_outcomes(failed=1)
+    output = result.stdout.str()
+    shown = [line for line in result.outlines if line.startswith("node1: ")]
+    assert {line.partition(" -A ")[2].split()[0] for line in shown} == {"KUBE-SERVICES", "KUBE-MARK-MASQ"}
+    assert any(line.startswith("node1: - iptables -t nat -A KUBE-SERVICES -d 10.96.1.1/32 ") for line in shown)
+    assert "node1: + iptables -t nat -A KUBE-MARK-MASQ -j RETURN" in shown
+    assert "KUBE-POSTROUTING" not in output
+    assert len(result.outlines) < 70
 
 
 def test_the_lab_of_a_failed_test_can_be_kept(user: pytest.Pytester) -> None:
@@ -332,8 +363,7 @@ def test_a_failed_test_s_packets(user: pytest.Pytester) -> None:
     # The echo request leaves node2 by its default route, and finds nobody.
     result.stdout.fnmatch_lines(
         [
-            "*- packets on node2 -*",
-            "*/node2.pcap",
+            "*- packets on node2: *",
             "*:*:* cali* In  IP 20.109.131.* > 20.111.156.*: ICMP echo request*",
             "*:*:* eth0  Out IP 20.109.131.* > 20.111.156.*: ICMP echo request*",
         ]
@@ -341,14 +371,14 @@ def test_a_failed_test_s_packets(user: pytest.Pytester) -> None:
     output = result.stdout.str()
     assert "ICMP echo reply" not in output
     (file,) = user.path.glob("nslab-h13-*/node2.pcap")
-    assert f"\n{file}\n" in output
+    assert f"\n{file.parent}: " in output
     seen = subprocess.run(["tcpdump", "-nr", file, "icmp"], capture_output=True, text=True, check=True)
     assert seen.stdout.count("ICMP echo request") >= 2
     others = subprocess.run(["tcpdump", "-nr", file, "port", "8081"], capture_output=True, text=True, check=True)
     assert others.stdout == "", "those of the test before it"
 
 
-def test_what_a_test_leaves_of_its_lab_fails_it(user: pytest.Pytester) -> None:
+def test_what_outlives_a_lab_fails_its_test(user: pytest.Pytester) -> None:
     text = """
 import subprocess
 
@@ -363,6 +393,35 @@ def test_leaky(lab, tmp_path):
     result.assert_outcomes(passed=1, errors=1)
     (name,) = names_in(result.stdout.str())
     result.stdout.fnmatch_lines([f"nslab: left of lab {name}: namespace nslab.{name}.node1 is mounted at */ns"])
+
+
+def test_what_a_test_makes_in_a_lab_ends_with_it(user: pytest.Pytester) -> None:
+    """Links, addresses, processes, and the end of a veth that is outside, as nslab/docs/pytest.md says."""
+    text = """
+import subprocess, time
+from pathlib import Path
+
+made = {}
+
+@here
+def test_maker(lab):
+    lab.sh("node1", "ip link add br9 type bridge; ip addr add 10.9.9.9/24 dev br9; ip addr add 10.9.9.8/32 dev eth0")
+    lab.node("node1").run("sh", "-c", "sleep 1000 >&- 2>&- & echo $! >/tmp/mine")
+    made["pid"] = int(lab.sh("node1", "sleep 1000 >/dev/null 2>&1 & echo $!"))
+    netns = lab.node("node1").netns
+    subprocess.run(["ip", "link", "add", "outside", "type", "veth", "peer", "name", "v9", "netns", netns], check=True)
+    assert lab.pod("shell").http("10.96.1.1/hostname").text == "web"
+    assert "outside" in subprocess.getoutput("ip -br link")
+
+def test_later():
+    assert not Path(f"/proc/{made['pid']}").exists()
+    deadline = time.monotonic() + 20
+    while "outside" in subprocess.getoutput("ip -br link"):  # the kernel takes a namespace's links away a little later
+        assert time.monotonic() < deadline
+"""
+    user.makepyfile(f"import pytest\nhere = pytest.mark.lab('lab.yaml')\n{text}")
+    result = user.run("unshare", "--net", *COMMAND, "-rP")
+    result.assert_outcomes(passed=2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -438,6 +497,9 @@ def test_what_the_kernel_lacks_skips_with_doctor_s_sentence(user: pytest.Pyteste
     result = run(user, text, "-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["SKIPPED *proxy mode ipvs needs the drivers ip_vs and dummy*nslab vm*"])
+    required = run(user, text, "--nslab-require")
+    required.assert_outcomes(errors=1)
+    required.stdout.fnmatch_lines(["--nslab-require: proxy mode ipvs needs the drivers ip_vs and dummy*"])
 
 
 def test_a_lab_without_its_pods_process_still_reports(user: pytest.Pytester) -> None:

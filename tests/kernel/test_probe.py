@@ -288,9 +288,19 @@ def test_a_strangers_rule_is_named_when_nothing_of_ours_differs(bring_up: Callab
     assert set(found) == between({"pod-c", "pod-d"}, PODS & NODE_1 | {"node1"}) | between({"pod-c"}, {"pod-d"}) | {
         ("pod-c", "node1"), ("pod-d", "node1"), ("pod-c", "client"), ("pod-d", "client"),
     }  # fmt: skip
-    assert all(
-        "udp timeout | nothing of the lab differs on the way, but node2 has a rule" in why for why in found.values()
+    said = (
+        "udp timeout | nothing of the lab differs on the way, but node2 has something that is not the lab's: iptables"
     )
+    assert all(said in why for why in found.values())
+
+
+def test_a_policy_is_named(bring_up: Callable[..., RunningLab]) -> None:
+    running = bring_up("calico-two-node", Encapsulation.NONE)
+    at(running, "node2", "iptables -P FORWARD DROP")
+    found = wrong(running)
+    assert ("pod-c", "pod-a") in found
+    said = "node2's chain FORWARD (table filter) has policy DROP instead of ACCEPT: ip netns exec"
+    assert all(said in why for why in found.values())
 
 
 def test_a_client_that_gets_through_is_wrong(bring_up: Callable[..., RunningLab]) -> None:

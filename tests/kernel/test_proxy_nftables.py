@@ -286,10 +286,9 @@ def test_some_are_refused() -> None:
     assert answers == {"", "refused, after 0 steps"}
 
 
-def back(known: State) -> tuple[set[KernelObject], list[str]]:
+def back(known: State) -> set[KernelObject]:
     with Namespaces() as spaces:
-        have, unmanaged = tables(spaces, NS, known)
-    return set(have), unmanaged
+        return set(tables(spaces, NS, known))
 
 
 def test_what_a_person_types_makes_the_same() -> None:
@@ -307,8 +306,8 @@ def test_what_was_written_is_read_back() -> None:
     with real(LAB) as kernel:
         for transaction in transactions(diff((), state)):
             kernel.run(transaction)
-        assert back(state) == (set(state[1:]), [])
-        assert diff((Netns(NS), *back(state)[0]), state) == ()
+        assert back(state) == set(state[1:])
+        assert diff((Netns(NS), *back(state)), state) == ()
 
 
 TABLE = "ip kube-proxy"
@@ -336,7 +335,7 @@ def test_what_was_done_by_hand_is_healed(done: str, verbs: dict[type, int]) -> N
             kernel.run(transaction)
         was = there()
         subprocess.run(["ip", "netns", "exec", NS, "nft", "-f", "-"], input=done, text=True, check=True)
-        plan = diff((Netns(NS), *back(state)[0]), state)
+        plan = diff((Netns(NS), *back(state)), state)
         assert {verb: sum(isinstance(step, verb) for step in plan) for verb in {type(step) for step in plan}} == verbs
         for transaction in transactions(plan):
             kernel.run(transaction)
@@ -350,21 +349,21 @@ def test_a_table_declared_otherwise_is_made_anew() -> None:
         hook = "type filter hook input priority 5 ;"
         other = f"table {TABLE} {{ set cluster-ips {{ type ether_addr ; }} ; chain services {{ {hook} }} ; }}"
         subprocess.run(["ip", "netns", "exec", NS, "nft", other], check=True)
-        for transaction in transactions(diff((Netns(NS), *back(state)[0]), state)):
+        for transaction in transactions(diff((Netns(NS), *back(state)), state)):
             kernel.run(transaction)
         assert there() == written(state)
 
 
-def test_other_peoples_tables_are_strangers() -> None:
+def test_other_peoples_tables_are_none_of_ours() -> None:
     state = state_of(STICKY)
     with real(LAB) as kernel:
         for transaction in transactions(diff((), state)):
             kernel.run(transaction)
         subprocess.run(["ip", "netns", "exec", NS, "nft", "add table inet theirs"], check=True)
         subprocess.run(["ip", "netns", "exec", NS, "iptables-nft", "-A", "INPUT", "-j", "ACCEPT"], check=True)
-        assert back(state) == (set(state[1:]), ["nft table inet theirs"])
+        assert back(state) == set(state[1:])
         # Where nothing of nftables is wished, a table of a real kube-proxy is nobody's business.
-        assert back((Netns(NS),)) == (set(), [])
+        assert back((Netns(NS),)) == set()
 
 
 def test_a_refusal_names_the_line() -> None:

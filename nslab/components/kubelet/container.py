@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import signal
+import sys
 
 from nslab import syscall
 from nslab.components.images import agnhost, kubedns, standin
@@ -13,18 +14,17 @@ from nslab.components.kubelet import rights
 from nslab.components.runtime.node_context import IPC, NET, PID, UTS, NodeContext, host_of
 from nslab.runtime.cgroups import PIDS
 from nslab.runtime.marks import VARIABLE, Memory, mark
+from nslab.runtime.mounts import PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, Never
 
     from nslab.components.kubelet.rights import Rights
     from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.components.runtime.volumes import Mount
     from nslab.runtime.trust import Births
-
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
     "agnhost": agnhost.main,
@@ -37,14 +37,16 @@ BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
 class Spec:
     """A container to run: the fields of nslab.objects.container.Workload, and its ID (64 hex digits).
 
-    `readiness` and `liveness`: the fields of a HealthCheck. `security`: user, group, supplementary groups, dropped
-    default capabilities, whether its root is read-only. `limits`: bytes of memory, bytes of files, processes; 0 means
-    the default.
+    `readiness`, `liveness`, `startup`: the fields of a HealthCheck. `security`: user, group, supplementary groups,
+    dropped default capabilities, whether its root is read-only. `limits`: bytes of memory, bytes of files, processes; 0
+    means the default. `links`: the variables of Services, NAME=VALUE, separated by NUL. `mounts`: its volume mounts.
+    `lifecycle`: its hooks, by name, with the fields of a HealthCheck. `grace`: seconds from SIGTERM to SIGKILL. `init`:
+    "init" or "sidecar", for init containers; `after`: the names of those before it.
     """
 
     __slots__ = (
-        "argv", "backoff", "container", "env", "limits", "liveness", "ns", "number", "port", "readiness", "restart",
-        "security", "working_dir",
+        "after", "argv", "backoff", "container", "env", "grace", "init", "lifecycle", "limits", "links", "liveness",
+        "mounts", "ns", "number", "port", "readiness", "restart", "security", "startup", "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -62,11 +64,22 @@ class Spec:
         backoff: float = 10.0,
         security: list[Any] | None = None,
         limits: list[int] | None = None,
+        grace: float = 30.0,
+        lifecycle: dict[str, dict[str, Any]] | None = None,
+        init: str = "",
+        after: Sequence[str] = (),
+        startup: dict[str, Any] | None = None,
+        links: str = "",
+        mounts: Sequence[Mount] = (),
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
-        self.readiness, self.liveness = readiness, liveness
+        self.readiness, self.liveness, self.startup = readiness, liveness, startup
+        self.grace, self.lifecycle = grace, lifecycle
+        self.init, self.after = init, after or ()
+        self.mounts = mounts or ()
+        self.links = sys.intern(links)  # the same for all containers of a namespace
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:
@@ -77,6 +90,16 @@ class Spec:
     def built_in(self) -> bool:
         """Whether it runs a built-in image."""
         return os.path.basename(self.argv[0]) in BUILT_IN
+
+    @property
+    def pre_stop(self) -> dict[str, Any] | None:
+        """What is done before it ends."""
+        return self.lifecycle.get("preStop") if self.lifecycle else None
+
+    @property
+    def post_start(self) -> dict[str, Any] | None:
+        """What is done when it has started."""
+        return self.lifecycle.get("postStart") if self.lifecycle else None
 
     @property
     def read_only(self) -> bool:
@@ -111,12 +134,12 @@ class Pipes:
             os.close(write)
             os.set_blocking(read, False)
 
-    def take(self, template: int) -> tuple[int, int]:
-        """In the child: make them stdout and stderr, close all else, and return the report and `template` (3, 4)."""
+    def take(self, mounts: int) -> tuple[int, int]:
+        """In the child: make them stdout and stderr, close all else, and return the report and `mounts` (3, 4)."""
         # Opened for reading, too (like containerd's FIFOs): if the pause process could not keep the read end, the pipe
         # would break when the node's process, its only reader, is killed.
         both = [os.open(f"/proc/self/fd/{write}", os.O_RDWR) for _, write in self.pairs[:2]]
-        wanted = (*both, self.pairs[2][1], template)
+        wanted = (*both, self.pairs[2][1], mounts)
         # To high numbers first: any of them may have the target number of another.
         high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in wanted]
         for number, fd in enumerate(high, start=1):
@@ -142,7 +165,8 @@ def start(
     pipes, ready = Pipes(), rights.of(spec.security)
 
     def child() -> None:
-        _child(context, memory, spec, pipes, ready, clean)
+        # Who has volumes starts from the mount namespace that has them.
+        _child(context, memory, spec, pipes, ready, clean, pause if spec.mounts else context.template.descriptor)
 
     with context.away(NET, UTS, IPC, PID):
         context.enter(spec.ns)
@@ -168,15 +192,22 @@ def environment(spec: Spec, hostname: str, role: str) -> dict[str, str]:
     mine = {VARIABLE: mark(spec.ns, role)}
     # The mark first: only the beginning of a long environment fits into the space that /proc/PID/environ shows.
     home = "/" if spec.security[0] else "/root"
-    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **dict(spec.env), **mine}
+    links = dict(link.split("=", 1) for link in spec.links.split("\0") if link)
+    return {**mine, "PATH": PATH, "HOSTNAME": hostname, "HOME": home, **links, **dict(spec.env), **mine}
 
 
 def _child(
-    context: NodeContext, memory: Memory, spec: Spec, pipes: Pipes, ready: Rights, clean: Callable[[], None]
+    context: NodeContext,
+    memory: Memory,
+    spec: Spec,
+    pipes: Pipes,
+    ready: Rights,
+    clean: Callable[[], None],
+    mounts: int,
 ) -> None:
     status = 128
     template = context.template
-    report, template.descriptor = pipes.take(template.descriptor)
+    report, template.descriptor = pipes.take(mounts)
     try:
         hostname = os.uname().nodename
         role = f"container/{spec.container}"
@@ -189,7 +220,8 @@ def _child(
         answers_dns = spec.argv[0] == "kubedns" or (spec.argv[0] == "standin" and "--dns" in spec.argv)
         records = kubedns.folder(context.run) if answers_dns else -1
         _, storage, pids = spec.limits
-        template.enter(host_of(spec.ns), storage, spec.read_only, 0 if context.groups.bounds_pids else pids or PIDS)
+        pids = 0 if context.groups.bounds_pids else pids or PIDS
+        template.enter(host_of(spec.ns), storage, spec.read_only, pids, spec.mounts)
         os.close(template.descriptor)
         # The container's own /dev/null: a process with the machine's open could change its mode.
         os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)

@@ -9,15 +9,18 @@ import socket
 
 from nslab import rundir, syscall
 from nslab.components.kubelet import fdstore
+from nslab.components.runtime import volumes
 from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS, NodeContext, host_of
+from nslab.components.runtime.rootfs import NAMESPACE
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from nslab.components.kubelet.fdstore import Store
+    from nslab.components.runtime.volumes import Volume
     from nslab.runtime.trust import Births
 
 NAMED = "/run/netns"
@@ -66,7 +69,8 @@ def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str) -> Non
         "fe00::2\tip6-allrouters\n"
         f"{sandbox.address}\t{sandbox.hostname}\n"
     )
-    for name, text in (("hosts", hosts), ("hostname", f"{sandbox.hostname}\n"), ("resolv.conf", resolv_conf)):
+    names = ("hosts", "hostname", "resolv.conf", NAMESPACE)
+    for name, text in zip(names, (hosts, f"{sandbox.hostname}\n", resolv_conf, sandbox.namespace), strict=True):
         fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.fchmod(fd, 0o644)
         os.write(fd, text.encode())
@@ -90,10 +94,13 @@ def unname_netns(sandbox: Sandbox) -> None:
         os.unlink(f"{NAMED}/{host_of(sandbox.ns)}")
 
 
-def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox) -> int:
+def start(
+    context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox, mounted: Sequence[Volume] = ()
+) -> int:
     """Fork the pause process of a pod, in the pod's namespaces and without the machine's files; return its pid.
 
     It keeps all capabilities, so that containers in the same pid namespace cannot inspect it.
+    `mounted`: the pod's volumes, which live in its mount namespace.
     """
     kinds = (NET, UTS, IPC, PID) if sandbox.share_pid else (NET, UTS, IPC)
     process_title = memory.process_title("pause", {VARIABLE: mark(sandbox.ns, "pause")})
@@ -111,7 +118,7 @@ def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox
             context.enter(sandbox.ns)
             syscall.unshare(UTS | IPC | (PID if sandbox.share_pid else 0))
             socket.sethostname(sandbox.hostname)
-            return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(context, memory))
+            return births.fork(sandbox.ns, "pause", child, sandbox.kept(), _furnished(context, memory, mounted))
     except BaseException:
         sandbox.close()
         raise
@@ -120,13 +127,16 @@ def start(context: NodeContext, memory: Memory, births: Births, sandbox: Sandbox
 
 
 @contextlib.contextmanager
-def _furnished(context: NodeContext, memory: Memory) -> Iterator[None]:
+def _furnished(context: NodeContext, memory: Memory, mounted: Sequence[Volume]) -> Iterator[None]:
     """Give processes that are forked in here the name `pause`, and the template's tree as their root.
 
     Both before the fork, because everything that a pause process does itself takes memory in each pod.
     """
     with context.away(MNT), memory.named(b"pause"):
         context.template.visit()
+        if mounted:
+            syscall.unshare(MNT)
+            volumes.make(mounted)
         yield
 
 

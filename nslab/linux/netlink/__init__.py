@@ -1,1 +1,1 @@
-"""Netlink: batches of messages, TUN devices, neighbours, and a namespace's whole network (pyroute2)."""
+"""Netlink: batches of messages, TUN devices, neighbours, netfilter, sockets; a whole namespace (pyroute2)."""

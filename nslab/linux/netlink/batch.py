@@ -1,7 +1,7 @@
 """Batches of rtnetlink messages: many requests, one system call, one acknowledgement.
 
 A small encoder of our own instead of pyroute2's, because encoding dominates `up`: an address takes 27 µs here, 920 µs
-there. Reads off the hot path go through pyroute2 (see `nslab.linux.netlink.inspect`).
+there. Reads off the hot path go through pyroute2: `inspect`, and `words` for what is not the lab's.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def dump(sock: socket.socket, kind: int, body: bytes) -> Iterator[bytes]:
             yield found
 
 
-class Indexes:
+class LinuxIndexes:
     """Interface indexes by name. nslab chooses the indexes of new interfaces, so it need not look them up."""
 
     def __init__(self, spaces: Namespaces) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -15,26 +17,33 @@ if TYPE_CHECKING:
     from nslab.linux.netns import Namespaces
     from nslab.objects.base import KernelObject
 
-_OF_IPTABLES = {f"table {family} {name}" for family in ("ip", "ip6") for name in ("raw", "mangle", "nat", "filter")}
-"""The tables of iptables-nft."""
+_HOOK = re.compile(r"^\t\ttype \w+ hook (\w+)(?: device \S+)? priority [^;]+; policy (\w+);", re.MULTILINE)
 
 
-def tables(spaces: Namespaces, ns: str, known: Sequence[KernelObject]) -> tuple[list[KernelObject], list[str]]:
-    """Return the objects in the lab's tables, equal to those in `known` where possible, and the unmanaged tables."""
+def tables(spaces: Namespaces, ns: str, known: Sequence[KernelObject]) -> list[KernelObject]:
+    """Return the objects in the lab's tables, equal to those in `known` where possible."""
     names = nft_listing.tables(known)
     if not names:
-        return [], []
+        return []
     spaces.enter(ns)
-    existing = _nft("list", "tables").splitlines()
-    listed = {name: _nft("list", "table", "ip", name) for name in names if f"table ip {name}" in existing}
-    ours = {f"table ip {name}" for name in names} | _OF_IPTABLES
-    unmanaged = [f"nft {name}" for name in existing if name not in ours]
+    there = _nft("list", "tables").splitlines()
+    listed = {name: _nft("list", "table", "ip", name) for name in names if f"table ip {name}" in there}
     if not listed:
-        return [], unmanaged
+        return []
     with spaces.throwaway():
         _nft("-f", "-", text=nft_listing.reworded(known))
         wanted = {name: _nft("list", "table", "ip", name) for name in listed}
-    return [obj for name in listed for obj in nft_listing.seen(name, listed[name], wanted[name], known)], unmanaged
+    return [obj for name in listed for obj in nft_listing.seen(name, listed[name], wanted[name], known)]
+
+
+def described(family: str, name: str) -> str:
+    """A table of others', with its hooks: what it does to packets that no rule of it decides."""
+    listed = ""
+    with contextlib.suppress(Refused):  # it went meanwhile
+        listed = _nft("list", "table", family, name)
+    found = _HOOK.findall(listed)
+    hooks = ", ".join(f"hook {hook} policy {policy}" for hook, policy in found)
+    return f"nft table {family} {name}" + (f" ({hooks})" if hooks else "")
 
 
 def _nft(*arguments: str, text: str = "") -> str:

@@ -1,71 +1,98 @@
-"""Observe a lab: read the kernel's objects back in the form in which a plan has them.
+"""Observe a lab: read everything in its namespaces back, the lab's objects in the form in which a plan has them.
 
-Interfaces, chains and settings are found by the lab's names for them. Addresses, routes, entries and members are taken
-as they are, on the lab's interfaces and in its sets, so that unmanaged ones show, too. This module reads; each family
-of objects translates what was read.
+One walk over the lab's namespaces, and in each over `KINDS`. A reader returns the lab's objects of one kind and the
+unmanaged ones; it leaves out what every namespace has from the start. A new kind of thing is a line in `KINDS`.
+
+Interfaces and chains are found by the lab's names for them. Addresses, routes, entries, members and settings are taken
+as they are, on the lab's interfaces and in its sets, so that unmanaged ones show, too.
 """
 
 from __future__ import annotations
 
-import struct
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass, field
 from nslab.linux.netlink import batch as netlink
 from nslab.linux.netns import named
-from nslab.linux.observe.nft import tables
-from nslab.linux.rules import restore
-from nslab.objects import inet, ipset, iptables, ipvs, links, namespaces, neighbours, ports, sysctl
+from nslab.linux.observe import inet, links, processes, qdiscs, rules, settings
+from nslab.linux.observe.place import Fresh, ObservedNamespace
 from nslab.objects import interfaces as objects_interfaces
+from nslab.objects import links as objects_links
+from nslab.objects import namespaces
 from nslab.wire import netlink as wire
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence, Set
 
     from nslab.linux.cni.plugins import Plugins
     from nslab.linux.netns import Namespaces
+    from nslab.linux.observe.place import Found, Settings
+    from nslab.linux.processes.procs import Record
     from nslab.objects.base import KernelObject, State
-    from nslab.objects.interfaces import Interface, Interfaces
+    from nslab.objects.interfaces import Interface
+    from nslab.objects.unmanaged import Unmanaged
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedKind:
+    """One kind of thing that a namespace has, and who reads it. `made_by_labs`: a lab can have such things."""
+
+    name: str
+    read: Callable[[ObservedNamespace], Found]
+    made_by_labs: bool = True
+
+
+KINDS = (
+    ObservedKind("processes", processes.processes, made_by_labs=False),
+    ObservedKind("sockets", processes.sockets, made_by_labs=False),
+    ObservedKind("iptables", rules.iptables),
+    ObservedKind("nft tables", rules.nft_tables),
+    ObservedKind("ipsets", rules.ipsets),
+    ObservedKind("IPVS servers", rules.ipvs_servers),
+    ObservedKind("qdiscs and filters", qdiscs.qdiscs, made_by_labs=False),
+    ObservedKind("XDP programs", links.programs, made_by_labs=False),
+    ObservedKind("routing rules", inet.rules, made_by_labs=False),
+    ObservedKind("routes", inet.routes),
+    ObservedKind("neighbours", inet.neighbour_entries),
+    ObservedKind("forwarding entries", inet.forwarding_entries),
+    ObservedKind("addresses", inet.addresses),
+    ObservedKind("settings", settings.settings),
+    ObservedKind("states of interfaces", links.states),
+    ObservedKind("attributes of interfaces", links.attributes, made_by_labs=False),
+    ObservedKind("interfaces", links.others, made_by_labs=False),
+)
+"""Everything that a network namespace consists of, in the order in which it is taken away."""
 
 
 @dataclass(slots=True)
 class Observation:
-    """`have`: the lab's objects that exist. `unmanaged`: other rules and interfaces, by namespace."""
+    """`have`: what is there of a lab's objects. `unmanaged`: what is others', in the order of `KINDS`."""
 
     have: list[KernelObject] = field(default_factory=list)
-    unmanaged: dict[str, list[str]] = field(default_factory=dict)
+    unmanaged: list[Unmanaged] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A namespace under observation, with its interfaces. This thread is in it.
+class Running:
+    """Who runs in a lab. `others`: processes of nobody's; `sockets`: the numbers of those that the lab's own hold."""
 
-    `known`: the lab's objects that may exist in it; `ours`: the lab's interfaces that do; `iptables`: the variant.
+    others: Sequence[Record] = ()
+    sockets: Set[int] = frozenset()
+
+
+def observe(
+    spaces: Namespaces,
+    lab: str,
+    known: State,
+    iptables: str,
+    plugins: Plugins | None = None,
+    running: Running | None = None,
+) -> Observation:
+    """The kernel's objects of a lab, without processes. `known`: the objects that may exist, desired or older.
+
+    Without `running`, only what labs make is looked for, and settings only where the lab has something to say of them.
     """
-
-    spaces: Namespaces
-    ns: str
-    interfaces: Interfaces
-    known: Sequence[KernelObject]
-    ours: set[str]
-    iptables: str
-
-    def saved(self, *argv: str) -> str:
-        """The output of a program that lists rules."""
-        return restore.listed(*argv, lock=restore.lock_of(self.ns))
-
-    def could_have(self, unit: str) -> bool:
-        """Whether `known` has an object of a unit. If not, the caller runs no program, which would load modules."""
-        return any(obj.unit == unit for obj in self.known)
-
-
-Found: TypeAlias = "tuple[Iterable[KernelObject], Sequence[str]]"
-"""The lab's objects, and the unmanaged ones as commands."""
-
-
-def observe(spaces: Namespaces, lab: str, known: State, iptables: str, plugins: Plugins | None = None) -> Observation:
-    """The kernel's objects of a lab, without processes. `known`: the objects that may exist, desired or older."""
     seen = Observation()
     existing = named(lab)
     by_ns: dict[str, list[KernelObject]] = {ns: [] for ns in existing}
@@ -74,34 +101,58 @@ def observe(spaces: Namespaces, lab: str, known: State, iptables: str, plugins: 
     found = {ns: interfaces(spaces.route_socket(ns)) for ns in existing}
     devices_of = _device_names(known)
     theirs = plugins.interfaces() if plugins else {}
+    fresh = fresh_namespace(spaces)
+    now = _settings(spaces, existing, fresh) if running else {}
+    who = running or Running()
+    kinds = KINDS if running else [kind for kind in KINDS if kind.made_by_labs]
     for ns in existing:
-        seen.have += [namespaces.seen(ns), *links.seen(by_ns[ns], found)]
-        ours = devices_of.get(ns, set()) & found[ns].keys()
-        place = Place(spaces, ns, found[ns], by_ns[ns], ours, iptables)
-        unmanaged: list[str] = []
-        for read in _READERS:
+        seen.have += [namespaces.seen(ns), *objects_links.seen(by_ns[ns], found)]
+        ours = (devices_of.get(ns, set()) & found[ns].keys()) | {"lo"}
+        names = {link.index: name for name, link in found[ns].items()}
+        place = ObservedNamespace(
+            spaces=spaces,
+            ns=ns,
+            fresh=fresh,
+            interfaces=found[ns],
+            known=by_ns[ns],
+            ours=ours,
+            plugins=theirs.get(ns, set()),
+            settings=now,
+            processes=[record for record in who.others if record.ns == ns],
+            sockets=who.sockets,
+            iptables=iptables,
+            names=names,
+            devices={index: name for index, name in names.items() if name in ours},
+        )
+        for kind in kinds:
             spaces.enter(ns)
-            mine, others = read(place)
+            mine, others = kind.read(place)
             seen.have += mine
-            unmanaged += others
-        known_by_name = ours | theirs.get(ns, set()) | {"lo"} | FALLBACK
-        unmanaged += [f"interface {name}" for name in sorted(found[ns].keys() - known_by_name)]
-        if unmanaged:
-            seen.unmanaged[ns] = unmanaged
-    seen.have += links.strays(seen.have, known, found)
+            seen.unmanaged += others
+    seen.have += objects_links.strays(seen.have, known, found)
     spaces.home()
     if plugins:
         seen.have += plugins.look(known, found)
     return seen
 
 
-FALLBACK = {"tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"}
-"""Interfaces that drivers create in every namespace."""
-
-
 def interfaces(sock: socket.socket) -> dict[str, Interface]:
     """The interfaces of a namespace, by name."""
     return objects_interfaces.interfaces(netlink.dump(sock, wire.GETLINK, wire.link_header()))
+
+
+def fresh_namespace(spaces: Namespaces) -> Fresh:
+    """What a namespace begins with, seen in one that nobody else sees."""
+    with spaces.throwaway() as sock:
+        return Fresh(settings.read_settings(settings.paths()), interfaces(sock), inet.policy_rules(sock))
+
+
+def _settings(spaces: Namespaces, there: Sequence[str], fresh: Fresh) -> dict[str, Settings]:
+    found: dict[str, Settings] = {}
+    for ns in there:
+        spaces.enter(ns)
+        found[ns] = settings.read_settings(fresh.settings)
+    return found
 
 
 def _device_names(known: State) -> Mapping[str, set[str]]:
@@ -112,59 +163,3 @@ def _device_names(known: State) -> Mapping[str, set[str]]:
             if key[0] == "Device":
                 found.setdefault(key[1], set()).add(key[2])
     return found
-
-
-def _states(place: Place) -> Found:
-    return ports.seen(place.ns, place.ours, place.interfaces), ()
-
-
-def _inet(place: Place) -> Found:
-    sock = place.spaces.route_socket(place.ns)
-    devices = {place.interfaces[name].index: name for name in place.ours}
-    have: list[KernelObject] = [
-        *inet.addresses_seen(place.ns, netlink.dump(sock, wire.GETADDR, struct.pack("=Bxxxi", 2, 0)), devices),
-        *inet.routes_seen(place.ns, netlink.dump(sock, wire.GETROUTE, struct.pack("=B11x", 2)), devices),
-        *neighbours.neighbours_seen(place.ns, netlink.dump(sock, wire.GETNEIGH, struct.pack("=B11x", 2)), devices),
-    ]
-    if any(place.interfaces[name].kind == "vxlan" for name in place.ours):
-        bodies = netlink.dump(sock, wire.GETNEIGH, struct.pack("=B11x", neighbours.AF_BRIDGE))
-        have += neighbours.forwarding_seen(place.ns, bodies, devices)
-    return have, ()
-
-
-def _settings(place: Place) -> Found:
-    return sysctl.seen(place.known, _setting), ()
-
-
-def _setting(path: str) -> str | None:
-    """A setting of this thread's namespace; None if its interface is gone."""
-    try:
-        with open(f"/proc/sys/{path}") as file:
-            return file.read()
-    except OSError:
-        return None
-
-
-def _sets(place: Place) -> Found:
-    if not place.could_have("ipset"):
-        return (), ()
-    return ipset.seen(place.ns, place.saved("ipset", "save"), place.known), ()
-
-
-def _servers(place: Place) -> Found:
-    if not place.could_have("ipvs"):
-        return (), ()
-    return ipvs.seen(place.ns, place.saved("ipvsadm", "-Sn"), place.known), ()
-
-
-def _rules(place: Place) -> Found:
-    if not place.could_have("iptables"):
-        return (), ()
-    return iptables.seen(place.ns, place.saved(f"{place.iptables}-save"), place.known)
-
-
-def _ruleset(place: Place) -> Found:
-    return tables(place.spaces, place.ns, place.known)
-
-
-_READERS: tuple[Callable[[Place], Found], ...] = (_states, _inet, _settings, _sets, _servers, _rules, _ruleset)

@@ -12,7 +12,7 @@ import pytest
 
 from nslab.compiler.placement import assign_addresses
 from nslab.exercises.ask import questions
-from nslab.exercises.grade import Graded, Seen, done, grade, seen
+from nslab.exercises.grade import Graded, Seen, done, grade, next_one, seen
 from nslab.exercises.report import junit, to_json
 from nslab.exercises.rounds import ask_all
 from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Language, Show, Text
@@ -215,3 +215,18 @@ def test_machines_get_the_same() -> None:
 def test_both_languages_have_every_phrase() -> None:
     assert set(_ENGLISH) == set(_KOREAN)
     assert all(_ENGLISH[key].count("{") == _KOREAN[key].count("{") for key in _ENGLISH)
+
+
+def test_a_goal_that_was_reached_and_is_not_any_more_is_lost_and_comes_first() -> None:
+    ask, bad, good = HTTP, (SILENT,), (reached(),)
+    other = replace(HTTP, target=f"{OTHER}:8080")
+    check = Check((Goal("first", Text("f"), asks=(ask,)), Goal("second", Text("s"), asks=(other,))))
+    graded = grade(check, LAB, Seen({ask: bad, other: bad}, {}), {"second"})
+    assert [(one.reached, one.lost) for one in graded] == [(False, False), (False, True)]
+    assert next_one(graded) == (2, graded[1])
+    assert [goal["lost"] for goal in to_json("mine", graded, Language.ENGLISH)["goals"]] == [False, True]
+    assert [goal["hint"] for goal in to_json("mine", graded, Language.ENGLISH)["goals"]] == ["", ""]
+    graded = grade(check, LAB, Seen({ask: bad, other: (reached(OTHER),)}, {}), {"second"})
+    assert [(one.reached, one.lost) for one in graded] == [(False, False), (True, False)]
+    assert next_one(graded) == (1, graded[0])
+    assert next_one(grade(check, LAB, Seen({ask: good, other: (reached(OTHER),)}, {}))) is None

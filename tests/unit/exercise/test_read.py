@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import jsonschema
 import pytest
+import yaml
 
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.exercises.read import check_schema, goals_beside, read_check
+from nslab.exercises.targets import target
 from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Text
 from nslab.lab.find import folder, shipped
 from nslab.lab.load import load
@@ -51,6 +54,38 @@ def test_what_a_file_says_is_what_is_read() -> None:
     assert goal.hint.by(Language.KOREAN) == "look at the cables", "what is not translated is said in English"
 
 
+def test_a_text_may_be_plain_and_a_hint_absent() -> None:
+    text = GOOD.replace("{en: they talk, ko: 통신한다}", "they talk").replace(
+        "    hint: {en: look at the cables}\n", ""
+    )
+    (goal,) = read_check(text, "check.yaml", CNI).goals
+    assert (goal.title, goal.hint) == (Text("they talk"), Text())
+    assert goal.title.by(Language.KOREAN) == "they talk"
+
+
+def test_an_address_may_be_asked() -> None:
+    pod = next(pod for pod in CNI.pods if pod.name == "pod-b")
+    asks = f'- {{from: pod-a, to: {pod.assigned}, seenAs: pod-a}}\n    - {{from: client, to: "10.0.0.1:80", by: tcp}}'
+    text = GOOD.replace("- {from: pod-a, to: pod-b}", asks).replace('"pod-a:8080"', '"10.0.0.1:80"')
+    (goal,) = read_check(text, "check.yaml", CNI).goals
+    assert [(target(CNI, ask.target).host, target(CNI, ask.target).port) for ask in goal.asks] == [
+        ("pod-b", 0),
+        ("", 80),
+        ("", 80),
+    ]
+
+
+def test_the_schema_accepts_what_is_read_and_refuses_the_rest() -> None:
+    validator = jsonschema.Draft202012Validator(check_schema())
+    plain = GOOD.replace("{en: they talk, ko: 통신한다}", "they talk").replace(
+        "    hint: {en: look at the cables}\n", ""
+    )
+    for text in (GOOD, plain):
+        validator.validate(yaml.safe_load(text))
+    for text in (GOOD.replace("they talk", '""'), GOOD.replace("en: they", "de: they")):
+        assert not validator.is_valid(yaml.safe_load(text))
+
+
 @pytest.mark.parametrize("name", [lab.name for lab in shipped() if lab.path.with_name("check.yaml").exists()])
 def test_the_shipped_ones_fit_their_labs_and_speak_both_languages(name: str) -> None:
     file = folder() / name / "lab.yaml"
@@ -80,6 +115,11 @@ def test_a_lab_without_goals_has_none(tmp_path: Path) -> None:
         ("to: pod-b", 'to: "pod-b:http"', "9:25: pod-b:http has no port from 1 to 65535 after its colon"),
         ("to: pod-b", 'to: "pod-b:0"', "9:25: pod-b:0 has no port from 1 to 65535 after its colon"),
         ("to: pod-b", 'to: "pod-b:65536"', "9:25: pod-b:65536 has no port from 1 to 65535 after its colon"),
+        ("to: pod-b", "to: 10.0.0.1, by: tcp", "9:25: tcp needs a port; write 10.0.0.1:PORT"),
+        ("to: pod-b", "to: 10.0.0.1, seenAs: pod-a", "9:43: no host of the lab has this address, so nobody tells"),
+        ("to: pod-b", "to: 10.0.0.256", "9:25: the lab has no host 10.0.0.256"),
+        ("{en: they talk, ko: 통신한다}", "5", "6:12: spec.goals[0].title: 5 is a number in YAML, and text is needed"),
+        ("{en: they talk, ko: 통신한다}", "{ko: 통신한다}", "6:12: spec.goals[0].title.en is missing"),
         ("to: pod-b", "to: svc/web", "9:25: the lab has no Service web with an address"),
         ("to: pod-b", "to: pod-b, seenAs: me", "9:40: the lab has no host me"),
         ("to: pod-b", "to: pod-b, times: 2", "9:39: times does not apply to icmp; remove it"),
@@ -119,5 +159,5 @@ def test_services_are_named_with_their_port_where_they_have_several() -> None:
 def test_the_schema_is_made_of_the_same_table() -> None:
     schema = json.loads(json.dumps(check_schema()))
     goal = schema["properties"]["spec"]["properties"]["goals"]["items"]
-    assert goal["required"] == ["id", "title", "hint"]
+    assert goal["required"] == ["id", "title"]
     assert goal["properties"]["asks"]["items"]["properties"]["expect"]["enum"] == ["ok", "refused", "blocked"]

@@ -13,18 +13,22 @@ import pytest
 from nslab.cni.chain import Program, Wiring
 from nslab.cni.config import read
 from nslab.objects.attachment import Attachment
+from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.container import Sandbox, Security, Workload
 from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.ipset import IpSet, SetMember
 from nslab.objects.iptables import Chain, Jump, iptables_restore, settled
 from nslab.objects.ipvs import RealServer, VirtualServer
+from nslab.objects.link_settings import LinkSetting
 from nslab.objects.links import Bridge, Dummy, Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.neighbours import Fdb, Neighbour
 from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable
+from nslab.objects.other_routes import OtherRoute
 from nslab.objects.plan import Add, Remove, Replace, Step
 from nslab.objects.ports import LinkUp, Port
 from nslab.objects.process import Control, KubeProxy, NodeAgent, TunnelAgent
+from nslab.objects.routing_rules import RoutingRule
 from nslab.objects.script import command, commands, script
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.tunnels import Ipip, Tun, Vxlan
@@ -46,6 +50,9 @@ FOUND = Program("/opt/bridge"), Program("/opt/tuning")
 TOLD = "c0ffee", "/run/netns/p", "eth0", "IgnoreUnknown=1"
 PLUGGED = Attachment("p", "n", Wiring(LISTED, FOUND, *TOLD, ("/opt", "/usr/lib/cni"), asks=True), HOST)
 
+POLICY = ChainPolicy("n", "filter", "FORWARD", "DROP")
+GONE = RoutingRule("n", "pref 32766 from all lookup main", b"", there=False)
+QUIET = LinkSetting("n", "v", "bridge port", "learning", 0, 1)
 TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (Add(Netns("n")), ["ip netns add n"]),
     (Remove(Netns("n")), ["ip netns del n"]),
@@ -132,6 +139,30 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (Add(Jump("n", "nat", "OUTPUT", "-j KUBE")), ["ip netns exec n iptables -t nat -I OUTPUT 1 -j KUBE"]),
     (Add(Jump("n", "nat", "OUTPUT", "-j KUBE", "last")), ["ip netns exec n iptables -t nat -A OUTPUT -j KUBE"]),
     (Remove(Jump("n", "nat", "OUTPUT", "-j KUBE")), ["ip netns exec n iptables -t nat -D OUTPUT -j KUBE"]),
+    (
+        Replace(POLICY, replace(POLICY, policy="ACCEPT")),
+        ["ip netns exec n iptables -t filter -P FORWARD ACCEPT"],
+    ),
+    (
+        Remove(OtherRoute("n", BLOCK, "boot", "prohibit 20.109.131.0/26 metric 5", b"", 5)),
+        ["ip -n n route del prohibit 20.109.131.0/26 metric 5"],
+    ),
+    (
+        Replace(GONE, replace(GONE, there=True)),
+        ["ip -n n rule add pref 32766 from all lookup main"],
+    ),
+    (
+        Replace(replace(GONE, ipv6=True, there=True), replace(GONE, ipv6=True)),
+        ["ip -6 -n n rule del pref 32766 from all lookup main"],
+    ),
+    (
+        Replace(QUIET, replace(QUIET, value=1)),
+        ["bridge -n n link set dev v learning on"],
+    ),
+    (
+        Add(LinkSetting("n", "eth0", "any", "txqueuelen", 1000, 1000)),
+        ["ip -n n link set eth0 txqueuelen 1000"],
+    ),
     (Add(Dummy("n", "kube-ipvs0")), ["ip -n n link add kube-ipvs0 type dummy"]),
     (Remove(Dummy("n", "kube-ipvs0")), ["ip -n n link del kube-ipvs0"]),
     (Add(BALANCER), ["ip netns exec n ipvsadm -A -t 10.96.0.10:53 -s rr"]),
@@ -308,3 +339,10 @@ def test_what_comes_and_goes_in_one_restore_is_nothing() -> None:
     assert settled((Add(chain), Add(way), Remove(way), Remove(chain))) == (Remove(chain),)
     assert settled((Remove(chain), Add(chain), Add(way))) == (Add(chain), Add(way))
     assert iptables_restore((Add(chain), Remove(chain))).splitlines() == ["*nat", ":A - [0:0]", "-X A", "COMMIT"]
+
+
+def test_a_script_without_an_interpreter_that_has_nslab_says_so() -> None:
+    lines = script((Add(APP),), "", "nslab.a.", "/nonexistent/b c")
+    done = subprocess.run(["bash"], input=lines, capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    sentence = "/nonexistent/b c cannot import nslab: run this script with PYTHON=…, the python that has nslab\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)

@@ -15,6 +15,7 @@ from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab
 from nslab.objects.attachment import Attachment
 from nslab.objects.base import State
+from nslab.objects.chain_policy import ChainPolicy
 from nslab.objects.container import Sandbox, Workload
 from nslab.objects.inet import Route
 from nslab.objects.ipset import SetMember
@@ -324,12 +325,24 @@ def test_a_full_neighbour_table_is_named() -> None:
     assert why(of, compile_lab(of, HOST), full).startswith("this machine's neighbour table is full")
 
 
+def test_a_policy_on_the_way_is_named() -> None:
+    of = lab()
+    result = Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)
+    want = compile_lab(of, HOST)
+    assert why(of, (*want, ChainPolicy("nslab.x.node1", "filter", "FORWARD", "DROP")), result) == (
+        "node1's chain FORWARD (table filter) has policy DROP instead of ACCEPT: "
+        "ip netns exec nslab.x.node1 iptables -t filter -P FORWARD ACCEPT"
+    )
+    elsewhere = ChainPolicy("nslab.x.client", "filter", "FORWARD", "DROP")
+    assert why(of, (*want, elsewhere), result).startswith("nothing of the lab differs on the way")
+
+
 def test_strangers_are_named_when_nothing_of_ours_differs() -> None:
     of = lab()
     result = Result(question(of, "pod-c", "pod-b"), Outcome.TIMED_OUT)
     rules = {"nslab.x.node1": ["-A FORWARD -j DROP", "-A INPUT -j DROP"], "nslab.x.client": ["-A INPUT -j DROP"]}
     assert why(of, compile_lab(of, HOST), result, rules) == (
-        "nothing of the lab differs on the way, but node1 has a rule that is not the lab's: "
+        "nothing of the lab differs on the way, but node1 has something that is not the lab's: "
         "-A FORWARD -j DROP (and 1 more)"
     )
 

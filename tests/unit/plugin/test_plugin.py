@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
 import nslab.pytest_plugin
 from nslab.lab.find import names
+from nslab.pytest_plugin.address import Address
 from nslab.pytest_plugin.evidence import bounded
 from nslab.pytest_plugin.running import RunningLab
 
@@ -58,7 +60,7 @@ def test_it_documents_itself(pytester: pytest.Pytester) -> None:
     run(pytester, "--markers").stdout.fnmatch_lines(["@pytest.mark.lab(source='lab.yaml', *"])
     output = run(pytester, "--fixtures", "-v").stdout
     output.fnmatch_lines(["lab -- *", "make_lab -- *", "module_lab [[]module scope[]] -- *"], consecutive=False)
-    run(pytester, "--help").stdout.fnmatch_lines(["*--nslab-keep *"])
+    run(pytester, "--help").stdout.fnmatch_lines(["*--nslab-keep *", "*--nslab-require *"])
 
 
 def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester) -> None:
@@ -75,7 +77,12 @@ def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester
     """)
     result = run(pytester, "-rs")
     result.assert_outcomes(skipped=2)
+    assert result.ret == 0
     result.stdout.fnmatch_lines(["SKIPPED *put sudo before pytest, or use a kernel of your own: nslab vm -- pytest*"])
+    result = run(pytester, "--nslab-require")
+    result.assert_outcomes(errors=2)
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["--nslab-require: labs *put sudo before pytest, or use a kernel of your own: *"])
 
 
 @pytest.mark.parametrize(
@@ -86,9 +93,11 @@ def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester
         ('"kind: Lab\\nspec: {nodez: []}\\n"', "*the test's lab:2:8: unknown field spec.nodez; did you mean nodes?"),
         ('"calico-two-node", proxy_mode="ipsv"', "*there is no ProxyMode 'ipsv'; there are iptables, ipvs, *"),
         ('"calico-two-node", encapsulation="GRE"', "*there is no Encapsulation 'GRE'; there are IPIP, *"),
-        ('"calico-two-node", scope="class"', "*scope is 'function' or 'module', not 'class'"),
-        ('"calico-two-node", mode="ipvs"', "*unexpected keyword argument 'mode'"),
-        ('"calico-two-node", "ipvs"', "*it takes one positional argument; write the others as keywords"),
+        ('"calico-two-node", scope="class"', "@pytest.mark.lab has no scope 'class'; it is 'function' or 'module'"),
+        ('"calico-two-node", proxy="ipvs"', "@pytest.mark.lab has no proxy; did you mean proxy_mode?"),
+        ('"calico-two-node", cni=1', "@pytest.mark.lab has no cni; known are source, proxy_mode, encapsulation and *"),
+        ('"calico-two-node", "ipvs"', "@pytest.mark.lab takes one argument without a name, the lab; the others are *"),
+        ('"calico-two-node", source="a"', "@pytest.mark.lab has two sources; leave one out"),
     ],
 )
 def test_a_wrong_marker_is_told(pytester: pytest.Pytester, marker: str, output: str) -> None:
@@ -99,6 +108,8 @@ def test_a_wrong_marker_is_told(pytester: pytest.Pytester, marker: str, output: 
     result = run(pytester)
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([output])
+    result.stdout.no_fnmatch_line("*During handling of the above exception*")
+    result.stdout.no_fnmatch_line("*Traceback*")
 
 
 def test_without_a_marker_the_lab_is_beside_the_test(pytester: pytest.Pytester) -> None:
@@ -107,6 +118,18 @@ def test_without_a_marker_the_lab_is_beside_the_test(pytester: pytest.Pytester) 
     run(pytester).stdout.fnmatch_lines(
         ["there is no lab lab.yaml, and no file or folder of that name beside the test*"]
     )
+
+
+def test_an_address_equals_its_text_and_any_address() -> None:
+    seen, plain = Address("10.244.0.1"), IPv4Address("10.244.0.1")
+    assert seen == "10.244.0.1" == seen
+    assert seen == plain == seen
+    assert seen != "10.244.0.2"
+    assert seen != "10.244.0.1/32"
+    assert {seen} == {"10.244.0.1"} == {Address(plain)}
+    assert {"10.244.0.1": "web"}[seen] == "web"  # type: ignore[index]
+    assert (seen + 1, min(seen + 1, seen)) == ("10.244.0.2", plain)
+    assert repr(seen) == "Address('10.244.0.1')"
 
 
 def test_waiting_ends_with_what_it_waited_for(tmp_path: Path) -> None:
@@ -126,7 +149,41 @@ def test_waiting_ends_with_what_it_waited_for(tmp_path: Path) -> None:
 def test_what_is_long_is_cut() -> None:
     assert bounded(["a", "b"]) == "a\nb"
     lines = bounded([str(number) for number in range(1000)]).splitlines()
-    assert (len(lines), lines[-1]) == (201, "… and 800 more lines")
+    assert (len(lines), lines[-1]) == (9, "… and 992 more lines in diff.txt")
+
+
+def test_a_traceback_ends_in_the_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("""
+        import pytest
+        from pathlib import Path
+        from nslab.pytest_plugin.running import RunningLab
+
+        @pytest.fixture
+        def lab():
+            return RunningLab("mine", Path())
+
+        def refuse():
+            raise ConnectionRefusedError("the cause")
+
+        def test_cause(lab):
+            lab.wait(refuse, timeout=0)
+
+        def test_library(lab):
+            from nslab.pytest_plugin.hosts import Host
+            Host("mine", "pod", "10.0.0.1", dict).http("https://x")
+
+        def test_mistake(lab):
+            from nslab.pytest_plugin.hosts import Host
+            Host("mine", "node", "10.0.0.1", None).resolve("other")
+    """)
+    output = run(pytester, "-k", "not mistake").stdout
+    output.fnmatch_lines(
+        ["*raise ConnectionRefusedError*", "*>       lab.wait(refuse, timeout=0)", "*Error: 'https://x'*"]
+    )
+    assert "pytest_plugin/running.py" not in output.str()
+    assert "pytest_plugin/talk.py" not in output.str()
+    assert "pytest_plugin/talk.py" in run(pytester, "-k", "library", "--full-trace").stdout.str()
+    assert "pytest_plugin/hosts.py" in run(pytester, "-k", "mistake").stdout.str()
 
 
 def test_every_shipped_lab_has_its_checks() -> None:

@@ -1,0 +1,84 @@
+"""The volumes of a pod as its node makes them: sizes, and the files that ConfigMaps, Secrets and fields become (pure).
+
+Like the environment, files are what other objects say when the pod starts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.compiler.environment import expand
+from nslab.lab.sources import FIELD
+from nslab.lab.volumes import FILES
+from nslab.objects.container import File, Mount, Volume
+from nslab.runtime.cgroups import MEMORY
+from nslab.runtime.mounts import VOLUME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from nslab.compiler.environment import Surroundings
+    from nslab.lab import volumes as views
+    from nslab.lab.types import Container, Pod
+
+OWN = ("metadata.labels", "metadata.annotations")
+"""Fields that a file can have, and a variable cannot."""
+
+
+def volumes(around: Surroundings, pod: Pod) -> tuple[Volume, ...]:
+    """The volumes that a pod's node makes for it: those that a container mounts."""
+    return tuple(_volume(around, pod, one) for one in pod.mounted)
+
+
+def mounts(pod: Pod, container: Container, variables: Mapping[str, str]) -> tuple[Mount, ...]:
+    """Where a container has volumes of its pod, each by its place among them."""
+    places = {one.name: (place, one.kind in FILES) for place, one in enumerate(pod.mounted)}
+    return tuple(
+        Mount(
+            places[one.volume][0],
+            one.path,
+            expand(one.sub_path, variables) if one.expands else one.sub_path,
+            one.read_only or places[one.volume][1],
+        )
+        for one in container.mounts
+        if one.volume in places
+    )
+
+
+def _volume(around: Surroundings, pod: Pod, one: views.Volume) -> Volume:
+    group = -1 if pod.security.fs_group is None else pod.security.fs_group
+    if one.kind not in FILES:
+        return Volume(min(one.size or VOLUME, MEMORY), group)
+    more = 0o440 if group >= 0 else 0
+    found = {path: (mode, data) for path, mode, data in _files(around, pod, one)}
+    files = tuple(File(path, mode | more, data.decode("latin-1")) for path, (mode, data) in found.items())
+    return Volume(VOLUME, group, files)
+
+
+def _files(around: Surroundings, pod: Pod, one: views.Volume) -> Iterator[tuple[str, int, bytes]]:
+    for source in one.sources:
+        if source.kind == FIELD:
+            for item in source.items:
+                text = field(around, pod, item.key) if item.text is None else item.text
+                if text is not None:
+                    yield item.path, _mode(item, one), text.encode("utf-8", "surrogatepass")
+            continue
+        held = around.held(source.kind, pod.namespace, source.name)
+        yield from ((key, one.mode, data) for key, data in held.items() if source.whole)
+        yield from ((item.path, _mode(item, one), held[item.key]) for item in source.items if item.key in held)
+
+
+def _mode(item: views.FileItem, one: views.Volume) -> int:
+    return one.mode if item.mode is None else item.mode
+
+
+def field(around: Surroundings, pod: Pod, path: str) -> str | None:
+    """A field of a pod as a file has it; labels and annotations one a line, as the kubelet writes them."""
+    if path in OWN:
+        pairs = pod.labels if path == OWN[0] else pod.annotations
+        return "\n".join(f'{name}="{_quoted(value)}"' for name, value in sorted(pairs))
+    return around.field(pod, path)
+
+
+def _quoted(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

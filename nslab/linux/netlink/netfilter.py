@@ -1,0 +1,51 @@
+"""What netfilter has in this thread's namespace, by name: nft's tables, and ipsets (nfnetlink)."""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+from nslab.linux.netlink import batch as netlink
+from nslab.wire.netlink import attribute, attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_NETLINK_NETFILTER = 12
+_HEADER = struct.Struct("=BBH")  # struct nfgenmsg: family, version, resource
+_NFT_GETTABLE, _IPSET_LIST = (10 << 8) | 1, (6 << 8) | 7
+_NFTA_TABLE_NAME = 1
+_IPSET_PROTOCOL, _IPSET_SETNAME, _IPSET_FLAGS = 1, 2, 6
+_ONLY_NAMES = 1 << 1
+_FAMILIES = {1: "inet", 2: "ip", 3: "arp", 5: "netdev", 7: "bridge", 10: "ip6"}
+
+
+def tables() -> set[tuple[str, str]]:
+    """Family and name of each table of nft."""
+    return {
+        (_FAMILIES.get(body[0], str(body[0])), _text(attributes(body, _HEADER.size)[_NFTA_TABLE_NAME]))
+        for body in _dump(_NFT_GETTABLE, b"")
+    }
+
+
+def ipsets() -> set[str]:
+    """The names of all sets."""
+    flags = attribute(_IPSET_FLAGS | 0x4000, struct.pack("!I", _ONLY_NAMES))
+    asked = attribute(_IPSET_PROTOCOL, bytes([6])) + flags
+    return {_text(attributes(body, _HEADER.size)[_IPSET_SETNAME]) for body in _dump(_IPSET_LIST, asked)}
+
+
+def _dump(kind: int, body: bytes) -> Iterator[bytes]:
+    """The answers; none, if this kernel has no such thing."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as sock:
+        try:
+            yield from netlink.dump(sock, kind, _HEADER.pack(0, 0, 0) + body)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOENT):
+                raise
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode(errors="replace")
