@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Literal
 from nslab.compiler import volumes
 from nslab.compiler.addresses import address_of, pod_netns
 from nslab.compiler.environment import Surroundings, has_sources, start
+from nslab.compiler.resolver import aliases, domain, resolv_conf
 from nslab.lab import security
 from nslab.lab.types import Protocol, RestartPolicy
 from nslab.objects import names
 from nslab.objects.container import Limits, Sandbox, Security, Workload
+from nslab.objects.sysctl import Sysctl
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from nslab.objects.base import KernelObject
 
 _KUBELET, _RUNTIME = "kubelet", "container runtime"
+LOW_PORTS = 1024
+"""The first port that every process may bind."""
 
 
 def pods(lab: Lab) -> Iterator[KernelObject]:
@@ -28,8 +32,22 @@ def pods(lab: Lab) -> Iterator[KernelObject]:
     for node in lab.nodes:
         for pod in lab.pods:
             if pod.node == node.name:
+                if _binds_low_ports(pod):
+                    # containerd and Docker set it in every pod; here only where a container needs it.
+                    path = "net/ipv4/ip_unprivileged_port_start"
+                    yield Sysctl(pod_netns(lab, pod), path, "0", "1024", by=_RUNTIME)
                 yield sandbox(lab, pod, around)
                 yield from (workload(lab, pod, container, around) for container in pod.every)
+
+
+def _binds_low_ports(pod: Pod) -> bool:
+    """Whether a container without the right to it (NET_BIND_SERVICE) listens on a port below 1024."""
+    for container in pod.every:
+        uid, _, _, dropped, _ = rights(pod, container)
+        ports = (*container.ports, *(container.standin.ports if container.standin else ()))
+        if (uid or "NET_BIND_SERVICE" in dropped) and any(port.port < LOW_PORTS for port in ports):
+            return True
+    return False
 
 
 def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
@@ -44,6 +62,8 @@ def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
         address=address_of(pod),
         share_pid=pod.share_process_namespace,
         resolv_conf=resolv_conf(lab, pod),
+        domain=domain(pod),
+        aliases=aliases(pod),
         asked=repr(pod.mounted) if pod.mounted else "",
         volumes=volumes.volumes(around or Surroundings(lab), pod) if pod.mounted else (),
         by=_KUBELET,
@@ -131,11 +151,3 @@ def check(container: Container, asked: HealthCheck | None) -> HealthCheck | None
     named = {port.name: port.port for port in container.ports if port.name}
     port = asked.port if isinstance(asked.port, int) else named.get(asked.port, 0)
     return HealthCheck(**{**asked.fields(), "port": port})
-
-
-def resolv_conf(lab: Lab, pod: Pod) -> str:
-    """resolv.conf as the kubelet writes it for dnsPolicy ClusterFirst; "" without a cluster DNS."""
-    if lab.dns_address is None:
-        return ""
-    domains = f"{pod.namespace}.svc.cluster.local svc.cluster.local cluster.local"
-    return f"search {domains}\nnameserver {lab.dns_address}\noptions ndots:5\n"

@@ -215,6 +215,7 @@ def _from_pods(
                 serving=pod.ready,
                 terminating=bool(pod.deletion),
                 pod=f"{pod.namespace}/{pod.name}",
+                hostname=pod.dns_name if pod.subdomain == service.name else "",
                 zones=(zone,) if zone else (),
                 nodes=(pod.node,) if here and pod.node else (),
             )
