@@ -59,8 +59,8 @@ def find_pod(pods: Iterable[Pod], host: str) -> Pod | None:
 
 
 def container_of(pod: Pod, wanted: str | None) -> str:
-    """Return `wanted`, or the pod's first container without it; UsageError if the pod has no such container."""
-    names = [container.name for container in pod.containers]
+    """The container that is meant, the first one unless told; UsageError if the pod has no such one."""
+    names = [container.name for container in pod.every]
     if wanted and wanted not in names:
         raise UsageError(f"pod {pod.name} has no container {wanted!r}; it has {', '.join(names)}")
-    return wanted or names[0]
+    return wanted or pod.containers[0].name

@@ -58,7 +58,7 @@ def rows(lab: Lab, processes: Sequence[Record]) -> tuple[dict[str, dict[str, Any
 
     def row(pod: Pod) -> dict[str, Any]:
         ns = netns(lab.name, pod_host(pod.namespace, pod.name))
-        up = [container.name for container in pod.containers if (ns, f"container/{container.name}") in runs]
+        up = [container.name for container in pod.every if (ns, f"container/{container.name}") in runs]
         pause = runs.get((ns, "pause"))
         seen = reported.get(f"{pod.namespace}/{pod.name}", {})
         ages[f"{pod.namespace}/{pod.name}"] = age(pause)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.document import Document
 from nslab.api.rules import names as words
 from nslab.dataclass import replace
+from nslab.lab.node_selector import admitted
 from nslab.lab.types import DAEMON_SET, NOTHING_SAID, TEMPLATE_HASH, USUAL
 from nslab.lab.volumes import with_claims
 
@@ -25,7 +26,7 @@ LONGEST_BASE = 58
 """The API server truncates a base name to this length before it appends five characters: the result is a DNS label."""
 FURTHER = words(
     """
-    dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers serviceAccountName subdomain
+    dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers nodeSelector serviceAccountName subdomain
     terminationGracePeriodSeconds volumes
     """
 )
@@ -44,10 +45,10 @@ def expand(found: Documents) -> None:
     owners = {one.view.owner_name for one in found.controllers}
     there = {(one.namespace, one.name): one.view for one in found.pods if one.view.owner in owners}
     found.pods = [one for one in found.pods if one.view.owner not in owners]
-    nodes = tuple(node.name for node in found.lab.nodes)
-    if sum(count(one.view, nodes) for one in found.controllers) > MOST:
+    admitting = [admitted(one.view.template.node_selector, found.lab.nodes) for one in found.controllers]
+    if sum(count(one.view, nodes) for one, nodes in zip(found.controllers, admitting, strict=True)) > MOST:
         return
-    for one in found.controllers:
+    for one, nodes in zip(found.controllers, admitting, strict=True):
         template = _replica(one)
         for index, name in enumerate(names(one.view, nodes)):
             node = nodes[index] if one.kind == DAEMON_SET else ""

@@ -111,6 +111,7 @@ def pod(one: Pod, live: Live) -> Object:
         "phase": phase,
         "conditions": [{"type": "Ready", "status": "True" if row["ready"] and phase == "Running" else "False"}],
         "containerStatuses": row["containerStatuses"],
+        **({"initContainerStatuses": row["initContainerStatuses"]} if one.init else {}),
     }
     if one.assigned:
         status |= {"podIP": str(one.assigned), "podIPs": [{"ip": str(one.assigned)}]}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.duration import duration, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from nslab.lab.types import Pod
+    from nslab.lab.types import Container, Pod
 
     Status = Mapping[str, Any]
 
@@ -22,24 +22,45 @@ def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, ag
     reported = status.get("containers", {})
     there = set(running)
     entries = [_seen(reported.get(container.name), container.name in there) for container in pod.containers]
-    ready = [entry for entry in entries if pause and entry["ready"]]
-    count, last = restarts(entries)
+    inits = [_seen(reported.get(container.name), container.name in there) for container in pod.init]
+    sidecars = [entry for entry, container in zip(inits, pod.init, strict=True) if container.sidecar]
+    phase = status.get("phase", "Pending")
+    initializing = _initializing(pod, inits) if phase in ("Pending", "Failed") else ""
+    ready = [entry for entry in (*sidecars, *entries) if pause and entry["ready"]]
+    count, last = restarts(inits if initializing else (*sidecars, *entries))
     return {
         "namespace": pod.namespace,
         "name": pod.name,
-        "ready": len(ready) == len(entries),
+        "ready": len(ready) == len(sidecars) + len(entries),
         "readyContainers": len(ready),
-        "containers": len(entries),
-        "status": condition(entries, status.get("phase", "Pending")) if pause else "NotRunning",
+        "containers": len(sidecars) + len(entries),
+        "status": word(pod, entries, phase, initializing) if pause else "NotRunning",
         "restarts": count,
         "secondsSinceRestart": int(now - last) if last else None,
         "ageSeconds": int(age) if pause else None,
         "ip": str(pod.assigned),
         "node": pod.node,
-        "containerStatuses": [
-            container_status(container.name, entry) for container, entry in zip(pod.containers, entries, strict=True)
-        ],
+        "containerStatuses": _statuses(pod.containers, entries),
+        "initContainerStatuses": _statuses(pod.init, inits),
     }
+
+
+def _statuses(containers: Iterable[Container], entries: Iterable[Status]) -> list[dict[str, Any]]:
+    return [container_status(container.name, entry) for container, entry in zip(containers, entries, strict=True)]
+
+
+def _initializing(pod: Pod, inits: Sequence[Status]) -> str:
+    """kubectl's word for a pod whose init containers are not through."""
+    for number, (container, entry) in enumerate(zip(pod.init, inits, strict=True)):
+        state, reason = entry["state"], entry["reason"]
+        if (state == "terminated" and entry.get("exit_code") == 0) or (
+            container.sidecar and state == "running" and not entry.get("starting")
+        ):
+            continue
+        if state == "terminated":
+            return f"Init:{reason}"
+        return f"Init:{reason}" if reason not in ("", "PodInitializing") else f"Init:{number}/{len(pod.init)}"
+    return ""
 
 
 def columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -78,6 +99,7 @@ def container_status(name: str, entry: Status) -> dict[str, Any]:
         "name": name,
         "ready": entry["ready"],
         "restartCount": entry["restarts"],
+        "started": entry["state"] == "running" and not entry.get("starting"),
         "state": state,
         "lastState": {"terminated": _terminated(last)} if last else {},
     }
@@ -117,6 +139,13 @@ def _present(**fields: Any) -> dict[str, Any]:
 
 def _moment(seconds: float | None) -> str | None:
     return moment(seconds) if seconds else None
+
+
+def word(pod: Pod, entries: Iterable[Status], phase: str, initializing: str) -> str:
+    """The word in the column STATUS. `initializing`: how far its init containers are, while they are not through."""
+    if pod.deletion and phase not in ("Succeeded", "Failed"):
+        return "Terminating"
+    return initializing or condition(entries, phase)
 
 
 def condition(entries: Iterable[Status], phase: str) -> str:

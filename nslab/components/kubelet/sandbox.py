@@ -11,6 +11,7 @@ from nslab import rundir, syscall
 from nslab.components.kubelet import fdstore
 from nslab.components.runtime import volumes
 from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS, NodeContext, host_of
+from nslab.components.runtime.rootfs import NAMESPACE
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
 TYPE_CHECKING = False
@@ -68,7 +69,8 @@ def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str) -> Non
         "fe00::2\tip6-allrouters\n"
         f"{sandbox.address}\t{sandbox.hostname}\n"
     )
-    for name, text in (("hosts", hosts), ("hostname", f"{sandbox.hostname}\n"), ("resolv.conf", resolv_conf)):
+    names = ("hosts", "hostname", "resolv.conf", NAMESPACE)
+    for name, text in zip(names, (hosts, f"{sandbox.hostname}\n", resolv_conf, sandbox.namespace), strict=True):
         fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.fchmod(fd, 0o644)
         os.write(fd, text.encode())

@@ -97,7 +97,8 @@ STARTED_NOT = {"reason": "StartError", "exit_code": 127, "message": "exec x: No 
 )  # fmt: skip
 def test_a_container_as_the_api_has_it(output: dict[str, Any], state: dict[str, Any], last: dict[str, Any]) -> None:
     assert container_status("app", output) == {
-        "name": "app", "ready": output["ready"], "restartCount": output["restarts"], "state": state, "lastState": last,
+        "name": "app", "ready": output["ready"], "restartCount": output["restarts"], "started": "running" in state,
+        "state": state, "lastState": last,
     }  # fmt: skip
 
 
