@@ -21,19 +21,16 @@ if TYPE_CHECKING:
     from nslab.api.document import Document
     from nslab.errors import FieldPath
 
-PROBE: dict[str, Any] = {
-    "exec": {},
-    "grpc": {},
-    "httpGet": {"host": {}, "httpHeaders": {}, "scheme": "HTTPS"},
-    "tcpSocket": {"host": {}},
-}
+PROBE: dict[str, Any] = {"grpc": {}, "httpGet": {"scheme": "HTTPS"}}
 SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
-    **{name: {} for name in names("lifecycle startupProbe volumeDevices")},
+    **{name: {} for name in names("volumeDevices")},
     "env": {"valueFrom": {"fileKeyRef": {}}},
+    "lifecycle": {"postStart": PROBE, "preStop": PROBE},
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,
+    "startupProbe": PROBE,
     "securityContext": {"allowPrivilegeEscalation": {}, "seccompProfile": SECCOMP},
 }
 POD_SPEC: dict[str, Any] = {
@@ -41,12 +38,13 @@ POD_SPEC: dict[str, Any] = {
         name: {}
         for name in names(
             """
-            activeDeadlineSeconds affinity hostIPC hostNetwork hostPID initContainers readinessGates schedulingGates
+            activeDeadlineSeconds affinity hostIPC hostNetwork hostPID readinessGates schedulingGates
             setHostnameAsFQDN topologySpreadConstraints
             """
         )
     },
     "containers": CONTAINER,
+    "initContainers": CONTAINER,
     "volumes": {"projected": {"sources": {name: {} for name in names("clusterTrustBundle podCertificate")}}},
     "securityContext": {"seccompProfile": SECCOMP, "sysctls": {}},
 }
@@ -94,7 +92,7 @@ def _volumes(templates: Sequence[Pod]) -> Iterator[FieldError]:
     if kinds:
         what = ", ".join(counted(number, kind) for kind, number in kinds.items())
         yield FieldError((EXISTING,), f"an empty folder each, gone with its pod: {what}")
-    paths = {mount.path for pod in templates for one in pod.containers for mount in one.mounts if is_own(mount.path)}
+    paths = {mount.path for pod in templates for one in pod.every for mount in one.mounts if is_own(mount.path)}
     if paths:
         text = f"nothing is mounted at {', '.join(map(shown, sorted(paths)))}: each container has its own there"
         yield FieldError((EXISTING,), text)

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.api.words import shown
-from nslab.cni.config import Network, WrongConfigError, filled, read
+from nslab.cni.config import NetworkConfig, WrongConfigError, filled, read
 from nslab.errors import FieldError
 from nslab.lab.types import Plugin
 
@@ -25,7 +25,7 @@ PLUGIN_PATHS = ("/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin")
 """The directories of CNI plugins in distributions and Kubernetes, searched after those that a lab names."""
 
 
-def network_of(lab: Lab, node: Node) -> Network:
+def network_of(lab: Lab, node: Node) -> NetworkConfig:
     """The CNI network of a node's pods. The lab must be valid."""
     assert lab.cni
     return read(node_config(lab, node))
@@ -53,7 +53,7 @@ def _values(
     }
 
 
-def example(text: str) -> Network:
+def example(text: str) -> NetworkConfig:
     """The network of a configuration, with placeholders filled in for an example node. Raises WrongConfigError."""
     node, pods, services = IPv4Address("192.168.59.22"), IPv4Network("20.96.0.0/12"), IPv4Network("10.96.0.0/12")
     return read(filled(text, _values("lab", pods, services, "node1", node, IPv4Network("20.96.1.0/24"))))

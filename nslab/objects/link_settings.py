@@ -34,7 +34,7 @@ _AF_BRIDGE = 7
 _IP, _BRIDGE = "ip -n {} link set {}", "bridge -n {} link set dev {}"
 
 
-class Spec(NamedTuple):
+class SettingSpec(NamedTuple):
     """One setting. `words`: what ip(8) or bridge(8) calls it; `kind`: the interfaces that have it.
 
     `number`: its attribute, of `size` bytes; or the flag (then `size` is 0) that is `default` when it is not set.
@@ -50,32 +50,32 @@ class Spec(NamedTuple):
 
 PORT, ANY = "bridge port", "any"
 SPECS = (
-    Spec("mtu", "lo", LINK_MTU, 4, 65536, on_off=False),
-    Spec("txqueuelen", ANY, LINK_QLEN, 4, 1000, on_off=False),
-    Spec("promisc", ANY, IFF_PROMISC, 0, 0),
-    Spec("allmulticast", ANY, IFF_ALLMULTI, 0, 0),
-    Spec("multicast", "veth", IFF_MULTICAST, 0, 1),
-    Spec("arp", "veth", IFF_NOARP, 0, 1),
-    Spec("arp", "bridge", IFF_NOARP, 0, 1),
-    Spec("arp", "vxlan", IFF_NOARP, 0, 1),
-    Spec("state", PORT, 1, 1, 3, on_off=False),
-    Spec("guard", PORT, 5, 1, 0),
-    Spec("root_block", PORT, 6, 1, 0),
-    Spec("fastleave", PORT, 7, 1, 0),
-    Spec("learning", PORT, 8, 1, 1),
-    Spec("flood", PORT, 9, 1, 1),
-    Spec("mcast_flood", PORT, 27, 1, 1),
-    Spec("mcast_to_unicast", PORT, 28, 1, 0),
-    Spec("bcast_flood", PORT, 30, 1, 1),
-    Spec("neigh_suppress", PORT, 32, 1, 0),
-    Spec("isolated", PORT, 33, 1, 0),
-    Spec("locked", PORT, 39, 1, 0),
-    Spec("type bridge ageing_time", "bridge", 4, 4, 30000, on_off=False),
-    Spec("type bridge stp_state", "bridge", 5, 4, 0, on_off=False),
-    Spec("type bridge vlan_filtering", "bridge", 7, 1, 0, on_off=False),
-    Spec("type bridge group_fwd_mask", "bridge", 9, 2, 0, on_off=False),
-    Spec("type bridge mcast_snooping", "bridge", 23, 1, 1, on_off=False),
-    Spec("type vxlan learning", "vxlan", 7, 1, 0, on_off=False),
+    SettingSpec("mtu", "lo", LINK_MTU, 4, 65536, on_off=False),
+    SettingSpec("txqueuelen", ANY, LINK_QLEN, 4, 1000, on_off=False),
+    SettingSpec("promisc", ANY, IFF_PROMISC, 0, 0),
+    SettingSpec("allmulticast", ANY, IFF_ALLMULTI, 0, 0),
+    SettingSpec("multicast", "veth", IFF_MULTICAST, 0, 1),
+    SettingSpec("arp", "veth", IFF_NOARP, 0, 1),
+    SettingSpec("arp", "bridge", IFF_NOARP, 0, 1),
+    SettingSpec("arp", "vxlan", IFF_NOARP, 0, 1),
+    SettingSpec("state", PORT, 1, 1, 3, on_off=False),
+    SettingSpec("guard", PORT, 5, 1, 0),
+    SettingSpec("root_block", PORT, 6, 1, 0),
+    SettingSpec("fastleave", PORT, 7, 1, 0),
+    SettingSpec("learning", PORT, 8, 1, 1),
+    SettingSpec("flood", PORT, 9, 1, 1),
+    SettingSpec("mcast_flood", PORT, 27, 1, 1),
+    SettingSpec("mcast_to_unicast", PORT, 28, 1, 0),
+    SettingSpec("bcast_flood", PORT, 30, 1, 1),
+    SettingSpec("neigh_suppress", PORT, 32, 1, 0),
+    SettingSpec("isolated", PORT, 33, 1, 0),
+    SettingSpec("locked", PORT, 39, 1, 0),
+    SettingSpec("type bridge ageing_time", "bridge", 4, 4, 30000, on_off=False),
+    SettingSpec("type bridge stp_state", "bridge", 5, 4, 0, on_off=False),
+    SettingSpec("type bridge vlan_filtering", "bridge", 7, 1, 0, on_off=False),
+    SettingSpec("type bridge group_fwd_mask", "bridge", 9, 2, 0, on_off=False),
+    SettingSpec("type bridge mcast_snooping", "bridge", 23, 1, 1, on_off=False),
+    SettingSpec("type vxlan learning", "vxlan", 7, 1, 0, on_off=False),
 )
 _SPECS = {(spec.kind, spec.words): spec for spec in SPECS}
 _QUEUES = {"tun": 500}
@@ -157,7 +157,7 @@ def changed(ns: str, devices: Iterable[str], there: Interfaces) -> Iterator[Link
                     yield LinkSetting(ns, name, spec.kind, spec.words, value, default)
 
 
-def _value(link: Interface, bridge: Interface | None, spec: Spec) -> int | None:
+def _value(link: Interface, bridge: Interface | None, spec: SettingSpec) -> int | None:
     """What an interface has; None, if its kernel knows no such setting, or it is not to be seen now."""
     if not spec.size:
         return int(bool(link.flags & spec.number) != (spec.words == "arp"))

@@ -16,7 +16,7 @@ from nslab.wire import netlink as wire
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.linux.observe.place import Found, Place
+    from nslab.linux.observe.place import Found, ObservedNamespace
     from nslab.objects.base import KernelObject
 
 _FAMILY = struct.Struct("=B11x")
@@ -26,7 +26,7 @@ _ROUTE_SIZE = 12
 _SCOPE_LINK, _SCOPE_HOST = 253, 254
 
 
-def addresses(place: Place) -> Found:
+def addresses(place: ObservedNamespace) -> Found:
     """Addresses; not those that the kernel gives by itself."""
     bodies = [*netlink.dump(place.sock, wire.GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0))]
     strange = [
@@ -45,7 +45,7 @@ def _is_strange(
     return index not in ours
 
 
-def _addresses(place: Place, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
+def _addresses(place: ObservedNamespace, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
     for body in bodies:
         from nslab.linux.netlink import words
 
@@ -53,7 +53,7 @@ def _addresses(place: Place, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
         yield Unmanaged(place.ns, f"address {text}", (f"ip addr del {text}",))
 
 
-def routes(place: Place) -> Found:
+def routes(place: ObservedNamespace) -> Found:
     """Routes of every type and table; not those that the kernel makes by itself."""
     bodies = netlink.dump(place.sock, wire.GETROUTE, _FAMILY.pack(0))
     have, others = inet.routes_seen(place.ns, bodies, place.devices)
@@ -74,7 +74,7 @@ def routes(place: Place) -> Found:
     return mine, strange
 
 
-def rules(place: Place) -> Found:
+def rules(place: ObservedNamespace) -> Found:
     """Which routing table is looked into: not the rules that every namespace begins with, unless they are gone."""
     there = policy_rules(place.sock)
     fresh = place.fresh.rules
@@ -95,7 +95,7 @@ def policy_rules(sock: socket.socket) -> list[bytes]:
     return [*netlink.dump(sock, wire.GETRULE, _FAMILY.pack(0))]
 
 
-def _rule(place: Place, text: str, *, ipv6: bool) -> Unmanaged:
+def _rule(place: ObservedNamespace, text: str, *, ipv6: bool) -> Unmanaged:
     ip = "ip -6" if ipv6 else "ip"
     return Unmanaged(place.ns, f"{'IPv6 ' * ipv6}routing rule {text}", (f"{ip} rule del {text}",))
 
@@ -104,7 +104,7 @@ def _is_ipv6(body: bytes) -> bool:
     return body[0] == socket.AF_INET6
 
 
-def neighbour_entries(place: Place) -> Found:
+def neighbour_entries(place: ObservedNamespace) -> Found:
     """Link-layer addresses that somebody gave; not what the kernel learns."""
     bodies = [*netlink.dump(place.sock, wire.GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))]
     proxied = netlink.dump(place.sock, wire.GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, NTF_PROXY, 0))
@@ -112,13 +112,13 @@ def neighbour_entries(place: Place) -> Found:
     return neighbours.neighbours_seen(place.ns, bodies, place.devices), _neighbours(place, strange)
 
 
-def _is_given(place: Place, body: bytes) -> bool:
+def _is_given(place: ObservedNamespace, body: bytes) -> bool:
     family, index, state, _, _ = _NEIGHBOUR.unpack_from(body)
     mine = family == socket.AF_INET and index in place.devices
     return state == NUD_PERMANENT and not mine and index not in _theirs(place)
 
 
-def _neighbours(place: Place, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
+def _neighbours(place: ObservedNamespace, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
     for body in bodies:
         from nslab.linux.netlink import words
 
@@ -126,7 +126,7 @@ def _neighbours(place: Place, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
         yield Unmanaged(place.ns, f"neighbour {text}", (f"{ip} neigh del {text.partition(' nud ')[0]}",))
 
 
-def forwarding_entries(place: Place) -> Found:
+def forwarding_entries(place: ObservedNamespace) -> Found:
     """To which port, or which machine, a frame goes: not what bridges learn, nor interfaces' own addresses."""
     kinds = {link.kind for link in place.interfaces.values()}
     if not kinds & {"bridge", "vxlan"}:
@@ -137,7 +137,7 @@ def forwarding_entries(place: Place) -> Found:
     return have, [entry for body in bodies if (entry := _forwarding(place, body, own))]
 
 
-def _forwarding(place: Place, body: bytes, own: set[str]) -> Unmanaged | None:
+def _forwarding(place: ObservedNamespace, body: bytes, own: set[str]) -> Unmanaged | None:
     _, index, state, flags, _ = _NEIGHBOUR.unpack_from(body)
     attrs = wire.attributes(body, _NEIGHBOUR.size)
     mac, dev = attrs[NDA_LLADDR].hex(":"), place.names.get(index, "")
@@ -148,6 +148,6 @@ def _forwarding(place: Place, body: bytes, own: set[str]) -> Unmanaged | None:
     return Unmanaged(place.ns, f"FDB entry {text}", (f"bridge fdb del {text}",))
 
 
-def _theirs(place: Place) -> set[int]:
+def _theirs(place: ObservedNamespace) -> set[int]:
     """The interfaces that CNI plugins made: what lies on them is the plugins' business."""
     return {place.interfaces[name].index for name in place.plugins - place.ours if name in place.interfaces}

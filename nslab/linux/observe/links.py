@@ -10,20 +10,20 @@ from nslab.objects.unmanaged import Unmanaged
 from nslab.quote import fill
 
 if TYPE_CHECKING:
-    from nslab.linux.observe.place import Found, Place
+    from nslab.linux.observe.place import Found, ObservedNamespace
 
 
-def states(place: Place) -> Found:
+def states(place: ObservedNamespace) -> Found:
     """Which are up, and in which bridge."""
     return ports.seen(place.ns, place.ours - {"lo"}, place.interfaces), ()
 
 
-def attributes(place: Place) -> Found:
+def attributes(place: ObservedNamespace) -> Found:
     """Queue lengths, flags, and what bridges do with their ports, where that was changed."""
     return link_settings.changed(place.ns, place.ours, place.interfaces), ()
 
 
-def programs(place: Place) -> Found:
+def programs(place: ObservedNamespace) -> Found:
     """XDP: programs that see packets before the network does."""
     return (), [
         Unmanaged(place.ns, f"XDP program {link.xdp} on {name}", (fill("ip link set {} {} off", name, link.xdp_mode),))
@@ -32,7 +32,7 @@ def programs(place: Place) -> Found:
     ]
 
 
-def others(place: Place) -> Found:
+def others(place: ObservedNamespace) -> Found:
     """Interfaces that nobody of the lab made."""
     names = place.interfaces.keys() - place.ours - place.plugins - FALLBACK
     return (), [Unmanaged(place.ns, f"interface {name}", (fill("ip link del {}", name),)) for name in sorted(names)]

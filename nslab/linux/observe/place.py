@@ -36,7 +36,7 @@ class Fresh:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ObservedNamespace:
     """A namespace that is looked at, its interfaces and settings read already. This thread is in it.
 
     `known`: what of the lab could be there. `ours`: the interfaces of the lab's that are, and lo; `plugins`: those that

@@ -74,7 +74,9 @@ def test_a_folder_is_all_its_manifests_and_each_error_names_its_file(tmp_path: P
     (folder / "c.yml").write_text(DEPLOYMENT)
     with pytest.raises(LabFileError) as twice:
         load(folder)
-    assert str(twice.value).startswith(f"{folder}/c.yml:3:18: deployment web of namespace default is defined twice")
+    assert str(twice.value).startswith(
+        f'{folder}/c.yml:3:18: The Deployment "web" is invalid: metadata.name: Duplicate value: "web"'
+    )
 
 
 def test_what_kubectl_prints_comes_up_without_what_the_server_said() -> None:
@@ -259,3 +261,9 @@ def test_what_installs_something_is_said_to_fail(command: str, output: str) -> N
     found = [one.sentence for one in parse_with_warnings(text, "f")[1]]
     why = "it has this machine's programs, a read-only root and no internet"
     assert found == ([f"{output}: {why}"] if output else [])
+
+
+def test_a_stand_in_installs_nothing() -> None:
+    container = "{name: c, image: wordpress, command: [sh, -c, apt-get install x]}"
+    text = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{container}]}}\n"
+    assert [one.sentence for one in parse_with_warnings(text, "f")[1]] == ["played by stand-ins: wordpress"]
