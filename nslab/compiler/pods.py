@@ -12,6 +12,7 @@ from nslab.lab import security
 from nslab.lab.types import Protocol, RestartPolicy
 from nslab.objects import names
 from nslab.objects.container import Limits, Sandbox, Security, Workload
+from nslab.objects.sysctl import Sysctl
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from nslab.objects.base import KernelObject
 
 _KUBELET, _RUNTIME = "kubelet", "container runtime"
+LOW_PORTS = 1024
+"""The first port that every process may bind."""
 
 
 def pods(lab: Lab) -> Iterator[KernelObject]:
@@ -29,8 +32,22 @@ def pods(lab: Lab) -> Iterator[KernelObject]:
     for node in lab.nodes:
         for pod in lab.pods:
             if pod.node == node.name:
+                if _binds_low_ports(pod):
+                    # containerd and Docker set it in every pod; here only where a container needs it.
+                    path = "net/ipv4/ip_unprivileged_port_start"
+                    yield Sysctl(pod_netns(lab, pod), path, "0", "1024", by=_RUNTIME)
                 yield sandbox(lab, pod, around)
                 yield from (workload(lab, pod, container, around) for container in pod.every)
+
+
+def _binds_low_ports(pod: Pod) -> bool:
+    """Whether a container without the right to it (NET_BIND_SERVICE) listens on a port below 1024."""
+    for container in pod.every:
+        uid, _, _, dropped, _ = rights(pod, container)
+        ports = (*container.ports, *(container.standin.ports if container.standin else ()))
+        if (uid or "NET_BIND_SERVICE" in dropped) and any(port.port < LOW_PORTS for port in ports):
+            return True
+    return False
 
 
 def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:

@@ -11,6 +11,7 @@ from nslab.api.schema import own
 from nslab.api.words import counted, dotted, shown
 from nslab.errors import FieldError
 from nslab.lab.images import stand_ins
+from nslab.lab.stream import is_later_hook
 from nslab.lab.types import CONTROLLERS, Controller, Pod
 from nslab.lab.volumes import EMPTY_DIR, FILES
 from nslab.runtime.mounts import is_own
@@ -70,6 +71,9 @@ def notes(objects: Sequence[Document], pods: Iterable[Document]) -> Iterator[Fie
         if one.made:
             continue
         foreign = not own(str(one.value.get("apiVersion")))
+        if is_later_hook(one):
+            kinds[one.kind, " (Helm's hook for later)"] += 1
+            continue
         if foreign or one.kind in WORKING:
             kinds[one.kind, f".{group_of(one.value['apiVersion'])}" if foreign else ""] += 1
         for path in () if foreign else _said(one.value, NOTED.get(one.kind, {})):

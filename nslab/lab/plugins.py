@@ -96,8 +96,6 @@ def plugins(found: Documents) -> Iterator[FieldError]:
         for field in ("conf", "config", "path", "routes", "masquerade"):
             if section.get(field) or section.get(field) is False:
                 yield FieldError(lab.place("cni", field), f"spec.cni.{field} goes with plugin: exec; remove it")
-        for path, _, port, _ in _declared(found):
-            yield FieldError(path, f"hostPort {port} needs cni plugin: exec, with portmap among its plugins; remove it")
         return
     for folder in section.get("path", ()):
         if ":" in folder:
@@ -148,8 +146,12 @@ def _declared(found: Documents) -> Iterator[tuple[FieldPath, str, int, str]]:
 
 
 def idle_host_ports(found: Documents) -> Iterator[FieldError]:
-    """A hostPort has no effect, and causes no error, unless a plugin has the capability portMappings."""
-    if found.lab.rules.by_exec and '"portMappings"' not in found.lab.cni.get("config", ""):
-        for path, _, port, _ in _declared(found):
-            text = f"hostPort {port} does nothing: no plugin has the capability portMappings (portmap would)"
-            yield FieldError(path, text)
+    """The host ports that no plugin maps: without a warning they would silently do nothing."""
+    by_exec = found.lab.rules.by_exec
+    if by_exec and '"portMappings"' in found.lab.cni.get("config", ""):
+        return
+    missing = "it needs cni plugin: exec, with portmap among its plugins"
+    if by_exec:
+        missing = "no plugin has the capability portMappings (portmap would)"
+    for path, _, port, _ in _declared(found):
+        yield FieldError(path, f"hostPort {port} does nothing: {missing}")

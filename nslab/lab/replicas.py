@@ -125,7 +125,7 @@ def _replica(one: Document) -> Document:
     metadata["ownerReferences"] = [{**owner, "controller": True}]
     spec = value.get("spec", {})
     if one.kind == "StatefulSet" and one.spec.get("serviceName"):
-        spec = {"subdomain": one.spec["serviceName"], **spec}
+        spec = {**spec, "subdomain": one.spec["serviceName"]}
     made = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
     view = replace(
         template,

@@ -170,10 +170,21 @@ class RestartPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """The program that replaces an image: it listens on these ports, or (`ends`) exits at once with status 0."""
+    """The program that replaces an image: it listens on these ports, or (`ends`) exits at once with status 0.
+
+    `dns`: on its UDP ports, and the TCP ports of the same numbers, it is the cluster's name server.
+    """
 
     ports: tuple[ContainerPort, ...] = ()
     ends: bool = False
+    dns: bool = False
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The program's flags: a port each."""
+        dns = {one.port for one in self.ports if one.protocol is Protocol.UDP} if self.dns else set[int]()
+        flags = ((f"--{'dns' if one.port in dns else one.protocol.lower()}", str(one.port)) for one in self.ports)
+        return tuple(word for flag in dict.fromkeys(flags) for word in flag)
 
 
 BUILT_IN = {"agnhost": "agnhost", "pause": "agnhost", "k8s-dns-kube-dns": "kubedns"}
@@ -226,8 +237,7 @@ class Container:
             return (*(self.command or (self.builtin,)), *self.args)
         if self.standin.ends:
             return ("standin", "--exit")
-        ports = (word for one in self.standin.ports for word in (f"--{one.protocol.lower()}", str(one.port)))
-        return ("standin", "--container", self.name, "--image", self.image, *ports)
+        return ("standin", "--container", self.name, "--image", self.image, *self.standin.flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,9 +259,9 @@ class Pod:
 
     `owner`: its controller (`Controller.owner_name`). `ready` and `finished` are status, too: all its containers are
     ready; it has Succeeded or Failed. `service_links`: its containers have variables for Services.
-    `dns_name`: its name below the Service `subdomain`, if it requests one.
     `grace`: seconds from SIGTERM to SIGKILL. `deletion`: of a terminating pod, when they are over (seconds since 1970);
     0: it does not terminate. A terminating pod belongs to no controller. `init`: its init containers.
+    `dns_name`: its name below the Service `subdomain`, if it requests one.
     """
 
     name: str

@@ -251,7 +251,7 @@ def _servers(pod: Pod) -> Iterator[tuple[int, bool]]:
     for container in pod.containers:
         for declared in container.ports:
             if declared.protocol is Protocol.TCP:
-                yield declared.port, declared.port == agnhost_port(container)
+                yield declared.port, declared.port in (agnhost_port(container), *stand_in_ports(container))
 
 
 def agnhost_port(container: Container, flag: str = "http-port", default: int = 8080) -> int:
@@ -262,6 +262,12 @@ def agnhost_port(container: Container, flag: str = "http-port", default: int = 8
     port = text.split()[0] if text else str(default)
     known = port.isascii() and port.isdigit() and len(port) < 6
     return int(port) if known else 0  # -1 turns a server off
+
+
+def stand_in_ports(container: Container, protocol: str = "TCP") -> tuple[int, ...]:
+    """The ports on which a stand-in answers as agnhost does; none of other containers."""
+    ports = container.standin.ports if container.standin and not container.standin.dns else ()
+    return tuple(port.port for port in ports if port.protocol == protocol)
 
 
 def _pod_local(lab: Lab) -> Iterator[Probe]:

@@ -10,7 +10,7 @@ from nslab.dataclass import dataclass
 from nslab.lab.types import ProxyMode
 from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
-from nslab.probes.pairs import Outcome, Place, agnhost_port, has_way, places, seen_as
+from nslab.probes.pairs import Outcome, Place, agnhost_port, has_way, places, seen_as, stand_in_ports
 from nslab.probes.spread import Spread, spread_of
 from nslab.proxy.choose import choose
 
@@ -263,7 +263,8 @@ def _admitted(service: Service, asker: Place) -> bool:
 
 def _agnhost_ports(pod: Pod, protocol: str) -> set[int]:
     flag, default = _FLAGS[protocol]
-    return {agnhost_port(container, flag, default) for container in pod.containers} - {0}
+    stand_ins = {port for container in pod.containers for port in stand_in_ports(container, protocol)}
+    return {agnhost_port(container, flag, default) for container in pod.containers} - {0} | stand_ins
 
 
 _FLAGS = {"TCP": ("http-port", 8080), "UDP": ("udp-port", 8081), "SCTP": ("sctp-port", -1)}

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
     loop, zone = Loop(), RecordsFile(records)
     try:
         port = parse(arguments)
-        _serve(loop, zone, port)
+        serve(loop, zone, *_bind(port))
     except OSError as error:
         fail(f"--dns-port: {error.strerror}", report)
     except ValueError as error:
@@ -140,13 +140,19 @@ def _answer(question: dns_wire.Question, zone: RecordsFile) -> DnsResponse:
         return DnsResponse(dns_wire.SERVFAIL)
 
 
-def _serve(loop: Loop, zone: RecordsFile, port: int) -> None:
+def _bind(port: int) -> tuple[socket.socket, socket.socket]:
+    """The sockets on the loopback: UDP and TCP."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     udp.bind(("127.0.0.1", port))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
+    return udp, listener
+
+
+def serve(loop: Loop, zone: RecordsFile, udp: socket.socket, listener: socket.socket) -> None:
+    """Answer the queries that come to two sockets."""
     loop.watch(udp.fileno(), lambda: _answer_udp(udp, zone))
     accept(loop, listener, lambda peer: DnsPeer(loop, peer, zone))
 

@@ -217,7 +217,8 @@ def _child(
         os.setsid()
         # Opened before `enter`: a container's file system has nothing of the lab's folder. The detached mount leads
         # nowhere else.
-        records = kubedns.folder(context.run) if spec.argv[0] == "kubedns" else -1
+        answers_dns = spec.argv[0] == "kubedns" or (spec.argv[0] == "standin" and "--dns" in spec.argv)
+        records = kubedns.folder(context.run) if answers_dns else -1
         _, storage, pids = spec.limits
         pids = 0 if context.groups.bounds_pids else pids or PIDS
         template.enter(host_of(spec.ns), storage, spec.read_only, pids, spec.mounts)
@@ -228,7 +229,8 @@ def _child(
         # Only after dropping rights: with CAP_SYS_PTRACE, /proc/PID/root leads out of the container.
         os.chdir(spec.working_dir)
         if records >= 0:
-            kubedns.main(spec.argv[1:], report, records)
+            name_server = standin if spec.argv[0] == "standin" else kubedns
+            name_server.main(spec.argv[1:], report, records)
         elif spec.built_in:
             BUILT_IN[os.path.basename(spec.argv[0])](spec.argv[1:], report)
         else:
