@@ -71,13 +71,13 @@ def _by_namespace(others: Iterable[Unmanaged]) -> dict[str, list[str]]:
     return found
 
 
-def as_seen(lab: Lab) -> Lab:
-    """The lab with its pods' readiness and ends as the nodes report them; a pod without a report counts as ready."""
+def as_seen(lab: Lab, unseen: bool = True) -> Lab:
+    """The lab with its pods' readiness and ends as the nodes report them. `unseen`: a pod without a report is ready."""
     seen = status.read_status(lab.name)
     ready = {name: bool(pod["ready"]) for name, pod in seen.items()}
     finished = {name for name, pod in seen.items() if pod.get("phase") in FINISHED}
     keys = ((pod, f"{pod.namespace}/{pod.name}") for pod in lab.pods)
-    pods = (replace(pod, ready=ready.get(key, True), finished=key in finished) for pod, key in keys)
+    pods = (replace(pod, ready=ready.get(key, unseen), finished=key in finished) for pod, key in keys)
     return replace(lab, pods=tuple(pods))
 
 

@@ -27,6 +27,8 @@ TOOLS = names(
     kubectl netshoot network-multitool opensuse oraclelinux rockylinux toolbox ubi ubi-minimal ubuntu
     """
 )
+BUSYBOX = ("alpine", "busybox")
+"""Tool images whose programs are busybox's applets."""
 ENTRYPOINTS = {"curl": ("curl",), "kubectl": ("kubectl",)}
 """The entry points of tool images; the others run their arguments as a command, and without any a shell."""
 CHOICE = "nslab/image"
@@ -47,7 +49,8 @@ def played(pod: Pod, targets: Iterable[ContainerPort] = ()) -> Pod:
         one = containers[first]
         ports = tuple(dict.fromkeys((*(one.standin.ports if one.standin else ()), *wanted)))
         containers[first] = replace(one, standin=StandIn(ports))
-    return replace(pod, containers=tuple(containers))
+    init = tuple(_played(one, choice, ends=not one.sidecar) for one in pod.init)
+    return replace(pod, containers=tuple(containers), init=init)
 
 
 def _ends(pod: Pod) -> bool:
@@ -88,19 +91,21 @@ def _tool(container: Container, name: str) -> Container:
 
 def stand_in(container: Container, *, ends: bool) -> Container:
     """The container as a stand-in, which listens on its declared ports and those of its HTTP and TCP probes."""
-    checks = (container.readiness, container.liveness)
+    checks = (container.readiness, container.liveness, container.startup)
     ports = () if ends else tuple(dict.fromkeys((*container.ports, *_asked(container, checks))))
-    return replace(container, command=(), args=(), standin=StandIn(ports, ends=ends))
+    readiness, liveness, startup = (check if check and check.kind != "exec" else None for check in checks)
+    played = replace(container, readiness=readiness, liveness=liveness, startup=startup, lifecycle=())
+    return replace(played, command=(), args=(), standin=StandIn(ports, ends=ends))
 
 
 def _asked(container: Container, checks: Iterable[HealthCheck | None]) -> Iterator[ContainerPort]:
     """The ports of probes that the container does not declare."""
     known = {port.port for port in container.ports if port.protocol is Protocol.TCP}
     for check in checks:
-        if check and isinstance(check.port, int) and check.port not in known:
+        if check and check.kind != "exec" and isinstance(check.port, int) and check.port not in known:
             yield ContainerPort(check.port)
 
 
 def stand_ins(pods: Iterable[Pod]) -> tuple[str, ...]:
     """The images that stand-ins replace, each once."""
-    return tuple(dict.fromkeys(one.image for pod in pods for one in pod.containers if one.standin))
+    return tuple(dict.fromkeys(one.image for pod in pods for one in pod.every if one.standin))

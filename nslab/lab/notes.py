@@ -21,19 +21,16 @@ if TYPE_CHECKING:
     from nslab.api.document import Document
     from nslab.errors import FieldPath
 
-PROBE: dict[str, Any] = {
-    "exec": {},
-    "grpc": {},
-    "httpGet": {"host": {}, "httpHeaders": {}, "scheme": "HTTPS"},
-    "tcpSocket": {"host": {}},
-}
+PROBE: dict[str, Any] = {"grpc": {}, "httpGet": {"scheme": "HTTPS"}}
 SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
-    **{name: {} for name in names("lifecycle startupProbe volumeDevices")},
+    **{name: {} for name in names("volumeDevices")},
     "env": {"valueFrom": {"fileKeyRef": {}}},
+    "lifecycle": {"postStart": PROBE, "preStop": PROBE},
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,
+    "startupProbe": PROBE,
     "securityContext": {"allowPrivilegeEscalation": {}, "seccompProfile": SECCOMP},
 }
 POD_SPEC: dict[str, Any] = {
@@ -41,14 +38,14 @@ POD_SPEC: dict[str, Any] = {
         name: {}
         for name in names(
             """
-            activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID initContainers nodeSelector
-            readinessGates schedulingGates setHostnameAsFQDN subdomain topologySpreadConstraints
+            activeDeadlineSeconds affinity hostIPC hostNetwork hostPID readinessGates schedulingGates
+            setHostnameAsFQDN topologySpreadConstraints
             """
         )
     },
     "containers": CONTAINER,
+    "initContainers": CONTAINER,
     "volumes": {"projected": {"sources": {name: {} for name in names("clusterTrustBundle podCertificate")}}},
-    "dnsPolicy": "Default",
     "securityContext": {"seccompProfile": SECCOMP, "sysctls": {}},
 }
 NOTED: dict[str, dict[str, Any]] = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.document import Document
 from nslab.api.rules import names as words
 from nslab.dataclass import replace
+from nslab.lab.node_selector import admitted
 from nslab.lab.types import DAEMON_SET, NOTHING_SAID, TEMPLATE_HASH, USUAL
 from nslab.lab.volumes import with_claims
 
@@ -25,7 +26,7 @@ LONGEST_BASE = 58
 """The API server truncates a base name to this length before it appends five characters: the result is a DNS label."""
 FURTHER = words(
     """
-    dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers serviceAccountName subdomain
+    dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers nodeSelector serviceAccountName subdomain
     terminationGracePeriodSeconds volumes
     """
 )
@@ -44,10 +45,10 @@ def expand(found: Documents) -> None:
     owners = {one.view.owner_name for one in found.controllers}
     there = {(one.namespace, one.name): one.view for one in found.pods if one.view.owner in owners}
     found.pods = [one for one in found.pods if one.view.owner not in owners]
-    nodes = tuple(node.name for node in found.lab.nodes)
-    if sum(count(one.view, nodes) for one in found.controllers) > MOST:
+    admitting = [admitted(one.view.template.node_selector, found.lab.nodes) for one in found.controllers]
+    if sum(count(one.view, nodes) for one, nodes in zip(found.controllers, admitting, strict=True)) > MOST:
         return
-    for one in found.controllers:
+    for one, nodes in zip(found.controllers, admitting, strict=True):
         template = _replica(one)
         for index, name in enumerate(names(one.view, nodes)):
             node = nodes[index] if one.kind == DAEMON_SET else ""
@@ -145,8 +146,12 @@ def _named(controller: Document, one: Document, name: str, index: int, node: str
     elif controller.kind == "Job" and controller.spec.get("completionMode") == "Indexed":
         labels["batch.kubernetes.io/job-completion-index"] = str(index)
     spec = with_claims(one.value["spec"], controller.spec.get("volumeClaimTemplates"), name)
+    subdomain = spec.get("subdomain", "")
+    if controller.kind == "StatefulSet":
+        spec = {"hostname": name, **spec}
     value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}, "spec": spec}
     view = replace(one.view, name=name, labels=tuple(labels.items()), node=node or one.view.node, document=value)
+    view = replace(view, subdomain=subdomain, dns_name=spec.get("hostname", "") if subdomain else "")
     if there is not None:
         node = view.node or there.node
         view = replace(view, uid=there.uid, assigned=there.assigned, ready=there.ready, node=node)

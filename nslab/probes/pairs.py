@@ -167,13 +167,16 @@ def _apart(lab: Lab) -> str:
     )
 
 
-def places(lab: Lab) -> tuple[Place, ...]:
-    """Pods node by node, then nodes, then clients: the order of the matrix."""
+def places(lab: Lab, *, leaving: bool = False) -> tuple[Place, ...]:
+    """Pods node by node, then nodes, then clients: the order of the matrix.
+
+    `leaving`: with pods that terminate or have come to their end, who are asked nothing.
+    """
     pods = [
         Place(names.pod_host(pod.namespace, pod.name), "pod", address_of(pod), node.name)
         for node in lab.nodes
         for pod in lab.pods
-        if pod.node == node.name
+        if pod.node == node.name and (leaving or not (pod.deletion or pod.finished))
     ]
     nodes = [Place(node.name, "node", node.address, node.name) for node in lab.nodes]
     return (*pods, *nodes, *(Place(client.name, "client", client.address) for client in lab.clients))
@@ -263,7 +266,7 @@ def agnhost_port(container: Container, flag: str = "http-port", default: int = 8
 
 def _pod_local(lab: Lab) -> Iterator[Probe]:
     """Probes over the pod's loopback, which its containers share; only ports distinguish them."""
-    for pod in lab.pods:
+    for pod in (one for one in lab.pods if not (one.deletion or one.finished)):
         name = names.pod_host(pod.namespace, pod.name)
         for port, asks in _servers(pod):
             yield Probe(name, name, LOOPBACK, Kind.TCP, port=port, asks=asks, expected_source=LOOPBACK)

@@ -10,6 +10,8 @@ ROOT = Path(__file__).parents[2] / "nslab"
 
 TWICE = {
     "Address": "a type of the schema's; the kernel's object; what the pytest plugin returns",
+    "Agent": "the kubelet; what its parts ask of it, each in a protocol of its own",
+    "Command": "what a container runs, as the kubelet sees it; what exec runs",
     "Document": "of Kubernetes; of nslab",
     "Host": "what this machine can do; a fixture's host",
     "Kept": "an object; a pod's attachment",

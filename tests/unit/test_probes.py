@@ -165,7 +165,8 @@ def test_more_hosts_than_a_table_has_columns_for_are_listed_where_they_are_wrong
     fine = {probe: probe.expected is Expected.REACH and probe.target != "p31" for probe in asked_.probes}
     results = [Result(probe, Outcome.REACHED if good else Outcome.TIMED_OUT) for probe, good in fine.items()]
     lines = matrix(asked_, results, 10_000)
-    assert lines[0] == "p0 -> p31: FAIL timeout"
+    assert lines[0] == "no table: more than 12 hosts; what is wrong follows (--from and --to choose hosts)"
+    assert lines[1] == "p0 -> p31: FAIL timeout"
     assert not any(line.startswith("p0  ") for line in lines)
     twelve = survey(crowd(), STAND_IN, ["p0"], [f"p{number}" for number in range(1, 13)])
     assert matrix(twelve, [Result(probe, Outcome.TIMED_OUT) for probe in twelve.probes], 10_000)[2].startswith("p0  ")
@@ -235,7 +236,22 @@ blocked: no way there, as it should be
 def test_where_there_is_no_room_only_what_is_wrong_is_listed() -> None:
     of = lab()
     results = answers(of, {("pod-a", "pod-c", Kind.MTU): Outcome.TOO_BIG})
-    assert matrix(survey(of, STAND_IN), results, 40)[0] == "pod-a -> pod-c: FAIL mtu too big"
+    said = "no table: it takes 78 columns, and the terminal has 40; what is wrong follows"
+    assert matrix(survey(of, STAND_IN), results, 40)[:2] == [said, "pod-a -> pod-c: FAIL mtu too big"]
+    assert matrix(survey(of, STAND_IN), results, 0)[0].split() == ["pods", "nodes", "clients"]
+
+
+def test_where_the_table_is_too_wide_it_is_turned() -> None:
+    of = lab()
+    some = survey(of, STAND_IN, ["pod-a", "client"])
+    results = [result for result in answers(of, {}) if result.probe in some.probes]
+    lines = matrix(some, results, 40)
+    assert [line.split() for line in lines[:3]] == [
+        ["pods", "clients"],
+        ["to", "\\", "from", "pod-a", "client"],
+        ["pod-a", "ok", "blocked"],
+    ]
+    assert max(map(len, lines[:10])) <= 40
 
 
 def test_a_cell_names_only_what_is_wrong() -> None:

@@ -74,7 +74,9 @@ def test_a_folder_is_all_its_manifests_and_each_error_names_its_file(tmp_path: P
     (folder / "c.yml").write_text(DEPLOYMENT)
     with pytest.raises(LabFileError) as twice:
         load(folder)
-    assert str(twice.value).startswith(f"{folder}/c.yml:3:18: deployment web of namespace default is defined twice")
+    assert str(twice.value).startswith(
+        f'{folder}/c.yml:3:18: The Deployment "web" is invalid: metadata.name: Duplicate value: "web"'
+    )
 
 
 def test_what_kubectl_prints_comes_up_without_what_the_server_said() -> None:
@@ -242,3 +244,20 @@ def test_merge_keys() -> None:
         POD.format("a", "").replace("{name: c, image: nginx}", "{<<: [&b {name: c}, {name: d, image: x}]}"), "x"
     )
     assert [(one.name, one.image) for one in lab.pods[0].containers] == [("c", "x")]
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ('[sh, -c, "apk add --no-cache curl"]', "container c runs apk add, which fails"),
+        ("[apt-get, -y, install, curl]", "container c runs apt-get -y install, which fails"),
+        ('[sh, -c, "pip3 install x && python3 a.py"]', "container c runs pip3 install, which fails"),
+        ('[sh, -c, "echo /apt install; ./pip install; snapt add"]', ""),
+    ],
+)
+def test_what_installs_something_is_said_to_fail(command: str, output: str) -> None:
+    container = f"{{name: c, image: alpine, command: {command}}}"
+    text = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{container}]}}\n"
+    found = [one.sentence for one in parse_with_warnings(text, "f")[1]]
+    why = "it has this machine's programs, a read-only root and no internet"
+    assert found == ([f"{output}: {why}"] if output else [])
