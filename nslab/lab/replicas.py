@@ -24,6 +24,8 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels, so that names contain no words; no 0, 1, 3, which look like letters (Kubernetes' alphabet)."""
 LONGEST_BASE = 58
 """The API server truncates a base name to this length before it appends five characters: the result is a DNS label."""
+COPIED = ("annotations", "finalizers")
+"""What a controller's pod has of its template's metadata, besides labels."""
 FURTHER = words(
     """
     dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers nodeSelector serviceAccountName subdomain
@@ -121,7 +123,9 @@ def _replica(one: Document) -> Document:
         owner |= {"kind": "ReplicaSet", "name": f"{one.name}-{number}"}
     elif one.kind == "Job":
         labels |= dict.fromkeys(("batch.kubernetes.io/job-name", "job-name"), one.name)
-    metadata: dict[str, Any] = {**value.get("metadata", {}), "namespace": one.namespace, "labels": labels}
+    # GetPodFromTemplate: nothing else that belongs to one pod, such as its deletion.
+    metadata: dict[str, Any] = {"namespace": one.namespace, "labels": labels}
+    metadata |= {name: value for name, value in value.get("metadata", {}).items() if name in COPIED}
     metadata["ownerReferences"] = [{**owner, "controller": True}]
     spec = value.get("spec", {})
     if one.kind == "StatefulSet" and one.spec.get("serviceName"):
@@ -132,6 +136,7 @@ def _replica(one: Document) -> Document:
         namespace=one.namespace,
         labels=tuple(labels.items()),
         owner=controller.owner_name,
+        deletion=0.0,
         document=made,
     )
     return Document(made, (*one.path, "spec", "template"), made=True, view=view)

@@ -131,3 +131,13 @@ def test_a_moment_is_written_as_the_api_has_it() -> None:
 def test_a_users_file_ends_nobody() -> None:
     copied = FILE.replace("name: a,", 'name: a, deletionTimestamp: "2020-01-01T00:00:00Z",')
     assert going(parse(copied, "small")) == {}
+
+
+def test_a_template_is_not_deleted() -> None:
+    """Controllers copy a template's labels and annotations alone."""
+    template = "template: {metadata: {labels: {app: web}, name: x, deletionTimestamp: '2020-01-01T00:00:00Z'}, "
+    spec = f"{{selector: {{matchLabels: {{app: web}}}}, {template}spec: {{containers: [{{name: c, image: nginx}}]}}}}}}"
+    lab = parse(f"apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec: {spec}\n", "f")
+    (pod,) = (one for one in lab.pods if one.owner)
+    assert (pod.deletion, "deletionTimestamp" in pod.document["metadata"]) == (0.0, False)
+    assert parse_stored(dump(lab), "kept") == lab
