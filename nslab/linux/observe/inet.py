@@ -27,7 +27,7 @@ _SCOPE_LINK, _SCOPE_HOST = 253, 254
 
 
 def addresses(place: ObservedNamespace) -> Found:
-    """Addresses; not those that the kernel gives by itself."""
+    """Addresses, except those that the kernel assigns by itself."""
     bodies = [*netlink.dump(place.sock, wire.GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0))]
     strange = [
         body for body in bodies if _is_strange(*_ADDRESS.unpack_from(body), theirs=_theirs(place), ours=place.devices)
@@ -54,7 +54,7 @@ def _addresses(place: ObservedNamespace, bodies: Iterable[bytes]) -> Iterator[Un
 
 
 def routes(place: ObservedNamespace) -> Found:
-    """Routes of every type and table; not those that the kernel makes by itself."""
+    """Routes of every type and table, except those that the kernel adds by itself."""
     bodies = netlink.dump(place.sock, wire.GETROUTE, _FAMILY.pack(0))
     have, others = inet.routes_seen(place.ns, bodies, place.devices)
     mine: list[KernelObject] = [*have]
@@ -75,7 +75,7 @@ def routes(place: ObservedNamespace) -> Found:
 
 
 def rules(place: ObservedNamespace) -> Found:
-    """Which routing table is looked into: not the rules that every namespace begins with, unless they are gone."""
+    """Routing rules, except those that every namespace begins with; of these, the missing ones."""
     there = policy_rules(place.sock)
     fresh = place.fresh.rules
     gone = [body for body in fresh if body not in there]
@@ -105,7 +105,7 @@ def _is_ipv6(body: bytes) -> bool:
 
 
 def neighbour_entries(place: ObservedNamespace) -> Found:
-    """Link-layer addresses that somebody gave; not what the kernel learns."""
+    """Neighbour entries that somebody added; not those that the kernel learns."""
     bodies = [*netlink.dump(place.sock, wire.GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))]
     proxied = netlink.dump(place.sock, wire.GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, NTF_PROXY, 0))
     strange = [*(body for body in bodies if _is_given(place, body)), *proxied]
@@ -127,7 +127,7 @@ def _neighbours(place: ObservedNamespace, bodies: Iterable[bytes]) -> Iterator[U
 
 
 def forwarding_entries(place: ObservedNamespace) -> Found:
-    """To which port, or which machine, a frame goes: not what bridges learn, nor interfaces' own addresses."""
+    """Forwarding entries that somebody added; not those that bridges learn, nor interfaces' own addresses."""
     kinds = {link.kind for link in place.interfaces.values()}
     if not kinds & {"bridge", "vxlan"}:
         return (), ()
@@ -149,5 +149,5 @@ def _forwarding(place: ObservedNamespace, body: bytes, own: set[str]) -> Unmanag
 
 
 def _theirs(place: ObservedNamespace) -> set[int]:
-    """The interfaces that CNI plugins made: what lies on them is the plugins' business."""
+    """The interfaces that CNI plugins made; the plugins manage what lies on them."""
     return {place.interfaces[name].index for name in place.plugins - place.ours if name in place.interfaces}

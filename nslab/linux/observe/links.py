@@ -1,4 +1,4 @@
-"""Interfaces: what they are told, how they are set, and those that nobody of the lab made."""
+"""Interfaces: their state, their attributes, and unmanaged ones."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def states(place: ObservedNamespace) -> Found:
-    """Which are up, and in which bridge."""
+    """Which interfaces are up, and the bridge of each."""
     return ports.seen(place.ns, place.ours - {"lo"}, place.interfaces), ()
 
 
 def attributes(place: ObservedNamespace) -> Found:
-    """Queue lengths, flags, and what bridges do with their ports, where that was changed."""
+    """Changed queue lengths, flags, and options of bridge ports."""
     return link_settings.changed(place.ns, place.ours, place.interfaces), ()
 
 
 def programs(place: ObservedNamespace) -> Found:
-    """XDP: programs that see packets before the network does."""
+    """XDP programs, which see packets before the network stack does."""
     return (), [
         Unmanaged(place.ns, f"XDP program {link.xdp} on {name}", (fill("ip link set {} {} off", name, link.xdp_mode),))
         for name, link in sorted(place.interfaces.items())
@@ -33,6 +33,6 @@ def programs(place: ObservedNamespace) -> Found:
 
 
 def others(place: ObservedNamespace) -> Found:
-    """Interfaces that nobody of the lab made."""
+    """Unmanaged interfaces."""
     names = place.interfaces.keys() - place.ours - place.plugins - FALLBACK
     return (), [Unmanaged(place.ns, f"interface {name}", (fill("ip link del {}", name),)) for name in sorted(names)]

@@ -1,4 +1,4 @@
-"""Who runs in a lab's namespaces and listens there, and is nobody's."""
+"""Unmanaged processes and listening sockets in a lab's namespaces."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _listens(ports: Mapping[int, str], pid: int) -> str:
 
 
 def sockets(place: ObservedNamespace) -> Found:
-    """Sockets that listen here and that no process here holds: somebody elsewhere made them and went away."""
+    """Listening sockets that no process in this namespace holds: a process that has left made them."""
     ports = _listening()
     unknown = ports.keys() - place.sockets
     if not unknown:

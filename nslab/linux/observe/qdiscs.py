@@ -22,7 +22,7 @@ _HOOKS = {0xFFFFFFF2: "ingress", 0xFFFFFFF3: "egress"}
 
 
 def qdiscs(place: ObservedNamespace) -> Found:
-    """What somebody put in place of the kernel's own queues, with its filters."""
+    """Queueing disciplines that replace the kernel's own, with their filters."""
     found = []
     for body in [*netlink.dump(place.sock, wire.GETQDISC, _TC.pack(0, 0, 0, 0, 0))]:
         _, index, handle, parent, _ = _TC.unpack_from(body)

@@ -45,7 +45,7 @@ def iptables(place: ObservedNamespace) -> Found:
 
 
 def _tables(place: ObservedNamespace) -> Iterator[tuple[str, str, list[str]]]:
-    """Families and variants with the tables that they have: whoever lists a table that is not there makes it."""
+    """Families and variants with their existing tables: listing a table that does not exist creates it."""
     made = nft_tables_of(place)
     for family in ("ip", "ip6"):
         if tables := [name for name in _TABLES_OF_NFT if (family, name) in made]:
@@ -83,14 +83,14 @@ def _is(program: str, variant: str) -> bool:
 
 
 def nft_tables_of(place: ObservedNamespace) -> set[tuple[str, str]]:
-    """Family and name of each table of nft; none, if to ask would load a module."""
+    """Family and name of each nft table; none if listing them would load a module."""
     if not (place.could_have("nft") or is_safe_to_ask("nf_tables") or _is(place.iptables, _NFT)):
         return set()
     return netfilter.tables()
 
 
 def nft_tables(place: ObservedNamespace) -> Found:
-    """The lab's tables of nft with all that is in them; and others' tables, but for those that iptables makes."""
+    """The lab's nft tables with their contents, and unmanaged tables, except those of iptables-nft."""
     ours = nft_listing.tables(place.known)
     strange = [
         (family, name)
@@ -118,7 +118,7 @@ def ipsets(place: ObservedNamespace) -> Found:
 
 
 def ipvs_servers(place: ObservedNamespace) -> Found:
-    """Virtual and real servers: all of them are the lab's to say, but for those of firewall marks."""
+    """Virtual and real servers: the lab manages all of them, except those of firewall marks."""
     services = _names("/proc/thread-self/net/ip_vs")
     if not place.could_have("ipvs") and not {"TCP", "UDP", "SCTP", "FWM"} & {*services}:
         return (), ()

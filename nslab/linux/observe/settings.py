@@ -89,7 +89,7 @@ def setting(path: str) -> str | None:
 
 
 def settings(place: ObservedNamespace) -> Found:
-    """The lab's settings as they are, and what of the others is not as it was, if these were read."""
+    """The lab's settings, and the other settings that have changed, if these were read."""
     if place.ns not in place.settings:
         return sysctl.seen(place.known, setting), ()
     ours = sysctl.paths(place.known)
