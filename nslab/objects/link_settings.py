@@ -1,4 +1,4 @@
-"""Settings of interfaces beyond what a lab says of them: each has a value from the start, and `up` gives it back."""
+"""Settings of interfaces that no lab sets: `up` restores the value of a new interface."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def changed(ns: str, devices: Iterable[str], there: Interfaces) -> Iterator[Link
 
 
 def _value(link: Interface, bridge: Interface | None, spec: SettingSpec) -> int | None:
-    """What an interface has; None, if its kernel knows no such setting, or it is not to be seen now."""
+    """The value of an interface; None if the kernel has no such setting, or does not report it now."""
     if not spec.size:
         return int(bool(link.flags & spec.number) != (spec.words == "arp"))
     if spec.words in ("mtu", "txqueuelen"):
