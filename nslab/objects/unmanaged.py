@@ -9,8 +9,8 @@ from nslab.dataclass import dataclass
 class Unmanaged:
     """One unmanaged object in the namespace `ns`.
 
-    `what`: how `diff` names it. `removal`: the commands that remove it, run in that namespace. `pid`, `start`: those of the
-    process, if it is one; else 0. `acts_on_packets`: whether it can change what happens to a packet.
+    `what`: how `diff` names it. `removal`: the commands that remove it, run in that namespace. `pid`, `start`: those
+    of the process, if it is one; else 0. `acts_on_packets`: whether it can change what happens to a packet.
     """
 
     ns: str
