@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from nslab.compiler import volumes
 from nslab.compiler.addresses import address_of, pod_netns
 from nslab.compiler.environment import Surroundings, has_sources, start
+from nslab.compiler.resolver import aliases, domain, resolv_conf
 from nslab.lab import security
 from nslab.lab.types import Protocol, RestartPolicy
 from nslab.objects import names
@@ -61,6 +62,8 @@ def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
         address=address_of(pod),
         share_pid=pod.share_process_namespace,
         resolv_conf=resolv_conf(lab, pod),
+        domain=domain(pod),
+        aliases=aliases(pod),
         asked=repr(pod.mounted) if pod.mounted else "",
         volumes=volumes.volumes(around or Surroundings(lab), pod) if pod.mounted else (),
         by=_KUBELET,
@@ -148,11 +151,3 @@ def check(container: Container, asked: HealthCheck | None) -> HealthCheck | None
     named = {port.name: port.port for port in container.ports if port.name}
     port = asked.port if isinstance(asked.port, int) else named.get(asked.port, 0)
     return HealthCheck(**{**asked.fields(), "port": port})
-
-
-def resolv_conf(lab: Lab, pod: Pod) -> str:
-    """resolv.conf as the kubelet writes it for dnsPolicy ClusterFirst; "" without a cluster DNS."""
-    if lab.dns_address is None:
-        return ""
-    domains = f"{pod.namespace}.svc.cluster.local svc.cluster.local cluster.local"
-    return f"search {domains}\nnameserver {lab.dns_address}\noptions ndots:5\n"

@@ -215,16 +215,10 @@ def _from_pods(
                 serving=pod.ready,
                 terminating=bool(pod.deletion),
                 pod=f"{pod.namespace}/{pod.name}",
-                hostname=_own_name(pod, service),
+                hostname=pod.dns_name if pod.subdomain == service.name else "",
                 zones=(zone,) if zone else (),
                 nodes=(pod.node,) if here and pod.node else (),
             )
-
-
-def _own_name(pod: Pod, service: Service) -> str:
-    """The name that DNS gives a pod below a Service: its hostname, if its subdomain is that Service's name."""
-    spec = pod.document.get("spec", {})
-    return str(spec.get("hostname") or "") if spec.get("subdomain") == service.name else ""
 
 
 def target_port(pod: Pod, port: ServicePort) -> int:

@@ -39,15 +39,14 @@ POD_SPEC: dict[str, Any] = {
         name: {}
         for name in names(
             """
-            activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID
-            readinessGates schedulingGates setHostnameAsFQDN topologySpreadConstraints
+            activeDeadlineSeconds affinity hostIPC hostNetwork hostPID readinessGates schedulingGates
+            setHostnameAsFQDN topologySpreadConstraints
             """
         )
     },
     "containers": CONTAINER,
     "initContainers": CONTAINER,
     "volumes": {"projected": {"sources": {name: {} for name in names("clusterTrustBundle podCertificate")}}},
-    "dnsPolicy": "Default",
     "securityContext": {"seccompProfile": SECCOMP, "sysctls": {}},
 }
 NOTED: dict[str, dict[str, Any]] = {

@@ -146,10 +146,12 @@ def _named(controller: Document, one: Document, name: str, index: int, node: str
     elif controller.kind == "Job" and controller.spec.get("completionMode") == "Indexed":
         labels["batch.kubernetes.io/job-completion-index"] = str(index)
     spec = with_claims(one.value["spec"], controller.spec.get("volumeClaimTemplates"), name)
+    subdomain = spec.get("subdomain", "")
     if controller.kind == "StatefulSet":
-        spec = {**spec, "hostname": name}
+        spec = {"hostname": name, **spec}
     value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}, "spec": spec}
     view = replace(one.view, name=name, labels=tuple(labels.items()), node=node or one.view.node, document=value)
+    view = replace(view, subdomain=subdomain, dns_name=spec.get("hostname", "") if subdomain else "")
     if there is not None:
         node = view.node or there.node
         view = replace(view, uid=there.uid, assigned=there.assigned, ready=there.ready, node=node)

@@ -241,6 +241,19 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """A pod's dnsPolicy and dnsConfig."""
+
+    policy: str = "ClusterFirst"
+    nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+
+CLUSTER_FIRST = DnsSettings()
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """One pod, already on a node. `requested`: the address it requests; `assigned`: the one it has (its status).
 
@@ -248,6 +261,7 @@ class Pod:
     ready; it has Succeeded or Failed. `service_links`: its containers have variables for Services.
     `grace`: seconds from SIGTERM to SIGKILL. `deletion`: of a terminating pod, when they are over (seconds since 1970);
     0: it does not terminate. A terminating pod belongs to no controller. `init`: its init containers.
+    `dns_name`: its name below the Service `subdomain`, if it requests one.
     """
 
     name: str
@@ -272,6 +286,10 @@ class Pod:
     service_links: bool = True
     volumes: tuple[Volume, ...] = ()
     node_selector: tuple[tuple[str, str], ...] = ()
+    subdomain: str = ""
+    dns_name: str = ""
+    dns: DnsSettings = CLUSTER_FIRST
+    host_aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
     finished: bool = False
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 

@@ -102,10 +102,23 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
         service_links=spec.get("enableServiceLinks", True),
         volumes=volumes.volumes(spec),
+        subdomain=spec.get("subdomain", ""),
+        dns_name=spec.get("hostname", "") if spec.get("subdomain") else "",
+        dns=_dns(spec),
+        host_aliases=tuple(
+            (one["ip"], tuple(one.get("hostnames", ()))) for one in spec.get("hostAliases", ()) if "ip" in one
+        ),
         node_selector=tuple(spec.get("nodeSelector", {}).items()),
         finished=status.get("phase") in FINISHED,
         document=value,
     )
+
+
+def _dns(spec: dict[str, Any]) -> types.DnsSettings:
+    """The dnsPolicy and dnsConfig of a pod."""
+    policy, config = spec.get("dnsPolicy") or "ClusterFirst", spec.get("dnsConfig", {})
+    options = tuple((one["name"], one.get("value", "")) for one in config.get("options", ()) if one.get("name"))
+    return types.DnsSettings(policy, tuple(config.get("nameservers", ())), tuple(config.get("searches", ())), options)
 
 
 def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> str:

@@ -53,7 +53,7 @@ class Mount(NamedTuple):
 class Sandbox(Supervised):
     """A pod's pause process: it holds the pod's namespaces (net, uts, ipc; pid when shared), and its volumes.
 
-    `asked`: what its file says of volumes; `volumes`: what came of that when it started, which stays so.
+    `domain`, `aliases`: for its /etc/hosts. `asked`: the volumes of its file; `volumes`: what they held at its start.
     """
 
     role: ClassVar[str] = "pause"
@@ -64,6 +64,8 @@ class Sandbox(Supervised):
     address: IPv4Address
     share_pid: bool
     resolv_conf: str
+    domain: str = ""
+    aliases: str = ""
     asked: str = ""
     volumes: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
 
@@ -86,7 +88,8 @@ class Sandbox(Supervised):
 
     def request(self) -> dict[str, Any]:
         pod = _fields(self, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
-        pod |= {"volumes": self.volumes} if self.volumes else {}
+        further = _fields(self, "domain", "aliases", "volumes")
+        pod |= {name: value for name, value in further.items() if value}
         return {"what": "Sandbox", **pod, "address": str(self.address)}
 
     @property

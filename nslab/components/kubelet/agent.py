@@ -163,12 +163,14 @@ class Agent:
                 return {"error": f"unknown request: {op} {what or ''}"}
         return {"ok": True}
 
-    def add_sandbox(self, resolv_conf: str, volumes: Sequence[Volume] = (), **fields: Any) -> int:
+    def add_sandbox(
+        self, resolv_conf: str, volumes: Sequence[Volume] = (), domain: str = "", aliases: str = "", **fields: Any
+    ) -> int:
         """Start a pod's pause process, with the pod's files and volumes."""
         pod = sandbox.Sandbox(**fields)
         if pod.ns in self.sandboxes:
             raise FileExistsError(f"the pod of {pod.ns} has a pause process")
-        sandbox.write_files(self.context, pod, resolv_conf)
+        sandbox.write_files(self.context, pod, resolv_conf, domain, aliases)
         pod.pid = sandbox.start(self.context, self.memory, self.births, pod, volumes)
         sandbox.name_netns(pod)
         self.sandboxes[pod.ns] = pod

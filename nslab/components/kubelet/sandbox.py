@@ -54,11 +54,12 @@ class Sandbox:
         return {name: getattr(self, name) for name in names}
 
 
-def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str) -> None:
+def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str, domain: str = "", aliases: str = "") -> None:
     """Write the files that the pod's containers see in /etc, as the kubelet does."""
     folder = f"{context.run}/{rundir.pod(host_of(sandbox.ns))}"
     os.makedirs(folder, exist_ok=True)
     os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
+    full = f"{sandbox.hostname}.{domain}\t" if domain else ""
     hosts = (
         "# Kubernetes-managed hosts file.\n"
         "127.0.0.1\tlocalhost\n"
@@ -67,7 +68,7 @@ def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str) -> Non
         "fe00::0\tip6-mcastprefix\n"
         "fe00::1\tip6-allnodes\n"
         "fe00::2\tip6-allrouters\n"
-        f"{sandbox.address}\t{sandbox.hostname}\n"
+        f"{sandbox.address}\t{full}{sandbox.hostname}\n{aliases}"
     )
     names = ("hosts", "hostname", "resolv.conf", NAMESPACE)
     for name, text in zip(names, (hosts, f"{sandbox.hostname}\n", resolv_conf, sandbox.namespace), strict=True):
