@@ -129,8 +129,8 @@ def _services_by_hand(lab: Lab, have: Sequence[KernelObject], known: State) -> t
     """
     if lab.proxy_mode is not ProxyMode.NONE:
         return [*have], []
-    nodes, wished = {netns(lab.name, node.name) for node in lab.nodes}, {obj.key for obj in known}
-    by_hand = [obj for obj in have if isinstance(obj, Sysctl) and obj.ns in nodes and obj.key not in wished]
+    nodes, known_keys = {netns(lab.name, node.name) for node in lab.nodes}, {obj.key for obj in known}
+    by_hand = [obj for obj in have if isinstance(obj, Sysctl) and obj.ns in nodes and obj.key not in known_keys]
     return [obj for obj in have if obj not in by_hand], by_hand
 
 

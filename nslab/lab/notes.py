@@ -96,7 +96,7 @@ def _volumes(templates: Sequence[Pod]) -> Iterator[FieldError]:
     if kinds:
         what = ", ".join(counted(number, kind) for kind, number in kinds.items())
         yield FieldError((EXISTING,), f"an empty folder each, gone with its pod: {what}")
-    paths = {mount.path for pod in templates for one in pod.containers for mount in one.mounts if is_own(mount.path)}
+    paths = {mount.path for pod in templates for one in pod.every for mount in one.mounts if is_own(mount.path)}
     if paths:
         text = f"nothing is mounted at {', '.join(map(shown, sorted(paths)))}: each container has its own there"
         yield FieldError((EXISTING,), text)

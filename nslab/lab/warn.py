@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError
+from nslab.lab.images import TOOLS
 from nslab.lab.node_selector import labels
 from nslab.lab.plugins import idle_host_ports
-from nslab.lab.validate_pods import templates
+from nslab.lab.types import image_name
+from nslab.lab.validate_pods import of_pod, templates
 from nslab.lab.warn_sources import sources
 
 if TYPE_CHECKING:
@@ -130,15 +132,15 @@ def _memory(found: Documents) -> Iterator[FieldError]:
 def _installs(found: Documents) -> Iterator[FieldError]:
     """A package manager needs the internet and a writable root."""
     for _, place, pod in templates(found):
-        for index, container in enumerate(pod.containers):
+        for field, index, container in of_pod(pod):
+            if container.image and image_name(container.image) not in TOOLS:
+                continue  # a stand-in runs no command
             for name, words in (("command", container.command), ("args", container.args)):
                 match = next(filter(None, map(INSTALLS.search, (" ".join(words), *words))), None)
                 if match:
-                    text = (
-                        f"container {shown(container.name)} runs {shown(match[0])}, which fails: it has this machine's"
-                    )
-                    path = (*place, "spec", "containers", index, name)
-                    yield FieldError(path, f"{text} programs, a read-only root and no internet")
+                    text = f"container {shown(container.name)} runs {shown(match[0])}, which fails: it has"
+                    path = (*place, "spec", field, index, name)
+                    yield FieldError(path, f"{text} this machine's programs, a read-only root and no internet")
 
 
 def _node_selectors(found: Documents) -> Iterator[FieldError]:

@@ -106,7 +106,7 @@ class LinkSetting(OnDevice, Netlink):
 
     def lines(self, _step: Step) -> list[str]:
         tool = _BRIDGE if self.kind == PORT else _IP
-        return [fill(tool, self.ns, self.dev) + f" {self.words} {self._said(self.value)}"]
+        return [fill(tool, self.ns, self.dev) + f" {self.words} {self._displayed(self.value)}"]
 
     def messages(self, _step: Step, indexes: Indexes) -> Messages:
         index, spec = indexes.index(self.ns, self.dev), _SPECS[self.kind, self.words]
@@ -128,7 +128,7 @@ class LinkSetting(OnDevice, Netlink):
 
     @property
     def listed(self) -> tuple[str, str]:
-        return "settings of interfaces", f"{self.dev} {self.words} {self._said(self.value)}"
+        return "settings of interfaces", f"{self.dev} {self.words} {self._displayed(self.value)}"
 
     @property
     def stands_for(self) -> tuple[str, ...]:
@@ -137,10 +137,10 @@ class LinkSetting(OnDevice, Netlink):
     def differing(self, old: KernelObject) -> str:
         if not isinstance(old, LinkSetting):
             return KernelObject.differing(self, old)
-        now, wanted = self._said(old.value), self._said(self.value)
+        now, wanted = self._displayed(old.value), self._displayed(self.value)
         return f"{self.host}'s {self.dev} has {self.words} {now} instead of {wanted}"
 
-    def _said(self, value: int) -> str:
+    def _displayed(self, value: int) -> str:
         return ("off", "on")[bool(value)] if _SPECS[self.kind, self.words].on_off else str(value)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Host:
     """The features of this machine, read once before compiling, so that one plan sees one machine.
 
-    `ipip`: the driver is available. `ipip_born`: it creates a tunl0 in every namespace (the kernel's default).
+    `ipip`: the driver is available. `ipip_fallback`: it creates its fallback device, tunl0, in every namespace.
     `bridge_netfilter`: br_netfilter is loaded, so bridged packets traverse iptables unless a sysctl disables that.
     `conntrack`: the sysctls of connection tracking exist under /proc/sys.
     `ip_vs`: the drivers of IPVS and of dummy interfaces are available. `sctp`: that protocol is.
@@ -26,7 +26,7 @@ class Host:
     """
 
     ipip: bool = True
-    ipip_born: bool = True
+    ipip_fallback: bool = True
     bridge_netfilter: bool = True
     conntrack: bool = True
     ip_vs: bool = True

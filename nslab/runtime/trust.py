@@ -290,16 +290,16 @@ class Births:
         role: str,
         be: Callable[[], object],
         more: dict[str, Any] | None = None,
-        born: AbstractContextManager[None] | None = None,
+        around: AbstractContextManager[None] | None = None,
         admit: Callable[[int], None] | None = None,
     ) -> int:
         """Fork a child that will call `be`; return its pid. It ends if this process dies before its entry is written.
 
-        `born`: a context around the fork, such as a visit to other namespaces. `admit` is called with the pid before
+        `around`: a context around the fork, such as a visit to other namespaces. `admit` is called with the pid before
         the child continues.
         """
         wait, go = os.pipe2(os.O_CLOEXEC)
-        with born or contextlib.nullcontext():
+        with around or contextlib.nullcontext():
             pid = os.fork()
             if pid == 0:
                 _await(wait, go, be)

@@ -19,7 +19,7 @@ from nslab.views.junit import junit, to_json
 from nslab.views.matrix import cell, matrix, seen
 
 LABS = Path(__file__).parents[2] / "labs"
-STAND_IN, BORN, NOT_BORN = Host(ipip=False, ipip_born=False), Host(), Host(ipip_born=False)
+STAND_IN, FALLBACK, NO_FALLBACK = Host(ipip=False, ipip_fallback=False), Host(), Host(ipip_fallback=False)
 
 
 def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = None) -> Lab:
@@ -118,9 +118,9 @@ def test_containers_of_a_pod_are_told_apart_by_port() -> None:
         ("calico-two-node", Encapsulation.NONE, "node1", "pod-c", STAND_IN, "192.168.59.22"),
         # To its own pods, from its oldest interface: a tunl0 that the driver made is older than eth0.
         ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", STAND_IN, "192.168.59.22"),
-        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", BORN, "20.111.156.0"),
-        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", NOT_BORN, "192.168.59.22"),
-        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-c", NOT_BORN, "20.111.156.0"),
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", FALLBACK, "20.111.156.0"),
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", NO_FALLBACK, "192.168.59.22"),
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-c", NO_FALLBACK, "20.111.156.0"),
         ("kubenet-two-node", None, "node1", "pod-a", STAND_IN, "20.96.1.1"),
         ("kubenet-two-node", None, "node1", "pod-c", STAND_IN, "192.168.59.22"),
         ("kubenet-two-node", None, "pod-a", "client", STAND_IN, "192.168.59.22"),

@@ -62,7 +62,7 @@ def attachment(lab: Lab, node: Node, pod: Pod, network: NetworkConfig, host: Hos
         ifname=IFNAME,
         args=_args(pod, container),
         path=(*lab.cni.path, *PLUGIN_PATHS),
-        runtime=json.dumps(_told(node, pod)),
+        runtime=json.dumps(_runtime_config(node, pod)),
         asks=_asks(lab, node, network),
     )
     return Attachment(ns, names.netns(lab.name, node.name), wiring, address_of(pod), by=_BY)
@@ -80,7 +80,7 @@ def _args(pod: Pod, container: str) -> str:
     return ";".join(f"{name}={value}" for name, value in arguments.items())
 
 
-def _told(node: Node, pod: Pod) -> dict[str, object]:
+def _runtime_config(node: Node, pod: Pod) -> dict[str, object]:
     """The runtimeConfig for plugins with the capability (CNI's conventions): host ports, and the node's range."""
     mappings = [
         {"hostPort": port.host_port, "containerPort": port.port, "protocol": str(port.protocol).lower(), "hostIP": ""}

@@ -79,7 +79,7 @@ class Agents:
         self._lab, self._run = lab, run
         self._lines: dict[str, Connection] = {}
         self._spawner: socket.socket | None = None
-        self._pid, self._said = 0, -1
+        self._pid, self._output = 0, -1
 
     def __enter__(self) -> Self:
         return self
@@ -89,8 +89,8 @@ class Agents:
         if self._spawner:
             self._spawner.close()  # the spawner exits on EOF
             os.waitpid(self._pid, 0)
-            os.close(self._said)
-            self._spawner, self._said = None, -1
+            os.close(self._output)
+            self._spawner, self._output = None, -1
             with contextlib.suppress(FileNotFoundError):
                 self._journal.unlink()
 
@@ -112,7 +112,7 @@ class Agents:
         # The mark, and room for its children's marks.
         environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
         # Errors before there is a log belong in our own error, not on the terminal.
-        self._said = os.memfd_create("nslab-spawner", os.MFD_CLOEXEC)
+        self._output = os.memfd_create("nslab-spawner", os.MFD_CLOEXEC)
         interpreter = sealed(sys.executable)
         # A process group of its own: Ctrl-C must not end it, since the rollback needs it. Our signals may be blocked.
         try:
@@ -120,7 +120,7 @@ class Agents:
                 f"/proc/self/fd/{interpreter}",
                 argv,
                 environment,
-                file_actions=[(os.POSIX_SPAWN_DUP2, self._said, 2)],
+                file_actions=[(os.POSIX_SPAWN_DUP2, self._output, 2)],
                 setpgroup=0,
                 setsigmask=[],
                 setsigdef=[signal.SIGPIPE],
@@ -218,7 +218,7 @@ class Agents:
 
     def _why(self, error: OSError) -> str:
         """The error of a connection, with the last line that the spawner printed, if it is a broken one."""
-        last = _last_line(self._said) if self._said >= 0 and isinstance(error, ConnectionError) else ""
+        last = _last_line(self._output) if self._output >= 0 and isinstance(error, ConnectionError) else ""
         return f"{_words(error)}: {last}" if last else _words(error)
 
     def _start(self, agent: NodeAgent | Control) -> None:

@@ -354,3 +354,9 @@ def test_what_installs_something_is_said_to_fail(command: str, output: str) -> N
     found = [one.sentence for one in parse_with_warnings(text, "f")[1]]
     why = "it has this machine's programs, a read-only root and no internet"
     assert found == ([f"{output}: {why}"] if output else [])
+
+
+def test_a_stand_in_installs_nothing() -> None:
+    container = "{name: c, image: wordpress, command: [sh, -c, apt-get install x]}"
+    text = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{container}]}}\n"
+    assert [one.sentence for one in parse_with_warnings(text, "f")[1]] == ["played by stand-ins: wordpress"]

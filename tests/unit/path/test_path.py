@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nslab.objects.base import State
 
 LABS = Path(__file__).parents[3] / "labs"
-HOST = Host(ipip=False, ipip_born=False)
+HOST = Host(ipip=False, ipip_fallback=False)
 
 
 def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = None) -> Lab:

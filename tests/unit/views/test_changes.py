@@ -34,7 +34,7 @@ def lab(name: str = "calico-two-node") -> Lab:
 
 
 OF = lab()
-WANT = compile_lab(OF, Host(ipip=False, ipip_born=False))
+WANT = compile_lab(OF, Host(ipip=False, ipip_fallback=False))
 NODE1, POD_B = "nslab.x.node1", "nslab.x.pod-b"
 
 

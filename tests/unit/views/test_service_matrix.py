@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LAB = assign_addresses(load(Path(__file__).parents[3] / "labs" / "external-traffic" / "lab.yaml"))
-HOST = Host(ipip=False, ipip_born=False)
+HOST = Host(ipip=False, ipip_fallback=False)
 PAIRS: Survey = survey(LAB, HOST)
 SERVICES: ServiceSurvey = survey_services(LAB, HOST)
 
