@@ -124,7 +124,10 @@ class Transition:
             self._withdraw(drift)
             self._terminate(drift)
             drift = self._attach(drift)
-            not_ready = self._execute(drift)
+            self._execute(drift)
+            if self.wait and any(pod.init for pod in drift.lab.pods):
+                self._publish(drift)  # an init container may wait for a Service
+            not_ready = self._wait_ready()
             drift = replace(drift, plan=(*self.attached, *drift.plan), stopped=standing(drift.want, self.resumed))
             late = self._publish(drift)
             self.undo.pop_all()
@@ -234,7 +237,7 @@ class Transition:
         self.files.again(left.lab)
         return left
 
-    def _execute(self, drift: Drift) -> list[NotReady]:
+    def _execute(self, drift: Drift) -> None:
         total, done = len(drift.plan), 0
 
         def before(transaction: Transaction) -> None:
@@ -246,6 +249,8 @@ class Transition:
         self._apply(drift.plan, before)
         self.kernel.wait_until_up()
         self.progress(total, total)
+
+    def _wait_ready(self) -> list[NotReady]:
         if not self.wait:
             return []
         with signals.allowed():
