@@ -73,13 +73,14 @@ def parts(lab: RunningLab, pod: str) -> set[str]:
 def test_one_after_the_other(lab: RunningLab) -> None:
     lab.apply(ORDERED, wait=False)
     until(lambda: parts(lab, "ordered") == {"first"})
-    assert (row(lab, "ordered")["status"], row(lab, "ordered")["ready"]) == ("Init:0/3", "0/2")
+    seen = row(lab, "ordered")
+    assert (seen["status"], seen["readyContainers"], seen["containers"]) == ("Init:0/3", 0, 2)
     assert nslab("get", lab.name, "pod/ordered").stdout.split()[7] == "Init:0/3"
     assert lab.diff() == []
     done = nslab("exec", f"{lab.name}/ordered", "-c", "first", "--", "touch", "/tmp/go")
     assert done.returncode == 0, done.stderr
     until(lambda: row(lab, "ordered")["status"] == "Running")
-    assert (parts(lab, "ordered"), row(lab, "ordered")["ready"]) == ({"side", "main"}, "2/2")
+    assert (parts(lab, "ordered"), row(lab, "ordered")["readyContainers"]) == ({"side", "main"}, 2)
     assert lab.diff() == []
 
 
