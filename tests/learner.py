@@ -71,9 +71,7 @@ class Learner:
 
     def lacking_modes(self) -> set[str]:
         """The proxy modes that this kernel does not have."""
-        found = {
-            row["primitive"] for row in json.loads(self._run("nslab doctor -o json").stdout) if row["works"] == "no"
-        }
+        found = {row["primitive"] for row in json.loads(self._run("nslab doctor -o json").stdout) if not row["works"]}
         return {mode for mode, wanted in WANTED.items() if wanted & found}
 
     def types(self, command: Command) -> str:

@@ -141,7 +141,7 @@ def _yaml_error(file: str, error: Exception) -> LabFileError:
 
 def positioned(sources: Sequence[Source], errors: list[FieldError]) -> Iterator[FieldError]:
     """The errors with their positions in the text."""
-    wanted = {path for one in errors for path in ((one.path, one.key), (one.first, False)) if path[0]}
+    wanted = {path for one in errors for path in ((one.path, one.key), (one.first, False)) if path[0][:1] > (EXISTING,)}
     nodes = dict(_nodes(sources, wanted)) if wanted else {}
     nowhere = sources[0].file, None
     for number, one in enumerate(errors):

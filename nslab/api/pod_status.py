@@ -60,7 +60,8 @@ def _is_ready(status: Object) -> bool:
 
 def ready_containers(pod: Object) -> int:
     """How many containers run and are ready."""
-    every = pod.get("status", {}).get("containerStatuses", ())
+    status = pod.get("status", {})
+    every = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
     return sum(bool(one.get("ready")) and "running" in one.get("state", {}) for one in every)
 
 

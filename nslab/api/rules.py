@@ -58,6 +58,7 @@ PORT_OR_NAME: Schema = {"anyOf": [PORT, PORT_NAME]}
 META = {"$ref": "#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta", "required": ["name"]}
 NOBODY = -1
 """Replaces an unreadable user id, which need not be root."""
+NAME_OF_HOST = text("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "lower case letters, digits, '-' and '.'", 253)
 KEY = text("(?!\\.\\.|\\.$)[-._a-zA-Z0-9]+", "letters, digits, '-', '_' and '.', and begin with no '..'", 253)
 INSIDE = text("(?!/)(?!(.*/)?\\.\\.(/|$)).*", "a relative path without '..'")
 USER = {"runAsUser": {**COUNT, "otherwise": NOBODY}, "runAsGroup": COUNT}
@@ -101,14 +102,23 @@ RULES: dict[str, Schema] = {
     "PodSpec": fields(
         nodeName=LABEL,
         hostname=LABEL,
+        subdomain=LABEL,
         restartPolicy=words("Always OnFailure Never"),
+        dnsPolicy=words("ClusterFirst ClusterFirstWithHostNet Default None"),
+        preemptionPolicy=words("Never PreemptLowerPriority"),
         containers={"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/io.k8s.api.core.v1.Container"}},
     ),
     "PodStatus": fields(podIP={"type": "string", "format": "ipv4"}),
-    "Container": fields(name=LABEL, workingDir=text("/.*", "an absolute path")),
+    "Container": fields(
+        name=LABEL,
+        workingDir=text("/.*", "an absolute path"),
+        imagePullPolicy=words("Always IfNotPresent Never"),
+        terminationMessagePolicy=words("FallbackToLogsOnError File"),
+    ),
     "ContainerPort": fields(containerPort=PORT, hostPort=PORT, name=PORT_NAME, protocol=words("TCP UDP SCTP")),
     "ConfigMap": holding("data", "binaryData"),
     "Secret": holding("data", "stringData"),
+    "HostAlias": fields(ip=text("[0-9a-fA-F.:]+", "an IP address"), hostnames={"type": "array", "items": NAME_OF_HOST}),
     "Volume": fields(name=LABEL),
     "VolumeMount": fields(mountPath=text("[^:]+", "a path without ':'"), subPath=INSIDE, subPathExpr=INSIDE),
     "KeyToPath": fields(path=INSIDE),

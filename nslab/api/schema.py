@@ -59,6 +59,7 @@ def names(version: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys([kind for known, kind in sorted(kinds(), key=lambda one: one[0] != version)]))
 
 
+@cache
 def own(version: str) -> bool:
     """Whether an apiVersion is Kubernetes' own, so that an unknown kind is an error."""
     group = version.rpartition("/")[0]

@@ -88,7 +88,8 @@ def _ready_of(one: Object, _: float) -> str:
 
 
 def _pod_ready(one: Object, _: float) -> str:
-    return f"{ready_containers(one)}/{len(one['spec'].get('containers', ()))}"
+    sidecars = [each for each in one["spec"].get("initContainers", ()) if each.get("restartPolicy") == "Always"]
+    return f"{ready_containers(one)}/{len(one['spec'].get('containers', ())) + len(sidecars)}"
 
 
 # Services and their endpoints

@@ -49,8 +49,8 @@ def nearest(word: str, names: Iterable[str]) -> str:
 def did_you_mean(word: str, names: Sequence[str]) -> str:
     """The end of a message about an unknown name: a suggestion or the known names."""
     if near := nearest(word, names):
-        return f"; did you mean {near}?"
-    return f"; known are {listed(tuple(names))}" if word and 0 < len(names) <= FEW else ""
+        return f"; did you mean {shown(near)}?"
+    return f"; known are {listed(tuple(map(shown, names)))}" if word and 0 < len(names) <= FEW else ""
 
 
 def dotted(path: Iterable[int | str]) -> str:

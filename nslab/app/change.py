@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.app import terminating
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
 from nslab.lab.change import applied_with_warnings, deleted, scaled
 from nslab.lab.settings import with_plugins, with_settings
+from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes.agents import Agents
@@ -18,12 +20,14 @@ from nslab.linux.stored_lab import StoredLab, stored_lab
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from nslab.app.drift import Drift
     from nslab.app.listener import Listener
     from nslab.lab.types import Cni, Lab
     from nslab.linux.processes.agents import NotReady
+
+    Decide: TypeAlias = Callable[[Lab], tuple[Lab, Sequence[str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,11 @@ class Changed:
     failed: Mapping[str, Mapping[str, str]]
 
 
-def apply(name: str, source: str | Path, listener: Listener = QUIET) -> Changed:
-    """Create or update the objects of a file or of a text."""
+def apply(name: str, source: str | Path, listener: Listener = QUIET, *, wait: bool = False) -> Changed:
+    """Create or change the objects of a file or a text.
+
+    `wait`, here and in `scale`: until containers are ready, and pods that go are gone.
+    """
 
     def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
         made, lines, warnings = applied_with_warnings(lab, source)
@@ -49,41 +56,103 @@ def apply(name: str, source: str | Path, listener: Listener = QUIET) -> Changed:
             listener.warning(f"{warning}")
         return made, lines
 
-    return _change(name, "apply", decide, listener)
+    return _kubectl(name, "apply", lambda lab: decide(without_terminating(lab)), listener, wait=wait)
 
 
-def delete(name: str, what: Path | Sequence[str], namespace: str = "default", listener: Listener = QUIET) -> Changed:
-    """Delete objects: each `KIND/NAME` in a namespace, or all objects of a file."""
-    return _change(name, "delete", lambda lab: deleted(lab, what, namespace), listener)
+def delete(
+    name: str,
+    what: Path | Sequence[str],
+    namespace: str = "default",
+    listener: Listener = QUIET,
+    *,
+    wait: bool = True,
+    grace: int | None = None,
+) -> Changed:
+    """Delete objects, each KIND/NAME of a namespace, or those of a file.
+
+    `wait`: until their pods are gone. `grace`: the seconds that these have, instead of what they say.
+    """
+    return _kubectl(name, "delete", lambda lab: deleted(lab, what, namespace), listener, wait=wait, grace=grace)
 
 
-def scale(name: str, deployment: str, replicas: int, namespace: str = "default", listener: Listener = QUIET) -> Changed:
-    """Set the number of replicas of a Deployment."""
-    return _change(name, "scale", lambda lab: scaled(lab, deployment, replicas, namespace), listener)
+def scale(
+    name: str,
+    deployment: str,
+    replicas: int,
+    namespace: str = "default",
+    listener: Listener = QUIET,
+    *,
+    wait: bool = False,
+) -> Changed:
+    """Give a Deployment another number of replicas."""
+
+    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        return scaled(without_terminating(lab), deployment, replicas, namespace)
+
+    return _kubectl(name, "scale", decide, listener, wait=wait)
 
 
 def configure(name: str, settings: Mapping[str, Any], listener: Listener = QUIET) -> Changed:
-    """Change settings (see nslab.lab.settings) and remove everything that only the old settings need."""
-    return _change(name, "set", lambda lab: (with_settings(lab, settings), ()), listener, WrittenBy.NSLAB)
+    """Change settings (see nslab.lab.settings). What the old ones had left is removed."""
+    return _change(name, "set", lambda lab: (with_settings(without_terminating(lab), settings), ()), listener)
 
 
 def rewire(name: str, cni: Cni, listener: Listener = QUIET) -> Changed:
-    """Attach the pods with other CNI plugins."""
-    return _change(name, "cni", lambda lab: (with_plugins(lab, cni), ()), listener, WrittenBy.NSLAB)
+    """Have the pods wired by other CNI plugins."""
+    return _change(name, "cni", lambda lab: (with_plugins(without_terminating(lab), cni), ()), listener)
+
+
+def see_off(name: str) -> None:
+    """Remove the pods that terminate, each when it has ended; returns when there are none left."""
+    terminating.see_off(name, _sweep)
+
+
+def _sweep(name: str) -> None:
+    _change(name, "apply", lambda lab: (lab, ()), QUIET, leave=True, wait=False)
+
+
+def _kubectl(
+    name: str,
+    verb: str,
+    decide: Decide,
+    listener: Listener,
+    *,
+    wait: bool,
+    grace: int | None = None,
+) -> Changed:
+    """A change that kubectl makes: pods that go terminate; they are waited for, or left to a process of their own."""
+    ready = wait and verb != "delete"
+    done = _change(name, verb, decide, listener, leave=True, wait=ready, grace=grace)
+    going = terminating.terminating(done.drift.lab)
+    if not going:
+        return done
+    if not wait:
+        terminating.leave(name)
+        return done
+    try:
+        terminating.see_off(name, _sweep, going)
+    except BaseException:
+        terminating.leave(name)
+        raise
+    return done
 
 
 def _change(
     name: str,
     verb: str,
-    decide: Callable[[Lab], tuple[Lab, Sequence[str]]],
+    decide: Decide,
     listener: Listener,
-    written_by: WrittenBy = WrittenBy.COMPONENTS,
+    *,
+    leave: bool = False,
+    wait: bool = True,
+    grace: int | None = None,
 ) -> Changed:
     """Under the lab's lock, read the lab, decide what it becomes, and change it.
 
-    By default the nodes' kube-proxies write the rules, as the lab's control tells them; `WrittenBy.NSLAB` has nslab
-    write them, as in `up`.
+    The nodes' kube-proxies write the rules, told by the lab's control. What leaves no pod terminating is a change of
+    the whole lab: nslab writes them itself, as in `up`.
     """
+    written_by = WrittenBy.COMPONENTS if leave else WrittenBy.NSLAB
     with (
         signals.blocked(),
         private(),
@@ -94,5 +163,8 @@ def _change(
         was = stored_lab(name)
         lab, lines = decide(was)
         kept = (was, *StoredLab(folder(name)).before())
-        made = Transition(lab, kept, spaces, agents, listener.progress, fresh=False, written_by=written_by).run()
+        made = Transition(
+            lab, kept, spaces, agents, listener.progress,
+            fresh=False, written_by=written_by, leave=leave, wait=wait, grace=grace,
+        ).run()  # fmt: skip
         return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed)

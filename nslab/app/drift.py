@@ -71,13 +71,13 @@ def _by_namespace(others: Iterable[Unmanaged]) -> dict[str, list[str]]:
     return found
 
 
-def as_seen(lab: Lab) -> Lab:
-    """The lab with its pods' readiness and ends as the nodes report them; a pod without a report counts as ready."""
+def as_seen(lab: Lab, unseen: bool = True) -> Lab:
+    """The lab with its pods' readiness and ends as the nodes report them. `unseen`: a pod without a report is ready."""
     seen = status.read_status(lab.name)
     ready = {name: bool(pod["ready"]) for name, pod in seen.items()}
     finished = {name for name, pod in seen.items() if pod.get("phase") in FINISHED}
     keys = ((pod, f"{pod.namespace}/{pod.name}") for pod in lab.pods)
-    pods = (replace(pod, ready=ready.get(key, True), finished=key in finished) for pod, key in keys)
+    pods = (replace(pod, ready=ready.get(key, unseen), finished=key in finished) for pod, key in keys)
     return replace(lab, pods=tuple(pods))
 
 
@@ -129,8 +129,8 @@ def _services_by_hand(lab: Lab, have: Sequence[KernelObject], known: State) -> t
     """
     if lab.proxy_mode is not ProxyMode.NONE:
         return [*have], []
-    nodes, wished = {netns(lab.name, node.name) for node in lab.nodes}, {obj.key for obj in known}
-    by_hand = [obj for obj in have if isinstance(obj, Sysctl) and obj.ns in nodes and obj.key not in wished]
+    nodes, known_keys = {netns(lab.name, node.name) for node in lab.nodes}, {obj.key for obj in known}
+    by_hand = [obj for obj in have if isinstance(obj, Sysctl) and obj.ns in nodes and obj.key not in known_keys]
     return [obj for obj in have if obj not in by_hand], by_hand
 
 

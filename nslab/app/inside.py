@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.errors import UsageError
 from nslab.linux.netns import named
 from nslab.linux.processes.exec import Command
-from nslab.linux.stored_lab import stored_lab
+from nslab.linux.stored_lab import no_such_lab, stored_lab
 from nslab.objects.names import netns, pod_host
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> 
     Without `container`, the command runs in the pod's first one.
     """
     desired, names = stored_lab(lab), named(lab)
+    if not names:  # `down` has just taken it away
+        raise no_such_lab(lab)
     if netns(lab, host) not in names:
         known = ", ".join(name.removeprefix(netns(lab, "")) for name in names)
         raise UsageError(f"{lab} has no host {host!r}; it has {known}")
@@ -57,8 +59,8 @@ def find_pod(pods: Iterable[Pod], host: str) -> Pod | None:
 
 
 def container_of(pod: Pod, wanted: str | None) -> str:
-    """Return `wanted`, or the pod's first container without it; UsageError if the pod has no such container."""
-    names = [container.name for container in pod.containers]
+    """The container that is meant, the first one unless told; UsageError if the pod has no such one."""
+    names = [container.name for container in pod.every]
     if wanted and wanted not in names:
         raise UsageError(f"pod {pod.name} has no container {wanted!r}; it has {', '.join(names)}")
-    return wanted or names[0]
+    return wanted or pod.containers[0].name

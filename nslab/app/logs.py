@@ -9,7 +9,7 @@ from nslab.app.inside import container_of, find_pod
 from nslab.errors import UsageError
 from nslab.linux.netns import folder
 from nslab.linux.processes import logs, status
-from nslab.linux.stored_lab import stored_lab
+from nslab.linux.stored_lab import no_such_lab, stored_lab
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,10 @@ def entries(
 
     With `follow`, wait for more lines until this run ends or its pod or the lab is removed.
     """
-    whole = os.stat(folder(lab))
+    try:
+        whole = os.stat(folder(lab))
+    except FileNotFoundError:  # `down` has just taken it away
+        raise no_such_lab(lab) from None
     chosen = container_of(pod, container)
     directory = logs.folder(folder(lab), pod.node, f"{pod.namespace}_{pod.name}_{pod.uid}", chosen)
     files = logs.attempts(directory)

@@ -44,10 +44,11 @@ def _holds(lab: str) -> str:
 
 
 def pods(name: str) -> Pods:
-    """Return the pods of a running lab, as its nodes report them."""
+    """Return the pods of a running lab, as its nodes report them, by namespace and name."""
     lab, processes = stored_lab(name), owned.processes(name)
     silent = [record for record in stopped(processes) if record.role in (NodeAgent.role, Control.role)]
-    return Pods([*rows(lab, processes)[0].values()], silent)
+    found = rows(lab, processes)[0].values()
+    return Pods(sorted(found, key=lambda row: (row["namespace"], row["name"])), silent)
 
 
 def rows(lab: Lab, processes: Sequence[Record]) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
@@ -57,7 +58,7 @@ def rows(lab: Lab, processes: Sequence[Record]) -> tuple[dict[str, dict[str, Any
 
     def row(pod: Pod) -> dict[str, Any]:
         ns = netns(lab.name, pod_host(pod.namespace, pod.name))
-        up = [container.name for container in pod.containers if (ns, f"container/{container.name}") in runs]
+        up = [container.name for container in pod.every if (ns, f"container/{container.name}") in runs]
         pause = runs.get((ns, "pause"))
         seen = reported.get(f"{pod.namespace}/{pod.name}", {})
         ages[f"{pod.namespace}/{pod.name}"] = age(pause)

@@ -1,4 +1,4 @@
-"""Taking away what is in a lab's namespaces and is not the lab's: only ever what somebody was shown, and agreed to."""
+"""Remove unmanaged objects from a lab's namespaces: only those that the user was shown, and agreed to."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def reset(spaces: Namespaces, things: Iterable[Unmanaged]) -> dict[Unmanaged, str]:
-    """Take things away, in their order; what was said against it, by thing.
+    """Remove unmanaged objects in order; return the error for each one that could not be removed.
 
-    What is gone already is named there, too: with an interface goes what lies on it.
+    An object that is already gone has an error, too: the kernel removes what lies on an interface with it.
     """
     refused = {}
     for thing in things:

@@ -1,12 +1,14 @@
 """From the observed state of a lab to its desired state, in stages; each stage pushes its undo on one stack.
 
-    hold       stop kube-proxies from writing while nslab writes their rules
-    compare    observed state against desired state
-    keep       store the new lab beside the one before
-    withdraw   remove leaving pods from the endpoints of Services
-    attach     CNI plugins attach pods, and decide their addresses
-    execute    run the plan, then wait for containers
-    publish    send Services to kube-proxies, and wait for them
+    hold       kube-proxies rest, while their rules are written here
+    compare    what there is, against what is wanted
+    keep       the new lab is kept beside the one before
+    withdraw   Services send nothing any more to pods that go
+    terminate  what is going to be removed ends by itself, if it does in time
+    attach     CNI plugins wire pods, and have the last word on addresses
+    execute    the plan; then containers are waited for
+    publish    Services, to kube-proxies that follow
+    dismiss    pods that go later are told to end
 
 If a stage fails, the undo stack runs, last stage first. A fresh lab is not undone here: the caller removes it as a
 whole, which takes half as long (see nslab.app.up).
@@ -14,18 +16,23 @@ whole, which takes half as long (see nslab.app.up).
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from nslab import engine
 from nslab.app.drift import as_seen, compare, standing
+from nslab.app.terminating import ended
+from nslab.compiler.addresses import pod_netns
 from nslab.compiler.placement import adopted, assign_addresses
+from nslab.compiler.pods import sandbox
 from nslab.compiler.services import resolve, watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
 from nslab.lab.addons import with_api_service
-from nslab.lab.status import merge_status
+from nslab.lab.status import merge_status, with_released
+from nslab.lab.termination import key, with_terminating, without, without_terminating
 from nslab.lab.types import ProxyMode
 from nslab.linux import owned, signals
 from nslab.linux.cni.plugins import Plugins
@@ -37,22 +44,28 @@ from nslab.linux.processes.stopped import resume
 from nslab.linux.stored_lab import StoredLab
 from nslab.linux.timeouts import scaled
 from nslab.objects.attachment import Attachment
+from nslab.objects.container import Sandbox, Workload
+from nslab.objects.names import netns
 from nslab.objects.namespaces import Netns
-from nslab.objects.plan import Remove
+from nslab.objects.plan import Add, Remove, Replace
 from nslab.objects.process import Control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from nslab.app.drift import Drift
-    from nslab.lab.types import Lab
+    from nslab.lab.types import Lab, Pod
     from nslab.linux.netns import Namespaces
     from nslab.linux.processes.agents import Agents, NotReady
     from nslab.linux.processes.procs import Record
+    from nslab.objects.base import KernelObject
     from nslab.objects.plan import Plan, Transaction
     from nslab.proxy.model import Service
 
 READY_SECONDS = scaled(10.0)
+NOTHING: Mapping[str, Collection[str]] = {}
+SHORT = 2.0
+"""Seconds that pods have to end which are not left terminating (`up`, `set`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +85,9 @@ class Made:
 class Transition:
     """One change of a lab, under its lock. `kept`: its earlier states, the newest first; empty for a fresh lab.
 
-    `written_by`: nslab writes kube-proxy's rules here, while kube-proxies hold, or they write them themselves.
+    What kube-proxies write is written here, while they hold still, or by themselves when they are told: `written_by`.
+    `leave`: pods that go stay behind, terminating, for as long as they say, or `grace` seconds; what is replaced has
+    that time as well. Otherwise all have `SHORT`. `wait`: for containers to become ready.
     """
 
     lab: Lab
@@ -82,6 +97,9 @@ class Transition:
     progress: Callable[[int, int], None]
     fresh: bool
     written_by: WrittenBy
+    leave: bool = False
+    grace: int | None = None
+    wait: bool = True
     files: StoredLab = field(init=False)
     line: ControlClient = field(init=False)
     undo: ExitStack = field(init=False)
@@ -100,17 +118,23 @@ class Transition:
             ExitStack() as self.undo,
         ):
             self._hold()
+            self._make_room()
             drift = self._compare()
             leaving = held.enter_context(owned.leaving(_leaving(drift)))
             self._keep(drift)
             self._withdraw(drift)
+            self._terminate(drift)
             drift = self._attach(drift)
-            not_ready = self._execute(drift)
+            self._execute(drift)
+            if self.wait and any(pod.init for pod in drift.lab.pods):
+                self._publish(drift)  # an init container may wait for a Service
+            not_ready = self._wait_ready()
             drift = replace(drift, plan=(*self.attached, *drift.plan), stopped=standing(drift.want, self.resumed))
             late = self._publish(drift)
             self.undo.pop_all()
             self.files.done()
             self.spaces.home()
+            self._dismiss(drift.lab)
             owned.kill_leftovers(leaving)
             return Made(drift, not_ready, late, self._failed(drift))
 
@@ -118,9 +142,26 @@ class Transition:
         if self.written_by is WrittenBy.NSLAB:
             self.line.hold()
 
+    def _make_room(self) -> None:
+        """A pod that terminates ends before another of its name begins."""
+        wanted = {key(pod) for pod in self.lab.pods if not pod.deletion}
+        old = self.kept[0] if self.kept else self.lab
+        blocking = [pod for pod in old.pods if pod.deletion and key(pod) in wanted]
+        self._end(self._times(old, blocking))
+        steps = [Remove(sandbox(old, pod)) for pod in blocking]
+        if steps:
+            self.agents.run(steps)
+
     def _compare(self) -> Drift:
-        lab = assign_addresses(merge_status(self.lab, self.kept[0]) if self.kept else self.lab)
-        drift = compare(self.spaces, as_seen(lab), self.kept, self.written_by)
+        lab = self.lab
+        if self.kept:
+            gone = ended(self.kept[0]) if self.leave else ()
+            before = without(self.kept[0], gone) if self.leave else without_terminating(self.kept[0])
+            lab = merge_status(without(lab, gone), before)
+            lab = with_terminating(lab, before, time.time(), self.grace) if self.leave else lab
+            lab = with_released(lab, self.kept[0])
+        lab = assign_addresses(lab)
+        drift = compare(self.spaces, as_seen(lab, unseen=self.wait), self.kept, self.written_by)
         self.plugins = Plugins(folder(lab.name), drift.host.iptables)
         self.kernel = LinuxKernel(self.spaces, self.agents, drift.host.iptables, self.plugins)
         return drift
@@ -140,8 +181,45 @@ class Transition:
 
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
-            with suppress(ControlAbsent):  # the plan starts control; `_publish` sends it the Services
-                self.line.put(_endpoints(_without_newcomers(drift.lab, self.kept[0])))
+            with suppress(ControlAbsent):  # the plan starts it, and then it is told
+                self.line.put(_endpoints(_until_ended(drift, self.kept[0])))
+
+    def _terminate(self, drift: Drift) -> None:
+        """Have what the plan ends end by itself."""
+        removed = _ended_by(drift)
+        if not removed or not self.kept:
+            return
+        old = self.kept[0]
+        self._end(self._times(old, [pod for pod in old.pods if pod_netns(old, pod) in removed], removed))
+        replaced = [step.old for step in drift.plan if isinstance(step, Replace) and _is_run(step.obj)]
+        self.undo.callback(self._revive, replaced)
+
+    def _times(
+        self, lab: Lab, pods: Iterable[Pod], some: Mapping[str, Collection[str]] = NOTHING
+    ) -> dict[str, dict[str, float]]:
+        """How long pods have to end, or `some` of their containers: by node, and pod (and container)."""
+        now, times = time.time(), dict[str, dict[str, float]]()
+        for pod in pods:
+            seconds = float(pod.grace if self.grace is None else self.grace)
+            seconds = max(0.0, pod.deletion - now) if pod.deletion else seconds
+            mine = times.setdefault(netns(lab.name, pod.node), {})
+            ns = pod_netns(lab, pod)
+            for name in some.get(ns) or ("",):
+                mine[f"{ns}/{name}" if name else ns] = seconds if self.leave else min(seconds, SHORT)
+        return times
+
+    def _end(self, times: dict[str, dict[str, float]]) -> None:
+        self.agents.terminate(times)
+        with signals.allowed():
+            self.agents.wait_terminated(times)
+
+    def _revive(self, ended: Sequence[KernelObject]) -> None:
+        """What ended to be replaced, and was not, runs again."""
+        with suppress(NslabError, OSError):
+            self.agents.run([Replace(obj, obj) for obj in ended])
+
+    def _dismiss(self, lab: Lab) -> None:
+        self.agents.terminate(self._times(lab, [pod for pod in lab.pods if pod.deletion]))
 
     def _attach(self, drift: Drift) -> Drift:
         """Run the plan up to its last attachment and return the drift that is left.
@@ -160,7 +238,7 @@ class Transition:
         self.files.again(left.lab)
         return left
 
-    def _execute(self, drift: Drift) -> list[NotReady]:
+    def _execute(self, drift: Drift) -> None:
         total, done = len(drift.plan), 0
 
         def before(transaction: Transaction) -> None:
@@ -174,6 +252,10 @@ class Transition:
             forget_flows(self.spaces, translating(drift.plan))
         self.kernel.wait_until_up()
         self.progress(total, total)
+
+    def _wait_ready(self) -> list[NotReady]:
+        if not self.wait:
+            return []
         with signals.allowed():
             return self.agents.wait_ready(READY_SECONDS)
 
@@ -219,7 +301,26 @@ def _endpoints(lab: Lab) -> tuple[Service, ...]:
     return resolve(with_api_service(replace(lab, pods=pods)))
 
 
-def _without_newcomers(lab: Lab, before: Lab) -> Lab:
-    """The lab with only the pods that existed before at the same address."""
-    existing = {(pod.namespace, pod.name, pod.assigned) for pod in before.pods}
-    return replace(lab, pods=tuple(pod for pod in lab.pods if (pod.namespace, pod.name, pod.assigned) in existing))
+def _is_run(obj: KernelObject) -> bool:
+    return isinstance(obj, Sandbox | Workload)
+
+
+def _ended_by(drift: Drift) -> dict[str, set[str]]:
+    """The pods, by their namespaces, of which the plan ends something: which containers; nothing: all."""
+    found: dict[str, set[str]] = {}
+    ending = [step.obj for step in drift.plan if not isinstance(step, Add) and _is_run(step.obj)]
+    for obj in ending:
+        if isinstance(obj, Workload):
+            found.setdefault(obj.ns, set()).add(obj.container)
+    return found | {obj.ns: set() for obj in ending if isinstance(obj, Sandbox)}
+
+
+def _until_ended(drift: Drift, before: Lab) -> Lab:
+    """The lab with those pods alone that were there before, at the same address; what is to be replaced terminates."""
+    there, ended = {(*key(pod), pod.assigned) for pod in before.pods}, _ended_by(drift)
+    pods = (pod for pod in drift.lab.pods if (*key(pod), pod.assigned) in there)
+    now = time.time()
+    return replace(
+        drift.lab,
+        pods=tuple(replace(pod, deletion=now) if pod_netns(drift.lab, pod) in ended else pod for pod in pods),
+    )

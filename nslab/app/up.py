@@ -6,13 +6,13 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from nslab.app.breaks import break_lab
 from nslab.app.down import release
 from nslab.app.listener import QUIET
 from nslab.app.reset import reset
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field
+from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, named, private
 from nslab.linux.processes import procs
@@ -51,9 +51,8 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
     After a failure the inverse plan restores a running lab; a fresh one is removed as a whole, as `down` does, which
     needs no plan and takes half as long.
 
-    `goals`: the text of the check file to store with the lab; "": there is none; None: keep the stored one. Its breaks
-    run in a fresh lab only, so that a second `up` repairs it. `unwanted`: unmanaged things in its namespaces, to be
-    taken away first.
+    `goals`: the text of the check file to store with the lab; "": there is none; None: keep the stored one.
+    `unwanted`: unmanaged things in its namespaces, to be taken away first.
     """
     started = time.monotonic()
     with (
@@ -76,12 +75,12 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         kept = StoredLab(folder(lab.name)).all()
         if not (fresh or kept or named(lab.name)):  # an `up` was killed at its start
             undo.callback(release, lab.name)
-        made = Transition(lab, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB).run()
+        wanted = without_terminating(lab)
+        made = Transition(
+            wanted, kept, spaces, agents, listener.progress, fresh=fresh, written_by=WrittenBy.NSLAB
+        ).run()
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
-        if goals and fresh:
-            with signals.allowed():
-                break_lab(made.drift.lab, goals)
         undo.pop_all()
         left = {thing: why for thing, why in refused.items() if thing in made.drift.others}
         return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left)

@@ -14,7 +14,8 @@ import click
 import typer
 import typer.core
 
-from nslab.cli.output import PIPE, discard, flush, note, say
+from nslab.cli.output import PIPE, discard, flush, note
+from nslab.cli.parsing import CommandInside, Verbs
 from nslab.errors import LabFileError, Missing, NslabError, Refused, error_text
 
 if TYPE_CHECKING:
@@ -56,15 +57,19 @@ VERBS: dict[str, str] = {
     "vm": "inside.vm",
     "docs": "docs.docs",
     "completion": "look.completion",
+    "help": "help.help_",
+    "version": "help.version",
 }
 """Every verb, in the order of --help: its function, in a module of this package."""
+_OTHERWISE: dict[str, type[typer.core.TyperCommand]] = {"exec": CommandInside}
+"""Verbs whose words are not read as click reads them."""
 
 
 def _version(asked: bool) -> None:
     if asked:
-        from nslab.version import version
+        from nslab.cli.help import version
 
-        say(f"nslab {version()}")
+        version()
         raise typer.Exit
 
 
@@ -80,6 +85,7 @@ def build(verbs: Iterable[str] = VERBS) -> typer.Typer:
     """Build the command line with some verbs: typer inspects all parameters of each, and a call needs only one verb."""
     app = typer.Typer(
         name="nslab",
+        cls=Verbs,
         help="Kubernetes' network on one Linux machine: real namespaces, veth pairs, tunnels, routes and rules.",
         epilog=_EPILOG,
         no_args_is_help=True,
@@ -91,7 +97,7 @@ def build(verbs: Iterable[str] = VERBS) -> typer.Typer:
     app.callback()(_nslab)
     for verb in verbs:
         module, _, function = VERBS[verb].partition(".")
-        app.command(verb)(getattr(importlib.import_module(f"nslab.cli.{module}"), function))
+        app.command(verb, cls=_OTHERWISE.get(verb))(getattr(importlib.import_module(f"nslab.cli.{module}"), function))
     return app
 
 
@@ -139,7 +145,8 @@ def _status(arguments: Sequence[str] | None) -> int:
         completion_init()
     try:
         first = (sys.argv[1:] if arguments is None else [*arguments])[:1]
-        known = first if first and first[0] in VERBS and not asked_by_a_shell else VERBS
+        one = first and first[0] in VERBS and first != ["help"] and not asked_by_a_shell
+        known = first if one else VERBS
         status = tree(known)(arguments, prog_name="nslab", standalone_mode=False)
         flush()
     except click.exceptions.Exit as leave:

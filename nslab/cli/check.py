@@ -9,6 +9,7 @@ import typer
 
 from nslab.cli.complete import exercises
 from nslab.cli.output import Format, Report, document, need_root, say
+from nslab.cli.parsing import locale_language, running
 from nslab.exercises.types import Language
 
 if TYPE_CHECKING:
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
 
 
 def check(
-    name: Annotated[str, typer.Argument(metavar="LAB", autocompletion=exercises)],
+    name: Annotated[str, typer.Argument(metavar="LAB", autocompletion=exercises, callback=running)],
     file: Annotated[
         Path | None, typer.Option("--file", "-f", help="Check the goals of this file instead of the lab's own.")
     ] = None,
-    lang: Annotated[Language, typer.Option("--lang", help="The language: en or ko.")] = Language.ENGLISH,
+    lang: Annotated[
+        Language | None, typer.Option("--lang", help="The language: en or ko; default: your locale's.")
+    ] = None,
     output: Annotated[Report, typer.Option("--output", "-o", help="table, json, yaml or junit.")] = Report.TABLE,
 ) -> None:
     """Show how far you are with an exercise. It lists each goal, reached or not yet, and a hint for the next one.
@@ -38,13 +41,13 @@ def check(
     from nslab.exercises.grade import done
     from nslab.exercises.report import junit, to_json
 
-    graded = grade(name, file)
+    graded, language = grade(name, file), lang or locale_language()
     if output is Report.JUNIT:
-        say(junit(name, graded, lang), nl=False)
+        say(junit(name, graded, language), nl=False)
     elif output is not Report.TABLE:
-        document(to_json(name, graded, lang), Format(output.value))
+        document(to_json(name, graded, language), Format(output.value))
     else:
-        _printed(graded, lang)
+        _printed(graded, language)
     if not done(graded):
         raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nslab.cli.output import Format, Output, listing, markdown
+from nslab.cli.output import Format, Output, document, listing, markdown
 from nslab.errors import UsageError
 
 FOLDER = Path(__file__).parents[1] / "docs"
@@ -25,12 +25,16 @@ def docs(
 ) -> None:
     """Print one of nslab's documents, or list them all.
 
-    Example: nslab docs services | less
+    Example: nslab docs services
     """
     if topic is None:
         listing([{"topic": name, "about": about(text(name))} for name in topics()], output)
     elif topic in topics():
-        markdown(text(topic))
+        whole = text(topic)
+        if output is Format.TABLE:
+            markdown(whole)
+        else:
+            document({"topic": topic, "about": about(whole), "text": whole}, output)
     else:
         from nslab.api.words import did_you_mean, shown
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nslab.cli.complete import hosts
+from nslab.cli.complete import containers, hosts
 from nslab.cli.output import need_root, note, raw
+from nslab.cli.parsing import running
 from nslab.errors import UsageError
 from nslab.objects.names import pod_host
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Sequence
 
 Host = Annotated[
     str,
@@ -22,21 +23,31 @@ Host = Annotated[
 PodHost = Annotated[str, typer.Argument(metavar="LAB/POD", help="A pod.", autocompletion=hosts)]
 ContainerOption = Annotated[
     str | None,
-    typer.Option("--container", "-c", help="The pod's container; default: its first."),
+    typer.Option("--container", "-c", help="The pod's container; default: its first.", autocompletion=containers),
 ]
 Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="The command to run.")]
 
 
-def exec_(host: Host, command: Command, container: ContainerOption = None) -> int:
+def exec_(
+    host: Host,
+    command: Command,
+    container: ContainerOption = None,
+    _stdin: Annotated[
+        bool, typer.Option("--stdin", "-i", help="As with kubectl; the command gets your standard input without it.")
+    ] = False,
+    _tty: Annotated[
+        bool, typer.Option("--tty", "-t", help="As with kubectl; the command gets a terminal if you have one.")
+    ] = False,
+) -> int:
     """Run a command inside a node, a router, a client, the switch, or a pod's container.
 
     nslab exits with the command's exit code. In a container, the command has the container's namespaces, root and
-    capabilities, no more.
+    capabilities, no more. You may leave out `--`: options behind the command's first word are the command's own.
 
     Example: nslab exec calico-two-node/pod-d -- curl -s http://20.111.156.7:8080/hostname
     """
     need_root("exec")
-    lab, name = _split(host)
+    lab, name = _split(host, command)
     return _enter(lab, name, container, command)
 
 
@@ -52,6 +63,10 @@ def shell(host: Host, container: ContainerOption = None) -> int:
 
 def logs(
     pod: PodHost,
+    second: Annotated[
+        str | None,
+        typer.Argument(metavar="CONTAINER", help="The same as -c, as kubectl has it.", autocompletion=containers),
+    ] = None,
     container: ContainerOption = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Print lines as they come in, until the container ends.")
@@ -69,7 +84,8 @@ def logs(
     need_root("logs")
     from nslab.app.logs import entries, pod_of
 
-    lab, name = _split(pod)
+    lab, name = _split(pod, [second] if second else ())
+    container = container or second
     found = pod_of(lab, name)
     _defaulted(container, [each.name for each in found.containers])
     for entry in entries(lab, found, container, follow=follow, tail=tail, previous=previous):
@@ -114,10 +130,14 @@ def _defaulted(wanted: str | None, containers: list[str]) -> None:
         note(f"Defaulted container {containers[0]!r} out of: {', '.join(containers)}")  # kubectl's words
 
 
-def _split(host: str) -> tuple[str, str]:
-    """Split LAB/HOST; a pod may also be LAB/NAMESPACE/POD, as pictures write it."""
-    lab, slash, name = host.partition("/")
-    if not (lab and slash and name):
-        raise UsageError(f"say LAB/HOST, as in calico-two-node/pod-b; {host!r} has no host")
+def _split(host: str, more: Sequence[str] = ()) -> tuple[str, str]:
+    """Lab and host; a pod may also be NAMESPACE/POD, as pictures write it. `more`: the words behind it."""
+    lab, _, name = host.partition("/")
+    if not (lab and name):
+        from nslab.api.words import shown
+
+        meant = f"{lab}/{more[0]}" if lab and more else ""
+        advice = f"did you mean {meant}?" if meant in hosts(meant) else "as in calico-two-node/pod-b"
+        raise UsageError(f"{shown(host)} has no host: write LAB/HOST; {advice}")
     namespace, slash, pod = name.partition("/")
-    return lab, pod_host(namespace, pod) if slash else name
+    return running(lab) or lab, pod_host(namespace, pod) if slash else name

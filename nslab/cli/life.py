@@ -19,8 +19,10 @@ from nslab.cli.output import (
     note,
     ready_or_exit,
     say,
+    terminal_columns,
     written_or_exit,
 )
+from nslab.cli.parsing import AnyCase, running
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, ProxyMode
 from nslab.objects.names import pod_host
@@ -39,14 +41,22 @@ if TYPE_CHECKING:
 
 LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
 LabOrNone = Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
-RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs)]
+RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs, callback=running)]
 EncapsulationOption = Annotated[
     Encapsulation | None,
-    typer.Option("--encapsulation", help="Use this Calico encapsulation instead of the file's."),
+    typer.Option(
+        "--encapsulation",
+        click_type=AnyCase([*map(str, Encapsulation)]),
+        help="Use this Calico encapsulation instead of the file's.",
+    ),
 ]
 ProxyOption = Annotated[
     ProxyMode | None,
-    typer.Option("--proxy-mode", help="Use this kube-proxy mode instead of the file's."),
+    typer.Option(
+        "--proxy-mode",
+        click_type=AnyCase([*map(str, ProxyMode)]),
+        help="Use this kube-proxy mode instead of the file's.",
+    ),
 ]
 
 
@@ -73,7 +83,7 @@ def plan(
         note(line)
     steps = planned(lab, listener())
     if script:
-        say(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, "")), nl=False)
+        say(shell.script(steps, f"The lab {lab.name}.", netns(lab.name, ""), sys.executable), nl=False)
     elif output is not Format.TABLE:
         document([{"by": step.obj.by, "commands": shell.commands(step)} for step in steps], output)
     else:
@@ -120,7 +130,7 @@ def up(
     signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
     goals = goals_beside(file_of(source), lab)
     done = bring_up(lab, listener(), goals, unwanted)
-    _told(done)
+    _told(done, guide=_has_guide(file_of(source), done.drift.lab))
     for line in notes:
         note(line)
     written_or_exit(done.failed)
@@ -178,10 +188,15 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
 
 
 def down(
-    name: Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="LAB|FILE|DIR", autocompletion=running_labs, callback=running)
+    ] = None,
+    filename: Annotated[str, typer.Option("--filename", "-f", help="Take away the lab of a FILE or DIR.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Take away every lab on this machine.")] = False,
 ) -> None:
-    """Take a lab away: its processes, its namespaces, its folder. It is no error if the lab does not run.
+    """Take a lab away: its processes, its namespaces, its folder.
+
+    It is no error if the lab does not run. nslab exits with 1 if neither a lab nor a file has that name.
 
     Example: nslab down calico-two-node
     """
@@ -189,9 +204,9 @@ def down(
     from nslab.app.down import down as take_down
     from nslab.linux import owned
 
-    if (name is None) == (not every):
-        raise UsageError("say which lab to take down, or --all")
-    labs = owned.everywhere() if name is None else [name]
+    if [bool(name), bool(filename), every].count(True) != 1:
+        raise UsageError("say which lab to take down: nslab down LAB, nslab down -f FILE, or nslab down --all")
+    labs, known = (owned.everywhere(), True) if every else _meant(filename or name or "")
     if not labs:
         say("no lab is up")
     downs: dict[str, Gone] = {}
@@ -199,17 +214,42 @@ def down(
         for lab in labs:
             downs[lab] = take_down(lab, listener())
     finally:
-        _told_down(downs)
+        _told_down(downs, known)
+    if not (known or any(map(_was_there, downs.values()))):
+        raise typer.Exit(1)
 
 
-def _told_down(downs: dict[str, Gone]) -> None:
+def _meant(source: str) -> tuple[list[str], bool]:
+    """The lab to take down, and whether there is one of that name, running or not: it may be in a file or a folder."""
+    from nslab.lab.find import find, names
+    from nslab.lab.load import name_of
+    from nslab.linux.netns import labs
+
+    if source in labs() or source in names():
+        return [source], True
+    try:
+        file = find(source)
+    except UsageError:
+        return [source], False
+    return [name_of(file)], True
+
+
+def _told_down(downs: dict[str, Gone], known: bool) -> None:
+    from nslab.linux.stored_lab import no_such_lab
+
     for lab, gone in downs.items():
-        if gone.namespaces or gone.processes:
+        if _was_there(gone):
             say(f"{lab} is down: {gone.namespaces} namespaces and {gone.processes} processes ended")
-        else:
+        elif known:
             say(f"{lab} is not there")
+        else:
+            note(f"nslab: {no_such_lab(lab)}")
         for refusal in gone.refused:
             note(f"nslab: {refusal}")
+
+
+def _was_there(gone: Gone) -> bool:
+    return bool(gone.namespaces or gone.processes)
 
 
 def _noted(
@@ -250,7 +290,14 @@ def listener() -> Listener:
     return Listener(lambda owner: note(f"waiting for {owner}"), Progress(), note)
 
 
-def _told(done: Up) -> None:
+def _has_guide(file: Path, lab: Lab) -> bool:
+    """Whether the course has a guide for the lab: it comes with nslab, and `file` is the shipped one."""
+    from nslab.lab.find import shipped
+
+    return any(one.number and one.name == lab.name and one.path == file for one in shipped())
+
+
+def _told(done: Up, *, guide: bool) -> None:
     """Print what was done, a picture of the new lab, and the next commands, on less than a screen."""
     from nslab.views.changes import changes, standing_still
     from nslab.views.tree import count, picture, title
@@ -269,18 +316,22 @@ def _told(done: Up) -> None:
     for line in _notes(drift):
         note(line)
     if done.fresh:
-        say(f"\n{picture(lab)}\n\nNext:")
-        for command in _next(lab):
+        say(f"\n{picture(lab, terminal_columns())}\n\nNext:")
+        for command in ([fill("nslab show {} --guide", lab.name)] if guide else []) + _next(lab):
             say(f"  {command}")
 
 
 def _notes(drift: Drift) -> list[str]:
+    """What this machine's kernel lacks, and what nslab does instead; once, as it begins."""
+    from nslab.objects.namespaces import Netns
+    from nslab.objects.plan import Add
     from nslab.objects.process import TunnelAgent
 
+    new = [step.obj for step in drift.plan if isinstance(step, Add)]
     notes = []
-    if any(isinstance(obj, TunnelAgent) for obj in drift.want):
+    if any(isinstance(obj, TunnelAgent) for obj in new):
         notes.append("this kernel has no ipip driver: a process carries tunl0's packets (the same on the wire, slower)")
-    if drift.host.iptables != "iptables":
+    if drift.host.iptables != "iptables" and any(isinstance(obj, Netns) for obj in new):
         notes.append(f"this kernel takes no rules of `iptables` here: list them with `{drift.host.iptables}`")
     return notes
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
-from nslab.cli.life import EncapsulationOption, LabSource
-from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say
+from nslab.cli.life import EncapsulationOption, LabOrNone, file_of
+from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say, terminal_columns
+from nslab.cli.parsing import locale_language, running
 from nslab.errors import Missing, UsageError
 from nslab.exercises.types import Language
 from nslab.quote import fill
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
 
-SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs)]
+SomeLab = Annotated[str | None, typer.Argument(metavar="LAB", autocompletion=running_labs, callback=running)]
 
 
 def labs(output: Output = Format.TABLE) -> None:
@@ -32,48 +33,58 @@ def labs(output: Output = Format.TABLE) -> None:
 
     up = set(netns.labs())
     rows = [
-        {"guide": lab.number, "name": lab.name, "up": "yes" if lab.name in up else "no", "shows": lab.about}
-        for lab in shipped()
+        {"guide": lab.number or None, "name": lab.name, "up": lab.name in up, "shows": lab.about} for lab in shipped()
     ]
     listing(rows, output)
 
 
 def show(
-    source: LabSource,
+    source: LabOrNone = None,
     encapsulation: EncapsulationOption = None,
     guide: Annotated[bool, typer.Option("--guide", help="Print the lab's guide, step by step.")] = False,
-    lang: Annotated[Language, typer.Option("--lang", help="The guide's language: en or ko.")] = Language.ENGLISH,
+    step: Annotated[str, typer.Option("--step", help="Print this step of the guide only, as in 6.3.")] = "",
+    lang: Annotated[
+        Language | None, typer.Option("--lang", help="The guide's language: en or ko; default: your locale's.")
+    ] = None,
 ) -> None:
     """Explain a lab and draw it, or print its guide. Needs no root and changes nothing.
 
-    Example: nslab show calico-two-node --guide | less
+    On a terminal, the guide opens in your PAGER, or in less. --step 6.3 without a lab means guide 6.
+
+    Example: nslab show calico-two-node --guide
     """
     from nslab.compiler.placement import assign_addresses
-    from nslab.lab.find import about, find, shipped
+    from nslab.lab.find import about, shipped
     from nslab.lab.load import load
     from nslab.views.tree import picture, title
 
-    path = find(source)
+    if source is None:
+        source = step.partition(".")[0]
+        if "." not in step:
+            raise UsageError("say which lab: nslab show LAB, or nslab show --step 6.3 for a step of guide 6")
+    path = file_of(source)
     lab = assign_addresses(load(path, encapsulation))
-    if guide:
-        _guide(path, lab, lang)
+    if guide or step:
+        _guide(path, lab, lang or locale_language(), step)
     else:
-        say(f"{title(lab)}\n\n{about(path)}\n\n{picture(lab)}\n\nFile: {path}")
+        say("\n\n".join(filter(None, (title(lab), about(path), picture(lab, terminal_columns()), f"File: {path}"))))
         if number := next((one.number for one in shipped() if one.path == path), 0):
             say(f"Guide {number} of the course: {fill('nslab show {} --guide', source)} (in Korean: --lang ko)")
 
 
-def _guide(path: Path, lab: Lab, language: Language) -> None:
-    """Print a guide."""
+def _guide(path: Path, lab: Lab, language: Language, step: str) -> None:
+    """Print a guide, or one step of it."""
     from nslab.lab.course import guide_file
     from nslab.lab.find import FILE
-    from nslab.views.guide import read
+    from nslab.views.guide import number_of, read
+    from nslab.views.guide import step as step_of
 
     file = path.parent / guide_file(language)
     # A file with another name has no guide: a guide beside it would be about another lab.
     if path.name != FILE or not file.exists():
         raise UsageError(f"{lab.name} has no guide ({file.name} beside its {FILE})")
-    markdown(read(file, lab, language))
+    text = read(file, lab, language)
+    markdown(step_of(text, str(number_of(file)), step) if step else text)
 
 
 def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
@@ -108,13 +119,12 @@ def inspect(
     from nslab.linux.netlink import inspect
     from nslab.linux.stored_lab import stored_lab
 
-    lab, _, name = host.partition("/")
+    typed, _, name = host.partition("/")
+    lab = running(typed) or typed
     stored_lab(lab)
-    rows = inspect.inspect(lab, [name] if name else [])
+    rows = inspect.inspect(lab, [name] if name else [], routes=output is not Format.TABLE)
     if name and not rows:
         raise UsageError(f"{lab} has no host {name!r}")
-    if output is Format.TABLE:
-        rows = [{key: value for key, value in row.items() if key != "routes"} for row in rows]
     listing(rows, output)
 
 
@@ -167,10 +177,10 @@ def doctor(
     rows = [
         {
             "primitive": finding.primitive.name,
-            "works": "yes" if finding.works else "no",
-            "used for": finding.primitive.use,
-            "what is wrong": finding.word,
-            "way on": finding.advice,
+            "works": finding.works,
+            "use": finding.primitive.use,
+            "problem": finding.word,
+            "workaround": finding.advice,
         }
         for finding in findings
     ]

@@ -22,11 +22,13 @@ nslab.LAB.HOST; nslab changes nothing of the machine's own network.
 
 LAB names a lab that comes with nslab (`nslab labs`); FILE or DIR is a lab of your own: a Lab document and ordinary
 Kubernetes objects in one YAML stream. A verb that makes or enters namespaces takes root; labs, show, plan,
-render, schema, docs, completion and vm do not."""
+render, schema, docs, completion, help, version and vm do not."""
 
 ENVIRONMENT = (
     ("NSLAB_TIMEOUT_FACTOR", "Multiplies every timeout, for a slow machine: 10, say."),
     ("NO_COLOR", "If set, nslab prints no colours."),
+    ("LC_ALL, LC_MESSAGES, LANG", "The first that is set chooses the language of guides and checks: ko_KR is Korean."),
+    ("PAGER", "What shows guides and documents on a terminal; default, and always as root: less."),
     ("SHELL", "The shell that `nslab vm` runs without a command."),
     (
         "PATH",
@@ -51,8 +53,8 @@ EXAMPLES = (
         "nslab up calico-two-node\nnslab probe calico-two-node\nnslab down calico-two-node",
     ),
     ("Call a Service from inside a pod:", "nslab exec calico-two-node/pod-d -- curl -s http://svc-b:8080/hostname"),
-    ("Read the guide of a lab:", "nslab show calico-two-node --guide | less"),
-    ("Read the rest of the documents:", "nslab docs\nnslab docs services | less"),
+    ("Read the guide of a lab:", "nslab show calico-two-node --guide"),
+    ("Read the rest of the documents:", "nslab docs\nnslab docs services"),
 )
 
 SEE_ALSO = ("ip", "ip-netns", "ip-route", "bridge", "iptables", "ipset", "nft", "ipvsadm", "conntrack", "tcpdump")

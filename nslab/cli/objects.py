@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
+from nslab.cli import complete
 from nslab.cli.life import RunningLab, listener
 from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say, written_or_exit
 from nslab.errors import UsageError, error_text
@@ -19,6 +20,7 @@ from nslab.lab.settings import setting
 if TYPE_CHECKING:
     from nslab.app.change import Changed
 
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait until containers are ready, and pods that go are gone.")]
 FileOption = Annotated[Path | None, typer.Option("--filename", "-f", help="A YAML file; - is standard input.")]
 
 
@@ -105,11 +107,13 @@ def describe(
 def apply(
     name: RunningLab,
     file: Annotated[Path, typer.Option("--filename", "-f", help="A YAML file; - is standard input.")],
+    wait: WaitOption = False,
 ) -> None:
     """Create or change objects of a running lab, as `kubectl apply` does.
 
     It takes Services, EndpointSlices, Deployments and Pods. The endpoints and the rules on every node follow; nslab
-    does not cut connections to pods that stay.
+    does not cut connections to pods that stay. New pods may not be ready yet when it returns (`nslab ps`, --wait).
+    Containers that it replaces have their pod's grace period to end.
 
     Example: nslab apply services-iptables -f web.yaml
     """
@@ -118,16 +122,27 @@ def apply(
 
     source = read_file(file) if str(file) == "-" else file
     _deferred()
-    _say(change.apply(name, source, listener()))
+    _say(change.apply(name, source, listener(), wait=wait))
 
 
 def delete(
     name: RunningLab,
-    objects: Annotated[list[str] | None, typer.Argument(metavar="KIND/NAME…")] = None,
+    objects: Annotated[list[str] | None, typer.Argument(metavar="KIND/NAME…", autocompletion=complete.objects)] = None,
     file: FileOption = None,
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="The namespace of KIND/NAME.")] = "default",
+    wait: Annotated[
+        str, typer.Option("--wait", metavar="true|false", help="Whether to wait until the pods are gone.")
+    ] = "true",
+    grace: Annotated[
+        int, typer.Option("--grace-period", help="Seconds that pods have to end; -1: what each of them says.")
+    ] = -1,
+    now: Annotated[bool, typer.Option("--now", help="The same as --grace-period=1.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Kill pods at once.")] = False,
 ) -> None:
     """Delete objects of a running lab, by KIND/NAME or by file.
+
+    A pod gets SIGTERM, and SIGKILL when its grace period is over (terminationGracePeriodSeconds, 30 s by default).
+    Meanwhile `nslab ps` shows it as Terminating, and it is an endpoint that serves where no other is ready.
 
     Example: nslab delete services-iptables service/web
     """
@@ -137,16 +152,22 @@ def delete(
     if (file is None) == (not objects):
         raise UsageError("say what to delete: KIND/NAME…, or -f FILE")
     _deferred()
-    _say(change.delete(name, file or objects or [], namespace, listener()))
+    if wait not in ("true", "false"):
+        raise UsageError(f"--wait is true or false, not {wait[:20]!r}")
+    seconds = 0 if force else 1 if now else grace if grace >= 0 else None
+    _say(change.delete(name, file or objects or [], namespace, listener(), wait=wait == "true", grace=seconds))
 
 
 def scale(
     name: RunningLab,
-    deployment: Annotated[str, typer.Argument(metavar="deployment/NAME")],
+    deployment: Annotated[str, typer.Argument(metavar="deployment/NAME", autocompletion=complete.deployments)],
     replicas: Annotated[int, typer.Option("--replicas", min=0, max=1000, help="The new number of pods.")],
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="The Deployment's namespace.")] = "default",
+    wait: WaitOption = False,
 ) -> None:
     """Set the number of a Deployment's replicas.
+
+    It does not wait for the pods that come or go (`nslab ps`, --wait).
 
     Example: nslab scale services-iptables deployment/web --replicas 3
     """
@@ -154,12 +175,15 @@ def scale(
     from nslab.app import change
 
     _deferred()
-    _say(change.scale(name, deployment, replicas, namespace, listener()))
+    _say(change.scale(name, deployment, replicas, namespace, listener(), wait=wait))
 
 
 def set_(
     name: RunningLab,
-    settings: Annotated[list[str], typer.Argument(metavar="proxy-mode=MODE|encapsulation=KIND|scheduler=NAME…")],
+    settings: Annotated[
+        list[str],
+        typer.Argument(metavar="proxy-mode=MODE|encapsulation=KIND|scheduler=NAME…", autocompletion=complete.settings),
+    ],
     output: Output = Format.TABLE,
 ) -> None:
     """Change a setting of a running lab, and show what changed in the kernel.

@@ -19,6 +19,7 @@ import typer
 
 from nslab.errors import Missing, Unprinted
 from nslab.quote import escaped, visible
+from nslab.runtime.trust import PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -56,7 +57,14 @@ def listing(rows: Sequence[dict[str, Any]], output: Format, empty: str = "") -> 
         from nslab.views.table import table
 
         header = [key.upper() for key in rows[0]]
-        say(table(header, [[_cell(value) for value in row.values()] for row in rows]))
+        say(table(header, [[_cell(value) for value in row.values()] for row in rows], terminal_columns()))
+
+
+def terminal_columns() -> int:
+    """How wide the reader's terminal is, as COLUMNS or the terminal says; 0: what is printed goes elsewhere."""
+    from shutil import get_terminal_size
+
+    return get_terminal_size((0, 0)).columns if sys.stdout.isatty() else 0
 
 
 def document(value: object, output: Format) -> None:
@@ -93,26 +101,70 @@ def _in_json(char: str) -> str:
 
 
 def _cell(value: object) -> str:
-    return visible(", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    match value:
+        case None:
+            return "-"
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return visible(", ".join(map(str, value)))
+    return visible(str(value))
 
 
 def say(text: str, *, err: bool = False, nl: bool = True, **style: Any) -> None:
     """Print a text with control characters escaped; click's styles (fg=None: none) on terminals without NO_COLOR."""
+    _print(_styled(text, **style), err=err, nl=nl)
+
+
+def _styled(text: str, **style: Any) -> str:
     shown = visible(text)
     if any(style.values()) and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
-        shown = click.style(shown, **style)
-    _print(shown, err=err, nl=nl)
+        return click.style(shown, **style)
+    return shown
 
 
 def markdown(text: str) -> None:
-    """Print Markdown, as wide as the terminal, but at most 100 columns."""
+    """Print Markdown, as wide as the terminal, but at most 100 columns; on a terminal through a pager."""
     from shutil import get_terminal_size
 
     from nslab.views.markdown import lines
 
     styles: dict[str, dict[str, Any]] = {"heading": {"bold": True}, "command": {"fg": "green"}}
-    for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100)):
-        say(line, **styles.get(kind, {}))
+    shown = [
+        _styled(line, **styles.get(kind, {}))
+        for kind, line in lines(text, min(get_terminal_size((100, 24)).columns, 100))
+    ]
+    if not _paged("\n".join(shown) + "\n"):
+        for line in shown:
+            _print(line)
+
+
+def _paged(text: str) -> bool:
+    """Show a text in the user's pager, or less; whether there was a terminal for it, and a pager."""
+    pager = _pager() if sys.stdout.isatty() and sys.stdin.isatty() else []
+    if not pager:
+        return False
+    import signal
+    import subprocess
+
+    environment = {"LESS": "-FRX", **os.environ, **({"LESSSECURE": "1"} if os.geteuid() == 0 else {})}
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the pager's
+    try:
+        subprocess.run(pager, input=text, text=True, env=environment, check=False)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return True
+
+
+def _pager() -> list[str]:
+    """The pager's command; none: print. As root no program of the user's choice is run."""
+    import shlex
+    import shutil
+
+    root = os.geteuid() == 0
+    words = ["less"] if root else shlex.split(os.environ.get("PAGER", "less"))
+    program = shutil.which(words[0], path=PROGRAMS if root else None) if words else None
+    return [program, *words[1:]] if program else []
 
 
 def raw(text: str) -> None:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nslab.cli.complete import probed
 from nslab.cli.life import RunningLab
-from nslab.cli.output import Format, Progress, Report, bullets, document, need_root, say
+from nslab.cli.output import Format, Progress, Report, bullets, document, need_root, say, terminal_columns
 
 if TYPE_CHECKING:
     from nslab.probes import Call, CallResult, Probe, Result, ServiceSurvey, Survey
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
 
 def probe(
     name: RunningLab,
-    sources: Annotated[list[str] | None, typer.Option("--from", help="Probe from this host only; repeatable.")] = None,
-    targets: Annotated[list[str] | None, typer.Option("--to", help="Probe to this host only; repeatable.")] = None,
+    sources: Annotated[
+        list[str] | None, typer.Option("--from", help="Probe from this host only; repeatable.", autocompletion=probed)
+    ] = None,
+    targets: Annotated[
+        list[str] | None, typer.Option("--to", help="Probe to this host only; repeatable.", autocompletion=probed)
+    ] = None,
     output: Annotated[Report, typer.Option("--output", "-o", help="table, json, yaml or junit.")] = Report.TABLE,
 ) -> None:
     """Show by real packets who can reach whom.
@@ -52,11 +57,9 @@ def probe(
 
 
 def _printed(survey: Survey, results: list[Result], explanations: dict[Probe, str]) -> None:
-    from shutil import get_terminal_size
-
     from nslab.views.matrix import matrix, seen
 
-    for line in matrix(survey, results, get_terminal_size((120, 24)).columns):
+    for line in matrix(survey, results, terminal_columns()):
         say(line, fg="red" if "FAIL" in line else None)
     for line in seen(survey.places, results):
         say(line)
@@ -66,11 +69,9 @@ def _printed(survey: Survey, results: list[Result], explanations: dict[Probe, st
 def _printed_services(
     survey: ServiceSurvey, results: list[Result], calls: list[CallResult], reasons: dict[Call, str]
 ) -> None:
-    from shutil import get_terminal_size
-
     from nslab.views.service_matrix import four_cells, service_matrix
 
-    lines = service_matrix(survey, calls, get_terminal_size((120, 24)).columns)
+    lines = service_matrix(survey, calls, terminal_columns())
     for line in (*lines, *four_cells(survey.places, results, calls)):
         say(line, fg="red" if "FAIL" in line else None)
     _because({f"{call.source} to {call.column}": reason for call, reason in reasons.items()})

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def render(
-    file: Annotated[Path, typer.Option("--filename", "-f", help="A manifest or a lab file; - is standard input.")],
+    file: Annotated[
+        Path, typer.Option("--filename", "-f", help="A manifest or a lab file, or a folder; - is standard input.")
+    ],
     node: Annotated[str, typer.Option("--node", help="The node that kube-proxy runs on.")],
     mode: Annotated[ProxyMode, typer.Option("--proxy-mode", help="The mode; none writes nothing.")],
     node_ip: Annotated[str | None, typer.Option("--node-ip", help="The node's address.")] = None,
@@ -45,7 +47,7 @@ def render(
     from nslab.proxy.render import render as text
 
     service_network = None if service_cidr is None else _network("--service-cidr", service_cidr)
-    services, proxy = _known(read_file(file), str(file), node, service_network)
+    services, proxy = _known(file, node, service_network)
     proxy = replace(
         proxy,
         mode=str(mode),
@@ -75,21 +77,25 @@ def _needs_address(services: tuple[Service, ...], mode: ProxyMode) -> str:
     return ""
 
 
-def _known(text: str, file: str, node: str, service_network: str | None) -> tuple[tuple[Service, ...], Proxy]:
+def _known(file: Path, node: str, service_network: str | None) -> tuple[tuple[Service, ...], Proxy]:
     """The Services of a manifest, and the settings of the node's kube-proxy, as far as a Lab in it has them."""
+    from nslab.api.documents import sources_of
+    from nslab.api.values import Source
     from nslab.compiler.placement import assign_addresses
     from nslab.compiler.services import proxy_of, resolve
     from nslab.lab.addons import with_api_service
     from nslab.lab.defaults import SERVICE_NETWORK
-    from nslab.lab.load import parse
-    from nslab.lab.manifest import has_lab, parse_manifest
+    from nslab.lab.load import load, parse
+    from nslab.lab.manifest import has_lab, read_manifest
     from nslab.objects.needs import FULL
     from nslab.proxy.model import Proxy
 
-    if not has_lab(text, file):
+    folder = file.is_dir()
+    sources = sources_of(file) if folder else (Source(str(file), read_file(file)),)
+    if not has_lab(sources):
         network = IPv4Network(service_network) if service_network else SERVICE_NETWORK
-        return resolve(parse_manifest(text, file, network)), Proxy(node, ())
-    lab = assign_addresses(parse(text, file))
+        return resolve(read_manifest(sources, network)), Proxy(node, ())
+    lab = assign_addresses(load(file) if folder else parse(sources[0].text, str(file)))
     for found in lab.nodes:
         if found.name == node:
             return resolve(with_api_service(lab)), proxy_of(lab, found, FULL, ())

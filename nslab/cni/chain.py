@@ -1,7 +1,7 @@
 """The invocations of a list's plugins: each gets the result of the one before it (specification, section 3).
 
-The generators yield an `Invocation`, receive its `Answer`, and return or raise in the end: the caller runs programs,
-or has prepared answers.
+The generators yield an `Invocation`, receive its `PluginOutput`, and return or raise in the end: the caller runs
+programs, or has prepared answers.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from nslab.cni.config import Network, at_least
-from nslab.cni.result import Answer, PluginError, made_of, result_of
+from nslab.cni.config import NetworkConfig, at_least
+from nslab.cni.result import PluginError, PluginOutput, made_of, result_of
 from nslab.dataclass import dataclass
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Wiring:
     `asks`: the runtime requests a certain address.
     """
 
-    network: Network
+    network: NetworkConfig
     programs: tuple[Program, ...]
     container: str
     netns: str
@@ -56,7 +56,7 @@ class Invocation(NamedTuple):
     stdin: str
 
 
-Invocations: TypeAlias = "Generator[Invocation, Answer, dict[str, Any]]"
+Invocations: TypeAlias = "Generator[Invocation, PluginOutput, dict[str, Any]]"
 
 
 def invocation(

@@ -33,7 +33,7 @@ class WrongConfigError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class NetworkConfig:
     """A configuration list. `plugins`: each plugin's JSON object. `checks`: CHECK is supported and enabled."""
 
     name: str
@@ -79,7 +79,7 @@ def filled(text: str, values: Mapping[str, str]) -> str:
     return _HOLE.sub(lambda hole: values[hole[1]], text)
 
 
-def read(text: str) -> Network:
+def read(text: str) -> NetworkConfig:
     """The list of a .conflist, or the single plugin of a .conf as a list. WrongConfigError with all errors."""
     whole = _json(text)
     listed = whole.get("plugins")
@@ -92,7 +92,7 @@ def read(text: str) -> Network:
     if faults:
         raise WrongConfigError(*faults)
     disabled = whole.get("disableCheck") in (True, "true")
-    return Network(
+    return NetworkConfig(
         name=whole["name"],
         version=version,
         plugins=tuple(json.dumps(plugin, ensure_ascii=False) for plugin in plugins),

@@ -26,7 +26,7 @@ class PluginError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PluginOutput:
     """The end of a plugin's run: its exit status (as in subprocess) and its output.
 
     `failed`: it did not run, or not to its end (`did not end within 20 s and was killed`).
@@ -39,7 +39,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class AddResult:
     """The parts of a result that a lab uses: the interfaces (name, namespace or ""), the pod's address, its gateway."""
 
     interfaces: tuple[tuple[str, str], ...]
@@ -47,7 +47,7 @@ class Made:
     gateway: IPv4Address | None = None
 
 
-def result_of(plugin: str, command: str, answer: Answer) -> dict[str, Any]:
+def result_of(plugin: str, command: str, answer: PluginOutput) -> dict[str, Any]:
     """The result of ADD as the plugin printed it. PluginError if it refused, crashed, hung or printed something else.
 
     A successful CHECK or DEL prints nothing: its result is empty.
@@ -70,12 +70,12 @@ def result_of(plugin: str, command: str, answer: Answer) -> dict[str, Any]:
     return printed
 
 
-def made_of(result: dict[str, Any]) -> Made:
+def made_of(result: dict[str, Any]) -> AddResult:
     """The parts of a result of any version: `ip4` (until 0.2.0) or `ips`. ValueError if it is invalid."""
     interfaces = tuple((_text(link, "name"), _text(link, "sandbox")) for link in _objects(result, "interfaces"))
     for entry in _addresses(result):
-        return Made(interfaces, _interface(entry["address"]), _gateway(entry.get("gateway")))
-    return Made(interfaces, None)
+        return AddResult(interfaces, _interface(entry["address"]), _gateway(entry.get("gateway")))
+    return AddResult(interfaces, None)
 
 
 def _interface(value: object) -> IPv4Interface:

@@ -9,9 +9,12 @@ import heapq
 import re
 from typing import TYPE_CHECKING
 
+from nslab.lab.images import BUSYBOX
 from nslab.lab.sources import FIELD, KEYED, holds, stored
+from nslab.lab.types import image_name
 from nslab.lab.warn_sources import MOST_LINKS
 from nslab.objects.container import Start
+from nslab.runtime.mounts import APPLETS, PATH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -128,7 +131,13 @@ def start(around: Surroundings, pod: Pod, container: Container) -> Start:
             own[name] = value
     known = services | own if any("$(" in word for word in container.argv) else own
     argv = tuple(expand(word, known) for word in container.argv)
-    return Start(argv, tuple(own.items()), around.link_text(pod))
+    return Start(argv, tuple(own.items()), _path(container) + around.link_text(pod))
+
+
+def _path(container: Container) -> str:
+    """The PATH of busybox's images, in front of the variables of Services, which are not printed either."""
+    has_applets = container.command and image_name(container.image) in BUSYBOX
+    return f"PATH={APPLETS}:{PATH}\0" if has_applets else ""
 
 
 def _all_of(around: Surroundings, pod: Pod, source: VariablesSource) -> dict[str, str]:

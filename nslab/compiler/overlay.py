@@ -79,7 +79,7 @@ def ipip_device(lab: Lab, node: Node, host: Host) -> Iterator[KernelObject]:
     """tunl0: the ipip driver's device, or without that driver a TUN device of that name with a process behind it."""
     ns = names.netns(lab.name, node.name)
     if host.ipip:
-        yield Ipip(ns, IPIP_DEVICE, _IPIP_MTU, born=host.ipip_born, by=_FELIX)
+        yield Ipip(ns, IPIP_DEVICE, _IPIP_MTU, fallback=host.ipip_fallback, by=_FELIX)
     else:
         yield Tun(ns, IPIP_DEVICE, _IPIP_MTU, by=_FELIX)
         # A TUN would get a random IPv6 link-local address; tunl0, which carries IPv4 alone, has none.

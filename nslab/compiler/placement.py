@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from nslab.compiler.addresses import pod_netns, tunnel_address
@@ -35,7 +36,10 @@ def assign_addresses(lab: Lab) -> Lab:
             else:
                 chosen[pod.namespace, pod.name] = last[node.name] = _next(free, node)
     placed = tuple(replace(pod, assigned=chosen[pod.namespace, pod.name]) for pod in lab.pods)
-    return replace(lab, pods=placed, last_reserved=tuple(last.items()) if network(lab).REMEMBERS else ())
+    last_reserved = tuple(last.items()) if network(lab).REMEMBERS else ()
+    held = {*chosen.values()}
+    released = () if network(lab).REMEMBERS else tuple(address for address in lab.released if address not in held)
+    return replace(lab, pods=placed, last_reserved=last_reserved, released=released)
 
 
 def _fixed(lab: Lab, pod: Pod, node: Node, requested: set[IPv4Address | None]) -> IPv4Address | None:
@@ -73,8 +77,16 @@ def adopted(lab: Lab, given: Mapping[str, IPv4Address]) -> Lab:
 def _free(lab: Lab, node: Node, last: IPv4Address | None, taken: set[IPv4Address]) -> Iterator[IPv4Address]:
     """The free addresses of the node, in its allocator's order."""
     order = network(lab).allocation(node, last)
+    if not network(lab).REMEMBERS:
+        order = _released_last(lab, node, order)
     reserved = tunnel_address(lab, node)
     return _without(order, taken if reserved is None else taken | {reserved})
+
+
+def _released_last(lab: Lab, node: Node, order: Iterator[IPv4Address]) -> Iterator[IPv4Address]:
+    """What was given back comes after all others, the longest ago first (Calico: a block's `unallocated`)."""
+    released = dict.fromkeys(address for address in lab.released if address in node.pod_cidr)
+    return chain((address for address in order if address not in released), released)
 
 
 def _without(order: Iterable[IPv4Address], taken: set[IPv4Address]) -> Iterator[IPv4Address]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from nslab.compiler import volumes
 from nslab.compiler.addresses import address_of, pod_netns
 from nslab.compiler.environment import Surroundings, has_sources, start
+from nslab.compiler.resolver import aliases, domain, resolv_conf
 from nslab.lab import security
-from nslab.lab.types import Protocol
+from nslab.lab.types import Protocol, RestartPolicy
 from nslab.objects import names
 from nslab.objects.container import Limits, Sandbox, Security, Workload
+from nslab.objects.sysctl import Sysctl
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from nslab.objects.base import KernelObject
 
 _KUBELET, _RUNTIME = "kubelet", "container runtime"
+LOW_PORTS = 1024
+"""The first port that every process may bind."""
 
 
 def pods(lab: Lab) -> Iterator[KernelObject]:
@@ -28,8 +32,22 @@ def pods(lab: Lab) -> Iterator[KernelObject]:
     for node in lab.nodes:
         for pod in lab.pods:
             if pod.node == node.name:
+                if _binds_low_ports(pod):
+                    # containerd and Docker set it in every pod; here only where a container needs it.
+                    path = "net/ipv4/ip_unprivileged_port_start"
+                    yield Sysctl(pod_netns(lab, pod), path, "0", "1024", by=_RUNTIME)
                 yield sandbox(lab, pod, around)
-                yield from (workload(lab, pod, container, around) for container in pod.containers)
+                yield from (workload(lab, pod, container, around) for container in pod.every)
+
+
+def _binds_low_ports(pod: Pod) -> bool:
+    """Whether a container without the right to it (NET_BIND_SERVICE) listens on a port below 1024."""
+    for container in pod.every:
+        uid, _, _, dropped, _ = rights(pod, container)
+        ports = (*container.ports, *(container.standin.ports if container.standin else ()))
+        if (uid or "NET_BIND_SERVICE" in dropped) and any(port.port < LOW_PORTS for port in ports):
+            return True
+    return False
 
 
 def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
@@ -44,6 +62,8 @@ def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
         address=address_of(pod),
         share_pid=pod.share_process_namespace,
         resolv_conf=resolv_conf(lab, pod),
+        domain=domain(pod),
+        aliases=aliases(pod),
         asked=repr(pod.mounted) if pod.mounted else "",
         volumes=volumes.volumes(around or Surroundings(lab), pod) if pod.mounted else (),
         by=_KUBELET,
@@ -56,11 +76,13 @@ def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | No
     A readiness probe decides instead, if there is one; a container without ports uses its probe's port.
     `around`: the lab's ConfigMaps, Secrets and Services, if the caller has gathered them already.
     """
-    readiness, liveness = check(container, container.readiness), check(container, container.liveness)
-    if liveness and not liveness.port:
+    probes = (container.readiness, container.liveness, container.startup)
+    readiness, liveness, startup = (check(container, probe) for probe in probes)
+    if liveness and not liveness.port and liveness.kind != "exec":
         liveness = None  # the kubelet ignores a probe that it cannot run: the container is not killed
     begun = start(around or Surroundings(lab), pod, container)
-    ports = [port.port for port in container.ports if port.protocol is Protocol.TCP]
+    of_init = kind(pod, container) == "init"
+    ports = [port.port for port in container.ports if port.protocol is Protocol.TCP and not of_init]
     ports += [probe.port for probe in (readiness, liveness) if probe and isinstance(probe.port, int) and probe.port]
     return Workload(
         pod_netns(lab, pod),
@@ -70,15 +92,44 @@ def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | No
         env=container.env,
         working_dir=container.working_dir,
         port=ports[0] if ports else 0,
-        restart=pod.restart_policy.value,
+        restart=restart(pod, container),
         readiness=readiness,
         liveness=liveness,
+        startup=startup,
+        grace=float(pod.grace),
+        init=kind(pod, container),
+        after=after(pod, container),
+        lifecycle=tuple((name, asked) for name, hook in container.lifecycle if (asked := check(container, hook))),
         security=rights(pod, container),
         limits=Limits(container.limits.memory, container.limits.storage),
         sources=repr((container.value_sources, container.env_from, container.mounts)) if has_sources(container) else "",
         start=begun._replace(mounts=volumes.mounts(pod, container, dict(begun.env))),
         by=_RUNTIME,
     )
+
+
+def kind(pod: Pod, container: Container) -> Literal["", "init", "sidecar"]:
+    """Which kind of init container it is; "" for none."""
+    if container not in pod.init:
+        return ""
+    return "sidecar" if container.sidecar else "init"
+
+
+def restart(pod: Pod, container: Container) -> Literal["Always", "OnFailure", "Never"]:
+    """When the kubelet starts a container again. An init container that has ended well has done its work."""
+    match kind(pod, container):
+        case "sidecar":
+            return "Always"
+        case "init" if pod.restart_policy is not RestartPolicy.NEVER:
+            return "OnFailure"
+        case _:
+            return pod.restart_policy.value
+
+
+def after(pod: Pod, container: Container) -> tuple[str, ...]:
+    """The init containers that come before a container."""
+    number = pod.init.index(container) if container in pod.init else len(pod.init)
+    return tuple(one.name for one in pod.init[:number])
 
 
 def rights(pod: Pod, container: Container) -> Security:
@@ -100,11 +151,3 @@ def check(container: Container, asked: HealthCheck | None) -> HealthCheck | None
     named = {port.name: port.port for port in container.ports if port.name}
     port = asked.port if isinstance(asked.port, int) else named.get(asked.port, 0)
     return HealthCheck(**{**asked.fields(), "port": port})
-
-
-def resolv_conf(lab: Lab, pod: Pod) -> str:
-    """resolv.conf as the kubelet writes it for dnsPolicy ClusterFirst; "" without a cluster DNS."""
-    if lab.dns_address is None:
-        return ""
-    domains = f"{pod.namespace}.svc.cluster.local svc.cluster.local cluster.local"
-    return f"search {domains}\nnameserver {lab.dns_address}\noptions ndots:5\n"

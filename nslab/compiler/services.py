@@ -211,9 +211,11 @@ def _from_pods(
                 str(address_of(pod)),
                 number,
                 pod.node,
-                ready=pod.ready or service.publish_not_ready,
+                ready=(pod.ready and not pod.deletion) or service.publish_not_ready,
                 serving=pod.ready,
+                terminating=bool(pod.deletion),
                 pod=f"{pod.namespace}/{pod.name}",
+                hostname=pod.dns_name if pod.subdomain == service.name else "",
                 zones=(zone,) if zone else (),
                 nodes=(pod.node,) if here and pod.node else (),
             )
@@ -223,7 +225,8 @@ def target_port(pod: Pod, port: ServicePort) -> int:
     """The pod's port behind a Service's port; 0 if none of its containers has a port of that name."""
     if isinstance(port.target, int):
         return port.target
-    declared = (declared for container in pod.containers for declared in container.ports)
+    serving = (one for one in pod.every if one.sidecar or one not in pod.init)
+    declared = (declared for container in serving for declared in container.ports)
     return next((d.port for d in declared if (d.name, d.protocol) == (port.target, port.protocol)), 0)
 
 

@@ -15,7 +15,7 @@ from nslab.api.words import shown
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import FieldError, FieldPath, LabFileError, Position
 from nslab.exercises.targets import fault, target
-from nslab.exercises.types import Ask, Break, By, Check, Expect, Fact, Goal, Show, Text
+from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Show, Text
 from nslab.lab.find import check_file
 from nslab.lab.load import refuse
 from nslab.probes.pairs import places
@@ -66,8 +66,7 @@ def read_check(text: str, file: str, lab: Lab) -> Check:
         reader.errors += (located(one, file, tree.at(one.path, key=one.key)) for one in wrong)
         if not wrong:
             spec = value["spec"]
-            breaks = tuple(Break(one["host"], one["run"]) for one in spec.get("breaks", ()))
-            check = Check(tuple(map(_goal, spec["goals"])), breaks)
+            check = Check(tuple(map(_goal, spec["goals"])))
     except AliasesError as bomb:
         reader.say(bomb.node, "aliases repeat far more than the file holds; write out what you mean")
     # Errors of the whole mostly follow from unreadable values: they are reported only if there are none of those.
@@ -119,8 +118,6 @@ def _errors(check: Check, lab: Lab) -> Iterator[FieldError]:
             yield from _named((*path, "facts", at, "host"), fact.host, hosts)
             if not fact.has and not fact.has_not:
                 yield FieldError((*path, "facts", at), "a fact needs has or hasNot")
-    for number, one in enumerate(check.breaks):
-        yield from _named((0, "spec", "breaks", number, "host"), one.host, (*hosts, *(r.name for r in lab.routers)))
 
 
 def _ask(path: FieldPath, ask: Ask, lab: Lab, hosts: tuple[str, ...]) -> Iterator[FieldError]:

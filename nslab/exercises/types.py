@@ -94,16 +94,7 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
-class Break:
-    """Shell lines that root runs in a host of a fresh lab, so that it comes up broken."""
-
-    host: str
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
 class Check:
-    """The goals of a lab, in order, and what `up` breaks in it first."""
+    """The goals of a lab, in order."""
 
     goals: tuple[Goal, ...] = ()
-    breaks: tuple[Break, ...] = ()

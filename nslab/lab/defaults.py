@@ -8,7 +8,7 @@
 | a node's address | the first free one of the (first) node network from its 22nd on (the course's node1 is .22) |
 | a client's address | the first free one from its 10th on |
 | a node's podCIDR | the first free /26 (calico) or /24 (all others) of the pod network |
-| a pod's node | the one whose podCIDR contains the pod's requested address, else the one with the fewest pods |
+| a pod's node | the one whose podCIDR has its requested address, else the one with the fewest pods that it selects |
 | a pod's hostname, uid | its name; a UUID by hash of lab, namespace and name |
 | the program of an image | see `images` |
 | kube-dns | added if the lab has the name server's address (`addons`) |
@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.dataclass import replace
 from nslab.lab import images, views
 from nslab.lab.addons import add_dns
+from nslab.lab.node_selector import admitted
 from nslab.lab.replicas import expand
 from nslab.lab.types import ONE_NUMBER, PROTOCOLS, ContainerPort, Plugin, ProxyMode, Scheduler
 
@@ -193,7 +194,7 @@ def _pod_cidrs(lab: LabDocument) -> None:
 
 
 def _schedule(found: Documents) -> None:
-    """Assign nodes to pods without one: by the requested address, else the fewest pods, else the first node."""
+    """Assign nodes to pods without one: by requested address, else by nodeSelector, the fewest pods, the first node."""
     waiting, nodes = [one for one in found.pods if not one.view.node], found.lab.nodes
     if not waiting or not nodes:
         return
@@ -203,6 +204,13 @@ def _schedule(found: Documents) -> None:
             one.view = replace(one.view, node=next(holders, ""))
     rooms = [room(found.lab, node.pod_cidr) for node in nodes]
     load = Counter(one.view.node for one in found.pods)
+    room_of = dict(zip((node.name for node in nodes), rooms, strict=True))
+    for one in waiting:
+        if one.view.node_selector and not one.view.node:
+            names = admitted(one.view.node_selector, nodes) or tuple(room_of)
+            least = min(names, key=lambda name: (load[name] >= room_of[name], load[name]))
+            one.view = replace(one.view, node=least)
+            load[least] += 1
     queue = [(load[node.name] >= rooms[i], load[node.name], i) for i, node in enumerate(nodes)]
     heapq.heapify(queue)
     for one in waiting:

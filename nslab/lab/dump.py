@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import EXISTING, Document
 from nslab.api.scalars import STR, is_text
+from nslab.lab import termination
 from nslab.lab.addons import KUBE_DNS
 from nslab.lab.lab_document import LabDocument
 from nslab.lab.stream import Documents
@@ -81,7 +82,9 @@ def lab_document(lab: Lab) -> dict[str, Any]:
     reserved = {name: str(address) for name, address in lab.last_reserved}
     # The objects of kube-dns are among the Services and pods, unless somebody deleted them.
     addons = [KUBE_DNS] if lab.dns_address else []
-    status = present({"stored": True, "lastReserved": reserved, "addons": addons})
+    status = present(
+        {"stored": True, "lastReserved": reserved, "released": [*map(str, lab.released)], "addons": addons}
+    )
     head = {"apiVersion": "nslab/v1", "kind": "Lab", "metadata": {"name": lab.name}}
     return head | present({"spec": present(spec), "status": status})
 
@@ -102,7 +105,8 @@ def pod(one: Pod) -> dict[str, Any]:
     status |= present({"podIP": str(one.assigned or ""), "conditions": conditions})
     return {
         **value,
-        "metadata": {**value.get("metadata", {}), "name": one.name, "namespace": one.namespace, "uid": one.uid},
+        "metadata": {**value.get("metadata", {}), "name": one.name, "namespace": one.namespace, "uid": one.uid}
+        | present({"deletionTimestamp": termination.timestamp(one.deletion)}),
         "spec": {**value.get("spec", {}), "nodeName": one.node},
         **present({"status": status}),
     }

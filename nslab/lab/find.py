@@ -26,7 +26,8 @@ class Shipped:
 
 
 def find(name_or_path: str) -> Path:
-    """The file of a lab, a folder of manifests, or `-`. Names take precedence over paths: `./NAME` is the folder."""
+    """The file of a lab, a folder of manifests, or `-`. Names and numbers precede paths: `./NAME` is the folder."""
+    name_or_path = by_number(name_or_path)
     if name_or_path in names():
         return folder() / name_or_path / FILE
     if name_or_path == STDIN:
@@ -42,6 +43,12 @@ def find(name_or_path: str) -> Path:
     known = names()
     advice = did_you_mean(name_or_path, known) or "; `nslab labs` lists what there is"
     raise UsageError(f"there is no lab {shown(name_or_path)}, and no file or folder of that name{advice}")
+
+
+def by_number(name: str) -> str:
+    """The lab whose guide has this number in the course; any other name as it is."""
+    course = dict(enumerate(in_course(), 1)) if name.isascii() and name.isdecimal() and len(name) < 4 else {}
+    return course.get(int(name), name) if course else name
 
 
 def names() -> list[str]:
@@ -71,6 +78,8 @@ def _there() -> set[str]:
 
 def about(path: Path) -> str:
     """What a lab shows: the comment in its file's first line; "" if there is none."""
+    if not path.is_file():  # a folder, or standard input
+        return ""
     with path.open(encoding="utf-8", errors="replace") as file:
         line = file.readline(500)
     return line.lstrip("#").strip() if line.startswith("#") else ""

@@ -2,7 +2,8 @@
 
 Some images are built-in programs (`BUILT_IN`). Containers without an image, and those of tool images (`TOOLS`), run
 their command with this machine's programs. A stand-in replaces every other image: it answers on the container's
-declared ports and on those of its probes; its command and its hooks do not run.
+declared ports and on those of its probes; its command and its hooks do not run. It also replaces a tool that asks for
+more rights than nslab gives.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from nslab.api.rules import names
 from nslab.dataclass import replace
+from nslab.lab import security
 from nslab.lab.types import BUILT_IN, ContainerPort, Protocol, StandIn, image_name
+from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nslab.lab.types import Container, Pod
-    from nslab.runtime.health_check import HealthCheck
 
 AGNHOST = ("netexec", "pause")
 """The subcommands of the built-in agnhost."""
@@ -27,6 +29,12 @@ TOOLS = names(
     kubectl netshoot network-multitool opensuse oraclelinux rockylinux toolbox ubi ubi-minimal ubuntu
     """
 )
+NAME_SERVERS = ("coredns",)
+"""The images whose stand-in is the cluster's name server on its UDP ports."""
+NONROOT = 65532
+"""The user of a stand-in that must not be root and has no user: `nonroot` of distroless images."""
+BUSYBOX = ("alpine", "busybox")
+"""Tool images whose programs are busybox's applets."""
 ENTRYPOINTS = {"curl": ("curl",), "kubectl": ("kubectl",)}
 """The entry points of tool images; the others run their arguments as a command, and without any a shell."""
 CHOICE = "nslab/image"
@@ -40,14 +48,16 @@ def played(pod: Pod, targets: Iterable[ContainerPort] = ()) -> Pod:
     `targets`: ports to which Services send; the first stand-in listens there if no container declares a port.
     """
     choice = dict(pod.annotations).get(CHOICE, "")
-    containers = [_played(one, choice, ends=_ends(pod)) for one in pod.containers]
+    containers = [_within_rights(pod, _played(one, choice, ends=_ends(pod))) for one in pod.containers]
     declared = any(one.ports for one in pod.containers)
     first = next((index for index, one in enumerate(containers) if one.standin and not one.standin.ends), None)
     if first is not None and not declared and (wanted := tuple(targets)):
         one = containers[first]
-        ports = tuple(dict.fromkeys((*(one.standin.ports if one.standin else ()), *wanted)))
-        containers[first] = replace(one, standin=StandIn(ports))
-    return replace(pod, containers=tuple(containers))
+        standin = one.standin or StandIn()
+        ports = tuple(dict.fromkeys((*standin.ports, *wanted)))
+        containers[first] = replace(one, standin=replace(standin, ports=ports))
+    init = tuple(_within_rights(pod, _played(one, choice, ends=not one.sidecar)) for one in pod.init)
+    return replace(pod, containers=tuple(containers), init=init)
 
 
 def _ends(pod: Pod) -> bool:
@@ -63,9 +73,25 @@ def _played(container: Container, choice: str, *, ends: bool) -> Container:
             return replace(container, command=(), args=args)
         if not container.image or (choice == MACHINE and container.command):
             return container
-        if name in TOOLS:
+        if name in TOOLS and not _beyond(container):
             return _tool(container, name)
     return stand_in(container, ends=ends)
+
+
+def _beyond(container: Container) -> bool:
+    """Whether a container asks for more rights than nslab gives: its command would fail."""
+    return container.security.privileged or not security.DEFAULT_SET.issuperset(container.security.add)
+
+
+def _within_rights(pod: Pod, container: Container) -> Container:
+    """A stand-in without the rights that nslab does not give; it has a user where its image would need one."""
+    if not container.standin:
+        return container
+    own, of_pod = container.security, pod.security
+    non_root = of_pod.non_root if own.non_root is None else own.non_root
+    user = NONROOT if non_root and own.user is None and of_pod.user is None else own.user
+    add = tuple(name for name in own.add if name in security.DEFAULT_SET)
+    return replace(container, security=replace(own, add=add, privileged=False, user=user))
 
 
 def _built_in(container: Container, name: str) -> tuple[str, ...] | None:
@@ -88,19 +114,27 @@ def _tool(container: Container, name: str) -> Container:
 
 def stand_in(container: Container, *, ends: bool) -> Container:
     """The container as a stand-in, which listens on its declared ports and those of its HTTP and TCP probes."""
-    checks = (container.readiness, container.liveness)
+    checks = (container.readiness, container.liveness, container.startup)
     ports = () if ends else tuple(dict.fromkeys((*container.ports, *_asked(container, checks))))
-    return replace(container, command=(), args=(), standin=StandIn(ports, ends=ends))
+    readiness, liveness, startup = map(_asked_at_once, checks)
+    played = replace(container, readiness=readiness, liveness=liveness, startup=startup, lifecycle=(), working_dir="/")
+    dns = image_name(container.image) in NAME_SERVERS
+    return replace(played, command=(), args=(), standin=StandIn(ports, ends=ends, dns=dns))
+
+
+def _asked_at_once(check: HealthCheck | None) -> HealthCheck | None:
+    """A probe that a stand-in can answer, without the first delay, which is for programs that start slowly."""
+    return HealthCheck(**{**check.fields(), "initial_delay": 0}) if check and check.kind != "exec" else None
 
 
 def _asked(container: Container, checks: Iterable[HealthCheck | None]) -> Iterator[ContainerPort]:
     """The ports of probes that the container does not declare."""
     known = {port.port for port in container.ports if port.protocol is Protocol.TCP}
     for check in checks:
-        if check and isinstance(check.port, int) and check.port not in known:
+        if check and check.kind != "exec" and isinstance(check.port, int) and check.port not in known:
             yield ContainerPort(check.port)
 
 
 def stand_ins(pods: Iterable[Pod]) -> tuple[str, ...]:
     """The images that stand-ins replace, each once."""
-    return tuple(dict.fromkeys(one.image for pod in pods for one in pod.containers if one.standin))
+    return tuple(dict.fromkeys(one.image for pod in pods for one in pod.every if one.standin))

@@ -128,6 +128,11 @@ class LabDocument:
         """The last address that each node's allocator allocated."""
         return {name: IPv4Address(one) for name, one in self.status.get("lastReserved", {}).items()}
 
+    @property
+    def released(self) -> tuple[IPv4Address, ...]:
+        """The pod addresses that were given back, the longest ago first."""
+        return tuple(map(IPv4Address, self.status.get("released", ())))
+
 
 def address(word: str | None) -> IPv4Address | None:
     """An address that may be missing."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.api.document import STDIN
 from nslab.api.documents import positioned, sources_of, text_of
 from nslab.api.values import Reader, Source
-from nslab.errors import LabFileError
+from nslab.errors import LabFileError, UsageError
 from nslab.lab import views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
@@ -34,6 +34,17 @@ def load(
 ) -> Lab:
     """The lab in a file; the arguments override the file (`up --encapsulation --proxy-mode`, `cni`)."""
     return allocate(views.lab(_checked(sources_of(path), _name(path), encapsulation, proxy_mode, cni)))
+
+
+def name_of(path: Path) -> str:
+    """What the lab of a file is called, whatever else is wrong with the file."""
+    reader = Reader(*(sources := sources_of(path)))
+    found = read_stream(reader)
+    lab = default_lab(found, _name(path)) if found.lab.document is None else found.lab
+    if not lab.name:
+        refuse(reader, ())
+        raise UsageError(f"{sources[0].file} names no lab")
+    return lab.name
 
 
 def load_with_warnings(

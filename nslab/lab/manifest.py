@@ -46,20 +46,22 @@ class Manifest:
 
 def load_manifest(path: Path) -> Manifest:
     """The objects of a file. A Lab document among them is ignored."""
-    return _manifest(sources_of(path))
+    return read_manifest(sources_of(path))
 
 
-def has_lab(text: str, file: str) -> bool:
-    """Whether there is a Lab document in a text, so that it can be loaded as one."""
-    return OURS in text and read_stream(Reader(Source(file, text)), lab=False).lab.document is not None
+def has_lab(sources: Sequence[Source]) -> bool:
+    """Whether there is a Lab document in some sources, so that they can be loaded as one."""
+    there = any(OURS in source.text for source in sources)
+    return there and read_stream(Reader(*sources), lab=False).lab.document is not None
 
 
 def parse_manifest(text: str, file: str, service_network: IPv4Network = SERVICE_NETWORK) -> Manifest:
     """The objects of a text. `file` is its name in problems. Cluster IPs that nobody said are of `service_network`."""
-    return _manifest((Source(file, text),), service_network)
+    return read_manifest((Source(file, text),), service_network)
 
 
-def _manifest(sources: Sequence[Source], service_network: IPv4Network = SERVICE_NETWORK) -> Manifest:
+def read_manifest(sources: Sequence[Source], service_network: IPv4Network = SERVICE_NETWORK) -> Manifest:
+    """The objects of some sources. Cluster IPs that nobody said are of `service_network`."""
     reader = Reader(*sources)
     # What a server fills in is meant: pods' addresses and phases, a load balancer's address.
     found = read_stream(reader, lab=False, stored=True)

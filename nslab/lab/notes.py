@@ -11,6 +11,7 @@ from nslab.api.schema import own
 from nslab.api.words import counted, dotted, shown
 from nslab.errors import FieldError
 from nslab.lab.images import stand_ins
+from nslab.lab.stream import is_later_hook
 from nslab.lab.types import CONTROLLERS, Controller, Pod
 from nslab.lab.volumes import EMPTY_DIR, FILES
 from nslab.runtime.mounts import is_own
@@ -21,19 +22,16 @@ if TYPE_CHECKING:
     from nslab.api.document import Document
     from nslab.errors import FieldPath
 
-PROBE: dict[str, Any] = {
-    "exec": {},
-    "grpc": {},
-    "httpGet": {"host": {}, "httpHeaders": {}, "scheme": "HTTPS"},
-    "tcpSocket": {"host": {}},
-}
+PROBE: dict[str, Any] = {"grpc": {}, "httpGet": {"scheme": "HTTPS"}}
 SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
-    **{name: {} for name in names("lifecycle startupProbe volumeDevices")},
+    **{name: {} for name in names("volumeDevices")},
     "env": {"valueFrom": {"fileKeyRef": {}}},
+    "lifecycle": {"postStart": PROBE, "preStop": PROBE},
     "ports": {"hostIP": {}},
     "readinessProbe": PROBE,
     "livenessProbe": PROBE,
+    "startupProbe": PROBE,
     "securityContext": {"allowPrivilegeEscalation": {}, "seccompProfile": SECCOMP},
 }
 POD_SPEC: dict[str, Any] = {
@@ -41,14 +39,14 @@ POD_SPEC: dict[str, Any] = {
         name: {}
         for name in names(
             """
-            activeDeadlineSeconds affinity dnsConfig hostAliases hostIPC hostNetwork hostPID initContainers nodeSelector
-            readinessGates schedulingGates setHostnameAsFQDN subdomain topologySpreadConstraints
+            activeDeadlineSeconds affinity hostIPC hostNetwork hostPID readinessGates schedulingGates
+            setHostnameAsFQDN topologySpreadConstraints
             """
         )
     },
     "containers": CONTAINER,
+    "initContainers": CONTAINER,
     "volumes": {"projected": {"sources": {name: {} for name in names("clusterTrustBundle podCertificate")}}},
-    "dnsPolicy": "Default",
     "securityContext": {"seccompProfile": SECCOMP, "sysctls": {}},
 }
 NOTED: dict[str, dict[str, Any]] = {
@@ -73,6 +71,9 @@ def notes(objects: Sequence[Document], pods: Iterable[Document]) -> Iterator[Fie
         if one.made:
             continue
         foreign = not own(str(one.value.get("apiVersion")))
+        if is_later_hook(one):
+            kinds[one.kind, " (Helm's hook for later)"] += 1
+            continue
         if foreign or one.kind in WORKING:
             kinds[one.kind, f".{group_of(one.value['apiVersion'])}" if foreign else ""] += 1
         for path in () if foreign else _said(one.value, NOTED.get(one.kind, {})):
@@ -95,7 +96,7 @@ def _volumes(templates: Sequence[Pod]) -> Iterator[FieldError]:
     if kinds:
         what = ", ".join(counted(number, kind) for kind, number in kinds.items())
         yield FieldError((EXISTING,), f"an empty folder each, gone with its pod: {what}")
-    paths = {mount.path for pod in templates for one in pod.containers for mount in one.mounts if is_own(mount.path)}
+    paths = {mount.path for pod in templates for one in pod.every for mount in one.mounts if is_own(mount.path)}
     if paths:
         text = f"nothing is mounted at {', '.join(map(shown, sorted(paths)))}: each container has its own there"
         yield FieldError((EXISTING,), text)

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.api.words import shown
-from nslab.cni.config import Network, WrongConfigError, filled, read
+from nslab.cni.config import NetworkConfig, WrongConfigError, filled, read
 from nslab.errors import FieldError
 from nslab.lab.types import Plugin
 
@@ -25,7 +25,7 @@ PLUGIN_PATHS = ("/usr/lib/cni", "/usr/libexec/cni", "/opt/cni/bin")
 """The directories of CNI plugins in distributions and Kubernetes, searched after those that a lab names."""
 
 
-def network_of(lab: Lab, node: Node) -> Network:
+def network_of(lab: Lab, node: Node) -> NetworkConfig:
     """The CNI network of a node's pods. The lab must be valid."""
     assert lab.cni
     return read(node_config(lab, node))
@@ -53,7 +53,7 @@ def _values(
     }
 
 
-def example(text: str) -> Network:
+def example(text: str) -> NetworkConfig:
     """The network of a configuration, with placeholders filled in for an example node. Raises WrongConfigError."""
     node, pods, services = IPv4Address("192.168.59.22"), IPv4Network("20.96.0.0/12"), IPv4Network("10.96.0.0/12")
     return read(filled(text, _values("lab", pods, services, "node1", node, IPv4Network("20.96.1.0/24"))))
@@ -96,8 +96,6 @@ def plugins(found: Documents) -> Iterator[FieldError]:
         for field in ("conf", "config", "path", "routes", "masquerade"):
             if section.get(field) or section.get(field) is False:
                 yield FieldError(lab.place("cni", field), f"spec.cni.{field} goes with plugin: exec; remove it")
-        for path, _, port, _ in _declared(found):
-            yield FieldError(path, f"hostPort {port} needs cni plugin: exec, with portmap among its plugins; remove it")
         return
     for folder in section.get("path", ()):
         if ":" in folder:
@@ -148,8 +146,12 @@ def _declared(found: Documents) -> Iterator[tuple[FieldPath, str, int, str]]:
 
 
 def idle_host_ports(found: Documents) -> Iterator[FieldError]:
-    """A hostPort has no effect, and causes no error, unless a plugin has the capability portMappings."""
-    if found.lab.rules.by_exec and '"portMappings"' not in found.lab.cni.get("config", ""):
-        for path, _, port, _ in _declared(found):
-            text = f"hostPort {port} does nothing: no plugin has the capability portMappings (portmap would)"
-            yield FieldError(path, text)
+    """The host ports that no plugin maps: without a warning they would silently do nothing."""
+    by_exec = found.lab.rules.by_exec
+    if by_exec and '"portMappings"' in found.lab.cni.get("config", ""):
+        return
+    missing = "it needs cni plugin: exec, with portmap among its plugins"
+    if by_exec:
+        missing = "no plugin has the capability portMappings (portmap would)"
+    for path, _, port, _ in _declared(found):
+        yield FieldError(path, f"hostPort {port} does nothing: {missing}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.document import Document
 from nslab.api.rules import names as words
 from nslab.dataclass import replace
+from nslab.lab.node_selector import admitted
 from nslab.lab.types import DAEMON_SET, NOTHING_SAID, TEMPLATE_HASH, USUAL
 from nslab.lab.volumes import with_claims
 
@@ -23,9 +24,11 @@ ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels, so that names contain no words; no 0, 1, 3, which look like letters (Kubernetes' alphabet)."""
 LONGEST_BASE = 58
 """The API server truncates a base name to this length before it appends five characters: the result is a DNS label."""
+COPIED = ("annotations", "finalizers")
+"""What a controller's pod has of its template's metadata, besides labels."""
 FURTHER = words(
     """
-    dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers serviceAccountName subdomain
+    dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers nodeSelector serviceAccountName subdomain
     terminationGracePeriodSeconds volumes
     """
 )
@@ -44,10 +47,10 @@ def expand(found: Documents) -> None:
     owners = {one.view.owner_name for one in found.controllers}
     there = {(one.namespace, one.name): one.view for one in found.pods if one.view.owner in owners}
     found.pods = [one for one in found.pods if one.view.owner not in owners]
-    nodes = tuple(node.name for node in found.lab.nodes)
-    if sum(count(one.view, nodes) for one in found.controllers) > MOST:
+    admitting = [admitted(one.view.template.node_selector, found.lab.nodes) for one in found.controllers]
+    if sum(count(one.view, nodes) for one, nodes in zip(found.controllers, admitting, strict=True)) > MOST:
         return
-    for one in found.controllers:
+    for one, nodes in zip(found.controllers, admitting, strict=True):
         template = _replica(one)
         for index, name in enumerate(names(one.view, nodes)):
             node = nodes[index] if one.kind == DAEMON_SET else ""
@@ -120,17 +123,20 @@ def _replica(one: Document) -> Document:
         owner |= {"kind": "ReplicaSet", "name": f"{one.name}-{number}"}
     elif one.kind == "Job":
         labels |= dict.fromkeys(("batch.kubernetes.io/job-name", "job-name"), one.name)
-    metadata: dict[str, Any] = {**value.get("metadata", {}), "namespace": one.namespace, "labels": labels}
+    # GetPodFromTemplate: nothing else that belongs to one pod, such as its deletion.
+    metadata: dict[str, Any] = {"namespace": one.namespace, "labels": labels}
+    metadata |= {name: value for name, value in value.get("metadata", {}).items() if name in COPIED}
     metadata["ownerReferences"] = [{**owner, "controller": True}]
     spec = value.get("spec", {})
     if one.kind == "StatefulSet" and one.spec.get("serviceName"):
-        spec = {"subdomain": one.spec["serviceName"], **spec}
+        spec = {**spec, "subdomain": one.spec["serviceName"]}
     made = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
     view = replace(
         template,
         namespace=one.namespace,
         labels=tuple(labels.items()),
         owner=controller.owner_name,
+        deletion=0.0,
         document=made,
     )
     return Document(made, (*one.path, "spec", "template"), made=True, view=view)
@@ -145,8 +151,12 @@ def _named(controller: Document, one: Document, name: str, index: int, node: str
     elif controller.kind == "Job" and controller.spec.get("completionMode") == "Indexed":
         labels["batch.kubernetes.io/job-completion-index"] = str(index)
     spec = with_claims(one.value["spec"], controller.spec.get("volumeClaimTemplates"), name)
+    subdomain = spec.get("subdomain", "")
+    if controller.kind == "StatefulSet":
+        spec = {"hostname": name, **spec}
     value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}, "spec": spec}
     view = replace(one.view, name=name, labels=tuple(labels.items()), node=node or one.view.node, document=value)
+    view = replace(view, subdomain=subdomain, dns_name=spec.get("hostname", "") if subdomain else "")
     if there is not None:
         node = view.node or there.node
         view = replace(view, uid=there.uid, assigned=there.assigned, ready=there.ready, node=node)

@@ -13,6 +13,7 @@ DEFAULT = (
     "SYS_CHROOT", "MKNOD", "AUDIT_WRITE", "SETFCAP",
 )  # fmt: skip
 """The runtimes' default capabilities of a container; nslab allows no others."""
+DEFAULT_SET = frozenset(DEFAULT)
 OTHERS = (
     "DAC_READ_SEARCH", "LINUX_IMMUTABLE", "NET_BROADCAST", "NET_ADMIN", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE",
     "SYS_RAWIO", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME",

@@ -22,14 +22,15 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 
 
 def setting(text: str) -> tuple[str, str]:
-    """The name and value of NAME=VALUE. Raises UsageError for an unknown one."""
+    """The name and value of NAME=VALUE, the value in any case. Raises UsageError for an unknown one."""
     name, _, value = text.partition("=")
     known = SETTINGS.get(name)
     if known is None:
         raise UsageError(f"{text!r} is not a setting; settings are {', '.join(f'{name}=…' for name in SETTINGS)}")
-    if value not in known:
+    meant = {one.lower(): one for one in known}.get(value.lower())
+    if meant is None:
         raise UsageError(f"{name} is one of {', '.join(known)}, not {value!r}")
-    return name, value
+    return name, meant
 
 
 def with_settings(lab: Lab, settings: Mapping[str, str]) -> Lab:

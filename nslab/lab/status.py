@@ -53,6 +53,13 @@ def merge_status(new: Lab, kept: Lab) -> Lab:
     return allocate(new, kept.services)
 
 
+def with_released(new: Lab, kept: Lab) -> Lab:
+    """The new lab, which knows the addresses of pods that the kept one had and it has not."""
+    held = {pod.assigned for pod in new.pods}
+    freed = (pod.assigned for pod in kept.pods if pod.assigned and pod.assigned not in held)
+    return replace(new, released=tuple(dict.fromkeys((*kept.released, *freed))))
+
+
 def _replicas_stay(new: Lab, kept: Lab) -> Lab:
     """The new lab, in which replicas whose template names no node stay on their nodes."""
     free = {one.owner_name for one in new.controllers if not one.template.node and one.kind != DAEMON_SET}

@@ -29,6 +29,20 @@ ACTED_ON = {
 }
 """The kinds that nslab acts on, and their fields of Documents; all other kinds are `others`."""
 OURS = "nslab/v1"
+HOOK, INSTALLED = "helm.sh/hook", {"pre-install", "post-install", "crd-install"}
+"""The annotation by which an object belongs to an event of Helm's, and the events of an installation."""
+KUSTOMIZATION: dict[str, Any] = {
+    "apiVersion": "kustomize.config.k8s.io/v1beta1",
+    "kind": "Kustomization",
+    "metadata": {"name": "kustomization"},
+}
+"""What kustomize fills in for a `kustomization.yaml`, which lies in a folder beside its manifests; and a name."""
+
+
+def is_later_hook(one: Document) -> bool:
+    """Whether Helm makes an object at another time than when it installs a chart: for a test, say."""
+    hooks = {word.strip() for word in str(one.metadata.get("annotations", {}).get(HOOK, "")).split(",")} - {""}
+    return bool(hooks) and not hooks & INSTALLED
 
 
 @dataclass(slots=True)
@@ -44,7 +58,8 @@ class Documents:
 
     def add(self, one: Document, *, foreign: bool = False) -> None:
         """Append an object to those of its kind. `foreign`: its API group is not one of Kubernetes' own."""
-        getattr(self, "others" if foreign else ACTED_ON.get(one.kind, "others")).append(one)
+        kept = foreign or is_later_hook(one)
+        getattr(self, "others" if kept else ACTED_ON.get(one.kind, "others")).append(one)
 
     def acted_on(self) -> list[Document]:
         """The objects that nslab acts on."""
@@ -105,6 +120,8 @@ def _read(
         return
     start = len(reader.errors)
     value = reader.read(node)
+    if reader.file and Path(reader.file).stem == "kustomization":
+        value = {**KUSTOMIZATION, **value}
     kind = value.get("kind")
     shape, wrong = _shape(value, path)
     if kind == "Lab" and found.lab.document is not None:

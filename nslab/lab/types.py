@@ -145,6 +145,8 @@ class SecurityContext:
 
 
 NOTHING_SAID = SecurityContext()
+GRACE = 30
+"""Seconds that a pod has to end, unless it says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +170,21 @@ class RestartPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StandIn:
-    """The program that replaces an image: it listens on these ports, or (`ends`) exits at once with status 0."""
+    """The program that replaces an image: it listens on these ports, or (`ends`) exits at once with status 0.
+
+    `dns`: on its UDP ports, and the TCP ports of the same numbers, it is the cluster's name server.
+    """
 
     ports: tuple[ContainerPort, ...] = ()
     ends: bool = False
+    dns: bool = False
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The program's flags: a port each."""
+        dns = {one.port for one in self.ports if one.protocol is Protocol.UDP} if self.dns else set[int]()
+        flags = ((f"--{'dns' if one.port in dns else one.protocol.lower()}", str(one.port)) for one in self.ports)
+        return tuple(word for flag in dict.fromkeys(flags) for word in flag)
 
 
 BUILT_IN = {"agnhost": "agnhost", "pause": "agnhost", "k8s-dns-kube-dns": "kubedns"}
@@ -188,6 +201,7 @@ class Container:
     """One container of a pod. It runs `command`; without one, a built-in program (`builtin`).
 
     `standin` replaces an image that is neither built in nor a tool (nslab.lab.images). `tty`: it has a terminal.
+    `lifecycle`: its hooks, postStart and preStop. `sidecar`: an init container that runs beside what follows.
     `value_sources`: the source of each value of `env` that is "" there, by index. `env_from`: further variables.
     """
 
@@ -200,10 +214,13 @@ class Container:
     ports: tuple[ContainerPort, ...] = ()
     readiness: HealthCheck | None = None
     liveness: HealthCheck | None = None
+    startup: HealthCheck | None = field(default=None, repr=False)
     security: SecurityContext = field(default=NOTHING_SAID, repr=False)
     limits: Resources = field(default=USUAL, repr=False)
     standin: StandIn | None = field(default=None, repr=False)
     tty: bool = field(default=False, repr=False)
+    lifecycle: tuple[tuple[str, HealthCheck], ...] = field(default=(), repr=False)
+    sidecar: bool = field(default=False, repr=False)
     value_sources: tuple[tuple[int, ValueSource], ...] = field(default=(), repr=False)
     env_from: tuple[VariablesSource, ...] = field(default=(), repr=False)
     mounts: tuple[VolumeMount, ...] = field(default=(), repr=False)
@@ -220,8 +237,20 @@ class Container:
             return (*(self.command or (self.builtin,)), *self.args)
         if self.standin.ends:
             return ("standin", "--exit")
-        ports = (word for one in self.standin.ports for word in (f"--{one.protocol.lower()}", str(one.port)))
-        return ("standin", "--container", self.name, "--image", self.image, *ports)
+        return ("standin", "--container", self.name, "--image", self.image, *self.standin.flags)
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSettings:
+    """A pod's dnsPolicy and dnsConfig."""
+
+    policy: str = "ClusterFirst"
+    nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+
+CLUSTER_FIRST = DnsSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +259,9 @@ class Pod:
 
     `owner`: its controller (`Controller.owner_name`). `ready` and `finished` are status, too: all its containers are
     ready; it has Succeeded or Failed. `service_links`: its containers have variables for Services.
+    `grace`: seconds from SIGTERM to SIGKILL. `deletion`: of a terminating pod, when they are over (seconds since 1970);
+    0: it does not terminate. A terminating pod belongs to no controller. `init`: its init containers.
+    `dns_name`: its name below the Service `subdomain`, if it requests one.
     """
 
     name: str
@@ -247,16 +279,29 @@ class Pod:
     owner: str = ""
     ready: bool = True
     security: SecurityContext = NOTHING_SAID
+    grace: int = GRACE
+    deletion: float = 0.0
+    init: tuple[Container, ...] = ()
     service_account: str = "default"
     service_links: bool = True
     volumes: tuple[Volume, ...] = ()
+    node_selector: tuple[tuple[str, str], ...] = ()
+    subdomain: str = ""
+    dns_name: str = ""
+    dns: DnsSettings = CLUSTER_FIRST
+    host_aliases: tuple[tuple[str, tuple[str, ...]], ...] = ()
     finished: bool = False
     document: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
+    def every(self) -> tuple[Container, ...]:
+        """All its containers, in the order in which they start."""
+        return (*self.init, *self.containers)
+
+    @property
     def mounted(self) -> tuple[Volume, ...]:
         """Its volumes that any of its containers mounts."""
-        wanted = {mount.volume for container in self.containers for mount in container.mounts}
+        wanted = {mount.volume for container in self.every for mount in container.mounts}
         return tuple(one for one in self.volumes if one.name in wanted)
 
 
@@ -426,6 +471,8 @@ class Lab:
     pods: tuple[Pod, ...]
     # The last address that each node allocated: kubenet's allocator continues after it.
     last_reserved: tuple[tuple[str, IPv4Address], ...] = ()
+    # Pod addresses that were given back, the longest ago first: Calico gives them again when there are no others.
+    released: tuple[IPv4Address, ...] = ()
     services: tuple[Service, ...] = ()
     slices: tuple[EndpointSlice, ...] = ()
     controllers: tuple[Controller, ...] = ()

@@ -25,7 +25,7 @@ from nslab.lab.resources import resource_of
 from nslab.lab.types import ONE_NUMBER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nslab.api.document import Document
     from nslab.errors import FieldPath
@@ -38,7 +38,7 @@ HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 def services(found: Documents) -> Iterator[FieldError]:
     """Each Service is valid for kube-proxy."""
-    yield from _twice("service", found.services)
+    yield from _twice(found.services)
     for service in found.services:
         for error in validate_services.errors(service):
             yield of_object(service, error)
@@ -53,7 +53,7 @@ def admitted(found: Documents) -> Iterator[FieldError]:
 
 def slices(found: Documents) -> Iterator[FieldError]:
     """Each EndpointSlice is valid."""
-    yield from _twice("endpointslice", found.slices)
+    yield from _twice(found.slices)
     for one in found.slices:
         for error in _slice(one):
             yield of_object(one, error)
@@ -97,8 +97,8 @@ def controllers(found: Documents) -> Iterator[FieldError]:
     by_kind: dict[str, list[Document]] = {}
     for one in found.controllers:
         by_kind.setdefault(one.kind, []).append(one)
-    for kind, some in by_kind.items():
-        yield from _twice(kind.lower(), some)
+    for some in by_kind.values():
+        yield from _twice(some)
     for one in found.controllers:
         for error in _controller(one):
             yield of_object(one, error)
@@ -241,16 +241,15 @@ def others(found: Documents) -> Iterator[FieldError]:
     kinds: dict[str, list[Document]] = {}
     for one in found.others:
         kinds.setdefault(resource_of(one), []).append(one)
-    for kind, objects in kinds.items():
-        yield from _twice(kind, objects)
+    for objects in kinds.values():
+        yield from _twice(objects)
 
 
-def _twice(kind: str, objects: list[Document]) -> Iterator[FieldError]:
+def _twice(objects: Sequence[Document]) -> Iterator[FieldError]:
     """Names are unique among objects of one kind and namespace."""
     names: dict[tuple[str, str], FieldPath] = {}
     for one in objects:
         path: FieldPath = (*one.path, "metadata", "name")
         first = names.setdefault((one.namespace, one.name), path)
         if one.name and first != path:
-            where = f" of namespace {shown(one.namespace)}" if one.namespace else ""
-            yield FieldError(path, f"{shown(kind)} {shown(one.name)}{where} is defined twice", first=first)
+            yield of_object(one, FieldError(("metadata", "name"), duplicate(one.name), first=first))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from nslab.api.sentences import duplicate, of_object
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError, FieldPath
 from nslab.lab.defaults import REQUEST, room
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Pod
+    from nslab.lab.types import Container, Pod
 
 
 def pods(found: Documents) -> Iterator[FieldError]:
@@ -25,8 +26,8 @@ def pods(found: Documents) -> Iterator[FieldError]:
         path: FieldPath = (*one.path, "metadata", "name")
         pod = one.view
         if pod.name and names.setdefault((pod.namespace, pod.name), path) != path:
-            text = f"pod {shown(pod.name)} of namespace {shown(pod.namespace)} is defined twice"
-            yield FieldError(path, text, first=names[pod.namespace, pod.name])
+            twice = FieldError(("metadata", "name"), duplicate(pod.name), first=names[pod.namespace, pod.name])
+            yield of_object(one, twice)
         elif pod.name and uids.setdefault(pod.uid, path) != path:
             yield FieldError((*one.path, "metadata", "uid"), f"two pods have the uid {pod.uid}", first=uids[pod.uid])
 
@@ -35,8 +36,8 @@ def containers(found: Documents) -> Iterator[FieldError]:
     """The containers of pods and templates are valid. Replicas are not checked again."""
     for who, place, pod in templates(found):
         seen: dict[str, FieldPath] = {}
-        for index, container in enumerate(pod.containers):
-            path = (*place, "spec", "containers", index)
+        for field, index, container in of_pod(pod):
+            path = (*place, "spec", field, index)
             name = shown(container.name) if container.name else "this container"
             if container.name and seen.setdefault(container.name, (*path, "name")) != (*path, "name"):
                 text = f"two containers of {who} are called {name}"
@@ -49,6 +50,12 @@ def containers(found: Documents) -> Iterator[FieldError]:
         yield from _mounts(who, place, pod)
 
 
+def of_pod(pod: Pod) -> Iterator[tuple[str, int, Container]]:
+    """Each container of a pod, and where it stands."""
+    for field, some in (("initContainers", pod.init), ("containers", pod.containers)):
+        yield from ((field, index, one) for index, one in enumerate(some))
+
+
 def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
     """Every written pod spec, of a pod or a controller's template: its owner in words, its path, its view."""
     yield from ((f"pod {shown(one.name)}", one.path, one.view) for one in found.pods if not one.made)
@@ -59,10 +66,10 @@ def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
 def _mounts(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
     """A container mounts volumes of its pod, each at a place of its own."""
     known = tuple(one.name for one in pod.volumes)
-    for index, container in enumerate(pod.containers):
+    for field, index, container in of_pod(pod):
         seen: dict[str, FieldPath] = {}
         for place, mount in enumerate(container.mounts):
-            path = (*at, "spec", "containers", index, "volumeMounts", place)
+            path = (*at, "spec", field, index, "volumeMounts", place)
             if mount.volume not in known:
                 text = f"{who} has no volume {shown(mount.volume)}, which container {shown(container.name)} mounts"
                 yield FieldError((*path, "name"), text, word=mount.volume, known=known)

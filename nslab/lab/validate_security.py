@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from nslab.api.words import listed, shown
 from nslab.errors import FieldError
 from nslab.lab import security
-from nslab.lab.validate_pods import templates
+from nslab.lab.images import played
+from nslab.lab.validate_pods import of_pod, templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +23,9 @@ CONTEXT = "securityContext"
 def rights(found: Documents) -> Iterator[FieldError]:
     """Containers request only rights that nslab grants. Replicas are not checked again."""
     for _, place, pod in templates(found):
-        for index, container in enumerate(pod.containers):
+        for field, index, container in of_pod(played(pod)):
             who = f"container {shown(container.name)}" if container.name else "this container"
-            path = (*place, "spec", "containers", index, CONTEXT)
+            path = (*place, "spec", field, index, CONTEXT)
             if container.security.privileged:
                 text = f"{who} cannot be privileged: a lab's containers are isolated from the machine; remove it"
                 yield FieldError((*path, "privileged"), text)
@@ -50,7 +51,7 @@ def _root(who: str, pod: Pod, container: Container, path: FieldPath) -> Iterator
     own = container.security.non_root
     asked = pod.security.non_root if own is None else own
     if asked and security.user(pod.security, container.security) == 0:
-        at = path if own is not None else (*path[: path.index("containers")], CONTEXT)
+        at = path if own is not None else (*path[:-3], CONTEXT)
         yield FieldError(
             (*at, "runAsNonRoot"), f"{who} has runAsNonRoot, and would run as root; set runAsUser: 1000, for example"
         )

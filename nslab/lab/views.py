@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
 from nslab.dataclass import replace
-from nslab.lab import service_document, sources, types, volumes
+from nslab.lab import service_document, sources, termination, types, volumes
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
 from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
@@ -47,6 +47,7 @@ def lab(found: Documents) -> types.Lab:
         clients=tuple(types.Client(one.name, one.address) for one in document.clients if one.address),
         pods=tuple(one.view for one in found.pods),
         last_reserved=tuple(document.last_reserved.items()),
+        released=document.released,
         services=tuple(map(service, found.services)),
         slices=tuple(map(endpoint_slice, found.slices)),
         controllers=tuple(one.view for one in found.controllers),
@@ -92,15 +93,32 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         uid=metadata.get("uid", ""),
         assigned=IPv4Address(assigned) if assigned else None,
         restart_policy=_RESTARTS[spec.get("restartPolicy", "Always")],
-        owner=_owner(metadata, namespace, labels),
+        owner="" if metadata.get("deletionTimestamp") else _owner(metadata, namespace, labels),
         ready=not any(c.get("type") == "Ready" and c.get("status") == "False" for c in status.get("conditions", ())),
         security=_security(spec.get("securityContext", {})),
+        grace=spec.get("terminationGracePeriodSeconds", types.GRACE),
+        init=tuple(map(container, spec.get("initContainers", ()))),
+        deletion=termination.seconds_of(metadata.get("deletionTimestamp")),
         service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
         service_links=spec.get("enableServiceLinks", True),
         volumes=volumes.volumes(spec),
+        subdomain=spec.get("subdomain", ""),
+        dns_name=spec.get("hostname", "") if spec.get("subdomain") else "",
+        dns=_dns(spec),
+        host_aliases=tuple(
+            (one["ip"], tuple(one.get("hostnames", ()))) for one in spec.get("hostAliases", ()) if "ip" in one
+        ),
+        node_selector=tuple(spec.get("nodeSelector", {}).items()),
         finished=status.get("phase") in FINISHED,
         document=value,
     )
+
+
+def _dns(spec: dict[str, Any]) -> types.DnsSettings:
+    """The dnsPolicy and dnsConfig of a pod."""
+    policy, config = spec.get("dnsPolicy") or "ClusterFirst", spec.get("dnsConfig", {})
+    options = tuple((one["name"], one.get("value", "")) for one in config.get("options", ()) if one.get("name"))
+    return types.DnsSettings(policy, tuple(config.get("nameservers", ())), tuple(config.get("searches", ())), options)
 
 
 def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> str:
@@ -127,6 +145,9 @@ def container(fields: dict[str, Any]) -> types.Container:
         ports=tuple(map(_port, fields.get("ports", ()))),
         readiness=health_check(fields.get("readinessProbe")),
         liveness=health_check(fields.get("livenessProbe")),
+        startup=health_check(fields.get("startupProbe")),
+        lifecycle=_lifecycle(fields.get("lifecycle", {})),
+        sidecar=fields.get("restartPolicy") == "Always",
         security=_security(fields.get("securityContext", {})),
         limits=_limits(fields.get("resources", {}).get("limits", {})),
         tty=bool(fields.get("tty")),
@@ -145,13 +166,32 @@ def _port(fields: dict[str, Any]) -> types.ContainerPort:
 
 def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
     """A probe; None for a handler that nslab does not have. 0 means the default, as in Kubernetes."""
-    http, tcp = (fields or {}).get("httpGet"), (fields or {}).get("tcpSocket")
-    if fields is None or (http is None and tcp is None) or (http or {}).get("scheme") == "HTTPS":
-        return None
+    fields = fields or {}
     times = {name: fields[word] for word, name in _CHECKS if fields.get(word)}
-    if http is None:
-        return HealthCheck("tcpSocket", (tcp or {}).get("port", 0), **times)
-    return HealthCheck("httpGet", http.get("port", 0), http.get("path", "/"), **times)
+    if "exec" in fields:
+        return HealthCheck("exec", command=fields["exec"].get("command", ()), **times)
+    if "tcpSocket" in fields:
+        asked = fields["tcpSocket"]
+        return HealthCheck("tcpSocket", asked.get("port", 0), host=asked.get("host", ""), **times)
+    asked = fields.get("httpGet", {"scheme": "HTTPS"})
+    if asked.get("scheme") == "HTTPS":
+        return None
+    headers = [(one.get("name", ""), one.get("value", "")) for one in asked.get("httpHeaders", ())]
+    where = {"host": asked.get("host", ""), "headers": headers}
+    return HealthCheck("httpGet", asked.get("port", 0), asked.get("path") or "/", **where, **times)
+
+
+def _lifecycle(fields: dict[str, Any]) -> tuple[tuple[str, HealthCheck], ...]:
+    """The hooks of a container that do something."""
+    made = ((name, _hook(fields.get(name) or {})) for name in ("postStart", "preStop"))
+    return tuple((name, hook) for name, hook in made if hook)
+
+
+def _hook(fields: dict[str, Any]) -> HealthCheck | None:
+    """One hook: asked as a probe is, or a time to sleep."""
+    if "sleep" in fields:
+        return HealthCheck("sleep", period=fields["sleep"].get("seconds", 0))
+    return health_check(fields)
 
 
 def _security(fields: dict[str, Any]) -> types.SecurityContext:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError
+from nslab.lab.images import TOOLS
+from nslab.lab.node_selector import labels
 from nslab.lab.plugins import idle_host_ports
-from nslab.lab.validate_pods import templates
+from nslab.lab.types import image_name
+from nslab.lab.validate_pods import of_pod, templates
 from nslab.lab.warn_sources import sources
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
 LEAST_MEMORY = 1 << 20
 """The least memory of any program, in bytes."""
+INSTALLS = re.compile(r"(?<![\w./-])(apk|apt|apt-get|dnf|pip3?|yum|zypper)( -\S+)* (add|install|update|upgrade)\b")
 SERVICE = "kubernetes.io/service-name"
 TOPOLOGY_MODES = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")
 
@@ -48,6 +53,8 @@ def warnings(found: Documents) -> Iterator[FieldError]:
     yield from _probes(found)
     yield from _memory(found)
     yield from sources(found)
+    yield from _installs(found)
+    yield from _node_selectors(found)
     yield from idle_host_ports(found)
 
 
@@ -120,6 +127,31 @@ def _memory(found: Documents) -> Iterator[FieldError]:
                 )
                 path = (*place, "spec", "containers", index, "resources", "limits", "memory")
                 yield FieldError(path, f"{text}, in which no program starts; 64Mi is a usual limit")
+
+
+def _installs(found: Documents) -> Iterator[FieldError]:
+    """A package manager needs the internet and a writable root."""
+    for _, place, pod in templates(found):
+        for field, index, container in of_pod(pod):
+            if container.image and image_name(container.image) not in TOOLS:
+                continue  # a stand-in runs no command
+            for name, words in (("command", container.command), ("args", container.args)):
+                match = next(filter(None, map(INSTALLS.search, (" ".join(words), *words))), None)
+                if match:
+                    text = f"container {shown(container.name)} runs {shown(match[0])}, which fails: it has"
+                    path = (*place, "spec", field, index, name)
+                    yield FieldError(path, f"{text} this machine's programs, a read-only root and no internet")
+
+
+def _node_selectors(found: Documents) -> Iterator[FieldError]:
+    """Warnings for nodeSelectors that nslab ignores, because no node has the labels."""
+    nodes = found.lab.nodes
+    for who, place, pod in templates(found):
+        missing = [one for one in pod.node_selector if not any(labels(node).get(one[0]) == one[1] for node in nodes)]
+        if missing and not pod.document.get("spec", {}).get("nodeName"):
+            listed = ", ".join(f"{shown(name)}={shown(value)}" for name, value in missing)
+            text = f"no node has the label {listed}" if len(missing) == 1 else f"no node has the labels {listed}"
+            yield FieldError((*place, "spec", "nodeSelector"), f"{text}, by which {who} selects its nodes")
 
 
 def _probes(found: Documents) -> Iterator[FieldError]:

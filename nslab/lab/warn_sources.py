@@ -9,7 +9,7 @@ from nslab.api.document import EXISTING
 from nslab.api.words import shown
 from nslab.errors import FieldError
 from nslab.lab.sources import CONFIG_MAP, EVERYWHERE, FIELD, FIELDS, KEYED, SECRET, decoded, holds, stored
-from nslab.lab.validate_pods import templates
+from nslab.lab.validate_pods import of_pod, templates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +29,8 @@ def sources(found: Documents) -> Iterator[FieldError]:
     """ConfigMaps, Secrets and fields that a container names, and nobody has; Secrets that cannot be read."""
     there = stored((one.kind, one.namespace, one.name, one.value) for one in found.others)
     for _, place, pod in templates(found):
-        for index, container in enumerate(pod.containers):
-            yield from _of_container(container, pod.namespace, (*place, "spec", "containers", index), there)
+        for field, index, container in of_pod(pod):
+            yield from _of_container(container, pod.namespace, (*place, "spec", field, index), there)
         yield from _of_volumes(pod, (*place, "spec", "volumes"), there)
     for one in found.others:
         if one.kind == SECRET:

@@ -38,7 +38,7 @@ class LinuxKernel:
         self._plugins = plugins
         self._agents = agents
         self._iptables = iptables
-        self._indexes = netlink.Indexes(spaces)
+        self._indexes = netlink.LinuxIndexes(spaces)
         self._coming_up: list[tuple[str, str]] = []
 
     def run(self, transaction: Transaction) -> None:
@@ -162,7 +162,7 @@ def _namespaces(step: Step) -> set[str]:
     return {step.obj.ns, *(key[1] for key in step.obj.provides)}
 
 
-def _encode(step: Step, indexes: netlink.Indexes) -> Messages:
+def _encode(step: Step, indexes: netlink.LinuxIndexes) -> Messages:
     assert isinstance(step.obj, Netlink)
     return step.obj.messages(step, indexes)
 

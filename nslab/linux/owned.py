@@ -168,9 +168,9 @@ def impostors(lab: str, table: Table | None = None) -> list[procs.Record]:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Who runs in a lab. `own`: its processes, and what descends from them; `impostors`: who claims a part of a lab's.
+    """The processes in a lab. `own`: its own, and their descendants; `impostors`: those that claim a role of the lab's.
 
-    `others`: everybody else in its namespaces, who is nobody's.
+    `others`: all others in its namespaces.
     """
 
     own: list[procs.Record]
@@ -179,7 +179,7 @@ class Census:
 
 
 def census(lab: str) -> Census:
-    """Who runs in a lab now, but for ourselves."""
+    """The processes in a lab now, except this one."""
     table, records, places = procs.look(), written(lab), inodes(lab)
     known = trust.journaled(records, table)
     claims = impostors(lab, table)
@@ -194,7 +194,7 @@ def census(lab: str) -> Census:
 
 
 def _descends(pid: int, known: Mapping[int, Started], table: Table) -> bool:
-    """Whether a process is in the journal, or a forebear of it is."""
+    """Whether a process or one of its ancestors is in the journal."""
     while pid in table:
         if pid in known:
             return True

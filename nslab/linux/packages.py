@@ -16,6 +16,11 @@ def how_to_install(program: str) -> str:
     return _advice(program, *_distribution())
 
 
+def advice(program: str) -> str:
+    """Return how to install a program that the table knows; "" for any other."""
+    return how_to_install(program) if program in _rows() else ""
+
+
 def _advice(program: str, name: str, ids: tuple[str, ...]) -> str:
     rows = _rows()
     families = [family.split(",") for family in rows["like"]]

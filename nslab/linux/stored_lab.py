@@ -7,14 +7,16 @@ import filecmp
 from typing import TYPE_CHECKING
 
 from nslab import rundir
+from nslab.api.words import WIDTH, nearest
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError, about
 from nslab.lab.dump import dump
-from nslab.lab.find import CHECK, FILE
+from nslab.lab.find import CHECK, FILE, names
 from nslab.lab.load import load_stored
 from nslab.linux import places
 from nslab.linux.netns import folder, labs
 from nslab.linux.places import write
+from nslab.quote import fill
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -129,5 +131,21 @@ def stored_lab(name: str) -> Lab:
         places.check(name)
     lab = StoredLab(folder(name)).newest() if exists else None
     if lab is None:
-        raise UsageError(f"there is no running lab {name[:60]!r}; `nslab ps` lists those that run")
+        raise no_such_lab(name)
     return lab
+
+
+def no_such_lab(name: str) -> UsageError:
+    """The error for a lab that does not run: which one may have been meant, or how it comes up."""
+    return UsageError(f"there is no running lab {name[:WIDTH]!r}; {_way_on(name)}")
+
+
+def _way_on(name: str) -> str:
+    shipped = names()
+    if name in shipped:
+        return fill("`nslab up {}` brings it up", name)
+    if near := nearest(name, (lab for lab in labs() if lab != name)):
+        return f"did you mean {near}?"
+    if near := nearest(name, shipped):
+        return fill("did you mean {}? `nslab up {}` brings it up", near, near)
+    return "`nslab ps` lists those that run"

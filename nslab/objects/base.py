@@ -33,8 +33,8 @@ def mac_of(ns: str, dev: str) -> Key:
     return ("Mac", ns, dev)
 
 
-def is_thing(key: Key) -> bool:
-    """Whether it is the key of an object, and not of a fact about one."""
+def is_object(key: Key) -> bool:
+    """Whether it is the key of an object, not of a fact about one."""
     return key[0] not in ("Addressed", "Mac")
 
 
@@ -202,7 +202,7 @@ class KernelObject:
         return self.requires
 
     @property
-    def gives_address(self) -> bool:
+    def provides_address(self) -> bool:
         """Whether its namespace has an address while it exists."""
         return False
 

@@ -11,7 +11,7 @@ from nslab.objects.process import PYTHON, QUIET, Supervised
 from nslab.quote import fill, quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from ipaddress import IPv4Address
 
     from nslab.objects.base import Key, Step
@@ -53,7 +53,7 @@ class Mount(NamedTuple):
 class Sandbox(Supervised):
     """A pod's pause process: it holds the pod's namespaces (net, uts, ipc; pid when shared), and its volumes.
 
-    `asked`: what its file says of volumes; `volumes`: what came of that when it started, which stays so.
+    `domain`, `aliases`: for its /etc/hosts. `asked`: the volumes of its file; `volumes`: what they held at its start.
     """
 
     role: ClassVar[str] = "pause"
@@ -64,6 +64,8 @@ class Sandbox(Supervised):
     address: IPv4Address
     share_pid: bool
     resolv_conf: str
+    domain: str = ""
+    aliases: str = ""
     asked: str = ""
     volumes: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
 
@@ -86,7 +88,8 @@ class Sandbox(Supervised):
 
     def request(self) -> dict[str, Any]:
         pod = _fields(self, "ns", "namespace", "pod", "uid", "hostname", "share_pid", "resolv_conf")
-        pod |= {"volumes": self.volumes} if self.volumes else {}
+        further = _fields(self, "domain", "aliases", "volumes")
+        pod |= {name: value for name, value in further.items() if value}
         return {"what": "Sandbox", **pod, "address": str(self.address)}
 
     @property
@@ -136,6 +139,8 @@ class Workload(Supervised):
     """One container of a pod: `argv` in the pod's namespaces. `port` (TCP) is polled until it accepts; 0: no port.
 
     `backoff`: the seconds between its second exit and its third start, from which the kubelet's back-off grows.
+    `grace`: the seconds from SIGTERM to SIGKILL. `lifecycle`: its hooks. `init`: what kind of init container it is.
+    `after`: the init containers before it; it starts when they have ended well, and sidecars have started.
     `sources`: the sources of its further variables and files; `start`: what they held when it started.
     """
 
@@ -150,9 +155,15 @@ class Workload(Supervised):
     backoff: float = 10.0
     security: Security = ROOT
     limits: Limits = USUAL
+    grace: float = 30.0
+    startup: HealthCheck | None = None
+    lifecycle: tuple[tuple[str, HealthCheck], ...] = ()
+    init: Literal["", "init", "sidecar"] = ""
+    after: tuple[str, ...] = ()
     sources: str = ""
     start: Start | None = field(default=None, compare=False, repr=False)
 
+    GRACE: ClassVar[float] = 30.0
     rank: ClassVar[int] = Layer.PROCESS + 1
 
     @property
@@ -186,10 +197,18 @@ class Workload(Supervised):
         what = _fields(self, "ns", "container", "working_dir", "port", "security", "limits")
         what |= {name: value for name, value in self.begun._asdict().items() if value or name in ("argv", "env")}
         kubelet = _fields(self, "restart", "backoff")
+        # What few containers have is told of those alone: it is memory of their node.
+        kubelet |= {name: value for name, value in self._further() if value}
         for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
             kubelet[name] = check and check.fields()
         number = hashlib.sha256(f"{self.ns}/{self.container}".encode()).hexdigest()
         return {"what": "Workload", **what, **kubelet, "number": number}
+
+    def _further(self) -> Iterator[tuple[str, Any]]:
+        yield "grace", self.grace if self.grace != Workload.GRACE else None
+        yield from (("init", self.init), ("after", self.after))
+        yield "startup", self.startup and self.startup.fields()
+        yield "lifecycle", {name: hook.fields() for name, hook in self.lifecycle}
 
     @property
     def begun(self) -> Start:

@@ -73,7 +73,7 @@ class Address(OnDevice, Netlink):
         return (self.key, addressed(self.ns, self.dev))
 
     @property
-    def gives_address(self) -> bool:
+    def provides_address(self) -> bool:
         return True
 
     def lines(self, step: Step) -> list[str]:

@@ -1,4 +1,4 @@
-"""Settings of interfaces beyond what a lab says of them: each has a value from the start, and `up` gives it back."""
+"""Settings of interfaces that no lab sets: `up` restores the value of a new interface."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _AF_BRIDGE = 7
 _IP, _BRIDGE = "ip -n {} link set {}", "bridge -n {} link set dev {}"
 
 
-class Spec(NamedTuple):
+class SettingSpec(NamedTuple):
     """One setting. `words`: what ip(8) or bridge(8) calls it; `kind`: the interfaces that have it.
 
     `number`: its attribute, of `size` bytes; or the flag (then `size` is 0) that is `default` when it is not set.
@@ -50,32 +50,32 @@ class Spec(NamedTuple):
 
 PORT, ANY = "bridge port", "any"
 SPECS = (
-    Spec("mtu", "lo", LINK_MTU, 4, 65536, on_off=False),
-    Spec("txqueuelen", ANY, LINK_QLEN, 4, 1000, on_off=False),
-    Spec("promisc", ANY, IFF_PROMISC, 0, 0),
-    Spec("allmulticast", ANY, IFF_ALLMULTI, 0, 0),
-    Spec("multicast", "veth", IFF_MULTICAST, 0, 1),
-    Spec("arp", "veth", IFF_NOARP, 0, 1),
-    Spec("arp", "bridge", IFF_NOARP, 0, 1),
-    Spec("arp", "vxlan", IFF_NOARP, 0, 1),
-    Spec("state", PORT, 1, 1, 3, on_off=False),
-    Spec("guard", PORT, 5, 1, 0),
-    Spec("root_block", PORT, 6, 1, 0),
-    Spec("fastleave", PORT, 7, 1, 0),
-    Spec("learning", PORT, 8, 1, 1),
-    Spec("flood", PORT, 9, 1, 1),
-    Spec("mcast_flood", PORT, 27, 1, 1),
-    Spec("mcast_to_unicast", PORT, 28, 1, 0),
-    Spec("bcast_flood", PORT, 30, 1, 1),
-    Spec("neigh_suppress", PORT, 32, 1, 0),
-    Spec("isolated", PORT, 33, 1, 0),
-    Spec("locked", PORT, 39, 1, 0),
-    Spec("type bridge ageing_time", "bridge", 4, 4, 30000, on_off=False),
-    Spec("type bridge stp_state", "bridge", 5, 4, 0, on_off=False),
-    Spec("type bridge vlan_filtering", "bridge", 7, 1, 0, on_off=False),
-    Spec("type bridge group_fwd_mask", "bridge", 9, 2, 0, on_off=False),
-    Spec("type bridge mcast_snooping", "bridge", 23, 1, 1, on_off=False),
-    Spec("type vxlan learning", "vxlan", 7, 1, 0, on_off=False),
+    SettingSpec("mtu", "lo", LINK_MTU, 4, 65536, on_off=False),
+    SettingSpec("txqueuelen", ANY, LINK_QLEN, 4, 1000, on_off=False),
+    SettingSpec("promisc", ANY, IFF_PROMISC, 0, 0),
+    SettingSpec("allmulticast", ANY, IFF_ALLMULTI, 0, 0),
+    SettingSpec("multicast", "veth", IFF_MULTICAST, 0, 1),
+    SettingSpec("arp", "veth", IFF_NOARP, 0, 1),
+    SettingSpec("arp", "bridge", IFF_NOARP, 0, 1),
+    SettingSpec("arp", "vxlan", IFF_NOARP, 0, 1),
+    SettingSpec("state", PORT, 1, 1, 3, on_off=False),
+    SettingSpec("guard", PORT, 5, 1, 0),
+    SettingSpec("root_block", PORT, 6, 1, 0),
+    SettingSpec("fastleave", PORT, 7, 1, 0),
+    SettingSpec("learning", PORT, 8, 1, 1),
+    SettingSpec("flood", PORT, 9, 1, 1),
+    SettingSpec("mcast_flood", PORT, 27, 1, 1),
+    SettingSpec("mcast_to_unicast", PORT, 28, 1, 0),
+    SettingSpec("bcast_flood", PORT, 30, 1, 1),
+    SettingSpec("neigh_suppress", PORT, 32, 1, 0),
+    SettingSpec("isolated", PORT, 33, 1, 0),
+    SettingSpec("locked", PORT, 39, 1, 0),
+    SettingSpec("type bridge ageing_time", "bridge", 4, 4, 30000, on_off=False),
+    SettingSpec("type bridge stp_state", "bridge", 5, 4, 0, on_off=False),
+    SettingSpec("type bridge vlan_filtering", "bridge", 7, 1, 0, on_off=False),
+    SettingSpec("type bridge group_fwd_mask", "bridge", 9, 2, 0, on_off=False),
+    SettingSpec("type bridge mcast_snooping", "bridge", 23, 1, 1, on_off=False),
+    SettingSpec("type vxlan learning", "vxlan", 7, 1, 0, on_off=False),
 )
 _SPECS = {(spec.kind, spec.words): spec for spec in SPECS}
 _QUEUES = {"tun": 500}
@@ -106,7 +106,7 @@ class LinkSetting(OnDevice, Netlink):
 
     def lines(self, _step: Step) -> list[str]:
         tool = _BRIDGE if self.kind == PORT else _IP
-        return [fill(tool, self.ns, self.dev) + f" {self.words} {self._said(self.value)}"]
+        return [fill(tool, self.ns, self.dev) + f" {self.words} {self._displayed(self.value)}"]
 
     def messages(self, _step: Step, indexes: Indexes) -> Messages:
         index, spec = indexes.index(self.ns, self.dev), _SPECS[self.kind, self.words]
@@ -128,7 +128,7 @@ class LinkSetting(OnDevice, Netlink):
 
     @property
     def listed(self) -> tuple[str, str]:
-        return "settings of interfaces", f"{self.dev} {self.words} {self._said(self.value)}"
+        return "settings of interfaces", f"{self.dev} {self.words} {self._displayed(self.value)}"
 
     @property
     def stands_for(self) -> tuple[str, ...]:
@@ -137,10 +137,10 @@ class LinkSetting(OnDevice, Netlink):
     def differing(self, old: KernelObject) -> str:
         if not isinstance(old, LinkSetting):
             return KernelObject.differing(self, old)
-        now, wanted = self._said(old.value), self._said(self.value)
+        now, wanted = self._displayed(old.value), self._displayed(self.value)
         return f"{self.host}'s {self.dev} has {self.words} {now} instead of {wanted}"
 
-    def _said(self, value: int) -> str:
+    def _displayed(self, value: int) -> str:
         return ("off", "on")[bool(value)] if _SPECS[self.kind, self.words].on_off else str(value)
 
 
@@ -157,8 +157,8 @@ def changed(ns: str, devices: Iterable[str], there: Interfaces) -> Iterator[Link
                     yield LinkSetting(ns, name, spec.kind, spec.words, value, default)
 
 
-def _value(link: Interface, bridge: Interface | None, spec: Spec) -> int | None:
-    """What an interface has; None, if its kernel knows no such setting, or it is not to be seen now."""
+def _value(link: Interface, bridge: Interface | None, spec: SettingSpec) -> int | None:
+    """The value of an interface; None if the kernel has no such setting, or does not report it now."""
     if not spec.size:
         return int(bool(link.flags & spec.number) != (spec.words == "arp"))
     if spec.words in ("mtu", "txqueuelen"):

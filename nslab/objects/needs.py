@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Host:
     """The features of this machine, read once before compiling, so that one plan sees one machine.
 
-    `ipip`: the driver is available. `ipip_born`: it creates a tunl0 in every namespace (the kernel's default).
+    `ipip`: the driver is available. `ipip_fallback`: it creates its fallback device, tunl0, in every namespace.
     `bridge_netfilter`: br_netfilter is loaded, so bridged packets traverse iptables unless a sysctl disables that.
     `conntrack`: the sysctls of connection tracking exist under /proc/sys.
     `ip_vs`: the drivers of IPVS and of dummy interfaces are available. `sctp`: that protocol is.
@@ -26,7 +26,7 @@ class Host:
     """
 
     ipip: bool = True
-    ipip_born: bool = True
+    ipip_fallback: bool = True
     bridge_netfilter: bool = True
     conntrack: bool = True
     ip_vs: bool = True
@@ -53,7 +53,8 @@ def demand(mode: str, host: Host) -> None:
 class Primitive:
     """A feature that a kernel may lack. It works if the commands `trial` succeed in a temporary namespace.
 
-    A trial that ends in `.py` is a file in nslab/components/kubelet.
+    A trial that ends in `.py` is a file in nslab/components/kubelet. One that begins with `/` is a path, or a choice of
+    paths, and works if one of them exists.
 
     `modules`: these must be loaded (or built in) before the trial, which would otherwise load them into the machine.
     `instead`: what nslab does, or the user can do, without it.
@@ -73,7 +74,7 @@ PRIMITIVES = (
     Primitive("control groups", "containers' limits", (), ("try_limits.py",), "mount cgroup2 with pids and memory"),
     Primitive("veth", "every cable", ("veth",), ("ip link add t0 type veth peer name t1",)),
     Primitive("bridge", "the node network, kubenet", ("bridge",), ("ip link add t2 type bridge",)),
-    Primitive("br_netfilter", "kubenet's Services", ("br_netfilter",), ("test -e /proc/sys/net/bridge",), "left out"),
+    Primitive("br_netfilter", "kubenet's Services", ("br_netfilter",), ("/proc/sys/net/bridge",), "left out"),
     Primitive(
         "ipip", "Calico's IPIP", ("ipip",), ("ip link add t3 type ipip remote 127.0.0.2",), "a TUN and a process"
     ),
@@ -98,13 +99,13 @@ PRIMITIVES = (
         "another proxy mode",
     ),
     Primitive("ip_vs", "the IPVS proxy mode", ("ip_vs",), ("ipvsadm -A -t 127.0.0.1:80 -s rr",), "another proxy mode"),
-    Primitive("sctp", "Services of that protocol", ("sctp",), ("test -e /proc/net/sctp",)),
+    Primitive("sctp", "Services of that protocol", ("sctp",), ("/proc/thread-self/net/sctp",)),
     Primitive("netem", "delay and loss", ("sch_netem",), ("tc qdisc add dev lo root netem delay 1ms",), "left out"),
     Primitive(
         "CNI plugins",
         "cni: {plugin: exec}",
         (),
-        ("test -d /usr/lib/cni -o -d /usr/libexec/cni -o -d /opt/cni/bin",),
+        ("/usr/lib/cni /usr/libexec/cni /opt/cni/bin",),
         "apt install containernetworking-plugins, or plugins of your own (--plugin)",
     ),
     Primitive("User-Mode Linux", "nslab vm", (), ("linux.uml --version",), "-"),

@@ -104,7 +104,7 @@ class NftTable(Ruleset):
 
 
 @dataclass(frozen=True, slots=True)
-class InTable(Ruleset):
+class InNftTable(Ruleset):
     """An object in a table of nftables."""
 
     table: str
@@ -124,7 +124,7 @@ class InTable(Ruleset):
 
 
 @dataclass(frozen=True, slots=True)
-class NftSet(InTable):
+class NftSet(InNftTable):
     """A named set, or (`map`) a verdict map. `spec`: the text between the braces of its declaration."""
 
     name: str
@@ -166,7 +166,7 @@ class NftSet(InTable):
 
 
 @dataclass(frozen=True, slots=True)
-class NftChain(InTable):
+class NftChain(InNftTable):
     """A chain with all its rules. `hook`: the text between the braces of a base chain's declaration."""
 
     name: str
@@ -223,7 +223,7 @@ class NftChain(InTable):
 
 
 @dataclass(frozen=True, slots=True)
-class NftElement(InTable):
+class NftElement(InNftTable):
     """One element of a set, or one entry of a map with its verdict."""
 
     set: str

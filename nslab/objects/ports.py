@@ -105,7 +105,7 @@ class LinkUp(Switched):
         return self.dev
 
     @property
-    def gives_address(self) -> bool:
+    def provides_address(self) -> bool:
         return self.dev == "lo"  # 127.0.0.1 comes with it
 
     def lines(self, step: Step) -> list[str]:

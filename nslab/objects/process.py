@@ -24,8 +24,12 @@ QUIET = " </dev/null >/dev/null 2>&1 &"
 """Keeps a process from holding the script's output open."""
 
 _FUNCTIONS = """
-PYTHON=${PYTHON:-python3}  # must be able to import nslab: the built-in server and the tunnel process are its modules
-declare -A pause           # the process that holds a pod's namespaces, by the pod's network namespace
+# The built-in server and the tunnel process are modules of nslab.
+$PYTHON -P -c 'import nslab.components' 2>/dev/null || {
+  echo "$PYTHON cannot import nslab: run this script with PYTHON=…, the python that has nslab" >&2
+  exit 1
+}
+declare -A pause  # the process that holds a pod's namespaces, by the pod's network namespace
 
 pause() {  # NETNS HOSTNAME [OPTIONS OF unshare]: start it, and return when its namespaces exist and have the hostname
   local ns=$1 host=$2 ready

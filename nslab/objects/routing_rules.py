@@ -1,4 +1,4 @@
-"""The rules that say which routing table is looked into, of those that every namespace begins with."""
+"""The routing rules that every namespace begins with."""
 
 from __future__ import annotations
 
@@ -54,5 +54,5 @@ class RoutingRule(Netlink):
 
 
 def deleted(ns: str, body: bytes, text: str, *, ipv6: bool) -> RoutingRule:
-    """A rule that every namespace begins with, and that this one has no more."""
+    """A routing rule that every namespace begins with, and that this one lacks."""
     return RoutingRule(ns, text, body, ipv6, there=False)

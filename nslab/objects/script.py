@@ -9,7 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from nslab.objects.plan import transactions
-from nslab.quote import comment, one_line
+from nslab.quote import comment, one_line, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,6 +25,7 @@ _PREAMBLE = """\
 #     ip netns pids $ns | xargs -r kill -9; ip netns del $ns
 #   done
 set -euo pipefail
+PYTHON=${{PYTHON:-{python}}}
 """
 
 
@@ -38,9 +39,10 @@ def command(step: Step) -> str:
     return "; ".join(commands(step))
 
 
-def script(plan: Plan, title: str, prefix: str) -> str:
-    """A bash script that runs the plan. The names of all its namespaces begin with `prefix`."""
-    lines = [_PREAMBLE.format(title=one_line(title), prefix=prefix, pattern=prefix.replace(".", "[.]"))]
+def script(plan: Plan, title: str, prefix: str, python: str = "python3") -> str:
+    """A bash script that runs the plan. The names of all its namespaces begin with `prefix`; `python` imports nslab."""
+    pattern = prefix.replace(".", "[.]")
+    lines = [_PREAMBLE.format(title=one_line(title), prefix=prefix, pattern=pattern, python=quote(python))]
     lines[0] += "".join(dict.fromkeys(step.obj.functions for step in plan))
     everything = {step.obj.key: step.obj for step in plan}
     heading = ""

@@ -82,10 +82,10 @@ class Vxlan(Link):
 
 @dataclass(frozen=True, slots=True)
 class Ipip(Link):
-    """The ipip driver's tunnel device. `born`: the driver itself creates tunl0 with each namespace."""
+    """The ipip driver's tunnel device. `fallback`: it is the one that the driver creates in each namespace."""
 
     mtu: int
-    born: bool = field(default=False, compare=False)
+    fallback: bool = field(default=False, compare=False)
 
     rank: ClassVar[int] = Layer.DEVICE + 1
     driver: ClassVar[str] = "ipip"
@@ -93,7 +93,7 @@ class Ipip(Link):
 
     @property
     def initial(self) -> KernelObject | None:
-        return self if self.born else None
+        return self if self.fallback else None
 
     def changes_into(self, new: KernelObject) -> bool:
         return isinstance(new, Ipip)

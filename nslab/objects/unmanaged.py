@@ -1,4 +1,4 @@
-"""What is in a lab's namespaces and is not the lab's: it is named, and left alone until somebody asks for more."""
+"""Unmanaged objects in a lab's namespaces: `diff` names them, and only `up --reset` removes them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from nslab.dataclass import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unmanaged:
-    """One thing of others' in the namespace `ns`.
+    """One unmanaged object in the namespace `ns`.
 
-    `what`: how `diff` names it. `removal`: the commands that take it away, typed in that namespace. `pid`, `start`: the
-    process that it is, and when that was started; 0 if it is none. `acts_on_packets`: whether it can keep a packet
-    from its way.
+    `what`: how `diff` names it. `removal`: the commands that remove it, run in that namespace. `pid`, `start`: those
+    of the process, if it is one; else 0. `acts_on_packets`: whether it can change what happens to a packet.
     """
 
     ns: str

@@ -167,13 +167,16 @@ def _apart(lab: Lab) -> str:
     )
 
 
-def places(lab: Lab) -> tuple[Place, ...]:
-    """Pods node by node, then nodes, then clients: the order of the matrix. Pods that came to their end are none."""
+def places(lab: Lab, *, leaving: bool = False) -> tuple[Place, ...]:
+    """Pods node by node, then nodes, then clients: the order of the matrix.
+
+    `leaving`: with pods that terminate or have come to their end, who are asked nothing.
+    """
     pods = [
         Place(names.pod_host(pod.namespace, pod.name), "pod", address_of(pod), node.name)
         for node in lab.nodes
         for pod in lab.pods
-        if pod.node == node.name and not pod.finished
+        if pod.node == node.name and (leaving or not (pod.deletion or pod.finished))
     ]
     nodes = [Place(node.name, "node", node.address, node.name) for node in lab.nodes]
     return (*pods, *nodes, *(Place(client.name, "client", client.address) for client in lab.clients))
@@ -248,7 +251,7 @@ def _servers(pod: Pod) -> Iterator[tuple[int, bool]]:
     for container in pod.containers:
         for declared in container.ports:
             if declared.protocol is Protocol.TCP:
-                yield declared.port, declared.port == agnhost_port(container)
+                yield declared.port, declared.port in (agnhost_port(container), *stand_in_ports(container))
 
 
 def agnhost_port(container: Container, flag: str = "http-port", default: int = 8080) -> int:
@@ -261,11 +264,17 @@ def agnhost_port(container: Container, flag: str = "http-port", default: int = 8
     return int(port) if known else 0  # -1 turns a server off
 
 
+def stand_in_ports(container: Container, protocol: str = "TCP") -> tuple[int, ...]:
+    """The ports on which a stand-in answers as agnhost does; none of other containers."""
+    ports = container.standin.ports if container.standin and not container.standin.dns else ()
+    return tuple(port.port for port in ports if port.protocol == protocol)
+
+
 def _pod_local(lab: Lab) -> Iterator[Probe]:
     """Probes over the pod's loopback, which its containers share; only ports distinguish them."""
-    for pod in lab.pods:
+    for pod in (one for one in lab.pods if not (one.deletion or one.finished)):
         name = names.pod_host(pod.namespace, pod.name)
-        for port, asks in () if pod.finished else _servers(pod):
+        for port, asks in _servers(pod):
             yield Probe(name, name, LOOPBACK, Kind.TCP, port=port, asks=asks, expected_source=LOOPBACK)
 
 

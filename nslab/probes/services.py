@@ -10,7 +10,7 @@ from nslab.dataclass import dataclass
 from nslab.lab.types import ProxyMode
 from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
-from nslab.probes.pairs import Outcome, Place, agnhost_port, has_way, places, seen_as
+from nslab.probes.pairs import Outcome, Place, agnhost_port, has_way, places, seen_as, stand_in_ports
 from nslab.probes.spread import Spread, spread_of
 from nslab.proxy.choose import choose
 
@@ -52,14 +52,14 @@ def survey_services(lab: Lab, host: Host, sources: Sequence[str] = ()) -> Servic
     ports = [(service, port) for service in asking.services for port in service.ports if asking.speaks(service, port)]
     if lab.proxy_mode is ProxyMode.NONE:
         ports = []
-    askers = [place for place in asking.places.values() if not sources or place.name in sources]
+    askers = [place for place in asking.askers if not sources or place.name in sources]
     pairs = [(asker, service, port) for asker in askers for service, port in ports]
     chosen = pairs if len(pairs) <= ALL_CALLS else [*_sample(askers, ports)]
     calls = tuple(
         call for asker, service, port in chosen for call in asking.calls(asker, service, port) if _tells(call)
     )
     spread = tuple(asking.spreads(askers, ports[: ALL_CALLS // 20]))
-    return ServiceSurvey((*asking.places.values(),), calls, spread, len(chosen), len(pairs))
+    return ServiceSurvey(asking.askers, calls, spread, len(chosen), len(pairs))
 
 
 def _tells(call: Call) -> bool:
@@ -79,7 +79,8 @@ class _Asking:
     def __init__(self, lab: Lab, host: Host) -> None:
         self.lab, self.host = lab, host
         self.services = seen(resolve(lab))
-        self.places = {place.name: place for place in places(lab)}
+        self.askers = places(lab)
+        self.places = {place.name: place for place in places(lab, leaving=True)}
         self._pods = {f"{pod.namespace}/{pod.name}": pod for pod in lab.pods}
         self._proxies = {node.name: proxy_of(lab, node, host, self.services) for node in lab.nodes}
         by_address = {node.address: node.name for node in lab.nodes}
@@ -262,7 +263,8 @@ def _admitted(service: Service, asker: Place) -> bool:
 
 def _agnhost_ports(pod: Pod, protocol: str) -> set[int]:
     flag, default = _FLAGS[protocol]
-    return {agnhost_port(container, flag, default) for container in pod.containers} - {0}
+    stand_ins = {port for container in pod.containers for port in stand_in_ports(container, protocol)}
+    return {agnhost_port(container, flag, default) for container in pod.containers} - {0} | stand_ins
 
 
 _FLAGS = {"TCP": ("http-port", 8080), "UDP": ("udp-port", 8081), "SCTP": ("sctp-port", -1)}

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
 
-class Choice(NamedTuple):
+class UsableEndpoints(NamedTuple):
     """`cluster`: for policy Cluster. `local`: for policy Local, on this node only. `reachable`: the union, in order.
 
     `somewhere`: whether there is a usable endpoint on any node.
@@ -22,7 +22,7 @@ class Choice(NamedTuple):
     somewhere: bool
 
 
-def choose(service: Service, port: Port, proxy: Proxy) -> Choice:
+def choose(service: Service, port: Port, proxy: Proxy) -> UsableEndpoints:
     """The endpoints of one port, as seen from the proxy's node.
 
     The ready ones; if there are none, the serving and terminating ones: separately for Cluster and Local. Hints count
@@ -35,9 +35,9 @@ def choose(service: Service, port: Port, proxy: Proxy) -> Choice:
     # With externalTrafficPolicy Local, pods and the node itself still reach all endpoints by external addresses.
     cluster = tuple(_near(ready, proxy) or fallback) if external or not service.internal_local else ()
     if not (service.internal_local or (external and service.external_local)):
-        return Choice(cluster, (), cluster, bool(cluster))
+        return UsableEndpoints(cluster, (), cluster, bool(cluster))
     here = [end for end in ready if end.node == proxy.node] or [end for end in fallback if end.node == proxy.node]
-    return Choice(cluster, tuple(here), tuple(dict.fromkeys((*cluster, *here))), bool(ready or fallback))
+    return UsableEndpoints(cluster, tuple(here), tuple(dict.fromkeys((*cluster, *here))), bool(ready or fallback))
 
 
 def externally_accessible(service: Service, port: Port) -> bool:

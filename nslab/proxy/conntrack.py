@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.proxy.names import port_name
-from nslab.ruletext.items import Command
+from nslab.ruletext.items import NodeCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.proxy.model import Port, Proxy, Service
 
-LIST = Command(("conntrack", "-L", "-p", "udp"), "")
+LIST = NodeCommand(("conntrack", "-L", "-p", "udp"), "")
 """The command whose output `stale` reads."""
 Place = tuple[str, str]
 """IP and port; the IP of a node port is "", because it is reachable at each of the node's addresses."""
@@ -42,7 +42,7 @@ def stale(
     after: Iterable[Service],
     proxy: Proxy,
     ports: Mapping[tuple[str, str], int] | None = None,
-) -> tuple[Command, ...]:
+) -> tuple[NodeCommand, ...]:
     """The commands that delete the stale flows of changed Services from conntrack; `listed`: the output of LIST.
 
     `ports`: in userspace mode, the ports at which the proxy process replies (`proxy_ports`).
@@ -90,7 +90,7 @@ def _flows(listed: str) -> Iterator[Flow]:
             yield Flow((original["dst"], original["dport"]), (reply["src"], reply["sport"]))
 
 
-def _forget(flow: Flow) -> Command:
+def _forget(flow: Flow) -> NodeCommand:
     to = ("--orig-dst", flow.to[0], "--orig-port-dst", flow.to[1])
     answers = ("--reply-src", flow.answers[0], "--reply-port-src", flow.answers[1])
-    return Command(("conntrack", "-D", "-p", "udp", *to, *answers), "")
+    return NodeCommand(("conntrack", "-D", "-p", "udp", *to, *answers), "")

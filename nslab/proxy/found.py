@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nslab.ruletext.items import Command
+from nslab.ruletext.items import NodeCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,11 +21,11 @@ _HASHED = re.compile(r":(KUBE-(?:SVC|SVL|SEP|EXT|FW|XLB)-[A-Z2-7]{16}) ")
 _PROTOCOLS = {"-t": "tcp", "-u": "udp", "--sctp-service": "sctp"}
 
 
-def looks(wanted: Items, proxy: Proxy) -> tuple[Command, ...]:
+def looks(wanted: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
     """The commands whose output `found` reads."""
     kinds = {item[0] for item in wanted}
     return tuple(
-        Command(argv, "")
+        NodeCommand(argv, "")
         for kind, argv in (
             ("jump", (f"{proxy.iptables}-save",)),
             ("ipset", ("ipset", "save")),
@@ -39,7 +39,7 @@ def looks(wanted: Items, proxy: Proxy) -> tuple[Command, ...]:
     )
 
 
-def found(outputs: Sequence[tuple[Command, str]], wanted: Items) -> Items:
+def found(outputs: Sequence[tuple[NodeCommand, str]], wanted: Items) -> Items:
     """The existing items: the wanted ones, and surplus ones of kube-proxy; `outputs`: each command with its output."""
     items: Items = {}
     for command, text in outputs:
@@ -59,7 +59,7 @@ def found(outputs: Sequence[tuple[Command, str]], wanted: Items) -> Items:
     return items
 
 
-def leftovers(outputs: Sequence[tuple[Command, str]], wanted: Items) -> Items:
+def leftovers(outputs: Sequence[tuple[NodeCommand, str]], wanted: Items) -> Items:
     """Surplus nftables items, which can be deleted after all wanted ones are written: nothing refers to them then."""
     texts = [text for command, text in outputs if command.argv[0] == "nft"]
     return {item: ("",) for text in texts for item in _in_tables(text, wanted) if item not in wanted}

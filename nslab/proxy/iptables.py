@@ -19,9 +19,9 @@ from nslab.ruletext.iptables import iptables_commands, sysctl_commands
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.proxy.choose import Choice
+    from nslab.proxy.choose import UsableEndpoints
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
-    from nslab.ruletext.items import Body, Command, Item, Items
+    from nslab.ruletext.items import Body, Item, Items, NodeCommand
 
 SERVICES: Item = ("chain", "nat", "KUBE-SERVICES")
 NODE_PORTS: Item = ("chain", "nat", "KUBE-NODEPORTS")
@@ -90,7 +90,7 @@ def frame(parts: Iterable[Part], proxy: Proxy) -> Items:
     return items
 
 
-def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
+def commands(old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
     """One iptables-restore of all tables, and the sysctl if it changed."""
     return (*sysctl_commands(old, new), *iptables_commands(old, new, proxy.iptables))
 
@@ -118,7 +118,7 @@ class _Rules:
 
     def __init__(self, service: Service, port: Port, proxy: Proxy) -> None:
         self.service, self.port, self.proxy = service, port, proxy
-        self.choice: Choice = choose(service, port, proxy)
+        self.choice: UsableEndpoints = choose(service, port, proxy)
         self.name, self.protocol = port_name(service, port), port.protocol.lower()
         self.hash = port_hash(self.name, self.protocol)
         self.inside = f"KUBE-SV{'L' if service.internal_local else 'C'}-{self.hash}"

@@ -18,7 +18,7 @@ from nslab.proxy.choose import choose
 from nslab.proxy.mode import Part
 from nslab.ruletext.iptables import iptables_commands, sysctl_commands
 from nslab.ruletext.ipvsadm import ipvsadm_lines
-from nslab.ruletext.items import Command
+from nslab.ruletext.items import NodeCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -171,7 +171,7 @@ def _covers_node(service: Service, proxy: Proxy) -> bool:
     return any(ip_address(ip) in one for ip in proxy.addresses[:1] for one in ranges)
 
 
-def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
+def commands(old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
     """The commands for sets, rules, servers, addresses; removals in reverse order.
 
     A set exists before rules match it, and is destroyed after none does. A virtual server exists before its address
@@ -190,9 +190,9 @@ def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
     )
 
 
-def _command(text: str, *argv: str) -> tuple[Command, ...]:
+def _command(text: str, *argv: str) -> tuple[NodeCommand, ...]:
     """The command with its input; no command without input."""
-    return (Command(argv, f"{text}\n"),) if text else ()
+    return (NodeCommand(argv, f"{text}\n"),) if text else ()
 
 
 def _addresses_come(items: Iterable[Item]) -> Iterator[str]:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from nslab.proxy.model import Proxy, Service
-    from nslab.ruletext.items import Body, Command, Item, Items
+    from nslab.ruletext.items import Body, Item, Items, NodeCommand
 
 
 class Part(NamedTuple):
@@ -33,7 +33,7 @@ class Mode(Protocol):
         It reads only the parts' lines, and is called again when the lines of a part change.
         """
 
-    def commands(self, old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
+    def commands(self, old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
         """The commands from `old` to `new`, which contain only the items that differ."""
 
 

@@ -117,7 +117,7 @@ def visible(service: Service) -> Service | None:
 
 def to_json(obj: Service | Proxy) -> dict[str, Any]:
     """The object as JSON without default values, as the API server and kube-proxy exchange it."""
-    return _said(obj)
+    return _without_defaults(obj)
 
 
 def service_from_json(document: dict[str, Any]) -> Service:
@@ -134,14 +134,14 @@ def proxy_from_json(document: dict[str, Any]) -> Proxy:
     return Proxy(**_tuples(document))
 
 
-def _said(obj: Any) -> dict[str, Any]:
+def _without_defaults(obj: Any) -> dict[str, Any]:
     return {field.name: _plain(value) for field in fields(obj) if (value := getattr(obj, field.name)) != field.default}
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(one) for one in value]
-    return _said(value) if isinstance(value, Endpoint | Port) else value
+    return _without_defaults(value) if isinstance(value, Endpoint | Port) else value
 
 
 def _tuples(document: dict[str, Any]) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from nslab.proxy.choose import choose, externally_accessible
 from nslab.proxy.mode import Part
 from nslab.proxy.names import nft_name, port_name
-from nslab.ruletext.items import Command
+from nslab.ruletext.items import NodeCommand
 from nslab.ruletext.nft import nft_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.proxy.choose import Choice
+    from nslab.proxy.choose import UsableEndpoints
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
     from nslab.ruletext.items import Body, Item, Items
 
@@ -155,7 +155,7 @@ class _OnePort:
         self._protocol = port.protocol.lower()
         self._whole = f"{service.namespace}/{service.name}/{self._protocol}/{port.name}"
         self._base = nft_name(self._whole)
-        self._choice: Choice = choose(service, port, proxy)
+        self._choice: UsableEndpoints = choose(service, port, proxy)
         cluster, local = f"service-{self._base}", f"local-{self._base}"
         self._internal = local if service.internal_local else cluster
         self._external = local if service.external_local else cluster
@@ -277,7 +277,7 @@ class _OnePort:
         return ("nft-element", name, key), (port_name(self._service, self._port)[:LONGEST_COMMENT], verdict)
 
 
-def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
+def commands(old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
     """One transaction of `nft -f` with all differences; empty if there are none."""
     text = nft_text(TABLE, old, new, _sets(), narrows=proxy.nft_narrows)
-    return (Command(("nft", "-f", "-"), text),) if text else ()
+    return (NodeCommand(("nft", "-f", "-"), text),) if text else ()

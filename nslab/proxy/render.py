@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nslab.proxy.model import Proxy, Service
-    from nslab.ruletext.items import Command, Items
+    from nslab.ruletext.items import Items, NodeCommand
 
 _TITLES = {"nft": "nft -f -", "ipset": "ipset restore", "ip": "kube-ipvs0", "ipvsadm": "ipvsadm -R"}
 
@@ -44,7 +44,7 @@ def render(services: Iterable[Service], proxy: Proxy) -> str:
     return "\n".join(_section(command, items) for command in module.commands({}, items, proxy))
 
 
-def _section(command: Command, items: Items) -> str:
+def _section(command: NodeCommand, items: Items) -> str:
     program = command.argv[0]
     if program.endswith("-restore"):
         return f"# iptables-restore --noflush\n{saved_text(items)}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from nslab.proxy.model import Port, Proxy, Service
-    from nslab.ruletext.items import Command, Items
+    from nslab.ruletext.items import Items, NodeCommand
 
 FIRST, LAST = 20000, 29999
 """Proxy ports: below the node ports (30000-32767) and the kernel's ephemeral ports (32768-60999)."""
@@ -71,7 +71,7 @@ def frame(parts: Iterable[Part], proxy: Proxy) -> Items:  # noqa: ARG001 - the s
     return items | {("jump", *jump): () for jump in _JUMPS}
 
 
-def commands(old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
+def commands(old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
     """One iptables-restore: the shared chains that changed, each with all of its rules."""
     return iptables_commands(old, new, proxy.iptables)
 

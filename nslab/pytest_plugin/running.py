@@ -165,20 +165,25 @@ class RunningLab:
 
     # Changes, as with kubectl
 
-    def apply(self, what: str | Path) -> list[str]:
-        """`nslab apply` of YAML, or of a file beside the test. Returns kubectl's lines when all kube-proxies follow."""
+    def apply(self, what: str | Path, *, wait: bool = True) -> list[str]:
+        """`nslab apply`: YAML, or a file beside the test. What kubectl would say; Services have followed by then.
+
+        `wait`, here and below: new pods are ready when it returns, and pods that go are gone.
+        """
         is_text = isinstance(what, str) and "\n" in what
         source = what if is_text else self._beside / what
-        return list(self._change(change.apply, source).lines)
+        return list(self._change(change.apply, source, wait=wait).lines)
 
-    def delete(self, *objects: str, namespace: str = "default") -> list[str]:
-        """`nslab delete` of objects, each KIND/NAME. Returns kubectl's lines."""
-        return list(self._change(change.delete, objects, namespace).lines)
+    def delete(
+        self, *objects: str, namespace: str = "default", wait: bool = True, grace: int | None = None
+    ) -> list[str]:
+        """`nslab delete`: objects, each KIND/NAME. `grace`: the seconds that pods have, instead of what they say."""
+        return list(self._change(change.delete, objects, namespace, wait=wait, grace=grace).lines)
 
-    def scale(self, deployment: str, replicas: int, namespace: str = "default") -> list[str]:
-        """`nslab scale`: set the number of a Deployment's replicas. Returns kubectl's lines."""
+    def scale(self, deployment: str, replicas: int, namespace: str = "default", *, wait: bool = True) -> list[str]:
+        """`nslab scale`: another number of a Deployment's replicas."""
         what = deployment if "/" in deployment else f"deployment/{deployment}"
-        return list(self._change(change.scale, what, replicas, namespace).lines)
+        return list(self._change(change.scale, what, replicas, namespace, wait=wait).lines)
 
     def up(self, source: str | Path, *, proxy_mode: str | None = None, encapsulation: str | None = None) -> list[str]:
         """`nslab up FILE`: change the lab to match an edited file. Returns the changes, a line each.
@@ -198,11 +203,11 @@ class RunningLab:
         done = self._up(self.desired)
         return changes(done.lab, done.plan)
 
-    def _change(self, make: Callable[..., Changed], *how: Any) -> Changed:
-        """Run a change; AssertionError with the containers that are not ready, and kube-proxies that timed out."""
+    def _change(self, make: Callable[..., Changed], *how: Any, **options: Any) -> Changed:
+        """What was changed; AssertionError with what did not follow, or is not ready."""
         __tracebackhide__ = True
         with interrupted():
-            done = make(self.name, *how)
+            done = make(self.name, *how, **options)
         late = [f"the kube-proxy of {node} has not followed" for node in done.late]
         _complain([*done.not_ready, *late, *unwritten(done.failed)])
         return done
@@ -239,7 +244,9 @@ class RunningLab:
     def settled(self) -> bool:
         """Whether all pods are ready, and all kube-proxies have written the latest Services."""
         reported, lab = status.read_status(self.name), self.desired
-        if not all(reported.get(f"{pod.namespace}/{pod.name}", {}).get("ready") for pod in lab.pods):
+        if not all(
+            reported.get(f"{pod.namespace}/{pod.name}", {}).get("ready") for pod in lab.pods if not pod.deletion
+        ):
             return False
         if not (folder(self.name) / "control.sock").exists():
             return True

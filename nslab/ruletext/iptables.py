@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from nslab.ruletext.items import Command
+from nslab.ruletext.items import NodeCommand
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,10 +24,10 @@ BLOCK = 300
 each line: 30,000 chains in one transaction take two minutes, in a hundred transactions three seconds."""
 
 
-def iptables_commands(old: Items, new: Items, variant: str) -> tuple[Command, ...]:
+def iptables_commands(old: Items, new: Items, variant: str) -> tuple[NodeCommand, ...]:
     """One `iptables-restore` for all chains and jumps that differ; empty if none does."""
     text = iptables_text(old, new, block(variant))
-    return (Command((f"{variant}-restore", "--noflush", "--wait"), text),) if text else ()
+    return (NodeCommand((f"{variant}-restore", "--noflush", "--wait"), text),) if text else ()
 
 
 def block(program: str) -> int:
@@ -35,12 +35,12 @@ def block(program: str) -> int:
     return BLOCK if "-nft" in program else 0
 
 
-def sysctl_commands(old: Items, new: Items) -> tuple[Command, ...]:
+def sysctl_commands(old: Items, new: Items) -> tuple[NodeCommand, ...]:
     """One `sysctl` for all settings that differ; a removed one gets its default back."""
     values = {path: default for kind, path, *default in _of("sysctl", old)}
     values |= {item[1]: list(new[item]) for item in _of("sysctl", new)}
     words = [f"{path}={value}" for path, (value,) in values.items()]
-    return (Command(("sysctl", "-qw", *words), ""),) if words else ()
+    return (NodeCommand(("sysctl", "-qw", *words), ""),) if words else ()
 
 
 def iptables_text(old: Items, new: Items, block: int = 0) -> str:

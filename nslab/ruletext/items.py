@@ -31,7 +31,7 @@ Body: TypeAlias = tuple[str, ...]
 Items: TypeAlias = dict[Item, Body]
 
 
-class Command(NamedTuple):
+class NodeCommand(NamedTuple):
     """A program to run in the node's network namespace, and its standard input."""
 
     argv: tuple[str, ...]

@@ -1,41 +1,57 @@
-"""The probes of the kubelet: one class from the lab file to the node's process."""
+"""What the kubelet asks of a container, from time to time or, as a lifecycle hook, once: the same from the lab file to
+the node's process.
+"""
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any, Literal
 
 
 class HealthCheck:
     """A probe of the kubelet: its request, and how many equal results in a row change the health. Times in seconds.
 
-    `port`: a number, or in a lab the name of a port of the container; 0: a name that the container does not have, so
-    that the probe fails. A value: compares by its fields, and must not be changed.
+    `port`: a number, or as a lab has it the name of one that the container declares; 0: a name that none has, so that
+    nobody can be asked, or no port is needed. `command`: what runs in the container (exec). `host`, `headers`: of an
+    HTTP request, where it says so. `sleep`, which a hook alone does, lasts for `period`. Equal to one of the same
+    fields, and not to be changed.
     """
 
-    # Not a dataclass: compiling one takes memory in each node's process. (The order is that of `repr`: the names of a
-    # Deployment's pods are derived from the `repr` of its template.)
-    __slots__ = ("kind", "port", "path", "initial_delay", "period", "timeout", "successes", "failures")  # noqa: RUF023
+    # No dataclass: a node's process would compile it, and own what that touches. (In the order in which `repr` shows
+    # them: the names of a Deployment's pods come from that of its template.)
+    __slots__ = (  # noqa: RUF023
+        "kind", "port", "path", "initial_delay", "period", "timeout", "successes", "failures", "command", "host",
+        "headers",
+    )  # fmt: skip
+    _LATER = ("command", "host", "headers")
+    """The fields that are named only where they say something."""
 
     def __init__(
         self,
-        kind: Literal["httpGet", "tcpSocket"],
-        port: int | str,
+        kind: Literal["httpGet", "tcpSocket", "exec", "sleep"],
+        port: int | str = 0,
         path: str = "/",
         initial_delay: float = 0,
         period: float = 10,
         timeout: float = 1,
         successes: int = 1,
         failures: int = 3,
+        command: Sequence[str] = (),
+        host: str = "",
+        headers: Sequence[Sequence[str]] = (),
     ) -> None:
         self.kind, self.port, self.path = kind, port, path
         self.initial_delay, self.period, self.timeout = initial_delay, period, timeout
         self.successes, self.failures = successes, failures
+        self.command, self.host = tuple(command), host
+        self.headers = tuple((name, value) for name, value in headers)
 
     def fields(self) -> dict[str, Any]:
-        """The fields by name, for JSON; HealthCheck(**fields) is equal."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """By name, as JSON has them: HealthCheck(**fields) is the same."""
+        every = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: value for name, value in every if value or name not in self._LATER}
 
     def __eq__(self, other: object) -> bool:
         return self.fields() == other.fields() if isinstance(other, HealthCheck) else NotImplemented

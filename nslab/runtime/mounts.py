@@ -41,6 +41,10 @@ def tmpfs(target: str, mode: str = "755", flags: int = syscall.MS_NOSUID | sysca
     syscall.mount("tmpfs", target, "tmpfs", flags, f"mode={mode},size={size},nr_inodes=16k")
 
 
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""Where containers look for programs."""
+APPLETS = "/opt/busybox"
+"""The folder with a link for each of busybox's applets, if busybox is installed; its images have it first on PATH."""
 VOLUME = 64 << 20
 """Bytes that a volume in memory holds, unless it says otherwise."""
 _SHARED_MEMORY = "/dev/shm"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, Never, TypeAlias
 
-    Table: TypeAlias = "Mapping[int, Seen]"
+    Table: TypeAlias = "Mapping[int, ProcessEntry]"
 
 PROGRAMS = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -172,7 +172,7 @@ def _fields(pid: int) -> list[bytes]:
         os.close(descriptor)
 
 
-class Seen:
+class ProcessEntry:
     """A process in the process table. `mark`: its first two words; a claim that the process can forge.
 
     `root`: its effective user is 0 of our own user namespace.
@@ -234,7 +234,7 @@ def members(
     return found
 
 
-def impostors(table: Table, of_lab: Mapping[int, str], known: Mapping[int, Started]) -> list[Seen]:
+def impostors(table: Table, of_lab: Mapping[int, str], known: Mapping[int, Started]) -> list[ProcessEntry]:
     """The processes of a lab that claim a role without an entry in the journal.
 
     A new child of a forking role still has the mark of its parent, whose claim is true.
@@ -290,16 +290,16 @@ class Births:
         role: str,
         be: Callable[[], object],
         more: dict[str, Any] | None = None,
-        born: AbstractContextManager[None] | None = None,
+        around: AbstractContextManager[None] | None = None,
         admit: Callable[[int], None] | None = None,
     ) -> int:
         """Fork a child that will call `be`; return its pid. It ends if this process dies before its entry is written.
 
-        `born`: a context around the fork, such as a visit to other namespaces. `admit` is called with the pid before
+        `around`: a context around the fork, such as a visit to other namespaces. `admit` is called with the pid before
         the child continues.
         """
         wait, go = os.pipe2(os.O_CLOEXEC)
-        with born or contextlib.nullcontext():
+        with around or contextlib.nullcontext():
             pid = os.fork()
             if pid == 0:
                 _await(wait, go, be)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.compiler.addresses import address_of
 from nslab.compiler.networks import network
 from nslab.objects import names
-from nslab.objects.base import Add, Remove, is_thing
+from nslab.objects.base import Add, Remove, is_object
 from nslab.objects.process import Process
 from nslab.objects.script import commands
 from nslab.trace.words import trouble, up
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def changes(lab: Lab, plan: Plan) -> list[str]:
     """A line for each step of a repair plan, without steps that only follow from another one."""
-    made = {key for step in plan if isinstance(step, Add) for key in filter(is_thing, step.obj.provides)}
+    made = {key for step in plan if isinstance(step, Add) for key in filter(is_object, step.obj.provides)}
     whose = _pods_and_nodes(lab)
     remade = {step.obj.key for step in plan if _tells_why(step, made)}
     return [_line(step, whose) for step in plan if _tells_why(step, made) or not _follows(step, made, remade)]

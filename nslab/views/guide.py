@@ -7,6 +7,7 @@ are the course's.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from nslab.compiler.addresses import address_of, bridge_address, pod_mac
@@ -142,6 +143,24 @@ def read(template: Path, lab: Lab, language: str) -> str:
     """A guide in a language, filled in from the lab; its template is in the lab's folder."""
     page = Page(course(language), template.resolve().parent.name, language)
     return render(template.read_text(encoding="utf-8"), lab, str(template), page)
+
+
+def number_of(template: Path) -> int:
+    """The number of the guide of a template, by its lab's folder; 0 outside the course."""
+    return Page(course()).number(template.resolve().parent.name)
+
+
+def step(guide: str, number: str, wanted: str) -> str:
+    """One step of a filled-in guide, by its number: `6.3`, or `3`. `number` is the guide's own.
+
+    UsageError lists the steps that there are.
+    """
+    parts = re.split(r"^(?=## )", guide, flags=re.MULTILINE)
+    steps = {found[1]: part for part in parts if (found := re.match(r"## (\d+\.\d+)\b", part))}
+    part = steps.get(wanted) or steps.get(f"{number}.{wanted}")
+    if part is None:
+        raise UsageError(f"the guide has no step {wanted!r}; it has {', '.join(steps)}")
+    return part
 
 
 def render(text: str, lab: Lab, file: str = "the guide", page: Page | None = None) -> str:

@@ -105,21 +105,20 @@ def pod(one: Pod, live: Live) -> Object:
     """A pod with how it is."""
     key = f"{one.namespace}/{one.name}"
     row, document = live.rows[key], dump.pod(one)
-    ready = row["ready"].partition("/")
-    whole = ready[0] == ready[2]
     phase = _phase(row)
     status = {
         **document.get("status", {}),
         "phase": phase,
-        "conditions": [{"type": "Ready", "status": "True" if whole and phase == "Running" else "False"}],
+        "conditions": [{"type": "Ready", "status": "True" if row["ready"] and phase == "Running" else "False"}],
         "containerStatuses": row["containerStatuses"],
+        **({"initContainerStatuses": row["initContainerStatuses"]} if one.init else {}),
     }
     if one.assigned:
         status |= {"podIP": str(one.assigned), "podIPs": [{"ip": str(one.assigned)}]}
     if row["status"] == "NotRunning":
         status["reason"] = "NotRunning"
     metadata = document["metadata"]
-    if row["age"] != "<none>":
+    if row["ageSeconds"] is not None:
         metadata = {"creationTimestamp": moment(live.now - live.ages.get(key, 0.0)), **metadata}
     return {**document, "metadata": metadata, "status": status}
 
@@ -159,8 +158,7 @@ def _status(controller: Controller, pods: Sequence[Pod], live: Live) -> Object:
 
 
 def _is_ready(row: Object) -> bool:
-    ready, _, wanted = row["ready"].partition("/")
-    return bool(ready == wanted) and row["status"] == "Running"
+    return bool(row["ready"]) and row["status"] == "Running"
 
 
 def _replica_sets(lab: Lab, live: Live) -> Iterator[Object]:

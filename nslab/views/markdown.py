@@ -6,10 +6,10 @@ import re
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from nslab.views.table import padded, width
+from nslab.views.table import fitting, padded, width
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 
 def lines(markdown: str, columns: int) -> Iterator[tuple[str, str]]:
@@ -41,14 +41,18 @@ def _mark(fence: str) -> str:
 def _fence(block: list[str]) -> Iterator[tuple[str, str]]:
     if mark := _mark(block[0]):
         yield "output", f"  {mark}"
+    typed = False
     for line in block[1:-1]:
-        yield ("command" if line.startswith(("$ ", "> ")) else "output"), f"    {line}".rstrip()
+        # What goes on with a command stands below it without a sign: pasted, `>` would write into a file.
+        further = typed and line.startswith("> ")
+        typed = line.startswith("$ ") or further
+        yield ("command" if typed else "output"), f"    {'  ' + line[2:] if further else line}".rstrip()
 
 
 def _table(text: str, columns: int) -> Iterator[str]:
     """A table with columns as wide as displayed (Hangul is double width), wrapped where they do not fit."""
     header, _, *body = map(_cells, text.splitlines())
-    widths = _fitting([*zip(header, *body, strict=True)], columns)
+    widths = fitting([*zip(header, *body, strict=True)], columns)
     head = [header, ["-" * cells for cells in widths]] if any(header) else []
     for row in [*head, *body]:
         cells = [[*_broken(cell, room)] for cell, room in zip(row, widths, strict=True)]
@@ -60,18 +64,6 @@ def _cells(row: str) -> list[str]:
     """A row's cells; a backslash escapes a bar inside a cell."""
     inner = row.strip().removeprefix("|").removesuffix("|")
     return [_plain(cell.strip().replace("\\|", "|")) for cell in re.split(r"(?<!\\)\|", inner)]
-
-
-def _fitting(table: Sequence[Sequence[str]], columns: int) -> list[int]:
-    """The width of each column: the widest ones shrink, but not below their longest word."""
-    widths = [max(map(width, column)) for column in table]
-    least = [max(width(word) for cell in column for word in cell.split() or [""]) for column in table]
-    while sum(widths) + 2 * (len(widths) - 1) > columns:
-        index = max(range(len(widths)), key=lambda index: (widths[index] > least[index], widths[index]))
-        if widths[index] == least[index]:
-            break
-        widths[index] -= 1
-    return widths
 
 
 def _prose(block: list[str], columns: int) -> Iterator[tuple[str, str]]:

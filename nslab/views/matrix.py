@@ -13,16 +13,22 @@ if TYPE_CHECKING:
     from nslab.probes import Place, Result, Survey
 
 COLUMNS = 12
-"""With more hosts, or in a narrower terminal, only failures are listed."""
+"""Beyond so many hosts, or on a terminal too narrow for the table and the turned one, only what is wrong is listed."""
+READABLE = 120
+"""Columns that a table has in a file, if it can be had so."""
+ROWS = 24
+"""The turned table is long instead of wide, and fits a screen."""
 OK, BLOCKED, SELF, UNASKED = "ok", "blocked", "-", ""
 _TITLES = {"pod": "pods", "node": "nodes", "client": "clients"}
 
 
-def matrix(survey: Survey, results: Sequence[Result], width: int = 100) -> list[str]:
-    """The table or the failures; then a legend and the number of correct pairs."""
-    shown = table(survey.places, results)
-    if not shown or max(map(len, shown)) > width:
-        shown = wrong_pairs(results)
+def matrix(survey: Survey, results: Sequence[Result], width: int = 0) -> list[str]:
+    """The table or the failures; then a legend and the number of correct pairs.
+
+    `width`: the terminal's columns; 0: any number.
+    """
+    tables = [table(survey.places, results), table(survey.places, results, turned=True)]
+    shown = readable(tables, width) or [left_out(tables[0], width), *wrong_pairs(results)]
     return [*shown, *legend(results, survey.why), *([survey.note] if survey.note else []), count(results)]
 
 
@@ -51,14 +57,37 @@ def cell(results: Sequence[Result]) -> str:
     return "FAIL " + "; ".join(parts)
 
 
-def table(places: Sequence[Place], results: Sequence[Result]) -> list[str]:
-    """Rows send, columns receive; pods, nodes and clients in groups. Empty if there are too many."""
+def readable(tables: Sequence[Sequence[str]], width: int) -> Sequence[str]:
+    """The first of some tables that fits the terminal; where there is none, one that is read with ease, or the first.
+
+    Nothing, if none fits. An empty table is none.
+    """
+    there = [lines for lines in tables if lines]
+    fits = [lines for lines in there if max(map(len, lines)) <= (width or READABLE)]
+    return next(iter(fits or (() if width else there)), ())
+
+
+def left_out(lines: Sequence[str], width: int) -> str:
+    """Why there is no table, and how to get it."""
+    if not lines:
+        return f"no table: more than {COLUMNS} hosts; what is wrong follows (--from and --to choose hosts)"
+    wide = max(map(len, lines))
+    return f"no table: it takes {wide} columns, and the terminal has {width}; what is wrong follows"
+
+
+def table(places: Sequence[Place], results: Sequence[Result], *, turned: bool = False) -> list[str]:
+    """Rows send, columns receive (`turned`: the other way round); pods, nodes and clients in groups.
+
+    Nothing if there are too many.
+    """
     cell_words = cells(results)
+    if turned:
+        cell_words = {(target, source): word for (source, target), word in cell_words.items()}
     rows = [place for place in places if any(source == place.name for source, _ in cell_words)]
     columns = [place for place in places if any(target == place.name for _, target in cell_words)]
-    if len(columns) > COLUMNS:
+    if len(columns) > COLUMNS or (turned and len(rows) > ROWS):
         return []
-    heads = [_heads(columns), ["", *(column.name for column in columns)]]
+    heads = [_heads(columns), ["to \\ from" if turned else "", *(column.name for column in columns)]]
     body = [
         [row.name, *(cell_words.get((row.name, to.name), SELF if row == to else UNASKED) for to in columns)]
         for row in rows

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.duration import duration, moment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from nslab.lab.types import Pod
+    from nslab.lab.types import Container, Pod
 
     Status = Mapping[str, Any]
 
@@ -22,26 +22,67 @@ def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, ag
     reported = status.get("containers", {})
     there = set(running)
     entries = [_seen(reported.get(container.name), container.name in there) for container in pod.containers]
-    ready = [entry for entry in entries if pause and entry["ready"]]
+    inits = [_seen(reported.get(container.name), container.name in there) for container in pod.init]
+    sidecars = [entry for entry, container in zip(inits, pod.init, strict=True) if container.sidecar]
+    phase = status.get("phase", "Pending")
+    initializing = _initializing(pod, inits) if phase in ("Pending", "Failed") else ""
+    ready = [entry for entry in (*sidecars, *entries) if pause and entry["ready"]]
+    count, last = restarts(inits if initializing else (*sidecars, *entries))
     return {
         "namespace": pod.namespace,
         "name": pod.name,
-        "ready": f"{len(ready)}/{len(entries)}",
-        "status": condition(entries, status.get("phase", "Pending")) if pause else "NotRunning",
-        "restarts": restarts(entries, now),
-        "age": duration(age) if pause else "<none>",
+        "ready": len(ready) == len(sidecars) + len(entries),
+        "readyContainers": len(ready),
+        "containers": len(sidecars) + len(entries),
+        "status": word(pod, entries, phase, initializing) if pause else "NotRunning",
+        "restarts": count,
+        "secondsSinceRestart": int(now - last) if last else None,
+        "ageSeconds": int(age) if pause else None,
         "ip": str(pod.assigned),
         "node": pod.node,
-        "containerStatuses": [
-            container_status(container.name, entry) for container, entry in zip(pod.containers, entries, strict=True)
-        ],
+        "containerStatuses": _statuses(pod.containers, entries),
+        "initContainerStatuses": _statuses(pod.init, inits),
     }
 
 
+def _statuses(containers: Iterable[Container], entries: Iterable[Status]) -> list[dict[str, Any]]:
+    return [container_status(container.name, entry) for container, entry in zip(containers, entries, strict=True)]
+
+
+def _initializing(pod: Pod, inits: Sequence[Status]) -> str:
+    """kubectl's word for a pod whose init containers are not through."""
+    for number, (container, entry) in enumerate(zip(pod.init, inits, strict=True)):
+        state, reason = entry["state"], entry["reason"]
+        if (state == "terminated" and entry.get("exit_code") == 0) or (
+            container.sidecar and state == "running" and not entry.get("starting")
+        ):
+            continue
+        if state == "terminated":
+            return f"Init:{reason}"
+        return f"Init:{reason}" if reason not in ("", "PodInitializing") else f"Init:{number}/{len(pod.init)}"
+    return ""
+
+
 def columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of a table, without the column namespace if all pods are in `default`."""
-    hidden = {"containerStatuses"} | ({"namespace"} if {row["namespace"] for row in rows} <= {"default"} else set())
-    return [{key: value for key, value in row.items() if key not in hidden} for row in rows]
+    """The rows of a table: without the namespace, if it is the same for all and says nothing."""
+    default = {row["namespace"] for row in rows} <= {"default"}
+    return [
+        {
+            **({} if default else {"namespace": row["namespace"]}),
+            "name": row["name"],
+            "ready": f"{row['readyContainers']}/{row['containers']}",
+            "status": row["status"],
+            "restarts": _ago(row["restarts"], row["secondsSinceRestart"]),
+            "age": "<none>" if row["ageSeconds"] is None else duration(row["ageSeconds"]),
+            "ip": row["ip"],
+            "node": row["node"],
+        }
+        for row in rows
+    ]
+
+
+def _ago(count: int, seconds: int | None) -> str:
+    return f"{count}" if seconds is None else f"{count} ({duration(seconds)} ago)"
 
 
 def container_status(name: str, entry: Status) -> dict[str, Any]:
@@ -58,6 +99,7 @@ def container_status(name: str, entry: Status) -> dict[str, Any]:
         "name": name,
         "ready": entry["ready"],
         "restartCount": entry["restarts"],
+        "started": entry["state"] == "running" and not entry.get("starting"),
         "state": state,
         "lastState": {"terminated": _terminated(last)} if last else {},
     }
@@ -99,6 +141,13 @@ def _moment(seconds: float | None) -> str | None:
     return moment(seconds) if seconds else None
 
 
+def word(pod: Pod, entries: Iterable[Status], phase: str, initializing: str) -> str:
+    """The word in the column STATUS. `initializing`: how far its init containers are, while they are not through."""
+    if pod.deletion and phase not in ("Succeeded", "Failed"):
+        return "Terminating"
+    return initializing or condition(entries, phase)
+
+
 def condition(entries: Iterable[Status], phase: str) -> str:
     """The word in the column STATUS: the reason of the first container that has one, else the phase."""
     every = list(entries)
@@ -109,12 +158,11 @@ def condition(entries: Iterable[Status], phase: str) -> str:
     return "NotReady" if word == "Completed" and any(entry["ready"] for entry in every) else word
 
 
-def restarts(entries: Iterable[Status], now: float) -> str:
-    """The number of restarts of a pod's containers, with the time since the last exit."""
-    every = list(entries)
-    count = sum(entry["restarts"] for entry in every)
-    last = max((entry.get("finished", 0.0) for entry in every if entry["restarts"]), default=0.0)
-    return f"{count} ({duration(now - last)} ago)" if count and last else str(count)
+def restarts(entries: Iterable[Status]) -> tuple[int, float]:
+    """How often its containers were started again, and when one last ended; 0: none was."""
+    again = [entry for entry in entries if entry["restarts"]]
+    last = max((entry.get("finished", 0.0) for entry in again), default=0.0)
+    return sum(entry["restarts"] for entry in again), last
 
 
 def _seen(reported: Status | None, there: bool) -> Status:

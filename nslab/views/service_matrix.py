@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nslab.probes import Call, CallResult, Outcome, Spread, Square, Way, likelihood, squares, verdict
 from nslab.probes.verdict import FAR, NEAR, POD, SERVICE, names_fail
+from nslab.views.matrix import readable
 from nslab.views.table import table
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _LEGEND = {
 }
 
 
-def service_matrix(survey: ServiceSurvey, results: Sequence[CallResult], width: int = 100) -> list[str]:
+def service_matrix(survey: ServiceSurvey, results: Sequence[CallResult], width: int = 0) -> list[str]:
     """The tables from inside and outside, the legend, the distribution of answers, the source addresses seen."""
     if not results:
         return []
@@ -104,16 +105,15 @@ def _table(results: Sequence[CallResult], width: int) -> list[str]:
     for result in results:
         rows.setdefault(result.call.source, {})[result.call.column] = word(result)
     body = [[source, *(row.get(head, "") for head in heads)] for source, row in rows.items()]
-    lines = table(["", *heads], body).splitlines()
-    if len(heads) <= COLUMNS and max(map(len, lines)) <= width:
-        return lines
+    lines = table(["", *heads], body).splitlines() if len(heads) <= COLUMNS else []
     # Transposed, the table has a row for each Service, and is usually narrow enough.
     sides = [[head, *(row.get(head, "") for row in rows.values())] for head in heads]
-    turned = table(["", *rows], sides).splitlines()
-    if len(rows) <= COLUMNS and max(map(len, turned)) <= width:
-        return turned
+    turned = table(["", *rows], sides).splitlines() if len(rows) <= COLUMNS else []
+    if found := readable((lines, turned), width):
+        return [*found]
+    why = f"more than {COLUMNS} callers" if len(rows) > COLUMNS else f"the terminal has {width} columns"
     wrong = [f"{result.call}: FAIL {result.wrong}" for result in results if result.wrong]
-    return wrong or [f"all {len(results)} as they should be"]
+    return [f"no table: {why}", *(wrong or [f"all {len(results)} as they should be"])]
 
 
 def _spread(result: CallResult) -> str:

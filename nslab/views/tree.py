@@ -8,7 +8,7 @@ from nslab.compiler.networks import network
 from nslab.compiler.services import resolve
 from nslab.compiler.subnets import gateway, subnet_of
 from nslab.compiler.underlay import UPLINK, bridge, interface
-from nslab.views.table import padded, width
+from nslab.views.table import folded, padded, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,14 +21,15 @@ ROOM = 30
 """The maximum lines of a picture, less than a screen. If it does not fit, some items are drawn and the rest counted."""
 
 
-def picture(lab: Lab) -> str:
+def picture(lab: Lab, columns: int = 0) -> str:
     """The switches, the machines on each, each node's pods with their veths, and the Services.
 
-    The pods have addresses.
+    The pods have addresses. `columns`: the terminal's, into which long lines are folded; 0: any number.
     """
     sizes = ((64, len(lab.nodes), 64), (8, len(lab.nodes), 8), (4, 8, 6), (2, 8, 3))
     drawn = ["\n".join((_picture(lab, pods, nodes), *_services(lab, most))) for pods, nodes, most in sizes]
-    return next((text for text in drawn if text.count("\n") < ROOM), drawn[-1])
+    chosen = next((text for text in drawn if text.count("\n") < ROOM), drawn[-1])
+    return "\n".join(part for line in chosen.split("\n") for part in folded(line, columns))
 
 
 def _picture(lab: Lab, most_pods: int, most_nodes: int) -> str:

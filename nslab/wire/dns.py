@@ -28,7 +28,7 @@ SMALL, LARGE, LONGEST = 512, 4096, 65535
 """Maximum sizes in bytes: of a UDP response without EDNS, of one with it (our limit), of a TCP message."""
 
 
-class MalformedError(ValueError):
+class MalformedQueryError(ValueError):
     """Not a valid query."""
 
 
@@ -48,7 +48,7 @@ class Question:
         return (self.flags & _OPCODE) >> 11
 
 
-class Record:
+class ResourceRecord:
     """One resource record of class IN. `data` holds no compressed names."""
 
     __slots__ = ("data", "kind", "name", "ttl")
@@ -57,22 +57,26 @@ class Record:
         self.name, self.kind, self.ttl, self.data = name, kind, ttl, data
 
 
-class Answer:
+class DnsResponse:
     """A response code, and the records of the three sections."""
 
     def __init__(
-        self, code: int, records: Iterable[Record] = (), authority: Iterable[Record] = (), more: Iterable[Record] = ()
+        self,
+        code: int,
+        records: Iterable[ResourceRecord] = (),
+        authority: Iterable[ResourceRecord] = (),
+        more: Iterable[ResourceRecord] = (),
     ) -> None:
         self.code, self.records, self.authority, self.more = code, list(records), list(authority), list(more)
 
 
 def header(data: bytes) -> tuple[int, int]:
-    """ID and flags of a query. Raises MalformedError for a short message or a response, which must not be answered."""
+    """ID and flags of a query. MalformedQueryError for a short message or a response, which must not be answered."""
     if len(data) < _HEADER.size:
-        raise MalformedError("shorter than a header")
+        raise MalformedQueryError("shorter than a header")
     number, flags, *_ = _HEADER.unpack_from(data)
     if flags & _RESPONSE:
-        raise MalformedError("a response")
+        raise MalformedQueryError("a response")
     return number, flags
 
 
@@ -80,10 +84,10 @@ def question(data: bytes) -> Question:
     """The question in a message with a valid header."""
     number, flags, count, *_ = _HEADER.unpack_from(data)
     if count != 1:
-        raise MalformedError(f"{count} questions")
+        raise MalformedQueryError(f"{count} questions")
     name, end = _name(data, _HEADER.size)
     if end + 4 > len(data):
-        raise MalformedError("the question is cut off")
+        raise MalformedQueryError("the question is cut off")
     kind, group = struct.unpack_from("!2H", data, end)
     return Question(number, flags, name, kind, group, data[_HEADER.size : end + 4])
 
@@ -100,13 +104,13 @@ def _name(data: bytes, at: int) -> tuple[Name, int]:
     start = at
     while True:
         if at >= len(data):
-            raise MalformedError("the name is cut off")
+            raise MalformedQueryError("the name is cut off")
         size = data[at]
         at += 1
         if size == 0:
             return tuple(found), at
         if size > 63 or at + size - start > 254:
-            raise MalformedError("no name")  # a compression pointer is invalid: nothing precedes a question's name
+            raise MalformedQueryError("no name")  # a compression pointer is invalid: nothing precedes a question's name
         found.append(data[at : at + size].decode("latin-1").lower())
         at += size
 
@@ -118,14 +122,14 @@ def _extra(data: bytes, at: int, found: Question) -> int:
         at += 1 + data[at]
     at += 2 if data[at : at + 1] >= b"\xc0" else 1
     if at + _RECORD.size > len(data):
-        raise MalformedError("a record is cut off")
+        raise MalformedQueryError("a record is cut off")
     kind, size, ttl, length = _RECORD.unpack_from(data, at)
     end: int = at + _RECORD.size + length
     if end > len(data):
-        raise MalformedError("a record is cut off")
+        raise MalformedQueryError("a record is cut off")
     if kind == OPT:
         if not root or found.edns >= 0:
-            raise MalformedError("EDNS twice, or of a name")
+            raise MalformedQueryError("EDNS twice, or of a name")
         found.size, found.edns = max(SMALL, min(size, LARGE)), ttl >> 16 & 0xFF
     return end
 
@@ -136,10 +140,10 @@ def labels(text: str) -> Name:
 
 
 def wire(name: Name) -> bytes:
-    """A name in wire format, without compression. Raises MalformedError if it is too long."""
+    """A name in wire format, without compression. Raises MalformedQueryError if it is too long."""
     parts = [label.encode("latin-1", "replace") for label in name]
     if not all(0 < len(part) < 64 for part in parts) or sum(map(len, parts)) + len(parts) > 254:
-        raise MalformedError(f"no name: {'.'.join(name)}")
+        raise MalformedQueryError(f"no name: {'.'.join(name)}")
     return b"".join(bytes((len(part),)) + part for part in parts) + b"\0"
 
 
@@ -152,7 +156,7 @@ def refusal(number: int, flags: int, code: int, asked: bytes = b"") -> bytes:
     return _HEADER.pack(number, _RESPONSE | _AVAILABLE | kept | code, int(asked != b""), 0, 0, 0) + asked
 
 
-def response(asked: Question, answer: Answer, limit: int) -> bytes:
+def response(asked: Question, answer: DnsResponse, limit: int) -> bytes:
     """The response, with at most `limit` bytes: it omits records that do not fit, and then has the flag TC."""
     message = bytearray(_HEADER.size) + asked.wire
     written = {asked.name[index:]: at for index, at in enumerate(_starts(asked.name))}
@@ -188,7 +192,7 @@ def _starts(name: Name) -> Iterable[int]:
         at += 1 + len(label)
 
 
-def _record(record: Record, written: dict[Name, int], at: int) -> bytes:
+def _record(record: ResourceRecord, written: dict[Name, int], at: int) -> bytes:
     """A record with its name compressed: a pointer replaces the longest suffix that occurs earlier in the message."""
     head = bytearray()
     for index, label in enumerate(record.name):

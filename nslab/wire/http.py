@@ -19,31 +19,31 @@ class Request:
         self.method, self.path, self.query, self.stays = method, path, query, stays
 
 
-class MalformedError(ValueError):
+class MalformedRequestError(ValueError):
     """Not HTTP, or an unsupported feature of it."""
 
 
 def take(data: bytearray) -> Request | None:
-    """Remove the first request from `data` and return it; None while it is incomplete. Raises MalformedError."""
+    """Remove the first request from `data` and return it; None while it is incomplete. Raises MalformedRequestError."""
     end = data.find(b"\r\n\r\n")
     if end < 0:
         if len(data) > LONGEST:
-            raise MalformedError("header too long")
+            raise MalformedRequestError("header too long")
         return None
     first, *lines = data[:end].decode("latin-1").split("\r\n")
     headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     length = number(headers.get("content-length", "0"), LONGEST)
     if "transfer-encoding" in headers or length is None:
-        raise MalformedError("a body that we do not read")
+        raise MalformedRequestError("a body that we do not read")
     if len(data) < end + 4 + length:
         return None
     del data[: end + 4 + length]
     try:
         method, target, version = first.split(" ")
     except ValueError:
-        raise MalformedError(first) from None
+        raise MalformedRequestError(first) from None
     if not version.startswith("HTTP/1."):
-        raise MalformedError(first)
+        raise MalformedRequestError(first)
     connection = headers.get("connection", "").lower()
     stays = connection == "keep-alive" if version == "HTTP/1.0" else connection != "close"
     path, _, query = target.partition("?")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nslab.proxy.model import Proxy, Service
-    from nslab.ruletext.items import Command
+    from nslab.ruletext.items import NodeCommand
 
 MANY = 10_000
 SIZES = (100, 1000, MANY)
@@ -103,7 +103,7 @@ def _works(variant: str) -> bool:
     return not subprocess.run(argv, input=text, text=True, capture_output=True, check=False).returncode
 
 
-def _run(commands: Sequence[Command]) -> None:
+def _run(commands: Sequence[NodeCommand]) -> None:
     for command in commands:
         done = subprocess.run(
             [restore.program(command.argv[0]), *command.argv[1:]],
@@ -153,7 +153,7 @@ def _sync(ways: Sequence[Way], rounds: int, say: Callable[[str], None], full: bo
     return Group("full sync: N Services of two endpoints into an empty namespace", tuple(figures))
 
 
-def _generated(proxy: Proxy, wanted: Sequence[Service]) -> tuple[Sync, tuple[Command, ...]]:
+def _generated(proxy: Proxy, wanted: Sequence[Service]) -> tuple[Sync, tuple[NodeCommand, ...]]:
     """kube-proxy's state for these Services, and the commands that it would run."""
     module = mode(proxy.mode)
     sync = Sync(module, proxy)

@@ -97,8 +97,8 @@ class OwnLab:
         return done
 
     def down(self) -> str:
-        """`nslab down`, which must succeed; what it printed."""
-        done = nslab("down", self.name)
+        """`nslab down`, which must succeed; what it printed. By its file: then it need not run."""
+        done = nslab("down", self.file)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 

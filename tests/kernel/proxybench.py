@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from nslab.ruletext.items import Command
+    from nslab.ruletext.items import NodeCommand
 
 
 class Bench:
@@ -28,7 +28,7 @@ class Bench:
         assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
         return done.stdout
 
-    def do(self, commands: Iterable[Command]) -> None:
+    def do(self, commands: Iterable[NodeCommand]) -> None:
         """The commands of a mode, one after the other."""
         for command in commands:
             self.run(*command.argv, text=command.text)

@@ -129,8 +129,9 @@ def test_a_path_is_no_labs_name(tmp_path: Path, change: tuple[object, ...]) -> N
 
 
 def test_down_of_what_never_was_is_friendly() -> None:
-    done = nslab("down", "nosuch")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "nosuch is not there\n", "")
+    done = nslab("down", "pause-pod")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "pause-pod is not there\n", "")
+    says(1, "there is no running lab 'nosuch'; `nslab ps` lists those that run", "down", "nosuch")
 
 
 def test_execs_status_is_the_commands_own(lab: RunningLab) -> None:
@@ -150,7 +151,7 @@ def test_lists_as_json_and_yaml(lab: RunningLab) -> None:
     for arguments, keys in (
         (["labs"], {"name", "up", "shows"}),
         (["ps"], {"lab", "holds", "processes"}),
-        (["ps", lab.name], {"namespace", "name", "ready", "status", "restarts", "age", "ip", "node"}),
+        (["ps", lab.name], {"namespace", "name", "ready", "status", "restarts", "ip", "node"}),
         (["inspect", lab.name], {"host", "interface", "addresses", "routes"}),
         (["plan", "calico-two-node"], {"by", "commands"}),
         (["probe", lab.name], set()),
@@ -168,17 +169,16 @@ def test_lists_as_json_and_yaml(lab: RunningLab) -> None:
 
 
 def test_ps_tells_what_kubectl_would(lab: RunningLab) -> None:
-    def pods() -> dict[str, tuple[str, ...]]:
+    def pods() -> dict[str, tuple[object, ...]]:
         rows = json.loads(nslab("ps", lab.name, "-o", "json").stdout)
-        return {row["name"]: (row["ready"], row["status"], row["restarts"].split(" ")[0], row["ip"]) for row in rows}
+        assert rows == sorted(rows, key=lambda row: (row["namespace"], row["name"]))
+        return {row["name"]: (row["ready"], row["status"], row["restarts"], row["ip"]) for row in rows}
 
-    assert pods()["pod-b"] == ("1/1", "Running", "0", "20.111.156.7")
-    assert pods()["pod-d"] == ("1/1", "Running", "0", "20.109.131.3")
+    assert pods()["pod-b"] == (True, "Running", 0, "20.111.156.7")
+    assert pods()["pod-d"] == (True, "Running", 0, "20.109.131.3")
     for ends in (1, 2):  # after the first, it is started again at once
         os.kill(lab.processes()["pod-b container/app"], 9)
-        lab.wait(
-            lambda ends=ends: pods()["pod-b"][1:3] == (("Running", "1") if ends == 1 else ("CrashLoopBackOff", "1"))
-        )  # type: ignore[misc]
+        lab.wait(lambda ends=ends: pods()["pod-b"][1:3] == (("Running", 1) if ends == 1 else ("CrashLoopBackOff", 1)))  # type: ignore[misc]
     header, *lines = nslab("ps", lab.name).stdout.splitlines()
     assert header.split() == ["NAMESPACE", "NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE"]
     (line,) = [line for line in lines if " pod-b " in line]
@@ -192,9 +192,9 @@ def test_ps_tells_what_kubectl_would(lab: RunningLab) -> None:
     says(2, f"container app of pod-b does not run: {why}", "exec", f"{lab.name}/pod-b", "--", "true")
     assert nslab("logs", f"{lab.name}/pod-b", "-p").stdout  # kubectl's: of one that waits, the last that ended
     os.kill(lab.processes()["pod-b pause"], 9)
-    lab.wait(lambda: pods()["pod-b"][:2] == ("0/1", "NotRunning"))
+    lab.wait(lambda: pods()["pod-b"][:2] == (False, "NotRunning"))
     lab.mend()
-    assert pods()["pod-b"][:3] == ("1/1", "Running", "2")
+    assert pods()["pod-b"][:3] == (True, "Running", 2)
 
 
 def test_logs_of_a_container(lab: RunningLab) -> None:

@@ -100,7 +100,7 @@ def lacking(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     world = World(tmp_path_factory.mktemp("doctor"))
     found = json.loads(world.run("nslab doctor -o json 2>/dev/null")[1])
     world.end()
-    return {row["primitive"]: row["what is wrong"] for row in found if row["works"] == "no"}
+    return {row["primitive"]: row["problem"] for row in found if not row["works"]}
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def test_set_keeps_what_another_call_changed_while_it_waited(own: OwnLab) -> Non
 
 def test_up_and_down_at_once(own: OwnLab) -> None:
     for _ in range(4):
-        calls = [call("up", own.file), call("down", own.name), call("up", own.file), call("down", own.name)]
+        calls = [call("up", own.file), call("down", own.file), call("up", own.file), call("down", own.file)]
         for one in calls:
             _, output = one.communicate(timeout=30)
             assert one.returncode == 0, output

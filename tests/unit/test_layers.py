@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,3 +87,57 @@ def test_no_imports_go_in_a_circle() -> None:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"a circle: {' <- '.join(error.args[1])}")
+
+
+EFFECTS = ("app", "linux", "components", "cli", "pytest_plugin")
+PURE = (
+    "views",
+    "exercises",
+    "trace",
+    "probes",
+    "compiler",
+    "objects",
+    "lab",
+    "api",
+    "proxy",
+    "cni",
+    "ruletext",
+    "wire",
+)
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_the_pure_core_acts_on_nothing(room: str) -> None:
+    """It imports nothing that acts on the kernel, though some of that is below it."""
+    files = [path for path in FILES if part_of(path) == room]
+    assert files
+    assert [f"{path}:{line}" for path in files for line, name in imports(path) if name.split(".")[1] in EFFECTS] == []
+
+
+def test_components_import_the_standard_library_alone() -> None:
+    """A pause process is a fork of what they import; so nothing of theirs, however far, comes from elsewhere."""
+    todo = [name for name, path in MODULES.items() if part_of(path) == "components"]
+    seen: set[str] = set()
+    foreign: set[tuple[str, str]] = set()
+    while todo:
+        name = todo.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        todo += [module_of(found) for _, found in imports(MODULES[name])]
+        foreign |= {(name, top) for top in others(MODULES[name])}
+    assert foreign == set()
+
+
+def others(path: Path) -> Iterator[str]:
+    """The packages besides nslab and the standard library that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        match node:
+            case ast.Import(names):
+                dotted = [alias.name for alias in names]
+            case ast.ImportFrom(str(module), _, 0):
+                dotted = [module]
+            case _:
+                continue
+        tops = {name.partition(".")[0] for name in dotted}
+        yield from tops - {"nslab", "_typeshed"} - sys.stdlib_module_names

@@ -142,7 +142,7 @@ def test_a_plan_says_what_of_its_file_is_not_acted_on(tmp_path: Path, call: list
     file.write_text(
         LAB.replace(
             "{name: app,",
-            "{name: app, lifecycle: {postStart: {sleep: {seconds: 1}}}, resources: {limits: {memory: 900Ti}},",
+            "{name: app, volumeDevices: [{name: v, devicePath: /dev/x}], resources: {limits: {memory: 900Ti}},",
         )
     )
     argv = [sys.executable, "-P", "-m", "nslab", *call, str(file)]
@@ -150,4 +150,4 @@ def test_a_plan_says_what_of_its_file_is_not_acted_on(tmp_path: Path, call: list
     assert done.returncode == 0
     one, two = done.stderr.splitlines()
     assert one.startswith("the memory limit of pod-a/app is more than this machine has (")
-    assert two == "kept, not acted on: Pod.spec.containers.lifecycle"
+    assert two == "kept, not acted on: Pod.spec.containers.volumeDevices"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nslab.linux.packages import _advice, _rows
+from nslab.linux.packages import _advice, _rows, advice
 
 ROOT = Path(__file__).parents[2]
 LINES = [line.split() for line in (ROOT / "nslab/packages.conf").read_text().splitlines() if line and line[0] != "#"]
@@ -16,7 +16,7 @@ LINES = [line.split() for line in (ROOT / "nslab/packages.conf").read_text().spl
 def test_each_row_has_a_package_for_each_family() -> None:
     assert {len(line) for line in LINES} == {7}
     assert [line[0] for line in LINES[:3]] == ["manager", "verb", "like"]
-    assert {line[0] for line in LINES[3:]} == {"run", "build", "want", "test"}
+    assert {line[0] for line in LINES[3:]} == {"run", "build", "want", "test", "tool"}
     assert len({line[1] for line in LINES[3:]}) == len(LINES[3:])
     # Labs can be had in every family: nothing that they want is without a package.
     assert [line for line in LINES[3:] if line[0] == "run" and "-" in line] == []
@@ -40,6 +40,11 @@ def test_a_missing_program_is_named_as_its_package_is(
     program: str, name: str, ids: tuple[str, ...], output: str
 ) -> None:
     assert _advice(program, name, ids) == output
+
+
+def test_only_a_known_program_has_advice() -> None:
+    assert advice("nc").endswith(("netcat-openbsd", "netcat"))
+    assert advice("frobnicate") == advice("") == ""
 
 
 def test_what_nslab_calls_is_in_the_list() -> None:

@@ -18,7 +18,7 @@ from nslab.probes.spread import tail, uneven
 from nslab.probes.verdict import FAR, NEAR, SERVICE, squares
 
 LABS = Path(__file__).parents[2] / "labs"
-HOST = Host(ipip=False, ipip_born=False)
+HOST = Host(ipip=False, ipip_fallback=False)
 
 
 def lab(name: str, mode: ProxyMode | None = None) -> Lab:

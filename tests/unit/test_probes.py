@@ -19,7 +19,7 @@ from nslab.views.junit import junit, to_json
 from nslab.views.matrix import cell, matrix, seen
 
 LABS = Path(__file__).parents[2] / "labs"
-STAND_IN, BORN, NOT_BORN = Host(ipip=False, ipip_born=False), Host(), Host(ipip_born=False)
+STAND_IN, FALLBACK, NO_FALLBACK = Host(ipip=False, ipip_fallback=False), Host(), Host(ipip_fallback=False)
 
 
 def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = None) -> Lab:
@@ -118,9 +118,9 @@ def test_containers_of_a_pod_are_told_apart_by_port() -> None:
         ("calico-two-node", Encapsulation.NONE, "node1", "pod-c", STAND_IN, "192.168.59.22"),
         # To its own pods, from its oldest interface: a tunl0 that the driver made is older than eth0.
         ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", STAND_IN, "192.168.59.22"),
-        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", BORN, "20.111.156.0"),
-        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", NOT_BORN, "192.168.59.22"),
-        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-c", NOT_BORN, "20.111.156.0"),
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", FALLBACK, "20.111.156.0"),
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-a", NO_FALLBACK, "192.168.59.22"),
+        ("calico-two-node", Encapsulation.IPIP, "node1", "pod-c", NO_FALLBACK, "20.111.156.0"),
         ("kubenet-two-node", None, "node1", "pod-a", STAND_IN, "20.96.1.1"),
         ("kubenet-two-node", None, "node1", "pod-c", STAND_IN, "192.168.59.22"),
         ("kubenet-two-node", None, "pod-a", "client", STAND_IN, "192.168.59.22"),
@@ -165,7 +165,8 @@ def test_more_hosts_than_a_table_has_columns_for_are_listed_where_they_are_wrong
     fine = {probe: probe.expected is Expected.REACH and probe.target != "p31" for probe in asked_.probes}
     results = [Result(probe, Outcome.REACHED if good else Outcome.TIMED_OUT) for probe, good in fine.items()]
     lines = matrix(asked_, results, 10_000)
-    assert lines[0] == "p0 -> p31: FAIL timeout"
+    assert lines[0] == "no table: more than 12 hosts; what is wrong follows (--from and --to choose hosts)"
+    assert lines[1] == "p0 -> p31: FAIL timeout"
     assert not any(line.startswith("p0  ") for line in lines)
     twelve = survey(crowd(), STAND_IN, ["p0"], [f"p{number}" for number in range(1, 13)])
     assert matrix(twelve, [Result(probe, Outcome.TIMED_OUT) for probe in twelve.probes], 10_000)[2].startswith("p0  ")
@@ -235,7 +236,22 @@ blocked: no way there, as it should be
 def test_where_there_is_no_room_only_what_is_wrong_is_listed() -> None:
     of = lab()
     results = answers(of, {("pod-a", "pod-c", Kind.MTU): Outcome.TOO_BIG})
-    assert matrix(survey(of, STAND_IN), results, 40)[0] == "pod-a -> pod-c: FAIL mtu too big"
+    said = "no table: it takes 78 columns, and the terminal has 40; what is wrong follows"
+    assert matrix(survey(of, STAND_IN), results, 40)[:2] == [said, "pod-a -> pod-c: FAIL mtu too big"]
+    assert matrix(survey(of, STAND_IN), results, 0)[0].split() == ["pods", "nodes", "clients"]
+
+
+def test_where_the_table_is_too_wide_it_is_turned() -> None:
+    of = lab()
+    some = survey(of, STAND_IN, ["pod-a", "client"])
+    results = [result for result in answers(of, {}) if result.probe in some.probes]
+    lines = matrix(some, results, 40)
+    assert [line.split() for line in lines[:3]] == [
+        ["pods", "clients"],
+        ["to", "\\", "from", "pod-a", "client"],
+        ["pod-a", "ok", "blocked"],
+    ]
+    assert max(map(len, lines[:10])) <= 40
 
 
 def test_a_cell_names_only_what_is_wrong() -> None:

@@ -162,3 +162,14 @@ status: {podIP: %s, phase: %s}
     text = text.replace("port: 80,", "port: 80, targetPort: 8080,")
     done = render("--proxy-mode", "iptables", text=text + "".join(pod % one for one in pods))
     assert (done.stderr, ends(done.stdout)) == ("", {"20.96.0.2:8080"})
+
+
+def test_a_folder_is_all_its_manifests(tmp_path: Path) -> None:
+    service, ends = SERVICE.split("---\n")
+    (tmp_path / "service.yaml").write_text(service)
+    (tmp_path / "ends.yml").write_text(ends)
+    flags = ("--node-ip", "192.168.59.22", "--proxy-mode", "iptables")
+    argv = [sys.executable, "-m", "nslab", "render", "-f", str(tmp_path), *NODE, *flags]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == render(*flags).stdout

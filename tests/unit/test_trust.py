@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nslab.runtime import trust
-from nslab.runtime.trust import Births, Seen, Started
+from nslab.runtime.trust import Births, ProcessEntry, Started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +28,11 @@ MARKS = st.tuples(
 
 
 @st.composite
-def tables(draw: st.DrawFn) -> dict[int, Seen]:
+def tables(draw: st.DrawFn) -> dict[int, ProcessEntry]:
     """Processes that say of themselves what they like, born of whomever they like."""
     pids = draw(st.lists(st.integers(2, 40), min_size=1, max_size=15, unique=True))
     return {
-        pid: Seen(
+        pid: ProcessEntry(
             pid,
             start=draw(st.integers(1, 5)),
             parent=draw(st.sampled_from([1, *(other for other in pids if other < pid)])),
@@ -59,7 +59,7 @@ journals = st.lists(
 
 
 @given(tables(), journals)
-def test_nobody_is_anybody_but_by_the_journal(table: dict[int, Seen], journal: list[Started]) -> None:
+def test_nobody_is_anybody_but_by_the_journal(table: dict[int, ProcessEntry], journal: list[Started]) -> None:
     known = trust.journaled(journal, table)
     lines = {(line.pid, line.start, line.role) for line in journal}
     for pid, record in known.items():
@@ -74,7 +74,7 @@ def test_nobody_is_anybody_but_by_the_journal(table: dict[int, Seen], journal: l
 @given(st.sampled_from(trust.TRAVELLING), st.sampled_from([MACHINE, ALICE, BOB, 900]))
 def test_a_node_is_one_wherever_it_is_for_the_moment(role: str, net: int) -> None:
     """It goes into the network namespaces of its pods to fork what is to be born there."""
-    table = {7: Seen(7, 1, 1, net, "S", "nslab-node", ("nslab.l.alice", role), True)}
+    table = {7: ProcessEntry(7, 1, 1, net, "S", "nslab-node", ("nslab.l.alice", role), True)}
     known = trust.journaled([written(7, 1, ALICE, role)], table)
     assert known.keys() == {7}
     found = trust.members(table, INODES, ["l"], known, MACHINE)
@@ -83,7 +83,7 @@ def test_a_node_is_one_wherever_it_is_for_the_moment(role: str, net: int) -> Non
 
 @given(tables(), journals)
 def test_a_process_of_the_machine_goes_with_no_lab_for_what_it_says(
-    table: dict[int, Seen], journal: list[Started]
+    table: dict[int, ProcessEntry], journal: list[Started]
 ) -> None:
     known = trust.journaled(journal, table)
     found = trust.members(table, INODES, ["l"], known, MACHINE)
@@ -100,14 +100,14 @@ def test_a_process_of_the_machine_goes_with_no_lab_for_what_it_says(
             assert pid in found
 
 
-def ancestors(pid: int, table: dict[int, Seen]) -> Iterator[int]:
+def ancestors(pid: int, table: dict[int, ProcessEntry]) -> Iterator[int]:
     while pid in table:
         yield pid
         pid = table[pid].parent
 
 
 @given(tables(), journals)
-def test_an_ordinary_user_names_no_lab(table: dict[int, Seen], journal: list[Started]) -> None:
+def test_an_ordinary_user_names_no_lab(table: dict[int, ProcessEntry], journal: list[Started]) -> None:
     for seen in table.values():
         seen.root = False
     assert trust.marked_labs(table, MACHINE) == set()
@@ -116,7 +116,7 @@ def test_an_ordinary_user_names_no_lab(table: dict[int, Seen], journal: list[Sta
 
 
 @given(tables(), journals)
-def test_who_claims_a_part_that_nobody_gave_is_named(table: dict[int, Seen], journal: list[Started]) -> None:
+def test_who_claims_a_part_that_nobody_gave_is_named(table: dict[int, ProcessEntry], journal: list[Started]) -> None:
     known = trust.journaled(journal, table)
     found = trust.members(table, INODES, ["l"], known, MACHINE)
     named = {seen.pid for seen in trust.impostors(table, found, known)}

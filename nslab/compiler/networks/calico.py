@@ -112,7 +112,7 @@ def speaks_from(lab: Lab, host: Host, node: Node, *, same_node: bool) -> IPv4Add
     tunnel = tunnel_address(lab, node)
     ipip = lab.encapsulation in (Encapsulation.IPIP, Encapsulation.IPIP_CROSS_SUBNET)
     # A tunl0 that the kernel created with the namespace is older than eth0.
-    return tunnel if ipip and same_node and tunnel and host.ipip and host.ipip_born else node.address
+    return tunnel if ipip and same_node and tunnel and host.ipip and host.ipip_fallback else node.address
 
 
 def masquerades(_role: str) -> bool:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from ipaddress import IPv4Address
 
-    from nslab.cni.config import Network
+    from nslab.cni.config import NetworkConfig
     from nslab.lab.types import Lab, Node, Pod
     from nslab.objects.base import KernelObject, State
     from nslab.objects.needs import Host
@@ -49,7 +49,7 @@ def objects(lab: Lab, host: Host) -> Iterator[KernelObject]:
                 yield attachment(lab, node, pod, network, host)
 
 
-def attachment(lab: Lab, node: Node, pod: Pod, network: Network, host: Host) -> Attachment:
+def attachment(lab: Lab, node: Node, pod: Pod, network: NetworkConfig, host: Host) -> Attachment:
     """The arguments with which a node's runtime calls the plugins for one pod."""
     assert lab.cni
     found, ns = dict(host.programs), pod_netns(lab, pod)
@@ -62,7 +62,7 @@ def attachment(lab: Lab, node: Node, pod: Pod, network: Network, host: Host) -> 
         ifname=IFNAME,
         args=_args(pod, container),
         path=(*lab.cni.path, *PLUGIN_PATHS),
-        runtime=json.dumps(_told(node, pod)),
+        runtime=json.dumps(_runtime_config(node, pod)),
         asks=_asks(lab, node, network),
     )
     return Attachment(ns, names.netns(lab.name, node.name), wiring, address_of(pod), by=_BY)
@@ -80,7 +80,7 @@ def _args(pod: Pod, container: str) -> str:
     return ";".join(f"{name}={value}" for name, value in arguments.items())
 
 
-def _told(node: Node, pod: Pod) -> dict[str, object]:
+def _runtime_config(node: Node, pod: Pod) -> dict[str, object]:
     """The runtimeConfig for plugins with the capability (CNI's conventions): host ports, and the node's range."""
     mappings = [
         {"hostPort": port.host_port, "containerPort": port.port, "protocol": str(port.protocol).lower(), "hostIP": ""}
@@ -92,7 +92,7 @@ def _told(node: Node, pod: Pod) -> dict[str, object]:
     return {**ranges, "portMappings": mappings} if mappings else {**ranges}
 
 
-def _asks(lab: Lab, node: Node, network: Network) -> bool:
+def _asks(lab: Lab, node: Node, network: NetworkConfig) -> bool:
     """Whether the plugins allocate from the node's podCIDR, so that nslab can request a certain address.
 
     Plugins with a range of their own would refuse it; then they choose the address.

@@ -43,7 +43,7 @@ def run(context: NodeContext, memory: Memory, client: int) -> Never:
     try:
         with contextlib.suppress(SystemExit):
             _enter(context, memory)
-            control = Control(Loop(), context.run)
+            control = ControlServer(Loop(), context.run)
             control.accept(socket.socket(fileno=client)).send({"ok": True, "pid": os.getpid()})
             client = -1  # the peer owns it; its number may be reused
             while True:
@@ -93,7 +93,7 @@ class Put:
         self.expect = None if expect is None else frozenset(expect)
 
 
-class Control:
+class ControlServer:
     """Services and their watchers. `generation` counts the changes; 0: no Services were put yet."""
 
     def __init__(self, loop: Loop, run: str) -> None:

@@ -272,7 +272,7 @@ class HttpPeer(TcpPeer):
                 status, body = self.answer(request)
                 self.output += http.response(status, body.encode(), request.stays, request.method == "HEAD")
                 self.ended = not request.stays
-        except http.MalformedError as error:
+        except http.MalformedRequestError as error:
             self.output += http.response(400, f"{error}\n".encode(), stays=False)
             self.ended = True
 

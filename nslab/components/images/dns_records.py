@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 
 from nslab.wire import dns as dns_wire
-from nslab.wire.dns import ANY, CNAME, PTR, SOA, SRV, TXT, A, Answer, Record, labels, wire
+from nslab.wire.dns import ANY, CNAME, PTR, SOA, SRV, TXT, A, DnsResponse, ResourceRecord, labels, wire
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,26 +66,26 @@ class Records:
     def _name_of(self, service: Service) -> Name:
         return (service["name"], service["namespace"], "svc", *self.domain)
 
-    def answer(self, name: Name, kind: int) -> Answer:
+    def answer(self, name: Name, kind: int) -> DnsResponse:
         """The records of a type at a name. Follows a CNAME as long as it stays in the cluster."""
-        records: list[Record] = []
+        records: list[ResourceRecord] = []
         for _ in range(_CHAIN):
             data = self._at(name)
             if data is None:
-                return Answer(dns_wire.NXDOMAIN, records, [self._authority(name)])
+                return DnsResponse(dns_wire.NXDOMAIN, records, [self._authority(name)])
             alias = data.get(CNAME)
             if not alias or kind in (CNAME, ANY):
                 break
-            records.append(Record(name, CNAME, TTL, alias[0]))
+            records.append(ResourceRecord(name, CNAME, TTL, alias[0]))
             name = _target(alias[0])
             if not self._inside(name):
-                return Answer(dns_wire.NOERROR, records)  # dnsmasq asks its upstream server for the rest
+                return DnsResponse(dns_wire.NOERROR, records)  # dnsmasq asks its upstream server for the rest
         else:
-            return Answer(dns_wire.SERVFAIL)
+            return DnsResponse(dns_wire.SERVFAIL)
         fitting = [(one, value) for one, values in data.items() if kind in (one, ANY) for value in values]
-        found = [Record(name, one, TTL, value) for one, value in fitting]
+        found = [ResourceRecord(name, one, TTL, value) for one, value in fitting]
         more = [extra for record in found if record.kind == SRV for extra in self._located(record)]
-        return Answer(dns_wire.NOERROR, records + found, [] if found else [self._authority(name)], more)
+        return DnsResponse(dns_wire.NOERROR, records + found, [] if found else [self._authority(name)], more)
 
     def _inside(self, name: Name) -> bool:
         return name[-len(self.domain) :] == self.domain
@@ -147,14 +147,14 @@ class Records:
                 return {SRV: [struct.pack("!3H", 0, weight, at) + wire(host) for host, at in sorted(places)]}
         return None
 
-    def _located(self, record: Record) -> Iterator[Record]:
+    def _located(self, record: ResourceRecord) -> Iterator[ResourceRecord]:
         target = _target(record.data[6:])
-        yield from (Record(target, A, TTL, address) for address in (self._at(target) or {}).get(A, ()))
+        yield from (ResourceRecord(target, A, TTL, address) for address in (self._at(target) or {}).get(A, ()))
 
-    def _authority(self, name: Name) -> Record:
+    def _authority(self, name: Name) -> ResourceRecord:
         """The SOA record of a name's zone, for a negative answer."""
         zone = next(zone for zone in (self.domain, *_ZONES) if not zone or name[-len(zone) :] == zone)
-        return Record(zone, SOA, TTL, self._soa())
+        return ResourceRecord(zone, SOA, TTL, self._soa())
 
     def _soa(self) -> bytes:
         names = wire(("ns", "dns", *self.domain)) + wire(("hostmaster", *self.domain))

@@ -20,7 +20,7 @@ from nslab.components.images.dns_records import Records
 from nslab.components.runtime.loop import AT_ONCE, Loop
 from nslab.wire import dns as dns_wire
 from nslab.wire import http
-from nslab.wire.dns import Answer, MalformedError
+from nslab.wire.dns import DnsResponse, MalformedQueryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never
     loop, zone = Loop(), RecordsFile(records)
     try:
         port = parse(arguments)
-        _serve(loop, zone, port)
+        serve(loop, zone, *_bind(port))
     except OSError as error:
         fail(f"--dns-port: {error.strerror}", report)
     except ValueError as error:
@@ -108,47 +108,53 @@ def respond(data: bytes, zone: RecordsFile, limit: int) -> bytes | None:
     """Answer a message in at most `limit` bytes (0: what its sender accepts over UDP); None for no answer."""
     try:
         number, flags = dns_wire.header(data)
-    except MalformedError:
+    except MalformedQueryError:
         return None  # answering an answer could loop for ever
     try:
         question = dns_wire.question(data)
-    except MalformedError:
+    except MalformedQueryError:
         return dns_wire.refusal(number, flags, dns_wire.FORMERR)
     try:
         dns_wire.read_extras(data, question)
-    except MalformedError:
+    except MalformedQueryError:
         return dns_wire.refusal(number, flags, dns_wire.FORMERR, question.wire)
     return dns_wire.response(question, _answer(question, zone), limit or question.size)
 
 
-def _answer(question: dns_wire.Question, zone: RecordsFile) -> Answer:
+def _answer(question: dns_wire.Question, zone: RecordsFile) -> DnsResponse:
     if question.edns > 0:
-        return Answer(dns_wire.BADVERS)
+        return DnsResponse(dns_wire.BADVERS)
     if question.opcode:
-        return Answer(dns_wire.NOTIMP)
+        return DnsResponse(dns_wire.NOTIMP)
     if question.group not in (dns_wire.IN, dns_wire.ANY) or question.kind in dns_wire.TRANSFERS:
-        return Answer(dns_wire.REFUSED)
+        return DnsResponse(dns_wire.REFUSED)
     records = zone.now()
     # Without records NXDOMAIN would be wrong, and cached; after SERVFAIL the client asks again.
     if records is None:
-        return Answer(dns_wire.SERVFAIL)
+        return DnsResponse(dns_wire.SERVFAIL)
     try:
         return records.answer(question.name, question.kind)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         # A malformed Service must not break the names of all others.
         log(f"{'.'.join(question.name)!r}: {type(error).__name__}: {error}")
-        return Answer(dns_wire.SERVFAIL)
+        return DnsResponse(dns_wire.SERVFAIL)
 
 
-def _serve(loop: Loop, zone: RecordsFile, port: int) -> None:
+def _bind(port: int) -> tuple[socket.socket, socket.socket]:
+    """The sockets on the loopback: UDP and TCP."""
     udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     udp.bind(("127.0.0.1", port))
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     listener.listen(128)
+    return udp, listener
+
+
+def serve(loop: Loop, zone: RecordsFile, udp: socket.socket, listener: socket.socket) -> None:
+    """Answer the queries that come to two sockets."""
     loop.watch(udp.fileno(), lambda: _answer_udp(udp, zone))
-    accept(loop, listener, lambda peer: Peer(loop, peer, zone))
+    accept(loop, listener, lambda peer: DnsPeer(loop, peer, zone))
 
 
 def _answer_udp(udp: socket.socket, zone: RecordsFile) -> None:
@@ -159,7 +165,7 @@ def _answer_udp(udp: socket.socket, zone: RecordsFile) -> None:
                 udp.sendto(answer, sender)
 
 
-class Peer(TcpPeer):
+class DnsPeer(TcpPeer):
     """DNS over TCP: each message follows its length."""
 
     block = 1 << 12

@@ -1,10 +1,11 @@
 """A stand-in for an image, which nslab does not pull: it answers on the container's declared ports, as agnhost would.
 
-    standin --container NAME --image IMAGE [--tcp PORT] [--udp PORT] [--sctp PORT]
+    standin --container NAME --image IMAGE [--tcp PORT] [--udp PORT] [--sctp PORT] [--dns PORT]
     standin --exit
 
 HTTP has agnhost's /hostname, /clientip, /echo and /healthz; any other path returns the pod, the container and the
-image. UDP and SCTP have agnhost's commands. With --exit it exits with 0 at once, as an init container or a Job does.
+image. UDP and SCTP have agnhost's commands; DNS, over UDP and TCP, is the cluster's. With --exit it exits
+with 0 at once, as an init container or a Job does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import signal
 import socket
 import sys
 
-from nslab.components.images import agnhost
+from nslab.components.images import agnhost, kubedns
 from nslab.components.runtime.loop import Loop
 
 TYPE_CHECKING = False
@@ -27,14 +28,17 @@ if TYPE_CHECKING:
 KNOWN = ("/hostname", "/hostName", "/clientip", "/echo", "/healthz")
 
 
-def main(arguments: Sequence[str], report: int = -1) -> Never:
-    """Run a stand-in until a signal comes; write `ready` to the descriptor `report` when all ports are open."""
+def main(arguments: Sequence[str], report: int = -1, records: int = -1) -> Never:
+    """Run a stand-in until a signal comes; write `ready` to the descriptor `report` when all ports are open.
+
+    `records`: a descriptor of the folder with the cluster's DNS records.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         # PID 1 of a pid namespace gets only signals that it has a handler for.
         signal.signal(number, lambda *_: os._exit(0))
     loop = Loop()
     try:
-        ends = _serve(loop, arguments)
+        ends = _serve(loop, arguments, kubedns.RecordsFile(records))
     except OSError as error:
         agnhost.fail(error.strerror or str(error), report)
     except ValueError as error:
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str], report: int = -1) -> Never:
         loop.turn()
 
 
-def _serve(loop: Loop, arguments: Sequence[str]) -> bool:
+def _serve(loop: Loop, arguments: Sequence[str], zone: kubedns.RecordsFile) -> bool:
     """Open all ports; return whether the stand-in has nothing to serve and exits (--exit)."""
     words, who = list(arguments), {"--container": "", "--image": ""}
     while words:
@@ -62,6 +66,8 @@ def _serve(loop: Loop, arguments: Sequence[str]) -> bool:
         value = words.pop(0)
         if flag in who:
             who[flag] = value
+        elif flag == "--dns":
+            _open_dns(loop, int(value), zone)
         else:
             _open(loop, flag, int(value), f"container {who['--container']}, image {who['--image']}")
     return False
@@ -80,6 +86,12 @@ def _open(loop: Loop, flag: str, port: int, who: str) -> None:
     else:
         raise ValueError(f"unknown flag: {flag}")
     agnhost.log(f"a stand-in answers on {flag[2:]} port {port}")
+
+
+def _open_dns(loop: Loop, port: int, zone: kubedns.RecordsFile) -> None:
+    udp = agnhost.bind(socket.SOCK_DGRAM, port, "dns")
+    kubedns.serve(loop, zone, udp, agnhost.bind(socket.SOCK_STREAM, port, "dns"))
+    agnhost.log(f"a stand-in answers on DNS port {port}")
 
 
 class _Peer(agnhost.HttpPeer):

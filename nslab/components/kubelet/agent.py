@@ -32,9 +32,11 @@ from nslab.runtime.trust import Births
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, Never
 
+    from nslab.components.kubelet.endings import Endings
+    from nslab.components.kubelet.order import Order
     from nslab.components.kubelet.status import Pods
     from nslab.components.runtime.volumes import Volume
 
@@ -105,6 +107,8 @@ class Agent:
         self.held: dict[int, int] = {}  # pidfds of adopted processes: their pids may be reused
         self.execs = Execs(self.loop, context, self.clean, self.beside)
         self.journal = Journal(f"{context.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
+        self._order: Order | None = None
+        self._endings: Endings | None = None
         self.teller = StatusReporter(self.loop, context, self.pods)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
         woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -148,18 +152,25 @@ class Agent:
                 if self.waiting:
                     self.loop.at(time.monotonic() + seconds, self.answer_settled)
                 return None
+            case "terminate", None:
+                self.endings.begin(request["pods"])
+            case "wait-terminated", None:
+                self.endings.wait(peer, **request)
+                return None
             case "stop", None:
                 self.stop(peer)
             case op, what:
                 return {"error": f"unknown request: {op} {what or ''}"}
         return {"ok": True}
 
-    def add_sandbox(self, resolv_conf: str, volumes: Sequence[Volume] = (), **fields: Any) -> int:
+    def add_sandbox(
+        self, resolv_conf: str, volumes: Sequence[Volume] = (), domain: str = "", aliases: str = "", **fields: Any
+    ) -> int:
         """Start a pod's pause process, with the pod's files and volumes."""
         pod = sandbox.Sandbox(**fields)
         if pod.ns in self.sandboxes:
             raise FileExistsError(f"the pod of {pod.ns} has a pause process")
-        sandbox.write_files(self.context, pod, resolv_conf)
+        sandbox.write_files(self.context, pod, resolv_conf, domain, aliases)
         pod.pid = sandbox.start(self.context, self.memory, self.births, pod, volumes)
         sandbox.name_netns(pod)
         self.sandboxes[pod.ns] = pod
@@ -172,6 +183,10 @@ class Agent:
         for key in [key for key in self.containers if key[0] == ns]:
             self.remove_container(*key)
         self.teller.changed()
+        if self._order:
+            self._order.forget(ns)
+        if self._endings:
+            self._endings.forget(ns)
         pod = self.sandboxes.pop(ns, None)
         if pod:
             sandbox.unname_netns(pod)
@@ -192,18 +207,21 @@ class Agent:
         """Start a container and manage it from then on. It may not be ready yet: see `wait`."""
         spec = container.Spec(**request)
         key = (spec.ns, spec.container)
-        if key in self.containers and self.containers[key].alive:
-            if self.containers[key].spec.equals(spec):
-                return self.containers[key].pid  # adopted, and already restarted
+        found = self.containers.get(key)
+        if found and (found.alive or found.deferred or (spec.init and found.passed)):
+            if found.spec.equals(spec):
+                return found.pid  # adopted, and started again before we were asked to; or it need not start
             raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
         if spec.ns != self.context.ns and spec.ns not in self.sandboxes:
             raise FileNotFoundError(f"the pod of {spec.ns} has no pause process")
         if key in self.containers:
             self.remove_container(*key)
         pod = self.pod_of(spec.ns)
+        if self._endings:
+            self._endings.forget(spec.ns)
         life = ContainerManager(self, spec, pod)
         life.restarts = self.attempts.get(f"{pod.log_folder}/{spec.container}", 0)
-        pid = life.start()
+        pid = life.start() if not life.ordered or self.order.admits(life) else life.defer()
         self.containers[key] = life
         self.journal.add(request)
         self.teller.changed()
@@ -245,6 +263,38 @@ class Agent:
         if not life or not life.pid:
             raise ProcessLookupError
         return Target(self.open(life.pid), life.spec)
+
+    def command(
+        self, spec: container.Spec, argv: list[str], seconds: float, done: Callable[[int | None, bytes], None]
+    ) -> None:
+        """Run a command in a container, for a probe or a hook."""
+        from nslab.components.kubelet.commands import run  # memory of each node, needed by few
+
+        run(self, spec, argv, seconds, done)
+
+    # What few nodes need is memory of those alone.
+
+    @property
+    def order(self) -> Order:
+        """The pods whose containers start one after the other."""
+        if not self._order:
+            from nslab.components.kubelet.order import Order
+
+            self._order = Order(self)
+        return self._order
+
+    @property
+    def endings(self) -> Endings:
+        """The pods that terminate."""
+        if not self._endings:
+            from nslab.components.kubelet.endings import Endings
+
+            self._endings = Endings(self)
+        return self._endings
+
+    def stuck(self, life: ContainerManager) -> bool:
+        """Whether a container waits for an init container that has failed."""
+        return self.order.stuck(life)
 
     def add_tunnel(self, ns: str, dev: str, local: str) -> int:
         """Start the process behind a TUN device."""
@@ -322,6 +372,10 @@ class Agent:
     def changed(self) -> None:
         """Handle a container's change: update the status file and control, and answer waiting clients."""
         self.teller.changed()
+        if self._order:
+            self._order.go_on()
+        if self._endings:
+            self._endings.go_on()
         self.answer_settled()
 
     def pods(self) -> Pods:
@@ -330,7 +384,11 @@ class Agent:
         for (ns, _), life in self.containers.items():
             lives.setdefault(ns, []).append(life)
         named = {ns: self.lost.get(ns) or self.pod_of(ns) for ns in lives}
-        return {f"{named[ns].namespace}/{named[ns].pod}": pod_status(mine) for ns, mine in lives.items()}
+        return {
+            f"{named[ns].namespace}/{named[ns].pod}": pod_status(mine)
+            | (self._endings.status(ns) if self._endings else {})
+            for ns, mine in lives.items()
+        }
 
     def answer_settled(self) -> None:
         """Answer the clients that wait for containers, if all are ready, done or failed, or the time is up."""
@@ -372,6 +430,13 @@ class Agent:
         adopt.let_go(self.sandboxes, kept)
         if before or found.sandboxes:
             self.teller.changed()
+        for life in list(self.containers.values()):
+            if life.ordered:
+                self.order.admits(life)
+        if self._order:
+            self._order.go_on()
+        if any("terminating" in status for status in before.values()):
+            self.endings.resume(before)
         for ns, pid in found.tunnels:
             self.tunnels[ns] = pid
         self.proxy = found.proxy

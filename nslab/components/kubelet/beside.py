@@ -11,10 +11,11 @@ import struct
 from nslab import syscall
 from nslab.components.kubelet import rights
 from nslab.components.kubelet.adopt import wait_exit
-from nslab.components.kubelet.container import PATH, environment, execute
+from nslab.components.kubelet.container import environment, execute
 from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS
 from nslab.runtime import rpc
 from nslab.runtime.marks import VARIABLE, mark
+from nslab.runtime.mounts import PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

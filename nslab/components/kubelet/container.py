@@ -14,6 +14,7 @@ from nslab.components.kubelet import rights
 from nslab.components.runtime.node_context import IPC, NET, PID, UTS, NodeContext, host_of
 from nslab.runtime.cgroups import PIDS
 from nslab.runtime.marks import VARIABLE, Memory, mark
+from nslab.runtime.mounts import PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.runtime.volumes import Mount
     from nslab.runtime.trust import Births
-
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 
 BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
     "agnhost": agnhost.main,
@@ -39,14 +37,16 @@ BUILT_IN: dict[str, Callable[[list[str], int], Never]] = {
 class Spec:
     """A container to run: the fields of nslab.objects.container.Workload, and its ID (64 hex digits).
 
-    `readiness` and `liveness`: the fields of a HealthCheck. `security`: user, group, supplementary groups, dropped
-    default capabilities, whether its root is read-only. `limits`: bytes of memory, bytes of files, processes; 0 means
-    the default. `links`: the variables of Services, NAME=VALUE, separated by NUL. `mounts`: its volume mounts.
+    `readiness`, `liveness`, `startup`: the fields of a HealthCheck. `security`: user, group, supplementary groups,
+    dropped default capabilities, whether its root is read-only. `limits`: bytes of memory, bytes of files, processes; 0
+    means the default. `links`: the variables of Services, NAME=VALUE, separated by NUL. `mounts`: its volume mounts.
+    `lifecycle`: its hooks, by name, with the fields of a HealthCheck. `grace`: seconds from SIGTERM to SIGKILL. `init`:
+    "init" or "sidecar", for init containers; `after`: the names of those before it.
     """
 
     __slots__ = (
-        "argv", "backoff", "container", "env", "limits", "links", "liveness", "mounts", "ns", "number", "port",
-        "readiness", "restart", "security", "working_dir",
+        "after", "argv", "backoff", "container", "env", "grace", "init", "lifecycle", "limits", "links", "liveness",
+        "mounts", "ns", "number", "port", "readiness", "restart", "security", "startup", "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -64,13 +64,20 @@ class Spec:
         backoff: float = 10.0,
         security: list[Any] | None = None,
         limits: list[int] | None = None,
+        grace: float = 30.0,
+        lifecycle: dict[str, dict[str, Any]] | None = None,
+        init: str = "",
+        after: Sequence[str] = (),
+        startup: dict[str, Any] | None = None,
         links: str = "",
         mounts: Sequence[Mount] = (),
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
-        self.readiness, self.liveness = readiness, liveness
+        self.readiness, self.liveness, self.startup = readiness, liveness, startup
+        self.grace, self.lifecycle = grace, lifecycle
+        self.init, self.after = init, after or ()
         self.mounts = mounts or ()
         self.links = sys.intern(links)  # the same for all containers of a namespace
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
@@ -83,6 +90,16 @@ class Spec:
     def built_in(self) -> bool:
         """Whether it runs a built-in image."""
         return os.path.basename(self.argv[0]) in BUILT_IN
+
+    @property
+    def pre_stop(self) -> dict[str, Any] | None:
+        """What is done before it ends."""
+        return self.lifecycle.get("preStop") if self.lifecycle else None
+
+    @property
+    def post_start(self) -> dict[str, Any] | None:
+        """What is done when it has started."""
+        return self.lifecycle.get("postStart") if self.lifecycle else None
 
     @property
     def read_only(self) -> bool:
@@ -200,7 +217,8 @@ def _child(
         os.setsid()
         # Opened before `enter`: a container's file system has nothing of the lab's folder. The detached mount leads
         # nowhere else.
-        records = kubedns.folder(context.run) if spec.argv[0] == "kubedns" else -1
+        answers_dns = spec.argv[0] == "kubedns" or (spec.argv[0] == "standin" and "--dns" in spec.argv)
+        records = kubedns.folder(context.run) if answers_dns else -1
         _, storage, pids = spec.limits
         pids = 0 if context.groups.bounds_pids else pids or PIDS
         template.enter(host_of(spec.ns), storage, spec.read_only, pids, spec.mounts)
@@ -211,7 +229,8 @@ def _child(
         # Only after dropping rights: with CAP_SYS_PTRACE, /proc/PID/root leads out of the container.
         os.chdir(spec.working_dir)
         if records >= 0:
-            kubedns.main(spec.argv[1:], report, records)
+            name_server = standin if spec.argv[0] == "standin" else kubedns
+            name_server.main(spec.argv[1:], report, records)
         elif spec.built_in:
             BUILT_IN[os.path.basename(spec.argv[0])](spec.argv[1:], report)
         else:

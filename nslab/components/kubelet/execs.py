@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Request = dict[str, Any]
 
 GRACE = 1.0
-"""Seconds from SIGHUP to SIGKILL, for a command whose caller has gone."""
+"""Seconds from HUP to KILL, for a command whose caller is gone."""
 
 
 class Execs:
@@ -64,6 +64,10 @@ class Execs:
         self._sessions[session.pid] = session
         session.serve(peer.detach())
         return None
+
+    def admit(self, session: Session) -> None:
+        """Tell a command when it has ended."""
+        self._sessions[session.pid] = session
 
     def ended(self, pid: int, status: int) -> None:
         """Handle the end of a child; `status` as subprocess has it."""

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from nslab.components.runtime.loop import Loop
     from nslab.runtime.health_check import HealthCheck
 
+    Run = Callable[[list[str], float, Callable[[int | None, bytes], None]], None]
+
 LONGEST = 10 * 1024
 """Bytes of an answer that the kubelet reads."""
 
@@ -24,25 +26,26 @@ LONGEST = 10 * 1024
 class Verdict:
     """The health of a container; only several equal results in a row change it."""
 
-    __slots__ = ("_last", "_run", "good")
+    __slots__ = ("_last", "good", "run")
 
     def __init__(self, good: bool) -> None:
-        self.good, self._last, self._run = good, good, 0
+        self.good, self._last, self.run = good, good, 0
 
     def hear(self, check: HealthCheck, well: bool) -> None:
-        """Count one result."""
-        self._run = self._run + 1 if well == self._last else 1
+        """Take one answer into account."""
+        self.run = self.run + 1 if well == self._last else 1
         self._last = well
-        if self._run >= (check.successes if well else check.failures):
+        if self.run >= (check.successes if well else check.failures):
             self.good = well
 
 
 def request(address: str, check: HealthCheck) -> bytes:
-    """The kubelet's HTTP request."""
-    return (
-        f"GET {check.path} HTTP/1.1\r\nHost: {address}:{check.port}\r\nUser-Agent: kube-probe/1.31\r\n"
-        "Accept: */*\r\nConnection: close\r\n\r\n"
-    ).encode()
+    """What the kubelet says to an HTTP server."""
+    fields = {"Host": f"{address}:{check.port}", "User-Agent": "kube-probe/1.31", "Accept": "*/*"}
+    own = {name.lower() for name, _ in check.headers}
+    lines = [*((name, value) for name, value in fields.items() if name.lower() not in own), *check.headers]
+    text = "".join(f"{name}: {value}\r\n" for name, value in (*lines, ("Connection", "close")) if value)
+    return f"GET {check.path} HTTP/1.1\r\n{text}\r\n".encode()
 
 
 def whole(answer: bytes) -> bool:
@@ -66,10 +69,13 @@ def complaint(answer: bytes) -> str:
 class Prober:
     """Runs one probe of one container periodically. Calls `news` with the error of each result, or ""."""
 
-    __slots__ = ("_again", "_answer", "_check", "_loop", "_news", "_number", "_place", "_socket", "_stopped")
+    __slots__ = ("_again", "_answer", "_check", "_loop", "_news", "_number", "_place", "_run", "_socket", "_stopped")
 
-    def __init__(self, loop: Loop, address: str, check: HealthCheck, news: Callable[[HealthCheck, str], None]) -> None:
-        self._loop, self._place, self._check, self._news = loop, address, check, news
+    def __init__(
+        self, loop: Loop, address: str, check: HealthCheck, news: Callable[[HealthCheck, str], None], run: Run
+    ) -> None:
+        """`run`: runs a command in the container, so many seconds at most, and calls what it is given."""
+        self._loop, self._place, self._check, self._news, self._run = loop, check.host or address, check, news, run
         self._socket: socket.socket | None = None
         self._answer, self._number, self._stopped, self._again = b"", 0, False, 0.0
 
@@ -99,6 +105,9 @@ class Prober:
         self._again = now + self._check.period
         self._number += 1
         number = self._number
+        if self._check.kind == "exec":
+            self._run([*self._check.command], self._check.timeout, lambda *how: self._ran(number, *how))
+            return
         if not self._check.port:
             self._end("the container has no port of the name that the probe asks for")
             return
@@ -115,6 +124,16 @@ class Prober:
             self._loop.watch(self._socket.fileno(), self._connected, WRITE)
         else:
             self._refused(status)
+
+    def _ran(self, number: int, status: int | None, output: bytes) -> None:
+        if self._stopped or number != self._number:
+            return
+        said = output.decode("utf-8", "replace")
+        if status is None:
+            said = f'command "{" ".join(self._check.command)}" timed out after {self._check.timeout:g}s'
+        elif status and not said:
+            said = f"command terminated with exit code {status}"
+        self._end(said if status != 0 else "")
 
     def _connected(self) -> None:
         if not self._socket:

@@ -11,6 +11,7 @@ from nslab import rundir, syscall
 from nslab.components.kubelet import fdstore
 from nslab.components.runtime import volumes
 from nslab.components.runtime.node_context import IPC, MNT, NET, PID, UTS, NodeContext, host_of
+from nslab.components.runtime.rootfs import NAMESPACE
 from nslab.runtime.marks import VARIABLE, Memory, mark
 
 TYPE_CHECKING = False
@@ -53,11 +54,12 @@ class Sandbox:
         return {name: getattr(self, name) for name in names}
 
 
-def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str) -> None:
+def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str, domain: str = "", aliases: str = "") -> None:
     """Write the files that the pod's containers see in /etc, as the kubelet does."""
     folder = f"{context.run}/{rundir.pod(host_of(sandbox.ns))}"
     os.makedirs(folder, exist_ok=True)
     os.chmod(folder, 0o755)  # noqa: S103 - a container's user need not be root
+    full = f"{sandbox.hostname}.{domain}\t" if domain else ""
     hosts = (
         "# Kubernetes-managed hosts file.\n"
         "127.0.0.1\tlocalhost\n"
@@ -66,9 +68,10 @@ def write_files(context: NodeContext, sandbox: Sandbox, resolv_conf: str) -> Non
         "fe00::0\tip6-mcastprefix\n"
         "fe00::1\tip6-allnodes\n"
         "fe00::2\tip6-allrouters\n"
-        f"{sandbox.address}\t{sandbox.hostname}\n"
+        f"{sandbox.address}\t{full}{sandbox.hostname}\n{aliases}"
     )
-    for name, text in (("hosts", hosts), ("hostname", f"{sandbox.hostname}\n"), ("resolv.conf", resolv_conf)):
+    names = ("hosts", "hostname", "resolv.conf", NAMESPACE)
+    for name, text in zip(names, (hosts, f"{sandbox.hostname}\n", resolv_conf, sandbox.namespace), strict=True):
         fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         os.fchmod(fd, 0o644)
         os.write(fd, text.encode())

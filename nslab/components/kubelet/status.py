@@ -39,8 +39,21 @@ def pod_status(lives: Iterable[ContainerManager]) -> dict[str, Any]:
     """The status of a pod; it is ready if all its containers are."""
     lives = tuple(lives)
     containers = {life.spec.container: life.status() for life in lives}
-    ready = bool(lives) and all(life.ready for life in lives)
-    return {"ready": ready, "phase": phase(containers.values()), "containers": containers}
+    serving = [life for life in lives if life.spec.init != "init"]
+    ready = bool(serving) and all(life.ready for life in serving)
+    return {"ready": ready, "phase": initialized(lives) or phase(_mains(containers)), "containers": containers}
+
+
+def initialized(lives: Iterable[ContainerManager]) -> str:
+    """The phase of a pod whose init containers are not through; "" if they are."""
+    left = [life for life in lives if life.spec.init and not life.passed]
+    if any(life.spec.init == "init" and life.state == "terminated" for life in left):
+        return "Failed"
+    return "Pending" if any(life.spec.init == "init" for life in left) else ""
+
+
+def _mains(containers: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [entry for entry in containers.values() if not entry.get("init")]
 
 
 def read(context: NodeContext) -> Pods:

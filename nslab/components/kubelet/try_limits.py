@@ -10,5 +10,7 @@ if __name__ == "__main__":
 
     found = cgroups.hierarchies()
     if "unified" not in found and not {"pids", "memory"} <= found.keys():
-        without = "their processes are bounded all the same" if namespaces_bound_pids() else "nor are their processes"
-        sys.exit(f"no control groups for pids and memory below {cgroups.ROOT}: memory is not bounded, {without}")
+        unlimited = "memory" if namespaces_bound_pids() else "memory and number of processes"
+        sys.exit(
+            f"{cgroups.ROOT} has no control groups for pids and memory: nslab cannot limit containers' {unlimited}"
+        )

@@ -162,7 +162,7 @@ class Balancer:
     async def _serve(self, name: str, rotation: Rotation, client: Side) -> None:
         """Connect to an endpoint and join the two connections; without one, close the client's."""
         peer = cast("tuple[str, int]", client.transport.get_extra_info("peername"))
-        server = await self._dial(name, rotation, peer[0])
+        server = await self._connect(name, rotation, peer[0])
         if server is None or client.lost:
             client.transport.close()
             if server:
@@ -170,7 +170,7 @@ class Balancer:
         else:
             client.join(server)
 
-    async def _dial(self, name: str, rotation: Rotation, client: str) -> Side | None:
+    async def _connect(self, name: str, rotation: Rotation, client: str) -> Side | None:
         loop = asyncio.get_running_loop()
         for index, seconds in enumerate(DIAL):
             end = rotation.next(client, time.monotonic(), again=bool(index))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nslab.ruletext.ipvsadm import expired, retire
-from nslab.ruletext.items import Command
+from nslab.ruletext.items import NodeCommand
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 AGAIN = 60.0
 """Seconds between kube-proxy's checks whether they can be removed."""
-LIST = Command(("ipvsadm", "-Ln"), "")
+LIST = NodeCommand(("ipvsadm", "-Ln"), "")
 
 
-class Leaving:
+class GracefulTermination:
     """The real servers in graceful termination."""
 
     def __init__(self) -> None:

@@ -48,7 +48,7 @@ def start(
             traceback.print_exc()
             os._exit(1)
 
-    return births.fork(context.ns, "kube-proxy", child, born=memory.named(b"kube-proxy"))
+    return births.fork(context.ns, "kube-proxy", child, around=memory.named(b"kube-proxy"))
 
 
 def end(pid: int, pidfd: int) -> None:

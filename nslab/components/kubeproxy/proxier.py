@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from nslab.components.kubeproxy.graceful_termination import AGAIN, LIST, Leaving
+from nslab.components.kubeproxy.graceful_termination import AGAIN, LIST, GracefulTermination
 from nslab.components.kubeproxy.healthports import HealthPorts
 from nslab.components.runtime.control_client import ControlConnection
 from nslab.components.runtime.programs import Programs
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from nslab.components.runtime.loop import Watches
     from nslab.components.runtime.programs import Ran
     from nslab.proxy.model import Proxy, Service
-    from nslab.ruletext.items import Command, Items
+    from nslab.ruletext.items import Items, NodeCommand
 
     Changed: TypeAlias = dict[str, Service | None]
-    Doing: TypeAlias = Generator[Changed | Sequence[Command], list[Ran], None]
+    Doing: TypeAlias = Generator[Changed | Sequence[NodeCommand], list[Ran], None]
 
 SOONEST, LATEST = 0.5, 30.0
 """Seconds after a failure before a full sync, at first and at most."""
@@ -57,7 +57,7 @@ class Proxier:
         self._written = False
         self._programs = Programs(loop)
         self._ports = HealthPorts(loop, proxy)
-        self._leaving = Leaving() if proxy.mode == "ipvs" else None
+        self._terminating = GracefulTermination() if proxy.mode == "ipvs" else None
         self._balancer = _balancer() if asyncio else None
         self._line = ControlConnection(loop, run, lambda: {"op": "watch", "node": proxy.node}, self.hear)
 
@@ -135,7 +135,7 @@ class Proxier:
         refused = {**self._ports.failed, **(self._balancer.failed if self._balancer else {}), **self._refused}
         self._line.send({"op": "synced", **report, **({"refused": refused} if refused else {})})
 
-    def _write(self, old: Items, new: Items) -> Generator[Sequence[Command], list[Ran], str]:
+    def _write(self, old: Items, new: Items) -> Generator[Sequence[NodeCommand], list[Ran], str]:
         """Write the differences, or if that fails everything; return the error, or ""."""
         if not self._full:
             failure = _failure((yield self._commands(old, new)))
@@ -144,14 +144,14 @@ class Proxier:
             _log(f"{failure}; writing all rules again")
         return (yield from self._write_all())
 
-    def _write_all(self) -> Generator[Sequence[Command], list[Ran], str]:
+    def _write_all(self) -> Generator[Sequence[NodeCommand], list[Ran], str]:
         """Write everything, over the existing rules; return the error, or ""."""
         new = self._sync.items()
         ran = yield looks(new, self._proxy)
         if failure := _failure(ran):
             return failure
         seen = [(one.command, one.output) for one in ran]
-        self._leaving = Leaving() if self._leaving else None
+        self._terminating = GracefulTermination() if self._terminating else None
         if failure := _failure((yield self._commands(found(seen, new), new))):
             return failure
         return _failure((yield self._mode.commands(leftovers(seen, new), {}, self._sync.proxy)))
@@ -161,7 +161,7 @@ class Proxier:
         again, self._again = self._again, False
         return {key: self._services[key] for key in self._refused if key in self._services} if again else {}
 
-    def _leave_out(self, tried: Changed, failure: str) -> Generator[Sequence[Command], list[Ran], str]:
+    def _leave_out(self, tried: Changed, failure: str) -> Generator[Sequence[NodeCommand], list[Ran], str]:
         """Write all without the Services that are refused; what is wrong if that is not one Service's fault."""
         some: Changed = {key: service for key, service in tried.items() if service}
         self._sync.change(dict.fromkeys(some))
@@ -173,7 +173,7 @@ class Proxier:
             _log(f"leaving out Service {key}: {why}")
         return ""
 
-    def _admit(self, some: Changed) -> Generator[Sequence[Command], list[Ran], None]:
+    def _admit(self, some: Changed) -> Generator[Sequence[NodeCommand], list[Ran], None]:
         """Write these Services, too; those that are refused are found by halves."""
         failure = _failure((yield self._commands(*self._sync.change(some))))
         if not failure:
@@ -198,9 +198,9 @@ class Proxier:
             self._services.pop(key, None)
         return before, changed
 
-    def _commands(self, old: Items, new: Items) -> tuple[Command, ...]:
-        if self._leaving:
-            old, new = self._leaving.amend(old, new)
+    def _commands(self, old: Items, new: Items) -> tuple[NodeCommand, ...]:
+        if self._terminating:
+            old, new = self._terminating.amend(old, new)
         return self._mode.commands(old, new, self._sync.proxy)
 
     def _forget_flows(self, before: Sequence[Service], after: Sequence[Service]) -> Doing:
@@ -214,14 +214,14 @@ class Proxier:
 
     def _let_go(self) -> Doing:
         """Remove the IPVS real servers whose last connection has ended; schedule a check of the others."""
-        if self._leaving and self._leaving.items:
+        if self._terminating and self._terminating.items:
             ran = yield (LIST,)
             if not (failure := _failure(ran)):
-                gone = self._leaving.take(ran[0].output)
+                gone = self._terminating.take(ran[0].output)
                 failure = _failure((yield self._mode.commands(gone, {}, self._sync.proxy)))
             if failure:
                 self._fail(failure)
-            elif self._leaving.items and not self._looks:
+            elif self._terminating.items and not self._looks:
                 self._looks = True
                 self._loop.at(time.monotonic() + AGAIN, self._look)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from nslab.components.runtime.loop import Watches
-    from nslab.ruletext.items import Command
+    from nslab.ruletext.items import NodeCommand
 
 ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 
@@ -22,7 +22,7 @@ ENVIRONMENT = {"PATH": PATH, "LC_ALL": "C"}
 class Ran(NamedTuple):
     """The result of a program."""
 
-    command: Command
+    command: NodeCommand
     status: int
     output: str
     error: str
@@ -46,7 +46,7 @@ class Programs:
         self._loop = loop
         self._running = 0
 
-    def run(self, commands: Sequence[Command], then: Callable[[list[Ran]], None]) -> None:
+    def run(self, commands: Sequence[NodeCommand], then: Callable[[list[Ran]], None]) -> None:
         """Run programs in order, up to the first that fails; then call `then` with their results."""
         self._next(list(commands), [], then)
 
@@ -56,7 +56,7 @@ class Programs:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._running, 0)
 
-    def _next(self, left: list[Command], done: list[Ran], then: Callable[[list[Ran]], None]) -> None:
+    def _next(self, left: list[NodeCommand], done: list[Ran], then: Callable[[list[Ran]], None]) -> None:
         if not left or (done and done[-1].failure):
             then(done)
             return

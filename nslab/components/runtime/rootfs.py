@@ -11,7 +11,7 @@ import stat
 
 from nslab import syscall
 from nslab.components.runtime import volumes
-from nslab.runtime.mounts import DEVICES, TERMINALS, tmpfs
+from nslab.runtime.mounts import APPLETS, DEVICES, TERMINALS, tmpfs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ ETC = (
 """The files of the machine's /etc in a container, if they are world-readable."""
 FILES = ("resolv.conf", "hosts", "hostname")
 """The pod's files in /etc."""
+ACCOUNT, NAMESPACE = "/var/run/secrets/kubernetes.io/serviceaccount", "namespace"
 PODS = "/sys"
 """The mount point of the pods' folders in the template: /sys, since each container mounts its own sysfs over it."""
 MASKED = (
@@ -43,6 +44,12 @@ MASKED = (
 STORAGE = 64 << 20
 """Default size in bytes of each of a container's file systems in memory."""
 
+BUSYBOX = "/bin/busybox"
+REPLACED = ("nc", "nslookup", "wget")
+"""Applets that the machine's own programs replace, because Debian's cannot do what manifests use.
+
+nc lacks -z, wget crashes with -T, and nslookup fails unless the name exists in all search domains.
+"""
 LEAST_PIDS = 512
 """The kernel accepts no kernel.pid_max below 301, or below eight times the number of processors."""
 
@@ -100,6 +107,8 @@ class Template:
             for name in FILES:
                 # Read-only, like the mount that it is bound from.
                 syscall.mount(f"{PODS}/{host}/{name}", f"/etc/{name}", flags=syscall.MS_BIND)
+            if not read_only:
+                _service_account(f"{PODS}/{host}/{NAMESPACE}")
         # New mounts: /proc shows the pid namespace, and /sys the network namespace, of the process that mounts it.
         _proc(pids)
         syscall.mount("sysfs", "/sys", "sysfs", _HARD | syscall.MS_RDONLY)
@@ -108,6 +117,15 @@ class Template:
         tmpfs("/dev/shm", "1777", _HARD, size)
         syscall.mount("devpts", "/dev/pts", "devpts", syscall.MS_NOSUID | syscall.MS_NOEXEC, TERMINALS)
         volumes.place(trees, made)
+
+
+def _service_account(namespace: str) -> None:
+    """Mount the file with the pod's namespace where the service account is, which init containers read."""
+    mask = os.umask(0o022)
+    os.makedirs(ACCOUNT)
+    _write(f"{ACCOUNT}/{NAMESPACE}", b"")
+    os.umask(mask)
+    syscall.mount(namespace, f"{ACCOUNT}/{NAMESPACE}", flags=syscall.MS_BIND)
 
 
 def _proc(pids: int) -> None:
@@ -130,7 +148,7 @@ def _build(pods: int) -> None:
     """Build the tree from the mounts of this mount namespace, and make it the only one left there."""
     trees = {name: syscall.open_tree(f"/{name}", recursive=True) for name in PROGRAMS if _is_real(f"/{name}")}
     links = {name: os.readlink(f"/{name}") for name in PROGRAMS if os.path.islink(f"/{name}")}
-    etc = [*_etc()]
+    etc, applets = [*_etc()], _applets()
     tmpfs(_BUILD, flags=syscall.MS_NOSUID, size="16m")
     os.chdir(_BUILD)
     for name, tree in trees.items():
@@ -140,6 +158,9 @@ def _build(pods: int) -> None:
     for name in (*EMPTY, *WRITABLE, "proc", "sys", "etc", "dev"):
         os.mkdir(name)
         os.chmod(name, 0o1777 if name == "tmp" else 0o755)
+    os.makedirs(APPLETS[1:])
+    for name in applets:
+        os.symlink(BUSYBOX, f"{APPLETS[1:]}/{name}")
     _devices()
     for name, what in etc:
         os.makedirs(os.path.dirname(f"etc/{name}"), 0o755, exist_ok=True)
@@ -159,6 +180,20 @@ def _build(pods: int) -> None:
     os.chdir("/")
     # A container has CAP_MKNOD and must not create the machine's disk device: file systems with devices are read-only.
     syscall.mount_setattr("/", syscall.MOUNT_ATTR_RDONLY | syscall.MOUNT_ATTR_NOSUID)
+
+
+def _applets() -> list[str]:
+    """Return the names of busybox's applets, without those that the machine's own programs replace."""
+    if not os.access(BUSYBOX, os.X_OK):
+        return []
+    read, write = os.pipe()
+    os.posix_spawn(BUSYBOX, ["busybox", "--list"], {}, file_actions=[(os.POSIX_SPAWN_DUP2, write, 1)])
+    os.close(write)
+    with open(read, encoding="utf-8") as output:
+        names = output.read().split()
+    return [
+        name for name in names if "/" not in name and not (name in REPLACED and os.access(f"/usr/bin/{name}", os.X_OK))
+    ]
 
 
 def _is_real(path: str) -> bool:

@@ -71,7 +71,7 @@ def serve(descriptor: int, pods: int, run: str) -> None:
         try:
             if what in _LASTING:
                 births = births or _journal(f"{folder}/{rundir.STARTED}")
-                births.fork(ns, what, child, born=_inside(context, home))
+                births.fork(ns, what, child, around=_inside(context, home))
             else:
                 with _inside(context, home):
                     if os.fork() == 0:

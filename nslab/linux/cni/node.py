@@ -10,7 +10,7 @@ import signal
 from typing import TYPE_CHECKING, Never
 
 from nslab import syscall
-from nslab.cni.result import Answer
+from nslab.cni.result import PluginOutput
 from nslab.linux import owned, signals
 from nslab.linux.netns import lab_of, path
 from nslab.linux.timeouts import scaled
@@ -33,7 +33,7 @@ NAMES = "/run/netns"
 _TOOLS = ("iptables", "iptables-save", "iptables-restore", "ip6tables", "ip6tables-save", "ip6tables-restore")
 
 
-class Node:
+class NodeNamespaces:
     """A node's namespaces, found through its process; if that is dead, each run makes the same mounts again.
 
     `run` is the lab's folder, `iptables` the variant whose rules this kernel accepts.
@@ -43,7 +43,7 @@ class Node:
         self._ns, self._run, self._iptables = ns, str(run), iptables
         self._folder = f"{run}/nodes/{ns.rpartition('.')[2]}"
 
-    def execute(self, invocation: Invocation, pod: str) -> Answer:
+    def execute(self, invocation: Invocation, pod: str) -> PluginOutput:
         """Run a plugin for a pod's namespace (which may be gone) until it ends, or kill it at the timeout."""
         env = {"NSLAB": f"{self._ns} cni", "PATH": self._path(), "LC_ALL": "C.UTF-8", **invocation.env}
         if not path(pod).exists():
@@ -60,7 +60,7 @@ class Node:
                     os.close(tree)
             failed, status = _ended(pid, interruptible=invocation.command == "ADD")
             texts = [os.pread(descriptor, LARGEST, 0).decode("utf-8", "replace") for descriptor in files[1:]]
-            return Answer(status, texts[0], texts[1], failed or texts[2])
+            return PluginOutput(status, texts[0], texts[1], failed or texts[2])
         finally:
             for descriptor in files:
                 os.close(descriptor)

@@ -14,13 +14,13 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from nslab.cni.chain import Program, Wiring, adding, checking, deleting
-from nslab.cni.config import Network
-from nslab.cni.result import Made, PluginError, made_of
+from nslab.cni.config import NetworkConfig
+from nslab.cni.result import AddResult, PluginError, made_of
 from nslab.compiler.underlay import UPLINK
 from nslab.dataclass import dataclass, replace
 from nslab.errors import Missing, Refused, about
 from nslab.lab.plugins import PLUGIN_PATHS, network_of
-from nslab.linux.cni.node import Node
+from nslab.linux.cni.node import NodeNamespaces
 from nslab.linux.netns import path
 from nslab.linux.places import write
 from nslab.linux.rules.restore import program
@@ -54,7 +54,7 @@ class Kept:
     doubt: str = ""
 
     @property
-    def made(self) -> Made:
+    def made(self) -> AddResult:
         """The parts of the result that nslab uses."""
         return made_of(self.result or {})
 
@@ -64,7 +64,7 @@ class Plugins:
 
     def __init__(self, run: Path, iptables: str = "iptables") -> None:
         self._run, self._iptables = run, iptables
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, NodeNamespaces] = {}
 
     def run(self, step: Step) -> None:
         """Run one step with an attachment, or raise Refused with the plugin's error."""
@@ -187,9 +187,9 @@ class Plugins:
             result: dict[str, Any] = end.value
             return result
 
-    def _node(self, obj: Attachment) -> Node:
+    def _node(self, obj: Attachment) -> NodeNamespaces:
         if obj.node not in self._nodes:
-            self._nodes[obj.node] = Node(obj.node, self._run, self._iptables)
+            self._nodes[obj.node] = NodeNamespaces(obj.node, self._run, self._iptables)
         return self._nodes[obj.node]
 
     def _keep(self, obj: Attachment, result: dict[str, Any] | None, doubt: str = "") -> None:
@@ -225,7 +225,7 @@ def _read(file: Path) -> Kept:
     wiring = answers["wiring"]
     network = wiring.pop("network")
     made = Wiring(
-        network=Network(**{**network, "plugins": tuple(network["plugins"])}),
+        network=NetworkConfig(**{**network, "plugins": tuple(network["plugins"])}),
         programs=tuple(Program(*program) for program in wiring.pop("programs")),
         path=tuple(wiring.pop("path")),
         **wiring,

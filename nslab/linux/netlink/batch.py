@@ -103,7 +103,7 @@ def dump(sock: socket.socket, kind: int, body: bytes) -> Iterator[bytes]:
             yield found
 
 
-class Indexes:
+class LinuxIndexes:
     """Interface indexes by name. nslab chooses the indexes of new interfaces, so it need not look them up."""
 
     def __init__(self, spaces: Namespaces) -> None:

@@ -6,18 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from pyroute2 import IPRoute
 
+from nslab.linux.netlink.show import show
 from nslab.linux.netns import Namespaces, named
-from nslab.objects.inet import PROTOCOLS
+from nslab.objects.names import netns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PROTOCOLS = {number: name for name, number in PROTOCOLS.items()}
-_KINDS = {1: "unicast", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
 
+def inspect(lab: str, hosts: Iterable[str] = (), *, routes: bool = False) -> list[dict[str, Any]]:
+    """A row per interface of the lab's hosts (all, unless some are named), with its addresses.
 
-def inspect(lab: str, hosts: Iterable[str] = ()) -> list[dict[str, Any]]:
-    """Return a row per interface of `hosts` (all of the lab's by default), with its addresses and routes."""
+    With `routes`, also its routes, as `ip -j route` has them; those without an interface are listed at `lo`.
+    """
     wanted = {f"nslab.{lab}.{host}" for host in hosts}
     rows = []
     with Namespaces() as spaces:
@@ -25,8 +26,23 @@ def inspect(lab: str, hosts: Iterable[str] = ()) -> list[dict[str, Any]]:
             if not wanted or ns in wanted:
                 spaces.enter(ns)
                 with IPRoute() as netlink:
-                    rows += _interfaces(ns.removeprefix(f"nslab.{lab}."), netlink)
-    return rows
+                    rows += _interfaces(ns.removeprefix(netns(lab, "")), netlink)
+    if not routes:
+        return rows
+    tables = show(lab, [(host, "route") for host in dict.fromkeys(row["host"] for row in rows)])
+    return [{**row, "routes": _through(tables.get((row["host"], "route"), []), row["interface"])} for row in rows]
+
+
+def _through(table: list[dict[str, Any]], interface: str) -> list[dict[str, Any]]:
+    return [
+        route
+        for route in table
+        if interface in (route.get("dev", "" if "nexthops" in route else "lo"), *_devices(route))
+    ]
+
+
+def _devices(route: dict[str, Any]) -> list[str]:
+    return [hop.get("dev", "") for hop in route.get("nexthops", ())]
 
 
 def _interfaces(host: str, netlink: IPRoute) -> list[dict[str, Any]]:
@@ -35,27 +51,16 @@ def _interfaces(host: str, netlink: IPRoute) -> list[dict[str, Any]]:
     addresses: dict[int, list[str]] = {}
     for entry in netlink.get_addr():
         addresses.setdefault(entry["index"], []).append(f"{entry.get_attr('IFA_ADDRESS')}/{entry['prefixlen']}")
-    routes: dict[int, list[str]] = {}
-    for entry in netlink.get_routes(family=2, table=254):
-        routes.setdefault(entry.get_attr("RTA_OIF") or 0, []).append(_route(entry))
     return [
         {
             "host": host,
             "interface": names[link["index"]],
-            "kind": (link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND") or "-"),
+            "kind": link.get_nested("IFLA_LINKINFO", "IFLA_INFO_KIND"),
             "state": "up" if link["flags"] & 1 else "down",
             "mtu": link.get_attr("IFLA_MTU"),
-            "mac": link.get_attr("IFLA_ADDRESS") or "-",
-            "master": names.get(link.get_attr("IFLA_MASTER"), "-"),
+            "mac": link.get_attr("IFLA_ADDRESS"),
+            "master": names.get(link.get_attr("IFLA_MASTER")),
             "addresses": addresses.get(link["index"], []),
-            "routes": routes.get(link["index"], []),
         }
         for link in links
     ]
-
-
-def _route(entry: Any) -> str:
-    to = f"{entry.get_attr('RTA_DST')}/{entry['dst_len']}" if entry["dst_len"] else "default"
-    via = f" via {entry.get_attr('RTA_GATEWAY')}" if entry.get_attr("RTA_GATEWAY") else ""
-    kind = "" if entry["type"] == 1 else f"{_KINDS.get(entry['type'], entry['type'])} "
-    return f"{kind}{to}{via} proto {_PROTOCOLS.get(entry['proto'], entry['proto'])}"

@@ -47,6 +47,11 @@ def _tried(primitive: Primitive) -> Finding:
         if _loadable(module) and not driver(module):
             return Finding(primitive, False, f"module {module} is not loaded", f"modprobe {module}")
     for trial in primitive.trial:
+        if trial.startswith("/"):
+            # The file system is asked, and no program called `test`: that may be anything.
+            if not any(map(os.path.exists, trial.split())):
+                return Finding(primitive, False, f"there is no {' and no '.join(trial.split())}", primitive.instead)
+            continue
         try:
             argv = _command(trial)
         except Missing as missing:

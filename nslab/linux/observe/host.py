@@ -24,10 +24,10 @@ def read_host(spaces: Namespaces) -> Host:
     """Read the capabilities once; the compiler gets them as a value and never looks itself."""
     with spaces.throwaway() as sock:
         iptables = working_iptables()
-        born = "tunl0" in netlink.links(sock)
+        fallback = "tunl0" in netlink.links(sock)
         return Host(
-            ipip=born or driver("ipip"),
-            ipip_born=born,
+            ipip=fallback or driver("ipip"),
+            ipip_fallback=fallback,
             bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),
             conntrack=os.path.exists("/proc/sys/net/netfilter/nf_conntrack_acct"),
             ip_vs=driver("ip_vs") and driver("dummy"),
@@ -40,7 +40,7 @@ def likely_host() -> Host:
     """The capabilities as far as they are known without root, for a plan that is only printed."""
     return Host(
         ipip=driver("ipip"),
-        ipip_born=os.path.exists("/sys/class/net/tunl0"),
+        ipip_fallback=os.path.exists("/sys/class/net/tunl0"),
         bridge_netfilter=os.path.exists("/proc/sys/net/bridge/bridge-nf-call-iptables"),
         conntrack=os.path.exists("/proc/sys/net/netfilter/nf_conntrack_acct"),
         ip_vs=driver("ip_vs") and driver("dummy"),

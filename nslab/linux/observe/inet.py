@@ -16,7 +16,7 @@ from nslab.wire import netlink as wire
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.linux.observe.place import Found, Place
+    from nslab.linux.observe.place import Found, ObservedNamespace
     from nslab.objects.base import KernelObject
 
 _FAMILY = struct.Struct("=B11x")
@@ -26,8 +26,8 @@ _ROUTE_SIZE = 12
 _SCOPE_LINK, _SCOPE_HOST = 253, 254
 
 
-def addresses(place: Place) -> Found:
-    """Addresses; not those that the kernel gives by itself."""
+def addresses(place: ObservedNamespace) -> Found:
+    """Addresses, except those that the kernel assigns by itself."""
     bodies = [*netlink.dump(place.sock, wire.GETADDR, _ADDRESS.pack(0, 0, 0, 0, 0))]
     strange = [
         body for body in bodies if _is_strange(*_ADDRESS.unpack_from(body), theirs=_theirs(place), ours=place.devices)
@@ -45,7 +45,7 @@ def _is_strange(
     return index not in ours
 
 
-def _addresses(place: Place, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
+def _addresses(place: ObservedNamespace, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
     for body in bodies:
         from nslab.linux.netlink import words
 
@@ -53,8 +53,8 @@ def _addresses(place: Place, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
         yield Unmanaged(place.ns, f"address {text}", (f"ip addr del {text}",))
 
 
-def routes(place: Place) -> Found:
-    """Routes of every type and table; not those that the kernel makes by itself."""
+def routes(place: ObservedNamespace) -> Found:
+    """Routes of every type and table, except those that the kernel adds by itself."""
     bodies = netlink.dump(place.sock, wire.GETROUTE, _FAMILY.pack(0))
     have, others = inet.routes_seen(place.ns, bodies, place.devices)
     mine: list[KernelObject] = [*have]
@@ -74,8 +74,8 @@ def routes(place: Place) -> Found:
     return mine, strange
 
 
-def rules(place: Place) -> Found:
-    """Which routing table is looked into: not the rules that every namespace begins with, unless they are gone."""
+def rules(place: ObservedNamespace) -> Found:
+    """Routing rules, except those that every namespace begins with; of these, the missing ones."""
     there = policy_rules(place.sock)
     fresh = place.fresh.rules
     gone = [body for body in fresh if body not in there]
@@ -95,7 +95,7 @@ def policy_rules(sock: socket.socket) -> list[bytes]:
     return [*netlink.dump(sock, wire.GETRULE, _FAMILY.pack(0))]
 
 
-def _rule(place: Place, text: str, *, ipv6: bool) -> Unmanaged:
+def _rule(place: ObservedNamespace, text: str, *, ipv6: bool) -> Unmanaged:
     ip = "ip -6" if ipv6 else "ip"
     return Unmanaged(place.ns, f"{'IPv6 ' * ipv6}routing rule {text}", (f"{ip} rule del {text}",))
 
@@ -104,21 +104,21 @@ def _is_ipv6(body: bytes) -> bool:
     return body[0] == socket.AF_INET6
 
 
-def neighbour_entries(place: Place) -> Found:
-    """Link-layer addresses that somebody gave; not what the kernel learns."""
+def neighbour_entries(place: ObservedNamespace) -> Found:
+    """Neighbour entries that somebody added; not those that the kernel learns."""
     bodies = [*netlink.dump(place.sock, wire.GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, 0, 0))]
     proxied = netlink.dump(place.sock, wire.GETNEIGH, _NEIGHBOUR.pack(0, 0, 0, NTF_PROXY, 0))
     strange = [*(body for body in bodies if _is_given(place, body)), *proxied]
     return neighbours.neighbours_seen(place.ns, bodies, place.devices), _neighbours(place, strange)
 
 
-def _is_given(place: Place, body: bytes) -> bool:
+def _is_given(place: ObservedNamespace, body: bytes) -> bool:
     family, index, state, _, _ = _NEIGHBOUR.unpack_from(body)
     mine = family == socket.AF_INET and index in place.devices
     return state == NUD_PERMANENT and not mine and index not in _theirs(place)
 
 
-def _neighbours(place: Place, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
+def _neighbours(place: ObservedNamespace, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
     for body in bodies:
         from nslab.linux.netlink import words
 
@@ -126,8 +126,8 @@ def _neighbours(place: Place, bodies: Iterable[bytes]) -> Iterator[Unmanaged]:
         yield Unmanaged(place.ns, f"neighbour {text}", (f"{ip} neigh del {text.partition(' nud ')[0]}",))
 
 
-def forwarding_entries(place: Place) -> Found:
-    """To which port, or which machine, a frame goes: not what bridges learn, nor interfaces' own addresses."""
+def forwarding_entries(place: ObservedNamespace) -> Found:
+    """Forwarding entries that somebody added; not those that bridges learn, nor interfaces' own addresses."""
     kinds = {link.kind for link in place.interfaces.values()}
     if not kinds & {"bridge", "vxlan"}:
         return (), ()
@@ -137,7 +137,7 @@ def forwarding_entries(place: Place) -> Found:
     return have, [entry for body in bodies if (entry := _forwarding(place, body, own))]
 
 
-def _forwarding(place: Place, body: bytes, own: set[str]) -> Unmanaged | None:
+def _forwarding(place: ObservedNamespace, body: bytes, own: set[str]) -> Unmanaged | None:
     _, index, state, flags, _ = _NEIGHBOUR.unpack_from(body)
     attrs = wire.attributes(body, _NEIGHBOUR.size)
     mac, dev = attrs[NDA_LLADDR].hex(":"), place.names.get(index, "")
@@ -148,6 +148,6 @@ def _forwarding(place: Place, body: bytes, own: set[str]) -> Unmanaged | None:
     return Unmanaged(place.ns, f"FDB entry {text}", (f"bridge fdb del {text}",))
 
 
-def _theirs(place: Place) -> set[int]:
-    """The interfaces that CNI plugins made: what lies on them is the plugins' business."""
+def _theirs(place: ObservedNamespace) -> set[int]:
+    """The interfaces that CNI plugins made; the plugins manage what lies on them."""
     return {place.interfaces[name].index for name in place.plugins - place.ours if name in place.interfaces}

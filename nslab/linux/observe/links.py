@@ -1,4 +1,4 @@
-"""Interfaces: what they are told, how they are set, and those that nobody of the lab made."""
+"""Interfaces: their state, their attributes, and unmanaged ones."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from nslab.objects.unmanaged import Unmanaged
 from nslab.quote import fill
 
 if TYPE_CHECKING:
-    from nslab.linux.observe.place import Found, Place
+    from nslab.linux.observe.place import Found, ObservedNamespace
 
 
-def states(place: Place) -> Found:
-    """Which are up, and in which bridge."""
+def states(place: ObservedNamespace) -> Found:
+    """Which interfaces are up, and the bridge of each."""
     return ports.seen(place.ns, place.ours - {"lo"}, place.interfaces), ()
 
 
-def attributes(place: Place) -> Found:
-    """Queue lengths, flags, and what bridges do with their ports, where that was changed."""
+def attributes(place: ObservedNamespace) -> Found:
+    """Changed queue lengths, flags, and options of bridge ports."""
     return link_settings.changed(place.ns, place.ours, place.interfaces), ()
 
 
-def programs(place: Place) -> Found:
-    """XDP: programs that see packets before the network does."""
+def programs(place: ObservedNamespace) -> Found:
+    """XDP programs, which see packets before the network stack does."""
     return (), [
         Unmanaged(place.ns, f"XDP program {link.xdp} on {name}", (fill("ip link set {} {} off", name, link.xdp_mode),))
         for name, link in sorted(place.interfaces.items())
@@ -32,7 +32,7 @@ def programs(place: Place) -> Found:
     ]
 
 
-def others(place: Place) -> Found:
-    """Interfaces that nobody of the lab made."""
+def others(place: ObservedNamespace) -> Found:
+    """Unmanaged interfaces."""
     names = place.interfaces.keys() - place.ours - place.plugins - FALLBACK
     return (), [Unmanaged(place.ns, f"interface {name}", (fill("ip link del {}", name),)) for name in sorted(names)]

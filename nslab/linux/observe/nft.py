@@ -37,7 +37,7 @@ def tables(spaces: Namespaces, ns: str, known: Sequence[KernelObject]) -> list[K
 
 
 def described(family: str, name: str) -> str:
-    """A table of others', with its hooks: what it does to packets that no rule of it decides."""
+    """An unmanaged table, with its hooks and their policies."""
     listed = ""
     with contextlib.suppress(Refused):  # it went meanwhile
         listed = _nft("list", "table", family, name)

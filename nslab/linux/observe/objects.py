@@ -15,7 +15,7 @@ from nslab.dataclass import dataclass, field
 from nslab.linux.netlink import batch as netlink
 from nslab.linux.netns import named
 from nslab.linux.observe import inet, links, processes, qdiscs, rules, settings
-from nslab.linux.observe.place import Fresh, Place
+from nslab.linux.observe.place import Fresh, ObservedNamespace
 from nslab.objects import interfaces as objects_interfaces
 from nslab.objects import links as objects_links
 from nslab.objects import namespaces
@@ -35,32 +35,32 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class ObservedKind:
     """One kind of thing that a namespace has, and who reads it. `made_by_labs`: a lab can have such things."""
 
     name: str
-    read: Callable[[Place], Found]
+    read: Callable[[ObservedNamespace], Found]
     made_by_labs: bool = True
 
 
 KINDS = (
-    Kind("processes", processes.processes, made_by_labs=False),
-    Kind("sockets", processes.sockets, made_by_labs=False),
-    Kind("iptables", rules.iptables),
-    Kind("nft tables", rules.nft_tables),
-    Kind("ipsets", rules.ipsets),
-    Kind("IPVS servers", rules.ipvs_servers),
-    Kind("qdiscs and filters", qdiscs.qdiscs, made_by_labs=False),
-    Kind("XDP programs", links.programs, made_by_labs=False),
-    Kind("routing rules", inet.rules, made_by_labs=False),
-    Kind("routes", inet.routes),
-    Kind("neighbours", inet.neighbour_entries),
-    Kind("forwarding entries", inet.forwarding_entries),
-    Kind("addresses", inet.addresses),
-    Kind("settings", settings.settings),
-    Kind("states of interfaces", links.states),
-    Kind("attributes of interfaces", links.attributes, made_by_labs=False),
-    Kind("interfaces", links.others, made_by_labs=False),
+    ObservedKind("processes", processes.processes, made_by_labs=False),
+    ObservedKind("sockets", processes.sockets, made_by_labs=False),
+    ObservedKind("iptables", rules.iptables),
+    ObservedKind("nft tables", rules.nft_tables),
+    ObservedKind("ipsets", rules.ipsets),
+    ObservedKind("IPVS servers", rules.ipvs_servers),
+    ObservedKind("qdiscs and filters", qdiscs.qdiscs, made_by_labs=False),
+    ObservedKind("XDP programs", links.programs, made_by_labs=False),
+    ObservedKind("routing rules", inet.rules, made_by_labs=False),
+    ObservedKind("routes", inet.routes),
+    ObservedKind("neighbours", inet.neighbour_entries),
+    ObservedKind("forwarding entries", inet.forwarding_entries),
+    ObservedKind("addresses", inet.addresses),
+    ObservedKind("settings", settings.settings),
+    ObservedKind("states of interfaces", links.states),
+    ObservedKind("attributes of interfaces", links.attributes, made_by_labs=False),
+    ObservedKind("interfaces", links.others, made_by_labs=False),
 )
 """Everything that a network namespace consists of, in the order in which it is taken away."""
 
@@ -109,7 +109,7 @@ def observe(
         seen.have += [namespaces.seen(ns), *objects_links.seen(by_ns[ns], found)]
         ours = (devices_of.get(ns, set()) & found[ns].keys()) | {"lo"}
         names = {link.index: name for name, link in found[ns].items()}
-        place = Place(
+        place = ObservedNamespace(
             spaces=spaces,
             ns=ns,
             fresh=fresh,

@@ -1,4 +1,4 @@
-"""A namespace that is looked at, and what is known before: what readers are given, and what they give."""
+"""The input and the output of readers: a namespace that is observed, and the objects found in it."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Fresh:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A namespace that is looked at, its interfaces and settings read already. This thread is in it.
+class ObservedNamespace:
+    """A namespace that is observed, with its interfaces and settings. This thread is in it.
 
-    `known`: what of the lab could be there. `ours`: the interfaces of the lab's that are, and lo; `plugins`: those that
+    `known`: the lab's objects that may exist. `ours`: lo, and the lab's interfaces that exist; `plugins`: those that
     CNI plugins made; `names`, `devices`: the names of all interfaces by their numbers, and those of `ours`.
     `settings`: of all of the lab's namespaces. `processes`: those of nobody's that run here; `sockets`: the numbers of
     those that the lab's own processes hold. `iptables`: the variant.
@@ -65,7 +65,7 @@ class Place:
         return self.spaces.route_socket(self.ns)
 
     def saved(self, *argv: str) -> str:
-        """What a program that lists rules prints."""
+        """The output of a program that lists rules."""
         return restore.listed(*argv, lock=restore.lock_of(self.ns))
 
     def could_have(self, unit: str) -> bool:
@@ -74,10 +74,10 @@ class Place:
 
 
 Found: TypeAlias = "tuple[Iterable[KernelObject], Iterable[Unmanaged]]"
-"""What is there of the lab's, and what of others'."""
+"""The lab's objects, and unmanaged ones."""
 
 
 @cache
 def is_safe_to_ask(module: str) -> bool:
-    """Whether the kernel can be asked for what a module has, and loads none to answer."""
+    """Whether a request to a module's subsystem loads no module."""
     return driver(module) or not os.path.exists(f"/lib/modules/{os.uname().release}")

@@ -1,4 +1,4 @@
-"""Who runs in a lab's namespaces and listens there, and is nobody's."""
+"""Unmanaged processes and listening sockets in a lab's namespaces."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from nslab.objects.unmanaged import Unmanaged
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.linux.observe.place import Found, Place
+    from nslab.linux.observe.place import Found, ObservedNamespace
 
 
-def processes(place: Place) -> Found:
+def processes(place: ObservedNamespace) -> Found:
     """Processes that nobody of the lab started, with the ports that they listen on."""
     ports = _listening() if place.processes else {}
     return (), [
@@ -36,8 +36,8 @@ def _listens(ports: Mapping[int, str], pid: int) -> str:
     return f" listens on {', '.join(mine)}" if mine else ""
 
 
-def sockets(place: Place) -> Found:
-    """Sockets that listen here and that no process here holds: somebody elsewhere made them and went away."""
+def sockets(place: ObservedNamespace) -> Found:
+    """Listening sockets that no process in this namespace holds: a process that has left made them."""
     ports = _listening()
     unknown = ports.keys() - place.sockets
     if not unknown:

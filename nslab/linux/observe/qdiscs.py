@@ -13,7 +13,7 @@ from nslab.wire import netlink as wire
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.linux.observe.place import Found, Place
+    from nslab.linux.observe.place import Found, ObservedNamespace
 
 _TC = struct.Struct("=BxxxiIII")
 _TCA_KIND = 1
@@ -21,8 +21,8 @@ _ROOT, _INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
 _HOOKS = {0xFFFFFFF2: "ingress", 0xFFFFFFF3: "egress"}
 
 
-def qdiscs(place: Place) -> Found:
-    """What somebody put in place of the kernel's own queues, with its filters."""
+def qdiscs(place: ObservedNamespace) -> Found:
+    """Queueing disciplines that replace the kernel's own, with their filters."""
     found = []
     for body in [*netlink.dump(place.sock, wire.GETQDISC, _TC.pack(0, 0, 0, 0, 0))]:
         _, index, handle, parent, _ = _TC.unpack_from(body)
@@ -39,7 +39,7 @@ def _qdisc(ns: str, dev: str, kind: str, handle: int, parent: int) -> Unmanaged:
     return Unmanaged(ns, shown, (fill("tc qdisc del dev {} ", dev) + where,))
 
 
-def _filters(place: Place, index: int, dev: str, kind: str, handle: int) -> Iterator[Unmanaged]:
+def _filters(place: ObservedNamespace, index: int, dev: str, kind: str, handle: int) -> Iterator[Unmanaged]:
     """A line for each filter of a qdisc. Ingress and clsact have no classes, but hooks."""
     hooks = {"clsact": _HOOKS, "ingress": {0xFFFF0000: "ingress"}}.get(kind, {handle: f"parent {_number(handle)}"})
     for parent, hook in hooks.items():

@@ -18,7 +18,7 @@ from nslab.quote import fill
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.linux.observe.place import Found, Place
+    from nslab.linux.observe.place import Found, ObservedNamespace
     from nslab.objects.base import KernelObject
 
 _LEGACY, _NFT = "-legacy", "-nft"
@@ -26,7 +26,7 @@ _TABLES_OF_LEGACY = {"ip": "/proc/thread-self/net/ip_tables_names", "ip6": "/pro
 _TABLES_OF_NFT = ("raw", "mangle", "nat", "filter", "security")
 
 
-def iptables(place: Place) -> Found:
+def iptables(place: ObservedNamespace) -> Found:
     """Chains, rules and policies of the variant that the lab's are in, and of the other; IPv4's, and IPv6's."""
     have: list[KernelObject] = []
     others: list[Unmanaged] = []
@@ -44,8 +44,8 @@ def iptables(place: Place) -> Found:
     return have, others
 
 
-def _tables(place: Place) -> Iterator[tuple[str, str, list[str]]]:
-    """Families and variants with the tables that they have: whoever lists a table that is not there makes it."""
+def _tables(place: ObservedNamespace) -> Iterator[tuple[str, str, list[str]]]:
+    """Families and variants with their existing tables: listing a table that does not exist creates it."""
     made = nft_tables_of(place)
     for family in ("ip", "ip6"):
         if tables := [name for name in _TABLES_OF_NFT if (family, name) in made]:
@@ -62,7 +62,7 @@ def _names(path: str) -> list[str]:
         return []
 
 
-def _saved(place: Place, program: str, variant: str, tables: list[str]) -> Iterator[str]:
+def _saved(place: ObservedNamespace, program: str, variant: str, tables: list[str]) -> Iterator[str]:
     if variant == _NFT:
         yield place.saved(f"{program}-save")
     else:
@@ -82,15 +82,15 @@ def _is(program: str, variant: str) -> bool:
     return variant in os.path.basename(os.path.realpath(restore.program(f"{program}-save")))
 
 
-def nft_tables_of(place: Place) -> set[tuple[str, str]]:
-    """Family and name of each table of nft; none, if to ask would load a module."""
+def nft_tables_of(place: ObservedNamespace) -> set[tuple[str, str]]:
+    """Family and name of each nft table; none if listing them would load a module."""
     if not (place.could_have("nft") or is_safe_to_ask("nf_tables") or _is(place.iptables, _NFT)):
         return set()
     return netfilter.tables()
 
 
-def nft_tables(place: Place) -> Found:
-    """The lab's tables of nft with all that is in them; and others' tables, but for those that iptables makes."""
+def nft_tables(place: ObservedNamespace) -> Found:
+    """The lab's nft tables with their contents, and unmanaged tables, except those of iptables-nft."""
     ours = nft_listing.tables(place.known)
     strange = [
         (family, name)
@@ -105,7 +105,7 @@ def nft_tables(place: Place) -> Found:
     return nft.tables(place.spaces, place.ns, place.known), others
 
 
-def ipsets(place: Place) -> Found:
+def ipsets(place: ObservedNamespace) -> Found:
     """The lab's ipsets with their members, and others' sets."""
     if not place.could_have("ipset") and not (is_safe_to_ask("ip_set") and netfilter.ipsets()):
         return (), ()
@@ -117,8 +117,8 @@ def ipsets(place: Place) -> Found:
     return ipset.seen(place.ns, saved, place.known), others
 
 
-def ipvs_servers(place: Place) -> Found:
-    """Virtual and real servers: all of them are the lab's to say, but for those of firewall marks."""
+def ipvs_servers(place: ObservedNamespace) -> Found:
+    """Virtual and real servers: the lab manages all of them, except those of firewall marks."""
     services = _names("/proc/thread-self/net/ip_vs")
     if not place.could_have("ipvs") and not {"TCP", "UDP", "SCTP", "FWM"} & {*services}:
         return (), ()

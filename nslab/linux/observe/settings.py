@@ -12,7 +12,7 @@ from nslab.objects import sysctl
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.linux.observe.place import Found, Place, Settings
+    from nslab.linux.observe.place import Found, ObservedNamespace, Settings
     from nslab.objects.base import KernelObject
     from nslab.objects.interfaces import Interface
 
@@ -88,8 +88,8 @@ def setting(path: str) -> str | None:
         os.close(descriptor)
 
 
-def settings(place: Place) -> Found:
-    """The lab's settings as they are, and what of the others is not as it was, if these were read."""
+def settings(place: ObservedNamespace) -> Found:
+    """The lab's settings, and the other settings that have changed, if these were read."""
     if place.ns not in place.settings:
         return sysctl.seen(place.known, setting), ()
     ours = sysctl.paths(place.known)
@@ -97,7 +97,7 @@ def settings(place: Place) -> Found:
     return [*sysctl.seen(place.known, setting), *strays], ()
 
 
-def _of_namespace(place: Place, ours: set[str]) -> Iterator[KernelObject]:
+def _of_namespace(place: ObservedNamespace, ours: set[str]) -> Iterator[KernelObject]:
     here, fresh = place.settings[place.ns], place.fresh.settings
     for path, value in here.items():
         if value == fresh.get(path, value) or path in ours or _follows(path, here) or _alike(place, path):
@@ -112,12 +112,12 @@ def _follows(path: str, here: Settings) -> bool:
     return False
 
 
-def _alike(place: Place, path: str) -> bool:
+def _alike(place: ObservedNamespace, path: str) -> bool:
     """Whether all of the lab's namespaces have one value: the machine had another when they were made."""
     return len(place.settings) > 1 and len({found.get(path) for found in place.settings.values()}) == 1
 
 
-def _of_interfaces(place: Place, ours: set[str]) -> Iterator[KernelObject]:
+def _of_interfaces(place: ObservedNamespace, ours: set[str]) -> Iterator[KernelObject]:
     here, fresh = place.settings[place.ns], place.fresh
     for family, numbers in (("ipv4", CONF), ("ipv6", CONF6)):
         alike: dict[tuple[bytes, bool], list[tuple[str, str, str]]] = {}

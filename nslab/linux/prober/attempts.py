@@ -22,7 +22,7 @@ _WORDS = (b"hostname", b"clientip")
 _ADDRESS = re.compile(r"\[?(?:::ffff:)?([\d.]+)\]?:\d+")
 
 
-class Attempt:
+class ProbeAttempt:
     """One conversation. `must`: an answer is expected (`refused`: a refusal); silence is awaited for a shorter time.
 
     `server`: the key of the server whose capacity it uses; `room`: that server's capacity at first.
@@ -61,7 +61,7 @@ class Attempt:
         raise NotImplementedError
 
 
-class Lookup(Attempt):
+class Lookup(ProbeAttempt):
     """A lookup of a name in the cluster's DNS."""
 
     kind = socket.SOCK_DGRAM
@@ -96,7 +96,7 @@ class Lookup(Attempt):
         return answer is not None
 
 
-class Trial(Attempt):
+class Trial(ProbeAttempt):
     """One connection of a call. `others`: in a second run, the trials before it; a silent one makes this one moot."""
 
     def __init__(self, call: Call, address: IPv4Address, others: Sequence[Trial] | None = None) -> None:

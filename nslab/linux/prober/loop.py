@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from nslab.linux.prober.attempts import Trial
-from nslab.linux.prober.pace import Leaving, Queue
+from nslab.linux.prober.pace import Closing, Queue
 from nslab.linux.prober.sockets import IP_RECVERR
 from nslab.linux.prober.talk import OUTCOMES
 from nslab.objects.names import netns
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from nslab.linux.netns import Namespaces
-    from nslab.linux.prober.attempts import Attempt
+    from nslab.linux.prober.attempts import ProbeAttempt
     from nslab.linux.prober.talk import Timing
 
 _AT_ONCE = 64
@@ -31,26 +31,26 @@ _REFUSALS = 5
 then one a second, and none for a second after a hairpin packet, which counts as a redirect."""
 
 
-class Loop:
+class AttemptRunner:
     """Runs attempts, some at a time."""
 
     def __init__(self, spaces: Namespaces, lab: str, timing: Timing) -> None:
         self._spaces, self._lab, self._timing = spaces, lab, timing
         self._epoll = select.epoll()
-        self._open: dict[int, Attempt] = {}
-        self._queue: Queue[Attempt] = Queue(())
-        self._leaving = Leaving(timing.goodbye)
+        self._open: dict[int, ProbeAttempt] = {}
+        self._queue: Queue[ProbeAttempt] = Queue(())
+        self._closing = Closing(timing.goodbye)
         self._slowest = 0.0
 
     def close(self) -> None:
         """Close everything that is open."""
-        self._leaving.close()
+        self._closing.close()
         for attempt in self._open.values():
             if attempt.sock:
                 attempt.sock.close()
         self._epoll.close()
 
-    def run(self, attempts: Iterable[Attempt]) -> None:
+    def run(self, attempts: Iterable[ProbeAttempt]) -> None:
         """Connect, read, resend and give up, until each attempt has an outcome."""
         self._queue = Queue((attempt, attempt.server, attempt.room) for attempt in attempts)
         while self._queue or self._open:
@@ -59,12 +59,12 @@ class Loop:
             for descriptor, _ in self._epoll.poll(self._pause()):
                 if attempt := self._open.get(descriptor):
                     self._progress(attempt)
-                elif descriptor in self._leaving:
-                    self._queue.done(self._leaving.heard(descriptor))
+                elif descriptor in self._closing:
+                    self._queue.done(self._closing.heard(descriptor))
             self._overdue()
-        self._leaving.close()
+        self._closing.close()
 
-    def _begin(self, attempt: Attempt) -> None:
+    def _begin(self, attempt: ProbeAttempt) -> None:
         attempt.began = time.monotonic()
         if attempt.moot:
             self._finish(attempt, Outcome.TIMED_OUT)
@@ -88,7 +88,7 @@ class Loop:
         self._open[sock.fileno()] = attempt
         self._epoll.register(sock.fileno(), select.EPOLLOUT)
 
-    def _progress(self, attempt: Attempt) -> None:
+    def _progress(self, attempt: ProbeAttempt) -> None:
         sock = attempt.sock
         assert sock
         try:
@@ -113,7 +113,7 @@ class Loop:
 
     def _overdue(self) -> None:
         now = time.monotonic()
-        for server in self._leaving.overdue():
+        for server in self._closing.overdue():
             self._queue.done(server)
         for attempt in [*self._open.values()]:
             waited = now - attempt.began
@@ -125,7 +125,7 @@ class Loop:
                 attempt.again = now + self._timing.deadline
                 self._say_again(attempt)
 
-    def _say_again(self, attempt: Attempt) -> None:
+    def _say_again(self, attempt: ProbeAttempt) -> None:
         if attempt.kind == socket.SOCK_DGRAM:
             with suppress(OSError):  # the error of the first request is read in its turn
                 attempt.ask()
@@ -134,7 +134,7 @@ class Loop:
             self._queue.done(attempt.server, silent=True)
             attempt.server = None
 
-    def _begin_again(self, attempt: Attempt) -> None:
+    def _begin_again(self, attempt: ProbeAttempt) -> None:
         """Start again from another port: for a while, IPVS may take the first port's answers for another Service's."""
         assert attempt.sock
         self._open.pop(attempt.sock.fileno(), None)
@@ -142,7 +142,7 @@ class Loop:
         attempt.asked, attempt.second = False, True
         self._begin(attempt)
 
-    def _limit(self, attempt: Attempt) -> float:
+    def _limit(self, attempt: ProbeAttempt) -> float:
         if not attempt.must:
             return max(self._timing.lost_after, 2 * self._slowest)
         return self._timing.deadline * (_REFUSALS if attempt.refused else 1)
@@ -151,13 +151,13 @@ class Loop:
         """Seconds until the next timeout."""
         now = time.monotonic()
         due = min((min(a.began + self._limit(a), a.again) for a in self._open.values()), default=math.inf)
-        due = min(due, self._leaving.due)
+        due = min(due, self._closing.due)
         return max(0.0, due - now) + 0.001 if due < math.inf else 0.0
 
-    def _failed(self, attempt: Attempt, code: int) -> None:
+    def _failed(self, attempt: ProbeAttempt, code: int) -> None:
         self._finish(attempt, OUTCOMES.get(code, Outcome.UNREACHABLE), os.strerror(code))
 
-    def _finish(self, attempt: Attempt, outcome: Outcome, detail: str = "") -> None:
+    def _finish(self, attempt: ProbeAttempt, outcome: Outcome, detail: str = "") -> None:
         attempt.outcome, attempt.detail = outcome, detail
         attempt.took = time.monotonic() - attempt.began
         if outcome is Outcome.REACHED:
@@ -167,7 +167,7 @@ class Loop:
             self._open.pop(sock.fileno(), None)
         if sock and outcome is Outcome.REACHED and attempt.content and self._queue.awaits(attempt.server):
             # The server has capacity for the next attempt only after it has closed the connection, too.
-            self._leaving.add(sock, attempt.server)
+            self._closing.add(sock, attempt.server)
             self._epoll.modify(sock.fileno(), select.EPOLLIN)
         else:
             if sock:
@@ -175,5 +175,5 @@ class Loop:
             self._queue.done(attempt.server, silent=outcome is Outcome.TIMED_OUT)
 
 
-def _hung(attempt: Attempt) -> bool:
+def _hung(attempt: ProbeAttempt) -> bool:
     return attempt.kind == socket.SOCK_STREAM and attempt.asked

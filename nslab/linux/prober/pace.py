@@ -75,7 +75,7 @@ class Queue(Generic[_ITEM]):
             self._ready.append(waiting.popleft())
 
 
-class Leaving:
+class Closing:
     """Finished connections that wait for the server's close, or a timeout; then the server has a free place."""
 
     def __init__(self, seconds: float) -> None:

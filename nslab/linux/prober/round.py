@@ -58,7 +58,7 @@ class Round:
         self._must_not: dict[int, Talk] = {}
         self._retries: deque[tuple[float, int]] = deque()
         self._slowest = self._settled = 0.0
-        self._leaving = pace.Leaving(timing.goodbye)
+        self._closing = pace.Closing(timing.goodbye)
 
     def open(self, places: Iterable[Place]) -> None:
         """Open sockets in every namespace that takes part and exists."""
@@ -75,7 +75,7 @@ class Round:
 
     def close(self) -> None:
         """Close everything that is open."""
-        self._leaving.close()
+        self._closing.close()
         for host in self._hosts.values():
             for sock in host.sockets():
                 sock.close()
@@ -302,9 +302,9 @@ class Round:
     def _leave(self, sock: socket.socket, server: Hashable) -> None:
         """Wait for the server's close; only then it has capacity for the next client."""
         descriptor = sock.fileno()
-        self._leaving.add(sock, server)
+        self._closing.add(sock, server)
         self._epoll.modify(descriptor, select.EPOLLIN)
-        self._handlers[descriptor] = lambda _: self._left(self._leaving.heard(descriptor))
+        self._handlers[descriptor] = lambda _: self._left(self._closing.heard(descriptor))
 
     def _left(self, *servers: Hashable | None) -> None:
         for server in servers:
@@ -335,7 +335,7 @@ class Round:
                 break
             hung = talk.connected and "the connection was made, but the server says nothing"
             self._finish(number, Outcome.TIMED_OUT, hung or "")
-        self._left(*self._leaving.overdue())
+        self._left(*self._closing.overdue())
         if not self._must and now >= self._lost_at():
             for number in [*self._must_not]:
                 self._finish(number, Outcome.TIMED_OUT)
@@ -346,7 +346,7 @@ class Round:
 
     def _until_due(self) -> float:
         """Seconds until the next timeout."""
-        due = [self._leaving.due]
+        due = [self._closing.due]
         if self._must:
             due.append(next(iter(self._must.values())).began + self._timing.deadline)
             due += [self._retries[0][0]] if self._retries else []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.linux.prober.attempts import Lookup, Trial
-from nslab.linux.prober.loop import Loop
+from nslab.linux.prober.loop import AttemptRunner
 from nslab.linux.prober.talk import DEFAULT
 from nslab.probes import Outcome
 from nslab.probes.calls import Call, CallResult
@@ -44,7 +44,7 @@ def ask_services(
 ) -> list[CallResult]:
     """Run the calls and return their results in the same order, those about the spread last."""
     questions = (*survey.calls, *survey.spread)
-    loop = Loop(spaces, lab, timing)
+    loop = AttemptRunner(spaces, lab, timing)
     try:
         names = _looked_up(loop, questions, dns)
         tries = {call: _trials(call, names, call.times) for call in questions}
@@ -79,7 +79,7 @@ def _is_doubtful(call: Call, trials: Iterable[Trial]) -> bool:
     return answered and any(trial.outcome in _DOUBTFUL and trial.outcome is not call.outcome for trial in trials)
 
 
-def _looked_up(loop: Loop, calls: Iterable[Call], dns: IPv4Address | None) -> Names:
+def _looked_up(loop: AttemptRunner, calls: Iterable[Call], dns: IPv4Address | None) -> Names:
     """Look up each name from each pod that uses it."""
     names = {(call.source, call.name): Lookup(call, dns) for call in calls if call.name and dns}
     loop.run([*names.values()])
@@ -97,7 +97,7 @@ def _trials(call: Call, names: Names, times: int, *, alone: bool = False) -> lis
     return made
 
 
-def _again(loop: Loop, calls: Sequence[Call], names: Names) -> dict[Call, list[Trial]]:
+def _again(loop: AttemptRunner, calls: Sequence[Call], names: Names) -> dict[Call, list[Trial]]:
     """Run the connections again; with several endpoints, enough of them to show one that is silent."""
     ends = {call: len(call.answers) for call in calls}
     times = {call: max(call.times, _DRAWS * ends[call]) if ends[call] > 1 else call.times for call in calls}

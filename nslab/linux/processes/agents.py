@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import select
 import signal
 import socket
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from nslab import rundir, syscall
 from nslab.errors import Refused, about
 from nslab.linux import owned
+from nslab.linux.packages import advice
 from nslab.linux.processes import procs
 from nslab.linux.processes.connection import TIMEOUT, Connection
 from nslab.objects import script as shell
@@ -29,14 +31,20 @@ from nslab.runtime.journal import forget
 from nslab.runtime.trust import Births, started
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Self
 
     from nslab.objects.base import KernelObject, Step
 
 MAIN = Path(__file__).parents[2] / "components" / "runtime" / "main.py"
+LATE = 1.0
+"""Seconds that a process may take to end which was killed."""
 _PAD = "x" * 400  # room in argv and environ, which forked processes overwrite with their titles (nslab.runtime.marks)
 _ENVIRONMENT = "." * 16384
+
+
+_MISSING = re.compile(r"^exec ([\w.+-]+): No such file|([\w.+-]+): (?:command )?not found$", re.MULTILINE)
+"""The message of the runtime, or of a shell, about a program that this machine lacks."""
 
 
 class NotReady:
@@ -47,7 +55,9 @@ class NotReady:
 
     def __str__(self) -> str:
         indented = "".join(f"\n    {line}" for line in self.output.splitlines())
-        return f"{self.pod}/{self.container} on {self.node}: {self.reason}{indented}"
+        missing = _MISSING.search(f"{self.reason}\n{self.output}")
+        how = advice(missing[1] or missing[2]) if missing else ""
+        return f"{self.pod}/{self.container} on {self.node}: {self.reason}{how and f' ({how})'}{indented}"
 
 
 def sealed(program: str) -> int:
@@ -69,7 +79,7 @@ class Agents:
         self._lab, self._run = lab, run
         self._lines: dict[str, Connection] = {}
         self._spawner: socket.socket | None = None
-        self._pid, self._said = 0, -1
+        self._pid, self._output = 0, -1
 
     def __enter__(self) -> Self:
         return self
@@ -79,8 +89,8 @@ class Agents:
         if self._spawner:
             self._spawner.close()  # the spawner exits on EOF
             os.waitpid(self._pid, 0)
-            os.close(self._said)
-            self._spawner, self._said = None, -1
+            os.close(self._output)
+            self._spawner, self._output = None, -1
             with contextlib.suppress(FileNotFoundError):
                 self._journal.unlink()
 
@@ -102,7 +112,7 @@ class Agents:
         # The mark, and room for its children's marks.
         environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
         # Errors before there is a log belong in our own error, not on the terminal.
-        self._said = os.memfd_create("nslab-spawner", os.MFD_CLOEXEC)
+        self._output = os.memfd_create("nslab-spawner", os.MFD_CLOEXEC)
         interpreter = sealed(sys.executable)
         # A process group of its own: Ctrl-C must not end it, since the rollback needs it. Our signals may be blocked.
         try:
@@ -110,7 +120,7 @@ class Agents:
                 f"/proc/self/fd/{interpreter}",
                 argv,
                 environment,
-                file_actions=[(os.POSIX_SPAWN_DUP2, self._said, 2)],
+                file_actions=[(os.POSIX_SPAWN_DUP2, self._output, 2)],
                 setpgroup=0,
                 setsigmask=[],
                 setsigdef=[signal.SIGPIPE],
@@ -208,7 +218,7 @@ class Agents:
 
     def _why(self, error: OSError) -> str:
         """The error of a connection, with the last line that the spawner printed, if it is a broken one."""
-        last = _last_line(self._said) if self._said >= 0 and isinstance(error, ConnectionError) else ""
+        last = _last_line(self._output) if self._output >= 0 and isinstance(error, ConnectionError) else ""
         return f"{_words(error)}: {last}" if last else _words(error)
 
     def _start(self, agent: NodeAgent | Control) -> None:
@@ -270,6 +280,42 @@ class Agents:
                 raise Refused("waiting for the containers", _words(error)) from error
             raise
         return found
+
+    def terminate(self, pods: Mapping[str, Mapping[str, float]]) -> None:
+        """Have nodes end pods: of each node the pods, by their namespaces, with the seconds that they have for it.
+
+        A node whose process is dead ends nothing; what runs there is killed when it is removed.
+        """
+        for node, seconds in pods.items():
+            self._at_node(node, {"op": "terminate", "pods": {**seconds}}, TIMEOUT)
+
+    def wait_terminated(self, pods: Mapping[str, Mapping[str, float]]) -> None:
+        """Wait until nothing of these runs any more, or their time is over."""
+        for node, seconds in pods.items():
+            longest = max(seconds.values(), default=0.0) + LATE
+            self._at_node(node, {"op": "wait-terminated", "pods": [*seconds], "deadline": longest}, longest + TIMEOUT)
+
+    def wait_any_terminated(self, pods: Mapping[str, Sequence[str]], seconds: float) -> None:
+        """Wait until one of these pods, by node, has ended, so long at most. Not to be asked anything afterwards."""
+        poll, deadline = select.poll(), time.monotonic() + max(seconds, 0.0)
+        for node, some in pods.items():
+            with contextlib.suppress(OSError):
+                request = {"op": "wait-terminated", "pods": [*some], "any": True, "deadline": max(seconds, 0.0)}
+                self._line(node).send([request], deadline + TIMEOUT)
+                poll.register(self._lines[node].socket, select.POLLIN)
+        poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+        self._close()
+
+    def _at_node(self, node: str, request: dict[str, Any], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        try:
+            line = self._line(node)
+            _ = line.send([request], deadline) or line.receive(1, deadline)
+        except OSError:
+            self._close(node)
+        except BaseException:
+            self._close(node)  # its answer would be taken for that to the next request
+            raise
 
     def stop(self, agent: NodeAgent | Control) -> None:
         """End control, or a node's process with its remaining children. It may have ended already."""

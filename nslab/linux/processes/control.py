@@ -87,9 +87,9 @@ class ControlClient:
             answer = (answers or line.receive(1, deadline))[0]
         except OSError as error:
             self.close()
-            raise Refused(f"asking the control process of lab {self._lab}", error_text(error)) from error
+            raise Refused(_name(self._lab), error_text(error)) from error
         if "error" in answer:
-            raise Refused(f"asking the control process of lab {self._lab}", answer["error"])
+            raise Refused(_name(self._lab), answer["error"])
         return answer
 
     def _connected(self) -> Connection:
@@ -105,6 +105,8 @@ class ControlAbsent(Refused):
     """The lab has no control process."""
 
     def __init__(self, lab: str) -> None:
-        super().__init__(
-            f"asking the control process of lab {lab}", f"it does not run; `nslab up {lab}` brings it back"
-        )
+        super().__init__(_name(lab), f"it does not run; `nslab up {lab}` brings it back")
+
+
+def _name(lab: str) -> str:
+    return f"the control process of lab {lab}"

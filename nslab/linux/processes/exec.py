@@ -21,7 +21,7 @@ from nslab.errors import NslabError, Stopped
 from nslab.linux.processes import terminal
 from nslab.linux.processes.connection import TIMEOUT
 from nslab.linux.processes.stdin import stdin
-from nslab.linux.processes.streams import Collected, Flow, Input, Output, relay
+from nslab.linux.processes.streams import Collected, Input, Output, Relay, relay
 from nslab.objects.names import netns
 from nslab.runtime import rpc
 
@@ -143,7 +143,7 @@ class _Session:
 
     def __init__(self, run: Path, command: Command, ways: dict[str, Any]) -> None:
         self._command, self.status, self.descriptors = command, -1, list[int]()
-        self._received, self._flows = rpc.Lines(), tuple[Flow, ...]()
+        self._received, self._flows = rpc.Lines(), tuple[Relay, ...]()
         self._connection = _reach(run, command)
         request = {
             "op": "exec",
@@ -179,7 +179,7 @@ class _Session:
         for flow in self._flows:
             flow.close()
 
-    def relay(self, flows: Sequence[Flow], deadline: float | None = None) -> None:
+    def relay(self, flows: Sequence[Relay], deadline: float | None = None) -> None:
         """Move bytes until the command has ended and its output is complete. TimeoutError at the deadline."""
         self._flows = tuple(flows)
         relay(self, flows, lambda: self.status < 0, deadline)

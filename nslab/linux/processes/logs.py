@@ -58,7 +58,7 @@ def read(
     With `follow`, wait for more until the file is removed, or until `going()` is false when no line has come.
     """
     joiner = _Joiner()
-    file = _File(path)
+    file = _LogFile(path)
     try:
         with _Watch(path) if follow else _NoWatch() as watch:
             existing = (entry for entry in joiner.join(file.lines()) if entry.timestamp >= since)
@@ -83,7 +83,7 @@ def attempts(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: int(file.stem), reverse=True)
 
 
-class _File:
+class _LogFile:
     """A growing file, which may be replaced by a new one (rotated)."""
 
     def __init__(self, path: Path) -> None:

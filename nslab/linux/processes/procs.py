@@ -87,19 +87,19 @@ def look() -> Table:
     return found
 
 
-def _look(pid: str, ours: int, outside: set[int]) -> trust.Seen:
+def _look(pid: str, ours: int, outside: set[int]) -> trust.ProcessEntry:
     name, state, parent, start = _stat(pid)
     where = pid
     if state in "ZX":
         where = _thread(pid)
         if not where:
-            return trust.Seen(int(pid), start, parent, 0, state, name, ("", ""), root=False)
+            return trust.ProcessEntry(int(pid), start, parent, 0, state, name, ("", ""), root=False)
         state = _stat(where)[1]
     mark, net = _mark(where), os.stat(f"/proc/{where}/ns/net").st_ino
     # A process in the machine's network is never a lab's, whatever its mark.
     marked = bool(mark[0]) and net not in outside
     root = marked and _is_root(where) and os.stat(f"/proc/{where}/ns/user").st_ino == ours
-    return trust.Seen(int(pid), start, parent, net, state, name, mark, root)
+    return trust.ProcessEntry(int(pid), start, parent, net, state, name, mark, root)
 
 
 def _thread(pid: str) -> str:

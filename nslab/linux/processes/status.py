@@ -55,6 +55,11 @@ def entry(lab: str, namespace: str, pod: str, container: str) -> dict[str, Any]:
     return reported
 
 
+def terminated(lab: str) -> set[str]:
+    """The pods (NAMESPACE/NAME) that were told to end, and of whom nothing runs any more."""
+    return {name for name, pod in read_status(lab).items() if pod.get("terminated")}
+
+
 def _files(lab: str) -> list[Path]:
     return sorted((folder(lab) / rundir.NODES).glob(f"*{rundir.STATUS}"))
 

@@ -40,7 +40,7 @@ class Waits(Protocol):
         """Handle one of these events."""
 
 
-class Flow(Waits, Protocol):
+class Relay(Waits, Protocol):
     """Bytes in one direction."""
 
     def finish(self) -> None:
@@ -183,7 +183,7 @@ class Input:
         self._target = -1
 
 
-def relay(end: Waits, flows: Sequence[Flow], going: Callable[[], bool], deadline: float | None = None) -> None:
+def relay(end: Waits, flows: Sequence[Relay], going: Callable[[], bool], deadline: float | None = None) -> None:
     """Move all flows while the command runs (`going`), and then what is left. `end` waits for the command's end.
 
     TimeoutError at the deadline (monotonic time).

@@ -101,7 +101,7 @@ def _feed(argv: list[str], text: str, steps: Sequence[Step]) -> None:
     if not line.startswith("-"):  # iptables-nft resolves a jump's chain only at COMMIT
         named = re.search(r"'(\S+)'", reason)
         line = next((other for other in lines if named and other.startswith("-") and named[1] in other.split()), "")
-    blamed = next((step for step in steps if line and line in _said_by(step)), steps[0])
+    blamed = next((step for step in steps if line and line in _shell_lines(step)), steps[0])
     raise Refused(line or shell.command(blamed), reason)
 
 
@@ -111,7 +111,7 @@ def _reason(stderr: str) -> str:
     return next((line for line in lines if line and not line.startswith(("Error occurred", "Try `"))), "")
 
 
-def _said_by(step: Step) -> str:
+def _shell_lines(step: Step) -> str:
     return "\n".join(shell.commands(step))
 
 

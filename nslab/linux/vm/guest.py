@@ -164,7 +164,7 @@ def at_terminal(task: Task) -> int:
     terminal = os.open("/dev/tty1", os.O_RDWR | os.O_NOCTTY)
     ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
     write(terminal, READY)
-    command = Command(task, (terminal, terminal, terminal))
+    command = CommandProcess(task, (terminal, terminal, terminal))
     select.select([command.end], [], [])
     # The end of its session leader hung the terminal up, so this descriptor is dead: open it again.
     termios.tcdrain(os.open("/dev/tty1", os.O_RDWR | os.O_NOCTTY))
@@ -178,7 +178,7 @@ def through_pipes(task: Task) -> int:
         transparent(terminal)
     write(terminals[0], READY)
     (inputs, to_input), (from_output, outputs), (from_error, errors) = (os.pipe() for _ in range(3))
-    command = Command(task, (inputs, outputs, errors))
+    command = CommandProcess(task, (inputs, outputs, errors))
     for fd in (inputs, outputs, errors):
         os.close(fd)
     threading.Thread(target=feed, args=(terminals[0], to_input), daemon=True).start()
@@ -220,7 +220,7 @@ def write(target: int, data: bytes) -> None:
         view = view[os.write(target, view) :]
 
 
-class Command:
+class CommandProcess:
     """The command's process. As init, this process reaps all others, too."""
 
     def __init__(self, task: Task, streams: tuple[int, int, int]) -> None:

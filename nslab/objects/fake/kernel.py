@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from nslab.errors import Refused
 from nslab.objects import script as shell
-from nslab.objects.base import Add, Remove, Replace, is_thing
+from nslab.objects.base import Add, Remove, Replace, is_object
 from nslab.objects.ipset import held_back
 from nslab.objects.iptables import in_turn
 from nslab.objects.ipvs import refusals
@@ -194,7 +194,7 @@ class FakeKernel:
                 return errno.ENODEV if unknown & {obj.key, *obj.needs} else obj.error_removing(self)
             case Replace() if _devices(obj) and obj.initial is None and (obj.key in unknown or not self.get(obj.key)):
                 return errno.ENODEV
-            case Add() if obj.error_if_there and any(map(self.has, filter(is_thing, obj.provides))):
+            case Add() if obj.error_if_there and any(map(self.has, filter(is_object, obj.provides))):
                 return self._missing(obj, unknown) or obj.error_if_there
         return self._missing(obj, unknown) or obj.error_adding(self)
 
@@ -235,7 +235,7 @@ class FakeKernel:
             lost = {key for obj in gone for key in obj.provides}
 
     def _learn(self, obj: KernelObject) -> None:
-        if obj.gives_address:
+        if obj.provides_address:
             self._had_address.add(obj.ns)
 
 

@@ -65,7 +65,7 @@ def test_a_node_whose_containers_print_without_end_serves(make_lab: Callable[...
     lab = make_lab(LAB + noise)
     more = NOISY % (3, "[sh, -c, while :; do echo x; done]")
     lab.apply(more)
-    assert nslab("delete", lab.name, "pod/noisy-3").returncode == 0
+    assert nslab("delete", lab.name, "pod/noisy-3", "--now").returncode == 0
     assert nslab("exec", f"{lab.name}/quiet", "--", "true").returncode == 0
     assert nslab("diff", lab.name).returncode == 0
     assert time.monotonic() - began < 20

@@ -148,4 +148,4 @@ def wakeups(pid: int) -> int:
 def is_ready(lab: RunningLab, name: str) -> bool:
     """Whether `nslab ps` shows a pod as ready."""
     rows = json.loads(nslab("ps", lab.name, "-o", "json").stdout)
-    return any(row["name"] == name and row["ready"] == "1/1" for row in rows)
+    return any(row["name"] == name and row["ready"] is True for row in rows)

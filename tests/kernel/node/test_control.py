@@ -24,7 +24,7 @@ WEB = Service("default", "web", "10.96.0.1", (Port("", 80, endpoints=(Endpoint("
 DNS = Service("kube-system", "kube-dns", "10.96.0.10", (Port("dns", 53, "UDP"),))
 
 
-def noun(bench: Bench) -> objects.Control:
+def control_object(bench: Bench) -> objects.Control:
     return objects.Control(bench.ns("control"), bench.ns("control"))
 
 
@@ -32,7 +32,7 @@ def noun(bench: Bench) -> objects.Control:
 def pid(bench: Bench) -> int:
     """The number of a running control process."""
     bench.add_ns("control")
-    return bench.agents.run([Add(noun(bench))])[0]
+    return bench.agents.run([Add(control_object(bench))])[0]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_what_was_put_outlives_it(bench: Bench, pid: int, control: ControlClient
     until(lambda: not alive(pid))
     with pytest.raises(Refused, match=f"`nslab up {bench.lab}` brings it back"), ControlClient(bench.lab) as line:
         line.put([WEB])
-    bench.agents.run([Add(noun(bench))])
+    bench.agents.run([Add(control_object(bench))])
     with ControlClient(bench.lab) as line:
         assert shown(line) == [WEB, DNS]
 
@@ -85,9 +85,9 @@ def test_with_nobody_there_a_hold_holds_nothing(bench: Bench) -> None:
 
 
 def test_can_be_stopped_and_replaced(bench: Bench, pid: int) -> None:
-    (another,) = bench.agents.run([Replace(noun(bench), noun(bench))])
+    (another,) = bench.agents.run([Replace(control_object(bench), control_object(bench))])
     until(lambda: not alive(pid))
     assert alive(another)
-    bench.agents.run([Remove(noun(bench))])
+    bench.agents.run([Remove(control_object(bench))])
     until(lambda: not alive(another))
     assert not (bench.run / "control.sock").exists()

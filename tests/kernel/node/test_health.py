@@ -147,7 +147,7 @@ def test_who_does_not_answer_in_time_fails(pod: Bench) -> None:
 
 
 def test_what_is_not_alive_is_killed_and_started_again(pod: Bench) -> None:
-    pod.start(pod.workload("pod", "app", "python3", "-c", SERVER, port=8080, liveness=asked()))
+    pod.start(pod.workload("pod", "app", "python3", "-c", SERVER, port=8080, liveness=asked(), grace=1.0))
     first = pod.record("pod", "container/app").pid
     say(pod, 500)
     until(lambda: not alive(first))
@@ -165,7 +165,7 @@ def test_what_is_not_alive_is_killed_and_started_again(pod: Bench) -> None:
 def test_tcp_liveness(pod: Bench) -> None:
     once = "import socket, time; s = socket.create_server(('', 8080)); time.sleep(.5); s.close(); time.sleep(1000)"
     check = asked("tcpSocket")
-    pod.start(pod.workload("pod", "app", "python3", "-c", once, port=8080, liveness=check, backoff=200.0))
+    pod.start(pod.workload("pod", "app", "python3", "-c", once, port=8080, liveness=check, backoff=200.0, grace=1.0))
     until(lambda: app(pod)["restarts"] == 1 and app(pod)["reason"] == "CrashLoopBackOff", 10)
 
 

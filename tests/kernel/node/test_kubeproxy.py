@@ -43,7 +43,7 @@ class Lab:
         bench.add_ns("control")
         self.control = objects.Control(bench.ns("control"), bench.ns("control"))
         self.pids = {"control": self.run([Add(self.control)])[0]}
-        self.nouns: dict[str, KubeProxy] = {}
+        self.proxies: dict[str, KubeProxy] = {}
 
     def start(self, node: str = "node1", **settings: Any) -> None:
         """A node with its kube-proxy."""
@@ -51,14 +51,14 @@ class Lab:
             self.bench.node(node)
         ns = self.bench.ns(node)
         proxy = Proxy(node, ("192.168.59.22",), cluster_cidr="20.96.0.0/12", **settings)
-        self.nouns[node] = KubeProxy(ns, ns, json.dumps(to_json(proxy)))
-        self.pids[node] = self.run([Add(self.nouns[node])])[0]
+        self.proxies[node] = KubeProxy(ns, ns, json.dumps(to_json(proxy)))
+        self.pids[node] = self.run([Add(self.proxies[node])])[0]
 
     def put(self, *services: Service, removed: Iterable[str] = (), whole: bool = True) -> None:
         """Put Services; every kube-proxy must follow."""
         with ControlClient(self.bench.lab) as line:
-            assert line.put(services, removed, whole=whole, expect=[*self.nouns]) == ()
-            assert [report["error"] for report in line.get()["proxies"].values()] == [""] * len(self.nouns)
+            assert line.put(services, removed, whole=whole, expect=[*self.proxies]) == ()
+            assert [report["error"] for report in line.get()["proxies"].values()] == [""] * len(self.proxies)
 
     def kill(self, who: str) -> None:
         os.kill(self.pids[who], signal.SIGKILL)
@@ -209,7 +209,7 @@ def test_it_outlives_its_nodes_process_which_adopts_it(lab: Lab) -> None:
     lab.put(WEB, OTHER)
     lab.bench.node("node1")
     assert lab.bench.record("node1", "kube-proxy").pid == lab.pids["node1"]
-    lab.run([Remove(lab.nouns["node1"])])
+    lab.run([Remove(lab.proxies["node1"])])
     assert not alive(lab.pids["node1"])
     assert any("default/other" in line for line in lab.rules())  # it leaves its rules, as the real one does
 

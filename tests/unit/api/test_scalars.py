@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nslab.api.documents import documents
 from nslab.api.scalars import value
 from nslab.api.values import Reader, Source
+from nslab.api.words import did_you_mean
 from nslab.lab.dump import dumper
 
 
@@ -56,3 +57,8 @@ def test_what_is_written_is_read(tree: Any) -> None:
     reader = Reader(Source("f", text))
     (found,) = (reader.read(root) for root in documents(text, "f"))
     assert (found, reader.errors) == (tree, [])
+
+
+def test_a_suggestion_from_a_file_is_safe_to_print() -> None:
+    assert did_you_mean("node2", ["n\u2028ode2"]) == '; did you mean "n\\u2028ode2"?'
+    assert did_you_mean("x", ["a\x1b", "b"]) == '; known are "a\\x1b" and b'

@@ -11,7 +11,7 @@ import pytest
 
 from nslab.cni.chain import Invocation, Program, Wiring, adding, checking, deleting
 from nslab.cni.config import read
-from nslab.cni.result import Answer, PluginError, made_of
+from nslab.cni.result import PluginError, PluginOutput, made_of
 
 if TYPE_CHECKING:
     from nslab.cni.chain import Invocations
@@ -46,14 +46,14 @@ MADE["interfaces"] = [{"name": "eth0", "sandbox": "/run/netns/nslab.x.pod-a"}]  
 FINAL = {**MADE, "dns": {"nameservers": ["10.96.0.10"]}}
 
 
-def output(result: dict[str, Any]) -> Answer:
-    return Answer(0, json.dumps(result))
+def output(result: dict[str, Any]) -> PluginOutput:
+    return PluginOutput(0, json.dumps(result))
 
 
-REFUSED = Answer(1, '{"cniVersion": "1.0.0", "code": 7, "msg": "no bridge", "details": "for want of a nail"}')
+REFUSED = PluginOutput(1, '{"cniVersion": "1.0.0", "code": 7, "msg": "no bridge", "details": "for want of a nail"}')
 
 
-def played(calls: Invocations, *answers: Answer) -> tuple[list[Invocation], dict[str, Any] | str]:
+def played(calls: Invocations, *answers: PluginOutput) -> tuple[list[Invocation], dict[str, Any] | str]:
     """The orders, each answered in its turn, and what came of it in the end: a result, or the error's words."""
     heard: list[Invocation] = []
     waiting = list(answers)
@@ -100,7 +100,7 @@ def test_an_address_is_asked_for_by_capability_too_or_not_at_all() -> None:
 
 
 def test_a_failure_in_the_middle_undoes_the_whole_list_and_says_why() -> None:
-    calls, error = played(adding(WIRING, POD), output(MADE), REFUSED, Answer(0), Answer(0))
+    calls, error = played(adding(WIRING, POD), output(MADE), REFUSED, PluginOutput(0), PluginOutput(0))
     assert [shown(call) for call in calls] == [
         ("ADD", "bridge"),
         ("ADD", "portmap"),
@@ -111,7 +111,7 @@ def test_a_failure_in_the_middle_undoes_the_whole_list_and_says_why() -> None:
 
 
 def test_what_fails_while_cleaning_up_is_told_as_well() -> None:
-    _, error = played(adding(WIRING, POD), output(MADE), REFUSED, Answer(0), Answer(-9))
+    _, error = played(adding(WIRING, POD), output(MADE), REFUSED, PluginOutput(0), PluginOutput(-9))
     assert error == (
         "portmap: error 7: no bridge: for want of a nail\n"
         "  and at DEL, to clean up: bridge was killed by signal 9 at DEL and printed no error"
@@ -120,13 +120,13 @@ def test_what_fails_while_cleaning_up_is_told_as_well() -> None:
 
 def test_a_pod_needs_an_address() -> None:
     without = {"cniVersion": "1.0.0", "interfaces": []}
-    calls, error = played(adding(WIRING, POD), output(MADE), output(without), Answer(0), Answer(0))
+    calls, error = played(adding(WIRING, POD), output(MADE), output(without), PluginOutput(0), PluginOutput(0))
     assert len(calls) == 4
     assert error == "portmap succeeded, but returned no IPv4 address, and a pod needs one"
 
 
 def test_check_goes_on_from_the_final_result() -> None:
-    calls, _ = played(checking(WIRING, POD, FINAL), Answer(0), Answer(0))
+    calls, _ = played(checking(WIRING, POD, FINAL), PluginOutput(0), PluginOutput(0))
     assert [shown(call) for call in calls] == [("CHECK", "bridge"), ("CHECK", "portmap")]
     assert [json.loads(call.stdin)["prevResult"] for call in calls] == [FINAL, FINAL]
     calls, error = played(checking(WIRING, POD, FINAL), REFUSED)
@@ -135,7 +135,7 @@ def test_check_goes_on_from_the_final_result() -> None:
 
 
 def test_del_goes_backwards_and_does_not_stop() -> None:
-    calls, error = played(deleting(WIRING, POD, FINAL), REFUSED, Answer(2, "", "panic: oh\n"))
+    calls, error = played(deleting(WIRING, POD, FINAL), REFUSED, PluginOutput(2, "", "panic: oh\n"))
     assert [shown(call) for call in calls] == [("DEL", "portmap"), ("DEL", "bridge")]
     assert json.loads(calls[1].stdin)["prevResult"] == FINAL
     assert error == (
@@ -148,35 +148,35 @@ def test_older_versions_are_not_told_what_they_do_not_know() -> None:
     old = replace(WIRING, network=replace(NETWORK, version="0.3.1"))
     calls, _ = played(adding(old, POD), output(MADE), output(FINAL))
     assert "prevResult" in json.loads(calls[1].stdin), "chains came with 0.3.0"
-    calls, _ = played(deleting(old, POD, FINAL), Answer(0), Answer(0))
+    calls, _ = played(deleting(old, POD, FINAL), PluginOutput(0), PluginOutput(0))
     assert not any("prevResult" in json.loads(call.stdin) for call in calls), "DEL is told since 0.4.0"
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (Answer(0), "bridge succeeded, but printed no result"),
-        (Answer(0, "hello\x1b[2J"), "bridge succeeded, but printed no JSON: hello?[2J"),
-        (Answer(0, "[1]"), "bridge succeeded, but printed no JSON: [1]"),
+        (PluginOutput(0), "bridge succeeded, but printed no result"),
+        (PluginOutput(0, "hello\x1b[2J"), "bridge succeeded, but printed no JSON: hello?[2J"),
+        (PluginOutput(0, "[1]"), "bridge succeeded, but printed no JSON: [1]"),
         (
-            Answer(0, '{"ips": [{}]}'),
+            PluginOutput(0, '{"ips": [{}]}'),
             "bridge printed an invalid result: an entry of ips has no address",
         ),
         (
-            Answer(0, '{"ips": 3}'),
+            PluginOutput(0, '{"ips": 3}'),
             "bridge printed an invalid result: ips is not a list of objects",
         ),
-        (Answer(1, '{"code": 11, "msg": "later"}'), "bridge: error 11: later"),
-        (Answer(1, "no"), "bridge ended with status 1 at ADD and printed no error"),
-        (Answer(-11, "", "SIGSEGV\n"), "bridge was killed by signal 11 at ADD and printed no error\n    SIGSEGV"),
+        (PluginOutput(1, '{"code": 11, "msg": "later"}'), "bridge: error 11: later"),
+        (PluginOutput(1, "no"), "bridge ended with status 1 at ADD and printed no error"),
+        (PluginOutput(-11, "", "SIGSEGV\n"), "bridge was killed by signal 11 at ADD and printed no error\n    SIGSEGV"),
         (
-            Answer(-9, failed="did not end within 20 s and was killed"),
+            PluginOutput(-9, failed="did not end within 20 s and was killed"),
             "bridge did not end within 20 s and was killed",
         ),
     ],
 )
-def test_each_way_to_fail_has_a_sentence(answer: Answer, words: str) -> None:
-    _, error = played(adding(WIRING, POD), answer, Answer(0), Answer(0))
+def test_each_way_to_fail_has_a_sentence(answer: PluginOutput, words: str) -> None:
+    _, error = played(adding(WIRING, POD), answer, PluginOutput(0), PluginOutput(0))
     assert error == words
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nslab.cni.chain import Program, Wiring, adding
 from nslab.cni.config import WrongConfigError, read
-from nslab.cni.result import Answer, PluginError, made_of
+from nslab.cni.result import PluginError, PluginOutput, made_of
 
 quick = settings(max_examples=300, deadline=None, database=None)
 HUGE = "9" * 5000
@@ -71,7 +71,7 @@ def is_ours(sentence: str) -> bool:
     return sentence.replace("\n", "").isprintable() and len(sentence) < 20_000 and not pythons
 
 
-def played(answer: Answer) -> None:
+def played(answer: PluginOutput) -> None:
     """Both plugins of a list answer so: each is told UTF-8 text, and what comes of it is a result or a sentence."""
     invocations = adding(WIRING, IPv4Address("20.96.1.2"))
     output = ""
@@ -107,7 +107,7 @@ def test_any_configuration(config: dict[str, Any]) -> None:
 @quick
 @given(RESULT, st.sampled_from([0, 1, -9]))
 def test_any_answer(result: dict[str, Any], status: int) -> None:
-    played(Answer(status, json.dumps(result), "\x1b[31m\u202e"))
+    played(PluginOutput(status, json.dumps(result), "\x1b[31m\u202e"))
 
 
 @pytest.mark.parametrize(
@@ -128,8 +128,8 @@ def test_what_is_no_json_is_said_in_our_words(value: str, output: str) -> None:
     with pytest.raises(WrongConfigError) as wrong:
         read(config)
     assert wrong.value.faults == (output,)
-    played(Answer(0, f'{{"ips": [{{"address": "20.96.1.2/24", "x": {value}}}]}}'))
-    played(Answer(1, f'{{"code": {value}, "msg": "no"}}'))
+    played(PluginOutput(0, f'{{"ips": [{{"address": "20.96.1.2/24", "x": {value}}}]}}'))
+    played(PluginOutput(1, f'{{"code": {value}, "msg": "no"}}'))
 
 
 @pytest.mark.parametrize("value", [5, True, [], {}, "x", "20.96.1.2/33", "1.2.3", 1.5, None, ""])

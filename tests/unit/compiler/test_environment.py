@@ -182,12 +182,22 @@ def test_each_service_of_the_namespace_with_an_address_has_variables() -> None:
         "MY_DB_PORT_53_UDP_ADDR": "10.96.0.77",
     }
     assert (found["KUBERNETES_SERVICE_HOST"], found["KUBERNETES_SERVICE_PORT"]) == ("10.96.0.1", "443")
-    assert {name.partition("_")[0] for name in found} == {"MY", "KUBERNETES"}
+    assert {name.partition("_")[0] for name in found} == {"PATH", "MY", "KUBERNETES"}
 
 
 def test_who_wants_no_service_links_has_the_api_servers_alone() -> None:
     found = links_of(made("command: [sh]", "  enableServiceLinks: false\n"))
-    assert {name.partition("_")[0] for name in found} == {"KUBERNETES"}
+    assert {name.partition("_")[0] for name in found} == {"PATH", "KUBERNETES"}
+
+
+@pytest.mark.parametrize(
+    ("image", "first"), [("busybox:1.28", "/opt/busybox"), ("docker.io/library/alpine", "/opt/busybox"), ("debian", "")]
+)
+def test_busyboxs_images_find_its_applets_first(image: str, first: str) -> None:
+    lab = assign_addresses(parse(lab_of("command: [sh]").replace("busybox", image), "shop.yaml"))
+    pod = next(one for one in lab.pods if one.name == "web")
+    path = links_of(workload(lab, pod, pod.containers[0])).get("PATH", "")
+    assert path.partition(":")[0] == first
 
 
 def test_services_and_config_maps_that_come_later_restart_nothing() -> None:

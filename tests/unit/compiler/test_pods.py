@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.pods import workload
+from nslab.compiler.pods import pods, workload
+from nslab.dataclass import replace
 from nslab.lab.load import parse
-from nslab.lab.types import Container, ContainerPort, Pod, Protocol
+from nslab.lab.types import Container, ContainerPort, Pod, Protocol, SecurityContext, StandIn
+from nslab.objects.sysctl import Sysctl
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -58,3 +61,19 @@ def test_where_it_must_answer_before_it_counts_as_ready(container: Container, po
 def test_its_command_or_else_its_image() -> None:
     assert made(Container("app", image="agnhost", args=("netexec",))).argv == ("agnhost", "netexec")
     assert made(Container("app", image="agnhost", command=("sh", "-c"), args=("true",))).argv == ("sh", "-c", "true")
+
+
+@pytest.mark.parametrize(
+    ("container", "settings"),
+    [
+        (Container("app", ports=(ContainerPort(80),)), []),
+        (Container("app", ports=(ContainerPort(80),), security=SecurityContext(user=1000)), ["0"]),
+        (Container("app", ports=(ContainerPort(80),), security=SecurityContext(drop=("ALL",))), ["0"]),
+        (Container("app", standin=StandIn((ContainerPort(443),)), security=SecurityContext(user=1000)), ["0"]),
+        (Container("app", ports=(WEB,), security=SecurityContext(user=1000)), []),
+    ],
+)
+def test_who_may_not_bind_a_low_port_may_where_its_pod_needs_it(container: Container, settings: list[str]) -> None:
+    lab = replace(LAB, pods=(Pod("a", "n1", (container,), assigned=IPv4Address("10.244.0.9")),))
+    made = [obj.value for obj in pods(lab) if isinstance(obj, Sysctl)]
+    assert made == settings

@@ -19,7 +19,7 @@ from tests.documents import ROOT, TEXTS
 
 
 def test_without_a_topic_each_has_a_line_that_says_what_it_is_about() -> None:
-    printed = CliRunner().invoke(build(), ["docs"]).output.splitlines()
+    printed = CliRunner().invoke(build(), ["docs"], env={"COLUMNS": "120"}).output.splitlines()
     assert [line.split()[0] for line in printed[1:]] == topics()
     assert max(map(width, printed)) <= 120
     assert "changelog     What has changed, by release" in printed
@@ -29,6 +29,12 @@ def test_the_list_is_to_be_had_as_json() -> None:
     rows = json.loads(CliRunner().invoke(build(), ["docs", "-o", "json"]).output)
     assert [row["topic"] for row in rows] == topics()
     assert [row for row in rows if not 20 < len(row["about"]) < 110 or "\n" in row["about"]] == []
+
+
+def test_a_topic_is_to_be_had_as_json() -> None:
+    answer = json.loads(CliRunner().invoke(build(), ["docs", "install", "-o", "json"]).output)
+    assert answer == {"topic": "install", "about": answer["about"], "text": TEXTS["install"]}
+    assert answer["about"].startswith("You can run nslab")
 
 
 @pytest.mark.parametrize("topic", topics())

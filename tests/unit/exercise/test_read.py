@@ -13,7 +13,7 @@ from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.exercises.read import check_schema, goals_beside, read_check
 from nslab.exercises.targets import target
-from nslab.exercises.types import Ask, Break, By, Expect, Fact, Language, Show, Text
+from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Text
 from nslab.lab.find import folder, shipped
 from nslab.lab.load import load
 
@@ -75,29 +75,14 @@ def test_an_address_may_be_asked() -> None:
     ]
 
 
-def test_what_is_broken_first() -> None:
-    text = f"{GOOD}  breaks:\n  - {{host: node1, run: ip route del default}}\n"
-    both = f"{text}  - host: pod-a\n    run: |\n      ip link set lo down\n      true\n"
-    assert read_check(both, "check.yaml", CNI).breaks == (
-        Break("node1", "ip route del default"),
-        Break("pod-a", "ip link set lo down\ntrue\n"),
-    )
-    assert read_check(GOOD, "check.yaml", CNI).breaks == ()
-    assert "14:12: the lab has no host node9; did you mean node" in output(text.replace("node1, run", "node9, run"))
-    assert "spec.breaks[0].run is missing" in output(text.replace(", run: ip route del default", ""))
-    assert "spec.breaks[0].run" in output(text.replace("ip route del default", '""'))
-    assert "unknown field spec.breaks[0].line" in output(text.replace("run:", "line:"))
-
-
 def test_the_schema_accepts_what_is_read_and_refuses_the_rest() -> None:
     validator = jsonschema.Draft202012Validator(check_schema())
     plain = GOOD.replace("{en: they talk, ko: 통신한다}", "they talk").replace(
         "    hint: {en: look at the cables}\n", ""
     )
-    broken = f"{GOOD}  breaks:\n  - {{host: node1, run: ip route del default}}\n"
-    for text in (GOOD, plain, broken):
+    for text in (GOOD, plain):
         validator.validate(yaml.safe_load(text))
-    for text in (GOOD.replace("they talk", '""'), GOOD.replace("en: they", "de: they"), broken.replace("run", "ran")):
+    for text in (GOOD.replace("they talk", '""'), GOOD.replace("en: they", "de: they")):
         assert not validator.is_valid(yaml.safe_load(text))
 
 

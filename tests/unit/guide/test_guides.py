@@ -16,9 +16,9 @@ from nslab.cli.app import build
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.course import course, guide_file
-from nslab.lab.find import COURSE, folder, names, shipped
+from nslab.lab.find import COURSE, find, folder, in_course, names, shipped
 from nslab.lab.load import load
-from nslab.views.guide import Page, read, render
+from nslab.views.guide import Page, number_of, read, render, step
 from nslab.views.markdown import lines
 from nslab.views.table import width
 from tests.guidebook import commands, matches, wrong
@@ -264,3 +264,36 @@ def test_a_guide_speaks_of_guides_that_there_are() -> None:
         render(
             "{{ guide('no-such') }}", assign_addresses(load(folder() / "pause-pod" / "lab.yaml")), "f", Page(course())
         )
+
+
+def test_one_step_of_a_guide() -> None:
+    guide = "# 6. Title\n\nIntro.\n\n## 6.1 One\n\nfirst\n\n## 6.2 Two\n\nsecond\n\n## Answers\n\n1. x\n"
+    assert step(guide, "6", "6.1") == "## 6.1 One\n\nfirst\n\n"
+    assert step(guide, "6", "2") == "## 6.2 Two\n\nsecond\n\n"
+    for wanted in ("6.3", "7.1", "", "Answers"):
+        with pytest.raises(UsageError, match=f"has no step '{wanted}'; it has 6.1, 6.2"):
+            step(guide, "6", wanted)
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+@pytest.mark.parametrize("lab", in_course())
+def test_each_step_of_the_course_is_found_by_its_number(lab: str, language: str) -> None:
+    template = folder() / lab / guide_file(language)
+    guide = read(template, assign_addresses(load(find(lab))), language)
+    steps = re.findall(r"^## (\d+\.\d+)", guide, re.MULTILINE)
+    assert steps
+    assert {number.partition(".")[0] for number in steps} == {str(number_of(template))}
+    assert all(step(guide, "", number).startswith(f"## {number}") for number in steps)
+
+
+def test_what_goes_on_with_a_command_can_be_pasted() -> None:
+    """Behind a prompt `>` a line is no command: a shell writes into a file."""
+    fence = "```console\n$ for x in 1 2; do\n>   echo $x\n> done\n1\n2\n> 3\n```\n"
+    assert [(kind, line) for kind, line in lines(fence, 80)] == [
+        ("command", "    $ for x in 1 2; do"),
+        ("command", "        echo $x"),
+        ("command", "      done"),
+        ("output", "    1"),
+        ("output", "    2"),
+        ("output", "    > 3"),
+    ]

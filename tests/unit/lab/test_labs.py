@@ -15,7 +15,7 @@ from nslab.api.words import FEW, listed
 from nslab.errors import UsageError
 from nslab.lab import find
 from nslab.lab.dump import dump
-from nslab.lab.load import load, parse, parse_stored
+from nslab.lab.load import load, name_of, parse, parse_stored
 from nslab.lab.status import merge_status
 from nslab.lab.stream import lab_schema as schema
 from nslab.lab.types import Container, Encapsulation, Lab, Plugin
@@ -197,3 +197,16 @@ def test_finding_a_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UsageError) as caught:
             find.find(name)
         assert str(caught.value) == sentence
+
+
+def test_a_files_lab_has_its_name_whatever_else_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "shop.yaml"
+    file.write_text(SMALL + "  cni: {plugin: exec, conf: gone.conflist}\n  nodez: []\n")
+    assert name_of(file) == "small"
+    file.write_text("apiVersion: v1\nkind: Service\nmetadata: {name: one}\nspec: {ports: [{port: no}]}\n")
+    assert name_of(file) == "shop"
+    file.write_text("apiVersion: nslab/v1\nkind: Lab\nmetadata: {}\n")
+    with pytest.raises(UsageError):
+        name_of(file)
+    with pytest.raises(UsageError):
+        name_of(tmp_path / "absent.yaml")

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.compiler.placement import assign_addresses
+from nslab.compiler.services import resolve
 from nslab.errors import LabFileError
 from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
-from nslab.lab.load import load, parse, parse_stored, parse_with_warnings
+from nslab.lab.load import load, load_with_warnings, parse, parse_stored, parse_with_warnings
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from nslab.lab.types import Container
 
 DEPLOYMENT = """\
 apiVersion: apps/v1
@@ -74,7 +78,9 @@ def test_a_folder_is_all_its_manifests_and_each_error_names_its_file(tmp_path: P
     (folder / "c.yml").write_text(DEPLOYMENT)
     with pytest.raises(LabFileError) as twice:
         load(folder)
-    assert str(twice.value).startswith(f"{folder}/c.yml:3:18: deployment web of namespace default is defined twice")
+    assert str(twice.value).startswith(
+        f'{folder}/c.yml:3:18: The Deployment "web" is invalid: metadata.name: Duplicate value: "web"'
+    )
 
 
 def test_what_kubectl_prints_comes_up_without_what_the_server_said() -> None:
@@ -242,3 +248,115 @@ def test_merge_keys() -> None:
         POD.format("a", "").replace("{name: c, image: nginx}", "{<<: [&b {name: c}, {name: d, image: x}]}"), "x"
     )
     assert [(one.name, one.image) for one in lab.pods[0].containers] == [("c", "x")]
+
+
+def first(text: str) -> Container:
+    """The first container of the first pod of a manifest."""
+    return parse(text, "x.yaml").pods[0].containers[0]
+
+
+def pod(image: str, container: str = "", spec: str = "") -> str:
+    head = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\n"
+    return f"{head}spec: {{{spec}containers: [{{name: c, image: {image}{container}}}]}}\n"
+
+
+@pytest.mark.parametrize("asks", ["privileged: true", "capabilities: {add: [NET_ADMIN]}", "capabilities: {add: [ALL]}"])
+def test_a_stand_in_plays_an_image_that_asks_for_rights_that_nobody_has(asks: str) -> None:
+    for image in ("quay.io/a/b", "busybox"):
+        container = first(pod(image, f", command: [sysctl, -w, x=1], securityContext: {{{asks}}}"))
+        assert (container.argv[0], container.security.privileged, container.security.add) == ("standin", False, ())
+    with pytest.raises(LabFileError):
+        first(pod("agnhost", f", securityContext: {{{asks}}}"))
+
+
+@pytest.mark.parametrize(
+    ("of_pod", "own", "user"),
+    [
+        ("runAsNonRoot: true", "", 65532),
+        ("", "runAsNonRoot: true", 65532),
+        ("runAsUser: 7", "runAsNonRoot: true", None),
+        ("runAsNonRoot: true", "runAsUser: 8", 8),
+        ("runAsNonRoot: true", "runAsNonRoot: false", None),
+    ],
+)
+def test_a_stand_in_that_must_not_be_root_is_nobody_in_particular(of_pod: str, own: str, user: int | None) -> None:
+    text = pod("a/b", f", securityContext: {{{own}}}", f"securityContext: {{{of_pod}}}, ")
+    assert first(text).security.user == user
+
+
+def test_a_stand_in_starts_at_once_and_anywhere() -> None:
+    probe = "readinessProbe: {httpGet: {port: 80}, initialDelaySeconds: 60, periodSeconds: 7}"
+    container = first(pod("a/b", f", workingDir: /usr/src/app, {probe}"))
+    assert container.working_dir == "/"
+    assert container.readiness
+    assert (container.readiness.initial_delay, container.readiness.period) == (0, 7)
+
+
+def test_coredns_is_the_cluster_s_name_server() -> None:
+    ports = "ports: [{containerPort: 53, protocol: UDP}, {containerPort: 53}, {containerPort: 9153}]"
+    assert first(pod("coredns/coredns:1.11.1", f", {ports}")).argv[-4:] == ("--dns", "53", "--tcp", "9153")
+
+
+def test_a_host_port_is_kept_and_warned_of() -> None:
+    text = pod("a/b", ", ports: [{containerPort: 80, hostPort: 8080}]")
+    _, warnings = parse_with_warnings(text, "x.yaml")
+    says = "hostPort 8080 does nothing: it needs cni plugin: exec, with portmap among its plugins"
+    assert (says, 4) in [(one.sentence, one.position.line) for one in warnings]
+
+
+@pytest.mark.parametrize(
+    ("hook", "made"),
+    [("test", 0), ("test-success", 0), ("pre-delete", 0), ("post-upgrade, pre-rollback", 0), ("pre-install", 1),
+     ("post-install,post-upgrade", 1), ('""', 1)],
+)  # fmt: skip
+def test_of_helm_s_hooks_those_of_an_installation_are_made(hook: str, made: int) -> None:
+    annotated = f"metadata: {{name: p, annotations: {{helm.sh/hook: '{hook}'}}}}".replace("'\"\"'", '""')
+    text = pod("a/b").replace("metadata: {name: p}", annotated)
+    lab, warnings = parse_with_warnings(text, "x.yaml")
+    assert len([one for one in lab.pods if one.namespace == "default"]) == made
+    assert any("1 Pod (Helm's hook for later)" in str(one) for one in warnings) == (not made)
+    assert parse_stored(dump(lab), "kept") == lab
+
+
+def test_a_kustomization_beside_manifests_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "kustomization.yaml").write_text("resources: [web.yaml]\n")
+    (tmp_path / "web.yaml").write_text(DEPLOYMENT)
+    lab, warnings = load_with_warnings(tmp_path)
+    assert [one.kind for one in lab.others] == ["Kustomization"]
+    assert str(warnings[0]) == "kept, not acted on: 1 Kustomization.kustomize.config.k8s.io"
+
+
+def test_pods_of_a_stateful_set_have_names_below_their_service() -> None:
+    spec = "{clusterIP: None, selector: {a: b}, ports: [{port: 1}]}"
+    service = f"---\napiVersion: v1\nkind: Service\nmetadata: {{name: db}}\nspec: {spec}\n"
+    by_hand = pod("a/b", spec="hostname: h, subdomain: db, ").replace("{name: p}", "{name: p, labels: {a: b}}")
+    lab = parse(by_hand + controller("StatefulSet", "db", "replicas: 2, serviceName: db, ") + service, "x.yaml")
+    (found,) = [one for one in resolve(assign_addresses(lab)) if one.name == "db"]
+    assert {end.pod: end.hostname for end in found.ports[0].endpoints} == {
+        "default/p": "h",
+        "default/db-0": "db-0",
+        "default/db-1": "db-1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ('[sh, -c, "apk add --no-cache curl"]', "container c runs apk add, which fails"),
+        ("[apt-get, -y, install, curl]", "container c runs apt-get -y install, which fails"),
+        ('[sh, -c, "pip3 install x && python3 a.py"]', "container c runs pip3 install, which fails"),
+        ('[sh, -c, "echo /apt install; ./pip install; snapt add"]', ""),
+    ],
+)
+def test_what_installs_something_is_said_to_fail(command: str, output: str) -> None:
+    container = f"{{name: c, image: alpine, command: {command}}}"
+    text = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{container}]}}\n"
+    found = [one.sentence for one in parse_with_warnings(text, "f")[1]]
+    why = "it has this machine's programs, a read-only root and no internet"
+    assert found == ([f"{output}: {why}"] if output else [])
+
+
+def test_a_stand_in_installs_nothing() -> None:
+    container = "{name: c, image: wordpress, command: [sh, -c, apt-get install x]}"
+    text = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{container}]}}\n"
+    assert [one.sentence for one in parse_with_warnings(text, "f")[1]] == ["played by stand-ins: wordpress"]

@@ -163,7 +163,7 @@ def holds(source: str) -> None:
             assert problem.sentence.isprintable(), problem
             assert len(problem.sentence) < 1000, problem.sentence[:200]
         return
-    host = Host(ipip=False, ipip_born=False, sctp=False)
+    host = Host(ipip=False, ipip_fallback=False, sctp=False)
     state = compile_lab(lab, host)
     assert shell.script(diff((), state), "", "nslab.lab.")
     assert survey(lab, host).probes

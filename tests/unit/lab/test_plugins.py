@@ -201,7 +201,6 @@ def test_a_running_lab_can_change(file: Path) -> None:
             [
                 "lab.yaml:5:31: spec.cni.conf goes with plugin: exec; remove it",
                 "lab.yaml:5:42: spec.cni.routes goes with plugin: exec; remove it",
-                "lab.yaml:14:73: hostPort 8088 needs cni plugin: exec, with portmap among its plugins; remove it",
             ],
         ),
         (

@@ -347,9 +347,8 @@ def test_what_a_load_balancer_and_a_node_say_of_themselves_survives() -> None:
 @pytest.mark.parametrize(
     ("handler", "kept"),
     [
-        ("exec: {command: [cat, /x]}", "exec"),
         ("grpc: {port: 50051}", "grpc"),
-        ("tcpSocket: {port: 1, host: h}", "tcpSocket.host"),
+        ("httpGet: {port: 1, scheme: HTTPS}", "httpGet.scheme"),
     ],
 )
 @pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])

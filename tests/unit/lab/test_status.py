@@ -7,8 +7,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.compiler.placement import assign_addresses
-from nslab.lab.load import parse
-from nslab.lab.status import merge_status
+from nslab.lab.dump import dump
+from nslab.lab.load import parse, parse_stored
+from nslab.lab.status import merge_status, with_released
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab, Pod
@@ -82,3 +83,21 @@ def test_replicas_stay_on_their_nodes_if_there_is_room_for_all() -> None:
     new = lab(("x", "n1"), ("y", "n1"), ("z", "n1"), more=DEPLOYMENT)
     assert merge_status(new, ran).pods == new.pods
     assign_addresses(merge_status(new, ran))
+
+
+def test_calico_gives_an_address_again_when_there_is_no_other() -> None:
+    """Each block has a list of what is unallocated: it takes the first, and what is given back goes to its end."""
+    text = FILE.replace("plugin: kubenet", "plugin: calico, encapsulation: VXLAN").replace("/29", "/30")
+
+    def following(kept: Lab | None, *pods: str) -> Lab:
+        new = parse(text + "".join(POD % (name, "n1") for name in pods), "small")
+        new = with_released(merge_status(new, kept), kept) if kept else new
+        return parse_stored(dump(assign_addresses(new)), "small")
+
+    made, given = following(None, "base"), []
+    for number in range(5):
+        made = following(made, "base", f"p{number}")
+        given.append(str(named(made, f"p{number}").assigned))
+        made = following(made, "base")
+    assert given == ["20.96.1.2", "20.96.1.3", "20.96.1.2", "20.96.1.3", "20.96.1.2"]
+    assert [str(address) for address in made.released] == ["20.96.1.3", "20.96.1.2"]

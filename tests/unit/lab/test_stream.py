@@ -41,9 +41,17 @@ def test_a_list_is_kubernetes_own_and_has_items() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "said"),
     [
-        ("v1, kind: ConfigMap", "v1, kind: ConfigMap", "configmap a of namespace default is defined twice"),
-        ("v1, kind: Namespace", "v1, kind: Namespace", "namespace a is defined twice"),
-        ("x.io/v1, kind: Foo", "x.io/v2, kind: Foo", "foo.x.io a of namespace default is defined twice"),
+        (
+            "v1, kind: ConfigMap",
+            "v1, kind: ConfigMap",
+            'The ConfigMap "a" is invalid: metadata.name: Duplicate value: "a"',
+        ),
+        (
+            "v1, kind: Namespace",
+            "v1, kind: Namespace",
+            'The Namespace "a" is invalid: metadata.name: Duplicate value: "a"',
+        ),
+        ("x.io/v1, kind: Foo", "x.io/v2, kind: Foo", 'The Foo "a" is invalid: metadata.name: Duplicate value: "a"'),
     ],
 )
 def test_what_is_kept_is_there_once(one: str, other: str, said: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nslab.components.apiserver.control import Control
+from nslab.components.apiserver.control import ControlServer
 from nslab.components.controllers.endpoints import EndpointController, masked
 from nslab.components.runtime.loop import Loop
 
@@ -101,7 +101,7 @@ def test_only_services_of_pods_that_changed_are_told() -> None:
 class Caller:
     """Somebody at control's socket."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: ControlServer) -> None:
         self.control = control
         self.socket, self._theirs = socket.socketpair()
         self.socket.setblocking(False)
@@ -141,7 +141,7 @@ class Desk:
         self._folder = folder
         (folder / "nodes").mkdir()
         self._callers: list[Caller] = []
-        self.control = Control(Loop(), str(folder))
+        self.control = ControlServer(Loop(), str(folder))
 
     def caller(self) -> Caller:
         self._callers.append(Caller(self.control))
@@ -150,7 +150,7 @@ class Desk:
     def again(self) -> None:
         """The process was killed, and another one takes its place."""
         self.close()
-        self.control = Control(Loop(), str(self._folder))
+        self.control = ControlServer(Loop(), str(self._folder))
 
     def close(self) -> None:
         while self._callers:

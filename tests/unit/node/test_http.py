@@ -52,7 +52,7 @@ def test_who_may_stay(head: str, stays: bool) -> None:
     ],
 )
 def test_what_is_no_request(data: bytes) -> None:
-    with pytest.raises(http.MalformedError):
+    with pytest.raises(http.MalformedRequestError):
         http.take(bytearray(data))
 
 
@@ -83,7 +83,7 @@ PIECES = st.sampled_from(
 @given(st.lists(PIECES | st.binary(max_size=9), max_size=12).map(b"".join))
 def test_whatever_comes_is_a_request_or_none(data: bytes) -> None:
     left = bytearray(data)
-    with contextlib.suppress(http.MalformedError):
+    with contextlib.suppress(http.MalformedRequestError):
         while http.take(left):
             pass
     health.whole(data)

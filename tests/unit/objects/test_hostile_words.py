@@ -100,7 +100,7 @@ def run(text: str, program: str) -> list[Ran]:
         (folder / "dev").mkdir()
         done = subprocess.run(
             ["/bin/bash"], input=os.fsencode(f"{text}\nwait\n"), capture_output=True, timeout=20, cwd=folder / "dev",
-            env={"PATH": name, "LC_ALL": "C"},
+            env={"PATH": name, "LC_ALL": "C", "PYTHON": "/bin/true"},
         )  # fmt: skip
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b""), text
         assert [*(folder / "dev").iterdir()] == [], "something wrote where the script was run"

@@ -339,3 +339,10 @@ def test_what_comes_and_goes_in_one_restore_is_nothing() -> None:
     assert settled((Add(chain), Add(way), Remove(way), Remove(chain))) == (Remove(chain),)
     assert settled((Remove(chain), Add(chain), Add(way))) == (Add(chain), Add(way))
     assert iptables_restore((Add(chain), Remove(chain))).splitlines() == ["*nat", ":A - [0:0]", "-X A", "COMMIT"]
+
+
+def test_a_script_without_an_interpreter_that_has_nslab_says_so() -> None:
+    lines = script((Add(APP),), "", "nslab.a.", "/nonexistent/b c")
+    done = subprocess.run(["bash"], input=lines, capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    sentence = "/nonexistent/b c cannot import nslab: run this script with PYTHON=…, the python that has nslab\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", sentence)

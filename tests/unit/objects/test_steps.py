@@ -135,7 +135,7 @@ def test_a_route_is_replaced_also_by_a_blackhole() -> None:
 def test_the_drivers_own_tunnel_stays_where_it_is() -> None:
     tunnel = (
         Netns("node"),
-        Ipip("node", "tunl0", 1480, born=True),
+        Ipip("node", "tunl0", 1480, fallback=True),
         LinkUp("node", "tunl0"),
         Address("node", "tunl0", IPv4Interface("20.111.156.0/32")),
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.cni.chain import Wiring
-from nslab.cni.config import Network
+from nslab.cni.config import NetworkConfig
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from nslab.objects.base import State
 
 LABS = Path(__file__).parents[3] / "labs"
-HOST = Host(ipip=False, ipip_born=False)
+HOST = Host(ipip=False, ipip_fallback=False)
 
 
 def lab(name: str = "calico-two-node", encapsulation: Encapsulation | None = None) -> Lab:
@@ -303,7 +303,7 @@ def test_of_a_host_that_is_not_there_that_is_said_first() -> None:
 
 def test_what_the_plugins_say_of_one_of_the_two_is_why() -> None:
     of = lab()
-    wiring = Wiring(Network("pods", "1.0.0", ('{"type": "ptp"}',)), (), "c", "/run/netns/c", "eth0", "", ())
+    wiring = Wiring(NetworkConfig("pods", "1.0.0", ('{"type": "ptp"}',)), (), "c", "/run/netns/c", "eth0", "", ())
     good = Attachment("nslab.x.pod-b", "nslab.x.node1", wiring, IPv4Address("20.111.156.7"))
     plan = diff((replace(good, fault="no eth0"),), (good,))
     want = topology(compile_lab(of, HOST))

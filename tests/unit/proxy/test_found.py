@@ -6,7 +6,7 @@ from nslab.proxy import ipvs, nftables
 from nslab.proxy.found import found, leftovers, looks
 from nslab.proxy.mode import whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
-from nslab.ruletext.items import Command, Items
+from nslab.ruletext.items import Items, NodeCommand
 
 WEB = Service("default", "web", "10.96.0.1", (Port("", 80, endpoints=(Endpoint("20.96.0.2", 8080),)),))
 PROXY = Proxy("node1", ("192.168.59.22",))
@@ -36,12 +36,12 @@ def test_jumps_that_are_there_and_chains_that_nobody_wants() -> None:
         ("chain", "nat", "KUBE-SEP-BBBBBBBBBBBBBBBB"): (),
     }
     assert [command.argv for command in looks(wanted, PROXY)] == [("iptables-save",)]
-    seen = found([(Command(("iptables-save",), ""), SAVED)], wanted)
+    seen = found([(NodeCommand(("iptables-save",), ""), SAVED)], wanted)
     assert seen == {("chain", "nat", "KUBE-SVC-AAAAAAAAAAAAAAAA"): (), JUMP: ()}
 
 
 def test_chains_of_iptables_mode_are_not_ipvs_modes_business() -> None:
-    assert found([(Command(("iptables-save",), ""), SAVED)], whole(ipvs, [], PROXY)) == {JUMP: ()}
+    assert found([(NodeCommand(("iptables-save",), ""), SAVED)], whole(ipvs, [], PROXY)) == {JUMP: ()}
 
 
 def test_ipvs_as_its_own_programs_list_it() -> None:

@@ -18,7 +18,7 @@ from nslab.proxy.sync import LARGE, Sync, is_large
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nslab.ruletext.items import Command, Items
+    from nslab.ruletext.items import Items, NodeCommand
 
 NODE = Proxy("n1", ("192.0.2.1",), cluster_cidr="10.0.0.0/16", service_cidr="10.96.0.0/16")
 WEB = Service("default", "web", "10.96.0.1", (Port("http", 80, endpoints=(Endpoint("10.0.0.1", 80),)),))
@@ -134,7 +134,7 @@ class Counting:
         self.frames += 1
         return iptables.frame(parts, proxy)
 
-    def commands(self, old: Items, new: Items, proxy: Proxy) -> tuple[Command, ...]:
+    def commands(self, old: Items, new: Items, proxy: Proxy) -> tuple[NodeCommand, ...]:
         return iptables.commands(old, new, proxy)
 
 

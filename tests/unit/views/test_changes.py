@@ -7,7 +7,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.cni.chain import Wiring
-from nslab.cni.config import Network
+from nslab.cni.config import NetworkConfig
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
@@ -34,7 +34,7 @@ def lab(name: str = "calico-two-node") -> Lab:
 
 
 OF = lab()
-WANT = compile_lab(OF, Host(ipip=False, ipip_born=False))
+WANT = compile_lab(OF, Host(ipip=False, ipip_fallback=False))
 NODE1, POD_B = "nslab.x.node1", "nslab.x.pod-b"
 
 
@@ -99,7 +99,7 @@ def test_where_frames_for_a_tunnel_s_end_go_is_told_by_the_node() -> None:
 
 
 def test_an_attachment_that_is_made_anew_is_told_once_with_its_fault() -> None:
-    network = Network("net", "1.0.0", ('{"type": "bridge"}',))
+    network = NetworkConfig("net", "1.0.0", ('{"type": "bridge"}',))
     wiring = Wiring(network, (), "pod-b", "/run/netns/b", "eth0", "", ())
     good = Attachment(POD_B, NODE1, wiring, IPv4Address("20.111.156.7"))
     spaces = (Netns(NODE1), Netns(POD_B))

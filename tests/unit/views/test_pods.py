@@ -23,7 +23,7 @@ def row(phase: str, *entries: dict[str, Any], pause: bool = True, runs: str = "a
     names = "abc"[: len(entries)]
     pod = Pod("web", "node1", tuple(Container(name) for name in names), assigned=IPv4Address("20.96.0.7"))
     status = {"phase": phase, "containers": dict(zip(names, entries, strict=True))}
-    seen = pod_row(pod, status, list(runs), pause=pause, age=age, now=1000.0)
+    (seen,) = columns([pod_row(pod, status, list(runs), pause=pause, age=age, now=1000.0)])
     return f"{seen['ready']} {seen['status']} {seen['restarts']}"
 
 
@@ -60,7 +60,8 @@ def test_what_is_not_there_does_not_run_whatever_was_said() -> None:
 def test_a_node_that_said_nothing_yet() -> None:
     pod = Pod("web", "node1", (Container("a"),), assigned=IPv4Address("20.96.0.7"))
     seen = pod_row(pod, {}, [], pause=True, age=1.0, now=0.0)
-    assert (seen["ready"], seen["status"]) == ("0/1", "ContainerCreating")
+    assert (seen["ready"], seen["readyContainers"], seen["containers"]) == (False, 0, 1)
+    assert (seen["status"], seen["restarts"], seen["ageSeconds"]) == ("ContainerCreating", 0, 1)
 
 
 OOM = {"reason": "OOMKilled", "exit_code": 137, "started": 0.4, "finished": 86400.0}
@@ -96,7 +97,8 @@ STARTED_NOT = {"reason": "StartError", "exit_code": 127, "message": "exec x: No 
 )  # fmt: skip
 def test_a_container_as_the_api_has_it(output: dict[str, Any], state: dict[str, Any], last: dict[str, Any]) -> None:
     assert container_status("app", output) == {
-        "name": "app", "ready": output["ready"], "restartCount": output["restarts"], "state": state, "lastState": last,
+        "name": "app", "ready": output["ready"], "restartCount": output["restarts"], "started": "running" in state,
+        "state": state, "lastState": last,
     }  # fmt: skip
 
 
@@ -118,9 +120,12 @@ def test_why_a_container_does_not_run(output: dict[str, Any], why: str) -> None:
 
 
 def test_the_namespace_is_shown_when_it_says_something() -> None:
-    default, system = {"namespace": "default", "name": "a"}, {"namespace": "kube-system", "name": "b"}
-    assert columns([default]) == [{"name": "a"}]
-    assert columns([default, system]) == [default, system]
+    default, system = (
+        pod_row(Pod("a", "node1", (Container("a"),), namespace=namespace), {}, [], pause=False, age=0.0, now=0.0)
+        for namespace in ("default", "kube-system")
+    )
+    assert [*columns([default])[0]] == ["name", "ready", "status", "restarts", "age", "ip", "node"]
+    assert [row["namespace"] for row in columns([default, system])] == ["default", "kube-system"]
 
 
 @pytest.mark.parametrize(

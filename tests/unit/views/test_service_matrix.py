@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LAB = assign_addresses(load(Path(__file__).parents[3] / "labs" / "external-traffic" / "lab.yaml"))
-HOST = Host(ipip=False, ipip_born=False)
+HOST = Host(ipip=False, ipip_fallback=False)
 PAIRS: Survey = survey(LAB, HOST)
 SERVICES: ServiceSurvey = survey_services(LAB, HOST)
 
@@ -118,7 +118,8 @@ def test_the_tables() -> None:
 
 def test_where_there_is_no_room_only_what_is_wrong_is_listed() -> None:
     narrow = service_matrix(SERVICES, answers(at_node2), 20)
-    assert narrow[2:4] == [
+    assert narrow[2:5] == [
+        "no table: the terminal has 20 columns",
         "web-2 -> default/cluster by cluster IP, tcp 10.103.9.116:80, 4 times: FAIL 2 of 4 timed out",
         "node2 -> default/cluster by cluster IP, tcp 10.103.9.116:80, 4 times: FAIL 2 of 4 timed out",
     ]

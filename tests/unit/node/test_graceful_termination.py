@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.components.kubeproxy.graceful_termination import Leaving
+from nslab.components.kubeproxy.graceful_termination import GracefulTermination
 
 if TYPE_CHECKING:
     from nslab.ruletext.items import Items
@@ -22,25 +22,25 @@ TCP  10.96.0.1:80 rr
 
 
 def test_one_of_tcp_stays_and_goes_when_nobody_talks_to_it() -> None:
-    leaving = Leaving()
+    terminating = GracefulTermination()
     old: Items = {A: ("1",), B: ("1",), UDP: ("1",)}
-    assert leaving.amend(old, {}) == (old, {A: ("0",), B: ("0",)})
-    assert leaving.take(BUSY) == {B: ("0",)}
-    assert leaving.items == {A: ("0",)}
-    assert leaving.take(BUSY.replace("1          0", "0          0")) == {A: ("0",)}
-    assert leaving.items == {}
+    assert terminating.amend(old, {}) == (old, {A: ("0",), B: ("0",)})
+    assert terminating.take(BUSY) == {B: ("0",)}
+    assert terminating.items == {A: ("0",)}
+    assert terminating.take(BUSY.replace("1          0", "0          0")) == {A: ("0",)}
+    assert terminating.items == {}
 
 
 def test_one_that_comes_back_is_there_already() -> None:
-    leaving = Leaving()
-    leaving.amend({A: ("1",)}, {})
-    assert leaving.amend({}, {A: ("1",)}) == ({A: ("0",)}, {A: ("1",)})
-    assert leaving.items == {}
+    terminating = GracefulTermination()
+    terminating.amend({A: ("1",)}, {})
+    assert terminating.amend({}, {A: ("1",)}) == ({A: ("0",)}, {A: ("1",)})
+    assert terminating.items == {}
 
 
 def test_with_the_virtual_server_all_its_real_ones_go() -> None:
-    leaving = Leaving()
-    leaving.amend({A: ("1",)}, {})
+    terminating = GracefulTermination()
+    terminating.amend({A: ("1",)}, {})
     old: Items = {WEB: ("rr", "", ""), B: ("1",)}
-    assert leaving.amend(old, {}) == (old, {})
-    assert leaving.items == {}
+    assert terminating.amend(old, {}) == (old, {})
+    assert terminating.items == {}

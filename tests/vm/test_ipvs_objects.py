@@ -1,4 +1,4 @@
-"""Virtual and real servers as nouns: what the real kernel refuses, what is read back, and the same by hand."""
+"""Virtual and real servers as kernel objects: what the real kernel refuses, what is read back, and the same by hand."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nslab.objects.plan import Plan, Step
     from tests.kernel.dumps import Real
 
-LAB = "ipvsnouns"
+LAB = "ipvsobjects"
 NODE, OTHER = (f"nslab.{LAB}.{host}" for host in ("node1", "node2"))
 SERVICES = (
     web("20.111.156.7", "20.109.131.3", node_port=30080, affinity=60),

@@ -1,0 +1,44 @@
+"""How a pod resolves names: its resolv.conf and its lines of /etc/hosts, as the kubelet writes them (pure)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.lab.dns import DOMAIN
+
+if TYPE_CHECKING:
+    from nslab.lab.types import Lab, Pod
+
+OWN_POLICIES = ("Default", "None")
+"""Policies without the cluster's DNS. Default is the node's resolv.conf, and nodes here have no name server."""
+NDOTS = ("ndots", "5")
+
+
+def resolv_conf(lab: Lab, pod: Pod) -> str:
+    """The pod's resolv.conf for its dnsPolicy and dnsConfig; "" if neither names a name server."""
+    settings = pod.dns
+    clusters = lab.dns_address is not None and settings.policy not in OWN_POLICIES
+    below = f"svc.{DOMAIN}"
+    servers = dict.fromkeys((*((str(lab.dns_address),) if clusters else ()), *settings.nameservers))
+    searches = dict.fromkeys((*((f"{pod.namespace}.{below}", below, DOMAIN) if clusters else ()), *settings.searches))
+    options = dict((*((NDOTS,) if clusters else ()), *settings.options))
+    lines = [f"search {' '.join(searches)}"] if searches else []
+    lines += [f"nameserver {server}" for server in servers]
+    listed = (f"{name}:{value}" if value else name for name, value in options.items())
+    lines += [f"options {' '.join(listed)}"] if options else []
+    return "".join(f"{line}\n" for line in lines)
+
+
+def domain(pod: Pod) -> str:
+    """The domain of the pod's own name in /etc/hosts; "" without a subdomain."""
+    return f"{pod.subdomain}.{pod.namespace}.svc.{DOMAIN}" if pod.subdomain else ""
+
+
+def aliases(pod: Pod) -> str:
+    """The lines of /etc/hosts for the pod's hostAliases."""
+    lines = "".join(f"{address}\t{_joined(names)}\n" for address, names in pod.host_aliases)
+    return f"\n# Entries added by HostAliases.\n{lines}" if lines else ""
+
+
+def _joined(names: tuple[str, ...]) -> str:
+    return "\t".join(names)

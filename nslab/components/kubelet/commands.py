@@ -1,0 +1,105 @@
+"""Commands of the kubelet's own in a container: those of probes and hooks. Imported when there is the first one."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from nslab.components.kubelet.beside import STARTED
+from nslab.components.kubelet.execs import Session, start
+from nslab.components.kubelet.restart import exit_code
+from nslab.runtime import rpc
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol, TypeAlias
+
+    from nslab.components.kubelet.beside import Target
+    from nslab.components.kubelet.container import Spec
+    from nslab.components.kubelet.execs import Execs
+    from nslab.components.runtime.loop import Loop
+    from nslab.components.runtime.node_context import NodeContext
+
+    Ran: TypeAlias = Callable[[int | None, bytes], None]
+
+    class Agent(Protocol):
+        """What they need of their node's process (nslab.components.kubelet.agent)."""
+
+        loop: Loop
+        context: NodeContext
+        execs: Execs
+
+        def clean(self) -> None:
+            """Leave the node's way with signals."""
+
+        def beside(self, ns: str, name: str) -> Target:
+            """Where a command goes."""
+
+
+MOST = 10 * 1024
+"""Bytes that are kept of what a probe or a hook prints."""
+
+
+def run(agent: Agent, spec: Spec, argv: list[str], seconds: float, done: Ran) -> None:
+    """Run a command in a container, so long at most; then `done` (see Command)."""
+    request = {"ns": spec.ns, "container": spec.container, "argv": argv, "tty": False, "stderr": False}
+    request |= {"env": {}, "working_dir": ""}
+    try:
+        target = agent.beside(spec.ns, spec.container)
+        try:
+            command = Command(agent.loop, *start(agent.context, target, request, agent.clean))
+        finally:
+            target.close()
+    except OSError as error:
+        text = (error.strerror or "the container does not run").encode()
+        agent.loop.at(0, lambda: done(126, text))
+        return
+    agent.execs.admit(command)
+    command.begin(seconds, done)
+
+
+class Command(Session):
+    """A command of the kubelet's own, a probe's or a hook's.
+
+    `done` is told its exit status (None: it took too long, and was killed) and the beginning of what it printed.
+    """
+
+    def begin(self, seconds: float, done: Callable[[int | None, bytes], None]) -> None:
+        """Listen to it."""
+        self._done, self._output, self._late = done, b"", False
+        given, self._out = self._ends
+        os.close(given)
+        os.set_blocking(self._out, False)
+        self._loop.watch(self._out, self._read)
+        self._loop.watch(self._report.fileno(), self._reported)
+        self._loop.at(time.monotonic() + seconds, self._in_no_time)
+
+    def _reported(self) -> None:
+        self._loop.forget(self._report.fileno())
+        message, _ = rpc.receive_descriptors(self._report, 1 << 12, 1)
+        self._report.close()
+        self._output = b"" if message == STARTED else message
+
+    def _read(self) -> None:
+        try:
+            block = os.read(self._out, 1 << 12)
+        except BlockingIOError:
+            return
+        if block:
+            self._output = (self._output + block)[:MOST]
+        else:
+            self._loop.forget(self._out)
+
+    def _in_no_time(self) -> None:
+        self._late = not self.over
+        self.kill()
+
+    def ended(self, status: int) -> None:
+        if self._report.fileno() >= 0:
+            self._reported()
+        self.over = True
+        self._read()
+        self._loop.forget(self._out)
+        os.close(self._out)
+        self._done(None if self._late else exit_code(status), self._output)

@@ -1,0 +1,178 @@
+"""kubectl's habits, and those of who types fast: what was meant is done, or named."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nslab.app.inside import command
+from nslab.app.logs import entries
+from nslab.errors import UsageError
+from nslab.lab.find import find
+from nslab.linux.netns import Namespaces, named
+from nslab.linux.stored_lab import stored_lab
+from tests.kernel.labkit import IN_A_WORLD_OF_ITS_OWN, ROOT, OwnLab, nslab, nslabs
+from tests.unit.cli.test_complete import offered
+
+if TYPE_CHECKING:
+    from nslab.pytest_plugin.running import RunningLab
+
+pytestmark = [pytest.mark.root, pytest.mark.lab("calico-two-node", scope="module")]
+
+
+def test_a_command_needs_no_dashes(lab: RunningLab) -> None:
+    url = "http://20.111.156.7:8080/hostname"
+    for words in (("curl", "-s", url), ("-it", "-c", "app", "curl", "-s", url), ("-i", "-t", "--", "curl", "-s", url)):
+        done = nslab("exec", f"{lab.name}/pod-d", *words)
+        assert (done.returncode, done.stdout) == (0, "pod-b"), done.stderr
+
+
+def test_a_pod_typed_as_kubectl_has_it_is_recognized(lab: RunningLab) -> None:
+    sentence = f"nslab: {lab.name} has no host: write LAB/HOST; did you mean {lab.name}/pod-b?\n"
+    for call in (("exec", lab.name, "pod-b", "--", "true"), ("exec", lab.name, "pod-b"), ("logs", lab.name, "pod-b")):
+        done = nslab(*call)
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
+    done = nslab("exec", lab.name, "nosuch", "--", "true")
+    assert done.stderr == f"nslab: {lab.name} has no host: write LAB/HOST; as in calico-two-node/pod-b\n"
+    assert nslab("logs", f"{lab.name}/pod-b", "app").stdout == nslab("logs", f"{lab.name}/pod-b", "-c", "app").stdout
+
+
+def test_a_lab_that_does_not_run_is_named_with_its_way_up(lab: RunningLab) -> None:
+    near = f"{lab.name[:-1]}"
+    wanted = {
+        "pause-pod": "`nslab up pause-pod` brings it up",
+        "pause-pdo": "did you mean pause-pod? `nslab up pause-pod` brings it up",
+        near: f"did you mean {lab.name}?",
+        "zebra": "`nslab ps` lists those that run",
+    }
+    for (name, way_on), done in zip(wanted.items(), nslabs(("ps", name) for name in wanted), strict=True):
+        assert done.stderr == f"nslab: there is no running lab {name!r}; {way_on}\n"
+
+
+def test_a_running_lab_is_shown_and_planned_by_its_name(lab: RunningLab) -> None:
+    shown, planned = nslabs((("show", lab.name), ("plan", lab.name)))
+    assert (shown.returncode, planned.returncode) == (0, 0), shown.stderr + planned.stderr
+    assert shown.stdout.startswith(f"{lab.name}: calico, IPIP; 2 nodes")
+    assert "\n\n\n" not in shown.stdout
+    assert f"ip netns add nslab.{lab.name}.node1" in planned.stdout
+
+
+def test_down_takes_a_file(tmp_path: Path) -> None:
+    own = OwnLab(tmp_path, "pause-pod")
+    for call in ((own.file,), ("-f", own.file)):
+        own.up()
+        done = nslab("down", *call)
+        assert done.stdout.startswith(f"{own.name} is down: ")
+        assert own.left() == []
+
+
+def test_a_shell_is_offered_what_the_lab_holds(lab: RunningLab) -> None:
+    assert {*offered(f"nslab probe {lab.name} --from p")} == {"pod-a", "pod-b", "pod-c", "pod-d"}
+    assert {"node1", "client"} <= {*offered(f"nslab probe {lab.name} --to ")}
+    assert offered(f"nslab exec {lab.name}/pod-b -c ") == ["app"]
+    assert offered(f"nslab logs {lab.name}/kube-system_kube-dns -c ") == ["kubedns", "dnsmasq"]
+    assert offered(f"nslab delete {lab.name} service/s") == ["service/svc-b"]
+    assert {*offered(f"nslab delete {lab.name} pod/")} == {"pod/pod-a", "pod/pod-b", "pod/pod-c", "pod/pod-d"}
+    assert offered(f"nslab scale {lab.name} ") == []
+
+
+def test_up_names_the_guide_and_says_once_what_the_kernel_lacks(tmp_path: Path) -> None:
+    script = f"""
+        mount -t tmpfs none /run
+        for shipped in calico-two-node pause-pod calico-two-node; do {sys.executable} -m nslab up $shipped 2>&1; done
+        cp {find("pause-pod")} {tmp_path}/mine.yaml
+        {sys.executable} -m nslab up {tmp_path}/mine.yaml 2>&1
+        {sys.executable} -m nslab down --all
+    """
+    said = subprocess.run([*IN_A_WORLD_OF_ITS_OWN, script], cwd=ROOT, capture_output=True, text=True).stdout
+    assert said.count("Next:\n  nslab show calico-two-node --guide\n  nslab probe calico-two-node\n") == 1
+    assert said.count("Next:\n  nslab show pause-pod --guide\n") == 1
+    assert "calico-two-node is as it should be" in said
+    assert said.count("no ipip driver") == (0 if Path("/sys/module/ipip").exists() else 1)
+
+
+def test_json_has_numbers_and_booleans(lab: RunningLab) -> None:
+    def answer(*call: str) -> Any:
+        return json.loads(nslab(*call, "-o", "json").stdout)
+
+    assert {type(row["up"]) for row in answer("labs")} == {bool}
+    assert {type(row["works"]) for row in answer("doctor")} == {bool}
+    pods = answer("ps", lab.name)
+    assert [row["name"] for row in pods] == ["pod-a", "pod-b", "pod-c", "pod-d", "kube-dns"]
+    numbers = ("readyContainers", "containers", "restarts", "ageSeconds")
+    assert {type(row[name]) for row in pods for name in numbers} == {int}
+    lines = nslab("ps", lab.name).stdout.splitlines()
+    assert [line.split()[:3] for line in lines[1:3]] == [["default", "pod-a", "1/1"], ["default", "pod-b", "1/1"]]
+
+
+def test_inspect_has_routes_as_ip_has_them(lab: RunningLab) -> None:
+    host = f"{lab.name}/node2"
+    typed = json.loads(lab.sh("node2", "ip -j route"))
+    rows = json.loads(nslab("inspect", host, "-o", "json").stdout)
+    found = [route for row in rows for route in row["routes"]]
+    assert sorted(map(str, found)) == sorted(map(str, typed))
+    assert any(route.get("type") == "blackhole" for route in found)
+    assert all(route["dev"] == row["interface"] for row in rows for route in row["routes"] if "dev" in route)
+    assert "ROUTES" not in nslab("inspect", host).stdout
+
+
+def test_what_meets_down_on_its_way_says_so(tmp_path: Path) -> None:
+    """`down` unbinds the names at once, and takes the folder away last."""
+    own = OwnLab(tmp_path, "pause-pod")
+    own.up()
+    words = f"there is no running lab {own.name!r}; `nslab ps` lists those that run"
+    try:
+        before = stored_lab(own.name)
+        for process in own.pids().values():
+            os.kill(process, 9)
+        for ns in named(own.name):
+            Namespaces().remove(ns)
+        with pytest.raises(UsageError, match=re.escape(words)):
+            command(own.name, "pod-1", None, ["true"])
+        own.clear()
+        with pytest.raises(UsageError, match=re.escape(words)):
+            list(entries(own.name, before.pods[0], None))
+    finally:
+        own.clear()
+    assert own.left() == []
+
+
+def on_a_terminal(line: str, *, columns: int = 80, root: bool = True, **environment: str) -> list[str]:
+    """What a terminal shows of a call of nslab."""
+    drop = [] if root else ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    drop += [] if root else ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search", "--"]
+    command = f"stty cols {columns} rows 400; {sys.executable} -m nslab {line}"
+    base = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "PAGER")}
+    env = {**base, "TERM": "xterm", "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1", **environment}
+    argv = [*drop, "script", "-qec", command, "/dev/null"]
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+    return done.stdout.replace("\r", "").splitlines()
+
+
+def test_a_guide_opens_in_the_pager_of_who_is_not_root() -> None:
+    lines = on_a_terminal("show pause-pod --guide", root=False, PAGER="sed 's/^/paged /'")
+    assert lines[0].startswith("paged 1. ")
+    assert all(line.startswith("paged") for line in lines)
+    roots = "\n".join(on_a_terminal("show pause-pod --step 1.1", PAGER="sed 's/^/paged /'"))
+    assert "1.1 " in roots
+    assert "paged" not in roots
+
+
+def test_lists_fit_a_narrow_terminal(lab: RunningLab) -> None:
+    for line in ("labs", "show kube-dns --step 12.1", f"ps {lab.name}", f"probe {lab.name} --from client"):
+        lines = on_a_terminal(line, columns=60)
+        wide = [one for one in lines if len(one) > 60 and "   " in one.strip()]
+        assert lines
+        assert wide == [], line
+    (first, second, *_) = on_a_terminal(f"ps {lab.name}", columns=60)
+    assert (first.split()[0], second.split()) == ("NAMESPACE", ["IP", "NODE"])
+    assert "    20.111.156.7  node1" in on_a_terminal(f"ps {lab.name}", columns=60)
+    whole = nslab("probe", lab.name, env={**os.environ, "COLUMNS": "40"}).stdout.splitlines()
+    assert whole[1].split()[:2] == ["pod-a", "pod-b"], "into a file the table is whole"
