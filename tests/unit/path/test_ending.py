@@ -133,7 +133,7 @@ def test_a_node_s_address_that_ipvs_takes_is_named(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
     file.write_text(IPVS)
     of = assign_addresses(load(file))
-    host = Host(ipip=False, ipip_born=False)
+    host = Host(ipip=False)
     made = topology(compile_lab(of, host))
     probes = {one.pair: one for one in survey(of, host).probes}
     assert captured(of, depends(of, probes["b", "node1"], made)) == (
