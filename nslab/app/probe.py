@@ -9,9 +9,12 @@ from nslab.app.drift import drift_of
 from nslab.app.listener import QUIET
 from nslab.compiler.networks import network
 from nslab.dataclass import dataclass, replace
+from nslab.linux.flows import flows
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
+from nslab.objects.names import netns
+from nslab.probes import Way
 from nslab.probes.evidence import question, question_of
 from nslab.probes.pairs import Kind
 
@@ -143,11 +146,26 @@ def _reasons(
     judged: dict[Call, CallResult] = {}
     for at, result in enumerate(failed):
         trails = [trail for (number, _), trail in followed.items() if number == at]
-        evidence = Evidence(pairs, trails, owners, drift.in_the_way)
+        old = [] if any(not trail.answered for trail in trails) else _untranslated(drift, result.call)
+        evidence = Evidence(pairs, trails, owners, drift.in_the_way, old)
         reasons[result.call] = explain_call(result, drift.lab.name, drift.plan, evidence)
         if evidence.lost:
             judged[result.call] = replace(result, lost_pods=(*silent_pods(result, evidence),))
     return reasons, [judged.get(result.call, result) for result in calls]
+
+
+def _untranslated(drift: Drift, call: Call) -> list[str]:
+    """What conntrack on the node has of connections to a Service's address that were not translated, with its cure."""
+    found: list[str] = []
+    if call.way not in (Way.CLUSTER_IP, Way.NAME):
+        return found  # a port of a node is the node's own address: its replies come from there, too
+    with Namespaces() as spaces:
+        for address in call.addresses:
+            listed = flows(spaces, netns(drift.lab.name, call.node), "--orig-dst", str(address))
+            if old := [line for line in listed if f" src={address} " in line]:
+                cure = f"ip netns exec {netns(drift.lab.name, call.node)} conntrack -D --orig-dst {address}"
+                found.append(f"{len(old)} to {address} as no rule translated them: {cure}")
+    return found
 
 
 def _repetitions(drift: Drift, failed: Sequence[CallResult]) -> dict[tuple[int, int], Question]:

@@ -31,7 +31,7 @@ DNS_HOST = "kube-system_kube-dns"
 class Evidence:
     """What is known besides the call: failed `pairs` of hosts (source, target) with their explanations; `trails`: the
     call, repeated and followed; `owners`: the hosts that have an address; `unmanaged`: what is not the lab's, by
-    namespace; `flows`: connections that conntrack still translates as no rule does now."""
+    namespace; `flows`: earlier connections that conntrack has as no rule translates them now."""
 
     pairs: Mapping[tuple[str, str], str] = field(default_factory=dict)
     trails: Sequence[Trail] = ()
@@ -195,7 +195,7 @@ def _now(evidence: Evidence) -> str:
     times += "" if len(evidence.trails) == 1 else " answered each time"
     if not evidence.flows:
         return times
-    return f"{times}, but conntrack still translates earlier connections: {few(evidence.flows, 1)}"
+    return f"{times}; conntrack still has earlier connections, {few(evidence.flows, 1)}"
 
 
 def _says(result: CallResult, number: int) -> str:

@@ -11,7 +11,8 @@ from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Plan
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import KubeProxy
-from nslab.probes import Answer, Call, CallResult, Outcome, Try, Way
+from nslab.probes import Answer, Call, CallResult, Kind, Outcome, Try, Way
+from nslab.probes.evidence import Question, Sighting, Trail, What
 from nslab.trace.explain_services import Evidence, explain_call
 
 if TYPE_CHECKING:
@@ -60,3 +61,18 @@ def test_a_name_that_is_not_known_is_the_dns_s_own() -> None:
     assert explain_call(unknown, "x", (), Evidence()) == (
         "box asks the cluster's DNS for web.default.svc.cluster.local, and timed out"
     )
+
+
+def test_conntrack_is_named_where_a_new_connection_passes() -> None:
+    asked = Question("box", IPv4Address("10.96.0.1"), Kind.TCP, 80)
+    reply = Sighting(0.0, "box", "eth0", False, What.REPLY, asked.address, IPv4Address("20.96.0.9"))
+    evidence = Evidence(trails=[Trail(asked, (reply,))] * 2, flows=["3 to 10.96.0.1 as no rule translated them: cure"])
+    assert explain_call(CallResult(CALL, (GOOD, LOST)), "x", (), evidence) == (
+        "nothing of n1's rules differs; repeated 2 times, it is answered each time; conntrack still has earlier "
+        "connections, 3 to 10.96.0.1 as no rule translated them: cure"
+    )
+
+
+def test_several_silent_pods_make_a_sentence() -> None:
+    said = explain_call(CallResult(CALL, (LOST, LOST)), "x", (), Evidence())
+    assert said == "nothing of n1's rules differs; a and b say nothing"
