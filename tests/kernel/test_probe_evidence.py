@@ -245,7 +245,11 @@ def said(found: Probed) -> list[str]:
     return list(dict.fromkeys((*found.explanations.values(), *found.reasons.values())))
 
 
-@pytest.mark.parametrize("name", BREAKS)
+TRIED = [name for number, name in enumerate(BREAKS) if number % 5 == 0 or os.environ.get("NSLAB_SLOW")]
+"""One in five; with NSLAB_SLOW set, all."""
+
+
+@pytest.mark.parametrize("name", TRIED)
 def test_what_is_broken_is_found_by_evidence(lab: Lab, name: str) -> None:
     broken = BREAKS[name]
     run(lab, broken.host, broken.line)
