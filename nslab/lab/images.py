@@ -25,7 +25,8 @@ AGNHOST = ("netexec", "pause")
 """The subcommands of the built-in agnhost."""
 TOOLS = names(
     """
-    alpine amazonlinux archlinux bash busybox centos cirros curl debian debian-base dnsutils fedora jessie-dnsutils
+    agnhost alpine amazonlinux archlinux bash busybox centos cirros curl debian debian-base dnsutils fedora
+    jessie-dnsutils
     kubectl netshoot network-multitool opensuse oraclelinux rockylinux toolbox ubi ubi-minimal ubuntu
     """
 )
@@ -73,7 +74,7 @@ def _played(container: Container, choice: str, *, ends: bool) -> Container:
             return replace(container, command=(), args=args)
         if not container.image or (choice == MACHINE and container.command):
             return container
-        if name in TOOLS and not _beyond(container):
+        if name in TOOLS and (container.command or name not in BUILT_IN) and not _beyond(container):
             return _tool(container, name)
     return stand_in(container, ends=ends)
 

@@ -115,7 +115,7 @@ def test_headers_and_host_are_sent(pod: Bench) -> None:
 def test_it_runs_when_its_first_hook_is_over(pod: Bench) -> None:
     add(pod, lifecycle=(("postStart", command("while ! [ -e /tmp/go ]; do sleep .02; done")),))
     until(lambda: "begun" in pod.log("pod", "app"))
-    assert app(pod)["state"] == "waiting"
+    until(lambda: app(pod)["state"] == "waiting")
     run(pod, "touch /tmp/go")
     until(lambda: app(pod)["ready"])
 

@@ -217,6 +217,7 @@ def test_a_stand_in_answers_where_it_is_asked(container: str, argv: str) -> None
         ("{name: c, image: nicolaka/netshoot, tty: true}", ("sleep", "infinity")),
         ("{name: c, command: [sleep, '9']}", ("sleep", "9")),
         ("{name: c, image: registry.k8s.io/pause:3.9}", ("agnhost", "pause")),
+        ("{name: c, image: agnhost, command: [sh, -c, 'true']}", ("sh", "-c", "true")),
         ("{name: c, image: agnhost, command: [/agnhost], args: [netexec, -x]}", ("agnhost", "netexec", "-x")),
     ],
 )  # fmt: skip
