@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from nslab.app.drift import Drift
     from nslab.lab.types import Lab
     from nslab.probes import Call, CallResult, Place, Probe, Result, ServiceSurvey, Survey
-    from nslab.probes.evidence import Question, Trail
+    from nslab.probes.evidence import Conversation, Trail
 
     Reasons: TypeAlias = dict[Call, str]
     Key = TypeVar("Key")
@@ -119,7 +119,7 @@ def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
     return {result.probe: cells[result.probe.pair] for result in wrong}
 
 
-def _follow(drift: Drift, questions: dict[Key, Question]) -> dict[Key, Trail]:
+def _follow(drift: Drift, questions: dict[Key, Conversation]) -> dict[Key, Trail]:
     """Repeat conversations, and see where they end."""
     from nslab.linux.prober.follow import follow
 
@@ -168,9 +168,9 @@ def _untranslated(drift: Drift, call: Call) -> list[str]:
     return found
 
 
-def _repetitions(drift: Drift, failed: Sequence[CallResult]) -> dict[tuple[int, int], Question]:
+def _repetitions(drift: Drift, failed: Sequence[CallResult]) -> dict[tuple[int, int], Conversation]:
     """For some failed calls, so many connections that each endpoint is probably drawn."""
-    made: dict[tuple[int, int], Question] = {}
+    made: dict[tuple[int, int], Conversation] = {}
     for at, result in enumerate(failed):
         if one := question_of(result, drift.lab.dns_address):
             made |= {(at, turn): one for turn in range(max(1, min(DRAWS * len(result.call.answers), MOST_DRAWS)))}

@@ -6,7 +6,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nslab.errors import NslabError, UsageError
+from nslab.errors import UsageError
 from nslab.linux import owned
 from nslab.linux.netns import labs
 from nslab.linux.processes import status
@@ -41,8 +41,6 @@ def _holds(lab: str) -> str:
         return count(stored_lab(lab))
     except UsageError:
         return "half-built; `nslab down` takes it away"
-    except (NslabError, OSError) as error:  # another's lab, or one that just goes: no reason to list none
-        return str(error)
 
 
 def pods(name: str) -> Pods:

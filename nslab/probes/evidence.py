@@ -29,7 +29,7 @@ class What(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class Conversation:
     """A conversation to repeat. `size`: of the IP packet (Kind.MTU). `asks`: a TCP server that must say something."""
 
     source: str
@@ -88,7 +88,7 @@ class Trail:
     `error`: what the source's kernel reported.
     """
 
-    question: Question
+    question: Conversation
     sightings: tuple[Sighting, ...] = ()
     counts: tuple[Count, ...] = ()
     error: str = ""
@@ -116,17 +116,17 @@ class Trail:
         return any(one.host == self.question.source and not one.leaving for one in self.of(What.REPLY))
 
 
-def question(probe: Probe) -> Question:
+def question(probe: Probe) -> Conversation:
     """A probe as a conversation to repeat."""
-    return Question(probe.source, probe.address, probe.kind, probe.port or DISCARD, probe.size, probe.asks)
+    return Conversation(probe.source, probe.address, probe.kind, probe.port or DISCARD, probe.size, probe.asks)
 
 
-def question_of(result: CallResult, dns: IPv4Address | None) -> Question | None:
+def question_of(result: CallResult, dns: IPv4Address | None) -> Conversation | None:
     """A call as a conversation to repeat; its look-up, if that failed. None: nobody repeats SCTP."""
     call = result.call
     if result.unresolved:
-        return Question(call.source, dns, Kind.UDP, DNS_PORT) if dns else None
+        return Conversation(call.source, dns, Kind.UDP, DNS_PORT) if dns else None
     if call.protocol == "SCTP" or not call.addresses:
         return None
     kind = Kind.UDP if call.protocol == "UDP" else Kind.TCP
-    return Question(call.source, call.addresses[0], kind, call.port, asks=call.asks and kind is Kind.TCP)
+    return Conversation(call.source, call.addresses[0], kind, call.port, asks=call.asks and kind is Kind.TCP)

@@ -15,7 +15,7 @@ _ERRORS = (3, 4, 5, 11, 12)
 
 
 @dataclass(frozen=True, slots=True)
-class Packet:
+class DecodedPacket:
     """The innermost packet; of an ICMP error, the error's. `sequence`, `acknowledges`: TCP's; `quoted`: by an error."""
 
     source: IPv4Address
@@ -28,11 +28,11 @@ class Packet:
     opens: bool = False
     code: tuple[int, int] = (0, 0)
     payload: bytes = b""
-    quoted: Packet | None = None
+    quoted: DecodedPacket | None = None
     tunnelled: bool = False
 
 
-def decode(data: bytes, *, tunnelled: bool = False) -> Packet | None:
+def decode(data: bytes, *, tunnelled: bool = False) -> DecodedPacket | None:
     """The packet in `data`, taken out of tunnels; None if it is not whole."""
     if len(data) < 20 or data[0] >> 4 != 4:
         return None
@@ -41,21 +41,21 @@ def decode(data: bytes, *, tunnelled: bool = False) -> Packet | None:
     if protocol == IPIP:
         return decode(body, tunnelled=True)
     if len(body) < 8:
-        return Packet(*ends, protocol, tunnelled=tunnelled)
+        return DecodedPacket(*ends, protocol, tunnelled=tunnelled)
     ports = (int.from_bytes(body[:2], "big"), int.from_bytes(body[2:4], "big"))
     if protocol == UDP and ports[1] == _VXLAN:
         return decode(body[8 + _VXLAN_HEAD :], tunnelled=True)
     if protocol == UDP:
-        return Packet(*ends, protocol, ports, payload=body[8:], tunnelled=tunnelled)
+        return DecodedPacket(*ends, protocol, ports, payload=body[8:], tunnelled=tunnelled)
     if protocol == TCP:
         flags = body[13] if len(body) > 13 else 0
-        return Packet(
+        return DecodedPacket(
             *ends, protocol, ports, int.from_bytes(body[4:8], "big"), int.from_bytes(body[8:12], "big"),
             bool(flags & _RST), bool(flags & _SYN), tunnelled=tunnelled,
         )  # fmt: skip
     code = (body[0], body[1])
     quoted = decode(body[8:]) if protocol == ICMP and body[0] in _ERRORS else None
-    return Packet(*ends, protocol, code=code, payload=body[8:], quoted=quoted, tunnelled=tunnelled)
+    return DecodedPacket(*ends, protocol, code=code, payload=body[8:], quoted=quoted, tunnelled=tunnelled)
 
 
 def arp(data: bytes) -> tuple[int, IPv4Address, IPv4Address] | None:

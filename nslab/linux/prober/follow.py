@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from nslab.linux.netns import Namespaces
     from nslab.linux.prober.counters import Counters
-    from nslab.probes.evidence import Question
+    from nslab.probes.evidence import Conversation
 
 _SECONDS = scaled(0.8)
 _SETTLE = scaled(0.02)
@@ -48,7 +48,7 @@ class _Seen(NamedTuple):
     data: bytes
 
 
-def follow(spaces: Namespaces, lab: str, questions: Sequence[Question], iptables: str) -> list[Trail]:
+def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], iptables: str) -> list[Trail]:
     """Repeat the conversations, all at once, and return what was seen of each."""
     everywhere = named(lab)
     with ExitStack() as opened:

@@ -16,8 +16,8 @@ from nslab.probes.evidence import What
 from nslab.wire import dns_client, icmp, packets
 
 if TYPE_CHECKING:
-    from nslab.probes.evidence import Question
-    from nslab.wire.packets import Packet
+    from nslab.probes.evidence import Conversation
+    from nslab.wire.packets import DecodedPacket
 
 _MTU_DISCOVER, _PROBE = 10, 3
 _TCP_REPAIR, _TCP_REPAIR_QUEUE, _TCP_QUEUE_SEQ = 19, 20, 21
@@ -31,7 +31,7 @@ _WORD = b"echo "
 class Track:
     """A conversation. `open` in the source's namespace; then `hear` until it is over."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Conversation) -> None:
         self.question = question
         self.token = os.urandom(8).hex().encode()
         self.sock: socket.socket | None = None
@@ -74,7 +74,7 @@ class Track:
             return
         self.over = self.question.kind is Kind.UDP or self.token in data
 
-    def what(self, packet: Packet) -> What | None:
+    def what(self, packet: DecodedPacket) -> What | None:
         """What a packet is in this conversation; None if it is another's."""
         if packet.quoted:
             return What.ERROR if self.what(packet.quoted) else None
@@ -89,7 +89,7 @@ class Track:
             return None
         return What.REQUEST if packet.code[0] == icmp.ECHO else What.REPLY
 
-    def _segment(self, packet: Packet) -> What | None:
+    def _segment(self, packet: DecodedPacket) -> What | None:
         if packet.protocol != packets.TCP:
             return None
         if packet.sequence == self._sequence and not packet.acknowledges:

@@ -10,7 +10,7 @@ from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
 from nslab.objects.needs import Host
 from nslab.probes import Kind, survey
-from nslab.probes.evidence import Count, Question, Sighting, Trail, Unanswered, What
+from nslab.probes.evidence import Conversation, Count, Sighting, Trail, Unanswered, What
 from nslab.trace.captured import captured
 from nslab.trace.ending import described, ending, few
 from nslab.trace.topology import topology
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 A, B, SERVICE = map(IPv4Address, ("10.0.0.1", "10.0.0.2", "10.96.0.1"))
-ASKED = Question("a", B, Kind.TCP, 80)
+ASKED = Conversation("a", B, Kind.TCP, 80)
 
 
 def at(host: str, dev: str, *, leaving: bool = False, what: What = What.REQUEST, astray: bool = False) -> Sighting:
@@ -67,7 +67,7 @@ def test_who_refuses() -> None:
 
 
 def test_a_server_that_accepts_and_hangs_has_not_answered() -> None:
-    asked = Question("a", B, Kind.TCP, 80, asks=True)
+    asked = Conversation("a", B, Kind.TCP, 80, asks=True)
     trail = Trail(asked, (*GONE, at("a", "eth0", what=What.REPLY)))
     assert (trail.answered, ending(trail, "b").mute) == (False, True)
 

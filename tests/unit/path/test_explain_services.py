@@ -12,7 +12,7 @@ from nslab.objects.plan import Add, Plan
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import KubeProxy
 from nslab.probes import Answer, Call, CallResult, Kind, Outcome, Try, Way
-from nslab.probes.evidence import Question, Sighting, Trail, What
+from nslab.probes.evidence import Conversation, Sighting, Trail, What
 from nslab.trace.explain_services import Evidence, explain_call
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def test_a_name_that_is_not_known_is_the_dns_s_own() -> None:
 
 
 def test_conntrack_is_named_where_a_new_connection_passes() -> None:
-    asked = Question("box", IPv4Address("10.96.0.1"), Kind.TCP, 80)
+    asked = Conversation("box", IPv4Address("10.96.0.1"), Kind.TCP, 80)
     reply = Sighting(0.0, "box", "eth0", False, What.REPLY, asked.address, IPv4Address("20.96.0.9"))
     evidence = Evidence(trails=[Trail(asked, (reply,))] * 2, flows=["3 to 10.96.0.1 as no rule translated them: cure"])
     assert explain_call(CallResult(CALL, (GOOD, LOST)), "x", (), evidence) == (
