@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 HOSTNAME, OS, ARCH = "kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
-_ARCH = _MACHINES.get(os.uname().machine, os.uname().machine)
+ARCHITECTURE = _MACHINES.get(os.uname().machine, os.uname().machine)
+"""This machine's, as Kubernetes writes it."""
 
 
 def labels(node: Machine) -> Mapping[str, str]:
     """A node's labels. The file's override the kubelet's."""
-    kubelets = {HOSTNAME: node.name, OS: "linux", ARCH: _ARCH}
+    kubelets = {HOSTNAME: node.name, OS: "linux", ARCH: ARCHITECTURE}
     old = {f"beta.{name}": kubelets[name] for name in (OS, ARCH)}
     return kubelets | old | node.labels
 

@@ -21,9 +21,14 @@ KINDS = (
 )  # fmt: skip
 """The kinds that nslab acts on, by kubectl's resource names."""
 SHORT = {
-    "svc": "service", "deploy": "deployment.apps", "po": "pod", "rs": "replicaset.apps", "rc": "replicationcontroller",
-    "sts": "statefulset.apps", "ds": "daemonset.apps",
+    "cj": "cronjob", "cm": "configmap", "crd": "customresourcedefinition", "deploy": "deployment", "ds": "daemonset",
+    "ep": "endpoints", "hpa": "horizontalpodautoscaler", "ing": "ingress", "limits": "limitrange",
+    "netpol": "networkpolicy", "no": "node", "ns": "namespace", "pc": "priorityclass", "pdb": "poddisruptionbudget",
+    "po": "pod", "pv": "persistentvolume", "pvc": "persistentvolumeclaim", "quota": "resourcequota",
+    "rc": "replicationcontroller", "rs": "replicaset", "sa": "serviceaccount", "sc": "storageclass",
+    "sts": "statefulset", "svc": "service",
 }  # fmt: skip
+"""kubectl's short names, of kinds in the singular."""
 Key: TypeAlias = tuple[str, str, str]
 """An object's resource name as in kubectl's output, its namespace and its name."""
 
@@ -35,9 +40,12 @@ def key_of(one: Document | Kept) -> Key:
 
 def resource_of(one: Document | Kept) -> str:
     """kubectl's resource name of an object's kind, such as networkpolicy.networking.k8s.io."""
-    version = one.api_version if isinstance(one, Kept) else str(one.value.get("apiVersion"))
-    group = version.rpartition("/")[0]
-    return f"{one.kind.lower()}.{group}".removesuffix(".")
+    return resource_name(one.kind, one.api_version if isinstance(one, Kept) else str(one.value.get("apiVersion")))
+
+
+def resource_name(kind: str, version: str) -> str:
+    """kubectl's name of a kind: pod, deployment.apps. `version`: its apiVersion."""
+    return f"{kind.lower()}.{version.rpartition('/')[0]}".removesuffix(".")
 
 
 def plural(resource: str) -> str:
@@ -57,20 +65,26 @@ def named(lab: Lab, words: Sequence[str], namespace: str) -> list[Key]:
             raise UsageError("error: resource(s) were provided, but no name was specified")
         pairs = [(kind, name) for name in words[1:]]
     else:
-        split = [word.partition("/") for word in words]
-        for word, (kind, slash, name) in zip(words, split, strict=True):
-            if not (kind and slash and name) or "/" in name:
-                why = "arguments in resource/name form must have a single resource and name"
-                raise UsageError(f"error: {why}, and this is {shown(word)}")
-        pairs = [(meant(lab, kind), name) for kind, _, name in split]
+        pairs = [(meant(lab, kind), name) for kind, name in [*map(parts, words)]]
     wide = {resource_of(one) for one in lab.others if not one.namespace}
     return list(dict.fromkeys((kind, "" if kind in wide else namespace, name) for kind, name in pairs))
+
+
+def parts(word: str) -> tuple[str, str]:
+    """The kind and the name of KIND/NAME."""
+    kind, slash, name = word.partition("/")
+    if not (kind and slash and name) or "/" in name:
+        why = "arguments in resource/name form must have a single resource and name"
+        raise UsageError(f"error: {why}, and this is {shown(word)}")
+    return kind, name
 
 
 def meant(lab: Lab, word: str) -> str:
     """The resource that a command line names in the singular, the plural or by a short name, with or without group."""
     for resource in (*KINDS, *map(resource_of, lab.others)):
-        full = {resource, plural(resource), next((short for short, of in SHORT.items() if of == resource), "")}
+        full = {resource, plural(resource)}
+        if resource in KINDS:
+            full |= {short for short, kind in SHORT.items() if kind == resource.partition(".")[0]}
         if word and word.lower() in full | {each.partition(".")[0] for each in full}:
             return resource
     raise UsageError(f"error: the server doesn't have a resource type {quoted(word)}")

@@ -6,23 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api import schema
 from nslab.api.document import CLUSTER_WIDE
-from nslab.api.words import quoted, shown
+from nslab.api.words import quoted
 from nslab.errors import UsageError
-from nslab.lab.resources import plural
+from nslab.lab.resources import SHORT, not_found, parts, plural, resource_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     Object = dict[str, Any]
 
-SHORT = {
-    "cj": "cronjob", "cm": "configmap", "crd": "customresourcedefinition", "deploy": "deployment", "ds": "daemonset",
-    "ep": "endpoints", "hpa": "horizontalpodautoscaler", "ing": "ingress", "limits": "limitrange",
-    "netpol": "networkpolicy", "no": "node", "ns": "namespace", "pc": "priorityclass", "pdb": "poddisruptionbudget",
-    "po": "pod", "pv": "persistentvolume", "pvc": "persistentvolumeclaim", "quota": "resourcequota",
-    "rc": "replicationcontroller", "rs": "replicaset", "sa": "serviceaccount", "sc": "storageclass",
-    "sts": "statefulset", "svc": "service",
-}  # fmt: skip
 ALL = (
     "Pod",
     "ReplicationController",
@@ -39,8 +31,7 @@ ALL = (
 
 def resource(one: Object) -> str:
     """What kubectl calls an object's kind: pod, deployment.apps."""
-    group = str(one.get("apiVersion", "")).rpartition("/")[0]
-    return f"{one['kind'].lower()}.{group}".removesuffix(".")
+    return resource_name(one["kind"], str(one.get("apiVersion", "")))
 
 
 def selected(there: Sequence[Object], words: Sequence[str], namespace: str = "") -> list[Object]:
@@ -49,7 +40,7 @@ def selected(there: Sequence[Object], words: Sequence[str], namespace: str = "")
     `namespace`: where they are; "": anywhere. UsageError, in kubectl's words, for what there is not.
     """
     if any("/" in word for word in words):
-        return [_one(there, *_parts(word), namespace) for word in words]
+        return [_one(there, *parts(word), namespace) for word in words]
     if len(words) > 1:
         return [_one(there, words[0], name, namespace) for name in words[1:]]
     kinds = [kind for word in (words[0].split(",") if words else []) for kind in _kinds(there, word)]
@@ -81,26 +72,14 @@ def _is_in(one: Object, namespace: str) -> bool:
     return not namespace or one["metadata"].get("namespace", "") in ("", namespace) or one["kind"] in CLUSTER_WIDE
 
 
-def _parts(word: str) -> tuple[str, str]:
-    kind, slash, name = word.partition("/")
-    if not (kind and slash and name) or "/" in name:
-        why = "arguments in resource/name form must have a single resource and name"
-        raise UsageError(f"error: {why}, and this is {shown(word)}")
-    return kind, name
-
-
 def _one(there: Sequence[Object], word: str, name: str, namespace: str) -> Object:
     kinds = _kinds(there, word)
     for one in there:
         if one["kind"] in kinds and one["metadata"].get("name") == name and _is_in(one, namespace or "default"):
             return one
-    known = next((resource(one) for one in there if one["kind"] == kinds[0]), "") or _resource_of(kinds[0])
-    raise UsageError(f"Error from server (NotFound): {plural(known)} {quoted(name)} not found")
-
-
-def _resource_of(kind: str) -> str:
-    group = schema.versions_of(kind, "")[0].rpartition("/")[0]
-    return f"{kind.lower()}.{group}".removesuffix(".")
+    known = next((resource(one) for one in there if one["kind"] == kinds[0]), "")
+    known = known or resource_name(kinds[0], schema.versions_of(kinds[0], "")[0])
+    raise UsageError(not_found((known, namespace, name)))
 
 
 def _kinds(there: Sequence[Object], word: str) -> tuple[str, ...]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from nslab.api.duration import moment
 from nslab.compiler.services import resolve
 from nslab.lab import dump
+from nslab.lab.node_selector import ARCH, ARCHITECTURE, HOSTNAME, OS
 from nslab.lab.replicas import template_hash
-from nslab.lab.types import DAEMON_SET, ONE_NUMBER
+from nslab.lab.types import DAEMON_SET, ONE_NUMBER, TEMPLATE_HASH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from nslab.lab.stream import Documents
     from nslab.lab.types import Controller, Lab, Node, Pod, Service
     from nslab.proxy.model import Endpoint, Port
     from nslab.proxy.model import Service as Resolved
@@ -43,7 +45,7 @@ def objects(lab: Lab, live: Live) -> list[Object]:
     found = dump.documents(lab)
     made = [
         *(node(one, running=one.name in live.nodes) for one in lab.nodes),
-        *_namespaces(lab),
+        *_namespaces(found),
         *(one.value for one in found.services),
         *_controllers(lab, live),
         *_replica_sets(lab, live),
@@ -63,9 +65,9 @@ def _aged(one: Object, live: Live) -> Object:
 def node(one: Node, *, running: bool) -> Object:
     """A node; it is ready while its process, its kubelet, runs."""
     labels = {
-        "kubernetes.io/hostname": one.name,
-        "kubernetes.io/os": "linux",
-        "kubernetes.io/arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine()),
+        HOSTNAME: one.name,
+        OS: "linux",
+        ARCH: ARCHITECTURE,
         **dict(one.labels),
     }
     ready = {"type": "Ready", "status": "True" if running else "Unknown"}
@@ -85,16 +87,16 @@ def node(one: Node, *, running: bool) -> Object:
                 "kernelVersion": platform.release(),
                 "osImage": platform.system(),
                 "operatingSystem": "linux",
-                "architecture": labels["kubernetes.io/arch"],
+                "architecture": labels[ARCH],
             },
         },
     }
 
 
-def _namespaces(lab: Lab) -> Iterator[Object]:
+def _namespaces(found: Documents) -> Iterator[Object]:
     """Those that objects are in, and those that every cluster has."""
-    written = {one.name: one.document for one in lab.others if one.kind == "Namespace"}
-    used = {one.namespace for one in dump.documents(lab).objects()} - {""}
+    written = {one.name: one.value for one in found.others if one.kind == "Namespace"}
+    used = {one.namespace for one in found.objects()} - {""}
     for name in sorted({"default", "kube-system", *used, *written}):
         document = written.get(name, {})
         metadata = {**document.get("metadata", {}), "name": name}
@@ -167,7 +169,7 @@ def _replica_sets(lab: Lab, live: Live) -> Iterator[Object]:
         if one.kind != "Deployment":
             continue
         hashed = template_hash(one.template)
-        spec, label = one.document["spec"], {"pod-template-hash": hashed}
+        spec, label = one.document["spec"], {TEMPLATE_HASH: hashed}
         template = spec.get("template", {})
         metadata = template.get("metadata", {})
         labels = {**metadata.get("labels", {}), **label}
@@ -205,7 +207,7 @@ def _of_service(service: Service, one: Resolved, live: Live) -> Iterator[Object]
     yield {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "metadata": {"name": f"{service.name}-{template_hash_of(service)}", **head},
+        "metadata": {"name": f"{service.name}-{_letters_of(service)}", **head},
         "addressType": "IPv4",
         "endpoints": [_end(end, ready=ready[ip]) for ip, end in ends.items()],
         "ports": [_port(port) for port in one.ports],
@@ -219,7 +221,7 @@ def _of_service(service: Service, one: Resolved, live: Live) -> Iterator[Object]
     }
 
 
-def template_hash_of(service: Service) -> str:
+def _letters_of(service: Service) -> str:
     """The letters behind the name of a Service's slice."""
     return service.document.get("metadata", {}).get("uid", "")[:5] or "nslab"
 
@@ -250,8 +252,3 @@ def _target(end: Endpoint) -> Object:
 def _pod_ready(end: Endpoint, live: Live) -> bool:
     row = live.rows.get(end.pod)
     return row is None or _is_ready(row)
-
-
-def in_namespace(found: Iterable[Object], namespace: str) -> list[Object]:
-    """The objects of a namespace, and those that are in none."""
-    return [one for one in found if one["metadata"].get("namespace", namespace) == namespace]
