@@ -99,9 +99,12 @@ def stations(passings: Iterable[Passing], crossings: Iterable[Crossing], what: W
             station = last[key] = Station(one.host, what, key[1])
             found.append(station)
         (station.departure if one.leaving else station.arrival).append(one)
+    known: set[tuple[object, ...]] = set()
     for crossing in crossings:
-        if crossing.what not in (what, None):
-            continue
+        sight = crossing.host, crossing.tunnelled, crossing.iif, crossing.oif, crossing.header
+        if crossing.what not in (what, None) or sight in known:
+            continue  # another packet's, or the same once more: TCP repeats what is not answered
+        known.add(sight)
         if owner := _owner(found, crossing):
             owner.crossing = crossing
         elif crossing.what is what and not crossing.iif:

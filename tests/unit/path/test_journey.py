@@ -131,7 +131,7 @@ def test_what_a_bridge_floods_is_nobodys() -> None:
 def test_what_its_own_host_drops_is_seen_in_the_rules_alone() -> None:
     dropped = Visit("filter", "OUTPUT", 3, 0, SENT, 0, (Match("filter", "OUTPUT", "drop", rule="-j DROP"),), "drop")
     crossing = Crossing("pod", What.REQUEST, False, "", "eth0", SENT, 0, (dropped,))
-    found = stations([], [crossing], What.REQUEST)
+    found = stations([], [crossing, crossing], What.REQUEST)
     made = [*hops(found, known(*found))]
     assert [hop.action for hop in made] == [Action.SEND, Action.DROP]
     watched = WatchedPacket(ASKED, (), (crossing,))
