@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from nslab.probes.pairs import Kind
     from nslab.trace.endpoints import Target
     from nslab.trace.hops import Hop, NameAsked
-    from nslab.trace.observed import WatchedPacket, RouteQuestion, RouteTaken
+    from nslab.trace.observed import RouteQuestion, RouteTaken, WatchedPacket
     from nslab.trace.stations import Station
 
 

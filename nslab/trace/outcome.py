@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nslab.objects.plan import Plan
-    from nslab.trace.observed import WatchedPacket, Passing
+    from nslab.trace.observed import Passing, WatchedPacket
 
 _ENDS = {Action.DROP: End.DROPPED, Action.REJECT: End.REJECTED}
 

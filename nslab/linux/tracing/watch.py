@@ -17,7 +17,7 @@ from nslab.linux.tracing.kernel_trace import KernelTrace
 from nslab.linux.tracing.rule_texts import texts
 from nslab.objects.names import host, netns
 from nslab.probes.evidence import What
-from nslab.trace.observed import Answered, WatchedPacket, Passing
+from nslab.trace.observed import Answered, Passing, WatchedPacket
 from nslab.wire import packets
 
 if TYPE_CHECKING:
