@@ -48,7 +48,10 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
             spaces.enter(netns(lab, question.source))
             track.open()
         wait([track])
-        seen = sorted(frame for ns, sock in taps.items() for frame in frames(host(ns), sock))
+        # A host's own order holds, even if the clock does not tell two sights of a packet apart.
+        seen = sorted(
+            (frame for ns, sock in taps.items() for frame in frames(host(ns), sock)), key=lambda frame: frame.at
+        )
         counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]
         devices = {ns: batch.links(spaces.route_socket(ns)) for ns in everywhere}
         crossed = [one for ns, traced in trace.read().items() for one in _crossings(spaces, ns, traced, devices[ns])]
