@@ -172,8 +172,3 @@ def few(names: Sequence[str], most: int = 3) -> str:
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def first_line(reason: str) -> str:
-    """A reason without what was seen."""
-    return reason.partition("\n")[0]
