@@ -13,11 +13,12 @@ from nslab.linux.flows import flows
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
-from nslab.objects.names import netns
+from nslab.objects.names import host, netns
 from nslab.probes import Way
 from nslab.probes.cause import Cause
 from nslab.probes.evidence import question, question_of
 from nslab.probes.pairs import Kind
+from nslab.probes.verdict import KUBE_PROXY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,7 +88,8 @@ def probe(
     drift = drift_of(name)
     lab = probes.with_learned_routes(drift.lab, drift.plan)
     survey = probes.survey(lab, drift.host, sources, targets)
-    asked = None if targets else probes.survey_services(lab, drift.host, sources)
+    differing = {host(step.obj.ns) for step in drift.plan if step.obj.by == KUBE_PROXY}
+    asked = None if targets else probes.survey_services(lab, drift.host, sources, differing)
     calls: list[CallResult] = []
     with Namespaces() as spaces:
         results = ask(spaces, name, survey.places, survey.probes, progress=hosts)

@@ -7,7 +7,7 @@ from enum import Enum, auto
 from nslab.dataclass import dataclass
 
 
-class Finding(Enum):
+class CauseKind(Enum):
     """The kind of thing that was found."""
 
     NOTHING = auto()
@@ -29,7 +29,7 @@ class Cause:
     """
 
     sentence: str
-    finding: Finding = Finding.NOTHING
+    kind: CauseKind = CauseKind.NOTHING
     host: str = ""
     by: str = ""
     seen: str = ""

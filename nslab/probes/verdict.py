@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.dataclass import dataclass, field
 from nslab.probes.calls import Way
-from nslab.probes.cause import Cause, Finding
+from nslab.probes.cause import Cause, CauseKind
 from nslab.probes.pairs import Expected, Kind, Outcome
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def verdict(square: Square) -> str:
     if not services:
         return f"{fails}: {advice(square.causes)}"
     # That all is well with kube-proxy's rules is known only where each failure has a cause elsewhere.
-    known = all(cause.finding is not Finding.NOTHING and cause.by != KUBE_PROXY for cause in square.causes)
+    known = all(cause.kind is not CauseKind.NOTHING and cause.by != KUBE_PROXY for cause in square.causes)
     elsewhere = ", not at kube-proxy" if known and square.causes else ""
     return f"{fails}, and so do the Services behind them: {advice(square.causes)}{elsewhere}"
 
@@ -119,7 +119,7 @@ def advice(causes: Iterable[Cause]) -> str:
     found: dict[str, dict[str, None]] = {}
     ends: dict[str, None] = {}
     for cause in causes:
-        if cause.finding is Finding.NOTHING:
+        if cause.kind is CauseKind.NOTHING:
             ends |= dict.fromkeys(filter(None, [cause.host]))
         else:
             found.setdefault(_what(cause), {})[cause.host or "this machine"] = None
@@ -129,9 +129,9 @@ def advice(causes: Iterable[Cause]) -> str:
 
 
 def _what(cause: Cause) -> str:
-    if cause.finding is Finding.UNMANAGED:
+    if cause.kind is CauseKind.UNMANAGED:
         return "what is not the lab's on "
-    if cause.finding is Finding.SEEN or cause.by in ("", "the machines"):
+    if cause.kind is CauseKind.SEEN or cause.by in ("", "the machines"):
         return ""
     return f"the {cause.by} of " if " " in cause.by else f"{cause.by} of "
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.objects.inet import Address
-from nslab.probes.cause import Cause, Finding
+from nslab.probes.cause import Cause, CauseKind
 from nslab.proxy.ipvs import DEVICE
 
 if TYPE_CHECKING:
@@ -27,5 +27,5 @@ def captured(lab: Lab, needs: Iterable[Need]) -> Cause | None:
                     f"{found.ip} is {nodes[found.ip]}'s address and an external IP of {of}, and {need.where} has it on "
                     f"{DEVICE} (kube-proxy's): nothing of {need.where} reaches {nodes[found.ip]}"
                 )
-                return Cause(sentence, Finding.SEEN, need.where)
+                return Cause(sentence, CauseKind.SEEN, need.where)
     return None

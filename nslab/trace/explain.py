@@ -16,7 +16,7 @@ from nslab.objects.plan import Remove
 from nslab.objects.process import Control, KubeProxy, Process
 from nslab.objects.script import command
 from nslab.probes import Expected, Outcome
-from nslab.probes.cause import Cause, Finding
+from nslab.probes.cause import Cause, CauseKind
 from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ def explain(
 
 def differs(step: Step, sentence: str) -> Cause:
     """The cause that a step would repair: what it removes is not the lab's."""
-    finding = Finding.UNMANAGED if isinstance(step, Remove) else Finding.DIFFERS
-    return Cause(sentence, finding, host(step.obj.ns), step.obj.by)
+    kind = CauseKind.UNMANAGED if isinstance(step, Remove) else CauseKind.DIFFERS
+    return Cause(sentence, kind, host(step.obj.ns), step.obj.by)
 
 
 def _beside(differences: Plan, way: Collection[str], end: Ending | None) -> Cause | None:
@@ -139,7 +139,7 @@ def _nothing_of_ours(
     for ns in sorted(way, key=lambda ns: end is None or host(ns) != end.host):
         if things := unmanaged.get(ns):
             sentence = f"nothing of the lab differs on the way, but {host(ns)} has {_listed(things, end)}"
-            return Cause(sentence, Finding.UNMANAGED, host(ns))
+            return Cause(sentence, CauseKind.UNMANAGED, host(ns))
     return _at_its_end(result, end) or _unexplained(result, way, end)
 
 
@@ -150,12 +150,12 @@ def _at_its_end(result: Result, end: Ending | None) -> Cause | None:
         return Cause(f"nothing of the lab differs, and yet {probe.target} has what should not reach it")
     if result.outcome is Outcome.REFUSED and probe.port and (end is None or (end.host == probe.target and end.refused)):
         nothing_listens = f"packets arrive at {probe.target}, where nothing listens on port {probe.port}"
-        return Cause(f"nothing of the lab differs: {nothing_listens}", Finding.SEEN, probe.target)
+        return Cause(f"nothing of the lab differs: {nothing_listens}", CauseKind.SEEN, probe.target)
     if result.detail == os.strerror(errno.ENOBUFS):
-        return Cause(_NEIGHBOURS_FULL, Finding.SEEN)
+        return Cause(_NEIGHBOURS_FULL, CauseKind.SEEN)
     if end and end.mute:
         hangs = f"{probe.target}'s server on port {probe.port} takes connections, and hangs"
-        return Cause(f"nothing of the lab differs: {hangs}", Finding.SEEN, probe.target)
+        return Cause(f"nothing of the lab differs: {hangs}", CauseKind.SEEN, probe.target)
     return None
 
 

@@ -11,7 +11,7 @@ from nslab.objects.plan import Remove, Replace
 from nslab.objects.process import KubeProxy, Process
 from nslab.objects.script import command
 from nslab.probes import Outcome
-from nslab.probes.cause import Cause, Finding
+from nslab.probes.cause import Cause, CauseKind
 from nslab.probes.evidence import What
 from nslab.trace.ending import described, ending, few
 from nslab.trace.explain import differs
@@ -154,7 +154,7 @@ def _layer(result: CallResult, lab: str, differences: Plan, evidence: Evidence, 
         if things := evidence.unmanaged.get(namespace):
             more = f" (and {len(things) - 1} more)" if len(things) > 1 else ""
             others = f"{host(namespace)} has something that is not the lab's: {things[0]}{more}"
-            return Cause(f"{_right(call)}, but {others}", Finding.UNMANAGED, host(namespace), seen=seen)
+            return Cause(f"{_right(call)}, but {others}", CauseKind.UNMANAGED, host(namespace), seen=seen)
     where = ends[0].host if ends else ""
     return Cause(_unexplained(result, evidence, silent, ends), host=where, seen=seen)
 
@@ -195,7 +195,7 @@ def _doubled(differences: Plan, evidence: Evidence) -> Cause | None:
                 return differs(step, f"{trouble(step)}, but {evidence.owner(found.ip)}'s{_mending(step)}")
     for address, hosts in evidence.owners.items():
         if len(hosts) > 1 and any(trail.drew == address for trail in evidence.trails):
-            return Cause(f"{few(hosts)} have the same address {address}", Finding.SEEN, few(hosts))
+            return Cause(f"{few(hosts)} have the same address {address}", CauseKind.SEEN, few(hosts))
     return None
 
 
@@ -205,7 +205,7 @@ def _nothing_listens(ends: Sequence[Ending], evidence: Evidence, pods: Collectio
         translated = trail.drew != trail.question.address and (not pods or end.host in pods)
         if translated and end.refused and end.host == evidence.owner(trail.drew):
             sentence = f"packets arrive at {trail.drew} ({end.host}), where nothing listens on port {end.port}"
-            return Cause(sentence, Finding.SEEN, end.host)
+            return Cause(sentence, CauseKind.SEEN, end.host)
     return None
 
 

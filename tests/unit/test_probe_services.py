@@ -276,6 +276,16 @@ def test_an_endpoint_that_was_not_drawn_says_nothing_of_where_it_is() -> None:
     assert [*lost.causes] == [cause]
 
 
+def test_a_node_whose_rules_differ_is_asked_more_often() -> None:
+    """A stale rule may lead to an endpoint that is gone, beside the only one that there is."""
+    of = lab("external-traffic")
+    usual, more = (survey_services(of, HOST, (), differing).calls for differing in ((), ("node2",)))
+    assert {(call.node, call.times < other.times) for call, other in zip(usual, more, strict=True) if call.answers} == {
+        ("node1", False), ("node2", True), ("node3", False),
+    }  # fmt: skip
+    assert all(call.times == 1 for call in more if not call.answers)
+
+
 def test_what_must_not_be_answered() -> None:
     silent = replace(CALL, outcome=Outcome.TIMED_OUT, answers=())
     assert CallResult(silent, (Try(Outcome.TIMED_OUT),)).wrong == ""

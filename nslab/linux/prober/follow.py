@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.errors import NslabError
+from nslab.linux.netlink.neighbours import forget_unresolved
 from nslab.linux.netns import named
 from nslab.linux.prober.counters import counted, moved
 from nslab.linux.prober.tracks import Track
@@ -40,7 +41,7 @@ _BUFFER, _LENGTH = 1 << 21, 512
 
 
 class _Seen(NamedTuple):
-    at: float
+    at: int
     host: str
     dev: str
     kind: int
@@ -53,6 +54,7 @@ def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], ipta
     everywhere = named(lab)
     with ExitStack() as opened:
         opened.callback(spaces.home)
+        forget_unresolved(spaces, everywhere)  # who has failed to resolve an address sends no ARP request for a while
         taps = {ns: opened.enter_context(_tap(spaces, ns)) for ns in everywhere}
         before = {ns: _counted(spaces, ns, iptables) for ns in everywhere}
         tracks = [Track(question) for question in questions]
@@ -62,7 +64,10 @@ def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], ipta
                 spaces.enter(netns(lab, track.question.source))
                 track.open()
         _wait(tracks)
-        seen = sorted(packet for ns, tap in taps.items() for packet in _packets(host(ns), tap))
+        # A packet that is sent again while the taps are read would be seen by the last of them only.
+        until = time.time_ns()
+        found = (packet for ns, tap in taps.items() for packet in _packets(host(ns), tap))
+        seen = sorted(packet for packet in found if packet.at <= until)
         counts = tuple(one for ns in everywhere for one in moved(host(ns), before[ns], _counted(spaces, ns, iptables)))
     unanswered = tuple(_unanswered(seen))
     return [
@@ -109,7 +114,7 @@ def _packets(name: str, tap: socket.socket) -> Iterator[_Seen]:
             data, extras, _, (dev, kind, way, *_) = tap.recvmsg(_LENGTH, socket.CMSG_SPACE(16))
             seconds, nanoseconds = struct.unpack("qq", extras[0][2])
             if kind in (_ETH_P_IP, _ETH_P_ARP):
-                yield _Seen(seconds + nanoseconds / 1e9, name, dev, kind, way, data)
+                yield _Seen(seconds * 10**9 + nanoseconds, name, dev, kind, way, data)
 
 
 def _of(track: Track, seen: Iterable[_Seen]) -> Iterator[Sighting]:

@@ -25,7 +25,7 @@ ASKED = Conversation("a", B, Kind.TCP, 80)
 
 
 def at(host: str, dev: str, *, leaving: bool = False, what: What = What.REQUEST, astray: bool = False) -> Sighting:
-    return Sighting(0.0, host, dev, leaving, what, A, B, astray, port=8080)
+    return Sighting(0, host, dev, leaving, what, A, B, astray, port=8080)
 
 
 GONE = (at("a", "eth0", leaving=True), at("n1", "cali1"))
@@ -54,6 +54,11 @@ def test_flooded_copies_tell_nothing() -> None:
 def test_what_was_counted_where_it_ends() -> None:
     drop, elsewhere = Count("n1", "rule -A FORWARD -j DROP", rule=True), Count("n2", "rule -A X -j DROP", rule=True)
     assert told(*GONE, counts=(drop, elsewhere)).endswith("n1: meanwhile its rule -A FORWARD -j DROP counted packets")
+    left, switchs = (*GONE, at("n1", "eth0", leaving=True)), (Count("switch", "rule -A X -j DROP", rule=True), drop)
+    assert told(*left, at("switch", "n1"), counts=switchs) == (
+        "last seen leaving n1's eth0, and nowhere after that: meanwhile switch's rule -A X -j DROP counted packets"
+    )
+    assert told(*left, counts=switchs).endswith("nowhere after that"), "the switch has not seen it"
     asked = (Unanswered("n1", "eth0", B), Unanswered("n2", "eth0", A))
     assert told(*GONE, unanswered=asked).endswith("n1: nobody answers its ARP requests for 10.0.0.2 on eth0")
 

@@ -12,7 +12,7 @@ from nslab.objects.plan import Add, Plan
 from nslab.objects.ports import LinkUp
 from nslab.objects.process import KubeProxy
 from nslab.probes import Answer, Call, CallResult, Kind, Outcome, Try, Way
-from nslab.probes.cause import Cause, Finding
+from nslab.probes.cause import Cause, CauseKind
 from nslab.probes.evidence import Conversation, Sighting, Trail, What
 from nslab.trace.explain_services import Evidence, explain_call
 
@@ -72,7 +72,7 @@ POD_B = IPv4Address("20.96.0.9")
 
 def drawn(target: IPv4Address) -> Evidence:
     """The evidence that a request went to an address in the end, and no answer came."""
-    leaves = Sighting(0.0, "n1", "eth0", True, What.REQUEST, IPv4Address("20.96.0.7"), target, port=8080)
+    leaves = Sighting(0, "n1", "eth0", True, What.REQUEST, IPv4Address("20.96.0.7"), target, port=8080)
     return Evidence(trails=[Trail(REQUEST, (leaves,))], owners={POD_B: ["b"]})
 
 
@@ -92,12 +92,12 @@ def test_stale_rules_are_those_of_a_kube_proxy_that_does_not_run() -> None:
     cause = explain_call(CallResult(CALL, (LOST,)), "x", (Add(PROXY), Add(OURS)), drawn(IPv4Address("20.96.0.8")))
     assert cause.sentence.startswith("n1 has no chain KUBE-SVC-WEB")
     assert cause.sentence.endswith("; n1 has no kube-proxy process")
-    assert (cause.finding, cause.host, cause.by) == (Finding.DIFFERS, "n1", "kube-proxy")
+    assert (cause.kind, cause.host, cause.by) == (CauseKind.DIFFERS, "n1", "kube-proxy")
 
 
 def test_conntrack_is_named_where_a_new_connection_passes() -> None:
     asked = Conversation("box", IPv4Address("10.96.0.1"), Kind.TCP, 80)
-    reply = Sighting(0.0, "box", "eth0", False, What.REPLY, asked.address, IPv4Address("20.96.0.9"))
+    reply = Sighting(0, "box", "eth0", False, What.REPLY, asked.address, IPv4Address("20.96.0.9"))
     evidence = Evidence(trails=[Trail(asked, (reply,))] * 2, flows=["3 to 10.96.0.1 as no rule translated them: cure"])
     assert explain_call(CallResult(CALL, (GOOD, LOST)), "x", (), evidence).sentence == (
         "nothing of n1's rules differs; repeated 2 times, it is answered each time; conntrack still has earlier "

@@ -25,7 +25,7 @@ from nslab.probes import (
     survey,
     survey_services,
 )
-from nslab.probes.cause import Cause, Finding
+from nslab.probes.cause import Cause, CauseKind
 from nslab.views.junit import calls_to_json, junit
 from nslab.views.service_matrix import four_cells, service_matrix, word
 
@@ -135,9 +135,9 @@ def test_a_lab_without_services_has_no_table() -> None:
     assert service_matrix(bare, [], 120) == []
 
 
-ROUTE = Cause("node2 has no route", Finding.DIFFERS, "node2", "BIRD")
-RULE = Cause("node1 has no rule", Finding.DIFFERS, "node1", "kube-proxy")
-FOREIGN = Cause("node3 has a rule that is not the lab's", Finding.UNMANAGED, "node3")
+ROUTE = Cause("node2 has no route", CauseKind.DIFFERS, "node2", "BIRD")
+RULE = Cause("node1 has no rule", CauseKind.DIFFERS, "node1", "kube-proxy")
+FOREIGN = Cause("node3 has a rule that is not the lab's", CauseKind.UNMANAGED, "node3")
 UNKNOWN = Cause("nothing of the lab differs", host="node2")
 
 
@@ -173,7 +173,7 @@ def test_all_is_well() -> None:
         (FOREIGN, "look at what is not the lab's on node3"),
         (replace(ROUTE, by="Calico CNI plugin"), "look at the Calico CNI plugin of node2"),
         (replace(RULE, by=""), "look at node1"),
-        (Cause("web-1's server hangs", Finding.SEEN, "web-1"), "look at web-1"),
+        (Cause("web-1's server hangs", CauseKind.SEEN, "web-1"), "look at web-1"),
         (UNKNOWN, "no cause was found; packets end at node2"),
         (None, "no cause was found"),
     ],
@@ -215,7 +215,7 @@ def test_names_alone_fail() -> None:
     calls = [*answers(), CallResult(named, (), "DNS: timed out")]
     fails = "Services answer by address and not by name: "
     assert output(hosts(), calls) == [f"{fails}no cause was found"]
-    hung = Cause("kube-system_kube-dns has a rule", Finding.UNMANAGED, "kube-system_kube-dns")
+    hung = Cause("kube-system_kube-dns has a rule", CauseKind.UNMANAGED, "kube-system_kube-dns")
     assert output(hosts(), calls, services=hung) == [f"{fails}look at what is not the lab's on kube-system_kube-dns"]
 
 
