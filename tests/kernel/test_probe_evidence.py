@@ -85,8 +85,8 @@ ports: [{name: "", port: 5432}]
 endpoints: [{addresses: [192.168.59.10]}]
 """
 PODS = {"web-1": ("web", "node1"), "web-2": ("web", "node2"), "box": ("box", "node2")}
-LABS = 6
-"""So many equal labs are broken at a time: who probes what is broken mostly waits."""
+LABS = 7
+"""So many equal labs are broken at a time, also behind the first tests: who probes what is broken mostly waits."""
 
 
 def written(folder: Path, more: str = "", name: str = "evidence") -> Lab:
@@ -192,6 +192,31 @@ def _possible(module: str, line: str) -> bool:
     return subprocess.run(["unshare", "--net", "sh", "-ec", line], capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.usefixtures("tried")
+def test_an_endpoint_outside_that_refuses(tmp_path: Path) -> None:
+    made = written(tmp_path, OUTSIDE, "outside")
+    up(made)
+    try:
+        found = probe(made.name)
+        assert said(found) == [
+            "packets arrive at 192.168.59.10 (client), where nothing listens on port 5432",
+        ]
+        assert {call.service for call in found.reasons} == {"default/db"}
+    finally:
+        down(made.name)
+
+
+@pytest.mark.usefixtures("tried")
+def test_after_a_repair_no_old_connection_is_translated(lab: Lab) -> None:
+    """Connections that were made while rules were missing stay in conntrack for up to two minutes."""
+    run(lab, "node2", "iptables -t nat -F KUBE-SERVICES")
+    assert not probe(lab.name, ["web-2", "box"]).good
+    up(lab)
+    assert drift_of(lab.name).plan == ()
+    for _ in range(10):
+        assert said(probe(lab.name, ["web-2", "box"])) == []
+
+
 TRIED = [name for number, name in enumerate(BREAKS) if number % 5 == 0 or os.environ.get("NSLAB_SLOW")]
 """One in five; with NSLAB_SLOW set, all."""
 
@@ -225,29 +250,6 @@ def test_a_missing_route_does_not_land_in_the_row_of_the_same_node(tried: Callab
     rows = four_cells(found.survey.places, found.results, found.calls, found.causes)
     assert [row for row in rows if row.startswith("same node") and "FAIL" in row] == []
     assert sum(row.startswith("other node") and "FAIL" in row for row in rows) == 2
-
-
-def test_an_endpoint_outside_that_refuses(tmp_path: Path) -> None:
-    made = written(tmp_path, OUTSIDE, "outside")
-    up(made)
-    try:
-        found = probe(made.name)
-        assert said(found) == [
-            "packets arrive at 192.168.59.10 (client), where nothing listens on port 5432",
-        ]
-        assert {call.service for call in found.reasons} == {"default/db"}
-    finally:
-        down(made.name)
-
-
-def test_after_a_repair_no_old_connection_is_translated(lab: Lab) -> None:
-    """Connections that were made while rules were missing stay in conntrack for up to two minutes."""
-    run(lab, "node2", "iptables -t nat -F KUBE-SERVICES")
-    assert not probe(lab.name, ["web-2", "box"]).good
-    up(lab)
-    assert drift_of(lab.name).plan == ()
-    for _ in range(10):
-        assert said(probe(lab.name, ["web-2", "box"])) == []
 
 
 @pytest.mark.skipif(not os.environ.get("NSLAB_SLOW"), reason="a hundred pods, probed twenty times: NSLAB_SLOW=1")

@@ -42,6 +42,7 @@ def ask(
     """
     everybody = [*places]
     forget_unresolved(spaces, named(lab))
+    spaces.home()
     results = _in_waves(spaces, lab, everybody, probes, timing, progress)
     doubtful = [at for at, result in enumerate(results) if _is_doubtful(result)]
     again = _in_waves(spaces, lab, everybody, [probes[at] for at in doubtful], timing, progress, alone=True)
