@@ -47,7 +47,7 @@ NAT = Visit(
 
 
 def seen(
-    at: float, host: str, dev: str, way: str, header: Header, what: What = What.REQUEST, **more: object
+    at: int, host: str, dev: str, way: str, header: Header, what: What = What.REQUEST, **more: object
 ) -> Passing:
     return Passing(at, host, dev, way == "out", what, header, **more)  # type: ignore[arg-type]
 
