@@ -46,9 +46,7 @@ NAT = Visit(
 )  # fmt: skip
 
 
-def seen(
-    at: int, host: str, dev: str, way: str, header: Header, what: What = What.REQUEST, **more: object
-) -> Passing:
+def seen(at: int, host: str, dev: str, way: str, header: Header, what: What = What.REQUEST, **more: object) -> Passing:
     return Passing(at, host, dev, way == "out", what, header, **more)  # type: ignore[arg-type]
 
 
