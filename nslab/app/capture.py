@@ -1,4 +1,4 @@
-"""InterfaceCapture the packets of a lab's interfaces into one file."""
+"""Capture the packets of a lab's interfaces into one file."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def block(sighted: Sighted) -> bytes:
 
 @contextmanager
 def capturing(name: str, where: Sequence[str] = (), expression: str = "") -> Iterator[Capturing]:
-    """InterfaceCapture in a running lab, from now on. `where`: HOST or HOST:INTERFACE, none for all; UsageError if unknown.
+    """Capture in a running lab, from now on. `where`: HOST or HOST:INTERFACE, none for all; UsageError if unknown.
 
     `expression`: which packets, as tcpdump has it.
     """

@@ -106,6 +106,8 @@ def _ended(station: Station, known: Known) -> Hop:
     """The host takes the packet for itself, or it gets no further."""
     question = asked(station)
     route = known.routes[question]
+    if station.iif == "lo":
+        return _received(station, known)
     if route.kind in ("local", ""):
         return _lost(station, route, known) if route.error else _received(station, known)
     return _lost(station, route, known)
