@@ -98,6 +98,7 @@ RULES: dict[str, Schema] = {
     "ObjectMeta": fields(namespace=LABEL, uid=UID, labels=LABELS, annotations=table(STRING, QUALIFIED)),
     "OwnerReference": {"required": []},  # nslab's own have no uid
     "LabelSelector": fields(matchLabels=LABELS),
+    "LabelSelectorRequirement": fields(key=QUALIFIED, values={"type": "array", "items": VALUE}),
     "ServiceSpec": fields(selector=LABELS),
     "PodSpec": fields(
         nodeName=LABEL,

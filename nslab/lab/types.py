@@ -14,6 +14,7 @@ from nslab.dataclass import dataclass, field
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
+    from nslab.api.selectors import Requirement
     from nslab.lab.sources import ValueSource, VariablesSource
     from nslab.lab.volumes import Volume, VolumeMount
     from nslab.runtime.health_check import HealthCheck
@@ -419,7 +420,7 @@ class Controller:
     kind: str
     name: str
     replicas: int
-    selector: tuple[tuple[str, str], ...]
+    selector: tuple[Requirement, ...]
     template: Pod
     namespace: str = "default"
     labels: tuple[tuple[str, str], ...] = ()

@@ -1,4 +1,4 @@
-"""Checks of a lab's Services, EndpointSlices and Deployments, with the API server's messages."""
+"""Checks of a lab's Services and EndpointSlices, and of probes, with the API server's messages."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from nslab.api.sentences import (
     required,
     unsupported,
 )
-from nslab.api.words import shown
 from nslab.errors import FieldError
-from nslab.lab import replicas, service_document, validate_services
+from nslab.lab import service_document, validate_services
 from nslab.lab.addons import API_SERVICE
 from nslab.lab.allocate import HIGHEST, KUBERNETES, LOWEST, unset_fields
 from nslab.lab.resources import resource_of
-from nslab.lab.types import ONE_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +36,7 @@ HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 def services(found: Documents) -> Iterator[FieldError]:
     """Each Service is valid for kube-proxy."""
-    yield from _twice(found.services)
+    yield from unique_names(found.services)
     for service in found.services:
         for error in validate_services.errors(service):
             yield of_object(service, error)
@@ -53,7 +51,7 @@ def admitted(found: Documents) -> Iterator[FieldError]:
 
 def slices(found: Documents) -> Iterator[FieldError]:
     """Each EndpointSlice is valid."""
-    yield from _twice(found.slices)
+    yield from unique_names(found.slices)
     for one in found.slices:
         for error in _slice(one):
             yield of_object(one, error)
@@ -90,46 +88,6 @@ def _slice_address(word: str, kind: str, path: FieldPath) -> Iterator[FieldError
         yield FieldError(path, invalid(word, f"must be an {kind} address"))
     else:
         yield from validate_services.outside(word, path)
-
-
-def controllers(found: Documents) -> Iterator[FieldError]:
-    """Each controller is valid, and the total of pods is within the limit."""
-    by_kind: dict[str, list[Document]] = {}
-    for one in found.controllers:
-        by_kind.setdefault(one.kind, []).append(one)
-    for some in by_kind.values():
-        yield from _twice(some)
-    for one in found.controllers:
-        for error in _controller(one):
-            yield of_object(one, error)
-    total = sum(max(one.view.replicas, 0) for one in found.controllers)
-    if total > replicas.MOST:
-        most = max(found.controllers, key=lambda one: one.view.replicas)
-        text = f"the {most.kind}s ask for {total} replicas, and the limit is {replicas.MOST}"
-        field = "replicas" if most.kind in ONE_NUMBER else "completions"
-        yield FieldError((*most.path, "spec", field), text)
-    owners = {one.view.owner_name for one in found.controllers}
-    for one in found.pods:
-        if one.view.owner and one.view.owner not in owners:
-            kind, _, owner = one.view.owner.partition("/")
-            text = f"the owner of pod {shown(one.name)}, {kind} {shown(owner)}, is not in the file"
-            yield FieldError((*one.path, "metadata", "ownerReferences"), f"{text}; remove ownerReferences")
-
-
-def _controller(one: Document) -> Iterator[FieldError]:
-    view, selector, template = one.view, {*one.view.selector}, one.view.template
-    if view.replicas < 0:
-        yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
-    selects = one.kind not in ("Job", "ReplicationController")
-    if selects and not selector and not one.spec.get("selector", {}).get("matchExpressions"):
-        yield FieldError(("spec", "selector"), invalid({}, f"empty selector is invalid for {one.kind.lower()}"))
-    elif one.kind != "Job" and not selector <= {*template.labels}:
-        text = invalid(dict(sorted(template.labels)), "`selector` does not match template `labels`")
-        yield FieldError(("spec", "template", "metadata", "labels"), text)
-    policies = ("OnFailure", "Never") if one.kind == "Job" else ("Always",)
-    if template.restart_policy not in policies:
-        text = unsupported(str(template.restart_policy), policies)
-        yield FieldError(("spec", "template", "spec", "restartPolicy"), text)
 
 
 def probes(found: Documents) -> Iterator[FieldError]:
@@ -242,10 +200,10 @@ def others(found: Documents) -> Iterator[FieldError]:
     for one in found.others:
         kinds.setdefault(resource_of(one), []).append(one)
     for objects in kinds.values():
-        yield from _twice(objects)
+        yield from unique_names(objects)
 
 
-def _twice(objects: Sequence[Document]) -> Iterator[FieldError]:
+def unique_names(objects: Sequence[Document]) -> Iterator[FieldError]:
     """Names are unique among objects of one kind and namespace."""
     names: dict[tuple[str, str], FieldPath] = {}
     for one in objects:

@@ -170,7 +170,7 @@ def _replica_sets(lab: Lab, live: Live) -> Iterator[Object]:
             continue
         hashed = template_hash(one.template)
         spec, label = one.document["spec"], {TEMPLATE_HASH: hashed}
-        template = spec.get("template", {})
+        selector, template = spec.get("selector", {}), spec.get("template", {})
         metadata = template.get("metadata", {})
         labels = {**metadata.get("labels", {}), **label}
         owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": one.name, "controller": True}
@@ -185,7 +185,7 @@ def _replica_sets(lab: Lab, live: Live) -> Iterator[Object]:
             },
             "spec": {
                 "replicas": one.replicas,
-                "selector": {"matchLabels": {**dict(one.selector), **label}},
+                "selector": {**selector, "matchLabels": {**selector.get("matchLabels", {}), **label}},
                 "template": {**template, "metadata": {**metadata, "labels": labels}},
             },
             "status": _status(one, _pods_of(lab, one), live),

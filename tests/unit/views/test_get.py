@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,10 +17,11 @@ from nslab.views.listing import Listing
 from nslab.views.live import Live, objects
 from nslab.views.pods import pod_row
 
+if TYPE_CHECKING:
+    from nslab.lab.types import Lab
+
 NOW = 1_700_000_000.0
-LAB = assign_addresses(
-    parse(
-        """\
+TEXT = """\
 apiVersion: nslab/v1
 kind: Lab
 metadata: {name: l}
@@ -49,10 +50,8 @@ apiVersion: v1
 kind: Secret
 metadata: {name: s}
 data: {password: c2VjcmV0}
-""",
-        "lab.yaml",
-    )
-)
+"""
+LAB = assign_addresses(parse(TEXT, "lab.yaml"))
 RUNNING = {"state": "running", "ready": True, "restarts": 0, "reason": "", "started": NOW - 300}
 WAITING = {
     "state": "waiting", "ready": False, "restarts": 3, "reason": "CrashLoopBackOff", "message": "",
@@ -60,7 +59,7 @@ WAITING = {
 }  # fmt: skip
 
 
-def live(*entries: dict[str, Any]) -> list[dict[str, Any]]:
+def live(*entries: dict[str, Any], lab: Lab = LAB) -> list[dict[str, Any]]:
     """The objects of the lab, whose pods' containers are as it is said."""
     rows = {
         f"{pod.namespace}/{pod.name}": pod_row(
@@ -71,9 +70,9 @@ def live(*entries: dict[str, Any]) -> list[dict[str, Any]]:
             age=300.0,
             now=NOW,
         )
-        for pod, entry in zip(LAB.pods, entries, strict=True)
+        for pod, entry in zip(lab.pods, entries, strict=True)
     }
-    return objects(LAB, Live(rows, frozenset({"n1"}), NOW - 400, dict.fromkeys(rows, 300.0), NOW))
+    return objects(lab, Live(rows, frozenset({"n1"}), NOW - 400, dict.fromkeys(rows, 300.0), NOW))
 
 
 def listed(there: list[dict[str, Any]], *words: str, wide: bool = False) -> list[str]:
@@ -96,6 +95,16 @@ def test_a_deployment_its_replica_set_and_its_endpoints_follow_its_pods() -> Non
     (ready,) = [pod.assigned for pod in LAB.pods if f"web-{pod.name}" and pod.name == LAB.pods[0].name]
     assert listed(there, "endpoints")[1].split()[:2] == ["web", f"{ready}:80"]
     assert listed(live(WAITING, WAITING), "ep")[1].split()[:2] == ["web", "<none>"]
+
+
+def test_a_selector_is_shown_whole() -> None:
+    expressions = "{matchExpressions: [{key: app, operator: In, values: [web]}, {key: old, operator: DoesNotExist}]}"
+    lab = assign_addresses(parse(TEXT.replace("{matchLabels: {app: web}}", expressions), "lab.yaml"))
+    there = live(RUNNING, RUNNING, lab=lab)
+    assert listed(there, "deploy", wide=True)[1].endswith("  app in (web),!old")
+    hashed = lab.pods[0].name.split("-")[1]
+    assert listed(there, "rs", wide=True)[1].endswith(f"  app in (web),!old,pod-template-hash={hashed}")
+    assert "app in (web),!old\n" in describe(selected(there, ["deploy/web"])[0], there, NOW)
 
 
 def test_services_nodes_and_what_is_kept() -> None:
