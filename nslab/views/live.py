@@ -9,8 +9,8 @@ from nslab.api.duration import moment
 from nslab.compiler.services import resolve
 from nslab.lab import dump
 from nslab.lab.node_selector import ARCH, ARCHITECTURE, HOSTNAME, OS
-from nslab.lab.replicas import template_hash
-from nslab.lab.types import DAEMON_SET, ONE_NUMBER, TEMPLATE_HASH
+from nslab.lab.replica_sets import replica_set
+from nslab.lab.types import DAEMON_SET, ONE_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,6 @@ def objects(lab: Lab, live: Live) -> list[Object]:
         *_namespaces(found),
         *(one.value for one in found.services),
         *_controllers(lab, live),
-        *_replica_sets(lab, live),
         *(pod(one, live) for one in lab.pods),
         *(one.value for one in found.slices),
         *_slices(lab, live),
@@ -136,18 +135,20 @@ def _phase(row: Object) -> str:
 
 
 def _controllers(lab: Lab, live: Live) -> Iterator[Object]:
+    """The controllers, and the ReplicaSet of each Deployment, which has the Deployment's pods."""
+    rows: dict[str, list[Object]] = {}
+    for pod in lab.pods:
+        rows.setdefault(pod.owner, []).append(live.rows[f"{pod.namespace}/{pod.name}"])
     for one in lab.controllers:
-        yield {**dump.controller(one), "status": _status(one, _pods_of(lab, one), live)}
+        status = _status(one, rows.get(one.owner_name, []))
+        yield {**dump.controller(one), "status": status}
+        if one.kind == "Deployment":
+            yield {**replica_set(one), "status": status}
 
 
-def _pods_of(lab: Lab, controller: Controller) -> list[Pod]:
-    return [one for one in lab.pods if one.owner == controller.owner_name]
-
-
-def _status(controller: Controller, pods: Sequence[Pod], live: Live) -> Object:
-    """How many of a controller's pods there are, and are ready."""
-    rows = [live.rows[f"{one.namespace}/{one.name}"] for one in pods]
-    ready, count = sum(_is_ready(row) for row in rows), len(pods)
+def _status(controller: Controller, rows: Sequence[Object]) -> Object:
+    """How many of a controller's pods there are, and are ready. `rows`: its pods."""
+    ready, count = sum(_is_ready(row) for row in rows), len(rows)
     if controller.kind == DAEMON_SET:
         names = ("desiredNumberScheduled", "currentNumberScheduled", "updatedNumberScheduled")
         return {**dict.fromkeys(names, count), "numberReady": ready, "numberAvailable": ready}
@@ -161,35 +162,6 @@ def _status(controller: Controller, pods: Sequence[Pod], live: Live) -> Object:
 
 def _is_ready(row: Object) -> bool:
     return bool(row["ready"]) and row["status"] == "Running"
-
-
-def _replica_sets(lab: Lab, live: Live) -> Iterator[Object]:
-    """The ReplicaSet of each Deployment's template."""
-    for one in lab.controllers:
-        if one.kind != "Deployment":
-            continue
-        hashed = template_hash(one.template)
-        spec, label = one.document["spec"], {TEMPLATE_HASH: hashed}
-        selector, template = spec.get("selector", {}), spec.get("template", {})
-        metadata = template.get("metadata", {})
-        labels = {**metadata.get("labels", {}), **label}
-        owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": one.name, "controller": True}
-        yield {
-            "apiVersion": "apps/v1",
-            "kind": "ReplicaSet",
-            "metadata": {
-                "name": f"{one.name}-{hashed}",
-                "namespace": one.namespace,
-                "labels": labels,
-                "ownerReferences": [owner],
-            },
-            "spec": {
-                "replicas": one.replicas,
-                "selector": {**selector, "matchLabels": {**selector.get("matchLabels", {}), **label}},
-                "template": {**template, "metadata": {**metadata, "labels": labels}},
-            },
-            "status": _status(one, _pods_of(lab, one), live),
-        }
 
 
 def _slices(lab: Lab, live: Live) -> Iterator[Object]:
