@@ -46,7 +46,7 @@ def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str,
     """The same with warnings for probable mistakes in the file, such as a selector that matches no pods."""
     sources = sources_of(source) if isinstance(source, Path) else (Source("standard input", source),)
     reader = Reader(*sources)
-    new = read_stream(reader, lab=False)
+    new = read_stream(reader, lab=False, unnamed="error: from {}: cannot use generate name with apply".format)
     keys = _keys(new)
     had = dump.documents(lab)
     found = list(_refused(had, new))
@@ -68,7 +68,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     """`kubectl delete`: the objects of a file, or words such as (service/svc-b,) or (service, svc-b, svc-c)."""
     if isinstance(what, Path):
         reader = Reader(*sources_of(what))
-        keys = _keys(read_stream(reader, lab=False))
+        keys = _keys(read_stream(reader, lab=False, unnamed=lambda _: "error: resource name may not be empty"))
         refuse(reader, ())
     else:
         keys = named(lab, what, namespace)
