@@ -12,6 +12,7 @@
 | a pod's hostname, uid | its name; a UUID by hash of lab, namespace and name |
 | the program of an image | see `images` |
 | kube-dns | added if the lab has the name server's address (`addons`) |
+| the slices of Endpoints that a user wrote | see `mirroring` |
 | the pods of a controller (Deployment, StatefulSet, DaemonSet, Job …) | after the other pods (`replicas`) |
 | Services' addresses and ports | see `allocate` |
 """
@@ -30,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.dataclass import replace
 from nslab.lab import images, views
 from nslab.lab.addons import add_dns
+from nslab.lab.mirroring import mirror
 from nslab.lab.node_selector import admitted
 from nslab.lab.replicas import expand
 from nslab.lab.types import ONE_NUMBER, PROTOCOLS, ContainerPort, Plugin, ProxyMode, Scheduler
@@ -65,6 +67,7 @@ def complete_objects(found: Documents) -> None:
     """Fill in the defaults of Kubernetes objects, which do not depend on the lab's nodes and networks."""
     for one in found.services:
         _service(one.spec)
+    mirror(found)
     for one in found.slices:
         for port in one.value.get("ports", ()):
             port["protocol"] = port.get("protocol") or "TCP"

@@ -57,7 +57,7 @@ NOTED: dict[str, dict[str, Any]] = {
 """The noted fields of each kind, as a tree of names. A leaf that is a string: only that value is noted."""
 WORKING = names(
     """
-    CronJob Endpoints HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
+    CronJob HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
     PodDisruptionBudget ResourceQuota
     """
 )

@@ -20,6 +20,7 @@ from nslab.errors import FieldError
 from nslab.lab import service_document, validate_services
 from nslab.lab.addons import API_SERVICE
 from nslab.lab.allocate import HIGHEST, KUBERNETES, LOWEST, unset_fields
+from nslab.lab.mirroring import is_endpoints
 from nslab.lab.resources import resource_of
 
 if TYPE_CHECKING:
@@ -50,11 +51,32 @@ def admitted(found: Documents) -> Iterator[FieldError]:
 
 
 def slices(found: Documents) -> Iterator[FieldError]:
-    """Each EndpointSlice is valid."""
+    """Each EndpointSlice is valid, and the Endpoints that others mirror."""
     yield from unique_names(found.slices)
     for one in found.slices:
-        for error in _slice(one):
+        for error in () if one.made else _slice(one):
             yield of_object(one, error)
+    for one in found.others:
+        for error in _subsets(one) if is_endpoints(one) else ():
+            yield of_object(one, error)
+
+
+def _subsets(one: Document) -> Iterator[FieldError]:
+    """The subsets of Endpoints (validateEndpointSubsets)."""
+    for index, subset in enumerate(one.value.get("subsets", ())):
+        path: FieldPath = ("subsets", index)
+        if not subset.get("addresses") and not subset.get("notReadyAddresses"):
+            yield FieldError(path, required("must specify `addresses` or `notReadyAddresses`"))
+        for field in ("addresses", "notReadyAddresses"):
+            for place, address in enumerate(subset.get(field, ())):
+                yield from validate_services.outside(address.get("ip", ""), (*path, field, place, "ip"))
+        ports = subset.get("ports", ())
+        for place, port in enumerate(ports):
+            at = (*path, "ports", place)
+            if len(ports) > 1 and not port.get("name"):
+                yield FieldError((*at, "name"), required())
+            yield from validate_services.port_name(port.get("name", ""), at)
+            yield from validate_services.number_and_protocol(port.get("port", 0), port["protocol"], at)
 
 
 def _slice(one: Document) -> Iterator[FieldError]:

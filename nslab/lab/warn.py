@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError
 from nslab.lab.images import TOOLS
+from nslab.lab.mirroring import is_endpoints
 from nslab.lab.node_selector import labels
 from nslab.lab.plugins import idle_host_ports
 from nslab.lab.types import image_name
@@ -48,6 +49,10 @@ def warnings(found: Documents) -> Iterator[FieldError]:
             text = f"EndpointSlice {shown(one.name)} has no effect: {there}"
             names = tuple(name for namespace, name in known if namespace == one.namespace)
             yield FieldError((*place, SERVICE), text, word=wanted, known=names)
+    for one in filter(is_endpoints, found.others):
+        if (one.namespace, one.name) not in known:
+            text = f"Endpoints {shown(one.name)} have no effect: there is no Service of their name in their namespace"
+            yield FieldError((*one.path, "metadata", "name"), text)
     yield from _other_family(found)
     yield from _topology_mode(found)
     yield from _probes(found)
