@@ -103,6 +103,7 @@ RULES: dict[str, Schema] = {
     "OwnerReference": {"required": []},  # nslab's own have no uid
     "LabelSelector": fields(matchLabels=LABELS),
     "LabelSelectorRequirement": fields(key=QUALIFIED, values={"type": "array", "items": VALUE}),
+    "NodeSelectorRequirement": fields(key=QUALIFIED),
     "ServiceSpec": fields(selector=LABELS),
     "PodSpec": fields(
         nodeName=LABEL,

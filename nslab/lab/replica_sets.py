@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FURTHER = words(
     """
-    dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers nodeSelector serviceAccountName subdomain
+    affinity dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers nodeSelector serviceAccountName subdomain
     terminationGracePeriodSeconds volumes
     """
 )

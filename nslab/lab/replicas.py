@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import Document
 from nslab.dataclass import replace
-from nslab.lab.node_selector import admitted
+from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.replica_sets import owner_reference, replica_set, template_hash
 from nslab.lab.suffix import generated
 from nslab.lab.types import DAEMON_SET
@@ -28,21 +28,26 @@ MOST = 10_000
 def expand(found: Documents) -> None:
     """Append the controllers' pods to the pods without an owner.
 
-    A pod that is a document of the stream keeps its uid, node, address and readiness. Surplus pods go.
+    A pod that is a document of the stream keeps its uid, its readiness, and the node, if the template still admits it,
+    with the address there. Surplus pods go.
     """
     if not found.controllers:
         return
     owners = {one.view.owner_name for one in found.controllers}
     there = {(one.namespace, one.name): one.view for one in found.pods if one.view.owner in owners}
     found.pods = [one for one in found.pods if one.view.owner not in owners]
-    admitting = [admitted(one.view.template.node_selector, found.lab.nodes) for one in found.controllers]
+    nodes_known = labelled(found.lab.nodes)
+    admitting = [admitted(one.view.template, nodes_known) for one in found.controllers]
     if sum(count(one.view, nodes) for one, nodes in zip(found.controllers, admitting, strict=True)) > MOST:
         return
     for one, nodes in zip(found.controllers, admitting, strict=True):
         template = _replica(one)
         for index, name in enumerate(names(one.view, nodes)):
             node = nodes[index] if one.kind == DAEMON_SET else ""
-            found.pods.append(_named(one, template, name, index, node, there.get((one.namespace, name))))
+            had = there.get((one.namespace, name))
+            if had and nodes and had.node not in nodes:
+                had = replace(had, node="", assigned=None)
+            found.pods.append(_named(one, template, name, index, node, had))
 
 
 def count(controller: Controller, nodes: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from nslab.api.words import shown
 from nslab.errors import FieldError, FieldPath
 from nslab.lab import (
     plugins,
+    validate_affinity,
     validate_controllers,
     validate_objects,
     validate_pods,
@@ -182,6 +183,7 @@ CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
     validate_objects.services,
     validate_objects.slices,
     validate_controllers.controllers,
+    validate_affinity.node_affinity,
     validate_objects.others,
     validate_objects.admitted,
     validate_objects.probes,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api import quantity
 from nslab.api.selectors import requirements
 from nslab.dataclass import replace
-from nslab.lab import service_document, sources, termination, types, volumes
+from nslab.lab import node_selector, service_document, sources, termination, types, volumes
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
 from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
@@ -110,6 +110,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
             (one["ip"], tuple(one.get("hostnames", ()))) for one in spec.get("hostAliases", ()) if "ip" in one
         ),
         node_selector=tuple(spec.get("nodeSelector", {}).items()),
+        node_affinity=node_selector.terms(spec),
         finished=status.get("phase") in FINISHED,
         document=value,
     )

@@ -9,7 +9,7 @@ from nslab.api.words import counted, shown
 from nslab.errors import FieldError
 from nslab.lab.images import TOOLS
 from nslab.lab.mirroring import is_endpoints
-from nslab.lab.node_selector import labels
+from nslab.lab.node_selector import REQUIRED, admits, labelled, selector
 from nslab.lab.plugins import idle_host_ports
 from nslab.lab.types import image_name
 from nslab.lab.validate_pods import of_pod, templates
@@ -149,14 +149,20 @@ def _installs(found: Documents) -> Iterator[FieldError]:
 
 
 def _node_selectors(found: Documents) -> Iterator[FieldError]:
-    """Warnings for nodeSelectors that nslab ignores, because no node has the labels."""
-    nodes = found.lab.nodes
+    """Warnings for nodeSelectors and nodeAffinities that nslab cannot fulfil, because no node has the labels."""
+    nodes = labelled(found.lab.nodes)
     for who, place, pod in templates(found):
-        missing = [one for one in pod.node_selector if not any(labels(node).get(one[0]) == one[1] for node in nodes)]
-        if missing and not pod.document.get("spec", {}).get("nodeName"):
-            listed = ", ".join(f"{shown(name)}={shown(value)}" for name, value in missing)
+        missing = [one for one in selector(pod) if not any(one.matches(labels) for labels in nodes.values())]
+        if pod.document.get("spec", {}).get("nodeName"):
+            continue
+        if missing:
+            listed = ", ".join(shown(str(one)) for one in missing)
             text = f"no node has the label {listed}" if len(missing) == 1 else f"no node has the labels {listed}"
             yield FieldError((*place, "spec", "nodeSelector"), f"{text}, by which {who} selects its nodes")
+        elif pod.node_affinity and not any(admits(pod, name, labels) for name, labels in nodes.items()):
+            listed = " or ".join(shown(str(term)) for term in pod.node_affinity)
+            text = f"no node matches {listed}, by which {who} selects its nodes"
+            yield FieldError((*place, "spec", "affinity", "nodeAffinity", REQUIRED), text)
 
 
 def _probes(found: Documents) -> Iterator[FieldError]:

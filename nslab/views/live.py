@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.api.duration import moment
 from nslab.compiler.services import resolve
-from nslab.lab import dump
-from nslab.lab.node_selector import ARCH, ARCHITECTURE, HOSTNAME, OS
+from nslab.lab import dump, node_selector
 from nslab.lab.replica_sets import replica_set
 from nslab.lab.types import DAEMON_SET, ONE_NUMBER
 
@@ -63,12 +62,7 @@ def _aged(one: Object, live: Live) -> Object:
 
 def node(one: Node, *, running: bool) -> Object:
     """A node; it is ready while its process, its kubelet, runs."""
-    labels = {
-        HOSTNAME: one.name,
-        OS: "linux",
-        ARCH: ARCHITECTURE,
-        **dict(one.labels),
-    }
+    labels = {**node_selector.labels(one)}
     ready = {"type": "Ready", "status": "True" if running else "Unknown"}
     return {
         "apiVersion": "v1",
@@ -85,8 +79,8 @@ def node(one: Node, *, running: bool) -> Object:
                 "kubeletVersion": VERSION,
                 "kernelVersion": platform.release(),
                 "osImage": platform.system(),
-                "operatingSystem": "linux",
-                "architecture": labels[ARCH],
+                "operatingSystem": labels[node_selector.OS],
+                "architecture": labels[node_selector.ARCH],
             },
         },
     }

@@ -114,6 +114,13 @@ def test_services_nodes_and_what_is_kept() -> None:
     assert listed(there, "secrets")[1].split()[:3] == ["s", "Opaque", "1"]
 
 
+def test_nodes_have_the_labels_by_which_pods_are_placed() -> None:
+    there = [one["metadata"]["labels"] for one in live(RUNNING, RUNNING) if one["kind"] == "Node"]
+    assert [one["kubernetes.io/hostname"] for one in there] == ["n1", "n2"]
+    assert all(one["beta.kubernetes.io/os"] == one["kubernetes.io/os"] == "linux" for one in there)
+    assert all(one["beta.kubernetes.io/arch"] == one["kubernetes.io/arch"] for one in there)
+
+
 def test_several_kinds_name_their_resource() -> None:
     lines = listed(live(RUNNING, RUNNING), "svc,deploy")
     assert [line.split()[0] for line in lines if line] == ["NAME", "service/web", "NAME", "deployment.apps/web"]
