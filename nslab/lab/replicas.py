@@ -106,6 +106,13 @@ def _replica(one: Document) -> Document:
     return Document(made, (*one.path, "spec", "template"), made=True, view=view)
 
 
+def _predecessor(controller: Document, name: str, index: int) -> str:
+    """The pod before this one in a StatefulSet, unless the set starts its pods in parallel."""
+    ordered = controller.kind == "StatefulSet" and controller.spec.get("podManagementPolicy") != "Parallel"
+    ordinal = int(name.rpartition("-")[2]) - 1 if ordered else 0
+    return f"{controller.namespace}/{controller.name}-{ordinal}" if ordered and index else ""
+
+
 def _named(controller: Document, one: Document, name: str, index: int, node: str, there: Pod | None) -> Document:
     """The pod with a name, and with the status of the existing one if there is one. `node`: a DaemonSet's choice."""
     labels = dict(one.view.labels)
@@ -121,6 +128,7 @@ def _named(controller: Document, one: Document, name: str, index: int, node: str
     value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}, "spec": spec}
     view = replace(one.view, name=name, labels=tuple(labels.items()), node=node or one.view.node, document=value)
     view = replace(view, subdomain=subdomain, dns_name=spec.get("hostname", "") if subdomain else "")
+    view = replace(view, behind=_predecessor(controller, name, index))
     if there is not None:
         node = view.node or there.node
         view = replace(view, uid=there.uid, assigned=there.assigned, ready=there.ready, node=node)

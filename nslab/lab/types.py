@@ -263,6 +263,7 @@ class Pod:
     `grace`: seconds from SIGTERM to SIGKILL. `deletion`: of a terminating pod, when they are over (seconds since 1970);
     0: it does not terminate. A terminating pod belongs to no controller. `init`: its init containers.
     `dns_name`: its name below the Service `subdomain`, if it requests one. `node_affinity`: the required terms.
+    `behind`: the pod, NAMESPACE/NAME, that must be ready before this one starts.
     """
 
     name: str
@@ -288,6 +289,7 @@ class Pod:
     volumes: tuple[Volume, ...] = ()
     node_selector: tuple[tuple[str, str], ...] = ()
     node_affinity: tuple[NodeTerm, ...] = ()
+    behind: str = ""
     subdomain: str = ""
     dns_name: str = ""
     dns: DnsSettings = CLUSTER_FIRST
