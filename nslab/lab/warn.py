@@ -11,7 +11,7 @@ from nslab.lab.images import TOOLS
 from nslab.lab.mirroring import is_endpoints
 from nslab.lab.node_selector import REQUIRED, admits, labelled, selector
 from nslab.lab.plugins import idle_host_ports
-from nslab.lab.types import image_name
+from nslab.lab.types import ZONE, image_name
 from nslab.lab.validate_pods import of_pod, templates
 from nslab.lab.warn_sources import sources
 
@@ -79,13 +79,16 @@ def _other_family(found: Documents) -> Iterator[FieldError]:
 
 
 def _topology_mode(found: Documents) -> Iterator[FieldError]:
-    """Hints by the zones' shares of processors, which nslab's endpoints controller does not give."""
+    """Hints by the zones' shares of processors, for which the zones of nodes must be known."""
+    zones = {node.labels.get(ZONE, "") for node in found.lab.nodes}
+    if "" not in zones and len(zones) > 1:
+        return
     for one in found.services:
         for name in TOPOLOGY_MODES:
             if one.spec.get("selector") and one.metadata.get("annotations", {}).get(name, "").lower() == "auto":
-                text = f"Service {shown(one.name)}: nslab keeps the annotation {name} and gives no hints for it"
+                text = f"Service {shown(one.name)}: the annotation {name} gives no hints, for they take nodes in zones"
                 place: FieldPath = (*one.path, "metadata", "annotations", name)
-                yield FieldError(place, f"{text}; write trafficDistribution: PreferSameZone", key=True)
+                yield FieldError(place, f"{text}; label each node with {ZONE}", key=True)
 
 
 class _Pods:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.api.duration import moment
 from nslab.compiler.services import resolve
+from nslab.dataclass import replace
 from nslab.lab import dump, node_selector
 from nslab.lab.replica_sets import replica_set
 from nslab.lab.types import DAEMON_SET, ONE_NUMBER
@@ -161,24 +162,24 @@ def _is_ready(row: Object) -> bool:
 def _slices(lab: Lab, live: Live) -> Iterator[Object]:
     """The EndpointSlice of each Service that selects pods, and its Endpoints."""
     selecting = {f"{one.namespace}/{one.name}": one for one in lab.services if one.selector}
-    for one in resolve(lab):
+    pods = (replace(one, ready=_is_ready(live.rows[f"{one.namespace}/{one.name}"])) for one in lab.pods)
+    for one in resolve(replace(lab, pods=tuple(pods))):
         if service := selecting.get(one.key):
-            yield from _of_service(service, one, live)
+            yield from _of_service(service, one)
 
 
-def _of_service(service: Service, one: Resolved, live: Live) -> Iterator[Object]:
+def _of_service(service: Service, one: Resolved) -> Iterator[Object]:
     ends = {end.ip: end for port in one.ports for end in port.endpoints}
     head = {"namespace": service.namespace, "labels": {SERVICE_NAME: service.name}}
-    ready = {ip: end.ready and _pod_ready(end, live) for ip, end in ends.items()}
     yield {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": f"{service.name}-{_letters_of(service)}", **head},
         "addressType": "IPv4",
-        "endpoints": [_end(end, ready=ready[ip]) for ip, end in ends.items()],
+        "endpoints": [*map(_end, ends.values())],
         "ports": [_port(port) for port in one.ports],
     }
-    addresses = [_address(end) for ip, end in ends.items() if ready[ip]]
+    addresses = [_address(end) for end in ends.values() if end.ready]
     yield {
         "apiVersion": "v1",
         "kind": "Endpoints",
@@ -197,11 +198,14 @@ def _port(port: Port) -> Object:
     return {**({"name": port.name} if port.name else {}), "port": target, "protocol": port.protocol}
 
 
-def _end(end: Endpoint, *, ready: bool) -> Object:
+def _end(end: Endpoint) -> Object:
+    hinted = (("forZones", end.zones), ("forNodes", end.nodes))
+    hints = {name: [{"name": one} for one in whom] for name, whom in hinted if whom}
     return {
         "addresses": [end.ip],
-        "conditions": {"ready": ready, "serving": ready, "terminating": end.terminating},
+        "conditions": {"ready": end.ready, "serving": end.serving, "terminating": end.terminating},
         **({"nodeName": end.node} if end.node else {}),
+        **({"hints": hints} if hints else {}),
         **_target(end),
     }
 
@@ -213,8 +217,3 @@ def _address(end: Endpoint) -> Object:
 def _target(end: Endpoint) -> Object:
     namespace, _, name = end.pod.partition("/")
     return {"targetRef": {"kind": "Pod", "namespace": namespace, "name": name}} if name else {}
-
-
-def _pod_ready(end: Endpoint, live: Live) -> bool:
-    row = live.rows.get(end.pod)
-    return row is None or _is_ready(row)

@@ -70,6 +70,11 @@ spec:
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: shared, annotations: {service.kubernetes.io/topology-mode: Auto}}
+spec: {clusterIP: 10.96.1.5, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
 metadata: {name: other, labels: {service.kubernetes.io/service-proxy-name: cilium}}
 spec: {clusterIP: 10.96.1.3, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 ---
@@ -130,8 +135,9 @@ def test_whom_the_nodes_send_to(own: tuple[OwnLab, str]) -> None:
     ]
     if mode != "userspace":
         for node, pod in (("node1", "web-1"), ("node2", "web-2")):
-            asked = (lab.sh(node, "curl -s -m 5 http://10.96.1.2/hostname") for _ in range(8))
-            assert {*asked} == {pod}, "the one of the node's own zone"
+            for address in ("10.96.1.2", "10.96.1.5"):
+                asked = (lab.sh(node, f"curl -s -m 5 http://{address}/hostname") for _ in range(8))
+                assert {*asked} == {pod}, "the one of the node's own zone"
     before = nslab("diff", lab.name)
     assert (before.stdout, before.returncode) == (f"{lab.name} is as it should be\n", 0)
     assert "mended" not in nslab("up", lab.file).stdout

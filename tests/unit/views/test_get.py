@@ -12,6 +12,7 @@ from nslab.api.pod_status import pod_status
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import parse
 from nslab.lab.selection import selected
+from nslab.lab.types import ZONE
 from nslab.views.describe import describe
 from nslab.views.listing import Listing
 from nslab.views.live import Live, objects
@@ -95,6 +96,18 @@ def test_a_deployment_its_replica_set_and_its_endpoints_follow_its_pods() -> Non
     (ready,) = [pod.assigned for pod in LAB.pods if f"web-{pod.name}" and pod.name == LAB.pods[0].name]
     assert listed(there, "endpoints")[1].split()[:2] == ["web", f"{ready}:80"]
     assert listed(live(WAITING, WAITING), "ep")[1].split()[:2] == ["web", "<none>"]
+
+
+def test_a_slice_shows_the_hints_for_what_is_ready() -> None:
+    zoned = TEXT.replace("{name: n1}, {name: n2}", ", ".join(f"{{name: n{z}, labels: {{{ZONE}: z{z}}}}}" for z in "12"))
+    auto = zoned.replace("metadata: {name: web}\nspec: {type", "metadata: {name: web, annotations: AUTO}\nspec: {type")
+    text = auto.replace("AUTO", "{service.kubernetes.io/topology-mode: Auto}")
+    lab = assign_addresses(parse(text, "lab.yaml"))
+    for second, hinted in ((RUNNING, [["z1"], ["z2"]]), (WAITING, [[], []])):
+        (one,) = (each for each in live(RUNNING, second, lab=lab) if each["kind"] == "EndpointSlice")
+        zones = [[each["name"] for each in end.get("hints", {}).get("forZones", ())] for end in one["endpoints"]]
+        assert zones == hinted
+        assert [end["conditions"]["ready"] for end in one["endpoints"]] == [True, second is RUNNING]
 
 
 def test_a_selector_is_shown_whole() -> None:
