@@ -8,6 +8,7 @@ from nslab.api.selectors import NODE_NAME, WITH_VALUES, expression_errors
 from nslab.api.sentences import invalid, of_object, required
 from nslab.errors import FieldError
 from nslab.lab.node_selector import PREFERRED, REQUIRED
+from nslab.lab.validate_pods import pod_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,12 +19,8 @@ if TYPE_CHECKING:
 
 def node_affinity(found: Documents) -> Iterator[FieldError]:
     """The nodeAffinity of each pod and template is valid."""
-    for one in found.pods:
-        if not one.made:
-            yield from (of_object(one, error) for error in _affinity(one.spec, ("spec",)))
-    for one in found.controllers:
-        spec = one.spec.get("template", {}).get("spec", {})
-        yield from (of_object(one, error) for error in _affinity(spec, ("spec", "template", "spec")))
+    for one, path, spec in pod_specs(found):
+        yield from (of_object(one, error) for error in _affinity(spec, path))
 
 
 def _affinity(spec: dict[str, Any], path: FieldPath) -> Iterator[FieldError]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nslab.api.selectors import matches, selector_errors
 from nslab.api.sentences import invalid, of_object, required, unsupported
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 SELECTOR: FieldPath = ("spec", "selector")
 TEMPLATE: FieldPath = ("spec", "template")
+COUNTS = ("parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished")
+NEGATIVE = "must be greater than or equal to 0"
 GENERATED = ("batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name")
 """The labels that the API server gives a Job's pods, and selects them by."""
 
@@ -50,19 +52,33 @@ def controllers(found: Documents) -> Iterator[FieldError]:
 
 
 def _controller(one: Document) -> Iterator[FieldError]:
-    view, template = one.view, one.view.template
-    if view.replicas < 0:
-        yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
+    if one.kind in ONE_NUMBER and one.view.replicas < 0:
+        yield FieldError(("spec", "replicas"), invalid(one.view.replicas, NEGATIVE))
     selector, wrong = one.spec.get("selector", {}), []
     if one.kind != "ReplicationController":
         wrong = [*selector_errors(selector, SELECTOR)]
         yield from wrong
     if not wrong:
         yield from _job_selector(one) if one.kind == "Job" else _selector(one)
-    policies = ("OnFailure", "Never") if one.kind == "Job" else ("Always",)
-    if template.restart_policy not in policies:
-        text = unsupported(str(template.restart_policy), policies)
-        yield FieldError((*TEMPLATE, "spec", "restartPolicy"), text)
+    yield from job_errors(one.spec, ("spec",)) if one.kind == "Job" else _template(one.spec, ("spec",), ("Always",))
+
+
+def job_errors(spec: dict[str, Any], path: FieldPath) -> Iterator[FieldError]:
+    """The errors of a Job's own fields (validateJobSpec); `path`: of its spec."""
+    for name in COUNTS:
+        if (number := spec.get(name, 0)) < 0:
+            yield FieldError((*path, name), invalid(number, NEGATIVE))
+    yield from _template(spec, path, ("OnFailure", "Never"))
+
+
+def _template(spec: dict[str, Any], path: FieldPath, policies: tuple[str, ...]) -> Iterator[FieldError]:
+    """A template has containers, and a restartPolicy that its controller can do with."""
+    template = spec.get("template", {})
+    policy = template.get("spec", {}).get("restartPolicy") or "Always"
+    if "spec" not in template:
+        yield FieldError((*path, "template", "spec", "containers"), required())
+    elif policy not in policies:
+        yield FieldError((*path, "template", "spec", "restartPolicy"), unsupported(policy, policies))
 
 
 def _selector(one: Document) -> Iterator[FieldError]:

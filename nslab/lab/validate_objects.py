@@ -22,6 +22,7 @@ from nslab.lab.addons import API_SERVICE
 from nslab.lab.allocate import HIGHEST, KUBERNETES, LOWEST, unset_fields
 from nslab.lab.mirroring import is_endpoints
 from nslab.lab.resources import resource_of
+from nslab.lab.validate_pods import pod_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -114,18 +115,14 @@ def _slice_address(word: str, kind: str, path: FieldPath) -> Iterator[FieldError
 
 def probes(found: Documents) -> Iterator[FieldError]:
     """Each probe of a container has exactly one handler."""
-    for one in found.pods:
-        if not one.made:
-            yield from (of_object(one, error) for error in _probes((), one.spec))
-    for one in found.controllers:
-        template = one.spec.get("template", {})
-        yield from (of_object(one, error) for error in _probes(("spec", "template"), template.get("spec", {})))
+    for one, path, spec in pod_specs(found):
+        yield from (of_object(one, error) for error in _probes(path, spec))
 
 
 def _probes(inside: FieldPath, spec: dict[str, Any]) -> Iterator[FieldError]:
     for index, container in enumerate(spec.get("containers", ())):
         for name in ("readinessProbe", "livenessProbe", "startupProbe"):
-            path: FieldPath = (*inside, "spec", "containers", index, name)
+            path: FieldPath = (*inside, "containers", index, name)
             if (check := container.get(name)) is None:
                 continue
             kinds = [kind for kind in HANDLERS if kind in check]

@@ -66,6 +66,13 @@ def test_each_controller_selects_by_expressions(kind: str) -> None:
     assert f"spec.selector: Invalid value: {{}}: empty selector is invalid for {empty}" in selecting(kind, "{}")
 
 
+def test_a_template_has_containers() -> None:
+    with pytest.raises(LabFileError) as wrong:
+        parse(DEPLOYMENT.partition("    spec: {cont")[0], "f")
+    (one,) = wrong.value.errors
+    assert one.sentence == 'The Deployment "web" is invalid: spec.template.spec.containers: Required value'
+
+
 def test_the_api_server_selects_the_pods_of_a_job() -> None:
     assert not selecting("Job", "{matchLabels: {batch.kubernetes.io/controller-uid: 5b8e}}")
     text = 'Invalid value: {"matchLabels":{"app":"web"}}: `selector` not auto-generated'
