@@ -7,7 +7,7 @@ import time
 
 from nslab.components.kubelet.beside import STARTED
 from nslab.components.kubelet.execs import Session, start
-from nslab.components.kubelet.restart import exit_code
+from nslab.components.kubelet.exit_status import exit_code
 from nslab.runtime import rpc
 
 TYPE_CHECKING = False

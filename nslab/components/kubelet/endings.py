@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, Protocol
 
+    from nslab.components.kubelet.container_manager import ContainerManager
     from nslab.components.kubelet.order import Order
-    from nslab.components.kubelet.restart import ContainerManager
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.kubelet.status import Pods, StatusReporter
     from nslab.components.runtime.loop import Loop

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from nslab.components.runtime.loop import Loop
     from nslab.runtime.health_check import HealthCheck
 
-    Run = Callable[[list[str], float, Callable[[int | None, bytes], None]], None]
+    Ran = Callable[[int | None, bytes], None]
+    Run = Callable[[list[str], float, Ran], None]
 
 LONGEST = 10 * 1024
 """Bytes of an answer that the kubelet reads."""

@@ -8,7 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from nslab.components.kubelet.restart import ContainerManager
+    from nslab.components.kubelet.container_manager import ContainerManager
+    from nslab.components.kubelet.container_state import ContainerState
 
     class Agent(Protocol):
         """What it needs of its node's process (nslab.components.kubelet.agent)."""
@@ -32,7 +33,7 @@ class Order:
         """A pod is removed."""
         self._pods.discard(ns)
 
-    def stuck(self, life: ContainerManager) -> bool:
+    def stuck(self, life: ContainerState) -> bool:
         """Whether a container waits for one that has failed, for good or for now."""
         return any(other.settled and not other.alive for other in self._before(life))
 
@@ -64,7 +65,7 @@ class Order:
         mine = (life for (other, _), life in self._agent.containers.items() if other == ns)
         return sorted(mine, key=lambda life: len(life.spec.after))
 
-    def _before(self, life: ContainerManager) -> list[ContainerManager]:
+    def _before(self, life: ContainerState) -> list[ContainerManager]:
         """The init containers that must come further before a container starts."""
         there = {other.spec.container: other for other in self.of(life.spec.ns)} if life.spec.after else {}
         return [other for name in life.spec.after if (other := there.get(name)) and not other.passed]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from nslab.components.kubelet.restart import ContainerManager
+    from nslab.components.kubelet.container_manager import ContainerManager
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
 
