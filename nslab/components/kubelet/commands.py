@@ -1,4 +1,4 @@
-"""Commands of the kubelet's own in a container: those of probes and hooks. Imported when there is the first one."""
+"""Commands that the kubelet runs in containers, for probes and hooks. Imported for the first of them."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
         execs: Execs
 
         def clean(self) -> None:
-            """Leave the node's way with signals."""
+            """Restore default signal handling in a new child."""
 
         def beside(self, ns: str, name: str) -> Target:
-            """Where a command goes."""
+            """The target of a command."""
 
 
 MOST = 10 * 1024
-"""Bytes that are kept of what a probe or a hook prints."""
+"""The most bytes kept of the output of a probe or a hook."""
 
 
 def run(agent: Agent, spec: Spec, argv: list[str], seconds: float, done: Ran) -> None:
-    """Run a command in a container, so long at most; then `done` (see Command)."""
+    """Run a command in a container for at most `seconds`; then call `done` (see Command)."""
     request = {"ns": spec.ns, "container": spec.container, "argv": argv, "tty": False, "stderr": False}
     request |= {"env": {}, "working_dir": ""}
     try:
@@ -60,20 +60,20 @@ def run(agent: Agent, spec: Spec, argv: list[str], seconds: float, done: Ran) ->
 
 
 class Command(Session):
-    """A command of the kubelet's own, a probe's or a hook's.
+    """The command of a probe or a hook.
 
-    `done` is told its exit status (None: it took too long, and was killed) and the beginning of what it printed.
+    `done` gets its exit status (None: it took too long and was killed) and the beginning of its output.
     """
 
     def begin(self, seconds: float, done: Callable[[int | None, bytes], None]) -> None:
-        """Listen to it."""
+        """Read its output until it ends, or kill it after so many seconds."""
         self._done, self._output, self._late = done, b"", False
         given, self._out = self._ends
         os.close(given)
         os.set_blocking(self._out, False)
         self._loop.watch(self._out, self._read)
         self._loop.watch(self._report.fileno(), self._reported)
-        self._loop.at(time.monotonic() + seconds, self._in_no_time)
+        self._loop.at(time.monotonic() + seconds, self._timed_out)
 
     def _reported(self) -> None:
         self._loop.forget(self._report.fileno())
@@ -91,7 +91,7 @@ class Command(Session):
         else:
             self._loop.forget(self._out)
 
-    def _in_no_time(self) -> None:
+    def _timed_out(self) -> None:
         self._late = not self.over
         self.kill()
 

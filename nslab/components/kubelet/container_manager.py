@@ -199,13 +199,13 @@ class ContainerManager(ContainerState):
         self.hook(hook, FOREVER, done)
 
     def hook(self, hook: dict[str, Any], seconds: float, done: Callable[[str], None]) -> None:
-        """Run a hook, so long at most; then `done`, with what was wrong, or nothing."""
+        """Run a hook for at most `seconds`; then call `done` with its error, or ""."""
         from nslab.components.kubelet import hooks  # memory of each node, needed by few
 
         hooks.run(self.loop, self.pod.address, hook, seconds, self.command, done)
 
     def command(self, argv: list[str], seconds: float, done: Ran) -> None:
-        """Run a command in it, so long at most; then `done`."""
+        """Run a command in it for at most `seconds`; then call `done`."""
         self._kubelet.command(self.spec, argv, seconds, done)
 
     def changed(self) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
             """Drop its pipes from the pod's store."""
 
         def command(self, spec: Spec, argv: list[str], seconds: float, done: Ran) -> None:
-            """Run a command in it, so long at most; then `done`: its exit status, if it has one, and its output."""
+            """Run a command in it for at most `seconds`; then call `done` with its exit status and its output."""
 
         def stuck(self, life: ContainerState) -> bool:
             """Whether it waits for an init container that has failed."""

@@ -1,4 +1,4 @@
-"""Lifecycle hooks: what a container wants done when it has started, and before it ends; once, and with an end."""
+"""Lifecycle hooks: what runs once after a container has started, or before it ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def run(
     loop: Loop, address: str, hook: dict[str, Any], seconds: float, run_in: Run, done: Callable[[str], None]
 ) -> None:
-    """Have a hook run, so long at most; then `done`, once, with what was wrong, or nothing.
+    """Run a hook for at most `seconds`; then call `done` once, with its error, or "".
 
     `address`: of the pod; `run_in`: runs a command in the container (see Prober).
     """

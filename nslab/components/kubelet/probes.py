@@ -32,7 +32,7 @@ if TYPE_CHECKING:
             """The loop of its node."""
 
         def command(self, argv: list[str], seconds: float, done: Ran) -> None:
-            """Run a command in it, so long at most; then `done`."""
+            """Run a command in it for at most `seconds`; then call `done`."""
 
         def changed(self) -> None:
             """Handle its change."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
             """The loop of its node."""
 
         def hook(self, hook: dict[str, Any], seconds: float, done: Callable[[str], None]) -> None:
-            """Run a hook, so long at most; then `done`, with what was wrong, or nothing."""
+            """Run a hook for at most `seconds`; then call `done` with its error, or ""."""
 
         def send_signal(self, pid: int, number: int) -> None:
             """Send a signal to its process, if that still has this pid."""
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 
 LEAST = 2.0
-"""Seconds that TERM has at least after a preStop hook, however long that took."""
+"""The least seconds from TERM to KILL after a preStop hook, however long that took."""
 SOONER = 0.05
-"""Seconds by which it must be killed earlier than was said, to be told so."""
+"""Seconds by which a new end must be earlier than the first one, to count."""
 
 
 class Termination:
@@ -49,18 +49,18 @@ class Termination:
     __slots__ = ("_kill_at",)
 
     def __init__(self) -> None:
-        self._kill_at = 0.0  # when it is killed, which was told to end; 0: it was not
+        self._kill_at = 0.0  # when its grace period is over; 0: it has not been told to end
 
     def reset(self) -> None:
         """A new run was not told to end."""
         self._kill_at = 0.0
 
     def is_sooner(self, seconds: float) -> bool:
-        """Whether an end within so many seconds comes before the one that it was told of."""
+        """Whether an end after so many seconds is earlier than the present one."""
         return not self._kill_at or time.monotonic() + seconds < self._kill_at - SOONER
 
     def begin(self, container: Container, seconds: float) -> None:
-        """Have the run end. It never gets more time than it was first given."""
+        """End the run within `seconds`. It never gets more time than it was first given."""
         pid, kill_at, first = container.pid, time.monotonic() + seconds, not self._kill_at
         self._kill_at = kill_at = kill_at if first else min(self._kill_at, kill_at)
         hook = container.spec.pre_stop if container.state == "running" else None
