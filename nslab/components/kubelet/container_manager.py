@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.container import Spec
     from nslab.components.kubelet.container_state import Kubelet
     from nslab.components.kubelet.fdstore import Kept, Pipes
-    from nslab.components.kubelet.health import Ran
+    from nslab.components.kubelet.prober import Ran
     from nslab.components.kubelet.sandbox import Sandbox
 
 FOREVER = 86400.0

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.attempt import Attempt
     from nslab.components.kubelet.container import Spec
     from nslab.components.kubelet.fdstore import Pipes
-    from nslab.components.kubelet.health import Ran
+    from nslab.components.kubelet.prober import Ran
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from nslab.components.kubelet.health import Prober
+from nslab.components.kubelet.prober import Prober
 from nslab.runtime.health_check import HealthCheck
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from nslab.components.kubelet.health import Run
+    from nslab.components.kubelet.prober import Run
     from nslab.components.runtime.loop import Loop
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from nslab.components.kubelet.health import Prober, Verdict
+from nslab.components.kubelet.health import Verdict
+from nslab.components.kubelet.prober import Prober
 from nslab.runtime.health_check import HealthCheck
 
 TYPE_CHECKING = False
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from nslab.components.kubelet.container import Spec
-    from nslab.components.kubelet.health import Ran
+    from nslab.components.kubelet.prober import Ran
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.runtime.loop import Loop
 
