@@ -173,11 +173,13 @@ def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
     if "tcpSocket" in fields:
         asked = fields["tcpSocket"]
         return HealthCheck("tcpSocket", asked.get("port", 0), host=asked.get("host", ""), **times)
-    asked = fields.get("httpGet", {"scheme": "HTTPS"})
-    if asked.get("scheme") == "HTTPS":
+    asked = fields.get("httpGet")
+    if asked is None:
         return None
     headers = [(one.get("name", ""), one.get("value", "")) for one in asked.get("httpHeaders", ())]
     where = {"host": asked.get("host", ""), "headers": headers}
+    if asked.get("scheme") == "HTTPS":
+        where["scheme"] = "HTTPS"
     return HealthCheck("httpGet", asked.get("port", 0), asked.get("path") or "/", **where, **times)
 
 

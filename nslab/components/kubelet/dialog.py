@@ -1,4 +1,4 @@
-"""One TCP or HTTP probe: a connection, what is asked over it, and what is wrong with the answer."""
+"""One TCP, HTTP or HTTPS probe: a connection, what is asked over it, and what is wrong with the answer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from nslab.components.kubelet.tls import Session
     from nslab.components.runtime.loop import Loop
     from nslab.runtime.health_check import HealthCheck
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
 class Dialog:
     """The connection of one probe to a port. Calls `done` once with the error, or ""; never after `close`."""
 
-    __slots__ = ("_answer", "_check", "_done", "_loop", "_place", "_socket")
+    __slots__ = ("_answer", "_check", "_done", "_loop", "_place", "_socket", "_tls")
 
     def __init__(self, loop: Loop, place: str, check: HealthCheck, done: Callable[[str], None]) -> None:
         """`place`: the address."""
         self._loop, self._place, self._check, self._done = loop, place, check, done
         self._socket: socket.socket | None = None
+        self._tls: Session | None = None
         self._answer = b""
 
     def begin(self) -> None:
@@ -62,23 +64,39 @@ class Dialog:
             self._end("")
         else:
             self._loop.watch(self._socket.fileno(), self._read)
+            output = request(self._place, self._check)
+            if self._check.scheme == "HTTPS":
+                from nslab.components.kubelet.tls import Session  # memory of each node, needed by few
+
+                self._tls = Session(output)
+                output, _ = self._tls.take(b"")
             try:
-                self._socket.send(request(self._place, self._check), socket.MSG_NOSIGNAL)
+                self._socket.send(output, socket.MSG_NOSIGNAL)
             except OSError as error:
                 self._refused(error.errno or errno.EIO)
 
+    def _decrypted(self, peer: socket.socket, tls: Session, block: bytes) -> bytes:
+        output, answer = tls.take(block)
+        if output:
+            peer.send(output, socket.MSG_NOSIGNAL)  # the buffer of a new connection holds a handshake
+        return answer
+
     def _read(self) -> None:
-        if not self._socket:
+        peer = self._socket
+        if not peer:
             return
         try:
-            block = self._socket.recv(LONGEST)
+            block = peer.recv(LONGEST)
+            self._answer += self._decrypted(peer, self._tls, block) if self._tls else block
         except BlockingIOError:
             return
         except OSError as error:
             self._refused(error.errno or errno.EIO)
             return
-        self._answer += block
-        if not self._answer:
+        except ValueError as error:
+            self._end(f"{self._asked()}: {error}")
+            return
+        if not block and not self._answer:
             self._end(f"{self._asked()}: EOF")
         elif not block or whole(self._answer):
             self._end(complaint(self._answer))
@@ -96,7 +114,8 @@ class Dialog:
         self._end(f"{self._asked()}: {dialled}" if self._check.kind == "httpGet" else dialled)
 
     def _asked(self) -> str:
-        return f'Get "http://{self._place}:{self._check.port}{self._check.path}"'
+        scheme = (self._check.scheme or "http").lower()
+        return f'Get "{scheme}://{self._place}:{self._check.port}{self._check.path}"'
 
     def _end(self, wrong: str) -> None:
         self.close()

@@ -348,7 +348,6 @@ def test_what_a_load_balancer_and_a_node_say_of_themselves_survives() -> None:
     ("handler", "kept"),
     [
         ("grpc: {port: 50051}", "grpc"),
-        ("httpGet: {port: 1, scheme: HTTPS}", "httpGet.scheme"),
     ],
 )
 @pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
