@@ -131,7 +131,9 @@ def _asked_at_once(check: HealthCheck | None) -> HealthCheck | None:
     if not check or check.kind == "exec":
         return None
     fields = {**check.fields(), "initial_delay": 0}
-    return HealthCheck(**{**fields, "kind": "tcpSocket", "scheme": ""} if check.scheme else fields)
+    if check.kind == "grpc" or check.scheme:
+        fields |= {"kind": "tcpSocket", "scheme": "", "service": ""}
+    return HealthCheck(**fields)
 
 
 def _asked(container: Container, checks: Iterable[HealthCheck | None]) -> Iterator[ContainerPort]:

@@ -165,7 +165,7 @@ def _port(fields: dict[str, Any]) -> types.ContainerPort:
 
 
 def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
-    """A probe; None for a handler that nslab does not have. 0 means the default, as in Kubernetes."""
+    """A probe; None without a handler. 0 means the default, as in Kubernetes."""
     fields = fields or {}
     times = {name: fields[word] for word, name in _CHECKS if fields.get(word)}
     if "exec" in fields:
@@ -173,6 +173,9 @@ def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
     if "tcpSocket" in fields:
         asked = fields["tcpSocket"]
         return HealthCheck("tcpSocket", asked.get("port", 0), host=asked.get("host", ""), **times)
+    if "grpc" in fields:
+        asked = fields["grpc"]
+        return HealthCheck("grpc", asked.get("port", 0), service=asked.get("service") or "", **times)
     asked = fields.get("httpGet")
     if asked is None:
         return None

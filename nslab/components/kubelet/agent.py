@@ -13,7 +13,7 @@ from nslab.components.kubelet.children import Children
 from nslab.components.kubelet.container_manager import ContainerManager
 from nslab.components.kubelet.execs import Execs
 from nslab.components.kubelet.status import StatusReporter, pod_status
-from nslab.components.kubelet.waits import Waits
+from nslab.components.kubelet.waits import WaitingClients
 from nslab.components.kubeproxy import process as kubeproxy
 from nslab.components.runtime.loop import Loop
 from nslab.components.runtime.node_context import NodeContext, host_of, remove_tree
@@ -22,14 +22,16 @@ from nslab.runtime.journal import Journal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from nslab.components.kubelet.container_state import ContainerState
     from nslab.components.kubelet.endings import Endings
     from nslab.components.kubelet.order import Order
+    from nslab.components.kubelet.prober import Ran
     from nslab.components.kubelet.status import Pods
     from nslab.components.runtime.volumes import Volume
+    from nslab.runtime.health_check import HealthCheck
     from nslab.runtime.marks import Memory
 
     Answer = dict[str, Any]
@@ -54,7 +56,7 @@ class Agent:
         self._order: Order | None = None
         self._endings: Endings | None = None
         self.teller = StatusReporter(self.loop, context, self.pods)
-        self.waits = Waits(self.loop, self.containers, self.teller.flush)
+        self.waits = WaitingClients(self.loop, self.containers, self.teller.flush)
         self.socket = listen(self.loop, context, self.answer, self.births.release)
 
     def answer(self, peer: Peer, request: Answer) -> Answer | None:
@@ -193,13 +195,11 @@ class Agent:
             raise ProcessLookupError
         return Target(self.open(life.pid), life.spec)
 
-    def command(
-        self, spec: container.Spec, argv: list[str], seconds: float, done: Callable[[int | None, bytes], None]
-    ) -> None:
-        """Run a command in a container, for a probe or a hook."""
+    def command(self, spec: container.Spec, address: str, check: HealthCheck, done: Ran) -> None:
+        """Have a process run a probe or a hook of a container whose pod has this address."""
         from nslab.components.kubelet.commands import run  # memory of each node, needed by few
 
-        run(self, spec, argv, seconds, done)
+        run(self, spec, address, check, done)
 
     # What few nodes need is memory of those alone.
 

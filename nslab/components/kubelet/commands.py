@@ -1,8 +1,12 @@
-"""Commands that the kubelet runs in containers, for probes and hooks. Imported for the first of them."""
+"""Processes of the kubelet's for probes and hooks: commands in containers, and gRPC probes on the node.
+
+Imported for the first of them.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from nslab.components.kubelet.beside import STARTED
@@ -12,16 +16,15 @@ from nslab.runtime import rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol, TypeAlias
+    from typing import Protocol
 
     from nslab.components.kubelet.beside import Target
     from nslab.components.kubelet.container import Spec
     from nslab.components.kubelet.execs import Execs
+    from nslab.components.kubelet.prober import Ran
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
-
-    Ran: TypeAlias = Callable[[int | None, bytes], None]
+    from nslab.runtime.health_check import HealthCheck
 
     class Agent(Protocol):
         """What they need of their node's process (nslab.components.kubelet.agent)."""
@@ -41,12 +44,29 @@ MOST = 10 * 1024
 """The most bytes kept of the output of a probe or a hook."""
 
 
-def run(agent: Agent, spec: Spec, argv: list[str], seconds: float, done: Ran) -> None:
-    """Run a command in a container for at most `seconds`; then call `done` (see Command)."""
-    request = {"ns": spec.ns, "container": spec.container, "argv": argv, "tty": False, "stderr": False}
+STARTUP = 10.0
+"""Seconds for the start of Python, which count for no time-out."""
+GRPC_CLIENT = f"{os.path.dirname(__file__)}/grpc_client.py"
+
+
+def run(agent: Agent, spec: Spec, address: str, check: HealthCheck, done: Ran) -> None:
+    """Have a process run a probe or a hook of a container; then call `done` (see Command).
+
+    One that asks by gRPC runs on the node, as the kubelet does: from a socket of the node's.
+    """
+    if check.kind == "grpc":
+        where = check.host or address, str(check.port)
+        argv = [sys.executable, "-I", GRPC_CLIENT, *where, f"{check.timeout:g}", check.service]
+        _run(agent, agent.context.ns, "", argv, check.timeout + STARTUP, done)
+    else:
+        _run(agent, spec.ns, spec.container, [*check.command], check.timeout, done)
+
+
+def _run(agent: Agent, ns: str, container: str, argv: list[str], seconds: float, done: Ran) -> None:
+    request = {"ns": ns, "container": container, "argv": argv, "tty": False, "stderr": False}
     request |= {"env": {}, "working_dir": ""}
     try:
-        target = agent.beside(spec.ns, spec.container)
+        target = agent.beside(ns, container)
         try:
             command = Command(agent.loop, *start(agent.context, target, request, agent.clean))
         finally:
@@ -65,7 +85,7 @@ class Command(Session):
     `done` gets its exit status (None: it took too long and was killed) and the beginning of its output.
     """
 
-    def begin(self, seconds: float, done: Callable[[int | None, bytes], None]) -> None:
+    def begin(self, seconds: float, done: Ran) -> None:
         """Read its output until it ends, or kill it after so many seconds."""
         self._done, self._output, self._late = done, b"", False
         given, self._out = self._ends

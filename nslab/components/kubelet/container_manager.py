@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.fdstore import Kept, Pipes
     from nslab.components.kubelet.prober import Ran
     from nslab.components.kubelet.sandbox import Sandbox
+    from nslab.runtime.health_check import HealthCheck
 
 FOREVER = 86400.0
 """Seconds that a postStart hook may take."""
@@ -204,9 +205,9 @@ class ContainerManager(ContainerState):
 
         hooks.run(self.loop, self.pod.address, hook, seconds, self.command, done)
 
-    def command(self, argv: list[str], seconds: float, done: Ran) -> None:
-        """Run a command in it for at most `seconds`; then call `done`."""
-        self._kubelet.command(self.spec, argv, seconds, done)
+    def command(self, check: HealthCheck, done: Ran) -> None:
+        """Have a process run a probe or a hook; then call `done`."""
+        self._kubelet.command(self.spec, self.pod.address, check, done)
 
     def changed(self) -> None:
         """Handle its change."""

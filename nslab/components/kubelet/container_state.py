@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
+    from nslab.runtime.health_check import HealthCheck
 
     class Kubelet(Protocol):
         """The interface of the node's process for a container (nslab.components.kubelet.agent)."""
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
         def let_go(self, spec: Spec) -> None:
             """Drop its pipes from the pod's store."""
 
-        def command(self, spec: Spec, argv: list[str], seconds: float, done: Ran) -> None:
-            """Run a command in it for at most `seconds`; then call `done` with its exit status and its output."""
+        def command(self, spec: Spec, address: str, check: HealthCheck, done: Ran) -> None:
+            """Have a process run a probe or a hook; then call `done` with its exit status and its output."""
 
         def stuck(self, life: ContainerState) -> bool:
             """Whether it waits for an init container that has failed."""

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from nslab.components.kubelet.tls import Session
+    from nslab.components.kubelet.tls import TlsClient
     from nslab.components.runtime.loop import Loop
     from nslab.runtime.health_check import HealthCheck
 
@@ -28,7 +28,7 @@ class Dialog:
         """`place`: the address."""
         self._loop, self._place, self._check, self._done = loop, place, check, done
         self._socket: socket.socket | None = None
-        self._tls: Session | None = None
+        self._tls: TlsClient | None = None
         self._answer = b""
 
     def begin(self) -> None:
@@ -66,16 +66,16 @@ class Dialog:
             self._loop.watch(self._socket.fileno(), self._read)
             output = request(self._place, self._check)
             if self._check.scheme == "HTTPS":
-                from nslab.components.kubelet.tls import Session  # memory of each node, needed by few
+                from nslab.components.kubelet.tls import TlsClient  # memory of each node, needed by few
 
-                self._tls = Session(output)
+                self._tls = TlsClient(output)
                 output, _ = self._tls.take(b"")
             try:
                 self._socket.send(output, socket.MSG_NOSIGNAL)
             except OSError as error:
                 self._refused(error.errno or errno.EIO)
 
-    def _decrypted(self, peer: socket.socket, tls: Session, block: bytes) -> bytes:
+    def _decrypted(self, peer: socket.socket, tls: TlsClient, block: bytes) -> bytes:
         output, answer = tls.take(block)
         if output:
             peer.send(output, socket.MSG_NOSIGNAL)  # the buffer of a new connection holds a handshake

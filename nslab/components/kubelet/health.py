@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nslab.runtime.health_check import HealthCheck
 
+GRPC_RESULTS = (0, 1)
+"""The exit statuses of grpc_client.py that say something of the container."""
 LONGEST = 10 * 1024
 """Bytes of an answer that the kubelet reads."""
 
@@ -53,3 +55,13 @@ def complaint(answer: bytes) -> str:
     if code is None:
         return "malformed HTTP response"
     return "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
+
+
+def outcome(check: HealthCheck, status: int | None, output: bytes) -> str:
+    """The error in what a probe's process has left; "" without one. `status`: None if it took too long."""
+    text = output.decode("utf-8", "replace")
+    if status is None and check.kind == "grpc":
+        return f"timeout: health rpc did not complete within {check.timeout:g}s"
+    if status is None:
+        return f'command "{" ".join(check.command)}" timed out after {check.timeout:g}s'
+    return (text or f"command terminated with exit code {status}") if status else ""

@@ -21,14 +21,14 @@ def run(
 ) -> None:
     """Run a hook for at most `seconds`; then call `done` once, with its error, or "".
 
-    `address`: of the pod; `run_in`: runs a command in the container (see Prober).
+    `address`: of the pod; `run_in`: has a process run it (see Prober).
     """
     check = HealthCheck(**{**hook, "timeout": seconds})
     if check.kind == "sleep":
         loop.at(time.monotonic() + min(check.period, seconds), lambda: done(""))
         return
 
-    def asked(_: HealthCheck, wrong: str) -> None:
+    def asked(_: HealthCheck, wrong: str, _known: bool) -> None:
         prober.stop()
         done(wrong)
 

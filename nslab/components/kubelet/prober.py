@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from nslab.components.kubelet.dialog import Dialog
+from nslab.components.kubelet.health import GRPC_RESULTS, outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,18 +15,24 @@ if TYPE_CHECKING:
     from nslab.runtime.health_check import HealthCheck
 
     Ran = Callable[[int | None, bytes], None]
-    Run = Callable[[list[str], float, Ran], None]
+    Run = Callable[[HealthCheck, Ran], None]
+    News = Callable[[HealthCheck, str, bool], None]
+
+
+PROCESSES = ("exec", "grpc")
+"""The kinds of probes that a process of their own runs."""
 
 
 class Prober:
-    """Runs one probe of one container periodically. Calls `news` with the error of each result, or ""."""
+    """Runs one probe of one container periodically.
+
+    Calls `news` with the error of each result, or "", and whether that is the container's: the probe may not have run.
+    """
 
     __slots__ = ("_again", "_check", "_dialog", "_loop", "_news", "_number", "_place", "_run", "_stopped")
 
-    def __init__(
-        self, loop: Loop, address: str, check: HealthCheck, news: Callable[[HealthCheck, str], None], run: Run
-    ) -> None:
-        """`run`: runs a command in the container for at most so many seconds, and calls what it is given."""
+    def __init__(self, loop: Loop, address: str, check: HealthCheck, news: News, run: Run) -> None:
+        """`run`: has a process run the probe, and calls what it is given with the exit status and the output."""
         self._loop, self._place, self._check, self._news, self._run = loop, check.host or address, check, news, run
         self._dialog: Dialog | None = None
         self._number, self._stopped, self._again = 0, False, 0.0
@@ -55,8 +62,8 @@ class Prober:
         self._again = time.monotonic() + self._check.period
         self._number += 1
         number = self._number
-        if self._check.kind == "exec":
-            self._run([*self._check.command], self._check.timeout, lambda *how: self._ran(number, *how))
+        if self._check.kind in PROCESSES:
+            self._run(self._check, lambda *how: self._ran(number, *how))
         elif not self._check.port:
             self._end("the container has no port of the name that the probe asks for")
         else:
@@ -66,17 +73,13 @@ class Prober:
     def _ran(self, number: int, status: int | None, output: bytes) -> None:
         if self._stopped or number != self._number:
             return
-        text = output.decode("utf-8", "replace")
-        if status is None:
-            text = f'command "{" ".join(self._check.command)}" timed out after {self._check.timeout:g}s'
-        elif status and not text:
-            text = f"command terminated with exit code {status}"
-        self._end(text if status != 0 else "")
+        known = self._check.kind == "exec" or status in (None, *GRPC_RESULTS)
+        self._end(outcome(self._check, status, output), known)
 
-    def _end(self, wrong: str) -> None:
+    def _end(self, wrong: str, known: bool = True) -> None:
         self._close()
         self._loop.at(max(self._again, time.monotonic()), self._ask)
-        self._news(self._check, wrong)
+        self._news(self._check, wrong, known)
 
     def _close(self) -> None:
         if self._dialog:

@@ -10,6 +10,7 @@ from nslab.runtime.health_check import HealthCheck
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     from nslab.components.kubelet.container import Spec
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.runtime.loop import Loop
 
-    class Container(Protocol):
+    class ProbedContainer(Protocol):
         """What probes need of their container (nslab.components.kubelet.container_manager)."""
 
         spec: Spec
@@ -32,14 +33,19 @@ if TYPE_CHECKING:
         def loop(self) -> Loop:
             """The loop of its node."""
 
-        def command(self, argv: list[str], seconds: float, done: Ran) -> None:
-            """Run a command in it for at most `seconds`; then call `done`."""
+        def command(self, check: HealthCheck, done: Ran) -> None:
+            """Have a process run a probe; then call `done`."""
 
         def changed(self) -> None:
             """Handle its change."""
 
         def kill(self, *reasons: str) -> None:
             """End its run; the last reason is its message."""
+
+        def log(self, text: str) -> None:
+            """Write to the node's log."""
+
+    Judge = Callable[[ProbedContainer, HealthCheck, str], None]
 
 
 TIMEOUT = 1.0
@@ -70,17 +76,17 @@ class Probes:
         """Whether the readiness probe, if there is one, has succeeded."""
         return spec.readiness is None or self._readiness.good
 
-    def begin(self, container: Container) -> None:
+    def begin(self, container: ProbedContainer) -> None:
         """Run the probes that it is time for."""
         spec = container.spec
-        probes = ((spec.readiness, self._is_ready), (spec.liveness, self._is_well))
-        for check, news in probes if self.started(spec) else ((spec.startup, self._has_started),):
+        probes = (("Readiness", spec.readiness, self._is_ready), ("Liveness", spec.liveness, self._is_well))
+        for name, check, judge in probes if self.started(spec) else (("Startup", spec.startup, self._has_started),):
             if check:
                 prober = Prober(
                     container.loop,
                     container.pod.address,
                     HealthCheck(**check),
-                    partial(news, container),
+                    partial(self._heard, container, name, judge),
                     container.command,
                 )
                 self._probers.append(prober)
@@ -97,14 +103,29 @@ class Probes:
             prober.stop()
         self._probers = []
 
-    def _is_ready(self, container: Container, check: HealthCheck, wrong: str) -> None:
+    def _heard(
+        self, container: ProbedContainer, name: str, judge: Judge, check: HealthCheck, wrong: str, known: bool
+    ) -> None:
+        """Judge the container by a result. If the probe could not run, say so and leave its health, as the kubelet."""
+        errored = f"{name} probe errored: "
+        if known:
+            if container.message.startswith(errored):
+                container.message = ""
+                container.changed()
+            judge(container, check, wrong)
+        elif container.message != errored + wrong:
+            container.message = errored + wrong
+            container.log(container.message)
+            container.changed()
+
+    def _is_ready(self, container: ProbedContainer, check: HealthCheck, wrong: str) -> None:
         before = container.message, self._readiness.good
         self._readiness.hear(check, not wrong)
         container.message = f"Readiness probe failed: {wrong}" if wrong else ""
         if before != (container.message, self._readiness.good):
             container.changed()
 
-    def _has_started(self, container: Container, check: HealthCheck, wrong: str) -> None:
+    def _has_started(self, container: ProbedContainer, check: HealthCheck, wrong: str) -> None:
         """The other probes wait for this one; who does not start in time is killed."""
         self._startup.hear(check, not wrong)
         container.message = f"Startup probe failed: {wrong}" if wrong else ""
@@ -117,7 +138,7 @@ class Probes:
             container.kill(container.message, f"Container {name} failed startup probe, will be restarted")
         container.changed()
 
-    def _is_well(self, container: Container, check: HealthCheck, wrong: str) -> None:
+    def _is_well(self, container: ProbedContainer, check: HealthCheck, wrong: str) -> None:
         self._liveness.hear(check, not wrong)
         if wrong and not self._liveness.good and container.alive:
             self.end()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.container import Spec
     from nslab.components.runtime.loop import Loop
 
-    class Container(Protocol):
+    class EndingContainer(Protocol):
         """What its end needs of a container (nslab.components.kubelet.container_manager)."""
 
         spec: Spec
@@ -59,7 +59,7 @@ class Termination:
         """Whether an end after so many seconds is earlier than the present one."""
         return not self._kill_at or time.monotonic() + seconds < self._kill_at - SOONER
 
-    def begin(self, container: Container, seconds: float) -> None:
+    def begin(self, container: EndingContainer, seconds: float) -> None:
         """End the run within `seconds`. It never gets more time than it was first given."""
         pid, kill_at, first = container.pid, time.monotonic() + seconds, not self._kill_at
         self._kill_at = kill_at = kill_at if first else min(self._kill_at, kill_at)
@@ -81,5 +81,5 @@ class Termination:
             stop()
 
 
-def _kill_later(container: Container, pid: int, moment: float) -> None:
+def _kill_later(container: EndingContainer, pid: int, moment: float) -> None:
     container.loop.at(moment, lambda: container.send_signal(pid, signal.SIGKILL))

@@ -11,7 +11,7 @@ _BLOCK = 1 << 14
 """Bytes of the longest TLS record."""
 
 
-class Session:
+class TlsClient:
     """A client's side of one connection, which says one request."""
 
     def __init__(self, request: bytes) -> None:

@@ -18,7 +18,7 @@ LONGEST = 86400.0
 """The longest accepted wait, in seconds."""
 
 
-class Waits:
+class WaitingClients:
     """The waiting clients of a node."""
 
     def __init__(self, loop: Loop, containers: Mapping[Key, ContainerState], flush: Callable[[], None]) -> None:

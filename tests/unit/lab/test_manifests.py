@@ -364,12 +364,19 @@ def test_a_stand_in_installs_nothing() -> None:
     assert [one.sentence for one in parse_with_warnings(text, "f")[1]] == ["played by stand-ins: wordpress"]
 
 
-@pytest.mark.parametrize("asks", ["httpGet: {port: 8443, scheme: HTTPS}", "tcpSocket: {port: 8443}"])
+@pytest.mark.parametrize(
+    "asks", ["httpGet: {port: 8443, scheme: HTTPS}", "grpc: {port: 8443, service: x}", "tcpSocket: {port: 8443}"]
+)
 def test_a_stand_in_passes_probes_in_protocols_that_it_does_not_speak_once_its_port_is_open(asks: str) -> None:
     container = first(pod("a/b", f", livenessProbe: {{{asks}, initialDelaySeconds: 60}}"))
     assert container.liveness == HealthCheck("tcpSocket", 8443)
     assert container.standin
     assert [port.port for port in container.standin.ports] == [8443]
+
+
+def test_a_grpc_probe_asks_what_really_runs_about_a_service() -> None:
+    container = first(pod("busybox", ", command: [x], livenessProbe: {grpc: {port: 5000, service: shop}}"))
+    assert container.liveness == HealthCheck("grpc", 5000, service="shop")
 
 
 def test_an_https_probe_asks_what_really_runs_by_tls() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.components.kubelet.tls import Session, text
+from nslab.components.kubelet.tls import TlsClient, text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> ssl.SSLContext:
 
 def test_a_request_and_its_answer_whoever_signed_the_certificate(server: ssl.SSLContext) -> None:
     received, sent = ssl.MemoryBIO(), ssl.MemoryBIO()
-    peer, session = server.wrap_bio(received, sent, server_side=True), Session(b"GET /")
+    peer, session = server.wrap_bio(received, sent, server_side=True), TlsClient(b"GET /")
     output, answer = session.take(b"")
     heard = b""
     for _ in range(10):
@@ -60,7 +60,7 @@ def test_a_request_and_its_answer_whoever_signed_the_certificate(server: ssl.SSL
     ],
 )
 def test_what_is_no_tls_is_called_so(spoken: bytes, wrong: str) -> None:
-    session = Session(b"GET /")
+    session = TlsClient(b"GET /")
     session.take(b"")
     with pytest.raises(ValueError, match=f"^{wrong}$"):
         session.take(spoken)
