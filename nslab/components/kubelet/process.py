@@ -11,7 +11,7 @@ import socket
 
 from nslab import rundir, syscall
 from nslab.components.kubelet.agent import Agent
-from nslab.components.kubelet.takeover import take_over
+from nslab.components.kubelet.takeover import take_over, was_here
 from nslab.components.runtime.lastwords import last_words
 from nslab.components.runtime.peers import Peer
 from nslab.runtime.marks import VARIABLE, mark
@@ -30,9 +30,11 @@ def run(context: NodeContext, memory: Memory, client: int) -> Never:
     try:
         with contextlib.suppress(SystemExit):
             _enter(context, memory)
+            left = was_here(context)
             agent = Agent(context, memory)
             first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, before_answers=agent.births.release)
-            take_over(agent)
+            if left:
+                take_over(agent)
             first.send({"ok": True, "pid": os.getpid()})
             client = -1  # the peer owns it; its number may be reused
             while True:

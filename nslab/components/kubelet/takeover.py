@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from nslab import rundir
 from nslab.components.kubelet import adopt, sandbox
 from nslab.components.kubelet.container import Spec
@@ -14,6 +16,12 @@ if TYPE_CHECKING:
     from nslab.components.kubelet.adopt import Found
     from nslab.components.kubelet.agent import Agent
     from nslab.components.kubelet.status import Pods
+    from nslab.components.runtime.node_context import NodeContext
+
+
+def was_here(context: NodeContext) -> bool:
+    """Whether an earlier process of this node left anything to take over."""
+    return any(os.path.exists(f"{context.folder}{file}") for file in (rundir.PIDS, rundir.JOURNAL, rundir.STATUS))
 
 
 def take_over(agent: Agent) -> None:
