@@ -323,6 +323,7 @@ def _told(done: Up, *, guide: bool) -> None:
 
 def _notes(drift: Drift) -> list[str]:
     """What this machine's kernel lacks, and what nslab does instead; once, as it begins."""
+    from nslab.objects.container import Workload
     from nslab.objects.namespaces import Netns
     from nslab.objects.plan import Add
     from nslab.objects.process import TunnelAgent
@@ -333,6 +334,12 @@ def _notes(drift: Drift) -> list[str]:
         notes.append("this kernel has no ipip driver: a process carries tunl0's packets (the same on the wire, slower)")
     if drift.host.iptables != "iptables" and any(isinstance(obj, Netns) for obj in new):
         notes.append(f"this kernel takes no rules of `iptables` here: list them with `{drift.host.iptables}`")
+    if any(isinstance(obj, Workload) and obj.asks("grpc") for obj in new):
+        from nslab.components.kubelet import grpc_client
+        from nslab.linux.packages import how_to_install
+
+        if not grpc_client.installed():
+            notes.append(f"{grpc_client.MISSING}, or {how_to_install('module:h2')}; without it none passes or fails")
     return notes
 
 

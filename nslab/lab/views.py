@@ -167,7 +167,7 @@ def _port(fields: dict[str, Any]) -> types.ContainerPort:
 
 
 def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
-    """A probe; None for a handler that nslab does not have. 0 means the default, as in Kubernetes."""
+    """A probe; None without a handler. 0 means the default, as in Kubernetes."""
     fields = fields or {}
     times = {name: fields[word] for word, name in _CHECKS if fields.get(word)}
     if "exec" in fields:
@@ -175,11 +175,16 @@ def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
     if "tcpSocket" in fields:
         asked = fields["tcpSocket"]
         return HealthCheck("tcpSocket", asked.get("port", 0), host=asked.get("host", ""), **times)
-    asked = fields.get("httpGet", {"scheme": "HTTPS"})
-    if asked.get("scheme") == "HTTPS":
+    if "grpc" in fields:
+        asked = fields["grpc"]
+        return HealthCheck("grpc", asked.get("port", 0), service=asked.get("service") or "", **times)
+    asked = fields.get("httpGet")
+    if asked is None:
         return None
     headers = [(one.get("name", ""), one.get("value", "")) for one in asked.get("httpHeaders", ())]
     where = {"host": asked.get("host", ""), "headers": headers}
+    if asked.get("scheme") == "HTTPS":
+        where["scheme"] = "HTTPS"
     return HealthCheck("httpGet", asked.get("port", 0), asked.get("path") or "/", **where, **times)
 
 

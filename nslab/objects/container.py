@@ -172,6 +172,10 @@ class Workload(Supervised):
     def key(self) -> Key:
         return ("Process", self.ns, f"container/{self.container}")
 
+    def asks(self, kind: str) -> bool:
+        """Whether one of its probes is of this kind."""
+        return any(check and check.kind == kind for check in (self.readiness, self.liveness, self.startup))
+
     @property
     def requires(self) -> tuple[Key, ...]:
         return (("Process", self.ns, Sandbox.role),)
