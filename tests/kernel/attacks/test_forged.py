@@ -220,7 +220,7 @@ def test_what_a_pod_says_of_itself_leads_out_of_no_folder(lab: Small, tmp_path: 
     before = tree(tmp_path)
     os.kill(lab.pids()["node1 node"], signal.SIGKILL)
     nslab("up", lab.file)
-    nslab("delete", lab.name, "pod/evil")
+    nslab("delete", lab.name, "pod/evil", "--now")
     assert tree(tmp_path) == before
     lab.down()
     assert tree(tmp_path) == before
@@ -283,7 +283,7 @@ def act_reused(folder: str) -> None:
     lab.differences()
     lab.up()
     assert nslab("exec", f"{lab.name}/one", "--", "hostname").stdout == "one\n"
-    nslab("delete", lab.name, "pod/one")
+    nslab("delete", lab.name, "pod/one", "--now")
     lab.down()
     assert [other.pid for other in others if other.poll() is not None] == []
 
