@@ -52,6 +52,8 @@ VERBS: dict[str, str] = {
     "shell": "inside.shell",
     "logs": "inside.logs",
     "probe": "probe.probe",
+    "trace": "trace.trace",
+    "capture": "capture.capture",
     "check": "check.check",
     "schema": "look.schema",
     "vm": "inside.vm",

@@ -11,11 +11,12 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from nslab.objects.interfaces import LINK_NAME
+from nslab.objects.interfaces import LINK_MTU, LINK_NAME
 from nslab.wire.netlink import (
     ACK,
     DUMP,
     GETLINK,
+    IFF_UP,
     NLMSG_DONE,
     NLMSG_ERROR,
     attributes,
@@ -143,6 +144,25 @@ def links(sock: socket.socket) -> dict[str, int]:
     for body in dump(sock, GETLINK, link_header()):
         (index,) = struct.unpack_from("=i", body, 4)
         found[attributes(body, 16)[LINK_NAME].rstrip(b"\0").decode()] = index
+    return found
+
+
+def mtus(sock: socket.socket) -> dict[str, int]:
+    """The interfaces of a namespace: name to MTU, in bytes."""
+    found = {}
+    for body in dump(sock, GETLINK, link_header()):
+        link = attributes(body, 16)
+        found[link[LINK_NAME].rstrip(b"\0").decode()] = struct.unpack("=I", link[LINK_MTU])[0]
+    return found
+
+
+def link_kinds(sock: socket.socket) -> dict[str, int]:
+    """The interfaces of a namespace that are up: name to kind of hardware (ARPHRD_…)."""
+    found = {}
+    for body in dump(sock, GETLINK, link_header()):
+        kind, _, flags = struct.unpack_from("=HiI", body, 2)
+        if flags & IFF_UP:
+            found[attributes(body, 16)[LINK_NAME].rstrip(b"\0").decode()] = kind
     return found
 
 
