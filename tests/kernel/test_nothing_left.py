@@ -209,7 +209,7 @@ def spread(own: OwnLab, count: int) -> list[int]:
 
 
 def test_killed_at_places(own: OwnLab) -> None:
-    for place in spread(own, often(24)):
+    for place in spread(own, often(20)):
         assert stopped_at(place, signal.SIGKILL, "up", own.file).returncode == -signal.SIGKILL
         own.down()
         assert own.left() == [], f"before transaction {place}"
@@ -219,14 +219,14 @@ def test_killed_at_places(own: OwnLab) -> None:
     ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_stopped_at_places_takes_back_by_itself(own: OwnLab, number: int, status: int, word: str) -> None:
-    for place in spread(own, often(16)):
+    for place in spread(own, 7 if SLOW else 4):
         done = stopped_at(place, number, "up", own.file)
         assert (done.returncode, done.stdout, done.stderr) == (status, "", f"nslab: {word}\n")
         assert own.left() == [], f"before transaction {place}"
 
 
 def test_killed_at_any_time(own: OwnLab) -> None:
-    for seconds in times(often(16), seed=1):
+    for seconds in times(8 if SLOW else 4, seed=1):
         killed = subprocess.Popen([sys.executable, "-m", "nslab", "up", own.file], cwd=ROOT, stdout=subprocess.DEVNULL)
         ended_after(killed, seconds, signal.SIGKILL)
         own.down()
@@ -235,7 +235,7 @@ def test_killed_at_any_time(own: OwnLab) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_at_any_time(own: OwnLab, number: int) -> None:
-    for seconds in times(often(16), seed=number):
+    for seconds in times(8 if SLOW else 4, seed=number):
         argv = [*NSLAB, "up", own.file]
         stopped = subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         ended_after(stopped, seconds, number)

@@ -176,7 +176,7 @@ def holds(source: str) -> None:
 @pytest.mark.parametrize("value", NASTY, ids=lambda value: value[:20])
 def test_some_fields_with_each_value(value: str) -> None:
     chosen = random.Random(value + os.environ.get("PYTEST_XDIST_TESTRUNUID", ""))
-    for kind, way in chosen.sample(WAYS, often(12)) + chosen.sample(EVERY, often(4)):
+    for kind, way in chosen.sample(WAYS, often(8)) + chosen.sample(EVERY, often(4)):
         holds(text({kind: {way: value}}))
 
 
