@@ -6,8 +6,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nslab.errors import UsageError
-from nslab.linux import owned
+from nslab.errors import NslabError, UsageError
+from nslab.linux import owned, places
 from nslab.linux.netns import labs
 from nslab.linux.processes import status
 from nslab.linux.processes.stopped import stopped
@@ -33,14 +33,18 @@ class Pods(NamedTuple):
 
 def running() -> list[dict[str, Any]]:
     """Return the labs that are up or half-built: name, contents, number of processes."""
+    places.check_run()
     return [{"lab": lab, "holds": _holds(lab), "processes": len(owned.processes(lab))} for lab in labs()]
 
 
 def _holds(lab: str) -> str:
+    """The contents of a lab, or why they cannot be read: the other labs are listed all the same."""
     try:
         return count(stored_lab(lab))
     except UsageError:
         return "half-built; `nslab down` takes it away"
+    except NslabError as error:
+        return str(error)
 
 
 def pods(name: str) -> Pods:

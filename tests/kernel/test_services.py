@@ -16,6 +16,7 @@ from nslab.linux.netns import Namespaces
 from nslab.linux.processes.control import ControlClient
 from nslab.objects.names import netns
 from tests.kernel.labkit import OwnLab, nslab
+from tests.slow import SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,7 +136,7 @@ def test_changes_do_not_cut_connections_to_pods_that_stay(own: RunningLab, mode:
         lambda: own.delete("service/extra"),
         lambda: own.scale("web", 4),
     )
-    for number in range(52):
+    for number in range(52 if SLOW else 12):
         turns[number % 4]()
         assert [line.asks() for line in lines] == before, f"after change {number}"
     for line in lines:

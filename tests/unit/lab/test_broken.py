@@ -7,8 +7,9 @@ import re
 from contextlib import suppress
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,9 +24,7 @@ from nslab.lab.load import parse, parse_stored
 from nslab.lab.network_rules import RULES
 from nslab.lab.status import merge_status
 from nslab.lab.types import ONE_NUMBER, Client, Lab, Node
-
-if TYPE_CHECKING:
-    import pytest
+from tests.slow import often
 
 LABS = [path.read_text() for path in sorted((Path(__file__).parents[3] / "labs").glob("*/lab.yaml"))]
 PARSED = [list(yaml.safe_load_all(text)) for text in LABS]
@@ -40,7 +39,7 @@ VERSIONS = {
     "Certificate": "cert-manager.io/v1",
 }
 LABEL = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-quick = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=often(150), deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Words that mean something somewhere in a lab file, and words that have bitten readers of YAML.
 WORDS = st.sampled_from(
@@ -300,7 +299,15 @@ def test_any_content_of_a_kind(kind: str, metadata: Any, spec: Any, status: Any)
     check(yaml.safe_dump(document))
 
 
-@settings(quick, max_examples=400)
+def test_a_template_without_a_spec_makes_no_pods() -> None:
+    labels = {"app": "web"}
+    spec = {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}}}
+    document = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec}
+    with pytest.raises(LabFileError, match=r"spec\.template\.spec is missing"):
+        parse(f"{LABS[0]}---\n{yaml.safe_dump(document)}", "f")
+
+
+@settings(quick, max_examples=often(400))
 @given(broken_labs())
 def test_mutations_of_good_labs(text: str) -> None:
     check(text)

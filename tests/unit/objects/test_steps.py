@@ -26,6 +26,7 @@ from nslab.objects.process import NodeAgent, TunnelAgent
 from nslab.objects.script import command
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.tunnels import Ipip, Tun, Vxlan
+from tests.slow import often
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 CABLE = Veth("node", "cali0", A, "pod", "eth0", B)
@@ -297,7 +298,7 @@ def possible(objects: list[KernelObject]) -> State:
 
 DRAWN = st.tuples(*(st.lists(noun, min_size=most // 2, max_size=most) for most, noun in LAYERS))
 STATES = DRAWN.map(lambda layers: possible([obj for layer in layers for obj in layer]))
-often = settings(max_examples=50, deadline=None, suppress_health_check=[*HealthCheck])
+often = settings(max_examples=often(50), deadline=None, suppress_health_check=[*HealthCheck])
 
 
 def shown(state: State) -> set[KernelObject]:
