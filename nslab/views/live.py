@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.api.duration import moment
+from nslab.api.pod_status import has_condition
 from nslab.compiler.services import resolve
 from nslab.lab import dump
 from nslab.lab.node_selector import ARCH, ARCHITECTURE, HOSTNAME, OS
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, Lab, Node, Pod, Service
+    from nslab.lab.types import Controller, Lab, Node, Service
     from nslab.proxy.model import Endpoint, Port
     from nslab.proxy.model import Service as Resolved
 
@@ -29,27 +31,25 @@ VERSION = "v1.37.0"
 class Live(NamedTuple):
     """What is known of a running lab.
 
-    `rows`: its pods as `ps` has them (nslab.views.pods), by NAMESPACE/NAME. `nodes`: those whose processes run. `born`:
-    seconds since the epoch at which the lab came up; `ages` of its pods, in seconds.
+    `pods`: those of nslab.views.pods, by NAMESPACE/NAME. `nodes`: those whose processes run. `created`: when the lab
+    came up, in seconds since the epoch.
     """
 
-    rows: Mapping[str, Object]
+    pods: Mapping[str, Object]
     nodes: frozenset[str]
-    born: float
-    ages: Mapping[str, float]
-    now: float
+    created: float
 
 
 def objects(lab: Lab, live: Live) -> list[Object]:
     """Every object: the user's, the nodes, the namespaces, ReplicaSets and EndpointSlices."""
-    found = dump.documents(lab)
+    found, statuses = dump.documents(lab), _statuses(lab, live)
     made = [
         *(node(one, running=one.name in live.nodes) for one in lab.nodes),
         *_namespaces(found),
         *(one.value for one in found.services),
-        *_controllers(lab, live),
-        *_replica_sets(lab, live),
-        *(pod(one, live) for one in lab.pods),
+        *({**dump.controller(one), "status": statuses[one.owner_name]} for one in lab.controllers),
+        *_replica_sets(lab, statuses),
+        *live.pods.values(),
         *(one.value for one in found.slices),
         *_slices(lab, live),
         *(one.value for one in found.others if one.kind != "Namespace"),
@@ -59,7 +59,7 @@ def objects(lab: Lab, live: Live) -> list[Object]:
 
 def _aged(one: Object, live: Live) -> Object:
     metadata = one.get("metadata", {})
-    return {**one, "metadata": {"creationTimestamp": moment(live.born), **metadata}}
+    return {**one, "metadata": {"creationTimestamp": moment(live.created), **metadata}}
 
 
 def node(one: Node, *, running: bool) -> Object:
@@ -103,67 +103,30 @@ def _namespaces(found: Documents) -> Iterator[Object]:
         yield {"apiVersion": "v1", "kind": "Namespace", **document, "metadata": metadata, "status": {"phase": "Active"}}
 
 
-def pod(one: Pod, live: Live) -> Object:
-    """A pod with how it is."""
-    key = f"{one.namespace}/{one.name}"
-    row, document = live.rows[key], dump.pod(one)
-    phase = _phase(row)
-    status = {
-        **document.get("status", {}),
-        "phase": phase,
-        "conditions": [{"type": "Ready", "status": "True" if row["ready"] and phase == "Running" else "False"}],
-        "containerStatuses": row["containerStatuses"],
-        **({"initContainerStatuses": row["initContainerStatuses"]} if one.init else {}),
-    }
-    if one.assigned:
-        status |= {"podIP": str(one.assigned), "podIPs": [{"ip": str(one.assigned)}]}
-    if row["status"] == "NotRunning":
-        status["reason"] = "NotRunning"
-    metadata = document["metadata"]
-    if row["ageSeconds"] is not None:
-        metadata = {"creationTimestamp": moment(live.now - live.ages.get(key, 0.0)), **metadata}
-    return {**document, "metadata": metadata, "status": status}
+def _statuses(lab: Lab, live: Live) -> dict[str, Object]:
+    """The status of each controller, by its owner name."""
+    owned = defaultdict(list)
+    for one in lab.pods:
+        owned[one.owner].append(live.pods[f"{one.namespace}/{one.name}"])
+    return {one.owner_name: _status(one, owned[one.owner_name]) for one in lab.controllers}
 
 
-def _phase(row: Object) -> str:
-    states = [next(iter(one["state"]), "waiting") for one in row["containerStatuses"]]
-    if "running" in states:
-        return "Running"
-    if states and all(state == "terminated" for state in states):
-        codes = [one["state"]["terminated"].get("exitCode") for one in row["containerStatuses"]]
-        return "Failed" if any(codes) else "Succeeded"
-    return "Running" if any(one["restartCount"] for one in row["containerStatuses"]) else "Pending"
-
-
-def _controllers(lab: Lab, live: Live) -> Iterator[Object]:
-    for one in lab.controllers:
-        yield {**dump.controller(one), "status": _status(one, _pods_of(lab, one), live)}
-
-
-def _pods_of(lab: Lab, controller: Controller) -> list[Pod]:
-    return [one for one in lab.pods if one.owner == controller.owner_name]
-
-
-def _status(controller: Controller, pods: Sequence[Pod], live: Live) -> Object:
+def _status(controller: Controller, pods: Sequence[Object]) -> Object:
     """How many of a controller's pods there are, and are ready."""
-    rows = [live.rows[f"{one.namespace}/{one.name}"] for one in pods]
-    ready, count = sum(_is_ready(row) for row in rows), len(pods)
+    ready, count = sum(has_condition(one, "Ready") for one in pods), len(pods)
     if controller.kind == DAEMON_SET:
         names = ("desiredNumberScheduled", "currentNumberScheduled", "updatedNumberScheduled")
         return {**dict.fromkeys(names, count), "numberReady": ready, "numberAvailable": ready}
     if controller.kind in ONE_NUMBER:
         numbers = {"replicas": count, "updatedReplicas": count, "readyReplicas": ready, "availableReplicas": ready}
         return {name: number for name, number in numbers.items() if number}
-    done = sum(_phase(row) == "Succeeded" for row in rows)
+    phases = Counter(one["status"]["phase"] for one in pods)
+    done = phases["Succeeded"]
     over = {"conditions": [{"type": "Complete", "status": "True"}]} if count and done == count else {}
-    return {"succeeded": done, "active": sum(_phase(row) == "Running" for row in rows), **over}
+    return {"succeeded": done, "active": phases["Pending"] + phases["Running"], **over}
 
 
-def _is_ready(row: Object) -> bool:
-    return bool(row["ready"]) and row["status"] == "Running"
-
-
-def _replica_sets(lab: Lab, live: Live) -> Iterator[Object]:
+def _replica_sets(lab: Lab, statuses: Mapping[str, Object]) -> Iterator[Object]:
     """The ReplicaSet of each Deployment's template."""
     for one in lab.controllers:
         if one.kind != "Deployment":
@@ -188,7 +151,7 @@ def _replica_sets(lab: Lab, live: Live) -> Iterator[Object]:
                 "selector": {"matchLabels": {**dict(one.selector), **label}},
                 "template": {**template, "metadata": {**metadata, "labels": labels}},
             },
-            "status": _status(one, _pods_of(lab, one), live),
+            "status": statuses[one.owner_name],
         }
 
 
@@ -203,13 +166,14 @@ def _slices(lab: Lab, live: Live) -> Iterator[Object]:
 def _of_service(service: Service, one: Resolved, live: Live) -> Iterator[Object]:
     ends = {end.ip: end for port in one.ports for end in port.endpoints}
     head = {"namespace": service.namespace, "labels": {SERVICE_NAME: service.name}}
-    ready = {ip: end.ready and _pod_ready(end, live) for ip, end in ends.items()}
+    serving = {ip: end.serving and _pod_ready(end, live) for ip, end in ends.items()}
+    ready = {ip: service.publish_not_ready or (serving[ip] and not end.terminating) for ip, end in ends.items()}
     yield {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": f"{service.name}-{_letters_of(service)}", **head},
         "addressType": "IPv4",
-        "endpoints": [_end(end, ready=ready[ip]) for ip, end in ends.items()],
+        "endpoints": [_end(end, ready=ready[ip], serving=serving[ip]) for ip, end in ends.items()],
         "ports": [_port(port) for port in one.ports],
     }
     addresses = [_address(end) for ip, end in ends.items() if ready[ip]]
@@ -231,10 +195,10 @@ def _port(port: Port) -> Object:
     return {**({"name": port.name} if port.name else {}), "port": target, "protocol": port.protocol}
 
 
-def _end(end: Endpoint, *, ready: bool) -> Object:
+def _end(end: Endpoint, *, ready: bool, serving: bool) -> Object:
     return {
         "addresses": [end.ip],
-        "conditions": {"ready": ready, "serving": ready, "terminating": end.terminating},
+        "conditions": {"ready": ready, "serving": serving, "terminating": end.terminating},
         **({"nodeName": end.node} if end.node else {}),
         **_target(end),
     }
@@ -250,5 +214,5 @@ def _target(end: Endpoint) -> Object:
 
 
 def _pod_ready(end: Endpoint, live: Live) -> bool:
-    row = live.rows.get(end.pod)
-    return row is None or _is_ready(row)
+    pod = live.pods.get(end.pod)
+    return pod is None or has_condition(pod, "Ready")
