@@ -69,3 +69,12 @@ def test_a_version_that_is_no_text_is_one_error() -> None:
     assert errors(f"apiVersion: 1\nkind: Service\n{service}") == [
         '1:13: apiVersion: 1 is a number in YAML, and text is needed; write "1"'
     ]
+
+
+def test_a_template_without_a_spec_makes_no_pods() -> None:
+    text = (
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  selector: {matchLabels: {app: web}}\n"
+    )
+    assert errors(f"{text}  template: {{metadata: {{labels: {{app: web}}}}}}") == [
+        "6:13: spec.template.spec is missing"
+    ]
