@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nslab.compiler import volumes
 from nslab.compiler.addresses import address_of, pod_netns
-from nslab.compiler.environment import Surroundings, has_sources, start
+from nslab.compiler.environment import Surroundings, has_secrets, has_sources, start
 from nslab.compiler.resolver import aliases, domain, resolv_conf
 from nslab.lab import security
 from nslab.lab.types import Protocol, RestartPolicy
@@ -80,7 +80,8 @@ def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | No
     readiness, liveness, startup = (check(container, probe) for probe in probes)
     if liveness and not liveness.port and liveness.kind != "exec":
         liveness = None  # the kubelet ignores a probe that it cannot run: the container is not killed
-    begun = start(around or Surroundings(lab), pod, container)
+    around = around or Surroundings(lab)
+    begun = start(around, pod, container)
     of_init = kind(pod, container) == "init"
     ports = [port.port for port in container.ports if port.protocol is Protocol.TCP and not of_init]
     ports += [probe.port for probe in (readiness, liveness) if probe and isinstance(probe.port, int) and probe.port]
@@ -104,6 +105,7 @@ def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | No
         limits=Limits(container.limits.memory, container.limits.storage),
         sources=repr((container.value_sources, container.env_from, container.mounts)) if has_sources(container) else "",
         start=begun._replace(mounts=volumes.mounts(pod, container, dict(begun.env))),
+        masked=start(around.masked(), pod, container) if has_secrets(container) else None,
         by=_RUNTIME,
     )
 
