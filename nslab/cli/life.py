@@ -130,7 +130,7 @@ def up(
     signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
     goals = goals_beside(file_of(source), lab)
     done = bring_up(lab, listener(), goals, unwanted)
-    _told(done, guide=_has_guide(file_of(source), done.drift.lab))
+    _print_up(done, guide=_has_guide(file_of(source), done.drift.lab))
     for line in notes:
         note(line)
     written_or_exit(done.failed)
@@ -179,7 +179,7 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     found = drift_of(name)
     lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)]
     if output is not Format.TABLE:
-        document({"differences": lines, "commands": mending(found.plan), "strangers": found.unmanaged}, output)
+        document({"differences": lines, "commands": mending(found.plan), "unmanaged": found.unmanaged}, output)
     else:
         say("\n".join(lines) if lines else f"{name} is as it should be")
         _named(found.others, "not nslab's, left alone")
@@ -214,7 +214,7 @@ def down(
         for lab in labs:
             downs[lab] = take_down(lab, listener())
     finally:
-        _told_down(downs, known)
+        _print_down(downs, known)
     if not (known or any(map(_was_there, downs.values()))):
         raise typer.Exit(1)
 
@@ -234,7 +234,7 @@ def _meant(source: str) -> tuple[list[str], bool]:
     return [name_of(file)], True
 
 
-def _told_down(downs: dict[str, Gone], known: bool) -> None:
+def _print_down(downs: dict[str, Gone], known: bool) -> None:
     from nslab.linux.stored_lab import no_such_lab
 
     for lab, gone in downs.items():
@@ -297,7 +297,7 @@ def _has_guide(file: Path, lab: Lab) -> bool:
     return any(one.number and one.name == lab.name and one.path == file for one in shipped())
 
 
-def _told(done: Up, *, guide: bool) -> None:
+def _print_up(done: Up, *, guide: bool) -> None:
     """Print what was done, a picture of the new lab, and the next commands, on less than a screen."""
     from nslab.views.changes import changes, standing_still
     from nslab.views.tree import count, picture, title

@@ -229,11 +229,11 @@ def test_busyboxs_images_find_its_applets_first(image: str, first: str) -> None:
 
 
 def test_services_and_config_maps_that_come_later_restart_nothing() -> None:
-    before = made("command: [echo, $(LATE_SERVICE_HOST)], envFrom: [{configMapRef: {name: shop, optional: true}, prefix: C_}]")
+    before = made("command: [echo, $(LATE_SERVICE_HOST)], envFrom: [{configMapRef: {name: shop}}]")
     late = (
         "---\napiVersion: v1\nkind: Service\nmetadata: {name: late}\nspec: {clusterIP: 10.96.0.9, ports: [{port: 1}]}\n"
     )
-    text = lab_of("command: [echo, $(LATE_SERVICE_HOST)], envFrom: [{configMapRef: {name: shop, optional: true}, prefix: C_}]").replace(
+    text = lab_of("command: [echo, $(LATE_SERVICE_HOST)], envFrom: [{configMapRef: {name: shop}}]").replace(
         "blue", "red"
     )
     lab = assign_addresses(parse(text + late, "shop.yaml"))
