@@ -108,7 +108,6 @@ RULES: dict[str, Schema] = {
         preemptionPolicy=words("Never PreemptLowerPriority"),
         containers={"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/io.k8s.api.core.v1.Container"}},
     ),
-    "PodTemplateSpec": {"required": ["spec"]},
     "PodStatus": fields(podIP={"type": "string", "format": "ipv4"}),
     "Container": fields(
         name=LABEL,

@@ -120,6 +120,9 @@ def _controller(one: Document) -> Iterator[FieldError]:
     view, selector, template = one.view, {*one.view.selector}, one.view.template
     if view.replicas < 0:
         yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
+    if "spec" not in one.spec.get("template", {}):
+        # Kubernetes' schema does not require it.
+        yield FieldError(("spec", "template", "spec", "containers"), "Required value")
     selects = one.kind not in ("Job", "ReplicationController")
     if selects and not selector and not one.spec.get("selector", {}).get("matchExpressions"):
         yield FieldError(("spec", "selector"), invalid({}, f"empty selector is invalid for {one.kind.lower()}"))

@@ -76,5 +76,5 @@ def test_a_template_without_a_spec_makes_no_pods() -> None:
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec:\n  selector: {matchLabels: {app: web}}\n"
     )
     assert errors(f"{text}  template: {{metadata: {{labels: {{app: web}}}}}}") == [
-        "6:13: spec.template.spec is missing"
+        '6:13: The Deployment "web" is invalid: spec.template.spec.containers: Required value'
     ]
