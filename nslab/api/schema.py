@@ -135,7 +135,7 @@ def _compiled_definition(name: str) -> Shape:
         case "Quantity":
             return shapes.Quantity()
         case "IntOrString":
-            return shapes.NumberOrText(shapes.Number({"type": "integer", "format": "int32"}), shapes.Text({}))
+            return shapes.NumberOrText(shapes.Number({"type": "integer", "format": "int32"}), shapes.TextShape({}))
     return compiled(_definition(name))
 
 
@@ -158,9 +158,9 @@ def compiled(schema: Mapping[str, Any]) -> Shape:
         case {"enum": list(words)}:
             return shapes.Choice(words)
         case {"format": "ipv4"}:
-            return shapes.Address("an IPv4 address", address_fault)
+            return shapes.AddressShape("an IPv4 address", address_fault)
         case {"format": "ipv4-network"}:
-            return shapes.Address("an IPv4 network", network_fault)
+            return shapes.AddressShape("an IPv4 network", network_fault)
         case {"format": "quantity"}:
             return shapes.Quantity(negative=False)
         case {"format": "resource"}:
@@ -172,7 +172,7 @@ def compiled(schema: Mapping[str, Any]) -> Shape:
         case {"anyOf": [number, text]}:
             return shapes.NumberOrText(compiled(number), compiled(text))
         case {"properties": _}:
-            return shapes.Record(schema, compiled)
+            return shapes.RecordShape(schema, compiled)
         case {"additionalProperties": dict(of)}:
             return shapes.Table(compiled(of), compiled(schema.get("propertyNames", {"type": "string"})))
         case {"type": "array", "items": of}:
@@ -182,7 +182,7 @@ def compiled(schema: Mapping[str, Any]) -> Shape:
         case {"type": "boolean"}:
             return shapes.Flag()
         case {"type": "string"} | {"const": _}:
-            return shapes.Text(schema)
+            return shapes.TextShape(schema)
         case {"type": "object"}:
-            return shapes.Table(Shape(), shapes.Text({}))
+            return shapes.Table(Shape(), shapes.TextShape({}))
     return Shape()

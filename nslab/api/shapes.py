@@ -89,7 +89,7 @@ class Shape:
             )
 
 
-class Text(Shape):
+class TextShape(Shape):
     """A string; `$comment` describes its pattern in words."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
@@ -133,7 +133,7 @@ class Text(Shape):
         return str(value).lower()
 
 
-class Address(Shape):
+class AddressShape(Shape):
     """An IPv4 address, or a network (ADDRESS/LENGTH)."""
 
     def __init__(self, what: str, fault: Callable[[str], str]) -> None:
@@ -259,7 +259,7 @@ class Many(Shape):
         if not isinstance(value, list):
             walk.must(value, "a list")
             # An unreadable command exists all the same: a later check must not report it as missing.
-            return [UNREADABLE] if isinstance(self.of, Text) else GONE
+            return [UNREADABLE] if isinstance(self.of, TextShape) else GONE
         if len(value) < self.at_least:
             walk.say(f"{walk.here} is empty; it needs at least {self.at_least}")
         of, plain = self.of, self.of.plain
@@ -306,7 +306,7 @@ class Table(Shape):
             if self.key.plain is None:
                 self._name(name, walk)
             if item is None:
-                changed[name] = "" if isinstance(self.of, Text) else GONE
+                changed[name] = "" if isinstance(self.of, TextShape) else GONE
             elif item.__class__ is not plain and (kept := self.of.check(item, walk)) is not item:
                 changed[name] = kept
             walk.path.pop()
@@ -320,7 +320,7 @@ class Table(Shape):
             walk.found[before:] = [replace(found, key=True)]
 
 
-class Record(Shape):
+class RecordShape(Shape):
     """A mapping with known fields, each compiled on first use."""
 
     stand_in = dict

@@ -13,7 +13,7 @@ from nslab.errors import UsageError
 
 if TYPE_CHECKING:
     from nslab.lab.types import Cni
-    from nslab.linux.cni.plugins import Kept
+    from nslab.linux.cni.plugins import StoredAttachment
 
 
 def cni(
@@ -97,7 +97,7 @@ def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool)
     return Cni(text, (str(directory),) if directory else (), routes=routes, masquerade=masquerade)
 
 
-def _row(kept: Kept) -> dict[str, Any]:
+def _row(kept: StoredAttachment) -> dict[str, Any]:
     made, obj = kept.made, kept.obj
     return {
         "pod": obj.ns.rpartition(".")[2],

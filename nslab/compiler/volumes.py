@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nslab.compiler.environment import expand
 from nslab.lab.sources import FIELD
 from nslab.lab.volumes import FILES
-from nslab.objects.container import File, Mount, Volume
+from nslab.objects.container import File, Mount, PodVolume
 from nslab.runtime.cgroups import MEMORY
 from nslab.runtime.mounts import VOLUME
 
@@ -25,7 +25,7 @@ OWN = ("metadata.labels", "metadata.annotations")
 """Fields that a file can have, and a variable cannot."""
 
 
-def volumes(around: Surroundings, pod: Pod) -> tuple[Volume, ...]:
+def volumes(around: Surroundings, pod: Pod) -> tuple[PodVolume, ...]:
     """The volumes that a pod's node makes for it: those that a container mounts."""
     return tuple(_volume(around, pod, one) for one in pod.mounted)
 
@@ -45,14 +45,14 @@ def mounts(pod: Pod, container: Container, variables: Mapping[str, str]) -> tupl
     )
 
 
-def _volume(around: Surroundings, pod: Pod, one: views.Volume) -> Volume:
+def _volume(around: Surroundings, pod: Pod, one: views.Volume) -> PodVolume:
     group = -1 if pod.security.fs_group is None else pod.security.fs_group
     if one.kind not in FILES:
-        return Volume(min(one.size or VOLUME, MEMORY), group)
+        return PodVolume(min(one.size or VOLUME, MEMORY), group)
     more = 0o440 if group >= 0 else 0
     found = {path: (mode, data) for path, mode, data in _files(around, pod, one)}
     files = tuple(File(path, mode | more, data.decode("latin-1")) for path, (mode, data) in found.items())
-    return Volume(VOLUME, group, files)
+    return PodVolume(VOLUME, group, files)
 
 
 def _files(around: Surroundings, pod: Pod, one: views.Volume) -> Iterator[tuple[str, int, bytes]]:

@@ -29,7 +29,7 @@ class File(NamedTuple):
     data: str
 
 
-class Volume(NamedTuple):
+class PodVolume(NamedTuple):
     """A volume as its node makes it: how many bytes it holds, its group (-1: root's), and its files, if it is of those.
 
     Without files (None) it is an empty folder that containers write into.
@@ -67,7 +67,7 @@ class Sandbox(Supervised):
     domain: str = ""
     aliases: str = ""
     asked: str = ""
-    volumes: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
+    volumes: tuple[PodVolume, ...] = field(default=(), compare=False, repr=False)
 
     primitives: ClassVar[tuple[str, ...]] = ("mount, uts, ipc and pid namespaces",)
 
