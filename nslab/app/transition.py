@@ -24,9 +24,10 @@ from nslab import engine
 from nslab.app.drift import as_seen, compare, standing
 from nslab.app.terminating import ended
 from nslab.compiler.addresses import pod_netns
+from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import adopted, assign_addresses
 from nslab.compiler.pods import sandbox
-from nslab.compiler.services import resolve, watched
+from nslab.compiler.services import watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.compiler.services import proxy_of, resolve, seen, ways_in
+from nslab.compiler.endpoints import resolve, seen
+from nslab.compiler.services import proxy_of, ways_in
 from nslab.dataclass import dataclass
 from nslab.lab.types import ProxyMode
 from nslab.objects import names

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.api.duration import moment
 from nslab.api.pod_status import has_condition
-from nslab.compiler.services import resolve
+from nslab.compiler.endpoints import resolve
 from nslab.lab import dump
 from nslab.lab.node_selector import ARCH, ARCHITECTURE, HOSTNAME, OS
 from nslab.lab.replicas import template_hash

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.compiler.endpoints import resolve
 from nslab.compiler.networks import network
-from nslab.compiler.services import resolve
 from nslab.compiler.subnets import gateway, subnet_of
 from nslab.compiler.underlay import UPLINK, bridge, interface
 from nslab.views.table import folded, padded, width

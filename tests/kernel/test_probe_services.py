@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.app.drift import drift_of
-from nslab.compiler.services import resolve
+from nslab.compiler.endpoints import resolve
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services

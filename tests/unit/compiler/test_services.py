@@ -7,7 +7,8 @@ from ipaddress import IPv4Address, IPv4Network
 
 import pytest
 
-from nslab.compiler.services import announced, api_server, objects, proxy_of, resolve, services
+from nslab.compiler.endpoints import resolve
+from nslab.compiler.services import announced, api_server, objects, proxy_of, services
 from nslab.compiler.written_by import WrittenBy
 from nslab.lab.addons import with_api_service
 from nslab.lab.types import (
