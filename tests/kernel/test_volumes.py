@@ -59,38 +59,38 @@ def restarts(one_node: OwnLab) -> int:
 def test_containers_find_their_volumes_where_they_mount_them(one_node: OwnLab) -> None:
     one_node.up()
     assert one_node.in_pod(
-        "web", "cat /usr/share/nginx/site.conf; /etc/config/run.sh; ls /data/conf; ls -A /host/etc"
+        "web", "cat /usr/share/nginx/site.conf; /etc/config/run.sh; ls /data/conf; ls -A /host/etc", "app"
     ) == ("server {}\nran\nrun.sh\nsite.conf")
     assert one_node.in_pod("web", "cat /etc/nginx/site.conf", "stand-in") == "server {}"
-    one_node.in_pod("web", "echo mine >/data/x; echo memory >/dev/shm/y")
+    one_node.in_pod("web", "echo mine >/data/x; echo memory >/dev/shm/y", "app")
     assert one_node.in_pod("web", "cat /var/lib/mysql/x /seen/x /seen/shm/y", "other") == "mine\nmine\nmemory"
     assert one_node.in_pod("web", "touch /var/lib/mysql/z; stat -c %u /seen/z", "other") == "1000"
-    assert one_node.in_pod("web", "cat /proc/sys/kernel/hostname") == "web"
+    assert one_node.in_pod("web", "cat /proc/sys/kernel/hostname", "app") == "web"
     for path in ("/etc/config/x", "/usr/share/nginx/x", "/usr/share/x", "/data/conf/x", "/x", "/host/x"):
-        assert one_node.in_pod("web", f"echo >{path}").endswith("Read-only file system"), path
+        assert one_node.in_pod("web", f"echo >{path}", "app").endswith("Read-only file system"), path
     assert one_node.in_pod("web", "echo >/seen/x; echo >/var/x", "other").count("Read-only file system") == 2
-    assert one_node.in_pod("web", "head -c 2000000 /dev/zero >/data/big").endswith("No space left on device")
+    assert one_node.in_pod("web", "head -c 2000000 /dev/zero >/data/big", "app").endswith("No space left on device")
 
 
 def test_an_empty_folder_lives_as_long_as_its_pod(one_node: OwnLab) -> None:
     one_node.up()
-    one_node.in_pod("web", "echo kept >/data/x; touch /data/end")
+    one_node.in_pod("web", "echo kept >/data/x; touch /data/end", "app")
     until(lambda: restarts(one_node) == 1)
-    assert one_node.in_pod("web", "cat /data/x") == "kept"
+    assert one_node.in_pod("web", "cat /data/x", "app") == "kept"
     os.kill(int(one_node.sh("n1", "pgrep -f 'nslab-node n1'").split()[0]), signal.SIGKILL)
     one_node.up()
-    one_node.in_pod("web", "touch /data/end")
+    one_node.in_pod("web", "touch /data/end", "app")
     until(lambda: restarts(one_node) == 2)
-    assert one_node.in_pod("web", "cat /data/x; cat /etc/config/site.conf") == "kept\nserver {}"
+    assert one_node.in_pod("web", "cat /data/x; cat /etc/config/site.conf", "app") == "kept\nserver {}"
     one_node.edit("sizeLimit: 1Mi", "sizeLimit: 2Mi")
     one_node.up()
-    assert one_node.in_pod("web", "ls /data; stat -fc %b /data") == "conf\nshm\n512"
+    assert one_node.in_pod("web", "ls /data; stat -fc %b /data", "app") == "conf\nshm\n512"
 
 
 def test_nothing_of_its_pods_other_processes_leads_further(one_node: OwnLab) -> None:
     one_node.up()
-    assert "Permission denied" in one_node.in_pod("web", "ls /proc/1/root/")
-    mounts = one_node.in_pod("web", "cut -d' ' -f2,4 /proc/mounts").splitlines()
+    assert "Permission denied" in one_node.in_pod("web", "ls /proc/1/root/", "app")
+    mounts = one_node.in_pod("web", "cut -d' ' -f2,4 /proc/mounts", "app").splitlines()
     assert not [line for line in mounts if line.startswith(("/proc/0 ", "/proc/1 ", "/mnt "))]
     writable = {line.split()[0] for line in mounts if "rw" in line.split()[1].split(",")}
     assert writable == {"/tmp", "/run", "/var", "/data", "/host/etc", "/dev/shm", "/dev/pts"}
