@@ -15,6 +15,11 @@ metadata: {name: shop}
 data: {COLOR: blue}
 ---
 apiVersion: v1
+kind: Secret
+metadata: {name: login}
+stringData: {PASSWORD: s3cret}
+---
+apiVersion: v1
 kind: Service
 metadata: {name: db}
 spec: {clusterIP: 10.96.0.77, ports: [{port: 5432}]}
@@ -26,7 +31,7 @@ spec:
   containers:
   - name: app
     command: [sh, -c, "echo at $(DB_SERVICE_HOST) in $(COLOR); exec sleep infinity"]
-    envFrom: [{configMapRef: {name: shop}}]
+    envFrom: [{configMapRef: {name: shop}}, {secretRef: {name: login}}]
     env: [{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
 """
 CHANGED = """\
@@ -56,3 +61,16 @@ def test_what_is_said_elsewhere_is_in_its_environment_from_its_start(one_node: O
     assert nslab("apply", one_node.name, "-f", one_node.file).returncode == 0
     assert one_node.differences() == []
     assert one_node.in_pod("web", "stat -c %Y /proc/1; tr '\\0' '\\n' </proc/1/environ | grep -c COLOR=blue") == started
+
+
+def test_a_secret_reaches_its_container_and_no_reader(one_node: OwnLab) -> None:
+    one_node.up()
+    assert one_node.in_pod("web", "echo $PASSWORD") == "s3cret"
+    read = [nslab("plan", one_node.file), nslab("plan", one_node.file, "-o", "json"), nslab("diff", one_node.name)]
+    read += [nslab("describe", one_node.name, kind) for kind in ("pod/web", "secret/login")]
+    assert [done.returncode for done in read] == [0] * len(read)
+    assert not [done.args for done in read if "s3cret" in done.stdout + done.stderr]
+    assert "PASSWORD=***" in read[0].stdout
+    script = nslab("plan", one_node.file, "--script").stdout
+    assert "PASSWORD=s3cret" in script
+    assert "keep the file from others (chmod 600)" in script
