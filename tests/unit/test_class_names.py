@@ -12,6 +12,7 @@ TWICE = {
     "Agent": "the kubelet; what its parts ask of it, each in a protocol of its own",
     "Host": "what this machine can do; a fixture's host",
     "Sandbox": "the kernel's object; the kubelet's process",
+    "Target": "of a packet that is traced; of a probe of the kubelet",
     "Service": "a view of the document; kube-proxy's and kube-dns's input, with endpoints",
 }
 """The names that two classes share, and what each is."""
