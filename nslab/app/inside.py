@@ -59,7 +59,7 @@ def find_pod(pods: Iterable[Pod], host: str) -> Pod | None:
 
 
 def container_of(pod: Pod, wanted: str | None) -> str:
-    """The container that is meant, the first one unless told; UsageError if the pod has no such one."""
+    """The container of that name, or the first one; UsageError if the pod has none of that name."""
     names = [container.name for container in pod.every]
     if wanted and wanted not in names:
         raise UsageError(f"pod {pod.name} has no container {wanted!r}; it has {', '.join(names)}")

@@ -82,7 +82,7 @@ class Surroundings:
         return self._links[namespace]
 
     def link_text(self, pod: Pod) -> str:
-        """The same, as a container's process is told them."""
+        """The same as one text, as the container's process gets them."""
         namespace = pod.namespace if pod.service_links else ""
         if namespace not in self._texts:
             self._texts[namespace] = "\0".join(f"{name}={value}" for name, value in self.links(pod).items())

@@ -201,7 +201,7 @@ class Workload(Supervised):
         what = _fields(self, "ns", "container", "working_dir", "port", "security", "limits")
         what |= {name: value for name, value in self.begun._asdict().items() if value or name in ("argv", "env")}
         kubelet = _fields(self, "restart", "backoff")
-        # What few containers have is told of those alone: it is memory of their node.
+        # A field that few containers have is sent for those alone: it takes memory of their node.
         kubelet |= {name: value for name, value in self._further() if value}
         for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
             kubelet[name] = check and check.fields()
