@@ -56,12 +56,12 @@ def has_lab(sources: Sequence[Source]) -> bool:
 
 
 def parse_manifest(text: str, file: str, service_network: IPv4Network = SERVICE_NETWORK) -> Manifest:
-    """The objects of a text. `file` is its name in problems. Services without a cluster IP get one of `service_network`."""
+    """The objects of a text. `file` is its name in problems. Services get cluster IPs from `service_network`."""
     return read_manifest((Source(file, text),), service_network)
 
 
 def read_manifest(sources: Sequence[Source], service_network: IPv4Network = SERVICE_NETWORK) -> Manifest:
-    """The objects of some sources. Services without a cluster IP get one of `service_network`."""
+    """The objects of some sources. Services get cluster IPs from `service_network`."""
     reader = Reader(*sources)
     # What a server fills in is meant: pods' addresses and phases, a load balancer's address.
     found = read_stream(reader, lab=False, stored=True)
