@@ -102,8 +102,8 @@ def _taken_by(service: model.Service) -> set[str]:
 
 
 def watched(lab: Lab) -> bool:
-    """Whether the lab needs an API server: it has Services, or kube-proxies that watch for them."""
-    return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE
+    """Whether the lab needs an API server: it has Services, kube-proxies that watch, or pods that wait."""
+    return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE or any(pod.behind for pod in lab.pods)
 
 
 def proxy_of(lab: Lab, node: Node, host: Host, resolved: Iterable[model.Service]) -> model.Proxy:

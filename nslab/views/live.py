@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter, defaultdict
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.api.duration import moment
 from nslab.api.pod_status import has_condition
 from nslab.compiler.endpoints import resolve
-from nslab.lab import dump
-from nslab.lab.node_selector import ARCH, ARCHITECTURE, HOSTNAME, OS
-from nslab.lab.replicas import template_hash
-from nslab.lab.types import DAEMON_SET, ONE_NUMBER, TEMPLATE_HASH
+from nslab.dataclass import replace
+from nslab.lab import dump, node_selector
+from nslab.lab.replica_sets import replica_set
+from nslab.lab.types import DAEMON_SET, ONE_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -42,13 +42,12 @@ class Live(NamedTuple):
 
 def objects(lab: Lab, live: Live) -> list[Object]:
     """Every object: the user's, the nodes, the namespaces, ReplicaSets and EndpointSlices."""
-    found, statuses = dump.documents(lab), _statuses(lab, live)
+    found = dump.documents(lab)
     made = [
         *(node(one, running=one.name in live.nodes) for one in lab.nodes),
         *_namespaces(found),
         *(one.value for one in found.services),
-        *({**dump.controller(one), "status": statuses[one.owner_name]} for one in lab.controllers),
-        *_replica_sets(lab, statuses),
+        *_controllers(lab, live),
         *live.pods.values(),
         *(one.value for one in found.slices),
         *_slices(lab, live),
@@ -64,12 +63,7 @@ def _aged(one: Object, live: Live) -> Object:
 
 def node(one: Node, *, running: bool) -> Object:
     """A node; it is ready while its process, its kubelet, runs."""
-    labels = {
-        HOSTNAME: one.name,
-        OS: "linux",
-        ARCH: ARCHITECTURE,
-        **dict(one.labels),
-    }
+    labels = {**node_selector.labels(one)}
     ready = {"type": "Ready", "status": "True" if running else "Unknown"}
     return {
         "apiVersion": "v1",
@@ -86,8 +80,8 @@ def node(one: Node, *, running: bool) -> Object:
                 "kubeletVersion": VERSION,
                 "kernelVersion": platform.release(),
                 "osImage": platform.system(),
-                "operatingSystem": "linux",
-                "architecture": labels[ARCH],
+                "operatingSystem": labels[node_selector.OS],
+                "architecture": labels[node_selector.ARCH],
             },
         },
     }
@@ -103,12 +97,16 @@ def _namespaces(found: Documents) -> Iterator[Object]:
         yield {"apiVersion": "v1", "kind": "Namespace", **document, "metadata": metadata, "status": {"phase": "Active"}}
 
 
-def _statuses(lab: Lab, live: Live) -> dict[str, Object]:
-    """The status of each controller, by its owner name."""
-    owned = defaultdict(list)
-    for one in lab.pods:
-        owned[one.owner].append(live.pods[f"{one.namespace}/{one.name}"])
-    return {one.owner_name: _status(one, owned[one.owner_name]) for one in lab.controllers}
+def _controllers(lab: Lab, live: Live) -> Iterator[Object]:
+    """The controllers, and the ReplicaSet of each Deployment, which has the Deployment's pods."""
+    owned: dict[str, list[Object]] = {}
+    for pod in lab.pods:
+        owned.setdefault(pod.owner, []).append(live.pods[f"{pod.namespace}/{pod.name}"])
+    for one in lab.controllers:
+        status = _status(one, owned.get(one.owner_name, []))
+        yield {**dump.controller(one), "status": status}
+        if one.kind == "Deployment":
+            yield {**replica_set(one), "status": status}
 
 
 def _status(controller: Controller, pods: Sequence[Object]) -> Object:
@@ -126,57 +124,27 @@ def _status(controller: Controller, pods: Sequence[Object]) -> Object:
     return {"succeeded": done, "active": phases["Pending"] + phases["Running"], **over}
 
 
-def _replica_sets(lab: Lab, statuses: Mapping[str, Object]) -> Iterator[Object]:
-    """The ReplicaSet of each Deployment's template."""
-    for one in lab.controllers:
-        if one.kind != "Deployment":
-            continue
-        hashed = template_hash(one.template)
-        spec, label = one.document["spec"], {TEMPLATE_HASH: hashed}
-        template = spec.get("template", {})
-        metadata = template.get("metadata", {})
-        labels = {**metadata.get("labels", {}), **label}
-        owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": one.name, "controller": True}
-        yield {
-            "apiVersion": "apps/v1",
-            "kind": "ReplicaSet",
-            "metadata": {
-                "name": f"{one.name}-{hashed}",
-                "namespace": one.namespace,
-                "labels": labels,
-                "ownerReferences": [owner],
-            },
-            "spec": {
-                "replicas": one.replicas,
-                "selector": {"matchLabels": {**dict(one.selector), **label}},
-                "template": {**template, "metadata": {**metadata, "labels": labels}},
-            },
-            "status": statuses[one.owner_name],
-        }
-
-
 def _slices(lab: Lab, live: Live) -> Iterator[Object]:
     """The EndpointSlice of each Service that selects pods, and its Endpoints."""
     selecting = {f"{one.namespace}/{one.name}": one for one in lab.services if one.selector}
-    for one in resolve(lab):
+    pods = (replace(one, ready=has_condition(live.pods[f"{one.namespace}/{one.name}"], "Ready")) for one in lab.pods)
+    for one in resolve(replace(lab, pods=tuple(pods))):
         if service := selecting.get(one.key):
-            yield from _of_service(service, one, live)
+            yield from _of_service(service, one)
 
 
-def _of_service(service: Service, one: Resolved, live: Live) -> Iterator[Object]:
+def _of_service(service: Service, one: Resolved) -> Iterator[Object]:
     ends = {end.ip: end for port in one.ports for end in port.endpoints}
     head = {"namespace": service.namespace, "labels": {SERVICE_NAME: service.name}}
-    serving = {ip: end.serving and _pod_ready(end, live) for ip, end in ends.items()}
-    ready = {ip: service.publish_not_ready or (serving[ip] and not end.terminating) for ip, end in ends.items()}
     yield {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": f"{service.name}-{_letters_of(service)}", **head},
         "addressType": "IPv4",
-        "endpoints": [_end(end, ready=ready[ip], serving=serving[ip]) for ip, end in ends.items()],
+        "endpoints": [*map(_end, ends.values())],
         "ports": [_port(port) for port in one.ports],
     }
-    addresses = [_address(end) for ip, end in ends.items() if ready[ip]]
+    addresses = [_address(end) for end in ends.values() if end.ready]
     yield {
         "apiVersion": "v1",
         "kind": "Endpoints",
@@ -195,11 +163,14 @@ def _port(port: Port) -> Object:
     return {**({"name": port.name} if port.name else {}), "port": target, "protocol": port.protocol}
 
 
-def _end(end: Endpoint, *, ready: bool, serving: bool) -> Object:
+def _end(end: Endpoint) -> Object:
+    hinted = (("forZones", end.zones), ("forNodes", end.nodes))
+    hints = {name: [{"name": one} for one in whom] for name, whom in hinted if whom}
     return {
         "addresses": [end.ip],
-        "conditions": {"ready": ready, "serving": serving, "terminating": end.terminating},
+        "conditions": {"ready": end.ready, "serving": end.serving, "terminating": end.terminating},
         **({"nodeName": end.node} if end.node else {}),
+        **({"hints": hints} if hints else {}),
         **_target(end),
     }
 
@@ -211,8 +182,3 @@ def _address(end: Endpoint) -> Object:
 def _target(end: Endpoint) -> Object:
     namespace, _, name = end.pod.partition("/")
     return {"targetRef": {"kind": "Pod", "namespace": namespace, "name": name}} if name else {}
-
-
-def _pod_ready(end: Endpoint, live: Live) -> bool:
-    pod = live.pods.get(end.pod)
-    return pod is None or has_condition(pod, "Ready")
