@@ -15,7 +15,7 @@ from nslab.api.documents import sources_of
 from nslab.api.values import Reader, Source
 from nslab.dataclass import dataclass, replace
 from nslab.errors import FieldError
-from nslab.lab import service_document, validate_objects, views
+from nslab.lab import service_document, service_views, validate_objects
 from nslab.lab.allocate import CLUSTER_IP, HEALTH, HIGHEST, LOWEST, node_port, unset_fields
 from nslab.lab.defaults import SERVICE_NETWORK, complete_objects
 from nslab.lab.load import refuse
@@ -68,8 +68,8 @@ def read_manifest(sources: Sequence[Source], service_network: IPv4Network = SERV
     complete_objects(found)
     refuse(reader, [*(fault for check in CHECKS for fault in check(found)), *full(found, service_network)])
     return Manifest(
-        services=tuple(allocated(map(views.service, found.services), service_network)),
-        slices=tuple(map(views.endpoint_slice, found.slices)),
+        services=tuple(allocated(map(service_views.service, found.services), service_network)),
+        slices=tuple(map(service_views.endpoint_slice, found.slices)),
         pods=tuple(one.view for one in found.pods),
         controllers=tuple(one.view for one in found.controllers),
         is_lab=found.lab.document is not None,
