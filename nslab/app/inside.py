@@ -13,7 +13,7 @@ from nslab.objects.names import netns, pod_host
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nslab.lab.types import Pod
+    from nslab.lab.pod_types import Pod
 
 
 def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> tuple[ExecRequest, list[str]]:

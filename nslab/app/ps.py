@@ -21,7 +21,8 @@ from nslab.views.tree import count
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
     from nslab.linux.processes.procs import Record
 
 

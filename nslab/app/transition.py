@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from nslab.app.drift import Drift
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
     from nslab.linux.netns import Namespaces
     from nslab.linux.processes.agents import Agents, NotReady
     from nslab.linux.processes.procs import Record

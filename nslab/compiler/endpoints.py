@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from nslab.compiler import topology
 from nslab.compiler.addresses import address_of
-from nslab.lab.types import ServiceType, TrafficPolicy
+from nslab.lab.service_types import ServiceType, TrafficPolicy
 from nslab.proxy import model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from nslab.lab.types import EndpointSlice, Node, Pod, Service, ServicePort
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.service_types import EndpointSlice, Service, ServicePort
+    from nslab.lab.types import Node
 
 SAME_NODE = "PreferSameNode"
 SAME_ZONE = ("PreferSameZone", "PreferClose", SAME_NODE)

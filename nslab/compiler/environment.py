@@ -11,8 +11,8 @@ from copy import copy
 from typing import TYPE_CHECKING
 
 from nslab.lab.images import BUSYBOX
+from nslab.lab.pod_types import image_name
 from nslab.lab.sources import FIELD, KEYED, SECRET, holds, stored
-from nslab.lab.types import image_name
 from nslab.lab.warn_sources import MOST_LINKS
 from nslab.objects.container import Start
 from nslab.runtime.mounts import APPLETS, PATH
@@ -20,8 +20,10 @@ from nslab.runtime.mounts import APPLETS, PATH
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from nslab.lab.pod_types import Container, Pod
+    from nslab.lab.service_types import Service
     from nslab.lab.sources import ValueSource, VariablesSource
-    from nslab.lab.types import Container, Lab, Pod, Service
+    from nslab.lab.types import Lab
 
 API_SERVER = ("default", "kubernetes")
 """The Service for which every container has variables, whether it wants those of others or not."""

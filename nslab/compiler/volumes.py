@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from nslab.compiler.environment import Surroundings
     from nslab.lab import volumes as views
-    from nslab.lab.types import Container, Pod
+    from nslab.lab.pod_types import Container, Pod
 
 OWN = ("metadata.labels", "metadata.annotations")
 """Fields that only files can have, not variables."""

@@ -28,8 +28,9 @@ from nslab.lab.warn import warnings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from nslab.lab.service_types import EndpointSlice
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, EndpointSlice, Lab
+    from nslab.lab.types import Controller, Lab
 
 Changed: TypeAlias = tuple["Lab", tuple[str, ...]]
 """The lab after a change, and kubectl's output, by lines."""

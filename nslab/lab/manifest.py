@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.service_types import EndpointSlice, Service, ServicePort
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, EndpointSlice, Node, Pod, Service, ServicePort
+    from nslab.lab.types import Controller, Node
 
 
 @dataclass(frozen=True, slots=True)

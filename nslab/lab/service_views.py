@@ -5,9 +5,9 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
-from nslab.lab import service_document, types
+from nslab.lab import service_document, service_types, types
 from nslab.lab.allocate import unset_fields
-from nslab.lab.types import ServiceType, TrafficPolicy
+from nslab.lab.service_types import ServiceType, TrafficPolicy
 
 if TYPE_CHECKING:
     from nslab.api.document import Document
@@ -17,7 +17,7 @@ AFFINITY_SECONDS = 10800
 _TYPES = {str(kind): kind for kind in ServiceType}
 
 
-def service(one: Document) -> types.Service:
+def service(one: Document) -> service_types.Service:
     """A Service; unset fields are empty and listed in `allocated`.
 
     It has the IPv4 addresses and ranges only: the kube-proxies of a lab are those of IPv4.
@@ -27,7 +27,7 @@ def service(one: Document) -> types.Service:
     ingress = one.value.get("status", {}).get("loadBalancer", {}).get("ingress", ())
     timeout = spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds") or AFFINITY_SECONDS
     local = TrafficPolicy.LOCAL, TrafficPolicy.CLUSTER
-    return types.Service(
+    return service_types.Service(
         name=one.name,
         ports=tuple(map(_service_port, spec.get("ports", ()))),
         namespace=one.namespace,
@@ -52,18 +52,18 @@ def service(one: Document) -> types.Service:
     )
 
 
-def _service_port(fields: dict[str, Any]) -> types.ServicePort:
+def _service_port(fields: dict[str, Any]) -> service_types.ServicePort:
     port: int = fields["port"]
     target = fields.get("targetPort") or port
-    return types.ServicePort(
+    return service_types.ServicePort(
         port, target, fields.get("name", ""), types.PROTOCOLS[fields["protocol"]], fields.get("nodePort", 0)
     )
 
 
-def endpoint_slice(one: Document) -> types.EndpointSlice:
+def endpoint_slice(one: Document) -> service_types.EndpointSlice:
     """An EndpointSlice."""
     value, namespace = one.value, one.namespace
-    return types.EndpointSlice(
+    return service_types.EndpointSlice(
         name=one.name,
         service=one.labels.get("kubernetes.io/service-name", ""),
         namespace=namespace,
@@ -80,11 +80,11 @@ def endpoint_slice(one: Document) -> types.EndpointSlice:
     )
 
 
-def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
+def _endpoint(fields: dict[str, Any], namespace: str) -> service_types.SliceEndpoint:
     """An endpoint. Missing conditions mean ready and serving, independently of each other (as in kube-proxy)."""
     conditions, target, hints = fields.get("conditions", {}), fields.get("targetRef", {}), fields.get("hints", {})
     named = target.get("kind") == "Pod" and target.get("name")
-    return types.SliceEndpoint(
+    return service_types.SliceEndpoint(
         IPv4Address(fields["addresses"][0]),
         conditions.get("ready", True),
         conditions.get("serving", True),

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from nslab.api import quantity
 from nslab.api.selectors import requirements
 from nslab.dataclass import replace
-from nslab.lab import node_selector, sources, termination, types, volumes
+from nslab.lab import node_selector, pod_types, sources, termination, types, volumes
+from nslab.lab.pod_types import NOTHING_SAID, USUAL, RestartPolicy
 from nslab.lab.security import plain
 from nslab.lab.service_views import endpoint_slice, service
-from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ def cni(document: LabDocument) -> types.Cni | None:
     return types.Cni(setting.get("config", ""), path, routes=routes, masquerade=setting.get("masquerade", True))
 
 
-def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
+def pod(value: dict[str, Any], namespace: str = "default") -> pod_types.Pod:
     """A pod, or the template of one."""
     metadata, spec, status = value.get("metadata", {}), value.get("spec", {}), value.get("status", {})
     namespace = metadata.get("namespace", namespace)
     labels: dict[str, str] = metadata.get("labels", {})
     assigned = status.get("podIP")
-    return types.Pod(
+    return pod_types.Pod(
         name=metadata.get("name", ""),
         node=spec.get("nodeName", ""),
         containers=tuple(map(container, spec.get("containers", ()))),
@@ -94,7 +94,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         owner="" if metadata.get("deletionTimestamp") else _owner(metadata, namespace, labels),
         ready=not any(c.get("type") == "Ready" and c.get("status") == "False" for c in status.get("conditions", ())),
         security=_security(spec.get("securityContext", {})),
-        grace=spec.get("terminationGracePeriodSeconds", types.GRACE),
+        grace=spec.get("terminationGracePeriodSeconds", pod_types.GRACE),
         init=tuple(map(container, spec.get("initContainers", ()))),
         deletion=termination.seconds_of(metadata.get("deletionTimestamp")),
         service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
@@ -113,11 +113,13 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
     )
 
 
-def _dns(spec: dict[str, Any]) -> types.DnsSettings:
+def _dns(spec: dict[str, Any]) -> pod_types.DnsSettings:
     """The dnsPolicy and dnsConfig of a pod."""
     policy, config = spec.get("dnsPolicy") or "ClusterFirst", spec.get("dnsConfig", {})
     options = tuple((one["name"], one.get("value", "")) for one in config.get("options", ()) if one.get("name"))
-    return types.DnsSettings(policy, tuple(config.get("nameservers", ())), tuple(config.get("searches", ())), options)
+    return pod_types.DnsSettings(
+        policy, tuple(config.get("nameservers", ())), tuple(config.get("searches", ())), options
+    )
 
 
 def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> str:
@@ -132,9 +134,9 @@ def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> 
     return ""
 
 
-def container(fields: dict[str, Any]) -> types.Container:
+def container(fields: dict[str, Any]) -> pod_types.Container:
     """A container."""
-    return types.Container(
+    return pod_types.Container(
         name=fields.get("name", ""),
         image=fields.get("image", ""),
         command=tuple(fields.get("command", ())),
@@ -156,9 +158,9 @@ def container(fields: dict[str, Any]) -> types.Container:
     )
 
 
-def _port(fields: dict[str, Any]) -> types.ContainerPort:
+def _port(fields: dict[str, Any]) -> pod_types.ContainerPort:
     protocol = types.PROTOCOLS[fields.get("protocol", "TCP")]
-    return types.ContainerPort(
+    return pod_types.ContainerPort(
         fields.get("containerPort", 0), protocol, fields.get("name", ""), fields.get("hostPort", 0)
     )
 
@@ -193,12 +195,12 @@ def _hook(fields: dict[str, Any]) -> HealthCheck | None:
     return health_check(fields)
 
 
-def _security(fields: dict[str, Any]) -> types.SecurityContext:
+def _security(fields: dict[str, Any]) -> pod_types.SecurityContext:
     """The securityContext of a pod or a container."""
     if not fields:
         return NOTHING_SAID
     capabilities = fields.get("capabilities", {})
-    return types.SecurityContext(
+    return pod_types.SecurityContext(
         user=fields.get("runAsUser"),
         group=fields.get("runAsGroup"),
         non_root=fields.get("runAsNonRoot"),
@@ -211,12 +213,12 @@ def _security(fields: dict[str, Any]) -> types.SecurityContext:
     )
 
 
-def _limits(fields: dict[str, Any]) -> types.Resources:
+def _limits(fields: dict[str, Any]) -> pod_types.Resources:
     """The resource limits of a container."""
     if not fields:
         return USUAL
     memory, storage = (quantity.whole(str(fields.get(name, 0))) for name in ("memory", "ephemeral-storage"))
-    return types.Resources(memory or 0, storage or 0)
+    return pod_types.Resources(memory or 0, storage or 0)
 
 
 def controller(one: Document) -> types.Controller:
@@ -236,7 +238,7 @@ def controller(one: Document) -> types.Controller:
     )
 
 
-def _template(spec: dict[str, Any], namespace: str) -> types.Pod:
+def _template(spec: dict[str, Any], namespace: str) -> pod_types.Pod:
     """A template, with what a StatefulSet claims for its pods among its volumes."""
     template, claims = pod(spec.get("template", {}), namespace), volumes.claims(spec)
     claimed = {one.name for one in claims}

@@ -22,7 +22,8 @@ from nslab.objects import names
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.lab.types import Container, Lab, Pod
+    from nslab.lab.pod_types import Container, Pod
+    from nslab.lab.types import Lab
     from nslab.objects.needs import Host
 
 LOOPBACK = IPv4Address("127.0.0.1")

@@ -18,7 +18,8 @@ from nslab.proxy.choose import choose
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
     from nslab.objects.needs import Host
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
 

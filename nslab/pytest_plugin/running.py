@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from nslab.app.change import Changed
     from nslab.app.drift import Drift
-    from nslab.lab.types import Lab, Service
+    from nslab.lab.service_types import Service
+    from nslab.lab.types import Lab
 
 _PAUSE = 0.02  # seconds between two checks of a condition
 _T = TypeVar("_T")

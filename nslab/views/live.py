@@ -17,8 +17,9 @@ from nslab.lab.types import DAEMON_SET, ONE_NUMBER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from nslab.lab.service_types import Service
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, Lab, Node, Service
+    from nslab.lab.types import Controller, Lab, Node
     from nslab.proxy.model import Endpoint, Port
     from nslab.proxy.model import Service as Resolved
 

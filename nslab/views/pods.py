@@ -18,7 +18,7 @@ from nslab.lab import dump
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from nslab.lab.types import Container, Pod
+    from nslab.lab.pod_types import Container, Pod
 
     Status = Mapping[str, Any]
     Object = dict[str, Any]

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from ipaddress import IPv4Address, IPv4Network
 
-    from nslab.lab.types import Lab, Node, Pod, Router
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab, Node, Router
     from nslab.proxy.model import Port, Service
 
 ROOM = 30

@@ -17,7 +17,7 @@ from nslab.lab.load import load, load_with_warnings, parse, parse_stored, parse_
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nslab.lab.types import Container
+    from nslab.lab.pod_types import Container
 
 DEPLOYMENT = """\
 apiVersion: apps/v1

@@ -15,7 +15,8 @@ from nslab.lab.load import parse, parse_stored
 from nslab.lab.termination import key, timestamp, with_terminating, without, without_terminating
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
 
 FILE = """\
 apiVersion: nslab/v1
