@@ -9,8 +9,7 @@ from nslab.compiler.addresses import address_of, pod_netns
 from nslab.compiler.environment import Surroundings, has_secrets, has_sources, start
 from nslab.compiler.resolver import aliases, domain, resolv_conf
 from nslab.lab import security
-from nslab.lab.pod_types import RestartPolicy
-from nslab.lab.types import Protocol
+from nslab.lab.pod_types import Protocol, RestartPolicy
 from nslab.objects import names
 from nslab.objects.container import Limits, Sandbox, Security, Workload
 from nslab.objects.sysctl import Sysctl

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from nslab.api.rules import names
 from nslab.dataclass import replace
 from nslab.lab import security
-from nslab.lab.pod_types import BUILT_IN, ContainerPort, StandIn, image_name
-from nslab.lab.types import Protocol
+from nslab.lab.pod_types import BUILT_IN, ContainerPort, Protocol, StandIn, image_name
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:

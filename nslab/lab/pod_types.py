@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass, field
-from nslab.lab.types import Protocol
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -15,6 +14,17 @@ if TYPE_CHECKING:
     from nslab.lab.sources import ValueSource, VariablesSource
     from nslab.lab.volumes import Volume, VolumeMount
     from nslab.runtime.health_check import HealthCheck
+
+
+class Protocol(StrEnum):
+    """A transport protocol, as Kubernetes writes it."""
+
+    TCP = "TCP"
+    UDP = "UDP"
+    SCTP = "SCTP"
+
+
+PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass, field
-from nslab.lab.types import Protocol
+from nslab.lab.pod_types import Protocol
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
-from nslab.lab import service_document, service_types, types
+from nslab.lab import pod_types, service_document, service_types
 from nslab.lab.allocate import unset_fields
 from nslab.lab.service_types import ServiceType, TrafficPolicy
 
@@ -56,7 +56,7 @@ def _service_port(fields: dict[str, Any]) -> service_types.ServicePort:
     port: int = fields["port"]
     target = fields.get("targetPort") or port
     return service_types.ServicePort(
-        port, target, fields.get("name", ""), types.PROTOCOLS[fields["protocol"]], fields.get("nodePort", 0)
+        port, target, fields.get("name", ""), pod_types.PROTOCOLS[fields["protocol"]], fields.get("nodePort", 0)
     )
 
 
@@ -71,7 +71,7 @@ def endpoint_slice(one: Document) -> service_types.EndpointSlice:
         if value.get("addressType", "IPv4") == "IPv4"
         else (),
         ports=tuple(
-            (p.get("name", ""), p["port"], types.PROTOCOLS[p["protocol"]])
+            (p.get("name", ""), p["port"], pod_types.PROTOCOLS[p["protocol"]])
             for p in value.get("ports", ())
             if "port" in p
         ),

@@ -59,15 +59,6 @@ class Scheduler(StrEnum):
     MH = "mh"
 
 
-class Protocol(StrEnum):
-    """A transport protocol, as Kubernetes writes it."""
-
-    TCP = "TCP"
-    UDP = "UDP"
-    SCTP = "SCTP"
-
-
-PROTOCOLS = {str(protocol): protocol for protocol in Protocol}
 ZONE = "topology.kubernetes.io/zone"
 
 

@@ -159,7 +159,7 @@ def container(fields: dict[str, Any]) -> pod_types.Container:
 
 
 def _port(fields: dict[str, Any]) -> pod_types.ContainerPort:
-    protocol = types.PROTOCOLS[fields.get("protocol", "TCP")]
+    protocol = pod_types.PROTOCOLS[fields.get("protocol", "TCP")]
     return pod_types.ContainerPort(
         fields.get("containerPort", 0), protocol, fields.get("name", ""), fields.get("hostPort", 0)
     )

@@ -16,7 +16,7 @@ from nslab.compiler.subnets import connected, encapsulated, reachable_from, subn
 from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
-from nslab.lab.types import Protocol
+from nslab.lab.pod_types import Protocol
 from nslab.objects import names
 
 if TYPE_CHECKING:

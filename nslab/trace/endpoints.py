@@ -10,7 +10,7 @@ from nslab.api.words import did_you_mean, shown
 from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.dns import DOMAIN
-from nslab.lab.types import Protocol
+from nslab.lab.pod_types import Protocol
 from nslab.objects.names import pod_host
 from nslab.probes.pairs import Kind, places
 
