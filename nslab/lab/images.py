@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from nslab.api.rules import names
 from nslab.dataclass import replace
 from nslab.lab import security
-from nslab.lab.types import BUILT_IN, ContainerPort, Protocol, StandIn, image_name
+from nslab.lab.pod_types import BUILT_IN, ContainerPort, Protocol, StandIn, image_name
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.lab.types import Container, Pod
+    from nslab.lab.pod_types import Container, Pod
 
 AGNHOST = ("netexec", "pause")
 """The subcommands of the built-in agnhost."""

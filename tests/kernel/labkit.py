@@ -124,6 +124,12 @@ class OwnLab:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def in_pod(self, pod: str, command: str, container: str = "") -> str:
+        """What a command line in a container of a pod prints, its errors too."""
+        chosen = ("-c", container) if container else ()
+        done = nslab("exec", f"{self.name}/{pod}", *chosen, "--", "sh", "-c", command)
+        return (done.stdout + done.stderr).strip()
+
     def talks(self, host: str, address: str, port: int = 8080) -> bool:
         """Whether a pod's server answers a host."""
         line = f"exec 3<>/dev/tcp/{address}/{port} && printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"

@@ -308,7 +308,7 @@ def test_two_changes_killed_one_after_the_other(own: OwnLab, places: tuple[int, 
     assert stopped_at(places[1], signal.SIGKILL, "up", own.file).returncode == -signal.SIGKILL
     own.up()
     found = json.loads(nslab("diff", own.name, "-o", "json").stdout)
-    assert (found["differences"], found["strangers"]) == ([], {})
+    assert (found["differences"], found["unmanaged"]) == ([], {})
 
 
 def test_a_process_that_a_killed_change_started_does_not_stay(own: OwnLab) -> None:

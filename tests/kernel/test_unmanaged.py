@@ -139,7 +139,7 @@ def test_the_command_line(lab: RunningLab) -> None:
     done = nslab("diff", lab.name)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"not nslab's, left alone, in {netns(lab.name, 'node1')}:\n  nft table inet rogue" in done.stdout
-    assert json.loads(nslab("diff", lab.name, "-o", "json").stdout)["strangers"] == {
+    assert json.loads(nslab("diff", lab.name, "-o", "json").stdout)["unmanaged"] == {
         netns(lab.name, "node1"): ["nft table inet rogue"]
     }
     assert "nft table inet rogue" in nslab("up", lab.name).stdout

@@ -175,7 +175,7 @@ def test_who_plays_a_part_in_a_pod_is_named_never_adopted_and_ended(lab: Small) 
     forged = {pid: claim for claim in claims for pid in bearing(claim) if pid not in real.values()}
     assert len(forged) == 3 * len(CLAIMS)
     output = json.loads(nslab("diff", lab.name, "-o", "json").stdout)
-    lines = [line for lines in output["strangers"].values() for line in lines]
+    lines = [line for lines in output["unmanaged"].values() for line in lines]
     for pid, claim in forged.items():
         assert f"process {pid} plays a {claim.split()[1]} that is not the lab's" in lines
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import assign_addresses
-from nslab.compiler.services import resolve
 from nslab.errors import LabFileError
 from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
@@ -18,7 +18,7 @@ from nslab.runtime.health_check import HealthCheck
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nslab.lab.types import Container
+    from nslab.lab.pod_types import Container
 
 DEPLOYMENT = """\
 apiVersion: apps/v1

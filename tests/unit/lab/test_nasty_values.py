@@ -14,8 +14,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nslab.api.compound_shapes import Many, OneOrMany, RecordShape, Table
 from nslab.api.schema import compiled, shape_of
-from nslab.api.shapes import Many, OneOrMany, Record, Table
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
@@ -105,7 +105,7 @@ def ways(shape: Shape, way: Way = ()) -> Iterator[Way]:
     if way:
         yield way
     match shape:
-        case Record():
+        case RecordShape():
             for name, field in shape.schema["properties"].items():
                 yield from ways(compiled(field), (*way, name))
         case Many() | OneOrMany():

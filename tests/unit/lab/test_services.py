@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,10 +15,14 @@ from nslab.lab.defaults import host_name
 from nslab.lab.dump import dump
 from nslab.lab.load import parse, parse_stored
 from nslab.lab.manifest import load_manifest, parse_manifest
+from nslab.lab.pod_types import Protocol, RestartPolicy
+from nslab.lab.service_types import Service, TrafficPolicy
 from nslab.lab.status import merge_status
-from nslab.lab.types import Lab, Protocol, RestartPolicy, Service, TrafficPolicy
 from nslab.runtime.health_check import HealthCheck
 from scripts.benchmarks.services_manifest import manifest
+
+if TYPE_CHECKING:
+    from nslab.lab.types import Lab
 
 LAB = """\
 apiVersion: nslab/v1

@@ -11,7 +11,7 @@ from nslab.components.kubelet import crilog, exit_status, restart, status
 from nslab.components.kubelet.exit_status import UNKNOWN
 from nslab.components.kubelet.health import Verdict, complaint, request, whole
 from nslab.components.runtime.loop import Loop
-from nslab.lab.types import Container, ContainerPort
+from nslab.lab.pod_types import Container, ContainerPort
 from nslab.runtime.health_check import HealthCheck
 from nslab.runtime.journal import MOST, Journal
 

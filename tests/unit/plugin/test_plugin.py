@@ -13,7 +13,7 @@ import pytest
 
 import nslab.pytest_plugin
 from nslab.lab.find import names
-from nslab.pytest_plugin.address import Address
+from nslab.pytest_plugin.address import LabAddress
 from nslab.pytest_plugin.evidence import bounded
 from nslab.pytest_plugin.running import RunningLab
 
@@ -134,15 +134,15 @@ def test_without_a_marker_the_lab_is_beside_the_test(pytester: pytest.Pytester) 
 
 
 def test_an_address_equals_its_text_and_any_address() -> None:
-    seen, plain = Address("10.244.0.1"), IPv4Address("10.244.0.1")
+    seen, plain = LabAddress("10.244.0.1"), IPv4Address("10.244.0.1")
     assert seen == "10.244.0.1" == seen
     assert seen == plain == seen
     assert seen != "10.244.0.2"
     assert seen != "10.244.0.1/32"
-    assert {seen} == {"10.244.0.1"} == {Address(plain)}
+    assert {seen} == {"10.244.0.1"} == {LabAddress(plain)}
     assert {"10.244.0.1": "web"}[seen] == "web"  # type: ignore[index]
     assert (seen + 1, min(seen + 1, seen)) == ("10.244.0.2", plain)
-    assert repr(seen) == "Address('10.244.0.1')"
+    assert repr(seen) == "LabAddress('10.244.0.1')"
 
 
 def test_waiting_ends_with_what_it_waited_for(tmp_path: Path) -> None:
