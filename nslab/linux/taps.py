@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from nslab.linux.netns import Namespaces
 
@@ -20,9 +21,9 @@ _BUFFER, _LENGTH = 1 << 21, 512
 
 
 class Frame(NamedTuple):
-    """A frame at an interface, without its link-layer header, at a time in nanoseconds.
+    """A frame at an interface, without its link-layer header. `at`: nanoseconds since 1970; `kind`: its EtherType.
 
-    `kind`: its EtherType; `way`: OUTGOING, OTHERHOST, ….
+    `way`: OUTGOING, OTHERHOST, ….
     """
 
     at: int
@@ -40,6 +41,14 @@ def tap(spaces: Namespaces, ns: str) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     return sock
+
+
+def in_order(taps: Mapping[str, socket.socket]) -> list[Frame]:
+    """The frames that wait in the taps of hosts, in order of time; where that is equal, in the host's own order."""
+    # A packet that is sent again while the taps are read would be seen by the last of them only.
+    until = time.time_ns()
+    found = (frame for name, sock in taps.items() for frame in frames(name, sock))
+    return sorted((frame for frame in found if frame.at <= until), key=lambda frame: frame.at)
 
 
 def frames(name: str, sock: socket.socket) -> Iterator[Frame]:

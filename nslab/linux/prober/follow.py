@@ -16,7 +16,7 @@ from nslab.linux.netlink.neighbours import forget_unresolved
 from nslab.linux.netns import named
 from nslab.linux.prober.counters import counted, moved
 from nslab.linux.prober.tracks import Track
-from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, frames, tap
+from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order, tap
 from nslab.linux.timeouts import scaled
 from nslab.objects.names import host, netns
 from nslab.probes.evidence import Sighting, Trail, Unanswered
@@ -51,10 +51,7 @@ def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], ipta
                 spaces.enter(netns(lab, track.question.source))
                 track.open()
         wait(tracks)
-        # A packet that is sent again while the taps are read would be seen by the last of them only.
-        until = time.time_ns()
-        found = (frame for ns, sock in taps.items() for frame in frames(host(ns), sock))
-        seen = sorted(frame for frame in found if frame.at <= until)
+        seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = tuple(one for ns in everywhere for one in moved(host(ns), before[ns], _counted(spaces, ns, iptables)))
     silent = tuple(unanswered(seen))
     return [
