@@ -49,8 +49,8 @@ class Header:
 class Passing:
     """A packet at an interface, at a time in nanoseconds. `leaving`: the host sends it.
 
-    `outer`: the tunnel's header around it. `astray`: its link-layer address is another host's; a bridge's ports see
-    nothing else. `code`: type and code, of ICMP.
+    `astray`: its link-layer address is another host's; a bridge's ports see nothing else. `code`: type and code, of
+    ICMP.
     """
 
     at: int
