@@ -65,7 +65,6 @@ NAME_OF_HOST = text("[a-z0-9]([-a-z0-9.]*[a-z0-9])?", "lower case letters, digit
 KEY = text("(?!\\.\\.|\\.$)[-._a-zA-Z0-9]+", "letters, digits, '-', '_' and '.', and begin with no '..'", 253)
 INSIDE = text("(?!/)(?!(.*/)?\\.\\.(/|$)).*", "a relative path without '..'")
 USER = {"runAsUser": {**COUNT, "otherwise": NOBODY}, "runAsGroup": COUNT}
-TEMPLATE = {"$ref": "#/$defs/io.k8s.api.core.v1.PodTemplateSpec", "required": ["spec"]}
 
 
 def kind(name: Schema = NAME, *required: str, base: Schema = BASE) -> Schema:
@@ -106,9 +105,6 @@ RULES: dict[str, Schema] = {
     "LabelSelectorRequirement": fields(key=QUALIFIED, values={"type": "array", "items": VALUE}),
     "NodeSelectorRequirement": fields(key=QUALIFIED),
     "ServiceSpec": fields(selector=LABELS),
-    **dict.fromkeys(
-        ("DeploymentSpec", "ReplicaSetSpec", "StatefulSetSpec", "DaemonSetSpec"), fields(template=TEMPLATE)
-    ),
     "PodSpec": fields(
         nodeName=LABEL,
         hostname=LABEL,

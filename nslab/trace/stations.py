@@ -92,9 +92,11 @@ def both_ways(seen: WatchedPacket) -> tuple[list[Station], list[Station]]:
     server): they are none of this conversation, and neither are the replies to them.
     """
     there = [*_of_the_sender(stations(seen.passings, seen.crossings, What.REQUEST), seen.question.source)]
-    asked = {one.header.ends for station in there for one in (*station.arrival, *station.departure)}
-    replies = [one for one in seen.passings if one.what is not What.REQUEST and _reversed(one.header.ends) in asked]
-    return there, stations(replies, seen.crossings, What.REPLY)
+    sent = {one.header.ends for station in there for one in (*station.arrival, *station.departure)}
+    sent |= {asked(station).header.ends for station in there}  # what a host translated for itself left nowhere
+    replies = [one for one in seen.passings if one.what is not What.REQUEST and _reversed(one.header.ends) in sent]
+    crossings = [one for one in seen.crossings if one.tunnelled or _reversed(one.header.ends) in sent]
+    return there, stations(replies, crossings, What.REPLY)
 
 
 def _of_the_sender(found: Iterable[Station], source: str) -> Iterator[Station]:
