@@ -192,7 +192,8 @@ def _begun(found: Sequence[Station], crossing: Crossing) -> Station | None:
 def _insert(found: list[Station], station: Station) -> None:
     """Put a station in its place that no interface saw: its own host dropped the packet before it left."""
     before = [place for place, one in enumerate(found, 1) if one.host == station.host]
-    found.insert(before[-1] if before else 0, station)
+    if before or not station.tunnelled:
+        found.insert(before[-1] if before else 0, station)
 
 
 def translated(visit: Visit, header: Header) -> Header:
