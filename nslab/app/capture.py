@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nslab.api.words import did_you_mean, shown
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
-from nslab.linux.capture import Capture, interfaces
+from nslab.linux.capture import InterfaceCapture, interfaces
 from nslab.linux.netns import Namespaces, named
 from nslab.linux.stored_lab import no_such_lab, stored_lab
 from nslab.trace.rewrites import Rewrites, decoded
@@ -38,7 +38,7 @@ class Sighted:
 class Capturing:
     """An open capture of a lab."""
 
-    def __init__(self, capture: Capture) -> None:
+    def __init__(self, capture: InterfaceCapture) -> None:
         self._capture = capture
 
     @property
@@ -86,7 +86,7 @@ def capturing(name: str, where: Sequence[str] = (), expression: str = "") -> Ite
         namespaces = named(name)
         if not namespaces:  # `down` has just taken it away
             raise no_such_lab(name)
-        capture = Capture(_chosen(name, interfaces(spaces, namespaces), where))
+        capture = InterfaceCapture(_chosen(name, interfaces(spaces, namespaces), where))
         with capture:
             capture.open(spaces, name, expression)
             yield Capturing(capture)

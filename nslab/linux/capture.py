@@ -59,7 +59,7 @@ class CapturedPacket(NamedTuple):
     outgoing: bool
 
 
-class Capture:
+class InterfaceCapture:
     """Packet sockets of some interfaces, from `open` on until it is closed. Meanwhile SIGINT and SIGTERM end it."""
 
     def __init__(self, interfaces: Sequence[CapturedInterface]) -> None:

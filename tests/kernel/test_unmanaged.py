@@ -21,6 +21,7 @@ from nslab.app.up import up
 from nslab.lab.load import load
 from nslab.linux.netlink import batch
 from nslab.linux.netns import Namespaces, folder
+from nslab.linux.observe.host import driver
 from nslab.objects.names import netns
 from nslab.wire import netlink as wire
 from tests.kernel.labkit import ROOT, nslab, until
@@ -62,6 +63,13 @@ def test_where_services_are_made_by_hand_settings_of_nodes_are_left_alone(lab: R
     assert lab.sh("node1", "sysctl -n net.ipv4.conf.all.route_localnet") == "1"
     reset(lab)
     assert lab.sh("node1", "sysctl -n net.ipv4.conf.all.route_localnet") == "0"
+
+
+@pytest.mark.skipif(not driver("ip_vs"), reason="this kernel has no ip_vs")
+def test_an_ipvs_server_of_a_mark(lab: RunningLab) -> None:
+    lab.sh("node1", "ipvsadm -A -f 7 -s rr")
+    assert names(lab) == ["IPVS virtual server of mark 7"]
+    reset(lab)
 
 
 def test_an_xdp_program(lab: RunningLab) -> None:
