@@ -15,12 +15,16 @@ TWICE = {
     "Document": "of Kubernetes; of nslab",
     "Host": "what this machine can do; a fixture's host",
     "Kept": "an object; a pod's attachment",
+    "Outcome": "of a probe; of a packet at the rules of a hook",
+    "Packet": "one that the pytest plugin captured; one that rules are asked about",
     "Port": "a bridge's; a Service's",
     "Record": "a type of the schema's; a process",
+    "Ruleset": "the kernel objects of nftables; all rules of a node, to be evaluated",
     "Sandbox": "the kernel's object; the kubelet's process",
     "Service": "a view of the document; kube-proxy's and kube-dns's input, with endpoints",
     "Target": "of a probe of the kubelet; of an exercise's question",
     "Text": "a type of the schema's; a text in two languages",
+    "Verdict": "of a probe of the kubelet; of rules on a packet",
     "Volume": "a view of the document; as its node makes it",
 }
 """The names that two classes share, and what each is."""

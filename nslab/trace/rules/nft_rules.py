@@ -1,0 +1,344 @@
+"""The statements of `nft -j`: a packet passes each one of a rule, or breaks off, or is changed, or ends (pure)."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from ipaddress import IPv4Address
+from operator import ge, gt, le, lt
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from nslab.dataclass import replace
+from nslab.trace.rules.nat import unknown
+from nslab.trace.rules.nft_constants import KINDS, Elements, Unclear, constant, within
+from nslab.trace.rules.nft_nat import nat_statement
+from nslab.trace.rules.nft_values import Drawn, field
+from nslab.trace.rules.packet import Verdict
+from nslab.trace.rules.targets import continued, set_mark, untracked
+from nslab.trace.rules.turn import ONE, Action, Turn, doubt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from nslab.trace.rules.nft import NftDump
+    from nslab.trace.rules.nft_constants import Kind
+    from nslab.trace.rules.nft_values import Field, ValueReader
+    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.turn import Answer, At, Match
+
+Statement: TypeAlias = "Callable[[Packet, At], Sequence[Turn]]"
+"""What a statement makes of a packet: CONTINUE goes on in the rule, BREAK with the next rule."""
+
+_PASSED: Final = (
+    "counter", "log", "last", "comment", "flow", "ct helper", "ct timeout", "ct expectation", "secmark", "dup", "reset",
+    "nftrace", "continue",
+)  # fmt: skip
+"""Statements after which the packet goes on, and no match sees what they did."""
+_COMPARED: Final[dict[str, Callable[[Any, Any], bool]]] = {"<": lt, ">": gt, "<=": le, ">=": ge}
+
+
+def match(statement: Any, dump: NftDump) -> Match | None:
+    """A statement that a packet passes or not; None if it is of another kind. Raises ValueError."""
+    match statement:
+        case {"match": {"op": str(op), "left": left, "right": right}}:
+            own = field(left, dump.lookup)
+            asks = _reads(own, _test(op, right, own.kind, dump))
+            return _unless_added(right, asks) if isinstance(right, str) and right.startswith("@") else asks
+        case {"limit": str(name)}:
+            return doubt(f"limit {name}") if name not in dump.limits else _limit(dump.limits[name])
+        case {"limit": dict(body)}:
+            return _limit(body)
+        case {"ct count": {"val": int(limit), **rest}}:
+            return _boolean((limit < 1) == bool(rest.get("inv")))
+        case {"quota": _}:
+            return doubt("quota")
+        case {"xt": _}:
+            return doubt("a match or target of iptables")
+        case {"set": {"stmt": [{"limit": dict(body)}, *_]}}:
+            return _limit(body)
+    return None
+
+
+def _unless_added(name: str, asks: Match) -> Match:
+    """A set to which a rule has just added the packet has more than the dump says."""
+    return lambda packet, at: f"{name}, to which a rule adds" if name in packet.added else asks(packet, at)
+
+
+def _boolean(answer: bool) -> Match:
+    return lambda _packet, _at: answer
+
+
+def _limit(body: Mapping[str, Any]) -> Match:
+    """As if the packet were the only one for a while."""
+    return _boolean(not body.get("inv"))
+
+
+def _reads(own: Field, test: Callable[[Any], Answer]) -> Match:
+    def ask(packet: Packet, at: At) -> Answer:
+        value = own.read(packet, at)
+        if value is None:
+            return False
+        if isinstance(value, Unclear):
+            return value.name
+        if not isinstance(value, Drawn):
+            return test(value)
+        chance = sum((part for part, one in value.values if test(one) is True), Fraction(0))
+        return chance == 1 if chance in (0, 1) else chance
+
+    return ask
+
+
+def _test(op: str, right: Any, kind: Kind, dump: NftDump) -> Callable[[Any], Answer]:
+    """What a value is compared with. Raises ValueError."""
+    if (isinstance(right, str) and right.startswith("@")) or (isinstance(right, dict) and "set" in right):
+        elements, name = dump.elements(right, kind)
+        return lambda value: _found(elements, name, value, there=op != "!=")
+    if op in ("in", "!") and isinstance(kind, str):
+        bits = KINDS[kind](right)
+        if not isinstance(bits, int):
+            raise ValueError("bits of a word")
+        return lambda value: bool(value & bits) == (op == "in")
+    if op in _COMPARED and isinstance(kind, str):
+        limit, compare = KINDS[kind](right), _COMPARED[op]
+        return lambda value: compare(value, limit)
+    if op not in ("==", "!="):
+        raise ValueError(f"comparison {op[:20]}")
+    if right is True and kind == "interface":
+        return lambda value: bool(value) == (op == "==")
+    spans = constant(right, kind)
+    return lambda value: _equal(value, spans, there=op == "==")
+
+
+def _equal(value: Any, spans: Sequence[tuple[Any, Any]], *, there: bool) -> Answer:
+    parts = value if isinstance(value, tuple) else (value,)
+    unclear = next((part.name for part in parts if isinstance(part, Unclear)), "")
+    same = all(isinstance(part, Unclear) or within(part, span) for part, span in zip(parts, spans, strict=True))
+    return unclear if unclear and same else same == there
+
+
+def _found(elements: Elements, name: str, value: Any, *, there: bool) -> Answer:
+    parts = value if isinstance(value, tuple) else (value,)
+    found = bool(elements.find(parts))
+    unclear = next((part.name for part in parts if isinstance(part, Unclear)), "")
+    return f"{unclear} in {name}".rstrip() if unclear and found else found == there
+
+
+def statement(one: Any, dump: NftDump) -> Statement:
+    """Any other statement. Raises ValueError."""
+    if not isinstance(one, dict) or len(one) != 1:
+        raise ValueError(f"no statement: {str(one)[:40]}")
+    ((name, body),) = one.items()
+    match name:
+        case "accept" | "drop" | "return" | "jump" | "goto":
+            turn = _verdict(one)
+            return lambda packet, _at: [turn(packet)]
+        case "vmap":
+            return _vmap(body, dump)
+        case "mangle":
+            return _mangle(body, dump)
+        case "dnat" | "snat" | "masquerade" | "redirect":
+            return nat_statement(name, body, dump.lookup)
+        case "reject":
+            how = _reject(body)
+            return lambda packet, _at: [Turn(packet, Action.END, f"reject {how}", verdict=Verdict.REJECT, reject=how)]
+        case "notrack":
+            return lambda packet, at: continued(untracked(packet, at), "notrack")
+        case "set":
+            to, how = str(body["set"]), f"{body['op']} {body['set']}"
+            return lambda packet, _at: continued(replace(packet, added=packet.added | {to}), how)
+        case str() if name in _PASSED:
+            return lambda packet, _at: continued(packet, name if name not in ("counter", "continue") else "")
+    raise ValueError(f"{name[:40]}")
+
+
+def _verdict(one: Any) -> Callable[[Packet], Turn]:
+    match one:
+        case {"accept": _}:
+            return lambda packet: Turn(packet, Action.END, "accept", verdict=Verdict.ACCEPT)
+        case {"drop": _}:
+            return lambda packet: Turn(packet, Action.END, "drop", verdict=Verdict.DROP)
+        case {"return": _}:
+            return lambda packet: Turn(packet, Action.RETURN, "return")
+        case {"continue": _}:
+            return lambda packet: Turn(packet, Action.CONTINUE, "")
+        case {"jump": {"target": str(chain)}}:
+            return lambda packet: Turn(packet, Action.JUMP, f"jump {chain}", to=chain)
+        case {"goto": {"target": str(chain)}}:
+            return lambda packet: Turn(packet, Action.GOTO, f"goto {chain}", to=chain)
+    raise ValueError(f"verdict {str(one)[:40]}")
+
+
+def _reject(body: Any) -> str:
+    """With which message, as iptables names it."""
+    match body:
+        case {"type": "tcp reset"}:
+            return "tcp-reset"
+        case {"type": "icmp" | "icmpx", "expr": str(what)}:
+            return f"icmp-{what}"
+        case None:
+            return "icmp-port-unreachable"
+    raise ValueError("reject")
+
+
+def _vmap(body: Any, dump: NftDump) -> Statement:
+    own = field(body["key"], dump.lookup)
+    elements, name = dump.elements(body["data"], own.kind)
+
+    def ask(packet: Packet, at: At) -> Sequence[Turn]:
+        value = own.read(packet, at)
+        chances: dict[str, Fraction] = {}
+        verdicts: dict[str, Any] = {}
+        missed = ONE
+        for chance, one in value.values if isinstance(value, Drawn) else ((ONE, value),):
+            parts = one if isinstance(one, tuple) else (one,)
+            unclear = next((part.name for part in parts if isinstance(part, Unclear)), "")
+            found = [] if one is None else elements.find(parts)
+            if unclear and found:
+                return _any_of(packet, found, f"{unclear} in {name}".rstrip())
+            for verdict in found:
+                key = str(verdict)
+                verdicts[key], chances[key] = verdict, chances.get(key, Fraction(0)) + chance
+                missed -= chance
+        turns = [_verdict(verdict)(packet)._replace(chance=chances[key]) for key, verdict in verdicts.items()]
+        return [*turns, *[Turn(packet, Action.BREAK, "", chance=missed)] * bool(missed)]
+
+    return ask
+
+
+def _any_of(packet: Packet, verdicts: Sequence[Any], name: str) -> Sequence[Turn]:
+    """One of them, or none."""
+    different = {str(one): one for one in verdicts}.values()
+    turns = [*(_verdict(one)(packet) for one in different), Turn(packet, Action.BREAK, "no match")]
+    return [turn._replace(chance=None, doubts=(name,)) for turn in turns]
+
+
+def _mangle(body: Any, dump: NftDump) -> Statement:
+    """Another mark, address, port … for the packet."""
+    match body["key"]:
+        case {"meta": {"key": "mark"}}:
+            set_to: Callable[[Packet, int], Sequence[Turn]] = lambda packet, mark: set_mark(packet, mark, "mark")  # noqa: E731
+        case {"ct": {"key": "mark"}}:
+            set_to = lambda packet, mark: continued(replace(packet, ct_mark=mark), f"ct mark {mark:#x}")  # noqa: E731
+        case {"payload": {"protocol": str(), "field": str(name)}} if name in _CHANGED:
+            own = _CHANGED[name]
+            set_to = lambda packet, new: continued(own(packet, new), f"{name} {new}")  # noqa: E731
+        case {"meta": _} | {"ct": _} | {"tcp option": _} | {"payload": _}:
+            return lambda packet, _at: continued(packet, "")
+        case _:
+            raise ValueError("mangle")
+    read = _new_value(body, dump)
+
+    def change(packet: Packet, at: At) -> Sequence[Turn]:
+        value = read(packet, at)
+        if value is None:
+            return [Turn(packet, Action.BREAK, "")]
+        turns: list[Turn] = []
+        for chance, one in value.values if isinstance(value, Drawn) else ((ONE, value),):
+            if not isinstance(one, int) or not 0 <= one <= 0xFFFFFFFF:
+                return unknown(packet, f"its new value: {one.name if isinstance(one, Unclear) else str(one)[:40]}")
+            turns += [turn._replace(chance=chance) for turn in set_to(packet, one)]
+        return turns
+
+    return change
+
+
+def _new_value(body: Mapping[str, Any], dump: NftDump) -> ValueReader:
+    """The value that a field gets: a constant is read as the field's are."""
+    own, value = field(body["key"], dump.lookup), body["value"]
+    if isinstance(value, int | str | list) and isinstance(own.kind, str):
+        new = KINDS[own.kind](value)
+        return lambda _packet, _at: new
+    return field(value, dump.lookup).read
+
+
+_CHANGED: Final[dict[str, Callable[[Packet, int], Packet]]] = {
+    "saddr": lambda packet, new: replace(packet, source=IPv4Address(new)),
+    "daddr": lambda packet, new: replace(packet, destination=IPv4Address(new)),
+    "sport": lambda packet, new: replace(packet, source_port=new & 0xFFFF),
+    "dport": lambda packet, new: replace(packet, destination_port=new & 0xFFFF),
+    "ttl": lambda packet, new: replace(packet, ttl=new & 0xFF),
+    "dscp": lambda packet, new: replace(packet, tos=(new & 63) << 2 | packet.tos & 3),
+}
+
+
+class NftRule:
+    """A rule as the walk sees it. A statement that it does not understand is a doubt."""
+
+    def __init__(self, number: int, text: str, comment: str, statements: Sequence[Any], dump: NftDump) -> None:
+        self.number, self.text, self.comment = number, text, comment
+        self._statements = [_understood(one, dump) for one in statements]
+
+    def turns(self, packet: Packet, at: At) -> Sequence[Turn]:
+        """All ways on; none if the rule does not match."""
+        live, failed, done = [Turn(packet, Action.CONTINUE, "")], list[Turn](), list[Turn]()
+        for asks, acts in self._statements:
+            going: list[Turn] = []
+            for turn in live:
+                if asks:
+                    _split(turn, asks(turn.packet, at), going, failed)
+                for new in acts(turn.packet, at) if acts else ():
+                    merged = _after(turn, new)
+                    (going if new.action is Action.CONTINUE else failed if new.action is Action.BREAK else done).append(
+                        merged
+                    )
+            live = going
+            if not live:
+                break
+        if not live and not done and all(turn.packet is packet and not turn.doubts for turn in failed):
+            return ()
+        passed = [*done, *(turn._replace(result=turn.result or "matched") for turn in live)]
+        if not done and all(turn.packet == packet for turn in (*live, *failed)) and any(turn.doubts for turn in passed):
+            return [passed[0]._replace(chance=ONE)]  # whether it matched changes nothing
+        return [*passed, *(_missed(turn) for turn in _merged(failed))]
+
+
+def _understood(one: Any, dump: NftDump) -> tuple[Match | None, Statement | None]:
+    try:
+        asks = match(one, dump)
+        return (asks, None) if asks and not (isinstance(one, dict) and "set" in one) else (asks, statement(one, dump))
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        kind = str(next(iter(one), "")) if isinstance(one, dict) else "statement"
+        name = kind if str(error) == kind else f"{kind}: {error}"[:80]
+        if isinstance(one, dict) and one.keys() <= {"match"}:
+            return doubt(name), None
+        return None, lambda packet, _at: [*unknown(packet, name), _going_on(packet, name)]
+
+
+def _going_on(packet: Packet, name: str) -> Turn:
+    return Turn(packet, Action.CONTINUE, "not known", chance=None, doubts=(name,))
+
+
+def _split(turn: Turn, answer: Answer, going: list[Turn], failed: list[Turn]) -> None:
+    if isinstance(answer, str):
+        unsure = turn._replace(chance=None, doubts=(*turn.doubts, answer))
+        going.append(unsure)
+        failed.append(unsure)
+    elif answer is True or answer is False:
+        (going if answer else failed).append(turn)
+    else:
+        going.append(turn._replace(chance=turn.chance and turn.chance * answer))
+        failed.append(turn._replace(chance=turn.chance and turn.chance * (1 - answer)))
+
+
+def _after(turn: Turn, new: Turn) -> Turn:
+    """A statement's turn, after what the statements before it did."""
+    chance = None if turn.chance is None or new.chance is None else turn.chance * new.chance
+    result = ", ".join(filter(None, (turn.result, new.result)))
+    return new._replace(chance=chance, result=result, doubts=(*turn.doubts, *new.doubts))
+
+
+def _missed(turn: Turn) -> Turn:
+    return turn._replace(action=Action.CONTINUE, result="no match" if turn.doubts else "")
+
+
+def _merged(failed: Sequence[Turn]) -> list[Turn]:
+    """Those that failed with the same packet are one."""
+    found: list[Turn] = []
+    for turn in failed:
+        if turn.chance == 0:
+            continue
+        last = found[-1] if found else None
+        if last and last.packet == turn.packet and last.chance is not None and turn.chance is not None:
+            found[-1] = last._replace(chance=last.chance + turn.chance)
+        else:
+            found.append(turn)
+    return found

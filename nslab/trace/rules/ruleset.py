@@ -1,0 +1,108 @@
+"""All rules of a node, read once; per hook, the base chains in the order in which the kernel asks them (pure)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from nslab.errors import UsageError
+from nslab.ruletext.saved import BUILT_IN, tables
+from nslab.trace.rules.ipsets import ipsets
+from nslab.trace.rules.iptables import IptablesTable
+from nslab.trace.rules.nft import nft_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from nslab.ruletext.saved import Tables
+    from nslab.trace.rules.ipsets import IpSets
+    from nslab.trace.rules.nft import NftDump
+    from nslab.trace.rules.packet import Packet
+    from nslab.trace.rules.turn import RuleChain
+
+CONNTRACK: Final = -200
+"""The priority at which conntrack looks at a packet."""
+PRIORITIES: Final = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "security": 50}
+"""Of iptables' tables; of `nat` on the way out (INPUT, POSTROUTING) it is 100."""
+
+
+class BaseChain(NamedTuple):
+    """A chain at a hook. `order` decides among equal priorities; `devs`: the interfaces at which it is, () for all."""
+
+    hook: str
+    priority: int
+    order: tuple[int, ...]
+    nat: bool
+    chain: RuleChain
+    devs: tuple[str, ...] = ()
+
+    @property
+    def tracked(self) -> bool:
+        """Whether conntrack has seen the packet there."""
+        return self.priority >= CONNTRACK or self.hook not in ("PREROUTING", "OUTPUT")
+
+    def takes(self, packet: Packet) -> bool:
+        """Whether it is at the packet's interface."""
+        return not self.devs or packet.iif in self.devs
+
+
+class Ruleset:
+    """The rules of a node."""
+
+    def __init__(self, bases: Iterable[BaseChain]) -> None:
+        self._hooks: dict[str, list[BaseChain]] = {}
+        for base in sorted(bases, key=lambda base: (base.priority, base.order)):
+            self._hooks.setdefault(base.hook, []).append(base)
+
+    def hook(self, name: str) -> tuple[BaseChain, ...]:
+        """The base chains at a hook, first the one that is asked first."""
+        return tuple(self._hooks.get(name, ()))
+
+
+def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "") -> Ruleset:
+    """The rules of a node that its programs print: `iptables-save` (and `iptables-legacy-save` if both variants have
+    rules), `ipset save`, `nft -j list ruleset`. Raises UsageError with the place of what they would not print.
+
+    Among chains of one priority the kernel asks the one first that came last. A dump does not say when each came; nft
+    lists tables in the order in which they were made.
+    """
+    sets, saved = ipsets(ipset), tables(iptables)
+    dumps, places = nft_tables(nft, saved)
+    return Ruleset(
+        [
+            *_of_iptables(saved, sets, "", places),
+            *_of_iptables(tables(legacy), sets, " (legacy)", {}),
+            *(base for dump in dumps for base in _of_nft(dump)),
+        ]
+    )
+
+
+def _of_iptables(saved: Tables, sets: IpSets, suffix: str, places: Mapping[str, int]) -> Iterator[BaseChain]:
+    for table, dumped in saved.items():
+        own = IptablesTable(f"{table}{suffix}", dumped, sets)
+        for hook in BUILT_IN[table]:
+            outward = table == "nat" and hook in ("INPUT", "POSTROUTING")
+            priority = 100 if outward else PRIORITIES[table]
+            if chain := own.chain(hook):
+                yield BaseChain(hook, priority, (priority, -places.get(table, -1), 0), table == "nat", chain)
+
+
+def _of_nft(dump: NftDump) -> Iterator[BaseChain]:
+    for chain in dump.chains.values():
+        if isinstance(hook := chain.body.get("hook"), str):
+            priority, handle = _priority(chain.body.get("prio", 0), hook.upper()), chain.body.get("handle")
+            order = (priority, -dump.order, -handle if isinstance(handle, int) else 0)
+            nat, dev = chain.body.get("type") == "nat", chain.body.get("dev", ())
+            if nat:  # all nat chains of a hook are asked where nf_nat stands, in the order of their own priorities
+                priority = -100 if hook in ("prerouting", "output") else 100
+            devs = (dev,) if isinstance(dev, str) else tuple(str(one) for one in dev)
+            yield BaseChain(hook.upper(), priority, order, nat, chain, devs)
+
+
+def _priority(value: object, hook: str) -> int:
+    """A number, or a name with an offset (`dstnat + 5`). Raises UsageError."""
+    named = {**PRIORITIES, "dstnat": -100, "srcnat": 100, "nat": 100 if hook in ("INPUT", "POSTROUTING") else -100}
+    name, *offset = str(value).replace("+ ", "+").replace("- ", "-").split()
+    try:
+        return named[name] + int(offset[0][:12] if offset else 0) if name in named else int(name[:12])
+    except ValueError as error:
+        raise UsageError(f"nft -j list ruleset: no priority: {str(value)[:40]!a}") from error
