@@ -100,7 +100,9 @@ class _Walk:
                 return path
             case Action.JUMP | Action.GOTO:
                 frames = path.frames if turn.action is Action.GOTO else (path.frames, chain, path.position)
-                return path._replace(chain=chain.other(turn.to), position=0, frames=frames)
+                if other := chain.other(turn.to):
+                    return path._replace(chain=other, position=0, frames=frames)
+                path = path._replace(chance=None, doubts=(*path.doubts, f"chain {turn.to[:60]}"))
             case Action.RETURN:
                 return next(iter(self._returned(path)), None)
             case Action.BIND:

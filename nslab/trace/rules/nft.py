@@ -1,195 +1,131 @@
-"""What `nft -j list ruleset` prints: the tables that an IPv4 packet meets, and what they have (pure)."""
+"""Chains of nft, whose rules are read when a packet first meets them (pure)."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from nslab.errors import UsageError
-from nslab.ruletext.saved import BUILT_IN, DEPTH, too_deep
-from nslab.trace.rules.nft_constants import Elements, Unclear
-from nslab.trace.rules.nft_rules import NftRule
-from nslab.trace.rules.nft_values import Drawn
+from nslab.trace.rules.nat import unknown
+from nslab.trace.rules.nft_statements import match, statement
+from nslab.trace.rules.turn import ONE, Action, Turn, doubt
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from nslab.trace.rules.nft_constants import Kind
-    from nslab.trace.rules.nft_values import Field, ValueReader
+    from nslab.trace.rules.nft_dump import NftDump
+    from nslab.trace.rules.nft_statements import Statement
     from nslab.trace.rules.packet import Packet
-    from nslab.trace.rules.turn import At
-
-LENGTH, OBJECTS = 1 << 28, 2_000_000
-"""The maximum number of characters, and of objects."""
-FAMILIES: Final = ("ip", "inet", "netdev")
-"""The families whose chains IPv4 packets meet at the hooks of routing, and at an interface."""
+    from nslab.trace.rules.turn import Answer, At, Match
 
 
-class NftDump:
-    """A table."""
-
-    def __init__(self, family: str, name: str, order: int) -> None:
-        self.family, self.name, self.order = family, name, order
-        self.chains: dict[str, NftChain] = {}
-        self.sets: dict[str, dict[str, Any]] = {}
-        self.limits: dict[str, dict[str, Any]] = {}
-        self._elements: dict[tuple[str, Kind], Elements] = {}
-
-    def elements(self, data: Any, kind: Kind) -> tuple[Elements, str]:
-        """The elements of `@NAME` or of an anonymous set or map, and the name ("" without one). Raises ValueError."""
-        if isinstance(data, str) and data.startswith("@"):
-            known = self._elements.get((data, kind))
-            if known is None:
-                known = self._elements[data, kind] = Elements(_entries(self.sets[data[1:]].get("elem", [])), kind)
-            return known, data
-        return Elements(_entries(data["set"]), kind), ""
-
-    def lookup(self, data: Any, key: Field) -> ValueReader:
-        """What a map has for a key, as JSON; None if it has nothing. Raises ValueError."""
-        elements, name = self.elements(data, key.kind)
-
-        def one(value: Any) -> Any:
-            if value is None or isinstance(value, Unclear):
-                return value
-            parts = value if isinstance(value, tuple) else (value,)
-            found = elements.find(parts)
-            if found and any(isinstance(part, Unclear) for part in parts):
-                return Unclear(f"an element of {name or 'a map'}")
-            return found[0] if found else None
-
-        def read(packet: Packet, at: At) -> Any:
-            value = key.read(packet, at)
-            if isinstance(value, Drawn):
-                return Drawn(tuple((chance, one(drawn)) for chance, drawn in value.values))
-            return one(value)
-
-        return read
-
-
-def _entries(elements: Any) -> Iterator[tuple[Any, Any]]:
-    """Keys with what a map has for them."""
-    for element in elements:
-        if isinstance(element, list) and len(element) == 2:
-            yield element[0], element[1]
-        else:
-            yield element, None
-
-
-class NftChain:
+class NftRules:
     """A chain as the walk sees it."""
 
-    def __init__(self, dump: NftDump, body: dict[str, Any]) -> None:
-        self.table, self.name = f"{dump.family} {dump.name}", str(body["name"])
+    def __init__(self, dump: NftDump, name: str, siblings: dict[str, NftRules]) -> None:
+        body, self._listed = dump.chains[name]
+        self.table, self.name = f"{dump.family} {dump.name}", name
         self.policy = str(body.get("policy", "accept" if "hook" in body else "")).upper()
-        self.body, self._dump = body, dump
-        self.printed: list[dict[str, Any]] = []
+        self._dump, self._siblings = dump, siblings
         self._rules: dict[int, NftRule] = {}
 
     def after(self, position: int, _packet: Packet) -> int:
         """The first position, from this on, of a rule that may match; -1 if there is none."""
-        return position if position < len(self.printed) else -1
+        return position if position < len(self._listed) else -1
 
     def rule(self, position: int) -> NftRule:
         """The rule at a position, counted from 0."""
         found = self._rules.get(position)
         if found is None:
-            printed = self.printed[position]
-            text = json.dumps(printed["expr"], ensure_ascii=False)
-            comment = str(printed.get("comment", ""))
-            found = self._rules[position] = NftRule(position + 1, text, comment, printed["expr"], self._dump)
+            found = self._rules[position] = NftRule(position + 1, self._listed[position], self._dump)
         return found
 
-    def other(self, name: str) -> NftChain | None:
+    def other(self, name: str) -> NftRules | None:
         """A chain of the same table, or None."""
-        return self._dump.chains.get(name)
+        if name not in self._siblings and name in self._dump.chains:
+            self._siblings[name] = NftRules(self._dump, name, self._siblings)
+        return self._siblings.get(name)
 
 
-def nft_tables(text: str, iptables: Collection[str]) -> tuple[list[NftDump], dict[str, int]]:
-    """The tables of `nft -j list ruleset`, and the place of those that are iptables' (`iptables`: their names), which
-    nft cannot list. Raises UsageError with the place of what nft does not print."""
-    found: dict[tuple[str, str], NftDump] = {}
-    for number, one in enumerate(_objects(text)):
-        ((kind, body),) = one.items()
-        if kind == "metainfo":
-            continue
-        family, name = body.get("family"), body.get("name" if kind == "table" else "table")
-        if kind == "table" and isinstance(family, str) and isinstance(name, str):
-            found[family, name] = NftDump(family, name, len(found))
-        elif (family, name) in found:
-            _add(number, kind, body, found[family, name])
-        else:
-            raise _wrong(number, f"{kind} of a table that is not there")
-    for dump in found.values():
-        _refuse_loops(dump)
-    own = {dump.name: dump.order for dump in found.values() if _is_iptables(dump, iptables)}
-    rest = (dump for dump in found.values() if dump.family != "ip" or dump.name not in own)
-    return [dump for dump in rest if dump.family in FAMILIES], own
+class NftRule:
+    """A rule as the walk sees it. A statement that it does not understand is a doubt."""
+
+    def __init__(self, number: int, listed: dict[str, Any], dump: NftDump) -> None:
+        self.number, self.comment = number, str(listed.get("comment", ""))
+        self.text = json.dumps(listed["expr"], ensure_ascii=False)
+        self._statements = [_understood(one, dump) for one in listed["expr"]]
+
+    def turns(self, packet: Packet, at: At) -> Sequence[Turn]:
+        """All ways on; none if the rule does not match."""
+        live, failed, done = [Turn(packet, Action.CONTINUE, "")], list[Turn](), list[Turn]()
+        for asks, acts in self._statements:
+            going: list[Turn] = []
+            for turn in live:
+                if asks:
+                    _split(turn, asks(turn.packet, at), going, failed)
+                for new in acts(turn.packet, at) if acts else ():
+                    merged = _after(turn, new)
+                    (going if new.action is Action.CONTINUE else failed if new.action is Action.BREAK else done).append(
+                        merged
+                    )
+            live = going
+            if not live:
+                break
+        if not live and not done and all(turn.packet is packet and not turn.doubts for turn in failed):
+            return ()
+        passed = [*done, *(turn._replace(result=turn.result or "matched") for turn in live)]
+        if not done and all(turn.packet == packet for turn in (*live, *failed)) and any(turn.doubts for turn in passed):
+            return [passed[0]._replace(chance=ONE)]  # whether it matched changes nothing
+        return [*passed, *(_missed(turn) for turn in _merged(failed))]
 
 
-def _objects(text: str) -> Sequence[dict[str, Any]]:
-    if len(text) > LENGTH:
-        raise UsageError(f"nft -j list ruleset: more than {LENGTH >> 20} MiB")
-    if not text.strip():
-        return ()
+def _understood(one: Any, dump: NftDump) -> tuple[Match | None, Statement | None]:
     try:
-        whole = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"nft -j list ruleset, line {error.lineno}: {error.msg}, column {error.colno}") from error
-    except (ValueError, RecursionError) as error:
-        what = "a number" if isinstance(error, ValueError) else "nesting"
-        raise UsageError(f"nft -j list ruleset: {what} without end") from error
-    objects = whole.get("nftables") if isinstance(whole, dict) else None
-    if not isinstance(objects, list) or len(objects) > OBJECTS:
-        raise UsageError('nft -j list ruleset: no list "nftables", or one without end')
-    for number, one in enumerate(objects):
-        if not isinstance(one, dict) or len(one) != 1 or not isinstance(next(iter(one.values())), dict):
-            raise _wrong(number, "not one kind of object and its properties")
-    return objects
+        asks = match(one, dump)
+        return (asks, None) if asks and not (isinstance(one, dict) and "set" in one) else (asks, statement(one, dump))
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        kind = str(next(iter(one), "")) if isinstance(one, dict) else "statement"
+        name = kind if str(error) == kind else f"{kind}: {error}"[:80]
+        if isinstance(one, dict) and one.keys() <= {"match"}:
+            return doubt(name), None
+        return None, lambda packet, _at: [*unknown(packet, name), _going_on(packet, name)]
 
 
-def _add(number: int, kind: str, body: dict[str, Any], dump: NftDump) -> None:
-    match kind, body:
-        case "chain", {"name": str(name)}:
-            dump.chains[name] = NftChain(dump, body)
-        case "rule", {"chain": str(chain), "expr": list()} if chain in dump.chains:
-            dump.chains[chain].printed.append(body)
-        case (("set" | "map"), {"name": str(name)}) if isinstance(body.get("elem", []), list):
-            dump.sets[name] = body
-        case "limit", {"name": str(name)}:
-            dump.limits[name] = body
-        case (("chain" | "rule" | "set" | "map" | "limit"), _):
-            raise _wrong(number, f"a {kind} without what nft prints of it")
+def _going_on(packet: Packet, name: str) -> Turn:
+    return Turn(packet, Action.CONTINUE, "not known", chance=None, doubts=(name,))
 
 
-def _refuse_loops(dump: NftDump) -> None:
-    jumps = {
-        name: {to for rule in chain.printed for to in _targets(rule["expr"], dump)} & dump.chains.keys()
-        for name, chain in dump.chains.items()
-    }
-    hooked = [name for name, chain in dump.chains.items() if "hook" in chain.body]
-    if loop := too_deep(hooked, jumps, DEPTH):
-        first, second = (ascii(name[:60]) for name in loop)
-        why = f"chain {first} jumps to {second} in a loop, or more than {DEPTH} jumps deep"
-        raise UsageError(f"nft -j list ruleset, table {dump.family} {dump.name[:60]!a}: {why}")
+def _split(turn: Turn, answer: Answer, going: list[Turn], failed: list[Turn]) -> None:
+    if isinstance(answer, str):
+        unsure = turn._replace(chance=None, doubts=(*turn.doubts, answer))
+        going.append(unsure)
+        failed.append(unsure)
+    elif answer is True or answer is False:
+        (going if answer else failed).append(turn)
+    else:
+        going.append(turn._replace(chance=turn.chance and turn.chance * answer))
+        failed.append(turn._replace(chance=turn.chance and turn.chance * (1 - answer)))
 
 
-def _targets(expr: Sequence[Any], dump: NftDump) -> Iterator[str]:
-    """The chains to which a rule's statements jump."""
-    for one in expr:
-        match one:
-            case {"jump": {"target": str(to)}} | {"goto": {"target": str(to)}}:
-                yield to
-            case {"vmap": {"data": {"set": [*entries]}}}:
-                yield from _targets([verdict for _, verdict in _entries(entries)], dump)
-            case {"vmap": {"data": str(name)}} if name[1:] in dump.sets:
-                yield from _targets([verdict for _, verdict in _entries(dump.sets[name[1:]].get("elem", []))], dump)
+def _after(turn: Turn, new: Turn) -> Turn:
+    """A statement's turn, after what the statements before it did."""
+    chance = None if turn.chance is None or new.chance is None else turn.chance * new.chance
+    result = ", ".join(filter(None, (turn.result, new.result)))
+    return new._replace(chance=chance, result=result, doubts=(*turn.doubts, *new.doubts))
 
 
-def _is_iptables(dump: NftDump, iptables: Collection[str]) -> bool:
-    """Whether iptables-nft made it: `iptables-save` has it, too, and it has no base chains but iptables' own."""
-    hooked = {name for name, chain in dump.chains.items() if "hook" in chain.body}
-    return dump.family == "ip" and dump.name in iptables and hooked <= {*BUILT_IN.get(dump.name, ())}
+def _missed(turn: Turn) -> Turn:
+    return turn._replace(action=Action.CONTINUE, result="no match" if turn.doubts else "")
 
 
-def _wrong(number: int, sentence: str) -> UsageError:
-    return UsageError(f"nft -j list ruleset, object {number + 1}: {sentence}")
+def _merged(failed: Sequence[Turn]) -> list[Turn]:
+    """Those that failed with the same packet are one."""
+    found: list[Turn] = []
+    for turn in failed:
+        if turn.chance == 0:
+            continue
+        last = found[-1] if found else None
+        if last and last.packet == turn.packet and last.chance is not None and turn.chance is not None:
+            found[-1] = last._replace(chance=last.chance + turn.chance)
+        else:
+            found.append(turn)
+    return found

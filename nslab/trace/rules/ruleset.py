@@ -8,14 +8,15 @@ from nslab.errors import UsageError
 from nslab.ruletext.saved import BUILT_IN, tables
 from nslab.trace.rules.ipsets import ipsets
 from nslab.trace.rules.iptables import IptablesTable
-from nslab.trace.rules.nft import nft_tables
+from nslab.trace.rules.nft import NftRules
+from nslab.trace.rules.nft_dump import nft_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.ruletext.saved import Tables
     from nslab.trace.rules.ipsets import IpSets
-    from nslab.trace.rules.nft import NftDump
+    from nslab.trace.rules.nft_dump import NftDump
     from nslab.trace.rules.packet import Packet
     from nslab.trace.rules.turn import RuleChain
 
@@ -87,15 +88,17 @@ def _of_iptables(saved: Tables, sets: IpSets, suffix: str, places: Mapping[str, 
 
 
 def _of_nft(dump: NftDump) -> Iterator[BaseChain]:
-    for chain in dump.chains.values():
-        if isinstance(hook := chain.body.get("hook"), str):
-            priority, handle = _priority(chain.body.get("prio", 0), hook.upper()), chain.body.get("handle")
+    made: dict[str, NftRules] = {}
+    for name, (body, _) in dump.chains.items():
+        if isinstance(hook := body.get("hook"), str):
+            priority, handle = _priority(body.get("prio", 0), hook.upper()), body.get("handle")
             order = (priority, -dump.order, -handle if isinstance(handle, int) else 0)
-            nat, dev = chain.body.get("type") == "nat", chain.body.get("dev", ())
+            nat, dev = body.get("type") == "nat", body.get("dev", ())
             if nat:  # all nat chains of a hook are asked where nf_nat stands, in the order of their own priorities
                 priority = -100 if hook in ("prerouting", "output") else 100
             devs = (dev,) if isinstance(dev, str) else tuple(str(one) for one in dev)
-            yield BaseChain(hook.upper(), priority, order, nat, chain, devs)
+            made.setdefault(name, NftRules(dump, name, made))
+            yield BaseChain(hook.upper(), priority, order, nat, made[name], devs)
 
 
 def _priority(value: object, hook: str) -> int:

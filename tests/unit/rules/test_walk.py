@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from fractions import Fraction
-
-import pytest
+from typing import TYPE_CHECKING
 
 # Tests are imported by their path (importlib), so what they share must be on the path itself.
 sys.path.insert(0, os.path.dirname(__file__))
@@ -17,6 +16,9 @@ from nslab.trace.rules import evaluate as walk
 from nslab.trace.rules.evaluate import evaluate
 from nslab.trace.rules.packet import Verdict
 from nslab.trace.rules.ruleset import read
+
+if TYPE_CHECKING:
+    import pytest
 
 GOTO = """\
 *filter

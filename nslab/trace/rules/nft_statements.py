@@ -19,8 +19,8 @@ from nslab.trace.rules.turn import ONE, Action, Turn, doubt
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from nslab.trace.rules.nft import NftDump
     from nslab.trace.rules.nft_constants import Kind
+    from nslab.trace.rules.nft_dump import NftDump
     from nslab.trace.rules.nft_values import Field, ValueReader
     from nslab.trace.rules.packet import Packet
     from nslab.trace.rules.turn import Answer, At, Match
@@ -258,87 +258,3 @@ _CHANGED: Final[dict[str, Callable[[Packet, int], Packet]]] = {
     "ttl": lambda packet, new: replace(packet, ttl=new & 0xFF),
     "dscp": lambda packet, new: replace(packet, tos=(new & 63) << 2 | packet.tos & 3),
 }
-
-
-class NftRule:
-    """A rule as the walk sees it. A statement that it does not understand is a doubt."""
-
-    def __init__(self, number: int, text: str, comment: str, statements: Sequence[Any], dump: NftDump) -> None:
-        self.number, self.text, self.comment = number, text, comment
-        self._statements = [_understood(one, dump) for one in statements]
-
-    def turns(self, packet: Packet, at: At) -> Sequence[Turn]:
-        """All ways on; none if the rule does not match."""
-        live, failed, done = [Turn(packet, Action.CONTINUE, "")], list[Turn](), list[Turn]()
-        for asks, acts in self._statements:
-            going: list[Turn] = []
-            for turn in live:
-                if asks:
-                    _split(turn, asks(turn.packet, at), going, failed)
-                for new in acts(turn.packet, at) if acts else ():
-                    merged = _after(turn, new)
-                    (going if new.action is Action.CONTINUE else failed if new.action is Action.BREAK else done).append(
-                        merged
-                    )
-            live = going
-            if not live:
-                break
-        if not live and not done and all(turn.packet is packet and not turn.doubts for turn in failed):
-            return ()
-        passed = [*done, *(turn._replace(result=turn.result or "matched") for turn in live)]
-        if not done and all(turn.packet == packet for turn in (*live, *failed)) and any(turn.doubts for turn in passed):
-            return [passed[0]._replace(chance=ONE)]  # whether it matched changes nothing
-        return [*passed, *(_missed(turn) for turn in _merged(failed))]
-
-
-def _understood(one: Any, dump: NftDump) -> tuple[Match | None, Statement | None]:
-    try:
-        asks = match(one, dump)
-        return (asks, None) if asks and not (isinstance(one, dict) and "set" in one) else (asks, statement(one, dump))
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        kind = str(next(iter(one), "")) if isinstance(one, dict) else "statement"
-        name = kind if str(error) == kind else f"{kind}: {error}"[:80]
-        if isinstance(one, dict) and one.keys() <= {"match"}:
-            return doubt(name), None
-        return None, lambda packet, _at: [*unknown(packet, name), _going_on(packet, name)]
-
-
-def _going_on(packet: Packet, name: str) -> Turn:
-    return Turn(packet, Action.CONTINUE, "not known", chance=None, doubts=(name,))
-
-
-def _split(turn: Turn, answer: Answer, going: list[Turn], failed: list[Turn]) -> None:
-    if isinstance(answer, str):
-        unsure = turn._replace(chance=None, doubts=(*turn.doubts, answer))
-        going.append(unsure)
-        failed.append(unsure)
-    elif answer is True or answer is False:
-        (going if answer else failed).append(turn)
-    else:
-        going.append(turn._replace(chance=turn.chance and turn.chance * answer))
-        failed.append(turn._replace(chance=turn.chance and turn.chance * (1 - answer)))
-
-
-def _after(turn: Turn, new: Turn) -> Turn:
-    """A statement's turn, after what the statements before it did."""
-    chance = None if turn.chance is None or new.chance is None else turn.chance * new.chance
-    result = ", ".join(filter(None, (turn.result, new.result)))
-    return new._replace(chance=chance, result=result, doubts=(*turn.doubts, *new.doubts))
-
-
-def _missed(turn: Turn) -> Turn:
-    return turn._replace(action=Action.CONTINUE, result="no match" if turn.doubts else "")
-
-
-def _merged(failed: Sequence[Turn]) -> list[Turn]:
-    """Those that failed with the same packet are one."""
-    found: list[Turn] = []
-    for turn in failed:
-        if turn.chance == 0:
-            continue
-        last = found[-1] if found else None
-        if last and last.packet == turn.packet and last.chance is not None and turn.chance is not None:
-            found[-1] = last._replace(chance=last.chance + turn.chance)
-        else:
-            found.append(turn)
-    return found
