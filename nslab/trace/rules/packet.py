@@ -87,22 +87,25 @@ class Addresses:
     """What a node's addresses and routes answer.
 
     `local`: each address's interface, an interface's primary address first; 127.0.0.0/8 needs no entry. `broadcast`:
-    the networks' broadcast addresses. `routes`: the interfaces through which packets to an address, with a mark, leave;
+    the same for broadcast addresses. `routes`: the interfaces through which packets to an address, with a mark, leave;
     none if no route leads there. Without it, what a rule asks of the routes is unknown.
     """
 
     local: Mapping[IPv4Address, str] = field(default_factory=dict)
-    broadcast: Collection[IPv4Address] = ()
+    broadcast: Mapping[IPv4Address, str] = field(default_factory=dict)
     routes: Callable[[IPv4Address, int], Collection[str]] | None = None
 
     def kind(self, address: IPv4Address, dev: str = "") -> AddressKind:
         """The type of an address, as `addrtype` and `fib … type` see it; on interface `dev` alone if it is given."""
         first = int(address) >> 24
+        if address in (_ANY, _ALL_ONES):
+            return "BROADCAST"
+        if 224 <= first < 240:
+            return "MULTICAST"
         if address in self.local or first == _LOOPBACK:
             return "LOCAL" if dev in ("", self.local.get(address, "lo")) else "UNICAST"
-        if address in self.broadcast or address in (_ANY, _ALL_ONES):
-            return "BROADCAST"
-        return "MULTICAST" if 224 <= first < 240 else "UNICAST"
+        on = self.broadcast.get(address)
+        return "BROADCAST" if on is not None and dev in ("", on) else "UNICAST"
 
     def on(self, dev: str) -> IPv4Address | None:
         """An interface's primary address."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NODE = Addresses(
     {IPv4Address("192.0.2.1"): "eth0", IPv4Address("10.0.1.1"): "cbr0"},
-    (IPv4Address("192.0.2.255"),),
+    {IPv4Address("192.0.2.255"): "eth0"},
     lambda address, mark: ("cbr0",) if str(address).startswith("10.0.1.") else ("eth0",) if mark != 7 else (),
 )
 """A node with two interfaces; it has no route for packets with mark 7, but to its own pods."""

@@ -104,6 +104,7 @@ OUT: dict[str, Any] = {"iif": ""}
         ("-m addrtype --dst-type LOCAL", {"destination": "127.0.0.9"}, True),
         ("-m addrtype ! --dst-type LOCAL", {}, True),
         ("-m addrtype --dst-type UNICAST,BROADCAST", {"destination": "192.0.2.255"}, True),
+        ("-m addrtype --dst-type BROADCAST --limit-iface-out", {"destination": "192.0.2.255"}, False),
         ("-m addrtype --dst-type MULTICAST", {"destination": "224.0.0.5"}, True),
         ("-m addrtype ! --src-type LOCAL --limit-iface-out", {"source": "192.0.2.1"}, True),
         ("-m addrtype --src-type LOCAL --limit-iface-out", {"source": "10.0.1.1"}, True),

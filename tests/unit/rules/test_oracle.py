@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 # Tests are imported by their path (importlib), so what they share must be on the path itself.
-HERE = os.path.dirname(__file__)
-sys.path.insert(0, HERE)
-sys.path.insert(0, os.path.join(os.path.dirname(HERE), "proxy"))
+sys.path.insert(0, os.path.dirname(__file__))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(__file__)), "proxy"))
 
 import test_iptables_outcomes as real
 import walker
