@@ -52,7 +52,7 @@ class NftRule:
     def __init__(self, number: int, listed: dict[str, Any], dump: NftDump) -> None:
         self.number, self.comment = number, str(listed.get("comment", ""))
         self.text = json.dumps(listed["expr"], ensure_ascii=False)
-        self._statements = [_understood(one, dump) for one in listed["expr"]]
+        self._statements = [part for one in listed["expr"] for part in _understood(one, dump)]
 
     def turns(self, packet: Packet, at: At) -> Sequence[Turn]:
         """All ways on; none if the rule does not match."""
@@ -78,16 +78,18 @@ class NftRule:
         return [*passed, *(_missed(turn) for turn in _merged(failed))]
 
 
-def _understood(one: Any, dump: NftDump) -> tuple[Match | None, Statement | None]:
+def _understood(one: Any, dump: NftDump) -> list[tuple[Match | None, Statement | None]]:
+    """A statement as what it asks, as what it does, or both in this order."""
     try:
         asks = match(one, dump)
-        return (asks, None) if asks and not (isinstance(one, dict) and "set" in one) else (asks, statement(one, dump))
+        acts = None if asks and "set" not in one else statement(one, dump)
+        return [(asks, None)] * bool(asks) + [(None, acts)] * bool(acts)
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         kind = str(next(iter(one), "")) if isinstance(one, dict) else "statement"
         name = kind if str(error) == kind else f"{kind}: {error}"[:80]
         if isinstance(one, dict) and one.keys() <= {"match"}:
-            return doubt(name), None
-        return None, lambda packet, _at: [*unknown(packet, name), _going_on(packet, name)]
+            return [(doubt(name), None)]
+        return [(None, lambda packet, _at: [*unknown(packet, name), _going_on(packet, name)])]
 
 
 def _going_on(packet: Packet, name: str) -> Turn:

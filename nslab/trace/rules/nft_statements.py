@@ -225,11 +225,11 @@ def _mangle(body: Any, dump: NftDump) -> Statement:
             return lambda packet, _at: continued(packet, "")
         case _:
             raise ValueError("mangle")
-    read = _new_value(body, dump)
+    old, read = field(body["key"], dump.lookup), _new_value(body, dump)
 
     def change(packet: Packet, at: At) -> Sequence[Turn]:
         value = read(packet, at)
-        if value is None:
+        if value is None or old.read(packet, at) is None:
             return [Turn(packet, Action.BREAK, "")]
         turns: list[Turn] = []
         for chance, one in value.values if isinstance(value, Drawn) else ((ONE, value),):
