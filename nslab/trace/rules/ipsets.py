@@ -32,6 +32,7 @@ class DumpedSet:
         self.members: list[str] = []
         self._keys: dict[_Key, bool] | None = None
         self._lengths: list[tuple[int, ...]] = []
+        self._mask = self._mark_mask = 0xFFFFFFFF
         self._unread = ""
 
     @property
@@ -82,8 +83,7 @@ class DumpedSet:
         """The packet's part of a member; None: it has none, and is in no set; "": it is not known."""
         match dimension:
             case "ip":
-                mask = names.network(f"0.0.0.0/{self.options.get('netmask', '32')}")[1]
-                return int(packet.source if source else packet.destination) & mask
+                return int(packet.source if source else packet.destination) & self._mask
             case "net":
                 return int(packet.source if source else packet.destination)
             case "port":
@@ -96,7 +96,7 @@ class DumpedSet:
             case "iface":
                 return (packet.iif if source else packet.oif) or None
             case "mark":
-                return packet.mark & names.number(self.options.get("markmask", "0xffffffff"))
+                return packet.mark & self._mark_mask
             case _:
                 return packet.mac
 
@@ -105,6 +105,12 @@ class DumpedSet:
         readers = [_READERS.get(dimension) for dimension in self.dimensions]
         if None in readers or "bitmask" in self.options:
             self._unread = self.kind
+            return
+        try:
+            self._mask = names.network(f"0.0.0.0/{self.options.get('netmask', '32')}")[1]
+            self._mark_mask = names.number(self.options.get("markmask", "0xffffffff"))
+        except ValueError:
+            self._unread = "its masks"
             return
         for member in self.members:
             entry, _, rest = member.partition(" ")
@@ -177,7 +183,7 @@ def ipsets(text: str) -> IpSets:
     adds: list[tuple[int, str, str]] = []
     for line, words in enumerate((line.split(" ", 2) for line in text.split("\n")), 1):
         match words:
-            case ["add", name, member]:
+            case ["add", name, member] if member.strip():
                 adds.append((line, name, member.strip()))
             case ["create", name, rest] if ":" in rest.split(" ", 1)[0]:
                 kind, *options = rest.split()

@@ -132,6 +132,17 @@ def within(value: Single, span: Span) -> bool:
     return low <= value <= high
 
 
+def parts_of(value: Any) -> tuple[Single | Unclear, ...]:
+    """A value's dimensions; what is neither a number nor a word is unclear."""
+    parts = value if isinstance(value, tuple) and not isinstance(value, Unclear) else (value,)
+    return tuple(part if isinstance(part, int | str | Unclear) else Unclear("what a map has") for part in parts)
+
+
+def unclear_in(parts: Iterable[Single | Unclear]) -> str:
+    """The name of what is unclear of a value; "" if nothing is."""
+    return next((part.name for part in parts if isinstance(part, Unclear)), "")
+
+
 class Elements:
     """The elements of a set or map, by their keys; `data`: what a map has for each, None in a set."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from nslab.errors import UsageError
 from nslab.ruletext.saved import BUILT_IN, DEPTH, too_deep
-from nslab.trace.rules.nft_constants import Elements, Unclear
+from nslab.trace.rules.nft_constants import Elements, Unclear, parts_of, unclear_in
 from nslab.trace.rules.nft_values import Drawn
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ class NftDump:
         def one(value: Any) -> Any:
             if value is None or isinstance(value, Unclear):
                 return value
-            parts = value if isinstance(value, tuple) else (value,)
+            parts = parts_of(value)
             found = elements.find(parts)
-            if found and any(isinstance(part, Unclear) for part in parts):
+            if found and unclear_in(parts):
                 return Unclear(f"an element of {name or 'a map'}")
             return found[0] if found else None
 

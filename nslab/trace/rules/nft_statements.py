@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from nslab.dataclass import replace
 from nslab.trace.rules.nat import unknown
-from nslab.trace.rules.nft_constants import KINDS, Elements, Unclear, constant, within
+from nslab.trace.rules.nft_constants import KINDS, Elements, Unclear, constant, parts_of, unclear_in, within
 from nslab.trace.rules.nft_nat import nat_statement
 from nslab.trace.rules.nft_values import Drawn, field
 from nslab.trace.rules.packet import Verdict
@@ -96,10 +96,12 @@ def _test(op: str, right: Any, kind: Kind, dump: NftDump) -> Callable[[Any], Ans
         bits = KINDS[kind](right)
         if not isinstance(bits, int):
             raise ValueError("bits of a word")
-        return lambda value: bool(value & bits) == (op == "in")
+        return lambda value: bool(value & bits) == (op == "in") if isinstance(value, int) else "bits of a word"
     if op in _COMPARED and isinstance(kind, str):
         limit, compare = KINDS[kind](right), _COMPARED[op]
-        return lambda value: compare(value, limit)
+        return lambda value: (
+            compare(value, limit) if isinstance(value, int) and isinstance(limit, int) else f"{op} of words"
+        )
     if op not in ("==", "!="):
         raise ValueError(f"comparison {op[:20]}")
     if right is True and kind == "interface":
@@ -109,16 +111,15 @@ def _test(op: str, right: Any, kind: Kind, dump: NftDump) -> Callable[[Any], Ans
 
 
 def _equal(value: Any, spans: Sequence[tuple[Any, Any]], *, there: bool) -> Answer:
-    parts = value if isinstance(value, tuple) else (value,)
-    unclear = next((part.name for part in parts if isinstance(part, Unclear)), "")
+    parts = parts_of(value)
+    unclear = unclear_in(parts)
     same = all(isinstance(part, Unclear) or within(part, span) for part, span in zip(parts, spans, strict=True))
     return unclear if unclear and same else same == there
 
 
 def _found(elements: Elements, name: str, value: Any, *, there: bool) -> Answer:
-    parts = value if isinstance(value, tuple) else (value,)
-    found = bool(elements.find(parts))
-    unclear = next((part.name for part in parts if isinstance(part, Unclear)), "")
+    parts = parts_of(value)
+    found, unclear = bool(elements.find(parts)), unclear_in(parts)
     return f"{unclear} in {name}".rstrip() if unclear and found else found == there
 
 
@@ -189,9 +190,8 @@ def _vmap(body: Any, dump: NftDump) -> Statement:
         verdicts: dict[str, Any] = {}
         missed = ONE
         for chance, one in value.values if isinstance(value, Drawn) else ((ONE, value),):
-            parts = one if isinstance(one, tuple) else (one,)
-            unclear = next((part.name for part in parts if isinstance(part, Unclear)), "")
-            found = [] if one is None else elements.find(parts)
+            parts = parts_of(one)
+            found, unclear = [] if one is None else elements.find(parts), unclear_in(parts)
             if unclear and found:
                 return _any_of(packet, found, f"{unclear} in {name}".rstrip())
             for verdict in found:

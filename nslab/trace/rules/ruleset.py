@@ -104,8 +104,8 @@ def _of_nft(dump: NftDump) -> Iterator[BaseChain]:
 def _priority(value: object, hook: str) -> int:
     """A number, or a name with an offset (`dstnat + 5`). Raises UsageError."""
     named = {**PRIORITIES, "dstnat": -100, "srcnat": 100, "nat": 100 if hook in ("INPUT", "POSTROUTING") else -100}
-    name, *offset = str(value).replace("+ ", "+").replace("- ", "-").split()
+    name, _, offset = str(value).partition(" ")
     try:
-        return named[name] + int(offset[0][:12] if offset else 0) if name in named else int(name[:12])
+        return named[name] + int(offset.replace(" ", "")[:12] or 0) if name in named else int(name[:12])
     except ValueError as error:
         raise UsageError(f"nft -j list ruleset: no priority: {str(value)[:40]!a}") from error
