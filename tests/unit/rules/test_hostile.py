@@ -170,14 +170,14 @@ WORD = st.one_of(
 @given(
     st.lists(st.lists(WORD, max_size=8).map(" ".join), max_size=4), st.sampled_from(["filter", "nat", "mangle", "raw"])
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_any_words_make_a_rule_or_a_sentence(rules: list[str], table: str) -> None:
     lines = [f"-A OUTPUT {rule}" for rule in rules]
     ask_all(iptables="\n".join([f"*{table}", *lines, "COMMIT", ""]), ipset="create s hash:ip family inet\n")
 
 
 @given(st.text(max_size=200))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_any_text_is_read_or_refused(text: str) -> None:
     ask_all(iptables=text)
     ask_all(ipset=text)
@@ -199,22 +199,23 @@ KINDS = [
 
 
 @given(st.sampled_from(KINDS), st.lists(ENTRY, max_size=4), st.sampled_from(["src", "dst,dst", "src,dst,src"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_members_are_read_or_unknown(kind: str, entries: list[str], directions: str) -> None:
     sets = "\n".join([f"create s {kind} netmask x", *(f"add s {entry}" for entry in entries), ""])
     ask_all(iptables=f"*filter\n-A FORWARD -m set --match-set s {directions} -j DROP\nCOMMIT\n", ipset=sets)
 
 
 JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-5, 1 << 40), st.text(max_size=6), st.sampled_from(["@nets", "tcp"])),
+    st.one_of(st.none(), st.booleans(), st.integers(-5, 1 << 40), st.text(max_size=6), st.just("@nets")),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=6,
 )  # fmt: skip
+OTHERS = [one for one in LISTED if "rule" not in one]
 EXPRESSIONS = [one["rule"]["expr"] for one in LISTED if "rule" in one]
 
 
 @given(st.data())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_listing_with_anything_in_its_place_is_read_or_unknown(data: st.DataObject) -> None:
     expr = json.loads(json.dumps(data.draw(st.sampled_from(EXPRESSIONS))))
     for _ in range(data.draw(st.integers(1, 2))):
@@ -222,7 +223,7 @@ def test_a_listing_with_anything_in_its_place_is_read_or_unknown(data: st.DataOb
     chain = {"family": "inet", "table": "t", "name": "base", "hook": "output", "prio": data.draw(JSON)}
     chain["prio"] = data.draw(st.sampled_from([0, 0, -300, "filter", chain["prio"]]))
     rule = {"family": "inet", "table": "t", "chain": "base", "expr": expr}
-    ask_all(nft=json.dumps({"nftables": [*LISTED, {"chain": chain}, {"rule": rule}]}))
+    ask_all(nft=json.dumps({"nftables": [*OTHERS, {"chain": chain}, {"rule": rule}]}))
 
 
 def change(data: st.DataObject, value: Any) -> None:
