@@ -52,6 +52,7 @@ VERBS: dict[str, str] = {
     "shell": "inside.shell",
     "logs": "inside.logs",
     "probe": "probe.probe",
+    "trace": "trace.trace",
     "check": "check.check",
     "schema": "look.schema",
     "vm": "inside.vm",

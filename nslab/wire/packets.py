@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, replace
 
 ICMP, IPIP, TCP, UDP = 1, 4, 6, 17
+ARP_REQUEST, ARP_REPLY = 1, 2
 _VXLAN = 4789
 _VXLAN_HEAD = 8 + 14  # VXLAN's own header, and the inner Ethernet header
 _RST, _SYN = 4, 2
@@ -16,7 +17,10 @@ _ERRORS = (3, 4, 5, 11, 12)
 
 @dataclass(frozen=True, slots=True)
 class DecodedPacket:
-    """The innermost packet; of an ICMP error, the error's. `sequence`, `acknowledges`: TCP's; `quoted`: by an error."""
+    """The innermost packet; of an ICMP error, the error's. `sequence`, `acknowledges`: TCP's; `quoted`: by an error.
+
+    `length`: in bytes, as its IP header has it. `outer`: the tunnel's packet around it.
+    """
 
     source: IPv4Address
     target: IPv4Address
@@ -29,33 +33,46 @@ class DecodedPacket:
     code: tuple[int, int] = (0, 0)
     payload: bytes = b""
     quoted: DecodedPacket | None = None
-    tunnelled: bool = False
+    ttl: int = 0
+    length: int = 0
+    outer: DecodedPacket | None = None
+
+    @property
+    def tunnelled(self) -> bool:
+        """Whether it came in a tunnel's packet."""
+        return self.outer is not None
 
 
-def decode(data: bytes, *, tunnelled: bool = False) -> DecodedPacket | None:
+def decode(data: bytes, *, outer: DecodedPacket | None = None) -> DecodedPacket | None:
     """The packet in `data`, taken out of tunnels; None if it is not whole."""
     if len(data) < 20 or data[0] >> 4 != 4:
         return None
     protocol, ends = data[9], (IPv4Address(data[12:16]), IPv4Address(data[16:20]))
     body = data[(data[0] & 15) * 4 :]
+    plain = DecodedPacket(*ends, protocol, ttl=data[8], length=int.from_bytes(data[2:4], "big"), outer=outer)
     if protocol == IPIP:
-        return decode(body, tunnelled=True)
+        return decode(body, outer=plain)
     if len(body) < 8:
-        return DecodedPacket(*ends, protocol, tunnelled=tunnelled)
+        return plain
     ports = (int.from_bytes(body[:2], "big"), int.from_bytes(body[2:4], "big"))
     if protocol == UDP and ports[1] == _VXLAN:
-        return decode(body[8 + _VXLAN_HEAD :], tunnelled=True)
+        return decode(body[8 + _VXLAN_HEAD :], outer=replace(plain, ports=ports))
     if protocol == UDP:
-        return DecodedPacket(*ends, protocol, ports, payload=body[8:], tunnelled=tunnelled)
+        return replace(plain, ports=ports, payload=body[8:])
     if protocol == TCP:
-        flags = body[13] if len(body) > 13 else 0
-        return DecodedPacket(
-            *ends, protocol, ports, int.from_bytes(body[4:8], "big"), int.from_bytes(body[8:12], "big"),
-            bool(flags & _RST), bool(flags & _SYN), tunnelled=tunnelled,
-        )  # fmt: skip
+        return _segment(plain, ports, body)
     code = (body[0], body[1])
     quoted = decode(body[8:]) if protocol == ICMP and body[0] in _ERRORS else None
-    return DecodedPacket(*ends, protocol, code=code, payload=body[8:], quoted=quoted, tunnelled=tunnelled)
+    return replace(plain, code=code, payload=body[8:], quoted=quoted)
+
+
+def _segment(plain: DecodedPacket, ports: tuple[int, int], body: bytes) -> DecodedPacket:
+    flags = body[13] if len(body) > 13 else 0
+    sequence, acknowledges = (int.from_bytes(body[at : at + 4], "big") for at in (4, 8))
+    return replace(
+        plain, ports=ports, sequence=sequence, acknowledges=acknowledges,
+        reset=bool(flags & _RST), opens=bool(flags & _SYN),
+    )  # fmt: skip
 
 
 def arp(data: bytes) -> tuple[int, IPv4Address, IPv4Address] | None:

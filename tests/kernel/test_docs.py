@@ -139,6 +139,7 @@ def test_the_ten_lines_of_pytest_pass(tmp_path: Path) -> None:
 
 
 def plain(text: str) -> str:
-    """Without what differs from run to run: times, and steps, of which a missing driver costs some."""
+    """Without what differs from run to run: times, ports, and steps, of which a missing driver costs some."""
     text = re.sub(r"[\d.]+ (m?s\b|steps)", r"… \1", text)
+    text = re.sub(r":(3[2-9]\d{3}|[4-6]\d{4})\b", ":…", text)  # ports that the kernel chose
     return re.sub(r" +\d+[sm] +", " … ", text).rstrip()

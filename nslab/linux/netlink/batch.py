@@ -11,7 +11,7 @@ import os
 import struct
 from typing import TYPE_CHECKING
 
-from nslab.objects.interfaces import LINK_NAME
+from nslab.objects.interfaces import LINK_MTU, LINK_NAME
 from nslab.wire.netlink import (
     ACK,
     DUMP,
@@ -143,6 +143,15 @@ def links(sock: socket.socket) -> dict[str, int]:
     for body in dump(sock, GETLINK, link_header()):
         (index,) = struct.unpack_from("=i", body, 4)
         found[attributes(body, 16)[LINK_NAME].rstrip(b"\0").decode()] = index
+    return found
+
+
+def mtus(sock: socket.socket) -> dict[str, int]:
+    """The interfaces of a namespace: name to MTU, in bytes."""
+    found = {}
+    for body in dump(sock, GETLINK, link_header()):
+        link = attributes(body, 16)
+        found[link[LINK_NAME].rstrip(b"\0").decode()] = struct.unpack("=I", link[LINK_MTU])[0]
     return found
 
 

@@ -29,6 +29,12 @@ def counted(spaces: Namespaces, ns: str, iptables: str) -> Counters:
     return {**dict(_rules(ns, iptables)), **dict(_kernels())}
 
 
+def kernel_counters(spaces: Namespaces, ns: str) -> Counters:
+    """The kernel's own counters of a namespace now: those that say why packets end."""
+    spaces.enter(ns)
+    return dict(_kernels())
+
+
 def moved(host: str, before: Counters, after: Counters) -> Iterator[Count]:
     """The counters that moved."""
     for (name, rule), number in after.items():

@@ -7,16 +7,15 @@ the payload of a datagram or an echo.
 from __future__ import annotations
 
 import select
-import socket
-import struct
 import time
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from nslab.errors import NslabError
 from nslab.linux.netns import named
 from nslab.linux.prober.counters import counted, moved
 from nslab.linux.prober.tracks import Track
+from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, frames, tap
 from nslab.linux.timeouts import scaled
 from nslab.objects.names import host, netns
 from nslab.probes.evidence import Sighting, Trail, Unanswered
@@ -28,24 +27,12 @@ if TYPE_CHECKING:
 
     from nslab.linux.netns import Namespaces
     from nslab.linux.prober.counters import Counters
+    from nslab.linux.taps import Frame
     from nslab.probes.evidence import Conversation
 
 _SECONDS = scaled(0.8)
 _SETTLE = scaled(0.02)
 """How long the last packets may take to where they are seen."""
-_ETH_P_ALL, _ETH_P_IP, _ETH_P_ARP = 3, 0x0800, 0x0806
-_OTHERHOST, _OUTGOING = 3, 4
-_SO_RCVBUFFORCE, _SO_TIMESTAMPNS = 33, 35
-_BUFFER, _LENGTH = 1 << 21, 512
-
-
-class _Seen(NamedTuple):
-    at: float
-    host: str
-    dev: str
-    kind: int
-    way: int
-    data: bytes
 
 
 def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], iptables: str) -> list[Trail]:
@@ -53,7 +40,7 @@ def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], ipta
     everywhere = named(lab)
     with ExitStack() as opened:
         opened.callback(spaces.home)
-        taps = {ns: opened.enter_context(_tap(spaces, ns)) for ns in everywhere}
+        taps = {ns: opened.enter_context(tap(spaces, ns)) for ns in everywhere}
         before = {ns: _counted(spaces, ns, iptables) for ns in everywhere}
         tracks = [Track(question) for question in questions]
         for track in tracks:
@@ -61,12 +48,12 @@ def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], ipta
             with suppress(OSError):
                 spaces.enter(netns(lab, track.question.source))
                 track.open()
-        _wait(tracks)
-        seen = sorted(packet for ns, tap in taps.items() for packet in _packets(host(ns), tap))
+        wait(tracks)
+        seen = sorted(packet for ns, sock in taps.items() for packet in frames(host(ns), sock))
         counts = tuple(one for ns in everywhere for one in moved(host(ns), before[ns], _counted(spaces, ns, iptables)))
-    unanswered = tuple(_unanswered(seen))
+    silent = tuple(unanswered(seen))
     return [
-        Trail(track.question, tuple(_of(track, seen)), counts, track.error, unanswered, track.heard) for track in tracks
+        Trail(track.question, tuple(_of(track, seen)), counts, track.error, silent, track.heard) for track in tracks
     ]
 
 
@@ -77,16 +64,7 @@ def _counted(spaces: Namespaces, ns: str, iptables: str) -> Counters:
         return {}
 
 
-def _tap(spaces: Namespaces, ns: str) -> socket.socket:
-    """A packet socket for all interfaces of a namespace."""
-    spaces.enter(ns)
-    sock = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK, socket.htons(_ETH_P_ALL))
-    sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-    sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-    return sock
-
-
-def _wait(tracks: Sequence[Track]) -> None:
+def wait(tracks: Sequence[Track]) -> None:
     """Until each conversation is over, or the time is."""
     deadline, poll = time.monotonic() + _SECONDS, select.poll()
     by_number = {track.sock.fileno(): track for track in tracks if track.sock and not track.over}
@@ -103,34 +81,25 @@ def _wait(tracks: Sequence[Track]) -> None:
     select.select([], [], [], _SETTLE)
 
 
-def _packets(name: str, tap: socket.socket) -> Iterator[_Seen]:
-    with suppress(BlockingIOError):
-        while True:
-            data, extras, _, (dev, kind, way, *_) = tap.recvmsg(_LENGTH, socket.CMSG_SPACE(16))
-            seconds, nanoseconds = struct.unpack("qq", extras[0][2])
-            if kind in (_ETH_P_IP, _ETH_P_ARP):
-                yield _Seen(seconds + nanoseconds / 1e9, name, dev, kind, way, data)
-
-
-def _of(track: Track, seen: Iterable[_Seen]) -> Iterator[Sighting]:
+def _of(track: Track, seen: Iterable[Frame]) -> Iterator[Sighting]:
     for one in seen:
-        packet = packets.decode(one.data) if one.kind == _ETH_P_IP else None
+        packet = packets.decode(one.data) if one.kind == ETH_P_IP else None
         if packet and (what := track.what(packet)):
             yield Sighting(
-                one.at, one.host, one.dev, one.way == _OUTGOING, what, packet.source, packet.target,
-                one.way == _OTHERHOST, packet.code, packet.ports[1],
+                one.at, one.host, one.dev, one.way == OUTGOING, what, packet.source, packet.target,
+                one.way == OTHERHOST, packet.code, packet.ports[1],
             )  # fmt: skip
 
 
-def _unanswered(seen: Iterable[_Seen]) -> Iterator[Unanswered]:
+def unanswered(seen: Iterable[Frame]) -> Iterator[Unanswered]:
     """The ARP requests that hosts sent and got no reply to. A bridge floods those of others through its ports."""
     asked: dict[tuple[str, IPv4Address], Unanswered] = {}
     answered: set[tuple[str, IPv4Address]] = set()
     for one in seen:
-        if one.kind == _ETH_P_ARP and (heard := packets.arp(one.data)):
+        if one.kind == ETH_P_ARP and (heard := packets.arp(one.data)):
             operation, sender, target = heard
-            if operation == 1 and one.way == _OUTGOING:
+            if operation == 1 and one.way == OUTGOING:
                 asked.setdefault((one.host, target), Unanswered(one.host, one.dev, target))
-            elif operation == 2 and one.way != _OUTGOING:
+            elif operation == 2 and one.way != OUTGOING:
                 answered.add((one.host, sender))
     yield from (request for key, request in asked.items() if key not in answered)

@@ -59,6 +59,12 @@ class Track:
         if self.sock:
             self.sock.close()
 
+    def abort(self) -> None:
+        """Close the socket; a TCP connection at once, by a reset."""
+        if self.sock:
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
     def hear(self) -> None:
         """Read what came: any answer ends the conversation, but a TCP connection must say something."""
         assert self.sock
@@ -88,6 +94,18 @@ class Track:
         if packet.protocol != packets.ICMP or self.token not in packet.payload:
             return None
         return What.REQUEST if packet.code[0] == icmp.ECHO else What.REPLY
+
+    @property
+    def signs(self) -> list[tuple[What, int, bytes]]:
+        """By what its packets are known: bytes, and their place from the TCP, UDP or ICMP header on."""
+        if self.question.kind is Kind.TCP:
+            first = self._sequence.to_bytes(4, "big")
+            return [(What.REQUEST, 4, first), (What.REPLY, 8, ((self._sequence + 1) & 0xFFFFFFFF).to_bytes(4, "big"))]
+        if self.question.kind is Kind.UDP:
+            place = 8 + self._datagram.index(self.token)
+            answered = place if self.question.port == _DNS else 8
+            return [(What.REQUEST, place, self.token), (What.REPLY, answered, self.token)]
+        return [(What.REQUEST, 8, self.token)]
 
     def _segment(self, packet: DecodedPacket) -> What | None:
         if packet.protocol != packets.TCP:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
+from nslab.dataclass import replace
 from nslab.lab.load import load
 from nslab.objects.needs import Host
 from nslab.probes import Kind, survey
@@ -98,9 +99,13 @@ def test_packets_are_taken_out_of_tunnels() -> None:
     assert (plain.ports, plain.payload, plain.tunnelled) == ((1234, 53), dns_client.query(1, "x"), False)
     wrapped = packets.decode(ip(packets.IPIP, ip(packets.UDP, datagram)))
     vxlan = packets.decode(ip(packets.UDP, b"\0\1\x12\xb5\0\0\0\0" + bytes(22) + ip(packets.UDP, datagram)))
-    assert wrapped == vxlan
     assert wrapped
-    assert (wrapped.ports, wrapped.tunnelled) == ((1234, 53), True)
+    assert vxlan
+    assert wrapped.outer
+    assert vxlan.outer
+    assert replace(wrapped, outer=None) == replace(vxlan, outer=None) == plain
+    assert (wrapped.outer.protocol, vxlan.outer.protocol, vxlan.outer.ports) == (packets.IPIP, packets.UDP, (1, 4789))
+    assert (wrapped.outer.ttl, wrapped.ttl) == (64, 64)
     error = packets.decode(ip(packets.ICMP, b"\3\3\0\0\0\0\0\0" + ip(packets.UDP, datagram)))
     assert error
     assert (error.code, error.quoted) == ((3, 3), plain)

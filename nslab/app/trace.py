@@ -1,0 +1,123 @@
+"""Follow one packet and its reply, hop by hop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.app.drift import drift_of
+from nslab.compiler import compile_lab
+from nslab.dataclass import dataclass
+from nslab.errors import UsageError
+from nslab.lab.types import ProxyMode
+from nslab.linux.netns import Namespaces
+from nslab.linux.observe.host import read_host
+from nslab.linux.stored_lab import stored_lab
+from nslab.linux.tracing.names import ask_names
+from nslab.linux.tracing.routing import routes_taken
+from nslab.linux.tracing.watch import watch
+from nslab.objects.names import SWITCH
+from nslab.probes.evidence import Conversation, What
+from nslab.probes.pairs import places
+from nslab.trace.authors import Authors
+from nslab.trace.endpoints import names_to_ask, resolved, source, target
+from nslab.trace.hops import Action, End, Journey
+from nslab.trace.journey import Known, hops
+from nslab.trace.outcome import differences, end_of, why
+from nslab.trace.stations import asked, stations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from nslab.lab.types import Lab
+    from nslab.objects.base import State
+    from nslab.objects.needs import Host
+    from nslab.probes.pairs import Kind
+    from nslab.trace.endpoints import Target
+    from nslab.trace.hops import Hop, NameAsked
+    from nslab.trace.observed import RouteQuestion, RouteTaken, WatchedPacket
+    from nslab.trace.stations import Station
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What was observed, and put in order."""
+
+    observation: WatchedPacket
+    there: list[Station]
+    back: list[Station]
+    routes: Mapping[RouteQuestion, RouteTaken]
+
+
+def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
+    """Send one real packet in a running lab and return its journey.
+
+    `sender`, `to`: see `nslab.trace.endpoints`; UsageError if the lab has no such end. `kind`: None for what the target
+    speaks (TCP, if it says nothing).
+    """
+    lab = stored_lab(name)
+    begin, aim = source(lab, sender), target(lab, to, kind)
+    with Namespaces() as spaces:
+        host = read_host(spaces)
+        state = compile_lab(lab, host)
+        names = _asked_names(spaces, lab, begin, aim)
+        if names and not names[-1].addresses:
+            raise UsageError(f"{aim.name} has no address: {names[-1].server} says of {names[0].name}: {names[0].error}")
+        aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
+        seen = _watched(spaces, lab, begin, aim)
+    return _journey(lab, host, state, begin, aim, names, seen)
+
+
+def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> tuple[NameAsked, ...]:
+    if aim.address or not lab.dns_address:
+        return ()
+    return ask_names(spaces, lab.name, begin, names_to_ask(lab, begin, aim.name), lab.dns_address)
+
+
+def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> _Seen:
+    assert aim.address
+    observation = watch(spaces, lab.name, Conversation(begin, aim.address, aim.kind, aim.port))
+    there, back = (stations(observation.passings, observation.crossings, what) for what in (What.REQUEST, What.REPLY))
+    routes = routes_taken(spaces, lab.name, [asked(station) for station in (*there, *back)])
+    return _Seen(observation, there, back, routes)
+
+
+def _journey(
+    lab: Lab, host: Host, state: State, begin: str, aim: Target, names: tuple[NameAsked, ...], seen: _Seen
+) -> Journey:
+    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state))
+    every = (*hops(seen.there, known), *hops(seen.back, known))
+    end = end_of(seen.observation, every)
+    cause, differing = "", tuple[str, ...]()
+    if end is not End.DELIVERED:
+        last = aim.host or _host_at(lab, every)
+        cause = why(seen.observation, every, last)
+        differing = tuple(_differences(lab.name, [begin, *(one.host for one in (*seen.there, *seen.back)), last]))
+    times = [one.at for one in seen.observation.passings]
+    return Journey(
+        lab.name, begin, aim, every, end, cause, differing, max(times) - min(times) if times else 0.0,
+        seen.observation.connections, names, tuple(_notes(lab, host, every, aim)),
+    )  # fmt: skip
+
+
+def _host_at(lab: Lab, every: tuple[Hop, ...]) -> str:
+    """The host to which the packet was going in the end: of a Service, the endpoint that was drawn."""
+    forth = [hop.header.target for hop in every if not hop.reply]
+    return next((place.name for place in places(lab) if forth and place.address == forth[-1]), "")
+
+
+def _differences(name: str, hosts: list[str]) -> list[str]:
+    drift = drift_of(name)
+    return differences(drift.plan, drift.in_the_way, [host for host in hosts if host and host != SWITCH])
+
+
+def _notes(lab: Lab, host: Host, every: tuple[Hop, ...], aim: Target) -> Iterator[str]:
+    if "legacy" in host.iptables:
+        yield "the rules are those of iptables-legacy, which the kernel's trace does not show"
+    nodes = {node.name for node in lab.nodes}
+    if lab.proxy_mode is ProxyMode.USERSPACE and any(
+        hop.action is Action.RECEIVE and hop.host in nodes for hop in every
+    ):
+        yield "kube-proxy takes the connection and makes its own to an endpoint, which this trace does not follow"
+    service = next((one for one in lab.services if f"{one.namespace}/{one.name}" == aim.service), None)
+    if service and service.affinity:
+        yield f"Service {aim.service} has ClientIP affinity: for {service.affinity} s the sender keeps this endpoint"

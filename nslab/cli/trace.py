@@ -1,0 +1,63 @@
+"""`nslab trace`: one packet, hop by hop."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from nslab.cli.complete import probed
+from nslab.cli.life import RunningLab
+from nslab.cli.output import Format, Output, document, need_root, say
+from nslab.errors import UsageError
+
+_STYLES: dict[str, dict[str, Any]] = {
+    "host": {"bold": True}, "hop": {}, "stop": {"fg": "red"}, "cause": {"fg": "cyan"}, "command": {"dim": True}
+}  # fmt: skip
+
+
+def trace(
+    name: RunningLab,
+    sender: Annotated[str, typer.Argument(metavar="FROM", autocompletion=probed, help="A pod, a node or a client.")],
+    to: Annotated[
+        str,
+        typer.Argument(
+            metavar="TO[:PORT]", autocompletion=probed, help="A host, a Service, an address, or a name for DNS."
+        ),
+    ],
+    udp: Annotated[bool, typer.Option("--udp", help="Send a UDP datagram.")] = False,
+    icmp: Annotated[bool, typer.Option("--icmp", help="Send an ICMP echo.")] = False,
+    no_reply: Annotated[bool, typer.Option("--no-reply", help="Do not show the reply.")] = False,
+    output: Output = Format.TABLE,
+) -> None:
+    """Follow one packet and its reply, hop by hop.
+
+    It sends one real packet (the first of a TCP connection, unless you say otherwise), watches it at every interface
+    and in every chain, and shows what each host did to it, which rule or route caused that, who wrote that, and a
+    command that shows the same. If the packet is lost, it says where and why. It leaves nothing behind. It exits with 1
+    if the packet was not delivered.
+
+    Example: nslab trace calico-two-node pod-d svc-b
+    """
+    need_root("trace")
+    if udp and icmp:
+        raise UsageError("--udp or --icmp: a packet is one of them")
+    from nslab.app.trace import trace as follow
+    from nslab.probes.pairs import Kind
+    from nslab.trace.hops import End
+    from nslab.views import journey as view
+
+    done = follow(name, sender, to, Kind.UDP if udp else Kind.ICMP if icmp else None)
+    if output is not Format.TABLE:
+        document(view.to_json(done, reply=not no_reply), output)
+    else:
+        say(view.title(done), bold=True)
+        for line in view.asked_names(done):
+            say(line)
+        for role, line in view.lines(done, reply=not no_reply):
+            say(line, **_STYLES[role])
+        say(f"\n{view.summary(done)}", fg=None if done.end is End.DELIVERED else "red")
+        for line in (*done.differing, *map(view.connection, done.connections), *done.notes):
+            say(line)
+    if done.end is not End.DELIVERED:
+        raise typer.Exit(1)

@@ -1,0 +1,51 @@
+"""Asks a lab's DNS for a name, as a host of the lab."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from nslab.linux.timeouts import scaled
+from nslab.objects.names import netns
+from nslab.trace.hops import NameAsked
+from nslab.wire import dns_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from ipaddress import IPv4Address
+
+    from nslab.linux.netns import Namespaces
+
+_SECONDS = scaled(2.0)
+
+
+def ask_names(
+    spaces: Namespaces, lab: str, host: str, names: Iterable[str], server: IPv4Address
+) -> tuple[NameAsked, ...]:
+    """Ask for one name after the other until there is an address, as a resolver does with its search list."""
+    asked: list[NameAsked] = []
+    spaces.enter(netns(lab, host))
+    try:
+        for name in names:
+            asked.append(_ask(name, server))
+            if asked[-1].addresses:
+                break
+    finally:
+        spaces.home()
+    return tuple(asked)
+
+
+def _ask(name: str, server: IPv4Address) -> NameAsked:
+    number = int.from_bytes(os.urandom(2), "big")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(_SECONDS)
+        try:
+            sock.connect((str(server), 53))
+            sock.send(dns_client.query(number, name))
+            answer = dns_client.answer(sock.recv(1 << 12), number)
+        except OSError as error:
+            return NameAsked(name, server, error=os.strerror(error.errno) if error.errno else "no answer")
+    if answer is None:
+        return NameAsked(name, server, error="an answer that is none")
+    return NameAsked(name, server, *answer)

@@ -1,0 +1,115 @@
+"""What hosts of a lab answer when they are asked how they would send a packet, as `ip route get` asks."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from contextlib import suppress
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from nslab.dataclass import replace
+from nslab.linux.netlink import batch
+from nslab.objects.inet import route_author, route_destination
+from nslab.objects.names import netns
+from nslab.objects.neighbours import NDA_DST, NUD_NOARP
+from nslab.trace.observed import RouteTaken
+from nslab.wire import netlink as wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from nslab.linux.netns import Namespaces
+    from nslab.trace.observed import RouteQuestion
+
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_FIB_MATCH = 0x2000
+_SRC, _IIF, _MARK, _PROTOCOL, _SPORT, _DPORT = 2, 3, 16, 27, 28, 29
+_ONLINK = 4
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_LLADDR = 2
+_REACHABLE = 0x02 | 0x04 | 0x08 | 0x10 | 0x80  # reachable, stale, delay, probe, permanent
+_KINDS = {1: "unicast", 2: "local", 3: "broadcast", 6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
+
+
+def routes_taken(spaces: Namespaces, lab: str, questions: Iterable[RouteQuestion]) -> dict[RouteQuestion, RouteTaken]:
+    """The answer to each question."""
+    devices: dict[str, dict[str, int]] = {}
+    answers = {}
+    for question in questions:
+        ns = netns(lab, question.host)
+        sock = spaces.route_socket(ns)
+        if ns not in devices:
+            devices[ns] = batch.links(sock)
+        answers[question] = _with_mac(sock, _asked(sock, question, devices[ns]), question, devices[ns])
+    return answers
+
+
+def _asked(sock: socket.socket, question: RouteQuestion, devices: Mapping[str, int]) -> RouteTaken:
+    header = question.header
+    given = wire.attribute(wire.RTA_DST, header.target.packed)
+    if question.iif:
+        given += wire.attribute(_SRC, header.source.packed) + wire.u32(_IIF, devices.get(question.iif, 0))
+    if question.mark:
+        given += wire.u32(_MARK, question.mark)
+    if header.protocol in (socket.IPPROTO_TCP, socket.IPPROTO_UDP):
+        given += wire.attribute(_PROTOCOL, bytes([header.protocol]))
+        given += wire.attribute(_SPORT, struct.pack(">H", header.ports[0]))
+        given += wire.attribute(_DPORT, struct.pack(">H", header.ports[1]))
+    body = _ROUTE.pack(socket.AF_INET, 32, 32 if question.iif else 0, 0, 0, 0, 0, 0, _FIB_MATCH)
+    sock.sendall(wire.numbered(wire.message(wire.GETROUTE, 0, body + given), 1))
+    for kind, _, answer in wire.messages(sock.recv(1 << 16)):
+        if kind == wire.NLMSG_ERROR:
+            return RouteTaken(error=_error(-struct.unpack_from("=i", answer)[0]))
+        return _route(answer, {index: name for name, index in devices.items()})
+    return RouteTaken()
+
+
+_ERRORS = {
+    errno.EXDEV: "its rp_filter drops it: no route leads back to where it came in",
+    errno.EINVAL: "a blackhole route drops it",
+    errno.EACCES: "a route prohibits it",
+    errno.EHOSTUNREACH: "it does not forward packets (ip_forward), or a route says unreachable",
+    errno.ENETUNREACH: "it has no route there",
+}
+"""How the kernel refuses a look-up (fib_semantics.c, route.c), in words."""
+
+
+def _error(number: int) -> str:
+    return _ERRORS.get(number, os.strerror(number))
+
+
+def _route(body: bytes, names: Mapping[int, str]) -> RouteTaken:
+    _, length, _, _, table, protocol, _, kind, flags = _ROUTE.unpack_from(body)
+    found = wire.attributes(body, _ROUTE.size)
+    via = found.get(wire.RTA_GATEWAY)
+    return RouteTaken(
+        kind=_KINDS.get(kind, str(kind)),
+        to=route_destination(found, length),
+        via=IPv4Address(via) if via else None,
+        dev=names.get(_number(found.get(wire.RTA_OIF)), ""),
+        protocol=route_author(protocol),
+        table=_number(found.get(wire.RTA_TABLE)) or table,
+        onlink=bool(flags & _ONLINK),
+    )
+
+
+def _number(value: bytes | None) -> int:
+    return int(struct.unpack("=I", value)[0]) if value else 0
+
+
+def _with_mac(
+    sock: socket.socket, route: RouteTaken, question: RouteQuestion, devices: Mapping[str, int]
+) -> RouteTaken:
+    if not route.dev or route.kind != "unicast":
+        return route
+    hop, device = (route.via or question.header.target).packed, devices.get(route.dev, 0)
+    with suppress(OSError):
+        for body in batch.dump(sock, wire.GETNEIGH, _NEIGHBOUR.pack(socket.AF_INET, 0, 0, 0, 0)):
+            _, index, state, _, _ = _NEIGHBOUR.unpack_from(body)
+            known = wire.attributes(body, _NEIGHBOUR.size)
+            if index == device and known.get(NDA_DST) == hop and state & (_REACHABLE & ~NUD_NOARP):
+                return replace(route, mac=known.get(_LLADDR, b"").hex(":"))
+    return route

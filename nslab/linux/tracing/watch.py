@@ -1,0 +1,115 @@
+"""Sends one packet and watches it and its reply at every interface and in every chain of a lab."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
+
+from nslab.linux.netlink import batch
+from nslab.linux.netns import named
+from nslab.linux.prober.counters import kernel_counters, moved
+from nslab.linux.prober.follow import unanswered, wait
+from nslab.linux.prober.tracks import Track
+from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, frames, tap
+from nslab.linux.tracing import connections
+from nslab.linux.tracing.events import as_header, crossings
+from nslab.linux.tracing.kernel_trace import KernelTrace
+from nslab.linux.tracing.rule_texts import texts
+from nslab.objects.names import host, netns
+from nslab.probes.evidence import What
+from nslab.trace.observed import Answered, Passing, WatchedPacket
+from nslab.wire import packets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from ipaddress import IPv4Address
+
+    from nslab.linux.netns import Namespaces
+    from nslab.linux.taps import Frame
+    from nslab.linux.tracing.kernel_trace import TracedNamespace
+    from nslab.probes.evidence import Conversation
+    from nslab.trace.observed import Crossing
+
+
+def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket:
+    """Send the packet of `question` and return what was seen until its reply came, or the time was over.
+
+    It leaves nothing behind: no rule, and no entry in any conntrack.
+    """
+    everywhere, track = named(lab), Track(question)
+    with ExitStack() as opened:
+        opened.callback(spaces.home)
+        opened.callback(track.close)
+        taps = {ns: opened.enter_context(tap(spaces, ns)) for ns in everywhere}
+        before = {ns: kernel_counters(spaces, ns) for ns in everywhere}
+        trace = KernelTrace(spaces, everywhere, track.signs)
+        opened.callback(trace.close)
+        with suppress(OSError):
+            spaces.enter(netns(lab, question.source))
+            track.open()
+        wait([track])
+        seen = sorted(frame for ns, sock in taps.items() for frame in frames(host(ns), sock))
+        counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]
+        devices = {ns: batch.links(spaces.route_socket(ns)) for ns in everywhere}
+        crossed = [one for ns, traced in trace.read().items() for one in _crossings(spaces, ns, traced, devices[ns])]
+        passed = tuple(_passings(track, seen))
+        known = connections.entries(spaces, lab, passed)
+        track.abort()
+        connections.forget(spaces, lab, known)
+    return WatchedPacket(
+        question, passed, tuple(crossed), tuple(_answered(seen)), tuple(unanswered(seen)), tuple(counts),
+        tuple(entry.connection for entry in known), _mtus(spaces, everywhere), track.error,
+    )  # fmt: skip
+
+
+def _crossings(spaces: Namespaces, ns: str, traced: TracedNamespace, devices: dict[str, int]) -> list[Crossing]:
+    spaces.enter(ns)
+    tables = {(event.family, event.table) for event in traced.events if event.table != traced.table}
+    named_rules = texts(ns, traced.rules, tables) if tables else {}
+    return crossings(host(ns), traced, {index: name for name, index in devices.items()}, named_rules)
+
+
+def _passings(track: Track, seen: Sequence[Frame]) -> Iterator[Passing]:
+    """The packets of the conversation. A reply without our sign is known by the request's ends, the other way round."""
+    asked: set[tuple[object, ...]] = set()
+    known: set[tuple[object, ...]] = set()
+    for frame in seen:
+        packet = packets.decode(frame.data) if frame.kind == ETH_P_IP else None
+        if not packet:
+            continue
+        header = as_header(packet)
+        if header.source.is_loopback and not track.question.address.is_loopback:
+            continue  # what a server asks another process of its host about it
+        what = track.what(packet)
+        source, sport, target, dport = header.ends
+        if what is None and packet.protocol == packets.UDP and (target, dport, source, sport) in asked:
+            what = What.REPLY
+        if what is None:
+            continue
+        if what is What.REQUEST:
+            asked.add(header.ends)
+        outer = as_header(packet.outer) if packet.outer else None
+        sight = frame.host, frame.dev, frame.way, what, header, outer
+        if sight in known:
+            return  # TCP sends it once more
+        known.add(sight)
+        astray = frame.way == OTHERHOST
+        yield Passing(frame.at, frame.host, frame.dev, frame.way == OUTGOING, what, header, outer, astray, packet.code)
+
+
+def _answered(seen: Iterable[Frame]) -> Iterator[Answered]:
+    """The ARP requests that hosts sent and got a reply to."""
+    asked: dict[tuple[str, IPv4Address], str] = {}
+    for frame in seen:
+        if frame.kind != ETH_P_ARP or not (heard := packets.arp(frame.data)):
+            continue
+        operation, sender, target = heard
+        if operation == packets.ARP_REQUEST and frame.way == OUTGOING:
+            asked[frame.host, target] = frame.dev
+        elif operation == packets.ARP_REPLY and frame.way != OUTGOING and (frame.host, sender) in asked:
+            dev = asked.pop((frame.host, sender))
+            yield Answered(frame.host, dev, sender, frame.data[8:14].hex(":"))
+
+
+def _mtus(spaces: Namespaces, everywhere: Iterable[str]) -> dict[tuple[str, str], int]:
+    return {(host(ns), name): mtu for ns in everywhere for name, mtu in batch.mtus(spaces.route_socket(ns)).items()}

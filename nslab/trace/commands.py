@@ -1,0 +1,39 @@
+"""The commands that show a person what a hop says (pure)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.objects.names import netns
+from nslab.quote import fill
+
+if TYPE_CHECKING:
+    from nslab.trace.observed import Header, RouteQuestion
+
+_IPTABLES = ("raw", "mangle", "nat", "filter", "security")
+
+
+def in_lab(lab: str, host: str, command: str) -> str:
+    """A command in a host's namespace."""
+    return fill("ip netns exec {} ", netns(lab, host)) + command
+
+
+def route(lab: str, question: RouteQuestion) -> str:
+    """Asks the host's routing what it was asked."""
+    command = fill("ip -n {} route get {}", netns(lab, question.host), str(question.header.target))
+    if question.iif:
+        command += fill(" from {} iif {}", str(question.header.source), question.iif)
+    return command + (f" mark {question.mark:#x}" if question.mark else "")
+
+
+def chain(lab: str, host: str, table: str, name: str) -> str:
+    """Lists a chain."""
+    if table in _IPTABLES:
+        return in_lab(lab, host, fill("iptables -t {} -S {}", table, name))
+    return in_lab(lab, host, fill("nft list chain ip {} {}", table, name))
+
+
+def connections(lab: str, host: str, now: Header, before: Header) -> str:
+    """Lists the connection that conntrack translates."""
+    client = now.target if now.target == before.target else before.target
+    return in_lab(lab, host, f"conntrack -L -s {client}")

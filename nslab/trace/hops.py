@@ -1,0 +1,102 @@
+"""A journey: what each host on the way did to a packet, and why (values only)."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from nslab.dataclass import dataclass
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address
+
+    from nslab.trace.endpoints import Target
+    from nslab.trace.observed import ConntrackEntry, Header, Match
+
+
+class Action(StrEnum):
+    """What a host did."""
+
+    SEND = "send"
+    BRIDGE = "bridge"
+    DNAT = "DNAT"
+    SNAT = "SNAT"
+    REVERSE_DNAT = "reverse DNAT"
+    REVERSE_SNAT = "reverse SNAT"
+    FORWARD = "forward"
+    ENCAPSULATE = "encapsulate"
+    DECAPSULATE = "decapsulate"
+    RECEIVE = "receive"
+    DROP = "drop"
+    REJECT = "reject"
+    LOST = "lost"
+
+
+class End(StrEnum):
+    """How a journey ends."""
+
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+    REJECTED = "rejected"
+    DROPPED = "dropped"
+    LOST = "timed out"
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One thing that a host did. `header`: afterwards; `before`: if it changed; `outer`: the tunnel's.
+
+    `dev`: where it came in, or goes out. `cause`: the rule, the route or the setting; `by`: who wrote that; `matches`:
+    the rules that matched, in order. `mtu`: of `dev`, in bytes. `command` shows the same.
+    """
+
+    host: str
+    action: Action
+    header: Header
+    reply: bool = False
+    dev: str = ""
+    before: Header | None = None
+    outer: Header | None = None
+    cause: str = ""
+    by: str = ""
+    matches: tuple[Match, ...] = ()
+    mark: int = 0
+    mtu: int = 0
+    command: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NameAsked:
+    """A question to DNS and its answer. `error`: "" if there was an address."""
+
+    name: str
+    server: IPv4Address
+    addresses: tuple[IPv4Address, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """A packet's way and its reply's. `why`: if it was not delivered, the cause in one sentence.
+
+    `differing`: what of the hosts on the way is not as the lab has it; only looked at if it was not delivered.
+    `seconds`: from the first sight of the packet to the last of its reply. `names`: the questions to DNS before it.
+    """
+
+    lab: str
+    source: str
+    target: Target
+    hops: tuple[Hop, ...]
+    end: End
+    why: str = ""
+    differing: tuple[str, ...] = ()
+    seconds: float = 0.0
+    connections: tuple[ConntrackEntry, ...] = ()
+    names: tuple[NameAsked, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def count(self, action: Action, *, reply: bool = False) -> int:
+        """How many hops did something."""
+        return sum(hop.action is action and hop.reply is reply for hop in self.hops)

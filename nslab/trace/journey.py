@@ -1,0 +1,233 @@
+"""A packet's journey of what was seen of it: hop by hop, with the cause of each (pure)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.dataclass import dataclass, replace
+from nslab.objects.names import SWITCH
+from nslab.probes.evidence import What
+from nslab.trace import commands
+from nslab.trace.hops import Action, Hop
+from nslab.trace.stations import FORWARD, INPUT, OUTPUT, POSTROUTING, asked, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from nslab.trace.authors import Authors
+    from nslab.trace.observed import Header, RouteQuestion, RouteTaken, Visit
+    from nslab.trace.stations import Station
+
+_IPTABLES = ("raw", "mangle", "nat", "filter", "security")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What explains a journey: routes by question, MTUs by host and interface, who wrote what."""
+
+    lab: str
+    routes: Mapping[RouteQuestion, RouteTaken]
+    mtus: Mapping[tuple[str, str], int]
+    authors: Authors
+
+
+def hops(stations: Sequence[Station], known: Known) -> Iterator[Hop]:
+    """The hops of a request, or of a reply."""
+    for number, station in enumerate(stations):
+        following = stations[number + 1] if number + 1 < len(stations) else None
+        for hop in _of(station, following, known):
+            mtu = known.mtus.get((hop.host, hop.dev), 0)
+            yield replace(hop, reply=station.what is not What.REQUEST, mtu=mtu)
+
+
+def _of(station: Station, following: Station | None, known: Known) -> Iterator[Hop]:
+    if station.tunnelled:
+        yield from _tunnel(station, following, known)
+    elif station.bridged:
+        if station.host != SWITCH:
+            yield _bridge(station, known.lab)
+    elif station.arrival:
+        yield from _passed(station, following, known)
+    else:
+        yield from _sent(station, known)
+
+
+def _bridge(station: Station, lab: str) -> Hop:
+    ports = f"{station.arrival[0].dev} to {station.departure[-1].dev}"
+    command = commands.in_lab(lab, station.host, "bridge fdb show")
+    return Hop(station.host, Action.BRIDGE, station.inner, dev=station.departure[-1].dev, cause=ports, command=command)
+
+
+def _sent(station: Station, known: Known) -> Iterator[Hop]:
+    """The host sends a packet of its own; its OUTPUT chains see it after it was routed."""
+    route = known.routes[asked(station)]
+    yield Hop(
+        station.host, Action.SEND, station.entered, dev=station.oif, cause=f"route {route}",
+        by=known.authors.of_route(station.host, route), command=commands.route(known.lab, asked(station)),
+        mark=asked(station).mark, note=_neighbour(route),
+    )  # fmt: skip
+    yield from _translations(station, known)
+    yield from _verdicts(station, known)
+
+
+def _passed(station: Station, following: Station | None, known: Known) -> Iterator[Hop]:
+    """The host forwards a packet, or takes it for itself."""
+    changes = [*_translations(station, known)]
+    targets = [hop for hop in changes if hop.action in (Action.DNAT, Action.REVERSE_SNAT)]
+    yield from targets
+    yield from _verdicts(station, known)
+    if station.departure:
+        yield _forwarded(station, known)
+    elif not _dropped(station) and not _taken_out(station, following):
+        yield _ended(station, known)
+    yield from (hop for hop in changes if hop not in targets)
+
+
+def _taken_out(station: Station, following: Station | None) -> bool:
+    return station.tunnelled and following is not None and following.host == station.host
+
+
+def _forwarded(station: Station, known: Known) -> Hop:
+    question = asked(station)
+    route = known.routes[question]
+    return Hop(
+        station.host, Action.FORWARD, replace(station.left or question.header, source=question.header.source,
+        ports=question.header.ports), dev=station.oif, cause=f"route {route}",
+        by=known.authors.of_route(station.host, route), mark=question.mark,
+        command=commands.route(known.lab, question), note=_neighbour(route),
+    )  # fmt: skip
+
+
+def _neighbour(route: RouteTaken) -> str:
+    return f"{route.via} is at {route.mac}" if route.via and route.mac else ""
+
+
+def _ended(station: Station, known: Known) -> Hop:
+    """The host takes the packet for itself, or it gets no further."""
+    question = asked(station)
+    route = known.routes[question]
+    if route.kind in ("local", ""):
+        return _lost(station, route, known) if route.error else _received(station, known)
+    return _lost(station, route, known)
+
+
+def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
+    question = asked(station)
+    by = "" if route.error else known.authors.of_route(station.host, route)
+    return Hop(
+        station.host, Action.LOST, question.header, dev=station.iif, cause=route.error or f"route {route}", by=by,
+        mark=question.mark, command=commands.route(known.lab, question),
+    )  # fmt: skip
+
+
+def _received(station: Station, known: Known) -> Hop:
+    command = commands.in_lab(
+        known.lab, station.host, f"tcpdump -nn -i {station.arrival[0].dev} host {station.inner.source}"
+    )
+    header = station.visits[-1].header if station.visits else station.entered
+    return Hop(station.host, Action.RECEIVE, header, dev=station.arrival[0].dev, command=command)
+
+
+def _tunnel(station: Station, following: Station | None, known: Known) -> Iterator[Hop]:
+    inner, outer = station.inner, station.entered
+    if not station.arrival:
+        route = known.routes[asked(station)]
+        protocol = "proto 4" if outer.protocol == 4 else f"udp port {outer.ports[1]}"
+        yield Hop(
+            station.host, Action.ENCAPSULATE, inner, dev=station.oif, outer=station.left or outer,
+            cause=f"route {route}", by=known.authors.of_route(station.host, route),
+            command=commands.in_lab(known.lab, station.host, f"tcpdump -nn -i {station.oif} {protocol}"),
+        )  # fmt: skip
+        yield from _verdicts(station, known)
+        return
+    if station.bridged:
+        if station.host != SWITCH:
+            yield replace(_bridge(station, known.lab), outer=outer)
+        return
+    yield from _verdicts(station, known)
+    if station.departure:
+        yield replace(_forwarded(station, known), header=inner, outer=station.left)
+    elif _taken_out(station, following):
+        assert following
+        yield Hop(
+            station.host, Action.DECAPSULATE, inner, dev=following.iif, outer=outer,
+            command=commands.in_lab(known.lab, station.host, f"tcpdump -nn -i {following.iif}"),
+        )  # fmt: skip
+
+
+def _dropped(station: Station) -> Visit | None:
+    return next((visit for visit in station.visits if visit.verdict == "drop"), None)
+
+
+def _verdicts(station: Station, known: Known) -> Iterator[Hop]:
+    """A hop if a chain dropped the packet. What accepts it changes nothing."""
+    if not (visit := _dropped(station)):
+        return
+    last = visit.matches[-1] if visit.matches else None
+    rejects = last is not None and "REJECT" in last.rule
+    cause = path(visit) if last and not visit.policy else f"policy DROP of chain {visit.chain} (table {visit.table})"
+    yield Hop(
+        station.host, Action.REJECT if rejects else Action.DROP, visit.header, dev=station.iif or station.oif,
+        cause=cause, by=known.authors.of_rule(station.host, last) if last and not visit.policy else "",
+        matches=visit.matches, mark=visit.mark,
+        command=commands.chain(known.lab, station.host, visit.table, last.chain if last else visit.chain),
+    )  # fmt: skip
+
+
+def path(visit: Visit) -> str:
+    """The chains that a packet went through, from the hook's on: table CHAIN > CHAIN > CHAIN."""
+    chains = [visit.chain]
+    for match in visit.matches:
+        if match.target and match.verdict in ("jump", "goto"):
+            chains = [*chains[: chains.index(match.chain) + 1], match.target] if match.chain in chains else chains
+    return f"{visit.table} {' > '.join(chains)}"
+
+
+def _translations(station: Station, known: Known) -> Iterator[Hop]:
+    """What changed the packet's addresses: a chain that translates, or conntrack, which does so without any rule."""
+    before, last = station.entered, None
+    for visit in station.visits:
+        if visit.header.ends != before.ends:
+            yield from _changed(station, last, before, visit.header, known)
+            before = visit.header
+        last = visit
+    # After a packet's last chain only its way out tells what that did; of one that is lost there, the rule's text.
+    after = station.left or (translated(last, before) if last else before)
+    if after.ends != before.ends:
+        yield from _changed(station, last, before, after, known)
+
+
+def _changed(station: Station, visit: Visit | None, before: Header, after: Header, known: Known) -> Iterator[Hop]:
+    for action, reverse, now in (
+        (
+            Action.DNAT,
+            Action.REVERSE_SNAT,
+            replace(before, target=after.target, ports=(before.ports[0], after.ports[1])),
+        ),
+        (
+            Action.SNAT,
+            Action.REVERSE_DNAT,
+            replace(before, source=after.source, ports=(after.ports[0], before.ports[1])),
+        ),
+    ):
+        if now.ends == before.ends:
+            continue
+        rules = visit if visit and _translates(visit, action) else None
+        if rules:
+            last = rules.matches[-1]
+            yield Hop(
+                station.host, action, now, dev=station.iif or station.oif, before=before, cause=path(rules),
+                by=known.authors.of_rule(station.host, last), matches=rules.matches, mark=rules.mark,
+                command=commands.chain(known.lab, station.host, rules.table, last.chain),
+            )  # fmt: skip
+        else:
+            yield Hop(
+                station.host, reverse if station.what is not What.REQUEST else action, now,
+                dev=station.iif or station.oif, before=before, cause="conntrack; no rule does this", by="kernel",
+                command=commands.connections(known.lab, station.host, now, before),
+            )  # fmt: skip
+
+
+def _translates(visit: Visit, action: Action) -> bool:
+    hooks = (POSTROUTING, INPUT) if action is Action.SNAT else (0, OUTPUT)
+    return bool(visit.matches) and visit.hook in hooks and visit.hook != FORWARD

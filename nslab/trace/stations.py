@@ -1,0 +1,155 @@
+"""The hosts that a packet passes, one after the other, of what was seen of it (pure)."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING
+
+from nslab.dataclass import dataclass, field, replace
+from nslab.probes.evidence import What
+from nslab.trace.observed import RouteQuestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from nslab.trace.observed import Crossing, Header, Passing, Visit
+
+INPUT, FORWARD, OUTPUT, POSTROUTING = 1, 2, 3, 4
+DESTINATION_NAT, SOURCE_NAT = -100, 100
+"""Priorities of the chains that translate."""
+_TO = re.compile(r"(?:--to-destination|dnat to) (\d+\.\d+\.\d+\.\d+)(?::(\d+))?(?=\s|$)")
+
+
+@dataclass(slots=True)
+class Station:
+    """A host's part in a packet's way. `tunnelled`: it handles the tunnel's packet.
+
+    No arrival: the host sends it itself. No departure: it ends here, is taken out of its tunnel here, or is lost.
+    """
+
+    host: str
+    what: What
+    tunnelled: bool
+    arrival: list[Passing] = field(default_factory=list)
+    departure: list[Passing] = field(default_factory=list)
+    crossing: Crossing | None = None
+
+    @property
+    def visits(self) -> Sequence[Visit]:
+        """What its chains did, in order."""
+        return self.crossing.visits if self.crossing else ()
+
+    @property
+    def entered(self) -> Header:
+        """The header before the host changed anything: for a tunnel's packet, the outer one."""
+        if self.arrival:
+            return _own(self.arrival[0], self.tunnelled)
+        return self.crossing.header if self.crossing else _own(self.departure[0], self.tunnelled)
+
+    @property
+    def left(self) -> Header | None:
+        """The header as the host sent it on."""
+        return _own(self.departure[-1], self.tunnelled) if self.departure else None
+
+    @property
+    def inner(self) -> Header:
+        """The header of the packet itself."""
+        passed = self.departure or self.arrival
+        return passed[-1].header if passed else self.entered
+
+    @property
+    def iif(self) -> str:
+        """The interface at which routing sees it come in: of a bridge and its port, the bridge."""
+        if self.crossing and self.crossing.iif:
+            return self.crossing.iif
+        return self.arrival[-1].dev if self.arrival else ""
+
+    @property
+    def oif(self) -> str:
+        """The interface to which routing sends it: of a bridge and its port, the bridge."""
+        return self.departure[0].dev if self.departure else self.crossing.oif if self.crossing else ""
+
+    @property
+    def astray(self) -> bool:
+        """Whether it only got a copy that a bridge flooded to all its ports."""
+        return bool(self.arrival) and not self.departure and all(one.astray for one in self.arrival)
+
+    @property
+    def bridged(self) -> bool:
+        """Whether it was switched and not routed: it left as it came, and no hook of IP saw it."""
+        return bool(self.arrival and self.departure) and self.entered == self.left
+
+
+def _own(passing: Passing, tunnelled: bool) -> Header:
+    return passing.outer if tunnelled and passing.outer else passing.header
+
+
+def stations(passings: Iterable[Passing], crossings: Iterable[Crossing], what: What) -> list[Station]:
+    """The stations of a request, or of a reply, in their order."""
+    found: list[Station] = []
+    last: dict[tuple[str, bool], Station] = {}
+    for one in passings:
+        # A refusal takes the way of a reply.
+        if (What.REPLY if one.what is What.RESET else one.what) is not what:
+            continue
+        key = one.host, one.outer is not None
+        station = last.get(key)
+        if not station or not _goes_on(station, one):
+            station = last[key] = Station(one.host, what, key[1])
+            found.append(station)
+        (station.departure if one.leaving else station.arrival).append(one)
+    known: set[tuple[object, ...]] = set()
+    for crossing in crossings:
+        sight = crossing.host, crossing.tunnelled, crossing.iif, crossing.oif, crossing.header
+        if crossing.what not in (what, None) or sight in known:
+            continue  # another packet's, or the same once more: TCP repeats what is not answered
+        known.add(sight)
+        if owner := _owner(found, crossing):
+            owner.crossing = crossing
+        elif crossing.what is what and not crossing.iif:
+            _insert(found, Station(crossing.host, what, crossing.tunnelled, crossing=crossing))
+    return [station for station in found if not station.astray]
+
+
+def _goes_on(station: Station, one: Passing) -> bool:
+    """Whether a sighting belongs to a station: a bridge and its ports see the same packet one after the other."""
+    if one.leaving:
+        return not station.departure or station.departure[-1].header == one.header
+    return not station.departure and station.arrival[-1].header == one.header
+
+
+def _owner(found: Sequence[Station], crossing: Crossing) -> Station | None:
+    """The station whose hooks a crossing tells of."""
+    for station in found:
+        if station.crossing or (station.host, station.tunnelled) != (crossing.host, crossing.tunnelled):
+            continue
+        if crossing.iif and crossing.iif in [one.dev for one in station.arrival]:
+            return station
+        if not crossing.iif and not station.arrival and crossing.oif in [one.dev for one in station.departure]:
+            return station
+    return None
+
+
+def _insert(found: list[Station], station: Station) -> None:
+    """Put a station in its place that no interface saw: its own host dropped the packet before it left."""
+    before = [place for place, one in enumerate(found, 1) if one.host == station.host]
+    found.insert(before[-1] if before else 0, station)
+
+
+def translated(visit: Visit, header: Header) -> Header:
+    """The header with the target that the last rule of a visit gives it, as the rule's text says."""
+    found = _TO.search(visit.matches[-1].rule) if visit.matches and visit.verdict == "accept" else None
+    if not found:
+        return header
+    return replace(header, target=IPv4Address(found[1]), ports=(header.ports[0], int(found[2] or header.ports[1])))
+
+
+def asked(station: Station) -> RouteQuestion:
+    """What to ask its host's routing: with the target that the packet has after DNAT, and the source before SNAT."""
+    visits, entered = station.visits, station.entered
+    target = station.left or (translated(visits[-1], visits[-1].header) if visits else entered)
+    routed = [visit for visit in visits if visit.hook in (INPUT, FORWARD, POSTROUTING)] or [*visits[-1:]]
+    ports = entered.ports[0], target.ports[1]
+    header = replace(entered, target=target.target, ports=ports)
+    return RouteQuestion(station.host, header, station.iif, routed[0].mark if routed else 0)

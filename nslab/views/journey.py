@@ -1,0 +1,181 @@
+"""A journey as text, and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nslab.trace.hops import Action, End
+from nslab.trace.observed import PROTOCOLS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.trace.hops import Hop, Journey
+    from nslab.trace.observed import ConntrackEntry, Header
+
+_TRANSLATIONS = (Action.DNAT, Action.SNAT, Action.REVERSE_DNAT, Action.REVERSE_SNAT)
+_STOPS = (Action.DROP, Action.REJECT, Action.LOST)
+
+
+def title(journey: Journey) -> str:
+    """What is traced, in one line."""
+    aim = journey.target
+    to = f"{aim.address}:{aim.port}" if aim.port else f"{aim.address}"
+    meant = f"Service {aim.service}" if aim.service else aim.host or aim.name
+    return f"{journey.source} to {meant} ({to}), {aim.kind}" if meant else f"{journey.source} to {to}, {aim.kind}"
+
+
+def asked_names(journey: Journey) -> list[str]:
+    """A line for each question to DNS."""
+    return [
+        f"{one.server} is asked for {one.name}: {', '.join(map(str, one.addresses)) or one.error}"
+        for one in journey.names
+    ]
+
+
+def lines(journey: Journey, *, reply: bool = True) -> Iterator[tuple[str, str]]:
+    """The lines of all hops, each with its role: host, hop, stop, cause or command."""
+    host = ""
+    shown = [hop for hop in journey.hops if reply or not hop.reply]
+    turned = False
+    for number, hop in enumerate(shown, 1):
+        if hop.reply and not turned:
+            turned = True
+            yield "host", "the reply"
+            host = ""
+        if hop.host != host:
+            host = hop.host
+            yield "host", f"  {host}"
+        yield "stop" if hop.action in _STOPS else "hop", f"{number:>4}  {_what(hop):<21} {_packet(hop)}"
+        if cause := _cause(hop):
+            yield "cause", f"{'':6}{cause}"
+        if hop.command:
+            yield "command", f"{'':6}$ {hop.command}"
+
+
+def _what(hop: Hop) -> str:
+    return hop.action.value if hop.action in _TRANSLATIONS else f"{hop.action.value} {_where(hop)}"
+
+
+def _where(hop: Hop) -> str:
+    match hop.action:
+        case Action.RECEIVE | Action.DECAPSULATE | Action.DROP | Action.REJECT | Action.LOST:
+            return f"at {hop.dev}"
+        case _:
+            return f"to {hop.dev}" if hop.action is not Action.SEND else f"from {hop.dev}"
+
+
+def _packet(hop: Hop) -> str:
+    header = hop.header
+    text = f"{header}"
+    if hop.before:
+        text = _change(hop.before, header)
+    size = f"ttl {header.ttl}, {_length(hop)}" if header.ttl else ""
+    outer = (
+        f" in [{hop.outer.source} -> {hop.outer.target} {PROTOCOLS.get(hop.outer.protocol, '')}]" if hop.outer else ""
+    )
+    mark = f", mark {hop.mark:#x}" if hop.mark and hop.action in (Action.FORWARD, Action.SNAT) else ""
+    return f"{text}{outer}  {size}{mark}" if hop.action not in _TRANSLATIONS else f"{text}{mark}"
+
+
+def _length(hop: Hop) -> str:
+    length = hop.outer.length if hop.outer else hop.header.length
+    return f"{length} of {hop.mtu} bytes" if hop.mtu else f"{length} bytes"
+
+
+def _change(before: Header, after: Header) -> str:
+    if before.target != after.target or before.ports[1] != after.ports[1]:
+        return f"to {before.receiver} => {after.receiver}"
+    return f"from {before.sender} => {after.sender}"
+
+
+def _cause(hop: Hop) -> str:
+    by = f" [{hop.by}]" if hop.by else ""
+    note = f"; {hop.note}" if hop.note else ""
+    last = hop.matches[-1] if hop.matches else None
+    rule = f": {last.rule}" if last and last.rule and hop.action is not Action.FORWARD else ""
+    comment = f' "{last.comment}"' if last and last.comment else ""
+    drawn = next((one.chance for one in hop.matches if one.chance < 1), 1.0)
+    chance = f"; drawn with a chance of {drawn:.0%}" if drawn < 1 else ""
+    return f"{hop.cause}{rule}{comment}{by}{chance}{note}" if hop.cause or by or note else ""
+
+
+def summary(journey: Journey) -> str:
+    """How it ended, in one line."""
+    counted = ", ".join(
+        f"{name} {journey.count(action)}"
+        for name, action in (("DNAT", Action.DNAT), ("SNAT", Action.SNAT), ("encapsulated", Action.ENCAPSULATE))
+    )
+    if journey.end is End.DELIVERED:
+        return f"delivered, and answered after {journey.seconds * 1000:.1f} ms: {counted}"
+    return f"{journey.end}: {journey.why}"
+
+
+def connection(one: ConntrackEntry) -> str:
+    """An entry of a host's conntrack."""
+    same = (one.reply.source, one.reply.target) == (one.original.target, one.original.source)
+    return f"conntrack of {one.host}: {one.original}, reply {one.reply}{' (no NAT)' if same else ''}"
+
+
+def to_json(journey: Journey, *, reply: bool = True) -> dict[str, Any]:
+    """A journey as plain values."""
+    aim = journey.target
+    return {
+        "lab": journey.lab,
+        "source": journey.source,
+        "target": {
+            "name": aim.words, "address": str(aim.address), "port": aim.port, "protocol": aim.kind.value,
+            "host": aim.host, "service": aim.service,
+        },
+        "end": journey.end.name.lower(),
+        "why": journey.why,
+        "differing": [*journey.differing],
+        "milliseconds": round(journey.seconds * 1000, 3),
+        "names": [
+            {"name": one.name, "server": str(one.server), "addresses": [*map(str, one.addresses)], "error": one.error}
+            for one in journey.names
+        ],
+        "hops": [_hop(hop) for hop in journey.hops if reply or not hop.reply],
+        "connections": [
+            {"host": one.host, "original": _header(one.original), "reply": _header(one.reply), "state": one.state}
+            for one in journey.connections
+        ],
+        "notes": [*journey.notes],
+    }  # fmt: skip
+
+
+def _hop(hop: Hop) -> dict[str, Any]:
+    return {
+        "host": hop.host,
+        "interface": hop.dev,
+        "action": hop.action.value,
+        "reply": hop.reply,
+        "packet": _header(hop.header),
+        **({"before": _header(hop.before)} if hop.before else {}),
+        **({"outer": _header(hop.outer)} if hop.outer else {}),
+        "mark": hop.mark,
+        "mtu": hop.mtu,
+        "cause": hop.cause,
+        "by": hop.by,
+        "rules": [
+            {
+                "table": one.table,
+                "chain": one.chain,
+                "rule": one.rule,
+                "comment": one.comment,
+                "verdict": one.verdict,
+                **({"chance": round(one.chance, 6)} if one.chance < 1 else {}),
+            }
+            for one in hop.matches
+        ],
+        "note": hop.note,
+        "command": hop.command,
+    }
+
+
+def _header(header: Header) -> dict[str, Any]:
+    ports = {"sourcePort": header.ports[0], "targetPort": header.ports[1]} if any(header.ports) else {}
+    return {
+        "source": str(header.source), "target": str(header.target), **ports,
+        "protocol": PROTOCOLS.get(header.protocol, str(header.protocol)), "ttl": header.ttl, "length": header.length,
+    }  # fmt: skip

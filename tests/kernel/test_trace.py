@@ -1,0 +1,365 @@
+"""`trace`: what it says of a real packet is what the kernel did, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import signal
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+
+from nslab.app.change import configure
+from nslab.app.down import down
+from nslab.app.trace import trace
+from nslab.app.up import up
+from nslab.compiler.placement import assign_addresses
+from nslab.errors import UsageError
+from nslab.lab.load import load
+from nslab.objects.names import cali, netns
+from nslab.probes.pairs import Kind
+from nslab.trace.hops import Action, End
+from tests.kernel.labkit import NSLAB, nslab, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.lab.types import Lab
+    from nslab.trace.hops import Hop, Journey
+
+LAB = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: NAME}
+spec:
+  cni: {plugin: calico, encapsulation: IPIP}
+  proxy: {mode: iptables}
+  dns: {address: 10.96.0.10}
+  nodes: [{name: node1}, {name: node2}]
+  clients: [{name: client}]
+"""
+POD = """\
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: NAME, labels: {app: APP}}
+spec:
+  nodeName: NODE
+  containers:
+  - {name: c, image: agnhost, args: [netexec, --http-port=8080, --udp-port=8081], ports: [{containerPort: 8080}]}
+"""
+SERVICES = """\
+---
+apiVersion: v1
+kind: Service
+metadata: {name: one}
+spec:
+  type: NodePort
+  clusterIP: 10.96.1.1
+  selector: {app: one}
+  ports: [{port: 80, targetPort: 8080, nodePort: 31080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: two}
+spec: {clusterIP: 10.96.1.2, selector: {app: two}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: echo}
+spec: {clusterIP: 10.96.1.3, selector: {app: one}, ports: [{port: 81, targetPort: 8081, protocol: UDP}]}
+"""
+PODS = {"one": ("one", "node1"), "two-1": ("two", "node1"), "two-2": ("two", "node2"), "box": ("box", "node2")}
+DIRECT = ["send", "DNAT", "forward", "forward", "receive"]
+TUNNEL = ["send", "DNAT", "forward", "encapsulate", "decapsulate", "forward", "receive"]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    name = f"t{secrets.token_hex(4)}"
+    file = tmp_path_factory.mktemp("trace") / f"{name}.yaml"
+    pods = (POD.replace("NAME", pod).replace("APP", app).replace("NODE", on) for pod, (app, on) in PODS.items())
+    file.write_text(LAB.replace("NAME", name) + "".join(pods) + SERVICES)
+    made = assign_addresses(load(file))
+    up(made)
+    yield made
+    down(name)
+
+
+def run(lab: Lab, host: str, line: str) -> str:
+    """A command line in a host's network namespace; `ONE` is that pod's address, `@ONE` its link's end on the node."""
+    for pod in lab.pods:
+        word = pod.name.replace("-", "").upper()
+        line = line.replace(f"@{word}", cali(pod.namespace, pod.name)).replace(word, str(pod.assigned))
+    argv = ["ip", "netns", "exec", netns(lab.name, host), "sh", "-ec", line]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def configured(lab: Lab, mode: str, encapsulation: str) -> None:
+    configure(lab.name, {"proxy-mode": mode, "encapsulation": encapsulation})
+
+
+def address(lab: Lab, pod: str) -> str:
+    return next(str(one.assigned) for one in lab.pods if one.name == pod)
+
+
+def actions(journey: Journey, *, reply: bool = False) -> list[str]:
+    return [hop.action.value for hop in journey.hops if hop.reply is reply]
+
+
+def only(journey: Journey, action: Action) -> Hop:
+    [hop] = [hop for hop in journey.hops if hop.action is action and not hop.reply]
+    return hop
+
+
+MODES = [("iptables", "IPIP"), ("nftables", "VXLAN"), ("iptables", "None"), ("nftables", "IPIPCrossSubnet")]
+
+
+@pytest.mark.parametrize(("mode", "encapsulation"), MODES)
+def test_a_packet_to_a_service_and_back(lab: Lab, mode: str, encapsulation: str) -> None:
+    configured(lab, mode, encapsulation)
+    journey = trace(lab.name, "box", "svc/one")
+    tunnel = encapsulation in ("IPIP", "VXLAN")
+    assert journey.end is End.DELIVERED
+    assert actions(journey) == (TUNNEL if tunnel else DIRECT)
+    back = ["send", "forward", "encapsulate", "decapsulate", "forward", "reverse DNAT", "receive"]
+    assert actions(journey, reply=True) == [one for one in back if tunnel or "capsulate" not in one]
+    _is_what_the_kernel_has(lab, journey, mode)
+    assert [(hop.host, hop.header.ttl) for hop in journey.hops if hop.action is Action.FORWARD] == [
+        ("node2", 63), ("node1", 62), ("node1", 63), ("node2", 62)
+    ]  # fmt: skip
+    if tunnel:
+        outer = only(journey, Action.ENCAPSULATE).outer
+        overhead = {"IPIP": 20, "VXLAN": 50}[encapsulation]
+        assert outer
+        assert (outer.protocol, outer.length) == ({20: 4, 50: 17}[overhead], journey.hops[0].header.length + overhead)
+
+
+def _is_what_the_kernel_has(lab: Lab, journey: Journey, mode: str) -> None:
+    """The rule that translates, the routes and conntrack's entries, as the kernel's own commands show them."""
+    translated = only(journey, Action.DNAT)
+    rule = translated.matches[-1]
+    assert translated.before
+    assert (f"{translated.before.target}", f"{translated.header.target}") == ("10.96.1.1", address(lab, "one"))
+    assert translated.by == "kube-proxy"
+    listed = run(lab, "node2", translated.command.split(" ", 4)[4])
+    assert rule.rule.split(" -j ")[-1] in listed
+    assert ("KUBE-SEP-" if mode == "iptables" else "endpoint-") in translated.cause
+    for hop in journey.hops:
+        if hop.action is Action.FORWARD:
+            words = run(lab, hop.host, hop.command.replace(f"-n {netns(lab.name, hop.host)} ", "")).split()
+            assert words[words.index("dev") + 1] == hop.dev
+    [node2] = [one for one in journey.connections if one.host == "node2"]
+    assert (str(node2.original), str(node2.reply)) == (
+        str(journey.hops[0].header), f"{translated.header.receiver} -> {journey.hops[0].header.sender}"
+    )  # fmt: skip
+
+
+def test_every_hop_says_its_size_and_shows_a_command(lab: Lab) -> None:
+    journey = trace(lab.name, "box", "svc/one")
+    assert all(hop.command for hop in journey.hops)
+    mtus = {(hop.host, hop.dev): hop.mtu for hop in journey.hops}
+    for (host, dev), mtu in mtus.items():
+        [link] = json.loads(run(lab, host, f"ip -j link show {dev}"))
+        assert link["mtu"] == mtu
+
+
+def test_from_outside_the_source_is_what_the_server_sees(lab: Lab) -> None:
+    configured(lab, "iptables", "IPIP")
+    journey = trace(lab.name, "client", "node2:31080")
+    assert journey.end is End.DELIVERED
+    seen = run(lab, "client", "curl -s --max-time 5 http://192.168.59.23:31080/clientip".replace(
+        "192.168.59.23", str(next(node.address for node in lab.nodes if node.name == "node2"))
+    ))  # fmt: skip
+    assert seen.rpartition(":")[0] == str(only(journey, Action.RECEIVE).header.source)
+    changed = only(journey, Action.SNAT)
+    assert "MASQUERADE" in changed.matches[-1].rule
+    assert changed.mark == 0x4000
+    assert actions(journey, reply=True)[-4:] == ["reverse SNAT", "forward", "reverse DNAT", "receive"]
+
+
+def test_a_pod_that_calls_itself_by_its_service(lab: Lab) -> None:
+    journey = trace(lab.name, "one", "svc/one")
+    assert actions(journey) == ["send", "DNAT", "forward", "SNAT", "receive"]
+    assert {hop.host for hop in journey.hops} == {"one", "node1"}
+
+
+def test_datagrams_and_echoes(lab: Lab) -> None:
+    datagram = trace(lab.name, "box", "echo")
+    assert (datagram.end, datagram.target.kind) == (End.DELIVERED, Kind.UDP)
+    assert only(datagram, Action.DNAT).header.ports[1] == 8081
+    echo = trace(lab.name, "box", address(lab, "one"), Kind.ICMP)
+    assert (echo.end, echo.count(Action.DNAT)) == (End.DELIVERED, 0)
+    dns = trace(lab.name, "box", "kube-dns")
+    assert dns.end is End.DELIVERED
+    assert {hop.host for hop in dns.hops} >= {"box", "node2", "kube-system_kube-dns"}
+    assert not any(hop.header.source.is_loopback for hop in dns.hops)
+
+
+def test_a_name_is_asked_of_dns_first(lab: Lab) -> None:
+    journey = trace(lab.name, "box", "one.default")
+    assert [(one.name, *map(str, one.addresses)) for one in journey.names] == [
+        ("one.default.default.svc.cluster.local",), ("one.default.svc.cluster.local", "10.96.1.1")
+    ]  # fmt: skip
+    assert (journey.end, journey.target.port, journey.target.service) == (End.DELIVERED, 80, "default/one")
+    with pytest.raises(UsageError, match=r"nobody\.default has no address: 10\.96\.0\.10 says of .*: NXDOMAIN"):
+        trace(lab.name, "box", "nobody.default")
+
+
+def test_one_of_two_is_drawn_with_its_chance(lab: Lab) -> None:
+    drawn = [trace(lab.name, "box", "two") for _ in range(8)]
+    targets = {str(only(journey, Action.DNAT).header.target) for journey in drawn}
+    assert targets <= {address(lab, "two-1"), address(lab, "two-2")}
+    chances = {one.chance for journey in drawn for one in only(journey, Action.DNAT).matches if one.chance < 1}
+    assert chances == {0.5}
+
+
+def test_kube_proxys_own_connection_is_named(lab: Lab) -> None:
+    configured(lab, "userspace", "IPIP")
+    try:
+        journey = trace(lab.name, "box", "svc/one")
+    finally:
+        configured(lab, "iptables", "IPIP")
+    assert journey.end is End.DELIVERED
+    assert [(hop.host, hop.action) for hop in journey.hops if not hop.reply][-1] == ("node2", Action.RECEIVE)
+    assert "kube-proxy takes the connection" in journey.notes[0]
+
+
+class Lost(NamedTuple):
+    """`line` breaks `host`, `undo` takes it back. `says`: in the sentence or in what differs; `at`: the last hop."""
+
+    host: str
+    line: str
+    undo: str
+    end: End
+    at: tuple[str, Action]
+    says: tuple[str, ...]
+
+
+LOST = {
+    "a rule by hand": Lost(
+        "node1", "iptables -I FORWARD -d ONE -j DROP", "iptables -D FORWARD -d ONE -j DROP", End.DROPPED,
+        ("node1", Action.DROP), ("node1 drops it by filter FORWARD", "-j DROP (not the lab's)")),
+    "rejected": Lost(
+        "node2", "iptables -I FORWARD -d ONE -j REJECT --reject-with icmp-host-prohibited",
+        "iptables -D FORWARD -d ONE -j REJECT --reject-with icmp-host-prohibited", End.REJECTED,
+        ("node2", Action.REJECT), ("node2 rejects it by filter FORWARD", "icmp-host-prohibited")),
+    "raw": Lost(
+        "node2", "iptables -t raw -I PREROUTING -d 10.96.1.1 -j DROP", "iptables -t raw -F", End.DROPPED,
+        ("node2", Action.DROP), ("node2 drops it by raw PREROUTING",)),
+    "a policy": Lost(
+        "node1", "iptables -P FORWARD DROP", "iptables -P FORWARD ACCEPT", End.DROPPED,
+        ("node1", Action.DROP), ("node1 drops it by policy DROP of chain FORWARD (table filter)",)),
+    "nft by hand": Lost(
+        "node1", "nft add table inet mine; nft add chain inet mine f '{type filter hook forward priority 5;}'; "
+        "nft add rule inet mine f ip daddr ONE drop", "nft delete table inet mine", End.DROPPED,
+        ("node1", Action.DROP), ("node1 drops it by mine f", "(not the lab's)")),
+    "the reply": Lost(
+        "node2", "iptables -I FORWARD -s ONE -j DROP", "iptables -D FORWARD -s ONE -j DROP", End.DROPPED,
+        ("node2", Action.DROP), ("node2 drops the reply by filter FORWARD",)),
+    "the sender's own rule": Lost(
+        "box", "iptables -A OUTPUT -p tcp --dport 80 -j DROP", "iptables -D OUTPUT -p tcp --dport 80 -j DROP",
+        End.DROPPED, ("box", Action.DROP), ("box drops it by filter OUTPUT",)),
+    "the answerer's own rule": Lost(
+        "one", "iptables -A OUTPUT -p tcp --sport 8080 -j DROP", "iptables -D OUTPUT -p tcp --sport 8080 -j DROP",
+        End.DROPPED, ("one", Action.DROP), ("one drops the reply by filter OUTPUT",)),
+    "the tunnel's packet": Lost(
+        "node2", "iptables -A OUTPUT -p 4 -j DROP", "iptables -D OUTPUT -p 4 -j DROP", End.DROPPED,
+        ("node2", Action.DROP), ("node2 drops it by filter OUTPUT",)),
+    "no route": Lost(
+        "node1", "ip route del ONE", "ip route add ONE dev @ONE scope link", End.LOST,
+        ("node1", Action.LOST), ("node1 does not pass it on: a blackhole route drops it", "node1 has no route to ONE")),
+    "no forwarding": Lost(
+        "node1", "sysctl -qw net.ipv4.ip_forward=0", "", End.LOST,
+        ("node1", Action.LOST), ("node1 does not pass it on: it does not forward", "ip_forward = 0 instead of 1")),
+    "rp_filter": Lost(
+        "node1", "ip route add BOX dev @TWO1; sysctl -qw net.ipv4.conf.tunl0.rp_filter=1 net.ipv4.conf.all.rp_filter=1",
+        "ip route del BOX dev @TWO1", End.LOST,
+        ("node1", Action.LOST), ("its rp_filter drop",)),
+    "nobody has the address": Lost(
+        "one", "ip addr del ONE/32 dev eth0", "", End.LOST, ("one", Action.LOST), ("one has no address ONE/32",)),
+    "nobody listens": Lost("node1", "true", "", End.REFUSED, ("box", Action.RECEIVE), (
+        "one refuses it (TCP reset): it has the address, and nothing listens there on port 9",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_lost_packet_is_followed_to_where_it_ends(lab: Lab, name: str) -> None:
+    lost = LOST[name]
+    run(lab, lost.host, lost.line)
+    try:
+        journey = trace(lab.name, "box", "one:9" if name == "nobody listens" else "svc/one")
+    finally:
+        if lost.undo:
+            run(lab, lost.host, lost.undo)
+        up(lab)
+    last = journey.hops[-1]
+    text = "\n".join((journey.why, *journey.differing))
+    assert (journey.end, (last.host, last.action)) == (lost.end, lost.at), text
+    for words in lost.says:
+        assert words.replace("ONE", address(lab, "one")) in text
+
+
+def test_it_leaves_nothing_behind(lab: Lab) -> None:
+    def kernel() -> list[str]:
+        hosts = ("box", "node1", "node2", "one", "client")
+        rules = "nft list tables; iptables-save | grep -v '^#' | sed 's/\\[.*//'"
+        return [run(lab, host, f"{rules}; conntrack -L 2>/dev/null | grep -c 'dport=80 ' || true") for host in hosts]
+
+    before = kernel()
+    ports = {trace(lab.name, "box", "svc/one").hops[0].header.ports[0] for _ in range(3)}
+    ports.add(trace(lab.name, "client", "node2:31080").hops[0].header.ports[0])
+    assert kernel() == before
+    for host in ("node1", "node2"):
+        known = run(lab, host, "conntrack -L 2>/dev/null")
+        assert not [port for port in ports if f"sport={port} " in known]
+
+
+def test_killed_it_leaves_no_rule(lab: Lab) -> None:
+    run(lab, "node1", "iptables -I FORWARD -d " + address(lab, "one") + " -j DROP")
+    try:
+        process = subprocess.Popen([*NSLAB, "trace", lab.name, "box", "one"], stdout=subprocess.DEVNULL)
+        until(lambda: f"nslab-trace-{process.pid}" in run(lab, "node1", "nft list tables"))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        until(lambda: "nslab-trace" not in run(lab, "node1", "nft list tables"))
+    finally:
+        run(lab, "node1", "iptables -D FORWARD -d " + address(lab, "one") + " -j DROP")
+
+
+def test_two_at_once_see_their_own_packets(lab: Lab) -> None:
+    calls = [[*NSLAB, "trace", lab.name, "box", to, "-o", "json"] for to in ("svc/one", "two-1:8080")] * 2
+    with ThreadPoolExecutor(4) as pool:
+        texts = [*pool.map(lambda argv: subprocess.run(argv, capture_output=True, text=True).stdout, calls)]
+    for to, text in zip(("one", "two-1", "one", "two-1"), texts, strict=True):
+        journey = json.loads(text)
+        assert journey["end"] == "delivered"
+        assert journey["hops"][0]["packet"]["target"] == (address(lab, to) if to != "one" else "10.96.1.1")
+        assert len({hop["packet"]["sourcePort"] for hop in journey["hops"] if not hop["reply"]}) == 1
+
+
+def test_the_command_line(lab: Lab) -> None:
+    done = nslab("trace", lab.name, "box", "svc/one")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "box to Service default/one (10.96.1.1:80), tcp" in done.stdout
+    assert "delivered, and answered after" in done.stdout
+    short = nslab("trace", lab.name, "box", "svc/one", "--no-reply")
+    assert "the reply" in done.stdout
+    assert "the reply" not in short.stdout
+    refused = nslab("trace", lab.name, "box", "one:9")
+    assert refused.returncode == 1
+    for words, says in {
+        ("bax", "one"): "has no host bax; did you mean box?",
+        ("box", "onee"): "has no host and no Service onee; did you mean one?",
+        ("box", "node1"): "say to which port: nslab trace",
+        ("box", "one:x"): "x is not a port",
+        ("box", "one", "--udp", "--icmp"): "a packet is one of them",
+    }.items():
+        done = nslab("trace", lab.name, *words)
+        assert done.returncode == 2, words
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,228 @@
+"""A packet's journey, of what was seen of it."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+
+from nslab.compiler.placement import assign_addresses
+from nslab.errors import UsageError
+from nslab.lab.find import find
+from nslab.lab.load import load
+from nslab.linux.tracing.rule_texts import nft_texts
+from nslab.probes.evidence import Conversation, Count, What
+from nslab.probes.pairs import Kind
+from nslab.trace.authors import BY_HAND, Authors
+from nslab.trace.chances import chances
+from nslab.trace.endpoints import names_to_ask, source, target
+from nslab.trace.hops import Action, End
+from nslab.trace.journey import Known, hops, path
+from nslab.trace.observed import Crossing, Header, Match, Passing, RouteTaken, Visit, WatchedPacket
+from nslab.trace.outcome import end_of, why
+from nslab.trace.stations import asked, stations, translated
+from nslab.wire import nftables
+from nslab.wire.netlink import attributes, messages
+
+POD, SERVICE, SERVER = map(IPv4Address, ("10.0.0.1", "10.96.0.1", "10.0.1.1"))
+SENT = Header(POD, SERVICE, 6, (40000, 80), 64, 60)
+DONE = Header(POD, SERVER, 6, (40000, 8080), 63, 60)
+ASKED = Conversation("pod", SERVICE, Kind.TCP, 80)
+DNAT = Match("nat", "KUBE-SEP-A", "accept", rule="-p tcp -j DNAT --to-destination 10.0.1.1:8080")
+NAT = Visit(
+    "nat", "PREROUTING", 0, -100, SENT, 0,
+    (
+        Match("nat", "PREROUTING", "jump", "KUBE-SERVICES"),
+        Match("nat", "KUBE-SERVICES", "jump", "KUBE-SVC-A"),
+        Match("nat", "KUBE-SVC-A", "jump", "KUBE-MARK-MASQ"),
+        Match("nat", "KUBE-MARK-MASQ", "continue"),
+        Match("nat", "KUBE-SVC-A", "jump", "KUBE-SEP-A"),
+        DNAT,
+    ),
+    "accept",
+)  # fmt: skip
+
+
+def seen(
+    at: float, host: str, dev: str, way: str, header: Header, what: What = What.REQUEST, **more: object
+) -> Passing:
+    return Passing(at, host, dev, way == "out", what, header, **more)  # type: ignore[arg-type]
+
+
+FORTH = [
+    seen(1, "pod", "eth0", "out", SENT),
+    seen(2, "node", "cali1", "in", SENT),
+    seen(3, "node", "cali2", "out", DONE),
+    seen(4, "server", "eth0", "in", DONE),
+]
+CROSSED = Crossing("node", What.REQUEST, False, "cali1", "cali2", SENT, 0, (NAT,))
+LOCAL = RouteTaken("local", IPv4Network("10.0.1.1/32"), dev="eth0", protocol="kernel")
+
+
+def known(*of: object, last: RouteTaken = LOCAL) -> Known:
+    every = {asked(one): RouteTaken("unicast", IPv4Network("0.0.0.0/0"), dev="x") for one in of}  # type: ignore[arg-type]
+    if of:
+        every[asked(of[-1])] = last  # type: ignore[arg-type]
+    return Known("lab", every, {("node", "cali2"): 1450}, Authors("lab", ()))
+
+
+def test_hosts_one_after_the_other() -> None:
+    found = stations(FORTH, [CROSSED], What.REQUEST)
+    assert [(one.host, one.iif, one.oif) for one in found] == [
+        ("pod", "", "eth0"), ("node", "cali1", "cali2"), ("server", "eth0", "")
+    ]  # fmt: skip
+    made = [*hops(found, known(*found))]
+    assert [(hop.host, hop.action) for hop in made] == [
+        ("pod", Action.SEND), ("node", Action.DNAT), ("node", Action.FORWARD), ("server", Action.RECEIVE)
+    ]  # fmt: skip
+    changed, forwarded = made[1:3]
+    assert (changed.before, changed.header.receiver, changed.matches[-1]) == (SENT, "10.0.1.1:8080", DNAT)
+    assert (forwarded.mtu, forwarded.header.ttl, changed.by) == (1450, 63, BY_HAND)
+
+
+def test_routing_is_asked_with_the_new_target_and_the_old_source() -> None:
+    masqueraded = Header(IPv4Address("192.168.0.1"), SERVER, 6, (5, 8080), 63, 60)
+    passed = [*FORTH[:2], seen(3, "node", "cali2", "out", masqueraded)]
+    question = asked(stations(passed, [CROSSED], What.REQUEST)[1])
+    assert (question.header.source, question.header.target, question.iif) == (POD, SERVER, "cali1")
+    assert question.header.ports == (40000, 8080)
+
+
+def test_a_replys_nat_is_conntracks() -> None:
+    back, home = Header(SERVER, POD, 6, (8080, 40000), 64, 60), Header(SERVICE, POD, 6, (80, 40000), 63, 60)
+    passed = [
+        seen(1, "server", "eth0", "out", back, What.REPLY),
+        seen(2, "node", "cali2", "in", back, What.REPLY),
+        seen(3, "node", "cali1", "out", home, What.REPLY),
+        seen(4, "pod", "eth0", "in", home, What.REPLY),
+    ]
+    found = stations(passed, [], What.REPLY)
+    made = [*hops(found, known(*found))]
+    assert [hop.action.value for hop in made] == ["send", "forward", "reverse DNAT", "receive"]
+    assert made[2].cause == "conntrack; no rule does this"
+    assert all(hop.reply for hop in made)
+
+
+def test_a_tunnel_is_left_where_it_was_entered() -> None:
+    outer = Header(IPv4Address("192.168.0.1"), IPv4Address("192.168.0.2"), 4, ttl=64, length=80)
+    passed = [
+        seen(1, "n1", "tunl0", "out", SENT),
+        seen(2, "n1", "eth0", "out", SENT, outer=outer),
+        seen(3, "n2", "eth0", "in", SENT, outer=outer),
+        seen(4, "n2", "tunl0", "in", SENT),
+        seen(5, "n2", "cali1", "out", SENT),
+    ]
+    found = stations(passed, [], What.REQUEST)
+    made = [*hops(found, known(*found))]
+    assert [hop.action.value for hop in made[:3]] == ["send", "encapsulate", "decapsulate"]
+    assert made[1].outer == outer
+
+
+def test_what_a_bridge_floods_is_nobodys() -> None:
+    copy = seen(2, "other", "eth0", "in", SENT, astray=True)
+    assert [one.host for one in stations([FORTH[0], copy], [], What.REQUEST)] == ["pod"]
+    port = seen(2, "switch", "port1", "in", SENT, astray=True)
+    on = seen(3, "switch", "port2", "out", SENT)
+    found = stations([FORTH[0], port, on], [], What.REQUEST)
+    assert [(one.host, one.bridged) for one in found] == [("pod", False), ("switch", True)]
+
+
+def test_what_its_own_host_drops_is_seen_in_the_rules_alone() -> None:
+    dropped = Visit("filter", "OUTPUT", 3, 0, SENT, 0, (Match("filter", "OUTPUT", "drop", rule="-j DROP"),), "drop")
+    crossing = Crossing("pod", What.REQUEST, False, "", "eth0", SENT, 0, (dropped,))
+    found = stations([], [crossing, crossing], What.REQUEST)
+    made = [*hops(found, known(*found))]
+    assert [hop.action for hop in made] == [Action.SEND, Action.DROP]
+    watched = WatchedPacket(ASKED, (), (crossing,))
+    assert end_of(watched, made) is End.DROPPED
+    assert why(watched, made, "server") == f"pod drops it by filter OUTPUT: -j DROP ({BY_HAND})"
+
+
+def test_the_last_rules_text_tells_where_a_lost_packet_was_going() -> None:
+    assert translated(NAT, SENT).receiver == "10.0.1.1:8080"
+    found = stations(FORTH[:2], [CROSSED], What.REQUEST)
+    made = [*hops(found, known(*found, last=RouteTaken(error="a blackhole route drops it")))]
+    assert [hop.action for hop in made] == [Action.SEND, Action.DNAT, Action.LOST]
+    watched = WatchedPacket(ASKED, tuple(FORTH[:2]), (CROSSED,))
+    assert (end_of(watched, made), why(watched, made, "server")) == (
+        End.LOST, "node does not pass it on: a blackhole route drops it"
+    )  # fmt: skip
+    counted = WatchedPacket(ASKED, tuple(FORTH[:2]), (CROSSED,), counts=(Count("node", "TcpExt.IPReversePathFilter"),))
+    assert "rp_filter dropped" in why(counted, made, "server")
+
+
+@pytest.mark.parametrize(
+    ("what", "code", "end"),
+    [
+        (What.REPLY, (0, 0), End.DELIVERED),
+        (What.RESET, (0, 0), End.REFUSED),
+        (What.ERROR, (3, 3), End.REFUSED),
+        (What.ERROR, (3, 1), End.UNREACHABLE),
+        (What.ERROR, (11, 0), End.UNREACHABLE),
+    ],
+)
+def test_ends_are_told_apart(what: What, code: tuple[int, int], end: End) -> None:
+    answer = seen(9, "pod", "eth0", "in", SENT, what, code=code)
+    assert end_of(WatchedPacket(ASKED, (*FORTH, answer), ()), []) is end
+    assert end_of(WatchedPacket(ASKED, (), (), error="Network is unreachable"), []) is End.UNREACHABLE
+    assert end_of(WatchedPacket(ASKED, tuple(FORTH), ()), []) is End.LOST
+
+
+def test_the_chains_to_the_rule() -> None:
+    assert path(NAT) == "nat PREROUTING > KUBE-SERVICES > KUBE-SVC-A > KUBE-SEP-A"
+
+
+def test_lots() -> None:
+    draw = "-m statistic --mode random --probability"
+    thirds = chances(
+        [(1, "-j MARK"), (2, f"{draw} 0.33333333349 -j A"), (3, f"{draw} 0.5 -j B"), (4, "-j C"), (5, "-j D")]
+    )
+    assert {number: round(chance, 3) for number, chance in thirds.items()} == {2: 0.333, 3: 0.333, 4: 0.333}
+    assert chances([(7, "numgen random mod 4 vmap { 0 : goto a }")]) == {7: 0.25}
+    assert chances([(1, "-j A"), (2, "-j B")]) == {}
+
+
+def test_a_table_of_our_own_looks_for_the_signs() -> None:
+    needle = nftables.Needle(nftables.TRANSPORT, 4, b"\xde\xad\xbe\xef")
+    batch = [one for raw in nftables.tracing("nslab-trace-7", [needle]) for one in messages(raw)]
+    kinds = [kind & 0xFF for kind, _, _ in batch]
+    assert kinds == [0x10, 0, 3, 6, 3, 6, 0x11]  # begin, table, chain, rule, chain, rule, end
+    assert [sequence for _, sequence, _ in batch] == [1, 2, 3, 4, 5, 6, 7]
+    table = attributes(batch[1][2], 4)
+    assert (table[1], table[2]) == (b"nslab-trace-7\0", struct.pack(">I", 2))  # NFT_TABLE_F_OWNER
+    assert b"\xde\xad\xbe\xef" in batch[3][2]
+
+
+def test_rules_of_nft_by_their_numbers() -> None:
+    text = """table ip kube-proxy { # handle 2
+\tchain services { # handle 4
+\t\tip daddr @x accept comment "a # handle 9" # handle 12
+\t}
+}
+"""
+    assert nft_texts(text) == {("kube-proxy", 12): 'ip daddr @x accept comment "a # handle 9"'}
+
+
+def test_who_and_where() -> None:
+    lab = assign_addresses(load(find("calico-two-node")))
+    assert source(lab, "kube-system/kube-dns") == source(lab, "20.111.156.1") == "kube-system_kube-dns"
+    for words, (address, port, kind) in {
+        "svc-b": ("10.103.9.116", 8080, Kind.TCP),
+        "default/svc-b:81": ("10.103.9.116", 81, Kind.TCP),
+        "svc/svc-b": ("10.103.9.116", 8080, Kind.TCP),
+        "kube-dns": ("10.96.0.10", 53, Kind.UDP),
+        "node1:31080": ("192.168.59.22", 31080, Kind.TCP),
+        "8.8.8.8:53": ("8.8.8.8", 53, Kind.TCP),
+        "pod-b": ("20.111.156.7", 8080, Kind.TCP),
+    }.items():
+        found = target(lab, words)
+        assert (str(found.address), found.port, found.kind) == (address, port, kind), words
+    assert target(lab, "pod-b", Kind.ICMP).port == 0
+    assert target(lab, "svc-b.default").name == "svc-b.default"
+    assert names_to_ask(lab, "pod-a", "x.y")[0] == "x.y.default.svc.cluster.local"
+    assert names_to_ask(lab, "node1", "x.y.") == ["x.y"]
+    for words in ("node1", "pod-b:0", "pod-b:99999", "pod-b:", "x", "-1:80", "1.2.3:80", "svc-b\x1b[1m"):
+        with pytest.raises(UsageError) as refused:
+            target(lab, words)
+        assert "\x1b" not in str(refused.value)
