@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from nslab.trace.rules.packet import ICMP, Outcome, Step, Verdict
-from nslab.trace.rules.turn import ONE, Action, At
+from nslab.trace.rules.turn import ONE, At, Move
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from fractions import Fraction
 
     from nslab.trace.rules.packet import Addresses, Packet
-    from nslab.trace.rules.ruleset import BaseChain, Ruleset
+    from nslab.trace.rules.ruleset import HookChain, Ruleset
     from nslab.trace.rules.turn import Rule, RuleChain, Turn
 
 VISITS, BRANCHES = 200_000, 4_096
@@ -56,7 +56,7 @@ def _unfinished(path: _Path, why: str) -> Outcome:
 class _Walk:
     """The chains of one hook, and the outcomes so far."""
 
-    def __init__(self, bases: Sequence[BaseChain], hook: str, addresses: Addresses) -> None:
+    def __init__(self, bases: Sequence[HookChain], hook: str, addresses: Addresses) -> None:
         self._bases = bases
         self._at = [At(hook, base.tracked, addresses) for base in bases]
         self.outcomes: list[Outcome] = []
@@ -96,16 +96,16 @@ class _Walk:
         doubts = path.doubts + turn.doubts if turn.doubts else path.doubts
         path = path._replace(packet=turn.packet, chance=chance, steps=steps, doubts=doubts, position=path.position + 1)
         match turn.action:
-            case Action.CONTINUE:
+            case Move.CONTINUE:
                 return path
-            case Action.JUMP | Action.GOTO:
-                frames = path.frames if turn.action is Action.GOTO else (path.frames, chain, path.position)
+            case Move.JUMP | Move.GOTO:
+                frames = path.frames if turn.action is Move.GOTO else (path.frames, chain, path.position)
                 if other := chain.other(turn.to):
                     return path._replace(chain=other, position=0, frames=frames)
                 path = path._replace(chance=None, doubts=(*path.doubts, f"chain {turn.to[:60]}"))
-            case Action.RETURN:
+            case Move.RETURN:
                 return next(iter(self._returned(path)), None)
-            case Action.BIND:
+            case Move.BIND:
                 return path._replace(base=path.base + 1, bound=True, chain=None)
         if turn.verdict is Verdict.ACCEPT:
             return path._replace(base=path.base + 1, chain=None)

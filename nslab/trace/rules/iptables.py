@@ -14,7 +14,7 @@ from nslab.trace.rules.nat import unknown
 from nslab.trace.rules.parts import parts
 from nslab.trace.rules.surroundings import SURROUNDINGS
 from nslab.trace.rules.targets import TARGETS
-from nslab.trace.rules.turn import ONE, Action, Turn, doubt, negated, weighed
+from nslab.trace.rules.turn import ONE, Move, Turn, doubt, negated, weighed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -196,9 +196,9 @@ def _adds(own: Parts) -> Iterator[str]:
 def _target(own: Parts, table: IptablesTable) -> Target:
     name = own.target
     if not name:
-        return lambda packet, _at: [Turn(packet, Action.CONTINUE, "counted")]
+        return lambda packet, _at: [Turn(packet, Move.CONTINUE, "counted")]
     if table.jumps_to(name):
-        action, result = (Action.GOTO, f"goto {name}") if own.goto else (Action.JUMP, f"jump {name}")
+        action, result = (Move.GOTO, f"goto {name}") if own.goto else (Move.JUMP, f"jump {name}")
         return lambda packet, _at: [Turn(packet, action, result, to=name)]
     if name in TARGETS and not own.goto:
         given = {option.name: option.value for option in own.options}
@@ -211,4 +211,4 @@ def _target(own: Parts, table: IptablesTable) -> Target:
 
 def _either(packet: Packet, name: str) -> Sequence[Turn]:
     """A target that nobody knows ends the packet's walk, or does not."""
-    return [*unknown(packet, name), Turn(packet, Action.CONTINUE, "not known", chance=None, doubts=(name,))]
+    return [*unknown(packet, name), Turn(packet, Move.CONTINUE, "not known", chance=None, doubts=(name,))]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.dataclass import replace
 from nslab.trace.rules.packet import WITH_PORTS, Verdict
-from nslab.trace.rules.turn import Action, Turn
+from nslab.trace.rules.turn import Move, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def masquerade(packet: Packet, target: NatRange) -> Sequence[Turn]:
         status=packet.status | {"SNAT"},
         origin=packet.origin or packet.flow,
     )
-    return [Turn(changed, Action.BIND, "MASQUERADE")]
+    return [Turn(changed, Move.BIND, "MASQUERADE")]
 
 
 def redirect(packet: Packet, at: At, target: NatRange) -> Sequence[Turn]:
@@ -88,7 +88,7 @@ def netmap(packet: Packet, at: At, network: tuple[int, int]) -> Sequence[Turn]:
 
 def unknown(packet: Packet, name: str) -> Sequence[Turn]:
     """The packet is changed, but nobody can say into what."""
-    return [Turn(packet, Action.END, "not known", verdict=Verdict.UNKNOWN, chance=None, doubts=(name,))]
+    return [Turn(packet, Move.END, "not known", verdict=Verdict.UNKNOWN, chance=None, doubts=(name,))]
 
 
 def _bound(
@@ -97,7 +97,7 @@ def _bound(
     shown = f"{name} {address}{f':{port}' * (packet.protocol in WITH_PORTS and bool(port))}"
     if changed.flow != packet.flow or changed.source_ports:
         changed = replace(changed, status=packet.status | {status}, origin=packet.origin or packet.flow)
-    return Turn(changed, Action.BIND, shown, chance=chance)
+    return Turn(changed, Move.BIND, shown, chance=chance)
 
 
 def _drawn(target: NatRange, own: IPv4Address) -> list[tuple[IPv4Address, Fraction]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.trace.rules.nat import unknown
 from nslab.trace.rules.nft_statements import match, statement
-from nslab.trace.rules.turn import ONE, Action, Turn, doubt
+from nslab.trace.rules.turn import ONE, Move, Turn, doubt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +56,7 @@ class NftRule:
 
     def turns(self, packet: Packet, at: At) -> Sequence[Turn]:
         """All ways on; none if the rule does not match."""
-        live, failed, done = [Turn(packet, Action.CONTINUE, "")], list[Turn](), list[Turn]()
+        live, failed, done = [Turn(packet, Move.CONTINUE, "")], list[Turn](), list[Turn]()
         for asks, acts in self._statements:
             going: list[Turn] = []
             for turn in live:
@@ -64,7 +64,7 @@ class NftRule:
                     _split(turn, asks(turn.packet, at), going, failed)
                 for new in acts(turn.packet, at) if acts else ():
                     merged = _after(turn, new)
-                    (going if new.action is Action.CONTINUE else failed if new.action is Action.BREAK else done).append(
+                    (going if new.action is Move.CONTINUE else failed if new.action is Move.BREAK else done).append(
                         merged
                     )
             live = going
@@ -93,7 +93,7 @@ def _understood(one: Any, dump: NftDump) -> list[tuple[Match | None, Statement |
 
 
 def _going_on(packet: Packet, name: str) -> Turn:
-    return Turn(packet, Action.CONTINUE, "not known", chance=None, doubts=(name,))
+    return Turn(packet, Move.CONTINUE, "not known", chance=None, doubts=(name,))
 
 
 def _split(turn: Turn, answer: Answer, going: list[Turn], failed: list[Turn]) -> None:
@@ -116,7 +116,7 @@ def _after(turn: Turn, new: Turn) -> Turn:
 
 
 def _missed(turn: Turn) -> Turn:
-    return turn._replace(action=Action.CONTINUE, result="no match" if turn.doubts else "")
+    return turn._replace(action=Move.CONTINUE, result="no match" if turn.doubts else "")
 
 
 def _merged(failed: Sequence[Turn]) -> list[Turn]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.trace.rules import nat
 from nslab.trace.rules.nft_constants import Unclear, span
 from nslab.trace.rules.nft_values import Drawn, field
-from nslab.trace.rules.turn import ONE, Action, Turn
+from nslab.trace.rules.turn import ONE, Move, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,7 +57,7 @@ def _one(name: str, packet: Packet, at: At, address: Any, port: Any, *, draws: b
     if isinstance(address, Unclear) or isinstance(port, Unclear):
         return nat.unknown(packet, f"{name} to {(address if isinstance(address, Unclear) else port).name}")
     if address is None or port is None:
-        return [Turn(packet, Action.BREAK, "")]
+        return [Turn(packet, Move.BREAK, "")]
     try:
         target = _range(packet, name, address, port, draws=draws)
     except ValueError:

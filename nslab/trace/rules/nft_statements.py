@@ -14,7 +14,7 @@ from nslab.trace.rules.nft_nat import nat_statement
 from nslab.trace.rules.nft_values import Drawn, field
 from nslab.trace.rules.packet import Verdict
 from nslab.trace.rules.targets import continued, set_mark, untracked
-from nslab.trace.rules.turn import ONE, Action, Turn, doubt
+from nslab.trace.rules.turn import ONE, Move, Turn, doubt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -140,7 +140,7 @@ def statement(one: Any, dump: NftDump) -> Statement:
             return nat_statement(name, body, dump.lookup)
         case "reject":
             how = _reject(body)
-            return lambda packet, _at: [Turn(packet, Action.END, f"reject {how}", verdict=Verdict.REJECT, reject=how)]
+            return lambda packet, _at: [Turn(packet, Move.END, f"reject {how}", verdict=Verdict.REJECT, reject=how)]
         case "notrack":
             return lambda packet, at: continued(untracked(packet, at), "notrack")
         case "set":
@@ -154,17 +154,17 @@ def statement(one: Any, dump: NftDump) -> Statement:
 def _verdict(one: Any) -> Callable[[Packet], Turn]:
     match one:
         case {"accept": _}:
-            return lambda packet: Turn(packet, Action.END, "accept", verdict=Verdict.ACCEPT)
+            return lambda packet: Turn(packet, Move.END, "accept", verdict=Verdict.ACCEPT)
         case {"drop": _}:
-            return lambda packet: Turn(packet, Action.END, "drop", verdict=Verdict.DROP)
+            return lambda packet: Turn(packet, Move.END, "drop", verdict=Verdict.DROP)
         case {"return": _}:
-            return lambda packet: Turn(packet, Action.RETURN, "return")
+            return lambda packet: Turn(packet, Move.RETURN, "return")
         case {"continue": _}:
-            return lambda packet: Turn(packet, Action.CONTINUE, "")
+            return lambda packet: Turn(packet, Move.CONTINUE, "")
         case {"jump": {"target": str(chain)}}:
-            return lambda packet: Turn(packet, Action.JUMP, f"jump {chain}", to=chain)
+            return lambda packet: Turn(packet, Move.JUMP, f"jump {chain}", to=chain)
         case {"goto": {"target": str(chain)}}:
-            return lambda packet: Turn(packet, Action.GOTO, f"goto {chain}", to=chain)
+            return lambda packet: Turn(packet, Move.GOTO, f"goto {chain}", to=chain)
     raise ValueError(f"verdict {str(one)[:40]}")
 
 
@@ -199,7 +199,7 @@ def _vmap(body: Any, dump: NftDump) -> Statement:
                 verdicts[key], chances[key] = verdict, chances.get(key, Fraction(0)) + chance
                 missed -= chance
         turns = [_verdict(verdict)(packet)._replace(chance=chances[key]) for key, verdict in verdicts.items()]
-        return [*turns, *[Turn(packet, Action.BREAK, "", chance=missed)] * bool(missed)]
+        return [*turns, *[Turn(packet, Move.BREAK, "", chance=missed)] * bool(missed)]
 
     return ask
 
@@ -207,7 +207,7 @@ def _vmap(body: Any, dump: NftDump) -> Statement:
 def _any_of(packet: Packet, verdicts: Sequence[Any], name: str) -> Sequence[Turn]:
     """One of them, or none."""
     different = {str(one): one for one in verdicts}.values()
-    turns = [*(_verdict(one)(packet) for one in different), Turn(packet, Action.BREAK, "no match")]
+    turns = [*(_verdict(one)(packet) for one in different), Turn(packet, Move.BREAK, "no match")]
     return [turn._replace(chance=None, doubts=(name,)) for turn in turns]
 
 
@@ -230,7 +230,7 @@ def _mangle(body: Any, dump: NftDump) -> Statement:
     def change(packet: Packet, at: At) -> Sequence[Turn]:
         value = read(packet, at)
         if value is None or old.read(packet, at) is None:
-            return [Turn(packet, Action.BREAK, "")]
+            return [Turn(packet, Move.BREAK, "")]
         turns: list[Turn] = []
         for chance, one in value.values if isinstance(value, Drawn) else ((ONE, value),):
             if not isinstance(one, int) or not 0 <= one <= 0xFFFFFFFF:

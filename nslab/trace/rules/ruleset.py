@@ -26,7 +26,7 @@ PRIORITIES: Final = {"raw": -300, "mangle": -150, "nat": -100, "filter": 0, "sec
 """Of iptables' tables; of `nat` on the way out (INPUT, POSTROUTING) it is 100."""
 
 
-class BaseChain(NamedTuple):
+class HookChain(NamedTuple):
     """A chain at a hook. `order` decides among equal priorities; `devs`: the interfaces at which it is, () for all."""
 
     hook: str
@@ -49,12 +49,12 @@ class BaseChain(NamedTuple):
 class Ruleset:
     """The rules of a node."""
 
-    def __init__(self, bases: Iterable[BaseChain]) -> None:
-        self._hooks: dict[str, list[BaseChain]] = {}
+    def __init__(self, bases: Iterable[HookChain]) -> None:
+        self._hooks: dict[str, list[HookChain]] = {}
         for base in sorted(bases, key=lambda base: (base.priority, base.order)):
             self._hooks.setdefault(base.hook, []).append(base)
 
-    def hook(self, name: str) -> tuple[BaseChain, ...]:
+    def hook(self, name: str) -> tuple[HookChain, ...]:
         """The base chains at a hook, first the one that is asked first."""
         return tuple(self._hooks.get(name, ()))
 
@@ -77,17 +77,17 @@ def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "") -
     )
 
 
-def _of_iptables(saved: Tables, sets: IpSets, suffix: str, places: Mapping[str, int]) -> Iterator[BaseChain]:
+def _of_iptables(saved: Tables, sets: IpSets, suffix: str, places: Mapping[str, int]) -> Iterator[HookChain]:
     for table, dumped in saved.items():
         own = IptablesTable(f"{table}{suffix}", dumped, sets)
         for hook in BUILT_IN[table]:
             outward = table == "nat" and hook in ("INPUT", "POSTROUTING")
             priority = 100 if outward else PRIORITIES[table]
             if chain := own.chain(hook):
-                yield BaseChain(hook, priority, (priority, -places.get(table, -1), 0), table == "nat", chain)
+                yield HookChain(hook, priority, (priority, -places.get(table, -1), 0), table == "nat", chain)
 
 
-def _of_nft(dump: NftDump) -> Iterator[BaseChain]:
+def _of_nft(dump: NftDump) -> Iterator[HookChain]:
     made: dict[str, NftRules] = {}
     for name, (body, _) in dump.chains.items():
         if isinstance(hook := body.get("hook"), str):
@@ -98,7 +98,7 @@ def _of_nft(dump: NftDump) -> Iterator[BaseChain]:
                 priority = -100 if hook in ("prerouting", "output") else 100
             devs = (dev,) if isinstance(dev, str) else tuple(str(one) for one in dev)
             made.setdefault(name, NftRules(dump, name, made))
-            yield BaseChain(hook.upper(), priority, order, nat, made[name], devs)
+            yield HookChain(hook.upper(), priority, order, nat, made[name], devs)
 
 
 def _priority(value: object, hook: str) -> int:

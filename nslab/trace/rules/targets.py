@@ -8,7 +8,7 @@ from nslab.dataclass import replace
 from nslab.trace.rules import names, nat
 from nslab.trace.rules.packet import Verdict
 from nslab.trace.rules.surroundings import seen_state
-from nslab.trace.rules.turn import Action, Turn
+from nslab.trace.rules.turn import Move, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,24 +23,24 @@ Given: TypeAlias = "Mapping[str, str]"
 
 def continued(packet: Packet, result: str) -> Sequence[Turn]:
     """On to the next rule."""
-    return [Turn(packet, Action.CONTINUE, result)]
+    return [Turn(packet, Move.CONTINUE, result)]
 
 
 def _ends(verdict: Verdict) -> Callable[[Given], Target]:
     def build(_given: Given) -> Target:
-        return lambda packet, _at: [Turn(packet, Action.END, verdict, verdict=verdict)]
+        return lambda packet, _at: [Turn(packet, Move.END, verdict, verdict=verdict)]
 
     return build
 
 
 def _return(_given: Given) -> Target:
-    return lambda packet, _at: [Turn(packet, Action.RETURN, "RETURN")]
+    return lambda packet, _at: [Turn(packet, Move.RETURN, "RETURN")]
 
 
 def _reject(given: Given) -> Target:
     how = given.get("--reject-with", "icmp-port-unreachable")
     return lambda packet, _at: [
-        Turn(packet, Action.END, f"REJECT {how}", verdict=Verdict.REJECT, reject=how),
+        Turn(packet, Move.END, f"REJECT {how}", verdict=Verdict.REJECT, reject=how),
     ]
 
 

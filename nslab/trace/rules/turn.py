@@ -27,7 +27,7 @@ class At(NamedTuple):
 Match: TypeAlias = "Callable[[Packet, At], Answer]"
 
 
-class Action(Enum):
+class Move(Enum):
     """What the walk does after a rule. BIND: the connection has its NAT, so no other nat chain of the hook is asked.
 
     BREAK, of a statement in a rule of nft: on with the next rule.
@@ -46,7 +46,7 @@ class Turn(NamedTuple):
     """One way on from a rule. `result` is "" if the rule did not match; `to`: the chain; `reject`: its message."""
 
     packet: Packet
-    action: Action
+    action: Move
     result: str
     to: str = ""
     verdict: Verdict | None = None
@@ -99,14 +99,14 @@ def combined(answers: Iterable[Answer]) -> tuple[Fraction, tuple[str, ...]]:
 def weighed(matched: Sequence[Turn], packet: Packet, chance: Fraction, doubts: tuple[str, ...]) -> Sequence[Turn]:
     """The turns of a rule that matches with a chance, and the one on which it does not match."""
     if doubts:
-        if all(turn.action is Action.CONTINUE and turn.packet == packet for turn in matched):
+        if all(turn.action is Move.CONTINUE and turn.packet == packet for turn in matched):
             return [turn._replace(doubts=doubts) for turn in matched]  # whether it matched changes nothing
         sure = [turn._replace(chance=None, doubts=(*doubts, *turn.doubts)) for turn in matched]
-        return [*sure, Turn(packet, Action.CONTINUE, "no match", chance=None, doubts=doubts)]
+        return [*sure, Turn(packet, Move.CONTINUE, "no match", chance=None, doubts=doubts)]
     if chance == 1:
         return matched
     kept = [turn._replace(chance=turn.chance and turn.chance * chance) for turn in matched]
-    return [*kept, Turn(packet, Action.CONTINUE, "", chance=1 - chance)] if chance else ()
+    return [*kept, Turn(packet, Move.CONTINUE, "", chance=1 - chance)] if chance else ()
 
 
 def negated(match: Match) -> Match:
