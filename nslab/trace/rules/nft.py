@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from nslab.trace.rules.nat import unknown
 from nslab.trace.rules.nft_statements import match, statement
+from nslab.trace.rules.nft_text import rule_text
 from nslab.trace.rules.turn import ONE, Move, Turn, doubt
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class NftRule:
 
     def __init__(self, number: int, listed: dict[str, Any], dump: NftDump) -> None:
         self.number, self.comment = number, str(listed.get("comment", ""))
-        self.text = json.dumps(listed["expr"], ensure_ascii=False)
+        self.text = str(listed.get("text", "")) or rule_text(listed["expr"])
         self._statements = [part for one in listed["expr"] for part in _understood(one, dump)]
 
     def turns(self, packet: Packet, at: At) -> Sequence[Turn]:

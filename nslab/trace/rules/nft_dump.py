@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from nslab.errors import UsageError
 from nslab.ruletext.saved import BUILT_IN, DEPTH, too_deep
@@ -81,11 +81,15 @@ def _entries(elements: Any) -> Iterator[tuple[Any, Any]]:
             yield element, None
 
 
-def nft_tables(text: str, iptables: Collection[str]) -> tuple[list[NftDump], dict[str, int]]:
-    """The tables of `nft -j list ruleset`, and the place of those that are iptables' (`iptables`: their names), which
-    nft cannot list. Raises UsageError with the place of what nft does not print."""
+Listed: TypeAlias = "Sequence[dict[str, Any]]"
+"""The objects of a listing: each a kind with its properties."""
+
+
+def nft_tables(listed: Listed, iptables: Collection[str]) -> tuple[list[NftDump], dict[str, int]]:
+    """The tables of a listing, and the place of those that are iptables' (`iptables`: their names), which nft cannot
+    list. Raises UsageError with the place of what nft does not print."""
     found: dict[tuple[str, str], NftDump] = {}
-    for number, one in enumerate(_objects(text)):
+    for number, one in enumerate(listed):
         ((kind, body),) = one.items()
         if kind == "metainfo":
             continue
@@ -103,7 +107,8 @@ def nft_tables(text: str, iptables: Collection[str]) -> tuple[list[NftDump], dic
     return [dump for dump in rest if dump.family in FAMILIES], own
 
 
-def _objects(text: str) -> Sequence[dict[str, Any]]:
+def listing(text: str) -> Listed:
+    """The objects of what `nft -j list ruleset` prints. Raises UsageError with the place of what is wrong."""
     if len(text) > LENGTH:
         raise UsageError(f"nft -j list ruleset: more than {LENGTH >> 20} MiB")
     if not text.strip():

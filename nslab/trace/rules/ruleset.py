@@ -9,14 +9,14 @@ from nslab.ruletext.saved import BUILT_IN, tables
 from nslab.trace.rules.ipsets import ipsets
 from nslab.trace.rules.iptables import IptablesTable
 from nslab.trace.rules.nft import NftRules
-from nslab.trace.rules.nft_dump import nft_tables
+from nslab.trace.rules.nft_dump import listing, nft_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from nslab.ruletext.saved import Tables
     from nslab.trace.rules.ipsets import IpSets
-    from nslab.trace.rules.nft_dump import NftDump
+    from nslab.trace.rules.nft_dump import Listed, NftDump
     from nslab.trace.rules.packet import Packet
     from nslab.trace.rules.turn import RuleChain
 
@@ -59,15 +59,15 @@ class Ruleset:
         return tuple(self._hooks.get(name, ()))
 
 
-def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "") -> Ruleset:
+def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "", listed: Listed = ()) -> Ruleset:
     """The rules of a node that its programs print: `iptables-save` (and `iptables-legacy-save` if both variants have
     rules), `ipset save`, `nft -j list ruleset`. Raises UsageError with the place of what they would not print.
 
     Among chains of one priority the kernel asks the one first that came last. A dump does not say when each came; nft
-    lists tables in the order in which they were made.
+    lists tables in the order in which they were made. `listed`: nft's objects, if they are no text.
     """
     sets, saved = ipsets(ipset), tables(iptables)
-    dumps, places = nft_tables(nft, saved)
+    dumps, places = nft_tables(listed or listing(nft), saved)
     return Ruleset(
         [
             *_of_iptables(saved, sets, "", places),

@@ -25,7 +25,7 @@ from nslab.trace.rules.evaluate import evaluate
 from nslab.trace.rules.ipsets import ipsets
 from nslab.trace.rules.iptables import IptablesTable
 from nslab.trace.rules.nft import NftRules
-from nslab.trace.rules.nft_dump import nft_tables
+from nslab.trace.rules.nft_dump import listing, nft_tables
 from nslab.trace.rules.packet import Addresses, Packet, Verdict
 from nslab.trace.rules.ruleset import read
 from nslab.trace.rules.turn import At
@@ -91,7 +91,7 @@ def test_what_a_real_kube_proxy_wrote_is_understood(path: Path) -> None:
 
 def test_the_current_rules_are_understood() -> None:
     assert doubts(iptables_rules((DATA / "kube-proxy" / "current" / "overall.iptables").read_text())) == (65, set())
-    ((table,), _) = nft_tables(OVERALL, ())
+    ((table,), _) = nft_tables(listing(OVERALL), ())
     chains = [(NftRules(table, name, {}), len(chain.rules)) for name, chain in table.chains.items()]
     assert doubts(chain.rule(position) for chain, count in chains for position in range(count)) == (57, set())
 
