@@ -150,6 +150,7 @@ class Elements:
         self._exact: dict[tuple[Single, ...], Any] = {}
         self._spans: list[tuple[tuple[Span, ...], Any]] = []
         self._sorted: list[tuple[int, int, Any]] = []
+        self._partial: dict[tuple[int, ...], dict[tuple[Single, ...], list[Any]]] = {}
         for key, data in entries:
             spans = constant(key, kind)
             if all(low == high and not str(low).endswith("*") for low, high in spans):
@@ -166,15 +167,24 @@ class Elements:
         the data of all elements that it may be."""
         known = tuple(part for part in key if not isinstance(part, Unclear))
         if len(known) < len(key):
-            exact = ((tuple((part, part) for part in own), data) for own, data in self._exact.items())
-            ranges = ((((low, high),), data) for low, high, data in self._sorted)
-            return [data for spans, data in (*exact, *ranges, *self._spans) if _may_be(key, spans)]
+            places = tuple(place for place, part in enumerate(key) if not isinstance(part, Unclear))
+            ranges = [data for _, _, data in self._sorted]  # of one dimension, which is not known
+            others = [data for own, data in self._spans if _may_be(key, own)]
+            return [*self._by(places).get(known, ()), *ranges, *others]
         if known in self._exact:
             return [self._exact[known]]
         if self._starts and isinstance(first := known[0], int):
             _, high, data = self._sorted[bisect_right(self._starts, first) - 1]
             return [data] if self._starts[0] <= first <= high else []
         return [data for spans, data in self._spans if _may_be(known, spans)][:1]
+
+    def _by(self, places: tuple[int, ...]) -> dict[tuple[Single, ...], list[Any]]:
+        """The data of the elements without ranges, by some of their keys' dimensions."""
+        if places not in self._partial:
+            found = self._partial[places] = {}
+            for key, data in self._exact.items():
+                found.setdefault(tuple(key[place] for place in places), []).append(data)
+        return self._partial[places]
 
 
 def _may_be(key: Sequence[Single | Unclear], spans: Sequence[Span]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from nslab.errors import UsageError
@@ -66,15 +68,28 @@ def read(iptables: str = "", ipset: str = "", nft: str = "", legacy: str = "", l
     Among chains of one priority the kernel asks the one first that came last. A dump does not say when each came; nft
     lists tables in the order in which they were made. `listed`: nft's objects, if they are no text.
     """
-    sets, saved = ipsets(ipset), tables(iptables)
-    dumps, places = nft_tables(listed or listing(nft), saved)
-    return Ruleset(
-        [
-            *_of_iptables(saved, sets, "", places),
-            *_of_iptables(tables(legacy), sets, " (legacy)", {}),
-            *(base for dump in dumps for base in _of_nft(dump)),
-        ]
-    )
+    with _no_collection():
+        sets, saved = ipsets(ipset), tables(iptables)
+        dumps, places = nft_tables(listed or listing(nft), saved)
+        return Ruleset(
+            [
+                *_of_iptables(saved, sets, "", places),
+                *_of_iptables(tables(legacy), sets, " (legacy)", {}),
+                *(base for dump in dumps for base in _of_nft(dump)),
+            ]
+        )
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python's collector walks over all objects whenever many are made: 20 MB of JSON take 2 s with it, 0.2 without."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _of_iptables(saved: Tables, sets: IpSets, suffix: str, places: Mapping[str, int]) -> Iterator[HookChain]:
