@@ -14,7 +14,7 @@ from nslab.trace.rules.nft_nat import nat_statement
 from nslab.trace.rules.nft_values import Drawn, field
 from nslab.trace.rules.packet import Verdict
 from nslab.trace.rules.targets import continued, set_mark, untracked
-from nslab.trace.rules.turn import ONE, Move, Turn, doubt
+from nslab.trace.rules.turn import ONE, Move, Turn, always, doubt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,9 +53,21 @@ def match(statement: Any, dump: NftDump) -> Match | None:
             return doubt("quota")
         case {"xt": _}:
             return doubt("a match or target of iptables")
-        case {"set": {"stmt": [{"limit": dict(body)}, *_]}}:
-            return _limit(body)
+        case {"set": {"stmt": [*parts]}}:
+            return _all_of([match(part, dump) or _counts(part) for part in parts])
     return None
+
+
+def _counts(statement: Any) -> Match:
+    return always if isinstance(statement, dict) and statement.keys() <= {"counter", "last"} else doubt("set")
+
+
+def _all_of(matches: Sequence[Match]) -> Match:
+    def ask(packet: Packet, at: At) -> Answer:
+        answers = [asks(packet, at) for asks in matches]
+        return False if False in answers else next((answer for answer in answers if answer is not True), True)
+
+    return ask
 
 
 def _unless_added(name: str, asks: Match) -> Match:

@@ -178,6 +178,8 @@ def _tos(given: Given) -> Target:
 
 def _set(given: Given) -> Target:
     """A later rule that asks for the set cannot know without a clock whether the packet is in it."""
+    if "--map-set" in given:
+        raise ValueError("it may change the mark")
     name = given.get("--add-set", "")
     return lambda packet, _at: continued(replace(packet, added=packet.added | {name}) if name else packet, "SET")
 

@@ -276,6 +276,24 @@ def test_a_set_to_which_the_rule_adds_is_unknown() -> None:
     assert answer("add @dyn { ip saddr } ip saddr @dyn drop") == "@dyn, to which a rule adds"
 
 
+@pytest.mark.parametrize(
+    ("parts", "verdict", "doubts"),
+    [
+        ([{"ct count": {"val": 20, "inv": True}}], Verdict.ACCEPT, ()),
+        ([{"counter": None}, {"limit": {"rate": 5, "per": "second"}}], Verdict.DROP, ()),
+        ([{"quota": {"val": 5}}], Verdict.DROP, ("quota",)),
+    ],
+)
+def test_statements_of_an_element(parts: list[Any], verdict: Verdict, doubts: tuple[str, ...]) -> None:
+    """`add @dyn { ip saddr ct count over 20 } drop`, and others in its place."""
+    element = {"payload": {"protocol": "ip", "field": "saddr"}}
+    expr = [{"set": {"op": "add", "elem": element, "set": "@dyn", "stmt": parts}}, {"drop": None}]
+    whole = [*OTHERS, base("inet", "t", "base", "forward", 0)]
+    whole.append({"rule": {"family": "inet", "table": "t", "chain": "base", "expr": expr}})
+    first, *_ = evaluate(read(nft=json.dumps({"nftables": whole})), packet(), "FORWARD", NODE)
+    assert (first.verdict, first.doubts) == (verdict, doubts)
+
+
 @pytest.mark.parametrize("rule", ["synproxy mss 1460", "meta l4proto tcp tproxy ip to :80"])
 def test_a_statement_that_is_not_understood_ends_the_walk_or_not(rule: str) -> None:
     ends = alone(rule)

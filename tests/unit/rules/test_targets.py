@@ -164,7 +164,16 @@ def test_headers() -> None:
     assert after("-j TOS --set-tos 0x10/0xff", "mangle", tos=0xFF).packet.tos == 0x10
 
 
-@pytest.mark.parametrize("target", ["NFQUEUE --queue-num 5", "SYNPROXY --mss 1460", "MARK --set-xmark 5x", "KUBE-GONE"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "NFQUEUE --queue-num 5",
+        "SYNPROXY --mss 1460",
+        "MARK --set-xmark 5x",
+        "SET --map-set s src --map-mark",
+        "KUBE-GONE",
+    ],
+)
 def test_a_target_that_is_not_understood_ends_the_walk_or_not(target: str) -> None:
     ruleset = read(f"*filter\n-A FORWARD -j {target}\n-A FORWARD -j DROP\nCOMMIT\n")
     ends = evaluate(ruleset, packet(), "FORWARD", NODE)
