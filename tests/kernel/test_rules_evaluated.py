@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections import Counter
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -48,217 +49,14 @@ ADDRESSES = {
     ROUTER: "address add 10.1.0.1/24 brd + dev c0\naddress add 10.2.0.1/24 brd + dev s0\nlink set c0 up\n"
     "link set s0 up\nlink set lo up\nroute add 10.8.0.0/24 dev s0\n",
 }
+DATA = Path(__file__).parents[1] / "data" / "rules"
+SETS, RULES, NFT = ((DATA / f"router.{kind}").read_text() for kind in ("sets", "rules", "nft"))
 ROUTES = {"10.1.0": ("c0",), "10.2.0": ("s0",), "10.8.0": ("s0",)}
 HERE = Addresses(
     {IPv4Address("10.1.0.1"): "c0", IPv4Address("10.2.0.1"): "s0"},
     {IPv4Address("10.1.0.255"): "c0", IPv4Address("10.2.0.255"): "s0"},
     lambda address, _mark: ROUTES.get(str(address).rpartition(".")[0], ()),
 )
-
-SETS = """\
-create nets hash:net family inet
-add nets 10.2.0.0/24
-add nets 10.2.0.3 nomatch
-create ips hash:ip family inet
-add ips 10.1.0.2
-create ipport hash:ip,port family inet
-add ipport 10.2.0.2,tcp:80
-add ipport 10.2.0.2,icmp:echo-request
-create three hash:ip,port,ip family inet
-add three 10.2.0.2,tcp:80,10.1.0.2
-create cidr hash:ip,port,net family inet
-add cidr 10.2.0.2,udp:53,10.1.0.0/16
-create netport hash:net,port family inet
-add netport 10.2.0.0/16,udp:53
-create ports bitmap:port range 0-65535
-add ports 53
-create all list:set size 8
-add all ipport
-add all nets
-"""
-RULES = """\
-*raw
--A PREROUTING -p udp -m udp --dport 4789 -j CT --notrack
--A PREROUTING -m rpfilter --invert
--A PREROUTING -m rpfilter --loose
--A PREROUTING -m conntrack --ctstate INVALID
--A PREROUTING -m conntrack --ctstate NEW
--A PREROUTING -m connmark ! --mark 0x5
--A OUTPUT -d 10.2.0.0/16 -m owner --uid-owner 0
--A OUTPUT -d 10.2.0.0/16 -m owner ! --uid-owner 0
-COMMIT
-*mangle
--A PREROUTING -m mac --mac-source 02:00:00:00:05:01
--A PREROUTING -m mac ! --mac-source 02:00:00:00:05:01
--A PREROUTING -m ttl --ttl-lt 10
--A PREROUTING -m ttl --ttl-eq 64
--A PREROUTING -m dscp --dscp 0x0a
--A PREROUTING -m tos --tos 0x10/0x3f
--A PREROUTING -m length --length 200:65535
--A PREROUTING -m pkttype --pkt-type unicast
--A PREROUTING -m pkttype ! --pkt-type unicast
--A PREROUTING -m conntrack --ctstate UNTRACKED -j MARK --set-xmark 0x10/0x10
--A PREROUTING -m state --state INVALID -j MARK --set-xmark 0x20/0x20
--A PREROUTING -m conntrack --ctstate NEW --ctproto 6 --ctorigdst 10.2.0.2 --ctorigdstport 80
--A PREROUTING -m conntrack --ctdir REPLY
--A PREROUTING -m conntrack --ctdir ORIGINAL
--A PREROUTING -m conntrack --ctstatus SEEN_REPLY
--A PREROUTING -p tcp -m multiport --dports 80,443,1000:2000 -j MARK --set-xmark 0x1/0x1
--A PREROUTING -p tcp -m multiport ! --ports 80,443,1000:2000
--A PREROUTING -m mark --mark 0x1/0x1 -j CONNMARK --save-mark --nfmask 0xff --ctmask 0xff
--A PREROUTING -m connmark --mark 0x1/0xff
--A PREROUTING -j MARK --set-xmark 0x0/0xf
--A PREROUTING -j CONNMARK --restore-mark --nfmask 0xf --ctmask 0xf
--A PREROUTING -m mark --mark 0x1/0x1 -j MARK --set-xmark 0x4000/0x0
--A PREROUTING -p udp -m udp --dport 7777 -j TTL --ttl-set 33
--A PREROUTING -p udp -m udp --dport 7777 -j TOS --set-tos 0x10/0xff
--A PREROUTING ! -f -p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN
--A PREROUTING -f
--A FORWARD -m ttl --ttl-eq 32
--A FORWARD -m tos --tos 0x10/0xff
--A POSTROUTING -m mark --mark 0x4001 -j DSCP --set-dscp 0x0a
--A POSTROUTING -o s+ -m conntrack --ctstate DNAT
--A OUTPUT -d 10.2.0.0/16 -m addrtype --src-type LOCAL --limit-iface-out
-COMMIT
-*nat
-:SVC - [0:0]
-:EP1 - [0:0]
-:EP2 - [0:0]
--A PREROUTING -p tcp -m tcp --dport 30000 -j SVC
--A PREROUTING -d 10.9.0.0/24 -j NETMAP --to 10.2.0.0/24
--A PREROUTING -p tcp -m tcp --dport 8081 -j REDIRECT --to-ports 81
--A PREROUTING -d 10.8.0.1/32 -p tcp -m tcp --dport 1000:2000 -j DNAT --to-destination 10.2.0.2:5000-6000/1000
--A PREROUTING -d 10.8.0.2/32 -p tcp -j DNAT --to-destination 10.2.0.2-10.2.0.3
--A PREROUTING -d 10.8.0.3/32 -p tcp -j DNAT --to-destination 10.2.0.2:9000-9001
--A INPUT -p tcp -m tcp --dport 81 -j SNAT --to-source 10.1.0.77
--A OUTPUT -d 10.8.0.4/32 -p udp -j DNAT --to-destination 10.2.0.2:53
--A POSTROUTING -m set --match-set three dst,dst,src -j MASQUERADE --random-fully
--A POSTROUTING -p udp -m udp --dport 53 -j SNAT --to-source 10.2.0.1:20000-30000
--A POSTROUTING -m conntrack --ctstate SNAT
--A SVC -m statistic --mode random --probability 0.50000000000 -j EP1
--A SVC -j EP2
--A EP1 -p tcp -j DNAT --to-destination 10.2.0.2:8080
--A EP2 -p tcp -j DNAT --to-destination 10.2.0.3:8080
-COMMIT
-*filter
-:A - [0:0]
-:B - [0:0]
-:C - [0:0]
-:SETS - [0:0]
--A INPUT -m addrtype --dst-type LOCAL
--A INPUT -m addrtype --dst-type BROADCAST
--A INPUT -i c0 -p tcp -m tcp --dport 81 -m conntrack --ctstate DNAT
--A INPUT -j DROP
--A FORWARD -m mark --mark 0x800000/0x800000
--A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A FORWARD -m state --state NEW -m comment --comment "새로운 \\"packet\\" -j DROP" -j A
--A FORWARD -j SETS
--A FORWARD -m physdev ! --physdev-is-in
--A FORWARD -m physdev --physdev-is-bridged
--A FORWARD -m limit --limit 5000/sec --limit-burst 5000
--A FORWARD -m hashlimit --hashlimit-upto 5000/sec --hashlimit-burst 5000 --hashlimit-mode srcip --hashlimit-name one
--A FORWARD -p tcp -m connlimit --connlimit-upto 100 --connlimit-mask 32 --connlimit-saddr
--A FORWARD -m iprange --src-range 10.1.0.1-10.1.0.9 ! --dst-range 10.2.0.3-10.2.0.9
--A FORWARD -p udp -m udp --dport 6000 -m recent --set --name seen --mask 255.255.255.255 --rsource
--A FORWARD -p udp -m udp --dport 6000 -m recent --rcheck --name seen --mask 255.255.255.255 --rsource
--A FORWARD -p udp -m udp --dport 6001 -m statistic --mode random ! --probability 0.50000000000 -j DROP
--A FORWARD -p udp -m udp --dport 6002 -m u32 --u32 "0x6&0xff=0x11" -j DROP
--A FORWARD -p udp -m udp --dport 6003 -j REJECT --reject-with icmp-host-prohibited
--A FORWARD -p udp -m udp --dport 6004 -j LOG --log-prefix "-j DROP"
--A FORWARD -p udp -m udp --dport 6004 -j NFLOG --nflog-group 5
--A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
--A FORWARD -p icmp -m icmp --icmp-type 8
--A FORWARD -p icmp -m icmp --icmp-type 3/4
--A FORWARD -m conntrack --ctstate INVALID -j DROP
--A A -i eth+ -j DROP
--A A ! -i eth+ -g B
--A A -j DROP
--A B -p udp -m udp --dport 53 -j RETURN
--A B -j C
--A B -m addrtype ! --dst-type LOCAL
--A C -p tcp -m tcp --dport 443 -j ACCEPT
--A C -j RETURN
--A C -j DROP
--A SETS -m set --match-set nets dst
--A SETS -m set --match-set nets dst --return-nomatch
--A SETS -m set ! --match-set nets dst
--A SETS -m set --match-set ips src
--A SETS -m set --match-set ipport dst,dst
--A SETS -m set --match-set cidr dst,dst,src
--A SETS -m set --match-set netport dst,dst
--A SETS -m set --match-set ports dst
--A SETS -m set --match-set all dst,dst
-COMMIT
-"""
-NFT = """\
-table inet nslab {
-    set nets { type ipv4_addr; flags interval; elements = { 10.2.0.0-10.2.0.2, 10.1.0.0/24 } ; }
-    set flows { type ipv4_addr . inet_proto . inet_service; flags interval
-        elements = { 10.2.0.0/24 . udp . 50-60, 10.2.0.2 . tcp . 80 } ; }
-    set seen { type ipv4_addr; flags dynamic,timeout; timeout 60s; }
-    map marks { type inet_service : mark; elements = { 80 : 0x100, 443 : 0x200 } ; }
-    map way { type inet_proto : verdict; elements = { tcp : jump of_tcp, udp : goto of_udp } ; }
-    chain of_tcp {
-        tcp dport 443 counter return
-        tcp flags syn / syn,rst,ack,fin counter
-        tcp flags != syn counter
-        meta mark set tcp dport map @marks counter
-        ct mark 0x1 counter
-    }
-    chain of_udp {
-        udp dport 6005 counter drop
-        udp dport { 53, 6000-6001 } counter
-        numgen random mod 2 vmap { 0 : jump even, 1 : jump odd }
-        udp dport 6006 counter reject with icmp host-unreachable
-    }
-    chain even { counter; }
-    chain odd { counter; }
-    chain early {
-        type filter hook prerouting priority mangle + 5; policy accept;
-        ct state new counter
-        ct state { established, related } counter
-        ct state invalid,untracked counter
-        ct status dnat counter
-        iifname "c*" counter
-        iif "lo" counter
-        fib daddr type local counter
-        fib daddr . iif type { local, broadcast } counter
-        fib saddr . iif oif missing counter
-        fib saddr oif exists counter
-        ip ttl < 10 counter
-        ip dscp af11 counter
-        meta length 200-65535 counter
-        icmp type echo-request counter
-        icmp type { echo-reply, destination-unreachable } counter
-        ip protocol != { tcp, udp } counter
-        ether saddr 02:00:00:00:05:01 counter
-        ct direction reply counter
-        ct original ip daddr 10.2.0.2 counter
-        meta pkttype host counter
-    }
-    chain forward {
-        type filter hook forward priority filter; policy accept;
-        meta mark set meta mark or 0x800000 counter
-        meta mark & 0xff == 0x10 counter
-        meta mark and 0x4000 == 0 counter
-        ip daddr @nets counter
-        ip saddr != @nets counter
-        ip daddr . meta l4proto . th dport @flows counter
-        ip daddr & 255.255.0.255 == 10.2.0.3 counter
-        meta l4proto vmap @way
-        update @seen { ip saddr } counter
-        limit rate 100/second counter
-        limit rate over 100/second counter
-        oifname "s0" meta nfproto ipv4 counter
-    }
-    chain after {
-        type filter hook postrouting priority srcnat + 5; policy accept;
-        ct status snat counter
-        ct status snat,dnat counter
-        oifname "s0" ct status & (snat|dnat) == 0 counter
-    }
-}
-"""
 
 
 def ns(name: str, *argv: str, text: str = "") -> str:

@@ -14,7 +14,7 @@ from nslab.trace.rules.nft_nat import nat_statement
 from nslab.trace.rules.nft_values import Drawn, field
 from nslab.trace.rules.packet import Verdict
 from nslab.trace.rules.targets import continued, set_mark, untracked
-from nslab.trace.rules.turn import ONE, Move, Turn, always, doubt
+from nslab.trace.rules.turn import ONE, Move, Turn, all_of, always, doubt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,7 +54,7 @@ def match(statement: Any, dump: NftDump) -> Match | None:
         case {"xt": _}:
             return doubt("a match or target of iptables")
         case {"set": {"stmt": [*parts]}}:
-            return _all_of([match(part, dump) or _counts(part) for part in parts])
+            return _every([match(part, dump) or _counts(part) for part in parts])
     return None
 
 
@@ -62,12 +62,8 @@ def _counts(statement: Any) -> Match:
     return always if isinstance(statement, dict) and statement.keys() <= {"counter", "last"} else doubt("set")
 
 
-def _all_of(matches: Sequence[Match]) -> Match:
-    def ask(packet: Packet, at: At) -> Answer:
-        answers = [asks(packet, at) for asks in matches]
-        return False if False in answers else next((answer for answer in answers if answer is not True), True)
-
-    return ask
+def _every(matches: Sequence[Match]) -> Match:
+    return lambda packet, at: all_of(matches, packet, at)
 
 
 def _unless_added(name: str, asks: Match) -> Match:

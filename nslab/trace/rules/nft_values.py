@@ -6,9 +6,9 @@ from fractions import Fraction
 from operator import and_, lshift, or_, rshift, xor
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from nslab.trace.rules.connection import seen_state
 from nslab.trace.rules.nft_constants import KINDS, STATES, STATUS, Unclear
 from nslab.trace.rules.packet import ICMP, TCP, WITH_PORTS
-from nslab.trace.rules.surroundings import seen_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection

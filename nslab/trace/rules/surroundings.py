@@ -1,6 +1,6 @@
-"""iptables' matches on what surrounds a packet: its connection, the node's addresses, sets, chance, its process (pure).
+"""iptables' matches on what surrounds a packet: the node's addresses and routes, sets, chance, its process (pure).
 
-A match that counts (`limit`, `hashlimit`, `connlimit`) is asked as if the packet were the only one for a while.
+A match that counts (`limit`, `hashlimit`; `connlimit`, too) is asked as if the packet were the only one for a while.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from nslab.trace.rules import names
+from nslab.trace.rules.connection import CONNECTION
 from nslab.trace.rules.headers import interface
-from nslab.trace.rules.turn import always, doubt, negated
+from nslab.trace.rules.turn import all_of, always, doubt, negated, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from nslab.trace.rules.ipsets import IpSets
     from nslab.trace.rules.packet import Packet
@@ -29,104 +30,6 @@ _NOBODY: Final = IPv4Address(0)
 _TO_MANY: Final = ("BROADCAST", "MULTICAST")
 
 
-def states(packet: Packet, at: At) -> set[str]:
-    """A packet's state, and its connection's NAT. Where conntrack has not seen it yet, it is INVALID."""
-    state = seen_state(packet, at)
-    return {state} if state in ("INVALID", "UNTRACKED") else {state, *packet.status & {"SNAT", "DNAT"}}
-
-
-def seen_state(packet: Packet, at: At) -> str:
-    """The state that a rule sees."""
-    return packet.state if at.tracked or packet.state == "UNTRACKED" else "INVALID"
-
-
-def _state(option: RuleOption) -> Match:
-    wanted = {*option.value.split(",")}
-    return _signed(option, lambda packet, at: not wanted.isdisjoint(states(packet, at)))
-
-
-def _conntrack(options: Sequence[RuleOption], _sets: IpSets) -> Match:
-    """Of a packet without a connection, nothing is asked but its state."""
-    asked = [_state(option) for option in options if option.name in ("--ctstate", "--state")]
-    others = [_of_connection(option) for option in options if option.name not in ("--ctstate", "--state")]
-
-    def match(packet: Packet, at: At) -> Answer:
-        answer = _all(asked, packet, at)
-        if answer is not True or not others:
-            return answer
-        if seen_state(packet, at) in ("INVALID", "UNTRACKED"):
-            return bool(asked)
-        return _all(others, packet, at)
-
-    return match
-
-
-def _all(matches: Iterable[Match], packet: Packet, at: At) -> Answer:
-    """No if one match says no, else what one does not know, else yes."""
-    answers = [match(packet, at) for match in matches]
-    return False if False in answers else next((answer for answer in answers if answer is not True), True)
-
-
-def _signed(option: RuleOption, match: Match) -> Match:
-    return negated(match) if option.negated else match
-
-
-def _of_connection(option: RuleOption) -> Match:
-    match option.name, option.value:
-        case "--ctproto", value:
-            number = names.protocol(value.lower())
-            return _signed(option, lambda packet, _at: packet.protocol == number)
-        case "--ctdir", "ORIGINAL" | "REPLY" as value:
-            return _signed(option, lambda packet, _at: packet.reply == (value == "REPLY"))
-        case "--ctstatus", value:
-            wanted = {*value.split(",")}
-            return _signed(option, lambda packet, _at: _has_status(packet, wanted))
-        case "--ctorigsrc" | "--ctorigdst" as name, value:
-            base, mask = names.network(value)
-            return _signed(option, _original(name == "--ctorigsrc", lambda address, _port: address & mask == base))
-        case "--ctorigsrcport" | "--ctorigdstport" as name, value:
-            low, high = names.span(value, ":", 65535)
-            return _signed(option, _original(name == "--ctorigsrcport", lambda _address, port: low <= port <= high))
-    return doubt(f"conntrack {option.name}")
-
-
-def _has_status(packet: Packet, wanted: set[str]) -> Answer:
-    return not wanted.isdisjoint(packet.status) or (wanted == {"NONE"} and not packet.status)
-
-
-def _original(source: bool, test: Callable[[int, int], bool]) -> Match:
-    """A test of one end of the connection's first tuple."""
-
-    def match(packet: Packet, _at: At) -> Answer:
-        flow = packet.origin or packet.flow
-        if packet.reply and packet.origin is None:
-            return "the connection's first tuple"
-        address, port = flow[:2] if source else flow[2:]
-        return test(int(address), port)
-
-    return match
-
-
-def _value_and_mask(text: str) -> tuple[int, int]:
-    value, _, mask = text.partition("/")
-    return names.number(value), names.number(mask) if mask else 0xFFFFFFFF
-
-
-def _mark(options: Sequence[RuleOption], _sets: IpSets) -> Match:
-    (option,) = options
-    value, mask = _value_and_mask(option.value)
-    return _signed(option, lambda packet, _at: packet.mark & mask == value)
-
-
-def _connmark(options: Sequence[RuleOption], _sets: IpSets) -> Match:
-    (option,) = options
-    value, mask = _value_and_mask(option.value)
-    untracked = ("INVALID", "UNTRACKED")
-    return lambda packet, at: (
-        seen_state(packet, at) not in untracked and (packet.ct_mark & mask == value) != option.negated
-    )
-
-
 def _addrtype(options: Sequence[RuleOption], _sets: IpSets) -> Match:
     limits = {option.name for option in options}
 
@@ -135,13 +38,13 @@ def _addrtype(options: Sequence[RuleOption], _sets: IpSets) -> Match:
 
     def one(option: RuleOption) -> Match:
         kinds, source = {*option.value.split(",")}, option.name == "--src-type"
-        return _signed(
-            option,
+        return signed(
+            option.negated,
             lambda packet, at: at.addresses.kind(packet.source if source else packet.destination, dev(packet)) in kinds,
         )
 
     matches = [one(option) for option in options if option.name in ("--src-type", "--dst-type")]
-    return lambda packet, at: _all(matches, packet, at)
+    return lambda packet, at: all_of(matches, packet, at)
 
 
 def _set(options: Sequence[RuleOption], sets: IpSets) -> Match:
@@ -159,7 +62,7 @@ def _set(options: Sequence[RuleOption], sets: IpSets) -> Match:
         answer = own.has(packet, directions, sets, nomatch=nomatch)
         return f"set {name}, to which a rule adds" if answer is False and name in packet.added else answer
 
-    return _signed(option, match)
+    return signed(option.negated, match)
 
 
 def _statistic(options: Sequence[RuleOption], _sets: IpSets) -> Match:
@@ -177,7 +80,7 @@ def _statistic(options: Sequence[RuleOption], _sets: IpSets) -> Match:
         case mode:
             return doubt(f"statistic --mode {mode}")
     answer: Answer = chance == 1 if chance in (0, 1) else chance
-    return _signed(option, lambda _packet, _at: answer)
+    return signed(option.negated, lambda _packet, _at: answer)
 
 
 def _recent(options: Sequence[RuleOption], _sets: IpSets) -> Match:
@@ -185,7 +88,7 @@ def _recent(options: Sequence[RuleOption], _sets: IpSets) -> Match:
     name = by_name["--name"].value if "--name" in by_name else "DEFAULT"
     hits = names.number(by_name["--hitcount"].value) if "--hitcount" in by_name else 1
     if "--set" in by_name:
-        return _signed(by_name["--set"], always)
+        return signed(by_name["--set"].negated, always)
     asked = next((by_name[one] for one in ("--rcheck", "--update", "--remove") if one in by_name), None)
     if asked is None:
         return doubt("recent")
@@ -195,7 +98,7 @@ def _recent(options: Sequence[RuleOption], _sets: IpSets) -> Match:
             return f"recent --name {name}"
         return name in packet.recent or (name in packet.added and hits <= 1)
 
-    return _signed(asked, match)
+    return signed(asked.negated, match)
 
 
 def _physdev(options: Sequence[RuleOption], _sets: IpSets) -> Match:
@@ -208,15 +111,15 @@ def _physdev(options: Sequence[RuleOption], _sets: IpSets) -> Match:
     def one(option: RuleOption) -> Match:
         match option.name:
             case "--physdev-in" | "--physdev-out" as name:
-                return _signed(option, interface(option.value, ports[name]))
+                return signed(option.negated, interface(option.value, ports[name]))
             case "--physdev-is-in":
-                return _signed(option, lambda packet, _at: bool(packet.physdev_in))
+                return signed(option.negated, lambda packet, _at: bool(packet.physdev_in))
             case "--physdev-is-out" | "--physdev-is-bridged":
-                return _signed(option, lambda packet, _at: bool(packet.physdev_out))
+                return signed(option.negated, lambda packet, _at: bool(packet.physdev_out))
         return doubt(f"physdev {option.name}")
 
     matches, inverse = [one(option) for option in options], all(option.negated for option in options)
-    return lambda packet, at: _all(matches, packet, at) if packet.physdev_in or packet.physdev_out else inverse
+    return lambda packet, at: all_of(matches, packet, at) if packet.physdev_in or packet.physdev_out else inverse
 
 
 def _rpfilter(options: Sequence[RuleOption], _sets: IpSets) -> Match:
@@ -245,24 +148,17 @@ def _owner(options: Sequence[RuleOption], _sets: IpSets) -> Match:
 
     def one(option: RuleOption) -> Match:
         if option.name not in ("--uid-owner", "--gid-owner"):
-            return doubt(f"owner {option.name}") if option.name != "--socket-exists" else _signed(option, always)
+            return doubt(f"owner {option.name}") if option.name != "--socket-exists" else signed(option.negated, always)
         low, high = names.span(option.value, "-")
 
         def match(packet: Packet, _at: At) -> Answer:
             own = packet.uid if option.name == "--uid-owner" else packet.gid
             return f"owner {option.name}" if own is None else low <= own <= high
 
-        return _signed(option, match)
+        return signed(option.negated, match)
 
     matches, inverse = [one(option) for option in options], all(option.negated for option in options)
-    return lambda packet, at: inverse if packet.iif else _all(matches, packet, at)
-
-
-def _connlimit(options: Sequence[RuleOption], _sets: IpSets) -> Match:
-    (option,) = (one for one in options if one.name in ("--connlimit-above", "--connlimit-upto"))
-    limit = names.number(option.value)
-    answer = (limit < 1) == (option.name == "--connlimit-above")
-    return _signed(option, lambda _packet, _at: answer)
+    return lambda packet, at: inverse if packet.iif else all_of(matches, packet, at)
 
 
 def _hashlimit(options: Sequence[RuleOption], _sets: IpSets) -> Match:
@@ -280,24 +176,13 @@ _LIMITS = {
     "--hashlimit-htable-max": 1, "--hashlimit-htable-expire": 1, "--hashlimit-htable-gcinterval": 1,
     "--hashlimit-rate-match": 0, "--hashlimit-rate-interval": 1,
 }  # fmt: skip
-_CONNTRACK = dict.fromkeys(
-    (
-        "--ctstate", "--ctproto", "--ctorigsrc", "--ctorigdst", "--ctreplsrc", "--ctrepldst", "--ctorigsrcport",
-        "--ctorigdstport", "--ctreplsrcport", "--ctrepldstport", "--ctstatus", "--ctexpire", "--ctdir",
-    ),
-    1,
-)  # fmt: skip
 _RECENT = {
     "--name": 1, "--set": 0, "--rcheck": 0, "--update": 0, "--remove": 0, "--seconds": 1, "--reap": 0, "--hitcount": 1,
     "--rttl": 0, "--rsource": 0, "--rdest": 0, "--mask": 1,
 }  # fmt: skip
 
-SURROUNDINGS: dict[str, tuple[dict[str, int], ModuleBuilder]] = {
+SURROUNDINGS: dict[str, tuple[dict[str, int], ModuleBuilder]] = CONNECTION | {
     "comment": ({"--comment": 1}, _passes),
-    "conntrack": (_CONNTRACK, _conntrack),
-    "state": ({"--state": 1}, _conntrack),
-    "mark": ({"--mark": 1}, _mark),
-    "connmark": ({"--mark": 1}, _connmark),
     "addrtype": ({"--src-type": 1, "--dst-type": 1, "--limit-iface-in": 0, "--limit-iface-out": 0}, _addrtype),
     "set": (
         {"--match-set": 2, "--set": 2, "--return-nomatch": 0, "--update-counters": 0, "--update-subcounters": 0},
@@ -313,16 +198,6 @@ SURROUNDINGS: dict[str, tuple[dict[str, int], ModuleBuilder]] = {
     "nfacct": ({"--nfacct-name": 1}, _passes),
     "limit": ({"--limit": 1, "--limit-burst": 1}, _passes),
     "hashlimit": (_LIMITS, _hashlimit),
-    "connlimit": (
-        {
-            "--connlimit-above": 1,
-            "--connlimit-upto": 1,
-            "--connlimit-mask": 1,
-            "--connlimit-saddr": 0,
-            "--connlimit-daddr": 0,
-        },
-        _connlimit,
-    ),
     "owner": ({"--uid-owner": 1, "--gid-owner": 1, "--socket-exists": 0, "--suppl-groups": 0}, _owner),
 }
 """Modules with the number of values of their options; all options of a module are one match."""

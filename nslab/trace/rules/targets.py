@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from nslab.dataclass import replace
 from nslab.trace.rules import names, nat
+from nslab.trace.rules.connection import seen_state
 from nslab.trace.rules.packet import Verdict
-from nslab.trace.rules.surroundings import seen_state
 from nslab.trace.rules.turn import Move, Turn
 
 if TYPE_CHECKING:

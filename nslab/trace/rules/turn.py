@@ -129,3 +129,14 @@ def doubt(name: str) -> Match:
 def always(_packet: Packet, _at: At) -> Answer:
     """A match that every packet passes."""
     return True
+
+
+def signed(negate: bool, match: Match) -> Match:
+    """The match, or the opposite of it."""
+    return negated(match) if negate else match
+
+
+def all_of(matches: Iterable[Match], packet: Packet, at: At) -> Answer:
+    """No if one match says no, else what one does not know, else yes."""
+    answers = [match(packet, at) for match in matches]
+    return False if False in answers else next((answer for answer in answers if answer is not True), True)
