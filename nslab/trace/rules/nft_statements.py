@@ -206,16 +206,24 @@ def _vmap(body: Any, dump: NftDump) -> Statement:
                 key = str(verdict)
                 verdicts[key], chances[key] = verdict, chances.get(key, Fraction(0)) + chance
                 missed -= chance
-        turns = [_verdict(verdict)(packet)._replace(chance=chances[key]) for key, verdict in verdicts.items()]
+        turns = [_listed_verdict(verdict, packet, chances[key]) for key, verdict in verdicts.items()]
         return [*turns, *[Turn(packet, Move.BREAK, "", chance=missed)] * bool(missed)]
 
     return ask
 
 
+def _listed_verdict(one: Any, packet: Packet, chance: Fraction | None) -> Turn:
+    """The verdict of an element; of one that is none, nobody knows what it does."""
+    try:
+        return _verdict(one)(packet)._replace(chance=chance)
+    except ValueError as error:
+        return unknown(packet, str(error))[0]
+
+
 def _any_of(packet: Packet, verdicts: Sequence[Any], name: str) -> Sequence[Turn]:
     """One of them, or none."""
     different = {str(one): one for one in verdicts}.values()
-    turns = [*(_verdict(one)(packet) for one in different), Turn(packet, Move.BREAK, "no match")]
+    turns = [*(_listed_verdict(one, packet, None) for one in different), Turn(packet, Move.BREAK, "no match")]
     return [turn._replace(chance=None, doubts=(name,)) for turn in turns]
 
 

@@ -24,6 +24,7 @@ from nslab.ruletext.saved import tables, target, words
 from nslab.trace.rules.evaluate import evaluate
 from nslab.trace.rules.ipsets import ipsets
 from nslab.trace.rules.iptables import _MATCHES, _TARGETS
+from nslab.trace.rules.packet import Verdict
 from nslab.trace.rules.ruleset import read
 
 LISTED = json.loads((Path(__file__).parents[2] / "data" / "rules" / "statements.nft.json").read_text())["nftables"]
@@ -145,6 +146,17 @@ def test_loops_of_nft() -> None:
     objects.append({"rule": {"family": "ip", "table": "t", "chain": "a", "expr": [vmap]}})
     with pytest.raises(UsageError, match="table ip 't': chain 'a' jumps to 'a' in a loop"):
         read(nft=json.dumps({"nftables": objects}))
+
+
+def test_an_element_without_a_verdict_is_unknown() -> None:
+    chain = {"family": "ip", "table": "t", "name": "a", "hook": "forward", "prio": 0}
+    for verdicts, key in (([["tcp", None]], {"meta": {"key": "l4proto"}}), ([None], {"ct": {"key": "label"}})):
+        vmap = {"vmap": {"key": key, "data": {"set": verdicts}}}
+        objects: list[Any] = [{"table": {"family": "ip", "name": "t"}}, {"chain": chain}]
+        objects.append({"rule": {"family": "ip", "table": "t", "chain": "a", "expr": [vmap]}})
+        first, *_ = evaluate(read(nft=json.dumps({"nftables": objects})), packet(), "FORWARD", NODE)
+        assert (first.verdict, first.chance) == (Verdict.UNKNOWN, None)
+        assert first.doubts
 
 
 def ask_all(**dumps: str) -> None:
