@@ -28,7 +28,7 @@ def continued(packet: Packet, result: str) -> Sequence[Turn]:
 
 def _ends(verdict: Verdict) -> Callable[[Given], Target]:
     def build(_given: Given) -> Target:
-        return lambda packet, _at: [Turn(packet, Move.END, verdict, verdict=verdict)]
+        return lambda packet, _at: [Turn(packet, Move.END, str(verdict), verdict=verdict)]
 
     return build
 
