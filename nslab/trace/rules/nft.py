@@ -63,10 +63,7 @@ class NftRule:
                 if asks:
                     _split(turn, asks(turn.packet, at), going, failed)
                 for new in acts(turn.packet, at) if acts else ():
-                    merged = _after(turn, new)
-                    (going if new.action is Move.CONTINUE else failed if new.action is Move.BREAK else done).append(
-                        merged
-                    )
+                    {Move.CONTINUE: going, Move.BREAK: failed}.get(new.action, done).append(_after(turn, new))
             live = going
             if not live:
                 break

@@ -51,8 +51,8 @@ def match(statement: Any, dump: NftDump) -> Match | None:
             return _boolean((limit < 1) == bool(rest.get("inv")))
         case {"quota": _}:
             return doubt("quota")
-        case {"xt": _}:
-            return doubt("a match or target of iptables")
+        case {"xt": {"type": "match", "name": str(name)}}:
+            return doubt(f"iptables' match {name}")
         case {"set": {"stmt": [*parts]}}:
             return _every([match(part, dump) or _counts(part) for part in parts])
     return None

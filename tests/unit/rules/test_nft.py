@@ -300,6 +300,23 @@ def test_a_statement_that_is_not_understood_ends_the_walk_or_not(rule: str) -> N
     assert [(end.verdict, end.chance) for end in ends] == [(Verdict.UNKNOWN, None), (Verdict.DROP, None)]
 
 
+@pytest.mark.parametrize(
+    ("xt", "verdicts"),
+    [
+        (None, [Verdict.UNKNOWN, Verdict.ACCEPT]),
+        ({"type": "target", "name": "MASQUERADE"}, [Verdict.UNKNOWN, Verdict.ACCEPT]),
+        ({"type": "match", "name": "comment"}, [Verdict.DROP, Verdict.ACCEPT]),
+    ],
+)
+def test_what_is_iptables_own_is_not_understood(xt: Any, verdicts: list[Verdict]) -> None:
+    drops = [{"drop": None}] * (verdicts[0] is Verdict.DROP)
+    rule = {"family": "inet", "table": "t", "chain": "base", "expr": [{"xt": xt}, *drops]}
+    whole = [*OTHERS, base("inet", "t", "base", "forward", 0), {"rule": rule}]
+    ends = evaluate(read(nft=json.dumps({"nftables": whole})), packet(), "FORWARD", NODE)
+    assert [end.verdict for end in ends] == verdicts
+    assert all(end.doubts and end.chance is None for end in ends)
+
+
 def test_notrack_before_conntrack() -> None:
     chain = {"family": "ip", "table": "t", "name": "raw", "type": "filter", "hook": "prerouting", "prio": -300}
     rule = {"family": "ip", "table": "t", "chain": "raw", "expr": [{"notrack": None}]}
