@@ -43,6 +43,9 @@ LABEL = text("[a-z0-9]([-a-z0-9]*[a-z0-9])?", "lower case letters, digits and '-
 """A DNS label (RFC 1123), which Kubernetes requires for most names."""
 NAME = text("[!-$&-.0-~]+", "printable ASCII characters other than '/' and '%'", 253)
 POD_NAME = {**LABEL, "maxLength": 253}
+BASE = text(f"({NAME['pattern']})?", NAME["$comment"], 253)
+POD_BASE = text("([a-z0-9][-a-z0-9]*)?", "lower case letters, digits and '-', no '-' first", 253)
+"""The beginning of a generated name; "" is none."""
 PORT_NAME = text("[a-z0-9-]*[a-z][a-z0-9-]*", "lower case letters (one at least), digits and '-'", 15)
 QUALIFIED = text(
     "([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?",
@@ -64,9 +67,10 @@ INSIDE = text("(?!/)(?!(.*/)?\\.\\.(/|$)).*", "a relative path without '..'")
 USER = {"runAsUser": {**COUNT, "otherwise": NOBODY}, "runAsGroup": COUNT}
 
 
-def kind(name: Schema = NAME, *required: str) -> Schema:
-    """An object with a name."""
-    return {"properties": {"metadata": {**META, "properties": {"name": name}}}, "required": ["metadata", *required]}
+def kind(name: Schema = NAME, *required: str, base: Schema = BASE) -> Schema:
+    """An object with a name. `base`: of a name that is generated."""
+    metadata = {**META, "properties": {"name": name, "generateName": base}}
+    return {"properties": {"metadata": metadata}, "required": ["metadata", *required]}
 
 
 def fields(**of: Schema) -> Schema:
@@ -84,20 +88,22 @@ FOREIGN = {
     **fields(
         apiVersion=text("[a-z0-9][-a-z0-9.]*/v[a-z0-9]+", "GROUP/VERSION", 253),
         kind=text("[A-Z][A-Za-z0-9]*", "a word of letters, the first a capital", 63),
-        metadata={**fields(name=NAME, namespace=LABEL), "required": ["name"], **_OPEN},
+        metadata={**fields(name=NAME, generateName=BASE, namespace=LABEL), "required": ["name"], **_OPEN},
     ),
     "required": ["metadata"],
     **_OPEN,
 }
 """An object of another API group: it only needs kind and name."""
 RULES: dict[str, Schema] = {
-    "Pod": kind(POD_NAME, "spec"),
-    "Deployment": kind(POD_NAME, "spec"),
+    "Pod": kind(POD_NAME, "spec", base=POD_BASE),
+    "Deployment": kind(POD_NAME, "spec", base=POD_BASE),
     "Service": kind(SOME, "spec"),
     "EndpointSlice": kind(SOME),
     "ObjectMeta": fields(namespace=LABEL, uid=UID, labels=LABELS, annotations=table(STRING, QUALIFIED)),
     "OwnerReference": {"required": []},  # nslab's own have no uid
     "LabelSelector": fields(matchLabels=LABELS),
+    "LabelSelectorRequirement": fields(key=QUALIFIED, values={"type": "array", "items": VALUE}),
+    "NodeSelectorRequirement": fields(key=QUALIFIED),
     "ServiceSpec": fields(selector=LABELS),
     "PodSpec": fields(
         nodeName=LABEL,

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from nslab.api.duration import since
 from nslab.api.pod_status import pod_status, ready_containers, restarts
+from nslab.api.selectors import requirements
 
 Object: TypeAlias = dict[str, Any]
 Cell: TypeAlias = Callable[[Object, float], str]
@@ -75,9 +76,14 @@ def _of_template(field: str) -> Cell:
     return cell
 
 
+def selector(found: Object | None) -> str:
+    """A LabelSelector in one word."""
+    return ",".join(map(str, requirements(found or {}))) or NONE
+
+
 def _selector(one: Object, _: float) -> str:
     found = one["spec"].get("selector") or {}
-    return labels(found.get("matchLabels", {}) if "matchLabels" in found or "matchExpressions" in found else found)
+    return labels(found) if one["kind"] == "ReplicationController" else selector(found)
 
 
 def _ready_of(one: Object, _: float) -> str:
@@ -186,7 +192,7 @@ def _ingress_ports(one: Object, _: float) -> str:
 
 
 def _policy_selector(one: Object, _: float) -> str:
-    return labels((one["spec"].get("podSelector") or {}).get("matchLabels"))
+    return selector(one["spec"].get("podSelector"))
 
 
 NAME, AGE = Column("NAME", _name), Column("AGE", _age)

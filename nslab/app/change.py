@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The effect of a change: `lines`, one for each object; `late`, the nodes whose kube-proxies timed out.
+    """The effect of a change: `lines`, one for each object; `late`, the nodes whose kube-proxies timed out or do not
+    run.
 
     `failed`: what kube-proxies could not write of it (see nslab.app.transition.Made).
     """

@@ -13,10 +13,12 @@ from nslab.linux.flows import flows
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
-from nslab.objects.names import netns
+from nslab.objects.names import host, netns
 from nslab.probes import Way
+from nslab.probes.cause import Cause
 from nslab.probes.evidence import question, question_of
 from nslab.probes.pairs import Kind
+from nslab.probes.verdict import KUBE_PROXY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from nslab.probes import Call, CallResult, Place, Probe, Result, ServiceSurvey, Survey
     from nslab.probes.evidence import Conversation, Trail
 
-    Reasons: TypeAlias = dict[Call, str]
+    Causes: TypeAlias = dict[Probe, Cause]
+    Reasons: TypeAlias = dict[Call, Cause]
     Key = TypeVar("Key")
     Progress = Callable[[int, int], None]
 
@@ -49,15 +52,21 @@ class Probed:
     lab: Lab
     survey: Survey
     results: list[Result]
-    explanations: dict[Probe, str]
+    explanations: Causes
     services: ServiceSurvey | None
     calls: list[CallResult]
-    reasons: dict[Call, str]
+    reasons: Reasons
 
     @property
     def good(self) -> bool:
         """Whether every answer is right."""
         return not (any(result.wrong for result in self.results) or any(call.wrong for call in self.calls))
+
+    @property
+    def causes(self) -> dict[Probe | Call, Cause]:
+        """The causes of all wrong answers."""
+        found: list[tuple[Probe | Call, Cause]] = [*self.explanations.items(), *self.reasons.items()]
+        return dict(found)
 
     @property
     def learned(self) -> list[str]:
@@ -79,7 +88,8 @@ def probe(
     drift = drift_of(name)
     lab = probes.with_learned_routes(drift.lab, drift.plan)
     survey = probes.survey(lab, drift.host, sources, targets)
-    asked = None if targets else probes.survey_services(lab, drift.host, sources)
+    differing = {host(step.obj.ns) for step in drift.plan if step.obj.by == KUBE_PROXY}
+    asked = None if targets else probes.survey_services(lab, drift.host, sources, differing)
     calls: list[CallResult] = []
     with Namespaces() as spaces:
         results = ask(spaces, name, survey.places, survey.probes, progress=hosts)
@@ -90,12 +100,12 @@ def probe(
     return Probed(drift, lab, survey, results, explanations, asked, calls, reasons)
 
 
-def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
+def _explained(drift: Drift, wrong: list[Result]) -> Causes:
     if not wrong:
         return {}
     if network(drift.lab).BY_HAND and not drift.plan:
         by_hand = f"this lab has no network plugin, so the way is yours to make: nslab check {drift.lab.name}"
-        return {result.probe: by_hand for result in wrong}
+        return {result.probe: Cause(by_hand) for result in wrong}
     from nslab.trace.captured import captured
     from nslab.trace.ending import described, ending
     from nslab.trace.explain import explain
@@ -105,17 +115,17 @@ def _explained(drift: Drift, wrong: list[Result]) -> dict[Probe, str]:
     made = topology(drift.want)
     first = {result.probe.pair: result for result in reversed(wrong)}
     followed = _follow(drift, {pair: question(result.probe) for pair, result in [*first.items()][:FOLLOWED]})
-    causes: dict[str, list[tuple[str, str]]] = {}
+    causes: dict[Cause, list[tuple[str, str]]] = {}
     ends = {pair: ending(trail, pair[1]) for pair, trail in followed.items()}
     for pair, result in reversed(first.items()):
         way = depends(drift.lab, result.probe, made)
         cause = captured(drift.lab, way) or explain(result, way, drift.plan, drift.in_the_way, ends.get(pair))
         causes.setdefault(cause, []).append(pair)
-    cells: dict[tuple[str, str], str] = {}
+    cells: dict[tuple[str, str], Cause] = {}
     for cause, pairs in causes.items():
         seen = [pair for pair in pairs if pair in ends]
-        told = described([ends[pair] for pair in seen], [followed[pair] for pair in seen]) if seen else ""
-        cells |= dict.fromkeys(pairs, f"{cause}\n{told}" if told else cause)
+        words = described([ends[pair] for pair in seen], [followed[pair] for pair in seen]) if seen else ""
+        cells |= dict.fromkeys(pairs, replace(cause, seen=words))
     return {result.probe: cells[result.probe.pair] for result in wrong}
 
 
@@ -129,7 +139,7 @@ def _follow(drift: Drift, questions: dict[Key, Conversation]) -> dict[Key, Trail
 
 
 def _reasons(
-    drift: Drift, places: Sequence[Place], explained: dict[Probe, str], calls: list[CallResult]
+    drift: Drift, places: Sequence[Place], explained: Causes, calls: list[CallResult]
 ) -> tuple[Reasons, list[CallResult]]:
     """Why calls failed; and the calls with the endpoints that were seen to be silent."""
     failed = [result for result in calls if result.wrong]

@@ -94,7 +94,7 @@ def _journey(
         differing = tuple(_differences(lab.name, [begin, *(one.host for one in (*seen.there, *seen.back)), last]))
     times = [one.at for one in seen.observation.passings]
     return Journey(
-        lab.name, begin, aim, every, end, cause, differing, max(times) - min(times) if times else 0.0,
+        lab.name, begin, aim, every, end, cause, differing, (max(times) - min(times)) / 1e9 if times else 0.0,
         seen.observation.connections, names, tuple(_notes(lab, host, every, aim)),
     )  # fmt: skip
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from nslab import engine
 from nslab.app.drift import as_seen, compare, standing
 from nslab.app.terminating import ended
+from nslab.compiler import compile_lab
 from nslab.compiler.addresses import pod_netns
 from nslab.compiler.placement import adopted, assign_addresses
 from nslab.compiler.pods import sandbox
@@ -48,7 +49,7 @@ from nslab.objects.container import Sandbox, Workload
 from nslab.objects.names import netns
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Remove, Replace
-from nslab.objects.process import Control
+from nslab.objects.process import Control, KubeProxy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -70,7 +71,7 @@ SHORT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """The effect of a transition. `late`: the nodes whose kube-proxies timed out.
+    """The effect of a transition. `late`: the nodes whose kube-proxies timed out or do not run.
 
     `failed`: what kube-proxies could not write of it, node to Service (NAMESPACE/NAME; "": all) to reason.
     """
@@ -107,6 +108,7 @@ class Transition:
     plugins: Plugins = field(init=False)
     kernel: LinuxKernel = field(init=False)
     attached: Plan = field(init=False)
+    dead: tuple[str, ...] = field(default=(), init=False)
 
     def run(self) -> Made:
         """Make the change; if a stage fails, undo everything and raise."""
@@ -162,9 +164,20 @@ class Transition:
             lab = with_released(lab, self.kept[0])
         lab = assign_addresses(lab)
         drift = compare(self.spaces, as_seen(lab, unseen=self.wait), self.kept, self.written_by)
+        if self.leave and self.kept:
+            drift = self._as_dead(drift)
         self.plugins = Plugins(folder(lab.name), drift.host.iptables)
         self.kernel = LinuxKernel(self.spaces, self.agents, drift.host.iptables, self.plugins)
         return drift
+
+    def _as_dead(self, drift: Drift) -> Drift:
+        """The drift without the start of kube-proxies that were killed: kubectl starts none."""
+        starting = {step.obj.key for step in drift.plan if isinstance(step, Add) and isinstance(step.obj, KubeProxy)}
+        if not starting:
+            return drift
+        killed = starting & {obj.key for obj in compile_lab(self.kept[0], drift.host, self.written_by)}
+        self.dead = tuple(step.obj.host for step in drift.plan if step.obj.key in killed)
+        return replace(drift, plan=tuple(step for step in drift.plan if step.obj.key not in killed))
 
     def _keep(self, drift: Drift) -> None:
         self.files.begin(drift.lab)
@@ -270,13 +283,13 @@ class Transition:
         if not watched(drift.lab):
             return ()
         mode, nodes = drift.lab.proxy_mode, [node.name for node in drift.lab.nodes]
-        expected = nodes if mode is not ProxyMode.NONE else []
+        expected = [node for node in nodes if node not in self.dead] if mode is not ProxyMode.NONE else []
         # The kube-proxies of a fresh lab take over the rules that nslab wrote, so nobody waits for them; but in
         # userspace mode they carry the traffic themselves. One that starts later writes all rules again, as the real
         # kube-proxy does.
         taken_over = expected if self.fresh and mode is not ProxyMode.USERSPACE else []
         written = taken_over if self.written_by is WrittenBy.NSLAB else None
-        return self.line.put(_endpoints(drift.lab), expect=expected, written=written)
+        return (*self.line.put(_endpoints(drift.lab), expect=expected, written=written), *self.dead)
 
     def _failed(self, drift: Drift) -> dict[str, dict[str, str]]:
         """What kube-proxies could not write of what was changed here, or of all that was written here."""

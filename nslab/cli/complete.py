@@ -77,6 +77,12 @@ def probed(ctx: click.Context, incomplete: str) -> list[str]:
     return [name for name in names if name not in ("control", "switch")]
 
 
+def capturable(ctx: click.Context, incomplete: str) -> list[str]:
+    """The hosts of the lab that is typed."""
+    lab = _first(ctx)
+    return [host.removeprefix(f"{lab}/") for host in hosts(f"{lab}/{incomplete}")]
+
+
 def containers(ctx: click.Context, incomplete: str) -> list[str]:
     """The containers of the pod that is typed."""
     from nslab.app.inside import find_pod

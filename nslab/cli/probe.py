@@ -11,7 +11,9 @@ from nslab.cli.life import RunningLab
 from nslab.cli.output import Format, Progress, Report, bullets, document, need_root, say, terminal_columns
 
 if TYPE_CHECKING:
-    from nslab.probes import Call, CallResult, Probe, Result, ServiceSurvey, Survey
+    from nslab.app.probe import Probed
+    from nslab.probes import Probe, Result, Survey
+    from nslab.probes.cause import Cause
 
 
 def probe(
@@ -49,32 +51,31 @@ def probe(
         if done.learned:
             say(f"{', '.join(done.learned)} knows the way to pods by routes made by hand; `nslab up` removes them")
         if done.services and done.calls:
-            _printed_services(done.services, done.results, done.calls, done.reasons)
+            _printed_services(done)
         if done.drift.stopped:
             say("\n" + "\n".join(standing_still(done.drift.stopped)))
     if not done.good:
         raise typer.Exit(1)
 
 
-def _printed(survey: Survey, results: list[Result], explanations: dict[Probe, str]) -> None:
+def _printed(survey: Survey, results: list[Result], explanations: dict[Probe, Cause]) -> None:
     from nslab.views.matrix import matrix, seen
 
     for line in matrix(survey, results, terminal_columns()):
         say(line, fg="red" if "FAIL" in line else None)
     for line in seen(survey.places, results):
         say(line)
-    _because({f"{probe.source} to {probe.target}": reason for probe, reason in explanations.items()})
+    _because({f"{probe.source} to {probe.target}": str(cause) for probe, cause in explanations.items()})
 
 
-def _printed_services(
-    survey: ServiceSurvey, results: list[Result], calls: list[CallResult], reasons: dict[Call, str]
-) -> None:
+def _printed_services(done: Probed) -> None:
     from nslab.views.service_matrix import four_cells, service_matrix
 
-    lines = service_matrix(survey, calls, terminal_columns())
-    for line in (*lines, *four_cells(survey.places, results, calls)):
+    assert done.services
+    lines = service_matrix(done.services, done.calls, terminal_columns())
+    for line in (*lines, *four_cells(done.survey.places, done.results, done.calls, done.causes)):
         say(line, fg="red" if "FAIL" in line else None)
-    _because({f"{call.source} to {call.column}": reason for call, reason in reasons.items()})
+    _because({f"{call.source} to {call.column}": str(cause) for call, cause in done.reasons.items()})
 
 
 def _because(explanations: dict[str, str]) -> None:

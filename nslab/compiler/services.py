@@ -6,6 +6,7 @@ import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import TYPE_CHECKING, Protocol
 
+from nslab.compiler import topology
 from nslab.compiler.addresses import address_of
 from nslab.compiler.networks import network
 from nslab.compiler.subnets import egress, next_hop
@@ -105,8 +106,8 @@ def _taken_by(service: model.Service) -> set[str]:
 
 
 def watched(lab: Lab) -> bool:
-    """Whether the lab needs an API server: it has Services, or kube-proxies that watch for them."""
-    return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE
+    """Whether the lab needs an API server: it has Services, kube-proxies that watch, or pods that wait."""
+    return bool(lab.services) or lab.proxy_mode is not ProxyMode.NONE or any(pod.behind for pod in lab.pods)
 
 
 class Objects(Protocol):
@@ -144,20 +145,27 @@ def resolve(objects: Objects) -> tuple[model.Service, ...]:
     slices: dict[tuple[str, str], list[EndpointSlice]] = {}
     for item in objects.slices:
         slices.setdefault((item.namespace, item.service), []).append(item)
-    zones = {node.name: node.zone for node in objects.nodes}
+    zones, shares = {node.name: node.zone for node in objects.nodes}, topology.shares(objects.nodes)
     views = (
-        _service(service, pods.get(service.namespace, ()), slices.get((service.namespace, service.name), ()), zones)
+        _service(
+            service, pods.get(service.namespace, ()), slices.get((service.namespace, service.name), ()), zones, shares
+        )
         for service in objects.services
     )
     return tuple(sorted(views, key=lambda service: service.key))
 
 
 def _service(
-    service: Service, pods: Iterable[Pod], slices: Iterable[EndpointSlice], zones: Mapping[str, str]
+    service: Service,
+    pods: Iterable[Pod],
+    slices: Iterable[EndpointSlice],
+    zones: Mapping[str, str],
+    shares: tuple[str, ...],
 ) -> model.Service:
     chosen = [pod for pod in pods if service.selector and {*service.selector} <= {*pod.labels}]
     external = service.type in (ServiceType.NODE_PORT, ServiceType.LOAD_BALANCER) or bool(service.external_ips)
-    return model.Service(
+    auto = shares and service.selector and topology.is_auto(service)
+    made = model.Service(
         namespace=service.namespace,
         name=service.name,
         cluster_ip=str(service.cluster_ip or ""),
@@ -173,7 +181,10 @@ def _service(
         external_name=service.external_name,
         publish_not_ready=service.publish_not_ready,
         other_proxy=service.other_proxy,
+        node_zones=tuple(f"{node}/{zone}" for node, zone in zones.items() if zone) if auto else (),
+        zone_shares=shares if auto else (),
     )
+    return topology.hinted(made) if auto else made
 
 
 def _port(
@@ -203,7 +214,8 @@ def _standing(end: model.Endpoint) -> tuple[bool, bool, bool, bool]:
 def _from_pods(
     service: Service, port: ServicePort, pods: Iterable[Pod], zones: Mapping[str, str]
 ) -> Iterator[model.Endpoint]:
-    near, here = service.traffic in SAME_ZONE, service.traffic == SAME_NODE
+    traffic = "" if topology.is_auto(service) else service.traffic
+    near, here = traffic in SAME_ZONE, traffic == SAME_NODE
     for pod in pods:
         if number := target_port(pod, port):
             zone = zones.get(pod.node, "") if near else ""

@@ -16,6 +16,7 @@ from nslab.lab import dump, service_document, views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
+from nslab.lab.mirroring import mirrored_of
 from nslab.lab.notes import notes
 from nslab.lab.resources import SLICE, Key, key_of, named, not_found
 from nslab.lab.status import merge_status
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, Lab
+    from nslab.lab.types import Controller, EndpointSlice, Lab
 
 Changed: TypeAlias = tuple["Lab", tuple[str, ...]]
 """The lab after a change, and kubectl's output, by lines."""
@@ -46,7 +47,7 @@ def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str,
     """The same with warnings for probable mistakes in the file, such as a selector that matches no pods."""
     sources = sources_of(source) if isinstance(source, Path) else (Source("standard input", source),)
     reader = Reader(*sources)
-    new = read_stream(reader, lab=False)
+    new = read_stream(reader, lab=False, unnamed="error: from {}: cannot use generate name with apply".format)
     keys = _keys(new)
     had = dump.documents(lab)
     found = list(_refused(had, new))
@@ -68,7 +69,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     """`kubectl delete`: the objects of a file, or words such as (service/svc-b,) or (service, svc-b, svc-c)."""
     if isinstance(what, Path):
         reader = Reader(*sources_of(what))
-        keys = _keys(read_stream(reader, lab=False))
+        keys = _keys(read_stream(reader, lab=False, unnamed=lambda _: "error: resource name may not be empty"))
         refuse(reader, ())
     else:
         keys = named(lab, what, namespace)
@@ -76,7 +77,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     there = _by_name(dump.documents(lab).objects())
     if missing := [not_found(key, where) for key in keys if key not in there]:
         raise UsageError("\n".join(missing))
-    gone = set(keys)
+    gone = {*keys, *(("endpoints", namespace, name) for kind, namespace, name in keys if kind == "service")}
     controllers = tuple(one for one in lab.controllers if _key(one) not in gone)
     kept = {one.owner_name for one in controllers}
     for pod in lab.pods:
@@ -87,7 +88,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     made = replace(
         lab,
         services=tuple(one for one in lab.services if ("service", one.namespace, one.name) not in gone),
-        slices=tuple(one for one in lab.slices if (SLICE, one.namespace, one.name) not in gone),
+        slices=tuple(one for one in lab.slices if not {(SLICE, one.namespace, one.name), _endpoints(one)} & gone),
         controllers=controllers,
         pods=tuple(
             pod
@@ -145,6 +146,11 @@ def _refused(had: Documents, new: Documents) -> Iterator[FieldError]:
     if new.lab.document is not None:
         text = "a Lab document cannot be applied; `nslab up` takes the whole file"
         yield FieldError((new.lab.document, "kind"), text)
+
+
+def _endpoints(one: EndpointSlice) -> Key:
+    """The Endpoints that a slice mirrors."""
+    return ("endpoints", *(mirrored_of(Document(one.document)) or ("", "")))
 
 
 def _key(one: Controller) -> Key:

@@ -12,6 +12,7 @@
 | a pod's hostname, uid | its name; a UUID by hash of lab, namespace and name |
 | the program of an image | see `images` |
 | kube-dns | added if the lab has the name server's address (`addons`) |
+| the slices of Endpoints that a user wrote | see `mirroring` |
 | the pods of a controller (Deployment, StatefulSet, DaemonSet, Job …) | after the other pods (`replicas`) |
 | Services' addresses and ports | see `allocate` |
 """
@@ -30,7 +31,8 @@ from typing import TYPE_CHECKING, Any
 from nslab.dataclass import replace
 from nslab.lab import images, views
 from nslab.lab.addons import add_dns
-from nslab.lab.node_selector import admitted
+from nslab.lab.mirroring import mirror
+from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.replicas import expand
 from nslab.lab.types import ONE_NUMBER, PROTOCOLS, ContainerPort, Plugin, ProxyMode, Scheduler
 
@@ -65,6 +67,7 @@ def complete_objects(found: Documents) -> None:
     """Fill in the defaults of Kubernetes objects, which do not depend on the lab's nodes and networks."""
     for one in found.services:
         _service(one.spec)
+    mirror(found)
     for one in found.slices:
         for port in one.value.get("ports", ()):
             port["protocol"] = port.get("protocol") or "TCP"
@@ -194,7 +197,7 @@ def _pod_cidrs(lab: LabDocument) -> None:
 
 
 def _schedule(found: Documents) -> None:
-    """Assign nodes to pods without one: by requested address, else by nodeSelector, the fewest pods, the first node."""
+    """Assign nodes to pods without one: by requested address, else by labels, the fewest pods, the first node."""
     waiting, nodes = [one for one in found.pods if not one.view.node], found.lab.nodes
     if not waiting or not nodes:
         return
@@ -205,9 +208,10 @@ def _schedule(found: Documents) -> None:
     rooms = [room(found.lab, node.pod_cidr) for node in nodes]
     load = Counter(one.view.node for one in found.pods)
     room_of = dict(zip((node.name for node in nodes), rooms, strict=True))
+    known = labelled(nodes)
     for one in waiting:
-        if one.view.node_selector and not one.view.node:
-            names = admitted(one.view.node_selector, nodes) or tuple(room_of)
+        if (one.view.node_selector or one.view.node_affinity) and not one.view.node:
+            names = admitted(one.view, known) or tuple(room_of)
             least = min(names, key=lambda name: (load[name] >= room_of[name], load[name]))
             one.view = replace(one.view, node=least)
             load[least] += 1

@@ -1,36 +1,66 @@
-"""The nodes that a pod's nodeSelector admits, by their labels: the file's, and those that every kubelet sets (pure)."""
+"""The nodes that a pod's nodeSelector and required nodeAffinity admit, by the nodes' labels: the file's, and those that
+every kubelet sets (pure).
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from nslab.api.selectors import EQUALS, NodeTerm, Requirement, matches, requirement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping
 
     from nslab.lab.lab_document import Machine
+    from nslab.lab.types import Node, Pod
 
-    Selector = tuple[tuple[str, str], ...]
+    Labels = Mapping[str, str]
 
 HOSTNAME, OS, ARCH = "kubernetes.io/hostname", "kubernetes.io/os", "kubernetes.io/arch"
 _MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 ARCHITECTURE = _MACHINES.get(os.uname().machine, os.uname().machine)
 """This machine's, as Kubernetes writes it."""
+REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
+PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 
-def labels(node: Machine) -> Mapping[str, str]:
-    """A node's labels. The file's override the kubelet's."""
-    kubelets = {HOSTNAME: node.name, OS: "linux", ARCH: ARCHITECTURE}
-    old = {f"beta.{name}": kubelets[name] for name in (OS, ARCH)}
-    return kubelets | old | node.labels
-
-
-def admitted(selector: Selector, nodes: Sequence[Machine]) -> tuple[str, ...]:
-    """The names of the nodes that have all labels of a selector. A label that no node has excludes none."""
-    if not selector:
-        return tuple(node.name for node in nodes)
-    of_nodes = [(node.name, labels(node)) for node in nodes]
-    known = {name for name, _ in selector if any(name in found for _, found in of_nodes)}
+def terms(spec: Mapping[str, Any]) -> tuple[NodeTerm, ...]:
+    """The terms of a pod's required nodeAffinity; a node must match one."""
+    required = spec.get("affinity", {}).get("nodeAffinity", {}).get(REQUIRED, {})
     return tuple(
-        name for name, found in of_nodes if all(found.get(key) == value for key, value in selector if key in known)
+        NodeTerm(*(tuple(map(requirement, one.get(name, ()))) for name in ("matchExpressions", "matchFields")))
+        for one in required.get("nodeSelectorTerms", ())
+    )
+
+
+def labels(node: Machine | Node) -> Labels:
+    """A node's labels. The file's override the kubelet's; the beta labels repeat them (node lifecycle controller)."""
+    found = {HOSTNAME: node.name, OS: "linux", ARCH: ARCHITECTURE} | dict(node.labels)
+    return found | {f"beta.{name}": found[name] for name in (OS, ARCH)}
+
+
+def labelled(nodes: Iterable[Machine | Node]) -> dict[str, Labels]:
+    """The labels of nodes, by their names."""
+    return {node.name: labels(node) for node in nodes}
+
+
+def selector(pod: Pod) -> tuple[Requirement, ...]:
+    """The conditions of a pod's nodeSelector."""
+    return tuple(Requirement(key, EQUALS, (value,)) for key, value in pod.node_selector)
+
+
+def admitted(pod: Pod, nodes: Mapping[str, Labels]) -> tuple[str, ...]:
+    """The names of the nodes that a pod may be on. A label that no node has excludes none."""
+    if not pod.node_selector and not pod.node_affinity:
+        return tuple(nodes)
+    asked = {one.key for one in (*selector(pod), *(one for term in pod.node_affinity for one in term.labels))}
+    unknown = {key for key in asked if not any(key in found for found in nodes.values())}
+    return tuple(name for name, found in nodes.items() if admits(pod, name, found, unknown))
+
+
+def admits(pod: Pod, name: str, found: Labels, ignored: Container[str] = ()) -> bool:
+    """Whether a pod may be on a node. Conditions on `ignored` labels do not count."""
+    return matches((one for one in selector(pod) if one.key not in ignored), found) and (
+        not pod.node_affinity or any(term.matches(name, found, ignored) for term in pod.node_affinity)
     )

@@ -11,6 +11,7 @@ from nslab.api.schema import own
 from nslab.api.words import counted, dotted, shown
 from nslab.errors import FieldError
 from nslab.lab.images import stand_ins
+from nslab.lab.node_selector import PREFERRED
 from nslab.lab.stream import is_later_hook
 from nslab.lab.types import CONTROLLERS, Controller, Pod
 from nslab.lab.volumes import EMPTY_DIR, FILES
@@ -39,11 +40,12 @@ POD_SPEC: dict[str, Any] = {
         name: {}
         for name in names(
             """
-            activeDeadlineSeconds affinity hostIPC hostNetwork hostPID readinessGates schedulingGates
+            activeDeadlineSeconds hostIPC hostNetwork hostPID readinessGates schedulingGates
             setHostnameAsFQDN topologySpreadConstraints
             """
         )
     },
+    "affinity": {"nodeAffinity": {PREFERRED: {}}, "podAffinity": {}, "podAntiAffinity": {}},
     "containers": CONTAINER,
     "initContainers": CONTAINER,
     "volumes": {"projected": {"sources": {name: {} for name in names("clusterTrustBundle podCertificate")}}},
@@ -57,7 +59,7 @@ NOTED: dict[str, dict[str, Any]] = {
 """The noted fields of each kind, as a tree of names. A leaf that is a string: only that value is noted."""
 WORKING = names(
     """
-    CronJob Endpoints HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
+    CronJob HorizontalPodAutoscaler Ingress NetworkPolicy PersistentVolume PersistentVolumeClaim
     PodDisruptionBudget ResourceQuota
     """
 )

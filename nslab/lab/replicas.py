@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from itertools import count as numbers
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.document import Document
-from nslab.api.rules import names as words
 from nslab.dataclass import replace
-from nslab.lab.node_selector import admitted
-from nslab.lab.types import DAEMON_SET, NOTHING_SAID, TEMPLATE_HASH, USUAL
+from nslab.lab.node_selector import admitted, labelled
+from nslab.lab.replica_sets import owner_reference, replica_set, template_hash
+from nslab.lab.suffix import generated
+from nslab.lab.types import DAEMON_SET
 from nslab.lab.volumes import with_claims
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, Pod, Resources, SecurityContext
+    from nslab.lab.types import Controller, Pod
 
-ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
-"""No vowels, so that names contain no words; no 0, 1, 3, which look like letters (Kubernetes' alphabet)."""
-LONGEST_BASE = 58
-"""The API server truncates a base name to this length before it appends five characters: the result is a DNS label."""
 COPIED = ("annotations", "finalizers")
 """What a controller's pod has of its template's metadata, besides labels."""
-FURTHER = words(
-    """
-    dnsConfig dnsPolicy enableServiceLinks hostAliases initContainers nodeSelector serviceAccountName subdomain
-    terminationGracePeriodSeconds volumes
-    """
-)
-FURTHER_OF_CONTAINERS = words("envFrom lifecycle startupProbe volumeMounts")
 MOST = 10_000
 """The maximum number of pods of all controllers together; a file of three lines could request millions."""
 
@@ -40,21 +28,26 @@ MOST = 10_000
 def expand(found: Documents) -> None:
     """Append the controllers' pods to the pods without an owner.
 
-    A pod that is a document of the stream keeps its uid, node, address and readiness. Surplus pods go.
+    A pod that is a document of the stream keeps its uid, its readiness, and the node, if the template still admits it,
+    with the address there. Surplus pods go.
     """
     if not found.controllers:
         return
     owners = {one.view.owner_name for one in found.controllers}
     there = {(one.namespace, one.name): one.view for one in found.pods if one.view.owner in owners}
     found.pods = [one for one in found.pods if one.view.owner not in owners]
-    admitting = [admitted(one.view.template.node_selector, found.lab.nodes) for one in found.controllers]
+    nodes_known = labelled(found.lab.nodes)
+    admitting = [admitted(one.view.template, nodes_known) for one in found.controllers]
     if sum(count(one.view, nodes) for one, nodes in zip(found.controllers, admitting, strict=True)) > MOST:
         return
     for one, nodes in zip(found.controllers, admitting, strict=True):
         template = _replica(one)
         for index, name in enumerate(names(one.view, nodes)):
             node = nodes[index] if one.kind == DAEMON_SET else ""
-            found.pods.append(_named(one, template, name, index, node, there.get((one.namespace, name))))
+            had = there.get((one.namespace, name))
+            if had and nodes and had.node not in nodes:
+                had = replace(had, node="", assigned=None)
+            found.pods.append(_named(one, template, name, index, node, had))
 
 
 def count(controller: Controller, nodes: Sequence[str]) -> int:
@@ -70,7 +63,7 @@ def names(controller: Controller, nodes: Sequence[str] = ()) -> Iterator[str]:
         return
     hashed = template_hash(controller.template)
     middle = f"{hashed}-" if controller.kind == "Deployment" else ""
-    base = f"{controller.name}-{middle}"[:LONGEST_BASE]
+    base = f"{controller.name}-{middle}"
     seed = "" if controller.kind == "Deployment" else f"{controller.kind}/"
     seen: set[str] = set()
     replicas = count(controller, nodes)
@@ -78,55 +71,26 @@ def names(controller: Controller, nodes: Sequence[str] = ()) -> Iterator[str]:
         if len(seen) >= replicas:
             return
         each = nodes[number] if controller.kind == DAEMON_SET and number < replicas else number
-        letters = _letters(f"{seed}{controller.namespace}/{controller.name}/{hashed}/{each}", 5)
-        if base + letters not in seen:
-            seen.add(base + letters)
-            yield base + letters
-
-
-def template_hash(template: Pod) -> str:
-    """The pod-template-hash, which distinguishes the replicas of one template from those of the next."""
-    parts = (
-        *(sorted(template.labels), sorted(template.annotations), template.containers, template.node),
-        *(template.hostname, template.share_process_namespace, str(template.restart_policy)),
-        *(port.host_port for one in template.containers for port in one.ports if port.host_port),
-        *(parts for parts in (template.security, *_rights(template)) if parts not in (NOTHING_SAID, USUAL)),
-        *_further(template),
-    )
-    return _letters(repr(parts), 10)
-
-
-def _further(template: Pod) -> Iterator[str]:
-    """The template's other fields whose change replaces its pods."""
-    spec = template.document.get("spec", {})
-    yield from (json.dumps([name, spec[name]], sort_keys=True) for name in sorted(FURTHER & spec.keys()))
-    for container in spec.get("containers", ()):
-        further = FURTHER_OF_CONTAINERS & container.keys()
-        yield from (json.dumps([name, container[name]], sort_keys=True) for name in sorted(further))
-        yield from (json.dumps(one, sort_keys=True) for one in container.get("env", ()) if one.get("valueFrom"))
-
-
-def _rights(template: Pod) -> Iterator[SecurityContext | Resources]:
-    for one in template.containers:
-        yield from (one.security, one.limits)
+        name = generated(base, f"{seed}{controller.namespace}/{controller.name}/{hashed}/{each}")
+        if name not in seen:
+            seen.add(name)
+            yield name
 
 
 def _replica(one: Document) -> Document:
     """A controller's pod without a name. All its pods share one spec and one owner reference."""
     controller: Controller = one.view
     template, value = controller.template, one.spec.get("template", {})
-    labels = dict(template.labels)
-    owner = {"apiVersion": one.value.get("apiVersion"), "kind": one.kind, "name": one.name}
+    labels, owner = dict(template.labels), one.value
     if one.kind == "Deployment":
-        number = template_hash(template)
-        labels[TEMPLATE_HASH] = number
-        owner |= {"kind": "ReplicaSet", "name": f"{one.name}-{number}"}
+        owner = replica_set(controller)
+        labels |= owner["metadata"]["labels"]
     elif one.kind == "Job":
         labels |= dict.fromkeys(("batch.kubernetes.io/job-name", "job-name"), one.name)
     # GetPodFromTemplate: nothing else that belongs to one pod, such as its deletion.
     metadata: dict[str, Any] = {"namespace": one.namespace, "labels": labels}
     metadata |= {name: value for name, value in value.get("metadata", {}).items() if name in COPIED}
-    metadata["ownerReferences"] = [{**owner, "controller": True}]
+    metadata["ownerReferences"] = [owner_reference(owner)]
     spec = value.get("spec", {})
     if one.kind == "StatefulSet" and one.spec.get("serviceName"):
         spec = {**spec, "subdomain": one.spec["serviceName"]}
@@ -140,6 +104,13 @@ def _replica(one: Document) -> Document:
         document=made,
     )
     return Document(made, (*one.path, "spec", "template"), made=True, view=view)
+
+
+def _predecessor(controller: Document, name: str, index: int) -> str:
+    """The pod before this one in a StatefulSet, unless the set starts its pods in parallel."""
+    ordered = controller.kind == "StatefulSet" and controller.spec.get("podManagementPolicy") != "Parallel"
+    ordinal = int(name.rpartition("-")[2]) - 1 if ordered else 0
+    return f"{controller.namespace}/{controller.name}-{ordinal}" if ordered and index else ""
 
 
 def _named(controller: Document, one: Document, name: str, index: int, node: str, there: Pod | None) -> Document:
@@ -157,12 +128,8 @@ def _named(controller: Document, one: Document, name: str, index: int, node: str
     value = {**one.value, "metadata": {**one.value["metadata"], "labels": labels, "name": name}, "spec": spec}
     view = replace(one.view, name=name, labels=tuple(labels.items()), node=node or one.view.node, document=value)
     view = replace(view, subdomain=subdomain, dns_name=spec.get("hostname", "") if subdomain else "")
+    view = replace(view, behind=_predecessor(controller, name, index))
     if there is not None:
         node = view.node or there.node
         view = replace(view, uid=there.uid, assigned=there.assigned, ready=there.ready, node=node)
     return Document(value, one.path, made=True, view=view)
-
-
-def _letters(text: str, length: int) -> str:
-    number = int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), "big")
-    return "".join(ALPHABET[number // 27**digit % 27] for digit in range(length))

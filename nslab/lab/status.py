@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from nslab.dataclass import replace
 from nslab.lab.allocate import allocate
 from nslab.lab.network_rules import RULES
+from nslab.lab.node_selector import admitted, labelled
 from nslab.lab.types import DAEMON_SET
 
 if TYPE_CHECKING:
@@ -61,10 +62,18 @@ def with_released(new: Lab, kept: Lab) -> Lab:
 
 
 def _replicas_stay(new: Lab, kept: Lab) -> Lab:
-    """The new lab, in which replicas whose template names no node stay on their nodes."""
-    free = {one.owner_name for one in new.controllers if not one.template.node and one.kind != DAEMON_SET}
-    nodes = {node.name: node for node in new.nodes}
-    old_nodes = {(pod.namespace, pod.name): pod.node for pod in kept.pods if pod.owner in free and pod.node in nodes}
+    """The new lab, in which replicas whose template names no node stay on their nodes, if it still admits these."""
+    labels, nodes = labelled(new.nodes), {node.name: node for node in new.nodes}
+    free = {
+        one.owner_name: admitted(one.template, labels)
+        for one in new.controllers
+        if not one.template.node and one.kind != DAEMON_SET
+    }
+    old_nodes = {
+        (pod.namespace, pod.name): pod.node
+        for pod in kept.pods
+        if pod.owner in free and pod.node in (free[pod.owner] or nodes)
+    }
     moved = tuple(
         replace(pod, node=old_nodes.get((pod.namespace, pod.name), pod.node)) if pod.owner in free else pod
         for pod in new.pods

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,12 @@ from nslab.api.values import PROBLEMS_WITH_ADVICE, AliasesError, Reader
 from nslab.dataclass import dataclass, field
 from nslab.errors import FieldError, LabFileError, Position
 from nslab.lab.lab_document import LabDocument
+from nslab.lab.suffix import generated
 from nslab.lab.types import CONTROLLERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nslab.api.shapes import Shape
     from nslab.errors import FieldPath
 
@@ -55,6 +59,8 @@ class Documents:
     slices: list[Document] = field(default_factory=list)
     controllers: list[Document] = field(default_factory=list)
     others: list[Document] = field(default_factory=list)
+    unnamed: Callable[[str], str] | None = None
+    bases: Counter[tuple[str, ...]] = field(default_factory=Counter)
 
     def add(self, one: Document, *, foreign: bool = False) -> None:
         """Append an object to those of its kind. `foreign`: its API group is not one of Kubernetes' own."""
@@ -82,12 +88,15 @@ def _lab_shape() -> Shape:
     return schema.compiled(lab_schema())
 
 
-def read_stream(reader: Reader, *, lab: bool = True, stored: bool = False) -> Documents:
+def read_stream(
+    reader: Reader, *, lab: bool = True, stored: bool = False, unnamed: Callable[[str], str] | None = None
+) -> Documents:
     """The documents of a reader: a lab file's, or (not `lab`) of objects without a Lab. Errors go to the reader.
 
     `stored`: nslab wrote them, so server-set fields are valid; in a user's file they are copies from a cluster.
+    `unnamed`: the error for an object with a `generateName` and no name; without, it gets a name.
     """
-    found, first = Documents(), True
+    found, first = Documents(unnamed=unnamed), True
     try:
         for index, file, root in numbered(reader.sources):
             reader.file = file
@@ -129,7 +138,13 @@ def _read(
     elif kind == "Lab" and not first:
         wrong = [FieldError((*path, "kind"), "the Lab must be the first document of a lab file")]
     elif shape:
-        wrong += schema.check(value, shape, path)
+        base = _name(value, found) if kind != "Lab" else ""
+        # An error in a generated name is one in its base.
+        wrong += [
+            each for each in schema.check(value, shape, path) if not base or each.path != (*path, "metadata", "name")
+        ]
+        if base and found.unnamed:
+            wrong.append(FieldError((*path, "metadata", "generateName"), found.unnamed(base)))
         if kind == "Lab":
             found.lab = LabDocument(value, int(path[0]))
         else:
@@ -144,6 +159,21 @@ def _read(
         # An error at the position of an unreadable value only follows from that value.
         if error.text and error.position not in unread:
             reader.errors.append(error)
+
+
+def _name(value: dict[str, Any], found: Documents) -> str:
+    """Name an object that has only a `generateName`; returns that.
+
+    The letters follow from the kind, the namespace, the base and its number among the file's: a file that is read
+    again has the same names.
+    """
+    metadata = value.get("metadata")
+    if not isinstance(metadata, dict) or metadata.get("name") or not metadata.get("generateName"):
+        return ""
+    key = (str(value["kind"]), str(metadata.get("namespace", "default")), str(metadata["generateName"]))
+    metadata["name"] = generated(key[-1], "/".join((*key, str(found.bases[key]))))
+    found.bases[key] += 1
+    return key[-1]
 
 
 def _is_list(version: Any, kind: Any) -> bool:

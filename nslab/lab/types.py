@@ -14,6 +14,7 @@ from nslab.dataclass import dataclass, field
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv4Network
 
+    from nslab.api.selectors import NodeTerm, Requirement
     from nslab.lab.sources import ValueSource, VariablesSource
     from nslab.lab.volumes import Volume, VolumeMount
     from nslab.runtime.health_check import HealthCheck
@@ -261,7 +262,8 @@ class Pod:
     ready; it has Succeeded or Failed. `service_links`: its containers have variables for Services.
     `grace`: seconds from SIGTERM to SIGKILL. `deletion`: of a terminating pod, when they are over (seconds since 1970);
     0: it does not terminate. A terminating pod belongs to no controller. `init`: its init containers.
-    `dns_name`: its name below the Service `subdomain`, if it requests one.
+    `dns_name`: its name below the Service `subdomain`, if it requests one. `node_affinity`: the required terms.
+    `behind`: the pod, NAMESPACE/NAME, that must be ready before this one starts.
     """
 
     name: str
@@ -286,6 +288,8 @@ class Pod:
     service_links: bool = True
     volumes: tuple[Volume, ...] = ()
     node_selector: tuple[tuple[str, str], ...] = ()
+    node_affinity: tuple[NodeTerm, ...] = ()
+    behind: str = ""
     subdomain: str = ""
     dns_name: str = ""
     dns: DnsSettings = CLUSTER_FIRST
@@ -419,7 +423,7 @@ class Controller:
     kind: str
     name: str
     replicas: int
-    selector: tuple[tuple[str, str], ...]
+    selector: tuple[Requirement, ...]
     template: Pod
     namespace: str = "default"
     labels: tuple[tuple[str, str], ...] = ()

@@ -8,7 +8,16 @@ from typing import TypeAlias
 
 from nslab.api.words import shown
 from nslab.errors import FieldError, FieldPath
-from nslab.lab import plugins, validate_objects, validate_pods, validate_security, validate_subnets
+from nslab.lab import (
+    plugins,
+    validate_affinity,
+    validate_controllers,
+    validate_cron_jobs,
+    validate_objects,
+    validate_pods,
+    validate_security,
+    validate_subnets,
+)
 from nslab.lab.stream import Documents
 from nslab.lab.types import Encapsulation
 
@@ -174,7 +183,9 @@ CHECKS_WITHOUT_LAB: tuple[Check, ...] = (
     validate_security.rights,
     validate_objects.services,
     validate_objects.slices,
-    validate_objects.controllers,
+    validate_controllers.controllers,
+    validate_affinity.node_affinity,
+    validate_cron_jobs.valid_cron_jobs,
     validate_objects.others,
     validate_objects.admitted,
     validate_objects.probes,

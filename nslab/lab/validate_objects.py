@@ -1,4 +1,4 @@
-"""Checks of a lab's Services, EndpointSlices and Deployments, with the API server's messages."""
+"""Checks of a lab's Services and EndpointSlices, and of probes, with the API server's messages."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from nslab.api.sentences import (
     required,
     unsupported,
 )
-from nslab.api.words import shown
 from nslab.errors import FieldError
-from nslab.lab import replicas, service_document, validate_services
+from nslab.lab import service_document, validate_services
 from nslab.lab.addons import API_SERVICE
 from nslab.lab.allocate import HIGHEST, KUBERNETES, LOWEST, unset_fields
+from nslab.lab.mirroring import is_endpoints
 from nslab.lab.resources import resource_of
-from nslab.lab.types import ONE_NUMBER
+from nslab.lab.validate_pods import pod_specs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ HANDLERS = ("exec", "httpGet", "tcpSocket", "grpc")
 
 def services(found: Documents) -> Iterator[FieldError]:
     """Each Service is valid for kube-proxy."""
-    yield from _twice(found.services)
+    yield from unique_names(found.services)
     for service in found.services:
         for error in validate_services.errors(service):
             yield of_object(service, error)
@@ -52,11 +52,32 @@ def admitted(found: Documents) -> Iterator[FieldError]:
 
 
 def slices(found: Documents) -> Iterator[FieldError]:
-    """Each EndpointSlice is valid."""
-    yield from _twice(found.slices)
+    """Each EndpointSlice is valid, and the Endpoints that others mirror."""
+    yield from unique_names(found.slices)
     for one in found.slices:
-        for error in _slice(one):
+        for error in () if one.made else _slice(one):
             yield of_object(one, error)
+    for one in found.others:
+        for error in _subsets(one) if is_endpoints(one) else ():
+            yield of_object(one, error)
+
+
+def _subsets(one: Document) -> Iterator[FieldError]:
+    """The subsets of Endpoints (validateEndpointSubsets)."""
+    for index, subset in enumerate(one.value.get("subsets", ())):
+        path: FieldPath = ("subsets", index)
+        if not subset.get("addresses") and not subset.get("notReadyAddresses"):
+            yield FieldError(path, required("must specify `addresses` or `notReadyAddresses`"))
+        for field in ("addresses", "notReadyAddresses"):
+            for place, address in enumerate(subset.get(field, ())):
+                yield from validate_services.outside(address.get("ip", ""), (*path, field, place, "ip"))
+        ports = subset.get("ports", ())
+        for place, port in enumerate(ports):
+            at = (*path, "ports", place)
+            if len(ports) > 1 and not port.get("name"):
+                yield FieldError((*at, "name"), required())
+            yield from validate_services.port_name(port.get("name", ""), at)
+            yield from validate_services.number_and_protocol(port.get("port", 0), port["protocol"], at)
 
 
 def _slice(one: Document) -> Iterator[FieldError]:
@@ -92,60 +113,16 @@ def _slice_address(word: str, kind: str, path: FieldPath) -> Iterator[FieldError
         yield from validate_services.outside(word, path)
 
 
-def controllers(found: Documents) -> Iterator[FieldError]:
-    """Each controller is valid, and the total of pods is within the limit."""
-    by_kind: dict[str, list[Document]] = {}
-    for one in found.controllers:
-        by_kind.setdefault(one.kind, []).append(one)
-    for some in by_kind.values():
-        yield from _twice(some)
-    for one in found.controllers:
-        for error in _controller(one):
-            yield of_object(one, error)
-    total = sum(max(one.view.replicas, 0) for one in found.controllers)
-    if total > replicas.MOST:
-        most = max(found.controllers, key=lambda one: one.view.replicas)
-        text = f"the {most.kind}s ask for {total} replicas, and the limit is {replicas.MOST}"
-        field = "replicas" if most.kind in ONE_NUMBER else "completions"
-        yield FieldError((*most.path, "spec", field), text)
-    owners = {one.view.owner_name for one in found.controllers}
-    for one in found.pods:
-        if one.view.owner and one.view.owner not in owners:
-            kind, _, owner = one.view.owner.partition("/")
-            text = f"the owner of pod {shown(one.name)}, {kind} {shown(owner)}, is not in the file"
-            yield FieldError((*one.path, "metadata", "ownerReferences"), f"{text}; remove ownerReferences")
-
-
-def _controller(one: Document) -> Iterator[FieldError]:
-    view, selector, template = one.view, {*one.view.selector}, one.view.template
-    if view.replicas < 0:
-        yield FieldError(("spec", "replicas"), invalid(view.replicas, "must be greater than or equal to 0"))
-    selects = one.kind not in ("Job", "ReplicationController")
-    if selects and not selector and not one.spec.get("selector", {}).get("matchExpressions"):
-        yield FieldError(("spec", "selector"), invalid({}, f"empty selector is invalid for {one.kind.lower()}"))
-    elif one.kind != "Job" and not selector <= {*template.labels}:
-        text = invalid(dict(sorted(template.labels)), "`selector` does not match template `labels`")
-        yield FieldError(("spec", "template", "metadata", "labels"), text)
-    policies = ("OnFailure", "Never") if one.kind == "Job" else ("Always",)
-    if template.restart_policy not in policies:
-        text = unsupported(str(template.restart_policy), policies)
-        yield FieldError(("spec", "template", "spec", "restartPolicy"), text)
-
-
 def probes(found: Documents) -> Iterator[FieldError]:
     """Each probe of a container has exactly one handler."""
-    for one in found.pods:
-        if not one.made:
-            yield from (of_object(one, error) for error in _probes((), one.spec))
-    for one in found.controllers:
-        template = one.spec.get("template", {})
-        yield from (of_object(one, error) for error in _probes(("spec", "template"), template.get("spec", {})))
+    for one, path, spec in pod_specs(found):
+        yield from (of_object(one, error) for error in _probes(path, spec))
 
 
 def _probes(inside: FieldPath, spec: dict[str, Any]) -> Iterator[FieldError]:
     for index, container in enumerate(spec.get("containers", ())):
         for name in ("readinessProbe", "livenessProbe", "startupProbe"):
-            path: FieldPath = (*inside, "spec", "containers", index, name)
+            path: FieldPath = (*inside, "containers", index, name)
             if (check := container.get(name)) is None:
                 continue
             kinds = [kind for kind in HANDLERS if kind in check]
@@ -242,10 +219,10 @@ def others(found: Documents) -> Iterator[FieldError]:
     for one in found.others:
         kinds.setdefault(resource_of(one), []).append(one)
     for objects in kinds.values():
-        yield from _twice(objects)
+        yield from unique_names(objects)
 
 
-def _twice(objects: Sequence[Document]) -> Iterator[FieldError]:
+def unique_names(objects: Sequence[Document]) -> Iterator[FieldError]:
     """Names are unique among objects of one kind and namespace."""
     names: dict[tuple[str, str], FieldPath] = {}
     for one in objects:

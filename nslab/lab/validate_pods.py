@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nslab.api.sentences import duplicate, of_object
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError, FieldPath
+from nslab.lab import views
 from nslab.lab.defaults import REQUEST, room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address
 
+    from nslab.api.document import Document
     from nslab.lab.stream import Documents
     from nslab.lab.types import Container, Pod
 
@@ -34,7 +36,7 @@ def pods(found: Documents) -> Iterator[FieldError]:
 
 def containers(found: Documents) -> Iterator[FieldError]:
     """The containers of pods and templates are valid. Replicas are not checked again."""
-    for who, place, pod in templates(found):
+    for who, place, pod in (*templates(found), *_cron_templates(found)):
         seen: dict[str, FieldPath] = {}
         for field, index, container in of_pod(pod):
             path = (*place, "spec", field, index)
@@ -61,6 +63,29 @@ def templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
     yield from ((f"pod {shown(one.name)}", one.path, one.view) for one in found.pods if not one.made)
     for one in found.controllers:
         yield f"{one.kind} {shown(one.name)}", (*one.path, "spec", "template"), one.view.template
+
+
+def cron_jobs(found: Documents) -> Iterator[Document]:
+    """The CronJobs, which are kept."""
+    return (one for one in found.others if one.kind == "CronJob" and str(one.value["apiVersion"]).startswith("batch/"))
+
+
+def pod_specs(found: Documents) -> Iterator[tuple[Document, FieldPath, dict[str, Any]]]:
+    """Every written pod spec: the object that has it, its path there, and its value."""
+    yield from ((one, ("spec",), one.spec) for one in found.pods if not one.made)
+    inside: FieldPath = ("spec", "template", "spec")
+    yield from ((one, inside, one.spec.get("template", {}).get("spec", {})) for one in found.controllers)
+    for one in cron_jobs(found):
+        template = one.spec.get("jobTemplate", {}).get("spec", {}).get("template", {})
+        yield one, ("spec", "jobTemplate", *inside), template.get("spec", {})
+
+
+def _cron_templates(found: Documents) -> Iterator[tuple[str, FieldPath, Pod]]:
+    """As `templates`, of CronJobs."""
+    for one in cron_jobs(found):
+        template = one.spec.get("jobTemplate", {}).get("spec", {}).get("template", {})
+        path = (*one.path, "spec", "jobTemplate", "spec", "template")
+        yield f"CronJob {shown(one.name)}", path, views.pod(template, one.namespace)
 
 
 def _mounts(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:

@@ -6,8 +6,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
+from nslab.api.selectors import requirements
 from nslab.dataclass import replace
-from nslab.lab import service_document, sources, termination, types, volumes
+from nslab.lab import node_selector, service_document, sources, termination, types, volumes
 from nslab.lab.allocate import unset_fields
 from nslab.lab.security import plain
 from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
@@ -109,6 +110,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
             (one["ip"], tuple(one.get("hostnames", ()))) for one in spec.get("hostAliases", ()) if "ip" in one
         ),
         node_selector=tuple(spec.get("nodeSelector", {}).items()),
+        node_affinity=node_selector.terms(spec),
         finished=status.get("phase") in FINISHED,
         document=value,
     )
@@ -307,13 +309,13 @@ def _hinted(hints: dict[str, Any], whom: str) -> tuple[str, ...]:
 def controller(one: Document) -> types.Controller:
     """A controller with its template."""
     spec, selector = one.spec, one.spec.get("selector", {})
-    if one.kind != "ReplicationController":
-        selector = selector.get("matchLabels", {})
+    if one.kind == "ReplicationController":
+        selector = {"matchLabels": selector}
     return types.Controller(
         kind=one.kind,
         name=one.name,
         replicas=_replicas(one.kind, spec),
-        selector=tuple(selector.items()),
+        selector=requirements(selector),
         template=_template(spec, one.namespace),
         namespace=one.namespace,
         labels=tuple(one.labels.items()),

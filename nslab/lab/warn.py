@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from nslab.api.words import counted, shown
 from nslab.errors import FieldError
 from nslab.lab.images import TOOLS
-from nslab.lab.node_selector import labels
+from nslab.lab.mirroring import is_endpoints
+from nslab.lab.node_selector import REQUIRED, admits, labelled, selector
 from nslab.lab.plugins import idle_host_ports
-from nslab.lab.types import image_name
+from nslab.lab.types import ZONE, image_name
 from nslab.lab.validate_pods import of_pod, templates
 from nslab.lab.warn_sources import sources
 
@@ -48,6 +49,10 @@ def warnings(found: Documents) -> Iterator[FieldError]:
             text = f"EndpointSlice {shown(one.name)} has no effect: {there}"
             names = tuple(name for namespace, name in known if namespace == one.namespace)
             yield FieldError((*place, SERVICE), text, word=wanted, known=names)
+    for one in filter(is_endpoints, found.others):
+        if (one.namespace, one.name) not in known:
+            text = f"Endpoints {shown(one.name)} have no effect: there is no Service of their name in their namespace"
+            yield FieldError((*one.path, "metadata", "name"), text)
     yield from _other_family(found)
     yield from _topology_mode(found)
     yield from _probes(found)
@@ -74,13 +79,16 @@ def _other_family(found: Documents) -> Iterator[FieldError]:
 
 
 def _topology_mode(found: Documents) -> Iterator[FieldError]:
-    """Hints by the zones' shares of processors, which nslab's endpoints controller does not give."""
+    """Hints by the zones' shares of processors, for which the zones of nodes must be known."""
+    zones = {node.labels.get(ZONE, "") for node in found.lab.nodes}
+    if "" not in zones and len(zones) > 1:
+        return
     for one in found.services:
         for name in TOPOLOGY_MODES:
             if one.spec.get("selector") and one.metadata.get("annotations", {}).get(name, "").lower() == "auto":
-                text = f"Service {shown(one.name)}: nslab keeps the annotation {name} and gives no hints for it"
+                text = f"Service {shown(one.name)}: the annotation {name} gives no hints, for they take nodes in zones"
                 place: FieldPath = (*one.path, "metadata", "annotations", name)
-                yield FieldError(place, f"{text}; write trafficDistribution: PreferSameZone", key=True)
+                yield FieldError(place, f"{text}; label each node with {ZONE}", key=True)
 
 
 class _Pods:
@@ -144,14 +152,20 @@ def _installs(found: Documents) -> Iterator[FieldError]:
 
 
 def _node_selectors(found: Documents) -> Iterator[FieldError]:
-    """Warnings for nodeSelectors that nslab ignores, because no node has the labels."""
-    nodes = found.lab.nodes
+    """Warnings for nodeSelectors and nodeAffinities that nslab cannot fulfil, because no node has the labels."""
+    nodes = labelled(found.lab.nodes)
     for who, place, pod in templates(found):
-        missing = [one for one in pod.node_selector if not any(labels(node).get(one[0]) == one[1] for node in nodes)]
-        if missing and not pod.document.get("spec", {}).get("nodeName"):
-            listed = ", ".join(f"{shown(name)}={shown(value)}" for name, value in missing)
+        missing = [one for one in selector(pod) if not any(one.matches(labels) for labels in nodes.values())]
+        if pod.document.get("spec", {}).get("nodeName"):
+            continue
+        if missing:
+            listed = ", ".join(shown(str(one)) for one in missing)
             text = f"no node has the label {listed}" if len(missing) == 1 else f"no node has the labels {listed}"
             yield FieldError((*place, "spec", "nodeSelector"), f"{text}, by which {who} selects its nodes")
+        elif pod.node_affinity and not any(admits(pod, name, labels) for name, labels in nodes.items()):
+            listed = " or ".join(shown(str(term)) for term in pod.node_affinity)
+            text = f"no node matches {listed}, by which {who} selects its nodes"
+            yield FieldError((*place, "spec", "affinity", "nodeAffinity", REQUIRED), text)
 
 
 def _probes(found: Documents) -> Iterator[FieldError]:

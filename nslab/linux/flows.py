@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from nslab.objects.plan import Step
 
 _TRANSLATES = ("iptables", "ipset", "nft", "ipvs")
+_NONE, _EXPIRED = " 0 flow entries", "such conntrack doesn't exist"
+"""What conntrack(8) says if there are no such entries, and if one expires after it was listed: then it stops."""
+_TIMES = 10
 _PASSING = ("SYN_SENT", "SYN_RECV", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2")
 """The states of TCP connections that are not established."""
 
@@ -47,8 +50,13 @@ def flows(spaces: Namespaces, ns: str, *selection: str) -> list[str]:
 
 
 def _drop(ns: str, *selection: str) -> None:
-    try:
-        restore.listed("conntrack", "-D", *selection, lock=restore.lock_of(ns))
-    except NslabError as error:
-        if " 0 flow entries" not in f" {error}":  # that is how it says that there are none
-            raise
+    for _ in range(_TIMES):
+        try:
+            restore.listed("conntrack", "-D", *selection, lock=restore.lock_of(ns))
+        except NslabError as error:
+            if _NONE in f" {error}":
+                return
+            if _EXPIRED not in str(error):
+                raise
+        else:
+            return

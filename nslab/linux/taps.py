@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from nslab.linux.netns import Namespaces
 
@@ -20,9 +21,12 @@ _BUFFER, _LENGTH = 1 << 21, 512
 
 
 class Frame(NamedTuple):
-    """A frame at an interface, without its link-layer header. `kind`: its EtherType; `way`: OUTGOING, OTHERHOST, …."""
+    """A frame at an interface, without its link-layer header. `at`: nanoseconds since 1970; `kind`: its EtherType.
 
-    at: float
+    `way`: OUTGOING, OTHERHOST, ….
+    """
+
+    at: int
     host: str
     dev: str
     kind: int
@@ -39,6 +43,14 @@ def tap(spaces: Namespaces, ns: str) -> socket.socket:
     return sock
 
 
+def in_order(taps: Mapping[str, socket.socket]) -> list[Frame]:
+    """The frames that wait in the taps of hosts, in order of time; where that is equal, in the host's own order."""
+    # A packet that is sent again while the taps are read would be seen by the last of them only.
+    until = time.time_ns()
+    found = (frame for name, sock in taps.items() for frame in frames(name, sock))
+    return sorted((frame for frame in found if frame.at <= until), key=lambda frame: frame.at)
+
+
 def frames(name: str, sock: socket.socket) -> Iterator[Frame]:
     """The IPv4 and ARP frames that wait in a tap of the host `name`."""
     with suppress(BlockingIOError):
@@ -46,4 +58,4 @@ def frames(name: str, sock: socket.socket) -> Iterator[Frame]:
             data, extras, _, (dev, kind, way, *_) = sock.recvmsg(_LENGTH, socket.CMSG_SPACE(16))
             seconds, nanoseconds = struct.unpack("qq", extras[0][2])
             if kind in (ETH_P_IP, ETH_P_ARP):
-                yield Frame(seconds + nanoseconds / 1e9, name, dev, kind, way, data)
+                yield Frame(seconds * 10**9 + nanoseconds, name, dev, kind, way, data)

@@ -141,6 +141,7 @@ class Workload(Supervised):
     `backoff`: the seconds between its second exit and its third start, from which the kubelet's back-off grows.
     `grace`: the seconds from SIGTERM to SIGKILL. `lifecycle`: its hooks. `init`: what kind of init container it is.
     `after`: the init containers before it; it starts when they have ended well, and sidecars have started.
+    `behind`: the pod, NAMESPACE/NAME, that must be ready before it starts.
     `sources`: the sources of its further variables and files; `start`: what they held when it started.
     """
 
@@ -160,6 +161,7 @@ class Workload(Supervised):
     lifecycle: tuple[tuple[str, HealthCheck], ...] = ()
     init: Literal["", "init", "sidecar"] = ""
     after: tuple[str, ...] = ()
+    behind: str = ""
     sources: str = ""
     start: Start | None = field(default=None, compare=False, repr=False)
 
@@ -206,7 +208,7 @@ class Workload(Supervised):
 
     def _further(self) -> Iterator[tuple[str, Any]]:
         yield "grace", self.grace if self.grace != Workload.GRACE else None
-        yield from (("init", self.init), ("after", self.after))
+        yield from (("init", self.init), ("after", self.after), ("behind", self.behind))
         yield "startup", self.startup and self.startup.fields()
         yield "lifecycle", {name: hook.fields() for name, hook in self.lifecycle}
 

@@ -42,9 +42,12 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """A packet at an interface. `leaving`: the host sends it. `astray`: its link-layer address is another host's."""
+    """A packet at an interface. `at`: the time in nanoseconds. `leaving`: the host sends it.
 
-    at: float
+    `astray`: its link-layer address is another host's.
+    """
+
+    at: int
     host: str
     dev: str
     leaving: bool

@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.compiler.services import proxy_of, resolve, seen, ways_in
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, replace
 from nslab.lab.types import ProxyMode
 from nslab.objects import names
 from nslab.probes.calls import Answer, Call, Way
@@ -15,13 +15,13 @@ from nslab.probes.spread import Spread, spread_of
 from nslab.proxy.choose import choose
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
     from nslab.lab.types import Lab, Pod
     from nslab.objects.needs import Host
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
 
-TIMES, SPREAD_TIMES = 4, 200
+TIMES, DIFFERING_TIMES, SPREAD_TIMES = 4, 8, 200
 ALL_CALLS = 400
 """Up to this number of pairs of source and port, each is called; beyond it, a sample."""
 SPREAD_NODES = 3
@@ -46,8 +46,14 @@ class ServiceSurvey:
         return f"{self.asked} of {self.possible} pairs of hosts and Services: each host asks two; --from chooses others"
 
 
-def survey_services(lab: Lab, host: Host, sources: Sequence[str] = ()) -> ServiceSurvey:
-    """All calls to the lab's Services (its pods have addresses), or those of `sources`."""
+def survey_services(
+    lab: Lab, host: Host, sources: Sequence[str] = (), differing: Collection[str] = ()
+) -> ServiceSurvey:
+    """All calls to the lab's Services (its pods have addresses), or those of `sources`.
+
+    `differing`: the nodes whose rules differ. They may choose among more endpoints than there are, so that one
+    connection proves nothing.
+    """
     asking = _Asking(lab, host)
     ports = [(service, port) for service in asking.services for port in service.ports if asking.speaks(service, port)]
     if lab.proxy_mode is ProxyMode.NONE:
@@ -57,6 +63,10 @@ def survey_services(lab: Lab, host: Host, sources: Sequence[str] = ()) -> Servic
     chosen = pairs if len(pairs) <= ALL_CALLS else [*_sample(askers, ports)]
     calls = tuple(
         call for asker, service, port in chosen for call in asking.calls(asker, service, port) if _tells(call)
+    )
+    calls = tuple(
+        replace(call, times=max(call.times, DIFFERING_TIMES)) if call.answers and call.node in differing else call
+        for call in calls
     )
     spread = tuple(asking.spreads(askers, ports[: ALL_CALLS // 20]))
     return ServiceSurvey(asking.askers, calls, spread, len(chosen), len(pairs))

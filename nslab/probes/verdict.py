@@ -1,19 +1,25 @@
-"""Localizes a fault by four cells: same or other node, pod address or Service address (pure)."""
+"""Localizes a fault by four cells, same or other node, pod or Service address, and by what was found (pure)."""
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from nslab.dataclass import dataclass, field
 from nslab.probes.calls import Way
+from nslab.probes.cause import Cause, CauseKind
 from nslab.probes.pairs import Expected, Kind, Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from nslab.probes.calls import Answer, CallResult
-    from nslab.probes.pairs import Place, Result
+    from nslab.probes.calls import Answer, Call, CallResult
+    from nslab.probes.pairs import Place, Probe, Result
 
+    Causes: TypeAlias = Mapping[Probe | Call, Cause]
+
+KUBE_PROXY = "kube-proxy"
+"""The component by whose rules a Service's address is translated."""
 NEAR, FAR, POD, SERVICE = "same node", "other node", "pod address", "service address"
 Cell: TypeAlias = tuple[str, str]
 """The location of the server, and the kind of address."""
@@ -26,17 +32,27 @@ class Square:
     role: str
     asked: dict[Cell, int] = field(default_factory=dict)
     failed: dict[Cell, int] = field(default_factory=dict)
-    nodes: dict[str, None] = field(default_factory=dict)
-    """The nodes whose rules translate the failed calls."""
+    causes: dict[Cause, None] = field(default_factory=dict)
+    """What was found of the failures, each once."""
 
-    def count(self, where: str, what: str, *, right: bool) -> None:
-        """Count one probe."""
+    def count(self, where: str, what: str, cause: Cause | None = None, *, right: bool) -> None:
+        """Count one probe. `cause`: of a failed one, if it is known."""
         self.asked[where, what] = self.asked.get((where, what), 0) + 1
         self.failed[where, what] = self.failed.get((where, what), 0) + (not right)
+        if cause and not right:
+            self.causes[cause] = None
 
 
-def squares(places: Sequence[Place], results: Iterable[Result], calls: Iterable[CallResult]) -> tuple[Square, Square]:
-    """Pods' and nodes' four cells. Only arrival counts, not the source address that a server sees."""
+def squares(
+    places: Sequence[Place],
+    results: Iterable[Result],
+    calls: Iterable[CallResult],
+    causes: Causes = MappingProxyType({}),
+) -> tuple[Square, Square]:
+    """Pods' and nodes' four cells. Only arrival counts, not the source address that a server sees.
+
+    `causes`: of the probes and calls that went wrong.
+    """
     by_name = {place.name: place for place in places}
     results = [*results]
     lost = {
@@ -54,7 +70,8 @@ def squares(places: Sequence[Place], results: Iterable[Result], calls: Iterable[
             and result.probe.expected is Expected.REACH
         ):
             near = NEAR if source.node == target.node else FAR
-            found[source.role].count(near, POD, right=result.outcome is Outcome.REACHED)
+            reached = result.outcome is Outcome.REACHED
+            found[source.role].count(near, POD, causes.get(result.probe), right=reached)
     for called in calls:
         square = found.get(by_name[called.call.source].role)
         if not square or called.call.way is not Way.CLUSTER_IP or called.call.outcome is not Outcome.REACHED:
@@ -63,9 +80,8 @@ def squares(places: Sequence[Place], results: Iterable[Result], calls: Iterable[
         for answer in called.call.answers:
             # A silent endpoint is a failure; an endpoint that the mode did not choose is inconclusive.
             if answer in silent or answer.hostname in called.answered:
-                square.count(NEAR if answer.near else FAR, SERVICE, right=answer not in silent)
-        if silent:
-            square.nodes[called.call.node] = None
+                near, cause = NEAR if answer.near else FAR, causes.get(called.call)
+                square.count(near, SERVICE, cause, right=answer not in silent)
     return found["pod"], found["node"]
 
 
@@ -78,40 +94,63 @@ def _drawn_in_vain(called: CallResult, lost: Collection[tuple[str, str]]) -> Seq
 
 
 def verdict(square: Square) -> str:
-    """A sentence that names the faulty component; "" if there is no fault."""
+    """A sentence: which cells fail, and where to look by what was found; "" if there is no fault."""
     pods = [where for where in (NEAR, FAR) if square.failed.get((where, POD))]
     services = [where for where in (NEAR, FAR) if square.failed.get((where, SERVICE))]
     if not pods and not services:
         return ""
     who = f"for {square.role}s"
     if not pods:
-        return (
-            f"{who}, every pod's address answers and a Service's does not: look at kube-proxy of {_few(square.nodes)}"
-        )
-    if set(services) <= set(pods):
-        same = ", and so do the Services behind them" if services else ""
-        return (
-            f"{who}, pods' own addresses fail ({_where(pods)}){same}: look at the pod network (CNI), not at kube-proxy"
-        )
-    return (
-        f"{who}, pods' own addresses fail ({_where(pods)}), but Services fail where those answer, too "
-        f"({_where(services)}): look at the pod network (CNI) first, then at kube-proxy of {_few(square.nodes)}"
-    )
+        return f"{who}, every pod's address answers and a Service's does not: {advice(square.causes)}"
+    fails = f"{who}, pods' own addresses fail ({_where(pods)})"
+    if not {*services} <= {*pods}:
+        more = f"Services fail where those answer, too ({_where(services)})"
+        return f"{fails}, but {more}: {advice(square.causes)}"
+    if not services:
+        return f"{fails}: {advice(square.causes)}"
+    # That all is well with kube-proxy's rules is known only where each failure has a cause elsewhere.
+    known = all(cause.kind is not CauseKind.NOTHING and cause.by != KUBE_PROXY for cause in square.causes)
+    elsewhere = ", not at kube-proxy" if known and square.causes else ""
+    return f"{fails}, and so do the Services behind them: {advice(square.causes)}{elsewhere}"
 
 
-def names_fail(calls: Sequence[CallResult]) -> str:
+def advice(causes: Iterable[Cause]) -> str:
+    """Where to look: where something was found, and nowhere else."""
+    found: dict[str, dict[str, None]] = {}
+    ends: dict[str, None] = {}
+    for cause in causes:
+        if cause.kind is CauseKind.NOTHING:
+            ends |= dict.fromkeys(filter(None, [cause.host]))
+        else:
+            found.setdefault(_what(cause), {})[cause.host or "this machine"] = None
+    if found:
+        return f"look at {_where([f'{what}{_few(hosts)}' for what, hosts in found.items()])}"
+    return f"no cause was found{f'; packets end at {_few(ends)}' if ends else ''}"
+
+
+def _what(cause: Cause) -> str:
+    if cause.kind is CauseKind.UNMANAGED:
+        return "what is not the lab's on "
+    if cause.kind is CauseKind.SEEN or cause.by in ("", "the machines"):
+        return ""
+    return f"the {cause.by} of " if " " in cause.by else f"{cause.by} of "
+
+
+def names_fail(calls: Sequence[CallResult], causes: Causes = MappingProxyType({})) -> str:
     """A sentence, if Services answer by address and not by name; else ""."""
     named = [result for result in calls if result.call.way is Way.NAME and not result.call.lost]
     addressed = [result for result in calls if result.call.way is Way.CLUSTER_IP]
-    if any(result.unresolved for result in named) and not any(result.wrong for result in addressed):
-        return "Services answer by address and not by name: look at kube-dns"
-    return ""
+    unresolved = [result.call for result in named if result.unresolved]
+    if not unresolved or any(result.wrong for result in addressed):
+        return ""
+    found = [causes[call] for call in unresolved if call in causes]
+    return f"Services answer by address and not by name: {advice(found)}"
 
 
 def _where(rows: Sequence[str]) -> str:
     return " and ".join(rows)
 
 
-def _few(nodes: Iterable[str]) -> str:
-    some = [*nodes]
+def _few(names: Iterable[str]) -> str:
+    some = [*names]
     return ", ".join(some if len(some) <= 4 else [*some[:3], f"{len(some) - 3} more"])

@@ -48,7 +48,8 @@ class Service:
 
     `cluster_ip` is "" for a headless one and for an ExternalName. `affinity`: seconds of ClientIP affinity, 0 for none.
     `external_local`, `internal_local`: the traffic policy is Local. `other_proxy`: a label says that it is another
-    proxy's business; no kube-proxy sees it (`visible`), but DNS names it.
+    proxy's business; no kube-proxy sees it (`visible`), but DNS names it. `node_zones` (NODE/ZONE), `zone_shares` (the
+    zone of each node that counts): for the hints of topology-mode Auto; () without.
     """
 
     namespace: str
@@ -66,6 +67,8 @@ class Service:
     external_name: str = ""
     publish_not_ready: bool = False
     other_proxy: bool = False
+    node_zones: tuple[str, ...] = ()
+    zone_shares: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

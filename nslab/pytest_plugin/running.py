@@ -10,6 +10,7 @@ from nslab.app import change
 from nslab.app.check import check
 from nslab.app.drift import drift_of
 from nslab.app.probe import probe
+from nslab.app.trace import trace
 from nslab.app.up import up
 from nslab.compiler.addresses import address_of
 from nslab.dataclass import replace
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from nslab.app.change import Changed
     from nslab.app.drift import Drift
     from nslab.lab.types import Lab, Service
+    from nslab.probes.pairs import Kind
+    from nslab.trace.hops import Journey
 
 _PAUSE = 0.02  # seconds between two checks of a condition
 _T = TypeVar("_T")
@@ -133,6 +136,13 @@ class RunningLab:
             reasons = [f"\n{reason}\n  {_few(whom)}" for reason, whom in _by_reason(wrong).items()]
             raise AssertionError("\n".join([f"{len(wrong)} of {len(answers)} answers are wrong", *reasons]))
         return answers
+
+    def trace(self, source: str, to: str, kind: Kind | None = None) -> Journey:
+        """Follow one packet and its reply, hop by hop (`nslab trace`). `kind`: None for what `to` speaks.
+
+        `trace("pod-d", "svc-b").hops` says what each host did and why; `end`, whether it was delivered.
+        """
+        return trace(self.name, source, to, kind)
 
     def processes(self) -> dict[str, int]:
         """The lab's processes: `HOST ROLE` to pid, as in `node1 kube-proxy` or `pod-b container/app`.

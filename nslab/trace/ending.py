@@ -90,10 +90,21 @@ def _tells(one: Sighting, end: str) -> bool:
 
 
 def _at(one: Sighting, trail: Trail, *, back: bool = False, arrived: bool = False, port: int = 0) -> Ending:
-    because = () if one.leaving else _why(trail, one.host)
+    because = _switched(one, trail) if one.leaving else _why(trail, one.host)
     if one.astray and one.host != SWITCH:
         because = (f"its link-layer address is not that of {one.host}'s {one.dev}",)
     return Ending(one.host, one.dev, one.leaving, back, arrived, port=port, because=because)
+
+
+def _switched(one: Sighting, trail: Trail) -> tuple[str, ...]:
+    """What the switch counted, if it got the packet and did not pass it on."""
+    if one.host == SWITCH or not any(other.host == SWITCH and other.at >= one.at for other in trail.sightings):
+        return ()
+    return tuple(
+        f"meanwhile {SWITCH}'s {count.name} counted packets"
+        for count in trail.counts
+        if count.host == SWITCH and count.rule
+    )
 
 
 def _why(trail: Trail, host: str) -> tuple[str, ...]:
@@ -172,8 +183,3 @@ def few(names: Sequence[str], most: int = 3) -> str:
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def first_line(reason: str) -> str:
-    """A reason without what was seen."""
-    return reason.partition("\n")[0]

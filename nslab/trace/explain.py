@@ -16,6 +16,7 @@ from nslab.objects.plan import Remove
 from nslab.objects.process import Control, KubeProxy, Process
 from nslab.objects.script import command
 from nslab.probes import Expected, Outcome
+from nslab.probes.cause import Cause, CauseKind
 from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 
 _ELSEWHERE = (KubeProxy, Control)
 """What carries no packet from one host to another."""
+_NEIGHBOURS_FULL = (
+    "this machine's neighbour table is full, which all labs share: probe fewer pairs at a time (--from, --to), "
+    "or allow it more: sysctl -w net.ipv4.neigh.default.gc_thresh3=16384"
+)
 
 
 def explain(
@@ -36,32 +41,38 @@ def explain(
     differences: Plan,
     unmanaged: Mapping[str, Sequence[str]] | None = None,
     end: Ending | None = None,
-) -> str:
-    """One sentence with the repair. `differences`: the plan of `up` (`diff(have, want)`).
+) -> Cause:
+    """The cause, with the repair. `differences`: the plan of `up` (`diff(have, want)`).
 
     `end`: where the conversation was last seen when it was followed; what differs there comes first.
     """
     for need in in_doubt(result, needs, end):
         for step in differences:
             if step.obj.key == need.key or _takes_over(step, need):
-                return f"{trouble(step)}{_mending(step)}{_more(step, differences)}"
+                return differs(step, f"{trouble(step)}{_mending(step)}{_more(step, differences)}")
     ends = {result.probe.source, result.probe.target}
     way = {need.ns for need in needs}
     for step in differences:
         if isinstance(step.obj, ChainPolicy) and step.obj.ns in way:
-            return f"{trouble(step)}{_mending(step)}"
+            return differs(step, f"{trouble(step)}{_mending(step)}")
         if isinstance(step.obj, Attachment) and host(step.obj.ns) in ends:
-            return f"{trouble(step)}; {up(step.obj)} runs the plugins again"
+            return differs(step, f"{trouble(step)}; {up(step.obj)} runs the plugins again")
         if isinstance(step, Remove) and _misplaced(step, result, needs):
-            return f"{trouble(step)}{_mending(step)}"
+            return differs(step, f"{trouble(step)}{_mending(step)}")
     return _beside(differences, way, end) or _nothing_of_ours(result, needs, unmanaged or {}, end)
 
 
-def _beside(differences: Plan, way: Collection[str], end: Ending | None) -> str:
+def differs(step: Step, sentence: str) -> Cause:
+    """The cause that a step would repair: what it removes is not the lab's."""
+    kind = CauseKind.UNMANAGED if isinstance(step, Remove) else CauseKind.DIFFERS
+    return Cause(sentence, kind, host(step.obj.ns), step.obj.by)
+
+
+def _beside(differences: Plan, way: Collection[str], end: Ending | None) -> Cause | None:
     """What differs in a namespace on the way, although no packet of the lab needs it; first where it ends."""
     here = [step for step in differences if step.obj.ns in way and not isinstance(step.obj, _ELSEWHERE)]
     step = min(here, key=lambda step: end is None or host(step.obj.ns) != end.host, default=None)
-    return f"what differs on the way: {trouble(step)}{_mending(step)}" if step else ""
+    return differs(step, f"what differs on the way: {trouble(step)}{_mending(step)}") if step else None
 
 
 def _mending(step: Step) -> str:
@@ -123,33 +134,40 @@ def _more(step: Step, differences: Plan) -> str:
 
 def _nothing_of_ours(
     result: Result, needs: Sequence[Need], unmanaged: Mapping[str, Sequence[str]], end: Ending | None
-) -> str:
+) -> Cause:
     way = list(dict.fromkeys(need.ns for need in needs))
     for ns in sorted(way, key=lambda ns: end is None or host(ns) != end.host):
         if things := unmanaged.get(ns):
-            return f"nothing of the lab differs on the way, but {host(ns)} has {_listed(things, end)}"
+            sentence = f"nothing of the lab differs on the way, but {host(ns)} has {_listed(things, end)}"
+            return Cause(sentence, CauseKind.UNMANAGED, host(ns))
+    return _at_its_end(result, end) or _unexplained(result, way, end)
+
+
+def _at_its_end(result: Result, end: Ending | None) -> Cause | None:
+    """What the target or the kernel showed."""
     probe = result.probe
     if probe.expected is Expected.FAIL:
-        return f"nothing of the lab differs, and yet {probe.target} has what should not reach it"
+        return Cause(f"nothing of the lab differs, and yet {probe.target} has what should not reach it")
     if result.outcome is Outcome.REFUSED and probe.port and (end is None or (end.host == probe.target and end.refused)):
-        return (
-            f"nothing of the lab differs: packets arrive at {probe.target}, where nothing listens on port {probe.port}"
-        )
+        nothing_listens = f"packets arrive at {probe.target}, where nothing listens on port {probe.port}"
+        return Cause(f"nothing of the lab differs: {nothing_listens}", CauseKind.SEEN, probe.target)
     if result.detail == os.strerror(errno.ENOBUFS):
-        return (
-            "this machine's neighbour table is full, which all labs share: probe fewer pairs at a time (--from, --to), "
-            "or allow it more: sysctl -w net.ipv4.neigh.default.gc_thresh3=16384"
-        )
+        return Cause(_NEIGHBOURS_FULL, CauseKind.SEEN)
     if end and end.mute:
-        return f"nothing of the lab differs: {probe.target}'s server on port {probe.port} takes connections, and hangs"
-    between = f"nothing of the lab differs on the way ({', '.join(map(host, way))})"
+        hangs = f"{probe.target}'s server on port {probe.port} takes connections, and hangs"
+        return Cause(f"nothing of the lab differs: {hangs}", CauseKind.SEEN, probe.target)
+    return None
+
+
+def _unexplained(result: Result, way: Sequence[str], end: Ending | None) -> Cause:
+    probe, between = result.probe, f"nothing of the lab differs on the way ({', '.join(map(host, way))})"
     if result.seen_from and result.outcome is Outcome.REACHED:
-        return f"{between}, but something makes {probe.source} look like {result.seen_from}"
+        return Cause(f"{between}, but something makes {probe.source} look like {result.seen_from}")
     if end:
-        return between
+        return Cause(between, host="" if end.answered else end.host)
     if result.arrived_at:
-        return f"{between}; the packet arrived at {result.arrived_at}, so the answer gets lost on its way back"
-    return f"{between}; the packet did not arrive at {probe.target}{_said(result)}"
+        return Cause(f"{between}; the packet arrived at {result.arrived_at}, so the answer gets lost on its way back")
+    return Cause(f"{between}; the packet did not arrive at {probe.target}{_said(result)}")
 
 
 def _said(result: Result) -> str:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.dataclass import dataclass, field
+from nslab.dataclass import dataclass, field, replace
 from nslab.objects.inet import Address
 from nslab.objects.names import host, netns
 from nslab.objects.plan import Remove, Replace
 from nslab.objects.process import KubeProxy, Process
 from nslab.objects.script import command
 from nslab.probes import Outcome
+from nslab.probes.cause import Cause, CauseKind
 from nslab.probes.evidence import What
-from nslab.trace.ending import described, ending, few, first_line
+from nslab.trace.ending import described, ending, few
+from nslab.trace.explain import differs
 from nslab.trace.words import trouble, up
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.objects.plan import Plan, Step
-    from nslab.probes import CallResult
+    from nslab.probes import Call, CallResult
     from nslab.probes.evidence import Trail
     from nslab.trace.ending import Ending
 
@@ -29,11 +31,11 @@ DNS_HOST = "kube-system_kube-dns"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known besides the call: failed `pairs` of hosts (source, target) with their explanations; `trails`: the
+    """What is known besides the call: failed `pairs` of hosts (source, target) with their causes; `trails`: the
     call, repeated and followed; `owners`: the hosts that have an address; `unmanaged`: what is not the lab's, by
     namespace; `flows`: earlier connections that conntrack has as no rule translates them now."""
 
-    pairs: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    pairs: Mapping[tuple[str, str], Cause] = field(default_factory=dict)
     trails: Sequence[Trail] = ()
     owners: Mapping[IPv4Address, Sequence[str]] = field(default_factory=dict)
     unmanaged: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -53,15 +55,16 @@ class Evidence:
         return ending(trail, self.owner(trail.drew))
 
 
-def explain_call(result: CallResult, lab: str, differences: Plan, evidence: Evidence) -> str:
-    """One sentence. `differences`: the plan of `up`."""
+def explain_call(result: CallResult, lab: str, differences: Plan, evidence: Evidence) -> Cause:
+    """The cause. `differences`: the plan of `up`."""
     call = result.call
     silent = silent_pods(result, evidence)
     for pod in silent:
         if reason := evidence.pairs.get((call.source, pod)) or evidence.pairs.get((call.node, pod)):
-            return f"{pod} is not reached by its own address either: {first_line(reason)}"
-    if step := next(_suspects(result, lab, differences, silent), None):
-        return f"{trouble(step)}{_mending(step)}"
+            sentence = f"{pod} is not reached by its own address either: {reason.sentence}"
+            return replace(reason, sentence=sentence, seen="")
+    if step := next(_suspects(result, lab, differences, silent, translated=_translated(result, evidence)), None):
+        return differs(step, f"{trouble(step)}{_mending(step)}{_dead(step, differences)}")
     return _layer(result, lab, differences, evidence, silent)
 
 
@@ -82,7 +85,15 @@ def silent_pods(result: CallResult, evidence: Evidence) -> Sequence[str]:
     return failed or never
 
 
-def _suspects(result: CallResult, lab: str, differences: Plan, silent: Sequence[str]) -> Iterator[Step]:
+def _translated(result: CallResult, evidence: Evidence) -> bool:
+    """Whether each repetition was seen to go to an endpoint: then the rules that choose one are right."""
+    pods = {answer.pod for answer in result.call.answers}
+    return bool(evidence.trails) and all(evidence.owner(trail.drew) in pods for trail in evidence.trails)
+
+
+def _suspects(
+    result: CallResult, lab: str, differences: Plan, silent: Sequence[str], *, translated: bool
+) -> Iterator[Step]:
     """Steps that would repair an object on the path, with those of this Service first."""
     call, node = result.call, netns(lab, result.call.node)
     port_name = f"{call.service}:{call.port_name}" if call.port_name else call.service
@@ -96,10 +107,25 @@ def _suspects(result: CallResult, lab: str, differences: Plan, silent: Sequence[
         yield from (step for step in differences if step.obj.ns == netns(lab, DNS_HOST))
     translating = [step for step in differences if step.obj.ns == node and step.obj.by == "kube-proxy"]
     yield from (step for step in translating if any(word in repr(step.obj) for word in about))
-    yield from (step for step in translating if isinstance(step.obj, KubeProxy))
-    yield from translating
+    if translated:
+        yield from (step for step in translating if not isinstance(step.obj, KubeProxy) and not _of_service(step))
+    else:
+        yield from (step for step in translating if isinstance(step.obj, KubeProxy))
+        yield from translating
     behind = {netns(lab, pod) for pod in silent}
     yield from (step for step in differences if step.obj.ns in behind)
+
+
+def _of_service(step: Step) -> bool:
+    """Whether it is part of one Service's rules."""
+    return " of Service " in step.obj.label
+
+
+def _dead(step: Step, differences: Plan) -> str:
+    """That the kube-proxy whose rules differ does not run."""
+    gone = (one for one in differences if isinstance(one.obj, KubeProxy) and one.obj.ns == step.obj.ns)
+    dead = next(gone, None) if step.obj.by == "kube-proxy" and not isinstance(step.obj, Process) else None
+    return f"; {trouble(dead)}" if dead else ""
 
 
 def _mending(step: Step) -> str:
@@ -114,26 +140,36 @@ def _mending(step: Step) -> str:
     )
 
 
-def _layer(result: CallResult, lab: str, differences: Plan, evidence: Evidence, silent: Sequence[str]) -> str:
+def _layer(result: CallResult, lab: str, differences: Plan, evidence: Evidence, silent: Sequence[str]) -> Cause:
     call = result.call
-    at = f"nothing of {call.node}'s rules differs"
     if "answered by" in result.wrong and (doubled := _doubled(differences, evidence)):
         return doubled
     ends = [evidence.end(trail) for trail in evidence.lost]
-    pods = {answer.pod for answer in call.answers}
-    if ends and (there := _nothing_listens(ends, evidence, pods)):
+    if ends and (there := _nothing_listens(ends, evidence, {answer.pod for answer in call.answers})):
         return there
+    seen = described(ends) if ends else ""
     for namespace in (netns(lab, name) for name in (*dict.fromkeys(end.host for end in ends), call.node)):
         if step := _beside(differences, namespace):
-            return f"what differs on the way: {trouble(step)}{_mending(step)}{_seen(ends)}"
+            return replace(differs(step, f"what differs on the way: {trouble(step)}{_mending(step)}"), seen=seen)
         if things := evidence.unmanaged.get(namespace):
             more = f" (and {len(things) - 1} more)" if len(things) > 1 else ""
-            return f"{at}, but {host(namespace)} has something that is not the lab's: {things[0]}{more}{_seen(ends)}"
+            others = f"{host(namespace)} has something that is not the lab's: {things[0]}{more}"
+            return Cause(f"{_right(call)}, but {others}", CauseKind.UNMANAGED, host(namespace), seen=seen)
+    where = ends[0].host if ends else ""
+    return Cause(_unexplained(result, evidence, silent, ends), host=where, seen=seen)
+
+
+def _right(call: Call) -> str:
+    return f"nothing of {call.node}'s rules differs"
+
+
+def _unexplained(result: CallResult, evidence: Evidence, silent: Sequence[str], ends: Sequence[Ending]) -> str:
+    """What is known of a call for which neither a difference nor anything unmanaged was found."""
+    call, at = result.call, _right(result.call)
     if result.unresolved:
-        asked = f"{call.source} asks the cluster's DNS for {call.name}"
-        return f"{asked}, and {result.unresolved.removeprefix('DNS: ')}{_seen(ends)}"
+        return f"{call.source} asks the cluster's DNS for {call.name}, and {result.unresolved.removeprefix('DNS: ')}"
     if ends:
-        return f"{at}{_who(silent, ends)}{_as_it_was(evidence)}{_seen(ends)}"
+        return f"{at}{_who(silent, ends)}{_as_it_was(evidence)}"
     if evidence.trails:
         return f"{at}; {_now(evidence)}"
     if silent:
@@ -146,30 +182,31 @@ def _layer(result: CallResult, lab: str, differences: Plan, evidence: Evidence, 
 
 
 def _beside(differences: Plan, namespace: str) -> Step | None:
-    """What else of the lab's differs in a namespace where packets end."""
+    """What else of the lab's differs in a namespace where packets end: kube-proxy's rules were looked at before."""
     here = (step for step in differences if step.obj.ns == namespace and not isinstance(step.obj, Process))
-    return next(here, None)
+    return next((step for step in here if step.obj.by != "kube-proxy" and not _of_service(step)), None)
 
 
-def _doubled(differences: Plan, evidence: Evidence) -> str:
-    """Who has an address that another host should have; "" if nobody is known to."""
+def _doubled(differences: Plan, evidence: Evidence) -> Cause | None:
+    """Who has an address that another host should have; None if nobody is known to."""
     for step in differences:
         match step:
             case Remove(Address(ns=ns, address=found)) if evidence.owner(found.ip) not in ("", host(ns)):
-                return f"{trouble(step)}, but {evidence.owner(found.ip)}'s{_mending(step)}"
+                return differs(step, f"{trouble(step)}, but {evidence.owner(found.ip)}'s{_mending(step)}")
     for address, hosts in evidence.owners.items():
         if len(hosts) > 1 and any(trail.drew == address for trail in evidence.trails):
-            return f"{few(hosts)} have the same address {address}"
-    return ""
+            return Cause(f"{few(hosts)} have the same address {address}", CauseKind.SEEN, few(hosts))
+    return None
 
 
-def _nothing_listens(ends: Sequence[Ending], evidence: Evidence, pods: Collection[str]) -> str:
+def _nothing_listens(ends: Sequence[Ending], evidence: Evidence, pods: Collection[str]) -> Cause | None:
     """That an endpoint refuses: one of `pods`, or, if there are none, one outside the cluster."""
     for end, trail in zip(ends, evidence.lost, strict=True):
         translated = trail.drew != trail.question.address and (not pods or end.host in pods)
         if translated and end.refused and end.host == evidence.owner(trail.drew):
-            return f"packets arrive at {trail.drew} ({end.host}), where nothing listens on port {end.port}"
-    return ""
+            sentence = f"packets arrive at {trail.drew} ({end.host}), where nothing listens on port {end.port}"
+            return Cause(sentence, CauseKind.SEEN, end.host)
+    return None
 
 
 def _who(silent: Sequence[str], ends: Sequence[Ending]) -> str:
@@ -183,10 +220,6 @@ def _as_it_was(evidence: Evidence) -> str:
     if all(trail.of(What.REQUEST) and trail.drew == trail.question.address for trail in evidence.lost):
         return f", and yet nothing translates {evidence.lost[0].drew}"
     return ""
-
-
-def _seen(ends: Sequence[Ending]) -> str:
-    return f"\n{described(ends)}" if ends else ""
 
 
 def _now(evidence: Evidence) -> str:

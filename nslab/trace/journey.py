@@ -106,6 +106,8 @@ def _ended(station: Station, known: Known) -> Hop:
     """The host takes the packet for itself, or it gets no further."""
     question = asked(station)
     route = known.routes[question]
+    if station.iif == "lo":
+        return _received(station, known)
     if route.kind in ("local", ""):
         return _lost(station, route, known) if route.error else _received(station, known)
     return _lost(station, route, known)
@@ -180,6 +182,8 @@ def path(visit: Visit) -> str:
     for match in visit.matches:
         if match.target and match.verdict in ("jump", "goto"):
             chains = [*chains[: chains.index(match.chain) + 1], match.target] if match.chain in chains else chains
+    if visit.matches and visit.matches[-1].chain in chains:
+        chains = chains[: chains.index(visit.matches[-1].chain) + 1]
     return f"{visit.table} {' > '.join(chains)}"
 
 
@@ -189,8 +193,7 @@ def _translations(station: Station, known: Known) -> Iterator[Hop]:
     for visit in station.visits:
         if visit.header.ends != before.ends:
             yield from _changed(station, last, before, visit.header, known)
-            before = visit.header
-        last = visit
+        before, last = visit.header, visit
     # After a packet's last chain only its way out tells what that did; of one that is lost there, the rule's text.
     after = station.left or (translated(last, before) if last else before)
     if after.ends != before.ends:

@@ -47,13 +47,13 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Passing:
-    """A packet at an interface. `at`: seconds; `leaving`: the host sends it; `outer`: the tunnel's header around it.
+    """A packet at an interface. `at`: nanoseconds; `leaving`: the host sends it; `outer`: the tunnel's around it.
 
     `astray`: its link-layer address is another host's; a bridge's ports see nothing else. `code`: type and code, of
     ICMP.
     """
 
-    at: float
+    at: int
     host: str
     dev: str
     leaving: bool

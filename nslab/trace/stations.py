@@ -107,16 +107,31 @@ def stations(passings: Iterable[Passing], crossings: Iterable[Crossing], what: W
         known.add(sight)
         if owner := _owner(found, crossing):
             owner.crossing = crossing
+        elif crossing.iif and (owner := _begun(found, crossing)):
+            assert owner.crossing
+            visits = (*owner.crossing.visits, *crossing.visits)
+            owner.crossing = replace(owner.crossing, oif=crossing.oif, visits=visits)
         elif crossing.what is what and not crossing.iif:
             _insert(found, Station(crossing.host, what, crossing.tunnelled, crossing=crossing))
     return [station for station in found if not station.astray]
 
 
 def _goes_on(station: Station, one: Passing) -> bool:
-    """Whether a sighting belongs to a station: a bridge and its ports see the same packet one after the other."""
+    """Whether a sighting belongs to a station: a bridge and its ports see the same packet one after the other.
+
+    With br_netfilter, rules may translate it between the two.
+    """
     if one.leaving:
-        return not station.departure or station.departure[-1].header == one.header
-    return not station.departure and station.arrival[-1].header == one.header
+        return not station.departure or _same(station.departure[-1].header, one.header)
+    if station.departure:
+        return False
+    before = station.arrival[-1]
+    return before.header == one.header or (before.astray and _same(before.header, one.header))
+
+
+def _same(before: Header, after: Header) -> bool:
+    """Whether nobody routed the packet in between."""
+    return before.ttl == after.ttl and (before.source == after.source or before.target == after.target)
 
 
 def _owner(found: Sequence[Station], crossing: Crossing) -> Station | None:
@@ -124,10 +139,22 @@ def _owner(found: Sequence[Station], crossing: Crossing) -> Station | None:
     for station in found:
         if station.crossing or (station.host, station.tunnelled) != (crossing.host, crossing.tunnelled):
             continue
-        if crossing.iif and crossing.iif in [one.dev for one in station.arrival]:
+        # Of a bridge's port, rules name the bridge, which need not have seen the packet.
+        came = [one.dev for one in station.arrival] + [crossing.iif] * any(one.astray for one in station.arrival)
+        if crossing.iif and crossing.iif in came and crossing.header.ends == station.entered.ends:
             return station
         if not crossing.iif and not station.arrival and crossing.oif in [one.dev for one in station.departure]:
             return station
+    return None
+
+
+def _begun(found: Sequence[Station], crossing: Crossing) -> Station | None:
+    """The station whose first hooks br_netfilter called: the trace of the others begins anew."""
+    for station in found:
+        if station.crossing and (station.host, station.tunnelled) == (crossing.host, crossing.tunnelled):
+            last = max((visit.hook for visit in station.visits), default=0)
+            if station.crossing.iif == crossing.iif and all(visit.hook > last for visit in crossing.visits):
+                return station
     return None
 
 

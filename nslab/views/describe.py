@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.pod_status import pod_status
-from nslab.api.tables import NONE, columns, labels
+from nslab.api.tables import NONE, columns, labels, selector
 from nslab.api.words import printable
 
 if TYPE_CHECKING:
@@ -171,8 +171,8 @@ def _endpoints_of(service: Object, port: Object, there: Sequence[Object]) -> str
 
 def _set(one: Object, there: Sequence[Object], now: float) -> Iterator[Pair]:
     spec, template = one["spec"], one["spec"].get("template", {})
-    found = spec.get("selector") or {}
-    yield "Selector", labels(found.get("matchLabels", found) if one["kind"] != "ReplicationController" else found)
+    found = spec.get("selector")
+    yield "Selector", labels(found) if one["kind"] == "ReplicationController" else selector(found)
     for column in columns(one["kind"]):
         if column.name not in ("NAME", "AGE", "NODE SELECTOR"):
             yield column.name.capitalize(), column.cell(one, now)

@@ -11,14 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nslab.probes import Call, CallResult, Probe, Result
+    from nslab.probes.cause import Cause
 
 
 def junit(
     lab: str,
     results: Sequence[Result],
-    explanations: Mapping[Probe, str],
+    explanations: Mapping[Probe, Cause],
     calls: Sequence[CallResult] = (),
-    reasons: Mapping[Call, str] = MappingProxyType({}),
+    reasons: Mapping[Call, Cause] = MappingProxyType({}),
 ) -> str:
     """JUnit XML with a test case for each probe and each call; a failed one contains its explanation."""
     wrong = sum(bool(result.wrong) for result in results) + sum(bool(result.wrong) for result in calls)
@@ -34,29 +35,29 @@ def junit(
         element = ET.SubElement(suite, "testcase", case)
         if result.wrong:
             message = f"{result.wrong}: {result.detail}" if result.detail else result.wrong
-            ET.SubElement(element, "failure", {"message": message}).text = explanations.get(probe, message)
+            ET.SubElement(element, "failure", {"message": message}).text = str(explanations.get(probe, message))
     for called in calls:
         call = called.call
         must = "" if call.outcome == "reached" else f" must be {call.outcome}"
         case = {"classname": f"{lab}.{call.source}", "name": f"{call}{must}", "time": f"{called.ms / 1000:.6f}"}
         element = ET.SubElement(suite, "testcase", case)
         if called.wrong:
-            ET.SubElement(element, "failure", {"message": called.wrong}).text = reasons.get(call, called.wrong)
+            ET.SubElement(element, "failure", {"message": called.wrong}).text = str(reasons.get(call, called.wrong))
     ET.indent(suites)
     return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def to_json(results: Sequence[Result], explanations: Mapping[Probe, str]) -> list[dict[str, Any]]:
+def to_json(results: Sequence[Result], explanations: Mapping[Probe, Cause]) -> list[dict[str, Any]]:
     """The results as plain values."""
     return [_values(result, explanations) for result in results]
 
 
-def calls_to_json(calls: Sequence[CallResult], reasons: Mapping[Call, str]) -> list[dict[str, Any]]:
+def calls_to_json(calls: Sequence[CallResult], reasons: Mapping[Call, Cause]) -> list[dict[str, Any]]:
     """Calls to Services as plain values."""
     return [_call(result, reasons) for result in calls]
 
 
-def _call(result: CallResult, reasons: Mapping[Call, str]) -> dict[str, Any]:
+def _call(result: CallResult, reasons: Mapping[Call, Cause]) -> dict[str, Any]:
     call = result.call
     seen = sorted({str(one.seen_from) for one in result.tries if one.seen_from})
     values = {
@@ -65,12 +66,12 @@ def _call(result: CallResult, reasons: Mapping[Call, str]) -> dict[str, Any]:
         "protocol": call.protocol, "times": call.times, "expected": call.outcome.value,
         "outcomes": dict(Counter(one.outcome.value for one in result.tries)), "ok": not result.wrong,
         "wrong": result.wrong or None, "answered": dict(Counter(result.answered)), "seen_from": seen, "ms": result.ms,
-        "lost": call.lost or "", "explanation": reasons.get(call, ""),
+        "lost": call.lost or "", "explanation": str(reasons.get(call, "")),
     }  # fmt: skip
     return {name: value for name, value in values.items() if name == "wrong" or value not in ("", [], {})}
 
 
-def _values(result: Result, explanations: Mapping[Probe, str]) -> dict[str, Any]:
+def _values(result: Result, explanations: Mapping[Probe, Cause]) -> dict[str, Any]:
     probe = result.probe
     question = {"from": probe.source, "to": probe.target, "address": str(probe.address), "kind": probe.kind.value}
     details = {
@@ -80,7 +81,7 @@ def _values(result: Result, explanations: Mapping[Probe, str]) -> dict[str, Any]
         "seen_from": result.seen_from and str(result.seen_from),
         "arrived_at": result.arrived_at or None,
         "detail": result.detail or None,
-        "explanation": explanations.get(probe),
+        "explanation": str(explanations[probe]) if probe in explanations else None,
     }
     answer = {
         "expected": probe.expected.value,

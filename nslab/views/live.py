@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.api.duration import moment
 from nslab.compiler.services import resolve
-from nslab.lab import dump
-from nslab.lab.node_selector import ARCH, ARCHITECTURE, HOSTNAME, OS
-from nslab.lab.replicas import template_hash
-from nslab.lab.types import DAEMON_SET, ONE_NUMBER, TEMPLATE_HASH
+from nslab.dataclass import replace
+from nslab.lab import dump, node_selector
+from nslab.lab.replica_sets import replica_set
+from nslab.lab.types import DAEMON_SET, ONE_NUMBER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,7 +48,6 @@ def objects(lab: Lab, live: Live) -> list[Object]:
         *_namespaces(found),
         *(one.value for one in found.services),
         *_controllers(lab, live),
-        *_replica_sets(lab, live),
         *(pod(one, live) for one in lab.pods),
         *(one.value for one in found.slices),
         *_slices(lab, live),
@@ -64,12 +63,7 @@ def _aged(one: Object, live: Live) -> Object:
 
 def node(one: Node, *, running: bool) -> Object:
     """A node; it is ready while its process, its kubelet, runs."""
-    labels = {
-        HOSTNAME: one.name,
-        OS: "linux",
-        ARCH: ARCHITECTURE,
-        **dict(one.labels),
-    }
+    labels = {**node_selector.labels(one)}
     ready = {"type": "Ready", "status": "True" if running else "Unknown"}
     return {
         "apiVersion": "v1",
@@ -86,8 +80,8 @@ def node(one: Node, *, running: bool) -> Object:
                 "kubeletVersion": VERSION,
                 "kernelVersion": platform.release(),
                 "osImage": platform.system(),
-                "operatingSystem": "linux",
-                "architecture": labels[ARCH],
+                "operatingSystem": labels[node_selector.OS],
+                "architecture": labels[node_selector.ARCH],
             },
         },
     }
@@ -136,18 +130,20 @@ def _phase(row: Object) -> str:
 
 
 def _controllers(lab: Lab, live: Live) -> Iterator[Object]:
+    """The controllers, and the ReplicaSet of each Deployment, which has the Deployment's pods."""
+    rows: dict[str, list[Object]] = {}
+    for pod in lab.pods:
+        rows.setdefault(pod.owner, []).append(live.rows[f"{pod.namespace}/{pod.name}"])
     for one in lab.controllers:
-        yield {**dump.controller(one), "status": _status(one, _pods_of(lab, one), live)}
+        status = _status(one, rows.get(one.owner_name, []))
+        yield {**dump.controller(one), "status": status}
+        if one.kind == "Deployment":
+            yield {**replica_set(one), "status": status}
 
 
-def _pods_of(lab: Lab, controller: Controller) -> list[Pod]:
-    return [one for one in lab.pods if one.owner == controller.owner_name]
-
-
-def _status(controller: Controller, pods: Sequence[Pod], live: Live) -> Object:
-    """How many of a controller's pods there are, and are ready."""
-    rows = [live.rows[f"{one.namespace}/{one.name}"] for one in pods]
-    ready, count = sum(_is_ready(row) for row in rows), len(pods)
+def _status(controller: Controller, rows: Sequence[Object]) -> Object:
+    """How many of a controller's pods there are, and are ready. `rows`: its pods."""
+    ready, count = sum(_is_ready(row) for row in rows), len(rows)
     if controller.kind == DAEMON_SET:
         names = ("desiredNumberScheduled", "currentNumberScheduled", "updatedNumberScheduled")
         return {**dict.fromkeys(names, count), "numberReady": ready, "numberAvailable": ready}
@@ -163,56 +159,27 @@ def _is_ready(row: Object) -> bool:
     return bool(row["ready"]) and row["status"] == "Running"
 
 
-def _replica_sets(lab: Lab, live: Live) -> Iterator[Object]:
-    """The ReplicaSet of each Deployment's template."""
-    for one in lab.controllers:
-        if one.kind != "Deployment":
-            continue
-        hashed = template_hash(one.template)
-        spec, label = one.document["spec"], {TEMPLATE_HASH: hashed}
-        template = spec.get("template", {})
-        metadata = template.get("metadata", {})
-        labels = {**metadata.get("labels", {}), **label}
-        owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": one.name, "controller": True}
-        yield {
-            "apiVersion": "apps/v1",
-            "kind": "ReplicaSet",
-            "metadata": {
-                "name": f"{one.name}-{hashed}",
-                "namespace": one.namespace,
-                "labels": labels,
-                "ownerReferences": [owner],
-            },
-            "spec": {
-                "replicas": one.replicas,
-                "selector": {"matchLabels": {**dict(one.selector), **label}},
-                "template": {**template, "metadata": {**metadata, "labels": labels}},
-            },
-            "status": _status(one, _pods_of(lab, one), live),
-        }
-
-
 def _slices(lab: Lab, live: Live) -> Iterator[Object]:
     """The EndpointSlice of each Service that selects pods, and its Endpoints."""
     selecting = {f"{one.namespace}/{one.name}": one for one in lab.services if one.selector}
-    for one in resolve(lab):
+    pods = (replace(one, ready=_is_ready(live.rows[f"{one.namespace}/{one.name}"])) for one in lab.pods)
+    for one in resolve(replace(lab, pods=tuple(pods))):
         if service := selecting.get(one.key):
-            yield from _of_service(service, one, live)
+            yield from _of_service(service, one)
 
 
-def _of_service(service: Service, one: Resolved, live: Live) -> Iterator[Object]:
+def _of_service(service: Service, one: Resolved) -> Iterator[Object]:
     ends = {end.ip: end for port in one.ports for end in port.endpoints}
     head = {"namespace": service.namespace, "labels": {SERVICE_NAME: service.name}}
-    ready = {ip: end.ready and _pod_ready(end, live) for ip, end in ends.items()}
     yield {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
         "metadata": {"name": f"{service.name}-{_letters_of(service)}", **head},
         "addressType": "IPv4",
-        "endpoints": [_end(end, ready=ready[ip]) for ip, end in ends.items()],
+        "endpoints": [*map(_end, ends.values())],
         "ports": [_port(port) for port in one.ports],
     }
-    addresses = [_address(end) for ip, end in ends.items() if ready[ip]]
+    addresses = [_address(end) for end in ends.values() if end.ready]
     yield {
         "apiVersion": "v1",
         "kind": "Endpoints",
@@ -231,11 +198,14 @@ def _port(port: Port) -> Object:
     return {**({"name": port.name} if port.name else {}), "port": target, "protocol": port.protocol}
 
 
-def _end(end: Endpoint, *, ready: bool) -> Object:
+def _end(end: Endpoint) -> Object:
+    hinted = (("forZones", end.zones), ("forNodes", end.nodes))
+    hints = {name: [{"name": one} for one in whom] for name, whom in hinted if whom}
     return {
         "addresses": [end.ip],
-        "conditions": {"ready": ready, "serving": ready, "terminating": end.terminating},
+        "conditions": {"ready": end.ready, "serving": end.serving, "terminating": end.terminating},
         **({"nodeName": end.node} if end.node else {}),
+        **({"hints": hints} if hints else {}),
         **_target(end),
     }
 
@@ -247,8 +217,3 @@ def _address(end: Endpoint) -> Object:
 def _target(end: Endpoint) -> Object:
     namespace, _, name = end.pod.partition("/")
     return {"targetRef": {"kind": "Pod", "namespace": namespace, "name": name}} if name else {}
-
-
-def _pod_ready(end: Endpoint, live: Live) -> bool:
-    row = live.rows.get(end.pod)
-    return row is None or _is_ready(row)

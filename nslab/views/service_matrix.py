@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from nslab.probes import Call, CallResult, Outcome, Spread, Square, Way, likelihood, squares, verdict
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from nslab.probes import Place, Result, ServiceSurvey
+    from nslab.probes.verdict import Causes
 
 COLUMNS = 12
 """With more columns, or in a narrower terminal, only failures are listed."""
@@ -62,16 +64,24 @@ def word(result: CallResult) -> str:
     return _WORDS.get(outcome, outcome.value)
 
 
-def four_cells(places: Sequence[Place], results: Sequence[Result], calls: Sequence[CallResult]) -> list[str]:
-    """The two tables that distinguish faults of the pod network from those of kube-proxy, with their verdicts."""
+def four_cells(
+    places: Sequence[Place],
+    results: Sequence[Result],
+    calls: Sequence[CallResult],
+    causes: Causes = MappingProxyType({}),
+) -> list[str]:
+    """The two tables that distinguish faults of the pod network from those of kube-proxy, with their verdicts.
+
+    `causes`: of the probes and calls that went wrong.
+    """
     lines: list[str] = []
-    for square in squares(places, results, calls):
+    for square in squares(places, results, calls, causes):
         if square.asked:
             rows = [[where, _cell(square, where, POD), _cell(square, where, SERVICE)] for where in (NEAR, FAR)]
             lines += ["", *table([f"{square.role}s to", POD, SERVICE], rows).splitlines()]
             if words := verdict(square):
                 lines.append(words)
-    words = names_fail(calls)
+    words = names_fail(calls, causes)
     return [*lines, words] if words else lines
 
 

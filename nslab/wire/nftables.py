@@ -27,6 +27,7 @@ _IPV4 = 2
 _NESTED = 0x8000
 _OWNER = 2
 PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
+HOOKS = ("prerouting", "input", "forward", "output", "postrouting")
 _BEFORE_ALL = -450  # before defragmentation (-400), so that even what raw drops is seen
 PACKET, TRANSPORT = 1, 2
 _TRACE_KEY = 12
@@ -74,7 +75,8 @@ def tracing(table: str, needles: Iterable[Needle]) -> list[bytes]:
     """
     rules = [*needles]
     batch = [_message(_NEW_TABLE, _CREATE, text(1, table) + _number(2, _OWNER))]
-    for name, hook in (("prerouting", PREROUTING), ("output", OUTPUT)):
+    # All hooks: what br_netfilter has led through prerouting is not traced any more when IP routes it.
+    for hook, name in enumerate(HOOKS):
         where = _nested(4, _number(1, hook) + attribute(2, struct.pack(">i", _BEFORE_ALL)))
         batch.append(_message(_NEW_CHAIN, _CREATE, text(1, table) + text(3, name) + where + text(7, "filter")))
         for needle in rules:

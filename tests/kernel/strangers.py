@@ -73,6 +73,21 @@ OTHERS = {
     "nft table bridge": Stranger("nft tables", "switch", "nft add table bridge rogue", "nft table bridge rogue"),
     "nft table arp": Stranger("nft tables", "client", "nft add table arp rogue", "nft table arp rogue"),
     "nft table netdev": Stranger("nft tables", "client", "nft add table netdev rogue", "nft table netdev rogue"),
+    "rule of arptables": Stranger(
+        "nft tables",
+        "client",
+        "arptables -A INPUT -s 5.6.7.8 -j DROP",
+        "nft table arp filter (hook input policy accept",
+    ),
+    "rule of ebtables": Stranger(
+        "nft tables",
+        "switch",
+        "ebtables -A FORWARD -s 2:0:0:0:0:9 -j DROP",
+        "nft table bridge filter (hook forward policy accept",
+    ),
+    "policy of ebtables": Stranger(
+        "nft tables", "switch", "ebtables -P FORWARD DROP", "nft table bridge filter (hook forward policy drop"
+    ),
     "ipset on a node": Stranger(
         "ipsets", "node1", "ipset create mine hash:ip; ipset add mine 1.2.3.4", "ipset mine (hash:ip, 1 members)"
     ),
@@ -89,6 +104,30 @@ OTHERS = {
         "node1",
         "tc qdisc add dev eth0 clsact; tc filter add dev eth0 egress protocol ip pref 7 u32 match u32 0 0 flowid 1:1",
         "filter u32 dev eth0 egress pref 7",
+    ),
+    "class": Stranger(
+        "qdiscs and filters",
+        "node1",
+        f"tc qdisc add dev {B} root handle 1: htb; tc class add dev {B} parent 1: classid 1:10 htb rate 1mbit",
+        f"class htb 1:10 dev {B}",
+    ),
+    "BPF classifier": Stranger(
+        "qdiscs and filters",
+        "node1",
+        "tc qdisc add dev eth0 clsact; tc filter add dev eth0 ingress protocol ip pref 9 bpf bytecode '1,6 0 0 0'",
+        "filter bpf dev eth0 ingress pref 9",
+    ),
+    "XFRM policy": Stranger(
+        "XFRM policies",
+        "node1",
+        "ip xfrm policy add src 20.111.156.0/26 dst 5.6.7.8/32 dir out action block",
+        "XFRM policy src 20.111.156.0/26 dst 5.6.7.8/32 dir out action block",
+    ),
+    "XFRM policy of IPv6": Stranger(
+        "XFRM policies",
+        "pod-b",
+        "ip xfrm policy add src fd00::/8 dst ::/0 dir fwd tmpl proto esp mode tunnel",
+        "XFRM policy src fd00::/8 dst ::/0 dir fwd",
     ),
     "routing rule": Stranger(
         "routing rules",
@@ -234,6 +273,30 @@ OURS = {
     ),
     "forwarding in a pod": Stranger(
         "settings", "pod-b", "sysctl -qw net.ipv4.ip_forward=1", "pod-b has net.ipv4.ip_forward = 1 instead of 0"
+    ),
+    "end of a TCP connection": Stranger(
+        "settings",
+        "pod-b",
+        "sysctl -qw net.ipv4.tcp_retries2=3",
+        "pod-b has net.ipv4.tcp_retries2 = 3 instead of",
+    ),
+    "queue of connections": Stranger(
+        "settings", "pod-b", "sysctl -qw net.core.somaxconn=1", "pod-b has net.core.somaxconn = 1 instead of"
+    ),
+    "fragments": Stranger(
+        "settings", "node1", "sysctl -qw net.ipv4.ipfrag_time=1", "node1 has net.ipv4.ipfrag_time = 1 instead of"
+    ),
+    "least path MTU": Stranger(
+        "settings",
+        "node1",
+        "sysctl -qw net.ipv4.route.min_pmtu=68",
+        "node1 has net.ipv4.route.min_pmtu = 68 instead of",
+    ),
+    "conntrack": Stranger(
+        "settings",
+        "node1",
+        "sysctl -qw net.netfilter.nf_conntrack_icmp_timeout=1",
+        "node1 has net.netfilter.nf_conntrack_icmp_timeout = 1 instead of",
     ),
     "rp_filter": Stranger(
         "settings",

@@ -70,6 +70,11 @@ spec:
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: shared, annotations: {service.kubernetes.io/topology-mode: Auto}}
+spec: {clusterIP: 10.96.1.5, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
 metadata: {name: other, labels: {service.kubernetes.io/service-proxy-name: cilium}}
 spec: {clusterIP: 10.96.1.3, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 ---
@@ -130,8 +135,9 @@ def test_whom_the_nodes_send_to(own: tuple[OwnLab, str]) -> None:
     ]
     if mode != "userspace":
         for node, pod in (("node1", "web-1"), ("node2", "web-2")):
-            asked = (lab.sh(node, "curl -s -m 5 http://10.96.1.2/hostname") for _ in range(8))
-            assert {*asked} == {pod}, "the one of the node's own zone"
+            for address in ("10.96.1.2", "10.96.1.5"):
+                asked = (lab.sh(node, f"curl -s -m 5 http://{address}/hostname") for _ in range(8))
+                assert {*asked} == {pod}, "the one of the node's own zone"
     before = nslab("diff", lab.name)
     assert (before.stdout, before.returncode) == (f"{lab.name} is as it should be\n", 0)
     assert "mended" not in nslab("up", lab.file).stdout
@@ -154,6 +160,35 @@ def test_a_long_name_is_in_nobodys_way(own: tuple[OwnLab, str]) -> None:
     for node in NODES:
         assert lab.sh(node, "curl -s -m 5 http://10.96.2.3/hostname") in ("web-1", "web-2")
         assert "10.96.2.2" in lab.sh(node, RULES[mode])
+
+
+MANUAL = """\
+apiVersion: v1
+kind: Service
+metadata: {name: manual}
+spec: {clusterIP: 10.96.2.5, ports: [{port: 80}]}
+---
+apiVersion: v1
+kind: Endpoints
+metadata: {name: manual}
+subsets:
+- {addresses: [{ip: READY}], notReadyAddresses: [{ip: OTHER}], ports: [{port: 8080}]}
+"""
+
+
+def test_endpoints_of_a_service_without_a_selector(own: tuple[OwnLab, str]) -> None:
+    lab, _ = own
+    there = pods(lab)
+    for ready, other in (("web-1", "web-2"), ("web-2", "web-1")):
+        status, _, error = apply(lab, MANUAL.replace("READY", there[ready]).replace("OTHER", there[other]))
+        assert (status, error) == (0, "")
+        for node in NODES:
+            assert {lab.sh(node, "curl -s -m 5 http://10.96.2.5/hostname") for _ in range(8)} == {ready}
+    assert addresses(lab, "manual") == ["10.96.2.5"]
+    assert "endpointslicemirroring-controller" in nslab("get", lab.name, "endpointslices", "-o", "yaml").stdout
+    assert nslab("delete", lab.name, "endpoints/manual").returncode == 0
+    for node in NODES:
+        assert not lab.sh(node, "curl -s -m 5 http://10.96.2.5/hostname || true")
 
 
 def test_what_a_node_refuses_reaches_who_applied_it(own: tuple[OwnLab, str]) -> None:

@@ -6,14 +6,16 @@ With NSLAB_SLOW set, 200 times each.
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.app import change
 from nslab.app.drift import drift_of
 from nslab.linux.processes.control import ControlClient
 from nslab.pytest_plugin.labs import Labs
-from tests.kernel.labkit import OwnLab, until
+from tests.kernel.labkit import OwnLab, pids, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,3 +147,18 @@ def test_apply(lab: RunningLab) -> None:
             late.append(number)
         lab.mend()
     assert late == [], f"{len(late)} of {len(ROUNDS)}"
+
+
+@pytest.mark.lab("calico-two-node")
+def test_a_killed_kube_proxy_stays_dead_until_up(lab: RunningLab) -> None:
+    """Whatever kubectl changes: its rules go stale, as on a real node."""
+    os.kill(pids(lab.name)["node2 kube-proxy"], signal.SIGKILL)
+    done = change.apply(lab.name, SERVICE.format(8000))
+    assert (done.lines, done.late) == (("service/late created",), ("node2",))
+    assert "node2 kube-proxy" not in pids(lab.name)
+    there = {node: "10.103.9.117" in lab.sh(node, "iptables-save -t nat") for node in NODES}
+    assert there == {"node1": True, "node2": False}
+    assert any(line.startswith("node2 has no kube-proxy process") for line in lab.diff())
+    lab.mend()
+    until(lambda: "10.103.9.117" in lab.sh("node2", "iptables-save -t nat"))
+    assert lab.diff() == []

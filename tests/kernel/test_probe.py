@@ -53,7 +53,7 @@ def wrong(lab: RunningLab) -> dict[tuple[str, str], str]:
     for result in results:
         if result.wrong:
             needs = depends(now.lab, result.probe, world)
-            shown.setdefault(result.probe.pair, explain(result, needs, now.plan, now.unmanaged))
+            shown.setdefault(result.probe.pair, explain(result, needs, now.plan, now.unmanaged).sentence)
     words = cells(results)
     return {pair: f"{words[pair].removeprefix('FAIL ')} | {why}" for pair, why in shown.items()}
 

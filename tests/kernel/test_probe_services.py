@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nslab.app.drift import drift_of
+from nslab.app.probe import probe
 from nslab.compiler.services import resolve
 from nslab.linux.netns import Namespaces
-from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
 from nslab.linux.processes.control import ControlClient
-from nslab.probes import survey, survey_services, verdict
+from nslab.probes import survey_services, verdict
 from nslab.probes.verdict import squares
 from nslab.trace.explain_services import Evidence, explain_call
 from nslab.wire import dns_client
@@ -39,19 +39,17 @@ def wrong(lab: RunningLab, results: list[CallResult]) -> dict[str, str]:
     now = drift_of(lab.name)
     return {
         f"{result.call.source} to {result.call.column}": f"{result.wrong} | "
-        f"{explain_call(result, lab.name, now.plan, Evidence())}"
+        f"{explain_call(result, lab.name, now.plan, Evidence()).sentence}"
         for result in results
         if result.wrong
     }
 
 
-def verdicts(lab: RunningLab, calls: list[CallResult]) -> list[str]:
-    """What it comes to, with who reaches whom."""
-    now = drift_of(lab.name)
-    hosts = survey(now.lab, now.host)
-    with Namespaces() as spaces:
-        results = ask(spaces, lab.name, hosts.places, hosts.probes)
-    return [verdict(square) for square in squares(hosts.places, results, calls)]
+def verdicts(lab: RunningLab) -> list[str]:
+    """What the four cells come to, for pods and for nodes."""
+    found = probe(lab.name)
+    cells = squares(found.survey.places, found.results, found.calls, found.causes)
+    return [verdict(square) for square in cells]
 
 
 @pytest.fixture
@@ -88,7 +86,7 @@ def test_the_course_s_labs_are_right(probed: Callable[..., RunningLab], shipped:
     lab = probed(shipped)
     calls = asked(lab)
     assert wrong(lab, calls) == {}
-    assert verdicts(lab, calls) == ["", ""]
+    assert verdicts(lab) == ["", ""]
 
 
 def test_kubenet_s_userspace_proxy_is_reached_by_redirection(probed: Callable[..., RunningLab]) -> None:
@@ -110,7 +108,7 @@ def test_an_emptied_chain_is_named_and_kube_proxy_s(probed: Callable[..., Runnin
         "stranger to cluster at node1:31080",
     }
     assert all(f"node1's chain {chain}" in why for why in found.values())
-    assert verdicts(lab, calls) == [
+    assert verdicts(lab) == [
         f"for {who}, every pod's address answers and a Service's does not: look at kube-proxy of node1"
         for who in ("pods", "nodes")
     ]
@@ -119,9 +117,9 @@ def test_an_emptied_chain_is_named_and_kube_proxy_s(probed: Callable[..., Runnin
 def test_a_missing_route_is_the_pod_network_s(probed: Callable[..., RunningLab]) -> None:
     lab = probed("external-traffic")
     subprocess.run(["ip", "-n", lab.node("node3").netns, "route", "del", "20.109.131.0/26"], check=True)
-    assert verdicts(lab, asked(lab))[0] == (
+    assert verdicts(lab)[0] == (
         "for pods, pods' own addresses fail (other node), and so do the Services behind them: "
-        "look at the pod network (CNI), not at kube-proxy"
+        "look at BIRD of node3, not at kube-proxy"
     )
 
 

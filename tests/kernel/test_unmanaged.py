@@ -21,6 +21,7 @@ from nslab.app.up import up
 from nslab.lab.load import load
 from nslab.linux.netlink import batch
 from nslab.linux.netns import Namespaces, folder
+from nslab.linux.observe.host import driver
 from nslab.linux.observe.objects import KINDS
 from nslab.objects.names import netns
 from nslab.wire import netlink as wire
@@ -93,6 +94,13 @@ def test_where_services_are_made_by_hand_settings_of_nodes_are_left_alone(lab: R
 def test_each_kind_has_a_stranger() -> None:
     made_elsewhere = {"processes", "sockets", "XDP programs", "IPVS servers"}
     assert {made.kind for made in (*OTHERS.values(), *OURS.values())} | made_elsewhere == {kind.name for kind in KINDS}
+
+
+@pytest.mark.skipif(not driver("ip_vs"), reason="this kernel has no ip_vs")
+def test_an_ipvs_server_of_a_mark(lab: RunningLab) -> None:
+    lab.sh("node1", "ipvsadm -A -f 7 -s rr")
+    assert names(lab) == ["IPVS virtual server of mark 7"]
+    reset(lab)
 
 
 def test_an_xdp_program(lab: RunningLab) -> None:

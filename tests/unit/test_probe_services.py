@@ -13,6 +13,7 @@ from nslab.lab.load import load
 from nslab.lab.types import Encapsulation, Lab, Protocol, ProxyMode, TrafficPolicy
 from nslab.objects.needs import Host
 from nslab.probes import Answer, Call, CallResult, Outcome, Spread, Try, Way, likelihood, survey_services
+from nslab.probes.cause import Cause
 from nslab.probes.pairs import Place
 from nslab.probes.spread import tail, uneven
 from nslab.probes.verdict import FAR, NEAR, SERVICE, squares
@@ -269,9 +270,20 @@ def test_an_endpoint_that_was_not_drawn_says_nothing_of_where_it_is() -> None:
     places = (Place("pod", "pod", IPv4Address("20.96.1.1"), "n1"),)
     heard, _ = squares(places, (), [CallResult(CALL, (GOOD_A, GOOD_A))])
     assert (heard.asked, heard.failed) == ({(NEAR, SERVICE): 1}, {(NEAR, SERVICE): 0})
-    lost, _ = squares(places, (), [CallResult(CALL, (GOOD_A, Try(Outcome.TIMED_OUT)))])
+    silent, cause = CallResult(CALL, (GOOD_A, Try(Outcome.TIMED_OUT))), Cause("b is silent")
+    lost, _ = squares(places, (), [silent], {silent.call: cause})
     assert lost.failed == {(NEAR, SERVICE): 0, (FAR, SERVICE): 1}
-    assert [*lost.nodes] == ["n1"]
+    assert [*lost.causes] == [cause]
+
+
+def test_a_node_whose_rules_differ_is_asked_more_often() -> None:
+    """A stale rule may lead to an endpoint that is gone, beside the only one that there is."""
+    of = lab("external-traffic")
+    usual, more = (survey_services(of, HOST, (), differing).calls for differing in ((), ("node2",)))
+    assert {(call.node, call.times < other.times) for call, other in zip(usual, more, strict=True) if call.answers} == {
+        ("node1", False), ("node2", True), ("node3", False),
+    }  # fmt: skip
+    assert all(call.times == 1 for call in more if not call.answers)
 
 
 def test_what_must_not_be_answered() -> None:

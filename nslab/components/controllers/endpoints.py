@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 
+from nslab.proxy.topology import zone_hints
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -27,6 +29,11 @@ class EndpointController:
     def pods(self) -> dict[str, Document]:
         """The statuses of all pods that nodes have reported."""
         return {pod: status for pods in self._pods.values() for pod, status in pods.items()}
+
+    def is_ready(self, pod: str) -> bool:
+        """Whether a pod is ready, and stays."""
+        status = self.pods().get(pod)
+        return bool(ready(status)) and not (status or {}).get("terminating")
 
     def put(self, services: Iterable[Document], removed: Iterable[str], whole: bool) -> set[str]:
         """Store Services, all of them (`whole`) or some; return the keys whose published form changes."""
@@ -85,7 +92,30 @@ def masked(service: Document, pods: Mapping[str, Document]) -> Document:
     if not any(pod in pods for pod in _pods_of(service)):
         return service
     published = service.get("publish_not_ready", False)
-    return {**service, "ports": [_port(port, pods, published) for port in service["ports"]]}
+    ports = [_port(port, pods, published) for port in service["ports"]]
+    return {**service, "ports": _hinted(ports, service) if service.get("zone_shares") else ports}
+
+
+def _hinted(ports: list[Document], service: Document) -> list[Document]:
+    """The ports with hints for the zones of what is ready."""
+    zones = dict(entry.split("/", 1) for entry in service["node_zones"])
+    ready = {
+        end["ip"]: zones.get(end.get("node"), "") for port in ports for end in _ends(port) if end.get("ready", True)
+    }
+    found = zone_hints(ready, service["zone_shares"])
+    return [{**port, "endpoints": [_with_hint(end, found) for end in _ends(port)]} for port in ports]
+
+
+def _with_hint(end: Document, found: Mapping[str, str]) -> Document:
+    zone = found.get(end["ip"]) if end.get("ready", True) else None
+    if end.get("zones") == ([zone] if zone else None):
+        return end
+    rest = {name: value for name, value in end.items() if name != "zones"}
+    return {**rest, "zones": [zone]} if zone else rest
+
+
+def _ends(port: Document) -> list[Document]:
+    return port.get("endpoints", [])  # type: ignore[no-any-return]
 
 
 def _port(port: Document, pods: Mapping[str, Document], published: bool) -> Document:

@@ -41,12 +41,13 @@ class Spec:
     dropped default capabilities, whether its root is read-only. `limits`: bytes of memory, bytes of files, processes; 0
     means the default. `links`: the variables of Services, NAME=VALUE, separated by NUL. `mounts`: its volume mounts.
     `lifecycle`: its hooks, by name, with the fields of a HealthCheck. `grace`: seconds from SIGTERM to SIGKILL. `init`:
-    "init" or "sidecar", for init containers; `after`: the names of those before it.
+    "init" or "sidecar", for init containers; `after`: the names of those before it. `behind`: the pod, NAMESPACE/NAME,
+    that must be ready before it starts.
     """
 
     __slots__ = (
-        "after", "argv", "backoff", "container", "env", "grace", "init", "lifecycle", "limits", "links", "liveness",
-        "mounts", "ns", "number", "port", "readiness", "restart", "security", "startup", "working_dir",
+        "after", "argv", "backoff", "behind", "container", "env", "grace", "init", "lifecycle", "limits", "links",
+        "liveness", "mounts", "ns", "number", "port", "readiness", "restart", "security", "startup", "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -71,13 +72,14 @@ class Spec:
         startup: dict[str, Any] | None = None,
         links: str = "",
         mounts: Sequence[Mount] = (),
+        behind: str = "",
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
         self.restart, self.backoff = restart, backoff
         self.readiness, self.liveness, self.startup = readiness, liveness, startup
         self.grace, self.lifecycle = grace, lifecycle
-        self.init, self.after = init, after or ()
+        self.init, self.after, self.behind = init, after or (), behind
         self.mounts = mounts or ()
         self.links = sys.intern(links)  # the same for all containers of a namespace
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]

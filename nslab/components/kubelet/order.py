@@ -1,5 +1,5 @@
 """The order of a pod's containers: init containers first, each to its end; sidecars start before the others, and end
-after them.
+after them. Pods of a StatefulSet start one after the other.
 """
 
 from __future__ import annotations
@@ -8,29 +8,54 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from nslab.components.kubelet.predecessors import Predecessors
     from nslab.components.kubelet.restart import ContainerManager
+    from nslab.components.runtime.loop import Loop
+    from nslab.components.runtime.node_context import NodeContext
 
     class Agent(Protocol):
         """What it needs of its node's process (nslab.components.kubelet.agent)."""
 
+        loop: Loop
+        context: NodeContext
         containers: dict[tuple[str, str], ContainerManager]
+
+        def changed(self) -> None:
+            """Handle a change."""
 
 
 class Order:
-    """The pods of a node that have init containers, by namespace."""
+    """The pods of a node that have init containers or wait for other pods, by namespace."""
 
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
         self._pods: set[str] = set()
+        self._others: Predecessors | None = None
 
     def admits(self, life: ContainerManager) -> bool:
         """Whether a container may start now. If not, it does when `go_on` finds that it may."""
         self._pods.add(life.spec.ns)
-        return not self._before(life)
+        if life.alive and life.spec.behind:
+            self._predecessors.let_pass(life.spec.ns)
+        return self._may_start(life)
+
+    def _may_start(self, life: ContainerManager) -> bool:
+        behind = life.spec.behind
+        return not self._before(life) and not (behind and self._predecessors.block(life.spec.ns, behind))
+
+    @property
+    def _predecessors(self) -> Predecessors:
+        if not self._others:
+            from nslab.components.kubelet.predecessors import Predecessors  # memory of each node, needed by few
+
+            self._others = Predecessors(self._agent.loop, self._agent.context.run, self._agent.changed)
+        return self._others
 
     def forget(self, ns: str) -> None:
         """A pod is removed."""
         self._pods.discard(ns)
+        if self._others:
+            self._others.forget(ns)
 
     def stuck(self, life: ContainerManager) -> bool:
         """Whether a container waits for one that has failed, for good or for now."""
@@ -41,7 +66,7 @@ class Order:
         for ns in list(self._pods):
             lives = self.of(ns)
             for life in lives:
-                if life.deferred and not self._before(life):
+                if life.deferred and self._may_start(life):
                     life.start_late()
             mains = [life for life in lives if not life.spec.init]
             if mains and all(life.state == "terminated" for life in mains):

@@ -137,12 +137,12 @@ class ContainerManager:
 
     @property
     def ordered(self) -> bool:
-        """Whether it is an init container, or comes after one."""
-        return bool(self.spec.init or self.spec.after)
+        """Whether it is an init container, or comes after one or after another pod."""
+        return bool(self.spec.init or self.spec.after or self.spec.behind)
 
     @property
     def deferred(self) -> bool:
-        """Whether it waits for init containers."""
+        """Whether it waits for init containers, or for another pod."""
         return self.state == "waiting" and self.reason == INITIALIZING
 
     @property
@@ -173,7 +173,8 @@ class ContainerManager:
         elif self.state == "running":
             reason = f"port {self.spec.port} did not answer in {seconds:g} s"
         elif not self.settled:
-            reason = f"did not start in {seconds:g} s"
+            behind = f": pod {self.spec.behind.rpartition('/')[2]} is not ready" if self.spec.behind else ""
+            reason = f"did not start in {seconds:g} s{behind}"
         else:
             reason = (attempt.complaint if attempt else "") or self.message or self.reason
         output = attempt.log.tail.decode("utf-8", "replace") if attempt else ""
@@ -196,7 +197,7 @@ class ContainerManager:
         return {**seen, **{name: value for name, value in more.items() if value}}
 
     def defer(self) -> int:
-        """Wait until the init containers before it are through (`start_late`); it has no number yet."""
+        """Wait until what comes before it lets it (`start_late`); it has no number yet."""
         self.state, self.reason = "waiting", INITIALIZING
         return 0
 

@@ -16,6 +16,7 @@ from nslab.wire.netlink import (
     ACK,
     DUMP,
     GETLINK,
+    IFF_UP,
     NLMSG_DONE,
     NLMSG_ERROR,
     attributes,
@@ -152,6 +153,16 @@ def mtus(sock: socket.socket) -> dict[str, int]:
     for body in dump(sock, GETLINK, link_header()):
         link = attributes(body, 16)
         found[link[LINK_NAME].rstrip(b"\0").decode()] = struct.unpack("=I", link[LINK_MTU])[0]
+    return found
+
+
+def link_kinds(sock: socket.socket) -> dict[str, int]:
+    """The interfaces of a namespace that are up: name to kind of hardware (ARPHRD_…)."""
+    found = {}
+    for body in dump(sock, GETLINK, link_header()):
+        kind, _, flags = struct.unpack_from("=HiI", body, 2)
+        if flags & IFF_UP:
+            found[attributes(body, 16)[LINK_NAME].rstrip(b"\0").decode()] = kind
     return found
 
 

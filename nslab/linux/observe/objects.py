@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from nslab.dataclass import dataclass, field
 from nslab.linux.netlink import batch as netlink
 from nslab.linux.netns import named
-from nslab.linux.observe import inet, links, processes, qdiscs, rules, settings
+from nslab.linux.observe import inet, links, processes, qdiscs, rules, settings, xfrm
 from nslab.linux.observe.place import Fresh, ObservedNamespace
 from nslab.objects import interfaces as objects_interfaces
 from nslab.objects import links as objects_links
@@ -51,6 +51,7 @@ KINDS = (
     ObservedKind("ipsets", rules.ipsets),
     ObservedKind("IPVS servers", rules.ipvs_servers),
     ObservedKind("qdiscs and filters", qdiscs.qdiscs, made_by_labs=False),
+    ObservedKind("XFRM policies", xfrm.policies, made_by_labs=False),
     ObservedKind("XDP programs", links.programs, made_by_labs=False),
     ObservedKind("routing rules", inet.rules, made_by_labs=False),
     ObservedKind("routes", inet.routes),

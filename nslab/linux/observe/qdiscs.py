@@ -1,4 +1,4 @@
-"""Traffic control: queueing disciplines and filters. No lab makes any, and the kernel's own have no number."""
+"""Traffic control: queueing disciplines, classes and filters. No lab makes any; the kernel's own have no number."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ if TYPE_CHECKING:
 _TC = struct.Struct("=BxxxiIII")
 _TCA_KIND = 1
 _ROOT, _INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
+_CLASSFUL = {"htb", "hfsc", "drr", "qfq"}
+"""Those whose classes somebody makes; others (prio, tbf) have their own from the start."""
 _HOOKS = {0xFFFFFFF2: "ingress", 0xFFFFFFF3: "egress"}
 
 
 def qdiscs(place: ObservedNamespace) -> Found:
-    """Queueing disciplines that replace the kernel's own, with their filters."""
+    """Queueing disciplines that replace the kernel's own, with their filters and classes."""
     found = []
     for body in [*netlink.dump(place.sock, wire.GETQDISC, _TC.pack(0, 0, 0, 0, 0))]:
         _, index, handle, parent, _ = _TC.unpack_from(body)
         if handle:
             kind = _kind(body)
             dev = place.names.get(index, "")
-            found += [*_filters(place, index, dev, kind, handle), _qdisc(place.ns, dev, kind, handle, parent)]
+            found += [*_filters(place, index, dev, kind, handle), *_classes(place, index, dev, kind, handle)]
+            found.append(_qdisc(place.ns, dev, kind, handle, parent))
     return (), found
 
 
@@ -37,6 +40,16 @@ def _qdisc(ns: str, dev: str, kind: str, handle: int, parent: int) -> Unmanaged:
     where = "root" if parent == _ROOT else kind if parent == _INGRESS else f"parent {_number(parent)}"
     shown = f"qdisc {kind} {_number(handle)} dev {dev}" + ("" if parent == _INGRESS else f" {where}")
     return Unmanaged(ns, shown, (fill("tc qdisc del dev {} ", dev) + where,))
+
+
+def _classes(place: ObservedNamespace, index: int, dev: str, kind: str, handle: int) -> Iterator[Unmanaged]:
+    """The classes of a qdisc; they go with it."""
+    if kind not in _CLASSFUL:
+        return
+    for body in netlink.dump(place.sock, wire.GETTCLASS, _TC.pack(0, index, 0, 0, 0)):
+        _, _, number, _, _ = _TC.unpack_from(body)
+        if number >> 16 == handle >> 16:
+            yield Unmanaged(place.ns, fill("class {} {} dev {}", kind, _number(number), dev))
 
 
 def _filters(place: ObservedNamespace, index: int, dev: str, kind: str, handle: int) -> Iterator[Unmanaged]:

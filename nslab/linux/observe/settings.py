@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from nslab.objects.interfaces import Interface
 
 FOLDERS = {
-    "net/ipv4": "ip_|icmp_|fwmark|fib_multipath_(hash_policy|use)|ping_group|raw_l3mdev",
+    "net/ipv4": (
+        "ip_|icmp_|fwmark|fib_multipath_(hash_policy|use)|ping_group|raw_l3mdev|ipfrag_|udp_(?!hash|child)"
+        "|tcp_(?!available|allowed|ehash|child|fastopen_key)"
+    ),
+    "net/ipv4/route": "min_|mtu_expires",
     "net/ipv4/conf/all": "(?!forwarding|igmp|force_igmp|mc_|tag|medium|bootp)",
     "net/ipv4/conf/default": "(?!forwarding|igmp|force_igmp|mc_|tag|medium|bootp)",
     "net/ipv4/neigh/default": "proxy_|gc_stale|base_reachable_time_ms|.*cast_solicit",
@@ -26,13 +30,13 @@ FOLDERS = {
     "net/ipv6/conf/all": "forwarding|disable_ipv6|accept_ra$|accept_redirects|proxy_ndp",
     "net/ipv6/conf/default": "disable_ipv6|accept_ra$|accept_redirects|proxy_ndp",
     "net/bridge": "",
-    "net/netfilter": "nf_conntrack_(acct|checksum|log_inv|tcp_(be|loose|ignore|timeout_(est|close|time))|udp_timeout)",
-    "net/core": "somaxconn",
+    "net/netfilter": "nf_conntrack_(?!count|buckets|max$|expect_max)|nf_flowtable_",
+    "net/core": "",
 }
-"""Where settings are that a namespace has once, and those that matter to packets on their way: how names begin.
+"""Where settings are that a namespace has once, and those that matter to packets: how names begin.
 
-How the ends of a connection behave is left out, and what changes by itself or follows another setting. Settings of
-single interfaces come with the interfaces.
+What changes by itself or follows another setting is left out, and what the whole machine has once (the size of
+conntrack's table). Settings of single interfaces come with the interfaces.
 """
 _FOLDERS = {folder: re.compile(pattern) for folder, pattern in FOLDERS.items()}
 

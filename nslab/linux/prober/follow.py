@@ -12,10 +12,11 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from nslab.errors import NslabError
+from nslab.linux.netlink.neighbours import forget_unresolved
 from nslab.linux.netns import named
 from nslab.linux.prober.counters import counted, moved
 from nslab.linux.prober.tracks import Track
-from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, frames, tap
+from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order, tap
 from nslab.linux.timeouts import scaled
 from nslab.objects.names import host, netns
 from nslab.probes.evidence import Sighting, Trail, Unanswered
@@ -40,6 +41,7 @@ def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], ipta
     everywhere = named(lab)
     with ExitStack() as opened:
         opened.callback(spaces.home)
+        forget_unresolved(spaces, everywhere)  # who has failed to resolve an address sends no ARP request for a while
         taps = {ns: opened.enter_context(tap(spaces, ns)) for ns in everywhere}
         before = {ns: _counted(spaces, ns, iptables) for ns in everywhere}
         tracks = [Track(question) for question in questions]
@@ -49,7 +51,7 @@ def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], ipta
                 spaces.enter(netns(lab, track.question.source))
                 track.open()
         wait(tracks)
-        seen = sorted(packet for ns, sock in taps.items() for packet in frames(host(ns), sock))
+        seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = tuple(one for ns in everywhere for one in moved(host(ns), before[ns], _counted(spaces, ns, iptables)))
     silent = tuple(unanswered(seen))
     return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.linux.netlink.neighbours import forget
+from nslab.linux.netlink.neighbours import forget, forget_unresolved
 from nslab.linux.netns import named
 from nslab.linux.prober.round import Round
 from nslab.linux.prober.talk import DEFAULT
@@ -41,6 +41,8 @@ def ask(
     neighbour entries are deleted, because the kernel has one small table for the whole machine.
     """
     everybody = [*places]
+    forget_unresolved(spaces, named(lab))
+    spaces.home()
     results = _in_waves(spaces, lab, everybody, probes, timing, progress)
     doubtful = [at for at, result in enumerate(results) if _is_doubtful(result)]
     again = _in_waves(spaces, lab, everybody, [probes[at] for at in doubtful], timing, progress, alone=True)

@@ -105,7 +105,7 @@ class Track:
             place = 8 + self._datagram.index(self.token)
             answered = place if self.question.port == _DNS else 8
             return [(What.REQUEST, place, self.token), (What.REPLY, answered, self.token)]
-        return [(What.REQUEST, 8, self.token)]
+        return [(What.REQUEST, 8, self.token), (What.REPLY, 8, self.token)]
 
     def _segment(self, packet: DecodedPacket) -> What | None:
         if packet.protocol != packets.TCP:

@@ -6,9 +6,10 @@ import re
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass, field, replace
+from nslab.probes.evidence import What
 from nslab.trace.chances import chances
 from nslab.trace.observed import Crossing, Header, Match, Visit
-from nslab.wire import nftables, packets
+from nslab.wire import icmp, nftables, packets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from nslab.wire.packets import DecodedPacket
 
 _COMMENT = re.compile(r'(?:-m comment --comment |comment )(?:"((?:[^"\\]|\\.)*)"|(\S+))\s*')
-_SILENT = ("continue",)
+_FIRST = ("prerouting", "output")
+"""The hooks with which a crossing begins."""
 
 
 @dataclass(slots=True)
@@ -38,12 +40,14 @@ def crossings(host: str, traced: TracedNamespace, devices: Mapping[int, str], te
     by_packet: dict[int, _Open] = {}
     for event in traced.events:
         if event.table == traced.table:
-            if mark := traced.marks.get(event.handle):
+            mark = traced.marks.get(event.handle)
+            if mark and (event.chain in _FIRST or event.identity not in by_packet):
                 header = header_of(packets.decode(event.packet + event.segment))
                 if not header:
                     continue
+                what = mark.what or _echo(event)
                 iif, oif = devices.get(event.iif, ""), devices.get(event.oif, "")
-                opened = _Open(Crossing(host, mark.what, mark.tunnelled, iif, oif, header, event.mark))
+                opened = _Open(Crossing(host, what, mark.tunnelled, iif, oif, header, event.mark))
                 by_packet[event.identity] = opened
                 every.append(opened)
             continue
@@ -54,6 +58,14 @@ def crossings(host: str, traced: TracedNamespace, devices: Mapping[int, str], te
         if current.visits:
             _go_on(current, event, texts, drawn)
     return [replace(one.crossing, visits=tuple(one.visits)) for one in every]
+
+
+def _echo(event: Event) -> What | None:
+    """Whether an echo asks or answers; None for what is no echo, or in a tunnel."""
+    packet = packets.decode(event.packet + event.segment)
+    if not packet or packet.outer or packet.protocol != packets.ICMP:
+        return None
+    return {icmp.ECHO: What.REQUEST, icmp.ECHO_REPLY: What.REPLY}.get(packet.code[0])
 
 
 def header_of(packet: DecodedPacket | None) -> Header | None:

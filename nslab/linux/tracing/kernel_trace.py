@@ -92,9 +92,8 @@ class KernelTrace:
             chains = batch.dump(sock, nftables.LIST_CHAINS, nftables.ALL_FAMILIES)
             bases = [found for body in chains if (found := nftables.base_chain(body))]
         ours = [rule.handle for rule in rules if rule.table == self.table]
-        return TracedNamespace(
-            self.table, events, rules, bases, dict(zip(ours, [*self._marks, *self._marks], strict=True))
-        )
+        marks = dict(zip(ours, self._marks * len(nftables.HOOKS), strict=True))
+        return TracedNamespace(self.table, events, rules, bases, marks)
 
 
 def _socket() -> socket.socket:

@@ -6,11 +6,12 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from nslab.linux.netlink import batch
+from nslab.linux.netlink.neighbours import forget_unresolved
 from nslab.linux.netns import named
 from nslab.linux.prober.counters import kernel_counters, moved
 from nslab.linux.prober.follow import unanswered, wait
 from nslab.linux.prober.tracks import Track
-from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, frames, tap
+from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order, tap
 from nslab.linux.tracing import connections
 from nslab.linux.tracing.events import as_header, crossings
 from nslab.linux.tracing.kernel_trace import KernelTrace
@@ -40,6 +41,7 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
     with ExitStack() as opened:
         opened.callback(spaces.home)
         opened.callback(track.close)
+        forget_unresolved(spaces, everywhere)  # who has failed to resolve an address sends no ARP request for a while
         taps = {ns: opened.enter_context(tap(spaces, ns)) for ns in everywhere}
         before = {ns: kernel_counters(spaces, ns) for ns in everywhere}
         trace = KernelTrace(spaces, everywhere, track.signs)
@@ -48,7 +50,7 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
             spaces.enter(netns(lab, question.source))
             track.open()
         wait([track])
-        seen = sorted(frame for ns, sock in taps.items() for frame in frames(host(ns), sock))
+        seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]
         devices = {ns: batch.links(spaces.route_socket(ns)) for ns in everywhere}
         crossed = [one for ns, traced in trace.read().items() for one in _crossings(spaces, ns, traced, devices[ns])]

@@ -30,7 +30,7 @@ BARE: dict[str, dict[str, Any]] = {
         "kind": "NetworkPolicy",
         "metadata": {"name": "deny", "labels": {"a": "b"}},
         "spec": {
-            "podSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]},
+            "podSelector": {},
             "ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": "http"}]}],
         },
     },

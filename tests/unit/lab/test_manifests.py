@@ -41,6 +41,46 @@ def controller(kind: str, name: str, more: str = "", version: str = "apps/v1", p
     return f"---\napiVersion: {version}\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n"
 
 
+def selecting(kind: str, selector: str) -> str:
+    """The problems of a controller with a selector; its pods have the label app=web."""
+    version, policy = ("batch/v1", "Never") if kind == "Job" else ("apps/v1", "Always")
+    pod = f"{{restartPolicy: {policy}, containers: [{{name: c, image: x}}]}}"
+    template = f"{{metadata: {{labels: {{app: web}}}}, spec: {pod}}}"
+    spec = f"{{selector: {selector}, template: {template}}}"
+    try:
+        parse(f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n", "f")
+    except LabFileError as wrong:
+        return str(wrong)
+    return ""
+
+
+@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"])
+def test_each_controller_selects_by_expressions(kind: str) -> None:
+    assert not selecting(kind, "{matchExpressions: [{key: app, operator: In, values: [web, api]}]}")
+    other = selecting(kind, "{matchLabels: {app: web}, matchExpressions: [{key: app, operator: NotIn, values: [web]}]}")
+    assert 'Invalid value: {"app":"web"}: `selector` does not match template `labels`' in other
+    assert "not a valid selector operator" in selecting(
+        kind, "{matchExpressions: [{key: app, operator: Gt, values: [a]}]}"
+    )
+    empty = "deployment" if kind == "ReplicaSet" else kind.lower()
+    assert f"spec.selector: Invalid value: {{}}: empty selector is invalid for {empty}" in selecting(kind, "{}")
+
+
+def test_a_template_has_containers() -> None:
+    with pytest.raises(LabFileError) as wrong:
+        parse(DEPLOYMENT.partition("    spec: {cont")[0], "f")
+    (one,) = wrong.value.errors
+    assert one.sentence == 'The Deployment "web" is invalid: spec.template.spec.containers: Required value'
+
+
+def test_the_api_server_selects_the_pods_of_a_job() -> None:
+    assert not selecting("Job", "{matchLabels: {batch.kubernetes.io/controller-uid: 5b8e}}")
+    text = 'Invalid value: {"matchLabels":{"app":"web"}}: `selector` not auto-generated'
+    assert f'The Job "a" is invalid: spec.selector: {text}' in selecting("Job", "{matchLabels: {app: web}}")
+    assert not selecting("Job", "{matchLabels: {app: web}}, manualSelector: true")
+    assert "`selector` does not match" in selecting("Job", "{matchLabels: {app: api}}, manualSelector: true")
+
+
 def test_objects_alone_are_a_lab_named_after_their_file(tmp_path: Path) -> None:
     file = tmp_path / "My App_v2.yaml"
     file.write_text(DEPLOYMENT)

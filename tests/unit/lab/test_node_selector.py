@@ -6,19 +6,27 @@ import os
 
 import pytest
 
-from nslab.lab.load import parse_with_warnings
+from nslab.errors import LabFileError
+from nslab.lab.change import applied
+from nslab.lab.load import parse, parse_with_warnings
 
 LAB = """\
 apiVersion: nslab/v1
 kind: Lab
 metadata: {name: small}
-spec: {nodes: [{name: n1}, {name: n2, labels: {disk: ssd}}, {name: n3, labels: {disk: hdd, zone: b}}]}
+spec:
+  nodes:
+  - {name: n1, labels: {topology.kubernetes.io/zone: a, cpus: "4"}}
+  - {name: n2, labels: {disk: ssd, cpus: "8"}}
+  - {name: n3, labels: {disk: hdd, zone: b, cpus: "16"}}
 """
 
 
-def placed(selector: str, kind: str = "Pod") -> tuple[list[str], list[str]]:
-    """The nodes of pods with a selector, and the warnings."""
-    spec = f"{{nodeSelector: {selector}, containers: [{{name: c, image: pause}}]}}"
+def placed(selector: str, kind: str = "Pod", affinity: str = "") -> tuple[list[str], list[str]]:
+    """The nodes of pods with a selector and terms of a required nodeAffinity, and the warnings."""
+    terms = f"requiredDuringSchedulingIgnoredDuringExecution: {{nodeSelectorTerms: {affinity}}}"
+    more = f"affinity: {{nodeAffinity: {{{terms}}}}}, " if affinity else ""
+    spec = f"{{nodeSelector: {selector}, {more}containers: [{{name: c, image: pause}}]}}"
     if kind == "Pod":
         text = f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {spec}\n"
     else:
@@ -61,3 +69,103 @@ def test_labels_that_no_node_has_are_named_and_exclude_none() -> None:
     assert nodes == ["n3"]
     assert found == ["no node has the label gpu=a100, by which pod a selects its nodes"]
     assert placed("{disk: tape}")[0] == ["n1"]
+
+
+IS_N1 = "{matchFields: [{key: metadata.name, operator: In, values: [n1]}]}"
+
+
+@pytest.mark.parametrize(
+    ("terms", "nodes"),
+    [
+        ("[{matchExpressions: [{key: disk, operator: In, values: [ssd, hdd]}]}]", {"n2", "n3"}),
+        ("[{matchExpressions: [{key: disk, operator: NotIn, values: [ssd]}]}]", {"n1", "n3"}),
+        ("[{matchExpressions: [{key: disk, operator: Exists}]}]", {"n2", "n3"}),
+        ("[{matchExpressions: [{key: disk, operator: DoesNotExist}]}]", {"n1"}),
+        ("[{matchExpressions: [{key: cpus, operator: Gt, values: ['4']}]}]", {"n2", "n3"}),
+        ("[{matchExpressions: [{key: cpus, operator: Lt, values: ['10']}]}]", {"n1", "n2"}),
+        ("[{matchFields: [{key: metadata.name, operator: NotIn, values: [n2]}]}]", {"n1", "n3"}),
+        ("[{matchExpressions: [{key: topology.kubernetes.io/zone, operator: In, values: [a]}]}]", {"n1"}),
+        ("[{matchExpressions: [{key: beta.kubernetes.io/os, operator: In, values: [linux]}]}]", {"n1", "n2", "n3"}),
+        ("[{matchExpressions: [{key: disk, operator: Exists}, {key: zone, operator: DoesNotExist}]}]", {"n2"}),
+        (f"[{{matchExpressions: [{{key: zone, operator: Exists}}]}}, {IS_N1}]", {"n1", "n3"}),
+        ("[{}, {matchExpressions: [{key: disk, operator: In, values: [ssd]}]}]", {"n2"}),
+    ],
+)  # fmt: skip
+def test_a_required_affinity_places_replicas_and_daemons(terms: str, nodes: set[str]) -> None:
+    for kind in ("Deployment", "DaemonSet"):
+        there, found = placed("{}", kind, terms)
+        assert ({*there}, found) == (nodes, [])
+
+
+def test_an_affinity_narrows_a_selector() -> None:
+    exists = "[{matchExpressions: [{key: disk, operator: Exists}]}]"
+    assert placed("{cpus: '16'}", "Pod", exists) == (["n3"], [])
+    nodes, found = placed("{cpus: '4'}", "Pod", exists)
+    assert (nodes, found) == (["n1"], ["no node matches disk, by which pod a selects its nodes"])
+
+
+def test_an_affinity_that_no_node_fulfils_is_named() -> None:
+    tape = "[{matchExpressions: [{key: disk, operator: In, values: [tape]}]}]"
+    text = "no node matches disk in (tape), by which {} a selects its nodes"
+    assert placed("{}", "Pod", tape) == (["n1"], [text.format("pod")])
+    assert placed("{}", "DaemonSet", tape) == ([], [text.format("DaemonSet")])
+    both = "[{matchExpressions: [{key: gpu, operator: Exists}, {key: disk, operator: In, values: [ssd]}]}]"
+    assert placed("{}", "Pod", both) == (
+        ["n2"],
+        ["no node matches gpu,disk in (ssd), by which pod a selects its nodes"],
+    )
+
+
+TERM = "nodeSelectorTerms[0].match{}: "
+REFUSED = {
+    "nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Gt}]}]": TERM.format("Expressions[0].values")
+    + "Required value: must be specified single value when `operator` is 'Lt' or 'Gt'",
+    "nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Near}]}]": TERM.format("Expressions[0].operator")
+    + 'Invalid value: "Near": not a valid selector operator',
+    "nodeSelectorTerms: [{matchFields: [{key: b, operator: In, values: [a]}]}]": TERM.format("Fields[0].key")
+    + 'Invalid value: "b": not a valid field selector key',
+    "nodeSelectorTerms: [{matchFields: [{key: metadata.name, operator: In}]}]": TERM.format("Fields[0].values")
+    + "Required value: must be only one value when `operator` is 'In' or 'NotIn' for node field selector",
+}
+POD = "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\n"
+POD += "spec: {{affinity: {}, containers: [{{name: c, image: pause}}]}}\n"
+
+
+def affinity(kind: str, value: str) -> str:
+    """A lab with a pod that has one kind of nodeAffinity."""
+    return LAB + POD.format(f"{{nodeAffinity: {{{kind}DuringSchedulingIgnoredDuringExecution: {value}}}}}")
+
+
+@pytest.mark.parametrize("value", REFUSED)
+def test_the_api_server_refuses(value: str) -> None:
+    with pytest.raises(LabFileError) as wrong:
+        parse(affinity("required", f"{{{value}}}"), "f")
+    (one,) = wrong.value.errors
+    path = "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
+    assert one.sentence == f'The Pod "a" is invalid: {path}.{REFUSED[value]}'
+
+
+def test_a_preference_is_kept_and_named() -> None:
+    preference = f"[{{weight: 1, preference: {IS_N1}}}]"
+    _, found = parse_with_warnings(affinity("preferred", preference), "f")
+    path = "affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution"
+    assert [one.sentence for one in found] == [f"kept, not acted on: Pod.spec.{path}"]
+    with pytest.raises(LabFileError, match=rf"{path}\[0\].weight: Invalid value: 0: must be in the range 1-100"):
+        parse(affinity("preferred", preference.replace("1", "0", 1)), "f")
+
+
+def test_a_replica_moves_when_its_template_asks_for_another_node() -> None:
+    text = """\
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  selector: {matchLabels: {a: b}}
+  template:
+    metadata: {labels: {a: b}}
+    spec: {nodeSelector: {disk: ssd}, containers: [{name: c, image: pause}]}
+"""
+    lab = parse(f"{LAB}---\n{text}", "f")
+    assert [one.node for one in lab.pods] == ["n2"]
+    assert [one.node for one in applied(lab, text)[0].pods] == ["n2"]
+    assert [one.node for one in applied(lab, text.replace("ssd", "hdd"))[0].pods] == ["n3"]

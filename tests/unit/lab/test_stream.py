@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import pytest
 
 from nslab.errors import LabFileError
+from nslab.lab.change import applied, deleted
 from nslab.lab.dump import dump
 from nslab.lab.load import parse, parse_with_warnings
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HEAD = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: some}\nspec: {nodes: [{name: node1}]}\n---\n"
 
@@ -69,3 +76,41 @@ def test_a_version_that_is_no_text_is_one_error() -> None:
     assert errors(f"apiVersion: 1\nkind: Service\n{service}") == [
         '1:13: apiVersion: 1 is a number in YAML, and text is needed; write "1"'
     ]
+
+
+CREATED = "---\napiVersion: v1\nkind: {0}\nmetadata: {{generateName: {1}}}\n"
+
+
+def test_a_generated_name_is_the_same_when_the_file_is_read_again() -> None:
+    both = CREATED.format("ConfigMap", "run-") * 2 + CREATED.format("Secret", "run-")
+    names = [one.name for one in parse(HEAD + both, "").others]
+    assert len(set(names)) == 3
+    assert all(re.fullmatch("run-[b-z2-9]{5}", name) for name in names)
+    assert [one.name for one in parse(HEAD + both, "").others] == names
+    assert [one.name for one in parse(HEAD + CREATED.format("ConfigMap", "run-"), "").others] == names[:1]
+
+
+def test_a_generated_name_fits_into_a_label_and_the_object_keeps_its_base() -> None:
+    (one,) = parse(HEAD + CREATED.format("ConfigMap", "a" * 80), "").others
+    assert (one.name[:-5], len(one.name)) == ("a" * 58, 63)
+    assert one.document["metadata"]["generateName"] == "a" * 80
+
+
+def test_what_generates_no_name() -> None:
+    pod = CREATED + "spec: {{containers: [{{name: c, image: pause}}]}}\n"
+    assert errors(pod.format("Pod", "Web-")) == [
+        """4:26: metadata.generateName: Web- must be lower case letters, digits and '-', no '-' first"""
+    ]
+    assert errors(pod.format("Pod", "''")) == ["4:11: metadata.name is missing"]
+    assert errors(CREATED.format("ConfigMap", "3")) == [
+        '4:26: metadata.generateName: 3 is a number in YAML, and text is needed; write "3"'
+    ]
+
+
+def test_apply_and_delete_need_a_name(tmp_path: Path) -> None:
+    lab, text = parse(HEAD, ""), CREATED.format("ConfigMap", "run-")
+    with pytest.raises(LabFileError, match=r"4:26: error: from run-: cannot use generate name with apply$"):
+        applied(lab, text)
+    (tmp_path / "run.yaml").write_text(text)
+    with pytest.raises(LabFileError, match=r"4:26: error: resource name may not be empty$"):
+        deleted(lab, tmp_path / "run.yaml")

@@ -26,7 +26,7 @@ ASKED = Conversation("a", B, Kind.TCP, 80)
 
 
 def at(host: str, dev: str, *, leaving: bool = False, what: What = What.REQUEST, astray: bool = False) -> Sighting:
-    return Sighting(0.0, host, dev, leaving, what, A, B, astray, port=8080)
+    return Sighting(0, host, dev, leaving, what, A, B, astray, port=8080)
 
 
 GONE = (at("a", "eth0", leaving=True), at("n1", "cali1"))
@@ -55,6 +55,11 @@ def test_flooded_copies_tell_nothing() -> None:
 def test_what_was_counted_where_it_ends() -> None:
     drop, elsewhere = Count("n1", "rule -A FORWARD -j DROP", rule=True), Count("n2", "rule -A X -j DROP", rule=True)
     assert told(*GONE, counts=(drop, elsewhere)).endswith("n1: meanwhile its rule -A FORWARD -j DROP counted packets")
+    left, switchs = (*GONE, at("n1", "eth0", leaving=True)), (Count("switch", "rule -A X -j DROP", rule=True), drop)
+    assert told(*left, at("switch", "n1"), counts=switchs) == (
+        "last seen leaving n1's eth0, and nowhere after that: meanwhile switch's rule -A X -j DROP counted packets"
+    )
+    assert told(*left, counts=switchs).endswith("nowhere after that"), "the switch has not seen it"
     asked = (Unanswered("n1", "eth0", B), Unanswered("n2", "eth0", A))
     assert told(*GONE, unanswered=asked).endswith("n1: nobody answers its ARP requests for 10.0.0.2 on eth0")
 
@@ -141,8 +146,10 @@ def test_a_node_s_address_that_ipvs_takes_is_named(tmp_path: Path) -> None:
     host = Host(ipip=False)
     made = topology(compile_lab(of, host))
     probes = {one.pair: one for one in survey(of, host).probes}
-    assert captured(of, depends(of, probes["b", "node1"], made)) == (
+    cause = captured(of, depends(of, probes["b", "node1"], made))
+    assert cause
+    assert cause.sentence == (
         "192.168.59.22 is node1's address and an external IP of default/exn, and node2 has it on kube-ipvs0 "
         "(kube-proxy's): nothing of node2 reaches node1"
     )
-    assert captured(of, depends(of, probes["b", "node2"], made)) == ""
+    assert captured(of, depends(of, probes["b", "node2"], made)) is None

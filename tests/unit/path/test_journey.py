@@ -38,15 +38,15 @@ NAT = Visit(
         Match("nat", "KUBE-SVC-A", "jump", "KUBE-MARK-MASQ"),
         Match("nat", "KUBE-MARK-MASQ", "continue"),
         Match("nat", "KUBE-SVC-A", "jump", "KUBE-SEP-A"),
+        Match("nat", "KUBE-SEP-A", "jump", "KUBE-MARK-MASQ"),
+        Match("nat", "KUBE-MARK-MASQ", "continue"),
         DNAT,
     ),
     "accept",
 )  # fmt: skip
 
 
-def seen(
-    at: float, host: str, dev: str, way: str, header: Header, what: What = What.REQUEST, **more: object
-) -> Passing:
+def seen(at: int, host: str, dev: str, way: str, header: Header, what: What = What.REQUEST, **more: object) -> Passing:
     return Passing(at, host, dev, way == "out", what, header, **more)  # type: ignore[arg-type]
 
 
@@ -187,8 +187,8 @@ def test_a_table_of_our_own_looks_for_the_signs() -> None:
     needle = nftables.Needle(nftables.TRANSPORT, 4, b"\xde\xad\xbe\xef")
     batch = [one for raw in nftables.tracing("nslab-trace-7", [needle]) for one in messages(raw)]
     kinds = [kind & 0xFF for kind, _, _ in batch]
-    assert kinds == [0x10, 0, 3, 6, 3, 6, 0x11]  # begin, table, chain, rule, chain, rule, end
-    assert [sequence for _, sequence, _ in batch] == [1, 2, 3, 4, 5, 6, 7]
+    assert kinds == [0x10, 0, *[3, 6] * 5, 0x11]  # begin, table, a chain and its rule for each hook, end
+    assert [sequence for _, sequence, _ in batch] == [*range(1, 14)]
     table = attributes(batch[1][2], 4)
     assert (table[1], table[2]) == (b"nslab-trace-7\0", struct.pack(">I", 2))  # NFT_TABLE_F_OWNER
     assert b"\xde\xad\xbe\xef" in batch[3][2]

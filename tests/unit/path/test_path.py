@@ -175,7 +175,7 @@ def without(state: State, *kinds: type, ns: str, **attributes: object) -> State:
 
 def why(of: Lab, have: State, result: Result, unmanaged: dict[str, list[str]] | None = None) -> str:
     want = compile_lab(of, HOST)
-    return explain(result, depends(of, result.probe, topology(want)), diff(have, want), unmanaged)
+    return explain(result, depends(of, result.probe, topology(want)), diff(have, want), unmanaged).sentence
 
 
 def test_the_first_missing_thing_is_named_with_what_mends_it() -> None:
@@ -309,7 +309,7 @@ def test_what_the_plugins_say_of_one_of_the_two_is_why() -> None:
     want = topology(compile_lab(of, HOST))
     for source, target, blamed in (("pod-c", "pod-b", True), ("pod-b", "pod-c", True), ("pod-c", "pod-a", False)):
         probe = question(of, source, target)
-        output = explain(Result(probe, Outcome.TIMED_OUT), depends(of, probe, want), plan)
+        output = explain(Result(probe, Outcome.TIMED_OUT), depends(of, probe, want), plan).sentence
         assert ("no eth0" in output and "runs the plugins again" in output) is blamed
 
 

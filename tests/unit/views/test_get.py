@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,15 +12,17 @@ from nslab.api.pod_status import pod_status
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import parse
 from nslab.lab.selection import selected
+from nslab.lab.types import ZONE
 from nslab.views.describe import describe
 from nslab.views.listing import Listing
 from nslab.views.live import Live, objects
 from nslab.views.pods import pod_row
 
+if TYPE_CHECKING:
+    from nslab.lab.types import Lab
+
 NOW = 1_700_000_000.0
-LAB = assign_addresses(
-    parse(
-        """\
+TEXT = """\
 apiVersion: nslab/v1
 kind: Lab
 metadata: {name: l}
@@ -49,10 +51,8 @@ apiVersion: v1
 kind: Secret
 metadata: {name: s}
 data: {password: c2VjcmV0}
-""",
-        "lab.yaml",
-    )
-)
+"""
+LAB = assign_addresses(parse(TEXT, "lab.yaml"))
 RUNNING = {"state": "running", "ready": True, "restarts": 0, "reason": "", "started": NOW - 300}
 WAITING = {
     "state": "waiting", "ready": False, "restarts": 3, "reason": "CrashLoopBackOff", "message": "",
@@ -60,7 +60,7 @@ WAITING = {
 }  # fmt: skip
 
 
-def live(*entries: dict[str, Any]) -> list[dict[str, Any]]:
+def live(*entries: dict[str, Any], lab: Lab = LAB) -> list[dict[str, Any]]:
     """The objects of the lab, whose pods' containers are as it is said."""
     rows = {
         f"{pod.namespace}/{pod.name}": pod_row(
@@ -71,9 +71,9 @@ def live(*entries: dict[str, Any]) -> list[dict[str, Any]]:
             age=300.0,
             now=NOW,
         )
-        for pod, entry in zip(LAB.pods, entries, strict=True)
+        for pod, entry in zip(lab.pods, entries, strict=True)
     }
-    return objects(LAB, Live(rows, frozenset({"n1"}), NOW - 400, dict.fromkeys(rows, 300.0), NOW))
+    return objects(lab, Live(rows, frozenset({"n1"}), NOW - 400, dict.fromkeys(rows, 300.0), NOW))
 
 
 def listed(there: list[dict[str, Any]], *words: str, wide: bool = False) -> list[str]:
@@ -98,11 +98,40 @@ def test_a_deployment_its_replica_set_and_its_endpoints_follow_its_pods() -> Non
     assert listed(live(WAITING, WAITING), "ep")[1].split()[:2] == ["web", "<none>"]
 
 
+def test_a_slice_shows_the_hints_for_what_is_ready() -> None:
+    zoned = TEXT.replace("{name: n1}, {name: n2}", ", ".join(f"{{name: n{z}, labels: {{{ZONE}: z{z}}}}}" for z in "12"))
+    auto = zoned.replace("metadata: {name: web}\nspec: {type", "metadata: {name: web, annotations: AUTO}\nspec: {type")
+    text = auto.replace("AUTO", "{service.kubernetes.io/topology-mode: Auto}")
+    lab = assign_addresses(parse(text, "lab.yaml"))
+    for second, hinted in ((RUNNING, [["z1"], ["z2"]]), (WAITING, [[], []])):
+        (one,) = (each for each in live(RUNNING, second, lab=lab) if each["kind"] == "EndpointSlice")
+        zones = [[each["name"] for each in end.get("hints", {}).get("forZones", ())] for end in one["endpoints"]]
+        assert zones == hinted
+        assert [end["conditions"]["ready"] for end in one["endpoints"]] == [True, second is RUNNING]
+
+
+def test_a_selector_is_shown_whole() -> None:
+    expressions = "{matchExpressions: [{key: app, operator: In, values: [web]}, {key: old, operator: DoesNotExist}]}"
+    lab = assign_addresses(parse(TEXT.replace("{matchLabels: {app: web}}", expressions), "lab.yaml"))
+    there = live(RUNNING, RUNNING, lab=lab)
+    assert listed(there, "deploy", wide=True)[1].endswith("  app in (web),!old")
+    hashed = lab.pods[0].name.split("-")[1]
+    assert listed(there, "rs", wide=True)[1].endswith(f"  app in (web),!old,pod-template-hash={hashed}")
+    assert "app in (web),!old\n" in describe(selected(there, ["deploy/web"])[0], there, NOW)
+
+
 def test_services_nodes_and_what_is_kept() -> None:
     there = live(RUNNING, RUNNING)
     assert listed(there, "svc")[1].split() == ["web", "NodePort", "10.96.1.1", "<none>", "80:30080/TCP", "6m40s"]
     assert [" ".join(row.split()[:2]) for row in listed(there, "nodes")[1:]] == ["n1 Ready", "n2 NotReady"]
     assert listed(there, "secrets")[1].split()[:3] == ["s", "Opaque", "1"]
+
+
+def test_nodes_have_the_labels_by_which_pods_are_placed() -> None:
+    there = [one["metadata"]["labels"] for one in live(RUNNING, RUNNING) if one["kind"] == "Node"]
+    assert [one["kubernetes.io/hostname"] for one in there] == ["n1", "n2"]
+    assert all(one["beta.kubernetes.io/os"] == one["kubernetes.io/os"] == "linux" for one in there)
+    assert all(one["beta.kubernetes.io/arch"] == one["kubernetes.io/arch"] for one in there)
 
 
 def test_several_kinds_name_their_resource() -> None:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
 from nslab.objects.needs import Host
@@ -14,6 +16,7 @@ from nslab.probes import (
     CallResult,
     Expected,
     Outcome,
+    Probe,
     Result,
     ServiceSurvey,
     Survey,
@@ -22,6 +25,7 @@ from nslab.probes import (
     survey,
     survey_services,
 )
+from nslab.probes.cause import Cause, CauseKind
 from nslab.views.junit import calls_to_json, junit
 from nslab.views.service_matrix import four_cells, service_matrix, word
 
@@ -131,9 +135,22 @@ def test_a_lab_without_services_has_no_table() -> None:
     assert service_matrix(bare, [], 120) == []
 
 
-def output(results: list[Result], calls: list[CallResult]) -> list[str]:
-    """What the four cells say, without the cells."""
-    return [line for line in four_cells(PAIRS.places, results, calls) if line.startswith(("for ", "Services"))]
+ROUTE = Cause("node2 has no route", CauseKind.DIFFERS, "node2", "BIRD")
+RULE = Cause("node1 has no rule", CauseKind.DIFFERS, "node1", "kube-proxy")
+FOREIGN = Cause("node3 has a rule that is not the lab's", CauseKind.UNMANAGED, "node3")
+UNKNOWN = Cause("nothing of the lab differs", host="node2")
+
+
+def output(
+    results: list[Result], calls: list[CallResult], pairs: Cause | None = None, services: Cause | None = None
+) -> list[str]:
+    """What the four cells say, without the cells. `pairs`, `services`: the cause of what is wrong."""
+    causes: dict[Probe | Call, Cause] = {}
+    if pairs:
+        causes |= {result.probe: pairs for result in results if result.wrong}
+    if services:
+        causes |= {result.call: services for result in calls if result.wrong}
+    return [line for line in four_cells(PAIRS.places, results, calls, causes) if line.startswith(("for ", "Services"))]
 
 
 def test_all_is_well() -> None:
@@ -149,39 +166,57 @@ def test_all_is_well() -> None:
     ]
 
 
-def test_pods_answer_and_services_do_not() -> None:
-    assert output(hosts(), answers(at_node2)) == [
-        f"for {who}, every pod's address answers and a Service's does not: look at kube-proxy of node2"
-        for who in ("pods", "nodes")
+@pytest.mark.parametrize(
+    ("cause", "advice"),
+    [
+        (RULE, "look at kube-proxy of node1"),
+        (FOREIGN, "look at what is not the lab's on node3"),
+        (replace(ROUTE, by="Calico CNI plugin"), "look at the Calico CNI plugin of node2"),
+        (replace(RULE, by=""), "look at node1"),
+        (Cause("web-1's server hangs", CauseKind.SEEN, "web-1"), "look at web-1"),
+        (UNKNOWN, "no cause was found; packets end at node2"),
+        (None, "no cause was found"),
+    ],
+)
+def test_pods_answer_and_services_do_not(cause: Cause | None, advice: str) -> None:
+    assert output(hosts(), answers(at_node2), services=cause) == [
+        f"for {who}, every pod's address answers and a Service's does not: {advice}" for who in ("pods", "nodes")
     ]
 
 
-def test_pods_of_other_nodes_do_not_answer_and_so_services_do_not() -> None:
+def far(pair: tuple[str, str]) -> bool:
+    """A pod, and a host on another node."""
     nodes = {one.name: one.node for one in PAIRS.places}
-    lost = hosts(lambda pair: nodes[pair[0]] != nodes[pair[1]] and pair[0].startswith(("web", "box")))
-    far = answers(lambda call, pod: nodes[call.source] != nodes[pod] and call.source.startswith(("web", "box")))
-    lines = four_cells(PAIRS.places, lost, far)
+    return nodes[pair[0]] != nodes[pair[1]] and pair[0].startswith(("web", "box"))
+
+
+def test_pods_of_other_nodes_do_not_answer_and_so_services_do_not() -> None:
+    lost, calls = hosts(far), answers(lambda call, pod: far((call.source, pod)))
+    lines = four_cells(PAIRS.places, lost, calls)
     assert lines[3].split() == ["other", "node", "FAIL", "24", "of", "24", "FAIL", "24", "of", "24"]
-    (sentence,) = output(lost, far)
-    assert sentence == (
-        "for pods, pods' own addresses fail (other node), and so do the Services behind them: "
-        "look at the pod network (CNI), not at kube-proxy"
-    )
+    fails = "for pods, pods' own addresses fail (other node), and so do the Services behind them: "
+    assert output(lost, calls, ROUTE, ROUTE) == [f"{fails}look at BIRD of node2, not at kube-proxy"]
+    assert output(lost, calls, ROUTE, UNKNOWN) == [f"{fails}look at BIRD of node2"]
+    assert output(lost, calls, FOREIGN, RULE) == [
+        f"{fails}look at what is not the lab's on node3 and kube-proxy of node1"
+    ]
 
 
 def test_both_at_once() -> None:
-    nodes = {one.name: one.node for one in PAIRS.places}
-    lost = hosts(lambda pair: nodes[pair[0]] != nodes[pair[1]])
-    assert output(lost, answers(lambda call, _: call.source == "web-1"))[0] == (
+    lost, calls = hosts(far), answers(lambda call, _: call.source == "web-1")
+    assert output(lost, calls, ROUTE, RULE)[0] == (
         "for pods, pods' own addresses fail (other node), but Services fail where those answer, too "
-        "(same node and other node): look at the pod network (CNI) first, then at kube-proxy of node1"
+        "(same node and other node): look at BIRD of node2 and kube-proxy of node1"
     )
 
 
 def test_names_alone_fail() -> None:
     named = replace(next(c for c in SERVICES.calls if c.way is Way.CLUSTER_IP), way=Way.NAME, name="web.default")
     calls = [*answers(), CallResult(named, (), "DNS: timed out")]
-    assert output(hosts(), calls) == ["Services answer by address and not by name: look at kube-dns"]
+    fails = "Services answer by address and not by name: "
+    assert output(hosts(), calls) == [f"{fails}no cause was found"]
+    hung = Cause("kube-system_kube-dns has a rule", CauseKind.UNMANAGED, "kube-system_kube-dns")
+    assert output(hosts(), calls, services=hung) == [f"{fails}look at what is not the lab's on kube-system_kube-dns"]
 
 
 def test_junit_and_json_have_the_calls() -> None:

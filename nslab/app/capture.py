@@ -1,0 +1,111 @@
+"""Capture the packets of a lab's interfaces into one file."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from nslab.api.words import did_you_mean, shown
+from nslab.dataclass import dataclass
+from nslab.errors import UsageError
+from nslab.linux.capture import InterfaceCapture, interfaces
+from nslab.linux.netns import Namespaces, named
+from nslab.linux.stored_lab import no_such_lab, stored_lab
+from nslab.trace.rewrites import Rewrites, decoded
+from nslab.version import version
+from nslab.wire import pcapng
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nslab.linux.capture import CapturedInterface, CapturedPacket
+
+
+@dataclass(frozen=True, slots=True)
+class Sighted:
+    """A captured packet, and what NAT changed of it on its host ("": nothing)."""
+
+    packet: CapturedPacket
+    interface: CapturedInterface
+    comment: str
+
+    @property
+    def ethernet(self) -> bool:
+        """Whether it begins with an Ethernet header."""
+        return self.interface.link_type == pcapng.ETHERNET
+
+
+class Capturing:
+    """An open capture of a lab."""
+
+    def __init__(self, capture: InterfaceCapture) -> None:
+        self._capture = capture
+
+    @property
+    def interfaces(self) -> Sequence[CapturedInterface]:
+        """Where it captures."""
+        return self._capture.interfaces
+
+    def packets(self, seconds: float | None = None, count: int | None = None) -> Iterator[Sighted]:
+        """The packets in order of time, until Ctrl-C, or for `seconds`, or `count` of them."""
+        rewrites = Rewrites()
+        for number, packet in enumerate(self._capture.packets(seconds), 1):
+            interface = self._capture.interfaces[packet.number]
+            inside = decoded(packet.data, ethernet=interface.link_type == pcapng.ETHERNET)
+            comment = rewrites.comment(interface.host, inside, outgoing=packet.outgoing) if inside else ""
+            yield Sighted(packet, interface, comment)
+            if number == count:
+                return
+
+    def counts(self) -> tuple[int, int]:
+        """How many packets all interfaces passed, and how many of those were lost because nobody read them in time."""
+        every = [*self._capture.statistics()]
+        return sum(received for _, received, _ in every), sum(lost for _, _, lost in every)
+
+    def head(self) -> bytes:
+        """The beginning of a pcapng file: the section and all interfaces."""
+        described = (pcapng.interface(one.link_type, one.name) for one in self.interfaces)
+        return pcapng.section(f"nslab {version()}") + b"".join(described)
+
+
+def block(sighted: Sighted) -> bytes:
+    """A packet as a block of a pcapng file."""
+    packet = sighted.packet
+    way = pcapng.OUTBOUND if packet.outgoing else pcapng.INBOUND
+    return pcapng.packet(packet.number, packet.at, packet.data, packet.length, way, sighted.comment)
+
+
+@contextmanager
+def capturing(name: str, where: Sequence[str] = (), expression: str = "") -> Iterator[Capturing]:
+    """Capture in a running lab, from now on. `where`: HOST or HOST:INTERFACE, none for all; UsageError if unknown.
+
+    `expression`: which packets, as tcpdump has it.
+    """
+    stored_lab(name)
+    with Namespaces() as spaces:
+        namespaces = named(name)
+        if not namespaces:  # `down` has just taken it away
+            raise no_such_lab(name)
+        capture = InterfaceCapture(_chosen(name, interfaces(spaces, namespaces), where))
+        with capture:
+            capture.open(spaces, name, expression)
+            yield Capturing(capture)
+
+
+def _chosen(lab: str, every: Sequence[CapturedInterface], where: Sequence[str]) -> list[CapturedInterface]:
+    if not where:
+        return [*every]
+    found: list[CapturedInterface] = []
+    for word in where:
+        matching = [one for one in every if word in (one.host, one.name)]
+        if not matching:
+            hosts = [*dict.fromkeys(one.host for one in every)]
+            host = word.partition(":")[0]
+            known = [one.name for one in every if one.host == host] or hosts
+            raise UsageError(f"{lab} has no {shown(word)}{did_you_mean(word, known) or f'; it has {_few(known)}'}")
+        found += [one for one in matching if one not in found]
+    return found
+
+
+def _few(known: Sequence[str]) -> str:
+    return f"{', '.join(known[:12])}{' …' if len(known) > 12 else ''}"

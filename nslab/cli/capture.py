@@ -1,0 +1,107 @@
+"""`nslab capture`: packets of all interfaces in one file, or as lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, BinaryIO
+
+import typer
+
+from nslab.cli.complete import capturable
+from nslab.cli.life import RunningLab
+from nslab.cli.output import flush, need_root, note, say
+from nslab.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.app.capture import Capturing
+
+
+def capture(
+    name: RunningLab,
+    where: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="HOST[:INTERFACE]...", help="Only these; default: all.", autocompletion=capturable),
+    ] = None,
+    write: Annotated[
+        str, typer.Option("--write", "-w", metavar="FILE", help="Write pcapng to this file; - is standard output.")
+    ] = "",
+    expression: Annotated[
+        str, typer.Option("--filter", metavar="EXPR", help="Only what matches, as tcpdump has it: 'tcp port 80'.")
+    ] = "",
+    duration: Annotated[
+        float | None, typer.Option("--duration", metavar="SECONDS", min=0.0, help="End after so many seconds.")
+    ] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", "-c", metavar="N", min=1, help="End after so many packets.")
+    ] = None,
+) -> None:
+    """Capture packets at all interfaces of a lab.
+
+    It prints a line for each packet, as tcpdump does, with its host and interface, and a comment where NAT rewrote it.
+    With -w it writes all of it into one pcapng file for Wireshark, in which each interface has its name
+    (node1:tunl0). It ends on Ctrl-C, and says whether packets were lost.
+
+    Example: nslab capture calico-two-node -w - | wireshark -k -i -
+    """
+    need_root("capture")
+    from nslab.app.capture import capturing
+
+    if write == "-" and sys.stdout.isatty():
+        raise UsageError("standard output is a terminal: give a file (-w FILE), or a pipe (-w - | wireshark -k -i -)")
+    with capturing(name, where or (), expression) as opened:
+        if write:
+            with _target(write) as target:
+                note(f"capturing at {len(opened.interfaces)} interfaces; Ctrl-C ends it")
+                _write(opened, target, duration, count)
+        else:
+            note(f"capturing at {len(opened.interfaces)} interfaces; Ctrl-C ends it")
+            _print(opened, duration, count)
+        received, lost = opened.counts()
+        note(
+            f"{received} packets" + (f", and {lost} of them lost: nobody read them in time" if lost else "; none lost")
+        )
+
+
+def _write(opened: Capturing, target: BinaryIO, duration: float | None, count: int | None) -> None:
+    from nslab.app.capture import block
+
+    try:
+        target.write(opened.head())
+        target.flush()
+        for sighted in opened.packets(duration, count):
+            target.write(block(sighted))
+            target.flush()
+    except BrokenPipeError:
+        return  # whoever read it has seen enough
+
+
+def _print(opened: Capturing, duration: float | None, count: int | None) -> None:
+    from nslab.views.packets import line
+
+    for one in opened.packets(duration, count):
+        packet = one.packet
+        say(
+            line(
+                packet.at, one.interface.name, packet.data, ethernet=one.ethernet, outgoing=packet.outgoing,
+                comment=one.comment,
+            )
+        )  # fmt: skip
+        flush()
+
+
+@contextmanager
+def _target(write: str) -> Iterator[BinaryIO]:
+    """Standard output, or a new file that only its owner can read: packets may have what is nobody's business."""
+    if write == "-":
+        yield sys.stdout.buffer
+        return
+    try:
+        descriptor = os.open(write, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise UsageError(f"{write}: {os.strerror(error.errno or 0)}") from None
+    with os.fdopen(descriptor, "wb", buffering=1 << 20) as file:
+        yield file

@@ -1,0 +1,61 @@
+"""A captured packet as one line, as tcpdump prints it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from nslab.trace.rewrites import decoded
+from nslab.wire import packets
+
+if TYPE_CHECKING:
+    from nslab.wire.packets import DecodedPacket
+
+_ECHO = {8: "echo request", 0: "echo reply"}
+_ERRORS = {3: "unreachable", 4: "source quench", 5: "redirect", 11: "time exceeded", 12: "parameter problem"}
+_NAMES = {packets.ICMP: "ICMP", packets.TCP: "TCP", packets.UDP: "UDP"}
+
+
+def line(at: int, where: str, data: bytes, *, ethernet: bool, outgoing: bool, comment: str = "") -> str:
+    """The line. `at`: nanoseconds since 1970; `where`: HOST:INTERFACE."""
+    clock = datetime.fromtimestamp(at // 1_000_000_000).strftime("%H:%M:%S")
+    way = "Out" if outgoing else "In "
+    told = f"    # {comment}" if comment else ""
+    return f"{clock}.{at // 1000 % 1_000_000:06} {where:<24} {way} {_what(data, ethernet=ethernet)}{told}"
+
+
+def _what(data: bytes, *, ethernet: bool) -> str:
+    packet = decoded(data, ethernet=ethernet)
+    if packet:
+        return _packet(packet)
+    kind = data[12:14].hex() if ethernet else ""
+    if kind == "0806" and (heard := packets.arp(data[14:])):
+        operation, sender, target = heard
+        if operation == packets.ARP_REQUEST:
+            return f"ARP who-has {target} tell {sender}"
+        return f"ARP {sender} is-at {data[22:28].hex(':')}"
+    if kind == "86dd" or (not ethernet and data[:1] and data[0] >> 4 == 6):
+        return f"IPv6, {len(data)} bytes"
+    return f"EtherType 0x{kind}, {len(data)} bytes"
+
+
+def _packet(packet: DecodedPacket) -> str:
+    ends = f"{_end(packet.source, packet.ports[0])} > {_end(packet.target, packet.ports[1])}"
+    outer = packet.outer
+    around = f" in [{outer.source} > {outer.target}]" if outer else ""
+    return f"IP {ends}{around}: {_kind(packet)}, ttl {packet.ttl}, length {packet.length}"
+
+
+def _kind(packet: DecodedPacket) -> str:
+    if packet.protocol == packets.TCP:
+        flags = "".join(sign for sign, has in (("S", packet.opens), ("R", packet.reset)) if has) or "."
+        return f"TCP [{flags}], seq {packet.sequence}, ack {packet.acknowledges}"
+    if packet.protocol == packets.ICMP:
+        kind, code = packet.code
+        name = _ECHO.get(kind) or f"{_ERRORS.get(kind, f'type {kind}')} code {code}"
+        return f"ICMP {name}"
+    return _NAMES.get(packet.protocol, f"protocol {packet.protocol}")
+
+
+def _end(address: object, port: int) -> str:
+    return f"{address}.{port}" if port else f"{address}"

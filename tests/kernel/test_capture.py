@@ -1,0 +1,135 @@
+"""`capture`: all that interfaces pass is in one file, which Wireshark's own reader understands."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kernel.labkit import NSLAB, OwnLab, nslab, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+BURST = 10_000
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnLab]:
+    made = OwnLab(tmp_path_factory.mktemp("capture"))
+    made.up()
+    yield made
+    made.clear()
+
+
+class Running:
+    """A capture that has begun."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen([*NSLAB, "capture", *arguments], stdout=-1, stderr=-1)
+        assert self.process.stderr
+        assert b"capturing at" in self.process.stderr.readline()
+
+    def end(self, number: int = signal.SIGINT) -> tuple[int, bytes, str]:
+        """End it; its status, what it wrote, and what it said at last."""
+        self.process.send_signal(number)
+        output, said = self.process.communicate(timeout=60)
+        return self.process.returncode, output, said.decode()
+
+
+def read(file: Path, *fields: str, only: str = "") -> list[dict[str, str]]:
+    """Some fields of the packets in a file, as tshark reads it."""
+    if not shutil.which("tshark"):
+        pytest.skip("tshark is not installed")
+    wanted = [word for field in fields for word in ("-e", field)]
+    argv = ["tshark", "-r", str(file), "-T", "json", *wanted, *(["-Y", only] if only else [])]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    packets = [packet["_source"]["layers"] for packet in json.loads(done.stdout)]
+    return [{field: packet.get(field, [""])[0] for field in fields} for packet in packets]
+
+
+def test_a_call_of_a_service_at_all_interfaces(lab: OwnLab, tmp_path: Path) -> None:
+    file = tmp_path / "all.pcapng"
+    running = Running(lab.name, "-w", str(file))
+    assert lab.talks("pod-d", "10.103.9.116")
+    status, _, said = running.end()
+    assert (status, "none lost" in said) == (0, True), said
+    assert file.stat().st_mode & 0o777 == 0o600
+    seen = read(file, "frame.interface_name", "ip.dst", "frame.comment", "frame.time_epoch", only="tcp.flags == 0x002")
+    assert [one["frame.interface_name"].partition(":")[0] for one in seen] == [
+        "pod-d", "node2", "node2", "node2", "switch", "switch", "node1", "node1", "node1", "pod-b"
+    ]  # fmt: skip
+    comments = [one["frame.comment"] for one in seen if one["frame.comment"]]
+    assert comments == ["node2: DNAT 10.103.9.116:8080 => 20.111.156.7:8080"]
+    times = [one["frame.time_epoch"] for one in seen]
+    assert times == sorted(times)
+    back = read(file, "frame.comment", only="frame.comment contains reverse")
+    assert {one["frame.comment"] for one in back} == {"node2: reverse DNAT 20.111.156.7:8080 => 10.103.9.116:8080"}
+
+
+def test_no_packet_of_a_burst_is_lost(lab: OwnLab, tmp_path: Path) -> None:
+    file = tmp_path / "burst.pcapng"
+    running = Running(lab.name, "pod-a:eth0", "pod-b:eth0", "-w", str(file), "--filter", "udp port 9999")
+    line = (
+        f"import socket; s = socket.socket(2, 2); [s.sendto(b'%d' % n, ('20.111.156.7', 9999)) for n in range({BURST})]"
+    )
+    lab.sh("pod-a", f'python3 -c "{line}"')
+    status, _, said = running.end(signal.SIGTERM)
+    assert (status, "none lost" in said) == (0, True), said
+    found = Counter(one["frame.interface_name"] for one in read(file, "frame.interface_name", only="udp.port == 9999"))
+    assert found["pod-a:eth0"] == BURST
+    received = lab.sh("pod-b", "grep ^Udp: /proc/net/snmp | tail -1").split()
+    assert found["pod-b:eth0"] <= BURST
+    assert received
+
+
+def test_lines_as_tcpdump_has_them(lab: OwnLab) -> None:
+    running = Running(lab.name, "node2", "--filter", "tcp port 8080")
+    assert lab.talks("pod-d", "10.103.9.116")
+    status, output, _ = running.end()
+    assert status == 0
+    lines = output.decode().splitlines()
+    assert any(
+        "node2:cali" in one and " In  IP 20.109.131.3." in one and "> 10.103.9.116.8080: TCP [S]" in one
+        for one in lines
+    )
+    assert any(one.endswith("# node2: DNAT 10.103.9.116:8080 => 20.111.156.7:8080") for one in lines)
+    assert all("node2:" in one for one in lines)
+
+
+def test_it_ends_by_itself(lab: OwnLab) -> None:
+    assert nslab("capture", lab.name, "--duration", "0.1").returncode == 0
+    running = Running(lab.name, "pod-d", "-c", "2")
+    until(lambda: lab.talks("pod-d", "10.103.9.116") and running.process.poll() is not None)
+    assert running.process.communicate()[0].count(b"\n") == 2
+
+
+def test_whoever_reads_no_more_ends_it(lab: OwnLab) -> None:
+    line = f"{' '.join(NSLAB)} capture {lab.name} -w - 2>&1 >&3 | cat"
+    script = f"({line}) 3>&1 | head -c 100 | wc -c"
+    process = subprocess.Popen(["bash", "-c", script], stdout=-1, text=True)
+    until(lambda: lab.talks("pod-d", "10.103.9.116") and process.poll() is not None)
+    assert process.communicate()[0].strip() == "100"
+
+
+def test_mistakes_are_one_sentence(lab: OwnLab, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for words, says in {
+        ("node3",): f"{lab.name} has no node3; did you mean node2?",
+        ("node1:eth9",): f"{lab.name} has no node1:eth9; did you mean node1:eth0?",
+        ("--filter", "tcp prt 80"): "tcpdump does not know the filter 'tcp prt 80': ",
+        ("--filter", "-w /tmp/x"): "tcpdump does not know the filter",
+        ("-w", tmp_path / "no" / "file"): "No such file or directory",
+        ("-w", tmp_path / "link"): "Too many levels of symbolic links",
+    }.items():
+        done = nslab("capture", lab.name, *words, "--duration", "1")
+        assert done.returncode == 2, words
+        assert says in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not (tmp_path / "elsewhere").exists()

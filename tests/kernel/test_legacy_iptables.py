@@ -1,0 +1,111 @@
+"""A lab on a machine whose `iptables` is the legacy variant: its rules are there, and strangers of both are found.
+
+The choice is /etc/alternatives, of which the test has its own in a mount namespace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from nslab.linux.observe.place import is_safe_to_ask
+from tests.kernel.labkit import IN_A_WORLD_OF_ITS_OWN, ROOT, OwnLab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(
+        not (os.path.exists("/etc/alternatives/iptables") and shutil.which("iptables-legacy")),
+        reason="no iptables-legacy behind /etc/alternatives",
+    ),
+    pytest.mark.skipif(not is_safe_to_ask("ip_tables"), reason="this kernel has no ip_tables"),
+]
+
+LEGACY = """
+mkdir $choices
+cp -a /etc/alternatives/. $choices
+for name in iptables ip6tables; do
+    for verb in "" -save -restore; do ln -sf $(command -v $name-legacy$verb) $choices/$name$verb; done
+done
+mount --bind $choices /etc/alternatives
+"""
+
+
+class Stranger(NamedTuple):
+    """What somebody does on a host, and how `diff` names it. `ours`: it is the lab's to say."""
+
+    host: str
+    command: str
+    named: str
+    ours: bool = False
+
+
+STRANGERS = (
+    Stranger("node1", "iptables -A INPUT -s 1.2.3.4 -j DROP", "iptables -t filter -A INPUT -s 1.2.3.4/32 -j DROP"),
+    Stranger("node1", "iptables -N MINE", "iptables -t filter -N MINE"),
+    Stranger("pod-b", "ip6tables -P INPUT DROP", "ip6tables -t filter -P INPUT DROP"),
+    Stranger(
+        "node2",
+        "iptables-nft -A FORWARD -s 1.2.3.4 -j DROP",
+        "iptables-nft -t filter -A FORWARD -s 1.2.3.4/32 -j DROP",
+    ),
+    Stranger("client", "nft add table inet rogue", "nft table inet rogue"),
+    Stranger(
+        "node1",
+        "iptables -P FORWARD DROP",
+        "node1's chain FORWARD (table filter) has policy DROP instead of ACCEPT",
+        ours=True,
+    ),
+    Stranger(
+        "node2",
+        "iptables -t nat -F KUBE-SERVICES",
+        "node2's chain KUBE-SERVICES (table nat) lacks 4 rules",
+        ours=True,
+    ),
+)
+
+
+def test_strangers_of_both_variants(tmp_path: Path) -> None:
+    own = OwnLab(tmp_path)
+    nslab = f"{sys.executable} -P -m nslab"
+    lines = [
+        f"{nslab} up {own.file} >{tmp_path}/up",
+        f"for host in node1 node2; do ip netns exec {own.ns('$host')} iptables-nft-save; done >{tmp_path}/nft",
+        f"ip netns exec {own.ns('node1')} iptables-legacy-save -t nat >{tmp_path}/legacy",
+        f"{nslab} diff {own.name} -o json >{tmp_path}/fresh",
+        *(f"ip netns exec {own.ns(one.host)} {one.command}" for one in STRANGERS),
+        f"{nslab} diff {own.name} -o json >{tmp_path}/strange || test $? = 1",
+        f"{nslab} up {own.name} --reset --yes >{tmp_path}/reset",
+        f"{nslab} diff {own.name} -o json >{tmp_path}/after",
+        f"{nslab} probe {own.name} >{tmp_path}/probe",
+    ]
+    script = f"choices={tmp_path}/choices\n{LEGACY}\ntrap '{nslab} down {own.file}' EXIT\n" + "\n".join(lines)
+    done = subprocess.run([*IN_A_WORLD_OF_ITS_OWN, script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    assert "-A KUBE-SERVICES" in (tmp_path / "legacy").read_text()
+    assert "KUBE" not in (tmp_path / "nft").read_text()
+    assert _said(tmp_path / "fresh") == ([], {})
+    differences, strange = _said(tmp_path / "strange")
+    ours = sorted(one.named for one in STRANGERS if one.ours)
+    assert [line[: len(named)] for line, named in zip(sorted(differences), ours, strict=True)] == ours
+    others: dict[str, list[str]] = {}
+    for one in STRANGERS:
+        if not one.ours:
+            others.setdefault(own.ns(one.host), []).append(one.named)
+    assert strange == others
+    assert _said(tmp_path / "after") == ([], {})
+
+
+def _said(file: Path) -> tuple[list[str], dict[str, Any]]:
+    """The differences, and what is not the lab's, by namespace."""
+    found = json.loads(file.read_text())
+    return found["differences"], found.get("strangers", {})

@@ -1,0 +1,107 @@
+"""The pods of a StatefulSet start one after the other, on whatever nodes they are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kernel.labkit import NSLAB, OwnLab, nslab, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.root
+
+LAB = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: NAME}
+spec:
+  cni: {plugin: calico, encapsulation: None}
+  proxy: {mode: none}
+  nodes: [{name: n1}, {name: n2}]
+"""
+DB = """\
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  replicas: 3
+  podManagementPolicy: OrderedReady
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: c
+        command: [sleep, infinity]
+        readinessProbe: {exec: {command: [test, -e, /tmp/ready]}, periodSeconds: 1}
+"""
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[OwnLab]:
+    made = OwnLab(tmp_path)
+    made.write(LAB.replace("NAME", made.name))
+    try:
+        made.up()
+        yield made
+    finally:
+        made.clear()
+
+
+def runs(lab: OwnLab, number: int) -> bool:
+    """Whether a process beside the pause process is in a pod's network namespace."""
+    pids = subprocess.run(["ip", "netns", "pids", lab.ns(f"db-{number}")], capture_output=True, text=True)
+    return len(pids.stdout.split()) > 1
+
+
+def apply(lab: OwnLab, text: str) -> None:
+    done = nslab("apply", lab.name, "-f", "-", input=text)
+    assert done.returncode == 0, done.stderr
+
+
+def make_ready(lab: OwnLab, number: int) -> bool:
+    return nslab("exec", f"{lab.name}/db-{number}", "--", "touch", "/tmp/ready").returncode == 0
+
+
+def test_a_pod_starts_when_the_one_before_is_ready(lab: OwnLab) -> None:
+    apply(lab, DB)
+    until(lambda: runs(lab, 0))
+    for number in (0, 1):
+        assert not runs(lab, number + 1)
+        assert make_ready(lab, number)
+        until(lambda number=number: runs(lab, number + 1))
+    assert make_ready(lab, 2)
+    apply(lab, DB.replace("replicas: 3", "replicas: 4"))
+    until(lambda: runs(lab, 3))
+    assert nslab("diff", lab.name).returncode == 0
+
+
+def test_pods_start_together_in_parallel(lab: OwnLab) -> None:
+    apply(lab, DB.replace("OrderedReady", "Parallel"))
+    until(lambda: all(runs(lab, number) for number in range(3)))
+
+
+def test_a_node_whose_process_was_killed_goes_on_to_wait(lab: OwnLab) -> None:
+    apply(lab, DB)
+    until(lambda: runs(lab, 0))
+    nodes = [lab.pids()[f"{node} node"] for node in ("n1", "n2")]
+    for pid in nodes:
+        os.kill(pid, signal.SIGKILL)
+    lab.write(f"{LAB.replace('NAME', lab.name)}---\n{DB}")
+    with subprocess.Popen([*NSLAB, "up", lab.file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as up:
+        until(lambda: {"n1 node", "n2 node"} <= lab.pids().keys())
+        for number in (0, 1):
+            assert not runs(lab, number + 1)
+            until(lambda number=number: make_ready(lab, number))
+            until(lambda number=number: runs(lab, number + 1))
+        make_ready(lab, 2)
+        output, _ = up.communicate(timeout=60)
+    assert up.returncode == 0, output

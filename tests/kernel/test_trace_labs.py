@@ -1,0 +1,92 @@
+"""`trace` in the shipped labs: who should be reached is, and each hop begins where the one before it ended."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nslab import probes
+from nslab.app.trace import trace
+from nslab.lab.find import names
+from nslab.linux.netns import Namespaces
+from nslab.linux.observe.host import read_host
+from nslab.linux.stored_lab import stored_lab
+from nslab.probes import LOOPBACK, Expected, Kind, Outcome
+from nslab.trace.authors import BY_HAND
+from nslab.trace.hops import Action, End
+from tests.kernel.labkit import OwnLab
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from nslab.lab.types import Lab
+    from nslab.trace.hops import Hop, Journey
+
+TRANSLATIONS = (Action.DNAT, Action.SNAT, Action.REVERSE_DNAT, Action.REVERSE_SNAT)
+SLOW = os.environ.get("NSLAB_SLOW") == "1"
+LABS = (
+    [name for name in names() if not name.startswith("by-hand")]
+    if SLOW
+    else ["kubenet-two-node", "calico-cross-subnet"]
+)
+EACH = 1 if SLOW else 9
+"""One question in so many is asked."""
+
+
+def faults(journey: Journey, *, reach: bool) -> Iterator[str]:
+    """What cannot be true of a journey in a lab that is as it should be."""
+    delivered = journey.end in (End.DELIVERED, End.REFUSED)
+    if delivered is not reach:
+        yield f"{journey.end} instead of {'delivered' if reach else 'lost'}: {journey.why}"
+    for reply in (False, True):
+        every = [hop for hop in journey.hops if hop.reply is reply]
+        yield from (fault for one, two in pairwise(every) for fault in _between(one, two))
+        for hop in every:
+            if hop.by == BY_HAND:
+                yield f"{hop.host} {hop.action}: by {hop.by}: {hop.cause}"
+            if not reply and hop.action in TRANSLATIONS and not hop.matches:
+                yield f"{hop.host} {hop.action}: no rule"
+        if journey.end is End.DELIVERED and Action.RECEIVE not in [hop.action for hop in every[-2:]]:
+            yield f"{every[-1].host} {every[-1].action} is the last"
+
+
+def _between(one: Hop, two: Hop) -> Iterator[str]:
+    before = two.before or two.header
+    if one.header.ends != before.ends:
+        yield f"{one.host} {one.action} leaves {one.header}, and {two.host} {two.action} gets {before}"
+    if not one.header.ttl - 1 <= two.header.ttl <= one.header.ttl:
+        yield f"{one.host} {one.action} has TTL {one.header.ttl}, and {two.host} {two.action} {two.header.ttl}"
+
+
+def questions(lab: Lab) -> Iterator[tuple[str, str, Kind, bool]]:
+    """Who asks whom, and whether that should be delivered: pairs of hosts, and calls of Services."""
+    with Namespaces() as spaces:
+        host = read_host(spaces)
+    for probe in probes.survey(lab, host, (), ()).probes:
+        if probe.kind is Kind.ICMP and probe.address != LOOPBACK:
+            yield probe.source, f"{probe.address}", probe.kind, probe.expected is Expected.REACH
+        elif probe.kind is Kind.TCP and probe.port:
+            yield probe.source, f"{probe.address}:{probe.port}", probe.kind, probe.expected is Expected.REACH
+    services = probes.survey_services(lab, host, ())
+    for call in services.calls if services else ():
+        if call.addresses and call.protocol != "SCTP" and not call.lost:
+            kind = Kind.UDP if call.protocol == "UDP" else Kind.TCP
+            yield call.source, f"{call.addresses[0]}:{call.port}", kind, call.outcome is Outcome.REACHED
+
+
+@pytest.mark.parametrize("shipped", LABS)
+def test_each_hop_begins_where_the_last_one_ended(shipped: str, tmp_path: Path) -> None:
+    lab = OwnLab(tmp_path, shipped)
+    lab.up_here()
+    wrong = []
+    try:
+        for source, to, kind, reach in [*dict.fromkeys(questions(stored_lab(lab.name)))][::EACH]:
+            journey = trace(lab.name, source, to, kind)
+            wrong += [f"{source} to {to} {kind}: {fault}" for fault in faults(journey, reach=reach)]
+    finally:
+        lab.clear()
+    assert wrong == []

@@ -1,0 +1,60 @@
+"""The blocks of a capture, its comments and its lines."""
+
+from __future__ import annotations
+
+import struct
+from ipaddress import IPv4Address
+
+from nslab.trace.rewrites import Rewrites, decoded
+from nslab.views.packets import line
+from nslab.wire import pcapng
+from nslab.wire.packets import TCP, DecodedPacket
+
+A, B, SERVICE = map(IPv4Address, ("10.0.0.1", "10.0.1.1", "10.96.0.1"))
+
+
+def segment(source: IPv4Address, target: IPv4Address, ports: tuple[int, int], **more: int) -> DecodedPacket:
+    return DecodedPacket(source, target, TCP, ports, sequence=7, opens=True, **more)  # type: ignore[arg-type]
+
+
+def test_what_leaves_otherwise_than_it_came_is_rewritten() -> None:
+    rewrites = Rewrites()
+    asked, sent = segment(A, SERVICE, (40000, 80)), segment(A, B, (40000, 8080))
+    assert rewrites.comment("node", asked, outgoing=False) == ""
+    assert rewrites.comment("node", sent, outgoing=True) == "node: DNAT 10.96.0.1:80 => 10.0.1.1:8080"
+    assert rewrites.comment("other", sent, outgoing=True) == ""
+    answer, back = segment(B, A, (8080, 40000), acknowledges=8), segment(SERVICE, A, (80, 40000), acknowledges=8)
+    assert rewrites.comment("node", answer, outgoing=False) == ""
+    assert rewrites.comment("node", back, outgoing=True) == "node: reverse DNAT 10.0.1.1:8080 => 10.96.0.1:80"
+    assert rewrites.comment("node", asked, outgoing=True) == ""
+
+
+def test_blocks_are_whole() -> None:
+    data = b"abcde"
+    file = pcapng.section("nslab 1") + pcapng.interface(pcapng.RAW, "node1:tunl0")
+    file += pcapng.packet(0, 1_700_000_000_123_456_789, data, 99, pcapng.OUTBOUND, "Dienst für 다") + pcapng.statistics(
+        0, 1, 2, 3
+    )
+    kinds, at = [], 0
+    while at < len(file):
+        kind, length = struct.unpack_from("=II", file, at)
+        assert length % 4 == 0
+        assert struct.unpack_from("=I", file, at + length - 4)[0] == length
+        kinds.append(kind)
+        at += length
+    assert (kinds, at) == ([0x0A0D0D0A, 1, 6, 5], len(file))
+    assert "Dienst für 다".encode() in file
+
+
+def test_a_line_a_packet() -> None:
+    request = b"\0\1\x08\0\6\4\0\1" + bytes(6) + A.packed + bytes(6) + B.packed
+    frame = bytes(12) + b"\x08\x06" + request
+    assert line(1_000_001_000, "n:e", frame, ethernet=True, outgoing=False).endswith(
+        "In  ARP who-has 10.0.1.1 tell 10.0.0.1"
+    )
+    head = bytes([0x45, 0, 0, 28, 0, 0, 0, 0, 63, 1, 0, 0]) + A.packed + B.packed
+    echo = line(0, "n:t", head + b"\x08\0" + bytes(6), ethernet=False, outgoing=True, comment="n: x")
+    assert echo.endswith("Out IP 10.0.0.1 > 10.0.1.1: ICMP echo request, ttl 63, length 28    # n: x")
+    assert line(0, "n:t", b"", ethernet=False, outgoing=True)
+    assert line(0, "n:e", b"", ethernet=True, outgoing=True)
+    assert decoded(b"", ethernet=True) is None
