@@ -5,6 +5,6 @@
 
 Routing lies between the hooks, and is the caller's: it gives the packet its `oif` before FORWARD, OUTPUT and
 POSTROUTING, takes one from its TTL before FORWARD, and replaces `masquerade` by a source. So is conntrack: it gives the
-packet its state, and translates replies. What a rule asks that nobody can know (u32, a clock, a counter) is a doubt: both
-branches are outcomes, without a chance, with its name.
+packet its state, and translates replies. What a rule asks that nobody can know (u32, a clock, a counter) is a doubt:
+both branches are outcomes, without a chance, with its name.
 """
