@@ -53,7 +53,7 @@ def tables(text: str) -> Tables:
         raise UsageError(f"iptables-save: more than {LENGTH >> 20} MiB")
     if any(sign in text for sign in _SIX) and (six := _IPV6.search(text)):
         raise _wrong(text.count("\n", 0, six.start()) + 1, "IPv6 rules: they come later, with dual stack")
-    reader = _Reader()
+    reader = _TablesReader()
     for number, printed in enumerate(text.split("\n"), 1):
         line = _COUNTED.sub("", printed, count=1) if printed[:1] == "[" else printed
         if len(line) > LINE:
@@ -73,7 +73,7 @@ def tables(text: str) -> Tables:
     return reader.found
 
 
-class _Reader:
+class _TablesReader:
     """What was read so far. `undeclared`: chains that have rules, with the line of the first."""
 
     def __init__(self) -> None:

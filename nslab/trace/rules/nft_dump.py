@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from nslab.trace.rules.nft_constants import Kind
-    from nslab.trace.rules.nft_values import Field, ValueReader
+    from nslab.trace.rules.nft_values import NftField, ValueReader
     from nslab.trace.rules.packet import Packet
     from nslab.trace.rules.turn import At
 
@@ -50,7 +50,7 @@ class NftDump:
             return known, data
         return Elements(_entries(data["set"]), kind), ""
 
-    def lookup(self, data: Any, key: Field) -> ValueReader:
+    def lookup(self, data: Any, key: NftField) -> ValueReader:
         """What a map has for a key, as JSON; None if it has nothing. Raises ValueError."""
         elements, name = self.elements(data, key.kind)
 

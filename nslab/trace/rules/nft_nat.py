@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from fractions import Fraction
 
-    from nslab.trace.rules.nft_values import Field, ValueReader
+    from nslab.trace.rules.nft_values import NftField, ValueReader
     from nslab.trace.rules.packet import Packet
     from nslab.trace.rules.turn import At
 
 
 def nat_statement(
-    name: str, body: Any, lookup: Callable[[Any, Field], ValueReader]
+    name: str, body: Any, lookup: Callable[[Any, NftField], ValueReader]
 ) -> Callable[[Packet, At], Sequence[Turn]]:
     """`dnat`, `snat`, `masquerade` or `redirect`. Raises ValueError."""
     given = body if isinstance(body, dict) else {}
@@ -38,7 +38,7 @@ def nat_statement(
     return statement
 
 
-def _reader(value: Any, lookup: Callable[[Any, Field], ValueReader]) -> ValueReader:
+def _reader(value: Any, lookup: Callable[[Any, NftField], ValueReader]) -> ValueReader:
     """An address or a port: a constant as JSON has it, or an expression; False if there is none."""
     if value is None:
         return lambda _packet, _at: False

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from nslab.trace.rules.nft_constants import Kind
     from nslab.trace.rules.nft_dump import NftDump
-    from nslab.trace.rules.nft_values import Field, ValueReader
+    from nslab.trace.rules.nft_values import NftField, ValueReader
     from nslab.trace.rules.packet import Packet
     from nslab.trace.rules.turn import Answer, At, Match
 
@@ -80,7 +80,7 @@ def _limit(body: Mapping[str, Any]) -> Match:
     return _boolean(not body.get("inv"))
 
 
-def _reads(own: Field, test: Callable[[Any], Answer]) -> Match:
+def _reads(own: NftField, test: Callable[[Any], Answer]) -> Match:
     def ask(packet: Packet, at: At) -> Answer:
         value = own.read(packet, at)
         if value is None:

@@ -31,14 +31,14 @@ LOTS: Final = 4096
 """The maximum number of values of which one is drawn."""
 
 
-class Field(NamedTuple):
+class NftField(NamedTuple):
     """An expression: how the constants are read that it is compared with, and its value."""
 
     kind: Kind
     read: ValueReader
 
 
-def field(expression: Any, lookup: Callable[[Any, Field], ValueReader]) -> Field:
+def field(expression: Any, lookup: Callable[[Any, NftField], ValueReader]) -> NftField:
     """An expression; `lookup` makes the reader of a map's data for a key. Raises ValueError."""
     match expression:
         case {"payload": {"protocol": str(protocol), "field": str(name)}}:
@@ -56,19 +56,19 @@ def field(expression: Any, lookup: Callable[[Any, Field], ValueReader]) -> Field
         case {"concat": [*parts]}:
             return _concatenation([field(part, lookup) for part in parts])
         case {"map": {"key": key, "data": data}}:
-            return Field("word", lookup(data, field(key, lookup)))
+            return NftField("word", lookup(data, field(key, lookup)))
         case dict() if len(expression) == 1:
             ((name, operands),) = expression.items()
             if name in _OPERATIONS and isinstance(operands, list) and len(operands) > 1:
                 return _operation(name, operands, lookup)
             return _unclear(str(name))
         case int() | str():
-            return Field("number", lambda _packet, _at: expression)
+            return NftField("number", lambda _packet, _at: expression)
     raise ValueError(f"no expression: {str(expression)[:40]}")
 
 
-def _unclear(name: str, kind: Kind = "any") -> Field:
-    return Field(kind, lambda _packet, _at: Unclear(name))
+def _unclear(name: str, kind: Kind = "any") -> NftField:
+    return NftField(kind, lambda _packet, _at: Unclear(name))
 
 
 _PORTS: Final = {"tcp": (TCP,), "udp": (17,), "udplite": (136,), "sctp": (132,), "dccp": (33,), "th": WITH_PORTS}
@@ -92,25 +92,25 @@ _OF_ICMP: Final[dict[str, tuple[str, Callable[[Packet], int]]]] = {
 }
 
 
-def _payload(protocol: str, name: str) -> Field:
+def _payload(protocol: str, name: str) -> NftField:
     """A header's field. nft leaves out of its listing that a rule for TCP's header first asks whether it is TCP."""
     if protocol == "ip" and name in _OF_IP:
         kind, read = _OF_IP[name]
-        return Field(kind, lambda packet, _at: read(packet))
+        return NftField(kind, lambda packet, _at: read(packet))
     if protocol in _PORTS:
         return _of_header(_PORTS[protocol], _OF_TRANSPORT.get(name), f"{protocol} {name}", strict=protocol != "th")
     if protocol == "icmp":
         return _of_header((ICMP,), _OF_ICMP.get(name), f"icmp {name}", strict=True)
     if protocol in ("ip6", "icmpv6", "arp"):
-        return Field("word", lambda _packet, _at: None)
+        return NftField("word", lambda _packet, _at: None)
     if (protocol, name) == ("ether", "saddr"):
-        return Field("mac", lambda packet, _at: packet.mac.lower() or Unclear("ether saddr"))
+        return NftField("mac", lambda packet, _at: packet.mac.lower() or Unclear("ether saddr"))
     return _unclear(f"{protocol} {name}")
 
 
 def _of_header(
     protocols: Collection[int], known: tuple[str, Callable[[Packet], int]] | None, name: str, *, strict: bool
-) -> Field:
+) -> NftField:
     """A field that packets of some protocols have; of others it is None, or some bytes if the rule is not `strict`."""
     kind, own = known or ("number", None)
 
@@ -121,22 +121,22 @@ def _of_header(
             return own(packet) if own else Unclear(name)
         return None if strict else Unclear(f"{name} of protocol {packet.protocol}")
 
-    return Field(kind, read)
+    return NftField(kind, read)
 
 
 _META: Final = {
-    "iif": Field("interface", lambda packet, _at: packet.iif),
-    "oif": Field("interface", lambda packet, _at: packet.oif),
-    "iifname": Field("interface", lambda packet, _at: packet.iif),
-    "oifname": Field("interface", lambda packet, _at: packet.oif),
-    "mark": Field("number", lambda packet, _at: packet.mark),
-    "l4proto": Field("protocol", lambda packet, _at: packet.protocol),
-    "nfproto": Field("word", lambda _packet, _at: "ipv4"),
-    "protocol": Field("word", lambda _packet, _at: "ip"),
-    "length": Field("number", lambda packet, _at: packet.length),
-    "pkttype": Field("word", lambda packet, _at: packet.pkttype.replace("unicast", "host")),
-    "skuid": Field("number", lambda packet, _at: _of_process(packet, packet.uid)),
-    "skgid": Field("number", lambda packet, _at: _of_process(packet, packet.gid)),
+    "iif": NftField("interface", lambda packet, _at: packet.iif),
+    "oif": NftField("interface", lambda packet, _at: packet.oif),
+    "iifname": NftField("interface", lambda packet, _at: packet.iif),
+    "oifname": NftField("interface", lambda packet, _at: packet.oif),
+    "mark": NftField("number", lambda packet, _at: packet.mark),
+    "l4proto": NftField("protocol", lambda packet, _at: packet.protocol),
+    "nfproto": NftField("word", lambda _packet, _at: "ipv4"),
+    "protocol": NftField("word", lambda _packet, _at: "ip"),
+    "length": NftField("number", lambda packet, _at: packet.length),
+    "pkttype": NftField("word", lambda packet, _at: packet.pkttype.replace("unicast", "host")),
+    "skuid": NftField("number", lambda packet, _at: _of_process(packet, packet.uid)),
+    "skgid": NftField("number", lambda packet, _at: _of_process(packet, packet.gid)),
 }
 
 
@@ -148,10 +148,10 @@ def _of_process(packet: Packet, own: int | None) -> Any:
 _NO_CONNECTION: Final = ("INVALID", "UNTRACKED")
 
 
-def _ct(key: str, direction: str) -> Field:
+def _ct(key: str, direction: str) -> NftField:
     """Of the packet's connection; without one, only its state can be read."""
     if key == "state":
-        return Field("state", lambda packet, at: STATES[seen_state(packet, at).lower()])
+        return NftField("state", lambda packet, at: STATES[seen_state(packet, at).lower()])
     known = _OF_CONNECTION.get(key)
     if direction == "original" and key in _OF_ORIGIN:
         known = _OF_ORIGIN[key]
@@ -162,7 +162,7 @@ def _ct(key: str, direction: str) -> Field:
     def read(packet: Packet, at: At) -> Any:
         return None if seen_state(packet, at) in _NO_CONNECTION else own(packet)
 
-    return Field(kind, read)
+    return NftField(kind, read)
 
 
 def _status(packet: Packet) -> int:
@@ -192,7 +192,7 @@ _OF_ORIGIN: Final[dict[str, tuple[str, Callable[[Packet], Any]]]] = {
 }
 
 
-def _fib(result: str, flags: set[str]) -> Field:
+def _fib(result: str, flags: set[str]) -> NftField:
     """The type of an address, or the interface of the route to it: "" if there is none."""
 
     def dev(packet: Packet) -> str:
@@ -214,17 +214,17 @@ def _fib(result: str, flags: set[str]) -> Field:
             return limit if limit in devices else ""
         return next(iter(devices), "") if len(devices) < 2 else Unclear("fib, with several routes")
 
-    return Field("word", kind) if result == "type" else Field("interface", device)
+    return NftField("word", kind) if result == "type" else NftField("interface", device)
 
 
-def _lots(mod: int, offset: Any) -> Field:
+def _lots(mod: int, offset: Any) -> NftField:
     if not isinstance(offset, int) or not 0 < mod <= LOTS:
         return _unclear(f"one of {mod} numbers", "number")
     drawn: Any = Drawn(tuple((Fraction(1, mod), number) for number in range(offset, offset + mod)))
-    return Field("number", lambda _packet, _at: drawn if mod > 1 else offset)
+    return NftField("number", lambda _packet, _at: drawn if mod > 1 else offset)
 
 
-def _concatenation(parts: list[Field]) -> Field:
+def _concatenation(parts: list[NftField]) -> NftField:
     kinds = tuple(part.kind if isinstance(part.kind, str) else "word" for part in parts)
 
     def read(packet: Packet, at: At) -> Any:
@@ -233,7 +233,7 @@ def _concatenation(parts: list[Field]) -> Field:
             return None
         return tuple(Unclear("lots in a concatenation") if isinstance(value, Drawn) else value for value in values)
 
-    return Field(kinds, read)
+    return NftField(kinds, read)
 
 
 _OPERATIONS: Final[dict[str, Callable[[int, int], int]]] = {
@@ -241,7 +241,7 @@ _OPERATIONS: Final[dict[str, Callable[[int, int], int]]] = {
 }  # fmt: skip
 
 
-def _operation(name: str, operands: list[Any], lookup: Callable[[Any, Field], ValueReader]) -> Field:
+def _operation(name: str, operands: list[Any], lookup: Callable[[Any, NftField], ValueReader]) -> NftField:
     """An operation on bits, of two operands or more: the first is a field, and says how constants are read."""
     first = field(operands[0], lookup)
     kind = first.kind if isinstance(first.kind, str) else "number"
@@ -253,10 +253,10 @@ def _operation(name: str, operands: list[Any], lookup: Callable[[Any, Field], Va
             value = _applied(name, value, other(packet, at))
         return value
 
-    return Field(kind, read)
+    return NftField(kind, read)
 
 
-def _operand(operand: Any, kind: str, lookup: Callable[[Any, Field], ValueReader]) -> ValueReader:
+def _operand(operand: Any, kind: str, lookup: Callable[[Any, NftField], ValueReader]) -> ValueReader:
     flags = kind == "flags" and isinstance(operand, dict) and operand.keys() == {"|"}
     if flags or isinstance(operand, int | str | list):
         value = KINDS[kind](operand)

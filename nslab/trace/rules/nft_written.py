@@ -19,7 +19,7 @@ _PLAIN: Final = ("accept", "drop", "return", "notrack", "counter")
 
 def rule(text: str) -> dict[str, Any]:
     """A rule's statements and its comment; statements that are not understood are one that nobody knows."""
-    reader = _Reader(_TOKEN.findall(text))
+    reader = _RuleWords(_TOKEN.findall(text))
     statements: list[Any] = []
     comment = ""
     try:
@@ -50,7 +50,7 @@ def hook(text: str) -> dict[str, Any]:
     return {"type": words[1], "hook": words[3], "prio": int(words[5]), "policy": policy}
 
 
-class _Reader:
+class _RuleWords:
     """The words of a rule, read one by one."""
 
     def __init__(self, words: list[str]) -> None:
@@ -78,7 +78,7 @@ class _Reader:
         return [part.strip() for part in " ".join(inside).split(",")]
 
 
-def _statement(reader: _Reader) -> Any:
+def _statement(reader: _RuleWords) -> Any:
     word = reader.left[0]
     if word in _PLAIN:
         return {reader.next(): None}
@@ -94,7 +94,7 @@ def _statement(reader: _Reader) -> Any:
     if word in ("update", "add"):
         how, name = reader.next(), reader.next()
         (key,) = reader.braces()
-        return {"set": {"op": how, "elem": _expression(_Reader(key.split())), "set": name}}
+        return {"set": {"op": how, "elem": _expression(_RuleWords(key.split())), "set": name}}
     if reader.takes("mark", "set", "mark") or reader.takes("meta", "mark", "set", "meta", "mark"):
         mark = {"meta": {"key": "mark"}}
         return {"mangle": {"key": mark, "value": {_OPERATIONS[_known(reader.next())]: [mark, int(reader.next(), 0)]}}}
@@ -107,7 +107,7 @@ def _known(operation: str) -> str:
     return operation
 
 
-def _match(reader: _Reader) -> Any:
+def _match(reader: _RuleWords) -> Any:
     left = _expression(reader)
     if reader.takes("vmap"):
         if reader.left[:1] != ["{"]:
@@ -125,14 +125,14 @@ def _match(reader: _Reader) -> Any:
     return {"match": {"op": op, "left": left, "right": right}}
 
 
-def _expression(reader: _Reader) -> dict[str, Any]:
+def _expression(reader: _RuleWords) -> dict[str, Any]:
     parts = [_field(reader)]
     while reader.takes("."):
         parts.append(_field(reader))
     return {"concat": parts} if len(parts) > 1 else parts[0]
 
 
-def _field(reader: _Reader) -> dict[str, Any]:
+def _field(reader: _RuleWords) -> dict[str, Any]:
     first = reader.next()
     if first == "mark":
         return {"meta": {"key": "mark"}}
