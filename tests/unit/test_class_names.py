@@ -11,9 +11,13 @@ ROOT = Path(__file__).parents[2] / "nslab"
 TWICE = {
     "Agent": "the kubelet; what its parts ask of it, each in a protocol of its own",
     "Host": "what this machine can do; a fixture's host",
+    "Outcome": "of a probe; of a packet at the rules of a hook",
+    "Packet": "one that the pytest plugin captured; one that rules are asked about",
+    "Ruleset": "the kernel objects of nftables; all rules of a node, to be evaluated",
     "Sandbox": "the kernel's object; the kubelet's process",
     "Target": "of a packet that is traced; of a probe of the kubelet",
     "Service": "a view of the document; kube-proxy's and kube-dns's input, with endpoints",
+    "Verdict": "of a probe of the kubelet; of rules on a packet",
 }
 """The names that two classes share, and what each is."""
 
