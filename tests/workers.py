@@ -15,8 +15,18 @@ if TYPE_CHECKING:
 UNIT, VM = "tests/unit", "tests/vm"
 SINGLE = ("tests/kernel/test_guides.py",)
 """Files whose tests have nothing to do with each other, and take long."""
-LONG = tuple(f"tests/kernel/test_{name}.py" for name in ("nothing_left", "plans", "fake_is_true", "cli", "two_labs"))
-"""Files that take a minute and more: begun last, one of them would be waited for."""
+KERNEL = """
+    services plugin probe_evidence nothing_left plans docs wheel cli two_labs
+    fake_is_true late_writes probe_pace volumes audit_modes termination
+"""
+LONG = (
+    *(f"tests/kernel/test_{name}.py" for name in KERNEL.split()),
+    "tests/kernel/attacks/test_forged.py",
+    "labs/by-hand-service/test_by_hand_service.py",
+    "tests/unit/test_scripts.py",
+    "tests/unit/plugin/test_plugin.py",
+)
+"""Files that take long, beside others: begun last, one of them would be waited for."""
 
 MOST = 12
 """More would have nothing to do: as many long files there are."""

@@ -7,6 +7,7 @@ an invalid file needs, looks up the positions of errors that concern several doc
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from itertools import count
@@ -47,6 +48,12 @@ def loader(base: Any) -> type[Any]:
 
 
 LOADER: type[Any] = loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+PYTHON_LOADER: type[Any] = loader(yaml.SafeLoader)
+"""PyYAML's own parser: thirty times slower, and it reads a surrogate's escape, which libyaml refuses."""
+PAIR = re.compile(
+    r"(?<!\\)(?P<before>(?:\\\\)*)\\u(?P<high>[dD][89abAB][0-9a-fA-F]{2})\\u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})"
+)
+"""A character outside the basic plane in JSON's escapes: a surrogate pair."""
 # The characters that YAML does not allow in a stream.
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -91,8 +98,9 @@ def documents(text: str, file: str) -> Iterator[Node]:
     if unprintable := UNPRINTABLE.search(text):
         at = unprintable.start()
         raise failed(file, f"the character {text[at]!a} cannot be in YAML", _place(text, at))
+    kind, text = _readable(text)
     _refuse_depth(text, file)
-    loader = LOADER(text)
+    loader = kind(text)
     try:
         while loader.check_node():
             yield loader.get_node()
@@ -100,6 +108,26 @@ def documents(text: str, file: str) -> Iterator[Node]:
         raise _yaml_error(file, error) from None
     finally:
         loader.dispose()
+
+
+def _readable(text: str) -> tuple[type[Any], str]:
+    """The loader for a text, and the text as that loader reads it.
+
+    JSON writes a character outside the basic plane as two escapes, YAML as one. In JSON all quotes are double, so that
+    the pairs can be replaced (what follows in the line moves by two columns); in YAML, quotes are for a parser to find.
+    """
+    if not PAIR.search(text):
+        return LOADER, text
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return PYTHON_LOADER, text
+    return LOADER, PAIR.sub(lambda pair: f"{pair['before']}\\U{_code(pair['high'], pair['low']):08X}", text)
+
+
+def _code(high: str, low: str) -> int:
+    """The code point of a surrogate pair in hexadecimal."""
+    return 0x10000 + ((int(high, 16) & 0x3FF) << 10) + (int(low, 16) & 0x3FF)
 
 
 def numbered(sources: Iterable[Source]) -> Iterator[tuple[int, str, Node]]:

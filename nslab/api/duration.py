@@ -31,8 +31,13 @@ def moment(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def seconds_of(moment: str) -> float:
+    """The seconds since the epoch of a time of the API."""
+    return datetime.fromisoformat(moment).timestamp()
+
+
 def since(time: str | None, now: float) -> str:
     """How long ago a time of the API is."""
     if not time:
         return "<unknown>"
-    return duration(now - datetime.fromisoformat(time).timestamp())
+    return duration(now - seconds_of(time))

@@ -1,22 +1,24 @@
-"""What a pod's status comes to in one word, as kubectl's column STATUS has it."""
+"""What `kubectl get pods` derives from a pod's status: its READY, STATUS and RESTARTS (Kubernetes' printPod)."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nslab.api.duration import duration
+from nslab.api.duration import duration, seconds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Object = dict[str, Any]
 
 
 def pod_status(pod: Object) -> str:
     """Its phase; or why the first container that has a reason does not run; or that it is being deleted."""
-    if pod["metadata"].get("deletionTimestamp"):
-        return "Terminating"
     status = pod.get("status", {})
-    if (word := _initializing(pod)) is not None:
-        return word
+    if pod["metadata"].get("deletionTimestamp") and status.get("phase") not in ("Succeeded", "Failed"):
+        return "Terminating"
+    if _is_initializing(pod):
+        return _initializing(pod)
     word, running = status.get("reason") or status.get("phase", "Pending"), False
     for one in reversed(status.get("containerStatuses", ())):
         state = one.get("state", {})
@@ -24,27 +26,79 @@ def pod_status(pod: Object) -> str:
             word = reason
         elif "terminated" in state:
             word = _ended(state["terminated"])
-        elif one.get("ready") and "running" in state:
+        elif _runs_ready(one):
             running = True
     # One that has done its work is no reason to call the others completed.
     if word == "Completed" and running:
-        return "Running" if _is_ready(status) else "NotReady"
+        return "Running" if has_condition(pod, "Ready") else "NotReady"
     return str(word)
 
 
-def _initializing(pod: Object) -> str | None:
+def ready_containers(pod: Object) -> int:
+    """How many sidecars and containers run and are ready."""
+    return sum(_runs_ready(one) for one in (*_sidecar_statuses(pod), *_statuses(pod, "containerStatuses")))
+
+
+def counted_containers(pod: Object) -> int:
+    """How many sidecars and containers it has: those that can be ready."""
+    spec = pod["spec"]
+    return len(spec.get("containers", ())) + sum(map(_is_sidecar, spec.get("initContainers", ())))
+
+
+def restarts(pod: Object) -> tuple[int, float]:
+    """How often its containers were started again, and when one last ended (seconds since the epoch; 0: none did).
+
+    While it initializes, those of its init containers count; later, those of its sidecars and containers.
+    """
+    every = _statuses(pod, "initContainerStatuses")
+    if not _is_initializing(pod):
+        every = (*_sidecar_statuses(pod), *_statuses(pod, "containerStatuses"))
+    ends = [one.get("lastState", {}).get("terminated", {}).get("finishedAt") for one in every]
+    last = max((seconds_of(end) for end in ends if end), default=0.0)
+    return sum(one.get("restartCount", 0) for one in every), last
+
+
+def restarts_text(count: int, seconds: float | None) -> str:
+    """The column RESTARTS. `seconds`: how long ago the last restart was, if known."""
+    return str(count) if seconds is None or not count else f"{count} ({duration(seconds)} ago)"
+
+
+def is_initialized(pod: Object) -> bool:
+    """Whether its init containers are through, or a regular container was started (the kubelet's condition)."""
+    started = any(
+        "waiting" not in one.get("state", {}) or one.get("lastState") for one in _statuses(pod, "containerStatuses")
+    )
+    return started or _unfinished(pod) is None
+
+
+def has_condition(pod: Object, name: str) -> bool:
+    """Whether this condition of the pod is True."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(one.get("type") == name and one.get("status") == "True" for one in conditions)
+
+
+def _is_initializing(pod: Object) -> bool:
+    return _unfinished(pod) is not None and not has_condition(pod, "Initialized")
+
+
+def _initializing(pod: Object) -> str:
     """The word of a pod whose init containers are not through."""
-    containers = pod["spec"].get("initContainers", ())
-    every = pod.get("status", {}).get("initContainerStatuses", ())
-    for number, one in enumerate(every):
-        state = one.get("state", {})
-        sidecar = number < len(containers) and containers[number].get("restartPolicy") == "Always"
-        if state.get("terminated", {}).get("exitCode") == 0 or (sidecar and one.get("started")):
-            continue
-        if "terminated" in state:
-            return f"Init:{_ended(state['terminated'])}"
-        reason = state.get("waiting", {}).get("reason", "")
-        return f"Init:{reason}" if reason not in ("", "PodInitializing") else f"Init:{number}/{len(containers)}"
+    number = _unfinished(pod) or 0
+    state = _statuses(pod, "initContainerStatuses")[number].get("state", {})
+    if "terminated" in state:
+        return f"Init:{_ended(state['terminated'])}"
+    reason = state.get("waiting", {}).get("reason", "")
+    count = len(pod["spec"].get("initContainers", ()))
+    return f"Init:{reason}" if reason not in ("", "PodInitializing") else f"Init:{number}/{count}"
+
+
+def _unfinished(pod: Object) -> int | None:
+    """The number of the first init container that is not through: not ended with 0, or as a sidecar not started."""
+    sidecars = {one.get("name") for one in pod["spec"].get("initContainers", ()) if _is_sidecar(one)}
+    for number, one in enumerate(_statuses(pod, "initContainerStatuses")):
+        ended = one.get("state", {}).get("terminated", {}).get("exitCode") == 0
+        if not ended and not (one.get("name") in sidecars and one.get("started")):
+            return number
     return None
 
 
@@ -54,21 +108,19 @@ def _ended(state: Object) -> str:
     return f"Signal:{state['signal']}" if state.get("signal") else f"ExitCode:{state.get('exitCode', 0)}"
 
 
-def _is_ready(status: Object) -> bool:
-    return any(each.get("type") == "Ready" and each.get("status") == "True" for each in status.get("conditions", ()))
+def _statuses(pod: Object, field: str) -> Sequence[Object]:
+    found: Sequence[Object] = pod.get("status", {}).get(field, ())
+    return found
 
 
-def ready_containers(pod: Object) -> int:
-    """How many containers run and are ready."""
-    status = pod.get("status", {})
-    every = (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ()))
-    return sum(bool(one.get("ready")) and "running" in one.get("state", {}) for one in every)
+def _sidecar_statuses(pod: Object) -> Sequence[Object]:
+    sidecars = {one.get("name") for one in pod["spec"].get("initContainers", ()) if _is_sidecar(one)}
+    return [one for one in _statuses(pod, "initContainerStatuses") if one.get("name") in sidecars]
 
 
-def restarts(pod: Object, now: float) -> str:
-    """How often its containers were started again, and when one last ended, if one was."""
-    every = pod.get("status", {}).get("containerStatuses", ())
-    count = sum(one.get("restartCount", 0) for one in every)
-    ends = [one.get("lastState", {}).get("terminated", {}).get("finishedAt") for one in every]
-    times = [datetime.fromisoformat(end).timestamp() for end in ends if end]
-    return f"{count} ({duration(now - max(times))} ago)" if count and times else str(count)
+def _is_sidecar(container: Object) -> bool:
+    return bool(container.get("restartPolicy") == "Always")
+
+
+def _runs_ready(status: Object) -> bool:
+    return bool(status.get("ready")) and "running" in status.get("state", {})

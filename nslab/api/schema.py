@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nslab.api import rules, shapes
+from nslab.api import compound_shapes, rules, shapes
 from nslab.api.addresses import address_fault, network_fault
 from nslab.api.rules import RULES
 from nslab.api.shapes import Shape
@@ -135,7 +135,7 @@ def _compiled_definition(name: str) -> Shape:
         case "Quantity":
             return shapes.Quantity()
         case "IntOrString":
-            return shapes.NumberOrText(shapes.Number({"type": "integer", "format": "int32"}), shapes.Text({}))
+            return shapes.NumberOrText(shapes.Number({"type": "integer", "format": "int32"}), shapes.TextShape({}))
     return compiled(_definition(name))
 
 
@@ -158,31 +158,31 @@ def compiled(schema: Mapping[str, Any]) -> Shape:
         case {"enum": list(words)}:
             return shapes.Choice(words)
         case {"format": "ipv4"}:
-            return shapes.Address("an IPv4 address", address_fault)
+            return shapes.AddressShape("an IPv4 address", address_fault)
         case {"format": "ipv4-network"}:
-            return shapes.Address("an IPv4 network", network_fault)
+            return shapes.AddressShape("an IPv4 network", network_fault)
         case {"format": "quantity"}:
             return shapes.Quantity(negative=False)
         case {"format": "resource"}:
             return shapes.Resource()
         case {"anyOf": [one, {"type": "array"}]}:
-            return shapes.OneOrMany(compiled(one))
+            return compound_shapes.OneOrMany(compiled(one))
         case {"anyOf": [text, {"properties": _} as record]}:
-            return shapes.TextOrRecord(compiled(text), compiled(record))
+            return compound_shapes.TextOrRecord(compiled(text), compiled(record))
         case {"anyOf": [number, text]}:
             return shapes.NumberOrText(compiled(number), compiled(text))
         case {"properties": _}:
-            return shapes.Record(schema, compiled)
+            return compound_shapes.RecordShape(schema, compiled)
         case {"additionalProperties": dict(of)}:
-            return shapes.Table(compiled(of), compiled(schema.get("propertyNames", {"type": "string"})))
+            return compound_shapes.Table(compiled(of), compiled(schema.get("propertyNames", {"type": "string"})))
         case {"type": "array", "items": of}:
-            return shapes.Many(compiled(of), schema.get("minItems", 0))
+            return compound_shapes.Many(compiled(of), schema.get("minItems", 0))
         case {"type": "integer" | "number"}:
             return shapes.Number(schema)
         case {"type": "boolean"}:
             return shapes.Flag()
         case {"type": "string"} | {"const": _}:
-            return shapes.Text(schema)
+            return shapes.TextShape(schema)
         case {"type": "object"}:
-            return shapes.Table(Shape(), shapes.Text({}))
+            return compound_shapes.Table(Shape(), shapes.TextShape({}))
     return Shape()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
 from nslab.api.duration import since
-from nslab.api.pod_status import pod_status, ready_containers, restarts
+from nslab.api.pod_status import counted_containers, pod_status, ready_containers, restarts, restarts_text
 from nslab.api.selectors import requirements
 
 Object: TypeAlias = dict[str, Any]
@@ -94,8 +94,12 @@ def _ready_of(one: Object, _: float) -> str:
 
 
 def _pod_ready(one: Object, _: float) -> str:
-    sidecars = [each for each in one["spec"].get("initContainers", ()) if each.get("restartPolicy") == "Always"]
-    return f"{ready_containers(one)}/{len(one['spec'].get('containers', ())) + len(sidecars)}"
+    return f"{ready_containers(one)}/{counted_containers(one)}"
+
+
+def _restarts(one: Object, now: float) -> str:
+    count, last = restarts(one)
+    return restarts_text(count, now - last if last else None)
 
 
 # Services and their endpoints
@@ -216,7 +220,7 @@ TABLES: dict[str, tuple[Column, ...]] = {
         NAME,
         Column("READY", _pod_ready),
         Column("STATUS", lambda one, _: pod_status(one)),
-        Column("RESTARTS", restarts),
+        Column("RESTARTS", _restarts),
         AGE,
         Column("IP", _at("status", "podIP"), wide=True),
         Column("NODE", _at("spec", "nodeName"), wide=True),

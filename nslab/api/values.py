@@ -146,7 +146,7 @@ class Reader:
                 self.plain[word] = value(word)
             return self.plain[word]
         if node.tag == STR:
-            if self.escapes and UNFIT.search(word):
+            if self.escapes and UNFIT.search(word := _paired(word)):
                 text = f"{shown(word)} has a character that no program can be given"
                 self.say(node, f"{dotted(path) or 'the document'}: {text}")
                 return UNREADABLE
@@ -162,3 +162,8 @@ class Reader:
         self.say(
             node, f"{dotted(path) or 'the document'}: the tag {tag} is not allowed; lab files have plain YAML only"
         )
+
+
+def _paired(word: str) -> str:
+    """The word with each surrogate pair, two escapes, as the one character that it stands for."""
+    return word.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")

@@ -150,8 +150,8 @@ def _change(
 ) -> Changed:
     """Under the lab's lock, read the lab, decide what it becomes, and change it.
 
-    The nodes' kube-proxies write the rules, told by the lab's control. What leaves no pod terminating is a change of
-    the whole lab: nslab writes them itself, as in `up`.
+    The nodes' kube-proxies write the rules that the API server sends them. A change that leaves no pod terminating
+    concerns the whole lab: nslab writes the rules itself, as in `up`.
     """
     written_by = WrittenBy.COMPONENTS if leave else WrittenBy.NSLAB
     with (

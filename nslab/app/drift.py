@@ -61,13 +61,13 @@ class Drift:
     @property
     def in_the_way(self) -> dict[str, list[str]]:
         """The same, without what does nothing to packets."""
-        return _by_namespace(thing for thing in self.others if thing.acts_on_packets)
+        return _by_namespace(one for one in self.others if one.acts_on_packets)
 
 
 def _by_namespace(others: Iterable[Unmanaged]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for thing in others:
-        found.setdefault(thing.ns, []).append(thing.what)
+    for one in others:
+        found.setdefault(one.ns, []).append(one.what)
     return found
 
 
@@ -112,7 +112,7 @@ def compare(spaces: Namespaces, lab: Lab, kept: Sequence[Lab], written_by: Writt
     ours, his = network(lab).sort_out(lab, have, known)
     present = (*ours, *_running(lab.name, known))
     others = (*map(_impostor, there.impostors), *seen.unmanaged, *map(_somebodys, (*by_hand, *his)))
-    foreign = tuple(thing for thing in others if whole and not network(lab).is_its_own(thing.what))
+    foreign = tuple(one for one in others if whole and not network(lab).is_its_own(one.what))
     return Drift(lab, host, want, diff(present, want), foreign, standing(want, stopped(there.own)))
 
 

@@ -30,8 +30,7 @@ def get(name: str, words: Sequence[str] = (), namespace: str = "", selector: str
 def live_objects(name: str) -> list[dict[str, Any]]:
     """Return every object of a running lab."""
     lab, processes = stored_lab(name), owned.processes(name)
-    rows, ages = ps.rows(lab, processes)
-    now = time.time()
+    pods, now = ps.live_pods(lab, processes), time.time()
     nodes = frozenset(host(record.ns) for record in processes if record.role == NodeAgent.role)
     created = now - max(map(ps.age, processes), default=0.0)
-    return objects(with_api_service(lab), Live(rows, nodes, created, ages, now))
+    return objects(with_api_service(lab), Live(pods, nodes, created))

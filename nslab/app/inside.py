@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from nslab.errors import UsageError
 from nslab.linux.netns import named
-from nslab.linux.processes.exec import Command
+from nslab.linux.processes.exec import ExecRequest
 from nslab.linux.stored_lab import no_such_lab, stored_lab
 from nslab.objects.names import netns, pod_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nslab.lab.types import Pod
+    from nslab.lab.pod_types import Pod
 
 
-def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> tuple[Command, list[str]]:
+def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> tuple[ExecRequest, list[str]]:
     """Return a command for a host of a running lab, and the names of the containers if the host is a pod.
 
     Without `container`, the command runs in the pod's first one.
@@ -29,15 +29,15 @@ def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> 
         raise UsageError(f"{lab} has no host {host!r}; it has {known}")
     if pod := find_pod(desired.pods, host):
         chosen = container_of(pod, container)
-        return Command(lab, host, pod.node, chosen, argv), [container.name for container in pod.containers]
+        return ExecRequest(lab, host, pod.node, chosen, argv), [container.name for container in pod.containers]
     if container:
         raise UsageError(f"{host} is not a pod and has no container {container!r}")
     machines = {machine.name for kind in (desired.nodes, desired.clients, desired.routers) for machine in kind}
     # The switch is only a network namespace: no process of the lab runs in it.
-    return Command(lab, host, host, "", argv, "exec" if host in machines else "alone"), []
+    return ExecRequest(lab, host, host, "", argv, "exec" if host in machines else "alone"), []
 
 
-def absence(wanted: Command, what: str) -> str:
+def absence(wanted: ExecRequest, what: str) -> str:
     """Complete the sentence `what` (something that `wanted` needs does not run) with the reason, or with the remedy."""
     from nslab.linux import owned
     from nslab.linux.processes import status
@@ -59,7 +59,7 @@ def find_pod(pods: Iterable[Pod], host: str) -> Pod | None:
 
 
 def container_of(pod: Pod, wanted: str | None) -> str:
-    """The container that is meant, the first one unless told; UsageError if the pod has no such one."""
+    """The container of that name, or the first one; UsageError if the pod has none of that name."""
     names = [container.name for container in pod.every]
     if wanted and wanted not in names:
         raise UsageError(f"pod {pod.name} has no container {wanted!r}; it has {', '.join(names)}")

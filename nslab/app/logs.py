@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from nslab.lab.types import Pod
+    from nslab.lab.pod_types import Pod
     from nslab.linux.processes.logs import Entry
 
 

@@ -6,21 +6,23 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from nslab.errors import UsageError
-from nslab.linux import owned
+from nslab.errors import NslabError, UsageError
+from nslab.linux import owned, places
 from nslab.linux.netns import labs
 from nslab.linux.processes import status
 from nslab.linux.processes.stopped import stopped
 from nslab.linux.stored_lab import stored_lab
+from nslab.objects.container import Sandbox
 from nslab.objects.names import netns, pod_host
 from nslab.objects.process import Control, NodeAgent
-from nslab.views.pods import pod_row
+from nslab.views.pods import live_pod, pod_row
 from nslab.views.tree import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
     from nslab.linux.processes.procs import Record
 
 
@@ -33,39 +35,41 @@ class Pods(NamedTuple):
 
 def running() -> list[dict[str, Any]]:
     """Return the labs that are up or half-built: name, contents, number of processes."""
+    places.check_run()
     return [{"lab": lab, "holds": _holds(lab), "processes": len(owned.processes(lab))} for lab in labs()]
 
 
 def _holds(lab: str) -> str:
+    """The contents of a lab, or why they cannot be read: the other labs are listed all the same."""
     try:
         return count(stored_lab(lab))
     except UsageError:
         return "half-built; `nslab down` takes it away"
+    except NslabError as error:
+        return str(error)
 
 
 def pods(name: str) -> Pods:
     """Return the pods of a running lab, as its nodes report them, by namespace and name."""
     lab, processes = stored_lab(name), owned.processes(name)
     silent = [record for record in stopped(processes) if record.role in (NodeAgent.role, Control.role)]
-    found = rows(lab, processes)[0].values()
-    return Pods(sorted(found, key=lambda row: (row["namespace"], row["name"])), silent)
+    found, now = live_pods(lab, processes), time.time()
+    return Pods([pod_row(pod, now) for _, pod in sorted(found.items())], silent)
 
 
-def rows(lab: Lab, processes: Sequence[Record]) -> tuple[dict[str, dict[str, Any]], dict[str, float]]:
-    """Return the row of each pod by NAMESPACE/NAME, and its age in seconds."""
+def live_pods(lab: Lab, processes: Sequence[Record]) -> dict[str, dict[str, Any]]:
+    """Return each pod as the API has it, by NAMESPACE/NAME."""
     runs = {(record.ns, record.role): record for record in processes}
     reported, now = status.read_status(lab.name), time.time()
 
-    def row(pod: Pod) -> dict[str, Any]:
+    def live(key: str, pod: Pod) -> dict[str, Any]:
         ns = netns(lab.name, pod_host(pod.namespace, pod.name))
         up = [container.name for container in pod.every if (ns, f"container/{container.name}") in runs]
-        pause = runs.get((ns, "pause"))
-        seen = reported.get(f"{pod.namespace}/{pod.name}", {})
-        ages[f"{pod.namespace}/{pod.name}"] = age(pause)
-        return pod_row(pod, seen, up, pause=pause is not None, age=age(pause), now=now)
+        sandbox = runs.get((ns, Sandbox.role))
+        return live_pod(pod, reported.get(key, {}), up, now - age(sandbox) if sandbox else None)
 
-    ages: dict[str, float] = {}
-    return {f"{pod.namespace}/{pod.name}": row(pod) for pod in lab.pods}, ages
+    keys = ((f"{pod.namespace}/{pod.name}", pod) for pod in lab.pods)
+    return {key: live(key, pod) for key, pod in keys}
 
 
 def age(process: Record | None) -> float:

@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from nslab.objects.unmanaged import Unmanaged
 
 
-def reset(spaces: Namespaces, things: Iterable[Unmanaged]) -> dict[Unmanaged, str]:
+def reset(spaces: Namespaces, unmanaged: Iterable[Unmanaged]) -> dict[Unmanaged, str]:
     """Remove unmanaged objects in order; return the error for each one that could not be removed.
 
-    An object that is already gone has an error, too: the kernel removes what lies on an interface with it.
+    An object that is already gone has an error, too: the kernel removes with an interface all that is on it.
     """
     refused = {}
-    for thing in things:
+    for one in unmanaged:
         try:
-            if thing.pid:
-                procs.end([procs.Record(thing.pid, thing.ns, "", thing.start, 0, "", "")])
+            if one.pid:
+                procs.end([procs.Record(one.pid, one.ns, "", one.start, 0, "", "")])
                 continue
-            for line in thing.removal:
-                spaces.enter(thing.ns)
-                _run(line, thing.ns)
+            for line in one.removal:
+                spaces.enter(one.ns)
+                _run(line, one.ns)
         except (NslabError, OSError) as error:
-            refused[thing] = str(error)
+            refused[one] = str(error)
     spaces.home()
     return refused
 

@@ -16,14 +16,14 @@ from nslab.linux.tracing.names import ask_names
 from nslab.linux.tracing.routing import routes_taken
 from nslab.linux.tracing.watch import watch
 from nslab.objects.names import SWITCH
-from nslab.probes.evidence import Conversation, What
+from nslab.probes.evidence import Conversation
 from nslab.probes.pairs import places
 from nslab.trace.authors import Authors
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
 from nslab.trace.hops import Action, End, Journey
 from nslab.trace.journey import Known, hops
 from nslab.trace.outcome import differences, end_of, why
-from nslab.trace.stations import asked, stations
+from nslab.trace.stations import asked, both_ways
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,7 +76,7 @@ def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> tuple
 def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> _Seen:
     assert aim.address
     observation = watch(spaces, lab.name, Conversation(begin, aim.address, aim.kind, aim.port))
-    there, back = (stations(observation.passings, observation.crossings, what) for what in (What.REQUEST, What.REPLY))
+    there, back = both_ways(observation)
     routes = routes_taken(spaces, lab.name, [asked(station) for station in (*there, *back)])
     return _Seen(observation, there, back, routes)
 

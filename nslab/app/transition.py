@@ -22,12 +22,14 @@ from typing import TYPE_CHECKING
 
 from nslab import engine
 from nslab.app.drift import as_seen, compare, standing
+from nslab.app.replaced import ended_by, is_run, until_ended
 from nslab.app.terminating import ended
 from nslab.compiler import compile_lab
 from nslab.compiler.addresses import pod_netns
+from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import adopted, assign_addresses
 from nslab.compiler.pods import sandbox
-from nslab.compiler.services import resolve, watched
+from nslab.compiler.services import watched
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
@@ -45,7 +47,6 @@ from nslab.linux.processes.stopped import resume
 from nslab.linux.stored_lab import StoredLab
 from nslab.linux.timeouts import scaled
 from nslab.objects.attachment import Attachment
-from nslab.objects.container import Sandbox, Workload
 from nslab.objects.names import netns
 from nslab.objects.namespaces import Netns
 from nslab.objects.plan import Add, Remove, Replace
@@ -55,7 +56,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from nslab.app.drift import Drift
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
     from nslab.linux.netns import Namespaces
     from nslab.linux.processes.agents import Agents, NotReady
     from nslab.linux.processes.procs import Record
@@ -195,16 +197,16 @@ class Transition:
     def _withdraw(self, drift: Drift) -> None:
         if self.kept and self.written_by is WrittenBy.COMPONENTS:
             with suppress(ControlAbsent):  # the plan starts it, and then it is told
-                self.line.put(_endpoints(_until_ended(drift, self.kept[0])))
+                self.line.put(_endpoints(until_ended(drift, self.kept[0])))
 
     def _terminate(self, drift: Drift) -> None:
         """Have what the plan ends end by itself."""
-        removed = _ended_by(drift)
+        removed = ended_by(drift)
         if not removed or not self.kept:
             return
         old = self.kept[0]
         self._end(self._times(old, [pod for pod in old.pods if pod_netns(old, pod) in removed], removed))
-        replaced = [step.old for step in drift.plan if isinstance(step, Replace) and _is_run(step.obj)]
+        replaced = [step.old for step in drift.plan if isinstance(step, Replace) and is_run(step.obj)]
         self.undo.callback(self._revive, replaced)
 
     def _times(
@@ -312,28 +314,3 @@ def _endpoints(lab: Lab) -> tuple[Service, ...]:
     """The Services with every pod behind them: control knows which pods have come to their end, and for how long."""
     pods = tuple(replace(pod, finished=False) for pod in lab.pods)
     return resolve(with_api_service(replace(lab, pods=pods)))
-
-
-def _is_run(obj: KernelObject) -> bool:
-    return isinstance(obj, Sandbox | Workload)
-
-
-def _ended_by(drift: Drift) -> dict[str, set[str]]:
-    """The pods, by their namespaces, of which the plan ends something: which containers; nothing: all."""
-    found: dict[str, set[str]] = {}
-    ending = [step.obj for step in drift.plan if not isinstance(step, Add) and _is_run(step.obj)]
-    for obj in ending:
-        if isinstance(obj, Workload):
-            found.setdefault(obj.ns, set()).add(obj.container)
-    return found | {obj.ns: set() for obj in ending if isinstance(obj, Sandbox)}
-
-
-def _until_ended(drift: Drift, before: Lab) -> Lab:
-    """The lab with those pods alone that were there before, at the same address; what is to be replaced terminates."""
-    there, ended = {(*key(pod), pod.assigned) for pod in before.pods}, _ended_by(drift)
-    pods = (pod for pod in drift.lab.pods if (*key(pod), pod.assigned) in there)
-    now = time.time()
-    return replace(
-        drift.lab,
-        pods=tuple(replace(pod, deletion=now) if pod_netns(drift.lab, pod) in ended else pod for pod in pods),
-    )

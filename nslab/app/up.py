@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class Up:
     """The effect of `up`. `fresh`: the lab did not exist before; `seconds`: how long it took.
 
-    `failed`: what kube-proxies could not write (see nslab.app.transition.Made). `refused`: the unmanaged things that
-    `up` was to take away and that still exist, each with the reason.
+    `failed`: what kube-proxies could not write (see nslab.app.transition.Made). `refused`: the unmanaged objects that
+    `up` was to remove and that still exist, each with the reason.
     """
 
     drift: Drift
@@ -52,7 +52,7 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
     needs no plan and takes half as long.
 
     `goals`: the text of the check file to store with the lab; "": there is none; None: keep the stored one.
-    `unwanted`: unmanaged things in its namespaces, to be taken away first.
+    `unwanted`: unmanaged objects in its namespaces, to be removed first.
     """
     started = time.monotonic()
     with (
@@ -82,5 +82,5 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
-        left = {thing: why for thing, why in refused.items() if thing in made.drift.others}
+        left = {one: why for one, why in refused.items() if one in made.drift.others}
         return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left)

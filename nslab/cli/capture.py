@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from nslab.cli.arguments import RunningLab
 from nslab.cli.complete import capturable
-from nslab.cli.life import RunningLab
 from nslab.cli.output import flush, need_root, note, say
 from nslab.errors import UsageError
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nslab.cli.life import LabSource, file_of, listener
+from nslab.cli.arguments import LabSource, file_of
+from nslab.cli.life import listener
 from nslab.cli.output import Format, Output, document, listing, need_root, note, ready_or_exit, say
 from nslab.errors import UsageError
 
 if TYPE_CHECKING:
     from nslab.lab.types import Cni
-    from nslab.linux.cni.plugins import Kept
+    from nslab.linux.cni.plugins import StoredAttachment
 
 
 def cni(
@@ -97,7 +98,7 @@ def _setting(conf: Path, plugin: Path | None, *, routes: bool, masquerade: bool)
     return Cni(text, (str(directory),) if directory else (), routes=routes, masquerade=masquerade)
 
 
-def _row(kept: Kept) -> dict[str, Any]:
+def _row(kept: StoredAttachment) -> dict[str, Any]:
     made, obj = kept.made, kept.obj
     return {
         "pod": obj.ns.rpartition(".")[2],

@@ -71,7 +71,7 @@ def hosts(incomplete: str) -> list[str]:
 
 
 def probed(ctx: click.Context, incomplete: str) -> list[str]:
-    """The hosts of the lab that is typed, of which a probe can be told."""
+    """The hosts of the lab that is typed: a probe's sources and targets."""
     lab = _first(ctx)
     names = [host.removeprefix(f"{lab}/") for host in hosts(f"{lab}/{incomplete}")]
     return [name for name in names if name not in ("control", "switch")]

@@ -51,13 +51,15 @@ def exec_(
     return _enter(lab, name, container, command)
 
 
-def shell(host: Host, container: ContainerOption = None) -> int:
+def shell(context: typer.Context, host: Host, container: ContainerOption = None) -> int:
     """Open a shell inside a node, a router, a client, the switch, or a pod's container.
 
     Example: nslab shell calico-two-node/node1
     """
     need_root("shell")
-    lab, name = _split(host)
+    lab, name = _split(host, context.args)
+    if context.args:
+        context.fail(f"Got unexpected extra argument ({' '.join(context.args)})")  # click's words
     return _enter(lab, name, container, ["bash" if os.path.exists("/bin/bash") else "sh"])
 
 

@@ -2,62 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nslab.cli.complete import running_labs, shipped_labs
+from nslab.cli.arguments import EncapsulationOption, LabOrNone, LabSource, ProxyOption, RunningLab, file_of
+from nslab.cli.complete import running_labs
 from nslab.cli.output import (
     Format,
     Output,
     Progress,
-    bullets,
     document,
     need_root,
     note,
     ready_or_exit,
     say,
-    terminal_columns,
     written_or_exit,
 )
-from nslab.cli.parsing import AnyCase, running
+from nslab.cli.parsing import running
+from nslab.cli.up_report import has_guide, print_unmanaged, print_up
 from nslab.errors import UsageError
 from nslab.lab.types import Encapsulation, ProxyMode
-from nslab.objects.names import pod_host
-from nslab.quote import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-    from nslab.app.drift import Drift
     from nslab.app.listener import Listener
-    from nslab.app.up import Up
     from nslab.lab.types import Lab
     from nslab.linux.owned import Gone
     from nslab.objects.unmanaged import Unmanaged
-
-LabSource = Annotated[str, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
-LabOrNone = Annotated[str | None, typer.Argument(metavar="LAB|FILE|DIR|-", autocompletion=shipped_labs)]
-RunningLab = Annotated[str, typer.Argument(metavar="LAB", autocompletion=running_labs, callback=running)]
-EncapsulationOption = Annotated[
-    Encapsulation | None,
-    typer.Option(
-        "--encapsulation",
-        click_type=AnyCase([*map(str, Encapsulation)]),
-        help="Use this Calico encapsulation instead of the file's.",
-    ),
-]
-ProxyOption = Annotated[
-    ProxyMode | None,
-    typer.Option(
-        "--proxy-mode",
-        click_type=AnyCase([*map(str, ProxyMode)]),
-        help="Use this kube-proxy mode instead of the file's.",
-    ),
-]
 
 
 def plan(
@@ -130,7 +104,7 @@ def up(
     signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
     goals = goals_beside(file_of(source), lab)
     done = bring_up(lab, listener(), goals, unwanted)
-    _told(done, guide=_has_guide(file_of(source), done.drift.lab))
+    print_up(done, guide=has_guide(file_of(source), done.drift.lab))
     for line in notes:
         note(line)
     written_or_exit(done.failed)
@@ -147,21 +121,11 @@ def _to_take_away(name: str, *, yes: bool) -> Sequence[Unmanaged]:
     if name not in labs():
         return ()
     others = drift_of(name).others
-    _named(others, "not nslab's")
+    print_unmanaged(others, "not nslab's")
     if others and not yes and not typer.confirm("Take all of this away?"):
         note("nothing was taken away")
         raise typer.Exit(1)
     return others
-
-
-def _named(others: Iterable[Unmanaged], heading: str) -> None:
-    """What is not nslab's, by host."""
-    by_ns: dict[str, list[str]] = {}
-    for thing in others:
-        by_ns.setdefault(thing.ns, []).append(thing.what)
-    for ns, lines in by_ns.items():
-        say(f"{heading}, in {ns}:")
-        bullets(lines, 20, "more")
 
 
 def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
@@ -179,10 +143,10 @@ def diff(name: RunningLab, output: Output = Format.TABLE) -> None:
     found = drift_of(name)
     lines = [*changes(found.lab, found.plan), *standing_still(found.stopped)]
     if output is not Format.TABLE:
-        document({"differences": lines, "commands": mending(found.plan), "strangers": found.unmanaged}, output)
+        document({"differences": lines, "commands": mending(found.plan), "unmanaged": found.unmanaged}, output)
     else:
         say("\n".join(lines) if lines else f"{name} is as it should be")
-        _named(found.others, "not nslab's, left alone")
+        print_unmanaged(found.others, "not nslab's, left alone")
     if lines:
         raise typer.Exit(1)
 
@@ -214,7 +178,7 @@ def down(
         for lab in labs:
             downs[lab] = take_down(lab, listener())
     finally:
-        _told_down(downs, known)
+        _print_down(downs, known)
     if not (known or any(map(_was_there, downs.values()))):
         raise typer.Exit(1)
 
@@ -234,7 +198,7 @@ def _meant(source: str) -> tuple[list[str], bool]:
     return [name_of(file)], True
 
 
-def _told_down(downs: dict[str, Gone], known: bool) -> None:
+def _print_down(downs: dict[str, Gone], known: bool) -> None:
     from nslab.linux.stored_lab import no_such_lab
 
     for lab, gone in downs.items():
@@ -265,99 +229,8 @@ def _noted(
     return lab, tuple(one.sentence for one in warnings if not one.position.line)
 
 
-def file_of(source: str) -> Path:
-    """The file of a lab; for a running lab without a file of that name, its stored desired state."""
-    from nslab.lab.find import find
-    from nslab.linux.netns import folder, labs
-
-    try:
-        return find(source)
-    except UsageError:
-        if source not in labs():
-            raise
-        kept = folder(source) / "lab.yaml"
-        if not os.access(folder(source), os.X_OK):
-            raise UsageError(f"{source} runs, but only root can read its file: put sudo before it") from None
-        if kept.exists():
-            return kept
-        raise
-
-
 def listener() -> Listener:
     """A listener that prints to standard error."""
     from nslab.app.listener import Listener
 
     return Listener(lambda owner: note(f"waiting for {owner}"), Progress(), note)
-
-
-def _has_guide(file: Path, lab: Lab) -> bool:
-    """Whether the course has a guide for the lab: it comes with nslab, and `file` is the shipped one."""
-    from nslab.lab.find import shipped
-
-    return any(one.number and one.name == lab.name and one.path == file for one in shipped())
-
-
-def _told(done: Up, *, guide: bool) -> None:
-    """Print what was done, a picture of the new lab, and the next commands, on less than a screen."""
-    from nslab.views.changes import changes, standing_still
-    from nslab.views.tree import count, picture, title
-
-    drift, lab = done.drift, done.drift.lab
-    if done.fresh:
-        say(f"{title(lab)}; up in {done.seconds:.2f} s, {len(drift.plan)} steps")
-    elif drift.plan or drift.stopped:
-        say(f"{lab.name}: mended in {done.seconds:.2f} s")
-        bullets([*standing_still(drift.stopped), *changes(lab, drift.plan)], 20, "more differences")
-    else:
-        say(f"{lab.name} is as it should be ({count(lab)})")
-    _named(drift.others, "not nslab's, left alone")
-    for thing, why in done.refused.items():
-        note(f"nslab: {thing.what} is still there: {why}")
-    for line in _notes(drift):
-        note(line)
-    if done.fresh:
-        say(f"\n{picture(lab, terminal_columns())}\n\nNext:")
-        for command in ([fill("nslab show {} --guide", lab.name)] if guide else []) + _next(lab):
-            say(f"  {command}")
-
-
-def _notes(drift: Drift) -> list[str]:
-    """What this machine's kernel lacks, and what nslab does instead; once, as it begins."""
-    from nslab.objects.namespaces import Netns
-    from nslab.objects.plan import Add
-    from nslab.objects.process import TunnelAgent
-
-    new = [step.obj for step in drift.plan if isinstance(step, Add)]
-    notes = []
-    if any(isinstance(obj, TunnelAgent) for obj in new):
-        notes.append("this kernel has no ipip driver: a process carries tunl0's packets (the same on the wire, slower)")
-    if drift.host.iptables != "iptables" and any(isinstance(obj, Netns) for obj in new):
-        notes.append(f"this kernel takes no rules of `iptables` here: list them with `{drift.host.iptables}`")
-    return notes
-
-
-def _next(lab: Lab) -> list[str]:
-    """Three useful next commands."""
-    from nslab.compiler.networks import network
-    from nslab.lab.find import FILE, check_file
-    from nslab.linux.netns import folder
-
-    goals = check_file(folder(lab.name) / FILE)
-    if goals or network(lab).BY_HAND:
-        test = fill("nslab {} {}", "check" if goals else "probe", lab.name)
-        return [test, fill("nslab shell {}", f"{lab.name}/{lab.nodes[0].name}"), fill("nslab down {}", lab.name)]
-    commands = [fill("nslab probe {}", lab.name)]
-    # kube-dns has a port, too, but does not serve HTTP.
-    own = [pod for pod in lab.pods if pod.namespace != "kube-system"]
-    servers = [pod for pod in own if any(container.ports for container in pod.containers)]
-    pairs = [(near, far) for far in servers for near in reversed(lab.pods) if near.node != far.node] or [
-        (pod, pod) for pod in servers
-    ]
-    if pairs:
-        near, far = pairs[0]
-        port = next(port.port for container in far.containers for port in container.ports)
-        host, url = f"{lab.name}/{pod_host(near.namespace, near.name)}", f"http://{far.assigned}:{port}/hostname"
-        commands.append(fill("nslab exec {} -- curl -s {}", host, url))
-    else:
-        commands.append(fill("nslab inspect {}", lab.name))
-    return [*commands, fill("nslab down {}", lab.name)]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nslab.cli.arguments import EncapsulationOption, LabOrNone, file_of
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
-from nslab.cli.life import EncapsulationOption, LabOrNone, file_of
 from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say, terminal_columns
 from nslab.cli.parsing import locale_language, running
 from nslab.errors import Missing, UsageError
@@ -128,14 +128,14 @@ def inspect(
     listing(rows, output)
 
 
-class Document(StrEnum):
+class OwnDocument(StrEnum):
     """nslab's own documents."""
 
     LAB = "lab"
     CHECK = "check"
 
 
-def schema(of: Annotated[Document, typer.Argument(metavar="lab|check")] = Document.LAB) -> None:
+def schema(of: Annotated[OwnDocument, typer.Argument(metavar="lab|check")] = OwnDocument.LAB) -> None:
     """Print the JSON Schema of the Lab document, or of a check file. Your editor can use it.
 
     Example: nslab schema > lab.schema.json
@@ -143,7 +143,7 @@ def schema(of: Annotated[Document, typer.Argument(metavar="lab|check")] = Docume
     from nslab.exercises.read import check_schema
     from nslab.lab.stream import lab_schema
 
-    document(lab_schema() if of is Document.LAB else check_schema(), Format.JSON)
+    document(lab_schema() if of is OwnDocument.LAB else check_schema(), Format.JSON)
 
 
 def completion(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -> None:

@@ -11,7 +11,8 @@ import click
 import typer
 
 from nslab.cli import complete
-from nslab.cli.life import RunningLab, listener
+from nslab.cli.arguments import RunningLab
+from nslab.cli.life import listener
 from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say, written_or_exit
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource

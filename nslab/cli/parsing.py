@@ -69,6 +69,12 @@ def suggestion(verb: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]}?" if near else "; `nslab --help` lists the verbs"
 
 
+class ShellInside(typer.core.TyperCommand):
+    """A verb that takes a host, and names itself what is wrong with further words."""
+
+    allow_extra_args = True
+
+
 class CommandInside(typer.core.TyperCommand):
     """A verb that takes a host and a command: the command begins at its first word, and `--` before it may be left out.
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nslab.cli.arguments import RunningLab
 from nslab.cli.complete import probed
-from nslab.cli.life import RunningLab
 from nslab.cli.output import Format, Progress, Report, bullets, document, need_root, say, terminal_columns
 
 if TYPE_CHECKING:

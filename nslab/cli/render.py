@@ -81,8 +81,9 @@ def _known(file: Path, node: str, service_network: str | None) -> tuple[tuple[Se
     """The Services of a manifest, and the settings of the node's kube-proxy, as far as a Lab in it has them."""
     from nslab.api.documents import sources_of
     from nslab.api.values import Source
+    from nslab.compiler.endpoints import resolve
     from nslab.compiler.placement import assign_addresses
-    from nslab.compiler.services import proxy_of, resolve
+    from nslab.compiler.services import proxy_of
     from nslab.lab.addons import with_api_service
     from nslab.lab.defaults import SERVICE_NETWORK
     from nslab.lab.load import load, parse

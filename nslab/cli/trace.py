@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from nslab.cli.arguments import RunningLab
 from nslab.cli.complete import probed
-from nslab.cli.life import RunningLab
 from nslab.cli.output import Format, Output, document, need_root, say
 from nslab.errors import UsageError
 

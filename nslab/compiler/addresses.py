@@ -11,7 +11,8 @@ from nslab.objects import names
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.types import Lab, Node, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab, Node
 
 CALICO_BLOCK = 26
 """Prefix length of an address block (Calico's IPPool.blockSize)."""

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import heapq
 import re
+from copy import copy
 from typing import TYPE_CHECKING
 
 from nslab.lab.images import BUSYBOX
-from nslab.lab.sources import FIELD, KEYED, holds, stored
-from nslab.lab.types import image_name
+from nslab.lab.pod_types import image_name
+from nslab.lab.sources import FIELD, KEYED, SECRET, holds, stored
 from nslab.lab.warn_sources import MOST_LINKS
 from nslab.objects.container import Start
 from nslab.runtime.mounts import APPLETS, PATH
@@ -19,11 +20,15 @@ from nslab.runtime.mounts import APPLETS, PATH
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from nslab.lab.pod_types import Container, Pod
+    from nslab.lab.service_types import Service
     from nslab.lab.sources import ValueSource, VariablesSource
-    from nslab.lab.types import Container, Lab, Pod, Service
+    from nslab.lab.types import Lab
 
 API_SERVER = ("default", "kubernetes")
 """The Service for which every container has variables, whether it wants those of others or not."""
+MASK = "***"
+"""What people read in place of a Secret's value."""
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 
 
@@ -38,13 +43,21 @@ class Surroundings:
         self._links: dict[str, dict[str, str]] = {}
         self._texts: dict[str, str] = {}
         self._services: dict[str, list[Service]] | None = None
+        self._masks = False
+
+    def masked(self) -> Surroundings:
+        """The same with MASK as each value of a Secret."""
+        other = copy(self)
+        other._masks = True  # noqa: SLF001 (its own)
+        return other
 
     def held(self, kind: str, namespace: str, name: str) -> dict[str, bytes]:
         """What a ConfigMap or Secret holds; nothing, if there is none."""
         key = kind, namespace, name
         if key not in self._held:
             self._held[key] = holds(kind, self._stored.get(key, {}))
-        return self._held[key]
+        found = self._held[key]
+        return dict.fromkeys(found, MASK.encode()) if self._masks and kind == SECRET else found
 
     def field(self, pod: Pod, path: str) -> str | None:
         """A field of a pod, by its path; None if it has none of that name."""
@@ -71,7 +84,7 @@ class Surroundings:
         return self._links[namespace]
 
     def link_text(self, pod: Pod) -> str:
-        """The same, as a container's process is told them."""
+        """The same as one text, as the container's process gets them."""
         namespace = pod.namespace if pod.service_links else ""
         if namespace not in self._texts:
             self._texts[namespace] = "\0".join(f"{name}={value}" for name, value in self.links(pod).items())
@@ -115,6 +128,12 @@ def _word(name: str) -> str:
 def has_sources(container: Container) -> bool:
     """Whether any of a container's variables or files come from elsewhere."""
     return bool(container.value_sources or container.env_from or container.mounts)
+
+
+def has_secrets(container: Container) -> bool:
+    """Whether any of a container's variables come from Secrets."""
+    kinds = {source.kind for _, source in container.value_sources} | {source.kind for source in container.env_from}
+    return SECRET in kinds
 
 
 def start(around: Surroundings, pod: Pod, container: Container) -> Start:

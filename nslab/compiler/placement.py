@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from ipaddress import IPv4Address
 
-    from nslab.lab.types import Lab, Node, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab, Node
 
 
 def assign_addresses(lab: Lab) -> Lab:

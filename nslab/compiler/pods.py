@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal
 
 from nslab.compiler import volumes
 from nslab.compiler.addresses import address_of, pod_netns
-from nslab.compiler.environment import Surroundings, has_sources, start
+from nslab.compiler.environment import Surroundings, has_secrets, has_sources, start
 from nslab.compiler.resolver import aliases, domain, resolv_conf
 from nslab.lab import security
-from nslab.lab.types import Protocol, RestartPolicy
+from nslab.lab.pod_types import Protocol, RestartPolicy
 from nslab.objects import names
 from nslab.objects.container import Limits, Sandbox, Security, Workload
 from nslab.objects.sysctl import Sysctl
@@ -18,7 +18,8 @@ from nslab.runtime.health_check import HealthCheck
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.types import Container, Lab, Pod
+    from nslab.lab.pod_types import Container, Pod
+    from nslab.lab.types import Lab
     from nslab.objects.base import KernelObject
 
 _KUBELET, _RUNTIME = "kubelet", "container runtime"
@@ -41,7 +42,7 @@ def pods(lab: Lab) -> Iterator[KernelObject]:
 
 
 def _binds_low_ports(pod: Pod) -> bool:
-    """Whether a container without the right to it (NET_BIND_SERVICE) listens on a port below 1024."""
+    """Whether a container that lacks NET_BIND_SERVICE declares a port below 1024."""
     for container in pod.every:
         uid, _, _, dropped, _ = rights(pod, container)
         ports = (*container.ports, *(container.standin.ports if container.standin else ()))
@@ -51,7 +52,7 @@ def _binds_low_ports(pod: Pod) -> bool:
 
 
 def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
-    """The pod's pause process. `around`: what else of the lab gives its volumes files; it takes a while to gather."""
+    """The pod's pause process. `around`: the sources of its volumes' files, if the caller has gathered them already."""
     return Sandbox(
         pod_netns(lab, pod),
         names.netns(lab.name, pod.node),
@@ -71,16 +72,17 @@ def sandbox(lab: Lab, pod: Pod, around: Surroundings | None = None) -> Sandbox:
 
 
 def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | None = None) -> Workload:
-    """One container; it counts as ready once it accepts connections on its first declared TCP port.
+    """One container; without a readiness probe, it is ready once its first declared TCP port accepts connections.
 
-    A readiness probe decides instead, if there is one; a container without ports uses its probe's port.
+    If it declares no port, the port of its probe counts.
     `around`: the lab's ConfigMaps, Secrets and Services, if the caller has gathered them already.
     """
     probes = (container.readiness, container.liveness, container.startup)
     readiness, liveness, startup = (check(container, probe) for probe in probes)
     if liveness and not liveness.port and liveness.kind != "exec":
         liveness = None  # the kubelet ignores a probe that it cannot run: the container is not killed
-    begun = start(around or Surroundings(lab), pod, container)
+    around = around or Surroundings(lab)
+    begun = start(around, pod, container)
     of_init = kind(pod, container) == "init"
     ports = [port.port for port in container.ports if port.protocol is Protocol.TCP and not of_init]
     ports += [probe.port for probe in (readiness, liveness) if probe and isinstance(probe.port, int) and probe.port]
@@ -100,24 +102,25 @@ def workload(lab: Lab, pod: Pod, container: Container, around: Surroundings | No
         init=kind(pod, container),
         after=after(pod, container),
         behind=pod.behind,
-        lifecycle=tuple((name, asked) for name, hook in container.lifecycle if (asked := check(container, hook))),
+        lifecycle=tuple((name, action) for name, hook in container.lifecycle if (action := check(container, hook))),
         security=rights(pod, container),
         limits=Limits(container.limits.memory, container.limits.storage),
         sources=repr((container.value_sources, container.env_from, container.mounts)) if has_sources(container) else "",
         start=begun._replace(mounts=volumes.mounts(pod, container, dict(begun.env))),
+        masked=start(around.masked(), pod, container) if has_secrets(container) else None,
         by=_RUNTIME,
     )
 
 
 def kind(pod: Pod, container: Container) -> Literal["", "init", "sidecar"]:
-    """Which kind of init container it is; "" for none."""
+    """The kind of init container; "" for a regular container."""
     if container not in pod.init:
         return ""
     return "sidecar" if container.sidecar else "init"
 
 
 def restart(pod: Pod, container: Container) -> Literal["Always", "OnFailure", "Never"]:
-    """When the kubelet starts a container again. An init container that has ended well has done its work."""
+    """When the kubelet restarts a container. It restarts no init container that exited with 0."""
     match kind(pod, container):
         case "sidecar":
             return "Always"
@@ -128,7 +131,7 @@ def restart(pod: Pod, container: Container) -> Literal["Always", "OnFailure", "N
 
 
 def after(pod: Pod, container: Container) -> tuple[str, ...]:
-    """The init containers that come before a container."""
+    """The names of the init containers that start before a container."""
     number = pod.init.index(container) if container in pod.init else len(pod.init)
     return tuple(one.name for one in pod.init[:number])
 
@@ -145,10 +148,10 @@ def rights(pod: Pod, container: Container) -> Security:
     )
 
 
-def check(container: Container, asked: HealthCheck | None) -> HealthCheck | None:
+def check(container: Container, probe: HealthCheck | None) -> HealthCheck | None:
     """A probe with its port as a number. The kubelet resolves a name in the container's own ports; 0 if unknown."""
-    if asked is None:
+    if probe is None:
         return None
     named = {port.name: port.port for port in container.ports if port.name}
-    port = asked.port if isinstance(asked.port, int) else named.get(asked.port, 0)
-    return HealthCheck(**{**asked.fields(), "port": port})
+    port = probe.port if isinstance(probe.port, int) else named.get(probe.port, 0)
+    return HealthCheck(**{**probe.fields(), "port": port})

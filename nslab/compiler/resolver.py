@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from nslab.lab.dns import DOMAIN
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
 
 OWN_POLICIES = ("Default", "None")
 """Policies without the cluster's DNS. Default is the node's resolv.conf, and nodes here have no name server."""

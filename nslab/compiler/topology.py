@@ -10,7 +10,8 @@ from nslab.proxy.topology import zone_hints
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nslab.lab.types import Node, Service
+    from nslab.lab.service_types import Service
+    from nslab.lab.types import Node
     from nslab.proxy import model
 
 MODES = ("service.kubernetes.io/topology-mode", "service.kubernetes.io/topology-aware-hints")

@@ -11,7 +11,7 @@ from nslab.objects import names
 from nslab.objects.inet import Address, Route
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.namespaces import Netns
-from nslab.objects.ports import LinkUp, Port
+from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.process import NodeAgent
 from nslab.objects.sysctl import Sysctl
 
@@ -94,7 +94,7 @@ def veth(lab: Lab, machine: str, dev: str, address: IPv4Address) -> Iterator[Ker
     port = names.ifname(machine if uplink else f"{machine}.{dev}")  # a host's name contains no dot
     near = names.mac(lab.name, machine, "port", *([] if uplink else [dev]))
     yield Veth(switch_ns, port, near, ns, dev, names.mac(lab.name, machine, dev), by=_BY)
-    yield Port(switch_ns, port, bridge(lab, subnet), by=_BY)
+    yield BridgePort(switch_ns, port, bridge(lab, subnet), by=_BY)
     yield LinkUp(switch_ns, port, by=_BY)
     yield LinkUp(ns, dev, by=_BY)
     yield Address(ns, dev, IPv4Interface((address, subnet.prefixlen)), by=_BY)

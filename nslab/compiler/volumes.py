@@ -1,6 +1,6 @@
-"""The volumes of a pod as its node makes them: sizes, and the files that ConfigMaps, Secrets and fields become (pure).
+"""The volumes of a pod as its node makes them: sizes, and files from ConfigMaps, Secrets and the pod's fields (pure).
 
-Like the environment, files are what other objects say when the pod starts.
+Like the environment, files have the contents of other objects at the moment when the pod starts.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nslab.compiler.environment import expand
 from nslab.lab.sources import FIELD
 from nslab.lab.volumes import FILES
-from nslab.objects.container import File, Mount, Volume
+from nslab.objects.container import File, Mount, PodVolume
 from nslab.runtime.cgroups import MEMORY
 from nslab.runtime.mounts import VOLUME
 
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
 
     from nslab.compiler.environment import Surroundings
     from nslab.lab import volumes as views
-    from nslab.lab.types import Container, Pod
+    from nslab.lab.pod_types import Container, Pod
 
 OWN = ("metadata.labels", "metadata.annotations")
-"""Fields that a file can have, and a variable cannot."""
+"""Fields that only files can have, not variables."""
 
 
-def volumes(around: Surroundings, pod: Pod) -> tuple[Volume, ...]:
-    """The volumes that a pod's node makes for it: those that a container mounts."""
+def volumes(around: Surroundings, pod: Pod) -> tuple[PodVolume, ...]:
+    """A pod's volumes that some container mounts; its node makes no others."""
     return tuple(_volume(around, pod, one) for one in pod.mounted)
 
 
 def mounts(pod: Pod, container: Container, variables: Mapping[str, str]) -> tuple[Mount, ...]:
-    """Where a container has volumes of its pod, each by its place among them."""
-    places = {one.name: (place, one.kind in FILES) for place, one in enumerate(pod.mounted)}
+    """A container's mounts; each names its volume by its index in `volumes(…)`. Volumes of files are read-only."""
+    known = {one.name: (index, one.kind in FILES) for index, one in enumerate(pod.mounted)}
     return tuple(
         Mount(
-            places[one.volume][0],
+            known[one.volume][0],
             one.path,
             expand(one.sub_path, variables) if one.expands else one.sub_path,
-            one.read_only or places[one.volume][1],
+            one.read_only or known[one.volume][1],
         )
         for one in container.mounts
-        if one.volume in places
+        if one.volume in known
     )
 
 
-def _volume(around: Surroundings, pod: Pod, one: views.Volume) -> Volume:
+def _volume(around: Surroundings, pod: Pod, one: views.Volume) -> PodVolume:
     group = -1 if pod.security.fs_group is None else pod.security.fs_group
     if one.kind not in FILES:
-        return Volume(min(one.size or VOLUME, MEMORY), group)
+        return PodVolume(min(one.size or VOLUME, MEMORY), group)
     more = 0o440 if group >= 0 else 0
     found = {path: (mode, data) for path, mode, data in _files(around, pod, one)}
     files = tuple(File(path, mode | more, data.decode("latin-1")) for path, (mode, data) in found.items())
-    return Volume(VOLUME, group, files)
+    return PodVolume(VOLUME, group, files)
 
 
 def _files(around: Surroundings, pod: Pod, one: views.Volume) -> Iterator[tuple[str, int, bytes]]:
@@ -73,7 +73,7 @@ def _mode(item: views.FileItem, one: views.Volume) -> int:
 
 
 def field(around: Surroundings, pod: Pod, path: str) -> str | None:
-    """A field of a pod as a file has it; labels and annotations one a line, as the kubelet writes them."""
+    """A field of a pod as the contents of a file; labels and annotations one per line, as the kubelet writes them."""
     if path in OWN:
         pairs = pod.labels if path == OWN[0] else pod.annotations
         return "\n".join(f'{name}="{_quoted(value)}"' for name, value in sorted(pairs))

@@ -15,7 +15,7 @@ from nslab.api.words import shown
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import FieldError, FieldPath, LabFileError, Position
 from nslab.exercises.targets import fault, target
-from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Show, Text
+from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Show, Translated
 from nslab.lab.find import check_file
 from nslab.lab.load import refuse
 from nslab.probes.pairs import places
@@ -86,8 +86,8 @@ def _goal(document: dict[str, Any]) -> Goal:
     )
 
 
-def _text(document: str | dict[str, str]) -> Text:
-    return Text(document) if isinstance(document, str) else Text(**document)
+def _text(document: str | dict[str, str]) -> Translated:
+    return Translated(document) if isinstance(document, str) else Translated(**document)
 
 
 def _asked(document: dict[str, Any]) -> Ask:

@@ -42,12 +42,12 @@ def _asked(
 
 
 def _once_more(
-    heard: Mapping[Call, tuple[Try, ...]], ask: Callable[[Sequence[Call]], Sequence[CallResult]]
+    tried: Mapping[Call, tuple[Try, ...]], ask: Callable[[Sequence[Call]], Sequence[CallResult]]
 ) -> dict[Call, tuple[Try, ...]]:
     """The same tries, with each lost one replaced by a second try."""
-    second = _asked({call: len(_lost(call, tries)) for call, tries in heard.items()}, ask)
-    kept = {call: [one for one in tries if one not in _lost(call, tries)] for call, tries in heard.items()}
-    return {call: (*kept[call], *second.get(call, ())) for call in heard}
+    second = _asked({call: len(_lost(call, tries)) for call, tries in tried.items()}, ask)
+    kept = {call: [one for one in tries if one not in _lost(call, tries)] for call, tries in tried.items()}
+    return {call: (*kept[call], *second.get(call, ())) for call in tried}
 
 
 def _lost(call: Call, tries: Sequence[Try]) -> list[Try]:

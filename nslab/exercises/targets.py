@@ -11,13 +11,14 @@ from nslab.exercises.types import By
 from nslab.probes.pairs import places
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Lab, Service
+    from nslab.lab.service_types import Service
+    from nslab.lab.types import Lab
 
 SERVICE = "svc/"
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class GoalTarget:
     """An address, perhaps a port, and the pod, node or client that has the address ("" if none has)."""
 
     address: IPv4Address
@@ -25,14 +26,14 @@ class Target:
     host: str = ""
 
 
-def target(lab: Lab, text: str) -> Target:
+def target(lab: Lab, text: str) -> GoalTarget:
     """The target of a `to` in a valid check file. The lab's pods have addresses."""
     name, port = _split(text)
     if service := _service(lab, name):
         assert service.cluster_ip
-        return Target(service.cluster_ip, port or service.ports[0].port)
+        return GoalTarget(service.cluster_ip, port or service.ports[0].port)
     address = next((place.address for place in places(lab) if place.name == name), None) or IPv4Address(name)
-    return Target(address, port, next((place.name for place in places(lab) if place.address == address), ""))
+    return GoalTarget(address, port, next((place.name for place in places(lab) if place.address == address), ""))
 
 
 def fault(lab: Lab, text: str, by: By) -> tuple[str, str, tuple[str, ...]] | None:

@@ -40,7 +40,7 @@ class Show(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class Translated:
     """A text in each language; English if there is no translation."""
 
     en: str = ""
@@ -86,8 +86,8 @@ class Goal:
     """One step of an exercise. `extra`: the exercise is done without it."""
 
     name: str = ""
-    title: Text = Text()
-    hint: Text = Text()
+    title: Translated = Translated()
+    hint: Translated = Translated()
     asks: tuple[Ask, ...] = ()
     facts: tuple[Fact, ...] = ()
     extra: bool = False

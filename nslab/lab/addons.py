@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nslab.api.document import Document
 from nslab.dataclass import replace
-from nslab.lab import dns, service_document, views
+from nslab.lab import dns, service_document, service_views
 from nslab.lab.allocate import KUBERNETES
 from nslab.lab.types import ProxyMode
 
@@ -51,7 +51,7 @@ def with_api_service(lab: Lab) -> Lab:
     known = any((one.namespace, one.name) == API_SERVICE for one in lab.services)
     if known or address in taken or not (lab.services or lab.proxy_mode is not ProxyMode.NONE):
         return lab
-    return replace(lab, services=(*lab.services, views.service(Document(_api_service(str(address))))))
+    return replace(lab, services=(*lab.services, service_views.service(Document(_api_service(str(address))))))
 
 
 def _api_service(address: str) -> dict[str, Any]:

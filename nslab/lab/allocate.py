@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from ipaddress import IPv4Address, IPv4Network
 
-    from nslab.lab.types import Lab, Service
+    from nslab.lab.service_types import Service
+    from nslab.lab.types import Lab
 
 LOWEST, HIGHEST = 30000, 32767
 LEFT_TO_PEOPLE = 86

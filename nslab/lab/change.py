@@ -18,7 +18,7 @@ from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
 from nslab.lab.mirroring import mirrored_of
 from nslab.lab.notes import notes
-from nslab.lab.resources import SLICE, Key, key_of, named, not_found
+from nslab.lab.resources import SLICE, Key, key_of, named, not_deletable, not_found
 from nslab.lab.status import merge_status
 from nslab.lab.stream import read_stream
 from nslab.lab.types import ONE_NUMBER
@@ -28,8 +28,9 @@ from nslab.lab.warn import warnings
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from nslab.lab.service_types import EndpointSlice
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, EndpointSlice, Lab
+    from nslab.lab.types import Controller, Lab
 
 Changed: TypeAlias = tuple["Lab", tuple[str, ...]]
 """The lab after a change, and kubectl's output, by lines."""
@@ -75,7 +76,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
         keys = named(lab, what, namespace)
     where = f'error when deleting "{what}": ' if isinstance(what, Path) else ""
     there = _by_name(dump.documents(lab).objects())
-    if missing := [not_found(key, where) for key in keys if key not in there]:
+    if missing := [not_deletable(key, where) for key in keys if key not in there]:
         raise UsageError("\n".join(missing))
     gone = {*keys, *(("endpoints", namespace, name) for kind, namespace, name in keys if kind == "service")}
     controllers = tuple(one for one in lab.controllers if _key(one) not in gone)

@@ -33,15 +33,16 @@ from nslab.lab import images, views
 from nslab.lab.addons import add_dns
 from nslab.lab.mirroring import mirror
 from nslab.lab.node_selector import admitted, labelled
+from nslab.lab.pod_types import PROTOCOLS, ContainerPort
 from nslab.lab.replicas import expand
-from nslab.lab.types import ONE_NUMBER, PROTOCOLS, ContainerPort, Plugin, ProxyMode, Scheduler
+from nslab.lab.types import ONE_NUMBER, Plugin, ProxyMode, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.lab.lab_document import LabDocument
+    from nslab.lab.pod_types import Pod
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Pod
 
     Targets = dict[str, list[tuple[set[tuple[str, str]], ContainerPort]]]
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from nslab.api.rules import names
 from nslab.dataclass import replace
 from nslab.lab import security
-from nslab.lab.types import BUILT_IN, ContainerPort, Protocol, StandIn, image_name
+from nslab.lab.pod_types import BUILT_IN, ContainerPort, Protocol, StandIn, image_name
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from nslab.lab.types import Container, Pod
+    from nslab.lab.pod_types import Container, Pod
 
 AGNHOST = ("netexec", "pause")
 """The subcommands of the built-in agnhost."""
@@ -114,7 +114,7 @@ def _tool(container: Container, name: str) -> Container:
 
 
 def stand_in(container: Container, *, ends: bool) -> Container:
-    """The container as a stand-in, which listens on its declared ports and those of its HTTP and TCP probes."""
+    """The container as a stand-in, which listens on its declared ports and those of its probes."""
     checks = (container.readiness, container.liveness, container.startup)
     ports = () if ends else tuple(dict.fromkeys((*container.ports, *_asked(container, checks))))
     readiness, liveness, startup = map(_asked_at_once, checks)
@@ -124,8 +124,16 @@ def stand_in(container: Container, *, ends: bool) -> Container:
 
 
 def _asked_at_once(check: HealthCheck | None) -> HealthCheck | None:
-    """A probe that a stand-in can answer, without the first delay, which is for programs that start slowly."""
-    return HealthCheck(**{**check.fields(), "initial_delay": 0}) if check and check.kind != "exec" else None
+    """A probe that a stand-in can answer, without the first delay, which is for programs that start slowly.
+
+    Of a probe in a protocol that it does not speak, what is left is whether the port is open.
+    """
+    if not check or check.kind == "exec":
+        return None
+    fields = {**check.fields(), "initial_delay": 0}
+    if check.kind == "grpc" or check.scheme:
+        fields |= {"kind": "tcpSocket", "scheme": "", "service": ""}
+    return HealthCheck(**fields)
 
 
 def _asked(container: Container, checks: Iterable[HealthCheck | None]) -> Iterator[ContainerPort]:

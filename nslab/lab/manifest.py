@@ -15,7 +15,7 @@ from nslab.api.documents import sources_of
 from nslab.api.values import Reader, Source
 from nslab.dataclass import dataclass, replace
 from nslab.errors import FieldError
-from nslab.lab import service_document, validate_objects, views
+from nslab.lab import service_document, service_views, validate_objects
 from nslab.lab.allocate import CLUSTER_IP, HEALTH, HIGHEST, LOWEST, node_port, unset_fields
 from nslab.lab.defaults import SERVICE_NETWORK, complete_objects
 from nslab.lab.load import refuse
@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.service_types import EndpointSlice, Service, ServicePort
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, EndpointSlice, Node, Pod, Service, ServicePort
+    from nslab.lab.types import Controller, Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +58,20 @@ def has_lab(sources: Sequence[Source]) -> bool:
 
 
 def parse_manifest(text: str, file: str, service_network: IPv4Network = SERVICE_NETWORK) -> Manifest:
-    """The objects of a text. `file` is its name in problems. Cluster IPs that nobody said are of `service_network`."""
+    """The objects of a text. `file` is its name in problems. Services get cluster IPs from `service_network`."""
     return read_manifest((Source(file, text),), service_network)
 
 
 def read_manifest(sources: Sequence[Source], service_network: IPv4Network = SERVICE_NETWORK) -> Manifest:
-    """The objects of some sources. Cluster IPs that nobody said are of `service_network`."""
+    """The objects of some sources. Services get cluster IPs from `service_network`."""
     reader = Reader(*sources)
     # What a server fills in is meant: pods' addresses and phases, a load balancer's address.
     found = read_stream(reader, lab=False, stored=True)
     complete_objects(found)
     refuse(reader, [*(fault for check in CHECKS for fault in check(found)), *full(found, service_network)])
     return Manifest(
-        services=tuple(allocated(map(views.service, found.services), service_network)),
-        slices=tuple(map(views.endpoint_slice, found.slices)),
+        services=tuple(allocated(map(service_views.service, found.services), service_network)),
+        slices=tuple(map(service_views.endpoint_slice, found.slices)),
         pods=tuple(one.view for one in found.pods),
         controllers=tuple(one.view for one in found.controllers),
         is_lab=found.lab.document is not None,

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
 
     from nslab.lab.lab_document import Machine
-    from nslab.lab.types import Node, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Node
 
     Labels = Mapping[str, str]
 

@@ -12,8 +12,9 @@ from nslab.api.words import counted, dotted, shown
 from nslab.errors import FieldError
 from nslab.lab.images import stand_ins
 from nslab.lab.node_selector import PREFERRED
+from nslab.lab.pod_types import Pod
 from nslab.lab.stream import is_later_hook
-from nslab.lab.types import CONTROLLERS, Controller, Pod
+from nslab.lab.types import CONTROLLERS, Controller
 from nslab.lab.volumes import EMPTY_DIR, FILES
 from nslab.runtime.mounts import is_own
 
@@ -23,16 +24,11 @@ if TYPE_CHECKING:
     from nslab.api.document import Document
     from nslab.errors import FieldPath
 
-PROBE: dict[str, Any] = {"grpc": {}, "httpGet": {"scheme": "HTTPS"}}
 SECCOMP: dict[str, Any] = {"type": "Unconfined", "localhostProfile": {}}
 CONTAINER: dict[str, Any] = {
     **{name: {} for name in names("volumeDevices")},
     "env": {"valueFrom": {"fileKeyRef": {}}},
-    "lifecycle": {"postStart": PROBE, "preStop": PROBE},
     "ports": {"hostIP": {}},
-    "readinessProbe": PROBE,
-    "livenessProbe": PROBE,
-    "startupProbe": PROBE,
     "securityContext": {"allowPrivilegeEscalation": {}, "seccompProfile": SECCOMP},
 }
 POD_SPEC: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from nslab.api.words import shown
 from nslab.cni.config import NetworkConfig, WrongConfigError, filled, read
 from nslab.errors import FieldError
-from nslab.lab.types import Plugin
+from nslab.lab.network_rules import RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +64,8 @@ def fetch(lab: LabDocument, file: str) -> Iterator[FieldError]:
     here, section = os.path.dirname(os.path.abspath(file)), lab.cni
     if "path" in section:
         section["path"] = [os.path.join(here, folder) for folder in section["path"]]
-    if section.get("plugin") != Plugin.EXEC or not section.get("conf") or section.get("config"):
+    rules = RULES.get(section.get("plugin", ""))  # its default is not filled in yet
+    if not rules or not rules.by_exec or not section.get("conf") or section.get("config"):
         return
     try:
         section["config"] = config_text(os.path.join(here, section["conf"]))

@@ -6,13 +6,15 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nslab.api.rules import names as words
+from nslab.lab.pod_types import NOTHING_SAID, USUAL
 from nslab.lab.suffix import letters
-from nslab.lab.types import NOTHING_SAID, TEMPLATE_HASH, USUAL
+from nslab.lab.types import TEMPLATE_HASH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.lab.types import Controller, Pod, Resources, SecurityContext
+    from nslab.lab.pod_types import Pod, Resources, SecurityContext
+    from nslab.lab.types import Controller
 
 FURTHER = words(
     """

@@ -16,8 +16,9 @@ from nslab.lab.volumes import with_claims
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from nslab.lab.pod_types import Pod
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, Pod
+    from nslab.lab.types import Controller
 
 COPIED = ("annotations", "finalizers")
 """What a controller's pod has of its template's metadata, besides labels."""

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import TYPE_CHECKING, TypeAlias
 
+from nslab.api import schema
 from nslab.api.words import quoted, shown
 from nslab.errors import UsageError
 from nslab.lab.types import Kept
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from nslab.api.document import Document
     from nslab.lab.types import Lab
 
 SLICE = "endpointslice.discovery.k8s.io"
-KINDS = (
-    "service", SLICE, "pod", "deployment.apps", "replicaset.apps", "replicationcontroller",
-    "statefulset.apps", "daemonset.apps", "job.batch",
-)  # fmt: skip
-"""The kinds that nslab acts on, by kubectl's resource names."""
+MADE = ("node", "namespace", "endpoints", SLICE, "replicaset.apps")
+"""The kinds of which nslab makes objects itself: of the Lab document, or as Kubernetes' controllers do."""
 SHORT = {
     "cj": "cronjob", "cm": "configmap", "crd": "customresourcedefinition", "deploy": "deployment", "ds": "daemonset",
     "ep": "endpoints", "hpa": "horizontalpodautoscaler", "ing": "ingress", "limits": "limitrange",
@@ -29,6 +29,8 @@ SHORT = {
     "sts": "statefulset", "svc": "service",
 }  # fmt: skip
 """kubectl's short names, of kinds in the singular."""
+VERSION = re.compile(r"^v\d+[a-z0-9]*(\.|$)")
+"""A version may stand before the group: deployments.v1.apps, pods.v1."""
 Key: TypeAlias = tuple[str, str, str]
 """An object's resource name as in kubectl's output, its namespace and its name."""
 
@@ -59,13 +61,14 @@ def plural(resource: str) -> str:
 
 def named(lab: Lab, words: Sequence[str], namespace: str) -> list[Key]:
     """The keys of the objects that a command line names. Raises UsageError with kubectl's messages."""
+    there = [resource_of(one) for one in lab.others]
     if not any("/" in word for word in words):
-        kind = meant(lab, words[0]) if words else ""
+        kind = meant(there, words[0]) if words else ""
         if len(words) < 2:
             raise UsageError("error: resource(s) were provided, but no name was specified")
         pairs = [(kind, name) for name in words[1:]]
     else:
-        pairs = [(meant(lab, kind), name) for kind, name in [*map(parts, words)]]
+        pairs = [(meant(there, kind), name) for kind, name in [*map(parts, words)]]
     wide = {resource_of(one) for one in lab.others if not one.namespace}
     return list(dict.fromkeys((kind, "" if kind in wide else namespace, name) for kind, name in pairs))
 
@@ -79,17 +82,34 @@ def parts(word: str) -> tuple[str, str]:
     return kind, name
 
 
-def meant(lab: Lab, word: str) -> str:
-    """The resource that a command line names in the singular, the plural or by a short name, with or without group."""
-    for resource in (*KINDS, *map(resource_of, lab.others)):
-        full = {resource, plural(resource)}
-        if resource in KINDS:
-            full |= {short for short, kind in SHORT.items() if kind == resource.partition(".")[0]}
-        if word and word.lower() in full | {each.partition(".")[0] for each in full}:
+def meant(there: Iterable[str], word: str) -> str:
+    """The resource name that a word of kubectl's means: singular, plural or short, with its group or without.
+
+    `there`: the resource names of a lab's objects. Kubernetes' own kinds come before those of other groups.
+    """
+    known, given = _known(), tuple(there)
+    name, _, group = word.lower().partition(".")
+    name = SHORT.get(name, name)
+    groups = {group, VERSION.sub("", group)}
+    for resource in (*(one for one in given if one in known), *known, *given):
+        kind, _, own = resource.partition(".")
+        if name and name in (kind, plural(kind)) and (not group or own in groups):
             return resource
     raise UsageError(f"error: the server doesn't have a resource type {quoted(word)}")
+
+
+@cache
+def _known() -> tuple[str, ...]:
+    """The resource names of Kubernetes' own kinds, those of the core group first."""
+    names = dict.fromkeys(resource_name(kind, version) for version, kind in schema.kinds())
+    return tuple(sorted(names, key=lambda name: "." in name))
 
 
 def not_found(key: Key, where: str = "") -> str:
     """kubectl's message for an object that does not exist."""
     return f"Error from server (NotFound): {where}{plural(key[0])} {quoted(key[2])} not found"
+
+
+def not_deletable(key: Key, where: str = "") -> str:
+    """The message for an object that no file brought: it does not exist, or nslab makes it."""
+    return not_found(key, where) + (" (what nslab makes itself cannot be deleted)" if key[0] in MADE else "")

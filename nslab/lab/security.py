@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from nslab.lab.types import SecurityContext
+    from nslab.lab.pod_types import SecurityContext
 
 ALL = "ALL"
 DEFAULT = (

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.api import schema
 from nslab.api.document import CLUSTER_WIDE
-from nslab.api.words import quoted
 from nslab.errors import UsageError
-from nslab.lab.resources import SHORT, not_found, parts, plural, resource_name
+from nslab.lab.resources import meant, not_found, parts, resource_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -16,16 +14,9 @@ if TYPE_CHECKING:
     Object = dict[str, Any]
 
 ALL = (
-    "Pod",
-    "ReplicationController",
-    "Service",
-    "DaemonSet",
-    "Deployment",
-    "ReplicaSet",
-    "StatefulSet",
-    "Job",
-    "CronJob",
-)
+    "pod", "replicationcontroller", "service", "daemonset.apps", "deployment.apps", "replicaset.apps",
+    "statefulset.apps", "job.batch", "cronjob.batch",
+)  # fmt: skip
 """What `all` stands for, in kubectl's order."""
 
 
@@ -44,7 +35,7 @@ def selected(there: Sequence[Object], words: Sequence[str], namespace: str = "")
     if len(words) > 1:
         return [_one(there, words[0], name, namespace) for name in words[1:]]
     kinds = [kind for word in (words[0].split(",") if words else []) for kind in _kinds(there, word)]
-    found = {kind: sorted((one for one in there if one["kind"] == kind), key=_place) for kind in kinds}
+    found = {kind: sorted((one for one in there if resource(one) == kind), key=_name) for kind in kinds}
     return [one for some in found.values() for one in some if _is_in(one, namespace)]
 
 
@@ -64,7 +55,7 @@ def _matches(labels: dict[str, str], term: str) -> bool:
     return name[1:].strip() not in labels if name.startswith("!") else name in labels
 
 
-def _place(one: Object) -> tuple[str, str]:
+def _name(one: Object) -> tuple[str, str]:
     return one["metadata"].get("namespace", ""), one["metadata"].get("name", "")
 
 
@@ -75,21 +66,11 @@ def _is_in(one: Object, namespace: str) -> bool:
 def _one(there: Sequence[Object], word: str, name: str, namespace: str) -> Object:
     kinds = _kinds(there, word)
     for one in there:
-        if one["kind"] in kinds and one["metadata"].get("name") == name and _is_in(one, namespace or "default"):
+        if one["metadata"].get("name") == name and resource(one) in kinds and _is_in(one, namespace or "default"):
             return one
-    known = next((resource(one) for one in there if one["kind"] == kinds[0]), "")
-    known = known or resource_name(kinds[0], schema.versions_of(kinds[0], "")[0])
-    raise UsageError(not_found((known, namespace, name)))
+    raise UsageError(not_found((kinds[0], namespace, name)))
 
 
 def _kinds(there: Sequence[Object], word: str) -> tuple[str, ...]:
-    """The kind that a word means, in one, many or short, with its group or without."""
-    low = word.lower()
-    if low == "all":
-        return ALL
-    plain = SHORT.get(low, low.partition(".")[0])
-    known = {one["kind"]: None for one in there} | {kind: None for _, kind in schema.kinds()}
-    for kind in known:
-        if plain and plain in (kind.lower(), plural(kind.lower())):
-            return (kind,)
-    raise UsageError(f"error: the server doesn't have a resource type {quoted(word)}")
+    """The resource names that a word means."""
+    return ALL if word.lower() == "all" else (meant(dict.fromkeys(map(resource, there)), word),)

@@ -90,11 +90,11 @@ def resource(container: dict[str, Any], asked: dict[str, Any]) -> str:
     resources = container.get("resources", {})
     limit = resources.get("limits", {}).get(name)
     if which == "limits":
-        said = limit if _milli(limit) else ALLOCATABLE.get(name, "0")
+        quantity = limit if _milli(limit) else ALLOCATABLE.get(name, "0")
     else:
-        said = resources.get("requests", {}).get(name, limit or "0")
+        quantity = resources.get("requests", {}).get(name, limit or "0")
     divisor = _milli(asked.get("divisor")) or 1000
-    return str(-(-_milli(said) // divisor))
+    return str(-(-_milli(quantity) // divisor))
 
 
 def _milli(text: Any) -> int:

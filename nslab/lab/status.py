@@ -14,7 +14,8 @@ from nslab.lab.types import DAEMON_SET
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
 
 
 def merge_status(new: Lab, kept: Lab) -> Lab:

@@ -1,4 +1,4 @@
-"""Pods that terminate: which do when a lab becomes another, and which need not be there any more."""
+"""Which pods terminate when a lab changes, and which terminating pods have ended."""
 
 from __future__ import annotations
 
@@ -12,42 +12,43 @@ from nslab.dataclass import replace
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
 
     Key = tuple[str, str]
 
 
 def timestamp(seconds: float) -> str:
-    """A moment (seconds since 1970) as the API has it; "" for 0."""
+    """The API's timestamp of a time in seconds since 1970; "" for 0."""
     return f"{datetime.fromtimestamp(math.ceil(seconds), UTC):%Y-%m-%dT%H:%M:%SZ}" if seconds else ""
 
 
 def seconds_of(text: str | None) -> float:
-    """The seconds since 1970 of such a moment; 0 for none, and for what is no moment."""
+    """The seconds since 1970 of a timestamp of the API; 0 without a valid one."""
     with suppress(ValueError):
         return datetime.fromisoformat(text or "").timestamp()
     return 0.0
 
 
 def key(pod: Pod) -> Key:
-    """What tells a pod from all others."""
+    """The identity of a pod: its namespace and name."""
     return pod.namespace, pod.name
 
 
 def without_terminating(lab: Lab) -> Lab:
-    """The lab with those of its pods that are to stay."""
+    """The lab without its terminating pods."""
     return replace(lab, pods=tuple(pod for pod in lab.pods if not pod.deletion))
 
 
 def without(lab: Lab, gone: Collection[Key]) -> Lab:
-    """The lab without those terminating pods of whom nothing runs any more."""
+    """The lab without those of its terminating pods that are `gone`: none of their processes runs."""
     return replace(lab, pods=tuple(pod for pod in lab.pods if not (pod.deletion and key(pod) in gone)))
 
 
 def with_terminating(new: Lab, kept: Lab, now: float, grace: int | None = None) -> Lab:
-    """The new lab with the pods that it has no more: from now on they terminate. `grace`: instead of what they say.
+    """The new lab, and as terminating the pods that only the old one has. `grace`: in place of their own grace periods.
 
-    One that is in the way of a new pod, by its name, its address or a port of its node, cannot stay so long.
+    A pod whose name, address or host port a new pod needs is dropped at once.
     """
     nodes = {node.name for node in new.nodes}
     claims = {claim for pod in new.pods for claim in _claims(pod)}
@@ -57,14 +58,14 @@ def with_terminating(new: Lab, kept: Lab, now: float, grace: int | None = None) 
 
 
 def _end(pod: Pod, now: float, grace: int | None) -> float:
-    """When a pod is killed that is to terminate; 0: at once. One that terminates already is never given more time."""
+    """When to kill a terminating pod; 0: at once. One that is terminating already never gets more time."""
     seconds = pod.grace if grace is None else grace
     end = now + seconds if seconds else 0.0
     return min(end, pod.deletion) if pod.deletion and (end or grace is None) else end
 
 
 def _claims(pod: Pod) -> Iterator[tuple[object, ...]]:
-    """What no other pod can have beside this one."""
+    """What a pod shares with no other."""
     yield ("pod", *key(pod))
     if pod.requested:
         yield ("ip", pod.requested)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address
 
     from nslab.api.document import Document
+    from nslab.lab.pod_types import Container, Pod
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Container, Pod
 
 
 def pods(found: Documents) -> Iterator[FieldError]:

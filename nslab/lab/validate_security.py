@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.errors import FieldPath
+    from nslab.lab.pod_types import Container, Pod
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Container, Pod
 
 CONTEXT = "securityContext"
 

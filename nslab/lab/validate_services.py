@@ -22,7 +22,8 @@ from nslab.api.sentences import (
 )
 from nslab.errors import FieldError
 from nslab.lab import service_document
-from nslab.lab.types import Protocol, ServiceType, TrafficPolicy
+from nslab.lab.pod_types import Protocol
+from nslab.lab.service_types import ServiceType, TrafficPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Any
 
 from nslab.api import quantity
 from nslab.api.selectors import requirements
 from nslab.dataclass import replace
-from nslab.lab import node_selector, service_document, sources, termination, types, volumes
-from nslab.lab.allocate import unset_fields
+from nslab.lab import node_selector, pod_types, sources, termination, types, volumes
+from nslab.lab.pod_types import NOTHING_SAID, USUAL, RestartPolicy
 from nslab.lab.security import plain
-from nslab.lab.types import NOTHING_SAID, USUAL, RestartPolicy, ServiceType, TrafficPolicy
+from nslab.lab.service_views import endpoint_slice, service
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
@@ -19,11 +19,8 @@ if TYPE_CHECKING:
     from nslab.lab.lab_document import LabDocument
     from nslab.lab.stream import Documents
 
-AFFINITY_SECONDS = 10800
-"""The default time-out of ClientIP affinity, in seconds."""
 FINISHED = ("Succeeded", "Failed")
 """The phases of finished pods."""
-_TYPES = {str(kind): kind for kind in ServiceType}
 _RESTARTS = {str(policy): policy for policy in RestartPolicy}
 _CHECKS = (
     ("initialDelaySeconds", "initial_delay"),
@@ -76,13 +73,13 @@ def cni(document: LabDocument) -> types.Cni | None:
     return types.Cni(setting.get("config", ""), path, routes=routes, masquerade=setting.get("masquerade", True))
 
 
-def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
+def pod(value: dict[str, Any], namespace: str = "default") -> pod_types.Pod:
     """A pod, or the template of one."""
     metadata, spec, status = value.get("metadata", {}), value.get("spec", {}), value.get("status", {})
     namespace = metadata.get("namespace", namespace)
     labels: dict[str, str] = metadata.get("labels", {})
     assigned = status.get("podIP")
-    return types.Pod(
+    return pod_types.Pod(
         name=metadata.get("name", ""),
         node=spec.get("nodeName", ""),
         containers=tuple(map(container, spec.get("containers", ()))),
@@ -97,7 +94,7 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
         owner="" if metadata.get("deletionTimestamp") else _owner(metadata, namespace, labels),
         ready=not any(c.get("type") == "Ready" and c.get("status") == "False" for c in status.get("conditions", ())),
         security=_security(spec.get("securityContext", {})),
-        grace=spec.get("terminationGracePeriodSeconds", types.GRACE),
+        grace=spec.get("terminationGracePeriodSeconds", pod_types.GRACE),
         init=tuple(map(container, spec.get("initContainers", ()))),
         deletion=termination.seconds_of(metadata.get("deletionTimestamp")),
         service_account=spec.get("serviceAccountName") or spec.get("serviceAccount") or "default",
@@ -116,11 +113,13 @@ def pod(value: dict[str, Any], namespace: str = "default") -> types.Pod:
     )
 
 
-def _dns(spec: dict[str, Any]) -> types.DnsSettings:
+def _dns(spec: dict[str, Any]) -> pod_types.DnsSettings:
     """The dnsPolicy and dnsConfig of a pod."""
     policy, config = spec.get("dnsPolicy") or "ClusterFirst", spec.get("dnsConfig", {})
     options = tuple((one["name"], one.get("value", "")) for one in config.get("options", ()) if one.get("name"))
-    return types.DnsSettings(policy, tuple(config.get("nameservers", ())), tuple(config.get("searches", ())), options)
+    return pod_types.DnsSettings(
+        policy, tuple(config.get("nameservers", ())), tuple(config.get("searches", ())), options
+    )
 
 
 def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> str:
@@ -135,9 +134,9 @@ def _owner(metadata: dict[str, Any], namespace: str, labels: dict[str, str]) -> 
     return ""
 
 
-def container(fields: dict[str, Any]) -> types.Container:
+def container(fields: dict[str, Any]) -> pod_types.Container:
     """A container."""
-    return types.Container(
+    return pod_types.Container(
         name=fields.get("name", ""),
         image=fields.get("image", ""),
         command=tuple(fields.get("command", ())),
@@ -159,15 +158,15 @@ def container(fields: dict[str, Any]) -> types.Container:
     )
 
 
-def _port(fields: dict[str, Any]) -> types.ContainerPort:
-    protocol = types.PROTOCOLS[fields.get("protocol", "TCP")]
-    return types.ContainerPort(
+def _port(fields: dict[str, Any]) -> pod_types.ContainerPort:
+    protocol = pod_types.PROTOCOLS[fields.get("protocol", "TCP")]
+    return pod_types.ContainerPort(
         fields.get("containerPort", 0), protocol, fields.get("name", ""), fields.get("hostPort", 0)
     )
 
 
 def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
-    """A probe; None for a handler that nslab does not have. 0 means the default, as in Kubernetes."""
+    """A probe; None without a handler. 0 means the default, as in Kubernetes."""
     fields = fields or {}
     times = {name: fields[word] for word, name in _CHECKS if fields.get(word)}
     if "exec" in fields:
@@ -175,11 +174,16 @@ def health_check(fields: dict[str, Any] | None) -> HealthCheck | None:
     if "tcpSocket" in fields:
         asked = fields["tcpSocket"]
         return HealthCheck("tcpSocket", asked.get("port", 0), host=asked.get("host", ""), **times)
-    asked = fields.get("httpGet", {"scheme": "HTTPS"})
-    if asked.get("scheme") == "HTTPS":
+    if "grpc" in fields:
+        asked = fields["grpc"]
+        return HealthCheck("grpc", asked.get("port", 0), service=asked.get("service") or "", **times)
+    asked = fields.get("httpGet")
+    if asked is None:
         return None
     headers = [(one.get("name", ""), one.get("value", "")) for one in asked.get("httpHeaders", ())]
     where = {"host": asked.get("host", ""), "headers": headers}
+    if asked.get("scheme") == "HTTPS":
+        where["scheme"] = "HTTPS"
     return HealthCheck("httpGet", asked.get("port", 0), asked.get("path") or "/", **where, **times)
 
 
@@ -196,12 +200,12 @@ def _hook(fields: dict[str, Any]) -> HealthCheck | None:
     return health_check(fields)
 
 
-def _security(fields: dict[str, Any]) -> types.SecurityContext:
+def _security(fields: dict[str, Any]) -> pod_types.SecurityContext:
     """The securityContext of a pod or a container."""
     if not fields:
         return NOTHING_SAID
     capabilities = fields.get("capabilities", {})
-    return types.SecurityContext(
+    return pod_types.SecurityContext(
         user=fields.get("runAsUser"),
         group=fields.get("runAsGroup"),
         non_root=fields.get("runAsNonRoot"),
@@ -214,96 +218,12 @@ def _security(fields: dict[str, Any]) -> types.SecurityContext:
     )
 
 
-def _limits(fields: dict[str, Any]) -> types.Resources:
+def _limits(fields: dict[str, Any]) -> pod_types.Resources:
     """The resource limits of a container."""
     if not fields:
         return USUAL
     memory, storage = (quantity.whole(str(fields.get(name, 0))) for name in ("memory", "ephemeral-storage"))
-    return types.Resources(memory or 0, storage or 0)
-
-
-def service(one: Document) -> types.Service:
-    """A Service; unset fields are empty and listed in `allocated`.
-
-    It has the IPv4 addresses and ranges only: the kube-proxies of a lab are those of IPv4.
-    """
-    spec, asked = one.spec, service_document.cluster_ip(one.spec)
-    ranges = spec.get("loadBalancerSourceRanges", ())
-    ingress = one.value.get("status", {}).get("loadBalancer", {}).get("ingress", ())
-    timeout = spec.get("sessionAffinityConfig", {}).get("clientIP", {}).get("timeoutSeconds") or AFFINITY_SECONDS
-    local = TrafficPolicy.LOCAL, TrafficPolicy.CLUSTER
-    return types.Service(
-        name=one.name,
-        ports=tuple(map(_service_port, spec.get("ports", ()))),
-        namespace=one.namespace,
-        labels=tuple(one.labels.items()),
-        annotations=tuple(one.metadata.get("annotations", {}).items()),
-        type=_TYPES[spec["type"]],
-        cluster_ip=IPv4Address(asked) if asked and asked != "None" else None,
-        selector=tuple(spec.get("selector", {}).items()),
-        external_ips=tuple(IPv4Address(ip) for ip in spec.get("externalIPs", ()) if ":" not in ip),
-        load_balancer_ips=tuple(IPv4Address(end["ip"]) for end in ingress if service_document.is_vip(end)),
-        source_ranges=tuple(IPv4Network(each.strip(), strict=False) for each in ranges if ":" not in each),
-        affinity=timeout if spec["sessionAffinity"] == "ClientIP" else 0,
-        external_policy=local[spec.get("externalTrafficPolicy") != "Local"],
-        internal_policy=local[spec.get("internalTrafficPolicy") != "Local"],
-        health_check_node_port=spec.get("healthCheckNodePort", 0) if service_document.needs_health_check(spec) else 0,
-        external_name=spec.get("externalName", ""),
-        publish_not_ready=spec.get("publishNotReadyAddresses", False),
-        traffic=spec.get("trafficDistribution", ""),
-        other_proxy=service_document.for_other_proxy(one.labels),
-        allocated=unset_fields(spec, ingress),
-        document=one.value,
-    )
-
-
-def _service_port(fields: dict[str, Any]) -> types.ServicePort:
-    port: int = fields["port"]
-    target = fields.get("targetPort") or port
-    return types.ServicePort(
-        port, target, fields.get("name", ""), types.PROTOCOLS[fields["protocol"]], fields.get("nodePort", 0)
-    )
-
-
-def endpoint_slice(one: Document) -> types.EndpointSlice:
-    """An EndpointSlice."""
-    value, namespace = one.value, one.namespace
-    return types.EndpointSlice(
-        name=one.name,
-        service=one.labels.get("kubernetes.io/service-name", ""),
-        namespace=namespace,
-        endpoints=tuple(_endpoint(end, namespace) for end in value.get("endpoints", ()))
-        if value.get("addressType", "IPv4") == "IPv4"
-        else (),
-        ports=tuple(
-            (p.get("name", ""), p["port"], types.PROTOCOLS[p["protocol"]])
-            for p in value.get("ports", ())
-            if "port" in p
-        ),
-        other_proxy=service_document.for_other_proxy(one.labels),
-        document=value,
-    )
-
-
-def _endpoint(fields: dict[str, Any], namespace: str) -> types.SliceEndpoint:
-    """An endpoint. Missing conditions mean ready and serving, independently of each other (as in kube-proxy)."""
-    conditions, target, hints = fields.get("conditions", {}), fields.get("targetRef", {}), fields.get("hints", {})
-    named = target.get("kind") == "Pod" and target.get("name")
-    return types.SliceEndpoint(
-        IPv4Address(fields["addresses"][0]),
-        conditions.get("ready", True),
-        conditions.get("serving", True),
-        conditions.get("terminating", False),
-        fields.get("nodeName", ""),
-        fields.get("hostname", ""),
-        _hinted(hints, "forZones"),
-        f"{target.get('namespace') or namespace}/{named}" if named else "",
-        _hinted(hints, "forNodes"),
-    )
-
-
-def _hinted(hints: dict[str, Any], whom: str) -> tuple[str, ...]:
-    return tuple(one.get("name", "") for one in hints.get(whom, ())) if hints else ()
+    return pod_types.Resources(memory or 0, storage or 0)
 
 
 def controller(one: Document) -> types.Controller:
@@ -323,7 +243,7 @@ def controller(one: Document) -> types.Controller:
     )
 
 
-def _template(spec: dict[str, Any], namespace: str) -> types.Pod:
+def _template(spec: dict[str, Any], namespace: str) -> pod_types.Pod:
     """A template, with what a StatefulSet claims for its pods among its volumes."""
     template, claims = pod(spec.get("template", {}), namespace), volumes.claims(spec)
     claimed = {one.name for one in claims}

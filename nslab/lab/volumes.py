@@ -1,4 +1,4 @@
-"""The volumes of pods and where containers mount them: views of what pods say (pure)."""
+"""Views of pods' volumes, and of their mounts in containers (pure)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from nslab.errors import FieldPath
 
 FILES = names("configMap downwardAPI projected secret")
-"""The kinds of volumes that hold what other objects say."""
+"""The kinds of volumes whose files come from other objects, or from the pod's own fields."""
 KINDS = {"configMap": CONFIG_MAP, "secret": SECRET}
 EMPTY_DIR, CLAIM = "emptyDir", "persistentVolumeClaim"
 
 
 @dataclass(frozen=True, slots=True)
 class FileItem:
-    """One file of a volume: a key, or the path of a pod's field. `text`: what is in it, if that is known already."""
+    """One file of a volume: a key, or the path of a pod's field. `text`: its contents, if already known."""
 
     key: str
     path: str
@@ -33,9 +33,9 @@ class FileItem:
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """A ConfigMap or Secret, or (FIELD) a pod's own fields. `whole`: all its keys are files, by their names.
+    """A ConfigMap or Secret, or (FIELD) a pod's own fields. `whole`: each of its keys is a file.
 
-    `place`: where the volume says it.
+    `place`: its path in the volume's document.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume of a pod; `kind`: as Kubernetes calls it. `size`: bytes of an empty one, 0: as usual."""
+    """A volume of a pod; `kind`: its field in Kubernetes. `size`: an emptyDir's limit in bytes; 0: the default."""
 
     name: str
     kind: str = EMPTY_DIR
@@ -59,7 +59,7 @@ class Volume:
 
 @dataclass(frozen=True, slots=True)
 class VolumeMount:
-    """Where a container has a volume, or a part of it. `expands`: the sub-path has variables in it."""
+    """A mount of a volume, or of a path in it. `expands`: the sub-path has variables in it (subPathExpr)."""
 
     volume: str
     path: str
@@ -75,7 +75,7 @@ def volumes(spec: dict[str, Any]) -> tuple[Volume, ...]:
 
 
 def claims(spec: dict[str, Any]) -> tuple[Volume, ...]:
-    """What a StatefulSet claims for each of its pods."""
+    """The volumes of a StatefulSet's volumeClaimTemplates."""
     templates = spec.get("volumeClaimTemplates", ())
     return tuple(Volume(one.get("metadata", {}).get("name", ""), CLAIM) for one in templates)
 
@@ -90,7 +90,7 @@ def with_claims(spec: dict[str, Any], templates: Any, pod: str) -> dict[str, Any
 
 
 def mounts(container: dict[str, Any]) -> Iterator[VolumeMount]:
-    """Where a container has volumes."""
+    """The mounts of a container."""
     for one in container.get("volumeMounts", ()):
         path = posixpath.normpath("/" + one.get("mountPath", "").strip("/"))
         inside = one.get("subPathExpr") or one.get("subPath", "")
@@ -100,32 +100,32 @@ def mounts(container: dict[str, Any]) -> Iterator[VolumeMount]:
 
 
 def _volume(fields: dict[str, Any], containers: dict[str, Any]) -> Volume:
-    kind = next((word for word, said in fields.items() if isinstance(said, dict)), EMPTY_DIR)
-    said = fields.get(kind, {})
-    size = quantity.whole(str(said.get("sizeLimit") or 0)) if kind == EMPTY_DIR else 0
-    sources = tuple(_sources(kind, said, containers)) if kind in FILES else ()
-    return Volume(fields.get("name", ""), kind, size or 0, said.get("defaultMode", 0o644), sources)
+    kind = next((name for name, value in fields.items() if isinstance(value, dict)), EMPTY_DIR)
+    volume = fields.get(kind, {})
+    size = quantity.whole(str(volume.get("sizeLimit") or 0)) if kind == EMPTY_DIR else 0
+    sources = tuple(_sources(kind, volume, containers)) if kind in FILES else ()
+    return Volume(fields.get("name", ""), kind, size or 0, volume.get("defaultMode", 0o644), sources)
 
 
 def _sources(
-    kind: str, said: dict[str, Any], containers: dict[str, Any], place: FieldPath = ()
+    kind: str, volume: dict[str, Any], containers: dict[str, Any], place: FieldPath = ()
 ) -> Iterator[FileSource]:
     if kind == "projected":
-        for index, one in enumerate(said.get("sources", ())):
+        for index, one in enumerate(volume.get("sources", ())):
             for word in sorted(one.keys() & FILES):
                 yield from _sources(word, one[word], containers, (kind, "sources", index))
     elif kind in KINDS:
-        chosen = said.get("items", ())
+        chosen = volume.get("items", ())
         items = tuple(FileItem(one.get("key", ""), one.get("path", ""), one.get("mode")) for one in chosen)
-        name = said.get("secretName") or said.get("name", "")
+        name = volume.get("secretName") or volume.get("name", "")
         yield FileSource(
-            KINDS[kind], name, items, whole=not items, optional=bool(said.get("optional")), place=(*place, kind)
+            KINDS[kind], name, items, whole=not items, optional=bool(volume.get("optional")), place=(*place, kind)
         )
     elif kind == "downwardAPI":
-        yield FileSource(FIELD, items=tuple(_field(one, containers) for one in said.get("items", ())))
+        yield FileSource(FIELD, items=tuple(_field(one, containers) for one in volume.get("items", ())))
 
 
 def _field(one: dict[str, Any], containers: dict[str, Any]) -> FileItem:
-    asked = one.get("resourceFieldRef")
-    text = resource(containers.get(asked.get("containerName", ""), {}), asked) if asked else None
+    reference = one.get("resourceFieldRef")
+    text = resource(containers.get(reference.get("containerName", ""), {}), reference) if reference else None
     return FileItem(one.get("fieldRef", {}).get("fieldPath", ""), one.get("path", ""), one.get("mode"), text)

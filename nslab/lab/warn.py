@@ -11,7 +11,8 @@ from nslab.lab.images import TOOLS
 from nslab.lab.mirroring import is_endpoints
 from nslab.lab.node_selector import REQUIRED, admits, labelled, selector
 from nslab.lab.plugins import idle_host_ports
-from nslab.lab.types import ZONE, image_name
+from nslab.lab.pod_types import image_name
+from nslab.lab.types import ZONE
 from nslab.lab.validate_pods import of_pod, templates
 from nslab.lab.warn_sources import sources
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from nslab.api.document import Document
     from nslab.errors import FieldPath
+    from nslab.lab.pod_types import Pod
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Pod
 
 LEAST_MEMORY = 1 << 20
 """The least memory of any program, in bytes."""

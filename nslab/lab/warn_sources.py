@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nslab.errors import FieldPath
+    from nslab.lab.pod_types import Container, Pod
     from nslab.lab.sources import Stored, ValueSource, VariablesSource
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Container, Pod
     from nslab.lab.volumes import FileSource
 
 MOST_LINKS = 100

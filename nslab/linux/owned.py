@@ -31,14 +31,15 @@ from nslab.linux.netns import (
 from nslab.linux.places import SOURCE, check, dismantle, root_folder
 from nslab.linux.processes import procs
 from nslab.objects.names import netns
-from nslab.runtime import cgroups, trust
+from nslab.runtime import cgroups, membership, trust
 from nslab.syscall import MS_NODEV, MS_NOSUID, MS_PRIVATE, mount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from nslab.runtime.trust import Started, Table
+    from nslab.runtime.membership import Table
+    from nslab.runtime.trust import Started
 
 
 COLLECTED = 0.5
@@ -158,11 +159,11 @@ def running(lab: str) -> dict[tuple[str, str], Started]:
 def impostors(lab: str, table: Table | None = None) -> list[procs.Record]:
     """Processes that claim a role which the journal does not give them. `table`: all processes, if just read."""
     table = procs.look() if table is None else table
-    known = trust.journaled(written(lab), table)
-    found = trust.members(table, inodes(lab), [lab], known, procs.machine())
+    known = membership.journaled(written(lab), table)
+    found = membership.members(table, inodes(lab), [lab], known, procs.machine())
     return [
         procs.Record(seen.pid, found[seen.pid], seen.mark[1], seen.start, seen.parent, seen.state, seen.name)
-        for seen in trust.impostors(table, found, known)
+        for seen in membership.impostors(table, found, known)
     ]
 
 
@@ -181,7 +182,7 @@ class Census:
 def census(lab: str) -> Census:
     """The processes in a lab now, except this one."""
     table, records, places = procs.look(), written(lab), inodes(lab)
-    known = trust.journaled(records, table)
+    known = membership.journaled(records, table)
     claims = impostors(lab, table)
     strange = {record.pid for record in claims} | {os.getpid()}
     own, others = [], []
@@ -251,7 +252,7 @@ def everywhere() -> list[str]:
     """All labs of which a folder, a lock, a name or a process is left."""
     names = (trust.lab_of(ns) for ns in listed() if not ns.endswith("."))
     locks = (trust.lab_name(name.removesuffix(".lock")) for name in entries(RUN) if name.endswith(".lock"))
-    marked = trust.marked_labs(procs.look(), procs.machine())
+    marked = membership.marked_labs(procs.look(), procs.machine())
     return sorted({*labs(), *names, *locks, *marked} - {""})
 
 

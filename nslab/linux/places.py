@@ -46,6 +46,12 @@ def root_folder() -> int:
     raise NslabError(f"{RUN} is not root's alone; nslab keeps its labs there: chown root {RUN}, chmod 755 {RUN}")
 
 
+def check_run() -> None:
+    """NslabError unless the folder of all labs is root's alone or does not exist."""
+    with contextlib.suppress(FileNotFoundError), _root():
+        pass
+
+
 def check(lab: str) -> None:
     """NslabError unless the lab's folder, and the folder of names in it, are nslab's or do not exist."""
     with contextlib.suppress(FileNotFoundError), _root() as run:

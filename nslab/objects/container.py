@@ -29,7 +29,7 @@ class File(NamedTuple):
     data: str
 
 
-class Volume(NamedTuple):
+class PodVolume(NamedTuple):
     """A volume as its node makes it: how many bytes it holds, its group (-1: root's), and its files, if it is of those.
 
     Without files (None) it is an empty folder that containers write into.
@@ -67,7 +67,7 @@ class Sandbox(Supervised):
     domain: str = ""
     aliases: str = ""
     asked: str = ""
-    volumes: tuple[Volume, ...] = field(default=(), compare=False, repr=False)
+    volumes: tuple[PodVolume, ...] = field(default=(), compare=False, repr=False)
 
     primitives: ClassVar[tuple[str, ...]] = ("mount, uts, ipc and pid namespaces",)
 
@@ -142,7 +142,8 @@ class Workload(Supervised):
     `grace`: the seconds from SIGTERM to SIGKILL. `lifecycle`: its hooks. `init`: what kind of init container it is.
     `after`: the init containers before it; it starts when they have ended well, and sidecars have started.
     `behind`: the pod, NAMESPACE/NAME, that must be ready before it starts.
-    `sources`: the sources of its further variables and files; `start`: what they held when it started.
+    `sources`: the sources of its further variables and files; `start`: what they held when it started; `masked`: the
+    same for people to read, without the values of Secrets, if it has any.
     """
 
     container: str
@@ -164,6 +165,7 @@ class Workload(Supervised):
     behind: str = ""
     sources: str = ""
     start: Start | None = field(default=None, compare=False, repr=False)
+    masked: Start | None = field(default=None, compare=False, repr=False)
 
     GRACE: ClassVar[float] = 30.0
     rank: ClassVar[int] = Layer.PROCESS + 1
@@ -172,34 +174,40 @@ class Workload(Supervised):
     def key(self) -> Key:
         return ("Process", self.ns, f"container/{self.container}")
 
+    def asks(self, kind: str) -> bool:
+        """Whether one of its probes is of this kind."""
+        return any(check and check.kind == kind for check in (self.readiness, self.liveness, self.startup))
+
     @property
     def requires(self) -> tuple[Key, ...]:
         return (("Process", self.ns, Sandbox.role),)
 
     @property
     def description(self) -> str:
-        return f"container {self.container}: {' '.join(map(quote, self.begun.argv))}"
+        return f"container {self.container}: {' '.join(map(quote, self._shown.argv))}"
 
     def started(self) -> str:
-        return f"{self._joined(_OWN)} &"
+        return f"{self._joined(_OWN, self._shown)} &"
 
     def script_lines(self, step: Step, _all: Mapping[Key, KernelObject]) -> list[str]:
         if not isinstance(step, Add):
             return self.lines(step)
         pod = _all.get(self.requires[0])
         shared = f"--pid=/proc/${{pause[{quote(self.ns)}]}}/ns/pid_for_children unshare --mount-proc"
-        return [f"{self._joined(shared if isinstance(pod, Sandbox) and pod.share_pid else _OWN)}{QUIET}"]
+        pids = shared if isinstance(pod, Sandbox) and pod.share_pid else _OWN
+        # Unlike what is printed for people to read, a script runs.
+        return [f"{self._joined(pids, self.begun)}{QUIET}"]
 
-    def _joined(self, pids: str) -> str:
+    def _joined(self, pids: str, begun: Start) -> str:
         """The command line that joins the pause process's namespaces. `pids`: the options for the pid namespace."""
         join = f"nsenter --target ${{pause[{quote(self.ns)}]}} --net --uts --ipc {pids}"
-        return f"{fill('NSLAB={}', self.mark)} {join} {_rights(self.security)}{_with_environment(self)}"
+        return f"{fill('NSLAB={}', self.mark)} {join} {_rights(self.security)}{_with_environment(begun)}"
 
     def request(self) -> dict[str, Any]:
         what = _fields(self, "ns", "container", "working_dir", "port", "security", "limits")
         what |= {name: value for name, value in self.begun._asdict().items() if value or name in ("argv", "env")}
         kubelet = _fields(self, "restart", "backoff")
-        # What few containers have is told of those alone: it is memory of their node.
+        # A field that few containers have is sent for those alone: it takes memory of their node.
         kubelet |= {name: value for name, value in self._further() if value}
         for name, check in (("readiness", self.readiness), ("liveness", self.liveness)):
             kubelet[name] = check and check.fields()
@@ -216,6 +224,10 @@ class Workload(Supervised):
     def begun(self) -> Start:
         """What it starts with."""
         return self.start or Start(self.argv, self.env)
+
+    @property
+    def _shown(self) -> Start:
+        return self.masked or self.begun
 
     @property
     def label(self) -> str:
@@ -236,13 +248,13 @@ def _rights(security: Security) -> str:
     return f"setpriv {' '.join(options)} " if options else ""
 
 
-def _with_environment(obj: Workload) -> str:
+def _with_environment(begun: Start) -> str:
     """The container's command after env(1) with its variables, which must not affect nsenter and unshare before it.
 
     `env` accepts any variable name; a shell accepts only some, and runs the others as commands. The variables of
     Services are left out.
     """
-    (program, *arguments), variables, *_ = obj.begun
+    (program, *arguments), variables, *_ = begun
     env = [f"{name}={value}" for name, value in variables if name != "NSLAB"]  # NSLAB is nslab's own mark
     words = [quote(program)]
     if program in ("agnhost", "kubedns", "standin"):

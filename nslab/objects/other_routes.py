@@ -28,7 +28,7 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 class OtherRoute(Destination):
     """One route to `to`, as ip-route(8) writes it after the verb.
 
-    `metric`: routes to one destination are told apart by it, and by `tos`. `body`: the kernel's own message of it.
+    `metric`, `tos`: they distinguish routes to one destination. `body`: the kernel's own message of it.
     """
 
     to: IPv4Network

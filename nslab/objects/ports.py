@@ -32,7 +32,7 @@ class Switched(OnDevice, Netlink):
 
 
 @dataclass(frozen=True, slots=True)
-class Port(Switched):
+class BridgePort(Switched):
     """An interface that is a port of a bridge. With `hairpin`, a frame may leave by the port it came in."""
 
     bridge: str
@@ -50,7 +50,7 @@ class Port(Switched):
         return (("Device", self.ns, self.dev), ("Device", self.ns, self.bridge))
 
     def changes_into(self, new: KernelObject) -> bool:
-        return isinstance(new, Port)
+        return isinstance(new, BridgePort)
 
     def lines(self, step: Step) -> list[str]:
         if isinstance(step, Remove):
@@ -78,7 +78,7 @@ class Port(Switched):
         return f"{self.host}'s {self.dev} is plugged into bridge {self.bridge}"
 
     def differing(self, old: KernelObject) -> str:
-        if not isinstance(old, Port):
+        if not isinstance(old, BridgePort):
             return KernelObject.differing(self, old)
         if old.bridge != self.bridge:
             return f"{self.host}'s {self.dev} is plugged into {old.bridge} instead of bridge {self.bridge}{self.whose}"
@@ -135,7 +135,7 @@ def seen(ns: str, devices: Iterable[str], there: Interfaces) -> Iterator[KernelO
         if link.up:
             yield LinkUp(ns, name)
         if link.master:
-            yield Port(ns, name, names[link.master], link.hairpin)
+            yield BridgePort(ns, name, names[link.master], link.hairpin)
 
 
 def _plug(index: int, master: int) -> bytes:

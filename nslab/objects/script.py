@@ -20,6 +20,7 @@ _PREAMBLE = """\
 #!/usr/bin/env bash
 # {title}
 # Made by `nslab plan --script`. Run it as root. Containers get all of root's rights, so read their commands first.
+# Containers' variables stand here with the values of Secrets: keep the file from others (chmod 600).
 # Everything is in network namespaces named {prefix}*. To remove it:
 #   for ns in $(ip netns list | grep -o '^{pattern}[^ ]*'); do
 #     ip netns pids $ns | xargs -r kill -9; ip netns del $ns

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _IP_FORWARD = "net/ipv4/ip_forward"
 _MEANING = {
     "ip_forward": "forwards packets that are not its own",
-    "forwarding": "forwards what comes in there",
-    "proxy_arp": "answers ARP on behalf of others there",
+    "forwarding": "forwards packets that arrive there",
+    "proxy_arp": "answers ARP there for addresses of others",
 }
 
 
@@ -70,7 +70,7 @@ class Sysctl(KernelObject):
 
     @property
     def sentence(self) -> str:
-        meaning = _MEANING.get(self.path.rpartition("/")[2], "is set up so")
+        meaning = _MEANING.get(self.path.rpartition("/")[2], "has this setting")
         return f"{self.host} {meaning} ({self._dotted} = {self.value})"
 
     @property
@@ -106,10 +106,10 @@ def seen(known: Iterable[KernelObject], read: Callable[[str], str | None]) -> It
 
 
 def paths(known: Iterable[KernelObject]) -> set[str]:
-    """The settings that a lab has something to say of."""
+    """The paths of the settings in a lab's state."""
     return {obj.path for obj in known if isinstance(obj, Sysctl)}
 
 
 def changed(ns: str, path: str, value: str, default: str) -> Sysctl:
-    """A setting that no lab speaks of, and that is not as a new namespace has it."""
+    """A setting that is not in the lab's state, and whose value is not a new namespace's default."""
     return Sysctl(ns, path, value, default)

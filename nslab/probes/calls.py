@@ -111,13 +111,13 @@ class CallResult:
     def wrong(self) -> str:
         """The error in a few words; "" if the result is as expected."""
         if self.call.lost:
-            return self._stranger()
+            return self._unexpected_answer()
         if self.unresolved:
             return self.unresolved
         if self.call.outcome is not Outcome.REACHED:
             other = next((attempt for attempt in self.tries if attempt.outcome is not self.call.outcome), None)
             return f"{_said(other)}, not {self.call.outcome}" if other else ""
-        return self._lost() or self._stranger() or self._unfair()
+        return self._lost() or self._unexpected_answer() or self._unfair()
 
     @property
     def answered(self) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ class CallResult:
             return ""
         return _said(lost[0]) if len(lost) == len(self.tries) else f"{len(lost)} of {len(self.tries)} {_said(lost[0])}"
 
-    def _stranger(self) -> str:
+    def _unexpected_answer(self) -> str:
         if not self.call.asks:
             return ""
         for one in self.tries:

@@ -16,13 +16,14 @@ from nslab.compiler.subnets import connected, encapsulated, reachable_from, subn
 from nslab.compiler.underlay import ETHERNET_MTU
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
-from nslab.lab.types import Protocol
+from nslab.lab.pod_types import Protocol
 from nslab.objects import names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.lab.types import Container, Lab, Pod
+    from nslab.lab.pod_types import Container, Pod
+    from nslab.lab.types import Lab
     from nslab.objects.needs import Host
 
 LOOPBACK = IPv4Address("127.0.0.1")

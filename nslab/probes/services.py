@@ -5,7 +5,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING
 
-from nslab.compiler.services import proxy_of, resolve, seen, ways_in
+from nslab.compiler.endpoints import resolve, seen
+from nslab.compiler.services import proxy_of, ways_in
 from nslab.dataclass import dataclass, replace
 from nslab.lab.types import ProxyMode
 from nslab.objects import names
@@ -17,7 +18,8 @@ from nslab.proxy.choose import choose
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
     from nslab.objects.needs import Host
     from nslab.proxy.model import Endpoint, Port, Proxy, Service
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address
 
 
-class Address(IPv4Address):
+class LabAddress(IPv4Address):
     """An IPv4 address that equals its text, also in sets and as a key (and there no longer a plain IPv4Address)."""
 
     __slots__ = ()

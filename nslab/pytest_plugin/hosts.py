@@ -8,10 +8,10 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 from nslab.linux.netns import folder
-from nslab.linux.processes.exec import Command
+from nslab.linux.processes.exec import ExecRequest
 from nslab.objects.names import netns
 from nslab.pytest_plugin import talk
-from nslab.pytest_plugin.address import Address
+from nslab.pytest_plugin.address import LabAddress
 from nslab.pytest_plugin.inside import run_inside
 from nslab.pytest_plugin.resolver import Resolver
 
@@ -40,7 +40,7 @@ class Host:
         containers: tuple[str, ...] = (),
         node: str = "",
     ) -> None:
-        self.lab_name, self.name, self.address = lab_name, name, Address(address)
+        self.lab_name, self.name, self.address = lab_name, name, LabAddress(address)
         self.containers, self.node = containers, node
         self._machines = machines
         self.netns = netns(lab_name, name)
@@ -58,7 +58,7 @@ class Host:
         """
         __tracebackhide__ = True
         beside = container or self.containers[0] if self.containers else ""
-        done = run_inside(Command(self.lab_name, self.name, self.node or self.name, beside, command), text, timeout)
+        done = run_inside(ExecRequest(self.lab_name, self.name, self.node or self.name, beside, command), text, timeout)
         if check and done.returncode:
             output = f"exit status {done.returncode}\n{done.stdout}{done.stderr}".rstrip()
             raise AssertionError(f"{self.name}: {' '.join(command)}: {output}")
@@ -80,13 +80,13 @@ class Host:
         """Send an HTTP request to `svc-b:8080` or `http://svc-b:8080/hostname`. OSError without a response."""
         return talk.http(self.netns, self.resolve, url, method, data, headers or {}, timeout)
 
-    def seen_as(self, url: str, timeout: float = 5.0) -> Address:
+    def seen_as(self, url: str, timeout: float = 5.0) -> LabAddress:
         """Return the client address that a server sees: agnhost's response to /clientip. It equals its text."""
         answer = self.http(f"{url.rstrip('/')}/clientip", timeout=timeout)
         found = _SEEN.fullmatch(answer.text)
         if not found:
             raise AssertionError(f"{url}/clientip returns no address: {answer.status} {answer.text[:200]!r}")
-        return Address(found[1])
+        return LabAddress(found[1])
 
     def ping(self, target: str | Host, *, size: int = 0, timeout: float = 2.0) -> Reach:
         """Send an ICMP echo request; true if a reply comes. `size`: bytes of the IP packet, which then has DF set."""
@@ -99,7 +99,7 @@ class Host:
         to = (str(self.resolve(target)), port)
         return talk.udp(self.netns, to, text, timeout) if udp else talk.tcp(self.netns, to, timeout)
 
-    def resolve(self, target: str | Host) -> Address:
+    def resolve(self, target: str | Host) -> LabAddress:
         """Return the address of a name, as this host's resolver finds it; a pod asks the cluster's DNS.
 
         Nodes, clients and routers know each other's names, as if from /etc/hosts. A handle stands for its address.
@@ -107,13 +107,13 @@ class Host:
         if isinstance(target, Host):
             return target.address
         try:
-            return Address(target)
+            return LabAddress(target)
         except ValueError:
             pass
         if self.containers:
-            return Address(Resolver.of(folder(self.lab_name) / "pods" / self.name).ask(self.netns, target))
+            return LabAddress(Resolver.of(folder(self.lab_name) / "pods" / self.name).ask(self.netns, target))
         machines = self._machines()
         if target not in machines:
             reason = f"{self.name} knows no {target!r}; it knows {', '.join(machines)}, and addresses"
             raise socket.gaierror(socket.EAI_NONAME, reason)
-        return Address(machines[target])
+        return LabAddress(machines[target])

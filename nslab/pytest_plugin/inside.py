@@ -9,10 +9,10 @@ from nslab.linux.netns import folder
 from nslab.linux.processes.exec import NotRunning, communicate
 
 if TYPE_CHECKING:
-    from nslab.linux.processes.exec import Command
+    from nslab.linux.processes.exec import ExecRequest
 
 
-def run_inside(command: Command, text: str, timeout: float) -> subprocess.CompletedProcess[str]:
+def run_inside(command: ExecRequest, text: str, timeout: float) -> subprocess.CompletedProcess[str]:
     """Run a command; AssertionError after the timeout (its processes are gone then), or if its host does not run."""
     __tracebackhide__ = True
     try:

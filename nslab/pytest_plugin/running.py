@@ -22,7 +22,7 @@ from nslab.linux.processes.control import ControlClient
 from nslab.linux.rules import restore
 from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import netns, pod_host
-from nslab.pytest_plugin.address import Address
+from nslab.pytest_plugin.address import LabAddress
 from nslab.pytest_plugin.capture import Capture
 from nslab.pytest_plugin.hosts import Host
 from nslab.pytest_plugin.interrupted import interrupted
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 
     from nslab.app.change import Changed
     from nslab.app.drift import Drift
-    from nslab.lab.types import Lab, Service
+    from nslab.lab.service_types import Service
+    from nslab.lab.types import Lab
     from nslab.probes.pairs import Kind
     from nslab.trace.hops import Journey
 
@@ -97,7 +98,7 @@ class RunningLab:
         """A Service of the desired state, with all defaults. Its `cluster_ip` equals its text."""
         known = {service.name: service for service in self.desired.services if service.namespace == namespace}
         found: Service = known[name] if name in known else self._no("service", name, known)
-        return replace(found, cluster_ip=found.cluster_ip and Address(found.cluster_ip))
+        return replace(found, cluster_ip=found.cluster_ip and LabAddress(found.cluster_ip))
 
     def _pods(self, wanted: Callable[[str], bool]) -> list[Host]:
         pods = [(pod_host(pod.namespace, pod.name), pod) for pod in self.desired.pods]

@@ -18,7 +18,7 @@ from nslab.linux.netns import Namespaces
 from nslab.linux.prober.sockets import IP_RECVERR, echo_request, socket_errors
 from nslab.linux.prober.talk import OUTCOMES
 from nslab.probes import Outcome
-from nslab.pytest_plugin.address import Address
+from nslab.pytest_plugin.address import LabAddress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,8 +37,8 @@ class Response:
     status: int
     text: str
     headers: Mapping[str, str] = field(repr=False)
-    source: Address
-    to: tuple[Address, int]
+    source: LabAddress
+    to: tuple[LabAddress, int]
 
     def json(self) -> Any:
         """Parse the text as JSON."""
@@ -51,7 +51,7 @@ class Reach:
 
     outcome: Outcome
     text: str = ""
-    source: Address | None = None
+    source: LabAddress | None = None
     ms: float = 0.0
 
     def __bool__(self) -> bool:
@@ -67,7 +67,7 @@ def opened(ns: str, kind: int, protocol: int = 0) -> socket.socket:
 
 def http(
     ns: str,
-    resolve: Callable[[str], Address],
+    resolve: Callable[[str], LabAddress],
     url: str,
     method: str,
     data: bytes | None,
@@ -88,7 +88,7 @@ def http(
             sock.connect((str(to), port))
             connection.sock = sock
             connection.request(method, path, data, {"Connection": "close", **headers})
-            source = Address(sock.getsockname()[0])
+            source = LabAddress(sock.getsockname()[0])
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
         except HTTPException as error:
@@ -108,7 +108,7 @@ def tcp(ns: str, to: tuple[str, int], timeout: float) -> Reach:
             sock.connect(to)
         except OSError as error:
             return _failed(error)
-        return Reach(Outcome.REACHED, "", Address(sock.getsockname()[0]), _since(began))
+        return Reach(Outcome.REACHED, "", LabAddress(sock.getsockname()[0]), _since(began))
 
 
 def udp(ns: str, to: tuple[str, int], text: str, timeout: float) -> Reach:
@@ -127,10 +127,10 @@ def udp(ns: str, to: tuple[str, int], text: str, timeout: float) -> Reach:
             except OSError as error:
                 return _failed(error)
             else:
-                return Reach(Outcome.REACHED, received, Address(sock.getsockname()[0]), _since(began))
+                return Reach(Outcome.REACHED, received, LabAddress(sock.getsockname()[0]), _since(began))
 
 
-def ping(ns: str, to: Address, size: int, timeout: float) -> Reach:
+def ping(ns: str, to: LabAddress, size: int, timeout: float) -> Reach:
     """Send echo requests until a reply comes, and return it."""
     began, token = time.monotonic(), os.urandom(16)
     identity = int.from_bytes(token[:2], "big")
@@ -150,7 +150,7 @@ def ping(ns: str, to: Address, size: int, timeout: float) -> Reach:
                     packet = sock.recv(1 << 16)
                     start = (packet[0] & 15) * 4
                     if packet[start] == 0 and packet[start + 8 : start + 24] == token:
-                        return Reach(Outcome.REACHED, "", Address(sock.getsockname()[0]), _since(began))
+                        return Reach(Outcome.REACHED, "", LabAddress(sock.getsockname()[0]), _since(began))
         except OSError as error:
             return _failed(error)
     return Reach(Outcome.TIMED_OUT)

@@ -14,23 +14,23 @@ class HealthCheck:
     """A probe of the kubelet: its request, and how many equal results in a row change the health. Times in seconds.
 
     `port`: a number, or as a lab has it the name of one that the container declares; 0: a name that none has, so that
-    nobody can be asked, or no port is needed. `command`: what runs in the container (exec). `host`, `headers`: of an
-    HTTP request, where it says so. `sleep`, which a hook alone does, lasts for `period`. Equal to one of the same
-    fields, and not to be changed.
+    nobody can be asked, or no port is needed. `command`: what runs in the container (exec). `host`, `headers`, `scheme`
+    (HTTPS, or ""): of an HTTP request, where it says so. `service`: the one that a gRPC server is asked about. `sleep`,
+    which a hook alone does, lasts for `period`. Equal to one of the same fields, and not to be changed.
     """
 
     # No dataclass: a node's process would compile it, and own what that touches. (In the order in which `repr` shows
     # them: the names of a Deployment's pods come from that of its template.)
     __slots__ = (  # noqa: RUF023
         "kind", "port", "path", "initial_delay", "period", "timeout", "successes", "failures", "command", "host",
-        "headers",
+        "headers", "scheme", "service",
     )  # fmt: skip
-    _LATER = ("command", "host", "headers")
+    _LATER = ("command", "host", "headers", "scheme", "service")
     """The fields that are named only where they say something."""
 
     def __init__(
         self,
-        kind: Literal["httpGet", "tcpSocket", "exec", "sleep"],
+        kind: Literal["httpGet", "tcpSocket", "exec", "grpc", "sleep"],
         port: int | str = 0,
         path: str = "/",
         initial_delay: float = 0,
@@ -41,11 +41,13 @@ class HealthCheck:
         command: Sequence[str] = (),
         host: str = "",
         headers: Sequence[Sequence[str]] = (),
+        scheme: Literal["", "HTTPS"] = "",
+        service: str = "",
     ) -> None:
         self.kind, self.port, self.path = kind, port, path
         self.initial_delay, self.period, self.timeout = initial_delay, period, timeout
         self.successes, self.failures = successes, failures
-        self.command, self.host = tuple(command), host
+        self.command, self.host, self.scheme, self.service = tuple(command), host, scheme, service
         self.headers = tuple((name, value) for name, value in headers)
 
     def fields(self) -> dict[str, Any]:

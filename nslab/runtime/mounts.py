@@ -80,8 +80,14 @@ DEVICES = (
 TERMINALS = "newinstance,ptmxmode=0666,mode=620,max=1024"
 """Options of a devpts: its own instance, in which everybody may open terminals."""
 _TUN = ("net/tun", 10, 200)
-IMPORTED = (os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), sys.base_prefix)
-"""Folders of modules imported later: this package's, and those of an interpreter that no package installed."""
+IMPORTED = (
+    os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
+    sys.base_prefix,
+    os.path.dirname(os.path.dirname(sys.executable)),
+)
+"""Folders of modules imported later: this package's, those of an interpreter that no package installed, and those of
+the virtual environment, from which a node's process executes programs.
+"""
 _FROZEN = ("sys", "sysrq-trigger", "bus", "fs", "irq")
 
 

@@ -1,13 +1,12 @@
-"""Trust. Three questions, each with its rule:
+"""Trust. Two questions, each with its rule:
 
 - *Is this name a lab's?* If it matches the pattern and is an entry of a folder that only root can write to. A name
   that a process claims does not count.
 - *Is this process X?* If the kernel agrees with the entry in the lab's journal, which its starter wrote before the
   process ran foreign code: pid, start time, network namespace, and the inode of its pidfd, which is unique since
   Linux 6.9. From then on nslab uses the pidfd instead of the pid.
-- *Must this process end with the lab?* If it is in the lab's network namespaces, control groups or journal, or descends
-  from such a process. The mark alone counts only for root's processes in our user namespace and outside the machine's
-  network.
+
+A third one, whether a process must end with a lab, is nslab.runtime.membership's.
 
 Containers run as uid 0 of the same user namespace, in the network namespaces of their pods: mark, owner and descent
 do not prove the identity of a process. This module imports little, because a lab's processes are forks of its importer.
@@ -26,11 +25,9 @@ from nslab import syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
-    from typing import Any, Never, TypeAlias
-
-    Table: TypeAlias = "Mapping[int, ProcessEntry]"
+    from typing import Any, Never
 
 PROGRAMS = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -42,10 +39,6 @@ LAB = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 HOST = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,316}[a-z0-9])?")
 TRAVELLING = ("node", "spawner")
 """Roles that enter other network namespaces to fork there. (setns never changes a process's own pid namespace.)"""
-ROLELESS = ("", "exec", "cni", "container")
-"""The second words of a mark that claim no role."""
-FORKING = ("node", "spawner", "kube-proxy")
-"""Roles that fork: for a moment, their children have the same mark."""
 _KINDS = (
     ("pid", int),
     ("start", int),
@@ -136,7 +129,7 @@ def verified(record: Started) -> int:
     try:
         # Checked after pidfd_open: a pidfd never refers to another process that reuses the pid.
         same = os.fstat(pidfd).st_ino == record.inode and start_of(record.pid) == record.start
-        if same and namespace(record.pid, "pid") == record.pids and _stays(record, namespace(record.pid)):
+        if same and namespace(record.pid, "pid") == record.pids and stays(record, namespace(record.pid)):
             return pidfd
     except OSError:
         pass
@@ -172,85 +165,9 @@ def _fields(pid: int) -> list[bytes]:
         os.close(descriptor)
 
 
-class ProcessEntry:
-    """A process in the process table. `mark`: its first two words; a claim that the process can forge.
-
-    `root`: its effective user is 0 of our own user namespace.
-    """
-
-    __slots__ = ("mark", "name", "net", "parent", "pid", "root", "start", "state")
-
-    def __init__(
-        self, pid: int, start: int, parent: int, net: int, state: str, name: str, mark: tuple[str, str], root: bool
-    ) -> None:
-        self.pid, self.start, self.parent, self.net = pid, start, parent, net
-        self.state, self.name, self.mark, self.root = state, name, mark, root
-
-
-def journaled(records: Iterable[Started], table: Table) -> dict[int, Started]:
-    """The processes of the table that still match their entry in the journal, by pid."""
-    return {
-        record.pid: record
-        for record in records
-        if (seen := table.get(record.pid)) and seen.start == record.start and _stays(record, seen.net)
-    }
-
-
-def _stays(record: Started, net: int) -> bool:
+def stays(record: Started, net: int) -> bool:
     """Whether a process is in the network namespace of its entry; some roles visit others for moments."""
     return net == record.net or (net != 0 and record.role in TRAVELLING)
-
-
-def members(
-    table: Table,
-    inodes: Mapping[int, str],
-    labs: Collection[str],
-    known: Mapping[int, Started],
-    machine: int,
-    grouped: Mapping[int, str] | None = None,
-) -> dict[int, str]:
-    """The processes that must end with these labs: pid to the name of a namespace, or to the lab's prefix.
-
-    `inodes`: the labs' network namespaces and their names; `machine`: the machine's own, which is never a lab's;
-    `grouped`: the processes in the labs' control groups.
-    """
-    found = {pid: record.ns for pid, record in known.items()}
-    found |= {pid: ns for pid, ns in (grouped or {}).items() if pid in table and pid not in found}
-    for pid, seen in table.items():
-        if seen.net in inodes and seen.net != machine:
-            found.setdefault(pid, inodes[seen.net])
-        elif seen.root and seen.net != machine and seen.mark[0] and lab_of(seen.mark[0]) in labs:
-            found.setdefault(pid, seen.mark[0])
-    children: dict[int, list[int]] = {}
-    for pid, seen in table.items():
-        children.setdefault(seen.parent, []).append(pid)
-    todo = list(found)
-    while todo:
-        parent = todo.pop()
-        for child in children.get(parent, ()):
-            if child not in found:
-                found[child] = found[parent]
-                todo.append(child)
-    return found
-
-
-def impostors(table: Table, of_lab: Mapping[int, str], known: Mapping[int, Started]) -> list[ProcessEntry]:
-    """The processes of a lab that claim a role without an entry in the journal.
-
-    A new child of a forking role still has the mark of its parent, whose claim is true.
-    """
-    return [
-        seen
-        for pid in sorted(of_lab)
-        if (seen := table.get(pid)) and pid not in known and seen.mark[1] not in ROLELESS and seen.state not in "ZX"
-        if not ((parent := known.get(seen.parent)) and (parent.ns, parent.role) == seen.mark and parent.role in FORKING)
-    ]
-
-
-def marked_labs(table: Table, machine: int) -> set[str]:
-    """The labs in the marks of root's processes outside of the machine's network."""
-    marks = (seen.mark[0] for seen in table.values() if seen.root and seen.net != machine)
-    return {lab for mark in marks if (lab := lab_of(mark))}
 
 
 def beneath(folder: int, name: str, flags: int = os.O_PATH | os.O_DIRECTORY) -> int:

@@ -10,12 +10,14 @@ from nslab.api.words import did_you_mean, shown
 from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.dns import DOMAIN
-from nslab.lab.types import Protocol
+from nslab.lab.pod_types import Protocol
 from nslab.objects.names import pod_host
 from nslab.probes.pairs import Kind, places
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Lab, Pod, Service
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.service_types import Service
+    from nslab.lab.types import Lab
 
 _PORTS = range(1, 1 << 16)
 _NAME = re.compile(r"(?=.*[a-z])(?=.*\.)(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)

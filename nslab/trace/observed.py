@@ -47,7 +47,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Passing:
-    """A packet at an interface. `at`: nanoseconds; `leaving`: the host sends it; `outer`: the tunnel's around it.
+    """A packet at an interface, at a time in nanoseconds. `leaving`: the host sends it.
 
     `astray`: its link-layer address is another host's; a bridge's ports see nothing else. `code`: type and code, of
     ICMP.

@@ -11,9 +11,9 @@ from nslab.probes.evidence import What
 from nslab.trace.observed import RouteQuestion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from nslab.trace.observed import Crossing, Header, Passing, Visit
+    from nslab.trace.observed import Crossing, Header, Passing, Visit, WatchedPacket
 
 INPUT, FORWARD, OUTPUT, POSTROUTING = 1, 2, 3, 4
 DESTINATION_NAT, SOURCE_NAT = -100, 100
@@ -85,6 +85,32 @@ def _own(passing: Passing, tunnelled: bool) -> Header:
     return passing.outer if tunnelled and passing.outer else passing.header
 
 
+def both_ways(seen: WatchedPacket) -> tuple[list[Station], list[Station]]:
+    """The stations of the request, and those of its reply.
+
+    A server may pass the request on in packets of its own, with the same bytes (kube-proxy in userspace mode, a DNS
+    server): they are none of this conversation, and neither are the replies to them.
+    """
+    there = [*_of_the_sender(stations(seen.passings, seen.crossings, What.REQUEST), seen.question.source)]
+    sent = {one.header.ends for station in there for one in (*station.arrival, *station.departure)}
+    sent |= {asked(station).header.ends for station in there}  # what a host translated for itself left nowhere
+    replies = [one for one in seen.passings if one.what is not What.REQUEST and _reversed(one.header.ends) in sent]
+    crossings = [one for one in seen.crossings if one.tunnelled or _reversed(one.header.ends) in sent]
+    return there, stations(replies, crossings, What.REPLY)
+
+
+def _of_the_sender(found: Iterable[Station], source: str) -> Iterator[Station]:
+    for station in found:
+        if not station.arrival and not station.tunnelled and station.host != source:
+            return
+        yield station
+
+
+def _reversed(ends: tuple[IPv4Address, int, IPv4Address, int]) -> tuple[IPv4Address, int, IPv4Address, int]:
+    source, sport, target, dport = ends
+    return target, dport, source, sport
+
+
 def stations(passings: Iterable[Passing], crossings: Iterable[Crossing], what: What) -> list[Station]:
     """The stations of a request, or of a reply, in their order."""
     found: list[Station] = []
@@ -121,8 +147,13 @@ def _goes_on(station: Station, one: Passing) -> bool:
 
     With br_netfilter, rules may translate it between the two.
     """
+    if one.leaving and station.departure:
+        return _same(station.departure[-1].header, one.header)
     if one.leaving:
-        return not station.departure or _same(station.departure[-1].header, one.header)
+        # What routes a packet takes one off its TTL; otherwise the host sends a packet of its own.
+        before = station.arrival[-1]
+        routed = _own(before, station.tunnelled).ttl - _own(one, station.tunnelled).ttl
+        return routed == (0 if before.astray else 1)
     if station.departure:
         return False
     before = station.arrival[-1]
@@ -161,7 +192,8 @@ def _begun(found: Sequence[Station], crossing: Crossing) -> Station | None:
 def _insert(found: list[Station], station: Station) -> None:
     """Put a station in its place that no interface saw: its own host dropped the packet before it left."""
     before = [place for place, one in enumerate(found, 1) if one.host == station.host]
-    found.insert(before[-1] if before else 0, station)
+    if before or not station.tunnelled:
+        found.insert(before[-1] if before else 0, station)
 
 
 def translated(visit: Visit, header: Header) -> Header:

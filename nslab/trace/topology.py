@@ -9,7 +9,7 @@ from nslab.dataclass import dataclass, field
 from nslab.objects.inet import Address, Blackhole, Route
 from nslab.objects.links import Bridge, Device, Veth
 from nslab.objects.neighbours import Fdb, Neighbour
-from nslab.objects.ports import Port
+from nslab.objects.ports import BridgePort
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address
@@ -49,10 +49,10 @@ class Topology:
         veth = self.veths.get((ns, name))
         return veth[0] if veth else self.objects.get(("Device", ns, name))
 
-    def port(self, ns: str, name: str) -> Port | None:
+    def port(self, ns: str, name: str) -> BridgePort | None:
         """The interface as a bridge's port, if it is one."""
         found = self.objects.get(("Port", ns, name))
-        return found if isinstance(found, Port) else None
+        return found if isinstance(found, BridgePort) else None
 
     def bridge(self, ns: str, name: str) -> Bridge | None:
         """The bridge of that name."""
@@ -88,7 +88,7 @@ def topology(state: State) -> Topology:
             case Veth():
                 near, far = (obj.ns, obj.name), (obj.peer_ns, obj.peer)
                 made.veths[near], made.veths[far] = (obj, far), (obj, near)
-            case Port():
+            case BridgePort():
                 made.plugged[obj.ns, obj.bridge].append(obj.dev)
             case _:
                 pass

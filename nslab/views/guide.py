@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from nslab.lab.course import Chapter
-    from nslab.lab.types import Lab, Node, Pod, Service
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.service_types import Service
+    from nslab.lab.types import Lab, Node
 
 
 NEXT = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api import tables
 from nslab.api.words import printable
 from nslab.lab.selection import resource
+from nslab.views.table import table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,12 +28,12 @@ class Listing:
     def text(self, found: Sequence[Object], now: float) -> str:
         """One table a kind, or nothing."""
         if self.kinds:
-            return table([self._named(one) for one in found])
+            return _table([self._named(one) for one in found])
         groups = [[*some] for _, some in groupby(found, key=lambda one: str(one["kind"]))]
         rows = [[self._row(one, now, prefix=len(groups) > 1) for one in some] for some in groups]
         every = zip(groups, rows, strict=True)
         self._seen = {_key(one): _unaged(row) for some, of in every for one, row in zip(some, of, strict=True)}
-        return "\n\n".join(map(table, rows))
+        return "\n\n".join(map(_table, rows))
 
     def changed(self, found: Iterable[Object], now: float) -> list[str]:
         """The rows of objects that are new, or no more as they were."""
@@ -66,13 +67,9 @@ def _unaged(row: dict[str, str]) -> dict[str, str]:
     return {name: cell for name, cell in row.items() if name != "AGE"}
 
 
-def table(rows: Sequence[dict[str, str]]) -> str:
-    """Rows under their heads, three blanks between columns, as kubectl has it."""
+def _table(rows: Sequence[dict[str, str]]) -> str:
+    """Rows under their heads, three spaces between columns, as kubectl has it; "" without rows."""
     if not rows:
         return ""
     heads = [*rows[0]]
-    lines = [heads, *([row.get(head, "") for head in heads] for row in rows)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(heads))]
-    return "\n".join(
-        "   ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
-    )
+    return table(heads, [[row.get(head, "") for head in heads] for row in rows], gap=3)

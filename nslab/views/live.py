@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.api.duration import moment
-from nslab.compiler.services import resolve
+from nslab.api.pod_status import has_condition
+from nslab.compiler.endpoints import resolve
 from nslab.dataclass import replace
 from nslab.lab import dump, node_selector
 from nslab.lab.replica_sets import replica_set
@@ -15,8 +17,9 @@ from nslab.lab.types import DAEMON_SET, ONE_NUMBER
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from nslab.lab.service_types import Service
     from nslab.lab.stream import Documents
-    from nslab.lab.types import Controller, Lab, Node, Pod, Service
+    from nslab.lab.types import Controller, Lab, Node
     from nslab.proxy.model import Endpoint, Port
     from nslab.proxy.model import Service as Resolved
 
@@ -29,15 +32,13 @@ VERSION = "v1.37.0"
 class Live(NamedTuple):
     """What is known of a running lab.
 
-    `rows`: its pods as `ps` has them (nslab.views.pods), by NAMESPACE/NAME. `nodes`: those whose processes run. `born`:
-    seconds since the epoch at which the lab came up; `ages` of its pods, in seconds.
+    `pods`: those of nslab.views.pods, by NAMESPACE/NAME. `nodes`: those whose processes run. `created`: when the lab
+    came up, in seconds since the epoch.
     """
 
-    rows: Mapping[str, Object]
+    pods: Mapping[str, Object]
     nodes: frozenset[str]
-    born: float
-    ages: Mapping[str, float]
-    now: float
+    created: float
 
 
 def objects(lab: Lab, live: Live) -> list[Object]:
@@ -48,7 +49,7 @@ def objects(lab: Lab, live: Live) -> list[Object]:
         *_namespaces(found),
         *(one.value for one in found.services),
         *_controllers(lab, live),
-        *(pod(one, live) for one in lab.pods),
+        *live.pods.values(),
         *(one.value for one in found.slices),
         *_slices(lab, live),
         *(one.value for one in found.others if one.kind != "Namespace"),
@@ -58,7 +59,7 @@ def objects(lab: Lab, live: Live) -> list[Object]:
 
 def _aged(one: Object, live: Live) -> Object:
     metadata = one.get("metadata", {})
-    return {**one, "metadata": {"creationTimestamp": moment(live.born), **metadata}}
+    return {**one, "metadata": {"creationTimestamp": moment(live.created), **metadata}}
 
 
 def node(one: Node, *, running: bool) -> Object:
@@ -97,72 +98,37 @@ def _namespaces(found: Documents) -> Iterator[Object]:
         yield {"apiVersion": "v1", "kind": "Namespace", **document, "metadata": metadata, "status": {"phase": "Active"}}
 
 
-def pod(one: Pod, live: Live) -> Object:
-    """A pod with how it is."""
-    key = f"{one.namespace}/{one.name}"
-    row, document = live.rows[key], dump.pod(one)
-    phase = _phase(row)
-    status = {
-        **document.get("status", {}),
-        "phase": phase,
-        "conditions": [{"type": "Ready", "status": "True" if row["ready"] and phase == "Running" else "False"}],
-        "containerStatuses": row["containerStatuses"],
-        **({"initContainerStatuses": row["initContainerStatuses"]} if one.init else {}),
-    }
-    if one.assigned:
-        status |= {"podIP": str(one.assigned), "podIPs": [{"ip": str(one.assigned)}]}
-    if row["status"] == "NotRunning":
-        status["reason"] = "NotRunning"
-    metadata = document["metadata"]
-    if row["ageSeconds"] is not None:
-        metadata = {"creationTimestamp": moment(live.now - live.ages.get(key, 0.0)), **metadata}
-    return {**document, "metadata": metadata, "status": status}
-
-
-def _phase(row: Object) -> str:
-    states = [next(iter(one["state"]), "waiting") for one in row["containerStatuses"]]
-    if "running" in states:
-        return "Running"
-    if states and all(state == "terminated" for state in states):
-        codes = [one["state"]["terminated"].get("exitCode") for one in row["containerStatuses"]]
-        return "Failed" if any(codes) else "Succeeded"
-    return "Running" if any(one["restartCount"] for one in row["containerStatuses"]) else "Pending"
-
-
 def _controllers(lab: Lab, live: Live) -> Iterator[Object]:
     """The controllers, and the ReplicaSet of each Deployment, which has the Deployment's pods."""
-    rows: dict[str, list[Object]] = {}
+    owned: dict[str, list[Object]] = {}
     for pod in lab.pods:
-        rows.setdefault(pod.owner, []).append(live.rows[f"{pod.namespace}/{pod.name}"])
+        owned.setdefault(pod.owner, []).append(live.pods[f"{pod.namespace}/{pod.name}"])
     for one in lab.controllers:
-        status = _status(one, rows.get(one.owner_name, []))
+        status = _status(one, owned.get(one.owner_name, []))
         yield {**dump.controller(one), "status": status}
         if one.kind == "Deployment":
             yield {**replica_set(one), "status": status}
 
 
-def _status(controller: Controller, rows: Sequence[Object]) -> Object:
-    """How many of a controller's pods there are, and are ready. `rows`: its pods."""
-    ready, count = sum(_is_ready(row) for row in rows), len(rows)
+def _status(controller: Controller, pods: Sequence[Object]) -> Object:
+    """How many of a controller's pods there are, and are ready."""
+    ready, count = sum(has_condition(one, "Ready") for one in pods), len(pods)
     if controller.kind == DAEMON_SET:
         names = ("desiredNumberScheduled", "currentNumberScheduled", "updatedNumberScheduled")
         return {**dict.fromkeys(names, count), "numberReady": ready, "numberAvailable": ready}
     if controller.kind in ONE_NUMBER:
         numbers = {"replicas": count, "updatedReplicas": count, "readyReplicas": ready, "availableReplicas": ready}
         return {name: number for name, number in numbers.items() if number}
-    done = sum(_phase(row) == "Succeeded" for row in rows)
+    phases = Counter(one["status"]["phase"] for one in pods)
+    done = phases["Succeeded"]
     over = {"conditions": [{"type": "Complete", "status": "True"}]} if count and done == count else {}
-    return {"succeeded": done, "active": sum(_phase(row) == "Running" for row in rows), **over}
-
-
-def _is_ready(row: Object) -> bool:
-    return bool(row["ready"]) and row["status"] == "Running"
+    return {"succeeded": done, "active": phases["Pending"] + phases["Running"], **over}
 
 
 def _slices(lab: Lab, live: Live) -> Iterator[Object]:
     """The EndpointSlice of each Service that selects pods, and its Endpoints."""
     selecting = {f"{one.namespace}/{one.name}": one for one in lab.services if one.selector}
-    pods = (replace(one, ready=_is_ready(live.rows[f"{one.namespace}/{one.name}"])) for one in lab.pods)
+    pods = (replace(one, ready=has_condition(live.pods[f"{one.namespace}/{one.name}"], "Ready")) for one in lab.pods)
     for one in resolve(replace(lab, pods=tuple(pods))):
         if service := selecting.get(one.key):
             yield from _of_service(service, one)

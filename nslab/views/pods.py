@@ -1,66 +1,88 @@
-"""The list of pods, as in `kubectl get pods -o wide`."""
+"""The pods of a running lab as the API has them, and the list of them, as in `kubectl get pods -o wide`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nslab.api.duration import duration, moment
+from nslab.api.duration import duration, moment, seconds_of
+from nslab.api.pod_status import (
+    counted_containers,
+    is_initialized,
+    pod_status,
+    ready_containers,
+    restarts,
+    restarts_text,
+)
+from nslab.lab import dump
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
-    from nslab.lab.types import Container, Pod
+    from nslab.lab.pod_types import Container, Pod
 
     Status = Mapping[str, Any]
+    Object = dict[str, Any]
+
+NOT_RUNNING = "NotRunning"
 
 
-def pod_row(pod: Pod, status: Status, running: Iterable[str], *, pause: bool, age: float, now: float) -> dict[str, Any]:
-    """One pod's row. `status`: its node's report; `running`: the containers with a live process.
+def live_pod(pod: Pod, report: Status, running: Iterable[str], created: float | None) -> Object:
+    """A pod as the API has it, with its status by its node's report.
 
-    A dead node process leaves an old report, so a container without a process counts as not running.
+    `running`: the containers with a live process. A dead node process leaves an old report, so a container without a
+    process counts as not running. `created`: when its sandbox came up (seconds since the epoch); None: it has none,
+    so nothing of it runs.
     """
-    reported = status.get("containers", {})
-    there = set(running)
-    entries = [_seen(reported.get(container.name), container.name in there) for container in pod.containers]
-    inits = [_seen(reported.get(container.name), container.name in there) for container in pod.init]
-    sidecars = [entry for entry, container in zip(inits, pod.init, strict=True) if container.sidecar]
-    phase = status.get("phase", "Pending")
-    initializing = _initializing(pod, inits) if phase in ("Pending", "Failed") else ""
-    ready = [entry for entry in (*sidecars, *entries) if pause and entry["ready"]]
-    count, last = restarts(inits if initializing else (*sidecars, *entries))
-    return {
-        "namespace": pod.namespace,
-        "name": pod.name,
-        "ready": len(ready) == len(sidecars) + len(entries),
-        "readyContainers": len(ready),
-        "containers": len(sidecars) + len(entries),
-        "status": word(pod, entries, phase, initializing) if pause else "NotRunning",
-        "restarts": count,
-        "secondsSinceRestart": int(now - last) if last else None,
-        "ageSeconds": int(age) if pause else None,
-        "ip": str(pod.assigned),
-        "node": pod.node,
-        "containerStatuses": _statuses(pod.containers, entries),
-        "initContainerStatuses": _statuses(pod.init, inits),
+    there, sandbox = frozenset(running), created is not None
+
+    def statuses(containers: Iterable[Container]) -> list[Object]:
+        entries = report.get("containers", {})
+        seen = (
+            (one.name, _seen(entries.get(one.name), there=one.name in there, sandbox=sandbox)) for one in containers
+        )
+        return [container_status(name, entry) for name, entry in seen]
+
+    document = dump.pod(pod)
+    status = {
+        **document.get("status", {}),
+        "phase": report.get("phase", "Pending"),
+        **({} if sandbox else {"reason": NOT_RUNNING}),
+        "containerStatuses": statuses(pod.containers),
+        **({"initContainerStatuses": statuses(pod.init)} if pod.init else {}),
     }
+    if pod.assigned:
+        status |= {"podIP": str(pod.assigned), "podIPs": [{"ip": str(pod.assigned)}]}
+    metadata = {**({} if created is None else {"creationTimestamp": moment(created)}), **document["metadata"]}
+    return _with_conditions({**document, "metadata": metadata, "status": status})
 
 
-def _statuses(containers: Iterable[Container], entries: Iterable[Status]) -> list[dict[str, Any]]:
-    return [container_status(container.name, entry) for container, entry in zip(containers, entries, strict=True)]
+def _with_conditions(pod: Object) -> Object:
+    ready = pod["status"]["phase"] == "Running" and ready_containers(pod) == counted_containers(pod)
+    values = {"Initialized": is_initialized(pod), "Ready": ready}
+    conditions = [{"type": name, "status": str(value)} for name, value in values.items()]
+    return {**pod, "status": {**pod["status"], "conditions": conditions}}
 
 
-def _initializing(pod: Pod, inits: Sequence[Status]) -> str:
-    """kubectl's word for a pod whose init containers are not through."""
-    for number, (container, entry) in enumerate(zip(pod.init, inits, strict=True)):
-        state, reason = entry["state"], entry["reason"]
-        if (state == "terminated" and entry.get("exit_code") == 0) or (
-            container.sidecar and state == "running" and not entry.get("starting")
-        ):
-            continue
-        if state == "terminated":
-            return f"Init:{reason}"
-        return f"Init:{reason}" if reason not in ("", "PodInitializing") else f"Init:{number}/{len(pod.init)}"
-    return ""
+def pod_row(pod: Object, now: float) -> dict[str, Any]:
+    """One pod's row, of a pod as the API has it."""
+    status, ready, count = pod["status"], ready_containers(pod), counted_containers(pod)
+    restarted, last = restarts(pod)
+    created = pod["metadata"].get("creationTimestamp")
+    return {
+        "namespace": pod["metadata"]["namespace"],
+        "name": pod["metadata"]["name"],
+        "ready": ready == count,
+        "readyContainers": ready,
+        "containers": count,
+        "status": pod_status(pod),
+        "restarts": restarted,
+        "secondsSinceRestart": int(now - last) if last else None,
+        "ageSeconds": int(now - seconds_of(created)) if created else None,
+        "ip": status.get("podIP", ""),
+        "node": pod["spec"]["nodeName"],
+        "containerStatuses": status["containerStatuses"],
+        "initContainerStatuses": status.get("initContainerStatuses", []),
+    }
 
 
 def columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -72,17 +94,13 @@ def columns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "name": row["name"],
             "ready": f"{row['readyContainers']}/{row['containers']}",
             "status": row["status"],
-            "restarts": _ago(row["restarts"], row["secondsSinceRestart"]),
+            "restarts": restarts_text(row["restarts"], row["secondsSinceRestart"]),
             "age": "<none>" if row["ageSeconds"] is None else duration(row["ageSeconds"]),
             "ip": row["ip"],
             "node": row["node"],
         }
         for row in rows
     ]
-
-
-def _ago(count: int, seconds: int | None) -> str:
-    return f"{count}" if seconds is None else f"{count} ({duration(seconds)} ago)"
 
 
 def container_status(name: str, entry: Status) -> dict[str, Any]:
@@ -141,34 +159,12 @@ def _moment(seconds: float | None) -> str | None:
     return moment(seconds) if seconds else None
 
 
-def word(pod: Pod, entries: Iterable[Status], phase: str, initializing: str) -> str:
-    """The word in the column STATUS. `initializing`: how far its init containers are, while they are not through."""
-    if pod.deletion and phase not in ("Succeeded", "Failed"):
-        return "Terminating"
-    return initializing or condition(entries, phase)
-
-
-def condition(entries: Iterable[Status], phase: str) -> str:
-    """The word in the column STATUS: the reason of the first container that has one, else the phase."""
-    every = list(entries)
-    word = phase
-    for entry in reversed(every):
-        word = entry["reason"] or word
-    # kubectl does not print Completed while other containers run; the pod is not ready.
-    return "NotReady" if word == "Completed" and any(entry["ready"] for entry in every) else word
-
-
-def restarts(entries: Iterable[Status]) -> tuple[int, float]:
-    """How often its containers were started again, and when one last ended; 0: none was."""
-    again = [entry for entry in entries if entry["restarts"]]
-    last = max((entry.get("finished", 0.0) for entry in again), default=0.0)
-    return sum(entry["restarts"] for entry in again), last
-
-
-def _seen(reported: Status | None, there: bool) -> Status:
-    if reported is None:
+def _seen(reported: Status | None, *, there: bool, sandbox: bool) -> Status:
+    """What is true of a container, by its node's report and by the processes that there are."""
+    if reported is None and sandbox:
         reason = "" if there else "ContainerCreating"
         return {"ready": False, "restarts": 0, "state": "running" if there else "waiting", "reason": reason}
-    if reported["state"] == "running" and not there:
-        return {**reported, "ready": False, "state": "terminated", "reason": "NotRunning", "exit_code": None}
-    return reported
+    found = reported or {"restarts": 0, "state": "waiting"}
+    if found["state"] == "terminated" or (sandbox and (there or found["state"] == "waiting")):
+        return found
+    return {**found, "ready": False, "state": "terminated", "reason": NOT_RUNNING, "exit_code": None}

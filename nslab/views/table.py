@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 
 INDENT = 4
 """Of what goes on in a further line."""
+GAP = 2
+"""The spaces between columns."""
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], columns: int = 0) -> str:
-    """Rows under a header, two spaces between columns, nothing behind the last.
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], columns: int = 0, gap: int = GAP) -> str:
+    """Rows under a header, `gap` spaces between columns, nothing behind the last.
 
-    `columns`: the terminal's; 0: any number. Texts of many words are wrapped inside their column; columns that still
-    do not fit follow in a line of their own, indented.
+    `columns`: the terminal's; 0: any number, and with these alone `gap` may differ. Texts of many words are wrapped
+    inside their column; columns that still do not fit follow in a line of their own, indented.
     """
     every = [header, *rows]
     widths = [max(map(width, column)) for column in zip(*every, strict=True)]
@@ -26,11 +28,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], columns: int = 0
         fitted = fitting([*zip(*every, strict=True)], columns)
         widths = fitted if _room(fitted) <= columns else widths
     lines = _lines_of(widths, columns)
-    return "\n".join(line for row in every for part in lines for line in _row(row, widths, part))
+    return "\n".join(line for row in every for part in lines for line in _row(row, widths, part, gap))
 
 
 def _room(widths: Sequence[int]) -> int:
-    return sum(widths) + 2 * (len(widths) - 1)
+    return sum(widths) + GAP * (len(widths) - 1)
 
 
 def _lines_of(widths: Sequence[int], columns: int) -> list[list[int]]:
@@ -45,11 +47,11 @@ def _lines_of(widths: Sequence[int], columns: int) -> list[list[int]]:
     return parts
 
 
-def _row(row: Sequence[str], widths: Sequence[int], part: Sequence[int]) -> Iterator[str]:
+def _row(row: Sequence[str], widths: Sequence[int], part: Sequence[int], gap: int) -> Iterator[str]:
     indent = " " * INDENT if part[0] else ""
     cells = [[*wrapped(row[index], widths[index])] for index in part]
     for line in zip_longest(*cells, fillvalue=""):
-        yield (indent + "  ".join(map(padded, line, (widths[index] for index in part)))).rstrip()
+        yield (indent + (" " * gap).join(map(padded, line, (widths[index] for index in part)))).rstrip()
 
 
 def fitting(table: Sequence[Sequence[str]], columns: int) -> list[int]:

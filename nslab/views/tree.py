@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.compiler.endpoints import resolve
 from nslab.compiler.networks import network
-from nslab.compiler.services import resolve
 from nslab.compiler.subnets import gateway, subnet_of
 from nslab.compiler.underlay import UPLINK, bridge, interface
 from nslab.views.table import folded, padded, width
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from ipaddress import IPv4Address, IPv4Network
 
-    from nslab.lab.types import Lab, Node, Pod, Router
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab, Node, Router
     from nslab.proxy.model import Port, Service
 
 ROOM = 30

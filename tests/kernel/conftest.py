@@ -16,7 +16,7 @@ import pytest
 from nslab import syscall
 from nslab.app.down import down
 from nslab.pytest_plugin.running import RunningLab
-from tests.kernel.labkit import left
+from tests.kernel.labkit import OwnLab, left
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -60,6 +60,24 @@ def lab_name() -> Iterator[Callable[[], str]]:
     yield new
     for name in names:
         down(name)
+
+
+ONE_NODE = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: NAME}
+spec: {nodes: [{name: n1}], dns: {address: 10.96.0.10}}
+---
+"""
+
+
+@pytest.fixture
+def one_node(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[OwnLab]:
+    """A lab, not up yet, of one node with DNS and the objects that the module calls OBJECTS."""
+    made = OwnLab(tmp_path)
+    made.write(ONE_NODE.replace("NAME", made.name) + request.module.OBJECTS)
+    yield made
+    made.clear()
 
 
 _SEEN: pytest.StashKey[list[str]] = pytest.StashKey()

@@ -30,7 +30,7 @@ from nslab.objects.links import Bridge, Veth
 from nslab.objects.namespaces import Netns
 from nslab.objects.needs import Host
 from nslab.objects.neighbours import Fdb, Neighbour
-from nslab.objects.ports import LinkUp, Port
+from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.process import Process
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.tunnels import Tun, Vxlan
@@ -136,7 +136,7 @@ def _words(obj: KernelObject) -> Iterator[tuple[Any, ...]]:
             yield "link", obj.ns, obj.name, "vxlan", obj.mac, obj.mtu
         case Tun():
             yield "link", obj.ns, obj.name, "tun", "", obj.mtu
-        case Port():
+        case BridgePort():
             yield "port", obj.ns, obj.dev, obj.bridge, obj.hairpin
         case LinkUp():
             yield "up", obj.ns, obj.dev

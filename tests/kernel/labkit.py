@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -124,6 +125,12 @@ class OwnLab:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    def in_pod(self, pod: str, command: str, container: str = "") -> str:
+        """What a command line in a container of a pod prints, its errors too."""
+        chosen = ("-c", container) if container else ()
+        done = nslab("exec", f"{self.name}/{pod}", *chosen, "--", "sh", "-c", command)
+        return (done.stdout + done.stderr).strip()
+
     def talks(self, host: str, address: str, port: int = 8080) -> bool:
         """Whether a pod's server answers a host."""
         line = f"exec 3<>/dev/tcp/{address}/{port} && printf 'GET /hostname HTTP/1.0\\r\\n\\r\\n' >&3 && cat <&3"
@@ -153,11 +160,17 @@ def pids(lab: str) -> dict[str, int]:
 def left(lab: str) -> list[str]:
     """Everything on this machine that has to do with a lab, found in the plainest way."""
     files = [str(path) for path in (RUN / lab, RUN / f"{lab}.lock") if os.path.lexists(path)]
-    names = IP_NETNS.glob(f"nslab.{lab}.*") if IP_NETNS.exists() else ()
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     mounts = [point for point in points if f"{point}/".startswith(f"{RUN / lab}/") or f"nslab.{lab}." in point]
     runs = [f"{pid} {mark(pid)}" for pid in processes(lab)]
-    return [*files, *map(str, names), *mounts, *runs]
+    return [*files, *_names(lab), *mounts, *runs]
+
+
+def _names(lab: str) -> list[str]:
+    """The lab's names for `ip netns`; their folder goes with the last lab's."""
+    with contextlib.suppress(FileNotFoundError):
+        return [str(IP_NETNS / name) for name in os.listdir(IP_NETNS) if name.startswith(f"nslab.{lab}.")]
+    return []
 
 
 def mark(pid: int) -> str:

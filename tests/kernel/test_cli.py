@@ -163,7 +163,7 @@ def test_lists_as_json_and_yaml(lab: RunningLab) -> None:
         assert keys <= (rows[0].keys() if keys else set())
         assert type(yaml.safe_load(as_yaml.stdout)) is type(rows)
     assert json.loads(nslab("diff", lab.name, "-o", "json").stdout) == {
-        "differences": [], "commands": [], "strangers": {},
+        "differences": [], "commands": [], "unmanaged": {},
     }  # fmt: skip
     assert json.loads(nslab("schema").stdout)["type"] == "object"
 

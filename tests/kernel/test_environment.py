@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from tests.kernel.labkit import OwnLab, nslab
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 pytestmark = pytest.mark.root
 
 OBJECTS = """\
-apiVersion: nslab/v1
-kind: Lab
-metadata: {name: LAB}
-spec: {nodes: [{name: n1}]}
----
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: shop}
 data: {COLOR: blue}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: login}
+stringData: {PASSWORD: s3cret}
 ---
 apiVersion: v1
 kind: Service
@@ -37,7 +31,7 @@ spec:
   containers:
   - name: app
     command: [sh, -c, "echo at $(DB_SERVICE_HOST) in $(COLOR); exec sleep infinity"]
-    envFrom: [{configMapRef: {name: shop}}]
+    envFrom: [{configMapRef: {name: shop}}, {secretRef: {name: login}}]
     env: [{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}]
 """
 CHANGED = """\
@@ -53,28 +47,30 @@ spec: {ports: [{port: 80}]}
 """
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[OwnLab]:
-    made = OwnLab(tmp_path)
-    made.write(OBJECTS.replace("LAB", made.name))
-    try:
-        yield made
-    finally:
-        made.clear()
-
-
-def in_pod(lab: OwnLab, command: str) -> str:
-    return nslab("exec", f"{lab.name}/web", "--", "sh", "-c", command).stdout.strip()
-
-
-def test_what_is_said_elsewhere_is_in_its_environment_from_its_start(lab: OwnLab) -> None:
-    lab.up()
-    assert nslab("logs", f"{lab.name}/web").stdout == "at 10.96.0.77 in blue\n"
-    address = in_pod(lab, "ip -4 -o address show dev eth0").split()[3].partition("/")[0]
+def test_what_is_said_elsewhere_is_in_its_environment_from_its_start(one_node: OwnLab) -> None:
+    one_node.up()
+    assert nslab("logs", f"{one_node.name}/web").stdout == "at 10.96.0.77 in blue\n"
+    address = one_node.in_pod("web", "ip -4 -o address show dev eth0").split()[3].partition("/")[0]
     kept = f"blue 5432 tcp {address} 443"
-    assert in_pod(lab, "echo $COLOR $DB_SERVICE_PORT $DB_PORT_5432_TCP_PROTO $IP $KUBERNETES_SERVICE_PORT") == kept
-    started = in_pod(lab, "stat -c %Y /proc/1; tr '\\0' '\\n' </proc/1/environ | grep -c COLOR=blue")
-    lab.file.write_text(CHANGED)
-    assert nslab("apply", lab.name, "-f", lab.file).returncode == 0
-    assert lab.differences() == []
-    assert in_pod(lab, "stat -c %Y /proc/1; tr '\\0' '\\n' </proc/1/environ | grep -c COLOR=blue") == started
+    assert (
+        one_node.in_pod("web", "echo $COLOR $DB_SERVICE_PORT $DB_PORT_5432_TCP_PROTO $IP $KUBERNETES_SERVICE_PORT")
+        == kept
+    )
+    started = one_node.in_pod("web", "stat -c %Y /proc/1; tr '\\0' '\\n' </proc/1/environ | grep -c COLOR=blue")
+    one_node.file.write_text(CHANGED)
+    assert nslab("apply", one_node.name, "-f", one_node.file).returncode == 0
+    assert one_node.differences() == []
+    assert one_node.in_pod("web", "stat -c %Y /proc/1; tr '\\0' '\\n' </proc/1/environ | grep -c COLOR=blue") == started
+
+
+def test_a_secret_reaches_its_container_and_no_reader(one_node: OwnLab) -> None:
+    one_node.up()
+    assert one_node.in_pod("web", "echo $PASSWORD") == "s3cret"
+    read = [nslab("plan", one_node.file), nslab("plan", one_node.file, "-o", "json"), nslab("diff", one_node.name)]
+    read += [nslab("describe", one_node.name, kind) for kind in ("pod/web", "secret/login")]
+    assert [done.returncode for done in read] == [0] * len(read)
+    assert not [done.args for done in read if "s3cret" in done.stdout + done.stderr]
+    assert "PASSWORD=***" in read[0].stdout
+    script = nslab("plan", one_node.file, "--script").stdout
+    assert "PASSWORD=s3cret" in script
+    assert "keep the file from others (chmod 600)" in script

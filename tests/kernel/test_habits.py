@@ -36,11 +36,14 @@ def test_a_command_needs_no_dashes(lab: RunningLab) -> None:
 
 def test_a_pod_typed_as_kubectl_has_it_is_recognized(lab: RunningLab) -> None:
     sentence = f"nslab: {lab.name} has no host: write LAB/HOST; did you mean {lab.name}/pod-b?\n"
-    for call in (("exec", lab.name, "pod-b", "--", "true"), ("exec", lab.name, "pod-b"), ("logs", lab.name, "pod-b")):
+    pod = (lab.name, "pod-b")
+    for call in (("exec", *pod, "--", "true"), ("exec", *pod), ("logs", *pod), ("shell", *pod)):
         done = nslab(*call)
         assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
     done = nslab("exec", lab.name, "nosuch", "--", "true")
     assert done.stderr == f"nslab: {lab.name} has no host: write LAB/HOST; as in calico-two-node/pod-b\n"
+    done = nslab("shell", f"{lab.name}/pod-b", "true")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "Error: Got unexpected extra argument (true)")
     assert nslab("logs", f"{lab.name}/pod-b", "app").stdout == nslab("logs", f"{lab.name}/pod-b", "-c", "app").stdout
 
 

@@ -212,10 +212,15 @@ KILLED = {
 
 
 def test_a_container_is_mended_by_its_node_alone(lab: RunningLab) -> None:
-    before = lab.processes()
+    def restarts() -> int:
+        return int(read_status(lab.name)["default/pod-b"]["containers"]["app"]["restarts"])
+
+    before, count = lab.processes(), restarts()
     os.kill(before["pod-b container/app"], signal.SIGKILL)
     lab.wait(lambda: lab.processes().keys() == before.keys() and lab.processes() != before)
     assert lab.wait(lambda: lab.node("node1").http("20.111.156.7:8080/hostname").text) == "pod-b"
+    # It answers before its node has reported that it was gone, and kube-proxies have left it out for a moment.
+    lab.wait(lambda: restarts() > count and lab.settled())
     assert lab.diff() == []
 
 

@@ -10,12 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nslab.linux.observe.place import is_safe_to_ask
 from tests.kernel.labkit import IN_A_WORLD_OF_ITS_OWN, ROOT, OwnLab
+from tests.kernel.strangers import Stranger
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,36 +40,32 @@ mount --bind $choices /etc/alternatives
 """
 
 
-class Stranger(NamedTuple):
-    """What somebody does on a host, and how `diff` names it. `ours`: it is the lab's to say."""
-
-    host: str
-    command: str
-    named: str
-    ours: bool = False
-
-
-STRANGERS = (
-    Stranger("node1", "iptables -A INPUT -s 1.2.3.4 -j DROP", "iptables -t filter -A INPUT -s 1.2.3.4/32 -j DROP"),
-    Stranger("node1", "iptables -N MINE", "iptables -t filter -N MINE"),
-    Stranger("pod-b", "ip6tables -P INPUT DROP", "ip6tables -t filter -P INPUT DROP"),
+OTHERS = (
     Stranger(
+        "iptables", "node1", "iptables -A INPUT -s 1.2.3.4 -j DROP", "iptables -t filter -A INPUT -s 1.2.3.4/32 -j DROP"
+    ),
+    Stranger("iptables", "node1", "iptables -N MINE", "iptables -t filter -N MINE"),
+    Stranger("iptables", "pod-b", "ip6tables -P INPUT DROP", "ip6tables -t filter -P INPUT DROP"),
+    Stranger(
+        "iptables",
         "node2",
         "iptables-nft -A FORWARD -s 1.2.3.4 -j DROP",
         "iptables-nft -t filter -A FORWARD -s 1.2.3.4/32 -j DROP",
     ),
-    Stranger("client", "nft add table inet rogue", "nft table inet rogue"),
+    Stranger("nft tables", "client", "nft add table inet rogue", "nft table inet rogue"),
+)
+OURS = (
     Stranger(
+        "iptables",
         "node1",
         "iptables -P FORWARD DROP",
         "node1's chain FORWARD (table filter) has policy DROP instead of ACCEPT",
-        ours=True,
     ),
     Stranger(
+        "iptables",
         "node2",
         "iptables -t nat -F KUBE-SERVICES",
         "node2's chain KUBE-SERVICES (table nat) lacks 4 rules",
-        ours=True,
     ),
 )
 
@@ -81,7 +78,7 @@ def test_strangers_of_both_variants(tmp_path: Path) -> None:
         f"for host in node1 node2; do ip netns exec {own.ns('$host')} iptables-nft-save; done >{tmp_path}/nft",
         f"ip netns exec {own.ns('node1')} iptables-legacy-save -t nat >{tmp_path}/legacy",
         f"{nslab} diff {own.name} -o json >{tmp_path}/fresh",
-        *(f"ip netns exec {own.ns(one.host)} {one.command}" for one in STRANGERS),
+        *(f"ip netns exec {own.ns(one.host)} {one.command}" for one in (*OTHERS, *OURS)),
         f"{nslab} diff {own.name} -o json >{tmp_path}/strange || test $? = 1",
         f"{nslab} up {own.name} --reset --yes >{tmp_path}/reset",
         f"{nslab} diff {own.name} -o json >{tmp_path}/after",
@@ -95,12 +92,11 @@ def test_strangers_of_both_variants(tmp_path: Path) -> None:
     assert "KUBE" not in (tmp_path / "nft").read_text()
     assert _said(tmp_path / "fresh") == ([], {})
     differences, strange = _said(tmp_path / "strange")
-    ours = sorted(one.named for one in STRANGERS if one.ours)
-    assert [line[: len(named)] for line, named in zip(sorted(differences), ours, strict=True)] == ours
+    expected = [one.named for one in OURS]
+    assert [line[: len(named)] for line, named in zip(sorted(differences), expected, strict=True)] == expected
     others: dict[str, list[str]] = {}
-    for one in STRANGERS:
-        if not one.ours:
-            others.setdefault(own.ns(one.host), []).append(one.named)
+    for one in OTHERS:
+        others.setdefault(own.ns(one.host), []).append(one.named)
     assert strange == others
     assert _said(tmp_path / "after") == ([], {})
 

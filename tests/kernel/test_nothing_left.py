@@ -27,6 +27,7 @@ from nslab.linux.rules import restore
 from nslab.objects.plan import Plan, Step, diff, transactions
 from nslab.wire import netlink as wire
 from tests.kernel.labkit import NAMESPACES, NSLAB, ROOT, OwnLab, nslab
+from tests.slow import SLOW, often
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -112,13 +113,15 @@ class Refusals:
 def victims(plan: Plan) -> list[Step]:
     """Every process; of each other transaction the first and the last step, and a sample of those between.
 
-    The kernel takes a transaction as one: which of its steps it does not like makes no great difference.
+    The kernel takes a transaction as one: which of its steps it does not like makes no great difference. One in three
+    of all these; with NSLAB_SLOW set, all.
     """
     cuts = transactions(plan)
     ends = [step for cut in cuts for step in (cut.steps if cut.unit == "process" else (cut.steps[0], cut.steps[-1]))]
     between = [step for cut in cuts if cut.unit != "process" for step in cut.steps[1:-1]]
     chosen = {*ends, *random.Random(3).sample(between, 20)}
-    return [step for step in plan if step in chosen]
+    found = [step for step in plan if step in chosen]
+    return found if SLOW else found[::3]
 
 
 def test_every_transaction_refused_in_turn(own: OwnLab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,8 +208,8 @@ def spread(own: OwnLab, count: int) -> list[int]:
     return [round(place * last / (count - 1)) for place in range(count)]
 
 
-def test_killed_at_twenty_places(own: OwnLab) -> None:
-    for place in spread(own, 20):
+def test_killed_at_places(own: OwnLab) -> None:
+    for place in spread(own, often(20)):
         assert stopped_at(place, signal.SIGKILL, "up", own.file).returncode == -signal.SIGKILL
         own.down()
         assert own.left() == [], f"before transaction {place}"
@@ -216,14 +219,14 @@ def test_killed_at_twenty_places(own: OwnLab) -> None:
     ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )
 def test_stopped_at_places_takes_back_by_itself(own: OwnLab, number: int, status: int, word: str) -> None:
-    for place in spread(own, 7):
+    for place in spread(own, 7 if SLOW else 4):
         done = stopped_at(place, number, "up", own.file)
         assert (done.returncode, done.stdout, done.stderr) == (status, "", f"nslab: {word}\n")
         assert own.left() == [], f"before transaction {place}"
 
 
 def test_killed_at_any_time(own: OwnLab) -> None:
-    for seconds in times(8, seed=1):
+    for seconds in times(8 if SLOW else 4, seed=1):
         killed = subprocess.Popen([sys.executable, "-m", "nslab", "up", own.file], cwd=ROOT, stdout=subprocess.DEVNULL)
         ended_after(killed, seconds, signal.SIGKILL)
         own.down()
@@ -232,7 +235,7 @@ def test_killed_at_any_time(own: OwnLab) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_stopped_at_any_time(own: OwnLab, number: int) -> None:
-    for seconds in times(8, seed=number):
+    for seconds in times(8 if SLOW else 4, seed=number):
         argv = [*NSLAB, "up", own.file]
         stopped = subprocess.Popen(argv, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         ended_after(stopped, seconds, number)
@@ -305,7 +308,7 @@ def test_two_changes_killed_one_after_the_other(own: OwnLab, places: tuple[int, 
     assert stopped_at(places[1], signal.SIGKILL, "up", own.file).returncode == -signal.SIGKILL
     own.up()
     found = json.loads(nslab("diff", own.name, "-o", "json").stdout)
-    assert (found["differences"], found["strangers"]) == ([], {})
+    assert (found["differences"], found["unmanaged"]) == ([], {})
 
 
 def test_a_process_that_a_killed_change_started_does_not_stay(own: OwnLab) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from nslab.app.drift import drift_of
 from nslab.app.probe import probe
-from nslab.compiler.services import resolve
+from nslab.compiler.endpoints import resolve
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.services import ask_services
 from nslab.linux.processes.control import ControlClient

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.services import resolve
+from nslab.compiler.endpoints import resolve
 from nslab.proxy.model import to_json
 
 if TYPE_CHECKING:

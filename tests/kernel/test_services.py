@@ -16,6 +16,7 @@ from nslab.linux.netns import Namespaces
 from nslab.linux.processes.control import ControlClient
 from nslab.objects.names import netns
 from tests.kernel.labkit import OwnLab, nslab
+from tests.slow import SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -135,7 +136,7 @@ def test_changes_do_not_cut_connections_to_pods_that_stay(own: RunningLab, mode:
         lambda: own.delete("service/extra"),
         lambda: own.scale("web", 4),
     )
-    for number in range(52):
+    for number in range(52 if SLOW else 12):
         turns[number % 4]()
         assert [line.asks() for line in lines] == before, f"after change {number}"
     for line in lines:
@@ -194,7 +195,7 @@ def test_up_mends_a_lab_by_its_name(own: RunningLab) -> None:
     assert own.diff() == []
 
 
-@pytest.mark.parametrize("victim", ["control control", "node1 kube-proxy", "node1 node"])
+@pytest.mark.parametrize("victim", ["control control", "node1 node"])
 def test_a_change_brings_back_whom_it_needs(own: RunningLab, victim: str) -> None:
     os.kill(own.processes()[victim], signal.SIGKILL)
     own.wait(lambda: victim not in own.processes())

@@ -222,10 +222,12 @@ def test_kube_proxys_own_connection_is_named(lab: Lab) -> None:
     configured(lab, "userspace", "IPIP")
     try:
         journey = trace(lab.name, "box", "svc/one")
+        datagram = trace(lab.name, "box", "echo")
     finally:
         configured(lab, "iptables", "IPIP")
     assert journey.end is End.DELIVERED
     assert [(hop.host, hop.action) for hop in journey.hops if not hop.reply][-1] == ("node2", Action.RECEIVE)
+    assert {hop.host for hop in (*journey.hops, *datagram.hops)} == {"box", "node2"}
     assert "kube-proxy takes the connection" in journey.notes[0]
 
 

@@ -22,11 +22,9 @@ from nslab.lab.load import load
 from nslab.linux.netlink import batch
 from nslab.linux.netns import Namespaces, folder
 from nslab.linux.observe.host import driver
-from nslab.linux.observe.objects import KINDS
 from nslab.objects.names import netns
 from nslab.wire import netlink as wire
 from tests.kernel.labkit import ROOT, nslab, until
-from tests.kernel.strangers import OTHERS, OURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,30 +53,6 @@ def reset(lab: RunningLab) -> None:
     assert (names(lab), lab.diff()) == ([], [])
 
 
-@pytest.mark.parametrize("what", OTHERS)
-def test_what_is_not_the_labs_is_named_and_left_alone(lab: RunningLab, what: str) -> None:
-    host, command, named = OTHERS[what][1:]
-    lab.sh(host, command)
-    found = [thing for thing in drift_of(lab.name).others if named in thing.what]
-    assert [thing.ns for thing in found] == [netns(lab.name, host)], names(lab)
-    assert lab.diff() == []
-    lab.mend()
-    assert any(named in line for line in names(lab)), "it is left alone"
-    reset(lab)
-
-
-@pytest.mark.parametrize("what", OURS)
-def test_what_is_the_labs_to_say_is_mended(lab: RunningLab, what: str) -> None:
-    host, command, sentence = OURS[what][1:]
-    lab.sh(host, command)
-    (line,) = lab.diff()
-    assert line.startswith(sentence)
-    lab.mend()
-    assert lab.diff() == []
-    reset(lab)
-    assert lab.pod("pod-b").http("20.109.131.3:8080/hostname").text == "pod-d"
-
-
 @pytest.mark.lab("by-hand-service")
 def test_where_services_are_made_by_hand_settings_of_nodes_are_left_alone(lab: RunningLab) -> None:
     lab.sh("node1", "sysctl -qw net.ipv4.conf.all.route_localnet=1")
@@ -89,11 +63,6 @@ def test_where_services_are_made_by_hand_settings_of_nodes_are_left_alone(lab: R
     assert lab.sh("node1", "sysctl -n net.ipv4.conf.all.route_localnet") == "1"
     reset(lab)
     assert lab.sh("node1", "sysctl -n net.ipv4.conf.all.route_localnet") == "0"
-
-
-def test_each_kind_has_a_stranger() -> None:
-    made_elsewhere = {"processes", "sockets", "XDP programs", "IPVS servers"}
-    assert {made.kind for made in (*OTHERS.values(), *OURS.values())} | made_elsewhere == {kind.name for kind in KINDS}
 
 
 @pytest.mark.skipif(not driver("ip_vs"), reason="this kernel has no ip_vs")
@@ -170,7 +139,7 @@ def test_the_command_line(lab: RunningLab) -> None:
     done = nslab("diff", lab.name)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"not nslab's, left alone, in {netns(lab.name, 'node1')}:\n  nft table inet rogue" in done.stdout
-    assert json.loads(nslab("diff", lab.name, "-o", "json").stdout)["strangers"] == {
+    assert json.loads(nslab("diff", lab.name, "-o", "json").stdout)["unmanaged"] == {
         netns(lab.name, "node1"): ["nft table inet rogue"]
     }
     assert "nft table inet rogue" in nslab("up", lab.name).stdout

@@ -12,6 +12,7 @@ import pytest
 
 from nslab.lab.types import Encapsulation
 from tests.kernel.labkit import ENDED, IN_A_WORLD_OF_ITS_OWN, IP_NETNS, ROOT, RUN, OwnLab, nslabs
+from tests.slow import SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.root
 
 LABS = [
-    *(("calico-two-node", str(encapsulation)) for encapsulation in Encapsulation),
+    *(("calico-two-node", str(encapsulation)) for encapsulation in (Encapsulation if SLOW else [Encapsulation.IPIP])),
     ("kubenet-two-node", ""),
     ("pause-pod", ""),
 ]

@@ -5,24 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.kernel.labkit import OwnLab, nslab, until
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
 pytestmark = pytest.mark.root
 
 OBJECTS = """\
-apiVersion: nslab/v1
-kind: Lab
-metadata: {name: LAB}
-spec: {nodes: [{name: n1}]}
----
 apiVersion: v1
 kind: ConfigMap
 metadata: {name: conf}
@@ -61,62 +51,46 @@ spec:
 """
 
 
-@pytest.fixture
-def lab(tmp_path: Path) -> Iterator[OwnLab]:
-    made = OwnLab(tmp_path)
-    made.write(OBJECTS.replace("LAB", made.name))
-    try:
-        yield made
-    finally:
-        made.clear()
-
-
-def run(lab: OwnLab, command: str, container: str = "app") -> str:
-    """What a command in a container of the pod prints."""
-    done = nslab("exec", f"{lab.name}/web", "-c", container, "--", "sh", "-c", command)
-    return (done.stdout + done.stderr).strip()
-
-
-def restarts(lab: OwnLab) -> int:
-    (pod,) = (one for one in json.loads(nslab("ps", lab.name, "-o", "json").stdout) if one["name"] == "web")
+def restarts(one_node: OwnLab) -> int:
+    (pod,) = (one for one in json.loads(nslab("ps", one_node.name, "-o", "json").stdout) if one["name"] == "web")
     return int(str(pod["restarts"]).split()[0])
 
 
-def test_containers_find_their_volumes_where_they_mount_them(lab: OwnLab) -> None:
-    lab.up()
-    assert run(lab, "cat /usr/share/nginx/site.conf; /etc/config/run.sh; ls /data/conf; ls -A /host/etc") == (
-        "server {}\nran\nrun.sh\nsite.conf"
-    )
-    assert run(lab, "cat /etc/nginx/site.conf", "stand-in") == "server {}"
-    run(lab, "echo mine >/data/x; echo memory >/dev/shm/y")
-    assert run(lab, "cat /var/lib/mysql/x /seen/x /seen/shm/y", "other") == "mine\nmine\nmemory"
-    assert run(lab, "touch /var/lib/mysql/z; stat -c %u /seen/z", "other") == "1000"
-    assert run(lab, "cat /proc/sys/kernel/hostname") == "web"
+def test_containers_find_their_volumes_where_they_mount_them(one_node: OwnLab) -> None:
+    one_node.up()
+    assert one_node.in_pod(
+        "web", "cat /usr/share/nginx/site.conf; /etc/config/run.sh; ls /data/conf; ls -A /host/etc", "app"
+    ) == ("server {}\nran\nrun.sh\nsite.conf")
+    assert one_node.in_pod("web", "cat /etc/nginx/site.conf", "stand-in") == "server {}"
+    one_node.in_pod("web", "echo mine >/data/x; echo memory >/dev/shm/y", "app")
+    assert one_node.in_pod("web", "cat /var/lib/mysql/x /seen/x /seen/shm/y", "other") == "mine\nmine\nmemory"
+    assert one_node.in_pod("web", "touch /var/lib/mysql/z; stat -c %u /seen/z", "other") == "1000"
+    assert one_node.in_pod("web", "cat /proc/sys/kernel/hostname", "app") == "web"
     for path in ("/etc/config/x", "/usr/share/nginx/x", "/usr/share/x", "/data/conf/x", "/x", "/host/x"):
-        assert run(lab, f"echo >{path}").endswith("Read-only file system"), path
-    assert run(lab, "echo >/seen/x; echo >/var/x", "other").count("Read-only file system") == 2
-    assert run(lab, "head -c 2000000 /dev/zero >/data/big").endswith("No space left on device")
+        assert one_node.in_pod("web", f"echo >{path}", "app").endswith("Read-only file system"), path
+    assert one_node.in_pod("web", "echo >/seen/x; echo >/var/x", "other").count("Read-only file system") == 2
+    assert one_node.in_pod("web", "head -c 2000000 /dev/zero >/data/big", "app").endswith("No space left on device")
 
 
-def test_an_empty_folder_lives_as_long_as_its_pod(lab: OwnLab) -> None:
-    lab.up()
-    run(lab, "echo kept >/data/x; touch /data/end")
-    until(lambda: restarts(lab) == 1)
-    assert run(lab, "cat /data/x") == "kept"
-    os.kill(int(lab.sh("n1", "pgrep -f 'nslab-node n1'").split()[0]), signal.SIGKILL)
-    lab.up()
-    run(lab, "touch /data/end")
-    until(lambda: restarts(lab) == 2)
-    assert run(lab, "cat /data/x; cat /etc/config/site.conf") == "kept\nserver {}"
-    lab.edit("sizeLimit: 1Mi", "sizeLimit: 2Mi")
-    lab.up()
-    assert run(lab, "ls /data; stat -fc %b /data") == "conf\nshm\n512"
+def test_an_empty_folder_lives_as_long_as_its_pod(one_node: OwnLab) -> None:
+    one_node.up()
+    one_node.in_pod("web", "echo kept >/data/x; touch /data/end", "app")
+    until(lambda: restarts(one_node) == 1)
+    assert one_node.in_pod("web", "cat /data/x", "app") == "kept"
+    os.kill(int(one_node.sh("n1", "pgrep -f 'nslab-node n1'").split()[0]), signal.SIGKILL)
+    one_node.up()
+    one_node.in_pod("web", "touch /data/end", "app")
+    until(lambda: restarts(one_node) == 2)
+    assert one_node.in_pod("web", "cat /data/x; cat /etc/config/site.conf", "app") == "kept\nserver {}"
+    one_node.edit("sizeLimit: 1Mi", "sizeLimit: 2Mi")
+    one_node.up()
+    assert one_node.in_pod("web", "ls /data; stat -fc %b /data", "app") == "conf\nshm\n512"
 
 
-def test_nothing_of_its_pods_other_processes_leads_further(lab: OwnLab) -> None:
-    lab.up()
-    assert "Permission denied" in run(lab, "ls /proc/1/root/")
-    mounts = run(lab, "cut -d' ' -f2,4 /proc/mounts").splitlines()
+def test_nothing_of_its_pods_other_processes_leads_further(one_node: OwnLab) -> None:
+    one_node.up()
+    assert "Permission denied" in one_node.in_pod("web", "ls /proc/1/root/", "app")
+    mounts = one_node.in_pod("web", "cut -d' ' -f2,4 /proc/mounts", "app").splitlines()
     assert not [line for line in mounts if line.startswith(("/proc/0 ", "/proc/1 ", "/mnt "))]
     writable = {line.split()[0] for line in mounts if "rw" in line.split()[1].split(",")}
     assert writable == {"/tmp", "/run", "/var", "/data", "/host/etc", "/dev/shm", "/dev/pts"}

@@ -22,6 +22,7 @@ import pytest
 
 from nslab.cli.complete import SHELLS
 from nslab.cli.docs import topics
+from nslab.exercises.types import Language
 from nslab.lab.find import names
 from tests.kernel.labkit import until
 from tests.package import ROOT, Built, build
@@ -78,6 +79,14 @@ class World:
         done = subprocess.run(argv, env=self.environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def each(self, verb: str, loop: str) -> list[str]:
+        """What a verb's function prints each time, in one process: a call of the command line takes as long as all."""
+        imports = (
+            "from nslab.cli.docs import docs, topics; from nslab.cli.look import show; "
+            "from nslab.exercises.types import Language; from nslab.lab.find import names"
+        )
+        return self.run(f"python -c '{imports}; [({verb}, print(end=chr(12))) {loop}]'").split("\f")[:-1]
 
     def end(self) -> None:
         """The first process of its process numbers goes, and with it all others."""
@@ -154,17 +163,19 @@ def test_it_says_which_it_is(world: World, built: Built) -> None:
 
 def test_labs_and_their_guides_and_the_schema_are_in_it(world: World) -> None:
     assert [lab["name"] for lab in json.loads(world.run("nslab labs -o json"))] == names()
-    for lab in names():
-        for language in ("en", "ko"):
-            assert len(world.run(f"nslab show {lab} --guide --lang {language}").splitlines()) > 20
+    shown = world.each("show(lab, guide=True, lang=lang)", "for lab in names() for lang in Language")
+    assert len(shown) == len(names()) * len(Language)
+    assert [text for text in shown if len(text.splitlines()) <= 20] == []
     assert "192.168.59.22" in world.run(f"nslab show {LAB} --guide")
+    assert "192.168.59.22" in world.run(f"nslab show {LAB} --guide --lang ko")
     assert json.loads(world.run("nslab schema"))["title"]
 
 
 def test_the_documents_are_in_it(world: World) -> None:
     assert [row["topic"] for row in json.loads(world.run("nslab docs -o json"))] == topics()
-    for topic in topics():
-        assert len(world.run(f"nslab docs {topic}").splitlines()) > 15
+    shown = world.each("docs(topic)", "for topic in topics()")
+    assert len(shown) == len(topics())
+    assert [text for text in shown if len(text.splitlines()) <= 15] == []
     assert "nslab scale" in world.run("nslab docs commands")
 
 

@@ -9,23 +9,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2] / "nslab"
 
 TWICE = {
-    "Address": "a type of the schema's; the kernel's object; what the pytest plugin returns",
     "Agent": "the kubelet; what its parts ask of it, each in a protocol of its own",
-    "Command": "what a container runs, as the kubelet sees it; what exec runs",
-    "Document": "of Kubernetes; of nslab",
     "Host": "what this machine can do; a fixture's host",
-    "Kept": "an object; a pod's attachment",
     "Outcome": "of a probe; of a packet at the rules of a hook",
     "Packet": "one that the pytest plugin captured; one that rules are asked about",
-    "Port": "a bridge's; a Service's",
-    "Record": "a type of the schema's; a process",
     "Ruleset": "the kernel objects of nftables; all rules of a node, to be evaluated",
     "Sandbox": "the kernel's object; the kubelet's process",
+    "Target": "of a packet that is traced; of a probe of the kubelet",
     "Service": "a view of the document; kube-proxy's and kube-dns's input, with endpoints",
-    "Target": "of a probe of the kubelet; of an exercise's question",
-    "Text": "a type of the schema's; a text in two languages",
     "Verdict": "of a probe of the kubelet; of rules on a packet",
-    "Volume": "a view of the document; as its node makes it",
 }
 """The names that two classes share, and what each is."""
 

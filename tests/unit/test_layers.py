@@ -114,9 +114,13 @@ def test_the_pure_core_acts_on_nothing(room: str) -> None:
     assert [f"{path}:{line}" for path in files for line, name in imports(path) if name.split(".")[1] in EFFECTS] == []
 
 
+PROGRAMS = ("nslab.components.kubelet.grpc_client",)
+"""What a node's process executes. Nothing of the components may import it."""
+
+
 def test_components_import_the_standard_library_alone() -> None:
     """A pause process is a fork of what they import; so nothing of theirs, however far, comes from elsewhere."""
-    todo = [name for name, path in MODULES.items() if part_of(path) == "components"]
+    todo = [name for name, path in MODULES.items() if part_of(path) == "components" and name not in PROGRAMS]
     seen: set[str] = set()
     foreign: set[tuple[str, str]] = set()
     while todo:

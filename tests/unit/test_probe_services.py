@@ -10,7 +10,9 @@ import pytest
 
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.load import load
-from nslab.lab.types import Encapsulation, Lab, Protocol, ProxyMode, TrafficPolicy
+from nslab.lab.pod_types import Protocol
+from nslab.lab.service_types import TrafficPolicy
+from nslab.lab.types import Encapsulation, Lab, ProxyMode
 from nslab.objects.needs import Host
 from nslab.probes import Answer, Call, CallResult, Outcome, Spread, Try, Way, likelihood, survey_services
 from nslab.probes.cause import Cause

@@ -9,7 +9,8 @@ import pytest
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
 from nslab.lab.load import load
-from nslab.lab.types import Cni, Container, Encapsulation, Lab, Plugin, Pod
+from nslab.lab.pod_types import Container, Pod
+from nslab.lab.types import Cni, Encapsulation, Lab, Plugin
 from nslab.objects.inet import Route
 from nslab.objects.needs import Host
 from nslab.objects.plan import Remove

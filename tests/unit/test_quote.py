@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nslab.quote import fill, quote, visible
+from tests.slow import often
 
 BYTES = st.characters(min_codepoint=0xDC80, max_codepoint=0xDCFF, exclude_categories=())
 """Bytes that are not UTF-8, as Python has them in file names and arguments."""
@@ -44,7 +45,7 @@ def argv(shell: str, line: str) -> list[str]:
 
 @given(WORDS)
 @example(HOSTILE)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150), deadline=None)
 def test_words_come_back_out_of_bash(words: list[str]) -> None:
     line = " ".join(map(quote, words))
     assert line.isprintable()
@@ -53,7 +54,7 @@ def test_words_come_back_out_of_bash(words: list[str]) -> None:
 
 @given(WORDS)
 @example([word for word in HOSTILE if word.isprintable()])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=often(150), deadline=None)
 def test_printable_words_come_back_out_of_every_shell(words: list[str]) -> None:
     printable = ["".join(filter(str.isprintable, word)) for word in words]
     assert argv("sh", " ".join(map(quote, printable))) == printable

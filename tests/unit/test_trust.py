@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nslab.runtime import trust
-from nslab.runtime.trust import Births, ProcessEntry, Started
+from nslab.runtime import membership, trust
+from nslab.runtime.membership import ProcessEntry
+from nslab.runtime.trust import Births, Started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +61,7 @@ journals = st.lists(
 
 @given(tables(), journals)
 def test_nobody_is_anybody_but_by_the_journal(table: dict[int, ProcessEntry], journal: list[Started]) -> None:
-    known = trust.journaled(journal, table)
+    known = membership.journaled(journal, table)
     lines = {(line.pid, line.start, line.role) for line in journal}
     for pid, record in known.items():
         assert (pid, table[pid].start, record.role) in lines
@@ -68,25 +69,25 @@ def test_nobody_is_anybody_but_by_the_journal(table: dict[int, ProcessEntry], jo
     # Whatever the marks say: with others, the same are known.
     for seen in table.values():
         seen.mark = ("nslab.l.alice", "node")
-    assert trust.journaled(journal, table) == known
+    assert membership.journaled(journal, table) == known
 
 
 @given(st.sampled_from(trust.TRAVELLING), st.sampled_from([MACHINE, ALICE, BOB, 900]))
 def test_a_node_is_one_wherever_it_is_for_the_moment(role: str, net: int) -> None:
     """It goes into the network namespaces of its pods to fork what is to be born there."""
     table = {7: ProcessEntry(7, 1, 1, net, "S", "nslab-node", ("nslab.l.alice", role), True)}
-    known = trust.journaled([written(7, 1, ALICE, role)], table)
+    known = membership.journaled([written(7, 1, ALICE, role)], table)
     assert known.keys() == {7}
-    found = trust.members(table, INODES, ["l"], known, MACHINE)
-    assert trust.impostors(table, found, known) == []
+    found = membership.members(table, INODES, ["l"], known, MACHINE)
+    assert membership.impostors(table, found, known) == []
 
 
 @given(tables(), journals)
 def test_a_process_of_the_machine_goes_with_no_lab_for_what_it_says(
     table: dict[int, ProcessEntry], journal: list[Started]
 ) -> None:
-    known = trust.journaled(journal, table)
-    found = trust.members(table, INODES, ["l"], known, MACHINE)
+    known = membership.journaled(journal, table)
+    found = membership.members(table, INODES, ["l"], known, MACHINE)
     for pid in found:
         chain = [*ancestors(pid, table)]
         assert any(
@@ -110,21 +111,21 @@ def ancestors(pid: int, table: dict[int, ProcessEntry]) -> Iterator[int]:
 def test_an_ordinary_user_names_no_lab(table: dict[int, ProcessEntry], journal: list[Started]) -> None:
     for seen in table.values():
         seen.root = False
-    assert trust.marked_labs(table, MACHINE) == set()
-    found = trust.members(table, {}, ["l", "other"], {}, MACHINE)
+    assert membership.marked_labs(table, MACHINE) == set()
+    found = membership.members(table, {}, ["l", "other"], {}, MACHINE)
     assert found == {}
 
 
 @given(tables(), journals)
 def test_who_claims_a_part_that_nobody_gave_is_named(table: dict[int, ProcessEntry], journal: list[Started]) -> None:
-    known = trust.journaled(journal, table)
-    found = trust.members(table, INODES, ["l"], known, MACHINE)
-    named = {seen.pid for seen in trust.impostors(table, found, known)}
+    known = membership.journaled(journal, table)
+    found = membership.members(table, INODES, ["l"], known, MACHINE)
+    named = {seen.pid for seen in membership.impostors(table, found, known)}
     assert named <= found.keys() - known.keys()
     for pid in found.keys() - known.keys():
         seen = table[pid]
         parent = known.get(seen.parent)
-        if seen.mark[1] not in trust.ROLELESS and seen.state not in "ZX" and parent is None:
+        if seen.mark[1] not in membership.ROLELESS and seen.state not in "ZX" and parent is None:
             assert pid in named
 
 

@@ -13,14 +13,15 @@ from nslab.objects.inet import Address, Route
 from nslab.objects.iptables import Jump
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.namespaces import Netns
-from nslab.objects.ports import LinkUp, Port
+from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.sysctl import Sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from ipaddress import IPv4Address
 
-    from nslab.lab.types import Lab, Node, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab, Node
     from nslab.objects.base import KernelObject
     from nslab.objects.needs import Host
 
@@ -66,7 +67,7 @@ def bridged(lab: Lab, node: Node, pod: Pod) -> Iterator[KernelObject]:
     yield Veth(
         ns, veth, names.mac(lab.name, pod.namespace, pod.name, "port"), inside, "eth0", pod_mac(lab, pod), by=_BY
     )
-    yield Port(ns, veth, BRIDGE, hairpin=True, by=_BY)
+    yield BridgePort(ns, veth, BRIDGE, hairpin=True, by=_BY)
     yield LinkUp(ns, veth, by=_BY)
     # Duplicate address detection would keep the pod's IPv6 address unusable for a second.
     yield Sysctl(inside, "net/ipv6/conf/default/dad_transmits", "0", "1", by=_BY)

@@ -184,7 +184,7 @@ class ControlServer:
         """Store Services; answer `peer` when the kube-proxies have followed.
 
         `written`: nodes whose rules the client has written already; their kube-proxies, which are starting, take them
-        over. None: unknown, keep what an earlier put said.
+        over. None: unknown, those of the put before.
         """
         changed = self.controller.put(services, removed, whole)
         if written is not None:

@@ -1,94 +1,40 @@
-"""nslab-node: the process of one node. It is the parent of the node's processes, answers requests, writes the logs.
-
-A kill loses nothing: containers keep running, their pipes hold their output, and the next nslab-node adopts them.
-"""
+"""The pods and containers of a node, and what is asked of its process."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
-import socket
-import time
 
-from nslab import rundir, syscall
+from nslab import rundir
 from nslab.components.ipip import tunnel
-from nslab.components.kubelet import adopt, container, sandbox
-from nslab.components.kubelet.attempt import UNKNOWN
+from nslab.components.kubelet import container, sandbox
 from nslab.components.kubelet.beside import Target
-from nslab.components.kubelet.crilog import attempts
+from nslab.components.kubelet.children import Children
+from nslab.components.kubelet.container_manager import ContainerManager
 from nslab.components.kubelet.execs import Execs
-from nslab.components.kubelet.restart import ContainerManager
-from nslab.components.kubelet.status import StatusReporter, pod_status, read
+from nslab.components.kubelet.status import StatusReporter, pod_status
+from nslab.components.kubelet.waits import WaitingClients
 from nslab.components.kubeproxy import process as kubeproxy
-from nslab.components.runtime.lastwords import last_words
-from nslab.components.runtime.loop import AT_ONCE, Loop
+from nslab.components.runtime.loop import Loop
 from nslab.components.runtime.node_context import NodeContext, host_of, remove_tree
 from nslab.components.runtime.peers import Peer, listen
 from nslab.runtime.journal import Journal
-from nslab.runtime.marks import VARIABLE, Memory, mark
-from nslab.runtime.mounts import own_machine
-from nslab.runtime.trust import Births
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any, Never
+    from collections.abc import Sequence
+    from typing import Any
 
+    from nslab.components.kubelet.container_state import ContainerState
     from nslab.components.kubelet.endings import Endings
     from nslab.components.kubelet.order import Order
+    from nslab.components.kubelet.prober import Ran
     from nslab.components.kubelet.status import Pods
     from nslab.components.runtime.volumes import Volume
+    from nslab.runtime.health_check import HealthCheck
+    from nslab.runtime.marks import Memory
 
     Answer = dict[str, Any]
-
-LONGEST = 86400.0
-"""The longest accepted wait for containers, in seconds."""
-
-
-def run(context: NodeContext, memory: Memory, client: int) -> Never:
-    """Run the nslab-node of `context`. `client`: the socket of its starter, its first peer."""
-    try:
-        with contextlib.suppress(SystemExit):
-            _enter(context, memory)
-            agent = Agent(context, memory)
-            first = Peer(agent.loop, socket.socket(fileno=client), agent.answer, before_answers=agent.births.release)
-            agent.adopt()
-            first.send({"ok": True, "pid": os.getpid()})
-            client = -1  # the peer owns it; its number may be reused
-            while True:
-                agent.loop.turn()
-    except BaseException as error:
-        last_words(f"nslab-node {context.node}", error, f"{context.folder}/{rundir.NODE_LOG}", client)
-    os._exit(0)
-
-
-def _enter(context: NodeContext, memory: Memory) -> None:
-    context.groups.join()
-    os.setsid()
-    memory.show(memory.process_title(f"nslab-node {context.node}", {VARIABLE: mark(context.ns, "node")}))
-    # Orphans of containers are reparented to this process, not to the machine's init.
-    syscall.prctl(syscall.PR_SET_CHILD_SUBREAPER, 1)
-    syscall.prctl(syscall.PR_SET_PDEATHSIG, 0)
-    syscall.unshare(syscall.CLONE_NEWNS | syscall.CLONE_NEWUTS)
-    socket.sethostname(context.node)
-    _mounts(context)
-    context.remember_home()
-
-
-def _mounts(context: NodeContext) -> None:
-    own_machine(context.node, context.run, context.run_fd)
-    for folder in (f"{context.folder}/{rundir.POD_LOGS}", f"{context.folder}/{rundir.LINKS}"):
-        os.makedirs(folder, exist_ok=True)
-    # /var/log/pods and /var/log/containers, as on a node, but not on the machine's disk.
-    if os.path.isdir("/var/log"):
-        syscall.mount(f"{context.folder}/log", "/var/log", flags=syscall.MS_BIND)
-    os.dup2(os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC), 0)
-    log = os.open(f"{context.folder}/{rundir.NODE_LOG}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.dup2(log, 1)
-    os.dup2(log, 2)
-    os.close(log)
-    os.chdir("/")
 
 
 class Agent:
@@ -102,25 +48,16 @@ class Agent:
         self.attempts: dict[str, int] = {}  # earlier runs of removed containers, by POD_FOLDER/NAME (from their logs)
         self.tunnels: dict[str, int] = {}
         self.proxy = 0  # the pid of kube-proxy
-        self.waiting: list[tuple[Peer, float, float]] = []
-        self.births = Births(f"{context.folder}{rundir.PIDS}", lambda call: self.loop.at(0, call))
-        self.held: dict[int, int] = {}  # pidfds of adopted processes: their pids may be reused
+        self.children = Children(self.loop, context, self.ended)
+        self.births, self.clean = self.children.births, self.children.clean
+        self.open, self.end = self.children.open, self.children.end
         self.execs = Execs(self.loop, context, self.clean, self.beside)
         self.journal = Journal(f"{context.folder}{rundir.JOURNAL}", lambda call: self.loop.at(0, call))
         self._order: Order | None = None
         self._endings: Endings | None = None
         self.teller = StatusReporter(self.loop, context, self.pods)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # a handler, so that Python writes to the descriptor below
-        woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        self.loop.watch(woken, lambda: self.reap(woken))
+        self.waits = WaitingClients(self.loop, self.containers, self.teller.flush)
         self.socket = listen(self.loop, context, self.answer, self.births.release)
-
-    def clean(self) -> None:
-        """Restore default signal handling in a new child."""
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGCHLD, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)
 
     def answer(self, peer: Peer, request: Answer) -> Answer | None:
         """Handle a request and return the answer; None if it comes later."""
@@ -144,13 +81,7 @@ class Agent:
             case "exec", None:
                 return self.execs.begin(peer, request)
             case "wait", None:
-                seconds = float(request["deadline"])
-                if not 0 <= seconds <= LONGEST:
-                    raise ValueError(f"deadline out of range: {seconds} seconds")
-                self.waiting.append((peer, time.monotonic() + seconds, seconds))
-                self.answer_settled()
-                if self.waiting:
-                    self.loop.at(time.monotonic() + seconds, self.answer_settled)
+                self.waits.add(peer, float(request["deadline"]))
                 return None
             case "terminate", None:
                 self.endings.begin(request["pods"])
@@ -264,13 +195,11 @@ class Agent:
             raise ProcessLookupError
         return Target(self.open(life.pid), life.spec)
 
-    def command(
-        self, spec: container.Spec, argv: list[str], seconds: float, done: Callable[[int | None, bytes], None]
-    ) -> None:
-        """Run a command in a container, for a probe or a hook."""
+    def command(self, spec: container.Spec, address: str, check: HealthCheck, done: Ran) -> None:
+        """Have a process run a probe or a hook of a container whose pod has this address."""
         from nslab.components.kubelet.commands import run  # memory of each node, needed by few
 
-        run(self, spec, argv, seconds, done)
+        run(self, spec, address, check, done)
 
     # What few nodes need is memory of those alone.
 
@@ -292,7 +221,7 @@ class Agent:
             self._endings = Endings(self)
         return self._endings
 
-    def stuck(self, life: ContainerManager) -> bool:
+    def stuck(self, life: ContainerState) -> bool:
         """Whether a container waits for an init container that has failed."""
         return self.order.stuck(life)
 
@@ -316,44 +245,8 @@ class Agent:
                 os.waitpid(self.proxy, os.WNOHANG)
         self.proxy = 0
 
-    def end(self, pid: int) -> None:
-        """Kill a process and wait for its end; does nothing for pid 0."""
-        if not pid:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            descriptor = self.open(pid)
-            try:
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                adopt.wait_exit(descriptor, 2.0)
-            finally:
-                os.close(descriptor)
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, os.WNOHANG)
-
-    def open(self, pid: int) -> int:
-        """A new pidfd of a process that this one started or adopted, never of another with the same pid."""
-        # The kernel does not reuse a child's pid before its parent has reaped it.
-        return os.dup(self.held[pid]) if pid in self.held else os.pidfd_open(pid)
-
-    def reap(self, woken: int) -> None:
-        """Handle SIGCHLD: reap children."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(woken, 1 << 12)
-        self.collect()
-
-    def collect(self) -> None:
-        """Reap a limited number of children, so that a container that forks all the time cannot block the loop."""
-        with contextlib.suppress(ChildProcessError):
-            for _ in range(AT_ONCE):
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
-                self.ended(pid, os.waitstatus_to_exitcode(status))
-            self.loop.at(0, self.collect)
-
     def ended(self, pid: int, status: int) -> None:
         """Handle the end of a process; `status` as subprocess has it."""
-        self.births.ended(pid)
         self.execs.ended(pid, status)
         for found in [life for life in self.containers.values() if life.pid == pid]:
             found.ended(status)
@@ -376,7 +269,7 @@ class Agent:
             self._order.go_on()
         if self._endings:
             self._endings.go_on()
-        self.answer_settled()
+        self.waits.go_on()
 
     def pods(self) -> Pods:
         """The status of the pods, by NAMESPACE/NAME."""
@@ -389,72 +282,6 @@ class Agent:
             | (self._endings.status(ns) if self._endings else {})
             for ns, mine in lives.items()
         }
-
-    def answer_settled(self) -> None:
-        """Answer the clients that wait for containers, if all are ready, done or failed, or the time is up."""
-        if not self.waiting:
-            return
-        settled = all(found.settled for found in self.containers.values())
-        late = [entry for entry in self.waiting if settled or entry[1] <= time.monotonic()]
-        self.waiting = [entry for entry in self.waiting if entry not in late]
-        if late:
-            self.teller.flush()  # a client may read the status file next
-        for peer, _, seconds in late:
-            failures = [found.failure(seconds) for found in self.containers.values()]
-            peer.send({"ok": True, "not_ready": [failure for failure in failures if failure]})
-
-    def adopt(self) -> None:
-        """Take over the processes of an earlier nslab-node that was killed."""
-        found, before, requests = (
-            adopt.find(self.context, self.births.adopt()),
-            read(self.context),
-            self.journal.recall(),
-        )
-        self.attempts = attempts(f"{self.context.folder}/{rundir.POD_LOGS}")
-        self.held = found.held
-        for pid in found.held:
-            self._watch_adopted(pid)
-        for pod in found.sandboxes:
-            self.sandboxes[pod.ns] = pod
-            sandbox.name_netns(pod)
-        kept = adopt.kept(found)
-        for spec, attempt, pid in found.containers:
-            request, last = requests.pop((spec.ns, spec.container), None), kept.pop((spec.ns, spec.container), None)
-            life = self._life(container.Spec(**request) if request else spec, before)
-            life.adopt(attempt, pid, last[1] if last else adopt.pipes(pid))
-        for (ns, name), request in requests.items():
-            if ns == self.context.ns or ns in self.sandboxes:
-                self._life(container.Spec(**request), before).resume(kept.pop((ns, name), None))
-            else:
-                self.journal.remove(ns, name)
-        adopt.let_go(self.sandboxes, kept)
-        if before or found.sandboxes:
-            self.teller.changed()
-        for life in list(self.containers.values()):
-            if life.ordered:
-                self.order.admits(life)
-        if self._order:
-            self._order.go_on()
-        if any("terminating" in status for status in before.values()):
-            self.endings.resume(before)
-        for ns, pid in found.tunnels:
-            self.tunnels[ns] = pid
-        self.proxy = found.proxy
-
-    def _life(self, spec: container.Spec, before: Pods) -> ContainerManager:
-        pod = self.pod_of(spec.ns)
-        past = before.get(f"{pod.namespace}/{pod.pod}", {}).get("containers", {}).get(spec.container)
-        life = self.containers[spec.ns, spec.container] = ContainerManager(self, spec, pod, past)
-        return life
-
-    def _watch_adopted(self, pid: int) -> None:
-        def gone() -> None:
-            descriptor = self.held.pop(pid)
-            self.loop.forget(descriptor)
-            self.ended(pid, UNKNOWN)
-            os.close(descriptor)
-
-        self.loop.watch(self.held[pid], gone)
 
     def stop(self, peer: Peer) -> None:
         """End everything on this node, then this process."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import socket
 import time
 
 from nslab import rundir
 from nslab.components.kubelet.crilog import Stream, log_file
+from nslab.components.kubelet.exit_status import words
 from nslab.components.runtime.loop import WRITE
 from nslab.components.runtime.node_context import NET
 
@@ -31,8 +31,6 @@ LOOKS = 10
 """The number of such checks; after the last one a busy process counts as started, too."""
 REST = 3
 """A container that prints all the time takes 1/(REST + 1) of its node's time."""
-UNKNOWN = -256
-"""The exit status of a process whose parent was an earlier nslab-node: init reaped it."""
 
 
 class Attempt:
@@ -183,7 +181,7 @@ class Attempt:
         if self._report_fd >= 0:
             self._read_report()
         self._end_probe()
-        self.complaint = self.complaint or _words(status)
+        self.complaint = self.complaint or words(status)
 
     def forget(self) -> None:
         """Close everything; the log stays."""
@@ -215,12 +213,3 @@ def _waits(pid: int) -> bool:
             return file.read().rpartition(b")")[2].split()[0] == b"S"
     except OSError:
         return False
-
-
-def _words(status: int) -> str:
-    if status == UNKNOWN:
-        return "ended"
-    if status >= 0:
-        return f"exited with {status}"
-    known = -status in signal.valid_signals() and -status < signal.SIGRTMIN
-    return f"killed by {signal.Signals(-status).name if known else f'signal {-status}'}"

@@ -1,27 +1,30 @@
-"""Commands of the kubelet's own in a container: those of probes and hooks. Imported when there is the first one."""
+"""Processes of the kubelet's for probes and hooks: commands in containers, and gRPC probes on the node.
+
+Imported for the first of them.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
 import time
 
 from nslab.components.kubelet.beside import STARTED
 from nslab.components.kubelet.execs import Session, start
-from nslab.components.kubelet.restart import exit_code
+from nslab.components.kubelet.exit_status import exit_code
 from nslab.runtime import rpc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Protocol, TypeAlias
+    from typing import Protocol
 
     from nslab.components.kubelet.beside import Target
     from nslab.components.kubelet.container import Spec
     from nslab.components.kubelet.execs import Execs
+    from nslab.components.kubelet.prober import Ran
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
-
-    Ran: TypeAlias = Callable[[int | None, bytes], None]
+    from nslab.runtime.health_check import HealthCheck
 
     class Agent(Protocol):
         """What they need of their node's process (nslab.components.kubelet.agent)."""
@@ -31,22 +34,39 @@ if TYPE_CHECKING:
         execs: Execs
 
         def clean(self) -> None:
-            """Leave the node's way with signals."""
+            """Restore default signal handling in a new child."""
 
         def beside(self, ns: str, name: str) -> Target:
-            """Where a command goes."""
+            """The target of a command."""
 
 
 MOST = 10 * 1024
-"""Bytes that are kept of what a probe or a hook prints."""
+"""The most bytes kept of the output of a probe or a hook."""
 
 
-def run(agent: Agent, spec: Spec, argv: list[str], seconds: float, done: Ran) -> None:
-    """Run a command in a container, so long at most; then `done` (see Command)."""
-    request = {"ns": spec.ns, "container": spec.container, "argv": argv, "tty": False, "stderr": False}
+STARTUP = 10.0
+"""Seconds for the start of Python, which count for no time-out."""
+GRPC_CLIENT = f"{os.path.dirname(__file__)}/grpc_client.py"
+
+
+def run(agent: Agent, spec: Spec, address: str, check: HealthCheck, done: Ran) -> None:
+    """Have a process run a probe or a hook of a container; then call `done` (see Command).
+
+    One that asks by gRPC runs on the node, as the kubelet does: from a socket of the node's.
+    """
+    if check.kind == "grpc":
+        where = check.host or address, str(check.port)
+        argv = [sys.executable, "-I", GRPC_CLIENT, *where, f"{check.timeout:g}", check.service]
+        _run(agent, agent.context.ns, "", argv, check.timeout + STARTUP, done)
+    else:
+        _run(agent, spec.ns, spec.container, [*check.command], check.timeout, done)
+
+
+def _run(agent: Agent, ns: str, container: str, argv: list[str], seconds: float, done: Ran) -> None:
+    request = {"ns": ns, "container": container, "argv": argv, "tty": False, "stderr": False}
     request |= {"env": {}, "working_dir": ""}
     try:
-        target = agent.beside(spec.ns, spec.container)
+        target = agent.beside(ns, container)
         try:
             command = Command(agent.loop, *start(agent.context, target, request, agent.clean))
         finally:
@@ -60,20 +80,20 @@ def run(agent: Agent, spec: Spec, argv: list[str], seconds: float, done: Ran) ->
 
 
 class Command(Session):
-    """A command of the kubelet's own, a probe's or a hook's.
+    """The command of a probe or a hook.
 
-    `done` is told its exit status (None: it took too long, and was killed) and the beginning of what it printed.
+    `done` gets its exit status (None: it took too long and was killed) and the beginning of its output.
     """
 
-    def begin(self, seconds: float, done: Callable[[int | None, bytes], None]) -> None:
-        """Listen to it."""
+    def begin(self, seconds: float, done: Ran) -> None:
+        """Read its output until it ends, or kill it after so many seconds."""
         self._done, self._output, self._late = done, b"", False
         given, self._out = self._ends
         os.close(given)
         os.set_blocking(self._out, False)
         self._loop.watch(self._out, self._read)
         self._loop.watch(self._report.fileno(), self._reported)
-        self._loop.at(time.monotonic() + seconds, self._in_no_time)
+        self._loop.at(time.monotonic() + seconds, self._timed_out)
 
     def _reported(self) -> None:
         self._loop.forget(self._report.fileno())
@@ -91,7 +111,7 @@ class Command(Session):
         else:
             self._loop.forget(self._out)
 
-    def _in_no_time(self) -> None:
+    def _timed_out(self) -> None:
         self._late = not self.over
         self.kill()
 

@@ -1,4 +1,4 @@
-"""Pods that were told to end: how long they have, and who waits for it."""
+"""Terminating pods: how much time they have left, and the clients that wait for their end."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any, Protocol
 
+    from nslab.components.kubelet.container_manager import ContainerManager
     from nslab.components.kubelet.order import Order
-    from nslab.components.kubelet.restart import ContainerManager
     from nslab.components.kubelet.sandbox import Sandbox
     from nslab.components.kubelet.status import Pods, StatusReporter
     from nslab.components.runtime.loop import Loop
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
             """The order of containers."""
 
         def changed(self) -> None:
-            """Something is not as it was."""
+            """Handle a change."""
 
 
 class Endings:
@@ -40,9 +40,9 @@ class Endings:
         self._waiting: list[tuple[Peer, list[str], bool, float]] = []
 
     def begin(self, pods: Mapping[str, float]) -> None:
-        """Have pods end, or single containers (POD/NAME), each within so many seconds.
+        """Terminate pods, or single containers (POD/NAME), each within so many seconds.
 
-        What ends already is not given more time.
+        What is terminating already gets no more time.
         """
         now = time.time()
         for ns, seconds in pods.items():
@@ -55,7 +55,7 @@ class Endings:
         self._agent.changed()
 
     def resume(self, before: Pods) -> None:
-        """Go on with those of an earlier process of this node."""
+        """Continue with the terminating pods of an earlier process of this node."""
         now = time.time()
         for ns in list(self._agent.sandboxes):
             pod = self._agent.sandboxes[ns]
@@ -63,18 +63,18 @@ class Endings:
                 self.begin({ns: max(0.0, until - now)})
 
     def forget(self, ns: str) -> None:
-        """A pod is removed."""
+        """Forget a removed pod."""
         self._until.pop(ns, None)
         self.go_on()
 
     def status(self, ns: str) -> dict[str, Any]:
-        """What there is to say of a pod."""
+        """What termination adds to the status of a pod."""
         if ns not in self._until:
             return {}
         return {"terminating": self._until[ns], "terminated": self._over(ns)}
 
     def wait(self, peer: Peer, pods: Iterable[str], deadline: float, any: bool = False) -> None:  # noqa: A002
-        """Have somebody answered when nothing runs any more of all these pods, or of one, or so many seconds later."""
+        """Answer a client when all these pods have ended (`any`: one of them), or `deadline` seconds later."""
         moment = time.monotonic() + deadline
         self._waiting.append((peer, [*pods], any, moment))
         self._agent.loop.at(moment, self.go_on)
@@ -84,7 +84,7 @@ class Endings:
         self._agent.order.end(ns, max(0.0, self._until[ns] - time.time()))
 
     def go_on(self) -> None:
-        """Something has changed: answer those who need not wait any more."""
+        """Handle a change: answer the clients that need not wait any more."""
         for ns in self._until:
             if not self._over(ns):
                 self._end(ns)

@@ -15,7 +15,7 @@ import time
 
 from nslab.components.kubelet.adopt import wait_exit
 from nslab.components.kubelet.beside import STARTED, Target, become
-from nslab.components.kubelet.restart import exit_code
+from nslab.components.kubelet.exit_status import exit_code
 from nslab.components.runtime.node_context import PID, NodeContext, host_of
 from nslab.components.runtime.peers import Peer
 from nslab.runtime import rpc

@@ -8,8 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from nslab.components.kubelet.container_manager import ContainerManager
+    from nslab.components.kubelet.container_state import ContainerState
     from nslab.components.kubelet.predecessors import Predecessors
-    from nslab.components.kubelet.restart import ContainerManager
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
 
@@ -52,17 +53,17 @@ class Order:
         return self._others
 
     def forget(self, ns: str) -> None:
-        """A pod is removed."""
+        """Forget a removed pod."""
         self._pods.discard(ns)
         if self._others:
             self._others.forget(ns)
 
-    def stuck(self, life: ContainerManager) -> bool:
+    def stuck(self, life: ContainerState) -> bool:
         """Whether a container waits for one that has failed, for good or for now."""
         return any(other.settled and not other.alive for other in self._before(life))
 
     def go_on(self) -> None:
-        """Start what waited, and end the sidecars of a pod whose work is done."""
+        """Start containers that need not wait any more, and end the sidecars of a pod whose work is done."""
         for ns in list(self._pods):
             lives = self.of(ns)
             for life in lives:
@@ -73,7 +74,7 @@ class Order:
                 self.end(ns, None)
 
     def end(self, ns: str, seconds: float | None) -> None:
-        """End a pod within so many seconds, None: as it says. A sidecar ends after all that came later."""
+        """End a pod within `seconds`, None: its own grace period. A sidecar ends after all that started later."""
         lives = self.of(ns)
         sidecars = [life for life in lives if life.spec.init == "sidecar"]
         groups = [[life for life in lives if life not in sidecars], *([life] for life in reversed(sidecars))]
@@ -89,7 +90,7 @@ class Order:
         mine = (life for (other, _), life in self._agent.containers.items() if other == ns)
         return sorted(mine, key=lambda life: len(life.spec.after))
 
-    def _before(self, life: ContainerManager) -> list[ContainerManager]:
-        """The init containers that must come further before a container starts."""
+    def _before(self, life: ContainerState) -> list[ContainerManager]:
+        """The init containers for which a container still waits."""
         there = {other.spec.container: other for other in self.of(life.spec.ns)} if life.spec.after else {}
         return [other for name in life.spec.after if (other := there.get(name)) and not other.passed]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from nslab.components.kubelet.restart import ContainerManager
+    from nslab.components.kubelet.container_manager import ContainerManager
     from nslab.components.runtime.loop import Loop
     from nslab.components.runtime.node_context import NodeContext
 
@@ -88,9 +88,7 @@ class StatusReporter:
         began = time.monotonic()
         self._asked = False
         pods = self._pods()
-        # A full file system costs the file, never the node.
-        with contextlib.suppress(OSError):
-            replace(f"{self._place.folder}{rundir.STATUS}", json.dumps({"pods": pods}))
+        # Control first: who has read the file may ask control next whether all kube-proxies follow.
         if self._line:
             self._line.send(self._message(pods))
         elif pods:
@@ -98,6 +96,9 @@ class StatusReporter:
             self._line = ControlConnection(
                 self._loop, self._place.run, lambda: self._message(self._pods()), lambda _: None
             )
+        # A full file system costs the file, never the node.
+        with contextlib.suppress(OSError):
+            replace(f"{self._place.folder}{rundir.STATUS}", json.dumps({"pods": pods}))
         now = time.monotonic()
         self._next = now + REST * (now - began)
 

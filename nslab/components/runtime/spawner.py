@@ -15,7 +15,7 @@ import socket
 
 from nslab import rundir, syscall
 from nslab.components.apiserver import control
-from nslab.components.kubelet import agent, standin
+from nslab.components.kubelet import process, standin
 from nslab.components.runtime.lastwords import complain
 from nslab.components.runtime.node_context import NET, NodeContext
 from nslab.components.runtime.rootfs import Template
@@ -82,7 +82,7 @@ def serve(descriptor: int, pods: int, run: str) -> None:
             os.close(fd)
 
 
-_BE: dict[str, Be] = {"node": agent.run, "control": control.run, "exec": standin.run, "alone": standin.alone}
+_BE: dict[str, Be] = {"node": process.run, "control": control.run, "exec": standin.run, "alone": standin.alone}
 _LASTING = ("node", "control")
 """The kinds of processes that outlive the spawner and stand in the journal; only `up` requests them."""
 

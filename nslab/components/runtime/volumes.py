@@ -1,7 +1,7 @@
 """Volumes: file systems in memory that live as long as the mount namespace of their pod's pause process.
 
-A container starts from a copy of that mount namespace, takes what it mounts out of it, and puts each where it belongs.
-Where there is no such folder in its tree, which is read-only, the folder above is replaced by one that has it.
+A container starts from a copy of that mount namespace, copies its mounts out of it, and attaches each at its path. Its
+tree is read-only: a folder that lacks a mount point is replaced by one that has it.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Volume: TypeAlias = tuple[int, int, list[tuple[str, int, str]] | None]
-    """Bytes that it holds, its group (-1: root's), and its files (path, mode, bytes as latin-1), if it is of those."""
+    """Capacity in bytes, group (-1: root's), and files (path, mode, bytes as latin-1); None: containers write it."""
     Mount: TypeAlias = tuple[int, str, str, bool]
-    """The number of a volume, where it goes, the part of it that goes there, and whether that is read-only."""
+    """The number of a volume, the mountPath, the subPath, and whether it is read-only."""
     Tree: TypeAlias = tuple[str, int, bool]
-    """Where a copy of a mount goes, its descriptor, and whether it is a folder."""
+    """The mountPath, the descriptor of a detached copy of the mount, and whether it is a folder."""
 
 STAGE = "/proc"
-"""Where a pause process has its pod's volumes, by number: each container covers that with a /proc of its own."""
+"""Where a pause process mounts its pod's volumes, by number; each container covers it with its own /proc."""
 SCRATCH = ("/mnt", "/srv")
-"""Where a folder is put together: the first that does not lie in it."""
+"""Where a folder is assembled: in the first of these that is not inside it."""
 _FLAGS = syscall.MS_NOSUID | syscall.MS_NODEV
 _BENEATH = syscall.RESOLVE_BENEATH | syscall.RESOLVE_NO_SYMLINKS
 _FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def make(volumes: Iterable[Volume]) -> None:
-    """Make a pod's volumes, in the mount namespace of its pause process."""
+    """Mount a pod's volumes in the mount namespace of its pause process."""
     tmpfs(STAGE, size="64k")
     for number, (size, group, files) in enumerate(volumes):
         folder = f"{STAGE}/{number}"
@@ -68,7 +68,7 @@ def _write(folder: str, path: str, mode: int, group: int, data: bytes) -> None:
 
 
 def take(mounts: Iterable[Mount]) -> list[Tree]:
-    """Copies of what a container mounts, outermost first; the rest of the pod's volumes is not for it to see."""
+    """Copy a container's mounts, outermost first, and unmount the stage, so that it sees no other volume of its pod."""
     wanted = [mount for mount in mounts if not is_own(mount[1])]
     mask = os.umask(0)
     trees = [_taken(*mount) for mount in sorted(wanted, key=lambda mount: mount[1].count("/"))]
@@ -90,7 +90,7 @@ def _taken(number: int, path: str, inside: str, read_only: bool) -> Tree:
 
 
 def _part(volume: int, inside: str) -> int:
-    """A file or folder of a volume; a folder that is not there is made. Nothing that containers put there leads out."""
+    """Open a file or folder of a volume; create a missing folder. No symlink in the volume leads out of it."""
     with contextlib.suppress(FileNotFoundError):
         return syscall.openat2(volume, inside, os.O_PATH | os.O_CLOEXEC, _BENEATH)
     folder = os.dup(volume)
@@ -100,7 +100,7 @@ def _part(volume: int, inside: str) -> int:
         except FileExistsError:
             pass
         except OSError as error:
-            if error.errno == errno.EROFS:  # none of its files is called so
+            if error.errno == errno.EROFS:  # a volume of files, without one of this name
                 return os.open(SCRATCH[0], _FOLDER)
             raise
         above, folder = folder, syscall.openat2(folder, part, _FOLDER, _BENEATH)
@@ -109,7 +109,7 @@ def _part(volume: int, inside: str) -> int:
 
 
 def widen(trees: Iterable[Tree]) -> list[str]:
-    """Make the root anew if there is to be more in it; what was made so, which is still to be sealed."""
+    """Replace the root if it lacks a top-level mount point; return what was replaced, which is still writable."""
     wanted = {path.split("/")[1]: is_folder or path.count("/") > 1 for path, _, is_folder in trees}
     missing = {name: is_folder for name, is_folder in wanted.items() if not os.path.lexists(f"/{name}")}
     if not missing:
@@ -125,7 +125,7 @@ def widen(trees: Iterable[Tree]) -> list[str]:
 
 
 def place(trees: Iterable[Tree], made: list[str]) -> None:
-    """Put copies of mounts where they belong. `made`: folders that were made anew already."""
+    """Attach the copies at their paths, then seal all replaced folders. `made`: those replaced before."""
     for path, tree, is_folder in trees:
         target = os.path.realpath(path)  # in this tree, of which nothing leads out
         if not is_own(target):
@@ -137,7 +137,7 @@ def place(trees: Iterable[Tree], made: list[str]) -> None:
 
 
 def _ensure(target: str, is_folder: bool, made: list[str]) -> None:
-    """Have a file or a folder of that name, to mount upon."""
+    """Create a mount point, a file or a folder, if it is missing."""
     if os.path.lexists(target):
         return
     above = os.path.dirname(target)
@@ -154,9 +154,9 @@ def _ensure(target: str, is_folder: bool, made: list[str]) -> None:
 
 
 def _make_room(folder: str) -> None:
-    """Have a folder to which something can be added, which nobody else sees."""
+    """Replace a read-only folder, in this mount namespace, by a writable one with the same contents."""
     scratch = SCRATCH[folder.startswith(SCRATCH[0])]
-    plain = not {*",:\\"} & {*folder}  # which mean something in overlay's options
+    plain = not {*",:\\"} & {*folder}  # separators of overlay's options
     if plain and not any(point.startswith(f"{folder}/") for point in mount_points()):
         with contextlib.suppress(OSError):  # a kernel without overlay
             _overlay(folder, scratch)
@@ -186,7 +186,7 @@ def _create(path: str, is_folder: bool) -> None:
 
 
 def _copy(folder: str, to: str) -> None:
-    """Mount a folder at `to` that has all that `folder` has, and room for more."""
+    """Mount a writable folder with the contents of `folder` at `to`."""
     with os.scandir(folder) as entries:
         found = [(entry.name, entry.is_symlink(), entry.is_dir(follow_symlinks=False)) for entry in entries]
     tmpfs(to, f"{stat.S_IMODE(os.stat(folder).st_mode):o}", _FLAGS, "1m")

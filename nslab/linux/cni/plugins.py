@@ -42,7 +42,7 @@ ALL_SECONDS = scaled(30.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredAttachment:
     """A stored attachment and the plugins' result; None if ADD did not complete.
 
     `doubt`: the error of CHECK right after a successful ADD. A plugin whose CHECK always fails proves nothing
@@ -96,7 +96,7 @@ class Plugins:
                 found.setdefault(os.path.basename(sandbox) or kept.obj.node, set()).add(name)
         return found
 
-    def kept(self) -> list[Kept]:
+    def kept(self) -> list[StoredAttachment]:
         """All stored attachments."""
         return [kept for file in sorted((self._run / "cni").glob("*.json")) if (kept := _kept(file))]
 
@@ -143,7 +143,7 @@ class Plugins:
         if kept:
             self._sweep(kept)
 
-    def _sweep(self, gone: Kept) -> None:
+    def _sweep(self, gone: StoredAttachment) -> None:
         """Remove an attachment's interfaces on the node that no other attachment uses: a bridge outlives its last port.
 
         The plugin cannot know which DEL is the last; but a later network must not meet a second bridge with the same
@@ -157,7 +157,7 @@ class Plugins:
                 argv = [program("ip"), "-n", gone.obj.node, "link", "del", name]
                 subprocess.run(argv, capture_output=True, check=False)
 
-    def _fault(self, kept: Kept, there: Mapping[str, Iterable[str]]) -> str:
+    def _fault(self, kept: StoredAttachment, there: Mapping[str, Iterable[str]]) -> str:
         obj = kept.obj
         if kept.result is None:
             return "ADD was cut short"
@@ -212,7 +212,7 @@ class Plugins:
         return self._run / "cni" / f"{obj.ns.rpartition('.')[2]}.json"
 
 
-def _kept(file: Path) -> Kept | None:
+def _kept(file: Path) -> StoredAttachment | None:
     """Read a stored attachment; None if the file does not exist or was changed by hand."""
     try:
         return _read(file)
@@ -220,7 +220,7 @@ def _kept(file: Path) -> Kept | None:
         return None
 
 
-def _read(file: Path) -> Kept:
+def _read(file: Path) -> StoredAttachment:
     answers = json.loads(file.read_text())
     wiring = answers["wiring"]
     network = wiring.pop("network")
@@ -231,7 +231,7 @@ def _read(file: Path) -> Kept:
         **wiring,
     )
     obj = Attachment(answers["ns"], answers["node"], made, IPv4Address(answers["address"]))
-    return Kept(obj, answers["result"], answers["doubt"])
+    return StoredAttachment(obj, answers["result"], answers["doubt"])
 
 
 def _refused(command: str, obj: Attachment, error: PluginError) -> Refused:

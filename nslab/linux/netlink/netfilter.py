@@ -38,7 +38,7 @@ def ipsets() -> set[str]:
 
 
 def _dump(kind: int, body: bytes) -> Iterator[bytes]:
-    """The answers; none, if this kernel has no such thing."""
+    """The answers; none if this kernel does not have that subsystem."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER) as sock:
         try:
             yield from netlink.dump(sock, kind, _HEADER.pack(0, 0, 0) + body)

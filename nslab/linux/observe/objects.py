@@ -1,7 +1,7 @@
 """Observe a lab: read everything in its namespaces back, the lab's objects in the form in which a plan has them.
 
 One walk over the lab's namespaces, and in each over `KINDS`. A reader returns the lab's objects of one kind and the
-unmanaged ones; it leaves out what every namespace has from the start. A new kind of thing is a line in `KINDS`.
+unmanaged ones; it leaves out what every namespace has from the start. A new kind of object is a line in `KINDS`.
 
 Interfaces and chains are found by the lab's names for them. Addresses, routes, entries, members and settings are taken
 as they are, on the lab's interfaces and in its sets, so that unmanaged ones show, too.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ObservedKind:
-    """One kind of thing that a namespace has, and who reads it. `made_by_labs`: a lab can have such things."""
+    """One kind of object in a namespace, and its reader. `made_by_labs`: a lab can have such objects."""
 
     name: str
     read: Callable[[ObservedNamespace], Found]

@@ -4,45 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import json
-import os
 import re
 import select
-import signal
-import socket
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from nslab import rundir, syscall
+from nslab import rundir
 from nslab.errors import Refused, about
 from nslab.linux import owned
 from nslab.linux.packages import advice
 from nslab.linux.processes import procs
 from nslab.linux.processes.connection import TIMEOUT, Connection
+from nslab.linux.processes.spawner import Spawner
 from nslab.objects import script as shell
 from nslab.objects.container import Workload
-from nslab.objects.names import CONTROL, netns
+from nslab.objects.names import CONTROL
 from nslab.objects.plan import Add, Remove, Replace
 from nslab.objects.process import Control, NodeAgent, Process, Supervised
 from nslab.runtime import rpc
 from nslab.runtime.journal import forget
-from nslab.runtime.trust import Births, started
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
     from typing import Self
 
     from nslab.objects.base import KernelObject, Step
 
-MAIN = Path(__file__).parents[2] / "components" / "runtime" / "main.py"
 LATE = 1.0
 """Seconds that a process may take to end which was killed."""
-_PAD = "x" * 400  # room in argv and environ, which forked processes overwrite with their titles (nslab.runtime.marks)
-_ENVIRONMENT = "." * 16384
-
-
 _MISSING = re.compile(r"^exec ([\w.+-]+): No such file|([\w.+-]+): (?:command )?not found$", re.MULTILINE)
 """The message of the runtime, or of a shell, about a program that this machine lacks."""
 
@@ -60,77 +51,28 @@ class NotReady:
         return f"{self.pod}/{self.container} on {self.node}: {self.reason}{how and f' ({how})'}{indented}"
 
 
-def sealed(program: str) -> int:
-    """Return a descriptor of a read-only mount of a program's file, so that a lab's process cannot change the program.
-
-    A process executed from it, and all its children, have it as /proc/PID/exe. (A sealed memfd does not suffice: its
-    mode can be changed.)
-    """
-    file = syscall.open_tree(os.path.realpath(program))
-    attributes = syscall.MOUNT_ATTR_RDONLY | syscall.MOUNT_ATTR_NOSUID | syscall.MOUNT_ATTR_NODEV
-    syscall.seal(file, attributes)
-    return file
-
-
 class Agents:
     """The processes of a lab's nodes, reached through sockets in `run`, the lab's folder."""
 
     def __init__(self, lab: str, run: Path) -> None:
         self._lab, self._run = lab, run
         self._lines: dict[str, Connection] = {}
-        self._spawner: socket.socket | None = None
-        self._pid, self._output = 0, -1
+        self._spawner = Spawner(lab, run)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._close()
-        if self._spawner:
-            self._spawner.close()  # the spawner exits on EOF
-            os.waitpid(self._pid, 0)
-            os.close(self._output)
-            self._spawner, self._output = None, -1
-            with contextlib.suppress(FileNotFoundError):
-                self._journal.unlink()
-
-    @property
-    def _journal(self) -> Path:
-        # One for each spawner: calls without the lab's lock have one, too.
-        return self._run / rundir.spawned(self._pid)
+        self._spawner.close()
 
     def prefork(self) -> None:
-        """Start the spawner, from which nodes are forked, and return at once while it boots."""
-        if self._spawner:
-            return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        pods = syscall.open_tree(str(self._run / rundir.PODS))
-        for descriptor in (theirs.fileno(), pods):
-            os.set_inheritable(descriptor, True)
-        isolated = "-ISB" if sys.dont_write_bytecode else "-IS"
-        argv = [sys.executable, isolated, str(MAIN), str(theirs.fileno()), str(pods), str(self._run), _PAD]
-        # The mark, and room for its children's marks.
-        environment = {"NSLAB": f"{netns(self._lab, '')} spawner {_ENVIRONMENT}"}
-        # Errors before there is a log belong in our own error, not on the terminal.
-        self._output = os.memfd_create("nslab-spawner", os.MFD_CLOEXEC)
-        interpreter = sealed(sys.executable)
-        # A process group of its own: Ctrl-C must not end it, since the rollback needs it. Our signals may be blocked.
-        try:
-            self._pid = os.posix_spawn(
-                f"/proc/self/fd/{interpreter}",
-                argv,
-                environment,
-                file_actions=[(os.POSIX_SPAWN_DUP2, self._output, 2)],
-                setpgroup=0,
-                setsigmask=[],
-                setsigdef=[signal.SIGPIPE],
-            )
-        finally:
-            for descriptor in (interpreter, pods):
-                os.close(descriptor)
-            theirs.close()
-        Births(str(self._journal)).write(started(self._pid, netns(self._lab, ""), "spawner", {}))
-        self._spawner = ours
+        """Start the spawner, and return at once while it boots."""
+        self._spawner.start()
+
+    def spawn(self, what: str, ns: str) -> socket.socket:
+        """Have the spawner fork a process of kind `what` for the node of a namespace; return the connection to it."""
+        return self._spawner.fork(what, ns)
 
     def run(self, steps: Sequence[Step]) -> list[int]:
         """Run steps and return the pids of the started processes (0 for ended ones), or raise Refused.
@@ -218,29 +160,12 @@ class Agents:
 
     def _why(self, error: OSError) -> str:
         """The error of a connection, with the last line that the spawner printed, if it is a broken one."""
-        last = _last_line(self._output) if self._output >= 0 and isinstance(error, ConnectionError) else ""
+        last = self._spawner.last_line() if isinstance(error, ConnectionError) else ""
         return f"{_words(error)}: {last}" if last else _words(error)
 
     def _start(self, agent: NodeAgent | Control) -> None:
         self._close(agent.ns)  # the connection to an earlier process
         self._lines[agent.ns] = Connection(self.spawn(agent.role, agent.ns))
-
-    def spawn(self, what: str, ns: str) -> socket.socket:
-        """Have the spawner fork a process of kind `what` for the node of a namespace; return the connection to it."""
-        self.prefork()
-        assert self._spawner
-        ours, theirs = socket.socketpair()
-        names = os.open(self._run / rundir.NAMES, os.O_PATH | os.O_CLOEXEC)
-        # Linux does not bind a mount from another mount namespace, but it can attach a detached copy (open_tree).
-        folder = syscall.open_tree(str(self._run))
-        request = json.dumps({"what": what, "ns": ns}).encode()
-        try:
-            rpc.send_descriptors(self._spawner, request, [names, folder, theirs.fileno()])
-        finally:
-            os.close(names)
-            os.close(folder)
-            theirs.close()
-        return ours
 
     def _end_for_dead_node(self, steps: Sequence[Step]) -> list[dict[str, Any]]:
         """End processes whose node's process is dead, and answer in its place."""
@@ -359,10 +284,3 @@ def _node_of(step: Step) -> str:
 
 def _words(error: OSError) -> str:
     return error.strerror or str(error)
-
-
-def _last_line(file: int) -> str:
-    """The last line that a failed process wrote, without Python's name of the exception."""
-    text = os.pread(file, 1 << 16, max(0, os.fstat(file).st_size - (1 << 16))).decode(errors="replace")
-    lines = [line for line in text.split("\n") if line.strip()] or [""]
-    return re.sub(r"^\w+(Error|Exception): (\[Errno \d+\] )?", "", lines[-1])

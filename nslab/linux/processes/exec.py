@@ -37,7 +37,7 @@ _FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class ExecRequest:
     """What to run, and in which container of which host; without a container on the machine `host` itself.
 
     `node`: the node whose process forks it. `stand_in`: the process to spawn if that does not run: `exec` if it was
@@ -56,7 +56,7 @@ class NotRunning(NslabError):
     """The container or host of a command does not run."""
 
 
-def attach(run: Path, command: Command) -> int:
+def attach(run: Path, command: ExecRequest) -> int:
     """Run a command on our own standard streams and return its exit status (128 + N if signal N ended it).
 
     127: the command does not exist; 126: it is not executable.
@@ -71,7 +71,7 @@ def attach(run: Path, command: Command) -> int:
         return _at_pipes(session)
 
 
-def communicate(run: Path, command: Command, text: str, timeout: float) -> subprocess.CompletedProcess[str]:
+def communicate(run: Path, command: ExecRequest, text: str, timeout: float) -> subprocess.CompletedProcess[str]:
     """Run a command with `text` as its input and return its output. After TimeoutExpired no process of it is left."""
     deadline = time.monotonic() + timeout
     with _Session(run, command, {"tty": False, "stderr": True}) as session:
@@ -141,7 +141,7 @@ def _at_pipes(session: _Session) -> int:
 class _Session:
     """A running command: the connection to the process that forked it, and our ends of its streams."""
 
-    def __init__(self, run: Path, command: Command, ways: dict[str, Any]) -> None:
+    def __init__(self, run: Path, command: ExecRequest, ways: dict[str, Any]) -> None:
         self._command, self.status, self.descriptors = command, -1, list[int]()
         self._received, self._flows = rpc.Lines(), tuple[Relay, ...]()
         self._connection = _reach(run, command)
@@ -227,7 +227,7 @@ class _Session:
                 self.move()
 
 
-def _reach(run: Path, command: Command) -> socket.socket:
+def _reach(run: Path, command: ExecRequest) -> socket.socket:
     """Connect to the node's process; if it is dead, spawn a stand-in for one command."""
     try:
         return rpc.connect(run / rundir.node(command.node, rundir.SOCKET))

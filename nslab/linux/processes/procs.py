@@ -10,12 +10,13 @@ import time
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
-from nslab.runtime import trust
+from nslab.runtime import membership, trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
-    from nslab.runtime.trust import Started, Table
+    from nslab.runtime.membership import Table
+    from nslab.runtime.trust import Started
 
 _MARK = b"\0NSLAB="
 _LONGEST = 100
@@ -50,8 +51,8 @@ def processes(
     `grouped`: the processes in their control groups. `table`: all processes, if just read.
     """
     table = look() if table is None else table
-    known = trust.journaled(written, table)
-    found = trust.members(table, inodes, labs, known, machine(), grouped)
+    known = membership.journaled(written, table)
+    found = membership.members(table, inodes, labs, known, machine(), grouped)
     return [
         Record(pid, ns, known[pid].role if pid in known else "", seen.start, seen.parent, seen.state, seen.name)
         for pid, ns in sorted(found.items())
@@ -87,19 +88,19 @@ def look() -> Table:
     return found
 
 
-def _look(pid: str, ours: int, outside: set[int]) -> trust.ProcessEntry:
+def _look(pid: str, ours: int, outside: set[int]) -> membership.ProcessEntry:
     name, state, parent, start = _stat(pid)
     where = pid
     if state in "ZX":
         where = _thread(pid)
         if not where:
-            return trust.ProcessEntry(int(pid), start, parent, 0, state, name, ("", ""), root=False)
+            return membership.ProcessEntry(int(pid), start, parent, 0, state, name, ("", ""), root=False)
         state = _stat(where)[1]
     mark, net = _mark(where), os.stat(f"/proc/{where}/ns/net").st_ino
     # A process in the machine's network is never a lab's, whatever its mark.
     marked = bool(mark[0]) and net not in outside
     root = marked and _is_root(where) and os.stat(f"/proc/{where}/ns/user").st_ino == ours
-    return trust.ProcessEntry(int(pid), start, parent, net, state, name, mark, root)
+    return membership.ProcessEntry(int(pid), start, parent, net, state, name, mark, root)
 
 
 def _thread(pid: str) -> str:

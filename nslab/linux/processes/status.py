@@ -56,7 +56,7 @@ def entry(lab: str, namespace: str, pod: str, container: str) -> dict[str, Any]:
 
 
 def terminated(lab: str) -> set[str]:
-    """The pods (NAMESPACE/NAME) that were told to end, and of whom nothing runs any more."""
+    """The terminating pods (NAMESPACE/NAME) that have no process any more."""
     return {name for name, pod in read_status(lab).items() if pod.get("terminated")}
 
 

@@ -175,7 +175,7 @@ def test_who_plays_a_part_in_a_pod_is_named_never_adopted_and_ended(lab: Small) 
     forged = {pid: claim for claim in claims for pid in bearing(claim) if pid not in real.values()}
     assert len(forged) == 3 * len(CLAIMS)
     output = json.loads(nslab("diff", lab.name, "-o", "json").stdout)
-    lines = [line for lines in output["strangers"].values() for line in lines]
+    lines = [line for lines in output["unmanaged"].values() for line in lines]
     for pid, claim in forged.items():
         assert f"process {pid} plays a {claim.split()[1]} that is not the lab's" in lines
 
@@ -220,7 +220,7 @@ def test_what_a_pod_says_of_itself_leads_out_of_no_folder(lab: Small, tmp_path: 
     before = tree(tmp_path)
     os.kill(lab.pids()["node1 node"], signal.SIGKILL)
     nslab("up", lab.file)
-    nslab("delete", lab.name, "pod/evil")
+    nslab("delete", lab.name, "pod/evil", "--now")
     assert tree(tmp_path) == before
     lab.down()
     assert tree(tmp_path) == before
@@ -241,7 +241,9 @@ def test_a_lab_is_not_the_business_of_another(lab: Small, tmp_path: Path) -> Non
         other.clear()
 
 
-def test_names_and_long_environments_confuse_nobody(lab: Small) -> None:
+def act_loud(folder: str) -> None:
+    """A pod's processes have names and environments that end lines, hide text and fill screens."""
+    lab = Small(Path(folder))
     rename = "import ctypes, time; ctypes.CDLL(None).prctl(15, NAME); time.sleep(1000)"
     names = [b"a) Z 1 1 (", b"nslab-node", b"x\n1 (y) S 1", b"\xff\xfe) R 0", b"pause"]
     loud = [["python3", "-c", rename.replace("NAME", repr(name))] for name in names]
@@ -256,6 +258,11 @@ def test_names_and_long_environments_confuse_nobody(lab: Small) -> None:
         assert not {"\x1b", "\u202e"} & {*done.stdout}
         assert len(done.stdout) < 3000
     lab.down()
+    assert lab.left() == []
+
+
+def test_names_and_long_environments_confuse_nobody(tmp_path: Path) -> None:
+    world(act_loud, tmp_path)
 
 
 def _quoted(word: str) -> str:
@@ -276,7 +283,7 @@ def act_reused(folder: str) -> None:
     lab.differences()
     lab.up()
     assert nslab("exec", f"{lab.name}/one", "--", "hostname").stdout == "one\n"
-    nslab("delete", lab.name, "pod/one")
+    nslab("delete", lab.name, "pod/one", "--now")
     lab.down()
     assert [other.pid for other in others if other.poll() is not None] == []
 

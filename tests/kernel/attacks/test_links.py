@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -42,6 +43,15 @@ def lab(tmp_path: Path) -> Iterator[Small]:
 
 def mount(*words: object) -> None:
     subprocess.run(["mount", *map(str, words)], check=True)
+
+
+def test_ps_lists_labs_beside_one_that_is_mounted_over(lab: Small) -> None:
+    lab.up()
+    mount("-t", "tmpfs", "again", RUN / lab.name)
+    done = nslab("ps", "-o", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    holds = {row["lab"]: row["holds"] for row in json.loads(done.stdout)}
+    assert holds[lab.name] == f"what is mounted at {RUN / lab.name} is not nslab's; unmount it by hand"
 
 
 WAYS = ("link", "file", "owned", "open", "sticky", "group")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.linux.owned import written
 from nslab.linux.processes.agents import Agents
-from nslab.linux.processes.exec import Command, communicate
+from nslab.linux.processes.exec import ExecRequest, communicate
 from nslab.linux.processes.procs import Record, processes
 from nslab.objects.container import Sandbox, Workload
 from nslab.objects.plan import Add
@@ -123,10 +123,10 @@ class Bench:
         done = communicate(self.run, self.command(host, role, *argv), "", 30.0)
         return done.returncode, done.stdout + done.stderr
 
-    def command(self, host: str, role: str, *argv: str) -> Command:
+    def command(self, host: str, role: str, *argv: str) -> ExecRequest:
         """What is run beside a process."""
         container = role.removeprefix("node").removeprefix("container/")
-        return Command(self.lab, host, self.node_of.get(host, host), container, argv)
+        return ExecRequest(self.lab, host, self.node_of.get(host, host), container, argv)
 
     def logs(self, pod: str, container: str, node: str = "node1") -> Path:
         """Where the logs of a container are."""

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -144,6 +145,59 @@ def test_who_does_not_answer_in_time_fails(pod: Bench) -> None:
     pod.agents.run([Add(pod.workload("pod", "app", "python3", "-c", mute, port=8080, readiness=check))])
     (failure,) = pod.agents.wait_ready(2)
     assert failure.reason == (f'Readiness probe failed: Get "http://{ADDRESS}:8080/healthz": context deadline exceeded')
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A key and a certificate that nobody has signed."""
+    file = tmp_path_factory.mktemp("tls") / "pair"
+    make = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x -keyout - -out -"
+    file.write_bytes(subprocess.run(make.split(), check=True, capture_output=True).stdout)
+    return file.read_text()
+
+
+def test_https_is_asked_and_not_verified(pod: Bench, pair: str) -> None:
+    listen = f"""
+import ssl
+server = http.server.HTTPServer(('', 8080), Handler)
+open('/tmp/pair', 'w').write({pair!r})
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain('/tmp/pair')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+"""
+    program = SERVER.rpartition("\n")[0].rpartition("\n")[0] + listen
+    check = asked(scheme="HTTPS")
+    pod.start(pod.workload("pod", "app", "python3", "-c", program, port=8080, readiness=check))
+    until(lambda: pod.status("pod")["ready"])
+    until(lambda: "/healthz kube-probe/" in pod.log("pod", "app"))
+    say(pod, 503)
+    until(lambda: not pod.status("pod")["ready"])
+    assert app(pod)["message"] == "Readiness probe failed: HTTP probe failed with statuscode: 503"
+    say(pod, 200)
+    until(lambda: pod.status("pod")["ready"])
+
+
+@pytest.mark.parametrize(
+    ("spoken", "why"),
+    [
+        ("HTTP/1.1 400 Bad Request", "http: server gave HTTP response to HTTPS client"),
+        ("SSH-2.0-OpenSSH_9.2", "tls: first record does not look like a TLS handshake"),
+        ("", "context deadline exceeded"),
+    ],
+)
+def test_who_does_not_speak_tls_fails(pod: Bench, spoken: str, why: str) -> None:
+    server = f"""
+import socket
+server, peers = socket.create_server(('', 8080)), []
+while True:
+    peers.append(server.accept()[0])
+    peers[-1].send({spoken!r}.encode())
+"""
+    check = asked(scheme="HTTPS", timeout=0.3)
+    pod.agents.run([Add(pod.workload("pod", "app", "python3", "-c", server, port=8080, readiness=check))])
+    (failure,) = pod.agents.wait_ready(2)
+    assert failure.reason == f'Readiness probe failed: Get "https://{ADDRESS}:8080/healthz": {why}'
 
 
 def test_what_is_not_alive_is_killed_and_started_again(pod: Bench) -> None:

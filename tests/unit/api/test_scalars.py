@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from nslab.api.documents import documents
 from nslab.api.scalars import value
 from nslab.api.values import Reader, Source
 from nslab.api.words import did_you_mean
+from nslab.errors import LabFileError
 from nslab.lab.dump import dumper
 
 
@@ -62,3 +64,39 @@ def test_what_is_written_is_read(tree: Any) -> None:
 def test_a_suggestion_from_a_file_is_safe_to_print() -> None:
     assert did_you_mean("node2", ["n\u2028ode2"]) == '; did you mean "n\\u2028ode2"?'
     assert did_you_mean("x", ["a\x1b", "b"]) == '; known are "a\\x1b" and b'
+
+
+def read(text: str) -> Any:
+    (node,) = documents(text, "some")
+    return Reader(Source("some", text)).read(node)
+
+
+WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
+
+
+@given(st.dictionaries(WORDS, WORDS | st.lists(WORDS, max_size=3), max_size=4), st.sampled_from([None, 1]))
+@example({"a😀": "😀😀", "b": "\\ud83d\\ude00", "c": "\\\\😀"}, None)
+def test_json_is_read_as_json_reads_it(found: dict[str, Any], indent: int | None) -> None:
+    """json.dumps writes characters outside the basic plane as two escapes."""
+    assert read(json.dumps(found, indent=indent)) == found
+
+
+def test_a_surrogate_pair_in_yaml() -> None:
+    text = 'a: "\\ud83d\\ude00 \\\\ud83d\\\\ude00"\nb: \\ud83d\\ude00\nc: \'\\ud83d\\ude00\'\n"\\ud83d\\ude00": d\n'
+    same = r"\ud83d\ude00"
+    assert read(text) == {"a": f"😀 {same}", "b": same, "c": same, "😀": "d"}
+
+
+def test_half_a_pair_is_no_character() -> None:
+    with pytest.raises(LabFileError, match="invalid Unicode character escape code"):
+        read('{"a": "\\ud83d"}')
+    reader = Reader(Source("some", text := '{"a": "\\ud83d\\ude00 \\ude00", "b": c}'))
+    (node,) = documents(text, "some")
+    reader.read(node)
+    assert [error.text for error in reader.errors] == ['a: "😀 \\ude00" has a character that no program can be given']
+
+
+def test_positions_behind_a_pair() -> None:
+    (node,) = documents('{"a": "\\ud83d\\ude00",\n "b": 1}', "some")
+    _, (key, _) = node.value
+    assert (key.start_mark.line, key.start_mark.column) == (1, 1)

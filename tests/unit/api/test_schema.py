@@ -19,6 +19,7 @@ from nslab.errors import LabFileError
 from nslab.lab.dump import dump
 from nslab.lab.load import parse_stored, parse_with_warnings
 from nslab.lab.manifest import parse_manifest
+from tests.slow import often
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
@@ -79,7 +80,7 @@ def ways(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [way, *(found for name, one in items for found in ways(one, (*way, name)))]
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=often(400), deadline=None, database=None)
 @given(st.data(), st.sampled_from(sorted(BARE)))
 def test_a_validator_finds_the_same(data: st.DataObject, kind: str) -> None:
     value = copy.deepcopy(BARE[kind])

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from nslab.cni.chain import Program, Wiring, adding
 from nslab.cni.config import WrongConfigError, read
 from nslab.cni.result import PluginError, PluginOutput, made_of
+from tests.slow import often
 
-quick = settings(max_examples=300, deadline=None, database=None)
+quick = settings(max_examples=often(300), deadline=None, database=None)
 HUGE = "9" * 5000
 TEXTS = st.sampled_from(
     ["", "eth0", "x" * 100_000, "\0", "\x1b[31m", "\x9b", "\u202e", "\ud800", "20.96.1.2/24", "::1/64", "a\nb"]

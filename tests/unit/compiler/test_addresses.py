@@ -10,7 +10,8 @@ import pytest
 from nslab.compiler.addresses import blocks, tunnel_address
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import UsageError
-from nslab.lab.types import Encapsulation, Lab, Networks, Node, Plugin, Pod, ProxyMode
+from nslab.lab.pod_types import Pod
+from nslab.lab.types import Encapsulation, Lab, Networks, Node, Plugin, ProxyMode
 
 CALICO = Lab(
     "lab",

@@ -12,6 +12,8 @@ from nslab.compiler.pods import workload
 from nslab.lab.load import parse, parse_with_warnings
 from nslab.lab.sources import resource
 from nslab.lab.warn_sources import MOST_LINKS
+from nslab.objects.base import Add, Remove
+from nslab.objects.script import commands
 
 if TYPE_CHECKING:
     from nslab.objects.container import Workload
@@ -76,6 +78,32 @@ def doubts(container: str) -> list[str]:
 
 def links_of(work: Workload) -> dict[str, str]:
     return dict(pair.split("=", 1) for pair in work.begun.links.split("\0") if pair)
+
+
+FROM_SECRETS = """\
+command: [sh, -c, 'login $(PASSWORD)'],
+env: [{name: PASSWORD, valueFrom: {secretKeyRef: {name: login, key: password}}},
+      {name: URL, value: 'sql://$(PASSWORD)@db'}, {name: PLAIN, value: told}],
+envFrom: [{prefix: L_, secretRef: {name: login}}]
+""".replace("\n", " ")
+
+
+def test_people_do_not_read_the_values_of_secrets() -> None:
+    work = made(FROM_SECRETS)
+    assert work.begun.argv == ("sh", "-c", "login s3cret")
+    assert dict(work.begun.env)["URL"] == "sql://s3cret@db"
+    (line,) = commands(Add(work))
+    assert line.endswith(
+        "env 'L_password=***' 'L_user=***' 'PASSWORD=***' 'URL=sql://***@db' PLAIN=told sh -c 'login ***' &"
+    )
+    printed = [*commands(Add(work)), *commands(Remove(work)), work.description, repr(work), work.sentence]
+    assert not [text for text in printed if "s3cret" in text or "root" in text]
+
+
+def test_a_script_runs_so_it_has_the_values_of_secrets() -> None:
+    (line,) = made(FROM_SECRETS).script_lines(Add(made(FROM_SECRETS)), {})
+    assert "L_password=s3cret L_user=root" in line
+    assert "PASSWORD=s3cret URL=sql://s3cret@db PLAIN=told sh -c 'login s3cret'" in line
 
 
 def test_a_key_of_a_config_map_or_a_secret() -> None:

@@ -18,7 +18,7 @@ from nslab.lab.types import Encapsulation
 from nslab.objects.inet import Address, Route
 from nslab.objects.needs import Host
 from nslab.objects.plan import diff
-from nslab.objects.ports import Port
+from nslab.objects.ports import BridgePort
 from nslab.objects.sysctl import Sysctl
 from nslab.probes import Expected, Kind, survey
 from nslab.views.tree import picture, title
@@ -50,7 +50,7 @@ def test_pods_are_given_addresses_as_by_host_local() -> None:
 
 def test_what_a_learner_made_is_not_taken_away() -> None:
     made: list[KernelObject] = [
-        Route(NODE, *ROUTE), Address(NODE, "eth0", IPv4Interface("20.96.1.1/24")), Port(NODE, "eth0", "br0"),
+        Route(NODE, *ROUTE), Address(NODE, "eth0", IPv4Interface("20.96.1.1/24")), BridgePort(NODE, "eth0", "br0"),
     ]  # fmt: skip
     found = [*(obj for obj in WANT if not isinstance(obj, Sysctl)), *made]
     settings = [obj for obj in WANT if isinstance(obj, Sysctl)]

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import assign_addresses
 from nslab.compiler.pods import sandbox
-from nslab.compiler.services import resolve
 from nslab.errors import LabFileError
 from nslab.lab.load import parse, parse_with_warnings
 

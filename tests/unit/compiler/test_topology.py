@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nslab.compiler.services import resolve
+from nslab.compiler.endpoints import resolve
 from nslab.components.controllers.endpoints import masked
 from nslab.dataclass import replace
 from nslab.lab.load import parse, parse_with_warnings

@@ -11,7 +11,7 @@ from nslab.errors import LabFileError
 from nslab.lab.change import applied_with_warnings
 from nslab.lab.dump import dump
 from nslab.lab.load import parse, parse_stored, parse_with_warnings
-from nslab.objects.container import File, Mount, Volume
+from nslab.objects.container import File, Mount, PodVolume
 
 MIB = 1 << 20
 OBJECTS = """\
@@ -39,7 +39,7 @@ def text_of(volume: str, mount: str = "mountPath: /data", more: str = "") -> str
     return f"{OBJECTS}spec: {{{more}containers: [{container}], volumes: [{{name: v, {volume}}}]}}\n"
 
 
-def made(volume: str, mount: str = "mountPath: /data", more: str = "") -> tuple[Volume, tuple[Mount, ...]]:
+def made(volume: str, mount: str = "mountPath: /data", more: str = "") -> tuple[PodVolume, tuple[Mount, ...]]:
     lab = assign_addresses(parse(text_of(volume, mount, more), "shop.yaml"))
     pod = next(one for one in lab.pods if one.name == "web")
     (found,) = sandbox(lab, pod).volumes
@@ -55,9 +55,9 @@ def said(text: str) -> list[str]:
 
 
 def test_an_empty_folder_is_as_large_as_it_says_and_never_very_large() -> None:
-    assert made("emptyDir: {}") == (Volume(64 * MIB), (Mount(0, "/data"),))
-    assert made("emptyDir: {sizeLimit: 1Mi}")[0] == Volume(MIB)
-    assert made("emptyDir: {medium: Memory, sizeLimit: 1Ti}")[0] == Volume(512 * MIB)
+    assert made("emptyDir: {}") == (PodVolume(64 * MIB), (Mount(0, "/data"),))
+    assert made("emptyDir: {sizeLimit: 1Mi}")[0] == PodVolume(MIB)
+    assert made("emptyDir: {medium: Memory, sizeLimit: 1Ti}")[0] == PodVolume(512 * MIB)
 
 
 def test_all_keys_of_a_config_map_are_files() -> None:
@@ -77,7 +77,7 @@ def test_or_some_of_them_elsewhere() -> None:
 
 def test_the_group_of_a_pods_volumes_may_read_them() -> None:
     volume, _ = made("secret: {secretName: keys, defaultMode: 0400}", more="securityContext: {fsGroup: 2000}, ")
-    assert volume == Volume(64 * MIB, 2000, (File("password", 0o440, "s3cret"),))
+    assert volume == PodVolume(64 * MIB, 2000, (File("password", 0o440, "s3cret"),))
 
 
 def test_fields_of_the_pod_are_files() -> None:
@@ -154,7 +154,7 @@ def test_each_pod_of_a_stateful_set_has_a_volume_for_each_claim() -> None:
     assert [one.document["spec"]["volumes"] for one in pods] == [
         [{"name": "data", "persistentVolumeClaim": {"claimName": f"data-db-{number}"}}] for number in (0, 1)
     ]
-    assert sandbox(assign_addresses(lab), assign_addresses(lab).pods[-1]).volumes == (Volume(64 * MIB),)
+    assert sandbox(assign_addresses(lab), assign_addresses(lab).pods[-1]).volumes == (PodVolume(64 * MIB),)
     assert "an empty folder each, gone with its pod: 1 persistentVolumeClaim" in [one.sentence for one in found]
     assert parse_stored(dump(lab), "kept") == lab
 

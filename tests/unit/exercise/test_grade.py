@@ -15,7 +15,7 @@ from nslab.exercises.ask import questions
 from nslab.exercises.grade import Graded, Seen, done, grade, next_one, seen
 from nslab.exercises.report import junit, to_json
 from nslab.exercises.rounds import ask_all
-from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Language, Show, Text
+from nslab.exercises.types import Ask, By, Check, Expect, Fact, Goal, Language, Show, Translated
 from nslab.exercises.words import _ENGLISH, _KOREAN, sentence, summary
 from nslab.lab.find import folder
 from nslab.lab.load import load
@@ -36,7 +36,7 @@ ROWS = {("node1", Show.ADDRESS): [{"ifname": "eth0", "local": "192.168.59.22"}]}
 
 def verdict(ask: Ask, *tries: Try) -> str:
     """What is said of one question's answers; "" if they are right."""
-    goal = Goal("g", Text("t"), Text("h"), (ask,))
+    goal = Goal("g", Translated("t"), Translated("h"), (ask,))
     (graded,) = grade(Check((goal,)), LAB, Seen({ask: tries}, ROWS))
     assert graded.reached is (not graded.faults)
     return "".join(sentence(fault, Language.ENGLISH).partition(": ")[2] for fault in graded.faults)
@@ -187,7 +187,7 @@ def test_what_must_not_be_answered_is_asked_once() -> None:
 
 def graded(*reached: bool, extra: bool) -> tuple[Graded, ...]:
     """Goals that are reached or not, and one more, extra, that is not."""
-    goal = Goal("g", Text("a < b", "가"), Text("hint"), (HTTP,))
+    goal = Goal("g", Translated("a < b", "가"), Translated("hint"), (HTTP,))
     fault = grade(Check((goal,)), LAB, Seen({HTTP: (SILENT,)}, {}))[0].faults
     one = [Graded(replace(goal, name=f"g{at}"), () if right else fault) for at, right in enumerate(reached)]
     return (*one, Graded(replace(goal, name="more", extra=True), () if extra else fault))
@@ -220,7 +220,7 @@ def test_both_languages_have_every_phrase() -> None:
 def test_a_goal_that_was_reached_and_is_not_any_more_is_lost_and_comes_first() -> None:
     ask, bad, good = HTTP, (SILENT,), (reached(),)
     other = replace(HTTP, target=f"{OTHER}:8080")
-    check = Check((Goal("first", Text("f"), asks=(ask,)), Goal("second", Text("s"), asks=(other,))))
+    check = Check((Goal("first", Translated("f"), asks=(ask,)), Goal("second", Translated("s"), asks=(other,))))
     graded = grade(check, LAB, Seen({ask: bad, other: bad}, {}), {"second"})
     assert [(one.reached, one.lost) for one in graded] == [(False, False), (False, True)]
     assert next_one(graded) == (2, graded[1])

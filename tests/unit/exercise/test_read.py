@@ -13,7 +13,7 @@ from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
 from nslab.exercises.read import check_schema, goals_beside, read_check
 from nslab.exercises.targets import target
-from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Text
+from nslab.exercises.types import Ask, By, Expect, Fact, Language, Show, Translated
 from nslab.lab.find import folder, shipped
 from nslab.lab.load import load
 
@@ -47,7 +47,7 @@ def output(text: str) -> str:
 
 def test_what_a_file_says_is_what_is_read() -> None:
     (goal,) = read_check(GOOD, "check.yaml", CNI).goals
-    assert (goal.name, goal.title, goal.extra) == ("first", Text("they talk", "통신한다"), False)
+    assert (goal.name, goal.title, goal.extra) == ("first", Translated("they talk", "통신한다"), False)
     assert goal.asks == (Ask("pod-a", "pod-b"), Ask("client", "pod-a:8080", By.TCP, Expect.BLOCKED))
     assert goal.facts == (Fact("node1", Show.ADDRESS, has_not=(("local", "169.254.1.1"),)),)
     assert goal.title.by(Language.KOREAN) == "통신한다"
@@ -59,7 +59,7 @@ def test_a_text_may_be_plain_and_a_hint_absent() -> None:
         "    hint: {en: look at the cables}\n", ""
     )
     (goal,) = read_check(text, "check.yaml", CNI).goals
-    assert (goal.title, goal.hint) == (Text("they talk"), Text())
+    assert (goal.title, goal.hint) == (Translated("they talk"), Translated())
     assert goal.title.by(Language.KOREAN) == "they talk"
 
 

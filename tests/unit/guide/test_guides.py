@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +32,7 @@ KOREAN = [path for path in GUIDES if path.name == guide_file("ko")]
 HANGUL = re.compile("[가-힣]")
 
 
+@cache
 def shown(path: Path) -> str:
     return read(path, assign_addresses(load(path.parent / "lab.yaml")), "ko" if path in KOREAN else "en")
 

@@ -23,6 +23,7 @@ from nslab.lab.load import parse, parse_stored
 from nslab.lab.network_rules import RULES
 from nslab.lab.status import merge_status
 from nslab.lab.types import ONE_NUMBER, Client, Lab, Node
+from tests.slow import often
 
 if TYPE_CHECKING:
     import pytest
@@ -40,7 +41,7 @@ VERSIONS = {
     "Certificate": "cert-manager.io/v1",
 }
 LABEL = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-quick = settings(max_examples=150, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+quick = settings(max_examples=often(150), deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 
 # Words that mean something somewhere in a lab file, and words that have bitten readers of YAML.
 WORDS = st.sampled_from(
@@ -300,7 +301,7 @@ def test_any_content_of_a_kind(kind: str, metadata: Any, spec: Any, status: Any)
     check(yaml.safe_dump(document))
 
 
-@settings(quick, max_examples=400)
+@settings(quick, max_examples=often(400))
 @given(broken_labs())
 def test_mutations_of_good_labs(text: str) -> None:
     check(text)

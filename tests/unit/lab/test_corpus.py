@@ -16,7 +16,7 @@ import corpus
 from nslab.api.documents import sources_of
 from nslab.app.listener import QUIET
 from nslab.app.plan import plan
-from nslab.compiler.services import resolve
+from nslab.compiler.endpoints import resolve
 from nslab.lab.dump import dump
 from nslab.lab.load import load, load_with_warnings, parse_stored
 from nslab.lab.manifest import read_manifest

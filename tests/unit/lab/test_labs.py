@@ -16,9 +16,10 @@ from nslab.errors import UsageError
 from nslab.lab import find
 from nslab.lab.dump import dump
 from nslab.lab.load import load, name_of, parse, parse_stored
+from nslab.lab.pod_types import Container
 from nslab.lab.status import merge_status
 from nslab.lab.stream import lab_schema as schema
-from nslab.lab.types import Container, Encapsulation, Lab, Plugin
+from nslab.lab.types import Encapsulation, Lab, Plugin
 
 if TYPE_CHECKING:
     from pathlib import Path

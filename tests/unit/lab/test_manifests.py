@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import assign_addresses
-from nslab.compiler.services import resolve
 from nslab.errors import LabFileError
 from nslab.lab.change import applied, scaled
 from nslab.lab.dump import dump
 from nslab.lab.load import load, load_with_warnings, parse, parse_stored, parse_with_warnings
+from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from nslab.lab.types import Container
+    from nslab.lab.pod_types import Container
 
 DEPLOYMENT = """\
 apiVersion: apps/v1
@@ -401,3 +402,25 @@ def test_a_stand_in_installs_nothing() -> None:
     container = "{name: c, image: wordpress, command: [sh, -c, apt-get install x]}"
     text = f"apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec: {{containers: [{container}]}}\n"
     assert [one.sentence for one in parse_with_warnings(text, "f")[1]] == ["played by stand-ins: wordpress"]
+
+
+@pytest.mark.parametrize(
+    "asks", ["httpGet: {port: 8443, scheme: HTTPS}", "grpc: {port: 8443, service: x}", "tcpSocket: {port: 8443}"]
+)
+def test_a_stand_in_passes_probes_in_protocols_that_it_does_not_speak_once_its_port_is_open(asks: str) -> None:
+    container = first(pod("a/b", f", livenessProbe: {{{asks}, initialDelaySeconds: 60}}"))
+    assert container.liveness == HealthCheck("tcpSocket", 8443)
+    assert container.standin
+    assert [port.port for port in container.standin.ports] == [8443]
+
+
+def test_a_grpc_probe_asks_what_really_runs_about_a_service() -> None:
+    container = first(pod("busybox", ", command: [x], livenessProbe: {grpc: {port: 5000, service: shop}}"))
+    assert container.liveness == HealthCheck("grpc", 5000, service="shop")
+
+
+def test_an_https_probe_asks_what_really_runs_by_tls() -> None:
+    container = first(
+        pod("busybox", ", command: [x], livenessProbe: {httpGet: {port: 8443, scheme: HTTPS, path: /up}}")
+    )
+    assert container.liveness == HealthCheck("httpGet", 8443, "/up", scheme="HTTPS")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nslab.compiler.services import resolve
+from nslab.compiler.endpoints import resolve
 from nslab.errors import LabFileError
 from nslab.lab.change import applied, deleted
 from nslab.lab.dump import dump

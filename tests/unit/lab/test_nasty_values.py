@@ -14,8 +14,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nslab.api.compound_shapes import Many, OneOrMany, RecordShape, Table
 from nslab.api.schema import compiled, shape_of
-from nslab.api.shapes import Many, OneOrMany, Record, Table
 from nslab.compiler import compile_lab
 from nslab.compiler.placement import assign_addresses
 from nslab.errors import LabFileError
@@ -26,6 +26,7 @@ from nslab.objects import script as shell
 from nslab.objects.needs import Host
 from nslab.objects.plan import diff
 from nslab.probes import survey, survey_services
+from tests.slow import often
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,7 +105,7 @@ def ways(shape: Shape, way: Way = ()) -> Iterator[Way]:
     if way:
         yield way
     match shape:
-        case Record():
+        case RecordShape():
             for name, field in shape.schema["properties"].items():
                 yield from ways(compiled(field), (*way, name))
         case Many() | OneOrMany():
@@ -175,7 +176,7 @@ def holds(source: str) -> None:
 @pytest.mark.parametrize("value", NASTY, ids=lambda value: value[:20])
 def test_some_fields_with_each_value(value: str) -> None:
     chosen = random.Random(value + os.environ.get("PYTEST_XDIST_TESTRUNUID", ""))
-    for kind, way in chosen.sample(WAYS, 8) + chosen.sample(EVERY, 4):
+    for kind, way in chosen.sample(WAYS, often(8)) + chosen.sample(EVERY, often(4)):
         holds(text({kind: {way: value}}))
 
 
@@ -185,7 +186,7 @@ def test_names_that_are_empty_are_missing() -> None:
             parse(text({kind: {("metadata", "name"): '""'}}), "f")
 
 
-@settings(max_examples=60, deadline=None, database=None)
+@settings(max_examples=often(60), deadline=None, database=None)
 @given(st.lists(st.tuples(st.sampled_from(WAYS), st.sampled_from(NASTY)), min_size=2, max_size=6))
 def test_several_at_once(chosen: list[tuple[tuple[str, Way], str]]) -> None:
     changes: dict[str, dict[Way, str]] = {}

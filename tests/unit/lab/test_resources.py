@@ -7,6 +7,7 @@ import pytest
 from nslab.errors import UsageError
 from nslab.lab.dump import documents
 from nslab.lab.load import parse
+from nslab.lab.resources import meant
 from nslab.lab.selection import matching, resource, selected
 
 LAB = parse(
@@ -46,6 +47,39 @@ def names(*words: str, namespace: str = "") -> list[str]:
 @pytest.mark.parametrize("word", ["pods", "pod", "po", "Pods"])
 def test_a_kind_by_any_word_of_kubectls(word: str) -> None:
     assert names(word) == ["Pod default/web"]
+
+
+@pytest.mark.parametrize(
+    ("word", "resource"),
+    [
+        ("po", "pod"),
+        ("deploy.apps", "deployment.apps"),
+        ("Deployments.v1.apps", "deployment.apps"),
+        ("pods.v1", "pod"),
+        ("cm", "configmap"),
+        ("endpoints", "endpoints"),
+        ("events", "event"),
+        ("services", "service"),
+        ("services.serving.knative.dev", "service.serving.knative.dev"),
+        ("service.v1.serving.knative.dev", "service.serving.knative.dev"),
+        ("widgets", "widget.example.com"),
+    ],
+)
+def test_the_resource_that_a_word_means(word: str, resource: str) -> None:
+    assert meant(["service.serving.knative.dev", "widget.example.com", "deployment.apps"], word) == resource
+
+
+@pytest.mark.parametrize("word", ["", ".", ".apps", "pods.apps", "pods.example.com", "gadgets"])
+def test_a_word_that_means_no_resource(word: str) -> None:
+    with pytest.raises(UsageError, match="the server doesn't have a resource type"):
+        meant(["widget.example.com"], word)
+
+
+def test_a_kind_of_another_group_is_not_kubernetes_own() -> None:
+    foreign = {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "metadata": {"name": "web"}}
+    there = [*THERE, foreign]
+    assert foreign not in selected(there, ["svc"])
+    assert selected(there, ["services.serving.knative.dev"]) == [foreign]
 
 
 def test_several_kinds_and_all_of_them() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -19,12 +20,15 @@ from nslab.components.kubelet.container import Spec
 from nslab.lab import security
 from nslab.lab.dump import dump
 from nslab.lab.load import parse, parse_stored, parse_with_warnings
-from nslab.lab.types import Lab, Resources, SecurityContext
+from nslab.lab.pod_types import Resources, SecurityContext
 from nslab.linux.processes.agents import _requests
 from nslab.objects.container import ROOT, USUAL, Limits, Security, Workload
 from nslab.objects.needs import FULL
 from nslab.objects.plan import Add
 from nslab.runtime.cgroups import machine_memory
+
+if TYPE_CHECKING:
+    from nslab.lab.types import Lab
 
 LAB = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: small}\nspec: {nodes: [{name: a}]}\n"
 

@@ -6,18 +6,23 @@ import time
 from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from nslab.errors import LabFileError
 from nslab.lab.defaults import host_name
 from nslab.lab.dump import dump
-from nslab.lab.load import parse, parse_stored, parse_with_warnings
+from nslab.lab.load import parse, parse_stored
 from nslab.lab.manifest import load_manifest, parse_manifest
+from nslab.lab.pod_types import Protocol, RestartPolicy
+from nslab.lab.service_types import Service, TrafficPolicy
 from nslab.lab.status import merge_status
-from nslab.lab.types import Lab, Protocol, RestartPolicy, Service, TrafficPolicy
 from nslab.runtime.health_check import HealthCheck
 from scripts.benchmarks.services_manifest import manifest
+
+if TYPE_CHECKING:
+    from nslab.lab.types import Lab
 
 LAB = """\
 apiVersion: nslab/v1
@@ -342,18 +347,3 @@ def test_what_a_load_balancer_and_a_node_say_of_themselves_survives() -> None:
         (None, None),
         (None, "lb.example"),
     ]
-
-
-@pytest.mark.parametrize(
-    ("handler", "kept"),
-    [
-        ("grpc: {port: 50051}", "grpc"),
-        ("httpGet: {port: 1, scheme: HTTPS}", "httpGet.scheme"),
-    ],
-)
-@pytest.mark.parametrize("probe", ["readinessProbe", "livenessProbe"])
-def test_a_handler_that_is_kept_is_named_once_and_is_a_handler(handler: str, kept: str, probe: str) -> None:
-    container = f"{{name: c, command: [sleep, infinity], {probe}: {{{handler}}}}}"
-    pod = f"---\napiVersion: v1\nkind: Pod\nmetadata: {{name: y}}\nspec: {{containers: [{container}]}}\n"
-    _, warnings = parse_with_warnings(LAB + pod, "x")
-    assert [one.sentence for one in warnings] == [f"kept, not acted on: Pod.spec.containers.{probe}.{kept}"]

@@ -12,7 +12,8 @@ from nslab.lab.load import parse, parse_stored
 from nslab.lab.status import merge_status, with_released
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
 
 FILE = """\
 apiVersion: nslab/v1

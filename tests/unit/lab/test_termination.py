@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nslab.compiler.endpoints import resolve
 from nslab.compiler.placement import assign_addresses
-from nslab.compiler.services import resolve
 from nslab.lab.change import applied, deleted, scaled
 from nslab.lab.dump import dump
 from nslab.lab.load import parse, parse_stored
 from nslab.lab.termination import key, timestamp, with_terminating, without, without_terminating
 
 if TYPE_CHECKING:
-    from nslab.lab.types import Lab, Pod
+    from nslab.lab.pod_types import Pod
+    from nslab.lab.types import Lab
 
 FILE = """\
 apiVersion: nslab/v1

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nslab.components.kubelet import health
 from nslab.wire import http
+from tests.slow import often
 
 
 def test_a_request_comes_out_when_it_is_whole() -> None:
@@ -79,7 +80,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=500, deadline=None, database=None)
+@settings(max_examples=often(500), deadline=None, database=None)
 @given(st.lists(PIECES | st.binary(max_size=9), max_size=12).map(b"".join))
 def test_whatever_comes_is_a_request_or_none(data: bytes) -> None:
     left = bytearray(data)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nslab.compiler.pods import check
-from nslab.components.kubelet import crilog, restart, status
-from nslab.components.kubelet.attempt import UNKNOWN
+from nslab.components.kubelet import crilog, exit_status, restart, status
+from nslab.components.kubelet.exit_status import UNKNOWN
 from nslab.components.kubelet.health import Verdict, complaint, request, whole
 from nslab.components.runtime.loop import Loop
-from nslab.lab.types import Container, ContainerPort
+from nslab.lab.pod_types import Container, ContainerPort
 from nslab.runtime.health_check import HealthCheck
 from nslab.runtime.journal import MOST, Journal
 
@@ -40,7 +40,7 @@ def test_the_waits_are_the_kubelets() -> None:
 
 @pytest.mark.parametrize(("status", "code"), [(0, 0), (3, 3), (-9, 137), (-15, 143), (UNKNOWN, 137)])
 def test_exit_codes(status: int, code: int) -> None:
-    assert restart.exit_code(status) == code
+    assert exit_status.exit_code(status) == code
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_exit_codes(status: int, code: int) -> None:
     ],
 )  # fmt: skip
 def test_reasons(status: int, started: bool, reason: str) -> None:
-    assert restart.reason_of(status, started) == reason
+    assert exit_status.reason_of(status, started) == reason
 
 
 def test_who_had_no_more_memory() -> None:
-    assert restart.reason_of(-9, True, oom=True) == "OOMKilled"
-    assert restart.reason_of(137, True, oom=True) == "OOMKilled", "its only process is a shell's child"
-    assert restart.reason_of(UNKNOWN, True, oom=True) == "OOMKilled"
-    assert restart.reason_of(0, True, oom=True) == "Completed", "it did without who was killed"
+    assert exit_status.reason_of(-9, True, oom=True) == "OOMKilled"
+    assert exit_status.reason_of(137, True, oom=True) == "OOMKilled", "its only process is a shell's child"
+    assert exit_status.reason_of(UNKNOWN, True, oom=True) == "OOMKilled"
+    assert exit_status.reason_of(0, True, oom=True) == "Completed", "it did without who was killed"
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from nslab.objects.namespaces import Netns
 from nslab.objects.needs import Host
 from nslab.objects.plan import Add, Remove, Replace, Step, diff
 from nslab.objects.script import commands, script
+from tests.slow import often
 
 if TYPE_CHECKING:
     from nslab.objects.base import KernelObject
@@ -134,7 +135,7 @@ ENVIRONMENTS = st.lists(st.tuples(NAMES, WORDS), max_size=3)
 @example("a=b", [], [("-i", "x")])
 @example("--help", ["--", "a & b"], [])
 @example("prog & x", ["&"], [("NSLAB", "nslab.other.node1 node")])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=often(60), deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 def test_a_script_gives_a_container_its_words_and_runs_nothing_else(
     program: str, arguments: list[str], env: list[tuple[str, str]]
 ) -> None:
@@ -154,7 +155,7 @@ def test_a_script_gives_a_container_its_words_and_runs_nothing_else(
 
 
 @given(st.lists(WORDS, min_size=1, max_size=3), st.lists(st.tuples(WORDS, WORDS), max_size=3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(60), deadline=None)
 def test_no_step_of_a_container_has_more_than_one_line(argv: list[str], env: list[tuple[str, str]]) -> None:
     container = Workload("p", "n", "app", tuple(argv), tuple(env), "/", 0)
     for step in (Add(container), Remove(container), Replace(container, container)):
@@ -210,7 +211,7 @@ TEXTS = st.text(CHARACTERS, max_size=10)
 
 @given(program=st.text(CHARACTERS.filter(lambda char: char != "/"), min_size=1, max_size=8), shown=TEXTS, folder=TEXTS)
 @example(program="a", shown="", folder="/ ip netns exec n /")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(60), deadline=None)
 def test_a_cni_plugin_is_given_its_words(program: str, shown: str, folder: str) -> None:
     network = read('{"cniVersion": "1.0.0", "name": "pods", "plugins": [{"type": "a"}]}')
     wiring = Wiring(network, (Program(f"/opt/{program}"),), "c0ffee", "/run/netns/p", "eth0", f"A={shown}", (folder,))

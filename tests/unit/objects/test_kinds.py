@@ -100,14 +100,10 @@ def files(*rooms: str) -> Iterator[Path]:
         yield from sorted(path.rglob("*.py")) if path.is_dir() else (path,)
 
 
-HOMONYMS = {"nslab/views/describe.py": {"Port"}}
-"""Words that are kubectl's there, and no kind."""
-
-
 def test_no_machinery_names_a_kind() -> None:
     names = {kind.__name__ for kind in kinds()} - {"Netns"}  # which everything requires
     found = {str(file.relative_to(ROOT)): names & {*named_in(file)} for file in files(*MACHINERY)}
-    assert {file: output for file, output in found.items() if output} == HOMONYMS
+    assert {file: output for file, output in found.items() if output} == {}
 
 
 def test_who_decides_about_kinds_is_known() -> None:

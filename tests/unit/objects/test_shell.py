@@ -26,7 +26,7 @@ from nslab.objects.neighbours import Fdb, Neighbour
 from nslab.objects.nft import NftChain, NftElement, NftSet, NftTable
 from nslab.objects.other_routes import OtherRoute
 from nslab.objects.plan import Add, Remove, Replace, Step
-from nslab.objects.ports import LinkUp, Port
+from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.process import Control, KubeProxy, NodeAgent, TunnelAgent
 from nslab.objects.routing_rules import RoutingRule
 from nslab.objects.script import command, commands, script
@@ -78,12 +78,12 @@ TRANSCRIPT: list[tuple[Step, list[str]]] = [
     (Replace(Ipip("n", "tunl0", 1480), Ipip("n", "tunl0", 1430)), ["ip -n n link set tunl0 mtu 1430"]),
     (Add(Tun("n", "tunl0", 1480)), ["ip -n n tuntap add dev tunl0 mode tun", "ip -n n link set tunl0 mtu 1480"]),
     (Remove(Tun("n", "tunl0", 1480)), ["ip -n n tuntap del dev tunl0 mode tun"]),
-    (Add(Port("n", "v", "cbr0")), ["ip -n n link set v master cbr0"]),
+    (Add(BridgePort("n", "v", "cbr0")), ["ip -n n link set v master cbr0"]),
     (
-        Add(Port("n", "v", "cbr0", hairpin=True)),
+        Add(BridgePort("n", "v", "cbr0", hairpin=True)),
         ["ip -n n link set v master cbr0", "bridge -n n link set dev v hairpin on"],
     ),
-    (Remove(Port("n", "v", "cbr0")), ["ip -n n link set v nomaster"]),
+    (Remove(BridgePort("n", "v", "cbr0")), ["ip -n n link set v nomaster"]),
     (Add(LinkUp("n", "eth0")), ["ip -n n link set eth0 up"]),
     (Remove(LinkUp("n", "eth0")), ["ip -n n link set eth0 down"]),
     (Add(Address("n", "eth0", IPv4Interface("20.96.1.2/24"))), ["ip -n n addr add 20.96.1.2/24 dev eth0"]),

@@ -21,11 +21,12 @@ from nslab.objects.namespaces import Netns
 from nslab.objects.neighbours import Fdb, Neighbour
 from nslab.objects.nft import NftChain, NftSet, NftTable
 from nslab.objects.plan import Add, Plan, Remove, Replace, diff, invert, transactions
-from nslab.objects.ports import LinkUp, Port
+from nslab.objects.ports import BridgePort, LinkUp
 from nslab.objects.process import NodeAgent, TunnelAgent
 from nslab.objects.script import command
 from nslab.objects.sysctl import Sysctl
 from nslab.objects.tunnels import Ipip, Tun, Vxlan
+from tests.slow import often
 
 A, B = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
 CABLE = Veth("node", "cali0", A, "pod", "eth0", B)
@@ -259,7 +260,7 @@ LAYERS: tuple[tuple[int, st.SearchStrategy[KernelObject]], ...] = (
     (3, st.builds(Bridge, SPACES, NAMES, MACS, MTUS)),
     (3, st.builds(Vxlan, SPACES, st.just("v"), MACS, st.just(1), st.just(4789), HOSTS, NAMES, MTUS)),
     (2, st.builds(Tun, SPACES, st.just("tunl0"), MTUS)),
-    (4, st.builds(Port, SPACES, NAMES, NAMES, st.booleans())),
+    (4, st.builds(BridgePort, SPACES, NAMES, NAMES, st.booleans())),
     (8, st.builds(LinkUp, SPACES, st.sampled_from(["x", "y", "v", "tunl0", "lo"]))),
     (6, st.builds(Address, SPACES, DEVICES, st.sampled_from(["10.0.1.7/24", "10.0.9.9/32"]).map(IPv4Interface))),
     (9, st.builds(Route, SPACES, BLOCKS.map(IPv4Network), DEVICES, st.none() | HOSTS, st.just("bird"), st.booleans())),
@@ -297,7 +298,7 @@ def possible(objects: list[KernelObject]) -> State:
 
 DRAWN = st.tuples(*(st.lists(noun, min_size=most // 2, max_size=most) for most, noun in LAYERS))
 STATES = DRAWN.map(lambda layers: possible([obj for layer in layers for obj in layer]))
-often = settings(max_examples=50, deadline=None, suppress_health_check=[*HealthCheck])
+often = settings(max_examples=often(50), deadline=None, suppress_health_check=[*HealthCheck])
 
 
 def shown(state: State) -> set[KernelObject]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -12,17 +13,18 @@ import pytest
 
 import nslab.pytest_plugin
 from nslab.lab.find import names
-from nslab.pytest_plugin.address import Address
+from nslab.pytest_plugin.address import LabAddress
 from nslab.pytest_plugin.evidence import bounded
 from nslab.pytest_plugin.running import RunningLab
 
 pytest_plugins = ["pytester"]
+PLUGINS = ("-p", "nslab", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+"""Hypothesis takes long to import."""
 ORDINARY = "import os\nos.geteuid = lambda: 1000\n"
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    plugins = ("-p", "nslab", "-p", "no:cacheprovider", "-p", "no:hypothesispytest")  # which takes long to import
-    return pytester.runpytest_subprocess(*plugins, "-W", "error", *arguments)
+    return pytester.runpytest_subprocess(*PLUGINS, "-W", "error", *arguments)
 
 
 def test_loading_it_imports_nothing_of_nslab() -> None:
@@ -85,31 +87,42 @@ def test_without_root_labs_are_skipped_with_the_reason(pytester: pytest.Pytester
     result.stdout.fnmatch_lines(["--nslab-require: labs *put sudo before pytest, or use a kernel of your own: *"])
 
 
-@pytest.mark.parametrize(
-    ("marker", "output"),
-    [
-        ('"calico-two-nod"', "*there is no lab *did you mean calico-two-node*"),
-        ('"mine.yaml"', "*mine.yaml:5:3: unknown field spec.cnii; did you mean cni?"),
-        ('"kind: Lab\\nspec: {nodez: []}\\n"', "*the test's lab:2:8: unknown field spec.nodez; did you mean nodes?"),
-        ('"calico-two-node", proxy_mode="ipsv"', "*there is no ProxyMode 'ipsv'; there are iptables, ipvs, *"),
-        ('"calico-two-node", encapsulation="GRE"', "*there is no Encapsulation 'GRE'; there are IPIP, *"),
-        ('"calico-two-node", scope="class"', "@pytest.mark.lab has no scope 'class'; it is 'function' or 'module'"),
-        ('"calico-two-node", proxy="ipvs"', "@pytest.mark.lab has no proxy; did you mean proxy_mode?"),
-        ('"calico-two-node", cni=1', "@pytest.mark.lab has no cni; known are source, proxy_mode, encapsulation and *"),
-        ('"calico-two-node", "ipvs"', "@pytest.mark.lab takes one argument without a name, the lab; the others are *"),
-        ('"calico-two-node", source="a"', "@pytest.mark.lab has two sources; leave one out"),
-    ],
-)
-def test_a_wrong_marker_is_told(pytester: pytest.Pytester, marker: str, output: str) -> None:
-    pytester.makeconftest("import os\nos.geteuid = lambda: 0\n")  # nothing is brought up
+WRONG = {
+    '"calico-two-nod"': "*there is no lab *did you mean calico-two-node*",
+    '"mine.yaml"': "*mine.yaml:5:3: unknown field spec.cnii; did you mean cni?",
+    '"kind: Lab\\nspec: {nodez: []}\\n"': "*the test's lab:2:8: unknown field spec.nodez; did you mean nodes?",
+    '"calico-two-node", proxy_mode="ipsv"': "*there is no ProxyMode 'ipsv'; there are iptables, ipvs, *",
+    '"calico-two-node", encapsulation="GRE"': "*there is no Encapsulation 'GRE'; there are IPIP, *",
+    '"calico-two-node", scope="class"': "@pytest.mark.lab has no scope 'class'; it is 'function' or 'module'",
+    '"calico-two-node", proxy="ipvs"': "@pytest.mark.lab has no proxy; did you mean proxy_mode?",
+    '"calico-two-node", cni=1': "@pytest.mark.lab has no cni; known are source, proxy_mode, encapsulation and *",
+    '"calico-two-node", "ipvs"': "@pytest.mark.lab takes one argument without a name, the lab; the others are *",
+    '"calico-two-node", source="a"': "@pytest.mark.lab has two sources; leave one out",
+}
+"""What a marker says, and what is said of it."""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What pytest prints for a test with each marker; nothing is brought up."""
+    folder = tmp_path_factory.mktemp("wrong")
+    (folder / "conftest.py").write_text("import os\nos.geteuid = lambda: 0\n")
     text = "apiVersion: nslab/v1\nkind: Lab\nmetadata: {name: mine}\nspec:\n  cnii: {plugin: calico}\n"
-    (pytester.path / "mine.yaml").write_text(f"{text}  nodes: [{{name: node1}}]\n")
-    pytester.makepyfile(f"import pytest\n\n@pytest.mark.lab({marker})\ndef test_a(lab):\n    pass\n")
-    result = run(pytester)
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([output])
-    result.stdout.no_fnmatch_line("*During handling of the above exception*")
-    result.stdout.no_fnmatch_line("*Traceback*")
+    (folder / "mine.yaml").write_text(f"{text}  nodes: [{{name: node1}}]\n")
+    tests = (f"@pytest.mark.lab({marker})\ndef test_{place}(lab):\n    pass\n" for place, marker in enumerate(WRONG))
+    (folder / "test_wrong.py").write_text("\n".join(("import pytest\n", *tests)))
+    argv = [sys.executable, "-m", "pytest", *PLUGINS, "-W", "error", "-c", "/dev/null", "--rootdir", str(folder), "."]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True)
+    assert f" {len(WRONG)} errors in " in done.stdout, done.stdout
+    parts = re.split(r"^_+ ERROR at setup of test_\d+ _+$", done.stdout, flags=re.MULTILINE)
+    return dict(zip(WRONG, parts[1:], strict=True))
+
+
+@pytest.mark.parametrize("marker", WRONG)
+def test_a_wrong_marker_is_told(told: dict[str, str], marker: str) -> None:
+    lines = told[marker].splitlines()
+    assert [line for line in lines if fnmatchcase(line, WRONG[marker])] != [], lines
+    assert not [line for line in lines if "During handling of the above exception" in line or "Traceback" in line]
 
 
 def test_without_a_marker_the_lab_is_beside_the_test(pytester: pytest.Pytester) -> None:
@@ -121,15 +134,15 @@ def test_without_a_marker_the_lab_is_beside_the_test(pytester: pytest.Pytester) 
 
 
 def test_an_address_equals_its_text_and_any_address() -> None:
-    seen, plain = Address("10.244.0.1"), IPv4Address("10.244.0.1")
+    seen, plain = LabAddress("10.244.0.1"), IPv4Address("10.244.0.1")
     assert seen == "10.244.0.1" == seen
     assert seen == plain == seen
     assert seen != "10.244.0.2"
     assert seen != "10.244.0.1/32"
-    assert {seen} == {"10.244.0.1"} == {Address(plain)}
+    assert {seen} == {"10.244.0.1"} == {LabAddress(plain)}
     assert {"10.244.0.1": "web"}[seen] == "web"  # type: ignore[index]
     assert (seen + 1, min(seen + 1, seen)) == ("10.244.0.2", plain)
-    assert repr(seen) == "Address('10.244.0.1')"
+    assert repr(seen) == "LabAddress('10.244.0.1')"
 
 
 def test_waiting_ends_with_what_it_waited_for(tmp_path: Path) -> None:

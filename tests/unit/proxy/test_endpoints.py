@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from nslab.compiler.services import resolve
+from nslab.compiler.endpoints import resolve
 from nslab.dataclass import replace
 from nslab.lab.manifest import parse_manifest
 from nslab.proxy.model import Proxy, visible

@@ -14,6 +14,7 @@ from nslab.proxy.mode import Part, whole
 from nslab.proxy.model import Endpoint, Port, Proxy, Service
 from nslab.proxy.modes import MODES, mode
 from nslab.proxy.sync import LARGE, Sync, is_large
+from tests.slow import often
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -80,7 +81,7 @@ def apply(items: Items, old: Items, new: Items) -> Items:
 @pytest.mark.parametrize("name", MODES)
 @given(changes=CHANGES)
 @example(changes=[{WEB.key: replace(WEB, ports=ports)} for ports in (PAIR, PAIR[::-1])])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=often(60), deadline=None)
 def test_increments_come_to_the_whole(name: str, changes: list[Mapping[str, Service | None]]) -> None:
     module, proxy = mode(name), replace(NODE, mode=name)
     sync, items, services = Sync(module, proxy), {}, {}

@@ -16,7 +16,7 @@ from nslab.lab.types import ZONE
 from nslab.views.describe import describe
 from nslab.views.listing import Listing
 from nslab.views.live import Live, objects
-from nslab.views.pods import pod_row
+from nslab.views.pods import live_pod
 
 if TYPE_CHECKING:
     from nslab.lab.types import Lab
@@ -62,18 +62,16 @@ WAITING = {
 
 def live(*entries: dict[str, Any], lab: Lab = LAB) -> list[dict[str, Any]]:
     """The objects of the lab, whose pods' containers are as it is said."""
-    rows = {
-        f"{pod.namespace}/{pod.name}": pod_row(
+    pods = {
+        f"{pod.namespace}/{pod.name}": live_pod(
             pod,
             {"phase": "Running", "containers": {"c": entry}},
             ["c"] if entry["state"] == "running" else [],
-            pause=True,
-            age=300.0,
-            now=NOW,
+            NOW - 300,
         )
         for pod, entry in zip(lab.pods, entries, strict=True)
     }
-    return objects(lab, Live(rows, frozenset({"n1"}), NOW - 400, dict.fromkeys(rows, 300.0), NOW))
+    return objects(lab, Live(pods, frozenset({"n1"}), NOW - 400))
 
 
 def listed(there: list[dict[str, Any]], *words: str, wide: bool = False) -> list[str]:
@@ -186,11 +184,11 @@ def test_a_pods_status_in_one_word(status: dict[str, Any], word: str) -> None:
     assert pod_status({"metadata": {}, "spec": {"initContainers": [{}, {}]}, "status": status}) == word
 
 
-def test_a_pod_that_goes_is_terminating() -> None:
-    assert (
-        pod_status({"metadata": {"deletionTimestamp": "x"}, "spec": {}, "status": {"phase": "Running"}})
-        == "Terminating"
-    )
+@pytest.mark.parametrize(
+    ("phase", "word"), [("Running", "Terminating"), ("Pending", "Terminating"), ("Succeeded", "Succeeded")]
+)
+def test_a_deleted_pod_is_terminating_unless_it_has_finished(phase: str, word: str) -> None:
+    assert pod_status({"metadata": {"deletionTimestamp": "x"}, "spec": {}, "status": {"phase": phase}}) == word
 
 
 @pytest.mark.parametrize(

@@ -7,23 +7,45 @@ from typing import Any
 
 import pytest
 
+from nslab.api import tables
 from nslab.api.duration import duration
-from nslab.lab.types import Container, Pod
-from nslab.views.pods import columns, container_status, pod_row, why_absent
+from nslab.lab.pod_types import Container, Pod
+from nslab.views.pods import columns, container_status, live_pod, pod_row, why_absent
+
+NOW = 1000.0
 
 
 def entry(state: str = "running", reason: str = "", restarts: int = 0, *, ready: bool | None = None) -> dict[str, Any]:
-    """What a node says of a container."""
+    """What a node reports of a container."""
     is_ready = state == "running" if ready is None else ready
-    return {"ready": is_ready, "restarts": restarts, "state": state, "reason": reason, "finished": 970.0}
+    last = {"last": {"reason": "Error", "exit_code": 1, "finished": 970.0}} if restarts else {}
+    code = {"Completed": 0, "Error": 1}.get(reason)
+    return {"ready": is_ready, "restarts": restarts, "state": state, "reason": reason, "exit_code": code, **last}
 
 
-def row(phase: str, *entries: dict[str, Any], pause: bool = True, runs: str = "abc", age: float = 42.0) -> str:
+def web(names: str = "a", sidecars: str = "", **fields: Any) -> Pod:
+    """A pod with containers, and with init containers that are sidecars."""
+    init = [{"name": name, "restartPolicy": "Always"} for name in sidecars]
+    return Pod(
+        "web",
+        "node1",
+        tuple(Container(name) for name in names),
+        assigned=IPv4Address("20.96.0.7"),
+        init=tuple(Container(name, sidecar=True) for name in sidecars),
+        document={"spec": {"containers": [{"name": name} for name in names], "initContainers": init}},
+        **fields,
+    )
+
+
+def row(phase: str, *entries: dict[str, Any], pause: bool = True, runs: str = "abc", **fields: Any) -> str:
     """READY, STATUS and RESTARTS of a pod with containers a, b, c."""
-    names = "abc"[: len(entries)]
-    pod = Pod("web", "node1", tuple(Container(name) for name in names), assigned=IPv4Address("20.96.0.7"))
-    status = {"phase": phase, "containers": dict(zip(names, entries, strict=True))}
-    (seen,) = columns([pod_row(pod, status, list(runs), pause=pause, age=age, now=1000.0)])
+    pod = web("abc"[: len(entries)], **fields)
+    report = {"phase": phase, "containers": dict(zip("abc", entries, strict=False))}
+    return shown(live_pod(pod, report, [*runs], 958.0 if pause else None))
+
+
+def shown(pod: dict[str, Any]) -> str:
+    (seen,) = columns([pod_row(pod, NOW)])
     return f"{seen['ready']} {seen['status']} {seen['restarts']}"
 
 
@@ -52,16 +74,55 @@ def test_a_pod(shown: str, phase: str, entries: list[dict[str, Any]]) -> None:
     assert row(phase, *entries) == shown
 
 
-def test_what_is_not_there_does_not_run_whatever_was_said() -> None:
+def test_a_container_without_a_process_does_not_run_whatever_was_reported() -> None:
     assert row("Running", entry(), pause=False) == "0/1 NotRunning 0"
+    assert row("Running", CRASH, pause=False) == "0/1 NotRunning 4 (30s ago)"
     assert row("Running", entry(), entry(), runs="a") == "1/2 NotRunning 0"
 
 
-def test_a_node_that_said_nothing_yet() -> None:
-    pod = Pod("web", "node1", (Container("a"),), assigned=IPv4Address("20.96.0.7"))
-    seen = pod_row(pod, {}, [], pause=True, age=1.0, now=0.0)
+@pytest.mark.parametrize(
+    ("text", "phase", "reported"),
+    [("1/1 Terminating 0", "Running", entry()), ("0/1 Completed 0", "Succeeded", DONE)],
+)
+def test_a_pod_that_is_deleted_is_terminating_unless_it_has_finished(
+    text: str, phase: str, reported: dict[str, Any]
+) -> None:
+    assert row(phase, reported, deletion=2000.0) == text
+
+
+def test_get_and_ps_have_one_word() -> None:
+    for phase, reported in (("Running", CRASH), ("Succeeded", DONE), ("Running", entry()), ("Pending", entry())):
+        for created in (958.0, None):
+            pod = live_pod(web(), {"phase": phase, "containers": {"a": reported}}, "a", created)
+            cells = tables.row({"kind": "Pod", **pod}, NOW)
+            assert f"{cells['READY']} {cells['STATUS']} {cells['RESTARTS']}" == shown(pod)
+
+
+def test_the_phase_is_the_nodes() -> None:
+    lost = live_pod(web(), {"phase": "Running", "containers": {"a": entry()}}, "", 958.0)
+    assert (lost["status"]["phase"], shown(lost)) == ("Running", "0/1 NotRunning 0")
+
+
+@pytest.mark.parametrize(
+    ("text", "phase", "main", "sidecar"),
+    [
+        ("2/2 Running 0", "Running", entry(), entry()),
+        ("1/2 Running 2 (30s ago)", "Running", entry(), entry("waiting", "CrashLoopBackOff", 2)),
+        ("0/2 Init:0/1 0", "Pending", entry("waiting", "PodInitializing"), {**entry(), "starting": True}),
+        ("0/2 Init:CrashLoopBackOff 2 (30s ago)", "Pending",
+         entry("waiting", "PodInitializing"), entry("waiting", "CrashLoopBackOff", 2)),
+        ("0/2 Error 0", "Failed", entry("terminated", "Error"), entry("terminated", "Error")),
+    ],
+)  # fmt: skip
+def test_sidecars_count_as_containers(text: str, phase: str, main: dict[str, Any], sidecar: dict[str, Any]) -> None:
+    report = {"phase": phase, "containers": {"a": main, "s": {**sidecar, "ready": text[0] == "2"}}}
+    assert shown(live_pod(web("a", sidecars="s"), report, "as", 958.0)) == text
+
+
+def test_a_node_that_has_not_reported_yet() -> None:
+    seen = pod_row(live_pod(web(), {}, [], 998.5), NOW)
     assert (seen["ready"], seen["readyContainers"], seen["containers"]) == (False, 0, 1)
-    assert (seen["status"], seen["restarts"], seen["ageSeconds"]) == ("ContainerCreating", 0, 1)
+    assert (seen["status"], seen["restarts"], seen["ageSeconds"]) == ("ContainerCreating", 0, 2)
 
 
 OOM = {"reason": "OOMKilled", "exit_code": 137, "started": 0.4, "finished": 86400.0}
@@ -121,8 +182,7 @@ def test_why_a_container_does_not_run(output: dict[str, Any], why: str) -> None:
 
 def test_the_namespace_is_shown_when_it_says_something() -> None:
     default, system = (
-        pod_row(Pod("a", "node1", (Container("a"),), namespace=namespace), {}, [], pause=False, age=0.0, now=0.0)
-        for namespace in ("default", "kube-system")
+        pod_row(live_pod(web(namespace=namespace), {}, [], None), NOW) for namespace in ("default", "kube-system")
     )
     assert [*columns([default])[0]] == ["name", "ready", "status", "restarts", "age", "ip", "node"]
     assert [row["namespace"] for row in columns([default, system])] == ["default", "kube-system"]

@@ -1,0 +1,43 @@
+"""The pods and containers that a plan ends, and what a lab is until they have ended."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from nslab.compiler.addresses import pod_netns
+from nslab.dataclass import replace
+from nslab.lab.termination import key
+from nslab.objects.container import Sandbox, Workload
+from nslab.objects.plan import Add
+
+if TYPE_CHECKING:
+    from nslab.app.drift import Drift
+    from nslab.lab.types import Lab
+    from nslab.objects.base import KernelObject
+
+
+def is_run(obj: KernelObject) -> bool:
+    """Whether it is a process of a pod."""
+    return isinstance(obj, Sandbox | Workload)
+
+
+def ended_by(drift: Drift) -> dict[str, set[str]]:
+    """The pods, by their namespaces, of which the plan ends something: which containers; nothing: all."""
+    found: dict[str, set[str]] = {}
+    ending = [step.obj for step in drift.plan if not isinstance(step, Add) and is_run(step.obj)]
+    for obj in ending:
+        if isinstance(obj, Workload):
+            found.setdefault(obj.ns, set()).add(obj.container)
+    return found | {obj.ns: set() for obj in ending if isinstance(obj, Sandbox)}
+
+
+def until_ended(drift: Drift, before: Lab) -> Lab:
+    """The lab with those pods alone that were there before, at the same address; what is to be replaced terminates."""
+    there, ended = {(*key(pod), pod.assigned) for pod in before.pods}, ended_by(drift)
+    pods = (pod for pod in drift.lab.pods if (*key(pod), pod.assigned) in there)
+    now = time.time()
+    return replace(
+        drift.lab,
+        pods=tuple(replace(pod, deletion=now) if pod_netns(drift.lab, pod) in ended else pod for pod in pods),
+    )
