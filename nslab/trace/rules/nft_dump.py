@@ -94,12 +94,14 @@ def nft_tables(listed: Listed, iptables: Collection[str]) -> tuple[list[NftDump]
         if kind == "metainfo":
             continue
         family, name = body.get("family"), body.get("name" if kind == "table" else "table")
-        if kind == "table" and isinstance(family, str) and isinstance(name, str):
+        if not isinstance(family, str) or not isinstance(name, str):
+            raise _wrong(number, "no family and table")
+        if kind == "table":
             found[family, name] = NftDump(family, name, len(found))
         elif (family, name) in found:
             _add(number, kind, body, found[family, name])
         else:
-            raise _wrong(number, f"{kind} of a table that is not there")
+            raise _wrong(number, f"{_short(kind)} of a table that is not there")
     for dump in found.values():
         _refuse_loops(dump)
     own = {dump.name: dump.order for dump in found.values() if _is_iptables(dump, iptables)}
@@ -171,6 +173,11 @@ def _is_iptables(dump: NftDump, iptables: Collection[str]) -> bool:
     """Whether iptables-nft made it: `iptables-save` has it, too, and it has no base chains but iptables' own."""
     hooked = {name for name, chain in dump.chains.items() if "hook" in chain.body}
     return dump.family == "ip" and dump.name in iptables and hooked <= {*BUILT_IN.get(dump.name, ())}
+
+
+def _short(text: str) -> str:
+    """A stranger's text in a sentence: printable, and not long."""
+    return text[:60] if text[:60].isprintable() else ascii(text[:60])
 
 
 def _wrong(number: int, sentence: str) -> UsageError:

@@ -128,6 +128,7 @@ def test_ipset_save(text: str, sentence: str) -> None:
         ("[" * 100_000, "nft -j list ruleset: nesting without end"),
         ('{"nftables": [' + "9" * 5000 + "]}", "nft -j list ruleset: a number without end"),
         ("[]", 'no list "nftables"'),
+        ('{"nftables": [{"table": {"family": [], "name": "t"}}]}', "object 1: no family and table"),
         ('{"nftables": [5]}', "object 1: not one kind of object"),
         ('{"nftables": [{"chain": {"family": "ip", "table": "t", "name": "c"}}]}', "object 1: chain of a table"),
         (TABLE + '{"rule": {"family": "ip", "table": "t"}}]}', "object 2: a rule without what nft prints of it"),
