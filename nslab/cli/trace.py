@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,11 @@ from nslab.cli.arguments import RunningLab
 from nslab.cli.complete import probed
 from nslab.cli.output import Format, Output, document, need_root, say
 from nslab.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from nslab.trace.hops import Journey
 
 _STYLES: dict[str, dict[str, Any]] = {
     "host": {"bold": True}, "hop": {}, "stop": {"fg": "red"}, "cause": {"fg": "cyan"}, "command": {"dim": True}
@@ -27,6 +32,9 @@ def trace(
     ],
     udp: Annotated[bool, typer.Option("--udp", help="Send a UDP datagram.")] = False,
     icmp: Annotated[bool, typer.Option("--icmp", help="Send an ICMP echo.")] = False,
+    predict: Annotated[
+        bool, typer.Option("--predict", help="Compute it from the lab's desired state: no packet, and no root.")
+    ] = False,
     no_reply: Annotated[bool, typer.Option("--no-reply", help="Do not show the reply.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
@@ -39,25 +47,58 @@ def trace(
 
     Example: nslab trace calico-two-node pod-d svc-b
     """
-    need_root("trace")
+    if not predict:
+        need_root("trace")
     if udp and icmp:
         raise UsageError("--udp or --icmp: a packet is one of them")
-    from nslab.app.trace import trace as follow
     from nslab.probes.pairs import Kind
+
+    kind = Kind.UDP if udp else Kind.ICMP if icmp else None
+    if predict:
+        from nslab.app.predict import predict as compute
+
+        _print_all(compute(name, sender, to, kind), output, reply=not no_reply)
+        return
+    from nslab.app.trace import trace as follow
     from nslab.trace.hops import End
     from nslab.views import journey as view
 
-    done = follow(name, sender, to, Kind.UDP if udp else Kind.ICMP if icmp else None)
+    done = follow(name, sender, to, kind)
     if output is not Format.TABLE:
         document(view.to_json(done, reply=not no_reply), output)
     else:
-        say(view.title(done), bold=True)
-        for line in view.asked_names(done):
-            say(line)
-        for role, line in view.lines(done, reply=not no_reply):
-            say(line, **_STYLES[role])
-        say(f"\n{view.summary(done)}", fg=None if done.end is End.DELIVERED else "red")
+        _print_hops(done, reply=not no_reply)
         for line in (*done.differing, *map(view.connection, done.connections), *done.notes):
             say(line)
     if done.end is not End.DELIVERED:
+        raise typer.Exit(1)
+
+
+def _print_hops(journey: Journey, *, reply: bool) -> None:
+    from nslab.trace.hops import End
+    from nslab.views import journey as view
+
+    say(view.title(journey), bold=True)
+    for line in view.asked_names(journey):
+        say(line)
+    for role, line in view.lines(journey, reply=reply):
+        say(line, **_STYLES[role])
+    say(f"\n{view.summary(journey)}", fg=None if journey.end is End.DELIVERED else "red")
+
+
+def _print_all(journeys: Sequence[Journey], output: Format, *, reply: bool) -> None:
+    """All that may come, then an exit status: 1 if nothing of it is delivered."""
+    from nslab.trace.hops import End
+    from nslab.views import journey as view
+
+    if output is not Format.TABLE:
+        document([view.to_json(one, reply=reply) for one in journeys], output)
+    else:
+        for number, one in enumerate(journeys):
+            if number:
+                say("")
+            _print_hops(one, reply=reply)
+            for line in one.notes:
+                say(f"not understood: {line}")
+    if not any(one.end is End.DELIVERED for one in journeys):
         raise typer.Exit(1)

@@ -31,9 +31,9 @@ class Authors:
                 case Chain() | NftChain():
                     self._chains[obj.ns, obj.table, obj.name] = obj.by
                     for rule in obj.rules:
-                        self._rules[obj.ns, obj.table, _plain(rule)] = obj.by
+                        self._rules[obj.ns, obj.table, without_comment(rule)] = obj.by
                 case Jump():
-                    self._rules[obj.ns, obj.table, _plain(obj.rule)] = obj.by
+                    self._rules[obj.ns, obj.table, without_comment(obj.rule)] = obj.by
                 case Route():
                     self._routes[obj.ns, str(obj.to), str(obj.via or "")] = obj.by
 
@@ -53,5 +53,6 @@ class Authors:
         return self._routes.get((netns(self._lab, host), str(route.to), str(route.via or "")), BY_HAND)
 
 
-def _plain(rule: str) -> str:
+def without_comment(rule: str) -> str:
+    """A rule of iptables-save without its comment."""
     return _COMMENT.sub("", rule).strip()

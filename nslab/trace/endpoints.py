@@ -81,6 +81,18 @@ def resolved(lab: Lab, found: Target, address: IPv4Address, kind: Kind | None) -
     return replace(target(lab, words, kind), words=found.words, name=found.name)
 
 
+def named_service(lab: Lab, found: Target, kind: Kind | None) -> Target:
+    """The target of a name that DNS would answer with a Service's address; UsageError for any other name."""
+    if found.address:
+        return found
+    below = f".svc.{DOMAIN}"
+    for service in lab.services:
+        full = f"{service.name}.{service.namespace}"
+        if found.name.rstrip(".") in (full, f"{full}.svc", f"{full}{below}") and service.cluster_ip:
+            return resolved(lab, found, service.cluster_ip, kind)
+    raise UsageError(f"{shown(found.name)} is no Service of {lab.name}; without sending a packet nobody asks DNS")
+
+
 def names_to_ask(lab: Lab, host: str, name: str) -> list[str]:
     """The names for which `host` asks DNS when it means `name`: with those of a pod's search list first (ndots 5)."""
     pod = next((pod for pod in lab.pods if pod_host(pod.namespace, pod.name) == host), None)

@@ -96,6 +96,8 @@ class Journey:
     connections: tuple[ConntrackEntry, ...] = ()
     names: tuple[NameAsked, ...] = ()
     notes: tuple[str, ...] = ()
+    chance: float | None = None
+    """Of a prediction: with which chance it comes so, where rules draw lots."""
 
     def count(self, action: Action, *, reply: bool = False) -> int:
         """How many hops did something."""

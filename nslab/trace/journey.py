@@ -152,7 +152,11 @@ def _verdicts(station: Station, known: Known) -> Iterator[Hop]:
         return
     last = visit.matches[-1] if visit.matches else None
     rejects = last is not None and "REJECT" in last.rule
-    cause = path(visit) if last and not visit.policy else f"policy DROP of chain {visit.chain} (table {visit.table})"
+    cause = (
+        path(visit.table, visit.chain, visit.matches)
+        if last and not visit.policy
+        else f"policy DROP of chain {visit.chain} (table {visit.table})"
+    )
     yield Hop(
         station.host, Action.REJECT if rejects else Action.DROP, visit.header, dev=station.iif or station.oif,
         cause=cause, by=known.authors.of_rule(station.host, last) if last and not visit.policy else "",

@@ -34,12 +34,12 @@ class Header:
     @property
     def sender(self) -> str:
         """Its source, with the port if it has one."""
-        return f"{self.source}:{self.ports[0]}" if any(self.ports) else f"{self.source}"
+        return f"{self.source}:{self.ports[0] or '*'}" if any(self.ports) else f"{self.source}"
 
     @property
     def receiver(self) -> str:
         """Its target, with the port if it has one."""
-        return f"{self.target}:{self.ports[1]}" if any(self.ports) else f"{self.target}"
+        return f"{self.target}:{self.ports[1] or '*'}" if any(self.ports) else f"{self.target}"
 
     def __str__(self) -> str:
         return f"{self.sender} -> {self.receiver}"

@@ -11,10 +11,10 @@ from nslab.trace.hops import Action, Hop
 from nslab.trace.stations import INPUT, OUTPUT, POSTROUTING, PREROUTING, translated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nslab.trace.known import Known
-    from nslab.trace.observed import Header, Visit
+    from nslab.trace.observed import Header, Match, Visit
     from nslab.trace.stations import Station
 
 _REVERSE = {Action.DNAT: Action.REVERSE_SNAT, Action.SNAT: Action.REVERSE_DNAT}
@@ -22,16 +22,16 @@ _REVERSE = {Action.DNAT: Action.REVERSE_SNAT, Action.SNAT: Action.REVERSE_DNAT}
 _HOOKS = {Action.DNAT: (PREROUTING, OUTPUT), Action.SNAT: (POSTROUTING, INPUT)}
 
 
-def path(visit: Visit) -> str:
-    """The chains from the hook's to that of the last rule: table CHAIN > CHAIN > CHAIN."""
-    chains = [visit.chain]
-    for match in visit.matches:
+def path(table: str, chain: str, matches: Sequence[Match]) -> str:
+    """The chains from the hook's (`chain`) to that of the last rule: table CHAIN > CHAIN > CHAIN."""
+    chains = [chain]
+    for match in matches:
         if match.chain in chains:
             target = [match.target] if match.target and match.verdict in ("jump", "goto") else []
             chains = [*chains[: chains.index(match.chain) + 1], *target]
-    if visit.matches and visit.matches[-1].chain in chains:
-        chains = chains[: chains.index(visit.matches[-1].chain) + 1]
-    return f"{visit.table} {' > '.join(chains)}"
+    if matches and matches[-1].chain in chains:
+        chains = chains[: chains.index(matches[-1].chain) + 1]
+    return f"{table} {' > '.join(chains)}"
 
 
 def translations(station: Station, known: Known) -> Iterator[Hop]:
@@ -61,7 +61,7 @@ def _changed(station: Station, visit: Visit | None, before: Header, after: Heade
 def _by_rule(station: Station, visit: Visit, action: Action, old: Header, new: Header, known: Known) -> Hop:
     last = visit.matches[-1]
     return Hop(
-        station.host, action, new, dev=_dev(station, action), before=old, cause=path(visit),
+        station.host, action, new, dev=_dev(station, action), before=old, cause=path(visit.table, visit.chain, visit.matches),
         by=known.authors.of_rule(station.host, last), matches=visit.matches, mark=visit.mark,
         command=commands.chain(known.lab, station.host, visit.table, last.chain),
     )  # fmt: skip

@@ -106,6 +106,14 @@ def summary(journey: Journey) -> str:
         f"{name} {journey.count(action)}"
         for name, action in (("DNAT", Action.DNAT), ("SNAT", Action.SNAT), ("encapsulated", Action.ENCAPSULATE))
     )
+    if journey.chance is not None:
+        how = f", with a chance of {journey.chance:.0%}" if journey.chance < 1 else ""
+        end = (
+            "will be delivered, and answered"
+            if journey.end is End.DELIVERED
+            else f"will be {journey.end}: {journey.why}"
+        )
+        return f"{end}{how}: {counted}" if journey.end is End.DELIVERED else f"{end}{how}"
     if journey.end is End.DELIVERED:
         return f"delivered, and answered after {journey.seconds * 1000:.1f} ms: {counted}"
     return f"{journey.end}: {journey.why}"
@@ -128,6 +136,7 @@ def to_json(journey: Journey, *, reply: bool = True) -> dict[str, Any]:
             "host": aim.host, "service": aim.service,
         },
         "end": journey.end.name.lower(),
+        **({"chance": round(journey.chance, 6)} if journey.chance is not None else {}),
         "why": journey.why,
         "differing": [*journey.differing],
         "milliseconds": round(journey.seconds * 1000, 3),

@@ -172,7 +172,7 @@ def test_ends_are_told_apart(what: What, code: tuple[int, int], end: End) -> Non
 
 
 def test_the_chains_to_the_rule() -> None:
-    assert path(NAT) == "nat PREROUTING > KUBE-SERVICES > KUBE-SVC-A > KUBE-SEP-A"
+    assert path(NAT.table, NAT.chain, NAT.matches) == "nat PREROUTING > KUBE-SERVICES > KUBE-SVC-A > KUBE-SEP-A"
 
 
 def test_lots() -> None:

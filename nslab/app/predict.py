@@ -1,0 +1,50 @@
+"""Compute the journey of a packet from a lab's State: nothing is sent, and it works without root."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.compiler import compile_lab
+from nslab.compiler.placement import assign_addresses
+from nslab.lab.find import find
+from nslab.lab.load import load
+from nslab.linux.observe.host import likely_host
+from nslab.linux.stored_lab import stored_lab
+from nslab.trace.authors import Authors
+from nslab.trace.endpoints import named_service, source, target
+from nslab.trace.hops import Journey
+from nslab.trace.predict import Predictor
+from nslab.trace.topology import topology
+
+if TYPE_CHECKING:
+    from nslab.lab.types import Lab
+    from nslab.probes.pairs import Kind
+
+
+def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[Journey]:
+    """All journeys that a packet may take, each with its chance. UsageError if the lab has no such end.
+
+    `name`: a lab that is up, if this user may read it; else a shipped lab or a file.
+    """
+    lab = _lab(name)
+    begin, aim = source(lab, sender), named_service(lab, target(lab, to, kind), kind)
+    state = compile_lab(lab, likely_host())
+    found = Predictor(lab.name, topology(state), Authors(lab.name, state)).journeys(begin, aim)
+    return [
+        Journey(
+            lab.name, begin, aim, one.hops, one.end, one.why, notes=one.doubts,
+            chance=float(one.chance) if one.chance is not None else None,
+        )
+        for one in found
+    ]  # fmt: skip
+
+
+def _lab(name: str) -> Lab:
+    from nslab.linux.netns import labs
+
+    try:
+        if name in labs():
+            return stored_lab(name)
+    except PermissionError:  # only root reads a running lab
+        pass
+    return assign_addresses(load(find(name)))
