@@ -1,7 +1,8 @@
 """The kernel as the judge of nslab.trace.rules: real packets through a router, and the counters of all of its rules.
 
 A client, a router with rules of every kind, a server; neither end answers. After each packet, the rules whose counters
-moved must be those that matched in one of the evaluator's outcomes: all of them, and no other.
+moved must be those that matched in one of the evaluator's outcomes: all of them, and no other. With NSLAB_SLOW set, the
+same with the legacy variant of iptables.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ ADDRESSES = {
 }
 DATA = Path(__file__).parents[1] / "data" / "rules"
 SETS, RULES, NFT = ((DATA / f"router.{kind}").read_text() for kind in ("sets", "rules", "nft"))
+VARIANTS = ("iptables", "iptables-legacy") if os.environ.get("NSLAB_SLOW") else ("iptables",)
 ROUTES = {"10.1.0": ("c0",), "10.2.0": ("s0",), "10.8.0": ("s0",)}
 HERE = Addresses(
     {IPv4Address("10.1.0.1"): "c0", IPv4Address("10.2.0.1"): "s0"},
@@ -65,9 +67,10 @@ def ns(name: str, *argv: str, text: str = "") -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module", autouse=True)
-def world() -> Iterator[None]:
-    """The three hosts, and the router's rules: those of nft come last."""
+@pytest.fixture(scope="module", autouse=True, params=VARIANTS)
+def world(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The three hosts, and the router's rules: those of nft come last. Yields the variant that wrote the others."""
+    variant = str(request.param)
     try:
         for name in (CLIENT, ROUTER, SERVER):
             subprocess.run(["ip", "netns", "add", name], check=True)
@@ -80,26 +83,29 @@ def world() -> Iterator[None]:
         settings = ("conf/all/rp_filter", "conf/c0/rp_filter", "conf/s0/rp_filter", "conf/default/rp_filter")
         ns(ROUTER, "sysctl", "-qw", "net/ipv4/ip_forward=1", *(f"net/ipv4/{one}=0" for one in settings))
         ns(ROUTER, "ipset", "restore", text=SETS)
-        ns(ROUTER, "iptables-restore", text=RULES)
+        ns(ROUTER, f"{variant}-restore", text=RULES)
         ns(ROUTER, "nft", "-f", "-", text=NFT)
-        yield
+        yield variant
     finally:
         for name in (CLIENT, ROUTER, SERVER):
             subprocess.run(["ip", "netns", "delete", name], check=False)
 
 
 @pytest.fixture(scope="module")
-def ruleset(world: None) -> Ruleset:
-    dumped = ns(ROUTER, "iptables-save"), ns(ROUTER, "ipset", "save"), ns(ROUTER, "nft", "-j", "list", "ruleset")
-    return read(*dumped)
+def ruleset(world: str) -> Ruleset:
+    saved, listed = ns(ROUTER, f"{world}-save"), ns(ROUTER, "nft", "-j", "list", "ruleset")
+    legacy = world == "iptables-legacy"
+    return read("" if legacy else saved, ns(ROUTER, "ipset", "save"), listed, saved if legacy else "")
 
 
 def counted() -> Counter[tuple[str, str, int]]:
     """Each rule's packets: by table, chain, and number in the chain."""
     found: Counter[tuple[str, str, int]] = Counter()
     table, numbers = "", Counter[tuple[str, str]]()
-    for line in ns(ROUTER, "iptables-save", "-c").splitlines():
-        table = line[1:] if line.startswith("*") else table
+    saved = ns(ROUTER, "iptables-save", "-c")
+    suffix = "" if "-A PREROUTING" in saved else " (legacy)"
+    for line in (saved if not suffix else ns(ROUTER, "iptables-legacy-save", "-c")).splitlines():
+        table = f"{line[1:]}{suffix}" if line.startswith("*") else table
         if rule := re.match(r"\[(\d+):\d+\] -A (\S+)", line):
             numbers[table, rule[2]] += 1
             found[table, rule[2], numbers[table, rule[2]]] = int(rule[1])

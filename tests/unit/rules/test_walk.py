@@ -157,3 +157,11 @@ def test_branches_that_double_each_other_end_in_a_sentence() -> None:
     *_, last = evaluate(read(f"*filter\n{doubtful}COMMIT\n"), packet(), "FORWARD", NODE)
     assert last.verdict is Verdict.UNKNOWN
     assert last.doubts[-1] == f"more than {walk.BRANCHES} branches"
+
+
+def test_another_host_knows_nothing_of_a_packets_nat() -> None:
+    nat, mangle = ("-A PREROUTING -j DNAT --to-destination 10.0.1.9", "-A PREROUTING -j MARK --set-mark 5")
+    text = f"*nat\n{nat}\nCOMMIT\n*mangle\n{mangle}\nCOMMIT\n"
+    (end,) = evaluate(read(text), packet(tos=4), "PREROUTING", NODE)
+    assert (end.packet.mark, end.packet.status) == (5, {"DNAT"})
+    assert end.packet.as_received("eth1") == packet(destination="10.0.1.9", iif="eth1", oif="", tos=4)
