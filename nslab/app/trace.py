@@ -85,7 +85,8 @@ def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> _Seen:
 def _journey(
     lab: Lab, host: Host, state: State, begin: str, aim: Target, names: tuple[NameAsked, ...], seen: _Seen
 ) -> Journey:
-    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state))
+    sent = seen.there[0].entered if seen.there else None
+    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state), sent)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
     cause, differing = "", tuple[str, ...]()

@@ -10,7 +10,7 @@ from nslab.probes.evidence import What
 from nslab.trace import commands
 from nslab.trace.hops import Action, Hop
 from nslab.trace.stations import asked
-from nslab.trace.translations import path, translations
+from nslab.trace.translations import path, translations, undone_for_the_sender
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ def _passed(station: Station, following: Station | None, known: Known) -> Iterat
     if station.departure:
         yield _forwarded(station, known)
     elif not _dropped(station) and not _taken_out(station, following):
-        yield _ended(station, known)
+        yield from _ended(station, known)
     yield from (hop for hop in changes if hop not in targets)
 
 
@@ -91,11 +91,16 @@ def _neighbour(route: RouteTaken) -> str:
     return f"{route.via} is at {route.mac}" if route.via and route.mac else ""
 
 
-def _ended(station: Station, known: Known) -> Hop:
+def _ended(station: Station, known: Known) -> Iterator[Hop]:
     """The host takes the packet for itself, or it gets no further."""
     route = known.routes[asked(station)]
-    local = station.iif == "lo" or (route.kind in ("local", "") and not route.error)
-    return _received(station, known) if local else _lost(station, route, known)
+    if station.iif != "lo" and (route.kind not in ("local", "") or route.error):
+        yield _lost(station, route, known)
+        return
+    received = _received(station, known)
+    undone = undone_for_the_sender(station, received.header, known)
+    yield from undone
+    yield replace(received, header=undone[-1].header) if undone else received
 
 
 def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
@@ -108,11 +113,9 @@ def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
 
 
 def _received(station: Station, known: Known) -> Hop:
-    command = commands.in_lab(
-        known.lab, station.host, f"tcpdump -nn -i {station.arrival[0].dev} host {station.inner.source}"
-    )
+    command = commands.in_lab(known.lab, station.host, f"tcpdump -nn -i {station.iif} host {station.inner.source}")
     header = station.visits[-1].header if station.visits else station.entered
-    return Hop(station.host, Action.RECEIVE, header, dev=station.arrival[0].dev, command=command)
+    return Hop(station.host, Action.RECEIVE, header, dev=station.iif, command=command)
 
 
 def _tunnel(station: Station, following: Station | None, known: Known) -> Iterator[Hop]:

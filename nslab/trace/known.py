@@ -10,14 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from nslab.trace.authors import Authors
-    from nslab.trace.observed import RouteQuestion, RouteTaken
+    from nslab.trace.observed import Header, RouteQuestion, RouteTaken
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What explains a journey: routes by question, MTUs by host and interface, who wrote what."""
+    """What explains a journey: routes by question, MTUs by host and interface, who wrote what.
+
+    `sent`: the packet as its sender made it, whose reply the sender gets.
+    """
 
     lab: str
     routes: Mapping[RouteQuestion, RouteTaken]
     mtus: Mapping[tuple[str, str], int]
     authors: Authors
+    sent: Header | None = None

@@ -6,6 +6,7 @@ Where rules draw lots there are several journeys, each with its chance.
 from __future__ import annotations
 
 from fractions import Fraction
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.dataclass import dataclass, field
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from nslab.trace.rules.ruleset import Ruleset
     from nslab.trace.topology import Topology
 
+LO = "lo"
+_NO_ROUTE = "it has no route there"
 _KINDS = {Kind.TCP: (TCP, 60), Kind.UDP: (UDP, 49), Kind.ICMP: (ICMP, 44)}
 """Protocol, and the length in bytes of the packet that `trace` sends."""
 _OVERHEAD = {Ipip: 20, Tun: 20, Vxlan: 50}
@@ -55,10 +58,25 @@ class Predicted:
 
 
 class _Nat(NamedTuple):
-    """What conntrack of a host keeps of the connection: its flow as it came, and as it went on."""
+    """What conntrack of a host keeps of the connection: its flow as it came, and as it went on.
+
+    `masqueraded`: its source is another, be it for the port alone.
+    """
 
     came: Flow4
     went: Flow4
+    masqueraded: bool
+
+
+class _Way(NamedTuple):
+    """How a host sends a packet."""
+
+    taken: RouteTaken
+
+    @property
+    def dev(self) -> str:
+        """The interface."""
+        return self.taken.dev
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +93,7 @@ class _Branch:
     end: End | None = None
     why: str = ""
     outer: Header | None = None
+    masqueraded: bool = False
 
     @property
     def over(self) -> bool:
@@ -108,6 +127,8 @@ class Predictor:
 
     def _source(self, ns: str, target: IPv4Address) -> IPv4Address:
         """The address that the kernel chooses for a packet of the host itself."""
+        if self._is_local(ns, target):
+            return target
         hop = self._net.lookup(ns, target)
         own = self._net.addresses[ns]
         if isinstance(hop, Route | Address):
@@ -116,7 +137,22 @@ class Predictor:
             best = [one for one in on if via in one.address.network] or on
             if best:
                 return best[0].address.ip
-        return next(one.address.ip for one in own if not one.address.ip.is_loopback)
+        return next((one.address.ip for one in own if not one.address.ip.is_loopback), target)
+
+    def _is_local(self, ns: str, address: IPv4Address) -> bool:
+        return address.is_loopback or self._net.owner(ns, address) is not None
+
+    def _way(self, ns: str, to: IPv4Address) -> _Way | None:
+        """How a host sends a packet to an address; None if it cannot."""
+        if self._is_local(ns, to):
+            return _Way(RouteTaken("local", IPv4Network(to), dev=LO, protocol="kernel"))
+        match self._net.lookup(ns, to):
+            case Address(address=own, dev=dev):
+                return _Way(RouteTaken("unicast", own.network, dev=dev, protocol="kernel"))
+            case Route() as route:
+                return _Way(RouteTaken("unicast", route.to, route.via, route.dev, route.protocol, onlink=route.onlink))
+            case _:
+                return None
 
     # --- A host's own packets
 
@@ -124,20 +160,18 @@ class Predictor:
         if len(branch.hops) > HOPS:
             yield _ended(branch, End.LOST, "it goes in a circle")
             return
-        branch = self._restored(branch, "OUTPUT", "")
-        route = self._net.lookup(branch.ns, branch.packet.destination)
-        if not isinstance(route, Route | Address):
+        branch = self._restored(branch, "OUTPUT")
+        way = self._way(branch.ns, branch.packet.destination)
+        if not way:
             yield self._lost(branch, "")
             return
-        branch = self._hop(branch, Action.SEND, dev=route.dev, route=route)
-        for after in self._through(branch, "OUTPUT", oif=route.dev):
-            if after.over:
-                yield after
-            elif self._net.owner(after.ns, after.packet.destination):
-                yield _ended(self._hop(after, Action.RECEIVE, dev="lo"), End.DELIVERED)
-            else:
-                again = self._net.lookup(after.ns, after.packet.destination)
-                yield from self._leave(after, again) if isinstance(again, Route | Address) else [self._lost(after, "")]
+        for after in self._through(branch, "OUTPUT", oif=way.dev):
+            again = self._way(after.ns, after.packet.destination) or way
+            sent = self._hop(branch, Action.SEND, dev=again.dev, way=again).hops
+            # What OUTPUT translates is routed once more.
+            since = (changed(hop, dev=again.dev) for hop in after.hops[len(branch.hops) :])
+            on = changed(after, hops=(*sent, *since))
+            yield from [on] if on.over else self._leave(on, again)
 
     # --- Packets of others
 
@@ -145,12 +179,12 @@ class Predictor:
         if len(branch.hops) > HOPS:
             yield _ended(branch, End.LOST, "it goes in a circle")
             return
-        branch = changed(branch, ns=ns, came=branch.packet.flow)
+        branch = changed(branch, ns=ns, came=branch.packet.flow, masqueraded=False)
         branch = self._restored(branch, "PREROUTING", dev)
         for after in self._through(branch, "PREROUTING", iif=dev):
             if after.over:
                 yield after
-            elif self._net.owner(ns, after.packet.destination):
+            elif self._is_local(ns, after.packet.destination):
                 yield from self._receive(after, dev)
             else:
                 yield from self._forward(after, dev)
@@ -164,35 +198,37 @@ class Predictor:
             )
 
     def _forward(self, branch: _Branch, dev: str) -> Iterator[_Branch]:
-        route = self._net.lookup(branch.ns, branch.packet.destination)
+        way = self._way(branch.ns, branch.packet.destination)
         forwards = self._net.objects.get(("Sysctl", branch.ns, "net/ipv4/ip_forward"))
         if getattr(forwards, "value", "0") != "1":
             yield self._lost(branch, dev, "it does not forward packets (ip_forward), or a route says unreachable")
             return
-        if not isinstance(route, Route | Address):
+        if not way:
             yield self._lost(branch, dev)
             return
         branch = changed(branch, packet=changed(branch.packet, ttl=branch.packet.ttl - 1))
-        for after in self._through(branch, "FORWARD", iif=dev, oif=route.dev):
+        for after in self._through(branch, "FORWARD", iif=dev, oif=way.dev):
             if after.over:
                 yield after
             else:
-                yield from self._leave(
-                    self._hop(after, Action.FORWARD, dev=route.dev, route=route, iif=dev), route, dev
-                )
+                yield from self._leave(self._hop(after, Action.FORWARD, dev=way.dev, way=way, iif=dev), way, dev)
 
     # --- Leaving
 
-    def _leave(self, branch: _Branch, route: Route | Address, iif: str = "") -> Iterator[_Branch]:
-        for translated in self._through(branch, "POSTROUTING", iif=iif, oif=route.dev):
+    def _leave(self, branch: _Branch, way: _Way, iif: str = "") -> Iterator[_Branch]:
+        for translated in self._through(branch, "POSTROUTING", iif=iif, oif=way.dev):
             if translated.over:
                 yield translated
                 continue
-            after = self._restored(translated, "POSTROUTING", route.dev)
+            after = self._restored(translated, "POSTROUTING", way.dev)
             if after.packet.flow != after.came and not after.packet.reply:
-                after = changed(after, nat={**after.nat, after.ns: _Nat(after.came, after.packet.flow)})
-            via = route.via if isinstance(route, Route) and route.via else after.packet.destination
-            yield from self._cross(after, route.dev, via)
+                after = changed(
+                    after, nat={**after.nat, after.ns: _Nat(after.came, after.packet.flow, after.masqueraded)}
+                )
+            if way.dev == LO:
+                yield from self._arrive(after, after.ns, LO)
+            else:
+                yield from self._cross(after, way.dev, way.taken.via or after.packet.destination)
 
     def _cross(self, branch: _Branch, dev: str, via: IPv4Address) -> Iterator[_Branch]:
         """To the next host that looks at the packet."""
@@ -220,7 +256,13 @@ class Predictor:
         for port in net.plugged[ns, bridge]:
             _, (other, end) = net.veths[ns, port]
             if net.owner(other, via):
-                if came and host(ns) != SWITCH:
+                if came and branch.packet.reply and ns in branch.nat:
+                    # Conntrack translates what the bridge passes, too (br_netfilter).
+                    way = self._way(ns, via)
+                    branch = self._restored(changed(branch, ns=ns), "PREROUTING", came)
+                    branch = self._hop(branch, Action.FORWARD, dev=port, way=way)
+                    branch = self._restored(branch, "POSTROUTING", port)
+                elif came and host(ns) != SWITCH:
                     command = commands.in_lab(self._lab, host(ns), "bridge fdb show")
                     hop = Hop(
                         host(ns), Action.BRIDGE, _header(branch.packet), branch.packet.reply, port,
@@ -239,28 +281,29 @@ class Predictor:
             entry = net.neighbour(ns, tunnel.name, via)
             behind = net.forwarding(ns, tunnel.name, entry.mac) if entry else None
             to = behind.dst if behind else None
-        route = net.lookup(ns, to) if to else None
-        if to is None or not isinstance(route, Route | Address):
+        way = self._way(ns, to) if to else None
+        if to is None or not way:
             yield _ended(branch, End.LOST, f"{host(ns)}'s {tunnel.name} knows no node behind {via}")
             return
         protocol, ports = (UDP, (0, _VXLAN_PORT)) if isinstance(tunnel, Vxlan) else (_IPIP, (0, 0))
         packet = Packet(
-            self._source(ns, to), to, protocol, *ports, length=inner.length + _OVERHEAD[type(tunnel)], oif=route.dev
+            self._source(ns, to), to, protocol, *ports, length=inner.length + _OVERHEAD[type(tunnel)], oif=way.dev
         )
         outer = changed(branch, packet=packet, came=packet.flow, nat={})
         header = _header(packet)
         show = "proto 4" if protocol == _IPIP else f"udp port {_VXLAN_PORT}"
         wrapped = Hop(
-            host(ns), Action.ENCAPSULATE, _header(inner), inner.reply, route.dev, outer=header,
-            cause=f"route {_taken(route)}", by=self._authors.of_route(host(ns), _taken(route)),
-            mtu=self._mtu(ns, route.dev), command=commands.in_lab(self._lab, host(ns), f"tcpdump -nn -i {route.dev} {show}"),
+            host(ns), Action.ENCAPSULATE, _header(inner), inner.reply, way.dev, outer=header,
+            cause=f"route {way.taken}", by=self._authors.of_route(host(ns), way.taken),
+            mtu=self._mtu(ns, way.dev),
+            command=commands.in_lab(self._lab, host(ns), f"tcpdump -nn -i {way.dev} {show}"),
         )  # fmt: skip
         outer = changed(outer, hops=(*outer.hops, wrapped), outer=_header(inner))
-        for after in self._through(outer, "OUTPUT", oif=route.dev):
+        for after in self._through(outer, "OUTPUT", oif=way.dev):
             if after.over:
                 yield after
                 continue
-            for arrived in self._leave(after, route):
+            for arrived in self._leave(after, way):
                 if arrived.end is not End.DELIVERED:
                     yield changed(arrived, packet=inner) if arrived.over else arrived
                     continue
@@ -290,7 +333,8 @@ class Predictor:
         for outcome in evaluate(rules, before, hook, addresses):
             after = outcome.packet
             if after.masquerade:
-                own = addresses.on(oif)
+                # An interface without an address borrows the first of the host's (inet_select_addr in devinet.c).
+                own = addresses.on(oif) or next((one for one in addresses.local if not one.is_loopback), None)
                 after = changed(after, source=own or after.source, source_port=0, masquerade=False)
             chance = _times(branch.chance, outcome.chance)
             on = changed(branch, packet=after, chance=chance, doubts=(*branch.doubts, *outcome.doubts))
@@ -315,16 +359,16 @@ class Predictor:
         after = branch.packet
         for action, same in (
             (Action.DNAT, (before.destination, before.destination_port) == (after.destination, after.destination_port)),
-            (Action.SNAT, before.source == after.source),
+            (Action.SNAT, before.source == after.source and not outcome.packet.masquerade),
         ):
             if not same:
                 nat = tuple(match for match in matches if match.table == matches[-1].table)
                 table = nat[-1].table
                 cause = path(table, _first(outcome, table), nat)
                 branch = self._hop(branch, action, dev=_dev(action, before), before=before, matches=nat, cause=cause)
-        return branch
+        return changed(branch, masqueraded=branch.masqueraded or outcome.packet.masquerade)
 
-    def _restored(self, branch: _Branch, hook: str, dev: str) -> _Branch:
+    def _restored(self, branch: _Branch, hook: str, dev: str = "") -> _Branch:
         """What conntrack undoes of a reply at a hook: SNAT before the route is chosen, DNAT on the way out."""
         nat, packet = branch.nat.get(branch.ns), branch.packet
         if not nat or not packet.reply:
@@ -339,24 +383,23 @@ class Predictor:
         else:
             return branch
         branch = changed(branch, packet=packet)
-        if packet.flow == before.flow:
+        if packet.flow == before.flow and not (action is Action.REVERSE_SNAT and nat.masqueraded):
             return branch
         command = commands.connections(self._lab, host(branch.ns), _header(packet), _header(before))
         return self._hop(
-            branch, action, before=before, cause="conntrack; no rule does this", by="kernel", command=command
+            branch, action, dev=dev, before=before, cause="conntrack; no rule does this", by="kernel", command=command
         )
 
     # --- Words
 
     def _hop(
-        self, branch: _Branch, action: Action, *, dev: str = "", route: Route | Address | None = None, iif: str = "",
+        self, branch: _Branch, action: Action, *, dev: str = "", way: _Way | None = None, iif: str = "",
         before: Packet | None = None, matches: tuple[Match, ...] = (), cause: str = "", by: str = "", command: str = "",
     ) -> _Branch:  # fmt: skip
         name, packet = host(branch.ns), branch.packet
         question = RouteQuestion(name, _header(packet), iif, packet.mark)
-        if route:
-            taken = _taken(route)
-            cause, by = f"route {taken}", self._authors.of_route(name, taken)
+        if way:
+            cause, by = f"route {way.taken}", self._authors.of_route(name, way.taken)
             command = commands.route(self._lab, question)
         elif matches:
             by = self._authors.of_rule(name, matches[-1])
@@ -370,11 +413,13 @@ class Predictor:
 
     def _lost(self, branch: _Branch, dev: str, why: str = "") -> _Branch:
         route = self._net.lookup(branch.ns, branch.packet.destination)
-        why = why or ("a blackhole route drops it" if isinstance(route, Blackhole) else "it has no route there")
+        why = why or ("a blackhole route drops it" if isinstance(route, Blackhole) else _NO_ROUTE)
         question = RouteQuestion(host(branch.ns), _header(branch.packet), dev)
         branch = self._hop(branch, Action.LOST, dev=dev, cause=why, command=commands.route(self._lab, question))
         what = "the reply" if branch.packet.reply else "it"
-        return _ended(branch, End.LOST, f"{host(branch.ns)} does not pass {what} on: {why}")
+        # Of a missing route, the kernel tells the sender; of a blackhole, and where it does not forward, nobody.
+        end = End.UNREACHABLE if why == _NO_ROUTE else End.LOST
+        return _ended(branch, end, f"{host(branch.ns)} does not pass {what} on: {why}")
 
     def _mtu(self, ns: str, dev: str) -> int:
         return int(getattr(self._net.device(ns, dev), "mtu", 0) or 0)
@@ -403,13 +448,6 @@ def _ended(branch: _Branch, end: End, why: str = "") -> _Branch:
 def _header(packet: Packet) -> Header:
     ports = (packet.source_port, packet.destination_port)
     return Header(packet.source, packet.destination, packet.protocol, ports, packet.ttl, packet.length)
-
-
-def _taken(route: Route | Address) -> RouteTaken:
-    """A route of the State as the kernel shows the same one."""
-    if isinstance(route, Address):
-        return RouteTaken("unicast", route.address.network, dev=route.dev, protocol="kernel")
-    return RouteTaken("unicast", route.to, route.via, route.dev, route.protocol, onlink=route.onlink)
 
 
 def _match(step: Step) -> Match:

@@ -58,11 +58,20 @@ def _changed(station: Station, visit: Visit | None, before: Header, after: Heade
             yield _by_conntrack(station, action, old, new, known)
 
 
+def undone_for_the_sender(station: Station, header: Header, known: Known) -> list[Hop]:
+    """What conntrack takes back of a reply that the translating host itself gets: no interface sees that."""
+    sent = known.sent
+    if station.what is What.REQUEST or not sent or (header.target, header.ports[1]) != (sent.source, sent.ports[0]):
+        return []
+    back = replace(header, source=sent.target, ports=(sent.ports[1], header.ports[1]))
+    return [] if back.ends == header.ends else [_by_conntrack(station, Action.SNAT, header, back, known)]
+
+
 def _by_rule(station: Station, visit: Visit, action: Action, old: Header, new: Header, known: Known) -> Hop:
     last = visit.matches[-1]
     return Hop(
-        station.host, action, new, dev=_dev(station, action), before=old, cause=path(visit.table, visit.chain, visit.matches),
-        by=known.authors.of_rule(station.host, last), matches=visit.matches, mark=visit.mark,
+        station.host, action, new, dev=_dev(station, action), before=old,
+        cause=path(visit.table, visit.chain, visit.matches), by=known.authors.of_rule(station.host, last), matches=visit.matches, mark=visit.mark,
         command=commands.chain(known.lab, station.host, visit.table, last.chain),
     )  # fmt: skip
 
