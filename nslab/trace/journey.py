@@ -171,7 +171,7 @@ def _verdicts(station: Station, known: Known) -> Iterator[Hop]:
     yield Hop(
         station.host, Action.REJECT if rejects else Action.DROP, visit.header, dev=station.iif or station.oif,
         cause=cause, by=known.authors.of_rule(station.host, last) if last and not visit.policy else "",
-        matches=visit.matches, mark=visit.mark,
+        matches=() if visit.policy else visit.matches, mark=visit.mark,
         command=commands.chain(known.lab, station.host, visit.table, last.chain if last else visit.chain),
     )  # fmt: skip
 
@@ -216,6 +216,7 @@ def _changed(station: Station, visit: Visit | None, before: Header, after: Heade
         if now.ends == before.ends:
             continue
         rules = visit if visit and _translates(visit, action) else None
+        request = station.what is What.REQUEST
         if rules:
             last = rules.matches[-1]
             yield Hop(
@@ -225,9 +226,9 @@ def _changed(station: Station, visit: Visit | None, before: Header, after: Heade
             )  # fmt: skip
         else:
             yield Hop(
-                station.host, reverse if station.what is not What.REQUEST else action, now,
-                dev=station.iif or station.oif, before=before, cause="conntrack; no rule does this", by="kernel",
-                command=commands.connections(known.lab, station.host, now, before),
+                station.host, action if request else reverse, now, dev=station.iif or station.oif, before=before,
+                cause="conntrack; no rule does this", by="kernel",
+                command=commands.connections(known.lab, station.host, before.source if request else after.target),
             )  # fmt: skip
 
 
