@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from nslab.api.words import did_you_mean, shown
+from nslab.api.words import nearest, shown
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.linux.capture import InterfaceCapture, interfaces
 from nslab.linux.netns import Namespaces, named
 from nslab.linux.stored_lab import no_such_lab, stored_lab
+from nslab.objects.names import host_of, namesake
 from nslab.trace.rewrites import Rewrites, decoded
 from nslab.version import version
 from nslab.wire import pcapng
@@ -97,14 +98,22 @@ def _chosen(lab: str, every: Sequence[CapturedInterface], where: Sequence[str]) 
         return [*every]
     found: list[CapturedInterface] = []
     for word in where:
-        matching = [one for one in every if word in (one.host, one.name)]
+        matching = [one for one in every if host_of(word) in (one.host, one.name)]
         if not matching:
-            hosts = [*dict.fromkeys(one.host for one in every)]
-            host = word.partition(":")[0]
-            known = [one.name for one in every if one.host == host] or hosts
-            raise UsageError(f"{lab} has no {shown(word)}{did_you_mean(word, known) or f'; it has {_few(known)}'}")
+            raise UsageError(f"{lab} has no {shown(word)}; {_way_on(word, every)}")
         found += [one for one in matching if one not in found]
     return found
+
+
+def _way_on(word: str, every: Sequence[CapturedInterface]) -> str:
+    host, _, dev = host_of(word).partition(":")
+    devs = [one.name.partition(":")[2] for one in every if one.host == host]
+    if devs:
+        near = nearest(dev, devs)
+        return f"did you mean {host}:{near}?" if near else f"it has {_few([f'{host}:{one}' for one in devs])}"
+    hosts = [*dict.fromkeys(one.host for one in every)]
+    meant = namesake(host, hosts) or nearest(host, hosts)
+    return f"did you mean {meant}?" if meant else f"it has {_few(hosts)}"
 
 
 def _few(known: Sequence[str]) -> str:

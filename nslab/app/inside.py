@@ -8,7 +8,7 @@ from nslab.errors import UsageError
 from nslab.linux.netns import named
 from nslab.linux.processes.exec import ExecRequest
 from nslab.linux.stored_lab import no_such_lab, stored_lab
-from nslab.objects.names import netns, pod_host
+from nslab.objects.names import namesake, netns, pod_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,8 +25,10 @@ def command(lab: str, host: str, container: str | None, argv: Sequence[str]) -> 
     if not names:  # `down` has just taken it away
         raise no_such_lab(lab)
     if netns(lab, host) not in names:
-        known = ", ".join(name.removeprefix(netns(lab, "")) for name in names)
-        raise UsageError(f"{lab} has no host {host!r}; it has {known}")
+        known = [name.removeprefix(netns(lab, "")) for name in names]
+        meant = namesake(host, known)
+        way_on = f"did you mean {lab}/{meant}?" if meant else f"it has {', '.join(known)}"
+        raise UsageError(f"{lab} has no host {host!r}; {way_on}")
     if pod := find_pod(desired.pods, host):
         chosen = container_of(pod, container)
         return ExecRequest(lab, host, pod.node, chosen, argv), [container.name for container in pod.containers]

@@ -10,6 +10,7 @@ from nslab.errors import UsageError
 from nslab.linux.netns import folder
 from nslab.linux.processes import logs, status
 from nslab.linux.stored_lab import no_such_lab, stored_lab
+from nslab.objects.names import namesake, pod_host
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 
 def pod_of(lab: str, host: str) -> Pod:
     """Return the pod of a running lab whose host name is `host`; UsageError if there is none."""
-    pod = find_pod(stored_lab(lab).pods, host)
+    pods = stored_lab(lab).pods
+    pod = find_pod(pods, host)
     if pod is None:
-        raise UsageError(f"{lab} has no pod {host!r}")
+        meant = namesake(host, (pod_host(one.namespace, one.name) for one in pods))
+        raise UsageError(f"{lab} has no pod {host!r}" + (f"; did you mean {lab}/{meant}?" if meant else ""))
     return pod
 
 

@@ -8,21 +8,22 @@ from nslab.app.drift import drift_of
 from nslab.compiler import compile_lab
 from nslab.dataclass import dataclass
 from nslab.errors import UsageError
-from nslab.lab.types import ProxyMode
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
 from nslab.linux.stored_lab import stored_lab
-from nslab.linux.tracing.names import ask_names
+from nslab.linux.tracing.names import NO_ANSWER, ask_names
 from nslab.linux.tracing.routing import routes_taken
 from nslab.linux.tracing.watch import watch
 from nslab.objects.names import SWITCH
 from nslab.probes.evidence import Conversation
 from nslab.probes.pairs import places
+from nslab.quote import fill
 from nslab.trace.authors import Authors
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
-from nslab.trace.hops import Action, End, Journey
+from nslab.trace.hops import End, Journey
 from nslab.trace.journey import hops
 from nslab.trace.known import Known
+from nslab.trace.notes import notes
 from nslab.trace.outcome import differences, end_of, why
 from nslab.trace.stations import asked, both_ways
 
@@ -62,10 +63,19 @@ def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
         state = compile_lab(lab, host)
         names = _asked_names(spaces, lab, begin, aim)
         if names and not names[-1].addresses:
-            raise UsageError(f"{aim.name} has no address: {names[-1].server} says of {names[0].name}: {names[0].error}")
+            raise _no_address(name, sender, aim, names)
         aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
         seen = _watched(spaces, lab, begin, aim)
     return _journey(lab, host, state, begin, aim, names, seen)
+
+
+def _no_address(lab: str, sender: str, aim: Target, names: tuple[NameAsked, ...]) -> UsageError:
+    first = names[0]
+    said = f"{first.server} says of {first.name}: {first.error}"
+    if first.error == NO_ANSWER:
+        follow = fill("`nslab trace {} {} {}:53 --udp`", lab, sender, str(first.server))
+        said = f"{first.server} does not answer; {follow} follows a question"
+    return UsageError(f"{aim.name} has no address: {said}")
 
 
 def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> tuple[NameAsked, ...]:
@@ -93,11 +103,12 @@ def _journey(
     if end is not End.DELIVERED:
         last = aim.host or _host_at(lab, every)
         cause = why(seen.observation, every, last)
-        differing = tuple(_differences(lab.name, [begin, *(one.host for one in (*seen.there, *seen.back)), last]))
+        passed = [one.host for one in (*seen.there, *seen.back)]
+        differing = tuple(_differences(lab.name, [*_with_nodes(lab, begin), *passed, *_with_nodes(lab, last)]))
     times = [one.at for one in seen.observation.passings]
     return Journey(
         lab.name, begin, aim, every, end, cause, differing, (max(times) - min(times)) / 1e9 if times else 0.0,
-        seen.observation.connections, names, tuple(_notes(lab, host, every, aim)),
+        seen.observation.connections, names, tuple(_notes(lab, host, every, begin, aim, end)),
     )  # fmt: skip
 
 
@@ -107,19 +118,17 @@ def _host_at(lab: Lab, every: tuple[Hop, ...]) -> str:
     return next((place.name for place in places(lab) if forth and place.address == forth[-1]), "")
 
 
+def _with_nodes(lab: Lab, host: str) -> list[str]:
+    """A host and its node, which may have taken no packet from it."""
+    return [host, *(place.node for place in places(lab) if place.name == host)]
+
+
 def _differences(name: str, hosts: list[str]) -> list[str]:
     drift = drift_of(name)
     return differences(drift.plan, drift.in_the_way, [host for host in hosts if host and host != SWITCH])
 
 
-def _notes(lab: Lab, host: Host, every: tuple[Hop, ...], aim: Target) -> Iterator[str]:
+def _notes(lab: Lab, host: Host, every: tuple[Hop, ...], begin: str, aim: Target, end: End) -> Iterator[str]:
     if "legacy" in host.iptables:
         yield "the rules are those of iptables-legacy, which the kernel's trace does not show"
-    nodes = {node.name for node in lab.nodes}
-    if lab.proxy_mode is ProxyMode.USERSPACE and any(
-        hop.action is Action.RECEIVE and hop.host in nodes for hop in every
-    ):
-        yield "kube-proxy takes the connection and makes its own to an endpoint, which this trace does not follow"
-    service = next((one for one in lab.services if f"{one.namespace}/{one.name}" == aim.service), None)
-    if service and service.affinity:
-        yield f"Service {aim.service} has ClientIP affinity: for {service.affinity} s the sender keeps this endpoint"
+    yield from notes(lab, every, begin, aim, delivered=end is End.DELIVERED)

@@ -80,14 +80,15 @@ def _write(opened: Capturing, target: BinaryIO, duration: float | None, count: i
 
 
 def _print(opened: Capturing, duration: float | None, count: int | None) -> None:
-    from nslab.views.packets import line
+    from nslab.views.packets import line, width
 
+    columns = width(one.name for one in opened.interfaces)
     for one in opened.packets(duration, count):
         packet = one.packet
         say(
             line(
                 packet.at, one.interface.name, packet.data, ethernet=one.ethernet, outgoing=packet.outgoing,
-                comment=one.comment,
+                comment=one.comment, columns=columns,
             )
         )  # fmt: skip
         flush()

@@ -11,7 +11,7 @@ from nslab.cli.complete import containers, hosts
 from nslab.cli.output import need_root, note, raw
 from nslab.cli.parsing import running
 from nslab.errors import UsageError
-from nslab.objects.names import pod_host
+from nslab.objects.names import host_of, pod_host
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,6 +25,7 @@ ContainerOption = Annotated[
     str | None,
     typer.Option("--container", "-c", help="The pod's container; default: its first.", autocompletion=containers),
 ]
+NamespaceOption = Annotated[str, typer.Option("--namespace", "-n", help="The pod's namespace; default: default.")]
 Command = Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="The command to run.")]
 
 
@@ -32,6 +33,7 @@ def exec_(
     host: Host,
     command: Command,
     container: ContainerOption = None,
+    namespace: NamespaceOption = "",
     _stdin: Annotated[
         bool, typer.Option("--stdin", "-i", help="As with kubectl; the command gets your standard input without it.")
     ] = False,
@@ -47,17 +49,19 @@ def exec_(
     Example: nslab exec calico-two-node/pod-d -- curl -s http://20.111.156.7:8080/hostname
     """
     need_root("exec")
-    lab, name = _split(host, command)
+    lab, name = _split(host, command, namespace)
     return _enter(lab, name, container, command)
 
 
-def shell(context: typer.Context, host: Host, container: ContainerOption = None) -> int:
+def shell(
+    context: typer.Context, host: Host, container: ContainerOption = None, namespace: NamespaceOption = ""
+) -> int:
     """Open a shell inside a node, a router, a client, the switch, or a pod's container.
 
     Example: nslab shell calico-two-node/node1
     """
     need_root("shell")
-    lab, name = _split(host, context.args)
+    lab, name = _split(host, context.args, namespace)
     if context.args:
         context.fail(f"Got unexpected extra argument ({' '.join(context.args)})")  # click's words
     return _enter(lab, name, container, ["bash" if os.path.exists("/bin/bash") else "sh"])
@@ -70,6 +74,7 @@ def logs(
         typer.Argument(metavar="CONTAINER", help="The same as -c, as kubectl has it.", autocompletion=containers),
     ] = None,
     container: ContainerOption = None,
+    namespace: NamespaceOption = "",
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Print lines as they come in, until the container ends.")
     ] = False,
@@ -86,7 +91,7 @@ def logs(
     need_root("logs")
     from nslab.app.logs import entries, pod_of
 
-    lab, name = _split(pod, [second] if second else ())
+    lab, name = _split(pod, [second] if second else (), namespace)
     container = container or second
     found = pod_of(lab, name)
     _defaulted(container, [each.name for each in found.containers])
@@ -132,14 +137,14 @@ def _defaulted(wanted: str | None, containers: list[str]) -> None:
         note(f"Defaulted container {containers[0]!r} out of: {', '.join(containers)}")  # kubectl's words
 
 
-def _split(host: str, more: Sequence[str] = ()) -> tuple[str, str]:
+def _split(host: str, more: Sequence[str], namespace: str) -> tuple[str, str]:
     """Lab and host; a pod may also be NAMESPACE/POD, as pictures write it. `more`: the words behind it."""
     lab, _, name = host.partition("/")
     if not (lab and name):
         from nslab.api.words import shown
 
-        meant = f"{lab}/{more[0]}" if lab and more else ""
-        advice = f"did you mean {meant}?" if meant in hosts(meant) else "as in calico-two-node/pod-b"
-        raise UsageError(f"{shown(host)} has no host: write LAB/HOST; {advice}")
-    namespace, slash, pod = name.partition("/")
-    return running(lab) or lab, pod_host(namespace, pod) if slash else name
+        meant = f"{lab}/{host_of(more[0])}" if lab and more else ""
+        advice = f"did you mean {lab}/{more[0]}?" if meant in hosts(meant) else "as in calico-two-node/pod-b"
+        raise UsageError(f"{shown(host)} names no host: write LAB/HOST; {advice}")
+    known = pod_host(namespace, name) if namespace and "/" not in name else host_of(name)
+    return running(lab) or lab, known

@@ -63,8 +63,25 @@ class Verbs(typer.core.TyperGroup):
             raise
 
 
+_APPLY = "change the file, and `nslab apply LAB -f FILE`"
+_LABS = "`nslab ps` lists the running labs"
+_KINDS = "`nslab docs lab-file` lists kinds and fields"
+KUBECTL = {
+    "annotate": _APPLY, "autoscale": _APPLY, "create": "`nslab apply LAB -f FILE` creates", "edit": _APPLY,
+    "expose": _APPLY, "label": _APPLY, "patch": _APPLY, "replace": _APPLY, "rollout": _APPLY, "run": _APPLY,
+    "cluster-info": _LABS, "config": _LABS, "api-resources": _KINDS, "explain": _KINDS,
+    "attach": "`nslab logs LAB/POD -f` follows a container's output",
+    "events": "`nslab describe LAB KIND/NAME` shows states and reasons",
+    "port-forward": "`nslab exec LAB/CLIENT -- curl NODE:PORT` calls a node port",
+    "wait": "`nslab apply LAB -f FILE --wait` and `nslab up` wait",
+}  # fmt: skip
+"""kubectl's verbs that nslab lacks, and what to do instead."""
+
+
 def suggestion(verb: str, known: Sequence[str]) -> str:
     """The end of a sentence about a verb that is not known."""
+    if instead := KUBECTL.get(verb):
+        return f"; {instead}"
     near = difflib.get_close_matches(verb, known, n=1, cutoff=SIMILAR)
     return f"; did you mean {near[0]}?" if near else "; `nslab --help` lists the verbs"
 

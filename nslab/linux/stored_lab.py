@@ -144,8 +144,22 @@ def _way_on(name: str) -> str:
     shipped = names()
     if name in shipped:
         return fill("`nslab up {}` brings it up", name)
+    if _is_a_kind(name):
+        return fill("the lab comes first, as in `nslab get LAB {}`", name)
     if near := nearest(name, (lab for lab in labs() if lab != name)):
         return f"did you mean {near}?"
     if near := nearest(name, shipped):
         return fill("did you mean {}? `nslab up {}` brings it up", near, near)
     return "`nslab ps` lists those that run"
+
+
+def _is_a_kind(word: str) -> bool:
+    """Whether kubectl would take a word for a kind, or for several."""
+    from nslab.lab.resources import meant
+
+    with contextlib.suppress(UsageError):
+        for kind in word.split(","):
+            if kind != "all":
+                meant((), kind)
+        return True
+    return False

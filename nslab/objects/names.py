@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 IFNAMSIZ = 15  # bytes of a name, without the terminating NUL
 SWITCH = "switch"
@@ -25,6 +29,17 @@ def host(ns: str) -> str:
 def pod_host(namespace: str, pod: str) -> str:
     """The host name of a pod: its own name in `default`, else NAMESPACE_POD (no Kubernetes name has an underscore)."""
     return pod if namespace == "default" else f"{namespace}_{pod}"
+
+
+def host_of(word: str) -> str:
+    """The host that a person names: a pod may be NAMESPACE/POD."""
+    namespace, slash, pod = word.partition("/")
+    return pod_host(namespace, pod) if slash else word
+
+
+def namesake(word: str, hosts: Iterable[str]) -> str:
+    """NAMESPACE/POD of the first pod of that name in another namespace; "" if there is none."""
+    return next((host.replace("_", "/", 1) for host in hosts if word and host.partition("_")[2] == word), "")
 
 
 def ifname(*parts: str) -> str:

@@ -294,10 +294,12 @@ def _sample(everybody: Sequence[Place], source: Place, receivers: Sequence[Place
 def _named(everybody: Sequence[Place], wanted: Sequence[str]) -> list[Place]:
     known = {place.name for place in everybody}
     for name in wanted:
-        if name not in known:
-            raise UsageError(f"no host {name} in this lab; there are {', '.join(sorted(known))}")
+        if names.host_of(name) not in known:
+            meant = names.namesake(name, sorted(known))
+            way_on = f"did you mean {meant}?" if meant else f"there are {', '.join(sorted(known))}"
+            raise UsageError(f"no host {name} in this lab; {way_on}")
     return [place for place in everybody if _named_in(place.name, wanted)]
 
 
 def _named_in(name: str, wanted: Sequence[str]) -> bool:
-    return not wanted or name in wanted
+    return not wanted or name in map(names.host_of, wanted)

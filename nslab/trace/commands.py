@@ -8,7 +8,9 @@ from nslab.objects.names import netns
 from nslab.quote import fill
 
 if TYPE_CHECKING:
-    from nslab.trace.observed import Header, RouteQuestion
+    from ipaddress import IPv4Address
+
+    from nslab.trace.observed import RouteQuestion
 
 _IPTABLES = ("raw", "mangle", "nat", "filter", "security")
 
@@ -33,7 +35,6 @@ def chain(lab: str, host: str, table: str, name: str) -> str:
     return in_lab(lab, host, fill("nft list chain ip {} {}", table, name))
 
 
-def connections(lab: str, host: str, now: Header, before: Header) -> str:
-    """Lists the connection that conntrack translates."""
-    client = now.target if now.target == before.target else before.target
+def connections(lab: str, host: str, client: IPv4Address) -> str:
+    """Lists the connections that a client began, as conntrack translates them."""
     return in_lab(lab, host, f"conntrack -L -s {client}")

@@ -11,7 +11,7 @@ from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.dns import DOMAIN
 from nslab.lab.pod_types import Protocol
-from nslab.objects.names import pod_host
+from nslab.objects.names import namesake, pod_host
 from nslab.probes.pairs import Kind, places
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def source(lab: Lab, word: str) -> str:
         return word
     if (name := _host_of(lab, word)) and name in hosts:
         return name
-    raise UsageError(f"{lab.name} has no host {shown(word)}{did_you_mean(word, [*hosts]) or _list([*hosts])}")
+    raise UsageError(f"{lab.name} has no host {shown(word)}{_way_on(word, [*hosts])}")
 
 
 def target(lab: Lab, word: str, kind: Kind | None = None) -> Target:
@@ -68,8 +68,8 @@ def target(lab: Lab, word: str, kind: Kind | None = None) -> Target:
         return _checked(Target(word, kind or Kind.TCP, hosts[host], port, host), lab)
     if _NAME.fullmatch(name) and lab.dns_address:
         return Target(word, kind or Kind.TCP, None, port, name=name)
-    known = [*hosts, *(service.name for service in lab.services)]
-    raise UsageError(f"{lab.name} has no host and no Service {shown(name)}{did_you_mean(name, known) or _list(known)}")
+    known = [*hosts, *(pod_host(service.namespace, service.name) for service in lab.services)]
+    raise UsageError(f"{lab.name} has no host and no Service {shown(name)}{_way_on(name, known)}")
 
 
 def resolved(lab: Lab, found: Target, address: IPv4Address, kind: Kind | None) -> Target:
@@ -101,6 +101,12 @@ def names_to_ask(lab: Lab, host: str, name: str) -> list[str]:
     below = [f"{pod.namespace}.svc.{DOMAIN}", f"svc.{DOMAIN}", DOMAIN]
     searched = [f"{name}.{domain}" for domain in below]
     return [*searched, name] if name.count(".") < 5 else [name, *searched]
+
+
+def _way_on(word: str, known: list[str]) -> str:
+    """The end of an error message about a name that the lab has not."""
+    meant = namesake(word, known)
+    return f"; did you mean {meant}?" if meant else did_you_mean(word, known) or _list(known)
 
 
 def _list(known: list[str]) -> str:

@@ -163,6 +163,6 @@ def _verdicts(station: Station, known: Known) -> Iterator[Hop]:
     yield Hop(
         station.host, Action.REJECT if rejects else Action.DROP, visit.header, dev=station.iif or station.oif,
         cause=cause, by=known.authors.of_rule(station.host, last) if last and not visit.policy else "",
-        matches=visit.matches, mark=visit.mark,
+        matches=() if visit.policy else visit.matches, mark=visit.mark,
         command=commands.chain(known.lab, station.host, visit.table, last.chain if last else visit.chain),
     )  # fmt: skip

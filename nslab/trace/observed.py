@@ -32,6 +32,11 @@ class Header:
         return self.source, self.ports[0], self.target, self.ports[1]
 
     @property
+    def reply_ends(self) -> tuple[IPv4Address, int, IPv4Address, int]:
+        """The ends of a packet that answers it."""
+        return self.target, self.ports[1], self.source, self.ports[0]
+
+    @property
     def sender(self) -> str:
         """Its source, with the port if it has one."""
         return f"{self.source}:{self.ports[0] or '*'}" if any(self.ports) else f"{self.source}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nslab.objects.plan import Plan
-    from nslab.trace.observed import Passing, WatchedPacket
+    from nslab.trace.observed import Match, Passing, WatchedPacket
 
 _ENDS = {Action.DROP: End.DROPPED, Action.REJECT: End.REJECTED}
 
@@ -22,7 +22,7 @@ _ENDS = {Action.DROP: End.DROPPED, Action.REJECT: End.REJECTED}
 def end_of(seen: WatchedPacket, hops: Sequence[Hop]) -> End:
     """How it ends."""
     trail = trail_of(seen)
-    if trail.reached:
+    if trail.reached and not (hops and hops[-1].action in _ENDS):
         return End.DELIVERED
     if stopped := next((hop for hop in hops if hop.action in _ENDS), None):
         return _ENDS[stopped.action]
@@ -37,7 +37,7 @@ def why(seen: WatchedPacket, hops: Sequence[Hop], target: str) -> str:
     """The cause of what was not delivered, in one sentence. `target`: the host that should answer; "" if unknown."""
     if stopped := next((hop for hop in hops if hop.action in _ENDS), None):
         verb = "rejects" if stopped.action is Action.REJECT else "drops"
-        rule = f": {stopped.matches[-1].rule}" if stopped.matches and "policy" not in stopped.cause else ""
+        rule = f": {_rule(stopped.matches[-1])}" if stopped.matches else ""
         by = f" ({stopped.by})" if stopped.by else ""
         return f"{stopped.host} {verb} {'the reply' if stopped.reply else 'it'} by {stopped.cause}{rule}{by}"
     if seen.error and not seen.passings:
@@ -51,6 +51,10 @@ def why(seen: WatchedPacket, hops: Sequence[Hop], target: str) -> str:
         counted = "; ".join(end.because) if end.host == last.host else ""
         return f"{last.host} does not pass {'the reply' if last.reply else 'it'} on: {counted or last.cause}"
     return sentence
+
+
+def _rule(match: Match) -> str:
+    return f'{match.rule} "{match.comment}"' if match.comment else match.rule
 
 
 def trail_of(seen: WatchedPacket) -> Trail:

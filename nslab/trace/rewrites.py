@@ -29,8 +29,8 @@ class Rewrites:
     def comment(self, host: str, packet: DecodedPacket, *, outgoing: bool) -> str:
         """What the host changed, if this packet leaves it otherwise than it came; else ""."""
         key = (
-            host, packet.tunnelled, packet.protocol, packet.sequence, packet.acknowledges, packet.opens, packet.reset,
-            packet.code, packet.payload,
+            host, packet.tunnelled, packet.protocol, packet.sequence, packet.acknowledges, packet.flags, packet.code,
+            packet.payload,
         )  # fmt: skip
         if not outgoing:
             self._came[key] = packet

@@ -92,8 +92,8 @@ def both_ways(seen: WatchedPacket) -> tuple[list[Station], list[Station]]:
     there = [*_of_the_sender(stations(seen.passings, seen.crossings, What.REQUEST), seen.question.source)]
     sent = {one.header.ends for station in there for one in (*station.arrival, *station.departure)}
     sent |= {asked(station).header.ends for station in there}  # what a host translated for itself left nowhere
-    replies = [one for one in seen.passings if one.what is not What.REQUEST and _reversed(one.header.ends) in sent]
-    crossings = [one for one in seen.crossings if one.tunnelled or _reversed(one.header.ends) in sent]
+    replies = [one for one in seen.passings if one.what is not What.REQUEST and one.header.reply_ends in sent]
+    crossings = [one for one in seen.crossings if one.tunnelled or one.header.reply_ends in sent]
     return there, stations(replies, crossings, What.REPLY)
 
 
@@ -102,11 +102,6 @@ def _of_the_sender(found: Iterable[Station], source: str) -> Iterator[Station]:
         if not station.arrival and not station.tunnelled and station.host != source:
             return
         yield station
-
-
-def _reversed(ends: tuple[IPv4Address, int, IPv4Address, int]) -> tuple[IPv4Address, int, IPv4Address, int]:
-    source, sport, target, dport = ends
-    return target, dport, source, sport
 
 
 def stations(passings: Iterable[Passing], crossings: Iterable[Crossing], what: What) -> list[Station]:

@@ -77,10 +77,11 @@ def _by_rule(station: Station, visit: Visit, action: Action, old: Header, new: H
 
 
 def _by_conntrack(station: Station, action: Action, old: Header, new: Header, known: Known) -> Hop:
-    done = action if station.what is What.REQUEST else _REVERSE[action]
+    request = station.what is What.REQUEST
     return Hop(
-        station.host, done, new, dev=_dev(station, action), before=old, by="kernel",
-        cause="conntrack; no rule does this", command=commands.connections(known.lab, station.host, new, old),
+        station.host, action if request else _REVERSE[action], new, dev=_dev(station, action), before=old, by="kernel",
+        cause="conntrack; no rule does this",
+        command=commands.connections(known.lab, station.host, old.source if request else new.target),
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def lines(journey: Journey, *, reply: bool = True) -> Iterator[tuple[str, str]]:
     """The lines of all hops, each with its role: host, hop, stop, cause or command."""
     host = ""
     shown = [hop for hop in journey.hops if reply or not hop.reply]
+    width = max((len(_what(hop)) for hop in shown), default=0)
     turned = False
     for number, hop in enumerate(shown, 1):
         if hop.reply and not turned:
@@ -46,7 +47,7 @@ def lines(journey: Journey, *, reply: bool = True) -> Iterator[tuple[str, str]]:
         if hop.host != host:
             host = hop.host
             yield "host", f"  {host}"
-        yield "stop" if hop.action in _STOPS else "hop", f"{number:>4}  {_what(hop):<21} {_packet(hop)}"
+        yield "stop" if hop.action in _STOPS else "hop", f"{number:>4}  {_what(hop):<{width}}  {_packet(hop)}"
         if cause := _cause(hop):
             yield "cause", f"{'':6}{cause}"
         if hop.command:
@@ -71,15 +72,20 @@ def _packet(hop: Hop) -> str:
     if hop.before:
         text = _change(hop.before, header)
     size = f"ttl {header.ttl}, {_length(hop)}" if header.ttl else ""
-    outer = (
-        f" in [{hop.outer.source} -> {hop.outer.target} {PROTOCOLS.get(hop.outer.protocol, '')}]" if hop.outer else ""
-    )
+    outer = f" {_tunnel(hop.action, hop.outer)}" if hop.outer else ""
     mark = f", mark {hop.mark:#x}" if hop.mark and hop.action in (Action.FORWARD, Action.SNAT) else ""
     return f"{text}{outer}  {size}{mark}" if hop.action not in _TRANSLATIONS else f"{text}{mark}"
 
 
+def _tunnel(action: Action, outer: Header) -> str:
+    where = "out of" if action is Action.DECAPSULATE else "in"
+    return f"{where} [{outer.source} -> {outer.target} {PROTOCOLS.get(outer.protocol, '')}]"
+
+
 def _length(hop: Hop) -> str:
-    length = hop.outer.length if hop.outer else hop.header.length
+    """The packet's length as `dev` carries it: a tunnel's interface, from which it came, carries the inner packet."""
+    outer = None if hop.action is Action.DECAPSULATE else hop.outer
+    length = (outer or hop.header).length
     return f"{length} of {hop.mtu} bytes" if hop.mtu else f"{length} bytes"
 
 

@@ -9,19 +9,34 @@ from nslab.trace.rewrites import decoded
 from nslab.wire import packets
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nslab.wire.packets import DecodedPacket
 
 _ECHO = {8: "echo request", 0: "echo reply"}
 _ERRORS = {3: "unreachable", 4: "source quench", 5: "redirect", 11: "time exceeded", 12: "parameter problem"}
+_FLAGS = {1: "F", 2: "S", 4: "R", 8: "P", 16: ".", 32: "U"}
+"""TCP's flags as tcpdump writes them."""
 _NAMES = {packets.ICMP: "ICMP", packets.TCP: "TCP", packets.UDP: "UDP"}
 
 
-def line(at: int, where: str, data: bytes, *, ethernet: bool, outgoing: bool, comment: str = "") -> str:
-    """The line. `at`: nanoseconds since 1970; `where`: HOST:INTERFACE."""
+_WIDEST = 40
+"""Columns: a pod's name may have 253 letters, and one such pod shall not push all lines aside."""
+
+
+def width(names: Iterable[str]) -> int:
+    """The columns that HOST:INTERFACE takes, of all that may come."""
+    return min(max(map(len, names), default=0), _WIDEST)
+
+
+def line(
+    at: int, where: str, data: bytes, *, ethernet: bool, outgoing: bool, comment: str = "", columns: int = 0
+) -> str:
+    """The line. `at`: nanoseconds since 1970; `where`: HOST:INTERFACE, in `columns`."""
     clock = datetime.fromtimestamp(at // 1_000_000_000).strftime("%H:%M:%S")
     way = "Out" if outgoing else "In "
     told = f"    # {comment}" if comment else ""
-    return f"{clock}.{at // 1000 % 1_000_000:06} {where:<24} {way} {_what(data, ethernet=ethernet)}{told}"
+    return f"{clock}.{at // 1000 % 1_000_000:06} {where:<{columns}} {way} {_what(data, ethernet=ethernet)}{told}"
 
 
 def _what(data: bytes, *, ethernet: bool) -> str:
@@ -48,8 +63,9 @@ def _packet(packet: DecodedPacket) -> str:
 
 def _kind(packet: DecodedPacket) -> str:
     if packet.protocol == packets.TCP:
-        flags = "".join(sign for sign, has in (("S", packet.opens), ("R", packet.reset)) if has) or "."
-        return f"TCP [{flags}], seq {packet.sequence}, ack {packet.acknowledges}"
+        flags = "".join(sign for bit, sign in _FLAGS.items() if packet.flags & bit) or "none"
+        acknowledged = f", ack {packet.acknowledges}" if packet.answers else ""
+        return f"TCP [{flags}], seq {packet.sequence}{acknowledged}"
     if packet.protocol == packets.ICMP:
         kind, code = packet.code
         name = _ECHO.get(kind) or f"{_ERRORS.get(kind, f'type {kind}')} code {code}"

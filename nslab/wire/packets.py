@@ -10,15 +10,16 @@ ICMP, IPIP, TCP, UDP = 1, 4, 6, 17
 ARP_REQUEST, ARP_REPLY = 1, 2
 _VXLAN = 4789
 _VXLAN_HEAD = 8 + 14  # VXLAN's own header, and the inner Ethernet header
-_RST, _SYN = 4, 2
+_SYN, _RST, _ACK = 2, 4, 16
 _ERRORS = (3, 4, 5, 11, 12)
 """ICMP types that quote another packet."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedPacket:
-    """The innermost packet; of an ICMP error, the error's. `sequence`, `acknowledges`: TCP's; `quoted`: by an error.
+    """The innermost packet; of an ICMP error, the error's. `quoted`: by an error.
 
+    `sequence`, `acknowledges`, `flags`: TCP's; `flags` as the header's byte has them.
     `length`: in bytes, as its IP header has it. `outer`: the tunnel's packet around it.
     """
 
@@ -28,8 +29,7 @@ class DecodedPacket:
     ports: tuple[int, int] = (0, 0)
     sequence: int = 0
     acknowledges: int = 0
-    reset: bool = False
-    opens: bool = False
+    flags: int = 0
     code: tuple[int, int] = (0, 0)
     payload: bytes = b""
     quoted: DecodedPacket | None = None
@@ -41,6 +41,21 @@ class DecodedPacket:
     def tunnelled(self) -> bool:
         """Whether it came in a tunnel's packet."""
         return self.outer is not None
+
+    @property
+    def opens(self) -> bool:
+        """Whether it is a SYN, or the answer to one."""
+        return bool(self.flags & _SYN)
+
+    @property
+    def reset(self) -> bool:
+        """Whether it ends a connection at once."""
+        return bool(self.flags & _RST)
+
+    @property
+    def answers(self) -> bool:
+        """Whether its acknowledgement number counts."""
+        return bool(self.flags & _ACK)
 
 
 def decode(data: bytes, *, outer: DecodedPacket | None = None) -> DecodedPacket | None:
@@ -67,12 +82,9 @@ def decode(data: bytes, *, outer: DecodedPacket | None = None) -> DecodedPacket 
 
 
 def _segment(plain: DecodedPacket, ports: tuple[int, int], body: bytes) -> DecodedPacket:
-    flags = body[13] if len(body) > 13 else 0
     sequence, acknowledges = (int.from_bytes(body[at : at + 4], "big") for at in (4, 8))
-    return replace(
-        plain, ports=ports, sequence=sequence, acknowledges=acknowledges,
-        reset=bool(flags & _RST), opens=bool(flags & _SYN),
-    )  # fmt: skip
+    flags = body[13] if len(body) > 13 else 0
+    return replace(plain, ports=ports, sequence=sequence, acknowledges=acknowledges, flags=flags)
 
 
 def arp(data: bytes) -> tuple[int, IPv4Address, IPv4Address] | None:

@@ -35,16 +35,40 @@ def test_a_command_needs_no_dashes(lab: RunningLab) -> None:
 
 
 def test_a_pod_typed_as_kubectl_has_it_is_recognized(lab: RunningLab) -> None:
-    sentence = f"nslab: {lab.name} has no host: write LAB/HOST; did you mean {lab.name}/pod-b?\n"
+    sentence = f"nslab: {lab.name} names no host: write LAB/HOST; did you mean {lab.name}/pod-b?\n"
     pod = (lab.name, "pod-b")
     for call in (("exec", *pod, "--", "true"), ("exec", *pod), ("logs", *pod), ("shell", *pod)):
         done = nslab(*call)
         assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
     done = nslab("exec", lab.name, "nosuch", "--", "true")
-    assert done.stderr == f"nslab: {lab.name} has no host: write LAB/HOST; as in calico-two-node/pod-b\n"
+    assert done.stderr == f"nslab: {lab.name} names no host: write LAB/HOST; as in calico-two-node/pod-b\n"
     done = nslab("shell", f"{lab.name}/pod-b", "true")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, "Error: Got unexpected extra argument (true)")
     assert nslab("logs", f"{lab.name}/pod-b", "app").stdout == nslab("logs", f"{lab.name}/pod-b", "-c", "app").stdout
+
+
+def test_a_pods_namespace_may_be_forgotten_or_an_option(lab: RunningLab) -> None:
+    other, words = f"{lab.name}/kube-system/kube-dns", ("--", "hostname")
+    bare = f"{lab.name}/kube-dns"
+    for done in nslabs((("exec", bare, *words), ("logs", bare), ("shell", bare))):
+        assert done.returncode == 2
+        assert done.stderr.endswith(f" 'kube-dns'; did you mean {other}?\n")
+    for call in (
+        ("exec", "-n", "kube-system", bare, *words),
+        ("exec", other, *words),
+        ("exec", bare, "-n", "kube-system", *words),
+    ):
+        assert nslab(*call).stdout == "kube-dns\n"
+    assert nslab("logs", bare, "-n", "kube-system", "-c", "dnsmasq").returncode == 0
+    done = nslab("exec", lab.name, "kube-system/kube-dns", *words)
+    assert done.stderr.endswith(f"did you mean {other}?\n")
+    done = nslab("probe", lab.name, "--from", "pod-a", "--to", "kube-dns")
+    assert done.stderr == "nslab: no host kube-dns in this lab; did you mean kube-system/kube-dns?\n"
+    assert nslab("probe", lab.name, "--from", "pod-a", "--to", "kube-system/kube-dns").returncode == 0
+    done = nslab("trace", lab.name, "kube-dns", "pod-a")
+    assert done.stderr == f"nslab: {lab.name} has no host kube-dns; did you mean kube-system/kube-dns?\n"
+    done = nslab("capture", lab.name, "kube-dns")
+    assert done.stderr == f"nslab: {lab.name} has no kube-dns; did you mean kube-system/kube-dns?\n"
 
 
 def test_a_lab_that_does_not_run_is_named_with_its_way_up(lab: RunningLab) -> None:
@@ -54,6 +78,8 @@ def test_a_lab_that_does_not_run_is_named_with_its_way_up(lab: RunningLab) -> No
         "pause-pdo": "did you mean pause-pod? `nslab up pause-pod` brings it up",
         near: f"did you mean {lab.name}?",
         "zebra": "`nslab ps` lists those that run",
+        "pods": "the lab comes first, as in `nslab get LAB pods`",
+        "deploy,all": "the lab comes first, as in `nslab get LAB deploy,all`",
     }
     for (name, way_on), done in zip(wanted.items(), nslabs(("ps", name) for name in wanted), strict=True):
         assert done.stderr == f"nslab: there is no running lab {name!r}; {way_on}\n"

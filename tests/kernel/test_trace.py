@@ -89,7 +89,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def run(lab: Lab, host: str, line: str) -> str:
-    """A command line in a host's network namespace; `ONE` is that pod's address, `@ONE` its link's end on the node."""
+    """A command line in a host's network namespace; `ONE` is that pod's address, `@ONE` its link's end on the node.
+
+    `NS.one` is that host's namespace.
+    """
+    line = line.replace("NS.", netns(lab.name, ""))
     for pod in lab.pods:
         word = pod.name.replace("-", "").upper()
         line = line.replace(f"@{word}", cali(pod.namespace, pod.name)).replace(word, str(pod.assigned))
@@ -210,6 +214,33 @@ def test_a_name_is_asked_of_dns_first(lab: Lab) -> None:
         trace(lab.name, "box", "nobody.default")
 
 
+def test_a_nodes_own_packet_has_an_entry_of_its_node(lab: Lab) -> None:
+    journey = trace(lab.name, "node2", "svc/one")
+    [entry] = [one for one in journey.connections if one.host == "node2"]
+    assert entry.original.ends == journey.hops[0].header.ends
+
+
+def test_a_service_that_has_no_rule_for_the_packet_is_named(lab: Lab) -> None:
+    for sender, to, kind, note in (
+        ("box", "svc/one:81", None, "Service default/one has no port 81/TCP: it has 80/TCP"),
+        ("box", "svc/one", Kind.UDP, "Service default/one has no port 80/UDP: it has 80/TCP"),
+        ("box", "svc/one", Kind.ICMP, "kube-proxy has no rule for an ICMP echo"),
+        ("client", "svc/one", None, "10.96.1.1 is a ClusterIP, which nodes and pods alone reach; call node1:31080"),
+    ):
+        journey = trace(lab.name, sender, to, kind)
+        assert journey.end is End.UNREACHABLE
+        assert note in "\n".join(journey.notes)
+
+
+def test_a_name_server_that_is_silent_has_a_way_on(lab: Lab) -> None:
+    run(lab, "node2", "iptables -I FORWARD -p udp --dport 53 -j DROP")
+    try:
+        with pytest.raises(UsageError, match=rf"does not answer; `nslab trace {lab.name} box 10\.96\.0\.10:53 --udp`"):
+            trace(lab.name, "box", "one.default")
+    finally:
+        run(lab, "node2", "iptables -D FORWARD -p udp --dport 53 -j DROP")
+
+
 def test_one_of_two_is_drawn_with_its_chance(lab: Lab) -> None:
     drawn = [trace(lab.name, "box", "two") for _ in range(8)]
     targets = {str(only(journey, Action.DNAT).header.target) for journey in drawn}
@@ -269,6 +300,12 @@ LOST = {
     "the answerer's own rule": Lost(
         "one", "iptables -A OUTPUT -p tcp --sport 8080 -j DROP", "iptables -D OUTPUT -p tcp --sport 8080 -j DROP",
         End.DROPPED, ("one", Action.DROP), ("one drops the reply by filter OUTPUT",)),
+    "the sender's rule for the reply": Lost(
+        "box", "iptables -A INPUT -p tcp --sport 80 -j DROP", "iptables -D INPUT -p tcp --sport 80 -j DROP",
+        End.DROPPED, ("box", Action.DROP), ("box drops the reply by filter INPUT",)),
+    "nobody answers for the gateway": Lost(
+        "node2", "sysctl -qw net.ipv4.conf.@BOX.proxy_arp=0; ip -n NS.box neigh flush all", "", End.LOST,
+        ("box", Action.SEND), ("nobody answers its ARP requests for 169.254.1.1", "proxy_arp = 0 instead of 1")),
     "the tunnel's packet": Lost(
         "node2", "iptables -A OUTPUT -p 4 -j DROP", "iptables -D OUTPUT -p 4 -j DROP", End.DROPPED,
         ("node2", Action.DROP), ("node2 drops it by filter OUTPUT",)),
@@ -314,7 +351,8 @@ def test_it_leaves_nothing_behind(lab: Lab) -> None:
 
     before = kernel()
     ports = {trace(lab.name, "box", "svc/one").hops[0].header.ports[0] for _ in range(3)}
-    ports.add(trace(lab.name, "client", "node2:31080").hops[0].header.ports[0])
+    for sender, to in (("client", "node2:31080"), ("node2", "svc/one")):
+        ports.add(trace(lab.name, sender, to).hops[0].header.ports[0])
     assert kernel() == before
     for host in ("node1", "node2"):
         known = run(lab, host, "conntrack -L 2>/dev/null")

@@ -39,7 +39,7 @@ class KnownEntry(NamedTuple):
 
 
 def entries(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[KnownEntry]:
-    """The entries of the hosts that a request passed."""
+    """The entries of the hosts that a request passed. A host's own packet leaves it only as NAT has made it."""
     asked = defaultdict(set)
     for one in passings:
         if one.what is What.REQUEST:
@@ -48,7 +48,7 @@ def entries(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[K
         entry
         for host, ends in asked.items()
         for entry in _listed(spaces, netns(lab, host), host)
-        if entry.connection.original.ends in ends
+        if not ends.isdisjoint((entry.connection.original.ends, entry.connection.reply.reply_ends))
     ]
 
 

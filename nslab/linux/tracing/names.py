@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from nslab.linux.netns import Namespaces
 
+NO_ANSWER = "no answer"
 _SECONDS = scaled(2.0)
 
 
@@ -45,7 +46,7 @@ def _ask(name: str, server: IPv4Address) -> NameAsked:
             sock.send(dns_client.query(number, name))
             answer = dns_client.answer(sock.recv(1 << 12), number)
         except OSError as error:
-            return NameAsked(name, server, error=os.strerror(error.errno) if error.errno else "no answer")
+            return NameAsked(name, server, error=os.strerror(error.errno) if error.errno else NO_ANSWER)
     if answer is None:
         return NameAsked(name, server, error="an answer that is none")
     return NameAsked(name, server, *answer)

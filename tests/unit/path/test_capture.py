@@ -6,7 +6,7 @@ import struct
 from ipaddress import IPv4Address
 
 from nslab.trace.rewrites import Rewrites, decoded
-from nslab.views.packets import line
+from nslab.views.packets import line, width
 from nslab.wire import pcapng
 from nslab.wire.packets import TCP, DecodedPacket
 
@@ -14,7 +14,7 @@ A, B, SERVICE = map(IPv4Address, ("10.0.0.1", "10.0.1.1", "10.96.0.1"))
 
 
 def segment(source: IPv4Address, target: IPv4Address, ports: tuple[int, int], **more: int) -> DecodedPacket:
-    return DecodedPacket(source, target, TCP, ports, sequence=7, opens=True, **more)  # type: ignore[arg-type]
+    return DecodedPacket(source, target, TCP, ports, sequence=7, flags=2, **more)  # type: ignore[arg-type]
 
 
 def test_what_leaves_otherwise_than_it_came_is_rewritten() -> None:
@@ -58,3 +58,23 @@ def test_a_line_a_packet() -> None:
     assert line(0, "n:t", b"", ethernet=False, outgoing=True)
     assert line(0, "n:e", b"", ethernet=True, outgoing=True)
     assert decoded(b"", ethernet=True) is None
+
+
+def test_flags_are_tcpdumps() -> None:
+    head = bytes([0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0]) + A.packed + B.packed
+
+    def shown(flags: int) -> str:
+        data = head + struct.pack("!HHIIBBHHH", 40000, 80, 7, 8, 0x50, flags, 64, 0, 0)
+        return line(0, "n:e", data, ethernet=False, outgoing=True).split("TCP ")[1].split(", ttl")[0]
+
+    assert [shown(flags) for flags in (0x02, 0x12, 0x10, 0x18, 0x11, 0x14, 0)] == [
+        "[S], seq 7", "[S.], seq 7, ack 8", "[.], seq 7, ack 8", "[P.], seq 7, ack 8", "[F.], seq 7, ack 8",
+        "[R.], seq 7, ack 8", "[none], seq 7",
+    ]  # fmt: skip
+
+
+def test_names_take_the_columns_of_the_longest() -> None:
+    names = ["node1:eth0", "shop_web-mn9tfzjkx5-cj7mn:eth0"]
+    lines = [line(0, name, b"", ethernet=False, outgoing=True, columns=width(names)) for name in names]
+    assert len({each.index(" Out ") for each in lines}) == 1
+    assert width(["x" * 300]) == 40

@@ -106,6 +106,40 @@ def test_a_replys_nat_is_conntracks() -> None:
     assert all(hop.reply for hop in made)
 
 
+def test_conntrack_lists_a_connection_by_its_client() -> None:
+    node = IPv4Address("192.168.0.1")
+    back, home = Header(SERVER, node, 6, (8080, 5), 64, 60), Header(SERVICE, POD, 6, (80, 40000), 63, 60)
+    answer = [
+        seen(1, "node", "cali2", "in", back, What.REPLY),
+        seen(2, "node", "cali1", "out", home, What.REPLY),
+    ]
+    for passed, what in ((answer, What.REPLY), (FORTH[1:3], What.REQUEST)):
+        found = stations(passed, [], what)
+        changes = [hop for hop in hops(found, known(*found)) if hop.before]
+        assert {hop.command for hop in changes} == {f"ip netns exec nslab.lab.node conntrack -L -s {POD}"}
+
+
+def test_a_reply_that_its_receiver_drops_is_not_delivered() -> None:
+    home = Header(SERVICE, POD, 6, (80, 40000), 63, 60)
+    passed = seen(9, "pod", "eth0", "in", home, What.REPLY)
+    dropped = Visit("filter", "INPUT", 1, 0, home, 0, (Match("filter", "INPUT", "drop", rule="-j DROP"),), "drop")
+    crossing = Crossing("pod", What.REPLY, False, "eth0", "", home, 0, (dropped,))
+    found = stations([passed], [crossing], What.REPLY)
+    made = [*hops(found, known(*found))]
+    watched = WatchedPacket(ASKED, (*FORTH, passed), (crossing,))
+    assert end_of(watched, made) is End.DROPPED
+    assert why(watched, made, "server") == f"pod drops the reply by filter INPUT: -j DROP ({BY_HAND})"
+
+
+def test_a_policy_has_no_rule() -> None:
+    passed = Match("filter", "FORWARD", "continue", rule="-j KUBE-FORWARD", comment="kubernetes forwarding rules")
+    dropped = Visit("filter", "FORWARD", 2, 0, SENT, 0, (passed,), "drop", policy=True)
+    crossing = Crossing("node", What.REQUEST, False, "cali1", "cali2", SENT, 0, (dropped,))
+    found = stations(FORTH[:2], [crossing], What.REQUEST)
+    last = [*hops(found, known(*found))][-1]
+    assert (last.action, last.cause, last.matches) == (Action.DROP, "policy DROP of chain FORWARD (table filter)", ())
+
+
 def test_a_tunnel_is_left_where_it_was_entered() -> None:
     outer = Header(IPv4Address("192.168.0.1"), IPv4Address("192.168.0.2"), 4, ttl=64, length=80)
     passed = [

@@ -1,0 +1,55 @@
+"""What a person should know of a journey that its hops do not show (pure)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.lab.pod_types import Protocol
+from nslab.lab.types import ProxyMode
+from nslab.probes.pairs import Kind
+from nslab.trace.hops import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from nslab.lab.service_types import Service
+    from nslab.lab.types import Lab
+    from nslab.trace.endpoints import Target
+    from nslab.trace.hops import Hop
+
+_PROTOCOLS = {Kind.TCP: Protocol.TCP, Kind.UDP: Protocol.UDP}
+
+
+def notes(lab: Lab, every: Sequence[Hop], begin: str, aim: Target, *, delivered: bool) -> Iterator[str]:
+    """Sentences about the Service and its proxy. `begin`: the host that sends."""
+    nodes = {node.name for node in lab.nodes}
+    if lab.proxy_mode is ProxyMode.USERSPACE and any(
+        hop.action is Action.RECEIVE and hop.host in nodes for hop in every
+    ):
+        yield "kube-proxy takes the connection and makes its own to an endpoint, which this trace does not follow"
+    service = next((one for one in lab.services if f"{one.namespace}/{one.name}" == aim.service), None)
+    if not service:
+        return
+    if service.affinity:
+        yield f"Service {aim.service} has ClientIP affinity: for {service.affinity} s the sender keeps this endpoint"
+    if not delivered:
+        yield from _not_served(service, aim)
+        if begin in {client.name for client in lab.clients}:
+            yield _from_outside(lab, service, aim)
+
+
+def _not_served(service: Service, aim: Target) -> Iterator[str]:
+    """Why kube-proxy has no rule for the packet: it passes the nodes as if there were no Service."""
+    protocol = _PROTOCOLS.get(aim.kind)
+    if not protocol:
+        yield f"Service {aim.service} is for its ports: kube-proxy has no rule for an ICMP echo; trace one to a pod"
+    elif (aim.port, protocol) not in {(one.port, one.protocol) for one in service.ports}:
+        has = ", ".join(f"{one.port}/{one.protocol}" for one in service.ports)
+        yield f"Service {aim.service} has no port {aim.port}/{protocol}: it has {has}"
+
+
+def _from_outside(lab: Lab, service: Service, aim: Target) -> str:
+    ports = [one.node_port for one in service.ports if one.node_port]
+    node = lab.nodes[0].name
+    way = f"; call {node}:{ports[0]}" if ports else f": it has no node port (its type is {service.type})"
+    return f"{aim.address} is a ClusterIP, which nodes and pods alone reach{way}"
