@@ -154,7 +154,7 @@ def _verdicts(station: Station, known: Known) -> Iterator[Hop]:
     if not (visit := _dropped(station)):
         return
     last = visit.matches[-1] if visit.matches else None
-    rejects = last is not None and "REJECT" in last.rule
+    rejects = last is not None and "reject" in last.rule.lower().split()
     cause = (
         path(visit.table, visit.chain, visit.matches)
         if last and not visit.policy

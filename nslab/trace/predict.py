@@ -346,7 +346,7 @@ class Predictor:
             action, end = _ENDS[outcome.verdict]
             last = outcome.steps[-1]
             cause = (
-                path(last.table, _first(outcome, last.table), [one for one in matches if one.table == last.table])
+                path(_table(last), _first(outcome, _table(last)), [one for one in matches if one.table == _table(last)])
                 if last.number
                 else f"policy DROP of chain {last.chain} (table {last.table})"
             )
@@ -385,7 +385,7 @@ class Predictor:
         branch = changed(branch, packet=packet)
         if packet.flow == before.flow and not (action is Action.REVERSE_SNAT and nat.masqueraded):
             return branch
-        command = commands.connections(self._lab, host(branch.ns), _header(packet), _header(before))
+        command = commands.connections(self._lab, host(branch.ns), nat.came.source)
         return self._hop(
             branch, action, dev=dev, before=before, cause="conntrack; no rule does this", by="kernel", command=command
         )
@@ -452,16 +452,21 @@ def _header(packet: Packet) -> Header:
 
 def _match(step: Step) -> Match:
     verdict, _, target = step.result.partition(" ")
-    return Match(step.table, step.chain, verdict.lower(), target, without_comment(step.rule), step.comment)
+    return Match(_table(step), step.chain, verdict.lower(), target, without_comment(step.rule), step.comment)
 
 
 def _times(one: Fraction | None, other: Fraction | None) -> Fraction | None:
     return one * other if one is not None and other is not None else None
 
 
+def _table(step: Step) -> str:
+    """The name of a rule's table: an nft table's without its family."""
+    return step.table.rpartition(" ")[2]
+
+
 def _first(outcome: Outcome, table: str) -> str:
     """The base chain of a table that the packet went through."""
-    return next(step.chain for step in outcome.steps if step.table == table)
+    return next(step.chain for step in outcome.steps if _table(step) == table)
 
 
 def _dev(action: Action, packet: Packet) -> str:

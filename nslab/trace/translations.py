@@ -71,7 +71,8 @@ def _by_rule(station: Station, visit: Visit, action: Action, old: Header, new: H
     last = visit.matches[-1]
     return Hop(
         station.host, action, new, dev=_dev(station, action), before=old,
-        cause=path(visit.table, visit.chain, visit.matches), by=known.authors.of_rule(station.host, last), matches=visit.matches, mark=visit.mark,
+        cause=path(visit.table, visit.chain, visit.matches), by=known.authors.of_rule(station.host, last),
+        matches=visit.matches, mark=visit.mark,
         command=commands.chain(known.lab, station.host, visit.table, last.chain),
     )  # fmt: skip
 

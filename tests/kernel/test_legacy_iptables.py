@@ -104,4 +104,4 @@ def test_strangers_of_both_variants(tmp_path: Path) -> None:
 def _said(file: Path) -> tuple[list[str], dict[str, Any]]:
     """The differences, and what is not the lab's, by namespace."""
     found = json.loads(file.read_text())
-    return found["differences"], found.get("strangers", {})
+    return found["differences"], found.get("unmanaged", {})
