@@ -92,7 +92,8 @@ class _Branch:
     nat: Mapping[str, _Nat] = field(default_factory=dict)
     end: End | None = None
     why: str = ""
-    outer: Header | None = None
+    inner: Packet | None = None
+    """The packet in the tunnel, if this is the tunnel's."""
     masqueraded: bool = False
 
     @property
@@ -298,7 +299,7 @@ class Predictor:
             mtu=self._mtu(ns, way.dev),
             command=commands.in_lab(self._lab, host(ns), f"tcpdump -nn -i {way.dev} {show}"),
         )  # fmt: skip
-        outer = changed(outer, hops=(*outer.hops, wrapped), outer=_header(inner))
+        outer = changed(outer, hops=(*outer.hops, wrapped), inner=inner)
         for after in self._through(outer, "OUTPUT", oif=way.dev):
             if after.over:
                 yield after
@@ -405,8 +406,9 @@ class Predictor:
             by = self._authors.of_rule(name, matches[-1])
             command = commands.chain(self._lab, name, matches[-1].table, matches[-1].chain)
         hop = Hop(
-            name, action, branch.outer or _header(packet), packet.reply, dev,
-            before=_header(before) if before else None, cause=cause, by=by, matches=matches, mark=packet.mark,
+            name, action, _header(branch.inner or packet), (branch.inner or packet).reply, dev,
+            before=_header(before) if before else None, outer=_header(packet) if branch.inner else None,
+            cause=cause, by=by, matches=matches, mark=packet.mark,
             mtu=self._mtu(branch.ns, dev), command=command,
         )  # fmt: skip
         return changed(branch, hops=(*branch.hops, hop))
