@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 from nslab.trace.rewrites import Rewrites, decoded
 from nslab.views.packets import line
 from nslab.wire import pcapng
-from nslab.wire.packets import TCP, DecodedPacket
+from nslab.wire.packets import ICMP, IPIP, TCP, DecodedPacket, decode
 
 A, B, SERVICE = map(IPv4Address, ("10.0.0.1", "10.0.1.1", "10.96.0.1"))
 
@@ -58,3 +58,14 @@ def test_a_line_a_packet() -> None:
     assert line(0, "n:t", b"", ethernet=False, outgoing=True)
     assert line(0, "n:e", b"", ethernet=True, outgoing=True)
     assert decoded(b"", ethernet=True) is None
+
+
+def header(protocol: int, first: int = 0x45) -> bytes:
+    return bytes([first, *bytes(8), protocol, 0, 0]) + A.packed + B.packed
+
+
+def test_no_packet_of_a_pod_is_too_deep() -> None:
+    assert decode(header(IPIP, first=0x40)) is None
+    assert decode(header(IPIP) * 3000) is None
+    assert decode((header(ICMP) + b"\3" + bytes(7)) * 2000)
+    assert decode(header(IPIP) * 2 + header(ICMP) + bytes(8))
