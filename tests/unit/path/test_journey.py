@@ -119,6 +119,23 @@ def test_a_tunnel_is_left_where_it_was_entered() -> None:
     assert made[1].outer == outer
 
 
+def test_a_host_that_sends_it_back_takes_it_out_and_puts_it_in_again() -> None:
+    first, second = IPv4Address("192.168.0.1"), IPv4Address("192.168.0.2")
+    there, back = Header(first, second, 4, ttl=63, length=80), Header(second, first, 4, ttl=62, length=80)
+    once_more = Header(POD, SERVER, 6, (40000, 8080), 62, 60)
+    passed = [
+        seen(1, "n2", "eth0", "in", DONE, outer=there),
+        seen(2, "n2", "tunl0", "in", DONE),
+        seen(3, "n2", "tunl0", "out", once_more),
+        seen(4, "n2", "eth0", "out", once_more, outer=back),
+    ]
+    found = stations(passed, [], What.REQUEST)
+    assert [(one.tunnelled, one.iif, one.oif) for one in found] == [
+        (True, "eth0", ""), (False, "tunl0", "tunl0"), (True, "", "eth0")
+    ]  # fmt: skip
+    assert [hop.action.value for hop in hops(found, known(*found))] == ["decapsulate", "forward", "encapsulate"]
+
+
 def test_what_a_bridge_floods_is_nobodys() -> None:
     copy = seen(2, "other", "eth0", "in", SENT, astray=True)
     assert [one.host for one in stations([FORTH[0], copy], [], What.REQUEST)] == ["pod"]
