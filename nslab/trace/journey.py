@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass, replace
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from nslab.trace.stations import Station
 
 _IPTABLES = ("raw", "mangle", "nat", "filter", "security")
+_REJECTS = re.compile(r"-j REJECT\b|(^|\s)reject( with \S.*)?$")
+"""In the text of a rule of iptables, or of nft."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,8 @@ def _passed(station: Station, following: Station | None, known: Known) -> Iterat
     yield from _verdicts(station, known)
     if station.departure:
         yield _forwarded(station, known)
+    elif queued := _queued(station):
+        yield _waits(station, queued, known)
     elif not _dropped(station) and not _taken_out(station, following):
         yield _ended(station, known)
     yield from (hop for hop in changes if hop not in targets)
@@ -161,12 +166,27 @@ def _dropped(station: Station) -> Visit | None:
     return next((visit for visit in station.visits if visit.verdict == "drop"), None)
 
 
+def _queued(station: Station) -> Visit | None:
+    """The last visit, if it gave the packet to a program, which let it go neither on nor into the next chain."""
+    last = station.visits[-1] if station.visits else None
+    return last if last and last.verdict == "queue" and last.matches else None
+
+
+def _waits(station: Station, visit: Visit, known: Known) -> Hop:
+    last = visit.matches[-1]
+    return Hop(
+        station.host, Action.LOST, visit.header, dev=station.iif, matches=visit.matches, mark=visit.mark,
+        cause=f"no program takes it from the queue of {path(visit)}", by=known.authors.of_rule(station.host, last),
+        command=commands.chain(known.lab, station.host, visit.table, last.chain),
+    )  # fmt: skip
+
+
 def _verdicts(station: Station, known: Known) -> Iterator[Hop]:
     """A hop if a chain dropped the packet. What accepts it changes nothing."""
     if not (visit := _dropped(station)):
         return
     last = visit.matches[-1] if visit.matches else None
-    rejects = last is not None and "REJECT" in last.rule
+    rejects = last is not None and _REJECTS.search(last.rule)
     cause = path(visit) if last and not visit.policy else f"policy DROP of chain {visit.chain} (table {visit.table})"
     yield Hop(
         station.host, Action.REJECT if rejects else Action.DROP, visit.header, dev=station.iif or station.oif,
