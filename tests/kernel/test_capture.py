@@ -172,3 +172,5 @@ def test_mistakes_are_one_sentence(lab: OwnLab, tmp_path: Path) -> None:
         assert says in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "elsewhere").exists()
+    full = nslab("capture", lab.name, "-w", "/dev/full", "--duration", "1")
+    assert (full.returncode, full.stderr.splitlines()[-1]) == (3, "nslab: /dev/full: No space left on device")

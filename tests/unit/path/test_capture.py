@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address
+from sys import getrefcount
 
 from nslab.trace.rewrites import Rewrites, decoded
 from nslab.views.packets import line
 from nslab.wire import pcapng
-from nslab.wire.packets import ICMP, IPIP, TCP, DecodedPacket, decode
+from nslab.wire.packets import ICMP, IPIP, TCP, UDP, DecodedPacket, decode
 
 A, B, SERVICE = map(IPv4Address, ("10.0.0.1", "10.0.1.1", "10.96.0.1"))
 
@@ -27,6 +28,14 @@ def test_what_leaves_otherwise_than_it_came_is_rewritten() -> None:
     assert rewrites.comment("node", answer, outgoing=False) == ""
     assert rewrites.comment("node", back, outgoing=True) == "node: reverse DNAT 10.0.1.1:8080 => 10.96.0.1:80"
     assert rewrites.comment("node", asked, outgoing=True) == ""
+
+
+def test_what_packets_carry_is_not_kept() -> None:
+    rewrites = Rewrites()
+    carried = bytes(1 << 20)
+    for port in range(4):
+        rewrites.comment("node", DecodedPacket(A, B, UDP, (port, 80), payload=carried), outgoing=False)
+    assert getrefcount(carried) == 2
 
 
 def test_blocks_are_whole() -> None:
