@@ -326,6 +326,9 @@ def test_it_leaves_nothing_behind(lab: Lab) -> None:
     before = kernel()
     ports = {trace(lab.name, "box", "svc/one").hops[0].header.ports[0] for _ in range(3)}
     ports.add(trace(lab.name, "client", "node2:31080").hops[0].header.ports[0])
+    own = trace(lab.name, "node2", "svc/one")
+    assert "node2" in [one.host for one in own.connections]
+    ports.add(own.hops[0].header.ports[0])
     assert kernel() == before
     for host in ("node1", "node2"):
         known = run(lab, host, "conntrack -L 2>/dev/null")
