@@ -121,8 +121,10 @@ def _ended(station: Station, known: Known) -> Hop:
 def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
     question = asked(station)
     by = "" if route.error else known.authors.of_route(station.host, route)
+    over = route.kind == "unicast" and question.header.ttl == 1
+    why = "its TTL is over" if over else f"no rule that the kernel traces drops it; route {route}"
     return Hop(
-        station.host, Action.LOST, question.header, dev=station.iif, cause=route.error or f"route {route}", by=by,
+        station.host, Action.LOST, question.header, dev=station.iif, cause=route.error or why, by="" if over else by,
         mark=question.mark, command=commands.route(known.lab, question),
     )  # fmt: skip
 

@@ -293,6 +293,9 @@ LOST = {
     "the other end's MTU": Lost(
         "node1", "ip link set eth0 mtu 68", "", End.LOST, ("node2", Action.ENCAPSULATE),
         ("nowhere after that", "has MTU 68 instead of")),
+    "a TTL of one": Lost(
+        "box", "sysctl -qw net.ipv4.ip_default_ttl=1", "", End.UNREACHABLE, ("node2", Action.LOST),
+        ("node2 does not pass it on: its TTL is over",)),
     "nobody has the address": Lost(
         "one", "ip addr del ONE/32 dev eth0", "", End.LOST, ("one", Action.LOST), ("one has no address ONE/32",)),
     "nobody listens": Lost("node1", "true", "", End.REFUSED, ("box", Action.RECEIVE), (

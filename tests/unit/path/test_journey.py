@@ -186,6 +186,14 @@ def test_ends_are_told_apart(what: What, code: tuple[int, int], end: End) -> Non
     assert end_of(WatchedPacket(ASKED, tuple(FORTH), ()), []) is End.LOST
 
 
+def test_what_nothing_explains_is_not_laid_at_the_routes_door() -> None:
+    for ttl, says in ((64, "no rule that the kernel traces drops it; route default dev x"), (1, "its TTL is over")):
+        sent = Header(POD, SERVER, 6, (40000, 8080), ttl, 60)
+        found = stations([seen(1, "node", "cali1", "in", sent)], [], What.REQUEST)
+        [lost] = hops(found, known(found[0], last=RouteTaken("unicast", IPv4Network("0.0.0.0/0"), dev="x")))
+        assert (lost.action, lost.cause) == (Action.LOST, says)
+
+
 def test_the_chains_to_the_rule() -> None:
     assert path(NAT) == "nat PREROUTING > KUBE-SERVICES > KUBE-SVC-A > KUBE-SEP-A"
 
