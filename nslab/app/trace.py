@@ -14,7 +14,6 @@ from nslab.linux.stored_lab import stored_lab
 from nslab.linux.tracing.names import NO_ANSWER, ask_names
 from nslab.linux.tracing.routing import routes_taken
 from nslab.linux.tracing.watch import watch
-from nslab.objects.names import SWITCH
 from nslab.probes.evidence import Conversation
 from nslab.probes.pairs import places
 from nslab.quote import fill
@@ -125,7 +124,7 @@ def _with_nodes(lab: Lab, host: str) -> list[str]:
 
 def _differences(name: str, hosts: list[str]) -> list[str]:
     drift = drift_of(name)
-    return differences(drift.plan, drift.in_the_way, [host for host in hosts if host and host != SWITCH])
+    return differences(drift.plan, drift.in_the_way, [host for host in hosts if host])
 
 
 def _notes(lab: Lab, host: Host, every: tuple[Hop, ...], begin: str, aim: Target, end: End) -> Iterator[str]:

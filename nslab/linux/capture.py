@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from nslab.dataclass import dataclass
 from nslab.errors import Refused, UsageError
 from nslab.linux.netlink import batch
+from nslab.linux.netns import inode
 from nslab.linux.rules import restore
 from nslab.objects.names import host, netns
 from nslab.wire import pcapng
@@ -33,6 +35,8 @@ _BUFFER = 64 << 20
 _LONGEST = 1 << 18
 _LATE = 20_000_000
 """Nanoseconds for which a packet waits for earlier ones of other sockets."""
+_LOOK = 1000.0
+"""Milliseconds between two looks whether the lab is still there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,10 @@ class CapturedPacket(NamedTuple):
 
 
 class InterfaceCapture:
-    """Packet sockets of some interfaces, from `open` on until it is closed. Meanwhile SIGINT and SIGTERM end it."""
+    """Packet sockets of some interfaces, from `open` on until it is closed.
+
+    Meanwhile SIGINT and SIGTERM end it; a second one ends nslab, also while nobody reads what it writes.
+    """
 
     def __init__(self, interfaces: Sequence[CapturedInterface]) -> None:
         self.interfaces = interfaces
@@ -68,16 +75,22 @@ class InterfaceCapture:
         self._space = bytearray(_LONGEST)
         self._opened = ExitStack()
         self._stopped = -1
+        self._namespaces: dict[str, int] = {}
 
     def open(self, spaces: Namespaces, lab: str, expression: str = "") -> None:
         """Begin. `expression`: what to capture, as tcpdump has it; UsageError if it is wrong."""
         kinds = {one.link_type for one in self.interfaces}
         programs = {kind: _compiled(expression, kind) for kind in kinds} if expression else {}
+        found = []
         try:
             for one in self.interfaces:
-                spaces.enter(netns(lab, one.host))
-                self._sockets.append(_socket(one, programs.get(one.link_type)))
+                with _unless_gone():
+                    spaces.enter(ns := netns(lab, one.host))
+                    self._sockets.append(_socket(one, programs.get(one.link_type)))
+                    self._namespaces[ns] = inode(ns)
+                    found.append(one)
         finally:
+            self.interfaces = found
             spaces.home()
 
     def __enter__(self) -> Self:
@@ -90,7 +103,7 @@ class InterfaceCapture:
             sock.close()
 
     def packets(self, seconds: float | None = None) -> Iterator[CapturedPacket]:
-        """The packets in order of time, until the time is over or SIGINT or SIGTERM comes."""
+        """The packets in order of time, until the time is over, SIGINT or SIGTERM comes, or the lab is down."""
         poll = select.poll()
         by_descriptor = {sock.fileno(): number for number, sock in enumerate(self._sockets)}
         for descriptor in by_descriptor:
@@ -98,7 +111,7 @@ class InterfaceCapture:
         waiting: list[CapturedPacket] = []
         end = None if seconds is None else time.monotonic() + seconds
         poll.register(self._stopped, select.POLLIN)
-        while end is None or time.monotonic() < end:
+        while (end is None or time.monotonic() < end) and self._is_there():
             found = [descriptor for descriptor, _ in poll.poll(_patience(end, waiting))]
             if self._stopped in found:
                 break
@@ -116,23 +129,33 @@ class InterfaceCapture:
             received, lost = struct.unpack("=II", sock.getsockopt(_SOL_PACKET, _STATISTICS, 8))
             yield number, received, lost
 
+    def _is_there(self) -> bool:
+        """Whether a namespace still has its name: our sockets keep the namespaces of a lab that is down."""
+        return any(inode(ns) == known for ns, known in self._namespaces.items())
+
     def _read(self, number: int) -> Iterator[CapturedPacket]:
-        sock, space = self._sockets[number], self._space
         with suppress(BlockingIOError):
             while True:
-                size, extras, _, address = sock.recvmsg_into([space], socket.CMSG_SPACE(16), socket.MSG_TRUNC)
-                seconds, nanoseconds = struct.unpack("qq", extras[0][2])
-                at = seconds * 1_000_000_000 + nanoseconds
-                yield CapturedPacket(at, number, bytes(space[: min(size, _LONGEST)]), size, address[2] == _OUTGOING)
+                with _unless_gone():
+                    yield from self._received(number)
+
+    def _received(self, number: int) -> Iterator[CapturedPacket]:
+        sock, space = self._sockets[number], self._space
+        while True:
+            size, extras, _, address = sock.recvmsg_into([space], socket.CMSG_SPACE(16), socket.MSG_TRUNC)
+            seconds, nanoseconds = struct.unpack("qq", extras[0][2])
+            at = seconds * 1_000_000_000 + nanoseconds
+            yield CapturedPacket(at, number, bytes(space[: min(size, _LONGEST)]), size, address[2] == _OUTGOING)
 
 
 def interfaces(spaces: Namespaces, namespaces: Sequence[str]) -> list[CapturedInterface]:
     """All interfaces of some namespaces of a lab, but those that are down."""
     found = []
     for ns in namespaces:
-        for name, kind in batch.link_kinds(spaces.route_socket(ns)).items():
-            link_type = pcapng.ETHERNET if kind in _ETHERNET_DEVICES else pcapng.RAW
-            found.append(CapturedInterface(host(ns), name, link_type))
+        with _unless_gone():
+            for name, kind in batch.link_kinds(spaces.route_socket(ns)).items():
+                link_type = pcapng.ETHERNET if kind in _ETHERNET_DEVICES else pcapng.RAW
+                found.append(CapturedInterface(host(ns), name, link_type))
     spaces.home()
     return found
 
@@ -153,6 +176,16 @@ def _socket(one: CapturedInterface, program: bytes | None) -> socket.socket:
     return sock
 
 
+@contextmanager
+def _unless_gone() -> Iterator[None]:
+    """Go on if an interface or a namespace is gone. A socket says so once, keeps its packets, and works again later."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENETDOWN, errno.ENODEV, errno.ENOENT):
+            raise
+
+
 def _compiled(expression: str, link_type: int) -> bytes:
     """A filter of tcpdump as the kernel runs it (classic BPF)."""
     kind = "EN10MB" if link_type == pcapng.ETHERNET else "RAW"
@@ -164,9 +197,9 @@ def _compiled(expression: str, link_type: int) -> bytes:
     return b"".join(struct.pack("HBBI", *line) for line in lines)
 
 
-def _patience(end: float | None, waiting: Sequence[CapturedPacket]) -> float | None:
-    left = None if end is None else max(0.0, end - time.monotonic()) * 1000
-    return min(_LATE / 1e6, left or 1e9) if waiting else left
+def _patience(end: float | None, waiting: Sequence[CapturedPacket]) -> float:
+    left = _LOOK if end is None else min(_LOOK, max(0.0, end - time.monotonic()) * 1000)
+    return min(_LATE / 1e6, left) if waiting else left
 
 
 def _due(waiting: list[CapturedPacket]) -> tuple[list[CapturedPacket], list[CapturedPacket]]:
@@ -180,7 +213,8 @@ def _signals() -> Iterator[int]:
     """A descriptor that is readable once SIGINT or SIGTERM came."""
     reader, writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
-    def stop(*_: object) -> None:
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
         with suppress(BlockingIOError):
             os.write(writer, b".")
 

@@ -203,6 +203,13 @@ def named(lab: str) -> list[str]:
     return [entry for entry in entries(here) if entry.startswith(netns(lab, "")) and _is_namespace(here / entry)]
 
 
+def inode(ns: str) -> int:
+    """The inode of a lab's namespace, by its name; 0 if there is none."""
+    with contextlib.suppress(OSError):
+        return os.lstat(path(ns)).st_ino
+    return 0
+
+
 def _is_namespace(name: Path) -> bool:
     """Whether a namespace is bound there. (`ip netns del` follows nslab's link, unmounts, and leaves an empty file.)"""
     with contextlib.suppress(FileNotFoundError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from nslab.trace.known import Known
     from nslab.trace.observed import RouteTaken, Visit
     from nslab.trace.stations import Station
+
+_REJECTS = re.compile(r"-j REJECT\b|(^|\s)reject( with \S.*)?$")
+"""In the text of a rule of iptables, or of nft."""
 
 
 def hops(stations: Sequence[Station], known: Known) -> Iterator[Hop]:
@@ -67,6 +71,8 @@ def _passed(station: Station, following: Station | None, known: Known) -> Iterat
     yield from _verdicts(station, known)
     if station.departure:
         yield _forwarded(station, known)
+    elif queued := _queued(station):
+        yield _waits(station, queued, known)
     elif not _dropped(station) and not _taken_out(station, following):
         yield from _ended(station, known)
     yield from (hop for hop in changes if hop not in targets)
@@ -106,8 +112,10 @@ def _ended(station: Station, known: Known) -> Iterator[Hop]:
 def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
     question = asked(station)
     by = "" if route.error else known.authors.of_route(station.host, route)
+    over = route.kind == "unicast" and question.header.ttl == 1
+    why = "its TTL is over" if over else f"no rule that the kernel traces drops it; route {route}"
     return Hop(
-        station.host, Action.LOST, question.header, dev=station.iif, cause=route.error or f"route {route}", by=by,
+        station.host, Action.LOST, question.header, dev=station.iif, cause=route.error or why, by="" if over else by,
         mark=question.mark, command=commands.route(known.lab, question),
     )  # fmt: skip
 
@@ -149,12 +157,27 @@ def _dropped(station: Station) -> Visit | None:
     return next((visit for visit in station.visits if visit.verdict == "drop"), None)
 
 
+def _queued(station: Station) -> Visit | None:
+    """The last visit, if it gave the packet to a program, which let it go neither on nor into the next chain."""
+    last = station.visits[-1] if station.visits else None
+    return last if last and last.verdict == "queue" and last.matches else None
+
+
+def _waits(station: Station, visit: Visit, known: Known) -> Hop:
+    last = visit.matches[-1]
+    return Hop(
+        station.host, Action.LOST, visit.header, dev=station.iif, matches=visit.matches, mark=visit.mark,
+        cause=f"no program takes it from the queue of {path(visit.table, visit.chain, visit.matches)}", by=known.authors.of_rule(station.host, last),
+        command=commands.chain(known.lab, station.host, visit.table, last.chain),
+    )  # fmt: skip
+
+
 def _verdicts(station: Station, known: Known) -> Iterator[Hop]:
     """A hop if a chain dropped the packet. What accepts it changes nothing."""
     if not (visit := _dropped(station)):
         return
     last = visit.matches[-1] if visit.matches else None
-    rejects = last is not None and "reject" in last.rule.lower().split()
+    rejects = last is not None and _REJECTS.search(last.rule) is not None
     cause = (
         path(visit.table, visit.chain, visit.matches)
         if last and not visit.policy

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nslab.wire import packets
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from nslab.wire.packets import DecodedPacket
 
 _REMEMBERED = 1 << 14
+"""Packets: what they carry is not kept, or some thousand long ones would fill the memory."""
+_Ends: TypeAlias = tuple[str, str]
 
 
 class Rewrites:
@@ -23,27 +25,29 @@ class Rewrites:
     """
 
     def __init__(self) -> None:
-        self._came: OrderedDict[tuple[object, ...], DecodedPacket] = OrderedDict()
+        self._came: OrderedDict[tuple[object, ...], _Ends] = OrderedDict()
         self._made: OrderedDict[tuple[str, str, str, str], None] = OrderedDict()
 
     def comment(self, host: str, packet: DecodedPacket, *, outgoing: bool) -> str:
         """What the host changed, if this packet leaves it otherwise than it came; else ""."""
         key = (
             host, packet.tunnelled, packet.protocol, packet.sequence, packet.acknowledges, packet.flags, packet.code,
-            packet.payload,
+            hash(packet.payload),
         )  # fmt: skip
         if not outgoing:
-            self._came[key] = packet
+            self._came[key] = _ends(packet)
             _forget(self._came)
             return ""
         came = self._came.get(key)
-        changes = [*self._changes(host, came, packet)] if came else []
+        changes = [*self._changes(host, came, _ends(packet))] if came else []
         return f"{host}: {', '.join(changes)}" if changes else ""
 
-    def _changes(self, host: str, came: DecodedPacket, left: DecodedPacket) -> Iterator[str]:
-        targets = _end(came.target, came.ports[1]), _end(left.target, left.ports[1])
-        sources = _end(came.source, came.ports[0]), _end(left.source, left.ports[0])
-        for kind, other, (before, after) in (("DNAT", "SNAT", targets), ("SNAT", "DNAT", sources)):
+    def _changes(self, host: str, came: _Ends, left: _Ends) -> Iterator[str]:
+        (source, target), (new_source, new_target) = came, left
+        for kind, other, before, after in (
+            ("DNAT", "SNAT", target, new_target),
+            ("SNAT", "DNAT", source, new_source),
+        ):
             if before == after:
                 continue
             if (host, other, after, before) in self._made:
@@ -57,6 +61,10 @@ class Rewrites:
 def _forget(known: OrderedDict[Any, Any]) -> None:
     while len(known) > _REMEMBERED:
         known.popitem(last=False)
+
+
+def _ends(packet: DecodedPacket) -> _Ends:
+    return _end(packet.source, packet.ports[0]), _end(packet.target, packet.ports[1])
 
 
 def _end(address: object, port: int) -> str:

@@ -145,8 +145,10 @@ def _goes_on(station: Station, one: Passing) -> bool:
     if one.leaving:
         # What routes a packet takes one off its TTL; otherwise the host sends a packet of its own.
         before = station.arrival[-1]
-        routed = _own(before, station.tunnelled).ttl - _own(one, station.tunnelled).ttl
-        return routed == (0 if before.astray else 1)
+        came, left = _own(before, station.tunnelled), _own(one, station.tunnelled)
+        if station.tunnelled and came.source != left.source and came.target != left.target:
+            return False  # it came out of one tunnel's packet, and goes into another
+        return came.ttl - left.ttl == (0 if before.astray else 1)
     if station.departure:
         return False
     before = station.arrival[-1]

@@ -35,6 +35,7 @@ _REGISTER = 1
 VERDICTS = {
     0: "drop", 1: "accept", 2: "stolen", 3: "queue", -1: "continue", -2: "break", -3: "jump", -4: "goto", -5: "return"
 }  # fmt: skip
+_VERDICT = 0xFF  # above it: the number of the queue
 POLICY, RETURN, RULE = 1, 2, 3
 """Kinds of events: a base chain's policy, the end of a chain, a rule."""
 
@@ -134,7 +135,7 @@ def _event(family: str, found: dict[int, bytes]) -> Event:
         table=_string(found.get(1)),
         chain=_string(found.get(2)),
         handle=_whole(found.get(3)),
-        verdict=VERDICTS.get(code, str(code)),
+        verdict=VERDICTS.get(code if code < 0 else code & _VERDICT, str(code)),
         target=_string(verdict.get(2)),
         packet=found.get(8, b""),
         segment=found.get(9, b""),

@@ -13,6 +13,8 @@ _VXLAN_HEAD = 8 + 14  # VXLAN's own header, and the inner Ethernet header
 _SYN, _RST, _ACK = 2, 4, 16
 _ERRORS = (3, 4, 5, 11, 12)
 """ICMP types that quote another packet."""
+_DEEPEST = 8
+"""How many packets are looked for in each other: whoever sends them says how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +60,26 @@ class DecodedPacket:
         return bool(self.flags & _ACK)
 
 
-def decode(data: bytes, *, outer: DecodedPacket | None = None) -> DecodedPacket | None:
-    """The packet in `data`, taken out of tunnels; None if it is not whole."""
-    if len(data) < 20 or data[0] >> 4 != 4:
+def decode(data: bytes, *, outer: DecodedPacket | None = None, deepest: int = _DEEPEST) -> DecodedPacket | None:
+    """The packet in `data`, taken out of tunnels; None if it is not whole, or if too many are in each other."""
+    if len(data) < 20 or data[0] >> 4 != 4 or data[0] & 15 < 5 or not deepest:
         return None
     protocol, ends = data[9], (IPv4Address(data[12:16]), IPv4Address(data[16:20]))
     body = data[(data[0] & 15) * 4 :]
     plain = DecodedPacket(*ends, protocol, ttl=data[8], length=int.from_bytes(data[2:4], "big"), outer=outer)
     if protocol == IPIP:
-        return decode(body, outer=plain)
+        return decode(body, outer=plain, deepest=deepest - 1)
     if len(body) < 8:
         return plain
     ports = (int.from_bytes(body[:2], "big"), int.from_bytes(body[2:4], "big"))
     if protocol == UDP and ports[1] == _VXLAN:
-        return decode(body[8 + _VXLAN_HEAD :], outer=replace(plain, ports=ports))
+        return decode(body[8 + _VXLAN_HEAD :], outer=replace(plain, ports=ports), deepest=deepest - 1)
     if protocol == UDP:
         return replace(plain, ports=ports, payload=body[8:])
     if protocol == TCP:
         return _segment(plain, ports, body)
     code = (body[0], body[1])
-    quoted = decode(body[8:]) if protocol == ICMP and body[0] in _ERRORS else None
+    quoted = decode(body[8:], deepest=deepest - 1) if protocol == ICMP and body[0] in _ERRORS else None
     return replace(plain, code=code, payload=body[8:], quoted=quoted)
 
 

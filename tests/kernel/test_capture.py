@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +17,6 @@ from tests.kernel.labkit import NSLAB, OwnLab, nslab, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BURST = 10_000
 
@@ -52,6 +53,12 @@ def read(file: Path, *fields: str, only: str = "") -> list[dict[str, str]]:
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     packets = [packet["_source"]["layers"] for packet in json.loads(done.stdout)]
     return [{field: packet.get(field, [""])[0] for field in fields} for packet in packets]
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    lines = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return bool(int(lines["SigCgt"], 16) & 1 << number - 1)
 
 
 def test_a_call_of_a_service_at_all_interfaces(lab: OwnLab, tmp_path: Path) -> None:
@@ -118,6 +125,38 @@ def test_whoever_reads_no_more_ends_it(lab: OwnLab) -> None:
     assert process.communicate()[0].strip() == "100"
 
 
+def test_it_goes_on_while_interfaces_go_down_and_vanish(lab: OwnLab, tmp_path: Path) -> None:
+    file = tmp_path / "down.pcapng"
+    lab.sh("node1", "ip link add gone type veth peer name lost; ip link set gone up")
+    running = Running(lab.name, "node1", "--duration", "inf", "-w", str(file))
+    lab.sh("node1", "ip link del gone; ip link set lo down; ip link set lo up")
+    lab.sh("node1", "ping -q -c 1 127.0.0.1")
+    status, _, said = running.end()
+    assert (status, "none lost" in said) == (0, True), said
+    assert [one["frame.interface_name"] for one in read(file, "frame.interface_name", only="icmp.type == 0")] == [
+        "node1:lo", "node1:lo"
+    ]  # fmt: skip
+
+
+def test_it_ends_with_its_lab(tmp_path: Path) -> None:
+    short = OwnLab(tmp_path, "pause-pod")
+    short.up()
+    running = Running(short.name)
+    short.clear()
+    assert "none lost" in running.process.communicate(timeout=60)[1].decode()
+    assert running.process.returncode == 0
+
+
+def test_a_second_signal_ends_it_if_nobody_reads(lab: OwnLab, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    process = subprocess.Popen([*NSLAB, "capture", lab.name, "-w", str(tmp_path / "pipe")])
+    until(lambda: catches(process.pid, signal.SIGTERM))
+    process.send_signal(signal.SIGTERM)
+    until(lambda: not catches(process.pid, signal.SIGTERM))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == -signal.SIGTERM
+
+
 def test_mistakes_are_one_sentence(lab: OwnLab, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     for words, says in {
@@ -133,3 +172,5 @@ def test_mistakes_are_one_sentence(lab: OwnLab, tmp_path: Path) -> None:
         assert says in done.stderr
         assert "Traceback" not in done.stderr
     assert not (tmp_path / "elsewhere").exists()
+    full = nslab("capture", lab.name, "-w", "/dev/full", "--duration", "1")
+    assert (full.returncode, full.stderr.splitlines()[-1]) == (3, "nslab: /dev/full: No space left on device")

@@ -319,6 +319,20 @@ LOST = {
         "node1", "ip route add BOX dev @TWO1; sysctl -qw net.ipv4.conf.tunl0.rp_filter=1 net.ipv4.conf.all.rp_filter=1",
         "ip route del BOX dev @TWO1", End.LOST,
         ("node1", Action.LOST), ("its rp_filter drop",)),
+    "nft rejects": Lost(
+        "node1", "nft add table inet mine; nft add chain inet mine f '{type filter hook forward priority 5;}'; "
+        "nft add rule inet mine f ip daddr ONE reject with icmp type admin-prohibited", "nft delete table inet mine",
+        End.REJECTED, ("node1", Action.REJECT), ("node1 rejects it by mine f", "reject with icmp")),
+    "a queue that nobody reads": Lost(
+        "node1", "iptables -I FORWARD -d ONE -j NFQUEUE --queue-num 7",
+        "iptables -D FORWARD -d ONE -j NFQUEUE --queue-num 7", End.LOST, ("node1", Action.LOST),
+        ("node1 does not pass it on: no program takes it from the queue of filter FORWARD", "NFQUEUE --queue-num 7")),
+    "the other end's MTU": Lost(
+        "node1", "ip link set eth0 mtu 68", "", End.LOST, ("node2", Action.ENCAPSULATE),
+        ("nowhere after that", "has MTU 68 instead of")),
+    "a TTL of one": Lost(
+        "box", "sysctl -qw net.ipv4.ip_default_ttl=1", "", End.UNREACHABLE, ("node2", Action.LOST),
+        ("node2 does not pass it on: its TTL is over",)),
     "nobody has the address": Lost(
         "one", "ip addr del ONE/32 dev eth0", "", End.LOST, ("one", Action.LOST), ("one has no address ONE/32",)),
     "nobody listens": Lost("node1", "true", "", End.REFUSED, ("box", Action.RECEIVE), (
@@ -351,8 +365,10 @@ def test_it_leaves_nothing_behind(lab: Lab) -> None:
 
     before = kernel()
     ports = {trace(lab.name, "box", "svc/one").hops[0].header.ports[0] for _ in range(3)}
-    for sender, to in (("client", "node2:31080"), ("node2", "svc/one")):
-        ports.add(trace(lab.name, sender, to).hops[0].header.ports[0])
+    ports.add(trace(lab.name, "client", "node2:31080").hops[0].header.ports[0])
+    own = trace(lab.name, "node2", "svc/one")
+    assert "node2" in [one.host for one in own.connections]
+    ports.add(own.hops[0].header.ports[0])
     assert kernel() == before
     for host in ("node1", "node2"):
         known = run(lab, host, "conntrack -L 2>/dev/null")
@@ -380,6 +396,7 @@ def test_two_at_once_see_their_own_packets(lab: Lab) -> None:
         assert journey["end"] == "delivered"
         assert journey["hops"][0]["packet"]["target"] == (address(lab, to) if to != "one" else "10.96.1.1")
         assert len({hop["packet"]["sourcePort"] for hop in journey["hops"] if not hop["reply"]}) == 1
+        assert all(rule["rule"].startswith("-") for hop in journey["hops"] for rule in hop["rules"])
 
 
 def test_the_command_line(lab: Lab) -> None:

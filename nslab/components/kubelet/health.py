@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 GRPC_RESULTS = (0, 1)
 """The exit statuses of grpc_client.py that say something of the container."""
 LONGEST = 10 * 1024
-"""Bytes of an answer that the kubelet reads."""
+"""Bytes of an answer's body that the kubelet reads."""
+LONGEST_HEADER = 1 << 16
+"""Bytes of an answer's header that are read (Go reads 10 MiB)."""
 
 
 class Verdict:
@@ -41,19 +43,31 @@ def request(address: str, check: HealthCheck) -> bytes:
 
 def whole(answer: bytes) -> bool:
     """Whether an HTTP answer is complete, or as long as the kubelet reads."""
-    head, end, body = answer.partition(b"\r\n\r\n")
-    fields = (line.partition(b":") for line in head.lower().split(b"\r\n")[1:])
+    end = _end_of_header(answer)
+    if not end:
+        return len(answer) >= LONGEST_HEADER
+    head, body = answer[:end], answer[end:]
+    fields = (line.partition(b":") for line in head.lower().splitlines()[1:])
     lengths = [value.strip() for name, _, value in fields if name.strip() == b"content-length"]
     wanted = number(lengths[0].decode("latin-1"), LONGEST) if lengths else 0
-    return len(answer) >= LONGEST or (bool(end) and len(body) >= (wanted or 0))
+    return len(body) >= (wanted or 0)
+
+
+def _end_of_header(answer: bytes) -> int:
+    """Where the header ends; 0 if it does not. As for Go, lines may end without CR."""
+    blank = (b"\n\n", b"\n\r\n")
+    return min((at + len(line) for line in blank if (at := answer.find(line)) >= 0), default=0)
 
 
 def complaint(answer: bytes) -> str:
     """The error in an HTTP answer; "" for a status from 200 to 399."""
-    words = answer.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
+    words = answer.partition(b"\n")[0].rstrip(b"\r").decode("latin-1").split(" ")
     code = number(words[1], 999) if len(words) > 1 and words[0].startswith("HTTP/") else None
     if code is None:
         return "malformed HTTP response"
+    if not _end_of_header(answer):
+        long = len(answer) >= LONGEST_HEADER
+        return f"server response headers exceeded {LONGEST_HEADER} bytes; aborted" if long else "unexpected EOF"
     return "" if 200 <= code < 400 else f"HTTP probe failed with statuscode: {code}"
 
 

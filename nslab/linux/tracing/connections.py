@@ -20,10 +20,13 @@ from nslab.wire.netlink import attribute, attributes, message
 from nslab.wire.nftables import NETLINK_NETFILTER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
+    from typing import TypeAlias
 
     from nslab.linux.netns import Namespaces
     from nslab.trace.observed import Passing
+
+    _Ends: TypeAlias = tuple[IPv4Address, int, IPv4Address, int]
 
 _GET, _DELETE = (1 << 8) | 1, (1 << 8) | 2
 _HEADER = struct.pack("=BB2s", socket.AF_INET, 0, bytes(2))
@@ -48,8 +51,14 @@ def entries(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[K
         entry
         for host, ends in asked.items()
         for entry in _listed(spaces, netns(lab, host), host)
-        if not ends.isdisjoint((entry.connection.original.ends, entry.connection.reply.reply_ends))
+        if _passed(entry.connection, ends)
     ]
+
+
+def _passed(one: ConntrackEntry, ends: Container[_Ends]) -> bool:
+    """Whether an interface saw its packets: as they came, or, of the host's own, as it translated them."""
+    source, sport, target, dport = one.reply.ends
+    return one.original.ends in ends or (target, dport, source, sport) in ends
 
 
 def forget(spaces: Namespaces, lab: str, known: Iterable[KnownEntry]) -> None:

@@ -27,10 +27,10 @@ def texts(ns: str, rules: Sequence[ListedRule], tables: Iterable[tuple[str, str]
     """The rules of some tables (family, name) of this thread's namespace."""
     wanted = {*tables}
     found: dict[tuple[str, int], str] = {}
-    if any(_by_iptables(*table) for table in wanted):
-        found |= _saved(_listed(ns, "iptables-nft-save"), rules)
     if any(not _by_iptables(*table) for table in wanted):
         found |= nft_texts(_listed(ns, "nft", "-a", "list", "ruleset"))
+    if any(_by_iptables(*table) for table in wanted):
+        found |= _saved(_listed(ns, "iptables-nft-save"), rules)  # nft lists them, too, in its own words
     return found
 
 

@@ -49,6 +49,7 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
         with suppress(OSError):
             spaces.enter(netns(lab, question.source))
             track.open()
+        spaces.home()  # `down` ends what is in a lab
         wait([track])
         seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]

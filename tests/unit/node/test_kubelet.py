@@ -9,7 +9,7 @@ import pytest
 from nslab.compiler.pods import check
 from nslab.components.kubelet import crilog, exit_status, restart, status
 from nslab.components.kubelet.exit_status import UNKNOWN
-from nslab.components.kubelet.health import Verdict, complaint, request, whole
+from nslab.components.kubelet.health import LONGEST_HEADER, Verdict, complaint, request, whole
 from nslab.components.runtime.loop import Loop
 from nslab.lab.pod_types import Container, ContainerPort
 from nslab.runtime.health_check import HealthCheck
@@ -90,7 +90,15 @@ def test_an_answer_is_heard_to_its_end() -> None:
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
     assert [whole(answer[:length]) for length in range(len(answer) + 1)] == [*[False] * len(answer), True]
     assert whole(b"HTTP/1.1 204 No Content\r\n\r\n")
-    assert whole(b"x" * 10 * 1024)
+    assert whole(b"HTTP/1.0 200 OK\n\n")
+    assert not whole(b"x" * (LONGEST_HEADER - 1))
+    assert whole(b"x" * LONGEST_HEADER)
+
+
+def test_a_header_without_an_end_is_no_answer() -> None:
+    assert complaint(b"HTTP/1.1 200 OK\r\nServer: x\r\n") == "unexpected EOF"
+    assert complaint(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * LONGEST_HEADER).endswith("bytes; aborted")
+    assert complaint(b"HTTP/1.0 200 OK\n\nok") == ""
 
 
 def test_what_is_asked() -> None:

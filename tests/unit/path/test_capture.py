@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 from ipaddress import IPv4Address
+from sys import getrefcount
 
 from nslab.trace.rewrites import Rewrites, decoded
 from nslab.views.packets import line, width
 from nslab.wire import pcapng
-from nslab.wire.packets import TCP, DecodedPacket
+from nslab.wire.packets import ICMP, IPIP, TCP, UDP, DecodedPacket, decode
 
 A, B, SERVICE = map(IPv4Address, ("10.0.0.1", "10.0.1.1", "10.96.0.1"))
 
@@ -27,6 +28,14 @@ def test_what_leaves_otherwise_than_it_came_is_rewritten() -> None:
     assert rewrites.comment("node", answer, outgoing=False) == ""
     assert rewrites.comment("node", back, outgoing=True) == "node: reverse DNAT 10.0.1.1:8080 => 10.96.0.1:80"
     assert rewrites.comment("node", asked, outgoing=True) == ""
+
+
+def test_what_packets_carry_is_not_kept() -> None:
+    rewrites = Rewrites()
+    carried = bytes(1 << 20)
+    for port in range(4):
+        rewrites.comment("node", DecodedPacket(A, B, UDP, (port, 80), payload=carried), outgoing=False)
+    assert getrefcount(carried) == 2
 
 
 def test_blocks_are_whole() -> None:
@@ -78,3 +87,14 @@ def test_names_take_the_columns_of_the_longest() -> None:
     lines = [line(0, name, b"", ethernet=False, outgoing=True, columns=width(names)) for name in names]
     assert len({each.index(" Out ") for each in lines}) == 1
     assert width(["x" * 300]) == 40
+
+
+def header(protocol: int, first: int = 0x45) -> bytes:
+    return bytes([first, *bytes(8), protocol, 0, 0]) + A.packed + B.packed
+
+
+def test_no_packet_of_a_pod_is_too_deep() -> None:
+    assert decode(header(IPIP, first=0x40)) is None
+    assert decode(header(IPIP) * 3000) is None
+    assert decode((header(ICMP) + b"\3" + bytes(7)) * 2000)
+    assert decode(header(IPIP) * 2 + header(ICMP) + bytes(8))

@@ -155,6 +155,23 @@ def test_a_tunnel_is_left_where_it_was_entered() -> None:
     assert made[1].outer == outer
 
 
+def test_a_host_that_sends_it_back_takes_it_out_and_puts_it_in_again() -> None:
+    first, second = IPv4Address("192.168.0.1"), IPv4Address("192.168.0.2")
+    there, back = Header(first, second, 4, ttl=63, length=80), Header(second, first, 4, ttl=62, length=80)
+    once_more = Header(POD, SERVER, 6, (40000, 8080), 62, 60)
+    passed = [
+        seen(1, "n2", "eth0", "in", DONE, outer=there),
+        seen(2, "n2", "tunl0", "in", DONE),
+        seen(3, "n2", "tunl0", "out", once_more),
+        seen(4, "n2", "eth0", "out", once_more, outer=back),
+    ]
+    found = stations(passed, [], What.REQUEST)
+    assert [(one.tunnelled, one.iif, one.oif) for one in found] == [
+        (True, "eth0", ""), (False, "tunl0", "tunl0"), (True, "", "eth0")
+    ]  # fmt: skip
+    assert [hop.action.value for hop in hops(found, known(*found))] == ["decapsulate", "forward", "encapsulate"]
+
+
 def test_what_a_bridge_floods_is_nobodys() -> None:
     copy = seen(2, "other", "eth0", "in", SENT, astray=True)
     assert [one.host for one in stations([FORTH[0], copy], [], What.REQUEST)] == ["pod"]
@@ -203,6 +220,14 @@ def test_ends_are_told_apart(what: What, code: tuple[int, int], end: End) -> Non
     assert end_of(WatchedPacket(ASKED, (*FORTH, answer), ()), []) is end
     assert end_of(WatchedPacket(ASKED, (), (), error="Network is unreachable"), []) is End.UNREACHABLE
     assert end_of(WatchedPacket(ASKED, tuple(FORTH), ()), []) is End.LOST
+
+
+def test_what_nothing_explains_is_not_laid_at_the_routes_door() -> None:
+    for ttl, says in ((64, "no rule that the kernel traces drops it; route default dev x"), (1, "its TTL is over")):
+        sent = Header(POD, SERVER, 6, (40000, 8080), ttl, 60)
+        found = stations([seen(1, "node", "cali1", "in", sent)], [], What.REQUEST)
+        [lost] = hops(found, known(found[0], last=RouteTaken("unicast", IPv4Network("0.0.0.0/0"), dev="x")))
+        assert (lost.action, lost.cause) == (Action.LOST, says)
 
 
 def test_the_chains_to_the_rule() -> None:
