@@ -58,6 +58,7 @@ def warnings(found: Documents) -> Iterator[FieldError]:
     yield from _topology_mode(found)
     yield from _probes(found)
     yield from _memory(found)
+    yield from _ports(found)
     yield from sources(found)
     yield from _installs(found)
     yield from _node_selectors(found)
@@ -136,6 +137,22 @@ def _memory(found: Documents) -> Iterator[FieldError]:
                 )
                 path = (*place, "spec", "containers", index, "resources", "limits", "memory")
                 yield FieldError(path, f"{text}, in which no program starts; 64Mi is a usual limit")
+
+
+def _ports(found: Documents) -> Iterator[FieldError]:
+    """A port that several containers of a pod declare, or one of them twice: one process alone can listen there."""
+    for _, at, pod in templates(found):
+        ports: dict[tuple[int, str], tuple[FieldPath, str]] = {}
+        for index, container in enumerate(pod.containers):
+            for place, port in enumerate(container.ports):
+                path: FieldPath = (*at, "spec", "containers", index, "ports", place, "containerPort")
+                first, owner = ports.setdefault((port.port, port.protocol), (path, container.name))
+                what = f"port {port.port}/{port.protocol}"
+                if first != path and owner == container.name:
+                    yield FieldError(path, f"container {shown(owner)} declares {what} twice", first=first)
+                elif first != path:
+                    text = f"containers {shown(owner)} and {shown(container.name)} both declare {what}"
+                    yield FieldError(path, f"{text}, and a pod's containers share one network namespace", first=first)
 
 
 def _installs(found: Documents) -> Iterator[FieldError]:
