@@ -110,7 +110,7 @@ class _Pods:
 
 
 def _selector(service: Document, pods: _Pods, sliced: bool) -> Iterator[FieldError]:
-    """Warns of a selector that matches no pod, and of a target port name that no container has."""
+    """Warns of a selector that matches no pod, and of a target port that no container has."""
     chosen = pods.chosen(service)
     name, place = shown(service.name), (*service.path, "spec")
     if not chosen and not sliced:
@@ -125,6 +125,20 @@ def _selector(service: Document, pods: _Pods, sliced: bool) -> Iterator[FieldErr
                 there = tuple(sorted(word for word, protocol in ports if protocol == used))
                 text = f"no container of the pods of Service {name} has a port {shown(target)} ({used})"
                 yield FieldError((*place, "ports", index, "targetPort"), text, word=target, known=there)
+            number = target or port.get("port")
+            if isinstance(number, int) and (pod := _closed(chosen, number, used)):
+                owner = pod.owner.rpartition("/")[2] or pod.name
+                text = f"Service {name} sends to {number}, which no container of {shown(owner)} declares"
+                yield FieldError((*place, "ports", index, "targetPort" if target else "port"), text)
+
+
+def _closed(pods: list[Pod], number: int, protocol: str) -> Pod | None:
+    """The first pod of stand-ins alone that do not listen on a port, so that calls are refused; None without one."""
+    for pod in pods:
+        ports = {(port.port, str(port.protocol)) for one in pod.containers if one.standin for port in one.standin.ports}
+        if all(one.standin for one in pod.containers) and (number, protocol) not in ports:
+            return pod
+    return None
 
 
 def _memory(found: Documents) -> Iterator[FieldError]:

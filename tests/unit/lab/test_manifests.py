@@ -367,6 +367,31 @@ def test_a_port_that_is_declared_twice_is_warned_of_and_played_once(
     assert [[port.port for port in one.standin.ports] for one in lab.pods[0].containers if one.standin] == played
 
 
+@pytest.mark.parametrize(
+    ("container", "port", "says"),
+    [
+        (", ports: [{containerPort: 80}]", "port: 80, targetPort: 9090", ["targetPort"]),
+        (", ports: [{containerPort: 80}]", "port: 9090", ["port"]),
+        (", ports: [{containerPort: 80}]", "port: 9090, targetPort: 80", []),
+        (", ports: [{containerPort: 80}]", "port: 80, protocol: UDP", ["port"]),
+        (", ports: [{containerPort: 80}], livenessProbe: {tcpSocket: {port: 9090}}", "port: 9090", []),
+        ("", "port: 80, targetPort: 9090", []),
+        (", ports: [{containerPort: 80}]}, {name: d, image: busybox, command: [x]", "port: 9090", []),
+    ],
+)
+def test_a_port_to_which_a_service_sends_in_vain_is_named(container: str, port: str, says: list[str]) -> None:
+    service = f"metadata: {{name: s}}\nspec: {{selector: {{a: b}}, ports: [{{{port}}}]}}\n"
+    text = pod("a/b", container).replace("{name: p}", "{name: p, labels: {a: b}}")
+    text += f"---\napiVersion: v1\nkind: Service\n{service}"
+    _, warnings = parse_with_warnings(text, "x.yaml")
+    wrong = [one for one in warnings if "sends to" in one.sentence]
+    assert [one.path[-1] for one in wrong] == says
+    number = 80 if "UDP" in port else 9090
+    assert [one.sentence for one in wrong] == [f"Service s sends to {number}, which no container of p declares"] * len(
+        wrong
+    )
+
+
 def test_a_host_port_is_kept_and_warned_of() -> None:
     text = pod("a/b", ", ports: [{containerPort: 80, hostPort: 8080}]")
     _, warnings = parse_with_warnings(text, "x.yaml")
