@@ -21,7 +21,8 @@ from nslab.probes.pairs import places
 from nslab.trace.authors import Authors
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
 from nslab.trace.hops import Action, End, Journey
-from nslab.trace.journey import Known, hops
+from nslab.trace.journey import hops
+from nslab.trace.known import Known
 from nslab.trace.outcome import differences, end_of, why
 from nslab.trace.stations import asked, both_ways
 

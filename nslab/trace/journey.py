@@ -4,31 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nslab.dataclass import dataclass, replace
+from nslab.dataclass import replace
 from nslab.objects.names import SWITCH
 from nslab.probes.evidence import What
 from nslab.trace import commands
 from nslab.trace.hops import Action, Hop
-from nslab.trace.stations import FORWARD, INPUT, OUTPUT, POSTROUTING, asked, translated
+from nslab.trace.stations import asked
+from nslab.trace.translations import path, translations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from nslab.trace.authors import Authors
-    from nslab.trace.observed import Header, RouteQuestion, RouteTaken, Visit
+    from nslab.trace.known import Known
+    from nslab.trace.observed import RouteTaken, Visit
     from nslab.trace.stations import Station
-
-_IPTABLES = ("raw", "mangle", "nat", "filter", "security")
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What explains a journey: routes by question, MTUs by host and interface, who wrote what."""
-
-    lab: str
-    routes: Mapping[RouteQuestion, RouteTaken]
-    mtus: Mapping[tuple[str, str], int]
-    authors: Authors
 
 
 def hops(stations: Sequence[Station], known: Known) -> Iterator[Hop]:
@@ -66,13 +55,13 @@ def _sent(station: Station, known: Known) -> Iterator[Hop]:
         by=known.authors.of_route(station.host, route), command=commands.route(known.lab, asked(station)),
         mark=asked(station).mark, note=_neighbour(route),
     )  # fmt: skip
-    yield from _translations(station, known)
+    yield from translations(station, known)
     yield from _verdicts(station, known)
 
 
 def _passed(station: Station, following: Station | None, known: Known) -> Iterator[Hop]:
     """The host forwards a packet, or takes it for itself."""
-    changes = [*_translations(station, known)]
+    changes = [*translations(station, known)]
     targets = [hop for hop in changes if hop.action in (Action.DNAT, Action.REVERSE_SNAT)]
     yield from targets
     yield from _verdicts(station, known)
@@ -104,13 +93,9 @@ def _neighbour(route: RouteTaken) -> str:
 
 def _ended(station: Station, known: Known) -> Hop:
     """The host takes the packet for itself, or it gets no further."""
-    question = asked(station)
-    route = known.routes[question]
-    if station.iif == "lo":
-        return _received(station, known)
-    if route.kind in ("local", ""):
-        return _lost(station, route, known) if route.error else _received(station, known)
-    return _lost(station, route, known)
+    route = known.routes[asked(station)]
+    local = station.iif == "lo" or (route.kind in ("local", "") and not route.error)
+    return _received(station, known) if local else _lost(station, route, known)
 
 
 def _lost(station: Station, route: RouteTaken, known: Known) -> Hop:
@@ -174,63 +159,3 @@ def _verdicts(station: Station, known: Known) -> Iterator[Hop]:
         matches=visit.matches, mark=visit.mark,
         command=commands.chain(known.lab, station.host, visit.table, last.chain if last else visit.chain),
     )  # fmt: skip
-
-
-def path(visit: Visit) -> str:
-    """The chains that a packet went through, from the hook's on: table CHAIN > CHAIN > CHAIN."""
-    chains = [visit.chain]
-    for match in visit.matches:
-        if match.target and match.verdict in ("jump", "goto"):
-            chains = [*chains[: chains.index(match.chain) + 1], match.target] if match.chain in chains else chains
-    if visit.matches and visit.matches[-1].chain in chains:
-        chains = chains[: chains.index(visit.matches[-1].chain) + 1]
-    return f"{visit.table} {' > '.join(chains)}"
-
-
-def _translations(station: Station, known: Known) -> Iterator[Hop]:
-    """What changed the packet's addresses: a chain that translates, or conntrack, which does so without any rule."""
-    before, last = station.entered, None
-    for visit in station.visits:
-        if visit.header.ends != before.ends:
-            yield from _changed(station, last, before, visit.header, known)
-        before, last = visit.header, visit
-    # After a packet's last chain only its way out tells what that did; of one that is lost there, the rule's text.
-    after = station.left or (translated(last, before) if last else before)
-    if after.ends != before.ends:
-        yield from _changed(station, last, before, after, known)
-
-
-def _changed(station: Station, visit: Visit | None, before: Header, after: Header, known: Known) -> Iterator[Hop]:
-    for action, reverse, now in (
-        (
-            Action.DNAT,
-            Action.REVERSE_SNAT,
-            replace(before, target=after.target, ports=(before.ports[0], after.ports[1])),
-        ),
-        (
-            Action.SNAT,
-            Action.REVERSE_DNAT,
-            replace(before, source=after.source, ports=(after.ports[0], before.ports[1])),
-        ),
-    ):
-        if now.ends == before.ends:
-            continue
-        rules = visit if visit and _translates(visit, action) else None
-        if rules:
-            last = rules.matches[-1]
-            yield Hop(
-                station.host, action, now, dev=station.iif or station.oif, before=before, cause=path(rules),
-                by=known.authors.of_rule(station.host, last), matches=rules.matches, mark=rules.mark,
-                command=commands.chain(known.lab, station.host, rules.table, last.chain),
-            )  # fmt: skip
-        else:
-            yield Hop(
-                station.host, reverse if station.what is not What.REQUEST else action, now,
-                dev=station.iif or station.oif, before=before, cause="conntrack; no rule does this", by="kernel",
-                command=commands.connections(known.lab, station.host, now, before),
-            )  # fmt: skip
-
-
-def _translates(visit: Visit, action: Action) -> bool:
-    hooks = (POSTROUTING, INPUT) if action is Action.SNAT else (0, OUTPUT)
-    return bool(visit.matches) and visit.hook in hooks and visit.hook != FORWARD

@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
     from nslab.trace.observed import Crossing, Header, Passing, Visit, WatchedPacket
 
-INPUT, FORWARD, OUTPUT, POSTROUTING = 1, 2, 3, 4
-DESTINATION_NAT, SOURCE_NAT = -100, 100
-"""Priorities of the chains that translate."""
+PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = range(5)
 _TO = re.compile(r"(?:--to-destination|dnat to) (\d+\.\d+\.\d+\.\d+)(?::(\d+))?(?=\s|$)")
 
 

@@ -18,10 +18,12 @@ from nslab.trace.authors import BY_HAND, Authors
 from nslab.trace.chances import chances
 from nslab.trace.endpoints import names_to_ask, source, target
 from nslab.trace.hops import Action, End
-from nslab.trace.journey import Known, hops, path
+from nslab.trace.journey import hops
+from nslab.trace.known import Known
 from nslab.trace.observed import Crossing, Header, Match, Passing, RouteTaken, Visit, WatchedPacket
 from nslab.trace.outcome import end_of, why
 from nslab.trace.stations import asked, stations, translated
+from nslab.trace.translations import path
 from nslab.wire import nftables
 from nslab.wire.netlink import attributes, messages
 

@@ -1,0 +1,80 @@
+"""What changed a packet's addresses on a host: a chain that translates, or conntrack, which needs no rule (pure)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nslab.dataclass import replace
+from nslab.probes.evidence import What
+from nslab.trace import commands
+from nslab.trace.hops import Action, Hop
+from nslab.trace.stations import INPUT, OUTPUT, POSTROUTING, PREROUTING, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.trace.known import Known
+    from nslab.trace.observed import Header, Visit
+    from nslab.trace.stations import Station
+
+_REVERSE = {Action.DNAT: Action.REVERSE_SNAT, Action.SNAT: Action.REVERSE_DNAT}
+"""What conntrack does to the same field of a reply: it undoes the other translation."""
+_HOOKS = {Action.DNAT: (PREROUTING, OUTPUT), Action.SNAT: (POSTROUTING, INPUT)}
+
+
+def path(visit: Visit) -> str:
+    """The chains from the hook's to that of the last rule: table CHAIN > CHAIN > CHAIN."""
+    chains = [visit.chain]
+    for match in visit.matches:
+        if match.chain in chains:
+            target = [match.target] if match.target and match.verdict in ("jump", "goto") else []
+            chains = [*chains[: chains.index(match.chain) + 1], *target]
+    if visit.matches and visit.matches[-1].chain in chains:
+        chains = chains[: chains.index(visit.matches[-1].chain) + 1]
+    return f"{visit.table} {' > '.join(chains)}"
+
+
+def translations(station: Station, known: Known) -> Iterator[Hop]:
+    """A hop for each change, in order."""
+    before, last = station.entered, None
+    for visit in station.visits:
+        yield from _changed(station, last, before, visit.header, known)
+        before, last = visit.header, visit
+    # What a packet's last chain did, its way out tells; of one that is lost there, the rule's text.
+    after = station.left or (translated(last, before) if last else before)
+    yield from _changed(station, last, before, after, known)
+
+
+def _changed(station: Station, visit: Visit | None, before: Header, after: Header, known: Known) -> Iterator[Hop]:
+    """What became of the target, then of the source. `visit`: the chain that the packet had just left."""
+    target = replace(before, target=after.target, ports=(before.ports[0], after.ports[1]))
+    source = replace(target, source=after.source, ports=(after.ports[0], after.ports[1]))
+    for action, old, new in ((Action.DNAT, before, target), (Action.SNAT, target, source)):
+        if old.ends == new.ends:
+            continue
+        if visit and visit.matches and visit.hook in _HOOKS[action]:
+            yield _by_rule(station, visit, action, old, new, known)
+        else:
+            yield _by_conntrack(station, action, old, new, known)
+
+
+def _by_rule(station: Station, visit: Visit, action: Action, old: Header, new: Header, known: Known) -> Hop:
+    last = visit.matches[-1]
+    return Hop(
+        station.host, action, new, dev=_dev(station, action), before=old, cause=path(visit),
+        by=known.authors.of_rule(station.host, last), matches=visit.matches, mark=visit.mark,
+        command=commands.chain(known.lab, station.host, visit.table, last.chain),
+    )  # fmt: skip
+
+
+def _by_conntrack(station: Station, action: Action, old: Header, new: Header, known: Known) -> Hop:
+    done = action if station.what is What.REQUEST else _REVERSE[action]
+    return Hop(
+        station.host, done, new, dev=_dev(station, action), before=old, by="kernel",
+        cause="conntrack; no rule does this", command=commands.connections(known.lab, station.host, new, old),
+    )  # fmt: skip
+
+
+def _dev(station: Station, action: Action) -> str:
+    """Where it came in, or goes out: a target changes before the route is chosen, a source after it."""
+    return (station.iif or station.oif) if action is Action.DNAT else (station.oif or station.iif)
