@@ -10,7 +10,7 @@ from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
 from nslab.lab.change import applied_with_warnings, deleted, scaled
-from nslab.lab.settings import with_plugins, with_settings
+from nslab.lab.settings import changed_settings, with_plugins, with_settings
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
@@ -94,8 +94,12 @@ def scale(
 
 
 def configure(name: str, settings: Mapping[str, Any], listener: Listener = QUIET) -> Changed:
-    """Change settings (see nslab.lab.settings). What the old ones had left is removed."""
-    return _change(name, "set", lambda lab: (with_settings(without_terminating(lab), settings), ()), listener)
+    """Change settings (see nslab.lab.settings), a line for each. What the old ones had left is removed."""
+
+    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        return with_settings(without_terminating(lab), settings), changed_settings(lab, settings)
+
+    return _change(name, "set", decide, listener)
 
 
 def rewire(name: str, cni: Cni, listener: Listener = QUIET) -> Changed:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """The effect of `up`. `fresh`: the lab did not exist before; `seconds`: how long it took.
+    """The effect of `up`. `fresh`: the lab did not exist before; `was`: what ran; `seconds`: how long it took.
 
     `failed`: what kube-proxies could not write (see nslab.app.transition.Made). `refused`: the unmanaged objects that
     `up` was to remove and that still exist, each with the reason.
@@ -43,6 +43,7 @@ class Up:
     not_ready: list[NotReady]
     failed: Mapping[str, Mapping[str, str]]
     refused: dict[Unmanaged, str] = field(default_factory=dict)
+    was: Lab | None = None
 
 
 def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
@@ -83,4 +84,5 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
         left = {one: why for one, why in refused.items() if one in made.drift.others}
-        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left)
+        was = kept[0] if kept and not fresh else None
+        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left, was)

@@ -104,7 +104,9 @@ def up(
     signals.defer()  # until the end of this process: once a lab is up, a signal does not remove it
     goals = goals_beside(file_of(source), lab)
     done = bring_up(lab, listener(), goals, unwanted)
-    print_up(done, guide=has_guide(file_of(source), done.drift.lab))
+    options = {"encapsulation": encapsulation, "proxy-mode": proxy_mode}
+    given = {name for name, value in options.items() if value}
+    print_up(done, guide=has_guide(file_of(source), done.drift.lab), given=given)
     for line in notes:
         note(line)
     written_or_exit(done.failed)

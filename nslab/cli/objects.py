@@ -205,7 +205,7 @@ def set_(
     if output is not Format.TABLE:
         document({"lab": name, "changed": lines}, output)
     else:
-        say("\n".join([f"{name}: {', '.join(settings)}; {len(done.drift.plan)} steps", *lines]))
+        say("\n".join([f"{name}: {', '.join(done.lines)}; {len(done.drift.plan)} steps", *lines]))
     _warn(done)
 
 

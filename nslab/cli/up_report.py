@@ -14,7 +14,7 @@ from nslab.objects.names import pod_host
 from nslab.quote import fill
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
     from nslab.app.drift import Drift
@@ -40,14 +40,23 @@ def has_guide(file: Path, lab: Lab) -> bool:
     return any(one.number and one.name == lab.name and one.path == file for one in shipped())
 
 
-def print_up(done: Up, *, guide: bool) -> None:
-    """Print what was done, a picture of the new lab, and the next commands, on less than a screen."""
+def print_up(done: Up, *, guide: bool, given: Collection[str] = ()) -> None:
+    """Print what was done, a picture of the new lab, and the next commands, on less than a screen.
+
+    `given`: the settings that options override.
+    """
     from nslab.views.changes import changes, standing_still
+    from nslab.views.delta import delta
+    from nslab.views.edits import edits
     from nslab.views.tree import count, picture, title
 
     drift, lab = done.drift, done.drift.lab
     if done.fresh:
         say(f"{title(lab)}; up in {done.seconds:.2f} s, {len(drift.plan)} steps")
+    elif edited := edits(done.was, lab, given) if done.was else []:
+        say(f"{lab.name}: changed in {done.seconds:.2f} s, {len(drift.plan)} steps")
+        bullets([*edited, *standing_still(drift.stopped)], 20, "more changes")
+        bullets(delta(drift.plan), 20, "more lines")
     elif drift.plan or drift.stopped:
         say(f"{lab.name}: mended in {done.seconds:.2f} s")
         bullets([*standing_still(drift.stopped), *changes(lab, drift.plan)], 20, "more differences")

@@ -17,7 +17,7 @@ from nslab.lab.pod_types import BUILT_IN, ContainerPort, Protocol, StandIn, imag
 from nslab.runtime.health_check import HealthCheck
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from nslab.lab.pod_types import Container, Pod
 
@@ -49,7 +49,7 @@ def played(pod: Pod, targets: Iterable[ContainerPort] = ()) -> Pod:
     `targets`: ports to which Services send; the first stand-in listens there if no container declares a port.
     """
     choice = dict(pod.annotations).get(CHOICE, "")
-    containers = [_within_rights(pod, _played(one, choice, ends=_ends(pod))) for one in pod.containers]
+    containers = _apart(_within_rights(pod, _played(one, choice, ends=_ends(pod))) for one in pod.containers)
     declared = any(one.ports for one in pod.containers)
     first = next((index for index, one in enumerate(containers) if one.standin and not one.standin.ends), None)
     if first is not None and not declared and (wanted := tuple(targets)):
@@ -59,6 +59,25 @@ def played(pod: Pod, targets: Iterable[ContainerPort] = ()) -> Pod:
         containers[first] = replace(one, standin=replace(standin, ports=ports))
     init = tuple(_within_rights(pod, _played(one, choice, ends=not one.sidecar)) for one in pod.init)
     return replace(pod, containers=tuple(containers), init=init)
+
+
+def _apart(containers: Iterable[Container]) -> list[Container]:
+    """The containers, whose stand-ins leave each port to the first that declares it, and listen there once."""
+    taken: set[tuple[int, str]] = set()
+    found = []
+    for one in containers:
+        found.append(_without(one, taken))
+        taken |= {(port.port, port.protocol) for port in one.ports}
+    return found
+
+
+def _without(container: Container, taken: Collection[tuple[int, str]]) -> Container:
+    standin = container.standin
+    if not standin:
+        return container
+    ports = {(port.port, port.protocol): port for port in reversed(standin.ports)}
+    own = tuple(port for key, port in reversed(ports.items()) if key not in taken)
+    return replace(container, standin=replace(standin, ports=own))
 
 
 def _ends(pod: Pod) -> bool:

@@ -37,7 +37,24 @@ def with_settings(lab: Lab, settings: Mapping[str, str]) -> Lab:
     """The lab with other settings. Raises UsageError if they exclude each other, as for a lab file."""
     encapsulation = Encapsulation(settings.get("encapsulation", lab.encapsulation))
     mode = ProxyMode(settings.get("proxy-mode", lab.proxy_mode))
+    if "scheduler" in settings and mode is not ProxyMode.IPVS:
+        raise UsageError(f"a scheduler is IPVS's, and proxy-mode {mode} has none; add proxy-mode={ProxyMode.IPVS}")
     return _anew(replace(lab, scheduler=settings.get("scheduler", lab.scheduler)), encapsulation, mode)
+
+
+def values(lab: Lab) -> dict[str, str]:
+    """The settings of a lab; it has a scheduler in ipvs mode alone."""
+    found = {"proxy-mode": str(lab.proxy_mode), "encapsulation": str(lab.encapsulation)}
+    return found | ({"scheduler": lab.scheduler} if lab.proxy_mode is ProxyMode.IPVS else {})
+
+
+def changed_settings(lab: Lab, wanted: Mapping[str, str]) -> list[str]:
+    """A line for each wanted setting: NAME=VALUE, and the value that the lab has so far."""
+    was = values(lab)
+    return [
+        f"{name}={value}" + (f" (was {was[name]})" if was.get(name, value) != value else "")
+        for name, value in wanted.items()
+    ]
 
 
 def with_plugins(lab: Lab, cni: Cni) -> Lab:

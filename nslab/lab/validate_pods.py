@@ -104,21 +104,11 @@ def _mounts(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
 
 
 def _ports(who: str, at: FieldPath, pod: Pod) -> Iterator[FieldError]:
-    """Each port of a pod has one owner: its containers share one network namespace."""
-    ports: dict[tuple[int, str], tuple[FieldPath, str]] = {}
-    names: dict[str, FieldPath] = {}
+    """A container's ports have different names. Their numbers may repeat (nslab.lab.warn)."""
     for index, container in enumerate(pod.containers):
+        names: dict[str, FieldPath] = {}
         for place, port in enumerate(container.ports):
-            path: FieldPath = (*at, "spec", "containers", index, "ports", place, "containerPort")
-            if port.port:
-                first, owner = ports.setdefault((port.port, port.protocol), (path, container.name))
-                what = f"port {port.port}/{port.protocol}"
-                if first != path and owner == container.name:
-                    yield FieldError(path, f"container {shown(owner)} declares {what} twice", first=first)
-                elif first != path:
-                    text = f"containers {shown(owner)} and {shown(container.name)} both declare {what}"
-                    yield FieldError(path, f"{text}, and a pod's containers share one network namespace", first=first)
-            path = (*path[:-1], "name")
+            path: FieldPath = (*at, "spec", "containers", index, "ports", place, "name")
             if port.name and names.setdefault(port.name, path) != path:
                 yield FieldError(path, f"two ports of {who} are called {port.name}", first=names[port.name])
 

@@ -58,6 +58,7 @@ def warnings(found: Documents) -> Iterator[FieldError]:
     yield from _topology_mode(found)
     yield from _probes(found)
     yield from _memory(found)
+    yield from _ports(found)
     yield from sources(found)
     yield from _installs(found)
     yield from _node_selectors(found)
@@ -109,7 +110,7 @@ class _Pods:
 
 
 def _selector(service: Document, pods: _Pods, sliced: bool) -> Iterator[FieldError]:
-    """Warns of a selector that matches no pod, and of a target port name that no container has."""
+    """Warns of a selector that matches no pod, and of a target port that no container has."""
     chosen = pods.chosen(service)
     name, place = shown(service.name), (*service.path, "spec")
     if not chosen and not sliced:
@@ -124,6 +125,20 @@ def _selector(service: Document, pods: _Pods, sliced: bool) -> Iterator[FieldErr
                 there = tuple(sorted(word for word, protocol in ports if protocol == used))
                 text = f"no container of the pods of Service {name} has a port {shown(target)} ({used})"
                 yield FieldError((*place, "ports", index, "targetPort"), text, word=target, known=there)
+            number = target or port.get("port")
+            if isinstance(number, int) and (pod := _closed(chosen, number, used)):
+                owner = pod.owner.rpartition("/")[2] or pod.name
+                text = f"Service {name} sends to {number}, which no container of {shown(owner)} declares"
+                yield FieldError((*place, "ports", index, "targetPort" if target else "port"), text)
+
+
+def _closed(pods: list[Pod], number: int, protocol: str) -> Pod | None:
+    """The first pod of stand-ins alone that do not listen on a port, so that calls are refused; None without one."""
+    for pod in pods:
+        ports = {(port.port, str(port.protocol)) for one in pod.containers if one.standin for port in one.standin.ports}
+        if all(one.standin for one in pod.containers) and (number, protocol) not in ports:
+            return pod
+    return None
 
 
 def _memory(found: Documents) -> Iterator[FieldError]:
@@ -136,6 +151,22 @@ def _memory(found: Documents) -> Iterator[FieldError]:
                 )
                 path = (*place, "spec", "containers", index, "resources", "limits", "memory")
                 yield FieldError(path, f"{text}, in which no program starts; 64Mi is a usual limit")
+
+
+def _ports(found: Documents) -> Iterator[FieldError]:
+    """A port that several containers of a pod declare, or one of them twice: one process alone can listen there."""
+    for _, at, pod in templates(found):
+        ports: dict[tuple[int, str], tuple[FieldPath, str]] = {}
+        for index, container in enumerate(pod.containers):
+            for place, port in enumerate(container.ports):
+                path: FieldPath = (*at, "spec", "containers", index, "ports", place, "containerPort")
+                first, owner = ports.setdefault((port.port, port.protocol), (path, container.name))
+                what = f"port {port.port}/{port.protocol}"
+                if first != path and owner == container.name:
+                    yield FieldError(path, f"container {shown(owner)} declares {what} twice", first=first)
+                elif first != path:
+                    text = f"containers {shown(owner)} and {shown(container.name)} both declare {what}"
+                    yield FieldError(path, f"{text}, and a pod's containers share one network namespace", first=first)
 
 
 def _installs(found: Documents) -> Iterator[FieldError]:

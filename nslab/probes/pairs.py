@@ -249,10 +249,13 @@ def _server(lab: Lab, target: Place) -> tuple[int, bool]:
 
 
 def _servers(pod: Pod) -> Iterator[tuple[int, bool]]:
+    found: dict[int, bool] = {}
     for container in pod.containers:
+        answers = (agnhost_port(container), *stand_in_ports(container))
         for declared in container.ports:
             if declared.protocol is Protocol.TCP:
-                yield declared.port, declared.port in (agnhost_port(container), *stand_in_ports(container))
+                found[declared.port] = found.get(declared.port, False) or declared.port in answers
+    yield from found.items()
 
 
 def agnhost_port(container: Container, flag: str = "http-port", default: int = 8080) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nslab.api.pod_status import pod_status
 from nslab.api.tables import NONE, columns, labels, selector
 from nslab.api.words import printable
+from nslab.lab.views import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -204,7 +205,8 @@ def _node(one: Object, there: Sequence[Object], _now: float) -> Iterator[Pair]:
     yield "Addresses", [f"{each['type']}: {each['address']}" for each in status["addresses"]]
     yield "System Info", _words(status["nodeInfo"], ": ")
     yield "PodCIDR", one["spec"].get("podCIDR", NONE)
-    pods = [each for each in there if each["kind"] == "Pod" and each["spec"].get("nodeName") == name]
+    placed = (each for each in there if each["kind"] == "Pod" and each["spec"].get("nodeName") == name)
+    pods = [each for each in placed if each["status"].get("phase") not in FINISHED]
     names = [f"{each['metadata'].get('namespace')}/{each['metadata']['name']} ({pod_status(each)})" for each in pods]
     yield "Non-terminated Pods", [f"({len(pods)} in total)", *map(printable, names)]
 

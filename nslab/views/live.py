@@ -13,10 +13,12 @@ from nslab.dataclass import replace
 from nslab.lab import dump, node_selector
 from nslab.lab.replica_sets import replica_set
 from nslab.lab.types import DAEMON_SET, ONE_NUMBER
+from nslab.lab.views import FINISHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from nslab.lab.pod_types import Pod
     from nslab.lab.service_types import Service
     from nslab.lab.stream import Documents
     from nslab.lab.types import Controller, Lab, Node
@@ -128,10 +130,15 @@ def _status(controller: Controller, pods: Sequence[Object]) -> Object:
 def _slices(lab: Lab, live: Live) -> Iterator[Object]:
     """The EndpointSlice of each Service that selects pods, and its Endpoints."""
     selecting = {f"{one.namespace}/{one.name}": one for one in lab.services if one.selector}
-    pods = (replace(one, ready=has_condition(live.pods[f"{one.namespace}/{one.name}"], "Ready")) for one in lab.pods)
+    pods = (_seen(one, live.pods[f"{one.namespace}/{one.name}"]) for one in lab.pods)
     for one in resolve(replace(lab, pods=tuple(pods))):
         if service := selecting.get(one.key):
             yield from _of_service(service, one)
+
+
+def _seen(pod: Pod, document: Object) -> Pod:
+    """The pod as the endpoints controller sees it: ready, finished, or neither."""
+    return replace(pod, ready=has_condition(document, "Ready"), finished=document["status"]["phase"] in FINISHED)
 
 
 def _of_service(service: Service, one: Resolved) -> Iterator[Object]:

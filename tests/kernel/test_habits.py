@@ -102,6 +102,25 @@ def test_down_takes_a_file(tmp_path: Path) -> None:
         assert own.left() == []
 
 
+def test_an_edited_file_is_a_change_and_no_damage(tmp_path: Path) -> None:
+    own = OwnLab(tmp_path)
+    own.up()
+    try:
+        done = nslab("set", own.name, "proxy-mode=nftables")
+        assert done.stdout.startswith(f"{own.name}: proxy-mode=nftables (was iptables); ")
+        own.write(own.file.read_text().replace("--http-port=8080", "--http-port=9090", 1))
+        first, *lines = own.up().splitlines()
+        assert re.fullmatch(rf"{own.name}: changed in \d+\.\d\d s, \d+ steps", first)
+        assert lines[0] == "  back to the file: proxy-mode iptables (was nftables)"
+        args = "args netexec --http-port=8080 -> netexec --http-port=9090"
+        assert lines[1] == f"  changed: pod pod-a, container app: {args}"
+        assert not any("not the lab's" in line for line in lines)
+        assert "as it should be" in own.up()
+        assert "  changed: encapsulation VXLAN (was IPIP)\n" in own.up("--encapsulation", "VXLAN")
+    finally:
+        own.clear()
+
+
 def test_a_shell_is_offered_what_the_lab_holds(lab: RunningLab) -> None:
     assert {*offered(f"nslab probe {lab.name} --from p")} == {"pod-a", "pod-b", "pod-c", "pod-d"}
     assert {"node1", "client"} <= {*offered(f"nslab probe {lab.name} --to ")}

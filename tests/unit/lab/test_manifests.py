@@ -339,6 +339,59 @@ def test_coredns_is_the_cluster_s_name_server() -> None:
     assert first(pod("coredns/coredns:1.11.1", f", {ports}")).argv[-4:] == ("--dns", "53", "--tcp", "9153")
 
 
+PORTS = "ports: [{name: http, containerPort: 80}]"
+BOTH = "containers c and two both declare port 80/TCP, and a pod's containers share one network namespace"
+
+
+@pytest.mark.parametrize(
+    ("ports", "second", "says", "played"),
+    [
+        (PORTS, PORTS, [BOTH], [[80], []]),
+        (PORTS, "ports: [{containerPort: 80}, {containerPort: 81}]", [BOTH], [[80], [81]]),
+        (PORTS, "ports: [{containerPort: 80, protocol: UDP}]", [], [[80], [80]]),
+        (
+            "ports: [{containerPort: 81}, {containerPort: 80, name: a}, {containerPort: 80, name: b}]",
+            "",
+            ["container c declares port 80/TCP twice"],
+            [[81, 80], []],
+        ),
+    ],
+)
+def test_a_port_that_is_declared_twice_is_warned_of_and_played_once(
+    ports: str, second: str, says: list[str], played: list[list[int]]
+) -> None:
+    text = pod("a/b", f", {ports}}}, {{name: two, image: a/c{f', {second}' if second else ''}")
+    lab, warnings = parse_with_warnings(text, "x.yaml")
+    sentences = [one.sentence.removesuffix(" (see line 4)") for one in warnings]
+    assert [one for one in sentences if "declare" in one] == says
+    assert [[port.port for port in one.standin.ports] for one in lab.pods[0].containers if one.standin] == played
+
+
+@pytest.mark.parametrize(
+    ("container", "port", "says"),
+    [
+        (", ports: [{containerPort: 80}]", "port: 80, targetPort: 9090", ["targetPort"]),
+        (", ports: [{containerPort: 80}]", "port: 9090", ["port"]),
+        (", ports: [{containerPort: 80}]", "port: 9090, targetPort: 80", []),
+        (", ports: [{containerPort: 80}]", "port: 80, protocol: UDP", ["port"]),
+        (", ports: [{containerPort: 80}], livenessProbe: {tcpSocket: {port: 9090}}", "port: 9090", []),
+        ("", "port: 80, targetPort: 9090", []),
+        (", ports: [{containerPort: 80}]}, {name: d, image: busybox, command: [x]", "port: 9090", []),
+    ],
+)
+def test_a_port_to_which_a_service_sends_in_vain_is_named(container: str, port: str, says: list[str]) -> None:
+    service = f"metadata: {{name: s}}\nspec: {{selector: {{a: b}}, ports: [{{{port}}}]}}\n"
+    text = pod("a/b", container).replace("{name: p}", "{name: p, labels: {a: b}}")
+    text += f"---\napiVersion: v1\nkind: Service\n{service}"
+    _, warnings = parse_with_warnings(text, "x.yaml")
+    wrong = [one for one in warnings if "sends to" in one.sentence]
+    assert [one.path[-1] for one in wrong] == says
+    number = 80 if "UDP" in port else 9090
+    assert [one.sentence for one in wrong] == [f"Service s sends to {number}, which no container of p declares"] * len(
+        wrong
+    )
+
+
 def test_a_host_port_is_kept_and_warned_of() -> None:
     text = pod("a/b", ", ports: [{containerPort: 80, hostPort: 8080}]")
     _, warnings = parse_with_warnings(text, "x.yaml")

@@ -163,13 +163,6 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
     assert load.load(file, encapsulation=Encapsulation.VXLAN).encapsulation is Encapsulation.VXLAN
 
 
-def test_containers_of_a_pod_share_its_ports() -> None:
-    second = "{name: app, command: [sleep, infinity]} -> {name: app, command: [x], ports: [{containerPort: 80}]}"
-    text = changed(second) + "  - {name: two, command: [x], ports: [{containerPort: 80}]}\n"
-    why = "and a pod's containers share one network namespace (see line 28)"
-    assert output(text) == [f"29:55: containers app and two both declare port 80/TCP, {why}"]
-
-
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

@@ -8,7 +8,7 @@ import pytest
 
 from nslab.errors import LabFileError, UsageError
 from nslab.lab.load import load
-from nslab.lab.settings import with_settings
+from nslab.lab.settings import changed_settings, with_settings
 
 LABS = Path(__file__).parents[3] / "labs"
 
@@ -24,3 +24,16 @@ def test_a_place_that_nobody_has_is_not_named() -> None:
 def test_what_goes_together_is_taken() -> None:
     lab = load(LABS / "calico-two-node" / "lab.yaml")
     assert with_settings(lab, {"encapsulation": "VXLAN"}).encapsulation == "VXLAN"
+
+
+def test_a_scheduler_is_ipvs_own() -> None:
+    lab = load(LABS / "services-iptables" / "lab.yaml")
+    with pytest.raises(UsageError, match=r"^a scheduler is IPVS's, and proxy-mode iptables has none; add proxy-mode"):
+        with_settings(lab, {"scheduler": "lc"})
+    assert with_settings(lab, {"scheduler": "lc", "proxy-mode": "ipvs"}).scheduler == "lc"
+
+
+def test_a_changed_setting_is_shown_with_the_value_before() -> None:
+    lab = load(LABS / "services-iptables" / "lab.yaml")
+    wanted = {"proxy-mode": "ipvs", "encapsulation": "None", "scheduler": "lc"}
+    assert changed_settings(lab, wanted) == ["proxy-mode=ipvs (was iptables)", "encapsulation=None", "scheduler=lc"]

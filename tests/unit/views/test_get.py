@@ -108,6 +108,20 @@ def test_a_slice_shows_the_hints_for_what_is_ready() -> None:
         assert [end["conditions"]["ready"] for end in one["endpoints"]] == [True, second is RUNNING]
 
 
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_finished_pod_is_no_endpoint_and_none_of_its_nodes_pods(phase: str) -> None:
+    pods = {
+        f"{pod.namespace}/{pod.name}": live_pod(pod, {"phase": state, "containers": {"c": RUNNING}}, ["c"], NOW - 300)
+        for pod, state in zip(LAB.pods, (phase, "Running"), strict=True)
+    }
+    there = objects(LAB, Live(pods, frozenset({"n1", "n2"}), NOW - 400))
+    (runs,) = (str(pod.assigned) for pod in LAB.pods[1:])
+    assert listed(there, "endpointslices")[1].split()[3] == runs
+    assert listed(there, "endpoints")[1].split()[1] == f"{runs}:80"
+    shown = [describe(node, there, NOW) for node in selected(there, ["nodes"])]
+    assert sorted("(1 in total)" in one for one in shown) == [False, True]
+
+
 def test_a_selector_is_shown_whole() -> None:
     expressions = "{matchExpressions: [{key: app, operator: In, values: [web]}, {key: old, operator: DoesNotExist}]}"
     lab = assign_addresses(parse(TEXT.replace("{matchLabels: {app: web}}", expressions), "lab.yaml"))
