@@ -164,10 +164,10 @@ def _queued(station: Station) -> Visit | None:
 
 
 def _waits(station: Station, visit: Visit, known: Known) -> Hop:
-    last = visit.matches[-1]
+    last, way = visit.matches[-1], path(visit.table, visit.chain, visit.matches)
     return Hop(
         station.host, Action.LOST, visit.header, dev=station.iif, matches=visit.matches, mark=visit.mark,
-        cause=f"no program takes it from the queue of {path(visit.table, visit.chain, visit.matches)}", by=known.authors.of_rule(station.host, last),
+        cause=f"no program takes it from the queue of {way}", by=known.authors.of_rule(station.host, last),
         command=commands.chain(known.lab, station.host, visit.table, last.chain),
     )  # fmt: skip
 

@@ -57,8 +57,7 @@ def entries(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[K
 
 def _passed(one: ConntrackEntry, ends: Container[_Ends]) -> bool:
     """Whether an interface saw its packets: as they came, or, of the host's own, as it translated them."""
-    source, sport, target, dport = one.reply.ends
-    return one.original.ends in ends or (target, dport, source, sport) in ends
+    return one.original.ends in ends or one.reply.reply_ends in ends
 
 
 def forget(spaces: Namespaces, lab: str, known: Iterable[KnownEntry]) -> None:
