@@ -56,15 +56,20 @@ def capture(
     with capturing(name, where or (), expression) as opened:
         if write:
             with _target(write) as target:
-                note(f"capturing at {len(opened.interfaces)} interfaces; Ctrl-C ends it")
+                _begun(opened)
                 _write(opened, target, duration, count)
         else:
-            note(f"capturing at {len(opened.interfaces)} interfaces; Ctrl-C ends it")
+            _begun(opened)
             _print(opened, duration, count)
         received, lost = opened.counts()
         note(
             f"{received} packets" + (f", and {lost} of them lost: nobody read them in time" if lost else "; none lost")
         )
+
+
+def _begun(opened: Capturing) -> None:
+    number = len(opened.interfaces)
+    note(f"capturing at {number} interface{'s' * (number != 1)}; Ctrl-C ends it")
 
 
 def _write(opened: Capturing, target: BinaryIO, duration: float | None, count: int | None) -> None:
