@@ -18,6 +18,7 @@ from nslab.errors import Refused, UsageError
 from nslab.linux.netlink import batch
 from nslab.linux.netns import inode
 from nslab.linux.rules import restore
+from nslab.linux.taps import close_all
 from nslab.objects.names import host, netns
 from nslab.wire import pcapng
 
@@ -99,8 +100,7 @@ class InterfaceCapture:
 
     def __exit__(self, *_: object) -> None:
         self._opened.close()
-        for sock in self._sockets:
-            sock.close()
+        close_all(self._sockets)
 
     def packets(self, seconds: float | None = None) -> Iterator[CapturedPacket]:
         """The packets in order of time, until the time is over, SIGINT or SIGTERM comes, or the lab is down."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
 from nslab.linux.netlink import batch
+from nslab.linux.taps import close_all
 from nslab.wire import nftables
 
 if TYPE_CHECKING:
@@ -78,8 +79,7 @@ class KernelTrace:
 
     def close(self) -> None:
         """End the trace; the kernel removes its tables."""
-        for sock in (*self._writers.values(), *self._readers.values()):
-            sock.close()
+        close_all((*self._writers.values(), *self._readers.values()))
 
     def read(self) -> dict[str, TracedNamespace]:
         """By namespace, the events so far, and the rules that they refer to; only where there were any."""
