@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -42,6 +42,18 @@ def tap(spaces: Namespaces, ns: str) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
     sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
     return sock
+
+
+@contextmanager
+def taps_in(spaces: Namespaces, namespaces: Iterable[str]) -> Iterator[dict[str, socket.socket]]:
+    """A tap in each namespace, by its name."""
+    opened: dict[str, socket.socket] = {}
+    try:
+        for ns in namespaces:
+            opened[ns] = tap(spaces, ns)
+        yield opened
+    finally:
+        close_all(opened.values())
 
 
 def close_all(sockets: Iterable[socket.socket]) -> None:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from nslab.trace.observed import ConntrackEntry, Header, Match
 
 
+BY_CONNTRACK = "conntrack; no rule does this"
+BLACKHOLE = "a blackhole route drops it"
+NO_ROUTE = "it has no route there"
+NO_FORWARDING = "it does not forward packets (ip_forward), or a route says unreachable"
+"""Causes, seen and predicted alike."""
+
+
 class Action(StrEnum):
     """What a host did."""
 

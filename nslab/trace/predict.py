@@ -15,7 +15,7 @@ from nslab.objects.tunnels import Ipip, Tun, Vxlan
 from nslab.probes.pairs import Kind
 from nslab.trace import commands
 from nslab.trace.branch import LO, Branch, Nat, ended, header_of, times
-from nslab.trace.hops import Action, End, Hop
+from nslab.trace.hops import NO_FORWARDING, Action, End, Hop
 from nslab.trace.predicted_host import PredictedHosts
 from nslab.trace.rules.packet import ICMP, TCP, UDP, Packet
 from nslab.trace.walk import HOPS
@@ -117,7 +117,7 @@ class Predictor:
         way = self._hosts.way(branch.ns, branch.packet.destination)
         forwards = self._net.objects.get(("Sysctl", branch.ns, "net/ipv4/ip_forward"))
         if getattr(forwards, "value", "0") != "1":
-            yield self._hosts.lost(branch, dev, "it does not forward packets (ip_forward), or a route says unreachable")
+            yield self._hosts.lost(branch, dev, NO_FORWARDING)
             return
         if not way:
             yield self._hosts.lost(branch, dev)

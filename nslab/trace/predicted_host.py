@@ -11,12 +11,12 @@ from nslab.objects.names import host
 from nslab.trace import commands
 from nslab.trace.authors import without_comment
 from nslab.trace.branch import LO, Branch, ended, header_of, times
-from nslab.trace.hops import Action, End, Hop
+from nslab.trace.hops import BLACKHOLE, BY_CONNTRACK, NO_ROUTE, Action, End, Hop
 from nslab.trace.observed import Match, RouteQuestion, RouteTaken
 from nslab.trace.rules.evaluate import evaluate
 from nslab.trace.rules.from_state import node_addresses, node_rules
 from nslab.trace.rules.packet import Packet, Verdict
-from nslab.trace.translations import path
+from nslab.trace.translations import path, where_changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from nslab.trace.rules.ruleset import Ruleset
     from nslab.trace.topology import Topology
 
-_NO_ROUTE = "it has no route there"
 _ENDS = {Verdict.DROP: (Action.DROP, End.DROPPED), Verdict.REJECT: (Action.REJECT, End.REJECTED)}
 
 
@@ -107,7 +106,14 @@ class PredictedHosts:
                 nat = tuple(match for match in matches if match.table == matches[-1].table)
                 table = nat[-1].table
                 cause = path(table, _first(outcome, table), nat)
-                branch = self.hop(branch, action, dev=_dev(action, before), before=before, matches=nat, cause=cause)
+                branch = self.hop(
+                    branch,
+                    action,
+                    dev=where_changed(action, before.iif, before.oif),
+                    before=before,
+                    matches=nat,
+                    cause=cause,
+                )
         return changed(branch, masqueraded=branch.masqueraded or outcome.packet.masquerade)
 
     def restored(self, branch: Branch, hook: str, dev: str = "") -> Branch:
@@ -128,9 +134,7 @@ class PredictedHosts:
         if packet.flow == before.flow and not (action is Action.REVERSE_SNAT and nat.masqueraded):
             return branch
         command = commands.connections(self._lab, host(branch.ns), nat.came.source)
-        return self.hop(
-            branch, action, dev=dev, before=before, cause="conntrack; no rule does this", by="kernel", command=command
-        )
+        return self.hop(branch, action, dev=dev, before=before, cause=BY_CONNTRACK, by="kernel", command=command)
 
     def hop(
         self, branch: Branch, action: Action, *, dev: str = "", way: RouteTaken | None = None, iif: str = "",
@@ -156,12 +160,12 @@ class PredictedHosts:
     def lost(self, branch: Branch, dev: str, why: str = "") -> Branch:
         """The branch, where the host passes it no further."""
         route = self._net.lookup(branch.ns, branch.packet.destination)
-        why = why or ("a blackhole route drops it" if isinstance(route, Blackhole) else _NO_ROUTE)
+        why = why or (BLACKHOLE if isinstance(route, Blackhole) else NO_ROUTE)
         question = RouteQuestion(host(branch.ns), header_of(branch.packet), dev)
         branch = self.hop(branch, Action.LOST, dev=dev, cause=why, command=commands.route(self._lab, question))
         what = "the reply" if branch.packet.reply else "it"
         # Of a missing route, the kernel tells the sender; of a blackhole, and where it does not forward, nobody.
-        end = End.UNREACHABLE if why == _NO_ROUTE else End.LOST
+        end = End.UNREACHABLE if why == NO_ROUTE else End.LOST
         return ended(branch, end, f"{host(branch.ns)} does not pass {what} on: {why}")
 
     def mtu(self, ns: str, dev: str) -> int:
@@ -187,9 +191,3 @@ def _table(step: Step) -> str:
 def _first(outcome: Outcome, table: str) -> str:
     """The base chain of a table that the packet went through."""
     return next(step.chain for step in outcome.steps if _table(step) == table)
-
-
-def _dev(action: Action, packet: Packet) -> str:
-    """Where it came in, or goes out: a target changes before the route is chosen, a source after it."""
-    before = action in (Action.DNAT, Action.REVERSE_SNAT)
-    return (packet.iif or packet.oif) if before else (packet.oif or packet.iif)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from nslab.dataclass import replace
 from nslab.probes.evidence import What
 from nslab.trace import commands
-from nslab.trace.hops import Action, Hop
+from nslab.trace.hops import BY_CONNTRACK, Action, Hop
 from nslab.trace.stations import INPUT, OUTPUT, POSTROUTING, PREROUTING, translated
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def undone_for_the_sender(station: Station, header: Header, known: Known) -> lis
 def _by_rule(station: Station, visit: Visit, action: Action, old: Header, new: Header, known: Known) -> Hop:
     last = visit.matches[-1]
     return Hop(
-        station.host, action, new, dev=_dev(station, action), before=old,
+        station.host, action, new, dev=where_changed(action, station.iif, station.oif), before=old,
         cause=path(visit.table, visit.chain, visit.matches), by=known.authors.of_rule(station.host, last),
         matches=visit.matches, mark=visit.mark,
         command=commands.chain(known.lab, station.host, visit.table, last.chain),
@@ -80,12 +80,12 @@ def _by_rule(station: Station, visit: Visit, action: Action, old: Header, new: H
 def _by_conntrack(station: Station, action: Action, old: Header, new: Header, known: Known) -> Hop:
     request = station.what is What.REQUEST
     return Hop(
-        station.host, action if request else _REVERSE[action], new, dev=_dev(station, action), before=old, by="kernel",
-        cause="conntrack; no rule does this",
+        station.host, action if request else _REVERSE[action], new,
+        dev=where_changed(action, station.iif, station.oif), before=old, by="kernel", cause=BY_CONNTRACK,
         command=commands.connections(known.lab, station.host, old.source if request else new.target),
     )  # fmt: skip
 
 
-def _dev(station: Station, action: Action) -> str:
+def where_changed(action: Action, iif: str, oif: str) -> str:
     """Where it came in, or goes out: a target changes before the route is chosen, a source after it."""
-    return (station.iif or station.oif) if action is Action.DNAT else (station.oif or station.iif)
+    return (iif or oif) if action is Action.DNAT else (oif or iif)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from nslab.objects.interfaces import LINK_MTU, LINK_NAME
 from nslab.wire.netlink import (
@@ -140,30 +140,32 @@ class LinuxIndexes:
 
 def links(sock: socket.socket) -> dict[str, int]:
     """The interfaces of a namespace: name to index."""
-    found = {}
-    for body in dump(sock, GETLINK, link_header()):
-        (index,) = struct.unpack_from("=i", body, 4)
-        found[attributes(body, 16)[LINK_NAME].rstrip(b"\0").decode()] = index
-    return found
+    return {link.name: link.number for link in _links(sock)}
 
 
 def mtus(sock: socket.socket) -> dict[str, int]:
     """The interfaces of a namespace: name to MTU, in bytes."""
-    found = {}
-    for body in dump(sock, GETLINK, link_header()):
-        link = attributes(body, 16)
-        found[link[LINK_NAME].rstrip(b"\0").decode()] = struct.unpack("=I", link[LINK_MTU])[0]
-    return found
+    return {link.name: struct.unpack("=I", link.attributes[LINK_MTU])[0] for link in _links(sock)}
 
 
 def link_kinds(sock: socket.socket) -> dict[str, int]:
     """The interfaces of a namespace that are up: name to kind of hardware (ARPHRD_…)."""
-    found = {}
+    return {link.name: link.kind for link in _links(sock) if link.flags & IFF_UP}
+
+
+class _Link(NamedTuple):
+    name: str
+    number: int
+    kind: int
+    flags: int
+    attributes: dict[int, bytes]
+
+
+def _links(sock: socket.socket) -> Iterator[_Link]:
     for body in dump(sock, GETLINK, link_header()):
-        kind, _, flags = struct.unpack_from("=HiI", body, 2)
-        if flags & IFF_UP:
-            found[attributes(body, 16)[LINK_NAME].rstrip(b"\0").decode()] = kind
-    return found
+        kind, index, flags = struct.unpack_from("=HiI", body, 2)
+        found = attributes(body, 16)
+        yield _Link(found[LINK_NAME].rstrip(b"\0").decode(), index, kind, flags, found)
 
 
 def wait_until_up(sock: socket.socket, indexes: Sequence[int]) -> None:

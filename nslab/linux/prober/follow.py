@@ -16,14 +16,13 @@ from nslab.linux.netlink.neighbours import forget_unresolved
 from nslab.linux.netns import named
 from nslab.linux.prober.counters import counted, moved
 from nslab.linux.prober.tracks import Track
-from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, close_all, in_order, tap
+from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order, taps_in
 from nslab.linux.timeouts import scaled
 from nslab.objects.names import host, netns
 from nslab.probes.evidence import Sighting, Trail, Unanswered
 from nslab.wire import packets
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterable, Iterator, Sequence
     from ipaddress import IPv4Address
 
@@ -43,10 +42,7 @@ def follow(spaces: Namespaces, lab: str, questions: Sequence[Conversation], ipta
     with ExitStack() as opened:
         opened.callback(spaces.home)
         forget_unresolved(spaces, everywhere)  # who has failed to resolve an address sends no ARP request for a while
-        taps: dict[str, socket.socket] = {}
-        opened.callback(lambda: close_all(taps.values()))
-        for ns in everywhere:
-            taps[ns] = tap(spaces, ns)
+        taps = opened.enter_context(taps_in(spaces, everywhere))
         before = {ns: _counted(spaces, ns, iptables) for ns in everywhere}
         tracks = [Track(question) for question in questions]
         for track in tracks:

@@ -15,6 +15,7 @@ from nslab.linux.netlink import batch
 from nslab.objects.inet import route_author, route_destination
 from nslab.objects.names import netns
 from nslab.objects.neighbours import NDA_DST, NUD_NOARP
+from nslab.trace.hops import BLACKHOLE, NO_FORWARDING, NO_ROUTE
 from nslab.trace.observed import RouteTaken
 from nslab.wire import netlink as wire
 
@@ -69,10 +70,10 @@ def _asked(sock: socket.socket, question: RouteQuestion, devices: Mapping[str, i
 
 _ERRORS = {
     errno.EXDEV: "its rp_filter drops it: no route leads back to where it came in",
-    errno.EINVAL: "a blackhole route drops it",
+    errno.EINVAL: BLACKHOLE,
     errno.EACCES: "a route prohibits it",
-    errno.EHOSTUNREACH: "it does not forward packets (ip_forward), or a route says unreachable",
-    errno.ENETUNREACH: "it has no route there",
+    errno.EHOSTUNREACH: NO_FORWARDING,
+    errno.ENETUNREACH: NO_ROUTE,
 }
 """How the kernel refuses a look-up (fib_semantics.c, route.c), in words."""
 

@@ -11,7 +11,7 @@ from nslab.linux.netns import named
 from nslab.linux.prober.counters import kernel_counters, moved
 from nslab.linux.prober.follow import unanswered, wait
 from nslab.linux.prober.tracks import Track
-from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, close_all, in_order, tap
+from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order, taps_in
 from nslab.linux.tracing import connections
 from nslab.linux.tracing.events import as_header, crossings
 from nslab.linux.tracing.kernel_trace import KernelTrace
@@ -22,7 +22,6 @@ from nslab.trace.observed import Answered, Passing, WatchedPacket
 from nslab.wire import packets
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterable, Iterator, Sequence
     from ipaddress import IPv4Address
 
@@ -42,10 +41,7 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
     with ExitStack() as opened:
         opened.callback(track.close)
         forget_unresolved(spaces, everywhere)  # who has failed to resolve an address sends no ARP request for a while
-        taps: dict[str, socket.socket] = {}
-        opened.callback(lambda: close_all(taps.values()))
-        for ns in everywhere:
-            taps[ns] = tap(spaces, ns)
+        taps = opened.enter_context(taps_in(spaces, everywhere))
         before = {ns: kernel_counters(spaces, ns) for ns in everywhere}
         trace = KernelTrace(spaces, everywhere, track.signs)
         opened.callback(trace.close)
