@@ -34,6 +34,13 @@ class Format(StrEnum):
     YAML = "yaml"
 
 
+class LineFormat(StrEnum):
+    """The output formats of what is printed line by line: text, or one JSON object a line."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 class Report(StrEnum):
     """The output formats of a probe or a check."""
 
@@ -73,6 +80,12 @@ def document(value: object, output: Format) -> None:
         say(_escaped(json.dumps(value, indent=2, ensure_ascii=False), _in_json))
     else:
         say(_escaped(_yaml(value), escaped), nl=False)
+
+
+def json_line(value: object) -> None:
+    """Print a value as JSON in one line, at once."""
+    say(_escaped(json.dumps(value, ensure_ascii=False), _in_json))
+    flush()
 
 
 def _yaml(value: object) -> str:

@@ -135,6 +135,13 @@ def stored_lab(name: str) -> Lab:
     return lab
 
 
+def changed_at(name: str) -> int:
+    """When the desired state of a lab was stored last, in nanoseconds since 1970; 0 if it does not run."""
+    with contextlib.suppress(OSError):
+        return (folder(name) / FILE).stat().st_mtime_ns
+    return 0
+
+
 def no_such_lab(name: str) -> UsageError:
     """The error for a lab that does not run: which one may have been meant, or how it comes up."""
     return UsageError(f"there is no running lab {name[:WIDTH]!r}; {_way_on(name)}")

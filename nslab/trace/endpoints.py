@@ -47,7 +47,7 @@ def source(lab: Lab, word: str) -> str:
         return word
     if (name := _host_of(lab, word)) and name in hosts:
         return name
-    raise UsageError(f"{lab.name} has no host {shown(word)}{_way_on(word, [*hosts])}")
+    raise UsageError(f"{lab.name} has no host {shown(word)}{way_on(word, [*hosts])}")
 
 
 def target(lab: Lab, word: str, kind: Kind | None = None) -> Target:
@@ -69,7 +69,7 @@ def target(lab: Lab, word: str, kind: Kind | None = None) -> Target:
     if _NAME.fullmatch(name) and lab.dns_address:
         return Target(word, kind or Kind.TCP, None, port, name=name)
     known = [*hosts, *(pod_host(service.namespace, service.name) for service in lab.services)]
-    raise UsageError(f"{lab.name} has no host and no Service {shown(name)}{_way_on(name, known)}")
+    raise UsageError(f"{lab.name} has no host and no Service {shown(name)}{way_on(name, known)}")
 
 
 def resolved(lab: Lab, found: Target, address: IPv4Address, kind: Kind | None) -> Target:
@@ -103,7 +103,7 @@ def names_to_ask(lab: Lab, host: str, name: str) -> list[str]:
     return [*searched, name] if name.count(".") < 5 else [name, *searched]
 
 
-def _way_on(word: str, known: list[str]) -> str:
+def way_on(word: str, known: list[str]) -> str:
     """The end of an error message about a name that the lab has not."""
     meant = namesake(word, known)
     return f"; did you mean {meant}?" if meant else did_you_mean(word, known) or _list(known)

@@ -33,10 +33,14 @@ def line(
     at: int, where: str, data: bytes, *, ethernet: bool, outgoing: bool, comment: str = "", columns: int = 0
 ) -> str:
     """The line. `at`: nanoseconds since 1970; `where`: HOST:INTERFACE, in `columns`."""
-    clock = datetime.fromtimestamp(at // 1_000_000_000).strftime("%H:%M:%S")
     way = "Out" if outgoing else "In "
     told = f"    # {comment}" if comment else ""
-    return f"{clock}.{at // 1000 % 1_000_000:06} {where:<{columns}} {way} {_what(data, ethernet=ethernet)}{told}"
+    return f"{clock(at)} {where:<{columns}} {way} {_what(data, ethernet=ethernet)}{told}"
+
+
+def clock(at: int) -> str:
+    """The time of day here, with microseconds. `at`: nanoseconds since 1970."""
+    return f"{datetime.fromtimestamp(at // 1_000_000_000):%H:%M:%S}.{at // 1000 % 1_000_000:06}"
 
 
 def _what(data: bytes, *, ethernet: bool) -> str:

@@ -50,7 +50,7 @@ def entries(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[K
     return [
         entry
         for host, ends in asked.items()
-        for entry in _listed(spaces, netns(lab, host), host)
+        for entry in listed(spaces, netns(lab, host), host)
         if _passed(entry.connection, ends)
     ]
 
@@ -72,16 +72,23 @@ def _socket() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
 
 
-def _listed(spaces: Namespaces, ns: str, host: str) -> Iterator[KnownEntry]:
+def listed(spaces: Namespaces, ns: str, host: str) -> Iterator[KnownEntry]:
+    """All entries of a host; none if its kernel has no conntrack."""
     spaces.enter(ns)
     with _socket() as sock, suppress(OSError):
         for body in batch.dump(sock, _GET, _HEADER):
-            found = attributes(body, 4)
-            if original := _header(found[_ORIGINAL]):
-                reply = _header(found[_REPLY]) or original
-                yield KnownEntry(
-                    ConntrackEntry(host, original, reply, _state(found.get(_PROTOINFO, b""))), found[_ORIGINAL]
-                )
+            if entry := known_entry(body, host):
+                yield entry
+
+
+def known_entry(body: bytes, host: str) -> KnownEntry | None:
+    """An entry, as the kernel lists it or tells of it; None if it is not IPv4's."""
+    found = attributes(body, 4)
+    original = _header(found.get(_ORIGINAL, b""))
+    if not original:
+        return None
+    reply = _header(found.get(_REPLY, b"")) or original
+    return KnownEntry(ConntrackEntry(host, original, reply, _state(found.get(_PROTOINFO, b""))), found[_ORIGINAL])
 
 
 def _header(body: bytes) -> Header | None:

@@ -106,7 +106,7 @@ def _of_nft(dump: NftDump) -> Iterator[HookChain]:
     made: dict[str, NftRules] = {}
     for name, (body, _) in dump.chains.items():
         if isinstance(hook := body.get("hook"), str):
-            priority, handle = _priority(body.get("prio", 0), hook.upper()), body.get("handle")
+            priority, handle = priority_number(body.get("prio", 0), hook.upper()), body.get("handle")
             order = (priority, -dump.order, -handle if isinstance(handle, int) else 0)
             nat, dev = body.get("type") == "nat", body.get("dev", ())
             if nat:  # all nat chains of a hook are asked where nf_nat stands, in the order of their own priorities
@@ -116,7 +116,7 @@ def _of_nft(dump: NftDump) -> Iterator[HookChain]:
             yield HookChain(hook.upper(), priority, order, nat, made[name], devs)
 
 
-def _priority(value: object, hook: str) -> int:
+def priority_number(value: object, hook: str) -> int:
     """A number, or a name with an offset (`dstnat + 5`). Raises UsageError."""
     named = {**PRIORITIES, "dstnat": -100, "srcnat": 100, "nat": 100 if hook in ("INPUT", "POSTROUTING") else -100}
     name, _, offset = str(value).partition(" ")
