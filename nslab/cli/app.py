@@ -55,6 +55,7 @@ VERBS: dict[str, str] = {
     "trace": "trace.trace",
     "capture": "capture.capture",
     "rules": "rules.rules",
+    "events": "events.events",
     "check": "check.check",
     "schema": "look.schema",
     "vm": "inside.vm",

@@ -71,7 +71,6 @@ KUBECTL = {
     "expose": _APPLY, "label": _APPLY, "patch": _APPLY, "replace": _APPLY, "rollout": _APPLY, "run": _APPLY,
     "cluster-info": _LABS, "config": _LABS, "api-resources": _KINDS, "explain": _KINDS,
     "attach": "`nslab logs LAB/POD -f` follows a container's output",
-    "events": "`nslab describe LAB KIND/NAME` shows states and reasons",
     "port-forward": "`nslab exec LAB/CLIENT -- curl NODE:PORT` calls a node port",
     "wait": "`nslab apply LAB -f FILE --wait` and `nslab up` wait",
 }  # fmt: skip

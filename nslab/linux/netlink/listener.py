@@ -72,6 +72,10 @@ class NetlinkListener:
                 del self._sockets[number]
                 sock.close()
 
+    def wake_for(self, descriptor: int) -> None:
+        """End a `wait`, without a message, when a descriptor is readable, too. Its owner reads it."""
+        self._poll.register(descriptor, select.POLLIN)
+
     def wait(self, milliseconds: float) -> list[Notification] | None:
         """What came within a time, as soon as something comes; None once `stopped` is readable."""
         found = [number for number, _ in self._poll.poll(max(0.0, milliseconds))]
