@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nslab.app.drift import drift_of
+from nslab.app.predict import predicted
 from nslab.compiler import compile_lab
-from nslab.dataclass import dataclass
+from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
+from nslab.lab.types import ProxyMode
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
 from nslab.linux.stored_lab import stored_lab
@@ -18,6 +20,7 @@ from nslab.probes.evidence import Conversation
 from nslab.probes.pairs import places
 from nslab.quote import fill
 from nslab.trace.authors import Authors
+from nslab.trace.deviation import deviation
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
 from nslab.trace.hops import End, Journey
 from nslab.trace.journey import hops
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
     from nslab.trace.hops import Hop, NameAsked
     from nslab.trace.observed import RouteQuestion, RouteTaken, WatchedPacket
     from nslab.trace.stations import Station
+
+
+_LEGACY = "legacy"
+"""In what iptables says of its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +112,18 @@ def _journey(
         passed = [one.host for one in (*seen.there, *seen.back)]
         differing = tuple(_differences(lab.name, [*_with_nodes(lab, begin), *passed, *_with_nodes(lab, last)]))
     times = [one.at for one in seen.observation.passings]
-    return Journey(
-        lab.name, begin, aim, every, end, cause, differing, (max(times) - min(times)) / 1e9 if times else 0.0,
-        seen.observation.connections, names, tuple(_notes(lab, host, every, begin, aim, end)),
+    found = Journey(
+        lab.name, begin, aim, every, end, cause, differing, seconds=(max(times) - min(times)) / 1e9 if times else 0.0,
+        connections=seen.observation.connections, names=names, notes=tuple(_notes(lab, host, every, begin, aim, end)),
     )  # fmt: skip
+    return replace(found, deviation=_deviation(lab, host, state, found))
+
+
+def _deviation(lab: Lab, host: Host, state: State, found: Journey) -> str:
+    if _LEGACY in host.iptables or lab.proxy_mode is ProxyMode.IPVS:
+        return ""  # the kernel's trace shows less than a prediction
+    left = deviation(found, predicted(lab, state, found.source, found.target))
+    return f"{left}" if left else ""
 
 
 def _host_at(lab: Lab, every: tuple[Hop, ...]) -> str:
@@ -128,6 +143,6 @@ def _differences(name: str, hosts: list[str]) -> list[str]:
 
 
 def _notes(lab: Lab, host: Host, every: tuple[Hop, ...], begin: str, aim: Target, end: End) -> Iterator[str]:
-    if "legacy" in host.iptables:
+    if _LEGACY in host.iptables:
         yield "the rules are those of iptables-legacy, which the kernel's trace does not show"
     yield from notes(lab, every, begin, aim, delivered=end is End.DELIVERED)

@@ -144,6 +144,7 @@ def to_json(journey: Journey, *, reply: bool = True) -> dict[str, Any]:
         "end": journey.end.name.lower(),
         **({"chance": round(journey.chance, 6)} if journey.chance is not None else {}),
         "why": journey.why,
+        "deviation": journey.deviation,
         "differing": [*journey.differing],
         "milliseconds": round(journey.seconds * 1000, 3),
         "names": [

@@ -355,6 +355,12 @@ def test_a_lost_packet_is_followed_to_where_it_ends(lab: Lab, name: str) -> None
     assert (journey.end, (last.host, last.action)) == (lost.end, lost.at), text
     for words in lost.says:
         assert words.replace("ONE", address(lab, "one")) in text
+    predicted, _, seen = journey.deviation.partition("; seen: ")
+    if name == "nobody listens":  # which no State says
+        assert not predicted
+    else:
+        assert "the lab's state predicts" in predicted
+        assert seen == "nothing more" or seen.startswith(f"{last.host} ")
 
 
 def test_it_leaves_nothing_behind(lab: Lab) -> None:
