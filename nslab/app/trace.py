@@ -114,7 +114,8 @@ def _journey(
     times = [one.at for one in seen.observation.passings]
     found = Journey(
         lab.name, begin, aim, every, end, cause, differing, seconds=(max(times) - min(times)) / 1e9 if times else 0.0,
-        connections=seen.observation.connections, names=names, notes=tuple(_notes(lab, host, every, begin, aim, end)),
+        connections=seen.observation.connections, names=names,
+        notes=tuple(_notes(lab, host, every, begin, aim, end, renewed=seen.observation.renewed)),
     )  # fmt: skip
     return replace(found, deviation=_deviation(lab, host, state, found))
 
@@ -142,7 +143,9 @@ def _differences(name: str, hosts: list[str]) -> list[str]:
     return differences(drift.plan, drift.in_the_way, [host for host in hosts if host])
 
 
-def _notes(lab: Lab, host: Host, every: tuple[Hop, ...], begin: str, aim: Target, end: End) -> Iterator[str]:
+def _notes(
+    lab: Lab, host: Host, every: tuple[Hop, ...], begin: str, aim: Target, end: End, *, renewed: bool
+) -> Iterator[str]:
     if _LEGACY in host.iptables:
         yield "the rules are those of iptables-legacy, which the kernel's trace does not show"
-    yield from notes(lab, every, begin, aim, delivered=end is End.DELIVERED)
+    yield from notes(lab, every, begin, aim, delivered=end is End.DELIVERED, renewed=renewed)

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 _PROTOCOLS = {Kind.TCP: Protocol.TCP, Kind.UDP: Protocol.UDP}
 
 
-def notes(lab: Lab, every: Sequence[Hop], begin: str, aim: Target, *, delivered: bool) -> Iterator[str]:
-    """Sentences about the Service and its proxy. `begin`: the host that sends."""
+def notes(
+    lab: Lab, every: Sequence[Hop], begin: str, aim: Target, *, delivered: bool, renewed: bool = False
+) -> Iterator[str]:
+    """Sentences about the Service and its proxy. `begin`: the host that sends; `renewed`: it had an affinity before."""
     nodes = {node.name for node in lab.nodes}
     if lab.proxy_mode is ProxyMode.USERSPACE and any(
         hop.action is Action.RECEIVE and hop.host in nodes for hop in every
@@ -31,11 +33,22 @@ def notes(lab: Lab, every: Sequence[Hop], begin: str, aim: Target, *, delivered:
     if not service:
         return
     if service.affinity:
-        yield f"Service {aim.service} has ClientIP affinity: for {service.affinity} s the sender keeps this endpoint"
+        yield from _affinity(lab, service, aim, renewed=renewed)
     if not delivered:
         yield from _not_served(service, aim)
         if begin in {client.name for client in lab.clients}:
             yield _from_outside(lab, service, aim)
+
+
+def _affinity(lab: Lab, service: Service, aim: Target, *, renewed: bool) -> Iterator[str]:
+    """What `trace` cannot take back of it."""
+    if renewed:
+        yield (
+            f"Service {aim.service} has ClientIP affinity: the sender had this endpoint already, and its time of "
+            f"{service.affinity} s begins anew"
+        )
+    elif lab.proxy_mode in (ProxyMode.IPVS, ProxyMode.USERSPACE):
+        yield f"Service {aim.service} has ClientIP affinity: for {service.affinity} s the sender keeps this endpoint"
 
 
 def _not_served(service: Service, aim: Target) -> Iterator[str]:

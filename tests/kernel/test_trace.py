@@ -68,6 +68,11 @@ spec: {clusterIP: 10.96.1.2, selector: {app: two}, ports: [{port: 80, targetPort
 ---
 apiVersion: v1
 kind: Service
+metadata: {name: kept}
+spec: {clusterIP: 10.96.1.4, selector: {app: two}, sessionAffinity: ClientIP, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: v1
+kind: Service
 metadata: {name: echo}
 spec: {clusterIP: 10.96.1.3, selector: {app: one}, ports: [{port: 81, targetPort: 8081, protocol: UDP}]}
 """
@@ -379,6 +384,26 @@ def test_it_leaves_nothing_behind(lab: Lab) -> None:
     for host in ("node1", "node2"):
         known = run(lab, host, "conntrack -L 2>/dev/null")
         assert not [port for port in ports if f"sport={port} " in known]
+
+
+@pytest.mark.parametrize("mode", ["iptables", "nftables"])
+def test_the_sender_is_not_kept_at_the_endpoint_that_it_drew(lab: Lab, mode: str) -> None:
+    def pinned() -> str:
+        return run(lab, "node2", "nft list ruleset | grep -A9 'set affinity' | grep elements || true; "
+                   "cat /proc/net/xt_recent/* 2>/dev/null || true")  # fmt: skip
+
+    configured(lab, mode, "IPIP")
+    assert not pinned()
+    drawn = {str(only(trace(lab.name, "box", "kept"), Action.DNAT).header.target) for _ in range(12)}
+    assert drawn == {address(lab, "two-1"), address(lab, "two-2")}
+    assert not pinned()
+    run(lab, "box", "curl -s --max-time 5 http://10.96.1.4/hostname")
+    before = pinned()
+    assert address(lab, "box") in before
+    kept = trace(lab.name, "box", "kept")
+    [note] = kept.notes
+    assert "the sender had this endpoint already, and its time of 10800 s begins anew" in note
+    assert address(lab, "box") in pinned()
 
 
 def test_killed_it_leaves_no_rule(lab: Lab) -> None:

@@ -12,12 +12,13 @@ from nslab.linux.prober.counters import kernel_counters, moved
 from nslab.linux.prober.follow import unanswered, wait
 from nslab.linux.prober.tracks import Track
 from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order, taps_in
-from nslab.linux.tracing import connections
+from nslab.linux.tracing import affinity, connections
 from nslab.linux.tracing.events import as_header, crossings
 from nslab.linux.tracing.kernel_trace import KernelTrace
 from nslab.linux.tracing.rule_texts import texts
 from nslab.objects.names import host, netns
 from nslab.probes.evidence import What
+from nslab.trace.affinity import pinned
 from nslab.trace.observed import Answered, Passing, WatchedPacket
 from nslab.wire import packets
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket:
     """Send the packet of `question` and return what was seen until its reply came, or the time was over.
 
-    It leaves nothing behind: no rule, and no entry in any conntrack.
+    It leaves nothing behind: no rule, no entry in any conntrack, and no affinity that was not there.
     """
     everywhere, track = named(lab), Track(question)
     with ExitStack() as opened:
@@ -59,9 +60,12 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
         known = connections.entries(spaces, lab, passed)
         track.abort()
         connections.forget(spaces, lab, known)
+        kept = tuple(pinned(crossed))
+        affinity.forget(spaces, lab, [one for one in kept if not one.renewed])
     return WatchedPacket(
         question, passed, tuple(crossed), tuple(_answered(seen)), tuple(unanswered(seen)), tuple(counts),
         tuple(entry.connection for entry in known), _mtus(spaces, everywhere), track.error,
+        any(one.renewed for one in kept),
     )  # fmt: skip
 
 
