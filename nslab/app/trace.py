@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from nslab.app.drift import drift_of
 from nslab.app.predict import predicted
 from nslab.compiler import compile_lab
+from nslab.compiler.endpoints import resolve
 from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.types import ProxyMode
@@ -14,9 +16,10 @@ from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
 from nslab.linux.stored_lab import stored_lab
 from nslab.linux.tracing.names import NO_ANSWER, ask_names
+from nslab.linux.tracing.relays import Relays
 from nslab.linux.tracing.routing import routes_taken
 from nslab.linux.tracing.watch import watch
-from nslab.probes.evidence import Conversation
+from nslab.probes.evidence import Conversation, What
 from nslab.probes.pairs import places
 from nslab.quote import fill
 from nslab.trace.authors import Authors
@@ -27,7 +30,7 @@ from nslab.trace.journey import hops
 from nslab.trace.known import Known
 from nslab.trace.notes import notes
 from nslab.trace.outcome import differences, end_of, why
-from nslab.trace.stations import asked, both_ways
+from nslab.trace.stations import asked, both_ways, stations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,6 +56,7 @@ class _Seen:
     observation: WatchedPacket
     there: list[Station]
     back: list[Station]
+    relay: list[Station]
     routes: Mapping[RouteQuestion, RouteTaken]
 
 
@@ -92,10 +96,26 @@ def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> tuple
 
 def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> _Seen:
     assert aim.address
-    observation = watch(spaces, lab.name, Conversation(begin, aim.address, aim.kind, aim.port))
+    question = Conversation(begin, aim.address, aim.kind, aim.port)
+    observation = watch(spaces, lab.name, question, _relays(lab, aim))
     there, back = both_ways(observation)
-    routes = routes_taken(spaces, lab.name, [asked(station) for station in (*there, *back)])
-    return _Seen(observation, there, back, routes)
+    relay = [one for what in (What.REQUEST, What.REPLY) for one in stations(observation.relayed, (), what)]
+    routes = routes_taken(spaces, lab.name, [asked(station) for station in (*there, *back, *relay)])
+    return _Seen(observation, there, back, relay, routes)
+
+
+def _relays(lab: Lab, aim: Target) -> Relays | None:
+    """In userspace mode kube-proxy makes a connection of its own to an endpoint."""
+    if lab.proxy_mode is not ProxyMode.USERSPACE or not aim.service:
+        return None
+    ends = {
+        (IPv4Address(end.ip), end.port)
+        for service in resolve(lab)
+        if service.key == aim.service
+        for port in service.ports
+        for end in port.endpoints
+    }
+    return Relays(tuple(node.name for node in lab.nodes), frozenset(ends))
 
 
 def _journey(
@@ -115,9 +135,10 @@ def _journey(
     found = Journey(
         lab.name, begin, aim, every, end, cause, differing, seconds=(max(times) - min(times)) / 1e9 if times else 0.0,
         connections=seen.observation.connections, names=names,
-        notes=tuple(_notes(lab, host, every, begin, aim, end, renewed=seen.observation.renewed)),
+        notes=tuple(_notes(lab, host, every, begin, aim, end, seen.observation)),
     )  # fmt: skip
-    return replace(found, deviation=_deviation(lab, host, state, found))
+    relay = tuple(hops(seen.relay, known))
+    return replace(found, deviation=_deviation(lab, host, state, found), relay=relay)
 
 
 def _deviation(lab: Lab, host: Host, state: State, found: Journey) -> str:
@@ -144,8 +165,9 @@ def _differences(name: str, hosts: list[str]) -> list[str]:
 
 
 def _notes(
-    lab: Lab, host: Host, every: tuple[Hop, ...], begin: str, aim: Target, end: End, *, renewed: bool
+    lab: Lab, host: Host, every: tuple[Hop, ...], begin: str, aim: Target, end: End, seen: WatchedPacket
 ) -> Iterator[str]:
     if _LEGACY in host.iptables:
         yield "the rules are those of iptables-legacy, which the kernel's trace does not show"
-    yield from notes(lab, every, begin, aim, delivered=end is End.DELIVERED, renewed=renewed)
+    delivered, relayed = end is End.DELIVERED, bool(seen.relayed)
+    yield from notes(lab, every, begin, aim, delivered=delivered, renewed=seen.renewed, relayed=relayed)

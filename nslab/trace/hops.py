@@ -101,6 +101,8 @@ class Journey:
     why: str = ""
     differing: tuple[str, ...] = ()
     deviation: str = ""
+    relay: tuple[Hop, ...] = ()
+    """Of a Service in userspace mode: the hops of kube-proxy's own connection to an endpoint, there and back."""
     seconds: float = 0.0
     connections: tuple[ConntrackEntry, ...] = ()
     names: tuple[NameAsked, ...] = ()

@@ -21,14 +21,17 @@ _PROTOCOLS = {Kind.TCP: Protocol.TCP, Kind.UDP: Protocol.UDP}
 
 
 def notes(
-    lab: Lab, every: Sequence[Hop], begin: str, aim: Target, *, delivered: bool, renewed: bool = False
-) -> Iterator[str]:
-    """Sentences about the Service and its proxy. `begin`: the host that sends; `renewed`: it had an affinity before."""
+    lab: Lab, every: Sequence[Hop], begin: str, aim: Target, *, delivered: bool, renewed: bool = False,
+    relayed: bool = False,
+) -> Iterator[str]:  # fmt: skip
+    """Sentences about the Service and its proxy. `begin`: the host that sends.
+
+    `renewed`: it had an affinity before; `relayed`: kube-proxy's own connection was followed.
+    """
     nodes = {node.name for node in lab.nodes}
-    if lab.proxy_mode is ProxyMode.USERSPACE and any(
-        hop.action is Action.RECEIVE and hop.host in nodes for hop in every
-    ):
-        yield "kube-proxy takes the connection and makes its own to an endpoint, which this trace does not follow"
+    taken = any(hop.action is Action.RECEIVE and hop.host in nodes for hop in every)
+    if lab.proxy_mode is ProxyMode.USERSPACE and taken and not relayed:
+        yield "kube-proxy takes the connection and makes its own to an endpoint, which was not seen, or not alone"
     service = next((one for one in lab.services if f"{one.namespace}/{one.name}" == aim.service), None)
     if not service:
         return

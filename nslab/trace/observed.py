@@ -185,7 +185,7 @@ class ConntrackEntry:
 class WatchedPacket:
     """All that was seen of one conversation, in order. `mtus`: by host and interface. `error`: the sender's.
 
-    `renewed`: it began the time of a ClientIP affinity anew.
+    `renewed`: it began the time of a ClientIP affinity anew. `relayed`: the connection that a process made for it.
     """
 
     question: Conversation
@@ -198,3 +198,4 @@ class WatchedPacket:
     mtus: Mapping[tuple[str, str], int] | None = None
     error: str = ""
     renewed: bool = False
+    relayed: tuple[Passing, ...] = ()

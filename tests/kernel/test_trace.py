@@ -254,17 +254,25 @@ def test_one_of_two_is_drawn_with_its_chance(lab: Lab) -> None:
     assert chances == {0.5}
 
 
-def test_kube_proxys_own_connection_is_named(lab: Lab) -> None:
+def test_kube_proxys_own_connection_is_followed(lab: Lab) -> None:
+    def entries() -> str:
+        return "".join(run(lab, node, "conntrack -L 2>/dev/null") for node in ("node1", "node2"))
+
     configured(lab, "userspace", "IPIP")
     try:
-        journey = trace(lab.name, "box", "svc/one")
-        datagram = trace(lab.name, "box", "echo")
+        journey, datagram = trace(lab.name, "box", "svc/one"), trace(lab.name, "box", "echo")
+        left = entries()
     finally:
         configured(lab, "iptables", "IPIP")
-    assert journey.end is End.DELIVERED
-    assert [(hop.host, hop.action) for hop in journey.hops if not hop.reply][-1] == ("node2", Action.RECEIVE)
-    assert {hop.host for hop in (*journey.hops, *datagram.hops)} == {"box", "node2"}
-    assert "kube-proxy takes the connection" in journey.notes[0]
+    for one, port in ((journey, 8080), (datagram, 8081)):
+        assert (one.end, one.deviation, one.notes) == (End.DELIVERED, "", ())
+        assert {hop.host for hop in one.hops} == {"box", "node2"}
+        assert actions(one) == ["send", "DNAT", "receive"]
+        forth = [hop for hop in one.relay if not hop.reply]
+        assert [hop.action.value for hop in forth] == ["send", "encapsulate", "decapsulate", "forward", "receive"]
+        assert (str(forth[-1].header.target), forth[-1].header.ports[1]) == (address(lab, "one"), port)
+        assert [hop.host for hop in one.relay if hop.reply][-1] == "node2"
+        assert f"sport={forth[0].header.ports[0]} " not in left
 
 
 class Lost(NamedTuple):

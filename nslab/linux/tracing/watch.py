@@ -15,6 +15,7 @@ from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order,
 from nslab.linux.tracing import affinity, connections
 from nslab.linux.tracing.events import as_header, crossings
 from nslab.linux.tracing.kernel_trace import KernelTrace
+from nslab.linux.tracing.relays import made, passings, relayed
 from nslab.linux.tracing.rule_texts import texts
 from nslab.objects.names import host, netns
 from nslab.probes.evidence import What
@@ -29,13 +30,15 @@ if TYPE_CHECKING:
     from nslab.linux.netns import Namespaces
     from nslab.linux.taps import Frame
     from nslab.linux.tracing.kernel_trace import TracedNamespace
+    from nslab.linux.tracing.relays import Relays
     from nslab.probes.evidence import Conversation
     from nslab.trace.observed import Crossing
 
 
-def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket:
+def watch(spaces: Namespaces, lab: str, question: Conversation, relays: Relays | None = None) -> WatchedPacket:
     """Send the packet of `question` and return what was seen until its reply came, or the time was over.
 
+    `relays`: of a Service that processes serve, which make a connection of their own.
     It leaves nothing behind: no rule, no entry in any conntrack, and no affinity that was not there.
     """
     everywhere, track = named(lab), Track(question)
@@ -43,6 +46,7 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
         opened.callback(track.close)
         forget_unresolved(spaces, everywhere)  # who has failed to resolve an address sends no ARP request for a while
         taps = opened.enter_context(taps_in(spaces, everywhere))
+        others = {one.tuple for one in relayed(spaces, lab, relays)} if relays else set()
         before = {ns: kernel_counters(spaces, ns) for ns in everywhere}
         trace = KernelTrace(spaces, everywhere, track.signs)
         opened.callback(trace.close)
@@ -52,12 +56,14 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
             track.open()
         spaces.home()  # `down` ends what is in a lab
         wait([track])
+        new = made(spaces, lab, relays, others) if relays and not track.error else []
         seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]
         devices = {ns: batch.links(spaces.route_socket(ns)) for ns in everywhere}
         crossed = [one for ns, traced in trace.read().items() for one in _crossings(spaces, ns, traced, devices[ns])]
         passed = tuple(_passings(track, seen))
-        known = connections.entries(spaces, lab, passed)
+        relay = passings(new, seen)
+        known = connections.entries(spaces, lab, (*passed, *relay))
         track.abort()
         connections.forget(spaces, lab, known)
         kept = tuple(pinned(crossed))
@@ -65,7 +71,7 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
     return WatchedPacket(
         question, passed, tuple(crossed), tuple(_answered(seen)), tuple(unanswered(seen)), tuple(counts),
         tuple(entry.connection for entry in known), _mtus(spaces, everywhere), track.error,
-        any(one.renewed for one in kept),
+        any(one.renewed for one in kept), relay,
     )  # fmt: skip
 
 
