@@ -37,16 +37,11 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
     from nslab.objects.base import State
-    from nslab.objects.needs import Host
     from nslab.probes.pairs import Kind
     from nslab.trace.endpoints import Target
     from nslab.trace.hops import Hop, NameAsked
     from nslab.trace.observed import RouteQuestion, RouteTaken, WatchedPacket
     from nslab.trace.stations import Station
-
-
-_LEGACY = "legacy"
-"""In what iptables says of its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +64,13 @@ def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
     lab = stored_lab(name)
     begin, aim = source(lab, sender), target(lab, to, kind)
     with Namespaces() as spaces:
-        host = read_host(spaces)
-        state = compile_lab(lab, host)
+        state = compile_lab(lab, read_host(spaces))
         names = _asked_names(spaces, lab, begin, aim)
         if names and not names[-1].addresses:
             raise _no_address(name, sender, aim, names)
         aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
         seen = _watched(spaces, lab, begin, aim)
-    return _journey(lab, host, state, begin, aim, names, seen)
+    return _journey(lab, state, begin, aim, names, seen)
 
 
 def _no_address(lab: str, sender: str, aim: Target, names: tuple[NameAsked, ...]) -> UsageError:
@@ -118,9 +112,7 @@ def _relays(lab: Lab, aim: Target) -> Relays | None:
     return Relays(tuple(node.name for node in lab.nodes), frozenset(ends))
 
 
-def _journey(
-    lab: Lab, host: Host, state: State, begin: str, aim: Target, names: tuple[NameAsked, ...], seen: _Seen
-) -> Journey:
+def _journey(lab: Lab, state: State, begin: str, aim: Target, names: tuple[NameAsked, ...], seen: _Seen) -> Journey:
     sent = seen.there[0].entered if seen.there else None
     known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state), sent)
     every = (*hops(seen.there, known), *hops(seen.back, known))
@@ -135,14 +127,14 @@ def _journey(
     found = Journey(
         lab.name, begin, aim, every, end, cause, differing, seconds=(max(times) - min(times)) / 1e9 if times else 0.0,
         connections=seen.observation.connections, names=names,
-        notes=tuple(_notes(lab, host, every, begin, aim, end, seen.observation)),
+        notes=tuple(_notes(lab, every, begin, aim, end, seen.observation)),
     )  # fmt: skip
     relay = tuple(hops(seen.relay, known))
-    return replace(found, deviation=_deviation(lab, host, state, found), relay=relay)
+    return replace(found, deviation=_deviation(lab, state, found), relay=relay)
 
 
-def _deviation(lab: Lab, host: Host, state: State, found: Journey) -> str:
-    if _LEGACY in host.iptables or lab.proxy_mode is ProxyMode.IPVS:
+def _deviation(lab: Lab, state: State, found: Journey) -> str:
+    if lab.proxy_mode is ProxyMode.IPVS:
         return ""  # the kernel's trace shows less than a prediction
     left = deviation(found, predicted(lab, state, found.source, found.target))
     return f"{left}" if left else ""
@@ -164,10 +156,6 @@ def _differences(name: str, hosts: list[str]) -> list[str]:
     return differences(drift.plan, drift.in_the_way, [host for host in hosts if host])
 
 
-def _notes(
-    lab: Lab, host: Host, every: tuple[Hop, ...], begin: str, aim: Target, end: End, seen: WatchedPacket
-) -> Iterator[str]:
-    if _LEGACY in host.iptables:
-        yield "the rules are those of iptables-legacy, which the kernel's trace does not show"
+def _notes(lab: Lab, every: tuple[Hop, ...], begin: str, aim: Target, end: End, seen: WatchedPacket) -> Iterator[str]:
     delivered, relayed = end is End.DELIVERED, bool(seen.relayed)
     yield from notes(lab, every, begin, aim, delivered=delivered, renewed=seen.renewed, relayed=relayed)

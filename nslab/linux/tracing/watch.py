@@ -13,8 +13,9 @@ from nslab.linux.prober.follow import unanswered, wait
 from nslab.linux.prober.tracks import Track
 from nslab.linux.taps import ETH_P_ARP, ETH_P_IP, OTHERHOST, OUTGOING, in_order, taps_in
 from nslab.linux.tracing import affinity, connections
-from nslab.linux.tracing.events import as_header, crossings
+from nslab.linux.tracing.events import as_header, crossings, merged
 from nslab.linux.tracing.kernel_trace import KernelTrace
+from nslab.linux.tracing.legacy_trace import LegacyTrace
 from nslab.linux.tracing.relays import made, passings, relayed
 from nslab.linux.tracing.rule_texts import texts
 from nslab.objects.names import host, netns
@@ -24,7 +25,7 @@ from nslab.trace.observed import Answered, Passing, WatchedPacket
 from nslab.wire import packets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from ipaddress import IPv4Address
 
     from nslab.linux.netns import Namespaces
@@ -50,6 +51,8 @@ def watch(spaces: Namespaces, lab: str, question: Conversation, relays: Relays |
         before = {ns: kernel_counters(spaces, ns) for ns in everywhere}
         trace = KernelTrace(spaces, everywhere, track.signs)
         opened.callback(trace.close)
+        legacy = LegacyTrace(spaces, everywhere, track.signs)
+        opened.callback(legacy.close)
         opened.callback(spaces.home)
         with suppress(OSError):
             spaces.enter(netns(lab, question.source))
@@ -61,6 +64,8 @@ def watch(spaces: Namespaces, lab: str, question: Conversation, relays: Relays |
         counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]
         devices = {ns: batch.links(spaces.route_socket(ns)) for ns in everywhere}
         crossed = [one for ns, traced in trace.read().items() for one in _crossings(spaces, ns, traced, devices[ns])]
+        for ns, (traced, rules) in legacy.read().items():
+            crossed = merged(crossed, crossings(host(ns), traced, _names(devices[ns]), rules))
         passed = tuple(_passings(track, seen))
         relay = passings(new, seen)
         known = connections.entries(spaces, lab, (*passed, *relay))
@@ -79,7 +84,11 @@ def _crossings(spaces: Namespaces, ns: str, traced: TracedNamespace, devices: di
     spaces.enter(ns)
     tables = {(event.family, event.table) for event in traced.events if event.table != traced.table}
     named_rules = texts(ns, traced.rules, tables) if tables else {}
-    return crossings(host(ns), traced, {index: name for name, index in devices.items()}, named_rules)
+    return crossings(host(ns), traced, _names(devices), named_rules)
+
+
+def _names(devices: Mapping[str, int]) -> dict[int, str]:
+    return {index: name for name, index in devices.items()}
 
 
 def _passings(track: Track, seen: Sequence[Frame]) -> Iterator[Passing]:
