@@ -427,6 +427,7 @@ def test_killed_it_leaves_no_rule(lab: Lab) -> None:
 
 
 def test_two_at_once_see_their_own_packets(lab: Lab) -> None:
+    configured(lab, "iptables", "IPIP")
     calls = [[*NSLAB, "trace", lab.name, "box", to, "-o", "json"] for to in ("svc/one", "two-1:8080")] * 2
     with ThreadPoolExecutor(4) as pool:
         texts = [*pool.map(lambda argv: subprocess.run(argv, capture_output=True, text=True).stdout, calls)]
