@@ -74,6 +74,11 @@ class Station:
         return bool(self.arrival) and not self.departure and all(one.astray for one in self.arrival)
 
     @property
+    def unseen(self) -> bool:
+        """Whether no interface saw it: its own host dropped it."""
+        return not self.arrival and not self.departure
+
+    @property
     def bridged(self) -> bool:
         """Whether it was switched and not routed: it left as it came, and no hook of IP saw it."""
         return bool(self.arrival and self.departure) and self.entered == self.left

@@ -8,7 +8,7 @@ from nslab.trace.hops import Action, End
 from nslab.trace.observed import PROTOCOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from nslab.trace.hops import Hop, Journey
     from nslab.trace.observed import ConntrackEntry, Header
@@ -35,8 +35,15 @@ def asked_names(journey: Journey) -> list[str]:
 
 def lines(journey: Journey, *, reply: bool = True) -> Iterator[tuple[str, str]]:
     """The lines of all hops, each with its role: host, hop, stop, cause or command."""
+    yield from _lines(journey.hops, reply=reply)
+    if journey.relay:
+        yield "host", "kube-proxy's own connection, for this one"
+        yield from _lines(journey.relay, reply=reply)
+
+
+def _lines(hops: Sequence[Hop], *, reply: bool) -> Iterator[tuple[str, str]]:
     host = ""
-    shown = [hop for hop in journey.hops if reply or not hop.reply]
+    shown = [hop for hop in hops if reply or not hop.reply]
     width = max((len(_what(hop)) for hop in shown), default=0)
     turned = False
     for number, hop in enumerate(shown, 1):
@@ -144,6 +151,7 @@ def to_json(journey: Journey, *, reply: bool = True) -> dict[str, Any]:
         "end": journey.end.name.lower(),
         **({"chance": round(journey.chance, 6)} if journey.chance is not None else {}),
         "why": journey.why,
+        "deviation": journey.deviation,
         "differing": [*journey.differing],
         "milliseconds": round(journey.seconds * 1000, 3),
         "names": [
@@ -151,6 +159,7 @@ def to_json(journey: Journey, *, reply: bool = True) -> dict[str, Any]:
             for one in journey.names
         ],
         "hops": [_hop(hop) for hop in journey.hops if reply or not hop.reply],
+        "relay": [_hop(hop) for hop in journey.relay if reply or not hop.reply],
         "connections": [
             {"host": one.host, "original": _header(one.original), "reply": _header(one.reply), "state": one.state}
             for one in journey.connections
