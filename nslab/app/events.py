@@ -71,6 +71,11 @@ class LabEvents:
         return [host(ns) for ns in self._known]
 
     @property
+    def objects(self) -> ObjectsSeen:
+        """The pods and endpoints as they were seen last."""
+        return self._objects
+
+    @property
     def overruns(self) -> int:
         """How often the kernel had more to tell than was read in time: then some events are missing."""
         return self._listener.overruns
@@ -78,12 +83,18 @@ class LabEvents:
     def events(self, seconds: float | None = None) -> Iterator[LabEvent]:
         """The events in order of time, until Ctrl-C, for `seconds`, or until the lab is down."""
         end = None if seconds is None else time.monotonic() + seconds
-        while self._known and (told := self._listener.wait(_left(end))) is not None:
-            self._folders.drain()
-            found = [*self._told(told), *self._changed()]
-            yield from sorted(found, key=lambda event: event.at)
+        while (found := self.step(_left(end))) is not None:
+            yield from found
             if end is not None and time.monotonic() >= end:
                 return
+
+    def step(self, milliseconds: float) -> list[LabEvent] | None:
+        """The events within a time, in order, as soon as there are some; None once it is over."""
+        told = self._listener.wait(milliseconds) if self._known else None
+        if told is None:
+            return None
+        self._folders.drain()
+        return sorted((*self._told(told), *self._changed()), key=lambda event: event.at)
 
     def _told(self, told: Sequence[Notification]) -> Iterator[LabEvent]:
         rules: dict[str, list[Notification]] = {}
@@ -139,11 +150,16 @@ def _left(end: float | None) -> float:
 @contextmanager
 def lab_events(name: str) -> Iterator[LabEvents]:
     """Hear a running lab from now on. UsageError if no lab of that name runs."""
+    with stop_descriptor() as stopped, Namespaces() as spaces, hearing(name, spaces, stopped) as heard:
+        yield heard
+
+
+@contextmanager
+def hearing(name: str, spaces: Namespaces, stopped: int) -> Iterator[LabEvents]:
+    """The same in a thread that is not the main one. `stopped`: readable once it shall end."""
     stored_lab(name)
     place = folder(name)
     with (
-        stop_descriptor() as stopped,
-        Namespaces() as spaces,
         FolderWatch(place, place / rundir.NODES, place / rundir.NAMES) as folders,
         NetlinkListener(spaces, _GROUPS, stopped) as listener,
     ):

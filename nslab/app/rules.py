@@ -51,7 +51,7 @@ class TimedHit(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class RuleReader:
     """Reads the rules of a host of a running lab, again and again. `mode`: "" for a host that is no node."""
 
     lab: str
@@ -78,7 +78,7 @@ class _Reader:
 def node_rules(name: str, host: str) -> CountedRules:
     """The rules of a host of a running lab, with their counters now. UsageError if it has no such host."""
     with Namespaces() as spaces:
-        return _reader(spaces, name, host).read()
+        return _opened(spaces, name, host).read()
 
 
 def service_of(name: str, word: str) -> str:
@@ -89,7 +89,7 @@ def service_of(name: str, word: str) -> str:
 class RuleWatch:
     """Watches the rules of a host."""
 
-    def __init__(self, reader: _Reader, listener: NetlinkListener) -> None:
+    def __init__(self, reader: RuleReader, listener: NetlinkListener) -> None:
         self._reader, self._listener = reader, listener
         self._before = reader.read()
         self._inode, self._stored = inode(reader.ns), changed_at(reader.lab)
@@ -111,7 +111,7 @@ class RuleWatch:
     def _hits(self, told: list[Notification]) -> Iterator[TimedHit]:
         now = time.time_ns()
         if (stored := changed_at(self._reader.lab)) != self._stored:  # it may have other Services
-            self._reader, self._stored = _reader(self._reader.spaces, self._reader.lab, self._reader.host), stored
+            self._reader, self._stored = _opened(self._reader.spaces, self._reader.lab, self._reader.host), stored
         after = self._reader.read()
         if self._reader.mode == ProxyMode.NFTABLES:
             for one in told:
@@ -130,20 +130,20 @@ def _left(end: float | None, most: float) -> float:
 def watching(name: str, host: str) -> Iterator[RuleWatch]:
     """Watch the rules of a host of a running lab from now on."""
     with stop_descriptor() as stopped, Namespaces() as spaces:
-        reader = _reader(spaces, name, host)
+        reader = _opened(spaces, name, host)
         heard = {NETLINK_NETFILTER: (groups.CONNTRACK_NEW,)}
         with NetlinkListener(spaces, heard, stopped) as listener:
             listener.add(reader.ns)
             yield RuleWatch(reader, listener)
 
 
-def _reader(spaces: Namespaces, name: str, word: str) -> _Reader:
+def _opened(spaces: Namespaces, name: str, word: str) -> RuleReader:
     lab = as_seen(stored_lab(name))
     host = _host(lab, word)
     authors = Authors(name, compile_lab(lab, read_host(spaces)))
     services = seen(resolve(lab))
     mode = str(lab.proxy_mode) if host in {node.name for node in lab.nodes} else ""
-    return _Reader(name, host, mode, services, service_names(services), authors, spaces)
+    return RuleReader(name, host, mode, services, service_names(services), authors, spaces)
 
 
 def _host(lab: Lab, word: str) -> str:

@@ -56,6 +56,7 @@ VERBS: dict[str, str] = {
     "capture": "capture.capture",
     "rules": "rules.rules",
     "events": "events.events",
+    "top": "top.top",
     "check": "check.check",
     "schema": "look.schema",
     "vm": "inside.vm",
