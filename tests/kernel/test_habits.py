@@ -206,15 +206,15 @@ def on_a_terminal(line: str, *, columns: int = 80, root: bool = True, **environm
 
 def test_a_guide_opens_in_the_pager_of_who_is_not_root() -> None:
     lines = on_a_terminal("show pause-pod --guide", root=False, PAGER="sed 's/^/paged /'")
-    assert lines[0].startswith("paged 1. ")
+    assert lines[0].startswith("paged 2. ")
     assert all(line.startswith("paged") for line in lines)
-    roots = "\n".join(on_a_terminal("show pause-pod --step 1.1", PAGER="sed 's/^/paged /'"))
-    assert "1.1 " in roots
+    roots = "\n".join(on_a_terminal("show pause-pod --step 2.1", PAGER="sed 's/^/paged /'"))
+    assert "2.1 " in roots
     assert "paged" not in roots
 
 
 def test_lists_fit_a_narrow_terminal(lab: RunningLab) -> None:
-    for line in ("labs", "show kube-dns --step 12.1", f"ps {lab.name}", f"probe {lab.name} --from client"):
+    for line in ("labs", "show kube-dns --step 13.1", f"ps {lab.name}", f"probe {lab.name} --from client"):
         lines = on_a_terminal(line, columns=60)
         wide = [one for one in lines if len(one) > 60 and "   " in one.strip()]
         assert lines
