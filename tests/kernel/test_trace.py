@@ -21,6 +21,7 @@ from nslab.lab.load import load
 from nslab.objects.names import cali, netns
 from nslab.probes.pairs import Kind
 from nslab.trace.hops import Action, End
+from nslab.views.journey import lines
 from tests.kernel.labkit import NSLAB, nslab, until
 
 if TYPE_CHECKING:
@@ -353,6 +354,9 @@ LOST = {
 }  # fmt: skip
 
 
+STOPS = (Action.DROP, Action.REJECT, Action.LOST)
+
+
 @pytest.mark.parametrize("name", LOST)
 def test_a_lost_packet_is_followed_to_where_it_ends(lab: Lab, name: str) -> None:
     lost = LOST[name]
@@ -363,7 +367,7 @@ def test_a_lost_packet_is_followed_to_where_it_ends(lab: Lab, name: str) -> None
         if lost.undo:
             run(lab, lost.host, lost.undo)
         up(lab)
-    last = journey.hops[-1]
+    last = next((hop for hop in journey.hops if hop.action in STOPS), journey.hops[-1])
     text = "\n".join((journey.why, *journey.differing))
     assert (journey.end, (last.host, last.action)) == (lost.end, lost.at), text
     for words in lost.says:
@@ -374,6 +378,22 @@ def test_a_lost_packet_is_followed_to_where_it_ends(lab: Lab, name: str) -> None
     else:
         assert "the lab's state predicts" in predicted
         assert seen == "nothing more" or seen.startswith(f"{last.host} ")
+
+
+def test_an_icmp_error_has_its_own_way_back(lab: Lab) -> None:
+    run(lab, "node1", f"iptables -I FORWARD -d {address(lab, 'one')} -j REJECT --reject-with icmp-host-prohibited")
+    try:
+        journey = trace(lab.name, "box", "svc/one")
+    finally:
+        run(lab, "node1", "iptables -D FORWARD 1")
+    back = [hop for hop in journey.hops if hop.reply]
+    assert [hop.action.value for hop in back] == [
+        "send", "encapsulate", "decapsulate", "forward", "reverse DNAT", "receive"
+    ]  # fmt: skip
+    assert (back[0].host, back[-1].host, str(back[-1].header.source)) == ("node1", "box", "10.96.1.1")
+    assert {hop.header.protocol for hop in back} == {1}
+    shown = "\n".join(text for _, text in lines(journey))
+    assert ("the ICMP error" in shown, "the reply" in shown) == (True, False)
 
 
 def test_it_leaves_nothing_behind(lab: Lab) -> None:
