@@ -13,6 +13,7 @@ from nslab.linux.flows import flows
 from nslab.linux.netns import Namespaces
 from nslab.linux.prober.hosts import ask
 from nslab.linux.prober.services import ask_services
+from nslab.linux.visits import visiting
 from nslab.objects.names import host, netns
 from nslab.probes import Way
 from nslab.probes.cause import Cause
@@ -85,6 +86,11 @@ def probe(
 
     `hosts`, `services`: progress of each round.
     """
+    with visiting(name):
+        return _probed(name, sources, targets, hosts, services)
+
+
+def _probed(name: str, sources: Sequence[str], targets: Sequence[str], hosts: Progress, services: Progress) -> Probed:
     drift = drift_of(name)
     lab = probes.with_learned_routes(drift.lab, drift.plan)
     survey = probes.survey(lab, drift.host, sources, targets)

@@ -14,6 +14,7 @@ from nslab.linux.stored_lab import stored_lab
 from nslab.linux.tracing.names import NO_ANSWER, ask_names
 from nslab.linux.tracing.routing import routes_taken
 from nslab.linux.tracing.watch import watch
+from nslab.linux.visits import visiting
 from nslab.probes.evidence import Conversation
 from nslab.probes.pairs import places
 from nslab.quote import fill
@@ -55,14 +56,18 @@ def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
     `sender`, `to`: see `nslab.trace.endpoints`; UsageError if the lab has no such end. `kind`: None for what the target
     speaks (TCP, if it says nothing).
     """
-    lab = stored_lab(name)
+    with visiting(name):
+        return _traced(stored_lab(name), sender, to, kind)
+
+
+def _traced(lab: Lab, sender: str, to: str, kind: Kind | None) -> Journey:
     begin, aim = source(lab, sender), target(lab, to, kind)
     with Namespaces() as spaces:
         host = read_host(spaces)
         state = compile_lab(lab, host)
         names = _asked_names(spaces, lab, begin, aim)
         if names and not names[-1].addresses:
-            raise _no_address(name, sender, aim, names)
+            raise _no_address(lab.name, sender, aim, names)
         aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
         seen = _watched(spaces, lab, begin, aim)
     return _journey(lab, host, state, begin, aim, names, seen)
