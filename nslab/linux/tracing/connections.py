@@ -16,21 +16,20 @@ from nslab.linux.netlink import batch
 from nslab.objects.names import netns
 from nslab.probes.evidence import What
 from nslab.trace.observed import ConntrackEntry, Header
+from nslab.wire import icmp
 from nslab.wire.netlink import attribute, attributes, message
 from nslab.wire.nftables import NETLINK_NETFILTER
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
-    from typing import TypeAlias
 
     from nslab.linux.netns import Namespaces
-    from nslab.trace.observed import Passing
-
-    _Ends: TypeAlias = tuple[IPv4Address, int, IPv4Address, int]
+    from nslab.trace.observed import Flow, Passing
 
 _GET, _DELETE = (1 << 8) | 1, (1 << 8) | 2
 _HEADER = struct.pack("=BB2s", socket.AF_INET, 0, bytes(2))
 _ORIGINAL, _REPLY, _PROTOINFO = 1, 2, 4
+_ICMP_ID, _ICMP_TYPE = 4, 5
 _STATES = ("NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE")
 
 
@@ -43,21 +42,21 @@ class KnownEntry(NamedTuple):
 
 def entries(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[KnownEntry]:
     """The entries of the hosts that a request passed. A host's own packet leaves it only as NAT has made it."""
-    asked = defaultdict(set)
+    asked: dict[str, set[Flow]] = defaultdict(set)
     for one in passings:
         if one.what is What.REQUEST:
-            asked[one.host].add(one.header.ends)
+            asked[one.host].add(one.header.flow)
     return [
         entry
-        for host, ends in asked.items()
+        for host, flows in asked.items()
         for entry in _listed(spaces, netns(lab, host), host)
-        if _passed(entry.connection, ends)
+        if _passed(entry.connection, flows)
     ]
 
 
-def _passed(one: ConntrackEntry, ends: Container[_Ends]) -> bool:
+def _passed(one: ConntrackEntry, flows: Container[Flow]) -> bool:
     """Whether an interface saw its packets: as they came, or, of the host's own, as it translated them."""
-    return one.original.ends in ends or one.reply.reply_ends in ends
+    return one.original.flow in flows or one.reply.reply_flow in flows
 
 
 def forget(spaces: Namespaces, lab: str, known: Iterable[KnownEntry]) -> None:
@@ -90,7 +89,9 @@ def _header(body: bytes) -> Header | None:
     if 1 not in ends or 1 not in protocol:
         return None
     ports = (int.from_bytes(protocol.get(2, b""), "big"), int.from_bytes(protocol.get(3, b""), "big"))
-    return Header(IPv4Address(ends[1]), IPv4Address(ends[2]), protocol[1][0], ports)
+    kind = protocol.get(_ICMP_TYPE, b"")
+    identity = int.from_bytes(protocol[_ICMP_ID], "big") if kind and kind[0] in icmp.ECHOES else 0
+    return Header(IPv4Address(ends[1]), IPv4Address(ends[2]), protocol[1][0], ports, identity=identity)
 
 
 def _state(body: bytes) -> str:

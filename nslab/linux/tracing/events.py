@@ -77,7 +77,9 @@ def header_of(packet: DecodedPacket | None) -> Header | None:
 
 def as_header(packet: DecodedPacket) -> Header:
     """A packet's own header."""
-    return Header(packet.source, packet.target, packet.protocol, packet.ports, packet.ttl, packet.length)
+    return Header(
+        packet.source, packet.target, packet.protocol, packet.ports, packet.ttl, packet.length, packet.identity
+    )
 
 
 def _begin(current: _Open, event: Event, base: nftables.BaseChain, devices: Mapping[int, str]) -> None:
