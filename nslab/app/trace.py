@@ -10,14 +10,18 @@ from nslab.dataclass import dataclass
 from nslab.errors import UsageError
 from nslab.linux.netns import Namespaces
 from nslab.linux.observe.host import read_host
+from nslab.linux.observe.nft import wanted_rules
 from nslab.linux.stored_lab import stored_lab
 from nslab.linux.tracing.names import NO_ANSWER, ask_names
 from nslab.linux.tracing.routing import routes_taken
 from nslab.linux.tracing.watch import watch
 from nslab.linux.visits import visiting
+from nslab.objects.names import netns
+from nslab.objects.nft import NftTable
 from nslab.probes.evidence import Conversation
 from nslab.probes.pairs import places
 from nslab.quote import fill
+from nslab.ruletext.comments import without_comment
 from nslab.trace.authors import Authors
 from nslab.trace.endpoints import names_to_ask, resolved, source, target
 from nslab.trace.hops import End, Journey
@@ -28,12 +32,13 @@ from nslab.trace.outcome import differences, end_of, why
 from nslab.trace.stations import asked, both_ways
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from nslab.lab.types import Lab
     from nslab.objects.base import State
     from nslab.objects.needs import Host
     from nslab.probes.pairs import Kind
+    from nslab.trace.authors import RulePlace
     from nslab.trace.endpoints import Target
     from nslab.trace.hops import Hop, NameAsked
     from nslab.trace.observed import RouteQuestion, RouteTaken, WatchedPacket
@@ -48,6 +53,7 @@ class _Seen:
     there: list[Station]
     back: list[Station]
     routes: Mapping[RouteQuestion, RouteTaken]
+    listed: Mapping[RulePlace, Collection[str]]
 
 
 def trace(name: str, sender: str, to: str, kind: Kind | None = None) -> Journey:
@@ -69,7 +75,7 @@ def _traced(lab: Lab, sender: str, to: str, kind: Kind | None) -> Journey:
         if names and not names[-1].addresses:
             raise _no_address(lab.name, sender, aim, names)
         aim = resolved(lab, aim, names[-1].addresses[0], kind) if names else aim
-        seen = _watched(spaces, lab, begin, aim)
+        seen = _watched(spaces, lab, begin, aim, state)
     return _journey(lab, host, state, begin, aim, names, seen)
 
 
@@ -88,19 +94,31 @@ def _asked_names(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> tuple
     return ask_names(spaces, lab.name, begin, names_to_ask(lab, begin, aim.name), lab.dns_address)
 
 
-def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target) -> _Seen:
+def _watched(spaces: Namespaces, lab: Lab, begin: str, aim: Target, state: State) -> _Seen:
     assert aim.address
     observation = watch(spaces, lab.name, Conversation(begin, aim.address, aim.kind, aim.port))
     there, back = both_ways(observation)
     routes = routes_taken(spaces, lab.name, [asked(station) for station in (*there, *back)])
-    return _Seen(observation, there, back, routes)
+    return _Seen(observation, there, back, routes, _as_listed(spaces, lab.name, state, observation))
+
+
+def _as_listed(
+    spaces: Namespaces, lab: str, state: State, observation: WatchedPacket
+) -> dict[RulePlace, frozenset[str]]:
+    """The lab's rules of nft in the chains that the packet met, as nft lists them, without comments."""
+    met = {(netns(lab, crossing.host), visit.table) for crossing in observation.crossings for visit in crossing.visits}
+    found: dict[RulePlace, frozenset[str]] = {}
+    for ns in sorted({obj.ns for obj in state if isinstance(obj, NftTable) and (obj.ns, obj.name) in met}):
+        for (table, chain), rules in wanted_rules(spaces, [obj for obj in state if obj.ns == ns]).items():
+            found[ns, table, chain] = frozenset(map(without_comment, rules))
+    return found
 
 
 def _journey(
     lab: Lab, host: Host, state: State, begin: str, aim: Target, names: tuple[NameAsked, ...], seen: _Seen
 ) -> Journey:
     sent = seen.there[0].entered if seen.there else None
-    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state), sent)
+    known = Known(lab.name, seen.routes, seen.observation.mtus or {}, Authors(lab.name, state, seen.listed), sent)
     every = (*hops(seen.there, known), *hops(seen.back, known))
     end = end_of(seen.observation, every)
     cause, differing = "", tuple[str, ...]()

@@ -20,6 +20,7 @@ from nslab.errors import UsageError
 from nslab.lab.load import load
 from nslab.objects.names import cali, netns
 from nslab.probes.pairs import Kind
+from nslab.trace.authors import BY_HAND
 from nslab.trace.hops import Action, End
 from tests.kernel.labkit import NSLAB, nslab, until
 
@@ -262,6 +263,20 @@ def test_kube_proxys_own_connection_is_named(lab: Lab) -> None:
     assert "kube-proxy takes the connection" in journey.notes[0]
 
 
+def test_a_rule_by_hand_in_kube_proxys_chain_of_nft(lab: Lab) -> None:
+    configured(lab, "nftables", "IPIP")
+    try:
+        run(lab, "node2", "nft insert rule ip kube-proxy services ip daddr 10.96.1.1 counter drop")
+        dropped = trace(lab.name, "box", "svc/one")
+        run(lab, "node2", "nft delete rule ip kube-proxy services handle $(nft -a list chain ip kube-proxy services "
+            "| sed -n 's/.*drop # handle //p')")  # fmt: skip
+        journey = trace(lab.name, "box", "svc/one")
+    finally:
+        configured(lab, "iptables", "IPIP")
+    assert (dropped.end, dropped.hops[-1].by) == (End.DROPPED, BY_HAND)
+    assert (journey.end, only(journey, Action.DNAT).by) == (End.DELIVERED, "kube-proxy")
+
+
 class Lost(NamedTuple):
     """`line` breaks `host`, `undo` takes it back. `says`: in the sentence or in what differs; `at`: the last hop."""
 
@@ -277,6 +292,11 @@ LOST = {
     "a rule by hand": Lost(
         "node1", "iptables -I FORWARD -d ONE -j DROP", "iptables -D FORWARD -d ONE -j DROP", End.DROPPED,
         ("node1", Action.DROP), ("node1 drops it by filter FORWARD", "-j DROP (not the lab's)")),
+    "a rule by hand in kube-proxy's chain": Lost(
+        "node2", "iptables -I KUBE-FORWARD -d ONE -j ACCEPT; iptables -I KUBE-FORWARD -d ONE -j DROP",
+        "iptables -D KUBE-FORWARD -d ONE -j ACCEPT; iptables -D KUBE-FORWARD -d ONE -j DROP",
+        End.DROPPED, ("node2", Action.DROP),
+        ("node2 drops it by filter FORWARD > KUBE-FORWARD: -d ONE/32 -j DROP (not the lab's)",)),
     "rejected": Lost(
         "node2", "iptables -I FORWARD -d ONE -j REJECT --reject-with icmp-host-prohibited",
         "iptables -D FORWARD -d ONE -j REJECT --reject-with icmp-host-prohibited", End.REJECTED,
