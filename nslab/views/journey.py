@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.trace.hops import Action, End
 from nslab.trace.observed import PROTOCOLS
+from nslab.wire.packets import ICMP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +50,7 @@ def _lines(hops: Sequence[Hop], *, reply: bool) -> Iterator[tuple[str, str]]:
     for number, hop in enumerate(shown, 1):
         if hop.reply and not turned:
             turned = True
-            yield "host", "the reply"
+            yield "host", "the ICMP error" if _is_error(hops) else "the reply"
             host = ""
         if hop.host != host:
             host = hop.host
@@ -59,6 +60,11 @@ def _lines(hops: Sequence[Hop], *, reply: bool) -> Iterator[tuple[str, str]]:
             yield "cause", f"{'':6}{cause}"
         if hop.command:
             yield "command", f"{'':6}$ {hop.command}"
+
+
+def _is_error(hops: Sequence[Hop]) -> bool:
+    """Whether what comes back is an ICMP error, and not an answer."""
+    return {hop.header.protocol for hop in hops if hop.reply} == {ICMP} != {hops[0].header.protocol}
 
 
 def _what(hop: Hop) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
-from nslab.ruletext.saved import BUILT_IN, tables, target, words
-from nslab.trace.authors import without_comment
+from nslab.ruletext.comments import comment_of, without_comment
+from nslab.ruletext.saved import BUILT_IN, tables, target
 from nslab.trace.chances import chances
 from nslab.trace.counted.values import ChainBranch, CountedChain, CountedRule, RuleCounter
 from nslab.trace.rules.ruleset import PRIORITIES
@@ -95,14 +94,3 @@ class _ChainReader:
         return CountedRule(
             text, comment, counter, branches, self._by(self._table, self._chain.name, text), service, chance
         )
-
-
-def comment_of(rule: str) -> str:
-    """The comment in a rule of iptables-save; "" without one."""
-    if "--comment" not in rule:
-        return ""
-    try:
-        parts = words(rule)
-    except ValueError:
-        return ""
-    return next((after for word, after in pairwise(parts) if word == "--comment"), "")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from nslab.trace.authors import without_comment
-from nslab.trace.counted.iptables import comment_of
+from nslab.ruletext.comments import comment_of, without_comment
 from nslab.trace.lab_events.values import EventAction, EventKind, LabEvent
 
 if TYPE_CHECKING:
