@@ -21,6 +21,7 @@ from nslab.linux.processes.status import read_status
 from nslab.linux.signals import stop_descriptor
 from nslab.linux.stored_lab import changed_at, no_such_lab, stored_lab
 from nslab.linux.tracing.connections import known_entry
+from nslab.linux.visits import watching_until_gone
 from nslab.objects.names import host
 from nslab.trace.counted.names import service_names
 from nslab.trace.lab_events.connections import connection_event
@@ -150,16 +151,18 @@ def _left(end: float | None) -> float:
 @contextmanager
 def lab_events(name: str) -> Iterator[LabEvents]:
     """Hear a running lab from now on. UsageError if no lab of that name runs."""
-    with stop_descriptor() as stopped, Namespaces() as spaces, hearing(name, spaces, stopped) as heard:
+    with stop_descriptor() as stopped, hearing(name, stopped) as heard:
         yield heard
 
 
 @contextmanager
-def hearing(name: str, spaces: Namespaces, stopped: int) -> Iterator[LabEvents]:
-    """The same in a thread that is not the main one. `stopped`: readable once it shall end."""
+def hearing(name: str, stopped: int) -> Iterator[LabEvents]:
+    """The same in any thread. `stopped`: readable once it shall end."""
     stored_lab(name)
     place = folder(name)
     with (
+        watching_until_gone(name),
+        Namespaces() as spaces,
         FolderWatch(place, place / rundir.NODES, place / rundir.NAMES) as folders,
         NetlinkListener(spaces, _GROUPS, stopped) as listener,
     ):

@@ -16,16 +16,19 @@ from nslab.linux.netlink import listener as groups
 from nslab.linux.netlink.listener import NetlinkListener
 from nslab.linux.netns import Namespaces, inode, named
 from nslab.linux.observe.host import read_host
+from nslab.linux.observe.nft import wanted_ruleset
 from nslab.linux.rules.counters import read_rules
 from nslab.linux.signals import stop_descriptor
 from nslab.linux.stored_lab import changed_at, no_such_lab, stored_lab
 from nslab.linux.tracing import connections
+from nslab.linux.visits import visiting, watching_until_gone
 from nslab.objects.names import host as host_in
 from nslab.objects.names import host_of, netns
 from nslab.trace.authors import Authors
 from nslab.trace.counted.gather import gathered
 from nslab.trace.counted.hits import connection_hit, hits
 from nslab.trace.counted.names import chosen_service, service_names
+from nslab.trace.counted.nft import chain_texts
 from nslab.trace.endpoints import way_on
 from nslab.wire.nftables import NETLINK_NETFILTER
 
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
 
     from nslab.lab.types import Lab
     from nslab.linux.netlink.listener import Notification
+    from nslab.objects.base import State
     from nslab.proxy.model import Service
+    from nslab.trace.authors import RulePlace
     from nslab.trace.counted.names import ServiceNames
     from nslab.trace.counted.values import CountedRules, RuleHit
 
@@ -77,7 +82,7 @@ class RuleReader:
 
 def node_rules(name: str, host: str) -> CountedRules:
     """The rules of a host of a running lab, with their counters now. UsageError if it has no such host."""
-    with Namespaces() as spaces:
+    with visiting(name), Namespaces() as spaces:
         return _opened(spaces, name, host).read()
 
 
@@ -129,7 +134,7 @@ def _left(end: float | None, most: float) -> float:
 @contextmanager
 def watching(name: str, host: str) -> Iterator[RuleWatch]:
     """Watch the rules of a host of a running lab from now on."""
-    with stop_descriptor() as stopped, Namespaces() as spaces:
+    with stop_descriptor() as stopped, watching_until_gone(name), Namespaces() as spaces:
         reader = _opened(spaces, name, host)
         heard = {NETLINK_NETFILTER: (groups.CONNTRACK_NEW,)}
         with NetlinkListener(spaces, heard, stopped) as listener:
@@ -140,10 +145,17 @@ def watching(name: str, host: str) -> Iterator[RuleWatch]:
 def _opened(spaces: Namespaces, name: str, word: str) -> RuleReader:
     lab = as_seen(stored_lab(name))
     host = _host(lab, word)
-    authors = Authors(name, compile_lab(lab, read_host(spaces)))
+    state = compile_lab(lab, read_host(spaces))
+    authors = Authors(name, state, _as_listed(spaces, netns(name, host), state))
     services = seen(resolve(lab))
     mode = str(lab.proxy_mode) if host in {node.name for node in lab.nodes} else ""
     return RuleReader(name, host, mode, services, service_names(services), authors, spaces)
+
+
+def _as_listed(spaces: Namespaces, ns: str, state: State) -> dict[RulePlace, frozenset[str]]:
+    """The lab's rules of nft in a namespace, in the words in which they are shown."""
+    texts = chain_texts(wanted_ruleset(spaces, [obj for obj in state if obj.ns == ns]))
+    return {(ns, *place): frozenset(rules) for place, rules in texts.items()}
 
 
 def _host(lab: Lab, word: str) -> str:

@@ -25,7 +25,7 @@ def pages(name: str, stopped: int) -> Iterator[TopPage | None]:
 
     It ends once `stopped` is readable, or the lab is down. It may run in any thread.
     """
-    with Namespaces() as spaces, hearing(name, spaces, stopped) as heard:
+    with Namespaces() as spaces, hearing(name, stopped) as heard:
         counts, since = TopCounts(), time.time_ns()
         before, at = _counted(spaces, name, heard.hosts), time.monotonic()
         while (found := heard.step(_STEP)) is not None:

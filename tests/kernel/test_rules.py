@@ -117,6 +117,12 @@ def test_nftables_mode_counts_by_conntrack(lab: OwnLab) -> None:
     }
 
 
+def test_a_rule_by_hand_in_a_chain_of_nft_stands_out(lab: OwnLab) -> None:
+    lab.sh("node1", "nft insert rule ip kube-proxy services tcp dport 81 counter drop")
+    lines = nslab("rules", lab.name, "node1").stdout.splitlines()
+    assert ["tcp dport 81 counter drop  [not the lab's]" in line for line in lines if "not the lab's" in line] == [True]
+
+
 def test_userspace_mode_names_the_portals(lab: OwnLab) -> None:
     assert nslab("set", lab.name, "proxy-mode=userspace").returncode == 0
     found = rules(lab, "--service", "web")

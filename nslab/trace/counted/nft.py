@@ -27,6 +27,16 @@ def nft_chains(text: str, iptables: Collection[str], names: ServiceNames, writer
     return [_chain(dump, name, chain, names, writer) for dump in dumps for name, chain in dump.chains.items()]
 
 
+def chain_texts(text: str) -> dict[tuple[str, str], list[str]]:
+    """The texts of rules, by table and chain, as `nft_chains` has them."""
+    dumps, _ = nft_tables(listing(text), ())
+    return {
+        (dump.name, name): [rule_text(rule["expr"]) for rule in chain.rules]
+        for dump in dumps
+        for name, chain in dump.chains.items()
+    }
+
+
 def _chain(dump: NftDump, name: str, chain: ListedChain, names: ServiceNames, writer: Writer) -> CountedChain:
     texts = [rule_text(rule["expr"]) for rule in chain.rules]
     drawn = chances([*enumerate(texts)])
