@@ -58,6 +58,7 @@ class LabEvents:
         self._spaces, self._listener, self._folders = spaces, listener, folders
         self._interfaces, self._rules = InterfaceEvents(spaces), NftEvents(spaces)
         self._known: dict[str, int] = {}
+        self._looked = time.monotonic()
         self._stored = changed_at(lab)
         self._desired = stored_lab(lab)
         self._names, self._objects = self._look()
@@ -94,8 +95,10 @@ class LabEvents:
         told = self._listener.wait(milliseconds) if self._known else None
         if told is None:
             return None
-        self._folders.drain()
-        return sorted((*self._told(told), *self._changed()), key=lambda event: event.at)
+        found = [*self._told(told)]
+        if self._folders.drain() or time.monotonic() - self._looked >= _LOOK / 1000:
+            found += self._changed()
+        return sorted(found, key=lambda event: event.at)
 
     def _told(self, told: Sequence[Notification]) -> Iterator[LabEvent]:
         rules: dict[str, list[Notification]] = {}
@@ -113,6 +116,7 @@ class LabEvents:
 
     def _changed(self) -> Iterator[LabEvent]:
         """What the lab's nodes publish otherwise than before; and hear namespaces that came."""
+        self._looked = time.monotonic()
         self._join()
         if (stored := changed_at(self.lab)) and stored != self._stored:
             self._stored, self._desired = stored, stored_lab(self.lab)

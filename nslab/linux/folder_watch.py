@@ -32,7 +32,8 @@ class FolderWatch:
         if self.descriptor >= 0:
             os.close(self.descriptor)
 
-    def drain(self) -> None:
-        """Forget what was heard."""
+    def drain(self) -> bool:
+        """Whether something changed since the last call."""
         with suppress(OSError):
-            os.read(self.descriptor, 1 << 16)
+            return bool(os.read(self.descriptor, 1 << 16))
+        return False
