@@ -1,0 +1,95 @@
+"""The picture as SVG: light or dark as the reader's system is, with a title and a description for screen readers."""
+
+from __future__ import annotations
+
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nslab.quote import one_line
+from nslab.views.graph.layout import Kind
+from nslab.views.graph.place import place
+from nslab.views.graph.text import text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nslab.views.graph.layout import Drawing, Line, Shape
+    from nslab.views.graph.model import Graph
+
+_ROUND = {Kind.POD: 8, Kind.HOST: 10, Kind.ROUTER: 8, Kind.INTERFACE: 4, Kind.TUNNEL: 4, Kind.BRIDGE: 4}
+_TITLED = (Kind.HOST, Kind.POD)
+_LEFT = (Kind.SERVICE, *_TITLED)
+"""Kinds whose text begins at the left."""
+
+
+def svg(graph: Graph) -> str:
+    """A whole file."""
+    return drawn(graph, place(graph), f"<style>{colours()}{style()}</style>") + "\n"
+
+
+def drawn(graph: Graph, drawing: Drawing, head: str = "") -> str:
+    """The element. `head`: what it contains first, such as its style."""
+    wide, tall = f"{drawing.width:.0f}", f"{drawing.height:.0f}"
+    size = f'width="{wide}" height="{tall}" viewBox="0 0 {wide} {tall}"'
+    told = 'role="img" aria-labelledby="picture-title picture-desc"'
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="picture" {size} {told}>',
+        f'<title id="picture-title">{_text(graph.title)}</title>',
+        f'<desc id="picture-desc">{"&#10;".join(map(_text, text(graph).splitlines()))}</desc>',
+        head,
+        *_elements(drawing),
+        "</svg>",
+    ]
+    return "\n".join(filter(None, lines))
+
+
+def _elements(drawing: Drawing) -> Iterator[str]:
+    """Boxes first, then the lines over them, then what stands in the boxes."""
+    numbered = [*enumerate(drawing.shapes)]
+    yield from (_shape(number, one) for number, one in numbered if one.kind in _TITLED)
+    yield from (_line(number, one) for number, one in enumerate(drawing.lines))
+    yield from (_shape(number, one) for number, one in numbered if one.kind not in _TITLED)
+
+
+def _line(number: int, one: Line) -> str:
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in one.points)
+    kind = "line dashed" if one.dashed else "line"
+    return f'<polyline id="line-{number}" class="{kind}" points="{points}"/>'
+
+
+def _shape(number: int, one: Shape) -> str:
+    """A rectangle with its text; what is abridged or differs is told whole in its title."""
+    kinds = f"shape {one.kind}{' differs' * bool(one.marks)}"
+    round_by = _ROUND.get(one.kind, 3)
+    x = one.x + 8 if one.kind in _LEFT else one.x + one.width / 2
+    y = one.y + (16 if one.kind in _TITLED else one.height / 2 + 4)
+    told = "; ".join([one.name or one.text, *one.marks])
+    mark = f'<text class="mark" x="{one.x + one.width - 6:.1f}" y="{one.y + 14:.1f}">!</text>' if one.marks else ""
+    return (
+        f'<g id="shape-{number}" class="{kinds}"><title>{_text(told)}</title>'
+        f'<rect x="{one.x:.1f}" y="{one.y:.1f}" width="{one.width:.1f}" height="{one.height:.1f}" rx="{round_by}"/>'
+        f'<text x="{x:.1f}" y="{y:.1f}">{_text(one.text)}</text>{mark}</g>'
+    )
+
+
+def _text(words: str) -> str:
+    """A text within an element or an attribute, without the control characters that XML has no place for."""
+    return escape(one_line(words))
+
+
+@cache
+def colours() -> str:
+    """The colours of the picture and of the page, light and dark."""
+    return _file("colours.css")
+
+
+@cache
+def style() -> str:
+    """The picture's own style."""
+    return _file("picture.css")
+
+
+def _file(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
