@@ -54,6 +54,7 @@ VERBS: dict[str, str] = {
     "probe": "probe.probe",
     "trace": "trace.trace",
     "capture": "capture.capture",
+    "graph": "graph.graph",
     "check": "check.check",
     "schema": "look.schema",
     "vm": "inside.vm",

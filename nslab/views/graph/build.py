@@ -96,7 +96,7 @@ def _cables(lab: Lab, state: State) -> Iterator[tuple[End, End]]:
 
 def with_differences(drawn: Graph, lab: Lab, plan: Plan, unmanaged: Mapping[str, Iterable[str]]) -> Graph:
     """The picture with what would be repaired by `plan`, and with what is not the lab's (by namespace)."""
-    differing = [Finding(obj.host, dev, text) for obj, text in findings(lab, plan) for dev in _devices(obj)]
+    differing = [Finding(obj.host, dev, text) for obj, text in findings(lab, plan) for dev in devices(obj)]
     foreign = [
         Finding(host(ns), "", f"{host(ns)} has something that is not the lab's: {what}")
         for ns, some in unmanaged.items()
@@ -105,7 +105,7 @@ def with_differences(drawn: Graph, lab: Lab, plan: Plan, unmanaged: Mapping[str,
     return replace(drawn, findings=(*differing, *foreign))
 
 
-def _devices(obj: KernelObject) -> list[str]:
+def devices(obj: KernelObject) -> list[str]:
     """The interface of its host that an object concerns; "" if none."""
     match obj:
         case Device():

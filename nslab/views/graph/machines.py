@@ -119,10 +119,10 @@ def _pod(graph: Graph, node: Box, pod: Box, cell: float) -> Drawing:
             near = _chip(graph, node, own, 0, y, cell, own.name)
             x = cell / 2 if len(below) == 1 else 12.0 + 8 * number
             shapes.append(near)
-            lines.append(Line(((x, chip.y + _CHIP), (x, y)), (end, chip.end)))
+            lines.append(Line(((x, chip.y + _CHIP), (x, y)), (chip.end, end)))
             y += _CHIP + 4
         elif end:
-            lines.append(Line(((cell / 2, chip.y + _CHIP), (cell / 2, height + 12)), ((node.host, ""), chip.end)))
+            lines.append(Line(((cell / 2, chip.y + _CHIP), (cell / 2, height + 12)), (chip.end, (node.host, ""))))
     return Drawing(cell, y - 4 if below else height, tuple(shapes), tuple(lines))
 
 

@@ -24,7 +24,8 @@ def mermaid(graph: Graph) -> str:
         if box.role is not Role.POD:
             lines += _box(graph, ids, box, "  ")
     lines += [f"  {ids.end(*one)} --- {ids.end(*other)}" for one, other in ids.links()]
-    if marked := [ids.end(*end) for end in ids.ends() if graph.marks(*end)]:
+    marked = [ids.end(*end) for end in ids.ends() if end[1] and graph.marks(*end)]
+    if marked := [*(ids.box(box.host) for box in graph.boxes if graph.marks(box.host, "")), *marked]:
         lines += ["  classDef differs stroke:#c00,stroke-width:3px", f"  class {','.join(marked)} differs"]
     return "\n".join([*lines, *(f"  %% {_plain(one.text)}" for one in graph.findings or ())]) + "\n"
 

@@ -14,7 +14,7 @@ from nslab.views.graph.model import Role
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.views.graph.model import Box, End, Graph, Interface
+    from nslab.views.graph.model import Box, End, Finding, Graph, Interface
 
 _MARGIN, _GAP, _DROP = 20.0, 24.0, 26.0
 """Around the picture, between machines, and from a machine down to its wire, in pixels."""
@@ -23,8 +23,8 @@ _MOST = 1650.0
 """The width from which on machines go into another row of the same wire."""
 
 
-def place(graph: Graph) -> Drawing:
-    """The picture of a lab."""
+def place(graph: Graph, *, told: bool = True) -> Drawing:
+    """The picture of a lab. `told`: the findings stand below it as sentences."""
     rows = [row for wire in graph.wires() for row in _rows(graph, *wire)]
     inner = max([row.width for row in rows] + [320.0])
     legs = _legs(graph)
@@ -38,7 +38,8 @@ def place(graph: Graph) -> Drawing:
     shapes, lines = joined(placed)
     network = Drawing(total, y - 36, shapes, (*lines, *_again(shapes)))
     between = [*_between(network, legs, right)]
-    below = _below(graph, network.height + 30, total - _MARGIN)
+    findings = graph.findings if told else ()
+    below = _below(graph, findings or (), network.height + 30, total - _MARGIN)
     shapes, lines = joined([network, *between, below])
     return Drawing(max(total, below.width) + _MARGIN, below.height + _MARGIN, shapes, lines)
 
@@ -136,7 +137,7 @@ def _plugged(part: Drawing, cables: Sequence[tuple[End, End]], network: Drawing)
             yield Line((chip.top, (chip.top[0], far.y + _WIRE)), (end, wire))
 
 
-def _below(graph: Graph, y: float, room: float) -> Drawing:
+def _below(graph: Graph, findings: Sequence[Finding], y: float, room: float) -> Drawing:
     """The Services, and what differs."""
     rows = [(f"{one.name}  {one.reached}  → {one.behind}", one.name) for one in graph.services]
     texts = [(f"Services ({graph.proxy})", ""), *rows] if rows else []
@@ -147,10 +148,10 @@ def _below(graph: Graph, y: float, room: float) -> Drawing:
         for number, (text, name) in enumerate(texts)
     ]  # fmt: skip
     y += len(texts) * _ROW
-    for number, one in enumerate(graph.findings or ()):
+    for number, one in enumerate(findings):
         text = f"! {one_line(one.text)}"
         where = y + 10 + number * _ROW
         shapes.append(
             Shape(Kind.SERVICE, "", "", _MARGIN, where, room, _ROW, abridged(text, room - 12), text, (one.text,))
         )
-    return Drawing(room + _MARGIN, y + 10 + len(graph.findings or ()) * _ROW, tuple(shapes))
+    return Drawing(room + _MARGIN, y + 10 + len(findings) * _ROW, tuple(shapes))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nslab.quote import one_line
+from nslab.views.graph.colours import filled
 from nslab.views.graph.layout import Kind
 from nslab.views.graph.place import place
 from nslab.views.graph.text import text
@@ -26,14 +27,14 @@ _LEFT = (Kind.SERVICE, *_TITLED)
 
 def svg(graph: Graph) -> str:
     """A whole file."""
-    return drawn(graph, place(graph), f"<style>{colours()}{style()}</style>") + "\n"
+    return drawn(graph, place(graph), head=f"<style>\n{filled(style())}</style>") + "\n"
 
 
-def drawn(graph: Graph, drawing: Drawing, head: str = "") -> str:
-    """The element. `head`: what it contains first, such as its style."""
+def drawn(graph: Graph, drawing: Drawing, *, role: str = "img", head: str = "") -> str:
+    """The element. `role`: for screen readers; `head`: what it contains first, such as its style."""
     wide, tall = f"{drawing.width:.0f}", f"{drawing.height:.0f}"
     size = f'width="{wide}" height="{tall}" viewBox="0 0 {wide} {tall}"'
-    told = 'role="img" aria-labelledby="picture-title picture-desc"'
+    told = f'role="{role}" aria-labelledby="picture-title" aria-describedby="picture-desc"'
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="picture" {size} {told}>',
         f'<title id="picture-title">{_text(graph.title)}</title>',
@@ -66,11 +67,18 @@ def _shape(number: int, one: Shape) -> str:
     x = one.x + 8 if one.kind in _LEFT else one.x + one.width / 2
     y = one.y + (16 if one.kind in _TITLED else one.height / 2 + 4)
     told = "; ".join([one.name or one.text, *one.marks])
-    mark = f'<text class="mark" x="{one.x + one.width - 6:.1f}" y="{one.y + 14:.1f}">!</text>' if one.marks else ""
+    badge = _badge(one.x + one.width, one.y) if one.marks and one.kind is not Kind.SERVICE else ""
     return (
         f'<g id="shape-{number}" class="{kinds}"><title>{_text(told)}</title>'
         f'<rect x="{one.x:.1f}" y="{one.y:.1f}" width="{one.width:.1f}" height="{one.height:.1f}" rx="{round_by}"/>'
-        f'<text x="{x:.1f}" y="{y:.1f}">{_text(one.text)}</text>{mark}</g>'
+        f'<text x="{x:.1f}" y="{y:.1f}">{_text(one.text)}</text>{badge}</g>'
+    )
+
+
+def _badge(x: float, y: float) -> str:
+    """A sign at the corner of what differs, for who sees no red."""
+    return (
+        f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="7"/><text class="mark" x="{x:.1f}" y="{y + 4:.1f}">!</text>'
     )
 
 
@@ -80,16 +88,6 @@ def _text(words: str) -> str:
 
 
 @cache
-def colours() -> str:
-    """The colours of the picture and of the page, light and dark."""
-    return _file("colours.css")
-
-
-@cache
 def style() -> str:
-    """The picture's own style."""
-    return _file("picture.css")
-
-
-def _file(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+    """The picture's style sheet, with variables for the colours."""
+    return Path(__file__).with_name("picture.css").read_text(encoding="utf-8")
