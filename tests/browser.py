@@ -7,6 +7,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,14 @@ if TYPE_CHECKING:
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _SECONDS = 30 * float(os.environ.get("NSLAB_TIMEOUT_FACTOR", "1"))
+_WITH_PIPES = """\
+import fcntl, os, sys
+high = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+for place, number in zip((3, 4), high):
+    os.dup2(number, place)
+os.execvp(sys.argv[3], sys.argv[3:])
+"""
+"""Executes a program with two descriptors as 3 and 4, where the browser looks for its pipe."""
 _OPTIONS = (
     *("--headless", "--remote-debugging-pipe", "--no-first-run", "--disable-gpu", "--disable-dev-shm-usage"),
     *("--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--lang=en-US"),
@@ -109,8 +118,7 @@ def browser(program: str, folder: Path) -> Iterator[Browser]:
     ours, theirs = os.pipe(), os.pipe()
     alone = ["unshare", "--net"] if root else []
     options = [*_OPTIONS, f"--user-data-dir={folder / 'profile'}", *(["--no-sandbox"] if root else [])]
-    pipes = f'exec "$@" 3<&{ours[0]} 4>&{theirs[1]}'
-    argv = [*alone, "sh", "-c", pipes, "sh", program, *options]
+    argv = [*alone, sys.executable, "-Sc", _WITH_PIPES, str(ours[0]), str(theirs[1]), program, *options]
     process = subprocess.Popen(
         argv, pass_fds=(ours[0], theirs[1]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL, env={**os.environ, "HOME": str(folder)},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.quote import one_line
 from nslab.views.graph.model import BRIDGE, TUNNELS, Role
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def text(graph: Graph) -> str:
         wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines += ["", f"Services ({graph.proxy} mode)"]
         lines += [f"  {one.name:<{wide[0]}}  {one.reached:<{wide[1]}}  -> {one.behind}" for one in graph.services]
-    return "\n".join([*lines, *_findings(graph)]) + "\n"
+    return "\n".join(map(one_line, (*lines, *_findings(graph)))) + "\n"
 
 
 def _findings(graph: Graph) -> list[str]:
