@@ -1,4 +1,4 @@
-"""The picture of a running lab marks what the kernel has otherwise; the page of a trace has the packet that was sent."""
+"""The picture of a running lab marks what the kernel has otherwise; a trace's page has the packet that was sent."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from itertools import combinations
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 SPACE = "{http://www.w3.org/2000/svg}"
 
 
-def parsed(graph: Graph) -> ElementTree.Element:
-    return ElementTree.fromstring(svg(graph))
+def parsed(graph: Graph) -> ET.Element:
+    return ET.fromstring(svg(graph))
 
 
 @pytest.fixture(scope="module", params=[*names(), "50 pods", "hostile"])
@@ -41,7 +41,7 @@ def test_it_is_xml_of_known_elements(drawn: Graph) -> None:
     root = parsed(drawn)
     elements = {one.tag.removeprefix(SPACE) for one in root.iter()}
     assert elements <= {"svg", "title", "desc", "style", "g", "rect", "text", "polyline", "circle"}
-    assert [one for one in root.iter() for name in one.keys() if name.startswith("on") or "href" in name] == []
+    assert [one for one in root.iter() for name in one.attrib if name.startswith("on") or "href" in name] == []
     assert re.findall(r"url\(|@import|https?://", svg(drawn).replace("http://www.w3.org/2000/svg", "")) == []
     assert visible(svg(drawn)) == svg(drawn)
 
