@@ -121,8 +121,6 @@ def _pod(graph: Graph, node: Box, pod: Box, cell: float) -> Drawing:
             shapes.append(near)
             lines.append(Line(((x, chip.y + _CHIP), (x, y)), (chip.end, end)))
             y += _CHIP + 4
-        elif end:
-            lines.append(Line(((cell / 2, chip.y + _CHIP), (cell / 2, height + 12)), (chip.end, (node.host, ""))))
     return Drawing(cell, y - 4 if below else height, tuple(shapes), tuple(lines))
 
 
@@ -155,7 +153,9 @@ def _stacked(graph: Graph, box: Box, parts: _Parts, inner: float, lane: float) -
     shapes += _uplinks(graph, box, parts.below, inner - lane, y)
     size = inner + 2 * PAD, y + (_CHIP + 8 if parts.below or not parts.bars else 0)
     drawing = Drawing(*size, (_outline(graph, box, Kind.HOST, *size), *shapes))
-    return Drawing(*size, drawing.shapes, (*content.lines, *_inside(box, drawing, [one.name for one in parts.below])))
+    return Drawing(
+        *size, drawing.shapes, (*content.lines, *_inside(graph, box, drawing, [one.name for one in parts.below]))
+    )
 
 
 def _row(graph: Graph, box: Box, some: Sequence[Interface], y: float) -> Iterator[Shape]:
@@ -175,8 +175,9 @@ def _uplinks(graph: Graph, box: Box, chips: Sequence[Interface], room: float, y:
         yield _chip(graph, box, one, PAD + number * (each + PAD) + (each - size) / 2, y, size, label(one))
 
 
-def _inside(box: Box, drawing: Drawing, uplinks: Sequence[str]) -> Iterator[Line]:
+def _inside(graph: Graph, box: Box, drawing: Drawing, uplinks: Sequence[str]) -> Iterator[Line]:
     """The lines inside a machine: from each interface to its bridge, or to the router."""
+    yield from _unknown(graph, box, drawing)
     grid = [shape for shape in drawing.shapes if shape.kind is Kind.INTERFACE and shape.host == box.host]
     tunnels = [shape for shape in drawing.shapes if shape.kind is Kind.TUNNEL]
     lower = min([drawing.height, *(shape.y for shape in grid if shape.dev in uplinks)])
@@ -188,6 +189,16 @@ def _inside(box: Box, drawing: Drawing, uplinks: Sequence[str]) -> Iterator[Line
     for tunnel in tunnels:
         for chip in (shape for shape in grid if shape.dev in uplinks):
             yield Line(((chip.top[0], tunnel.y + _BAR), chip.top), (tunnel.end, chip.end), dashed=True)
+
+
+def _unknown(graph: Graph, box: Box, drawing: Drawing) -> Iterator[Line]:
+    """The lines of pods that plugins have wired, nobody knows by which interface of the node."""
+    far, ends = graph.far(), {shape.end for shape in drawing.shapes if shape.dev}
+    router = drawing.shape((box.host, ""))
+    pods = [shape for shape in drawing.shapes if shape.kind is Kind.INTERFACE and shape.host != box.host]
+    for chip in pods:
+        if router and far.get(chip.end, chip.end) not in ends:
+            yield Line(_way(chip, router, pods), (chip.end, router.end))
 
 
 def _beside(near: Shape, far: Shape) -> tuple[Point, ...]:

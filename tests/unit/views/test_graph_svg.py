@@ -9,7 +9,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from nslab.app.graph import pictured
+from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import names
+from nslab.lab.load import parse
 from nslab.quote import visible
 from nslab.views.graph.colours import COLOURS, variables
 from nslab.views.graph.layout import Kind, abridged, wide
@@ -124,8 +127,41 @@ def test_lines_lead_from_the_wire_to_every_pod(name: str) -> None:
     assert reached(place(drawn)) >= {(box.host, one.name) for box in drawn.of_role("pod") for one in box.interfaces}
 
 
+CNI = """\
+apiVersion: nslab/v1
+kind: Lab
+metadata: {name: plugged}
+spec:
+  cni:
+    plugin: exec
+    config: |
+      {"cniVersion": "1.0.0", "name": "n", "plugins": [{"type": "bridge", "ipam":
+        {"type": "host-local", "ranges": [[{"subnet": "{{ node.podCIDR }}"}]]}}]}
+  proxy: {mode: none}
+  nodes: [{name: n1}]
+"""
+POD = """\
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: pod-%d}
+spec: {containers: [{name: app, image: agnhost}]}
+"""
+
+
+def test_pods_that_plugins_wire_are_joined_to_their_node() -> None:
+    """By which of its interfaces, only the plugins know."""
+    own = assign_addresses(parse(CNI + "".join(POD % number for number in range(20)), "plugged.yaml"))
+    drawing = place(pictured(own).graph)
+    assert reached(drawing) >= {(f"pod-{number}", "eth0") for number in range(20)}
+    assert_at_their_ends(drawing)
+
+
 def test_a_line_begins_and_ends_at_the_shapes_that_it_joins() -> None:
-    drawing = place(shipped("calico-cross-subnet").graph)
+    assert_at_their_ends(place(shipped("calico-cross-subnet").graph))
+
+
+def assert_at_their_ends(drawing: Drawing) -> None:
     for line in drawing.lines:
         for end, (x, y) in zip(line.ends or (), (line.points[0], line.points[-1]), strict=False):
             shape = drawing.shape(end)
