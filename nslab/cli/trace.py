@@ -125,8 +125,7 @@ def _print_all(journeys: Sequence[Journey], *, reply: bool, note: str) -> None:
         if number:
             say("")
         _print_hops(one, reply=reply)
-        notes = (f"{note}{line}" for line in one.notes)
-        for line in (*one.differing, *map(view.connection, one.connections), *notes):
+        for line in (*view.findings(one), *(f"{note}{line}" for line in one.notes)):
             say(line)
 
 

@@ -49,7 +49,7 @@ def _journey(one: Journey, numbers: dict[End, int], drawing: Drawing) -> dict[st
         value["was"] = value.get("before") or (before["packet"] if same else None)
         value["wasMark"] = before["mark"] if same else 0
         value["wasOuter"] = before.get("outer") if same and before["action"] != Action.DECAPSULATE else None
-    told = [*view.asked_names(one), *map(view.connection, one.connections), *one.differing, *one.notes]
+    told = [*view.asked_names(one), *view.findings(one), *one.notes]
     return {**plain, "told": told}
 
 
