@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nslab.app.graph import Pictured
 
 
-class Drawn(StrEnum):
+class PictureFormat(StrEnum):
     """The formats of a picture."""
 
     TEXT = "text"
@@ -30,8 +30,8 @@ class Drawn(StrEnum):
 def graph(
     source: LabSource,
     output: Annotated[
-        Drawn, typer.Option("--output", "-o", help="text, mermaid, dot, svg or html (a page to click on).")
-    ] = Drawn.TEXT,
+        PictureFormat, typer.Option("--output", "-o", help="text, mermaid, dot, svg or html (a page to click on).")
+    ] = PictureFormat.TEXT,
     live: Annotated[
         bool, typer.Option("--live", help="Mark what in the running lab differs from its desired state. Takes root.")
     ] = False,
@@ -51,8 +51,8 @@ def graph(
         need_root("graph --live")
         if encapsulation or proxy_mode:
             raise UsageError("--live draws the lab as it runs: without --encapsulation and --proxy-mode")
-    output = Drawn.HTML if opened and output is Drawn.TEXT else output
-    if opened and output not in (Drawn.HTML, Drawn.SVG):
+    output = PictureFormat.HTML if opened and output is PictureFormat.TEXT else output
+    if opened and output not in (PictureFormat.HTML, PictureFormat.SVG):
         raise UsageError(f"--open is for html and svg: no browser shows {output}")
     from nslab.app.desired import desired
     from nslab.app.graph import live as observed
@@ -62,25 +62,25 @@ def graph(
     deliver(_drawn(found, output), f".{output}", write=write, opened=opened)
 
 
-def _drawn(found: Pictured, output: Drawn) -> str:
+def _drawn(found: Pictured, output: PictureFormat) -> str:
     match output:
-        case Drawn.TEXT:
+        case PictureFormat.TEXT:
             from nslab.views.graph.text import text
 
             return text(found.graph)
-        case Drawn.MERMAID:
+        case PictureFormat.MERMAID:
             from nslab.views.graph.mermaid import mermaid
 
             return mermaid(found.graph)
-        case Drawn.DOT:
+        case PictureFormat.DOT:
             from nslab.views.graph.dot import dot
 
             return dot(found.graph)
-        case Drawn.SVG:
+        case PictureFormat.SVG:
             from nslab.views.graph.svg import svg
 
             return svg(found.graph)
-        case Drawn.HTML:
+        case PictureFormat.HTML:
             from nslab.views.page import page
 
             return page(found.graph, found.state)

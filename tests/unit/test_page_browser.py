@@ -16,7 +16,7 @@ import pytest
 from nslab.app.predict import predict
 from nslab.dataclass import replace
 from nslab.linux.packages import how_to_install
-from nslab.views.graph.model import Finding
+from nslab.views.graph.model import Difference
 from nslab.views.page import page
 from tests.browser import browser, chromium
 from tests.unit.views.drawn import fifty, shipped
@@ -51,7 +51,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A page with a journey, one with several, one with what differs, one with 50 pods."""
     folder = tmp_path_factory.mktemp("pages")
     two, balanced = shipped("calico-two-node"), shipped("services-iptables")
-    broken = replace(two.graph, findings=(Finding("node1", "tunl0", "node1 has no route"),))
+    broken = replace(two.graph, findings=(Difference("node1", "tunl0", "node1 has no route"),))
     many = fifty()
     texts = {
         "journey": page(two.graph, two.state, predict("calico-two-node", "pod-d", "svc-b")),

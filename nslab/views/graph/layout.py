@@ -15,14 +15,14 @@ from nslab.views.table import width
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nslab.views.graph.model import End
+    from nslab.trace.wiring import End
 
 Point: TypeAlias = tuple[float, float]
 CHARACTER = 6.7
 """The width of a character of the picture's monospaced font."""
 
 
-class Kind(StrEnum):
+class Depicted(StrEnum):
     """What a shape is drawn for."""
 
     HOST = "host"
@@ -36,10 +36,10 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class Rectangle:
     """A rectangle with a text. `host`, `dev`: what it stands for; `name`: the text unabridged."""
 
-    kind: Kind
+    kind: Depicted
     host: str
     dev: str
     x: float
@@ -65,7 +65,7 @@ class Shape:
         """The middle of its lower edge."""
         return self.x + self.width / 2, self.y + self.height
 
-    def moved(self, x: float, y: float) -> Shape:
+    def moved(self, x: float, y: float) -> Rectangle:
         """The same elsewhere."""
         return replace(self, x=self.x + x, y=self.y + y)
 
@@ -89,7 +89,7 @@ class Drawing:
 
     width: float
     height: float
-    shapes: tuple[Shape, ...]
+    shapes: tuple[Rectangle, ...]
     lines: tuple[Line, ...] = ()
 
     def moved(self, x: float, y: float) -> Drawing:
@@ -97,12 +97,12 @@ class Drawing:
         shapes = tuple(one.moved(x, y) for one in self.shapes)
         return Drawing(self.width, self.height, shapes, tuple(one.moved(x, y) for one in self.lines))
 
-    def shape(self, end: End) -> Shape | None:
+    def shape(self, end: End) -> Rectangle | None:
         """The innermost shape that stands for an interface, or with "" for a host's routing."""
         return next((one for one in reversed(self.shapes) if one.end == end), None)
 
 
-def joined(parts: Iterable[Drawing]) -> tuple[tuple[Shape, ...], tuple[Line, ...]]:
+def joined(parts: Iterable[Drawing]) -> tuple[tuple[Rectangle, ...], tuple[Line, ...]]:
     """The shapes and lines of all parts."""
     every = [*parts]
     return tuple(one for part in every for one in part.shapes), tuple(one for part in every for one in part.lines)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from nslab.quote import one_line
-from nslab.views.graph.layout import Drawing, Kind, Line, Shape, abridged, wide
+from nslab.views.graph.layout import Depicted, Drawing, Line, Rectangle, abridged, wide
 from nslab.views.graph.model import BRIDGE, TUNNELS, Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from nslab.trace.wiring import NetworkInterface
     from nslab.views.graph.layout import Point
-    from nslab.views.graph.model import Box, Graph, Interface
+    from nslab.views.graph.model import Box, Graph
 
-_Bar: TypeAlias = tuple[Kind, str, str]
+_Bar: TypeAlias = tuple[Depicted, str, str]
 
 
 class _Parts(NamedTuple):
@@ -22,9 +23,9 @@ class _Parts(NamedTuple):
 
     pods: Drawing
     bars: list[_Bar]
-    above: Sequence[Interface]
-    rest: Sequence[Interface]
-    below: Sequence[Interface]
+    above: Sequence[NetworkInterface]
+    rest: Sequence[NetworkInterface]
+    below: Sequence[NetworkInterface]
 
 
 PAD, GAP = 10.0, 16.0
@@ -38,7 +39,7 @@ _ROWS = 7
 """The most rows of pods in a node; with more pods it gets wider."""
 
 
-def label(one: Interface, most: int = 2) -> str:
+def label(one: NetworkInterface, most: int = 2) -> str:
     """An interface's name and addresses; of many addresses the first ones, and how many more."""
     shown = [one.name, *one.addresses[:most]]
     return " ".join([*shown, *([f"+{len(one.addresses) - most}"] if len(one.addresses) > most else [])])
@@ -51,7 +52,7 @@ def machine(graph: Graph, box: Box, share: int, above: Sequence[str], below: Seq
     placed = {*above, *below, *(shape.dev for shape in pods.shapes if shape.host == box.host)}
     rest = [one for one in box.interfaces if one.name not in placed and one.kind not in (BRIDGE, *TUNNELS)]
     rows = [[one for one in box.interfaces if one.name in names] for names in (above, below)]
-    lane = _LANE if rest or any(kind is Kind.TUNNEL for kind, _, _ in bars) else 0
+    lane = _LANE if rest or any(kind is Depicted.TUNNEL for kind, _, _ in bars) else 0
     widths = [sum(wide(label(one)) + 18 + PAD for one in row) + lane for row in (rest, *rows)]
     inner = max([pods.width, wide(box.name), *(wide(text) + 20 + lane for _, text, _ in bars), *widths])
     parts = _Parts(pods.moved((inner - pods.width) / 2, 0), bars, rows[0], rest, rows[1])
@@ -64,9 +65,13 @@ def _bars(graph: Graph, box: Box, uplinks: Sequence[str]) -> list[_Bar]:
         return []
     proxy = f" · kube-proxy ({graph.proxy})" if graph.proxy != "none" and box.role is Role.NODE else ""
     return [
-        *((Kind.BRIDGE, label(one), one.name) for one in box.of_kind(BRIDGE)),
-        (Kind.ROUTER, f"router{proxy}", ""),
-        *((Kind.TUNNEL, f"overlay {label(one)}", one.name) for one in box.of_kind(*TUNNELS) if one.name not in uplinks),
+        *((Depicted.BRIDGE, label(one), one.name) for one in box.of_kind(BRIDGE)),
+        (Depicted.ROUTER, f"router{proxy}", ""),
+        *(
+            (Depicted.TUNNEL, f"overlay {label(one)}", one.name)
+            for one in box.of_kind(*TUNNELS)
+            if one.name not in uplinks
+        ),
     ]
 
 
@@ -80,7 +85,7 @@ def _grid(graph: Graph, box: Box, room: float) -> Drawing:
     columns = -(-len(pods) // -(-len(pods) // most))
     rows = [pods[start : start + columns] for start in range(0, len(pods), columns)]
     gutter = 8.0 + 3 * len(rows)
-    shapes: list[Shape] = []
+    shapes: list[Rectangle] = []
     lines: list[Line] = []
     y = 0.0
     for row in rows:
@@ -97,7 +102,7 @@ def _texts(pod: Box) -> list[str]:
     return [pod.name, *(_short(one) for one in pod.interfaces)]
 
 
-def _short(one: Interface) -> str:
+def _short(one: NetworkInterface) -> str:
     """An interface of a pod: how long the prefix is is seen in its routes."""
     return " ".join([one.name, *(address.partition("/")[0] for address in one.addresses[:1])])
 
@@ -105,7 +110,7 @@ def _short(one: Interface) -> str:
 def _pod(graph: Graph, node: Box, pod: Box, cell: float) -> Drawing:
     """A pod with its interfaces, each above the node's end of its cable."""
     height = _TITLE + max(len(pod.interfaces), 1) * (_CHIP + 4) + 2
-    shapes = [_outline(graph, pod, Kind.POD, cell, height)]
+    shapes = [_outline(graph, pod, Depicted.POD, cell, height)]
     lines: list[Line] = []
     far = graph.far()
     ends = [far.get((pod.host, one.name)) for one in pod.interfaces]
@@ -124,15 +129,17 @@ def _pod(graph: Graph, node: Box, pod: Box, cell: float) -> Drawing:
     return Drawing(cell, y - 4 if below else height, tuple(shapes), tuple(lines))
 
 
-def _outline(graph: Graph, box: Box, kind: Kind, width: float, height: float) -> Shape:
+def _outline(graph: Graph, box: Box, kind: Depicted, width: float, height: float) -> Rectangle:
     text = abridged(one_line(box.name), width - 16)
-    return Shape(kind, box.host, "", 0, 0, width, height, text, one_line(box.name), tuple(graph.marks(box.host, "")))
+    return Rectangle(
+        kind, box.host, "", 0, 0, width, height, text, one_line(box.name), tuple(graph.marks(box.host, ""))
+    )
 
 
-def _chip(graph: Graph, box: Box, one: Interface, x: float, y: float, width: float, text: str) -> Shape:
+def _chip(graph: Graph, box: Box, one: NetworkInterface, x: float, y: float, width: float, text: str) -> Rectangle:
     marks = tuple(graph.marks(box.host, one.name))
     shown = abridged(one_line(text), width - 8)
-    return Shape(Kind.INTERFACE, box.host, one.name, x, y, width, _CHIP, shown, one_line(label(one, 99)), marks)
+    return Rectangle(Depicted.INTERFACE, box.host, one.name, x, y, width, _CHIP, shown, one_line(label(one, 99)), marks)
 
 
 def _stacked(graph: Graph, box: Box, parts: _Parts, inner: float, lane: float) -> Drawing:
@@ -145,20 +152,22 @@ def _stacked(graph: Graph, box: Box, parts: _Parts, inner: float, lane: float) -
     y += parts.pods.height + GAP + 6 if parts.pods.shapes else 0
     for kind, text, dev in parts.bars:
         marks = tuple(graph.marks(box.host, dev)) if dev else ()
-        room = inner - (lane if kind is Kind.TUNNEL else 0)
-        shapes.append(Shape(kind, box.host, dev, PAD, y, room, _BAR, abridged(one_line(text), room - 8), text, marks))
+        room = inner - (lane if kind is Depicted.TUNNEL else 0)
+        shapes.append(
+            Rectangle(kind, box.host, dev, PAD, y, room, _BAR, abridged(one_line(text), room - 8), text, marks)
+        )
         y += _BAR + GAP
     shapes += _row(graph, box, parts.rest, y)
     y += _CHIP + GAP if parts.rest else 0
     shapes += _uplinks(graph, box, parts.below, inner - lane, y)
     size = inner + 2 * PAD, y + (_CHIP + 8 if parts.below or not parts.bars else 0)
-    drawing = Drawing(*size, (_outline(graph, box, Kind.HOST, *size), *shapes))
+    drawing = Drawing(*size, (_outline(graph, box, Depicted.HOST, *size), *shapes))
     return Drawing(
         *size, drawing.shapes, (*content.lines, *_inside(graph, box, drawing, [one.name for one in parts.below]))
     )
 
 
-def _row(graph: Graph, box: Box, some: Sequence[Interface], y: float) -> Iterator[Shape]:
+def _row(graph: Graph, box: Box, some: Sequence[NetworkInterface], y: float) -> Iterator[Rectangle]:
     """Interfaces beside each other."""
     x = PAD
     for one in some:
@@ -167,7 +176,7 @@ def _row(graph: Graph, box: Box, some: Sequence[Interface], y: float) -> Iterato
         yield shape
 
 
-def _uplinks(graph: Graph, box: Box, chips: Sequence[Interface], room: float, y: float) -> Iterator[Shape]:
+def _uplinks(graph: Graph, box: Box, chips: Sequence[NetworkInterface], room: float, y: float) -> Iterator[Rectangle]:
     """The interfaces on the wire, spread over the machine's width."""
     each = (room - (len(chips) - 1) * PAD) / max(len(chips), 1)
     for number, one in enumerate(chips):
@@ -178,8 +187,8 @@ def _uplinks(graph: Graph, box: Box, chips: Sequence[Interface], room: float, y:
 def _inside(graph: Graph, box: Box, drawing: Drawing, uplinks: Sequence[str]) -> Iterator[Line]:
     """The lines inside a machine: from each interface to its bridge, or to the router."""
     yield from _unknown(graph, box, drawing)
-    grid = [shape for shape in drawing.shapes if shape.kind is Kind.INTERFACE and shape.host == box.host]
-    tunnels = [shape for shape in drawing.shapes if shape.kind is Kind.TUNNEL]
+    grid = [shape for shape in drawing.shapes if shape.kind is Depicted.INTERFACE and shape.host == box.host]
+    tunnels = [shape for shape in drawing.shapes if shape.kind is Depicted.TUNNEL]
     lower = min([drawing.height, *(shape.y for shape in grid if shape.dev in uplinks)])
     for one, other in box.inside():
         near, far = drawing.shape((box.host, one)), drawing.shape((box.host, other))
@@ -195,19 +204,19 @@ def _unknown(graph: Graph, box: Box, drawing: Drawing) -> Iterator[Line]:
     """The lines of pods that plugins have wired, nobody knows by which interface of the node."""
     far, ends = graph.far(), {shape.end for shape in drawing.shapes if shape.dev}
     router = drawing.shape((box.host, ""))
-    pods = [shape for shape in drawing.shapes if shape.kind is Kind.INTERFACE and shape.host != box.host]
+    pods = [shape for shape in drawing.shapes if shape.kind is Depicted.INTERFACE and shape.host != box.host]
     for chip in pods:
         if router and far.get(chip.end, chip.end) not in ends:
             yield Line(_way(chip, router, pods), (chip.end, router.end))
 
 
-def _beside(near: Shape, far: Shape) -> tuple[Point, ...]:
+def _beside(near: Rectangle, far: Rectangle) -> tuple[Point, ...]:
     """The way from the wire to the router that does not pass through the overlay: in the lane right of it."""
     x, middle = far.x + far.width - _LANE / 2, near.y + near.height / 2
     return ((near.x + near.width, middle), (x, middle), (x, far.y + far.height))
 
 
-def _way(near: Shape, far: Shape, grid: Sequence[Shape]) -> tuple[Point, ...]:
+def _way(near: Rectangle, far: Rectangle, grid: Sequence[Rectangle]) -> tuple[Point, ...]:
     """A line down or up between two shapes; past others that stand between, in the gutter left of them."""
     if near.y > far.y:
         return (near.top, (near.top[0], far.y + far.height))

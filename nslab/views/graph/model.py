@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from nslab.dataclass import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-End: TypeAlias = tuple[str, str]
-"""A host and one of its interfaces; "" for the host's routing, through which packets pass between interfaces."""
+    from nslab.trace.wiring import End, NetworkInterface
+
 BRIDGE = "bridge"
 TUNNELS = ("ipip", "tun", "vxlan")
 """Kinds of interfaces (IFLA_INFO_KIND)."""
@@ -28,27 +28,13 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Interface:
-    """One interface. `kind`: as the kernel names it; `addresses`: with their prefix lengths; `mtu`: in bytes.
-
-    `bridge`: the bridge whose port it is, or "".
-    """
-
-    name: str
-    kind: str
-    addresses: tuple[str, ...] = ()
-    mtu: int = 0
-    bridge: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Box:
     """One host. `name`: as people write it (a pod's is NAMESPACE/POD); `node`: a pod's, else ""."""
 
     host: str
     name: str
     role: Role
-    interfaces: tuple[Interface, ...] = ()
+    interfaces: tuple[NetworkInterface, ...] = ()
     node: str = ""
 
     @property
@@ -56,7 +42,7 @@ class Box:
         """Whether packets of others pass through its routing."""
         return self.role in (Role.NODE, Role.ROUTER)
 
-    def of_kind(self, *kinds: str) -> tuple[Interface, ...]:
+    def of_kind(self, *kinds: str) -> tuple[NetworkInterface, ...]:
         """Its interfaces of these kinds."""
         return tuple(one for one in self.interfaces if one.kind in kinds)
 
@@ -79,7 +65,7 @@ class ServiceLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Difference:
     """A difference from the desired state, in one sentence. `dev`: the interface it concerns, or ""."""
 
     host: str
@@ -100,7 +86,7 @@ class Graph:
     boxes: tuple[Box, ...]
     cables: tuple[tuple[End, End], ...]
     services: tuple[ServiceLine, ...] = ()
-    findings: tuple[Finding, ...] | None = None
+    findings: tuple[Difference, ...] | None = None
 
     def of_role(self, *roles: Role) -> tuple[Box, ...]:
         """The hosts of these roles."""
@@ -114,7 +100,7 @@ class Graph:
         """The other end of each cable's end."""
         return {one: other for near, far in self.cables for one, other in ((near, far), (far, near))}
 
-    def wires(self) -> Iterator[tuple[Box, Interface, list[End]]]:
+    def wires(self) -> Iterator[tuple[Box, NetworkInterface, list[End]]]:
         """The bridges of the switch, with what is plugged into each."""
         far = self.far()
         for switch in self.of_role(Role.SWITCH):

@@ -9,7 +9,8 @@ from nslab.views.graph.model import Role
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.views.graph.model import Box, End, Graph, Interface
+    from nslab.trace.wiring import End, NetworkInterface
+    from nslab.views.graph.model import Box, Graph
 
 
 class Numbered:
@@ -33,7 +34,7 @@ class Numbered:
         """All that is drawn."""
         yield from self._ends
 
-    def drawn(self, box: Box) -> tuple[Interface, ...]:
+    def drawn(self, box: Box) -> tuple[NetworkInterface, ...]:
         """The interfaces of a host that are drawn."""
         return tuple(one for one in box.interfaces if box.role is not Role.SWITCH or not one.bridge)
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
 from nslab.quote import one_line
-from nslab.views.graph.layout import Drawing, Kind, Line, Shape, abridged, joined, wide
+from nslab.views.graph.layout import Depicted, Drawing, Line, Rectangle, abridged, joined, wide
 from nslab.views.graph.machines import label, machine
 from nslab.views.graph.model import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.views.graph.model import Box, End, Finding, Graph, Interface
+    from nslab.trace.wiring import End, NetworkInterface
+    from nslab.views.graph.model import Box, Difference, Graph
 
 _MARGIN, _GAP, _DROP = 20.0, 24.0, 26.0
 """Around the picture, between machines, and from a machine down to its wire, in pixels."""
@@ -44,7 +45,7 @@ def place(graph: Graph, *, told: bool = True) -> Drawing:
     return Drawing(max(total, below.width) + _MARGIN, below.height + _MARGIN, shapes, lines)
 
 
-def _rows(graph: Graph, switch: Box, bridge: Interface, plugged: Sequence[End]) -> Iterator[Drawing]:
+def _rows(graph: Graph, switch: Box, bridge: NetworkInterface, plugged: Sequence[End]) -> Iterator[Drawing]:
     """The machines on a wire, in rows, with the wire below each."""
     boxes = {box.host: box for box in graph.boxes}
     machines = [(boxes[host], dev) for host, dev in plugged if boxes[host].role is not Role.ROUTER]
@@ -59,9 +60,9 @@ def _rows(graph: Graph, switch: Box, bridge: Interface, plugged: Sequence[End]) 
     yield _row(graph, switch, bridge, row)
 
 
-def _row(graph: Graph, switch: Box, bridge: Interface, machines: Sequence[tuple[End, Drawing]]) -> Drawing:
+def _row(graph: Graph, switch: Box, bridge: NetworkInterface, machines: Sequence[tuple[End, Drawing]]) -> Drawing:
     tall = max([one.height for _, one in machines], default=0)
-    parts, x, cables, tunnels = list[Drawing](), 0.0, list[Line](), list[Shape]()
+    parts, x, cables, tunnels = list[Drawing](), 0.0, list[Line](), list[Rectangle]()
     wire = switch.host, bridge.name
     for end, one in machines:
         part = one.moved(x, tall - one.height)
@@ -69,16 +70,16 @@ def _row(graph: Graph, switch: Box, bridge: Interface, machines: Sequence[tuple[
         x += one.width + _GAP
         if chip := part.shape(end):
             cables.append(Line((chip.bottom, (chip.bottom[0], tall + _DROP)), (end, wire)))
-        tunnels += (shape for shape in part.shapes if shape.kind is Kind.TUNNEL)
+        tunnels += (shape for shape in part.shapes if shape.kind is Depicted.TUNNEL)
     long = max(x - _GAP, wide(label(bridge)) + 80)
     name = f"{switch.name} {label(bridge)}"
     marks = (*graph.marks(switch.host, bridge.name), *graph.marks(switch.host, ""))
-    shape = Shape(Kind.WIRE, *wire, 0, tall + _DROP, long, _WIRE, one_line(name), one_line(name), marks)
+    shape = Rectangle(Depicted.WIRE, *wire, 0, tall + _DROP, long, _WIRE, one_line(name), one_line(name), marks)
     shapes, lines = joined(parts)
     return Drawing(long, tall + _DROP + _WIRE, (*shapes, shape), (*_overlay(tunnels), *lines, *cables))
 
 
-def _overlay(tunnels: Sequence[Shape]) -> Iterator[Line]:
+def _overlay(tunnels: Sequence[Rectangle]) -> Iterator[Line]:
     """The tunnels between nodes beside each other."""
     for left, right in pairwise(tunnels):
         middle = left.y + left.height / 2
@@ -88,13 +89,13 @@ def _overlay(tunnels: Sequence[Shape]) -> Iterator[Line]:
 
 def _stretched(row: Drawing, long: float) -> Drawing:
     """A row whose wire is as long as the picture."""
-    shapes = tuple(replace(one, width=long) if one.kind is Kind.WIRE else one for one in row.shapes)
+    shapes = tuple(replace(one, width=long) if one.kind is Depicted.WIRE else one for one in row.shapes)
     return Drawing(row.width, row.height, shapes, row.lines)
 
 
-def _again(shapes: Sequence[Shape]) -> Iterator[Line]:
+def _again(shapes: Sequence[Rectangle]) -> Iterator[Line]:
     """What joins the parts of one wire, where it has several rows."""
-    wires = [one for one in shapes if one.kind is Kind.WIRE]
+    wires = [one for one in shapes if one.kind is Depicted.WIRE]
     for above, below in pairwise(wires):
         if above.end == below.end:
             yield Line(((8, above.y + _WIRE / 2), (8, below.y + _WIRE / 2)), dashed=False)
@@ -137,13 +138,13 @@ def _plugged(part: Drawing, cables: Sequence[tuple[End, End]], network: Drawing)
             yield Line((chip.top, (chip.top[0], far.y + _WIRE)), (end, wire))
 
 
-def _below(graph: Graph, findings: Sequence[Finding], y: float, room: float) -> Drawing:
+def _below(graph: Graph, findings: Sequence[Difference], y: float, room: float) -> Drawing:
     """The Services, and what differs."""
     rows = [(f"{one.name}  {one.reached}  → {one.behind}", one.name) for one in graph.services]
     texts = [(f"Services ({graph.proxy})", ""), *rows] if rows else []
     room = max([room, *(min(wide(text) + 24, _MOST) for text, _ in rows)])
     shapes = [
-        Shape(Kind.SERVICE, f"service/{name}" if name else "", "", _MARGIN, y + number * _ROW, room, _ROW,
+        Rectangle(Depicted.SERVICE, f"service/{name}" if name else "", "", _MARGIN, y + number * _ROW, room, _ROW,
               abridged(one_line(text), room - 12), one_line(text))
         for number, (text, name) in enumerate(texts)
     ]  # fmt: skip
@@ -152,6 +153,8 @@ def _below(graph: Graph, findings: Sequence[Finding], y: float, room: float) -> 
         text = f"! {one_line(one.text)}"
         where = y + 10 + number * _ROW
         shapes.append(
-            Shape(Kind.SERVICE, "", "", _MARGIN, where, room, _ROW, abridged(text, room - 12), text, (one.text,))
+            Rectangle(
+                Depicted.SERVICE, "", "", _MARGIN, where, room, _ROW, abridged(text, room - 12), text, (one.text,)
+            )
         )
     return Drawing(room + _MARGIN, y + 10 + len(findings) * _ROW, tuple(shapes))

@@ -9,19 +9,26 @@ from typing import TYPE_CHECKING
 
 from nslab.quote import one_line
 from nslab.views.graph.colours import filled
-from nslab.views.graph.layout import Kind
+from nslab.views.graph.layout import Depicted
 from nslab.views.graph.place import place
 from nslab.views.graph.text import text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nslab.views.graph.layout import Drawing, Line, Shape
+    from nslab.views.graph.layout import Drawing, Line, Rectangle
     from nslab.views.graph.model import Graph
 
-_ROUND = {Kind.POD: 8, Kind.HOST: 10, Kind.ROUTER: 8, Kind.INTERFACE: 4, Kind.TUNNEL: 4, Kind.BRIDGE: 4}
-_TITLED = (Kind.HOST, Kind.POD)
-_LEFT = (Kind.SERVICE, *_TITLED)
+_ROUND = {
+    Depicted.POD: 8,
+    Depicted.HOST: 10,
+    Depicted.ROUTER: 8,
+    Depicted.INTERFACE: 4,
+    Depicted.TUNNEL: 4,
+    Depicted.BRIDGE: 4,
+}
+_TITLED = (Depicted.HOST, Depicted.POD)
+_LEFT = (Depicted.SERVICE, *_TITLED)
 """Kinds whose text begins at the left."""
 
 
@@ -60,14 +67,14 @@ def _line(number: int, one: Line) -> str:
     return f'<polyline id="line-{number}" class="{kind}" points="{points}"/>'
 
 
-def _shape(number: int, one: Shape) -> str:
+def _shape(number: int, one: Rectangle) -> str:
     """A rectangle with its text; what is abridged or differs is told whole in its title."""
     kinds = f"shape {one.kind}{' differs' * bool(one.marks)}"
     round_by = _ROUND.get(one.kind, 3)
     x = one.x + 8 if one.kind in _LEFT else one.x + one.width / 2
     y = one.y + (16 if one.kind in _TITLED else one.height / 2 + 4)
     told = "; ".join([one.name or one.text, *one.marks])
-    badge = _badge(one.x + one.width, one.y) if one.marks and one.kind is not Kind.SERVICE else ""
+    badge = _badge(one.x + one.width, one.y) if one.marks and one.kind is not Depicted.SERVICE else ""
     return (
         f'<g id="shape-{number}" class="{kinds}"><title>{_text(told)}</title>'
         f'<rect x="{one.x:.1f}" y="{one.y:.1f}" width="{one.width:.1f}" height="{one.height:.1f}" rx="{round_by}"/>'

@@ -10,7 +10,8 @@ from nslab.views.graph.model import BRIDGE, TUNNELS, Role
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from nslab.views.graph.model import Box, End, Graph, Interface
+    from nslab.trace.wiring import End, NetworkInterface
+    from nslab.views.graph.model import Box, Graph
 
 _MARK = "  (!)"
 """Behind what differs from the desired state."""
@@ -55,7 +56,7 @@ def _machine(graph: Graph, end: End) -> list[str]:
     return [head, *_tree([*_inner(graph, box, own)])]
 
 
-def _inner(graph: Graph, box: Box, uplink: Interface) -> Iterator[list[str]]:
+def _inner(graph: Graph, box: Box, uplink: NetworkInterface) -> Iterator[list[str]]:
     """A node's other interfaces, a bridge with its ports, and the pods without a cable."""
     if box.role is not Role.NODE:
         return
@@ -70,7 +71,7 @@ def _inner(graph: Graph, box: Box, uplink: Interface) -> Iterator[list[str]]:
             yield [_pod(graph, pod, pod.interfaces)]
 
 
-def _joined(graph: Graph, box: Box, one: Interface) -> str:
+def _joined(graph: Graph, box: Box, one: NetworkInterface) -> str:
     """An interface, with the pod at the other end of its cable."""
     head = _interface(graph, box, one)
     far = graph.far().get((box.host, one.name))
@@ -80,12 +81,12 @@ def _joined(graph: Graph, box: Box, one: Interface) -> str:
     return f"{head} ── {_pod(graph, pod, [end for end in pod.interfaces if end.name == far[1]])}"
 
 
-def _pod(graph: Graph, pod: Box, ends: Sequence[Interface]) -> str:
+def _pod(graph: Graph, pod: Box, ends: Sequence[NetworkInterface]) -> str:
     shown = ", ".join(_interface(graph, pod, end) for end in ends)
     return f"{pod.name}{_MARK * bool(graph.marks(pod.host, ''))}  {shown}".rstrip()
 
 
-def _interface(graph: Graph, box: Box, one: Interface) -> str:
+def _interface(graph: Graph, box: Box, one: NetworkInterface) -> str:
     kind = f" ({one.kind})" if one.kind in TUNNELS else ""
     words = [f"{one.name}{kind}", *one.addresses]
     return f"{' '.join(words)}{_MARK * bool(graph.marks(box.host, one.name))}"

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.trace.hops import Action
 from nslab.views import journey as view
-from nslab.views.graph.layout import Kind
+from nslab.views.graph.layout import Depicted
 from nslab.views.page.details import details
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from nslab.objects.base import State
     from nslab.trace.hops import Hop, Journey
+    from nslab.trace.wiring import End
     from nslab.views.graph.layout import Drawing
-    from nslab.views.graph.model import End, Graph
+    from nslab.views.graph.model import Graph
 
 _INSIDE = (Action.DNAT, Action.SNAT, Action.REVERSE_DNAT, Action.REVERSE_SNAT, Action.DROP, Action.REJECT)
 """What a host does to a packet by its rules, between its interfaces."""
@@ -41,21 +42,37 @@ def data(graph: Graph, state: State, drawing: Drawing, journeys: Sequence[Journe
 
 
 def _journey(one: Journey, numbers: dict[End, int], drawing: Drawing) -> dict[str, Any]:
-    """A journey as `trace -o json` has it, and where each hop is in the picture."""
+    """A journey as `trace -o json` has it, with what each hop looks like in the picture and before it."""
     plain = view.to_json(one)
-    for hop, value, before in zip(one.hops, plain["hops"], [None, *plain["hops"][:-1]], strict=True):
-        value["at"] = _place(hop, numbers, drawing)
-        same = before and before["reply"] == value["reply"]
-        value["was"] = value.get("before") or (before["packet"] if same else None)
-        value["wasMark"] = before["mark"] if same else 0
-        value["wasOuter"] = before.get("outer") if same and before["action"] != Action.DECAPSULATE else None
+    hops = [*_hops(one.hops, plain["hops"], numbers, drawing), *_hops(one.relay, plain["relay"], numbers, drawing)]
     told = [*view.asked_names(one), *view.findings(one), *one.notes]
-    return {**plain, "told": told}
+    return {
+        **plain,
+        "hops": [{**hop, "relay": number >= len(one.hops)} for number, hop in enumerate(hops)],
+        "told": told,
+    }
+
+
+def _hops(
+    hops: Sequence[Hop], values: Sequence[dict[str, Any]], numbers: dict[End, int], drawing: Drawing
+) -> Iterator[dict[str, Any]]:
+    """Each hop with its shape (`at`), and the headers and the mark before it."""
+    before: dict[str, Any] = {}
+    for hop, value in zip(hops, values, strict=True):
+        before = before if before.get("reply") == hop.reply else {}
+        yield {
+            **value,
+            "at": _place(hop, numbers, drawing),
+            "was": value.get("before") or before.get("packet"),
+            "wasMark": before.get("mark", 0),
+            "wasOuter": None if before.get("action") == Action.DECAPSULATE else before.get("outer"),
+        }
+        before = value
 
 
 def _place(hop: Hop, numbers: dict[End, int], drawing: Drawing) -> int | None:
     """The shape at which a hop is; the switch's ports are not drawn, but its wire is."""
-    routed = any(one.kind is Kind.ROUTER and one.host == hop.host for one in drawing.shapes)
+    routed = any(one.kind is Depicted.ROUTER and one.host == hop.host for one in drawing.shapes)
     ends = [(hop.host, "" if hop.action in _INSIDE and routed else hop.dev), (hop.host, "")]
-    wires = [number for number, one in enumerate(drawing.shapes) if one.kind is Kind.WIRE and one.host == hop.host]
+    wires = [number for number, one in enumerate(drawing.shapes) if one.kind is Depicted.WIRE and one.host == hop.host]
     return next((numbers[end] for end in ends if end in numbers), wires[0] if wires else None)

@@ -8,7 +8,7 @@ from nslab.objects.base import Add, Layer
 from nslab.objects.names import netns
 from nslab.objects.script import inside
 from nslab.quote import fill, one_line
-from nslab.views.graph.build import devices
+from nslab.trace.wiring import device
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,7 +80,7 @@ def _section(obj: KernelObject) -> str:
 def _lines(obj: KernelObject, what: str) -> Iterator[Plain]:
     """An object's commands as they are typed within the host, with who does it, and the interface it is about."""
     for line in [obj.label] if what in _NAMED_ONLY else inside(Add(obj)):
-        yield {"text": one_line(line), "by": obj.by, "dev": devices(obj)[0]}
+        yield {"text": one_line(line), "by": obj.by, "dev": device(obj)}
 
 
 def _interfaces(graph: Graph, box: Box, ns: str) -> Iterator[Plain]:

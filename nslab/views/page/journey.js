@@ -46,7 +46,7 @@ function showStep() {
   const where = [hop.host, hop.interface].filter(Boolean).join(" ");
   const cause = [hop.cause, hop.note].filter(Boolean).join("; ");
   byId("step").replaceChildren(...[
-    element("h3", {}, `${hop.reply ? word("reply") : word("request")} · ${where}: ${action(hop.action)}`),
+    element("h3", {}, `${part(hop)} · ${where}: ${action(hop.action)}`),
     headers(word("inner"), fields(hop.was, hop.wasMark), fields(hop.packet, hop.mark), !hop.was),
     outerHeaders(hop),
     hop.mtu ? element("p", { class: "hint" }, `${word("mtu")} ${word("bytes")(hop.mtu)}`) : "",
@@ -101,6 +101,12 @@ function goTo(wanted) {
   showPacket(before);
 }
 
+// Of which packet a hop is: in userspace mode kube-proxy makes a connection of its own for one that it took.
+function part(hop) {
+  const which = word(hop.reply ? "reply" : "request");
+  return hop.relay ? `${word("relay")}: ${which}` : which;
+}
+
 function title() {
   const { target } = journey;
   const to = target.port ? `${target.address}:${target.port}` : target.address;
@@ -116,8 +122,8 @@ function summary(one) {
 function hopList() {
   const found = [];
   for (const [index, hop] of journey.hops.entries()) {
-    if (index === 0 || hop.reply !== journey.hops[index - 1].reply) {
-      found.push(element("li", { class: "turn" }, hop.reply ? word("reply") : word("request")));
+    if (index === 0 || part(hop) !== part(journey.hops[index - 1])) {
+      found.push(element("li", { class: "turn" }, part(hop)));
     }
     const text = `${index + 1}. ${hop.host}: ${action(hop.action)} ${hop.interface}`;
     const button = element("button", { type: "button" }, text);

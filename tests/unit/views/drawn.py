@@ -8,7 +8,8 @@ from nslab.app.graph import pictured
 from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
 from nslab.lab.load import load, parse
-from nslab.views.graph.model import Box, Finding, Graph, Interface, Role, ServiceLine
+from nslab.trace.wiring import NetworkInterface
+from nslab.views.graph.model import Box, Difference, Graph, Role, ServiceLine
 
 if TYPE_CHECKING:
     from nslab.app.graph import Pictured
@@ -53,15 +54,15 @@ def fifty() -> Pictured:
 
 def hostile() -> Graph:
     """A picture in which every text is hostile, and in which everything differs."""
-    port, wire = Interface(HOSTILE, "veth", bridge="br0"), Interface("br0", "bridge", (HOSTILE,))
-    near = Interface("near", "veth", (HOSTILE,), 1500)
-    tunnel = Interface(f"{HOSTILE}t", "ipip", (HOSTILE,) * 5)
+    port, wire = NetworkInterface(HOSTILE, "veth", bridge="br0"), NetworkInterface("br0", "bridge", (HOSTILE,))
+    near = NetworkInterface("near", "veth", (HOSTILE,), 1500)
+    tunnel = NetworkInterface(f"{HOSTILE}t", "ipip", (HOSTILE,) * 5)
     boxes = (
         Box(SWITCH, HOSTILE, Role.SWITCH, (wire, port)),
-        Box(NODE, HOSTILE, Role.NODE, (Interface(HOSTILE, "veth", (HOSTILE,)), near, tunnel)),
-        Box(POD, HOSTILE, Role.POD, (Interface(HOSTILE, "veth", (HOSTILE,)),), NODE),
+        Box(NODE, HOSTILE, Role.NODE, (NetworkInterface(HOSTILE, "veth", (HOSTILE,)), near, tunnel)),
+        Box(POD, HOSTILE, Role.POD, (NetworkInterface(HOSTILE, "veth", (HOSTILE,)),), NODE),
     )
     cables = (((SWITCH, HOSTILE), (NODE, HOSTILE)), ((NODE, "near"), (POD, HOSTILE)))
-    findings = tuple(Finding(host, dev, HOSTILE) for host in (SWITCH, NODE, POD) for dev in ("", HOSTILE, "near"))
+    findings = tuple(Difference(host, dev, HOSTILE) for host in (SWITCH, NODE, POD) for dev in ("", HOSTILE, "near"))
     services = (ServiceLine(HOSTILE, HOSTILE, HOSTILE),)
     return Graph(HOSTILE, HOSTILE, "iptables", boxes, cables, services, findings)

@@ -15,14 +15,14 @@ from nslab.lab.find import names
 from nslab.lab.load import parse
 from nslab.quote import visible
 from nslab.views.graph.colours import COLOURS, variables
-from nslab.views.graph.layout import Kind, abridged, wide
+from nslab.views.graph.layout import Depicted, abridged, wide
 from nslab.views.graph.place import place
 from nslab.views.graph.svg import style, svg
 from nslab.views.graph.text import text
 from tests.unit.views.drawn import fifty, hostile, shipped
 
 if TYPE_CHECKING:
-    from nslab.views.graph.layout import Drawing, Shape
+    from nslab.views.graph.layout import Drawing, Rectangle
     from nslab.views.graph.model import Graph
 
 SPACE = "{http://www.w3.org/2000/svg}"
@@ -60,7 +60,7 @@ def test_it_says_in_words_what_it_shows(drawn: Graph) -> None:
     assert len((described.text or "").splitlines()) == text(drawn).count("\n")
 
 
-def inside(inner: Shape, outer: Shape) -> bool:
+def inside(inner: Rectangle, outer: Rectangle) -> bool:
     return (
         outer.x <= inner.x
         and outer.y <= inner.y
@@ -69,7 +69,7 @@ def inside(inner: Shape, outer: Shape) -> bool:
     )
 
 
-def apart(one: Shape, other: Shape) -> bool:
+def apart(one: Rectangle, other: Rectangle) -> bool:
     return (
         one.x + one.width <= other.x
         or other.x + other.width <= one.x
@@ -109,7 +109,7 @@ def test_each_interface_is_drawn_but_the_ports_of_the_switch(drawn: Graph) -> No
 
 def reached(drawing: Drawing) -> set[tuple[str, str]]:
     """What a packet comes to along the lines, from the first wire."""
-    todo = [next(one.end for one in drawing.shapes if one.kind is Kind.WIRE)]
+    todo = [next(one.end for one in drawing.shapes if one.kind is Depicted.WIRE)]
     seen = {*todo}
     while todo:
         here = todo.pop()
@@ -172,7 +172,7 @@ def assert_at_their_ends(drawing: Drawing) -> None:
 
 def test_fifty_pods_stand_in_rows_that_fit_a_screen() -> None:
     drawing = place(fifty().graph)
-    pods = [one for one in drawing.shapes if one.kind is Kind.POD]
+    pods = [one for one in drawing.shapes if one.kind is Depicted.POD]
     assert len(pods) == 50
     assert drawing.width <= 1700
     assert drawing.height <= 1000
