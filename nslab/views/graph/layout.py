@@ -101,6 +101,18 @@ class Drawing:
         """The innermost shape that stands for an interface, or with "" for a host's routing."""
         return next((one for one in reversed(self.shapes) if one.end == end), None)
 
+    def touched(self, end: End, point: Point) -> int | None:
+        """The number of the shape for an interface that touches a point: a wire has one for each of its rows."""
+        x, y = point
+        return next(
+            (
+                number
+                for number, one in enumerate(self.shapes)
+                if one.end == end and one.x <= x <= one.x + one.width and one.y <= y <= one.y + one.height
+            ),
+            None,
+        )
+
 
 def joined(parts: Iterable[Drawing]) -> tuple[tuple[Rectangle, ...], tuple[Line, ...]]:
     """The shapes and lines of all parts."""

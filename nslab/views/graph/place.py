@@ -98,7 +98,8 @@ def _again(shapes: Sequence[Rectangle]) -> Iterator[Line]:
     wires = [one for one in shapes if one.kind is Depicted.WIRE]
     for above, below in pairwise(wires):
         if above.end == below.end:
-            yield Line(((8, above.y + _WIRE / 2), (8, below.y + _WIRE / 2)), dashed=False)
+            (x, left), (top, bottom) = (above.x, above.x - 12), (one.y + _WIRE / 2 for one in (above, below))
+            yield Line(((x, top), (left, top), (left, bottom), (x, bottom)), (above.end, below.end))
 
 
 def _legs(graph: Graph) -> list[tuple[Drawing, list[tuple[End, End]]]]:

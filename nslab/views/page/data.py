@@ -33,8 +33,9 @@ def data(graph: Graph, state: State, drawing: Drawing, journeys: Sequence[Journe
             for one in drawing.shapes
         ],
         "lines": [
-            {"ends": [numbers.get(end) for end in one.ends], "points": one.points} if one.ends else None
+            {"ends": [*map(drawing.touched, one.ends, (one.points[0], one.points[-1]))], "points": one.points}
             for one in drawing.lines
+            if one.ends
         ],
         "hosts": details(graph, state),
         "journeys": [_journey(one, numbers, drawing) for one in journeys],

@@ -9,7 +9,7 @@ function centre(number) {
 
 const neighbours = DATA.shapes.map(() => []);
 for (const line of DATA.lines) {
-  if (!line || line.ends.includes(null)) continue;
+  if (line.ends.includes(null)) continue;
   const [near, far] = line.ends;
   neighbours[near].push({ to: far, points: line.points });
   neighbours[far].push({ to: near, points: [...line.points].reverse() });

@@ -47,9 +47,11 @@ def shipped(name: str) -> Pictured:
     return pictured(lab(name))
 
 
-def fifty() -> Pictured:
-    """A lab with 50 pods on two nodes."""
-    return pictured(assign_addresses(parse(FIFTY, "fifty.yaml")))
+def fifty(nodes: int = 2) -> Pictured:
+    """A lab with 50 pods."""
+    names = ", ".join(f"{{name: n{number}}}" for number in range(1, nodes + 1))
+    text = FIFTY.replace("{name: n1}, {name: n2}", names)
+    return pictured(assign_addresses(parse(text, "fifty.yaml")))
 
 
 def hostile() -> Graph:

@@ -32,9 +32,9 @@ def parsed(graph: Graph) -> ET.Element:
     return ET.fromstring(svg(graph))
 
 
-@pytest.fixture(scope="module", params=[*names(), "50 pods", "hostile"])
+@pytest.fixture(scope="module", params=[*names(), "50 pods", "8 nodes", "hostile"])
 def drawn(request: pytest.FixtureRequest) -> Graph:
-    made = {"50 pods": lambda: fifty().graph, "hostile": hostile}
+    made = {"50 pods": lambda: fifty().graph, "8 nodes": lambda: fifty(nodes=8).graph, "hostile": hostile}
     name: str = request.param
     return made[name]() if name in made else shipped(name).graph
 

@@ -7,6 +7,7 @@ import re
 from base64 import b64encode
 from hashlib import sha256
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from nslab.views import page as package
 from nslab.views.graph.model import Role
 from nslab.views.page import SCRIPTS, page
 from nslab.views.page.details import _COMMANDS
-from tests.unit.views.drawn import HOSTILE, hostile, shipped
+from tests.unit.views.drawn import HOSTILE, fifty, hostile, shipped
 
 FOLDER = Path(package.__file__).parent
 WORDS = (FOLDER / "words.js").read_text()
@@ -136,10 +137,22 @@ def test_each_hop_is_at_a_shape_and_has_the_header_before_it(html: str, journeys
 
 def test_lines_join_shapes(html: str) -> None:
     found = data(html)
-    ends = [end for line in found["lines"] if line for end in line["ends"]]
+    ends = [end for line in found["lines"] for end in line["ends"]]
     assert {type(end) for end in ends} == {int}
     assert max(ends) < len(found["shapes"])
     assert html.count('<g id="shape-') == len(found["shapes"])
+
+
+def test_a_wire_of_several_rows_is_joined_row_by_row() -> None:
+    """So a packet between nodes of two rows takes the way around them, and not through their boxes."""
+    found = fifty(nodes=8)
+    plain = data(page(found.graph, found.state))
+    wires = [number for number, one in enumerate(plain["shapes"]) if one["kind"] == "wire"]
+    assert len(wires) > 1
+    pairs = [tuple(line["ends"]) for line in plain["lines"]]
+    assert [pair for pair in pairwise(wires) if pair not in pairs] == []
+    cabled = [end for pair in pairs for end in pair if end in wires]
+    assert {*cabled} == {*wires}
 
 
 def test_each_host_has_its_routes_its_rules_and_the_commands_that_show_them(html: str) -> None:
