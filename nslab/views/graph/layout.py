@@ -102,16 +102,14 @@ class Drawing:
         return next((one for one in reversed(self.shapes) if one.end == end), None)
 
     def touched(self, end: End, point: Point) -> int | None:
-        """The number of the shape for an interface that touches a point: a wire has one for each of its rows."""
+        """The number of the innermost such shape that touches a point: a wire has one for each of its rows."""
         x, y = point
-        return next(
-            (
-                number
-                for number, one in enumerate(self.shapes)
-                if one.end == end and one.x <= x <= one.x + one.width and one.y <= y <= one.y + one.height
-            ),
-            None,
-        )
+        found = [
+            number
+            for number, one in enumerate(self.shapes)
+            if one.end == end and one.x <= x <= one.x + one.width and one.y <= y <= one.y + one.height
+        ]
+        return found[-1] if found else None
 
 
 def joined(parts: Iterable[Drawing]) -> tuple[tuple[Rectangle, ...], tuple[Line, ...]]:

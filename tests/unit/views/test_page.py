@@ -139,7 +139,7 @@ def test_lines_join_shapes(html: str) -> None:
     found = data(html)
     ends = [end for line in found["lines"] for end in line["ends"]]
     assert {type(end) for end in ends} == {int}
-    assert max(ends) < len(found["shapes"])
+    assert {found["shapes"][end]["kind"] for end in ends} == {"interface", "router", "tunnel", "wire"}
     assert html.count('<g id="shape-') == len(found["shapes"])
 
 
