@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nslab.app.desired import desired
 from nslab.compiler import compile_lab
-from nslab.compiler.placement import assign_addresses
-from nslab.lab.find import find
-from nslab.lab.load import load
 from nslab.linux.observe.host import likely_host
-from nslab.linux.stored_lab import stored_lab
 from nslab.trace.authors import Authors
 from nslab.trace.endpoints import named_service, source, target
 from nslab.trace.hops import Journey
@@ -28,7 +25,7 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[J
 
     `name`: a lab that is up, if this user may read it; else a shipped lab or a file.
     """
-    lab = _lab(name)
+    lab = desired(name)
     begin, aim = source(lab, sender), named_service(lab, target(lab, to, kind), kind)
     return predicted(lab, compile_lab(lab, likely_host()), begin, aim)
 
@@ -43,14 +40,3 @@ def predicted(lab: Lab, state: State, begin: str, aim: Target) -> list[Journey]:
         )
         for one in found
     ]  # fmt: skip
-
-
-def _lab(name: str) -> Lab:
-    from nslab.linux.netns import labs
-
-    try:
-        if name in labs():
-            return stored_lab(name)
-    except PermissionError:  # only root reads a running lab
-        pass
-    return assign_addresses(load(find(name)))

@@ -57,6 +57,7 @@ VERBS: dict[str, str] = {
     "rules": "rules.rules",
     "events": "events.events",
     "top": "top.top",
+    "graph": "graph.graph",
     "check": "check.check",
     "schema": "look.schema",
     "vm": "inside.vm",

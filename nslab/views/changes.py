@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 
 def changes(lab: Lab, plan: Plan) -> list[str]:
     """A line for each step of a repair plan, without steps that only follow from another one."""
+    return [line for _, line in findings(lab, plan)]
+
+
+def findings(lab: Lab, plan: Plan) -> list[tuple[KernelObject, str]]:
+    """The same lines, each with the object that it is about."""
     made = {key for step in plan if isinstance(step, Add) for key in filter(is_object, step.obj.provides)}
     whose = _pods_and_nodes(lab)
     remade = {step.obj.key for step in plan if _tells_why(step, made)}
-    return [_line(step, whose) for step in plan if _tells_why(step, made) or not _follows(step, made, remade)]
+    told = (step for step in plan if _tells_why(step, made) or not _follows(step, made, remade))
+    return [(step.obj, _line(step, whose)) for step in told]
 
 
 def mending(plan: Plan) -> list[str]:

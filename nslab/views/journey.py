@@ -138,6 +138,11 @@ def summary(journey: Journey) -> str:
     return f"{journey.end}: {journey.why}"
 
 
+def findings(journey: Journey) -> list[str]:
+    """What was found besides the hops: where it left the predicted way, what differs, the entries of conntrack."""
+    return [*filter(None, [journey.deviation]), *journey.differing, *map(connection, journey.connections)]
+
+
 def connection(one: ConntrackEntry) -> str:
     """An entry of a host's conntrack."""
     same = (one.reply.source, one.reply.target) == (one.original.target, one.original.source)

@@ -102,18 +102,22 @@ def _pods(lab: Lab, node: Node, most: int) -> list[str]:
 
 
 def _services(lab: Lab, most: int) -> list[str]:
-    """A line for each port of a Service: its name, its addresses, and its endpoints."""
-    resolved = resolve(lab)
-    if not resolved:
+    """A line for each port of a Service."""
+    rows = [[name, reached, f"-> {behind}"] for name, reached, behind in service_rows(lab)]
+    if not rows:
         return []
-    who = {f"{pod.namespace}/{pod.name}": _name(pod) for pod in lab.pods}
-    rows = [
-        [_name(service), _reached(service, port), f"-> {_behind(port, who)}"]
-        for service in resolved
-        for port in service.ports or (None,)
-    ]
     more = [f"  … and {len(rows) - most} more"] if len(rows) > most else []
     return ["", f"Services ({lab.proxy_mode.value} mode)", *(f"  {line}" for line in _columns(rows[:most])), *more]
+
+
+def service_rows(lab: Lab) -> list[tuple[str, str, str]]:
+    """For each port of a Service its name, its addresses, and its endpoints."""
+    who = {f"{pod.namespace}/{pod.name}": _name(pod) for pod in lab.pods}
+    return [
+        (_name(service), _reached(service, port), _behind(port, who))
+        for service in resolve(lab)
+        for port in service.ports or (None,)
+    ]
 
 
 def _reached(service: Service, port: Port | None) -> str:
