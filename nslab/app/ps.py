@@ -15,11 +15,12 @@ from nslab.linux.stored_lab import stored_lab
 from nslab.objects.container import Sandbox
 from nslab.objects.names import netns, pod_host
 from nslab.objects.process import Control, NodeAgent
+from nslab.views.conditions import why_not_ready
 from nslab.views.pods import live_pod, pod_row
 from nslab.views.tree import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from nslab.lab.pod_types import Pod
     from nslab.lab.types import Lab
@@ -54,7 +55,16 @@ def pods(name: str) -> Pods:
     lab, processes = stored_lab(name), owned.processes(name)
     silent = [record for record in stopped(processes) if record.role in (NodeAgent.role, Control.role)]
     found, now = live_pods(lab, processes), time.time()
-    return Pods([pod_row(pod, now) for _, pod in sorted(found.items())], silent)
+    whys = reasons(name, found.values())
+    return Pods([pod_row(pod, now) | {"why": whys.get(key, "")} for key, pod in sorted(found.items())], silent)
+
+
+def reasons(name: str, pods: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Return why each of these pods that is not ready is not, by NAMESPACE/NAME."""
+    reported = status.read_status(name)
+    named = ((f"{one['metadata']['namespace']}/{one['metadata']['name']}", one) for one in pods)
+    found = {key: why_not_ready(one, reported.get(key, {})) for key, one in named}
+    return {key: why for key, why in found.items() if why}
 
 
 def live_pods(lab: Lab, processes: Sequence[Record]) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,7 @@ import typer
 from nslab.cli import complete
 from nslab.cli.arguments import RunningLab
 from nslab.cli.life import listener
-from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say, written_or_exit
+from nslab.cli.output import Format, Output, document, need_root, not_ready, note, ready_or_exit, say, written_or_exit
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
 from nslab.lab.settings import setting
@@ -53,13 +53,15 @@ def get(
 ) -> None:
     """List the objects of a running lab, or print them whole, as `kubectl get` does.
 
-    KIND is pods, svc, deploy, nodes, all …; without one, it lists every object of the lab. -o yaml includes the fields
-    that nslab does not act on.
+    KIND is pods, svc, deploy, nodes, events, all …; without one, it lists every object of the lab. -o yaml includes the fields
+    that nslab does not act on. Below pods stands why some are not ready. Events are kept by each node's process, as long
+    as that runs.
 
     Example: nslab get calico-two-node pods -o wide
     """
     need_root("get")
     from nslab.app.get import get as find
+    from nslab.app.ps import reasons
     from nslab.views.listing import Listing
 
     place = "" if everywhere or (not objects and not namespace) else namespace or "default"
@@ -75,6 +77,8 @@ def get(
     listing = Listing(namespaces=not place, wide=output is View.WIDE, labels=labels, kinds=not objects)
     text = listing.text(found, time.time())
     say(text) if text else note(f"No resources found{f' in {place} namespace' if place else ''}.")
+    if output is View.TABLE and objects:
+        not_ready(reasons(name, [one for one in found if one["kind"] == "Pod"]))
     while watch:
         time.sleep(0.5)
         for line in listing.changed(find(name, objects or (), place, selector), time.time()):
@@ -98,7 +102,7 @@ def describe(
 
     if not objects:
         raise UsageError("say what to describe: KIND[/NAME]…")
-    there = live_objects(name)
+    there = live_objects(name, events=True)
     found = matching(selected(there, objects, namespace or "default"), selector)
     if not found:
         note(f"No resources found in {namespace or 'default'} namespace.")

@@ -222,6 +222,14 @@ def ready_or_exit(not_ready: Sequence[object]) -> None:
         raise typer.Exit(1)
 
 
+def not_ready(whys: Mapping[str, str], most: int = 5) -> None:
+    """Print below a list of pods why some of them, by NAMESPACE/NAME, are not ready."""
+    for pod, why in [*whys.items()][:most]:
+        note(f"{pod.removeprefix('default/')} is not ready: {why}")
+    if len(whys) > most:
+        note(f"… and {len(whys) - most} more pods; `nslab describe LAB pods` shows what happened to each")
+
+
 def written_or_exit(failed: Mapping[str, Mapping[str, str]]) -> None:
     """Go on if kube-proxies could write all Services; else say what they could not, and end with 1."""
     from nslab.views.changes import unwritten

@@ -7,7 +7,7 @@ import os
 
 from nslab import rundir
 from nslab.components.ipip import tunnel
-from nslab.components.kubelet import container, sandbox
+from nslab.components.kubelet import container, events, sandbox
 from nslab.components.kubelet.beside import Target
 from nslab.components.kubelet.children import Children
 from nslab.components.kubelet.container_manager import ContainerManager
@@ -42,6 +42,7 @@ class Agent:
 
     def __init__(self, context: NodeContext, memory: Memory) -> None:
         self.context, self.memory, self.loop = context, memory, Loop()
+        self.events = events.Events()
         self.sandboxes: dict[str, sandbox.Sandbox] = {}
         self.containers: dict[tuple[str, str], ContainerManager] = {}
         self.lost: dict[str, sandbox.Sandbox] = {}  # pods whose pause process was killed
@@ -88,6 +89,8 @@ class Agent:
             case "wait-terminated", None:
                 self.endings.wait(peer, **request)
                 return None
+            case "events", None:
+                return {"ok": True, "events": self.events.listed()}
             case "stop", None:
                 self.stop(peer)
             case op, what:
@@ -105,6 +108,7 @@ class Agent:
         pod.pid = sandbox.start(self.context, self.memory, self.births, pod, volumes)
         sandbox.name_netns(pod)
         self.sandboxes[pod.ns] = pod
+        self.events.record(pod, "", *events.made(pod, self.context.node, anew=pod.ns in self.lost))
         self.lost.pop(pod.ns, None)
         self.teller.changed()
         return pod.pid
@@ -220,6 +224,10 @@ class Agent:
 
             self._endings = Endings(self)
         return self._endings
+
+    def record(self, life: ContainerState, reason: str, message: str) -> None:
+        """Record an event of a container."""
+        self.events.record(life.pod, events.path(life.spec), reason, message)
 
     def stuck(self, life: ContainerState) -> bool:
         """Whether a container waits for an init container that has failed."""

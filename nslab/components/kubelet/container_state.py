@@ -41,6 +41,9 @@ if TYPE_CHECKING:
         def stuck(self, life: ContainerState) -> bool:
             """Whether it waits for an init container that has failed."""
 
+        def record(self, life: ContainerState, reason: str, message: str) -> None:
+            """Record an event of it."""
+
         def changed(self) -> None:
             """Handle its change."""
 
