@@ -35,7 +35,7 @@ class Changed:
     """The effect of a change: `lines`, one for each object; `late`, the nodes whose kube-proxies timed out or do not
     run.
 
-    `failed`: what kube-proxies could not write of it (see nslab.app.transition.Made).
+    `failed`: what kube-proxies could not write of it (see nslab.app.transition.Made, also for `unready`).
     """
 
     lines: tuple[str, ...]
@@ -43,6 +43,7 @@ class Changed:
     not_ready: list[NotReady]
     late: tuple[str, ...]
     failed: Mapping[str, Mapping[str, str]]
+    unready: tuple[str, ...] = ()
 
 
 def apply(name: str, source: str | Path, listener: Listener = QUIET, *, wait: bool = False) -> Changed:
@@ -172,4 +173,4 @@ def _change(
             lab, kept, spaces, agents, listener.progress,
             fresh=False, written_by=written_by, leave=leave, wait=wait, grace=grace,
         ).run()  # fmt: skip
-        return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed)
+        return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed, made.unready if wait else ())

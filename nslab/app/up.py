@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 class Up:
     """The effect of `up`. `fresh`: the lab did not exist before; `was`: what ran; `seconds`: how long it took.
 
-    `failed`: what kube-proxies could not write (see nslab.app.transition.Made). `refused`: the unmanaged objects that
-    `up` was to remove and that still exist, each with the reason.
+    `failed`: what kube-proxies could not write; `unready`: pods that were not ready before (see
+    nslab.app.transition.Made). `refused`: the unmanaged objects that `up` was to remove and that still exist, each with
+    the reason.
     """
 
     drift: Drift
@@ -44,6 +45,7 @@ class Up:
     failed: Mapping[str, Mapping[str, str]]
     refused: dict[Unmanaged, str] = field(default_factory=dict)
     was: Lab | None = None
+    unready: tuple[str, ...] = ()
 
 
 def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted: Sequence[Unmanaged] = ()) -> Up:
@@ -85,4 +87,4 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         undo.pop_all()
         left = {one: why for one, why in refused.items() if one in made.drift.others}
         was = kept[0] if kept and not fresh else None
-        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left, was)
+        return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left, was, made.unready)

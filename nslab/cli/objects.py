@@ -13,7 +13,18 @@ import typer
 from nslab.cli import complete
 from nslab.cli.arguments import RunningLab
 from nslab.cli.life import listener
-from nslab.cli.output import Format, Output, document, need_root, not_ready, note, ready_or_exit, say, written_or_exit
+from nslab.cli.output import (
+    Format,
+    Output,
+    document,
+    need_root,
+    not_ready,
+    note,
+    ready_or_exit,
+    say,
+    unready_note,
+    written_or_exit,
+)
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
 from nslab.lab.settings import setting
@@ -53,9 +64,9 @@ def get(
 ) -> None:
     """List the objects of a running lab, or print them whole, as `kubectl get` does.
 
-    KIND is pods, svc, deploy, nodes, events, all …; without one, it lists every object of the lab. -o yaml includes the fields
-    that nslab does not act on. Below pods stands why some are not ready. Events are kept by each node's process, as long
-    as that runs.
+    KIND is pods, svc, deploy, nodes, events, all …; without one, it lists every object of the lab. -o yaml includes the
+    fields that nslab does not act on. Below pods stands why some are not ready. A node's process keeps its Events as
+    long as it runs.
 
     Example: nslab get calico-two-node pods -o wide
     """
@@ -228,7 +239,7 @@ def _warn(done: Changed) -> None:
     for node in done.late:
         note(f"nslab: the kube-proxy of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
     written_or_exit(done.failed)
-    ready_or_exit(done.not_ready)
+    ready_or_exit(done.not_ready, unready_note(done.drift.lab.name, done.unready))
 
 
 def read_file(file: Path) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -49,6 +52,14 @@ metadata: {name: missing}
 spec:
   nodeName: n2
   containers: [{name: app, command: [nosuchprogram]}]
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: once}
+spec:
+  nodeName: n2
+  restartPolicy: Never
+  containers: [{name: app, image: busybox, command: [sh, -c, 'echo ran; exit 4']}]
 """
 
 
@@ -112,13 +123,42 @@ def test_lists_say_why_below(lab: OwnLab) -> None:
     wanted = {
         "crash is not ready: app: Error, exit code 3; back-off 10s",
         f"missing is not ready: app: StartError, exit code 127, {missing}; back-off 10s",
+        "once is not ready: app: Error, exit code 4",
         "sick is not ready: web: Readiness probe failed: not today",
     }
     for done in (nslab("ps", lab.name), nslab("get", lab.name, "pods")):
         assert {*done.stderr.splitlines()} == wanted
         assert "is not ready" not in done.stdout
     rows = json.loads(nslab("ps", lab.name, "-o", "json").stdout)
-    assert {row["name"]: bool(row["why"]) for row in rows} == dict.fromkeys(("crash", "missing", "sick"), True)
+    assert {row["name"]: bool(row["why"]) for row in rows} == dict.fromkeys(("crash", "missing", "once", "sick"), True)
+
+
+def test_a_change_waits_for_what_it_started_and_names_the_rest(lab: OwnLab) -> None:
+    began = time.monotonic()
+    done = nslab("set", lab.name, "proxy-mode=iptables")
+    line = f"not ready, and not changed by this: crash, missing, once and 1 more; `nslab ps {lab.name}` says why\n"
+    assert (done.returncode, done.stderr) == (0, line)
+    assert time.monotonic() - began < 9, "a readiness probe that fails is waited for 10 s"
+    worker = "apiVersion: v1\nkind: Pod\nmetadata: {name: bad}\nspec: {containers: [{name: app, command: [nosuch]}]}\n"
+    done = nslab("apply", lab.name, "--wait", "-f", "-", input=worker)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, line[:-1])
+    assert done.stderr.startswith("nslab: bad/app on ")
+    assert nslab("delete", lab.name, "pod/bad", "--force").returncode == 0
+
+
+def test_what_has_ended_does_not_run_again_when_its_node_has_a_new_process(lab: OwnLab) -> None:
+    def ended() -> dict[str, Any]:
+        found: dict[str, Any] = got(lab, "pod/once")["status"]["containerStatuses"][0]
+        return found
+
+    before = ended()
+    assert before["state"]["terminated"]["exitCode"] == 4
+    os.kill(lab.pids()["n2 node"], signal.SIGKILL)
+    assert not [line for line in lab.differences() if "once" in line]
+    done = nslab("apply", lab.name, "-f", "-", input=PODS)
+    assert (done.returncode, lab.differences()) == (0, []), "it starts what is missing, too"
+    assert ended() == before
+    assert nslab("logs", f"{lab.name}/once").stdout == "ran\n"
 
 
 def test_what_is_deleted_is_remembered(lab: OwnLab) -> None:

@@ -82,7 +82,7 @@ class Agent:
             case "exec", None:
                 return self.execs.begin(peer, request)
             case "wait", None:
-                self.waits.add(peer, float(request["deadline"]))
+                self.waits.add(peer, float(request["deadline"]), request.get("containers"))
                 return None
             case "terminate", None:
                 self.endings.begin(request["pods"])
@@ -143,10 +143,11 @@ class Agent:
         spec = container.Spec(**request)
         key = (spec.ns, spec.container)
         found = self.containers.get(key)
-        if found and (found.alive or found.deferred or (spec.init and found.passed)):
+        if found and (found.alive or found.deferred or found.over):
             if found.spec.equals(spec):
-                return found.pid  # adopted, and started again before we were asked to; or it need not start
-            raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
+                return found.pid  # adopted, and started again before we were asked to; or it waits, or has ended
+            if not found.over:
+                raise FileExistsError(f"container {spec.container} of {spec.ns} runs")
         if spec.ns != self.context.ns and spec.ns not in self.sandboxes:
             raise FileNotFoundError(f"the pod of {spec.ns} has no pause process")
         if key in self.containers:
@@ -258,6 +259,8 @@ class Agent:
         self.execs.ended(pid, status)
         for found in [life for life in self.containers.values() if life.pid == pid]:
             found.ended(status)
+            if found.over:
+                self.teller.flush()  # the node's next process does not run it again
         for pod in list(self.sandboxes.values()):
             if pod.pid == pid:
                 # Like the kubelet: without its sandbox, a pod's containers end.

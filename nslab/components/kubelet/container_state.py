@@ -124,6 +124,11 @@ class ContainerState:
         return self.started if self.spec.init == "sidecar" else self.state == "terminated" and self._exit_code == 0
 
     @property
+    def over(self) -> bool:
+        """Whether it has ended for good, and is not started again."""
+        return self.state == "terminated"
+
+    @property
     def started(self) -> bool:
         """Whether it has started: it runs, and its startup probe, if it has one, has succeeded."""
         return self.state == "running" and self._probes.started(self.spec)
