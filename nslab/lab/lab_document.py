@@ -133,6 +133,11 @@ class LabDocument:
         """The pod addresses that were given back, the longest ago first."""
         return tuple(map(IPv4Address, self.status.get("released", ())))
 
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """The pods of controllers, NAMESPACE/NAME, that were deleted and replaced, the longest ago first."""
+        return tuple(self.status.get("replaced", ()))
+
 
 def address(word: str | None) -> IPv4Address | None:
     """An address that may be missing."""

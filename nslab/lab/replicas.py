@@ -14,7 +14,7 @@ from nslab.lab.types import DAEMON_SET
 from nslab.lab.volumes import with_claims
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from nslab.lab.pod_types import Pod
     from nslab.lab.stream import Documents
@@ -43,7 +43,7 @@ def expand(found: Documents) -> None:
         return
     for one, nodes in zip(found.controllers, admitting, strict=True):
         template = _replica(one)
-        for index, name in enumerate(names(one.view, nodes)):
+        for index, name in enumerate(names(one.view, nodes, found.lab.replaced)):
             node = nodes[index] if one.kind == DAEMON_SET else ""
             had = there.get((one.namespace, name))
             if had and nodes and had.node not in nodes:
@@ -56,26 +56,32 @@ def count(controller: Controller, nodes: Sequence[str]) -> int:
     return len(nodes) if controller.kind == DAEMON_SET else max(controller.replicas, 0)
 
 
-def names(controller: Controller, nodes: Sequence[str] = ()) -> Iterator[str]:
-    """The names of a controller's pods. Scaling up only appends names."""
+def names(controller: Controller, nodes: Sequence[str] = (), replaced: Collection[str] = ()) -> Iterator[str]:
+    """The names of a controller's pods. Scaling up only appends names.
+
+    `replaced`: pods, NAMESPACE/NAME, whose names do not come again, except a StatefulSet's.
+    """
     if controller.kind == "StatefulSet":
         start = controller.document.get("spec", {}).get("ordinals", {}).get("start", 0)
         yield from (f"{controller.name}-{start + index}" for index in range(count(controller, nodes)))
         return
     hashed = template_hash(controller.template)
     middle = f"{hashed}-" if controller.kind == "Deployment" else ""
-    base = f"{controller.name}-{middle}"
     seed = "" if controller.kind == "Deployment" else f"{controller.kind}/"
-    seen: set[str] = set()
-    replicas = count(controller, nodes)
-    for number in numbers():
-        if len(seen) >= replicas:
-            return
-        each = nodes[number] if controller.kind == DAEMON_SET and number < replicas else number
-        name = generated(base, f"{seed}{controller.namespace}/{controller.name}/{hashed}/{each}")
-        if name not in seen:
-            seen.add(name)
-            yield name
+    seed = f"{seed}{controller.namespace}/{controller.name}/{hashed}"
+    gone = {key.partition("/")[2] for key in replaced if key.startswith(f"{controller.namespace}/")}
+    base, every = f"{controller.name}-{middle}", (f"{seed}/{number}" for number in numbers())
+    per_node = [_seeds_of(f"{seed}/{node}") for node in nodes] if controller.kind == DAEMON_SET else []
+    for seeds in per_node or [every] * count(controller, nodes):
+        name = next(name for each in seeds if (name := generated(base, each)) not in gone)
+        gone.add(name)
+        yield name
+
+
+def _seeds_of(seed: str) -> Iterator[str]:
+    """The seeds of the pods that a node has of a DaemonSet, one after the other."""
+    yield seed
+    yield from (f"{seed}/{number}" for number in numbers(1))
 
 
 def _replica(one: Document) -> Document:

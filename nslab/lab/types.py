@@ -187,3 +187,5 @@ class Lab:
     routers: tuple[Router, ...] = ()
     cni: Cni | None = None
     others: tuple[Kept, ...] = ()
+    # The pods of controllers, NAMESPACE/NAME, that were deleted and replaced, the longest ago first.
+    replaced: tuple[str, ...] = ()
