@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nslab.errors import NslabError, UsageError
+from nslab.lab.creation import created
 from nslab.linux import owned, places
 from nslab.linux.netns import labs
 from nslab.linux.processes import status
@@ -76,7 +77,8 @@ def live_pods(lab: Lab, processes: Sequence[Record]) -> dict[str, dict[str, Any]
         ns = netns(lab.name, pod_host(pod.namespace, pod.name))
         up = [container.name for container in pod.every if (ns, f"container/{container.name}") in runs]
         sandbox = runs.get((ns, Sandbox.role))
-        return live_pod(pod, reported.get(key, {}), up, now - age(sandbox) if sandbox else None)
+        came = float(created(lab, "Pod", pod.namespace, pod.name, pod.uid)) or (now - age(sandbox))
+        return live_pod(pod, reported.get(key, {}), up, came if sandbox else None)
 
     keys = ((f"{pod.namespace}/{pod.name}", pod) for pod in lab.pods)
     return {key: live(key, pod) for key, pod in keys}

@@ -35,6 +35,7 @@ from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass, field, replace
 from nslab.errors import NslabError
 from nslab.lab.addons import with_api_service
+from nslab.lab.creation import with_creation
 from nslab.lab.status import merge_status, with_released
 from nslab.lab.termination import key, with_terminating, without, without_terminating
 from nslab.lab.types import ProxyMode
@@ -168,6 +169,7 @@ class Transition:
             lab = merge_status(without(lab, gone), before)
             lab = with_terminating(lab, before, time.time(), self.grace) if self.leave else lab
             lab = with_released(lab, self.kept[0])
+        lab = with_creation(lab, self.kept[0] if self.kept else None, time.time())
         lab = assign_addresses(lab)
         drift = compare(self.spaces, as_seen(lab, unseen=self.wait), self.kept, self.written_by)
         if self.leave and self.kept:

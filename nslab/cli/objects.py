@@ -158,8 +158,8 @@ def delete(
     """Delete objects of a running lab, by KIND/NAME or by file.
 
     A pod gets SIGTERM, and SIGKILL when its grace period is over (terminationGracePeriodSeconds, 30 s by default).
-    Meanwhile `nslab ps` shows it as Terminating, and it is an endpoint that serves where no other is ready. A controller
-    makes another pod in its place.
+    Meanwhile `nslab ps` shows it as Terminating, and it is an endpoint that serves where no other is ready. Its
+    controller makes another pod in its place.
 
     Example: nslab delete services-iptables service/web
     """

@@ -54,6 +54,7 @@ def lab(found: Documents) -> types.Lab:
         cni=cni(document),
         others=tuple(map(kept, found.others)),
         replaced=document.replaced,
+        created=tuple(document.created.items()),
     )
 
 

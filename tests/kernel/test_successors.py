@@ -93,6 +93,14 @@ def test_a_pod_comes_back(lab: OwnLab, kind: str) -> None:
     assert "Stopping container c" in events
 
 
+SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: late}\nspec: {selector: {app: web}, ports: [{port: 80}]}\n"
+
+
+def created(lab: OwnLab, what: str) -> str:
+    found = json.loads(nslab("get", lab.name, what, "-o", "json").stdout)
+    return str(found["metadata"]["creationTimestamp"])
+
+
 def uids(lab: OwnLab) -> dict[str, str]:
     found = json.loads(nslab("get", lab.name, "pods", "-o", "json").stdout)["items"]
     return {one["metadata"]["name"]: one["metadata"]["uid"] for one in found}
@@ -105,6 +113,10 @@ def test_the_file_and_later_calls_leave_successors_alone(lab: OwnLab) -> None:
     after = uids(lab)
     assert gone not in after
     assert len(after) == len(before)
+    assert nslab("apply", lab.name, "-f", "-", input=SERVICE).returncode == 0
+    assert created(lab, "svc/late") > created(lab, "deploy/web") == created(lab, "node/n1")
+    assert created(lab, "endpoints/late") == created(lab, "svc/late")
+    assert nslab("delete", lab.name, "svc/late").returncode == 0
     assert nslab("scale", lab.name, "deployment/web", "--replicas", 2).returncode == 0
     assert "is as it should be" in lab.up()
     assert uids(lab) == after
