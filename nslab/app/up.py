@@ -6,6 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
+from nslab.app import jobs
 from nslab.app.down import release
 from nslab.app.listener import QUIET
 from nslab.app.reset import reset
@@ -85,6 +86,7 @@ def up(lab: Lab, listener: Listener = QUIET, goals: str | None = None, unwanted:
         if goals is not None:
             StoredLab(folder(lab.name)).keep_goals(goals)
         undo.pop_all()
+        jobs.begin(made.drift.lab)
         left = {one: why for one, why in refused.items() if one in made.drift.others}
         was = kept[0] if kept and not fresh else None
         return Up(made.drift, fresh, time.monotonic() - started, made.not_ready, made.failed, left, was, made.unready)

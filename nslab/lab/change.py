@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nslab.api.document import EXISTING, Document
 from nslab.api.documents import positioned, sources_of
@@ -12,7 +12,7 @@ from nslab.api.values import Reader, Source
 from nslab.api.words import quoted
 from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
-from nslab.lab import dump, service_document, views
+from nslab.lab import dump, jobs, service_document, views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
@@ -25,7 +25,7 @@ from nslab.lab.validate import errors
 from nslab.lab.warn import warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nslab.lab.service_types import EndpointSlice
     from nslab.lab.stream import Documents
@@ -115,6 +115,14 @@ def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Ch
         raise UsageError(not_found(key))
     there[key].spec["replicas"] = replicas
     return merge_status(completed(found, f"{key[0].partition('.')[0]}/{name}"), lab), (f"{key[0]}/{name} scaled",)
+
+
+def moved_on(lab: Lab, report: Mapping[str, dict[str, Any]], now: float) -> Lab:
+    """The lab after its Jobs' controller has seen what their pods' nodes `report`, by NAMESPACE/NAME."""
+    found = dump.documents(lab)
+    found.controllers = [Document({**one.value}) for one in found.controllers]
+    jobs.move_on(found, lab, report, now)
+    return merge_status(completed(found, "jobs"), lab)
 
 
 def _adopt(had: Documents, new: Documents) -> None:

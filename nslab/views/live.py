@@ -127,10 +127,21 @@ def _status(controller: Controller, pods: Sequence[Object]) -> Object:
     if controller.kind in ONE_NUMBER:
         numbers = {"replicas": count, "updatedReplicas": count, "readyReplicas": ready, "availableReplicas": ready}
         return {name: number for name, number in numbers.items() if number}
-    phases = Counter(one["status"]["phase"] for one in pods)
-    done = phases["Succeeded"]
-    over = {"conditions": [{"type": "Complete", "status": "True"}]} if count and done == count else {}
-    return {"succeeded": done, "active": phases["Pending"] + phases["Running"], **over}
+    return _job_status(controller, Counter(one["status"]["phase"] for one in pods))
+
+
+def _job_status(job: Controller, phases: Counter[str]) -> Object:
+    """A Job's status. `phases`: how many of its pods are in which phase; its document keeps that it has failed."""
+    kept, done = job.document.get("status", {}), phases["Succeeded"]
+    complete = {"reason": "CompletionsReached", "message": "Reached expected number of succeeded pods"}
+    conditions = [{"type": "Complete", "status": "True", **complete}] if job.replicas and done >= job.replicas else []
+    failed = max(phases["Failed"], kept.get("failed", 0))
+    return {
+        "succeeded": done,
+        "active": phases["Pending"] + phases["Running"],
+        **({"failed": failed} if failed else {}),
+        **({"conditions": found} if (found := kept.get("conditions") or conditions) else {}),
+    }
 
 
 def _slices(lab: Lab, live: Live) -> Iterator[Object]:

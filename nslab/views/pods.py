@@ -45,7 +45,7 @@ def live_pod(pod: Pod, report: Status, running: Iterable[str], created: float | 
     document = dump.pod(pod)
     status = {
         **document.get("status", {}),
-        "phase": report.get("phase", "Pending"),
+        "phase": report.get("phase") or document.get("status", {}).get("phase", "Pending"),
         **({} if sandbox else {"reason": NOT_RUNNING}),
         "containerStatuses": statuses(pod.containers),
         **({"initContainerStatuses": statuses(pod.init)} if pod.init else {}),
