@@ -61,8 +61,9 @@ def control(name: str, move_on: Callable[[str], object]) -> None:
 
 def is_needed(lab: Lab) -> bool:
     """Whether a Job is neither complete nor failed."""
-    report = status.read_status(lab.name)
-    return any(is_open(job, ended(pods, report)) for job, pods in jobs(lab))
+    found = [*jobs(lab)]
+    report = status.read_status(lab.name) if found else {}
+    return any(is_open(job, ended(pods, report)) for job, pods in found)
 
 
 def begin(lab: Lab) -> None:
