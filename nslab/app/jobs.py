@@ -57,6 +57,7 @@ def control(name: str, move_on: Callable[[str], object]) -> None:
             return  # the lab is gone
         except (NslabError, OSError):
             failures += 1
+            time.sleep(PAUSE)
 
 
 def is_needed(lab: Lab) -> bool:
