@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
-from nslab.app import terminating
+from nslab.app import jobs, terminating
 from nslab.app.listener import QUIET
 from nslab.app.transition import Transition
 from nslab.compiler.written_by import WrittenBy
 from nslab.dataclass import dataclass
-from nslab.lab.change import applied_with_warnings, deleted, scaled
+from nslab.lab.change import applied_with_warnings, deleted, moved_on, scaled
 from nslab.lab.settings import changed_settings, with_plugins, with_settings
 from nslab.lab.termination import without_terminating
 from nslab.linux import owned, signals
 from nslab.linux.netns import Namespaces, folder, private
 from nslab.linux.processes.agents import Agents
+from nslab.linux.processes.status import read_status
 from nslab.linux.stored_lab import StoredLab, stored_lab
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ class Changed:
     """The effect of a change: `lines`, one for each object; `late`, the nodes whose kube-proxies timed out or do not
     run.
 
-    `failed`: what kube-proxies could not write of it (see nslab.app.transition.Made).
+    `failed`: what kube-proxies could not write of it (see nslab.app.transition.Made, also for `unready`).
     """
 
     lines: tuple[str, ...]
@@ -43,6 +45,7 @@ class Changed:
     not_ready: list[NotReady]
     late: tuple[str, ...]
     failed: Mapping[str, Mapping[str, str]]
+    unready: tuple[str, ...] = ()
 
 
 def apply(name: str, source: str | Path, listener: Listener = QUIET, *, wait: bool = False) -> Changed:
@@ -112,6 +115,20 @@ def see_off(name: str) -> None:
     terminating.see_off(name, _sweep)
 
 
+def control_jobs(name: str) -> None:
+    """Act as the Job controller until the lab's Jobs are over."""
+    jobs.control(name, _move_on)
+
+
+def _move_on(name: str) -> None:
+    def decide(lab: Lab) -> tuple[Lab, Sequence[str]]:
+        return moved_on(lab, read_status(name), time.time()), ()
+
+    _change(name, "jobs", decide, QUIET, leave=True, wait=False)
+    if terminating.terminating(stored_lab(name)):
+        terminating.leave(name)
+
+
 def _sweep(name: str) -> None:
     _change(name, "apply", lambda lab: (lab, ()), QUIET, leave=True, wait=False)
 
@@ -172,4 +189,5 @@ def _change(
             lab, kept, spaces, agents, listener.progress,
             fresh=False, written_by=written_by, leave=leave, wait=wait, grace=grace,
         ).run()  # fmt: skip
-        return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed)
+        jobs.begin(made.drift.lab)
+        return Changed(tuple(lines), made.drift, made.not_ready, made.late, made.failed, made.unready if wait else ())

@@ -9,13 +9,15 @@ from nslab.app import ps
 from nslab.lab.addons import with_api_service
 from nslab.lab.selection import matching, selected
 from nslab.linux import owned
+from nslab.linux.processes.events import read_events
 from nslab.linux.stored_lab import stored_lab
 from nslab.objects.names import host
 from nslab.objects.process import NodeAgent
+from nslab.views.events import event
 from nslab.views.live import Live, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def get(name: str, words: Sequence[str] = (), namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
@@ -23,14 +25,20 @@ def get(name: str, words: Sequence[str] = (), namespace: str = "", selector: str
 
     `namespace`: only there; "": anywhere. `selector`: only with these labels.
     """
-    live = live_objects(name)
+    live = live_objects(name, events=bool(words))
     return matching(selected(live, words, namespace) if words else live, selector)
 
 
-def live_objects(name: str) -> list[dict[str, Any]]:
-    """Return every object of a running lab."""
+def live_objects(name: str, *, events: bool = False) -> list[dict[str, Any]]:
+    """Return every object of a running lab. `events`: with those of its nodes' kubelets."""
     lab, processes = stored_lab(name), owned.processes(name)
     pods, now = ps.live_pods(lab, processes), time.time()
     nodes = frozenset(host(record.ns) for record in processes if record.role == NodeAgent.role)
     created = now - max(map(ps.age, processes), default=0.0)
-    return objects(with_api_service(lab), Live(pods, nodes, created))
+    found = objects(with_api_service(lab), Live(pods, nodes, created))
+    return [*found, *happened(name, nodes & {node.name for node in lab.nodes})] if events else found
+
+
+def happened(name: str, nodes: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the Events that these nodes' kubelets keep."""
+    return [event(node, record) for node, record in read_events(name, sorted(nodes))]

@@ -18,6 +18,7 @@ from nslab.cli.output import (
     note,
     ready_or_exit,
     say,
+    unready_note,
     written_or_exit,
 )
 from nslab.cli.parsing import running
@@ -110,7 +111,7 @@ def up(
     for line in notes:
         note(line)
     written_or_exit(done.failed)
-    ready_or_exit(done.not_ready)
+    ready_or_exit(done.not_ready, unready_note(lab.name, done.unready))
 
 
 def _to_take_away(name: str, *, yes: bool) -> Sequence[Unmanaged]:

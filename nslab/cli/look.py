@@ -9,7 +9,18 @@ import typer
 
 from nslab.cli.arguments import EncapsulationOption, LabOrNone, file_of
 from nslab.cli.complete import SHELLS, running_labs, script, shipped_labs
-from nslab.cli.output import Format, Output, document, listing, markdown, need_root, note, say, terminal_columns
+from nslab.cli.output import (
+    Format,
+    Output,
+    document,
+    listing,
+    markdown,
+    need_root,
+    not_ready,
+    note,
+    say,
+    terminal_columns,
+)
 from nslab.cli.parsing import locale_language, running
 from nslab.errors import Missing, UsageError
 from nslab.exercises.types import Language
@@ -105,6 +116,8 @@ def ps(name: SomeLab = None, output: Output = Format.TABLE) -> None:
         host = process.ns.rpartition(".")[2]
         note(f"{host}: {process.name} is stopped (process {process.pid}); its last report may be out of date")
     listing(columns(found.rows) if output is Format.TABLE else found.rows, output, f"{name} has no pods")
+    if output is Format.TABLE:
+        not_ready({f"{row['namespace']}/{row['name']}": row["why"] for row in found.rows if row["why"]})
 
 
 def inspect(

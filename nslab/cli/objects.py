@@ -13,7 +13,18 @@ import typer
 from nslab.cli import complete
 from nslab.cli.arguments import RunningLab
 from nslab.cli.life import listener
-from nslab.cli.output import Format, Output, document, need_root, note, ready_or_exit, say, written_or_exit
+from nslab.cli.output import (
+    Format,
+    Output,
+    document,
+    need_root,
+    not_ready,
+    note,
+    ready_or_exit,
+    say,
+    unready_note,
+    written_or_exit,
+)
 from nslab.errors import UsageError, error_text
 from nslab.lab.selection import resource
 from nslab.lab.settings import setting
@@ -53,13 +64,15 @@ def get(
 ) -> None:
     """List the objects of a running lab, or print them whole, as `kubectl get` does.
 
-    KIND is pods, svc, deploy, nodes, all …; without one, it lists every object of the lab. -o yaml includes the fields
-    that nslab does not act on.
+    KIND is pods, svc, deploy, nodes, events, all …; without one, it lists every object of the lab. -o yaml includes the
+    fields that nslab does not act on. Below pods stands why some are not ready. A node's process keeps its Events as
+    long as it runs.
 
     Example: nslab get calico-two-node pods -o wide
     """
     need_root("get")
     from nslab.app.get import get as find
+    from nslab.app.ps import reasons
     from nslab.views.listing import Listing
 
     place = "" if everywhere or (not objects and not namespace) else namespace or "default"
@@ -75,6 +88,8 @@ def get(
     listing = Listing(namespaces=not place, wide=output is View.WIDE, labels=labels, kinds=not objects)
     text = listing.text(found, time.time())
     say(text) if text else note(f"No resources found{f' in {place} namespace' if place else ''}.")
+    if output is View.TABLE and objects:
+        not_ready(reasons(name, [one for one in found if one["kind"] == "Pod"]))
     while watch:
         time.sleep(0.5)
         for line in listing.changed(find(name, objects or (), place, selector), time.time()):
@@ -98,7 +113,7 @@ def describe(
 
     if not objects:
         raise UsageError("say what to describe: KIND[/NAME]…")
-    there = live_objects(name)
+    there = live_objects(name, events=True)
     found = matching(selected(there, objects, namespace or "default"), selector)
     if not found:
         note(f"No resources found in {namespace or 'default'} namespace.")
@@ -143,7 +158,8 @@ def delete(
     """Delete objects of a running lab, by KIND/NAME or by file.
 
     A pod gets SIGTERM, and SIGKILL when its grace period is over (terminationGracePeriodSeconds, 30 s by default).
-    Meanwhile `nslab ps` shows it as Terminating, and it is an endpoint that serves where no other is ready.
+    Meanwhile `nslab ps` shows it as Terminating, and it is an endpoint that serves where no other is ready. Its
+    controller makes another pod in its place.
 
     Example: nslab delete services-iptables service/web
     """
@@ -224,7 +240,7 @@ def _warn(done: Changed) -> None:
     for node in done.late:
         note(f"nslab: the kube-proxy of {node} has not followed yet; `nslab logs` and `nslab diff` tell more")
     written_or_exit(done.failed)
-    ready_or_exit(done.not_ready)
+    ready_or_exit(done.not_ready, unready_note(done.drift.lab.name, done.unready))
 
 
 def read_file(file: Path) -> str:

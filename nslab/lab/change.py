@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nslab.api.document import EXISTING, Document
 from nslab.api.documents import positioned, sources_of
 from nslab.api.sentences import invalid, of_object
 from nslab.api.values import Reader, Source
-from nslab.api.words import quoted, shown
+from nslab.api.words import quoted
 from nslab.dataclass import replace
 from nslab.errors import FieldError, UsageError
-from nslab.lab import dump, service_document, views
+from nslab.lab import dump, jobs, service_document, views
 from nslab.lab.allocate import allocate
 from nslab.lab.defaults import complete
 from nslab.lab.load import completed, in_order, refuse
@@ -21,12 +21,11 @@ from nslab.lab.notes import notes
 from nslab.lab.resources import SLICE, Key, key_of, named, not_deletable, not_found
 from nslab.lab.status import merge_status
 from nslab.lab.stream import read_stream
-from nslab.lab.types import ONE_NUMBER
 from nslab.lab.validate import errors
 from nslab.lab.warn import warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from nslab.lab.service_types import EndpointSlice
     from nslab.lab.stream import Documents
@@ -67,7 +66,10 @@ def applied_with_warnings(lab: Lab, source: Path | str) -> tuple[Lab, tuple[str,
 
 
 def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") -> Changed:
-    """`kubectl delete`: the objects of a file, or words such as (service/svc-b,) or (service, svc-b, svc-c)."""
+    """`kubectl delete`: the objects of a file, or words such as (service/svc-b,) or (service, svc-b, svc-c).
+
+    A pod of a controller that stays has a successor.
+    """
     if isinstance(what, Path):
         reader = Reader(*sources_of(what))
         keys = _keys(read_stream(reader, lab=False, unnamed=lambda _: "error: resource name may not be empty"))
@@ -81,11 +83,7 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
     gone = {*keys, *(("endpoints", namespace, name) for kind, namespace, name in keys if kind == "service")}
     controllers = tuple(one for one in lab.controllers if _key(one) not in gone)
     kept = {one.owner_name for one in controllers}
-    for pod in lab.pods:
-        if pod.owner in kept and ("pod", pod.namespace, pod.name) in gone:
-            kind, _, owner = pod.owner.partition("/")
-            text = f"pod {shown(pod.name)} is a replica of {kind.lower()} {shown(owner)}, which would create it again"
-            raise UsageError(f"{text}; {'scale' if kind in ONE_NUMBER else 'change'} or delete the {kind.lower()}")
+    replaced = (pod for pod in lab.pods if pod.owner in kept and ("pod", pod.namespace, pod.name) in gone)
     made = replace(
         lab,
         services=tuple(one for one in lab.services if ("service", one.namespace, one.name) not in gone),
@@ -97,7 +95,10 @@ def deleted(lab: Lab, what: Path | Sequence[str], namespace: str = "default") ->
             if ("pod", pod.namespace, pod.name) not in gone and (not pod.owner or pod.owner in kept)
         ),
         others=tuple(one for one in lab.others if key_of(one) not in gone),
+        replaced=(*lab.replaced, *(f"{pod.namespace}/{pod.name}" for pod in replaced)),
     )
+    if made.replaced != lab.replaced:
+        made = merge_status(completed(dump.documents(made), "deletion"), made)
     return made, tuple(f"{kind} {quoted(name)} deleted" for kind, _, name in keys)
 
 
@@ -114,6 +115,14 @@ def scaled(lab: Lab, what: str, replicas: int, namespace: str = "default") -> Ch
         raise UsageError(not_found(key))
     there[key].spec["replicas"] = replicas
     return merge_status(completed(found, f"{key[0].partition('.')[0]}/{name}"), lab), (f"{key[0]}/{name} scaled",)
+
+
+def moved_on(lab: Lab, report: Mapping[str, dict[str, Any]], now: float) -> Lab:
+    """The lab after its Jobs' controller has seen what their pods' nodes `report`, by NAMESPACE/NAME."""
+    found = dump.documents(lab)
+    found.controllers = [Document({**one.value}) for one in found.controllers]
+    jobs.move_on(found, lab, report, now)
+    return merge_status(completed(found, "jobs"), lab)
 
 
 def _adopt(had: Documents, new: Documents) -> None:

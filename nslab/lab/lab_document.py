@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import TYPE_CHECKING, Any
 
 from nslab.dataclass import dataclass, field
+from nslab.lab import termination
 from nslab.lab.network_rules import RULES, NetworkRules
 from nslab.lab.types import Encapsulation, Plugin, ProxyMode, Scheduler
 
@@ -132,6 +133,17 @@ class LabDocument:
     def released(self) -> tuple[IPv4Address, ...]:
         """The pod addresses that were given back, the longest ago first."""
         return tuple(map(IPv4Address, self.status.get("released", ())))
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """The pods of controllers, NAMESPACE/NAME, that were deleted and replaced, the longest ago first."""
+        return tuple(self.status.get("replaced", ()))
+
+    @property
+    def created(self) -> dict[str, int]:
+        """When the lab came up, and what came later (see nslab.lab.creation), in seconds since 1970."""
+        times = self.status.get("created", {}).items()
+        return {key: int(seconds) for key, time in times if (seconds := termination.seconds_of(time))}
 
 
 def address(word: str | None) -> IPv4Address | None:

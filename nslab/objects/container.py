@@ -143,7 +143,7 @@ class Workload(Supervised):
     `after`: the init containers before it; it starts when they have ended well, and sidecars have started.
     `behind`: the pod, NAMESPACE/NAME, that must be ready before it starts.
     `sources`: the sources of its further variables and files; `start`: what they held when it started; `masked`: the
-    same for people to read, without the values of Secrets, if it has any.
+    same for people to read, without the values of Secrets, if it has any. `image`: as the pod names it, for events.
     """
 
     container: str
@@ -164,6 +164,7 @@ class Workload(Supervised):
     after: tuple[str, ...] = ()
     behind: str = ""
     sources: str = ""
+    image: str = field(default="", compare=False, repr=False)
     start: Start | None = field(default=None, compare=False, repr=False)
     masked: Start | None = field(default=None, compare=False, repr=False)
 
@@ -216,7 +217,7 @@ class Workload(Supervised):
 
     def _further(self) -> Iterator[tuple[str, Any]]:
         yield "grace", self.grace if self.grace != Workload.GRACE else None
-        yield from (("init", self.init), ("after", self.after), ("behind", self.behind))
+        yield from (("init", self.init), ("after", self.after), ("behind", self.behind), ("image", self.image))
         yield "startup", self.startup and self.startup.fields()
         yield "lifecycle", {name: hook.fields() for name, hook in self.lifecycle}
 

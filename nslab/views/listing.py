@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     Object = dict[str, Any]
+
+AGES = frozenset(("AGE", "LAST SEEN", "FIRST SEEN"))
+AGO = re.compile(r" \(\S+ ago\)")
+"""How long ago the last restart was."""
 
 
 class Listing:
@@ -47,7 +52,7 @@ class Listing:
 
     def _row(self, one: Object, now: float, *, prefix: bool = False) -> dict[str, str]:
         row = {name: printable(cell) if cell else "" for name, cell in tables.row(one, now, wide=self.wide).items()}
-        if prefix:
+        if prefix and "NAME" in row:
             row["NAME"] = f"{resource(one)}/{row['NAME']}"
         if self.namespaces and one["metadata"].get("namespace"):
             row = {"NAMESPACE": one["metadata"]["namespace"], **row}
@@ -64,7 +69,8 @@ def _key(one: Object) -> tuple[str, ...]:
 
 
 def _unaged(row: dict[str, str]) -> dict[str, str]:
-    return {name: cell for name, cell in row.items() if name != "AGE"}
+    """A row without what changes as time goes by."""
+    return {name: AGO.sub("", cell) for name, cell in row.items() if name not in AGES}
 
 
 def _table(rows: Sequence[dict[str, str]]) -> str:

@@ -42,12 +42,13 @@ class Spec:
     means the default. `links`: the variables of Services, NAME=VALUE, separated by NUL. `mounts`: its volume mounts.
     `lifecycle`: its hooks, by name, with the fields of a HealthCheck. `grace`: seconds from SIGTERM to SIGKILL. `init`:
     "init" or "sidecar", for init containers; `after`: the names of those before it. `behind`: the pod, NAMESPACE/NAME,
-    that must be ready before it starts.
+    that must be ready before it starts. `image`: as the pod names it.
     """
 
     __slots__ = (
-        "after", "argv", "backoff", "behind", "container", "env", "grace", "init", "lifecycle", "limits", "links",
-        "liveness", "mounts", "ns", "number", "port", "readiness", "restart", "security", "startup", "working_dir",
+        "after", "argv", "backoff", "behind", "container", "env", "grace", "image", "init", "lifecycle", "limits",
+        "links", "liveness", "mounts", "ns", "number", "port", "readiness", "restart", "security", "startup",
+        "working_dir",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +74,7 @@ class Spec:
         links: str = "",
         mounts: Sequence[Mount] = (),
         behind: str = "",
+        image: str = "",
     ) -> None:
         self.ns, self.container, self.argv, self.env = ns, container, argv, env
         self.working_dir, self.port, self.number = working_dir or "/", port, number
@@ -80,13 +82,13 @@ class Spec:
         self.readiness, self.liveness, self.startup = readiness, liveness, startup
         self.grace, self.lifecycle = grace, lifecycle
         self.init, self.after, self.behind = init, after or (), behind
-        self.mounts = mounts or ()
+        self.mounts, self.image = mounts or (), image
         self.links = sys.intern(links)  # the same for all containers of a namespace
         self.security, self.limits = security or [0, 0, [], [], False], limits or [0, 0, 0]
 
     def equals(self, other: Spec) -> bool:
-        """Whether two specs are the same."""
-        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__)
+        """Whether two specs are the same; what plays their images is in `argv`."""
+        return all(getattr(self, name) == getattr(other, name) for name in self.__slots__ if name != "image")
 
     @property
     def built_in(self) -> bool:

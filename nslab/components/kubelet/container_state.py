@@ -41,6 +41,9 @@ if TYPE_CHECKING:
         def stuck(self, life: ContainerState) -> bool:
             """Whether it waits for an init container that has failed."""
 
+        def record(self, life: ContainerState, reason: str, message: str) -> None:
+            """Record an event of it."""
+
         def changed(self) -> None:
             """Handle its change."""
 
@@ -119,6 +122,11 @@ class ContainerState:
     def passed(self) -> bool:
         """Whether what comes after this init container may start: its work is done, or as a sidecar it has begun."""
         return self.started if self.spec.init == "sidecar" else self.state == "terminated" and self._exit_code == 0
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended for good, and is not started again."""
+        return self.state == "terminated"
 
     @property
     def started(self) -> bool:

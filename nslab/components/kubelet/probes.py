@@ -42,6 +42,9 @@ if TYPE_CHECKING:
         def kill(self, *reasons: str) -> None:
             """End its run; the last reason is its message."""
 
+        def record(self, reason: str, message: str) -> None:
+            """Record an event of it."""
+
         def log(self, text: str) -> None:
             """Write to the node's log."""
 
@@ -108,6 +111,8 @@ class Probes:
     ) -> None:
         """Judge the container by a result. If the probe could not run, say so and leave its health, as the kubelet."""
         errored = f"{name} probe errored: "
+        if wrong:
+            container.record("Unhealthy", f"{name} probe failed: {wrong}" if known else errored + wrong)
         if known:
             if container.message.startswith(errored):
                 container.message = ""

@@ -183,7 +183,7 @@ def test_what_kubectl_prints_comes_up_without_what_the_server_said() -> None:
         (controller("StatefulSet", "db", "replicas: 2, serviceName: db, ordinals: {start: 5}, "), ["db-5", "db-6"]),
         (controller("ReplicaSet", "rs", "replicas: 2, "), ["rs-", "rs-"]),
         (controller("DaemonSet", "agent"), ["agent-", "agent-"]),
-        (controller("Job", "once", "completions: 3, ", "batch/v1", "Never"), ["once-"] * 3),
+        (controller("Job", "once", "completions: 3, parallelism: 3, ", "batch/v1", "Never"), ["once-"] * 3),
         (controller("Job", "once", "suspend: true, ", "batch/v1", "Never"), []),
     ],
 )
