@@ -22,14 +22,17 @@ from nslab.trace.observed import Answered, Passing, WatchedPacket
 from nslab.wire import packets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from ipaddress import IPv4Address
+    from typing import TypeAlias
 
     from nslab.linux.netns import Namespaces
     from nslab.linux.taps import Frame
     from nslab.linux.tracing.kernel_trace import TracedNamespace
     from nslab.probes.evidence import Conversation
     from nslab.trace.observed import Crossing
+
+    Devices: TypeAlias = Mapping[str, tuple[int, int]]
 
 
 def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket:
@@ -53,7 +56,7 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
         wait([track])
         seen = in_order({host(ns): sock for ns, sock in taps.items()})
         counts = [one for ns in everywhere for one in moved(host(ns), before[ns], kernel_counters(spaces, ns))]
-        devices = {ns: batch.links(spaces.route_socket(ns)) for ns in everywhere}
+        devices = {ns: batch.indexes_and_mtus(spaces.route_socket(ns)) for ns in everywhere}
         crossed = [one for ns, traced in trace.read().items() for one in _crossings(spaces, ns, traced, devices[ns])]
         passed = tuple(_passings(track, seen))
         known = connections.entries(spaces, lab, passed)
@@ -61,15 +64,15 @@ def watch(spaces: Namespaces, lab: str, question: Conversation) -> WatchedPacket
         connections.forget(spaces, lab, known)
     return WatchedPacket(
         question, passed, tuple(crossed), tuple(_answered(seen)), tuple(unanswered(seen)), tuple(counts),
-        tuple(entry.connection for entry in known), _mtus(spaces, everywhere), track.error,
+        tuple(entry.connection for entry in known), _mtus(devices), track.error,
     )  # fmt: skip
 
 
-def _crossings(spaces: Namespaces, ns: str, traced: TracedNamespace, devices: dict[str, int]) -> list[Crossing]:
+def _crossings(spaces: Namespaces, ns: str, traced: TracedNamespace, devices: Devices) -> list[Crossing]:
     spaces.enter(ns)
     tables = {(event.family, event.table) for event in traced.events if event.table != traced.table}
     named_rules = texts(ns, traced.rules, tables) if tables else {}
-    return crossings(host(ns), traced, {index: name for name, index in devices.items()}, named_rules)
+    return crossings(host(ns), traced, {index: name for name, (index, _) in devices.items()}, named_rules)
 
 
 def _passings(track: Track, seen: Sequence[Frame]) -> Iterator[Passing]:
@@ -114,5 +117,5 @@ def _answered(seen: Iterable[Frame]) -> Iterator[Answered]:
             yield Answered(frame.host, dev, sender, frame.data[8:14].hex(":"))
 
 
-def _mtus(spaces: Namespaces, everywhere: Iterable[str]) -> dict[tuple[str, str], int]:
-    return {(host(ns), name): mtu for ns in everywhere for name, mtu in batch.mtus(spaces.route_socket(ns)).items()}
+def _mtus(devices: Mapping[str, Devices]) -> dict[tuple[str, str], int]:
+    return {(host(ns), name): mtu for ns, there in devices.items() for name, (_, mtu) in there.items()}
