@@ -223,6 +223,7 @@ def _child(
         records = kubedns.folder(context.run) if answers_dns else -1
         _, storage, pids = spec.limits
         pids = 0 if context.groups.bounds_pids else pids or PIDS
+        agnhost.prepare(spec.argv[1:])  # a container does not see our modules
         template.enter(host_of(spec.ns), storage, spec.read_only, pids, spec.mounts)
         os.close(template.descriptor)
         # The container's own /dev/null: a process with the machine's open could change its mode.
