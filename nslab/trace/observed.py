@@ -200,7 +200,10 @@ class ConntrackEntry:
 
 @dataclass(frozen=True, slots=True)
 class WatchedPacket:
-    """All that was seen of one conversation, in order. `mtus`: by host and interface. `error`: the sender's."""
+    """All that was seen of one conversation, in order. `mtus`: by host and interface. `error`: the sender's.
+
+    `renewed`: it began the time of a ClientIP affinity anew. `relayed`: the connection that a process made for it.
+    """
 
     question: Conversation
     passings: tuple[Passing, ...]
@@ -211,5 +214,5 @@ class WatchedPacket:
     connections: tuple[ConntrackEntry, ...] = ()
     mtus: Mapping[tuple[str, str], int] | None = None
     error: str = ""
-    untraced: tuple[str, ...] = ()
-    """Hosts whose rules the kernel does not trace (legacy iptables)."""
+    renewed: bool = False
+    relayed: tuple[Passing, ...] = ()

@@ -49,7 +49,7 @@ def entries(spaces: Namespaces, lab: str, passings: Iterable[Passing]) -> list[K
     return [
         entry
         for host, flows in asked.items()
-        for entry in _listed(spaces, netns(lab, host), host)
+        for entry in listed(spaces, netns(lab, host), host)
         if _passed(entry.connection, flows)
     ]
 
@@ -71,7 +71,8 @@ def _socket() -> socket.socket:
     return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER)
 
 
-def _listed(spaces: Namespaces, ns: str, host: str) -> Iterator[KnownEntry]:
+def listed(spaces: Namespaces, ns: str, host: str) -> Iterator[KnownEntry]:
+    """All entries of a host."""
     spaces.enter(ns)
     with _socket() as sock, suppress(OSError):
         for body in batch.dump(sock, _GET, _HEADER):

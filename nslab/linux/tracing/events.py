@@ -59,6 +59,20 @@ def crossings(host: str, traced: TracedNamespace, devices: Mapping[int, str], te
     return [replace(one.crossing, visits=tuple(one.visits)) for one in every]
 
 
+def merged(crossings: Iterable[Crossing], others: Iterable[Crossing]) -> list[Crossing]:
+    """The crossings, with what another trace of the same packets has seen."""
+    by_sight = {(one.host, one.tunnelled, one.iif, one.header): one for one in others}
+    both = [_joined(one, by_sight.pop((one.host, one.tunnelled, one.iif, one.header), None)) for one in crossings]
+    return [*both, *by_sight.values()]
+
+
+def _joined(one: Crossing, same: Crossing | None) -> Crossing:
+    if not same:
+        return one
+    visits = sorted((*one.visits, *same.visits), key=lambda visit: (visit.hook, visit.priority))
+    return replace(one, oif=one.oif or same.oif, visits=tuple(visits))
+
+
 def _echo(event: Event) -> What | None:
     """Whether an echo asks or answers; None for what is no echo, or in a tunnel."""
     packet = packets.decode(event.packet + event.segment)

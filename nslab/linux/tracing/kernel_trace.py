@@ -58,7 +58,7 @@ class KernelTrace:
     def __init__(self, spaces: Namespaces, namespaces: Iterable[str], signs: Sequence[tuple[What, int, bytes]]) -> None:
         self.table = f"nslab-trace-{os.getpid()}"
         self._spaces = spaces
-        self._marks, self._needles = _needles(signs)
+        self._marks, self._needles = needles_of(signs)
         self._writers: dict[str, socket.socket] = {}
         self._readers: dict[str, socket.socket] = {}
         with ExitStack() as opened:
@@ -112,7 +112,7 @@ def _waiting(sock: socket.socket) -> Iterator[Event]:
                     raise
 
 
-def _needles(signs: Sequence[tuple[What, int, bytes]]) -> tuple[list[Mark], list[nftables.Needle]]:
+def needles_of(signs: Sequence[tuple[What, int, bytes]]) -> tuple[list[Mark], list[nftables.Needle]]:
     """What to look for in packets, alone, in a tunnel, and in an ICMP error."""
     by_sign: dict[tuple[int, bytes], What | None] = {}
     for what, place, value in signs:
