@@ -18,7 +18,7 @@ class FrameError(ValueError):
     """A frame that is not allowed."""
 
 
-class Frame(NamedTuple):
+class Http2Frame(NamedTuple):
     """A frame. `stream` 0: of the connection."""
 
     kind: int
@@ -45,7 +45,7 @@ class Frame(NamedTuple):
         return body[: len(body) - padding]
 
 
-def take(received: bytearray) -> Frame | None:
+def take(received: bytearray) -> Http2Frame | None:
     """Take the first frame out of what was received; None if it is not whole yet. FrameError if it is too long."""
     if len(received) < _HEAD:
         return None
@@ -55,6 +55,6 @@ def take(received: bytearray) -> Frame | None:
     if len(received) < _HEAD + length:
         return None
     stream = int.from_bytes(received[5:9], "big") & 0x7FFFFFFF
-    frame = Frame(received[3], received[4], stream, bytes(received[_HEAD : _HEAD + length]))
+    frame = Http2Frame(received[3], received[4], stream, bytes(received[_HEAD : _HEAD + length]))
     del received[: _HEAD + length]
     return frame

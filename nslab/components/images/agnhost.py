@@ -35,34 +35,33 @@ _HELD = 1 << 18  # bytes queued for a slow reader before we stop reading from it
 
 def main(arguments: Sequence[str], report: int = -1) -> Never:
     """Run agnhost with these arguments until a signal; write `ready` to the descriptor `report` when it listens."""
+    match list(arguments):
+        case ["netexec", *flags]:
+            run(lambda loop: _serve(loop, parse(flags)), report)
+        case [] | ["pause"]:
+            run(lambda _: None, report)
+        case others:
+            fail(f"agnhost {' '.join(others)}: only netexec, grpc-health-checking and pause are built in", report)
+
+
+def run(serve: Callable[[Loop], None], report: int) -> Never:
+    """Open what `serve` opens, and serve until a signal comes."""
     for number in (signal.SIGTERM, signal.SIGINT):
         # PID 1 of a pid namespace gets only signals that it has a handler for.
         signal.signal(number, lambda *_: os._exit(0))
     loop = Loop()
-    match list(arguments):
-        case ["netexec" | "grpc-health-checking" as kind, *flags]:
-            try:
-                _serve(loop, parse(flags)) if kind == "netexec" else _serve_health(loop, flags)
-            except OSError as error:
-                fail(error.strerror or str(error), report)
-            except ValueError as error:
-                fail(str(error), report)
-        case [] | ["pause"]:
-            pass
-        case others:
-            fail(f"agnhost {' '.join(others)}: only netexec, grpc-health-checking and pause are built in", report)
+    try:
+        serve(loop)
+    except OSError as error:
+        fail(error.strerror or str(error), report)
+    except ValueError as error:
+        fail(str(error), report)
     if report >= 0:
         quietly()
         os.write(report, b"ready\n")
         os.close(report)
     while True:
         loop.turn()
-
-
-def prepare(arguments: Sequence[str]) -> None:
-    """Import what these arguments need and others do not."""
-    if arguments[:1] == ["grpc-health-checking"]:
-        import nslab.components.images.grpc_health  # noqa: F401 - for `_serve_health`
 
 
 def fail(text: str, report: int) -> Never:
@@ -97,12 +96,6 @@ def parse(flags: Sequence[str], known: Mapping[str, Any] = FLAGS) -> dict[str, A
         if name.endswith("port") and values[name[2:]] > 65535:
             raise ValueError(f"{name}: no port is greater than 65535")
     return values
-
-
-def _serve_health(loop: Loop, flags: Sequence[str]) -> None:
-    from nslab.components.images import grpc_health
-
-    grpc_health.serve(loop, flags)
 
 
 def _serve(loop: Loop, flags: dict[str, int]) -> None:

@@ -9,6 +9,7 @@ Flags, answers and logs are those of Kubernetes' agnhost. It has only the method
 from __future__ import annotations
 
 import socket
+import sys
 import time
 
 from nslab.components.images import agnhost
@@ -18,6 +19,7 @@ from nslab.wire.hpack import CompressionError, HeaderDecoder, encoded
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Never
 
     from nslab.components.runtime.loop import Loop
     from nslab.wire import http
@@ -53,6 +55,11 @@ class Health:
         if service != self._service:
             return None
         return NOT_SERVING if self.forced or 0 <= self._delay <= self.age else SERVING
+
+
+def main(arguments: Sequence[str], report: int = -1) -> Never:
+    """Run it until a signal, with agnhost's arguments; write `ready` to the descriptor `report` when it listens."""
+    agnhost.run(lambda loop: serve(loop, arguments[1:]), report)
 
 
 def serve(loop: Loop, flags: Sequence[str]) -> None:
@@ -123,13 +130,13 @@ class GrpcPeer(agnhost.TcpPeer):
             self._go_away(http2.PROTOCOL_ERROR)
 
     def _say(self, kind: int, flags: int = 0, stream: int = 0, body: bytes = b"") -> None:
-        self.output += bytes(http2.Frame(kind, flags, stream, body))
+        self.output += bytes(http2.Http2Frame(kind, flags, stream, body))
 
     def _go_away(self, error: int) -> None:
         self._say(http2.GOAWAY, body=bytes(4) + error.to_bytes(4, "big"))
         self.ended = True
 
-    def _take(self, frame: http2.Frame) -> None:
+    def _take(self, frame: http2.Http2Frame) -> None:
         if self._unfinished and (frame.kind, frame.stream) != (http2.CONTINUATION, self._unfinished):
             raise http2.FrameError("headers go on in the next frame")
         match frame.kind:
@@ -148,7 +155,7 @@ class GrpcPeer(agnhost.TcpPeer):
             case _:
                 pass
 
-    def _headers(self, frame: http2.Frame) -> None:
+    def _headers(self, frame: http2.Http2Frame) -> None:
         if not frame.stream or (frame.kind == http2.CONTINUATION and not self._unfinished):
             raise http2.FrameError("headers of no stream")
         call = self._calls.setdefault(frame.stream, _Call())
@@ -163,7 +170,7 @@ class GrpcPeer(agnhost.TcpPeer):
         if frame.kind == http2.HEADERS and frame.flags & http2.END_STREAM:
             self._answer(frame.stream, b"")
 
-    def _data(self, frame: http2.Frame) -> None:
+    def _data(self, frame: http2.Http2Frame) -> None:
         if call := self._calls.get(frame.stream):
             call.data += frame.payload
             if len(call.data) > _QUESTION:
@@ -221,3 +228,7 @@ def _varint(data: bytes) -> tuple[int, int]:
 def _percent(text: str) -> str:
     """A text as grpc-message has it."""
     return "".join(char if " " <= char <= "~" and char != "%" else f"%{ord(char) & 0xFF:02X}" for char in text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def frame(kind: int, flags: int, stream: int, body: bytes) -> bytes:
+    return bytes(http2.Http2Frame(kind, flags, stream, body))
+
+
 class Server:
     """The service on a port of this machine's loopback, in a thread."""
 
@@ -121,12 +125,12 @@ def test_calls_on_one_connection(server: Server) -> None:
     [
         b"GET / HTTP/1.1\r\n\r\n",
         http2.PREFACE + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01",
-        http2.PREFACE + bytes(http2.Frame(http2.HEADERS, http2.END_HEADERS, 1, b"\x80")),
-        http2.PREFACE + bytes(http2.Frame(http2.HEADERS, http2.PADDED, 1, b"\x09a")),
-        http2.PREFACE + bytes(http2.Frame(http2.CONTINUATION, 0, 1, b"")),
-        http2.PREFACE + bytes(http2.Frame(http2.HEADERS, 0, 1, b"")) + bytes(http2.Frame(http2.PING, 0, 0, bytes(8))),
-        http2.PREFACE + bytes(http2.Frame(http2.HEADERS, 0, 1, b"")) * 2,
-        http2.PREFACE + b"".join(bytes(http2.Frame(http2.HEADERS, 4, 2 * n + 1, b"")) for n in range(101)),
+        http2.PREFACE + frame(http2.HEADERS, http2.END_HEADERS, 1, b"\x80"),
+        http2.PREFACE + frame(http2.HEADERS, http2.PADDED, 1, b"\x09a"),
+        http2.PREFACE + frame(http2.CONTINUATION, 0, 1, b""),
+        http2.PREFACE + frame(http2.HEADERS, 0, 1, b"") + frame(http2.PING, 0, 0, bytes(8)),
+        http2.PREFACE + frame(http2.HEADERS, 0, 1, b"") * 2,
+        http2.PREFACE + b"".join(frame(http2.HEADERS, 4, 2 * n + 1, b"") for n in range(101)),
     ],
 )
 def test_who_breaks_the_rules_is_sent_away(server: Server, sent: bytes) -> None:
