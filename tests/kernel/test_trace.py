@@ -409,19 +409,6 @@ def test_it_leaves_nothing_behind(lab: Lab) -> None:
         assert not [port for port in ports if f"sport={port} " in known]
 
 
-def test_an_echo_is_known_by_its_identifier(lab: Lab) -> None:
-    one, box = address(lab, "one"), address(lab, "box")
-    run(lab, "box", f"ping -c 1 -W 5 -e 4242 {one}")
-    journey = trace(lab.name, "box", one, Kind.ICMP)
-    assert {entry.host for entry in journey.connections} >= {"node1", "node2"}
-    [identity] = {entry.original.identity for entry in journey.connections}
-    assert identity == journey.hops[0].header.identity != 4242
-    for node in ("node1", "node2"):
-        known = run(lab, node, f"conntrack -L -p icmp --orig-src {box} 2>/dev/null")
-        assert "id=4242" in known
-        assert f"id={identity} " not in known
-
-
 @pytest.mark.parametrize("mode", ["iptables", "nftables"])
 def test_the_sender_is_not_kept_at_the_endpoint_that_it_drew(lab: Lab, mode: str) -> None:
     def pinned() -> str:
@@ -440,6 +427,19 @@ def test_the_sender_is_not_kept_at_the_endpoint_that_it_drew(lab: Lab, mode: str
     [note] = kept.notes
     assert "the sender had this endpoint already, and its time of 10800 s begins anew" in note
     assert address(lab, "box") in pinned()
+
+
+def test_an_echo_is_known_by_its_identifier(lab: Lab) -> None:
+    one, box = address(lab, "one"), address(lab, "box")
+    run(lab, "box", f"ping -c 1 -W 5 -e 4242 {one}")
+    journey = trace(lab.name, "box", one, Kind.ICMP)
+    assert {entry.host for entry in journey.connections} >= {"node1", "node2"}
+    [identity] = {entry.original.identity for entry in journey.connections}
+    assert identity == journey.hops[0].header.identity != 4242
+    for node in ("node1", "node2"):
+        known = run(lab, node, f"conntrack -L -p icmp --orig-src {box} 2>/dev/null")
+        assert "id=4242" in known
+        assert f"id={identity} " not in known
 
 
 def test_killed_it_leaves_no_rule(lab: Lab) -> None:
