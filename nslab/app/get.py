@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from nslab.app import ps
 from nslab.lab.addons import with_api_service
-from nslab.lab.selection import matching, selected
+from nslab.lab.selection import matching, matching_fields, selected
 from nslab.linux import owned
 from nslab.linux.processes.events import read_events
 from nslab.linux.stored_lab import stored_lab
@@ -20,13 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 
-def get(name: str, words: Sequence[str] = (), namespace: str = "", selector: str = "") -> list[dict[str, Any]]:
+def get(
+    name: str, words: Sequence[str] = (), namespace: str = "", selector: str = "", fields: str = ""
+) -> list[dict[str, Any]]:
     """Return the objects that `words` select (see nslab.lab.selection); all of the lab's without words.
 
-    `namespace`: only there; "": anywhere. `selector`: only with these labels.
+    `namespace`: only there; "": anywhere. `selector`: only with these labels; `fields`: with these fields.
     """
     live = live_objects(name, events=bool(words))
-    return matching(selected(live, words, namespace) if words else live, selector)
+    chosen = selected(live, words, namespace) if words else live
+    return matching_fields(matching(chosen, selector), fields)
 
 
 def live_objects(name: str, *, events: bool = False) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import typer
 import typer.core
 
 from nslab.cli.output import PIPE, discard, flush, note
-from nslab.cli.parsing import CommandInside, ShellInside, Verbs
+from nslab.cli.parsing import BareWait, CommandInside, ShellInside, Verbs
 from nslab.errors import LabFileError, Missing, NslabError, Refused, error_text
 
 if TYPE_CHECKING:
@@ -67,7 +67,11 @@ VERBS: dict[str, str] = {
     "version": "help.version",
 }
 """Every verb, in the order of --help: its function, in a module of this package."""
-_OTHERWISE: dict[str, type[typer.core.TyperCommand]] = {"exec": CommandInside, "shell": ShellInside}
+_OTHERWISE: dict[str, type[typer.core.TyperCommand]] = {
+    "exec": CommandInside,
+    "shell": ShellInside,
+    "delete": BareWait,
+}
 """Verbs whose words are not read as click reads them."""
 
 

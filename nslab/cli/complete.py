@@ -119,6 +119,13 @@ def settings(ctx: click.Context, incomplete: str) -> list[str]:
     return [pair for pair in pairs if pair.startswith(incomplete)]
 
 
+def formats(incomplete: str) -> list[str]:
+    """The output formats of `get`."""
+    from nslab.views.printers import PLAIN, TEMPLATES
+
+    return [one for one in (*PLAIN, *(f"{name}=" for name in TEMPLATES)) if one.startswith(incomplete)]
+
+
 def _first(ctx: click.Context) -> str:
     """The first argument: behind an option that still lacks its value click has put it nowhere."""
     typed = next((ctx.params[name] for name in ("name", "host", "pod") if ctx.params.get(name)), "")

@@ -91,6 +91,15 @@ class ShellInside(typer.core.TyperCommand):
     allow_extra_args = True
 
 
+class BareWait(typer.core.TyperCommand):
+    """A verb whose --wait may stand without a value, as kubectl has it; a value follows `=`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words, as if `=true` stood behind such a --wait."""
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [*("--wait=true" if w == "--wait" else w for w in args[:end]), *args[end:]])
+
+
 class CommandInside(typer.core.TyperCommand):
     """A verb that takes a host and a command: the command begins at its first word, and `--` before it may be left out.
 

@@ -259,7 +259,8 @@ def _with_environment(begun: Start) -> str:
     env = [f"{name}={value}" for name, value in variables if name != "NSLAB"]  # NSLAB is nslab's own mark
     words = [quote(program)]
     if program in ("agnhost", "kubedns", "standin"):
-        words = [f"{PYTHON}.images.{program}"]
+        module = "grpc_health" if arguments[:1] == ["grpc-health-checking"] else program
+        words = [f"{PYTHON}.images.{module}"]
     elif env and "=" in program:
         words = ["unshare", "--", quote(program)]  # env would parse it as one more variable
     elif not env and program.startswith("-"):

@@ -6,7 +6,7 @@ import re
 from ipaddress import AddressValueError, IPv4Address
 from typing import TYPE_CHECKING
 
-from nslab.api.words import did_you_mean, shown
+from nslab.api.words import did_you_mean, shown, some
 from nslab.dataclass import dataclass, replace
 from nslab.errors import UsageError
 from nslab.lab.dns import DOMAIN
@@ -106,11 +106,7 @@ def names_to_ask(lab: Lab, host: str, name: str) -> list[str]:
 def way_on(word: str, known: list[str]) -> str:
     """The end of an error message about a name that the lab has not."""
     meant = namesake(word, known)
-    return f"; did you mean {meant}?" if meant else did_you_mean(word, known) or _list(known)
-
-
-def _list(known: list[str]) -> str:
-    return f"; it has {', '.join(known[:12])}{' …' if len(known) > 12 else ''}"
+    return f"; did you mean {meant}?" if meant else did_you_mean(word, known) or f"; it has {some(known)}"
 
 
 def _split(word: str) -> tuple[str, int]:

@@ -225,6 +225,7 @@ def _child(
         records = kubedns.folder(context.run) if answers_dns else -1
         _, storage, pids = spec.limits
         pids = 0 if context.groups.bounds_pids else pids or PIDS
+        built_in = _built_in(spec)
         template.enter(host_of(spec.ns), storage, spec.read_only, pids, spec.mounts)
         os.close(template.descriptor)
         # The container's own /dev/null: a process with the machine's open could change its mode.
@@ -235,8 +236,8 @@ def _child(
         if records >= 0:
             name_server = standin if spec.argv[0] == "standin" else kubedns
             name_server.main(spec.argv[1:], report, records)
-        elif spec.built_in:
-            BUILT_IN[os.path.basename(spec.argv[0])](spec.argv[1:], report)
+        elif built_in:
+            built_in(spec.argv[1:], report)
         else:
             status = _exec(spec.argv, environment(spec, hostname, "container"), report)
     except SystemExit as end:
@@ -247,6 +248,15 @@ def _child(
         _report(report, f"{type(error).__name__}: {error}")
     finally:
         os._exit(status)
+
+
+def _built_in(spec: Spec) -> Callable[[list[str], int], Never] | None:
+    """The function of a built-in program; it is imported by now, as a container does not see our modules."""
+    if spec.built_in and spec.argv[1:2] == ["grpc-health-checking"]:
+        from nslab.components.images import grpc_health  # memory that few need
+
+        return grpc_health.main
+    return BUILT_IN.get(os.path.basename(spec.argv[0]))
 
 
 def _exec(argv: list[str], env: dict[str, str], report: int) -> int:

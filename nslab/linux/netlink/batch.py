@@ -144,9 +144,9 @@ def links(sock: socket.socket) -> dict[str, int]:
     return {link.name: link.number for link in _links(sock)}
 
 
-def mtus(sock: socket.socket) -> dict[str, int]:
-    """The interfaces of a namespace: name to MTU, in bytes."""
-    return {link.name: struct.unpack("=I", link.attributes[LINK_MTU])[0] for link in _links(sock)}
+def indexes_and_mtus(sock: socket.socket) -> dict[str, tuple[int, int]]:
+    """The interfaces of a namespace: name to index, and MTU in bytes."""
+    return {link.name: (link.number, struct.unpack("=I", link.attributes[LINK_MTU])[0]) for link in _links(sock)}
 
 
 def link_kinds(sock: socket.socket) -> dict[str, int]:

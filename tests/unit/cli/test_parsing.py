@@ -47,6 +47,21 @@ def test_a_command_begins_at_its_first_word(words: str, command: str, container:
     assert (params["host"], [*params["command"]], params["container"]) == ("lab/pod", command.split(), container)
 
 
+@pytest.mark.parametrize(
+    ("words", "wait", "objects"),
+    [
+        ("pod/a", "true", ["pod/a"]),
+        ("pod/a --wait", "true", ["pod/a"]),
+        ("--wait pod/a pod/b", "true", ["pod/a", "pod/b"]),
+        ("pod/a --wait=false", "false", ["pod/a"]),
+        ("-- pod/a --wait", "true", ["pod/a", "--wait"]),
+    ],
+)
+def test_wait_needs_no_value(words: str, wait: str, objects: list[str]) -> None:
+    params = read("delete", "lab", *words.split())
+    assert (params["wait"], [*params["objects"]]) == (wait, objects)
+
+
 @pytest.mark.parametrize("words", [[], ["lab/pod"], ["lab/pod", "--"], ["lab/pod", "-z", "ls"], ["lab/pod", "-c"]])
 def test_what_is_no_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:

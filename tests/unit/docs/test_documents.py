@@ -123,7 +123,7 @@ def test_all_that_a_command_can_run_in_is_named() -> None:
 
 def test_logs_are_of_pods() -> None:
     (host, *_) = COMMANDS["logs"].params
-    assert (host.make_metavar(), host.help) == ("LAB/POD", "A pod.")
+    assert (host.make_metavar(), host.help) == ("LAB/POD", "A pod; with -l, the lab.")
 
 
 @pytest.mark.parametrize("verb", COMMANDS)
