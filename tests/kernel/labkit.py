@@ -19,6 +19,7 @@ from nslab.compiler.placement import assign_addresses
 from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.linux.timeouts import scaled
+from tests import prefork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -52,9 +53,10 @@ def until(true: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 def nslab(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """One call of the command line, with what it said."""
+    """One call of the command line, with what it said. In another environment, it is started as a person starts it."""
     options = {"capture_output": True, "text": True, "timeout": 60, "cwd": ROOT, **options}
-    return subprocess.run([*NSLAB, *map(str, arguments)], **options)
+    program = NSLAB if "env" in options else prefork.shared().command
+    return subprocess.run([*program, *map(str, arguments)], **options)
 
 
 def nslabs(calls: Iterable[Sequence[object]], **options: Any) -> list[subprocess.CompletedProcess[str]]:
