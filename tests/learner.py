@@ -36,7 +36,7 @@ class Learner:
         self.lab = ""
         self.others: dict[int, tuple[subprocess.Popen[bytes], Path, tuple[str, ...]]] = {}
         program = home / "bin" / "nslab"
-        prefork.program(program, prefork.shared().command)
+        prefork.program(program, prefork.python())
         path = f"{program.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
         self.environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "LC_ALL": "C.UTF-8"}
 

@@ -55,7 +55,7 @@ def until(true: Callable[[], object], seconds: float = 10.0) -> None:
 def nslab(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
     """One call of the command line, with what it said. In another environment, it is started as a person starts it."""
     options = {"capture_output": True, "text": True, "timeout": 60, "cwd": ROOT, **options}
-    program = NSLAB if "env" in options else prefork.shared().command
+    program = NSLAB if "env" in options else prefork.nslab()
     return subprocess.run([*program, *map(str, arguments)], **options)
 
 

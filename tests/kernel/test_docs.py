@@ -57,7 +57,7 @@ class World:
         self.first = Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children").read_text().strip()
         self._within = ("nsenter", "--target", self.first, "--mount", "--pid")
         self._server = prefork.Server(folder, self._within)
-        prefork.program(folder / "bin" / "nslab", self._server.command)
+        prefork.program(folder / "bin" / "nslab", self._server.python)
 
     def run(self, line: str) -> tuple[int, str]:
         """One line as a person types it; `nslab` and `scripts/nslab` are this interpreter's."""

@@ -34,17 +34,17 @@ class Server:
         self._process = subprocess.Popen(argv, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._process.stdout
         assert self._process.stdout.read(1), "it did not start"
-        self.command = (sys.executable, "-I", "-S", str(CLIENT), str(folder / "prefork"))
-        """Stands before a call's words, as `python -m nslab` would."""
+        self.python = (sys.executable, "-I", "-S", str(CLIENT), str(folder / "prefork"))
+        """Stands before `-m MODULE …` or `-c TEXT …`, as an interpreter would."""
 
     def close(self) -> None:
-        """End it; the calls that run are killed."""
+        """End it, when all calls have ended."""
         self._process.communicate(timeout=30)
 
 
 @cache
-def shared() -> Server:
-    """This process's server, which its first call starts."""
+def python() -> tuple[str, ...]:
+    """The interpreter of this process's server, which the first call starts."""
     folder = Path(tempfile.mkdtemp(prefix="nslab-prefork-"))
     server = Server(folder)
 
@@ -53,11 +53,16 @@ def shared() -> Server:
         shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(end)
-    return server
+    return server.python
 
 
-def program(path: Path, command: Sequence[str]) -> None:
-    """Write a program that does what a command does."""
+def nslab() -> tuple[str, ...]:
+    """What stands before a call's words."""
+    return (*python(), "-m", "nslab")
+
+
+def program(path: Path, interpreter: Sequence[str]) -> None:
+    """Write a program that is nslab."""
     path.parent.mkdir()
-    path.write_text(f'#!/bin/sh\nexec {" ".join(command)} "$@"\n')
+    path.write_text(f'#!/bin/sh\nexec {" ".join(interpreter)} -m nslab "$@"\n')
     path.chmod(0o755)

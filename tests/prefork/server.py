@@ -1,8 +1,8 @@
-"""The server: `python -m tests.prefork.server SOCKET` imports nslab, and forks for each call of a client.
+"""The server: `python -m tests.prefork.server SOCKET` imports nslab, and forks for each call.
 
 A request is one message: the folder, the number of words, the words, the variables; with it come the three standard
-streams. A later byte is a signal for the call. The answer is its status, as subprocess has it. If a client is killed,
-its call is, too. The server ends when its standard input does.
+streams. The words are Python's own: `-m MODULE …` or `-c TEXT …`. A later byte is a signal for the call. The answer is
+its status, as subprocess has it. If a client is killed, its call is, too. The server ends when its standard input does.
 """
 
 from __future__ import annotations
@@ -38,18 +38,16 @@ LATER = ("jinja2", "shlex", "traceback", "yaml", "zoneinfo")
 
 
 def prepare() -> None:
-    """Import everything, and let the collector never write to it: a child shares what nobody writes to."""
+    """Import everything, and use what is compiled when it is first used."""
     for module in pkgutil.walk_packages(nslab.__path__, "nslab."):
         if not module.name.startswith(OTHERS):
             importlib.import_module(module.name)
     for name in LATER:
         importlib.import_module(name)
     tree(VERBS)
-    for lab in ("calico-two-node", "services-nftables"):  # methods and patterns are compiled when first used
+    for lab in ("calico-two-node", "services-nftables"):
         stored = dump(assign_addresses(load(find(lab))))
         diff((), compile_lab(parse_stored(stored, lab), FULL))
-    gc.collect()
-    gc.freeze()
 
 
 class Server:
@@ -126,15 +124,19 @@ def call(request: bytes, streams: list[int]) -> None:
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
-    sys.argv = ["nslab", *map(os.fsdecode, words)]
-    os._exit(status())
+    os._exit(status([*map(os.fsdecode, words)]))
 
 
-def status() -> int:
-    """Run nslab as `python -m` does, and end as the interpreter does."""
+def status(words: list[str]) -> int:
+    """Run a module or a text as Python does, and end as the interpreter does."""
+    option, program, *arguments = words
+    sys.argv = [program if option == "-m" else option, *arguments]
     left = 0
     try:
-        runpy.run_module("nslab", run_name="__main__")
+        if option == "-m":
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
+        else:
+            exec(program, {"__name__": "__main__"})
     except SystemExit as leave:
         left = leave.code if isinstance(leave.code, int) else 0 if leave.code is None else 1
     except BaseException as error:
@@ -151,6 +153,8 @@ def status() -> int:
 
 if __name__ == "__main__":
     prepare()
+    gc.collect()
+    gc.freeze()  # a child shares what nobody writes to
     server = Server(sys.argv[1])
     os.write(1, b"+")
     server.serve()
