@@ -1,4 +1,4 @@
-"""One call: gives the server its streams, folder, variables and words, passes signals on, and ends as the call does.
+"""One call: gives the server its streams, folder, umask, variables and words, passes signals on, and ends alike.
 
 `python -I -S client.py SOCKET WORD…`: what is imported is built in, so this starts in a tenth of nslab's time.
 """
@@ -17,7 +17,8 @@ def main() -> None:
     words = [word.encode(errors="surrogateescape") for word in sys.argv[2:]]
     variables = [b"=".join(variable) for variable in posix.environ.items()]
     streams = b"".join(stream.to_bytes(4, sys.byteorder) for stream in (0, 1, 2))
-    request = b"\0".join((posix.getcwdb(), b"%d" % len(words), *words, *variables))
+    mask = posix.umask(0)
+    request = b"\0".join((posix.getcwdb(), b"%d" % mask, b"%d" % len(words), *words, *variables))
     server.sendmsg([request], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, streams)])
     status = int(server.recv(8))
     if status < 0:

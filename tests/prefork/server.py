@@ -1,8 +1,9 @@
 """The server: `python -m tests.prefork.server SOCKET` imports nslab, and forks for each call.
 
-A request is one message: the folder, the number of words, the words, the variables; with it come the three standard
-streams. The words are Python's own: `-m MODULE …` or `-c TEXT …`. A later byte is a signal for the call. The answer is
-its status, as subprocess has it. If a client is killed, its call is, too. The server ends when its standard input does.
+A request is one message: the folder, the umask, the number of words, the words, the variables; with it come the three
+standard streams. The words are Python's own: `-m MODULE …` or `-c TEXT …`. A later byte is a signal for the call. The
+answer is its status, as subprocess has it. If a client is killed, its call is, too. The server ends when its standard
+input does.
 """
 
 from __future__ import annotations
@@ -113,12 +114,13 @@ def call(request: bytes, streams: list[int]) -> None:
     """Be the call: nothing of the server but what it has imported."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    folder, count, *rest = request.split(b"\0")
+    folder, mask, count, *rest = request.split(b"\0")
     words, variables = rest[: int(count)], rest[int(count) :]
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
     os.closerange(3, 1024)
     os.chdir(folder)
+    os.umask(int(mask))
     os.environb.clear()
     os.environb.update(variable.partition(b"=")[::2] for variable in variables)
     sys.stdin = os.fdopen(0, closefd=False)
