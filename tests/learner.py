@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from nslab.lab.find import check_file, folder
 from nslab.lab.load import load
 from nslab.linux.timeouts import scaled
 from nslab.views.guide import read
+from tests import prefork
 from tests.guidebook import Command, commands, matches, wrong
 
 ROOT = Path(__file__).parents[1]
@@ -29,17 +29,15 @@ WANTED = {"ipvs": {"ip_vs", "dummy"}, "nftables": {"nftables nat"}}
 
 
 class Learner:
-    """Types commands in a folder of its own, with this interpreter's nslab."""
+    """Types commands in a folder of its own, with this interpreter's nslab; its calls start at once."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.lab = ""
         self.others: dict[int, tuple[subprocess.Popen[bytes], Path, tuple[str, ...]]] = {}
-        shim = home / "bin" / "nslab"
-        shim.parent.mkdir()
-        shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m nslab "$@"\n')
-        shim.chmod(0o755)
-        path = f"{shim.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        program = home / "bin" / "nslab"
+        prefork.program(program, prefork.python())
+        path = f"{program.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
         self.environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "120", "LC_ALL": "C.UTF-8"}
 
     def walks(self, shipped: str, name: str) -> str:

@@ -39,7 +39,7 @@ def workers(asked: Sequence[str], processors: int) -> int:
         return 0 if len(files) == 1 else min(len(files), processors)
     if asked and all(path.startswith(UNIT) for path in asked):
         return processors
-    return min(2 * processors + 2, MOST)
+    return min(2 * processors, MOST)
 
 
 def share(test: str) -> str:

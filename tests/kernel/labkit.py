@@ -20,6 +20,7 @@ from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.linux.timeouts import scaled
 from nslab.objects.names import cali, netns
+from tests import prefork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 NSLAB = (sys.executable, "-m", "nslab")
+"""A call that starts as a person's does; `nslab` below starts sooner."""
+ANYBODYS = {"capture_output", "cwd", "input", "text", "timeout"}
+"""Options of `nslab` that say nothing about its process."""
 PAUSE = 0.01
 """Seconds between two looks: who looks without a pause takes the processor from those that it waits for."""
 RUN, IP_NETNS = Path("/run/nslab"), Path("/run/netns")
@@ -53,9 +57,13 @@ def until(true: Callable[[], object], seconds: float = 10.0) -> None:
 
 
 def nslab(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """One call of the command line, with what it said."""
+    """One call of the command line, with what it said.
+
+    With options that are the process's own, such as `env` or `preexec_fn`, it is started as a person starts it.
+    """
+    program = prefork.nslab() if options.keys() <= ANYBODYS else NSLAB
     options = {"capture_output": True, "text": True, "timeout": 60, "cwd": ROOT, **options}
-    return subprocess.run([*NSLAB, *map(str, arguments)], **options)
+    return subprocess.run([*program, *map(str, arguments)], **options)
 
 
 def nslabs(calls: Iterable[Sequence[object]], **options: Any) -> list[subprocess.CompletedProcess[str]]:

@@ -217,11 +217,10 @@ def test_a_reader_that_has_seen_enough() -> None:
 @pytest.mark.parametrize(
     "environment",
     [
-        {"HOME": "/nonexistent"}, {"HOME": "/proc"}, {"HOME": ""}, {"TERM": "nonsense"}, {"TERM": ""},
-        {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"LANG": "xx_YY.nonsense"},
-        {"PYTHONIOENCODING": "ascii"}, {"PYTHONIOENCODING": "latin-1"}, {"NO_COLOR": "1"},
-        {"COLUMNS": "1"}, {"TMPDIR": "/nonexistent"},
-        {"PATH": "/usr/bin:/bin"},
+        {"HOME": "/nonexistent", "TERM": "nonsense", "LANG": "xx_YY.nonsense", "TMPDIR": "/nonexistent"},
+        {"HOME": "/proc", "TERM": "", "PYTHONIOENCODING": "ascii", "COLUMNS": "1"},
+        {"HOME": "", "LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "NO_COLOR": "1"},
+        {"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "latin-1"},
     ],
     ids=lambda environment: " ".join(f"{name}={value}" for name, value in environment.items()),
 )  # fmt: skip

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import prefork
 from tests.documents import ROOT, TEXTS, Shown, fences, files, shown
 
 if TYPE_CHECKING:
@@ -44,11 +45,7 @@ class World:
         self.folder = folder
         for name, content in files(text).items():
             (folder / name).write_text(content)
-        program = folder / "bin" / "nslab"
-        program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m nslab "$@"\n')
-        program.chmod(0o755)
-        path = f"{program.parent}:{os.environ['PATH']}:/usr/sbin:/sbin"
+        path = f"{folder}/bin:{os.environ['PATH']}:/usr/sbin:/sbin"
         self.environment = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
         script = "mount -t tmpfs none /run && echo ready && exec sleep infinity"
         self.holder = subprocess.Popen(
@@ -58,11 +55,14 @@ class World:
         assert self.holder.stdout
         assert self.holder.stdout.readline() == "ready\n"
         self.first = Path(f"/proc/{self.holder.pid}/task/{self.holder.pid}/children").read_text().strip()
+        self._within = ("nsenter", "--target", self.first, "--mount", "--pid")
+        self._server = prefork.Server(folder, self._within)
+        prefork.program(folder / "bin" / "nslab", self._server.python)
 
     def run(self, line: str) -> tuple[int, str]:
         """One line as a person types it; `nslab` and `scripts/nslab` are this interpreter's."""
         line = line.replace("scripts/nslab", "nslab")
-        inside = ["nsenter", "--target", self.first, "--mount", "--pid", f"--wdns={self.folder}", "--", "bash", "-c"]
+        inside = [*self._within, f"--wdns={self.folder}", "--", "bash", "-c"]
         done = subprocess.run(
             [*inside, line], env=self.environment, text=True, stdout=-1, stderr=-2, check=False, timeout=90
         )
@@ -71,6 +71,7 @@ class World:
     def end(self) -> None:
         """Labs go, with their control groups; all processes in there end with the first one, and so do namespaces."""
         self.run("nslab down --all")
+        self._server.close()
         os.kill(int(self.first), signal.SIGKILL)
         self.holder.wait(30)
         assert self.holder.stdout

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from nslab.cli import output
 from nslab.cli.output import Format
+from tests import prefork
 
 CLI = Path(__file__).parents[2] / "nslab/cli"
 HIDDEN = "\x1b[2J\x1b[8m\u202egnp.exe\u2066\x9b31m\x7f"
@@ -51,7 +52,7 @@ def obeyed(text: str) -> set[str]:
 
 def nslab(*arguments: str, cwd: Path | None = None) -> str:
     """All that a call prints, as a terminal gets it."""
-    argv = [sys.executable, "-P", "-m", "nslab", *arguments]
+    argv = [*prefork.nslab(), *arguments]
     done = subprocess.run(argv, capture_output=True, cwd=cwd)
     return (done.stdout + done.stderr).decode()
 
@@ -145,7 +146,7 @@ def test_a_plan_says_what_of_its_file_is_not_acted_on(tmp_path: Path, call: list
             "{name: app, volumeDevices: [{name: v, devicePath: /dev/x}], resources: {limits: {memory: 900Ti}},",
         )
     )
-    argv = [sys.executable, "-P", "-m", "nslab", *call, str(file)]
+    argv = [*prefork.nslab(), *call, str(file)]
     done = subprocess.run(argv, capture_output=True, text=True)
     assert done.returncode == 0
     one, two = done.stderr.splitlines()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import prefork
 
 ROOT = Path(__file__).parents[2]
 NODE = ("--node", "node1")
@@ -27,7 +28,7 @@ ports: [{port: 8080}]
 
 
 def render(*arguments: str, text: str = SERVICE) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "nslab", "render", "-f", "-", *NODE, *arguments]
+    argv = [*prefork.nslab(), "render", "-f", "-", *NODE, *arguments]
     return subprocess.run(argv, input=text, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
@@ -169,7 +170,7 @@ def test_a_folder_is_all_its_manifests(tmp_path: Path) -> None:
     (tmp_path / "service.yaml").write_text(service)
     (tmp_path / "ends.yml").write_text(ends)
     flags = ("--node-ip", "192.168.59.22", "--proxy-mode", "iptables")
-    argv = [sys.executable, "-m", "nslab", "render", "-f", str(tmp_path), *NODE, *flags]
+    argv = [*prefork.nslab(), "render", "-f", str(tmp_path), *NODE, *flags]
     done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == render(*flags).stdout

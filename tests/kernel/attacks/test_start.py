@@ -81,7 +81,7 @@ def test_ctrl_c_while_a_module_is_imported_is_no_traceback(call: tuple[str, ...]
 def length(verb: str) -> float:
     """Seconds that a call takes by itself."""
     started = time.monotonic()
-    nslab(*next(call for call in CALLS if call[0] == verb))
+    nslab(*next(call for call in CALLS if call[0] == verb), env=os.environ)
     return time.monotonic() - started
 
 
@@ -134,8 +134,9 @@ def test_what_the_caller_blocks_is_heard(lab: OwnLab) -> None:
     every = {number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, every)
     try:
-        lab.up()
-        output = nslab("exec", f"{lab.name}/pod-a", "--", "grep", "SigBlk", "/proc/self/status").stdout
+        nslab("up", lab.file, env=os.environ)
+        argv = ("exec", f"{lab.name}/pod-a", "--", "grep", "SigBlk", "/proc/self/status")
+        output = nslab(*argv, env=os.environ).stdout
         process = subprocess.Popen([*NSLAB, "logs", f"{lab.name}/pod-a", "-f"], cwd=ROOT, stdout=subprocess.PIPE)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
