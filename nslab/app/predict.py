@@ -10,10 +10,11 @@ from nslab.lab.find import find
 from nslab.lab.load import load
 from nslab.linux.observe.host import likely_host
 from nslab.linux.stored_lab import stored_lab
+from nslab.objects.names import netns
 from nslab.trace.authors import Authors
 from nslab.trace.endpoints import named_service, source, target
 from nslab.trace.hops import Journey
-from nslab.trace.predict import Predictor
+from nslab.trace.lab_prediction import LabPredictor
 from nslab.trace.topology import topology
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[J
     lab = _lab(name)
     begin, aim = source(lab, sender), named_service(lab, target(lab, to, kind), kind)
     state = compile_lab(lab, likely_host())
-    found = Predictor(lab.name, topology(state), Authors(lab.name, state)).journeys(begin, aim)
+    found = LabPredictor(lab.name, topology(state), Authors(lab.name, state)).journeys(netns(lab.name, begin), aim)
     return [
         Journey(
             lab.name, begin, aim, one.hops, one.end, one.why, notes=one.doubts,

@@ -18,7 +18,11 @@ BY_CONNTRACK = "conntrack; no rule does this"
 BLACKHOLE = "a blackhole route drops it"
 NO_ROUTE = "it has no route there"
 NO_FORWARDING = "it does not forward packets (ip_forward), or a route says unreachable"
+UNREACHABLE = "a route of its says unreachable"
+PROHIBITED = "a route of its says prohibit"
 """Causes, seen and predicted alike."""
+TOLD = (NO_ROUTE, UNREACHABLE, PROHIBITED)
+"""The causes of which the kernel tells the sender."""
 
 
 class Action(StrEnum):
