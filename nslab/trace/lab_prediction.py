@@ -58,7 +58,7 @@ class LabHosts(PredictedHosts):
         """Whether it is an address of the host itself."""
         return address.is_loopback or self._net.owner(ns, address) is not None
 
-    def ways(self, branch: Branch, iif: str = "") -> list[tuple[Branch, RouteTaken]]:
+    def ways(self, branch: Branch, _iif: str = "", /) -> list[tuple[Branch, RouteTaken]]:
         return [(branch, self.way(branch.ns, branch.packet.destination))]
 
     def way(self, ns: str, to: IPv4Address) -> RouteTaken:
@@ -83,7 +83,7 @@ class LabHosts(PredictedHosts):
     def mtu(self, ns: str, dev: str) -> int:
         return int(getattr(self._net.device(ns, dev), "mtu", 0) or 0)
 
-    def forwards(self, ns: str, iif: str) -> bool:
+    def forwards(self, ns: str, _iif: str, /) -> bool:
         forwards = self._net.objects.get(("Sysctl", ns, "net/ipv4/ip_forward"))
         return getattr(forwards, "value", "0") == "1"
 

@@ -103,8 +103,8 @@ class Predictor(ABC):
             way = first if again.error else again
             sent = self.hosts.hop(branch, Action.SEND, dev=way.dev, way=way).hops
             since = (changed(hop, dev=way.dev) for hop in on.hops[len(branch.hops) :])
-            on = changed(on, hops=(*sent, *since))
-            yield from [self.hosts.lost(on, "", again.error)] if again.error else self.leave(on, way)
+            moved = changed(on, hops=(*sent, *since))
+            yield from [self.hosts.lost(moved, "", again.error)] if again.error else self.leave(moved, way)
 
     def arrive(self, branch: Branch, ns: str, dev: str) -> Iterator[Branch]:
         """At an interface of a host."""
@@ -184,36 +184,35 @@ class Predictor(ABC):
         self, branch: Branch, tunnel: Tunnel, to: IPv4Address | None, via: IPv4Address
     ) -> Iterator[Branch]:
         """The tunnel's packet goes from node to node, where a device of the same kind takes the inner one out."""
-        hosts, ns, inner = self.hosts, branch.ns, branch.packet
+        unknown = f"{self.hosts.name(branch.ns)}'s {tunnel.dev} knows no node behind {via}"
         if to is None:
-            yield ended(branch, End.LOST, f"{hosts.name(ns)}'s {tunnel.dev} knows no node behind {via}")
+            yield ended(branch, End.LOST, unknown)
             return
+        inner = branch.packet
         packet = Packet(
-            hosts.source(ns, to), to, tunnel.protocol, 0, tunnel.port,
+            self.hosts.source(branch.ns, to), to, tunnel.protocol, 0, tunnel.port,
             mark=inner.mark, length=inner.length + tunnel.overhead,
         )  # fmt: skip
-        outer = changed(branch, packet=packet, came=packet.flow, nat={})
-        for routed, way in hosts.ways(outer):
+        for on, way in self.hosts.ways(changed(branch, packet=packet, came=packet.flow, nat={})):
             if way.error:
-                yield ended(branch, End.LOST, f"{hosts.name(ns)}'s {tunnel.dev} knows no node behind {via}")
+                yield ended(branch, End.LOST, unknown)
                 continue
-            header = header_of(packet)
-            show = "proto 4" if tunnel.protocol == IPIP else fill("udp port {}", tunnel.port)
-            wrapped = Hop(
-                hosts.name(ns), Action.ENCAPSULATE, header_of(inner), inner.reply, way.dev, outer=header,
-                cause=f"route {way}", by=hosts.wrote(ns, way), mtu=hosts.mtu(ns, way.dev),
-                command=hosts.command(ns, fill("tcpdump -nn -i {} ", way.dev) + show),
-            )  # fmt: skip
-            routed = changed(routed, hops=(*routed.hops, wrapped), inner=inner)
-            for after in hosts.through(routed, "OUTPUT", oif=way.dev):
-                if after.over:
-                    yield after
-                    continue
-                for arrived in self.leave(after, way):
-                    if arrived.end is not End.DELIVERED:
-                        yield changed(arrived, packet=inner) if arrived.over else arrived
-                        continue
-                    yield from self._unwrap(branch, arrived, tunnel, header)
+            outer = changed(on, hops=(*on.hops, self._wrapped(on, inner, tunnel, way)), inner=inner)
+            for after in self.hosts.through(outer, "OUTPUT", oif=way.dev):
+                for arrived in [after] if after.over else self.leave(after, way):
+                    if arrived.end is End.DELIVERED:
+                        yield from self._unwrap(branch, arrived, tunnel, header_of(packet))
+                    else:
+                        yield changed(arrived, packet=inner)
+
+    def _wrapped(self, branch: Branch, inner: Packet, tunnel: Tunnel, way: RouteTaken) -> Hop:
+        hosts, ns = self.hosts, branch.ns
+        show = "proto 4" if tunnel.protocol == IPIP else fill("udp port {}", tunnel.port)
+        return Hop(
+            hosts.name(ns), Action.ENCAPSULATE, header_of(inner), inner.reply, way.dev, outer=header_of(branch.packet),
+            cause=f"route {way}", by=hosts.wrote(ns, way), mtu=hosts.mtu(ns, way.dev),
+            command=hosts.command(ns, fill("tcpdump -nn -i {} ", way.dev) + show),
+        )  # fmt: skip
 
     def _unwrap(self, branch: Branch, arrived: Branch, tunnel: Tunnel, outer: Header) -> Iterator[Branch]:
         hosts, ns = self.hosts, arrived.ns

@@ -39,7 +39,7 @@ class PredictedHosts(ABC):
         """The address that the kernel chooses for a packet of the host itself."""
 
     @abstractmethod
-    def ways(self, branch: Branch, iif: str = "") -> Iterable[tuple[Branch, RouteTaken]]:
+    def ways(self, branch: Branch, iif: str = "", /) -> Iterable[tuple[Branch, RouteTaken]]:
         """The routes that the host may choose, each with the packet that takes it; one with `error` if it has none."""
 
     @abstractmethod
@@ -51,7 +51,7 @@ class PredictedHosts(ABC):
         """The MTU of an interface, 0 if it has none."""
 
     @abstractmethod
-    def forwards(self, ns: str, iif: str) -> bool:
+    def forwards(self, ns: str, iif: str, /) -> bool:
         """Whether it forwards what comes in there."""
 
     @abstractmethod
@@ -62,15 +62,15 @@ class PredictedHosts(ABC):
     def wrote_rule(self, ns: str, match: Match) -> str:
         """Who wrote a rule."""
 
-    def refuses(self, _branch: Branch, _iif: str) -> str:
+    def refuses(self, _branch: Branch, _iif: str, /) -> str:
         """Why routing does not take what comes in there; "" if it does."""
         return ""
 
-    def balanced(self, _branch: Branch, _iif: str) -> Iterable[Branch]:
+    def balanced(self, _branch: Branch, _iif: str, /) -> Iterable[Branch]:
         """What IPVS makes of a packet for the host itself: one branch for each real server; none if it is not its."""
         return ()
 
-    def deaf(self, _branch: Branch) -> str:
+    def deaf(self, _branch: Branch, /) -> str:
         """Why a packet that the host receives is refused; "" if something listens, or if nobody knows."""
         return ""
 
