@@ -33,8 +33,9 @@ def predict(name: str, sender: str, to: str, kind: Kind | None = None) -> list[J
     found = LabPredictor(lab.name, topology(state), Authors(lab.name, state)).journeys(netns(lab.name, begin), aim)
     return [
         Journey(
-            lab.name, begin, aim, one.hops, one.end, one.why, notes=one.doubts,
-            chance=float(one.chance) if one.chance is not None else None,
+            lab.name, begin, aim, one.hops, one.end, one.why,
+            notes=tuple(f"not understood: {doubt}" for doubt in one.doubts),
+            chance=float(one.chance) if one.chance is not None else None, computed=True,
         )
         for one in found
     ]  # fmt: skip

@@ -1,7 +1,8 @@
-"""`nslab trace`: one packet, hop by hop."""
+"""`nslab trace`: one packet, hop by hop; `nslab dump-node`: what it needs of a real node."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from nslab.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nslab.probes.pairs import Kind
     from nslab.trace.hops import Journey
 
 _STYLES: dict[str, dict[str, Any]] = {
@@ -29,12 +31,18 @@ def trace(
         typer.Argument(
             metavar="TO[:PORT]", autocompletion=probed, help="A host, a Service, an address, or a name for DNS."
         ),
-    ],
+    ] = "",
     udp: Annotated[bool, typer.Option("--udp", help="Send a UDP datagram.")] = False,
     icmp: Annotated[bool, typer.Option("--icmp", help="Send an ICMP echo.")] = False,
     predict: Annotated[
         bool, typer.Option("--predict", help="Compute it from the lab's desired state: no packet, and no root.")
     ] = False,
+    dump: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--dump", metavar="DIR", help="Compute it from the dump of a real node, instead of LAB; once for each node."
+        ),
+    ] = None,
     no_reply: Annotated[bool, typer.Option("--no-reply", help="Do not show the reply.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
@@ -45,20 +53,27 @@ def trace(
     command that shows the same. If the packet is lost, it says where and why. It leaves nothing behind. It exits with 1
     if the packet was not delivered.
 
+    `--dump DIR` computes the way through real nodes, from their own rules, instead: FROM and TO are addresses or the
+    nodes' names, and there is no LAB. `nslab dump-node` says how to take a dump.
+
     Example: nslab trace calico-two-node pod-d svc-b
     """
-    if not predict:
-        need_root("trace")
     if udp and icmp:
         raise UsageError("--udp or --icmp: a packet is one of them")
     from nslab.probes.pairs import Kind
 
     kind = Kind.UDP if udp else Kind.ICMP if icmp else None
+    if dump:
+        _trace_dumps(dump, (name, sender, to), kind, output, reply=not no_reply)
+        return
+    if not to:
+        raise UsageError("say what to trace: nslab trace LAB FROM TO[:PORT]")
     if predict:
         from nslab.app.predict import predict as compute
 
         _print_all(compute(name, sender, to, kind), output, reply=not no_reply)
         return
+    need_root("trace")
     from nslab.app.trace import trace as follow
     from nslab.trace.hops import End
     from nslab.views import journey as view
@@ -74,6 +89,30 @@ def trace(
         raise typer.Exit(1)
 
 
+def _trace_dumps(
+    dumps: Sequence[Path], words: Sequence[str], kind: Kind | None, output: Format, *, reply: bool
+) -> None:
+    sender, to, more = words
+    if more:
+        raise UsageError("--dump stands for LAB: nslab trace --dump DIR FROM TO:PORT")
+    from nslab.app.dumps import trace_dumps
+
+    _print_all(trace_dumps(dumps, sender, to, kind), output, reply=reply)
+
+
+def dump_node() -> None:
+    """Print a shell script that dumps what a node's kernel would do to packets. For `trace --dump`.
+
+    The script needs nothing but sh and what the node has; it reads as root, and changes nothing. With its output into
+    `tar x`, there is a folder nslab-dump-NODE here. A program that the node lacks is named in its file `notes`.
+
+    Example: nslab dump-node | ssh node1 sudo sh | tar x
+    """
+    from nslab.app.dumps import script
+
+    say(script(), nl=False)
+
+
 def _print_hops(journey: Journey, *, reply: bool) -> None:
     from nslab.trace.hops import End
     from nslab.views import journey as view
@@ -83,7 +122,7 @@ def _print_hops(journey: Journey, *, reply: bool) -> None:
         say(line)
     for role, line in view.lines(journey, reply=reply):
         say(line, **_STYLES[role])
-    say(f"\n{view.summary(journey)}", fg=None if journey.end is End.DELIVERED else "red")
+    say(f"\n{view.summary(journey)}", fg=None if journey.end in (End.DELIVERED, End.LEFT) else "red")
 
 
 def _print_all(journeys: Sequence[Journey], output: Format, *, reply: bool) -> None:
@@ -99,6 +138,6 @@ def _print_all(journeys: Sequence[Journey], output: Format, *, reply: bool) -> N
                 say("")
             _print_hops(one, reply=reply)
             for line in one.notes:
-                say(f"not understood: {line}")
-    if not any(one.end is End.DELIVERED for one in journeys):
+                say(line)
+    if not any(one.end in (End.DELIVERED, End.LEFT) for one in journeys):
         raise typer.Exit(1)

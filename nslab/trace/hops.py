@@ -29,6 +29,7 @@ class Action(StrEnum):
     """What a host did."""
 
     SEND = "send"
+    ENTER = "come in"
     BRIDGE = "bridge"
     DNAT = "DNAT"
     SNAT = "SNAT"
@@ -52,6 +53,7 @@ class End(StrEnum):
     REJECTED = "rejected"
     DROPPED = "dropped"
     LOST = "timed out"
+    LEFT = "out of sight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,9 @@ class Journey:
     names: tuple[NameAsked, ...] = ()
     notes: tuple[str, ...] = ()
     chance: float | None = None
-    """Of a prediction: with which chance it comes so, where rules draw lots."""
+    """Of a prediction: with which chance it comes so, where rules draw lots; None if that is not known."""
+    computed: bool = False
+    """Whether it is a prediction."""
 
     def count(self, action: Action, *, reply: bool = False) -> int:
         """How many hops did something."""

@@ -87,10 +87,10 @@ class LabHosts(PredictedHosts):
         forwards = self._net.objects.get(("Sysctl", ns, "net/ipv4/ip_forward"))
         return getattr(forwards, "value", "0") == "1"
 
-    def wrote(self, ns: str, way: RouteTaken) -> str:
+    def wrote(self, ns: str, way: RouteTaken, /) -> str:
         return self._authors.of_route(host(ns), way)
 
-    def wrote_rule(self, ns: str, match: Match) -> str:
+    def wrote_rule(self, ns: str, match: Match, /) -> str:
         return self._authors.of_rule(host(ns), match)
 
 

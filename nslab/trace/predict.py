@@ -250,4 +250,4 @@ def reply(there: Branch) -> Branch:
         length=asked.length, state="ESTABLISHED", reply=True, status=frozenset({"SEEN_REPLY", "CONFIRMED"}),
         origin=asked.flow,
     )  # fmt: skip
-    return changed(there, packet=packet, came=packet.flow, end=None, why="")
+    return changed(there, packet=packet, came=packet.flow, end=None, why="", handed="")

@@ -55,11 +55,11 @@ class PredictedHosts(ABC):
         """Whether it forwards what comes in there."""
 
     @abstractmethod
-    def wrote(self, ns: str, way: RouteTaken) -> str:
+    def wrote(self, ns: str, way: RouteTaken, /) -> str:
         """Who wrote a route."""
 
     @abstractmethod
-    def wrote_rule(self, ns: str, match: Match) -> str:
+    def wrote_rule(self, ns: str, match: Match, /) -> str:
         """Who wrote a rule."""
 
     def refuses(self, _branch: Branch, _iif: str, /) -> str:

@@ -102,9 +102,10 @@ class Entry(NamedTuple):
         """A field that is an IPv4 address; None if it is not there, or is any (0.0.0.0)."""
         found = self.text(name)
         try:
-            return (IPv4Address(found) or None) if found and found != "any" else None
+            address = IPv4Address(found if found not in ("", "any") else 0)
         except ValueError as error:
             raise self.wrong(f"{name} is no IPv4 address: {found[:40]!a}") from error
+        return address if int(address) else None
 
     def network(self, name: str, default: str = "") -> IPv4Network:
         """A field that is an IPv4 network or address, or `default`, `all`."""

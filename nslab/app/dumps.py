@@ -1,0 +1,51 @@
+"""Compute the journey of a packet through real nodes, from what was dumped of them: nothing is sent, without root."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from nslab.dataclass import replace
+from nslab.errors import UsageError
+from nslab.linux.dumps import read_dump
+from nslab.trace.dump.ends import start, target
+from nslab.trace.dump.host import DumpedHost
+from nslab.trace.dump.predictor import DumpPredictor
+from nslab.trace.dump.services import service_of
+from nslab.trace.hops import Journey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from nslab.probes.pairs import Kind
+
+
+def script() -> str:
+    """The shell script that makes a dump of the node on which it runs."""
+    return (files("nslab.trace.dump") / "dump-node.sh").read_text()
+
+
+def trace_dumps(folders: Sequence[Path], sender: str, to: str, kind: Kind | None = None) -> list[Journey]:
+    """All journeys that a packet may take through the dumped nodes, each with its chance.
+
+    UsageError if a folder is no dump, or has what no program prints, or if they have no such end.
+    """
+    hosts = [DumpedHost(read_dump(folder)) for folder in folders]
+    names = [host.name for host in hosts]
+    if twice := next((name for name in names if names.count(name) > 1), ""):
+        raise UsageError(f"two dumps of {twice}: write another name into the file hostname of one")
+    aim = target(hosts, to, kind)
+    assert aim.address
+    begin = start(hosts, sender, aim.address)
+    found = DumpPredictor(hosts).from_start(begin, aim)
+    known = tuple(note for host in hosts for note in host.notes)
+    label = begin.host if sender == begin.host else sender
+    return [
+        Journey(
+            ", ".join(names), label, replace(aim, service=service_of(one.hops)), one.hops, one.end, one.why,
+            notes=(*(f"not understood: {doubt}" for doubt in dict.fromkeys(one.doubts)), *known),
+            chance=float(one.chance) if one.chance is not None else None, computed=True,
+        )
+        for one in found
+    ]  # fmt: skip
