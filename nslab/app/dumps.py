@@ -26,15 +26,20 @@ def script() -> str:
     return (files("nslab.trace.dump") / "dump-node.sh").read_text()
 
 
-def trace_dumps(folders: Sequence[Path], sender: str, to: str, kind: Kind | None = None) -> list[Journey]:
-    """All journeys that a packet may take through the dumped nodes, each with its chance.
-
-    UsageError if a folder is no dump, or has what no program prints, or if they have no such end.
-    """
+def dumped_hosts(folders: Sequence[Path]) -> list[DumpedHost]:
+    """The nodes of which the folders are dumps. UsageError if one is none."""
     hosts = [DumpedHost(read_dump(folder)) for folder in folders]
     names = [host.name for host in hosts]
     if twice := next((name for name in names if names.count(name) > 1), ""):
         raise UsageError(f"two dumps of {twice}: write another name into the file hostname of one")
+    return hosts
+
+
+def trace_dumps(hosts: Sequence[DumpedHost], sender: str, to: str, kind: Kind | None = None) -> list[Journey]:
+    """All journeys that a packet may take through the nodes, each with its chance.
+
+    UsageError if a dump has what no program prints, or if the nodes have no such end.
+    """
     aim = target(hosts, to, kind)
     assert aim.address
     begin = start(hosts, sender, aim.address)
@@ -43,7 +48,7 @@ def trace_dumps(folders: Sequence[Path], sender: str, to: str, kind: Kind | None
     label = begin.host if sender == begin.host else sender
     return [
         Journey(
-            ", ".join(names), label, replace(aim, service=service_of(one.hops)), one.hops, one.end, one.why,
+            ", ".join(host.name for host in hosts), label, replace(aim, service=service_of(one.hops)), one.hops, one.end, one.why,
             notes=(*(f"not understood: {doubt}" for doubt in dict.fromkeys(one.doubts)), *known),
             chance=float(one.chance) if one.chance is not None else None, computed=True,
         )

@@ -95,9 +95,9 @@ def _trace_dumps(
     sender, to, more = words
     if more:
         raise UsageError("--dump stands for LAB: nslab trace --dump DIR FROM TO:PORT")
-    from nslab.app.dumps import trace_dumps
+    from nslab.app.dumps import dumped_hosts, trace_dumps
 
-    _print_all(trace_dumps(dumps, sender, to, kind), output, reply=reply)
+    _print_all(trace_dumps(dumped_hosts(dumps), sender, to, kind), output, reply=reply)
 
 
 def dump_node() -> None:

@@ -54,6 +54,7 @@ class End(StrEnum):
     DROPPED = "dropped"
     LOST = "timed out"
     LEFT = "out of sight"
+    UNKNOWN = "not known"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,8 @@ class Predictor(ABC):
         for on, again in self.hosts.ways(after):
             way = first if again.error else again
             sent = self.hosts.hop(branch, Action.SEND, dev=way.dev, way=way).hops
-            since = (changed(hop, dev=way.dev) for hop in on.hops[len(branch.hops) :])
+            mtu = self.hosts.mtu(on.ns, way.dev)
+            since = (changed(hop, dev=way.dev, mtu=mtu) for hop in on.hops[len(branch.hops) :])
             moved = changed(on, hops=(*sent, *since))
             yield from [self.hosts.lost(moved, "", again.error)] if again.error else self.leave(moved, way)
 

@@ -10,16 +10,18 @@ from nslab.trace import commands
 from nslab.trace.authors import without_comment
 from nslab.trace.branch import Branch, ended, header_of, times
 from nslab.trace.hops import BY_CONNTRACK, TOLD, Action, End, Hop
-from nslab.trace.observed import Match, RouteQuestion, RouteTaken
+from nslab.trace.observed import RouteQuestion
 from nslab.trace.rules.evaluate import evaluate
-from nslab.trace.rules.packet import Packet, Verdict
-from nslab.trace.translations import path, where_changed
+from nslab.trace.rules.packet import Verdict
+from nslab.trace.steps import chain_of, table_of, translating
+from nslab.trace.translations import where_changed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from ipaddress import IPv4Address
 
-    from nslab.trace.rules.packet import Addresses, Outcome, Step
+    from nslab.trace.observed import Match, RouteTaken
+    from nslab.trace.rules.packet import Addresses, Outcome, Packet
     from nslab.trace.rules.ruleset import Ruleset
 
 _ENDS = {Verdict.DROP: (Action.DROP, End.DROPPED), Verdict.REJECT: (Action.REJECT, End.REJECTED)}
@@ -93,39 +95,31 @@ class PredictedHosts(ABC):
             yield self._verdict(on, before, outcome)
 
     def _verdict(self, branch: Branch, before: Packet, outcome: Outcome) -> Branch:
-        matches = tuple(_match(step) for step in outcome.steps if step.number)
         if outcome.verdict in _ENDS:
-            action, end = _ENDS[outcome.verdict]
-            last = outcome.steps[-1]
-            cause = (
-                path(_table(last), _first(outcome, _table(last)), [one for one in matches if one.table == _table(last)])
-                if last.number
-                else f"policy DROP of chain {last.chain} (table {last.table})"
-            )
-            branch = self.hop(branch, action, dev=before.iif or before.oif, matches=matches, cause=cause)
-            verb = "rejects" if action is Action.REJECT else "drops"
-            what = "the reply" if branch.packet.reply else "it"
-            return ended(branch, end, f"{self.name(branch.ns)} {verb} {what} by {cause}: {without_comment(last.rule)}")
+            return self._stopped(branch, before, outcome)
         if outcome.verdict is Verdict.UNKNOWN:
-            return ended(branch, End.LOST, f"not understood: {', '.join(outcome.doubts)}")
+            return ended(branch, End.UNKNOWN, f"{self.name(branch.ns)} has {', '.join(outcome.doubts)}")
         after = branch.packet
         for action, same in (
             (Action.DNAT, (before.destination, before.destination_port) == (after.destination, after.destination_port)),
             (Action.SNAT, before.source == after.source and not outcome.packet.masquerade),
         ):
             if not same:
-                nat = tuple(match for match in matches if match.table == matches[-1].table)
-                table = nat[-1].table
-                cause = path(table, _first(outcome, table), nat)
-                branch = self.hop(
-                    branch,
-                    action,
-                    dev=where_changed(action, before.iif, before.oif),
-                    before=before,
-                    matches=nat,
-                    cause=cause,
-                )
+                nat, cause = chain_of(outcome.steps, translating(outcome.steps))
+                dev = where_changed(action, before.iif, before.oif)
+                branch = self.hop(branch, action, dev=dev, before=before, matches=nat, cause=cause)
         return changed(branch, masqueraded=branch.masqueraded or outcome.packet.masquerade)
+
+    def _stopped(self, branch: Branch, before: Packet, outcome: Outcome) -> Branch:
+        action, end = _ENDS[outcome.verdict]
+        last = outcome.steps[-1]
+        matches, cause = chain_of(outcome.steps, len(outcome.steps) - 1)
+        if not last.number:
+            cause = f"policy DROP of chain {last.chain} (table {table_of(last)})"
+        branch = self.hop(branch, action, dev=before.iif or before.oif, matches=matches, cause=cause)
+        verb = "rejects" if action is Action.REJECT else "drops"
+        what = "the reply" if branch.packet.reply else "it"
+        return ended(branch, end, f"{self.name(branch.ns)} {verb} {what} by {cause}: {without_comment(last.rule)}")
 
     def restored(self, branch: Branch, hook: str, dev: str = "") -> Branch:
         """What conntrack undoes of a reply at a hook: SNAT before the route is chosen, DNAT on the way out."""
@@ -176,18 +170,3 @@ class PredictedHosts(ABC):
         # Of a missing route, the kernel tells the sender; of a blackhole, and where it does not forward, nobody.
         end = End.UNREACHABLE if why in TOLD else End.LOST
         return ended(branch, end, f"{self.name(branch.ns)} does not pass {what} on: {why}")
-
-
-def _match(step: Step) -> Match:
-    verdict, _, target = step.result.partition(" ")
-    return Match(_table(step), step.chain, verdict.lower(), target, without_comment(step.rule), step.comment)
-
-
-def _table(step: Step) -> str:
-    """The name of a rule's table: an nft table's with its family, unless that is `ip`."""
-    return step.table.removeprefix("ip ")
-
-
-def _first(outcome: Outcome, table: str) -> str:
-    """The base chain of a table that the packet went through."""
-    return next(step.chain for step in outcome.steps if _table(step) == table)

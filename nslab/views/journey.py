@@ -126,13 +126,15 @@ def _foreseen(journey: Journey) -> str:
             return "will be delivered, and answered"
         case End.LEFT:
             return journey.why
+        case End.UNKNOWN:
+            return f"what becomes of it is not known: {journey.why}"
         case _:
             return f"will be {journey.end}: {journey.why}"
 
 
 def _likely(journey: Journey) -> str:
     if journey.chance is None:
-        return ", if what is not understood is so"
+        return "" if journey.end is End.UNKNOWN else ", if what is not understood is so"
     return f", with a chance of {journey.chance:.0%}" if journey.chance < 1 else ""
 
 

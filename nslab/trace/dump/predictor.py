@@ -58,8 +58,9 @@ class DumpPredictor(Predictor):
             yield from self.send(reply(there))
         elif there.end is End.LEFT and last and there.handed:
             note = f"there is no dump of {there.packet.destination}: the reply is computed as if it answered"
-            hops = (*there.hops[:-1], changed(last, note=note))
-            yield from self.arrive(reply(changed(there, hops=hops)), there.ns, there.handed)
+            asked = changed(there, hops=(*there.hops[:-1], changed(last, note=note)))
+            for back in self.arrive(reply(asked), there.ns, there.handed):
+                yield _as_if(there, back)
         else:
             yield there
 
@@ -153,6 +154,17 @@ class DumpPredictor(Predictor):
 
 
 _CALLS = "net/bridge/bridge-nf-call-iptables"
+
+
+def _as_if(there: Branch, back: Branch) -> Branch:
+    """How a journey ends whose reply was computed as if somebody answered of whom there is no dump."""
+    match back.end:
+        case End.DELIVERED:
+            return ended(back, End.LEFT, f"{there.why}; if it answers, the reply gets back")
+        case End.LEFT:
+            return ended(back, End.LEFT, f"{there.why}; {back.why}")
+        case _:
+            return back
 
 
 def _tunnel(link: DumpedLink) -> Tunnel | None:
