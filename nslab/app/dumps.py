@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace
@@ -13,12 +14,17 @@ from nslab.trace.dump.host import DumpedHost
 from nslab.trace.dump.predictor import DumpPredictor
 from nslab.trace.dump.services import service_of
 from nslab.trace.hops import Journey
+from nslab.trace.predict import probe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from nslab.probes.pairs import Kind
+    from nslab.trace.rules.packet import Packet
+
+JOURNEYS = 1000
+"""The maximum number of journeys: a stranger's rules may double them at each hop."""
 
 
 def script() -> str:
@@ -43,14 +49,22 @@ def trace_dumps(hosts: Sequence[DumpedHost], sender: str, to: str, kind: Kind | 
     aim = target(hosts, to, kind)
     assert aim.address
     begin = start(hosts, sender, aim.address)
-    found = DumpPredictor(hosts).from_start(begin, aim)
-    known = tuple(note for host in hosts for note in host.notes)
+    found = [*islice(DumpPredictor(hosts).from_start(begin, aim), JOURNEYS + 1)]
+    known = [note for host in hosts for note in (*host.notes, *_connected(host, probe(begin.address, aim)))]
+    known += [f"there are more journeys: these are the first {JOURNEYS}"] * (len(found) > JOURNEYS)
     label = begin.host if sender == begin.host else sender
+    names = ", ".join(host.name for host in hosts)
     return [
         Journey(
-            ", ".join(host.name for host in hosts), label, replace(aim, service=service_of(one.hops)), one.hops, one.end, one.why,
+            names, label, replace(aim, service=service_of(one.hops)), one.hops, one.end, one.why,
             notes=(*(f"not understood: {doubt}" for doubt in dict.fromkeys(one.doubts)), *known),
             chance=float(one.chance) if one.chance is not None else None, computed=True,
         )
-        for one in found
+        for one in found[:JOURNEYS]
     ]  # fmt: skip
+
+
+def _connected(host: DumpedHost, packet: Packet) -> Iterator[str]:
+    """What conntrack already has of such a connection: its packets go on as they did."""
+    for line in host.connections(packet)[:3]:
+        yield f"{host.name} has such a connection already, whose packets keep their way: {line[:300]}"

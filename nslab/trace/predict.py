@@ -95,7 +95,8 @@ class Predictor(ABC):
                     sent = self.hosts.hop(routed, Action.SEND, dev=way.dev, way=way).hops
                     yield changed(after, hops=(*sent, *after.hops[len(routed.hops) :]))
                 else:
-                    yield from self._sent(routed, after, way)
+                    for on in [*self.hosts.balanced(after, "")] or [after]:
+                        yield from self._sent(routed, on, way)
 
     def _sent(self, branch: Branch, after: Branch, first: RouteTaken) -> Iterator[Branch]:
         """What OUTPUT translates is routed once more. `first`: the way that it had before."""
@@ -141,6 +142,7 @@ class Predictor(ABC):
 
     def _balanced(self, branch: Branch, dev: str) -> Iterator[Branch]:
         """IPVS sends on what it takes at INPUT, by OUTPUT and POSTROUTING."""
+        branch = changed(branch, packet=changed(branch.packet, ttl=branch.packet.ttl - 1))
         for on, way in self.hosts.ways(branch):
             if way.error:
                 yield self.hosts.lost(on, dev, way.error)

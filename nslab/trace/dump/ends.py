@@ -69,7 +69,7 @@ def _comes_in(hosts: Sequence[DumpedHost], address: IPv4Address, aim: IPv4Addres
 
 
 def _main_address(host: DumpedHost) -> IPv4Address:
-    own = [one.address.ip for one in host.addresses if not one.host_only]
+    own = [one.address.ip for one in host.addresses if not one.host_only and not one.address.is_loopback]
     if not own:
         raise UsageError(f"{host.name} has no address but loopback ones")
     return own[0]

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 SIZES: Final = {
     "format": 64, "hostname": 1 << 10, "notes": 1 << 20, "iptables-version": 1 << 10, "iptables-save": 1 << 27,
     "iptables-nft-save": 1 << 27, "iptables-legacy-save": 1 << 27, "ipset-save": 1 << 27, "nft.json": 1 << 28,
-    "ipvsadm-save": 1 << 26, "addr.json": 1 << 26, "link.json": 1 << 26, "rule.json": 1 << 24, "route.json": 1 << 27,
-    "neigh.json": 1 << 26, "fdb.json": 1 << 26, "netconf.json": 1 << 26, "ss": 1 << 26, "sysctl": 1 << 26,
+    "ipvsadm-save": 1 << 26, "addr.json": 1 << 24, "link.json": 1 << 24, "rule.json": 1 << 24, "route.json": 1 << 27,
+    "neigh.json": 1 << 25, "fdb.json": 1 << 25, "netconf.json": 1 << 24, "ss": 1 << 24, "sysctl": 1 << 24,
     "conntrack": 1 << 26,
 }  # fmt: skip
 """The files that are read, with the maximum size of each in bytes."""

@@ -36,12 +36,12 @@ class DumpPredictor(Predictor):
         self._own = DumpedHosts(hosts)
         super().__init__(self._own)
 
-    def from_start(self, start: Start, target: Target) -> list[Predicted]:
+    def from_start(self, start: Start, target: Target) -> Iterator[Predicted]:
         """All journeys from a dumped host, or from another one that reaches a dumped host's interface."""
         packet = probe(start.address, target)
         branch = Branch(packet, start.host, packet.flow)
         way = self.arrive(self._came_in(branch, start), start.host, start.dev) if start.dev else self.send(branch)
-        return [predicted(end) for there in way for end in self._answered(there)]
+        return (predicted(end) for there in way for end in self._answered(there))
 
     def _came_in(self, branch: Branch, start: Start) -> Branch:
         hop = Hop(

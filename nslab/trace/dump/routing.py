@@ -111,7 +111,8 @@ class Routing:
                 yield from self._from(place, packet, iif, (*doubts, rule.unclear))
                 doubts = (*doubts, rule.unclear)
             if rule.action == "goto":
-                place = next((at for at, other in enumerate(self._rules) if other.priority >= rule.goto), place)
+                later = range(place, len(self._rules))
+                place = next((at for at in later if self._rules[at].priority >= rule.goto), place)
             elif rule.action in _REFUSALS:
                 yield Choice(RouteTaken(error=_REFUSALS[rule.action]), None if doubts else Fraction(1), doubts)
                 return
@@ -205,6 +206,8 @@ def _rule(entry: Entry) -> RoutingRule:
     unknown = [name for name in entry.fields if name not in _KNOWN]
     priority, mark = entry.number("priority"), entry.number("fwmark")
     mask = entry.number("fwmask", 0xFFFFFFFF) if "fwmark" in entry.fields else 0
+    if "goto" in entry.fields and entry.number("goto") <= priority:
+        raise entry.wrong("goto leads backwards")
     first = entry.number("dport_start") if "dport_start" in entry.fields else entry.number("dport")
     last = entry.number("dport_end", first) if first else 65535
     return RoutingRule(
