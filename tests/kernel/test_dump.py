@@ -12,6 +12,7 @@ import pytest
 
 from nslab.app.dumps import dumped_hosts, script, trace_dumps
 from nslab.app.predict import predict
+from nslab.app.trace import trace
 from nslab.compiler import compile_lab
 from nslab.lab.find import names
 from nslab.lab.pod_types import Protocol
@@ -42,8 +43,8 @@ EVERY = [
     *(("calico-two-node", encapsulation) for encapsulation in Encapsulation),
     *(("calico-cross-subnet", encapsulation) for encapsulation in Encapsulation),
 ]
-EACH = 1 if SLOW else 7
-"""One question in so many is asked."""
+MOST = 200 if SLOW else 24
+"""The maximum number of questions to a lab, spread over all."""
 
 
 @pytest.mark.parametrize(("shipped", "encapsulation"), EVERY if SLOW else QUICK)
@@ -56,8 +57,8 @@ def test_the_dumps_of_a_lab_predict_what_its_state_does(
         own.up_here(encapsulation)
         hosts = sorted({host(obj.ns) for obj in compile_lab(lab, FULL) if obj.ns} - {CONTROL})
         dumps = dumped_hosts(take(own, hosts, tmp_path))
-        asked = [question for number, question in enumerate(questions(lab)) if not number % EACH]
-        assert len(asked) > 10
+        every = [*questions(lab)]
+        asked = every[:: len(every) // MOST + 1]
         for sender, word, to, kind in asked:
             expected = predict(lab.name, sender, word, kind)
             found = trace_dumps(dumps, sender, to, kind)
@@ -154,6 +155,65 @@ def test_a_gateway_without_a_dump(lab: OwnLab, tmp_path: Path) -> None:
     assert (journey.end, journey.why) == (
         End.LEFT, "leaves node1 by eth0 towards 192.168.59.1, of which there is no dump",
     )  # fmt: skip
+
+
+MESSES = {
+    "a rule": ("node1", "iptables -I FORWARD -d 20.111.156.7 -j DROP", "iptables -D FORWARD -d 20.111.156.7 -j DROP"),
+    "a reject": (
+        "node2", "iptables -t filter -I FORWARD -p tcp -m multiport --dports 80,8080 -j REJECT",
+        "iptables -t filter -D FORWARD -p tcp -m multiport --dports 80,8080 -j REJECT",
+    ),
+    "a blackhole": ("node2", "ip route add blackhole 20.111.156.7", "ip route del blackhole 20.111.156.7"),
+    "a rule of routing": (
+        "node2", "ip rule add to 20.111.156.0/24 pref 7 prohibit", "ip rule del to 20.111.156.0/24 pref 7 prohibit",
+    ),
+    "another table": (
+        "node2", "ip rule add iif tunl0 pref 7 table 7; ip route add unreachable default table 7",
+        "ip rule del iif tunl0 pref 7 table 7; ip route flush table 7",
+    ),
+    "no forwarding": ("node1", "sysctl -qw net.ipv4.ip_forward=0", "sysctl -qw net.ipv4.ip_forward=1"),
+    "rp_filter": (
+        "node1", "ip rule add to 20.109.131.3 pref 8 table 8; ip route add default via 192.168.59.1 table 8; "
+         "sysctl -qw net.ipv4.conf.tunl0.rp_filter=1",
+        "ip rule del to 20.109.131.3 pref 8; ip route flush table 8; sysctl -qw net.ipv4.conf.tunl0.rp_filter=0",
+    ),
+    "nft": (
+        "node1", "nft add table inet hand; nft add chain inet hand c '{ type filter hook forward priority 5; }'; "
+         "nft add rule inet hand c ip daddr 20.111.156.0/24 tcp dport 8080 drop",
+        "nft delete table inet hand",
+    ),
+    "SNAT": (
+        "node2", "iptables -t nat -I POSTROUTING -s 20.109.131.3 -j SNAT --to-source 192.168.59.23",
+        "iptables -t nat -D POSTROUTING -s 20.109.131.3 -j SNAT --to-source 192.168.59.23",
+    ),
+}  # fmt: skip
+"""What somebody does to a node by hand, and how it is undone."""
+
+
+@pytest.mark.parametrize("mess", MESSES if SLOW else ["a reject", "another table", "nft", "SNAT"])
+def test_what_a_dump_predicts_of_a_mess_is_what_a_packet_meets(mess: str, lab: OwnLab, tmp_path: Path) -> None:
+    node, made, undone = MESSES[mess]
+    lab.sh(node, made)
+    try:
+        dumps = dumped_hosts(take(lab, ("node1", "node2", "pod-b", "pod-d"), tmp_path))
+        (journey,) = trace_dumps(dumps, "pod-d", "10.103.9.116:8080")
+        seen = trace(lab.name, "pod-d", "svc-b")
+        assert met(journey) == met(seen), journey.why
+    finally:
+        lab.sh(node, undone)
+
+
+def met(journey: Journey) -> tuple[object, ...]:
+    """Where a packet was and what it looked like there, and how that ended, as far as a packet shows it."""
+    lost = (End.LOST, End.UNREACHABLE)
+    return (
+        "lost" if journey.end in lost else journey.end,
+        [
+            (hop.host, hop.action, hop.reply, hop.header.source, hop.header.target, hop.outer and hop.outer.target)
+            for hop in journey.hops
+            if not (journey.end in lost and hop.action in (Action.LOST, Action.RECEIVE))
+        ],
+    )
 
 
 def test_as_a_person_takes_and_reads_it(lab: OwnLab, tmp_path: Path) -> None:
