@@ -51,6 +51,8 @@ def start(hosts: Sequence[DumpedHost], word: str, aim: IPv4Address) -> Start:
     for host in hosts:
         if host.owns(address):
             return Start(host.name, address)
+    if address == aim:
+        raise UsageError(f"FROM and TO are both {address}, of which there is no dump: no node sees that packet")
     return _comes_in(hosts, address, aim)
 
 

@@ -12,7 +12,7 @@ from nslab.trace.dump import links
 from nslab.trace.dump.files import sysctls
 from nslab.trace.dump.ipvs import virtual_servers
 from nslab.trace.dump.routing import Routing
-from nslab.trace.rules.packet import TCP, UDP, Addresses, Packet
+from nslab.trace.rules.packet import ICMP, TCP, UDP, Addresses, Packet
 from nslab.trace.rules.ruleset import read
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ _NEEDED: Final = ("addr.json", "link.json", "route.json")
 _FORWARD: Final = "net/ipv4/ip_forward"
 _NO_HOST: Final = IPv4Address(0)
 _NETS: Final = {TCP: "tcp", UDP: "udp"}
+_PROTOCOLS: Final = _NETS | {ICMP: "icmp"}
 
 
 class DumpedHost:
@@ -115,6 +116,19 @@ class DumpedHost:
         """Whether it forwards what comes in at an interface; also if nobody knows."""
         return self.settings.get(f"net/ipv4/conf/{dev}/forwarding", self.settings.get(_FORWARD, "1")) != "0"
 
+    @property
+    def bridge_calls(self) -> bool:
+        """Whether iptables sees what a bridge passes (br_netfilter); also if nobody knows."""
+        unknown = "0" if self._dump.text("sysctl") else "1"
+        return self.settings.get("net/bridge/bridge-nf-call-iptables", unknown) == "1"
+
+    def bridges(self, dev: str, *ends: IPv4Address) -> bool:
+        """Whether all of some addresses are other hosts' behind the bridge `dev`."""
+        link = self.links.get(dev)
+        networks = [one.address.network for one in self.addresses if one.dev == dev]
+        behind = any(all(end in network for end in ends) for network in networks)
+        return link is not None and link.kind == "bridge" and behind and not any(map(self.owns, ends))
+
     def owns(self, address: IPv4Address) -> str:
         """The interface that has the address; "" if it is not the node's, or a loopback address."""
         return next((one.dev for one in self.addresses if one.address.ip == address and not address.is_loopback), "")
@@ -147,8 +161,9 @@ class DumpedHost:
         """The connections of conntrack that have the packet's source, destination and port, as it prints them."""
         wanted = {f"src={packet.source}", f"dst={packet.destination}"}
         wanted |= {f"dport={packet.destination_port}"} if packet.protocol in _NETS else set()
+        protocol = _PROTOCOLS.get(packet.protocol, "")
         lines = self._dump.text("conntrack").split("\n")
-        return [line.strip() for line in lines if wanted <= _original(line)]
+        return [line.strip() for line in lines if line[: len(protocol)] == protocol and wanted <= _original(line)]
 
     @cached_property
     def _sockets(self) -> list[tuple[str, IPv4Address | None, int]]:

@@ -40,7 +40,7 @@ class DumpPredictor(Predictor):
         """All journeys from a dumped host, or from another one that reaches a dumped host's interface."""
         packet = probe(start.address, target)
         branch = Branch(packet, start.host, packet.flow)
-        way = self.arrive(self._came_in(branch, start), start.host, start.dev) if start.dev else self.send(branch)
+        way = self._enter(self._came_in(branch, start), start.host, start.dev) if start.dev else self.send(branch)
         return (predicted(end) for there in way for end in self._answered(there))
 
     def _came_in(self, branch: Branch, start: Start) -> Branch:
@@ -59,10 +59,30 @@ class DumpPredictor(Predictor):
         elif there.end is End.LEFT and last and there.handed:
             note = f"there is no dump of {there.packet.destination}: the reply is computed as if it answered"
             asked = changed(there, hops=(*there.hops[:-1], changed(last, note=note)))
-            for back in self.arrive(reply(asked), there.ns, there.handed):
+            for back in self._enter(reply(asked), there.ns, there.handed):
                 yield _as_if(there, back)
         else:
             yield there
+
+    def _enter(self, branch: Branch, ns: str, dev: str) -> Iterator[Branch]:
+        """From a host without a dump. What is for another one behind the same bridge, the bridge alone passes."""
+        host, packet = self._own.all[ns], branch.packet
+        if not host.bridges(dev, packet.source, packet.destination):
+            yield from self.arrive(branch, ns, dev)
+        elif packet.reply and ns in branch.nat and not host.bridge_calls:
+            untouched = f"{dev} passes the reply without conntrack (bridge-nf-call-iptables), so from another address"
+            yield ended(branch, End.LOST, f"{ns} does not undo its translation: {untouched}")
+        else:
+            for passed in self._filtered(changed(branch, ns=ns), dev):
+                handed = changed(passed, handed=dev) if not packet.reply else passed
+                left = f"{_left(passed, dev, packet.destination)}, of which there is no dump"
+                yield passed if passed.over else ended(self._bridged(handed, ns, dev), End.LEFT, left)
+
+    def _filtered(self, branch: Branch, bridge: str) -> Iterator[Branch]:
+        """What FORWARD makes of a packet that a bridge passes, if the bridge calls iptables (br_netfilter)."""
+        if not self._own.all[branch.ns].bridge_calls:
+            return iter([branch])
+        return self.hosts.through(branch, "FORWARD", iif=bridge, oif=bridge)
 
     def cross(self, branch: Branch, dev: str, via: IPv4Address) -> Iterator[Branch]:
         host = self._own.all[branch.ns]
@@ -136,7 +156,7 @@ class DumpPredictor(Predictor):
         """What a bridge passes: of a reply, conntrack undoes the translation if the bridge calls iptables."""
         host, packet = self._own.all[ns], branch.packet
         into, out = (self._port(host, bridge, address) for address in (packet.source, packet.destination))
-        if packet.reply and ns in branch.nat and host.settings.get(_CALLS, "1") == "1":
+        if packet.reply and ns in branch.nat and host.bridge_calls:
             branch = self.hosts.restored(changed(branch, ns=ns), "PREROUTING", into)
             way = next(way for _, way in self.hosts.ways(branch, bridge))
             branch = self.hosts.hop(branch, Action.FORWARD, dev=out, way=way)
@@ -151,9 +171,6 @@ class DumpPredictor(Predictor):
         """The port behind which an address is; the bridge itself if that is not known."""
         mac = host.neighbours.get((bridge, address), "")
         return next((port for _, port in host.forwarding.get((bridge, mac), [])), bridge)
-
-
-_CALLS = "net/bridge/bridge-nf-call-iptables"
 
 
 def _as_if(there: Branch, back: Branch) -> Branch:

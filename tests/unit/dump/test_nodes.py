@@ -328,3 +328,25 @@ def test_a_connection_that_is_there_already() -> None:
     (note,) = only(host, "172.17.0.2", "10.96.0.10:53", Kind.UDP).notes
     assert note == f"host has such a connection already, whose packets keep their way: {line} mark=0 use=1"
     assert only(host, "172.17.0.2", "10.96.0.10:54", Kind.UDP).notes == ()
+
+
+def test_a_bridge_between_two_pods() -> None:
+    """It passes a Service's reply by itself: without br_netfilter, nobody undoes the translation."""
+    saved = (
+        "*nat\n-A PREROUTING -d 10.96.0.9/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.17.0.3:8080\nCOMMIT\n"
+        "*filter\n-A FORWARD -i docker0 -o docker0 -p tcp -m tcp --dport 22 -j DROP\nCOMMIT\n"
+    )
+    calls = "net.bridge.bridge-nf-call-iptables = 1\n"
+    for setting, end, why in (
+        (calls, End.LEFT, "the reply leaves host by docker0 towards 172.17.0.2, of which there is no dump"),
+        ("", End.LOST, "host does not undo its translation: docker0 passes the reply without conntrack"),
+    ):
+        host = dumped(
+            "host", NODE_LINKS, NODE, DEFAULT, iptables_save=saved, sysctl=f"net.ipv4.ip_forward = 1\n{setting}"
+        )
+        journey = only(host, "172.17.0.2", "10.96.0.9:80")
+        assert (journey.end, why in journey.why) == (end, True), journey.why
+        assert only(host, "172.17.0.2", "172.17.0.3:22").end is (End.DROPPED if setting else End.LEFT)
+        assert only(host, "172.17.0.2", "172.17.0.3:23").hops[1].action is Action.BRIDGE
+    with pytest.raises(UsageError, match="FROM and TO are both"):
+        only(host, "172.17.0.2", "172.17.0.2:1")
