@@ -333,7 +333,7 @@ def test_a_connection_that_is_there_already() -> None:
 def test_a_bridge_between_two_pods() -> None:
     """It passes a Service's reply by itself: without br_netfilter, nobody undoes the translation."""
     saved = (
-        "*nat\n-A PREROUTING -d 10.96.0.9/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.17.0.3:8080\nCOMMIT\n"
+        "*nat\n-A PREROUTING -d 10.96.0.9 -p tcp --dport 80 -j DNAT --to-destination 172.17.0.3:8080\nCOMMIT\n"
         "*filter\n-A FORWARD -i docker0 -o docker0 -p tcp -m tcp --dport 22 -j DROP\nCOMMIT\n"
     )
     calls = "net.bridge.bridge-nf-call-iptables = 1\n"
