@@ -136,7 +136,8 @@ class Predictor(ABC):
                 for on in servers:
                     yield from self._balanced(on, dev)
             else:
-                got = self.hosts.hop(self.hosts.restored(after, "INPUT", dev), Action.RECEIVE, dev=dev)
+                own = _remembered(self.hosts.restored(after, "INPUT", dev))
+                got = self.hosts.hop(own, Action.RECEIVE, dev=dev)
                 nobody = self.hosts.deaf(got)
                 yield ended(got, End.REFUSED if nobody else End.DELIVERED, nobody)
 
@@ -173,11 +174,7 @@ class Predictor(ABC):
             if translated.over:
                 yield translated
                 continue
-            after = self.hosts.restored(translated, "POSTROUTING", way.dev)
-            if after.packet.flow != after.came and not after.packet.reply:
-                after = changed(
-                    after, nat={**after.nat, after.ns: Nat(after.came, after.packet.flow, after.masqueraded)}
-                )
+            after = _remembered(self.hosts.restored(translated, "POSTROUTING", way.dev))
             if way.dev == LO:
                 yield from self.arrive(after, after.ns, LO)
             else:
@@ -231,6 +228,14 @@ class Predictor(ABC):
         chance = times(branch.chance, arrived.chance) if branch.chance != arrived.chance else branch.chance
         inside = changed(branch, hops=(*hops, hop), chance=chance, doubts=arrived.doubts)
         yield from self.arrive(inside, ns, dev)
+
+
+def _remembered(branch: Branch) -> Branch:
+    """With what conntrack keeps of a packet that its host has translated."""
+    flow = branch.packet.flow
+    if flow == branch.came or branch.packet.reply:
+        return branch
+    return changed(branch, nat={**branch.nat, branch.ns: Nat(branch.came, flow, branch.masqueraded)})
 
 
 def probe(source: IPv4Address, target: Target) -> Packet:

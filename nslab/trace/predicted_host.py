@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace as changed
+from nslab.ruletext.comments import without_comment
 from nslab.trace import commands
-from nslab.trace.authors import without_comment
 from nslab.trace.branch import Branch, ended, header_of, times
 from nslab.trace.hops import BY_CONNTRACK, TOLD, Action, End, Hop
 from nslab.trace.observed import RouteQuestion

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from nslab.trace.authors import without_comment
+from nslab.ruletext.comments import without_comment
 from nslab.trace.observed import Match
 from nslab.trace.translations import path
 
