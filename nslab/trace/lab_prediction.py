@@ -6,12 +6,15 @@ from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace as changed
+from nslab.objects.base import Add
 from nslab.objects.inet import Address, Blackhole, Route
+from nslab.objects.ipvs import Server
 from nslab.objects.links import Bridge, Veth
 from nslab.objects.names import SWITCH, host
 from nslab.objects.tunnels import Ipip, Tun, Vxlan
 from nslab.trace.branch import LO, ended, header_of
 from nslab.trace.hops import BLACKHOLE, NO_ROUTE, Action, End, Hop
+from nslab.trace.ipvs import virtual_servers as read_servers
 from nslab.trace.observed import Match, RouteTaken
 from nslab.trace.predict import IPIP, Predictor, Tunnel
 from nslab.trace.predicted_host import PredictedHosts
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
     from nslab.trace.authors import Authors
     from nslab.trace.branch import Branch
+    from nslab.trace.ipvs import VirtualServers
     from nslab.trace.rules.packet import Addresses
     from nslab.trace.rules.ruleset import Ruleset
     from nslab.trace.topology import Topology
@@ -37,6 +41,7 @@ class LabHosts(PredictedHosts):
     def __init__(self, lab: str, net: Topology, authors: Authors) -> None:
         self.lab, self._net, self._authors = lab, net, authors
         self._rules: dict[str, tuple[Ruleset, Addresses]] = {}
+        self._balancers: dict[str, VirtualServers] = {}
 
     def name(self, ns: str) -> str:
         return host(ns)
@@ -86,6 +91,12 @@ class LabHosts(PredictedHosts):
     def forwards(self, ns: str, _iif: str, /) -> bool:
         forwards = self._net.objects.get(("Sysctl", ns, "net/ipv4/ip_forward"))
         return getattr(forwards, "value", "0") == "1"
+
+    def virtual_servers(self, ns: str, /) -> VirtualServers:
+        if ns not in self._balancers:
+            servers = sorted((obj for obj in self._net.within[ns] if isinstance(obj, Server)), key=lambda obj: obj.rank)
+            self._balancers[ns] = read_servers("\n".join(server.command(Add(server)) for server in servers))
+        return self._balancers[ns]
 
     def wrote(self, ns: str, way: RouteTaken, /) -> str:
         return self._authors.of_route(host(ns), way)

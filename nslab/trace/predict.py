@@ -12,6 +12,7 @@ from nslab.dataclass import dataclass
 from nslab.dataclass import replace as changed
 from nslab.probes.pairs import Kind
 from nslab.quote import fill
+from nslab.trace.balanced import balanced
 from nslab.trace.branch import LO, Branch, Nat, ended, header_of, times
 from nslab.trace.hops import NO_FORWARDING, Action, End, Hop
 from nslab.trace.rules.packet import ICMP, TCP, UDP, Packet
@@ -95,8 +96,8 @@ class Predictor(ABC):
                     sent = self.hosts.hop(routed, Action.SEND, dev=way.dev, way=way).hops
                     yield changed(after, hops=(*sent, *after.hops[len(routed.hops) :]))
                 else:
-                    for on in [*self.hosts.balanced(after, "")] or [after]:
-                        yield from self._sent(routed, on, way)
+                    for on in [*balanced(self.hosts, after, "")] or [after]:
+                        yield from [on] if on.over else self._sent(routed, on, way)
 
     def _sent(self, branch: Branch, after: Branch, first: RouteTaken) -> Iterator[Branch]:
         """What OUTPUT translates is routed once more. `first`: the way that it had before."""
@@ -132,9 +133,9 @@ class Predictor(ABC):
         for after in self.hosts.through(branch, "INPUT", iif=dev):
             if after.over:
                 yield after
-            elif servers := [*self.hosts.balanced(after, dev)]:
+            elif servers := [*balanced(self.hosts, after, dev)]:
                 for on in servers:
-                    yield from self._balanced(on, dev)
+                    yield from [on] if on.over else self._balanced(on, dev)
             else:
                 own = _remembered(self.hosts.restored(after, "INPUT", dev))
                 got = self.hosts.hop(own, Action.RECEIVE, dev=dev)

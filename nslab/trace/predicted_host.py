@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from ipaddress import IPv4Address
 
+    from nslab.trace.ipvs import VirtualServers
     from nslab.trace.observed import Match, RouteTaken
     from nslab.trace.rules.packet import Addresses, Outcome, Packet
     from nslab.trace.rules.ruleset import Ruleset
@@ -68,9 +69,9 @@ class PredictedHosts(ABC):
         """Why routing does not take what comes in there; "" if it does."""
         return ""
 
-    def balanced(self, _branch: Branch, _iif: str, /) -> Iterable[Branch]:
-        """What IPVS makes of a packet for the host itself: one branch for each real server; none if it is not its."""
-        return ()
+    def virtual_servers(self, _ns: str, /) -> VirtualServers:
+        """Those of its IPVS."""
+        return {}
 
     def deaf(self, _branch: Branch, /) -> str:
         """Why a packet that the host receives is refused; "" if something listens, or if nobody knows."""

@@ -235,6 +235,7 @@ def met(journey: Journey) -> tuple[object, ...]:
             (hop.host, hop.action, hop.reply, hop.header.source, hop.header.target, hop.outer and hop.outer.target)
             for hop in journey.hops
             if not (journey.end in lost and hop.action in (Action.LOST, Action.RECEIVE))
+            and hop.header.protocol == journey.hops[0].header.protocol  # an ICMP error is not predicted
         ],
     )
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 from nslab.errors import UsageError
 from nslab.trace.dump import links
 from nslab.trace.dump.files import sysctls
-from nslab.trace.dump.ipvs import virtual_servers
 from nslab.trace.dump.routing import Routing
+from nslab.trace.ipvs import virtual_servers
 from nslab.trace.rules.packet import ICMP, TCP, UDP, Addresses, Packet
 from nslab.trace.rules.ruleset import read
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from nslab.trace.dump.files import Dump, Sysctls
-    from nslab.trace.dump.ipvs import VirtualServers
     from nslab.trace.dump.links import DumpedAddress, DumpedLink, Forwarding, Neighbours
+    from nslab.trace.ipvs import VirtualServers
     from nslab.trace.rules.ruleset import Ruleset
 
     Read = TypeVar("Read")

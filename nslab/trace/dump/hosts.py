@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from nslab.dataclass import replace as changed
-from nslab.quote import fill
 from nslab.trace.branch import LO, times
 from nslab.trace.dump.authors import route_author, rule_author
-from nslab.trace.hops import Action
 from nslab.trace.predicted_host import PredictedHosts
-from nslab.trace.rules.packet import TCP, Packet
+from nslab.trace.rules.packet import Packet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -19,7 +16,7 @@ if TYPE_CHECKING:
 
     from nslab.trace.branch import Branch
     from nslab.trace.dump.host import DumpedHost
-    from nslab.trace.dump.ipvs import RealServer, VirtualServer
+    from nslab.trace.ipvs import VirtualServers
     from nslab.trace.observed import Match, RouteTaken
     from nslab.trace.rules.packet import Addresses
     from nslab.trace.rules.ruleset import Ruleset
@@ -84,34 +81,5 @@ class DumpedHosts(PredictedHosts):
         there = f"{branch.ns} has the address {packet.destination}"
         return f"{there}, and nothing listens there on port {packet.destination_port}"
 
-    def balanced(self, branch: Branch, dev: str, /) -> Iterator[Branch]:
-        """One branch for each real server of IPVS."""
-        packet, host = branch.packet, self.all[branch.ns]
-        found = host.virtual_servers.get((packet.protocol, packet.destination, packet.destination_port))
-        if found is None or packet.reply:
-            return
-        servers = [one for one in found.servers if one.weight]
-        total = sum(one.weight for one in servers)
-        for server in servers:
-            chance = Fraction(1, len(servers)) if found.scheduler == "rr" else Fraction(server.weight, total)
-            yield self._to_server(branch, dev, found, server, chance if found.even else None)
-
-    def _to_server(
-        self, branch: Branch, dev: str, virtual: VirtualServer, server: RealServer, chance: Fraction | None
-    ) -> Branch:
-        packet = branch.packet
-        doubts = () if virtual.even else (f"ipvs: scheduler {virtual.scheduler[:12]}",)
-        if server.forwarding != "-m":
-            doubts = (*doubts, f"ipvs: {server.forwarding} instead of -m")
-        branch = changed(branch, chance=times(branch.chance, chance), doubts=(*branch.doubts, *doubts))
-        status = packet.status | {"DNAT"}
-        new = changed(packet, destination=server.address, destination_port=server.port, status=status, iif="",
-                      origin=packet.origin or packet.flow)  # fmt: skip
-        protocol = "-t" if packet.protocol == TCP else "-u"
-        cause = f"IPVS {packet.destination}:{packet.destination_port} {virtual.scheduler[:12]}"
-        command = self.command(
-            branch.ns, fill("ipvsadm -Ln {} {}", protocol, f"{packet.destination}:{packet.destination_port}")
-        )
-        return self.hop(
-            changed(branch, packet=new), Action.DNAT, dev=dev, before=packet, cause=cause, by="IPVS", command=command
-        )
+    def virtual_servers(self, ns: str) -> VirtualServers:
+        return self.all[ns].virtual_servers
