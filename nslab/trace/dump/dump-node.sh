@@ -19,6 +19,9 @@ if [ $# -gt 0 ]; then
 elif [ -t 1 ]; then
     echo "send this into tar: nslab dump-node | ssh NODE sudo sh | tar x" >&2
     exit 2
+elif ! command -v tar > /dev/null 2>&1; then
+    echo "there is no tar here: sh dump-node.sh FOLDER makes a folder" >&2
+    exit 1
 else
     above=$(mktemp -d) || exit 1
     trap 'rm -rf "$above"' EXIT
