@@ -8,6 +8,7 @@ from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
 from nslab.errors import UsageError
+from nslab.ruletext.saved import tables
 from nslab.trace.dump import links
 from nslab.trace.dump.files import sysctls
 from nslab.trace.dump.routing import Routing
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     Read = TypeVar("Read")
 
 _COUNTERS: Final = re.compile(r"\[\d+:\d+\]")
+_SAVED: Final = ("iptables-save", "iptables-nft-save", "iptables-legacy-save")
 _NEEDED: Final = ("addr.json", "link.json", "route.json")
 _FORWARD: Final = "net/ipv4/ip_forward"
 _NO_HOST: Final = IPv4Address(0)
@@ -194,7 +196,7 @@ class DumpedHost:
 
     def _saved(self) -> tuple[str, str]:
         """What iptables-nft and iptables-legacy print. `iptables-save` is one of them, as `iptables -V` says."""
-        plain, nft, legacy = (self._dump.text(f"iptables-{kind}save") for kind in ("", "nft-", "legacy-"))
+        plain, nft, legacy = map(self._dump.text, _SAVED)
         if "nf_tables" in self._dump.text("iptables-version"):
             nft = nft or plain
         else:
@@ -205,7 +207,17 @@ class DumpedHost:
         try:
             return reader()
         except UsageError as error:
-            raise self._dump.wrong(error) from error
+            raise self._dump.wrong(str(error).replace(_SAVED[0], self._wrong_file(error), 1)) from error
+
+    def _wrong_file(self, error: UsageError) -> str:
+        """Which of the files with iptables' rules an error is about; its sentence names the program."""
+        for file in _SAVED:
+            try:
+                tables(self._dump.text(file))
+            except UsageError as own:
+                if str(own) == str(error):
+                    return file
+        return _SAVED[0]
 
 
 def _original(line: str) -> set[str]:

@@ -139,6 +139,7 @@ def test_any_text_in_any_file(data: st.DataObject) -> None:
         ("rule.json", '[{"priority": -1}]', "rule.json, entry 1: priority is no number from 0 to 4294967295"),
         ("ipvsadm-save", "-A -t 1.2.3.4:5 -s rr\nrm -rf /\n", "ipvsadm-save, line 2: 'rm -rf /' is nothing that"),
         ("iptables-save", "*filter\n-P X\n", "iptables-save, line 2: -P X is nothing that iptables-save prints"),
+        ("iptables-legacy-save", "*filter\n-A X\n", "iptables-legacy-save, line 2: table filter has no chain X"),
         ("ipset-save", "destroy\n", "ipset save, line 1: 'destroy' is nothing that ipset save prints"),
         ("nft.json", "{", "nft -j list ruleset, line 1: "),
         ("ss", "tcp LISTEN 0 9 1.2.3.400:80 *\n", "ss: no address: '1.2.3.400'"),
